@@ -1,0 +1,27 @@
+/** The seam that every platform fits on the agent's side; it mirrors ca/attestors name for name. */
+import type { z } from 'zod';
+
+/** Collects one platform's evidence. Owns whatever device or client it opened. */
+export interface EvidenceSource {
+  /** The attestor's name at the CA. */
+  readonly platform: string;
+  /** Starts one exchange for the key with this SubjectPublicKeyInfo. Throws IdentityError. */
+  begin(spki: Uint8Array, signal: AbortSignal): Promise<Exchange>;
+  close(): Promise<void>;
+}
+
+export interface Exchange {
+  /** What the platform says first; empty where it speaks only when challenged. */
+  readonly opening: Uint8Array;
+  /** Answers the CA's one question; `binding` is computed from the challenge's nonce. */
+  answer(question: Uint8Array, binding: Uint8Array): Promise<Uint8Array>;
+  /** Frees what the exchange holds in the device, whether it was answered or not. */
+  end(): Promise<void>;
+}
+
+/** One line of the list in index.ts. */
+export interface EvidenceKind<Config> {
+  readonly platform: string;
+  readonly schema: z.ZodType<Config>;
+  create(config: Config): EvidenceSource;
+}

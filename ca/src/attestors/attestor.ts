@@ -1,0 +1,57 @@
+/** The seam that every platform fits: evidence in, facts out. */
+import type { KernelPeer } from '@chancery/shared/peer-credentials.ts';
+import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
+import type { z } from 'zod';
+
+/**
+ * An attestor turns one platform's evidence into facts. It may refuse; it may not decide.
+ * Which SPIFFE ID the facts earn is the registry's business.
+ */
+export interface Attestor {
+  /** The caller stamps it on every attribute, so no attestor can speak for another. */
+  readonly type: string;
+  /** `opening` is what the agent said first, unread. Throws IdentityError. */
+  attest(opening: Uint8Array, turn: Turn): Promise<Facts>;
+}
+
+/** One exchange with one agent: what it wants certified, and a way to ask it questions. */
+export interface Turn {
+  now(): Date;
+  /** The key of the CSR, whose possession is proven already. */
+  readonly key: ProvenKey;
+  /** What the evidence must be bound to: attestation.md's SHA-256 over trust domain, this stream's nonce and the key. */
+  readonly binding: Uint8Array;
+  /** Who the kernel says is calling, where the call came over the CA's own socket. */
+  readonly peer: KernelPeer | undefined;
+  /** Asks the agent one question, together with this stream's nonce. Once an exchange. */
+  challenge(question: Uint8Array): Promise<Uint8Array>;
+}
+
+export interface Facts {
+  /** The node's name on its platform, unique and never reused there. */
+  readonly node: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  /** False where evidence can be replayed: such a node may attest once, then only renew. */
+  readonly repeatable: boolean;
+  /** True where the node has one agent at most, so that a second live one is a copy of the machine. */
+  readonly exclusive: boolean;
+}
+
+/** What attestors may remember between exchanges; durable, and atomic for a node. */
+export interface NodeMemory {
+  /** Stores `next(previous)` for the node; what `next` throws leaves the old state and is thrown on. */
+  advance(platform: string, node: string, next: (previous: string | undefined) => string): Promise<void>;
+}
+
+export interface AttestorDeps {
+  readonly memory: NodeMemory;
+  /** Reads a file that the config names. */
+  readonly readFile: (path: string) => Uint8Array;
+}
+
+/** One line of the list in index.ts: how a platform is configured and made. */
+export interface AttestorKind<Config> {
+  readonly type: string;
+  readonly schema: z.ZodType<Config>;
+  create(config: Config, deps: AttestorDeps): Attestor;
+}

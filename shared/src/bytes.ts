@@ -1,0 +1,111 @@
+/** Bytes: one type (`Uint8Array`), one way to join, compare, cut and print them. */
+import { timingSafeEqual } from 'node:crypto';
+import { ensure, type Refusal } from './errors.ts';
+
+export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  return Buffer.concat(parts);
+}
+
+/** Constant time in the content; the lengths are not secret. */
+export function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+export const hex = (bytes: Uint8Array): string => asBuffer(bytes).toString('hex');
+export const base64 = (bytes: Uint8Array): string => asBuffer(bytes).toString('base64');
+export const base64url = (bytes: Uint8Array): string => asBuffer(bytes).toString('base64url');
+export const utf8 = (text: string): Uint8Array => Buffer.from(text, 'utf8');
+
+/** A Buffer over the same memory, for the methods that only Buffer has. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+export function u8(value: number): Uint8Array {
+  return Uint8Array.of(value);
+}
+
+export function u16(value: number): Uint8Array {
+  const out = Buffer.allocUnsafe(2);
+  out.writeUInt16BE(value);
+  return out;
+}
+
+export function u32(value: number): Uint8Array {
+  const out = Buffer.allocUnsafe(4);
+  out.writeUInt32BE(value >>> 0);
+  return out;
+}
+
+/** Four-byte big-endian length, then the bytes: the prefix that keeps neighbouring fields apart in a hash. */
+export function lp(bytes: Uint8Array): Uint8Array {
+  return concat(u32(bytes.length), bytes);
+}
+
+/** Cuts big-endian structures. Every cut is bounded; `done` refuses what is left over. */
+export class Reader {
+  readonly bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #code: Refusal;
+  #at = 0;
+
+  constructor(bytes: Uint8Array, code: Refusal) {
+    this.bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#code = code;
+  }
+
+  get offset(): number {
+    return this.#at;
+  }
+
+  get left(): number {
+    return this.bytes.length - this.#at;
+  }
+
+  u8(what: string): number {
+    return this.#view.getUint8(this.#step(1, what));
+  }
+
+  u16(what: string): number {
+    return this.#view.getUint16(this.#step(2, what));
+  }
+
+  u32(what: string): number {
+    return this.#view.getUint32(this.#step(4, what));
+  }
+
+  u64(what: string): bigint {
+    return this.#view.getBigUint64(this.#step(8, what));
+  }
+
+  /** A view, not a copy. */
+  take(length: number, what: string): Uint8Array {
+    const at = this.#step(length, what);
+    return this.bytes.subarray(at, at + length);
+  }
+
+  /** TPM2B: two bytes of length, then the bytes. */
+  sized16(what: string, max = 0xffff): Uint8Array {
+    const length = this.u16(what);
+    ensure(length <= max, this.#code, `${what} is ${length} bytes, at most ${max} are read`);
+    return this.take(length, what);
+  }
+
+  sized32(what: string, max: number): Uint8Array {
+    const length = this.u32(what);
+    ensure(length <= max, this.#code, `${what} is ${length} bytes, at most ${max} are read`);
+    return this.take(length, what);
+  }
+
+  done(what: string): void {
+    ensure(this.left === 0, this.#code, `${what} has ${this.left} trailing bytes`);
+  }
+
+  #step(length: number, what: string): number {
+    ensure(length <= this.left, this.#code, `${what} ends early: ${length} bytes needed, ${this.left} left`);
+    const at = this.#at;
+    this.#at += length;
+    return at;
+  }
+}

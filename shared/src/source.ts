@@ -1,0 +1,35 @@
+/** A value that changes while the process runs: the current SVID, bundle or policy. */
+export interface Source<T> {
+  /** The newest value. Throws a refusal while there is none. */
+  current(): T;
+  /** Calls `listener` after each change, synchronously; returns the way to stop. */
+  onChange(listener: (value: T) => void): () => void;
+}
+
+/** A source and the one place that sets it. */
+export class LiveValue<T> implements Source<T> {
+  readonly #listeners = new Set<(value: T) => void>();
+  readonly #missing: () => Error;
+  #value: T | undefined;
+
+  /** `missing` makes the error that `current` throws until the first `publish`. */
+  constructor(missing: () => Error, first?: T) {
+    this.#missing = missing;
+    this.#value = first;
+  }
+
+  current(): T {
+    if (this.#value === undefined) throw this.#missing();
+    return this.#value;
+  }
+
+  onChange(listener: (value: T) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  publish(value: T): void {
+    this.#value = value;
+    for (const listener of [...this.#listeners]) listener(value);
+  }
+}
