@@ -1,12 +1,25 @@
 /**
- * A strict JSON reader for what peers send: duplicate keys, lone surrogates, NULs, a BOM, bad UTF-8 and deep nesting
- * refuse. JSON.parse keeps the last of two equal keys, and two readers that differ on that are a way past a policy.
+ * A strict JSON reader (RFC 8259, narrowed) for what peers send. Duplicate keys, NULs, lone surrogates, a BOM, bad UTF-8
+ * and deep nesting refuse: JSON.parse keeps the last of two equal keys, and two readers that differ on that are a way
+ * past a policy.
+ *
+ * Numbers. What is read is written again for the next reader, so no number may change on the way. One that a double
+ * holds (its shortest decimal form has the same value) is a `number`; any other, such as a 64-bit row id, is kept as it
+ * was written in an `ExactNumber`, which JSON.stringify writes back digit for digit. Whoever expects a `number` sees
+ * something else and must refuse; nobody ever sees a rounded value.
  */
-import { IdentityError, type Refusal } from './errors.ts';
+import { isUtf8 } from 'node:buffer';
+import { asBuffer } from './bytes.ts';
+import { ensure, IdentityError, type Refusal } from './errors.ts';
 
-export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
+export type Json = null | boolean | number | string | ExactNumber | readonly Json[] | JsonObject;
 export interface JsonObject {
   readonly [key: string]: Json;
+}
+
+/** What `JSON.rawJSON` makes: frozen, without a prototype, told from an object by `JSON.isRawJSON` only. */
+export interface ExactNumber {
+  readonly rawJSON: string;
 }
 
 export interface JsonLimits {
@@ -15,6 +28,192 @@ export interface JsonLimits {
   readonly maxDepth: number;
 }
 
+/** Throws `limits.code`. Keys keep their order but for integer-like ones, which JavaScript puts first. */
 export function parseJson(bytes: Uint8Array, limits: JsonLimits): Json {
-  throw new IdentityError(limits.code, `not written yet for ${bytes.length} bytes`);
+  const { code, maxBytes } = limits;
+  ensure(bytes.length <= maxBytes, code, `${bytes.length} bytes of JSON, at most ${maxBytes} are read`);
+  ensure(isUtf8(bytes), code, 'the JSON is not UTF-8');
+  return new JsonReader(asBuffer(bytes).toString('utf8'), limits).document();
+}
+
+/** True for `{...}` as JSON has it: no array, no null, no exact number. */
+export function isJsonObject(value: Json | undefined): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !isRaw(value);
+}
+
+/** TypeScript's library does not know these yet (ECMA-262 proposal, in V8 since Node 21). */
+const { rawJSON, isRawJSON: isRaw } = JSON as typeof JSON & {
+  rawJSON(text: string): ExactNumber;
+  isRawJSON(value: unknown): value is ExactNumber;
+};
+
+/** Whatever a JSON string holds as itself: not a quote, not a backslash, no control character (section 7). */
+const PLAIN = /[ !#-[\]-\uffff]*/y;
+const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+const SPACE = /[ \t\r\n]*/y;
+/** So short and without an exponent, a decimal always comes back from a double as it was (IEEE 754: 15 digits). */
+const SURELY_EXACT = /^-?[0-9.]{1,15}$/;
+
+class JsonReader {
+  readonly #text: string;
+  readonly #limits: JsonLimits;
+  #at = 0;
+  #depth = 0;
+
+  constructor(text: string, limits: JsonLimits) {
+    this.#text = text;
+    this.#limits = limits;
+  }
+
+  document(): Json {
+    this.#space();
+    const value = this.#value();
+    this.#space();
+    this.#need(this.#at === this.#text.length, 'something follows the JSON value');
+    return value;
+  }
+
+  #value(): Json {
+    switch (this.#text[this.#at]) {
+      case '{':
+        return this.#nested(() => this.#object());
+      case '[':
+        return this.#nested(() => this.#array());
+      case '"':
+        return this.#string();
+      case 't':
+        return this.#word('true', true);
+      case 'f':
+        return this.#word('false', false);
+      case 'n':
+        return this.#word('null', null);
+      default:
+        return this.#number();
+    }
+  }
+
+  #nested<T>(read: () => T): T {
+    this.#at += 1;
+    this.#depth += 1;
+    this.#need(this.#depth <= this.#limits.maxDepth, `JSON nested more than ${this.#limits.maxDepth} deep`);
+    this.#space();
+    const value = read();
+    this.#depth -= 1;
+    return value;
+  }
+
+  #object(): JsonObject {
+    const object: Record<string, Json> = {};
+    if (this.#skip('}')) return object;
+    do {
+      this.#space();
+      this.#need(this.#text[this.#at] === '"', 'a key is expected');
+      const key = this.#string();
+      this.#need(!Object.hasOwn(object, key), 'the same key twice in one object');
+      this.#space();
+      this.#need(this.#skip(':'), 'a colon is expected');
+      this.#space();
+      setOwn(object, key, this.#value());
+      this.#space();
+    } while (this.#skip(','));
+    this.#need(this.#skip('}'), 'an object does not end');
+    return object;
+  }
+
+  #array(): readonly Json[] {
+    const items: Json[] = [];
+    if (this.#skip(']')) return items;
+    do {
+      this.#space();
+      items.push(this.#value());
+      this.#space();
+    } while (this.#skip(','));
+    this.#need(this.#skip(']'), 'an array does not end');
+    return items;
+  }
+
+  #string(): string {
+    const start = this.#at;
+    this.#at += 1;
+    this.#match(PLAIN);
+    if (this.#skip('"')) return this.#text.slice(start + 1, this.#at - 1);
+    // An escape is a backslash and one character; JSON.parse below judges which, and takes \u's four digits.
+    while (this.#skip('\\')) {
+      this.#at += 1;
+      this.#match(PLAIN);
+    }
+    this.#need(this.#skip('"'), 'a string does not end, or holds a control character');
+    return this.#unescape(this.#text.slice(start, this.#at));
+  }
+
+  #unescape(quoted: string): string {
+    let text: string;
+    try {
+      text = JSON.parse(quoted);
+    } catch (error) {
+      throw new IdentityError(this.#limits.code, `a string before offset ${this.#at} has a bad escape`, {
+        cause: error,
+      });
+    }
+    // Both are legal JSON and read differently: a C string ends at NUL, and a lone surrogate has no UTF-8 form.
+    this.#need(!text.includes('\0'), 'a string holds NUL');
+    this.#need(text.isWellFormed(), 'a string holds a lone surrogate');
+    return text;
+  }
+
+  #number(): number | ExactNumber {
+    const text = this.#match(NUMBER);
+    this.#need(text !== '', 'a value is expected');
+    const value = Number(text);
+    return SURELY_EXACT.test(text) || decimal(text) === decimal(String(value)) ? value : rawJSON(text);
+  }
+
+  #word<T extends Json>(word: string, value: T): T {
+    this.#need(this.#text.startsWith(word, this.#at), 'a value is expected');
+    this.#at += word.length;
+    return value;
+  }
+
+  #space(): void {
+    this.#match(SPACE);
+  }
+
+  #skip(character: string): boolean {
+    if (this.#text[this.#at] !== character) return false;
+    this.#at += 1;
+    return true;
+  }
+
+  #match(pattern: RegExp): string {
+    const start = this.#at;
+    pattern.lastIndex = start;
+    if (!pattern.test(this.#text)) return '';
+    this.#at = pattern.lastIndex;
+    return this.#text.slice(start, this.#at);
+  }
+
+  /** The text itself stays out of the message: it is the peer's, and this goes to a log. */
+  #need(holds: boolean, what: string): asserts holds {
+    ensure(holds, this.#limits.code, holds ? what : `${what}, at offset ${this.#at}`);
+  }
+}
+
+/** An assignment to `__proto__` would change the object's prototype and hide the member. */
+function setOwn(object: Record<string, Json>, key: string, value: Json): void {
+  if (key === '__proto__') Object.defineProperty(object, key, { value, ...OWN });
+  else object[key] = value;
+}
+
+const OWN = { enumerable: true, writable: true, configurable: true };
+
+/** One spelling a value: sign, digits without zeros at either end, power of ten. `Infinity` has none. */
+function decimal(text: string): string | undefined {
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
+    /^(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$/.exec(text) ?? [];
+  if (whole === '') return undefined;
+  const digits = (whole + fraction).replace(/^0+/, '');
+  const significant = digits.replace(/0+$/, '');
+  if (significant === '') return '0';
+  const power = Number(exponent) - fraction.length + digits.length - significant.length;
+  return `${sign}${significant}e${power}`;
 }
