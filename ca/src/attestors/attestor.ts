@@ -1,5 +1,5 @@
 /** The seam that every platform fits: evidence in, facts out. */
-import type { KernelPeer } from '@chancery/shared/peer-credentials.ts';
+import type { LivePeer } from '@chancery/shared/peer-credentials.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import type { z } from 'zod';
 
@@ -22,7 +22,7 @@ export interface Turn {
   /** What the evidence must be bound to: attestation.md's SHA-256 over trust domain, this stream's nonce and the key. */
   readonly binding: Uint8Array;
   /** Who the kernel says is calling, where the call came over the CA's own socket. */
-  readonly peer: KernelPeer | undefined;
+  readonly peer: LivePeer | undefined;
   /** Asks the agent one question, together with this stream's nonce. Once an exchange. */
   challenge(question: Uint8Array): Promise<Uint8Array>;
 }
