@@ -1,0 +1,99 @@
+/** Resources, compiled once a version into what a decision needs. */
+import { ensure } from '../errors.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
+import { Memo } from './memo.ts';
+import type { Access, McpServer } from './resources.ts';
+import { compileSpiffePattern } from './spiffe-pattern.ts';
+import { compileToolPattern, type ToolPattern } from './tool-pattern.ts';
+
+/** Immutable, but for what it remembers of itself: a new version is a new Policy, so no answer outlives its rules. */
+export interface Policy {
+  readonly version: bigint;
+  readonly servers: ReadonlyMap<string, McpServer>;
+  /** What the rules say about this caller at this server. */
+  rulesFor(caller: SpiffeId, server: string): Rules;
+}
+
+/** The part of the policy that speaks of one caller at one server, in the order of the rules' names. */
+export interface Rules {
+  /** The first rule that allows any tool at all. */
+  readonly entrance: string | undefined;
+  readonly allow: readonly Line[];
+  readonly deny: readonly Line[];
+  /** Decisions already made under these rules, by tool. */
+  readonly decided: Memo<string, Decision>;
+}
+
+export interface Line {
+  readonly rule: string;
+  readonly pattern: ToolPattern;
+}
+
+/** `reason` is a sentence for people: the operator's `explain`, the record and the denied caller read it. */
+export type Decision =
+  | { readonly allow: true; readonly rule: string; readonly reason: string }
+  | { readonly allow: false; readonly rule: string | undefined; readonly reason: string };
+
+interface CompiledAccess {
+  readonly name: string;
+  readonly who: readonly ((id: SpiffeId) => boolean)[];
+  readonly servers: ReadonlySet<string>;
+  readonly allow: readonly Line[];
+  readonly deny: readonly Line[];
+}
+
+/** So many pairs of caller and server, and tools for each, are remembered; what is forgotten is computed again. */
+const PAIRS = 10_000;
+const TOOLS = 512;
+
+/** Throws `policy`, naming the rule. A rule may name a server that is not here: an agent is sent only what concerns it. */
+export function compilePolicy(resources: readonly (McpServer | Access)[], version: bigint): Policy {
+  const servers = byName(resources.filter((resource) => resource.kind === 'McpServer'));
+  const rules = [...byName(resources.filter((resource) => resource.kind === 'Access')).values()]
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map(compileAccess);
+  const remembered = new Memo<string, Rules>(PAIRS);
+  return {
+    version,
+    servers,
+    rulesFor: (caller, server) =>
+      remembered.get(`${caller} ${server}`, () =>
+        rulesOf(rules.filter((rule) => speaksOf(rule, caller, server))),
+      ),
+  };
+}
+
+function byName<T extends McpServer | Access>(resources: readonly T[]): Map<string, T> {
+  const named = new Map<string, T>();
+  for (const resource of resources) {
+    ensure(!named.has(resource.name), 'policy', `two ${resource.kind} resources are named ${resource.name}`);
+    named.set(resource.name, resource);
+  }
+  return named;
+}
+
+function compileAccess({ name, who, servers, tools }: Access): CompiledAccess {
+  const lines = (patterns: readonly string[]): Line[] =>
+    patterns.map((text) => ({ rule: name, pattern: compileToolPattern(text) }));
+  return {
+    name,
+    who: who.map(compileSpiffePattern),
+    servers: new Set(servers),
+    allow: lines(tools.allow),
+    deny: lines(tools.deny),
+  };
+}
+
+function speaksOf(rule: CompiledAccess, caller: SpiffeId, server: string): boolean {
+  return rule.servers.has(server) && rule.who.some((matches) => matches(caller));
+}
+
+function rulesOf(rules: readonly CompiledAccess[]): Rules {
+  const allow = rules.flatMap((rule) => rule.allow);
+  return {
+    entrance: allow[0]?.rule,
+    allow,
+    deny: rules.flatMap((rule) => rule.deny),
+    decided: new Memo(TOOLS),
+  };
+}

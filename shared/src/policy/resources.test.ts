@@ -1,0 +1,64 @@
+import { expect, test } from 'vitest';
+import { Access, McpServer } from './resources.ts';
+
+const server = {
+  kind: 'McpServer',
+  name: 'github',
+  identity: 'spiffe://prod.example/ns/tools/sa/github-mcp',
+  address: 'github-mcp.tools.svc:8443',
+  owner: 'platform@prod.example',
+  class: 'tool-endpoint',
+  tools: { get_issue: { action: 'read' } },
+};
+const access = {
+  kind: 'Access',
+  name: 'triage',
+  who: ['spiffe://prod.example/ns/agents/sa/*'],
+  servers: ['github'],
+  tools: { allow: ['get_issue', 'list_*', '/(search|query)_.+/'], deny: ['delete_*'] },
+};
+
+test('the examples of the manual are accepted', () => {
+  expect(McpServer.parse(server)).toEqual(server);
+  expect(McpServer.parse({ ...server, address: '[::1]:8443' }).address).toBe('[::1]:8443');
+  expect(Access.parse(access)).toEqual(access);
+  expect(Access.parse({ ...access, tools: { allow: ['x'] } }).tools).toEqual({ allow: ['x'], deny: [] });
+});
+
+test.each([
+  ['an unknown key', { ...server, adress: 'x:1' }, /Unrecognized key.*adress/],
+  [
+    'a pinned definition',
+    { ...server, tools: { x: { action: 'read', definition: 'sha256:00' } } },
+    /definition/,
+  ],
+  ['a review', { ...server, tools: { x: { action: 'read', reviewed: {} } } }, /reviewed/],
+  ['an unknown action', { ...server, tools: { x: { action: 'write' } } }, /action/],
+  ['an unknown class', { ...server, class: 'other' }, /class/],
+  ['a name in upper case', { ...server, name: 'GitHub' }, /lower-case/],
+  ['a name with a slash', { ...server, name: 'a/b' }, /lower-case/],
+  ['no SPIFFE ID', { ...server, identity: 'https://prod.example/x' }, /identity/],
+  ['a pattern as identity', { ...server, identity: 'spiffe://prod.example/*' }, /identity/],
+  ['no port', { ...server, address: 'github' }, /host:port/],
+  ['port 65536', { ...server, address: 'github:65536' }, /above 65535/],
+  ['a URL as address', { ...server, address: 'https://github:1' }, /host:port/],
+])('McpServer refuses %s', (_name, document, message) => {
+  expect(() => McpServer.parse(document)).toThrow(message);
+});
+
+test.each([
+  ['when', { ...access, when: 'true' }, /Unrecognized key.*when/],
+  ['rate', { ...access, rate: '60/m' }, /Unrecognized key.*rate/],
+  ['approval', { ...access, approval: 'none' }, /Unrecognized key.*approval/],
+  ['an unknown key in tools', { ...access, tools: { allow: ['x'], denied: [] } }, /denied/],
+  ['nobody', { ...access, who: [] }, /who/],
+  ['no server', { ...access, servers: [] }, /servers/],
+  ['a wildcard server', { ...access, servers: ['*'] }, /lower-case/],
+  ['no tools', { ...access, tools: undefined }, /tools/],
+  ['neither allow nor deny', { ...access, tools: {} }, /allows or denies something/],
+  ['a bad SPIFFE pattern', { ...access, who: ['spiffe://*/x'] }, /trust domain is a wildcard/],
+  ['a bad regex to allow', { ...access, tools: { allow: ['/(/'] } }, /not an RE2 regex/],
+  ['a bad regex to deny', { ...access, tools: { allow: ['x'], deny: ['/(/'] } }, /not an RE2 regex/],
+])('Access refuses %s', (_name, document, message) => {
+  expect(() => Access.parse(document)).toThrow(message);
+});

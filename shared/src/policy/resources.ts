@@ -1,0 +1,97 @@
+/**
+ * The two resources that say which MCP servers exist and who may call which of their tools. Strict: a key that nothing
+ * enforces is refused, so that an operator never relies on a line that does nothing. `when`, `rate`, `approval` and a
+ * pinned `definition` are such keys today.
+ */
+import { z } from 'zod';
+import { isRefusal } from '../errors.ts';
+import { parseSpiffeId } from '../spiffe/id.ts';
+import { compileSpiffePattern } from './spiffe-pattern.ts';
+import { compileToolPattern } from './tool-pattern.ts';
+
+const Name = z
+  .string()
+  .regex(
+    /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+    'a name is lower-case letters, digits and inner hyphens, at most 63',
+  );
+
+const Identity = z.string().transform((text, context) => {
+  try {
+    return parseSpiffeId(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: reason(error) });
+    return z.NEVER;
+  }
+});
+
+export const McpServer = z
+  .strictObject({
+    kind: z.literal('McpServer'),
+    name: Name.describe('How rules and `chancery-agent connect NAME` call it.'),
+    identity: Identity.describe('The SPIFFE ID that must answer at `address`; compared exactly.'),
+    address: z
+      .string()
+      .regex(
+        /^(?:[a-z0-9][a-z0-9.-]*|\[[0-9a-f:]+\]):[1-9][0-9]{0,4}$/,
+        'an address is host:port, in lower case',
+      )
+      .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'the port is above 65535')
+      .describe('Where its gateway listens: host:port.'),
+    owner: z.string().max(200).optional().describe('Descriptive: whom to ask. Nothing is decided by it.'),
+    class: z
+      .enum(['tool-endpoint', 'delegated-auth', 'mixed'])
+      .optional()
+      .describe('Descriptive: what kind of server it is. Nothing is decided by it.'),
+    tools: z
+      .record(
+        z.string().min(1).max(128),
+        z.strictObject({
+          action: z
+            .enum(['read', 'query', 'update', 'admin'])
+            .describe(
+              'Descriptive: what calling the tool does. No rule can name it yet, so nothing is decided by it.',
+            ),
+        }),
+      )
+      .optional()
+      .describe('Descriptive: the tools as their owner sees them. Listing a tool here permits nothing.'),
+  })
+  .describe('An MCP server behind a gateway.');
+export type McpServer = z.infer<typeof McpServer>;
+
+const SpiffePattern = z.string().superRefine(compiles(compileSpiffePattern));
+const ToolPatterns = z.array(z.string().superRefine(compiles(compileToolPattern))).max(500);
+
+export const Access = z
+  .strictObject({
+    kind: z.literal('Access'),
+    name: Name.describe('What decisions and records call this rule.'),
+    who: z.array(SpiffePattern).min(1).describe('SPIFFE IDs; * is one whole segment, a last ** is the rest.'),
+    servers: z.array(Name).min(1).describe('McpServer names, each in full.'),
+    tools: z
+      .strictObject({
+        allow: ToolPatterns.default([]).describe(
+          'Names, globs with * or /RE2 regex/, each matching a whole name.',
+        ),
+        deny: ToolPatterns.default([]).describe('Likewise; a match here beats every allow of every rule.'),
+      })
+      .refine(({ allow, deny }) => allow.length + deny.length > 0, 'a rule allows or denies something'),
+  })
+  .describe('Who may call which tools of which servers. What no rule allows is denied.');
+export type Access = z.infer<typeof Access>;
+
+function compiles(compile: (text: string) => unknown) {
+  return (text: string, context: z.core.$RefinementCtx<string>): void => {
+    try {
+      compile(text);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: reason(error) });
+    }
+  };
+}
+
+function reason(error: unknown): string {
+  if (isRefusal(error)) return error.message;
+  throw error;
+}

@@ -1,0 +1,29 @@
+/** Patterns over SPIFFE IDs. Segments match whole, so that `/app` can never mean `/app-evil`. */
+import { ensure } from '../errors.ts';
+import { parseSpiffeId, type SpiffeId } from '../spiffe/id.ts';
+
+/**
+ * `*` stands for exactly one segment, `**` for one or more and only at the end; everything else is itself. The trust
+ * domain is always literal. Throws `policy` or `spiffe_id`.
+ */
+export function compileSpiffePattern(text: string): (id: SpiffeId) => boolean {
+  const segments = text.split('/');
+  const open = segments.at(-1) === '**';
+  const wanted = open ? segments.slice(0, -1) : segments;
+  ensure(!wanted.includes('**'), 'policy', `in ${text}, ** is not the last segment`);
+  ensure(!wanted.slice(0, PATH_AT).includes('*'), 'policy', `in ${text}, the trust domain is a wildcard`);
+  // With the wildcards filled in, what is left must be a SPIFFE ID; so `tri*` or an empty segment refuses here.
+  parseSpiffeId(
+    [...wanted.map((segment) => (segment === '*' ? 'x' : segment)), ...(open ? ['x'] : [])].join('/'),
+  );
+
+  if (!open && !wanted.includes('*')) return (id) => id === text;
+  return (id) => {
+    const given = id.split('/');
+    if (open ? given.length <= wanted.length : given.length !== wanted.length) return false;
+    return wanted.every((segment, index) => segment === '*' || segment === given[index]);
+  };
+}
+
+/** `spiffe:`, nothing, the trust domain: the path starts at the fourth piece. */
+const PATH_AT = 3;

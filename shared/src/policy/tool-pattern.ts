@@ -1,0 +1,65 @@
+/**
+ * Patterns over tool names: a literal, a glob (`*` is any run of characters), or `/regex/` in RE2 syntax, matched
+ * against the whole name always. A name comes from a peer and a pattern from an operator, so matching takes time
+ * linear in the name whatever either of them wrote.
+ */
+import { RE2JS } from '@bufbuild/re2';
+import { ensure, refusalOf } from '../errors.ts';
+
+export interface ToolPattern {
+  readonly text: string;
+  matches(tool: string): boolean;
+}
+
+/** Longer is no name an operator wrote by hand. */
+const MAX_LENGTH = 256;
+/** RE2's work per character is bounded by the program's size; `(x{1000}){1000}` is refused by RE2 itself. */
+const MAX_INSTRUCTIONS = 1_000;
+
+/** Throws `policy` with the reason. */
+export function compileToolPattern(text: string): ToolPattern {
+  ensure(text.length <= MAX_LENGTH, 'policy', `a tool pattern is longer than ${MAX_LENGTH} characters`);
+  if (text.startsWith('/')) return regex(text);
+  // The tool names of the MCP specification, and the marks that servers put between a prefix and a name.
+  ensure(/^[A-Za-z0-9_.:@/*-]+$/.test(text), 'policy', `${text}: not a tool name, a glob with * or /regex/`);
+  return text.includes('*') ? glob(text) : { text, matches: (tool) => tool === text };
+}
+
+function glob(text: string): ToolPattern {
+  const [head = '', ...rest] = text.split('*');
+  const tail = rest.pop() ?? '';
+  return {
+    text,
+    matches(tool) {
+      if (tool.length < head.length + tail.length || !tool.startsWith(head) || !tool.endsWith(tail))
+        return false;
+      const end = tool.length - tail.length;
+      let at = head.length;
+      // Leftmost is enough: if the pieces fit in order anywhere, they fit at their first places.
+      for (const piece of rest) {
+        const found = tool.indexOf(piece, at);
+        if (found === -1 || found + piece.length > end) return false;
+        at = found + piece.length;
+      }
+      return true;
+    },
+  };
+}
+
+function regex(text: string): ToolPattern {
+  ensure(text.length > 2 && text.endsWith('/'), 'policy', `${text}: a regex is written between two slashes`);
+  let compiled: RE2JS;
+  try {
+    compiled = RE2JS.compile(text.slice(1, -1));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw refusalOf(error, 'policy', `${text}: not an RE2 regex: ${why}`);
+  }
+  const size = compiled.re2().prog.numInst();
+  ensure(
+    size <= MAX_INSTRUCTIONS,
+    'policy',
+    `${text}: compiles to ${size} steps, at most ${MAX_INSTRUCTIONS}`,
+  );
+  return { text, matches: (tool) => compiled.testExact(tool) };
+}
