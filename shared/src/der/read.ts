@@ -1,0 +1,186 @@
+/**
+ * DER in (X.690): definite minimal lengths, one encoding for each value, nothing left over, bounded depth. What this
+ * accepts, write.ts gives back byte for byte; a second spelling of a certificate would be a second opinion about it.
+ */
+import { ensure, type Refusal } from '../errors.ts';
+import { readOid } from './oid.ts';
+import { readTime } from './time.ts';
+
+export const TAG = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  null: 0x05,
+  oid: 0x06,
+  utf8String: 0x0c,
+  printableString: 0x13,
+  ia5String: 0x16,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  sequence: 0x30,
+  set: 0x31,
+} as const;
+
+/** `[n]` over a constructed type: EXPLICIT, or IMPLICIT over a SEQUENCE or SET. */
+export const constructed = (n: number): number => 0xa0 | n;
+/** `[n] IMPLICIT` over a primitive type. */
+export const primitive = (n: number): number => 0x80 | n;
+
+/** A certificate needs 9. More is somebody else's stack (attacks.md I4). */
+const MAX_DEPTH = 16;
+
+/** Cuts elements in order. Every view it returns is over the same memory. */
+export class DerReader {
+  readonly #bytes: Uint8Array;
+  readonly #code: Refusal;
+  readonly #depth: number;
+  #at = 0;
+
+  constructor(bytes: Uint8Array, code: Refusal, depth = 0) {
+    this.#bytes = bytes;
+    this.#code = code;
+    this.#depth = depth;
+  }
+
+  /** The next element's tag; undefined at the end. */
+  get tag(): number | undefined {
+    return this.#bytes[this.#at];
+  }
+
+  /** The whole next element: tag, length and content. */
+  element(tag: number, what: string): Uint8Array {
+    const start = this.#at;
+    this.content(tag, what);
+    return this.#bytes.subarray(start, this.#at);
+  }
+
+  content(tag: number, what: string): Uint8Array {
+    const found = this.tag;
+    ensure(found !== undefined, this.#code, `${what} is missing`);
+    ensure(found === tag, this.#code, `${what} has tag 0x${found.toString(16)}, not 0x${tag.toString(16)}`);
+    this.#at += 1;
+    const length = this.#length(what);
+    ensure(length <= this.#bytes.length - this.#at, this.#code, `${what} ends early`);
+    const start = this.#at;
+    this.#at += length;
+    return this.#bytes.subarray(start, this.#at);
+  }
+
+  /** A reader over the content of the next element, which must be constructed. */
+  enter(tag: number, what: string): DerReader {
+    ensure(this.#depth < MAX_DEPTH, this.#code, `${what} is nested deeper than ${MAX_DEPTH}`);
+    return new DerReader(this.content(tag, what), this.#code, this.#depth + 1);
+  }
+
+  sequence(what: string): DerReader {
+    return this.enter(TAG.sequence, what);
+  }
+
+  /** Undefined when the next element has another tag. */
+  optional(tag: number, what: string): DerReader | undefined {
+    return this.tag === tag ? this.enter(tag, what) : undefined;
+  }
+
+  /** X.690 §11.1: TRUE is 0xff. */
+  boolean(what: string): boolean {
+    const content = this.content(TAG.boolean, what);
+    ensure(
+      content.length === 1 && (content[0] === 0 || content[0] === 0xff),
+      this.#code,
+      `${what} is not a DER BOOLEAN`,
+    );
+    return content[0] === 0xff;
+  }
+
+  /** `BOOLEAN DEFAULT FALSE`. §11.5 leaves FALSE out; so many issuers write it that it is read all the same. */
+  flag(what: string): boolean {
+    return this.tag === TAG.boolean && this.boolean(what);
+  }
+
+  /** Two's complement, minimal (§8.3.2). */
+  integer(what: string, tag: number = TAG.integer): Uint8Array {
+    const content = this.content(tag, what);
+    const [first, second = 0] = content;
+    ensure(first !== undefined, this.#code, `${what} is an empty INTEGER`);
+    const padded =
+      content.length > 1 && ((first === 0 && second < 0x80) || (first === 0xff && second >= 0x80));
+    ensure(!padded, this.#code, `${what} is an INTEGER with padding`);
+    return content;
+  }
+
+  /** An INTEGER from 0 to 2^31 - 1. */
+  smallInteger(what: string, tag: number = TAG.integer): number {
+    const content = this.integer(what, tag);
+    const small = content.length <= 4 && (content[0] ?? 0x80) < 0x80;
+    ensure(small, this.#code, `${what} is not a small INTEGER`);
+    return content.reduce((value, byte) => value * 256 + byte, 0);
+  }
+
+  /** Dotted. */
+  oid(what: string): string {
+    return readOid(this.content(TAG.oid, what), this.#code, what);
+  }
+
+  octets(what: string): Uint8Array {
+    return this.content(TAG.octetString, what);
+  }
+
+  /** Named bits in writing order; §11.2.1: what is unused is zero. */
+  bitString(what: string): { bytes: Uint8Array; unused: number } {
+    const content = this.content(TAG.bitString, what);
+    const unused = content[0] ?? 8;
+    ensure(unused <= 7, this.#code, `${what} is a BIT STRING without a count of unused bits`);
+    const bytes = content.subarray(1);
+    ensure(bytes.length > 0 || unused === 0, this.#code, `${what} is an empty BIT STRING with unused bits`);
+    const last = bytes[bytes.length - 1] ?? 0;
+    ensure((last & ((1 << unused) - 1)) === 0, this.#code, `${what} has unused bits that are set`);
+    return { bytes, unused };
+  }
+
+  /** A BIT STRING of whole bytes: a signature, a public key. */
+  bitBytes(what: string): Uint8Array {
+    const { bytes, unused } = this.bitString(what);
+    ensure(unused === 0, this.#code, `${what} is not whole bytes`);
+    return bytes;
+  }
+
+  null(what: string): void {
+    ensure(this.content(TAG.null, what).length === 0, this.#code, `${what} is a NULL with content`);
+  }
+
+  /** RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050, both in whole seconds of Zulu time. */
+  time(what: string): Date {
+    const tag = this.tag === TAG.generalizedTime ? TAG.generalizedTime : TAG.utcTime;
+    return readTime(this.content(tag, what), tag === TAG.generalizedTime, this.#code, what);
+  }
+
+  done(what: string): void {
+    const left = this.#bytes.length - this.#at;
+    ensure(left === 0, this.#code, `${what} has ${left} trailing bytes`);
+  }
+
+  /** §10.1. The indefinite form (0x80) and the reserved one (0xff) are not lengths at all. */
+  #length(what: string): number {
+    const first = this.#byte(what);
+    if (first < 0x80) return first;
+    const size = first & 0x7f;
+    ensure(size > 0, this.#code, `${what} has an indefinite length`);
+    ensure(size <= 4, this.#code, `${what} has a length of ${size} bytes`);
+    let length = 0;
+    for (let i = 0; i < size; i += 1) length = length * 256 + this.#byte(what);
+    ensure(
+      length >= 0x80 && length >= 256 ** (size - 1),
+      this.#code,
+      `${what} has a length that is not minimal`,
+    );
+    return length;
+  }
+
+  #byte(what: string): number {
+    const byte = this.#bytes[this.#at];
+    ensure(byte !== undefined, this.#code, `${what} ends early`);
+    this.#at += 1;
+    return byte;
+  }
+}

@@ -1,0 +1,53 @@
+/** Walks elements that nobody reads, so that they are DER as well: names, attributes, parameters. */
+import { ensure, type Refusal } from '../errors.ts';
+import { DerReader, TAG } from './read.ts';
+
+const CONSTRUCTED = 0x20;
+/** Universal numbers 16 and 17, SEQUENCE and SET: the constructed types (X.690 §8.9, §8.11). */
+const GROUPS: readonly number[] = [0x10, 0x11];
+
+/** The universal types whose content has more than one spelling in BER. Context tags and octets are bytes here. */
+const CANONICAL: Readonly<Record<number, (reader: DerReader, what: string) => void>> = {
+  [TAG.boolean]: (reader, what) => reader.boolean(what),
+  [TAG.integer]: (reader, what) => reader.integer(what),
+  [TAG.bitString]: (reader, what) => reader.bitString(what),
+  [TAG.null]: (reader, what) => reader.null(what),
+  [TAG.oid]: (reader, what) => reader.oid(what),
+  [TAG.utcTime]: (reader, what) => reader.time(what),
+  [TAG.generalizedTime]: (reader, what) => reader.time(what),
+};
+
+/** All of `bytes` is exactly one DER element. */
+export function ensureDer(bytes: Uint8Array, code: Refusal, what: string): void {
+  const reader = new DerReader(bytes, code);
+  walk(reader, code, what);
+  reader.done(what);
+}
+
+function walk(reader: DerReader, code: Refusal, what: string): void {
+  const { tag } = reader;
+  ensure(tag !== undefined, code, `${what} is missing`);
+  ensureTag(tag, code, what);
+  if ((tag & CONSTRUCTED) === 0) {
+    const leaf = reader.element(tag, what);
+    CANONICAL[tag]?.(new DerReader(leaf, code), what);
+    return;
+  }
+  const inner = reader.enter(tag, what);
+  while (inner.tag !== undefined) walk(inner, code, what);
+}
+
+function ensureTag(tag: number, code: Refusal, what: string): void {
+  const number = tag & 0x1f;
+  // Numbers of 31 and more take more bytes; nothing in X.509 or PKCS has one.
+  ensure(number !== 0x1f, code, `${what} has a tag of many bytes`);
+  if (tag >= 0x40) return;
+  ensure(number !== 0, code, `${what} has an end-of-contents tag`);
+  // §10.2: strings in pieces are BER; a primitive SEQUENCE is nothing at all.
+  const constructed = (tag & CONSTRUCTED) !== 0;
+  ensure(
+    GROUPS.includes(number) === constructed,
+    code,
+    `${what} has tag 0x${tag.toString(16)} in the wrong form`,
+  );
+}
