@@ -1,0 +1,179 @@
+/** The extensions that we write and the ones that we judge by (RFC 5280 §4.2.1); a reader stands beside its writer. */
+import { hash } from 'node:crypto';
+import { utf8 } from '../bytes.ts';
+import { DerReader, primitive } from '../der/read.ts';
+import * as der from '../der/write.ts';
+import { ensure, type Refusal } from '../errors.ts';
+import type { Extension, TbsCertificate } from './certificate.ts';
+import { type GeneralName, NAME, readGeneralNames } from './names.ts';
+
+export const OID = {
+  subjectKeyIdentifier: '2.5.29.14',
+  keyUsage: '2.5.29.15',
+  subjectAltName: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  nameConstraints: '2.5.29.30',
+  certificatePolicies: '2.5.29.32',
+  policyMappings: '2.5.29.33',
+  authorityKeyIdentifier: '2.5.29.35',
+  policyConstraints: '2.5.29.36',
+  extKeyUsage: '2.5.29.37',
+  inhibitAnyPolicy: '2.5.29.54',
+  authorityInfoAccess: '1.3.6.1.5.5.7.1.1',
+} as const;
+
+export const EKU = {
+  any: '2.5.29.37.0',
+  serverAuth: '1.3.6.1.5.5.7.3.1',
+  clientAuth: '1.3.6.1.5.5.7.3.2',
+} as const;
+
+/** §4.2.1.3: numbers of the bits. */
+export const KEY_USAGE = { digitalSignature: 0, keyCertSign: 5, crlSign: 6 } as const;
+
+export interface BasicConstraints {
+  readonly ca: boolean;
+  readonly pathLength: number | undefined;
+}
+
+/** A whole Extension, for `CertificateFields.extensions`. */
+function extension(id: string, critical: boolean, value: Uint8Array): Uint8Array {
+  const parts = critical ? [der.oid(id), der.boolean(true)] : [der.oid(id)];
+  return der.sequence(...parts, der.octets(value));
+}
+
+/** §4.2.1.9. An end entity's is the empty sequence: `cA` defaults to false. Critical. */
+export function basicConstraints(constraints?: { pathLength: number | undefined }): Uint8Array {
+  if (constraints === undefined) return extension(OID.basicConstraints, true, der.sequence());
+  const { pathLength } = constraints;
+  const limit = pathLength === undefined ? [] : [der.smallInteger(pathLength)];
+  return extension(OID.basicConstraints, true, der.sequence(der.boolean(true), ...limit));
+}
+
+/** Undefined when the extension is not there; so are the readers below. */
+export function readBasicConstraints(from: TbsCertificate, code: Refusal): BasicConstraints | undefined {
+  return readValue(from, OID.basicConstraints, code, (reader) => {
+    const body = reader.sequence('basic constraints');
+    const ca = body.flag('cA');
+    const pathLength = body.tag === undefined ? undefined : body.smallInteger('path length');
+    body.done('basic constraints');
+    // §4.2.1.9: pathLenConstraint means nothing unless cA is asserted, and must not be there.
+    ensure(ca || pathLength === undefined, code, 'basic constraints limit the path of what is no CA');
+    return { ca, pathLength };
+  });
+}
+
+/** §4.2.1.3. Critical. */
+export function keyUsage(...bits: readonly number[]): Uint8Array {
+  return extension(OID.keyUsage, true, der.namedBits(...bits));
+}
+
+/** The numbers of the bits that are set; at least one. */
+export function readKeyUsage(from: TbsCertificate, code: Refusal): ReadonlySet<number> | undefined {
+  return readValue(from, OID.keyUsage, code, (reader) => {
+    const { bytes } = reader.bitString('key usage');
+    const bits = Array.from({ length: bytes.length * 8 }, (_, bit) => bit);
+    const asserted = new Set(bits.filter((bit) => ((bytes[bit >> 3] ?? 0) & (0x80 >> (bit & 7))) !== 0));
+    ensure(asserted.size > 0, code, 'key usage allows nothing');
+    return asserted;
+  });
+}
+
+/** §4.2.1.12. Not critical. */
+export function extKeyUsage(...purposes: readonly string[]): Uint8Array {
+  return extension(OID.extKeyUsage, false, der.sequence(...purposes.map(der.oid)));
+}
+
+export function readExtKeyUsage(from: TbsCertificate, code: Refusal): ReadonlySet<string> | undefined {
+  return readValue(from, OID.extKeyUsage, code, (reader) => {
+    const list = reader.sequence('extended key usage');
+    const purposes = new Set<string>();
+    while (list.tag !== undefined) purposes.add(list.oid('purpose'));
+    ensure(purposes.size > 0, code, 'extended key usage allows nothing');
+    return purposes;
+  });
+}
+
+export interface SubjectAltNames {
+  readonly uris: readonly string[];
+  readonly dnsNames?: readonly string[];
+  /** §4.2.1.6: must be so when the subject is empty. */
+  readonly critical: boolean;
+}
+
+export function subjectAltName({ uris, dnsNames = [], critical }: SubjectAltNames): Uint8Array {
+  const names = [
+    ...uris.map((uri) => der.implicit(NAME.uri, utf8(uri))),
+    ...dnsNames.map((name) => der.implicit(NAME.dns, utf8(name))),
+  ];
+  return extension(OID.subjectAltName, critical, der.sequence(...names));
+}
+
+export function readSubjectAltName(from: TbsCertificate, code: Refusal): readonly GeneralName[] | undefined {
+  const found = from.extensions.get(OID.subjectAltName);
+  return found && readGeneralNames(found.value, code, 'subject alternative name');
+}
+
+/** §4.2.1.2. */
+export function subjectKeyIdentifier(keyId: Uint8Array): Uint8Array {
+  return extension(OID.subjectKeyIdentifier, false, der.octets(keyId));
+}
+
+export function readSubjectKeyIdentifier(from: TbsCertificate, code: Refusal): Uint8Array | undefined {
+  return readValue(from, OID.subjectKeyIdentifier, code, (reader) => reader.octets('subject key identifier'));
+}
+
+/** §4.2.1.1: the issuer's subject key identifier. */
+export function authorityKeyIdentifier(keyId: Uint8Array): Uint8Array {
+  return extension(OID.authorityKeyIdentifier, false, der.sequence(der.implicit(0, keyId)));
+}
+
+export interface AuthorityKeyIdentifier {
+  readonly keyId: Uint8Array | undefined;
+  /** Whether it names the issuer's certificate by issuer and serial number as well. */
+  readonly namesCertificate: boolean;
+}
+
+export function readAuthorityKeyIdentifier(
+  from: TbsCertificate,
+  code: Refusal,
+): AuthorityKeyIdentifier | undefined {
+  return readValue(from, OID.authorityKeyIdentifier, code, (reader) => {
+    const body = reader.sequence('authority key identifier');
+    const keyId = body.tag === primitive(0) ? body.content(primitive(0), 'key identifier') : undefined;
+    const namesCertificate = body.tag !== undefined;
+    if (namesCertificate) {
+      body.content(0xa1, 'authority certificate issuer');
+      body.integer('authority certificate serial', primitive(2));
+    }
+    body.done('authority key identifier');
+    return { keyId, namesCertificate };
+  });
+}
+
+/** §4.2.1.10: authorities below may only name URIs on this host; our authorities bind theirs to the trust domain. */
+export function uriConstraint(host: string): Uint8Array {
+  const subtree = der.sequence(der.implicit(NAME.uri, utf8(host)));
+  return extension(OID.nameConstraints, true, der.sequence(der.explicit(0, subtree)));
+}
+
+/** RFC 7093 §2 method 1: the leftmost 160 bits of SHA-256 over the subjectPublicKey bits, without SHA-1. */
+export function keyIdentifierOf(spki: Uint8Array, code: Refusal): Uint8Array {
+  const info = new DerReader(spki, code).sequence('public key');
+  info.element(0x30, 'public key algorithm');
+  return hash('sha256', info.bitBytes('public key'), 'buffer').subarray(0, 20);
+}
+
+function readValue<T>(
+  from: TbsCertificate,
+  id: string,
+  code: Refusal,
+  read: (reader: DerReader) => T,
+): T | undefined {
+  const found: Extension | undefined = from.extensions.get(id);
+  if (found === undefined) return undefined;
+  const reader = new DerReader(found.value, code);
+  const value = read(reader);
+  reader.done(`extension ${id}`);
+  return value;
+}
