@@ -87,6 +87,7 @@ export const REFUSALS = {
   mcp_size: { grpc: 'RESOURCE_EXHAUSTED', says: 'the message is too large' },
   mcp_media: { grpc: 'INVALID_ARGUMENT', says: 'the media type is not accepted' },
   mcp_headers: { grpc: 'INVALID_ARGUMENT', says: 'the headers do not match the body' },
+  mcp_meta: { grpc: 'INVALID_ARGUMENT', says: 'the message lacks what this protocol version needs' },
   mcp_version: { grpc: 'INVALID_ARGUMENT', says: 'the protocol version is not supported' },
   mcp_method: { grpc: 'INVALID_ARGUMENT', says: 'the method is not served' },
   mcp_session: { grpc: 'NOT_FOUND', says: 'the session is not known' },

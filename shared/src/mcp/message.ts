@@ -1,0 +1,127 @@
+/**
+ * JSON-RPC 2.0 as MCP uses it, read strictly: one message a body, keys exactly so named, nothing beside them. What is
+ * forwarded is `writeMessage` of what was read, never the bytes that came, so the next reader cannot see anything else.
+ */
+import { ensure } from '../errors.ts';
+import { isJsonObject, type Json, type JsonObject, parseJson } from '../json.ts';
+
+export type Id = string | number;
+
+export interface Request {
+  readonly kind: 'request';
+  readonly id: Id;
+  readonly method: string;
+  readonly params: JsonObject | undefined;
+}
+
+export interface Notification {
+  readonly kind: 'notification';
+  readonly method: string;
+  readonly params: JsonObject | undefined;
+}
+
+/** An answer with a result, or with an error; an error may lack the id of a request that could not be read. */
+export type Response =
+  | { readonly kind: 'response'; readonly id: Id; readonly result: JsonObject; readonly error: undefined }
+  | {
+      readonly kind: 'response';
+      readonly id: Id | undefined;
+      readonly result: undefined;
+      readonly error: RpcError;
+    };
+
+export interface RpcError {
+  readonly code: number;
+  readonly message: string;
+  readonly data?: Json | undefined;
+}
+
+export type Message = Request | Notification | Response;
+
+/** A tool's schema nests, but not like this; each level costs the reader a stack frame. */
+const MAX_DEPTH = 64;
+const MAX_ID = 256;
+const MAX_METHOD = 128;
+const ENVELOPE = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error']);
+
+/** Throws mcp_parse. A batch (2025-03-26 only) is an array, and so refused. */
+export function readMessage(bytes: Uint8Array, maxBytes: number): Message {
+  const value = parseJson(bytes, { code: 'mcp_parse', maxBytes, maxDepth: MAX_DEPTH });
+  ensure(isJsonObject(value), 'mcp_parse', 'the message is not one JSON object');
+  // `Method` beside or instead of `method` is how a lenient reader downstream would be told something else.
+  for (const key of Object.keys(value))
+    ensure(ENVELOPE.has(key), 'mcp_parse', 'the message has a key that JSON-RPC does not know');
+  ensure(value['jsonrpc'] === '2.0', 'mcp_parse', 'the message is not JSON-RPC 2.0');
+  return value['method'] === undefined ? readResponse(value) : readCall(value);
+}
+
+export function writeMessage(message: Message): string {
+  if (message.kind !== 'response') {
+    const { method, params } = message;
+    const id = message.kind === 'request' ? message.id : undefined;
+    return JSON.stringify({ jsonrpc: '2.0', id, method, params });
+  }
+  const { id, result, error } = message;
+  return JSON.stringify({ jsonrpc: '2.0', id: id ?? null, result, error });
+}
+
+export function errorResponse(id: Id | undefined, error: RpcError): Response {
+  return { kind: 'response', id, result: undefined, error };
+}
+
+function readCall(message: JsonObject): Request | Notification {
+  const { method, params, id } = message;
+  ensure(typeof method === 'string' && method !== '', 'mcp_parse', 'the method is not a name');
+  ensure(method.length <= MAX_METHOD, 'mcp_parse', `the method has more than ${MAX_METHOD} characters`);
+  ensure(params === undefined || isJsonObject(params), 'mcp_parse', 'params is not an object');
+  ensure(
+    message['result'] === undefined && message['error'] === undefined,
+    'mcp_parse',
+    'the message is a call and a response at once',
+  );
+  if (id === undefined) return { kind: 'notification', method, params };
+  return { kind: 'request', id: readId(id), method, params };
+}
+
+function readResponse(message: JsonObject): Response {
+  const { id, result, error } = message;
+  ensure(message['params'] === undefined, 'mcp_parse', 'the message has params and no method');
+  ensure(
+    (result === undefined) !== (error === undefined),
+    'mcp_parse',
+    'the message is no call and no response',
+  );
+  if (error !== undefined) {
+    const answered = id === undefined || id === null ? undefined : readId(id);
+    return { kind: 'response', id: answered, result: undefined, error: readError(error) };
+  }
+  ensure(isJsonObject(result), 'mcp_parse', 'the result is not an object');
+  return { kind: 'response', id: readId(id), result, error: undefined };
+}
+
+/** JSON-RPC allows fractions and null; MCP does not (basic, "Requests"). */
+function readId(id: Json | undefined): Id {
+  if (typeof id === 'string') {
+    ensure(id.length <= MAX_ID, 'mcp_parse', `the id has more than ${MAX_ID} characters`);
+    return id;
+  }
+  ensure(
+    typeof id === 'number' && Number.isSafeInteger(id),
+    'mcp_parse',
+    'the id is neither a string nor an integer',
+  );
+  return id;
+}
+
+/** Keeps the three members that JSON-RPC gives an error (section 5.1). */
+function readError(error: Json): RpcError {
+  ensure(isJsonObject(error), 'mcp_parse', 'the error is not an object');
+  const { code, message, data } = error;
+  ensure(
+    typeof code === 'number' && Number.isSafeInteger(code),
+    'mcp_parse',
+    "the error's code is not an integer",
+  );
+  ensure(typeof message === 'string', 'mcp_parse', "the error's message is not a string");
+  return { code, message, data };
+}

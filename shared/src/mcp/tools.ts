@@ -1,0 +1,63 @@
+/** What the gateway has to understand inside a message: whom it calls, what it lists, what it says it can do. */
+import { ensure } from '../errors.ts';
+import { isJsonObject, type Json, type JsonObject } from '../json.ts';
+import { CAPABILITIES_KEY } from './era.ts';
+import type { Request } from './message.ts';
+
+export interface ToolUse {
+  readonly tool: string;
+  readonly arguments: JsonObject;
+}
+
+/** `task`, `inputResponses` and `requestState` are of features that no rule speaks of yet, so they refuse too. */
+const CALL_KEYS = new Set(['name', 'arguments', '_meta']);
+
+/** Throws mcp_parse. A call whose tool cannot be read is refused; it never counts as a call of no tool. */
+export function toolUseOf({ params = {} }: Request): ToolUse {
+  for (const key of Object.keys(params))
+    ensure(
+      CALL_KEYS.has(key),
+      'mcp_parse',
+      'params of tools/call has a key other than name, arguments and _meta',
+    );
+  const { name } = params;
+  ensure(typeof name === 'string' && name !== '', 'mcp_parse', 'tools/call names no tool');
+  const given = params['arguments'] ?? {};
+  ensure(isJsonObject(given), 'mcp_parse', 'the arguments are not an object');
+  return { tool: name, arguments: given };
+}
+
+/**
+ * The page without the tools that `allows` refuses; order and cursor stay, so the pages after it are still right. It is
+ * marked as this caller's own where the era knows caches (2026-07-28, "cacheScope"). Throws mcp_parse.
+ */
+export function filterTools(result: JsonObject, allows: (tool: string) => boolean): JsonObject {
+  const { tools } = result;
+  ensure(Array.isArray(tools), 'mcp_parse', 'the result of tools/list has no tools');
+  const kept = tools.filter((tool: Json) => {
+    ensure(isJsonObject(tool) && typeof tool['name'] === 'string', 'mcp_parse', 'a listed tool has no name');
+    return allows(tool['name']);
+  });
+  const cached = result['cacheScope'] === undefined && result['ttlMs'] === undefined;
+  return { ...result, tools: kept, ...(cached ? {} : { cacheScope: 'private' }) };
+}
+
+/** What a server announces, less what no rule can allow yet: a client then does not ask for it in vain. */
+export function narrowServer(result: JsonObject): JsonObject {
+  const { capabilities } = result;
+  if (!isJsonObject(capabilities)) return result;
+  const { tools } = capabilities;
+  return { ...result, capabilities: tools === undefined ? {} : { tools } };
+}
+
+/**
+ * What a client announces, less what a server may not ask of it: sampling, elicitation and roots have no rules yet.
+ * A server that knows so finds another way, where a refused request would fail the call.
+ */
+export function narrowClient(request: Request): Request {
+  const { params } = request;
+  if (request.method === 'initialize') return { ...request, params: { ...params, capabilities: {} } };
+  const meta = params?.['_meta'];
+  if (!isJsonObject(meta) || meta[CAPABILITIES_KEY] === undefined) return request;
+  return { ...request, params: { ...params, _meta: { ...meta, [CAPABILITIES_KEY]: {} } } };
+}
