@@ -1,7 +1,7 @@
 /** The extensions that we write and the ones that we judge by (RFC 5280 §4.2.1); a reader stands beside its writer. */
 import { hash } from 'node:crypto';
 import { utf8 } from '../bytes.ts';
-import { DerReader, primitive } from '../der/read.ts';
+import { constructed, DerReader, primitive, TAG } from '../der/read.ts';
 import * as der from '../der/write.ts';
 import { ensure, type Refusal } from '../errors.ts';
 import type { Extension, TbsCertificate } from './certificate.ts';
@@ -143,7 +143,7 @@ export function readAuthorityKeyIdentifier(
     const keyId = body.tag === primitive(0) ? body.content(primitive(0), 'key identifier') : undefined;
     const namesCertificate = body.tag !== undefined;
     if (namesCertificate) {
-      body.content(0xa1, 'authority certificate issuer');
+      body.content(constructed(1), 'authority certificate issuer');
       body.integer('authority certificate serial', primitive(2));
     }
     body.done('authority key identifier');
@@ -160,7 +160,7 @@ export function uriConstraint(host: string): Uint8Array {
 /** RFC 7093 §2 method 1: the leftmost 160 bits of SHA-256 over the subjectPublicKey bits, without SHA-1. */
 export function keyIdentifierOf(spki: Uint8Array, code: Refusal): Uint8Array {
   const info = new DerReader(spki, code).sequence('public key');
-  info.element(0x30, 'public key algorithm');
+  info.element(TAG.sequence, 'public key algorithm');
   return hash('sha256', info.bitBytes('public key'), 'buffer').subarray(0, 20);
 }
 

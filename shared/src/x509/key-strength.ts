@@ -8,7 +8,7 @@
  */
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { asBuffer, equal, hex } from '../bytes.ts';
-import { DerReader } from '../der/read.ts';
+import { DerReader, TAG } from '../der/read.ts';
 import { ensure, type Refusal, refusalOf } from '../errors.ts';
 
 interface Policy {
@@ -87,7 +87,7 @@ function ensureRsa(spki: Uint8Array, { maxRsaBits }: Policy, code: Refusal): Uin
 function readRsaSpki(spki: Uint8Array, code: Refusal): { modulus: Uint8Array; exponent: Uint8Array } {
   const outer = new DerReader(spki, code);
   const info = outer.sequence('public key');
-  const algorithm = info.element(0x30, 'public key algorithm');
+  const algorithm = info.element(TAG.sequence, 'public key algorithm');
   ensure(equal(algorithm, RSA_ENCRYPTION), code, 'public key is neither on an accepted curve nor RSA');
   const key = new DerReader(info.bitBytes('RSA public key'), code);
   info.done('public key');

@@ -69,6 +69,14 @@ export function readName(name: Uint8Array, code: Refusal): DistinguishedName {
   return parts;
 }
 
+/** How many relative names there are, to bound what comparing them costs. */
+export function countRelativeNames(name: Uint8Array, code: Refusal): number {
+  const list = new DerReader(name, code).sequence('name');
+  let count = 0;
+  for (; list.tag !== undefined; count += 1) list.content(TAG.set, 'relative name');
+  return count;
+}
+
 export function isSameName(a: Uint8Array, b: Uint8Array, code: Refusal): boolean {
   return equal(a, b) || isWithin(readName(a, code), readName(b, code), true);
 }

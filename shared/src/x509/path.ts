@@ -1,0 +1,162 @@
+/**
+ * Path validation (RFC 5280 §6.1), from a leaf up to an anchor that the caller trusts, trying other issuers of the same
+ * name where one fails. Bounded before any cryptography, because the leaf and the intermediates are a stranger's.
+ * Anchors are held to the rules of certificates as well: an expired root anchors nothing.
+ */
+import { equal } from '../bytes.ts';
+import { ensure, IdentityError, isRefusal } from '../errors.ts';
+import { isSignedBy } from './algorithm.ts';
+import { type Certificate, publicKeyOf } from './certificate.ts';
+import { readAuthorityKeyIdentifier, readBasicConstraints, readSubjectKeyIdentifier } from './extensions.ts';
+import { ensurePermitted, namesOf, readNameConstraints } from './name-constraints.ts';
+import { countRelativeNames, isSameName } from './names.ts';
+import { ensureAuthority, ensureLeaf, ensurePurpose, isSelfIssued } from './profile.ts';
+
+export interface PathRequest {
+  readonly leaf: Certificate;
+  /** In any order; what is not needed does no harm. */
+  readonly intermediates: readonly Certificate[];
+  readonly anchors: readonly Certificate[];
+  readonly now: Date;
+  /** A purpose (dotted OID) that the leaf must name, and that intermediates must not rule out. */
+  readonly eku?: string;
+  /** How many intermediates a path may have, self-issued ones not counted. */
+  readonly maxIntermediates?: number;
+}
+
+const MAX_CHAIN = 16;
+/** Certificates of large web hosts carry some hundreds. Names meet constraints pair by pair. */
+const MAX_NAMES = 512;
+/** A path of 16 needs 16. What is above is for dead ends. */
+const MAX_STEPS = 128;
+const MAX_SIGNATURES = 64;
+
+/** The path that holds, leaf first and anchor last. Throws chain, chain_too_long, expired_peer, certificate_parse. */
+export function verifyPath(request: PathRequest): readonly Certificate[] {
+  const { leaf, intermediates, now, eku } = request;
+  ensure(
+    intermediates.length <= MAX_CHAIN,
+    'chain_too_long',
+    `${intermediates.length} intermediates, at most ${MAX_CHAIN}`,
+  );
+  for (const certificate of [leaf, ...intermediates]) ensureFewNames(certificate);
+  ensureValidAt(leaf, now);
+  ensureLeaf(leaf, eku);
+  publicKeyOf(leaf);
+  return new Search(request).extend([leaf]);
+}
+
+class Search {
+  readonly #request: PathRequest;
+  readonly #verified = new Map<Certificate, Map<Certificate, boolean>>();
+  #steps = 0;
+  #signatures = 0;
+
+  constructor(request: PathRequest) {
+    this.#request = request;
+  }
+
+  /** `path` is leaf first and holds so far. Throws the first failure on the way to an anchor. */
+  extend(path: readonly [Certificate, ...Certificate[]]): readonly Certificate[] {
+    const { anchors, intermediates } = this.#request;
+    const top = path[path.length - 1] ?? path[0];
+    let failure: IdentityError | undefined;
+    for (const issuer of [...anchors, ...intermediates]) {
+      if (!mayHaveIssued(issuer, top) || path.some(({ der }) => equal(der, issuer.der))) continue;
+      try {
+        this.#ensureIssued(issuer, path);
+        if (anchors.includes(issuer)) return [...path, issuer];
+        return this.extend([...path, issuer]);
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        failure ??= error;
+      }
+    }
+    throw failure ?? new IdentityError('chain', 'nobody that is trusted issued the certificate');
+  }
+
+  #ensureIssued(issuer: Certificate, path: readonly [Certificate, ...Certificate[]]): void {
+    const { now, eku, anchors, maxIntermediates = MAX_CHAIN } = this.#request;
+    this.#steps += 1;
+    ensure(this.#steps <= MAX_STEPS, 'chain_too_long', `no path among the first ${MAX_STEPS} steps`);
+    const isAnchor = anchors.includes(issuer);
+    const between = path.slice(1).filter((certificate) => !isSelfIssued(certificate)).length;
+    const more = isAnchor || isSelfIssued(issuer) ? 0 : 1;
+    ensure(
+      between + more <= maxIntermediates,
+      'chain_too_long',
+      `path has more than ${maxIntermediates} intermediates`,
+    );
+    ensureValidAt(issuer, now);
+    ensureAuthority(issuer);
+    if (eku !== undefined && !isAnchor) ensurePurpose(issuer, eku);
+    ensurePathLength(issuer, between);
+    ensureNames(issuer, path);
+    this.#ensureSigned(issuer, path[path.length - 1] ?? path[0]);
+  }
+
+  /** §6.1.3 (a)(1), counted, and paid for once a pair. */
+  #ensureSigned(issuer: Certificate, subject: Certificate): void {
+    const known = this.#verified.get(issuer) ?? new Map<Certificate, boolean>();
+    this.#verified.set(issuer, known);
+    const { signatureAlgorithm: algorithm, tbs: data, signature } = subject;
+    const holds =
+      known.get(subject) ??
+      this.#check(() => isSignedBy({ algorithm, data, signature }, publicKeyOf(issuer)));
+    known.set(subject, holds);
+    ensure(holds, 'chain', 'the signature of a certificate does not verify');
+  }
+
+  #check(verify: () => boolean): boolean {
+    this.#signatures += 1;
+    ensure(
+      this.#signatures <= MAX_SIGNATURES,
+      'chain_too_long',
+      `no path among the first ${MAX_SIGNATURES} signatures`,
+    );
+    return verify();
+  }
+}
+
+/** By name and key identifier (§4.2.1.1). A malformed identifier is refused later, with its reason. */
+function mayHaveIssued(issuer: Certificate, subject: Certificate): boolean {
+  if (!isSameName(issuer.subject, subject.issuer, 'chain')) return false;
+  const wanted = readAuthorityKeyIdentifier(subject, 'chain')?.keyId;
+  const offered = readSubjectKeyIdentifier(issuer, 'chain');
+  return wanted === undefined || offered === undefined || equal(wanted, offered);
+}
+
+function ensureFewNames(certificate: Certificate): void {
+  const count = namesOf(certificate, 'chain').length + countRelativeNames(certificate.subject, 'chain');
+  ensure(count <= MAX_NAMES, 'chain_too_long', `a certificate has ${count} names, at most ${MAX_NAMES}`);
+}
+
+/** §6.1.3 (a)(2), in whole seconds: both ends belong to the validity (§4.1.2.5). */
+function ensureValidAt(certificate: Certificate, now: Date): void {
+  const second = Math.floor(now.getTime() / 1000) * 1000;
+  const { notBefore, notAfter } = certificate;
+  ensure(
+    second >= notBefore.getTime(),
+    'expired_peer',
+    `a certificate is not valid before ${notBefore.toISOString()}`,
+  );
+  ensure(second <= notAfter.getTime(), 'expired_peer', `a certificate expired at ${notAfter.toISOString()}`);
+}
+
+/** §6.1.4 (l) and (m): how many intermediates, self-issued ones not counted, may be below. */
+function ensurePathLength(issuer: Certificate, between: number): void {
+  const limit = readBasicConstraints(issuer, 'chain')?.pathLength;
+  ensure(
+    limit === undefined || between <= limit,
+    'chain',
+    `an authority allows ${limit} intermediates below it`,
+  );
+}
+
+/** §6.1.3 (b), (c): all that is below, except self-issued intermediates. */
+function ensureNames(issuer: Certificate, path: readonly Certificate[]): void {
+  const constraints = readNameConstraints(issuer, 'chain');
+  if (constraints === undefined) return;
+  const bound = path.filter((certificate, i) => i === 0 || !isSelfIssued(certificate));
+  for (const certificate of bound) ensurePermitted(namesOf(certificate, 'chain'), constraints, 'chain');
+}

@@ -1,0 +1,116 @@
+/** What one certificate must be by itself to stand in a path (RFC 5280 §4.1.2, §4.2.1); path.ts joins them. */
+import { ensure } from '../errors.ts';
+import type { Certificate } from './certificate.ts';
+import {
+  EKU,
+  KEY_USAGE,
+  OID,
+  readAuthorityKeyIdentifier,
+  readBasicConstraints,
+  readExtKeyUsage,
+  readKeyUsage,
+  readSubjectKeyIdentifier,
+} from './extensions.ts';
+import { ensureWellFormed, namesOf } from './name-constraints.ts';
+import { isEmptyName, isSameName } from './names.ts';
+
+/**
+ * Processed here, or in a way that refuses nothing: policies are tolerated, because nobody asks for one. AKI, SKI and
+ * AIA are not among them: §4.2.1.1, §4.2.1.2 and §4.2.2.1 say that they are never critical.
+ */
+const MAY_BE_CRITICAL: ReadonlySet<string> = new Set([
+  OID.keyUsage,
+  OID.subjectAltName,
+  OID.basicConstraints,
+  OID.nameConstraints,
+  OID.certificatePolicies,
+  OID.policyMappings,
+  OID.extKeyUsage,
+  OID.inhibitAnyPolicy,
+]);
+const MAX_SERIAL_OCTETS = 20;
+
+/** Throws chain. The last certificate of a path, whoever it is: an SVID, an endorsement key, even an authority. */
+export function ensureLeaf(leaf: Certificate, eku: string | undefined): void {
+  ensureAny(leaf);
+  const isCa = readBasicConstraints(leaf, 'chain')?.ca ?? false;
+  ensure(isCa || !leaf.extensions.has(OID.nameConstraints), 'chain', 'an end entity has name constraints');
+  const usage = readKeyUsage(leaf, 'chain');
+  // §4.2.1.9: the bit and the flag go together.
+  ensure(isCa || !usage?.has(KEY_USAGE.keyCertSign), 'chain', 'an end entity may sign certificates');
+  const purposes = readExtKeyUsage(leaf, 'chain');
+  ensure(eku === undefined || (purposes?.has(eku) ?? false), 'chain', `the certificate is not for ${eku}`);
+}
+
+/** Throws chain. A certificate that signed another one. */
+export function ensureAuthority(authority: Certificate): void {
+  ensureAny(authority);
+  ensure(!isEmptyName(authority.subject), 'chain', 'an authority has no subject');
+  const constraints = readBasicConstraints(authority, 'chain');
+  ensure(constraints !== undefined, 'chain', 'an issuer has no basic constraints');
+  ensure(constraints.ca, 'chain', 'an issuer is not an authority');
+  ensureCritical(authority, OID.basicConstraints, 'basic constraints of an authority');
+  const usage = readKeyUsage(authority, 'chain');
+  ensure(
+    usage === undefined || usage.has(KEY_USAGE.keyCertSign),
+    'chain',
+    'an authority may not sign certificates',
+  );
+  const keyId = readSubjectKeyIdentifier(authority, 'chain');
+  ensure(keyId !== undefined, 'chain', 'an authority has no subject key identifier');
+  if (authority.extensions.has(OID.nameConstraints))
+    ensureCritical(authority, OID.nameConstraints, 'name constraints');
+}
+
+/**
+ * Throws chain. Purposes of an intermediate bound those below it: more than RFC 5280 asks, and what everybody does
+ * (Mozilla, Go, OpenSSL). A root's are the operator's business.
+ */
+export function ensurePurpose(intermediate: Certificate, eku: string): void {
+  const purposes = readExtKeyUsage(intermediate, 'chain');
+  const allowed = purposes === undefined || purposes.has(eku) || purposes.has(EKU.any);
+  ensure(allowed, 'chain', `an intermediate is not for ${eku}`);
+}
+
+function ensureAny(certificate: Certificate): void {
+  ensureSerial(certificate.serial);
+  ensure(!isEmptyName(certificate.issuer), 'chain', 'a certificate has no issuer');
+  for (const [oid, { critical }] of certificate.extensions)
+    ensure(!critical || MAY_BE_CRITICAL.has(oid), 'chain', `critical extension ${oid} is not processed`);
+  // §4.2.1.11: it may demand a policy, which is not processed here; critical or not.
+  ensure(!certificate.extensions.has(OID.policyConstraints), 'chain', 'policy constraints are not processed');
+  ensureKeyIdentifier(certificate);
+  if (isEmptyName(certificate.subject))
+    ensureCritical(certificate, OID.subjectAltName, 'names beside an empty subject');
+  ensureWellFormed(namesOf(certificate, 'chain'), 'chain');
+}
+
+/** §4.1.2.2. */
+function ensureSerial(serial: Uint8Array): void {
+  ensure(
+    serial.length <= MAX_SERIAL_OCTETS,
+    'chain',
+    `a serial number has ${serial.length} octets, at most 20`,
+  );
+  ensure((serial[0] ?? 0) < 0x80, 'chain', 'a serial number is negative');
+  ensure(
+    serial.some((byte) => byte !== 0),
+    'chain',
+    'a serial number is zero',
+  );
+}
+
+/** §4.2.1.1: in every certificate, but may be left out of a self-signed one. */
+function ensureKeyIdentifier(certificate: Certificate): void {
+  const authority = readAuthorityKeyIdentifier(certificate, 'chain');
+  if (authority === undefined && isSelfIssued(certificate)) return;
+  ensure(authority?.keyId !== undefined, 'chain', 'a certificate has no authority key identifier');
+}
+
+export function isSelfIssued({ subject, issuer }: Certificate): boolean {
+  return isSameName(subject, issuer, 'chain');
+}
+
+function ensureCritical({ extensions }: Certificate, oid: string, what: string): void {
+  ensure(extensions.get(oid)?.critical === true, 'chain', `${what} are not critical`);
+}
