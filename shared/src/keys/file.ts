@@ -1,0 +1,104 @@
+/**
+ * Private keys in files, encrypted: whoever copies the disk or a backup has nothing without the key-encryption key,
+ * which is kept elsewhere. One PEM block, CHANCERY ENCRYPTED KEY:
+ *
+ *   version (1) || salt (32) || SHA-256 of the SPKI (32) || AES-256-GCM ciphertext of PKCS #8 || tag (16)
+ *
+ * Key and nonce are HKDF-SHA256 of the key-encryption key with the salt; a salt is used once. The version, the salt and
+ * the SPKI's hash are authenticated, and the decrypted key must have that SPKI.
+ */
+import {
+  createCipheriv,
+  createDecipheriv,
+  createPrivateKey,
+  hash,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto';
+import { asBuffer, base64, concat, equal, Reader, u8, utf8 } from '../bytes.ts';
+import { readPem, writePem } from '../der/pem.ts';
+import { ensure, refusalOf } from '../errors.ts';
+import { spkiOf } from './key.ts';
+import { readProtectedFile, writeFileAtomic } from './secret-file.ts';
+
+const LABEL = 'CHANCERY ENCRYPTED KEY';
+const VERSION = 1;
+const INFO = utf8('chancery-key-file-v1');
+const CIPHER = 'aes-256-gcm';
+const [SALT, DIGEST, KEY, NONCE, AUTH_TAG] = [32, 32, 32, 12, 16] as const;
+const MAX_BYTES = 16 * 1024;
+const OWNER_ONLY = 0o600;
+
+/** Throws file_mode when others may read the file, and file. Blocks. */
+export function readKeyFile(path: string, kek: Uint8Array): KeyObject {
+  const text = asBuffer(readProtectedFile(path, MAX_BYTES)).toString('latin1');
+  const [block = new Uint8Array(), ...others] = readPem(text, LABEL, 'file');
+  ensure(others.length === 0, 'file', `${path} has more than one key`);
+  return openKey(block, kek, path);
+}
+
+/** Replaces the file in one step, with mode 0600. Blocks. */
+export function writeKeyFile(path: string, key: KeyObject, kek: Uint8Array): void {
+  const header = concat(u8(VERSION), randomBytes(SALT), hash('sha256', spkiOf(key), 'buffer'));
+  const { secret, nonce } = derive(kek, header);
+  const cipher = createCipheriv(CIPHER, secret, nonce).setAAD(header);
+  const pkcs8 = key.export({ type: 'pkcs8', format: 'der' });
+  const sealed = concat(header, cipher.update(pkcs8), cipher.final(), cipher.getAuthTag());
+  writeFileAtomic(path, utf8(writePem(LABEL, sealed)), OWNER_ONLY);
+}
+
+/** The key-encryption key: 32 bytes in base64. Throws file_mode and file. Blocks. */
+export function readKek(path: string): Uint8Array {
+  const text = asBuffer(readProtectedFile(path, MAX_BYTES)).toString('latin1').trim();
+  const kek = Buffer.from(text, 'base64');
+  ensure(base64(kek) === text, 'file', `${path} is not base64`);
+  ensure(kek.length === KEY, 'file', `${path} has ${kek.length} bytes of key, not ${KEY}`);
+  return kek;
+}
+
+/** Makes a new one, with mode 0600. Blocks. */
+export function createKek(path: string): void {
+  writeFileAtomic(path, utf8(`${base64(randomBytes(KEY))}\n`), OWNER_ONLY);
+}
+
+function openKey(block: Uint8Array, kek: Uint8Array, path: string): KeyObject {
+  const reader = new Reader(block, 'file');
+  const version = reader.u8('version');
+  ensure(version === VERSION, 'file', `${path} is of version ${version}, not ${VERSION}`);
+  reader.take(SALT, 'salt');
+  const digest = reader.take(DIGEST, 'key digest');
+  const header = block.subarray(0, reader.offset);
+  ensure(reader.left >= AUTH_TAG, 'file', `${path} ends early`);
+  const ciphertext = reader.take(reader.left - AUTH_TAG, 'ciphertext');
+  const key = decrypt({ header, ciphertext, tag: reader.take(AUTH_TAG, 'tag') }, kek, path);
+  ensure(
+    equal(hash('sha256', spkiOf(key), 'buffer'), digest),
+    'file',
+    `${path} holds another key than it says`,
+  );
+  return key;
+}
+
+interface Sealed {
+  readonly header: Uint8Array;
+  readonly ciphertext: Uint8Array;
+  readonly tag: Uint8Array;
+}
+
+function decrypt({ header, ciphertext, tag }: Sealed, kek: Uint8Array, path: string): KeyObject {
+  const { secret, nonce } = derive(kek, header);
+  try {
+    const decipher = createDecipheriv(CIPHER, secret, nonce).setAAD(header).setAuthTag(tag);
+    const pkcs8 = concat(decipher.update(ciphertext), decipher.final());
+    return createPrivateKey({ key: asBuffer(pkcs8), format: 'der', type: 'pkcs8' });
+  } catch (error) {
+    throw refusalOf(error, 'file', `${path} does not open with this key-encryption key`);
+  }
+}
+
+function derive(kek: Uint8Array, header: Uint8Array): { secret: Uint8Array; nonce: Uint8Array } {
+  const salt = header.subarray(1, 1 + SALT);
+  const derived = new Uint8Array(hkdfSync('sha256', kek, salt, INFO, KEY + NONCE));
+  return { secret: derived.subarray(0, KEY), nonce: derived.subarray(KEY) };
+}

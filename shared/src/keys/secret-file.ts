@@ -1,0 +1,84 @@
+/**
+ * Files that hold secrets: read only when nobody else could have, written so that a crash leaves the old or the new
+ * one. Checks are made on the open file, so that what was checked is what is read.
+ */
+import { randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import { dirname } from 'node:path';
+import { geteuid } from 'node:process';
+import { ensure, IdentityError, refusalOf } from '../errors.ts';
+
+const OTHERS = 0o077;
+/** O_NOFOLLOW is not used: Kubernetes and systemd give secrets as links. Who owns the link is checked instead. */
+const READ = fs.constants.O_RDONLY | fs.constants.O_NONBLOCK;
+
+/** Throws file_mode when others may have read or put it there, and file. Blocks. */
+export function readProtectedFile(path: string, maxBytes: number): Uint8Array {
+  const fd = open(path);
+  try {
+    const found = fs.fstatSync(fd);
+    ensure(found.isFile(), 'file', `${path} is not a file`);
+    ensure((found.mode & OTHERS) === 0, 'file_mode', `${path} is open to others: mode ${mode(found)}`);
+    ensure(isTrusted(found.uid), 'file_mode', `${path} belongs to uid ${found.uid}`);
+    const link = fs.lstatSync(path);
+    ensure(isTrusted(link.uid), 'file_mode', `the link ${path} belongs to uid ${link.uid}`);
+    ensure(found.size <= maxBytes, 'file', `${path} has ${found.size} bytes, at most ${maxBytes}`);
+    return fs.readFileSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Who may read the file as it appears; the process's own user and group by default. */
+export interface FileOwner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/**
+ * Written beside `path` under a name of its own, synced, given its mode and owner, and only then renamed over it; the
+ * folder is synced last. Throws file. Blocks.
+ */
+export function writeFileAtomic(path: string, bytes: Uint8Array, fileMode: number, owner?: FileOwner): void {
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  try {
+    const fd = fs.openSync(temporary, 'wx', 0o600);
+    try {
+      fs.writeFileSync(fd, bytes);
+      if (owner !== undefined) fs.fchownSync(fd, owner.uid, owner.gid);
+      fs.fchmodSync(fd, fileMode);
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    fs.renameSync(temporary, path);
+    syncFolder(dirname(path));
+  } catch (error) {
+    fs.rmSync(temporary, { force: true });
+    throw refusalOf(error, 'file', `${path} could not be written`);
+  }
+}
+
+function open(path: string): number {
+  try {
+    return fs.openSync(path, READ);
+  } catch (error) {
+    throw new IdentityError('file', `${path} could not be opened`, { cause: error });
+  }
+}
+
+/** Root could read everything anyway. */
+function isTrusted(uid: number): boolean {
+  return uid === 0 || uid === geteuid?.();
+}
+
+function syncFolder(path: string): void {
+  const fd = fs.openSync(path, 'r');
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+const mode = (found: fs.Stats): string => (found.mode & 0o777).toString(8);
