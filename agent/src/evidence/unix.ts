@@ -1,0 +1,29 @@
+/** Evidence on the CA's own unix socket: none. The kernel tells the CA who is calling. */
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { z } from 'zod';
+import type { EvidenceKind, EvidenceSource } from './evidence.ts';
+
+export const UnixEvidenceConfig = z.strictObject({});
+export type UnixEvidenceConfig = z.infer<typeof UnixEvidenceConfig>;
+
+export const unixEvidenceKind: EvidenceKind<UnixEvidenceConfig> = {
+  platform: 'unix',
+  schema: UnixEvidenceConfig,
+  create: unixEvidence,
+};
+
+export function unixEvidence(): EvidenceSource {
+  return {
+    platform: 'unix',
+    async begin() {
+      return {
+        opening: new Uint8Array(),
+        async answer() {
+          throw new IdentityError('out_of_order', 'the CA has no question to ask a unix caller');
+        },
+        async end() {},
+      };
+    },
+    async close() {},
+  };
+}

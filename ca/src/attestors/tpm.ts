@@ -1,0 +1,146 @@
+/**
+ * TPM 2.0. Proves that the certified key was bound, just now, by an attestation key inside a TPM of a configured
+ * manufacturer, with these PCR values; with a key in the TPM, also that it cannot leave. It does not prove where the
+ * TPM is (a relay looks the same), nor that the bus between it and the processor was not tampered with.
+ */
+import { createHmac, randomBytes } from 'node:crypto';
+import { equal, hex } from '@chancery/shared/bytes.ts';
+import { ensure } from '@chancery/shared/errors.ts';
+import {
+  packQuestion,
+  type TpmAnswer,
+  type TpmOpening,
+  unpackAnswer,
+  unpackOpening,
+} from '@chancery/shared/evidence/tpm.ts';
+import { ATTRIBUTE } from '@chancery/shared/tpm/algorithms.ts';
+import { makeCredential } from '@chancery/shared/tpm/credential.ts';
+import { type Endorsement, verifyEndorsement } from '@chancery/shared/tpm/endorsement.ts';
+import { type LogEvent, readEventLog } from '@chancery/shared/tpm/event-log.ts';
+import { writeSelection } from '@chancery/shared/tpm/pcr.ts';
+import {
+  attributesOf,
+  nameOf,
+  type PublicArea,
+  readPublicArea,
+  spkiOf,
+  startsWith,
+} from '@chancery/shared/tpm/public-area.ts';
+import { verifyEventLog } from '@chancery/shared/tpm/replay.ts';
+import { speakerOf, verifyCertify, verifyQuote } from '@chancery/shared/tpm/statements.ts';
+import { AK, EK_P256, EK_P384, EK_RSA_2048, TPM_KEY } from '@chancery/shared/tpm/templates.ts';
+import type { Attestor, AttestorDeps, AttestorKind, Facts, Turn } from './attestor.ts';
+import { advanceClock } from './tpm-clock.ts';
+import { TpmConfig, type TpmPolicy, tpmPolicy } from './tpm-config.ts';
+
+export const tpmKind: AttestorKind<TpmConfig> = { type: 'tpm', schema: TpmConfig, create: tpmAttestor };
+
+const EK_TEMPLATES = [EK_RSA_2048, EK_P256, EK_P384];
+const SECRET_BYTES = 32;
+
+/** Reads the manufacturers' certificates at once. Throws config. */
+export function tpmAttestor(config: TpmConfig, deps: AttestorDeps): Attestor {
+  const policy = tpmPolicy(config, deps.readFile);
+  return {
+    type: 'tpm',
+    async attest(opening, turn) {
+      const claim = readClaim(unpackOpening(opening), policy, turn);
+      const endorsement = verifyEndorsement(claim.ekCertificate, claim.ek, policy.trust, turn.now());
+      const secret = randomBytes(SECRET_BYTES);
+      const credential = makeCredential(claim.ek, nameOf(claim.ak), secret);
+      const selection = writeSelection(policy.selected);
+      const answer = unpackAnswer(await turn.challenge(packQuestion({ ...credential, selection })));
+      ensureActivated(answer, secret, turn.binding);
+      const { pcrs, clock } = verifyAnswer(answer, claim, policy, turn);
+      await deps.memory.advance('tpm', endorsement.id, (previous) => advanceClock(previous, clock));
+      return factsOf(endorsement, claim, pcrs);
+    },
+  };
+}
+
+/** What the agent says it is, cut to known shapes; nothing of it is proven. */
+interface Claim {
+  readonly ekCertificate: Uint8Array;
+  readonly ek: PublicArea;
+  readonly ak: PublicArea;
+  /** Undefined for a key that does not live in the TPM. */
+  readonly key: PublicArea | undefined;
+  readonly events: readonly LogEvent[] | undefined;
+}
+
+function readClaim(opening: TpmOpening, policy: TpmPolicy, turn: Turn): Claim {
+  const ek = readEk(opening.ekPublic);
+  const ak = readAk(opening.akPublic);
+  const key = readKey(opening.keyPublic, turn);
+  ensure(key !== undefined || policy.softwareKeys, 'key_attributes', 'keys must live in the TPM here');
+  const { spki } = turn.key;
+  ensure(!equal(spki, spkiOf(ak)), 'key_attributes', 'the key to be certified is the attestation key');
+  ensure(!equal(spki, spkiOf(ek)), 'key_attributes', 'the key to be certified is the endorsement key');
+  const events = opening.eventLog.length > 0 ? readEventLog(opening.eventLog) : undefined;
+  ensure(events !== undefined || !policy.needsEventLog, 'eventlog', 'an event log is required here');
+  return { ekCertificate: opening.ekCertificate, ek, ak, key, events };
+}
+
+function readEk(bytes: Uint8Array): PublicArea {
+  const template = EK_TEMPLATES.find(({ prefix }) => startsWith(bytes, prefix));
+  ensure(template !== undefined, 'ek_template', 'the EK has none of the known templates');
+  return readPublicArea(bytes, template, 'ek_parse');
+}
+
+/** The two attributes are in the template too; they have their own code because each is an attack of its own. */
+function readAk(bytes: Uint8Array): PublicArea {
+  const attributes = attributesOf(bytes);
+  const restricted = (attributes & ATTRIBUTE.restricted) !== 0;
+  ensure(restricted, 'ak_attributes', 'the AK is not restricted: it signs statements that no TPM made');
+  const fixed = (attributes & ATTRIBUTE.fixedTpm) !== 0;
+  ensure(fixed, 'ak_attributes', 'the AK is not fixed to a TPM: it may be a key from outside');
+  return readPublicArea(bytes, AK, 'ak_template');
+}
+
+function readKey(bytes: Uint8Array, { key }: Turn): PublicArea | undefined {
+  if (bytes.length === 0) return undefined;
+  const area = readPublicArea(bytes, TPM_KEY, 'key_attributes');
+  ensure(
+    equal(spkiOf(area), key.spki),
+    'key_binding',
+    "the TPM's key is not the key of the certificate request",
+  );
+  return area;
+}
+
+/** The HMAC shows the secret without telling it, and for this exchange only. */
+function ensureActivated({ proof }: TpmAnswer, secret: Uint8Array, binding: Uint8Array): void {
+  const expected = createHmac('sha256', secret).update(binding).digest();
+  ensure(
+    equal(proof, expected),
+    'activation_failed',
+    'the credential was not opened: EK and AK share no TPM',
+  );
+}
+
+function verifyAnswer(answer: TpmAnswer, claim: Claim, policy: TpmPolicy, turn: Turn) {
+  const speaker = speakerOf(claim.ak, turn.binding);
+  const quote = verifyQuote(answer.quote, answer.pcrValues, policy.selected, speaker);
+  if (claim.key !== undefined) verifyCertify(answer.certify, claim.key, speaker);
+  if (claim.events !== undefined) verifyEventLog(claim.events, quote.pcrs);
+  for (const [index, allowed] of policy.allowed) {
+    const value = hex(quote.pcrs.get(index) ?? new Uint8Array());
+    ensure(allowed.has(value), 'pcr_policy', `PCR ${index} is ${value}, which is not allowed`);
+  }
+  return quote;
+}
+
+function factsOf({ id, ...device }: Endorsement, claim: Claim, pcrs: ReadonlyMap<number, Uint8Array>): Facts {
+  const values = [...pcrs].map(([index, value]) => [`pcr${index}`, hex(value)]);
+  return {
+    node: id,
+    attributes: {
+      ek: id,
+      ...device,
+      key: claim.key === undefined ? 'software' : 'tpm',
+      ...Object.fromEntries(values),
+    },
+    repeatable: true,
+    exclusive: true,
+  };
+}

@@ -1,0 +1,30 @@
+/**
+ * A caller on the CA's own socket: the kernel says which process and which user it is. Proves the uid and gid at
+ * connect(2). Does not prove which program it is, nor tell two processes of one user apart.
+ */
+import { ensure } from '@chancery/shared/errors.ts';
+import { z } from 'zod';
+import type { Attestor, AttestorKind, Facts, Turn } from './attestor.ts';
+
+export const UnixConfig = z.strictObject({});
+export type UnixConfig = z.infer<typeof UnixConfig>;
+
+export const unixKind: AttestorKind<UnixConfig> = { type: 'unix', schema: UnixConfig, create: unixAttestor };
+
+export function unixAttestor(): Attestor {
+  return {
+    type: 'unix',
+    async attest(opening, { peer }: Turn): Promise<Facts> {
+      ensure(opening.length === 0, 'evidence_parse', 'on a unix socket the kernel speaks, not the agent');
+      ensure(peer !== undefined, 'peer_unknown', "the call did not come over the CA's own unix socket");
+      peer.ensureStillThere();
+      const { uid, gid } = peer;
+      return {
+        node: `uid/${uid}`,
+        attributes: { uid: String(uid), gid: String(gid) },
+        repeatable: true,
+        exclusive: false,
+      };
+    },
+  };
+}

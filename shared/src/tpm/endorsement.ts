@@ -1,0 +1,129 @@
+/**
+ * The EK certificate (TCG EK Credential Profile, section 3.2): a manufacturer's word that this key was born in one of
+ * its TPMs. It does not say in which machine the TPM is, nor that the bus to it is clean.
+ */
+import { hash } from 'node:crypto';
+import { equal, hex } from '../bytes.ts';
+import { DerReader, TAG } from '../der/read.ts';
+import { ensure, IdentityError } from '../errors.ts';
+import { type Certificate, parseCertificate } from '../x509/certificate.ts';
+import { readBasicConstraints, readExtKeyUsage, readSubjectAltName } from '../x509/extensions.ts';
+import { ensureStrongKey } from '../x509/key-strength.ts';
+import { NAME } from '../x509/names.ts';
+import { verifyPath } from '../x509/path.ts';
+import { keyOf, type PublicArea, spkiOf } from './public-area.ts';
+
+export interface ManufacturerTrust {
+  readonly anchors: readonly Certificate[];
+  readonly intermediates: readonly Certificate[];
+}
+
+export interface Endorsement {
+  /** SHA-256 of the EK's SubjectPublicKeyInfo, hexadecimal: the TPM's name. */
+  readonly id: string;
+  /** TCG vendor ID, for instance `id:49465800`. */
+  readonly manufacturer: string;
+  readonly model: string;
+  /** Of the firmware when the certificate was made. */
+  readonly version: string;
+}
+
+/** tcg-kp-EKCertificate. */
+const EK_PURPOSE = '2.23.133.8.1';
+/** tcg-at-tpmManufacturer, tcg-at-tpmModel, tcg-at-tpmVersion. */
+const DEVICE_ATTRIBUTES = { manufacturer: '2.23.133.2.1', model: '2.23.133.2.2', version: '2.23.133.2.3' };
+const PLAIN = /^[\x20-\x7e]{1,64}$/;
+
+/** `der` certifies the key of `area`. Throws the ek_ codes. */
+export function verifyEndorsement(
+  der: Uint8Array,
+  area: PublicArea,
+  trust: ManufacturerTrust,
+  now: Date,
+): Endorsement {
+  const certificate = parse(der);
+  keyOf(area, 'ek_parse');
+  ensure(equal(certificate.spki, spkiOf(area)), 'ek_mismatch', 'the EK certificate is for another key');
+  ensureStrongKey(certificate.spki, 'ek_weak');
+  ensureValid(certificate, now);
+  ensureProfile(certificate);
+  const device = readDevice(certificate);
+  ensureChain(certificate, trust, now);
+  return { id: hex(hash('sha256', certificate.spki, 'buffer')), ...device };
+}
+
+function parse(der: Uint8Array): Certificate {
+  try {
+    return parseCertificate(der);
+  } catch (error) {
+    throw new IdentityError('ek_encoding', 'the EK certificate is not one DER certificate', { cause: error });
+  }
+}
+
+/** Most are valid until 9999, which RFC 5280, 4.1.2.5, has for "no end". */
+function ensureValid({ notBefore, notAfter }: Certificate, now: Date): void {
+  ensure(
+    now >= notBefore,
+    'ek_validity',
+    `the EK certificate is not valid before ${notBefore.toISOString()}`,
+  );
+  ensure(now <= notAfter, 'ek_validity', `the EK certificate has expired ${notAfter.toISOString()}`);
+}
+
+function ensureProfile(certificate: Certificate): void {
+  const purposes = readExtKeyUsage(certificate, 'ek_profile');
+  ensure(purposes?.has(EK_PURPOSE) ?? false, 'ek_profile', 'the certificate is not for an endorsement key');
+  const isCa = readBasicConstraints(certificate, 'ek_profile')?.ca ?? false;
+  ensure(!isCa, 'ek_profile', "the certificate is an authority's");
+}
+
+function ensureChain(leaf: Certificate, trust: ManufacturerTrust, now: Date): void {
+  try {
+    verifyPath({ leaf, ...trust, now, eku: EK_PURPOSE });
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    throw new IdentityError('ek_chain', `no path to a manufacturer's root: ${detail}`, { cause: error });
+  }
+}
+
+/** Section 3.2.9: a directory name in the subject alternative name. */
+function readDevice(certificate: Certificate): Omit<Endorsement, 'id'> {
+  const names = readSubjectAltName(certificate, 'ek_profile') ?? [];
+  const directory = names.find(({ kind }) => kind === NAME.directory);
+  ensure(directory !== undefined, 'ek_profile', 'the EK certificate does not name its TPM');
+  const attributes = readAttributes(directory.value);
+  const { manufacturer, model, version } = DEVICE_ATTRIBUTES;
+  return {
+    manufacturer: one(attributes, manufacturer),
+    model: one(attributes, model),
+    version: one(attributes, version),
+  };
+}
+
+type Attribute = readonly [oid: string, value: string];
+
+function one(attributes: readonly Attribute[], oid: string): string {
+  const [value, ...more] = attributes.filter(([type]) => type === oid).map(([, text]) => text);
+  ensure(value !== undefined, 'ek_profile', `the EK certificate has no ${oid}`);
+  ensure(more.length === 0, 'ek_profile', `the EK certificate has several ${oid}`);
+  ensure(PLAIN.test(value), 'ek_profile', `${oid} of the EK certificate is not plain text`);
+  return value;
+}
+
+/** Vendors put the three in one relative name or in three. */
+function readAttributes(name: Uint8Array): readonly Attribute[] {
+  const list = new DerReader(name, 'ek_profile').sequence('name of the TPM');
+  const found: Attribute[] = [];
+  while (list.tag !== undefined) {
+    const relative = list.enter(TAG.set, 'relative name');
+    while (relative.tag !== undefined) found.push(readAttribute(relative.sequence('attribute')));
+  }
+  return found;
+}
+
+function readAttribute(pair: DerReader): Attribute {
+  const oid = pair.oid('attribute type');
+  const value = pair.content(pair.tag ?? 0, 'attribute value');
+  pair.done('attribute');
+  return [oid, Buffer.from(value).toString('utf8')];
+}

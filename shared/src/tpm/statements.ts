@@ -1,0 +1,86 @@
+/** The verdict on a TPM's two statements: fresh, by this AK, signed, and about what was asked. */
+import { hash, type KeyObject, verify } from 'node:crypto';
+import { concat, equal, u16, u32 } from '../bytes.ts';
+import { ensure } from '../errors.ts';
+import type { Statement } from '../evidence/tpm.ts';
+import { ALG, ENDORSEMENT } from './algorithms.ts';
+import { type Attest, type ClockInfo, readCertify, readQuote } from './attest.ts';
+import { PCR_BYTES, pcrDigest, writeSelection } from './pcr.ts';
+import { keyOf, nameOf, type PublicArea } from './public-area.ts';
+import { readSignature } from './signature.ts';
+
+/** The attestation key that a credential was made for, and what its statements must carry. */
+export interface Speaker {
+  readonly key: KeyObject;
+  readonly qualifiedName: Uint8Array;
+  readonly binding: Uint8Array;
+}
+
+/** Throws ak_template where the area holds no point of the curve. */
+export function speakerOf(ak: PublicArea, binding: Uint8Array): Speaker {
+  return { key: keyOf(ak, 'ak_template'), qualifiedName: qualifiedNameOf(ak), binding };
+}
+
+export interface VerifiedQuote {
+  /** By index, ascending. */
+  readonly pcrs: ReadonlyMap<number, Uint8Array>;
+  readonly clock: ClockInfo;
+}
+
+/** `asked`: the PCRs in ascending order; `values`: theirs, joined. */
+export function verifyQuote(
+  quote: Statement,
+  values: Uint8Array,
+  asked: readonly number[],
+  speaker: Speaker,
+): VerifiedQuote {
+  const attest = readQuote(quote.attest);
+  // Byte for byte: a TPM also quotes an empty selection and an inactive bank, and says so only here.
+  const selection = writeSelection(asked);
+  ensure(
+    equal(attest.selection, selection),
+    'pcr_selection',
+    'the quote covers another selection than was asked',
+  );
+  // Equal hashes are equal bytes: as many values as were asked, each as long as its bank's hash.
+  ensure(
+    equal(attest.pcrDigest, pcrDigest(values)),
+    'pcr_digest',
+    'the PCR values do not hash to the digest',
+  );
+  verifyStatement(attest, quote.signature, speaker);
+  const cut = (at: number): Uint8Array => values.subarray(at * PCR_BYTES, (at + 1) * PCR_BYTES);
+  return { pcrs: new Map(asked.map((index, at) => [index, cut(at)])), clock: attest.clock };
+}
+
+/** The name hashes the attributes, so what `key`'s template promises holds for the certified key. */
+export function verifyCertify(certify: Statement, key: PublicArea, speaker: Speaker): void {
+  const attest = readCertify(certify.attest);
+  ensure(equal(attest.name, nameOf(key)), 'certify_name', 'the statement certifies another key');
+  verifyStatement(attest, certify.signature, speaker);
+}
+
+/** The cheap checks first, the signature last. Throws nonce_mismatch, ak_mixed, sig_alg, sig_invalid. */
+function verifyStatement(attest: Attest, signature: Uint8Array, speaker: Speaker): void {
+  ensure(
+    equal(attest.extraData, speaker.binding),
+    'nonce_mismatch',
+    'the statement answers another nonce or key',
+  );
+  ensure(
+    equal(attest.qualifiedSigner, speaker.qualifiedName),
+    'ak_mixed',
+    'the statement is by another key than the AK, or the AK is no primary of the endorsement hierarchy',
+  );
+  const scalars = readSignature(signature);
+  const signed = verify('sha256', attest.bytes, { key: speaker.key, dsaEncoding: 'ieee-p1363' }, scalars);
+  ensure(signed, 'sig_invalid', 'the AK did not sign this statement');
+}
+
+/**
+ * Part 1, qualified names: the hash over the parent's, which for a primary is the hierarchy's handle, and the name.
+ * Under another hierarchy the TPM obfuscates its reset count and firmware version.
+ */
+export function qualifiedNameOf(primary: PublicArea): Uint8Array {
+  return concat(u16(ALG.sha256), hash('sha256', concat(u32(ENDORSEMENT), nameOf(primary)), 'buffer'));
+}
