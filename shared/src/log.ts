@@ -14,7 +14,13 @@ export interface Log {
 /** JSON escapes control characters, so a name from outside can neither start a line nor colour a terminal. */
 export function jsonLog(level: LogLevel, name: string): Log {
   return pino(
-    { level, base: { name }, serializers: { err: errorFields }, timestamp: pino.stdTimeFunctions.isoTime },
+    {
+      level,
+      base: { name },
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: errorFields },
+      timestamp: pino.stdTimeFunctions.isoTime,
+    },
     pino.destination({ dest: 2, sync: true }),
   );
 }

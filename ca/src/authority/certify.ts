@@ -1,0 +1,71 @@
+/** Makes an authority: key, lint, intent on record, signature, certificate on record. */
+import { hash } from 'node:crypto';
+import { hex } from '@chancery/shared/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import type { Signer } from '@chancery/shared/keys/key.ts';
+import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import type { Certificate } from '@chancery/shared/x509/certificate.ts';
+import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
+import { lintAuthority } from '@chancery/shared/x509/lint.ts';
+import { assembleCertificate, writeTbs } from '@chancery/shared/x509/tbs.ts';
+import type { AuthorityRecord, Store } from '../store/store.ts';
+import type { AuthorityKeys } from './key-files.ts';
+import { authorityFields, BACKDATE_SECONDS, PATH_LENGTH } from './profile.ts';
+import { drawSerial } from './serial.ts';
+
+export interface CertifyDeps {
+  readonly trustDomain: TrustDomain;
+  readonly ttlSeconds: number;
+  readonly keys: AuthorityKeys;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: (size: number) => Uint8Array;
+}
+
+interface Parent {
+  readonly certificate: Certificate;
+  readonly signer: Signer;
+}
+
+/** Without a parent it signs itself. Throws lint, store, file. */
+export async function certify(
+  kind: 'root' | 'intermediate',
+  deps: CertifyDeps,
+  parent: Parent | undefined,
+): Promise<AuthorityRecord> {
+  const serial = drawSerial(deps.random);
+  const name = hex(serial);
+  const own = await deps.keys.create(name);
+  const keyId = keyIdentifierOf(own.spki, 'certificate_parse');
+  const signer = parent && {
+    subject: parent.certificate.subject,
+    keyId: keyIdentifierOf(parent.certificate.spki, 'certificate_parse'),
+  };
+  const validity = validityOf(deps, parent?.certificate);
+  const { trustDomain } = deps;
+  const tbs = writeTbs(
+    authorityFields({ kind, trustDomain, spki: own.spki, keyId, signer }, serial, validity),
+  );
+  lintAuthority(tbs, {
+    trustDomain,
+    issuer: parent?.certificate,
+    spki: own.spki,
+    pathLength: PATH_LENGTH[kind],
+  });
+  const about = { kind, serial: name, notAfter: validity.notAfter.toISOString() } as const;
+  await deps.store.append({ type: 'authority.certifying', ...about, tbs: hash('sha256', tbs, 'hex') });
+  const certificate = assembleCertificate(tbs, await (parent?.signer ?? own).sign(tbs));
+  const record = { serial: name, kind, certificate, notAfter: validity.notAfter };
+  await deps.store.saveAuthority(record, { type: 'authority.certified', ...about });
+  return record;
+}
+
+function validityOf({ clock, ttlSeconds }: CertifyDeps, parent: Certificate | undefined) {
+  const second = Math.floor(clock.now().getTime() / 1000) * 1000;
+  const wanted = addSeconds(new Date(second), ttlSeconds);
+  const last = parent?.notAfter ?? wanted;
+  return {
+    notBefore: addSeconds(new Date(second), -BACKDATE_SECONDS),
+    notAfter: new Date(Math.min(wanted.getTime(), last.getTime())),
+  };
+}

@@ -1,0 +1,133 @@
+/**
+ * Issuing: compose, lint, record, sign, in that order and no other. The types hold the order: only `prepare` makes a
+ * Prepared, only `record` makes a Recorded, and a Recorded signs once.
+ */
+import { hash } from 'node:crypto';
+import { hex } from '@chancery/shared/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { ensure } from '@chancery/shared/errors.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
+import { lintSvid } from '@chancery/shared/x509/lint.ts';
+import { assembleCertificate, writeTbs } from '@chancery/shared/x509/tbs.ts';
+import type { Holder, Issuance, Store } from '../store/store.ts';
+import type { Authorities, Issuer } from './authorities.ts';
+import { BACKDATE_SECONDS, leafFields } from './profile.ts';
+import { drawSerial } from './serial.ts';
+
+/** What the registry decided and the CSR proved. */
+export interface Order extends Holder {
+  readonly id: SpiffeId;
+  readonly key: ProvenKey;
+  readonly ttlSeconds: number;
+  /** Never valid beyond this, whatever the lifetime. */
+  readonly notBeyond?: Date;
+  readonly dnsNames: readonly string[];
+  readonly identity: string;
+}
+
+export interface IssuedSvid {
+  /** X.509 DER, leaf first, without the root. */
+  readonly chain: readonly Uint8Array[];
+  readonly serial: string;
+  readonly notAfter: Date;
+  /** Half of the lifetime; the agent adds its own spread. */
+  readonly renewAfter: Date;
+}
+
+export interface IssueDeps {
+  readonly authorities: Authorities;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: (size: number) => Uint8Array;
+}
+
+declare const prepared: unique symbol;
+declare const recorded: unique symbol;
+
+/** To-be-signed bytes that passed the lint, and the record that must be durable before they are signed. */
+interface Prepared {
+  readonly [prepared]: true;
+  readonly tbs: Uint8Array;
+  readonly issuance: Issuance;
+  readonly issuer: Issuer;
+}
+
+type Recorded = Prepared & { readonly [recorded]: true };
+
+/** Throws authority_unfit, csr_key, lint, store. */
+export async function issue(order: Order, deps: IssueDeps): Promise<IssuedSvid> {
+  const ready = await record(prepare(order, deps), deps.store);
+  const certificate = await sign(ready);
+  const { issuance, issuer } = ready;
+  const { notBefore, notAfter, serial } = issuance;
+  const renewAfter = new Date((addSeconds(notBefore, BACKDATE_SECONDS).getTime() + notAfter.getTime()) / 2);
+  return { chain: [certificate, ...issuer.chain], serial, notAfter, renewAfter };
+}
+
+function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepared {
+  const now = clock.now();
+  const issuer = authorities.issuer(now);
+  ensure(!authorities.isAuthorityKey(order.key.sha256), 'csr_key', 'the key is that of an authority');
+  const validity = within(order, issuer, now);
+  const subject = {
+    id: order.id,
+    dnsNames: order.dnsNames,
+    spki: order.key.spki,
+    keySha256: order.key.sha256,
+  };
+  const serial = drawSerial(random);
+  const tbs = writeTbs(leafFields(issuer.template, subject, serial, validity));
+  lintSvid(tbs, { issuer: issuer.certificate, id: order.id, dnsNames: order.dnsNames, spki: order.key.spki });
+  const { id, platform, node, identity } = order;
+  const issuance: Issuance = {
+    serial: hex(serial),
+    id,
+    platform,
+    node,
+    identity,
+    keySha256: order.key.sha256,
+    issuer: issuer.serial,
+    ...validity,
+  };
+  const made: Omit<Prepared, typeof prepared> = { tbs, issuance, issuer };
+  return made as Prepared;
+}
+
+async function record(ready: Prepared, store: Store): Promise<Recorded> {
+  const { serial, id, platform, node, identity, notAfter } = ready.issuance;
+  await store.record(ready.issuance, {
+    type: 'svid.issuing',
+    id,
+    serial,
+    notAfter: notAfter.toISOString(),
+    platform,
+    node,
+    identity,
+    tbs: hash('sha256', ready.tbs, 'hex'),
+  });
+  return ready as Recorded;
+}
+
+const signed = new WeakSet<Recorded>();
+
+async function sign(ready: Recorded): Promise<Uint8Array> {
+  ensure(!signed.has(ready), 'internal', `certificate ${ready.issuance.serial} is signed already`);
+  signed.add(ready);
+  return assembleCertificate(ready.tbs, await ready.issuer.signer.sign(ready.tbs));
+}
+
+/** Never outside the issuer's own validity (RFC 5280 would let it; nobody could use it), never beyond what was asked. */
+function within(order: Order, issuer: Issuer, now: Date): { notBefore: Date; notAfter: Date } {
+  const { notBefore: first, notAfter: last } = issuer.certificate;
+  const wanted = [addSeconds(now, order.ttlSeconds), last, order.notBeyond ?? last];
+  const notAfter = wholeSeconds(new Date(Math.min(...wanted.map((time) => time.getTime()))));
+  const notBefore = wholeSeconds(
+    new Date(Math.max(addSeconds(now, -BACKDATE_SECONDS).getTime(), first.getTime())),
+  );
+  ensure(notAfter > now, 'authority_unfit', `nothing can be valid beyond ${notAfter.toISOString()}`);
+  return { notBefore, notAfter };
+}
+
+/** X.509 times have no fraction. */
+const wholeSeconds = (time: Date): Date => new Date(Math.floor(time.getTime() / 1000) * 1000);

@@ -1,0 +1,25 @@
+/** Authorities' keys as files in one folder, each encrypted under the key-encryption key. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
+import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
+
+/** Where authorities' keys are kept, by the serial of their certificate. */
+export interface AuthorityKeys {
+  create(serial: string): Promise<Signer>;
+  /** Throws file, file_mode. */
+  load(serial: string): Promise<Signer>;
+}
+
+export function keyFiles(folder: string, keyEncryptionKey: Uint8Array): AuthorityKeys {
+  const pathOf = (serial: string) => join(folder, `${serial}.key`);
+  return {
+    async create(serial) {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      const key = generateKey();
+      writeKeyFile(pathOf(serial), key, keyEncryptionKey);
+      return signerOf(key);
+    },
+    load: async (serial) => signerOf(readKeyFile(pathOf(serial), keyEncryptionKey)),
+  };
+}

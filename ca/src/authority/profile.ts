@@ -1,0 +1,99 @@
+/** What our certificates say. The server composes all of it; a CSR contributes the key (architecture.md D2). */
+import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { trustDomainId } from '@chancery/shared/spiffe/id.ts';
+import type { Certificate } from '@chancery/shared/x509/certificate.ts';
+import * as extension from '@chancery/shared/x509/extensions.ts';
+import { EMPTY_NAME } from '@chancery/shared/x509/names.ts';
+import { type CertificateFields, commonName } from '@chancery/shared/x509/tbs.ts';
+
+/** Covers a peer whose clock is a little behind; SPIRE's figure. */
+export const BACKDATE_SECONDS = 10;
+
+export interface Validity {
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+}
+
+export interface SvidSubject {
+  readonly id: SpiffeId;
+  readonly dnsNames: readonly string[];
+  readonly spki: Uint8Array;
+  /** SHA-256 of `spki`, whose first 160 bits are the subject key identifier (RFC 7093 section 2, method 4). */
+  readonly keySha256: Uint8Array;
+}
+
+/** The parts of every leaf under one issuer that do not change, encoded once. */
+export interface LeafTemplate {
+  readonly issuer: Uint8Array;
+  readonly fixed: readonly Uint8Array[];
+}
+
+export function leafTemplate(issuer: Certificate, issuerKeyId: Uint8Array): LeafTemplate {
+  return {
+    issuer: issuer.subject,
+    fixed: [
+      extension.keyUsage(extension.KEY_USAGE.digitalSignature),
+      extension.extKeyUsage(extension.EKU.serverAuth, extension.EKU.clientAuth),
+      extension.basicConstraints(),
+      extension.authorityKeyIdentifier(issuerKeyId),
+    ],
+  };
+}
+
+/** X509-SVID sections 2 to 4: empty subject, so the SAN is critical; one URI. */
+export function leafFields(
+  template: LeafTemplate,
+  subject: SvidSubject,
+  serial: Uint8Array,
+  validity: Validity,
+): CertificateFields {
+  const { id, dnsNames, spki, keySha256 } = subject;
+  return {
+    serial,
+    issuer: template.issuer,
+    subject: EMPTY_NAME,
+    ...validity,
+    spki,
+    extensions: [
+      ...template.fixed,
+      extension.subjectKeyIdentifier(keySha256.subarray(0, 20)),
+      extension.subjectAltName({ uris: [id], dnsNames, critical: true }),
+    ],
+  };
+}
+
+/** One intermediate under the root, and only leaves under that. */
+export const PATH_LENGTH = { root: 1, intermediate: 0 } as const;
+
+export interface AuthoritySubject {
+  readonly kind: 'root' | 'intermediate';
+  readonly trustDomain: TrustDomain;
+  readonly spki: Uint8Array;
+  readonly keyId: Uint8Array;
+  /** The signer's name and key identifier; for a root its own. */
+  readonly signer: { readonly subject: Uint8Array; readonly keyId: Uint8Array } | undefined;
+}
+
+/** The subject is unique by its serial, so that no two authorities can be taken for one another (section 7). */
+export function authorityFields(
+  subject: AuthoritySubject,
+  serial: Uint8Array,
+  validity: Validity,
+): CertificateFields {
+  const { kind, trustDomain, spki, keyId, signer } = subject;
+  const name = commonName(`Chancery ${kind} ${Buffer.from(serial).toString('hex').slice(0, 16)}`);
+  return {
+    serial,
+    issuer: signer?.subject ?? name,
+    subject: name,
+    ...validity,
+    spki,
+    extensions: [
+      extension.basicConstraints({ pathLength: PATH_LENGTH[kind] }),
+      extension.keyUsage(extension.KEY_USAGE.keyCertSign, extension.KEY_USAGE.crlSign),
+      extension.subjectKeyIdentifier(keyId),
+      extension.authorityKeyIdentifier(signer?.keyId ?? keyId),
+      extension.subjectAltName({ uris: [trustDomainId(trustDomain)], critical: false }),
+    ],
+  };
+}

@@ -1,0 +1,98 @@
+/** `init`: a config, a key-encryption key, a root, and a folder for resources. Refuses to touch what is there. */
+import { existsSync, mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { utf8 } from '@chancery/shared/bytes.ts';
+import { type Command, MisuseError } from '@chancery/shared/cli.ts';
+import { ensure } from '@chancery/shared/errors.ts';
+import { createKek, readKek } from '@chancery/shared/keys/file.ts';
+import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { createRoot } from '../authority/authorities.ts';
+import { keyFiles } from '../authority/key-files.ts';
+import { paths, readCaConfig } from '../config.ts';
+import { openStore, type ServeDeps } from '../serve.ts';
+import { JSON_FLAG, printJson } from './flags.ts';
+
+export const init = (deps: ServeDeps): Command => ({
+  says: 'Makes a new CA in a folder: config, key-encryption key, root, an example of resources.',
+  flags: {
+    'trust-domain': {
+      type: 'string',
+      value: 'NAME',
+      says: 'The trust domain that the CA speaks for; required.',
+    },
+    dir: {
+      type: 'string',
+      short: 'd',
+      value: 'DIR',
+      says: 'The folder, made if missing (default: the current one).',
+    },
+    ...JSON_FLAG,
+  },
+  async run(invocation, io) {
+    const name = invocation.text('trust-domain');
+    if (name === undefined) throw new MisuseError('--trust-domain is required, for instance prod.example');
+    const trustDomain = parseTrustDomain(name);
+    const dir = resolve(invocation.text('dir') ?? '.');
+    const file = join(dir, 'ca.yaml');
+    ensure(!existsSync(file), 'file', `${file} exists already: a CA is made once`);
+    writeFiles(dir, file, trustDomain);
+    const settings = readCaConfig(file);
+    const store = openStore(settings, deps.clock);
+    try {
+      const keys = keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey));
+      const root = await createRoot({ ...deps, ...settings, keys, store });
+      const about = {
+        config: file,
+        trustDomain,
+        root: root.serial,
+        rootNotAfter: root.notAfter.toISOString(),
+      };
+      if (invocation.has('json')) printJson(io, about);
+      else io.out(nextSteps(about));
+    } finally {
+      await store.close();
+    }
+    return 0;
+  },
+});
+
+function writeFiles(dir: string, file: string, trustDomain: string): void {
+  mkdirSync(join(dir, 'resources'), { recursive: true, mode: 0o755 });
+  createKek(join(dir, 'key-encryption-key'));
+  writeFileAtomic(join(dir, 'resources', 'unix.yaml'), utf8(exampleResources(trustDomain)), 0o644);
+  writeFileAtomic(file, utf8(exampleConfig(trustDomain)), 0o644);
+}
+
+const exampleConfig = (trustDomain: string): string => `# See docs/config.md for every key.
+trustDomain: ${trustDomain}
+dataDir: data
+keyEncryptionKey: key-encryption-key   # keep a copy elsewhere: without it the root's key is lost
+listen: 127.0.0.1:8443
+attestors:
+  unix: {}                             # workloads on this machine, by the kernel's word
+`;
+
+const exampleResources = (
+  trustDomain: string,
+): string => `# Every workload that runs here gets a name by its user.
+kind: Identity
+name: local-users
+platform: unix
+id: spiffe://${trustDomain}/local/uid/{uid}
+`;
+
+function nextSteps({
+  config,
+  root,
+  rootNotAfter,
+}: {
+  config: string;
+  root: string;
+  rootNotAfter: string;
+}): string {
+  return `made ${config}, root ${root} (until ${rootNotAfter})
+next:  chancery-ca serve --config ${config}
+       chancery-ca apply --config ${config} -f ${join(resolve(config, '..'), 'resources')}
+`;
+}

@@ -1,0 +1,26 @@
+/** The command line of chancery-ca. */
+import type { Program } from '@chancery/shared/cli.ts';
+import { silentLog } from '@chancery/shared/log.ts';
+import { apply } from './apply.ts';
+import { init } from './init.ts';
+import { bundle, check } from './offline.ts';
+import { agents, explain, issued } from './queries.ts';
+import { type ServeCommandDeps, serve } from './serve.ts';
+
+export function caProgram(deps: ServeCommandDeps, version: string): Program {
+  return {
+    name: 'chancery-ca',
+    says: 'a certificate authority for workloads that prove their platform',
+    version,
+    commands: {
+      init: init({ ...deps, log: silentLog }),
+      serve: serve(deps),
+      apply,
+      explain,
+      agents,
+      issued,
+      bundle,
+      check,
+    },
+  };
+}

@@ -1,0 +1,33 @@
+/** `serve`: runs the CA in the foreground until SIGINT or SIGTERM. */
+import type { Command } from '@chancery/shared/cli.ts';
+import type { Log, LogLevel } from '@chancery/shared/log.ts';
+import { readCaConfig } from '../config.ts';
+import { type ServeDeps, startCa } from '../serve.ts';
+import { CONFIG_FLAG, configFile } from './flags.ts';
+
+export interface ServeCommandDeps extends Omit<ServeDeps, 'log'> {
+  readonly logAt: (level: LogLevel) => Log;
+}
+
+export const serve = (deps: ServeCommandDeps): Command => ({
+  says: 'Runs the CA in the foreground until SIGINT or SIGTERM.',
+  flags: CONFIG_FLAG,
+  async run(invocation, io) {
+    const settings = readCaConfig(configFile(invocation));
+    const ca = await startCa(settings, { ...deps, log: deps.logAt(settings.logLevel) });
+    const { trustDomain, listen, http } = settings;
+    io.out(
+      `chancery-ca serves ${trustDomain} on ${portIn(listen, ca.port)}, metrics on ${portIn(http, ca.httpPort)}\n`,
+    );
+    await new Promise<void>((resolve) => {
+      if (io.signal.aborted) resolve();
+      else io.signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    await ca.close();
+    return 0;
+  },
+});
+
+/** With port 0 the system chose one. */
+const portIn = (address: string, port: number): string =>
+  `${address.slice(0, address.lastIndexOf(':'))}:${port}`;

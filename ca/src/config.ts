@@ -1,0 +1,125 @@
+/** The CA's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { parseDuration } from '@chancery/shared/duration.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
+import { z } from 'zod';
+import { AttestorsConfig } from './attestors/index.ts';
+
+const duration = (fallback: string) =>
+  z
+    .string()
+    .default(fallback)
+    .transform((text, context) => {
+      try {
+        return parseDuration(text);
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: isRefusal(error) ? error.message : String(error) });
+        return z.NEVER;
+      }
+    });
+
+const hostPort = z
+  .string()
+  .regex(/^(\[[0-9a-f:]+\]|[a-zA-Z0-9.-]+):[0-9]{1,5}$/, 'expected host:port, for instance 127.0.0.1:8443')
+  .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'a port is at most 65535');
+
+export const CaConfig = z.strictObject({
+  trustDomain: z
+    .string()
+    .regex(
+      /^[a-z0-9._-]{1,255}$/,
+      'a trust domain is lower-case letters, digits, dots, dashes and underscores',
+    )
+    .describe('The trust domain that this CA speaks for.'),
+  dataDir: z.string().min(1).describe('Database, keys and sockets; 0700. Relative to this file.'),
+  listen: hostPort.default('127.0.0.1:8443').describe('Where agents reach the CA: gRPC over TLS 1.3.'),
+  http: hostPort
+    .default('127.0.0.1:9464')
+    .refine(
+      (text) => /^(127\.|\[::1\]|localhost)/.test(text),
+      'health and metrics are plain HTTP: loopback only',
+    )
+    .describe('Health and Prometheus metrics: plain HTTP, loopback only.'),
+  keyEncryptionKey: z
+    .string()
+    .min(1)
+    .describe(
+      "File, 0600, with the 32-byte key in base64 that encrypts the authorities' keys. Relative to this file.",
+    ),
+  rootTtl: duration('3650d').describe('Lifetime of the root certificate, when it is made.'),
+  intermediateTtl: duration('2d').describe('Lifetime of an issuing certificate; renewed at half of it.'),
+  attestors: AttestorsConfig.refine(
+    (attestors) => Object.values(attestors).some((each) => each !== undefined),
+    'configure at least one attestor, for instance "unix: {}"',
+  ).describe('The platforms that may join.'),
+  limits: z
+    .strictObject({
+      attestationsPerSecond: z.int().min(1).max(100_000).default(50).describe('A client address, sustained.'),
+      attestationBurst: z.int().min(1).max(100_000).default(100).describe('A client address, at once.'),
+      openAttestations: z
+        .int()
+        .min(1)
+        .max(100_000)
+        .default(512)
+        .describe('Unfinished exchanges, all addresses.'),
+      openAttestationsPerAddress: z
+        .int()
+        .min(1)
+        .max(100_000)
+        .default(64)
+        .describe('Unfinished exchanges, one address.'),
+      connections: z.int().min(8).max(1_000_000).default(10_000).describe('Open connections.'),
+    })
+    .prefault({})
+    .describe('What one client, and all together, may ask of the CA.'),
+  logLevel: z
+    .enum(['debug', 'info', 'warn', 'error'])
+    .default('info')
+    .describe('The least severe line logged.'),
+});
+
+/** The config with its paths made absolute and its names parsed. */
+export interface CaSettings extends Omit<z.infer<typeof CaConfig>, 'trustDomain'> {
+  readonly trustDomain: TrustDomain;
+  readonly file: string;
+}
+
+/** Throws config with every problem at once. */
+export function readCaConfig(file: string): CaSettings {
+  const problems = new Problems();
+  const [read, ...more] = readDocuments(textOf(file), file, CaConfig, problems);
+  problems.throwIfAny('config');
+  if (read === undefined || more.length > 0)
+    throw new IdentityError(
+      'config',
+      `${file}: expected one YAML document with trustDomain, dataDir, attestors...`,
+    );
+  const here = dirname(resolve(file));
+  const { value } = read;
+  return {
+    ...value,
+    trustDomain: parseTrustDomain(value.trustDomain),
+    dataDir: resolve(here, value.dataDir),
+    keyEncryptionKey: resolve(here, value.keyEncryptionKey),
+    file,
+  };
+}
+
+export const paths = (dataDir: string) => ({
+  database: resolve(dataDir, 'ca.db'),
+  keys: resolve(dataDir, 'keys'),
+  admin: resolve(dataDir, 'admin.sock'),
+  join: resolve(dataDir, 'join.sock'),
+});
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const says = error instanceof Error ? error.message : String(error);
+    throw new IdentityError('config', `${file}: ${says}; chancery-ca init makes one`, { cause: error });
+  }
+}

@@ -1,0 +1,77 @@
+/** Prometheus metrics. Names end in their unit; labels take values from short lists only. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { AuthorityState } from '../authority/authorities.ts';
+
+export interface MetricSources {
+  readonly authorities: () => readonly AuthorityState[];
+  readonly connectedAgents: () => number;
+  readonly openExchanges: () => number;
+  readonly now: () => Date;
+}
+
+export interface Metrics {
+  /** Counts an issuance or a refusal by platform. */
+  outcome(platform: string, outcome: string): void;
+  observe(rpc: string, seconds: number, outcome: string): void;
+  /** The exposition text. */
+  text(): Promise<string>;
+  readonly contentType: string;
+}
+
+const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+export function createMetrics(sources: MetricSources): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const issuances = new Counter({
+    name: 'chancery_issuances_total',
+    help: 'Exchanges that ended with a certificate or a refusal.',
+    labelNames: ['platform', 'outcome'],
+    registers,
+  });
+  const latency = new Histogram({
+    name: 'chancery_rpc_duration_seconds',
+    help: 'Duration of finished calls, by the code of the refusal or ok.',
+    labelNames: ['rpc', 'outcome'],
+    buckets: BUCKETS,
+    registers,
+  });
+  addGauges(sources, registers);
+  return {
+    outcome: (platform, outcome) => issuances.inc({ platform, outcome }),
+    observe: (rpc, seconds, outcome) => latency.observe({ rpc, outcome }, seconds),
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}
+
+function addGauges(sources: MetricSources, registers: Registry[]): void {
+  new Gauge({
+    name: 'chancery_authority_expiry_seconds',
+    help: 'Seconds until this authority expires; alert well before 0.',
+    labelNames: ['kind', 'serial'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { kind, serial, notAfter } of sources.authorities())
+        this.set({ kind, serial }, (notAfter.getTime() - sources.now().getTime()) / 1000);
+    },
+  });
+  new Gauge({
+    name: 'chancery_connected_agents',
+    help: 'Agents whose trust stream is open.',
+    registers,
+    collect() {
+      this.set(sources.connectedAgents());
+    },
+  });
+  new Gauge({
+    name: 'chancery_open_exchanges',
+    help: 'Attestations and renewals that are not finished.',
+    registers,
+    collect() {
+      this.set(sources.openExchanges());
+    },
+  });
+}

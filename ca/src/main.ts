@@ -1,0 +1,23 @@
+#!/usr/bin/env node
+/** chancery-ca: the only file of the CA that touches the process. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { runProgram } from '@chancery/shared/cli.ts';
+import { systemClock } from '@chancery/shared/clock.ts';
+import { jsonLog } from '@chancery/shared/log.ts';
+import { processIo } from '@chancery/shared/process-io.ts';
+import { caProgram } from './cli/program.ts';
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+const program = caProgram(
+  {
+    clock: systemClock,
+    random: (size) => randomBytes(size),
+    ownUid: process.getuid?.() ?? -1,
+    logAt: (level) => jsonLog(level, 'chancery-ca'),
+  },
+  version,
+);
+process.exitCode = await runProgram(program, process.argv.slice(2), processIo());

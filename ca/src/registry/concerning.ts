@@ -1,0 +1,21 @@
+/** The part of the policy that one SVID needs to know, and no more: who else may do what is not its business. */
+import { decideServer } from '@chancery/shared/policy/decide.ts';
+import type { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { ResourceSet } from './resources.ts';
+
+/** A gateway gets its own servers and the rules about them; a caller gets the servers that it may reach. */
+export function concerning(
+  { resources, policy }: ResourceSet,
+  id: SpiffeId,
+): readonly (McpServer | Access)[] {
+  const own = new Set(
+    resources.flatMap((each) => (each.kind === 'McpServer' && each.identity === id ? [each.name] : [])),
+  );
+  const reachable = (server: McpServer) =>
+    own.has(server.name) || decideServer(policy, id, server.name).allow;
+  return resources.filter((each): each is McpServer | Access => {
+    if (each.kind === 'McpServer') return reachable(each);
+    return each.kind === 'Access' && each.servers.some((name) => own.has(name));
+  });
+}

@@ -1,0 +1,33 @@
+/** CEL over attested attributes. Linear-time regular expressions; an error or a non-boolean is a no. */
+import { celEnv, isCelError, parse, plan } from '@bufbuild/cel';
+import { refusalOf } from '@chancery/shared/errors.ts';
+
+export interface Condition {
+  readonly source: string;
+  /** True or false, or a sentence that says why it is neither. */
+  holds(attributes: Readonly<Record<string, string>>): boolean | string;
+}
+
+const env = celEnv();
+
+/** Throws resource where the text is not CEL. */
+export function compileCondition(source: string): Condition {
+  const evaluate = planOf(source);
+  return {
+    source,
+    holds: (attributes) => {
+      const answer = evaluate(attributes);
+      if (isCelError(answer)) return `fails: ${answer.message}`;
+      return typeof answer === 'boolean' ? answer : 'is not a boolean';
+    },
+  };
+}
+
+function planOf(source: string) {
+  try {
+    return plan(env, parse(source));
+  } catch (error) {
+    const says = error instanceof Error ? error.message : String(error);
+    throw refusalOf(error, 'resource', `when is not a CEL expression: ${says}`);
+  }
+}

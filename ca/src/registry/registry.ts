@@ -1,0 +1,114 @@
+/** The resources in force. Facts come in, SPIFFE IDs go out; each new version is stored before anybody acts on it. */
+import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { LiveValue, type Source } from '@chancery/shared/source.ts';
+import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import type { Store } from '../store/store.ts';
+import { type Change, diffOf } from './diff.ts';
+import type { Earned, PlatformFacts } from './identity.ts';
+import {
+  keyOf,
+  type Resource,
+  type ResourceFile,
+  type ResourceSet,
+  readResources,
+  resourceSet,
+} from './resources.ts';
+
+export interface Registry {
+  readonly sets: Source<VersionedSet>;
+  /** Every SPIFFE ID that the facts earn, the default first. Throws no_identity with the nearest miss. */
+  earn(facts: PlatformFacts): readonly Earned[];
+  /** The one asked for, or the default. Throws not_entitled. */
+  choose(facts: PlatformFacts, wanted: SpiffeId | undefined): Earned;
+  /** What applying these files would change. Throws resource. */
+  diff(files: readonly ResourceFile[]): readonly Change[];
+  /** Replaces the whole set. Throws resource, store. */
+  apply(files: readonly ResourceFile[], by: string): Promise<{ changes: readonly Change[]; version: number }>;
+}
+
+export interface VersionedSet extends ResourceSet {
+  readonly version: number;
+}
+
+export interface RegistryDeps {
+  readonly store: Store;
+  readonly trustDomain: TrustDomain;
+  readonly platforms: ReadonlySet<string>;
+}
+
+/** Loads the stored set. Throws store, or resource where the CA's config no longer fits it. */
+export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
+  const stored = await deps.store.registry();
+  // Written by `apply` below, from resources that the schema had accepted.
+  const resources = stored === undefined ? [] : (JSON.parse(stored.resources) as readonly Resource[]);
+  const first = compile(resources, stored?.version ?? 0, deps);
+  const sets = new LiveValue<VersionedSet>(() => new IdentityError('internal', 'no registry'), first);
+  const read = (files: readonly ResourceFile[]) =>
+    readResources(files, { ...deps, version: sets.current().version + 1 });
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    sets,
+    earn: (facts) => earn(sets.current(), facts),
+    choose: (facts, wanted) => choose(earn(sets.current(), facts), wanted),
+    diff: (files) => diffOf(sets.current().resources, read(files).resources),
+    apply: (files, by) => {
+      const applied = last.then(() => apply(files, by));
+      // One at a time: each is a difference from the one before.
+      last = applied.catch(() => {});
+      return applied;
+    },
+  };
+
+  async function apply(files: readonly ResourceFile[], by: string) {
+    const set = read(files);
+    const changes = diffOf(sets.current().resources, set.resources);
+    if (changes.length === 0) return { changes, version: sets.current().version };
+    const version = sets.current().version + 1;
+    await deps.store.saveRegistry(
+      { version, resources: JSON.stringify(set.resources) },
+      {
+        type: 'registry.applied',
+        version,
+        changes: changes.map(({ change, key }) => `${change} ${key}`),
+        by,
+      },
+    );
+    sets.publish({ ...set, version });
+    return { changes, version };
+  }
+}
+
+function compile(resources: readonly Resource[], version: number, deps: RegistryDeps): VersionedSet {
+  const orphan = resources.find((each) => each.kind === 'Identity' && !deps.platforms.has(each.platform));
+  if (orphan?.kind === 'Identity')
+    throw new IdentityError(
+      'config',
+      `the registry's ${keyOf(orphan)} needs the attestor ${orphan.platform}, which the config no longer has`,
+    );
+  return { ...resourceSet(resources, { ...deps, version }), version };
+}
+
+function earn({ identities }: ResourceSet, facts: PlatformFacts): readonly Earned[] {
+  const misses: { nearness: number; why: string }[] = [];
+  const earned = identities.flatMap((identity) => {
+    try {
+      return [identity.earn(facts)];
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      misses.push({ nearness: identity.nearness(facts), why: error.message });
+      return [];
+    }
+  });
+  if (earned.length > 0) return earned;
+  const nearest = misses.toSorted((a, b) => b.nearness - a.nearness)[0];
+  throw new IdentityError('no_identity', nearest?.why ?? 'the registry has no Identity at all');
+}
+
+function choose(earned: readonly Earned[], wanted: SpiffeId | undefined): Earned {
+  const chosen = wanted === undefined ? earned[0] : earned.find(({ id }) => id === wanted);
+  if (chosen !== undefined) return chosen;
+  throw new IdentityError(
+    'not_entitled',
+    `asked for ${wanted}, earned ${earned.map(({ id }) => id).join(', ')}`,
+  );
+}

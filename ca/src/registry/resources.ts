@@ -1,0 +1,108 @@
+/** The resources that an operator writes: read from YAML, checked as a set, kept as JSON. */
+import { isRefusal } from '@chancery/shared/errors.ts';
+import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
+import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { Problems, type Read, readDocuments } from '@chancery/shared/yaml.ts';
+import { z } from 'zod';
+import { compileIdentity, type Identity, IdentityResource } from './identity.ts';
+
+export const Resource = z.discriminatedUnion('kind', [IdentityResource, McpServer, Access]);
+export type Resource = z.infer<typeof Resource>;
+
+export interface ResourceFile {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** A set of resources that fit together. */
+export interface ResourceSet {
+  /** By kind, then name. */
+  readonly resources: readonly Resource[];
+  readonly identities: readonly Identity[];
+  readonly policy: Policy;
+}
+
+export interface SetContext {
+  readonly trustDomain: TrustDomain;
+  readonly platforms: ReadonlySet<string>;
+  readonly version: number;
+}
+
+/** Throws resource with every problem of every file. */
+export function readResources(files: readonly ResourceFile[], context: SetContext): ResourceSet {
+  const problems = new Problems();
+  const found: Found[] = files.flatMap((file) =>
+    readDocuments(file.text, file.name, Resource, problems).map((read) => ({ ...read, file: file.name })),
+  );
+  refuseTwins(found, problems);
+  refuseDangling(found, context, problems);
+  for (const each of found) tryCompile(each, context, problems);
+  problems.throwIfAny('resource');
+  return resourceSet(
+    found.map(({ value }) => value),
+    context,
+  );
+}
+
+/** Compiles resources that `readResources` accepted before. */
+export function resourceSet(unsorted: readonly Resource[], context: SetContext): ResourceSet {
+  const resources = unsorted.toSorted((a, b) => compare(keyOf(a), keyOf(b)));
+  return {
+    resources,
+    identities: resources.flatMap((each) =>
+      each.kind === 'Identity' ? [compileIdentity(each, context.trustDomain)] : [],
+    ),
+    policy: compilePolicy(
+      resources.filter((each) => each.kind !== 'Identity'),
+      BigInt(context.version),
+    ),
+  };
+}
+
+export const keyOf = (resource: Resource): string => `${resource.kind}/${resource.name}`;
+
+type Found = Read<Resource> & { readonly file: string };
+
+function refuseTwins(found: readonly Found[], problems: Problems): void {
+  const seen = new Map<string, Found>();
+  for (const each of found) {
+    const twin = seen.get(keyOf(each.value));
+    if (twin === undefined) seen.set(keyOf(each.value), each);
+    else {
+      const where = `${twin.file}:${twin.lineOf(['name'])}`;
+      problems.add(each.file, each.lineOf(['name']), `${keyOf(each.value)} is defined at ${where} already`);
+    }
+  }
+}
+
+/** A rule about a server or a platform that is not there would read as if it did something. */
+function refuseDangling(found: readonly Found[], context: SetContext, problems: Problems): void {
+  const servers = new Set(found.flatMap(({ value }) => (value.kind === 'McpServer' ? [value.name] : [])));
+  for (const { value, file, lineOf } of found) {
+    if (value.kind === 'Identity' && !context.platforms.has(value.platform)) {
+      const known = [...context.platforms].join(', ') || 'none';
+      problems.add(
+        file,
+        lineOf(['platform']),
+        `platform ${value.platform} is not configured at this CA (${known})`,
+      );
+    }
+    if (value.kind !== 'Access') continue;
+    for (const [index, name] of value.servers.entries())
+      if (!servers.has(name))
+        problems.add(file, lineOf(['servers', index]), `servers: there is no McpServer named ${name}`);
+  }
+}
+
+function tryCompile({ value, file, lineOf }: Found, context: SetContext, problems: Problems): void {
+  try {
+    if (value.kind === 'Identity') compileIdentity(value, context.trustDomain);
+    else compilePolicy([value], 0n);
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    problems.add(file, lineOf([]), error.message);
+  }
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

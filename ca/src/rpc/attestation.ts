@@ -1,0 +1,93 @@
+/** Attestation.Attest, Identity.Renew and Identity.IssueX509: the ways to a certificate. */
+import type { IssueX509Request, IssueX509Response } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { AttestationService, IdentityService } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { verifyCsr } from '@chancery/shared/x509/csr.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import { issue } from '../authority/issue.ts';
+import type { RecordedIssuance } from '../store/store.ts';
+import type { Caller } from './caller.ts';
+import { type ExchangeDeps, exchange, issuedMessage } from './exchange.ts';
+import { bidi, unary } from './handler.ts';
+import type { Limits } from './limits.ts';
+
+export interface AttestationDeps extends ExchangeDeps {
+  readonly limits: Limits;
+}
+
+const MAX_CSRS = 64;
+/** A certificate that would end within this is not worth its record. */
+const MIN_LEFT_SECONDS = 1;
+
+export const attest = (deps: AttestationDeps) =>
+  bidi('Attest', AttestationService.attest, async (stream) => {
+    const leave = deps.limits.enter(stream.caller.address);
+    try {
+      await exchange(stream, deps, undefined);
+    } finally {
+      leave();
+    }
+  });
+
+/** The identity is the caller's own, from its certificate; the evidence must speak for the same node. */
+export const renew = (deps: AttestationDeps) =>
+  bidi('Renew', IdentityService.renew, async (stream) => {
+    const { record } = await certified(stream.caller, deps);
+    const leave = deps.limits.enter(stream.caller.address);
+    try {
+      await exchange(stream, deps, record);
+    } finally {
+      leave();
+    }
+  });
+
+/** More certificates for the caller's own identity, none beyond the end of the one it shows. */
+export const issueX509 = (deps: AttestationDeps) =>
+  unary(
+    'IssueX509',
+    IdentityService.issueX509,
+    async (request: IssueX509Request, caller): Promise<IssueX509Response> => {
+      const { record } = await certified(caller, deps);
+      const { csrs } = request;
+      ensure(
+        csrs.length >= 1 && csrs.length <= MAX_CSRS,
+        'message_parse',
+        `${csrs.length} CSRs, expected 1 to ${MAX_CSRS}`,
+      );
+      const leftSeconds = Math.floor((record.notAfter.getTime() - deps.clock.now().getTime()) / 1000);
+      ensure(leftSeconds >= MIN_LEFT_SECONDS, 'expired_peer', 'the caller’s certificate is about to end');
+      const { id, platform, node, identity, notAfter } = record;
+      const issued = await Promise.all(
+        csrs.map(async (csr) => {
+          const key = verifyCsr(csr);
+          const order = {
+            id,
+            platform,
+            node,
+            identity,
+            key,
+            ttlSeconds: leftSeconds,
+            notBeyond: notAfter,
+            dnsNames: [],
+          };
+          return issuedMessage(await issue(order, deps), id, deps);
+        }),
+      );
+      deps.outcome(platform, 'issued');
+      return { issued };
+    },
+  );
+
+/** A caller over TLS whose certificate is good now and was recorded here. Throws no_peer, expired_peer, chain, svid. */
+export async function certified(
+  caller: Caller,
+  { store, clock }: Pick<ExchangeDeps, 'store' | 'clock'>,
+): Promise<{ svid: VerifiedSvid; record: RecordedIssuance }> {
+  if (caller.via !== 'tls')
+    throw new IdentityError('no_peer', 'this needs a certificate, so not a unix socket');
+  const svid = caller.svid(clock.now());
+  const record = await store.issuance(svid.serial);
+  ensure(record !== undefined, 'chain', `certificate ${svid.serial} is not on record`);
+  ensure(record.id === svid.id, 'chain', `certificate ${svid.serial} was recorded for ${record.id}`);
+  return { svid, record };
+}

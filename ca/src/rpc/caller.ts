@@ -1,0 +1,51 @@
+/** Who is at the other end of a connection to the CA, and whether they still are who they were. */
+import { IdentityError } from '@chancery/shared/errors.ts';
+import type { LivePeer } from '@chancery/shared/peer-credentials.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+
+/** Over TLS; `svid` is undefined for a caller without a certificate and a refusal for one whose certificate is not good. */
+export interface TlsCaller {
+  readonly via: 'tls';
+  readonly address: string;
+  /** Verified against the bundle as it is now. Throws no_peer, expired_peer, chain, svid. */
+  svid(now: Date): VerifiedSvid;
+  readonly shownCertificate: boolean;
+}
+
+export interface UnixCaller {
+  readonly via: 'admin' | 'join';
+  readonly address: string;
+  readonly peer: LivePeer;
+}
+
+export type Caller = TlsCaller | UnixCaller;
+
+/**
+ * Connections by the key under which grpc-js names their peer. A key is a number of ours and never reused, so a call
+ * cannot be taken for one on another connection.
+ */
+export class Callers {
+  readonly #byKey = new Map<string, Caller>();
+  #next = 1;
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  /** Marks the socket with an address that grpc-js will report (a port of 0 it would leave out); returns the way to forget it. */
+  add(socket: object, caller: Caller): () => void {
+    const key = `caller-${this.#next}`;
+    this.#next += 1;
+    this.#byKey.set(key, caller);
+    Object.defineProperty(socket, 'remoteAddress', { value: key });
+    Object.defineProperty(socket, 'remotePort', { value: 1 });
+    return () => this.#byKey.delete(key);
+  }
+
+  /** `peer` as grpc-js gives it: "key:port". Throws no_peer once the connection is gone. */
+  of(peer: string): Caller {
+    const caller = this.#byKey.get(peer.slice(0, peer.lastIndexOf(':')));
+    if (caller === undefined) throw new IdentityError('no_peer', 'the connection is gone');
+    return caller;
+  }
+}

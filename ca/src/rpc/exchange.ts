@@ -1,0 +1,200 @@
+/**
+ * The exchange that Attest and Renew share: Hello, Challenge, Evidence, Issued. Evidence becomes facts here, facts
+ * become an identity in the registry, and the authority signs; this file only carries values from one to the next.
+ */
+import { createHash } from 'node:crypto';
+import type {
+  AttestRequest,
+  AttestResponse,
+  Hello,
+  Issued,
+} from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { asBuffer, hex } from '@chancery/shared/bytes.ts';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { ensure } from '@chancery/shared/errors.ts';
+import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
+import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { type ProvenKey, verifyCsr } from '@chancery/shared/x509/csr.ts';
+import type { Attestor, Facts, Turn } from '../attestors/attestor.ts';
+import { type IssueDeps, type IssuedSvid, issue } from '../authority/issue.ts';
+import type { Earned } from '../registry/identity.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { RecordedIssuance } from '../store/store.ts';
+import type { Agents } from './agents.ts';
+import type { Caller } from './caller.ts';
+import type { Stream } from './handler.ts';
+import { NONCE_SECONDS, type Nonce, type Nonces } from './nonces.ts';
+
+export interface ExchangeDeps extends IssueDeps {
+  readonly trustDomain: TrustDomain;
+  readonly attestors: ReadonlyMap<string, Attestor>;
+  readonly registry: Registry;
+  readonly nonces: Nonces;
+  readonly agents: Agents;
+  readonly clock: Clock;
+  /** Counts what was issued or refused, by platform. */
+  readonly outcome: (platform: string, outcome: string) => void;
+}
+
+type ExchangeStream = Stream<AttestRequest, AttestResponse>;
+
+/** Time to the first message: an open stream that says nothing holds one of its address's places. */
+const HELLO_SECONDS = 10;
+const INSTANCE_BYTES = 16;
+const MAX_EVIDENCE_BYTES = 2 * 1024 * 1024;
+
+/** `renewing` is the record of the certificate that the caller shows; without it a workload joins. */
+export async function exchange(
+  stream: ExchangeStream,
+  deps: ExchangeDeps,
+  renewing: RecordedIssuance | undefined,
+): Promise<void> {
+  const hello = await readHello(stream);
+  try {
+    await stream.send({ message: { $case: 'issued', value: await admit(hello, stream, deps, renewing) } });
+    deps.outcome(hello.platform, 'issued');
+  } catch (error) {
+    // A name that a peer made up must not become a time series.
+    deps.outcome(deps.attestors.has(hello.platform) ? hello.platform : 'unknown', 'refused');
+    throw error;
+  }
+}
+
+async function admit(
+  hello: Hello,
+  stream: ExchangeStream,
+  deps: ExchangeDeps,
+  renewing: RecordedIssuance | undefined,
+): Promise<Issued> {
+  // Cheapest first: nothing dear happens for a caller that has not proved its key.
+  const key = verifyCsr(hello.csr);
+  const wanted = hello.spiffeId === '' ? undefined : parseSpiffeId(hello.spiffeId);
+  const attestor = deps.attestors.get(hello.platform);
+  ensure(attestor !== undefined, 'platform_unknown', `platform "${hello.platform}" is not configured`);
+  const facts = await attest(attestor, hello, key, { stream, deps });
+  const holder = { platform: attestor.type, node: facts.node };
+  if (renewing !== undefined) ensureSameNode(renewing, holder);
+  const earned = deps.registry.choose({ ...holder, attributes: facts.attributes }, renewing?.id ?? wanted);
+  await ensureFreshKey(key, earned, holder, { deps, renewing });
+  if (facts.exclusive) deps.agents.claim(holder, hello.instance);
+  return issuedMessage(await issue({ ...earned, ...holder, key }, deps), earned.id, deps);
+}
+
+/** The nonce is drawn for this stream, consumed by its one answer and forgotten with it. */
+async function attest(
+  attestor: Attestor,
+  hello: Hello,
+  key: ProvenKey,
+  { stream, deps }: { stream: ExchangeStream; deps: ExchangeDeps },
+): Promise<Facts> {
+  const nonce = deps.nonces.draw();
+  const seen = createHash('sha256').update(hello.evidence);
+  try {
+    const facts = await attestor.attest(hello.evidence, turnOf(nonce, key, { stream, deps, seen }));
+    const attributes = stamped(attestor.type, facts.attributes);
+    await deps.store.append({
+      type: 'node.attested',
+      platform: attestor.type,
+      node: facts.node,
+      attributes,
+      evidence: seen.digest('hex'),
+    });
+    return facts;
+  } finally {
+    nonce.release();
+  }
+}
+
+interface TurnParts {
+  readonly stream: ExchangeStream;
+  readonly deps: ExchangeDeps;
+  /** Digests what the agent says, so that the audit log can name it without keeping it. */
+  readonly seen: { update(bytes: Uint8Array): unknown };
+}
+
+function turnOf(nonce: Nonce, key: ProvenKey, { stream, deps, seen }: TurnParts): Turn {
+  return {
+    now: () => deps.clock.now(),
+    key,
+    binding: attestationBinding(deps.trustDomain, nonce.bytes, key.spki),
+    peer: peerOf(stream.caller),
+    challenge: async (question) => {
+      await stream.send({
+        message: {
+          $case: 'challenge',
+          value: { nonce: asBuffer(nonce.bytes), question: asBuffer(question) },
+        },
+      });
+      const answer = (await stream.read(NONCE_SECONDS)).message;
+      ensure(
+        answer?.$case === 'evidence',
+        'out_of_order',
+        `expected evidence, found ${answer?.$case ?? 'nothing'}`,
+      );
+      nonce.consume(answer.value.nonce);
+      seen.update(answer.value.evidence);
+      return answer.value.evidence;
+    },
+  };
+}
+
+const peerOf = (caller: Caller) => (caller.via === 'tls' ? undefined : caller.peer);
+
+async function readHello(stream: ExchangeStream): Promise<Hello> {
+  const first = (await stream.read(HELLO_SECONDS)).message;
+  ensure(first?.$case === 'hello', 'out_of_order', `expected hello, found ${first?.$case ?? 'nothing'}`);
+  const hello = first.value;
+  ensure(
+    hello.instance.length === INSTANCE_BYTES,
+    'message_parse',
+    `instance is ${hello.instance.length} bytes, not 16`,
+  );
+  ensure(
+    hello.evidence.length <= MAX_EVIDENCE_BYTES,
+    'message_size',
+    `evidence is ${hello.evidence.length} bytes`,
+  );
+  return hello;
+}
+
+/** One registered node, one endorsement key: a renewal speaks for the node that the certificate was given to. */
+function ensureSameNode(
+  renewing: RecordedIssuance,
+  { platform, node }: { platform: string; node: string },
+): void {
+  const same = renewing.platform === platform && renewing.node === node;
+  ensure(
+    same,
+    'ek_changed',
+    `${renewing.id} was given to ${renewing.platform}/${renewing.node}, not ${platform}/${node}`,
+  );
+}
+
+async function ensureFreshKey(
+  key: ProvenKey,
+  earned: Earned,
+  holder: { platform: string; node: string },
+  { deps, renewing }: { deps: ExchangeDeps; renewing: RecordedIssuance | undefined },
+): Promise<void> {
+  const elsewhere = await deps.store.keyHeldElsewhere(key.sha256, holder, deps.clock.now());
+  ensure(!elsewhere, 'csr_key', 'the key belongs to another node');
+  const kept = renewing !== undefined && hex(renewing.keySha256) === hex(key.sha256);
+  ensure(
+    !kept || earned.keyReuse,
+    'key_reuse',
+    `${earned.identity} does not allow a renewal to keep its key`,
+  );
+}
+
+const stamped = (platform: string, attributes: Facts['attributes']): Record<string, string> =>
+  Object.fromEntries(Object.entries(attributes).map(([name, value]) => [`${platform}.${name}`, value]));
+
+export function issuedMessage(issued: IssuedSvid, id: SpiffeId, { authorities }: IssueDeps): Issued {
+  return {
+    chain: issued.chain.map((der) => asBuffer(der)),
+    bundle: authorities.bundle.current().authorities.map((der) => asBuffer(der)),
+    notAfter: BigInt(issued.notAfter.getTime() / 1000),
+    renewAfter: BigInt(Math.floor(issued.renewAfter.getTime() / 1000)),
+    spiffeId: id,
+  };
+}

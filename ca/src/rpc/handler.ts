@@ -1,0 +1,250 @@
+/**
+ * What every RPC shares: read the message strictly, find the caller, run, and map a refusal to its status and public
+ * sentence; the reason goes to the audit log. Handlers know no gRPC.
+ */
+
+import type { Audit } from '@chancery/shared/audit/event.ts';
+import { equal } from '@chancery/shared/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import * as grpc from '@grpc/grpc-js';
+import type { Caller, Callers } from './caller.ts';
+
+export interface HandlerDeps {
+  readonly callers: Callers;
+  readonly audit: Audit;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Observes each finished call: seconds, and the refusal's code or "ok". */
+  readonly observe: (rpc: string, seconds: number, outcome: string) => void;
+}
+
+/** One side of a streaming call. */
+export interface Stream<Req, Res> {
+  readonly caller: Caller;
+  /** Aborts when the caller goes away. */
+  readonly signal: AbortSignal;
+  /** The next message. Throws deadline after that many seconds, out_of_order at the end of the caller's messages. */
+  read(seconds: number): Promise<Req>;
+  /** Resolves when the message is handed to the transport, which waits for a slow reader. */
+  send(message: Res): Promise<void>;
+}
+
+/** As ts-proto generates it. */
+interface Method {
+  readonly path: string;
+  readonly requestStream: boolean;
+  readonly responseStream: boolean;
+  readonly requestSerialize: (value: never) => Buffer;
+  readonly requestDeserialize: (bytes: Buffer) => unknown;
+  readonly responseSerialize: (value: never) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => unknown;
+}
+type RequestOf<M extends Method> = ReturnType<M['requestDeserialize']>;
+type ResponseOf<M extends Method> = ReturnType<M['responseDeserialize']>;
+
+export interface Handled {
+  readonly name: string;
+  readonly method: Method;
+  readonly run: grpc.UntypedHandleCall;
+}
+
+/** grpc-js hands bytes through, so that a message that cannot be read is a refusal like any other. */
+export function definitionOf(handled: readonly Handled[]): grpc.ServiceDefinition {
+  return Object.fromEntries(
+    handled.map(({ name, method }) => [name, { ...method, requestDeserialize: (bytes: Buffer) => bytes }]),
+  ) as unknown as grpc.ServiceDefinition;
+}
+
+export function unary<M extends Method>(
+  name: string,
+  method: M,
+  run: (request: RequestOf<M>, caller: Caller) => Promise<ResponseOf<M>>,
+): (deps: HandlerDeps) => Handled {
+  return (deps) => ({
+    name,
+    method,
+    run: (call: grpc.ServerUnaryCall<Buffer, ResponseOf<M>>, callback: grpc.sendUnaryData<ResponseOf<M>>) => {
+      const watch = stopwatch(name, deps);
+      const answer = async () => {
+        const caller = deps.callers.of(call.getPeer());
+        return run(decode(method, call.request), caller);
+      };
+      answer().then(
+        (response) => {
+          watch('ok');
+          callback(null, response);
+        },
+        (error: unknown) => callback(refuse(error, { name, peer: call.getPeer(), watch }, deps)),
+      );
+    },
+  });
+}
+
+export function bidi<M extends Method>(
+  name: string,
+  method: M,
+  run: (stream: Stream<RequestOf<M>, ResponseOf<M>>) => Promise<void>,
+): (deps: HandlerDeps) => Handled {
+  return (deps) => ({
+    name,
+    method,
+    run: (call: grpc.ServerDuplexStream<Buffer, ResponseOf<M>>) => {
+      const watch = stopwatch(name, deps);
+      const answer = async () => run(streamOf(method, call, deps));
+      answer().then(
+        () => {
+          watch('ok');
+          call.end();
+        },
+        (error: unknown) => {
+          const status = refuse(error, { name, peer: call.getPeer(), watch }, deps);
+          if (!call.destroyed) call.emit('error', status);
+        },
+      );
+    },
+  });
+}
+
+function stopwatch(name: string, { observe, clock }: HandlerDeps): (outcome: string) => void {
+  const start = clock.now().getTime();
+  return (outcome) => observe(name, (clock.now().getTime() - start) / 1000, outcome);
+}
+
+/**
+ * Refuses what the schema does not know: what decodes must encode to the same bytes, so that no reader of the same
+ * message can have seen another one in it.
+ */
+function decode<M extends Method>(method: M, bytes: Buffer): RequestOf<M> {
+  let message: RequestOf<M>;
+  try {
+    message = method.requestDeserialize(bytes) as RequestOf<M>;
+  } catch (error) {
+    throw new IdentityError('message_parse', 'the message is not protobuf of this schema', { cause: error });
+  }
+  const again = method.requestSerialize(message as never);
+  ensure(equal(again, bytes), 'message_parse', 'the message has unknown or non-canonical fields');
+  return message;
+}
+
+function streamOf<M extends Method>(
+  method: M,
+  call: grpc.ServerDuplexStream<Buffer, ResponseOf<M>>,
+  { callers, clock }: HandlerDeps,
+): Stream<RequestOf<M>, ResponseOf<M>> {
+  const gone = new AbortController();
+  const incoming = new Incoming(call);
+  const leave = (why: string) => gone.abort(new IdentityError('deadline', why));
+  call.once('cancelled', () => leave('the caller cancelled'));
+  call.once('close', () => leave('the stream is closed'));
+  call.on('error', () => leave('the stream failed'));
+  return {
+    caller: callers.of(call.getPeer()),
+    signal: gone.signal,
+    read: async (seconds) => decode(method, await incoming.next(clock, seconds, gone.signal)),
+    send: (message) =>
+      new Promise((resolve, reject) => {
+        if (gone.signal.aborted) return reject(gone.signal.reason);
+        call.write(message, () => resolve());
+      }),
+  };
+}
+
+/** Messages in order, one ahead at most: a caller that floods waits for its own transport window. */
+class Incoming {
+  readonly #call: grpc.ServerDuplexStream<Buffer, unknown>;
+  readonly #queue: Buffer[] = [];
+  #ended = false;
+  #wake: () => void = () => {};
+
+  constructor(call: grpc.ServerDuplexStream<Buffer, unknown>) {
+    this.#call = call;
+    call.on('data', (bytes: Buffer) => {
+      this.#queue.push(bytes);
+      call.pause();
+      this.#wake();
+    });
+    call.once('end', () => {
+      this.#ended = true;
+      this.#wake();
+    });
+  }
+
+  async next(clock: Clock, seconds: number, gone: AbortSignal): Promise<Buffer> {
+    if (this.#queue.length === 0 && !this.#ended) await this.#arrival(clock, seconds, gone);
+    gone.throwIfAborted();
+    const message = this.#queue.shift();
+    ensure(message !== undefined, 'out_of_order', 'the caller sent no more messages');
+    this.#call.resume();
+    return message;
+  }
+
+  async #arrival(clock: Clock, seconds: number, gone: AbortSignal): Promise<void> {
+    const done = new AbortController();
+    const arrived = new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    const signal = AbortSignal.any([done.signal, gone]);
+    const late =
+      seconds === Number.POSITIVE_INFINITY ? new Promise<void>(() => {}) : timeout(clock, seconds, signal);
+    const left = new Promise<void>((_, reject) =>
+      gone.addEventListener('abort', () => reject(gone.reason), { once: true }),
+    );
+    try {
+      await Promise.race([arrived, late, left]);
+    } finally {
+      done.abort();
+    }
+  }
+}
+
+async function timeout(clock: Clock, seconds: number, signal: AbortSignal): Promise<void> {
+  try {
+    await clock.sleepUntil(addSeconds(clock.now(), seconds), signal);
+  } catch {
+    return;
+  }
+  throw new IdentityError('deadline', `no message came within ${seconds} s`);
+}
+
+interface Refused {
+  readonly name: string;
+  readonly peer: string;
+  readonly watch: (outcome: string) => void;
+}
+
+/** The audit log gets the reason, the peer the table's sentence. A bug is told to nobody but the log. */
+function refuse(
+  error: unknown,
+  { name, peer, watch }: Refused,
+  deps: HandlerDeps,
+): Partial<grpc.StatusObject> {
+  if (!isRefusal(error)) deps.log.error({ err: error, rpc: name }, 'an RPC failed by a fault of ours');
+  const refusal = refusalOf(error, 'internal', error instanceof Error ? error.message : String(error));
+  watch(refusal.code);
+  const caller = callerOf(peer, deps.callers);
+  const from = caller?.address ?? 'a connection that is gone';
+  // A flood must not fill the disk: what was refused for its rate is counted, not recorded.
+  if (refusal.code === 'rate') deps.log.debug({ rpc: name, peer: from }, refusal.message);
+  else recordRefusal(refusal, name, from, deps);
+  const { grpc: status, says } = REFUSALS[refusal.code];
+  // Behind the admin socket sits the operator, who has to mend it.
+  return { code: grpc.status[status], details: caller?.via === 'admin' ? refusal.message : says };
+}
+
+function recordRefusal(refusal: IdentityError, rpc: string, peer: string, { audit, log }: HandlerDeps): void {
+  const { code, message: detail } = refusal;
+  log.warn({ rpc, peer, code, detail }, 'refused');
+  audit({ type: 'request.refused', rpc, code, detail: detail.slice(0, 2000), peer }).catch((error: unknown) =>
+    log.error({ err: error }, 'a refusal could not be recorded'),
+  );
+}
+
+function callerOf(peer: string, callers: Callers): Caller | undefined {
+  try {
+    return callers.of(peer);
+  } catch {
+    return undefined;
+  }
+}

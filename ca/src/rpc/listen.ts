@@ -1,0 +1,158 @@
+/**
+ * Where callers come in: a TLS port and the CA's own unix sockets. TLS ends here, not in grpc-js, so that resumption is
+ * off, the certificate can be swapped while connections live, and one mechanism names every caller.
+ */
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import net from 'node:net';
+import tls from 'node:tls';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import { openPeer } from '@chancery/shared/peer-credentials.ts';
+import type { Source } from '@chancery/shared/source.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { serverTls } from '@chancery/shared/tls/options.ts';
+import { verifyPeer } from '@chancery/shared/tls/peer.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { Callers, TlsCaller } from './caller.ts';
+
+const HANDSHAKE_MS = 10_000;
+
+export interface ListenDeps {
+  readonly callers: Callers;
+  readonly inject: (socket: net.Socket) => void;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+export interface TlsListenOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly maxConnections: number;
+  readonly svid: Source<Svid>;
+  readonly bundle: Source<Bundle>;
+}
+
+export interface Listener {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Throws unavailable where the address cannot be bound. */
+export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Promise<Listener> {
+  const { svid, bundle } = options;
+  const server = tls.createServer({
+    ...serverTls(svid.current()),
+    requestCert: true,
+    // Whom to accept is decided a call, by our own path validation: joining needs no certificate at all.
+    rejectUnauthorized: false,
+    ALPNProtocols: ['h2'],
+    handshakeTimeout: HANDSHAKE_MS,
+    noDelay: true,
+  });
+  server.maxConnections = options.maxConnections;
+  const stop = svid.onChange((next) => server.setSecureContext(serverTls(next)));
+  server.on('secureConnection', (socket) => admit(socket, bundle, deps));
+  server.on('tlsClientError', (error) => deps.log.debug({ err: error }, 'TLS handshake failed'));
+  await bound(server, { host: options.host, port: options.port });
+  return { port: portOf(server), close: () => closed(server, stop) };
+}
+
+function admit(
+  socket: tls.TLSSocket,
+  bundle: Source<Bundle>,
+  { callers, inject, log, clock }: ListenDeps,
+): void {
+  socket.on('error', (error) => log.debug({ err: error }, 'connection failed'));
+  const caller = tlsCaller(socket, bundle, clock);
+  const forget = callers.add(socket, caller);
+  socket.once('close', forget);
+  inject(socket);
+}
+
+/** Path validation once a connection and bundle; validity in time at every question. */
+function tlsCaller(socket: tls.TLSSocket, bundle: Source<Bundle>, clock: Clock): TlsCaller {
+  const address = socket.remoteAddress ?? 'unknown';
+  const shownCertificate = socket.getPeerX509Certificate() !== undefined;
+  let sequence: bigint | undefined;
+  let verdict: VerifiedSvid | IdentityError = new IdentityError('no_peer', 'the peer showed no certificate');
+  const verify = (): void => {
+    const current = bundle.current();
+    if (sequence === current.sequence || !shownCertificate) return;
+    sequence = current.sequence;
+    try {
+      verdict = verifyPeer(socket, current, clock.now());
+    } catch (error) {
+      verdict = refusalOf(error, 'svid', 'the peer certificate could not be read');
+    }
+  };
+  verify();
+  return {
+    via: 'tls',
+    address,
+    shownCertificate,
+    svid: (now) => {
+      verify();
+      if (isRefusal(verdict)) throw verdict;
+      const svid = verdict as VerifiedSvid;
+      if (now > svid.notAfter)
+        throw new IdentityError('expired_peer', `${svid.id} expired ${svid.notAfter.toISOString()}`);
+      return svid;
+    },
+  };
+}
+
+/** A socket file of ours; `mode` says who may connect, the kernel says who did. Throws unavailable. */
+export async function listenUnix(path: string, via: 'admin' | 'join', deps: ListenDeps): Promise<Listener> {
+  removeStale(path);
+  const server = net.createServer({ pauseOnConnect: true }, (socket) => {
+    socket.on('error', (error) => deps.log.debug({ err: error }, 'connection failed'));
+    try {
+      const peer = openPeer(socket);
+      const forget = deps.callers.add(socket, { via, address: `pid ${peer.pid} uid ${peer.uid}`, peer });
+      socket.once('close', () => {
+        forget();
+        peer.close();
+      });
+      deps.inject(socket);
+      socket.resume();
+    } catch (error) {
+      deps.log.warn({ err: error }, 'a caller on the socket could not be identified');
+      socket.destroy();
+    }
+  });
+  await bound(server, { path });
+  chmodSync(path, via === 'admin' ? 0o600 : 0o666);
+  return { port: 0, close: () => closed(server, () => {}) };
+}
+
+/** Only a socket; that no other CA is alive behind it, the exclusive lock on the database has shown. */
+function removeStale(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new IdentityError('file', `${path} is in the way and is not a socket`);
+  unlinkSync(path);
+}
+
+function bound(server: net.Server, options: net.ListenOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => {
+      const where = options.path ?? `${options.host}:${options.port}`;
+      reject(
+        new IdentityError('unavailable', `cannot listen on ${where}: ${error.message}`, { cause: error }),
+      );
+    });
+    server.listen(options, resolve);
+  });
+}
+
+function portOf(server: net.Server): number {
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+function closed(server: net.Server, stop: () => void): Promise<void> {
+  stop();
+  return new Promise((resolve) => server.close(() => resolve()));
+}

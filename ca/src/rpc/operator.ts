@@ -1,0 +1,146 @@
+/** The Operator service: on the admin socket, for root and the CA's own user, by the kernel's word. */
+import type {
+  ApplyRequest,
+  ApplyResponse,
+  CallQuery,
+  ExplainResponse,
+  FactsQuery,
+} from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { ensure, isRefusal } from '@chancery/shared/errors.ts';
+import { decide } from '@chancery/shared/policy/decide.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Change } from '../registry/diff.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { RecordedIssuance, Store } from '../store/store.ts';
+import type { Agents, LiveAgent } from './agents.ts';
+import type { Caller } from './caller.ts';
+import { unary } from './handler.ts';
+
+export interface OperatorDeps {
+  readonly registry: Registry;
+  readonly store: Store;
+  readonly agents: Agents;
+  /** The user that runs the CA; root is always an operator. */
+  readonly ownUid: number;
+}
+
+const DEFAULT_LIMIT = 100;
+const MAX_LIMIT = 1000;
+
+/** Throws operator_role. */
+function ensureOperator(caller: Caller, ownUid: number): string {
+  ensure(
+    caller.via === 'admin',
+    'operator_role',
+    `operators call on the admin socket, not from ${caller.address}`,
+  );
+  const { uid } = caller.peer;
+  ensure(uid === 0 || uid === ownUid, 'operator_role', `uid ${uid} is no operator`);
+  caller.peer.ensureStillThere();
+  return `uid ${uid}`;
+}
+
+export function operatorMethods(deps: OperatorDeps) {
+  const { registry, store, agents, ownUid } = deps;
+  return [
+    unary('Apply', OperatorService.apply, async (request: ApplyRequest, caller): Promise<ApplyResponse> => {
+      const by = ensureOperator(caller, ownUid);
+      if (request.dryRun) return diff(request, registry);
+      const { changes, version } = await registry.apply(request.files, by);
+      return { changes: changes.map(changeMessage), version: BigInt(version) };
+    }),
+    unary('Diff', OperatorService.diff, async (request: ApplyRequest, caller) => {
+      ensureOperator(caller, ownUid);
+      return diff(request, registry);
+    }),
+    unary('Explain', OperatorService.explain, async ({ about }, caller): Promise<ExplainResponse> => {
+      ensureOperator(caller, ownUid);
+      ensure(about !== undefined, 'message_parse', 'explain needs facts or a call');
+      return about.$case === 'facts'
+        ? explainFacts(about.value, registry)
+        : explainCall(about.value, registry);
+    }),
+    unary('ListResources', OperatorService.listResources, async ({ kind }, caller) => {
+      ensureOperator(caller, ownUid);
+      const { resources, version } = registry.sets.current();
+      const wanted = resources.filter((each) => kind === '' || each.kind === kind);
+      return { version: BigInt(version), resources: wanted.map((each) => JSON.stringify(each)) };
+    }),
+    unary('ListAgents', OperatorService.listAgents, async (_, caller) => {
+      ensureOperator(caller, ownUid);
+      return { agents: agents.list().map(agentMessage) };
+    }),
+    unary('ListIssued', OperatorService.listIssued, async ({ limit, spiffeId }, caller) => {
+      ensureOperator(caller, ownUid);
+      ensure(limit <= MAX_LIMIT, 'message_parse', `limit is ${limit}, at most ${MAX_LIMIT}`);
+      const id = spiffeId === '' ? {} : { id: parseSpiffeId(spiffeId) };
+      const issued = await store.issued({ limit: limit === 0 ? DEFAULT_LIMIT : limit, ...id });
+      return { issued: issued.map(issuedMessage) };
+    }),
+  ] as const;
+}
+
+function diff({ files }: ApplyRequest, registry: Registry): ApplyResponse {
+  return {
+    changes: registry.diff(files).map(changeMessage),
+    version: BigInt(registry.sets.current().version),
+  };
+}
+
+const changeMessage = ({ change, kind, name, diff: text }: Change) => ({ change, kind, name, diff: text });
+
+/** The same pure functions that decide, so that the explanation cannot differ from the decision. */
+function explainFacts({ platform, node, attributes }: FactsQuery, registry: Registry): ExplainResponse {
+  const answer = { spiffeIds: [] as string[], allow: false, rule: '' };
+  try {
+    const earned = registry.earn({ platform, node, attributes });
+    const lines = earned.map(
+      ({ identity, id }, index) => `${identity} gives ${id}${index === 0 ? ' (the default)' : ''}`,
+    );
+    return {
+      ...answer,
+      allow: true,
+      spiffeIds: earned.map(({ id }) => id),
+      rule: earned[0]?.identity ?? '',
+      lines,
+    };
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return { ...answer, lines: [`no identity; the nearest: ${error.message}`] };
+  }
+}
+
+function explainCall({ caller, server, tool }: CallQuery, registry: Registry): ExplainResponse {
+  const { policy } = registry.sets.current();
+  const { allow, rule = '', reason } = decide(policy, { caller: parseSpiffeId(caller), server, tool });
+  return { spiffeIds: [], allow, rule, lines: [reason] };
+}
+
+const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
+
+function agentMessage(agent: LiveAgent) {
+  return {
+    spiffeId: agent.id,
+    address: agent.address,
+    version: agent.version,
+    connectedAt: seconds(agent.connectedAt),
+    certificateNotAfter: seconds(agent.certificateNotAfter),
+    acknowledgedSequence: agent.acknowledged,
+    serial: agent.serial,
+  };
+}
+
+function issuedMessage(issued: RecordedIssuance) {
+  const { serial, id, platform, node, identity } = issued;
+  return {
+    serial,
+    spiffeId: id,
+    platform,
+    node,
+    identity,
+    notBefore: seconds(issued.notBefore),
+    notAfter: seconds(issued.notAfter),
+    recordedAt: seconds(issued.recordedAt),
+  };
+}

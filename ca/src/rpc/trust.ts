@@ -1,0 +1,144 @@
+/** Trust.Watch and Trust.GetBundle: what agents must know, pushed. */
+import type {
+  Bundle as BundleMessage,
+  WatchHello,
+  WatchRequest,
+  WatchResponse,
+} from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { asBuffer } from '@chancery/shared/bytes.ts';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { concerning } from '../registry/concerning.ts';
+import type { LiveAgent } from './agents.ts';
+import { type AttestationDeps, certified } from './attestation.ts';
+import { bidi, type Stream, unary } from './handler.ts';
+
+const HELLO_SECONDS = 10;
+const INSTANCE_BYTES = 16;
+
+export const getBundle = (deps: AttestationDeps) =>
+  unary('GetBundle', TrustService.getBundle, async () => bundleMessage(deps.authorities.bundle.current()));
+
+export const watch = (deps: AttestationDeps) =>
+  bidi('Watch', TrustService.watch, async (stream: Stream<WatchRequest, WatchResponse>) => {
+    const { svid, record } = await certified(stream.caller, deps);
+    const hello = await readHello(stream);
+    const agent: LiveAgent = {
+      id: svid.id,
+      platform: record.platform,
+      node: record.node,
+      serial: svid.serial,
+      address: stream.caller.address,
+      version: hello.version.replaceAll(/[^\w.+-]/g, '?').slice(0, 64),
+      connectedAt: deps.clock.now(),
+      certificateNotAfter: svid.notAfter,
+      acknowledged: 0n,
+    };
+    const left = deps.agents.open(agent, hello.instance);
+    const stop = push(stream, svid.id, deps);
+    try {
+      await deps.store.append({
+        type: 'agent.connected',
+        id: svid.id,
+        serial: svid.serial,
+        peer: stream.caller.address,
+      });
+      await readAcks(stream, agent, deps);
+    } finally {
+      stop();
+      left();
+    }
+  });
+
+async function readHello(stream: Stream<WatchRequest, WatchResponse>): Promise<WatchHello> {
+  const first = (await stream.read(HELLO_SECONDS)).message;
+  ensure(first?.$case === 'hello', 'out_of_order', `expected hello, found ${first?.$case ?? 'nothing'}`);
+  ensure(first.value.instance.length === INSTANCE_BYTES, 'message_parse', 'instance must be 16 bytes');
+  return first.value;
+}
+
+/** Ends when the caller leaves, and with expired_peer at the end of its certificate: nothing outlives it. */
+async function readAcks(
+  stream: Stream<WatchRequest, WatchResponse>,
+  agent: LiveAgent,
+  { clock, store }: AttestationDeps,
+): Promise<void> {
+  for (;;) {
+    const left = Math.max(0, agent.certificateNotAfter.getTime() - clock.now().getTime()) / 1000;
+    const message = await nextOrExpired(stream, left, agent, clock);
+    ensure(message.message?.$case === 'ack', 'out_of_order', 'expected an acknowledgement');
+    const { sequence } = message.message.value;
+    ensure(
+      sequence > agent.acknowledged,
+      'out_of_order',
+      `acknowledged ${sequence} after ${agent.acknowledged}`,
+    );
+    agent.acknowledged = sequence;
+    await store.append({ type: 'agent.acknowledged', id: agent.id, sequence: Number(sequence) });
+  }
+}
+
+async function nextOrExpired(
+  stream: Stream<WatchRequest, WatchResponse>,
+  leftSeconds: number,
+  agent: LiveAgent,
+  clock: Clock,
+): Promise<WatchRequest> {
+  try {
+    const message = await stream.read(leftSeconds);
+    ensure(
+      clock.now() <= agent.certificateNotAfter,
+      'expired_peer',
+      `${agent.id} sent a message after its end`,
+    );
+    return message;
+  } catch (error) {
+    if (!isRefusal(error, 'deadline') || stream.signal.aborted) throw error;
+    throw new IdentityError('expired_peer', `the certificate of ${agent.id} has expired`, { cause: error });
+  }
+}
+
+/** Sends the state now and after every change; a slow reader gets the newest state, not a queue of old ones. */
+function push(stream: Stream<WatchRequest, WatchResponse>, id: SpiffeId, deps: AttestationDeps): () => void {
+  let sending = false;
+  let stale = false;
+  const send = async (): Promise<void> => {
+    if (sending) {
+      stale = true;
+      return;
+    }
+    sending = true;
+    do {
+      stale = false;
+      await stream.send(snapshot(id, deps));
+    } while (stale);
+    sending = false;
+  };
+  // The stream's own end is noticed by whoever reads it; a snapshot that cannot be sent then is nobody's loss.
+  const sendQuietly = () => void send().catch(() => {});
+  const stops = [deps.registry.sets.onChange(sendQuietly), deps.authorities.bundle.onChange(sendQuietly)];
+  sendQuietly();
+  return () => {
+    for (const stop of stops) stop();
+  };
+}
+
+/** Both parts only grow, and every change grows one of them: their sum orders all states, across restarts too. */
+function snapshot(id: SpiffeId, { registry, authorities }: AttestationDeps): WatchResponse {
+  const set = registry.sets.current();
+  const bundle = authorities.bundle.current();
+  const resources = concerning(set, id).map((resource) => JSON.stringify(resource));
+  return {
+    sequence: bundle.sequence + BigInt(set.version),
+    bundle: bundleMessage(bundle),
+    policy: { version: BigInt(set.version), resources },
+    renewNow: false,
+  };
+}
+
+function bundleMessage({ trustDomain, authorities, sequence }: Bundle): BundleMessage {
+  return { trustDomain, x509Authorities: authorities.map((der) => asBuffer(der)), sequence };
+}

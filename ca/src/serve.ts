@@ -1,0 +1,219 @@
+/** Puts the rooms together and runs the CA until it is told to stop. */
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { ensure, isRefusal } from '@chancery/shared/errors.ts';
+import { readKek } from '@chancery/shared/keys/file.ts';
+import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import { LiveValue } from '@chancery/shared/source.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
+import { attestorsFrom } from './attestors/index.ts';
+import { Authorities } from './authority/authorities.ts';
+import { type IssueDeps, issue } from './authority/issue.ts';
+import { keyFiles } from './authority/key-files.ts';
+import { type CaSettings, paths } from './config.ts';
+import { createMetrics } from './http/metrics.ts';
+import { serveHttp } from './http/server.ts';
+import { openRegistry } from './registry/registry.ts';
+import { Agents } from './rpc/agents.ts';
+import { Callers } from './rpc/caller.ts';
+import { Limits } from './rpc/limits.ts';
+import { listenTls, listenUnix } from './rpc/listen.ts';
+import { Nonces } from './rpc/nonces.ts';
+import { grpcServer } from './rpc/server.ts';
+import { openSqlite } from './store/sqlite.ts';
+import type { Store } from './store/store.ts';
+
+export interface ServeDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: (size: number) => Uint8Array;
+  readonly ownUid: number;
+}
+
+export interface RunningCa {
+  /** The TLS port, and the port of health and metrics. */
+  readonly port: number;
+  readonly httpPort: number;
+  /** Lets calls end for a little, then cuts them; the store is closed last. */
+  close(): Promise<void>;
+}
+
+const CLOSE_GRACE_MS = 2_000;
+const SERVER_TTL_SECONDS = 86_400;
+/** How often the CA looks whether something of its own is due; everything it renews has hours left then. */
+const UPKEEP_SECONDS = 60;
+/** How long a certificate's record outlives it. */
+const KEEP_EXPIRED_DAYS = 30;
+
+/** Opens store, keys and sockets. Throws store, file, file_mode, config, unavailable. */
+export async function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
+  const store = openStore(settings, deps.clock);
+  try {
+    return await start(settings, deps, store);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+export function openStore({ dataDir }: Pick<CaSettings, 'dataDir'>, clock: Clock): Store {
+  mkdirSync(dataDir, { recursive: true, mode: 0o711 });
+  const { mode } = statSync(dataDir);
+  ensure((mode & 0o022) === 0, 'file_mode', `${dataDir} may be written by others: chmod go-w ${dataDir}`);
+  return openSqlite(paths(dataDir).database, clock);
+}
+
+/** The authorities of this data folder, open for signing. */
+export async function openAuthorities(
+  settings: CaSettings,
+  deps: ServeDeps,
+  store: Store,
+): Promise<Authorities> {
+  const { trustDomain, rootTtl, intermediateTtl, dataDir } = settings;
+  const keys = keyFiles(paths(dataDir).keys, readKek(settings.keyEncryptionKey));
+  return Authorities.open({ ...deps, trustDomain, rootTtl, intermediateTtl, keys, store });
+}
+
+async function start(settings: CaSettings, deps: ServeDeps, store: Store): Promise<RunningCa> {
+  const { clock, log } = deps;
+  const authorities = await openAuthorities(settings, deps, store);
+  const attestors = attestorsFrom(settings.attestors, {
+    memory: store,
+    readFile: (path) => readFileSync(path),
+  });
+  const platforms = new Map(attestors.map((attestor) => [attestor.type, attestor]));
+  const registry = await openRegistry({
+    store,
+    trustDomain: settings.trustDomain,
+    platforms: new Set(platforms.keys()),
+  });
+  const own = await ownSvid({ ...deps, authorities, store }, settings);
+  const svid = new LiveValue<Svid>(() => new TypeError('the CA has no certificate'), own);
+  const agents = new Agents(clock);
+  const limits = new Limits(settings.limits, clock);
+  const metrics = createMetrics({
+    authorities: () => authorities.states(),
+    connectedAgents: () => agents.size,
+    openExchanges: () => limits.open,
+    now: () => clock.now(),
+  });
+  const callers = new Callers();
+  const server = grpcServer({
+    ...deps,
+    trustDomain: settings.trustDomain,
+    attestors: platforms,
+    registry,
+    authorities,
+    store,
+    agents,
+    limits,
+    callers,
+    nonces: new Nonces(clock, deps.random),
+    outcome: metrics.outcome,
+    observe: metrics.observe,
+    audit: (event) => store.append(event),
+  });
+  const listening = await listenAll(settings, { ...deps, callers, inject: server.inject, svid, authorities });
+  const http = await serveHttp({
+    ...address(settings.http),
+    metrics,
+    unfit: () => unfit(authorities, clock),
+  });
+  const stop = new AbortController();
+  const upkeep = keepUp({ ...deps, authorities, store, settings, svid }, stop.signal);
+  log.info({ listen: settings.listen, port: listening.port, platforms: [...platforms.keys()] }, 'serving');
+  return {
+    port: listening.port,
+    httpPort: http.port,
+    close: async () => {
+      stop.abort();
+      await Promise.all([upkeep, listening.stopAccepting(), server.close(CLOSE_GRACE_MS), http.close()]);
+      await store.close();
+    },
+  };
+}
+
+interface ListenAllDeps extends ServeDeps {
+  readonly callers: Callers;
+  readonly inject: Parameters<typeof listenTls>[1]['inject'];
+  readonly svid: LiveValue<Svid>;
+  readonly authorities: Authorities;
+}
+
+async function listenAll(settings: CaSettings, deps: ListenAllDeps) {
+  const { admin, join } = paths(settings.dataDir);
+  const { svid, authorities } = deps;
+  const options = {
+    ...address(settings.listen),
+    maxConnections: settings.limits.connections,
+    svid,
+    bundle: authorities.bundle,
+  };
+  const listeners = [await listenTls(options, deps), await listenUnix(admin, 'admin', deps)];
+  if (settings.attestors.unix !== undefined) listeners.push(await listenUnix(join, 'join', deps));
+  return {
+    port: listeners[0]?.port ?? 0,
+    stopAccepting: async () => void (await Promise.all(listeners.map((listener) => listener.close()))),
+  };
+}
+
+function address(text: string): { host: string; port: number } {
+  const colon = text.lastIndexOf(':');
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
+}
+
+function unfit(authorities: Authorities, clock: Clock): string | undefined {
+  try {
+    authorities.issuer(clock.now());
+    return undefined;
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return error.message;
+  }
+}
+
+/** The CA's own certificate: issued, linted and recorded as any other. */
+async function ownSvid(deps: IssueDeps, { trustDomain }: CaSettings): Promise<Svid> {
+  const key = generateKey();
+  const proven = verifyCsr(await writeCsr(signerOf(key)));
+  const id = parseSpiffeId(`spiffe://${trustDomain}/chancery/ca`);
+  const issued = await issue(
+    {
+      id,
+      platform: 'self',
+      node: 'ca',
+      identity: 'chancery-ca',
+      key: proven,
+      ttlSeconds: SERVER_TTL_SECONDS,
+      dnsNames: [],
+    },
+    deps,
+  );
+  const { chain, notAfter, renewAfter } = issued;
+  return { id, chain, key, notBefore: deps.clock.now(), notAfter, renewAfter };
+}
+
+interface UpkeepDeps extends ServeDeps {
+  readonly authorities: Authorities;
+  readonly store: Store;
+  readonly settings: CaSettings;
+  readonly svid: LiveValue<Svid>;
+}
+
+/** Renews what is the CA's own before it has to be, and forgets what expired long ago. */
+async function keepUp(deps: UpkeepDeps, signal: AbortSignal): Promise<void> {
+  const { clock, log, authorities, store, settings, svid } = deps;
+  while (!signal.aborted) {
+    try {
+      await clock.sleepUntil(new Date(clock.now().getTime() + UPKEEP_SECONDS * 1000), signal);
+      await authorities.renewIfDue();
+      if (clock.now() >= svid.current().renewAfter) svid.publish(await ownSvid(deps, settings));
+      await store.prune(new Date(clock.now().getTime() - KEEP_EXPIRED_DAYS * 86_400_000));
+    } catch (error) {
+      if (!signal.aborted) log.error({ err: error }, 'upkeep failed; it is tried again in a minute');
+    }
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * Many writers, one transaction: whatever arrives while the last commit was reaching the disk shares the next one.
+ * An fsync costs more than a hundred inserts, so this is what the issuing rate rests on.
+ */
+export interface Transaction {
+  begin(): void;
+  commit(): void;
+  rollback(): void;
+}
+
+interface Write {
+  readonly run: () => void;
+  readonly done: () => void;
+  readonly failed: (error: unknown) => void;
+}
+
+/** Bounds one transaction, and with it how long the process answers nobody. */
+const MAX_BATCH = 512;
+
+export class GroupCommit {
+  readonly #transaction: Transaction;
+  readonly #wrap: (error: unknown) => Error;
+  #queue: Write[] = [];
+  #scheduled = false;
+
+  constructor(transaction: Transaction, wrap: (error: unknown) => Error) {
+    this.#transaction = transaction;
+    this.#wrap = wrap;
+  }
+
+  /** `run` inserts; the promise resolves when its transaction is durable. */
+  write(run: () => void): Promise<void> {
+    return new Promise((done, failed) => {
+      this.#queue.push({ run, done, failed });
+      if (this.#scheduled) return;
+      this.#scheduled = true;
+      setImmediate(() => this.flush());
+    });
+  }
+
+  /** Commits what waits, now. */
+  flush(): void {
+    this.#scheduled = false;
+    while (this.#queue.length > 0) this.#commit(this.#queue.splice(0, MAX_BATCH));
+  }
+
+  #commit(batch: readonly Write[]): void {
+    const { begin, commit, rollback } = this.#transaction;
+    try {
+      begin();
+      for (const write of batch) write.run();
+      commit();
+    } catch (error) {
+      this.#undo(rollback);
+      // One write that cannot be made must not take its neighbours along.
+      if (batch.length > 1) for (const write of batch) this.#commit([write]);
+      else for (const write of batch) write.failed(this.#wrap(error));
+      return;
+    }
+    for (const write of batch) write.done();
+  }
+
+  #undo(rollback: () => void): void {
+    try {
+      rollback();
+    } catch {
+      // The engine has rolled back by itself (disk full, I/O error): the first error is the one to tell.
+    }
+  }
+}

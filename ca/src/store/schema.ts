@@ -1,0 +1,42 @@
+/** The schema, one step a version. A step is never edited once it has been released; a new one is appended. */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE certificates (
+    n INTEGER PRIMARY KEY,
+    serial BLOB NOT NULL,
+    id TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    node TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    key_sha256 BLOB NOT NULL,
+    issuer BLOB NOT NULL,
+    not_before INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    recorded_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX certificates_serial ON certificates (serial);
+  CREATE INDEX certificates_key ON certificates (key_sha256);
+  CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    event TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE authorities (
+    serial BLOB PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('root', 'intermediate')),
+    certificate BLOB NOT NULL,
+    not_after INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE registry (
+    version INTEGER PRIMARY KEY,
+    resources TEXT NOT NULL,
+    applied_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE nodes (
+    platform TEXT NOT NULL,
+    node TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (platform, node)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];

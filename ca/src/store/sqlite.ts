@@ -1,0 +1,225 @@
+/** The embedded store: one SQLite file, one process. WAL and synchronous FULL, so what was answered survives the power. */
+import { chmodSync, closeSync, openSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { asBuffer } from '@chancery/shared/bytes.ts';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { GroupCommit } from './group-commit.ts';
+import { authorityOf, eventOf, issuanceOf } from './rows.ts';
+import { MIGRATIONS } from './schema.ts';
+import type {
+  AuthorityRecord,
+  Holder,
+  Issuance,
+  RecordedIssuance,
+  RegistryRecord,
+  Store,
+  StoredEvent,
+} from './store.ts';
+
+/** Opens or makes the file, 0600, and brings its schema up to date. Throws store. */
+export function openSqlite(path: string, clock: Clock): Store {
+  return new SqliteStore(path, clock);
+}
+
+class SqliteStore implements Store {
+  readonly #path: string;
+  readonly #db: DatabaseSync;
+  readonly #clock: Clock;
+  readonly #group: GroupCommit;
+  readonly #sql: ReturnType<typeof statements>;
+
+  constructor(path: string, clock: Clock) {
+    const db = open(path);
+    this.#path = path;
+    this.#db = db;
+    this.#clock = clock;
+    this.#sql = statements(db);
+    this.#group = new GroupCommit(
+      {
+        begin: () => db.exec('BEGIN IMMEDIATE'),
+        commit: () => db.exec('COMMIT'),
+        rollback: () => db.exec('ROLLBACK'),
+      },
+      (error) => wrap(error, path),
+    );
+  }
+
+  record(issuance: Issuance, event: AuditEvent): Promise<void> {
+    return this.#group.write(() => {
+      insert(this.#sql.certificate, issuance, this.#now());
+      this.#audit(event);
+    });
+  }
+
+  append(event: AuditEvent): Promise<void> {
+    return this.#group.write(() => this.#audit(event));
+  }
+
+  async events(after: number, limit: number): Promise<readonly StoredEvent[]> {
+    return this.#read(() => this.#sql.events.all(after, limit).map((row) => eventOf(row)));
+  }
+
+  async issuance(serial: string): Promise<RecordedIssuance | undefined> {
+    const row = this.#read(() => this.#sql.bySerial.get(fromHex(serial)));
+    return row && issuanceOf(row);
+  }
+
+  async issued({ id, limit }: { id?: SpiffeId; limit: number }): Promise<readonly RecordedIssuance[]> {
+    const { newest, newestOf } = this.#sql;
+    return this.#read(() => (id === undefined ? newest.all(limit) : newestOf.all(id, limit)).map(issuanceOf));
+  }
+
+  async keyHeldElsewhere(keySha256: Uint8Array, holder: Holder, now: Date): Promise<boolean> {
+    const { platform, node } = holder;
+    return this.#read(
+      () => this.#sql.keyElsewhere.get(keySha256, now.getTime(), platform, node) !== undefined,
+    );
+  }
+
+  async prune(time: Date): Promise<number> {
+    return this.#read(() => Number(this.#sql.prune.run(time.getTime()).changes));
+  }
+
+  async authorities(): Promise<readonly AuthorityRecord[]> {
+    return this.#read(() => this.#sql.authorities.all().map(authorityOf));
+  }
+
+  saveAuthority(record: AuthorityRecord, event: AuditEvent): Promise<void> {
+    const { serial, kind, certificate, notAfter } = record;
+    return this.#group.write(() => {
+      this.#sql.authority.run(fromHex(serial), kind, certificate, notAfter.getTime());
+      this.#audit(event);
+    });
+  }
+
+  async registry(): Promise<RegistryRecord | undefined> {
+    const row = this.#read(() => this.#sql.registry.get());
+    return row && { version: Number(row['version']), resources: String(row['resources']) };
+  }
+
+  saveRegistry(record: RegistryRecord, event: AuditEvent): Promise<void> {
+    return this.#group.write(() => {
+      const last = Number(this.#sql.registry.get()?.['version'] ?? 0);
+      ensure(
+        record.version === last + 1,
+        'store',
+        `registry is at version ${last}, not ${record.version - 1}`,
+      );
+      this.#sql.saveRegistry.run(record.version, record.resources, this.#now());
+      this.#audit(event);
+    });
+  }
+
+  advance(platform: string, node: string, next: (previous: string | undefined) => string): Promise<void> {
+    return this.#group.write(() => {
+      const row = this.#sql.node.get(platform, node);
+      this.#sql.saveNode.run(platform, node, next(row && String(row['state'])));
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#group.flush();
+    this.#db.close();
+  }
+
+  #now(): number {
+    return this.#clock.now().getTime();
+  }
+
+  #audit(event: AuditEvent): void {
+    this.#sql.audit.run(this.#now(), JSON.stringify(event));
+  }
+
+  #read<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw wrap(error, this.#path);
+    }
+  }
+}
+
+function statements(db: DatabaseSync) {
+  const sql = (text: string) => db.prepare(text);
+  return {
+    certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    audit: sql('INSERT INTO audit VALUES (NULL, ?, ?)'),
+    events: sql('SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?'),
+    bySerial: sql('SELECT * FROM certificates WHERE serial = ?'),
+    newest: sql('SELECT * FROM certificates ORDER BY n DESC LIMIT ?'),
+    newestOf: sql('SELECT * FROM certificates WHERE id = ? ORDER BY n DESC LIMIT ?'),
+    keyElsewhere: sql(
+      'SELECT 1 FROM certificates WHERE key_sha256 = ? AND not_after > ? AND (platform <> ? OR node <> ?) LIMIT 1',
+    ),
+    prune: sql('DELETE FROM certificates WHERE not_after < ?'),
+    authorities: sql('SELECT * FROM authorities ORDER BY not_after'),
+    authority: sql('INSERT INTO authorities VALUES (?, ?, ?, ?)'),
+    registry: sql('SELECT * FROM registry ORDER BY version DESC LIMIT 1'),
+    saveRegistry: sql('INSERT INTO registry VALUES (?, ?, ?)'),
+    node: sql('SELECT state FROM nodes WHERE platform = ? AND node = ?'),
+    saveNode: sql('INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)'),
+  };
+}
+
+function open(path: string): DatabaseSync {
+  try {
+    // SQLite gives its WAL the mode of the database file, so the file is made private before SQLite sees it.
+    if (path !== ':memory:') {
+      closeSync(openSync(path, 'a', 0o600));
+      chmodSync(path, 0o600);
+    }
+    const db = new DatabaseSync(path);
+    // EXCLUSIVE: two CAs on one file would each think that they had the last word.
+    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    migrate(db);
+    return db;
+  } catch (error) {
+    throw wrap(error, path);
+  }
+}
+
+function migrate(db: DatabaseSync): void {
+  db.exec('BEGIN EXCLUSIVE');
+  const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
+  ensure(
+    version <= MIGRATIONS.length,
+    'store',
+    `the database has schema ${version}, this program knows ${MIGRATIONS.length}: run the newer chancery-ca`,
+  );
+  for (const step of MIGRATIONS.slice(version)) db.exec(step);
+  db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
+}
+
+function insert(statement: ReturnType<DatabaseSync['prepare']>, issuance: Issuance, at: number): void {
+  statement.run(
+    fromHex(issuance.serial),
+    issuance.id,
+    issuance.platform,
+    issuance.node,
+    issuance.identity,
+    issuance.keySha256,
+    fromHex(issuance.issuer),
+    issuance.notBefore.getTime(),
+    issuance.notAfter.getTime(),
+    at,
+  );
+}
+
+const fromHex = (text: string): Uint8Array => asBuffer(Buffer.from(text, 'hex'));
+
+/** SQLITE_BUSY and SQLITE_FULL, said so that an operator knows what to do. */
+function wrap(error: unknown, path: string): IdentityError {
+  if (isRefusal(error)) return error;
+  const errcode = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
+  const says = error instanceof Error ? error.message : String(error);
+  const hint =
+    errcode === 5 || errcode === 6
+      ? 'another process holds it: is a chancery-ca already running on this file?'
+      : errcode === 13
+        ? 'the disk is full: free some space; nothing that was answered is lost'
+        : says;
+  return new IdentityError('store', `${path}: ${hint}`, { cause: error });
+}

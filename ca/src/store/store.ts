@@ -1,0 +1,78 @@
+/**
+ * What the CA must not forget. SQLite keeps it for one process; PostgreSQL will keep it for several behind this same
+ * interface, which is why everything answers by promise.
+ */
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+
+/** A certificate, recorded before it is signed. */
+export interface Issuance extends Holder {
+  /** Hexadecimal, as X.509 tools print it. */
+  readonly serial: string;
+  readonly id: SpiffeId;
+  /** The `kind: Identity` that gave the SPIFFE ID. */
+  readonly identity: string;
+  /** SHA-256 of the subject's SubjectPublicKeyInfo. */
+  readonly keySha256: Uint8Array;
+  /** Serial of the authority that signs. */
+  readonly issuer: string;
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+}
+
+/** The node that a certificate was issued to. */
+export interface Holder {
+  readonly platform: string;
+  readonly node: string;
+}
+
+export interface RecordedIssuance extends Issuance {
+  readonly recordedAt: Date;
+}
+
+export interface AuthorityRecord {
+  readonly serial: string;
+  readonly kind: 'root' | 'intermediate';
+  /** X.509 DER. */
+  readonly certificate: Uint8Array;
+  readonly notAfter: Date;
+}
+
+export interface RegistryRecord {
+  readonly version: number;
+  /** The resources in force, as one JSON array. */
+  readonly resources: string;
+}
+
+export interface StoredEvent {
+  readonly sequence: number;
+  readonly at: Date;
+  readonly event: AuditEvent;
+}
+
+export interface Store {
+  /** Writes the record and its audit entry in one transaction; resolves when both are durable. Throws store. */
+  record(issuance: Issuance, event: AuditEvent): Promise<void>;
+  append(event: AuditEvent): Promise<void>;
+  events(after: number, limit: number): Promise<readonly StoredEvent[]>;
+
+  issuance(serial: string): Promise<RecordedIssuance | undefined>;
+  /** Newest first. */
+  issued(query: { readonly id?: SpiffeId; readonly limit: number }): Promise<readonly RecordedIssuance[]>;
+  /** True where an unexpired certificate with this key belongs to another node. */
+  keyHeldElsewhere(keySha256: Uint8Array, holder: Holder, now: Date): Promise<boolean>;
+  /** Forgets certificates that expired before `time`, never others; returns how many. */
+  prune(time: Date): Promise<number>;
+
+  authorities(): Promise<readonly AuthorityRecord[]>;
+  saveAuthority(record: AuthorityRecord, event: AuditEvent): Promise<void>;
+
+  registry(): Promise<RegistryRecord | undefined>;
+  /** Refuses (store) unless `record.version` is the stored version plus one. */
+  saveRegistry(record: RegistryRecord, event: AuditEvent): Promise<void>;
+
+  /** Stores `next(previous)`; what `next` throws leaves the old state and is thrown on. */
+  advance(platform: string, node: string, next: (previous: string | undefined) => string): Promise<void>;
+
+  close(): Promise<void>;
+}

@@ -1,0 +1,124 @@
+#!/usr/bin/env node
+/**
+ * The one door for developers and newcomers: sets up what a command needs, then runs it on the pinned Node.
+ * It must itself run on whatever Node the machine has (20 or newer) with nothing installed.
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const bin = join(root, 'node_modules', '.bin');
+const node = join(bin, 'node');
+const PNPM = 'pnpm@12.21.0';
+/** What the tests and the demo drive, by the command that shows it is there. */
+const ORACLES = { swtpm: 'swtpm', swtpm_setup: 'swtpm-tools', tpm2_quote: 'tpm2-tools', openssl: 'openssl' };
+const TCTI = { path: '/usr/lib', package: 'libtss2-tcti-swtpm0' };
+
+const [command = '', ...args] = process.argv.slice(2);
+const commands = {
+  demo: () => [system(ORACLES, 'wanted'), run('test/demo/main.ts', args)],
+  test: () => [system(ORACLES, 'needed'), tool('vitest', ['run', ...args])],
+  check: () => check(),
+  bench: () => [system(ORACLES, 'needed'), run('test/bench/main.ts', args)],
+  mutate: () => [system(ORACLES, 'needed'), run('test/mutate/main.ts', args)],
+  generate: () => generate(),
+  format: () => tool('biome', ['check', '--write', '.']),
+  ca: () => run('ca/src/main.ts', args),
+  agent: () => run('agent/src/main.ts', args),
+};
+
+if (!Object.hasOwn(commands, command)) {
+  console.error(`usage: node scripts/run.mjs ${Object.keys(commands).join(' | ')} [arguments]`);
+  process.exit(2);
+}
+setUp();
+commands[command]();
+
+/** Installs the packages when the lockfile or the workspace has changed since the last time. */
+function setUp() {
+  const inputs = ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'package.json'].map((file) =>
+    readFileSync(join(root, file)),
+  );
+  const want = createHash('sha256').update(Buffer.concat(inputs)).digest('hex');
+  const stamp = join(root, 'node_modules', '.set-up');
+  if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== want) {
+    console.error('setting up: npm packages (about 20 s the first time)');
+    must('npx', ['--yes', PNPM, 'install', '--frozen-lockfile', '--reporter=append-only'], { quiet: true });
+    mkdirSync(dirname(stamp), { recursive: true });
+    writeFileSync(stamp, want);
+  }
+  // Node 26's binary needs libatomic.so.1, which a minimal Debian does not have.
+  if (spawnSync(node, ['--version']).status !== 0) system({ '': 'libatomic1' }, 'needed');
+}
+
+/** Installs Debian packages where this is root on Debian; else says in one line what to install. */
+function system(wanted, how) {
+  const missing = Object.entries(wanted).flatMap(([program, name]) => (onPath(program) ? [] : [name]));
+  if (wanted === ORACLES && !hasTcti()) missing.push(TCTI.package);
+  if (missing.length === 0) return;
+  if (process.getuid?.() === 0 && onPath('apt-get')) {
+    console.error(`setting up: ${missing.join(' ')}`);
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    const quiet = { quiet: true, env, soft: how === 'wanted' };
+    must('apt-get', ['update', '-qq'], quiet);
+    must('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], quiet);
+    return;
+  }
+  if (how === 'wanted') return;
+  console.error(`please install these system packages (Debian's names): ${missing.join(' ')}`);
+  process.exit(1);
+}
+
+function hasTcti() {
+  const found = spawnSync('find', [TCTI.path, '-name', 'libtss2-tcti-swtpm.so*'], { encoding: 'utf8' });
+  return found.status === 0 && found.stdout.trim() !== '';
+}
+
+function onPath(program) {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return program !== '';
+    } catch {
+      return false;
+    }
+  });
+}
+
+function check() {
+  tool('biome', ['check', '--error-on-warnings', '.']);
+  tool('tsc', ['-p', '.']);
+  tool('vitest', ['run', 'test/house']);
+}
+
+function generate() {
+  must(join(bin, 'buf'), ['lint'], { cwd: join(root, 'proto') });
+  must(join(bin, 'buf'), ['generate'], { cwd: join(root, 'proto') });
+  if (existsSync(join(root, 'test/house/print-docs.ts'))) run('test/house/print-docs.ts', []);
+}
+
+function tool(name, rest) {
+  must(join(bin, name), rest, {});
+}
+
+function run(file, rest) {
+  must(node, [join(root, file), ...rest], { cwd: process.cwd() });
+}
+
+/** Runs to the end with the pinned Node first on the path; passes a failure on as this process's own exit status. */
+function must(program, rest, { cwd = root, quiet = false, soft = false, env = process.env }) {
+  const path = `${bin}${delimiter}${process.env.PATH ?? ''}`;
+  const stdio = quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit';
+  // A child in the same terminal gets Ctrl-C itself; this process waits for it to end and reports how it did.
+  const ignore = () => {};
+  process.on('SIGINT', ignore);
+  const done = spawnSync(program, rest, { cwd, stdio, env: { ...env, PATH: path }, encoding: 'utf8' });
+  process.off('SIGINT', ignore);
+  if (done.status === 0 || soft) return;
+  if (quiet) console.error(`${done.stdout ?? ''}${done.stderr ?? ''}`);
+  if (done.error) console.error(`${program}: ${done.error.message}`);
+  process.exit(done.status ?? 1);
+}

@@ -1,0 +1,50 @@
+/** What an auditor will ask about. Past tense for facts, `-ing` for intent that is written before the act. */
+import type { Refusal } from '../errors.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
+
+export type AuditEvent =
+  | {
+      readonly type: 'svid.issuing';
+      readonly id: SpiffeId;
+      readonly serial: string;
+      readonly notAfter: string;
+      readonly platform: string;
+      readonly node: string;
+      readonly identity: string;
+      /** SHA-256 of the to-be-signed bytes, hexadecimal: ties this line to one certificate. */
+      readonly tbs: string;
+    }
+  | {
+      readonly type: 'node.attested';
+      readonly platform: string;
+      readonly node: string;
+      readonly attributes: Readonly<Record<string, string>>;
+      /** SHA-256 of all that the agent sent: evidence itself is never kept. */
+      readonly evidence: string;
+    }
+  | {
+      readonly type: 'request.refused';
+      readonly rpc: string;
+      readonly code: Refusal;
+      readonly detail: string;
+      readonly peer: string;
+    }
+  | { readonly type: 'registry.applied'; readonly version: number; readonly changes: readonly string[]; readonly by: string }
+  | {
+      readonly type: 'authority.certifying';
+      readonly kind: 'root' | 'intermediate';
+      readonly serial: string;
+      readonly notAfter: string;
+      readonly tbs: string;
+    }
+  | {
+      readonly type: 'authority.certified';
+      readonly kind: 'root' | 'intermediate';
+      readonly serial: string;
+      readonly notAfter: string;
+    }
+  | { readonly type: 'agent.connected'; readonly id: SpiffeId; readonly serial: string; readonly peer: string }
+  | { readonly type: 'agent.acknowledged'; readonly id: SpiffeId; readonly sequence: number };
+
+/** Resolves once the event is durable. */
+export type Audit = (event: AuditEvent) => Promise<void>;

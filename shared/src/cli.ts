@@ -1,0 +1,149 @@
+/** The frame of a command line: a table of commands, flags by node:util, help, completion and exit statuses. */
+import { type ParseArgsOptionDescriptor, parseArgs } from 'node:util';
+import { isRefusal } from './errors.ts';
+
+/** 0 done, 1 refused or failed, 2 misused. */
+export type ExitStatus = 0 | 1 | 2;
+
+export interface Flag extends ParseArgsOptionDescriptor {
+  readonly says: string;
+  /** What the value is, in usage; none for a boolean. */
+  readonly value?: string;
+}
+
+export interface Invocation {
+  readonly positionals: readonly string[];
+  text(flag: string): string | undefined;
+  /** A repeatable flag. */
+  texts(flag: string): readonly string[];
+  has(flag: string): boolean;
+}
+
+export interface Command {
+  readonly says: string;
+  /** Names of the positional arguments in usage, for instance `NAME` or `[FILE...]`. */
+  readonly positionals?: string;
+  readonly flags: Readonly<Record<string, Flag>>;
+  run(invocation: Invocation, io: Io): Promise<ExitStatus>;
+}
+
+/** All that a command may touch of its process. */
+export interface Io {
+  out(text: string): void;
+  err(text: string): void;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Aborts on SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+  readonly isTerminal: boolean;
+}
+
+/** Thrown by a command for a call that cannot be meant; the frame prints usage and answers 2. */
+export class MisuseError extends Error {}
+
+export interface Program {
+  readonly name: string;
+  readonly says: string;
+  readonly version: string;
+  readonly commands: Readonly<Record<string, Command>>;
+}
+
+/** Never throws for what a user did, and never shows a stack. A bug does throw. */
+export async function runProgram(program: Program, argv: readonly string[], io: Io): Promise<ExitStatus> {
+  const [name = '--help', ...rest] = argv;
+  if (name === '--help' || name === '-h' || name === 'help') return say(io, usageOf(program));
+  if (name === '--version' || name === '-v') return say(io, `${program.name} ${program.version}\n`);
+  if (name === 'completion') return say(io, completionOf(program));
+  const command = Object.hasOwn(program.commands, name) ? program.commands[name] : undefined;
+  if (command === undefined) return misused(io, `there is no command "${name}"`, usageOf(program));
+  if (rest.includes('--help') || rest.includes('-h')) return say(io, commandUsage(program, name, command));
+  try {
+    return await command.run(parse(command, rest), io);
+  } catch (error) {
+    if (error instanceof MisuseError) return misused(io, error.message, commandUsage(program, name, command));
+    if (!isRefusal(error)) throw error;
+    io.err(`${program.name}: ${error.message}\n`);
+    // A config that cannot be read is a misuse of the program, as an unknown flag is.
+    return error.code === 'config' ? 2 : 1;
+  }
+}
+
+function parse(command: Command, rest: readonly string[]): Invocation {
+  try {
+    const options = { help: { type: 'boolean' }, ...command.flags } as const;
+    const { values, positionals } = parseArgs({
+      args: [...rest],
+      options,
+      allowPositionals: true,
+      strict: true,
+    });
+    if (positionals.length > 0 && command.positionals === undefined)
+      throw new MisuseError(`"${positionals[0]}" is not expected`);
+    const read: Readonly<Record<string, unknown>> = values;
+    const textOf = (value: unknown) => (typeof value === 'string' ? value : undefined);
+    return {
+      positionals,
+      text: (flag) => textOf(read[flag]),
+      texts: (flag) => [read[flag] ?? []].flat().flatMap((value) => textOf(value) ?? []),
+      has: (flag) => read[flag] === true,
+    };
+  } catch (error) {
+    throw new MisuseError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function say(io: Io, text: string): ExitStatus {
+  io.out(text);
+  return 0;
+}
+
+function misused(io: Io, why: string, usage: string): ExitStatus {
+  io.err(`${why}\n\n${usage}`);
+  return 2;
+}
+
+export function usageOf(program: Program): string {
+  const rows = Object.entries(program.commands).map(([name, { says }]) => [name, says] as const);
+  const all = [...rows, ['completion', 'Prints a completion script for bash: source it.'] as const];
+  return `${program.name}: ${program.says}\n\nusage: ${program.name} COMMAND [flags]\n\n${columns(all)}\n\nEvery command takes --help.\n`;
+}
+
+export function commandUsage(program: Program, name: string, command: Command): string {
+  const rows = Object.entries(command.flags).map(([flag, { says, value, short }]) => {
+    const left = `${short === undefined ? '' : `-${short}, `}--${flag}${value === undefined ? '' : ` ${value}`}`;
+    return [left, says] as const;
+  });
+  const takes = [command.positionals, rows.length > 0 ? '[flags]' : undefined].filter(
+    (part) => part !== undefined,
+  );
+  const flags = rows.length > 0 ? `\n\n${columns(rows)}` : '';
+  return `usage: ${[program.name, name, ...takes].join(' ')}\n\n${command.says}${flags}\n`;
+}
+
+function columns(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([left]) => left.length));
+  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`).join('\n');
+}
+
+/** Commands, then each command's flags. */
+function completionOf(program: Program): string {
+  const fn = `_${program.name.replaceAll('-', '_')}`;
+  const cases = Object.entries(program.commands)
+    .map(
+      ([name, { flags }]) =>
+        `    ${name}) words="${['help', ...Object.keys(flags)].map((flag) => `--${flag}`).join(' ')}" ;;`,
+    )
+    .join('\n');
+  const names = [...Object.keys(program.commands), 'completion'].join(' ');
+  return `${fn}() {
+  local words
+  case "\${COMP_WORDS[1]}" in
+${cases}
+    *) words="${names}" ;;
+  esac
+  [ "$COMP_CWORD" -gt 1 ] || words="${names}"
+  COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
+  [ "\${#COMPREPLY[@]}" -gt 0 ] || COMPREPLY=($(compgen -f -- "\${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -F ${fn} ${program.name}
+`;
+}

@@ -1,0 +1,38 @@
+/** Who is at the other end of a TLS connection: an X.509-SVID of the bundle's trust domain, or a refusal. */
+import type { X509Certificate } from 'node:crypto';
+import type { TLSSocket } from 'node:tls';
+import { ensure } from '../errors.ts';
+import type { Bundle } from '../spiffe/bundle.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
+import { type VerifiedSvid, verifySvid } from '../x509/svid.ts';
+
+/** One more than path validation takes, so that a longer chain is seen to be too long. */
+const READ_AT_MOST = 17;
+
+/**
+ * Validates the peer's chain ourselves (RFC 5280 section 6, X509-SVID section 5), whatever OpenSSL thought of it.
+ * Throws no_peer without a certificate, else what `verifySvid` throws.
+ */
+export function verifyPeer(socket: TLSSocket, bundle: Bundle, now: Date): VerifiedSvid {
+  // A resumed session would carry yesterday's verdict on the peer.
+  ensure(!socket.isSessionReused(), 'no_peer', 'the TLS session was resumed');
+  const chain = peerChain(socket);
+  ensure(chain.length > 0, 'no_peer', 'the peer showed no certificate');
+  return verifySvid(chain, bundle, now);
+}
+
+/** For a client that knows whom it dialled. Throws wrong_peer. */
+export function ensurePeerIs(peer: VerifiedSvid, id: SpiffeId): void {
+  ensure(peer.id === id, 'wrong_peer', `the peer is ${peer.id}, expected ${id}`);
+}
+
+/** The chain that the peer sent, X.509 DER, leaf first. */
+function peerChain(socket: TLSSocket): readonly Uint8Array[] {
+  const chain: Uint8Array[] = [];
+  let certificate: X509Certificate | undefined = socket.getPeerX509Certificate();
+  while (certificate !== undefined && chain.length < READ_AT_MOST) {
+    chain.push(certificate.raw);
+    certificate = certificate.issuerCertificate;
+  }
+  return chain;
+}

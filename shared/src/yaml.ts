@@ -1,0 +1,105 @@
+/** YAML read once and strictly against a schema: every problem at once, each with its file, line and what was expected. */
+import { type Document, isNode, LineCounter, parseAllDocuments } from 'yaml';
+import type { z } from 'zod';
+import { IdentityError, type Refusal } from './errors.ts';
+
+export interface Problem {
+  readonly file: string;
+  readonly line: number;
+  readonly says: string;
+}
+
+/** A document that fits its schema, and where each part of it stands. */
+export interface Read<T> {
+  readonly value: T;
+  lineOf(path: readonly PropertyKey[]): number;
+}
+
+/** Collects problems and throws them together, so that an operator mends a file in one go. */
+export class Problems {
+  readonly #found: Problem[] = [];
+
+  add(file: string, line: number, says: string): void {
+    this.#found.push({ file, line, says });
+  }
+
+  /** Throws `code` with one line a problem. */
+  throwIfAny(code: Refusal): void {
+    if (this.#found.length === 0) return;
+    throw new IdentityError(
+      code,
+      this.#found.map(({ file, line, says }) => `${file}:${line}: ${says}`).join('\n'),
+    );
+  }
+}
+
+/** Reads every document of a file; what does not fit is added to `problems` and left out. */
+export function readDocuments<T>(
+  text: string,
+  file: string,
+  schema: z.ZodType<T>,
+  problems: Problems,
+): readonly Read<T>[] {
+  const lines = new LineCounter();
+  const parsed = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  const documents: readonly Document[] = Array.isArray(parsed) ? parsed : [];
+  return documents.flatMap((document) => {
+    const line = (offset: number) => lines.linePos(offset).line;
+    if (document.errors.length > 0) {
+      for (const error of document.errors) problems.add(file, line(error.pos[0]), error.message);
+      return [];
+    }
+    if (document.contents === null) return [];
+    return read(
+      document,
+      schema,
+      (path, says) => problems.add(file, line(offsetOf(document, path)), says),
+      line,
+    );
+  });
+}
+
+function read<T>(
+  document: Document,
+  schema: z.ZodType<T>,
+  report: (path: readonly PropertyKey[], says: string) => void,
+  line: (offset: number) => number,
+): readonly Read<T>[] {
+  const result = schema.safeParse(document.toJS({ maxAliasCount: 0 }));
+  if (result.success) return [{ value: result.data, lineOf: (path) => line(offsetOf(document, path)) }];
+  for (const issue of result.error.issues) for (const { path, says } of told(issue)) report(path, says);
+  return [];
+}
+
+interface Told {
+  readonly path: readonly PropertyKey[];
+  readonly says: string;
+}
+
+/** A union's own message says nothing; the arm that came closest says what was expected. */
+function told(issue: z.core.$ZodIssue): readonly Told[] {
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => ({
+      path: [...issue.path, key],
+      says: `unknown key ${dotted([...issue.path, key])}`,
+    }));
+  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+    const arms = issue.errors.map((arm) => arm.flatMap(told));
+    const nearest = arms.reduce((best, arm) => (arm.length < best.length ? arm : best));
+    return nearest.map(({ path, says }) => ({ path: [...issue.path, ...path], says }));
+  }
+  const where = issue.path.length === 0 ? '' : `${dotted(issue.path)}: `;
+  return [{ path: issue.path, says: `${where}${issue.message}` }];
+}
+
+const dotted = (path: readonly PropertyKey[]): string => path.map(String).join('.');
+
+/** Where the node at `path` starts, or else its nearest parent that is there. */
+function offsetOf(document: Document, path: readonly PropertyKey[]): number {
+  for (let length = path.length; length > 0; length -= 1) {
+    const node = document.getIn(path.slice(0, length), true);
+    if (isNode(node) && node.range) return node.range[0];
+  }
+  const { contents } = document;
+  return isNode(contents) && contents.range ? contents.range[0] : 0;
+}
