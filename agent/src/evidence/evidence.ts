@@ -1,4 +1,5 @@
 /** The seam that every platform fits on the agent's side; it mirrors ca/attestors name for name. */
+import type { Signer } from '@chancery/shared/keys/key.ts';
 import type { z } from 'zod';
 
 /** Collects one platform's evidence. Owns whatever device or client it opened. */
@@ -7,7 +8,15 @@ export interface EvidenceSource {
   readonly platform: string;
   /** Starts one exchange for the key with this SubjectPublicKeyInfo. Throws IdentityError. */
   begin(spki: Uint8Array, signal: AbortSignal): Promise<Exchange>;
+  /** Makes the key to be certified, where the platform keeps it; the agent makes its own where this is missing. */
+  createKey?(): Promise<PlatformKey>;
   close(): Promise<void>;
+}
+
+/** A key that never leaves its platform. Not to be used while an exchange is open: the device is busy. */
+export interface PlatformKey extends Signer {
+  /** For programs that can use it where it is. */
+  readonly pem: string;
 }
 
 export interface Exchange {

@@ -4,8 +4,8 @@
  */
 import { createHmac } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { concat } from '@chancery/shared/bytes.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { concat, hex } from '@chancery/shared/bytes.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import {
   packAnswer,
   packOpening,
@@ -16,10 +16,11 @@ import {
 import { ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import { AK } from '@chancery/shared/tpm/templates.ts';
 import { z } from 'zod';
-import type { EvidenceKind, EvidenceSource, Exchange } from './evidence.ts';
-import { TpmCommands, type TpmObject } from './tpm-commands.ts';
-import { openTpm } from './tpm-device.ts';
+import type { EvidenceKind, EvidenceSource, Exchange, PlatformKey } from './evidence.ts';
+import { TpmCommands, type TpmObject, type WrappedKey } from './tpm-commands.ts';
+import { openTpm, type TpmDevice } from './tpm-device.ts';
 import { type EndorsementKey, findEndorsementKey } from './tpm-endorsement.ts';
+import { createTpmKey, loadTpmKey, signWithTpmKey, spkiOfTpmKey, writeTpmKeyPem } from './tpm-key.ts';
 
 const DEVICE = /^(\/\S+|unix:\S+|tcp:\S+:\d{1,5})$/;
 
@@ -30,6 +31,10 @@ export const TpmEvidenceConfig = z.strictObject({
     .refine((path) => !/^\/dev\/tpm\d+$/.test(path), 'use /dev/tpmrm0: /dev/tpm0 has no resource manager')
     .default('/dev/tpmrm0')
     .describe('The TPM: /dev/tpmrm0, or a software TPM as unix:PATH or tcp:HOST:PORT.'),
+  key: z
+    .enum(['memory', 'tpm'])
+    .default('memory')
+    .describe('Where the certified key lives. One in the TPM serves programs that read TPM key files.'),
   eventLog: z
     .string()
     .optional()
@@ -45,70 +50,130 @@ export const tpmEvidenceKind: EvidenceKind<TpmEvidenceConfig> = {
 
 /** Opens the device for each exchange and closes it after, so that others may use the TPM in between. */
 export function tpmEvidence(config: TpmEvidenceConfig): EvidenceSource {
-  return {
+  const keys = new Map<string, WrappedKey>();
+  const open = oneAtATime(() => openTpm(config.device));
+  const source: EvidenceSource = {
     platform: 'tpm',
-    async begin(_spki, signal) {
+    async begin(spki, signal) {
       const eventLog = await readEventLog(config.eventLog);
-      signal.throwIfAborted();
-      const device = await openTpm(config.device);
-      signal.addEventListener('abort', device.close, { once: true });
-      const close = (): void => {
-        signal.removeEventListener('abort', device.close);
-        device.close();
-      };
+      const certified = keys.get(hex(spki));
+      ensure(
+        certified !== undefined || config.key === 'memory',
+        'tpm_device',
+        'the TPM has not made this key',
+      );
+      const device = await open(signal);
       const tpm = new TpmCommands(device);
       try {
-        return exchangeWith(tpm, await loadKeys(tpm), eventLog, close);
+        return exchangeWith(device, await loadKeys(tpm, certified), eventLog);
       } catch (error) {
-        close();
+        device.close();
         throw error;
       }
     },
     async close() {},
   };
+  if (config.key === 'memory') return source;
+  return { ...source, createKey: () => createKey(open, keys) };
+}
+
+type Open = (signal?: AbortSignal) => Promise<TpmDevice>;
+
+/** A device serves one client: who opens it waits until the one before has closed it. */
+function oneAtATime(openDevice: () => Promise<TpmDevice>): Open {
+  let last: Promise<void> = Promise.resolve();
+  return async (signal) => {
+    const before = last;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    last = promise;
+    try {
+      await before;
+      signal?.throwIfAborted();
+      const device = await openDevice();
+      const close = (): void => {
+        signal?.removeEventListener('abort', close);
+        device.close();
+        resolve();
+      };
+      signal?.addEventListener('abort', close, { once: true });
+      return { transmit: device.transmit, close };
+    } catch (error) {
+      resolve();
+      throw error;
+    }
+  };
+}
+
+async function createKey(open: Open, keys: Map<string, WrappedKey>): Promise<PlatformKey> {
+  const key = await using(open, createTpmKey);
+  const spki = spkiOfTpmKey(key);
+  keys.set(hex(spki), key);
+  return {
+    spki,
+    pem: writeTpmKeyPem(key),
+    sign: (data) => using(open, (tpm) => signWithTpmKey(tpm, key, data)),
+  };
+}
+
+async function using<T>(open: Open, use: (tpm: TpmCommands) => Promise<T>): Promise<T> {
+  const device = await open();
+  try {
+    const tpm = new TpmCommands(device);
+    await tpm.flushAll();
+    return await use(tpm);
+  } finally {
+    device.close();
+  }
 }
 
 interface Keys {
   readonly ek: EndorsementKey;
   readonly ak: TpmObject;
+  /** The key to be certified, where it lives in the TPM. */
+  readonly key: TpmObject | undefined;
 }
 
-async function loadKeys(tpm: TpmCommands): Promise<Keys> {
+async function loadKeys(tpm: TpmCommands, certified: WrappedKey | undefined): Promise<Keys> {
   await tpm.flushAll();
+  const key = certified && (await loadTpmKey(tpm, certified));
   const ek = await findEndorsementKey(tpm);
   // A primary is derived from the TPM's seed: the same each time, and nothing to store.
   const ak = await tpm.createPrimary(ENDORSEMENT, AK);
-  return { ek, ak };
+  return { ek, ak, key };
 }
 
-function exchangeWith(tpm: TpmCommands, keys: Keys, eventLog: Uint8Array, close: () => void): Exchange {
-  const { ek, ak } = keys;
+function exchangeWith(device: TpmDevice, keys: Keys, eventLog: Uint8Array): Exchange {
+  const tpm = new TpmCommands(device);
+  const { ek, ak, key } = keys;
   return {
     opening: packOpening({
       ekCertificate: ek.certificate,
       ekPublic: ek.publicArea,
       akPublic: ak.publicArea,
-      keyPublic: new Uint8Array(),
+      keyPublic: key?.publicArea ?? NOTHING,
       eventLog,
     }),
     async answer(question, binding) {
       const asked = unpackQuestion(question);
       const secret = await activate(tpm, keys, asked);
-      const quote: Statement = await tpm.quote(ak.handle, binding, asked.selection);
+      const certify = key === undefined ? NO_STATEMENT : await tpm.certify(key.handle, ak.handle, binding);
+      const quote = await tpm.quote(ak.handle, binding, asked.selection);
       const pcrValues = await readPcrs(tpm, asked.selection);
       const proof = createHmac('sha256', secret).update(binding).digest();
-      const nothing = new Uint8Array();
-      return packAnswer({ proof, quote, pcrValues, certify: { attest: nothing, signature: nothing } });
+      return packAnswer({ proof, quote, pcrValues, certify });
     },
     async end() {
       try {
         await tpm.flushAll();
       } finally {
-        close();
+        device.close();
       }
     },
   };
 }
+
+const NOTHING = new Uint8Array();
+const NO_STATEMENT: Statement = { attest: NOTHING, signature: NOTHING };
 
 async function activate(tpm: TpmCommands, { ek, ak }: Keys, question: TpmQuestion): Promise<Uint8Array> {
   const session = ek.byPolicy ? await tpm.endorsementSession() : undefined;

@@ -18,8 +18,9 @@ export const CURVE = { p256: 0x0003, p384: 0x0004 } as const;
 /** TPMA_OBJECT, section 8.3. */
 export const ATTRIBUTE = { fixedTpm: 0x2, restricted: 0x1_0000 } as const;
 
-/** TPM_RH_ENDORSEMENT, section 7.4. */
+/** TPM_RH_ENDORSEMENT and TPM_RH_OWNER, section 7.4. */
 export const ENDORSEMENT = 0x4000_000b;
+export const OWNER = 0x4000_0001;
 
 export type HashName = 'sha256' | 'sha384';
 export const HASH_ID = { sha256: ALG.sha256, sha384: ALG.sha384 } as const;

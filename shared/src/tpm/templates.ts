@@ -107,3 +107,23 @@ export const AK = signing('AK P-256', 0x0005_0072);
 
 /** The same, not restricted: a key that signs what it is given and never leaves its TPM. */
 export const TPM_KEY = signing('key P-256', 0x0004_0072);
+
+/**
+ * Parent of keys in the TPM: fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, noDA, restricted, decrypt.
+ * TPM key files that name the owner's hierarchy as their parent mean this primary, with nothing in `unique`.
+ */
+export const STORAGE_P256: Template = {
+  name: 'storage key P-256',
+  prefix: concat(
+    head(ALG.ecc, ALG.sha256, 0x0003_0472),
+    NONE,
+    aesCfb(128),
+    NULL_ALG,
+    u16(CURVE.p256),
+    NULL_ALG,
+  ),
+  shape: 'p256',
+  nameAlg: 'sha256',
+  aesBits: 128,
+  unique: concat(NONE, NONE),
+};
