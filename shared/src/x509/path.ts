@@ -10,7 +10,7 @@ import { type Certificate, publicKeyOf } from './certificate.ts';
 import { readAuthorityKeyIdentifier, readBasicConstraints, readSubjectKeyIdentifier } from './extensions.ts';
 import { ensurePermitted, namesOf, readNameConstraints } from './name-constraints.ts';
 import { countRelativeNames, isSameName } from './names.ts';
-import { ensureAuthority, ensureLeaf, ensurePurpose, isSelfIssued } from './profile.ts';
+import { ensureAuthority, ensureIntermediate, ensureLeaf, isSelfIssued } from './profile.ts';
 
 export interface PathRequest {
   readonly leaf: Certificate;
@@ -27,9 +27,8 @@ export interface PathRequest {
 const MAX_CHAIN = 16;
 /** Certificates of large web hosts carry some hundreds. Names meet constraints pair by pair. */
 const MAX_NAMES = 512;
-/** A path of 16 needs 16. What is above is for dead ends. */
-const MAX_STEPS = 128;
-const MAX_SIGNATURES = 64;
+/** Tries of an issuer, each one signature at most. A path of 16 takes 17; what is above is for dead ends. */
+const MAX_TRIES = 64;
 
 /** The path that holds, leaf first and anchor last. Throws chain, chain_too_long, expired_peer, certificate_parse. */
 export function verifyPath(request: PathRequest): readonly Certificate[] {
@@ -48,9 +47,7 @@ export function verifyPath(request: PathRequest): readonly Certificate[] {
 
 class Search {
   readonly #request: PathRequest;
-  readonly #verified = new Map<Certificate, Map<Certificate, boolean>>();
-  #steps = 0;
-  #signatures = 0;
+  #tries = 0;
 
   constructor(request: PathRequest) {
     this.#request = request;
@@ -62,13 +59,14 @@ class Search {
     const top = path[path.length - 1] ?? path[0];
     let failure: IdentityError | undefined;
     for (const issuer of [...anchors, ...intermediates]) {
-      if (!mayHaveIssued(issuer, top) || path.some(({ der }) => equal(der, issuer.der))) continue;
+      if (path.some(({ der }) => equal(der, issuer.der))) continue;
       try {
+        if (!mayHaveIssued(issuer, top)) continue;
         this.#ensureIssued(issuer, path);
         if (anchors.includes(issuer)) return [...path, issuer];
         return this.extend([...path, issuer]);
       } catch (error) {
-        if (!isRefusal(error)) throw error;
+        if (!isRefusal(error) || this.#tries > MAX_TRIES) throw error;
         failure ??= error;
       }
     }
@@ -77,8 +75,8 @@ class Search {
 
   #ensureIssued(issuer: Certificate, path: readonly [Certificate, ...Certificate[]]): void {
     const { now, eku, anchors, maxIntermediates = MAX_CHAIN } = this.#request;
-    this.#steps += 1;
-    ensure(this.#steps <= MAX_STEPS, 'chain_too_long', `no path among the first ${MAX_STEPS} steps`);
+    this.#tries += 1;
+    ensure(this.#tries <= MAX_TRIES, 'chain_too_long', `no path among the first ${MAX_TRIES} issuers`);
     const isAnchor = anchors.includes(issuer);
     const between = path.slice(1).filter((certificate) => !isSelfIssued(certificate)).length;
     const more = isAnchor || isSelfIssued(issuer) ? 0 : 1;
@@ -89,36 +87,14 @@ class Search {
     );
     ensureValidAt(issuer, now);
     ensureAuthority(issuer);
-    if (eku !== undefined && !isAnchor) ensurePurpose(issuer, eku);
+    if (!isAnchor) ensureIntermediate(issuer, eku);
     ensurePathLength(issuer, between);
     ensureNames(issuer, path);
-    this.#ensureSigned(issuer, path[path.length - 1] ?? path[0]);
-  }
-
-  /** §6.1.3 (a)(1), counted, and paid for once a pair. */
-  #ensureSigned(issuer: Certificate, subject: Certificate): void {
-    const known = this.#verified.get(issuer) ?? new Map<Certificate, boolean>();
-    this.#verified.set(issuer, known);
-    const { signatureAlgorithm: algorithm, tbs: data, signature } = subject;
-    const holds =
-      known.get(subject) ??
-      this.#check(() => isSignedBy({ algorithm, data, signature }, publicKeyOf(issuer)));
-    known.set(subject, holds);
-    ensure(holds, 'chain', 'the signature of a certificate does not verify');
-  }
-
-  #check(verify: () => boolean): boolean {
-    this.#signatures += 1;
-    ensure(
-      this.#signatures <= MAX_SIGNATURES,
-      'chain_too_long',
-      `no path among the first ${MAX_SIGNATURES} signatures`,
-    );
-    return verify();
+    ensureSigned(issuer, path[path.length - 1] ?? path[0]);
   }
 }
 
-/** By name and key identifier (§4.2.1.1). A malformed identifier is refused later, with its reason. */
+/** By name and key identifier (§4.2.1.1). */
 function mayHaveIssued(issuer: Certificate, subject: Certificate): boolean {
   if (!isSameName(issuer.subject, subject.issuer, 'chain')) return false;
   const wanted = readAuthorityKeyIdentifier(subject, 'chain')?.keyId;
@@ -141,6 +117,15 @@ function ensureValidAt(certificate: Certificate, now: Date): void {
     `a certificate is not valid before ${notBefore.toISOString()}`,
   );
   ensure(second <= notAfter.getTime(), 'expired_peer', `a certificate expired at ${notAfter.toISOString()}`);
+}
+
+/** §6.1.3 (a)(1). */
+function ensureSigned(
+  issuer: Certificate,
+  { signatureAlgorithm: algorithm, tbs: data, signature }: Certificate,
+): void {
+  const holds = isSignedBy({ algorithm, data, signature }, publicKeyOf(issuer));
+  ensure(holds, 'chain', 'the signature of a certificate does not verify');
 }
 
 /** §6.1.4 (l) and (m): how many intermediates, self-issued ones not counted, may be below. */

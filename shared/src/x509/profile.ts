@@ -33,6 +33,7 @@ const MAX_SERIAL_OCTETS = 20;
 /** Throws chain. The last certificate of a path, whoever it is: an SVID, an endorsement key, even an authority. */
 export function ensureLeaf(leaf: Certificate, eku: string | undefined): void {
   ensureAny(leaf);
+  ensureIssued(leaf);
   const isCa = readBasicConstraints(leaf, 'chain')?.ca ?? false;
   ensure(isCa || !leaf.extensions.has(OID.nameConstraints), 'chain', 'an end entity has name constraints');
   const usage = readKeyUsage(leaf, 'chain');
@@ -42,7 +43,7 @@ export function ensureLeaf(leaf: Certificate, eku: string | undefined): void {
   ensure(eku === undefined || (purposes?.has(eku) ?? false), 'chain', `the certificate is not for ${eku}`);
 }
 
-/** Throws chain. A certificate that signed another one. */
+/** Throws chain. A certificate that signed another one: an intermediate or an anchor. */
 export function ensureAuthority(authority: Certificate): void {
   ensureAny(authority);
   ensure(!isEmptyName(authority.subject), 'chain', 'an authority has no subject');
@@ -62,31 +63,30 @@ export function ensureAuthority(authority: Certificate): void {
     ensureCritical(authority, OID.nameConstraints, 'name constraints');
 }
 
-/**
- * Throws chain. Purposes of an intermediate bound those below it: more than RFC 5280 asks, and what everybody does
- * (Mozilla, Go, OpenSSL). A root's are the operator's business.
- */
-export function ensurePurpose(intermediate: Certificate, eku: string): void {
+/** Throws chain. What an intermediate must be beyond that. */
+export function ensureIntermediate(intermediate: Certificate, eku: string | undefined): void {
+  ensureIssued(intermediate);
+  // More than RFC 5280 asks, and what everybody does (Mozilla, Go, OpenSSL): purposes bound those below them.
   const purposes = readExtKeyUsage(intermediate, 'chain');
-  const allowed = purposes === undefined || purposes.has(eku) || purposes.has(EKU.any);
+  const allowed = eku === undefined || purposes === undefined || purposes.has(eku) || purposes.has(EKU.any);
   ensure(allowed, 'chain', `an intermediate is not for ${eku}`);
 }
 
 function ensureAny(certificate: Certificate): void {
-  ensureSerial(certificate.serial);
   ensure(!isEmptyName(certificate.issuer), 'chain', 'a certificate has no issuer');
   for (const [oid, { critical }] of certificate.extensions)
     ensure(!critical || MAY_BE_CRITICAL.has(oid), 'chain', `critical extension ${oid} is not processed`);
   // §4.2.1.11: it may demand a policy, which is not processed here; critical or not.
   ensure(!certificate.extensions.has(OID.policyConstraints), 'chain', 'policy constraints are not processed');
-  ensureKeyIdentifier(certificate);
   if (isEmptyName(certificate.subject))
     ensureCritical(certificate, OID.subjectAltName, 'names beside an empty subject');
   ensureWellFormed(namesOf(certificate, 'chain'), 'chain');
 }
 
-/** §4.1.2.2. */
-function ensureSerial(serial: Uint8Array): void {
+/** What its issuer gave it. Not asked of anchors: of them §6.1.1 (d) takes the name and the key. */
+function ensureIssued(certificate: Certificate): void {
+  const { serial } = certificate;
+  // §4.1.2.2.
   ensure(
     serial.length <= MAX_SERIAL_OCTETS,
     'chain',
@@ -98,12 +98,8 @@ function ensureSerial(serial: Uint8Array): void {
     'chain',
     'a serial number is zero',
   );
-}
-
-/** §4.2.1.1: in every certificate, but may be left out of a self-signed one. */
-function ensureKeyIdentifier(certificate: Certificate): void {
+  // §4.2.1.1: in every certificate that is not self-signed.
   const authority = readAuthorityKeyIdentifier(certificate, 'chain');
-  if (authority === undefined && isSelfIssued(certificate)) return;
   ensure(authority?.keyId !== undefined, 'chain', 'a certificate has no authority key identifier');
 }
 

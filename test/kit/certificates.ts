@@ -1,0 +1,126 @@
+/** Certificates to spoil: genuine ones in our own profile, of which a test replaces one part. */
+import { createPublicKey, type KeyObject, sign } from 'node:crypto';
+import * as der from '@chancery/shared/der/write.ts';
+import { oid, sequence } from '@chancery/shared/der/write.ts';
+import { generateKey, spkiOf } from '@chancery/shared/keys/key.ts';
+import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import * as x509 from '@chancery/shared/x509/extensions.ts';
+import { EMPTY_NAME } from '@chancery/shared/x509/names.ts';
+import {
+  assembleCertificate,
+  type CertificateFields,
+  commonName,
+  writeTbs,
+} from '@chancery/shared/x509/tbs.ts';
+
+/** An authority or a leaf, with its key. */
+export interface Made {
+  readonly certificate: Certificate;
+  readonly key: KeyObject;
+}
+
+/** Extensions by a name of the test's choosing; undefined leaves one out. */
+export type Extensions = Readonly<Record<string, Uint8Array | undefined>>;
+
+export interface Recipe {
+  readonly key?: KeyObject;
+  readonly extensions?: Extensions;
+  readonly fields?: Partial<CertificateFields>;
+}
+
+export const NOW = new Date('2026-06-01T12:00:00Z');
+export const after = (seconds: number): Date => new Date(NOW.getTime() + seconds * 1000);
+
+/** A whole Extension, as extensions.ts writes them and for those that it does not write. */
+export function extension(id: string, critical: boolean, value: Uint8Array): Uint8Array {
+  return critical
+    ? sequence(oid(id), der.boolean(true), der.octets(value))
+    : sequence(oid(id), der.octets(value));
+}
+
+let serials = 0;
+/** 16 bytes that begin with 1 and are never twice the same in a run. */
+export function nextSerial(): Uint8Array {
+  serials += 1;
+  const serial = Buffer.alloc(16, 1);
+  serial.writeUInt32BE(serials, 12);
+  return serial;
+}
+
+export function authorityFields(
+  name: string,
+  key: KeyObject,
+  issuer: Made | undefined,
+  changed: Extensions = {},
+): CertificateFields {
+  const spki = spkiOf(key);
+  const keyId = x509.keyIdentifierOf(spki, 'der');
+  const subject = commonName(name);
+  const extensions: Extensions = {
+    constraints: x509.basicConstraints({ pathLength: undefined }),
+    usage: x509.keyUsage(x509.KEY_USAGE.keyCertSign, x509.KEY_USAGE.crlSign),
+    keyId: x509.subjectKeyIdentifier(keyId),
+    authority: issuer && x509.authorityKeyIdentifier(keyIdOf(issuer)),
+    ...changed,
+  };
+  return {
+    serial: nextSerial(),
+    issuer: issuer?.certificate.subject ?? subject,
+    subject,
+    notBefore: after(-24 * 3600),
+    notAfter: after(365 * 24 * 3600),
+    spki,
+    extensions: listed(extensions),
+  };
+}
+
+/** A root where there is no issuer. */
+export function makeAuthority(name: string, issuer?: Made, recipe: Recipe = {}): Made {
+  const { key = generateKey(), extensions, fields } = recipe;
+  const tbs = writeTbs({ ...authorityFields(name, key, issuer, extensions), ...fields });
+  return { key, certificate: parseCertificate(signed(tbs, issuer?.key ?? key)) };
+}
+
+export function leafFields(
+  id: string,
+  key: KeyObject,
+  issuer: Made,
+  changed: Extensions = {},
+): CertificateFields {
+  const extensions: Extensions = {
+    constraints: x509.basicConstraints(),
+    usage: x509.keyUsage(x509.KEY_USAGE.digitalSignature),
+    purposes: x509.extKeyUsage(x509.EKU.serverAuth, x509.EKU.clientAuth),
+    authority: x509.authorityKeyIdentifier(keyIdOf(issuer)),
+    names: x509.subjectAltName({ uris: [id], critical: true }),
+    ...changed,
+  };
+  return {
+    serial: nextSerial(),
+    issuer: issuer.certificate.subject,
+    subject: EMPTY_NAME,
+    notBefore: after(-10),
+    notAfter: after(3600),
+    spki: spkiOf(key),
+    extensions: listed(extensions),
+  };
+}
+
+export function makeLeaf(id: string, issuer: Made, recipe: Recipe = {}): Made {
+  const { key = generateKey(), extensions, fields } = recipe;
+  const tbs = writeTbs({ ...leafFields(id, key, issuer, extensions), ...fields });
+  return { key, certificate: parseCertificate(signed(tbs, issuer.key)) };
+}
+
+export function signed(tbs: Uint8Array, key: KeyObject): Uint8Array {
+  return assembleCertificate(tbs, sign('sha256', tbs, key));
+}
+
+export function keyIdOf({ key }: Made): Uint8Array {
+  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' });
+  return x509.keyIdentifierOf(spki, 'der');
+}
+
+function listed(extensions: Extensions): Uint8Array[] {
+  return Object.values(extensions).filter((extension) => extension !== undefined);
+}
