@@ -27,7 +27,13 @@ import {
   startsWith,
 } from '@chancery/shared/tpm/public-area.ts';
 import { verifyEventLog } from '@chancery/shared/tpm/replay.ts';
-import { speakerOf, verifyCertify, verifyQuote } from '@chancery/shared/tpm/statements.ts';
+import {
+  type Speaker,
+  speakerOf,
+  type VerifiedQuote,
+  verifyCertify,
+  verifyQuote,
+} from '@chancery/shared/tpm/statements.ts';
 import { AK, EK_P256, EK_P384, EK_RSA_2048, TPM_KEY } from '@chancery/shared/tpm/templates.ts';
 import type { Attestor, AttestorDeps, AttestorKind, Facts, Turn } from './attestor.ts';
 import { advanceClock } from './tpm-clock.ts';
@@ -51,7 +57,7 @@ export function tpmAttestor(config: TpmConfig, deps: AttestorDeps): Attestor {
       const selection = writeSelection(policy.selected);
       const answer = unpackAnswer(await turn.challenge(packQuestion({ ...credential, selection })));
       ensureActivated(answer, secret, turn.binding);
-      const { pcrs, clock } = verifyAnswer(answer, claim, policy, turn);
+      const { pcrs, clock } = verifyAnswer(answer, claim, policy);
       await deps.memory.advance('tpm', endorsement.id, (previous) => advanceClock(previous, clock));
       return factsOf(endorsement, claim, pcrs);
     },
@@ -63,6 +69,7 @@ interface Claim {
   readonly ekCertificate: Uint8Array;
   readonly ek: PublicArea;
   readonly ak: PublicArea;
+  readonly speaker: Speaker;
   /** Undefined for a key that does not live in the TPM. */
   readonly key: PublicArea | undefined;
   readonly events: readonly LogEvent[] | undefined;
@@ -71,6 +78,7 @@ interface Claim {
 function readClaim(opening: TpmOpening, policy: TpmPolicy, turn: Turn): Claim {
   const ek = readEk(opening.ekPublic);
   const ak = readAk(opening.akPublic);
+  const speaker = speakerOf(ak, turn.binding);
   const key = readKey(opening.keyPublic, turn);
   ensure(key !== undefined || policy.softwareKeys, 'key_attributes', 'keys must live in the TPM here');
   const { spki } = turn.key;
@@ -78,7 +86,7 @@ function readClaim(opening: TpmOpening, policy: TpmPolicy, turn: Turn): Claim {
   ensure(!equal(spki, spkiOf(ek)), 'key_attributes', 'the key to be certified is the endorsement key');
   const events = opening.eventLog.length > 0 ? readEventLog(opening.eventLog) : undefined;
   ensure(events !== undefined || !policy.needsEventLog, 'eventlog', 'an event log is required here');
-  return { ekCertificate: opening.ekCertificate, ek, ak, key, events };
+  return { ekCertificate: opening.ekCertificate, ek, ak, speaker, key, events };
 }
 
 function readEk(bytes: Uint8Array): PublicArea {
@@ -118,8 +126,8 @@ function ensureActivated({ proof }: TpmAnswer, secret: Uint8Array, binding: Uint
   );
 }
 
-function verifyAnswer(answer: TpmAnswer, claim: Claim, policy: TpmPolicy, turn: Turn) {
-  const speaker = speakerOf(claim.ak, turn.binding);
+function verifyAnswer(answer: TpmAnswer, claim: Claim, policy: TpmPolicy): VerifiedQuote {
+  const { speaker } = claim;
   const quote = verifyQuote(answer.quote, answer.pcrValues, policy.selected, speaker);
   if (claim.key !== undefined) verifyCertify(answer.certify, claim.key, speaker);
   if (claim.events !== undefined) verifyEventLog(claim.events, quote.pcrs);
