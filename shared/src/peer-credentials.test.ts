@@ -1,0 +1,107 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { holdProcess, openPeer, peerOf, startTimeOf } from './peer-credentials.ts';
+
+let dir: string;
+let server: Server;
+let child: ChildProcess | undefined;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'peer-'));
+  server = createServer({ pauseOnConnect: true });
+  await new Promise<void>((resolve) => server.listen(join(dir, 'sock'), resolve));
+});
+afterEach(async () => {
+  child?.kill('SIGKILL');
+  child = undefined;
+  server.close();
+  await rm(dir, { recursive: true });
+});
+
+/** Another process connects and stays. */
+async function childSocket(): Promise<Socket> {
+  const script = `require('net').connect(${JSON.stringify(join(dir, 'sock'))}); setInterval(() => {}, 1e6)`;
+  child = spawn(process.execPath, ['-e', script], { stdio: 'ignore' });
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  socket.on('error', () => {});
+  return socket;
+}
+
+test('names the process that connected, and holds it', async () => {
+  const socket = await childSocket();
+  const peer = openPeer(socket);
+  expect(peer).toMatchObject({ pid: child?.pid, uid: process.getuid?.(), gid: process.getgid?.() });
+  peer.ensureStillThere();
+  peer.close();
+  peer.close();
+  expect(() => peer.ensureStillThere()).toThrow('no longer held');
+  socket.destroy();
+});
+
+test('I27 says that a process has exited', async () => {
+  const socket = await childSocket();
+  const peer = openPeer(socket);
+  const credentials = peerOf(socket);
+  const exited = once(child as ChildProcess, 'exit');
+  child?.kill('SIGKILL');
+  await exited;
+  expect(() => peer.ensureStillThere()).toThrow(`process ${peer.pid} has exited`);
+  expect(() => openPeer(socket)).toThrow('has exited');
+  expect(() => holdProcess(credentials, undefined)).toThrow('has exited');
+  peer.close();
+  socket.destroy();
+});
+
+test('I27 without a pidfd, the open directory of the process tells', async () => {
+  const socket = await childSocket();
+  const peer = holdProcess(peerOf(socket), undefined);
+  peer.ensureStillThere();
+  const exited = once(child as ChildProcess, 'exit');
+  child?.kill('SIGKILL');
+  await exited;
+  expect(() => peer.ensureStillThere()).toThrow('the peer has exited');
+  peer.close();
+  socket.destroy();
+});
+
+test('a TCP peer is nobody the kernel knows', async () => {
+  const tcp = createServer();
+  await new Promise<void>((resolve) => tcp.listen(0, '127.0.0.1', resolve));
+  const { port } = tcp.address() as { port: number };
+  const client = connect({ port, host: '127.0.0.1' });
+  const [socket] = (await once(tcp, 'connection')) as [Socket];
+  expect(() => peerOf(socket)).toThrow(expect.objectContaining({ code: 'peer_unknown' }));
+  client.destroy();
+  socket.destroy();
+  tcp.close();
+});
+
+test('a closed socket has no peer', async () => {
+  const socket = await childSocket();
+  socket.destroy();
+  expect(() => peerOf(socket)).toThrow('the socket is closed');
+});
+
+test('a closed pidfd cannot vouch for anybody', async () => {
+  const socket = await childSocket();
+  const fd = openSync('/dev/null', 'r');
+  closeSync(fd);
+  expect(() => holdProcess(peerOf(socket), fd)).toThrow('has exited');
+  socket.destroy();
+});
+
+test.each([
+  { stat: '1 (a) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0', startTime: '777' },
+  { stat: '1 (a) b) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 778 0', startTime: '778' },
+])('reads the start time behind any command name', ({ stat, startTime }) => {
+  expect(startTimeOf(stat)).toBe(startTime);
+});
+
+test('refuses a stat without a start time', () => {
+  expect(() => startTimeOf('1 (a) S 1')).toThrow('no start time');
+});
