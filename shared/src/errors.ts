@@ -86,6 +86,7 @@ export const REFUSALS = {
   mcp_parse: { grpc: 'INVALID_ARGUMENT', says: MCP },
   mcp_size: { grpc: 'RESOURCE_EXHAUSTED', says: 'the message is too large' },
   mcp_media: { grpc: 'INVALID_ARGUMENT', says: 'the media type is not accepted' },
+  mcp_accept: { grpc: 'INVALID_ARGUMENT', says: 'the answer could not be in an accepted media type' },
   mcp_headers: { grpc: 'INVALID_ARGUMENT', says: 'the headers do not match the body' },
   mcp_meta: { grpc: 'INVALID_ARGUMENT', says: 'the message lacks what this protocol version needs' },
   mcp_version: { grpc: 'INVALID_ARGUMENT', says: 'the protocol version is not supported' },
@@ -103,6 +104,7 @@ export const REFUSALS = {
   store: { grpc: 'UNAVAILABLE', says: 'the store is not available' },
   file_mode: { grpc: 'FAILED_PRECONDITION', says: 'a file is not protected' },
   file: { grpc: 'FAILED_PRECONDITION', says: 'a file could not be used' },
+  refused_by_ca: { grpc: 'PERMISSION_DENIED', says: 'the CA refused' },
   unavailable: { grpc: 'UNAVAILABLE', says: 'the service could not be reached' },
   internal: { grpc: 'INTERNAL', says: 'something went wrong here' },
 } as const satisfies Record<string, { grpc: GrpcStatus; says: string }>;

@@ -1,0 +1,53 @@
+/** What the gateway records: one event when something is decided, one when it is answered. */
+import { hash } from 'node:crypto';
+import type { Refusal } from '@chancery/shared/errors.ts';
+import type { Id } from '@chancery/shared/mcp/message.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+
+export interface CallEvent {
+  /** Joins an answer to its request; a denied caller is shown it as `decisionId`. */
+  readonly id: string;
+  /**
+   * `decided`: allowed or denied by a rule, or by the lack of one. `answered`: the server's answer was passed on, or the
+   * caller left before it came. `refused`: it could not be read or breaks the protocol. `dropped`: likewise, from the server.
+   */
+  readonly stage: 'decided' | 'answered' | 'refused' | 'dropped';
+  readonly time: Date;
+  readonly from: 'client' | 'server';
+  readonly caller: SpiffeId | undefined;
+  /** Of the caller's certificate, hexadecimal. */
+  readonly serial: string | undefined;
+  readonly server: string;
+  readonly kind?: 'request' | 'notification' | 'response' | undefined;
+  /** Ours, as the client knows it. */
+  readonly session?: string | undefined;
+  readonly method?: string | undefined;
+  readonly tool?: string | undefined;
+  readonly requestId?: Id | undefined;
+  readonly allow?: boolean | undefined;
+  readonly rule?: string | undefined;
+  readonly reason?: string | undefined;
+  readonly policyVersion?: bigint | undefined;
+  /** SHA-256 of the arguments as JSON, as they are forwarded. */
+  readonly argumentsSha256?: string | undefined;
+  readonly outcome?: 'result' | 'error' | 'abandoned' | undefined;
+  /** Of the server's error, where the outcome is one. */
+  readonly rpcCode?: number | undefined;
+  /** SHA-256 of the result as JSON, as it is forwarded. */
+  readonly resultSha256?: string | undefined;
+  readonly code?: Refusal | undefined;
+  readonly detail?: string | undefined;
+  /** Milliseconds from reading the request to writing its answer. */
+  readonly latencyMs?: number | undefined;
+  /** Of the body or the answer. */
+  readonly bytes?: number | undefined;
+  /** W3C trace context, as the client put it in `_meta`. */
+  readonly traceparent?: string | undefined;
+}
+
+/** Called synchronously, before the message goes on. May throw, which refuses the message: no record, no call. */
+export type RecordCall = (event: CallEvent) => void;
+
+export function sha256(json: string): string {
+  return hash('sha256', json, 'hex');
+}

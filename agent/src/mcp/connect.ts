@@ -1,0 +1,48 @@
+/**
+ * `connect`: gives an MCP client on this machine one MCP server by name, over stdio, a unix socket or a local URL. In
+ * between is mutual TLS with this workload's SVID; the client needs no secret and notices no rotation.
+ */
+import type { Readable, Writable } from 'node:stream';
+import type { Log } from '@chancery/shared/log.ts';
+import { Dialler, type DialOptions } from './connect/dial.ts';
+import { type LocalEndpoint, startListener } from './connect/listener.ts';
+import { startStdio } from './connect/stdio.ts';
+
+export interface ConnectOptions extends DialOptions {
+  readonly local:
+    | { readonly kind: 'stdio'; readonly input: Readable; readonly output: Writable }
+    | LocalEndpoint;
+  /** Whose programs may call: this process's user. */
+  readonly uid: number;
+  readonly platform: NodeJS.Platform;
+  readonly log: Log;
+}
+
+export interface Connect {
+  /** Of a TCP listener. */
+  readonly port: number | undefined;
+  /** Resolves when a stdio client has left; a listener goes on until it is closed. */
+  readonly done: Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startConnect(options: ConnectOptions): Promise<Connect> {
+  const { local, clock, uid, platform, log } = options;
+  const dialler = new Dialler(options);
+  if (local.kind === 'stdio') {
+    const relay = startStdio({ ...local, dialler, clock, log });
+    const done = relay.done.finally(() => dialler.close());
+    return { port: undefined, done, close: () => relay.close().then(() => done) };
+  }
+  const listener = await startListener({ local, dialler, uid, platform, log });
+  const { promise: done, resolve } = Promise.withResolvers<void>();
+  return {
+    port: listener.port,
+    done,
+    async close() {
+      dialler.close();
+      await listener.close();
+      resolve();
+    },
+  };
+}

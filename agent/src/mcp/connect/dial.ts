@@ -1,0 +1,224 @@
+/**
+ * Connections to one MCP server's gateway: mutual TLS with today's SVID, the registry's address, and exactly the SPIFFE
+ * ID that the registry names. What changes (our certificate, the bundle, the registry) makes new connections; requests
+ * that are under way end on the old ones.
+ */
+
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
+import type { Duplex } from 'node:stream';
+import { connect, type SecureContextOptions } from 'node:tls';
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { ensure, type IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { McpServer } from '@chancery/shared/policy/resources.ts';
+import type { Source } from '@chancery/shared/source.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { clientTls } from '@chancery/shared/tls/options.ts';
+import { ensurePeerIs, verifyPeer } from '@chancery/shared/tls/peer.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import { cutAt } from '../wire/cut.ts';
+
+export interface DialOptions {
+  /** The McpServer resource's name. */
+  readonly server: string;
+  readonly svid: Source<Svid>;
+  readonly bundle: Source<Bundle>;
+  readonly policy: Source<Policy>;
+  readonly clock: Clock;
+}
+
+export interface Posted {
+  readonly method: 'POST' | 'GET' | 'DELETE';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array | string | undefined;
+}
+
+export interface Reached {
+  onResponse(response: IncomingMessage): void;
+  /** Nothing more comes. */
+  onError(error: IdentityError): void;
+}
+
+/** After a connection failed, and only while it was being made. */
+const RETRY_SECONDS = [0.1, 0.5, 2];
+const PATH = '/mcp';
+
+export class Dialler {
+  readonly #options: DialOptions;
+  readonly #stops: readonly (() => void)[];
+  readonly #closed = new AbortController();
+  #route: Route | undefined;
+
+  constructor(options: DialOptions) {
+    this.#options = options;
+    const { svid, bundle, policy } = options;
+    const renew = () => this.#retire();
+    this.#stops = [
+      svid.onChange(renew),
+      bundle.onChange(renew),
+      policy.onChange((next) => {
+        if (!this.#route?.leadsTo(next.servers.get(options.server))) this.#retire();
+      }),
+    ];
+  }
+
+  /**
+   * Sends one request. It is sent again only if no connection could be made for it: once one byte of it may have left,
+   * the server may have acted on it, and a tool must not be called twice. Returns the way to give it up.
+   */
+  send(posted: Posted, reached: Reached): () => void {
+    let current: ClientRequest | undefined;
+    let over = false;
+    const attempt = (failures: number): void => {
+      if (over) return;
+      current = this.#attempt(posted, reached, (error) => {
+        const seconds = RETRY_SECONDS[failures];
+        // Only the network's failures pass; a stranger at the address stays one.
+        if (seconds === undefined || isRefusal(error)) return reached.onError(unreachable(error));
+        const { clock } = this.#options;
+        clock.sleepUntil(addSeconds(clock.now(), seconds), this.#closed.signal).then(
+          () => attempt(failures + 1),
+          () => reached.onError(unreachable(error)),
+        );
+      });
+    };
+    attempt(0);
+    return () => {
+      over = true;
+      current?.destroy();
+    };
+  }
+
+  close(): void {
+    for (const stop of this.#stops) stop();
+    this.#closed.abort();
+    this.#route?.destroy();
+  }
+
+  #attempt({ method, headers, body }: Posted, reached: Reached, onUnsent: (error: Error) => void) {
+    let outgoing: ClientRequest;
+    try {
+      outgoing = this.#current().request(method, headers, body);
+    } catch (error) {
+      reached.onError(unreachable(error));
+      return undefined;
+    }
+    let connected = false;
+    outgoing.once('socket', () => {
+      connected = true;
+    });
+    outgoing.once('response', (response) => reached.onResponse(response));
+    outgoing.once('error', (error) => (connected ? reached.onError(unreachable(error)) : onUnsent(error)));
+    outgoing.end(body);
+    return outgoing;
+  }
+
+  #current(): Route {
+    this.#route ??= new Route(this.#options);
+    return this.#route;
+  }
+
+  #retire(): void {
+    this.#route?.retire();
+    this.#route = undefined;
+  }
+}
+
+/** One address with one identity on either side. */
+class Route {
+  readonly #server: McpServer;
+  readonly #agent: DialAgent;
+  readonly #where: { readonly host: string; readonly port: string };
+
+  constructor(options: DialOptions) {
+    const server = options.policy.current().servers.get(options.server);
+    ensure(server !== undefined, 'server_unknown', `no server is registered as ${options.server}`);
+    this.#server = server;
+    this.#agent = new DialAgent(server.identity, options);
+    const colon = server.address.lastIndexOf(':');
+    this.#where = {
+      host: server.address.slice(0, colon).replace(/^\[|\]$/g, ''),
+      port: server.address.slice(colon + 1),
+    };
+  }
+
+  leadsTo(server: McpServer | undefined): boolean {
+    return server?.address === this.#server.address && server.identity === this.#server.identity;
+  }
+
+  request(method: string, headers: Readonly<Record<string, string>>, body: Uint8Array | string | undefined) {
+    const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
+    const options = {
+      ...this.#where,
+      method,
+      path: PATH,
+      agent: this.#agent,
+      headers: { ...headers, ...length },
+    };
+    return httpsRequest(options);
+  }
+
+  /** Closes idle connections now and the others when their request is done. */
+  retire(): void {
+    this.#agent.retire();
+  }
+
+  destroy(): void {
+    this.#agent.destroy();
+  }
+}
+
+class DialAgent extends Agent {
+  readonly #expected: SpiffeId;
+  readonly #tls: SecureContextOptions;
+  readonly #bundle: Bundle;
+  readonly #clock: Clock;
+
+  constructor(expected: SpiffeId, { svid, bundle, clock }: DialOptions) {
+    super({ keepAlive: true, maxCachedSessions: 0 });
+    this.#expected = expected;
+    this.#bundle = bundle.current();
+    this.#tls = clientTls(svid.current(), this.#bundle);
+    this.#clock = clock;
+  }
+
+  /** No request sees the socket before its peer is proven, and no TLS session outlives one. */
+  override createConnection(
+    { host, port }: RequestOptions,
+    callback?: (error: Error | null, socket: Duplex) => void,
+  ): undefined {
+    // The name to expect is a SPIFFE ID, which `ensurePeerIs` compares; the address is only where it is.
+    const checkServerIdentity = () => undefined;
+    const socket = connect({ ...this.#tls, host: host ?? '', port: Number(port), checkServerIdentity });
+    socket.setNoDelay(true);
+    const failed = (error: Error) => callback?.(error, socket);
+    socket.once('error', failed);
+    socket.once('secureConnect', () => {
+      socket.off('error', failed);
+      try {
+        const peer = verifyPeer(socket, this.#bundle, this.#clock.now());
+        ensurePeerIs(peer, this.#expected);
+        cutAt(socket, peer.notAfter, this.#clock);
+        callback?.(null, socket);
+      } catch (error) {
+        socket.destroy();
+        failed(refusalOf(error, 'wrong_peer', 'the gateway could not be verified'));
+      }
+    });
+    return undefined;
+  }
+
+  retire(): void {
+    // The agent closes a socket that comes free when it may keep none.
+    this.maxFreeSockets = 0;
+    for (const sockets of Object.values(this.freeSockets))
+      for (const socket of sockets ?? []) socket.destroy();
+  }
+}
+
+function unreachable(error: unknown): IdentityError {
+  const why = error instanceof Error ? error.message : String(error);
+  return refusalOf(error, 'mcp_upstream', `the gateway: ${why}`);
+}

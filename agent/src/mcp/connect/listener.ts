@@ -1,0 +1,186 @@
+/**
+ * A local URL or socket for MCP clients that speak HTTP. It is for this user's programs only: not for a web page that
+ * found the port, nor for another user of the machine. It reads no message; the gateway does that.
+ */
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import { MAX_REQUEST_BYTES } from '../upstream/upstream.ts';
+import { ensureJson, header, readBody } from '../wire/http-body.ts';
+import { refuse } from '../wire/reply.ts';
+import type { Dialler, Posted } from './dial.ts';
+import { ensureOwnUser } from './local-peer.ts';
+
+export type LocalEndpoint =
+  | { readonly kind: 'unix'; readonly path: string }
+  /** On 127.0.0.1; port 0 takes a free one. */
+  | { readonly kind: 'tcp'; readonly port: number };
+
+export interface ListenerOptions {
+  readonly local: LocalEndpoint;
+  readonly dialler: Dialler;
+  readonly uid: number;
+  readonly platform: NodeJS.Platform;
+  readonly log: Log;
+}
+
+export interface Listener {
+  readonly port: number | undefined;
+  close(): Promise<void>;
+}
+
+const HOST = '127.0.0.1';
+const LOCAL_NAMES = ['127.0.0.1', 'localhost', '[::1]'];
+/** What the gateway or the server behind it may want; nothing that is the client's secret. */
+const TO_GATEWAY = [
+  'content-type',
+  'accept',
+  'last-event-id',
+  'mcp-session-id',
+  'mcp-protocol-version',
+  'mcp-method',
+  'mcp-name',
+];
+const TO_CLIENT = ['content-type', 'content-length', 'cache-control', 'mcp-session-id', 'allow'];
+
+export async function startListener(options: ListenerOptions): Promise<Listener> {
+  const { local, uid, platform, log } = options;
+  const allowed = new WeakSet<Socket>();
+  const server = createServer((req, res) => {
+    answer(options, server, { req, res, allowed }).catch((error) => {
+      log.warn({ err: error }, 'a local request was refused');
+      if (!req.complete) res.setHeader('connection', 'close');
+      if (!res.headersSent) refuse(res, refusalOf(error, 'internal', 'connect failed'), undefined);
+    });
+  });
+  server.on('connection', (socket) => {
+    try {
+      ensureOwnUser(socket, uid, platform);
+      allowed.add(socket);
+    } catch (error) {
+      log.warn({ err: error }, 'a local caller was refused');
+    }
+  });
+  await (local.kind === 'unix'
+    ? listenUnix(server, local.path, uid)
+    : listenOn(server, { host: HOST, port: local.port }));
+  const address = server.address();
+  return {
+    port: typeof address === 'object' ? address?.port : undefined,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+interface LocalRequest {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly allowed: WeakSet<Socket>;
+}
+
+async function answer(
+  { dialler }: ListenerOptions,
+  server: Server,
+  { req, res, allowed }: LocalRequest,
+): Promise<void> {
+  ensure(allowed.has(req.socket), 'peer_uid', 'the caller is not this user');
+  ensureLocal(req, server.address());
+  ensure(req.url === '/mcp', 'server_unknown', 'another path than the endpoint');
+  const method = methodOf(req);
+  if (method === 'POST') ensureJson(req);
+  const body = method === 'POST' ? await readBody(req, MAX_REQUEST_BYTES) : undefined;
+  const giveUp = dialler.send(
+    { method, headers: chosen(req, TO_GATEWAY, 'mcp-param-'), body },
+    {
+      onResponse: (response) => relay(response, res),
+      onError: (error) => (res.headersSent ? res.destroy() : refuse(res, error, undefined)),
+    },
+  );
+  // In the modern era this cancels; in the legacy one the gateway knows that it does not.
+  res.once('close', giveUp);
+}
+
+function relay(response: IncomingMessage, res: ServerResponse): void {
+  res.writeHead(response.statusCode ?? 502, chosen(response, TO_CLIENT, undefined));
+  res.flushHeaders();
+  response.pipe(res);
+  response.once('close', () => {
+    if (!response.complete) res.destroy();
+  });
+}
+
+/**
+ * Throws mcp_origin. A page in a browser sends its Origin, and one that made its own name point here sends that name as
+ * Host (DNS rebinding); a program of this user's sends neither.
+ */
+function ensureLocal(req: IncomingMessage, address: AddressInfo | string | null): void {
+  const origin = header(req, 'origin');
+  const host = origin === undefined || !URL.canParse(origin) ? undefined : new URL(origin).hostname;
+  ensure(
+    origin === undefined || (host !== undefined && LOCAL_NAMES.includes(host)),
+    'mcp_origin',
+    `Origin is ${origin}`,
+  );
+  if (address === null || typeof address === 'string') return;
+  const { host: named } = req.headers;
+  const mine = LOCAL_NAMES.map((name) => `${name}:${address.port}`);
+  ensure(named !== undefined && mine.includes(named), 'mcp_origin', `Host is ${named}`);
+}
+
+function methodOf({ method }: IncomingMessage): Posted['method'] {
+  ensure(
+    method === 'POST' || method === 'GET' || method === 'DELETE',
+    'mcp_method',
+    'neither POST nor GET nor DELETE',
+  );
+  return method;
+}
+
+function chosen(
+  from: IncomingMessage,
+  names: readonly string[],
+  prefix: string | undefined,
+): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const name in from.headers) {
+    const value = header(from, name);
+    const wanted = names.includes(name) || (prefix !== undefined && name.startsWith(prefix));
+    if (wanted && value !== undefined) headers[name] = value;
+  }
+  return headers;
+}
+
+/** Throws file_mode, file. The socket is this user's alone before anybody can call. */
+async function listenUnix(server: Server, path: string, uid: number): Promise<void> {
+  const directory = lstatSync(dirname(path));
+  ensure(directory.isDirectory(), 'file_mode', `${dirname(path)} is a link or no directory`);
+  ensure((directory.mode & 0o022) === 0, 'file_mode', `others may write to ${dirname(path)}`);
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  ensure(
+    found === undefined || (found.isSocket() && found.uid === uid),
+    'file',
+    `${path} is not a socket of ours`,
+  );
+  // Left behind by one that was killed.
+  if (found !== undefined) unlinkSync(path);
+  await listenOn(server, { path });
+  chmodSync(path, 0o600);
+}
+
+function listenOn(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (error: Error): void =>
+      reject(refusalOf(error, 'unavailable', 'cannot listen') satisfies IdentityError);
+    server.once('error', failed);
+    server.listen(where, () => {
+      server.off('error', failed);
+      resolve();
+    });
+  });
+}

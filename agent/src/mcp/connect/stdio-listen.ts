@@ -1,0 +1,68 @@
+/** The stream on which a legacy server speaks unasked, kept open for as long as the session lasts. */
+import type { IncomingMessage } from 'node:http';
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import type { Dialler } from './dial.ts';
+import type { Exchanges } from './stdio-exchange.ts';
+
+export interface StdioListenOptions {
+  readonly dialler: Dialler;
+  readonly clock: Clock;
+  readonly exchanges: Exchanges;
+}
+
+const FIRST_WAIT_SECONDS = 1;
+const LONGEST_WAIT_SECONDS = 30;
+
+export class StdioListen {
+  readonly #options: StdioListenOptions;
+  readonly #stopped = new AbortController();
+  #running = false;
+  #giveUp: (() => void) | undefined;
+
+  constructor(options: StdioListenOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    if (this.#running || this.#options.exchanges.session === undefined) return;
+    this.#running = true;
+    void this.#run();
+  }
+
+  stop(): void {
+    this.#stopped.abort();
+    this.#giveUp?.();
+  }
+
+  async #run(): Promise<void> {
+    const { clock } = this.#options;
+    let last: string | undefined;
+    let wait = FIRST_WAIT_SECONDS;
+    while (!this.#stopped.signal.aborted) {
+      const response = await this.#open(last);
+      // The server has no such stream, or nobody has this session any more: a request will find out.
+      if (response?.statusCode === 405) return;
+      if (response?.statusCode === 200) {
+        wait = FIRST_WAIT_SECONDS;
+        const seen = (id: string): void => {
+          last = id;
+        };
+        await this.#options.exchanges.stream(response, () => {}, seen).catch(() => {});
+      } else response?.resume();
+      await clock.sleepUntil(addSeconds(clock.now(), wait), this.#stopped.signal).catch(() => {});
+      wait = Math.min(wait * 2, LONGEST_WAIT_SECONDS);
+    }
+  }
+
+  #open(last: string | undefined): Promise<IncomingMessage | undefined> {
+    const { dialler, exchanges } = this.#options;
+    const place: Record<string, string> = last === undefined ? {} : { 'last-event-id': last };
+    const headers = { accept: 'text/event-stream', ...exchanges.sessionHeaders(), ...place };
+    return new Promise((resolve) => {
+      this.#giveUp = dialler.send(
+        { method: 'GET', headers, body: undefined },
+        { onResponse: resolve, onError: () => resolve(undefined) },
+      );
+    });
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * The gateway: mutual TLS in front of an MCP server that knows nothing of it. Each request is decided by the newest
+ * policy, recorded, written anew and passed on; each answer is filtered, recorded and written anew.
+ *
+ * What it does not do: it does not make up for a server of one era in front of a client of the other. A modern client
+ * of a legacy server gets that server's own answer to `server/discover`, and falls back as it would without us.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { ensure, type IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import { claimedVersion, MODERN_VERSIONS } from '@chancery/shared/mcp/era.ts';
+import { decideServer } from '@chancery/shared/policy/decide.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { Source } from '@chancery/shared/source.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { serverTls } from '@chancery/shared/tls/options.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { RecordCall } from './call-event.ts';
+import type { Gate } from './gateway/exchange.ts';
+import { handle, type Seen } from './gateway/handle.ts';
+import { Peers } from './gateway/peers.ts';
+import { CallRecorder } from './gateway/record.ts';
+import { Sessions } from './gateway/sessions.ts';
+import { commandUpstream } from './upstream/command.ts';
+import { httpUpstream } from './upstream/http.ts';
+import type { UpstreamTarget } from './upstream/upstream.ts';
+import { header } from './wire/http-body.ts';
+import { refuse } from './wire/reply.ts';
+
+export interface GatewayOptions {
+  readonly listen: { readonly host: string; readonly port: number };
+  /** The McpServer resource's name. */
+  readonly server: string;
+  readonly upstream: UpstreamTarget;
+  readonly svid: Source<Svid>;
+  readonly bundle: Source<Bundle>;
+  readonly policy: Source<Policy>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly record: RecordCall;
+}
+
+export interface Gateway {
+  readonly port: number;
+  /** Cuts what is open and resolves when no connection and no child process is left. */
+  close(): Promise<void>;
+}
+
+/** Longer than any client of ours keeps an idle connection, so that it is never we who close under a request. */
+const KEEP_ALIVE_MS = 10 * 60_000;
+/** A request is small: whoever takes longer to send one holds a place for nothing. */
+const REQUEST_MS = 30_000;
+const MAX_CONNECTIONS = 10_000;
+
+/** Throws what the sources throw while they have no value yet; rejects with the reason when it cannot listen. */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { svid, bundle, policy, clock, log, upstream: target } = options;
+  const recorder = new CallRecorder(options.server, clock, options.record);
+  const upstream = target.kind === 'command' ? commandUpstream(target, log) : httpUpstream(target, log);
+  const sessions = new Sessions(upstream.maxSessions, (session) => upstream.forget(session.upstream));
+  const gate: Gate = { server: options.server, policy, recorder, sessions, upstream };
+  const peers = new Peers(bundle, clock, (error) => recorder.refused(undefined, error, undefined));
+
+  const server = createServer(
+    tlsOf(svid.current()),
+    (req, res) => void answer(gate, peers, { req, res, log }),
+  );
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.requestTimeout = REQUEST_MS;
+  server.headersTimeout = REQUEST_MS;
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on('secureConnection', (socket) => peers.admit(socket));
+  server.on('tlsClientError', (error) => log.debug({ err: error }, 'a TLS handshake failed'));
+  const stops = [
+    // Connections that are open keep the certificate they were made with; new ones get the new.
+    svid.onChange((next) => server.setSecureContext(tlsOf(next))),
+    bundle.onChange(() => peers.verifyAgain()),
+    policy.onChange((next) => peers.cut((peer) => decideServer(next, peer.id, options.server).allow)),
+  ];
+  const port = await listen(server, options.listen);
+  return {
+    port,
+    async close() {
+      for (const stop of stops) stop();
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      peers.cut(() => false);
+      await Promise.all([closed, upstream.close()]);
+    },
+  };
+}
+
+/** The chain is verified by us, so OpenSSL must let every certificate through to `Peers.admit`. */
+function tlsOf(svid: Svid) {
+  return { ...serverTls(svid), requestCert: true, rejectUnauthorized: false };
+}
+
+async function answer(
+  gate: Gate,
+  peers: Peers,
+  { req, res, log }: { req: IncomingMessage; res: ServerResponse; log: Log },
+): Promise<void> {
+  const seen: Seen = { message: undefined };
+  let peer: VerifiedSvid | undefined;
+  try {
+    ensure(req.socket instanceof TLSSocket, 'no_peer', 'a request without TLS');
+    peer = peers.of(req.socket);
+    await handle(gate, { req, res, peer }, seen);
+  } catch (error) {
+    if (!isRefusal(error)) log.error({ err: error }, 'the gateway failed');
+    const refusal = refusalOf(error, 'internal', 'the gateway failed');
+    refuseRequest(gate, { req, res }, refusal, { peer, seen });
+  }
+}
+
+function refuseRequest(
+  { recorder }: Gate,
+  { req, res }: { req: IncomingMessage; res: ServerResponse },
+  error: IdentityError,
+  { peer, seen }: { peer: VerifiedSvid | undefined; seen: Seen },
+): void {
+  const { message } = seen;
+  try {
+    recorder.refused(peer, error, message);
+  } finally {
+    // What was not read to its end would be taken for the next request.
+    if (!req.complete) res.setHeader('connection', 'close');
+    if (!res.headersSent)
+      refuse(res, error, message?.kind === 'request' ? message.id : undefined, dataOf(req, error, seen));
+    if (error.code === 'expired_peer' || error.code === 'no_peer')
+      res.on('finish', () => req.socket.destroy());
+  }
+}
+
+/** 2026-07-28, "Protocol Version Negotiation": the client picks another from this. */
+function dataOf(req: IncomingMessage, error: IdentityError, { message }: Seen) {
+  if (error.code !== 'mcp_version') return undefined;
+  const claimed = message === undefined ? undefined : claimedVersion(message);
+  return { supported: MODERN_VERSIONS, requested: claimed ?? header(req, 'mcp-protocol-version') ?? '' };
+}
+
+function listen(server: Server, { host, port }: { host: string; port: number }): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(refusalOf(error, 'unavailable', `cannot listen on ${host}:${port}`)),
+    );
+    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
+  });
+}

@@ -1,0 +1,209 @@
+/**
+ * One HTTP request of one client and what comes back for it. Everything from the server passes here: answers only to
+ * what was asked, lists filtered for this caller, and nothing said or asked that no rule lets through.
+ */
+import type { ServerResponse } from 'node:http';
+import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { type Message, type Request, type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
+import { KEEP_ALIVE, writeEvent } from '@chancery/shared/mcp/sse.ts';
+import { filterTools, narrowServer } from '@chancery/shared/mcp/tools.ts';
+import { decide } from '@chancery/shared/policy/decide.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { Source } from '@chancery/shared/source.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { Back, Place, Upstream } from '../upstream/upstream.ts';
+import { denial, refusalResponse, refuse, writeJson } from '../wire/reply.ts';
+import { mayAsk, mayTell } from './judge.ts';
+import type { CallRecorder } from './record.ts';
+import type { Asked, Pending, Session, Sessions } from './sessions.ts';
+
+/** What all exchanges of one gateway share. */
+export interface Gate {
+  readonly server: string;
+  readonly policy: Source<Policy>;
+  readonly recorder: CallRecorder;
+  readonly sessions: Sessions;
+  readonly upstream: Upstream;
+}
+
+export interface ExchangeFacts {
+  readonly peer: VerifiedSvid;
+  readonly era: 'legacy' | 'modern';
+  /** Undefined for a GET, a DELETE, a notification and a client's response. */
+  readonly request: Request | undefined;
+  readonly session: Session | undefined;
+  /** The session's, or this request's alone. */
+  readonly pending: Pending;
+}
+
+export class Exchange implements Back {
+  readonly #gate: Gate;
+  readonly #res: ServerResponse;
+  readonly #facts: ExchangeFacts;
+  #session: Session | undefined;
+  #answered = false;
+
+  constructor(gate: Gate, res: ServerResponse, facts: ExchangeFacts) {
+    this.#gate = gate;
+    this.#res = res;
+    this.#facts = facts;
+    this.#session = facts.session;
+    res.on('close', () => this.#closed());
+  }
+
+  session(name: string): void {
+    const { peer, pending } = this.#facts;
+    this.#session = this.#gate.sessions.open(peer.id, name, pending);
+    this.#res.setHeader('mcp-session-id', this.#session.id);
+  }
+
+  answer(status: number, message: Message | undefined): void {
+    if (this.#res.headersSent) return;
+    const { request, session } = this.#facts;
+    // The server has forgotten the session, and so do we: the client begins anew (2025-11-25).
+    if (status === 404 && session !== undefined) this.#gate.sessions.close(session);
+    if (message === undefined && request === undefined) {
+      this.#res.writeHead(status, { 'content-length': 0 });
+      this.#res.end();
+      return;
+    }
+    this.#guard(() => {
+      const text = message === undefined ? undefined : this.#passWhole(message);
+      if (text === undefined) throw new IdentityError('mcp_upstream', `no answer in HTTP ${status}`);
+      writeJson(this.#res, status, text);
+    });
+  }
+
+  open(): void {
+    if (this.#res.headersSent) return;
+    this.#res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+    this.#res.flushHeaders();
+  }
+
+  event(place: Place, message: Message | undefined): boolean {
+    this.#guard(() => {
+      const text = message === undefined ? undefined : this.#pass(message);
+      if (text !== undefined || message === undefined) this.#res.write(writeEvent(place, text));
+    });
+    return !this.#res.writableNeedDrain;
+  }
+
+  keepAlive(): void {
+    this.#res.write(KEEP_ALIVE);
+  }
+
+  end(): void {
+    this.#res.end();
+  }
+
+  fail(error: IdentityError): void {
+    if (this.#res.destroyed) return;
+    const { peer, request, pending } = this.#facts;
+    const unanswered = request !== undefined && !this.#answered;
+    if (unanswered) pending.delete(request.id);
+    if (unanswered || request === undefined) this.#gate.recorder.dropped(peer, undefined, error.message);
+    if (!this.#res.headersSent) refuse(this.#res, error, request?.id);
+    else if (unanswered) this.#res.end(writeEvent(NOWHERE, writeMessage(refusalResponse(error, request.id))));
+    else this.#res.end();
+  }
+
+  onDrain(listener: () => void): void {
+    this.#res.once('drain', listener);
+  }
+
+  onClose(listener: () => void): void {
+    this.#res.once('close', listener);
+  }
+
+  /** What goes to the client for this message of the server's; undefined drops it. */
+  #pass(message: Message): string | undefined {
+    if (message.kind === 'response') return this.#passAnswer(message);
+    const { recorder, upstream } = this.#gate;
+    const { peer, era } = this.#facts;
+    const session = this.#session;
+    if (message.kind === 'notification') {
+      if (mayTell(message.method)) recorder.told(peer, message);
+      else recorder.dropped(peer, message, `a server may not send ${message.method}`);
+      return mayTell(message.method) ? writeMessage(message) : undefined;
+    }
+    if (era === 'legacy' && session !== undefined && mayAsk(message.method)) {
+      session.asked.add(message.id);
+      recorder.told(peer, message);
+      return writeMessage(message);
+    }
+    const reason = `no kind of rule can allow a server ${message.method}`;
+    recorder.dropped(peer, message, reason);
+    // The modern era knows no requests of a server's, and so no way to answer one.
+    const refusal = denial(message.id, { allow: false, rule: undefined, reason }, 'none');
+    if (era === 'legacy') upstream.refuse(session?.upstream, refusal);
+    return undefined;
+  }
+
+  /** The body of an HTTP answer; there, an error that names no request is about the one that was posted. */
+  #passWhole(message: Message): string | undefined {
+    const { peer, request, pending } = this.#facts;
+    if (message.kind !== 'response' || message.id !== undefined) return this.#pass(message);
+    const text = writeMessage(message);
+    const asked = request === undefined ? undefined : pending.get(request.id);
+    if (request === undefined || asked === undefined) return text;
+    pending.delete(request.id);
+    this.#answered = true;
+    this.#gate.recorder.answered(peer, asked, message, text);
+    return text;
+  }
+
+  #passAnswer(response: Response): string | undefined {
+    const { peer, request, pending } = this.#facts;
+    const asked = response.id === undefined ? undefined : pending.get(response.id);
+    if (asked === undefined || response.id === undefined) {
+      this.#gate.recorder.dropped(peer, response, 'an answer to nothing that was asked here');
+      return undefined;
+    }
+    pending.delete(response.id);
+    const passed = this.#narrow(asked, response);
+    const text = writeMessage(passed);
+    this.#gate.recorder.answered(peer, asked, passed, text);
+    if (response.id === request?.id) this.#answered = true;
+    return text;
+  }
+
+  #narrow(asked: Asked, response: Response): Response {
+    const { id, result } = response;
+    if (result === undefined) return response;
+    // 2026-07-28, "Multi Round-Trip Requests": a question to the client in the shape of an answer.
+    const kind = result['resultType'];
+    if (kind !== undefined && kind !== 'complete') {
+      const reason = 'no kind of rule can allow a server to ask the client for input';
+      return denial(id, { allow: false, rule: undefined, reason }, asked.recordId);
+    }
+    if (asked.method === 'tools/list')
+      return { ...response, result: filterTools(result, (tool) => this.#may(tool)) };
+    if (asked.method === 'initialize' || asked.method === 'server/discover')
+      return { ...response, result: narrowServer(result) };
+    return response;
+  }
+
+  #may(tool: string): boolean {
+    const { server, policy } = this.#gate;
+    return decide(policy.current(), { caller: this.#facts.peer.id, server, tool }).allow;
+  }
+
+  #guard(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.fail(refusalOf(error, 'internal', 'the answer could not be passed on'));
+    }
+  }
+
+  #closed(): void {
+    const { peer, request, session, pending } = this.#facts;
+    const asked = request === undefined ? undefined : pending.get(request.id);
+    // In a session the answer may still come, on a stream that resumes.
+    if (request === undefined || asked === undefined || session !== undefined) return;
+    pending.delete(request.id);
+    this.#gate.recorder.abandoned(peer, asked);
+  }
+}
+
+const NOWHERE: Place = { id: undefined, retry: undefined };

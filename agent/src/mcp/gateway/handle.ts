@@ -1,0 +1,185 @@
+/** One HTTP request at the gateway: read, decided, recorded, and only then passed on. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ensure, refusalOf } from '@chancery/shared/errors.ts';
+import { ensureLegacyVersion, ensureModern, eraOf, headersFor } from '@chancery/shared/mcp/era.ts';
+import { type Message, readMessage } from '@chancery/shared/mcp/message.ts';
+import { narrowClient } from '@chancery/shared/mcp/tools.ts';
+import { decideServer } from '@chancery/shared/policy/decide.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import { MAX_REQUEST_BYTES, type Outbound } from '../upstream/upstream.ts';
+import { ensureJson, header, readBody } from '../wire/http-body.ts';
+import { denial, writeJson } from '../wire/reply.ts';
+import { Exchange, type Gate } from './exchange.ts';
+import { judge } from './judge.ts';
+import { addPending, type Pending, type Session } from './sessions.ts';
+
+/** The one path, so that a proxy in front and this server cannot read it differently. */
+export const ENDPOINT = '/mcp';
+
+/** What a failure should say of the message it belongs to. */
+export interface Seen {
+  message: Message | undefined;
+}
+
+/** Throws what the caller answers and records. */
+export async function handle(
+  gate: Gate,
+  { req, res, peer }: { req: IncomingMessage; res: ServerResponse; peer: VerifiedSvid },
+  seen: Seen,
+): Promise<void> {
+  ensure(req.url === ENDPOINT, 'server_unknown', 'another path than the endpoint');
+  if (req.method === 'POST') return post(gate, { req, res, peer }, seen);
+  const version = header(req, 'mcp-protocol-version');
+  ensure(req.method === 'GET' || req.method === 'DELETE', 'mcp_method', 'neither POST nor GET nor DELETE');
+  ensure(version === undefined || version < '2026-07-28', 'mcp_method', 'a modern client only posts');
+  stream(gate, { req, res, peer });
+}
+
+interface Inbound {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly peer: VerifiedSvid;
+}
+
+async function post(gate: Gate, { req, res, peer }: Inbound, seen: Seen): Promise<void> {
+  ensureJson(req);
+  ensureAccepts(req, 'application/json');
+  ensureAccepts(req, 'text/event-stream');
+  const body = await readBody(req, MAX_REQUEST_BYTES);
+  const message = readMessage(body, MAX_REQUEST_BYTES);
+  seen.message = message;
+  const version = header(req, 'mcp-protocol-version');
+  const era = eraOf(message, version);
+  const named = { version, method: header(req, 'mcp-method'), name: header(req, 'mcp-name') };
+  if (era === 'modern') ensureModern(message, named);
+  else ensureLegacyVersion(version);
+  const session = era === 'legacy' ? sessionOf(gate, req, peer) : undefined;
+  if (message.kind === 'response') ensureAsked(session, message);
+
+  const pending: Pending = session?.pending ?? new Map();
+  const about = { bytes: body.length, session: session?.id };
+  if (!enter(gate, { message, peer, res, pending }, about)) return;
+  if (message.kind === 'request' && message.method === 'initialize') gate.sessions.ensureRoom(peer.id);
+  const request = message.kind === 'request' ? message : undefined;
+  const back = new Exchange(gate, res, { peer, era, request, session, pending });
+  const headers =
+    era === 'modern' ? { ...headersFor(message), ...paramHeaders(req) } : versionHeader(version);
+  const forwarded = request === undefined ? message : narrowClient(request);
+  const outbound = { caller: peer.id, era, message: forwarded, session: session?.upstream, headers };
+  passOn(back, () => gate.upstream.send(outbound, back));
+}
+
+/** From here on the exchange answers, whatever goes wrong, for it knows what waits for an answer. */
+function passOn(back: Exchange, send: () => void): void {
+  try {
+    send();
+  } catch (error) {
+    back.fail(refusalOf(error, 'internal', 'the message could not be passed on'));
+  }
+}
+
+/** GET and DELETE, which only the legacy era has. */
+function stream(gate: Gate, { req, res, peer }: Inbound): void {
+  const version = header(req, 'mcp-protocol-version');
+  ensureLegacyVersion(version);
+  const session = sessionOf(gate, req, peer);
+  const entered = decideServer(gate.policy.current(), peer.id, gate.server);
+  if (!entered.allow) {
+    writeJson(res, 403, denial(undefined, entered, 'none'));
+    return;
+  }
+  const facts = { peer, era: 'legacy' as const, request: undefined, session };
+  const back = new Exchange(gate, res, { ...facts, pending: session?.pending ?? new Map() });
+  const outbound: Outbound = {
+    caller: peer.id,
+    era: 'legacy',
+    message: undefined,
+    session: session?.upstream,
+    headers: versionHeader(version),
+  };
+  if (req.method === 'DELETE') {
+    if (session !== undefined) gate.sessions.close(session);
+    passOn(back, () => gate.upstream.end(outbound, back));
+    return;
+  }
+  ensureAccepts(req, 'text/event-stream');
+  const resumed = header(req, 'last-event-id');
+  // An event's id alone would let one caller read what another was told.
+  ensure(resumed === undefined || session !== undefined, 'mcp_session', 'Last-Event-ID without a session');
+  ensure(
+    resumed === undefined || /^[!-~]{1,256}$/.test(resumed),
+    'mcp_parse',
+    'a Last-Event-ID that none of ours is',
+  );
+  if (session !== undefined) {
+    session.streams += 1;
+    back.onClose(() => (session.streams -= 1));
+  }
+  const place: Record<string, string> = resumed === undefined ? {} : { 'last-event-id': resumed };
+  passOn(back, () => gate.upstream.listen({ ...outbound, headers: { ...outbound.headers, ...place } }, back));
+}
+
+/** Decides and records. True lets the message pass; else the client has its answer. */
+function enter(
+  gate: Gate,
+  {
+    message,
+    peer,
+    res,
+    pending,
+  }: { message: Message; peer: VerifiedSvid; res: ServerResponse; pending: Pending },
+  about: { bytes: number; session: string | undefined },
+): boolean {
+  const policy = gate.policy.current();
+  const entered = decideServer(policy, peer.id, gate.server);
+  const verdict = entered.allow
+    ? judge(policy, { caller: peer.id, server: gate.server }, entered, message)
+    : { decision: entered, use: undefined };
+  const recordId = gate.recorder.decided(peer, message, verdict, { policy, ...about });
+  const { decision, use } = verdict;
+  if (decision.allow) {
+    const { method, id } = message.kind === 'request' ? message : { method: '', id: undefined };
+    if (id !== undefined)
+      addPending(pending, id, { recordId, method, tool: use?.tool, startedMs: performance.now() });
+    return true;
+  }
+  const id = message.kind === 'request' ? message.id : undefined;
+  if (!entered.allow) writeJson(res, 403, denial(id, decision, recordId));
+  else if (id !== undefined) writeJson(res, 200, denial(id, decision, recordId));
+  // A notification has no answer; 202 says that it came, and the record says what became of it.
+  else res.writeHead(202, { 'content-length': 0 }).end();
+  return false;
+}
+
+function sessionOf(gate: Gate, req: IncomingMessage, peer: VerifiedSvid): Session | undefined {
+  const id = header(req, 'mcp-session-id');
+  return id === undefined ? undefined : gate.sessions.find(id, peer.id);
+}
+
+/** Throws mcp_parse. A client answers what its server asked in this session, once, and nothing else. */
+function ensureAsked(
+  session: Session | undefined,
+  { id }: { readonly id: string | number | undefined },
+): void {
+  const was = session !== undefined && id !== undefined && session.asked.delete(id);
+  ensure(was, 'mcp_parse', 'a response to nothing that the server asked');
+}
+
+function ensureAccepts(req: IncomingMessage, type: string): void {
+  ensure(
+    (header(req, 'accept') ?? '').toLowerCase().includes(type),
+    'mcp_accept',
+    `Accept does not list ${type}`,
+  );
+}
+
+function versionHeader(version: string | undefined): Record<string, string> {
+  return version === undefined ? {} : { 'mcp-protocol-version': version };
+}
+
+/** The only headers of a client's that travel on: the server compares them with the arguments (2026-07-28). */
+function paramHeaders(req: IncomingMessage): Record<string, string> {
+  const chosen: Record<string, string> = {};
+  for (const name in req.headers) if (name.startsWith('mcp-param-')) chosen[name] = header(req, name) ?? '';
+  return chosen;
+}

@@ -1,0 +1,88 @@
+/**
+ * An MCP server that speaks stdio: the gateway starts it, one process a legacy session and one a caller in the modern
+ * era, for a stdio server takes everybody on its input to be one client.
+ *
+ * A process that ends takes its session along: what waits is answered with an error, and the next request with 404, upon
+ * which the client begins a new session and so a new process. So a server that crashes is restarted by demand, never in a
+ * loop of our own.
+ */
+import { randomUUID } from 'node:crypto';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { Child } from './child.ts';
+import type { Back, CommandTarget, Outbound, Upstream } from './upstream.ts';
+
+/** Each is a process. */
+const MAX_SESSIONS = 32;
+const MAX_CALLERS = 32;
+
+/** What a program commonly needs and no secret travels in. */
+const COMMON = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'SHELL', 'TERM'];
+
+/** The variables that a started server gets: the common ones and those `names` adds. Nothing else of `env` leaks. */
+export function allowedEnvironment(
+  env: Readonly<Record<string, string | undefined>>,
+  names: readonly string[],
+): Record<string, string> {
+  return Object.fromEntries(
+    [...COMMON, ...names].flatMap((name) => {
+      const value = env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
+export function commandUpstream(target: CommandTarget, log: Log): Upstream {
+  const bySession = new Map<string, Child>();
+  const byCaller = new Map<SpiffeId, Child>();
+  const start = <K>(among: Map<K, Child>, key: K): Child => {
+    const child = new Child(target, log);
+    among.set(key, child);
+    child.onExit(() => {
+      if (among.get(key) === child) among.delete(key);
+    });
+    return child;
+  };
+  const modern = (caller: SpiffeId): Child => {
+    const running = byCaller.get(caller);
+    if (running !== undefined) return running;
+    const idle = [...byCaller.values()].find((child) => child.idle);
+    if (byCaller.size >= MAX_CALLERS && idle === undefined)
+      throw new IdentityError('rate', `${MAX_CALLERS} callers have requests open`);
+    if (byCaller.size >= MAX_CALLERS) void idle?.stop();
+    return start(byCaller, caller);
+  };
+  const legacy = ({ session }: Outbound): Child => {
+    if (session === undefined) throw new IdentityError('mcp_parse', 'a request without a session');
+    const child = bySession.get(session);
+    if (child === undefined) throw new IdentityError('mcp_session', 'the process of the session has ended');
+    return child;
+  };
+  const begin = (back: Back): Child => {
+    const name = randomUUID();
+    const child = start(bySession, name);
+    back.session(name);
+    return child;
+  };
+  return {
+    maxSessions: MAX_SESSIONS,
+    send(outbound, back) {
+      const { message, era, session } = outbound;
+      if (era === 'modern') modern(outbound.caller).send(message, back, { renumber: true });
+      else if (message?.kind === 'request' && message.method === 'initialize' && session === undefined)
+        begin(back).send(message, back, { renumber: false });
+      else legacy(outbound).send(message, back, { renumber: false });
+    },
+    listen: (outbound, back) => legacy(outbound).listen(back),
+    end(outbound, back) {
+      void legacy(outbound).stop();
+      back.answer(200, undefined);
+    },
+    refuse: (session, answer) => bySession.get(session ?? '')?.write(answer),
+    forget: (session) => void bySession.get(session)?.stop(),
+    async close() {
+      await Promise.all([...bySession.values(), ...byCaller.values()].map((child) => child.stop()));
+    },
+  };
+}

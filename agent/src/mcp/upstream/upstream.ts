@@ -1,0 +1,70 @@
+/** The seam between the gateway and the MCP server behind it, whatever that is reached by. */
+import type { IdentityError } from '@chancery/shared/errors.ts';
+import type { Message, Response } from '@chancery/shared/mcp/message.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+
+/** Where the MCP server is. */
+export type UpstreamTarget =
+  | { readonly kind: 'url'; readonly url: URL }
+  | { readonly kind: 'unix'; readonly path: string; readonly endpoint: string }
+  | {
+      readonly kind: 'command';
+      readonly command: readonly [string, ...string[]];
+      /** All that the server gets to see; make it with `allowedEnvironment`. */
+      readonly env: Readonly<Record<string, string>>;
+    };
+
+export type CommandTarget = Extract<UpstreamTarget, { kind: 'command' }>;
+
+export interface Upstream {
+  /** The most sessions it can hold at once. */
+  readonly maxSessions: number;
+  /** Passes one message on. What comes of it goes to `back`, at once or later. */
+  send(outbound: Outbound, back: Back): void;
+  /** Opens the stream on which a legacy server speaks unasked. */
+  listen(outbound: Outbound, back: Back): void;
+  /** Ends a legacy session at its client's wish. */
+  end(outbound: Outbound, back: Back): void;
+  /** Answers a request of the server's own that no rule lets through. */
+  refuse(session: string | undefined, answer: Response): void;
+  /** Frees what an evicted session holds. */
+  forget(session: string): void;
+  /** Resolves when nothing of it is left running. */
+  close(): Promise<void>;
+}
+
+export interface Outbound {
+  readonly caller: SpiffeId;
+  readonly era: 'legacy' | 'modern';
+  readonly message: Message | undefined;
+  /** As the upstream named it by `Back.session`. */
+  readonly session: string | undefined;
+  /** Already chosen by allow-list. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** The way back to one client's one HTTP request. Exactly one of `answer`, `open`...`end` and `fail` is used. */
+export interface Back {
+  /** The upstream's name for the session that this `initialize` began; before the answer. */
+  session(name: string): void;
+  answer(status: number, message: Message | undefined): void;
+  open(): void;
+  /** False asks for a pause until `onDrain`. */
+  event(place: Place, message: Message | undefined): boolean;
+  keepAlive(): void;
+  end(): void;
+  fail(error: IdentityError): void;
+  onDrain(listener: () => void): void;
+  /** The client left, or the answer is complete. */
+  onClose(listener: () => void): void;
+}
+
+/** Where an event stands in its stream, for a client that resumes. */
+export interface Place {
+  readonly id: string | undefined;
+  readonly retry: number | undefined;
+}
+
+/** A request may hold a file, an answer several. */
+export const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
+export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;

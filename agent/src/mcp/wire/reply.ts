@@ -1,0 +1,68 @@
+/** How a no looks on the wire: an HTTP status, and a JSON-RPC error that a client can show. */
+import type { ServerResponse } from 'node:http';
+import { type IdentityError, REFUSALS, type Refusal } from '@chancery/shared/errors.ts';
+import {
+  errorResponse,
+  type Id,
+  type Response,
+  type RpcError,
+  writeMessage,
+} from '@chancery/shared/mcp/message.ts';
+import type { Decision } from '@chancery/shared/policy/policy.ts';
+
+/** JSON-RPC's own codes (section 5.1), those of MCP 2026-07-28, and ours, which lie outside -32768..-32000. */
+const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number] } = {
+  mcp_parse: [400, -32600],
+  mcp_size: [413, -32600],
+  mcp_media: [415, -32600],
+  mcp_accept: [406, -32600],
+  mcp_headers: [400, -32020],
+  mcp_meta: [400, -32602],
+  mcp_version: [400, -32022],
+  mcp_method: [405, -31405],
+  mcp_session: [404, -31404],
+  mcp_origin: [403, -31403],
+  mcp_upstream: [502, -31502],
+  server_unknown: [404, -31404],
+  peer_uid: [403, -31403],
+  peer_unknown: [403, -31403],
+  expired_peer: [401, -31401],
+  no_peer: [401, -31401],
+  rate: [503, -31503],
+  unavailable: [503, -31503],
+};
+export const DENIED = -31403;
+
+/** The client gets the table's sentence; the detail is for the record. `data` is what the protocol asks for. */
+export function refuse(
+  res: ServerResponse,
+  error: IdentityError,
+  id: Id | undefined,
+  data?: RpcError['data'],
+): void {
+  const [status, code] = WIRE[error.code] ?? [500, -32603];
+  if (error.code === 'mcp_method') res.setHeader('allow', 'POST');
+  writeJson(res, status, errorResponse(id, { code, message: REFUSALS[error.code].says, data }));
+}
+
+/** The same refusal inside an event stream that is open already. */
+export function refusalResponse(error: IdentityError, id: Id | undefined): Response {
+  const [, code] = WIRE[error.code] ?? [500, -32603];
+  return errorResponse(id, { code, message: REFUSALS[error.code].says });
+}
+
+/**
+ * In an HTTP 200, so that the model's client shows it: a 403 makes clients start an OAuth flow or drop the connection.
+ * Unlike other refusals it says why: the caller is known, and the rule is about it.
+ */
+export function denial(id: Id | undefined, decision: Decision, decisionId: string): Response {
+  const { reason, rule } = decision;
+  const data = { reason, decisionId, ...(rule === undefined ? {} : { rule }) };
+  return errorResponse(id, { code: DENIED, message: 'the call is not allowed', data });
+}
+
+export function writeJson(res: ServerResponse, status: number, message: Response | string): void {
+  const body = typeof message === 'string' ? message : writeMessage(message);
+  res.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
+  res.end(body);
+}

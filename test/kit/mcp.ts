@@ -1,0 +1,204 @@
+/** A trust domain in memory, and gateways and connects in it, for tests of the MCP rooms. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type RequestOptions, request } from 'node:https';
+import { type AddressInfo, createServer as createNetServer } from 'node:net';
+import type { CallEvent } from '@chancery/agent/mcp/call-event.ts';
+import { type ConnectOptions, startConnect } from '@chancery/agent/mcp/connect.ts';
+import { type Gateway, startGateway } from '@chancery/agent/mcp/gateway.ts';
+import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
+import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
+import { type Clock, systemClock } from '@chancery/shared/clock.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { silentLog } from '@chancery/shared/log.ts';
+import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
+import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import { LiveValue } from '@chancery/shared/source.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { clientTls } from '@chancery/shared/tls/options.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import { type Made, makeAuthority, makeLeaf } from './certificates.ts';
+
+const TD = parseTrustDomain('prod.example');
+export const id = (path: string): SpiffeId => parseSpiffeId(`spiffe://prod.example/${path}`);
+export const TRIAGE = id('agents/triage');
+export const STRANGER = id('agents/stranger');
+export const TOOLS = id('tools/everything');
+
+/** OpenSSL checks dates by the machine's clock, so these certificates are of today. */
+export class TrustDomainInMemory {
+  readonly root: Made = makeAuthority('test root', undefined, { fields: around(3600) });
+  readonly bundle = live<Bundle>({
+    trustDomain: TD,
+    authorities: [this.root.certificate.der],
+    sequence: 1n,
+  });
+
+  svid(spiffeId: SpiffeId, seconds = 3600): Svid {
+    const { certificate, key } = makeLeaf(spiffeId, this.root, { fields: around(seconds) });
+    const { notBefore, notAfter } = certificate;
+    return { id: spiffeId, chain: [certificate.der], key, notBefore, notAfter, renewAfter: notAfter };
+  }
+}
+
+function around(seconds: number) {
+  return { notBefore: new Date(Date.now() - 60_000), notAfter: new Date(Date.now() + seconds * 1000) };
+}
+
+export function live<T>(first: T): LiveValue<T> {
+  return new LiveValue(() => new IdentityError('unavailable', 'no value yet'), first);
+}
+
+/** A policy of one server at `port`; `tools` is Access's, for TRIAGE. */
+export function policyFor(
+  port: number,
+  tools: object,
+  version = 1n,
+  who: readonly string[] = [TRIAGE],
+): Policy {
+  const server = { kind: 'McpServer', name: 'everything', identity: TOOLS, address: `127.0.0.1:${port}` };
+  const access = { kind: 'Access', name: 'triage', who, servers: ['everything'], tools };
+  return compilePolicy([McpServer.parse(server), Access.parse(access)], version);
+}
+
+export interface World {
+  readonly td: TrustDomainInMemory;
+  readonly gateway: Gateway;
+  readonly gatewaySvid: LiveValue<Svid>;
+  readonly policy: LiveValue<Policy>;
+  readonly events: CallEvent[];
+  close(): Promise<void>;
+}
+
+export async function startWorld(
+  upstream: UpstreamTarget,
+  { tools = { allow: ['*'] } as object, clock = systemClock as Clock } = {},
+): Promise<World> {
+  const td = new TrustDomainInMemory();
+  const gatewaySvid = live(td.svid(TOOLS));
+  const policy = live(policyFor(1, tools));
+  const events: CallEvent[] = [];
+  const gateway = await startGateway({
+    listen: { host: '127.0.0.1', port: 0 },
+    server: 'everything',
+    upstream,
+    svid: gatewaySvid,
+    bundle: td.bundle,
+    policy,
+    clock,
+    log: silentLog,
+    record: (event) => void events.push(event),
+  });
+  policy.publish(policyFor(gateway.port, tools, 2n));
+  return { td, gateway, gatewaySvid, policy, events, close: () => gateway.close() };
+}
+
+/** A connect for TRIAGE, or whose SVID is given. */
+export function connectTo(world: World, local: ConnectOptions['local'], svid = live(world.td.svid(TRIAGE))) {
+  const uid = process.getuid?.() ?? 0;
+  const { policy, td } = world;
+  const sources = { svid, bundle: td.bundle, policy, clock: systemClock };
+  return startConnect({
+    server: 'everything',
+    local,
+    ...sources,
+    uid,
+    platform: process.platform,
+    log: silentLog,
+  });
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: NodeJS.Dict<string | string[]>;
+  readonly text: string;
+  // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever came
+  readonly json: any;
+}
+
+/** One HTTPS request straight to the gateway, as `svid`. */
+export function ask(
+  world: World,
+  svid: Svid | undefined,
+  {
+    body,
+    headers = {},
+    ...options
+  }: RequestOptions & { body?: string | Uint8Array; headers?: Record<string, string | string[]> },
+): Promise<Answer> {
+  const tls = { ...clientTls(svid, world.td.bundle.current()), checkServerIdentity: () => undefined };
+  const where = {
+    host: '127.0.0.1',
+    port: world.gateway.port,
+    path: '/mcp',
+    method: 'POST',
+    agent: false as const,
+  };
+  const standard = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ ...tls, ...where, headers: { ...standard, ...headers }, ...options });
+    outgoing.on('error', reject);
+    outgoing.on('response', async (response) => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of response) chunks.push(chunk);
+      const text = Buffer.concat(chunks).toString();
+      resolve({ status: response.statusCode ?? 0, headers: response.headers, text, json: jsonOf(text) });
+    });
+    outgoing.end(body);
+  });
+}
+
+/** The JSON of a body, or of an event stream's last message. */
+function jsonOf(text: string): unknown {
+  const data =
+    text
+      .match(/^data: (\{.*)$/gm)
+      ?.at(-1)
+      ?.slice('data: '.length) ?? text;
+  try {
+    return JSON.parse(data);
+  } catch {
+    return undefined;
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createNetServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+const EVERYTHING = new URL(import.meta.resolve('@modelcontextprotocol/server-everything/dist/index.js'))
+  .pathname;
+const environment = allowedEnvironment(process.env, []);
+
+export const everythingOverStdio: UpstreamTarget = {
+  kind: 'command',
+  command: [process.execPath, EVERYTHING, 'stdio'],
+  env: environment,
+};
+
+/** The reference server over HTTP, in a process of its own. */
+export async function startEverything(): Promise<{ url: URL; child: ChildProcess; stop(): Promise<void> }> {
+  const port = await freePort();
+  const child = spawn(process.execPath, [EVERYTHING, 'streamableHttp'], {
+    env: { ...environment, PORT: String(port) },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const url = new URL(`http://127.0.0.1:${port}/mcp`);
+  for await (const chunk of child.stderr) if (String(chunk).includes('listening')) break;
+  child.stderr.resume();
+  return {
+    url,
+    child,
+    async stop() {
+      const exit = once(child, 'exit');
+      child.kill('SIGKILL');
+      await exit;
+    },
+  };
+}
