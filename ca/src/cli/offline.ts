@@ -1,6 +1,7 @@
 /** `check` and `bundle`: what needs no running CA. */
 
 import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import type { Bundle as BundleMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { type Command, MisuseError } from '@chancery/shared/cli.ts';
@@ -23,7 +24,10 @@ export const check: Command = {
     readKek(settings.keyEncryptionKey);
     // An attestor reads its files when it is made, and remembers nothing until it attests.
     const memory = { advance: async () => {} };
-    const attestors = attestorsFrom(settings.attestors, { memory, readFile: (path) => readFileSync(path) });
+    const attestors = attestorsFrom(settings.attestors, {
+      memory,
+      readFile: (path) => readFileSync(resolve(dirname(settings.file), path)),
+    });
     const platforms = attestors.map(({ type }) => type);
     const files = readFiles(invocation.texts('file'));
     const context = { trustDomain: settings.trustDomain, platforms: new Set(platforms), version: 0 };

@@ -13,6 +13,7 @@ import { asBuffer, hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
+import type { Log } from '@chancery/shared/log.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { type ProvenKey, verifyCsr } from '@chancery/shared/x509/csr.ts';
 import type { Attestor, Facts, Turn } from '../attestors/attestor.ts';
@@ -32,6 +33,7 @@ export interface ExchangeDeps extends IssueDeps {
   readonly nonces: Nonces;
   readonly agents: Agents;
   readonly clock: Clock;
+  readonly log: Log;
   /** Counts what was issued or refused, by platform. */
   readonly outcome: (platform: string, outcome: string) => void;
 }
@@ -92,6 +94,7 @@ async function attest(
   try {
     const facts = await attestor.attest(hello.evidence, turnOf(nonce, key, { stream, deps, seen }));
     const attributes = stamped(attestor.type, facts.attributes);
+    deps.log.info({ platform: attestor.type, node: facts.node, attributes }, 'attested');
     await deps.store.append({
       type: 'node.attested',
       platform: attestor.type,
@@ -125,7 +128,7 @@ function turnOf(nonce: Nonce, key: ProvenKey, { stream, deps, seen }: TurnParts)
           value: { nonce: asBuffer(nonce.bytes), question: asBuffer(question) },
         },
       });
-      const answer = (await stream.read(NONCE_SECONDS)).message;
+      const answer = (await stream.read(NONCE_SECONDS))?.message;
       ensure(
         answer?.$case === 'evidence',
         'out_of_order',
@@ -141,7 +144,7 @@ function turnOf(nonce: Nonce, key: ProvenKey, { stream, deps, seen }: TurnParts)
 const peerOf = (caller: Caller) => (caller.via === 'tls' ? undefined : caller.peer);
 
 async function readHello(stream: ExchangeStream): Promise<Hello> {
-  const first = (await stream.read(HELLO_SECONDS)).message;
+  const first = (await stream.read(HELLO_SECONDS))?.message;
   ensure(first?.$case === 'hello', 'out_of_order', `expected hello, found ${first?.$case ?? 'nothing'}`);
   const hello = first.value;
   ensure(

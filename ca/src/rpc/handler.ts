@@ -25,8 +25,8 @@ export interface Stream<Req, Res> {
   readonly caller: Caller;
   /** Aborts when the caller goes away. */
   readonly signal: AbortSignal;
-  /** The next message. Throws deadline after that many seconds, out_of_order at the end of the caller's messages. */
-  read(seconds: number): Promise<Req>;
+  /** The next message, undefined at the end of them. Throws deadline after that many seconds or when the caller is gone. */
+  read(seconds: number): Promise<Req | undefined>;
   /** Resolves when the message is handed to the transport, which waits for a slow reader. */
   send(message: Res): Promise<void>;
 }
@@ -142,7 +142,10 @@ function streamOf<M extends Method>(
   return {
     caller: callers.of(call.getPeer()),
     signal: gone.signal,
-    read: async (seconds) => decode(method, await incoming.next(clock, seconds, gone.signal)),
+    read: async (seconds) => {
+      const bytes = await incoming.next(clock, seconds, gone.signal);
+      return bytes && decode(method, bytes);
+    },
     send: (message) =>
       new Promise((resolve, reject) => {
         if (gone.signal.aborted) return reject(gone.signal.reason);
@@ -171,11 +174,10 @@ class Incoming {
     });
   }
 
-  async next(clock: Clock, seconds: number, gone: AbortSignal): Promise<Buffer> {
+  async next(clock: Clock, seconds: number, gone: AbortSignal): Promise<Buffer | undefined> {
     if (this.#queue.length === 0 && !this.#ended) await this.#arrival(clock, seconds, gone);
     gone.throwIfAborted();
     const message = this.#queue.shift();
-    ensure(message !== undefined, 'out_of_order', 'the caller sent no more messages');
     this.#call.resume();
     return message;
   }

@@ -54,7 +54,7 @@ export const watch = (deps: AttestationDeps) =>
   });
 
 async function readHello(stream: Stream<WatchRequest, WatchResponse>): Promise<WatchHello> {
-  const first = (await stream.read(HELLO_SECONDS)).message;
+  const first = (await stream.read(HELLO_SECONDS))?.message;
   ensure(first?.$case === 'hello', 'out_of_order', `expected hello, found ${first?.$case ?? 'nothing'}`);
   ensure(first.value.instance.length === INSTANCE_BYTES, 'message_parse', 'instance must be 16 bytes');
   return first.value;
@@ -69,6 +69,7 @@ async function readAcks(
   for (;;) {
     const left = Math.max(0, agent.certificateNotAfter.getTime() - clock.now().getTime()) / 1000;
     const message = await nextOrExpired(stream, left, agent, clock);
+    if (message === undefined) return;
     ensure(message.message?.$case === 'ack', 'out_of_order', 'expected an acknowledgement');
     const { sequence } = message.message.value;
     ensure(
@@ -86,7 +87,7 @@ async function nextOrExpired(
   leftSeconds: number,
   agent: LiveAgent,
   clock: Clock,
-): Promise<WatchRequest> {
+): Promise<WatchRequest | undefined> {
   try {
     const message = await stream.read(leftSeconds);
     ensure(
@@ -96,7 +97,9 @@ async function nextOrExpired(
     );
     return message;
   } catch (error) {
-    if (!isRefusal(error, 'deadline') || stream.signal.aborted) throw error;
+    // Agents leave when they rotate, restart or end: that is no refusal.
+    if (stream.signal.aborted) return undefined;
+    if (!isRefusal(error, 'deadline')) throw error;
     throw new IdentityError('expired_peer', `the certificate of ${agent.id} has expired`, { cause: error });
   }
 }

@@ -1,0 +1,291 @@
+/** One agent: it proves its workload, keeps the SVID fresh, follows the CA, and offers all three as live sources. */
+import { mkdirSync, statSync } from 'node:fs';
+import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import type { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { addSeconds } from '@chancery/shared/clock.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import { LiveValue, type Source } from '@chancery/shared/source.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import { type AgentSettings, paths } from './config.ts';
+import type { EvidenceSource } from './evidence/evidence.ts';
+import { evidenceFrom } from './evidence/index.ts';
+import { type Target, tlsTarget, unixTarget } from './svid/channel.ts';
+import { join, type ObtainRequest, renew } from './svid/obtain.ts';
+import { rotate } from './svid/rotate.ts';
+import { acceptBundle, isSameBundle } from './trust/accept.ts';
+import { bootstrapBundle } from './trust/bootstrap.ts';
+import { type KnownGood, loadKnownGood, saveKnownGood } from './trust/last-known-good.ts';
+import { compileSnapshot } from './trust/snapshot.ts';
+import { watchTrust } from './trust/watch.ts';
+
+export interface AgentDeps {
+  readonly clock: Clock;
+  /** From 0 up to 1. */
+  readonly random: () => number;
+  readonly randomBytes: (size: number) => Uint8Array;
+  readonly log: Log;
+  readonly version: string;
+}
+
+export interface Agent {
+  readonly svid: Source<Svid>;
+  readonly bundle: Source<Bundle>;
+  readonly policy: Source<Policy>;
+  /** The resources behind `policy`, as the CA sent them. */
+  readonly resources: () => readonly string[];
+  /** Rejects when the SVID has expired and could not be renewed. */
+  readonly ended: Promise<never>;
+  /** Where the CA answers calls that need our SVID. */
+  readonly caTarget: () => Target;
+  close(): Promise<void>;
+}
+
+const JOIN_FIRST_RETRY_SECONDS = 1;
+const JOIN_LAST_RETRY_SECONDS = 30;
+
+/**
+ * Resolves with the first SVID: the last known good one where it is still valid, else a new one, however long the CA
+ * takes to answer. Throws bootstrap, file, file_mode, and what the CA refuses for good.
+ */
+export async function startAgent(
+  settings: AgentSettings,
+  deps: AgentDeps,
+  signal: AbortSignal,
+): Promise<Agent> {
+  prepareFolder(settings.dataDir);
+  const stop = new AbortController();
+  const session = new Session(settings, deps, AbortSignal.any([signal, stop.signal]));
+  await session.start();
+  const ended = session.run();
+  // Whoever asks for it hears of it; nobody asking must not end the process.
+  ended.catch(() => {});
+  return {
+    svid: session.svid,
+    bundle: session.bundle,
+    policy: session.policy,
+    resources: () => session.resources,
+    ended,
+    caTarget: () => session.caTarget(session.svid.current()),
+    close: async () => {
+      stop.abort();
+      await ended.catch(() => {});
+      await session.close();
+    },
+  };
+}
+
+function prepareFolder(dataDir: string): void {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const { mode } = statSync(dataDir);
+  ensure((mode & 0o077) === 0, 'file_mode', `${dataDir} is open to others: chmod 700 ${dataDir}`);
+}
+
+class Session {
+  readonly svid = new LiveValue<Svid>(() => new IdentityError('unavailable', 'there is no SVID yet'));
+  readonly bundle = new LiveValue<Bundle>(() => new IdentityError('unavailable', 'there is no bundle yet'));
+  readonly policy = new LiveValue<Policy>(
+    () => new IdentityError('unavailable', 'the CA has sent no policy yet'),
+  );
+  resources: readonly string[] = [];
+  readonly #settings: AgentSettings;
+  readonly #deps: AgentDeps;
+  readonly #signal: AbortSignal;
+  readonly #evidence: EvidenceSource;
+  readonly #instance: Uint8Array;
+
+  constructor(settings: AgentSettings, deps: AgentDeps, signal: AbortSignal) {
+    this.#settings = settings;
+    this.#deps = deps;
+    this.#signal = signal;
+    this.#evidence = evidenceFrom(settings.evidence);
+    this.#instance = deps.randomBytes(16);
+  }
+
+  async start(): Promise<void> {
+    const known = this.#lastKnownGood();
+    if (known !== undefined) {
+      this.bundle.publish(known.bundle);
+      this.#putInForce(known.policy.version, known.policy.resources);
+      this.svid.publish(known.svid);
+      this.#deps.log.info(
+        { id: known.svid.id, notAfter: known.svid.notAfter },
+        'carrying on with the last known good SVID',
+      );
+      return;
+    }
+    await this.#patiently(async () => this.bundle.publish(await this.#bootstrap()));
+    const svid = await this.#patiently(() => this.#obtain(undefined));
+    this.#deps.log.info({ id: svid.id, notAfter: svid.notAfter }, 'joined');
+    this.#publishSvid(svid);
+  }
+
+  async run(): Promise<never> {
+    const { clock, random, log, version } = this.#deps;
+    const watching = watchTrust(
+      {
+        svid: this.svid,
+        targetFor: (svid) => this.caTarget(svid),
+        accept: (snapshot) => this.#accept(snapshot),
+        instance: this.#instance,
+        version,
+        clock,
+        random,
+        log,
+      },
+      this.#signal,
+    );
+    try {
+      const rotation = {
+        clock,
+        random,
+        renew: (current: Svid) => this.#obtain(current),
+        publish: (svid: Svid) => {
+          log.info({ id: svid.id, notAfter: svid.notAfter }, 'rotated');
+          this.#publishSvid(svid);
+        },
+        onFailure: (error: unknown, failures: number) => this.#alarm(error, failures),
+      };
+      return await rotate(this.svid.current(), rotation, this.#signal);
+    } finally {
+      if (this.#signal.aborted) await watching;
+    }
+  }
+
+  caTarget(svid: Svid | undefined): Target {
+    return tlsTarget(this.#settings.ca.address, this.bundle.current(), svid, this.#deps.clock);
+  }
+
+  async close(): Promise<void> {
+    await this.#evidence.close();
+  }
+
+  #lastKnownGood(): KnownGood | undefined {
+    const known = loadKnownGood(paths(this.#settings.dataDir).state);
+    if (known === undefined || known.bundle.trustDomain !== this.#settings.trustDomain) return undefined;
+    try {
+      const { id } = verifySvid(known.svid.chain, known.bundle, this.#deps.clock.now());
+      ensure(this.#settings.id === undefined || id === this.#settings.id, 'svid', `it is for ${id}`);
+      return known;
+    } catch (error) {
+      this.#deps.log.info({ err: error }, 'the last known good SVID is of no use; joining anew');
+      return undefined;
+    }
+  }
+
+  #bootstrap(): Promise<Bundle> {
+    const { trustDomain, ca } = this.#settings;
+    return bootstrapBundle({ trustDomain, address: ca.address, bundleFile: ca.bundle, pin: ca.pin });
+  }
+
+  /** Joins, or renews over mutual TLS; the kernel's word is only to be had on the CA's socket. */
+  async #obtain(current: Svid | undefined): Promise<Svid> {
+    const { clock } = this.#deps;
+    const id = current?.id ?? this.#settings.id;
+    const bundle = this.bundle.current();
+    const request: ObtainRequest = {
+      evidence: this.#evidence,
+      bundle,
+      id,
+      instance: this.#instance,
+      clock,
+      signal: this.#signal,
+    };
+    const { socket } = this.#settings.ca;
+    if (this.#evidence.platform === 'unix' && socket !== undefined)
+      return this.#with(AttestationClient, unixTarget(socket), (client) => join(client, request));
+    if (current === undefined)
+      return this.#with(AttestationClient, this.caTarget(undefined), (client) => join(client, request));
+    return this.#with(IdentityClient, this.caTarget(current), (client) => renew(client, request));
+  }
+
+  async #with<C extends { close(): void }>(
+    Client: new (address: string, credentials: Target['credentials'], options: Target['options']) => C,
+    target: Target,
+    use: (client: C) => Promise<Svid>,
+  ): Promise<Svid> {
+    const client = new Client(target.address, target.credentials, target.options);
+    try {
+      return await use(client);
+    } finally {
+      client.close();
+    }
+  }
+
+  /** Until it works: a CA that is not up yet is no reason to end. What is misconfigured here is. */
+  async #patiently<T>(attempt: () => Promise<T>): Promise<T> {
+    const { clock, log, random } = this.#deps;
+    for (let failures = 0; ; failures += 1) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (this.#signal.aborted || !isRefusal(error) || FINAL.includes(error.code)) throw error;
+        const seconds =
+          Math.min(JOIN_FIRST_RETRY_SECONDS * 2 ** failures, JOIN_LAST_RETRY_SECONDS) *
+          (0.8 + 0.4 * random());
+        log.warn({ err: error, retryInSeconds: Math.round(seconds) }, 'not joined yet');
+        await clock.sleepUntil(addSeconds(clock.now(), seconds), this.#signal);
+      }
+    }
+  }
+
+  #publishSvid(svid: Svid): void {
+    this.#save(svid, this.bundle.current(), this.resources, this.#policyVersion());
+    this.svid.publish(svid);
+  }
+
+  /** On disk first, then in force, then acknowledged. */
+  #accept({ bundle: sent, policy }: WatchResponse): void {
+    const known = this.bundle.current();
+    const { trustDomain } = known;
+    ensure(
+      sent !== undefined && policy !== undefined,
+      'message_parse',
+      'a snapshot lacks its bundle or its policy',
+    );
+    ensure(sent.trustDomain === trustDomain, 'bundle', `the bundle is of ${sent.trustDomain}`);
+    const bundle = acceptBundle(known, {
+      trustDomain,
+      authorities: sent.x509Authorities,
+      sequence: sent.sequence,
+    });
+    const compiled = compileSnapshot(policy.resources, policy.version);
+    this.#save(this.svid.current(), bundle, policy.resources, policy.version);
+    if (!isSameBundle(known, bundle)) this.bundle.publish(bundle);
+    this.resources = policy.resources;
+    this.policy.publish(compiled);
+  }
+
+  #putInForce(version: bigint, resources: readonly string[]): void {
+    this.resources = resources;
+    this.policy.publish(compileSnapshot(resources, version));
+  }
+
+  #policyVersion(): bigint {
+    try {
+      return this.policy.current().version;
+    } catch {
+      return 0n;
+    }
+  }
+
+  #save(svid: Svid, bundle: Bundle, resources: readonly string[], version: bigint): void {
+    saveKnownGood(paths(this.#settings.dataDir).state, { svid, bundle, policy: { version, resources } });
+  }
+
+  #alarm(error: unknown, failures: number): void {
+    const { notAfter } = this.svid.current();
+    const leftSeconds = Math.round((notAfter.getTime() - this.#deps.clock.now().getTime()) / 1000);
+    this.#deps.log.error(
+      { err: error, failures, leftSeconds },
+      'the SVID could not be renewed; it serves until it expires',
+    );
+  }
+}
+
+/** Trying again changes nothing about these. */
+const FINAL: readonly string[] = ['bootstrap', 'bundle', 'config', 'file', 'file_mode'];

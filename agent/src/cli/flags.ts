@@ -1,0 +1,22 @@
+/** Flags that several commands share. */
+import { existsSync } from 'node:fs';
+import type { Flag, Invocation } from '@chancery/shared/cli.ts';
+
+const SYSTEM_CONFIG = '/etc/chancery/agent.yaml';
+
+export const CONFIG_FLAG = {
+  config: {
+    type: 'string',
+    short: 'c',
+    value: 'FILE',
+    says: `The agent's config (default: ./agent.yaml, else ${SYSTEM_CONFIG}).`,
+  },
+} as const satisfies Record<string, Flag>;
+
+export const JSON_FLAG = {
+  json: { type: 'boolean', says: 'Print JSON.' },
+} as const satisfies Record<string, Flag>;
+
+export function configFile(invocation: Invocation): string {
+  return invocation.text('config') ?? (existsSync('agent.yaml') ? 'agent.yaml' : SYSTEM_CONFIG);
+}

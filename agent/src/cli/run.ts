@@ -1,0 +1,54 @@
+/** `run` and `gateway`: the agent in the foreground until SIGINT or SIGTERM. */
+import type { Command, ExitStatus, Invocation, Io } from '@chancery/shared/cli.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import type { Log, LogLevel } from '@chancery/shared/log.ts';
+import { type AgentSettings, readAgentConfig } from '../config.ts';
+import { type RunDeps, runAgent } from '../run.ts';
+import { CONFIG_FLAG, configFile } from './flags.ts';
+
+export interface RunCommandDeps extends Omit<RunDeps, 'log' | 'env'> {
+  readonly logAt: (level: LogLevel) => Log;
+}
+
+export const run = (deps: RunCommandDeps): Command => ({
+  says: 'Runs the agent in the foreground: SVID, trust stream, outputs, gateway and local addresses of its config.',
+  flags: CONFIG_FLAG,
+  run: (invocation, io) => runUntilTold(settingsOf(invocation), deps, io),
+});
+
+export const gateway = (deps: RunCommandDeps): Command => ({
+  says: 'As run, but refuses a config without a gateway.',
+  flags: CONFIG_FLAG,
+  async run(invocation, io) {
+    const settings = settingsOf(invocation);
+    if (settings.gateway === undefined)
+      throw new IdentityError(
+        'config',
+        `${configFile(invocation)}: gateway: server, listen and upstream are expected`,
+      );
+    return runUntilTold(settings, deps, io);
+  },
+});
+
+const settingsOf = (invocation: Invocation): AgentSettings => readAgentConfig(configFile(invocation));
+
+async function runUntilTold(settings: AgentSettings, deps: RunCommandDeps, io: Io): Promise<ExitStatus> {
+  const log = deps.logAt(settings.logLevel);
+  const running = await runAgent(settings, { ...deps, log, env: io.env }, io.signal);
+  const { id, notAfter } = running.agent.svid.current();
+  const before = running.gatewayPort === undefined ? '' : `, gateway on port ${running.gatewayPort}`;
+  io.out(`chancery-agent is ${id} until ${notAfter.toISOString()}${before}\n`);
+  try {
+    await Promise.race([running.agent.ended, aborted(io.signal)]);
+  } finally {
+    await running.close();
+  }
+  return 0;
+}
+
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

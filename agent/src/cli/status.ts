@@ -1,0 +1,75 @@
+/** `status` and `mcp config`: what the agent is, and how an MCP client is pointed at it. */
+import { resolve } from 'node:path';
+import { type Command, MisuseError } from '@chancery/shared/cli.ts';
+import { paths, readAgentConfig } from '../config.ts';
+import { readStatus } from '../workload/attach.ts';
+import { CONFIG_FLAG, configFile, JSON_FLAG } from './flags.ts';
+
+export const status: Command = {
+  says: 'Shows the running agent: its SPIFFE ID, its certificate, the servers that it may reach. Exits 1 without one.',
+  flags: { ...CONFIG_FLAG, ...JSON_FLAG },
+  async run(invocation, io) {
+    const { dataDir } = readAgentConfig(configFile(invocation));
+    const report = await readStatus(paths(dataDir).socket);
+    if (invocation.has('json')) {
+      io.out(`${JSON.stringify(report, null, 2)}\n`);
+      return 0;
+    }
+    const { gateway, connect, servers } = report;
+    io.out(
+      [
+        `SPIFFE ID     ${report.spiffeId}`,
+        `certificate   ${report.serial}`,
+        `valid until   ${report.notAfter}, renewed about ${report.renewAfter}`,
+        `policy        ${report.policyVersion === null ? 'none yet' : `version ${report.policyVersion}`}`,
+        `MCP servers   ${servers.join(', ') || 'none that this workload may reach'}`,
+        ...(gateway === null ? [] : [`gateway       before ${gateway.server}, port ${gateway.port}`]),
+        ...connect.map(({ server, listen }) => `connect       ${server} at ${listen}`),
+        '',
+      ].join('\n'),
+    );
+    return 0;
+  },
+};
+
+/** The shapes that MCP clients read, as of their documentation. */
+const CLIENTS = {
+  claude: (name: string, entry: StdioEntry) => ({ mcpServers: { [name]: entry } }),
+  cursor: (name: string, entry: StdioEntry) => ({ mcpServers: { [name]: entry } }),
+  vscode: (name: string, entry: StdioEntry) => ({ servers: { [name]: { type: 'stdio', ...entry } } }),
+} as const;
+
+interface StdioEntry {
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+export const mcp: Command = {
+  says: "`mcp config NAME` prints the entry for an MCP client's own config.",
+  positionals: 'config NAME',
+  flags: {
+    client: {
+      type: 'string',
+      value: Object.keys(CLIENTS).join('|'),
+      says: 'Whose config (default: claude).',
+    },
+    ...CONFIG_FLAG,
+  },
+  async run(invocation, io) {
+    const [verb, name, ...more] = invocation.positionals;
+    if (verb !== 'config' || name === undefined || more.length > 0)
+      throw new MisuseError('expected: mcp config NAME');
+    const client = invocation.text('client') ?? 'claude';
+    if (!isClient(client)) throw new MisuseError(`--client is one of ${Object.keys(CLIENTS).join(', ')}`);
+    const entry = {
+      command: 'chancery-agent',
+      args: ['connect', name, '--config', resolve(configFile(invocation))],
+    };
+    io.out(`${JSON.stringify(CLIENTS[client](name, entry), null, 2)}\n`);
+    return 0;
+  },
+};
+
+function isClient(name: string): name is keyof typeof CLIENTS {
+  return Object.hasOwn(CLIENTS, name);
+}

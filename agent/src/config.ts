@@ -1,0 +1,206 @@
+/** The agent's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import {
+  parseSpiffeId,
+  parseTrustDomain,
+  type SpiffeId,
+  type TrustDomain,
+} from '@chancery/shared/spiffe/id.ts';
+import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
+import { z } from 'zod';
+import { EvidenceConfig } from './evidence/index.ts';
+
+const hostPort = z
+  .string()
+  .regex(/^(\[[0-9a-f:]+\]|[a-zA-Z0-9.-]+):[0-9]{1,5}$/, 'expected host:port, for instance 127.0.0.1:8443');
+
+const file = z.string().min(1);
+
+const spiffeId = z.string().transform((text, context): SpiffeId => {
+  try {
+    return parseSpiffeId(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: isRefusal(error) ? error.message : String(error) });
+    return z.NEVER;
+  }
+});
+
+export const OutputConfig = z.strictObject({
+  dir: file.describe(
+    'Folder for svid.pem, key.pem and bundle.pem, switched together. Relative to this file.',
+  ),
+  mode: z
+    .string()
+    .regex(/^0[0-7]{3}$/, 'a file mode such as 0600 or 0640, in quotes')
+    .default('0600')
+    .describe('Mode of key.pem, in quotes; the other two are public: 0644.'),
+  uid: z.int().min(0).optional().describe("Owner of the files (default: the agent's own)."),
+  gid: z.int().min(0).optional().describe("Group of the files (default: the agent's own)."),
+  command: z
+    .array(z.string().min(1))
+    .min(1)
+    .optional()
+    .describe('Run after each change: a program and its arguments, without a shell, at most 30 s.'),
+  signal: z
+    .strictObject({
+      pidFile: file.describe('Where the process writes its pid. Relative to this file.'),
+      name: z.enum(['SIGHUP', 'SIGUSR1', 'SIGUSR2']).default('SIGHUP').describe('The signal.'),
+    })
+    .optional()
+    .describe('Sent after each change.'),
+});
+
+export const UpstreamConfig = z
+  .union([
+    z.strictObject({ url: z.url({ protocol: /^https?$/ }).describe('The MCP endpoint.') }),
+    z.strictObject({
+      socket: file.describe('A unix socket that speaks HTTP. Relative to this file.'),
+      path: z.string().startsWith('/').default('/mcp').describe('The MCP endpoint on it.'),
+    }),
+    z.strictObject({
+      command: z
+        .array(z.string().min(1))
+        .min(1)
+        .describe('A stdio MCP server: a program and its arguments, without a shell.'),
+      env: z
+        .array(z.string().min(1))
+        .default([])
+        .describe('Names of variables of the agent that it gets besides PATH, HOME, LANG and the like.'),
+    }),
+  ])
+  .describe('The unchanged MCP server: a url, a socket or a command.');
+
+export const GatewayConfig = z.strictObject({
+  server: z.string().min(1).describe('The McpServer resource that this gateway stands before.'),
+  listen: hostPort.describe('Where callers reach it: MCP over mutual TLS.'),
+  upstream: UpstreamConfig,
+  records: file
+    .default('calls.jsonl')
+    .describe('One JSON line a decision and answer, 0600. In dataDir unless absolute.'),
+});
+
+export const ConnectConfig = z.strictObject({
+  server: z.string().min(1).describe('The McpServer resource to reach.'),
+  listen: z
+    .string()
+    .regex(/^(unix:.+|127\.0\.0\.1:[0-9]{1,5})$/, 'expected unix:PATH or 127.0.0.1:PORT')
+    .describe('Local address for MCP clients of this user: unix:PATH or 127.0.0.1:PORT.'),
+});
+
+export const AgentConfig = z.strictObject({
+  trustDomain: z.string().describe('The trust domain of the CA.'),
+  ca: z
+    .strictObject({
+      address: hostPort.describe('Where the CA serves.'),
+      bundle: file
+        .optional()
+        .describe('PEM file or SPIFFE bundle that the CA is verified by. Relative to this file.'),
+      pin: z
+        .string()
+        .regex(
+          /^[0-9a-f]{64}$/,
+          'SHA-256 of the root public key (SubjectPublicKeyInfo), 64 lower-case hexadecimal digits',
+        )
+        .optional()
+        .describe("Instead of a bundle: SHA-256 of the root's SubjectPublicKeyInfo."),
+      socket: file
+        .optional()
+        .describe("The CA's join.sock; needed for the unix platform. Relative to this file."),
+    })
+    .refine(
+      ({ bundle, pin }) => (bundle === undefined) !== (pin === undefined),
+      'name either bundle or pin: whom to trust must come from you',
+    )
+    .describe('The certificate authority.'),
+  evidence: EvidenceConfig.describe('How this workload proves itself.'),
+  id: spiffeId.optional().describe('The SPIFFE ID wanted where the evidence earns several.'),
+  dataDir: file.describe('What a restart without the CA needs; 0700. Relative to this file.'),
+  outputs: z.array(OutputConfig).max(16).default([]).describe('Files for programs that read certificates.'),
+  gateway: GatewayConfig.optional().describe('Mutual TLS in front of an MCP server.'),
+  connect: z.array(ConnectConfig).max(64).default([]).describe('Local addresses of MCP servers.'),
+  logLevel: z
+    .enum(['debug', 'info', 'warn', 'error'])
+    .default('info')
+    .describe('The least severe line logged.'),
+});
+
+export type OutputSettings = z.infer<typeof OutputConfig>;
+export type GatewaySettings = z.infer<typeof GatewayConfig>;
+
+export interface AgentSettings extends Omit<z.infer<typeof AgentConfig>, 'trustDomain'> {
+  readonly trustDomain: TrustDomain;
+}
+
+export const paths = (dataDir: string) => ({
+  state: resolve(dataDir, 'state.json'),
+  socket: resolve(dataDir, 'agent.sock'),
+});
+
+/** Relative paths are made absolute against the file's folder. Throws config with every problem at once. */
+export function readAgentConfig(path: string): AgentSettings {
+  const problems = new Problems();
+  const [read, ...more] = readDocuments(textOf(path), path, AgentConfig, problems);
+  if (read?.value.evidence.unix !== undefined && read.value.ca.socket === undefined)
+    problems.add(
+      path,
+      read.lineOf(['ca']),
+      'ca.socket: the unix platform needs the path of the CA’s join.sock',
+    );
+  problems.throwIfAny('config');
+  if (read === undefined || more.length > 0)
+    throw new IdentityError(
+      'config',
+      `${path}: expected one YAML document with trustDomain, ca, evidence, dataDir`,
+    );
+  return absolute(read.value, dirname(resolve(path)));
+}
+
+function absolute(value: z.infer<typeof AgentConfig>, here: string): AgentSettings {
+  const at = (path: string) => resolve(here, path);
+  const maybe = <K extends string>(key: K, path: string | undefined) =>
+    path === undefined ? {} : ({ [key]: at(path) } as Record<K, string>);
+  const dataDir = at(value.dataDir);
+  const { ca, gateway } = value;
+  return {
+    ...value,
+    trustDomain: parseTrustDomain(value.trustDomain),
+    dataDir,
+    ca: { ...ca, ...maybe('bundle', ca.bundle), ...maybe('socket', ca.socket) },
+    outputs: value.outputs.map((output) => ({
+      ...output,
+      dir: at(output.dir),
+      ...(output.signal === undefined
+        ? {}
+        : { signal: { ...output.signal, pidFile: at(output.signal.pidFile) } }),
+    })),
+    ...(gateway === undefined ? {} : { gateway: absoluteGateway(gateway, dataDir, at) }),
+    connect: value.connect.map((each) => ({
+      ...each,
+      listen: each.listen.startsWith('unix:') ? `unix:${at(each.listen.slice(5))}` : each.listen,
+    })),
+  };
+}
+
+function absoluteGateway(
+  gateway: GatewaySettings,
+  dataDir: string,
+  at: (path: string) => string,
+): GatewaySettings {
+  const { upstream } = gateway;
+  return {
+    ...gateway,
+    records: resolve(dataDir, gateway.records),
+    upstream: 'socket' in upstream ? { ...upstream, socket: at(upstream.socket) } : upstream,
+  };
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const says = error instanceof Error ? error.message : String(error);
+    throw new IdentityError('config', `${path}: ${says}`, { cause: error });
+  }
+}

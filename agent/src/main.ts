@@ -1,0 +1,28 @@
+#!/usr/bin/env node
+/** chancery-agent: the only file of the agent that touches the process. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { runProgram } from '@chancery/shared/cli.ts';
+import { systemClock } from '@chancery/shared/clock.ts';
+import { jsonLog } from '@chancery/shared/log.ts';
+import { processIo } from '@chancery/shared/process-io.ts';
+import { agentProgram } from './cli/program.ts';
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+const program = agentProgram(
+  {
+    clock: systemClock,
+    random: () => Math.random(),
+    randomBytes: (size) => randomBytes(size),
+    ownUid: process.getuid?.() ?? -1,
+    platform: process.platform,
+    kill: (pid, signal) => process.kill(pid, signal),
+    logAt: (level) => jsonLog(level, 'chancery-agent'),
+    version,
+    stdio: () => ({ input: process.stdin, output: process.stdout }),
+  },
+  version,
+);
+process.exitCode = await runProgram(program, process.argv.slice(2), processIo());

@@ -1,0 +1,35 @@
+/** Where a gateway's decisions go: one JSON line each, appended to a file of our own, 0600, before the call goes on. */
+import fs from 'node:fs';
+import { refusalOf } from '@chancery/shared/errors.ts';
+
+export interface CallRecords {
+  /** Throws file where the line could not be written: no record, no call. */
+  record(event: object): void;
+  close(): void;
+}
+
+/** Throws file. */
+export function openCallRecords(path: string): CallRecords {
+  const fd = open(path);
+  return {
+    record: (event) => {
+      const line = `${JSON.stringify(event, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value))}\n`;
+      try {
+        fs.writeSync(fd, line);
+      } catch (error) {
+        throw refusalOf(error, 'file', `${path}: the call could not be recorded: ${String(error)}`);
+      }
+    },
+    close: () => fs.closeSync(fd),
+  };
+}
+
+function open(path: string): number {
+  try {
+    const fd = fs.openSync(path, 'a', 0o600);
+    fs.fchmodSync(fd, 0o600);
+    return fd;
+  } catch (error) {
+    throw refusalOf(error, 'file', `${path} cannot be opened for records: ${String(error)}`);
+  }
+}

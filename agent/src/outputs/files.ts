@@ -1,0 +1,93 @@
+/**
+ * svid.pem, key.pem and bundle.pem for any TLS stack. All three switch at once: they are links through `..data`, which
+ * is itself a link that is renamed over (as Kubernetes does it), so no reader sees a new key beside an old certificate.
+ */
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { utf8 } from '@chancery/shared/bytes.ts';
+import { writePem } from '@chancery/shared/der/pem.ts';
+import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { type FileOwner, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { keyPem } from '@chancery/shared/tls/options.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { OutputSettings } from '../config.ts';
+
+const COMMAND_MS = 30_000;
+const CURRENT = '..data';
+const PUBLIC_MODE = 0o644;
+
+/** Writes the files and switches them. Throws file; what was there before then stays whole. */
+export function writeOutput(output: OutputSettings, svid: Svid, bundle: Bundle): void {
+  const owner = ownerOf(output);
+  const version = `..${new Date().toISOString().replaceAll(':', '_')}.${randomBytes(4).toString('hex')}`;
+  const folder = join(output.dir, version);
+  try {
+    fs.mkdirSync(output.dir, { recursive: true, mode: 0o755 });
+    fs.mkdirSync(folder, { mode: 0o755 });
+    if (owner !== undefined) fs.chownSync(folder, owner.uid, owner.gid);
+    const pem = (chain: readonly Uint8Array[]) =>
+      utf8(chain.map((der) => writePem('CERTIFICATE', der)).join(''));
+    writeFileAtomic(join(folder, 'svid.pem'), pem(svid.chain), PUBLIC_MODE, owner);
+    writeFileAtomic(join(folder, 'key.pem'), utf8(keyPem(svid.key)), Number.parseInt(output.mode, 8), owner);
+    writeFileAtomic(join(folder, 'bundle.pem'), pem(bundle.authorities), PUBLIC_MODE, owner);
+    switchTo(output.dir, version);
+  } catch (error) {
+    fs.rmSync(folder, { recursive: true, force: true });
+    throw refusalOf(error, 'file', `the output ${output.dir} could not be written: ${String(error)}`);
+  }
+}
+
+function switchTo(dir: string, version: string): void {
+  const link = join(dir, CURRENT);
+  const before = fs.lstatSync(link, { throwIfNoEntry: false }) && fs.readlinkSync(link);
+  replaceLink(version, link);
+  for (const name of ['svid.pem', 'key.pem', 'bundle.pem']) {
+    const path = join(dir, name);
+    const found = fs.lstatSync(path, { throwIfNoEntry: false });
+    if (!found?.isSymbolicLink()) replaceLink(join(CURRENT, name), path);
+  }
+  if (before !== undefined && before !== version)
+    fs.rmSync(join(dir, before), { recursive: true, force: true });
+}
+
+function replaceLink(target: string, path: string): void {
+  const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
+  fs.symlinkSync(target, temporary);
+  fs.renameSync(temporary, path);
+}
+
+function ownerOf({ uid, gid }: OutputSettings): FileOwner | undefined {
+  if (uid === undefined && gid === undefined) return undefined;
+  // chown(2): -1 leaves the owner or the group as it is.
+  return { uid: uid ?? -1, gid: gid ?? -1 };
+}
+
+const run = promisify(execFile);
+
+/** Tells the program that reads the files. Throws unavailable with what went wrong; the files stay. */
+export async function notifyReader(
+  { command, signal }: OutputSettings,
+  kill: typeof process.kill,
+): Promise<void> {
+  try {
+    if (signal !== undefined) kill(pidIn(signal.pidFile), signal.name);
+    const [program, ...args] = command ?? [];
+    if (program !== undefined) await run(program, args, { timeout: COMMAND_MS });
+  } catch (error) {
+    const says = error instanceof Error ? error.message : String(error);
+    throw refusalOf(error, 'unavailable', `the reader of an output could not be told: ${says}`);
+  }
+}
+
+function pidIn(file: string): number {
+  const text = fs.readFileSync(file, 'utf8').trim();
+  const pid = Number(text);
+  // 0 and negative numbers name whole process groups.
+  if (!/^[1-9]\d{0,9}$/.test(text))
+    throw new IdentityError('file', `${file} holds no pid: "${text.slice(0, 20)}"`);
+  return pid;
+}

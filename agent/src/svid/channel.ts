@@ -1,0 +1,107 @@
+/** How the agent reaches its CA: gRPC over TLS to exactly the CA's SPIFFE ID, or over the CA's own unix socket. */
+import net from 'node:net';
+import tls, { type PeerCertificate } from 'node:tls';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { clientTls } from '@chancery/shared/tls/options.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import * as grpc from '@grpc/grpc-js';
+
+/** What a ts-proto client is made from. */
+export interface Target {
+  readonly address: string;
+  readonly credentials: grpc.ChannelCredentials;
+  readonly options: grpc.ClientOptions;
+}
+
+/** The CA of a trust domain answers by this name and no other. */
+export const caId = (trustDomain: TrustDomain): SpiffeId =>
+  parseSpiffeId(`spiffe://${trustDomain}/chancery/ca`);
+
+const MAX_CHAIN = 17;
+
+/** Keepalive notices within seconds a CA whose machine is gone. One channel each: a new SVID is a new connection. */
+const OPTIONS: grpc.ClientOptions = {
+  'grpc.keepalive_time_ms': 10_000,
+  'grpc.keepalive_timeout_ms': 5_000,
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.enable_retries': 0,
+  'grpc.enable_channelz': 0,
+  'grpc.max_reconnect_backoff_ms': 5_000,
+};
+
+/** Without an SVID only what anyone may call is offered there. */
+export function tlsTarget(address: string, bundle: Bundle, svid: Svid | undefined, clock: Clock): Target {
+  const context = tls.createSecureContext(clientTls(svid, bundle));
+  const expected = caId(bundle.trustDomain);
+  const credentials = grpc.credentials.createFromSecureContext(context, {
+    // OpenSSL has built a path by now; the verdict on the name and the profile is ours.
+    checkServerIdentity: (_host, certificate) =>
+      verdictOn(certificate, { bundle, expected, now: clock.now() }),
+  });
+  return { address, credentials, options: { ...OPTIONS, ...serverName(address) } };
+}
+
+/** The file system says who may have made the socket; what comes over it is verified against the bundle all the same. */
+export function unixTarget(path: string): Target {
+  return { address: `unix:${path}`, credentials: grpc.credentials.createInsecure(), options: OPTIONS };
+}
+
+/** For the one call that needs no trust: its answer is checked against a pin. */
+export function unverifiedTarget(address: string): Target {
+  const credentials = grpc.credentials.createSsl(null, null, null, { rejectUnauthorized: false });
+  return { address, credentials, options: { ...OPTIONS, ...serverName(address) } };
+}
+
+/** RFC 6066 section 3 has no IP addresses in SNI, and Node refuses them; the CA is known by its SPIFFE ID anyway. */
+function serverName(address: string): grpc.ClientOptions {
+  const host = address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
+  return net.isIP(host) === 0 ? {} : { 'grpc.ssl_target_name_override': 'chancery-ca' };
+}
+
+interface Expected {
+  readonly bundle: Bundle;
+  readonly expected: SpiffeId;
+  readonly now: Date;
+}
+
+function verdictOn(leaf: PeerCertificate, { bundle, expected, now }: Expected): Error | undefined {
+  try {
+    const peer = verifySvid(chainOf(leaf), bundle, now);
+    ensure(
+      peer.id === expected,
+      'wrong_peer',
+      `the CA's address is answered by ${peer.id}, expected ${expected}`,
+    );
+    return undefined;
+  } catch (error) {
+    return refusalOf(error, 'wrong_peer', 'the certificate of the CA could not be read');
+  }
+}
+
+function chainOf(leaf: PeerCertificate): readonly Uint8Array[] {
+  const chain: Uint8Array[] = [];
+  let certificate: (PeerCertificate & { issuerCertificate?: PeerCertificate }) | undefined = leaf;
+  while (certificate?.raw !== undefined && chain.length < MAX_CHAIN) {
+    chain.push(certificate.raw);
+    const issuer: PeerCertificate | undefined = certificate.issuerCertificate;
+    certificate = issuer === certificate ? undefined : issuer;
+  }
+  return chain;
+}
+
+/** What the CA refused, by its public sentence; or that it could not be reached. */
+export function refusalFromCa(error: grpc.ServiceError): IdentityError {
+  const away: readonly number[] = [
+    grpc.status.UNAVAILABLE,
+    grpc.status.DEADLINE_EXCEEDED,
+    grpc.status.CANCELLED,
+  ];
+  if (away.includes(error.code))
+    return new IdentityError('unavailable', `the CA does not answer: ${error.details}`, { cause: error });
+  const status = grpc.status[error.code] ?? String(error.code);
+  return new IdentityError('refused_by_ca', `the CA refused (${status}): ${error.details}`, { cause: error });
+}

@@ -1,0 +1,62 @@
+/** The rotation loop and its pure half: when to try next. */
+import type { Clock } from '@chancery/shared/clock.ts';
+
+interface Lifetime {
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+  /** Half of life, as the CA sees it. */
+  readonly renewAfter: Date;
+}
+
+export interface RotateDeps<S extends Lifetime> {
+  readonly clock: Clock;
+  /** From 0 up to 1. */
+  readonly random: () => number;
+  readonly renew: (current: S, signal: AbortSignal) => Promise<S>;
+  readonly publish: (svid: S) => void;
+  readonly onFailure: (error: unknown, failures: number) => void;
+}
+
+/** Keeps one SVID fresh. Ends only by throwing: the abort, or the last failure once the SVID has expired. */
+export async function rotate<S extends Lifetime>(
+  first: S,
+  deps: RotateDeps<S>,
+  signal: AbortSignal,
+): Promise<never> {
+  let svid = first;
+  let failures = 0;
+  // Drawn once a certificate, so that a fleet that joined together does not renew together.
+  let spread = deps.random();
+  for (;;) {
+    await deps.clock.sleepUntil(nextAttempt(svid, failures, deps.clock.now(), spread), signal);
+    try {
+      svid = await deps.renew(svid, signal);
+    } catch (error) {
+      if (signal.aborted || deps.clock.now() >= svid.notAfter) throw error;
+      failures += 1;
+      deps.onFailure(error, failures);
+      continue;
+    }
+    failures = 0;
+    spread = deps.random();
+    deps.publish(svid);
+  }
+}
+
+const FIRST_RETRY_MS = 1_000;
+const LAST_RETRY_MS = 60_000;
+/** Of the whole lifetime, either way. */
+const SPREAD = 0.1;
+
+/**
+ * Half of life, spread by a tenth of life either way; after a failure 1 s, doubling to a minute, with the same spread;
+ * never past expiry. At least a second from `now`, so that a CA that returns stale certificates cannot spin the loop.
+ */
+export function nextAttempt(svid: Lifetime, failures: number, now: Date, random: number): Date {
+  const life = svid.notAfter.getTime() - svid.notBefore.getTime();
+  const offset = (random * 2 - 1) * SPREAD;
+  const backoff = Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LAST_RETRY_MS) * (1 + offset);
+  const wanted = failures === 0 ? svid.renewAfter.getTime() + offset * life : now.getTime() + backoff;
+  const earliest = now.getTime() + FIRST_RETRY_MS;
+  return new Date(Math.max(earliest, Math.min(wanted, svid.notAfter.getTime())));
+}

@@ -1,0 +1,31 @@
+/** When a new bundle may take the place of an old one. */
+import { equal } from '@chancery/shared/bytes.ts';
+import { ensure } from '@chancery/shared/errors.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+
+/**
+ * An update adds authorities or removes some, never both: a bundle that shares nothing with the last one is another
+ * trust domain's, or an attack (architecture.md section 7). Throws bundle.
+ */
+export function acceptBundle(known: Bundle, next: Bundle): Bundle {
+  ensure(
+    next.trustDomain === known.trustDomain,
+    'bundle',
+    `bundle is of ${next.trustDomain}, not ${known.trustDomain}`,
+  );
+  ensure(next.authorities.length > 0, 'bundle', 'bundle has no authorities');
+  for (const der of next.authorities) parseCertificate(der);
+  const superset = isWithin(known, next);
+  const subset = isWithin(next, known);
+  ensure(superset || subset, 'bundle', 'bundle both adds and removes authorities');
+  return next;
+}
+
+export function isSameBundle(a: Bundle, b: Bundle): boolean {
+  return a.sequence === b.sequence && isWithin(a, b) && isWithin(b, a);
+}
+
+function isWithin(inner: Bundle, outer: Bundle): boolean {
+  return inner.authorities.every((der) => outer.authorities.some((other) => equal(der, other)));
+}

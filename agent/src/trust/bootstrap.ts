@@ -1,0 +1,72 @@
+/** The first trust in the CA: a bundle file, or a pin on a root's key. Without either there is none, and no agent. */
+import { hash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { readPem } from '@chancery/shared/der/pem.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { type Bundle, readBundle } from '@chancery/shared/spiffe/bundle.ts';
+import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import * as grpc from '@grpc/grpc-js';
+import { refusalFromCa, unverifiedTarget } from '../svid/channel.ts';
+
+export interface BootstrapOptions {
+  readonly trustDomain: TrustDomain;
+  readonly address: string;
+  readonly bundleFile: string | undefined;
+  /** SHA-256 of a root's SubjectPublicKeyInfo, hexadecimal. */
+  readonly pin: string | undefined;
+}
+
+const CALL_MS = 10_000;
+
+/** Throws bootstrap, bundle, unavailable. */
+export async function bootstrapBundle(options: BootstrapOptions): Promise<Bundle> {
+  const { bundleFile, pin, trustDomain } = options;
+  if (bundleFile !== undefined) return readBundleFile(bundleFile, trustDomain);
+  ensure(
+    pin !== undefined,
+    'bootstrap',
+    'the config names neither ca.bundle nor ca.pin: whom to trust must come from you',
+  );
+  const offered = await fetchBundle(options.address);
+  const authorities = offered.filter((der) => hash('sha256', parseCertificate(der).spki, 'hex') === pin);
+  ensure(
+    authorities.length > 0,
+    'bootstrap',
+    `none of the ${offered.length} authorities at ${options.address} has the pinned key`,
+  );
+  return { trustDomain, authorities, sequence: 0n };
+}
+
+/** PEM certificates, or a SPIFFE bundle document. Throws bundle, bootstrap. */
+function readBundleFile(file: string, trustDomain: TrustDomain): Bundle {
+  const bytes = read(file);
+  if (bytes[0] === 0x7b) return readBundle(bytes, trustDomain);
+  const authorities = readPem(bytes.toString('latin1'), 'CERTIFICATE', 'bundle');
+  for (const der of authorities) parseCertificate(der);
+  return { trustDomain, authorities, sequence: 0n };
+}
+
+function read(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new IdentityError('bootstrap', `the bundle file ${file} cannot be read`, { cause: error });
+  }
+}
+
+/** What anyone who answers at the address says; only the pin gives it any worth. */
+function fetchBundle(address: string): Promise<readonly Uint8Array[]> {
+  const target = unverifiedTarget(address);
+  const client = new TrustClient(target.address, target.credentials, target.options);
+  return new Promise((resolve, reject) => {
+    client.getBundle({}, new grpc.Metadata(), { deadline: Date.now() + CALL_MS }, (error, response) => {
+      client.close();
+      if (error) reject(refusalFromCa(error));
+      else resolve(response.x509Authorities);
+    });
+  }).catch((error: unknown) => {
+    throw refusalOf(error, 'unavailable', `the CA at ${address} does not answer`);
+  }) as Promise<readonly Uint8Array[]>;
+}

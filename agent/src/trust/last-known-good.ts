@@ -1,0 +1,78 @@
+/** What the agent needs to start without its CA: one file, 0600, replaced whole. It holds the private key. */
+import { createPrivateKey } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { base64, equal, utf8 } from '@chancery/shared/bytes.ts';
+import { ensure, refusalOf } from '@chancery/shared/errors.ts';
+import { spkiOf } from '@chancery/shared/keys/key.ts';
+import { readProtectedFile, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { z } from 'zod';
+
+export interface KnownGood {
+  readonly svid: Svid;
+  readonly bundle: Bundle;
+  /** The snapshot's resources, as the CA sent them, and its numbers. */
+  readonly policy: { readonly version: bigint; readonly resources: readonly string[] };
+}
+
+const MAX_BYTES = 16 * 1024 * 1024;
+const VERSION = 1;
+const bytes = z.base64().transform((text): Uint8Array => Buffer.from(text, 'base64'));
+const whole = z
+  .string()
+  .regex(/^\d{1,20}$/)
+  .transform(BigInt);
+
+const Stored = z.strictObject({
+  version: z.literal(VERSION),
+  id: z.string().transform(parseSpiffeId),
+  chain: z.array(bytes).min(1).max(8),
+  key: bytes,
+  renewAfter: z.iso.datetime().transform((text) => new Date(text)),
+  bundle: z.strictObject({
+    trustDomain: z.string().transform(parseTrustDomain),
+    authorities: z.array(bytes).min(1),
+    sequence: whole,
+  }),
+  policy: z.strictObject({ version: whole, resources: z.array(z.string()) }),
+});
+
+/** Throws file. */
+export function saveKnownGood(path: string, { svid, bundle, policy }: KnownGood): void {
+  const stored: z.input<typeof Stored> = {
+    version: VERSION,
+    id: svid.id,
+    chain: svid.chain.map(base64),
+    key: base64(svid.key.export({ type: 'pkcs8', format: 'der' })),
+    renewAfter: svid.renewAfter.toISOString(),
+    bundle: {
+      trustDomain: bundle.trustDomain,
+      authorities: bundle.authorities.map(base64),
+      sequence: String(bundle.sequence),
+    },
+    policy: { version: String(policy.version), resources: [...policy.resources] },
+  };
+  writeFileAtomic(path, utf8(JSON.stringify(stored)), 0o600);
+}
+
+/** Undefined where there is none. Throws file, file_mode: what is damaged or open to others is never used. */
+export function loadKnownGood(path: string): KnownGood | undefined {
+  if (!existsSync(path)) return undefined;
+  const text = Buffer.from(readProtectedFile(path, MAX_BYTES)).toString('utf8');
+  const { id, chain, key: pkcs8, renewAfter, bundle, policy } = parse(text, path);
+  const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
+  const { notBefore, notAfter, spki } = parseCertificate(chain[0] ?? new Uint8Array());
+  ensure(equal(spki, spkiOf(key)), 'file', `${path}: the key is not the certificate's`);
+  return { svid: { id, chain, key, notBefore, notAfter, renewAfter }, bundle, policy };
+}
+
+function parse(text: string, path: string): z.infer<typeof Stored> {
+  try {
+    return Stored.parse(JSON.parse(text));
+  } catch (error) {
+    throw refusalOf(error, 'file', `${path} is damaged: remove it, and the agent joins anew`);
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * A `connect` process beside a running agent: its own key, certified through the agent's socket, and the agent's bundle
+ * and policy. It certifies anew whenever the agent has rotated, and waits for the agent when that restarts.
+ */
+import http from 'node:http';
+import { createInterface } from 'node:readline';
+import { equal } from '@chancery/shared/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import { LiveValue, type Source } from '@chancery/shared/source.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import { writeCsr } from '@chancery/shared/x509/csr.ts';
+import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import { compileSnapshot } from '../trust/snapshot.ts';
+import { StatusReport, SvidAnswer, TrustLine } from './local-messages.ts';
+
+export interface Attached {
+  readonly svid: Source<Svid>;
+  readonly bundle: Source<Bundle>;
+  readonly policy: Source<Policy>;
+  close(): void;
+}
+
+export interface AttachOptions {
+  readonly socket: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const CALL_MS = 15_000;
+const RETRY_SECONDS = 1;
+const MAX_ANSWER_BYTES = 256 * 1024;
+
+/** Resolves when everything is there to use. Throws unavailable where no agent answers at first. */
+export async function attach(options: AttachOptions, signal: AbortSignal): Promise<Attached> {
+  const missing = () => new IdentityError('unavailable', 'the agent has not answered yet');
+  const live: LiveSources = {
+    svid: new LiveValue<Svid>(missing),
+    bundle: new LiveValue<Bundle>(missing),
+    policy: new LiveValue<Policy>(missing),
+  };
+  const stop = new AbortController();
+  const until = AbortSignal.any([signal, stop.signal]);
+  const ready = Promise.withResolvers<void>();
+  const following = follow(options, live, { until, onReady: ready.resolve, onFirstFailure: ready.reject });
+  following.catch(ready.reject);
+  await ready.promise;
+  return { ...live, close: () => stop.abort() };
+}
+
+/** Throws unavailable where no agent answers. */
+export async function readStatus(socket: string): Promise<StatusReport> {
+  return StatusReport.parse(JSON.parse(await call(socket, 'GET', '/v1/status', undefined)));
+}
+
+interface LiveSources {
+  readonly svid: LiveValue<Svid>;
+  readonly bundle: LiveValue<Bundle>;
+  readonly policy: LiveValue<Policy>;
+}
+
+interface Following {
+  readonly until: AbortSignal;
+  readonly onReady: () => void;
+  readonly onFirstFailure: (error: unknown) => void;
+}
+
+async function follow(options: AttachOptions, live: LiveSources, following: Following): Promise<void> {
+  const { clock, log, socket } = options;
+  while (!following.until.aborted) {
+    try {
+      await followOnce(options, live, following);
+      log.info({ socket }, 'the agent has closed its stream; attaching again');
+    } catch (error) {
+      if (following.until.aborted) return;
+      following.onFirstFailure(error);
+      log.warn({ err: error }, 'the agent does not answer; what is known stays in force until it expires');
+    }
+    await clock.sleepUntil(addSeconds(clock.now(), RETRY_SECONDS), following.until).catch(() => {});
+  }
+}
+
+async function followOnce(
+  options: AttachOptions,
+  live: LiveSources,
+  { until, onReady }: Following,
+): Promise<void> {
+  let certifiedFor = '';
+  for await (const text of linesOf(options.socket, until)) {
+    const line = TrustLine.parse(JSON.parse(text));
+    const trustDomain = parseTrustDomain(line.bundle.trustDomain);
+    const bundle: Bundle = { ...line.bundle, trustDomain, sequence: BigInt(line.bundle.sequence) };
+    live.bundle.publish(bundle);
+    live.policy.publish(compileSnapshot(line.policy.resources, BigInt(line.policy.version)));
+    if (line.svidNotAfter === certifiedFor) continue;
+    live.svid.publish(await certify(options, bundle));
+    certifiedFor = line.svidNotAfter;
+    onReady();
+  }
+}
+
+async function certify({ socket, clock }: AttachOptions, bundle: Bundle): Promise<Svid> {
+  const key = generateKey();
+  const csr = await writeCsr(signerOf(key));
+  const answer = SvidAnswer.parse(JSON.parse(await call(socket, 'POST', '/v1/svid', csr)));
+  const { id, certificate } = verifySvid(answer.chain, bundle, clock.now());
+  ensure(id === parseSpiffeId(answer.id), 'svid', `the certificate is for ${id}, not ${answer.id}`);
+  ensure(equal(certificate.spki, spkiOf(key)), 'svid', 'another key was certified');
+  const { notBefore, notAfter } = certificate;
+  return {
+    id,
+    chain: answer.chain,
+    key,
+    notBefore,
+    notAfter,
+    renewAfter: new Date(answer.renewAfter * 1000),
+  };
+}
+
+async function* linesOf(socket: string, signal: AbortSignal): AsyncGenerator<string> {
+  const response = await request(socket, { method: 'GET', path: '/v1/trust', signal }, undefined);
+  ensure(response.statusCode === 200, 'unavailable', `the agent answered ${response.statusCode}`);
+  yield* createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY });
+}
+
+async function call(
+  socket: string,
+  method: string,
+  path: string,
+  body: Uint8Array | undefined,
+): Promise<string> {
+  const response = await request(socket, { method, path, signal: AbortSignal.timeout(CALL_MS) }, body);
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of response) {
+    const bytes: Buffer = part;
+    size += bytes.length;
+    ensure(size <= MAX_ANSWER_BYTES, 'message_size', 'the agent’s answer is too large');
+    parts.push(bytes);
+  }
+  const text = Buffer.concat(parts).toString('utf8');
+  ensure(
+    response.statusCode === 200,
+    'unavailable',
+    `the agent answered ${response.statusCode}: ${text.slice(0, 300)}`,
+  );
+  return text;
+}
+
+function request(
+  socket: string,
+  options: http.RequestOptions,
+  body: Uint8Array | undefined,
+): Promise<http.IncomingMessage> {
+  return new Promise<http.IncomingMessage>((resolve, reject) => {
+    const sent = http.request({ ...options, socketPath: socket, agent: false }, resolve);
+    sent.on('error', (error) =>
+      reject(
+        refusalOf(
+          error,
+          'unavailable',
+          `no agent answers at ${socket}: run chancery-agent run (${error.message})`,
+        ),
+      ),
+    );
+    sent.end(body);
+  });
+}

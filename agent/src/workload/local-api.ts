@@ -1,0 +1,165 @@
+/**
+ * The agent's own socket, 0600: its status, and certificates for `connect` processes of the same user, which make
+ * their own keys. HTTP/1.1 with JSON; a stream of lines tells them what changes.
+ */
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import http from 'node:http';
+import net from 'node:net';
+import { IdentityClient, type Issued } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { base64 } from '@chancery/shared/bytes.ts';
+import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import { peerOf } from '@chancery/shared/peer-credentials.ts';
+import * as grpc from '@grpc/grpc-js';
+import type { Agent } from '../agent.ts';
+import { refusalFromCa } from '../svid/channel.ts';
+import type { StatusReport, TrustLine } from './local-messages.ts';
+
+export interface LocalApiOptions {
+  readonly path: string;
+  readonly agent: Agent;
+  readonly status: () => StatusReport;
+  readonly ownUid: number;
+  readonly log: Log;
+}
+
+const MAX_CSR_BYTES = 16 * 1024;
+const CALL_MS = 10_000;
+
+/** Throws file, unavailable. */
+export async function serveLocalApi(options: LocalApiOptions): Promise<{ close(): Promise<void> }> {
+  const { path, log } = options;
+  await removeStale(path);
+  const server = http.createServer({ requestTimeout: CALL_MS }, (request, response) => {
+    answer(request, response, options).catch((error: unknown) => {
+      const refusal = refusalOf(error, 'internal', String(error));
+      log.warn({ err: refusal, url: request.url }, 'a local caller is refused');
+      if (!response.headersSent)
+        response.writeHead(statusOf(refusal), { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ code: refusal.code, message: refusal.message }));
+    });
+  });
+  server.maxConnections = 256;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(new IdentityError('unavailable', `${path}: ${error.message}`)));
+    server.listen(path, resolve);
+  });
+  chmodSync(path, 0o600);
+  return {
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+async function answer(
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  { agent, status, ownUid }: LocalApiOptions,
+): Promise<void> {
+  const { uid } = peerOf(request.socket);
+  ensure(uid === ownUid || uid === 0, 'peer_uid', `uid ${uid} asked on the socket of uid ${ownUid}`);
+  const asked = `${request.method} ${request.url}`;
+  if (asked === 'GET /v1/status') return json(response, status());
+  if (asked === 'GET /v1/trust') return streamTrust(agent, response);
+  if (asked !== 'POST /v1/svid') throw new IdentityError('message_parse', `${asked} is not served`);
+  const issued = await issue(agent, await readBody(request));
+  json(response, {
+    id: issued.spiffeId,
+    chain: issued.chain.map(base64),
+    renewAfter: Number(issued.renewAfter),
+  });
+}
+
+function json(response: http.ServerResponse, value: unknown): void {
+  response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value));
+}
+
+/** The state now and after every change, one line each. A caller renews when `serial` is another one. */
+function streamTrust(agent: Agent, response: http.ServerResponse): void {
+  response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+  const send = (): void => {
+    const line = trustLine(agent);
+    if (line !== undefined) response.write(`${JSON.stringify(line)}\n`);
+  };
+  const stops = [agent.svid.onChange(send), agent.bundle.onChange(send), agent.policy.onChange(send)];
+  response.once('close', () => {
+    for (const stop of stops) stop();
+  });
+  send();
+}
+
+function trustLine({ svid, bundle, policy, resources }: Agent): TrustLine | undefined {
+  try {
+    const { trustDomain, authorities, sequence } = bundle.current();
+    return {
+      svidNotAfter: svid.current().notAfter.toISOString(),
+      bundle: { trustDomain, authorities: authorities.map(base64), sequence: String(sequence) },
+      policy: { version: String(policy.current().version), resources: resources() },
+    };
+  } catch (error) {
+    // Nothing to tell before the first snapshot has come; the next change sends it.
+    if (isRefusal(error, 'unavailable')) return undefined;
+    throw error;
+  }
+}
+
+async function issue(agent: Agent, csr: Buffer): Promise<Issued> {
+  const target = agent.caTarget();
+  const client = new IdentityClient(target.address, target.credentials, target.options);
+  try {
+    const { issued } = await new Promise<{ issued: readonly Issued[] }>((resolve, reject) => {
+      client.issueX509(
+        { csrs: [csr] },
+        new grpc.Metadata(),
+        { deadline: Date.now() + CALL_MS },
+        (error, answered) => (error ? reject(refusalFromCa(error)) : resolve(answered)),
+      );
+    });
+    const [first] = issued;
+    ensure(first !== undefined, 'unavailable', 'the CA answered without a certificate');
+    return first;
+  } finally {
+    client.close();
+  }
+}
+
+async function readBody(request: http.IncomingMessage): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of request) {
+    const bytes: Buffer = part;
+    size += bytes.length;
+    ensure(size <= MAX_CSR_BYTES, 'csr_size', `the request has more than ${MAX_CSR_BYTES} bytes`);
+    parts.push(bytes);
+  }
+  return Buffer.concat(parts);
+}
+
+const HTTP_STATUS: Readonly<Record<string, number>> = {
+  INVALID_ARGUMENT: 400,
+  PERMISSION_DENIED: 403,
+  UNAUTHENTICATED: 403,
+  RESOURCE_EXHAUSTED: 413,
+  UNAVAILABLE: 503,
+};
+
+const statusOf = ({ code }: IdentityError): number => HTTP_STATUS[REFUSALS[code].grpc] ?? 500;
+
+/** Unlinks a socket that nobody answers; one that somebody answers is another agent's. */
+async function removeStale(path: string): Promise<void> {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  ensure(found.isSocket(), 'file', `${path} is in the way and is not a socket`);
+  const alive = await new Promise<boolean>((resolve) => {
+    const probe = net.connect(path, () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => resolve(false));
+  });
+  ensure(!alive, 'unavailable', `another agent serves ${path}: one agent uses a dataDir at a time`);
+  unlinkSync(path);
+}

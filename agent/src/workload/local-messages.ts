@@ -1,0 +1,46 @@
+/** What the agent's own socket says, on both sides of it. */
+import { z } from 'zod';
+
+const bytes = z.base64().transform((text): Uint8Array => Buffer.from(text, 'base64'));
+
+/** One line of GET /v1/trust. */
+export const TrustLine = z.strictObject({
+  /** Of the agent's own SVID: a later one means that it has rotated. */
+  svidNotAfter: z.iso.datetime(),
+  bundle: z.strictObject({
+    trustDomain: z.string(),
+    authorities: z.array(bytes),
+    sequence: z.string().regex(/^\d+$/),
+  }),
+  policy: z.strictObject({ version: z.string().regex(/^\d+$/), resources: z.array(z.string()) }),
+});
+export interface TrustLine {
+  readonly svidNotAfter: string;
+  readonly bundle: {
+    readonly trustDomain: string;
+    readonly authorities: readonly string[];
+    readonly sequence: string;
+  };
+  readonly policy: { readonly version: string; readonly resources: readonly string[] };
+}
+
+/** The answer to POST /v1/svid. */
+export const SvidAnswer = z.strictObject({
+  id: z.string(),
+  chain: z.array(bytes).min(1).max(8),
+  renewAfter: z.int().describe('Seconds since 1970.'),
+});
+
+/** The answer to GET /v1/status. */
+export const StatusReport = z.strictObject({
+  version: z.string(),
+  spiffeId: z.string(),
+  serial: z.string(),
+  notAfter: z.iso.datetime(),
+  renewAfter: z.iso.datetime(),
+  policyVersion: z.int().nullable(),
+  servers: z.array(z.string()),
+  gateway: z.strictObject({ server: z.string(), port: z.int() }).nullable(),
+  connect: z.array(z.strictObject({ server: z.string(), listen: z.string() })),
+});
+export type StatusReport = z.infer<typeof StatusReport>;
