@@ -1,0 +1,24 @@
+/** Where vectors from elsewhere are: beside the project, or where VECTORS says. The project does not contain them. */
+import fs from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { TestContext } from 'vitest';
+
+const root = resolve(import.meta.dirname, '../..');
+
+export interface VectorSource {
+  /** The folder's name below the vectors' one. */
+  readonly folder: string;
+  /** Repository and commit, for whoever wants to run them. */
+  readonly from: string;
+}
+
+/** The folder, or a test that reports itself skipped and says where the data comes from. */
+export function vectorsOrSkip({ folder, from }: VectorSource, { skip }: TestContext): string {
+  const path = vectorsPath(folder);
+  if (!fs.existsSync(path)) skip(`no vectors at ${path}: they come from ${from}; VECTORS names their folder`);
+  return path;
+}
+
+export function vectorsPath(folder: string): string {
+  return join(resolve(root, process.env['VECTORS'] ?? '../shared/vectors'), folder);
+}
