@@ -114,6 +114,16 @@ describe('T38 a software TPM', () => {
     });
   });
 
+  test('that hung up between two commands', async () => {
+    const device = await openTpm(await serve((socket) => socket.end(OK)), timing);
+    expect(await device.transmit(COMMAND)).toEqual(OK);
+    await new Promise((resolve) => setImmediate(resolve));
+    await expect(device.transmit(COMMAND)).rejects.toMatchObject({
+      code: 'tpm_device',
+      message: expect.stringContaining('hung up'),
+    });
+  });
+
   test('that says more than one response', async () => {
     const device = await openTpm(await serve((socket) => socket.write(concat(OK, OK))), timing);
     await expect(device.transmit(COMMAND)).rejects.toThrow('the TPM said more than its response of 10 bytes');

@@ -18,9 +18,11 @@ export interface SoftwareTpm {
   /** The manufacturer's root and intermediate, PEM, as the CA's config wants them. */
   readonly roots: readonly string[];
   readonly intermediates: readonly string[];
-  /** Ends the process at once, as a power cut does. */
+  /** A power cut. The TPM counts a failed authorisation for it, and is locked out after three in a short time. */
   kill(): Promise<void>;
-  /** Starts it again after `kill`; the TPM counts a reset. */
+  /** Tells the TPM first, as an operating system does. The device must be free. */
+  shutDown(): Promise<void>;
+  /** After `kill` or `shutDown`; the TPM counts a reset. */
   start(): Promise<void>;
   reboot(): Promise<void>;
   /** A second TPM from a copy of this one's state: the same keys, a clone. This one must not run. */
@@ -109,6 +111,10 @@ function softwareTpm(dir: string): SoftwareTpm {
     child = launch(dir, socket);
     await untilListening(socket, child);
   };
+  const shutDown = async (): Promise<void> => {
+    await sendShutdown(socket);
+    await kill();
+  };
   return {
     device: `unix:${socket}`,
     tcti: `swtpm:path=${socket}`,
@@ -116,8 +122,9 @@ function softwareTpm(dir: string): SoftwareTpm {
     intermediates: [join(dir, 'ca', 'intermediate.pem')],
     kill,
     start,
+    shutDown,
     async reboot() {
-      await kill();
+      await shutDown();
       await start();
     },
     clone: () => cloneOf(dir),
@@ -158,6 +165,16 @@ async function untilListening(socket: string, child: ChildProcess): Promise<void
     await sleep(2);
   }
   throw new Error(`swtpm does not listen on ${socket}`);
+}
+
+/** TPM2_Shutdown(TPM_SU_CLEAR). */
+async function sendShutdown(socket: string): Promise<void> {
+  const client = connect({ path: socket });
+  client.write(Buffer.from('80010000000c000001450000', 'hex'));
+  const [response] = (await once(client, 'data')) as [Buffer];
+  client.destroy();
+  const code = response.readUInt32BE(6);
+  if (code !== 0) throw new Error(`TPM2_Shutdown failed with 0x${code.toString(16)}`);
 }
 
 function accepts(socket: string): Promise<boolean> {

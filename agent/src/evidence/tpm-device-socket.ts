@@ -28,8 +28,10 @@ function dial(device: string): Socket {
 function transportOver(socket: Socket, device: string): TpmTransport {
   const response = new ResponseAssembler();
   let waiting: PromiseWithResolvers<Uint8Array> | undefined;
+  let ended: IdentityError | undefined;
   const fail = (error: unknown): void => {
-    waiting?.reject(refusalOf(error, 'tpm_device', `the TPM at ${device} broke off`));
+    ended ??= refusalOf(error, 'tpm_device', `the TPM at ${device} broke off`);
+    waiting?.reject(ended);
     waiting = undefined;
     socket.destroy();
   };
@@ -46,7 +48,9 @@ function transportOver(socket: Socket, device: string): TpmTransport {
     }
   });
   return {
-    exchange(command) {
+    async exchange(command) {
+      // Nothing would ever answer: a closed socket emits no more events.
+      if (ended !== undefined) throw ended;
       waiting = Promise.withResolvers<Uint8Array>();
       socket.write(command);
       return waiting.promise;
