@@ -1,6 +1,6 @@
 /** One whole TPM attestation in process: the agent's evidence source against the CA's attestor. */
 import { readFileSync } from 'node:fs';
-import type { EvidenceSource } from '@chancery/agent/evidence/evidence.ts';
+import type { EvidenceSource, Exchange } from '@chancery/agent/evidence/evidence.ts';
 import { type TpmEvidenceConfig, tpmEvidence } from '@chancery/agent/evidence/tpm.ts';
 import type { Attestor, Facts, NodeMemory } from '@chancery/ca/attestors/attestor.ts';
 import { tpmAttestor } from '@chancery/ca/attestors/tpm.ts';
@@ -24,7 +24,7 @@ export function attestorOf(tpm: SoftwareTpm, config: object = {}, memory: NodeMe
 /** What a hostile agent does between the TPM and the wire. */
 export interface Interference {
   readonly opening?: (opening: TpmOpening) => TpmOpening;
-  readonly answer?: (question: Uint8Array, binding: Uint8Array) => Promise<Uint8Array>;
+  readonly answer?: (question: Uint8Array, binding: Uint8Array, genuine: Exchange) => Promise<Uint8Array>;
 }
 
 /** A new key, an exchange, the facts; the device is free again afterwards. */
@@ -38,7 +38,7 @@ export async function attestLive(
   const exchange = await source.begin(key.spki, new AbortController().signal);
   const binding = bindingOf(key.spki);
   const challenge = (question: Uint8Array): Promise<Uint8Array> =>
-    answer === undefined ? exchange.answer(question, binding) : answer(question, binding);
+    answer === undefined ? exchange.answer(question, binding) : answer(question, binding, exchange);
   try {
     const said = packOpening(opening(unpackOpening(exchange.opening)));
     return await attestor.attest(said, { now: () => new Date(), key, binding, peer: undefined, challenge });
