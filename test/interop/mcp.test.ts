@@ -199,7 +199,7 @@ describe('a modern server', () => {
       { legacy: 'reject' },
     );
     const serve = toNodeHandler(handler);
-    server = createServer((req, res) => void serve(req, res));
+    server = createServer((req, res) => void serve(req as Parameters<typeof serve>[0], res));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;
     world = await startWorld({ kind: 'url', url: new URL(`http://127.0.0.1:${port}/`) }, { tools: TOOLS });

@@ -9,7 +9,7 @@ import { dirname } from 'node:path';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { MAX_REQUEST_BYTES } from '../upstream/upstream.ts';
-import { ensureJson, header, readBody } from '../wire/http-body.ts';
+import { ensureJson, header, inOnePiece, readBody } from '../wire/http-body.ts';
 import { refuse } from '../wire/reply.ts';
 import type { Dialler, Posted } from './dial.ts';
 import { ensureOwnUser } from './local-peer.ts';
@@ -107,8 +107,10 @@ async function answer(
 }
 
 function relay(response: IncomingMessage, res: ServerResponse): void {
+  inOnePiece(res);
   res.writeHead(response.statusCode ?? 502, chosen(response, TO_CLIENT, undefined));
   res.flushHeaders();
+  response.on('data', () => inOnePiece(res));
   response.pipe(res);
   response.once('close', () => {
     if (!response.complete) res.destroy();

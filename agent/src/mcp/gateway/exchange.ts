@@ -12,6 +12,7 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { Back, Place, Upstream } from '../upstream/upstream.ts';
+import { inOnePiece } from '../wire/http-body.ts';
 import { denial, refusalResponse, refuse, writeJson } from '../wire/reply.ts';
 import { mayAsk, mayTell } from './judge.ts';
 import type { CallRecorder } from './record.ts';
@@ -76,11 +77,13 @@ export class Exchange implements Back {
 
   open(): void {
     if (this.#res.headersSent) return;
+    inOnePiece(this.#res);
     this.#res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
     this.#res.flushHeaders();
   }
 
   event(place: Place, message: Message | undefined): boolean {
+    inOnePiece(this.#res);
     this.#guard(() => {
       const text = message === undefined ? undefined : this.#pass(message);
       if (text !== undefined || message === undefined) this.#res.write(writeEvent(place, text));

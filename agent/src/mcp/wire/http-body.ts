@@ -1,5 +1,5 @@
 /** HTTP messages, read with bounds before anything is made of them. */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 
 /** Throws mcp_size without reading further. */
@@ -31,11 +31,22 @@ export function readBody(message: IncomingMessage, maxBytes: number): Promise<Bu
 
 /** Throws mcp_media: another type, two of them (Node keeps the first, the next reader may not), or a coding. */
 export function ensureJson(request: IncomingMessage): void {
-  const types = request.headersDistinct['content-type'] ?? [];
-  ensure(types.length === 1, 'mcp_media', `${types.length} Content-Type headers`);
-  ensure(isJson(types[0]), 'mcp_media', 'the Content-Type is not application/json in UTF-8');
+  const { rawHeaders } = request;
+  let types = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) if (isContentType(rawHeaders[at])) types += 1;
+  ensure(types === 1, 'mcp_media', `${types} Content-Type headers`);
+  ensure(
+    isJson(request.headers['content-type']),
+    'mcp_media',
+    'the Content-Type is not application/json in UTF-8',
+  );
   ensure(request.headers['content-encoding'] === undefined, 'mcp_media', 'the body has a Content-Encoding');
 }
+
+function isContentType(name: string | undefined): boolean {
+  return name?.length === CONTENT_TYPE.length && name.toLowerCase() === CONTENT_TYPE;
+}
+const CONTENT_TYPE = 'content-type';
 
 export function isJson(type: string | undefined): boolean {
   return type !== undefined && /^application\/json[ \t]*(?:;[ \t]*charset="?utf-8"?[ \t]*)?$/i.test(type);
@@ -49,4 +60,14 @@ export function isEventStream(type: string | undefined): boolean {
 export function header(message: IncomingMessage, name: string): string | undefined {
   const value = message.headers[name];
   return typeof value === 'string' ? value : undefined;
+}
+
+/**
+ * Holds back what is written until everything that came in one read has been dealt with, so that the head of an answer,
+ * its events and its end leave in one piece: each piece wakes the next process on the way.
+ */
+export function inOnePiece(res: ServerResponse): void {
+  res.cork();
+  // Runs when the queue of process.nextTick is empty, and with it what Node has parsed so far.
+  queueMicrotask(() => res.uncork());
 }
