@@ -5,7 +5,7 @@ import { ensure, type Refusal } from '../errors.ts';
 const MAX_ARC = Number.MAX_SAFE_INTEGER;
 
 export function readOid(content: Uint8Array, code: Refusal, what: string): string {
-  const arcs: number[] = [];
+  let text = '';
   let arc = 0;
   let inside = false;
   for (const byte of content) {
@@ -14,13 +14,17 @@ export function readOid(content: Uint8Array, code: Refusal, what: string): strin
     ensure(arc <= MAX_ARC, code, `${what} is an OID with a number too large`);
     inside = byte >= 0x80;
     if (inside) continue;
-    arcs.push(arc);
+    text = text === '' ? firstTwo(arc) : `${text}.${arc}`;
     arc = 0;
   }
-  ensure(!inside && arcs.length > 0, code, `${what} is an OID that ends early`);
-  const [first = 0, ...rest] = arcs;
-  const root = Math.min(Math.floor(first / 40), 2);
-  return [root, first - root * 40, ...rest].join('.');
+  ensure(!inside && text !== '', code, `${what} is an OID that ends early`);
+  return text;
+}
+
+/** §8.19.4: one number holds the first two. */
+function firstTwo(arc: number): string {
+  const root = Math.min(Math.floor(arc / 40), 2);
+  return `${root}.${arc - root * 40}`;
 }
 
 export function oidContent(text: string): Uint8Array {

@@ -152,7 +152,7 @@ export class DerReader {
   /** RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050, both in whole seconds of Zulu time. */
   time(what: string): Date {
     const tag = this.tag === TAG.generalizedTime ? TAG.generalizedTime : TAG.utcTime;
-    return readTime(this.content(tag, what), tag === TAG.generalizedTime, this.#code, what);
+    return readTime(this.element(tag, what), this.#code, what);
   }
 
   done(what: string): void {

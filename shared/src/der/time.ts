@@ -1,23 +1,26 @@
 /**
- * The contents of UTCTime and GeneralizedTime as RFC 5280 §4.1.2.5 narrows them: whole seconds, Zulu. UTCTime is for
+ * UTCTime and GeneralizedTime as RFC 5280 §4.1.2.5 narrows them: whole seconds, Zulu. UTCTime is for
  * 1950 to 2049 and GeneralizedTime for what is later, up to 99991231235959Z, which says "no end" (§4.1.2.5).
  */
-import { asBuffer } from '../bytes.ts';
+import { equal } from '../bytes.ts';
 import { ensure, type Refusal } from '../errors.ts';
 
-const UTC = /^\d{12}Z$/;
-const GENERALIZED = /^\d{14}Z$/;
 const ZERO = 0x30;
 
-export function readTime(content: Uint8Array, generalized: boolean, code: Refusal, what: string): Date {
-  const text = asBuffer(content).toString('latin1');
-  ensure((generalized ? GENERALIZED : UTC).test(text), code, `${what} is not a time in the form of RFC 5280`);
-  const full = generalized ? text : (Number(text.slice(0, 2)) < 50 ? '20' : '19') + text;
-  ensure(!generalized || full >= '2050', code, `${what} is before 2050 and not a UTCTime`);
-  const iso = full.replace(/(....)(..)(..)(..)(..)(..)Z/, '$1-$2-$3T$4:$5:$6.000Z');
-  const time = new Date(iso);
-  // Date reads 31 February as 3 March, and 24:00:00 as the next day.
-  ensure(!Number.isNaN(time.getTime()) && time.toISOString() === iso, code, `${what} is not a date`);
+/**
+ * `element` is tag, length and content. Reads the digits, and refuses whatever `writeTimeAt` would write otherwise:
+ * other forms, the wrong type for the year, 31 February.
+ */
+export function readTime(element: Uint8Array, code: Refusal, what: string): Date {
+  const digits = element.subarray(2);
+  const long = digits.length === 15;
+  const two = (at: number): number => ((digits[at] ?? 0) - ZERO) * 10 + (digits[at + 1] ?? 0) - ZERO;
+  const year = long ? two(0) * 100 + two(2) : two(0) + (two(0) < 50 ? 2000 : 1900);
+  const at = long ? 4 : 2;
+  const time = new Date(Date.UTC(year, two(at) - 1, two(at + 2), two(at + 4), two(at + 6), two(at + 8)));
+  const again = new Uint8Array(timeSize(time));
+  writeTimeAt(again, 0, time);
+  ensure(equal(again, element), code, `${what} is not a time as RFC 5280 writes it`);
   return time;
 }
 

@@ -5,7 +5,7 @@
  *   version (1) || salt (32) || SHA-256 of the SPKI (32) || AES-256-GCM ciphertext of PKCS #8 || tag (16)
  *
  * Key and nonce are HKDF-SHA256 of the key-encryption key with the salt; a salt is used once. The version, the salt and
- * the SPKI's hash are authenticated, and the decrypted key must have that SPKI.
+ * the SPKI's hash, which tells keys apart without opening them, are authenticated with it.
  */
 import {
   createCipheriv,
@@ -16,7 +16,8 @@ import {
   type KeyObject,
   randomBytes,
 } from 'node:crypto';
-import { asBuffer, base64, concat, equal, Reader, u8, utf8 } from '../bytes.ts';
+import { existsSync } from 'node:fs';
+import { asBuffer, base64, concat, Reader, u8, utf8 } from '../bytes.ts';
 import { readPem, writePem } from '../der/pem.ts';
 import { ensure, refusalOf } from '../errors.ts';
 import { spkiOf } from './key.ts';
@@ -57,8 +58,9 @@ export function readKek(path: string): Uint8Array {
   return kek;
 }
 
-/** Makes a new one, with mode 0600. Blocks. */
+/** Makes a new one, with mode 0600; never over an old one, which keys may be encrypted under. Throws file. Blocks. */
 export function createKek(path: string): void {
+  ensure(!existsSync(path), 'file', `${path} is there already`);
   writeFileAtomic(path, utf8(`${base64(randomBytes(KEY))}\n`), OWNER_ONLY);
 }
 
@@ -67,17 +69,11 @@ function openKey(block: Uint8Array, kek: Uint8Array, path: string): KeyObject {
   const version = reader.u8('version');
   ensure(version === VERSION, 'file', `${path} is of version ${version}, not ${VERSION}`);
   reader.take(SALT, 'salt');
-  const digest = reader.take(DIGEST, 'key digest');
+  reader.take(DIGEST, 'key digest');
   const header = block.subarray(0, reader.offset);
   ensure(reader.left >= AUTH_TAG, 'file', `${path} ends early`);
   const ciphertext = reader.take(reader.left - AUTH_TAG, 'ciphertext');
-  const key = decrypt({ header, ciphertext, tag: reader.take(AUTH_TAG, 'tag') }, kek, path);
-  ensure(
-    equal(hash('sha256', spkiOf(key), 'buffer'), digest),
-    'file',
-    `${path} holds another key than it says`,
-  );
-  return key;
+  return decrypt({ header, ciphertext, tag: reader.take(AUTH_TAG, 'tag') }, kek, path);
 }
 
 interface Sealed {

@@ -83,6 +83,11 @@ describe('a key file', () => {
     expect(() => readKeyFile(spoiledPath, kek)).toThrow(refusal('file', message));
   });
 
+  test('refuses to replace a key-encryption key', () => {
+    expect(() => createKek(kekPath)).toThrow(refusal('file', /is there already/));
+    expect(readKek(kekPath)).toEqual(kek);
+  });
+
   test('refuses another key-encryption key', () => {
     const other = fresh();
     createKek(other);
@@ -118,14 +123,15 @@ describe('a protected file', () => {
   });
 
   test.runIf(process.getuid?.() === 0)('is refused when it or its link belongs to somebody else', () => {
-    const [file, link] = [written('x'), fresh()];
+    const [file, link, own] = [written('x'), fresh(), fresh()];
     fs.symlinkSync(file, link);
+    fs.symlinkSync(file, own);
     fs.lchownSync(link, 12345, 12345);
     expect(() => readProtectedFile(link, 10)).toThrow(
       refusal('file_mode', /the link .* belongs to uid 12345/),
     );
     fs.chownSync(file, 12345, 12345);
-    expect(() => readProtectedFile(file, 10)).toThrow(refusal('file_mode', /file-\d+ belongs to uid 12345/));
+    expect(() => readProtectedFile(own, 10)).toThrow(refusal('file_mode', /file-\d+ belongs to uid 12345/));
   });
 });
 

@@ -140,3 +140,14 @@ describe('names are the same', () => {
     expect(isSameName(commonName('Root'), name, 'chain')).toBe(same);
   });
 });
+
+test('names that are malformed refuse to be compared', () => {
+  const empty = der.sequence(der.set());
+  const refusal = (message: RegExp) =>
+    expect.objectContaining({ code: 'chain', message: expect.stringMatching(message) });
+  expect(() => isSameName(commonName('Root'), empty, 'chain')).toThrow(refusal(/relative name is empty/));
+  const pair = der.sequence(der.oid('2.5.4.3'), der.utf8String('Root'), der.tlv(5));
+  expect(() => isSameName(commonName('Root'), der.sequence(der.set(pair)), 'chain')).toThrow(
+    refusal(/has 2 trailing/),
+  );
+});

@@ -339,6 +339,14 @@ describe('refuses', () => {
       /unknown kind 9/,
     ],
     [
+      'a bent directory name',
+      changedLeaf({
+        extensions: named(der.sequence(der.explicit(4, der.sequence(der.tlv(5, Buffer.alloc(1)))))),
+      }),
+      'chain',
+      /NULL with content/,
+    ],
+    [
       'a name with a newline',
       changedLeaf({ extensions: dns('a.example\nb.example') }),
       'chain',

@@ -46,7 +46,6 @@ export function ensureLeaf(leaf: Certificate, eku: string | undefined): void {
 /** Throws chain. A certificate that signed another one: an intermediate or an anchor. */
 export function ensureAuthority(authority: Certificate): void {
   ensureAny(authority);
-  ensure(!isEmptyName(authority.subject), 'chain', 'an authority has no subject');
   const constraints = readBasicConstraints(authority, 'chain');
   ensure(constraints !== undefined, 'chain', 'an issuer has no basic constraints');
   ensure(constraints.ca, 'chain', 'an issuer is not an authority');
@@ -73,6 +72,7 @@ export function ensureIntermediate(intermediate: Certificate, eku: string | unde
 }
 
 function ensureAny(certificate: Certificate): void {
+  // §4.1.2.4; it keeps authorities from having no subject too, since names chain.
   ensure(!isEmptyName(certificate.issuer), 'chain', 'a certificate has no issuer');
   for (const [oid, { critical }] of certificate.extensions)
     ensure(!critical || MAY_BE_CRITICAL.has(oid), 'chain', `critical extension ${oid} is not processed`);
