@@ -6,7 +6,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { holdProcess, openPeer, peerOf, startTimeOf } from './peer-credentials.ts';
+import { ensureSameProcess, holdProcess, openPeer, peerOf, startTimeOf } from './peer-credentials.ts';
 
 let dir: string;
 let server: Server;
@@ -79,6 +79,26 @@ test('a TCP peer is nobody the kernel knows', async () => {
   client.destroy();
   socket.destroy();
   tcp.close();
+});
+
+test('a descriptor that is no socket has no peer', () => {
+  const fd = openSync('/dev/null', 'r');
+  expect(() => peerOf({ _handle: { fd } } as unknown as Socket)).toThrow('the kernel names no peer');
+  closeSync(fd);
+});
+
+const first = { startTime: '777', owner: 1000 };
+test.each([
+  {
+    name: 'another process under the same pid',
+    now: { ...first, startTime: '778' },
+    says: 'names another process now',
+  },
+  { name: 'a process that became another user', now: { ...first, owner: 0 }, says: 'has changed its owner' },
+])('I27 refuses $name', ({ now, says }) => {
+  ensureSameProcess(42, first, { ...first });
+  expect(() => ensureSameProcess(42, first, now)).toThrow(expect.objectContaining({ code: 'peer_gone' }));
+  expect(() => ensureSameProcess(42, first, now)).toThrow(says);
 });
 
 test('a closed socket has no peer', async () => {

@@ -72,7 +72,7 @@ interface HeldProcess extends KernelPeer {
 }
 
 /** What stays the same for the whole life of a process. */
-interface ProcessMark {
+export interface ProcessMark {
   readonly startTime: string;
   readonly owner: number;
 }
@@ -98,7 +98,11 @@ function livePeer(held: HeldProcess): LivePeer {
 
 function ensureSame({ pid, proc, pidfd, first }: HeldProcess): void {
   if (pidfd !== undefined) ensure(!hasExited(pidfd), 'peer_gone', `process ${pid} has exited`);
-  const now = processAt(proc);
+  ensureSameProcess(pid, first, processAt(proc));
+}
+
+/** Throws peer_gone. */
+export function ensureSameProcess(pid: number, first: ProcessMark, now: ProcessMark): void {
   ensure(now.startTime === first.startTime, 'peer_gone', `pid ${pid} names another process now`);
   ensure(now.owner === first.owner, 'peer_gone', `process ${pid} has changed its owner`);
 }

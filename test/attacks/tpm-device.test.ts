@@ -1,4 +1,7 @@
-/** T38: TPMs that are slow, busy, locked or dead. The agent says so and has no evidence; the next exchange is a new one. */
+/**
+ * T38: TPMs that are slow, busy, locked or dead. The agent says so and has no evidence; the next exchange is
+ * a new one.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -183,6 +186,21 @@ describe('T38 a software TPM', () => {
     await expect(openTpm('tcp:127.0.0.1:1')).rejects.toThrow('no TPM answers at tcp:127.0.0.1:1');
   });
 
+  test('whose address is none', async () => {
+    await expect(openTpm('swtpm:somewhere')).rejects.toThrow(
+      'neither /dev/tpmrm0, unix:PATH nor tcp:HOST:PORT',
+    );
+  });
+
+  test('whose certificate would be ten thousand bytes long', async () => {
+    const area = concat(u32(0x01c00002), u16(0x0b), u32(0), u16(0), u16(10_000));
+    const nvPublic = response(0, concat(u16(area.length), area));
+    const device = await openTpm(await serve((socket) => socket.write(nvPublic)), timing);
+    const says = 'NV index 1c00002 holds 10000 bytes';
+    await expect(findEndorsementKey(new TpmCommands(device))).rejects.toThrow(says);
+    device.close();
+  });
+
   test('leaves no evidence when the exchange is given up', async () => {
     const device = await serve((socket) => socket.write(RETRY));
     const gone = AbortSignal.abort(new Error('given up'));
@@ -239,6 +257,10 @@ test.each([
   },
 ])('a config of $name refuses', ({ config, says }) => {
   expect(JSON.stringify(EvidenceConfig.safeParse(config).error?.issues)).toContain(says);
+});
+
+test('no platform, past the schema', () => {
+  expect(() => evidenceFrom({})).toThrow('no platform is configured');
 });
 
 test('the config picks the source', async () => {

@@ -13,6 +13,8 @@ import {
   type EkFields,
   makeManufacturer,
   newKey,
+  tpmNames,
+  tpmNamesOverlong,
   tpmNamesWith,
   tpmNamesWithout,
 } from '../kit/manufacturer.ts';
@@ -139,11 +141,11 @@ describe('T13 the profile', () => {
     profile('no manufacturer', /has no 2\.23\.133\.2\.1/, { names: [tpmNamesWithout('2.23.133.2.1')] }),
     profile('no model', /has no 2\.23\.133\.2\.2/, { names: [tpmNamesWithout('2.23.133.2.2')] }),
     profile('no version', /has no 2\.23\.133\.2\.3/, { names: [tpmNamesWithout('2.23.133.2.3')] }),
+    profile('more than a value', /attribute has 3 trailing bytes/, { names: [tpmNamesOverlong()] }),
     profile('two models', /has several 2\.23\.133\.2\.2/, { names: [tpmNamesWith('2.23.133.2.2', 'other')] }),
   ])('$name', refuses);
 
   test('T13 a model that is not plain text', async () => {
-    const { tpmNames } = await import('../kit/manufacturer.ts');
     const names = [
       tpmNames([
         ['2.23.133.2.1', 'id:1'],

@@ -54,6 +54,12 @@ export function tpmNames(attributes: readonly (readonly [string, string])[]): Ui
   return sequence(oid('2.5.29.17'), boolean(true), octets(sequence(explicit(4, sequence(...pairs)))));
 }
 
+/** With something after each value. */
+export function tpmNamesOverlong(): Uint8Array {
+  const pairs = GENUINE.map(([type, value]) => set(sequence(oid(type), utf8String(value), boolean(true))));
+  return sequence(oid('2.5.29.17'), boolean(true), octets(sequence(explicit(4, sequence(...pairs)))));
+}
+
 export const tpmNamesWithout = (oid: string): Uint8Array =>
   tpmNames(GENUINE.filter(([type]) => type !== oid));
 export const tpmNamesWith = (oid: string, value: string): Uint8Array => tpmNames([...GENUINE, [oid, value]]);

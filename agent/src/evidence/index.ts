@@ -1,5 +1,5 @@
 /** The list of platforms on the agent's side: exactly one is configured. */
-import { ensure } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
 import { z } from 'zod';
 import type { EvidenceSource } from './evidence.ts';
 import { tpmEvidenceKind } from './tpm.ts';
@@ -15,9 +15,9 @@ export const EvidenceConfig = z
   });
 export type EvidenceConfig = z.infer<typeof EvidenceConfig>;
 
-/** The caller closes it. */
+/** The caller closes it. Throws config. */
 export function evidenceFrom({ tpm, unix }: EvidenceConfig): EvidenceSource {
-  const source = (tpm && tpmEvidenceKind.create(tpm)) ?? (unix && unixEvidenceKind.create(unix));
-  ensure(source !== undefined, 'config', 'no platform is configured');
-  return source;
+  if (tpm !== undefined) return tpmEvidenceKind.create(tpm);
+  if (unix !== undefined) return unixEvidenceKind.create(unix);
+  throw new IdentityError('config', 'no platform is configured');
 }
