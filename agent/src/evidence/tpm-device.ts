@@ -7,13 +7,7 @@ import { asBuffer } from '@chancery/shared/bytes.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { openTpmFile } from './tpm-device-file.ts';
 import { openTpmSocket } from './tpm-device-socket.ts';
-
-/** Carries one command and brings its whole response. Never called again before it has answered. */
-export interface TpmTransport {
-  exchange(command: Uint8Array): Promise<Uint8Array>;
-  /** Ends what is in flight; idempotent. */
-  destroy(): void;
-}
+import type { TpmTransport } from './tpm-transport.ts';
 
 export interface TpmDevice {
   /** Commands queue up. Throws tpm_device. */
