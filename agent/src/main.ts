@@ -2,6 +2,7 @@
 /** chancery-agent: the only file of the agent that touches the process. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { runProgram } from '@chancery/shared/cli.ts';
 import { systemClock } from '@chancery/shared/clock.ts';
 import { jsonLog } from '@chancery/shared/log.ts';
@@ -21,6 +22,7 @@ const program = agentProgram(
     kill: (pid, signal) => process.kill(pid, signal),
     logAt: (level) => jsonLog(level, 'chancery-agent'),
     version,
+    self: [process.execPath, fileURLToPath(import.meta.url)],
     stdio: () => ({ input: process.stdin, output: process.stdout }),
   },
   version,

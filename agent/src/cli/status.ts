@@ -39,12 +39,16 @@ const CLIENTS = {
   vscode: (name: string, entry: StdioEntry) => ({ servers: { [name]: { type: 'stdio', ...entry } } }),
 } as const;
 
+/** An absolute path of a program, and what it is given first. */
+export type Self = readonly [program: string, ...first: string[]];
+
 interface StdioEntry {
   readonly command: string;
   readonly args: readonly string[];
 }
 
-export const mcp: Command = {
+/** `self` is how this program was started: an MCP client has another PATH, so the entry names everything in full. */
+export const mcp = (self: Self): Command => ({
   says: "`mcp config NAME` prints the entry for an MCP client's own config.",
   positionals: 'config NAME',
   flags: {
@@ -61,14 +65,15 @@ export const mcp: Command = {
       throw new MisuseError('expected: mcp config NAME');
     const client = invocation.text('client') ?? 'claude';
     if (!isClient(client)) throw new MisuseError(`--client is one of ${Object.keys(CLIENTS).join(', ')}`);
+    const [command, ...program] = self;
     const entry = {
-      command: 'chancery-agent',
-      args: ['connect', name, '--config', resolve(configFile(invocation))],
+      command,
+      args: [...program, 'connect', name, '--config', resolve(configFile(invocation))],
     };
     io.out(`${JSON.stringify(CLIENTS[client](name, entry), null, 2)}\n`);
     return 0;
   },
-};
+});
 
 function isClient(name: string): name is keyof typeof CLIENTS {
   return Object.hasOwn(CLIENTS, name);
