@@ -104,7 +104,8 @@ function misused(io: Io, why: string, usage: string): ExitStatus {
 export function usageOf(program: Program): string {
   const rows = Object.entries(program.commands).map(([name, { says }]) => [name, says] as const);
   const all = [...rows, ['completion', 'Prints a completion script for bash: source it.'] as const];
-  return `${program.name}: ${program.says}\n\nusage: ${program.name} COMMAND [flags]\n\n${columns(all)}\n\nEvery command takes --help.\n`;
+  const usage = `usage: ${program.name} COMMAND [flags]`;
+  return `${program.name}: ${program.says}\n\n${usage}\n\n${columns(all)}\n\nEvery command takes --help.\n`;
 }
 
 export function commandUsage(program: Program, name: string, command: Command): string {

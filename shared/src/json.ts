@@ -1,7 +1,7 @@
 /**
- * A strict JSON reader (RFC 8259, narrowed) for what peers send. Duplicate keys, NULs, lone surrogates, a BOM, bad UTF-8
- * and deep nesting refuse: JSON.parse keeps the last of two equal keys, and two readers that differ on that are a way
- * past a policy.
+ * A strict JSON reader (RFC 8259, narrowed) for what peers send. Duplicate keys, NULs, lone surrogates, a
+ * BOM, bad UTF-8 and deep nesting refuse: JSON.parse keeps the last of two equal keys, and two readers that
+ * differ on that are a way past a policy.
  *
  * Numbers. What is read is written again for the next reader, so no number may change on the way. One that a double
  * holds (its shortest decimal form has the same value) is a `number`; any other, such as a 64-bit row id, is kept as it

@@ -1,4 +1,7 @@
-/** YAML read once and strictly against a schema: every problem at once, each with its file, line and what was expected. */
+/**
+ * YAML read once and strictly against a schema: every problem at once, each with its file, line and what was
+ * expected.
+ */
 import { type Document, isNode, LineCounter, parseAllDocuments } from 'yaml';
 import type { z } from 'zod';
 import { IdentityError, type Refusal } from './errors.ts';

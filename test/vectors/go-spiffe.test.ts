@@ -49,7 +49,10 @@ test.for(Object.entries(JUDGED))('SVID %s', ([file, [judge, expected]], context)
   return expect(judged).toThrow(expect.objectContaining({ code: expected.code, message }));
 });
 
-/** How many X.509 authorities each has; undefined is a refusal. Keys of JWTs and WITs are ignored, whatever they lack. */
+/**
+ * How many X.509 authorities each has; undefined is a refusal. Keys of JWTs and WITs are ignored, whatever
+ * they lack.
+ */
 const AUTHORITIES: Readonly<Record<string, number | undefined>> = {
   'spiffebundle_missing_kid.json': 1,
   'spiffebundle_multiple_x509.json': undefined,

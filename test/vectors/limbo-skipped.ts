@@ -1,4 +1,7 @@
-/** Cases of x509-limbo that our validator answers otherwise than the web's would, and why. docs/x509-limbo.md is made of it. */
+/**
+ * Cases of x509-limbo that our validator answers otherwise than the web's would, and why. docs/x509-limbo.md
+ * is made of it.
+ */
 export interface Skipped {
   readonly why: string;
   readonly cases: readonly string[];

@@ -8,8 +8,9 @@ export interface CallEvent {
   /** Joins an answer to its request; a denied caller is shown it as `decisionId`. */
   readonly id: string;
   /**
-   * `decided`: allowed or denied by a rule, or by the lack of one. `answered`: the server's answer was passed on, or the
-   * caller left before it came. `refused`: it could not be read or breaks the protocol. `dropped`: likewise, from the server.
+   * `decided`: allowed or denied by a rule, or by the lack of one. `answered`: the server's answer was passed
+   * on, or the caller left before it came. `refused`: it could not be read or breaks the protocol. `dropped`:
+   * likewise, from the server.
    */
   readonly stage: 'decided' | 'answered' | 'refused' | 'dropped';
   readonly time: Date;

@@ -45,7 +45,10 @@ export function tlsTarget(address: string, bundle: Bundle, svid: Svid | undefine
   return { address, credentials, options: { ...OPTIONS, ...serverName(address) } };
 }
 
-/** The file system says who may have made the socket; what comes over it is verified against the bundle all the same. */
+/**
+ * The file system says who may have made the socket; what comes over it is verified against the bundle all
+ * the same.
+ */
 export function unixTarget(path: string): Target {
   return { address: `unix:${path}`, credentials: grpc.credentials.createInsecure(), options: OPTIONS };
 }

@@ -1,4 +1,7 @@
-/** Gets one SVID: a fresh key, its CSR, the platform's evidence, and a look at all that comes back before it is used. */
+/**
+ * Gets one SVID: a fresh key, its CSR, the platform's evidence, and a look at all that comes back before it
+ * is used.
+ */
 import type { KeyObject } from 'node:crypto';
 import type {
   AttestationClient,

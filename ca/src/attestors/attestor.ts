@@ -19,7 +19,10 @@ export interface Turn {
   now(): Date;
   /** The key of the CSR, whose possession is proven already. */
   readonly key: ProvenKey;
-  /** What the evidence must be bound to: attestation.md's SHA-256 over trust domain, this stream's nonce and the key. */
+  /**
+   * What the evidence must be bound to: docs/issuance.md's SHA-256 over trust domain, this stream's nonce and
+   * the key.
+   */
   readonly binding: Uint8Array;
   /** Who the kernel says is calling, where the call came over the CA's own socket. */
   readonly peer: LivePeer | undefined;

@@ -39,10 +39,10 @@ export const check: Command = {
       resources: resources.length,
     };
     if (invocation.has('json')) printJson(io, about);
-    else
-      io.out(
-        `${settings.file} is good: ${settings.trustDomain}, ${platforms.join(' and ')}, ${resources.length} resources\n`,
-      );
+    else {
+      const found = [settings.trustDomain, platforms.join(' and '), `${resources.length} resources`];
+      io.out(`${settings.file} is good: ${found.join(', ')}\n`);
+    }
     return 0;
   },
 };

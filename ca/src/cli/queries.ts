@@ -61,7 +61,7 @@ export const issued: Command = {
 };
 
 export const explain: Command = {
-  says: 'Says which SPIFFE ID attested facts earn, or whether a tool call is allowed, and by which rule. Exits 1 for a no.',
+  says: 'Says which SPIFFE ID facts earn, or whether a tool call is allowed, and by which rule. Exits 1 for a no.',
   flags: {
     platform: { type: 'string', value: 'NAME', says: 'Facts: the attestor.' },
     node: { type: 'string', value: 'NAME', says: 'Facts: the node (default: none).' },

@@ -1,4 +1,7 @@
-/** `{attribute}` in a SPIFFE ID or a DNS name. An attribute that is missing refuses; it never becomes an empty segment. */
+/**
+ * `{attribute}` in a SPIFFE ID or a DNS name. An attribute that is missing refuses; it never becomes an empty
+ * segment.
+ */
 import { ensure } from '@chancery/shared/errors.ts';
 
 export interface Template {

@@ -60,7 +60,10 @@ export class Agents {
     this.#places.set(key, { instance: name, streams, claimedUntil: now + CLAIM_MS });
   }
 
-  /** Counts a stream as open; returns the way to count it closed. Throws ek_in_use where another process holds the place. */
+  /**
+   * Counts a stream as open; returns the way to count it closed. Throws ek_in_use where another process holds
+   * the place.
+   */
   open(agent: LiveAgent, instance: Uint8Array): () => void {
     const place = this.#places.get(keyOf(agent));
     const name = hex(instance);

@@ -3,7 +3,10 @@ import { IdentityError } from '@chancery/shared/errors.ts';
 import type { LivePeer } from '@chancery/shared/peer-credentials.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 
-/** Over TLS; `svid` is undefined for a caller without a certificate and a refusal for one whose certificate is not good. */
+/**
+ * Over TLS; `svid` is undefined for a caller without a certificate and a refusal for one whose certificate is
+ * not good.
+ */
 export interface TlsCaller {
   readonly via: 'tls';
   readonly address: string;
@@ -32,7 +35,10 @@ export class Callers {
     return this.#byKey.size;
   }
 
-  /** Marks the socket with an address that grpc-js will report (a port of 0 it would leave out); returns the way to forget it. */
+  /**
+   * Marks the socket with an address that grpc-js will report (a port of 0 it would leave out); returns the
+   * way to forget it.
+   */
   add(socket: object, caller: Caller): () => void {
     const key = `caller-${this.#next}`;
     this.#next += 1;

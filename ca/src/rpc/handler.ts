@@ -25,7 +25,10 @@ export interface Stream<Req, Res> {
   readonly caller: Caller;
   /** Aborts when the caller goes away. */
   readonly signal: AbortSignal;
-  /** The next message, undefined at the end of them. Throws deadline after that many seconds or when the caller is gone. */
+  /**
+   * The next message, undefined at the end of them. Throws deadline after that many seconds or when the
+   * caller is gone.
+   */
   read(seconds: number): Promise<Req | undefined>;
   /** Resolves when the message is handed to the transport, which waits for a slow reader. */
   send(message: Res): Promise<void>;

@@ -1,4 +1,7 @@
-/** The embedded store: one SQLite file, one process. WAL and synchronous FULL, so what was answered survives the power. */
+/**
+ * The embedded store: one SQLite file, one process. WAL and synchronous FULL, so what was answered survives
+ * the power.
+ */
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';

@@ -29,7 +29,12 @@ export type AuditEvent =
       readonly detail: string;
       readonly peer: string;
     }
-  | { readonly type: 'registry.applied'; readonly version: number; readonly changes: readonly string[]; readonly by: string }
+  | {
+      readonly type: 'registry.applied';
+      readonly version: number;
+      readonly changes: readonly string[];
+      readonly by: string;
+    }
   | {
       readonly type: 'authority.certifying';
       readonly kind: 'root' | 'intermediate';
@@ -43,7 +48,12 @@ export type AuditEvent =
       readonly serial: string;
       readonly notAfter: string;
     }
-  | { readonly type: 'agent.connected'; readonly id: SpiffeId; readonly serial: string; readonly peer: string }
+  | {
+      readonly type: 'agent.connected';
+      readonly id: SpiffeId;
+      readonly serial: string;
+      readonly peer: string;
+    }
   | { readonly type: 'agent.acknowledged'; readonly id: SpiffeId; readonly sequence: number };
 
 /** Resolves once the event is durable. */

@@ -1,4 +1,7 @@
-/** PEM (RFC 7468): DER in a text file. Text between blocks is a comment (§5.2); a block of another kind is a mistake. */
+/**
+ * PEM (RFC 7468): DER in a text file. Text between blocks is a comment (§5.2); a block of another kind is a
+ * mistake.
+ */
 import { base64 } from '../bytes.ts';
 import { ensure, type Refusal } from '../errors.ts';
 

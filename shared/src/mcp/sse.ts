@@ -1,4 +1,7 @@
-/** Server-sent events (WHATWG HTML section 9.2), read piece by piece and written anew. Never waits for a stream's end. */
+/**
+ * Server-sent events (WHATWG HTML section 9.2), read piece by piece and written anew. Never waits for a
+ * stream's end.
+ */
 import { asBuffer } from '../bytes.ts';
 import { ensure } from '../errors.ts';
 

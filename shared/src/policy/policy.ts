@@ -46,7 +46,10 @@ interface CompiledAccess {
 const PAIRS = 10_000;
 const TOOLS = 512;
 
-/** Throws `policy`, naming the rule. A rule may name a server that is not here: an agent is sent only what concerns it. */
+/**
+ * Throws `policy`, naming the rule. A rule may name a server that is not here: an agent is sent only what
+ * concerns it.
+ */
 export function compilePolicy(resources: readonly (McpServer | Access)[], version: bigint): Policy {
   const servers = byName(resources.filter((resource) => resource.kind === 'McpServer'));
   const rules = [...byName(resources.filter((resource) => resource.kind === 'Access')).values()]

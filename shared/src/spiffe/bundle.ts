@@ -1,4 +1,7 @@
-/** The bundle document (SPIFFE_Trust_Domain_and_Bundle.md §4): a JWK Set with the X.509 authorities of one trust domain. */
+/**
+ * The bundle document (SPIFFE_Trust_Domain_and_Bundle.md §4): a JWK Set with the X.509 authorities of one
+ * trust domain.
+ */
 import { X509Certificate } from 'node:crypto';
 import { base64 } from '../bytes.ts';
 import { ensureDer } from '../der/walk.ts';

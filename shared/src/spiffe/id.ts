@@ -14,7 +14,10 @@ const MAX_ID = 2048;
 const TRUST_DOMAIN = /^[a-z0-9._-]+$/;
 const SEGMENT = /^[A-Za-z0-9._-]+$/;
 
-/** Throws trust_domain. SPIFFE-ID.md §2.1: lower case only; it may look like a DNS name or an address and is neither. */
+/**
+ * Throws trust_domain. SPIFFE-ID.md §2.1: lower case only; it may look like a DNS name or an address and is
+ * neither.
+ */
 export function parseTrustDomain(text: string): TrustDomain {
   ensureTrustDomain(text, 'trust_domain');
   return text as TrustDomain;

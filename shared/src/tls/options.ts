@@ -23,7 +23,10 @@ export function serverTls(svid: Svid): SecureContextOptions {
   return { ...BASE, ...identityOf(svid) };
 }
 
-/** For a client. `ca` makes OpenSSL refuse strangers in the handshake; who exactly answered is `verifyPeer`'s business. */
+/**
+ * For a client. `ca` makes OpenSSL refuse strangers in the handshake; who exactly answered is `verifyPeer`'s
+ * business.
+ */
 export function clientTls(svid: Svid | undefined, bundle: Bundle): SecureContextOptions {
   const ca = bundle.authorities.map((der) => writePem('CERTIFICATE', der));
   return { ...BASE, ca, ...(svid === undefined ? {} : identityOf(svid)) };

@@ -10,7 +10,10 @@ interface SignatureAlgorithm {
 /** ecdsa-with-SHA256: what our signers make. */
 export const ECDSA_SHA256: Uint8Array = Buffer.from('300a06082a8648ce3d040302', 'hex');
 
-/** Absent parameters for ECDSA, NULL for RSA PKCS #1 v1.5. SHA-1 and PSS are left out: nothing that we meet needs them. */
+/**
+ * Absent parameters for ECDSA, NULL for RSA PKCS #1 v1.5. SHA-1 and PSS are left out: nothing that we meet
+ * needs them.
+ */
 const ALGORITHMS: ReadonlyMap<string, SignatureAlgorithm> = new Map([
   [hex(ECDSA_SHA256), { digest: 'sha256', keyType: 'ec' }],
   ['300a06082a8648ce3d040303', { digest: 'sha384', keyType: 'ec' }],

@@ -1,4 +1,7 @@
-/** Certificates, read (RFC 5280 §4.1): cut into their parts, nothing believed. Verdicts are in path.ts, svid.ts, lint.ts. */
+/**
+ * Certificates, read (RFC 5280 §4.1): cut into their parts, nothing believed. Verdicts are in path.ts,
+ * svid.ts, lint.ts.
+ */
 import type { KeyObject } from 'node:crypto';
 import { equal } from '../bytes.ts';
 import { constructed, DerReader, TAG } from '../der/read.ts';

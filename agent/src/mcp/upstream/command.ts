@@ -2,9 +2,9 @@
  * An MCP server that speaks stdio: the gateway starts it, one process a legacy session and one a caller in the modern
  * era, for a stdio server takes everybody on its input to be one client.
  *
- * A process that ends takes its session along: what waits is answered with an error, and the next request with 404, upon
- * which the client begins a new session and so a new process. So a server that crashes is restarted by demand, never in a
- * loop of our own.
+ * A process that ends takes its session along: what waits is answered with an error, and the next request
+ * with 404, upon which the client begins a new session and so a new process. So a server that crashes is
+ * restarted by demand, never in a loop of our own.
  */
 import { randomUUID } from 'node:crypto';
 import { IdentityError } from '@chancery/shared/errors.ts';

@@ -23,7 +23,10 @@ import {
 /** The server's memory is its own business; this bounds ours. */
 const MAX_SESSIONS = 5_000;
 const ACCEPT = 'application/json, text/event-stream';
-/** Would make a client begin an OAuth flow or follow us elsewhere; the server's trust in us is not the client's matter. */
+/**
+ * Would make a client begin an OAuth flow or follow us elsewhere; the server's trust in us is not the
+ * client's matter.
+ */
 const NOT_FOR_CLIENTS = new Set([401, 403, 407]);
 
 type HttpTarget = Exclude<UpstreamTarget, { kind: 'command' }>;
