@@ -96,6 +96,7 @@ function oneAtATime(openDevice: () => Promise<TpmDevice>): Open {
         resolve();
       };
       signal?.addEventListener('abort', close, { once: true });
+      if (signal?.aborted) close();
       return { transmit: device.transmit, close };
     } catch (error) {
       resolve();
