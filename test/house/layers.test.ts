@@ -1,0 +1,77 @@
+/** Imports run down the stairs of plan.ts, and no file reaches itself. */
+import { expect, test } from 'vitest';
+import { MAY_IMPORT, roomOf } from './plan.ts';
+import { importsOf, isTest, paths } from './repository.ts';
+
+/** Configuration of tools, which belongs to no room. */
+const files = paths(/\.ts$/).filter((path) => path.includes('/'));
+
+const edges = files.flatMap((from) =>
+  importsOf(from)
+    .filter(({ ours }) => ours)
+    .map(({ to }) => ({ from, to })),
+);
+
+test('every file has a room', () => {
+  expect(files.filter((path) => roomOf(path) === undefined)).toEqual([]);
+});
+
+test('every import goes down the stairs', () => {
+  const climbing = edges.filter(({ from, to }) => !mayImport(from, to));
+  expect(climbing.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
+});
+
+test('the plan itself is a staircase', () => {
+  const rooms = Object.keys(MAY_IMPORT);
+  const upward = Object.entries(MAY_IMPORT).flatMap(([room, allowed]) =>
+    allowed
+      .filter((other) => !rooms.includes(other) || rooms.indexOf(other) >= rooms.indexOf(room))
+      .map((other) => `${room} names ${other}`),
+  );
+  expect(upward).toEqual([]);
+});
+
+test('no file reaches itself', () => {
+  const next = new Map(
+    files.map((path) => [path, edges.filter(({ from }) => from === path).map(({ to }) => to)]),
+  );
+  expect(cycleIn(next)).toEqual([]);
+});
+
+test('the search for cycles finds one', () => {
+  const next = new Map([
+    ['a', ['b', 'c']],
+    ['b', []],
+    ['c', ['d']],
+    ['d', ['a']],
+  ]);
+  expect(cycleIn(next)).toEqual(['a', 'c', 'd', 'a']);
+});
+
+/** A unit test stands in its own file's room, and may use the kit besides. */
+function mayImport(from: string, to: string): boolean {
+  const [room, target] = [roomOf(from), roomOf(to)];
+  if (room === undefined || target === undefined) return false;
+  if (room === target || (MAY_IMPORT[room] ?? []).includes(target)) return true;
+  return isTest(from) && target === 'test/kit';
+}
+
+/** The first cycle met, from a file to itself; empty where there is none. */
+function cycleIn(next: ReadonlyMap<string, readonly string[]>): readonly string[] {
+  const done = new Set<string>();
+  const visit = (path: string, trail: readonly string[]): readonly string[] => {
+    if (trail.includes(path)) return [...trail.slice(trail.indexOf(path)), path];
+    if (done.has(path)) return [];
+    for (const to of next.get(path) ?? []) {
+      const cycle = visit(to, [...trail, path]);
+      if (cycle.length > 0) return cycle;
+    }
+    done.add(path);
+    return [];
+  };
+  for (const path of next.keys()) {
+    const cycle = visit(path, []);
+    if (cycle.length > 0) return cycle;
+  }
+  return [];
+}

@@ -1,0 +1,118 @@
+/**
+ * The plan of the house. A room is a folder, or a file where one file of a folder stands on another stair than its
+ * neighbours. A room may import itself and the rooms named here, all of which stand above it in this list.
+ */
+
+const SHARED_GROUND = ['shared/src'];
+
+const SHARED: Readonly<Record<string, readonly string[]>> = {
+  'shared/src': [],
+  'shared/src/der': SHARED_GROUND,
+  'shared/src/spiffe': [...SHARED_GROUND, 'shared/src/der'],
+  'shared/src/evidence': SHARED_GROUND,
+  'shared/src/keys': [...SHARED_GROUND, 'shared/src/der'],
+  'shared/src/x509': [...SHARED_GROUND, 'shared/src/der', 'shared/src/spiffe', 'shared/src/keys'],
+  'shared/src/tpm': [...SHARED_GROUND, 'shared/src/der', 'shared/src/x509', 'shared/src/evidence'],
+  'shared/src/tls': [...SHARED_GROUND, 'shared/src/der', 'shared/src/spiffe', 'shared/src/x509'],
+  'shared/src/policy': [...SHARED_GROUND, 'shared/src/spiffe'],
+  'shared/src/mcp': SHARED_GROUND,
+  'shared/src/audit': [...SHARED_GROUND, 'shared/src/spiffe'],
+  'proto/src/gen': [],
+};
+const ALL_SHARED = Object.keys(SHARED);
+
+/** `ca` and `agent` never meet; within each, siblings that are not named here get values from serve.ts or run.ts. */
+const CA: Readonly<Record<string, readonly string[]>> = {
+  'ca/src/store': ALL_SHARED,
+  'ca/src/attestors': ALL_SHARED,
+  'ca/src/authority': [...ALL_SHARED, 'ca/src/store'],
+  'ca/src/registry': [...ALL_SHARED, 'ca/src/store'],
+  'ca/src/rpc': [...ALL_SHARED, 'ca/src/store', 'ca/src/attestors', 'ca/src/authority', 'ca/src/registry'],
+  'ca/src/http': [...ALL_SHARED, 'ca/src/authority'],
+  'ca/src/config.ts': [...ALL_SHARED, 'ca/src/attestors'],
+  'ca/src/serve.ts': [
+    ...ALL_SHARED,
+    'ca/src/store',
+    'ca/src/attestors',
+    'ca/src/authority',
+    'ca/src/registry',
+    'ca/src/rpc',
+    'ca/src/http',
+    'ca/src/config.ts',
+  ],
+  'ca/src/cli': [
+    ...ALL_SHARED,
+    'ca/src/attestors',
+    'ca/src/authority',
+    'ca/src/registry',
+    'ca/src/config.ts',
+    'ca/src/serve.ts',
+  ],
+  'ca/src/main.ts': [...ALL_SHARED, 'ca/src/cli'],
+};
+
+const MCP_ROOMS = ['agent/src/mcp/call-event.ts', 'agent/src/mcp/wire', 'agent/src/mcp/upstream'];
+
+const AGENT: Readonly<Record<string, readonly string[]>> = {
+  'agent/src/evidence': ALL_SHARED,
+  'agent/src/svid': [...ALL_SHARED, 'agent/src/evidence'],
+  'agent/src/trust': [...ALL_SHARED, 'agent/src/svid'],
+  'agent/src/config.ts': [...ALL_SHARED, 'agent/src/evidence'],
+  'agent/src/agent.ts': [
+    ...ALL_SHARED,
+    'agent/src/evidence',
+    'agent/src/svid',
+    'agent/src/trust',
+    'agent/src/config.ts',
+  ],
+  'agent/src/outputs': [...ALL_SHARED, 'agent/src/config.ts'],
+  'agent/src/workload': [...ALL_SHARED, 'agent/src/svid', 'agent/src/trust', 'agent/src/agent.ts'],
+  'agent/src/mcp/call-event.ts': ALL_SHARED,
+  'agent/src/mcp/wire': ALL_SHARED,
+  'agent/src/mcp/upstream': [...ALL_SHARED, 'agent/src/mcp/wire'],
+  'agent/src/mcp/gateway': [...ALL_SHARED, ...MCP_ROOMS],
+  'agent/src/mcp/connect': [...ALL_SHARED, 'agent/src/mcp/wire', 'agent/src/mcp/upstream'],
+  'agent/src/mcp': [...ALL_SHARED, ...MCP_ROOMS, 'agent/src/mcp/gateway', 'agent/src/mcp/connect'],
+  'agent/src/run.ts': [
+    ...ALL_SHARED,
+    'agent/src/config.ts',
+    'agent/src/agent.ts',
+    'agent/src/outputs',
+    'agent/src/workload',
+    'agent/src/mcp/upstream',
+    'agent/src/mcp/connect',
+    'agent/src/mcp',
+  ],
+  'agent/src/cli': [
+    ...ALL_SHARED,
+    'agent/src/config.ts',
+    'agent/src/agent.ts',
+    'agent/src/workload',
+    'agent/src/mcp',
+    'agent/src/run.ts',
+  ],
+  'agent/src/main.ts': [...ALL_SHARED, 'agent/src/cli'],
+};
+
+const SDK: Readonly<Record<string, readonly string[]>> = { 'sdk/src': ALL_SHARED };
+
+const PRODUCT: Readonly<Record<string, readonly string[]>> = { ...SHARED, ...CA, ...AGENT, ...SDK };
+
+/** Test rooms see the whole product and the kit, and nothing of each other. */
+const TESTS: Readonly<Record<string, readonly string[]>> = {
+  'test/kit': Object.keys(PRODUCT),
+  ...Object.fromEntries(
+    ['attacks', 'bench', 'demo', 'e2e', 'fuzz', 'house', 'interop', 'mutate', 'vectors'].map(
+      (name) => [`test/${name}`, [...Object.keys(PRODUCT), 'test/kit']] as const,
+    ),
+  ),
+};
+
+export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = { ...PRODUCT, ...TESTS };
+
+/** The longest entry of the plan that is the file or a folder above it; undefined for a file that has no room. */
+export function roomOf(path: string): string | undefined {
+  return Object.keys(MAY_IMPORT)
+    .filter((room) => path === room || path.startsWith(`${room}/`))
+    .toSorted((a, b) => b.length - a.length)[0];
+}
