@@ -52,7 +52,7 @@ const KEEP_EXPIRED_DAYS = 30;
 export async function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
   const store = openStore(settings, deps.clock);
   try {
-    return await start(settings, deps, store);
+    return await runCa(settings, deps, store);
   } catch (error) {
     await store.close();
     throw error;
@@ -77,7 +77,8 @@ export async function openAuthorities(
   return Authorities.open({ ...deps, trustDomain, rootTtl, intermediateTtl, keys, store });
 }
 
-async function start(settings: CaSettings, deps: ServeDeps, store: Store): Promise<RunningCa> {
+/** As `startCa`, on a store that the caller has opened; closing the CA closes it. */
+export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store): Promise<RunningCa> {
   const { clock, log } = deps;
   const authorities = await openAuthorities(settings, deps, store);
   const attestors = attestorsFrom(settings.attestors, {

@@ -33,7 +33,7 @@ export async function certify(
   deps: CertifyDeps,
   parent: Parent | undefined,
 ): Promise<AuthorityRecord> {
-  const serial = drawSerial(deps.random);
+  const serial = drawSerial(deps.clock.now(), deps.random);
   const name = hex(serial);
   const own = await deps.keys.create(name);
   const keyId = keyIdentifierOf(own.spki, 'certificate_parse');

@@ -76,7 +76,7 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
     spki: order.key.spki,
     keySha256: order.key.sha256,
   };
-  const serial = drawSerial(random);
+  const serial = drawSerial(now, random);
   const tbs = writeTbs(leafFields(issuer.template, subject, serial, validity));
   lintSvid(tbs, { issuer: issuer.certificate, id: order.id, dnsNames: order.dnsNames, spki: order.key.spki });
   const { id, platform, node, identity } = order;

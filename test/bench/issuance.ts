@@ -1,0 +1,170 @@
+/**
+ * Issuing, measured at a real CA process over gRPC with mutual TLS: each call is one CSR, verified, composed, linted,
+ * recorded with its audit entry on disk, signed. The crypto floor is measured in the same run on the same machine.
+ */
+import { createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { unixEvidence } from '@chancery/agent/evidence/unix.ts';
+import { tlsTarget, unixTarget } from '@chancery/agent/svid/channel.ts';
+import { join } from '@chancery/agent/svid/obtain.ts';
+import { bootstrapBundle } from '@chancery/agent/trust/bootstrap.ts';
+import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { systemClock } from '@chancery/shared/clock.ts';
+import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { writeCsr } from '@chancery/shared/x509/csr.ts';
+import { type CaFolder, makeCa, makeFolder, removeFolder } from '../kit/processes.ts';
+import type { Bench, Progress } from './bench.ts';
+import { cpuMicrosOf, quantile, rssMbOf } from './measure.ts';
+
+const TRUST_DOMAIN = 'bench.example';
+const CHANNELS = 4;
+const CONCURRENCY = 64;
+/** A fresh key each, as in life: the store's index of keys sees as many. */
+const KEYS = 20_000;
+const WARM_UP_MS = 2_000;
+const FULL_MS = 6_000;
+const HALF_MS = 6_000;
+
+export const issuance: Bench = {
+  says: 'certificates issued, recorded and logged over gRPC with mutual TLS',
+  async run(progress) {
+    const dir = makeFolder();
+    const ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
+    const serving = await ca.serve();
+    try {
+      await ca.saveBundle();
+      const id = `spiffe://${TRUST_DOMAIN}/load`;
+      await ca.apply([{ kind: 'Identity', name: 'load', platform: 'unix', id }]);
+      const pid = serving.child.pid ?? 0;
+      const call = await caller(ca);
+      return await measure({ call, pid }, progress);
+    } finally {
+      await serving.stop();
+      removeFolder(dir);
+    }
+  },
+};
+
+type Call = (n: number) => Promise<void>;
+
+/** Joins as a workload does, then calls over channels of its own with one CSR each time. */
+async function caller(ca: CaFolder): Promise<Call> {
+  const trustDomain = parseTrustDomain(TRUST_DOMAIN);
+  const address = `127.0.0.1:${ca.port}`;
+  const bundle = await bootstrapBundle({ trustDomain, address, bundleFile: ca.bundle, pin: undefined });
+  const socket = unixTarget(ca.joinSocket);
+  const joining = new AttestationClient(socket.address, socket.credentials, socket.options);
+  const svid = await join(joining, {
+    evidence: unixEvidence(),
+    bundle,
+    id: undefined,
+    instance: new Uint8Array(16),
+    clock: systemClock,
+    signal: AbortSignal.timeout(10_000),
+  });
+  joining.close();
+  const clients = Array.from({ length: CHANNELS }, () => {
+    const target = tlsTarget(address, bundle, svid, systemClock);
+    return new IdentityClient(target.address, target.credentials, target.options);
+  });
+  const csrs = await Promise.all(Array.from({ length: KEYS }, () => writeCsr(signerOf(generateKey()))));
+  return (n) =>
+    new Promise((resolve, reject) => {
+      const request = { csrs: [Buffer.from(csrs[n % csrs.length] ?? [])] };
+      clients[n % CHANNELS]?.issueX509(request, (error) => (error ? reject(error) : resolve()));
+    });
+}
+
+async function measure({ call, pid }: { call: Call; pid: number }, progress: Progress) {
+  progress('warming up');
+  await closedLoop(call, WARM_UP_MS);
+  progress('as fast as it goes');
+  const before = cpuMicrosOf(pid);
+  const full = await closedLoop(call, FULL_MS);
+  const cpuMicros = (cpuMicrosOf(pid) - before) / full.count;
+  const rssMb = rssMbOf(pid);
+  progress('at half of that');
+  const perSecond = full.count / (full.ms / 1000);
+  const latencies = await openLoop(call, perSecond / 2, HALF_MS);
+  progress('the crypto floor');
+  const floorMicros = floor();
+  return {
+    table: [
+      ['issued, recorded and logged', `${perSecond.toFixed(0)} /s`],
+      [
+        'p50 and p99 at half of that',
+        `${quantile(latencies, 0.5).toFixed(2)} and ${quantile(latencies, 0.99).toFixed(2)} ms`,
+      ],
+      ["the CA's CPU per issuance", `${cpuMicros.toFixed(0)} us`],
+      ['crypto floor (verify, sign, import)', `${floorMicros.toFixed(0)} us`],
+      ['ratio', (cpuMicros / floorMicros).toFixed(2)],
+      ["the CA's memory", `${rssMb.toFixed(0)} MB`],
+    ] as const,
+    json: {
+      perSecond: Math.round(perSecond),
+      p50Ms: quantile(latencies, 0.5),
+      p99Ms: quantile(latencies, 0.99),
+      cpuMicros: Math.round(cpuMicros),
+      floorMicros: Math.round(floorMicros * 10) / 10,
+      ratio: Math.round((cpuMicros / floorMicros) * 100) / 100,
+      rssMb: Math.round(rssMb),
+    },
+  };
+}
+
+async function closedLoop(call: Call, ms: number): Promise<{ count: number; ms: number }> {
+  const start = performance.now();
+  let count = 0;
+  const worker = async (): Promise<void> => {
+    while (performance.now() - start < ms) {
+      await call(count);
+      count += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
+  return { count, ms: performance.now() - start };
+}
+
+/** Calls leave by the clock, whether the last has come back or not: a slow answer cannot hide behind a slow question. */
+async function openLoop(call: Call, perSecond: number, ms: number): Promise<readonly number[]> {
+  const latencies: number[] = [];
+  const pending = new Set<Promise<void>>();
+  const start = performance.now();
+  let sent = 0;
+  while (performance.now() - start < ms) {
+    const due = Math.floor(((performance.now() - start) / 1000) * perSecond);
+    for (; sent < due; sent += 1) {
+      const planned = start + (sent / perSecond) * 1000;
+      const one = call(sent).then(() => {
+        latencies.push(performance.now() - planned);
+        pending.delete(one);
+      });
+      pending.add(one);
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await Promise.all(pending);
+  return latencies;
+}
+
+/** One P-256 verification, one signature and one import of a public key: what no CA can do without. */
+function floor(): number {
+  const ca = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+  const own = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const data = readFileSync(new URL(import.meta.url)).subarray(0, 256);
+  const signature = sign('sha256', data, own.privateKey);
+  const spki = own.publicKey.export({ type: 'spki', format: 'der' });
+  const rounds: number[] = [];
+  for (let round = 0; round < 5; round += 1) {
+    const before = process.cpuUsage();
+    for (let n = 0; n < 2_000; n += 1) {
+      const key = createPublicKey({ key: spki, format: 'der', type: 'spki' });
+      if (!verify('sha256', data, key, signature)) throw new Error('the floor does not verify');
+      sign('sha256', data, ca);
+    }
+    const { user, system } = process.cpuUsage(before);
+    rounds.push((user + system) / 2_000);
+  }
+  return quantile(rounds, 0.5);
+}

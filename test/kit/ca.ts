@@ -1,0 +1,123 @@
+/** A whole CA in this process, real but for its clock, whose audit log the tests can read. */
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join as joinPath } from 'node:path';
+import { tlsTarget, unixTarget } from '@chancery/agent/svid/channel.ts';
+import { init } from '@chancery/ca/cli/init.ts';
+import { paths, readCaConfig } from '@chancery/ca/config.ts';
+import { openAuthorities, openStore, type RunningCa, runCa, type ServeDeps } from '@chancery/ca/serve.ts';
+import type { Store } from '@chancery/ca/store/store.ts';
+import { OperatorClient } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { runProgram } from '@chancery/shared/cli.ts';
+import { readKek, readKeyFile } from '@chancery/shared/keys/file.ts';
+import { type Log, silentLog } from '@chancery/shared/log.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import type * as grpc from '@grpc/grpc-js';
+import { stringify } from 'yaml';
+import type { Made } from './certificates.ts';
+import { MovableClock } from './clock.ts';
+import { makeFolder, removeFolder } from './processes.ts';
+
+export const TRUST_DOMAIN = 'test.example';
+
+export interface TestCa {
+  readonly dir: string;
+  readonly clock: MovableClock;
+  readonly store: Store;
+  readonly running: RunningCa;
+  readonly bundle: Bundle;
+  readonly joinSocket: string;
+  readonly adminSocket: string;
+  /** Where the CA answers over TLS, with this certificate or none. */
+  target(svid?: Svid): ReturnType<typeof tlsTarget>;
+  apply(...resources: readonly object[]): Promise<void>;
+  /** The CA's own authority with its key, for certificates that it would never issue itself. */
+  authority(kind: 'root' | 'intermediate'): Promise<Made>;
+  /** Of the refusals so far, oldest first. */
+  refusals(): Promise<readonly Extract<AuditEvent, { type: 'request.refused' }>[]>;
+  close(): Promise<void>;
+}
+
+/** `config` overrides the keys of the CA's config; both unix sockets and a TLS port are open afterwards. */
+export async function startTestCa(config: object, log: Log = silentLog): Promise<TestCa> {
+  const dir = makeFolder();
+  const clock = new MovableClock();
+  const deps: ServeDeps = {
+    clock,
+    log,
+    random: (size) => randomBytes(size),
+    ownUid: process.getuid?.() ?? 0,
+  };
+  await initialise(dir, deps);
+  const file = joinPath(dir, 'ca.yaml');
+  const fixed = { trustDomain: TRUST_DOMAIN, dataDir: 'data', keyEncryptionKey: 'key-encryption-key' };
+  writeFileSync(
+    file,
+    stringify({ ...fixed, listen: '127.0.0.1:0', http: '127.0.0.1:0', attestors: { unix: {} }, ...config }),
+  );
+  const settings = readCaConfig(file);
+  const store = openStore(settings, clock);
+  const { bundle: source } = await openAuthorities(settings, deps, store);
+  const bundle = source.current();
+  const running = await runCa(settings, deps, store);
+  const { join: joinSocket, admin: adminSocket } = paths(settings.dataDir);
+  return {
+    dir,
+    clock,
+    store,
+    running,
+    bundle,
+    joinSocket,
+    adminSocket,
+    target: (svid) => tlsTarget(`127.0.0.1:${running.port}`, bundle, svid, clock),
+    apply: (...resources) => apply(adminSocket, resources),
+    authority: async (kind) => {
+      const record = (await store.authorities()).find((each) => each.kind === kind);
+      if (record === undefined) throw new Error(`there is no ${kind}`);
+      const kek = readKek(settings.keyEncryptionKey);
+      const key = readKeyFile(joinPath(paths(settings.dataDir).keys, `${record.serial}.key`), kek);
+      return { certificate: parseCertificate(record.certificate), key };
+    },
+    refusals: async () =>
+      (await store.events(0, 100_000)).flatMap(({ event }) =>
+        event.type === 'request.refused' ? [event] : [],
+      ),
+    close: async () => {
+      await running.close();
+      removeFolder(dir);
+    },
+  };
+}
+
+async function initialise(dir: string, deps: ServeDeps): Promise<void> {
+  const program = { name: 'ca', says: '', version: '0', commands: { init: init(deps) } };
+  const errors: string[] = [];
+  const io = {
+    out() {},
+    err: (text: string) => void errors.push(text),
+    env: {},
+    signal: new AbortController().signal,
+    isTerminal: false,
+  };
+  const status = await runProgram(program, ['init', '--trust-domain', TRUST_DOMAIN, '--dir', dir], io);
+  if (status !== 0) throw new Error(errors.join(''));
+}
+
+async function apply(socket: string, resources: readonly object[]): Promise<void> {
+  const { address, credentials, options } = unixTarget(socket);
+  const client = new OperatorClient(address, credentials, options);
+  const text = resources.map((each) => stringify(each)).join('---\n');
+  try {
+    await new Promise<void>((resolve, reject) => {
+      client.apply(
+        { files: [{ name: 'test.yaml', text }], dryRun: false },
+        (error: grpc.ServiceError | null) => (error ? reject(error) : resolve()),
+      );
+    });
+  } finally {
+    client.close();
+  }
+}
