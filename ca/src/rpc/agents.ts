@@ -56,8 +56,10 @@ export class Agents {
     const other =
       place !== undefined && place.instance !== name && (place.streams > 0 || place.claimedUntil > now);
     ensure(!other, 'ek_in_use', `${key} has a live agent already: a copied machine, or a second agent on it`);
-    const streams = place?.instance === name ? place.streams : 0;
-    this.#places.set(key, { instance: name, streams, claimedUntil: now + CLAIM_MS });
+    // The same place where it is the same process: its open streams hold on to the object.
+    const own = place?.instance === name ? place : { instance: name, streams: 0, claimedUntil: 0 };
+    own.claimedUntil = now + CLAIM_MS;
+    this.#places.set(key, own);
   }
 
   /**

@@ -54,7 +54,7 @@ export const issueX509 = (deps: AttestationDeps) =>
         'message_parse',
         `${csrs.length} CSRs, expected 1 to ${MAX_CSRS}`,
       );
-      const leftSeconds = Math.floor((record.notAfter.getTime() - deps.clock.now().getTime()) / 1000);
+      const leftSeconds = Math.ceil((record.notAfter.getTime() - deps.clock.now().getTime()) / 1000);
       ensure(leftSeconds >= MIN_LEFT_SECONDS, 'expired_peer', 'the caller’s certificate is about to end');
       const { id, platform, node, identity, notAfter } = record;
       const issued = await Promise.all(

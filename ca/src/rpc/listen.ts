@@ -65,6 +65,11 @@ function admit(
   { callers, inject, log, clock }: ListenDeps,
 ): void {
   socket.on('error', (error) => log.debug({ err: error }, 'connection failed'));
+  // RFC 9113 section 3.2: HTTP/2 over TLS is agreed by ALPN; whoever offers none has nothing to say here.
+  if (socket.alpnProtocol !== 'h2') {
+    socket.destroy();
+    return;
+  }
   const caller = tlsCaller(socket, bundle, clock);
   const forget = callers.add(socket, caller);
   socket.once('close', forget);
