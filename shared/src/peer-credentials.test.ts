@@ -1,12 +1,19 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ensureSameProcess, holdProcess, openPeer, peerOf, startTimeOf } from './peer-credentials.ts';
+import {
+  ensureSameProcess,
+  holdProcess,
+  openPeer,
+  peerOf,
+  pidfdOf,
+  startTimeOf,
+} from './peer-credentials.ts';
 
 let dir: string;
 let server: Server;
@@ -69,6 +76,25 @@ test('I27 without a pidfd, the open directory of the process tells', async () =>
   socket.destroy();
 });
 
+test('every descriptor is given back, whether a peer was held or gone', async () => {
+  const socket = await childSocket();
+  openPeer(socket).close();
+  const before = readdirSync('/proc/self/fd').length;
+  for (let i = 0; i < 5; i++) openPeer(socket).close();
+  expect(readdirSync('/proc/self/fd')).toHaveLength(before);
+  const exited = once(child as ChildProcess, 'exit');
+  const credentials = peerOf(socket);
+  child?.kill('SIGSTOP');
+  const spent = openSync('/dev/null', 'r');
+  closeSync(spent);
+  expect(() => holdProcess(credentials, spent)).toThrow('has exited');
+  child?.kill('SIGKILL');
+  await exited;
+  for (let i = 0; i < 5; i++) expect(() => openPeer(socket)).toThrow('has exited');
+  expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(before);
+  socket.destroy();
+});
+
 test('a TCP peer is nobody the kernel knows', async () => {
   const tcp = createServer();
   await new Promise<void>((resolve) => tcp.listen(0, '127.0.0.1', resolve));
@@ -84,6 +110,12 @@ test('a TCP peer is nobody the kernel knows', async () => {
 test('a descriptor that is no socket has no peer', () => {
   const fd = openSync('/dev/null', 'r');
   expect(() => peerOf({ _handle: { fd } } as unknown as Socket)).toThrow('the kernel names no peer');
+  closeSync(fd);
+});
+
+test('I27 no pidfd from a kernel that has them means that nobody is there', () => {
+  const fd = openSync('/dev/null', 'r');
+  expect(() => pidfdOf(fd, 42)).toThrow(expect.objectContaining({ code: 'peer_gone' }));
   closeSync(fd);
 });
 

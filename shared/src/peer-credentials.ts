@@ -26,6 +26,7 @@ const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 /** Linux 6.5; older kernels answer ENOPROTOOPT. */
 const SO_PEERPIDFD = 77;
+const ENOPROTOOPT = 92;
 const POLLIN = 1;
 
 /** Reads the peer of a connected unix socket. Throws peer_unknown. */
@@ -42,13 +43,20 @@ export function peerOf(socket: Socket): KernelPeer {
 /** Reads the peer and holds on to its process. The caller closes it. Throws peer_unknown, peer_gone. */
 export function openPeer(socket: Socket): LivePeer {
   const peer = peerOf(socket);
-  const pidfd = socketOption(descriptorOf(socket), SO_PEERPIDFD, 4)?.readInt32LE(0);
+  const pidfd = pidfdOf(descriptorOf(socket), peer.pid);
   try {
     return holdProcess(peer, pidfd);
   } catch (error) {
     if (pidfd !== undefined) closeSync(pidfd);
     throw error;
   }
+}
+
+/** Undefined where the kernel is older than SO_PEERPIDFD. Throws peer_gone: another process may have the pid by now. */
+export function pidfdOf(fd: number, pid: number): number | undefined {
+  const pidfd = socketOption(fd, SO_PEERPIDFD, 4)?.readInt32LE(0);
+  ensure(pidfd !== undefined || libc().errno() === ENOPROTOOPT, 'peer_gone', `process ${pid} has exited`);
+  return pidfd;
 }
 
 /** Holds the process of `peer.pid`; `pidfd`, where there is one, tells that it is still the one that connected. */
@@ -160,6 +168,8 @@ function socketOption(fd: number, option: number, length: number): Buffer | unde
 interface Libc {
   getsockopt(fd: number, level: number, option: number, value: Buffer, length: Buffer): number;
   poll(fds: Buffer, count: number, timeout: number): number;
+  /** Of the last call that failed. */
+  errno(): number;
 }
 
 let loaded: Libc | undefined;
@@ -177,6 +187,7 @@ function loadLibc(): Libc {
     return {
       getsockopt: library.func('int getsockopt(int, int, int, _Inout_ uint8_t *, _Inout_ uint8_t *)'),
       poll: library.func('int poll(_Inout_ uint8_t *, unsigned long, int)'),
+      errno: () => koffi.errno(),
     };
   } catch (error) {
     throw new IdentityError('peer_unknown', 'peer credentials need glibc on Linux', { cause: error });

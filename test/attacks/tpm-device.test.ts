@@ -201,6 +201,23 @@ describe('T38 a software TPM', () => {
     device.close();
   });
 
+  test('that fails frees the device for the next exchange', async () => {
+    let open = 0;
+    const device = await serve((socket) => socket.write(response(0x101)));
+    server?.on('connection', (socket) => {
+      open += 1;
+      socket.on('close', () => (open -= 1));
+    });
+    const source = tpmEvidence({ device, key: 'memory' });
+    const begin = () => source.begin(new Uint8Array(), new AbortController().signal);
+    for (let i = 0; i < 3; i++)
+      await expect(begin()).rejects.toThrow('TPM2_GetCapability failed with TPM_RC 0x101');
+    await expect.poll(() => open).toBe(0);
+    server?.close();
+    await rm(device.slice('unix:'.length), { force: true });
+    for (let i = 0; i < 3; i++) await expect(begin()).rejects.toThrow('no TPM answers at');
+  });
+
   test('leaves no evidence when the exchange is given up', async () => {
     const device = await serve((socket) => socket.write(RETRY));
     const gone = AbortSignal.abort(new Error('given up'));
