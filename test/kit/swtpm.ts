@@ -145,16 +145,13 @@ async function cloneOf(original: string): Promise<SoftwareTpm> {
   return tpm;
 }
 
-/** In the foreground, so that it ends with us; what is still running at exit is killed. */
+/** In the foreground and bound to our life: the kernel kills it with us, however a test run ends. */
 function launch(dir: string, socket: string): ChildProcess {
   const channel = (path: string): string => `type=unixio,path=${path},mode=0600`;
   const flags = ['--tpmstate', `dir=${join(dir, 'state')}`, '--flags', 'not-need-init,startup-clear'];
   const channels = ['--server', channel(socket), '--ctrl', channel(`${socket}.ctrl`)];
-  const child = spawn('swtpm', ['socket', '--tpm2', ...flags, ...channels], { stdio: 'ignore' });
-  const atExit = (): void => void child.kill('SIGKILL');
-  process.once('exit', atExit);
-  child.once('exit', () => process.off('exit', atExit));
-  return child;
+  const command = ['--pdeathsig', 'KILL', 'swtpm', 'socket', '--tpm2', ...flags, ...channels];
+  return spawn('setpriv', command, { stdio: 'ignore' });
 }
 
 /** swtpm says nothing when it is ready; it is, once it accepts. */
