@@ -63,6 +63,7 @@ export function reply(
 /** Events, and the end of the stream unless `open`. */
 export function stream(res: ServerResponse, events: readonly unknown[], open = false): void {
   res.writeHead(200, { 'content-type': 'text/event-stream' });
+  res.flushHeaders();
   for (const event of events)
     res.write(`data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`);
   if (!open) res.end();

@@ -128,12 +128,10 @@ function refuseRequest(
   try {
     recorder.refused(peer, error, message);
   } finally {
-    // What was not read to its end would be taken for the next request.
-    if (!req.complete) res.setHeader('connection', 'close');
-    if (!res.headersSent)
-      refuse(res, error, message?.kind === 'request' ? message.id : undefined, dataOf(req, error, seen));
-    if (error.code === 'expired_peer' || error.code === 'no_peer')
-      res.on('finish', () => req.socket.destroy());
+    // What was not read to its end would be taken for the next request; a stranger gets no next one.
+    if (!req.complete || peer === undefined) res.setHeader('connection', 'close');
+    const id = message?.kind === 'request' ? message.id : undefined;
+    if (!res.headersSent) refuse(res, error, id, dataOf(req, error, seen));
   }
 }
 

@@ -44,6 +44,8 @@ export interface Reached {
 /** After a connection failed, and only while it was being made. */
 const RETRY_SECONDS = [0.1, 0.5, 2];
 const PATH = '/mcp';
+/** An idle connection is closed by us, long before the gateway would: it must not close under a request. */
+const IDLE_MS = 60_000;
 
 export class Dialler {
   readonly #options: DialOptions;
@@ -177,7 +179,7 @@ class DialAgent extends Agent {
   readonly #clock: Clock;
 
   constructor(expected: SpiffeId, { svid, bundle, clock }: DialOptions) {
-    super({ keepAlive: true, maxCachedSessions: 0 });
+    super({ keepAlive: true, maxCachedSessions: 0, timeout: IDLE_MS });
     this.#expected = expected;
     this.#bundle = bundle.current();
     this.#tls = clientTls(svid.current(), this.#bundle);

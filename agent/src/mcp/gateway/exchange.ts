@@ -3,7 +3,7 @@
  * what was asked, lists filtered for this caller, and nothing said or asked that no rule lets through.
  */
 import type { ServerResponse } from 'node:http';
-import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
 import { type Message, type Request, type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { KEEP_ALIVE, writeEvent } from '@chancery/shared/mcp/sse.ts';
 import { filterTools, narrowServer } from '@chancery/shared/mcp/tools.ts';
@@ -11,7 +11,7 @@ import { decide } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
-import type { Back, Place, Upstream } from '../upstream/upstream.ts';
+import { type Back, badAnswer, type Place, type Upstream } from '../upstream/upstream.ts';
 import { inOnePiece } from '../wire/http-body.ts';
 import { denial, refusalResponse, refuse, writeJson } from '../wire/reply.ts';
 import { mayAsk, mayTell } from './judge.ts';
@@ -195,7 +195,7 @@ export class Exchange implements Back {
     try {
       write();
     } catch (error) {
-      this.fail(refusalOf(error, 'internal', 'the answer could not be passed on'));
+      this.fail(badAnswer(error));
     }
   }
 

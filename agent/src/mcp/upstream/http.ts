@@ -1,7 +1,6 @@
 /** An MCP server that speaks Streamable HTTP, at a URL or on a unix socket. Redirects are not followed. */
 import http, { type ClientRequest, type IncomingMessage } from 'node:http';
 import https from 'node:https';
-import { refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import {
   errorResponse,
@@ -14,6 +13,7 @@ import { SseReader } from '@chancery/shared/mcp/sse.ts';
 import { header, isEventStream, isJson, readBody } from '../wire/http-body.ts';
 import {
   type Back,
+  badAnswer,
   MAX_ANSWER_BYTES,
   type Outbound,
   type Upstream,
@@ -22,6 +22,8 @@ import {
 
 /** The server's memory is its own business; this bounds ours. */
 const MAX_SESSIONS = 5_000;
+/** Of a connection; sooner where the server says that it will close it sooner (Keep-Alive), so not under a request. */
+const IDLE_MS = 60_000;
 const ACCEPT = 'application/json, text/event-stream';
 /**
  * Would make a client begin an OAuth flow or follow us elsewhere; the server's trust in us is not the
@@ -36,9 +38,7 @@ export function httpUpstream(target: HttpTarget, log: Log): Upstream {
   const ask = (method: string, outbound: Outbound, body: string | undefined, back: Back): void => {
     const outgoing = request(method, { ...headersOf(outbound, body), ...outbound.headers });
     outgoing.on('response', (response) => receive(response, outbound, back));
-    outgoing.on('error', (error) =>
-      back.fail(refusalOf(error, 'mcp_upstream', `the MCP server: ${error.message}`)),
-    );
+    outgoing.on('error', (error) => back.fail(badAnswer(error)));
     back.onClose(() => outgoing.destroy());
     outgoing.end(body);
   };
@@ -69,7 +69,8 @@ function bodyOf({ message }: Outbound): string | undefined {
 
 function dialler(target: HttpTarget) {
   const tls = target.kind === 'url' && target.url.protocol === 'https:';
-  const agent = tls ? new https.Agent({ keepAlive: true }) : new http.Agent({ keepAlive: true });
+  const kept = { keepAlive: true, timeout: IDLE_MS };
+  const agent = tls ? new https.Agent(kept) : new http.Agent(kept);
   const where =
     target.kind === 'unix'
       ? { socketPath: target.path, path: target.endpoint }
@@ -96,7 +97,7 @@ function receive(response: IncomingMessage, { message: asked }: Outbound, back: 
   const status = response.statusCode ?? 502;
   const fail = (error: unknown): void => {
     response.destroy();
-    back.fail(refusalOf(error, 'mcp_upstream', 'the answer broke off'));
+    back.fail(badAnswer(error));
   };
   response.on('error', fail);
   try {

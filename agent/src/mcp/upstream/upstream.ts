@@ -1,5 +1,5 @@
 /** The seam between the gateway and the MCP server behind it, whatever that is reached by. */
-import type { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import type { Message, Response } from '@chancery/shared/mcp/message.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
@@ -68,3 +68,10 @@ export interface Place {
 /** A request may hold a file, an answer several. */
 export const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
 export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+
+/** Whatever was wrong with an answer is the server's fault, and so a bad gateway's to the client. */
+export function badAnswer(error: unknown): IdentityError {
+  const why = error instanceof Error ? error.message : String(error);
+  const wrapped = new IdentityError('mcp_upstream', why, { cause: error });
+  return isRefusal(error, 'mcp_upstream') ? error : wrapped;
+}
