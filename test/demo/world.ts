@@ -26,7 +26,7 @@ export interface World {
 }
 
 export const TRUST_DOMAIN = 'demo.example';
-export const TTL = '20s';
+const TTL = '20s';
 const CLIENT = { id: `spiffe://${TRUST_DOMAIN}/agents/assistant`, name: 'assistant' };
 const SERVER = { id: `spiffe://${TRUST_DOMAIN}/tools/everything`, name: 'everything' };
 
@@ -40,7 +40,11 @@ const access = {
 };
 
 /** Each step is told by `say` as it happens. */
-export async function makeWorld(say: (line: string) => void, platform: 'tpm' | 'unix'): Promise<World> {
+export async function makeWorld(
+  say: (line: string) => void,
+  platform: 'tpm' | 'unix',
+  ttl = TTL,
+): Promise<World> {
   const parts: (() => Promise<void> | void)[] = [];
   const close = async (): Promise<void> => {
     for (const part of parts.toReversed()) await part();
@@ -61,7 +65,7 @@ export async function makeWorld(say: (line: string) => void, platform: 'tpm' | '
     await ca.saveBundle();
     say(`the CA of ${TRUST_DOMAIN} serves on 127.0.0.1:${ca.port}; its root is all that anyone trusts`);
     const gatewayPort = await freePort();
-    await ca.apply([...(await identities(machines)), mcpServer(gatewayPort), access]);
+    await ca.apply([...(await identities(machines, ttl)), mcpServer(gatewayPort), access]);
     say('registry: two identities, one MCP server, one access rule');
     const gateway = makeAgent(ca, 'server', {
       evidence: evidence(machines?.server),
@@ -121,12 +125,12 @@ function attestors(machines: Machines | undefined): object {
 }
 
 /** A TPM earns its name by its endorsement key; without TPMs both run as one user, who may have both names. */
-async function identities(machines: Machines | undefined): Promise<readonly object[]> {
+async function identities(machines: Machines | undefined, ttl: string): Promise<readonly object[]> {
   const identity = ({ id, name }: typeof CLIENT, when: object) => ({
     kind: 'Identity',
     name,
     id,
-    x509: { ttl: TTL },
+    x509: { ttl },
     ...when,
   });
   if (machines === undefined) return [CLIENT, SERVER].map((each) => identity(each, { platform: 'unix' }));

@@ -7,7 +7,11 @@ import { init } from '@chancery/ca/cli/init.ts';
 import { paths, readCaConfig } from '@chancery/ca/config.ts';
 import { openAuthorities, openStore, type RunningCa, runCa, type ServeDeps } from '@chancery/ca/serve.ts';
 import type { Store } from '@chancery/ca/store/store.ts';
-import { OperatorClient } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import {
+  type ApplyResponse,
+  type ListAgentsResponse,
+  OperatorClient,
+} from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { runProgram } from '@chancery/shared/cli.ts';
 import { readKek, readKeyFile } from '@chancery/shared/keys/file.ts';
@@ -36,6 +40,8 @@ export interface TestCa {
   apply(...resources: readonly object[]): Promise<void>;
   /** The CA's own authority with its key, for certificates that it would never issue itself. */
   authority(kind: 'root' | 'intermediate'): Promise<Made>;
+  /** The certificates' ends of the agents whose stream is open, seconds since 1970. */
+  agentsUntil(): Promise<readonly number[]>;
   /** Of the refusals so far, oldest first. */
   refusals(): Promise<readonly Extract<AuditEvent, { type: 'request.refused' }>[]>;
   close(): Promise<void>;
@@ -74,6 +80,7 @@ export async function startTestCa(config: object, log: Log = silentLog): Promise
     adminSocket,
     target: (svid) => tlsTarget(`127.0.0.1:${running.port}`, bundle, svid, clock),
     apply: (...resources) => apply(adminSocket, resources),
+    agentsUntil: () => agentsUntil(adminSocket),
     authority: async (kind) => {
       const record = (await store.authorities()).find((each) => each.kind === kind);
       if (record === undefined) throw new Error(`there is no ${kind}`);
@@ -107,15 +114,25 @@ async function initialise(dir: string, deps: ServeDeps): Promise<void> {
 }
 
 async function apply(socket: string, resources: readonly object[]): Promise<void> {
+  const text = resources.map((each) => stringify(each)).join('---\n');
+  await operate<ApplyResponse>(socket, (client, done) =>
+    client.apply({ files: [{ name: 'test.yaml', text }], dryRun: false }, done),
+  );
+}
+
+async function agentsUntil(socket: string): Promise<readonly number[]> {
+  const { agents } = await operate<ListAgentsResponse>(socket, (client, done) => client.listAgents({}, done));
+  return agents.map(({ certificateNotAfter }) => Number(certificateNotAfter));
+}
+
+type Done<T> = (error: grpc.ServiceError | null, response: T) => void;
+
+async function operate<T>(socket: string, run: (client: OperatorClient, done: Done<T>) => void): Promise<T> {
   const { address, credentials, options } = unixTarget(socket);
   const client = new OperatorClient(address, credentials, options);
-  const text = resources.map((each) => stringify(each)).join('---\n');
   try {
-    await new Promise<void>((resolve, reject) => {
-      client.apply(
-        { files: [{ name: 'test.yaml', text }], dryRun: false },
-        (error: grpc.ServiceError | null) => (error ? reject(error) : resolve()),
-      );
+    return await new Promise<T>((resolve, reject) => {
+      run(client, (error, response) => (error ? reject(error) : resolve(response)));
     });
   } finally {
     client.close();
