@@ -16,7 +16,7 @@ import { commonName } from '@chancery/shared/x509/tbs.ts';
 import { Crypto } from '@peculiar/webcrypto';
 import * as peculiar from '@peculiar/x509';
 import { afterAll, describe, expect, test } from 'vitest';
-import { type Made, makeAuthority, makeLeaf, NOW } from '../kit/certificates.ts';
+import { type Made, makeAuthority, makeLeaf, NOW, uriConstraint } from '../kit/certificates.ts';
 
 const crypto = new Crypto();
 const trustDomain = parseTrustDomain('prod.example');
@@ -27,7 +27,7 @@ const root = makeAuthority('Chancery Root', undefined, { extensions: { named } }
 const issuing = makeAuthority('Chancery Issuing', root, {
   extensions: {
     constraints: x509.basicConstraints({ pathLength: 0 }),
-    limit: x509.uriConstraint(trustDomain),
+    limit: uriConstraint(trustDomain),
     named,
   },
 });

@@ -5,7 +5,7 @@ import { oid, sequence } from '@chancery/shared/der/write.ts';
 import { generateKey, spkiOf } from '@chancery/shared/keys/key.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
-import { EMPTY_NAME } from '@chancery/shared/x509/names.ts';
+import { EMPTY_NAME, NAME } from '@chancery/shared/x509/names.ts';
 import {
   assembleCertificate,
   type CertificateFields,
@@ -36,6 +36,12 @@ export function extension(id: string, critical: boolean, value: Uint8Array): Uin
   return critical
     ? sequence(oid(id), der.boolean(true), der.octets(value))
     : sequence(oid(id), der.octets(value));
+}
+
+/** RFC 5280 §4.2.1.10: authorities below may only name URIs on this host. */
+export function uriConstraint(host: string): Uint8Array {
+  const subtree = der.sequence(der.implicit(NAME.uri, Buffer.from(host)));
+  return extension(x509.OID.nameConstraints, true, der.sequence(der.explicit(0, subtree)));
 }
 
 let serials = 0;

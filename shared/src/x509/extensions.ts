@@ -151,12 +151,6 @@ export function readAuthorityKeyIdentifier(
   });
 }
 
-/** §4.2.1.10: authorities below may only name URIs on this host; our authorities bind theirs to the trust domain. */
-export function uriConstraint(host: string): Uint8Array {
-  const subtree = der.sequence(der.implicit(NAME.uri, utf8(host)));
-  return extension(OID.nameConstraints, true, der.sequence(der.explicit(0, subtree)));
-}
-
 /** RFC 7093 §2 method 1: the leftmost 160 bits of SHA-256 over the subjectPublicKey bits, without SHA-1. */
 export function keyIdentifierOf(spki: Uint8Array, code: Refusal): Uint8Array {
   const info = new DerReader(spki, code).sequence('public key');

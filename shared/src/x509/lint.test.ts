@@ -7,6 +7,7 @@ import {
   keyIdOf,
   leafFields,
   makeAuthority,
+  uriConstraint,
 } from '../../../test/kit/certificates.ts';
 import * as der from '../der/write.ts';
 import { generateKey, spkiOf } from '../keys/key.ts';
@@ -18,7 +19,7 @@ import { type CertificateFields, commonName, writeTbs } from './tbs.ts';
 const id = parseSpiffeId('spiffe://prod.example/web');
 const trustDomain = parseTrustDomain('prod.example');
 const root = makeAuthority('Root');
-const limited = makeAuthority('Issuing', root, { extensions: { limit: x509.uriConstraint('prod.example') } });
+const limited = makeAuthority('Issuing', root, { extensions: { limit: uriConstraint('prod.example') } });
 const key = generateKey();
 const spki = spkiOf(key);
 const refusal = (message: RegExp) =>
@@ -168,7 +169,7 @@ describe('an authority', () => {
   test('as ordered passes', () => {
     expect(() => lint({}, {})).not.toThrow();
     expect(() =>
-      lint({ ...named('spiffe://prod.example'), limit: x509.uriConstraint(trustDomain) }, {}),
+      lint({ ...named('spiffe://prod.example'), limit: uriConstraint(trustDomain) }, {}),
     ).not.toThrow();
     const tbs = writeTbs(authorityFields('Root', key, undefined));
     expect(() => lintAuthority(tbs, { ...order, issuer: undefined, pathLength: undefined })).not.toThrow();

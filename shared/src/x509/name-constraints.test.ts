@@ -2,8 +2,6 @@ import { describe, expect, test } from 'vitest';
 import { extension, makeAuthority, makeLeaf } from '../../../test/kit/certificates.ts';
 import { utf8 } from '../bytes.ts';
 import * as der from '../der/write.ts';
-import { parseTrustDomain } from '../spiffe/id.ts';
-import { uriConstraint } from './extensions.ts';
 import { ensurePermitted, ensureWellFormed, namesOf, readNameConstraints } from './name-constraints.ts';
 import { NAME } from './names.ts';
 import { commonName } from './tbs.ts';
@@ -186,12 +184,4 @@ describe('refuses', () => {
   function constraint(name: Uint8Array): Uint8Array {
     return der.sequence(der.explicit(0, der.sequence(name)));
   }
-});
-
-test('what our authorities write binds them to their trust domain', () => {
-  const limit = uriConstraint(parseTrustDomain('prod.example'));
-  const issuing = makeAuthority('Issuing', root, { extensions: { limit } });
-  const constraints = readNameConstraints(issuing.certificate, 'chain');
-  expect(constraints?.permitted).toEqual([{ kind: NAME.uri, value: expect.anything() }]);
-  expect(issuing.certificate.extensions.get('2.5.29.30')?.critical).toBe(true);
 });
