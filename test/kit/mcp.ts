@@ -94,9 +94,12 @@ export async function startWorld(
   return { td, gateway, gatewaySvid, policy, events, close: () => gateway.close() };
 }
 
-/** A connect for TRIAGE, or whose SVID is given. */
-export function connectTo(world: World, local: ConnectOptions['local'], svid = live(world.td.svid(TRIAGE))) {
-  const uid = process.getuid?.() ?? 0;
+/** A connect for TRIAGE, or whose SVID is given; `uid` is whose programs may call it. */
+export function connectTo(
+  world: World,
+  local: ConnectOptions['local'],
+  { svid = live(world.td.svid(TRIAGE)), uid = process.getuid?.() ?? 0 } = {},
+) {
   const { policy, td } = world;
   const sources = { svid, bundle: td.bundle, policy, clock: systemClock };
   return startConnect({

@@ -56,7 +56,10 @@ export function startStdio({ input, output, dialler, clock, log }: StdioOptions)
   }, MAX_REQUEST_BYTES);
 
   const done = new Promise<void>((resolve) => {
+    let ending = false;
     const end = (): void => {
+      if (ending) return;
+      ending = true;
       listen.stop();
       exchanges.end().then(resolve);
     };

@@ -32,6 +32,7 @@ export class Child {
   readonly #process: ChildProcess;
   readonly #log: Log;
   readonly #exited: Promise<void>;
+  readonly #ended = Promise.withResolvers<void>();
   readonly #waiting = new Map<Id, Waiting>();
   #listener: Back | undefined;
   #nextId = 1;
@@ -44,6 +45,8 @@ export class Child {
     this.#process.stdout?.on('data', (chunk: Buffer) => this.#read(lines, chunk));
     this.#process.stdin?.on('error', (error) => log.debug({ err: error }, 'the MCP server stopped reading'));
     this.#process.on('error', (error) => log.error({ err: error, file }, 'the MCP server could not be run'));
+    // What it started and left behind ends with it, whoever ended it.
+    this.#process.once('exit', () => this.#kill('SIGKILL'));
     this.#exited = new Promise((resolve) => {
       this.#process.once('error', () => resolve());
       this.#process.once('close', () => resolve());
@@ -55,8 +58,9 @@ export class Child {
     return this.#waiting.size === 0;
   }
 
-  onExit(listener: () => void): void {
-    this.#exited.then(listener);
+  /** It has exited, or what it says is listened to no more. */
+  onEnd(listener: () => void): void {
+    this.#ended.promise.then(listener);
   }
 
   /** `renumber` gives requests ids of our own, where several clients of one caller share the process. */
@@ -97,9 +101,9 @@ export class Child {
   async stop(): Promise<void> {
     const gone = this.#exited.then(() => true);
     this.#process.stdin?.end();
-    if (await Promise.race([gone, sleep(GRACE_MS, false, { ref: false })])) return this.#kill('SIGKILL');
+    if (await Promise.race([gone, sleep(GRACE_MS, false, { ref: false })])) return;
     this.#kill('SIGTERM');
-    if (await Promise.race([gone, sleep(GRACE_MS, false, { ref: false })])) return this.#kill('SIGKILL');
+    if (await Promise.race([gone, sleep(GRACE_MS, false, { ref: false })])) return;
     this.#kill('SIGKILL');
     await gone;
   }
@@ -167,6 +171,7 @@ export class Child {
   }
 
   #end(): void {
+    this.#ended.resolve();
     const ended = new IdentityError('mcp_upstream', 'the MCP server ended');
     for (const { back } of this.#waiting.values()) back.fail(ended);
     this.#waiting.clear();

@@ -39,7 +39,7 @@ export function commandUpstream(target: CommandTarget, log: Log): Upstream {
   const start = <K>(among: Map<K, Child>, key: K): Child => {
     const child = new Child(target, log);
     among.set(key, child);
-    child.onExit(() => {
+    child.onEnd(() => {
       if (among.get(key) === child) among.delete(key);
     });
     return child;

@@ -1,0 +1,68 @@
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { expect, test } from 'vitest';
+import { addPending, type Session, Sessions } from './sessions.ts';
+
+const a = parseSpiffeId('spiffe://prod.example/a');
+const b = parseSpiffeId('spiffe://prod.example/b');
+const asked = { recordId: 'x', method: 'ping', tool: undefined, startedMs: 0 };
+
+function sessions(max: number) {
+  const evicted: Session[] = [];
+  return { evicted, table: new Sessions(max, (session) => evicted.push(session)) };
+}
+
+test('a session is found by its caller only, until it is closed', () => {
+  const { table } = sessions(8);
+  const session = table.open(a, 'up', new Map());
+  expect(table.find(session.id, a)).toBe(session);
+  for (const [id, caller] of [
+    [session.id, b],
+    ['other', a],
+  ] as const)
+    expect(() => table.find(id, caller)).toThrow(expect.objectContaining({ code: 'mcp_session' }));
+  table.close(session);
+  expect(() => table.find(session.id, a)).toThrow('no such session');
+});
+
+test('the longest unused idle session makes room', () => {
+  const { table, evicted } = sessions(8);
+  const first = table.open(a, '1', new Map());
+  const second = table.open(a, '2', new Map());
+  table.find(first.id, a);
+  table.ensureRoom(a);
+  expect(evicted).toEqual([second]);
+});
+
+test('one caller cannot take the places of others, nor end their sessions', () => {
+  const { table, evicted } = sessions(8);
+  const other = table.open(b, 'b', new Map());
+  for (let n = 0; n < 5; n += 1) {
+    table.ensureRoom(a);
+    table.open(a, `${n}`, new Map());
+  }
+  expect(evicted.map(({ caller }) => caller)).toEqual([a, a, a]);
+  expect(table.find(other.id, b)).toBe(other);
+});
+
+test('sessions in use are kept, and a new one is refused', () => {
+  const { table, evicted } = sessions(8);
+  table.open(a, '1', new Map([[1, asked]]));
+  table.open(a, '2', new Map()).streams = 1;
+  expect(() => table.ensureRoom(a)).toThrow(
+    expect.objectContaining({ code: 'rate', message: expect.stringMatching(/2 sessions in use/) }),
+  );
+  for (const name of ['c', 'd', 'e', 'f', 'g', 'h'])
+    table.open(parseSpiffeId(`spiffe://prod.example/${name}`), name, new Map([[1, asked]]));
+  expect(() => table.ensureRoom(b)).toThrow(
+    expect.objectContaining({ code: 'rate', message: expect.stringMatching(/all 8 sessions/) }),
+  );
+  expect(evicted).toEqual([]);
+});
+
+test('an id has one answer, and there is a limit to what waits', () => {
+  const pending = new Map();
+  addPending(pending, 1, asked);
+  expect(() => addPending(pending, 1, asked)).toThrow(expect.objectContaining({ code: 'mcp_parse' }));
+  for (let id = 2; id <= 1_000; id += 1) addPending(pending, id, asked);
+  expect(() => addPending(pending, 1_001, asked)).toThrow(expect.objectContaining({ code: 'rate' }));
+});

@@ -1,0 +1,150 @@
+/** Servers that the gateway starts: what they see, how they end, and that none is left behind. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
+import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ask, id, startWorld, TRIAGE, type World } from '../kit/mcp.ts';
+
+/**
+ * A stdio server of a few lines. It notes its pid, and a grandchild's that would outlive it; `crash` ends it, `spit`
+ * writes what cannot be read, `hang` never answers, `stubborn` makes it stay when its input ends.
+ */
+const SERVER = `
+const { appendFileSync } = require('node:fs');
+const { spawn } = require('node:child_process');
+const grandchild = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' });
+appendFileSync(process.argv[1], process.pid + '\\n' + grandchild.pid + '\\n');
+let stubborn = false;
+process.stdin.on('end', () => stubborn || process.exit());
+setInterval(() => {}, 1000);
+require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
+  const { id, method, params } = JSON.parse(line);
+  if (id === undefined) return;
+  const name = params?.name;
+  if (name === 'crash') process.kill(process.pid, 'SIGKILL');
+  if (name === 'spit') console.log('{"jsonrpc":"2.0","id":1,"id":2,"result":{}}');
+  if (name === 'hang') return;
+  if (name === 'stubborn') stubborn = true;
+  if (name === 'chat') console.log('starting up ...');
+  const text = name === 'env' ? JSON.stringify(process.env) : method + ' ' + id;
+  const result = method === 'initialize' ? { capabilities: {} } : { content: [{ type: 'text', text }] };
+  console.log(JSON.stringify({ jsonrpc: '2.0', id, result }));
+});`;
+
+let directory: string;
+let pids: string;
+let world: World;
+const OTHER = id('agents/other');
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'mcp-command-'));
+  pids = join(directory, 'pids');
+  const env = allowedEnvironment({ ...process.env, SECRET: 'x', WANTED: 'y' }, ['WANTED']);
+  const target: UpstreamTarget = { kind: 'command', command: [process.execPath, '-e', SERVER, pids], env };
+  world = await startWorld(target, { who: [TRIAGE, OTHER] });
+});
+afterEach(async () => {
+  await world.close();
+  await expect.poll(() => started().filter(isAlive)).toEqual([]);
+  rmSync(directory, { recursive: true });
+});
+
+function started(): number[] {
+  try {
+    return readFileSync(pids, 'utf8').trim().split('\n').map(Number);
+  } catch {
+    return [];
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    // A zombie has ended; only its parent has not looked yet.
+    return !readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') Z');
+  } catch {
+    return false;
+  }
+}
+
+const svid = (caller = TRIAGE) => world.td.svid(caller);
+const post = (message: object, headers: Record<string, string> = {}, as = svid()) =>
+  ask(world, as, { body: JSON.stringify({ jsonrpc: '2.0', ...message }), headers });
+const call = (name: string, callId = 7) => ({ id: callId, method: 'tools/call', params: { name } });
+const begin = async (as = svid()) => {
+  const { headers } = await post({ id: 0, method: 'initialize', params: {} }, {}, as);
+  return { 'mcp-session-id': String(headers['mcp-session-id']) };
+};
+const META = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientCapabilities': {},
+};
+const modern = (name: string, as = svid()) => {
+  const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': name };
+  return post({ id: 7, method: 'tools/call', params: { name, _meta: META } }, headers, as);
+};
+
+test('each session has a process of its own', async () => {
+  const [one, two] = [await begin(), await begin()];
+  expect(started()).toHaveLength(4);
+  for (const session of [one, two])
+    expect((await post(call('x'), session)).json.result.content[0].text).toBe('tools/call 7');
+});
+
+test('in the modern era each caller has one, and its ids are ours', async () => {
+  expect((await modern('x')).json).toMatchObject({ id: 7, result: { content: [{ text: 'tools/call 1' }] } });
+  expect((await modern('x')).json).toMatchObject({ id: 7, result: { content: [{ text: 'tools/call 2' }] } });
+  expect((await modern('x', svid(OTHER))).json.result.content[0].text).toBe('tools/call 1');
+  expect(started()).toHaveLength(4);
+});
+
+test('it sees the variables that were allowed and no others', async () => {
+  const { json } = await post(call('env'), await begin());
+  const env = JSON.parse(json.result.content[0].text);
+  expect(env).toMatchObject({ WANTED: 'y', PATH: process.env['PATH'] });
+  expect(env).not.toHaveProperty('SECRET');
+  expect(env).not.toHaveProperty('VITEST');
+});
+
+test('without a session there is nobody to ask', async () => {
+  expect((await post(call('x'))).status).toBe(400);
+  expect(started()).toEqual([]);
+});
+
+test.each(['crash', 'spit'])(
+  'after %s what waits gets an error, the session is gone, and a new one works',
+  async (how) => {
+    const session = await begin();
+    const waiting = post(call('hang', 1), session);
+    await expect.poll(() => world.events.some(({ tool }) => tool === 'hang')).toBe(true);
+    expect((await post(call(how, 2), session)).status).toBe(502);
+    expect((await waiting).json.error.code).toBe(-31502);
+    expect((await post(call('x'), session)).status).toBe(404);
+    expect((await post(call('x'), await begin())).status).toBe(200);
+  },
+);
+
+test('a line that is no message is no answer either', async () => {
+  expect((await post(call('chat'), await begin())).json.result.content[0].text).toBe('tools/call 7');
+});
+
+test.each(['x', 'stubborn'])(
+  'the end of a session ends its process and what that started (%s)',
+  async (how) => {
+    const session = await begin();
+    await post(call(how), session);
+    const [child = 0, grandchild = 0] = started();
+    expect((await ask(world, svid(), { method: 'DELETE', headers: session })).status).toBe(200);
+    await expect.poll(() => isAlive(child) || isAlive(grandchild), { timeout: 10_000 }).toBe(false);
+    expect((await post(call('x'), session)).status).toBe(404);
+  },
+);
+
+test('a command that is not there is a bad gateway', async () => {
+  const target: UpstreamTarget = { kind: 'command', command: ['/nonexistent/server'], env: {} };
+  const other = await startWorld(target);
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 0, method: 'initialize', params: {} });
+  expect((await ask(other, other.td.svid(TRIAGE), { body })).status).toBe(502);
+  await other.close();
+});
