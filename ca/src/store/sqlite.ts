@@ -168,18 +168,21 @@ function statements(db: DatabaseSync) {
 }
 
 function open(path: string): DatabaseSync {
+  let db: DatabaseSync | undefined;
   try {
     // SQLite gives its WAL the mode of the database file, so the file is made private before SQLite sees it.
     if (path !== ':memory:') {
       closeSync(openSync(path, 'a', 0o600));
       chmodSync(path, 0o600);
     }
-    const db = new DatabaseSync(path);
+    db = new DatabaseSync(path);
     // EXCLUSIVE: two CAs on one file would each think that they had the last word.
     db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
     migrate(db);
     return db;
   } catch (error) {
+    // Its lock goes with it.
+    db?.close();
     throw wrap(error, path);
   }
 }
