@@ -101,6 +101,10 @@ describe('compileToolPattern', () => {
   });
 });
 
+test('a pattern may have 256 characters', () => {
+  expect(compileToolPattern('x'.repeat(256)).matches('x'.repeat(256))).toBe(true);
+});
+
 test('Memo computes once, and forgets when full', () => {
   const memo = new Memo<string, string>(2);
   let computed = 0;

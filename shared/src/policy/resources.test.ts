@@ -20,7 +20,8 @@ const access = {
 
 test('the examples of the manual are accepted', () => {
   expect(McpServer.parse(server)).toEqual(server);
-  expect(McpServer.parse({ ...server, address: '[::1]:8443' }).address).toBe('[::1]:8443');
+  for (const address of ['[::1]:8443', 'github:65535'])
+    expect(McpServer.parse({ ...server, address })).toMatchObject({ address });
   expect(Access.parse(access)).toEqual(access);
   expect(Access.parse({ ...access, tools: { allow: ['x'] } }).tools).toEqual({ allow: ['x'], deny: [] });
 });
