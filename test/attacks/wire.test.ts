@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
 import { join as joinPath } from 'node:path';
 import { unixTarget } from '@chancery/agent/svid/channel.ts';
+import { type Caller, limitKey } from '@chancery/ca/rpc/caller.ts';
 import { Limits } from '@chancery/ca/rpc/limits.ts';
 import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
@@ -201,6 +202,21 @@ describe('floods', () => {
     at.now = new Date(at.now.getTime() + 1000);
     start();
     expect(start).toThrow(expect.objectContaining({ code: 'rate' }));
+  });
+
+  test.each([
+    ['an IPv4 address', { via: 'tls', address: '192.0.2.7' }, '192.0.2.7'],
+    ['an IPv4 address on an IPv6 socket', { via: 'tls', address: '::ffff:192.0.2.7' }, '::ffff:192.0.2.7'],
+    [
+      'an IPv6 network, however many addresses it has',
+      { via: 'tls', address: '2001:db8:1:2:3:4:5:6' },
+      '2001:db8:1:2::/64',
+    ],
+    ['the same network, abbreviated', { via: 'tls', address: '2001:db8:1:2::9' }, '2001:db8:1:2::/64'],
+    ['a network that ends in zeros', { via: 'tls', address: '2001:db8::9' }, '2001:db8:0:0::/64'],
+    ['a user, however many processes it has', { via: 'join', peer: { uid: 1000 } }, 'uid 1000'],
+  ])('I24 a limit counts %s as one', (_, caller, key) => {
+    expect(limitKey(caller as unknown as Caller)).toBe(key);
   });
 
   test('I24 all addresses together have thirty open', () => {

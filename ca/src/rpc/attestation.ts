@@ -6,7 +6,7 @@ import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { issue } from '../authority/issue.ts';
 import type { RecordedIssuance } from '../store/store.ts';
-import type { Caller } from './caller.ts';
+import { type Caller, limitKey } from './caller.ts';
 import { type ExchangeDeps, exchange, issuedMessage } from './exchange.ts';
 import { bidi, unary } from './handler.ts';
 import type { Limits } from './limits.ts';
@@ -21,7 +21,7 @@ const MIN_LEFT_SECONDS = 1;
 
 export const attest = (deps: AttestationDeps) =>
   bidi('Attest', AttestationService.attest, async (stream) => {
-    const leave = deps.limits.enter(stream.caller.address);
+    const leave = deps.limits.enter(limitKey(stream.caller));
     try {
       await exchange(stream, deps, undefined);
     } finally {
@@ -33,7 +33,7 @@ export const attest = (deps: AttestationDeps) =>
 export const renew = (deps: AttestationDeps) =>
   bidi('Renew', IdentityService.renew, async (stream) => {
     const { record } = await certified(stream.caller, deps);
-    const leave = deps.limits.enter(stream.caller.address);
+    const leave = deps.limits.enter(limitKey(stream.caller));
     try {
       await exchange(stream, deps, record);
     } finally {

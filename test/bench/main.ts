@@ -1,0 +1,44 @@
+/** `npm run bench`: every table, or the named ones; `--json` prints a single one as JSON on the last line. */
+import { cpus, totalmem } from 'node:os';
+import { agent } from './agent.ts';
+import type { Bench, Outcome } from './bench.ts';
+import { decide } from './decide.ts';
+import { gateway } from './gateway.ts';
+import { issuance } from './issuance.ts';
+
+const BENCHES: Readonly<Record<string, Bench>> = { issuance, gateway, agent, decide };
+
+const args = process.argv.slice(2);
+const json = args.includes('--json');
+const named = args.filter((arg) => arg !== '--json');
+const unknown = named.filter((name) => !Object.hasOwn(BENCHES, name));
+if (unknown.length > 0 || (json && named.length !== 1)) {
+  console.error(`usage: npm run bench -- [${Object.keys(BENCHES).join(' | ')}] [--json with one name]`);
+  process.exit(2);
+}
+
+const [cpu] = cpus();
+console.log(
+  `${cpus().length} x ${cpu?.model.trim()}, ${(totalmem() / 1e9).toFixed(0)} GB, Node ${process.version}\n`,
+);
+for (const name of named.length > 0 ? named : Object.keys(BENCHES)) {
+  const bench = BENCHES[name];
+  if (bench === undefined) continue;
+  const outcome = await bench.run((step) => tellProgress(`${name}: ${step}`));
+  tellProgress('');
+  print(name, bench, outcome);
+  if (json) console.log(JSON.stringify(outcome.json));
+}
+process.exit(0);
+
+function print(name: string, { says }: Bench, { table }: Outcome): void {
+  const width = Math.max(...table.map(([left]) => left.length));
+  console.log(`${name}: ${says}`);
+  for (const [left, right] of table) console.log(`  ${left.padEnd(width)}  ${right}`);
+  console.log();
+}
+
+/** One line that replaces itself on a terminal; nothing where standard error is a file. */
+function tellProgress(step: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${step}`);
+}
