@@ -108,6 +108,11 @@ describe('parseJson', () => {
     expect(read(text)).toBe(value);
   });
 
+  test('reads as much and as deep as the limits say', () => {
+    expect(read(`"${'x'.repeat(1_998)}"`)).toHaveLength(1_998);
+    expect(read('[[[[1]]]]')).toEqual([[[[1]]]]);
+  });
+
   test('an object that looks like an exact number is an object', () => {
     expect(isJsonObject(read('{"rawJSON":"1"}'))).toBe(true);
   });

@@ -206,11 +206,10 @@ function setOwn(object: Record<string, Json>, key: string, value: Json): void {
 
 const OWN = { enumerable: true, writable: true, configurable: true };
 
-/** One spelling a value: sign, digits without zeros at either end, power of ten. `Infinity` has none. */
-function decimal(text: string): string | undefined {
+/** One spelling a value: sign, digits without zeros at either end, power of ten. `Infinity` has the one of zero. */
+function decimal(text: string): string {
   const [, sign = '', whole = '', fraction = '', exponent = '0'] =
     /^(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$/.exec(text) ?? [];
-  if (whole === '') return undefined;
   const digits = (whole + fraction).replace(/^0+/, '');
   const significant = digits.replace(/0+$/, '');
   if (significant === '') return '0';

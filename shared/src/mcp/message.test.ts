@@ -34,6 +34,11 @@ test('an error for an unreadable request has no id, or null; it is written as nu
   expect(errorResponse(1, { code: 2, message: 'x' })).toMatchObject({ id: 1, error: { code: 2 } });
 });
 
+test('a method may have 128 characters and an id 256', () => {
+  const long = { ...call, method: 'x'.repeat(128), id: 'y'.repeat(256) };
+  expect(read(long)).toMatchObject({ method: long.method, id: long.id });
+});
+
 test("an error's other members are not forwarded", () => {
   const message = read({ ...failure, error: { ...failure.error, stack: 'at x' } });
   expect(JSON.parse(writeMessage(message))).toEqual(failure);

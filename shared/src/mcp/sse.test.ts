@@ -59,6 +59,10 @@ test.each([
   expect(() => read(chunks)).toThrow(expect.objectContaining({ code: 'mcp_size' }));
 });
 
+test('an event may have as many bytes as the limit says', () => {
+  expect(read([`data: ${'x'.repeat(994)}\n\n`])).toHaveLength(1);
+});
+
 test('many comments and many events are no large event', () => {
   expect(read(Array(500).fill(': alive\n\n'))).toHaveLength(500);
   expect(read(Array(500).fill('data: x\n\n'))).toHaveLength(500);
