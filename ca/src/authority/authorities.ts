@@ -63,7 +63,7 @@ export class Authorities {
     this.#bundle = new LiveValue<Bundle>(() => new IdentityError('internal', 'no bundle'), bundle);
   }
 
-  /** Loads the authorities and renews the intermediate where that is due. Throws store, file, file_mode. */
+  /** Loads the authorities and renews the intermediate where that is due. Throws store, file, file_mode, authority_unfit. */
   static async open(deps: AuthorityDeps): Promise<Authorities> {
     const records = await deps.store.authorities();
     const root = records.find(({ kind }) => kind === 'root');
@@ -99,13 +99,7 @@ export class Authorities {
     return issuer;
   }
 
-  /** When `renewIfDue` has something to do. */
-  get renewAt(): Date {
-    const certificate = this.#issuer?.certificate;
-    return certificate === undefined ? this.#deps.clock.now() : halfLife(certificate);
-  }
-
-  /** Takes the newest intermediate that is before half of its life, or makes one. */
+  /** Takes the newest intermediate that is before half of its life, or makes one. Throws authority_unfit, store, file. */
   async renewIfDue(): Promise<void> {
     const now = this.#deps.clock.now();
     if (this.#issuer !== undefined && now < halfLife(this.#issuer.certificate)) return;
@@ -118,15 +112,12 @@ export class Authorities {
   }
 
   async #makeIntermediate(): Promise<AuthorityRecord> {
-    const root = {
-      certificate: parseCertificate(this.#root.certificate),
-      signer: await this.#deps.keys.load(this.#root.serial),
-    };
-    const record = await certify(
-      'intermediate',
-      { ...this.#deps, ttlSeconds: this.#deps.intermediateTtl },
-      root,
-    );
+    const certificate = parseCertificate(this.#root.certificate);
+    // Before there is a key: one that nothing can certify would be left behind at each try.
+    ensureInTime(certificate, this.#deps.clock.now());
+    const root = { certificate, signer: await this.#deps.keys.load(this.#root.serial) };
+    const deps = { ...this.#deps, ttlSeconds: this.#deps.intermediateTtl };
+    const record = await certify('intermediate', deps, root);
     this.#records = [...this.#records, record];
     this.#keyNames.add(keyNameOf(record));
     return record;
@@ -161,6 +152,12 @@ function issuerOf(record: AuthorityRecord, signer: Signer): Issuer {
   );
   const template = leafTemplate(certificate, keyIdentifierOf(certificate.spki, 'certificate_parse'));
   return { serial: record.serial, certificate, signer, template, chain: [record.certificate] };
+}
+
+function ensureInTime({ notBefore, notAfter }: Certificate, now: Date): void {
+  const [from, to] = [notBefore.toISOString(), notAfter.toISOString()];
+  const inTime = notBefore <= now && now < notAfter;
+  ensure(inTime, 'authority_unfit', `the root is valid from ${from} to ${to}; now is ${now.toISOString()}`);
 }
 
 const keyNameOf = (record: AuthorityRecord): string =>

@@ -60,12 +60,16 @@ export async function certify(
   return record;
 }
 
+/** Never outside the parent's own, however near its beginning or its end. */
 function validityOf({ clock, ttlSeconds }: CertifyDeps, parent: Certificate | undefined) {
   const second = Math.floor(clock.now().getTime() / 1000) * 1000;
-  const wanted = addSeconds(new Date(second), ttlSeconds);
-  const last = parent?.notAfter ?? wanted;
+  const first = addSeconds(new Date(second), -BACKDATE_SECONDS);
+  const last = addSeconds(new Date(second), ttlSeconds);
   return {
-    notBefore: addSeconds(new Date(second), -BACKDATE_SECONDS),
-    notAfter: new Date(Math.min(wanted.getTime(), last.getTime())),
+    notBefore: later(first, parent?.notBefore ?? first),
+    notAfter: earlier(last, parent?.notAfter ?? last),
   };
 }
+
+const later = (a: Date, b: Date): Date => (a > b ? a : b);
+const earlier = (a: Date, b: Date): Date => (a < b ? a : b);

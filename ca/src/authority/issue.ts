@@ -1,6 +1,6 @@
 /**
  * Issuing: compose, lint, record, sign, in that order and no other. The types hold the order: only `prepare` makes a
- * Prepared, only `record` makes a Recorded, and a Recorded signs once.
+ * Prepared, only `record` makes a Recorded, and only a Recorded is signed.
  */
 import { hash } from 'node:crypto';
 import { hex } from '@chancery/shared/bytes.ts';
@@ -109,11 +109,7 @@ async function record(ready: Prepared, store: Store): Promise<Recorded> {
   return ready as Recorded;
 }
 
-const signed = new WeakSet<Recorded>();
-
 async function sign(ready: Recorded): Promise<Uint8Array> {
-  ensure(!signed.has(ready), 'internal', `certificate ${ready.issuance.serial} is signed already`);
-  signed.add(ready);
   return assembleCertificate(ready.tbs, await ready.issuer.signer.sign(ready.tbs));
 }
 

@@ -1,0 +1,52 @@
+/** A CA's authorities in memory, under a clock that a test moves. */
+import { randomBytes } from 'node:crypto';
+import { Authorities, type AuthorityDeps, createRoot } from '@chancery/ca/authority/authorities.ts';
+import type { AuthorityKeys } from '@chancery/ca/authority/key-files.ts';
+import { openSqlite } from '@chancery/ca/store/sqlite.ts';
+import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { type ProvenKey, verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
+import { NOW } from './certificates.ts';
+import { ManualClock } from './manual-clock.ts';
+
+const DAY = 86_400;
+export const ROOT_TTL = 365 * DAY;
+export const INTERMEDIATE_TTL = 2 * DAY;
+
+/** Keys by serial, which a test may take away or exchange. */
+export function memoryKeys(): AuthorityKeys & { readonly signers: Map<string, Signer> } {
+  const signers = new Map<string, Signer>();
+  return {
+    signers,
+    create: async (serial) => {
+      const signer = signerOf(generateKey());
+      signers.set(serial, signer);
+      return signer;
+    },
+    load: async (serial) => {
+      const signer = signers.get(serial);
+      if (signer === undefined) throw new Error(`there is no key ${serial}`);
+      return signer;
+    },
+  };
+}
+
+/** With a root, and whatever `open` made under it, from the start of the kit's time. */
+export async function makeAuthorities(changes: Partial<AuthorityDeps> = {}) {
+  const clock = new ManualClock(NOW);
+  const deps = {
+    trustDomain: parseTrustDomain('prod.example'),
+    rootTtl: ROOT_TTL,
+    intermediateTtl: INTERMEDIATE_TTL,
+    keys: memoryKeys(),
+    store: openSqlite(':memory:', clock),
+    random: (size: number) => randomBytes(size),
+    ...changes,
+    clock,
+  };
+  const root = await createRoot(deps);
+  return { ...deps, root, authorities: await Authorities.open(deps) };
+}
+
+export const proven = async (key: Signer = signerOf(generateKey())): Promise<ProvenKey> =>
+  verifyCsr(await writeCsr(key));
