@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ask, id, startWorld, TRIAGE, type World } from '../kit/mcp.ts';
+import { ask, id, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
 
 /**
  * A stdio server of a few lines. It notes its pid, and a grandchild's that would outlive it; `crash` ends it, `spit`

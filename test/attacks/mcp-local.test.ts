@@ -9,6 +9,7 @@ import { PassThrough } from 'node:stream';
 import { createServer as createTlsServer } from 'node:tls';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type FakeServer, politely, startFakeServer } from '../kit/mcp/server.ts';
 import {
   connectTo,
   id,
@@ -19,8 +20,7 @@ import {
   TRIAGE,
   TrustDomainInMemory,
   type World,
-} from '../kit/mcp.ts';
-import { type FakeServer, politely, startFakeServer } from '../kit/mcp-server.ts';
+} from '../kit/mcp/world.ts';
 
 let server: FakeServer;
 let world: World;

@@ -4,7 +4,7 @@ import { compilePolicy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import { compileToolPattern } from '@chancery/shared/policy/tool-pattern.ts';
 import { expect, test } from 'vitest';
-import { id } from '../kit/mcp.ts';
+import { id } from '../kit/mcp/world.ts';
 
 const github = McpServer.parse({
   kind: 'McpServer',

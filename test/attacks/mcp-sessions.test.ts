@@ -2,11 +2,13 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { Agent, request } from 'node:https';
+import { IdentityError } from '@chancery/shared/errors.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeAuthority } from '../kit/certificates.ts';
-import { ManualClock } from '../kit/manual-clock.ts';
+import { MovableClock } from '../kit/clock.ts';
+import { type FakeServer, politely, reply, startFakeServer, stream } from '../kit/mcp/server.ts';
 import {
   type Answer,
   ask,
@@ -16,17 +18,16 @@ import {
   TRIAGE,
   TrustDomainInMemory,
   type World,
-} from '../kit/mcp.ts';
-import { type FakeServer, politely, reply, startFakeServer, stream } from '../kit/mcp-server.ts';
+} from '../kit/mcp/world.ts';
 
 const OTHER = id('agents/other');
 let server: FakeServer;
 let world: World;
-let clock: ManualClock;
+let clock: MovableClock;
 let svid: Svid;
 beforeEach(async () => {
   server = await startFakeServer();
-  clock = new ManualClock(new Date());
+  clock = new MovableClock();
   const tools = { allow: ['echo', 'get-*'], deny: ['get-env'] };
   world = await startWorld(server.target, { tools, clock, who: [TRIAGE, OTHER] });
   svid = world.td.svid(TRIAGE);
@@ -133,28 +134,28 @@ describe('M15, M16: nothing outlives an identity', () => {
   test('M16 a stream is cut at notAfter, with its connection', async () => {
     server.say = openStream;
     const { closed } = await listen(await begin());
-    clock.advanceTo(new Date(svid.notAfter.getTime() - 1));
-    clock.advanceTo(svid.notAfter);
+    clock.move(3_602);
     await closed;
   });
 
   test('M16 a request on an open connection is refused at notAfter, timer or not', async () => {
-    const late = world.td.svid(TRIAGE, 1800);
-    clock.jump(new Date(late.notAfter.getTime() - 10));
-    const tls = { ...clientTls(late, world.td.bundle.current()), checkServerIdentity: () => undefined };
-    server.say = (seen, res, req) => {
-      clock.jump(late.notAfter);
-      politely(seen, res, req);
-    };
+    let now = new Date();
+    const timeless = { now: () => now, sleepUntil: () => new Promise<void>(() => {}) };
+    const other = await startWorld(server.target, { clock: timeless });
+    const late = other.td.svid(TRIAGE, 1_800);
+    const tls = { ...clientTls(late, other.td.bundle.current()), checkServerIdentity: () => undefined };
     const agent = new Agent({ keepAlive: true, maxSockets: 1, ...tls });
-    expect((await ask(world, undefined, { agent, body: call() })).status).toBe(200);
-    expect((await ask(world, undefined, { agent, body: call() })).status).toBe(401);
-    expect(world.events.at(-1)).toMatchObject({ stage: 'refused', code: 'expired_peer' });
+    now = new Date(late.notAfter.getTime() - 1);
+    expect((await ask(other, undefined, { agent, body: call() })).status).toBe(200);
+    now = late.notAfter;
+    expect((await ask(other, undefined, { agent, body: call() })).status).toBe(401);
+    expect(other.events.at(-1)).toMatchObject({ stage: 'refused', code: 'expired_peer' });
     agent.destroy();
+    await other.close();
   });
 
   test('M16 an expired certificate gets no connection', async () => {
-    clock.jump(svid.notAfter);
+    clock.move(3_602);
     await expect(post(call())).rejects.toThrow();
     expect(world.events[0]).toMatchObject({ stage: 'refused', code: 'expired_peer', caller: undefined });
   });
@@ -189,6 +190,33 @@ describe('M15, M16: nothing outlives an identity', () => {
     await expect(ask(world, as(), { body: call() })).rejects.toThrow();
     expect(world.events[0]).toMatchObject({ stage: 'refused', code, caller: undefined });
     expect(server.seen).toEqual([]);
+  });
+});
+
+describe('M20: no record, no call', () => {
+  test.each([
+    ['the decision', 'decided', 500, 0],
+    // It has happened: withholding the answer would only make the client call again.
+    ['the answer', 'answered', 200, 1],
+  ] as const)('where %s cannot be recorded', async (_name, stage, status, reached) => {
+    const record = (event: { stage: string }): void => {
+      if (event.stage !== stage) return;
+      throw new IdentityError('file', 'the disk is full');
+    };
+    const full = await startWorld(server.target, { record });
+    const answer = await ask(full, full.td.svid(TRIAGE), { body: call() });
+    expect(answer.status).toBe(status);
+    expect(server.seen).toHaveLength(reached);
+    await full.close();
+  });
+
+  test('a refusal that cannot be recorded is a refusal', async () => {
+    const record = (): void => {
+      throw new IdentityError('file', 'the disk is full');
+    };
+    const full = await startWorld(server.target, { record });
+    expect((await ask(full, full.td.svid(TRIAGE), { body: '[]' })).status).toBe(400);
+    await full.close();
   });
 });
 
@@ -233,6 +261,17 @@ describe('M21: a server says no more than it was asked', () => {
     const lines = text.match(/^data: .*$/gm)?.map((line) => JSON.parse(line.slice(6)));
     expect(lines).toMatchObject([{ method: 'notifications/message' }, { id: 1, result: {} }]);
     expect(world.events.filter(({ stage }) => stage === 'dropped')).toHaveLength(3);
+  });
+
+  test('two bad messages in one piece end the stream once', async () => {
+    const bad = { jsonrpc: '2.0', id: 1, result: {} };
+    server.say = (_seen, res) => {
+      res.writeHead(200, { 'content-type': 'text/event-stream' });
+      res.end(`data: ${JSON.stringify(bad)}\n\n: alive\n\ndata: ${JSON.stringify(bad)}\n\n`);
+    };
+    const { text } = await post(call('tools/list', {}));
+    expect(text.match(/^data: .*$/gm)).toHaveLength(1);
+    expect((await post(call())).status).toBe(200);
   });
 
   test('a list in a stream is filtered', async () => {

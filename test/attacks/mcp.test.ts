@@ -3,8 +3,8 @@
  * refused message reaches the server, and the record says why.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { ask, STRANGER, startWorld, TRIAGE, type World } from '../kit/mcp.ts';
-import { type FakeServer, politely, startFakeServer, TOOLS_LISTED } from '../kit/mcp-server.ts';
+import { type FakeServer, politely, startFakeServer, TOOLS_LISTED } from '../kit/mcp/server.ts';
+import { ask, STRANGER, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
 
 const VERSION = 'io.modelcontextprotocol/protocolVersion';
 const CAPABILITIES = 'io.modelcontextprotocol/clientCapabilities';

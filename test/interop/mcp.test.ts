@@ -18,7 +18,7 @@ import { StreamableHTTPClientTransport as HttpV1 } from '@modelcontextprotocol/s
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { connectTo, everythingOverStdio, startEverything, startWorld, type World } from '../kit/mcp.ts';
+import { connectTo, everythingOverStdio, startEverything, startWorld, type World } from '../kit/mcp/world.ts';
 
 const TOOLS = { allow: ['echo', 'get-*', 'trigger-long-running-operation'], deny: ['get-env'] };
 const EXPECTED = ['echo', 'get-sum', 'get-tiny-image'];

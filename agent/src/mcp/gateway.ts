@@ -60,7 +60,7 @@ const MAX_CONNECTIONS = 10_000;
 /** Throws what the sources throw while they have no value yet; rejects with the reason when it cannot listen. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { svid, bundle, policy, clock, log, upstream: target } = options;
-  const recorder = new CallRecorder(options.server, clock, options.record);
+  const recorder = new CallRecorder(options);
   const upstream = target.kind === 'command' ? commandUpstream(target, log) : httpUpstream(target, log);
   const sessions = new Sessions(upstream.maxSessions, (session) => upstream.forget(session.upstream));
   const gate: Gate = { server: options.server, policy, recorder, sessions, upstream };
@@ -106,6 +106,8 @@ async function answer(
   { req, res, log }: { req: IncomingMessage; res: ServerResponse; log: Log },
 ): Promise<void> {
   const seen: Seen = { message: undefined };
+  // A client that leaves while it is being answered is no failure of ours.
+  res.on('error', (error) => log.debug({ err: error }, 'an answer did not arrive'));
   let peer: VerifiedSvid | undefined;
   try {
     ensure(req.socket instanceof TLSSocket, 'no_peer', 'a request without TLS');
@@ -125,14 +127,11 @@ function refuseRequest(
   { peer, seen }: { peer: VerifiedSvid | undefined; seen: Seen },
 ): void {
   const { message } = seen;
-  try {
-    recorder.refused(peer, error, message);
-  } finally {
-    // What was not read to its end would be taken for the next request; a stranger gets no next one.
-    if (!req.complete || peer === undefined) res.setHeader('connection', 'close');
-    const id = message?.kind === 'request' ? message.id : undefined;
-    if (!res.headersSent) refuse(res, error, id, dataOf(req, error, seen));
-  }
+  recorder.refused(peer, error, message);
+  if (res.headersSent) return;
+  // What was not read to its end would be taken for the next request; a stranger gets no next one.
+  if (!req.complete || peer === undefined) res.setHeader('connection', 'close');
+  refuse(res, error, message?.kind === 'request' ? message.id : undefined, dataOf(req, error, seen));
 }
 
 /** 2026-07-28, "Protocol Version Negotiation": the client picks another from this. */

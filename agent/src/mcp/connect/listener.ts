@@ -50,6 +50,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   const { local, uid, platform, log } = options;
   const allowed = new WeakSet<Socket>();
   const server = createServer((req, res) => {
+    res.on('error', (error) => log.debug({ err: error }, 'an answer did not arrive'));
     answer(options, server, { req, res, allowed }).catch((error) => {
       log.warn({ err: error }, 'a local request was refused');
       if (!req.complete) res.setHeader('connection', 'close');

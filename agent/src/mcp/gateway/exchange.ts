@@ -83,6 +83,8 @@ export class Exchange implements Back {
   }
 
   event(place: Place, message: Message | undefined): boolean {
+    // What follows a failure in the same piece.
+    if (this.#res.writableEnded || this.#res.destroyed) return true;
     inOnePiece(this.#res);
     this.#guard(() => {
       const text = message === undefined ? undefined : this.#pass(message);
@@ -92,7 +94,7 @@ export class Exchange implements Back {
   }
 
   keepAlive(): void {
-    this.#res.write(KEEP_ALIVE);
+    if (!this.#res.writableEnded && !this.#res.destroyed) this.#res.write(KEEP_ALIVE);
   }
 
   end(): void {

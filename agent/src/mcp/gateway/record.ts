@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { IdentityError } from '@chancery/shared/errors.ts';
 import { isJsonObject } from '@chancery/shared/json.ts';
+import type { Log } from '@chancery/shared/log.ts';
 import type { Message, Response } from '@chancery/shared/mcp/message.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
@@ -10,18 +11,28 @@ import { type CallEvent, type RecordCall, sha256 } from '../call-event.ts';
 import type { Verdict } from './judge.ts';
 import type { Asked } from './sessions.ts';
 
+export interface RecorderOptions {
+  readonly server: string;
+  readonly clock: Clock;
+  readonly record: RecordCall;
+  readonly log: Log;
+}
+
 export class CallRecorder {
   readonly #server: string;
   readonly #clock: Clock;
   readonly #record: RecordCall;
 
-  constructor(server: string, clock: Clock, record: RecordCall) {
+  readonly #log: Log;
+
+  constructor({ server, clock, record, log }: RecorderOptions) {
     this.#server = server;
     this.#clock = clock;
     this.#record = record;
+    this.#log = log;
   }
 
-  /** Returns the decision's id. */
+  /** Returns the decision's id. Throws what the sink throws, and the message goes no further. */
   decided(peer: VerifiedSvid, message: Message, verdict: Verdict, about: Decided): string {
     const id = randomUUID();
     const { decision, use } = verdict;
@@ -44,7 +55,7 @@ export class CallRecorder {
   /** `text` is the answer as it is forwarded. */
   answered(peer: VerifiedSvid, asked: Asked, response: Response, text: string): void {
     const result = response.error === undefined;
-    this.#event(peer, asked.recordId, 'answered', {
+    this.#note(peer, asked.recordId, 'answered', {
       from: 'server',
       kind: 'response',
       method: asked.method,
@@ -61,7 +72,7 @@ export class CallRecorder {
   abandoned(peer: VerifiedSvid, asked: Asked): void {
     const latencyMs = performance.now() - asked.startedMs;
     const { method, tool } = asked;
-    this.#event(peer, asked.recordId, 'answered', {
+    this.#note(peer, asked.recordId, 'answered', {
       from: 'client',
       method,
       tool,
@@ -72,26 +83,30 @@ export class CallRecorder {
 
   /** What a server says unasked and may. */
   told(peer: VerifiedSvid, message: Message): void {
-    this.#event(peer, randomUUID(), 'decided', { from: 'server', ...describe(message), allow: true });
+    this.#note(peer, randomUUID(), 'decided', { from: 'server', ...describe(message), allow: true });
   }
 
   dropped(peer: VerifiedSvid, message: Message | undefined, detail: string): void {
     const what = message === undefined ? {} : describe(message);
-    this.#event(peer, randomUUID(), 'dropped', { from: 'server', ...what, allow: false, detail });
+    this.#note(peer, randomUUID(), 'dropped', { from: 'server', ...what, allow: false, detail });
   }
 
   refused(peer: VerifiedSvid | undefined, error: IdentityError, message: Message | undefined): void {
     const what = message === undefined ? {} : describe(message);
     const { code, message: detail } = error;
-    this.#event(peer, randomUUID(), 'refused', { from: 'client', ...what, allow: false, code, detail });
+    this.#note(peer, randomUUID(), 'refused', { from: 'client', ...what, allow: false, code, detail });
   }
 
-  #event(
-    peer: VerifiedSvid | undefined,
-    id: string,
-    stage: CallEvent['stage'],
-    fields: Omit<CallEvent, 'id' | 'stage' | 'time' | 'caller' | 'serial' | 'server'>,
-  ): void {
+  /** Of what has happened already: a record that fails is an alarm, and undoes nothing. */
+  #note(peer: VerifiedSvid | undefined, id: string, stage: CallEvent['stage'], fields: Fields): void {
+    try {
+      this.#event(peer, id, stage, fields);
+    } catch (error) {
+      this.#log.error({ err: error, stage }, 'an event could not be recorded');
+    }
+  }
+
+  #event(peer: VerifiedSvid | undefined, id: string, stage: CallEvent['stage'], fields: Fields): void {
     const time = this.#clock.now();
     this.#record({
       id,
@@ -104,6 +119,8 @@ export class CallRecorder {
     });
   }
 }
+
+type Fields = Omit<CallEvent, 'id' | 'stage' | 'time' | 'caller' | 'serial' | 'server'>;
 
 export interface Decided {
   readonly policy: Policy;

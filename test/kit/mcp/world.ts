@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type RequestOptions, request } from 'node:https';
 import { type AddressInfo, createServer as createNetServer } from 'node:net';
-import type { CallEvent } from '@chancery/agent/mcp/call-event.ts';
+import type { CallEvent, RecordCall } from '@chancery/agent/mcp/call-event.ts';
 import { type ConnectOptions, startConnect } from '@chancery/agent/mcp/connect.ts';
 import { type Gateway, startGateway } from '@chancery/agent/mcp/gateway.ts';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
@@ -18,7 +18,7 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
-import { type Made, makeAuthority, makeLeaf } from './certificates.ts';
+import { type Made, makeAuthority, makeLeaf } from '../certificates.ts';
 
 const TD = parseTrustDomain('prod.example');
 export const id = (path: string): SpiffeId => parseSpiffeId(`spiffe://prod.example/${path}`);
@@ -71,9 +71,18 @@ export interface World {
   close(): Promise<void>;
 }
 
+export interface WorldOptions {
+  /** Access's, for `who`. */
+  readonly tools?: object;
+  readonly clock?: Clock;
+  readonly who?: readonly SpiffeId[];
+  /** Instead of the world's own list. */
+  readonly record?: RecordCall;
+}
+
 export async function startWorld(
   upstream: UpstreamTarget,
-  { tools = { allow: ['*'] } as object, clock = systemClock as Clock, who = [TRIAGE] as SpiffeId[] } = {},
+  { tools = { allow: ['*'] }, clock = systemClock, who = [TRIAGE], record }: WorldOptions = {},
 ): Promise<World> {
   const td = new TrustDomainInMemory();
   const gatewaySvid = live(td.svid(TOOLS));
@@ -88,7 +97,7 @@ export async function startWorld(
     policy,
     clock,
     log: silentLog,
-    record: (event) => void events.push(event),
+    record: record ?? ((event) => void events.push(event)),
   });
   policy.publish(policyFor(gateway.port, tools, 2n, who));
   return { td, gateway, gatewaySvid, policy, events, close: () => gateway.close() };
