@@ -2,7 +2,7 @@
  * YAML read once and strictly against a schema: every problem at once, each with its file, line and what was
  * expected.
  */
-import { type Document, isNode, LineCounter, parseAllDocuments } from 'yaml';
+import { type Document, isNode, isScalar, LineCounter, parseAllDocuments, visit } from 'yaml';
 import type { z } from 'zod';
 import { IdentityError, type Refusal } from './errors.ts';
 
@@ -26,12 +26,15 @@ export class Problems {
     this.#found.push({ file, line, says });
   }
 
-  /** Throws `code` with one line a problem. */
+  /** Throws `code` with one line a problem, file by file from the top. */
   throwIfAny(code: Refusal): void {
     if (this.#found.length === 0) return;
+    const inOrder = this.#found.toSorted((a, b) =>
+      a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1,
+    );
     throw new IdentityError(
       code,
-      this.#found.map(({ file, line, says }) => `${file}:${line}: ${says}`).join('\n'),
+      inOrder.map(({ file, line, says }) => `${file}:${line}: ${says}`).join('\n'),
     );
   }
 }
@@ -48,11 +51,9 @@ export function readDocuments<T>(
   const documents: readonly Document[] = Array.isArray(parsed) ? parsed : [];
   return documents.flatMap((document) => {
     const line = (offset: number) => lines.linePos(offset).line;
-    if (document.errors.length > 0) {
-      for (const error of document.errors) problems.add(file, line(error.pos[0]), error.message);
-      return [];
-    }
-    if (document.contents === null) return [];
+    const spoiled = whatSpoils(document);
+    for (const { at, says } of spoiled) problems.add(file, line(at), says);
+    if (spoiled.length > 0 || isEmpty(document)) return [];
     return read(
       document,
       schema,
@@ -62,13 +63,30 @@ export function readDocuments<T>(
   });
 }
 
+/** What the parser refuses or guesses about, and aliases: a value that stands elsewhere is easily read past. */
+function whatSpoils(document: Document): readonly { readonly at: number; readonly says: string }[] {
+  const { errors, warnings } = document;
+  const found = [...errors, ...warnings].map(({ pos, message }) => ({ at: pos[0], says: message }));
+  visit(document, {
+    Alias: (_, { range, source }) => {
+      found.push({ at: range?.[0] ?? 0, says: `*${source} is an alias: write the value out` });
+    },
+  });
+  return found;
+}
+
+/** Comments only, or what follows a last `---`. */
+function isEmpty({ contents }: Document): boolean {
+  return contents === null || (isScalar(contents) && contents.value === null && contents.source === '');
+}
+
 function read<T>(
   document: Document,
   schema: z.ZodType<T>,
   report: (path: readonly PropertyKey[], says: string) => void,
   line: (offset: number) => number,
 ): readonly Read<T>[] {
-  const result = schema.safeParse(document.toJS({ maxAliasCount: 0 }));
+  const result = schema.safeParse(document.toJS());
   if (result.success) return [{ value: result.data, lineOf: (path) => line(offsetOf(document, path)) }];
   for (const issue of result.error.issues) for (const { path, says } of told(issue)) report(path, says);
   return [];
