@@ -1,7 +1,7 @@
 /** `kind: Identity`: the rule by which one platform's facts earn a SPIFFE ID. */
 import { parseDuration } from '@chancery/shared/duration.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
-import { parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
+import { ensure } from '@chancery/shared/errors.ts';
+import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
 import { type Condition, compileCondition } from './condition.ts';
 import { compileTemplate, type Template } from './template.ts';
@@ -64,21 +64,16 @@ export interface Identity {
   nearness(facts: PlatformFacts): number;
 }
 
-/** Throws resource, config or policy with what was expected. */
+/** Throws resource, config or spiffe_id with what was expected. */
 export function compileIdentity(resource: IdentityResource, trustDomain: TrustDomain): Identity {
-  const id = compileTemplate(resource.id);
-  ensure(
-    resource.id.startsWith(`spiffe://${trustDomain}/`),
-    'resource',
-    `id must start with spiffe://${trustDomain}/, the trust domain of this CA; found ${resource.id}`,
-  );
+  const id = compileId(resource.id, trustDomain);
   const ttlSeconds = parseDuration(resource.x509.ttl);
   ensure(
     ttlSeconds >= MIN_TTL_SECONDS && ttlSeconds <= MAX_TTL_SECONDS,
     'resource',
     `x509.ttl must be between ${MIN_TTL_SECONDS}s and ${MAX_TTL_SECONDS / 86_400}d; found ${resource.x509.ttl}`,
   );
-  const names = resource.x509.dnsNames.map((name) => compileTemplate(name));
+  const names = resource.x509.dnsNames.map(compileDnsName);
   const when = resource.when === undefined ? undefined : compileCondition(resource.when);
   const { name, platform } = resource;
   return {
@@ -91,7 +86,7 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
         `${name} is for platform ${platform}, not ${facts.platform}`,
       );
       ensureHolds(name, when, facts);
-      const earned = spiffeId(name, id, facts, trustDomain);
+      const earned = parseSpiffeId(filled(`${name}: id`, id, facts));
       const dnsNames = names.map((each) => dnsName(name, each, facts));
       return { identity: name, id: earned, ttlSeconds, dnsNames, keyReuse: resource.x509.keyReuse };
     },
@@ -102,6 +97,25 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
   };
 }
 
+/** A template that no attributes could fill to a SPIFFE ID of this trust domain is refused now, not at each join. */
+function compileId(text: string, trustDomain: TrustDomain): Template {
+  const template = compileTemplate(text);
+  const start = `spiffe://${trustDomain}/`;
+  ensure(
+    text.startsWith(start),
+    'resource',
+    `id must start with ${start}, the trust domain of this CA; found ${text}`,
+  );
+  parseSpiffeId(template.sample);
+  return template;
+}
+
+function compileDnsName(text: string): Template {
+  const template = compileTemplate(text);
+  ensure(DNS_NAME.test(template.sample), 'resource', `x509.dnsNames: "${text}" is no DNS name`);
+  return template;
+}
+
 function ensureHolds(name: string, when: Condition | undefined, facts: PlatformFacts): void {
   if (when === undefined) return;
   const answer = when.holds(facts.attributes);
@@ -109,27 +123,18 @@ function ensureHolds(name: string, when: Condition | undefined, facts: PlatformF
   ensure(answer === true, 'no_identity', `${name}: when (${when.source}) ${why}`);
 }
 
-function spiffeId(
-  name: string,
-  template: Template,
-  facts: PlatformFacts,
-  trustDomain: TrustDomain,
-): SpiffeId {
-  const text = template.fill(facts.attributes);
-  if (text === undefined)
-    throw new IdentityError(
-      'no_identity',
-      `${name}: id needs {${template.missing(facts.attributes)}}, which is not attested`,
-    );
-  const id = parseSpiffeId(text);
-  ensure(trustDomainOf(id) === trustDomain, 'spiffe_id', `${name}: ${id} is outside ${trustDomain}`);
-  return id;
-}
-
 function dnsName(name: string, template: Template, facts: PlatformFacts): string {
-  const text = template.fill(facts.attributes);
-  if (text === undefined)
-    throw new IdentityError('no_identity', `${name}: dnsNames needs {${template.missing(facts.attributes)}}`);
+  const text = filled(`${name}: dnsNames`, template, facts);
   ensure(DNS_NAME.test(text), 'no_identity', `${name}: "${text}" is not a DNS name`);
   return text;
+}
+
+function filled(what: string, template: Template, { attributes }: PlatformFacts): string {
+  const missing = template.missing(attributes);
+  ensure(
+    missing === undefined,
+    'no_identity',
+    `${what} needs {${missing}}, which is not attested or not letters, digits, ".", "_" and "-"`,
+  );
+  return template.fill(attributes);
 }

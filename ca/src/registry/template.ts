@@ -5,12 +5,16 @@
 import { ensure } from '@chancery/shared/errors.ts';
 
 export interface Template {
-  /** Undefined where an attribute is missing. */
-  fill(attributes: Readonly<Record<string, string>>): string | undefined;
+  /** The first attribute that it needs and that is not there, or that is not a piece of one path segment. */
   missing(attributes: Readonly<Record<string, string>>): string | undefined;
+  /** Only where nothing is missing. */
+  fill(attributes: Readonly<Record<string, string>>): string;
+  /** As if each attribute were "x". */
+  readonly sample: string;
 }
 
 const PART = /\{([a-z][a-zA-Z0-9_]{0,63})\}|([^{}]+)/y;
+const PIECE = /^[a-zA-Z0-9._-]+$/;
 
 type Part = { readonly text: string } | { readonly attribute: string };
 
@@ -20,16 +24,14 @@ type Part = { readonly text: string } | { readonly attribute: string };
  */
 export function compileTemplate(text: string): Template {
   const parts = partsOf(text);
-  const missing = (attributes: Readonly<Record<string, string>>) =>
-    parts
-      .flatMap((part) => ('attribute' in part ? [part.attribute] : []))
-      .find((name) => !Object.hasOwn(attributes, name) || !/^[a-zA-Z0-9._-]+$/.test(attributes[name] ?? ''));
+  const names = parts.flatMap((part) => ('attribute' in part ? [part.attribute] : []));
+  const join = (valueAt: (attribute: string) => string | undefined) =>
+    parts.map((part) => ('text' in part ? part.text : valueAt(part.attribute))).join('');
   return {
-    missing,
-    fill: (attributes) =>
-      missing(attributes) === undefined
-        ? parts.map((part) => ('text' in part ? part.text : attributes[part.attribute])).join('')
-        : undefined,
+    missing: (attributes) =>
+      names.find((name) => !Object.hasOwn(attributes, name) || !PIECE.test(attributes[name] ?? '')),
+    fill: (attributes) => join((attribute) => attributes[attribute]),
+    sample: join(() => 'x'),
   };
 }
 

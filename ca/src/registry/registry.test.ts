@@ -1,0 +1,151 @@
+import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { NOW } from '../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../test/kit/manual-clock.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { openSqlite } from '../store/sqlite.ts';
+import type { Store } from '../store/store.ts';
+import { openRegistry, type Registry } from './registry.ts';
+
+const trustDomain = parseTrustDomain('prod.example');
+const platforms = new Set(['unix', 'tpm']);
+const identity = (name: string, platform = 'unix', when = 'true') => ({
+  name: `${name}.yaml`,
+  text: `kind: Identity\nname: ${name}\nplatform: ${platform}\nid: spiffe://prod.example/${name}\nwhen: "${when}"\n`,
+});
+const facts = { platform: 'unix', node: 'uid/1', attributes: { uid: '1' } };
+const id = (name: string) => parseSpiffeId(`spiffe://prod.example/${name}`);
+
+let store: Store;
+let registry: Registry;
+beforeEach(async () => {
+  store = openSqlite(':memory:', new ManualClock(NOW));
+  registry = await openRegistry({ store, trustDomain, platforms });
+});
+const names = () => registry.sets.current().resources.map(({ name }) => name);
+
+describe('apply', () => {
+  test('replaces the whole set, on record, and tells those who listen', async () => {
+    const told: number[] = [];
+    registry.sets.onChange(({ version }) => told.push(version));
+    await registry.apply([identity('a'), identity('b')], 'uid 0');
+    const { changes, version } = await registry.apply([identity('b', 'tpm'), identity('c')], 'uid 7');
+    expect(version).toBe(2);
+    expect(changes.map(({ change, key }) => `${change} ${key}`)).toEqual([
+      'removed Identity/a',
+      'changed Identity/b',
+      'added Identity/c',
+    ]);
+    expect({ told, names: names() }).toEqual({ told: [1, 2], names: ['b', 'c'] });
+    expect((await store.events(1, 10)).map(({ event }) => event)).toEqual([
+      {
+        type: 'registry.applied',
+        version: 2,
+        changes: ['removed Identity/a', 'changed Identity/b', 'added Identity/c'],
+        by: 'uid 7',
+      },
+    ]);
+  });
+
+  test('of what is in force already is no new version', async () => {
+    await registry.apply([identity('a')], 'uid 0');
+    expect(await registry.apply([identity('a')], 'uid 0')).toEqual({ changes: [], version: 1 });
+    expect(await store.events(0, 10)).toHaveLength(1);
+  });
+
+  test('survives a restart', async () => {
+    await registry.apply([identity('a')], 'uid 0');
+    registry = await openRegistry({ store, trustDomain, platforms });
+    expect(registry.sets.current()).toMatchObject({ version: 1, policy: { version: 1n } });
+    expect(registry.choose(facts, undefined).id).toBe(id('a'));
+  });
+
+  test('two at once follow one another', async () => {
+    const versions = await Promise.all([
+      registry.apply([identity('a')], 'uid 0'),
+      registry.apply([identity('b')], 'uid 0'),
+    ]);
+    expect(versions.map(({ version }) => version)).toEqual([1, 2]);
+    expect(names()).toEqual(['b']);
+  });
+
+  test('changes nothing where the files are refused, and the next one works', async () => {
+    const spoiled = registry.apply([identity('a', 'aws')], 'uid 0');
+    const good = registry.apply([identity('b')], 'uid 0');
+    await expect(spoiled).rejects.toThrow(refusal('resource', /platform aws is not configured/));
+    expect((await good).version).toBe(1);
+    expect(names()).toEqual(['b']);
+  });
+
+  test('changes nothing where it cannot be stored', async () => {
+    await registry.apply([identity('a')], 'uid 0');
+    vi.spyOn(store, 'saveRegistry').mockRejectedValueOnce(new Error('disk full'));
+    await expect(registry.apply([identity('b')], 'uid 0')).rejects.toThrow(/disk full/);
+    expect(names()).toEqual(['a']);
+    expect((await registry.apply([identity('b')], 'uid 0')).version).toBe(2);
+  });
+});
+
+test('diff says what apply would do, and does nothing', async () => {
+  expect(registry.diff([identity('a')])).toMatchObject([{ change: 'added', key: 'Identity/a' }]);
+  expect(() => registry.diff([identity('a', 'aws')])).toThrow(refusal('resource', /platform aws/));
+  expect({ names: names(), stored: await store.registry() }).toEqual({ names: [], stored: undefined });
+});
+
+describe('facts', () => {
+  test('earn every identity that fits, the first by name the default', async () => {
+    await registry.apply([identity('c'), identity('b'), identity('a', 'tpm')], 'uid 0');
+    expect(registry.earn(facts).map(({ identity: name }) => name)).toEqual(['b', 'c']);
+    expect(registry.choose(facts, undefined).id).toBe(id('b'));
+    expect(registry.choose(facts, id('c')).id).toBe(id('c'));
+  });
+
+  test('do not earn what they do not fit, whoever asks', async () => {
+    await registry.apply([identity('b'), identity('a', 'tpm')], 'uid 0');
+    expect(() => registry.choose(facts, id('a'))).toThrow(
+      refusal('not_entitled', /^asked for spiffe:\/\/prod.example\/a, earned spiffe:\/\/prod.example\/b$/),
+    );
+  });
+
+  test('that earn nothing are told the nearest miss', async () => {
+    await registry.apply([identity('a', 'tpm'), identity('b', 'unix', "uid == '2'")], 'uid 0');
+    expect(() => registry.earn(facts)).toThrow(refusal('no_identity', /^b: when \(uid == '2'\) is false$/));
+  });
+
+  test('earn nothing of an empty registry', () => {
+    expect(() => registry.earn(facts)).toThrow(
+      refusal('no_identity', /^the registry has no Identity at all$/),
+    );
+  });
+
+  test('a fault of ours is not a miss', async () => {
+    await registry.apply([identity('a')], 'uid 0');
+    const broken = new Proxy(facts, {
+      get: (_, key) => {
+        if (key === 'platform') throw new TypeError('a bug');
+        return undefined;
+      },
+    });
+    expect(() => registry.earn(broken)).toThrow(TypeError);
+  });
+});
+
+test.each([
+  [
+    'an attestor that its identities need',
+    { platforms: new Set(['tpm']) },
+    'config' as const,
+    /^the registry's Identity\/a needs the attestor unix, which the config no longer has$/,
+  ],
+  [
+    'the trust domain',
+    { trustDomain: parseTrustDomain('other.example') },
+    'resource' as const,
+    /id must start with spiffe:\/\/other.example/,
+  ],
+])('a config that has lost %s is refused at the start', async (_, changes, code, message) => {
+  await registry.apply([identity('a')], 'uid 0');
+  await expect(openRegistry({ store, trustDomain, platforms, ...changes })).rejects.toThrow(
+    refusal(code, message),
+  );
+});

@@ -1,0 +1,155 @@
+import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { describe, expect, test } from 'vitest';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { concerning } from './concerning.ts';
+import { diffOf } from './diff.ts';
+import { type Resource, readResources } from './resources.ts';
+
+const context = {
+  trustDomain: parseTrustDomain('prod.example'),
+  platforms: new Set(['unix', 'tpm']),
+  version: 7,
+};
+const IDENTITY = `kind: Identity
+name: local
+platform: unix
+id: spiffe://prod.example/local/{uid}
+`;
+const SERVER = `kind: McpServer
+name: github
+identity: spiffe://prod.example/github
+address: github.svc:8443
+`;
+const ACCESS = `kind: Access
+name: triage
+who: [spiffe://prod.example/agents/*]
+servers: [github]
+tools: { allow: [get_issue] }
+`;
+const read = (...texts: readonly string[]) =>
+  readResources(
+    texts.map((text, index) => ({ name: `${'abc'[index]}.yaml`, text })),
+    context,
+  );
+
+test('files and documents become one set, in order of kind and name', () => {
+  const { resources, identities, policy } = read(`${SERVER}---\n${ACCESS}---\n`, `# a comment\n${IDENTITY}`);
+  expect(resources.map(({ kind, name }) => `${kind}/${name}`)).toEqual([
+    'Access/triage',
+    'Identity/local',
+    'McpServer/github',
+  ]);
+  expect(identities.map(({ name }) => name)).toEqual(['local']);
+  expect(policy.version).toBe(7n);
+  expect([...policy.servers.keys()]).toEqual(['github']);
+});
+
+describe('a set is refused', () => {
+  test.each<[string, readonly string[], RegExp]>([
+    ['with a kind that is none', [IDENTITY.replace('Identity', 'Role')], /^a\.yaml:1: kind: /],
+    ['with a document that is a list', ['- a\n'], /^a\.yaml:1: /],
+    ['with a key that means nothing', [`${ACCESS}rate: 60/m\n`], /^a\.yaml:6: unknown key rate$/],
+    ['with a key twice', [`${IDENTITY}name: other\n`], /^a\.yaml:5: .*unique/],
+    ['with an alias', [`${IDENTITY}when: &a "true"\nx509: { dnsNames: [*a] }\n`], /^a\.yaml:.*alias/i],
+    ['with what is no YAML', ['kind: [\n'], /^a\.yaml:2: /],
+    [
+      'with a resource twice',
+      [SERVER, `# again\n${SERVER}`],
+      /^b\.yaml:3: McpServer\/github is defined at a\.yaml:2 already$/,
+    ],
+    [
+      'with a platform that is not configured',
+      [IDENTITY.replace('unix', 'aws')],
+      /^a\.yaml:3: platform aws is not configured at this CA \(unix, tpm\)$/,
+    ],
+    [
+      'with a rule about a server that is not there',
+      [ACCESS],
+      /^a\.yaml:4: servers: there is no McpServer named github$/,
+    ],
+    [
+      'with an id of another trust domain',
+      [IDENTITY.replace('prod', 'test')],
+      /^a\.yaml:1: id must start with/,
+    ],
+    ['with a pattern that is none', [SERVER, ACCESS.replace('get_issue', "'/(/'")], /^b\.yaml:5: /],
+  ])('%s', (_, texts, message) => {
+    expect(() => read(...texts)).toThrow(refusal('resource', message));
+  });
+
+  test('with every problem of every file at once', () => {
+    const first = IDENTITY.replace('unix', 'aws').replace('prod', 'test');
+    const second = `${SERVER}---\n${SERVER}---\n${ACCESS.replace('github', 'gitlab')}rate: 1\n`;
+    expect(() => read(first, second)).toThrow(
+      refusal(
+        'resource',
+        /^a\.yaml:1: id .*\na\.yaml:3: platform aws .*\nb\.yaml:7: .* defined .*\nb\.yaml:16: unknown key rate$/,
+      ),
+    );
+  });
+
+  test('where no platform is configured at all', () => {
+    const none = { ...context, platforms: new Set<string>() };
+    expect(() => readResources([{ name: 'a.yaml', text: IDENTITY }], none)).toThrow(
+      refusal('resource', /\(none\)$/),
+    );
+  });
+});
+
+describe('the difference', () => {
+  const { resources: before } = read(IDENTITY, SERVER);
+  const line = (resources: readonly Resource[]) =>
+    diffOf(before, resources).map(({ change, key, kind, name }) => [change, key, kind, name].join(' '));
+
+  test('of nothing is none', () => {
+    expect(diffOf(before, read(SERVER, IDENTITY).resources)).toEqual([]);
+  });
+
+  test('names what is added, changed and removed', () => {
+    const after = read(IDENTITY.replace('uid', 'gid'), IDENTITY.replace('local', 'more')).resources;
+    expect(line(after)).toEqual([
+      'changed Identity/local Identity local',
+      'added Identity/more Identity more',
+      'removed McpServer/github McpServer github',
+    ]);
+  });
+
+  test('shows the lines that change among those that do not', () => {
+    const after = read(IDENTITY.replace('uid', 'gid'), SERVER).resources;
+    expect(diffOf(before, after)[0]?.diff.split('\n')).toEqual([
+      ' kind: Identity',
+      ' name: local',
+      ' platform: unix',
+      '-id: spiffe://prod.example/local/{uid}',
+      '+id: spiffe://prod.example/local/{gid}',
+      ' x509:',
+      '   ttl: 1h',
+      '   dnsNames: []',
+      '   keyReuse: false',
+    ]);
+  });
+
+  test('of a resource that comes or goes is all of it', () => {
+    const starts = (diff: string | undefined) => new Set(diff?.split('\n').map((each) => each[0]));
+    expect(starts(diffOf([], before)[0]?.diff)).toEqual(new Set(['+']));
+    expect(starts(diffOf(before, [])[0]?.diff)).toEqual(new Set(['-']));
+  });
+});
+
+describe('what concerns an SVID', () => {
+  const other = SERVER.replaceAll('github', 'other');
+  const rest = ACCESS.replace('triage', 'elsewhere').replace('github', 'other').replace('agents/*', 'x');
+  const set = read(`${IDENTITY}---\n${SERVER}---\n${other}`, `${ACCESS}---\n${rest}`);
+  const keys = (path: string) =>
+    concerning(set, parseSpiffeId(`spiffe://prod.example/${path}`)).map(
+      ({ kind, name }) => `${kind}/${name}`,
+    );
+
+  test.each([
+    ['a gateway: its server and the rules about it', 'github', ['Access/triage', 'McpServer/github']],
+    ['a caller: the servers that it may reach, and no rule', 'agents/a', ['McpServer/github']],
+    ['a stranger: nothing', 'agents/a/b', []],
+  ])('%s', (_, path, expected) => {
+    expect(keys(path)).toEqual(expected);
+  });
+});
