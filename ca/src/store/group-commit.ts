@@ -16,12 +16,15 @@ interface Write {
 
 /** Bounds one transaction, and with it how long the process answers nobody. */
 const MAX_BATCH = 512;
+/** A twelfth of what a renewal may take at the 99th percentile. */
+const GATHER_MS = 2;
 
 export class GroupCommit {
   readonly #transaction: Transaction;
   readonly #wrap: (error: unknown) => Error;
   #queue: Write[] = [];
   #scheduled = false;
+  #committedAt = Number.NEGATIVE_INFINITY;
 
   constructor(transaction: Transaction, wrap: (error: unknown) => Error) {
     this.#transaction = transaction;
@@ -34,7 +37,9 @@ export class GroupCommit {
       this.#queue.push({ run, done, failed });
       if (this.#scheduled) return;
       this.#scheduled = true;
-      setImmediate(() => this.flush());
+      // Under load a commit every few milliseconds serves everybody sooner than one for each; a lone write goes at once.
+      if (performance.now() - this.#committedAt < GATHER_MS) setTimeout(() => this.flush(), GATHER_MS);
+      else setImmediate(() => this.flush());
     });
   }
 
@@ -42,6 +47,7 @@ export class GroupCommit {
   flush(): void {
     this.#scheduled = false;
     while (this.#queue.length > 0) this.#commit(this.#queue.splice(0, MAX_BATCH));
+    this.#committedAt = performance.now();
   }
 
   #commit(batch: readonly Write[]): void {

@@ -15,7 +15,6 @@ export const MIGRATIONS: readonly string[] = [
     recorded_at INTEGER NOT NULL
   ) STRICT;
   CREATE UNIQUE INDEX certificates_serial ON certificates (serial);
-  CREATE INDEX certificates_key ON certificates (key_sha256);
   CREATE TABLE audit (
     sequence INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,

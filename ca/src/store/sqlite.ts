@@ -10,6 +10,7 @@ import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { GroupCommit } from './group-commit.ts';
+import { KeyHolders } from './key-holders.ts';
 import { authorityOf, eventOf, issuanceOf } from './rows.ts';
 import { MIGRATIONS } from './schema.ts';
 import type {
@@ -33,6 +34,7 @@ class SqliteStore implements Store {
   readonly #clock: Clock;
   readonly #group: GroupCommit;
   readonly #sql: ReturnType<typeof statements>;
+  readonly #keys = new KeyHolders();
 
   constructor(path: string, clock: Clock) {
     const db = open(path);
@@ -40,6 +42,10 @@ class SqliteStore implements Store {
     this.#db = db;
     this.#clock = clock;
     this.#sql = statements(db);
+    for (const row of this.#sql.unexpired.iterate(clock.now().getTime())) {
+      const { keySha256, notAfter, ...held } = issuanceOf(row);
+      this.#keys.add(keySha256, held, notAfter);
+    }
     this.#group = new GroupCommit(
       {
         begin: () => db.exec('BEGIN IMMEDIATE'),
@@ -54,6 +60,8 @@ class SqliteStore implements Store {
     return this.#group.write(() => {
       insert(this.#sql.certificate, issuance, this.#now());
       this.#audit(event);
+      // Before the commit: a key that is taken a moment too early is refused a moment too early.
+      this.#keys.add(issuance.keySha256, issuance, issuance.notAfter);
     });
   }
 
@@ -76,13 +84,11 @@ class SqliteStore implements Store {
   }
 
   async keyHeldElsewhere(keySha256: Uint8Array, holder: Holder, now: Date): Promise<boolean> {
-    const { platform, node } = holder;
-    return this.#read(
-      () => this.#sql.keyElsewhere.get(keySha256, now.getTime(), platform, node) !== undefined,
-    );
+    return this.#keys.isElsewhere(keySha256, holder, now);
   }
 
   async prune(time: Date): Promise<number> {
+    this.#keys.forgetExpired(this.#clock.now());
     return this.#read(() => Number(this.#sql.prune.run(time.getTime()).changes));
   }
 
@@ -154,9 +160,7 @@ function statements(db: DatabaseSync) {
     bySerial: sql('SELECT * FROM certificates WHERE serial = ?'),
     newest: sql('SELECT * FROM certificates ORDER BY n DESC LIMIT ?'),
     newestOf: sql('SELECT * FROM certificates WHERE id = ? ORDER BY n DESC LIMIT ?'),
-    keyElsewhere: sql(
-      'SELECT 1 FROM certificates WHERE key_sha256 = ? AND not_after > ? AND (platform <> ? OR node <> ?) LIMIT 1',
-    ),
+    unexpired: sql('SELECT * FROM certificates WHERE not_after > ?'),
     prune: sql('DELETE FROM certificates WHERE not_after < ?'),
     authorities: sql('SELECT * FROM authorities ORDER BY not_after'),
     authority: sql('INSERT INTO authorities VALUES (?, ?, ?, ?)'),
