@@ -144,6 +144,14 @@ describe('issuances', () => {
     expect(await store.keyHeldElsewhere(issuance.keySha256, issuance, NOW)).toBe(elsewhere);
   });
 
+  test('tell after a restart which keys are held, until they expire', async () => {
+    await record({ node: 'b', notAfter: after(60) });
+    await store.close();
+    store = openSqlite(path, clock);
+    expect(await store.keyHeldElsewhere(issuance.keySha256, issuance, NOW)).toBe(true);
+    expect(await store.keyHeldElsewhere(issuance.keySha256, issuance, after(61))).toBe(false);
+  });
+
   test('are pruned when they have expired, never before', async () => {
     await record({ serial: '01', notAfter: after(-1) });
     await record({ serial: '02', notAfter: NOW });
