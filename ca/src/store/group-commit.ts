@@ -37,7 +37,7 @@ export class GroupCommit {
       this.#queue.push({ run, done, failed });
       if (this.#scheduled) return;
       this.#scheduled = true;
-      // Under load a commit every few milliseconds serves everybody sooner than one for each; a lone write goes at once.
+      // Under load a commit every few milliseconds serves everybody sooner than one each; a lone write goes at once.
       if (performance.now() - this.#committedAt < GATHER_MS) setTimeout(() => this.flush(), GATHER_MS);
       else setImmediate(() => this.flush());
     });
