@@ -126,7 +126,7 @@ async function closedLoop(call: Call, ms: number): Promise<{ count: number; ms: 
   return { count, ms: performance.now() - start };
 }
 
-/** Calls leave by the clock, whether the last has come back or not: a slow answer cannot hide behind a slow question. */
+/** Calls leave by the clock, whether the last has come back or not: no slow answer hides behind a slow question. */
 async function openLoop(call: Call, perSecond: number, ms: number): Promise<readonly number[]> {
   const latencies: number[] = [];
   const pending = new Set<Promise<void>>();

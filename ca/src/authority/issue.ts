@@ -113,7 +113,7 @@ async function sign(ready: Recorded): Promise<Uint8Array> {
   return assembleCertificate(ready.tbs, await ready.issuer.signer.sign(ready.tbs));
 }
 
-/** Never outside the issuer's own validity (RFC 5280 would let it; nobody could use it), never beyond what was asked. */
+/** Never outside the issuer's own validity (RFC 5280 lets it, but nobody could use it), nor beyond what was asked. */
 function within(order: Order, issuer: Issuer, now: Date): { notBefore: Date; notAfter: Date } {
   const { notBefore: first, notAfter: last } = issuer.certificate;
   const wanted = [addSeconds(now, order.ttlSeconds), last, order.notBeyond ?? last];
