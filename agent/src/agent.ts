@@ -1,10 +1,10 @@
 /** One agent: it proves its workload, keeps the SVID fresh, follows the CA, and offers all three as live sources. */
-import { mkdirSync, statSync } from 'node:fs';
+import { lstatSync, mkdirSync, statSync } from 'node:fs';
+import { geteuid } from 'node:process';
 import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import type { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
-import { addSeconds } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { LiveValue, type Source } from '@chancery/shared/source.ts';
@@ -14,8 +14,10 @@ import { verifySvid } from '@chancery/shared/x509/svid.ts';
 import { type AgentSettings, paths } from './config.ts';
 import type { EvidenceSource } from './evidence/evidence.ts';
 import { evidenceFrom } from './evidence/index.ts';
+import { alarm } from './svid/alarm.ts';
 import { type Target, tlsTarget, unixTarget } from './svid/channel.ts';
 import { join, type ObtainRequest, renew } from './svid/obtain.ts';
+import { untilItWorks } from './svid/patience.ts';
 import { rotate } from './svid/rotate.ts';
 import { acceptBundle, isSameBundle } from './trust/accept.ts';
 import { bootstrapBundle } from './trust/bootstrap.ts';
@@ -38,15 +40,14 @@ export interface Agent {
   readonly policy: Source<Policy>;
   /** The resources behind `policy`, as the CA sent them. */
   readonly resources: () => readonly string[];
-  /** Rejects when the SVID has expired and could not be renewed. */
+  /** Why the SVID could not be renewed the last time; undefined where it could. */
+  readonly renewalFailure: () => string | undefined;
+  /** Rejects when the agent is closed, and on a bug. */
   readonly ended: Promise<never>;
   /** Where the CA answers calls that need our SVID. */
   readonly caTarget: () => Target;
   close(): Promise<void>;
 }
-
-const JOIN_FIRST_RETRY_SECONDS = 1;
-const JOIN_LAST_RETRY_SECONDS = 30;
 
 /**
  * Resolves with the first SVID: the last known good one where it is still valid, else a new one, however long the CA
@@ -69,6 +70,7 @@ export async function startAgent(
     bundle: session.bundle,
     policy: session.policy,
     resources: () => session.resources,
+    renewalFailure: () => session.renewalFailure,
     ended,
     caTarget: () => session.caTarget(session.svid.current()),
     close: async () => {
@@ -79,10 +81,17 @@ export async function startAgent(
   };
 }
 
-function prepareFolder(dataDir: string): void {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  const { mode } = statSync(dataDir);
+/** Whoever owns the folder, or a link to it, reads the key in it and answers on the socket. Throws file, file_mode. */
+export function prepareFolder(dataDir: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new IdentityError('file', `dataDir cannot be made: ${String(error)}`, { cause: error });
+  }
+  const { mode, uid } = statSync(dataDir);
   ensure((mode & 0o077) === 0, 'file_mode', `${dataDir} is open to others: chmod 700 ${dataDir}`);
+  for (const owner of [uid, lstatSync(dataDir).uid])
+    ensure(owner === 0 || owner === geteuid?.(), 'file_mode', `${dataDir} belongs to uid ${owner}`);
 }
 
 class Session {
@@ -92,6 +101,7 @@ class Session {
     () => new IdentityError('unavailable', 'the CA has sent no policy yet'),
   );
   resources: readonly string[] = [];
+  renewalFailure: string | undefined;
   readonly #settings: AgentSettings;
   readonly #deps: AgentDeps;
   readonly #signal: AbortSignal;
@@ -110,7 +120,7 @@ class Session {
     const known = this.#lastKnownGood();
     if (known !== undefined) {
       this.bundle.publish(known.bundle);
-      this.#putInForce(known.policy.version, known.policy.resources);
+      this.#putInForce(known.policy);
       this.svid.publish(known.svid);
       this.#deps.log.info(
         { id: known.svid.id, notAfter: known.svid.notAfter },
@@ -118,8 +128,8 @@ class Session {
       );
       return;
     }
-    await this.#patiently(async () => this.bundle.publish(await this.#bootstrap()));
-    const svid = await this.#patiently(() => this.#obtain(undefined));
+    this.bundle.publish(await untilItWorks(() => this.#bootstrap(), this.#deps, this.#signal));
+    const svid = await untilItWorks(() => this.#obtain(undefined), this.#deps, this.#signal);
     this.#deps.log.info({ id: svid.id, notAfter: svid.notAfter }, 'joined');
     this.#publishSvid(svid);
   }
@@ -146,9 +156,12 @@ class Session {
         renew: (current: Svid) => this.#obtain(current),
         publish: (svid: Svid) => {
           log.info({ id: svid.id, notAfter: svid.notAfter }, 'rotated');
+          this.renewalFailure = undefined;
           this.#publishSvid(svid);
         },
-        onFailure: (error: unknown, failures: number) => this.#alarm(error, failures),
+        onFailure: (error: unknown, failures: number) => {
+          this.renewalFailure = alarm(error, failures, { clock, log, svid: this.svid.current() });
+        },
       };
       return await rotate(this.svid.current(), rotation, this.#signal);
     } finally {
@@ -170,6 +183,8 @@ class Session {
     try {
       const { id } = verifySvid(known.svid.chain, known.bundle, this.#deps.clock.now());
       ensure(this.#settings.id === undefined || id === this.#settings.id, 'svid', `it is for ${id}`);
+      // Another version of the agent may have written what this one cannot read.
+      compileSnapshot(known.policy.resources, known.policy.version);
       return known;
     } catch (error) {
       this.#deps.log.info({ err: error }, 'the last known good SVID is of no use; joining anew');
@@ -182,7 +197,10 @@ class Session {
     return bootstrapBundle({ trustDomain, address: ca.address, bundleFile: ca.bundle, pin: ca.pin });
   }
 
-  /** Joins, or renews over mutual TLS; the kernel's word is only to be had on the CA's socket. */
+  /**
+   * Joins, or renews over mutual TLS while there is a certificate to do so with. The kernel's word is only to be had on
+   * the CA's socket.
+   */
   async #obtain(current: Svid | undefined): Promise<Svid> {
     const { clock } = this.#deps;
     const id = current?.id ?? this.#settings.id;
@@ -198,7 +216,7 @@ class Session {
     const { socket } = this.#settings.ca;
     if (this.#evidence.platform === 'unix' && socket !== undefined)
       return this.#with(AttestationClient, unixTarget(socket), (client) => join(client, request));
-    if (current === undefined)
+    if (current === undefined || clock.now() >= current.notAfter)
       return this.#with(AttestationClient, this.caTarget(undefined), (client) => join(client, request));
     return this.#with(IdentityClient, this.caTarget(current), (client) => renew(client, request));
   }
@@ -216,25 +234,13 @@ class Session {
     }
   }
 
-  /** Until it works: a CA that is not up yet is no reason to end. What is misconfigured here is. */
-  async #patiently<T>(attempt: () => Promise<T>): Promise<T> {
-    const { clock, log, random } = this.#deps;
-    for (let failures = 0; ; failures += 1) {
-      try {
-        return await attempt();
-      } catch (error) {
-        if (this.#signal.aborted || !isRefusal(error) || FINAL.includes(error.code)) throw error;
-        const seconds =
-          Math.min(JOIN_FIRST_RETRY_SECONDS * 2 ** failures, JOIN_LAST_RETRY_SECONDS) *
-          (0.8 + 0.4 * random());
-        log.warn({ err: error, retryInSeconds: Math.round(seconds) }, 'not joined yet');
-        await clock.sleepUntil(addSeconds(clock.now(), seconds), this.#signal);
-      }
-    }
-  }
-
+  /** A full disk must not take away a good certificate: only a restart would miss what was not saved. */
   #publishSvid(svid: Svid): void {
-    this.#save(svid, this.bundle.current(), this.resources, this.#policyVersion());
+    try {
+      this.#save(svid, this.bundle.current(), { version: this.#policyVersion(), resources: this.resources });
+    } catch (error) {
+      this.#deps.log.error({ err: error }, 'the SVID is not on disk: a restart will have to join anew');
+    }
     this.svid.publish(svid);
   }
 
@@ -254,13 +260,17 @@ class Session {
       sequence: sent.sequence,
     });
     const compiled = compileSnapshot(policy.resources, policy.version);
-    this.#save(this.svid.current(), bundle, policy.resources, policy.version);
-    if (!isSameBundle(known, bundle)) this.bundle.publish(bundle);
-    this.resources = policy.resources;
-    this.policy.publish(compiled);
+    try {
+      this.#save(this.svid.current(), bundle, policy);
+    } finally {
+      // With a full disk too: what is forbidden from now on is. It is only not acknowledged then.
+      if (!isSameBundle(known, bundle)) this.bundle.publish(bundle);
+      this.resources = policy.resources;
+      this.policy.publish(compiled);
+    }
   }
 
-  #putInForce(version: bigint, resources: readonly string[]): void {
+  #putInForce({ version, resources }: KnownGood['policy']): void {
     this.resources = resources;
     this.policy.publish(compileSnapshot(resources, version));
   }
@@ -273,19 +283,7 @@ class Session {
     }
   }
 
-  #save(svid: Svid, bundle: Bundle, resources: readonly string[], version: bigint): void {
+  #save(svid: Svid, bundle: Bundle, { version, resources }: KnownGood['policy']): void {
     saveKnownGood(paths(this.#settings.dataDir).state, { svid, bundle, policy: { version, resources } });
   }
-
-  #alarm(error: unknown, failures: number): void {
-    const { notAfter } = this.svid.current();
-    const leftSeconds = Math.round((notAfter.getTime() - this.#deps.clock.now().getTime()) / 1000);
-    this.#deps.log.error(
-      { err: error, failures, leftSeconds },
-      'the SVID could not be renewed; it serves until it expires',
-    );
-  }
 }
-
-/** Trying again changes nothing about these. */
-const FINAL: readonly string[] = ['bootstrap', 'bundle', 'config', 'file', 'file_mode'];

@@ -2,7 +2,6 @@
  * Gets one SVID: a fresh key, its CSR, the platform's evidence, and a look at all that comes back before it
  * is used.
  */
-import type { KeyObject } from 'node:crypto';
 import type {
   AttestationClient,
   AttestRequest,
@@ -14,7 +13,7 @@ import { asBuffer, equal } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
-import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
+import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
@@ -40,15 +39,37 @@ const EXCHANGE_MS = 30_000;
 
 type Call = grpc.ClientDuplexStream<AttestRequest, AttestResponse>;
 
+/** All of an SVID but its key. */
+export type Certified = Omit<Svid, 'key'>;
+
+export interface Obtained {
+  readonly certified: Certified;
+  /** The trust domain's, as the CA sent them along. */
+  readonly authorities: readonly Uint8Array[];
+}
+
 export const join = (client: AttestationClient, request: ObtainRequest): Promise<Svid> =>
-  obtain((options) => client.attest(options), request);
+  withFreshKey((options) => client.attest(options), request);
 
 export const renew = (client: IdentityClient, request: ObtainRequest): Promise<Svid> =>
-  obtain((options) => client.renew(options), request);
+  withFreshKey((options) => client.renew(options), request);
 
-async function obtain(open: (options: grpc.CallOptions) => Call, request: ObtainRequest): Promise<Svid> {
+/** For a key that lives elsewhere than in memory. */
+export const joinWith = (
+  client: AttestationClient,
+  signer: Signer,
+  request: ObtainRequest,
+): Promise<Obtained> => obtain((options) => client.attest(options), signer, request);
+
+type Open = (options: grpc.CallOptions) => Call;
+
+async function withFreshKey(open: Open, request: ObtainRequest): Promise<Svid> {
   const key = generateKey();
-  const signer = signerOf(key);
+  const { certified } = await obtain(open, signerOf(key), request);
+  return { ...certified, key };
+}
+
+async function obtain(open: Open, signer: Signer, request: ObtainRequest): Promise<Obtained> {
   const csr = await writeCsr(signer);
   const exchange = await request.evidence.begin(signer.spki, request.signal);
   const call = open({ deadline: Date.now() + EXCHANGE_MS });
@@ -61,11 +82,12 @@ async function obtain(open: (options: grpc.CallOptions) => Call, request: Obtain
       message: { $case: 'hello', value: { ...hello, spiffeId: id, instance: asBuffer(instance) } },
     });
     const issued = await converse(call, exchange, signer.spki, request);
-    return acceptIssued(issued, key, signer.spki, request);
+    return { certified: acceptIssued(issued, signer.spki, request), authorities: issued.bundle };
   } finally {
     request.signal.removeEventListener('abort', cancel);
-    await exchange.end();
     call.cancel();
+    // Why the exchange failed matters more; a device that could not be freed is freed before the next one.
+    await exchange.end().catch(() => {});
   }
 }
 
@@ -94,10 +116,9 @@ function converse(call: Call, exchange: Exchange, spki: Uint8Array, request: Obt
 /** The certificate must be for our key, for the name we expect, of our trust domain, and good now. */
 export function acceptIssued(
   issued: Issued,
-  key: KeyObject,
   spki: Uint8Array,
   { bundle, id, clock }: Pick<ObtainRequest, 'bundle' | 'id' | 'clock'>,
-): Svid {
+): Certified {
   const { id: named, certificate } = verifySvid(issued.chain, bundle, clock.now());
   ensure(equal(certificate.spki, spki), 'svid', 'the CA certified another key than ours');
   ensure(id === undefined || named === id, 'svid', `the CA certified ${named}, expected ${id}`);
@@ -108,5 +129,5 @@ export function acceptIssued(
     'svid',
     'the CA would have us renew outside the lifetime',
   );
-  return { id: named, chain: issued.chain, key, notBefore, notAfter, renewAfter };
+  return { id: named, chain: issued.chain, notBefore, notAfter, renewAfter };
 }

@@ -17,7 +17,11 @@ export interface RotateDeps<S extends Lifetime> {
   readonly onFailure: (error: unknown, failures: number) => void;
 }
 
-/** Keeps one SVID fresh. Ends only by throwing: the abort, or the last failure once the SVID has expired. */
+/**
+ * Keeps one SVID fresh, and goes on trying after it has expired: a process that ended would only be started again to
+ * wait for the same CA, and an expired certificate does no harm, for whoever verifies it refuses it. Ends only by
+ * throwing the abort.
+ */
 export async function rotate<S extends Lifetime>(
   first: S,
   deps: RotateDeps<S>,
@@ -32,7 +36,7 @@ export async function rotate<S extends Lifetime>(
     try {
       svid = await deps.renew(svid, signal);
     } catch (error) {
-      if (signal.aborted || deps.clock.now() >= svid.notAfter) throw error;
+      if (signal.aborted) throw error;
       failures += 1;
       deps.onFailure(error, failures);
       continue;
@@ -50,7 +54,8 @@ const SPREAD = 0.1;
 
 /**
  * Half of life, spread by a tenth of life either way; after a failure 1 s, doubling to a minute, with the same spread;
- * never past expiry. At least a second from `now`, so that a CA that returns stale certificates cannot spin the loop.
+ * never sleeping past expiry. At least a second from `now`, so that a CA that returns stale certificates cannot spin
+ * the loop.
  */
 export function nextAttempt(svid: Lifetime, failures: number, now: Date, random: number): Date {
   const life = svid.notAfter.getTime() - svid.notBefore.getTime();
@@ -58,5 +63,6 @@ export function nextAttempt(svid: Lifetime, failures: number, now: Date, random:
   const backoff = Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LAST_RETRY_MS) * (1 + offset);
   const wanted = failures === 0 ? svid.renewAfter.getTime() + offset * life : now.getTime() + backoff;
   const earliest = now.getTime() + FIRST_RETRY_MS;
-  return new Date(Math.max(earliest, Math.min(wanted, svid.notAfter.getTime())));
+  const latest = now < svid.notAfter ? svid.notAfter.getTime() : Number.POSITIVE_INFINITY;
+  return new Date(Math.max(earliest, Math.min(wanted, latest)));
 }

@@ -1,0 +1,20 @@
+/** What an operator hears while an SVID cannot be renewed. */
+import type { Clock } from '@chancery/shared/clock.ts';
+import type { Log } from '@chancery/shared/log.ts';
+
+interface AlarmDeps {
+  readonly svid: { readonly notAfter: Date };
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Returns the reason, for whoever asks for the status. */
+export function alarm(error: unknown, failures: number, { svid, clock, log }: AlarmDeps): string {
+  const leftSeconds = Math.round((svid.notAfter.getTime() - clock.now().getTime()) / 1000);
+  const says =
+    leftSeconds > 0
+      ? 'the SVID could not be renewed; it serves until it expires'
+      : 'the SVID has expired and could not be replaced; nobody accepts it any more';
+  log.error({ err: error, failures, leftSeconds }, says);
+  return error instanceof Error ? error.message : String(error);
+}

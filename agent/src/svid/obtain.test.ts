@@ -1,0 +1,279 @@
+import { EventEmitter } from 'node:events';
+import type {
+  AttestationClient,
+  AttestRequest,
+  AttestResponse,
+  Issued,
+} from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { asBuffer, hex } from '@chancery/shared/bytes.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
+import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
+import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { verifyCsr } from '@chancery/shared/x509/csr.ts';
+import { describe, expect, test } from 'vitest';
+import {
+  after,
+  type Made,
+  makeAuthority,
+  makeLeaf,
+  NOW,
+  type Recipe,
+} from '../../../test/kit/certificates.ts';
+import type { EvidenceSource } from '../evidence/evidence.ts';
+import { acceptIssued, join, joinWith, type ObtainRequest } from './obtain.ts';
+
+const trustDomain = parseTrustDomain('prod.example');
+const id = parseSpiffeId('spiffe://prod.example/web');
+const root = makeAuthority('Root');
+const bundle = { trustDomain, authorities: [root.certificate.der], sequence: 1n };
+const clock = { now: () => NOW, sleepUntil: async () => {} };
+const key = generateKey();
+const seconds = (time: Date): bigint => BigInt(time.getTime() / 1000);
+
+function issuedOf(leaf: Made, renewAfter = after(1800)): Issued {
+  const { der, notAfter } = leaf.certificate;
+  return {
+    chain: [asBuffer(der)],
+    bundle: [asBuffer(root.certificate.der)],
+    notAfter: seconds(notAfter),
+    renewAfter: seconds(renewAfter),
+    spiffeId: id,
+  };
+}
+
+const leafOf = (recipe: Recipe = {}, name: string = id, issuer = root): Made =>
+  makeLeaf(name, issuer, { key, ...recipe });
+const life = (from: number, to: number): Recipe => ({
+  fields: { notBefore: after(from), notAfter: after(to) },
+});
+
+describe('what the CA issued', () => {
+  const genuine = { issued: issuedOf(leafOf()), wanted: id as typeof id | undefined };
+
+  test('is accepted whole', () => {
+    const { issued } = genuine;
+    expect(acceptIssued(issued, spkiOf(key), { bundle, id, clock })).toEqual({
+      id,
+      chain: issued.chain,
+      notBefore: after(-10),
+      notAfter: after(3600),
+      renewAfter: after(1800),
+    });
+  });
+
+  test('is accepted under the CA’s default where no ID was asked for', () => {
+    expect(acceptIssued(genuine.issued, spkiOf(key), { bundle, id: undefined, clock }).id).toBe(id);
+  });
+
+  const other = 'spiffe://prod.example/other';
+  test.each([
+    {
+      name: 'another key',
+      issued: issuedOf(leafOf({ key: generateKey() })),
+      code: 'svid',
+      says: 'another key than ours',
+    },
+    { name: 'another ID', issued: issuedOf(leafOf({}, other)), code: 'svid', says: `certified ${other}` },
+    {
+      name: 'another trust domain',
+      issued: issuedOf(leafOf({}, 'spiffe://test.example/web')),
+      code: 'svid',
+      says: 'not of trust domain prod.example',
+    },
+    {
+      name: 'another authority',
+      issued: issuedOf(leafOf({}, id, makeAuthority('Root'))),
+      code: 'chain',
+      says: '',
+    },
+    { name: 'nothing', issued: { ...genuine.issued, chain: [] }, code: 'chain', says: 'chain is empty' },
+    { name: 'an expired one', issued: issuedOf(leafOf(life(-20, -10))), code: 'expired_peer', says: '' },
+    { name: 'one from the future', issued: issuedOf(leafOf(life(10, 20))), code: 'expired_peer', says: '' },
+    {
+      name: 'a renewal at its end',
+      issued: issuedOf(leafOf(), after(3600)),
+      code: 'svid',
+      says: 'renew outside the lifetime',
+    },
+    {
+      name: 'a renewal at its beginning',
+      issued: issuedOf(leafOf(), after(-10)),
+      code: 'svid',
+      says: 'renew outside the lifetime',
+    },
+  ])('refuses $name', ({ issued, code, says }) => {
+    expect(() => acceptIssued(issued, spkiOf(key), { bundle, id, clock })).toThrow(
+      expect.objectContaining({ code, message: expect.stringContaining(says) }),
+    );
+  });
+});
+
+/** A CA that says what a test tells it to. */
+class FakeCall extends EventEmitter {
+  readonly written: AttestRequest[] = [];
+  cancelled = false;
+  readonly #reply: (request: AttestRequest, call: FakeCall) => void;
+  constructor(reply: (request: AttestRequest, call: FakeCall) => void) {
+    super();
+    this.#reply = reply;
+  }
+  write(request: AttestRequest): void {
+    this.written.push(request);
+    queueMicrotask(() => this.#reply(request, this));
+  }
+  say(message: NonNullable<AttestResponse['message']>): void {
+    this.emit('data', { message });
+  }
+  cancel(): void {
+    this.cancelled = true;
+    this.emit('error', Object.assign(new Error('cancelled'), { code: 1, details: 'cancelled' }));
+  }
+}
+
+const clientOf = (call: FakeCall) => ({ attest: () => call }) as unknown as AttestationClient;
+
+interface Begun {
+  readonly source: EvidenceSource;
+  readonly seen: string[];
+}
+
+function evidenceOf(end: () => Promise<void> = async () => {}): Begun {
+  const seen: string[] = [];
+  const source: EvidenceSource = {
+    platform: 'test',
+    async begin(spki) {
+      seen.push(`begin ${spki.length}`);
+      return {
+        opening: Buffer.from('opening'),
+        async answer(question, binding) {
+          seen.push(`answer ${Buffer.from(question)} ${hex(binding)}`);
+          return Buffer.from('evidence');
+        },
+        async end() {
+          seen.push('end');
+          await end();
+        },
+      };
+    },
+    async close() {},
+  };
+  return { source, seen };
+}
+
+const instance = Buffer.alloc(16, 7);
+const nonce = Buffer.alloc(32, 9);
+const requestWith = (evidence: EvidenceSource, signal = AbortSignal.timeout(60_000)): ObtainRequest => ({
+  evidence,
+  bundle,
+  id,
+  instance,
+  clock,
+  signal,
+});
+
+/** Challenges, then certifies the key of the CSR. */
+function honest(request: AttestRequest, call: FakeCall): void {
+  const { message } = request;
+  if (message?.$case === 'hello') {
+    call.say({ $case: 'challenge', value: { nonce, question: Buffer.from('question') } });
+    return;
+  }
+  const [hello] = call.written;
+  if (hello?.message?.$case !== 'hello') return;
+  const { spki } = verifyCsr(hello.message.value.csr);
+  const leaf = makeLeaf(id, root, { fields: { spki } });
+  call.say({ $case: 'issued', value: issuedOf(leaf) });
+}
+
+describe('the exchange', () => {
+  test('says hello, answers the challenge, and takes the certificate', async () => {
+    const call = new FakeCall(honest);
+    const { source, seen } = evidenceOf();
+    const svid = await join(clientOf(call), requestWith(source));
+    const [hello, evidence] = call.written.map(({ message }) => message);
+    expect(hello).toMatchObject({
+      $case: 'hello',
+      value: { platform: 'test', evidence: Buffer.from('opening'), spiffeId: id, instance },
+    });
+    expect(evidence).toEqual({ $case: 'evidence', value: { nonce, evidence: Buffer.from('evidence') } });
+    const binding = hex(attestationBinding(trustDomain, nonce, spkiOf(svid.key)));
+    expect(seen).toEqual(['begin 91', `answer question ${binding}`, 'end']);
+    expect(svid.id).toBe(id);
+    expect(call.cancelled).toBe(true);
+  });
+
+  test('with a key from elsewhere certifies that one, and passes the bundle on', async () => {
+    const call = new FakeCall(honest);
+    const { certified, authorities } = await joinWith(
+      clientOf(call),
+      signerOf(key),
+      requestWith(evidenceOf().source),
+    );
+    expect(certified.id).toBe(id);
+    expect(authorities.map(hex)).toEqual([hex(root.certificate.der)]);
+    const [hello] = call.written;
+    expect(hello?.message?.$case === 'hello' && hex(verifyCsr(hello.message.value.csr).spki)).toBe(
+      hex(spkiOf(key)),
+    );
+  });
+
+  test('two keys are never the same', async () => {
+    const keys = await Promise.all(
+      [0, 1].map(() => join(clientOf(new FakeCall(honest)), requestWith(evidenceOf().source))),
+    );
+    expect(hex(spkiOf(keys[0]?.key ?? key))).not.toBe(hex(spkiOf(keys[1]?.key ?? key)));
+  });
+
+  test.each<readonly [string, (call: FakeCall) => void, string, string]>([
+    ['an end without a certificate', (call) => call.emit('end'), 'unavailable', 'ended the exchange without'],
+    [
+      'a message that says nothing',
+      (call) => call.emit('data', {}),
+      'message_parse',
+      'neither challenge nor issued',
+    ],
+    [
+      'a refusal',
+      (call) => call.emit('error', Object.assign(new Error(), { code: 7, details: 'no identity is given' })),
+      'refused_by_ca',
+      'the CA refused (PERMISSION_DENIED): no identity is given',
+    ],
+    ...([1, 4, 14] as const).map(
+      (code) =>
+        [
+          `a CA that is away (status ${code})`,
+          (call: FakeCall) => call.emit('error', Object.assign(new Error(), { code, details: 'nobody' })),
+          'unavailable',
+          'the CA does not answer: nobody',
+        ] as const,
+    ),
+  ])('%s ends it, and frees the device', async (_, reply, code, says) => {
+    const call = new FakeCall((__, self) => reply(self));
+    const { source, seen } = evidenceOf();
+    const attempt = join(clientOf(call), requestWith(source));
+    await expect(attempt).rejects.toMatchObject({ code, message: expect.stringContaining(says) });
+    expect(seen.at(-1)).toBe('end');
+    expect(call.cancelled).toBe(true);
+  });
+
+  test('T38 evidence that cannot be given is the error, not what happens to the device after it', async () => {
+    const gone = new IdentityError('tpm_device', 'the TPM does not answer');
+    const { source } = evidenceOf(async () => Promise.reject(new Error('cannot flush')));
+    const begin: EvidenceSource['begin'] = async (spki, signal) => ({
+      ...(await source.begin(spki, signal)),
+      answer: () => Promise.reject(gone),
+    });
+    const call = new FakeCall(honest);
+    await expect(join(clientOf(call), requestWith({ ...source, begin }))).rejects.toBe(gone);
+    expect(call.cancelled).toBe(true);
+  });
+
+  test('an abort cancels the call', async () => {
+    const stop = new AbortController();
+    const call = new FakeCall(() => stop.abort());
+    const attempt = join(clientOf(call), requestWith(evidenceOf().source, stop.signal));
+    await expect(attempt).rejects.toMatchObject({ code: 'unavailable' });
+    expect(call.cancelled).toBe(true);
+  });
+});

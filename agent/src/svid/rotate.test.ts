@@ -1,0 +1,146 @@
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { describe, expect, test } from 'vitest';
+import { nextAttempt, type RotateDeps, rotate } from './rotate.ts';
+
+const START = new Date('2026-06-01T00:00:00Z');
+const at = (seconds: number): Date => addSeconds(START, seconds);
+const seconds = (time: Date): number => (time.getTime() - START.getTime()) / 1000;
+
+interface Life {
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+  readonly renewAfter: Date;
+}
+
+const life = (from: number, ttl: number): Life => ({
+  notBefore: at(from),
+  notAfter: at(from + ttl),
+  renewAfter: at(from + ttl / 2),
+});
+
+interface Walk {
+  /** Whether the attempt at this second succeeds. */
+  readonly up?: (second: number) => boolean;
+  readonly ttl?: number;
+  readonly until: number;
+  readonly random?: () => number;
+  /** What the CA gives out; a new life by default. */
+  readonly given?: (second: number) => Life;
+}
+
+/** Sleeping takes no time: the clock jumps to where the sleeper wants to wake, and it is written down. */
+async function walk({ up = () => true, ttl = 3600, until, random = () => 0.5, given }: Walk) {
+  const log: string[] = [];
+  let now = START;
+  const stop = new AbortController();
+  const clock: Clock = {
+    now: () => now,
+    sleepUntil: async (time) => {
+      log.push(`sleep ${seconds(time)}`);
+      if (seconds(time) > until) stop.abort();
+      stop.signal.throwIfAborted();
+      now = time;
+    },
+  };
+  const deps: RotateDeps<Life> = {
+    clock,
+    random,
+    renew: async () => {
+      if (!up(seconds(now))) throw new Error('the CA is away');
+      return given?.(seconds(now)) ?? life(seconds(now), ttl);
+    },
+    publish: ({ notAfter }) => log.push(`publish ${seconds(notAfter)}`),
+    onFailure: (_, failures) => log.push(`failure ${failures}`),
+  };
+  await expect(rotate(life(0, ttl), deps, stop.signal)).rejects.toThrow('aborted');
+  return log;
+}
+
+describe('an hour in a millisecond', () => {
+  test('renews at half of life, again and again', async () => {
+    expect(await walk({ until: 6000 })).toEqual([
+      'sleep 1800',
+      'publish 5400',
+      'sleep 3600',
+      'publish 7200',
+      'sleep 5400',
+      'publish 9000',
+      'sleep 7200',
+    ]);
+  });
+
+  test('after a failure tries in 1 s, doubling to a minute, and forgets it all at the next success', async () => {
+    const log = await walk({ up: (second) => second > 2000, until: 4000 });
+    expect(log.filter((line) => line.startsWith('sleep'))).toEqual(
+      [1800, 1801, 1803, 1807, 1815, 1831, 1863, 1923, 1983, 2043, 3843, 5643].map((s) => `sleep ${s}`),
+    );
+    expect(log.filter((line) => line.startsWith('failure')).at(-1)).toBe('failure 9');
+    expect(log).toContain('publish 5643');
+  });
+
+  test('does not sleep past the end of the certificate, and goes on after it', async () => {
+    const log = await walk({ ttl: 100, up: (second) => second > 300, until: 400 });
+    const sleeps = log.filter((line) => line.startsWith('sleep')).map((line) => Number(line.slice(6)));
+    expect(sleeps).toEqual([50, 51, 53, 57, 65, 81, 100, 160, 220, 280, 340, 390, 440]);
+    expect(log).toContain('publish 440');
+  });
+
+  test('a CA that returns stale certificates is asked once a second, not more', async () => {
+    const log = await walk({ given: () => life(-7000, 3600), until: 1805 });
+    expect(log.filter((line) => line.startsWith('sleep'))).toEqual(
+      [1800, 1801, 1802, 1803, 1804, 1805, 1806].map((s) => `sleep ${s}`),
+    );
+  });
+
+  test('the spread is drawn once a certificate, whatever fails in between', async () => {
+    let drawn = 0;
+    const random = () => {
+      drawn += 1;
+      return 0.5;
+    };
+    const log = await walk({ random, up: (second) => second > 1900, until: 4000 });
+    expect(drawn).toBe(1 + log.filter((line) => line.startsWith('publish')).length);
+    expect(log.filter((line) => line.startsWith('failure')).length).toBeGreaterThan(5);
+  });
+
+  test('an abort during a renewal ends the loop with its reason', async () => {
+    const stop = new AbortController();
+    const failures: unknown[] = [];
+    const ended = rotate(
+      life(0, 3600),
+      {
+        clock: { now: () => START, sleepUntil: async () => {} },
+        random: () => 0.5,
+        renew: async () => {
+          stop.abort();
+          throw new Error('cancelled');
+        },
+        publish: () => {},
+        onFailure: (error) => failures.push(error),
+      },
+      stop.signal,
+    );
+    await expect(ended).rejects.toThrow('cancelled');
+    expect(failures).toEqual([]);
+  });
+});
+
+describe('when to try next', () => {
+  const hour = life(0, 3600);
+  test.each([
+    { name: 'half of life', failures: 0, now: 0, random: 0.5, next: 1800 },
+    { name: 'earliest spread: a tenth of life before', failures: 0, now: 0, random: 0, next: 1440 },
+    { name: 'latest spread: a tenth of life after', failures: 0, now: 0, random: 1, next: 2160 },
+    { name: 'overdue: in a second', failures: 0, now: 3000, random: 0.5, next: 3001 },
+    { name: 'first failure', failures: 1, now: 1800, random: 0.5, next: 1801 },
+    { name: 'first failure, spread', failures: 1, now: 1800, random: 1, next: 1801.1 },
+    { name: 'first failure, never within a second', failures: 1, now: 1800, random: 0, next: 1801 },
+    { name: 'seventh failure: a minute', failures: 7, now: 1800, random: 0.5, next: 1860 },
+    { name: 'hundredth failure: a minute', failures: 100, now: 1800, random: 0.5, next: 1860 },
+    { name: 'just before the end: the end', failures: 7, now: 3590, random: 0.5, next: 3600 },
+    { name: 'at the end: a second on at least', failures: 7, now: 3599.5, random: 0.5, next: 3600.5 },
+    { name: 'after the end: a minute', failures: 7, now: 3601, random: 0.5, next: 3661 },
+  ])('$name', ({ failures, now, random, next }) => {
+    expect(seconds(nextAttempt(hour, failures, at(now), random))).toBe(next);
+  });
+});
