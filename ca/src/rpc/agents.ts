@@ -18,10 +18,15 @@ export interface LiveAgent extends Holder {
 
 /** How long a fresh certificate holds its machine's place until its agent's stream is open. */
 const CLAIM_MS = 15_000;
+/** Places without a stream that are kept before anybody looks through them. */
+const SPARE_PLACES = 64;
 
+/** Of one machine. */
 interface Place {
-  readonly instance: string;
-  streams: number;
+  /** Open streams by agent process. */
+  readonly streams: Map<string, number>;
+  /** The process that was given a certificate as the machine's only one. */
+  holder: string | undefined;
   claimedUntil: number;
 }
 
@@ -46,20 +51,19 @@ export class Agents {
     return this.#live.size;
   }
 
-  /** Takes the machine's place for the agent process `instance`. Throws ek_in_use. */
+  /**
+   * Takes the machine's place for the agent process `instance`. Throws ek_in_use where another one holds it, or only
+   * has a stream open: after a restart of the CA that is all that is known of it.
+   */
   claim(holder: Holder, instance: Uint8Array): void {
-    const now = this.#clock.now().getTime();
-    this.#forget(now);
-    const key = keyOf(holder);
-    const place = this.#places.get(key);
+    this.#forget();
     const name = hex(instance);
-    const other =
-      place !== undefined && place.instance !== name && (place.streams > 0 || place.claimedUntil > now);
+    const place = this.#place(holder);
+    const other = this.#isHeldByOther(place, name) || [...place.streams.keys()].some((each) => each !== name);
+    const key = keyOf(holder);
     ensure(!other, 'ek_in_use', `${key} has a live agent already: a copied machine, or a second agent on it`);
-    // The same place where it is the same process: its open streams hold on to the object.
-    const own = place?.instance === name ? place : { instance: name, streams: 0, claimedUntil: 0 };
-    own.claimedUntil = now + CLAIM_MS;
-    this.#places.set(key, own);
+    place.holder = name;
+    place.claimedUntil = this.#clock.now().getTime() + CLAIM_MS;
   }
 
   /**
@@ -67,24 +71,47 @@ export class Agents {
    * the place.
    */
   open(agent: LiveAgent, instance: Uint8Array): () => void {
-    const place = this.#places.get(keyOf(agent));
     const name = hex(instance);
-    const other = place !== undefined && place.instance !== name;
+    const place = this.#place(agent);
+    const other = this.#isHeldByOther(place, name);
     ensure(!other, 'ek_in_use', `${keyOf(agent)} is held by another agent process`);
-    if (place !== undefined) place.streams += 1;
+    place.streams.set(name, (place.streams.get(name) ?? 0) + 1);
     this.#live.add(agent);
     return () => {
       this.#live.delete(agent);
-      if (place === undefined) return;
-      place.streams -= 1;
+      const left = (place.streams.get(name) ?? 0) - 1;
+      if (left > 0) {
+        place.streams.set(name, left);
+        return;
+      }
+      place.streams.delete(name);
       // The place is free for a restarted agent at once.
-      if (place.streams === 0) place.claimedUntil = 0;
+      if (place.holder === name) place.claimedUntil = 0;
+      if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(keyOf(agent));
     };
   }
 
-  #forget(now: number): void {
-    for (const [key, { streams, claimedUntil }] of this.#places)
-      if (streams === 0 && claimedUntil <= now) this.#places.delete(key);
+  #place(holder: Holder): Place {
+    const key = keyOf(holder);
+    const place = this.#places.get(key) ?? { streams: new Map(), holder: undefined, claimedUntil: 0 };
+    this.#places.set(key, place);
+    return place;
+  }
+
+  #isClaimed({ claimedUntil }: Place): boolean {
+    return claimedUntil > this.#clock.now().getTime();
+  }
+
+  #isHeldByOther(place: Place, name: string): boolean {
+    const { holder, streams } = place;
+    return holder !== undefined && holder !== name && (streams.has(holder) || this.#isClaimed(place));
+  }
+
+  /** Claims that no stream has followed, once they are more than the agents. */
+  #forget(): void {
+    if (this.#places.size <= 2 * this.#live.size + SPARE_PLACES) return;
+    for (const [key, place] of this.#places)
+      if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(key);
   }
 }
 

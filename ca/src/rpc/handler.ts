@@ -178,6 +178,7 @@ class Incoming {
   }
 
   async next(clock: Clock, seconds: number, gone: AbortSignal): Promise<Buffer | undefined> {
+    gone.throwIfAborted();
     if (this.#queue.length === 0 && !this.#ended) await this.#arrival(clock, seconds, gone);
     gone.throwIfAborted();
     const message = this.#queue.shift();
@@ -191,10 +192,9 @@ class Incoming {
       this.#wake = resolve;
     });
     const signal = AbortSignal.any([done.signal, gone]);
-    const late =
-      seconds === Number.POSITIVE_INFINITY ? new Promise<void>(() => {}) : timeout(clock, seconds, signal);
+    const late = timeout(clock, seconds, signal);
     const left = new Promise<void>((_, reject) =>
-      gone.addEventListener('abort', () => reject(gone.reason), { once: true }),
+      gone.addEventListener('abort', () => reject(gone.reason), { once: true, signal: done.signal }),
     );
     try {
       await Promise.race([arrived, late, left]);

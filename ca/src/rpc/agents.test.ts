@@ -1,0 +1,107 @@
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { after, NOW } from '../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../test/kit/manual-clock.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { Agents, type LiveAgent } from './agents.ts';
+
+const machine = { platform: 'tpm', node: 'ek1' };
+const [first, second] = [Buffer.alloc(16, 1), Buffer.alloc(16, 2)];
+const agentOn = (holder = machine): LiveAgent => ({
+  ...holder,
+  id: parseSpiffeId('spiffe://prod.example/machine'),
+  serial: '40',
+  address: '127.0.0.1',
+  version: 'test',
+  connectedAt: NOW,
+  certificateNotAfter: after(60),
+  acknowledged: 0n,
+});
+const taken = refusal('ek_in_use', /^tpm\/ek1 has a live agent already/);
+
+let clock: ManualClock;
+let agents: Agents;
+beforeEach(() => {
+  clock = new ManualClock(NOW);
+  agents = new Agents(clock);
+});
+
+test('agents are listed while their stream is open', () => {
+  const [one, two] = [agentOn(), agentOn()];
+  const [leave] = [agents.open(one, first), agents.open(two, first)];
+  expect(agents.list()).toEqual([one, two]);
+  leave();
+  expect({ list: agents.list(), size: agents.size }).toEqual({ list: [two], size: 1 });
+});
+
+describe('a machine’s place', () => {
+  test('is one process’s for fifteen seconds after its certificate', () => {
+    agents.claim(machine, first);
+    agents.claim(machine, first);
+    clock.jump(after(14.9));
+    expect(() => agents.claim(machine, second)).toThrow(taken);
+    expect(() => agents.open(agentOn(), second)).toThrow(
+      refusal('ek_in_use', /^tpm\/ek1 is held by another agent process$/),
+    );
+    clock.jump(after(15));
+    agents.claim(machine, second);
+  });
+
+  test('stays its holder’s while a stream is open, and is free when the last has ended', () => {
+    agents.claim(machine, first);
+    const leave = [agents.open(agentOn(), first), agents.open(agentOn(), first)];
+    clock.jump(after(1000));
+    agents.claim(machine, first);
+    clock.jump(after(2000));
+    leave[0]?.();
+    expect(() => agents.claim(machine, second)).toThrow(taken);
+    expect(() => agents.open(agentOn(), second)).toThrow(refusal('ek_in_use', /held by another/));
+    leave[1]?.();
+    agents.claim(machine, second);
+    expect(() => agents.claim(machine, first)).toThrow(taken);
+  });
+
+  test('is free at once when the holder’s stream has ended, whatever is left of its claim', () => {
+    agents.claim(machine, first);
+    agents.open(agentOn(), first)();
+    agents.claim(machine, second);
+  });
+
+  test('is that of the stream which a restarted CA finds open', () => {
+    const leave = agents.open(agentOn(), first);
+    expect(() => agents.claim(machine, second)).toThrow(taken);
+    agents.claim(machine, first);
+    leave();
+    agents.claim(machine, second);
+  });
+
+  test('that ran out unused does not keep an older process from its stream', () => {
+    agents.claim(machine, second);
+    clock.jump(after(16));
+    agents.open(agentOn(), first);
+  });
+
+  test('is not another machine’s, nor another platform’s', () => {
+    agents.claim(machine, first);
+    agents.claim({ ...machine, node: 'ek2' }, second);
+    agents.claim({ ...machine, platform: 'other' }, second);
+  });
+
+  test('is shared where nobody claims it, as users of one machine do', () => {
+    const users = { platform: 'unix', node: 'uid/0' };
+    agents.open(agentOn(users), first);
+    agents.open(agentOn(users), second);
+    expect(agents.size).toBe(2);
+  });
+});
+
+test('claims that no stream followed are forgotten when they have run out, and no others', () => {
+  agents.claim(machine, first);
+  agents.open(agentOn(), first);
+  for (let n = 0; n < 100; n += 1) agents.claim({ ...machine, node: `${n}` }, first);
+  clock.jump(after(15));
+  agents.claim({ ...machine, node: 'last' }, first);
+  expect(() => agents.claim(machine, second)).toThrow(taken);
+  clock.jump(after(16));
+  expect(() => agents.claim({ ...machine, node: 'last' }, second)).toThrow(refusal('ek_in_use', /last/));
+});
