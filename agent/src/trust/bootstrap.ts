@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { readPem } from '@chancery/shared/der/pem.ts';
-import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { type Bundle, readBundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
@@ -19,6 +19,7 @@ export interface BootstrapOptions {
 }
 
 const CALL_MS = 10_000;
+const OPENING_BRACE = 0x7b;
 
 /** Throws bootstrap, bundle, unavailable. */
 export async function bootstrapBundle(options: BootstrapOptions): Promise<Bundle> {
@@ -30,7 +31,7 @@ export async function bootstrapBundle(options: BootstrapOptions): Promise<Bundle
     'the config names neither ca.bundle nor ca.pin: whom to trust must come from you',
   );
   const offered = await fetchBundle(options.address);
-  const authorities = offered.filter((der) => hash('sha256', parseCertificate(der).spki, 'hex') === pin);
+  const authorities = offered.filter((der) => isPinned(der, pin));
   ensure(
     authorities.length > 0,
     'bootstrap',
@@ -39,13 +40,34 @@ export async function bootstrapBundle(options: BootstrapOptions): Promise<Bundle
   return { trustDomain, authorities, sequence: 0n };
 }
 
+/** What cannot be read is not what was pinned. */
+function isPinned(der: Uint8Array, pin: string): boolean {
+  try {
+    return hash('sha256', parseCertificate(der).spki, 'hex') === pin;
+  } catch (error) {
+    if (isRefusal(error)) return false;
+    throw error;
+  }
+}
+
 /** PEM certificates, or a SPIFFE bundle document. Throws bundle, bootstrap. */
 function readBundleFile(file: string, trustDomain: TrustDomain): Bundle {
   const bytes = read(file);
-  if (bytes[0] === 0x7b) return readBundle(bytes, trustDomain);
-  const authorities = readPem(bytes.toString('latin1'), 'CERTIFICATE', 'bundle');
-  for (const der of authorities) parseCertificate(der);
-  return { trustDomain, authorities, sequence: 0n };
+  const bundle =
+    bytes[0] === OPENING_BRACE
+      ? readBundle(bytes, trustDomain)
+      : {
+          trustDomain,
+          sequence: 0n,
+          authorities: readPem(bytes.toString('latin1'), 'CERTIFICATE', 'bundle'),
+        };
+  ensure(bundle.authorities.length > 0, 'bundle', `${file} names no authority`);
+  try {
+    bundle.authorities.map(parseCertificate);
+  } catch (error) {
+    throw new IdentityError('bundle', `${file} holds what is no certificate`, { cause: error });
+  }
+  return bundle;
 }
 
 function read(file: string): Buffer {
@@ -66,7 +88,5 @@ function fetchBundle(address: string): Promise<readonly Uint8Array[]> {
       if (error) reject(refusalFromCa(error));
       else resolve(response.x509Authorities);
     });
-  }).catch((error: unknown) => {
-    throw refusalOf(error, 'unavailable', `the CA at ${address} does not answer`);
-  }) as Promise<readonly Uint8Array[]>;
+  });
 }

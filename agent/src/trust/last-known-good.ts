@@ -2,7 +2,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { base64, equal, utf8 } from '@chancery/shared/bytes.ts';
-import { ensure, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { spkiOf } from '@chancery/shared/keys/key.ts';
 import { readProtectedFile, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
@@ -62,17 +62,19 @@ export function saveKnownGood(path: string, { svid, bundle, policy }: KnownGood)
 export function loadKnownGood(path: string): KnownGood | undefined {
   if (!existsSync(path)) return undefined;
   const text = Buffer.from(readProtectedFile(path, MAX_BYTES)).toString('utf8');
-  const { id, chain, key: pkcs8, renewAfter, bundle, policy } = parse(text, path);
-  const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
-  const { notBefore, notAfter, spki } = parseCertificate(chain[0] ?? new Uint8Array());
-  ensure(equal(spki, spkiOf(key)), 'file', `${path}: the key is not the certificate's`);
-  return { svid: { id, chain, key, notBefore, notAfter, renewAfter }, bundle, policy };
+  const { svid, spki, ...known } = parse(text, path);
+  ensure(equal(spki, spkiOf(svid.key)), 'file', `${path}: the key is not the certificate's`);
+  return { svid, ...known };
 }
 
-function parse(text: string, path: string): z.infer<typeof Stored> {
+function parse(text: string, path: string): KnownGood & { readonly spki: Uint8Array } {
   try {
-    return Stored.parse(JSON.parse(text));
+    const { id, chain, key: pkcs8, renewAfter, bundle, policy } = Stored.parse(JSON.parse(text));
+    const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
+    const { notBefore, notAfter, spki } = parseCertificate(chain[0] ?? new Uint8Array());
+    return { svid: { id, chain, key, notBefore, notAfter, renewAfter }, spki, bundle, policy };
   } catch (error) {
-    throw refusalOf(error, 'file', `${path} is damaged: remove it, and the agent joins anew`);
+    const says = `${path} is damaged: remove it, and the agent joins anew`;
+    throw new IdentityError('file', says, { cause: error });
   }
 }

@@ -2,7 +2,7 @@
 import { TrustClient, type WatchRequest, type WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { refusalOf } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
@@ -23,6 +23,8 @@ export interface WatchDeps {
 
 const FIRST_RETRY_SECONDS = 0.5;
 const LAST_RETRY_SECONDS = 30;
+/** The CA sends what is in force as soon as the stream is open. */
+const FIRST_SNAPSHOT_SECONDS = 10;
 
 /** Keeps one stream open until the signal; a new SVID gets a new stream before the old one is closed. */
 export async function watchTrust(deps: WatchDeps, signal: AbortSignal): Promise<void> {
@@ -37,54 +39,80 @@ export async function watchTrust(deps: WatchDeps, signal: AbortSignal): Promise<
       failures += 1;
       deps.log.warn({ err: error, failures }, 'the trust stream is down; what is known stays in force');
       const seconds = Math.min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS);
-      await pause(deps.clock, seconds * (0.8 + 0.4 * deps.random()), signal);
+      await pause(deps, seconds * (0.8 + 0.4 * deps.random()), signal);
     }
   }
 }
 
-async function pause(clock: Clock, seconds: number, signal: AbortSignal): Promise<void> {
-  await clock.sleepUntil(addSeconds(clock.now(), seconds), signal).catch(() => {});
+/** A new SVID ends the pause: it may be the old one that is not accepted. */
+async function pause({ clock, svid }: WatchDeps, seconds: number, signal: AbortSignal): Promise<void> {
+  const rotated = new AbortController();
+  const stop = svid.onChange(() => rotated.abort());
+  const until = AbortSignal.any([signal, rotated.signal]);
+  await clock.sleepUntil(addSeconds(clock.now(), seconds), until).catch(() => {});
+  stop();
 }
 
-/** Ends by throwing why the newest stream ended. */
+/** Ends by throwing why a stream ended. */
 async function watchOn(deps: WatchDeps, signal: AbortSignal, onSnapshot: () => void): Promise<void> {
-  let stream = openStream(deps, onSnapshot);
-  const stopAll = () => stream.close();
-  signal.addEventListener('abort', stopAll, { once: true });
+  // Two while one takes the other's place: whatever ends this must end both.
+  const open = new Set<TrustStream>();
+  const closeAll = () => {
+    for (const stream of open) stream.close();
+  };
+  const next = async (): Promise<TrustStream> => {
+    const stream = openStream(deps, onSnapshot);
+    open.add(stream);
+    await untilHeard(stream, deps.clock);
+    return stream;
+  };
+  signal.addEventListener('abort', closeAll, { once: true });
   try {
+    let stream = await next();
     for (;;) {
-      const next = changed(deps.svid, stream.ended);
-      const rotated = await next;
-      if (!rotated) return await stream.ended;
-      const successor = openStream(deps, onSnapshot);
-      await Promise.race([successor.first, successor.ended]).catch((error: unknown) => {
-        successor.close();
-        throw error;
-      });
+      await untilRotated(stream, deps.svid);
+      const successor = await next();
       stream.close();
+      open.delete(stream);
       stream = successor;
-      if (signal.aborted) stream.close();
     }
   } finally {
-    signal.removeEventListener('abort', stopAll);
-    stream.close();
+    signal.removeEventListener('abort', closeAll);
+    closeAll();
   }
 }
 
-/** True at the next SVID, false when the stream has ended before. */
-function changed(svid: Source<Svid>, ended: Promise<void>): Promise<boolean> {
-  return new Promise((resolve) => {
-    const stop = svid.onChange(() => settle(true));
-    const settle = (rotated: boolean): void => {
+/** Throws why the stream ended, or unavailable. */
+async function untilHeard({ first, ended }: TrustStream, clock: Clock): Promise<void> {
+  const heard = new AbortController();
+  const late = clock.sleepUntil(addSeconds(clock.now(), FIRST_SNAPSHOT_SECONDS), heard.signal).then(() => {
+    throw new IdentityError('unavailable', 'the CA opened the trust stream and said nothing');
+  });
+  late.catch(() => {});
+  try {
+    await Promise.race([first, ended, late]);
+  } finally {
+    heard.abort();
+  }
+}
+
+/** Resolves when there is another SVID than the stream's. Throws why the stream ended. */
+function untilRotated(stream: TrustStream, svid: Source<Svid>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = svid.onChange(() => settle());
+    const settle = (error?: unknown): void => {
       stop();
-      resolve(rotated);
+      if (error === undefined) resolve();
+      else reject(error);
     };
-    ended.catch(() => settle(false));
+    stream.ended.catch(settle);
+    if (svid.current() !== stream.svid) settle();
   });
 }
 
 interface TrustStream {
-  /** Resolves at the first snapshot that is in force. */
+  readonly svid: Svid;
+  /** Resolves at the first snapshot, accepted or not: the stream that it replaces would have had it too. */
   readonly first: Promise<void>;
   /** Rejects when the stream ends, for whatever reason. */
   readonly ended: Promise<void>;
@@ -92,39 +120,39 @@ interface TrustStream {
 }
 
 function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
-  const target = deps.targetFor(deps.svid.current());
+  const svid = deps.svid.current();
+  const target = deps.targetFor(svid);
   const client = new TrustClient(target.address, target.credentials, target.options);
   const call: grpc.ClientDuplexStream<WatchRequest, WatchResponse> = client.watch();
   const first = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
-  // Whoever does not wait for one of them must not be ended by it.
-  first.promise.catch(() => {});
+  // Whoever does not wait for it must not be ended by it.
   ended.promise.catch(() => {});
   const end = (error: unknown): void => {
     client.close();
-    first.reject(error);
     ended.reject(error);
   };
   call.on('error', (error: grpc.ServiceError) => end(refusalFromCa(error)));
-  call.on('end', () => end(refusalOf(undefined, 'unavailable', 'the CA ended the trust stream')));
+  call.on('end', () => end(new IdentityError('unavailable', 'the CA ended the trust stream')));
   call.on('data', (snapshot: WatchResponse) => {
+    first.resolve();
     try {
       deps.accept(snapshot);
     } catch (error) {
       // Not acknowledged: the operator sees that this agent has not followed.
       deps.log.error(
         { err: error, sequence: Number(snapshot.sequence) },
-        'a snapshot from the CA is refused',
+        'a snapshot from the CA is not acknowledged',
       );
       return;
     }
     call.write({ message: { $case: 'ack', value: { sequence: snapshot.sequence } } });
     onSnapshot();
-    first.resolve();
   });
   const { instance, version } = deps;
   call.write({ message: { $case: 'hello', value: { instance: asBuffer(instance), version } } });
   return {
+    svid,
     first: first.promise,
     ended: ended.promise,
     close: () => {

@@ -1,0 +1,60 @@
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { describe, expect, test } from 'vitest';
+import { makeAuthority } from '../../../test/kit/certificates.ts';
+import { acceptBundle, isSameBundle } from './accept.ts';
+
+const trustDomain = parseTrustDomain('prod.example');
+const [a, b, c] = ['a', 'b', 'c'].map((name) => makeAuthority(name).certificate.der) as [
+  Uint8Array,
+  Uint8Array,
+  Uint8Array,
+];
+const bundleOf = (...authorities: readonly Uint8Array[]): Bundle => ({
+  trustDomain,
+  authorities,
+  sequence: 1n,
+});
+
+test.each([
+  ['the same', bundleOf(a, b), bundleOf(a, b)],
+  ['the same in another order', bundleOf(a, b), bundleOf(b, a)],
+  ['one more', bundleOf(a), bundleOf(a, b)],
+  ['one fewer', bundleOf(a, b), bundleOf(b)],
+])('%s is accepted', (_, known, next) => {
+  expect(acceptBundle(known, next)).toBe(next);
+});
+
+test.each([
+  {
+    name: 'another trust domain’s',
+    next: { ...bundleOf(a, b), trustDomain: parseTrustDomain('test.example') },
+    code: 'bundle',
+    says: 'bundle is of test.example, not prod.example',
+  },
+  { name: 'one without authorities', next: bundleOf(), code: 'bundle', says: 'no authorities' },
+  { name: 'quite another', next: bundleOf(c), code: 'bundle', says: 'both adds and removes' },
+  { name: 'one that adds and removes', next: bundleOf(b, c), code: 'bundle', says: 'both adds and removes' },
+  {
+    name: 'one that adds what is no certificate',
+    next: bundleOf(a, b, Buffer.from('no certificate')),
+    code: 'certificate_parse',
+    says: '',
+  },
+])('$name is refused', ({ next, code, says }) => {
+  expect(() => acceptBundle(bundleOf(a, b), next)).toThrow(
+    expect.objectContaining({ code, message: expect.stringContaining(says) }),
+  );
+});
+
+describe('the same bundle', () => {
+  test.each([
+    ['itself', bundleOf(a, b), true],
+    ['in another order', bundleOf(b, a), true],
+    ['with one more', bundleOf(a, b, c), false],
+    ['with one fewer', bundleOf(a), false],
+    ['of another sequence', { ...bundleOf(a, b), sequence: 2n }, false],
+  ])('%s', (_, other, same) => {
+    expect(isSameBundle(bundleOf(a, b), other)).toBe(same);
+  });
+});

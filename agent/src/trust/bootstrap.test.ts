@@ -1,0 +1,142 @@
+import { hash } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { asBuffer, hex } from '@chancery/shared/bytes.ts';
+import { writePem } from '@chancery/shared/der/pem.ts';
+import { writeBundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { keyPem } from '@chancery/shared/tls/options.ts';
+import * as grpc from '@grpc/grpc-js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { makeAuthority, makeLeaf } from '../../../test/kit/certificates.ts';
+import { type BootstrapOptions, bootstrapBundle } from './bootstrap.ts';
+
+const trustDomain = parseTrustDomain('prod.example');
+const root = makeAuthority('Root').certificate;
+const second = makeAuthority('Second Root').certificate;
+const pem = (der: Uint8Array): string => writePem('CERTIFICATE', der);
+const pinOf = ({ spki }: { spki: Uint8Array }): string => hash('sha256', spki, 'hex');
+
+const dir = mkdtempSync(join(tmpdir(), 'bootstrap-'));
+afterAll(() => rmSync(dir, { recursive: true }));
+function file(content: string | Uint8Array): string {
+  const path = join(dir, 'bundle');
+  writeFileSync(path, content);
+  return path;
+}
+
+const options = (changes: Partial<BootstrapOptions>): BootstrapOptions => ({
+  trustDomain,
+  address: '127.0.0.1:1',
+  bundleFile: undefined,
+  pin: undefined,
+  ...changes,
+});
+
+const document = (...authorities: readonly Uint8Array[]): string =>
+  writeBundle({ trustDomain, authorities, sequence: 9n });
+
+describe('a bundle file', () => {
+  test.each([
+    ['one certificate', pem(root.der), [root], 0n],
+    ['two, with words between them', `first\n${pem(root.der)}second\n${pem(second.der)}`, [root, second], 0n],
+    ['a SPIFFE bundle document', document(root.der, second.der), [root, second], 9n],
+  ])('%s', async (_, content, authorities, sequence) => {
+    const bundle = await bootstrapBundle(options({ bundleFile: file(content) }));
+    expect(bundle.authorities.map(hex)).toEqual(authorities.map(({ der }) => hex(der)));
+    expect(bundle).toMatchObject({ trustDomain, sequence });
+  });
+
+  test.each([
+    { name: 'nothing', content: '', says: 'no PEM block' },
+    {
+      name: 'a private key',
+      content: writePem('PRIVATE KEY', root.der),
+      says: 'a PEM block is "PRIVATE KEY"',
+    },
+    {
+      name: 'what is no certificate',
+      content: pem(Buffer.from('none')),
+      says: 'holds what is no certificate',
+    },
+    { name: 'a document with none', content: '{"keys":[]}', says: 'names no authority' },
+    { name: 'a broken document', content: '{"keys":', says: '' },
+  ])('with $name is refused', async ({ content, says }) => {
+    await expect(bootstrapBundle(options({ bundleFile: file(content) }))).rejects.toMatchObject({
+      code: 'bundle',
+      message: expect.stringContaining(says),
+    });
+  });
+
+  test('that is not there', async () => {
+    const bundleFile = join(dir, 'none');
+    await expect(bootstrapBundle(options({ bundleFile }))).rejects.toMatchObject({
+      code: 'bootstrap',
+      message: `the bundle file ${bundleFile} cannot be read`,
+    });
+  });
+});
+
+test('I18 neither a bundle nor a pin is no trust, and nobody is asked', async () => {
+  await expect(bootstrapBundle(options({}))).rejects.toMatchObject({
+    code: 'bootstrap',
+    message: expect.stringContaining('neither ca.bundle nor ca.pin'),
+  });
+});
+
+describe('a pin', () => {
+  const server = new grpc.Server();
+  let address: string;
+  let offered: readonly Uint8Array[];
+  beforeAll(async () => {
+    server.addService(TrustService, {
+      getBundle: (_: unknown, done: grpc.sendUnaryData<unknown>) =>
+        done(null, { trustDomain, x509Authorities: offered.map(asBuffer), sequence: 3n }),
+      watch: () => {},
+    });
+    // Whoever answers at the address: the certificate is nobody's that we know.
+    const stranger = makeAuthority('stranger');
+    const { certificate, key } = makeLeaf('spiffe://elsewhere.example/x', stranger);
+    const credentials = grpc.ServerCredentials.createSsl(null, [
+      { cert_chain: Buffer.from(pem(certificate.der)), private_key: Buffer.from(keyPem(key)) },
+    ]);
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync('127.0.0.1:0', credentials, (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      );
+    });
+    address = `127.0.0.1:${port}`;
+  });
+  afterAll(() => server.forceShutdown());
+
+  test('takes the pinned root and leaves the rest', async () => {
+    offered = [second.der, root.der];
+    const { authorities } = await bootstrapBundle(options({ address, pin: pinOf(root) }));
+    expect(authorities.map(hex)).toEqual([hex(root.der)]);
+  });
+
+  test.each([
+    ['I18 a pin of another key', () => [second.der], 'bootstrap', 'none of the 1 authorities'],
+    ['I18 no authority at all', () => [], 'bootstrap', 'none of the 0 authorities'],
+    [
+      'I18 bytes that are no certificate',
+      () => [Buffer.from('none')],
+      'bootstrap',
+      'none of the 1 authorities',
+    ],
+  ])('%s', async (_, authorities, code, says) => {
+    offered = authorities();
+    await expect(bootstrapBundle(options({ address, pin: pinOf(root) }))).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(says),
+    });
+  });
+
+  test('nobody at the address', async () => {
+    await expect(bootstrapBundle(options({ pin: pinOf(root) }))).rejects.toMatchObject({
+      code: 'unavailable',
+    });
+  });
+});

@@ -1,0 +1,108 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { base64 } from '@chancery/shared/bytes.ts';
+import { generateKey } from '@chancery/shared/keys/key.ts';
+import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { afterAll, beforeEach, expect, test } from 'vitest';
+import { after, makeAuthority, makeLeaf } from '../../../test/kit/certificates.ts';
+import { type KnownGood, loadKnownGood, saveKnownGood } from './last-known-good.ts';
+
+const id = parseSpiffeId('spiffe://prod.example/web');
+const root = makeAuthority('Root');
+const { key, certificate } = makeLeaf(id, root);
+const good: KnownGood = {
+  svid: {
+    id,
+    chain: [Buffer.from(certificate.der)],
+    key,
+    notBefore: after(-10),
+    notAfter: after(3600),
+    renewAfter: after(1800),
+  },
+  bundle: {
+    trustDomain: parseTrustDomain('prod.example'),
+    authorities: [Buffer.from(root.certificate.der)],
+    sequence: 2n ** 60n + 1n,
+  },
+  policy: { version: 2n ** 61n + 1n, resources: ['{"kind":"McpServer"}'] },
+};
+
+const dir = mkdtempSync(join(tmpdir(), 'state-'));
+afterAll(() => rmSync(dir, { recursive: true }));
+const path = join(dir, 'state.json');
+beforeEach(() => saveKnownGood(path, good));
+
+test('what was saved is loaded, the big numbers whole', () => {
+  const { svid, bundle, policy } = loadKnownGood(path) ?? {};
+  expect(bundle).toEqual(good.bundle);
+  expect(policy).toEqual(good.policy);
+  expect({ ...svid, key: undefined }).toEqual({ ...good.svid, key: undefined });
+  expect(svid?.key.equals(key)).toBe(true);
+});
+
+test('it is 0600, and the only file', () => {
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  expect(readdirSync(dir)).toEqual(['state.json']);
+});
+
+test('none is none', () => {
+  expect(existsSync(join(dir, 'none'))).toBe(false);
+  expect(loadKnownGood(join(dir, 'none'))).toBeUndefined();
+});
+
+test('open to others it is never used', () => {
+  chmodSync(path, 0o640);
+  expect(() => loadKnownGood(path)).toThrow(expect.objectContaining({ code: 'file_mode' }));
+  chmodSync(path, 0o600);
+});
+
+test('another key than the certificate’s is never used', () => {
+  const other = generateKey().export({ type: 'pkcs8', format: 'der' });
+  change((stored) => ({ ...stored, key: base64(other) }));
+  refusedFor('the key is not the certificate');
+});
+
+test.each<readonly [string, (stored: object) => object]>([
+  ['another version', (stored) => ({ ...stored, version: 2 })],
+  ['a key that nobody knows', (stored) => ({ ...stored, extra: 1 })],
+  ['no chain', (stored) => ({ ...stored, chain: [] })],
+  ['a chain that is none', (stored) => ({ ...stored, chain: ['AAAA'] })],
+  ['bytes that are not base64', (stored) => ({ ...stored, chain: ['?'] })],
+  ['a key that is none', (stored) => ({ ...stored, key: 'AAAA' })],
+  ['a broken ID', (stored) => ({ ...stored, id: 'spiffe://prod.example/..' })],
+  ['a time that is none', (stored) => ({ ...stored, renewAfter: 'soon' })],
+  ['no authority', (stored) => ({ ...stored, bundle: { ...good.bundle, sequence: '1', authorities: [] } })],
+  [
+    'a broken trust domain',
+    (stored) => ({ ...stored, bundle: { trustDomain: '?', sequence: '1', authorities: ['AAAA'] } }),
+  ],
+  ['a version that is no number', (stored) => ({ ...stored, policy: { version: '-1', resources: [] } })],
+])('damaged: %s', (_, spoil) => {
+  change(spoil);
+  refusedFor(`${path} is damaged: remove it, and the agent joins anew`);
+});
+
+test('damaged: cut off', () => {
+  writeFileSync(path, readFileSync(path).subarray(0, 100));
+  refusedFor('is damaged');
+});
+
+function change(spoil: (stored: object) => object): void {
+  writeFileSync(path, JSON.stringify(spoil(JSON.parse(readFileSync(path, 'utf8')))));
+}
+
+function refusedFor(says: string): void {
+  expect(() => loadKnownGood(path)).toThrow(
+    expect.objectContaining({ code: 'file', message: expect.stringContaining(says) }),
+  );
+}
