@@ -2,12 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
-import {
-  parseSpiffeId,
-  parseTrustDomain,
-  type SpiffeId,
-  type TrustDomain,
-} from '@chancery/shared/spiffe/id.ts';
+import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
 import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
 import { z } from 'zod';
 import { EvidenceConfig } from './evidence/index.ts';
@@ -18,14 +13,16 @@ const hostPort = z
 
 const file = z.string().min(1);
 
-const spiffeId = z.string().transform((text, context): SpiffeId => {
-  try {
-    return parseSpiffeId(text);
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: isRefusal(error) ? error.message : String(error) });
-    return z.NEVER;
-  }
-});
+/** What the parser says is wrong becomes one of the file's problems. */
+const parsed = <T>(parse: (text: string) => T) =>
+  z.string().transform((text, context): T => {
+    try {
+      return parse(text);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: isRefusal(error) ? error.message : String(error) });
+      return z.NEVER;
+    }
+  });
 
 export const OutputConfig = z.strictObject({
   dir: file.describe(
@@ -90,7 +87,7 @@ export const ConnectConfig = z.strictObject({
 });
 
 export const AgentConfig = z.strictObject({
-  trustDomain: z.string().describe('The trust domain of the CA.'),
+  trustDomain: parsed(parseTrustDomain).describe('The trust domain of the CA.'),
   ca: z
     .strictObject({
       address: hostPort.describe('Where the CA serves.'),
@@ -115,7 +112,7 @@ export const AgentConfig = z.strictObject({
     )
     .describe('The certificate authority.'),
   evidence: EvidenceConfig.describe('How this workload proves itself.'),
-  id: spiffeId.optional().describe('The SPIFFE ID wanted where the evidence earns several.'),
+  id: parsed(parseSpiffeId).optional().describe('The SPIFFE ID wanted where the evidence earns several.'),
   dataDir: file.describe('What a restart without the CA needs; 0700. Relative to this file.'),
   outputs: z.array(OutputConfig).max(16).default([]).describe('Files for programs that read certificates.'),
   gateway: GatewayConfig.optional().describe('Mutual TLS in front of an MCP server.'),
@@ -129,9 +126,7 @@ export const AgentConfig = z.strictObject({
 export type OutputSettings = z.infer<typeof OutputConfig>;
 export type GatewaySettings = z.infer<typeof GatewayConfig>;
 
-export interface AgentSettings extends Omit<z.infer<typeof AgentConfig>, 'trustDomain'> {
-  readonly trustDomain: TrustDomain;
-}
+export type AgentSettings = z.infer<typeof AgentConfig>;
 
 export const paths = (dataDir: string) => ({
   state: resolve(dataDir, 'state.json'),
@@ -142,12 +137,8 @@ export const paths = (dataDir: string) => ({
 export function readAgentConfig(path: string): AgentSettings {
   const problems = new Problems();
   const [read, ...more] = readDocuments(textOf(path), path, AgentConfig, problems);
-  if (read?.value.evidence.unix !== undefined && read.value.ca.socket === undefined)
-    problems.add(
-      path,
-      read.lineOf(['ca']),
-      'ca.socket: the unix platform needs the path of the CA’s join.sock',
-    );
+  if (read !== undefined)
+    for (const [key, says] of contradictions(read.value)) problems.add(path, read.lineOf([key]), says);
   problems.throwIfAny('config');
   if (read === undefined || more.length > 0)
     throw new IdentityError(
@@ -157,7 +148,33 @@ export function readAgentConfig(path: string): AgentSettings {
   return absolute(read.value, dirname(resolve(path)));
 }
 
-function absolute(value: z.infer<typeof AgentConfig>, here: string): AgentSettings {
+type Contradiction = readonly [key: keyof AgentSettings, says: string];
+
+/** What each key may say alone and not together. */
+function contradictions({ evidence, ca, id, trustDomain, ...rest }: AgentSettings): readonly Contradiction[] {
+  const found: Contradiction[] = [];
+  if (evidence.unix !== undefined && ca.socket === undefined)
+    found.push(['ca', 'ca.socket: the unix platform needs the path of the CA’s join.sock']);
+  if (id !== undefined && trustDomainOf(id) !== trustDomain)
+    found.push(['id', `id: ${id} is not of trust domain ${trustDomain}`]);
+  if (evidence.tpm?.key === 'tpm') found.push(...beyondFiles(rest));
+  return found;
+}
+
+/** Node's TLS cannot use a key in a TPM; other programs can, by its file. */
+function beyondFiles({ gateway, connect, outputs }: Pick<AgentSettings, 'gateway' | 'connect' | 'outputs'>) {
+  const found: Contradiction[] = [];
+  if (gateway !== undefined) found.push(['gateway', `gateway: ${IN_MEMORY}`]);
+  if (connect.length > 0) found.push(['connect', `connect: ${IN_MEMORY}`]);
+  if (outputs.length === 0)
+    found.push(['evidence', 'outputs: a key in the TPM is of use by its file only; name a folder for it']);
+  return found;
+}
+
+/** What to write instead. */
+export const IN_MEMORY = 'this needs a key that the agent can use itself: write evidence.tpm.key: memory';
+
+function absolute(value: AgentSettings, here: string): AgentSettings {
   const at = (path: string) => resolve(here, path);
   const maybe = <K extends string>(key: K, path: string | undefined) =>
     path === undefined ? {} : ({ [key]: at(path) } as Record<K, string>);
@@ -165,7 +182,6 @@ function absolute(value: z.infer<typeof AgentConfig>, here: string): AgentSettin
   const { ca, gateway } = value;
   return {
     ...value,
-    trustDomain: parseTrustDomain(value.trustDomain),
     dataDir,
     ca: { ...ca, ...maybe('bundle', ca.bundle), ...maybe('socket', ca.socket) },
     outputs: value.outputs.map((output) => ({

@@ -13,6 +13,7 @@ import { allowedEnvironment } from './mcp/upstream/command.ts';
 import type { UpstreamTarget } from './mcp/upstream/upstream.ts';
 import { openCallRecords } from './outputs/call-records.ts';
 import { keepOutputs } from './outputs/keep.ts';
+import { type PlatformKeyAgent, startPlatformKeyAgent } from './platform-key-agent.ts';
 import { serveLocalApi } from './workload/local-api.ts';
 import type { StatusReport } from './workload/local-messages.ts';
 
@@ -24,7 +25,7 @@ export interface RunDeps extends AgentDeps {
 }
 
 export interface Running {
-  readonly agent: Agent;
+  readonly agent: Agent | PlatformKeyAgent;
   readonly gatewayPort: number | undefined;
   close(): Promise<void>;
 }
@@ -44,29 +45,43 @@ export async function runAgent(
     for (const part of parts.toReversed()) await part.close();
   };
   try {
-    const agent = await startAgent(settings, deps, signal);
+    const inTpm = settings.evidence.tpm?.key === 'tpm';
+    const agent = await (inTpm ? startPlatformKeyAgent : startAgent)(settings, deps, signal);
     parts.push(agent);
-    const gateway = settings.gateway && (await openGateway(settings.gateway, agent, { deps, parts }));
-    for (const { server, listen } of settings.connect)
-      parts.push(
-        await startConnect({ ...deps, ...agent, server, local: localEndpoint(listen), uid: deps.ownUid }),
-      );
-    const status = () => statusOf({ agent, settings, deps, gatewayPort: gateway?.port });
+    const full = 'policy' in agent ? agent : undefined;
+    const gatewayPort = full && (await openMcp(settings, full, { deps, parts }));
+    const status = () => statusOf({ agent, full, settings, deps, gatewayPort });
     const { log, ownUid } = deps;
-    parts.push(await serveLocalApi({ path: paths(settings.dataDir).socket, agent, status, ownUid, log }));
+    const { socket } = paths(settings.dataDir);
+    parts.push(await serveLocalApi({ path: socket, agent: full, status, ownUid, log }));
     parts.push(keepOutputs({ ...deps, ...agent, outputs: settings.outputs }));
-    return { agent, gatewayPort: gateway?.port, close };
+    return { agent, gatewayPort, close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-async function openGateway(
-  settings: GatewaySettings,
+interface Opening {
+  readonly deps: RunDeps;
+  readonly parts: Closing[];
+}
+
+/** Resolves with the gateway's port, where there is a gateway. */
+async function openMcp(
+  settings: AgentSettings,
   agent: Agent,
-  { deps, parts }: { deps: RunDeps; parts: Closing[] },
-) {
+  { deps, parts }: Opening,
+): Promise<number | undefined> {
+  const gateway = settings.gateway && (await openGateway(settings.gateway, agent, { deps, parts }));
+  for (const { server, listen } of settings.connect)
+    parts.push(
+      await startConnect({ ...deps, ...agent, server, local: localEndpoint(listen), uid: deps.ownUid }),
+    );
+  return gateway?.port;
+}
+
+async function openGateway(settings: GatewaySettings, agent: Agent, { deps, parts }: Opening) {
   const records = openCallRecords(settings.records);
   parts.push(records);
   const gateway = await startGateway({
@@ -100,15 +115,16 @@ export function localEndpoint(text: string): LocalEndpoint {
 }
 
 interface StatusParts {
-  readonly agent: Agent;
+  readonly agent: Agent | PlatformKeyAgent;
+  readonly full: Agent | undefined;
   readonly settings: AgentSettings;
   readonly deps: RunDeps;
   readonly gatewayPort: number | undefined;
 }
 
-function statusOf({ agent, settings, deps, gatewayPort }: StatusParts): StatusReport {
+function statusOf({ agent, full, settings, deps, gatewayPort }: StatusParts): StatusReport {
   const svid = agent.svid.current();
-  const policy = policyOf(agent);
+  const policy = full && policyOf(full);
   const { gateway, connect } = settings;
   return {
     version: deps.version,
@@ -116,6 +132,8 @@ function statusOf({ agent, settings, deps, gatewayPort }: StatusParts): StatusRe
     serial: hex(parseCertificate(svid.chain[0] ?? new Uint8Array()).serial),
     notAfter: svid.notAfter.toISOString(),
     renewAfter: svid.renewAfter.toISOString(),
+    expired: deps.clock.now() > svid.notAfter,
+    renewalFailure: agent.renewalFailure() ?? null,
     policyVersion: policy === undefined ? null : Number(policy.version),
     servers: [...(policy?.servers.keys() ?? [])],
     gateway:

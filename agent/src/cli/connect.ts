@@ -8,8 +8,9 @@ import {
   type Io,
   MisuseError,
 } from '@chancery/shared/cli.ts';
+import { ensure } from '@chancery/shared/errors.ts';
 import { startAgent } from '../agent.ts';
-import { type AgentSettings, paths, readAgentConfig } from '../config.ts';
+import { type AgentSettings, IN_MEMORY, paths, readAgentConfig } from '../config.ts';
 import { type ConnectOptions, startConnect } from '../mcp/connect.ts';
 import { localEndpoint } from '../run.ts';
 import { attach } from '../workload/attach.ts';
@@ -57,6 +58,7 @@ function localOf(invocation: Invocation, deps: ConnectCommandDeps): ConnectOptio
 /** Beside a running agent this process is its guest; without one it proves the workload itself. */
 async function sourcesFor(settings: AgentSettings, deps: ConnectCommandDeps, io: Io): Promise<Sources> {
   const log = deps.logAt(QUIET);
+  ensure(settings.evidence.tpm?.key !== 'tpm', 'config', `connect: ${IN_MEMORY}`);
   const { socket } = paths(settings.dataDir);
   if (existsSync(socket)) return attach({ socket, clock: deps.clock, log }, io.signal);
   return startAgent(settings, { ...deps, log }, io.signal);

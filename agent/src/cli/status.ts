@@ -6,21 +6,24 @@ import { readStatus } from '../workload/attach.ts';
 import { CONFIG_FLAG, configFile, JSON_FLAG } from './flags.ts';
 
 export const status: Command = {
-  says: 'Shows the running agent: its SPIFFE ID, its certificate, the servers that it may reach. Exits 1 without one.',
+  says: 'Shows the running agent: SPIFFE ID, certificate, servers it may reach. Exits 1 without one or once expired.',
   flags: { ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const { dataDir } = readAgentConfig(configFile(invocation));
     const report = await readStatus(paths(dataDir).socket);
     if (invocation.has('json')) {
       io.out(`${JSON.stringify(report, null, 2)}\n`);
-      return 0;
+      return report.expired ? 1 : 0;
     }
-    const { gateway, connect, servers } = report;
+    const { gateway, connect, servers, renewalFailure } = report;
     io.out(
       [
         `SPIFFE ID     ${report.spiffeId}`,
         `certificate   ${report.serial}`,
-        `valid until   ${report.notAfter}, renewed about ${report.renewAfter}`,
+        report.expired
+          ? `expired       ${report.notAfter}`
+          : `valid until   ${report.notAfter}, renewed about ${report.renewAfter}`,
+        ...(renewalFailure === null ? [] : [`renewal       fails: ${renewalFailure}`]),
         `policy        ${report.policyVersion === null ? 'none yet' : `version ${report.policyVersion}`}`,
         `MCP servers   ${servers.join(', ') || 'none that this workload may reach'}`,
         ...(gateway === null ? [] : [`gateway       before ${gateway.server}, port ${gateway.port}`]),
@@ -28,7 +31,7 @@ export const status: Command = {
         '',
       ].join('\n'),
     );
-    return 0;
+    return report.expired ? 1 : 0;
   },
 };
 

@@ -34,7 +34,9 @@ export const TpmEvidenceConfig = z.strictObject({
   key: z
     .enum(['memory', 'tpm'])
     .default('memory')
-    .describe('Where the certified key lives. One in the TPM serves programs that read TPM key files.'),
+    .describe(
+      'Where the certified key lives. One in the TPM is for programs that read its file: outputs only.',
+    ),
   eventLog: z
     .string()
     .optional()
@@ -108,6 +110,8 @@ function oneAtATime(openDevice: () => Promise<TpmDevice>): Open {
 async function createKey(open: Open, keys: Map<string, WrappedKey>): Promise<PlatformKey> {
   const key = await using(open, createTpmKey);
   const spki = spkiOfTpmKey(key);
+  // Only the newest is ever certified: whoever needs an older one has its file.
+  keys.clear();
   keys.set(hex(spki), key);
   return {
     spki,

@@ -15,7 +15,8 @@ export function openCallRecords(path: string): CallRecords {
     record: (event) => {
       const line = `${JSON.stringify(event, plain)}\n`;
       try {
-        fs.writeSync(fd, line);
+        // Unlike writeSync, all of it or an error.
+        fs.writeFileSync(fd, line);
       } catch (error) {
         throw refusalOf(error, 'file', `${path}: the call could not be recorded: ${String(error)}`);
       }
@@ -30,7 +31,8 @@ const plain = (_: string, value: unknown): unknown => (typeof value === 'bigint'
 function open(path: string): number {
   try {
     const fd = fs.openSync(path, 'a', 0o600);
-    fs.fchmodSync(fd, 0o600);
+    // A device, such as /dev/stdout, belongs to the machine.
+    if (fs.fstatSync(fd).isFile()) fs.fchmodSync(fd, 0o600);
     return fd;
   } catch (error) {
     throw refusalOf(error, 'file', `${path} cannot be opened for records: ${String(error)}`);

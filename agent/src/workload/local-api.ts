@@ -17,7 +17,8 @@ import type { StatusReport, TrustLine } from './local-messages.ts';
 
 export interface LocalApiOptions {
   readonly path: string;
-  readonly agent: Agent;
+  /** Undefined where the key is not ours to use: then only the status is served. */
+  readonly agent: Agent | undefined;
   readonly status: () => StatusReport;
   readonly ownUid: number;
   readonly log: Log;
@@ -63,6 +64,7 @@ async function answer(
   ensure(uid === ownUid || uid === 0, 'peer_uid', `uid ${uid} asked on the socket of uid ${ownUid}`);
   const asked = `${request.method} ${request.url}`;
   if (asked === 'GET /v1/status') return json(response, status());
+  ensure(agent !== undefined, 'message_parse', `${asked} is not served: the key of this agent is in its TPM`);
   if (asked === 'GET /v1/trust') return streamTrust(agent, response);
   if (asked !== 'POST /v1/svid') throw new IdentityError('message_parse', `${asked} is not served`);
   const issued = await issue(agent, await readBody(request));

@@ -38,6 +38,8 @@ export const StatusReport = z.strictObject({
   serial: z.string(),
   notAfter: z.iso.datetime(),
   renewAfter: z.iso.datetime(),
+  expired: z.boolean(),
+  renewalFailure: z.string().nullable().describe('Why the last renewal failed.'),
   policyVersion: z.int().nullable(),
   servers: z.array(z.string()),
   gateway: z.strictObject({ server: z.string(), port: z.int() }).nullable(),

@@ -1,0 +1,267 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
+import type { OutputSettings } from '../config.ts';
+import { type Holding, notifyReader, writeOutput } from './files.ts';
+
+const root = makeAuthority('Root');
+const bundle = {
+  trustDomain: parseTrustDomain('prod.example'),
+  authorities: [root.certificate.der],
+  sequence: 1n,
+};
+function holding(): Holding {
+  const { key, certificate } = makeLeaf('spiffe://prod.example/web', root);
+  return { key, chain: [certificate.der, root.certificate.der] };
+}
+
+const base = mkdtempSync(join(tmpdir(), 'outputs-'));
+afterAll(() => rmSync(base, { recursive: true, force: true }));
+let dir: string;
+let output: OutputSettings;
+beforeEach(() => {
+  dir = mkdtempSync(join(base, 'o-'));
+  output = { dir: join(dir, 'out'), mode: '0600' };
+});
+const at = (name: string): string => join(output.dir, name);
+const mode = (name: string): number => statSync(at(name)).mode & 0o777;
+const versions = (): string[] => readdirSync(output.dir).filter((name) => /^\.\.\d/.test(name));
+const pairs = () =>
+  new X509Certificate(readFileSync(at('svid.pem'))).checkPrivateKey(
+    createPrivateKey(readFileSync(at('key.pem'))),
+  );
+
+describe('the files', () => {
+  test('hold the chain, its key and the bundle', () => {
+    writeOutput(output, holding(), bundle, NOW);
+    expect(pairs()).toBe(true);
+    expect(readFileSync(at('svid.pem'), 'utf8').match(/BEGIN CERTIFICATE/g)).toHaveLength(2);
+    expect(new X509Certificate(readFileSync(at('bundle.pem'))).raw).toEqual(
+      Buffer.from(root.certificate.der),
+    );
+    expect(readdirSync(output.dir).sort()).toEqual(
+      [...versions(), '..data', 'bundle.pem', 'key.pem', 'svid.pem'].sort(),
+    );
+  });
+
+  test('of a key that lives elsewhere are its file', () => {
+    writeOutput(output, { ...holding(), key: { pem: 'a TPM key file' } }, bundle, NOW);
+    expect(readFileSync(at('key.pem'), 'utf8')).toBe('a TPM key file');
+  });
+
+  test('have the modes that the config says', () => {
+    writeOutput({ ...output, mode: '0640' }, holding(), bundle, NOW);
+    expect(['svid.pem', 'key.pem', 'bundle.pem'].map(mode)).toEqual([0o644, 0o640, 0o644]);
+  });
+
+  test('have the owner and the group that the config says', () => {
+    const uid = process.getuid?.() ?? 0;
+    // Only root may give files away; others may give them to themselves.
+    const [wantedUid, wantedGid] = uid === 0 ? [4001, 4002] : [uid, process.getgid?.() ?? 0];
+    writeOutput({ ...output, uid: wantedUid, gid: wantedGid }, holding(), bundle, NOW);
+    for (const name of ['svid.pem', 'key.pem', 'bundle.pem']) {
+      const found = statSync(at(name));
+      expect([found.uid, found.gid]).toEqual([wantedUid, wantedGid]);
+    }
+    // Whoever owns the files must not be able to put others in their place.
+    expect(statSync(at('..data')).uid).toBe(uid);
+  });
+
+  test.each([{ uid: 4001 }, { gid: 4002 }])('keep what the config does not say: %o', (given) => {
+    if (process.getuid?.() !== 0) {
+      console.info('only root may give files away');
+      return;
+    }
+    writeOutput({ ...output, ...given }, holding(), bundle, NOW);
+    const found = statSync(at('key.pem'));
+    expect([found.uid, found.gid]).toEqual([given.uid ?? 0, given.gid ?? process.getgid?.()]);
+  });
+
+  test('replace what was there by these names, whatever it was', () => {
+    mkdirSync(output.dir);
+    writeFileSync(at('svid.pem'), 'an old file');
+    symlinkSync('/etc/passwd', at('key.pem'));
+    writeOutput(output, holding(), bundle, NOW);
+    expect(pairs()).toBe(true);
+    expect(readlinkSync(at('key.pem'))).toBe('..data/key.pem');
+    expect(readFileSync('/etc/passwd', 'utf8')).toContain('root');
+  });
+});
+
+describe('a change', () => {
+  test('leaves one folder: the one before goes, and so does what a crash has left', () => {
+    writeOutput(output, holding(), bundle, NOW);
+    const [first = ''] = versions();
+    mkdirSync(at('..2020-01-01T00_00_00.000Z.01234567'));
+    writeOutput(output, holding(), bundle, NOW);
+    expect(versions()).toHaveLength(1);
+    expect(versions()).not.toContain(first);
+    expect(pairs()).toBe(true);
+  });
+
+  test('removes nothing that is not ours, wherever ..data pointed', () => {
+    mkdirSync(output.dir);
+    const precious = join(dir, 'precious');
+    mkdirSync(precious);
+    mkdirSync(at('..2020-mine'));
+    writeFileSync(at('other.txt'), 'x');
+    symlinkSync('../precious', at('..data'));
+    writeOutput(output, holding(), bundle, NOW);
+    for (const path of [precious, at('..2020-mine'), at('other.txt')]) expect(existsSync(path)).toBe(true);
+    expect(pairs()).toBe(true);
+  });
+
+  test('switches all three at once: a reader never sees a key beside another certificate', async () => {
+    writeOutput(output, holding(), bundle, NOW);
+    const shared = new Int32Array(new SharedArrayBuffer(8));
+    const reader = new Worker(READER, { eval: true, workerData: { dir: output.dir, shared } });
+    const done = new Promise<{ reads: number; mismatched: number }>((resolve, reject) => {
+      reader.once('message', resolve).once('error', reject);
+    });
+    // Waits for the reader, then changes under it, then lets it go.
+    await Atomics.waitAsync(shared, 0, 0).value;
+    for (let change = 0; change < 100; change += 1) writeOutput(output, holding(), bundle, NOW);
+    Atomics.store(shared, 1, 1);
+    const { reads, mismatched } = await done;
+    expect(mismatched).toBe(0);
+    expect(reads).toBeGreaterThan(5);
+  });
+
+  test('that fails leaves the last good files and nothing else', () => {
+    writeOutput(output, holding(), bundle, NOW);
+    const before = ['svid.pem', 'key.pem', 'bundle.pem'].map((name) => readFileSync(at(name), 'utf8'));
+    const listed = readdirSync(output.dir);
+    const broken = { ...holding(), key: { pem: undefined as unknown as string } };
+    expect(() => writeOutput(output, broken, bundle, NOW)).toThrow(
+      expect.objectContaining({
+        code: 'file',
+        message: expect.stringContaining(`the output ${output.dir} could not be written`),
+      }),
+    );
+    expect(['svid.pem', 'key.pem', 'bundle.pem'].map((name) => readFileSync(at(name), 'utf8'))).toEqual(
+      before,
+    );
+    expect(readdirSync(output.dir)).toEqual(listed);
+  });
+
+  test('a folder that cannot be made is told', () => {
+    writeFileSync(output.dir, 'in the way');
+    expect(() => writeOutput(output, holding(), bundle, NOW)).toThrow(
+      expect.objectContaining({ code: 'file' }),
+    );
+    expect(lstatSync(output.dir).isFile()).toBe(true);
+  });
+});
+
+/** Reads through one open folder, as a program does that wants a pair: where `..data` points decides for both. */
+const READER = `
+const { parentPort, workerData: { dir, shared } } = require('node:worker_threads');
+const { readFileSync, realpathSync } = require('node:fs');
+const { X509Certificate, createPrivateKey } = require('node:crypto');
+let reads = 0, mismatched = 0;
+Atomics.store(shared, 0, 1); Atomics.notify(shared, 0);
+while (Atomics.load(shared, 1) === 0) {
+  let certificate, key;
+  try {
+    const now = realpathSync(dir + '/..data');
+    certificate = readFileSync(now + '/svid.pem');
+    key = readFileSync(now + '/key.pem');
+  } catch (error) {
+    // The folder was replaced in between and is gone: a reader reads again, and never a mixture.
+    if (error.code === 'ENOENT') continue;
+    throw error;
+  }
+  reads += 1;
+  if (!new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key))) mismatched += 1;
+}
+parentPort.postMessage({ reads, mismatched });
+`;
+
+describe('telling the reader', () => {
+  const pidFile = (): string => join(dir, 'pid');
+  const killed: [number, string][] = [];
+  const kill = ((pid: number, name: string) => killed.push([pid, name])) as unknown as typeof process.kill;
+  beforeEach(() => {
+    killed.length = 0;
+  });
+
+  test('sends the signal to the pid in the file', async () => {
+    writeFileSync(pidFile(), '4711\n');
+    await notifyReader({ ...output, signal: { pidFile: pidFile(), name: 'SIGUSR1' } }, kill);
+    expect(killed).toEqual([[4711, 'SIGUSR1']]);
+  });
+
+  test.each(['', '0', '-1', '-4711', '+1', '1 2', '0x10', '1e3', '12345678901', 'pid', '07'])(
+    'a pid file with "%s" is refused',
+    async (content) => {
+      writeFileSync(pidFile(), content);
+      const told = notifyReader({ ...output, signal: { pidFile: pidFile(), name: 'SIGHUP' } }, kill);
+      await expect(told).rejects.toMatchObject({
+        code: 'file',
+        message: expect.stringContaining('holds no pid'),
+      });
+      expect(killed).toEqual([]);
+    },
+  );
+
+  test('a pid file that is not there, and a process that is not there, are told', async () => {
+    const signal = { pidFile: pidFile(), name: 'SIGHUP' } as const;
+    await expect(notifyReader({ ...output, signal }, kill)).rejects.toMatchObject({ code: 'unavailable' });
+    writeFileSync(pidFile(), '4711');
+    const gone = (() => {
+      throw new Error('kill ESRCH');
+    }) as unknown as typeof process.kill;
+    await expect(notifyReader({ ...output, signal }, gone)).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringContaining('ESRCH'),
+    });
+  });
+
+  test('runs the command with its arguments as they are', async () => {
+    const told = join(dir, 'told');
+    await notifyReader(
+      { ...output, command: ['/bin/sh', '-c', 'printf %s "$1" > "$2"', 'sh', '$HOME;x', told] },
+      kill,
+    );
+    expect(readFileSync(told, 'utf8')).toBe('$HOME;x');
+  });
+
+  test.each([
+    ['that fails', ['/bin/sh', '-c', 'echo no such service >&2; exit 3'], /no such service/],
+    ['that is not there', ['/nowhere/reload'], /ENOENT/],
+  ])('a command %s is told', async (_, command, says) => {
+    const told = notifyReader({ ...output, command }, kill);
+    await expect(told).rejects.toMatchObject({ code: 'unavailable', message: expect.stringMatching(says) });
+  });
+
+  test('a command that never ends is killed, even one that does not listen', async () => {
+    const command = ['/bin/sh', '-c', 'trap "" TERM; while :; do read x < /dev/zero; done'];
+    await expect(notifyReader({ ...output, command }, kill, 50)).rejects.toMatchObject({
+      code: 'unavailable',
+    });
+  });
+
+  test('nothing to tell is no error', async () => {
+    await notifyReader(output, kill);
+    expect(killed).toEqual([]);
+    chmodSync(dir, 0o700);
+  });
+});

@@ -1,0 +1,113 @@
+/**
+ * An agent whose keys are made in its platform (a TPM) and stay there, for programs that use such a key by its file.
+ * Node's TLS cannot, so this agent shows no certificate to the CA: it joins anew each time, with fresh evidence and a
+ * fresh key, and learns of the bundle then and not before. What it has made is in its outputs, good on this machine
+ * only; it keeps nothing else.
+ */
+import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { LiveValue, type Source } from '@chancery/shared/source.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { type Agent, type AgentDeps, prepareFolder } from './agent.ts';
+import type { AgentSettings } from './config.ts';
+import type { EvidenceSource, PlatformKey } from './evidence/evidence.ts';
+import { evidenceFrom } from './evidence/index.ts';
+import { alarm } from './svid/alarm.ts';
+import { tlsTarget } from './svid/channel.ts';
+import { type Certified, joinWith } from './svid/obtain.ts';
+import { untilItWorks } from './svid/patience.ts';
+import { rotate } from './svid/rotate.ts';
+import { acceptBundle, isSameBundle } from './trust/accept.ts';
+import { bootstrapBundle } from './trust/bootstrap.ts';
+
+/** An X.509-SVID whose private key is somewhere else. */
+export interface PlatformSvid extends Certified {
+  readonly key: PlatformKey;
+}
+
+export interface PlatformKeyAgent extends Pick<Agent, 'bundle' | 'renewalFailure' | 'ended' | 'close'> {
+  readonly svid: Source<PlatformSvid>;
+}
+
+/** Resolves with the first SVID, however long the CA takes to answer. Throws as `startAgent` does. */
+export async function startPlatformKeyAgent(
+  settings: AgentSettings,
+  deps: AgentDeps,
+  signal: AbortSignal,
+): Promise<PlatformKeyAgent> {
+  prepareFolder(settings.dataDir);
+  const stop = new AbortController();
+  const until = AbortSignal.any([signal, stop.signal]);
+  const evidence = evidenceFrom(settings.evidence);
+  const bundle = new LiveValue<Bundle>(missing, await untilItWorks(() => bootstrap(settings), deps, until));
+  const issuer: Issuer = { settings, deps, evidence, bundle, instance: deps.randomBytes(16), signal: until };
+  const svid = new LiveValue<PlatformSvid>(missing, await untilItWorks(() => obtain(issuer), deps, until));
+  let renewalFailure: string | undefined;
+  const ended = rotate(
+    svid.current(),
+    {
+      ...deps,
+      renew: () => obtain(issuer),
+      publish: (next) => {
+        deps.log.info({ id: next.id, notAfter: next.notAfter }, 'rotated');
+        renewalFailure = undefined;
+        svid.publish(next);
+      },
+      onFailure: (error, failures) => {
+        renewalFailure = alarm(error, failures, { ...deps, svid: svid.current() });
+      },
+    },
+    until,
+  );
+  // Whoever asks for it hears of it; nobody asking must not end the process.
+  ended.catch(() => {});
+  const close = async (): Promise<void> => {
+    stop.abort();
+    await ended.catch(() => {});
+    await evidence.close();
+  };
+  return { svid, bundle, renewalFailure: () => renewalFailure, ended, close };
+}
+
+const missing = () => new IdentityError('unavailable', 'there is no SVID yet');
+
+const bootstrap = ({ trustDomain, ca }: AgentSettings): Promise<Bundle> =>
+  bootstrapBundle({ trustDomain, address: ca.address, bundleFile: ca.bundle, pin: ca.pin });
+
+interface Issuer {
+  readonly settings: AgentSettings;
+  readonly deps: AgentDeps;
+  readonly evidence: EvidenceSource;
+  readonly bundle: LiveValue<Bundle>;
+  readonly instance: Uint8Array;
+  readonly signal: AbortSignal;
+}
+
+async function obtain(issuer: Issuer): Promise<PlatformSvid> {
+  const { settings, deps, evidence, instance, signal } = issuer;
+  const { clock } = deps;
+  const key = await evidence.createKey?.();
+  if (key === undefined) throw new IdentityError('config', `${evidence.platform} keeps no keys`);
+  const bundle = issuer.bundle.current();
+  const target = tlsTarget(settings.ca.address, bundle, undefined, clock);
+  const client = new AttestationClient(target.address, target.credentials, target.options);
+  try {
+    const request = { evidence, bundle, id: settings.id, instance, clock, signal };
+    const { certified, authorities } = await joinWith(client, key, request);
+    follow(issuer, authorities);
+    return { ...certified, key };
+  } finally {
+    client.close();
+  }
+}
+
+/** A bundle that must not be taken costs nobody a certificate that the known one has verified. */
+function follow({ bundle, deps }: Issuer, authorities: readonly Uint8Array[]): void {
+  const known = bundle.current();
+  try {
+    const next = acceptBundle(known, { ...known, authorities });
+    if (!isSameBundle(known, next)) bundle.publish(next);
+  } catch (error) {
+    deps.log.error({ err: error }, 'the bundle from the CA is refused');
+  }
+}
