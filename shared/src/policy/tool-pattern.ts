@@ -3,7 +3,8 @@
  * against the whole name always. A name comes from a peer and a pattern from an operator, so matching takes time
  * linear in the name whatever either of them wrote.
  */
-import { RE2JS } from '@bufbuild/re2';
+import { createRequire } from 'node:module';
+import type { RE2JS } from '@bufbuild/re2';
 import { ensure, refusalOf } from '../errors.ts';
 
 export interface ToolPattern {
@@ -50,7 +51,7 @@ function regex(text: string): ToolPattern {
   ensure(text.length > 2 && text.endsWith('/'), 'policy', `${text}: a regex is written between two slashes`);
   let compiled: RE2JS;
   try {
-    compiled = RE2JS.compile(text.slice(1, -1));
+    compiled = engine().compile(text.slice(1, -1));
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw refusalOf(error, 'policy', `${text}: not an RE2 regex: ${why}`);
@@ -62,4 +63,9 @@ function regex(text: string): ToolPattern {
     `${text}: compiles to ${size} steps, at most ${MAX_INSTRUCTIONS}`,
   );
   return { text, matches: (tool) => compiled.testExact(tool) };
+}
+
+/** Loaded at the first regex: it weighs 8 MB, and most agents are never sent one. */
+function engine(): typeof RE2JS {
+  return (createRequire(import.meta.url)('@bufbuild/re2') as typeof import('@bufbuild/re2')).RE2JS;
 }
