@@ -1,0 +1,186 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { stringify } from 'yaml';
+import { paths, readAgentConfig } from './config.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'config-'));
+afterAll(() => rmSync(dir, { recursive: true }));
+const file = join(dir, 'agent.yaml');
+const read = (content: object | string) => {
+  writeFileSync(file, typeof content === 'string' ? content : stringify(content));
+  return readAgentConfig(file);
+};
+const refusal = (content: object | string): string => {
+  try {
+    read(content);
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'config' });
+    return String((error as Error).message).replaceAll(`${file}:`, '');
+  }
+  return expect.fail('it was accepted');
+};
+
+const least = {
+  trustDomain: 'prod.example',
+  ca: { address: 'ca.internal:8443', bundle: 'bundle.pem' },
+  evidence: { tpm: {} },
+  dataDir: 'data',
+};
+
+describe('what is accepted', () => {
+  test('the least, with its defaults and its paths made absolute', () => {
+    expect(read(least)).toEqual({
+      trustDomain: 'prod.example',
+      ca: { address: 'ca.internal:8443', bundle: join(dir, 'bundle.pem') },
+      evidence: { tpm: { device: '/dev/tpmrm0', key: 'memory' } },
+      dataDir: join(dir, 'data'),
+      outputs: [],
+      connect: [],
+      logLevel: 'info',
+    });
+  });
+
+  test('everything', () => {
+    const settings = read({
+      ...least,
+      ca: { address: '[::1]:8443', pin: 'ab'.repeat(32), socket: 'join.sock' },
+      evidence: { unix: {} },
+      id: 'spiffe://prod.example/web',
+      outputs: [{ dir: 'out', mode: '0640', uid: 1, command: ['true'], signal: { pidFile: 'run/pid' } }],
+      gateway: { server: 'github', listen: '0.0.0.0:8443', upstream: { socket: 'mcp.sock' } },
+      connect: [
+        { server: 'a', listen: 'unix:a.sock' },
+        { server: 'b', listen: '127.0.0.1:9000' },
+      ],
+    });
+    expect(settings.ca.socket).toBe(join(dir, 'join.sock'));
+    expect(settings.outputs).toEqual([
+      {
+        dir: join(dir, 'out'),
+        mode: '0640',
+        uid: 1,
+        command: ['true'],
+        signal: { pidFile: join(dir, 'run/pid'), name: 'SIGHUP' },
+      },
+    ]);
+    expect(settings.gateway).toMatchObject({
+      records: join(dir, 'data', 'calls.jsonl'),
+      upstream: { socket: join(dir, 'mcp.sock'), path: '/mcp' },
+    });
+    expect(settings.connect.map(({ listen }) => listen)).toEqual([
+      `unix:${join(dir, 'a.sock')}`,
+      '127.0.0.1:9000',
+    ]);
+  });
+
+  test('a key in the TPM, with a folder for it', () => {
+    const settings = read({ ...least, evidence: { tpm: { key: 'tpm' } }, outputs: [{ dir: 'out' }] });
+    expect(settings.evidence.tpm?.key).toBe('tpm');
+  });
+
+  test('the files in dataDir', () => {
+    expect(paths('/d')).toEqual({ state: '/d/state.json', socket: '/d/agent.sock' });
+  });
+});
+
+const gateway = { server: 'github', listen: '127.0.0.1:1', upstream: { url: 'http://127.0.0.1:2/mcp' } };
+const inTpm = { ...least, evidence: { tpm: { key: 'tpm' } }, outputs: [{ dir: 'out' }] };
+
+describe('what is refused', () => {
+  test.each<readonly [string, object | string, RegExp]>([
+    ['no CA', { ...least, ca: undefined }, /^1: ca: /],
+    ['neither bundle nor pin', { ...least, ca: { address: 'ca:1' } }, /ca: name either bundle or pin/],
+    [
+      'both bundle and pin',
+      { ...least, ca: { ...least.ca, pin: 'ab'.repeat(32) } },
+      /ca: name either bundle or pin/,
+    ],
+    ['a short pin', { ...least, ca: { address: 'ca:1', pin: 'ab' } }, /ca\.pin: SHA-256 of the root/],
+    ['no port', { ...least, ca: { ...least.ca, address: 'ca' } }, /ca\.address: expected host:port/],
+    [
+      'unix without the CA’s socket',
+      { ...least, evidence: { unix: {} } },
+      /^\d: ca\.socket: the unix platform needs the path/,
+    ],
+    ['no platform', { ...least, evidence: {} }, /evidence: name exactly one platform/],
+    ['two platforms', { ...least, evidence: { tpm: {}, unix: {} } }, /evidence: name exactly one platform/],
+    ['a broken trust domain', { ...least, trustDomain: 'Prod.Example' }, /^1: trustDomain: /],
+    ['a broken SPIFFE ID', { ...least, id: 'spiffe://prod.example/../a' }, /id: /],
+    [
+      'a SPIFFE ID of another trust domain',
+      { ...least, id: 'spiffe://test.example/a' },
+      /id: spiffe:\/\/test\.example\/a is not of trust domain prod\.example/,
+    ],
+    ['an unknown key', { ...least, datadir: 'x' }, /unknown key datadir/],
+    ['an unknown key deep down', { ...least, ca: { ...least.ca, pins: [] } }, /unknown key ca\.pins/],
+    ['a mode that is a number', { ...least, outputs: [{ dir: 'o', mode: 416 }] }, /outputs\.0\.mode/],
+    [
+      'a mode without its zero',
+      { ...least, outputs: [{ dir: 'o', mode: '640' }] },
+      /a file mode such as 0600/,
+    ],
+    [
+      'a command that is a shell line',
+      { ...least, outputs: [{ dir: 'o', command: 'true' }] },
+      /outputs\.0\.command/,
+    ],
+    [
+      'connect on every interface',
+      { ...least, connect: [{ server: 'a', listen: '0.0.0.0:1' }] },
+      /expected unix:PATH or 127\.0\.0\.1:PORT/,
+    ],
+    [
+      'a TPM without a resource manager',
+      { ...least, evidence: { tpm: { device: '/dev/tpm0' } } },
+      /use \/dev\/tpmrm0/,
+    ],
+    [
+      'a gateway with a key in the TPM',
+      { ...inTpm, gateway },
+      /gateway: this needs a key that the agent can use itself: write evidence\.tpm\.key: memory/,
+    ],
+    [
+      'local addresses with a key in the TPM',
+      { ...inTpm, connect: [{ server: 'a', listen: 'unix:a.sock' }] },
+      /connect: this needs a key that the agent can use itself/,
+    ],
+    [
+      'a key in the TPM that nobody gets',
+      { ...inTpm, outputs: [] },
+      /outputs: a key in the TPM is of use by its file only/,
+    ],
+    ['nothing', '', /expected one YAML document with trustDomain/],
+    ['two documents', `${stringify(least)}---\n${stringify(least)}`, /expected one YAML document/],
+    ['a key given twice', `${stringify(least)}dataDir: other\n`, /Map keys must be unique/],
+  ])('%s', (_, content, says) => {
+    expect(refusal(content)).toMatch(says);
+  });
+
+  test('every problem at once, each with its line', () => {
+    const said = refusal(
+      'trustDomain: UPPER\nca: { address: here }\nevidence: {}\ndataDir: ""\nunknown: 1\nlogLevel: loud\n',
+    );
+    for (const [line, what] of [
+      [1, 'trustDomain'],
+      [2, 'ca.address'],
+      [3, 'evidence'],
+      [4, 'dataDir'],
+      [5, 'unknown key unknown'],
+      [6, 'logLevel'],
+    ] as const)
+      expect(said).toMatch(new RegExp(`^${line}: .*${what}`, 'm'));
+  });
+
+  test('every contradiction at once', () => {
+    const said = refusal({ ...inTpm, id: 'spiffe://test.example/a', gateway, outputs: [] });
+    for (const key of ['id', 'gateway', 'outputs']) expect(said).toMatch(new RegExp(`^\\d+: ${key}: `, 'm'));
+  });
+
+  test('a file that cannot be read', () => {
+    expect(() => readAgentConfig(join(dir, 'none.yaml'))).toThrow(
+      expect.objectContaining({ code: 'config', message: expect.stringContaining('ENOENT') }),
+    );
+  });
+});
