@@ -3,7 +3,6 @@
  * and policy. It certifies anew whenever the agent has rotated, and waits for the agent when that restarts.
  */
 import http from 'node:http';
-import { createInterface } from 'node:readline';
 import { equal } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
@@ -122,10 +121,16 @@ async function certify({ socket, clock }: AttachOptions, bundle: Bundle): Promis
   };
 }
 
+/** Ends with the agent's stream; throws when that breaks off, as it does when the agent is killed. */
 async function* linesOf(socket: string, signal: AbortSignal): AsyncGenerator<string> {
   const response = await request(socket, { method: 'GET', path: '/v1/trust', signal }, undefined);
-  ensure(response.statusCode === 200, 'unavailable', `the agent answered ${response.statusCode}`);
-  yield* createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY });
+  if (response.statusCode !== 200) await textOf(response);
+  let rest = '';
+  for await (const part of response.setEncoding('utf8')) {
+    const lines = `${rest}${part}`.split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
 }
 
 async function call(
@@ -134,7 +139,11 @@ async function call(
   path: string,
   body: Uint8Array | undefined,
 ): Promise<string> {
-  const response = await request(socket, { method, path, signal: AbortSignal.timeout(CALL_MS) }, body);
+  return textOf(await request(socket, { method, path, signal: AbortSignal.timeout(CALL_MS) }, body));
+}
+
+/** Throws unavailable with what the agent says instead of an answer. */
+async function textOf(response: http.IncomingMessage): Promise<string> {
   const parts: Buffer[] = [];
   let size = 0;
   for await (const part of response) {

@@ -81,7 +81,7 @@ function json(response: http.ServerResponse, value: unknown): void {
 
 /** The state now and after every change, one line each. A caller renews when `serial` is another one. */
 function streamTrust(agent: Agent, response: http.ServerResponse): void {
-  response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+  response.writeHead(200, { 'content-type': 'application/x-ndjson' }).flushHeaders();
   const send = (): void => {
     const line = trustLine(agent);
     if (line !== undefined) response.write(`${JSON.stringify(line)}\n`);
