@@ -41,7 +41,7 @@ export async function callOperator<Req, Res>(
 
 function refusalFrom(error: grpc.ServiceError, socket: string): IdentityError {
   if (error.code === grpc.status.UNAVAILABLE)
-    return new IdentityError('unavailable', `the CA at ${socket} does not answer: ${error.details}`, {
+    return new IdentityError('unavailable', `the CA at ${socket} is not available: ${error.details}`, {
       cause: error,
     });
   return new IdentityError('internal', error.details, { cause: error });
