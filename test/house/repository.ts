@@ -32,10 +32,11 @@ export interface Import {
   readonly ours: boolean;
 }
 
+/** Ours has single quotes, generated code double ones. */
 const STATEMENTS = [
-  /^\s*(?:import|export)\b[^'"`;]*?\bfrom\s+'(?<specifier>[^']+)'/gm,
-  /^\s*import\s+'(?<specifier>[^']+)'/gm,
-  /\b(?:import|require|resolve)\(\s*'(?<specifier>[^']+)'/g,
+  /^\s*(?:import|export)\b[^'"`;]*?\bfrom\s+(?<quote>['"])(?<specifier>[^'"]+)\k<quote>/gm,
+  /^\s*import\s+(?<quote>['"])(?<specifier>[^'"]+)\k<quote>/gm,
+  /\b(?:import|require|resolve)\(\s*(?<quote>['"])(?<specifier>[^'"]+)\k<quote>/g,
 ];
 const WORKSPACE = /^@chancery\/([a-z]+)\//;
 
