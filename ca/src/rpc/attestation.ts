@@ -1,6 +1,7 @@
 /** Attestation.Attest, Identity.Renew and Identity.IssueX509: the ways to a certificate. */
 import type { IssueX509Request, IssueX509Response } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { AttestationService, IdentityService } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
@@ -8,7 +9,7 @@ import { issue } from '../authority/issue.ts';
 import type { RecordedIssuance } from '../store/store.ts';
 import { type Caller, limitKey } from './caller.ts';
 import { type ExchangeDeps, exchange, issuedMessage } from './exchange.ts';
-import { bidi, unary } from './handler.ts';
+import { bidi, type Stream, unary } from './handler.ts';
 import type { Limits } from './limits.ts';
 
 export interface AttestationDeps extends ExchangeDeps {
@@ -35,11 +36,23 @@ export const renew = (deps: AttestationDeps) =>
     const { record } = await certified(stream.caller, deps);
     const leave = deps.limits.enter(limitKey(stream.caller));
     try {
-      await exchange(stream, deps, record);
+      await exchange(stillCertified(stream, deps), deps, record);
     } finally {
       leave();
     }
   });
+
+/** Looks at the caller's certificate again with each message: it may end, or leave the bundle, in between. */
+function stillCertified<Req, Res>(stream: Stream<Req, Res>, { clock }: AttestationDeps): Stream<Req, Res> {
+  return {
+    ...stream,
+    read: async (seconds) => {
+      const message = await stream.read(seconds);
+      svidOf(stream.caller, clock);
+      return message;
+    },
+  };
+}
 
 /** More certificates for the caller's own identity, none beyond the end of the one it shows. */
 export const issueX509 = (deps: AttestationDeps) =>
@@ -90,4 +103,10 @@ export async function certified(
   ensure(record !== undefined, 'chain', `certificate ${svid.serial} is not on record`);
   ensure(record.id === svid.id, 'chain', `certificate ${svid.serial} was recorded for ${record.id}`);
   return { svid, record };
+}
+
+function svidOf(caller: Caller, clock: Clock): VerifiedSvid {
+  if (caller.via !== 'tls')
+    throw new IdentityError('no_peer', 'this needs a certificate, so not a unix socket');
+  return caller.svid(clock.now());
 }
