@@ -103,8 +103,10 @@ export function refusalFromCa(error: grpc.ServiceError): IdentityError {
     grpc.status.DEADLINE_EXCEEDED,
     grpc.status.CANCELLED,
   ];
+  // grpc-js ends its account of a failed connection with the resolver's, which has none.
+  const details = error.details.replace(/\. Resolution note:\s*$/, '');
   if (away.includes(error.code))
-    return new IdentityError('unavailable', `the CA does not answer: ${error.details}`, { cause: error });
+    return new IdentityError('unavailable', `the CA does not answer: ${details}`, { cause: error });
   const status = grpc.status[error.code] ?? String(error.code);
-  return new IdentityError('refused_by_ca', `the CA refused (${status}): ${error.details}`, { cause: error });
+  return new IdentityError('refused_by_ca', `the CA refused (${status}): ${details}`, { cause: error });
 }
