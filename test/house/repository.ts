@@ -34,9 +34,9 @@ export interface Import {
 
 /** Ours has single quotes, generated code double ones. */
 const STATEMENTS = [
-  /^\s*(?:import|export)\b[^'"`;]*?\bfrom\s+(?<quote>['"])(?<specifier>[^'"]+)\k<quote>/gm,
-  /^\s*import\s+(?<quote>['"])(?<specifier>[^'"]+)\k<quote>/gm,
-  /\b(?:import|require|resolve)\(\s*(?<quote>['"])(?<specifier>[^'"]+)\k<quote>/g,
+  /^\s*(?:import|export)\b[^'"`;]*?\bfrom\s+(?<quote>['"])(?<specifier>[^'"$]+)\k<quote>/gm,
+  /^\s*import\s+(?<quote>['"])(?<specifier>[^'"$]+)\k<quote>/gm,
+  /\b(?:import|require|resolve)\(\s*(?<quote>['"])(?<specifier>[^'"$]+)\k<quote>/g,
 ];
 const WORKSPACE = /^@chancery\/([a-z]+)\//;
 

@@ -63,7 +63,10 @@ export class Authorities {
     this.#bundle = new LiveValue<Bundle>(() => new IdentityError('internal', 'no bundle'), bundle);
   }
 
-  /** Loads the authorities and renews the intermediate where that is due. Throws store, file, file_mode, authority_unfit. */
+  /**
+   * Loads the authorities and renews the intermediate where that is due. Throws store, file, file_mode,
+   * authority_unfit.
+   */
   static async open(deps: AuthorityDeps): Promise<Authorities> {
     const records = await deps.store.authorities();
     const root = records.find(({ kind }) => kind === 'root');
@@ -99,7 +102,10 @@ export class Authorities {
     return issuer;
   }
 
-  /** Takes the newest intermediate that is before half of its life, or makes one. Throws authority_unfit, store, file. */
+  /**
+   * Takes the newest intermediate that is before half of its life, or makes one. Throws authority_unfit,
+   * store, file.
+   */
   async renewIfDue(): Promise<void> {
     const now = this.#deps.clock.now();
     if (this.#issuer !== undefined && now < halfLife(this.#issuer.certificate)) return;
