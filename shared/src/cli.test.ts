@@ -1,0 +1,167 @@
+import { execFileSync } from 'node:child_process';
+import { describe, expect, test } from 'vitest';
+import { type Command, type Invocation, MisuseError, type Program, runProgram } from './cli.ts';
+import { IdentityError, type Refusal } from './errors.ts';
+
+let seen: Invocation | undefined;
+const throwing = (error: Error): Command => ({ says: 'Fails.', flags: {}, run: () => Promise.reject(error) });
+const refusing = (code: Refusal) => throwing(new IdentityError(code, 'it is so'));
+const program: Program = {
+  name: 'chancery-x',
+  says: 'does things',
+  version: '1.2.3',
+  commands: {
+    go: {
+      says: 'Goes.',
+      positionals: 'NAME',
+      flags: {
+        fast: { type: 'boolean', short: 'f', says: 'At once.' },
+        to: { type: 'string', value: 'PLACE', says: 'Where.' },
+        via: { type: 'string', multiple: true, value: 'PLACE', says: 'Repeatable.' },
+      },
+      run: async (invocation) => {
+        seen = invocation;
+        return 0;
+      },
+    },
+    no: { says: 'Says no.', flags: {}, run: async () => 1 },
+    refused: refusing('svid'),
+    config: refusing('config'),
+    misused: throwing(new MisuseError('--to is required')),
+    bug: throwing(new TypeError('a bug')),
+  },
+};
+
+async function run(...argv: readonly string[]) {
+  const [out, err]: [string[], string[]] = [[], []];
+  const io = {
+    out: (text: string) => void out.push(text),
+    err: (text: string) => void err.push(text),
+    env: {},
+    signal: new AbortController().signal,
+    isTerminal: false,
+  };
+  const status = await runProgram(program, argv, io);
+  return { status, out: out.join(''), err: err.join('') };
+}
+
+test('a command gets its flags and positionals', async () => {
+  expect((await run('go', 'home', '-f', '--via', 'a', '--via=b', 'now')).status).toBe(0);
+  expect(seen?.positionals).toEqual(['home', 'now']);
+  expect([seen?.has('fast'), seen?.has('slow'), seen?.has('to')]).toEqual([true, false, false]);
+  expect([seen?.text('to'), seen?.text('fast'), seen?.texts('to'), seen?.texts('via')]).toEqual([
+    undefined,
+    undefined,
+    [],
+    ['a', 'b'],
+  ]);
+  await run('go', '--to', 'x', '--', '-x');
+  expect([seen?.text('to'), seen?.positionals]).toEqual(['x', ['-x']]);
+});
+
+describe('exit status', () => {
+  test.each<[string, readonly string[], number, string]>([
+    ['0 for a command that is done', ['go'], 0, ''],
+    ['1 for a command that says so', ['no'], 1, ''],
+    ['1 for a refusal, with its detail', ['refused'], 1, 'chancery-x: it is so\n'],
+    ['2 for a config that is refused', ['config'], 2, 'chancery-x: it is so\n'],
+    [
+      '2 for a misuse, with the command’s usage',
+      ['misused'],
+      2,
+      '--to is required\n\nusage: chancery-x misused\n\nFails.\n',
+    ],
+  ])('is %s', async (_, argv, status, err) => {
+    expect(await run(...argv)).toEqual({ status, out: '', err });
+  });
+
+  test.each([
+    ['an unknown command', ['stop'], /^there is no command "stop"\n\nchancery-x: does things\n/],
+    ['what every object inherits', ['toString'], /^there is no command "toString"/],
+    ['a prototype', ['__proto__'], /^there is no command "__proto__"/],
+    ['a flag for a command', ['--fast'], /^there is no command "--fast"/],
+    ['nothing as a command', [''], /^there is no command ""/],
+    ['an unknown flag', ['go', '--slow'], /^Unknown option '--slow'.*\n\nusage: chancery-x go NAME/],
+    ['an inherited flag', ['go', '--constructor', 'x'], /^Unknown option '--constructor'/],
+    ['a value for a boolean', ['go', '--fast=yes'], /does not take an argument/],
+    ['a flag without its value', ['go', '--to'], /argument missing/],
+    ['a positional where none is taken', ['no', 'way'], /^"way" is not expected\n\nusage: chancery-x no\n/],
+  ])('is 2 for %s', async (_, argv, err) => {
+    const ran = await run(...argv);
+    expect(ran).toEqual({ status: 2, out: '', err: expect.stringMatching(err) });
+    expect(ran.err).not.toMatch(/^ +at /m);
+  });
+
+  test('is a crash for a bug', () => expect(run('bug')).rejects.toThrow(TypeError));
+});
+
+describe('usage', () => {
+  const usage = `chancery-x: does things
+
+usage: chancery-x COMMAND [flags]
+
+  go          Goes.
+  no          Says no.
+  refused     Fails.
+  config      Fails.
+  misused     Fails.
+  bug         Fails.
+  completion  Prints a completion script for bash: source it.
+
+Every command takes --help.
+`;
+  test.each([[[]], [['--help']], [['-h']], [['help']]])('of the program: %j', async (argv) => {
+    expect(await run(...argv)).toEqual({ status: 0, out: usage, err: '' });
+  });
+
+  test.each([[['go', '--help']], [['go', '-h']], [['go', '--to', 'x', '--help']]])(
+    'of a command: %j',
+    async (argv) => {
+      const out = `usage: chancery-x go NAME [flags]
+
+Goes.
+
+  -f, --fast   At once.
+  --to PLACE   Where.
+  --via PLACE  Repeatable.
+`;
+      expect(await run(...argv)).toEqual({ status: 0, out, err: '' });
+    },
+  );
+
+  test.each(['--version', '-v'])('version: %s', async (flag) => {
+    expect(await run(flag)).toEqual({ status: 0, out: 'chancery-x 1.2.3\n', err: '' });
+  });
+});
+
+describe('completion in bash', () => {
+  /** What bash offers for the last word. */
+  async function offered(...words: readonly string[]): Promise<readonly string[]> {
+    const { out: script } = await run('completion');
+    const ask = `COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _chancery_x; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const out = execFileSync('bash', ['-c', `${script}\n${ask}`, 'bash', 'chancery-x', ...words], {
+      cwd: '/proc/self/fdinfo',
+    });
+    return out
+      .toString()
+      .split('\n')
+      .filter((word) => word !== '');
+  }
+
+  test('is a script that bash can read', async () => {
+    const { out, status } = await run('completion');
+    execFileSync('bash', ['-n'], { input: out });
+    expect(status).toBe(0);
+  });
+
+  test.each([
+    ['commands', ['g'], ['go']],
+    ['every command', [''], ['go', 'no', 'refused', 'config', 'misused', 'bug', 'completion']],
+    ['a command’s flags', ['go', '--'], ['--help', '--fast', '--to', '--via']],
+    ['one of them', ['go', '--t'], ['--to']],
+    ['no other command’s', ['no', '--'], ['--help']],
+    ['nothing', ['go', 'zzz'], []],
+  ])('offers %s', async (_, words, expected) => {
+    expect(await offered(...words)).toEqual(expected);
+  });
+});
