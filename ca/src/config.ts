@@ -23,7 +23,10 @@ const duration = (fallback: string) =>
 
 const hostPort = z
   .string()
-  .regex(/^(\[[0-9a-f:]+\]|[a-zA-Z0-9.-]+):[0-9]{1,5}$/, 'expected host:port, for instance 127.0.0.1:8443')
+  .regex(/^(\[[0-9a-f:]+\]|[a-zA-Z0-9.-]+):[0-9]{1,5}$/, {
+    error: 'expected host:port, for instance 127.0.0.1:8443',
+    abort: true,
+  })
   .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'a port is at most 65535');
 
 export const CaConfig = z.strictObject({
@@ -34,12 +37,17 @@ export const CaConfig = z.strictObject({
       'a trust domain is lower-case letters, digits, dots, dashes and underscores',
     )
     .describe('The trust domain that this CA speaks for.'),
-  dataDir: z.string().min(1).describe('Database, keys and sockets; 0700. Relative to this file.'),
+  dataDir: z
+    .string()
+    .min(1)
+    .describe(
+      'Database, keys and sockets; 0711, for join.sock is for other users too. Relative to this file.',
+    ),
   listen: hostPort.default('127.0.0.1:8443').describe('Where agents reach the CA: gRPC over TLS 1.3.'),
   http: hostPort
     .default('127.0.0.1:9464')
     .refine(
-      (text) => /^(127\.|\[::1\]|localhost)/.test(text),
+      (text) => /^(127(\.[0-9]{1,3}){3}|\[::1\]|localhost):[0-9]+$/.test(text),
       'health and metrics are plain HTTP: loopback only',
     )
     .describe('Health and Prometheus metrics: plain HTTP, loopback only.'),
@@ -88,9 +96,12 @@ export interface CaSettings extends Omit<z.infer<typeof CaConfig>, 'trustDomain'
 }
 
 /** Throws config with every problem at once. */
-export function readCaConfig(file: string): CaSettings {
+export const readCaConfig = (file: string): CaSettings => parseCaConfig(textOf(file), file);
+
+/** `text` is what `file` has, or will have. Throws config with every problem at once. */
+export function parseCaConfig(text: string, file: string): CaSettings {
   const problems = new Problems();
-  const [read, ...more] = readDocuments(textOf(file), file, CaConfig, problems);
+  const [read, ...more] = readDocuments(text, file, CaConfig, problems);
   problems.throwIfAny('config');
   if (read === undefined || more.length > 0)
     throw new IdentityError(
@@ -114,6 +125,12 @@ export const paths = (dataDir: string) => ({
   admin: resolve(dataDir, 'admin.sock'),
   join: resolve(dataDir, 'join.sock'),
 });
+
+/** Reads a file that the config names. Throws what the file system throws. */
+export const readBeside =
+  (file: string) =>
+  (path: string): Uint8Array =>
+    readFileSync(resolve(dirname(file), path));
 
 function textOf(file: string): string {
   try {

@@ -1,5 +1,6 @@
 /** Puts the rooms together and runs the CA until it is told to stop. */
-import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/errors.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
@@ -13,7 +14,7 @@ import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
 import { type IssueDeps, issue } from './authority/issue.ts';
 import { keyFiles } from './authority/key-files.ts';
-import { type CaSettings, paths } from './config.ts';
+import { type CaSettings, paths, readBeside } from './config.ts';
 import { createMetrics } from './http/metrics.ts';
 import { serveHttp } from './http/server.ts';
 import { openRegistry } from './registry/registry.ts';
@@ -48,15 +49,9 @@ const UPKEEP_SECONDS = 60;
 /** How long a certificate's record outlives it. */
 const KEEP_EXPIRED_DAYS = 30;
 
-/** Opens store, keys and sockets. Throws store, file, file_mode, config, unavailable. */
-export async function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
-  const store = openStore(settings, deps.clock);
-  try {
-    return await runCa(settings, deps, store);
-  } catch (error) {
-    await store.close();
-    throw error;
-  }
+/** Opens store, keys and sockets. Throws store, file, file_mode, config, authority_unfit, unavailable. */
+export function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
+  return runCa(settings, deps, openStore(settings, deps.clock));
 }
 
 export function openStore({ dataDir }: Pick<CaSettings, 'dataDir'>, clock: Clock): Store {
@@ -77,21 +72,40 @@ export async function openAuthorities(
   return Authorities.open({ ...deps, trustDomain, rootTtl, intermediateTtl, keys, store });
 }
 
-/** As `startCa`, on a store that the caller has opened; closing the CA closes it. */
+interface Closing {
+  close(): Promise<void>;
+}
+
+/** As `startCa`, on a store that the caller has opened; closing the CA closes it, and so does failing to start. */
 export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store): Promise<RunningCa> {
-  const { clock, log } = deps;
+  const open: Closing[] = [];
+  const close = async (): Promise<void> => {
+    await Promise.all(open.map((part) => part.close()));
+    await store.close();
+  };
+  try {
+    return { ...(await openAll(settings, { ...deps, store, open })), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+interface OpenDeps extends ServeDeps {
+  readonly store: Store;
+  /** Takes whatever has to be closed again, as soon as it is open. */
+  readonly open: Closing[];
+}
+
+async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<RunningCa, 'close'>> {
+  const { clock, log, store, open } = deps;
   const authorities = await openAuthorities(settings, deps, store);
-  const attestors = attestorsFrom(settings.attestors, {
-    memory: store,
-    readFile: (path) => readFileSync(path),
-  });
+  const readFile = readBeside(settings.file);
+  const attestors = attestorsFrom(settings.attestors, { memory: store, readFile });
   const platforms = new Map(attestors.map((attestor) => [attestor.type, attestor]));
-  const registry = await openRegistry({
-    store,
-    trustDomain: settings.trustDomain,
-    platforms: new Set(platforms.keys()),
-  });
-  const own = await ownSvid({ ...deps, authorities, store }, settings);
+  const { trustDomain } = settings;
+  const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
+  const own = await ownSvid({ ...deps, authorities }, settings);
   const svid = new LiveValue<Svid>(() => new TypeError('the CA has no certificate'), own);
   const agents = new Agents(clock);
   const limits = new Limits(settings.limits, clock);
@@ -102,63 +116,42 @@ export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store)
     now: () => clock.now(),
   });
   const callers = new Callers();
-  const server = grpcServer({
-    ...deps,
-    trustDomain: settings.trustDomain,
-    attestors: platforms,
-    registry,
-    authorities,
-    store,
-    agents,
-    limits,
-    callers,
-    nonces: new Nonces(clock, deps.random),
-    outcome: metrics.outcome,
-    observe: metrics.observe,
-    audit: (event) => store.append(event),
-  });
-  const listening = await listenAll(settings, { ...deps, callers, inject: server.inject, svid, authorities });
-  const http = await serveHttp({
-    ...address(settings.http),
-    metrics,
-    unfit: () => unfit(authorities, clock),
-  });
-  const stop = new AbortController();
-  const upkeep = keepUp({ ...deps, authorities, store, settings, svid }, stop.signal);
-  log.info({ listen: settings.listen, port: listening.port, platforms: [...platforms.keys()] }, 'serving');
-  return {
-    port: listening.port,
-    httpPort: http.port,
-    close: async () => {
-      stop.abort();
-      await Promise.all([upkeep, listening.stopAccepting(), server.close(CLOSE_GRACE_MS), http.close()]);
-      await store.close();
-    },
-  };
+  const nonces = new Nonces(clock, deps.random);
+  const { outcome, observe } = metrics;
+  const rooms = { registry, authorities, agents, limits, callers, nonces, outcome, observe };
+  const audit = (event: AuditEvent) => store.append(event);
+  const server = grpcServer({ ...deps, ...rooms, trustDomain, attestors: platforms, audit });
+  open.push({ close: () => server.close(CLOSE_GRACE_MS) });
+  const port = await listenAll(settings, { ...deps, callers, inject: server.inject, svid, authorities });
+  const unfit = () => whyUnfit(authorities, clock);
+  const http = await serveHttp({ ...address(settings.http), metrics, unfit });
+  open.push(http, startUpkeep({ ...deps, authorities, settings, svid }));
+  log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
+  return { port, httpPort: http.port };
 }
 
-interface ListenAllDeps extends ServeDeps {
+interface ListenAllDeps extends OpenDeps {
   readonly callers: Callers;
   readonly inject: Parameters<typeof listenTls>[1]['inject'];
   readonly svid: LiveValue<Svid>;
   readonly authorities: Authorities;
 }
 
-async function listenAll(settings: CaSettings, deps: ListenAllDeps) {
+/** Returns the port of TLS. */
+async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<number> {
   const { admin, join } = paths(settings.dataDir);
-  const { svid, authorities } = deps;
+  const { svid, authorities, open } = deps;
   const options = {
     ...address(settings.listen),
     maxConnections: settings.limits.connections,
     svid,
     bundle: authorities.bundle,
   };
-  const listeners = [await listenTls(options, deps), await listenUnix(admin, 'admin', deps)];
-  if (settings.attestors.unix !== undefined) listeners.push(await listenUnix(join, 'join', deps));
-  return {
-    port: listeners[0]?.port ?? 0,
-    stopAccepting: async () => void (await Promise.all(listeners.map((listener) => listener.close()))),
-  };
+  const over = await listenTls(options, deps);
+  open.push(over);
+  open.push(await listenUnix(admin, 'admin', deps));
+  if (settings.attestors.unix !== undefined) open.push(await listenUnix(join, 'join', deps));
+  return over.port;
 }
 
 function address(text: string): { host: string; port: number } {
@@ -166,7 +159,7 @@ function address(text: string): { host: string; port: number } {
   return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
 }
 
-function unfit(authorities: Authorities, clock: Clock): string | undefined {
+function whyUnfit(authorities: Authorities, clock: Clock): string | undefined {
   try {
     authorities.issuer(clock.now());
     return undefined;
@@ -202,6 +195,17 @@ interface UpkeepDeps extends ServeDeps {
   readonly store: Store;
   readonly settings: CaSettings;
   readonly svid: LiveValue<Svid>;
+}
+
+function startUpkeep(deps: UpkeepDeps): Closing {
+  const stop = new AbortController();
+  const upkeep = keepUp(deps, stop.signal);
+  return {
+    close: () => {
+      stop.abort();
+      return upkeep;
+    },
+  };
 }
 
 /** Renews what is the CA's own before it has to be, and forgets what expired long ago. */

@@ -1,0 +1,117 @@
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { makeFolder, removeFolder } from '../../test/kit/processes.ts';
+import { refusal } from '../../test/kit/refusal.ts';
+import { paths, readCaConfig } from './config.ts';
+
+const folder = makeFolder();
+afterAll(() => removeFolder(folder));
+const file = join(folder, 'ca.yaml');
+const GENUINE = `trustDomain: prod.example
+dataDir: data
+keyEncryptionKey: /etc/chancery/key
+attestors:
+  unix: {}
+`;
+function read(text: string) {
+  fs.writeFileSync(file, text);
+  return readCaConfig(file);
+}
+
+test('what is not said is said in docs/config.md; paths start at the file', () => {
+  expect(read(GENUINE)).toEqual({
+    file,
+    trustDomain: 'prod.example',
+    dataDir: join(folder, 'data'),
+    keyEncryptionKey: '/etc/chancery/key',
+    listen: '127.0.0.1:8443',
+    http: '127.0.0.1:9464',
+    rootTtl: 3650 * 86_400,
+    intermediateTtl: 2 * 86_400,
+    attestors: { unix: {} },
+    limits: {
+      attestationsPerSecond: 50,
+      attestationBurst: 100,
+      openAttestations: 512,
+      openAttestationsPerAddress: 64,
+      connections: 10_000,
+    },
+    logLevel: 'info',
+  });
+});
+
+test('its folder holds the database, the keys and the sockets', () => {
+  expect(paths('/var/lib/chancery')).toEqual({
+    database: '/var/lib/chancery/ca.db',
+    keys: '/var/lib/chancery/keys',
+    admin: '/var/lib/chancery/admin.sock',
+    join: '/var/lib/chancery/join.sock',
+  });
+});
+
+describe('is refused', () => {
+  test.each<[string, string, RegExp]>([
+    [
+      'a trust domain in upper case',
+      GENUINE.replace('prod', 'Prod'),
+      /:1: trustDomain: a trust domain is lower-case/,
+    ],
+    ['a trust domain with a scheme', GENUINE.replace('prod', 'spiffe://prod'), /:1: trustDomain: /],
+    ['an empty data folder', GENUINE.replace('data\n', "''\n"), /:2: dataDir: /],
+    ['an unknown key', `${GENUINE}ttl: 1h\n`, /:6: unknown key ttl$/],
+    ['an unknown limit', `${GENUINE}limits: { agents: 1 }\n`, /:6: unknown key limits\.agents$/],
+    ['an unknown platform', GENUINE.replace('unix', 'aws'), /:5: unknown key attestors\.aws\n/],
+    [
+      'no platform',
+      GENUINE.replace('\n  unix: {}', ' {}'),
+      /:4: attestors: configure at least one attestor, for instance "unix: \{\}"$/,
+    ],
+    ['an address without a port', `${GENUINE}listen: localhost\n`, /:6: listen: expected host:port/],
+    ['a port beyond the last', `${GENUINE}listen: localhost:65536\n`, /:6: listen: a port is at most 65535$/],
+    ['an address with a path', `${GENUINE}listen: localhost:80/x\n`, /:6: listen: expected host:port/],
+    [
+      'metrics for everybody',
+      `${GENUINE}http: 0.0.0.0:9464\n`,
+      /:6: http: health and metrics are plain HTTP: loopback only$/,
+    ],
+    [
+      'metrics on an address that begins alike',
+      `${GENUINE}http: 127.0.0.1.example:9464\n`,
+      /:6: http: .*loopback only$/,
+    ],
+    [
+      'metrics on a name that begins alike',
+      `${GENUINE}http: localhost.example:9464\n`,
+      /:6: http: .*loopback only$/,
+    ],
+    [
+      'a lifetime that is none',
+      `${GENUINE}rootTtl: ten years\n`,
+      /:6: rootTtl: "ten years" is not a length of time/,
+    ],
+    ['a limit of nothing', `${GENUINE}limits: { connections: 0 }\n`, /:6: limits\.connections: .*>=8/],
+    ['a level that is none', `${GENUINE}logLevel: loud\n`, /:6: logLevel: /],
+    ['two documents', `${GENUINE}---\n${GENUINE}`, /ca\.yaml: expected one YAML document with trustDomain/],
+    ['no document', '# nothing\n', /ca\.yaml: expected one YAML document with trustDomain/],
+  ])('%s', (_, text, message) => {
+    expect(() => read(text)).toThrow(refusal('config', message));
+  });
+
+  test('everything at once, with file and line', () => {
+    const spoiled = `${GENUINE.replace('prod', 'Prod').replace('unix', 'aws')}listen: x\nttl: 1h\n`;
+    expect(() => read(spoiled)).toThrow(
+      refusal('config', /:1: trustD.*\n.*:5: unk.*\n.*:5: att.*\n.*:6: listen.*\n.*:7: unknown key ttl$/),
+    );
+  });
+
+  test('a file that is not there, with the way to one', () => {
+    expect(() => readCaConfig(join(folder, 'none.yaml'))).toThrow(
+      refusal('config', /none\.yaml: ENOENT.*; chancery-ca init makes one$/),
+    );
+  });
+});
+
+test.each(['[::1]:8443', '0.0.0.0:0', 'ca.example:65535'])('%s is an address', (listen) => {
+  expect(read(`${GENUINE}listen: '${listen}'\n`).listen).toBe(listen);
+});
