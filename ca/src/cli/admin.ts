@@ -40,8 +40,10 @@ export async function callOperator<Req, Res>(
 }
 
 function refusalFrom(error: grpc.ServiceError, socket: string): IdentityError {
+  // grpc-js leaves an empty note behind what it says of a socket that nobody serves.
+  const says = error.details.replace(/\. Resolution note:\s*$/, '');
   if (error.code === grpc.status.UNAVAILABLE)
-    return new IdentityError('unavailable', `the CA at ${socket} is not available: ${error.details}`, {
+    return new IdentityError('unavailable', `the CA at ${socket} is not available: ${says}`, {
       cause: error,
     });
   return new IdentityError('internal', error.details, { cause: error });

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ApplyResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { type Command, type Io, MisuseError } from '@chancery/shared/cli.ts';
-import { refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, refusalOf } from '@chancery/shared/errors.ts';
 import type { ResourceFile } from '../registry/resources.ts';
 import { callOperator } from './admin.ts';
 import { CONFIG_FLAG, JSON_FLAG, printJson } from './flags.ts';
@@ -51,10 +51,10 @@ export function readFiles(given: readonly string[]): ResourceFile[] {
 
 function filesAt(path: string): readonly string[] {
   if (!statSync(path).isDirectory()) return [path];
-  return readdirSync(path)
-    .filter((name) => /\.ya?ml$/.test(name))
-    .toSorted()
-    .map((name) => join(path, name));
+  const names = readdirSync(path).filter((name) => /\.ya?ml$/.test(name));
+  // An empty set would take every name away; whoever means that can give an empty file.
+  ensure(names.length > 0, 'file', `${path} has no .yaml or .yml file`);
+  return names.toSorted().map((name) => join(path, name));
 }
 
 function printChanges(io: Io, { changes, version }: ApplyResponse, dryRun: boolean): void {

@@ -1,15 +1,15 @@
 /** `init`: a config, a key-encryption key, a root, and a folder for resources. Refuses to touch what is there. */
-import { existsSync, mkdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { utf8 } from '@chancery/shared/bytes.ts';
 import { type Command, MisuseError } from '@chancery/shared/cli.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { createKek, readKek } from '@chancery/shared/keys/file.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
-import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { createRoot } from '../authority/authorities.ts';
 import { keyFiles } from '../authority/key-files.ts';
-import { paths, readCaConfig } from '../config.ts';
+import { type CaSettings, parseCaConfig, paths } from '../config.ts';
 import { openStore, type ServeDeps } from '../serve.ts';
 import { JSON_FLAG, printJson } from './flags.ts';
 
@@ -36,32 +36,45 @@ export const init = (deps: ServeDeps): Command => ({
     const dir = resolve(invocation.text('dir') ?? '.');
     const file = join(dir, 'ca.yaml');
     ensure(!existsSync(file), 'file', `${file} exists already: a CA is made once`);
-    writeFiles(dir, file, trustDomain);
-    const settings = readCaConfig(file);
-    const store = openStore(settings, deps.clock);
-    try {
-      const keys = keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey));
-      const root = await createRoot({ ...deps, ...settings, keys, store });
-      const about = {
-        config: file,
-        trustDomain,
-        root: root.serial,
-        rootNotAfter: root.notAfter.toISOString(),
-      };
-      if (invocation.has('json')) printJson(io, about);
-      else io.out(nextSteps(about));
-    } finally {
-      await store.close();
-    }
+    const root = await makeCa(file, trustDomain, deps);
+    const about = { config: file, trustDomain, root: root.serial, rootNotAfter: root.notAfter.toISOString() };
+    if (invocation.has('json')) printJson(io, about);
+    else io.out(nextSteps(about));
     return 0;
   },
 });
 
-function writeFiles(dir: string, file: string, trustDomain: string): void {
-  mkdirSync(join(dir, 'resources'), { recursive: true, mode: 0o755 });
-  createKek(join(dir, 'key-encryption-key'));
-  writeFileAtomic(join(dir, 'resources', 'unix.yaml'), utf8(exampleResources(trustDomain)), 0o644);
-  writeFileAtomic(file, utf8(exampleConfig(trustDomain)), 0o644);
+/** The config is written last: whoever finds one finds a whole CA. */
+async function makeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
+  const config = exampleConfig(trustDomain);
+  const settings = parseCaConfig(config, file);
+  mkdirSync(dirname(file), { recursive: true, mode: 0o755 });
+  createKek(settings.keyEncryptionKey);
+  const root = await makeRoot(settings, deps).catch((error: unknown) => {
+    // Nothing is encrypted under it, and another try needs its place.
+    rmSync(settings.keyEncryptionKey);
+    throw error;
+  });
+  writeExample(join(dirname(file), 'resources'), trustDomain);
+  writeFileAtomic(file, utf8(config), 0o644);
+  return root;
+}
+
+async function makeRoot(settings: CaSettings, deps: ServeDeps) {
+  const store = openStore(settings, deps.clock);
+  try {
+    const keys = keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey));
+    return await createRoot({ ...deps, ...settings, keys, store });
+  } finally {
+    await store.close();
+  }
+}
+
+function writeExample(folder: string, trustDomain: string): void {
+  const file = join(folder, 'unix.yaml');
+  if (existsSync(file)) return;
+  mkdirSync(folder, { recursive: true, mode: 0o755 });
+  writeFileAtomic(file, utf8(exampleResources(trustDomain)), 0o644);
 }
 
 const exampleConfig = (trustDomain: string): string => `# See docs/config.md for every key.

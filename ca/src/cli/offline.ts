@@ -1,18 +1,16 @@
 /** `check` and `bundle`: what needs no running CA. */
 
-import { readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
 import type { Bundle as BundleMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { type Command, MisuseError } from '@chancery/shared/cli.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import { writeBundle } from '@chancery/shared/spiffe/bundle.ts';
 import * as grpc from '@grpc/grpc-js';
 import { attestorsFrom } from '../attestors/index.ts';
-import { paths, readCaConfig } from '../config.ts';
-import { readResources } from '../registry/resources.ts';
+import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
+import { type ResourceFile, readResources } from '../registry/resources.ts';
 import { FILE_FLAG, readFiles } from './apply.ts';
 import { CONFIG_FLAG, configFile, JSON_FLAG, printJson } from './flags.ts';
 
@@ -21,31 +19,46 @@ export const check: Command = {
   flags: { ...FILE_FLAG, ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const settings = readCaConfig(configFile(invocation));
-    readKek(settings.keyEncryptionKey);
-    // An attestor reads its files when it is made, and remembers nothing until it attests.
-    const memory = { advance: async () => {} };
-    const attestors = attestorsFrom(settings.attestors, {
-      memory,
-      readFile: (path) => readFileSync(resolve(dirname(settings.file), path)),
-    });
-    const platforms = attestors.map(({ type }) => type);
     const files = readFiles(invocation.texts('file'));
-    const context = { trustDomain: settings.trustDomain, platforms: new Set(platforms), version: 0 };
-    const { resources } = readResources(files, context);
-    const about = {
-      config: settings.file,
-      trustDomain: settings.trustDomain,
-      platforms,
-      resources: resources.length,
-    };
-    if (invocation.has('json')) printJson(io, about);
-    else {
-      const found = [settings.trustDomain, platforms.join(' and '), `${resources.length} resources`];
-      io.out(`${settings.file} is good: ${found.join(', ')}\n`);
-    }
+    const resources = checked(settings, files);
+    const { file, trustDomain } = settings;
+    const platforms = platformsOf(settings);
+    if (invocation.has('json')) printJson(io, { config: file, trustDomain, platforms, resources });
+    else io.out(`${file} is good: ${trustDomain}, ${platforms.join(' and ')}, ${resources} resources\n`);
     return 0;
   },
 };
+
+/** How many resources there are. Throws all that is wrong, one below the other. */
+function checked(settings: CaSettings, files: readonly ResourceFile[]): number {
+  const { trustDomain, file } = settings;
+  const context = { trustDomain, platforms: new Set(platformsOf(settings)), version: 0 };
+  // An attestor reads its files when it is made, and remembers nothing until it attests.
+  const deps = { memory: { advance: async () => {} }, readFile: readBeside(file) };
+  const refusals = [
+    () => readKek(settings.keyEncryptionKey),
+    () => attestorsFrom(settings.attestors, deps),
+    () => readResources(files, context),
+  ].flatMap(refusalFrom);
+  const [first] = refusals;
+  if (first !== undefined)
+    throw new IdentityError(first.code, refusals.map(({ message }) => message).join('\n'));
+  return readResources(files, context).resources.length;
+}
+
+function refusalFrom(attempt: () => unknown): readonly IdentityError[] {
+  try {
+    attempt();
+    return [];
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return [error];
+  }
+}
+
+function platformsOf({ attestors }: CaSettings): readonly string[] {
+  return Object.entries(attestors).flatMap(([platform, config]) => (config === undefined ? [] : [platform]));
+}
 
 export const bundle: Command = {
   says: "Prints the trust domain's authorities, for whoever is to trust them.",
