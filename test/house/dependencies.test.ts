@@ -63,8 +63,12 @@ describe.each(PACKAGES)('%s', (folder) => {
   test('every dependency has a reason', () => {
     expect(rows.filter(([, reason = '']) => reason.length < 10)).toEqual([]);
   });
+});
 
-  test.runIf(!['.', 'test'].includes(folder))('the page names who imports it', () => {
+/** Who imports what tests need is seen in the tests. */
+describe.each(PACKAGES.filter((folder) => !['.', 'test'].includes(folder)))('%s', (folder) => {
+  test('the page names who imports a dependency', () => {
+    const rows = rowsUnder(page, folder);
     const told = rows.map(([name = '', , folders = '']) => [name, folders]);
     const found = rows.map(([name = '']) => [name, foldersThatImport(folder, name.replaceAll('`', ''))]);
     expect(told).toEqual(found);

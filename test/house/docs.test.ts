@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { anchorsOf, linksOf, target } from './markdown.ts';
 import { pages } from './reference.ts';
-import { paths, root, sources, textOf } from './repository.ts';
+import { isTest, paths, root, sources, textOf } from './repository.ts';
 
 const documents = paths(/\.md$/).filter((path) => !path.startsWith('test/vectors/'));
 
@@ -39,6 +39,13 @@ test('every page of docs/ is reached from the README', () => {
   };
   visit('README.md');
   expect(documents.filter((page) => page.startsWith('docs/') && !reached.has(page))).toEqual([]);
+});
+
+test('every bad input that docs/attacks.md lists has a test of its number', () => {
+  const tests = sources().filter(isTest).map(textOf).join('\n');
+  const rows = [...textOf('docs/attacks.md').matchAll(/^\| ([TIM]\d+) \|/gm)].map(([, row = '']) => row);
+  expect(rows.length).toBeGreaterThan(80);
+  expect(rows.filter((row) => !new RegExp(`\\b${row}\\b`).test(tests))).toEqual([]);
 });
 
 /** SPIFFE's own documents are cited by their names. */
