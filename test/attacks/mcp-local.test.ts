@@ -1,4 +1,7 @@
-/** Attacks on connect: web pages and other users on its listener, strangers at the gateway's address, lost connections. */
+/**
+ * Attacks on connect: web pages and other users on its listener, strangers at the gateway's address, lost
+ * connections.
+ */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';

@@ -1,4 +1,7 @@
-/** Attacks by way of sessions, streams and time: other people's sessions, certificates that end, servers that overstep. */
+/**
+ * Attacks by way of sessions, streams and time: other people's sessions, certificates that end, servers that
+ * overstep.
+ */
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { Agent, request } from 'node:https';
