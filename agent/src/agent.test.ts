@@ -1,0 +1,270 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { writePem } from '@chancery/shared/der/pem.ts';
+import { silentLog } from '@chancery/shared/log.ts';
+import { decideServer } from '@chancery/shared/policy/decide.ts';
+import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../test/kit/ca.ts';
+import { makeAuthority } from '../../test/kit/certificates.ts';
+import { makeSoftwareTpm, type SoftwareTpm } from '../../test/kit/swtpm.ts';
+import { type Agent, startAgent } from './agent.ts';
+import { type AgentSettings, paths } from './config.ts';
+
+const ID = parseSpiffeId(`spiffe://${TRUST_DOMAIN}/workload`);
+const TTL_SECONDS = 300;
+const server = {
+  kind: 'McpServer',
+  name: 'github',
+  identity: ID,
+  address: 'github.internal:8443',
+  owner: 'platform',
+};
+const access = { kind: 'Access', name: 'all', who: [ID], servers: ['github'], tools: { allow: ['*'] } };
+const identity = (platform: string) => ({
+  kind: 'Identity',
+  name: platform,
+  platform,
+  id: ID,
+  x509: { ttl: `${TTL_SECONDS}s` },
+});
+const everything = [identity('unix'), identity('tpm'), server, access];
+
+let tpm: SoftwareTpm;
+let ca: TestCa;
+beforeAll(async () => {
+  tpm = await makeSoftwareTpm();
+  const { roots, intermediates } = tpm;
+  const limits = { attestationsPerSecond: 1000, attestationBurst: 1000 };
+  ca = await startTestCa({ limits, attestors: { unix: {}, tpm: { roots, intermediates } } });
+});
+afterAll(async () => {
+  await ca.close();
+  await tpm.stop();
+});
+
+let folders = 0;
+let settings: AgentSettings;
+let log: ReturnType<typeof listening>;
+let agents: Agent[];
+let acknowledgedBefore: number;
+beforeEach(async () => {
+  folders += 1;
+  agents = [];
+  log = listening();
+  const bundle = join(ca.dir, 'bundle.pem');
+  writeFileSync(bundle, ca.bundle.authorities.map((der) => writePem('CERTIFICATE', der)).join(''));
+  settings = {
+    trustDomain: parseTrustDomain(TRUST_DOMAIN),
+    ca: { address: `127.0.0.1:${ca.running.port}`, bundle, socket: ca.joinSocket },
+    evidence: { unix: {} },
+    dataDir: join(ca.dir, `agent-${folders}`),
+    outputs: [],
+    connect: [],
+    logLevel: 'error',
+  };
+  await ca.apply(...everything);
+  acknowledgedBefore = await acknowledged();
+});
+afterEach(async () => {
+  for (const agent of agents) await agent.close();
+});
+
+async function start(changes: Partial<AgentSettings> = {}): Promise<Agent> {
+  const deps = { clock: ca.clock, random: () => 0.5, randomBytes, log, version: 'test' };
+  const agent = await startAgent({ ...settings, ...changes }, deps, AbortSignal.timeout(60_000));
+  agents.push(agent);
+  return agent;
+}
+
+/** Everything that is logged, and a way to wait for it. */
+function listening() {
+  const lines: string[] = [];
+  const waiting = new Set<() => void>();
+  const hear = (_: object, message: string): void => {
+    lines.push(message);
+    for (const wake of waiting) wake();
+  };
+  return {
+    ...silentLog,
+    info: hear,
+    warn: hear,
+    error: hear,
+    lines,
+    /** Resolves when a line like this comes. */
+    next: (like: RegExp) =>
+      new Promise<void>((resolve) => {
+        const from = lines.length;
+        const look = (): void => {
+          if (!lines.slice(from).some((line) => like.test(line))) return;
+          waiting.delete(look);
+          resolve();
+        };
+        waiting.add(look);
+      }),
+  };
+}
+
+const statePath = () => paths(settings.dataDir).state;
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await turn();
+}
+/** The first snapshot is in force, and its acknowledgement on record. */
+async function settled(agent: Agent): Promise<void> {
+  await until(() => hasPolicy(agent));
+  await until(async () => (await acknowledged()) > acknowledgedBefore);
+}
+const hasPolicy = (agent: Agent): boolean => {
+  try {
+    return agent.policy.current() !== undefined;
+  } catch {
+    return false;
+  }
+};
+const acknowledged = async (): Promise<number> =>
+  (await ca.store.events(0, 100_000)).filter(({ event }) => event.type === 'agent.acknowledged').length;
+
+describe('the last known good', () => {
+  const stranger = Buffer.from(makeAuthority('stranger').certificate.der).toString('base64');
+  const changeState = (change: (stored: Record<string, unknown>) => object): void => {
+    writeFileSync(statePath(), JSON.stringify(change(JSON.parse(readFileSync(statePath(), 'utf8')))));
+  };
+  const serialsOf = ({ svid }: Agent): readonly string[] =>
+    svid.current().chain.map((der) => Buffer.from(der).toString('hex'));
+  async function restart(changes: Partial<AgentSettings> = {}) {
+    const before = await start();
+    await settled(before);
+    const had = serialsOf(before);
+    await before.close();
+    return { had, restarted: async () => serialsOf(await start(changes)) };
+  }
+
+  test('is carried on with', async () => {
+    const { had, restarted } = await restart();
+    expect(await restarted()).toEqual(had);
+    expect(log.lines).toContain('carrying on with the last known good SVID');
+    expect(decideServer(agents.at(-1)?.policy.current() ?? expect.fail(), ID, 'github').allow).toBe(true);
+  });
+
+  test.each<readonly [string, (state: Record<string, unknown>) => object]>([
+    [
+      'of another trust domain',
+      (state) => ({ ...state, bundle: { ...(state['bundle'] as object), trustDomain: 'other.example' } }),
+    ],
+    [
+      'with a policy of another version of the agent',
+      (state) => ({ ...state, policy: { version: '1', resources: ['{"kind":"Unheard"}'] } }),
+    ],
+    [
+      'of an authority that is not in its bundle',
+      (state) => ({ ...state, bundle: { ...(state['bundle'] as object), authorities: [stranger] } }),
+    ],
+  ])('%s is left, and the agent joins anew', async (_, change) => {
+    const { had, restarted } = await restart();
+    changeState(change);
+    expect(await restarted()).not.toEqual(had);
+    expect(log.lines).toContain('joined');
+  });
+
+  test('that has expired is left', async () => {
+    const { had, restarted } = await restart();
+    ca.clock.move(TTL_SECONDS + 20);
+    expect(await restarted()).not.toEqual(had);
+  });
+
+  test('for another SPIFFE ID than the config wants is left', async () => {
+    const other = parseSpiffeId(`spiffe://${TRUST_DOMAIN}/other`);
+    await ca.apply(...everything, { kind: 'Identity', name: 'z-other', platform: 'unix', id: other });
+    const { restarted } = await restart();
+    await restarted();
+    await restart({ id: other }).then(({ restarted: again }) => again());
+    expect(agents.at(-1)?.svid.current().id).toBe(other);
+  });
+
+  test('that is damaged ends the agent with what to do', async () => {
+    const { restarted } = await restart();
+    writeFileSync(statePath(), '{');
+    await expect(restarted()).rejects.toMatchObject({
+      code: 'file',
+      message: expect.stringContaining('is damaged: remove it, and the agent joins anew'),
+    });
+  });
+});
+
+describe.each(['unix', 'tpm'] as const)('without an identity any more (%s)', (platform) => {
+  test('serves until the end, says so, goes on after it, and is back when it is given one again', async () => {
+    const evidence =
+      platform === 'unix' ? { unix: {} } : { tpm: { device: tpm.device, key: 'memory' as const } };
+    const agent = await start({ evidence });
+    const first = agent.svid.current();
+    await ca.apply(server, access);
+    const alarmed = log.next(/could not be renewed; it serves until it expires/);
+    ca.clock.move(TTL_SECONDS / 2 + 10);
+    await alarmed;
+    expect(agent.renewalFailure()).toMatch(/the CA refused \(PERMISSION_DENIED\): no identity is given/);
+    expect(agent.svid.current()).toBe(first);
+    const expired = log.next(/has expired and could not be replaced/);
+    ca.clock.move(TTL_SECONDS / 2 + 10);
+    await expired;
+    expect(agent.svid.current()).toBe(first);
+    await ca.apply(...everything);
+    const rotated = log.next(/^rotated$/);
+    ca.clock.move(61);
+    await rotated;
+    expect(agent.svid.current().notAfter.getTime()).toBeGreaterThan(ca.clock.now().getTime());
+    expect(agent.renewalFailure()).toBeUndefined();
+  });
+});
+
+describe('a disk that is full', () => {
+  /** A folder cannot be renamed over: every save fails from now on. */
+  const fill = (): void => {
+    rmSync(statePath());
+    mkdirSync(join(statePath(), 'full'), { recursive: true });
+  };
+
+  test('does not take a new certificate away', async () => {
+    const agent = await start();
+    await settled(agent);
+    fill();
+    const first = agent.svid.current();
+    const rotated = log.next(/not on disk: a restart will have to join anew/);
+    ca.clock.move(TTL_SECONDS / 2 + 10);
+    await rotated;
+    await until(() => agent.svid.current() !== first);
+  });
+
+  test('does not keep a policy from being in force, only from being acknowledged', async () => {
+    const agent = await start();
+    await settled(agent);
+    fill();
+    expect(decideServer(agent.policy.current(), ID, 'github').allow).toBe(true);
+    const before = await acknowledged();
+    const refused = log.next(/snapshot from the CA is not acknowledged/);
+    await ca.apply(identity('unix'), server);
+    await refused;
+    expect(decideServer(agent.policy.current(), ID, 'github').allow).toBe(false);
+    expect(await acknowledged()).toBe(before);
+  });
+});
+
+test('closing ends everything at once, and only once', async () => {
+  const agent = await start();
+  await settled(agent);
+  const ended = expect(agent.ended).rejects.toThrow();
+  await agent.close();
+  await ended;
+  await agent.close();
+});
+
+test('an abort while the CA is away ends the start', async () => {
+  const stop = new AbortController();
+  const deps = { clock: ca.clock, random: () => 0.5, randomBytes, log, version: 'test' };
+  const socket = join(ca.dir, 'nobody.sock');
+  const starting = startAgent({ ...settings, ca: { ...settings.ca, socket } }, deps, stop.signal);
+  await log.next(/not joined yet/);
+  stop.abort();
+  await expect(starting).rejects.toThrow();
+});
