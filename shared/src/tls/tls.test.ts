@@ -99,7 +99,12 @@ describe('the peer', () => {
   });
 
   test.each<[string, Svid, Date, Parameters<typeof refusal>]>([
-    ['of another authority', svidOf(leafOf(stranger)), NOW, ['chain', /^nobody that is trusted issued the certificate$/]],
+    [
+      'of another authority',
+      svidOf(leafOf(stranger)),
+      NOW,
+      ['chain', /^nobody that is trusted issued the certificate$/],
+    ],
     [
       'of another trust domain',
       svidOf(leafOf(issuing, 'spiffe://test.example/web'), issuing),
