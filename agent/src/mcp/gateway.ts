@@ -106,6 +106,7 @@ async function answer(
   { req, res, log }: { req: IncomingMessage; res: ServerResponse; log: Log },
 ): Promise<void> {
   const seen: Seen = { message: undefined };
+  res.sendDate = false;
   // A client that leaves while it is being answered is no failure of ours.
   res.on('error', (error) => log.debug({ err: error }, 'an answer did not arrive'));
   let peer: VerifiedSvid | undefined;

@@ -8,6 +8,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { connect, type SecureContextOptions } from 'node:tls';
+import { asBuffer } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { ensure, type IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
@@ -77,8 +78,7 @@ export class Dialler {
       if (over) return;
       current = this.#attempt(posted, reached, (error) => {
         const seconds = RETRY_SECONDS[failures];
-        // Only the network's failures pass; a stranger at the address stays one.
-        if (seconds === undefined || isRefusal(error)) return reached.onError(unreachable(error));
+        if (seconds === undefined || !mayPass(error)) return reached.onError(unreachable(error));
         const { clock } = this.#options;
         clock.sleepUntil(addSeconds(clock.now(), seconds), this.#closed.signal).then(
           () => attempt(failures + 1),
@@ -99,12 +99,12 @@ export class Dialler {
     this.#route?.destroy();
   }
 
-  #attempt({ method, headers, body }: Posted, reached: Reached, onUnsent: (error: Error) => void) {
+  #attempt({ method, headers, body }: Posted, reached: Reached, onUnsent: (error: unknown) => void) {
     let outgoing: ClientRequest;
     try {
       outgoing = this.#current().request(method, headers, body);
     } catch (error) {
-      reached.onError(unreachable(error));
+      onUnsent(error);
       return undefined;
     }
     let connected = false;
@@ -113,7 +113,9 @@ export class Dialler {
     });
     outgoing.once('response', (response) => reached.onResponse(response));
     outgoing.once('error', (error) => (connected ? reached.onError(unreachable(error)) : onUnsent(error)));
-    outgoing.end(body);
+    // As text a body goes out in one piece with its head; latin1 is bytes, one for one.
+    if (body instanceof Uint8Array) outgoing.end(asBuffer(body).toString('latin1'), 'latin1');
+    else outgoing.end(body);
     return outgoing;
   }
 
@@ -151,15 +153,10 @@ class Route {
   }
 
   request(method: string, headers: Readonly<Record<string, string>>, body: Uint8Array | string | undefined) {
-    const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
-    const options = {
-      ...this.#where,
-      method,
-      path: PATH,
-      agent: this.#agent,
-      headers: { ...headers, ...length },
-    };
-    return httpsRequest(options);
+    // A list is written as it is; an object is checked and copied name by name, as these were when they came.
+    const list = ['host', this.#server.address, ...Object.entries(headers).flat()];
+    if (body !== undefined) list.push('content-length', String(Buffer.byteLength(body)));
+    return httpsRequest({ ...this.#where, method, path: PATH, agent: this.#agent, headers: list });
   }
 
   /** Closes idle connections now and the others when their request is done. */
@@ -184,6 +181,11 @@ class DialAgent extends Agent {
     this.#bundle = bundle.current();
     this.#tls = clientTls(svid.current(), this.#bundle);
     this.#clock = clock;
+  }
+
+  /** All its connections lead to one place as one identity, so they need no names to be told apart by. */
+  override getName(): string {
+    return this.#expected;
   }
 
   /** No request sees the socket before its peer is proven, and no TLS session outlives one. */
@@ -218,6 +220,11 @@ class DialAgent extends Agent {
     for (const sockets of Object.values(this.freeSockets))
       for (const socket of sockets ?? []) socket.destroy();
   }
+}
+
+/** The network's failures pass, and so does the time before the first policy; a stranger at the address stays one. */
+function mayPass(error: unknown): boolean {
+  return !isRefusal(error) || error.code === 'unavailable';
 }
 
 function unreachable(error: unknown): IdentityError {

@@ -4,7 +4,7 @@
  */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
@@ -49,9 +49,11 @@ const TO_CLIENT = ['content-type', 'content-length', 'cache-control', 'mcp-sessi
 export async function startListener(options: ListenerOptions): Promise<Listener> {
   const { local, uid, platform, log } = options;
   const allowed = new WeakSet<Socket>();
+  let port: number | undefined;
   const server = createServer((req, res) => {
+    res.sendDate = false;
     res.on('error', (error) => log.debug({ err: error }, 'an answer did not arrive'));
-    answer(options, server, { req, res, allowed }).catch((error) => {
+    answer(options, port, { req, res, allowed }).catch((error) => {
       log.warn({ err: error }, 'a local request was refused');
       if (!req.complete) res.setHeader('connection', 'close');
       if (!res.headersSent) refuse(res, refusalOf(error, 'internal', 'connect failed'), undefined);
@@ -69,8 +71,9 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     ? listenUnix(server, local.path, uid)
     : listenOn(server, { host: HOST, port: local.port }));
   const address = server.address();
+  port = typeof address === 'object' ? address?.port : undefined;
   return {
-    port: typeof address === 'object' ? address?.port : undefined,
+    port,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -87,11 +90,11 @@ interface LocalRequest {
 
 async function answer(
   { dialler }: ListenerOptions,
-  server: Server,
+  port: number | undefined,
   { req, res, allowed }: LocalRequest,
 ): Promise<void> {
   ensure(allowed.has(req.socket), 'peer_uid', 'the caller is not this user');
-  ensureLocal(req, server.address());
+  ensureLocal(req, port);
   ensure(req.url === '/mcp', 'server_unknown', 'another path than the endpoint');
   const method = methodOf(req);
   if (method === 'POST') ensureJson(req);
@@ -107,13 +110,19 @@ async function answer(
   res.once('close', giveUp);
 }
 
+/** As `pipe` would, which sets up and takes down far more than one answer needs. */
 function relay(response: IncomingMessage, res: ServerResponse): void {
   inOnePiece(res);
   res.writeHead(response.statusCode ?? 502, chosen(response, TO_CLIENT, undefined));
   res.flushHeaders();
-  response.on('data', () => inOnePiece(res));
-  response.pipe(res);
-  response.once('close', () => {
+  response.on('data', (chunk: Buffer) => {
+    inOnePiece(res);
+    if (res.write(chunk)) return;
+    response.pause();
+    res.once('drain', () => response.resume());
+  });
+  response.on('end', () => res.end());
+  response.on('close', () => {
     if (!response.complete) res.destroy();
   });
 }
@@ -122,18 +131,18 @@ function relay(response: IncomingMessage, res: ServerResponse): void {
  * Throws mcp_origin. A page in a browser sends its Origin, and one that made its own name point here sends that name as
  * Host (DNS rebinding); a program of this user's sends neither.
  */
-function ensureLocal(req: IncomingMessage, address: AddressInfo | string | null): void {
+function ensureLocal(req: IncomingMessage, port: number | undefined): void {
   const origin = header(req, 'origin');
   const host = origin === undefined || !URL.canParse(origin) ? undefined : new URL(origin).hostname;
+  const own = origin === undefined || (host !== undefined && LOCAL_NAMES.includes(host));
+  ensure(own, 'mcp_origin', `Origin is ${origin}`);
+  if (port === undefined) return;
+  const named = header(req, 'host');
   ensure(
-    origin === undefined || (host !== undefined && LOCAL_NAMES.includes(host)),
+    LOCAL_NAMES.some((name) => named === `${name}:${port}`),
     'mcp_origin',
-    `Origin is ${origin}`,
+    `Host is ${named}`,
   );
-  if (address === null || typeof address === 'string') return;
-  const { host: named } = req.headers;
-  const mine = LOCAL_NAMES.map((name) => `${name}:${address.port}`);
-  ensure(named !== undefined && mine.includes(named), 'mcp_origin', `Host is ${named}`);
 }
 
 function methodOf({ method }: IncomingMessage): Posted['method'] {

@@ -43,6 +43,7 @@ export class Exchange implements Back {
   readonly #facts: ExchangeFacts;
   #session: Session | undefined;
   #answered = false;
+  #hold: NodeJS.Timeout | undefined;
 
   constructor(gate: Gate, res: ServerResponse, facts: ExchangeFacts) {
     this.#gate = gate;
@@ -77,32 +78,45 @@ export class Exchange implements Back {
 
   open(): void {
     if (this.#res.headersSent) return;
-    inOnePiece(this.#res);
+    this.#res.cork();
     this.#res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
     this.#res.flushHeaders();
+    this.#hold = setTimeout(() => this.#release(), HOLD_MS);
   }
 
   event(place: Place, message: Message | undefined): boolean {
-    // What follows a failure in the same piece.
+    // What follows the answer, or a failure in the same piece.
     if (this.#res.writableEnded || this.#res.destroyed) return true;
+    if (message !== undefined) this.#release();
     inOnePiece(this.#res);
     this.#guard(() => {
       const text = message === undefined ? undefined : this.#pass(message);
-      if (text !== undefined || message === undefined) this.#res.write(writeEvent(place, text));
+      if (text === undefined && message !== undefined) return;
+      const written = writeEvent(place, text);
+      // The answer is the last thing on its stream (2025-11-25 and 2026-07-28, transports), so both leave together.
+      if (this.#answered) this.#res.end(written);
+      else this.#res.write(written);
     });
-    return !this.#res.writableNeedDrain;
+    return this.#res.writableEnded || !this.#res.writableNeedDrain;
   }
 
   keepAlive(): void {
+    this.#release();
     if (!this.#res.writableEnded && !this.#res.destroyed) this.#res.write(KEEP_ALIVE);
   }
 
   end(): void {
+    this.#release();
     this.#res.end();
+  }
+
+  get answered(): boolean {
+    return this.#answered;
   }
 
   fail(error: IdentityError): void {
     if (this.#res.destroyed) return;
+    this.#release();
     const { peer, request, pending } = this.#facts;
     const unanswered = request !== undefined && !this.#answered;
     if (unanswered) pending.delete(request.id);
@@ -201,7 +215,15 @@ export class Exchange implements Back {
     }
   }
 
+  #release(): void {
+    if (this.#hold === undefined) return;
+    clearTimeout(this.#hold);
+    this.#hold = undefined;
+    this.#res.uncork();
+  }
+
   #closed(): void {
+    clearTimeout(this.#hold);
     const { peer, request, session, pending } = this.#facts;
     const asked = request === undefined ? undefined : pending.get(request.id);
     // In a session the answer may still come, on a stream that resumes.
@@ -211,4 +233,9 @@ export class Exchange implements Back {
   }
 }
 
+/**
+ * So long the head of a stream, and events that only mark a place in it, wait for the first message to leave with: a
+ * server's commonest stream is one mark and one answer, and each piece costs a wake-up on every machine on the way.
+ */
+const HOLD_MS = 5;
 const NOWHERE: Place = { id: undefined, retry: undefined };

@@ -52,20 +52,23 @@ export class CallRecorder {
     return id;
   }
 
-  /** `text` is the answer as it is forwarded. */
+  /** `text` is the answer as it is forwarded. Recorded once it is on its way: it has happened, and nobody waits for it. */
   answered(peer: VerifiedSvid, asked: Asked, response: Response, text: string): void {
-    const result = response.error === undefined;
-    this.#note(peer, asked.recordId, 'answered', {
-      from: 'server',
-      kind: 'response',
-      method: asked.method,
-      tool: asked.tool,
-      requestId: response.id,
-      outcome: result ? 'result' : 'error',
-      rpcCode: response.error?.code,
-      resultSha256: result ? sha256(resultText(text)) : undefined,
-      latencyMs: performance.now() - asked.startedMs,
-      bytes: Buffer.byteLength(text),
+    const latencyMs = performance.now() - asked.startedMs;
+    setImmediate(() => {
+      const result = response.error === undefined;
+      this.#note(peer, asked.recordId, 'answered', {
+        from: 'server',
+        kind: 'response',
+        method: asked.method,
+        tool: asked.tool,
+        requestId: response.id,
+        outcome: result ? 'result' : 'error',
+        rpcCode: response.error?.code,
+        resultSha256: result ? sha256(resultText(text)) : undefined,
+        latencyMs,
+        bytes: Buffer.byteLength(text),
+      });
     });
   }
 

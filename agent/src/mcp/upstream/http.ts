@@ -24,6 +24,7 @@ import {
 const MAX_SESSIONS = 5_000;
 /** Of a connection; sooner where the server says that it will close it sooner (Keep-Alive), so not under a request. */
 const IDLE_MS = 60_000;
+const LINGER_MS = 1_000;
 const ACCEPT = 'application/json, text/event-stream';
 /**
  * Would make a client begin an OAuth flow or follow us elsewhere; the server's trust in us is not the
@@ -36,10 +37,13 @@ type HttpTarget = Exclude<UpstreamTarget, { kind: 'command' }>;
 export function httpUpstream(target: HttpTarget, log: Log): Upstream {
   const { request, agent } = dialler(target);
   const ask = (method: string, outbound: Outbound, body: string | undefined, back: Back): void => {
-    const outgoing = request(method, { ...headersOf(outbound, body), ...outbound.headers });
+    const outgoing = request(method, [
+      ...headersOf(outbound, body),
+      ...Object.entries(outbound.headers).flat(),
+    ]);
     outgoing.on('response', (response) => receive(response, outbound, back));
     outgoing.on('error', (error) => back.fail(badAnswer(error)));
-    back.onClose(() => outgoing.destroy());
+    back.onClose(() => (back.answered ? linger(outgoing) : outgoing.destroy()));
     outgoing.end(body);
   };
   const quietly = (method: string, session: string, body?: string): void => {
@@ -63,6 +67,13 @@ export function httpUpstream(target: HttpTarget, log: Log): Upstream {
   };
 }
 
+/** Lets a request whose answer has been passed on end by itself, which keeps its connection. */
+function linger(outgoing: ClientRequest): void {
+  if (outgoing.closed) return;
+  const timer = setTimeout(() => outgoing.destroy(), LINGER_MS);
+  outgoing.once('close', () => clearTimeout(timer));
+}
+
 function bodyOf({ message }: Outbound): string | undefined {
   return message === undefined ? undefined : writeMessage(message);
 }
@@ -75,22 +86,25 @@ function dialler(target: HttpTarget) {
     target.kind === 'unix'
       ? { socketPath: target.path, path: target.endpoint }
       : { host: target.url.hostname, port: target.url.port, path: target.url.pathname + target.url.search };
+  const host = target.kind === 'unix' ? 'localhost' : target.url.host;
   const { request } = tls ? https : http;
   return {
     agent,
-    request: (method: string, headers: Readonly<Record<string, string | number>>): ClientRequest =>
-      request({ ...where, method, headers, agent }),
+    /** A list of headers is written as it is; an object would be copied and checked name by name. */
+    request: (method: string, headers: readonly string[]): ClientRequest =>
+      request({ ...where, method, headers: ['host', host, ...headers], agent }),
   };
 }
 
-function headersOf({ session }: { readonly session: string | undefined }, body: string | undefined) {
-  return {
-    accept: ACCEPT,
-    ...(session === undefined ? {} : { 'mcp-session-id': session }),
-    ...(body === undefined
-      ? {}
-      : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
-  };
+function headersOf(
+  { session }: { readonly session: string | undefined },
+  body: string | undefined,
+): string[] {
+  const headers = ['accept', ACCEPT];
+  if (session !== undefined) headers.push('mcp-session-id', session);
+  if (body !== undefined)
+    headers.push('content-type', 'application/json', 'content-length', String(Buffer.byteLength(body)));
+  return headers;
 }
 
 function receive(response: IncomingMessage, { message: asked }: Outbound, back: Back): void {

@@ -53,6 +53,8 @@ export interface Back {
   event(place: Place, message: Message | undefined): boolean;
   keepAlive(): void;
   end(): void;
+  /** The answer has gone to the client, so that what the upstream still has to say is for nobody. */
+  readonly answered: boolean;
   fail(error: IdentityError): void;
   onDrain(listener: () => void): void;
   /** The client left, or the answer is complete. */
