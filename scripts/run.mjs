@@ -15,7 +15,8 @@ const node = join(bin, 'node');
 const PNPM = 'pnpm@12.21.0';
 /** What the tests and the demo drive, by the command that shows it is there. */
 const ORACLES = { swtpm: 'swtpm', swtpm_setup: 'swtpm-tools', tpm2_quote: 'tpm2-tools', openssl: 'openssl' };
-const TCTI = { path: '/usr/lib', package: 'libtss2-tcti-swtpm0' };
+/** What they load, by the name of its file below /usr/lib. */
+const MODULES = { 'libtss2-tcti-swtpm.so*': 'libtss2-tcti-swtpm0', 'tpm2.so': 'tpm2-openssl' };
 
 const [command = '', ...args] = process.argv.slice(2);
 const commands = {
@@ -57,7 +58,8 @@ function setUp() {
 /** Installs Debian packages where this is root on Debian; else says in one line what to install. */
 function system(wanted, how) {
   const missing = Object.entries(wanted).flatMap(([program, name]) => (onPath(program) ? [] : [name]));
-  if (wanted === ORACLES && !hasTcti()) missing.push(TCTI.package);
+  if (wanted === ORACLES)
+    for (const [file, name] of Object.entries(MODULES)) if (!hasModule(file)) missing.push(name);
   if (missing.length === 0) return;
   if (process.getuid?.() === 0 && onPath('apt-get')) {
     console.error(`setting up: ${missing.join(' ')}`);
@@ -72,8 +74,8 @@ function system(wanted, how) {
   process.exit(1);
 }
 
-function hasTcti() {
-  const found = spawnSync('find', [TCTI.path, '-name', 'libtss2-tcti-swtpm.so*'], { encoding: 'utf8' });
+function hasModule(file) {
+  const found = spawnSync('find', ['/usr/lib', '-name', file], { encoding: 'utf8' });
   return found.status === 0 && found.stdout.trim() !== '';
 }
 
