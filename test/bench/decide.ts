@@ -1,4 +1,4 @@
-/** What one decision costs: a policy as large as a person can keep in mind, and callers and tools that keep changing. */
+/** What one decision costs, under a policy of some size and with callers and tools that keep changing. */
 import { decide as decideCall, type ToolCall } from '@chancery/shared/policy/decide.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';

@@ -49,14 +49,20 @@ export class Exchange implements Back {
     this.#gate = gate;
     this.#res = res;
     this.#facts = facts;
-    this.#session = facts.session;
+    if (facts.session !== undefined) this.#enter(facts.session);
     res.on('close', () => this.#closed());
   }
 
   session(name: string): void {
     const { peer, pending } = this.#facts;
-    this.#session = this.#gate.sessions.open(peer.id, name, pending);
-    this.#res.setHeader('mcp-session-id', this.#session.id);
+    const session = this.#gate.sessions.open(peer.id, name, pending);
+    this.#enter(session);
+    this.#res.setHeader('mcp-session-id', session.id);
+  }
+
+  #enter(session: Session): void {
+    this.#session = session;
+    session.open += 1;
   }
 
   answer(status: number, message: Message | undefined): void {
@@ -224,6 +230,7 @@ export class Exchange implements Back {
 
   #closed(): void {
     clearTimeout(this.#hold);
+    if (this.#session !== undefined) this.#session.open -= 1;
     const { peer, request, session, pending } = this.#facts;
     const asked = request === undefined ? undefined : pending.get(request.id);
     // In a session the answer may still come, on a stream that resumes.

@@ -111,10 +111,6 @@ function stream(gate: Gate, { req, res, peer }: Inbound): void {
     'mcp_parse',
     'a Last-Event-ID that none of ours is',
   );
-  if (session !== undefined) {
-    session.streams += 1;
-    back.onClose(() => (session.streams -= 1));
-  }
   const place: Record<string, string> = resumed === undefined ? {} : { 'last-event-id': resumed };
   passOn(back, () => gate.upstream.listen({ ...outbound, headers: { ...outbound.headers, ...place } }, back));
 }

@@ -52,7 +52,7 @@ export class CallRecorder {
     return id;
   }
 
-  /** `text` is the answer as it is forwarded. Recorded once it is on its way: it has happened, and nobody waits for it. */
+  /** `text` is the answer as it is forwarded. Recorded when it is on its way: nobody waits for the record. */
   answered(peer: VerifiedSvid, asked: Asked, response: Response, text: string): void {
     const latencyMs = performance.now() - asked.startedMs;
     setImmediate(() => {

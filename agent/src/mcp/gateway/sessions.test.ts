@@ -46,23 +46,31 @@ test('one caller cannot take the places of others, nor end their sessions', () =
 
 test('sessions in use are kept, and a new one is refused', () => {
   const { table, evicted } = sessions(8);
-  table.open(a, '1', new Map([[1, asked]]));
-  table.open(a, '2', new Map()).streams = 1;
-  expect(() => table.ensureRoom(a)).toThrow(
-    expect.objectContaining({ code: 'rate', message: expect.stringMatching(/2 sessions in use/) }),
-  );
-  for (const name of ['c', 'd', 'e', 'f', 'g', 'h'])
-    table.open(parseSpiffeId(`spiffe://prod.example/${name}`), name, new Map([[1, asked]]));
-  expect(() => table.ensureRoom(b)).toThrow(
-    expect.objectContaining({ code: 'rate', message: expect.stringMatching(/all 8 sessions/) }),
-  );
+  const use = (caller: typeof a): void => {
+    table.open(caller, 'up', new Map()).open = 1;
+  };
+  use(a);
+  use(a);
+  const refusal = (message: RegExp) =>
+    expect.objectContaining({ code: 'rate', message: expect.stringMatching(message) });
+  expect(() => table.ensureRoom(a)).toThrow(refusal(/2 sessions in use/));
+  for (const name of ['c', 'd', 'e', 'f', 'g', 'h']) use(parseSpiffeId(`spiffe://prod.example/${name}`));
+  expect(() => table.ensureRoom(b)).toThrow(refusal(/all 8 sessions/));
   expect(evicted).toEqual([]);
 });
 
-test('an id has one answer, and there is a limit to what waits', () => {
+test('what a client left unanswered does not keep its session', () => {
+  const { table, evicted } = sessions(4);
+  const left = table.open(a, 'up', new Map([[1, asked]]));
+  table.ensureRoom(a);
+  expect(evicted).toEqual([left]);
+});
+
+test('an id has one answer, and the oldest of a thousand that wait is forgotten', () => {
   const pending = new Map();
   addPending(pending, 1, asked);
   expect(() => addPending(pending, 1, asked)).toThrow(expect.objectContaining({ code: 'mcp_parse' }));
-  for (let id = 2; id <= 1_000; id += 1) addPending(pending, id, asked);
-  expect(() => addPending(pending, 1_001, asked)).toThrow(expect.objectContaining({ code: 'rate' }));
+  for (let id = 2; id <= 1_001; id += 1) addPending(pending, id, asked);
+  expect(pending.size).toBe(1_000);
+  expect([pending.has(1), pending.has(2), pending.has(1_001)]).toEqual([false, true, true]);
 });

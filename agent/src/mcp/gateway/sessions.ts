@@ -16,8 +16,8 @@ export interface Session {
   readonly pending: Pending;
   /** Ids of the server's own requests that were passed to the client and wait for its answer. */
   readonly asked: Set<Id>;
-  /** Open streams. */
-  streams: number;
+  /** HTTP requests of it that are open. */
+  open: number;
   lastUsed: number;
 }
 
@@ -67,7 +67,7 @@ export class Sessions {
   }
 
   open(caller: SpiffeId, upstream: string, pending: Pending): Session {
-    const fresh = { asked: new Set<Id>(), streams: 0, lastUsed: this.#tick() };
+    const fresh = { asked: new Set<Id>(), open: 0, lastUsed: this.#tick() };
     const session = { id: randomUUID(), caller, upstream, pending, ...fresh };
     this.#byId.set(session.id, session);
     return session;
@@ -78,7 +78,7 @@ export class Sessions {
   }
 
   #evict(among: readonly Session[]): boolean {
-    const idle = among.filter((session) => session.streams === 0 && session.pending.size === 0);
+    const idle = among.filter((session) => session.open === 0);
     const [oldest] = idle.sort((a, b) => a.lastUsed - b.lastUsed);
     if (oldest === undefined) return false;
     this.close(oldest);
@@ -92,9 +92,13 @@ export class Sessions {
   }
 }
 
-/** Throws mcp_parse: two answers to one id could not be told apart; rate when too many are open. */
+/**
+ * Throws mcp_parse: two answers to one id could not be told apart. The oldest of too many is forgotten: its client has left
+ * or has cancelled it long ago, for it cannot have that many open.
+ */
 export function addPending(pending: Pending, id: Id, asked: Asked): void {
   ensure(!pending.has(id), 'mcp_parse', 'a request with this id has no answer yet');
-  ensure(pending.size < MAX_PENDING, 'rate', `${MAX_PENDING} requests of the session have no answer yet`);
+  const [oldest] = pending.keys();
+  if (pending.size >= MAX_PENDING && oldest !== undefined) pending.delete(oldest);
   pending.set(id, asked);
 }
