@@ -44,36 +44,36 @@ export interface AuthorityState {
   readonly notAfter: Date;
 }
 
+/** The authorities on record, and the one of them that signs. */
+interface Fresh {
+  readonly records: readonly AuthorityRecord[];
+  readonly issuer: Issuer;
+}
+
 export class Authorities {
   readonly #deps: AuthorityDeps;
   readonly #bundle: LiveValue<Bundle>;
   readonly #root: AuthorityRecord;
-  readonly #keyNames: Set<string>;
-  #records: readonly AuthorityRecord[];
-  #issuer: Issuer | undefined;
+  #fresh: Fresh;
+  #keyNames: ReadonlySet<string>;
   /** The instant of the last path check that the issuer passed: the check costs two signatures, so once a second. */
   #fitAt = Number.NaN;
 
-  private constructor(deps: AuthorityDeps, records: readonly AuthorityRecord[], root: AuthorityRecord) {
+  private constructor(deps: AuthorityDeps, root: AuthorityRecord, fresh: Fresh) {
     this.#deps = deps;
-    this.#records = records;
     this.#root = root;
-    this.#keyNames = new Set(records.map(keyNameOf));
+    this.#fresh = fresh;
+    this.#keyNames = keyNamesOf(fresh);
     const bundle = { trustDomain: deps.trustDomain, authorities: [root.certificate], sequence: 1n };
     this.#bundle = new LiveValue<Bundle>(() => new IdentityError('internal', 'no bundle'), bundle);
   }
 
-  /**
-   * Loads the authorities and renews the intermediate where that is due. Throws store, file, file_mode,
-   * authority_unfit.
-   */
+  /** Loads the authorities, and makes an intermediate where none is fresh. Throws store, file, file_mode, authority_unfit. */
   static async open(deps: AuthorityDeps): Promise<Authorities> {
     const records = await deps.store.authorities();
     const root = records.find(({ kind }) => kind === 'root');
     if (root === undefined) throw new IdentityError('store', 'there is no root yet: run chancery-ca init');
-    const authorities = new Authorities(deps, records, root);
-    await authorities.renewIfDue();
-    return authorities;
+    return new Authorities(deps, root, await freshIssuer(records, root, deps));
   }
 
   get bundle(): Source<Bundle> {
@@ -82,9 +82,9 @@ export class Authorities {
 
   /** For metrics: every authority that is still in use. */
   states(): readonly AuthorityState[] {
-    const current = this.#issuer?.serial;
-    return this.#records
-      .filter(({ serial, kind }) => kind === 'root' || serial === current)
+    const { records, issuer } = this.#fresh;
+    return records
+      .filter(({ serial, kind }) => kind === 'root' || serial === issuer.serial)
       .map(({ serial, kind, notAfter }) => ({ serial, kind, notAfter }));
   }
 
@@ -94,39 +94,20 @@ export class Authorities {
 
   /** Throws authority_unfit: the CA does not sign when its own chain is not valid now. */
   issuer(now: Date): Issuer {
-    const issuer = this.#issuer;
-    if (issuer === undefined) throw new IdentityError('authority_unfit', 'there is no issuing authority');
+    const { issuer } = this.#fresh;
     const second = Math.floor(now.getTime() / 1000);
     if (second !== this.#fitAt) this.#ensureFit(issuer, now);
     this.#fitAt = second;
     return issuer;
   }
 
-  /**
-   * Takes the newest intermediate that is before half of its life, or makes one. Throws authority_unfit,
-   * store, file.
-   */
+  /** Has another intermediate sign from half of its life on. Throws authority_unfit, store, file. */
   async renewIfDue(): Promise<void> {
-    const now = this.#deps.clock.now();
-    if (this.#issuer !== undefined && now < halfLife(this.#issuer.certificate)) return;
-    const fresh = this.#records.findLast(
-      ({ kind, certificate }) => kind === 'intermediate' && now < halfLife(parseCertificate(certificate)),
-    );
-    const record = fresh ?? (await this.#makeIntermediate());
-    this.#issuer = issuerOf(record, await this.#deps.keys.load(record.serial));
+    const { records, issuer } = this.#fresh;
+    if (isFresh(issuer.certificate, this.#deps.clock.now())) return;
+    this.#fresh = await freshIssuer(records, this.#root, this.#deps);
+    this.#keyNames = keyNamesOf(this.#fresh);
     this.#fitAt = Number.NaN;
-  }
-
-  async #makeIntermediate(): Promise<AuthorityRecord> {
-    const certificate = parseCertificate(this.#root.certificate);
-    // Before there is a key: one that nothing can certify would be left behind at each try.
-    ensureInTime(certificate, this.#deps.clock.now());
-    const root = { certificate, signer: await this.#deps.keys.load(this.#root.serial) };
-    const deps = { ...this.#deps, ttlSeconds: this.#deps.intermediateTtl };
-    const record = await certify('intermediate', deps, root);
-    this.#records = [...this.#records, record];
-    this.#keyNames.add(keyNameOf(record));
-    return record;
   }
 
   #ensureFit(issuer: Issuer, now: Date): void {
@@ -149,6 +130,29 @@ export async function createRoot(deps: AuthorityDeps): Promise<AuthorityRecord> 
   return certify('root', { ...deps, ttlSeconds: deps.rootTtl }, undefined);
 }
 
+/** The newest intermediate that is before half of its life, or a new one. */
+async function freshIssuer(
+  records: readonly AuthorityRecord[],
+  root: AuthorityRecord,
+  deps: AuthorityDeps,
+): Promise<Fresh> {
+  const now = deps.clock.now();
+  const fresh = records.findLast(
+    ({ kind, certificate }) => kind === 'intermediate' && isFresh(parseCertificate(certificate), now),
+  );
+  if (fresh !== undefined) return { records, issuer: issuerOf(fresh, await deps.keys.load(fresh.serial)) };
+  const made = await makeIntermediate(root, deps);
+  return { records: [...records, made], issuer: issuerOf(made, await deps.keys.load(made.serial)) };
+}
+
+async function makeIntermediate(root: AuthorityRecord, deps: AuthorityDeps): Promise<AuthorityRecord> {
+  const certificate = parseCertificate(root.certificate);
+  // Before there is a key: one that nothing can certify would be left behind at each try.
+  ensureInTime(certificate, deps.clock.now());
+  const signer = await deps.keys.load(root.serial);
+  return certify('intermediate', { ...deps, ttlSeconds: deps.intermediateTtl }, { certificate, signer });
+}
+
 function issuerOf(record: AuthorityRecord, signer: Signer): Issuer {
   const certificate = parseCertificate(record.certificate);
   ensure(
@@ -166,10 +170,10 @@ function ensureInTime({ notBefore, notAfter }: Certificate, now: Date): void {
   ensure(inTime, 'authority_unfit', `the root is valid from ${from} to ${to}; now is ${now.toISOString()}`);
 }
 
-const keyNameOf = (record: AuthorityRecord): string =>
-  hash('sha256', parseCertificate(record.certificate).spki, 'hex');
+const keyNamesOf = ({ records }: Fresh): ReadonlySet<string> =>
+  new Set(records.map(({ certificate }) => hash('sha256', parseCertificate(certificate).spki, 'hex')));
 
-/** Half-way between the moment it was made and its end. */
-function halfLife({ notBefore, notAfter }: Certificate): Date {
-  return addSeconds(notBefore, (notAfter.getTime() - notBefore.getTime()) / 2000);
+/** Until half-way between the moment it was made and its end. */
+function isFresh({ notBefore, notAfter }: Certificate, now: Date): boolean {
+  return now < addSeconds(notBefore, (notAfter.getTime() - notBefore.getTime()) / 2000);
 }

@@ -1,0 +1,82 @@
+/**
+ * Takes every check away, one at a time, and asks the tests whether they notice: `npm run mutate -- PATH...`. Works on
+ * a copy of the checkout. Prints a line a mutant; exits 1 where one survives, 2 where the tests fail without any.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from '../kit/processes.ts';
+import { type Copy, copyOf } from './copy.ts';
+import { type Mutant, mutantsOf } from './mutants.ts';
+import { testsOf } from './related.ts';
+import { startTests, type Tests } from './run.ts';
+
+const ROOMS = [
+  'ca/src/attestors',
+  'ca/src/authority',
+  'shared/src/x509',
+  'shared/src/tpm',
+  'shared/src/policy',
+];
+
+interface Work {
+  readonly copy: Copy;
+  readonly tests: Tests;
+}
+
+async function main(paths: readonly string[]): Promise<number> {
+  const copy = copyOf(root);
+  const tests = await startTests(copy.root);
+  try {
+    return await mutate(paths.length === 0 ? ROOMS : paths, { copy, tests });
+  } finally {
+    await tests.close();
+    copy.remove();
+  }
+}
+
+async function mutate(paths: readonly string[], work: Work): Promise<number> {
+  const wanted = paths.map((path) => path.replace(/\/$/, ''));
+  const sources = work.copy.files.filter(
+    (file) =>
+      /(?<!\.test|\.d)\.ts$/.test(file) &&
+      wanted.some((path) => file === path || file.startsWith(`${path}/`)),
+  );
+  const all = sources.map((file) => ({
+    file,
+    mutants: mutantsOf(readFileSync(join(work.copy.root, file), 'utf8')),
+  }));
+  const count = all.reduce((sum, { mutants }) => sum + mutants.length, 0);
+  console.log(`${count} checks in ${sources.length} files`);
+  const needed = [...new Set(sources.flatMap((file) => testsOf(file, work.tests.files).flat()))];
+  if (needed.length === 0 || !(await work.tests.pass(needed, []))) {
+    console.error('the tests fail, or there are none, without any mutant: run them first');
+    return 2;
+  }
+  const survivors: string[] = [];
+  let number = 0;
+  for (const { file, mutants } of all)
+    for (const mutant of mutants) {
+      number += 1;
+      const where = `${file}:${mutant.line}: ${mutant.check}`;
+      const killed = await isKilled(file, mutant, work);
+      if (!killed) survivors.push(where);
+      console.log(`${number}/${count} ${killed ? 'killed' : 'SURVIVED'} ${where}`);
+    }
+  console.log(`${count - survivors.length} killed, ${survivors.length} survived`);
+  for (const survivor of survivors) console.log(`  ${survivor}`);
+  return survivors.length === 0 ? 0 : 1;
+}
+
+async function isKilled(file: string, { text }: Mutant, { copy, tests }: Work): Promise<boolean> {
+  const path = join(copy.root, file);
+  const genuine = readFileSync(path, 'utf8');
+  writeFileSync(path, text);
+  try {
+    for (const files of testsOf(file, tests.files)) if (!(await tests.pass(files, [file]))) return true;
+    return false;
+  } finally {
+    writeFileSync(path, genuine);
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,44 @@
+/** Which tests answer for a room: those beside its code first, because they are quick, then those that lean on it. */
+
+interface Related {
+  readonly room: string;
+  /** Paths that a test file's own begins with. */
+  readonly near: readonly string[];
+  readonly far: readonly string[];
+}
+
+/** The longest room that fits a file answers for it. */
+const RELATED: readonly Related[] = [
+  { room: 'ca/src/attestors', near: ['ca/src/attestors'], far: ['test/attacks/tpm-', 'test/attacks/nonces'] },
+  { room: 'ca/src/authority', near: ['ca/src/authority'], far: ['test/attacks/issuance'] },
+  { room: 'ca/src/registry', near: ['ca/src/registry'], far: ['test/attacks/issuance'] },
+  {
+    room: 'ca/src/rpc',
+    near: ['ca/src/rpc', 'test/attacks/wire', 'test/attacks/issuance'],
+    far: ['test/attacks/renewal', 'test/attacks/nonces', 'test/attacks/agent'],
+  },
+  {
+    room: 'shared/src/x509',
+    near: ['shared/src/x509'],
+    far: ['test/attacks/renewal', 'test/interop/x509', 'test/vectors'],
+  },
+  { room: 'shared/src/tpm', near: ['shared/src/tpm'], far: ['test/attacks/tpm-', 'test/interop/tpm'] },
+  {
+    room: 'shared/src/policy',
+    near: ['shared/src/policy'],
+    far: ['test/attacks/mcp-policy', 'ca/src/registry'],
+  },
+  { room: 'agent/src/mcp', near: ['agent/src/mcp'], far: ['test/attacks/mcp', 'test/interop/mcp'] },
+  { room: 'agent/src/svid', near: ['agent/src/svid', 'test/attacks/agent'], far: ['test/e2e/rotation'] },
+];
+
+/** The tests' paths, in two goes. */
+export function testsOf(file: string, all: readonly string[]): readonly (readonly string[])[] {
+  const room = file.slice(0, file.lastIndexOf('/'));
+  const related = RELATED.filter((each) => file.startsWith(`${each.room}/`)).toSorted(
+    (a, b) => b.room.length - a.room.length,
+  )[0] ?? { near: [room], far: [] };
+  const starting = (paths: readonly string[]) =>
+    all.filter((test) => paths.some((path) => test.startsWith(path)));
+  return [starting(related.near), starting(related.far)].filter((tests) => tests.length > 0);
+}
