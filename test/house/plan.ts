@@ -82,7 +82,18 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
   'agent/src/mcp/gateway': [...ALL_SHARED, ...MCP_ROOMS],
   'agent/src/mcp/connect': [...ALL_SHARED, 'agent/src/mcp/wire', 'agent/src/mcp/upstream'],
   'agent/src/mcp': [...ALL_SHARED, ...MCP_ROOMS, 'agent/src/mcp/gateway', 'agent/src/mcp/connect'],
+  'agent/src/addresses.ts': ['agent/src/mcp/connect'],
+  'agent/src/open-mcp.ts': [
+    ...ALL_SHARED,
+    'agent/src/config.ts',
+    'agent/src/addresses.ts',
+    'agent/src/agent.ts',
+    'agent/src/outputs',
+    'agent/src/mcp',
+    ...MCP_ROOMS,
+  ],
   'agent/src/run.ts': [
+    'agent/src/open-mcp.ts',
     ...ALL_SHARED,
     'agent/src/config.ts',
     'agent/src/agent.ts',
@@ -94,6 +105,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
     'agent/src/mcp',
   ],
   'agent/src/cli': [
+    'agent/src/addresses.ts',
     ...ALL_SHARED,
     'agent/src/config.ts',
     'agent/src/agent.ts',

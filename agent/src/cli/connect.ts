@@ -9,10 +9,9 @@ import {
   MisuseError,
 } from '@chancery/shared/cli.ts';
 import { ensure } from '@chancery/shared/errors.ts';
-import { startAgent } from '../agent.ts';
+import { localEndpoint } from '../addresses.ts';
 import { type AgentSettings, IN_MEMORY, paths, readAgentConfig } from '../config.ts';
-import { type ConnectOptions, startConnect } from '../mcp/connect.ts';
-import { localEndpoint } from '../run.ts';
+import type { ConnectOptions } from '../mcp/connect.ts';
 import { attach } from '../workload/attach.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
 import { aborted, type RunCommandDeps } from './run.ts';
@@ -61,6 +60,8 @@ async function sourcesFor(settings: AgentSettings, deps: ConnectCommandDeps, io:
   ensure(settings.evidence.tpm?.key !== 'tpm', 'config', `connect: ${IN_MEMORY}`);
   const { socket } = paths(settings.dataDir);
   if (existsSync(socket)) return attach({ socket, clock: deps.clock, log }, io.signal);
+  // Beside a running agent this process needs no gRPC.
+  const { startAgent } = await import('../agent.ts');
   return startAgent(settings, { ...deps, log }, io.signal);
 }
 
@@ -78,6 +79,7 @@ async function relay(
   const { clock, platform, ownUid: uid } = deps;
   const log = deps.logAt(QUIET);
   try {
+    const { startConnect } = await import('../mcp/connect.ts');
     const running = await startConnect({ ...sources, server, local, clock, uid, platform, log });
     if (local.kind === 'tcp') io.err(`${server} is at http://127.0.0.1:${running.port}/mcp\n`);
     if (local.kind === 'unix') io.err(`${server} is at unix://${local.path}#/mcp\n`);

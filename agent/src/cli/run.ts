@@ -3,7 +3,7 @@ import type { Command, ExitStatus, Invocation, Io } from '@chancery/shared/cli.t
 import { IdentityError } from '@chancery/shared/errors.ts';
 import type { Log, LogLevel } from '@chancery/shared/log.ts';
 import { type AgentSettings, readAgentConfig } from '../config.ts';
-import { type RunDeps, runAgent } from '../run.ts';
+import type { RunDeps } from '../run.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
 
 export interface RunCommandDeps extends Omit<RunDeps, 'log' | 'env'> {
@@ -34,6 +34,8 @@ const settingsOf = (invocation: Invocation): AgentSettings => readAgentConfig(co
 
 async function runUntilTold(settings: AgentSettings, deps: RunCommandDeps, io: Io): Promise<ExitStatus> {
   const log = deps.logAt(settings.logLevel);
+  // Here and not above: the other commands do without gRPC.
+  const { runAgent } = await import('../run.ts');
   const running = await runAgent(settings, { ...deps, log, env: io.env }, io.signal);
   const { id, notAfter } = running.agent.svid.current();
   const before = running.gatewayPort === undefined ? '' : `, gateway on port ${running.gatewayPort}`;

@@ -1,0 +1,65 @@
+/** The agent's MCP side, opened as the config has it: the gateway, and local addresses of other gateways. */
+import type { Clock } from '@chancery/shared/clock.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import { hostAndPort, localEndpoint } from './addresses.ts';
+import type { Agent } from './agent.ts';
+import type { AgentSettings, GatewaySettings } from './config.ts';
+import { startConnect } from './mcp/connect.ts';
+import { startGateway } from './mcp/gateway.ts';
+import { allowedEnvironment } from './mcp/upstream/command.ts';
+import type { UpstreamTarget } from './mcp/upstream/upstream.ts';
+import { openCallRecords } from './outputs/call-records.ts';
+
+export interface McpDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly ownUid: number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly platform: NodeJS.Platform;
+}
+
+export interface Closing {
+  close(): Promise<void> | void;
+}
+
+export interface McpOpening {
+  readonly deps: McpDeps;
+  /** Gets what has to be closed again, in the order of opening. */
+  readonly parts: Closing[];
+}
+
+/** Resolves with the gateway's port, where there is a gateway. */
+export async function openMcp(
+  settings: AgentSettings,
+  agent: Agent,
+  { deps, parts }: McpOpening,
+): Promise<number | undefined> {
+  const gateway = settings.gateway && (await openGateway(settings.gateway, agent, { deps, parts }));
+  for (const { server, listen } of settings.connect)
+    parts.push(
+      await startConnect({ ...deps, ...agent, server, local: localEndpoint(listen), uid: deps.ownUid }),
+    );
+  return gateway?.port;
+}
+
+async function openGateway(settings: GatewaySettings, agent: Agent, { deps, parts }: McpOpening) {
+  const records = openCallRecords(settings.records);
+  parts.push(records);
+  const gateway = await startGateway({
+    ...deps,
+    ...agent,
+    server: settings.server,
+    listen: hostAndPort(settings.listen),
+    upstream: upstreamOf(settings.upstream, deps.env),
+    record: records.record,
+  });
+  parts.push(gateway);
+  return gateway;
+}
+
+function upstreamOf(upstream: GatewaySettings['upstream'], env: McpDeps['env']): UpstreamTarget {
+  if ('url' in upstream) return { kind: 'url', url: new URL(upstream.url) };
+  if ('socket' in upstream) return { kind: 'unix', path: upstream.socket, endpoint: upstream.path };
+  const [program = '', ...args] = upstream.command;
+  return { kind: 'command', command: [program, ...args], env: allowedEnvironment(env, upstream.env) };
+}
