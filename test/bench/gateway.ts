@@ -48,11 +48,32 @@ interface World {
 }
 
 async function startWorld(): Promise<World> {
+  const parts: (() => Promise<void> | void)[] = [];
+  const close = async (): Promise<void> => {
+    for (const part of parts.toReversed()) await part();
+  };
+  try {
+    return { ...(await startParts(parts)), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** What has been started is in `parts`, to be ended in the opposite order, whatever happens after it. */
+async function startParts(parts: (() => Promise<void> | void)[]): Promise<Omit<World, 'close'>> {
+  const start = async (starting: Promise<Running>): Promise<Running> => {
+    const running = await starting;
+    parts.push(() => running.stop());
+    return running;
+  };
   const dir = makeFolder();
+  parts.push(() => removeFolder(dir));
   const [gatewayPort, connectPort] = [await freePort(), await freePort()];
   const server = await startEverything();
+  parts.push(() => server.stop());
   const ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
-  const serving = await ca.serve();
+  await start(ca.serve());
   await ca.saveBundle();
   await ca.apply(resources(gatewayPort));
   const evidence = { unix: {} };
@@ -66,19 +87,13 @@ async function startWorld(): Promise<World> {
     connect: [local],
     outputs: [{ dir: 'out' }],
   });
-  const running = [await tools.run('gateway'), await triage.run()] as const;
   return {
     serverPort: Number(server.url.port),
     gatewayPort,
     connectPort,
-    gateway: running[0],
-    connect: running[1],
+    gateway: await start(tools.run('gateway')),
+    connect: await start(triage.run()),
     svidFolder: join(triage.dir, 'out'),
-    async close() {
-      for (const { stop } of [...running, serving]) await stop();
-      await server.stop();
-      removeFolder(dir);
-    },
   };
 }
 
