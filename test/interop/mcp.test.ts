@@ -171,7 +171,7 @@ describe.each(servers)('the reference server %s', (_name, start) => {
       method: 'tools/call',
       allow: true,
       rule: 'triage',
-      policyVersion: 2n,
+      policyVersion: 2,
       argumentsSha256: hash('sha256', JSON.stringify({ message: 'héllo 😀' })),
     });
     expect(world.events.find(({ id, stage }) => stage === 'answered' && id === asked?.id)).toMatchObject({

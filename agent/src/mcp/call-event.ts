@@ -28,7 +28,7 @@ export interface CallEvent {
   readonly allow?: boolean | undefined;
   readonly rule?: string | undefined;
   readonly reason?: string | undefined;
-  readonly policyVersion?: bigint | undefined;
+  readonly policyVersion?: number | undefined;
   /** SHA-256 of the arguments as JSON, as they are forwarded. */
   readonly argumentsSha256?: string | undefined;
   readonly outcome?: 'result' | 'error' | 'abandoned' | undefined;

@@ -12,7 +12,7 @@ test('a line an event, appended to what was there, for nobody else to read', () 
   writeFileSync(path, '{"before":true}\n');
   chmodSync(path, 0o644);
   const records = openCallRecords(path);
-  records.record({ tool: 'a\nb', policyVersion: 7n });
+  records.record({ tool: 'a\nb', policyVersion: 7 });
   records.record({ tool: 'c' });
   records.close();
   expect(readFileSync(path, 'utf8')).toBe(

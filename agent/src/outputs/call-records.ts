@@ -13,7 +13,7 @@ export function openCallRecords(path: string): CallRecords {
   const fd = open(path);
   return {
     record: (event) => {
-      const line = `${JSON.stringify(event, plain)}\n`;
+      const line = `${JSON.stringify(event)}\n`;
       try {
         // Unlike writeSync, all of it or an error.
         fs.writeFileSync(fd, line);
@@ -24,9 +24,6 @@ export function openCallRecords(path: string): CallRecords {
     close: () => fs.closeSync(fd),
   };
 }
-
-/** bigint has no JSON; the versions that are bigints here fit a number. */
-const plain = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? Number(value) : value);
 
 function open(path: string): number {
   try {

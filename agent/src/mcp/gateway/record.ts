@@ -45,7 +45,7 @@ export class CallRecorder {
       allow,
       rule,
       reason,
-      policyVersion: about.policy.version,
+      policyVersion: Number(about.policy.version),
       session: about.session,
       bytes: about.bytes,
     });
