@@ -186,6 +186,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+const LOOPBACK = new URL('./loopback.ts', import.meta.url).href;
 const EVERYTHING = new URL(import.meta.resolve('@modelcontextprotocol/server-everything/dist/index.js'))
   .pathname;
 const environment = allowedEnvironment(process.env, []);
@@ -199,7 +200,7 @@ export const everythingOverStdio: UpstreamTarget = {
 /** The reference server over HTTP, in a process of its own. */
 export async function startEverything(): Promise<{ url: URL; child: ChildProcess; stop(): Promise<void> }> {
   const port = await freePort();
-  const child = spawn(process.execPath, [EVERYTHING, 'streamableHttp'], {
+  const child = spawn(process.execPath, ['--import', LOOPBACK, EVERYTHING, 'streamableHttp'], {
     env: { ...environment, PORT: String(port) },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
