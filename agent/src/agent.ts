@@ -19,10 +19,10 @@ import { type Target, tlsTarget, unixTarget } from './svid/channel.ts';
 import { join, type ObtainRequest, renew } from './svid/obtain.ts';
 import { untilItWorks } from './svid/patience.ts';
 import { rotate } from './svid/rotate.ts';
-import { acceptBundle, isSameBundle } from './trust/accept.ts';
+import { isSameBundle } from './trust/accept.ts';
 import { bootstrapBundle } from './trust/bootstrap.ts';
 import { type KnownGood, loadKnownGood, saveKnownGood } from './trust/last-known-good.ts';
-import { compileSnapshot } from './trust/snapshot.ts';
+import { compileSnapshot, readSnapshot } from './trust/snapshot.ts';
 import { watchTrust } from './trust/watch.ts';
 
 export interface AgentDeps {
@@ -245,28 +245,16 @@ class Session {
   }
 
   /** On disk first, then in force, then acknowledged. */
-  #accept({ bundle: sent, policy }: WatchResponse): void {
+  #accept(message: WatchResponse): void {
     const known = this.bundle.current();
-    const { trustDomain } = known;
-    ensure(
-      sent !== undefined && policy !== undefined,
-      'message_parse',
-      'a snapshot lacks its bundle or its policy',
-    );
-    ensure(sent.trustDomain === trustDomain, 'bundle', `the bundle is of ${sent.trustDomain}`);
-    const bundle = acceptBundle(known, {
-      trustDomain,
-      authorities: sent.x509Authorities,
-      sequence: sent.sequence,
-    });
-    const compiled = compileSnapshot(policy.resources, policy.version);
+    const { bundle, policy, resources } = readSnapshot(message, known);
     try {
-      this.#save(this.svid.current(), bundle, policy);
+      this.#save(this.svid.current(), bundle, { version: policy.version, resources });
     } finally {
       // With a full disk too: what is forbidden from now on is. It is only not acknowledged then.
       if (!isSameBundle(known, bundle)) this.bundle.publish(bundle);
-      this.resources = policy.resources;
-      this.policy.publish(compiled);
+      this.resources = resources;
+      this.policy.publish(policy);
     }
   }
 

@@ -17,7 +17,7 @@ import { tlsTarget } from './svid/channel.ts';
 import { type Certified, joinWith } from './svid/obtain.ts';
 import { untilItWorks } from './svid/patience.ts';
 import { rotate } from './svid/rotate.ts';
-import { acceptBundle, isSameBundle } from './trust/accept.ts';
+import { follow } from './trust/accept.ts';
 import { bootstrapBundle } from './trust/bootstrap.ts';
 
 /** An X.509-SVID whose private key is somewhere else. */
@@ -94,20 +94,9 @@ async function obtain(issuer: Issuer): Promise<PlatformSvid> {
   try {
     const request = { evidence, bundle, id: settings.id, instance, clock, signal };
     const { certified, authorities } = await joinWith(client, key, request);
-    follow(issuer, authorities);
+    follow(issuer.bundle, { ...bundle, authorities }, deps.log);
     return { ...certified, key };
   } finally {
     client.close();
-  }
-}
-
-/** A bundle that must not be taken costs nobody a certificate that the known one has verified. */
-function follow({ bundle, deps }: Issuer, authorities: readonly Uint8Array[]): void {
-  const known = bundle.current();
-  try {
-    const next = acceptBundle(known, { ...known, authorities });
-    if (!isSameBundle(known, next)) bundle.publish(next);
-  } catch (error) {
-    deps.log.error({ err: error }, 'the bundle from the CA is refused');
   }
 }

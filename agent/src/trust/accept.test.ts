@@ -1,8 +1,10 @@
+import { silentLog } from '@chancery/shared/log.ts';
+import { LiveValue } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
 import { makeAuthority } from '../../../test/kit/certificates.ts';
-import { acceptBundle, isSameBundle } from './accept.ts';
+import { acceptBundle, follow, isSameBundle } from './accept.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const [a, b, c] = ['a', 'b', 'c'].map((name) => makeAuthority(name).certificate.der) as [
@@ -45,6 +47,23 @@ test.each([
   expect(() => acceptBundle(bundleOf(a, b), next)).toThrow(
     expect.objectContaining({ code, message: expect.stringContaining(says) }),
   );
+});
+
+test.each([
+  ['one more', bundleOf(a, b, c), 1, 0],
+  ['one fewer', bundleOf(a), 1, 0],
+  ['the same', bundleOf(b, a), 0, 0],
+  ['quite another', bundleOf(c), 0, 1],
+  ['none', bundleOf(), 0, 1],
+])('%s is followed, or told and left', (_, next, published, told) => {
+  const known = bundleOf(a, b);
+  const live = new LiveValue<Bundle>(() => new Error('none'), known);
+  const heard: Bundle[] = [];
+  const errors: object[] = [];
+  live.onChange((bundle) => heard.push(bundle));
+  follow(live, next, { ...silentLog, error: (fields) => errors.push(fields) });
+  expect([heard.length, errors.length]).toEqual([published, told]);
+  expect(live.current()).toBe(published === 1 ? next : known);
 });
 
 describe('the same bundle', () => {

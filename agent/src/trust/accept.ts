@@ -1,6 +1,8 @@
 /** When a new bundle may take the place of an old one. */
 import { equal } from '@chancery/shared/bytes.ts';
 import { ensure } from '@chancery/shared/errors.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import type { LiveValue } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 
@@ -20,6 +22,16 @@ export function acceptBundle(known: Bundle, next: Bundle): Bundle {
   const subset = isWithin(next, known);
   ensure(superset || subset, 'bundle', 'bundle both adds and removes authorities');
   return next;
+}
+
+/** One that must not be taken is told and left: what is known goes on verifying. */
+export function follow(live: LiveValue<Bundle>, next: Bundle, log: Log): void {
+  const known = live.current();
+  try {
+    if (!isSameBundle(known, acceptBundle(known, next))) live.publish(next);
+  } catch (error) {
+    log.error({ err: error }, 'the bundle from the CA is refused');
+  }
 }
 
 export function isSameBundle(a: Bundle, b: Bundle): boolean {

@@ -1,7 +1,9 @@
+import { asBuffer } from '@chancery/shared/bytes.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
-import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { expect, test } from 'vitest';
-import { compileSnapshot } from './snapshot.ts';
+import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { describe, expect, test } from 'vitest';
+import { makeAuthority } from '../../../test/kit/certificates.ts';
+import { compileSnapshot, readSnapshot } from './snapshot.ts';
 
 const caller = parseSpiffeId('spiffe://prod.example/agents/a');
 const server = {
@@ -39,4 +41,65 @@ test.each([
   expect(() => compileSnapshot([...text(access), ...resources], 1n)).toThrow(
     expect.objectContaining({ code: 'policy', message: expect.stringContaining(says) }),
   );
+});
+
+describe('a snapshot', () => {
+  const trustDomain = parseTrustDomain('prod.example');
+  const [root, next, other] = ['root', 'next', 'other'].map((name) =>
+    asBuffer(makeAuthority(name).certificate.der),
+  ) as [Buffer, Buffer, Buffer];
+  const known = { trustDomain, authorities: [root], sequence: 1n };
+  const bundle = { trustDomain: 'prod.example', x509Authorities: [root, next], sequence: 2n };
+  const policy = { version: 7n, resources: text(server, access) };
+  const genuine = { sequence: 9n, bundle, policy, renewNow: false };
+
+  test('is read whole', () => {
+    const read = readSnapshot(genuine, known);
+    expect(read.bundle).toEqual({ trustDomain, authorities: [root, next], sequence: 2n });
+    expect(read.policy.version).toBe(7n);
+    expect(read.resources).toBe(policy.resources);
+  });
+
+  test.each([
+    {
+      name: 'no bundle',
+      message: { ...genuine, bundle: undefined },
+      code: 'message_parse',
+      says: 'without its bundle',
+    },
+    {
+      name: 'no policy',
+      message: { ...genuine, policy: undefined },
+      code: 'message_parse',
+      says: 'without its policy',
+    },
+    {
+      name: 'another trust domain’s bundle',
+      message: { ...genuine, bundle: { ...bundle, trustDomain: 'test.example' } },
+      code: 'bundle',
+      says: 'bundle is of test.example',
+    },
+    {
+      name: 'a trust domain that is none',
+      message: { ...genuine, bundle: { ...bundle, trustDomain: '' } },
+      code: 'trust_domain',
+      says: '',
+    },
+    {
+      name: 'quite another bundle',
+      message: { ...genuine, bundle: { ...bundle, x509Authorities: [other] } },
+      code: 'bundle',
+      says: 'both adds and removes',
+    },
+    {
+      name: 'a policy that cannot be read',
+      message: { ...genuine, policy: { version: 7n, resources: ['{}'] } },
+      code: 'policy',
+      says: 'cannot be read by this version',
+    },
+  ])('with $name is refused', ({ message, code, says }) => {
+    expect(() => readSnapshot(message, known)).toThrow(
+      expect.objectContaining({ code, message: expect.stringContaining(says) }),
+    );
+  });
 });

@@ -1,10 +1,34 @@
-/** The resources of a snapshot, read again on this side: what the agent enforces it has parsed itself. */
-import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+/** A snapshot of the CA, read again on this side: what the agent enforces it has parsed itself. */
+import type { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
+import { acceptBundle } from './accept.ts';
 
 const Resource = z.discriminatedUnion('kind', [McpServer, Access]);
+
+export interface Snapshot {
+  readonly bundle: Bundle;
+  readonly policy: Policy;
+  /** Those that `policy` was compiled from, as they came. */
+  readonly resources: readonly string[];
+}
+
+/** Throws message_parse, trust_domain, bundle, certificate_parse, policy. */
+export function readSnapshot({ bundle, policy }: WatchResponse, known: Bundle): Snapshot {
+  ensure(bundle !== undefined, 'message_parse', 'a snapshot is without its bundle');
+  ensure(policy !== undefined, 'message_parse', 'a snapshot is without its policy');
+  const { trustDomain, x509Authorities: authorities, sequence } = bundle;
+  const next = { trustDomain: parseTrustDomain(trustDomain), authorities, sequence };
+  return {
+    bundle: acceptBundle(known, next),
+    policy: compileSnapshot(policy.resources, policy.version),
+    resources: policy.resources,
+  };
+}
 
 /** Throws policy: a resource that this agent cannot read may be the one that forbids something. */
 export function compileSnapshot(resources: readonly string[], version: bigint): Policy {

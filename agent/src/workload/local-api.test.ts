@@ -33,7 +33,7 @@ const ownUid = process.getuid?.() ?? 0;
 const bundle: Bundle = { trustDomain, authorities: [root.certificate.der], sequence: 1n };
 
 /** What the CA's end of the agent answers with; a test may spoil it. */
-let certify: (spki: Uint8Array) => Made;
+let certify: (spki: Uint8Array) => Made | undefined;
 let issuedTo: string[];
 const ca = new grpc.Server();
 let caAddress: string;
@@ -41,7 +41,12 @@ beforeAll(async () => {
   const issueX509 = ({ request }: { request: IssueX509Request }, done: grpc.sendUnaryData<unknown>): void => {
     const { spki } = verifyCsr(request.csrs[0] ?? Buffer.alloc(0));
     issuedTo.push(hex(spki));
-    const { certificate } = certify(spki);
+    const made = certify(spki);
+    if (made === undefined) {
+      done(null, { issued: [] });
+      return;
+    }
+    const { certificate } = made;
     const issued = {
       chain: [asBuffer(certificate.der)],
       bundle: [],
@@ -181,6 +186,15 @@ describe('the agent’s socket', () => {
     const answer = await ask(method, url, body);
     expect(answer).toEqual({ status: code, body: { code: reason, message: expect.stringMatching(says) } });
     expect(issuedTo).toEqual([]);
+  });
+
+  test('refuses where the CA answers without a certificate', async () => {
+    await serve();
+    certify = () => undefined;
+    expect(await ask('POST', '/v1/svid', await writeCsr(signerOf(generateKey())))).toEqual({
+      status: 503,
+      body: { code: 'unavailable', message: 'the CA answered without a certificate' },
+    });
   });
 
   test('tells only its status where the key is in a TPM', async () => {
