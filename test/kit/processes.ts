@@ -61,7 +61,9 @@ export async function startProgram(
   args: readonly string[],
   env = process.env,
 ): Promise<Running> {
-  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
+  // Whatever happens to this process, what it started ends with it.
+  const command = ['--pdeathsig', 'TERM', process.execPath, main, ...args];
+  const child = spawn('setpriv', command, { stdio: ['ignore', 'pipe', 'pipe'], env });
   const logged: string[] = [];
   child.stderr.setEncoding('utf8').on('data', (text: string) => logged.push(text));
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
