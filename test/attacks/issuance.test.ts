@@ -96,6 +96,7 @@ describe('the CSR', () => {
   const weak = [
     ['RSA-1024', generateKeyPairSync('rsa', { modulusLength: 1024 })],
     ['RSA with exponent 3', generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 })],
+    ['RSA, of which Debian made predictable ones', generateKeyPairSync('rsa', { modulusLength: 2048 })],
     ['Ed448', generateKeyPairSync('ed448')],
     ['secp192k1', generateKeyPairSync('ec', { namedCurve: 'secp256k1' })],
   ] as const;

@@ -33,6 +33,8 @@ export function verifyCsr(der: Uint8Array): ProvenKey {
   ensure(der.length <= MAX_BYTES, 'csr_size', `CSR is ${der.length} bytes, at most ${MAX_BYTES}`);
   const { info, spki, algorithm, signature } = parseCsr(der);
   const publicKey = ensureStrongKey(spki, 'csr_key');
+  // Debian's OpenSSL of 2006 to 2008 made RSA keys that only long lists can tell (CVE-2008-0166).
+  ensure(publicKey.asymmetricKeyType === 'ec', 'csr_key', 'RSA keys are not certified: use P-256 or P-384');
   const signed = isSignedBy({ algorithm, data: info, signature }, publicKey);
   ensure(signed, 'csr_pop', 'CSR is not signed by the key that it asks to certify');
   const key: Omit<ProvenKey, typeof proven> = { spki, publicKey, sha256: hash('sha256', spki, 'buffer') };

@@ -1,10 +1,10 @@
 /**
- * Which public keys may be certified: P-256, P-384, RSA of 2048 to 4096 bits with exponent 65537; nothing else.
+ * Which public keys are strong: P-256, P-384, RSA of 2048 to 4096 bits with exponent 65537; nothing else.
  *
  * Each key has exactly one accepted SubjectPublicKeyInfo, so its hash names the key: named curves and uncompressed
  * points only (RFC 5480 §2.1.1, §2.2), NULL parameters for RSA (RFC 3279 §2.3.1). Weak by origin: ROCA keys show in the
  * modulus and refuse here. What cannot be seen is a key whose generator was predictable (Debian's OpenSSL of 2006 to
- * 2008): such keys are known only from lists, and the key of an SVID is new at each renewal by code that came after.
+ * 2008): such keys are known only from lists, all of them RSA, which is why a CSR may not bring an RSA key.
  */
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { asBuffer, equal, hex } from '../bytes.ts';
