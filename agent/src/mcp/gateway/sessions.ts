@@ -93,8 +93,8 @@ export class Sessions {
 }
 
 /**
- * Throws mcp_parse: two answers to one id could not be told apart. The oldest of too many is forgotten: its client has left
- * or has cancelled it long ago, for it cannot have that many open.
+ * Throws mcp_parse: two answers to one id could not be told apart. The oldest of too many is forgotten: its client has
+ * left or has cancelled it long ago, for it cannot have that many open.
  */
 export function addPending(pending: Pending, id: Id, asked: Asked): void {
   ensure(!pending.has(id), 'mcp_parse', 'a request with this id has no answer yet');
