@@ -68,7 +68,7 @@ export class Authorities {
     this.#bundle = new LiveValue<Bundle>(() => new IdentityError('internal', 'no bundle'), bundle);
   }
 
-  /** Loads the authorities, makes an intermediate where none is fresh. Throws store, file, file_mode, authority_unfit. */
+  /** Loads the authorities; makes an intermediate if none is fresh. Throws store, file, file_mode, authority_unfit. */
   static async open(deps: AuthorityDeps): Promise<Authorities> {
     const records = await deps.store.authorities();
     const root = records.find(({ kind }) => kind === 'root');
