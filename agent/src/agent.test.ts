@@ -7,10 +7,11 @@ import { decideServer } from '@chancery/shared/policy/decide.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../test/kit/ca.ts';
-import { makeAuthority } from '../../test/kit/certificates.ts';
+import { makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
 import { makeSoftwareTpm, type SoftwareTpm } from '../../test/kit/swtpm.ts';
 import { type Agent, startAgent } from './agent.ts';
 import { type AgentSettings, paths } from './config.ts';
+import { saveKnownGood } from './trust/last-known-good.ts';
 
 const ID = parseSpiffeId(`spiffe://${TRUST_DOMAIN}/workload`);
 const TTL_SECONDS = 300;
@@ -150,7 +151,7 @@ describe('the last known good', () => {
 
   test.each<readonly [string, (state: Record<string, unknown>) => object]>([
     [
-      'of another trust domain',
+      'whose bundle is another trust domain’s',
       (state) => ({ ...state, bundle: { ...(state['bundle'] as object), trustDomain: 'other.example' } }),
     ],
     [
@@ -166,6 +167,21 @@ describe('the last known good', () => {
     changeState(change);
     expect(await restarted()).not.toEqual(had);
     expect(log.lines).toContain('joined');
+  });
+
+  test('of another trust domain, good as it is, is left', async () => {
+    const { restarted } = await restart();
+    const now = ca.clock.now().getTime();
+    const fields = { notBefore: new Date(now - 10_000), notAfter: new Date(now + 3_600_000) };
+    const root = makeAuthority('other', undefined, { fields });
+    const id = parseSpiffeId('spiffe://other.example/workload');
+    const { certificate, key } = makeLeaf(id, root, { fields });
+    const svid = { id, chain: [certificate.der], key, ...fields, renewAfter: new Date(now + 1_800_000) };
+    const authorities = [root.certificate.der];
+    const bundle = { trustDomain: parseTrustDomain('other.example'), authorities, sequence: 1n };
+    saveKnownGood(statePath(), { svid, bundle, policy: { version: 1n, resources: [] } });
+    await restarted();
+    expect(agents.at(-1)?.svid.current().id).toBe(ID);
   });
 
   test('that has expired is left', async () => {

@@ -15,6 +15,7 @@ import { silentLog } from '@chancery/shared/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
+import { sourceOf } from '../kit/live-tpm.ts';
 import { freePort } from '../kit/processes.ts';
 import { makeSoftwareTpm, runTool, type SoftwareTpm } from '../kit/swtpm.ts';
 
@@ -163,6 +164,17 @@ test('half a life later there is another key, certified by fresh evidence, and n
   expect(attested).toEqual(['tpm', 'tpm', 'tpm', 'tpm']);
   expect((await ca.refusals()).map(({ code }) => code)).toEqual([]);
   expect(await runTool(tpm, ['tpm2_getcap', 'handles-transient'])).toBe('');
+});
+
+test('only the newest key is ever certified', async () => {
+  const source = sourceOf(tpm, { key: 'tpm' });
+  const [first, second] = [await source.createKey?.(), await source.createKey?.()];
+  const begin = (key = first) => source.begin(key?.spki ?? new Uint8Array(), AbortSignal.timeout(20_000));
+  await expect(begin(first)).rejects.toMatchObject({
+    code: 'tpm_device',
+    message: 'the TPM has not made this key',
+  });
+  await (await begin(second)).end();
 });
 
 test('the agent tells its status and certifies nobody', async () => {

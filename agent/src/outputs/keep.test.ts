@@ -46,9 +46,19 @@ test('writes at once, after every change, and no more once it is closed', async 
   expect(key()).toBe('first');
   const again = start([{ dir, mode: '0600' }]);
   again.svid.publish(keyed('second'));
-  again.bundle.publish(bundleOf(root, second));
   await again.close();
   expect(key()).toBe('second');
+});
+
+test('follows the bundle as well', async () => {
+  const dir = join(base, 'd');
+  const told = join(base, 'bundles');
+  const { bundle, close } = start([
+    { dir, mode: '0600', command: ['/bin/sh', '-c', `echo told >> ${told}`] },
+  ]);
+  bundle.publish(bundleOf(root, second));
+  await close();
+  expect(readFileSync(told, 'utf8')).toBe('told\ntold\n');
   expect(readFileSync(join(dir, 'bundle.pem'), 'utf8').match(/BEGIN/g)).toHaveLength(2);
 });
 
