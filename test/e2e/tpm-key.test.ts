@@ -15,6 +15,7 @@ import { silentLog } from '@chancery/shared/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
+import { makeAuthority } from '../kit/certificates.ts';
 import { sourceOf } from '../kit/live-tpm.ts';
 import { freePort } from '../kit/processes.ts';
 import { makeSoftwareTpm, runTool, type SoftwareTpm } from '../kit/swtpm.ts';
@@ -47,7 +48,9 @@ beforeAll(async () => {
   const x509 = { ttl: `${TTL_SECONDS}s`, dnsNames: ['localhost'] };
   await ca.apply({ kind: 'Identity', name: 'machine', platform: 'tpm', id: ID, x509 });
   const bundle = join(ca.dir, 'bundle.pem');
-  writeFileSync(bundle, ca.bundle.authorities.map((der) => writePem('CERTIFICATE', der)).join(''));
+  // One more than the CA has: what it sends with the first certificate is a part of it, and takes its place.
+  const authorities = [...ca.bundle.authorities, makeAuthority('retired').certificate.der];
+  writeFileSync(bundle, authorities.map((der) => writePem('CERTIFICATE', der)).join(''));
   const settings: AgentSettings = {
     trustDomain: parseTrustDomain(TRUST_DOMAIN),
     ca: { address: `127.0.0.1:${ca.running.port}`, bundle },
@@ -102,6 +105,11 @@ test('the key file names a key of this TPM, and holds none', () => {
   expect(pem).toMatch(/^-----BEGIN TSS2 PRIVATE KEY-----\n/);
   expect(statSync(file('key.pem')).mode & 0o777).toBe(0o600);
   expect(readdirSync(join(ca.dir, 'agent'))).toEqual(['agent.sock']);
+});
+
+test('the bundle is the one that came with the certificate', () => {
+  expect(running.agent.bundle.current().authorities).toHaveLength(1);
+  expect(readFileSync(file('bundle.pem'), 'utf8').match(/BEGIN CERTIFICATE/g)).toHaveLength(1);
 });
 
 test('OpenSSL finds the certified key in the TPM', async () => {
@@ -193,6 +201,8 @@ test('without its CA the agent says so, and comes back', async () => {
   ca.clock.move(TTL_SECONDS + 20);
   while (agent.renewalFailure() === undefined) await new Promise((resolve) => setImmediate(resolve));
   expect(agent.renewalFailure()).toMatch(/TPM/);
+  const socket = join(ca.dir, 'agent', 'agent.sock');
+  expect(await readStatus(socket)).toMatchObject({ expired: true, renewalFailure: agent.renewalFailure() });
   await tpm.start();
   const rotated = new Promise((resolve) => agent.svid.onChange(resolve));
   ca.clock.move(61);
