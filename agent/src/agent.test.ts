@@ -8,7 +8,7 @@ import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../test/kit/ca.ts';
 import { makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
-import { makeSoftwareTpm, type SoftwareTpm } from '../../test/kit/swtpm.ts';
+import { makeSoftwareTpm, type SoftwareTpm } from '../../test/kit/tpm/swtpm.ts';
 import { type Agent, startAgent } from './agent.ts';
 import { type AgentSettings, paths } from './config.ts';
 import { saveKnownGood } from './trust/last-known-good.ts';

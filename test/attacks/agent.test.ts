@@ -33,9 +33,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
 import { type Made, makeAuthority, makeLeaf, type Recipe } from '../kit/certificates.ts';
 import { helloMessage, joinAs } from '../kit/join.ts';
-import { sourceOf } from '../kit/live-tpm.ts';
-import { makeSoftwareTpm, type SoftwareTpm } from '../kit/swtpm.ts';
 import { expectRefusal } from '../kit/talk.ts';
+import { sourceOf } from '../kit/tpm/live-tpm.ts';
+import { makeSoftwareTpm, type SoftwareTpm } from '../kit/tpm/swtpm.ts';
 
 const run = promisify(execFile);
 const isRoot = process.getuid?.() === 0;

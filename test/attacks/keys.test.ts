@@ -10,8 +10,8 @@ import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
 import { helloMessage, joinAs, openRenew } from '../kit/join.ts';
-import { makeSoftwareTpm, type SoftwareTpm } from '../kit/swtpm.ts';
 import { expectRefusal } from '../kit/talk.ts';
+import { makeSoftwareTpm, type SoftwareTpm } from '../kit/tpm/swtpm.ts';
 
 const INSTANCE = randomBytes(16);
 const identity = {

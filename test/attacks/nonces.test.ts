@@ -14,8 +14,8 @@ import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
 import { helloMessage, joinAs, openAttest } from '../kit/join.ts';
-import { makeSoftwareTpm, type SoftwareTpm } from '../kit/swtpm.ts';
 import { expectRefusal, talk } from '../kit/talk.ts';
+import { makeSoftwareTpm, type SoftwareTpm } from '../kit/tpm/swtpm.ts';
 
 /** One agent process, so that its exchanges do not stand in each other's way. */
 const INSTANCE = randomBytes(16);

@@ -7,7 +7,14 @@ import type { TpmOpening } from '@chancery/shared/evidence/tpm.ts';
 import { spkiOf } from '@chancery/shared/keys/key.ts';
 import { EK_P256, EK_RSA_2048 } from '@chancery/shared/tpm/templates.ts';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { areaOf, ecdhWithLeadingZero, type FakeTpm, makeFakeTpm, P256_HEAD, sized } from '../kit/fake-tpm.ts';
+import {
+  areaOf,
+  ecdhWithLeadingZero,
+  type FakeTpm,
+  makeFakeTpm,
+  P256_HEAD,
+  sized,
+} from '../kit/tpm/fake-tpm.ts';
 import {
   EK_PURPOSE,
   type EkFields,
@@ -17,7 +24,7 @@ import {
   tpmNamesOverlong,
   tpmNamesWith,
   tpmNamesWithout,
-} from '../kit/manufacturer.ts';
+} from '../kit/tpm/manufacturer.ts';
 import {
   type AttestorOptions,
   attestFake,
@@ -25,7 +32,7 @@ import {
   type Expected,
   expectRefusal,
   type FakeExchange,
-} from '../kit/tpm-attestor.ts';
+} from '../kit/tpm/tpm-attestor.ts';
 
 let tpm: FakeTpm;
 beforeAll(async () => {

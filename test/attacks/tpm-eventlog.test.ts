@@ -13,9 +13,9 @@ import {
   type TestEvent,
   writeEvent,
   writeEventLog,
-} from '../kit/event-log.ts';
-import { type FakeTpm, makeFakeTpm } from '../kit/fake-tpm.ts';
-import { attestFake, attestorTrusting, type Expected, expectRefusal } from '../kit/tpm-attestor.ts';
+} from '../kit/tpm/event-log.ts';
+import { type FakeTpm, makeFakeTpm } from '../kit/tpm/fake-tpm.ts';
+import { attestFake, attestorTrusting, type Expected, expectRefusal } from '../kit/tpm/tpm-attestor.ts';
 
 let tpm: FakeTpm;
 beforeAll(async () => {

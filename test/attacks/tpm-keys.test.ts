@@ -6,7 +6,7 @@ import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { AK, TPM_KEY } from '@chancery/shared/tpm/templates.ts';
 import { type ProvenKey, verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
 import { beforeAll, expect, test } from 'vitest';
-import { type FakeTpm, type Forged, makeAreaKey, makeFakeTpm, sized } from '../kit/fake-tpm.ts';
+import { type FakeTpm, type Forged, makeAreaKey, makeFakeTpm, sized } from '../kit/tpm/fake-tpm.ts';
 import {
   type AttestorOptions,
   attestFake,
@@ -17,7 +17,7 @@ import {
   type FakeExchange,
   memoryOf,
   NOW,
-} from '../kit/tpm-attestor.ts';
+} from '../kit/tpm/tpm-attestor.ts';
 
 interface Row extends Expected, FakeExchange {
   readonly name: string;

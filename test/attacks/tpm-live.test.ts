@@ -20,10 +20,10 @@ import { writeSelection } from '@chancery/shared/tpm/pcr.ts';
 import { readPublicArea } from '@chancery/shared/tpm/public-area.ts';
 import { AK, EK_RSA_2048 } from '@chancery/shared/tpm/templates.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { makeAreaKey, sized } from '../kit/fake-tpm.ts';
-import { attestLive, attestorOf, sourceOf } from '../kit/live-tpm.ts';
-import { makeSoftwareTpm, runTool, type SoftwareTpm } from '../kit/swtpm.ts';
-import { expectRefusal } from '../kit/tpm-attestor.ts';
+import { makeAreaKey, sized } from '../kit/tpm/fake-tpm.ts';
+import { attestLive, attestorOf, sourceOf } from '../kit/tpm/live-tpm.ts';
+import { makeSoftwareTpm, runTool, type SoftwareTpm } from '../kit/tpm/swtpm.ts';
+import { expectRefusal } from '../kit/tpm/tpm-attestor.ts';
 
 let tpm: SoftwareTpm;
 let other: SoftwareTpm;

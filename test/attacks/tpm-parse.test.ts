@@ -3,8 +3,8 @@ import { concat, u8 } from '@chancery/shared/bytes.ts';
 import { isRefusal } from '@chancery/shared/errors.ts';
 import { readCertify, readQuote } from '@chancery/shared/tpm/attest.ts';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type FakeTpm, type Forged, makeFakeTpm, sized, writeAttest } from '../kit/fake-tpm.ts';
-import { attestFake, attestorTrusting, expectRefusal, type FakeExchange } from '../kit/tpm-attestor.ts';
+import { type FakeTpm, type Forged, makeFakeTpm, sized, writeAttest } from '../kit/tpm/fake-tpm.ts';
+import { attestFake, attestorTrusting, expectRefusal, type FakeExchange } from '../kit/tpm/tpm-attestor.ts';
 
 let tpm: FakeTpm;
 beforeAll(async () => {

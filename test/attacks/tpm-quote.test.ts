@@ -11,7 +11,7 @@ import {
   PCR_VALUES,
   signAttest,
   sized,
-} from '../kit/fake-tpm.ts';
+} from '../kit/tpm/fake-tpm.ts';
 import {
   type AttestorOptions,
   attestFake,
@@ -19,7 +19,7 @@ import {
   type Expected,
   expectRefusal,
   type FakeExchange,
-} from '../kit/tpm-attestor.ts';
+} from '../kit/tpm/tpm-attestor.ts';
 
 interface Row extends Expected, FakeExchange {
   readonly name: string;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { makeAgent, makeCa, makeFolder, removeFolder } from '../kit/processes.ts';
-import { makeSoftwareTpm } from '../kit/swtpm.ts';
+import { makeSoftwareTpm } from '../kit/tpm/swtpm.ts';
 import type { Bench } from './bench.ts';
 import { quantile, rssMbOf } from './measure.ts';
 

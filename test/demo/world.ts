@@ -10,8 +10,8 @@ import {
   type Running,
   removeFolder,
 } from '../kit/processes.ts';
-import { makeSoftwareTpm, type SoftwareTpm } from '../kit/swtpm.ts';
-import { endorsementKeyName } from '../kit/tpm-name.ts';
+import { makeSoftwareTpm, type SoftwareTpm } from '../kit/tpm/swtpm.ts';
+import { endorsementKeyName } from '../kit/tpm/tpm-name.ts';
 
 export interface World {
   readonly platform: 'tpm' | 'unix';

@@ -16,9 +16,9 @@ import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
 import { makeAuthority } from '../kit/certificates.ts';
-import { sourceOf } from '../kit/live-tpm.ts';
 import { freePort } from '../kit/processes.ts';
-import { makeSoftwareTpm, runTool, type SoftwareTpm } from '../kit/swtpm.ts';
+import { sourceOf } from '../kit/tpm/live-tpm.ts';
+import { makeSoftwareTpm, runTool, type SoftwareTpm } from '../kit/tpm/swtpm.ts';
 
 const run = promisify(execFile);
 const ID = `spiffe://${TRUST_DOMAIN}/machine`;

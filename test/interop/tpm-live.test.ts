@@ -10,11 +10,11 @@ import { ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import { readPublicArea, spkiOf } from '@chancery/shared/tpm/public-area.ts';
 import { AK, EK_P256 } from '@chancery/shared/tpm/templates.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { EV, event, extended, writeEventLog } from '../kit/event-log.ts';
-import { attestLive, attestorOf, sourceOf } from '../kit/live-tpm.ts';
-import { makeManufacturer } from '../kit/manufacturer.ts';
-import { makeSoftwareTpm, runTool, type SoftwareTpm } from '../kit/swtpm.ts';
-import { expectRefusal, memoryOf } from '../kit/tpm-attestor.ts';
+import { EV, event, extended, writeEventLog } from '../kit/tpm/event-log.ts';
+import { attestLive, attestorOf, sourceOf } from '../kit/tpm/live-tpm.ts';
+import { makeManufacturer } from '../kit/tpm/manufacturer.ts';
+import { makeSoftwareTpm, runTool, type SoftwareTpm } from '../kit/tpm/swtpm.ts';
+import { expectRefusal, memoryOf } from '../kit/tpm/tpm-attestor.ts';
 
 let tpm: SoftwareTpm;
 beforeAll(async () => {

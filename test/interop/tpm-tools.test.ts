@@ -14,10 +14,10 @@ import { nameOf, type PublicArea, readPublicArea, spkiOf } from '@chancery/share
 import { speakerOf, verifyCertify, verifyQuote } from '@chancery/shared/tpm/statements.ts';
 import { AK, EK_P256, EK_P384, EK_RSA_2048, type Template, TPM_KEY } from '@chancery/shared/tpm/templates.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { sized } from '../kit/fake-tpm.ts';
-import { sourceOf } from '../kit/live-tpm.ts';
-import { makeSoftwareTpm, runTool, type SoftwareTpm } from '../kit/swtpm.ts';
-import { expectRefusal } from '../kit/tpm-attestor.ts';
+import { sized } from '../kit/tpm/fake-tpm.ts';
+import { sourceOf } from '../kit/tpm/live-tpm.ts';
+import { makeSoftwareTpm, runTool, type SoftwareTpm } from '../kit/tpm/swtpm.ts';
+import { expectRefusal } from '../kit/tpm/tpm-attestor.ts';
 
 let tpm: SoftwareTpm;
 let dir: string;

@@ -1,6 +1,6 @@
 /**
- * Records test/vectors/tpm from a fresh software TPM: `node test/kit/record-tpm-vectors.ts`. Real statements, the good
- * and those that a TPM as gladly makes although nobody should believe them.
+ * Records test/vectors/tpm from a fresh software TPM, by `node test/kit/tpm/record-tpm-vectors.ts`: real statements,
+ * the good and those that a TPM as gladly makes although nobody should believe them.
  */
 import { hash, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -15,7 +15,7 @@ import { writeSelection } from '@chancery/shared/tpm/pcr.ts';
 import { AK } from '@chancery/shared/tpm/templates.ts';
 import { makeSoftwareTpm, runTool, type SoftwareTpm } from './swtpm.ts';
 
-const DIR = join(import.meta.dirname, '../vectors/tpm');
+const DIR = join(import.meta.dirname, '../../vectors/tpm');
 const written: Record<string, string> = {};
 
 async function write(name: string, fields: Record<string, unknown>): Promise<void> {
@@ -108,7 +108,7 @@ await endorsement(tpm, 'good-endorsement-p384');
 const version = await runTool(tpm, ['swtpm', '--version']);
 await tpm.stop();
 const provenance = {
-  by: 'test/kit/record-tpm-vectors.ts',
+  by: 'test/kit/tpm/record-tpm-vectors.ts',
   from: version.trim(),
   on: new Date().toISOString().slice(0, 10),
 };
