@@ -119,13 +119,14 @@ describe('facts', () => {
   });
 
   test('a fault of ours is not a miss', async () => {
-    await registry.apply([identity('a')], 'uid 0');
-    const broken = new Proxy(facts, {
-      get: (_, key) => {
-        if (key === 'platform') throw new TypeError('a bug');
-        return undefined;
-      },
-    });
+    const text = identity('a')
+      .text.replace('/a', '/{uid}')
+      .replace(/when.*/, '');
+    await registry.apply([{ name: 'a.yaml', text }], 'uid 0');
+    const getOwnPropertyDescriptor = () => {
+      throw new TypeError('a bug');
+    };
+    const broken = { ...facts, attributes: new Proxy(facts.attributes, { getOwnPropertyDescriptor }) };
     expect(() => registry.earn(broken)).toThrow(TypeError);
   });
 });

@@ -88,6 +88,16 @@ describe('a set is refused', () => {
     );
   });
 
+  test('and a fault of ours is none of its problems', () => {
+    const faulty = {
+      toString: () => {
+        throw new TypeError('a bug');
+      },
+    };
+    const broken = { ...context, trustDomain: faulty as never };
+    expect(() => readResources([{ name: 'a.yaml', text: IDENTITY }], broken)).toThrow(TypeError);
+  });
+
   test('where no platform is configured at all', () => {
     const none = { ...context, platforms: new Set<string>() };
     expect(() => readResources([{ name: 'a.yaml', text: IDENTITY }], none)).toThrow(
