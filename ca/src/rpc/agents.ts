@@ -56,7 +56,7 @@ export class Agents {
    * has a stream open: after a restart of the CA that is all that is known of it.
    */
   claim(holder: Holder, instance: Uint8Array): void {
-    this.#forget();
+    if (this.#places.size > 2 * this.#live.size + SPARE_PLACES) this.#forget();
     const name = hex(instance);
     const place = this.#place(holder);
     const other = this.#isHeldByOther(place, name) || [...place.streams.keys()].some((each) => each !== name);
@@ -109,7 +109,6 @@ export class Agents {
 
   /** Claims that no stream has followed, once they are more than the agents. */
   #forget(): void {
-    if (this.#places.size <= 2 * this.#live.size + SPARE_PLACES) return;
     for (const [key, place] of this.#places)
       if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(key);
   }

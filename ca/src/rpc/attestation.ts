@@ -96,9 +96,7 @@ export async function certified(
   caller: Caller,
   { store, clock }: Pick<ExchangeDeps, 'store' | 'clock'>,
 ): Promise<{ svid: VerifiedSvid; record: RecordedIssuance }> {
-  if (caller.via !== 'tls')
-    throw new IdentityError('no_peer', 'this needs a certificate, so not a unix socket');
-  const svid = caller.svid(clock.now());
+  const svid = svidOf(caller, clock);
   const record = await store.issuance(svid.serial);
   ensure(record !== undefined, 'chain', `certificate ${svid.serial} is not on record`);
   ensure(record.id === svid.id, 'chain', `certificate ${svid.serial} was recorded for ${record.id}`);

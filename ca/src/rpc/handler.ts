@@ -56,7 +56,7 @@ export interface Handled {
 /** grpc-js hands bytes through, so that a message that cannot be read is a refusal like any other. */
 export function definitionOf(handled: readonly Handled[]): grpc.ServiceDefinition {
   return Object.fromEntries(
-    handled.map(({ name, method }) => [name, { ...method, requestDeserialize: (bytes: Buffer) => bytes }]),
+    handled.map(({ method }) => [method.path, { ...method, requestDeserialize: (bytes: Buffer) => bytes }]),
   ) as unknown as grpc.ServiceDefinition;
 }
 

@@ -60,14 +60,13 @@ export class Limits {
     bucket.tokens = Math.min(attestationBurst, bucket.tokens + earned);
     bucket.at = now;
     if (!this.#buckets.has(address)) {
-      this.#forget();
+      if (this.#buckets.size >= MAX_ADDRESSES) this.#forget();
       this.#buckets.set(address, bucket);
     }
     return bucket;
   }
 
   #forget(): void {
-    if (this.#buckets.size < MAX_ADDRESSES) return;
     for (const [address, { open }] of this.#buckets) if (open === 0) this.#buckets.delete(address);
     ensure(this.#buckets.size < MAX_ADDRESSES, 'rate', 'too many addresses have exchanges open');
   }

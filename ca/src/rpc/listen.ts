@@ -82,9 +82,7 @@ function tlsCaller(socket: tls.TLSSocket, bundle: Source<Bundle>, clock: Clock):
   const shownCertificate = socket.getPeerX509Certificate() !== undefined;
   let sequence: bigint | undefined;
   let verdict: VerifiedSvid | IdentityError = new IdentityError('no_peer', 'the peer showed no certificate');
-  const verify = (): void => {
-    const current = bundle.current();
-    if (sequence === current.sequence || !shownCertificate) return;
+  const verify = (current: Bundle): void => {
     sequence = current.sequence;
     try {
       verdict = verifyPeer(socket, current, clock.now());
@@ -92,13 +90,13 @@ function tlsCaller(socket: tls.TLSSocket, bundle: Source<Bundle>, clock: Clock):
       verdict = refusalOf(error, 'svid', 'the peer certificate could not be read');
     }
   };
-  verify();
   return {
     via: 'tls',
     address,
     shownCertificate,
     svid: (now) => {
-      verify();
+      const current = bundle.current();
+      if (shownCertificate && sequence !== current.sequence) verify(current);
       if (isRefusal(verdict)) throw verdict;
       const svid = verdict as VerifiedSvid;
       if (now > svid.notAfter)

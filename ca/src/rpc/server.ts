@@ -1,12 +1,9 @@
-/** The gRPC server: which service is offered where, and the bounds on what a caller may hold open. */
+/** The gRPC server: its methods, and the bounds on what a caller may hold open. */
 
 import type net from 'node:net';
-import { AttestationService, IdentityService } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import * as grpc from '@grpc/grpc-js';
 import { type AttestationDeps, attest, issueX509, renew } from './attestation.ts';
-import { definitionOf, type Handled, type HandlerDeps } from './handler.ts';
+import { definitionOf, type HandlerDeps } from './handler.ts';
 import { type OperatorDeps, operatorMethods } from './operator.ts';
 import { getBundle, watch } from './trust.ts';
 
@@ -35,20 +32,16 @@ const OPTIONS: grpc.ServerOptions = {
 
 export function grpcServer(deps: AttestationDeps & OperatorDeps & HandlerDeps): GrpcServer {
   const server = new grpc.Server(OPTIONS);
-  const add = (service: object, handled: readonly Handled[]) => {
-    const offered = Object.keys(service).every((name) =>
-      handled.some((each) => each.name === nameOf(service, name)),
-    );
-    if (!offered) throw new TypeError('a service has a method without a handler');
-    server.addService(definitionOf(handled), Object.fromEntries(handled.map(({ name, run }) => [name, run])));
-  };
-  add(AttestationService, [attest(deps)(deps)]);
-  add(IdentityService, [renew(deps)(deps), issueX509(deps)(deps)]);
-  add(TrustService, [watch(deps)(deps), getBundle(deps)(deps)]);
-  add(
-    OperatorService,
-    operatorMethods(deps).map((method) => method(deps)),
-  );
+  const handled = [
+    attest(deps),
+    renew(deps),
+    issueX509(deps),
+    watch(deps),
+    getBundle(deps),
+    ...operatorMethods(deps),
+  ].map((method) => method(deps));
+  const run = Object.fromEntries(handled.map((each) => [each.method.path, each.run]));
+  server.addService(definitionOf(handled), run);
   const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
   return {
     inject: (socket) => injector.injectConnection(socket),
@@ -64,10 +57,4 @@ export function grpcServer(deps: AttestationDeps & OperatorDeps & HandlerDeps): 
       injector.destroy();
     },
   };
-}
-
-/** `renew` in the generated table is `/chancery.v1.Identity/Renew` on the wire. */
-function nameOf(service: object, name: string): string | undefined {
-  const path: unknown = Object.getOwnPropertyDescriptor(service, name)?.value?.path;
-  return typeof path === 'string' ? path.slice(path.lastIndexOf('/') + 1) : undefined;
 }

@@ -1,0 +1,232 @@
+import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import {
+  applied,
+  callUnary,
+  certifiedCaller,
+  makeRpc,
+  peerOf,
+  type Rpc,
+  stranger,
+} from '../../../test/kit/rpc.ts';
+import { unixAttestor } from '../attestors/unix.ts';
+import type { Caller, UnixCaller } from './caller.ts';
+import { operatorMethods } from './operator.ts';
+
+const ID = 'spiffe://prod.example/w';
+const identity = { kind: 'Identity', name: 'w', platform: 'unix', id: ID };
+const server = { kind: 'McpServer', name: 's', identity: ID, address: 'a:1' };
+const by = (uid: number, via: UnixCaller['via'] = 'admin'): UnixCaller => ({
+  via,
+  address: `uid ${uid}`,
+  peer: { pid: 1, uid, gid: 1, ensureStillThere() {}, close() {} },
+});
+const root = by(0);
+const gone: UnixCaller = {
+  ...root,
+  peer: {
+    ...root.peer,
+    ensureStillThere: () => {
+      throw new IdentityError('peer_gone', 'process 1 has exited');
+    },
+  },
+};
+
+let rpc: Rpc;
+beforeEach(async () => {
+  rpc = await makeRpc([unixAttestor()]);
+});
+
+type Method = keyof typeof OperatorService;
+type RequestOf<M extends Method> = Parameters<(typeof OperatorService)[M]['requestSerialize']>[0];
+type ResponseOf<M extends Method> = ReturnType<(typeof OperatorService)[M]['responseDeserialize']>;
+
+/** What it answers, or the code and detail of what it refuses, as the operator reads it. */
+async function call<M extends Method>(method: M, request: RequestOf<M>, caller: Caller = root) {
+  const { path, requestSerialize } = OperatorService[method];
+  const handled = operatorMethods(rpc)
+    .map((each) => each(rpc))
+    .find((each) => each.method.path === path);
+  if (handled === undefined) throw new Error(`${path} is not answered`);
+  const bytes = requestSerialize(request as never);
+  const { error, response } = await callUnary(handled, peerOf(rpc, caller), bytes);
+  if (error !== null) throw Object.assign(new Error(error.details), { code: error.code });
+  return response as ResponseOf<M>;
+}
+
+const filesOf = (...resources: readonly object[]) =>
+  resources.map((each, index) => ({ name: `${index}.yaml`, text: JSON.stringify(each) }));
+const requests: { readonly [M in Method]: RequestOf<M> } = {
+  apply: { files: filesOf(identity), dryRun: false },
+  diff: { files: filesOf(identity), dryRun: false },
+  explain: { about: { $case: 'call', value: { caller: ID, server: 's', tool: 't' } } },
+  listResources: { kind: '' },
+  listAgents: {},
+  listIssued: { limit: 0, spiffeId: '' },
+};
+const methods = Object.keys(requests) as Method[];
+
+describe('every call', () => {
+  test('is one of these', () => {
+    expect(Object.keys(OperatorService).toSorted()).toEqual(methods.toSorted());
+  });
+
+  describe.each(methods)('%s', (method) => {
+    test.each([
+      ['over TLS', stranger, /may not do this/],
+      ['on the socket for joining, by root', by(0, 'join'), /may not do this/],
+      ['by another user', by(1001), /^uid 1001 is no operator$/],
+      ['by a process that has gone', gone, /^process 1 has exited$/],
+    ])('is refused %s', async (_, caller, message) => {
+      await expect(call(method, requests[method], caller)).rejects.toThrow(message);
+      expect(await rpc.store.registry()).toBeUndefined();
+    });
+
+    test.each([0, 1000])('is answered for uid %i', async (uid) => {
+      await call(method, requests[method], by(uid));
+    });
+  });
+});
+
+describe('apply', () => {
+  test('names who applied', async () => {
+    expect(await call('apply', requests.apply, by(1000))).toMatchObject({
+      version: 1n,
+      changes: [{ change: 'added', kind: 'Identity', name: 'w' }],
+    });
+    expect((await rpc.store.events(0, 100)).at(-1)?.event).toMatchObject({
+      type: 'registry.applied',
+      by: 'uid 1000',
+    });
+  });
+
+  test('as a dry run, and diff, change nothing', async () => {
+    for (const answer of [
+      await call('apply', { ...requests.apply, dryRun: true }),
+      await call('diff', requests.diff),
+    ])
+      expect(answer).toMatchObject({
+        version: 0n,
+        changes: [{ change: 'added', name: 'w', diff: expect.stringMatching(/^\+kind/) }],
+      });
+    expect(await rpc.store.registry()).toBeUndefined();
+  });
+
+  test('tells the operator what is wrong', async () => {
+    await expect(
+      call('apply', { files: filesOf({ ...identity, platform: 'aws' }), dryRun: false }),
+    ).rejects.toThrow(/^0\.yaml:1: platform aws is not configured at this CA \(unix\)$/);
+  });
+});
+
+describe('explain', () => {
+  const explained = (value: object) =>
+    call('explain', {
+      about: { $case: 'facts', value: { platform: 'unix', node: '', attributes: {}, ...value } },
+    });
+
+  test('says what facts earn, the default first', async () => {
+    await applied(rpc, identity, { ...identity, name: 'x', id: `${ID}/{uid}` });
+    expect(await explained({ attributes: { uid: '7' } })).toEqual({
+      spiffeIds: [ID, `${ID}/7`],
+      allow: true,
+      rule: 'w',
+      lines: [`w gives ${ID} (the default)`, `x gives ${ID}/7`],
+    });
+  });
+
+  test('says why facts earn nothing', async () => {
+    await applied(rpc, identity);
+    expect(await explained({ platform: 'tpm' })).toEqual({
+      spiffeIds: [],
+      allow: false,
+      rule: '',
+      lines: ['no identity; the nearest: w is for platform unix, not tpm'],
+    });
+  });
+
+  test('does not take a fault of ours for a no', async () => {
+    vi.spyOn(rpc.registry, 'earn').mockImplementation(() => {
+      throw new TypeError('a bug');
+    });
+    await expect(explained({})).rejects.toThrow('a bug');
+  });
+
+  test('says what decides a call', async () => {
+    const access = { kind: 'Access', name: 'a', who: [ID], servers: ['s'], tools: { allow: ['get_*'] } };
+    await applied(rpc, identity, server, access);
+    const about = (tool: string) => ({
+      about: { $case: 'call' as const, value: { caller: ID, server: 's', tool } },
+    });
+    expect(await call('explain', about('get_it'))).toMatchObject({ allow: true, rule: 'a', spiffeIds: [] });
+    expect(await call('explain', about('drop'))).toMatchObject({
+      allow: false,
+      rule: '',
+      lines: [expect.stringMatching(/^no Access rule lets/)],
+    });
+  });
+
+  test.each([
+    ['nothing', undefined, /^explain needs facts or a call$/],
+    [
+      'what is no SPIFFE ID',
+      { $case: 'call', value: { caller: 'w', server: 's', tool: 't' } } as const,
+      /SPIFFE ID does not start/,
+    ],
+  ])('refuses %s', async (_, about, message) => {
+    await expect(call('explain', { about })).rejects.toThrow(message);
+  });
+});
+
+describe('lists', () => {
+  test('of resources, by kind where asked', async () => {
+    await applied(rpc, identity, server);
+    const names = async (kind: string) =>
+      (await call('listResources', { kind })).resources.map((each) => JSON.parse(each).name);
+    expect([await names(''), await names('McpServer'), await names('None')]).toEqual([['w', 's'], ['s'], []]);
+  });
+
+  test('of certificates, newest first, by SPIFFE ID, and no more than asked', async () => {
+    for (let n = 0; n < 3; n += 1) await certifiedCaller(rpc);
+    const serials = (await rpc.store.issued({ limit: 9 })).map(({ serial }) => serial);
+    const listed = async (limit: number, spiffeId = '') =>
+      (await call('listIssued', { limit, spiffeId })).issued.map(({ serial }) => serial);
+    expect(await listed(0)).toEqual(serials);
+    expect(await listed(2)).toEqual(serials.slice(0, 2));
+    expect(await listed(9, ID)).toEqual([]);
+    expect(await listed(9, 'spiffe://prod.example/web')).toEqual(serials);
+    await expect(listed(1001)).rejects.toThrow(/^limit is 1001, at most 1000$/);
+    await expect(listed(1, 'w')).rejects.toThrow(/SPIFFE ID does not start/);
+  });
+
+  test('of agents', async () => {
+    const { caller, issued } = await certifiedCaller(rpc);
+    const svid = caller.svid(rpc.clock.now());
+    rpc.agents.open(
+      {
+        ...svid,
+        platform: 'fake',
+        node: 'n1',
+        address: 'a',
+        version: '1',
+        connectedAt: rpc.clock.now(),
+        certificateNotAfter: svid.notAfter,
+        acknowledged: 7n,
+      },
+      Buffer.alloc(16),
+    );
+    const seconds = (time: Date) => BigInt(time.getTime() / 1000);
+    expect((await call('listAgents', {})).agents).toEqual([
+      {
+        spiffeId: svid.id,
+        serial: issued.serial,
+        address: 'a',
+        version: '1',
+        connectedAt: seconds(rpc.clock.now()),
+        certificateNotAfter: seconds(issued.notAfter),
+        acknowledgedSequence: 7n,
+      },
+    ]);
+  });
+});

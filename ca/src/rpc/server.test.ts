@@ -1,0 +1,68 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { join } from 'node:path';
+import { AttestationService, IdentityService } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import * as grpc from '@grpc/grpc-js';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
+import { makeRpc, type Rpc, stranger } from '../../../test/kit/rpc.ts';
+import { type GrpcServer, grpcServer } from './server.ts';
+
+const folder = makeFolder();
+let rpc: Rpc;
+let server: GrpcServer;
+let listening: net.Server;
+let client: grpc.Client;
+beforeAll(async () => {
+  rpc = await makeRpc();
+  server = grpcServer(rpc);
+  const path = join(folder, 'a.sock');
+  listening = net.createServer((socket) => {
+    rpc.callers.add(socket, stranger);
+    server.inject(socket);
+  });
+  await once(listening.listen(path), 'listening');
+  client = new grpc.Client(`unix:${path}`, grpc.credentials.createInsecure());
+});
+afterAll(async () => {
+  client.close();
+  listening.close();
+  await server.close(100);
+  removeFolder(folder);
+});
+
+const bytes = (value: Buffer): Buffer => value;
+const services = [AttestationService, IdentityService, TrustService, OperatorService];
+
+/** The status of a call that says as little as there is. */
+const statusOf = (path: string) =>
+  new Promise<grpc.StatusObject>((resolve) => {
+    const call = client.makeBidiStreamRequest(path, bytes, bytes);
+    call
+      .on('status', resolve)
+      .on('error', () => {})
+      .resume();
+    call.write(Buffer.alloc(0));
+    call.end();
+  });
+
+test.each(services.flatMap((service) => Object.values(service).map(({ path }) => path)))(
+  '%s is answered',
+  async (path) => {
+    const { code, details } = await statusOf(path);
+    expect({ path, code, details }).not.toMatchObject({ code: grpc.status.UNIMPLEMENTED });
+  },
+);
+
+test('a method that is none is not', async () => {
+  expect(await statusOf('/chancery.v1.Operator/Shutdown')).toMatchObject({ code: grpc.status.UNIMPLEMENTED });
+});
+
+test('no two methods are taken for one another', async () => {
+  await statusOf('/chancery.v1.Operator/ListAgents');
+  expect(rpc.observed.at(-1)).toMatch(/^ListAgents /);
+  await statusOf('/chancery.v1.Identity/Renew');
+  expect(rpc.observed.at(-1)).toMatch(/^Renew /);
+});

@@ -1,0 +1,173 @@
+import { randomBytes } from 'node:crypto';
+import { TrustService, type WatchRequest } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import type { Refusal } from '@chancery/shared/errors.ts';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { after } from '../../../test/kit/certificates.ts';
+import {
+  applied,
+  callUnary,
+  certifiedCaller,
+  expectRefused,
+  FakeCall,
+  makeRpc,
+  peerOf,
+  type Rpc,
+  stranger,
+} from '../../../test/kit/rpc.ts';
+import { getBundle, watch } from './trust.ts';
+
+let rpc: Rpc;
+beforeEach(async () => {
+  rpc = await makeRpc();
+});
+
+const ack = (sequence: bigint): WatchRequest => ({ message: { $case: 'ack', value: { sequence } } });
+const hello = (changes: object = {}): WatchRequest => ({
+  message: { $case: 'hello', value: { instance: randomBytes(16), version: '1.0', ...changes } },
+});
+
+async function watching(caller?: Parameters<typeof peerOf>[1]) {
+  const { caller: certified, issued } = await certifiedCaller(rpc, 60);
+  const call = new FakeCall(TrustService.watch, peerOf(rpc, caller ?? certified));
+  call.run(watch(rpc)(rpc));
+  return { call, issued };
+}
+/** With the first state on its way. */
+async function followed() {
+  const { call, issued } = await watching();
+  call.say(hello());
+  const first = await call.next();
+  return { call, first, issued };
+}
+const server = (name: string) => ({
+  kind: 'McpServer',
+  name,
+  identity: 'spiffe://prod.example/web',
+  address: 'a:1',
+});
+const refused = async (call: Awaited<ReturnType<typeof watching>>['call'], code: Refusal, detail: RegExp) =>
+  expectRefused(rpc, await call.failed, code, detail);
+
+test('anyone may have the bundle', async () => {
+  const { response } = await callUnary(getBundle(rpc)(rpc), peerOf(rpc, stranger), new Uint8Array());
+  const { trustDomain, authorities, sequence } = rpc.authorities.bundle.current();
+  expect(response).toEqual({ trustDomain, sequence, x509Authorities: authorities });
+});
+
+describe('a watcher', () => {
+  test('gets the state, then each change of it, and is on record and on the list', async () => {
+    await applied(rpc, server('one'));
+    const { call, first, issued } = await followed();
+    expect(first).toMatchObject({
+      sequence: 2n,
+      policy: { version: 1n },
+      bundle: { sequence: 1n },
+      renewNow: false,
+    });
+    expect(first.policy?.resources.map((each) => JSON.parse(each).name)).toEqual(['one']);
+    await applied(rpc, server('one'), server('two'));
+    expect(await call.next()).toMatchObject({ sequence: 3n, policy: { version: 2n } });
+    call.say(ack(2n));
+    call.say(ack(3n));
+    await vi.waitFor(() => expect(rpc.agents.list()[0]?.acknowledged).toBe(3n));
+    expect(rpc.agents.list()).toMatchObject([
+      { serial: issued.serial, platform: 'fake', node: 'n1', version: '1.0' },
+    ]);
+    const types = (await rpc.store.events(0, 100)).map(({ event }) => event.type);
+    expect(types.slice(-3)).toEqual(['registry.applied', 'agent.acknowledged', 'agent.acknowledged']);
+    expect(types).toContain('agent.connected');
+  });
+
+  test('that is slow gets the newest state, not a queue of old ones', async () => {
+    const { call } = await followed();
+    const drained: (() => void)[] = [];
+    vi.spyOn(call, 'write').mockImplementation((message, done) => {
+      call.written.push(message);
+      drained.push(done);
+    });
+    for (const name of ['a', 'b', 'c', 'd']) await applied(rpc, server(name));
+    expect(call.written.map(({ sequence }) => sequence)).toEqual([2n]);
+    drained.shift()?.();
+    await vi.waitFor(() => expect(call.written.map(({ sequence }) => sequence)).toEqual([2n, 5n]));
+  });
+
+  test('that leaves is no refusal, and is off the list', async () => {
+    for (const leave of ['end', 'cancelled']) {
+      const { call } = await followed();
+      call.emit(leave);
+      await vi.waitFor(() => expect(call.ended).toHaveBeenCalledOnce());
+      expect(rpc.agents.size).toBe(0);
+    }
+    expect(rpc.observed).toEqual(['Watch 0 ok', 'Watch 0 ok']);
+    const before = rpc.observed.length;
+    await applied(rpc, server('later'));
+    expect(rpc.observed).toHaveLength(before);
+  });
+
+  test('has a version that is fit for a terminal', async () => {
+    const { call } = await watching();
+    call.say(hello({ version: `\u001b[31m1.0 ${'x'.repeat(100)}` }));
+    await call.next();
+    expect(rpc.agents.list()[0]?.version).toBe(`??31m1.0?${'x'.repeat(55)}`);
+  });
+
+  test.each<[string, WatchRequest, Refusal, RegExp]>([
+    ['acknowledges before it says hello', ack(1n), 'out_of_order', /^expected hello, found ack$/],
+    ['says nothing', { message: undefined }, 'out_of_order', /^expected hello, found nothing$/],
+    [
+      'has an instance of 15 bytes',
+      hello({ instance: randomBytes(15) }),
+      'message_parse',
+      /^instance must be 16 bytes$/,
+    ],
+  ])('that %s is refused', async (_, message, code, detail) => {
+    const { call } = await watching();
+    call.say(message);
+    await refused(call, code, detail);
+    expect(rpc.agents.size).toBe(0);
+  });
+
+  test.each<[string, readonly WatchRequest[], RegExp]>([
+    ['says hello twice', [hello()], /^expected an acknowledgement$/],
+    ['acknowledges nothing', [ack(0n)], /^acknowledged 0 after 0$/],
+    ['acknowledges twice', [ack(1n), ack(1n)], /^acknowledged 1 after 1$/],
+    ['acknowledges backwards', [ack(2n), ack(1n)], /^acknowledged 1 after 2$/],
+  ])('that %s is refused', async (_, messages, detail) => {
+    const { call } = await followed();
+    for (const message of messages) call.say(message);
+    await refused(call, 'out_of_order', detail);
+    expect(rpc.agents.size).toBe(0);
+  });
+
+  test('is cut at the end of its certificate', async () => {
+    const { call } = await followed();
+    await vi.waitFor(() => expect(rpc.agents.size).toBe(1));
+    rpc.clock.advanceTo(after(61));
+    await refused(call, 'expired_peer', /^the certificate of spiffe:\/\/prod.example\/web has expired$/);
+  });
+
+  test('is cut at its first message after that, should no timer have come', async () => {
+    const { call } = await followed();
+    rpc.clock.jump(after(61));
+    call.say(ack(1n));
+    await refused(call, 'expired_peer', /sent a message after its end$/);
+  });
+
+  test('without a certificate is refused', async () => {
+    const none = { ...stranger, svid: (await certifiedCaller(rpc)).caller.svid };
+    const { call } = await watching({
+      ...none,
+      via: 'join',
+      peer: { pid: 1, uid: 0, gid: 0, ensureStillThere() {}, close() {} },
+    });
+    await refused(call, 'no_peer', /^this needs a certificate, so not a unix socket$/);
+  });
+
+  test('that the disk has no place for is told, and let go', async () => {
+    const { call } = await watching();
+    vi.spyOn(rpc.store, 'append').mockRejectedValueOnce(new TypeError('a bug'));
+    call.say(hello());
+    expect(await call.failed).toMatchObject({ details: 'something went wrong here' });
+    expect(rpc.agents.size).toBe(0);
+  });
+});
