@@ -48,7 +48,7 @@ async function mutate(paths: readonly string[], work: Work): Promise<number> {
   const count = all.reduce((sum, { mutants }) => sum + mutants.length, 0);
   console.log(`${count} checks in ${sources.length} files`);
   const needed = [...new Set(sources.flatMap((file) => testsOf(file, work.tests.files).flat()))];
-  if (needed.length === 0 || !(await work.tests.pass(needed, []))) {
+  if (needed.length === 0 || !(await work.tests.pass(needed))) {
     console.error('the tests fail, or there are none, without any mutant: run them first');
     return 2;
   }
@@ -62,6 +62,10 @@ async function mutate(paths: readonly string[], work: Work): Promise<number> {
       if (!killed) survivors.push(where);
       console.log(`${number}/${count} ${killed ? 'killed' : 'SURVIVED'} ${where}`);
     }
+  if (!(await work.tests.pass(needed))) {
+    console.error('the tests fail without any mutant now: the result means nothing');
+    return 2;
+  }
   console.log(`${count - survivors.length} killed, ${survivors.length} survived`);
   for (const survivor of survivors) console.log(`  ${survivor}`);
   return survivors.length === 0 ? 0 : 1;
@@ -70,12 +74,16 @@ async function mutate(paths: readonly string[], work: Work): Promise<number> {
 async function isKilled(file: string, { text }: Mutant, { copy, tests }: Work): Promise<boolean> {
   const path = join(copy.root, file);
   const genuine = readFileSync(path, 'utf8');
-  writeFileSync(path, text);
+  const write = (now: string): void => {
+    writeFileSync(path, now);
+    tests.changed(file);
+  };
+  write(text);
   try {
-    for (const files of testsOf(file, tests.files)) if (!(await tests.pass(files, [file]))) return true;
+    for (const files of testsOf(file, tests.files)) if (!(await tests.pass(files))) return true;
     return false;
   } finally {
-    writeFileSync(path, genuine);
+    write(genuine);
   }
 }
 

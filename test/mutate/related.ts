@@ -14,8 +14,8 @@ const RELATED: readonly Related[] = [
   { room: 'ca/src/registry', near: ['ca/src/registry'], far: ['test/attacks/issuance'] },
   {
     room: 'ca/src/rpc',
-    near: ['ca/src/rpc', 'test/attacks/wire', 'test/attacks/issuance'],
-    far: ['test/attacks/renewal', 'test/attacks/nonces', 'test/attacks/agent'],
+    near: ['ca/src/rpc'],
+    far: ['test/attacks/wire', 'test/attacks/issuance', 'test/attacks/renewal', 'test/attacks/nonces'],
   },
   {
     room: 'shared/src/x509',

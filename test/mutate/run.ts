@@ -1,11 +1,13 @@
 /** One vitest for all mutants: a file that changed is read again, everything else is warm. */
 import { join } from 'node:path';
-import { createVitest, type Vitest } from 'vitest/node';
+import { createVitest, type TestSpecification, type Vitest } from 'vitest/node';
 
 export interface Tests {
   readonly files: readonly string[];
-  /** Runs these files to their first failure; `changed` are files whose text is another than last time. */
-  pass(files: readonly string[], changed: readonly string[]): Promise<boolean>;
+  /** Has the file read again, as its text is another now. */
+  changed(file: string): void;
+  /** Runs these files to their first failure. */
+  pass(files: readonly string[]): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -29,25 +31,23 @@ export async function startTests(root: string): Promise<Tests> {
   const byPath = new Map(specifications.map((each) => [each.moduleId.slice(root.length + 1), each]));
   return {
     files: [...byPath.keys()],
-    pass: async (files, changed) => {
-      for (const file of changed) vitest.invalidateFile(join(root, file));
-      return passed(
-        vitest,
-        files.flatMap((file) => byPath.get(file) ?? []),
-      );
-    },
+    changed: (file) => vitest.invalidateFile(join(root, file)),
+    pass: (files) => passed(vitest, new Set(files.flatMap((file) => byPath.get(file) ?? []))),
     close: () => vitest.close(),
   };
 }
 
-async function passed(
-  vitest: Vitest,
-  specifications: Parameters<Vitest['runTestSpecifications']>[0],
-): Promise<boolean> {
-  const { testModules, unhandledErrors } = await vitest.runTestSpecifications(specifications);
-  if (testModules.some((each) => each.state() === 'failed')) return false;
+async function passed(vitest: Vitest, wanted: ReadonlySet<TestSpecification>): Promise<boolean> {
+  const ids = new Set([...wanted].map(({ moduleId }) => moduleId));
+  const { testModules, unhandledErrors } = await vitest.runTestSpecifications([...wanted]);
+  // It also tells what it knows of others, from runs before.
+  const states = testModules.filter(({ moduleId }) => ids.has(moduleId)).map((each) => each.state());
+  if (states.includes('failed')) return false;
   // A test process that could not even start has nothing to say about a mutant.
-  if (testModules.some((each) => each.state() !== 'passed' && each.state() !== 'skipped'))
-    throw new Error('the tests did not run', { cause: unhandledErrors[0] });
+  if (states.length < ids.size || states.some((state) => state !== 'passed' && state !== 'skipped'))
+    throw new Error(
+      `the tests did not run: ${JSON.stringify([ids.size, states, testModules.map((m) => [m.moduleId, m.state(), m.errors().length])])}`,
+      { cause: unhandledErrors[0] },
+    );
   return unhandledErrors.length === 0;
 }
