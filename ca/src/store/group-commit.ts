@@ -35,12 +35,15 @@ export class GroupCommit {
   write(run: () => void): Promise<void> {
     return new Promise((done, failed) => {
       this.#queue.push({ run, done, failed });
-      if (this.#scheduled) return;
-      this.#scheduled = true;
-      // Under load a commit every few milliseconds serves everybody sooner than one each; a lone write goes at once.
-      if (performance.now() - this.#committedAt < GATHER_MS) setTimeout(() => this.flush(), GATHER_MS);
-      else setImmediate(() => this.flush());
+      if (!this.#scheduled) this.#schedule();
     });
+  }
+
+  /** Under load a commit every few milliseconds serves everybody sooner than one each; a lone write goes at once. */
+  #schedule(): void {
+    this.#scheduled = true;
+    if (performance.now() - this.#committedAt < GATHER_MS) setTimeout(() => this.flush(), GATHER_MS);
+    else setImmediate(() => this.flush());
   }
 
   /** Commits what waits, now. */

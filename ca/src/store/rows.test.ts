@@ -1,0 +1,39 @@
+import { expect, test } from 'vitest';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { authorityOf, issuanceOf } from './rows.ts';
+
+const row = {
+  serial: Buffer.from([0x40]),
+  id: 'spiffe://prod.example/web',
+  platform: 'tpm',
+  node: 'a',
+  identity: 'web',
+  key_sha256: Buffer.alloc(32),
+  issuer: Buffer.from([0x41]),
+  not_before: 0,
+  not_after: 60_000,
+  recorded_at: 1000,
+};
+
+test('a row is read', () => {
+  expect(issuanceOf(row)).toMatchObject({ serial: '40', issuer: '41', notAfter: new Date(60_000) });
+});
+
+test.each([
+  [
+    'a serial that is no bytes',
+    () => issuanceOf({ ...row, serial: '40' }),
+    'store',
+    /^column serial is not bytes$/,
+  ],
+  ['an ID that is none', () => issuanceOf({ ...row, id: 'web' }), 'spiffe_id', /does not start/],
+  [
+    'a certificate that is missing',
+    () => authorityOf({ ...row, kind: 'root' }),
+    'store',
+    /^column certificate is not bytes$/,
+  ],
+  ['a kind that is none', () => authorityOf({ ...row, kind: 'leaf' }), 'store', /^authority kind leaf$/],
+] as const)('a damaged row is refused: %s', (_, read, code, message) => {
+  expect(read).toThrow(refusal(code, message));
+});
