@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Access, McpServer } from './resources.ts';
 
 const server = {
@@ -62,4 +62,15 @@ test.each([
   ['a bad regex to deny', { ...access, tools: { allow: ['x'], deny: ['/(/'] } }, /not an RE2 regex/],
 ])('Access refuses %s', (_name, document, message) => {
   expect(() => Access.parse(document)).toThrow(message);
+});
+
+test('a fault of ours is not told as the fault of a text', async () => {
+  vi.resetModules();
+  vi.doMock('./tool-pattern.ts', () => ({
+    compileToolPattern: () => {
+      throw new TypeError('a bug');
+    },
+  }));
+  const faulty = await import('./resources.ts');
+  expect(() => faulty.Access.parse(access)).toThrow(new TypeError('a bug'));
 });
