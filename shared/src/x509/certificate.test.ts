@@ -126,18 +126,20 @@ test('what is read is written back byte for byte', () => {
 });
 
 describe('names are the same', () => {
-  const printable = (value: string) =>
-    der.sequence(der.set(der.sequence(der.oid('2.5.4.3'), der.tlv(0x13, Buffer.from(value)))));
+  const typed = (tag: number, value: string) =>
+    der.sequence(der.set(der.sequence(der.oid('2.5.4.3'), der.tlv(tag, Buffer.from(value)))));
   test.each([
     ['byte for byte', commonName('Root'), true],
     ['in another case', commonName('ROOT'), true],
-    ['as another string type', printable('Root'), true],
+    ['as another string type', typed(0x13, 'Root'), true],
     ['with spaces around', commonName('  root '), true],
     ['but not with another letter', commonName('Rooť'), false],
     ['nor with a space inside', commonName('Ro ot'), false],
+    ['nor as a string type that has no case', typed(0x14, 'Root'), false],
     ['nor with more', der.sequence(...[1, 2].map(() => commonName('Root').subarray(2))), false],
   ])('%s', (_, name, same) => {
     expect(isSameName(commonName('Root'), name, 'chain')).toBe(same);
+    expect(isSameName(name, commonName('Root'), 'chain')).toBe(same);
   });
 });
 

@@ -131,6 +131,12 @@ describe('refuses', () => {
     ['no anchors', { anchors: [] }, 'chain', /nobody that is trusted/],
     ['no intermediate', { intermediates: [] }, 'chain', /nobody that is trusted/],
     [
+      'an issuer of another name, with the same key',
+      changedLeaf({ fields: { issuer: commonName('Other') } }),
+      'chain',
+      /nobody that is trusted/,
+    ],
+    [
       'an anchor of another name',
       { anchors: only(makeAuthority('Other')) },
       'chain',

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import {
   after,
   extension,
@@ -151,4 +151,15 @@ describe('refuses', () => {
     const refusal = expect.objectContaining({ code, message: expect.stringMatching(message) });
     expect(() => verifySvid(chain, trusted, NOW)).toThrow(refusal);
   });
+});
+
+test('a fault of ours is not the certificate’s', async () => {
+  vi.resetModules();
+  vi.doMock('../spiffe/id.ts', () => ({
+    parseSpiffeId: () => {
+      throw new TypeError('a bug');
+    },
+  }));
+  const faulty = await import('./svid.ts');
+  expect(() => faulty.verifySvid(chainOf(), bundle, NOW)).toThrow(new TypeError('a bug'));
 });
