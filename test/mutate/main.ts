@@ -2,7 +2,7 @@
  * Takes every check away, one at a time, and asks the tests whether they notice: `npm run mutate -- PATH...`. Works on
  * a copy of the checkout. Prints a line a mutant; exits 1 where one survives, 2 where the tests fail without any.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../kit/processes.ts';
 import { type Copy, copyOf } from './copy.ts';
@@ -25,6 +25,9 @@ interface Work {
 
 async function main(paths: readonly string[]): Promise<number> {
   const copy = copyOf(root);
+  // Tests that a mutant cuts short leave their folders behind; they go with the copy.
+  process.env['TMPDIR'] = join(copy.root, 'tmp');
+  mkdirSync(join(copy.root, 'tmp'));
   const tests = await startTests(copy.root);
   try {
     return await mutate(paths.length === 0 ? ROOMS : paths, { copy, tests });
