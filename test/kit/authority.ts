@@ -28,6 +28,7 @@ export function memoryKeys(): AuthorityKeys & { readonly signers: Map<string, Si
       if (signer === undefined) throw new Error(`there is no key ${serial}`);
       return signer;
     },
+    remove: async (serial) => void signers.delete(serial),
   };
 }
 

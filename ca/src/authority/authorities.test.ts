@@ -86,7 +86,8 @@ describe('the intermediate', () => {
   });
 
   test('stays until half of its life, then has a successor with a new key, under the same bundle', async () => {
-    const { authorities, clock } = await makeAuthorities();
+    const keys = memoryKeys();
+    const { authorities, clock, root } = await makeAuthorities({ keys });
     const bundle = authorities.bundle.current();
     const first = authorities.issuer(NOW);
     clock.jump(after(HALF - 1));
@@ -96,6 +97,8 @@ describe('the intermediate', () => {
     await authorities.renewIfDue();
     const second = authorities.issuer(clock.now());
     expect(second.serial).not.toBe(first.serial);
+    // The key that signs no more is gone.
+    expect([...keys.signers.keys()]).toEqual([root.serial, second.serial]);
     expect(second.certificate.notAfter).toEqual(after(HALF + INTERMEDIATE_TTL));
     expect(second.certificate.spki).not.toEqual(first.certificate.spki);
     expect(authorities.bundle.current()).toBe(bundle);
@@ -181,6 +184,17 @@ describe('keys in files', () => {
     expect(fs.statSync(file).mode & 0o777).toBe(0o600);
     expect(fs.readFileSync(file, 'utf8')).toMatch(/^-----BEGIN CHANCERY ENCRYPTED KEY-----/);
     expect((await keys.load('40aa')).spki).toEqual(spki);
+  });
+
+  test('are gone when they are removed, and may be removed again', async () => {
+    const keys = keyFiles(join(folder, 'removed'), kek);
+    await keys.create('40aa');
+    await keys.create('40ab');
+    await keys.remove('40aa');
+    await keys.remove('40aa');
+    expect(fs.readdirSync(join(folder, 'removed'))).toEqual(['40ab.key']);
+    fs.mkdirSync(join(folder, 'removed', '40ac.key'));
+    await expect(keys.remove('40ac')).rejects.toThrow(refusal('file', /could not be removed/));
   });
 
   test.each([

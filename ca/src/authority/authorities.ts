@@ -140,9 +140,13 @@ async function freshIssuer(
   const fresh = records.findLast(
     ({ kind, certificate }) => kind === 'intermediate' && isFresh(parseCertificate(certificate), now),
   );
-  if (fresh !== undefined) return { records, issuer: issuerOf(fresh, await deps.keys.load(fresh.serial)) };
-  const made = await makeIntermediate(root, deps);
-  return { records: [...records, made], issuer: issuerOf(made, await deps.keys.load(made.serial)) };
+  const chosen = fresh ?? (await makeIntermediate(root, deps));
+  const all = fresh === undefined ? [...records, chosen] : records;
+  const issuer = issuerOf(chosen, await deps.keys.load(chosen.serial));
+  // What nothing will sign with again is only something to steal.
+  for (const { kind, serial } of all)
+    if (kind === 'intermediate' && serial !== chosen.serial) await deps.keys.remove(serial);
+  return { records: all, issuer };
 }
 
 async function makeIntermediate(root: AuthorityRecord, deps: AuthorityDeps): Promise<AuthorityRecord> {

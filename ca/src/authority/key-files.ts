@@ -1,6 +1,7 @@
 /** Authorities' keys as files in one folder, each encrypted under the key-encryption key. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { refusalOf } from '@chancery/shared/errors.ts';
 import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
 import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
 
@@ -9,6 +10,8 @@ export interface AuthorityKeys {
   create(serial: string): Promise<Signer>;
   /** Throws file, file_mode. */
   load(serial: string): Promise<Signer>;
+  /** Does nothing where there is no such key. Throws file. */
+  remove(serial: string): Promise<void>;
 }
 
 export function keyFiles(folder: string, keyEncryptionKey: Uint8Array): AuthorityKeys {
@@ -21,5 +24,12 @@ export function keyFiles(folder: string, keyEncryptionKey: Uint8Array): Authorit
       return signerOf(key);
     },
     load: async (serial) => signerOf(readKeyFile(pathOf(serial), keyEncryptionKey)),
+    async remove(serial) {
+      try {
+        rmSync(pathOf(serial), { force: true });
+      } catch (error) {
+        throw refusalOf(error, 'file', `${pathOf(serial)} could not be removed: ${String(error)}`);
+      }
+    },
   };
 }
