@@ -26,11 +26,13 @@ export const TpmConfig = z.strictObject({
   roots: z
     .array(z.string())
     .min(1)
-    .describe("PEM files with the manufacturers' root certificates; nothing is trusted without one."),
+    .describe("PEM files with the manufacturers' root certificates. Relative to this file."),
   intermediates: z
     .array(z.string())
     .default([])
-    .describe("PEM files with the manufacturers' intermediate certificates, which TPMs do not bring along."),
+    .describe(
+      "PEM files with the manufacturers' intermediates, which TPMs do not bring along. Relative to this file.",
+    ),
   pcrs: z
     .record(pcrIndex, z.array(digest).min(1))
     .default({})
