@@ -32,14 +32,16 @@ export const issuance: Bench = {
   async run(progress) {
     const dir = makeFolder();
     const ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
+    const starting = performance.now();
     const serving = await ca.serve();
+    const startMs = performance.now() - starting;
     try {
       await ca.saveBundle();
       const id = `spiffe://${TRUST_DOMAIN}/load`;
       await ca.apply([{ kind: 'Identity', name: 'load', platform: 'unix', id }]);
       const pid = serving.child.pid ?? 0;
       const call = await caller(ca);
-      return await measure({ call, pid }, progress);
+      return await measure({ call, pid, startMs }, progress);
     } finally {
       await serving.stop();
       removeFolder(dir);
@@ -77,7 +79,13 @@ async function caller(ca: CaFolder): Promise<Call> {
     });
 }
 
-async function measure({ call, pid }: { call: Call; pid: number }, progress: Progress) {
+interface Measured {
+  readonly call: Call;
+  readonly pid: number;
+  readonly startMs: number;
+}
+
+async function measure({ call, pid, startMs }: Measured, progress: Progress) {
   progress('warming up');
   await closedLoop(call, WARM_UP_MS);
   progress('as fast as it goes');
@@ -101,6 +109,7 @@ async function measure({ call, pid }: { call: Call; pid: number }, progress: Pro
       ['crypto floor (verify, sign, import)', `${floorMicros.toFixed(0)} us`],
       ['ratio', (cpuMicros / floorMicros).toFixed(2)],
       ["the CA's memory", `${rssMb.toFixed(0)} MB`],
+      ['the CA, process start to serving', `${startMs.toFixed(0)} ms`],
     ] as const,
     json: {
       perSecond: Math.round(perSecond),
