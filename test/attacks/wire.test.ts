@@ -122,7 +122,7 @@ describe('messages', () => {
     expect((await ca.store.issued({ limit: 1000 })).length).toBe(before + 1);
   });
 
-  test('I33 acknowledging what was never sent, twice', async () => {
+  test('I33 a trust stream that begins with an acknowledgement, and has no certificate', async () => {
     const { address, credentials, options } = ca.target();
     const client = new TrustClient(address, credentials, options);
     const watching = talk(client.watch());
@@ -225,13 +225,6 @@ describe('floods', () => {
     expect(() => limits.enter('another')).toThrow(
       expect.objectContaining({ code: 'rate', message: expect.stringMatching(/30 exchanges/) }),
     );
-  });
-
-  test('I24 a million addresses take the memory of ten thousand', () => {
-    const limits = new Limits(settings, frozen({ now: new Date() }));
-    const before = process.memoryUsage().heapUsed;
-    for (let n = 0; n < 200_000; n += 1) limits.enter(`address-${n}`)();
-    expect(process.memoryUsage().heapUsed - before).toBeLessThan(100e6);
   });
 
   test('I24 bytes that are no TLS hold nothing open', async () => {

@@ -9,9 +9,11 @@ import { silentLog } from '@chancery/shared/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
+import { seeded } from '../kit/random.ts';
 
 const TTL_SECONDS = 300;
 const STEP_SECONDS = 20;
+const spread = seeded(7);
 let ca: TestCa;
 let agent: Agent;
 const stop = new AbortController();
@@ -35,7 +37,13 @@ beforeAll(async () => {
     connect: [],
     logLevel: 'error',
   };
-  const deps = { clock: ca.clock, random: Math.random, randomBytes, log: silentLog, version: 'test' };
+  const deps = {
+    clock: ca.clock,
+    random: () => spread.int(1000) / 1000,
+    randomBytes,
+    log: silentLog,
+    version: 'test',
+  };
   agent = await startAgent(settings, deps, stop.signal);
 });
 afterAll(async () => {
