@@ -51,7 +51,7 @@ describe('a snapshot', () => {
   const known = { trustDomain, authorities: [root], sequence: 1n };
   const bundle = { trustDomain: 'prod.example', x509Authorities: [root, next], sequence: 2n };
   const policy = { version: 7n, resources: text(server, access) };
-  const genuine = { sequence: 9n, bundle, policy, renewNow: false };
+  const genuine = { sequence: 9n, bundle, policy };
 
   test('is read whole', () => {
     const read = readSnapshot(genuine, known);

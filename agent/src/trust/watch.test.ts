@@ -59,7 +59,6 @@ const snapshot = (sequence: bigint): WatchResponse => ({
   sequence,
   bundle: undefined,
   policy: undefined,
-  renewNow: false,
 });
 
 /** SVIDs are told apart by their chain's one byte here. */

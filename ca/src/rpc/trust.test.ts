@@ -62,7 +62,6 @@ describe('a watcher', () => {
       sequence: 2n,
       policy: { version: 1n },
       bundle: { sequence: 1n },
-      renewNow: false,
     });
     expect(first.policy?.resources.map((each) => JSON.parse(each).name)).toEqual(['one']);
     await applied(rpc, server('one'), server('two'));
@@ -131,7 +130,8 @@ describe('a watcher', () => {
     ['says hello twice', [hello()], /^expected an acknowledgement$/],
     ['acknowledges nothing', [ack(0n)], /^acknowledged 0 after 0$/],
     ['acknowledges twice', [ack(1n), ack(1n)], /^acknowledged 1 after 1$/],
-    ['acknowledges backwards', [ack(2n), ack(1n)], /^acknowledged 1 after 2$/],
+    ['acknowledges backwards', [ack(1n), ack(0n)], /^acknowledged 0 after 1$/],
+    ['acknowledges what was never sent', [ack(2n)], /^acknowledged 2, which was not sent$/],
   ])('that %s is refused', async (_, messages, detail) => {
     const { call } = await followed();
     for (const message of messages) call.say(message);

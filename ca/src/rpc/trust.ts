@@ -38,7 +38,7 @@ export const watch = (deps: AttestationDeps) =>
       acknowledged: 0n,
     };
     const left = deps.agents.open(agent, hello.instance);
-    const stop = push(stream, svid.id, deps);
+    const pushing = push(stream, svid.id, deps);
     try {
       await deps.store.append({
         type: 'agent.connected',
@@ -46,9 +46,9 @@ export const watch = (deps: AttestationDeps) =>
         serial: svid.serial,
         peer: stream.caller.address,
       });
-      await readAcks(stream, agent, deps);
+      await readAcks({ stream, agent, sent: pushing.sent }, deps);
     } finally {
-      stop();
+      pushing.stop();
       left();
     }
   });
@@ -60,12 +60,20 @@ async function readHello(stream: Stream<WatchRequest, WatchResponse>): Promise<W
   return first.value;
 }
 
+interface Watching {
+  readonly stream: Stream<WatchRequest, WatchResponse>;
+  readonly agent: LiveAgent;
+  /** The sequence of the newest snapshot that was handed to the transport; 0 before the first. */
+  readonly sent: () => bigint;
+}
+
+interface Pushing {
+  readonly sent: () => bigint;
+  stop(): void;
+}
+
 /** Ends when the caller leaves, and with expired_peer at the end of its certificate: nothing outlives it. */
-async function readAcks(
-  stream: Stream<WatchRequest, WatchResponse>,
-  agent: LiveAgent,
-  { clock, store }: AttestationDeps,
-): Promise<void> {
+async function readAcks({ stream, agent, sent }: Watching, { clock, store }: AttestationDeps): Promise<void> {
   for (;;) {
     const left = Math.max(0, agent.certificateNotAfter.getTime() - clock.now().getTime()) / 1000;
     const message = await nextOrExpired(stream, left, agent, clock);
@@ -77,6 +85,8 @@ async function readAcks(
       'out_of_order',
       `acknowledged ${sequence} after ${agent.acknowledged}`,
     );
+    // A rotation of the root waits for these: nobody may have followed what was not said yet.
+    ensure(sequence <= sent(), 'out_of_order', `acknowledged ${sequence}, which was not sent`);
     agent.acknowledged = sequence;
     await store.append({ type: 'agent.acknowledged', id: agent.id, sequence: Number(sequence) });
   }
@@ -105,7 +115,8 @@ async function nextOrExpired(
 }
 
 /** Sends the state now and after every change; a slow reader gets the newest state, not a queue of old ones. */
-function push(stream: Stream<WatchRequest, WatchResponse>, id: SpiffeId, deps: AttestationDeps): () => void {
+function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): Pushing {
+  let sent = 0n;
   let sending = false;
   let stale = false;
   const send = async (): Promise<void> => {
@@ -116,7 +127,10 @@ function push(stream: Stream<WatchRequest, WatchResponse>, id: SpiffeId, deps: A
     sending = true;
     do {
       stale = false;
-      await stream.send(snapshot(id, deps));
+      const next = snapshot(id, deps);
+      // Before it is sent: the answer may be here before the transport has said that it took it.
+      sent = next.sequence;
+      await stream.send(next);
     } while (stale);
     sending = false;
   };
@@ -124,8 +138,11 @@ function push(stream: Stream<WatchRequest, WatchResponse>, id: SpiffeId, deps: A
   const sendQuietly = () => void send().catch(() => {});
   const stops = [deps.registry.sets.onChange(sendQuietly), deps.authorities.bundle.onChange(sendQuietly)];
   sendQuietly();
-  return () => {
-    for (const stop of stops) stop();
+  return {
+    sent: () => sent,
+    stop: () => {
+      for (const stop of stops) stop();
+    },
   };
 }
 
@@ -138,7 +155,6 @@ function snapshot(id: SpiffeId, { registry, authorities }: AttestationDeps): Wat
     sequence: bundle.sequence + BigInt(set.version),
     bundle: bundleMessage(bundle),
     policy: { version: BigInt(set.version), resources },
-    renewNow: false,
   };
 }
 

@@ -43,11 +43,7 @@ export interface WatchResponse {
   /** Grows with every change. */
   sequence: bigint;
   bundle: Bundle | undefined;
-  policy:
-    | Policy
-    | undefined;
-  /** True asks the agent to renew now. */
-  renewNow: boolean;
+  policy: Policy | undefined;
 }
 
 export interface Bundle {
@@ -232,7 +228,7 @@ export const WatchAck: MessageFns<WatchAck> = {
 };
 
 function createBaseWatchResponse(): WatchResponse {
-  return { sequence: 0n, bundle: undefined, policy: undefined, renewNow: false };
+  return { sequence: 0n, bundle: undefined, policy: undefined };
 }
 
 export const WatchResponse: MessageFns<WatchResponse> = {
@@ -248,9 +244,6 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     }
     if (message.policy !== undefined) {
       Policy.encode(message.policy, writer.uint32(26).fork()).join();
-    }
-    if (message.renewNow !== false) {
-      writer.uint32(32).bool(message.renewNow);
     }
     return writer;
   },
@@ -290,14 +283,6 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             }
 
             message.policy = Policy.decode(reader, reader.uint32());
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.renewNow = reader.bool();
             continue;
           }
         }
