@@ -256,7 +256,7 @@ describe('a CA does not serve', () => {
     [
       'with a key-encryption key that others may read',
       async () => chmodSync(at('key-encryption-key'), 0o644),
-      /key-encryption-key is open to others: mode 644\n$/,
+      /key-encryption-key is open to others: mode 644; chmod go-rwx \S+\n$/,
       () => chmodSync(at('key-encryption-key'), 0o600),
     ],
     [
@@ -302,7 +302,7 @@ describe('a CA does not serve', () => {
     chmodSync(at('key-encryption-key'), 0o640);
     const file = written(at('bad.yaml'), `${stringify({ ...identity, platform: 'aws' })}none: 1\n`);
     expectRan(await ca.cli('check', '-f', file), 1, {
-      err: /^chancery-ca: \/.*key-encryption-key is open to others: mode 640\n\/.*bad\.yaml:5: unknown key none\n$/,
+      err: /^chancery-ca: \/.*key-encryption-key is open to others: mode 640; chmod go-rwx \S+\n\/.*bad\.yaml:5: unknown key none\n$/,
     });
     const tpm = { tpm: { roots: ['none.pem'] } };
     writeFileSync(

@@ -18,7 +18,11 @@ export function readProtectedFile(path: string, maxBytes: number): Uint8Array {
   try {
     const found = fs.fstatSync(fd);
     ensure(found.isFile(), 'file', `${path} is not a file`);
-    ensure((found.mode & OTHERS) === 0, 'file_mode', `${path} is open to others: mode ${mode(found)}`);
+    ensure(
+      (found.mode & OTHERS) === 0,
+      'file_mode',
+      `${path} is open to others: mode ${mode(found)}; chmod go-rwx ${path}`,
+    );
     ensure(isTrusted(found.uid), 'file_mode', `${path} belongs to uid ${found.uid}`);
     const link = fs.lstatSync(path);
     ensure(isTrusted(link.uid), 'file_mode', `the link ${path} belongs to uid ${link.uid}`);
