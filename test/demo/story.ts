@@ -48,7 +48,7 @@ export async function runDemo(world: World, telling: Telling): Promise<Summary> 
     );
     if (!once && !signal.aborted) await stayUp(world, telling);
     return {
-      platform: world.platform,
+      platform: await platformOf(world, ids.client),
       client: ids.client,
       server: ids.server,
       allowedCalls: counts.allowed,
@@ -76,6 +76,13 @@ async function tellIdentities(
   say(`the server’s agent proved itself by ${how}: it is ${server.spiffeId}`);
   say(`the client’s agent proved itself likewise: it is ${client.spiffeId}`);
   return { client: client.spiffeId, server: server.spiffeId };
+}
+
+/** As the CA has it on record for the client's certificates. */
+async function platformOf(world: World, id: string): Promise<string> {
+  const { stdout } = await world.ca.cli('issued', '--id', id, '--json');
+  const issued: { platform: string }[] = JSON.parse(stdout);
+  return [...new Set(issued.map(({ platform }) => platform))].join(' and ');
 }
 
 /** The official SDK's client, which starts `chancery-agent connect` as any MCP client would from its config. */
