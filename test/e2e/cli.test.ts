@@ -315,7 +315,7 @@ describe('a CA does not serve', () => {
       }),
     );
     expectRan(await ca.cli('check', '-f', file), 1, {
-      err: /mode 640\nattestors\.tpm: none\.pem: ENOENT.*\n\/.*bad\.yaml:5: /,
+      err: /mode 640; chmod go-rwx \S+\nattestors\.tpm: none\.pem: ENOENT.*\n\/.*bad\.yaml:5: /,
     });
   });
 });
