@@ -25,8 +25,11 @@ const EXPECTED = ['echo', 'get-sum', 'get-tiny-image'];
 
 interface Reached {
   listTools(): Promise<{ tools: { name: string }[] }>;
-  // biome-ignore lint/suspicious/noExplicitAny: the SDKs' result types differ, and both are read as JSON
-  callTool(call: { name: string; arguments?: Record<string, unknown> }, ...rest: any[]): Promise<any>;
+  /** The v1 client takes a schema and options after the call. */
+  callTool(
+    call: { name: string; arguments?: Record<string, unknown> },
+    ...rest: readonly unknown[]
+  ): Promise<{ content: readonly [{ text: string }] }>;
   close(): Promise<void>;
 }
 

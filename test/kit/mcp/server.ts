@@ -3,12 +3,33 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo } from 'node:net';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 
+/** What a test expects of a message, and then asserts: the parts that it reads, as JSON.parse gives them. */
+export interface RpcJson {
+  readonly id: number | string;
+  readonly method: string;
+  readonly params: {
+    readonly name: string;
+    readonly protocolVersion: string;
+    readonly capabilities: object;
+    readonly _meta: Readonly<Record<string, unknown>>;
+  };
+  readonly result: {
+    readonly content: readonly [{ readonly text: string }];
+    readonly tools: readonly { readonly name: string }[];
+    readonly capabilities: object;
+  };
+  readonly error: {
+    readonly code: number;
+    readonly message: string;
+    readonly data: Readonly<Record<string, unknown>>;
+  };
+}
+
 export interface Seen {
   readonly method: string | undefined;
   readonly headers: IncomingHttpHeaders;
   readonly text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever came
-  readonly json: any;
+  readonly json: RpcJson;
 }
 
 export type Say = (seen: Seen, res: ServerResponse, req: IncomingMessage) => void;
@@ -35,8 +56,7 @@ export const politely: Say = ({ method, json }, res) => {
   );
 };
 
-// biome-ignore lint/suspicious/noExplicitAny: as above
-function resultOf(json: any): object {
+function resultOf(json: RpcJson): object {
   if (json.method === 'tools/list')
     return {
       tools: TOOLS_LISTED.map((name) => ({ name, inputSchema: {} })),

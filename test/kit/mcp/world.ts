@@ -1,4 +1,5 @@
 /** A trust domain in memory, and gateways and connects in it, for tests of the MCP rooms. */
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type RequestOptions, request } from 'node:https';
@@ -19,6 +20,7 @@ import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { type Made, makeAuthority, makeLeaf } from '../certificates.ts';
+import type { RpcJson } from './server.ts';
 
 const TD = parseTrustDomain('prod.example');
 export const id = (path: string): SpiffeId => parseSpiffeId(`spiffe://prod.example/${path}`);
@@ -125,8 +127,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: NodeJS.Dict<string | string[]>;
   readonly text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever came
-  readonly json: any;
+  readonly json: RpcJson;
 }
 
 /** One HTTPS request straight to the gateway, as `svid`. */
@@ -164,7 +165,7 @@ export function ask(
 }
 
 /** The JSON of a body, or of an event stream's last message. */
-function jsonOf(text: string): unknown {
+function jsonOf(text: string): RpcJson {
   const data =
     text
       .match(/^data: (\{.*)$/gm)
@@ -173,7 +174,8 @@ function jsonOf(text: string): unknown {
   try {
     return JSON.parse(data);
   } catch {
-    return undefined;
+    // Not JSON: a test that reads on fails there.
+    return undefined as unknown as RpcJson;
   }
 }
 
