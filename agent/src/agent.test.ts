@@ -73,7 +73,7 @@ afterEach(async () => {
 });
 
 async function start(changes: Partial<AgentSettings> = {}): Promise<Agent> {
-  const deps = { clock: ca.clock, random: () => 0.5, randomBytes, log, version: 'test' };
+  const deps = { clock: ca.clock, random: () => 0.5, randomBytes, log, env: {}, version: 'test' };
   const agent = await startAgent({ ...settings, ...changes }, deps, AbortSignal.timeout(60_000));
   agents.push(agent);
   return agent;
@@ -277,7 +277,7 @@ test('closing ends everything at once, and only once', async () => {
 
 test('an abort while the CA is away ends the start', async () => {
   const stop = new AbortController();
-  const deps = { clock: ca.clock, random: () => 0.5, randomBytes, log, version: 'test' };
+  const deps = { clock: ca.clock, random: () => 0.5, randomBytes, log, env: {}, version: 'test' };
   const socket = join(ca.dir, 'nobody.sock');
   const starting = startAgent({ ...settings, ca: { ...settings.ca, socket } }, deps, stop.signal);
   await log.next(/not joined yet/);

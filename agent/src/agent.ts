@@ -12,8 +12,9 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { verifySvid } from '@chancery/shared/x509/svid.ts';
 import { type AgentSettings, paths } from './config.ts';
+import { findEvidence } from './evidence/auto.ts';
 import type { EvidenceSource } from './evidence/evidence.ts';
-import { evidenceFrom } from './evidence/index.ts';
+import { isLocal } from './evidence/several.ts';
 import { alarm } from './svid/alarm.ts';
 import { type Target, tlsTarget, unixTarget } from './svid/channel.ts';
 import { join, type ObtainRequest, renew } from './svid/obtain.ts';
@@ -31,6 +32,8 @@ export interface AgentDeps {
   readonly random: () => number;
   readonly randomBytes: (size: number) => Uint8Array;
   readonly log: Log;
+  /** Where platforms and CI systems say where their services are. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
 }
 
@@ -60,7 +63,13 @@ export async function startAgent(
 ): Promise<Agent> {
   prepareFolder(settings.dataDir);
   const stop = new AbortController();
-  const session = new Session(settings, deps, AbortSignal.any([signal, stop.signal]));
+  const until = AbortSignal.any([signal, stop.signal]);
+  const evidence = await findEvidence(
+    settings.evidence,
+    { ...deps, trustDomain: settings.trustDomain },
+    until,
+  );
+  const session = new Session(settings, deps, { evidence, signal: until });
   await session.start();
   const ended = session.run();
   // Whoever asks for it hears of it; nobody asking must not end the process.
@@ -108,11 +117,15 @@ class Session {
   readonly #evidence: EvidenceSource;
   readonly #instance: Uint8Array;
 
-  constructor(settings: AgentSettings, deps: AgentDeps, signal: AbortSignal) {
+  constructor(
+    settings: AgentSettings,
+    deps: AgentDeps,
+    { evidence, signal }: { evidence: EvidenceSource; signal: AbortSignal },
+  ) {
     this.#settings = settings;
     this.#deps = deps;
     this.#signal = signal;
-    this.#evidence = evidenceFrom(settings.evidence);
+    this.#evidence = evidence;
     this.#instance = deps.randomBytes(16);
   }
 
@@ -214,7 +227,7 @@ class Session {
       signal: this.#signal,
     };
     const { socket } = this.#settings.ca;
-    if (this.#evidence.platform === 'unix' && socket !== undefined)
+    if (isLocal(this.#evidence) && socket !== undefined)
       return this.#with(AttestationClient, unixTarget(socket), (client) => join(client, request));
     if (current === undefined || clock.now() >= current.notAfter)
       return this.#with(AttestationClient, this.caTarget(undefined), (client) => join(client, request));

@@ -77,7 +77,7 @@ describe('what is accepted', () => {
 
   test('a key in the TPM, with a folder for it', () => {
     const settings = read({ ...least, evidence: { tpm: { key: 'tpm' } }, outputs: [{ dir: 'out' }] });
-    expect(settings.evidence.tpm?.key).toBe('tpm');
+    expect(settings.evidence?.tpm?.key).toBe('tpm');
   });
 
   test('the files in dataDir', () => {
@@ -104,8 +104,14 @@ describe('what is refused', () => {
       { ...least, evidence: { unix: {} } },
       /^\d: ca\.socket: the unix platform needs the path/,
     ],
-    ['no platform', { ...least, evidence: {} }, /evidence: name exactly one platform/],
-    ['two platforms', { ...least, evidence: { tpm: {}, unix: {} } }, /evidence: name exactly one platform/],
+    ['no platform', { ...least, evidence: {} }, /evidence: name a platform, for instance "tpm: \{\}"/],
+    [
+      'neither auto nor evidence',
+      { ...least, evidence: undefined },
+      /write either platform: auto or evidence/,
+    ],
+    ['auto and evidence', { ...least, platform: 'auto' }, /write either platform: auto or evidence/],
+    ['another platform than auto', { ...least, platform: 'tpm' }, /platform: .*"auto"/],
     ['a broken trust domain', { ...least, trustDomain: 'Prod.Example' }, /^1: trustDomain: /],
     ['a broken SPIFFE ID', { ...least, id: 'spiffe://prod.example/../a' }, /id: /],
     [

@@ -111,7 +111,13 @@ export const AgentConfig = z.strictObject({
       'name either bundle or pin: whom to trust must come from you',
     )
     .describe('The certificate authority.'),
-  evidence: EvidenceConfig.describe('How this workload proves itself.'),
+  platform: z
+    .literal('auto')
+    .optional()
+    .describe('Finds where it runs and proves that; chancery-agent doctor shows what it would find.'),
+  evidence: EvidenceConfig.optional().describe(
+    'Instead of platform: how this workload proves itself. Several must all pass.',
+  ),
   id: parsed(parseSpiffeId).optional().describe('The SPIFFE ID wanted where the evidence earns several.'),
   dataDir: file.describe('What a restart without the CA needs; 0700. Relative to this file.'),
   outputs: z.array(OutputConfig).max(16).default([]).describe('Files for programs that read certificates.'),
@@ -151,13 +157,16 @@ export function readAgentConfig(path: string): AgentSettings {
 type Contradiction = readonly [key: keyof AgentSettings, says: string];
 
 /** What each key may say alone and not together. */
-function contradictions({ evidence, ca, id, trustDomain, ...rest }: AgentSettings): readonly Contradiction[] {
+function contradictions(settings: AgentSettings): readonly Contradiction[] {
+  const { platform, evidence, ca, id, trustDomain, ...rest } = settings;
   const found: Contradiction[] = [];
-  if (evidence.unix !== undefined && ca.socket === undefined)
+  if ((platform === undefined) === (evidence === undefined))
+    found.push(['evidence', 'evidence: write either platform: auto or evidence with the platforms by name']);
+  if (evidence?.unix !== undefined && ca.socket === undefined)
     found.push(['ca', 'ca.socket: the unix platform needs the path of the CA’s join.sock']);
   if (id !== undefined && trustDomainOf(id) !== trustDomain)
     found.push(['id', `id: ${id} is not of trust domain ${trustDomain}`]);
-  if (evidence.tpm?.key === 'tpm') found.push(...beyondFiles(rest));
+  if (evidence?.tpm?.key === 'tpm') found.push(...beyondFiles(rest));
   return found;
 }
 

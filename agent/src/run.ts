@@ -33,7 +33,7 @@ export async function runAgent(
     for (const part of parts.toReversed()) await part.close();
   };
   try {
-    const inTpm = settings.evidence.tpm?.key === 'tpm';
+    const inTpm = settings.evidence?.tpm?.key === 'tpm';
     const agent = await (inTpm ? startPlatformKeyAgent : startAgent)(settings, deps, signal);
     parts.push(agent);
     const full = 'policy' in agent ? agent : undefined;

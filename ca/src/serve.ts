@@ -6,6 +6,7 @@ import { ensure, isRefusal } from '@chancery/shared/errors.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import type { Log } from '@chancery/shared/log.ts';
+import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { LiveValue } from '@chancery/shared/source.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
@@ -18,6 +19,7 @@ import { type CaSettings, paths, readBeside } from './config.ts';
 import { createMetrics } from './http/metrics.ts';
 import { serveHttp } from './http/server.ts';
 import { openRegistry } from './registry/registry.ts';
+import { OWN_HOLDER, openRevocations } from './revocation/revocations.ts';
 import { Agents } from './rpc/agents.ts';
 import { Callers } from './rpc/caller.ts';
 import { Limits } from './rpc/limits.ts';
@@ -101,10 +103,14 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const { clock, log, store, open } = deps;
   const authorities = await openAuthorities(settings, deps, store);
   const readFile = readBeside(settings.file);
-  const attestors = attestorsFrom(settings.attestors, { memory: store, readFile });
-  const platforms = new Map(attestors.map((attestor) => [attestor.type, attestor]));
   const { trustDomain } = settings;
+  const outbound = openOutbound();
+  open.push({ close: async () => outbound.close() });
+  const known = { trustDomain, memory: store, readFile, outbound, clock, log };
+  const attestors = await attestorsFrom(settings.attestors, known);
+  const platforms = new Map(attestors.map((attestor) => [attestor.type, attestor]));
   const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
+  const revocations = await openRevocations({ store, clock, trustDomain });
   const own = await ownSvid({ ...deps, authorities }, settings);
   const svid = new LiveValue<Svid>(() => new TypeError('the CA has no certificate'), own);
   const agents = new Agents(clock);
@@ -113,12 +119,13 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
     authorities: () => authorities.states(),
     connectedAgents: () => agents.size,
     openExchanges: () => limits.open,
+    revocations: () => revocations.standing().length,
     now: () => clock.now(),
   });
   const callers = new Callers();
   const nonces = new Nonces(clock, deps.random);
   const { outcome, observe } = metrics;
-  const rooms = { registry, authorities, agents, limits, callers, nonces, outcome, observe };
+  const rooms = { registry, revocations, authorities, agents, limits, callers, nonces, outcome, observe };
   const audit = (event: AuditEvent) => store.append(event);
   const server = grpcServer({ ...deps, ...rooms, trustDomain, attestors: platforms, audit });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
@@ -177,8 +184,7 @@ async function ownSvid(deps: IssueDeps, { trustDomain }: CaSettings): Promise<Sv
   const issued = await issue(
     {
       id,
-      platform: 'self',
-      node: 'ca',
+      ...OWN_HOLDER,
       identity: 'chancery-ca',
       key: proven,
       ttlSeconds: SERVER_TTL_SECONDS,

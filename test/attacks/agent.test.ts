@@ -93,7 +93,7 @@ async function firstWarning(settings: AgentSettings): Promise<{ code: string; me
       stop.abort();
     },
   };
-  const deps = { clock: systemClock, random: Math.random, randomBytes, log, version: 'test' };
+  const deps = { clock: systemClock, random: Math.random, randomBytes, log, env: {}, version: 'test' };
   await expect(startAgent(settings, deps, stop.signal)).rejects.toThrow();
   return heard[0]?.err ?? expect.fail('the agent said nothing');
 }
@@ -241,7 +241,14 @@ describe('I18 the first trust', () => {
   });
 
   test('a pin of another key', async () => {
-    const deps = { clock: systemClock, random: Math.random, randomBytes, log: silentLog, version: 'test' };
+    const deps = {
+      clock: systemClock,
+      random: Math.random,
+      randomBytes,
+      log: silentLog,
+      env: {},
+      version: 'test',
+    };
     const attempt = startAgent(pinned('ab'.repeat(32)), deps, AbortSignal.timeout(20_000));
     await expect(attempt).rejects.toMatchObject({ code: 'bootstrap' });
   });
@@ -361,7 +368,14 @@ request.once('socket', (socket) => socket.once('connect', () => setImmediate(() 
       platform: process.platform,
       ownUid: process.getuid?.() ?? 0,
     };
-    const deps = { clock: systemClock, random: Math.random, randomBytes, log: silentLog, version: 'test' };
+    const deps = {
+      clock: systemClock,
+      random: Math.random,
+      randomBytes,
+      log: silentLog,
+      env: {},
+      version: 'test',
+    };
     const running = await runAgent(settings, { ...deps, ...fixed }, new AbortController().signal);
     closing.push(() => running.close());
     return paths(settings.dataDir).socket;
@@ -392,7 +406,14 @@ request.once('socket', (socket) => socket.once('connect', () => setImmediate(() 
 
 describe('I29 the agent’s folder', () => {
   const refused = async (dataDir: string): Promise<unknown> => {
-    const deps = { clock: systemClock, random: Math.random, randomBytes, log: silentLog, version: 'test' };
+    const deps = {
+      clock: systemClock,
+      random: Math.random,
+      randomBytes,
+      log: silentLog,
+      env: {},
+      version: 'test',
+    };
     const attempt = startAgent(settingsWith({ dataDir }), deps, AbortSignal.timeout(20_000));
     return attempt.then(
       async (agent) => {

@@ -3,8 +3,8 @@ import { hash, randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type SignedStatement, TpmCommands } from '@chancery/agent/evidence/tpm-commands.ts';
-import { openTpm } from '@chancery/agent/evidence/tpm-device.ts';
+import { type SignedStatement, TpmCommands } from '@chancery/agent/evidence/tpm/commands.ts';
+import { openTpm } from '@chancery/agent/evidence/tpm/device.ts';
 import { asBuffer, concat, equal, u16, u32 } from '@chancery/shared/bytes.ts';
 import {
   packAnswer,

@@ -37,7 +37,7 @@ const refuses = (row: Row): Promise<void> =>
 test('the genuine exchange, with a key outside and one in the TPM', async () => {
   const attestor = attestorTrusting(tpm.manufacturer.rootPem);
   const { attributes, ...facts } = await attestFake(attestor, tpm);
-  expect(facts).toEqual({ node: hash('sha256', tpm.ekSpki), repeatable: true, exclusive: true });
+  expect(facts).toEqual({ node: hash('sha256', tpm.ekSpki), exclusive: true });
   expect(attributes).toMatchObject({
     ek: facts.node,
     manufacturer: 'id:00001014',

@@ -42,6 +42,7 @@ beforeAll(async () => {
     random: () => spread.int(1000) / 1000,
     randomBytes,
     log: silentLog,
+    env: {},
     version: 'test',
   };
   agent = await startAgent(settings, deps, stop.signal);

@@ -14,9 +14,16 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   'shared/src/x509': [...SHARED_GROUND, 'shared/src/der', 'shared/src/spiffe', 'shared/src/keys'],
   'shared/src/tpm': [...SHARED_GROUND, 'shared/src/der', 'shared/src/x509', 'shared/src/evidence'],
   'shared/src/tls': [...SHARED_GROUND, 'shared/src/der', 'shared/src/spiffe', 'shared/src/x509'],
+  'shared/src/outbound': SHARED_GROUND,
   'shared/src/policy': [...SHARED_GROUND, 'shared/src/spiffe'],
+  'shared/src/revocation': [
+    ...SHARED_GROUND,
+    'shared/src/spiffe',
+    'shared/src/evidence',
+    'shared/src/policy',
+  ],
   'shared/src/mcp': SHARED_GROUND,
-  'shared/src/audit': [...SHARED_GROUND, 'shared/src/spiffe'],
+  'shared/src/audit': [...SHARED_GROUND, 'shared/src/spiffe', 'shared/src/revocation'],
   'proto/src/gen': [],
 };
 const ALL_SHARED = Object.keys(SHARED);
@@ -27,7 +34,15 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/attestors': ALL_SHARED,
   'ca/src/authority': [...ALL_SHARED, 'ca/src/store'],
   'ca/src/registry': [...ALL_SHARED, 'ca/src/store'],
-  'ca/src/rpc': [...ALL_SHARED, 'ca/src/store', 'ca/src/attestors', 'ca/src/authority', 'ca/src/registry'],
+  'ca/src/revocation': [...ALL_SHARED, 'ca/src/store'],
+  'ca/src/rpc': [
+    ...ALL_SHARED,
+    'ca/src/store',
+    'ca/src/attestors',
+    'ca/src/authority',
+    'ca/src/registry',
+    'ca/src/revocation',
+  ],
   'ca/src/http': [...ALL_SHARED, 'ca/src/authority'],
   'ca/src/config.ts': [...ALL_SHARED, 'ca/src/attestors'],
   'ca/src/serve.ts': [
@@ -36,6 +51,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     'ca/src/attestors',
     'ca/src/authority',
     'ca/src/registry',
+    'ca/src/revocation',
     'ca/src/rpc',
     'ca/src/http',
     'ca/src/config.ts',

@@ -2,8 +2,8 @@
 import { createPublicKey, verify } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { TpmCommands } from '@chancery/agent/evidence/tpm-commands.ts';
-import { openTpm } from '@chancery/agent/evidence/tpm-device.ts';
+import { TpmCommands } from '@chancery/agent/evidence/tpm/commands.ts';
+import { openTpm } from '@chancery/agent/evidence/tpm/device.ts';
 import { asBuffer, hex, utf8 } from '@chancery/shared/bytes.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';

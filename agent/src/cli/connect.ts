@@ -57,12 +57,12 @@ function localOf(invocation: Invocation, deps: ConnectCommandDeps): ConnectOptio
 /** Beside a running agent this process is its guest; without one it proves the workload itself. */
 async function sourcesFor(settings: AgentSettings, deps: ConnectCommandDeps, io: Io): Promise<Sources> {
   const log = deps.logAt(QUIET);
-  ensure(settings.evidence.tpm?.key !== 'tpm', 'config', `connect: ${IN_MEMORY}`);
+  ensure(settings.evidence?.tpm?.key !== 'tpm', 'config', `connect: ${IN_MEMORY}`);
   const { socket } = paths(settings.dataDir);
   if (existsSync(socket)) return attach({ socket, clock: deps.clock, log }, io.signal);
   // Beside a running agent this process needs no gRPC.
   const { startAgent } = await import('../agent.ts');
-  return startAgent(settings, { ...deps, log }, io.signal);
+  return startAgent(settings, { ...deps, log, env: io.env }, io.signal);
 }
 
 interface Relay {

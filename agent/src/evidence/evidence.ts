@@ -1,10 +1,13 @@
 /** The seam that every platform fits on the agent's side; it mirrors ca/attestors name for name. */
+import type { Clock } from '@chancery/shared/clock.ts';
 import type { Signer } from '@chancery/shared/keys/key.ts';
+import type { Outbound } from '@chancery/shared/outbound/http.ts';
+import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { z } from 'zod';
 
 /** Collects one platform's evidence. Owns whatever device or client it opened. */
 export interface EvidenceSource {
-  /** The attestor's name at the CA. */
+  /** The attestor's name at the CA, such as "tpm" or "kubernetes/eu-1"; several are joined by "+". */
   readonly platform: string;
   /** Starts one exchange for the key with this SubjectPublicKeyInfo. Throws IdentityError. */
   begin(spki: Uint8Array, signal: AbortSignal): Promise<Exchange>;
@@ -28,9 +31,31 @@ export interface Exchange {
   end(): Promise<void>;
 }
 
-/** One line of the list in index.ts. */
+/** What a platform may use to find its evidence. */
+export interface EvidenceDeps {
+  readonly trustDomain: TrustDomain;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly outbound: Outbound;
+  readonly clock: Clock;
+  readonly readFile: (path: string) => Promise<Uint8Array>;
+}
+
+/** Whether this machine is such a place, and how it is told. */
+export interface Detection {
+  readonly usable: boolean;
+  /** What was looked at and found, for a person. */
+  readonly says: string;
+  /** What the platform's config must say beside its defaults, such as which CI system this is. */
+  readonly config?: Readonly<Record<string, string>>;
+}
+
+/** How a platform is configured and made on the agent's side. */
 export interface EvidenceKind<Config> {
   readonly platform: string;
+  /** One sentence for the reference page. */
+  readonly says: string;
   readonly schema: z.ZodType<Config>;
-  create(config: Config): EvidenceSource;
+  create(config: Config, deps: EvidenceDeps): EvidenceSource;
+  /** Looks, with the config's defaults, and changes nothing. Ends when `signal` aborts. Never throws. */
+  detect(deps: EvidenceDeps, signal: AbortSignal): Promise<Detection>;
 }

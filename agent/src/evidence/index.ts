@@ -1,23 +1,72 @@
-/** The list of platforms on the agent's side: exactly one is configured. */
-import { IdentityError } from '@chancery/shared/errors.ts';
+/** The list of platforms on the agent's side: a line in `KINDS` is all that a new one takes here. */
+import { readFile } from 'node:fs/promises';
+import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { z } from 'zod';
-import type { EvidenceSource } from './evidence.ts';
+import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
+import { allOf } from './several.ts';
 import { tpmEvidenceKind } from './tpm.ts';
 import { unixEvidenceKind } from './unix.ts';
 
+/** In the order in which `platform: auto` prefers them: what says most about this very workload comes first. */
+const KINDS = {
+  tpm: tpmEvidenceKind,
+  unix: unixEvidenceKind,
+};
+
+type Kinds = typeof KINDS;
+type Name = keyof Kinds;
+
+const kinds = Object.entries(KINDS) as readonly (readonly [Name, EvidenceKind<unknown>])[];
+
 export const EvidenceConfig = z
-  .strictObject({
-    tpm: tpmEvidenceKind.schema.optional().describe("This machine's TPM 2.0."),
-    unix: unixEvidenceKind.schema.optional().describe("Nothing: the CA's own unix socket is called."),
-  })
-  .refine((config) => Object.values(config).filter((each) => each !== undefined).length === 1, {
-    error: 'name exactly one platform, for instance "tpm: {}"',
+  .strictObject(
+    Object.fromEntries(kinds.map(([name, { schema, says }]) => [name, schema.optional().describe(says)])) as {
+      readonly [N in Name]: z.ZodOptional<Kinds[N]['schema']>;
+    },
+  )
+  .refine((config) => Object.values(config).some((each) => each !== undefined), {
+    error: 'name a platform, for instance "tpm: {}"; several must all pass',
   });
 export type EvidenceConfig = z.infer<typeof EvidenceConfig>;
 
-/** The caller closes it. Throws config. */
-export function evidenceFrom({ tpm, unix }: EvidenceConfig): EvidenceSource {
-  if (tpm !== undefined) return tpmEvidenceKind.create(tpm);
-  if (unix !== undefined) return unixEvidenceKind.create(unix);
-  throw new IdentityError('config', 'no platform is configured');
+export type OpenDeps = Pick<EvidenceDeps, 'trustDomain' | 'env' | 'clock'>;
+
+/** All that are configured, as one. The caller closes it. Throws config. */
+export function openEvidence(config: EvidenceConfig, deps: OpenDeps): EvidenceSource {
+  const outbound = openOutbound();
+  const all = { ...deps, outbound, readFile: (path: string) => readFile(path) };
+  const source = allOf(
+    kinds.flatMap(([name, kind]) => (config[name] === undefined ? [] : [kind.create(config[name], all)])),
+  );
+  const close = async (): Promise<void> => {
+    await source.close();
+    outbound.close();
+  };
+  return { ...source, close };
 }
+
+/** One platform and what was seen of it. */
+export interface Detected extends Detection {
+  readonly platform: Name;
+}
+
+/** A metadata server that is there answers in milliseconds; one that is not may never. */
+const DETECT_MS = 2_000;
+
+/** Looks for every platform at once; in order of preference. Takes at most two seconds. */
+export async function detectAll(deps: OpenDeps, signal: AbortSignal): Promise<readonly Detected[]> {
+  const outbound = openOutbound();
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(DETECT_MS)]);
+  const all = { ...deps, outbound, readFile: (path: string) => readFile(path) };
+  try {
+    return await Promise.all(
+      kinds.map(async ([platform, kind]) => ({ platform, ...(await kind.detect(all, limit)) })),
+    );
+  } finally {
+    outbound.close();
+  }
+}
+
+/** The config of a platform that was found. */
+export const configOf = ({ platform, config = {} }: Detected): EvidenceConfig =>
+  EvidenceConfig.parse({ [platform]: config });

@@ -3,7 +3,7 @@
  * that lives in the TPM too. Mirrors ca/attestors/tpm.ts.
  */
 import { createHmac } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { access, constants, readFile } from 'node:fs/promises';
 import { concat, hex } from '@chancery/shared/bytes.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import {
@@ -17,11 +17,12 @@ import { ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import { AK } from '@chancery/shared/tpm/templates.ts';
 import { z } from 'zod';
 import type { EvidenceKind, EvidenceSource, Exchange, PlatformKey } from './evidence.ts';
-import { TpmCommands, type TpmObject, type WrappedKey } from './tpm-commands.ts';
-import { openTpm, type TpmDevice } from './tpm-device.ts';
-import { type EndorsementKey, findEndorsementKey } from './tpm-endorsement.ts';
-import { createTpmKey, loadTpmKey, signWithTpmKey, spkiOfTpmKey, writeTpmKeyPem } from './tpm-key.ts';
+import { TpmCommands, type TpmObject, type WrappedKey } from './tpm/commands.ts';
+import { openTpm, type TpmDevice } from './tpm/device.ts';
+import { type EndorsementKey, findEndorsementKey } from './tpm/endorsement.ts';
+import { createTpmKey, loadTpmKey, signWithTpmKey, spkiOfTpmKey, writeTpmKeyPem } from './tpm/key.ts';
 
+const DEFAULT_DEVICE = '/dev/tpmrm0';
 const DEVICE = /^(\/\S+|unix:\S+|tcp:\S+:\d{1,5})$/;
 
 export const TpmEvidenceConfig = z.strictObject({
@@ -29,7 +30,7 @@ export const TpmEvidenceConfig = z.strictObject({
     .string()
     .regex(DEVICE, 'a device is /dev/tpmrm0, unix:PATH or tcp:HOST:PORT')
     .refine((path) => !/^\/dev\/tpm\d+$/.test(path), 'use /dev/tpmrm0: /dev/tpm0 has no resource manager')
-    .default('/dev/tpmrm0')
+    .default(DEFAULT_DEVICE)
     .describe('The TPM: /dev/tpmrm0, or a software TPM as unix:PATH or tcp:HOST:PORT.'),
   key: z
     .enum(['memory', 'tpm'])
@@ -46,8 +47,17 @@ export type TpmEvidenceConfig = z.infer<typeof TpmEvidenceConfig>;
 
 export const tpmEvidenceKind: EvidenceKind<TpmEvidenceConfig> = {
   platform: 'tpm',
+  says: "This machine's TPM 2.0.",
   schema: TpmEvidenceConfig,
   create: tpmEvidence,
+  async detect() {
+    try {
+      await access(DEFAULT_DEVICE, constants.R_OK | constants.W_OK);
+      return { usable: true, says: `${DEFAULT_DEVICE} can be opened` };
+    } catch (error) {
+      return { usable: false, says: error instanceof Error ? error.message : String(error) };
+    }
+  },
 };
 
 /** Opens the device for each exchange and closes it after, so that others may use the TPM in between. */

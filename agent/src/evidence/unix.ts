@@ -8,8 +8,12 @@ export type UnixEvidenceConfig = z.infer<typeof UnixEvidenceConfig>;
 
 export const unixEvidenceKind: EvidenceKind<UnixEvidenceConfig> = {
   platform: 'unix',
+  says: "Nothing: the CA's own unix socket is called.",
   schema: UnixEvidenceConfig,
   create: unixEvidence,
+  async detect() {
+    return { usable: false, says: "only on the CA's own machine, and only where the config asks for it" };
+  },
 };
 
 export function unixEvidence(): EvidenceSource {

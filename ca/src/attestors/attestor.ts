@@ -1,5 +1,9 @@
 /** The seam that every platform fits: evidence in, facts out. */
+import type { Clock } from '@chancery/shared/clock.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import type { Outbound } from '@chancery/shared/outbound/http.ts';
 import type { LivePeer } from '@chancery/shared/peer-credentials.ts';
+import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import type { z } from 'zod';
 
@@ -8,7 +12,10 @@ import type { z } from 'zod';
  * Which SPIFFE ID the facts earn is the registry's business.
  */
 export interface Attestor {
-  /** The caller stamps it on every attribute, so no attestor can speak for another. */
+  /**
+   * "tpm", or "kubernetes/eu-1" for one of several of a kind. The caller stamps the kind on every attribute, so no
+   * attestor can speak for another.
+   */
   readonly type: string;
   /** `opening` is what the agent said first, unread. Throws IdentityError. */
   attest(opening: Uint8Array, turn: Turn): Promise<Facts>;
@@ -34,8 +41,6 @@ export interface Facts {
   /** The node's name on its platform, unique and never reused there. */
   readonly node: string;
   readonly attributes: Readonly<Record<string, string>>;
-  /** False where evidence can be replayed: such a node may attest once, then only renew. */
-  readonly repeatable: boolean;
   /** True where the node has one agent at most, so that a second live one is a copy of the machine. */
   readonly exclusive: boolean;
 }
@@ -44,17 +49,26 @@ export interface Facts {
 export interface NodeMemory {
   /** Stores `next(previous)` for the node; what `next` throws leaves the old state and is thrown on. */
   advance(platform: string, node: string, next: (previous: string | undefined) => string): Promise<void>;
+  /** Remembers until `until` that a token came with this key. Throws jti_replay where it came with another. */
+  bind(token: { platform: string; id: string }, keySha256: Uint8Array, until: Date): Promise<void>;
 }
 
 export interface AttestorDeps {
+  readonly trustDomain: TrustDomain;
   readonly memory: NodeMemory;
   /** Reads a file that the config names. */
   readonly readFile: (path: string) => Uint8Array;
+  readonly outbound: Outbound;
+  readonly clock: Clock;
+  readonly log: Log;
 }
 
-/** One line of the list in index.ts: how a platform is configured and made. */
+/** How a platform is configured and made. */
 export interface AttestorKind<Config> {
   readonly type: string;
+  /** One sentence for the reference page. */
+  readonly says: string;
   readonly schema: z.ZodType<Config>;
-  create(config: Config, deps: AttestorDeps): Attestor;
+  /** `type` is the kind's, or "kind/instance" where there may be several. Throws config. */
+  create(config: Config, deps: AttestorDeps & { readonly type: string }): Attestor | Promise<Attestor>;
 }

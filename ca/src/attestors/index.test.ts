@@ -1,5 +1,8 @@
 import { utf8 } from '@chancery/shared/bytes.ts';
+import { systemClock } from '@chancery/shared/clock.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
+import { silentLog } from '@chancery/shared/log.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { expect, test } from 'vitest';
 import type { AttestorDeps } from './attestor.ts';
 import { AttestorsConfig, attestorsFrom } from './index.ts';
@@ -11,7 +14,11 @@ const files: Record<string, string> = {
 };
 
 const deps: AttestorDeps = {
-  memory: { advance: async () => {} },
+  trustDomain: parseTrustDomain('prod.example'),
+  memory: { advance: async () => {}, bind: async () => {} },
+  outbound: { request: () => Promise.reject(new Error('nothing is asked at load')), close() {} },
+  clock: systemClock,
+  log: silentLog,
   readFile(path) {
     const text = files[path];
     if (text === undefined) throw new Error(`ENOENT: ${path}`);
@@ -19,9 +26,9 @@ const deps: AttestorDeps = {
   },
 };
 
-test('makes those that are configured', () => {
-  expect(attestorsFrom(AttestorsConfig.parse({}), deps)).toEqual([]);
-  expect(attestorsFrom(AttestorsConfig.parse({ unix: {} }), deps)).toMatchObject([{ type: 'unix' }]);
+test('makes those that are configured', async () => {
+  expect(await attestorsFrom(AttestorsConfig.parse({}), deps)).toEqual([]);
+  expect(await attestorsFrom(AttestorsConfig.parse({ unix: {} }), deps)).toMatchObject([{ type: 'unix' }]);
 });
 
 test.each([
@@ -29,11 +36,13 @@ test.each([
   { file: 'empty.pem', says: 'no PEM block CERTIFICATE' },
   { file: 'key.pem', says: 'is "PUBLIC KEY", not CERTIFICATE' },
   { file: 'broken.pem', says: 'certificate' },
-])('refuses at load a root file that is no certificate: $file', ({ file, says }) => {
+])('refuses at load a root file that is no certificate: $file', async ({ file, says }) => {
   const load = () => attestorsFrom(AttestorsConfig.parse({ tpm: { roots: [file] } }), deps);
-  expect(load).toThrow(IdentityError);
-  expect(load).toThrow(expect.objectContaining({ code: 'config', message: expect.stringContaining(says) }));
-  expect(load).toThrow(`attestors.tpm: ${file}: `);
+  await expect(load).rejects.toThrow(IdentityError);
+  await expect(load).rejects.toThrow(
+    expect.objectContaining({ code: 'config', message: expect.stringContaining(says) }),
+  );
+  await expect(load).rejects.toThrow(`attestors.tpm: ${file}: `);
 });
 
 const tpm = { roots: ['root.pem'] };

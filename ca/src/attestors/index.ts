@@ -1,19 +1,95 @@
-/** The list of platforms: a line in the schema and a line in the list is all that a new one takes here. */
+/** The list of platforms: a line in `KINDS` is all that a new one takes here. */
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { isPlatformName } from '@chancery/shared/evidence/several.ts';
 import { z } from 'zod';
-import type { Attestor, AttestorDeps } from './attestor.ts';
+import type { Attestor, AttestorDeps, AttestorKind } from './attestor.ts';
 import { tpmKind } from './tpm.ts';
 import { unixKind } from './unix.ts';
 
-export const AttestorsConfig = z.strictObject({
-  tpm: tpmKind.schema.optional().describe('Machines with a TPM 2.0.'),
-  unix: unixKind.schema.optional().describe("Processes on the CA's own machine, over its own socket."),
-});
-export type AttestorsConfig = z.infer<typeof AttestorsConfig>;
+const KINDS = {
+  tpm: one(tpmKind),
+  unix: one(unixKind),
+};
+
+/** A way to configure a platform. */
+interface Entry<Input> {
+  readonly schema: z.ZodType<Input>;
+  /** The names under which agents and identities know what is configured. */
+  names(config: Input): readonly string[];
+  create(config: Input, deps: AttestorDeps): Promise<readonly Attestor[]>;
+}
+
+/** A platform of which there is one. */
+function one<Config>(kind: AttestorKind<Config>): Entry<Config> {
+  return {
+    schema: kind.schema.describe(kind.says),
+    names: () => [kind.type],
+    create: async (config, deps) => [await kind.create(config, { ...deps, type: kind.type })],
+  };
+}
+
+/** A platform of which there may be several, each under a name of the operator's. */
+export function named<Config>(kind: AttestorKind<Config>): Entry<Readonly<Record<string, Config>>> {
+  const nameOf = (instance: string): string => `${kind.type}/${instance}`;
+  const instance = z
+    .string()
+    .refine((text) => isPlatformName(nameOf(text)), 'a name is lower-case letters, digits, dots and dashes');
+  return {
+    schema: z
+      .record(instance, kind.schema.describe(`One of them, known as ${nameOf('NAME')}.`))
+      .describe(kind.says),
+    names: (config) => Object.keys(config).map(nameOf),
+    create: (config, deps) =>
+      Promise.all(
+        Object.entries(config).map(([name, each]) => kind.create(each, { ...deps, type: nameOf(name) })),
+      ),
+  };
+}
+
+type Kinds = typeof KINDS;
+type ConfigOf<Name extends keyof Kinds> = z.infer<Kinds[Name]['schema']>;
+export type AttestorsConfig = { readonly [Name in keyof Kinds]?: ConfigOf<Name> | undefined };
+
+const entries = Object.entries(KINDS) as readonly (readonly [keyof Kinds, Entry<unknown>])[];
+
+export const AttestorsConfig = z.strictObject(
+  Object.fromEntries(entries.map(([name, { schema }]) => [name, schema.optional()])) as {
+    readonly [Name in keyof Kinds]: z.ZodOptional<Kinds[Name]['schema']>;
+  },
+);
+
+/** The names under which the configured ones are known. */
+export const platformsOf = (config: AttestorsConfig): readonly string[] =>
+  configured(config).flatMap(({ entry, config: own }) => entry.names(own));
 
 /** Those that are configured. Throws config. */
-export function attestorsFrom(config: AttestorsConfig, deps: AttestorDeps): readonly Attestor[] {
-  const { tpm, unix } = config;
-  return [tpm && tpmKind.create(tpm, deps), unix && unixKind.create(unix, deps)].filter(
-    (attestor) => attestor !== undefined,
-  );
+export async function attestorsFrom(
+  config: AttestorsConfig,
+  deps: AttestorDeps,
+): Promise<readonly Attestor[]> {
+  const made = await Promise.all(configured(config).map(({ entry, config: own }) => entry.create(own, deps)));
+  return made.flat();
+}
+
+function configured(config: AttestorsConfig) {
+  return entries.flatMap(([name, entry]) => {
+    const own = config[name];
+    return own === undefined ? [] : [{ entry, config: own as unknown }];
+  });
+}
+
+/**
+ * The attestor that an agent means: by its whole name, or by its kind where there is one of that kind. Throws
+ * platform_unknown.
+ */
+export function attestorNamed(attestors: ReadonlyMap<string, Attestor>, name: string): Attestor {
+  const exact = attestors.get(name);
+  if (exact !== undefined) return exact;
+  const [only, ...more] = [...attestors.values()].filter(({ type }) => type.startsWith(`${name}/`));
+  if (only !== undefined && more.length === 0) return only;
+  const why =
+    only === undefined
+      ? 'is not configured'
+      : `is several: ${[only, ...more].map(({ type }) => type).join(', ')}`;
+  throw new IdentityError('platform_unknown', `platform "${name}" ${why}`);
 }

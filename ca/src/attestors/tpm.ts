@@ -36,16 +36,21 @@ import {
 } from '@chancery/shared/tpm/statements.ts';
 import { AK, EK_P256, EK_P384, EK_RSA_2048, TPM_KEY } from '@chancery/shared/tpm/templates.ts';
 import type { Attestor, AttestorDeps, AttestorKind, Facts, Turn } from './attestor.ts';
-import { advanceClock } from './tpm-clock.ts';
-import { TpmConfig, type TpmPolicy, tpmPolicy } from './tpm-config.ts';
+import { advanceClock } from './tpm/clock.ts';
+import { TpmConfig, type TpmPolicy, tpmPolicy } from './tpm/config.ts';
 
-export const tpmKind: AttestorKind<TpmConfig> = { type: 'tpm', schema: TpmConfig, create: tpmAttestor };
+export const tpmKind: AttestorKind<TpmConfig> = {
+  type: 'tpm',
+  says: 'Machines with a TPM 2.0.',
+  schema: TpmConfig,
+  create: tpmAttestor,
+};
 
 const EK_TEMPLATES = [EK_RSA_2048, EK_P256, EK_P384];
 const SECRET_BYTES = 32;
 
 /** Reads the manufacturers' certificates at once. Throws config. */
-export function tpmAttestor(config: TpmConfig, deps: AttestorDeps): Attestor {
+export function tpmAttestor(config: TpmConfig, deps: Pick<AttestorDeps, 'memory' | 'readFile'>): Attestor {
   const policy = tpmPolicy(config, deps.readFile);
   return {
     type: 'tpm',
@@ -148,7 +153,6 @@ function factsOf({ id, ...device }: Endorsement, claim: Claim, pcrs: ReadonlyMap
       key: claim.key === undefined ? 'software' : 'tpm',
       ...Object.fromEntries(values),
     },
-    repeatable: true,
     exclusive: true,
   };
 }

@@ -27,7 +27,6 @@ test('gives what the kernel says', async () => {
   expect(await unixAttestor().attest(new Uint8Array(), turnOf(there))).toEqual({
     node: 'uid/1000',
     attributes: { uid: '1000', gid: '100' },
-    repeatable: true,
     exclusive: false,
   });
 });

@@ -9,7 +9,12 @@ import type { Attestor, AttestorKind, Facts, Turn } from './attestor.ts';
 export const UnixConfig = z.strictObject({});
 export type UnixConfig = z.infer<typeof UnixConfig>;
 
-export const unixKind: AttestorKind<UnixConfig> = { type: 'unix', schema: UnixConfig, create: unixAttestor };
+export const unixKind: AttestorKind<UnixConfig> = {
+  type: 'unix',
+  says: "Processes on the CA's own machine, over its own socket.",
+  schema: UnixConfig,
+  create: unixAttestor,
+};
 
 export function unixAttestor(): Attestor {
   return {
@@ -22,7 +27,6 @@ export function unixAttestor(): Attestor {
       return {
         node: `uid/${uid}`,
         attributes: { uid: String(uid), gid: String(gid) },
-        repeatable: true,
         exclusive: false,
       };
     },

@@ -3,12 +3,15 @@
 import type { Bundle as BundleMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { type Command, MisuseError } from '@chancery/shared/cli.ts';
+import { systemClock } from '@chancery/shared/clock.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
+import { silentLog } from '@chancery/shared/log.ts';
+import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { writeBundle } from '@chancery/shared/spiffe/bundle.ts';
 import * as grpc from '@grpc/grpc-js';
-import { attestorsFrom } from '../attestors/index.ts';
+import { attestorsFrom, platformsOf } from '../attestors/index.ts';
 import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
 import { type ResourceFile, readResources } from '../registry/resources.ts';
 import { FILE_FLAG, readFiles } from './apply.ts';
@@ -20,9 +23,9 @@ export const check: Command = {
   async run(invocation, io) {
     const settings = readCaConfig(configFile(invocation));
     const files = readFiles(invocation.texts('file'));
-    const resources = checked(settings, files);
+    const resources = await checked(settings, files);
     const { file, trustDomain } = settings;
-    const platforms = platformsOf(settings);
+    const platforms = platformsOf(settings.attestors);
     if (invocation.has('json')) printJson(io, { config: file, trustDomain, platforms, resources });
     else io.out(`${file} is good: ${trustDomain}, ${platforms.join(' and ')}, ${resources} resources\n`);
     return 0;
@@ -30,34 +33,41 @@ export const check: Command = {
 };
 
 /** How many resources there are. Throws all that is wrong, one below the other. */
-function checked(settings: CaSettings, files: readonly ResourceFile[]): number {
+async function checked(settings: CaSettings, files: readonly ResourceFile[]): Promise<number> {
   const { trustDomain, file } = settings;
-  const context = { trustDomain, platforms: new Set(platformsOf(settings)), version: 0 };
-  // An attestor reads its files when it is made, and remembers nothing until it attests.
-  const deps = { memory: { advance: async () => {} }, readFile: readBeside(file) };
-  const refusals = [
+  const context = { trustDomain, platforms: new Set(platformsOf(settings.attestors)), version: 0 };
+  // An attestor reads its files when it is made; it remembers and asks nothing until it attests.
+  const nothing = { advance: async () => {}, bind: async () => {} };
+  const outbound = openOutbound();
+  const deps = {
+    trustDomain,
+    memory: nothing,
+    readFile: readBeside(file),
+    outbound,
+    clock: systemClock,
+    log: silentLog,
+  };
+  const attempts = [
     () => readKek(settings.keyEncryptionKey),
     () => attestorsFrom(settings.attestors, deps),
     () => readResources(files, context),
-  ].flatMap(refusalFrom);
+  ];
+  const refusals = (await Promise.all(attempts.map(refusalFrom))).flat();
+  outbound.close();
   const [first] = refusals;
   if (first !== undefined)
     throw new IdentityError(first.code, refusals.map(({ message }) => message).join('\n'));
   return readResources(files, context).resources.length;
 }
 
-function refusalFrom(attempt: () => unknown): readonly IdentityError[] {
+async function refusalFrom(attempt: () => unknown): Promise<readonly IdentityError[]> {
   try {
-    attempt();
+    await attempt();
     return [];
   } catch (error) {
     if (!isRefusal(error)) throw error;
     return [error];
   }
-}
-
-function platformsOf({ attestors }: CaSettings): readonly string[] {
-  return Object.entries(attestors).flatMap(([platform, config]) => (config === undefined ? [] : [platform]));
 }
 
 export const bundle: Command = {

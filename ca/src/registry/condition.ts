@@ -1,11 +1,12 @@
 /** CEL over attested attributes. Linear-time regular expressions; an error or a non-boolean is a no. */
 import { celEnv, isCelError, parse, plan } from '@bufbuild/cel';
 import { refusalOf } from '@chancery/shared/errors.ts';
+import type { Scope } from './facts.ts';
 
 export interface Condition {
   readonly source: string;
   /** True or false, or a sentence that says why it is neither. */
-  holds(attributes: Readonly<Record<string, string>>): boolean | string;
+  holds(scope: Scope): boolean | string;
 }
 
 const env = celEnv();
@@ -15,8 +16,8 @@ export function compileCondition(source: string): Condition {
   const evaluate = planOf(source);
   return {
     source,
-    holds: (attributes) => {
-      const answer = evaluate(attributes);
+    holds: ({ variables }) => {
+      const answer = evaluate(variables);
       if (isCelError(answer)) return `fails: ${answer.message}`;
       return typeof answer === 'boolean' ? answer : 'is not a boolean';
     },

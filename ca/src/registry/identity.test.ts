@@ -2,7 +2,8 @@ import type { Refusal } from '@chancery/shared/errors.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
 import { refusal } from '../../../test/kit/refusal.ts';
-import { compileIdentity, IdentityResource, type PlatformFacts } from './identity.ts';
+import type { Facts } from './facts.ts';
+import { compileIdentity, IdentityResource } from './identity.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const genuine = {
@@ -16,9 +17,8 @@ const genuine = {
 const compiled = (changes: object = {}) =>
   compileIdentity(IdentityResource.parse({ ...genuine, ...changes }), trustDomain);
 
-const facts: PlatformFacts = {
+const facts: Facts = {
   platform: 'kubernetes',
-  node: 'n1',
   attributes: { zone: 'tools', account: 'github' },
 };
 const withAttributes = (attributes: Record<string, string>) => ({
@@ -105,8 +105,102 @@ describe('a resource is refused', () => {
   });
 });
 
+describe('attributes', () => {
+  const cluster = { platform: 'kubernetes/eu-1', attributes: { 'kubernetes.namespace': 'tools' } };
+  const tpm = { 'tpm.key': 'tpm' };
+
+  test.each<[string, object, Facts, string]>([
+    [
+      'of an instance go by its kind',
+      {
+        platform: 'kubernetes/eu-1',
+        id: 'spiffe://prod.example/{namespace}',
+        when: "kubernetes.namespace == 'tools'",
+      },
+      cluster,
+      'spiffe://prod.example/tools',
+    ],
+    [
+      'with a dash in their kind have an underscore',
+      { platform: 'aws-iam', id: 'spiffe://prod.example/{aws_iam.role}', when: 'aws_iam.role == role' },
+      { platform: 'aws-iam', attributes: { 'aws_iam.role': 'r' } },
+      'spiffe://prod.example/r',
+    ],
+    [
+      'of several platforms go by their kinds',
+      {
+        platform: undefined,
+        platforms: ['tpm', 'kubernetes/eu-1'],
+        id: 'spiffe://prod.example/{kubernetes.namespace}/{tpm.key}',
+        when: "tpm.key == 'tpm' && kubernetes.namespace == 'tools'",
+      },
+      { platform: 'kubernetes/eu-1+tpm', attributes: { ...cluster.attributes, ...tpm } },
+      'spiffe://prod.example/tools/tpm',
+    ],
+    [
+      'of more platforms than demanded do no harm',
+      { platform: 'tpm', id: 'spiffe://prod.example/{key}', when: "key == 'tpm'" },
+      { platform: 'kubernetes/eu-1+tpm', attributes: { ...cluster.attributes, ...tpm } },
+      'spiffe://prod.example/tpm',
+    ],
+  ])('%s', (_, changes, given, id) => {
+    expect(compiled({ x509: {}, ...changes }).earn(given).id).toBe(id);
+  });
+
+  test.each<[string, object, Facts, RegExp]>([
+    [
+      'one of its platforms is missing',
+      {
+        platform: undefined,
+        platforms: ['tpm', 'kubernetes/eu-1'],
+        id: 'spiffe://prod.example/a',
+        when: undefined,
+      },
+      { platform: 'tpm', attributes: tpm },
+      /^pods is for platform tpm and kubernetes\/eu-1, not tpm$/,
+    ],
+    [
+      'it is another instance',
+      { platform: 'kubernetes/us-1', id: 'spiffe://prod.example/a', when: undefined },
+      cluster,
+      /^pods is for platform kubernetes\/us-1, not kubernetes\/eu-1$/,
+    ],
+    [
+      'another platform’s attribute goes by a bare name',
+      { platform: 'tpm', id: 'spiffe://prod.example/{namespace}', when: undefined },
+      { platform: 'kubernetes/eu-1+tpm', attributes: { ...cluster.attributes, ...tpm, namespace: 'tools' } },
+      /needs \{namespace\}/,
+    ],
+  ])('earn nothing where %s', (_, changes, given, says) => {
+    expect(() => compiled({ x509: {}, ...changes }).earn(given)).toThrow(refusal('no_identity', says));
+  });
+
+  test.each([
+    ['both platform and platforms', { platforms: ['tpm', 'unix'] }, /not both/],
+    ['neither', { platform: undefined }, /^platform is missing/],
+    ['what is no platform name', { platform: 'Kubernetes' }, /"Kubernetes" is not the name of a platform/],
+    [
+      'two platforms of a kind',
+      { platform: undefined, platforms: ['kubernetes/a', 'kubernetes/b'] },
+      /two of kubernetes\/a, kubernetes\/b are of one kind/,
+    ],
+    [
+      'an attribute of a platform that it does not demand',
+      { id: 'spiffe://prod.example/{tpm.key}' },
+      /expected one of \{kubernetes\.…\}/,
+    ],
+    [
+      'a bare attribute where several platforms speak',
+      { platform: undefined, platforms: ['tpm', 'unix'], id: 'spiffe://prod.example/{key}' },
+      /expected one of \{tpm\.…\}, \{unix\.…\}/,
+    ],
+  ])('are refused at load: %s', (_, changes, says) => {
+    expect(() => compiled({ when: undefined, x509: {}, ...changes })).toThrow(refusal('resource', says));
+  });
+});
+
 describe('facts earn nothing', () => {
-  test.each<[string, PlatformFacts, Refusal, RegExp]>([
+  test.each<[string, Facts, Refusal, RegExp]>([
     [
       'from another platform',
       { ...facts, platform: 'unix' },

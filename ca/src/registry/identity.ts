@@ -1,9 +1,11 @@
 /** `kind: Identity`: the rule by which one platform's facts earn a SPIFFE ID. */
 import { parseDuration } from '@chancery/shared/duration.ts';
 import { ensure } from '@chancery/shared/errors.ts';
+import { attributePrefix, isPlatformName } from '@chancery/shared/evidence/several.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
 import { type Condition, compileCondition } from './condition.ts';
+import { type Facts, provenBy, type Scope, scopeOf } from './facts.ts';
 import { compileTemplate, type Template } from './template.ts';
 
 /** A label of RFC 1123 or several joined by dots. A wildcard has no place in an issued name. */
@@ -19,12 +21,24 @@ export const IdentityResource = z.strictObject({
     .string()
     .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'lower-case letters, digits and dashes, at most 63')
     .describe('Unique among identities; where several are earned, the first by name is the default.'),
-  platform: z.string().min(1).describe("The attestor's name in the CA's config."),
-  id: z.string().describe('The SPIFFE ID; {attribute} stands for an attested attribute of the platform.'),
+  platform: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("The attestor's name in the CA's config; this or platforms."),
+  platforms: z
+    .array(z.string().min(1))
+    .min(2)
+    .max(4)
+    .optional()
+    .describe('Attestors that must all pass in one exchange.'),
+  id: z
+    .string()
+    .describe('The SPIFFE ID; {attribute}, or {kind.attribute}, stands for what the platform proved.'),
   when: z
     .string()
     .optional()
-    .describe('A CEL condition over the attributes; an error or a non-boolean is a no.'),
+    .describe('A CEL condition over attribute and kind.attribute; an error or a non-boolean is a no.'),
   x509: z
     .strictObject({
       ttl: z.string().default(DEFAULT_TTL).describe('Lifetime of the certificate.'),
@@ -39,13 +53,6 @@ export const IdentityResource = z.strictObject({
 });
 export type IdentityResource = z.infer<typeof IdentityResource>;
 
-/** What an attestor proved, with the platform's name on it. */
-export interface PlatformFacts {
-  readonly platform: string;
-  readonly node: string;
-  readonly attributes: Readonly<Record<string, string>>;
-}
-
 /** What facts earned. */
 export interface Earned {
   readonly identity: string;
@@ -57,49 +64,70 @@ export interface Earned {
 
 export interface Identity {
   readonly name: string;
-  readonly platform: string;
   /** Throws no_identity with the first term that failed. */
-  earn(facts: PlatformFacts): Earned;
+  earn(facts: Facts): Earned;
   /** How many terms hold, so that the nearest miss can be told. */
-  nearness(facts: PlatformFacts): number;
+  nearness(facts: Facts): number;
 }
 
 /** Throws resource, config or spiffe_id with what was expected. */
 export function compileIdentity(resource: IdentityResource, trustDomain: TrustDomain): Identity {
-  const id = compileId(resource.id, trustDomain);
+  const platforms = demandedBy(resource);
+  const id = compileId(resource.id, { trustDomain, platforms });
   const ttlSeconds = parseDuration(resource.x509.ttl);
   ensure(
     ttlSeconds >= MIN_TTL_SECONDS && ttlSeconds <= MAX_TTL_SECONDS,
     'resource',
     `x509.ttl must be between ${MIN_TTL_SECONDS}s and ${MAX_TTL_SECONDS / 86_400}d; found ${resource.x509.ttl}`,
   );
-  const names = resource.x509.dnsNames.map(compileDnsName);
+  const names = resource.x509.dnsNames.map((text) => compileDnsName(text, platforms));
   const when = resource.when === undefined ? undefined : compileCondition(resource.when);
-  const { name, platform } = resource;
+  const { name } = resource;
   return {
     name,
-    platform,
     earn: (facts) => {
-      ensure(
-        facts.platform === platform,
-        'no_identity',
-        `${name} is for platform ${platform}, not ${facts.platform}`,
-      );
-      ensureHolds(name, when, facts);
-      const earned = parseSpiffeId(filled(`${name}: id`, id, facts));
-      const dnsNames = names.map((each) => dnsName(name, each, facts));
+      const proven = provenBy(facts);
+      const all = platforms.every((platform) => proven.includes(platform));
+      const needs = `${name} is for platform ${platforms.join(' and ')}`;
+      ensure(all, 'no_identity', `${needs}, not ${proven.join(' and ')}`);
+      const scope = scopeOf(facts, platforms);
+      ensureHolds(name, when, scope);
+      const earned = parseSpiffeId(filled(`${name}: id`, id, scope));
+      const dnsNames = names.map((each) => dnsName(name, each, scope));
       return { identity: name, id: earned, ttlSeconds, dnsNames, keyReuse: resource.x509.keyReuse };
     },
     nearness: (facts) => {
-      if (facts.platform !== platform) return 0;
-      return when === undefined || when.holds(facts.attributes) === true ? 2 : 1;
+      const proven = provenBy(facts);
+      const held = platforms.filter((platform) => proven.includes(platform)).length;
+      if (held < platforms.length) return held / platforms.length;
+      return when === undefined || when.holds(scopeOf(facts, platforms)) === true ? 2 : 1;
     },
   };
 }
 
+/** Throws resource. */
+function demandedBy({ platform, platforms = [] }: IdentityResource): readonly string[] {
+  const both = platform !== undefined && platforms.length > 0;
+  ensure(!both, 'resource', 'write platform for one attestor or platforms for several, not both');
+  const demanded = platform === undefined ? platforms : [platform];
+  ensure(demanded.length > 0, 'resource', 'platform is missing: the name of an attestor in the CA’s config');
+  for (const name of demanded)
+    ensure(isPlatformName(name), 'resource', `"${name}" is not the name of a platform`);
+  const kinds = new Set(demanded.map(attributePrefix));
+  ensure(
+    kinds.size === demanded.length,
+    'resource',
+    `platforms: two of ${demanded.join(', ')} are of one kind`,
+  );
+  return demanded;
+}
+
 /** A template that no attributes could fill to a SPIFFE ID of this trust domain is refused now, not at each join. */
-function compileId(text: string, trustDomain: TrustDomain): Template {
-  const template = compileTemplate(text);
+function compileId(
+  text: string,
+  { trustDomain, platforms }: { trustDomain: TrustDomain; platforms: readonly string[] },
+): Template {
+  const template = compileTemplate(text, platforms);
   const start = `spiffe://${trustDomain}/`;
   ensure(
     text.startsWith(start),
@@ -110,31 +138,31 @@ function compileId(text: string, trustDomain: TrustDomain): Template {
   return template;
 }
 
-function compileDnsName(text: string): Template {
-  const template = compileTemplate(text);
+function compileDnsName(text: string, platforms: readonly string[]): Template {
+  const template = compileTemplate(text, platforms);
   ensure(DNS_NAME.test(template.sample), 'resource', `x509.dnsNames: "${text}" is no DNS name`);
   return template;
 }
 
-function ensureHolds(name: string, when: Condition | undefined, facts: PlatformFacts): void {
+function ensureHolds(name: string, when: Condition | undefined, scope: Scope): void {
   if (when === undefined) return;
-  const answer = when.holds(facts.attributes);
+  const answer = when.holds(scope);
   const why = typeof answer === 'string' ? answer : `is ${answer}`;
   ensure(answer === true, 'no_identity', `${name}: when (${when.source}) ${why}`);
 }
 
-function dnsName(name: string, template: Template, facts: PlatformFacts): string {
-  const text = filled(`${name}: dnsNames`, template, facts);
+function dnsName(name: string, template: Template, scope: Scope): string {
+  const text = filled(`${name}: dnsNames`, template, scope);
   ensure(DNS_NAME.test(text), 'no_identity', `${name}: "${text}" is not a DNS name`);
   return text;
 }
 
-function filled(what: string, template: Template, { attributes }: PlatformFacts): string {
-  const missing = template.missing(attributes);
+function filled(what: string, template: Template, scope: Scope): string {
+  const missing = template.missing(scope);
   ensure(
     missing === undefined,
     'no_identity',
     `${what} needs {${missing}}, which is not attested or not letters, digits, ".", "_" and "-"`,
   );
-  return template.fill(attributes);
+  return template.fill(scope);
 }

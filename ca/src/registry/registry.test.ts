@@ -13,7 +13,7 @@ const identity = (name: string, platform = 'unix', when = 'true') => ({
   name: `${name}.yaml`,
   text: `kind: Identity\nname: ${name}\nplatform: ${platform}\nid: spiffe://prod.example/${name}\nwhen: "${when}"\n`,
 });
-const facts = { platform: 'unix', node: 'uid/1', attributes: { uid: '1' } };
+const facts = { platform: 'unix', attributes: { uid: '1' } };
 const id = (name: string) => parseSpiffeId(`spiffe://prod.example/${name}`);
 
 let store: Store;

@@ -4,9 +4,11 @@ import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { Store } from '../store/store.ts';
 import { type Change, diffOf } from './diff.ts';
-import type { Earned, PlatformFacts } from './identity.ts';
+import type { Facts } from './facts.ts';
+import type { Earned } from './identity.ts';
 import {
   keyOf,
+  platformsOf,
   type Resource,
   type ResourceFile,
   type ResourceSet,
@@ -17,9 +19,9 @@ import {
 export interface Registry {
   readonly sets: Source<VersionedSet>;
   /** Every SPIFFE ID that the facts earn, the default first. Throws no_identity with the nearest miss. */
-  earn(facts: PlatformFacts): readonly Earned[];
+  earn(facts: Facts): readonly Earned[];
   /** The one asked for, or the default. Throws not_entitled. */
-  choose(facts: PlatformFacts, wanted: SpiffeId | undefined): Earned;
+  choose(facts: Facts, wanted: SpiffeId | undefined): Earned;
   /** What applying these files would change. Throws resource. */
   diff(files: readonly ResourceFile[]): readonly Change[];
   /** Replaces the whole set. Throws resource, store. */
@@ -79,16 +81,16 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
 }
 
 function compile(resources: readonly Resource[], version: number, deps: RegistryDeps): VersionedSet {
-  const orphan = resources.find((each) => each.kind === 'Identity' && !deps.platforms.has(each.platform));
-  if (orphan?.kind === 'Identity')
-    throw new IdentityError(
-      'config',
-      `the registry's ${keyOf(orphan)} needs the attestor ${orphan.platform}, which the config no longer has`,
-    );
+  for (const each of resources) {
+    const orphan = platformsOf(each).find((platform) => !deps.platforms.has(platform));
+    if (orphan === undefined) continue;
+    const needs = `the registry's ${keyOf(each)} needs the attestor ${orphan}`;
+    throw new IdentityError('config', `${needs}, which the config no longer has`);
+  }
   return { ...resourceSet(resources, { ...deps, version }), version };
 }
 
-function earn({ identities }: ResourceSet, facts: PlatformFacts): readonly Earned[] {
+function earn({ identities }: ResourceSet, facts: Facts): readonly Earned[] {
   const misses: { nearness: number; why: string }[] = [];
   const earned = identities.flatMap((identity) => {
     try {

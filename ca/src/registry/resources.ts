@@ -62,6 +62,10 @@ export function resourceSet(unsorted: readonly Resource[], context: SetContext):
 
 export const keyOf = (resource: Resource): string => `${resource.kind}/${resource.name}`;
 
+/** The attestors that an identity demands; none for other resources. */
+export const platformsOf = (resource: Resource): readonly string[] =>
+  resource.kind === 'Identity' ? [resource.platform ?? [], resource.platforms ?? []].flat() : [];
+
 type Found = Read<Resource> & { readonly file: string };
 
 function refuseTwins(found: readonly Found[], problems: Problems): void {
@@ -80,12 +84,13 @@ function refuseTwins(found: readonly Found[], problems: Problems): void {
 function refuseDangling(found: readonly Found[], context: SetContext, problems: Problems): void {
   const servers = new Set(found.flatMap(({ value }) => (value.kind === 'McpServer' ? [value.name] : [])));
   for (const { value, file, lineOf } of found) {
-    if (value.kind === 'Identity' && !context.platforms.has(value.platform)) {
+    for (const platform of platformsOf(value)) {
+      if (context.platforms.has(platform)) continue;
       const known = [...context.platforms].join(', ') || 'none';
       problems.add(
         file,
         lineOf(['platform']),
-        `platform ${value.platform} is not configured at this CA (${known})`,
+        `platform ${platform} is not configured at this CA (${known})`,
       );
     }
     if (value.kind !== 'Access') continue;

@@ -3,17 +3,19 @@
  * segment.
  */
 import { ensure } from '@chancery/shared/errors.ts';
+import { attributePrefix } from '@chancery/shared/evidence/several.ts';
+import type { Scope } from './facts.ts';
 
 export interface Template {
   /** The first attribute that it needs and that is not there, or that is not a piece of one path segment. */
-  missing(attributes: Readonly<Record<string, string>>): string | undefined;
+  missing(scope: Scope): string | undefined;
   /** Only where nothing is missing. */
-  fill(attributes: Readonly<Record<string, string>>): string;
+  fill(scope: Scope): string;
   /** As if each attribute were "x". */
   readonly sample: string;
 }
 
-const PART = /\{([a-z][a-zA-Z0-9_]{0,63})\}|([^{}]+)/y;
+const PART = /\{((?:[a-z][a-z0-9_]{0,31}\.)?[a-z][a-zA-Z0-9_]{0,63})\}|([^{}]+)/y;
 const PIECE = /^[a-zA-Z0-9._-]+$/;
 
 type Part = { readonly text: string } | { readonly attribute: string };
@@ -22,17 +24,25 @@ type Part = { readonly text: string } | { readonly attribute: string };
  * A filled-in attribute is one path segment or a piece of one: a value that held a slash would choose its own path.
  * Throws resource.
  */
-export function compileTemplate(text: string): Template {
+export function compileTemplate(text: string, platforms: readonly string[]): Template {
   const parts = partsOf(text);
   const names = parts.flatMap((part) => ('attribute' in part ? [part.attribute] : []));
+  for (const name of names) ensureNamesKind(name, platforms);
   const join = (valueAt: (attribute: string) => string | undefined) =>
     parts.map((part) => ('text' in part ? part.text : valueAt(part.attribute))).join('');
   return {
-    missing: (attributes) =>
-      names.find((name) => !Object.hasOwn(attributes, name) || !PIECE.test(attributes[name] ?? '')),
-    fill: (attributes) => join((attribute) => attributes[attribute]),
+    missing: (scope) => names.find((name) => !PIECE.test(scope.valueOf(name) ?? '')),
+    fill: (scope) => join((attribute) => scope.valueOf(attribute)),
     sample: join(() => 'x'),
   };
+}
+
+/** A name that no platform of the identity can prove would never be filled. */
+function ensureNamesKind(name: string, platforms: readonly string[]): void {
+  const kinds = platforms.map(attributePrefix);
+  const [kind, attribute] = name.split('.');
+  const known = attribute === undefined ? kinds.length === 1 : kinds.includes(kind ?? '');
+  ensure(known, 'resource', `{${name}}: expected one of ${kinds.map((each) => `{${each}.…}`).join(', ')}`);
 }
 
 function partsOf(text: string): readonly Part[] {

@@ -3,8 +3,8 @@
 import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure } from '@chancery/shared/errors.ts';
+import { type Holder, partsOf } from '@chancery/shared/evidence/several.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Holder } from '../store/store.ts';
 
 export interface LiveAgent extends Holder {
   readonly id: SpiffeId;
@@ -72,23 +72,33 @@ export class Agents {
    */
   open(agent: LiveAgent, instance: Uint8Array): () => void {
     const name = hex(instance);
-    const place = this.#place(agent);
-    const other = this.#isHeldByOther(place, name);
-    ensure(!other, 'ek_in_use', `${keyOf(agent)} is held by another agent process`);
-    place.streams.set(name, (place.streams.get(name) ?? 0) + 1);
+    const holders = partsOf(agent);
+    for (const holder of holders) {
+      const other = this.#isHeldByOther(this.#place(holder), name);
+      ensure(!other, 'ek_in_use', `${keyOf(holder)} is held by another agent process`);
+    }
+    for (const holder of holders) {
+      const { streams } = this.#place(holder);
+      streams.set(name, (streams.get(name) ?? 0) + 1);
+    }
     this.#live.add(agent);
     return () => {
       this.#live.delete(agent);
-      const left = (place.streams.get(name) ?? 0) - 1;
-      if (left > 0) {
-        place.streams.set(name, left);
-        return;
-      }
-      place.streams.delete(name);
-      // The place is free for a restarted agent at once.
-      if (place.holder === name) place.claimedUntil = 0;
-      if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(keyOf(agent));
+      for (const holder of holders) this.#leave(holder, name);
     };
+  }
+
+  #leave(holder: Holder, name: string): void {
+    const place = this.#place(holder);
+    const left = (place.streams.get(name) ?? 0) - 1;
+    if (left > 0) {
+      place.streams.set(name, left);
+      return;
+    }
+    place.streams.delete(name);
+    // The place is free for a restarted agent at once.
+    if (place.holder === name) place.claimedUntil = 0;
+    if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(keyOf(holder));
   }
 
   #place(holder: Holder): Place {

@@ -37,7 +37,7 @@ let facts: Facts;
 let rpc: Rpc;
 let csr: Buffer;
 beforeEach(async () => {
-  facts = { node: 'n1', attributes: { zone: 'a' }, repeatable: true, exclusive: true };
+  facts = { node: 'n1', attributes: { zone: 'a' }, exclusive: true };
   const fake: Attestor = {
     type: 'fake',
     attest: async (_, turn) => {

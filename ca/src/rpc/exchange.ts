@@ -13,13 +13,17 @@ import { asBuffer, hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
+import { type Holder, splitPlatforms } from '@chancery/shared/evidence/several.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { type ProvenKey, verifyCsr } from '@chancery/shared/x509/csr.ts';
-import type { Attestor, Facts, Turn } from '../attestors/attestor.ts';
+import type { Attestor, Turn } from '../attestors/attestor.ts';
+import { attestorNamed } from '../attestors/index.ts';
+import { type Proven, prove } from '../attestors/prove.ts';
 import { type IssueDeps, type IssuedSvid, issue } from '../authority/issue.ts';
 import type { Earned } from '../registry/identity.ts';
 import type { Registry } from '../registry/registry.ts';
+import type { Revocations } from '../revocation/revocations.ts';
 import type { RecordedIssuance } from '../store/store.ts';
 import type { Agents } from './agents.ts';
 import type { Caller } from './caller.ts';
@@ -30,6 +34,7 @@ export interface ExchangeDeps extends IssueDeps {
   readonly trustDomain: TrustDomain;
   readonly attestors: ReadonlyMap<string, Attestor>;
   readonly registry: Registry;
+  readonly revocations: Revocations;
   readonly nonces: Nonces;
   readonly agents: Agents;
   readonly clock: Clock;
@@ -52,57 +57,63 @@ export async function exchange(
   renewing: RecordedIssuance | undefined,
 ): Promise<void> {
   const hello = await readHello(stream);
+  // A name that a peer made up must not become a time series.
+  let platform = 'unknown';
   try {
-    await stream.send({ message: { $case: 'issued', value: await admit(hello, stream, deps, renewing) } });
-    deps.outcome(hello.platform, 'issued');
+    const attestors = splitPlatforms(hello.platform).map((name) => attestorNamed(deps.attestors, name));
+    platform = attestors.map(({ type }) => type).join('+');
+    await stream.send({
+      message: { $case: 'issued', value: await admit(hello, attestors, { stream, deps, renewing }) },
+    });
+    deps.outcome(platform, 'issued');
   } catch (error) {
-    // A name that a peer made up must not become a time series.
-    deps.outcome(deps.attestors.has(hello.platform) ? hello.platform : 'unknown', 'refused');
+    deps.outcome(platform, 'refused');
     throw error;
   }
 }
 
+interface Admission {
+  readonly stream: ExchangeStream;
+  readonly deps: ExchangeDeps;
+  readonly renewing: RecordedIssuance | undefined;
+}
+
 async function admit(
   hello: Hello,
-  stream: ExchangeStream,
-  deps: ExchangeDeps,
-  renewing: RecordedIssuance | undefined,
+  attestors: readonly Attestor[],
+  { stream, deps, renewing }: Admission,
 ): Promise<Issued> {
   // Cheapest first: nothing dear happens for a caller that has not proved its key.
   const key = verifyCsr(hello.csr);
   const wanted = hello.spiffeId === '' ? undefined : parseSpiffeId(hello.spiffeId);
-  const attestor = deps.attestors.get(hello.platform);
-  ensure(attestor !== undefined, 'platform_unknown', `platform "${hello.platform}" is not configured`);
-  const facts = await attest(attestor, hello, key, { stream, deps });
-  const holder = { platform: attestor.type, node: facts.node };
+  const proven = await attest(attestors, hello, key, { stream, deps });
+  const holder = { platform: proven.platform, node: proven.node };
   if (renewing !== undefined) ensureSameNode(renewing, holder);
-  const earned = deps.registry.choose({ ...holder, attributes: facts.attributes }, renewing?.id ?? wanted);
+  const earned = deps.registry.choose(proven, renewing?.id ?? wanted);
   await ensureFreshKey(key, earned, holder, { deps, renewing });
-  if (facts.exclusive) deps.agents.claim(holder, hello.instance);
+  // Last, with nothing awaited until the record is on its way: a revocation sees either this refusal or that record.
+  if (renewing === undefined) deps.revocations.ensureGood({ id: earned.id, holder }, 'revoked_identity');
+  else deps.revocations.ensureGood({ id: earned.id, serial: renewing.serial, holder }, 'revoked_peer');
+  for (const node of proven.exclusive) deps.agents.claim(node, hello.instance);
   return issuedMessage(await issue({ ...earned, ...holder, key }, deps), earned.id, deps);
 }
 
 /** The nonce is drawn for this stream, consumed by its one answer and forgotten with it. */
 async function attest(
-  attestor: Attestor,
+  attestors: readonly Attestor[],
   hello: Hello,
   key: ProvenKey,
   { stream, deps }: { stream: ExchangeStream; deps: ExchangeDeps },
-): Promise<Facts> {
+): Promise<Proven> {
   const nonce = deps.nonces.draw();
   const seen = createHash('sha256').update(hello.evidence);
   try {
-    const facts = await attestor.attest(hello.evidence, turnOf(nonce, key, { stream, deps, seen }));
-    const attributes = stamped(attestor.type, facts.attributes);
-    deps.log.info({ platform: attestor.type, node: facts.node, attributes }, 'attested');
-    await deps.store.append({
-      type: 'node.attested',
-      platform: attestor.type,
-      node: facts.node,
-      attributes,
-      evidence: seen.digest('hex'),
-    });
-    return facts;
+    const proven = await prove(attestors, hello.evidence, turnOf(nonce, key, { stream, deps, seen }));
+    const { platform, node, attributes } = proven;
+    deps.log.info({ platform, node, attributes }, 'attested');
+    const evidence = seen.digest('hex');
+    await deps.store.append({ type: 'node.attested', platform, node, attributes, evidence });
+    return proven;
   } finally {
     nonce.release();
   }
@@ -161,10 +172,7 @@ async function readHello(stream: ExchangeStream): Promise<Hello> {
 }
 
 /** One registered node, one endorsement key: a renewal speaks for the node that the certificate was given to. */
-function ensureSameNode(
-  renewing: RecordedIssuance,
-  { platform, node }: { platform: string; node: string },
-): void {
+function ensureSameNode(renewing: RecordedIssuance, { platform, node }: Holder): void {
   const same = renewing.platform === platform && renewing.node === node;
   ensure(
     same,
@@ -176,7 +184,7 @@ function ensureSameNode(
 async function ensureFreshKey(
   key: ProvenKey,
   earned: Earned,
-  holder: { platform: string; node: string },
+  holder: Holder,
   { deps, renewing }: { deps: ExchangeDeps; renewing: RecordedIssuance | undefined },
 ): Promise<void> {
   const elsewhere = await deps.store.keyHeldElsewhere(key.sha256, holder, deps.clock.now());
@@ -188,9 +196,6 @@ async function ensureFreshKey(
     `${earned.identity} does not allow a renewal to keep its key`,
   );
 }
-
-const stamped = (platform: string, attributes: Facts['attributes']): Record<string, string> =>
-  Object.fromEntries(Object.entries(attributes).map(([name, value]) => [`${platform}.${name}`, value]));
 
 export function issuedMessage(issued: IssuedSvid, id: SpiffeId, { authorities }: IssueDeps): Issued {
   return {

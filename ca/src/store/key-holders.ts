@@ -3,7 +3,7 @@
  * disk would rewrite a page of its own for every certificate. About 200 bytes each; filled from the store at the start.
  */
 import { asBuffer } from '@chancery/shared/bytes.ts';
-import type { Holder } from './store.ts';
+import type { Holder } from '@chancery/shared/evidence/several.ts';
 
 interface Held extends Holder {
   notAfter: number;

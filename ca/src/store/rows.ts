@@ -10,7 +10,7 @@ type Row = Readonly<Record<string, unknown>>;
 
 export function issuanceOf(row: Row): RecordedIssuance {
   return {
-    serial: hex(bytes(row, 'serial')),
+    serial: serialOf(row),
     id: parseSpiffeId(String(row['id'])),
     platform: String(row['platform']),
     node: String(row['node']),
@@ -28,7 +28,7 @@ export function authorityOf(row: Row): AuthorityRecord {
   if (kind !== 'root' && kind !== 'intermediate')
     throw new IdentityError('store', `authority kind ${String(kind)}`);
   return {
-    serial: hex(bytes(row, 'serial')),
+    serial: serialOf(row),
     kind,
     certificate: bytes(row, 'certificate'),
     notAfter: new Date(Number(row['not_after'])),
@@ -43,6 +43,9 @@ export function eventOf(row: Row): StoredEvent {
     event: JSON.parse(String(row['event'])) as AuditEvent,
   };
 }
+
+/** Hexadecimal. */
+export const serialOf = (row: Row): string => hex(bytes(row, 'serial'));
 
 function bytes(row: Row, column: string): Uint8Array {
   const value = row[column];

@@ -38,4 +38,27 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (platform, node)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE tokens (
+    platform TEXT NOT NULL,
+    id TEXT NOT NULL,
+    key_sha256 BLOB NOT NULL,
+    until INTEGER NOT NULL,
+    PRIMARY KEY (platform, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX tokens_until ON tokens (until);
+  `,
+  `
+  CREATE TABLE revocations (
+    n INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('serial', 'id', 'pattern', 'node')),
+    value TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    made_by TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    until INTEGER,
+    lifted_by TEXT,
+    lifted_at INTEGER
+  ) STRICT;
+  `,
 ];

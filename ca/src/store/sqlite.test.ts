@@ -7,6 +7,7 @@ import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
+import { MIGRATIONS } from './schema.ts';
 import { openSqlite } from './sqlite.ts';
 import type { AuthorityRecord, Issuance, Store } from './store.ts';
 
@@ -80,7 +81,7 @@ describe('the file', () => {
       refusal('store', /^the database has schema 99, this program knows \d+: run the newer chancery-ca$/),
     );
     const again = new DatabaseSync(path);
-    again.exec('PRAGMA user_version = 1');
+    again.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
     again.close();
     store = openSqlite(path, clock);
   });

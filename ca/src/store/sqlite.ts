@@ -5,22 +5,28 @@
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import { asBuffer } from '@chancery/shared/bytes.ts';
+import { asBuffer, equal } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import type { Holder } from '@chancery/shared/evidence/several.ts';
+import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { GroupCommit } from './group-commit.ts';
 import { KeyHolders } from './key-holders.ts';
+import { RevocationTable } from './revocation-table.ts';
 import { authorityOf, eventOf, issuanceOf } from './rows.ts';
 import { MIGRATIONS } from './schema.ts';
 import type {
   AuthorityRecord,
-  Holder,
+  Certified,
   Issuance,
   RecordedIssuance,
   RegistryRecord,
+  RevocationDraft,
   Store,
   StoredEvent,
+  StoredRevocations,
+  TokenName,
 } from './store.ts';
 
 /** Opens or makes the file, 0600, and brings its schema up to date. Throws store. */
@@ -34,6 +40,7 @@ class SqliteStore implements Store {
   readonly #clock: Clock;
   readonly #group: GroupCommit;
   readonly #sql: ReturnType<typeof statements>;
+  readonly #revocations: RevocationTable;
   readonly #keys = new KeyHolders();
 
   constructor(path: string, clock: Clock) {
@@ -42,6 +49,7 @@ class SqliteStore implements Store {
     this.#db = db;
     this.#clock = clock;
     this.#sql = statements(db);
+    this.#revocations = new RevocationTable(db);
     for (const row of this.#sql.unexpired.iterate(clock.now().getTime())) {
       const { keySha256, notAfter, ...held } = issuanceOf(row);
       this.#keys.add(keySha256, held, notAfter);
@@ -89,6 +97,7 @@ class SqliteStore implements Store {
 
   async prune(time: Date): Promise<number> {
     this.#keys.forgetExpired(this.#clock.now());
+    this.#read(() => this.#sql.pruneTokens.run(this.#now()));
     return this.#read(() => Number(this.#sql.prune.run(time.getTime()).changes));
   }
 
@@ -129,9 +138,48 @@ class SqliteStore implements Store {
     });
   }
 
+  bind({ platform, id }: TokenName, keySha256: Uint8Array, until: Date): Promise<void> {
+    return this.#group.write(() => {
+      const bound = this.#sql.token.get(platform, id)?.['key_sha256'];
+      const same = bound === undefined || (bound instanceof Uint8Array && equal(bound, keySha256));
+      ensure(same, 'jti_replay', `token ${id} of ${platform} was used with another key`);
+      this.#sql.saveToken.run(platform, id, keySha256, until.getTime());
+    });
+  }
+
+  async revocations(): Promise<StoredRevocations> {
+    return this.#read(() => this.#revocations.inForce(this.#clock.now()));
+  }
+
+  async certified(now: Date): Promise<readonly Certified[]> {
+    return this.#read(() => [...this.#revocations.certified(now)]);
+  }
+
+  revoke(draft: RevocationDraft, event: (made: Revocation) => AuditEvent): Promise<Revocation> {
+    return this.#audited(() => this.#revocations.insert(draft, this.#clock.now()), event);
+  }
+
+  lift(number: number, by: string, event: (lifted: Revocation) => AuditEvent): Promise<Revocation> {
+    return this.#audited(() => this.#revocations.lift(number, by, this.#clock.now()), event);
+  }
+
   async close(): Promise<void> {
     this.#group.flush();
     this.#db.close();
+  }
+
+  /** Writes, and an event of what was written, in one transaction. */
+  async #audited<T>(write: () => T, event: (written: T) => AuditEvent): Promise<T> {
+    // A transaction that is tried again writes again.
+    const written: T[] = [];
+    await this.#group.write(() => {
+      const each = write();
+      this.#audit(event(each));
+      written.push(each);
+    });
+    const last = written.at(-1);
+    if (last === undefined) throw new TypeError('nothing was written');
+    return last;
   }
 
   #now(): number {
@@ -166,6 +214,9 @@ function statements(db: DatabaseSync) {
     authority: sql('INSERT INTO authorities VALUES (?, ?, ?, ?)'),
     registry: sql('SELECT * FROM registry ORDER BY version DESC LIMIT 1'),
     saveRegistry: sql('INSERT INTO registry VALUES (?, ?, ?)'),
+    token: sql('SELECT key_sha256 FROM tokens WHERE platform = ? AND id = ?'),
+    saveToken: sql('INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?)'),
+    pruneTokens: sql('DELETE FROM tokens WHERE until < ?'),
     node: sql('SELECT state FROM nodes WHERE platform = ? AND node = ?'),
     saveNode: sql('INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)'),
   };

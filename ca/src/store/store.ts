@@ -3,6 +3,8 @@
  * interface, which is why everything answers by promise.
  */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import type { Holder } from '@chancery/shared/evidence/several.ts';
+import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 /** A certificate, recorded before it is signed. */
@@ -18,12 +20,6 @@ export interface Issuance extends Holder {
   readonly issuer: string;
   readonly notBefore: Date;
   readonly notAfter: Date;
-}
-
-/** The node that a certificate was issued to. */
-export interface Holder {
-  readonly platform: string;
-  readonly node: string;
 }
 
 export interface RecordedIssuance extends Issuance {
@@ -44,6 +40,28 @@ export interface RegistryRecord {
   readonly resources: string;
 }
 
+/** A token that a platform signed: the attestor, and the token's own identifier there. */
+export interface TokenName {
+  readonly platform: string;
+  readonly id: string;
+}
+
+/** A revocation that has no number yet. */
+export type RevocationDraft = Pick<Revocation, 'target' | 'reason' | 'by' | 'until'>;
+
+export interface StoredRevocations {
+  readonly list: readonly Revocation[];
+  /** How many were ever made and lifted: grows with each, across restarts. */
+  readonly sequence: bigint;
+}
+
+/** An unexpired certificate, for whoever asks what a revocation would match. */
+export interface Certified {
+  readonly serial: string;
+  readonly id: SpiffeId;
+  readonly holder: Holder;
+}
+
 export interface StoredEvent {
   readonly sequence: number;
   readonly at: Date;
@@ -61,7 +79,10 @@ export interface Store {
   issued(query: { readonly id?: SpiffeId; readonly limit: number }): Promise<readonly RecordedIssuance[]>;
   /** True where an unexpired certificate with this key belongs to another node. */
   keyHeldElsewhere(keySha256: Uint8Array, holder: Holder, now: Date): Promise<boolean>;
-  /** Forgets certificates that expired before `time`, never others; returns how many. */
+  /**
+   * Forgets certificates that expired before `time`, never others, and tokens past their end; returns how many
+   * certificates.
+   */
   prune(time: Date): Promise<number>;
 
   authorities(): Promise<readonly AuthorityRecord[]>;
@@ -73,6 +94,18 @@ export interface Store {
 
   /** Stores `next(previous)`; what `next` throws leaves the old state and is thrown on. */
   advance(platform: string, node: string, next: (previous: string | undefined) => string): Promise<void>;
+
+  /** Remembers until `until` that a token came with this key. Throws jti_replay where it came with another. */
+  bind(token: TokenName, keySha256: Uint8Array, until: Date): Promise<void>;
+
+  /** Those in force now, by their numbers. */
+  revocations(): Promise<StoredRevocations>;
+  /** Reads all unexpired certificates: long, in a large trust domain. */
+  certified(now: Date): Promise<readonly Certified[]>;
+  /** Writes it under the next number; every certificate whose recording was asked for before counts among its serials. */
+  revoke(draft: RevocationDraft, event: (made: Revocation) => AuditEvent): Promise<Revocation>;
+  /** Throws revocation where none of this number is in force. */
+  lift(number: number, by: string, event: (lifted: Revocation) => AuditEvent): Promise<Revocation>;
 
   close(): Promise<void>;
 }

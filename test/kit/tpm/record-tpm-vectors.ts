@@ -5,10 +5,10 @@
 import { hash, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type SignedStatement, TpmCommands } from '@chancery/agent/evidence/tpm-commands.ts';
-import { openTpm } from '@chancery/agent/evidence/tpm-device.ts';
-import { findEndorsementKey } from '@chancery/agent/evidence/tpm-endorsement.ts';
-import { createTpmKey, loadTpmKey } from '@chancery/agent/evidence/tpm-key.ts';
+import { type SignedStatement, TpmCommands } from '@chancery/agent/evidence/tpm/commands.ts';
+import { openTpm } from '@chancery/agent/evidence/tpm/device.ts';
+import { findEndorsementKey } from '@chancery/agent/evidence/tpm/endorsement.ts';
+import { createTpmKey, loadTpmKey } from '@chancery/agent/evidence/tpm/key.ts';
 import { concat, hex, u8, u16, u32 } from '@chancery/shared/bytes.ts';
 import { ENDORSEMENT, OWNER } from '@chancery/shared/tpm/algorithms.ts';
 import { writeSelection } from '@chancery/shared/tpm/pcr.ts';

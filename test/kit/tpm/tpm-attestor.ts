@@ -1,8 +1,8 @@
 /** Drives the real TPM attestor with a fake TPM, one exchange at a time. */
 import { ok } from 'node:assert/strict';
 import type { Attestor, Facts, NodeMemory } from '@chancery/ca/attestors/attestor.ts';
+import { TpmConfig } from '@chancery/ca/attestors/tpm/config.ts';
 import { tpmAttestor } from '@chancery/ca/attestors/tpm.ts';
-import { TpmConfig } from '@chancery/ca/attestors/tpm-config.ts';
 import { utf8 } from '@chancery/shared/bytes.ts';
 import { type GrpcStatus, IdentityError, REFUSALS, type Refusal } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
@@ -19,6 +19,7 @@ export function memoryOf(states = new Map<string, string>()): NodeMemory {
       const key = `${platform}/${node}`;
       states.set(key, next(states.get(key)));
     },
+    async bind() {},
   };
 }
 

@@ -4,7 +4,7 @@ import { concat, Reader, u8, u16, u32 } from '@chancery/shared/bytes.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { ALG, ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import type { Template } from '@chancery/shared/tpm/templates.ts';
-import { responseCode, type TpmDevice } from './tpm-device.ts';
+import { responseCode, type TpmDevice } from './device.ts';
 
 /** TPM_CC, Part 2, 6.5.2. */
 const COMMAND = {

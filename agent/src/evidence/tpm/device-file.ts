@@ -5,8 +5,8 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
-import { MAX_RESPONSE_BYTES, ResponseAssembler } from './tpm-response.ts';
-import type { TpmTransport } from './tpm-transport.ts';
+import { MAX_RESPONSE_BYTES, ResponseAssembler } from './response.ts';
+import type { TpmTransport } from './transport.ts';
 
 /** Throws tpm_device. */
 export async function openTpmFile(path: string): Promise<TpmTransport> {

@@ -5,7 +5,7 @@ import { ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import { readPublicArea, spkiOf } from '@chancery/shared/tpm/public-area.ts';
 import { EK_P256, EK_P384, EK_RSA_2048, type Template } from '@chancery/shared/tpm/templates.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import type { TpmCommands, TpmObject } from './tpm-commands.ts';
+import type { TpmCommands, TpmObject } from './commands.ts';
 
 export interface EndorsementKey extends TpmObject {
   /** X.509 DER. */

@@ -7,7 +7,7 @@ import { OWNER } from '@chancery/shared/tpm/algorithms.ts';
 import { readPublicArea, spkiOf } from '@chancery/shared/tpm/public-area.ts';
 import { readSignature } from '@chancery/shared/tpm/signature.ts';
 import { STORAGE_P256, TPM_KEY } from '@chancery/shared/tpm/templates.ts';
-import type { TpmCommands, TpmObject, WrappedKey } from './tpm-commands.ts';
+import type { TpmCommands, TpmObject, WrappedKey } from './commands.ts';
 
 /** A new P-256 key, wrapped by the storage key of this TPM. */
 export async function createTpmKey(tpm: TpmCommands): Promise<WrappedKey> {

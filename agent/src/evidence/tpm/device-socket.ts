@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
-import { ResponseAssembler } from './tpm-response.ts';
-import type { TpmTransport } from './tpm-transport.ts';
+import { ResponseAssembler } from './response.ts';
+import type { TpmTransport } from './transport.ts';
 
 const TCP = /^tcp:(?<host>[^:]+|\[[^\]]+\]):(?<port>\d{1,5})$/;
 

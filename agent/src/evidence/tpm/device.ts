@@ -5,9 +5,9 @@
 import { setTimeout as sleepFor } from 'node:timers/promises';
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
-import { openTpmFile } from './tpm-device-file.ts';
-import { openTpmSocket } from './tpm-device-socket.ts';
-import type { TpmTransport } from './tpm-transport.ts';
+import { openTpmFile } from './device-file.ts';
+import { openTpmSocket } from './device-socket.ts';
+import type { TpmTransport } from './transport.ts';
 
 export interface TpmDevice {
   /** Commands queue up. Throws tpm_device. */

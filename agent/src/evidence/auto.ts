@@ -1,0 +1,33 @@
+/** `platform: auto`: finds where the agent runs, and says what it tried. */
+import { IdentityError } from '@chancery/shared/errors.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import type { EvidenceSource } from './evidence.ts';
+import {
+  configOf,
+  type Detected,
+  detectAll,
+  type EvidenceConfig,
+  type OpenDeps,
+  openEvidence,
+} from './index.ts';
+
+/** What the config names, or what is found where it names nothing. Throws platform_unavailable with all it tried. */
+export async function findEvidence(
+  config: EvidenceConfig | undefined,
+  deps: OpenDeps & { readonly log: Log },
+  signal: AbortSignal,
+): Promise<EvidenceSource> {
+  if (config !== undefined) return openEvidence(config, deps);
+  const tried = await detectAll(deps, signal);
+  signal.throwIfAborted();
+  const found = firstUsable(tried);
+  if (found === undefined) {
+    const lines = tried.map(({ platform, says }) => `  ${platform}: ${says}`).join('\n');
+    throw new IdentityError('platform_unavailable', `this machine is none of the known platforms:\n${lines}`);
+  }
+  deps.log.info({ platform: found.platform, because: found.says }, 'found the platform');
+  return openEvidence(configOf(found), deps);
+}
+
+export const firstUsable = (tried: readonly Detected[]): Detected | undefined =>
+  tried.find(({ usable }) => usable);

@@ -1,0 +1,128 @@
+/**
+ * A pod of a Kubernetes cluster, by its service-account token. Proves that the cluster minted this token for this pod
+ * and for us, within the last half hour; with `review`, that the pod was there and running just now; with a bound
+ * audience, that it was minted for this exchange and this key. It does not prove which container of the pod asks, nor
+ * anything that the cluster's administrators, or whoever may create pods for the account, would not wish it to.
+ */
+import { asBuffer } from '@chancery/shared/bytes.ts';
+import { addSeconds } from '@chancery/shared/clock.ts';
+import { ensure } from '@chancery/shared/errors.ts';
+import { audienceOf } from '@chancery/shared/evidence/binding.ts';
+import type { Attestor, AttestorDeps, AttestorKind, Facts, Turn } from './attestor.ts';
+import { openClusterApi } from './kubernetes/api.ts';
+import { type PodClaims, readPodClaims } from './kubernetes/claims.ts';
+import { KubernetesConfig } from './kubernetes/config.ts';
+import { ensureLivePod, ensureReviewed } from './kubernetes/review.ts';
+
+export const kubernetesKind: AttestorKind<KubernetesConfig> = {
+  type: 'kubernetes',
+  says: 'Pods of Kubernetes clusters, by their service-account tokens.',
+  schema: KubernetesConfig,
+  create: kubernetesAttestor,
+};
+
+type Deps = AttestorDeps & { readonly type: string };
+
+/** How one cluster is asked whether a token is its own. */
+interface Cluster {
+  /** Proves what the claims say, for the claims' audience. Throws IdentityError. */
+  authenticate(token: string, claims: PodClaims, now: Date): Promise<void>;
+}
+
+/** Loads what the mode needs. Throws config. */
+export async function kubernetesAttestor(config: KubernetesConfig, deps: Deps): Promise<Attestor> {
+  const cluster = await clusterOf(config, deps);
+  return {
+    type: deps.type,
+    async attest(opening, turn) {
+      ensure(opening.length === 0, 'evidence_parse', 'a pod says nothing before it is asked');
+      const token = await turn.challenge(new Uint8Array());
+      const claims = readPodClaims(token);
+      const carriesBinding = ensureForUs(claims, config, { deps, turn });
+      ensureShortLived(claims, config, turn.now());
+      ensureAllowed(claims, config);
+      await cluster.authenticate(asBuffer(token).toString('latin1'), claims, turn.now());
+      if (!carriesBinding) await bindToKey(claims, deps, turn);
+      return factsOf(claims, deps.type);
+    },
+  };
+}
+
+async function clusterOf({ review, jwks }: KubernetesConfig, deps: Deps): Promise<Cluster> {
+  if (review === undefined) throw new TypeError(`${deps.type}: jwks ${jwks?.issuer}`);
+  const api = await openClusterApi(review, deps);
+  return {
+    authenticate: async (token, claims) => {
+      ensureReviewed(await api.review(token, claims.audience), claims, token);
+      if (review.podCheck) ensureLivePod(await api.pod(claims.namespace, claims.pod.name), claims);
+    },
+  };
+}
+
+/** True where the audience carries the binding, false for a plain token. Throws k8s_audience. */
+function ensureForUs(
+  { audience }: PodClaims,
+  config: KubernetesConfig,
+  { deps: { trustDomain }, turn }: { deps: Deps; turn: Turn },
+): boolean {
+  if (audience === audienceOf(trustDomain, turn.binding)) return true;
+  const plain = config.audience ?? `chancery://${trustDomain}`;
+  ensure(
+    audience === plain,
+    'k8s_audience',
+    `the token is for "${audience}", not for this exchange nor "${plain}"`,
+  );
+  ensure(
+    config.binding === 'accepted',
+    'k8s_audience',
+    'the token is not for this exchange, which is required here',
+  );
+  return false;
+}
+
+/** What clocks may differ by. */
+const SKEW_SECONDS = 30;
+
+function ensureShortLived(claims: PodClaims, { maxTokenLifetime }: KubernetesConfig, now: Date): void {
+  const { issuedAt, expiresAt } = claims;
+  const seconds = (expiresAt.getTime() - issuedAt.getTime()) / 1000;
+  ensure(seconds > 0, 'jwt_time', 'the token ends before it was issued');
+  ensure(
+    seconds <= maxTokenLifetime,
+    'jwt_time',
+    `a life of ${seconds} s, at most ${maxTokenLifetime} s are accepted`,
+  );
+  const when = `${issuedAt.toISOString()} to ${expiresAt.toISOString()}`;
+  ensure(addSeconds(expiresAt, SKEW_SECONDS) > now, 'jwt_time', `the token has expired: ${when}`);
+  ensure(addSeconds(now, SKEW_SECONDS) >= issuedAt, 'jwt_time', `the token is from the future: ${when}`);
+}
+
+function ensureAllowed({ namespace, serviceAccount }: PodClaims, config: KubernetesConfig): void {
+  const { namespaces, serviceAccounts } = config;
+  const account = `${namespace}/${serviceAccount.name}`;
+  ensure(namespaces?.includes(namespace) ?? true, 'claim_rule', `namespace ${namespace} may not join`);
+  ensure(serviceAccounts?.includes(account) ?? true, 'claim_rule', `service account ${account} may not join`);
+}
+
+/** A plain token is good for one key: whoever reads it later, on its way or at rest, comes too late. */
+async function bindToKey({ id, expiresAt }: PodClaims, { memory, type }: Deps, { key }: Turn): Promise<void> {
+  // Forgotten only when no clock would take it any more.
+  await memory.bind({ platform: type, id }, key.sha256, addSeconds(expiresAt, 2 * SKEW_SECONDS));
+}
+
+function factsOf(claims: PodClaims, type: string): Facts {
+  const { namespace, serviceAccount, pod, node } = claims;
+  return {
+    node: pod.uid,
+    attributes: {
+      cluster: type.slice(type.indexOf('/') + 1),
+      namespace,
+      serviceAccount: serviceAccount.name,
+      serviceAccountUid: serviceAccount.uid,
+      pod: pod.name,
+      podUid: pod.uid,
+      ...(node === undefined ? {} : { nodeName: node.name, nodeUid: node.uid }),
+    },
+    exclusive: true,
+  };
+}

@@ -1,0 +1,133 @@
+/**
+ * HTTP to platforms: metadata servers, key sets, token services. Every call is bounded in time and size, follows no
+ * redirect (it would take our credentials, or our address, where somebody else wants them) and goes to an address that
+ * an operator or a table of ours named, never a peer.
+ */
+import http from 'node:http';
+import https from 'node:https';
+import { asBuffer } from '../bytes.ts';
+import { IdentityError } from '../errors.ts';
+
+export interface OutboundRequest {
+  readonly url: string;
+  readonly method?: 'GET' | 'POST' | 'PUT';
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array | string;
+  /** For all of it, a slow body included; 10 seconds where it is missing. */
+  readonly timeoutMs?: number;
+  /** Of the reply's body; 1 MiB where it is missing. */
+  readonly maxBytes?: number;
+  /** PEM, instead of the system's roots. */
+  readonly ca?: string | Uint8Array;
+  readonly signal?: AbortSignal;
+}
+
+export interface OutboundReply {
+  /** As it came: whoever needs a 200 refuses the rest, redirects too. */
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: Uint8Array;
+}
+
+export interface Outbound {
+  /** Throws platform_unavailable where no whole reply came in time. */
+  request(request: OutboundRequest): Promise<OutboundReply>;
+  close(): void;
+}
+
+const TIMEOUT_MS = 10_000;
+const MAX_BYTES = 1024 * 1024;
+/** An idle connection is kept for the next question, no longer than servers commonly do. */
+const IDLE_MS = 30_000;
+const MAX_SOCKETS = 64;
+
+/** Keeps connections; the caller closes it. */
+export function openOutbound(): Outbound {
+  const options = { keepAlive: true, timeout: IDLE_MS, maxSockets: MAX_SOCKETS };
+  const agents = { 'http:': new http.Agent(options), 'https:': new https.Agent(options) };
+  return {
+    request: async (request) => {
+      const url = parseUrl(request.url);
+      const agent = agents[url.protocol];
+      try {
+        return await exchange(url, request, agent);
+      } catch (error) {
+        // The other side may close a kept connection in the moment in which it is used again.
+        if (!(error instanceof StaleConnection)) throw error;
+        return await exchange(url, request, undefined);
+      }
+    },
+    close: () => {
+      for (const agent of Object.values(agents)) agent.destroy();
+    },
+  };
+}
+
+type HttpUrl = URL & { readonly protocol: 'http:' | 'https:' };
+
+function parseUrl(text: string): HttpUrl {
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:') || url.username !== '')
+    throw new TypeError(`not an address to call: ${text}`);
+  return url as HttpUrl;
+}
+
+class StaleConnection extends Error {}
+
+function exchange(
+  url: HttpUrl,
+  request: OutboundRequest,
+  agent: http.Agent | undefined,
+): Promise<OutboundReply> {
+  const { method = 'GET', headers = {}, body, timeoutMs = TIMEOUT_MS, ca } = request;
+  const limit = AbortSignal.timeout(timeoutMs);
+  const signal = request.signal === undefined ? limit : AbortSignal.any([limit, request.signal]);
+  const options = { method, headers, signal, agent, ...(ca === undefined ? {} : { ca: asText(ca) }) };
+  const send = url.protocol === 'https:' ? https.request : http.request;
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error): void => {
+      const timedOut = limit.aborted && !request.signal?.aborted;
+      const why = timedOut ? `no whole answer in ${timeoutMs / 1000} s` : reasonOf(error);
+      reject(
+        new IdentityError('platform_unavailable', `${url.origin}${url.pathname}: ${why}`, { cause: error }),
+      );
+    };
+    const call = send(url, options, (reply) => {
+      readAll(reply, request.maxBytes ?? MAX_BYTES).then(
+        (bytes) =>
+          resolve({
+            status: reply.statusCode ?? 0,
+            contentType: reply.headers['content-type'] ?? '',
+            body: bytes,
+          }),
+        fail,
+      );
+    });
+    call.on('error', (error: NodeJS.ErrnoException) => {
+      if (call.reusedSocket && error.code === 'ECONNRESET') reject(new StaleConnection());
+      else fail(error);
+    });
+    call.end(body);
+  });
+}
+
+async function readAll(reply: http.IncomingMessage, maxBytes: number): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of reply as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBytes) {
+      reply.destroy();
+      throw new Error(`the answer is longer than ${maxBytes} bytes`);
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+const asText = (pem: string | Uint8Array): string =>
+  typeof pem === 'string' ? pem : asBuffer(pem).toString();
+
+/** An AggregateError, of a name with several addresses, has no message of its own. */
+const reasonOf = (error: Error): string =>
+  error instanceof AggregateError ? error.errors.map(String).join('; ') : error.message;
