@@ -63,6 +63,7 @@ test('metrics are those of docs/operations.md, all of them', async () => {
     authorities: () => [],
     connectedAgents: () => 0,
     openExchanges: () => 0,
+    revocations: () => 0,
     now: () => new Date(0),
   };
   const exposed = (await createMetrics(sources).text()).matchAll(/^# HELP (chancery_\w+)/gm);

@@ -1,7 +1,7 @@
 /** A whole CA in this process, real but for its clock, whose audit log the tests can read. */
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { join as joinPath } from 'node:path';
+import { dirname, join as joinPath } from 'node:path';
 import { tlsTarget, unixTarget } from '@chancery/agent/svid/channel.ts';
 import { init } from '@chancery/ca/cli/init.ts';
 import { paths, readCaConfig } from '@chancery/ca/config.ts';
@@ -11,6 +11,7 @@ import {
   type ApplyResponse,
   type ListAgentsResponse,
   OperatorClient,
+  type RevokeResponse,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { runProgram } from '@chancery/shared/cli.ts';
@@ -42,6 +43,10 @@ export interface TestCa {
   authority(kind: 'root' | 'intermediate'): Promise<Made>;
   /** The certificates' ends of the agents whose stream is open, seconds since 1970. */
   agentsUntil(): Promise<readonly number[]>;
+  /** What `chancery-ca revoke` would do, with a reason of the kit's. */
+  revoke(kind: string, value: string): Promise<RevokeResponse>;
+  /** The same folder and clock, another run: this one is of no more use. */
+  restarted(): Promise<TestCa>;
   /** Of the refusals so far, oldest first. */
   refusals(): Promise<readonly Extract<AuditEvent, { type: 'request.refused' }>[]>;
   close(): Promise<void>;
@@ -64,6 +69,11 @@ export async function startTestCa(config: object, log: Log = silentLog): Promise
     file,
     stringify({ ...fixed, listen: '127.0.0.1:0', http: '127.0.0.1:0', attestors: { unix: {} }, ...config }),
   );
+  return openTestCa(file, deps, clock);
+}
+
+async function openTestCa(file: string, deps: ServeDeps, clock: MovableClock): Promise<TestCa> {
+  const dir = dirname(file);
   const settings = readCaConfig(file);
   const store = openStore(settings, clock);
   const { bundle: source } = await openAuthorities(settings, deps, store);
@@ -87,6 +97,11 @@ export async function startTestCa(config: object, log: Log = silentLog): Promise
       const kek = readKek(settings.keyEncryptionKey);
       const key = readKeyFile(joinPath(paths(settings.dataDir).keys, `${record.serial}.key`), kek);
       return { certificate: parseCertificate(record.certificate), key };
+    },
+    revoke: (kind, value) => revoke(adminSocket, kind, value),
+    restarted: async () => {
+      await running.close();
+      return openTestCa(file, deps, clock);
     },
     refusals: async () =>
       (await store.events(0, 100_000)).flatMap(({ event }) =>
@@ -119,6 +134,11 @@ async function apply(socket: string, resources: readonly object[]): Promise<void
     client.apply({ files: [{ name: 'test.yaml', text }], dryRun: false }, done),
   );
 }
+
+const revoke = (socket: string, kind: string, value: string) =>
+  operate<RevokeResponse>(socket, (client, done) =>
+    client.revoke({ kind, value, reason: 'keyCompromise', seconds: 0n, dryRun: false }, done),
+  );
 
 async function agentsUntil(socket: string): Promise<readonly number[]> {
   const { agents } = await operate<ListAgentsResponse>(socket, (client, done) => client.listAgents({}, done));

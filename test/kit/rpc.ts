@@ -4,6 +4,7 @@ import { EventEmitter } from 'node:events';
 import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { type IssuedSvid, issue } from '@chancery/ca/authority/issue.ts';
 import { openRegistry } from '@chancery/ca/registry/registry.ts';
+import { openRevocations } from '@chancery/ca/revocation/revocations.ts';
 import { Agents } from '@chancery/ca/rpc/agents.ts';
 import { type Caller, Callers, type TlsCaller } from '@chancery/ca/rpc/caller.ts';
 import type { Handled } from '@chancery/ca/rpc/handler.ts';
@@ -39,6 +40,7 @@ export async function makeRpc(attestors: readonly Attestor[] = []) {
     log: silentLog,
     attestors: platforms,
     registry: await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) }),
+    revocations: await openRevocations({ store, clock, trustDomain }),
     agents: new Agents(clock),
     limits: new Limits(limits, clock),
     callers: new Callers(),

@@ -5,6 +5,7 @@ import { apply } from './apply.ts';
 import { init } from './init.ts';
 import { bundle, check } from './offline.ts';
 import { agents, explain, issued } from './queries.ts';
+import { revocations, revoke, unrevoke } from './revoke.ts';
 import { type ServeCommandDeps, serve } from './serve.ts';
 
 export function caProgram(deps: ServeCommandDeps, version: string): Program {
@@ -19,6 +20,9 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       explain,
       agents,
       issued,
+      revoke,
+      revocations,
+      unrevoke,
       bundle,
       check,
     },

@@ -14,6 +14,7 @@ beforeAll(async () => {
     authorities: () => [{ kind: 'root', serial: '40aa', notAfter: after(60) }],
     connectedAgents: () => 7,
     openExchanges: () => 3,
+    revocations: () => 5,
     now: () => NOW,
   });
   const failing = {

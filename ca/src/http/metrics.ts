@@ -6,6 +6,7 @@ export interface MetricSources {
   readonly authorities: () => readonly AuthorityState[];
   readonly connectedAgents: () => number;
   readonly openExchanges: () => number;
+  readonly revocations: () => number;
   readonly now: () => Date;
 }
 
@@ -72,6 +73,14 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
     registers,
     collect() {
       this.set(sources.openExchanges());
+    },
+  });
+  new Gauge({
+    name: 'chancery_revocations',
+    help: 'Revocations in force.',
+    registers,
+    collect() {
+      this.set(sources.revocations());
     },
   });
 }

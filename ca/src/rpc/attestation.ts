@@ -3,6 +3,7 @@ import type { IssueX509Request, IssueX509Response } from '@chancery/proto/gen/ch
 import { AttestationService, IdentityService } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { issue } from '../authority/issue.ts';
@@ -36,19 +37,24 @@ export const renew = (deps: AttestationDeps) =>
     const { record } = await certified(stream.caller, deps);
     const leave = deps.limits.enter(limitKey(stream.caller));
     try {
-      await exchange(stillCertified(stream, deps), deps, record);
+      await exchange(stillCertified(stream, record, deps), deps, record);
     } finally {
       leave();
     }
   });
 
-/** Looks at the caller's certificate again with each message: it may end, or leave the bundle, in between. */
-function stillCertified<Req, Res>(stream: Stream<Req, Res>, { clock }: AttestationDeps): Stream<Req, Res> {
+/** Looks at the caller's certificate again with each message: it may end, be revoked or leave the bundle in between. */
+function stillCertified<Req, Res>(
+  stream: Stream<Req, Res>,
+  record: RecordedIssuance,
+  { clock, revocations }: AttestationDeps,
+): Stream<Req, Res> {
   return {
     ...stream,
     read: async (seconds) => {
       const message = await stream.read(seconds);
       svidOf(stream.caller, clock);
+      revocations.ensureGood(certifiedPeer(record), 'revoked_peer');
       return message;
     },
   };
@@ -83,6 +89,8 @@ export const issueX509 = (deps: AttestationDeps) =>
             notBeyond: notAfter,
             dnsNames: [],
           };
+          // Nothing is awaited from here until the record is on its way, as in an exchange.
+          deps.revocations.ensureGood(certifiedPeer(record), 'revoked_peer');
           return issuedMessage(await issue(order, deps), id, deps);
         }),
       );
@@ -91,17 +99,27 @@ export const issueX509 = (deps: AttestationDeps) =>
     },
   );
 
-/** A caller over TLS whose certificate is good now and was recorded here. Throws no_peer, expired_peer, chain, svid. */
+/**
+ * A caller over TLS whose certificate is good now, was recorded here and is not revoked. Throws no_peer, expired_peer,
+ * revoked_peer, chain, svid.
+ */
 export async function certified(
   caller: Caller,
-  { store, clock }: Pick<ExchangeDeps, 'store' | 'clock'>,
+  { store, clock, revocations }: Pick<ExchangeDeps, 'store' | 'clock' | 'revocations'>,
 ): Promise<{ svid: VerifiedSvid; record: RecordedIssuance }> {
   const svid = svidOf(caller, clock);
   const record = await store.issuance(svid.serial);
   ensure(record !== undefined, 'chain', `certificate ${svid.serial} is not on record`);
   ensure(record.id === svid.id, 'chain', `certificate ${svid.serial} was recorded for ${record.id}`);
+  revocations.ensureGood(certifiedPeer(record), 'revoked_peer');
   return { svid, record };
 }
+
+export const certifiedPeer = ({ id, serial, platform, node }: RecordedIssuance): RevocablePeer => ({
+  id,
+  serial,
+  holder: { platform, node },
+});
 
 function svidOf(caller: Caller, clock: Clock): VerifiedSvid {
   if (caller.via !== 'tls')

@@ -1,6 +1,6 @@
 /** Who is at the other end of a connection to the CA, and whether they still are who they were. */
 import net from 'node:net';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import type { LivePeer } from '@chancery/shared/peer-credentials.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 
@@ -23,6 +23,19 @@ export interface UnixCaller {
 }
 
 export type Caller = TlsCaller | UnixCaller;
+
+/** Who operates: root or the CA's own user, on the admin socket. Throws operator_role, peer_gone. */
+export function ensureOperator(caller: Caller, ownUid: number): string {
+  ensure(
+    caller.via === 'admin',
+    'operator_role',
+    `operators call on the admin socket, not from ${caller.address}`,
+  );
+  const { uid } = caller.peer;
+  ensure(uid === 0 || uid === ownUid, 'operator_role', `uid ${uid} is no operator`);
+  caller.peer.ensureStillThere();
+  return `uid ${uid}`;
+}
 
 /** Whom a limit counts: a user of this machine, an IPv4 address, or an IPv6 /64, which is one customer's. */
 export function limitKey(caller: Caller): string {

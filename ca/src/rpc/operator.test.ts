@@ -64,6 +64,9 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   listResources: { kind: '' },
   listAgents: {},
   listIssued: { limit: 0, spiffeId: '' },
+  revoke: { kind: 'id', value: ID, reason: 'unspecified', seconds: 0n, dryRun: false },
+  liftRevocation: { number: 1n },
+  listRevocations: {},
 };
 const methods = Object.keys(requests) as Method[];
 
@@ -81,9 +84,11 @@ describe('every call', () => {
     ])('is refused %s', async (_, caller, message) => {
       await expect(call(method, requests[method], caller)).rejects.toThrow(message);
       expect(await rpc.store.registry()).toBeUndefined();
+      expect(rpc.revocations.standing()).toEqual([]);
     });
 
     test.each([0, 1000])('is answered for uid %i', async (uid) => {
+      if (method === 'liftRevocation') await call('revoke', requests.revoke);
       await call(method, requests[method], by(uid));
     });
   });

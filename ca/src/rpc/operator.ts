@@ -13,33 +13,18 @@ import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Change } from '../registry/diff.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { RecordedIssuance, Store } from '../store/store.ts';
-import type { Agents, LiveAgent } from './agents.ts';
-import type { Caller } from './caller.ts';
+import type { LiveAgent } from './agents.ts';
+import { ensureOperator } from './caller.ts';
 import { unary } from './handler.ts';
+import { type RevokeDeps, revokeMethods } from './revoke.ts';
 
-export interface OperatorDeps {
+export interface OperatorDeps extends RevokeDeps {
   readonly registry: Registry;
   readonly store: Store;
-  readonly agents: Agents;
-  /** The user that runs the CA; root is always an operator. */
-  readonly ownUid: number;
 }
 
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
-
-/** Throws operator_role. */
-function ensureOperator(caller: Caller, ownUid: number): string {
-  ensure(
-    caller.via === 'admin',
-    'operator_role',
-    `operators call on the admin socket, not from ${caller.address}`,
-  );
-  const { uid } = caller.peer;
-  ensure(uid === 0 || uid === ownUid, 'operator_role', `uid ${uid} is no operator`);
-  caller.peer.ensureStillThere();
-  return `uid ${uid}`;
-}
 
 export function operatorMethods(deps: OperatorDeps) {
   const { registry, store, agents, ownUid } = deps;
@@ -78,6 +63,7 @@ export function operatorMethods(deps: OperatorDeps) {
       const issued = await store.issued({ limit: limit === 0 ? DEFAULT_LIMIT : limit, ...id });
       return { issued: issued.map(issuedMessage) };
     }),
+    ...revokeMethods(deps),
   ] as const;
 }
 
@@ -91,10 +77,10 @@ function diff({ files }: ApplyRequest, registry: Registry): ApplyResponse {
 const changeMessage = ({ change, kind, name, diff: text }: Change) => ({ change, kind, name, diff: text });
 
 /** The same pure functions that decide, so that the explanation cannot differ from the decision. */
-function explainFacts({ platform, node, attributes }: FactsQuery, registry: Registry): ExplainResponse {
+function explainFacts({ platform, attributes }: FactsQuery, registry: Registry): ExplainResponse {
   const answer = { spiffeIds: [] as string[], allow: false, rule: '' };
   try {
-    const earned = registry.earn({ platform, node, attributes });
+    const earned = registry.earn({ platform, attributes });
     const lines = earned.map(
       ({ identity, id }, index) => `${identity} gives ${id}${index === 0 ? ' (the default)' : ''}`,
     );

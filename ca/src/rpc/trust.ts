@@ -9,11 +9,12 @@ import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { concerning } from '../registry/concerning.ts';
 import type { LiveAgent } from './agents.ts';
-import { type AttestationDeps, certified } from './attestation.ts';
+import { type AttestationDeps, certified, certifiedPeer } from './attestation.ts';
 import { bidi, type Stream, unary } from './handler.ts';
 
 const HELLO_SECONDS = 10;
@@ -39,6 +40,7 @@ export const watch = (deps: AttestationDeps) =>
     };
     const left = deps.agents.open(agent, hello.instance);
     const pushing = push(stream, svid.id, deps);
+    const cut = untilRevoked(certifiedPeer(record), deps);
     try {
       await deps.store.append({
         type: 'agent.connected',
@@ -46,8 +48,9 @@ export const watch = (deps: AttestationDeps) =>
         serial: svid.serial,
         peer: stream.caller.address,
       });
-      await readAcks({ stream, agent, sent: pushing.sent }, deps);
+      await Promise.race([readAcks({ stream, agent, sent: pushing.sent }, deps), cut.revoked]);
     } finally {
+      cut.stop();
       pushing.stop();
       left();
     }
@@ -58,6 +61,24 @@ async function readHello(stream: Stream<WatchRequest, WatchResponse>): Promise<W
   ensure(first?.$case === 'hello', 'out_of_order', `expected hello, found ${first?.$case ?? 'nothing'}`);
   ensure(first.value.instance.length === INSTANCE_BYTES, 'message_parse', 'instance must be 16 bytes');
   return first.value;
+}
+
+/** `revoked` rejects with revoked_peer as soon as the peer is revoked: it may say nothing for hours. */
+function untilRevoked(peer: RevocablePeer, { revocations }: AttestationDeps) {
+  const { promise: revoked, reject } = Promise.withResolvers<never>();
+  // Nobody may be waiting yet.
+  revoked.catch(() => {});
+  const look = (): void => {
+    try {
+      revocations.ensureGood(peer, 'revoked_peer');
+    } catch (error) {
+      reject(error);
+    }
+  };
+  const stop = revocations.sets.onChange(look);
+  // The hello was waited for after the certificate was looked at.
+  look();
+  return { revoked, stop };
 }
 
 interface Watching {

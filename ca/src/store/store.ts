@@ -102,7 +102,7 @@ export interface Store {
   revocations(): Promise<StoredRevocations>;
   /** Reads all unexpired certificates: long, in a large trust domain. */
   certified(now: Date): Promise<readonly Certified[]>;
-  /** Writes it under the next number; every certificate whose recording was asked for before counts among its serials. */
+  /** Writes it under the next number. Certificates whose recording was asked for before are among its serials. */
   revoke(draft: RevocationDraft, event: (made: Revocation) => AuditEvent): Promise<Revocation>;
   /** Throws revocation where none of this number is in force. */
   lift(number: number, by: string, event: (lifted: Revocation) => AuditEvent): Promise<Revocation>;

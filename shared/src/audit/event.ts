@@ -1,5 +1,6 @@
 /** What an auditor will ask about. Past tense for facts, `-ing` for intent that is written before the act. */
 import type { Refusal } from '../errors.ts';
+import type { Reason, Target } from '../revocation/revocation.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 
 export type AuditEvent =
@@ -47,6 +48,20 @@ export type AuditEvent =
       readonly kind: 'root' | 'intermediate';
       readonly serial: string;
       readonly notAfter: string;
+    }
+  | {
+      readonly type: 'revocation.made';
+      readonly number: number;
+      readonly target: Target;
+      readonly reason: Reason;
+      readonly until?: string;
+      readonly by: string;
+    }
+  | {
+      readonly type: 'revocation.lifted';
+      readonly number: number;
+      readonly target: Target;
+      readonly by: string;
     }
   | {
       readonly type: 'agent.connected';

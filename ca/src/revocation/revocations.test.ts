@@ -1,0 +1,224 @@
+import { parseTarget } from '@chancery/shared/revocation/revocation.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { makeAuthorities } from '../../../test/kit/authority.ts';
+import { after, NOW } from '../../../test/kit/certificates.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import type { Issuance } from '../store/store.ts';
+import { openRevocations, type RevocationOrder, type Revocations } from './revocations.ts';
+
+const ID = parseSpiffeId('spiffe://prod.example/web');
+const fence = { type: 'agent.acknowledged', id: ID, sequence: 1 } as const;
+const issuance: Issuance = {
+  serial: '40aa',
+  id: ID,
+  platform: 'fake',
+  node: 'n1',
+  identity: 'web',
+  keySha256: Buffer.alloc(32, 1),
+  issuer: '40bb',
+  notBefore: NOW,
+  notAfter: after(60),
+};
+const peer = { id: ID, serial: '40aa', holder: { platform: 'fake', node: 'n1' } };
+
+let deps: Awaited<ReturnType<typeof makeAuthorities>>;
+let revocations: Revocations;
+beforeEach(async () => {
+  deps = await makeAuthorities();
+  await deps.store.record(issuance, fence);
+  revocations = await openRevocations(deps);
+});
+
+const order = (kind: string, value: string, changes: Partial<RevocationOrder> = {}): RevocationOrder => ({
+  target: parseTarget(kind, value),
+  reason: 'keyCompromise',
+  seconds: 0,
+  by: 'uid 0',
+  ...changes,
+});
+const ensureGood = (changes: object = {}) => revocations.ensureGood({ ...peer, ...changes }, 'revoked_peer');
+const revoked = refusal('revoked_peer', /^spiffe:\/\/prod.example\/web: revocation 1 \(/);
+
+describe('a revocation', () => {
+  test('is on record with its audit entry, and in force across a restart', async () => {
+    const made = await revocations.revoke(order('id', ID));
+    expect(made).toEqual({
+      number: 1,
+      target: { kind: 'id', value: ID },
+      serials: [],
+      reason: 'keyCompromise',
+      by: 'uid 0',
+      at: NOW,
+      until: undefined,
+    });
+    expect(() => ensureGood()).toThrow(revoked);
+    revocations = await openRevocations(deps);
+    expect(revocations.standing()).toEqual([made]);
+    expect(revocations.sets.current().sequence).toBe(1n);
+    expect(() => ensureGood()).toThrow(revoked);
+    expect((await deps.store.events(0, 100)).at(-1)?.event).toEqual({
+      type: 'revocation.made',
+      number: 1,
+      target: { kind: 'id', value: ID },
+      reason: 'keyCompromise',
+      by: 'uid 0',
+    });
+  });
+
+  test('that is lifted is over, across a restart too, and its number is not given again', async () => {
+    await revocations.revoke(order('id', ID));
+    await revocations.lift(1, 'uid 7');
+    ensureGood();
+    revocations = await openRevocations(deps);
+    ensureGood();
+    expect(revocations.sets.current()).toMatchObject({ list: [], sequence: 2n });
+    expect((await deps.store.events(0, 100)).at(-1)?.event).toEqual({
+      type: 'revocation.lifted',
+      number: 1,
+      target: { kind: 'id', value: ID },
+      by: 'uid 7',
+    });
+    expect(await revocations.revoke(order('id', ID))).toMatchObject({ number: 2 });
+    expect(revocations.sets.current().sequence).toBe(3n);
+  });
+
+  test.each([0, 2])('%i is not there to be lifted', async (number) => {
+    await revocations.revoke(order('id', ID));
+    await expect(revocations.lift(number, 'uid 0')).rejects.toThrow(
+      refusal('revocation', /^there is no revocation \d in force$/),
+    );
+    expect(revocations.standing()).toHaveLength(1);
+  });
+
+  test('ends at its end, and is neither loaded nor lifted then', async () => {
+    const { until } = await revocations.revoke(order('id', ID, { seconds: 30 }));
+    expect(until).toEqual(after(30));
+    deps.clock.jump(after(30));
+    ensureGood();
+    expect(revocations.standing()).toEqual([]);
+    await expect(revocations.lift(1, 'uid 0')).rejects.toThrow(
+      refusal('revocation', /there is no revocation 1/),
+    );
+    expect((await openRevocations(deps)).sets.current()).toMatchObject({ list: [], sequence: 1n });
+  });
+
+  test.each([
+    [0, 60],
+    [30, 30],
+    [90, 60],
+  ])('of a serial, asked for %i s, ends with its certificate', async (seconds, end) => {
+    const { until } = await revocations.revoke(order('serial', '40aa', { seconds }));
+    expect(until).toEqual(after(end));
+  });
+
+  test('of a serial that nothing has on record has the end that was asked for', async () => {
+    expect(await revocations.revoke(order('serial', '40ff'))).toMatchObject({ until: undefined });
+  });
+
+  test('of a certificate that has ended is refused', async () => {
+    deps.clock.jump(after(60));
+    await expect(revocations.revoke(order('serial', '40aa'))).rejects.toThrow(
+      refusal('revocation', /^certificate 40aa of .*\/web ended at .* by itself$/),
+    );
+  });
+
+  test('of another trust domain is refused', async () => {
+    await expect(revocations.revoke(order('id', 'spiffe://other.example/web'))).rejects.toThrow(
+      refusal('revocation', /is not of trust domain prod\.example$/),
+    );
+  });
+
+  test.each([
+    ['id', 'spiffe://prod.example/chancery/ca'],
+    ['node', 'self/ca'],
+    ['serial', '40ca'],
+  ])('of the CA itself by %s is refused', async (kind, value) => {
+    await deps.store.record({ ...issuance, serial: '40ca', platform: 'self', node: 'ca' }, fence);
+    await expect(revocations.revoke(order(kind, value))).rejects.toThrow(
+      refusal('revocation', /^that is the CA itself: stop it$/),
+    );
+  });
+
+  test('by a pattern does not count the CA itself', async () => {
+    await deps.store.record({ ...issuance, serial: '40ca', platform: 'self', node: 'ca' }, fence);
+    expect(await revocations.matched(order('pattern', 'spiffe://prod.example/**'))).toMatchObject({
+      certificates: 1,
+    });
+  });
+
+  test('beyond ten thousand is refused', async () => {
+    const list = Array.from({ length: 10_000 }, (_, index) => ({
+      ...{ ...order('id', `${ID}/${index}`), number: index + 1, serials: [], at: NOW, until: undefined },
+    }));
+    vi.spyOn(deps.store, 'revocations').mockResolvedValue({ list, sequence: 10_000n });
+    revocations = await openRevocations(deps);
+    await expect(revocations.revoke(order('id', ID))).rejects.toThrow(
+      refusal('revocation', /^10000 revocations are in force/),
+    );
+  });
+});
+
+describe('a node', () => {
+  test('is revoked with its unexpired certificates by serial, across a restart too', async () => {
+    await deps.store.record({ ...issuance, serial: '40ab', node: 'n2' }, fence);
+    await deps.store.record({ ...issuance, serial: '40ac', platform: 'fake+tpm', node: 'n1+n9' }, fence);
+    await deps.store.record({ ...issuance, serial: '40ad', notAfter: NOW }, fence);
+    const made = await revocations.revoke(order('node', 'fake/n1'));
+    expect(made.serials.toSorted()).toEqual(['40aa', '40ac']);
+    expect((await openRevocations(deps)).standing()).toEqual([made]);
+  });
+
+  test('gets no certificate by a race: what was not refused is among its serials', async () => {
+    const revoking = revocations.revoke(order('node', 'fake/n1'));
+    const serials: string[] = [];
+    const issuing: Promise<void>[] = [];
+    // Whatever the event loop does between the order and its end, an exchange may do too.
+    for (let n = 0; n < 50; n += 1) {
+      try {
+        ensureGood({ serial: undefined });
+        serials.push(`41${n.toString(16).padStart(2, '0')}`);
+        issuing.push(deps.store.record({ ...issuance, serial: serials.at(-1) ?? '' }, fence));
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'revoked_peer' });
+      }
+      await Promise.resolve();
+    }
+    const made = await revoking;
+    await Promise.all(issuing);
+    expect(serials.length).toBeLessThan(50);
+    expect(made.serials.toSorted()).toEqual(['40aa', ...serials]);
+  });
+});
+
+describe('listeners', () => {
+  test('hear of it when it is durable, and the peer is refused before', async () => {
+    const heard = vi.fn();
+    revocations.sets.onChange(heard);
+    const revoking = revocations.revoke(order('id', ID));
+    // Too few turns for the disk, which answers in another one of the event loop.
+    for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+    expect(() => ensureGood()).toThrow(refusal('revoked_peer', /revocation 0/));
+    expect(heard).not.toHaveBeenCalled();
+    await revoking;
+    expect(heard).toHaveBeenCalledOnce();
+  });
+
+  test('hear nothing of what the disk did not take, and the peer is good again', async () => {
+    vi.spyOn(deps.store, 'revoke').mockRejectedValueOnce(new Error('the disk is full'));
+    await expect(revocations.revoke(order('id', ID))).rejects.toThrow('the disk is full');
+    ensureGood();
+    expect(revocations.sets.current().sequence).toBe(0n);
+  });
+});
+
+test('what would match is told, and nothing changes', async () => {
+  const other = parseSpiffeId('spiffe://prod.example/api');
+  await deps.store.record({ ...issuance, serial: '40ab', id: other }, fence);
+  await deps.store.record({ ...issuance, serial: '40ac', notAfter: NOW }, fence);
+  const matched = await revocations.matched(order('pattern', 'spiffe://prod.example/*'));
+  expect(matched).toMatchObject({ certificates: 2, ids: [other, ID] });
+  expect([matched.matches(peer), matched.matches({ id: parseSpiffeId(`${ID}/a`) })]).toEqual([true, false]);
+  expect(await revocations.matched(order('id', `${ID}2`))).toMatchObject({ certificates: 0, ids: [] });
+  ensureGood();
+});

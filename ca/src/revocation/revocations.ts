@@ -1,0 +1,184 @@
+/** Who is cut off: kept in the store, loaded before the CA serves, asked at each call, heard by open streams. */
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import {
+  describeRevocation,
+  ensureOfDomain,
+  type Reason,
+  type Revocation,
+  type Target,
+} from '@chancery/shared/revocation/revocation.ts';
+import {
+  inForce,
+  nodeName,
+  type RevocablePeer,
+  type RevocationSet,
+  revocationSet,
+} from '@chancery/shared/revocation/revocation-set.ts';
+import { LiveValue, type Source } from '@chancery/shared/source.ts';
+import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import type { RevocationDraft, Store } from '../store/store.ts';
+
+export interface RevocationOrder {
+  readonly target: Target;
+  readonly reason: Reason;
+  /** 0 for no end. */
+  readonly seconds: number;
+  readonly by: string;
+}
+
+/** What a revocation cuts off, or would. */
+export interface Matched {
+  /** Its unexpired certificates. */
+  readonly certificates: number;
+  /** Their SPIFFE IDs, ascending. */
+  readonly ids: readonly string[];
+  readonly matches: (peer: RevocablePeer) => boolean;
+}
+
+export interface Revocations {
+  /** Those on record; each change is durable before it is here. */
+  readonly sets: Source<RevocationSet>;
+  /** Those in force now, by their numbers. */
+  standing(): readonly Revocation[];
+  /** Throws `code` for a peer that is revoked now, or is about to be: a cut that is on its way to the disk counts. */
+  ensureGood(peer: RevocablePeer, code: 'revoked_peer' | 'revoked_identity'): void;
+  /** Throws revocation. */
+  matched(order: RevocationOrder): Promise<Matched>;
+  /** Throws revocation, store. */
+  revoke(order: RevocationOrder): Promise<Revocation>;
+  /** Throws revocation, store. */
+  lift(number: number, by: string): Promise<Revocation>;
+}
+
+export interface RevocationDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly trustDomain: TrustDomain;
+}
+
+/** The CA as the holder of its own certificate, which nobody asks about: agents know the CA by its chain and name. */
+export const OWN_HOLDER = { platform: 'self', node: 'ca' } as const;
+
+/** Each is sent to every agent, and looked at when a set is made. */
+const MAX_IN_FORCE = 10_000;
+
+/** Loads those in force. Throws store. */
+export async function openRevocations(deps: RevocationDeps): Promise<Revocations> {
+  const { list, sequence } = await deps.store.revocations();
+  return new LiveRevocations(deps, revocationSet(list, sequence));
+}
+
+class LiveRevocations implements Revocations {
+  readonly #deps: RevocationDeps;
+  readonly #sets: LiveValue<RevocationSet>;
+  /** What is being written: refused already, so that nothing is issued to it while the disk turns. */
+  readonly #coming = new Set<RevocationSet>();
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(deps: RevocationDeps, first: RevocationSet) {
+    this.#deps = deps;
+    this.#sets = new LiveValue(() => new IdentityError('internal', 'no revocations'), first);
+  }
+
+  get sets(): Source<RevocationSet> {
+    return this.#sets;
+  }
+
+  standing(): readonly Revocation[] {
+    const now = this.#deps.clock.now();
+    return this.#sets.current().list.filter((each) => inForce(each, now));
+  }
+
+  ensureGood(peer: RevocablePeer, code: 'revoked_peer' | 'revoked_identity'): void {
+    const now = this.#deps.clock.now();
+    for (const set of [this.#sets.current(), ...this.#coming]) {
+      const revoked = set.revoked(peer, now);
+      if (revoked !== undefined) throw new IdentityError(code, `${peer.id}: ${describeRevocation(revoked)}`);
+    }
+  }
+
+  async matched(order: RevocationOrder): Promise<Matched> {
+    const { clock, store } = this.#deps;
+    const only = alone(await draftOf(order, this.#deps), clock);
+    const now = clock.now();
+    const matches = (peer: RevocablePeer) =>
+      peer.holder?.platform !== OWN_HOLDER.platform && only.revoked(peer, now) !== undefined;
+    const hit = (await store.certified(now)).filter(matches);
+    const ids = [...new Set(hit.map(({ id }) => id))].toSorted();
+    return { certificates: hit.length, ids, matches };
+  }
+
+  revoke(order: RevocationOrder): Promise<Revocation> {
+    return this.#inTurn(() => this.#revoke(order));
+  }
+
+  lift(number: number, by: string): Promise<Revocation> {
+    return this.#inTurn(async () => {
+      const lifted = await this.#deps.store.lift(number, by, ({ target }) => ({
+        type: 'revocation.lifted',
+        number,
+        target,
+        by,
+      }));
+      this.#publish(this.standing().filter((each) => each.number !== number));
+      return lifted;
+    });
+  }
+
+  async #revoke(order: RevocationOrder): Promise<Revocation> {
+    const room = this.standing().length < MAX_IN_FORCE;
+    ensure(room, 'revocation', `${MAX_IN_FORCE} revocations are in force: lift some, or use a pattern`);
+    const draft = await draftOf(order, this.#deps);
+    const early = alone(draft, this.#deps.clock);
+    this.#coming.add(early);
+    try {
+      const made = await this.#deps.store.revoke(draft, eventOf);
+      this.#publish([...this.standing(), made]);
+      return made;
+    } finally {
+      this.#coming.delete(early);
+    }
+  }
+
+  /** One at a time: each set is made from the one before. */
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const changed = this.#last.then(change);
+    this.#last = changed.catch(() => {});
+    return changed;
+  }
+
+  #publish(next: readonly Revocation[]): void {
+    this.#sets.publish(revocationSet(next, this.#sets.current().sequence + 1n));
+  }
+}
+
+const eventOf = ({ number, target, reason, until, by }: Revocation): AuditEvent => ({
+  type: 'revocation.made',
+  number,
+  target,
+  reason,
+  ...(until === undefined ? {} : { until: until.toISOString() }),
+  by,
+});
+
+/** A revoked certificate stays revoked until its own end, and is not carried along any longer. Throws revocation. */
+async function draftOf(order: RevocationOrder, deps: RevocationDeps): Promise<RevocationDraft> {
+  const { target, reason, seconds, by } = order;
+  ensureOfDomain(target, deps.trustDomain);
+  const now = deps.clock.now();
+  const asked = seconds === 0 ? undefined : addSeconds(now, seconds);
+  const issued = target.kind === 'serial' ? await deps.store.issuance(target.value) : undefined;
+  const own = [`spiffe://${deps.trustDomain}/chancery/ca`, nodeName(OWN_HOLDER)].includes(target.value);
+  ensure(!own && issued?.platform !== OWN_HOLDER.platform, 'revocation', 'that is the CA itself: stop it');
+  if (issued === undefined) return { target, reason, by, until: asked };
+  const { notAfter, id } = issued;
+  const ended = `certificate ${target.value} of ${id} ended at ${notAfter.toISOString()} by itself`;
+  ensure(notAfter > now, 'revocation', ended);
+  return { target, reason, by, until: asked !== undefined && asked < notAfter ? asked : notAfter };
+}
+
+/** A set of this one, which has no number yet. */
+const alone = (draft: RevocationDraft, clock: Clock): RevocationSet =>
+  revocationSet([{ ...draft, number: 0, serials: [], at: clock.now() }], 0n);

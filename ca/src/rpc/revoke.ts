@@ -1,0 +1,77 @@
+/** The operator's calls that cut off and let in again. */
+import type { Revocation as RevocationMessage } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import {
+  OperatorService,
+  type RevokeRequest,
+  type RevokeResponse,
+} from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { ensure } from '@chancery/shared/errors.ts';
+import { parseReason, parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
+import type { RevocationOrder, Revocations } from '../revocation/revocations.ts';
+import type { Agents } from './agents.ts';
+import { ensureOperator } from './caller.ts';
+import { unary } from './handler.ts';
+
+export interface RevokeDeps {
+  readonly revocations: Revocations;
+  readonly agents: Agents;
+  /** The user that runs the CA; root is always an operator. */
+  readonly ownUid: number;
+}
+
+const MAX_LISTED_IDS = 100;
+/** A hundred years: beyond is a slip, and beyond some more no Date. */
+const MAX_SECONDS = 100n * 365n * 86_400n;
+
+export function revokeMethods(deps: RevokeDeps) {
+  const { revocations, ownUid } = deps;
+  return [
+    unary('Revoke', OperatorService.revoke, async (request: RevokeRequest, caller) =>
+      revoke(request, ensureOperator(caller, ownUid), deps),
+    ),
+    unary('LiftRevocation', OperatorService.liftRevocation, async ({ number }, caller) => {
+      const by = ensureOperator(caller, ownUid);
+      return { revocation: revocationMessage(await revocations.lift(Number(number), by)) };
+    }),
+    unary('ListRevocations', OperatorService.listRevocations, async (_, caller) => {
+      ensureOperator(caller, ownUid);
+      return { revocations: revocations.standing().map(revocationMessage) };
+    }),
+  ] as const;
+}
+
+async function revoke(request: RevokeRequest, by: string, deps: RevokeDeps): Promise<RevokeResponse> {
+  const { kind, value, reason, seconds, dryRun } = request;
+  ensure(seconds <= MAX_SECONDS, 'revocation', `${seconds} seconds are too long: leave the end out`);
+  const order: RevocationOrder = {
+    target: parseTarget(kind, value),
+    reason: parseReason(reason),
+    seconds: Number(seconds),
+    by,
+  };
+  // Before: those that are cut off are no longer on the list.
+  const { certificates, ids, matches } = await deps.revocations.matched(order);
+  const agents = deps.agents.list().filter(({ id, serial, platform, node }) => {
+    return matches({ id, serial, holder: { platform, node } });
+  });
+  const made = dryRun ? undefined : await deps.revocations.revoke(order);
+  return {
+    revocation: made && revocationMessage(made),
+    certificates: BigInt(certificates),
+    agents: BigInt(agents.length),
+    spiffeIds: ids.slice(0, MAX_LISTED_IDS),
+  };
+}
+
+const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
+
+function revocationMessage({ number, target, reason, by, at, until }: Revocation): RevocationMessage {
+  return {
+    number: BigInt(number),
+    ...target,
+    reason,
+    by,
+    at: seconds(at),
+    until: until === undefined ? 0n : seconds(until),
+  };
+}

@@ -1,0 +1,83 @@
+/** The table of revocations, and what certificates a node has: part of the SQLite store. */
+import type { DatabaseSync } from 'node:sqlite';
+import { ensure } from '@chancery/shared/errors.ts';
+import { parseReason, parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
+import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { serialOf } from './rows.ts';
+import type { Certified, RevocationDraft, StoredRevocations } from './store.ts';
+
+type Row = Readonly<Record<string, unknown>>;
+
+export class RevocationTable {
+  readonly #sql: ReturnType<typeof statements>;
+
+  constructor(db: DatabaseSync) {
+    this.#sql = statements(db);
+  }
+
+  /** Within the transaction of its audit entry: every certificate that was to be recorded before has been. */
+  insert({ target, reason, by, until }: RevocationDraft, now: Date): Revocation {
+    const end = until === undefined ? null : until.getTime();
+    const row = [target.kind, target.value, reason, by, now.getTime(), end];
+    const number = Number(this.#sql.insert.run(...row).lastInsertRowid);
+    return this.#withSerials({ number, target, serials: [], reason, by, at: now, until }, now);
+  }
+
+  /** Throws revocation. */
+  lift(number: number, by: string, now: Date): Revocation {
+    const row = this.#sql.one.get(number, now.getTime());
+    ensure(row !== undefined, 'revocation', `there is no revocation ${number} in force`);
+    this.#sql.lift.run(by, now.getTime(), number);
+    return revocationOf(row);
+  }
+
+  inForce(now: Date): StoredRevocations {
+    const list = this.#sql.inForce.all(now.getTime()).map((row) => this.#withSerials(revocationOf(row), now));
+    const { made, lifted } = this.#sql.count.get() ?? {};
+    return { list, sequence: BigInt(Number(made) + Number(lifted)) };
+  }
+
+  *certified(now: Date): Iterable<Certified> {
+    for (const row of this.#sql.certified.iterate(now.getTime()))
+      yield {
+        serial: serialOf(row),
+        id: parseSpiffeId(String(row['id'])),
+        holder: { platform: String(row['platform']), node: String(row['node']) },
+      };
+  }
+
+  #withSerials(revocation: Revocation, now: Date): Revocation {
+    if (revocation.target.kind !== 'node') return revocation;
+    const only = revocationSet([revocation], 0n);
+    const serials = [...this.certified(now)].flatMap((each) =>
+      only.revoked(each, now) === undefined ? [] : [each.serial],
+    );
+    return { ...revocation, serials };
+  }
+}
+
+function statements(db: DatabaseSync) {
+  const sql = (text: string) => db.prepare(text);
+  const inForce = 'lifted_at IS NULL AND (until IS NULL OR until > ?)';
+  return {
+    insert: sql('INSERT INTO revocations VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL, NULL)'),
+    one: sql(`SELECT * FROM revocations WHERE n = ? AND ${inForce}`),
+    lift: sql('UPDATE revocations SET lifted_by = ?, lifted_at = ? WHERE n = ?'),
+    inForce: sql(`SELECT * FROM revocations WHERE ${inForce} ORDER BY n`),
+    count: sql('SELECT count(*) AS made, count(lifted_at) AS lifted FROM revocations'),
+    certified: sql('SELECT serial, id, platform, node FROM certificates WHERE not_after > ?'),
+  };
+}
+
+function revocationOf(row: Row): Revocation {
+  return {
+    number: Number(row['n']),
+    target: parseTarget(String(row['kind']), String(row['value'])),
+    serials: [],
+    reason: parseReason(String(row['reason'])),
+    by: String(row['made_by']),
+    at: new Date(Number(row['made_at'])),
+    until: row['until'] === null ? undefined : new Date(Number(row['until'])),
+  };
+}

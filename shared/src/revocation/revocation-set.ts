@@ -1,0 +1,67 @@
+/** The revocations of one moment, indexed so that asking about a peer costs the same however many there are. */
+import { type Holder, partsOf } from '../evidence/several.ts';
+import { Memo } from '../policy/memo.ts';
+import { compileSpiffePattern } from '../policy/spiffe-pattern.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
+import type { Revocation } from './revocation.ts';
+
+/** Whoever shows a certificate, or asks for one. */
+export interface RevocablePeer {
+  readonly id: SpiffeId;
+  /** Undefined where it has no certificate yet. */
+  readonly serial?: string | undefined;
+  /** Undefined where only the certificate is known. */
+  readonly holder?: Holder | undefined;
+}
+
+/** Immutable, but for what it remembers of itself. */
+export interface RevocationSet {
+  /** Grows with every revocation and every lifting of one. */
+  readonly sequence: bigint;
+  readonly list: readonly Revocation[];
+  /** What revokes this peer now, if anything does. */
+  revoked(peer: RevocablePeer, now: Date): Revocation | undefined;
+}
+
+/** So many SPIFFE IDs are remembered with the patterns that they match; a forgotten one is matched again. */
+const REMEMBERED_IDS = 10_000;
+
+export function revocationSet(list: readonly Revocation[], sequence: bigint): RevocationSet {
+  const exact = new Map<string, Revocation[]>();
+  const add = (kind: string, value: string, revocation: Revocation) => {
+    const key = `${kind} ${value}`;
+    exact.set(key, [...(exact.get(key) ?? []), revocation]);
+  };
+  for (const revocation of list) {
+    if (revocation.target.kind !== 'pattern')
+      add(revocation.target.kind, revocation.target.value, revocation);
+    for (const serial of revocation.serials) add('serial', serial, revocation);
+  }
+  const patterns = list
+    .filter(({ target }) => target.kind === 'pattern')
+    .map((revocation) => ({ revocation, matches: compileSpiffePattern(revocation.target.value) }));
+  const of = (kind: string, value: string) => exact.get(`${kind} ${value}`) ?? [];
+  const matched = new Memo<SpiffeId, readonly Revocation[]>(REMEMBERED_IDS);
+  const byPattern = (id: SpiffeId) =>
+    matched.get(id, () => patterns.flatMap((each) => (each.matches(id) ? [each.revocation] : [])));
+  return {
+    sequence,
+    list,
+    revoked: ({ id, serial, holder }, now) => {
+      const found = [
+        ...of('id', id),
+        ...(serial === undefined ? [] : of('serial', serial)),
+        // Of a certificate that several platforms vouched for, each is a node that may be revoked.
+        ...(holder === undefined ? [] : partsOf(holder).flatMap((each) => of('node', nodeName(each)))),
+        ...(patterns.length === 0 ? [] : byPattern(id)),
+      ];
+      return found.find((revocation) => inForce(revocation, now));
+    },
+  };
+}
+
+export const inForce = ({ until }: Pick<Revocation, 'until'>, now: Date): boolean =>
+  until === undefined || now < until;
+
+/** As a target names it. */
+export const nodeName = ({ platform, node }: Holder): string => `${platform}/${node}`;

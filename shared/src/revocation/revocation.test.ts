@@ -1,0 +1,146 @@
+import { describe, expect, test } from 'vitest';
+import { after, NOW } from '../../../test/kit/certificates.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { parseSpiffeId, parseTrustDomain } from '../spiffe/id.ts';
+import {
+  describeRevocation,
+  ensureOfDomain,
+  parseReason,
+  parseTarget,
+  REASONS,
+  type Revocation,
+} from './revocation.ts';
+import { revocationSet } from './revocation-set.ts';
+
+const ID = parseSpiffeId('spiffe://prod.example/agents/web');
+const SERIAL = '40aa';
+const peer = { id: ID, serial: SERIAL, holder: { platform: 'fake', node: 'n1' } };
+const revocation = (kind: string, value: string, changes: Partial<Revocation> = {}): Revocation => ({
+  number: 1,
+  target: parseTarget(kind, value),
+  serials: [],
+  reason: 'keyCompromise',
+  by: 'uid 0',
+  at: NOW,
+  until: undefined,
+  ...changes,
+});
+
+describe('a target', () => {
+  test.each([
+    ['serial', '40AA', '40aa'],
+    ['serial', '40:aa', '40aa'],
+    ['id', ID, ID],
+    ['pattern', 'spiffe://prod.example/agents/*', 'spiffe://prod.example/agents/*'],
+    ['node', 'kubernetes/eu-1/uid', 'kubernetes/eu-1/uid'],
+  ])('%s %s', (kind, text, value) => {
+    expect(parseTarget(kind, text)).toEqual({ kind, value });
+  });
+
+  test.each([
+    ['authority', '40aa', /^nothing is revoked by authority$/],
+    ['', '40aa', /^nothing is revoked by nothing$/],
+    ['toString', '40aa', /^nothing is revoked by toString$/],
+    ['node', `a/${'b'.repeat(2047)}`, /^the node is 2049 long, at most 2048$/],
+    ['serial', '4', /^"4" is not a serial/],
+    ['serial', '', /is not a serial/],
+    ['serial', 'xyz0', /is not a serial/],
+    ['serial', 'aa'.repeat(21), /of at most 20 bytes$/],
+    ['node', 'tpm', /^"tpm" is not PLATFORM\/NODE$/],
+    ['node', '/n1', /is not PLATFORM\/NODE$/],
+    ['node', 'tpm/', /is not PLATFORM\/NODE$/],
+    ['id', 'web', /^SPIFFE ID does not start/],
+    ['id', 'spiffe://prod.example/agents/*', /characters outside/],
+    ['pattern', 'spiffe://*/web', /the trust domain is a wildcard/],
+    ['pattern', 'spiffe://prod.example/we*', /characters outside/],
+  ])('that is %s "%s" is refused', (kind, text, message) => {
+    expect(() => parseTarget(kind, text)).toThrow(refusal('revocation', message));
+  });
+
+  const domain = parseTrustDomain('other.example');
+  test.each([
+    ['id', ID],
+    ['pattern', 'spiffe://prod.example/agents/*'],
+    ['pattern', 'spiffe://prod.example/**'],
+  ])('%s %s is of one trust domain', (kind, text) => {
+    const target = parseTarget(kind, text);
+    ensureOfDomain(target, parseTrustDomain('prod.example'));
+    expect(() => ensureOfDomain(target, domain)).toThrow(
+      refusal('revocation', /is not of trust domain other/),
+    );
+  });
+
+  test('that is a serial or a node is of none', () => {
+    ensureOfDomain(parseTarget('serial', SERIAL), domain);
+    ensureOfDomain(parseTarget('node', 'tpm/n1'), domain);
+  });
+});
+
+test('a reason is one of RFC 5280', () => {
+  expect(REASONS.map(parseReason)).toEqual(REASONS);
+  expect(() => parseReason('because')).toThrow(
+    refusal('revocation', /^"because" is not a reason: unspecified,/),
+  );
+});
+
+describe('a set', () => {
+  const by = (each: Revocation, who: object = peer, now = NOW) =>
+    revocationSet([each], 1n).revoked({ ...peer, ...who }, now);
+
+  test.each([
+    ['serial', SERIAL],
+    ['id', ID],
+    ['pattern', 'spiffe://prod.example/agents/*'],
+    ['pattern', 'spiffe://prod.example/**'],
+    ['node', 'fake/n1'],
+  ])('revokes by %s %s', (kind, value) => {
+    expect(by(revocation(kind, value))).toMatchObject({ number: 1 });
+  });
+
+  test.each([
+    ['another serial', 'serial', '40ab'],
+    ['a longer ID', 'id', `${ID}2`],
+    ['a pattern of other segments', 'pattern', 'spiffe://prod.example/*'],
+    ['another node', 'node', 'fake/n2'],
+    ['the same node on another platform', 'node', 'tpm/n1'],
+  ])('does not revoke by %s', (_, kind, value) => {
+    expect(by(revocation(kind, value))).toBeUndefined();
+  });
+
+  test('revokes a node that is one of several behind a certificate', () => {
+    const holder = { platform: 'kubernetes/eu-1+tpm', node: 'uid+n1' };
+    expect(by(revocation('node', 'tpm/n1'), { holder })).toBeDefined();
+    expect(by(revocation('node', 'kubernetes/eu-1/uid'), { holder })).toBeDefined();
+    expect(by(revocation('node', 'tpm/uid'), { holder })).toBeUndefined();
+  });
+
+  test('revokes the certificates of a node for whoever does not know nodes', () => {
+    const node = revocation('node', 'fake/n1', { serials: [SERIAL] });
+    expect(by(node, { holder: undefined })).toBeDefined();
+    expect(by(node, { holder: undefined, serial: '40ab' })).toBeUndefined();
+  });
+
+  test('does not revoke by a serial who has none', () => {
+    expect(by(revocation('serial', SERIAL), { serial: undefined })).toBeUndefined();
+  });
+
+  test('counts a revocation until its end, and another beside it for longer', () => {
+    const ended = revocation('id', ID, { until: after(60) });
+    expect(by(ended, peer, after(59))).toBeDefined();
+    expect(by(ended, peer, after(60))).toBeUndefined();
+    const both = revocationSet([ended, revocation('id', ID, { number: 2 })], 2n);
+    expect([both.revoked(peer, NOW)?.number, both.revoked(peer, after(60))?.number]).toEqual([1, 2]);
+  });
+
+  test('keeps a pattern’s end though it remembers whom the pattern matches', () => {
+    const set = revocationSet([revocation('pattern', 'spiffe://prod.example/**', { until: after(60) })], 1n);
+    expect(set.revoked(peer, NOW)).toBeDefined();
+    expect(set.revoked(peer, after(60))).toBeUndefined();
+  });
+});
+
+test('a revocation is told by number, target and reason', () => {
+  expect(describeRevocation(revocation('node', 'fake/n1'))).toBe(
+    'revocation 1 (node fake/n1, keyCompromise)',
+  );
+});

@@ -1,0 +1,89 @@
+/** What a revocation names, and why: one certificate, one SPIFFE ID, all that match a pattern, or a node. */
+import { ensure, IdentityError } from '../errors.ts';
+import { compileSpiffePattern } from '../policy/spiffe-pattern.ts';
+import { parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from '../spiffe/id.ts';
+
+/** Those of RFC 5280 §5.3.1 that mean something here, by their names there. */
+export const REASONS = [
+  'unspecified',
+  'keyCompromise',
+  'superseded',
+  'cessationOfOperation',
+  'privilegeWithdrawn',
+] as const;
+export type Reason = (typeof REASONS)[number];
+
+const KINDS = ['serial', 'id', 'pattern', 'node'] as const;
+
+/** A serial in lower-case hexadecimal, a SPIFFE ID, a pattern of them, or a node as `platform/node`. */
+export interface Target {
+  readonly kind: (typeof KINDS)[number];
+  readonly value: string;
+}
+
+export interface Revocation {
+  /** Given by the CA in order, and never again. */
+  readonly number: number;
+  readonly target: Target;
+  /**
+   * Of a node: the certificates that it had when it was revoked, for whoever knows certificates and not nodes. It
+   * gets no others while it is revoked.
+   */
+  readonly serials: readonly string[];
+  readonly reason: Reason;
+  /** Who revoked. */
+  readonly by: string;
+  readonly at: Date;
+  /** From then on it no longer counts; undefined for no end. */
+  readonly until: Date | undefined;
+}
+
+/** RFC 5280 §4.1.2.2: at most 20 bytes. */
+const SERIAL = /^([0-9a-f]{2}){1,20}$/;
+const NODE = /^[^/\s]+\/\S.*$/;
+const MAX_VALUE = 2048;
+
+/** Throws revocation: a target that nothing could ever match is a slip of the hand, and must not look like a cut. */
+export function parseTarget(kind: string, text: string): Target {
+  const known = KINDS.find((each) => each === kind);
+  ensure(known !== undefined, 'revocation', `nothing is revoked by ${kind || 'nothing'}`);
+  ensure(text.length <= MAX_VALUE, 'revocation', `the ${kind} is ${text.length} long, at most ${MAX_VALUE}`);
+  // Tools print serials in either case, with or without colons.
+  const value = known === 'serial' ? text.replaceAll(':', '').toLowerCase() : text;
+  if (known === 'serial')
+    ensure(SERIAL.test(value), 'revocation', `"${text}" is not a serial in hexadecimal, of at most 20 bytes`);
+  else if (known === 'node') ensure(NODE.test(value), 'revocation', `"${text}" is not PLATFORM/NODE`);
+  else sampleOf(known, value);
+  return { kind: known, value };
+}
+
+/** Throws revocation where the target is a name of another trust domain. */
+export function ensureOfDomain({ kind, value }: Target, trustDomain: TrustDomain): void {
+  if (kind !== 'id' && kind !== 'pattern') return;
+  const domain = trustDomainOf(sampleOf(kind, value));
+  ensure(domain === trustDomain, 'revocation', `${value} is not of trust domain ${trustDomain}`);
+}
+
+/** Throws revocation. */
+export function parseReason(text: string): Reason {
+  const reason = REASONS.find((each) => each === text);
+  ensure(reason !== undefined, 'revocation', `"${text}" is not a reason: ${REASONS.join(', ')}`);
+  return reason;
+}
+
+/** A SPIFFE ID that the target matches. */
+function sampleOf(kind: 'id' | 'pattern', text: string): SpiffeId {
+  try {
+    if (kind === 'pattern') compileSpiffePattern(text);
+    return parseSpiffeId(kind === 'pattern' ? text.replaceAll('*', 'x') : text);
+  } catch (error) {
+    throw new IdentityError('revocation', error instanceof Error ? error.message : String(error), {
+      cause: error,
+    });
+  }
+}
+
+/** For records and refusals. */
+export function describeRevocation({ number, target, reason }: Revocation): string {
+  return `revocation ${number} (${target.kind} ${target.value}, ${reason})`;
+}
