@@ -95,8 +95,10 @@ const endOf = (revocation: Revocation): string =>
 
 const untilOf = ({ until }: Revocation): string => (until === 0n ? 'no end' : instant(until));
 
+const counted = (count: bigint, what: string): string => `${count} ${what}${count === 1n ? '' : 's'}`;
+
 function printRevoked(io: Io, { revocation, certificates, agents, spiffeIds }: RevokeResponse): void {
-  const cut = `${certificates} unexpired certificates and ${agents} connected agents`;
+  const cut = `${counted(certificates, 'unexpired certificate')} and ${counted(agents, 'connected agent')}`;
   if (revocation === undefined) io.out(`would cut off ${cut} (dry run)\n`);
   else
     io.out(

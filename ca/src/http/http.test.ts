@@ -68,6 +68,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_authority_expiry_seconds{kind="root",serial="40aa"} 60',
     'chancery_connected_agents 7',
     'chancery_open_exchanges 3',
+    'chancery_revocations 5',
   ])
     expect(lines).toContain(line);
   expect(body).toMatch(/^process_resident_memory_bytes \d+/m);

@@ -1,0 +1,125 @@
+/** Cutting an identity off as an operator does it: real processes, from the command to the agent that is out. */
+import { readStatus } from '@chancery/agent/workload/attach.ts';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import {
+  type AgentFolder,
+  type CaFolder,
+  makeAgent,
+  makeCa,
+  makeFolder,
+  type Ran,
+  type Running,
+  removeFolder,
+} from '../kit/processes.ts';
+
+const TRUST_DOMAIN = 'cut.example';
+const ID = `spiffe://${TRUST_DOMAIN}/w`;
+let dir: string;
+let ca: CaFolder;
+let serving: Running;
+let agent: AgentFolder;
+let running: Running;
+beforeAll(async () => {
+  dir = makeFolder();
+  ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
+  serving = await ca.serve();
+  await ca.saveBundle();
+  await ca.apply([{ kind: 'Identity', name: 'w', platform: 'unix', id: ID }]);
+  agent = makeAgent(ca, 'agent', { evidence: { unix: {} } });
+  running = await agent.run();
+  await vi.waitFor(async () => expect(await connected()).toBe(1), { timeout: 10_000 });
+});
+afterAll(async () => {
+  await running.stop();
+  await serving.stop();
+  removeFolder(dir);
+});
+
+const connected = async (): Promise<number> => JSON.parse((await ca.cli('agents', '--json')).stdout).length;
+const ran = (stdout: RegExp, stderr = /^$/): Ran =>
+  expect.objectContaining({
+    status: 0,
+    stdout: expect.stringMatching(stdout),
+    stderr: expect.stringMatching(stderr),
+  });
+
+test.each([
+  ['nothing', [], /^give one of SERIAL, SPIFFE-ID, --node PLATFORM\/NODE and --pattern PATTERN\n\nusage/],
+  ['two things', [ID, '--node', 'a/b'], /^give one of SERIAL/],
+  ['two names', [ID, `${ID}2`], /^give one of SERIAL/],
+  ['no reason', [ID], /^--reason is required: unspecified, keyCompromise, /],
+])('revoke with %s is misuse', async (_, argv, stderr) => {
+  expect(await ca.cli('revoke', ...argv)).toEqual({
+    status: 2,
+    stdout: '',
+    stderr: expect.stringMatching(stderr),
+  });
+});
+
+test.each([
+  [
+    'what is no serial',
+    ['web'],
+    1,
+    /^chancery-ca: "web" is not a serial in hexadecimal, of at most 20 bytes\n$/,
+  ],
+  ['another trust domain', ['spiffe://b.example/w'], 1, /is not of trust domain cut\.example\n$/],
+  ['the CA itself', [`spiffe://${TRUST_DOMAIN}/chancery/ca`], 1, /that is the CA itself: stop it\n$/],
+  ['for no length of time', [ID, '--for', 'long'], 2, /"long" is not a length of time/],
+])('revoke of %s is refused', async (_, argv, status, stderr) => {
+  expect(await ca.cli('revoke', ...argv, '--reason', 'unspecified')).toEqual({
+    status,
+    stdout: '',
+    stderr: expect.stringMatching(stderr),
+  });
+});
+
+test('a dry run says what would be cut off, and cuts nothing', async () => {
+  const { serial } = await readStatus(agent.socket);
+  for (const who of [[ID], [serial], ['--pattern', `spiffe://${TRUST_DOMAIN}/**`]])
+    expect(await ca.cli('revoke', ...who, '--reason', 'keyCompromise', '--dry-run')).toEqual(
+      ran(
+        /^would cut off 1 unexpired certificate and 1 connected agent \(dry run\)\n {2}spiffe:\/\/cut\.example\/w\n$/,
+      ),
+    );
+  expect(await connected()).toBe(1);
+  expect((await ca.cli('revocations', '--json')).stdout).toBe('[]\n');
+});
+
+test('what matches nothing is said, and made', async () => {
+  expect(
+    await ca.cli('revoke', '--node', 'tpm/gone', '--reason', 'cessationOfOperation', '--for', '1h'),
+  ).toEqual(
+    ran(
+      /^revocation 1 is in force \(until .*Z\): node tpm\/gone\ncut off 0 unexpired certificates and 0 connected agents\n$/,
+      /^warning: no unexpired certificate and no connected agent is node tpm\/gone\n$/,
+    ),
+  );
+});
+
+test('an agent is cut off at once, stays out across a restart of the CA, and comes back when it is lifted', async () => {
+  expect(await ca.cli('revoke', ID, '--reason', 'keyCompromise')).toEqual(
+    ran(
+      /^revocation 2 is in force \(no end\): id spiffe:\/\/cut\.example\/w\ncut off 1 .* and 1 connected agent\n/,
+    ),
+  );
+  expect(await connected()).toBe(0);
+  await serving.stop('SIGKILL');
+  serving = await ca.serve();
+  expect(await ca.cli('revocations')).toEqual(
+    ran(
+      /^NUMBER .*\n1 +node tpm\/gone +cessationOfOperation +uid \d+ .*Z\n2 +id spiffe:\S+ +keyCompromise .* no end\n$/,
+    ),
+  );
+  await vi.waitFor(() => expect(serving.log()).toMatch(/"code":"revoked_peer"/), { timeout: 20_000 });
+  expect(await connected()).toBe(0);
+  expect(await ca.cli('unrevoke', '2')).toEqual(
+    ran(/^lifted revocation 2: id spiffe:\/\/cut\.example\/w\n$/),
+  );
+  await vi.waitFor(async () => expect(await connected()).toBe(1), { timeout: 60_000 });
+  expect(await ca.cli('unrevoke', '2')).toMatchObject({
+    status: 1,
+    stderr: 'chancery-ca: there is no revocation 2 in force\n',
+  });
+  expect(await ca.cli('unrevoke', 'two')).toMatchObject({ status: 2 });
+}, 120_000);
