@@ -24,6 +24,8 @@ export interface ExactNumber {
 
 export interface JsonLimits {
   readonly code: Refusal;
+  /** Of a key that comes twice, where that has a name of its own. */
+  readonly duplicate?: Refusal;
   readonly maxBytes: number;
   readonly maxDepth: number;
 }
@@ -109,7 +111,9 @@ class JsonReader {
       this.#space();
       this.#need(this.#text[this.#at] === '"', 'a key is expected');
       const key = this.#string();
-      this.#need(!Object.hasOwn(object, key), 'the same key twice in one object');
+      const { duplicate = this.#limits.code } = this.#limits;
+      const twice = `the same key twice in one object, before offset ${this.#at}`;
+      ensure(!Object.hasOwn(object, key), duplicate, twice);
       this.#space();
       this.#need(this.#skip(':'), 'a colon is expected');
       this.#space();

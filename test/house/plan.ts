@@ -10,6 +10,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   'shared/src/der': SHARED_GROUND,
   'shared/src/spiffe': [...SHARED_GROUND, 'shared/src/der'],
   'shared/src/evidence': SHARED_GROUND,
+  'shared/src/aws': SHARED_GROUND,
   'shared/src/keys': [...SHARED_GROUND, 'shared/src/der'],
   'shared/src/x509': [...SHARED_GROUND, 'shared/src/der', 'shared/src/spiffe', 'shared/src/keys'],
   'shared/src/tpm': [...SHARED_GROUND, 'shared/src/der', 'shared/src/x509', 'shared/src/evidence'],
@@ -31,7 +32,8 @@ const ALL_SHARED = Object.keys(SHARED);
 /** `ca` and `agent` never meet; within each, siblings that are not named here get values from serve.ts or run.ts. */
 const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/store': ALL_SHARED,
-  'ca/src/attestors': ALL_SHARED,
+  'ca/src/tokens': ALL_SHARED,
+  'ca/src/attestors': [...ALL_SHARED, 'ca/src/tokens'],
   'ca/src/authority': [...ALL_SHARED, 'ca/src/store'],
   'ca/src/registry': [...ALL_SHARED, 'ca/src/store'],
   'ca/src/revocation': [...ALL_SHARED, 'ca/src/store'],

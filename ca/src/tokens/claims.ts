@@ -1,0 +1,43 @@
+/** What a verified token says, asked for by name and type. */
+import { ensure } from '@chancery/shared/errors.ts';
+import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/json.ts';
+
+interface Standard {
+  readonly subject: string;
+  readonly issuedAt: Date;
+  readonly expiresAt: Date;
+}
+
+/** Made by verifyToken only. */
+export class Claims implements Standard {
+  readonly all: JsonObject;
+  readonly subject: string;
+  readonly issuedAt: Date;
+  readonly expiresAt: Date;
+
+  constructor(all: JsonObject, { subject, issuedAt, expiresAt }: Standard) {
+    this.all = all;
+    this.subject = subject;
+    this.issuedAt = issuedAt;
+    this.expiresAt = expiresAt;
+  }
+
+  /** `path` goes into objects by name. Throws claim_rule unless it is a string that is not empty. */
+  string(...path: readonly string[]): string {
+    const value = this.find(...path);
+    ensure(
+      typeof value === 'string' && value !== '',
+      'claim_rule',
+      `${path.join('.')} is missing or no string`,
+    );
+    return value;
+  }
+
+  /** Undefined where it, or what holds it, is missing. */
+  find(...path: readonly string[]): Json | undefined {
+    return path.reduce<Json | undefined>(
+      (value, name) => (isJsonObject(value) && Object.hasOwn(value, name) ? value[name] : undefined),
+      this.all,
+    );
+  }
+}

@@ -1,0 +1,185 @@
+import { utf8 } from '@chancery/shared/bytes.ts';
+import { silentLog } from '@chancery/shared/log.ts';
+import { openOutbound } from '@chancery/shared/outbound/http.ts';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { MovableClock } from '../../../test/kit/clock.ts';
+import { startIssuer, type TestIssuer } from '../../../test/kit/oidc/issuer.ts';
+import { publicJwk, signingKey } from '../../../test/kit/oidc/jws.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { type KeySet, type KeySource, keySetFrom } from './jwks.ts';
+
+const outbound = openOutbound();
+afterAll(() => outbound.close());
+
+let clock: MovableClock;
+let issuer: TestIssuer;
+let keys: KeySet;
+beforeEach(async () => {
+  clock = new MovableClock();
+  issuer = await startIssuer({ now: () => clock.now() });
+  keys = made({ discover: issuer.url });
+});
+afterEach(() => issuer.close());
+
+const made = (source: KeySource): KeySet => keySetFrom(source, { outbound, clock, log: silentLog });
+const asked = (): number => issuer.served.received.filter(({ target }) => target === '/jwks').length;
+const key = (kid = 'key-1') => keys.keyFor(kid, 'RS256');
+const hour = 3600;
+
+describe('an issuer’s keys', () => {
+  test('are fetched once and kept', async () => {
+    const first = await key();
+    expect(await key()).toBe(first);
+    expect(asked()).toBe(1);
+  });
+
+  test('are fetched once by many at the same time', async () => {
+    await Promise.all(Array.from({ length: 20 }, () => key()));
+    expect(asked()).toBe(1);
+  });
+
+  test('are looked at again after ten minutes, without making anybody wait', async () => {
+    await key();
+    clock.move(601);
+    issuer.served.spoil('hang');
+    await key();
+    await expect.poll(() => issuer.served.received.length).toBe(3);
+  });
+
+  test('may be where the config says, without discovery', async () => {
+    keys = made({ jwksUri: `${issuer.url}/jwks` });
+    await key();
+    expect(issuer.served.received.map(({ target }) => target)).toEqual(['/jwks']);
+  });
+
+  test('that are new are found at once', async () => {
+    await key();
+    const { kid } = issuer.rotate();
+    clock.move(61);
+    await key(kid);
+    expect(asked()).toBe(2);
+  });
+
+  test('that the issuer has dropped are not good after the next look', async () => {
+    await key();
+    issuer.rotate(true);
+    clock.move(61);
+    await expect(key('another')).rejects.toThrow(refusal('jwt_signature', /has no key "another"/));
+    await expect(key()).rejects.toThrow(refusal('jwt_signature', /has no key "key-1"/));
+  });
+
+  test('outlast the issuer’s outage by a day and no more', async () => {
+    await key();
+    issuer.served.spoil(() => ({ status: 500 }));
+    clock.move(23 * hour);
+    await key();
+    clock.move(hour);
+    await expect(key()).rejects.toThrow(refusal('keys_unavailable', /answered 500, expected 200/));
+  });
+
+  test('are there again when the issuer is', async () => {
+    issuer.served.spoil(() => ({ status: 500 }));
+    await expect(key()).rejects.toThrow(refusal('keys_unavailable', /answered 500/));
+    issuer.served.spoil(undefined);
+    await expect(key()).rejects.toThrow(refusal('keys_unavailable', /answered 500/));
+    clock.move(61);
+    await key();
+  });
+});
+
+test('C27 ten thousand unknown keys are one question a minute', async () => {
+  await key();
+  for (let n = 0; n < 10_000; n += 1) await expect(key(`unknown-${n}`)).rejects.toThrow('has no key');
+  expect(asked()).toBe(1);
+  clock.move(61);
+  await Promise.allSettled(Array.from({ length: 100 }, (_, n) => key(`unknown-${n}`)));
+  expect(asked()).toBe(2);
+});
+
+describe('C28 a set is of no use', () => {
+  const rsa = publicJwk(signingKey('a'));
+  const weak = { kid: 'weak', kty: 'RSA', e: 'AQAB', n: Buffer.alloc(128, 0xff).toString('base64url') };
+  const { privateKey } = signingKey('a');
+
+  test.each<[string, unknown, RegExp]>([
+    [
+      'with a private key',
+      { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'a' }] },
+      /a private key \("d"\)/,
+    ],
+    ['with a shared key', { keys: [{ kty: 'oct', k: 'AAAA', kid: 'a' }] }, /a private key \("k"\)/],
+    ['with a name twice', { keys: [rsa, rsa] }, /the key "a" twice/],
+    ['of too many keys', { keys: Array.from({ length: 65 }, () => ({})) }, /has 65 keys, at most 64/],
+    ['that is no object', [rsa], /an object with an array "keys"/],
+    ['without keys', {}, /an object with an array "keys"/],
+    ['whose key is a string', { keys: ['a'] }, /is no object/],
+  ])('%s', async (_, jwks, says) => {
+    const bytes = utf8(JSON.stringify(jwks));
+    expect(() => made({ jwks: bytes })).toThrow(refusal('config', says));
+    issuer.publish(jwks as object);
+    await expect(key('a')).rejects.toThrow(refusal('keys_unavailable', says));
+  });
+
+  test.each([
+    ['too weak', weak],
+    ['for encryption', { ...rsa, kid: 'weak', use: 'enc' }],
+    ['of a kind that nobody knows', { ...rsa, kid: 'weak', kty: 'PQC' }],
+    ['without a modulus', { kid: 'weak', kty: 'RSA', e: 'AQAB' }],
+  ])('a key that is %s is as if it were not there', async (_, jwk) => {
+    keys = made({ jwks: utf8(JSON.stringify({ keys: [jwk, rsa] })) });
+    await key('a');
+    await expect(key('weak')).rejects.toThrow(refusal('jwt_signature', /has no key "weak"/));
+  });
+
+  test('a key whose numbers are none is refused when it is used', async () => {
+    keys = made({
+      jwks: utf8(JSON.stringify({ keys: [{ kid: 'e', kty: 'EC', crv: 'P-256', x: 'AA', y: 'AA' }] })),
+    });
+    await expect(keys.keyFor('e', 'ES256')).rejects.toThrow(refusal('jwt_signature', /cannot be used/));
+  });
+
+  test.each<[string, Parameters<TestIssuer['served']['spoil']>[0], RegExp]>([
+    [
+      'that is 50 MB',
+      (answer) => ({ ...answer, body: Buffer.alloc(50 * 1024 * 1024, 0x20) }),
+      /longer than 262144/,
+    ],
+    ['that is a redirect', () => ({ status: 302, headers: { location: '/jwks' } }), /answered 302/],
+    ['that is HTML', (answer) => ({ ...answer, body: '<html>' }), /a value is expected/],
+    ['that is cut off', 'cut', /aborted|hang up/],
+  ])('%s', async (_, how, says) => {
+    issuer.served.spoil(how);
+    await expect(key()).rejects.toThrow(refusal('keys_unavailable', says));
+  });
+});
+
+describe('C33 discovery is refused', () => {
+  const discovered = (document: object) =>
+    issuer.served.spoil((answer, { target }) =>
+      target.includes('.well-known') ? { ...answer, body: JSON.stringify(document) } : answer,
+    );
+  test.each<[string, (url: string) => object, RegExp]>([
+    [
+      'for another issuer',
+      (url) => ({ issuer: `${url}.evil`, jwks_uri: `${url}/jwks` }),
+      /is for issuer .*evil/,
+    ],
+    [
+      'for the issuer with a slash',
+      (url) => ({ issuer: `${url}/`, jwks_uri: `${url}/jwks` }),
+      /is for issuer/,
+    ],
+    [
+      'with its keys over http elsewhere',
+      (url) => ({ issuer: url, jwks_uri: 'http://169.254.169.254/' }),
+      /not https/,
+    ],
+    ['with its keys in a file', (url) => ({ issuer: url, jwks_uri: 'file:///etc/passwd' }), /not https/],
+    ['without keys', (url) => ({ issuer: url }), /names no jwks_uri/],
+    ['that is an array', () => [], /is no JSON object/],
+  ])('%s', async (_, document, says) => {
+    discovered(document(issuer.url));
+    await expect(key()).rejects.toThrow(refusal('keys_unavailable', says));
+    expect(asked()).toBe(0);
+  });
+});

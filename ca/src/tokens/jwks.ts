@@ -1,0 +1,152 @@
+/**
+ * An issuer's keys (RFC 7517): from a file, an address or discovery. Fetched ones are kept: looked at again every ten
+ * minutes and when a key is unknown, never more often than once a minute, whoever asks; and good for a day where the
+ * issuer cannot be reached, so that its outage does not become ours.
+ */
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import type { Outbound } from '@chancery/shared/outbound/http.ts';
+import { type IssuerKey, importKey, readKeys } from './keys.ts';
+
+export interface KeySet {
+  /** Throws jwt_signature for a key that the issuer does not have, jwt_alg for one of another kind, keys_unavailable. */
+  keyFor(kid: string, alg: string): Promise<CryptoKey>;
+}
+
+/** Where an issuer's keys are. */
+export type KeySource =
+  | { readonly jwks: Uint8Array }
+  | { readonly jwksUri: string }
+  | { readonly discover: string };
+
+export interface KeySetDeps {
+  readonly outbound: Outbound;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** PEM of the roots that the issuer's server is verified by, instead of the system's. */
+  readonly ca?: string | Uint8Array | undefined;
+}
+
+const REFRESH_SECONDS = 600;
+const AT_MOST_EVERY_SECONDS = 60;
+const GOOD_FOR_SECONDS = 86_400;
+const MAX_BYTES = 256 * 1024;
+
+/** Nothing is fetched before the first key is asked for. Throws config for a bad static set. */
+export function keySetFrom(source: KeySource, deps: KeySetDeps): KeySet {
+  if (!('jwks' in source)) return new FetchedKeys(() => fetchKeys(source, deps), deps);
+  const keys = readKeys(source.jwks, 'config');
+  return { keyFor: async (kid, alg) => importKey(foundIn(keys, kid), alg) };
+}
+
+type Keys = ReadonlyMap<string, IssuerKey>;
+
+class FetchedKeys implements KeySet {
+  readonly #fetch: () => Promise<Keys>;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  #keys: { readonly all: Keys; readonly at: Date } | undefined;
+  #triedAt: Date | undefined;
+  #lastFailure: unknown;
+  #fetching: Promise<void> | undefined;
+
+  constructor(fetch: () => Promise<Keys>, { clock, log }: KeySetDeps) {
+    this.#fetch = fetch;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  async keyFor(kid: string, alg: string): Promise<CryptoKey> {
+    const known = this.#known(GOOD_FOR_SECONDS);
+    if (known?.has(kid) === true) {
+      // In its own time: this caller has what it needs.
+      if (this.#known(REFRESH_SECONDS) === undefined) void this.#refresh();
+    } else await this.#refresh();
+    const keys = this.#known(GOOD_FOR_SECONDS);
+    if (keys === undefined)
+      throw new IdentityError('keys_unavailable', `no keys of the issuer: ${sentenceOf(this.#lastFailure)}`, {
+        cause: this.#lastFailure,
+      });
+    return importKey(foundIn(keys, kid), alg);
+  }
+
+  #known(seconds: number): Keys | undefined {
+    const keys = this.#keys;
+    return keys !== undefined && addSeconds(keys.at, seconds) > this.#clock.now() ? keys.all : undefined;
+  }
+
+  /** Whoever comes while keys are being fetched waits for those. Never throws. */
+  #refresh(): Promise<void> {
+    const now = this.#clock.now();
+    if (this.#fetching !== undefined) return this.#fetching;
+    if (this.#triedAt !== undefined && addSeconds(this.#triedAt, AT_MOST_EVERY_SECONDS) > now)
+      return Promise.resolve();
+    this.#triedAt = now;
+    this.#fetching = this.#fetchNow(now).finally(() => {
+      this.#fetching = undefined;
+    });
+    return this.#fetching;
+  }
+
+  async #fetchNow(at: Date): Promise<void> {
+    try {
+      this.#keys = { all: await this.#fetch(), at };
+      this.#lastFailure = undefined;
+    } catch (error) {
+      this.#lastFailure = error;
+      this.#log.warn(
+        { err: error },
+        'an issuer’s keys could not be fetched; those that are known are kept a day',
+      );
+    }
+  }
+}
+
+function foundIn(keys: Keys, kid: string): IssuerKey {
+  const key = keys.get(kid);
+  ensure(key !== undefined, 'jwt_signature', `the issuer has no key "${kid.slice(0, 100)}"`);
+  return key;
+}
+
+async function fetchKeys(
+  source: { jwksUri: string } | { discover: string },
+  deps: KeySetDeps,
+): Promise<Keys> {
+  const uri = 'jwksUri' in source ? source.jwksUri : await discover(source.discover, deps);
+  return readKeys(await get(uri, deps), 'keys_unavailable');
+}
+
+/** OpenID Connect Discovery 1.0, section 4: the document must speak for the issuer that was configured. */
+async function discover(issuer: string, deps: KeySetDeps): Promise<string> {
+  const where = `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`;
+  const document = documentOf(await get(where, deps), where);
+  const { issuer: named, jwks_uri: uri } = document;
+  ensure(
+    named === issuer,
+    'keys_unavailable',
+    `${where} is for issuer ${JSON.stringify(named)}, not ${issuer}`,
+  );
+  ensure(typeof uri === 'string', 'keys_unavailable', `${where} names no jwks_uri`);
+  const url = URL.parse(uri);
+  const safe = url?.protocol === 'https:' || (url !== null && url.origin === new URL(issuer).origin);
+  ensure(safe, 'keys_unavailable', `${where} has its keys at ${uri}, which is not https`);
+  return uri;
+}
+
+function documentOf(body: Uint8Array, where: string): JsonObject {
+  const document = parseJson(body, { code: 'keys_unavailable', maxBytes: MAX_BYTES, maxDepth: 16 });
+  ensure(isJsonObject(document), 'keys_unavailable', `${where} is no JSON object`);
+  return document;
+}
+
+async function get(url: string, { outbound, ca }: KeySetDeps): Promise<Uint8Array> {
+  const headers = { accept: 'application/json' };
+  const { status, body } = await outbound.request({ url, headers, maxBytes: MAX_BYTES, ...(ca && { ca }) });
+  ensure(status === 200, 'keys_unavailable', `${url} answered ${status}, expected 200`);
+  return body;
+}
+
+const sentenceOf = (error: unknown): string =>
+  isRefusal(error) ? error.message : error === undefined ? 'none was fetched yet' : String(error);

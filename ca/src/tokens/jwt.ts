@@ -1,0 +1,139 @@
+/**
+ * Signed tokens of platforms (RFC 7515, 7519), read strictly. The signature is jose's to verify; what may be in the
+ * header, one audience, times and their bounds are checked here, for jose accepts several audiences, an expiry in ten
+ * years and a claim twice.
+ */
+import { asBuffer, equal, utf8 } from '@chancery/shared/bytes.ts';
+import { addSeconds } from '@chancery/shared/clock.ts';
+import { ensure } from '@chancery/shared/errors.ts';
+import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import { Claims } from './claims.ts';
+import type { KeySet } from './jwks.ts';
+
+/** Asymmetric, and neither RSA with SHA-1 nor "none": a key that verifies must not be one that signs. */
+export const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'ES256', 'ES384', 'EdDSA'] as const;
+export type Algorithm = (typeof ALGORITHMS)[number];
+
+export interface TokenRules {
+  /** Exactly this, byte for byte. */
+  readonly issuer: string;
+  /** The only audience. */
+  readonly audience: string;
+  readonly algorithms: readonly Algorithm[];
+  readonly keys: KeySet;
+  /** From `iat` to `exp`. */
+  readonly maxLifetimeSeconds: number;
+}
+
+const MAX_TOKEN_BYTES = 16 * 1024;
+const SKEW_SECONDS = 30;
+const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+/** `x5t`, a thumbprint that names the key once more, is in the tokens of GitHub and Azure; nothing is done with it. */
+const HEADER = new Set(['alg', 'kid', 'typ', 'x5t']);
+
+/**
+ * The claims of a token that the rules' issuer signed for the rules' audience, good at `now`. Throws jwt_parse,
+ * jwt_duplicate, jwt_header, jwt_alg, jwt_signature, issuer_unknown, jwt_aud, jwt_time, keys_unavailable.
+ */
+export async function verifyToken(token: Uint8Array, rules: TokenRules, now: Date): Promise<Claims> {
+  const { header, payload, text } = cut(token);
+  const { alg, kid } = readHeader(header, rules.algorithms);
+  const key = await rules.keys.keyFor(kid, alg);
+  await verifySignature(text, key, alg);
+  const { iss } = payload;
+  ensure(iss === rules.issuer, 'issuer_unknown', `iss is ${said(iss)}, expected ${rules.issuer}`);
+  ensureAudience(payload['aud'], rules.audience);
+  const { issuedAt, expiresAt } = timesOf(payload, rules.maxLifetimeSeconds, now);
+  const { sub } = payload;
+  ensure(typeof sub === 'string' && sub !== '', 'jwt_parse', `sub is ${said(sub)}, expected a string`);
+  return new Claims(payload, { subject: sub, issuedAt, expiresAt });
+}
+
+/** The claims as they stand, unverified: to choose by, never to decide by. Throws jwt_parse, jwt_duplicate. */
+export const peekClaims = (token: Uint8Array): JsonObject => cut(token).payload;
+
+function cut(token: Uint8Array) {
+  ensure(
+    token.length <= MAX_TOKEN_BYTES,
+    'jwt_parse',
+    `the token is ${token.length} bytes, at most ${MAX_TOKEN_BYTES} are read`,
+  );
+  const text = asBuffer(token).toString('latin1');
+  ensure(COMPACT.test(text), 'jwt_parse', 'the token is not three base64url parts joined by dots');
+  const [header = '', payload = '', signature = ''] = text.split('.');
+  decode('signature', signature);
+  return { text, header: objectOf('header', header), payload: objectOf('claims', payload) };
+}
+
+function objectOf(what: string, part: string): JsonObject {
+  const limits = {
+    code: 'jwt_parse',
+    duplicate: 'jwt_duplicate',
+    maxBytes: MAX_TOKEN_BYTES,
+    maxDepth: 8,
+  } as const;
+  const value = parseJson(decode(what, part), limits);
+  ensure(isJsonObject(value), 'jwt_parse', `the ${what} are no JSON object`);
+  return value;
+}
+
+/** One text a value (RFC 4648, section 3.5): no padding, and no bits that are dropped. */
+function decode(what: string, part: string): Uint8Array {
+  const bytes = Buffer.from(part, 'base64url');
+  const same = equal(utf8(bytes.toString('base64url')), utf8(part));
+  ensure(same, 'jwt_parse', `the ${what} are not canonical base64url`);
+  return bytes;
+}
+
+function readHeader(header: JsonObject, algorithms: readonly Algorithm[]): { alg: Algorithm; kid: string } {
+  const strange = Object.keys(header).find((name) => !HEADER.has(name));
+  ensure(strange === undefined, 'jwt_header', `the header has "${strange}", which is not read`);
+  const { typ = 'JWT', kid } = header;
+  ensure(typ === 'JWT', 'jwt_header', `typ is ${said(typ)}, expected JWT`);
+  const alg = algorithms.find((each) => each === header['alg']);
+  ensure(alg !== undefined, 'jwt_alg', `alg is ${said(header['alg'])}, expected ${algorithms.join(' or ')}`);
+  ensure(typeof kid === 'string' && kid !== '', 'jwt_header', `kid is ${said(kid)}, expected a string`);
+  return { alg, kid };
+}
+
+async function verifySignature(text: string, key: CryptoKey, alg: Algorithm): Promise<void> {
+  const { compactVerify } = await import('jose');
+  const verified = await compactVerify(text, key, { algorithms: [alg] }).then(
+    () => true,
+    () => false,
+  );
+  ensure(verified, 'jwt_signature', 'the signature does not verify');
+}
+
+/** Ours and no other: a token that is also for somebody else may have come from them. */
+function ensureAudience(aud: Json | undefined, expected: string): void {
+  const [only, ...more] = Array.isArray(aud) ? (aud as readonly Json[]) : [aud];
+  ensure(only === expected && more.length === 0, 'jwt_aud', `aud is ${said(aud)}, expected ${expected}`);
+}
+
+function timesOf(payload: JsonObject, maxLifetimeSeconds: number, now: Date) {
+  const issuedAt = timeOf('iat', payload['iat']);
+  const expiresAt = timeOf('exp', payload['exp']);
+  const notBefore = payload['nbf'] === undefined ? issuedAt : timeOf('nbf', payload['nbf']);
+  const soon = addSeconds(now, SKEW_SECONDS);
+  ensure(issuedAt <= soon, 'jwt_time', `iat is ${issuedAt.toISOString()}, in the future`);
+  ensure(notBefore <= soon, 'jwt_time', `nbf is ${notBefore.toISOString()}, in the future`);
+  ensure(expiresAt > addSeconds(now, -SKEW_SECONDS), 'jwt_time', `it expired at ${expiresAt.toISOString()}`);
+  const seconds = (expiresAt.getTime() - issuedAt.getTime()) / 1000;
+  const lives = `it lives ${seconds} s, expected 1 to ${maxLifetimeSeconds}`;
+  ensure(seconds > 0 && seconds <= maxLifetimeSeconds, 'jwt_time', lives);
+  return { issuedAt, expiresAt };
+}
+
+/** The last second of the year 9999, beyond which ISO 8601 has no four digits. */
+const LAST_SECOND = 253_402_300_799;
+
+/** NumericDate (RFC 7519, section 2); fractions are allowed there and used by nobody. */
+function timeOf(name: string, value: Json | undefined): Date {
+  const good = typeof value === 'number' && Number.isInteger(value) && value > 0 && value <= LAST_SECOND;
+  ensure(good, 'jwt_time', `${name} is ${said(value)}, expected whole seconds since 1970`);
+  return new Date(value * 1000);
+}
+
+const said = (value: Json | undefined): string =>
+  value === undefined ? 'missing' : JSON.stringify(value).slice(0, 200);

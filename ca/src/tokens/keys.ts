@@ -1,0 +1,89 @@
+/** One JWK set, read strictly: public keys for signatures, each under a name of its own. */
+import { ensure, IdentityError, type Refusal } from '@chancery/shared/errors.ts';
+import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+
+/** A key that may be used, not yet imported. */
+export interface IssuerKey {
+  readonly jwk: JsonObject;
+  /** By algorithm, since a key may serve two. */
+  readonly imported: Map<string, Promise<CryptoKey>>;
+}
+
+const MAX_SET_BYTES = 256 * 1024;
+const MAX_KEYS = 64;
+/** RFC 7518, section 6: members that only a private or a shared key has. */
+const PRIVATE = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
+const MIN_MODULUS_BITS = 2048;
+/** By algorithm: the key type, and the curve where it has one. */
+const KIND_OF: Readonly<Record<string, string>> = {
+  RS256: 'RSA',
+  RS384: 'RSA',
+  RS512: 'RSA',
+  PS256: 'RSA',
+  ES256: 'EC P-256',
+  ES384: 'EC P-384',
+  EdDSA: 'OKP Ed25519',
+};
+
+/**
+ * Keys that are not for signatures, too weak, or nameless are left out: a set may hold them for others. A set with a
+ * private key or with one name twice is refused whole. Throws `code`.
+ */
+export function readKeys(bytes: Uint8Array, code: Refusal): ReadonlyMap<string, IssuerKey> {
+  const set = parseJson(bytes, { code, maxBytes: MAX_SET_BYTES, maxDepth: 8 });
+  const keys = isJsonObject(set) ? set['keys'] : undefined;
+  ensure(Array.isArray(keys), code, 'a JWK set is an object with an array "keys"');
+  const all = keys as readonly Json[];
+  ensure(all.length <= MAX_KEYS, code, `the JWK set has ${all.length} keys, at most ${MAX_KEYS} are read`);
+  const found = new Map<string, IssuerKey>();
+  for (const jwk of all) {
+    ensure(isJsonObject(jwk), code, 'a key of the JWK set is no object');
+    const secret = PRIVATE.find((name) => Object.hasOwn(jwk, name));
+    ensure(secret === undefined, code, `the JWK set has a private key ("${secret}")`);
+    const { kid } = jwk;
+    if (typeof kid !== 'string' || !isForSignatures(jwk)) continue;
+    ensure(!found.has(kid), code, `the JWK set has the key "${kid}" twice`);
+    found.set(kid, { jwk, imported: new Map() });
+  }
+  return found;
+}
+
+function isForSignatures({ use = 'sig', kty, crv, n }: JsonObject): boolean {
+  if (use !== 'sig') return false;
+  if (kty !== 'RSA') return Object.values(KIND_OF).includes(`${String(kty)} ${String(crv)}`);
+  return typeof n === 'string' && modulusBits(n) >= MIN_MODULUS_BITS;
+}
+
+function modulusBits(n: string): number {
+  const bytes = Buffer.from(n, 'base64url');
+  const first = bytes.findIndex((byte) => byte !== 0);
+  return first < 0 ? 0 : (bytes.length - first) * 8 - Math.clz32(bytes[first] ?? 0) + 24;
+}
+
+/** Throws jwt_alg where the key is for something else. */
+export async function importKey({ jwk, imported }: IssuerKey, alg: string): Promise<CryptoKey> {
+  const { kty, crv, alg: only = alg } = jwk;
+  const kind = kty === 'RSA' ? 'RSA' : `${String(kty)} ${String(crv)}`;
+  ensure(
+    KIND_OF[alg] === kind && only === alg,
+    'jwt_alg',
+    `a key for ${String(only)} (${kind}) is not for ${alg}`,
+  );
+  const known = imported.get(alg) ?? importNow(jwk, alg);
+  imported.set(alg, known);
+  return known;
+}
+
+async function importNow(jwk: JsonObject, alg: string): Promise<CryptoKey> {
+  const { importJWK } = await import('jose');
+  try {
+    const { kty, crv, n, e, x, y } = jwk;
+    const key = await importJWK(JSON.parse(JSON.stringify({ kty, crv, n, e, x, y })), alg);
+    if (key instanceof Uint8Array) throw new TypeError('a shared key');
+    return key;
+  } catch (error) {
+    throw new IdentityError('jwt_signature', `the issuer's key cannot be used: ${String(error)}`, {
+      cause: error,
+    });
+  }
+}
