@@ -3,9 +3,11 @@
 import { randomBytes } from 'node:crypto';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { hex } from '@chancery/shared/bytes.ts';
+import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
 import { helloMessage, issueOne, joinAs, openRenew } from '../kit/join.ts';
@@ -97,5 +99,19 @@ describe('I8 a workload that was revoked', () => {
     expect(await issueOne(ca, own)).toMatchObject({ spiffeId: ID });
     const error = await issueOne(ca, stolen).catch((refusal) => refusal);
     await expectRefusal(ca, error, 'revoked_peer', detail);
+  });
+
+  test('by serial takes along what was asked for with that certificate, and what was asked for with that', async () => {
+    const stolen = await joinAs(ca);
+    const key = generateKey();
+    const { chain } = await issueOne(ca, stolen, Buffer.from(await writeCsr(signerOf(key))));
+    const second = { ...stolen, chain, key };
+    const third = { ...second, key: generateKey() };
+    const issued = await issueOne(ca, second, Buffer.from(await writeCsr(signerOf(third.key))));
+    expect(await ca.revoke('serial', serialOf(stolen))).toMatchObject({ certificates: 3n });
+    for (const thief of [second, { ...third, chain: issued.chain }]) {
+      const error = await issueOne(ca, thief).catch((refusal) => refusal);
+      await expectRefusal(ca, error, 'revoked_peer', detail);
+    }
   });
 });

@@ -25,6 +25,8 @@ export interface Order extends Holder {
   readonly notBeyond?: Date;
   readonly dnsNames: readonly string[];
   readonly identity: string;
+  /** Serial of the attested certificate that it comes of, where it is not attested for itself. */
+  readonly origin?: string;
 }
 
 export interface IssuedSvid {
@@ -89,6 +91,7 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
     identity,
     keySha256: order.key.sha256,
     issuer: issuer.serial,
+    origin: order.origin,
     ...validity,
   };
   const made: Omit<Prepared, typeof prepared> = { tbs, issuance, issuer };
@@ -96,7 +99,7 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
 }
 
 async function record(ready: Prepared, store: Store): Promise<Recorded> {
-  const { serial, id, platform, node, identity, notAfter } = ready.issuance;
+  const { serial, id, platform, node, identity, notAfter, origin } = ready.issuance;
   await store.record(ready.issuance, {
     type: 'svid.issuing',
     id,
@@ -105,6 +108,7 @@ async function record(ready: Prepared, store: Store): Promise<Recorded> {
     platform,
     node,
     identity,
+    ...(origin === undefined ? {} : { origin }),
     tbs: hash('sha256', ready.tbs, 'hex'),
   });
   return ready as Recorded;

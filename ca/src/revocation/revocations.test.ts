@@ -169,6 +169,18 @@ describe('a node', () => {
     expect((await openRevocations(deps)).standing()).toEqual([made]);
   });
 
+  test('and a certificate are revoked with what came of them', async () => {
+    await deps.store.record({ ...issuance, serial: '40ab', origin: '40aa' }, fence);
+    await deps.store.record({ ...issuance, serial: '40ac', node: 'n2' }, fence);
+    const made = await revocations.revoke(order('serial', '40aa'));
+    expect(made.serials).toEqual(['40ab']);
+    expect((await openRevocations(deps)).standing()).toEqual([made]);
+    expect(() => ensureGood({ serial: '40ab', holder: undefined })).toThrow(revoked);
+    expect(() => ensureGood({ serial: '40ad', origin: '40aa' })).toThrow(revoked);
+    ensureGood({ serial: '40ac' });
+    expect(await revocations.matched(order('serial', '40aa'))).toMatchObject({ certificates: 2 });
+  });
+
   test('gets no certificate by a race: what was not refused is among its serials', async () => {
     const revoking = revocations.revoke(order('node', 'fake/n1'));
     const serials: string[] = [];

@@ -5,8 +5,8 @@ import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import {
   describeRevocation,
   ensureOfDomain,
+  type MadeRevocation,
   type Reason,
-  type Revocation,
   type Target,
 } from '@chancery/shared/revocation/revocation.ts';
 import {
@@ -39,17 +39,17 @@ export interface Matched {
 
 export interface Revocations {
   /** Those on record; each change is durable before it is here. */
-  readonly sets: Source<RevocationSet>;
+  readonly sets: Source<RevocationSet<MadeRevocation>>;
   /** Those in force now, by their numbers. */
-  standing(): readonly Revocation[];
+  standing(): readonly MadeRevocation[];
   /** Throws `code` for a peer that is revoked now, or is about to be: a cut that is on its way to the disk counts. */
   ensureGood(peer: RevocablePeer, code: 'revoked_peer' | 'revoked_identity'): void;
   /** Throws revocation. */
   matched(order: RevocationOrder): Promise<Matched>;
   /** Throws revocation, store. */
-  revoke(order: RevocationOrder): Promise<Revocation>;
+  revoke(order: RevocationOrder): Promise<MadeRevocation>;
   /** Throws revocation, store. */
-  lift(number: number, by: string): Promise<Revocation>;
+  lift(number: number, by: string): Promise<MadeRevocation>;
 }
 
 export interface RevocationDeps {
@@ -72,21 +72,21 @@ export async function openRevocations(deps: RevocationDeps): Promise<Revocations
 
 class LiveRevocations implements Revocations {
   readonly #deps: RevocationDeps;
-  readonly #sets: LiveValue<RevocationSet>;
+  readonly #sets: LiveValue<RevocationSet<MadeRevocation>>;
   /** What is being written: refused already, so that nothing is issued to it while the disk turns. */
-  readonly #coming = new Set<RevocationSet>();
+  readonly #coming = new Set<RevocationSet<MadeRevocation>>();
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(deps: RevocationDeps, first: RevocationSet) {
+  constructor(deps: RevocationDeps, first: RevocationSet<MadeRevocation>) {
     this.#deps = deps;
     this.#sets = new LiveValue(() => new IdentityError('internal', 'no revocations'), first);
   }
 
-  get sets(): Source<RevocationSet> {
+  get sets(): Source<RevocationSet<MadeRevocation>> {
     return this.#sets;
   }
 
-  standing(): readonly Revocation[] {
+  standing(): readonly MadeRevocation[] {
     const now = this.#deps.clock.now();
     return this.#sets.current().list.filter((each) => inForce(each, now));
   }
@@ -110,11 +110,11 @@ class LiveRevocations implements Revocations {
     return { certificates: hit.length, ids, matches };
   }
 
-  revoke(order: RevocationOrder): Promise<Revocation> {
+  revoke(order: RevocationOrder): Promise<MadeRevocation> {
     return this.#inTurn(() => this.#revoke(order));
   }
 
-  lift(number: number, by: string): Promise<Revocation> {
+  lift(number: number, by: string): Promise<MadeRevocation> {
     return this.#inTurn(async () => {
       const lifted = await this.#deps.store.lift(number, by, ({ target }) => ({
         type: 'revocation.lifted',
@@ -127,7 +127,7 @@ class LiveRevocations implements Revocations {
     });
   }
 
-  async #revoke(order: RevocationOrder): Promise<Revocation> {
+  async #revoke(order: RevocationOrder): Promise<MadeRevocation> {
     const room = this.standing().length < MAX_IN_FORCE;
     ensure(room, 'revocation', `${MAX_IN_FORCE} revocations are in force: lift some, or use a pattern`);
     const draft = await draftOf(order, this.#deps);
@@ -149,12 +149,12 @@ class LiveRevocations implements Revocations {
     return changed;
   }
 
-  #publish(next: readonly Revocation[]): void {
+  #publish(next: readonly MadeRevocation[]): void {
     this.#sets.publish(revocationSet(next, this.#sets.current().sequence + 1n));
   }
 }
 
-const eventOf = ({ number, target, reason, until, by }: Revocation): AuditEvent => ({
+const eventOf = ({ number, target, reason, until, by }: MadeRevocation): AuditEvent => ({
   type: 'revocation.made',
   number,
   target,
@@ -180,5 +180,5 @@ async function draftOf(order: RevocationOrder, deps: RevocationDeps): Promise<Re
 }
 
 /** A set of this one, which has no number yet. */
-const alone = (draft: RevocationDraft, clock: Clock): RevocationSet =>
+const alone = (draft: RevocationDraft, clock: Clock): RevocationSet<MadeRevocation> =>
   revocationSet([{ ...draft, number: 0, serials: [], at: clock.now() }], 0n);

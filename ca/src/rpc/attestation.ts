@@ -76,6 +76,7 @@ export const issueX509 = (deps: AttestationDeps) =>
       const leftSeconds = Math.ceil((record.notAfter.getTime() - deps.clock.now().getTime()) / 1000);
       ensure(leftSeconds >= MIN_LEFT_SECONDS, 'expired_peer', 'the caller’s certificate is about to end');
       const { id, platform, node, identity, notAfter } = record;
+      const origin = record.origin ?? record.serial;
       const issued = await Promise.all(
         csrs.map(async (csr) => {
           const key = verifyCsr(csr);
@@ -84,6 +85,7 @@ export const issueX509 = (deps: AttestationDeps) =>
             platform,
             node,
             identity,
+            origin,
             key,
             ttlSeconds: leftSeconds,
             notBeyond: notAfter,
@@ -115,9 +117,10 @@ export async function certified(
   return { svid, record };
 }
 
-export const certifiedPeer = ({ id, serial, platform, node }: RecordedIssuance): RevocablePeer => ({
+export const certifiedPeer = ({ id, serial, origin, platform, node }: RecordedIssuance): RevocablePeer => ({
   id,
   serial,
+  origin,
   holder: { platform, node },
 });
 

@@ -6,7 +6,7 @@ import {
   type RevokeResponse,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { ensure } from '@chancery/shared/errors.ts';
-import { parseReason, parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
+import { type MadeRevocation, parseReason, parseTarget } from '@chancery/shared/revocation/revocation.ts';
 import type { RevocationOrder, Revocations } from '../revocation/revocations.ts';
 import type { Agents } from './agents.ts';
 import { ensureOperator } from './caller.ts';
@@ -65,7 +65,7 @@ async function revoke(request: RevokeRequest, by: string, deps: RevokeDeps): Pro
 
 const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
 
-function revocationMessage({ number, target, reason, by, at, until }: Revocation): RevocationMessage {
+function revocationMessage({ number, target, reason, by, at, until }: MadeRevocation): RevocationMessage {
   return {
     number: BigInt(number),
     ...target,

@@ -13,6 +13,7 @@ const row = {
   not_before: 0,
   not_after: 60_000,
   recorded_at: 1000,
+  origin: null,
 };
 
 test('a row is read', () => {
@@ -25,6 +26,12 @@ test.each([
     () => issuanceOf({ ...row, serial: '40' }),
     'store',
     /^column serial is not bytes$/,
+  ],
+  [
+    'an origin that is no bytes',
+    () => issuanceOf({ ...row, origin: '40' }),
+    'store',
+    /^column origin is not bytes$/,
   ],
   ['an ID that is none', () => issuanceOf({ ...row, id: 'web' }), 'spiffe_id', /does not start/],
   [

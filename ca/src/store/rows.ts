@@ -20,6 +20,7 @@ export function issuanceOf(row: Row): RecordedIssuance {
     notBefore: new Date(Number(row['not_before'])),
     notAfter: new Date(Number(row['not_after'])),
     recordedAt: new Date(Number(row['recorded_at'])),
+    ...originOf(row),
   };
 }
 
@@ -46,6 +47,9 @@ export function eventOf(row: Row): StoredEvent {
 
 /** Hexadecimal. */
 export const serialOf = (row: Row): string => hex(bytes(row, 'serial'));
+
+export const originOf = (row: Row): { readonly origin?: string } =>
+  row['origin'] === null ? {} : { origin: hex(bytes(row, 'origin')) };
 
 function bytes(row: Row, column: string): Uint8Array {
   const value = row[column];

@@ -60,5 +60,6 @@ export const MIGRATIONS: readonly string[] = [
     lifted_by TEXT,
     lifted_at INTEGER
   ) STRICT;
+  ALTER TABLE certificates ADD COLUMN origin BLOB;
   `,
 ];

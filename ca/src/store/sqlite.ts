@@ -9,7 +9,7 @@ import { asBuffer, equal } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
-import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
+import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { GroupCommit } from './group-commit.ts';
 import { KeyHolders } from './key-holders.ts';
@@ -155,11 +155,11 @@ class SqliteStore implements Store {
     return this.#read(() => [...this.#revocations.certified(now)]);
   }
 
-  revoke(draft: RevocationDraft, event: (made: Revocation) => AuditEvent): Promise<Revocation> {
+  revoke(draft: RevocationDraft, event: (made: MadeRevocation) => AuditEvent): Promise<MadeRevocation> {
     return this.#audited(() => this.#revocations.insert(draft, this.#clock.now()), event);
   }
 
-  lift(number: number, by: string, event: (lifted: Revocation) => AuditEvent): Promise<Revocation> {
+  lift(number: number, by: string, event: (lifted: MadeRevocation) => AuditEvent): Promise<MadeRevocation> {
     return this.#audited(() => this.#revocations.lift(number, by, this.#clock.now()), event);
   }
 
@@ -202,7 +202,7 @@ class SqliteStore implements Store {
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
-    certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     audit: sql('INSERT INTO audit VALUES (NULL, ?, ?)'),
     events: sql('SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?'),
     bySerial: sql('SELECT * FROM certificates WHERE serial = ?'),
@@ -266,6 +266,7 @@ function insert(statement: ReturnType<DatabaseSync['prepare']>, issuance: Issuan
     issuance.notBefore.getTime(),
     issuance.notAfter.getTime(),
     at,
+    issuance.origin === undefined ? null : fromHex(issuance.origin),
   );
 }
 

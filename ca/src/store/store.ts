@@ -4,7 +4,7 @@
  */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
-import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
+import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 /** A certificate, recorded before it is signed. */
@@ -18,6 +18,8 @@ export interface Issuance extends Holder {
   readonly keySha256: Uint8Array;
   /** Serial of the authority that signs. */
   readonly issuer: string;
+  /** Serial of the attested certificate that it came of, which is revoked with all that came of it. */
+  readonly origin?: string | undefined;
   readonly notBefore: Date;
   readonly notAfter: Date;
 }
@@ -47,10 +49,10 @@ export interface TokenName {
 }
 
 /** A revocation that has no number yet. */
-export type RevocationDraft = Pick<Revocation, 'target' | 'reason' | 'by' | 'until'>;
+export type RevocationDraft = Pick<MadeRevocation, 'target' | 'reason' | 'by' | 'until'>;
 
 export interface StoredRevocations {
-  readonly list: readonly Revocation[];
+  readonly list: readonly MadeRevocation[];
   /** How many were ever made and lifted: grows with each, across restarts. */
   readonly sequence: bigint;
 }
@@ -58,6 +60,7 @@ export interface StoredRevocations {
 /** An unexpired certificate, for whoever asks what a revocation would match. */
 export interface Certified {
   readonly serial: string;
+  readonly origin?: string | undefined;
   readonly id: SpiffeId;
   readonly holder: Holder;
 }
@@ -103,9 +106,9 @@ export interface Store {
   /** Reads all unexpired certificates: long, in a large trust domain. */
   certified(now: Date): Promise<readonly Certified[]>;
   /** Writes it under the next number. Certificates whose recording was asked for before are among its serials. */
-  revoke(draft: RevocationDraft, event: (made: Revocation) => AuditEvent): Promise<Revocation>;
+  revoke(draft: RevocationDraft, event: (made: MadeRevocation) => AuditEvent): Promise<MadeRevocation>;
   /** Throws revocation where none of this number is in force. */
-  lift(number: number, by: string, event: (lifted: Revocation) => AuditEvent): Promise<Revocation>;
+  lift(number: number, by: string, event: (lifted: MadeRevocation) => AuditEvent): Promise<MadeRevocation>;
 
   close(): Promise<void>;
 }

@@ -12,6 +12,8 @@ export type AuditEvent =
       readonly platform: string;
       readonly node: string;
       readonly identity: string;
+      /** Serial of the attested certificate that it comes of, where it was not attested for itself. */
+      readonly origin?: string;
       /** SHA-256 of the to-be-signed bytes, hexadecimal: ties this line to one certificate. */
       readonly tbs: string;
     }

@@ -10,25 +10,27 @@ export interface RevocablePeer {
   readonly id: SpiffeId;
   /** Undefined where it has no certificate yet. */
   readonly serial?: string | undefined;
+  /** Serial of the attested certificate that its own came of, where that is another one and is known. */
+  readonly origin?: string | undefined;
   /** Undefined where only the certificate is known. */
   readonly holder?: Holder | undefined;
 }
 
 /** Immutable, but for what it remembers of itself. */
-export interface RevocationSet {
+export interface RevocationSet<R extends Revocation = Revocation> {
   /** Grows with every revocation and every lifting of one. */
   readonly sequence: bigint;
-  readonly list: readonly Revocation[];
+  readonly list: readonly R[];
   /** What revokes this peer now, if anything does. */
-  revoked(peer: RevocablePeer, now: Date): Revocation | undefined;
+  revoked(peer: RevocablePeer, now: Date): R | undefined;
 }
 
 /** So many SPIFFE IDs are remembered with the patterns that they match; a forgotten one is matched again. */
 const REMEMBERED_IDS = 10_000;
 
-export function revocationSet(list: readonly Revocation[], sequence: bigint): RevocationSet {
-  const exact = new Map<string, Revocation[]>();
-  const add = (kind: string, value: string, revocation: Revocation) => {
+export function revocationSet<R extends Revocation>(list: readonly R[], sequence: bigint): RevocationSet<R> {
+  const exact = new Map<string, R[]>();
+  const add = (kind: string, value: string, revocation: R) => {
     const key = `${kind} ${value}`;
     exact.set(key, [...(exact.get(key) ?? []), revocation]);
   };
@@ -41,16 +43,17 @@ export function revocationSet(list: readonly Revocation[], sequence: bigint): Re
     .filter(({ target }) => target.kind === 'pattern')
     .map((revocation) => ({ revocation, matches: compileSpiffePattern(revocation.target.value) }));
   const of = (kind: string, value: string) => exact.get(`${kind} ${value}`) ?? [];
-  const matched = new Memo<SpiffeId, readonly Revocation[]>(REMEMBERED_IDS);
+  const matched = new Memo<SpiffeId, readonly R[]>(REMEMBERED_IDS);
   const byPattern = (id: SpiffeId) =>
     matched.get(id, () => patterns.flatMap((each) => (each.matches(id) ? [each.revocation] : [])));
   return {
     sequence,
     list,
-    revoked: ({ id, serial, holder }, now) => {
+    revoked: ({ id, serial, origin, holder }, now) => {
       const found = [
         ...of('id', id),
         ...(serial === undefined ? [] : of('serial', serial)),
+        ...(origin === undefined ? [] : of('serial', origin)),
         // Of a certificate that several platforms vouched for, each is a node that may be revoked.
         ...(holder === undefined ? [] : partsOf(holder).flatMap((each) => of('node', nodeName(each)))),
         ...(patterns.length === 0 ? [] : byPattern(id)),

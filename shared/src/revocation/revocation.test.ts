@@ -20,8 +20,6 @@ const revocation = (kind: string, value: string, changes: Partial<Revocation> = 
   target: parseTarget(kind, value),
   serials: [],
   reason: 'keyCompromise',
-  by: 'uid 0',
-  at: NOW,
   until: undefined,
   ...changes,
 });

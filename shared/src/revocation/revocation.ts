@@ -26,16 +26,19 @@ export interface Revocation {
   readonly number: number;
   readonly target: Target;
   /**
-   * Of a node: the certificates that it had when it was revoked, for whoever knows certificates and not nodes. It
-   * gets no others while it is revoked.
+   * Certificates that are revoked with the target: those of a node, for whoever knows certificates and not nodes, and
+   * those that were asked for with a certificate. No others are issued while it is in force.
    */
   readonly serials: readonly string[];
   readonly reason: Reason;
-  /** Who revoked. */
-  readonly by: string;
-  readonly at: Date;
   /** From then on it no longer counts; undefined for no end. */
   readonly until: Date | undefined;
+}
+
+/** As the CA has it on record. */
+export interface MadeRevocation extends Revocation {
+  readonly by: string;
+  readonly at: Date;
 }
 
 /** RFC 5280 §4.1.2.2: at most 20 bytes. */
