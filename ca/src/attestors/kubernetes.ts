@@ -6,12 +6,14 @@
  */
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import { addSeconds } from '@chancery/shared/clock.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
+import { keySetFrom } from '../tokens/jwks.ts';
+import { ALGORITHMS, verifyToken } from '../tokens/jwt.ts';
 import type { Attestor, AttestorDeps, AttestorKind, Facts, Turn } from './attestor.ts';
 import { openClusterApi } from './kubernetes/api.ts';
 import { type PodClaims, readPodClaims } from './kubernetes/claims.ts';
-import { KubernetesConfig } from './kubernetes/config.ts';
+import { type JwksConfig, KubernetesConfig, type ReviewConfig } from './kubernetes/config.ts';
 import { ensureLivePod, ensureReviewed } from './kubernetes/review.ts';
 
 export const kubernetesKind: AttestorKind<KubernetesConfig> = {
@@ -23,10 +25,10 @@ export const kubernetesKind: AttestorKind<KubernetesConfig> = {
 
 type Deps = AttestorDeps & { readonly type: string };
 
-/** How one cluster is asked whether a token is its own. */
+/** How it is found out whether a token is one cluster's own. */
 interface Cluster {
-  /** Proves what the claims say, for the claims' audience. Throws IdentityError. */
-  authenticate(token: string, claims: PodClaims, now: Date): Promise<void>;
+  /** Proves what the claims say. Throws IdentityError. */
+  authenticate(token: Uint8Array, claims: PodClaims, now: Date): Promise<void>;
 }
 
 /** Loads what the mode needs. Throws config. */
@@ -41,22 +43,55 @@ export async function kubernetesAttestor(config: KubernetesConfig, deps: Deps): 
       const carriesBinding = ensureForUs(claims, config, { deps, turn });
       ensureShortLived(claims, config, turn.now());
       ensureAllowed(claims, config);
-      await cluster.authenticate(asBuffer(token).toString('latin1'), claims, turn.now());
+      await cluster.authenticate(token, claims, turn.now());
       if (!carriesBinding) await bindToKey(claims, deps, turn);
       return factsOf(claims, deps.type);
     },
   };
 }
 
-async function clusterOf({ review, jwks }: KubernetesConfig, deps: Deps): Promise<Cluster> {
-  if (review === undefined) throw new TypeError(`${deps.type}: jwks ${jwks?.issuer}`);
-  const api = await openClusterApi(review, deps);
+async function clusterOf({ review, jwks, maxTokenLifetime }: KubernetesConfig, deps: Deps): Promise<Cluster> {
+  if (review !== undefined) return asked(review, deps);
+  if (jwks !== undefined) return offline(jwks, maxTokenLifetime, deps);
+  throw new IdentityError('config', `${deps.type}: neither review nor jwks`);
+}
+
+/** The API server is authoritative: the token's account and pod must still be there. */
+async function asked(config: ReviewConfig, deps: Deps): Promise<Cluster> {
+  const api = await openClusterApi(config, deps);
   return {
     authenticate: async (token, claims) => {
-      ensureReviewed(await api.review(token, claims.audience), claims, token);
-      if (review.podCheck) ensureLivePod(await api.pod(claims.namespace, claims.pod.name), claims);
+      const text = asBuffer(token).toString('latin1');
+      ensureReviewed(await api.review(text, claims.audience), claims, text);
+      if (config.podCheck) ensureLivePod(await api.pod(claims.namespace, claims.pod.name), claims);
     },
   };
+}
+
+/** The keys are those of the configured cluster, whatever `iss` says: most clusters call themselves the same. */
+function offline({ issuer, file, ca }: JwksConfig, maxLifetimeSeconds: number, deps: Deps): Cluster {
+  const roots = ca === undefined ? undefined : fromFile(ca, deps, (bytes) => bytes);
+  const withRoots = { ...deps, ca: roots };
+  const keys =
+    file === undefined
+      ? keySetFrom({ discover: issuer }, withRoots)
+      : fromFile(file, deps, (jwks) => keySetFrom({ jwks }, withRoots));
+  const rules = { issuer, algorithms: ALGORITHMS, keys, maxLifetimeSeconds };
+  return {
+    authenticate: async (token, { audience }, now) => {
+      await verifyToken(token, { ...rules, audience }, now);
+    },
+  };
+}
+
+/** Throws config, with the file's name. */
+function fromFile<T>(path: string, { readFile, type }: Deps, read: (bytes: Uint8Array) => T): T {
+  try {
+    return read(readFile(path));
+  } catch (error) {
+    const says = error instanceof Error ? error.message : String(error);
+    throw new IdentityError('config', `attestors.${type}: ${path}: ${says}`, { cause: error });
+  }
 }
 
 /** True where the audience carries the binding, false for a plain token. Throws k8s_audience. */

@@ -5,11 +5,12 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
+import type { Clock } from '@chancery/shared/clock.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { keyPem } from '@chancery/shared/tls/options.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
 import { makeAuthority, makeLeaf } from '../certificates.ts';
-import { authenticate, Cluster, type ClusterOptions, type Pod, refOf } from './cluster.ts';
+import { authenticate, Cluster, type Pod, refOf } from './cluster.ts';
 import { type Answer, type Body, failure, Refused } from './status.ts';
 import { createToken } from './token-request.ts';
 import { spoil, type Trouble } from './trouble.ts';
@@ -40,14 +41,20 @@ export interface ApiServer {
   close(): Promise<void>;
 }
 
+export interface ServerOptions {
+  readonly clock: Clock;
+  /** The issuer is where the server is, and tells its keys to everybody, as those of managed clusters do. */
+  readonly publicIssuer?: boolean;
+}
+
 interface Parts {
   readonly cluster: Cluster;
   readonly permissions: ReadonlyMap<string, ReadonlySet<string>>;
   readonly url: () => string;
 }
 
-export async function startApiServer(options: ClusterOptions): Promise<ApiServer> {
-  const cluster = new Cluster(options);
+export async function startApiServer({ clock, publicIssuer = false }: ServerOptions): Promise<ApiServer> {
+  const cluster = new Cluster(clock);
   const permissions = new Map<string, Set<string>>();
   const troubles = new Map<string, { path: RegExp; trouble: Trouble }>();
   const parts: Parts = { cluster, permissions, url: () => listening.url };
@@ -57,6 +64,7 @@ export async function startApiServer(options: ClusterOptions): Promise<ApiServer
     if (found === undefined) write(response, answer());
     else await spoil(found.trouble, response, answer);
   });
+  if (publicIssuer) cluster.issuer = listening.url;
   return {
     cluster,
     ...listening,
@@ -156,11 +164,11 @@ function route(parts: Parts, call: Call): Answer {
     may('create tokenreviews');
     return { status: 201, body: review(cluster, JSON.parse(call.body)) };
   }
-  // ClusterRole system:service-account-issuer-discovery is bound to every service account.
-  if (request === 'GET /.well-known/openid-configuration' && call.user !== 'system:anonymous')
+  // ClusterRole system:service-account-issuer-discovery is bound to every service account, and to no stranger.
+  const mayDiscover = call.user !== 'system:anonymous' || cluster.issuer === url();
+  if (request === 'GET /.well-known/openid-configuration' && mayDiscover)
     return { status: 200, body: discovery(cluster, url()) };
-  if (request === 'GET /openid/v1/jwks' && call.user !== 'system:anonymous')
-    return { status: 200, body: cluster.signer.jwks() };
+  if (request === 'GET /openid/v1/jwks' && mayDiscover) return { status: 200, body: cluster.signer.jwks() };
   const [, namespace = '', account = ''] =
     /^POST \/api\/v1\/namespaces\/([^/]+)\/serviceaccounts\/([^/]+)\/token$/.exec(request) ?? [];
   if (account !== '') {
@@ -196,7 +204,7 @@ export function review(cluster: Cluster, asked: Body): object {
 
 const discovery = (cluster: Cluster, url: string): object => ({
   issuer: cluster.issuer,
-  jwks_uri: `${cluster.issuer.startsWith('https://localhost') ? cluster.issuer : url}/openid/v1/jwks`,
+  jwks_uri: `${url}/openid/v1/jwks`,
   response_types_supported: ['id_token'],
   subject_types_supported: ['public'],
   id_token_signing_alg_values_supported: ['RS256'],

@@ -31,14 +31,10 @@ const YEAR = 365 * 86_400;
 /** What the kubelet asks for a pod's own token; the API server then gives a year, and warns after this long. */
 export const DEFAULT_TOKEN_SECONDS = 3607;
 
-export interface ClusterOptions {
-  readonly clock: Clock;
-  readonly issuer?: string;
-}
-
 export class Cluster {
   readonly signer = new TokenSigner();
-  readonly issuer: string;
+  /** `iss` of all its tokens. */
+  issuer = COMMON_ISSUER;
   readonly accounts = new Map<string, Account>();
   readonly pods = new Map<string, Pod>();
   readonly nodes = new Map<string, Ref>();
@@ -47,9 +43,8 @@ export class Cluster {
   skewSeconds = 0;
   readonly #clock: Clock;
 
-  constructor({ clock, issuer = COMMON_ISSUER }: ClusterOptions) {
+  constructor(clock: Clock) {
     this.#clock = clock;
-    this.issuer = issuer;
   }
 
   /** `--api-audiences` is the issuer where it is not set. */

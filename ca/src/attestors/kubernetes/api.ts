@@ -27,6 +27,7 @@ const Review = z.object({
     .optional(),
 });
 export type Review = z.infer<typeof Review>;
+const Reviewed = z.object({ status: Review });
 
 const LivePod = z.object({
   metadata: z.object({ uid: z.string() }),
@@ -40,7 +41,7 @@ const MAX_BYTES = 2 * 1024 * 1024;
 /** As the Kubernetes clients do: credentials in files are exchanged while we run. */
 const REREAD_MS = 60_000;
 
-type Deps = Pick<AttestorDeps, 'readFile' | 'clock'>;
+type Deps = Pick<AttestorDeps, 'readFile' | 'clock'> & { readonly type: string };
 
 /** `root` is before the folder of a pod's own credentials. Loads the client. Throws config. */
 export async function openClusterApi(config: ReviewConfig, deps: Deps, root = ''): Promise<ClusterApi> {
@@ -60,8 +61,8 @@ export async function openClusterApi(config: ReviewConfig, deps: Deps, root = ''
     review: (token, audience) =>
       ask('TokenReview', async (configuration) => {
         const body = { spec: { token, audiences: [audience] } };
-        const { status } = await new client.AuthenticationV1Api(configuration).createTokenReview({ body });
-        return read(Review, status);
+        const answer = await new client.AuthenticationV1Api(configuration).createTokenReview({ body });
+        return read(Reviewed, answer).status;
       }),
     pod: (namespace, name) =>
       ask(`pod ${namespace}/${name}`, async (configuration) => {
@@ -70,7 +71,7 @@ export async function openClusterApi(config: ReviewConfig, deps: Deps, root = ''
           if (error instanceof client.ApiException && error.code === 404) return undefined;
           throw error;
         });
-        return found && read(LivePod, found);
+        return found === undefined ? undefined : read(LivePod, found);
       }),
   };
 }
@@ -92,7 +93,7 @@ const rejected = (signal: AbortSignal): Promise<never> =>
 function read<T>(schema: z.ZodType<T>, value: unknown): T {
   const { success, data, error } = schema.safeParse(value);
   if (success) return data;
-  const paths = error.issues.map(({ path }) => path.join('.') || 'status').join(', ');
+  const paths = error.issues.map(({ path }) => path.join('.') || 'all of it').join(', ');
   throw new Error(`the answer is of another shape: ${paths}`);
 }
 
@@ -104,6 +105,8 @@ function unavailable(client: Client, what: string, why: unknown): IdentityError 
 
 function reasonOf(client: Client, why: unknown): string {
   if (why instanceof client.ApiException) return `the API server answered ${why.code}`;
+  // Its message quotes the answer.
+  if (why instanceof SyntaxError) return 'the answer is not JSON';
   return why instanceof Error ? why.message : String(why);
 }
 
@@ -131,45 +134,43 @@ class Credentials {
   }
 }
 
-function loadKubeConfig(
-  client: Client,
-  config: ReviewConfig,
-  { readFile, root }: Deps & { root: string },
-): KubeConfig {
+function loadKubeConfig(client: Client, config: ReviewConfig, deps: Deps & { root: string }): KubeConfig {
+  const { kubeconfig, context } = config;
+  const name = kubeconfig === undefined ? 'the pod that the CA runs in' : `kubeconfig ${kubeconfig}`;
+  const where = `attestors.${deps.type}.review: ${name}`;
   const loaded = new client.KubeConfig();
   try {
-    if (config.kubeconfig === undefined) loaded.loadFromCluster(root);
-    else loaded.loadFromString(asBuffer(readFile(config.kubeconfig)).toString('utf8'));
+    if (kubeconfig === undefined) loaded.loadFromCluster(deps.root);
+    else loaded.loadFromString(asBuffer(deps.readFile(kubeconfig)).toString('utf8'));
   } catch (error) {
     const says = error instanceof Error ? error.message : String(error);
-    throw new IdentityError('config', `kubeconfig ${config.kubeconfig}: ${says}`, { cause: error });
+    throw new IdentityError('config', `${where}: ${says}`, { cause: error });
   }
-  if (config.context !== undefined) loaded.setCurrentContext(config.context);
-  ensureUsable(loaded, config.kubeconfig ?? 'of the pod that the CA runs in');
+  if (context !== undefined) loaded.setCurrentContext(context);
+  ensureUsable(loaded, where);
   return loaded;
 }
 
 /** What the client would take as leave to go without, or to go elsewhere, is refused. Throws config. */
-function ensureUsable(loaded: KubeConfig, name: string): void {
+function ensureUsable(loaded: KubeConfig, where: string): void {
   const need: (holds: boolean, what: string) => asserts holds = (holds, what) =>
-    ensure(holds, 'config', `kubeconfig ${name}: ${what}`);
-  const [context, cluster, user] = [
-    loaded.getCurrentContext(),
-    loaded.getCurrentCluster(),
-    loaded.getCurrentUser(),
-  ];
-  need(cluster !== null && user !== null, `no context "${context}" with a cluster and a user`);
-  const url = URL.parse(cluster.server);
-  need(url?.protocol === 'https:', `the server of its cluster is not an https address: ${cluster.server}`);
-  need(!cluster.skipTLSVerify, 'insecure-skip-tls-verify would send our credentials to anybody');
-  need(hasText(cluster.caData) || hasText(cluster.caFile), 'no certificate-authority for its cluster');
-  const credentials = [user.token, user.certData, user.certFile, user.exec, user.authProvider, user.username];
+    ensure(holds, 'config', `${where}: ${what}`);
+  const [cluster, user] = [loaded.getCurrentCluster(), loaded.getCurrentUser()];
+  const context = JSON.stringify(loaded.getCurrentContext());
+  need(cluster !== null && user !== null, `no context ${context} with a cluster and a user`);
+  const { server, caData, caFile, skipTLSVerify } = cluster;
+  const url = URL.parse(server);
+  need(url?.protocol === 'https:', `the API server is at ${server}, which is no https address`);
+  need(!skipTLSVerify, 'insecure-skip-tls-verify would send our credentials to anybody');
+  need(isSet(caData) || isSet(caFile), 'no certificate-authority for its cluster');
+  const { token, certData, certFile, keyFile, exec, authProvider, username } = user;
   need(
-    credentials.some((each) => each !== null && each !== undefined && each !== ''),
+    [token, certData, certFile, exec, authProvider, username].some(isSet),
     'no credentials that the client reads: a token, a certificate, exec or auth-provider',
   );
-  const files = [cluster.caFile, user.certFile, user.keyFile].filter(hasText);
+  const files = [caFile, certFile, keyFile].filter(isSet);
   need(files.every(isAbsolute), 'paths in it must be absolute');
 }
 
-const hasText = (text: string | null | undefined): text is string => typeof text === 'string' && text !== '';
+/** The client says null and undefined for what is not there. */
+const isSet = <T>(value: T): value is NonNullable<T> => value !== null && value !== undefined && value !== '';

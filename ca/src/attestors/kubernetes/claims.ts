@@ -2,9 +2,9 @@
  * What a service-account token says of itself, cut to the shape of a pod's token. Nothing of it is proven here; what is
  * not of this shape is refused before anybody is asked about it.
  */
-import { asBuffer } from '@chancery/shared/bytes.ts';
 import { ensure } from '@chancery/shared/errors.ts';
-import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/json.ts';
+import { peekClaims } from '../../tokens/jwt.ts';
 import { LABEL, SUBDOMAIN } from './config.ts';
 
 export interface Ref {
@@ -28,14 +28,12 @@ export interface PodClaims {
   readonly expiresAt: Date;
 }
 
-const MAX_TOKEN = 16 * 1024;
-const COMPACT = /^[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+$/;
 /** Kubernetes makes UUIDs; the API only says that a uid is not used again. */
 const UID = /^[A-Za-z0-9-]{1,128}$/;
 
-/** Throws jwt_parse, k8s_unbound, k8s_subject, k8s_audience, jwt_time. */
+/** Throws jwt_parse, jwt_duplicate, k8s_unbound, k8s_subject, k8s_audience, jwt_time. */
 export function readPodClaims(token: Uint8Array): PodClaims {
-  const claims = readPayload(token);
+  const claims = peekClaims(token);
   const own = claims['kubernetes.io'];
   ensure(
     isJsonObject(own),
@@ -60,21 +58,6 @@ export function readPodClaims(token: Uint8Array): PodClaims {
     issuedAt: new Date(iat * 1000),
     expiresAt: new Date(exp * 1000),
   };
-}
-
-function readPayload(token: Uint8Array): JsonObject {
-  ensure(
-    token.length <= MAX_TOKEN,
-    'jwt_parse',
-    `a token of ${token.length} bytes, at most ${MAX_TOKEN} are read`,
-  );
-  const [, payload] = COMPACT.exec(asBuffer(token).toString('latin1')) ?? [];
-  ensure(payload !== undefined, 'jwt_parse', 'the token is not three parts of base64url');
-  const bytes = Buffer.from(payload, 'base64url');
-  ensure(bytes.toString('base64url') === payload, 'jwt_parse', 'the claims have base64url with stray bits');
-  const claims = parseJson(bytes, { code: 'jwt_parse', maxBytes: MAX_TOKEN, maxDepth: 8 });
-  ensure(isJsonObject(claims), 'jwt_parse', 'the claims are not an object');
-  return claims;
 }
 
 function readSubject(claims: JsonObject, own: JsonObject) {
