@@ -225,6 +225,23 @@ describe('the exchange', () => {
     expect(hex(spkiOf(keys[0]?.key ?? key))).not.toBe(hex(spkiOf(keys[1]?.key ?? key)));
   });
 
+  test('a key stays until it is certified, and no longer: a token may be bound to it', async () => {
+    const { source } = evidenceOf();
+    const keys: string[] = [];
+    const attempt = async (reply: typeof honest): Promise<void> => {
+      const call = new FakeCall(reply);
+      await join(clientOf(call), requestWith(source)).catch(() => {});
+      const [hello] = call.written;
+      if (hello?.message?.$case === 'hello') keys.push(hex(verifyCsr(hello.message.value.csr).spki));
+    };
+    await attempt((_, call) => call.emit('end'));
+    await attempt(honest);
+    await attempt(honest);
+    const [refused, certified, next] = keys;
+    expect(certified).toBe(refused);
+    expect(next).not.toBe(certified);
+  });
+
   test.each<readonly [string, (call: FakeCall) => void, string, string]>([
     ['an end without a certificate', (call) => call.emit('end'), 'unavailable', 'ended the exchange without'],
     [

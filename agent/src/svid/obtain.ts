@@ -2,6 +2,7 @@
  * Gets one SVID: a fresh key, its CSR, the platform's evidence, and a look at all that comes back before it
  * is used.
  */
+import type { KeyObject } from 'node:crypto';
 import type {
   AttestationClient,
   AttestRequest,
@@ -63,9 +64,17 @@ export const joinWith = (
 
 type Open = (options: grpc.CallOptions) => Call;
 
+/**
+ * A key whose certificate did not come is the next attempt's too: a token that was shown with it may be bound to it at
+ * the CA, and there may be no other token for minutes.
+ */
+const uncertified = new WeakMap<EvidenceSource, KeyObject>();
+
 async function withFreshKey(open: Open, request: ObtainRequest): Promise<Svid> {
-  const key = generateKey();
+  const key = uncertified.get(request.evidence) ?? generateKey();
+  uncertified.set(request.evidence, key);
   const { certified } = await obtain(open, signerOf(key), request);
+  uncertified.delete(request.evidence);
   return { ...certified, key };
 }
 
