@@ -65,6 +65,8 @@ export const REFUSALS = {
   sts_date: { grpc: 'UNAUTHENTICATED', says: EVIDENCE },
   sts_scope: { grpc: 'UNAUTHENTICATED', says: EVIDENCE },
   sts_response: { grpc: 'UNAUTHENTICATED', says: EVIDENCE },
+  sts_refused: { grpc: 'UNAUTHENTICATED', says: EVIDENCE },
+  aws_organization: { grpc: 'PERMISSION_DENIED', says: EVIDENCE },
   arn_policy: { grpc: 'PERMISSION_DENIED', says: EVIDENCE },
   principal_kind: { grpc: 'PERMISSION_DENIED', says: EVIDENCE },
   k8s_audience: { grpc: 'UNAUTHENTICATED', says: EVIDENCE },

@@ -2,6 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { z } from 'zod';
+import { awsIamEvidenceKind } from './aws-iam.ts';
+import { awsWebIdentityEvidenceKind } from './aws-web-identity.ts';
 import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
 import { allOf } from './several.ts';
 import { tpmEvidenceKind } from './tpm.ts';
@@ -10,6 +12,8 @@ import { unixEvidenceKind } from './unix.ts';
 /** In the order in which `platform: auto` prefers them: what says most about this very workload comes first. */
 const KINDS = {
   tpm: tpmEvidenceKind,
+  'aws-web-identity': awsWebIdentityEvidenceKind,
+  'aws-iam': awsIamEvidenceKind,
   unix: unixEvidenceKind,
 };
 

@@ -46,10 +46,106 @@ test.each([
 });
 
 const tpm = { roots: ['root.pem'] };
+const iam = { accounts: ['123456789012'], regions: ['eu-west-1'] };
+const issuer = { url: 'https://one.tokens.sts.global.api.aws', account: '123456789012' };
+const web = { issuers: [issuer] };
+const role = 'arn:aws:sts::123456789012:assumed-role';
 const value = '00'.repeat(32);
 
 test.each([
   { name: 'no roots', config: { tpm: { roots: [] } }, says: '>=1 items' },
+  {
+    name: 'C18 instance identity documents',
+    config: { 'aws-iid': {} },
+    says: 'use aws-web-identity or aws-iam instead',
+  },
+  {
+    name: 'any account',
+    config: { 'aws-iam': { ...iam, accounts: ['*'] } },
+    says: ' is not an account: write 12 digits, each account out',
+  },
+  {
+    name: 'an account as a number',
+    config: { 'aws-iam': { ...iam, accounts: [123456789012] } },
+    says: 'write the account in quotes',
+  },
+  { name: 'no accounts', config: { 'aws-iam': { ...iam, accounts: [] } }, says: '>=1 items' },
+  {
+    name: 'a region that is none',
+    config: { 'aws-iam': { ...iam, regions: ['evil.com/'] } },
+    says: ' is no region: write those',
+  },
+  { name: 'no regions', config: { 'aws-iam': { ...iam, regions: [] } }, says: '>=1 items' },
+  {
+    name: 'a pattern for any account',
+    config: { 'aws-iam': { ...iam, arns: ['arn:aws:sts::*:assumed-role/web'] } },
+    says: 'write the account out: 12 digits, no wildcard',
+  },
+  {
+    name: 'a pattern for any partition',
+    config: { 'aws-iam': { ...iam, arns: ['arn:*:sts::123456789012:assumed-role/web'] } },
+    says: 'a wildcard is for names only',
+  },
+  {
+    name: 'a pattern that is no ARN',
+    config: { 'aws-iam': { ...iam, arns: ['web-*'] } },
+    says: 'write ARNs, such as arn:aws:sts::123456789012:assumed-role/web',
+  },
+  {
+    name: 'a pattern over the session',
+    config: { 'aws-iam': { ...iam, arns: [`${role}/web/i-*`] } },
+    says: 'the session is chosen by the caller',
+  },
+  {
+    name: 'a pattern with a path',
+    config: { 'aws-iam': { ...iam, arns: ['arn:aws:iam::123456789012:role/team/web'] } },
+    says: 'write arn:aws:sts::123456789012:assumed-role/NAME',
+  },
+  {
+    name: 'a pattern of another kind',
+    config: { 'aws-iam': { ...iam, arns: ['arn:aws:iam::123456789012:group/web'] } },
+    says: ' is not one of assumed-role',
+  },
+  {
+    name: 'a pattern of an account that is not listed',
+    config: { 'aws-iam': { ...iam, arns: ['arn:aws:sts::999999999999:assumed-role/web'] } },
+    says: 'of an account that is not listed',
+  },
+  {
+    name: 'plain HTTP to another machine',
+    config: { 'aws-iam': { ...iam, endpoint: 'http://sts.example' } },
+    says: 'http is for loopback only',
+  },
+  {
+    name: 'an organisation that is none',
+    config: { 'aws-iam': { ...iam, organization: { id: '*' } } },
+    says: 'an organisation is ',
+  },
+  {
+    name: 'an issuer twice',
+    config: { 'aws-web-identity': { issuers: [issuer, issuer] } },
+    says: 'is listed twice',
+  },
+  {
+    name: 'an issuer over plain HTTP',
+    config: { 'aws-web-identity': { issuers: [{ ...issuer, url: 'http://one.example' }] } },
+    says: 'http is for loopback only',
+  },
+  {
+    name: 'an issuer of any account',
+    config: { 'aws-web-identity': { issuers: [{ ...issuer, account: '*' }] } },
+    says: 'is not an account',
+  },
+  {
+    name: 'a tag under the name of a proven attribute',
+    config: { 'aws-web-identity': { ...web, tags: { account: 'x' } } },
+    says: 'an attribute that AWS proves itself',
+  },
+  {
+    name: 'a pattern of an account without an issuer',
+    config: { 'aws-web-identity': { ...web, arns: ['arn:aws:iam::999999999999:role/web'] } },
+    says: 'of an account that is not listed',
+  },
   {
     name: 'T25 PCR 16',
     config: { tpm: { ...tpm, pcrs: { 16: [value] } } },

@@ -3,10 +3,14 @@ import { IdentityError } from '@chancery/shared/errors.ts';
 import { isPlatformName } from '@chancery/shared/evidence/several.ts';
 import { z } from 'zod';
 import type { Attestor, AttestorDeps, AttestorKind } from './attestor.ts';
+import { awsIamKind } from './aws-iam.ts';
+import { awsWebIdentityKind } from './aws-web-identity.ts';
 import { tpmKind } from './tpm.ts';
 import { unixKind } from './unix.ts';
 
 const KINDS = {
+  'aws-iam': one(awsIamKind),
+  'aws-web-identity': one(awsWebIdentityKind),
   tpm: one(tpmKind),
   unix: one(unixKind),
 };
@@ -52,11 +56,17 @@ export type AttestorsConfig = { readonly [Name in keyof Kinds]?: ConfigOf<Name> 
 
 const entries = Object.entries(KINDS) as readonly (readonly [keyof Kinds, Entry<unknown>])[];
 
-export const AttestorsConfig = z.strictObject(
-  Object.fromEntries(entries.map(([name, { schema }]) => [name, schema.optional()])) as {
+export const AttestorsConfig = z.strictObject({
+  ...(Object.fromEntries(entries.map(([name, { schema }]) => [name, schema.optional()])) as {
     readonly [Name in keyof Kinds]: z.ZodOptional<Kinds[Name]['schema']>;
-  },
-);
+  }),
+  'aws-iid': z
+    .never(
+      'whoever has read an instance identity document can replay it: use aws-web-identity or aws-iam instead',
+    )
+    .optional()
+    .describe('Refused: instance identity documents can be replayed. See `aws-web-identity` and `aws-iam`.'),
+});
 
 /** The names under which the configured ones are known. */
 export const platformsOf = (config: AttestorsConfig): readonly string[] =>

@@ -1,0 +1,33 @@
+/**
+ * The one request that an agent signs and the CA writes again and sends: sts:GetCallerIdentity, bound to a key by a
+ * header of ours. Everything in it is fixed but for the values in `Varying`, so a client shapes nothing of it.
+ */
+import { hex } from '../bytes.ts';
+import type { PostRequest } from './sign.ts';
+
+export interface Varying {
+  /** From the table in hosts.ts. */
+  readonly host: string;
+  /** X-Amz-Date. */
+  readonly date: string;
+  readonly sessionToken: string | undefined;
+  /** What ties the request to one key, one exchange and one trust domain. */
+  readonly binding: Uint8Array;
+}
+
+/** STS knows nothing of it, but does not answer where it is not the one that was signed. */
+export const BINDING_HEADER = 'x-chancery-binding';
+
+export function callerIdentityRequest({ host, date, sessionToken, binding }: Varying): PostRequest {
+  return {
+    headers: {
+      accept: 'application/json',
+      'content-type': 'application/x-www-form-urlencoded; charset=utf-8',
+      host,
+      'x-amz-date': date,
+      ...(sessionToken === undefined ? {} : { 'x-amz-security-token': sessionToken }),
+      [BINDING_HEADER]: hex(binding),
+    },
+    body: 'Action=GetCallerIdentity&Version=2011-06-15',
+  };
+}
