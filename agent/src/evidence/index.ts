@@ -5,15 +5,21 @@ import { z } from 'zod';
 import { awsIamEvidenceKind } from './aws-iam.ts';
 import { awsWebIdentityEvidenceKind } from './aws-web-identity.ts';
 import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
+import { gcpEvidenceKind } from './gcp.ts';
+import { kubernetesEvidenceKind } from './kubernetes.ts';
+import { oidcEvidenceKind } from './oidc.ts';
 import { allOf } from './several.ts';
 import { tpmEvidenceKind } from './tpm.ts';
 import { unixEvidenceKind } from './unix.ts';
 
 /** In the order in which `platform: auto` prefers them: what says most about this very workload comes first. */
 const KINDS = {
-  tpm: tpmEvidenceKind,
+  oidc: oidcEvidenceKind,
+  kubernetes: kubernetesEvidenceKind,
   'aws-web-identity': awsWebIdentityEvidenceKind,
   'aws-iam': awsIamEvidenceKind,
+  gcp: gcpEvidenceKind,
+  tpm: tpmEvidenceKind,
   unix: unixEvidenceKind,
 };
 

@@ -5,12 +5,18 @@ import { z } from 'zod';
 import type { Attestor, AttestorDeps, AttestorKind } from './attestor.ts';
 import { awsIamKind } from './aws-iam.ts';
 import { awsWebIdentityKind } from './aws-web-identity.ts';
+import { gcpKind } from './gcp.ts';
+import { kubernetesKind } from './kubernetes.ts';
+import { oidcKind } from './oidc.ts';
 import { tpmKind } from './tpm.ts';
 import { unixKind } from './unix.ts';
 
 const KINDS = {
   'aws-iam': one(awsIamKind),
   'aws-web-identity': one(awsWebIdentityKind),
+  gcp: one(gcpKind),
+  kubernetes: named(kubernetesKind),
+  oidc: named(oidcKind),
   tpm: one(tpmKind),
   unix: one(unixKind),
 };
@@ -33,7 +39,7 @@ function one<Config>(kind: AttestorKind<Config>): Entry<Config> {
 }
 
 /** A platform of which there may be several, each under a name of the operator's. */
-export function named<Config>(kind: AttestorKind<Config>): Entry<Readonly<Record<string, Config>>> {
+function named<Config>(kind: AttestorKind<Config>): Entry<Readonly<Record<string, Config>>> {
   const nameOf = (instance: string): string => `${kind.type}/${instance}`;
   const instance = z
     .string()

@@ -1,0 +1,130 @@
+/**
+ * A Compute Engine instance's identity token. Proves that Google's metadata server gave this token, for this key and
+ * exchange, to whoever asked on that instance. It does not tell processes of one instance apart, nor say what they run.
+ */
+import { ensure } from '@chancery/shared/errors.ts';
+import { audienceOf } from '@chancery/shared/evidence/binding.ts';
+import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/json.ts';
+import { z } from 'zod';
+import { addressSchema } from '../tokens/address.ts';
+import { type KeySource, keySetFrom } from '../tokens/jwks.ts';
+import { verifyToken } from '../tokens/jwt.ts';
+import type { Attestor, AttestorDeps, AttestorKind, Facts } from './attestor.ts';
+
+export const GcpConfig = z.strictObject({
+  projects: z
+    .array(
+      z
+        .string()
+        .regex(
+          /^([a-z][a-z0-9-]{4,28}[a-z0-9]|[0-9]{6,20})$/,
+          'a project is its ID or its number, without wildcards',
+        ),
+    )
+    .min(1)
+    .describe('Project IDs or numbers whose instances are let in.'),
+  zones: z
+    .array(z.string().regex(/^[a-z]+-[a-z]+[0-9]+-[a-z]$/, 'a zone is for instance europe-west1-b'))
+    .min(1)
+    .optional()
+    .describe('Zones that are let in (default: all).'),
+  serviceAccounts: z
+    .array(z.email('a service account is its e-mail address'))
+    .min(1)
+    .optional()
+    .describe("Instances' service accounts that are let in (default: all)."),
+  issuer: addressSchema('issuer').default('https://accounts.google.com').describe("The tokens' iss."),
+  jwksUri: addressSchema('jwksUri')
+    .default('https://www.googleapis.com/oauth2/v3/certs')
+    .describe("Where Google's keys are."),
+});
+export type GcpConfig = z.infer<typeof GcpConfig>;
+
+export const gcpKind: AttestorKind<GcpConfig> = {
+  type: 'gcp',
+  says: 'Google Compute Engine instances.',
+  schema: GcpConfig,
+  create: gcpAttestor,
+};
+
+/** What Google gives. */
+const MAX_LIFETIME_SECONDS = 3600;
+
+export function gcpAttestor(config: GcpConfig, deps: AttestorDeps): Attestor {
+  const { issuer, jwksUri } = config;
+  const source: KeySource = { jwksUri };
+  const keys = keySetFrom(source, deps);
+  return {
+    type: 'gcp',
+    async attest(opening, turn) {
+      ensure(opening.length === 0, 'evidence_parse', 'a token is sent when it is asked for');
+      const token = await turn.challenge(new Uint8Array());
+      const audience = audienceOf(deps.trustDomain, turn.binding);
+      const rules = {
+        issuer,
+        audience,
+        algorithms: ['RS256'],
+        keys,
+        maxLifetimeSeconds: MAX_LIFETIME_SECONDS,
+      } as const;
+      const claims = await verifyToken(token, rules, turn.now());
+      // A service account can have a token signed for any audience; only the metadata server adds this.
+      const instance = claims.find('google', 'compute_engine');
+      ensure(
+        isJsonObject(instance),
+        'claim_rule',
+        'google.compute_engine is missing: not an instance’s token',
+      );
+      const facts = factsOf(instance, claims.find('email'));
+      ensureAllowed(facts.attributes, config);
+      return facts;
+    },
+  };
+}
+
+/** An instance's name may be given again; its ID is not. */
+function factsOf(instance: JsonObject, email: Json | undefined): Facts {
+  const projectNumber = idOf(instance, 'project_number');
+  const instanceId = idOf(instance, 'instance_id');
+  const known = typeof email === 'string' ? { serviceAccount: email } : {};
+  return {
+    node: `${projectNumber}/${instanceId}`,
+    attributes: {
+      projectId: idOf(instance, 'project_id'),
+      projectNumber,
+      zone: idOf(instance, 'zone'),
+      instanceId,
+      instanceName: idOf(instance, 'instance_name'),
+      ...known,
+    },
+    exclusive: false,
+  };
+}
+
+/** Google writes numbers of projects as numbers and of instances as strings. */
+function idOf(instance: JsonObject, name: string): string {
+  const value = instance[name];
+  const text = Number.isSafeInteger(value) ? String(value) : value;
+  ensure(typeof text === 'string' && text !== '', 'claim_rule', `google.compute_engine.${name} is missing`);
+  return text;
+}
+
+function ensureAllowed(
+  attributes: Facts['attributes'],
+  { projects, zones, serviceAccounts }: GcpConfig,
+): void {
+  const { projectId = '', projectNumber = '', zone = '', serviceAccount = '' } = attributes;
+  const known = projects.includes(projectId) || projects.includes(projectNumber);
+  ensure(
+    known,
+    'claim_rule',
+    `project ${projectId} (${projectNumber}) is not let in, only ${projects.join(', ')}`,
+  );
+  ensure(
+    zones?.includes(zone) ?? true,
+    'claim_rule',
+    `zone ${zone} is not let in, only ${zones?.join(', ')}`,
+  );
+  const account = serviceAccounts?.includes(serviceAccount) ?? true;
+  ensure(account, 'claim_rule', `service account "${serviceAccount}" is not let in`);
+}

@@ -1,0 +1,84 @@
+/**
+ * ID tokens of an OpenID Connect issuer, such as a CI system's. Proves that the issuer signed these claims for a job,
+ * for this key and exchange where the job may choose its audience. Where it may not, the token is good for the first key
+ * that it comes with until it ends, so whoever takes it from the job before its use can use it. It says nothing of the
+ * machine, nor of what else the job runs.
+ */
+
+import { addSeconds } from '@chancery/shared/clock.ts';
+import { ensure } from '@chancery/shared/errors.ts';
+import { audienceOf } from '@chancery/shared/evidence/binding.ts';
+import type { Claims } from '../tokens/claims.ts';
+import { type KeySet, type KeySource, keySetFrom } from '../tokens/jwks.ts';
+import { verifyToken } from '../tokens/jwt.ts';
+import type { Attestor, AttestorDeps, AttestorKind, Facts, Turn } from './attestor.ts';
+import { OidcConfig, type OidcPolicy, oidcPolicy } from './oidc/config.ts';
+import { textOf } from './oidc/rules.ts';
+
+export const oidcKind: AttestorKind<OidcConfig> = {
+  type: 'oidc',
+  says: 'ID tokens of CI systems and other OpenID Connect issuers.',
+  schema: OidcConfig,
+  create: oidcAttestor,
+};
+
+/** Longer than a token's last second, by the skew that is allowed. */
+const AFTER_SECONDS = 60;
+
+/** Throws config. */
+export function oidcAttestor(config: OidcConfig, deps: AttestorDeps & { readonly type: string }): Attestor {
+  const { type, trustDomain, memory } = deps;
+  const policy = oidcPolicy(config, trustDomain, `attestors.${type.replace('/', '.')}`);
+  const keys = keysOf(config, policy, deps);
+  return {
+    type,
+    async attest(opening, turn) {
+      ensure(opening.length === 0, 'evidence_parse', 'a token is sent when it is asked for');
+      const token = await turn.challenge(new Uint8Array());
+      const audience = policy.audience ?? audienceOf(trustDomain, turn.binding);
+      const { issuer, maxLifetimeSeconds } = policy;
+      const rules = { issuer, audience, algorithms: config.algorithms, keys, maxLifetimeSeconds };
+      const claims = await verifyToken(token, rules, turn.now());
+      policy.check(claims);
+      if (policy.audience !== undefined) await bindToKey(claims, turn, { type, memory });
+      return factsOf(claims, policy);
+    },
+  };
+}
+
+function keysOf(config: OidcConfig, { issuer }: OidcPolicy, { readFile, ...deps }: AttestorDeps): KeySet {
+  const ca = config.ca === undefined ? undefined : readFile(config.ca);
+  return keySetFrom(sourceOf(config, issuer, readFile), { ...deps, ca });
+}
+
+function sourceOf(
+  { jwks, jwksUri }: OidcConfig,
+  issuer: string,
+  readFile: AttestorDeps['readFile'],
+): KeySource {
+  if (jwks !== undefined) return { jwks: readFile(jwks) };
+  return jwksUri === undefined ? { discover: issuer } : { jwksUri };
+}
+
+/** A token that says nothing of the key is good for one key: the one with which it came first. */
+function bindToKey(
+  claims: Claims,
+  { key }: Turn,
+  { type, memory }: Pick<AttestorDeps, 'memory'> & { type: string },
+): Promise<void> {
+  const id = claims.string('jti');
+  return memory.bind({ platform: type, id }, key.sha256, addSeconds(claims.expiresAt, AFTER_SECONDS));
+}
+
+function factsOf(claims: Claims, { attributes, node }: OidcPolicy): Facts {
+  const known = Object.entries(attributes).flatMap(([name, claim]) => {
+    const value = textOf(claims.find(claim));
+    return value === undefined || value === '' ? [] : [[name, value] as const];
+  });
+  const parts = node.map((claim) => {
+    const value = textOf(claims.find(claim));
+    ensure(value !== undefined && value !== '', 'claim_rule', `${claim}, which names the job, is missing`);
+    return value;
+  });
+  return { node: parts.join('/'), attributes: Object.fromEntries(known), exclusive: false };
+}

@@ -1,0 +1,130 @@
+/** The `oidc` attestor's config, and the rules that it becomes. */
+import { parseDuration } from '@chancery/shared/duration.ts';
+import { ensure, isRefusal } from '@chancery/shared/errors.ts';
+import { z } from 'zod';
+import { addressSchema } from '../../tokens/address.ts';
+import type { Claims } from '../../tokens/claims.ts';
+import { ALGORITHMS } from '../../tokens/jwt.ts';
+import { PRESETS } from './presets.ts';
+import { compileRules, type Rule, textOf } from './rules.ts';
+
+const claim = z.string().regex(/^[\w.:/-]{1,128}$/, 'a claim is letters, digits, "_", "-", ".", ":" and "/"');
+const LONGEST_SECONDS = 86_400;
+
+export const OidcConfig = z.strictObject({
+  preset: z
+    .enum(['github', 'gitlab'])
+    .optional()
+    .describe('An issuer whose tokens are known: its address, attributes and what it refuses by default.'),
+  issuer: addressSchema('issuer')
+    .optional()
+    .describe("The tokens' iss, to the letter; needed without a preset, or for one's own GitHub or GitLab."),
+  audience: z
+    .string()
+    .min(1, 'an empty audience would accept tokens for anybody: leave the key out, or write one of your own')
+    .optional()
+    .describe(
+      'For issuers whose jobs cannot choose it: such a token is good for the first key it comes with.',
+    ),
+  claims: z
+    .record(claim, z.array(z.string().min(1)).min(1))
+    .refine(
+      (rules) => Object.keys(rules).length > 0,
+      'say whose tokens are let in, for instance repository_id: ["1"]',
+    )
+    .describe('Claims by name, each with the values let in; "*" is part of a segment between "/" or ":".'),
+  attributes: z
+    .record(z.string().regex(/^[a-z][a-zA-Z0-9]{0,63}$/, 'an attribute is camelCase'), claim)
+    .default({})
+    .describe("Attributes by name, each with its claim; beside the preset's."),
+  node: z
+    .array(claim)
+    .min(1)
+    .optional()
+    .describe('Claims that together name one job and no other (default: sub).'),
+  algorithms: z.array(z.enum(ALGORITHMS)).min(1).default(['RS256']).describe('How tokens may be signed.'),
+  maxLifetime: z.string().default('1h').describe('A token that lives longer is refused.'),
+  jwks: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('File with the keys, instead of asking the issuer. Relative to this file.'),
+  jwksUri: addressSchema('jwksUri')
+    .optional()
+    .describe('Where the keys are, instead of what discovery says.'),
+  ca: z.string().min(1).optional().describe("PEM file of the issuer's own roots. Relative to this file."),
+});
+export type OidcConfig = z.infer<typeof OidcConfig>;
+
+/** What a verified token must say, and what it then means. */
+export interface OidcPolicy {
+  readonly issuer: string;
+  /** Undefined where the audience carries the binding. */
+  readonly audience: string | undefined;
+  readonly maxLifetimeSeconds: number;
+  /** Throws claim_rule. */
+  check(claims: Claims): void;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly node: readonly string[];
+}
+
+/** `where` is how the config names it. Throws config. */
+export function oidcPolicy(config: OidcConfig, trustDomain: string, where: string): OidcPolicy {
+  const preset = config.preset && PRESETS[config.preset];
+  const issuer = config.issuer ?? preset?.issuer;
+  ensure(
+    issuer !== undefined,
+    'config',
+    `${where}: issuer is missing; write one, or preset: github or gitlab`,
+  );
+  ensure(
+    config.jwks === undefined || config.jwksUri === undefined,
+    'config',
+    `${where}: write jwks for a file or jwksUri for an address, not both`,
+  );
+  const rules = compileRules(config.claims);
+  for (const [name, instead] of Object.entries(preset?.unfit ?? {}))
+    ensure(!Object.hasOwn(config.claims, name), 'config', `${where}: claims.${name}: ${instead}`);
+  const owned = preset?.owners.some((owner) => isLiteral(rules, owner)) ?? true;
+  const owners = preset?.owners.join(' or ');
+  ensure(
+    owned,
+    'config',
+    `${where}: claims: ${owners} needs a value without "*", or every customer’s jobs are let in`,
+  );
+  const fixed = preset?.choosesAudience === false ? `chancery://${trustDomain}` : undefined;
+  return {
+    issuer,
+    audience: config.audience ?? fixed,
+    maxLifetimeSeconds: lifetimeOf(config.maxLifetime, where),
+    check: (claims) => {
+      for (const rule of rules) rule.check(claims);
+      for (const [name, refuses] of Object.entries(preset?.defaults ?? {})) {
+        if (Object.hasOwn(config.claims, name)) continue;
+        const value = textOf(claims.find(name));
+        const why = value === undefined ? 'it is missing' : refuses(value, claims);
+        ensure(why === undefined, 'claim_rule', `${name} is "${value?.slice(0, 200)}": ${why}`);
+      }
+    },
+    attributes: { subject: 'sub', ...preset?.attributes, ...config.attributes },
+    node: config.node ?? preset?.node ?? ['sub'],
+  };
+}
+
+const isLiteral = (rules: readonly Rule[], claimName: string): boolean =>
+  rules.some((rule) => rule.claim === claimName && rule.literal);
+
+function lifetimeOf(text: string, where: string): number {
+  const seconds = durationOf(text, where);
+  ensure(seconds <= LONGEST_SECONDS, 'config', `${where}: maxLifetime is ${text}, at most a day`);
+  return seconds;
+}
+
+function durationOf(text: string, where: string): number {
+  try {
+    return parseDuration(text);
+  } catch (error) {
+    const says = isRefusal(error) ? error.message : String(error);
+    ensure(false, 'config', `${where}: maxLifetime: ${says}`);
+  }
+}

@@ -1,0 +1,36 @@
+/** Which tokens of an issuer are let in: each ruled claim must have one of the values that the operator wrote. */
+import { ensure } from '@chancery/shared/errors.ts';
+import type { Json } from '@chancery/shared/json.ts';
+import type { Claims } from '../../tokens/claims.ts';
+import { matchesSegments } from '../segments.ts';
+
+/** By claim: literals, or patterns in which `*` is any run of characters but "/" and ":". */
+export type ClaimRules = Readonly<Record<string, readonly string[]>>;
+
+export interface Rule {
+  readonly claim: string;
+  readonly literal: boolean;
+  /** Throws claim_rule. */
+  check(claims: Claims): void;
+}
+
+export function compileRules(rules: ClaimRules): readonly Rule[] {
+  return Object.entries(rules).map(([claim, patterns]) => {
+    return {
+      claim,
+      literal: patterns.every((pattern) => !pattern.includes('*')),
+      check: (claims) => {
+        const value = textOf(claims.find(claim));
+        const held = value !== undefined && patterns.some((pattern) => matchesSegments(pattern, value));
+        const found = value === undefined ? 'missing' : `"${value.slice(0, 200)}"`;
+        ensure(held, 'claim_rule', `${claim} is ${found}, expected ${patterns.join(' or ')}`);
+      },
+    };
+  });
+}
+
+/** A scalar as its text: issuers write numbers and booleans now as such, now as strings. */
+export function textOf(value: Json | undefined): string | undefined {
+  if (typeof value === 'string') return value;
+  return typeof value === 'boolean' || Number.isSafeInteger(value) ? String(value) : undefined;
+}
