@@ -1,0 +1,219 @@
+/**
+ * Real processes beside a cluster: a CA that asks its API server, and two agents in its pods, one with the token that
+ * the kubelet projects, one that requests a token for each exchange.
+ */
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { readStatus } from '@chancery/agent/workload/attach.ts';
+import { systemClock } from '@chancery/shared/clock.ts';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { type ApiServer, startApiServer } from '../kit/kubernetes/api-server.ts';
+import { type Account, DEFAULT_TOKEN_SECONDS, type Pod } from '../kit/kubernetes/cluster.ts';
+import { kubeconfigOf } from '../kit/kubernetes/kubeconfig.ts';
+import { usernameOf } from '../kit/kubernetes/tokens.ts';
+import {
+  type AgentFolder,
+  CA_MAIN,
+  type CaFolder,
+  makeAgent,
+  makeCa,
+  makeFolder,
+  type Running,
+  removeFolder,
+  startProgram,
+} from '../kit/processes.ts';
+import { RECORD_MODULES } from '../kit/record-modules.ts';
+
+const TRUST_DOMAIN = 'pods.example';
+const OURS = `chancery://${TRUST_DOMAIN}`;
+const PATIENCE = { timeout: 25_000, interval: 50 };
+const identity = (name: string) => ({
+  kind: 'Identity',
+  name,
+  platform: 'kubernetes/eu-1',
+  when: `kubernetes.namespace in ['agents'] && serviceAccount == '${name}'`,
+  id: `spiffe://${TRUST_DOMAIN}/ns/{namespace}/sa/{serviceAccount}/pod/{podUid}`,
+  x509: { ttl: '20s' },
+});
+
+let dir: string;
+let server: ApiServer;
+let ca: CaFolder;
+let serving: Running;
+/** Each with its pod, its folder and its process. */
+interface Place {
+  readonly pod: Pod;
+  readonly agent: AgentFolder;
+  readonly running: Running;
+}
+let projected: Place;
+let requested: Place;
+/** Every token that the kubelet or the API server gave out. */
+const tokens = new Set<string>();
+
+beforeAll(async () => {
+  dir = makeFolder();
+  server = await startApiServer({ clock: systemClock });
+  const { cluster } = server;
+  const node = cluster.addNode('node-1');
+  const ownPod = cluster.addPod(cluster.addAccount('chancery', 'ca'), 'ca-0', node);
+  const reviewer = given(cluster.tokenFor(ownPod, cluster.apiAudiences, DEFAULT_TOKEN_SECONDS));
+  server.allow(usernameOf('chancery', 'ca'), 'create tokenreviews', 'get pods');
+  writeFileSync(join(dir, 'kubeconfig'), kubeconfigOf(server, reviewer));
+  const review = { kubeconfig: 'kubeconfig', timeout: '2s' };
+  ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { kubernetes: { 'eu-1': { review } } } });
+  serving = await ca.serve();
+  await ca.saveBundle();
+  await ca.apply([identity('billing'), identity('search')]);
+  server.allow(usernameOf('agents', 'search'), 'create serviceaccounts/token agents/search');
+  projected = await startProjected(cluster.addAccount('agents', 'billing'));
+  requested = await startRequested(cluster.addAccount('agents', 'search'));
+});
+afterAll(async () => {
+  await projected.running.stop();
+  await requested.running.stop();
+  await serving.stop();
+  await server.close();
+  removeFolder(dir);
+});
+
+function given(token: string): string {
+  tokens.add(token);
+  return token;
+}
+
+/** The kubelet's part: a token in a file, exchanged long before it ends; here, before each renewal. */
+function project(pod: Pod): string {
+  const file = join(dir, `${pod.name}-token`);
+  writeFileSync(file, given(server.cluster.tokenFor(pod, [OURS])));
+  return file;
+}
+
+async function startProjected(account: Account): Promise<Place> {
+  const pod = server.cluster.addPod(account, 'billing-0', server.cluster.nodes.get('node-1'));
+  const evidence = { kubernetes: { cluster: 'eu-1', token: project(pod) } };
+  const agent = makeAgent(ca, 'billing', { evidence });
+  return { pod, agent, running: await agent.run() };
+}
+
+async function startRequested(account: Account): Promise<Place> {
+  const pod = server.cluster.addPod(account, 'search-0', server.cluster.nodes.get('node-1'));
+  const credentials = join(dir, 'search-credentials');
+  mkdirSync(credentials);
+  const { apiAudiences } = server.cluster;
+  const own = given(server.cluster.tokenFor(pod, apiAudiences, DEFAULT_TOKEN_SECONDS));
+  writeFileSync(join(credentials, 'token'), own);
+  writeFileSync(join(credentials, 'ca.crt'), server.caPem);
+  // The CA has one cluster: its name need not be said.
+  const evidence = { kubernetes: { mode: 'requested', credentials, server: server.url } };
+  const agent = makeAgent(ca, 'search', { evidence });
+  return { pod, agent, running: await agent.run() };
+}
+
+const reviews = () => server.seen.filter(({ path }) => path.endsWith('/tokenreviews'));
+const reviewedTokens = (): string[] => reviews().map(({ body }) => JSON.parse(body).spec.token);
+const claimsOf = (token: string) =>
+  JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+
+async function nextCertificate({ agent }: Place, serial: string): Promise<string> {
+  return await vi.waitFor(async () => {
+    const status = await readStatus(agent.socket);
+    expect(status).toMatchObject({ expired: false, renewalFailure: null });
+    expect(status.serial).not.toBe(serial);
+    return status.serial;
+  }, PATIENCE);
+}
+
+const serialOf = async ({ agent }: Place): Promise<string> => (await readStatus(agent.socket)).serial;
+
+test('both join, each as its own pod', async () => {
+  for (const [name, place] of Object.entries({ billing: projected, search: requested }))
+    expect(await readStatus(place.agent.socket)).toMatchObject({
+      spiffeId: `spiffe://${TRUST_DOMAIN}/ns/agents/sa/${name}/pod/${place.pod.uid}`,
+    });
+  const [first = '', second = ''] = reviewedTokens();
+  expect(claimsOf(first).aud).toEqual([OURS]);
+  expect(claimsOf(second).aud).toEqual([expect.stringMatching(/^chancery:\/\/pods\.example\/[\w-]{43}$/)]);
+});
+
+test('both renew, with evidence that was not used before', async () => {
+  const before = { billing: await serialOf(projected), search: await serialOf(requested) };
+  project(projected.pod);
+  await nextCertificate(projected, before.billing);
+  await nextCertificate(requested, before.search);
+  const used = reviewedTokens().map((token) => claimsOf(token).jti);
+  expect(used.length).toBeGreaterThanOrEqual(4);
+  expect(new Set(used).size).toBe(used.length);
+}, 60_000);
+
+test('without its rule, the next renewal is refused, and the CA’s log says why', async () => {
+  const before = await serialOf(projected);
+  await ca.apply([identity('search')]);
+  project(projected.pod);
+  await vi.waitFor(() => {
+    expect(serving.log()).toMatch(/"code":"no(t_entitled|_identity)","detail":"[^"]*serviceAccount/);
+    expect(projected.running.log()).toMatch(/no identity is given for this evidence/);
+  }, PATIENCE);
+  expect(await serialOf(projected)).toBe(before);
+  // With its rule, the same token will do: the key that it came with was never certified, and is tried again.
+  await ca.apply([identity('billing'), identity('search')]);
+  await nextCertificate(projected, before);
+}, 60_000);
+
+test('an API server that is away stops nobody’s service, and when it is back they renew', async () => {
+  const before = await serialOf(requested);
+  server.spoil(/tokenreviews/, { kind: 'status', status: 503 });
+  await vi.waitFor(async () => {
+    const { renewalFailure } = await readStatus(requested.agent.socket);
+    expect(renewalFailure).toMatch(/the platform could not be asked/);
+  }, PATIENCE);
+  expect(await readStatus(requested.agent.socket)).toMatchObject({ serial: before, expired: false });
+  expect(serving.log()).toMatch(/"platform_unavailable","detail":"TokenReview: the API server answered 503"/);
+  server.spoil(/tokenreviews/, undefined);
+  await nextCertificate(requested, before);
+}, 60_000);
+
+test('a pod that is deleted renews no more, with a token from before', async () => {
+  project(projected.pod);
+  server.cluster.deletePod(projected.pod);
+  await vi.waitFor(
+    () => expect(serving.log()).toMatch(/"code":"k8s_cluster","detail":".*has been invalidated/),
+    PATIENCE,
+  );
+}, 60_000);
+
+test('C44 no token is in a log, the audit log, the database or the agents’ files', async () => {
+  for (const token of reviewedTokens()) tokens.add(token);
+  const folders = [join(dir, 'data'), ...[projected, requested].map(({ agent }) => join(agent.dir, 'data'))];
+  const files = folders.flatMap((folder) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),
+  );
+  const texts = files.filter((path) => statSync(path).isFile()).map((path) => readFileSync(path, 'latin1'));
+  const logs = [serving, projected.running, requested.running].map((each) => each.log());
+  const audit = (await ca.cli('audit', '--json')).stdout;
+  expect(logs.join('')).not.toBe('');
+  const everything = [...texts, ...logs, audit].join('\n');
+  // Header and key name are the same for all; claims and signatures are a token's own.
+  const secrets = [...tokens].flatMap((token) => token.split('.').slice(1));
+  expect(secrets.length).toBeGreaterThan(10);
+  expect(secrets.filter((part) => everything.includes(part))).toEqual([]);
+});
+
+/** The official client is 85 MB on disk, and most of a CA's memory where it is loaded. */
+test('the client is loaded by a CA that asks a cluster, and by no other', async () => {
+  const loadedBy = async (folder: CaFolder): Promise<string> => {
+    const file = join(folder.dir, 'modules');
+    const env = { ...process.env, NODE_OPTIONS: `--import=${RECORD_MODULES}`, RECORD_MODULES_TO: file };
+    await (await startProgram(CA_MAIN, ['serve', '--config', folder.config], env)).stop();
+    return readFileSync(file, 'utf8');
+  };
+  const jwks = { issuer: 'https://issuer.example' };
+  const attestors = { unix: {}, kubernetes: { offline: { jwks } } };
+  const offline = await makeCa(join(dir, 'offline'), TRUST_DOMAIN, { attestors });
+  const loaded = await loadedBy(offline);
+  expect(loaded).toMatch(/ca\/src\/attestors\/kubernetes\.ts/);
+  expect(loaded).not.toMatch(/client-node|undici/);
+  await serving.stop();
+  expect(await loadedBy(ca)).toMatch(/client-node/);
+  serving = await ca.serve();
+}, 60_000);
