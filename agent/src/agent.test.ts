@@ -11,7 +11,8 @@ import { makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
 import { makeSoftwareTpm, type SoftwareTpm } from '../../test/kit/tpm/swtpm.ts';
 import { type Agent, startAgent } from './agent.ts';
 import { type AgentSettings, paths } from './config.ts';
-import { saveKnownGood } from './trust/last-known-good.ts';
+import { loadKnownGood, saveKnownGood } from './trust/last-known-good.ts';
+import { NO_REVOCATIONS } from './trust/revocations.ts';
 
 const ID = parseSpiffeId(`spiffe://${TRUST_DOMAIN}/workload`);
 const TTL_SECONDS = 300;
@@ -149,6 +150,25 @@ describe('the last known good', () => {
     expect(decideServer(agents.at(-1)?.policy.current() ?? expect.fail(), ID, 'github').allow).toBe(true);
   });
 
+  test('has the revocations, before the CA has said anything', async () => {
+    await restart();
+    changeState((state) => {
+      const revoked = {
+        number: 1,
+        kind: 'id',
+        value: `${ID}2`,
+        serials: [],
+        reason: 'superseded',
+        until: null,
+      };
+      return { ...state, revocations: { sequence: '1', list: [revoked] } };
+    });
+    const ca = { ...settings.ca, address: '127.0.0.1:1' };
+    const { revocations } = await start({ ca });
+    const peer = { id: parseSpiffeId(`${ID}2`) };
+    expect(revocations.current().revoked(peer, new Date())).toMatchObject({ number: 1 });
+  });
+
   test.each<readonly [string, (state: Record<string, unknown>) => object]>([
     [
       'whose bundle is another trust domain’s',
@@ -179,7 +199,8 @@ describe('the last known good', () => {
     const svid = { id, chain: [certificate.der], key, ...fields, renewAfter: new Date(now + 1_800_000) };
     const authorities = [root.certificate.der];
     const bundle = { trustDomain: parseTrustDomain('other.example'), authorities, sequence: 1n };
-    saveKnownGood(statePath(), { svid, bundle, policy: { version: 1n, resources: [] } });
+    const policy = { version: 1n, resources: [] };
+    saveKnownGood(statePath(), { svid, bundle, policy, revocations: NO_REVOCATIONS });
     await restarted();
     expect(agents.at(-1)?.svid.current().id).toBe(ID);
   });
@@ -263,6 +284,37 @@ describe('a disk that is full', () => {
     await refused;
     expect(decideServer(agent.policy.current(), ID, 'github').allow).toBe(false);
     expect(await acknowledged()).toBe(before);
+  });
+});
+
+describe('revocations', () => {
+  const other = { id: parseSpiffeId(`spiffe://${TRUST_DOMAIN}/other`) };
+
+  test('are pushed, in force, on disk and acknowledged, and the policy is not pushed with them', async () => {
+    const agent = await start();
+    await settled(agent);
+    const policy = agent.policy.current();
+    const before = await acknowledged();
+    await ca.revoke('id', other.id);
+    await until(async () => (await acknowledged()) > before);
+    const [first] = agent.revocations.current().list;
+    expect(first).toMatchObject({ target: { kind: 'id', value: other.id }, reason: 'keyCompromise' });
+    expect(agent.policy.current()).toBe(policy);
+    expect(loadKnownGood(statePath())?.revocations.list).toEqual([first]);
+    await agent.close();
+    expect((await start()).revocations.current().revoked(other, ca.clock.now())).toEqual(first);
+  });
+
+  test('count with a full disk too', async () => {
+    const agent = await start();
+    await settled(agent);
+    rmSync(statePath());
+    mkdirSync(join(statePath(), 'full'), { recursive: true });
+    const refused = log.next(/snapshot from the CA is not acknowledged/);
+    await ca.revoke('id', `${other.id}/full`);
+    await refused;
+    const peer = { id: parseSpiffeId(`${other.id}/full`) };
+    expect(agent.revocations.current().revoked(peer, ca.clock.now())).toBeDefined();
   });
 });
 

@@ -2,11 +2,11 @@
 import { lstatSync, mkdirSync, statSync } from 'node:fs';
 import { geteuid } from 'node:process';
 import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import type { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
@@ -20,10 +20,10 @@ import { type Target, tlsTarget, unixTarget } from './svid/channel.ts';
 import { join, type ObtainRequest, renew } from './svid/obtain.ts';
 import { untilItWorks } from './svid/patience.ts';
 import { rotate } from './svid/rotate.ts';
-import { isSameBundle } from './trust/accept.ts';
 import { bootstrapBundle } from './trust/bootstrap.ts';
 import { type KnownGood, loadKnownGood, saveKnownGood } from './trust/last-known-good.ts';
-import { compileSnapshot, readSnapshot } from './trust/snapshot.ts';
+import { compileSnapshot } from './trust/snapshot.ts';
+import { Told, type ToldState } from './trust/told.ts';
 import { watchTrust } from './trust/watch.ts';
 
 export interface AgentDeps {
@@ -41,6 +41,7 @@ export interface Agent {
   readonly svid: Source<Svid>;
   readonly bundle: Source<Bundle>;
   readonly policy: Source<Policy>;
+  readonly revocations: Source<RevocationSet>;
   /** The resources behind `policy`, as the CA sent them. */
   readonly resources: () => readonly string[];
   /** Why the SVID could not be renewed the last time; undefined where it could. */
@@ -76,9 +77,10 @@ export async function startAgent(
   ended.catch(() => {});
   return {
     svid: session.svid,
-    bundle: session.bundle,
-    policy: session.policy,
-    resources: () => session.resources,
+    bundle: session.told.bundle,
+    policy: session.told.policy,
+    revocations: session.told.revocations,
+    resources: () => session.told.resources,
     renewalFailure: () => session.renewalFailure,
     ended,
     caTarget: () => session.caTarget(session.svid.current()),
@@ -105,11 +107,7 @@ export function prepareFolder(dataDir: string): void {
 
 class Session {
   readonly svid = new LiveValue<Svid>(() => new IdentityError('unavailable', 'there is no SVID yet'));
-  readonly bundle = new LiveValue<Bundle>(() => new IdentityError('unavailable', 'there is no bundle yet'));
-  readonly policy = new LiveValue<Policy>(
-    () => new IdentityError('unavailable', 'the CA has sent no policy yet'),
-  );
-  resources: readonly string[] = [];
+  readonly told = new Told((state) => this.#save(this.svid.current(), state));
   renewalFailure: string | undefined;
   readonly #settings: AgentSettings;
   readonly #deps: AgentDeps;
@@ -132,8 +130,7 @@ class Session {
   async start(): Promise<void> {
     const known = this.#lastKnownGood();
     if (known !== undefined) {
-      this.bundle.publish(known.bundle);
-      this.#putInForce(known.policy);
+      this.told.resume(known);
       this.svid.publish(known.svid);
       this.#deps.log.info(
         { id: known.svid.id, notAfter: known.svid.notAfter },
@@ -141,7 +138,7 @@ class Session {
       );
       return;
     }
-    this.bundle.publish(await untilItWorks(() => this.#bootstrap(), this.#deps, this.#signal));
+    this.told.bundle.publish(await untilItWorks(() => this.#bootstrap(), this.#deps, this.#signal));
     const svid = await untilItWorks(() => this.#obtain(undefined), this.#deps, this.#signal);
     this.#deps.log.info({ id: svid.id, notAfter: svid.notAfter }, 'joined');
     this.#publishSvid(svid);
@@ -153,7 +150,7 @@ class Session {
       {
         svid: this.svid,
         targetFor: (svid) => this.caTarget(svid),
-        accept: (snapshot) => this.#accept(snapshot),
+        accept: (snapshot) => this.told.accept(snapshot),
         instance: this.#instance,
         version,
         clock,
@@ -183,7 +180,7 @@ class Session {
   }
 
   caTarget(svid: Svid | undefined): Target {
-    return tlsTarget(this.#settings.ca.address, this.bundle.current(), svid, this.#deps.clock);
+    return tlsTarget(this.#settings.ca.address, this.told.bundle.current(), svid, this.#deps.clock);
   }
 
   async close(): Promise<void> {
@@ -217,7 +214,7 @@ class Session {
   async #obtain(current: Svid | undefined): Promise<Svid> {
     const { clock } = this.#deps;
     const id = current?.id ?? this.#settings.id;
-    const bundle = this.bundle.current();
+    const bundle = this.told.bundle.current();
     const request: ObtainRequest = {
       evidence: this.#evidence,
       bundle,
@@ -250,41 +247,14 @@ class Session {
   /** A full disk must not take away a good certificate: only a restart would miss what was not saved. */
   #publishSvid(svid: Svid): void {
     try {
-      this.#save(svid, this.bundle.current(), { version: this.#policyVersion(), resources: this.resources });
+      this.#save(svid, this.told.state());
     } catch (error) {
       this.#deps.log.error({ err: error }, 'the SVID is not on disk: a restart will have to join anew');
     }
     this.svid.publish(svid);
   }
 
-  /** On disk first, then in force, then acknowledged. */
-  #accept(message: WatchResponse): void {
-    const known = this.bundle.current();
-    const { bundle, policy, resources } = readSnapshot(message, known);
-    try {
-      this.#save(this.svid.current(), bundle, { version: policy.version, resources });
-    } finally {
-      // With a full disk too: what is forbidden from now on is. It is only not acknowledged then.
-      if (!isSameBundle(known, bundle)) this.bundle.publish(bundle);
-      this.resources = resources;
-      this.policy.publish(policy);
-    }
-  }
-
-  #putInForce({ version, resources }: KnownGood['policy']): void {
-    this.resources = resources;
-    this.policy.publish(compileSnapshot(resources, version));
-  }
-
-  #policyVersion(): bigint {
-    try {
-      return this.policy.current().version;
-    } catch {
-      return 0n;
-    }
-  }
-
-  #save(svid: Svid, bundle: Bundle, { version, resources }: KnownGood['policy']): void {
-    saveKnownGood(paths(this.#settings.dataDir).state, { svid, bundle, policy: { version, resources } });
+  #save(svid: Svid, state: ToldState): void {
+    saveKnownGood(paths(this.#settings.dataDir).state, { svid, ...state });
   }
 }

@@ -15,6 +15,7 @@ import type { Log } from '@chancery/shared/log.ts';
 import { claimedVersion, MODERN_VERSIONS } from '@chancery/shared/mcp/era.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
@@ -40,6 +41,7 @@ export interface GatewayOptions {
   readonly svid: Source<Svid>;
   readonly bundle: Source<Bundle>;
   readonly policy: Source<Policy>;
+  readonly revocations: Source<RevocationSet>;
   readonly clock: Clock;
   readonly log: Log;
   readonly record: RecordCall;
@@ -59,12 +61,16 @@ const MAX_CONNECTIONS = 10_000;
 
 /** Throws what the sources throw while they have no value yet; rejects with the reason when it cannot listen. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { svid, bundle, policy, clock, log, upstream: target } = options;
+  const { svid, bundle, policy, revocations, clock, log, upstream: target } = options;
   const recorder = new CallRecorder(options);
   const upstream = target.kind === 'command' ? commandUpstream(target, log) : httpUpstream(target, log);
   const sessions = new Sessions(upstream.maxSessions, (session) => upstream.forget(session.upstream));
   const gate: Gate = { server: options.server, policy, recorder, sessions, upstream };
-  const peers = new Peers(bundle, clock, (error) => recorder.refused(undefined, error, undefined));
+  const onRefused = (error: IdentityError, peer: VerifiedSvid | undefined): void => {
+    recorder.refused(peer, error, undefined);
+    if (error.code === 'revoked_peer') log.warn({ detail: error.message, serial: peer?.serial }, 'cut off');
+  };
+  const peers = new Peers({ bundle, revocations, clock, onRefused });
 
   const server = createServer(
     tlsOf(svid.current()),
@@ -80,6 +86,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     // Connections that are open keep the certificate they were made with; new ones get the new.
     svid.onChange((next) => server.setSecureContext(tlsOf(next))),
     bundle.onChange(() => peers.verifyAgain()),
+    revocations.onChange((set) => {
+      peers.cutRevoked();
+      sessions.end(({ caller: id, serial }) => set.revoked({ id, serial }, clock.now()) !== undefined);
+    }),
     policy.onChange((next) => peers.cut((peer) => decideServer(next, peer.id, options.server).allow)),
   ];
   const port = await listen(server, options.listen);

@@ -16,10 +16,19 @@ import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { after, makeAuthority, makeLeaf } from '../../../test/kit/certificates.ts';
 import { type KnownGood, loadKnownGood, saveKnownGood } from './last-known-good.ts';
+import { loadRevocations } from './revocations.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');
 const root = makeAuthority('Root');
 const { key, certificate } = makeLeaf(id, root);
+const revocation = {
+  number: 3,
+  kind: 'id',
+  value: id,
+  serials: ['40aa'],
+  reason: 'keyCompromise',
+  until: '2026-06-01T00:00:00.000Z',
+};
 const good: KnownGood = {
   svid: {
     id,
@@ -35,6 +44,7 @@ const good: KnownGood = {
     sequence: 2n ** 60n + 1n,
   },
   policy: { version: 2n ** 61n + 1n, resources: ['{"kind":"McpServer"}'] },
+  revocations: loadRevocations({ sequence: '7', list: [revocation] }),
 };
 
 const dir = mkdtempSync(join(tmpdir(), 'state-'));
@@ -43,9 +53,10 @@ const path = join(dir, 'state.json');
 beforeEach(() => saveKnownGood(path, good));
 
 test('what was saved is loaded, the big numbers whole', () => {
-  const { svid, bundle, policy } = loadKnownGood(path) ?? {};
+  const { svid, bundle, policy, revocations } = loadKnownGood(path) ?? {};
   expect(bundle).toEqual(good.bundle);
   expect(policy).toEqual(good.policy);
+  expect(revocations).toMatchObject({ sequence: 7n, list: good.revocations.list });
   expect({ ...svid, key: undefined }).toEqual({ ...good.svid, key: undefined });
   expect(svid?.key.equals(key)).toBe(true);
 });
@@ -85,6 +96,11 @@ test.each<readonly [string, (stored: object) => object]>([
   [
     'a broken trust domain',
     (stored) => ({ ...stored, bundle: { trustDomain: '?', sequence: '1', authorities: ['AAAA'] } }),
+  ],
+  ['no revocations', (stored) => ({ ...stored, revocations: undefined })],
+  [
+    'a revocation that cannot be read',
+    (stored) => ({ ...stored, revocations: { sequence: '1', list: [{ ...revocation, kind: 'name' }] } }),
   ],
   ['a version that is no number', (stored) => ({ ...stored, policy: { version: '-1', resources: [] } })],
 ])('damaged: %s', (_, spoil) => {

@@ -5,17 +5,20 @@ import { base64, equal, utf8 } from '@chancery/shared/bytes.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { spkiOf } from '@chancery/shared/keys/key.ts';
 import { readProtectedFile, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { z } from 'zod';
+import { loadRevocations, StoredRevocations, storeRevocations } from './revocations.ts';
 
 export interface KnownGood {
   readonly svid: Svid;
   readonly bundle: Bundle;
   /** The snapshot's resources, as the CA sent them, and its numbers. */
   readonly policy: { readonly version: bigint; readonly resources: readonly string[] };
+  readonly revocations: RevocationSet;
 }
 
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -38,10 +41,11 @@ const Stored = z.strictObject({
     sequence: whole,
   }),
   policy: z.strictObject({ version: whole, resources: z.array(z.string()) }),
+  revocations: StoredRevocations.transform(loadRevocations),
 });
 
 /** Throws file. */
-export function saveKnownGood(path: string, { svid, bundle, policy }: KnownGood): void {
+export function saveKnownGood(path: string, { svid, bundle, policy, revocations }: KnownGood): void {
   const stored: z.input<typeof Stored> = {
     version: VERSION,
     id: svid.id,
@@ -54,6 +58,7 @@ export function saveKnownGood(path: string, { svid, bundle, policy }: KnownGood)
       sequence: String(bundle.sequence),
     },
     policy: { version: String(policy.version), resources: [...policy.resources] },
+    revocations: storeRevocations(revocations),
   };
   writeFileAtomic(path, utf8(JSON.stringify(stored)), 0o600);
 }
@@ -69,10 +74,10 @@ export function loadKnownGood(path: string): KnownGood | undefined {
 
 function parse(text: string, path: string): KnownGood & { readonly spki: Uint8Array } {
   try {
-    const { id, chain, key: pkcs8, renewAfter, bundle, policy } = Stored.parse(JSON.parse(text));
+    const { id, chain, key: pkcs8, renewAfter, bundle, policy, revocations } = Stored.parse(JSON.parse(text));
     const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
     const { notBefore, notAfter, spki } = parseCertificate(chain[0] ?? new Uint8Array());
-    return { svid: { id, chain, key, notBefore, notAfter, renewAfter }, spki, bundle, policy };
+    return { svid: { id, chain, key, notBefore, notAfter, renewAfter }, spki, bundle, policy, revocations };
   } catch (error) {
     const says = `${path} is damaged: remove it, and the agent joins anew`;
     throw new IdentityError('file', says, { cause: error });

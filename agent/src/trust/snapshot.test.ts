@@ -3,7 +3,7 @@ import { decideServer } from '@chancery/shared/policy/decide.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
 import { makeAuthority } from '../../../test/kit/certificates.ts';
-import { compileSnapshot, readSnapshot } from './snapshot.ts';
+import { compileSnapshot, completed, readSnapshot } from './snapshot.ts';
 
 const caller = parseSpiffeId('spiffe://prod.example/agents/a');
 const server = {
@@ -51,13 +51,31 @@ describe('a snapshot', () => {
   const known = { trustDomain, authorities: [root], sequence: 1n };
   const bundle = { trustDomain: 'prod.example', x509Authorities: [root, next], sequence: 2n };
   const policy = { version: 7n, resources: text(server, access) };
-  const genuine = { sequence: 9n, bundle, policy };
+  const revocations = { sequence: 0n, list: [] };
+  const genuine = { sequence: 9n, bundle, policy, revocations };
 
   test('is read whole', () => {
     const read = readSnapshot(genuine, known);
     expect(read.bundle).toEqual({ trustDomain, authorities: [root, next], sequence: 2n });
     expect(read.policy.version).toBe(7n);
     expect(read.resources).toBe(policy.resources);
+  });
+
+  test('that leaves a part out means the one before', () => {
+    const first = completed(undefined, genuine);
+    expect(first).toEqual(genuine);
+    const later = { ...genuine, sequence: 10n, policy: undefined, revocations: { sequence: 1n, list: [] } };
+    const second = completed(first, later);
+    expect(second).toEqual({ ...later, policy });
+    expect(completed(second, { ...genuine, revocations: undefined }).revocations).toBe(later.revocations);
+    expect(completed(undefined, { ...genuine, policy: undefined }).policy).toBeUndefined();
+  });
+
+  test('with the policy that was read before has it with what it remembers', () => {
+    const { policy: compiled } = readSnapshot(genuine, known);
+    const before = { message: policy, policy: compiled };
+    expect(readSnapshot(genuine, known, before).policy).toBe(compiled);
+    expect(readSnapshot({ ...genuine, policy: { ...policy } }, known, before).policy).not.toBe(compiled);
   });
 
   test.each([

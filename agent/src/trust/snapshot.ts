@@ -1,5 +1,5 @@
 /** A snapshot of the CA, read again on this side: what the agent enforces it has parsed itself. */
-import type { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import type { Policy as PolicyMessage, WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
@@ -17,15 +17,35 @@ export interface Snapshot {
   readonly resources: readonly string[];
 }
 
+/** A policy as it was read: it remembers its decisions, and reading the same one again would forget them. */
+export interface Compiled {
+  readonly message: PolicyMessage;
+  readonly policy: Policy;
+}
+
+/**
+ * The state after `next`, which may leave out what is as it was `before` on the same stream. What was refused then is
+ * there again, and is refused again.
+ */
+export function completed(before: WatchResponse | undefined, next: WatchResponse): WatchResponse {
+  const { policy = before?.policy, revocations = before?.revocations } = next;
+  return { ...next, policy, revocations };
+}
+
 /** Throws message_parse, trust_domain, bundle, certificate_parse, policy. */
-export function readSnapshot({ bundle, policy }: WatchResponse, known: Bundle): Snapshot {
+export function readSnapshot(
+  { bundle, policy }: WatchResponse,
+  known: Bundle,
+  compiled?: Compiled | undefined,
+): Snapshot {
   ensure(bundle !== undefined, 'message_parse', 'a snapshot is without its bundle');
   ensure(policy !== undefined, 'message_parse', 'a snapshot is without its policy');
   const { trustDomain, x509Authorities: authorities, sequence } = bundle;
   const next = { trustDomain: parseTrustDomain(trustDomain), authorities, sequence };
   return {
     bundle: acceptBundle(known, next),
-    policy: compileSnapshot(policy.resources, policy.version),
+    policy:
+      compiled?.message === policy ? compiled.policy : compileSnapshot(policy.resources, policy.version),
     resources: policy.resources,
   };
 }

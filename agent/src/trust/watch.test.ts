@@ -59,6 +59,7 @@ const snapshot = (sequence: bigint): WatchResponse => ({
   sequence,
   bundle: undefined,
   policy: undefined,
+  revocations: undefined,
 });
 
 /** SVIDs are told apart by their chain's one byte here. */

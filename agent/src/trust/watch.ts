@@ -8,11 +8,12 @@ import type { Source } from '@chancery/shared/source.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import type * as grpc from '@grpc/grpc-js';
 import { refusalFromCa, type Target } from '../svid/channel.ts';
+import { completed } from './snapshot.ts';
 
 export interface WatchDeps {
   readonly svid: Source<Svid>;
   readonly targetFor: (svid: Svid) => Target;
-  /** Puts the snapshot in force and on disk. Throws where it must not be. */
+  /** Puts the whole state in force and on disk. Throws where it must not be. */
   readonly accept: (snapshot: WatchResponse) => void;
   readonly instance: Uint8Array;
   readonly version: string;
@@ -134,10 +135,12 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
   };
   call.on('error', (error: grpc.ServiceError) => end(refusalFromCa(error)));
   call.on('end', () => end(new IdentityError('unavailable', 'the CA ended the trust stream')));
+  let state: WatchResponse | undefined;
   call.on('data', (snapshot: WatchResponse) => {
     first.resolve();
+    state = completed(state, snapshot);
     try {
-      deps.accept(snapshot);
+      deps.accept(state);
     } catch (error) {
       // Not acknowledged: the operator sees that this agent has not followed.
       deps.log.error(

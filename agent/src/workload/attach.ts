@@ -9,12 +9,14 @@ import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import { loadRevocations } from '../trust/revocations.ts';
 import { compileSnapshot } from '../trust/snapshot.ts';
 import { StatusReport, SvidAnswer, TrustLine } from './local-messages.ts';
 
@@ -22,6 +24,7 @@ export interface Attached {
   readonly svid: Source<Svid>;
   readonly bundle: Source<Bundle>;
   readonly policy: Source<Policy>;
+  readonly revocations: Source<RevocationSet>;
   close(): void;
 }
 
@@ -42,6 +45,7 @@ export async function attach(options: AttachOptions, signal: AbortSignal): Promi
     svid: new LiveValue<Svid>(missing),
     bundle: new LiveValue<Bundle>(missing),
     policy: new LiveValue<Policy>(missing),
+    revocations: new LiveValue<RevocationSet>(missing),
   };
   const stop = new AbortController();
   const until = AbortSignal.any([signal, stop.signal]);
@@ -61,6 +65,7 @@ interface LiveSources {
   readonly svid: LiveValue<Svid>;
   readonly bundle: LiveValue<Bundle>;
   readonly policy: LiveValue<Policy>;
+  readonly revocations: LiveValue<RevocationSet>;
 }
 
 interface Following {
@@ -94,6 +99,7 @@ async function followOnce(
     const line = TrustLine.parse(JSON.parse(text));
     const trustDomain = parseTrustDomain(line.bundle.trustDomain);
     const bundle: Bundle = { ...line.bundle, trustDomain, sequence: BigInt(line.bundle.sequence) };
+    live.revocations.publish(loadRevocations(line.revocations));
     live.bundle.publish(bundle);
     live.policy.publish(compileSnapshot(line.policy.resources, BigInt(line.policy.version)));
     if (line.svidNotAfter === certifiedFor) continue;

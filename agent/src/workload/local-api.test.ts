@@ -12,6 +12,7 @@ import { IdentityError } from '@chancery/shared/errors.ts';
 import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { LiveValue } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
@@ -21,6 +22,7 @@ import * as grpc from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { after, type Made, makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
 import type { Agent } from '../agent.ts';
+import { loadRevocations, NO_REVOCATIONS } from '../trust/revocations.ts';
 import { compileSnapshot } from '../trust/snapshot.ts';
 import { type Attached, attach, readStatus } from './attach.ts';
 import { serveLocalApi } from './local-api.ts';
@@ -81,18 +83,22 @@ function fakeAgent() {
   const svid = new LiveValue<Svid>(missing, svidUntil(3600));
   const trusted = new LiveValue<Bundle>(missing, bundle);
   const policy = new LiveValue<Policy>(missing, compileSnapshot([], 5n));
+  const revocations = new LiveValue<RevocationSet>(missing, NO_REVOCATIONS);
   const agent: Agent = {
     svid,
     bundle: trusted,
     policy,
+    revocations,
     resources: () => [],
     renewalFailure: () => undefined,
     ended: new Promise(() => {}),
     caTarget: () => ({ address: caAddress, credentials: grpc.credentials.createInsecure(), options: {} }),
     close: async () => {},
   };
-  return { agent, svid, bundle: trusted, policy };
+  return { agent, svid, bundle: trusted, policy, revocations };
 }
+
+const revoked = { number: 3, kind: 'id', value: id, serials: ['40aa'], reason: 'superseded', until: null };
 
 const status: StatusReport = {
   version: '1.2.3',
@@ -232,6 +238,8 @@ describe('the agent’s socket', () => {
     expect(await next()).toMatchObject({ svidNotAfter: after(7200).toISOString() });
     fake.bundle.publish({ ...bundle, sequence: 2n });
     expect(await next()).toMatchObject({ bundle: { sequence: '2' } });
+    fake.revocations.publish(loadRevocations({ sequence: '3', list: [revoked] }));
+    expect(await next()).toMatchObject({ revocations: { sequence: '3', list: [revoked] } });
     expect(listeners).toBe(1);
     request.destroy();
     while (listeners > 0) await new Promise((resolve) => setImmediate(resolve));
@@ -375,6 +383,9 @@ describe('a guest of the agent', () => {
     expect(spkiOf(svid.key)).not.toEqual(spkiOf(fake.svid.current().key));
     expect(guest.bundle.current()).toEqual({ ...bundle, authorities: [asBuffer(root.certificate.der)] });
     expect(guest.policy.current().version).toBe(5n);
+    const heard = nextOf(guest.revocations);
+    fake.revocations.publish(loadRevocations({ sequence: '3', list: [revoked] }));
+    expect((await heard).list).toMatchObject([{ number: 3, target: { kind: 'id', value: id } }]);
   });
 
   test('gets another certificate when the agent has rotated, and not for other changes', async () => {

@@ -13,6 +13,7 @@ import { peerOf } from '@chancery/shared/peer-credentials.ts';
 import * as grpc from '@grpc/grpc-js';
 import type { Agent } from '../agent.ts';
 import { refusalFromCa } from '../svid/channel.ts';
+import { storeRevocations } from '../trust/revocations.ts';
 import type { StatusReport, TrustLine } from './local-messages.ts';
 
 export interface LocalApiOptions {
@@ -86,20 +87,22 @@ function streamTrust(agent: Agent, response: http.ServerResponse): void {
     const line = trustLine(agent);
     if (line !== undefined) response.write(`${JSON.stringify(line)}\n`);
   };
-  const stops = [agent.svid.onChange(send), agent.bundle.onChange(send), agent.policy.onChange(send)];
+  const sources = [agent.svid, agent.bundle, agent.policy, agent.revocations];
+  const stops = sources.map((source) => source.onChange(send));
   response.once('close', () => {
     for (const stop of stops) stop();
   });
   send();
 }
 
-function trustLine({ svid, bundle, policy, resources }: Agent): TrustLine | undefined {
+function trustLine({ svid, bundle, policy, resources, revocations }: Agent): TrustLine | undefined {
   try {
     const { trustDomain, authorities, sequence } = bundle.current();
     return {
       svidNotAfter: svid.current().notAfter.toISOString(),
       bundle: { trustDomain, authorities: authorities.map(base64), sequence: String(sequence) },
       policy: { version: String(policy.current().version), resources: resources() },
+      revocations: storeRevocations(revocations.current()),
     };
   } catch (error) {
     // Nothing to tell before the first snapshot has come; the next change sends it.

@@ -1,5 +1,6 @@
 /** What the agent's own socket says, on both sides of it. */
 import { z } from 'zod';
+import { StoredRevocations } from '../trust/revocations.ts';
 
 const bytes = z.base64().transform((text): Uint8Array => Buffer.from(text, 'base64'));
 
@@ -13,6 +14,7 @@ export const TrustLine = z.strictObject({
     sequence: z.string().regex(/^\d+$/),
   }),
   policy: z.strictObject({ version: z.string().regex(/^\d+$/), resources: z.array(z.string()) }),
+  revocations: StoredRevocations,
 });
 export interface TrustLine {
   readonly svidNotAfter: string;
@@ -22,6 +24,7 @@ export interface TrustLine {
     readonly sequence: string;
   };
   readonly policy: { readonly version: string; readonly resources: readonly string[] };
+  readonly revocations: StoredRevocations;
 }
 
 /** The answer to POST /v1/svid. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { TrustService, type WatchRequest } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import type { Refusal } from '@chancery/shared/errors.ts';
+import { parseTarget } from '@chancery/shared/revocation/revocation.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { after } from '../../../test/kit/certificates.ts';
 import {
@@ -75,6 +76,36 @@ describe('a watcher', () => {
     const types = (await rpc.store.events(0, 100)).map(({ event }) => event.type);
     expect(types.slice(-3)).toEqual(['registry.applied', 'agent.acknowledged', 'agent.acknowledged']);
     expect(types).toContain('agent.connected');
+  });
+
+  test('gets of a change what has changed, and all of it on a new stream', async () => {
+    await applied(rpc, server('one'));
+    const order = { target: parseTarget('id', 'spiffe://prod.example/a'), seconds: 0, by: 'the test' };
+    const { call, first } = await followed();
+    expect(first).toMatchObject({ sequence: 2n, revocations: { sequence: 0n, list: [] } });
+    await rpc.revocations.revoke({ ...order, reason: 'superseded' });
+    const revoked = {
+      number: 1n,
+      kind: 'id',
+      value: 'spiffe://prod.example/a',
+      serials: [],
+      reason: 'superseded',
+      until: 0n,
+    };
+    const revocations = { sequence: 1n, list: [revoked] };
+    expect(await call.next()).toMatchObject({ sequence: 3n, policy: undefined, revocations });
+    await applied(rpc, server('two'));
+    expect(await call.next()).toMatchObject({
+      sequence: 4n,
+      policy: { version: 2n },
+      revocations: undefined,
+    });
+    await rpc.revocations.lift(1, 'the test');
+    expect(await call.next()).toMatchObject({ sequence: 5n, revocations: { sequence: 2n, list: [] } });
+    await rpc.revocations.revoke({ ...order, reason: 'superseded', seconds: 60 });
+    const until = BigInt(rpc.clock.now().getTime() / 1000 + 60);
+    const again = { sequence: 6n, policy: { version: 2n }, revocations: { list: [{ number: 2n, until }] } };
+    expect((await followed()).first).toMatchObject(again);
   });
 
   test('that is slow gets the newest state, not a queue of old ones', async () => {

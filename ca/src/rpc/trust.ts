@@ -1,6 +1,8 @@
 /** Trust.Watch and Trust.GetBundle: what agents must know, pushed. */
 import type {
   Bundle as BundleMessage,
+  Policy as PolicyMessage,
+  Revocations as RevocationsMessage,
   WatchHello,
   WatchRequest,
   WatchResponse,
@@ -9,10 +11,11 @@ import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
-import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
+import type { RevocablePeer, RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { concerning } from '../registry/concerning.ts';
+import type { VersionedSet } from '../registry/registry.ts';
 import type { LiveAgent } from './agents.ts';
 import { type AttestationDeps, certified, certifiedPeer } from './attestation.ts';
 import { bidi, type Stream, unary } from './handler.ts';
@@ -137,7 +140,7 @@ async function nextOrExpired(
 
 /** Sends the state now and after every change; a slow reader gets the newest state, not a queue of old ones. */
 function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): Pushing {
-  let sent = 0n;
+  let sent: Sent | undefined;
   let sending = false;
   let stale = false;
   const send = async (): Promise<void> => {
@@ -148,34 +151,70 @@ function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): 
     sending = true;
     do {
       stale = false;
-      const next = snapshot(id, deps);
+      const [next, message] = snapshot(id, sent, deps);
       // Before it is sent: the answer may be here before the transport has said that it took it.
-      sent = next.sequence;
-      await stream.send(next);
+      sent = next;
+      await stream.send(message);
     } while (stale);
     sending = false;
   };
   // The stream's own end is noticed by whoever reads it; a snapshot that cannot be sent then is nobody's loss.
   const sendQuietly = () => void send().catch(() => {});
-  const stops = [deps.registry.sets.onChange(sendQuietly), deps.authorities.bundle.onChange(sendQuietly)];
+  const { registry, authorities, revocations } = deps;
+  const sources = [registry.sets, authorities.bundle, revocations.sets];
+  const stops = sources.map((source) => source.onChange(sendQuietly));
   sendQuietly();
   return {
-    sent: () => sent,
+    sent: () => sent?.sequence ?? 0n,
     stop: () => {
       for (const stop of stops) stop();
     },
   };
 }
 
-/** Both parts only grow, and every change grows one of them: their sum orders all states, across restarts too. */
-function snapshot(id: SpiffeId, { registry, authorities }: AttestationDeps): WatchResponse {
-  const set = registry.sets.current();
-  const bundle = authorities.bundle.current();
+/** The numbers of what a stream was sent last. */
+interface Sent {
+  readonly sequence: bigint;
+  readonly policy: number;
+  readonly revocations: bigint;
+}
+
+/**
+ * Each part only grows, and every change grows one of them: their sum orders all states, across restarts too. What a
+ * stream was sent already is left out: a revocation must not cost the whole policy again, nor the other way round.
+ */
+function snapshot(id: SpiffeId, before: Sent | undefined, deps: AttestationDeps): [Sent, WatchResponse] {
+  const set = deps.registry.sets.current();
+  const bundle = deps.authorities.bundle.current();
+  const revoked = deps.revocations.sets.current();
+  const sequence = bundle.sequence + BigInt(set.version) + revoked.sequence;
+  return [
+    { sequence, policy: set.version, revocations: revoked.sequence },
+    {
+      sequence,
+      bundle: bundleMessage(bundle),
+      policy: before?.policy === set.version ? undefined : policyMessage(set, id),
+      revocations: before?.revocations === revoked.sequence ? undefined : revocationsMessage(revoked),
+    },
+  ];
+}
+
+function policyMessage(set: VersionedSet, id: SpiffeId): PolicyMessage {
   const resources = concerning(set, id).map((resource) => JSON.stringify(resource));
+  return { version: BigInt(set.version), resources };
+}
+
+function revocationsMessage({ sequence, list }: RevocationSet): RevocationsMessage {
   return {
-    sequence: bundle.sequence + BigInt(set.version),
-    bundle: bundleMessage(bundle),
-    policy: { version: BigInt(set.version), resources },
+    sequence,
+    list: list.map(({ number, target, serials, reason, until }) => ({
+      number: BigInt(number),
+      ...target,
+      serials: [...serials],
+      reason,
+      // Up to the next second: late rather than early.
+      until: until === undefined ? 0n : BigInt(Math.ceil(until.getTime() / 1000)),
+    })),
   };
 }
 

@@ -1,9 +1,10 @@
 /** The revocations of one moment, indexed so that asking about a peer costs the same however many there are. */
+import { IdentityError } from '../errors.ts';
 import { type Holder, partsOf } from '../evidence/several.ts';
 import { Memo } from '../policy/memo.ts';
 import { compileSpiffePattern } from '../policy/spiffe-pattern.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
-import type { Revocation } from './revocation.ts';
+import { describeRevocation, type Revocation } from './revocation.ts';
 
 /** Whoever shows a certificate, or asks for one. */
 export interface RevocablePeer {
@@ -61,6 +62,13 @@ export function revocationSet<R extends Revocation>(list: readonly R[], sequence
       return found.find((revocation) => inForce(revocation, now));
     },
   };
+}
+
+/** Throws revoked_peer. */
+export function ensureNotRevoked(set: RevocationSet, peer: RevocablePeer, now: Date): void {
+  const revoked = set.revoked(peer, now);
+  if (revoked !== undefined)
+    throw new IdentityError('revoked_peer', `${peer.id}: ${describeRevocation(revoked)}`);
 }
 
 export const inForce = ({ until }: Pick<Revocation, 'until'>, now: Date): boolean =>

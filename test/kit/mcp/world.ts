@@ -14,7 +14,9 @@ import { IdentityError } from '@chancery/shared/errors.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
-import { LiveValue } from '@chancery/shared/source.ts';
+import { parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
+import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
@@ -64,11 +66,19 @@ export function policyFor(
   return compilePolicy([McpServer.parse(server), Access.parse(access)], version);
 }
 
+/** What the CA would push after `chancery-ca revoke`. */
+export const revoked = (kind: string, value: string, changes: Partial<Revocation> = {}): RevocationSet => {
+  const target = parseTarget(kind, value);
+  const made = { number: 1, target, serials: [], reason: 'keyCompromise', until: undefined } as const;
+  return revocationSet([{ ...made, ...changes }], 1n);
+};
+
 export interface World {
   readonly td: TrustDomainInMemory;
   readonly gateway: Gateway;
   readonly gatewaySvid: LiveValue<Svid>;
   readonly policy: LiveValue<Policy>;
+  readonly revocations: LiveValue<RevocationSet>;
   readonly events: CallEvent[];
   close(): Promise<void>;
 }
@@ -80,15 +90,18 @@ export interface WorldOptions {
   readonly who?: readonly SpiffeId[];
   /** Instead of the world's own list. */
   readonly record?: RecordCall;
+  /** What the gateway looks at instead of the world's own. */
+  readonly revocations?: Source<RevocationSet>;
 }
 
 export async function startWorld(
   upstream: UpstreamTarget,
-  { tools = { allow: ['*'] }, clock = systemClock, who = [TRIAGE], record }: WorldOptions = {},
+  { tools = { allow: ['*'] }, clock = systemClock, who = [TRIAGE], record, ...instead }: WorldOptions = {},
 ): Promise<World> {
   const td = new TrustDomainInMemory();
   const gatewaySvid = live(td.svid(TOOLS));
   const policy = live(policyFor(1, tools, 1n, who));
+  const revocations = live(revocationSet<Revocation>([], 0n));
   const events: CallEvent[] = [];
   const gateway = await startGateway({
     listen: { host: '127.0.0.1', port: 0 },
@@ -97,12 +110,13 @@ export async function startWorld(
     svid: gatewaySvid,
     bundle: td.bundle,
     policy,
+    revocations: instead.revocations ?? revocations,
     clock,
     log: silentLog,
     record: record ?? ((event) => void events.push(event)),
   });
   policy.publish(policyFor(gateway.port, tools, 2n, who));
-  return { td, gateway, gatewaySvid, policy, events, close: () => gateway.close() };
+  return { td, gateway, gatewaySvid, policy, revocations, events, close: () => gateway.close() };
 }
 
 /** A connect for TRIAGE, or whose SVID is given; `uid` is whose programs may call it. */
@@ -111,8 +125,8 @@ export function connectTo(
   local: ConnectOptions['local'],
   { svid = live(world.td.svid(TRIAGE)), uid = process.getuid?.() ?? 0 } = {},
 ) {
-  const { policy, td } = world;
-  const sources = { svid, bundle: td.bundle, policy, clock: systemClock };
+  const { policy, revocations, td } = world;
+  const sources = { svid, bundle: td.bundle, policy, revocations, clock: systemClock };
   return startConnect({
     server: 'everything',
     local,

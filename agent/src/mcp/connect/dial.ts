@@ -1,24 +1,26 @@
 /**
  * Connections to one MCP server's gateway: mutual TLS with today's SVID, the registry's address, and exactly the SPIFFE
  * ID that the registry names. What changes (our certificate, the bundle, the registry) makes new connections; requests
- * that are under way end on the old ones.
+ * that are under way end on the old ones. A gateway that is revoked is cut off at once, whatever is under way.
  */
 
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
 import type { Duplex } from 'node:stream';
-import { connect, type SecureContextOptions } from 'node:tls';
+import { connect, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { ensure, type IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { McpServer } from '@chancery/shared/policy/resources.ts';
+import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { ensurePeerIs, verifyPeer } from '@chancery/shared/tls/peer.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { cutAt } from '../wire/cut.ts';
 
 export interface DialOptions {
@@ -27,6 +29,7 @@ export interface DialOptions {
   readonly svid: Source<Svid>;
   readonly bundle: Source<Bundle>;
   readonly policy: Source<Policy>;
+  readonly revocations: Source<RevocationSet>;
   readonly clock: Clock;
 }
 
@@ -52,15 +55,17 @@ export class Dialler {
   readonly #options: DialOptions;
   readonly #stops: readonly (() => void)[];
   readonly #closed = new AbortController();
+  readonly #open: Gateways = new Map();
   #route: Route | undefined;
 
   constructor(options: DialOptions) {
     this.#options = options;
-    const { svid, bundle, policy } = options;
+    const { svid, bundle, policy, revocations } = options;
     const renew = () => this.#retire();
     this.#stops = [
       svid.onChange(renew),
       bundle.onChange(renew),
+      revocations.onChange(() => this.#cutRevoked()),
       policy.onChange((next) => {
         if (!this.#route?.leadsTo(next.servers.get(options.server))) this.#retire();
       }),
@@ -120,8 +125,19 @@ export class Dialler {
   }
 
   #current(): Route {
-    this.#route ??= new Route(this.#options);
+    this.#route ??= new Route(this.#options, this.#open);
     return this.#route;
+  }
+
+  #cutRevoked(): void {
+    const { revocations, clock } = this.#options;
+    for (const [socket, gateway] of [...this.#open]) {
+      try {
+        ensureNotRevoked(revocations.current(), gateway, clock.now());
+      } catch (error) {
+        socket.destroy(refusalOf(error, 'wrong_peer', 'the gateway could not be looked at'));
+      }
+    }
   }
 
   #retire(): void {
@@ -130,17 +146,20 @@ export class Dialler {
   }
 }
 
+/** Those at the other end of open connections, of whatever route. */
+type Gateways = Map<TLSSocket, VerifiedSvid>;
+
 /** One address with one identity on either side. */
 class Route {
   readonly #server: McpServer;
   readonly #agent: DialAgent;
   readonly #where: { readonly host: string; readonly port: string };
 
-  constructor(options: DialOptions) {
+  constructor(options: DialOptions, open: Gateways) {
     const server = options.policy.current().servers.get(options.server);
     ensure(server !== undefined, 'server_unknown', `no server is registered as ${options.server}`);
     this.#server = server;
-    this.#agent = new DialAgent(server.identity, options);
+    this.#agent = new DialAgent(server.identity, options, open);
     const colon = server.address.lastIndexOf(':');
     this.#where = {
       host: server.address.slice(0, colon).replace(/^\[|\]$/g, ''),
@@ -173,14 +192,16 @@ class DialAgent extends Agent {
   readonly #expected: SpiffeId;
   readonly #tls: SecureContextOptions;
   readonly #bundle: Bundle;
-  readonly #clock: Clock;
+  readonly #options: DialOptions;
+  readonly #open: Gateways;
 
-  constructor(expected: SpiffeId, { svid, bundle, clock }: DialOptions) {
+  constructor(expected: SpiffeId, options: DialOptions, open: Gateways) {
     super({ keepAlive: true, maxCachedSessions: 0, timeout: IDLE_MS });
     this.#expected = expected;
-    this.#bundle = bundle.current();
-    this.#tls = clientTls(svid.current(), this.#bundle);
-    this.#clock = clock;
+    this.#bundle = options.bundle.current();
+    this.#tls = clientTls(options.svid.current(), this.#bundle);
+    this.#options = options;
+    this.#open = open;
   }
 
   /** All its connections lead to one place as one identity, so they need no names to be told apart by. */
@@ -202,9 +223,7 @@ class DialAgent extends Agent {
     socket.once('secureConnect', () => {
       socket.off('error', failed);
       try {
-        const peer = verifyPeer(socket, this.#bundle, this.#clock.now());
-        ensurePeerIs(peer, this.#expected);
-        cutAt(socket, peer.notAfter, this.#clock);
+        this.#admit(socket);
         callback?.(null, socket);
       } catch (error) {
         socket.destroy();
@@ -212,6 +231,18 @@ class DialAgent extends Agent {
       }
     });
     return undefined;
+  }
+
+  /** Throws what `verifyPeer` throws, wrong_peer, revoked_peer. */
+  #admit(socket: TLSSocket): void {
+    const { clock, revocations } = this.#options;
+    const now = clock.now();
+    const peer = verifyPeer(socket, this.#bundle, now);
+    ensurePeerIs(peer, this.#expected);
+    ensureNotRevoked(revocations.current(), peer, now);
+    cutAt(socket, peer.notAfter, clock);
+    this.#open.set(socket, peer);
+    socket.once('close', () => this.#open.delete(socket));
   }
 
   retire(): void {

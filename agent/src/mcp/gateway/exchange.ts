@@ -55,7 +55,7 @@ export class Exchange implements Back {
 
   session(name: string): void {
     const { peer, pending } = this.#facts;
-    const session = this.#gate.sessions.open(peer.id, name, pending);
+    const session = this.#gate.sessions.open(peer, name, pending);
     this.#enter(session);
     this.#res.setHeader('mcp-session-id', session.id);
   }

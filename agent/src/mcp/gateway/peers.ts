@@ -1,47 +1,67 @@
 /**
  * The gateway's connections: each peer is verified when it connects, may ask only while its certificate is valid, and
- * is cut, with every stream of its, when that ends, or when the bundle or the policy no longer know it.
+ * is cut, with every stream of its, when that ends or is revoked, or when the bundle or the policy no longer know it.
  */
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { cutAt } from '../wire/cut.ts';
 
+export interface PeersOptions {
+  readonly bundle: Source<Bundle>;
+  readonly revocations: Source<RevocationSet>;
+  readonly clock: Clock;
+  /** `peer` is undefined for a stranger. */
+  readonly onRefused: (error: IdentityError, peer: VerifiedSvid | undefined) => void;
+}
+
 export class Peers {
   readonly #open = new Map<TLSSocket, VerifiedSvid>();
-  readonly #bundle: Source<Bundle>;
-  readonly #clock: Clock;
-  readonly #onRefused: (error: IdentityError) => void;
+  readonly #options: PeersOptions;
 
-  constructor(bundle: Source<Bundle>, clock: Clock, onRefused: (error: IdentityError) => void) {
-    this.#bundle = bundle;
-    this.#clock = clock;
-    this.#onRefused = onRefused;
+  constructor(options: PeersOptions) {
+    this.#options = options;
   }
 
   /** After the handshake, before the first request. A stranger's connection is closed. */
   admit(socket: TLSSocket): void {
+    const { bundle, clock } = this.#options;
+    let peer: VerifiedSvid | undefined;
     try {
-      const peer = verifyPeer(socket, this.#bundle.current(), this.#clock.now());
+      peer = verifyPeer(socket, bundle.current(), clock.now());
+      this.#ensureNotRevoked(peer);
       this.#open.set(socket, peer);
-      cutAt(socket, peer.notAfter, this.#clock);
+      cutAt(socket, peer.notAfter, clock);
       socket.once('close', () => this.#open.delete(socket));
     } catch (error) {
-      this.#onRefused(refusalOf(error, 'no_peer', 'the peer could not be verified'));
-      socket.destroy();
+      this.#refuse(socket, error, peer);
     }
   }
 
-  /** Whose request this is. Throws no_peer, expired_peer. */
+  /** Whose request this is. Throws no_peer, expired_peer, revoked_peer. */
   of(socket: TLSSocket): VerifiedSvid {
     const peer = this.#open.get(socket);
     ensure(peer !== undefined, 'no_peer', 'a request on a connection that was not admitted');
-    ensure(this.#clock.now() < peer.notAfter, 'expired_peer', `the certificate of ${peer.id} has expired`);
+    const expired = this.#options.clock.now() >= peer.notAfter;
+    ensure(!expired, 'expired_peer', `the certificate of ${peer.id} has expired`);
+    this.#ensureNotRevoked(peer);
     return peer;
+  }
+
+  /** After a revocation. */
+  cutRevoked(): void {
+    for (const [socket, peer] of [...this.#open]) {
+      try {
+        this.#ensureNotRevoked(peer);
+      } catch (error) {
+        this.#refuse(socket, error, peer);
+      }
+    }
   }
 
   /** Cuts every connection whose peer `keeps` no longer. */
@@ -51,13 +71,23 @@ export class Peers {
 
   /** After a new bundle: an authority that was taken out takes its peers along. */
   verifyAgain(): void {
+    const { bundle, clock } = this.#options;
     for (const socket of [...this.#open.keys()]) {
       try {
-        verifyPeer(socket, this.#bundle.current(), this.#clock.now());
+        verifyPeer(socket, bundle.current(), clock.now());
       } catch (error) {
-        this.#onRefused(refusalOf(error, 'no_peer', 'the peer could not be verified again'));
-        socket.destroy();
+        this.#refuse(socket, error, undefined);
       }
     }
+  }
+
+  #ensureNotRevoked(peer: VerifiedSvid): void {
+    const { revocations, clock } = this.#options;
+    ensureNotRevoked(revocations.current(), peer, clock.now());
+  }
+
+  #refuse(socket: TLSSocket, error: unknown, peer: VerifiedSvid | undefined): void {
+    this.#options.onRefused(refusalOf(error, 'no_peer', 'the peer could not be verified'), peer);
+    socket.destroy();
   }
 }

@@ -6,6 +6,9 @@ const a = parseSpiffeId('spiffe://prod.example/a');
 const b = parseSpiffeId('spiffe://prod.example/b');
 const asked = { recordId: 'x', method: 'ping', tool: undefined, startedMs: 0 };
 
+/** Shows the certificate of this serial. */
+const as = (id: typeof a, serial = '40') => ({ id, serial });
+
 function sessions(max: number) {
   const evicted: Session[] = [];
   return { evicted, table: new Sessions(max, (session) => evicted.push(session)) };
@@ -13,7 +16,7 @@ function sessions(max: number) {
 
 test('a session is found by its caller only, until it is closed', () => {
   const { table } = sessions(8);
-  const session = table.open(a, 'up', new Map());
+  const session = table.open(as(a), 'up', new Map());
   expect(table.find(session.id, a)).toBe(session);
   for (const [id, caller] of [
     [session.id, b],
@@ -26,8 +29,8 @@ test('a session is found by its caller only, until it is closed', () => {
 
 test('the longest unused idle session makes room', () => {
   const { table, evicted } = sessions(8);
-  const first = table.open(a, '1', new Map());
-  const second = table.open(a, '2', new Map());
+  const first = table.open(as(a), '1', new Map());
+  const second = table.open(as(a), '2', new Map());
   table.find(first.id, a);
   table.ensureRoom(a);
   expect(evicted).toEqual([second]);
@@ -35,10 +38,10 @@ test('the longest unused idle session makes room', () => {
 
 test('one caller cannot take the places of others, nor end their sessions', () => {
   const { table, evicted } = sessions(8);
-  const other = table.open(b, 'b', new Map());
+  const other = table.open(as(b), 'b', new Map());
   for (let n = 0; n < 5; n += 1) {
     table.ensureRoom(a);
-    table.open(a, `${n}`, new Map());
+    table.open(as(a), `${n}`, new Map());
   }
   expect(evicted.map(({ caller }) => caller)).toEqual([a, a, a]);
   expect(table.find(other.id, b)).toBe(other);
@@ -47,7 +50,7 @@ test('one caller cannot take the places of others, nor end their sessions', () =
 test('sessions in use are kept, and a new one is refused', () => {
   const { table, evicted } = sessions(8);
   const use = (caller: typeof a): void => {
-    table.open(caller, 'up', new Map()).open = 1;
+    table.open(as(caller), 'up', new Map()).open = 1;
   };
   use(a);
   use(a);
@@ -59,9 +62,19 @@ test('sessions in use are kept, and a new one is refused', () => {
   expect(evicted).toEqual([]);
 });
 
+test('those that are over are ended here and at the server', () => {
+  const { table, evicted } = sessions(8);
+  const first = table.open(as(a, '41'), '1', new Map());
+  const second = table.open(as(a, '42'), '2', new Map());
+  table.end(({ serial }) => serial === '41');
+  expect(evicted).toEqual([first]);
+  expect(() => table.find(first.id, a)).toThrow('no such session');
+  expect(table.find(second.id, a)).toBe(second);
+});
+
 test('what a client left unanswered does not keep its session', () => {
   const { table, evicted } = sessions(4);
-  const left = table.open(a, 'up', new Map([[1, asked]]));
+  const left = table.open(as(a), 'up', new Map([[1, asked]]));
   table.ensureRoom(a);
   expect(evicted).toEqual([left]);
 });

@@ -6,10 +6,13 @@ import { randomUUID } from 'node:crypto';
 import { ensure } from '@chancery/shared/errors.ts';
 import type { Id } from '@chancery/shared/mcp/message.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 
 export interface Session {
   readonly id: string;
   readonly caller: SpiffeId;
+  /** Of the certificate that it was begun with, hexadecimal. */
+  readonly serial: string;
   /** The upstream's own name for it. */
   readonly upstream: string;
   /** What the client asked and has no answer to yet, on whatever stream that comes. */
@@ -20,6 +23,8 @@ export interface Session {
   open: number;
   lastUsed: number;
 }
+
+type Beginner = Pick<VerifiedSvid, 'id' | 'serial'>;
 
 export type Pending = Map<Id, Asked>;
 
@@ -66,15 +71,23 @@ export class Sessions {
     ensure(!full || this.#evict([...this.#byId.values()]), 'rate', `all ${this.#max} sessions are in use`);
   }
 
-  open(caller: SpiffeId, upstream: string, pending: Pending): Session {
+  open({ id: caller, serial }: Beginner, upstream: string, pending: Pending): Session {
     const fresh = { asked: new Set<Id>(), open: 0, lastUsed: this.#tick() };
-    const session = { id: randomUUID(), caller, upstream, pending, ...fresh };
+    const session = { id: randomUUID(), caller, serial, upstream, pending, ...fresh };
     this.#byId.set(session.id, session);
     return session;
   }
 
   close(session: Session): void {
     this.#byId.delete(session.id);
+  }
+
+  /** Ends those that are `over`, here and at the server: of whoever was cut off, nothing goes on. */
+  end(over: (session: Session) => boolean): void {
+    for (const session of [...this.#byId.values()].filter(over)) {
+      this.close(session);
+      this.#onEvict(session);
+    }
   }
 
   #evict(among: readonly Session[]): boolean {

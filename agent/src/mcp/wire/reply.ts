@@ -27,6 +27,7 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
   peer_uid: [403, -31403],
   peer_unknown: [403, -31403],
   expired_peer: [401, -31401],
+  revoked_peer: [401, -31401],
   no_peer: [401, -31401],
   rate: [503, -31503],
   unavailable: [503, -31503],

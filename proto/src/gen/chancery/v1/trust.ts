@@ -39,11 +39,13 @@ export interface WatchAck {
   sequence: bigint;
 }
 
+/** The full state, but for parts that are the same as in the snapshot before on this stream: those may be absent. */
 export interface WatchResponse {
   /** Grows with every change. */
   sequence: bigint;
   bundle: Bundle | undefined;
   policy: Policy | undefined;
+  revocations: Revocations | undefined;
 }
 
 export interface Bundle {
@@ -57,6 +59,25 @@ export interface Policy {
   version: bigint;
   /** The registry's McpServer and Access resources that concern this caller, as JSON objects. */
   resources: string[];
+}
+
+/** All that are in force, whomever they concern: any of them may be shown to any gateway. */
+export interface Revocations {
+  sequence: bigint;
+  list: Revoked[];
+}
+
+export interface Revoked {
+  number: bigint;
+  /** "serial", "id", "pattern" or "node". */
+  kind: string;
+  /** A serial in hexadecimal, a SPIFFE ID, a pattern of SPIFFE IDs, or platform/node. */
+  value: string;
+  /** Certificates that are revoked with it, hexadecimal: a node's, and those that were asked for with a certificate. */
+  serials: string[];
+  reason: string;
+  /** Seconds since 1970; 0 for no end. */
+  until: bigint;
 }
 
 export interface GetBundleRequest {
@@ -228,7 +249,7 @@ export const WatchAck: MessageFns<WatchAck> = {
 };
 
 function createBaseWatchResponse(): WatchResponse {
-  return { sequence: 0n, bundle: undefined, policy: undefined };
+  return { sequence: 0n, bundle: undefined, policy: undefined, revocations: undefined };
 }
 
 export const WatchResponse: MessageFns<WatchResponse> = {
@@ -244,6 +265,9 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     }
     if (message.policy !== undefined) {
       Policy.encode(message.policy, writer.uint32(26).fork()).join();
+    }
+    if (message.revocations !== undefined) {
+      Revocations.encode(message.revocations, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -283,6 +307,14 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             }
 
             message.policy = Policy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.revocations = Revocations.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -429,6 +461,173 @@ export const Policy: MessageFns<Policy> = {
   },
 };
 
+function createBaseRevocations(): Revocations {
+  return { sequence: 0n, list: [] };
+}
+
+export const Revocations: MessageFns<Revocations> = {
+  encode(message: Revocations, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sequence);
+    }
+    for (const v of message.list) {
+      Revoked.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Revocations {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevocations();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.list.push(Revoked.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRevoked(): Revoked {
+  return { number: 0n, kind: "", value: "", serials: [], reason: "", until: 0n };
+}
+
+export const Revoked: MessageFns<Revoked> = {
+  encode(message: Revoked, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0n) {
+      if (BigInt.asUintN(64, message.number) !== message.number) {
+        throw new globalThis.Error("value provided for field message.number of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.number);
+    }
+    if (message.kind !== "") {
+      writer.uint32(18).string(message.kind);
+    }
+    if (message.value !== "") {
+      writer.uint32(26).string(message.value);
+    }
+    for (const v of message.serials) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    if (message.until !== 0n) {
+      if (BigInt.asIntN(64, message.until) !== message.until) {
+        throw new globalThis.Error("value provided for field message.until of type int64 too large");
+      }
+      writer.uint32(48).int64(message.until);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Revoked {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevoked();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.serials.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.until = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseGetBundleRequest(): GetBundleRequest {
   return {};
 }
@@ -468,8 +667,8 @@ export const GetBundleRequest: MessageFns<GetBundleRequest> = {
 export type TrustService = typeof TrustService;
 export const TrustService = {
   /**
-   * Caller: an SVID of this trust domain. The first message is WatchHello; every snapshot is the full state and is
-   * acknowledged by its sequence once it is in force and on disk.
+   * Caller: an SVID of this trust domain. The first message is WatchHello; every snapshot is the full state
+   * and is acknowledged by its sequence once it is in force and on disk.
    */
   watch: {
     path: "/chancery.v1.Trust/Watch" as const,
@@ -494,8 +693,8 @@ export const TrustService = {
 
 export interface TrustServer extends UntypedServiceImplementation {
   /**
-   * Caller: an SVID of this trust domain. The first message is WatchHello; every snapshot is the full state and is
-   * acknowledged by its sequence once it is in force and on disk.
+   * Caller: an SVID of this trust domain. The first message is WatchHello; every snapshot is the full state
+   * and is acknowledged by its sequence once it is in force and on disk.
    */
   watch: handleBidiStreamingCall<WatchRequest, WatchResponse>;
   /** Caller: anyone. The trust domain's authorities are public. */
@@ -504,8 +703,8 @@ export interface TrustServer extends UntypedServiceImplementation {
 
 export interface TrustClient extends Client {
   /**
-   * Caller: an SVID of this trust domain. The first message is WatchHello; every snapshot is the full state and is
-   * acknowledged by its sequence once it is in force and on disk.
+   * Caller: an SVID of this trust domain. The first message is WatchHello; every snapshot is the full state
+   * and is acknowledged by its sequence once it is in force and on disk.
    */
   watch(): ClientDuplexStream<WatchRequest, WatchResponse>;
   watch(options: Partial<CallOptions>): ClientDuplexStream<WatchRequest, WatchResponse>;

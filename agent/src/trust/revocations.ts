@@ -1,0 +1,84 @@
+/** Revocations on their way through the agent: from the CA, to the disk and back, to programs beside it. */
+import type { Revocations as RevocationsMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { parseReason, parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
+import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import { z } from 'zod';
+
+/** Before the CA has told of any. */
+export const NO_REVOCATIONS = revocationSet<Revocation>([], 0n);
+
+export interface ReadRevocations {
+  /** All that could be read: one that could not must not keep the others from counting. */
+  readonly set: RevocationSet;
+  readonly unreadable: IdentityError | undefined;
+}
+
+export function readRevocations({ sequence, list }: RevocationsMessage): ReadRevocations {
+  const problems: IdentityError[] = [];
+  const read = list.flatMap(({ number, kind, value, serials, reason, until }) => {
+    try {
+      const end = until === 0n ? undefined : new Date(Number(until) * 1000);
+      return [revocationOf({ number: Number(number), kind, value, serials, reason, until: end })];
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      const says = `revocation ${number} cannot be read by this version: ${error.message}`;
+      problems.push(new IdentityError('revocation', says, { cause: error }));
+      return [];
+    }
+  });
+  return { set: revocationSet(read, sequence), unreadable: problems[0] };
+}
+
+const sequence = z.string().regex(/^\d{1,20}$/);
+
+/** As they stand in the state file and on the agent's socket. */
+export const StoredRevocations = z.strictObject({
+  sequence,
+  list: z.array(
+    z.strictObject({
+      number: z.int(),
+      kind: z.string(),
+      value: z.string(),
+      serials: z.array(z.string()),
+      reason: z.string(),
+      until: z.iso.datetime().nullable(),
+    }),
+  ),
+});
+export type StoredRevocations = z.infer<typeof StoredRevocations>;
+
+export function storeRevocations({ sequence: last, list }: RevocationSet): StoredRevocations {
+  return {
+    sequence: String(last),
+    list: list.map(({ number, target, serials, reason, until }) => ({
+      number,
+      ...target,
+      serials: [...serials],
+      reason,
+      until: until?.toISOString() ?? null,
+    })),
+  };
+}
+
+/** Throws revocation. */
+export function loadRevocations({ sequence: last, list }: StoredRevocations): RevocationSet {
+  const read = list.map(({ until, ...each }) =>
+    revocationOf({ ...each, until: until === null ? undefined : new Date(until) }),
+  );
+  return revocationSet(read, BigInt(last));
+}
+
+interface Fields {
+  readonly number: number;
+  readonly kind: string;
+  readonly value: string;
+  readonly serials: readonly string[];
+  readonly reason: string;
+  readonly until: Date | undefined;
+}
+
+function revocationOf({ number, kind, value, serials, reason, until }: Fields): Revocation {
+  const named = serials.map((serial) => parseTarget('serial', serial).value);
+  return { number, target: parseTarget(kind, value), serials: named, reason: parseReason(reason), until };
+}

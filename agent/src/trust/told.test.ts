@@ -1,0 +1,103 @@
+import type { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { asBuffer } from '@chancery/shared/bytes.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { beforeEach, expect, test, vi } from 'vitest';
+import { makeAuthority, NOW } from '../../../test/kit/certificates.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { Told, type ToldState } from './told.ts';
+
+const trustDomain = parseTrustDomain('prod.example');
+const root = asBuffer(makeAuthority('root').certificate.der);
+const peer = { id: parseSpiffeId('spiffe://prod.example/web') };
+const revoked = {
+  number: 1n,
+  kind: 'id',
+  value: peer.id,
+  serials: [],
+  reason: 'keyCompromise',
+  until: 0n,
+};
+const message = {
+  sequence: 3n,
+  bundle: { trustDomain, x509Authorities: [root], sequence: 1n },
+  policy: { version: 1n, resources: [] },
+  revocations: { sequence: 1n, list: [revoked] },
+} satisfies WatchResponse;
+
+let saved: ToldState[];
+let save: (state: ToldState) => void;
+let told: Told;
+beforeEach(() => {
+  saved = [];
+  save = (state) => void saved.push(state);
+  told = new Told((state) => save(state));
+  told.bundle.publish({ trustDomain, authorities: [root], sequence: 1n });
+});
+const isRevoked = (): boolean => told.revocations.current().revoked(peer, NOW) !== undefined;
+
+test('a snapshot is on disk, then in force', () => {
+  save = (state) => {
+    expect(() => told.policy.current()).toThrow('no policy yet');
+    saved.push(state);
+  };
+  told.accept(message);
+  expect(told.policy.current().version).toBe(1n);
+  expect(isRevoked()).toBe(true);
+  expect(saved).toEqual([told.state()]);
+});
+
+test('a revocation leaves the policy, and what it remembers, as it is', () => {
+  const heard = vi.fn();
+  told.accept({ ...message, revocations: { sequence: 0n, list: [] } });
+  const policy = told.policy.current();
+  told.policy.onChange(heard);
+  told.accept(message);
+  expect(told.policy.current()).toBe(policy);
+  expect(heard).not.toHaveBeenCalled();
+  expect(isRevoked()).toBe(true);
+});
+
+test('a lifted revocation is over, also where a CA that was restored counts from before', () => {
+  told.accept(message);
+  told.accept({ ...message, revocations: { sequence: 1n, list: [] } });
+  expect(isRevoked()).toBe(false);
+});
+
+test.each<[string, object, Parameters<typeof refusal>]>([
+  ['the policy', { policy: { version: 1n, resources: ['{}'] } }, ['policy', /cannot be read/]],
+  ['the bundle', { bundle: undefined }, ['message_parse', /without its bundle/]],
+  [
+    'another revocation',
+    { revocations: { sequence: 1n, list: [revoked, { ...revoked, kind: 'name' }] } },
+    ['revocation', /cannot be read by this version/],
+  ],
+])('a revocation counts, and is on disk, though %s cannot be read', (_, changes, [code, says]) => {
+  expect(() => told.accept({ ...message, ...changes })).toThrow(refusal(code, says));
+  expect(isRevoked()).toBe(true);
+  expect(saved.at(-1)?.revocations.list).toHaveLength(1);
+});
+
+test('a revocation counts though the disk is full', () => {
+  save = () => {
+    throw new IdentityError('file', 'the disk is full');
+  };
+  expect(() => told.accept(message)).toThrow('the disk is full');
+  expect(isRevoked()).toBe(true);
+  expect(told.policy.current().version).toBe(1n);
+});
+
+test('a snapshot without revocations is refused, and takes none away', () => {
+  told.accept(message);
+  expect(() => told.accept({ ...message, revocations: undefined })).toThrow(
+    refusal('message_parse', /without its revocations/),
+  );
+  expect(isRevoked()).toBe(true);
+});
+
+test('what was on disk is in force again', () => {
+  told.accept(message);
+  const again = new Told(save);
+  again.resume(told.state());
+  expect(again.state()).toEqual(told.state());
+});
