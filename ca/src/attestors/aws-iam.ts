@@ -9,11 +9,10 @@ import { ensure } from '@chancery/shared/errors.ts';
 import { packStsQuestion, type StsAnswer, unpackStsAnswer } from '@chancery/shared/evidence/aws-iam.ts';
 import { z } from 'zod';
 import type { Attestor, AttestorDeps, AttestorKind, Facts, Turn } from './attestor.ts';
-import { matchesSegments } from './segments.ts';
-
 import { account, address, arnPatterns, patternsOutside } from './aws/config.ts';
 import { OrganizationConfig, organizationsOf } from './aws/organizations.ts';
 import { askSts, type CallerIdentity, type SignedCall } from './aws/sts.ts';
+import { matchesSegments } from './segments.ts';
 
 /** What GetCallerIdentity can tell of. */
 const KINDS = ['assumed-role', 'user', 'federated-user', 'root'] as const;
@@ -137,8 +136,15 @@ function factsOf(caller: CallerIdentity, organization: readonly string[] | undef
       principal: kind,
       arn,
       ...own,
-      ...(organization && { organization: organization[0] ?? '', organizationPath: organization.join('/') }),
+      ...organizationOf(organization),
     },
     exclusive: false,
   };
+}
+
+/** As AWS writes such a path: "o-abc1234567/r-ab12/ou-ab12-11111111/". */
+function organizationOf(path: readonly string[] | undefined): Readonly<Record<string, string>> {
+  const [organization, ...more] = path ?? [];
+  if (organization === undefined) return {};
+  return more.length === 0 ? { organization } : { organization, organizationPath: `${path?.join('/')}/` };
 }

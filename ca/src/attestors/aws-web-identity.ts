@@ -10,7 +10,6 @@ import type { Claims } from '../tokens/claims.ts';
 import { type KeySet, keySetFrom } from '../tokens/jwks.ts';
 import { peekClaims, verifyToken } from '../tokens/jwt.ts';
 import type { Attestor, AttestorDeps, AttestorKind, Facts } from './attestor.ts';
-import { matchesSegments } from './segments.ts';
 import { type PrincipalArn, parsePrincipalArn } from './aws/arn.ts';
 import {
   account,
@@ -20,6 +19,7 @@ import {
   organizationId,
   patternsOutside,
 } from './aws/config.ts';
+import { matchesSegments } from './segments.ts';
 
 /** Whose ARN a token's `sub` can be. */
 const KINDS = ['role', 'user', 'root', 'federated-user'] as const;

@@ -53,6 +53,10 @@ export class Directory {
     return this.#accounts.get(accountId);
   }
 
+  accounts(): readonly Account[] {
+    return [...this.#accounts.values()];
+  }
+
   lookUp(accessKeyId: string): { key: AccessKey; principal: Principal } | undefined {
     return this.#keys.get(accessKeyId);
   }

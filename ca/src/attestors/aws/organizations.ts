@@ -31,7 +31,7 @@ export const OrganizationConfig = z
 export type OrganizationConfig = z.infer<typeof OrganizationConfig>;
 
 export interface Organizations {
-  /** The organisation, its root and the units above the account. Throws aws_organization. */
+  /** The organisation and, where units are configured, what is between it and the account. Throws aws_organization. */
   pathOf(account: string, now: Date): Promise<readonly string[]>;
 }
 
@@ -50,8 +50,9 @@ export function organizationsOf(config: OrganizationConfig, deps: AttestorDeps):
         call({ operation, input, now }, await credentials(), { config, deps });
       try {
         await ensureMember(account, config, ask);
+        if (config.units === undefined) return [config.id];
         const path = await unitsAbove(account, ask);
-        const allowed = config.units?.some((unit) => path.includes(unit)) ?? true;
+        const allowed = config.units.some((unit) => path.includes(unit));
         ensure(allowed, 'aws_organization', `account ${account} is below none of the units`);
         return [config.id, ...path];
       } catch (error) {
@@ -83,7 +84,7 @@ async function ensureMember(account: string, { id }: OrganizationConfig, ask: As
   const answer = objectIn(await ask('DescribeAccount', { AccountId: account }), 'Account');
   const [, organization, member] = text(answer, 'Arn').split(':').at(-1)?.split('/') ?? [];
   ensure(organization === id && member === account, 'aws_organization', `account ${account} is not in ${id}`);
-  ensure(text(answer, 'Status') === 'ACTIVE', 'aws_organization', `account ${account} is not active`);
+  ensure(text(answer, 'State') === 'ACTIVE', 'aws_organization', `account ${account} is not active`);
 }
 
 /** From the root down. */
