@@ -11,6 +11,8 @@ export interface TestIssuer {
   readonly served: Served;
   /** Signs with the newest key. */
   token(claims?: object, parts?: JwsParts): string;
+  /** Every token that it has signed. */
+  readonly signed: readonly string[];
   /** A new key beside the old ones; `drop` forgets those. */
   rotate(drop?: boolean): SigningKey;
   readonly key: SigningKey;
@@ -32,6 +34,7 @@ export interface IssuerOptions {
 export async function startIssuer(options: IssuerOptions): Promise<TestIssuer> {
   const { now, algorithm = 'RS256', lifetimeSeconds = 300 } = options;
   const requestToken = randomUUID();
+  const signed: string[] = [];
   let keys = [signingKey('key-1', algorithm)];
   let published: object | undefined;
   const newest = (): SigningKey => {
@@ -43,7 +46,9 @@ export async function startIssuer(options: IssuerOptions): Promise<TestIssuer> {
     const iat = Math.floor(now().getTime() / 1000);
     const times = { iat, nbf: iat - 60, exp: iat + lifetimeSeconds };
     const all = { iss: served.url, sub: 'job', jti: randomUUID(), ...times, ...options.claims, ...claims };
-    return writeJws(all, newest(), parts);
+    const jws = writeJws(all, newest(), parts);
+    signed.push(jws);
+    return jws;
   };
   const served = await serve((received): Answer => {
     const { pathname, searchParams } = new URL(received.target, 'http://issuer');
@@ -59,6 +64,7 @@ export async function startIssuer(options: IssuerOptions): Promise<TestIssuer> {
     url: served.url,
     served,
     token,
+    signed,
     rotate: (drop = false) => {
       keys = [...(drop ? [] : keys), signingKey(`key-${randomUUID()}`, algorithm)];
       return newest();

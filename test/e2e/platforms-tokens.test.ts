@@ -1,0 +1,168 @@
+/** Real processes where tokens speak: a CA, and agents in a job of GitHub and on an instance of Google. */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { readStatus } from '@chancery/agent/workload/attach.ts';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { Served } from '../kit/aws/served.ts';
+import { startMetadata } from '../kit/gcp/metadata.ts';
+import { startIssuer, type TestIssuer } from '../kit/oidc/issuer.ts';
+import {
+  AGENT_MAIN,
+  type AgentFolder,
+  type CaFolder,
+  makeAgent,
+  makeCa,
+  makeFolder,
+  type Running,
+  removeFolder,
+  startProgram,
+} from '../kit/processes.ts';
+
+const TRUST_DOMAIN = 'tokens.example';
+const PATIENCE = { timeout: 25_000, interval: 50 };
+const now = () => new Date();
+const instance = {
+  project_id: 'my-project',
+  project_number: 739419398126,
+  zone: 'us-west1-b',
+  instance_id: '152986662232938449',
+  instance_name: 'vm-1',
+  instance_creation_timestamp: 1496952205,
+};
+const workflow = {
+  repository: 'octo-org/octo-repo',
+  repository_id: '74',
+  repository_owner_id: '65',
+  ref: 'refs/heads/main',
+  job_workflow_ref: 'octo-org/octo-repo/.github/workflows/ci.yml@refs/heads/main',
+  event_name: 'push',
+  run_id: '1',
+  run_attempt: '1',
+};
+const identities = {
+  github: { platform: 'oidc/github', id: `spiffe://${TRUST_DOMAIN}/repo/{repositoryId}` },
+  gcp: {
+    platform: 'gcp',
+    id: `spiffe://${TRUST_DOMAIN}/vm/{gcp.instanceName}`,
+    when: "zone == 'us-west1-b'",
+  },
+} as const;
+type Name = keyof typeof identities;
+const resource = (name: Name) => ({ kind: 'Identity', name, ...identities[name], x509: { ttl: '10s' } });
+
+let dir: string;
+let google: TestIssuer;
+let metadata: Served;
+let hub: TestIssuer;
+let ca: CaFolder;
+let serving: Running;
+const agents = new Map<Name, { folder: AgentFolder; running: Running }>();
+
+beforeAll(async () => {
+  dir = makeFolder();
+  google = await startIssuer({ now });
+  hub = await startIssuer({ now, claims: workflow });
+  const token = (claims: object): string => google.token(claims);
+  metadata = await startMetadata({ instance, email: 'a@my-project.example', token, now });
+  const gcp = { projects: ['my-project'], issuer: google.url, jwksUri: `${google.url}/jwks` };
+  const github = { preset: 'github', issuer: hub.url, claims: { repository_id: ['74'] } };
+  ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { gcp, oidc: { github } } });
+  serving = await ca.serve();
+  await ca.saveBundle();
+  await ca.apply([resource('github'), resource('gcp')]);
+  await start('gcp', { evidence: { gcp: { endpoint: metadata.url } } }, {});
+  // As a job has it: found by its environment.
+  await start('github', { platform: 'auto' }, { GITHUB_ACTIONS: 'true', ...hub.env });
+});
+afterAll(async () => {
+  for (const { running } of agents.values()) await running.stop();
+  await serving.stop();
+  await Promise.all([google.close(), hub.close(), metadata.close()]);
+  removeFolder(dir);
+});
+
+async function start(name: Name, config: object, env: Readonly<Record<string, string>>): Promise<void> {
+  const folder = makeAgent(ca, name, config);
+  const running = await startProgram(AGENT_MAIN, ['run', '--config', folder.config], {
+    ...process.env,
+    ...env,
+  });
+  agents.set(name, { folder, running });
+}
+
+const agentOf = (name: Name) => {
+  const agent = agents.get(name);
+  if (agent === undefined) throw new Error(name);
+  return agent;
+};
+const statusOf = (name: Name) => readStatus(agentOf(name).folder.socket);
+
+const nextCertificate = (name: Name, serial: string) =>
+  vi.waitFor(async () => {
+    const status = await statusOf(name);
+    expect(status).toMatchObject({ expired: false, renewalFailure: null });
+    expect(status.serial).not.toBe(serial);
+  }, PATIENCE);
+
+describe.each<[Name, string]>([
+  ['github', 'repo/74'],
+  ['gcp', 'vm/vm-1'],
+])('%s', (name, path) => {
+  test('joins, and renews with a fresh token', async () => {
+    const { spiffeId, serial } = await statusOf(name);
+    expect(spiffeId).toBe(`spiffe://${TRUST_DOMAIN}/${path}`);
+    await nextCertificate(name, serial);
+  }, 60_000);
+
+  test('without its rule is refused at the next renewal, and the CA’s log says why', async () => {
+    const { serial } = await statusOf(name);
+    const others = (Object.keys(identities) as Name[]).filter((each) => each !== name);
+    await ca.apply(others.map(resource));
+    await vi.waitFor(() => {
+      const { platform } = identities[name];
+      expect(serving.log()).toMatch(new RegExp(`"no_identity","detail":"[^"]* not ${platform}`));
+      expect(agentOf(name).running.log()).toMatch(/no identity is given for this evidence/);
+    }, PATIENCE);
+    expect(await statusOf(name)).toMatchObject({ serial, expired: false });
+    await ca.apply([resource('github'), resource('gcp')]);
+    await nextCertificate(name, serial);
+  }, 60_000);
+
+  test('goes on serving where its platform is down, and recovers', async () => {
+    const { serial } = await statusOf(name);
+    const platform = name === 'gcp' ? metadata : hub.served;
+    platform.spoil(() => ({ status: 503 }));
+    await vi.waitFor(async () => {
+      const { renewalFailure } = await statusOf(name);
+      expect(renewalFailure).toMatch(/answered 503/);
+    }, PATIENCE);
+    expect(await statusOf(name)).toMatchObject({ serial, expired: false });
+    platform.spoil(undefined);
+    await nextCertificate(name, serial);
+  }, 60_000);
+});
+
+test('an issuer whose keys cannot be had stops nobody while those that are known are good', async () => {
+  const { serial } = await statusOf('gcp');
+  google.served.spoil(() => ({ status: 500 }));
+  await nextCertificate('gcp', serial);
+  google.served.spoil(undefined);
+}, 60_000);
+
+test('C44 no token is in a log, the database or the agents’ files', async () => {
+  const folders = [join(dir, 'data'), ...[...agents.values()].map(({ folder }) => join(folder.dir, 'data'))];
+  const files = folders.flatMap((folder) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file)),
+  );
+  const texts = files.filter((path) => statSync(path).isFile()).map((path) => readFileSync(path, 'latin1'));
+  const logs = [serving, ...[...agents.values()].map(({ running }) => running)].map((each) => each.log());
+  const everything = [...texts, ...logs].join('\n');
+  expect(everything).toContain('152986662232938449');
+  const requestToken = hub.env['ACTIONS_ID_TOKEN_REQUEST_TOKEN'] ?? 'missing';
+  const secrets = [
+    requestToken,
+    ...[...google.signed, ...hub.signed].flatMap((token) => token.split('.').slice(1)),
+  ];
+  expect(secrets.length).toBeGreaterThan(8);
+  expect(secrets.filter((secret) => everything.includes(secret))).toEqual([]);
+});
