@@ -10,6 +10,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type ApiServer, startApiServer } from '../kit/kubernetes/api-server.ts';
 import { type Account, DEFAULT_TOKEN_SECONDS, type Pod } from '../kit/kubernetes/cluster.ts';
 import { kubeconfigOf } from '../kit/kubernetes/kubeconfig.ts';
+import { RECORD_MODULES } from '../kit/kubernetes/record-modules.ts';
 import { usernameOf } from '../kit/kubernetes/tokens.ts';
 import {
   type AgentFolder,
@@ -22,7 +23,6 @@ import {
   removeFolder,
   startProgram,
 } from '../kit/processes.ts';
-import { RECORD_MODULES } from '../kit/record-modules.ts';
 
 const TRUST_DOMAIN = 'pods.example';
 const OURS = `chancery://${TRUST_DOMAIN}`;

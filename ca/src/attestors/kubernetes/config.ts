@@ -40,7 +40,7 @@ const ReviewConfig = z.strictObject({
     .min(1)
     .optional()
     .describe(
-      'File with the API server and our credentials there; without it, those of the pod that the CA runs in. Relative to this file.',
+      'File with the API server and our credentials; without it, the pod that the CA runs in. Relative to this file.',
     ),
   context: z.string().min(1).optional().describe('Of the kubeconfig, instead of its current one.'),
   podCheck: z
