@@ -228,9 +228,24 @@ test('what would match is told, and nothing changes', async () => {
   const other = parseSpiffeId('spiffe://prod.example/api');
   await deps.store.record({ ...issuance, serial: '40ab', id: other }, fence);
   await deps.store.record({ ...issuance, serial: '40ac', notAfter: NOW }, fence);
-  const matched = await revocations.matched(order('pattern', 'spiffe://prod.example/*'));
-  expect(matched).toMatchObject({ certificates: 2, ids: [other, ID] });
-  expect([matched.matches(peer), matched.matches({ id: parseSpiffeId(`${ID}/a`) })]).toEqual([true, false]);
-  expect(await revocations.matched(order('id', `${ID}2`))).toMatchObject({ certificates: 0, ids: [] });
+  const matched = (kind: string, value: string) => revocations.matched(order(kind, value));
+  const both = { certificates: 2, ids: [other, ID] };
+  expect(await matched('pattern', 'spiffe://prod.example/*')).toEqual(both);
+  expect(await matched('pattern', 'spiffe://prod.example/**')).toEqual(both);
+  expect(await matched('id', ID)).toEqual({ certificates: 1, ids: [ID] });
+  expect(await matched('serial', '40ab')).toEqual({ certificates: 1, ids: [other] });
+  expect(await matched('node', 'fake/n1')).toEqual(both);
+  for (const [kind, value] of [
+    ['id', `${ID}2`],
+    ['serial', '40ff'],
+    ['node', 'fake/n2'],
+    ['pattern', 'spiffe://prod.example/w/*'],
+  ] as const)
+    expect(await matched(kind, value)).toEqual({ certificates: 0, ids: [] });
+  deps.clock.jump(after(60));
+  await expect(matched('serial', '40aa')).rejects.toThrow(refusal('revocation', /by itself$/));
+  await expect(matched('id', 'spiffe://other.example/web')).rejects.toThrow(
+    refusal('revocation', /trust domain/),
+  );
   ensureGood();
 });

@@ -34,7 +34,6 @@ export interface Matched {
   readonly certificates: number;
   /** Their SPIFFE IDs, ascending. */
   readonly ids: readonly string[];
-  readonly matches: (peer: RevocablePeer) => boolean;
 }
 
 export interface Revocations {
@@ -44,7 +43,7 @@ export interface Revocations {
   standing(): readonly MadeRevocation[];
   /** Throws `code` for a peer that is revoked now, or is about to be: a cut that is on its way to the disk counts. */
   ensureGood(peer: RevocablePeer, code: 'revoked_peer' | 'revoked_identity'): void;
-  /** Throws revocation. */
+  /** Reads the store: after a revocation rather than before it. Throws revocation, as `revoke` would. */
   matched(order: RevocationOrder): Promise<Matched>;
   /** Throws revocation, store. */
   revoke(order: RevocationOrder): Promise<MadeRevocation>;
@@ -100,14 +99,11 @@ class LiveRevocations implements Revocations {
   }
 
   async matched(order: RevocationOrder): Promise<Matched> {
-    const { clock, store } = this.#deps;
-    const only = alone(await draftOf(order, this.#deps), clock);
-    const now = clock.now();
-    const matches = (peer: RevocablePeer) =>
-      peer.holder?.platform !== OWN_HOLDER.platform && only.revoked(peer, now) !== undefined;
-    const hit = (await store.certified(now)).filter(matches);
-    const ids = [...new Set(hit.map(({ id }) => id))].toSorted();
-    return { certificates: hit.length, ids, matches };
+    const { target } = await draftOf(order, this.#deps);
+    const matches = matcherOf(target);
+    const found = await this.#deps.store.certified(this.#deps.clock.now(), target);
+    const hit = found.filter((each) => matches(each) && each.holder.platform !== OWN_HOLDER.platform);
+    return { certificates: hit.length, ids: [...new Set(hit.map(({ id }) => id))].toSorted() };
   }
 
   revoke(order: RevocationOrder): Promise<MadeRevocation> {
@@ -182,3 +178,13 @@ async function draftOf(order: RevocationOrder, deps: RevocationDeps): Promise<Re
 /** A set of this one, which has no number yet. */
 const alone = (draft: RevocationDraft, clock: Clock): RevocationSet<MadeRevocation> =>
   revocationSet([{ ...draft, number: 0, serials: [], at: clock.now() }], 0n);
+
+/** Whom a revocation of this target would match. */
+export function matcherOf(target: Target): (peer: RevocablePeer) => boolean {
+  const order = { number: 0, serials: [], reason: 'unspecified', until: undefined } as const;
+  const set = revocationSet([{ ...order, target }], 0n);
+  return (peer) => set.revoked(peer, EVER) !== undefined;
+}
+
+/** What has no end counts at any time. */
+const EVER = new Date(0);

@@ -7,7 +7,7 @@ import {
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { type MadeRevocation, parseReason, parseTarget } from '@chancery/shared/revocation/revocation.ts';
-import type { RevocationOrder, Revocations } from '../revocation/revocations.ts';
+import { matcherOf, type RevocationOrder, type Revocations } from '../revocation/revocations.ts';
 import type { Agents } from './agents.ts';
 import { ensureOperator } from './caller.ts';
 import { unary } from './handler.ts';
@@ -49,12 +49,13 @@ async function revoke(request: RevokeRequest, by: string, deps: RevokeDeps): Pro
     seconds: Number(seconds),
     by,
   };
-  // Before: those that are cut off are no longer on the list.
-  const { certificates, ids, matches } = await deps.revocations.matched(order);
+  // Before: those that are cut off are no longer on the list. What takes time comes after.
+  const matches = matcherOf(order.target);
   const agents = deps.agents.list().filter(({ id, serial, platform, node }) => {
     return matches({ id, serial, holder: { platform, node } });
   });
   const made = dryRun ? undefined : await deps.revocations.revoke(order);
+  const { certificates, ids } = await deps.revocations.matched(order);
   return {
     revocation: made && revocationMessage(made),
     certificates: BigInt(certificates),

@@ -9,7 +9,7 @@ import { asBuffer, equal } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
-import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { GroupCommit } from './group-commit.ts';
 import { KeyHolders } from './key-holders.ts';
@@ -151,8 +151,8 @@ class SqliteStore implements Store {
     return this.#read(() => this.#revocations.inForce(this.#clock.now()));
   }
 
-  async certified(now: Date): Promise<readonly Certified[]> {
-    return this.#read(() => [...this.#revocations.certified(now)]);
+  async certified(now: Date, target: Target): Promise<readonly Certified[]> {
+    return this.#read(() => [...this.#revocations.certified(now, target)]);
   }
 
   revoke(draft: RevocationDraft, event: (made: MadeRevocation) => AuditEvent): Promise<MadeRevocation> {

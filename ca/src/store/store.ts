@@ -4,7 +4,7 @@
  */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
-import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 /** A certificate, recorded before it is signed. */
@@ -103,8 +103,8 @@ export interface Store {
 
   /** Those in force now, by their numbers. */
   revocations(): Promise<StoredRevocations>;
-  /** Reads all unexpired certificates: long, in a large trust domain. */
-  certified(now: Date): Promise<readonly Certified[]>;
+  /** Unexpired certificates: all that the target could match, and perhaps others. */
+  certified(now: Date, target: Target): Promise<readonly Certified[]>;
   /** Writes it under the next number. Certificates whose recording was asked for before are among its serials. */
   revoke(draft: RevocationDraft, event: (made: MadeRevocation) => AuditEvent): Promise<MadeRevocation>;
   /** Throws revocation where none of this number is in force. */
