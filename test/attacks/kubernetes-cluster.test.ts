@@ -2,10 +2,14 @@
  * Rows C42 to C44 and what surrounds them: tokens that come back with another key, an API server that is not well, what
  * is kept and said of tokens, and kubeconfigs that would give our credentials away.
  */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
+import { openClusterApi } from '@chancery/ca/attestors/kubernetes/api.ts';
+import { KubernetesConfig } from '@chancery/ca/attestors/kubernetes/config.ts';
 import { openSqlite } from '@chancery/ca/store/sqlite.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { proven } from '../kit/authority.ts';
 import { startStranger } from '../kit/kubernetes/api-server.ts';
@@ -24,11 +28,15 @@ import { refusal } from '../kit/refusal.ts';
 
 let world: KubernetesWorld;
 let attestor: Attestor;
+const folder = makeFolder();
 beforeAll(async () => {
   world = await startKubernetesWorld();
   attestor = await world.attestor();
 });
-afterAll(() => world.close());
+afterAll(async () => {
+  await world.close();
+  removeFolder(folder);
+});
 const plain = (): string => world.server.cluster.tokenFor(world.pod, [OURS]);
 
 describe('C42 a token belongs to the first key that came with it', () => {
@@ -173,7 +181,88 @@ describe('C43 an API server that is not well', () => {
     world.files.set('rotated', kubeconfigOf(world.server, world.reviewer));
     world.clock.move(60);
     expect(await attestPod(world, rotating)).toMatchObject({ node: world.pod.uid });
-    world.clock.move(-60);
+    world.files.set('rotated', '{}');
+    world.clock.move(60);
+    await expect(attestPod(world, rotating)).rejects.toEqual(
+      refusal('platform_unavailable', /no context undefined/),
+    );
+    world.clock.move(-120);
+  });
+
+  test('a credential helper that hangs is waited for no longer than an answer, and run once', async () => {
+    const [marks, stop] = [join(folder, 'marks'), join(folder, 'stop')];
+    const script = `echo begun >> ${marks}; while [ ! -e ${stop} ]; do sleep 0.05; done; echo ended >> ${marks}`;
+    const exec = {
+      apiVersion: 'client.authentication.k8s.io/v1',
+      command: '/bin/sh',
+      args: ['-c', script],
+    };
+    world.files.set(
+      'hanging',
+      kubeconfigOf(world.server, world.reviewer).replace(/token: .*/, `exec: ${JSON.stringify(exec)}`),
+    );
+    const hanging = await world.attestor({ review: { kubeconfig: 'hanging', timeout: '1s' } });
+    const attempts = await Promise.allSettled(Array.from({ length: 5 }, () => attestPod(world, hanging)));
+    for (const attempt of attempts)
+      expect(attempt).toMatchObject({
+        status: 'rejected',
+        reason: refusal('platform_unavailable', /no whole answer in 1 s/),
+      });
+    expect(readFileSync(marks, 'utf8')).toBe('begun\n');
+    writeFileSync(stop, '');
+    await vi.waitFor(() => expect(readFileSync(marks, 'utf8')).toBe('begun\nended\n'), { timeout: 10_000 });
+    // It has ended without an error, and has said nothing that could be used.
+    await expect(attestPod(world, hanging)).rejects.toEqual(refusal('platform_unavailable', /JSON/));
+  });
+
+  test('a credential helper’s token is used', async () => {
+    const status = {
+      apiVersion: 'client.authentication.k8s.io/v1',
+      kind: 'ExecCredential',
+      status: { token: world.reviewer },
+    };
+    const exec = {
+      apiVersion: 'client.authentication.k8s.io/v1',
+      command: '/bin/echo',
+      args: [JSON.stringify(status)],
+    };
+    world.files.set(
+      'helped',
+      kubeconfigOf(world.server, '').replace(/token: .*/, `exec: ${JSON.stringify(exec)}`),
+    );
+    const helped = await world.attestor({ review: { kubeconfig: 'helped' } });
+    expect(await attestPod(world, helped)).toMatchObject({ node: world.pod.uid });
+  });
+
+  test('a CA in the cluster is the pod that it runs in', async () => {
+    const own = join(folder, 'var/run/secrets/kubernetes.io/serviceaccount');
+    mkdirSync(own, { recursive: true });
+    writeFileSync(join(own, 'token'), world.reviewer);
+    writeFileSync(join(own, 'ca.crt'), world.server.caPem);
+    const { hostname, port } = new URL(world.server.url);
+    vi.stubEnv('KUBERNETES_SERVICE_HOST', hostname);
+    vi.stubEnv('KUBERNETES_SERVICE_PORT', port);
+    const config = KubernetesConfig.parse({ review: {} }).review;
+    const deps = {
+      type: 'kubernetes/eu-1',
+      clock: world.clock,
+      root: folder,
+      readFile: () => expect.fail('no kubeconfig'),
+    };
+    const api = await openClusterApi(config ?? expect.fail('no review'), deps);
+    vi.unstubAllEnvs();
+    expect(await api.review(plain(), OURS)).toMatchObject({ authenticated: true, audiences: [OURS] });
+    expect(await api.pod('agents', 'billing-0')).toMatchObject({ metadata: { uid: world.pod.uid } });
+    expect(await api.pod('agents', 'nobody')).toBeUndefined();
+  });
+
+  test('outside a cluster there is no such pod', async () => {
+    await expect(world.attestor({ review: {} })).rejects.toEqual(
+      refusal(
+        'config',
+        /^attestors.kubernetes\/eu-1.review: the pod that the CA runs in: .* no https address/,
+      ),
+    );
   });
 });
 

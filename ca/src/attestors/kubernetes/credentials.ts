@@ -1,0 +1,99 @@
+/**
+ * Where a cluster's API server is and who we are there: a kubeconfig, or the files of the pod that the CA runs in. Read
+ * again while we run, for credentials in files are exchanged.
+ */
+import { isAbsolute } from 'node:path';
+import { asBuffer } from '@chancery/shared/bytes.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import type { KubeConfig } from '@kubernetes/client-node';
+import type { AttestorDeps } from '../attestor.ts';
+import type { ReviewConfig } from './config.ts';
+import type { Client } from './transport.ts';
+
+export interface CredentialsDeps extends Pick<AttestorDeps, 'readFile' | 'clock'> {
+  readonly type: string;
+  /** Before the paths of a pod's own files; empty where it is missing. */
+  readonly root?: string;
+}
+
+/** As the Kubernetes clients do. */
+const REREAD_MS = 60_000;
+
+interface Loaded {
+  readonly at: number;
+  /** When a credential helper of the kubeconfig, if there is one, has answered. */
+  readonly ready: Promise<KubeConfig>;
+}
+
+export class Credentials {
+  readonly #client: Client;
+  readonly #config: ReviewConfig;
+  readonly #deps: CredentialsDeps;
+  #loaded: Loaded;
+
+  /** Throws config. */
+  constructor(client: Client, config: ReviewConfig, deps: CredentialsDeps) {
+    this.#client = client;
+    this.#config = config;
+    this.#deps = deps;
+    this.#loaded = this.#load();
+  }
+
+  /**
+   * Everybody waits for the same helper: one that hangs, or fails, is run once a minute, not once a request. Throws
+   * config, and what the helper says.
+   */
+  current(): Promise<KubeConfig> {
+    if (this.#deps.clock.now().getTime() - this.#loaded.at >= REREAD_MS) this.#loaded = this.#load();
+    return this.#loaded.ready;
+  }
+
+  #load(): Loaded {
+    const config = loadKubeConfig(this.#client, this.#config, this.#deps);
+    const ready = config.applyToHTTPSOptions({}).then(() => config);
+    // Nobody may be waiting for it yet.
+    ready.catch(() => {});
+    return { at: this.#deps.clock.now().getTime(), ready };
+  }
+}
+
+function loadKubeConfig(client: Client, config: ReviewConfig, deps: CredentialsDeps): KubeConfig {
+  const { kubeconfig, context } = config;
+  const name = kubeconfig === undefined ? 'the pod that the CA runs in' : `kubeconfig ${kubeconfig}`;
+  const where = `attestors.${deps.type}.review: ${name}`;
+  const loaded = new client.KubeConfig();
+  try {
+    if (kubeconfig === undefined) loaded.loadFromCluster(deps.root);
+    else loaded.loadFromString(asBuffer(deps.readFile(kubeconfig)).toString('utf8'));
+  } catch (error) {
+    const says = error instanceof Error ? error.message : String(error);
+    throw new IdentityError('config', `${where}: ${says}`, { cause: error });
+  }
+  if (context !== undefined) loaded.setCurrentContext(context);
+  ensureUsable(loaded, where);
+  return loaded;
+}
+
+/** What the client would take as leave to go without, or to go elsewhere, is refused. Throws config. */
+function ensureUsable(loaded: KubeConfig, where: string): void {
+  const need: (holds: boolean, what: string) => asserts holds = (holds, what) =>
+    ensure(holds, 'config', `${where}: ${what}`);
+  const [cluster, user] = [loaded.getCurrentCluster(), loaded.getCurrentUser()];
+  const context = JSON.stringify(loaded.getCurrentContext());
+  need(cluster !== null && user !== null, `no context ${context} with a cluster and a user`);
+  const { server, caData, caFile, skipTLSVerify } = cluster;
+  const url = URL.parse(server);
+  need(url?.protocol === 'https:', `the API server is at ${server}, which is no https address`);
+  need(!skipTLSVerify, 'insecure-skip-tls-verify would send our credentials to anybody');
+  need(isSet(caData) || isSet(caFile), 'no certificate-authority for its cluster');
+  const { token, certData, certFile, keyFile, exec, authProvider, username } = user;
+  need(
+    [token, certData, certFile, exec, authProvider, username].some(isSet),
+    'no credentials that the client reads: a token, a certificate, exec or auth-provider',
+  );
+  const files = [caFile, certFile, keyFile].filter(isSet);
+  need(files.every(isAbsolute), 'paths in it must be absolute');
+}
+
+/** The client says null and undefined for what is not there. */
+const isSet = <T>(value: T): value is NonNullable<T> => value !== null && value !== undefined && value !== '';
