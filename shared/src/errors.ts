@@ -76,6 +76,8 @@ export const REFUSALS = {
   k8s_pod: { grpc: 'PERMISSION_DENIED', says: EVIDENCE },
   signer: { grpc: 'UNAUTHENTICATED', says: EVIDENCE },
   azure_san: { grpc: 'UNAUTHENTICATED', says: EVIDENCE },
+  azure_document: { grpc: 'UNAUTHENTICATED', says: EVIDENCE },
+  azure_vm: { grpc: 'UNAUTHENTICATED', says: EVIDENCE },
   // Attestation: the kernel's word
   peer_unknown: { grpc: 'UNAUTHENTICATED', says: 'the caller could not be identified' },
   peer_uid: { grpc: 'PERMISSION_DENIED', says: 'the caller may not do this' },

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { Attestor, AttestorDeps, AttestorKind } from './attestor.ts';
 import { awsIamKind } from './aws-iam.ts';
 import { awsWebIdentityKind } from './aws-web-identity.ts';
+import { azureKind } from './azure.ts';
 import { gcpKind } from './gcp.ts';
 import { kubernetesKind } from './kubernetes.ts';
 import { oidcKind } from './oidc.ts';
@@ -14,6 +15,7 @@ import { unixKind } from './unix.ts';
 const KINDS = {
   'aws-iam': one(awsIamKind),
   'aws-web-identity': one(awsWebIdentityKind),
+  azure: one(azureKind),
   gcp: one(gcpKind),
   kubernetes: named(kubernetesKind),
   oidc: named(oidcKind),

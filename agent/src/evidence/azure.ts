@@ -1,0 +1,153 @@
+/**
+ * Evidence of an Azure VM, from its metadata service: the managed identity's token for the CA, and the attested document
+ * with a nonce made of the binding. Mirrors ca/src/attestors/azure.ts.
+ */
+import { asBuffer, utf8 } from '@chancery/shared/bytes.ts';
+import { addSeconds } from '@chancery/shared/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { nonceOf, packAzureAnswer } from '@chancery/shared/evidence/azure.ts';
+import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import { isCallable } from '@chancery/shared/outbound/address.ts';
+import { z } from 'zod';
+import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
+
+/** Link-local: never leaves the host, so that plain HTTP is what Azure has there. */
+const METADATA = 'http://169.254.169.254';
+
+export const AzureEvidenceConfig = z.strictObject({
+  audience: z
+    .string()
+    .regex(/^[!-~]{1,255}$/, 'an audience is an App ID URI, for instance https://prod.example/chancery')
+    .optional()
+    .describe("The CA's App ID URI; `https://TRUST-DOMAIN/chancery` where it is missing."),
+  clientId: z
+    .string()
+    .regex(/^[0-9a-fA-F-]{36}$/, 'a client ID is a UUID')
+    .optional()
+    .describe('Which identity speaks, where the VM has several user-assigned ones.'),
+  endpoint: z
+    .string()
+    .refine((text) => text === METADATA || isCallable(text), 'an address on this machine, or an https one')
+    .default(METADATA)
+    .describe('The metadata service.'),
+});
+export type AzureEvidenceConfig = z.infer<typeof AzureEvidenceConfig>;
+
+export const azureEvidenceKind: EvidenceKind<AzureEvidenceConfig> = {
+  platform: 'azure',
+  says: 'The Azure VM that the agent runs on, and its managed identity.',
+  schema: AzureEvidenceConfig,
+  create: azureEvidence,
+  detect: detectVm,
+};
+
+interface Call {
+  readonly config: Pick<AzureEvidenceConfig, 'endpoint'>;
+  readonly deps: Pick<EvidenceDeps, 'outbound'>;
+  readonly signal: AbortSignal;
+}
+
+interface Asked extends Call {
+  readonly config: AzureEvidenceConfig;
+  readonly deps: EvidenceDeps;
+}
+
+export function azureEvidence(config: AzureEvidenceConfig, deps: EvidenceDeps): EvidenceSource {
+  return {
+    platform: 'azure',
+    async begin(_, signal) {
+      const asked = { config, deps, signal };
+      return {
+        opening: new Uint8Array(),
+        async answer(question, binding) {
+          ensure(question.length === 0, 'evidence_parse', 'the CA asks an Azure VM nothing but its nonce');
+          const document = await documentFor(nonceOf(binding), asked);
+          return packAzureAnswer({ token: utf8(await tokenFrom(asked)), document });
+        },
+        async end() {},
+      };
+    },
+    async close() {},
+  };
+}
+
+/** Throws platform_unavailable. */
+async function tokenFrom(asked: Asked): Promise<string> {
+  const { audience, clientId } = asked.config;
+  const query = new URLSearchParams({
+    'api-version': '2018-02-01',
+    resource: audience ?? `https://${asked.deps.trustDomain}/chancery`,
+    ...(clientId && { client_id: clientId }),
+  });
+  const { access_token: token } = await ask(`identity/oauth2/token?${query}`, asked);
+  ensure(typeof token === 'string', 'platform_unavailable', 'the metadata service gave no access_token');
+  return token;
+}
+
+const TRIES = 3;
+const PAUSE_SECONDS = 1;
+
+/** The service may answer a second question with what it has kept of the first. Throws platform_unavailable. */
+async function documentFor(nonce: string, asked: Asked): Promise<Uint8Array> {
+  const { clock } = asked.deps;
+  for (let tries = 1; ; tries += 1) {
+    const path = `attested/document?api-version=2021-02-01&nonce=${nonce}`;
+    const { encoding, signature } = await ask(path, asked);
+    const read = encoding === 'pkcs7' && typeof signature === 'string';
+    ensure(read, 'platform_unavailable', 'the metadata service gave no document in pkcs7');
+    const document = Buffer.from(signature, 'base64');
+    if (document.includes(`"${nonce}"`)) return document;
+    ensure(
+      tries < TRIES,
+      'platform_unavailable',
+      'the metadata service keeps giving a document for another nonce',
+    );
+    await clock.sleepUntil(addSeconds(clock.now(), PAUSE_SECONDS), asked.signal);
+  }
+}
+
+const TIMEOUT_MS = 5_000;
+const MAX_BYTES = 128 * 1024;
+
+/** The header keeps out requests that somebody was tricked into: Azure refuses without it. */
+async function ask(
+  path: string,
+  { config, deps, signal }: Call,
+  timeoutMs = TIMEOUT_MS,
+): Promise<JsonObject> {
+  const url = `${config.endpoint.replace(/\/$/, '')}/metadata/${path}`;
+  const headers = { Metadata: 'true' };
+  const { status, body } = await deps.outbound.request({
+    url,
+    headers,
+    timeoutMs,
+    maxBytes: MAX_BYTES,
+    signal,
+  });
+  const what = `${url.split('?')[0]} answered ${status}`;
+  if (status !== 200) throw new IdentityError('platform_unavailable', `${what}${reasonIn(body)}`);
+  const answer = parseJson(body, { code: 'platform_unavailable', maxBytes: MAX_BYTES, maxDepth: 16 });
+  ensure(isJsonObject(answer), 'platform_unavailable', `${what} with no JSON object`);
+  return answer;
+}
+
+/** Azure's own sentence: which identity is missing, which application is not known. */
+function reasonIn(body: Uint8Array): string {
+  const [, sentence] =
+    /"error_description"\s*:\s*"([^"\\]{1,300})/.exec(asBuffer(body).toString('latin1')) ?? [];
+  return sentence === undefined ? '' : `: ${sentence}`;
+}
+
+const DETECT_MS = 1_000;
+
+/** Whether the VM has an identity that the CA knows, only a token could tell: joining says so. */
+async function detectVm(deps: Pick<EvidenceDeps, 'outbound'>, signal: AbortSignal): Promise<Detection> {
+  const asked = { config: { endpoint: METADATA }, deps, signal };
+  try {
+    const { vmId } = await ask('instance/compute?api-version=2021-02-01', asked, DETECT_MS);
+    ensure(typeof vmId === 'string', 'platform_unavailable', 'the metadata service names no vmId');
+    return { usable: true, says: `Azure's metadata service knows this VM as ${vmId}` };
+  } catch (error) {
+    return { usable: false, says: error instanceof Error ? error.message : String(error) };
+  }
+}
