@@ -250,7 +250,7 @@ describe('C12 and C13 who may join', () => {
       kind: 'user',
       key: () => world.directory.user(world.account, 'ci/deploy'),
       node: /^123456789012\/AIDA/,
-      own: { user: 'ci/deploy' },
+      own: { user: 'deploy' },
     },
     {
       kind: 'federated-user',

@@ -85,7 +85,7 @@ describe('a genuine token', () => {
     account: ACCOUNT,
     principal: 'role',
     arn: ROLE,
-    role: 'team/web',
+    role: 'web',
     organization: 'o-abc1234567',
     organizationPath: 'o-abc1234567/r-ab12/ou-ab12-11111111/ou-ab12-22222222/',
     instanceArn: `arn:aws:ec2:eu-west-1:${ACCOUNT}:instance/i-0abc`,

@@ -16,8 +16,9 @@ import { unixEvidenceKind } from './unix.ts';
 const KINDS = {
   oidc: oidcEvidenceKind,
   kubernetes: kubernetesEvidenceKind,
-  'aws-web-identity': awsWebIdentityEvidenceKind,
   'aws-iam': awsIamEvidenceKind,
+  // After aws-iam, which needs nothing to be enabled in the account: both find the same.
+  'aws-web-identity': awsWebIdentityEvidenceKind,
   gcp: gcpEvidenceKind,
   tpm: tpmEvidenceKind,
   unix: unixEvidenceKind,

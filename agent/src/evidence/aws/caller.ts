@@ -37,6 +37,9 @@ async function within(credentials: Promise<AwsCredentials>, signal: AbortSignal)
   const aborted = Promise.withResolvers<never>();
   const abort = (): void => aborted.reject(limit.reason);
   limit.addEventListener('abort', abort, { once: true });
+  // Where nobody waits for them any more.
+  credentials.catch(() => {});
+  aborted.promise.catch(() => {});
   try {
     limit.throwIfAborted();
     const found = await Promise.race([credentials, aborted.promise]);

@@ -6,7 +6,7 @@ export interface PrincipalArn {
   /** 12 digits. */
   readonly account: string;
   readonly kind: PrincipalKind;
-  /** A role's or user's name with its path, "team/web"; an assumed role has no path; empty for root. */
+  /** Of a role or user, without its path: no two of an account have one name, whatever their paths. Empty for root. */
   readonly name: string;
   /** Of an assumed role: chosen by whoever assumed it, so nothing may rest on it. */
   readonly session: string | undefined;
@@ -18,8 +18,8 @@ export interface PrincipalArn {
 const SHAPES = {
   'assumed-role': /^sts assumed-role\/(?<name>[\w+=,.@-]{1,64})\/(?<session>[\w+=,.@-]{2,64})$/,
   'federated-user': /^sts federated-user\/(?<name>[\w+=,.@-]{2,64})$/,
-  role: /^iam role\/(?<name>([\w+=,.@-]{1,128}\/){0,32}[\w+=,.@-]{1,64})$/,
-  user: /^iam user\/(?<name>([\w+=,.@-]{1,128}\/){0,32}[\w+=,.@-]{1,64})$/,
+  role: /^iam role\/([\w+=,.@-]{1,128}\/){0,32}(?<name>[\w+=,.@-]{1,64})$/,
+  user: /^iam user\/([\w+=,.@-]{1,128}\/){0,32}(?<name>[\w+=,.@-]{1,64})$/,
   root: /^iam root(?<name>)$/,
 } as const;
 export type PrincipalKind = keyof typeof SHAPES;
