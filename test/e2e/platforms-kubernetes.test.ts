@@ -2,10 +2,16 @@
  * Real processes beside a cluster: a CA that asks its API server, and two agents in its pods, one with the token that
  * the kubelet projects, one that requests a token for each exchange.
  */
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join as joinPath } from 'node:path';
+import { tlsTarget } from '@chancery/agent/svid/channel.ts';
+import { join } from '@chancery/agent/svid/obtain.ts';
+import { bootstrapBundle } from '@chancery/agent/trust/bootstrap.ts';
 import { readStatus } from '@chancery/agent/workload/attach.ts';
+import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { systemClock } from '@chancery/shared/clock.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type ApiServer, startApiServer } from '../kit/kubernetes/api-server.ts';
 import { type Account, DEFAULT_TOKEN_SECONDS, type Pod } from '../kit/kubernetes/cluster.ts';
@@ -59,7 +65,7 @@ beforeAll(async () => {
   const ownPod = cluster.addPod(cluster.addAccount('chancery', 'ca'), 'ca-0', node);
   const reviewer = given(cluster.tokenFor(ownPod, cluster.apiAudiences, DEFAULT_TOKEN_SECONDS));
   server.allow(usernameOf('chancery', 'ca'), 'create tokenreviews', 'get pods');
-  writeFileSync(join(dir, 'kubeconfig'), kubeconfigOf(server, reviewer));
+  writeFileSync(joinPath(dir, 'kubeconfig'), kubeconfigOf(server, reviewer));
   const review = { kubeconfig: 'kubeconfig', timeout: '2s' };
   ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { kubernetes: { 'eu-1': { review } } } });
   serving = await ca.serve();
@@ -84,7 +90,7 @@ function given(token: string): string {
 
 /** The kubelet's part: a token in a file, exchanged long before it ends; here, before each renewal. */
 function project(pod: Pod): string {
-  const file = join(dir, `${pod.name}-token`);
+  const file = joinPath(dir, `${pod.name}-token`);
   writeFileSync(file, given(server.cluster.tokenFor(pod, [OURS])));
   return file;
 }
@@ -98,12 +104,12 @@ async function startProjected(account: Account): Promise<Place> {
 
 async function startRequested(account: Account): Promise<Place> {
   const pod = server.cluster.addPod(account, 'search-0', server.cluster.nodes.get('node-1'));
-  const credentials = join(dir, 'search-credentials');
+  const credentials = joinPath(dir, 'search-credentials');
   mkdirSync(credentials);
   const { apiAudiences } = server.cluster;
   const own = given(server.cluster.tokenFor(pod, apiAudiences, DEFAULT_TOKEN_SECONDS));
-  writeFileSync(join(credentials, 'token'), own);
-  writeFileSync(join(credentials, 'ca.crt'), server.caPem);
+  writeFileSync(joinPath(credentials, 'token'), own);
+  writeFileSync(joinPath(credentials, 'ca.crt'), server.caPem);
   // The CA has one cluster: its name need not be said.
   const evidence = { kubernetes: { mode: 'requested', credentials, server: server.url } };
   const agent = makeAgent(ca, 'search', { evidence });
@@ -173,6 +179,47 @@ test('an API server that is away stops nobody’s service, and when it is back t
   await nextCertificate(requested, before);
 }, 60_000);
 
+test('C42 all that was ever shown is of no use with another key', async () => {
+  const trustDomain = parseTrustDomain(TRUST_DOMAIN);
+  const address = `127.0.0.1:${ca.port}`;
+  const bundle = await bootstrapBundle({ trustDomain, address, bundleFile: ca.bundle, pin: undefined });
+  const { credentials, options } = tlsTarget(address, bundle, undefined, systemClock);
+  const client = new AttestationClient(address, credentials, options);
+  const captured = reviewedTokens();
+  const before = serving.log().length;
+  for (const token of captured) {
+    const exchange = {
+      opening: new Uint8Array(),
+      answer: async () => Buffer.from(token),
+      end: async () => {},
+    };
+    const evidence = { platform: 'kubernetes/eu-1', begin: async () => exchange, close: async () => {} };
+    const signal = AbortSignal.timeout(10_000);
+    const request = {
+      evidence,
+      bundle,
+      id: undefined,
+      instance: randomBytes(16),
+      clock: systemClock,
+      signal,
+    };
+    await expect(join(client, request)).rejects.toMatchObject({
+      code: 'refused_by_ca',
+      message: expect.stringMatching(/evidence did not verify$/),
+    });
+  }
+  client.close();
+  const codes = () =>
+    [
+      ...serving
+        .log()
+        .slice(before)
+        .matchAll(/"rpc":"Attest".*?"code":"(\w+)"/g),
+    ].map(([, code]) => code);
+  await vi.waitFor(() => expect(codes().length).toBe(captured.length), PATIENCE);
+  expect(new Set(codes())).toEqual(new Set(['jti_replay', 'k8s_audience']));
+}, 60_000);
+
 test('a pod that is deleted renews no more, with a token from before', async () => {
   project(projected.pod);
   server.cluster.deletePod(projected.pod);
@@ -184,9 +231,12 @@ test('a pod that is deleted renews no more, with a token from before', async () 
 
 test('C44 no token is in a log, the audit log, the database or the agents’ files', async () => {
   for (const token of reviewedTokens()) tokens.add(token);
-  const folders = [join(dir, 'data'), ...[projected, requested].map(({ agent }) => join(agent.dir, 'data'))];
+  const folders = [
+    joinPath(dir, 'data'),
+    ...[projected, requested].map(({ agent }) => joinPath(agent.dir, 'data')),
+  ];
   const files = folders.flatMap((folder) =>
-    readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),
+    readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => joinPath(folder, name)),
   );
   const texts = files.filter((path) => statSync(path).isFile()).map((path) => readFileSync(path, 'latin1'));
   const logs = [serving, projected.running, requested.running].map((each) => each.log());
@@ -202,14 +252,14 @@ test('C44 no token is in a log, the audit log, the database or the agents’ fil
 /** The official client is 85 MB on disk, and most of a CA's memory where it is loaded. */
 test('the client is loaded by a CA that asks a cluster, and by no other', async () => {
   const loadedBy = async (folder: CaFolder): Promise<string> => {
-    const file = join(folder.dir, 'modules');
+    const file = joinPath(folder.dir, 'modules');
     const env = { ...process.env, NODE_OPTIONS: `--import=${RECORD_MODULES}`, RECORD_MODULES_TO: file };
     await (await startProgram(CA_MAIN, ['serve', '--config', folder.config], env)).stop();
     return readFileSync(file, 'utf8');
   };
   const jwks = { issuer: 'https://issuer.example' };
   const attestors = { unix: {}, kubernetes: { offline: { jwks } } };
-  const offline = await makeCa(join(dir, 'offline'), TRUST_DOMAIN, { attestors });
+  const offline = await makeCa(joinPath(dir, 'offline'), TRUST_DOMAIN, { attestors });
   const loaded = await loadedBy(offline);
   expect(loaded).toMatch(/ca\/src\/attestors\/kubernetes\.ts/);
   expect(loaded).not.toMatch(/client-node|undici/);
