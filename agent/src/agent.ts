@@ -1,10 +1,7 @@
 /** One agent: it proves its workload, keeps the SVID fresh, follows the CA, and offers all three as live sources. */
 import { lstatSync, mkdirSync, statSync } from 'node:fs';
 import { geteuid } from 'node:process';
-import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { LiveValue, type Source } from '@chancery/shared/source.ts';
@@ -14,24 +11,19 @@ import { verifySvid } from '@chancery/shared/x509/svid.ts';
 import { type AgentSettings, paths } from './config.ts';
 import { findEvidence } from './evidence/auto.ts';
 import type { EvidenceSource } from './evidence/evidence.ts';
-import { isLocal } from './evidence/several.ts';
 import { alarm } from './svid/alarm.ts';
-import { type Target, tlsTarget, unixTarget } from './svid/channel.ts';
-import { join, type ObtainRequest, renew } from './svid/obtain.ts';
-import { untilItWorks } from './svid/patience.ts';
+import { askCa } from './svid/ask-ca.ts';
+import { type Target, tlsTarget } from './svid/channel.ts';
+import { type PatienceDeps, untilItWorks } from './svid/patience.ts';
 import { rotate } from './svid/rotate.ts';
-import { bootstrapBundle } from './trust/bootstrap.ts';
+import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
 import { type KnownGood, loadKnownGood, saveKnownGood } from './trust/last-known-good.ts';
 import { compileSnapshot } from './trust/snapshot.ts';
 import { Told, type ToldState } from './trust/told.ts';
 import { watchTrust } from './trust/watch.ts';
 
-export interface AgentDeps {
-  readonly clock: Clock;
-  /** From 0 up to 1. */
-  readonly random: () => number;
+export interface AgentDeps extends PatienceDeps {
   readonly randomBytes: (size: number) => Uint8Array;
-  readonly log: Log;
   /** Where platforms and CI systems say where their services are. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
@@ -138,7 +130,9 @@ class Session {
       );
       return;
     }
-    this.told.bundle.publish(await untilItWorks(() => this.#bootstrap(), this.#deps, this.#signal));
+    this.told.bundle.publish(
+      await untilItWorks(() => bootstrapBundle(bootstrapOf(this.#settings)), this.#deps, this.#signal),
+    );
     const svid = await untilItWorks(() => this.#obtain(undefined), this.#deps, this.#signal);
     this.#deps.log.info({ id: svid.id, notAfter: svid.notAfter }, 'joined');
     this.#publishSvid(svid);
@@ -202,46 +196,17 @@ class Session {
     }
   }
 
-  #bootstrap(): Promise<Bundle> {
-    const { trustDomain, ca } = this.#settings;
-    return bootstrapBundle({ trustDomain, address: ca.address, bundleFile: ca.bundle, pin: ca.pin });
-  }
-
-  /**
-   * Joins, or renews over mutual TLS while there is a certificate to do so with. The kernel's word is only to be had on
-   * the CA's socket.
-   */
-  async #obtain(current: Svid | undefined): Promise<Svid> {
-    const { clock } = this.#deps;
-    const id = current?.id ?? this.#settings.id;
-    const bundle = this.told.bundle.current();
-    const request: ObtainRequest = {
+  #obtain(current: Svid | undefined): Promise<Svid> {
+    const { ca, id } = this.#settings;
+    const asking = {
       evidence: this.#evidence,
-      bundle,
-      id,
+      bundle: this.told.bundle.current(),
+      id: current?.id ?? id,
       instance: this.#instance,
-      clock,
+      clock: this.#deps.clock,
       signal: this.#signal,
     };
-    const { socket } = this.#settings.ca;
-    if (isLocal(this.#evidence) && socket !== undefined)
-      return this.#with(AttestationClient, unixTarget(socket), (client) => join(client, request));
-    if (current === undefined || clock.now() >= current.notAfter)
-      return this.#with(AttestationClient, this.caTarget(undefined), (client) => join(client, request));
-    return this.#with(IdentityClient, this.caTarget(current), (client) => renew(client, request));
-  }
-
-  async #with<C extends { close(): void }>(
-    Client: new (address: string, credentials: Target['credentials'], options: Target['options']) => C,
-    target: Target,
-    use: (client: C) => Promise<Svid>,
-  ): Promise<Svid> {
-    const client = new Client(target.address, target.credentials, target.options);
-    try {
-      return await use(client);
-    } finally {
-      client.close();
-    }
+    return askCa(asking, ca, current);
   }
 
   /** A full disk must not take away a good certificate: only a restart would miss what was not saved. */

@@ -139,10 +139,13 @@ export const paths = (dataDir: string) => ({
   socket: resolve(dataDir, 'agent.sock'),
 });
 
-/** Relative paths are made absolute against the file's folder. Throws config with every problem at once. */
-export function readAgentConfig(path: string): AgentSettings {
+/** Throws config with every problem at once. */
+export const readAgentConfig = (path: string): AgentSettings => parseAgentConfig(textOf(path), path);
+
+/** `text` is what `path` has; relative paths in it are made absolute against its folder. Throws config. */
+export function parseAgentConfig(text: string, path: string): AgentSettings {
   const problems = new Problems();
-  const [read, ...more] = readDocuments(textOf(path), path, AgentConfig, problems);
+  const [read, ...more] = readDocuments(text, path, AgentConfig, problems);
   if (read !== undefined)
     for (const [key, says] of contradictions(read.value)) problems.add(path, read.lineOf([key]), says);
   problems.throwIfAny('config');

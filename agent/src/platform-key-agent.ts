@@ -18,7 +18,7 @@ import { type Certified, joinWith } from './svid/obtain.ts';
 import { untilItWorks } from './svid/patience.ts';
 import { rotate } from './svid/rotate.ts';
 import { follow } from './trust/accept.ts';
-import { bootstrapBundle } from './trust/bootstrap.ts';
+import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
 
 /** An X.509-SVID whose private key is somewhere else. */
 export interface PlatformSvid extends Certified {
@@ -40,7 +40,10 @@ export async function startPlatformKeyAgent(
   const until = AbortSignal.any([signal, stop.signal]);
   const { trustDomain } = settings;
   const evidence = await findEvidence(settings.evidence, { ...deps, trustDomain }, until);
-  const bundle = new LiveValue<Bundle>(missing, await untilItWorks(() => bootstrap(settings), deps, until));
+  const bundle = new LiveValue<Bundle>(
+    missing,
+    await untilItWorks(() => bootstrapBundle(bootstrapOf(settings)), deps, until),
+  );
   const issuer: Issuer = { settings, deps, evidence, bundle, instance: deps.randomBytes(16), signal: until };
   const svid = new LiveValue<PlatformSvid>(missing, await untilItWorks(() => obtain(issuer), deps, until));
   let renewalFailure: string | undefined;
@@ -71,9 +74,6 @@ export async function startPlatformKeyAgent(
 }
 
 const missing = () => new IdentityError('unavailable', 'there is no SVID yet');
-
-const bootstrap = ({ trustDomain, ca }: AgentSettings): Promise<Bundle> =>
-  bootstrapBundle({ trustDomain, address: ca.address, bundleFile: ca.bundle, pin: ca.pin });
 
 interface Issuer {
   readonly settings: AgentSettings;

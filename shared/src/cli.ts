@@ -2,8 +2,8 @@
 import { type ParseArgsOptionDescriptor, parseArgs } from 'node:util';
 import { isRefusal } from './errors.ts';
 
-/** 0 done, 1 refused or failed, 2 misused. */
-export type ExitStatus = 0 | 1 | 2;
+/** 0 done, 1 refused or failed, 2 misused; a command that runs another answers with that one's. */
+export type ExitStatus = number;
 
 export interface Flag extends ParseArgsOptionDescriptor {
   readonly says: string;

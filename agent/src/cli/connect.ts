@@ -20,7 +20,9 @@ export interface ConnectCommandDeps extends RunCommandDeps {
   readonly stdio: () => { readonly input: Readable; readonly output: Writable };
 }
 
-type Sources = Pick<ConnectOptions, 'svid' | 'bundle' | 'policy' | 'revocations'> & { close(): Promise<void> | void };
+type Sources = Pick<ConnectOptions, 'svid' | 'bundle' | 'policy' | 'revocations'> & {
+  close(): Promise<void> | void;
+};
 
 /** An MCP client's log shows what a program writes to standard error: only what it must know belongs there. */
 const QUIET = 'warn';

@@ -1,6 +1,9 @@
 /** The command line of chancery-agent. */
 import type { Program } from '@chancery/shared/cli.ts';
 import { type ConnectCommandDeps, connect } from './connect.ts';
+import { doctor } from './doctor.ts';
+import { exec } from './exec.ts';
+import { issue } from './issue.ts';
 import { gateway, run } from './run.ts';
 import { mcp, type Self, status } from './status.ts';
 
@@ -13,6 +16,15 @@ export function agentProgram(deps: AgentProgramDeps, version: string): Program {
     name: 'chancery-agent',
     says: 'proves a workload, keeps its certificate fresh, carries it to MCP servers',
     version,
-    commands: { run: run(deps), connect: connect(deps), gateway: gateway(deps), status, mcp: mcp(deps.self) },
+    commands: {
+      run: run(deps),
+      connect: connect(deps),
+      gateway: gateway(deps),
+      issue: issue(deps),
+      exec: exec(deps),
+      status,
+      doctor: doctor(deps),
+      mcp: mcp(deps.self),
+    },
   };
 }

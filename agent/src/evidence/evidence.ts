@@ -40,6 +40,9 @@ export interface EvidenceDeps {
   readonly readFile: (path: string) => Promise<Uint8Array>;
 }
 
+/** Looking needs no trust domain. */
+export type DetectDeps = Omit<EvidenceDeps, 'trustDomain'>;
+
 /** Whether this machine is such a place, and how it is told. */
 export interface Detection {
   readonly usable: boolean;
@@ -57,5 +60,5 @@ export interface EvidenceKind<Config> {
   readonly schema: z.ZodType<Config>;
   create(config: Config, deps: EvidenceDeps): EvidenceSource;
   /** Looks, with the config's defaults, and changes nothing. Ends when `signal` aborts. Never throws. */
-  detect(deps: EvidenceDeps, signal: AbortSignal): Promise<Detection>;
+  detect(deps: DetectDeps, signal: AbortSignal): Promise<Detection>;
 }

@@ -65,7 +65,11 @@ export function gcpEvidence(
 }
 
 /** Without this header the metadata server refuses: a browser or a redirected request cannot send it. */
-function ask(url: string, { outbound }: EvidenceDeps, signal: AbortSignal): Promise<OutboundReply> {
+function ask(
+  url: string,
+  { outbound }: Pick<EvidenceDeps, 'outbound'>,
+  signal: AbortSignal,
+): Promise<OutboundReply> {
   const headers = { 'Metadata-Flavor': 'Google' };
   return outbound.request({ url, headers, timeoutMs: DETECT_MS * 5, maxBytes: 64 * 1024, signal });
 }

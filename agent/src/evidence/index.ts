@@ -4,6 +4,7 @@ import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { z } from 'zod';
 import { awsIamEvidenceKind } from './aws-iam.ts';
 import { awsWebIdentityEvidenceKind } from './aws-web-identity.ts';
+import { azureEvidenceKind } from './azure.ts';
 import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
 import { gcpEvidenceKind } from './gcp.ts';
 import { kubernetesEvidenceKind } from './kubernetes.ts';
@@ -19,6 +20,7 @@ const KINDS = {
   'aws-iam': awsIamEvidenceKind,
   // After aws-iam, which needs nothing to be enabled in the account: both find the same.
   'aws-web-identity': awsWebIdentityEvidenceKind,
+  azure: azureEvidenceKind,
   gcp: gcpEvidenceKind,
   tpm: tpmEvidenceKind,
   unix: unixEvidenceKind,
@@ -65,7 +67,10 @@ export interface Detected extends Detection {
 const DETECT_MS = 2_000;
 
 /** Looks for every platform at once; in order of preference. Takes at most two seconds. */
-export async function detectAll(deps: OpenDeps, signal: AbortSignal): Promise<readonly Detected[]> {
+export async function detectAll(
+  deps: Pick<OpenDeps, 'env' | 'clock'>,
+  signal: AbortSignal,
+): Promise<readonly Detected[]> {
   const outbound = openOutbound();
   const limit = AbortSignal.any([signal, AbortSignal.timeout(DETECT_MS)]);
   const all = { ...deps, outbound, readFile: (path: string) => readFile(path) };

@@ -1,6 +1,6 @@
 /** The first steps of an agent, tried until they work: a CA that is not up yet is no reason to end. */
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { isRefusal, type Refusal } from '@chancery/shared/errors.ts';
+import { type IdentityError, isRefusal, type Refusal } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 
 export interface PatienceDeps {
@@ -8,6 +8,8 @@ export interface PatienceDeps {
   /** From 0 up to 1. */
   readonly random: () => number;
   readonly log: Log;
+  /** Asked about each failure that could mend itself; an agent waits however long, a job does not. */
+  readonly givesUp?: (failure: IdentityError) => boolean;
 }
 
 const FIRST_RETRY_SECONDS = 1;
@@ -20,7 +22,7 @@ const FINAL: readonly Refusal[] = ['bootstrap', 'bundle', 'config', 'file', 'fil
 /** Throws the abort, what is misconfigured here, and what is a bug. */
 export async function untilItWorks<T>(
   attempt: () => Promise<T>,
-  { clock, log, random }: PatienceDeps,
+  { clock, log, random, givesUp }: PatienceDeps,
   signal: AbortSignal,
 ): Promise<T> {
   for (let failures = 0; ; failures += 1) {
@@ -28,6 +30,7 @@ export async function untilItWorks<T>(
       return await attempt();
     } catch (error) {
       if (signal.aborted || !isRefusal(error) || FINAL.includes(error.code)) throw error;
+      if (givesUp?.(error)) throw error;
       const seconds =
         Math.min(FIRST_RETRY_SECONDS * 2 ** failures, LAST_RETRY_SECONDS) *
         (1 - SPREAD + 2 * SPREAD * random());

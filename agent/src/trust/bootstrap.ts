@@ -18,6 +18,19 @@ export interface BootstrapOptions {
   readonly pin: string | undefined;
 }
 
+/** As an agent's config has it. */
+export const bootstrapOf = (settings: {
+  readonly trustDomain: TrustDomain;
+  readonly ca: {
+    readonly address: string;
+    readonly bundle?: string | undefined;
+    readonly pin?: string | undefined;
+  };
+}): BootstrapOptions => {
+  const { trustDomain, ca } = settings;
+  return { trustDomain, address: ca.address, bundleFile: ca.bundle, pin: ca.pin };
+};
+
 const CALL_MS = 10_000;
 const OPENING_BRACE = 0x7b;
 

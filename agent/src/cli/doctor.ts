@@ -1,0 +1,81 @@
+/** `doctor`: what this machine could prove, and whether the CA can be reached: why an agent does not join. */
+import { existsSync } from 'node:fs';
+import type { Command } from '@chancery/shared/cli.ts';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { isRefusal } from '@chancery/shared/errors.ts';
+import { type AgentSettings, readAgentConfig } from '../config.ts';
+import { CONFIG_FLAG, configFile, JSON_FLAG } from './flags.ts';
+import type { RunCommandDeps } from './run.ts';
+
+interface Seen {
+  readonly name: string;
+  readonly good: boolean;
+  readonly says: string;
+}
+
+export const doctor = (deps: RunCommandDeps): Command => ({
+  says: 'Tells which platforms this machine could prove and why, and whether the CA answers. Exits 1 if it could not join.',
+  flags: { ...CONFIG_FLAG, ...JSON_FLAG },
+  async run(invocation, io) {
+    const file = configFile(invocation);
+    const named = invocation.text('config') !== undefined || existsSync(file);
+    const settings = named ? readAgentConfig(file) : undefined;
+    const { detectAll } = await import('../evidence/index.ts');
+    const { firstUsable } = await import('../evidence/auto.ts');
+    const tried = await detectAll({ clock: deps.clock, env: io.env }, io.signal);
+    const platforms = tried.map(({ platform, usable, says }) => ({ name: platform, good: usable, says }));
+    const auto = firstUsable(tried)?.platform;
+    const chosen = settings?.evidence === undefined ? auto : Object.keys(settings.evidence).join(' and ');
+    const ca = settings && (await seenOf(settings, deps.clock));
+    const good = chosen !== undefined && (ca?.good ?? true);
+    const report = {
+      config: named ? file : null,
+      platforms,
+      auto: auto ?? null,
+      chosen: chosen ?? null,
+      ca: ca ?? null,
+    };
+    if (invocation.has('json')) io.out(`${JSON.stringify({ ...report, good }, null, 2)}\n`);
+    else io.out(textOf(report, settings));
+    return good ? 0 : 1;
+  },
+});
+
+/** The CA by its address, verified as the agent verifies it before anything else. */
+async function seenOf(settings: AgentSettings, clock: Clock): Promise<Seen> {
+  const name = settings.ca.address;
+  const { reachCa } = await import('../trust/reach.ts');
+  try {
+    const authorities = await reachCa(settings, clock);
+    return { name, good: true, says: `answers and is verified (${authorities} in its bundle)` };
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return { name, good: false, says: error.message };
+  }
+}
+
+interface Report {
+  readonly config: string | null;
+  readonly platforms: readonly Seen[];
+  readonly auto: string | null;
+  readonly chosen: string | null;
+  readonly ca: Seen | null;
+}
+
+function textOf(
+  { config, platforms, auto, chosen, ca }: Report,
+  settings: AgentSettings | undefined,
+): string {
+  const width = Math.max(...platforms.map(({ name }) => name.length));
+  const line = ({ name, good, says }: Seen): string =>
+    `  ${good ? 'yes' : 'no '}  ${name.padEnd(width)}  ${says}`;
+  const by = settings?.evidence === undefined ? 'platform: auto' : `${config}`;
+  return [
+    'platforms',
+    ...platforms.map(line),
+    chosen === null ? 'none of them would do; name one under evidence' : `${by} would prove ${chosen}`,
+    ...(settings?.evidence !== undefined && auto !== null ? [`platform: auto would prove ${auto}`] : []),
+    ...(ca === null ? ['no config: the CA was not looked for'] : ['CA', line(ca)]),
+    '',
+  ].join('\n');
+}

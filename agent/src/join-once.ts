@@ -1,0 +1,61 @@
+/** For jobs that run no agent: one certificate, or the reason why there is none, within a bound. */
+import { IdentityError, isRefusal, type Refusal } from '@chancery/shared/errors.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { AgentDeps } from './agent.ts';
+import { type AgentSettings, IN_MEMORY } from './config.ts';
+import { findEvidence } from './evidence/auto.ts';
+import { askCa } from './svid/ask-ca.ts';
+import { untilItWorks } from './svid/patience.ts';
+import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
+
+export type JoinSettings = Pick<AgentSettings, 'trustDomain' | 'ca' | 'evidence' | 'id'>;
+
+/** What may be otherwise in a moment; a refusal is the same however often it is asked for. */
+const MENDS_ITSELF: readonly Refusal[] = ['unavailable', 'platform_unavailable', 'tpm_device'];
+
+/**
+ * Runs `start` until it works, for at most `seconds`; once it has, `signal` goes on being the caller's alone. Throws what
+ * was refused, or unavailable with the last failure.
+ */
+export async function within<T>(
+  seconds: number,
+  signal: AbortSignal,
+  start: (until: AbortSignal, givesUp: (failure: IdentityError) => boolean) => Promise<T>,
+): Promise<T> {
+  let last: IdentityError | undefined;
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), seconds * 1000);
+  const givesUp = (failure: IdentityError): boolean => {
+    last = failure;
+    return !MENDS_ITSELF.includes(failure.code);
+  };
+  try {
+    return await start(AbortSignal.any([signal, late.signal]), givesUp);
+  } catch (error) {
+    if (signal.aborted || !late.signal.aborted || isRefusal(error)) throw error;
+    const why = last?.message ?? 'nothing has answered';
+    throw new IdentityError('unavailable', `no certificate in ${seconds} s: ${why}`, { cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Throws bootstrap, config, platform_unavailable, refused_by_ca, unavailable. */
+export async function joinOnce(
+  settings: JoinSettings,
+  deps: AgentDeps,
+  signal: AbortSignal,
+): Promise<{ svid: Svid; bundle: Bundle }> {
+  if (settings.evidence?.tpm?.key === 'tpm') throw new IdentityError('config', IN_MEMORY);
+  const { trustDomain, id, ca } = settings;
+  const evidence = await findEvidence(settings.evidence, { ...deps, trustDomain }, signal);
+  try {
+    const bundle = await untilItWorks(() => bootstrapBundle(bootstrapOf(settings)), deps, signal);
+    const instance = deps.randomBytes(16);
+    const asking = { evidence, bundle, id, instance, clock: deps.clock, signal };
+    return { svid: await untilItWorks(() => askCa(asking, ca, undefined), deps, signal), bundle };
+  } finally {
+    await evidence.close();
+  }
+}

@@ -1,0 +1,40 @@
+/** Which of the CA's doors an SVID is asked at. */
+import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import { isLocal } from '../evidence/several.ts';
+import { type Target, tlsTarget, unixTarget } from './channel.ts';
+import { join, type ObtainRequest, renew } from './obtain.ts';
+
+export interface CaAddress {
+  /** host:port */
+  readonly address: string;
+  /** The CA's join.sock. */
+  readonly socket?: string | undefined;
+}
+
+/**
+ * Joins, or renews over mutual TLS while there is a certificate to do so with. The kernel's word is only to be had on
+ * the CA's socket.
+ */
+export async function askCa(request: ObtainRequest, ca: CaAddress, current: Svid | undefined): Promise<Svid> {
+  const { evidence, bundle, clock } = request;
+  if (isLocal(evidence) && ca.socket !== undefined)
+    return using(AttestationClient, unixTarget(ca.socket), (client) => join(client, request));
+  const over = (svid: Svid | undefined): Target => tlsTarget(ca.address, bundle, svid, clock);
+  if (current === undefined || clock.now() >= current.notAfter)
+    return using(AttestationClient, over(undefined), (client) => join(client, request));
+  return using(IdentityClient, over(current), (client) => renew(client, request));
+}
+
+async function using<C extends { close(): void }>(
+  Client: new (address: string, credentials: Target['credentials'], options: Target['options']) => C,
+  target: Target,
+  use: (client: C) => Promise<Svid>,
+): Promise<Svid> {
+  const client = new Client(target.address, target.credentials, target.options);
+  try {
+    return await use(client);
+  } finally {
+    client.close();
+  }
+}
