@@ -5,8 +5,9 @@ import type { Bench, Outcome } from './bench.ts';
 import { decide } from './decide.ts';
 import { gateway } from './gateway.ts';
 import { issuance } from './issuance.ts';
+import { revocation } from './revocation.ts';
 
-const BENCHES: Readonly<Record<string, Bench>> = { issuance, gateway, agent, decide };
+const BENCHES: Readonly<Record<string, Bench>> = { issuance, gateway, agent, revocation, decide };
 
 const args = process.argv.slice(2);
 const json = args.includes('--json');

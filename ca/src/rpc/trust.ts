@@ -204,7 +204,16 @@ function policyMessage(set: VersionedSet, id: SpiffeId): PolicyMessage {
   return { version: BigInt(set.version), resources };
 }
 
-function revocationsMessage({ sequence, list }: RevocationSet): RevocationsMessage {
+/** One for all agents: a set is pushed to thousands of them in one turn. */
+const messages = new WeakMap<RevocationSet, RevocationsMessage>();
+
+function revocationsMessage(set: RevocationSet): RevocationsMessage {
+  const known = messages.get(set) ?? messageOf(set);
+  messages.set(set, known);
+  return known;
+}
+
+function messageOf({ sequence, list }: RevocationSet): RevocationsMessage {
   return {
     sequence,
     list: list.map(({ number, target, serials, reason, until }) => ({
