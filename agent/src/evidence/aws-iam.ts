@@ -1,4 +1,7 @@
-/** Evidence from AWS: a signature over sts:GetCallerIdentity that is never sent from here. Mirrors ca/attestors/aws-iam.ts. */
+/**
+ * Evidence from AWS: a signature over sts:GetCallerIdentity that is never sent from here. Mirrors
+ * ca/attestors/aws-iam.ts.
+ */
 import { callerIdentityRequest } from '@chancery/shared/aws/caller-identity.ts';
 import { ENDPOINTS, stsHost } from '@chancery/shared/aws/hosts.ts';
 import { amzDate, credentialScope, signPost } from '@chancery/shared/aws/sign.ts';

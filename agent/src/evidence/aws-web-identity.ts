@@ -1,4 +1,7 @@
-/** Evidence from AWS: a token by sts:GetWebIdentityToken for one audience, the binding. Mirrors ca/attestors/aws-web-identity.ts. */
+/**
+ * Evidence from AWS: a token by sts:GetWebIdentityToken for one audience, the binding. Mirrors
+ * ca/attestors/aws-web-identity.ts.
+ */
 import { utf8 } from '@chancery/shared/bytes.ts';
 import { ensure, refusalOf } from '@chancery/shared/errors.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';

@@ -1,7 +1,8 @@
 /**
  * AWS, by asking STS. Proves that somebody held the credentials of an IAM principal in one of these accounts within
- * the last minutes and signed for this key in this exchange. The agent sends values, no request: the CA writes the request
- * itself, so nobody else chooses what is asked of whom. It does not prove on which machine the credentials were used.
+ * the last minutes and signed for this key in this exchange. The agent sends values, no request: the CA writes the
+ * request itself, so nobody else chooses what is asked of whom. It does not prove on which machine the credentials
+ * were used.
  */
 import { ENDPOINTS, partitionOf, stsHost } from '@chancery/shared/aws/hosts.ts';
 import { credentialScope } from '@chancery/shared/aws/sign.ts';

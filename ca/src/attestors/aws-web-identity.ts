@@ -1,7 +1,7 @@
 /**
- * AWS, by a token that its STS signs (sts:GetWebIdentityToken). Proves that an IAM principal of a known account asked AWS
- * within the last minute for a token for this very exchange. Checked here with the account's keys; AWS is not asked. It
- * does not prove on which machine, but for what AWS itself says of the session.
+ * AWS, by a token that its STS signs (sts:GetWebIdentityToken). Proves that an IAM principal of a known account asked
+ * AWS within the last minutes for a token for this very exchange. Checked here with the account's keys; AWS is not
+ * asked. It does not prove on which machine, but for what AWS itself says of the session.
  */
 import { ensure } from '@chancery/shared/errors.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';

@@ -3,7 +3,7 @@
  * partition has no host, and what is in one yields that partition's own name.
  */
 
-/** "AWS Service Endpoints" in the AWS General Reference; FIPS and dual-stack names follow one rule in each partition. */
+/** "AWS Service Endpoints" in the AWS General Reference; a partition has one rule for FIPS and dual-stack names. */
 const PARTITIONS = [
   {
     name: 'aws',

@@ -1,6 +1,6 @@
 /**
- * Signature Version 4 for requests of one shape: POST to `/` without a query. The agent signs with it; what the signature
- * covers is fixed, so that the CA can write the same request again from a few values.
+ * Signature Version 4 for requests of one shape: POST to `/` without a query. The agent signs with it; what the
+ * signature covers is fixed, so that the CA can write the same request again from a few values.
  */
 import { createHash, createHmac } from 'node:crypto';
 

@@ -1,4 +1,4 @@
-/** A stand-in for the EC2 instance metadata service, version 2 only, as an instance with `HttpTokens: required` has it. */
+/** A stand-in for the EC2 instance metadata service, version 2 only: an instance with `HttpTokens: required`. */
 import { randomBytes } from 'node:crypto';
 import type { AccessKey } from './directory.ts';
 import { type Answer, type Received, type Served, serve } from './served.ts';

@@ -1,4 +1,4 @@
-/** A stand-in for AWS Organizations: two operations of its JSON 1.1 protocol, as the management account may use them. */
+/** A stand-in for AWS Organizations: two operations of its JSON 1.1 protocol, for the management account. */
 import { AwsError } from './aws-error.ts';
 import type { Account, Directory, Principal } from './directory.ts';
 import { type Answer, type Received, type Served, serve } from './served.ts';

@@ -7,7 +7,7 @@ export const account = z
   .string({ error: 'write the account in quotes: YAML would read a number, and leading zeros count' })
   .regex(/^\d{12}$/, {
     error: ({ input }) =>
-      `"${input}" is not an account: write 12 digits, each account out; there is no wildcard, for anybody can have an account`,
+      `"${input}" is not an account: write 12 digits, each account out; there is no wildcard, for anybody can have one`,
   });
 
 export const address = z.string().refine(isCallable, CALLABLE);
@@ -32,7 +32,7 @@ export const arnPatterns = (kinds: readonly PrincipalKind[]) =>
     .min(1)
     .optional()
     .describe(
-      'Which principals may join; all of the accounts where it is missing. `*` stands for characters of one name, and never for `:` or `/`.',
+      'Which principals of the accounts may join, if not all. `*` stands for characters of one name, never `:` or `/`.',
     );
 
 /** Each pattern must be able to match: one for an account that is not listed never could. */

@@ -116,7 +116,8 @@ async function call(
   credentials: AwsCredentials,
   { config, deps }: { config: OrganizationConfig; deps: AttestorDeps },
 ): Promise<JsonObject> {
-  const host = `organizations.${config.region}.${config.region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com'}`;
+  const suffix = config.region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
+  const host = `organizations.${config.region}.${suffix}`;
   const date = amzDate(now);
   const headers = {
     'content-type': 'application/x-amz-json-1.1',

@@ -18,7 +18,7 @@ export interface SignedCall {
 
 /** What STS says of whoever holds the key that signed. */
 export interface CallerIdentity extends PrincipalArn {
-  /** Never used again: "AROA..." of a role, "AIDA..." of a user; the account of root, the ARN's name of the federated. */
+  /** Never used again: "AROA..." of a role, "AIDA..." of a user; the account of root, the name of the federated. */
   readonly uniqueId: string;
 }
 
