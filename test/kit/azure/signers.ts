@@ -25,6 +25,7 @@ export interface LeafRecipe {
   readonly extensions?: Extensions;
   readonly notBefore?: Date;
   readonly notAfter?: Date;
+  readonly serial?: Uint8Array;
 }
 
 const DAY_MS = 86_400_000;
@@ -49,7 +50,7 @@ export function makeDocumentSigners(now: Date, hosts: readonly string[] = HOSTS)
   const root = makeAuthority('Test Global Root G2', undefined, { fields: life(3650) });
   const issuing = makeAuthority('Test Azure TLS Issuing CA 01', root, { fields: life(1825) });
   const certify: DocumentSigners['certify'] = (names, recipe = {}) => {
-    const { issuer = issuing, key = rsaKey(), extensions, notBefore, notAfter } = recipe;
+    const { issuer = issuing, key = rsaKey(), extensions, notBefore, notAfter, serial } = recipe;
     return makeLeaf('', issuer, {
       key,
       fields: {
@@ -57,6 +58,7 @@ export function makeDocumentSigners(now: Date, hosts: readonly string[] = HOSTS)
         subject: commonName(names[0] ?? 'nobody'),
         ...(notBefore && { notBefore }),
         ...(notAfter && { notAfter }),
+        ...(serial && { serial }),
       },
       extensions: {
         constraints: undefined,
