@@ -7,8 +7,12 @@ import { join } from 'node:path';
 import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { openClusterApi } from '@chancery/ca/attestors/kubernetes/api.ts';
 import { KubernetesConfig } from '@chancery/ca/attestors/kubernetes/config.ts';
+import { boundedLibrary } from '@chancery/ca/attestors/kubernetes/transport.ts';
+import { kubernetesAttestor } from '@chancery/ca/attestors/kubernetes.ts';
 import { openSqlite } from '@chancery/ca/store/sqlite.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
+import { silentLog } from '@chancery/shared/log.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { proven } from '../kit/authority.ts';
@@ -368,6 +372,28 @@ describe('a kubeconfig that would give our credentials away, or has none, refuse
     { name: 'an unknown key', config: { audiences: [] }, says: /Unrecognized key/ },
   ])('a config with $name', async ({ config, says }) => {
     await expect(async () => await world.attestor(config)).rejects.toThrow(says);
+  });
+});
+
+describe('what the config and the kubeconfig rule out is refused all the same', () => {
+  test('no way to ask', async () => {
+    const config = { ...KubernetesConfig.parse({ review: {} }), review: undefined };
+    const { clock, store: memory, outbound } = world;
+    const deps = { clock, memory, outbound, log: silentLog, trustDomain: parseTrustDomain('test.example') };
+    const attempt = kubernetesAttestor(config, {
+      ...deps,
+      type: 'kubernetes/x',
+      readFile: () => new Uint8Array(),
+    });
+    await expect(attempt).rejects.toEqual(refusal('config', /^kubernetes\/x: neither review nor jwks/));
+  });
+
+  test('a request without the cluster’s CA', async () => {
+    const client = await import('@kubernetes/client-node');
+    const limits = { signal: AbortSignal.timeout(1_000), maxBytes: 1 };
+    const request = new client.RequestContext(world.server.url, client.HttpMethod.GET);
+    const sent = boundedLibrary(client, () => limits).send(request);
+    await expect(sent.toPromise()).rejects.toEqual(refusal('config', /names no certificate-authority/));
   });
 });
 

@@ -7,9 +7,13 @@ interface Related {
   readonly far: readonly string[];
 }
 
-/** The longest room that fits a file answers for it. */
+/** The longest room that fits a file answers for it; the file of a folder's name belongs to the folder. */
 const RELATED: readonly Related[] = [
   { room: 'ca/src/attestors', near: ['ca/src/attestors'], far: ['test/attacks/tpm-', 'test/attacks/nonces'] },
+  { room: 'ca/src/attestors/kubernetes', near: ['test/attacks/kubernetes'], far: [] },
+  { room: 'ca/src/attestors/aws', near: ['test/attacks/aws-organization', 'test/attacks/aws-iam'], far: [] },
+  { room: 'ca/src/attestors/aws-iam', near: ['test/attacks/aws-iam'], far: [] },
+  { room: 'ca/src/attestors/aws-web-identity', near: ['test/attacks/aws-web-identity'], far: [] },
   { room: 'ca/src/authority', near: ['ca/src/authority'], far: ['test/attacks/issuance'] },
   { room: 'ca/src/registry', near: ['ca/src/registry'], far: ['test/attacks/issuance'] },
   {
@@ -35,9 +39,9 @@ const RELATED: readonly Related[] = [
 /** The tests' paths, in two goes. */
 export function testsOf(file: string, all: readonly string[]): readonly (readonly string[])[] {
   const room = file.slice(0, file.lastIndexOf('/'));
-  const related = RELATED.filter((each) => file.startsWith(`${each.room}/`)).toSorted(
-    (a, b) => b.room.length - a.room.length,
-  )[0] ?? { near: [room], far: [] };
+  const related = RELATED.filter(
+    ({ room: each }) => file.startsWith(`${each}/`) || file === `${each}.ts`,
+  ).toSorted((a, b) => b.room.length - a.room.length)[0] ?? { near: [room], far: [] };
   const starting = (paths: readonly string[]) =>
     all.filter((test) => paths.some((path) => test.startsWith(path)));
   return [starting(related.near), starting(related.far)].filter((tests) => tests.length > 0);
