@@ -15,8 +15,8 @@ export type JoinSettings = Pick<AgentSettings, 'trustDomain' | 'ca' | 'evidence'
 const MENDS_ITSELF: readonly Refusal[] = ['unavailable', 'platform_unavailable', 'tpm_device'];
 
 /**
- * Runs `start` until it works, for at most `seconds`; once it has, `signal` goes on being the caller's alone. Throws what
- * was refused, or unavailable with the last failure.
+ * Runs `start` until it works, for at most `seconds`; once it has, `signal` goes on being the caller's alone. Throws
+ * what was refused, or unavailable with the last failure.
  */
 export async function within<T>(
   seconds: number,

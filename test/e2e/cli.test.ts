@@ -135,8 +135,8 @@ describe('a CA that serves', () => {
       /SPIFFE ID does not start with/,
     ],
     ['prints no bundle of its own format', ['bundle', '--format', 'der'], 2, /^--format is pem or spiffe/],
-    ['explains nothing of nothing', ['explain'], 2, /^give either --platform/],
-    ['explains one thing at a time', ['explain', '--platform', 'unix', '--caller', ID], 2, /^give either/],
+    ['explains nothing of nothing', ['explain'], 2, /^give one of --facts, --platform/],
+    ['explains one thing at a time', ['explain', '--platform', 'unix', '--caller', ID], 2, /^give one of/],
     ['explains no half of a call', ['explain', '--caller', ID, '--tool', 'x'], 2, /^a call needs/],
     [
       'explains no half of an attribute',
@@ -162,6 +162,37 @@ describe('a CA that serves', () => {
     });
     expectRan(await ca.cli('explain', '--caller', ID, '--server', 's', '--tool', 't'), 1, {
       out: /^no: no server is registered as s\n$/,
+    });
+  });
+
+  test('explains saved facts by files, without the CA', async () => {
+    const config = join(ca.dir, 'offline.yaml');
+    written(config, readFileSync(ca.config, 'utf8').replace('dataDir: data', 'dataDir: nowhere'));
+    const when = { ...identity, name: 'x', when: "uid == '2'" };
+    const file = resources(identity, when, { ...identity, name: 'y', platform: 'unix', when: 'nothing' });
+    const explained = (facts: unknown) => {
+      const saved = written(join(ca.dir, 'facts.json'), JSON.stringify(facts));
+      return runProgram(CA_MAIN, ['explain', '--facts', saved, '-f', file, '--config', config]);
+    };
+    const line = { level: 'info', msg: 'attested', platform: 'unix', node: 'uid/2' };
+    expectRan(await explained({ ...line, attributes: { 'unix.uid': '2' } }), 0, {
+      out: /^yes: w gives .*\/w \(the default\)\n {5}x gives .*\n {5}no: y: when \(nothing\) fails: .*\n$/,
+    });
+    expectRan(await explained({ ...line, attributes: { uid: '3' } }), 0, {
+      out: /no: x: when \(uid == '2'\) is false/,
+    });
+    expectRan(await explained({ ...line, platform: 'tpm', attributes: {} }), 1, {
+      out: /^no: no identity; the nearest: w is for platform unix, not tpm\n {5}no: x is for/,
+    });
+    expectRan(await explained({ platform: 'unix' }), 1, {
+      err: /facts\.json: expected JSON such as \{"platform"/,
+    });
+    const call = ['--caller', ID, '--server', 's', '--tool', 't'];
+    expectRan(await runProgram(CA_MAIN, ['explain', ...call, '-f', file, '--config', config]), 1, {
+      out: /^no: no server is registered as s\n$/,
+    });
+    expectRan(await runProgram(CA_MAIN, ['explain', '--facts', '/none', '-f', file, '--config', config]), 1, {
+      err: /ENOENT/,
     });
   });
 

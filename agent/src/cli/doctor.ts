@@ -14,7 +14,7 @@ interface Seen {
 }
 
 export const doctor = (deps: RunCommandDeps): Command => ({
-  says: 'Tells which platforms this machine could prove and why, and whether the CA answers. Exits 1 if it could not join.',
+  says: 'Tells which platforms this machine could prove, and whether the CA answers. Exits 1 if it could not join.',
   flags: { ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const file = configFile(invocation);

@@ -29,8 +29,8 @@ export const JOB_FLAGS = {
 const INSTEAD = ['ca', 'trust-domain', 'bundle', 'pin'] as const;
 
 /**
- * Flags alone are a whole config with `platform: auto`; a config is one without them. `dataDir` is for what only lives as
- * long as the job. Throws config.
+ * Flags alone are a whole config with `platform: auto`; a config is one without them. `dataDir` is for what only lives
+ * as long as the job. Throws config.
  */
 export function jobSettings(invocation: Invocation, dataDir: string): AgentSettings {
   const given = INSTEAD.filter((flag) => invocation.text(flag) !== undefined);

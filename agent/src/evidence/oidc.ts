@@ -1,6 +1,6 @@
 /**
- * ID tokens of CI systems and other OpenID Connect issuers. GitHub Actions gives one for an audience of the job's choice;
- * elsewhere the job's definition says the audience, and the token is in a variable or a file. Mirrors
+ * ID tokens of CI systems and other OpenID Connect issuers. GitHub Actions gives one for an audience of the job's
+ * choice; elsewhere the job's definition says the audience, and the token is in a variable or a file. Mirrors
  * ca/attestors/oidc.ts.
  */
 import { utf8 } from '@chancery/shared/bytes.ts';

@@ -1,8 +1,8 @@
 /**
  * ID tokens of an OpenID Connect issuer, such as a CI system's. Proves that the issuer signed these claims for a job,
- * for this key and exchange where the job may choose its audience. Where it may not, the token is good for the first key
- * that it comes with until it ends, so whoever takes it from the job before its use can use it. It says nothing of the
- * machine, nor of what else the job runs.
+ * for this key and exchange where the job may choose its audience. Where it may not, the token is good for the first
+ * key that it comes with until it ends, so whoever takes it from the job before its use can use it. It says nothing of
+ * the machine, nor of what else the job runs.
  */
 
 import { addSeconds } from '@chancery/shared/clock.ts';

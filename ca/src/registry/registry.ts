@@ -1,9 +1,10 @@
 /** The resources in force. Facts come in, SPIFFE IDs go out; each new version is stored before anybody acts on it. */
-import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { Store } from '../store/store.ts';
 import { type Change, diffOf } from './diff.ts';
+import { earn } from './earn.ts';
 import type { Facts } from './facts.ts';
 import type { Earned } from './identity.ts';
 import {
@@ -18,9 +19,7 @@ import {
 
 export interface Registry {
   readonly sets: Source<VersionedSet>;
-  /** Every SPIFFE ID that the facts earn, the default first. Throws no_identity with the nearest miss. */
-  earn(facts: Facts): readonly Earned[];
-  /** The one asked for, or the default. Throws not_entitled. */
+  /** The SPIFFE ID asked for, or the default. Throws no_identity with the nearest miss, not_entitled. */
   choose(facts: Facts, wanted: SpiffeId | undefined): Earned;
   /** What applying these files would change. Throws resource. */
   diff(files: readonly ResourceFile[]): readonly Change[];
@@ -50,7 +49,6 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
   let last: Promise<unknown> = Promise.resolve();
   return {
     sets,
-    earn: (facts) => earn(sets.current(), facts),
     choose: (facts, wanted) => choose(earn(sets.current(), facts), wanted),
     diff: (files) => diffOf(sets.current().resources, read(files).resources),
     apply: (files, by) => {
@@ -88,22 +86,6 @@ function compile(resources: readonly Resource[], version: number, deps: Registry
     throw new IdentityError('config', `${needs}, which the config no longer has`);
   }
   return { ...resourceSet(resources, { ...deps, version }), version };
-}
-
-function earn({ identities }: ResourceSet, facts: Facts): readonly Earned[] {
-  const misses: { nearness: number; why: string }[] = [];
-  const earned = identities.flatMap((identity) => {
-    try {
-      return [identity.earn(facts)];
-    } catch (error) {
-      if (!isRefusal(error)) throw error;
-      misses.push({ nearness: identity.nearness(facts), why: error.message });
-      return [];
-    }
-  });
-  if (earned.length > 0) return earned;
-  const nearest = misses.toSorted((a, b) => b.nearness - a.nearness)[0];
-  throw new IdentityError('no_identity', nearest?.why ?? 'the registry has no Identity at all');
 }
 
 function choose(earned: readonly Earned[], wanted: SpiffeId | undefined): Earned {

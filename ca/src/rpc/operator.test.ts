@@ -128,7 +128,7 @@ describe('apply', () => {
 describe('explain', () => {
   const explained = (value: object) =>
     call('explain', {
-      about: { $case: 'facts', value: { platform: 'unix', node: '', attributes: {}, ...value } },
+      about: { $case: 'facts', value: { platform: 'unix', attributes: {}, ...value } },
     });
 
   test('says what facts earn, the default first', async () => {
@@ -152,7 +152,7 @@ describe('explain', () => {
   });
 
   test('does not take a fault of ours for a no', async () => {
-    vi.spyOn(rpc.registry, 'earn').mockImplementation(() => {
+    vi.spyOn(rpc.registry.sets, 'current').mockImplementation(() => {
       throw new TypeError('a bug');
     });
     await expect(explained({})).rejects.toThrow('a bug');

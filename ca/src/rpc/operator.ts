@@ -2,15 +2,13 @@
 import type {
   ApplyRequest,
   ApplyResponse,
-  CallQuery,
   ExplainResponse,
-  FactsQuery,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { ensure, isRefusal } from '@chancery/shared/errors.ts';
-import { decide } from '@chancery/shared/policy/decide.ts';
+import { ensure } from '@chancery/shared/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Change } from '../registry/diff.ts';
+import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { RecordedIssuance, Store } from '../store/store.ts';
 import type { LiveAgent } from './agents.ts';
@@ -42,9 +40,10 @@ export function operatorMethods(deps: OperatorDeps) {
     unary('Explain', OperatorService.explain, async ({ about }, caller): Promise<ExplainResponse> => {
       ensureOperator(caller, ownUid);
       ensure(about !== undefined, 'message_parse', 'explain needs facts or a call');
-      return about.$case === 'facts'
-        ? explainFacts(about.value, registry)
-        : explainCall(about.value, registry);
+      const set = registry.sets.current();
+      if (about.$case === 'facts') return message(explainFacts(set, about.value));
+      const { caller: id, server, tool } = about.value;
+      return message(explainCall(set, { caller: parseSpiffeId(id), server, tool }));
     }),
     unary('ListResources', OperatorService.listResources, async ({ kind }, caller) => {
       ensureOperator(caller, ownUid);
@@ -76,32 +75,11 @@ function diff({ files }: ApplyRequest, registry: Registry): ApplyResponse {
 
 const changeMessage = ({ change, kind, name, diff: text }: Change) => ({ change, kind, name, diff: text });
 
-/** The same pure functions that decide, so that the explanation cannot differ from the decision. */
-function explainFacts({ platform, attributes }: FactsQuery, registry: Registry): ExplainResponse {
-  const answer = { spiffeIds: [] as string[], allow: false, rule: '' };
-  try {
-    const earned = registry.earn({ platform, attributes });
-    const lines = earned.map(
-      ({ identity, id }, index) => `${identity} gives ${id}${index === 0 ? ' (the default)' : ''}`,
-    );
-    return {
-      ...answer,
-      allow: true,
-      spiffeIds: earned.map(({ id }) => id),
-      rule: earned[0]?.identity ?? '',
-      lines,
-    };
-  } catch (error) {
-    if (!isRefusal(error)) throw error;
-    return { ...answer, lines: [`no identity; the nearest: ${error.message}`] };
-  }
-}
-
-function explainCall({ caller, server, tool }: CallQuery, registry: Registry): ExplainResponse {
-  const { policy } = registry.sets.current();
-  const { allow, rule = '', reason } = decide(policy, { caller: parseSpiffeId(caller), server, tool });
-  return { spiffeIds: [], allow, rule, lines: [reason] };
-}
+const message = ({ spiffeIds, lines, ...rest }: Explanation): ExplainResponse => ({
+  ...rest,
+  spiffeIds: [...spiffeIds],
+  lines: [...lines],
+});
 
 const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
 

@@ -11,7 +11,7 @@ import type { Outbound } from '@chancery/shared/outbound/http.ts';
 import { type IssuerKey, importKey, readKeys } from './keys.ts';
 
 export interface KeySet {
-  /** Throws jwt_signature for a key that the issuer does not have, jwt_alg for one of another kind, keys_unavailable. */
+  /** Throws jwt_signature for a key that the issuer does not have, jwt_alg for another kind, keys_unavailable. */
   keyFor(kid: string, alg: string): Promise<CryptoKey>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * An OpenID Connect issuer on loopback: discovery, keys that rotate, and ID tokens as CI systems hand them to their jobs.
- * The token endpoint is GitHub's: a bearer token of the job's and an audience of its choice.
+ * An OpenID Connect issuer on loopback: discovery, keys that rotate, and ID tokens as CI systems hand them to their
+ * jobs. The token endpoint is GitHub's: a bearer token of the job's and an audience of its choice.
  */
 import { randomUUID } from 'node:crypto';
 import { type Answer, type Received, type Served, serve } from '../aws/served.ts';

@@ -55,8 +55,9 @@ export interface ExplainRequest {
 }
 
 export interface FactsQuery {
+  /** One attestor, or several joined by "+". */
   platform: string;
-  node: string;
+  /** As kind.name, or as name where one platform speaks. */
   attributes: { [key: string]: string };
 }
 
@@ -497,7 +498,7 @@ export const ExplainRequest: MessageFns<ExplainRequest> = {
 };
 
 function createBaseFactsQuery(): FactsQuery {
-  return { platform: "", node: "", attributes: {} };
+  return { platform: "", attributes: {} };
 }
 
 export const FactsQuery: MessageFns<FactsQuery> = {
@@ -505,11 +506,8 @@ export const FactsQuery: MessageFns<FactsQuery> = {
     if (message.platform !== "") {
       writer.uint32(10).string(message.platform);
     }
-    if (message.node !== "") {
-      writer.uint32(18).string(message.node);
-    }
     globalThis.Object.entries(message.attributes).forEach(([key, value]: [string, string]) => {
-      FactsQuery_AttributesEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+      FactsQuery_AttributesEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
     });
     return writer;
   },
@@ -540,17 +538,9 @@ export const FactsQuery: MessageFns<FactsQuery> = {
               break;
             }
 
-            message.node = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            const entry3 = FactsQuery_AttributesEntry.decode(reader, reader.uint32());
-            if (entry3.value !== undefined) {
-              message.attributes[entry3.key] = entry3.value;
+            const entry2 = FactsQuery_AttributesEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.attributes[entry2.key] = entry2.value;
             }
             continue;
           }

@@ -64,7 +64,12 @@ export interface Policy {
 /** All that are in force, whomever they concern: any of them may be shown to any gateway. */
 export interface Revocations {
   sequence: bigint;
+  /** All of them where since is 0, else those made after it. */
   list: Revoked[];
+  /** The sequence of the Revocations before on this stream, which these change. */
+  since: bigint;
+  /** The numbers of those that are no longer in force, where since is not 0. */
+  gone: bigint[];
 }
 
 export interface Revoked {
@@ -462,7 +467,7 @@ export const Policy: MessageFns<Policy> = {
 };
 
 function createBaseRevocations(): Revocations {
-  return { sequence: 0n, list: [] };
+  return { sequence: 0n, list: [], since: 0n, gone: [] };
 }
 
 export const Revocations: MessageFns<Revocations> = {
@@ -475,6 +480,22 @@ export const Revocations: MessageFns<Revocations> = {
     }
     for (const v of message.list) {
       Revoked.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.since !== 0n) {
+      if (BigInt.asUintN(64, message.since) !== message.since) {
+        throw new globalThis.Error("value provided for field message.since of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.since);
+    }
+    if (message.gone.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.gone) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field gone of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -507,6 +528,32 @@ export const Revocations: MessageFns<Revocations> = {
 
             message.list.push(Revoked.decode(reader, reader.uint32()));
             continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.since = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.gone.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.gone.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {

@@ -1,0 +1,34 @@
+/** Which identities of a set facts earn, and why they earn no others. */
+import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import type { Facts } from './facts.ts';
+import type { Earned } from './identity.ts';
+import type { ResourceSet } from './resources.ts';
+
+export interface Matched {
+  /** The default first. */
+  readonly earned: readonly Earned[];
+  /** For each other identity the term that failed, the nearest first. */
+  readonly misses: readonly string[];
+}
+
+export function matchFacts({ identities }: Pick<ResourceSet, 'identities'>, facts: Facts): Matched {
+  const misses: { nearness: number; why: string }[] = [];
+  const earned = identities.flatMap((identity) => {
+    try {
+      return [identity.earn(facts)];
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      misses.push({ nearness: identity.nearness(facts), why: error.message });
+      return [];
+    }
+  });
+  const inOrder = misses.toSorted((a, b) => b.nearness - a.nearness);
+  return { earned, misses: inOrder.map(({ why }) => why) };
+}
+
+/** Every SPIFFE ID that the facts earn, the default first. Throws no_identity with the nearest miss. */
+export function earn(set: Pick<ResourceSet, 'identities'>, facts: Facts): readonly Earned[] {
+  const { earned, misses } = matchFacts(set, facts);
+  if (earned.length > 0) return earned;
+  throw new IdentityError('no_identity', misses[0] ?? 'the registry has no Identity at all');
+}

@@ -1,0 +1,49 @@
+/** Why facts earn what they earn and calls are decided as they are: by the functions that decide. */
+import { decide } from '@chancery/shared/policy/decide.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { matchFacts } from './earn.ts';
+import type { Facts } from './facts.ts';
+import type { ResourceSet } from './resources.ts';
+
+export interface Explanation {
+  readonly allow: boolean;
+  /** The identity or the access rule that decides; empty where none does. */
+  readonly rule: string;
+  /** Those that facts earn, the default first. */
+  readonly spiffeIds: readonly string[];
+  /** For a person. */
+  readonly lines: readonly string[];
+}
+
+/** More would hide the nearest. */
+const MAX_MISSES = 10;
+
+export function explainFacts(set: ResourceSet, facts: Facts): Explanation {
+  const { earned, misses } = matchFacts(set, facts);
+  const why = misses.slice(0, MAX_MISSES);
+  if (earned.length === 0) {
+    const [nearest = 'the registry has no Identity at all', ...others] = why;
+    const lines = [`no identity; the nearest: ${nearest}`, ...others.map((each) => `no: ${each}`)];
+    return { allow: false, rule: '', spiffeIds: [], lines };
+  }
+  const given = earned.map(
+    ({ identity, id }, index) => `${identity} gives ${id}${index === 0 ? ' (the default)' : ''}`,
+  );
+  return {
+    allow: true,
+    rule: earned[0]?.identity ?? '',
+    spiffeIds: earned.map(({ id }) => id),
+    lines: [...given, ...why.map((each) => `no: ${each}`)],
+  };
+}
+
+export interface Call {
+  readonly caller: SpiffeId;
+  readonly server: string;
+  readonly tool: string;
+}
+
+export function explainCall({ policy }: ResourceSet, call: Call): Explanation {
+  const { allow, rule = '', reason } = decide(policy, call);
+  return { spiffeIds: [], allow, rule, lines: [reason] };
+}
