@@ -8,13 +8,16 @@ import { z } from 'zod';
 /** Before the CA has told of any. */
 export const NO_REVOCATIONS = revocationSet<Revocation>([], 0n);
 
+/** Not a change of others. */
+type Whole = Pick<RevocationsMessage, 'sequence' | 'list'>;
+
 export interface ReadRevocations {
   /** All that could be read: one that could not must not keep the others from counting. */
   readonly set: RevocationSet;
   readonly unreadable: IdentityError | undefined;
 }
 
-export function readRevocations({ sequence, list }: RevocationsMessage): ReadRevocations {
+export function readRevocations({ sequence, list }: Whole): ReadRevocations {
   const problems: IdentityError[] = [];
   const read = list.flatMap(({ number, kind, value, serials, reason, until }) => {
     try {

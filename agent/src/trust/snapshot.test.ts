@@ -3,6 +3,7 @@ import { decideServer } from '@chancery/shared/policy/decide.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
 import { makeAuthority } from '../../../test/kit/certificates.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
 import { compileSnapshot, completed, readSnapshot } from './snapshot.ts';
 
 const caller = parseSpiffeId('spiffe://prod.example/agents/a');
@@ -51,7 +52,7 @@ describe('a snapshot', () => {
   const known = { trustDomain, authorities: [root], sequence: 1n };
   const bundle = { trustDomain: 'prod.example', x509Authorities: [root, next], sequence: 2n };
   const policy = { version: 7n, resources: text(server, access) };
-  const revocations = { sequence: 0n, list: [] };
+  const revocations = { sequence: 0n, list: [], since: 0n, gone: [] };
   const genuine = { sequence: 9n, bundle, policy, revocations };
 
   test('is read whole', () => {
@@ -64,11 +65,50 @@ describe('a snapshot', () => {
   test('that leaves a part out means the one before', () => {
     const first = completed(undefined, genuine);
     expect(first).toEqual(genuine);
-    const later = { ...genuine, sequence: 10n, policy: undefined, revocations: { sequence: 1n, list: [] } };
+    const later = {
+      ...genuine,
+      sequence: 10n,
+      policy: undefined,
+      revocations: { ...revocations, sequence: 1n },
+    };
     const second = completed(first, later);
     expect(second).toEqual({ ...later, policy });
     expect(completed(second, { ...genuine, revocations: undefined }).revocations).toBe(later.revocations);
     expect(completed(undefined, { ...genuine, policy: undefined }).policy).toBeUndefined();
+  });
+
+  describe('of revocations', () => {
+    const revoked = (number: bigint) => ({
+      number,
+      kind: 'id',
+      value: `${caller}/${number}`,
+      serials: [],
+      reason: 'superseded',
+      until: 0n,
+    });
+    const two = { ...genuine, revocations: { ...revocations, sequence: 2n, list: [1n, 2n].map(revoked) } };
+
+    test('that is a change means the ones before with it', () => {
+      const change = { sequence: 4n, list: [revoked(3n)], since: 2n, gone: [1n] };
+      const { revocations: whole } = completed(completed(undefined, two), {
+        ...genuine,
+        revocations: change,
+      });
+      expect(whole).toEqual({ sequence: 4n, list: [revoked(2n), revoked(3n)], since: 0n, gone: [] });
+    });
+
+    test('that is whole means no others', () => {
+      const whole = { ...genuine, revocations: { ...revocations, sequence: 5n, list: [revoked(4n)] } };
+      expect(completed(two, whole).revocations).toEqual(whole.revocations);
+    });
+
+    test.each([
+      ['what was not said', two, 3n, /^a change of revocations 3 came after 2$/],
+      ['nothing', undefined, 3n, /^a change of revocations 3 came after nothing$/],
+    ])('that is a change of %s is refused', (_, before, since, message) => {
+      const change = { ...genuine, revocations: { ...revocations, sequence: 4n, since } };
+      expect(() => completed(before, change)).toThrow(refusal('out_of_order', message));
+    });
   });
 
   test('with the policy that was read before has it with what it remembers', () => {

@@ -1,5 +1,9 @@
 /** A snapshot of the CA, read again on this side: what the agent enforces it has parsed itself. */
-import type { Policy as PolicyMessage, WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import type {
+  Policy as PolicyMessage,
+  Revocations as RevocationsMessage,
+  WatchResponse,
+} from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
@@ -25,11 +29,23 @@ export interface Compiled {
 
 /**
  * The state after `next`, which may leave out what is as it was `before` on the same stream. What was refused then is
- * there again, and is refused again.
+ * there again, and is refused again. Throws out_of_order where it is a change of something else.
  */
 export function completed(before: WatchResponse | undefined, next: WatchResponse): WatchResponse {
-  const { policy = before?.policy, revocations = before?.revocations } = next;
+  const { policy = before?.policy } = next;
+  const known = before?.revocations;
+  const revocations = next.revocations === undefined ? known : changed(known, next.revocations);
   return { ...next, policy, revocations };
+}
+
+function changed(known: RevocationsMessage | undefined, next: RevocationsMessage): RevocationsMessage {
+  const { since, gone } = next;
+  if (since === 0n) return next;
+  const said = known?.sequence ?? 'nothing';
+  ensure(said === since, 'out_of_order', `a change of revocations ${since} came after ${said}`);
+  const over = new Set(gone);
+  const kept = known?.list.filter(({ number }) => !over.has(number)) ?? [];
+  return { ...next, list: [...kept, ...next.list], since: 0n, gone: [] };
 }
 
 /** Throws message_parse, trust_domain, bundle, certificate_parse, policy. */

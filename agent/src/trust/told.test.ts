@@ -22,7 +22,7 @@ const message = {
   sequence: 3n,
   bundle: { trustDomain, x509Authorities: [root], sequence: 1n },
   policy: { version: 1n, resources: [] },
-  revocations: { sequence: 1n, list: [revoked] },
+  revocations: { sequence: 1n, list: [revoked], since: 0n, gone: [] },
 } satisfies WatchResponse;
 
 let saved: ToldState[];
@@ -49,7 +49,7 @@ test('a snapshot is on disk, then in force', () => {
 
 test('a revocation leaves the policy, and what it remembers, as it is', () => {
   const heard = vi.fn();
-  told.accept({ ...message, revocations: { sequence: 0n, list: [] } });
+  told.accept({ ...message, revocations: { ...message.revocations, sequence: 0n, list: [] } });
   const policy = told.policy.current();
   told.policy.onChange(heard);
   told.accept(message);
@@ -60,7 +60,7 @@ test('a revocation leaves the policy, and what it remembers, as it is', () => {
 
 test('a lifted revocation is over, also where a CA that was restored counts from before', () => {
   told.accept(message);
-  told.accept({ ...message, revocations: { sequence: 1n, list: [] } });
+  told.accept({ ...message, revocations: { ...message.revocations, list: [] } });
   expect(isRevoked()).toBe(false);
 });
 
@@ -69,7 +69,7 @@ test.each<[string, object, Parameters<typeof refusal>]>([
   ['the bundle', { bundle: undefined }, ['message_parse', /without its bundle/]],
   [
     'another revocation',
-    { revocations: { sequence: 1n, list: [revoked, { ...revoked, kind: 'name' }] } },
+    { revocations: { ...message.revocations, list: [revoked, { ...revoked, kind: 'name' }] } },
     ['revocation', /cannot be read by this version/],
   ],
 ])('a revocation counts, and is on disk, though %s cannot be read', (_, changes, [code, says]) => {

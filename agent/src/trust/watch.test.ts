@@ -170,6 +170,33 @@ test('a snapshot that is refused is not acknowledged, and the stream goes on', a
   expect(logged).toEqual([{ err: expect.objectContaining({ code: 'bundle' }), sequence: 4 }]);
 });
 
+const revocations = (sequence: bigint, since: bigint) => ({ sequence, list: [], since, gone: [] });
+
+test('what a snapshot leaves out is what the one before on this stream had', async () => {
+  const policy = { version: 1n, resources: [] };
+  onOpen = (stream) => {
+    stream.write({ ...snapshot(4n), policy, revocations: revocations(1n, 0n) });
+    stream.write({ ...snapshot(5n), revocations: revocations(2n, 1n) });
+  };
+  const whole: WatchResponse[] = [];
+  start({ accept: (state) => void whole.push(state) });
+  await seen('ack 1 5');
+  expect(whole[1]).toEqual({ ...snapshot(5n), policy, revocations: revocations(2n, 0n) });
+});
+
+test('a change of what was not said ends the stream, and the next one begins with all of it', async () => {
+  let streams = 0;
+  onOpen = (stream) => {
+    streams += 1;
+    if (streams === 1) stream.write({ ...snapshot(4n), revocations: revocations(2n, 1n) });
+    else stream.write({ ...snapshot(4n), revocations: revocations(2n, 0n) });
+  };
+  const { accepted } = start({}, 'jump');
+  await seen('ack 1 4');
+  expect(accepted).toEqual([4n]);
+  expect(events.filter((event) => event === 'open 1')).toHaveLength(2);
+});
+
 test('on rotation the new stream is heard before the old one is closed', async () => {
   const { svid } = start();
   await seen('ack 1 1');

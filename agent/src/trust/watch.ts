@@ -138,7 +138,14 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
   let state: WatchResponse | undefined;
   call.on('data', (snapshot: WatchResponse) => {
     first.resolve();
-    state = completed(state, snapshot);
+    try {
+      state = completed(state, snapshot);
+    } catch (error) {
+      // What this stream says can no longer be followed; a new one begins with all of it.
+      call.cancel();
+      end(error);
+      return;
+    }
     try {
       deps.accept(state);
     } catch (error) {

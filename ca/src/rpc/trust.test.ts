@@ -92,20 +92,28 @@ describe('a watcher', () => {
       reason: 'superseded',
       until: 0n,
     };
-    const revocations = { sequence: 1n, list: [revoked] };
-    expect(await call.next()).toMatchObject({ sequence: 3n, policy: undefined, revocations });
+    const whole = { sequence: 1n, list: [revoked], since: 0n, gone: [] };
+    expect(await call.next()).toMatchObject({ sequence: 3n, policy: undefined, revocations: whole });
     await applied(rpc, server('two'));
     expect(await call.next()).toMatchObject({
       sequence: 4n,
       policy: { version: 2n },
       revocations: undefined,
     });
-    await rpc.revocations.lift(1, 'the test');
-    expect(await call.next()).toMatchObject({ sequence: 5n, revocations: { sequence: 2n, list: [] } });
     await rpc.revocations.revoke({ ...order, reason: 'superseded', seconds: 60 });
     const until = BigInt(rpc.clock.now().getTime() / 1000 + 60);
-    const again = { sequence: 6n, policy: { version: 2n }, revocations: { list: [{ number: 2n, until }] } };
-    expect((await followed()).first).toMatchObject(again);
+    const second = { ...revoked, number: 2n, until };
+    const added = { sequence: 2n, list: [second], since: 1n, gone: [] };
+    expect(await call.next()).toMatchObject({ sequence: 5n, policy: undefined, revocations: added });
+    await rpc.revocations.lift(1, 'the test');
+    const lifted = { sequence: 3n, list: [], since: 2n, gone: [1n] };
+    expect(await call.next()).toMatchObject({ sequence: 6n, revocations: lifted });
+    const all = { sequence: 3n, list: [second], since: 0n, gone: [] };
+    expect((await followed()).first).toMatchObject({
+      sequence: 6n,
+      policy: { version: 2n },
+      revocations: all,
+    });
   });
 
   test('that is slow gets the newest state, not a queue of old ones', async () => {

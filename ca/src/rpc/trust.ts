@@ -11,6 +11,7 @@ import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { RevocablePeer, RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -172,11 +173,11 @@ function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): 
   };
 }
 
-/** The numbers of what a stream was sent last. */
+/** What a stream was sent last. */
 interface Sent {
   readonly sequence: bigint;
   readonly policy: number;
-  readonly revocations: bigint;
+  readonly revocations: RevocationSet;
 }
 
 /**
@@ -189,12 +190,13 @@ function snapshot(id: SpiffeId, before: Sent | undefined, deps: AttestationDeps)
   const revoked = deps.revocations.sets.current();
   const sequence = bundle.sequence + BigInt(set.version) + revoked.sequence;
   return [
-    { sequence, policy: set.version, revocations: revoked.sequence },
+    { sequence, policy: set.version, revocations: revoked },
     {
       sequence,
       bundle: bundleMessage(bundle),
       policy: before?.policy === set.version ? undefined : policyMessage(set, id),
-      revocations: before?.revocations === revoked.sequence ? undefined : revocationsMessage(revoked),
+      revocations:
+        before?.revocations === revoked ? undefined : revocationsMessage(revoked, before?.revocations),
     },
   ];
 }
@@ -204,28 +206,42 @@ function policyMessage(set: VersionedSet, id: SpiffeId): PolicyMessage {
   return { version: BigInt(set.version), resources };
 }
 
-/** One for all agents: a set is pushed to thousands of them in one turn. */
-const messages = new WeakMap<RevocationSet, RevocationsMessage>();
+/** The last change that was told of each set, for all agents: they are pushed it by the thousand in one turn. */
+const changes = new WeakMap<
+  RevocationSet,
+  { before: RevocationSet | undefined; message: RevocationsMessage }
+>();
 
-function revocationsMessage(set: RevocationSet): RevocationsMessage {
-  const known = messages.get(set) ?? messageOf(set);
-  messages.set(set, known);
-  return known;
+function revocationsMessage(set: RevocationSet, before: RevocationSet | undefined): RevocationsMessage {
+  const known = changes.get(set);
+  if (known !== undefined && known.before === before) return known.message;
+  const message = changeOf(set, before);
+  changes.set(set, { before, message });
+  return message;
 }
 
-function messageOf({ sequence, list }: RevocationSet): RevocationsMessage {
+function changeOf({ sequence, list }: RevocationSet, before: RevocationSet | undefined): RevocationsMessage {
+  if (before === undefined || before.sequence === 0n)
+    return { sequence, list: list.map(revokedMessage), since: 0n, gone: [] };
+  const [old, standing] = [numbersOf(before), numbersOf({ list })];
   return {
     sequence,
-    list: list.map(({ number, target, serials, reason, until }) => ({
-      number: BigInt(number),
-      ...target,
-      serials: [...serials],
-      reason,
-      // Up to the next second: late rather than early.
-      until: until === undefined ? 0n : BigInt(Math.ceil(until.getTime() / 1000)),
-    })),
+    list: list.filter(({ number }) => !old.has(number)).map(revokedMessage),
+    since: before.sequence,
+    gone: [...old].filter((number) => !standing.has(number)).map(BigInt),
   };
 }
+
+const numbersOf = ({ list }: Pick<RevocationSet, 'list'>) => new Set(list.map(({ number }) => number));
+
+const revokedMessage = ({ number, target, serials, reason, until }: Revocation) => ({
+  number: BigInt(number),
+  ...target,
+  serials: [...serials],
+  reason,
+  // Up to the next second: late rather than early.
+  until: until === undefined ? 0n : BigInt(Math.ceil(until.getTime() / 1000)),
+});
 
 function bundleMessage({ trustDomain, authorities, sequence }: Bundle): BundleMessage {
   return { trustDomain, x509Authorities: authorities.map((der) => asBuffer(der)), sequence };
