@@ -131,8 +131,8 @@ export interface VmExchange {
   /** DER, or how to make it for the exchange's nonce. */
   readonly document?: Uint8Array | ((nonce: string) => Uint8Array);
   readonly opening?: string;
-  /** Instead of token and document. */
-  readonly answer?: Uint8Array;
+  /** Instead of token and document: what was sent once, or what an agent says. */
+  readonly answer?: Uint8Array | ((binding: Uint8Array) => Promise<Uint8Array>);
   readonly nonce?: Uint8Array;
 }
 
@@ -152,7 +152,10 @@ export async function attestVm(
     key,
     binding,
     peer: undefined,
-    challenge: async () => exchange.answer ?? packAzureAnswer({ token: utf8(token), document: made }),
+    challenge: async () => {
+      const { answer = packAzureAnswer({ token: utf8(token), document: made }) } = exchange;
+      return typeof answer === 'function' ? answer(binding) : answer;
+    },
   });
 }
 
@@ -160,13 +163,13 @@ export async function attestVm(
 export const documentFor = (world: AzureWorld, recipe: DocumentRecipe, vm: Vm = world.vm): Uint8Array =>
   documentOf({ vm, signers: world.signers, now: () => world.clock.now() }, recipe);
 
-/** The agent's side as it is, on the world's VM. */
+/** The agent's side as it is, on the world's VM; the caller closes `outbound`. Pauses take no time. */
 export function vmEvidence(world: AzureWorld, config: object = {}) {
-  const deps: EvidenceDeps = {
+  const deps: EvidenceDeps & { readonly outbound: Outbound } = {
     trustDomain: TRUST_DOMAIN,
     env: {},
     outbound: openOutbound(),
-    clock: world.clock,
+    clock: { now: () => world.clock.now(), sleepUntil: async () => {} },
     readFile: async () => new Uint8Array(),
   };
   const whole = AzureEvidenceConfig.parse({ endpoint: world.imds.url, ...config });
