@@ -1,9 +1,13 @@
 /** Cutting an identity off as an operator does it: real processes, from the command to the agent that is out. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { readStatus } from '@chancery/agent/workload/attach.ts';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { type FakeServer, politely, startFakeServer, stream } from '../kit/mcp/server.ts';
 import {
   type AgentFolder,
   type CaFolder,
+  freePort,
   makeAgent,
   makeCa,
   makeFolder,
@@ -123,3 +127,96 @@ test('an agent is cut off at once, stays out across a restart of the CA, and com
   });
   expect(await ca.cli('unrevoke', 'two')).toMatchObject({ status: 2 });
 }, 120_000);
+
+describe('at a gateway', () => {
+  const [CALLER, TOOLS] = [`spiffe://${TRUST_DOMAIN}/caller`, `spiffe://${TRUST_DOMAIN}/tools`];
+  let server: FakeServer;
+  let gateway: AgentFolder;
+  let caller: AgentFolder;
+  let listening: number;
+  const parts: Running[] = [];
+  beforeAll(async () => {
+    server = await startFakeServer();
+    server.say = (seen, res, req) =>
+      seen.method === 'GET' ? stream(res, [], true) : politely(seen, res, req);
+    const [port, local] = [await freePort(), await freePort()];
+    listening = local;
+    const identity = (name: string, id: string) => ({ kind: 'Identity', name, platform: 'unix', id });
+    await ca.apply([
+      identity('w', ID),
+      identity('caller', CALLER),
+      identity('tools', TOOLS),
+      { kind: 'McpServer', name: 'echo', identity: TOOLS, address: `127.0.0.1:${port}` },
+      { kind: 'Access', name: 'all', who: [CALLER], servers: ['echo'], tools: { allow: ['*'] } },
+    ]);
+    const evidence = { unix: {} };
+    const { target } = server;
+    if (target.kind !== 'url') throw new Error('the server has no URL');
+    const upstream = { url: target.url.href };
+    const listen = `127.0.0.1:${port}`;
+    gateway = makeAgent(ca, 'gateway', {
+      evidence,
+      id: TOOLS,
+      gateway: { server: 'echo', listen, upstream },
+    });
+    parts.push(await gateway.run('gateway'));
+    const connect = [{ server: 'echo', listen: `127.0.0.1:${local}` }];
+    caller = makeAgent(ca, 'caller', { evidence, id: CALLER, connect });
+    parts.push(await caller.run());
+  });
+  afterAll(async () => {
+    for (const part of parts) await part.stop();
+    await server.close();
+  });
+
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+  const url = () => `http://127.0.0.1:${listening}/mcp`;
+  const call = (method: string, params: object, more = {}) => {
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
+    return fetch(url(), { method: 'POST', headers: { ...headers, ...more }, body });
+  };
+  const records = (): Record<string, unknown>[] =>
+    readFileSync(join(gateway.dir, 'data', 'calls.jsonl'), 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+
+  const revokedPeers = () => records().filter(({ code }) => code === 'revoked_peer');
+
+  test('M15 an open stream is cut by the command, is on record, and the caller is out until it is lifted', async () => {
+    const params = { protocolVersion: '2025-11-25', capabilities: {} };
+    await vi.waitFor(async () => expect((await call('initialize', params)).status).toBe(200), 20_000);
+    const begun = await call('initialize', params);
+    const session = { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '' };
+    const open = await fetch(url(), { headers: { accept: 'text/event-stream', ...session } });
+    const ended = open.text().catch(() => 'cut');
+    expect((await call('tools/call', { name: 'echo' }, session)).status).toBe(200);
+    expect((await ca.cli('revoke', CALLER, '--reason', 'privilegeWithdrawn')).status).toBe(0);
+    await ended;
+    const { serial } = await readStatus(caller.socket);
+    expect(revokedPeers()[0]).toMatchObject({
+      stage: 'refused',
+      caller: CALLER,
+      serial,
+      detail: expect.stringMatching(/revocation \d+ \(id spiffe:.*privilegeWithdrawn\)$/),
+    });
+    expect((await call('tools/call', { name: 'echo' })).status).toBeGreaterThanOrEqual(400);
+    // The agent that keeps the state is ended without warning: what was revoked is on disk.
+    await parts[0]?.stop('SIGKILL');
+    await serving.stop('SIGKILL');
+    const before = revokedPeers().length;
+    parts[0] = await gateway.run('gateway');
+    expect((await call('tools/call', { name: 'echo' })).status).toBeGreaterThanOrEqual(400);
+    expect(revokedPeers().length).toBeGreaterThan(before);
+    serving = await ca.serve();
+    const list: { number: number; value: string }[] = JSON.parse(
+      (await ca.cli('revocations', '--json')).stdout,
+    );
+    const made = list.find(({ value }) => value === CALLER);
+    expect((await ca.cli('unrevoke', String(made?.number))).status).toBe(0);
+    await vi.waitFor(async () => expect((await call('tools/call', { name: 'echo' })).status).toBe(200), {
+      timeout: 60_000,
+      interval: 100,
+    });
+  }, 120_000);
+});
