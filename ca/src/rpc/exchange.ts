@@ -92,8 +92,11 @@ async function admit(
   const earned = deps.registry.choose(proven, renewing?.id ?? wanted);
   await ensureFreshKey(key, earned, holder, { deps, renewing });
   // Last, with nothing awaited until the record is on its way: a revocation sees either this refusal or that record.
-  if (renewing === undefined) deps.revocations.ensureGood({ id: earned.id, holder }, 'revoked_identity');
-  else deps.revocations.ensureGood({ id: earned.id, serial: renewing.serial, holder }, 'revoked_peer');
+  const code = renewing === undefined ? 'revoked_identity' : 'revoked_peer';
+  deps.revocations.ensureGood(
+    { id: earned.id, serial: renewing?.serial, origin: renewing?.origin, holder },
+    code,
+  );
   for (const node of proven.exclusive) deps.agents.claim(node, hello.instance);
   return issuedMessage(await issue({ ...earned, ...holder, key }, deps), earned.id, deps);
 }

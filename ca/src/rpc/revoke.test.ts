@@ -182,6 +182,34 @@ describe('joining', () => {
   });
 });
 
+describe('whoever is revoked after the first look at it', () => {
+  /** As if the revocation had come after so many looks. */
+  const blindFor = (looks: number): void => {
+    const look = vi.spyOn(rpc.revocations, 'ensureGood');
+    for (let n = 0; n < looks; n += 1) look.mockImplementationOnce(() => {});
+  };
+
+  test('gets no more certificates', async () => {
+    const { caller } = await certifiedCaller(rpc);
+    await revoked('id', ID);
+    blindFor(1);
+    const request = IdentityService.issueX509.requestSerialize({ csrs: [csr] });
+    const { error } = await callUnary(issueX509(rpc)(rpc), peerOf(rpc, caller), request);
+    await expectRefused(rpc, error, 'revoked_peer', /revocation 1/);
+  });
+
+  test.each(everyWay)('by %s is not renewed at the last moment', async (kind, naming) => {
+    const { caller, issued } = await certifiedCaller(rpc);
+    await revoked(kind, naming(issued.serial));
+    blindFor(3);
+    const call = new FakeCall(AttestationService.attest, peerOf(rpc, caller));
+    call.run(renew(rpc)(rpc));
+    call.say(hello());
+    answer(call, await challenged(call));
+    await expectRefused(rpc, await call.failed, 'revoked_peer', /revocation 1/);
+  });
+});
+
 test('a stream of another identity stays open', async () => {
   const { caller } = await certifiedCaller(rpc);
   const call = new FakeCall(TrustService.watch, peerOf(rpc, caller));
