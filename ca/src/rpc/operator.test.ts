@@ -151,6 +151,31 @@ describe('explain', () => {
     });
   });
 
+  test('says no of whom the operator has cut off', async () => {
+    const access = { kind: 'Access', name: 'a', who: [ID], servers: ['s'], tools: { allow: ['*'] } };
+    await applied(rpc, identity, server, access);
+    await call('revoke', requests.revoke);
+    const about = { $case: 'call' as const, value: { caller: ID, server: 's', tool: 't' } };
+    const no = {
+      allow: false,
+      rule: 'a',
+      lines: [
+        expect.stringMatching(/^a lets/),
+        expect.stringMatching(/^but it is revoked: .* revocation 1 \(id/),
+      ],
+    };
+    expect(await call('explain', { about })).toMatchObject(no);
+    await call('liftRevocation', { number: 1n });
+    expect(await call('explain', { about })).toMatchObject({ allow: true });
+    expect(await explained({})).toMatchObject({ allow: true });
+    await call('revoke', { ...requests.revoke, kind: 'pattern', value: 'spiffe://prod.example/*' });
+    expect(await explained({})).toMatchObject({
+      allow: false,
+      spiffeIds: [ID],
+      lines: [`w gives ${ID} (the default)`, expect.stringMatching(/^but it is revoked: .*\(pattern /)],
+    });
+  });
+
   test('does not take a fault of ours for a no', async () => {
     vi.spyOn(rpc.registry.sets, 'current').mockImplementation(() => {
       throw new TypeError('a bug');

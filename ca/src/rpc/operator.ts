@@ -5,8 +5,8 @@ import type {
   ExplainResponse,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { ensure } from '@chancery/shared/errors.ts';
-import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { ensure, isRefusal } from '@chancery/shared/errors.ts';
+import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Change } from '../registry/diff.ts';
 import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -41,9 +41,14 @@ export function operatorMethods(deps: OperatorDeps) {
       ensureOperator(caller, ownUid);
       ensure(about !== undefined, 'message_parse', 'explain needs facts or a call');
       const set = registry.sets.current();
-      if (about.$case === 'facts') return message(explainFacts(set, about.value));
-      const { caller: id, server, tool } = about.value;
-      return message(explainCall(set, { caller: parseSpiffeId(id), server, tool }));
+      if (about.$case === 'facts') {
+        const explained = explainFacts(set, about.value);
+        const ids = explained.spiffeIds.map(parseSpiffeId);
+        return message(unlessRevoked(explained, ids[0], deps));
+      }
+      const { server, tool } = about.value;
+      const id = parseSpiffeId(about.value.caller);
+      return message(unlessRevoked(explainCall(set, { caller: id, server, tool }), id, deps));
     }),
     unary('ListResources', OperatorService.listResources, async ({ kind }, caller) => {
       ensureOperator(caller, ownUid);
@@ -74,6 +79,22 @@ function diff({ files }: ApplyRequest, registry: Registry): ApplyResponse {
 }
 
 const changeMessage = ({ change, kind, name, diff: text }: Change) => ({ change, kind, name, diff: text });
+
+/** The CA does not issue to, nor a gateway ask the rules about, whom the operator has cut off. */
+function unlessRevoked(
+  explained: Explanation,
+  id: SpiffeId | undefined,
+  { revocations }: RevokeDeps,
+): Explanation {
+  if (id === undefined) return explained;
+  try {
+    revocations.ensureGood({ id }, 'revoked_peer');
+    return explained;
+  } catch (error) {
+    if (!isRefusal(error, 'revoked_peer')) throw error;
+    return { ...explained, allow: false, lines: [...explained.lines, `but it is revoked: ${error.message}`] };
+  }
+}
 
 const message = ({ spiffeIds, lines, ...rest }: Explanation): ExplainResponse => ({
   ...rest,
