@@ -114,6 +114,8 @@ describe.each(ways)('M15 a caller that is revoked by %s', (_, setFor) => {
       detail: expect.stringMatching(detail),
       caller: TRIAGE,
     });
+    // What it had sent already is no request of anybody's.
+    expect(refusals().filter(({ code }) => code !== 'revoked_peer' && code !== 'no_peer')).toEqual([]);
     expect(server.seen).toEqual([]);
   });
 

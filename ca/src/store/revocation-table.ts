@@ -45,7 +45,7 @@ export class RevocationTable {
     return { list, sequence: BigInt(Number(made) + Number(lifted)) };
   }
 
-  /** All that the target could match and perhaps others: what is left out is left out by the engine, which is quicker. */
+  /** All that the target could match, and perhaps others: what the engine leaves out costs least. */
   *certified(now: Date, target: Target): Iterable<Certified> {
     const { kind, value } = target;
     const [literal = ''] = value.split('*', 1);
