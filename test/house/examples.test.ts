@@ -26,7 +26,7 @@ describe('YAML', () => {
 /** A config of the CA names attestors, one of the agent evidence; everything else is resources. */
 function schemaFor(text: string): z.ZodType {
   if (/^attestors:/m.test(text)) return CaConfig;
-  return /^evidence:/m.test(text) ? AgentConfig : Resource;
+  return /^(evidence:|platform: auto$)/m.test(text) ? AgentConfig : Resource;
 }
 
 describe('command lines', () => {
