@@ -1,6 +1,6 @@
 /** Revocations on their way through the agent: from the CA, to the disk and back, to programs beside it. */
 import type { Revocations as RevocationsMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
 import { parseReason, parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
 import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { z } from 'zod';
@@ -24,8 +24,8 @@ export function readRevocations({ sequence, list }: Whole): ReadRevocations {
       const end = until === 0n ? undefined : new Date(Number(until) * 1000);
       return [revocationOf({ number: Number(number), kind, value, serials, reason, until: end })];
     } catch (error) {
-      if (!isRefusal(error)) throw error;
-      const says = `revocation ${number} cannot be read by this version: ${error.message}`;
+      const why = error instanceof Error ? error.message : String(error);
+      const says = `revocation ${number} cannot be read by this version: ${why}`;
       problems.push(new IdentityError('revocation', says, { cause: error }));
       return [];
     }

@@ -60,6 +60,19 @@ test('a revocation and its audit entry are written together or not at all', asyn
   await store.close();
 });
 
+test('what is not there, has ended or was lifted cannot be lifted, and that is no event', async () => {
+  const store = openSqlite(path, new ManualClock(NOW));
+  await store.revoke({ ...draft, until: NOW }, () => event);
+  await store.revoke(draft, () => event);
+  await store.lift(2, 'uid 0', () => event);
+  for (const number of [1, 2, 3])
+    await expect(store.lift(number, 'uid 0', () => event)).rejects.toThrow(
+      refusal('revocation', new RegExp(`^there is no revocation ${number} in force$`)),
+    );
+  expect(await store.events(0, 9)).toHaveLength(3);
+  await store.close();
+});
+
 test.each([
   ["kind = 'name'", /CHECK constraint failed/],
   ["reason = 'because'", /is not a reason/],

@@ -10,7 +10,7 @@ import {
   REASONS,
   type Revocation,
 } from './revocation.ts';
-import { revocationSet } from './revocation-set.ts';
+import { ensureNotRevoked, revocationSet } from './revocation-set.ts';
 
 const ID = parseSpiffeId('spiffe://prod.example/agents/web');
 const SERIAL = '40aa';
@@ -135,6 +135,15 @@ describe('a set', () => {
     expect(set.revoked(peer, NOW)).toBeDefined();
     expect(set.revoked(peer, after(60))).toBeUndefined();
   });
+});
+
+test('whom a set revokes is refused with the revocation that does it', () => {
+  const set = revocationSet([revocation('node', 'fake/n1', { until: after(60) })], 1n);
+  ensureNotRevoked(set, { ...peer, holder: undefined }, NOW);
+  ensureNotRevoked(set, peer, after(60));
+  expect(() => ensureNotRevoked(set, peer, NOW)).toThrow(
+    refusal('revoked_peer', /^spiffe:\/\/prod.example\/agents\/web: revocation 1 \(node fake\/n1, keyComp/),
+  );
 });
 
 test('a revocation is told by number, target and reason', () => {
