@@ -43,6 +43,8 @@ export function testsOf(file: string, all: readonly string[]): readonly (readonl
     ({ room: each }) => file.startsWith(`${each}/`) || file === `${each}.ts`,
   ).toSorted((a, b) => b.room.length - a.room.length)[0] ?? { near: [room], far: [] };
   const starting = (paths: readonly string[]) =>
+  { room: 'shared/src/revocation', near: ['shared/src/revocation'], far: ['ca/src/revocation'] },
+  { room: 'ca/src/revocation', near: ['ca/src/revocation'], far: ['test/attacks/revocation'] },
     all.filter((test) => paths.some((path) => test.startsWith(path)));
   return [starting(related.near), starting(related.far)].filter((tests) => tests.length > 0);
 }
