@@ -57,7 +57,7 @@ test('a genuine answer gives the role, without its session', async () => {
   expect(roleId).toMatch(/^AROA[A-Z2-7]{17}$/);
   const arn = `arn:aws:sts::${ACCOUNT}:assumed-role/web`;
   const principal = { partition: 'aws', account: ACCOUNT, principal: 'assumed-role' };
-  expect(attributes).toEqual({ ...principal, role: 'web', roleId, arn });
+  expect(attributes).toStrictEqual({ ...principal, role: 'web', roleId, arn });
   expect(exclusive).toBe(false);
 });
 

@@ -124,12 +124,12 @@ describe('refused', () => {
     {
       name: 'another account',
       spoil: account({ Arn: `arn:aws:organizations::${MANAGEMENT}:account/${ID}/999999999999` }),
-      says: /is not in o-abc1234567/,
+      says: /^account 123456789012 is not in o-abc1234567/,
     },
     {
       name: 'another organisation',
       spoil: account({ Arn: `arn:aws:organizations::${MANAGEMENT}:account/o-zzzzzzzzzz/${ACCOUNT}` }),
-      says: /is not in o-abc1234567/,
+      says: /^account 123456789012 is not in o-abc1234567/,
     },
     { name: 'no state', spoil: account({ State: undefined }), says: /has no State/ },
   ];
@@ -148,12 +148,16 @@ describe('refused', () => {
   test('an account that is suspended', async () => {
     const suspended = world.directory.find(SUSPENDED);
     const key = world.directory.assumeRole(suspended ?? world.other, 'web');
-    await expect(attest({}, key)).rejects.toThrow(refusal('aws_organization', /is not active/));
+    await expect(attest({}, key)).rejects.toThrow(
+      refusal('aws_organization', /^account 444455556666 is not active/),
+    );
   });
 
   test('an account below other units', async () => {
     const units = ['ou-ab12-99999999'];
-    await expect(attest({ units })).rejects.toThrow(refusal('aws_organization', /below none of the units/));
+    await expect(attest({ units })).rejects.toThrow(
+      refusal('aws_organization', /^account 123456789012 is below none of the units/),
+    );
   });
 
   test.each([

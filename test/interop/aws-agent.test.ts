@@ -108,6 +108,14 @@ describe('credentials and region', () => {
     );
   });
 
+  test('empty ones are none', async () => {
+    const emptied = (text: unknown) => String(text).replace(/"AccessKeyId": ".*?"/, '"AccessKeyId": ""');
+    imds.spoil((answer) => ({ ...answer, body: emptied(answer.body) }));
+    await expect(awsCaller(undefined, deps()).credentials(soon())).rejects.toThrow(
+      refusal('platform_unavailable', /AWS credentials are empty/),
+    );
+  });
+
   test('a wait is over when the agent is', async () => {
     imds.spoil('hang');
     const stop = new AbortController();
@@ -202,6 +210,15 @@ describe('evidence', () => {
     },
   ])('aws-web-identity tells why: $name', async ({ credentials, says }) => {
     await expect(token(credentials())).rejects.toThrow(refusal('platform_unavailable', says));
+  });
+
+  test('aws-web-identity does without no token', async () => {
+    sts.spoil((answer) => ({
+      ...answer,
+      status: 200,
+      body: String(answer.body).replace(/<Error>.*<\/Error>/s, ''),
+    }));
+    await expect(token(key)).rejects.toThrow(refusal('platform_unavailable', /without a token/));
   });
 
   test('aws-web-identity waits no longer than the exchange', async () => {

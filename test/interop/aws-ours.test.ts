@@ -13,7 +13,8 @@ import { SignatureV4 } from '@smithy/signature-v4';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AccessKey, Directory } from '../kit/aws/directory.ts';
 import { startOrganizations } from '../kit/aws/organizations.ts';
-import type { Served } from '../kit/aws/served.ts';
+import type { Received, Served } from '../kit/aws/served.ts';
+import { authenticate } from '../kit/aws/sigv4.ts';
 
 /** As the signer wants a hash. */
 class Sha256 {
@@ -62,6 +63,52 @@ test.each([
   const signature = signPost({ headers, body }, scope, key.secretAccessKey);
   const ours = authorization(`${key.accessKeyId}/${credentialScope(scope)}`, headers, signature);
   expect(signed.headers).toEqual({ ...headers, authorization: ours });
+});
+
+/** The example of "Create a signed AWS API request", and the case post-vanilla of AWS's test suite. */
+describe("AWS's published examples", () => {
+  const secretAccessKey = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY';
+  const date = '20150830T123600Z';
+
+  test('our signature of a POST is the published one', () => {
+    const headers = { host: 'example.amazonaws.com', 'x-amz-date': date };
+    const scope = { service: 'service', region: 'us-east-1', date };
+    expect(Buffer.from(signPost({ headers, body: '' }, scope, secretAccessKey)).toString('hex')).toBe(
+      '5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b',
+    );
+  });
+
+  const example = (signature: string): Received => {
+    const credential = 'AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request';
+    const signed = `Credential=${credential}, SignedHeaders=content-type;host;x-amz-date, Signature=${signature}`;
+    return {
+      method: 'GET',
+      target: '/?Action=ListUsers&Version=2010-05-08',
+      headers: new Map([
+        ['content-type', ['application/x-www-form-urlencoded; charset=utf-8']],
+        ['host', ['iam.amazonaws.com']],
+        ['x-amz-date', [date]],
+        ['authorization', [`AWS4-HMAC-SHA256 ${signed}`]],
+      ]),
+      body: Buffer.alloc(0),
+    };
+  };
+  const key = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey };
+  const aws = new Directory();
+  const { principal } = aws.lookUp(aws.user(aws.account('111122223333'), 'x').accessKeyId) ?? {};
+  const check = (signature: string) =>
+    authenticate(
+      example(signature),
+      { lookUp: () => principal && { key, principal } },
+      { service: 'iam', region: 'us-east-1' },
+      new Date('2015-08-30T12:36:00Z'),
+    );
+
+  test('the stand-in takes the published signature of a GET with a query, and no other', () => {
+    const published = '5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7';
+    expect(check(published).principal).toBe(principal);
+    expect(() => check(published.replace(/7$/, '8'))).toThrow(/does not match/);
+  });
 });
 
 describe("our hosts are AWS's", () => {

@@ -11,9 +11,19 @@ interface Related {
 const RELATED: readonly Related[] = [
   { room: 'ca/src/attestors', near: ['ca/src/attestors'], far: ['test/attacks/tpm-', 'test/attacks/nonces'] },
   { room: 'ca/src/attestors/kubernetes', near: ['test/attacks/kubernetes'], far: [] },
-  { room: 'ca/src/attestors/aws', near: ['test/attacks/aws-organization', 'test/attacks/aws-iam'], far: [] },
+  { room: 'ca/src/attestors/aws', near: ['ca/src/attestors/index', 'test/attacks/aws-'], far: [] },
   { room: 'ca/src/attestors/aws-iam', near: ['test/attacks/aws-iam'], far: [] },
   { room: 'ca/src/attestors/aws-web-identity', near: ['test/attacks/aws-web-identity'], far: [] },
+  { room: 'ca/src/attestors/azure', near: ['test/attacks/azure'], far: ['test/interop/azure'] },
+  { room: 'agent/src/evidence/azure', near: ['test/attacks/azure-agent'], far: [] },
+  { room: 'agent/src/evidence/aws', near: ['test/interop/aws-agent'], far: [] },
+  { room: 'agent/src/evidence/aws-iam', near: ['test/interop/aws-agent', 'test/attacks/aws-iam'], far: [] },
+  {
+    room: 'agent/src/evidence/aws-web-identity',
+    near: ['test/interop/aws-agent', 'test/attacks/aws-web'],
+    far: [],
+  },
+  { room: 'shared/src/aws', near: ['test/interop/aws-ours', 'test/attacks/aws-iam'], far: [] },
   { room: 'ca/src/authority', near: ['ca/src/authority'], far: ['test/attacks/issuance'] },
   { room: 'ca/src/registry', near: ['ca/src/registry'], far: ['test/attacks/issuance'] },
   {
@@ -33,6 +43,8 @@ const RELATED: readonly Related[] = [
     far: ['test/attacks/mcp-policy', 'ca/src/registry'],
   },
   { room: 'agent/src/mcp', near: ['agent/src/mcp'], far: ['test/attacks/mcp', 'test/interop/mcp'] },
+  { room: 'shared/src/revocation', near: ['shared/src/revocation'], far: ['ca/src/revocation'] },
+  { room: 'ca/src/revocation', near: ['ca/src/revocation'], far: ['test/attacks/revocation'] },
   { room: 'agent/src/svid', near: ['agent/src/svid', 'test/attacks/agent'], far: ['test/e2e/rotation'] },
 ];
 
@@ -43,8 +55,6 @@ export function testsOf(file: string, all: readonly string[]): readonly (readonl
     ({ room: each }) => file.startsWith(`${each}/`) || file === `${each}.ts`,
   ).toSorted((a, b) => b.room.length - a.room.length)[0] ?? { near: [room], far: [] };
   const starting = (paths: readonly string[]) =>
-  { room: 'shared/src/revocation', near: ['shared/src/revocation'], far: ['ca/src/revocation'] },
-  { room: 'ca/src/revocation', near: ['ca/src/revocation'], far: ['test/attacks/revocation'] },
     all.filter((test) => paths.some((path) => test.startsWith(path)));
   return [starting(related.near), starting(related.far)].filter((tests) => tests.length > 0);
 }

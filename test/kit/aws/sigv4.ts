@@ -21,8 +21,10 @@ const SKEW_MS = 15 * 60_000;
 const AUTHORIZATION =
   /^AWS4-HMAC-SHA256 Credential=([^\s,/]+)\/([^\s,]+), ?SignedHeaders=([^\s,]+), ?Signature=([^\s,]+)$/;
 
+type Keys = Pick<Directory, 'lookUp'>;
+
 /** Throws AwsError, as the service would answer. */
-export function authenticate(received: Received, directory: Directory, scope: Scope, now: Date): Caller {
+export function authenticate(received: Received, directory: Keys, scope: Scope, now: Date): Caller {
   const header = one(received, 'authorization');
   if (header === undefined)
     throw new AwsError(403, 'MissingAuthenticationToken', 'Request is missing Authentication Token');
@@ -82,7 +84,7 @@ function checkSignedHeaders({ headers }: Received, signed: readonly string[]): v
     );
 }
 
-function findCaller(received: Received, directory: Directory, accessKeyId: string, now: Date): Caller {
+function findCaller(received: Received, directory: Keys, accessKeyId: string, now: Date): Caller {
   const found = directory.lookUp(accessKeyId);
   const token = one(received, 'x-amz-security-token');
   if (found === undefined || !same(found.key.sessionToken ?? '', token ?? ''))

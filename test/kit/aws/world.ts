@@ -78,14 +78,14 @@ export interface Bounded extends Outbound {
   readonly requests: OutboundRequest[];
 }
 
-/** Waits for 300 ms where ten seconds were allowed, so that a test need not. */
+/** Waits for a second where ten were allowed, so that a test need not. */
 function impatient(outbound: Outbound): Bounded {
   const requests: OutboundRequest[] = [];
   return {
     requests,
     request: (request) => {
       requests.push(request);
-      return outbound.request({ ...request, timeoutMs: 300 });
+      return outbound.request({ ...request, timeoutMs: 1000 });
     },
     close: () => outbound.close(),
   };
