@@ -215,11 +215,7 @@ describe('a config refuses at load', () => {
       .join('\n') ?? 'good';
 
   test.each<[string, object, RegExp]>([
-    [
-      'ARM',
-      { audience: 'https://management.azure.com/' },
-      /register an application and write its App ID URI/,
-    ],
+    ['ARM', { audience: 'https://management.azure.com/' }, /write an App ID URI of your own/],
     ['ARM of old', { audience: 'https://management.core.windows.net/' }, /a service of Microsoft's/],
     ['the graph', { audience: 'https://graph.microsoft.com' }, /a service of Microsoft's/],
     ['a vault', { audience: 'https://vault.azure.net' }, /a service of Microsoft's/],

@@ -244,6 +244,16 @@ describe('whose identity it is', () => {
     ],
     ['two machines', { xms_az_rid: arm('Microsoft.Compute/virtualMachines/other') }, /are two machines/],
     [
+      'a VM without a name',
+      { xms_mirid: arm('Microsoft.Compute/virtualMachines/') },
+      /is no virtual machine/,
+    ],
+    [
+      'a VM under a path of another shape',
+      { xms_mirid: arm('Microsoft.Compute/virtualMachines/x').replace('subscriptions', 'tenants') },
+      /is no virtual machine/,
+    ],
+    [
       'a newline in the name',
       { xms_mirid: `${arm('Microsoft.Compute/virtualMachines/x')}\n` },
       /what no name may/,

@@ -1,6 +1,6 @@
 /**
- * Evidence of an Azure VM, from its metadata service: the managed identity's token for the CA, and the attested document
- * with a nonce made of the binding. Mirrors ca/src/attestors/azure.ts.
+ * Evidence of an Azure VM, from its metadata service: the managed identity's token for the CA, and the attested
+ * document with a nonce made of the binding. Mirrors ca/src/attestors/azure.ts.
  */
 import { asBuffer, utf8 } from '@chancery/shared/bytes.ts';
 import { addSeconds } from '@chancery/shared/clock.ts';

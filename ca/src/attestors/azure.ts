@@ -1,7 +1,7 @@
 /**
  * An Azure VM, by its managed identity's token and its attested document. Proves that Azure's metadata service signed,
- * for a nonce made of this exchange's binding, that a VM of this ID in this subscription asked; and that Entra ID gave a
- * token for us to a managed identity on a machine of that subscription. The nonce has 33 bits, and the token none: it
+ * for a nonce made of this exchange's binding, that a VM of this ID in this subscription asked; and that Entra ID gave
+ * a token for us to a managed identity on a machine of that subscription. The nonce has 33 bits, and the token none: it
  * says nothing of the exchange, and what ties its machine's name to the document's vmId is only what `sameVm` says.
  */
 import { ensure } from '@chancery/shared/errors.ts';
@@ -87,8 +87,8 @@ async function verifyIdentity(token: Uint8Array, tenant: Tenant, { policy, now }
 }
 
 /**
- * `xms_mirid` is the resource that the identity belongs to: of a system-assigned one the machine, of a user-assigned one
- * a resource of its own, whose machine is in `xms_az_rid`.
+ * `xms_mirid` is the resource that the identity belongs to: of a system-assigned one the machine, of a user-assigned
+ * one a resource of its own, whose machine is in `xms_az_rid`.
  */
 function machineOf(claims: Claims): Omit<Identity, 'principalId'> {
   const resource = readResourceId(claims.string('xms_mirid'));
@@ -107,8 +107,8 @@ function ensureAllowed({ subscription, resourceGroup }: Machine, tenant: Tenant)
 }
 
 /**
- * The token has the machine's name, the document its ID, and Azure signs nowhere that the two belong together. What both
- * have is the subscription; and a name may be held to the first ID that it came with.
+ * The token has the machine's name, the document its ID, and Azure signs nowhere that the two belong together. What
+ * both have is the subscription; and a name may be held to the first ID that it came with.
  */
 async function ensureSameVm(
   { principalId, machineId, machine }: Identity,

@@ -25,8 +25,8 @@ const LOWEST = 1_000_000_000n;
 const COUNT = 9_000_000_000n;
 
 /**
- * The nonce of the attested document, by which alone it is bound to the exchange and the key. Azure takes ten digits and
- * no more: 33 bits of the binding. The first is no zero, so that nothing on the way can take it for a shorter number.
+ * The nonce of the attested document, by which alone it is bound to the exchange and the key. Azure takes ten digits
+ * and no more: 33 bits of the binding. The first is no zero, so that nobody takes it for a shorter number.
  */
 export const nonceOf = (binding: Uint8Array): string =>
   String(LOWEST + (asBuffer(binding).readBigUInt64BE(0) % COUNT));

@@ -95,7 +95,7 @@ function giveToken(
     return failure(
       400,
       'invalid_request',
-      'Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request',
+      'Multiple user assigned identities exist, please specify the clientId / resourceId of the identity',
     );
   if (!applications.includes(resource)) {
     const says = `AADSTS500011: The resource principal named ${resource} was not found in the tenant named test.`;

@@ -4,7 +4,6 @@
  */
 import { concat } from '@chancery/shared/bytes.ts';
 import { constructed, DerReader, TAG } from '@chancery/shared/der/read.ts';
-import { ensureDer } from '@chancery/shared/der/walk.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 
@@ -87,7 +86,8 @@ export function readSignedData(der: Uint8Array): SignedData {
   wrapper.done('signed data');
   const version = body.smallInteger('version of signed data');
   ensure(version === 1, CODE, `signed data has version ${version}, 1 is read`);
-  ensureDer(body.element(TAG.set, 'digest algorithms'), CODE, 'digest algorithms');
+  // What the signers' digests are, they say themselves below, where it counts.
+  body.element(TAG.set, 'digest algorithms');
   const content = readContent(body.sequence('content info'));
   const certificates = readCertificates(body.optional(constructed(0), 'certificates'));
   const signer = readOnlySigner(body.enter(TAG.set, 'signer infos'));
@@ -134,7 +134,6 @@ function readOnlySigner(infos: DerReader): SignerInfo {
   ensure(version === 1, CODE, `the signer info has version ${version}: 1, issuer and serial number, is read`);
   const id = info.sequence('issuer and serial number');
   const issuer = id.element(TAG.sequence, 'issuer of the signer');
-  ensureDer(issuer, CODE, 'issuer of the signer');
   const serial = id.integer('serial number of the signer');
   id.done('issuer and serial number');
   const digest = readDigest(info.sequence('digest algorithm'));
@@ -176,11 +175,10 @@ function readAttributes(info: DerReader): SignedAttributes {
   while (list.tag !== undefined) {
     const attribute = list.sequence('attribute');
     const type = attribute.oid('attribute type');
-    const set = attribute.element(TAG.set, 'attribute values');
+    const set = attribute.enter(TAG.set, 'attribute values');
     attribute.done('attribute');
-    ensureDer(set, CODE, 'attribute values');
     ensure(!values.has(type), CODE, `signed attribute ${type} is there twice`);
-    values.set(type, new DerReader(set, CODE).enter(TAG.set, 'attribute values'));
+    values.set(type, set);
     ensure(values.size <= MAX_ATTRIBUTES, CODE, `more than ${MAX_ATTRIBUTES} signed attributes`);
   }
   return {

@@ -57,16 +57,30 @@ const duration = (fallback: string) =>
       }
     });
 
-/** Microsoft's own services: every VM has tokens for them, and sends those to them. */
-const MICROSOFT =
-  /(^|\.)(azure\.(com|net|us|cn)|windows\.net|microsoft\.com|microsoftonline\.(com|us|cn)|(usgov|china)cloudapi\.(net|cn))$/;
+/** Below these, Microsoft's own services: every VM has tokens for them, and sends those to them. */
+const MICROSOFT = [
+  ...[
+    'azure.com',
+    'azure.net',
+    'azure.us',
+    'azure.cn',
+    'windows.net',
+    'microsoft.com',
+    'microsoftonline.com',
+  ],
+  ...['microsoftonline.us', 'microsoftonline.cn', 'usgovcloudapi.net', 'chinacloudapi.cn'],
+];
+const isMicrosofts = (text: string): boolean => {
+  const host = URL.parse(text)?.hostname ?? text;
+  return MICROSOFT.some((name) => host === name || host.endsWith(`.${name}`));
+};
 
 const audience = z
   .string()
   .regex(/^[!-~]{1,255}$/, 'an audience is an App ID URI, for instance https://prod.example/chancery')
-  .refine((text) => !MICROSOFT.test(URL.parse(text)?.hostname ?? text), {
+  .refine((text) => !isMicrosofts(text), {
     error: ({ input }) =>
-      `${String(input)} is a service of Microsoft's, which every token for it could be played to us from: register an application and write its App ID URI`,
+      `${String(input)} is a service of Microsoft's, to which tokens for it are sent: write an App ID URI of your own`,
   });
 
 const TenantConfig = z.strictObject({
@@ -95,7 +109,7 @@ export const AzureConfig = z.strictObject({
     .array(z.string().min(1))
     .min(1)
     .describe(
-      "PEM files with the certificates to which the documents' signer must have a path: roots, or Azure's issuing authorities. Relative to this file.",
+      "PEM files: roots above the documents' signer, or Azure's issuing authorities. Relative to this file.",
     ),
   intermediates: z
     .array(z.string().min(1))
@@ -104,7 +118,7 @@ export const AzureConfig = z.strictObject({
   sameVm: z
     .enum(['pinned', 'subscription'])
     .describe(
-      'How token and document are held to one VM: `pinned`, an identity on a VM belongs to the first vmId that it comes with; `subscription`, only the subscription is compared.',
+      'Token and document must share the subscription; and with `pinned`, a VM keeps the first vmId it came with.',
     ),
   maxDocumentAge: duration('5m').describe('A document that was made earlier is refused.'),
   maxTokenLifetime: duration('25h').describe('A token with a longer life is refused; Azure gives 24 hours.'),

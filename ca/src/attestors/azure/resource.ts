@@ -9,23 +9,33 @@ export interface Machine {
   readonly kind: 'virtualMachines' | 'virtualMachineScaleSets';
 }
 
-/** Azure tells no cases apart (ARM's rules for names): all is lower case here. */
-const COMPUTE =
-  /^\/subscriptions\/([0-9a-f-]{36})\/resourcegroups\/([^/]{1,90})\/providers\/microsoft\.compute\/(virtualmachines|virtualmachinescalesets)\/([^/]{1,64})$/;
+const VM = 'microsoft.compute/virtualmachines';
+const SCALE_SET = 'microsoft.compute/virtualmachinescalesets';
 const PLAIN = /^[\x21-\x7e]{1,512}$/;
 
-/** Throws claim_rule for what is no VM: a container, a function, a machine outside Azure. */
+/**
+ * Reads `/subscriptions/S/resourcegroups/G/providers/microsoft.compute/virtualmachines/NAME` and the like. Throws
+ * claim_rule for what is no VM: a container, a function, a machine outside Azure, a resource below one.
+ */
 export function readMachine(id: string): Machine {
-  const [, subscription = '', resourceGroup = '', kind, name = ''] = COMPUTE.exec(id) ?? [];
-  ensure(name !== '', 'claim_rule', `${id} is no virtual machine`);
-  const kinds = {
-    virtualmachines: 'virtualMachines',
-    virtualmachinescalesets: 'virtualMachineScaleSets',
-  } as const;
-  return { subscription, resourceGroup, name, kind: kinds[kind as keyof typeof kinds] };
+  const [root, subscriptions, subscription = '', groups, resourceGroup = '', providers, ...resource] =
+    id.split('/');
+  const [provider, type, name = '', ...below] = resource;
+  const kind = `${provider}/${type}`;
+  const path =
+    `${root}/${subscriptions}/${groups}/${providers}` === '/subscriptions/resourcegroups/providers';
+  const named = [subscription, resourceGroup, name].every((each) => each !== '') && below.length === 0;
+  const known = kind === VM || kind === SCALE_SET;
+  ensure(path && named && known, 'claim_rule', `${id} is no virtual machine`);
+  return {
+    subscription,
+    resourceGroup,
+    name,
+    kind: kind === VM ? 'virtualMachines' : 'virtualMachineScaleSets',
+  };
 }
 
-/** Lower case. Throws claim_rule for characters that no name has. */
+/** Lower case, for Azure tells no cases apart. Throws claim_rule for characters that no name has. */
 export function readResourceId(text: string): string {
   ensure(PLAIN.test(text), 'claim_rule', 'a resource ID holds what no name may');
   return text.toLowerCase();
