@@ -1,21 +1,23 @@
 /**
- * OpenSSL judges the stand-in's attested documents, and ours are read from what OpenSSL signs. The rules of the metadata
- * service and of Entra ID that the stand-ins keep are in docs/attestors/stand-ins.md.
+ * OpenSSL judges the stand-in's attested documents, and we read what OpenSSL signs; Microsoft's own client judges the
+ * metadata service. The rules that the stand-ins keep are in docs/attestors/stand-ins.md.
  */
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { ManagedIdentityCredential } from '@azure/identity';
 import { readSignedData } from '@chancery/ca/attestors/azure/cms.ts';
 import { readDocument } from '@chancery/ca/attestors/azure/document.ts';
 import { verifyContent } from '@chancery/ca/attestors/azure/signer.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createRemoteJWKSet, jwtVerify } from 'jose';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { attributesFor, signedData, signerInfo } from '../kit/azure/cms.ts';
 import { type Entra, startEntra } from '../kit/azure/entra.ts';
 import { documentOf, type Imds, startAzureImds, type Vm } from '../kit/azure/imds.ts';
 import { type DocumentSigners, makeDocumentSigners } from '../kit/azure/signers.ts';
-import { AUDIENCE, makeVm } from '../kit/azure/world.ts';
+import { AUDIENCE, makeVm, TENANT } from '../kit/azure/world.ts';
 import { MovableClock } from '../kit/clock.ts';
 import { makeFolder, removeFolder } from '../kit/processes.ts';
 import { refusal } from '../kit/refusal.ts';
@@ -193,5 +195,53 @@ describe('the metadata service', () => {
       ),
     );
     expect(statuses.toSorted()).toEqual([200, 200, 200, 200, 200, 429]);
+  });
+});
+
+describe('Microsoft’s own client, as it comes', () => {
+  const credentialFor = (clientId?: string) => {
+    process.env['AZURE_POD_IDENTITY_AUTHORITY_HOST'] = imds.url;
+    const options = { retryOptions: { maxRetries: 0 } };
+    return new ManagedIdentityCredential(clientId === undefined ? options : { ...options, clientId });
+  };
+  afterEach(() => {
+    delete process.env['AZURE_POD_IDENTITY_AUTHORITY_HOST'];
+  });
+
+  test('gets the token of the VM’s identity, which jose verifies by the tenant’s keys', async () => {
+    const [identity] = vm.identities;
+    const { token, expiresOnTimestamp } = await credentialFor().getToken(`${AUDIENCE}/.default`);
+    expect(expiresOnTimestamp - Date.now()).toBeGreaterThan(86_000_000);
+    const keys = createRemoteJWKSet(new URL(await keysOf(TENANT)));
+    const rules = { issuer: `https://sts.windows.net/${TENANT}/`, audience: AUDIENCE };
+    expect((await jwtVerify(token, keys, rules)).payload).toMatchObject({
+      oid: identity?.principalId,
+      xms_mirid: identity?.resource,
+    });
+  });
+
+  /** By the tenant's discovery document, whose addresses are Microsoft's. */
+  const keysOf = async (tenant: string): Promise<string> => {
+    const reply = await fetch(`${entra.served.url}/${tenant}/.well-known/openid-configuration`);
+    const { jwks_uri: uri } = JSON.parse(await reply.text());
+    return uri.replace('https://login.microsoftonline.com', entra.served.url);
+  };
+
+  test('gets it by the identity’s client ID too', async () => {
+    const [identity] = vm.identities;
+    const { token } = await credentialFor(identity?.clientId).getToken(AUDIENCE);
+    expect(token).toMatch(/^eyJ/);
+  });
+
+  test('is told what is wrong', async () => {
+    const unknown = credentialFor('00000000-0000-0000-0000-00000000000a').getToken(AUDIENCE);
+    await expect(unknown).rejects.toThrow(/Message invalid_request: .*Identity not found/);
+    const other = credentialFor().getToken('https://other.example/.default');
+    await expect(other).rejects.toThrow(/Message invalid_resource: .*AADSTS500011/);
+    imds.spoil(() => ({ status: 500 }));
+    await expect(credentialFor().getToken('https://a.example/.default')).rejects.toThrow(
+      /Message server_error: /,
+    );
+    imds.spoil(undefined);
   });
 });

@@ -64,7 +64,9 @@ function answer(received: Received, options: ImdsOptions, state: State): Answer 
     const says = 'Bad request. api-version is invalid or was not specified in the request.';
     return json(400, { error: says, 'newest-versions': ['2021-02-01'] });
   }
-  if (url.pathname === '/metadata/identity/oauth2/token') return giveToken(url.searchParams, options, state);
+  // Microsoft's client puts a slash at the end where the host is not the usual one.
+  if (url.pathname.replace(/\/$/, '') === '/metadata/identity/oauth2/token')
+    return giveToken(url.searchParams, options, state);
   if (isTooMany(state, options.now())) return failure(429, 'Too many requests');
   if (url.pathname === '/metadata/attested/document') return giveDocument(url.searchParams, options, state);
   if (url.pathname !== '/metadata/instance/compute') return failure(404, 'Not found');

@@ -1,7 +1,7 @@
 /**
  * Who signed a document: the one certificate that the signature verifies by, which must have a path to a configured
  * root and the name of Azure's metadata service. Other certificates in the message are intermediates at most, whoever
- * they are of (SPIRE judged the first one instead, until 1.15.1). Intermediates come with the message and from the
+ * they are of (SPIRE once judged the first one instead). Intermediates come with the message and from the
  * config; the address that a certificate names for its issuer's (RFC 5280 §4.2.2.1) is a stranger's: never called.
  */
 import { hash, type KeyObject } from 'node:crypto';
