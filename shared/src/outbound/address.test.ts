@@ -4,6 +4,7 @@ import { isCallable } from './address.ts';
 test.each([
   'https://sts.eu-west-1.amazonaws.com',
   'https://host:8443/path',
+  'https://host/keys?for=us',
   'http://127.0.0.1:8080',
   'http://[::1]:1/a',
   'http://localhost',
@@ -15,7 +16,6 @@ test.each([
   'http://localhost.evil.example',
   'https://user@host',
   'https://user:secret@host',
-  'https://host/?query',
   'https://host/#fragment',
   'https://host/ ',
   'file:///etc/passwd',

@@ -51,6 +51,8 @@ export function problemWithPattern(text: string, kinds: readonly PrincipalKind[]
   if (kind === 'role' && kinds.includes('assumed-role'))
     return `STS tells an assumed role without its path: write arn:${partition}:sts::${account}:assumed-role/NAME`;
   if (!kinds.some((each) => each === kind)) return `"${kind}" is not one of ${kinds.join(', ')}`;
+  const known = kind === 'assumed-role' || kind === 'federated-user' ? 'sts' : 'iam';
+  if (service !== known) return `${kind} is of ${known}: write arn:${partition}:${known}::${account}:${kind}`;
   if (kind === 'assumed-role' && text.split('/').length !== 2)
     return 'the session is chosen by the caller: write assumed-role/NAME and no more';
   return undefined;
