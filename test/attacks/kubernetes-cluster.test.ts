@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { openClusterApi } from '@chancery/ca/attestors/kubernetes/api.ts';
 import { KubernetesConfig } from '@chancery/ca/attestors/kubernetes/config.ts';
-import { boundedLibrary } from '@chancery/ca/attestors/kubernetes/transport.ts';
+import { boundedLibrary, Connections } from '@chancery/ca/attestors/kubernetes/transport.ts';
 import { kubernetesAttestor } from '@chancery/ca/attestors/kubernetes.ts';
 import { openSqlite } from '@chancery/ca/store/sqlite.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
@@ -159,6 +159,22 @@ describe('C43 an API server that is not well', () => {
     expect(stranger.seen).toEqual([]);
     await stranger.close();
   });
+
+  test.each([
+    { name: 'once, on a kept connection: asked again on another', kept: true, left: 1, says: undefined },
+    { name: 'twice: refused', kept: true, left: 2, says: /other side closed/ },
+    { name: 'once, on the first connection: refused', kept: false, left: 1, says: /other side closed/ },
+  ])(
+    'one that closes a connection in the moment in which it is used, $name',
+    async ({ kept, left, says }) => {
+      const own = await world.attestor();
+      if (kept) await attestPod(world, own);
+      world.server.spoil(/tokenreviews/, { kind: 'cut', left });
+      const attempt = attestPod(world, own);
+      if (says === undefined) expect(await attempt).toMatchObject({ node: world.pod.uid });
+      else await expect(attempt).rejects.toEqual(refusal('platform_unavailable', says));
+    },
+  );
 
   test('one that is gone', async () => {
     const other = await startKubernetesWorld();
@@ -390,9 +406,10 @@ describe('what the config and the kubeconfig rule out is refused all the same', 
 
   test('a request without the cluster’s CA', async () => {
     const client = await import('@kubernetes/client-node');
-    const limits = { signal: AbortSignal.timeout(1_000), maxBytes: 1 };
+    const [connections, credentials] = [new Connections(), new client.KubeConfig()];
+    const travel = { connections, credentials, signal: AbortSignal.timeout(1_000), maxBytes: 1 };
     const request = new client.RequestContext(world.server.url, client.HttpMethod.GET);
-    const sent = boundedLibrary(client, () => limits).send(request);
+    const sent = boundedLibrary(client, travel).send(request);
     await expect(sent.toPromise()).rejects.toEqual(refusal('config', /names no certificate-authority/));
   });
 });

@@ -11,6 +11,8 @@ export type Trouble =
   | { readonly kind: 'redirect'; readonly status: number; readonly to: string }
   | { readonly kind: 'huge'; readonly bytes: number }
   | { readonly kind: 'body'; readonly status?: number; readonly text: string }
+  /** The connection ends without an answer, this many times. */
+  | { readonly kind: 'cut'; left: number }
   /** The genuine answer, changed. */
   | { readonly kind: 'changed'; change(body: object): object };
 
@@ -23,6 +25,7 @@ export async function spoil(
 ): Promise<void> {
   const { kind } = trouble;
   if (kind === 'hang') return;
+  if (kind === 'cut' && trouble.left-- > 0) return void response.destroy();
   if (kind === 'drip') return drip(response);
   if (kind === 'redirect') response.writeHead(trouble.status, { location: trouble.to }).end();
   else if (kind === 'body') json(response, trouble.status ?? 201, trouble.text);
@@ -32,7 +35,7 @@ export async function spoil(
     json(response, trouble.status, JSON.stringify(failure(trouble.status, 'Spoiled', 'by the test').body));
   else {
     const { status, body } = genuine();
-    json(response, status, JSON.stringify(trouble.change(body)));
+    json(response, status, JSON.stringify(kind === 'cut' ? body : trouble.change(body)));
   }
 }
 

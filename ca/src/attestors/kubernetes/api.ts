@@ -3,11 +3,10 @@
  * read strictly; an answer that is late, long, elsewhere or of another shape is none, and a token is in no message.
  */
 import { IdentityError } from '@chancery/shared/errors.ts';
-import type { KubeConfig } from '@kubernetes/client-node';
 import { z } from 'zod';
 import type { ReviewConfig } from './config.ts';
 import { Credentials, type CredentialsDeps } from './credentials.ts';
-import { boundedLibrary, type Client } from './transport.ts';
+import { boundedLibrary, type Client, Connections, type Travel } from './transport.ts';
 
 export interface ClusterApi {
   /** Throws platform_unavailable. */
@@ -40,10 +39,14 @@ const MAX_BYTES = 2 * 1024 * 1024;
 export async function openClusterApi(config: ReviewConfig, deps: CredentialsDeps): Promise<ClusterApi> {
   const client = await import('@kubernetes/client-node');
   const credentials = new Credentials(client, config, deps);
+  const connections = new Connections();
   const timeoutMs = config.timeout * 1000;
   const ask = async <T>(what: string, question: (configuration: Configured) => Promise<T>): Promise<T> => {
     const signal = AbortSignal.timeout(timeoutMs);
-    const answer = async (): Promise<T> => question(configured(client, await credentials.current(), signal));
+    const answer = async (): Promise<T> => {
+      const travel = { connections, credentials: await credentials.current(), signal, maxBytes: MAX_BYTES };
+      return question(configured(client, travel));
+    };
     try {
       return await Promise.race([answer(), rejected(signal)]);
     } catch (error) {
@@ -72,11 +75,12 @@ export async function openClusterApi(config: ReviewConfig, deps: CredentialsDeps
 
 type Configured = ReturnType<Client['createConfiguration']>;
 
-function configured(client: Client, credentials: KubeConfig, signal: AbortSignal): Configured {
+function configured(client: Client, travel: Travel): Configured {
+  const { credentials } = travel;
   return client.createConfiguration({
     baseServer: new client.ServerConfiguration(credentials.getCurrentCluster()?.server ?? '', {}),
     authMethods: { default: credentials },
-    httpApi: boundedLibrary(client, () => ({ signal, maxBytes: MAX_BYTES })),
+    httpApi: boundedLibrary(client, travel),
   });
 }
 

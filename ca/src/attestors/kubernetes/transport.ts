@@ -1,46 +1,87 @@
 /**
  * How requests of the official client travel. Its own way follows redirects and takes the body along, which for a
- * TokenReview is a workload's token; and it reads as much, for as long, as the server sends. This way does neither: one
- * connection a request, no redirects, a bound on time and size.
+ * TokenReview is a workload's token; it reads as much, for as long, as the server sends; and it makes a connection for
+ * each request. This way follows none, bounds time and size, and keeps connections.
  */
+import { setImmediate } from 'node:timers/promises';
 import { ensure } from '@chancery/shared/errors.ts';
-import type { HttpLibrary, RequestContext, ResponseContext } from '@kubernetes/client-node';
+import type { HttpLibrary, KubeConfig, RequestContext, ResponseContext } from '@kubernetes/client-node';
 
 /** The client's module; 85 MB, so it comes by import() where it is needed. */
 export type Client = typeof import('@kubernetes/client-node');
 
-export interface TransportLimits {
+type Dispatcher = NonNullable<ReturnType<RequestContext['getDispatcher']>>;
+
+/** Keeps connections from one request to the next while the credentials, which are part of them, are the same. */
+export class Connections {
+  #kept: { readonly credentials: KubeConfig; readonly dispatcher: Dispatcher } | undefined;
+
+  /** `fresh` is what the client made for this request; it has no connection yet, and needs no end without one. */
+  take(credentials: KubeConfig, fresh: Dispatcher): Dispatcher {
+    if (this.#kept?.credentials === credentials) return this.#kept.dispatcher;
+    this.drop(this.#kept?.dispatcher);
+    this.#kept = { credentials, dispatcher: fresh };
+    return fresh;
+  }
+
+  /** Closed when the requests that are on their way have ended; the next one has another. */
+  drop(dispatcher: Dispatcher | undefined): void {
+    if (dispatcher === undefined || this.#kept?.dispatcher !== dispatcher) return;
+    this.#kept = undefined;
+    dispatcher.close().catch(() => {});
+  }
+}
+
+export interface Travel {
+  readonly connections: Connections;
+  /** A token or certificate of theirs is in the request already. */
+  readonly credentials: KubeConfig;
   /** Ends the whole request, a slow body included. */
   readonly signal: AbortSignal;
   readonly maxBytes: number;
 }
 
-export const boundedLibrary = (client: Client, limits: () => TransportLimits): HttpLibrary =>
-  client.wrapHttpLibrary({ send: (request) => send(client, request, limits()) });
+export const boundedLibrary = (client: Client, travel: Travel): HttpLibrary =>
+  client.wrapHttpLibrary({ send: (request) => send(client, request, travel) });
 
-async function send(
-  client: Client,
-  request: RequestContext,
-  limits: TransportLimits,
-): Promise<ResponseContext> {
-  const { signal, maxBytes } = limits;
+async function send(client: Client, request: RequestContext, travel: Travel): Promise<ResponseContext> {
+  const { connections, credentials } = travel;
   // Made for this request from the kubeconfig: our certificate and the cluster's CA.
-  const dispatcher = request.getDispatcher();
-  ensure(dispatcher !== undefined, 'config', 'the kubeconfig names no certificate-authority for its cluster');
+  const fresh = request.getDispatcher();
+  ensure(fresh !== undefined, 'config', 'the kubeconfig names no certificate-authority for its cluster');
+  const kept = connections.take(credentials, fresh);
   try {
-    const { origin, pathname, search } = new URL(request.getUrl());
-    const [method, headers, body] = [request.getHttpMethod(), request.getHeaders(), request.getBody()];
-    const sent = typeof body === 'string' ? body : null;
-    const path = `${pathname}${search}`;
-    const reply = await dispatcher.request({ origin, path, method, headers, body: sent, signal });
-    const bytes = readAll(reply.body, maxBytes);
-    const type = String(reply.headers['content-type'] ?? '');
-    const whole = new client.SelfDecodingBody(Promise.resolve(await bytes));
-    return new client.ResponseContext(reply.statusCode, { 'content-type': type }, whole);
-  } finally {
-    await dispatcher.destroy();
+    return await exchange(client, request, { ...travel, dispatcher: kept });
+  } catch (error) {
+    connections.drop(kept);
+    // The server may close a kept connection in the moment in which it is used again. To ask twice changes nothing.
+    if (kept === fresh || !isClosed(error)) throw error;
+    return await exchange(client, request, { ...travel, dispatcher: connections.take(credentials, fresh) });
   }
 }
+
+async function exchange(
+  client: Client,
+  request: RequestContext,
+  { dispatcher, signal, maxBytes }: Travel & { readonly dispatcher: Dispatcher },
+): Promise<ResponseContext> {
+  const { origin, pathname, search } = new URL(request.getUrl());
+  const [method, headers, body] = [request.getHttpMethod(), request.getHeaders(), request.getBody()];
+  const sent = typeof body === 'string' ? body : null;
+  const path = `${pathname}${search}`;
+  const reply = await dispatcher.request({ origin, path, method, headers, body: sent, signal });
+  const bytes = await readAll(reply.body, maxBytes);
+  // A turn of the loop after its body's end, the connection is free; who asks earlier is given another.
+  await setImmediate();
+  const type = String(reply.headers['content-type'] ?? '');
+  const whole = new client.SelfDecodingBody(Promise.resolve(bytes));
+  return new client.ResponseContext(reply.statusCode, { 'content-type': type }, whole);
+}
+
+const CLOSED = ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'];
+
+const isClosed = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && CLOSED.includes(String(error.code));
 
 async function readAll(body: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
