@@ -1,9 +1,12 @@
 /** Rows C7 to C9, C12 to C14 and C44: what STS answers, spoiled one way at a time, and whom it tells of. */
 import { AwsIamConfig, awsIamAttestor } from '@chancery/ca/attestors/aws-iam.ts';
 import { utf8 } from '@chancery/shared/bytes.ts';
+import type { OutboundRequest } from '@chancery/shared/outbound/http.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { AccessKey } from '../kit/aws/directory.ts';
 import { type Answer, type Spoilt, serve } from '../kit/aws/served.ts';
+import { startSts } from '../kit/aws/sts.ts';
+import { localhostTls } from '../kit/aws/tls.ts';
 import { ACCOUNT, type AwsWorld, attestAws, iamEvidence, startAwsWorld } from '../kit/aws/world.ts';
 import { refusal } from '../kit/refusal.ts';
 
@@ -268,6 +271,32 @@ describe('C12 and C13 who may join', () => {
     const facts = await attest({ key: key(), config: { principals: [kind] } });
     expect(facts.node).toMatch(node);
     expect(facts.attributes).toMatchObject({ principal: kind, ...own });
+  });
+});
+
+describe('C8 an STS over TLS', () => {
+  const HOST = 'sts.eu-west-1.amazonaws.com';
+  test.each([
+    { name: 'with a certificate of nobody known', names: [HOST], known: false, says: /certificate/ },
+    {
+      name: "with the endpoint's name alone",
+      names: [],
+      known: true,
+      says: /does not match certificate's altnames/,
+    },
+    { name: "with the region's own name", names: [HOST], known: true, says: undefined },
+  ])('$name', async ({ names, known, says }) => {
+    const { ca, tls } = localhostTls(...names);
+    const { directory, clock, deps, outbound } = world;
+    const secure = await startSts({ directory, now: () => clock.now(), tls });
+    const config = AwsIamConfig.parse({ accounts: [ACCOUNT], regions: ['eu-west-1'], endpoint: secure.url });
+    const request = (asked: OutboundRequest) => outbound.request(known ? { ...asked, ca } : asked);
+    const attestor = awsIamAttestor(config, { ...deps, outbound: { ...outbound, request } });
+    const attempt = attestAws(world, attestor, iamEvidence(world, web));
+    if (says === undefined) await attempt;
+    else await expect(attempt).rejects.toThrow(refusal('platform_unavailable', says));
+    expect(secure.received).toHaveLength(says === undefined ? 1 : 0);
+    await secure.close();
   });
 });
 

@@ -1,5 +1,7 @@
 /** AWS's own SDK, unmodified, against our stand-ins for STS and the instance metadata: it must not notice. */
+
 import { createPublicKey, verify, type webcrypto } from 'node:crypto';
+import https from 'node:https';
 import {
   GetCallerIdentityCommand,
   GetWebIdentityTokenCommand,
@@ -11,6 +13,7 @@ import { type AccessKey, type Account, Directory } from '../kit/aws/directory.ts
 import { startImds } from '../kit/aws/imds.ts';
 import type { Served } from '../kit/aws/served.ts';
 import { type Sts, serveIssuers, startSts } from '../kit/aws/sts.ts';
+import { localhostTls } from '../kit/aws/tls.ts';
 
 const directory = new Directory();
 let issuers: Served;
@@ -40,6 +43,16 @@ const clientFor = (credentials: AccessKey | undefined, changes: STSClientConfig 
   });
 
 describe('GetCallerIdentity', () => {
+  test('over TLS', async () => {
+    const { ca, tls } = localhostTls();
+    const secure = await startSts({ directory, tls });
+    const client = (options: https.AgentOptions) =>
+      clientFor(key, { endpoint: secure.url, requestHandler: { httpsAgent: new https.Agent(options) } });
+    expect((await client({ ca }).send(new GetCallerIdentityCommand({}))).Account).toBe('123456789012');
+    await expect(client({}).send(new GetCallerIdentityCommand({}))).rejects.toThrow(/certificate/);
+    await secure.close();
+  });
+
   test('of an assumed role', async () => {
     const answer = await clientFor(key).send(new GetCallerIdentityCommand({}));
     expect(answer).toMatchObject({

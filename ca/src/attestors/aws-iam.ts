@@ -43,7 +43,7 @@ export const AwsIamConfig = z
     endpoint: address
       .optional()
       .describe(
-        "Where to send requests instead of the region's own host, such as a VPC endpoint; the Host header stays.",
+        "Where to connect instead of the region's own host, such as a VPC endpoint; it must have that host's certificate.",
       ),
   })
   .superRefine(({ accounts, arns }, context) => {

@@ -1,6 +1,7 @@
 /** An HTTP server on loopback that answers as a stand-in says, or as no service should. */
 import { once } from 'node:events';
 import http from 'node:http';
+import https from 'node:https';
 
 export interface Received {
   readonly method: string;
@@ -30,15 +31,22 @@ export interface Served {
   close(): Promise<void>;
 }
 
+export interface ServeOptions {
+  readonly now?: () => Date;
+  readonly port?: number;
+  /** PEM; plain HTTP without. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+}
+
 const DRIP_MS = 20;
 
 export async function serve(
   answer: (received: Received) => Answer | Promise<Answer>,
-  { now = () => new Date(), port = 0 }: { now?: () => Date; port?: number } = {},
+  { now = () => new Date(), port = 0, tls }: ServeOptions = {},
 ): Promise<Served> {
   const all: Received[] = [];
   let spoilt: Spoilt | undefined;
-  const server = http.createServer({ joinDuplicateHeaders: false }, async (request, reply) => {
+  const handle = async (request: http.IncomingMessage, reply: http.ServerResponse): Promise<void> => {
     const received = await receive(request);
     all.push(received);
     const how = spoilt;
@@ -52,14 +60,15 @@ export async function serve(
     if (how === 'drip') drip(reply, bytes);
     else if (how === 'cut') reply.write(bytes.subarray(0, bytes.length / 2), () => reply.destroy());
     else reply.end(bytes);
-  });
+  };
+  const server = tls === undefined ? http.createServer(handle) : https.createServer(tls, handle);
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('no port');
   const host = `127.0.0.1:${address.port}`;
   return {
-    url: `http://${host}`,
+    url: tls === undefined ? `http://${host}` : `https://localhost:${address.port}`,
     host,
     received: all,
     spoil: (how) => {

@@ -2,7 +2,7 @@
 import { AwsError, answerQuery, refuseQuery } from './aws-error.ts';
 import type { Directory, Principal } from './directory.ts';
 import { type Algorithm, answerAsIssuer, mintToken } from './issuer.ts';
-import { type Answer, type Received, type Served, serve } from './served.ts';
+import { type Answer, type Received, type Served, type ServeOptions, serve } from './served.ts';
 import { authenticate } from './sigv4.ts';
 
 export interface Sts extends Served {
@@ -18,12 +18,13 @@ export interface StsOptions {
   readonly global?: boolean;
   readonly now?: () => Date;
   readonly port?: number;
+  readonly tls?: ServeOptions['tls'];
 }
 
 const VERSION = '2011-06-15';
 
 export async function startSts(options: StsOptions): Promise<Sts> {
-  const { directory, now = () => new Date(), global = false, port = 0 } = options;
+  const { directory, now = () => new Date(), global = false, port = 0, tls } = options;
   const region = options.region ?? (global ? 'us-east-1' : 'eu-west-1');
   const hosts = [...(options.hosts ?? [global ? 'sts.amazonaws.com' : `sts.${region}.amazonaws.com`])];
   const served = await serve(
@@ -41,9 +42,9 @@ export async function startSts(options: StsOptions): Promise<Sts> {
         throw error;
       }
     },
-    { now, port },
+    { now, port, tls },
   );
-  hosts.push(served.host);
+  hosts.push(served.host, new URL(served.url).host);
   return { ...served, region };
 }
 
