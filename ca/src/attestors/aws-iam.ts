@@ -43,7 +43,7 @@ export const AwsIamConfig = z
     endpoint: address
       .optional()
       .describe(
-        "Where to connect instead of the region's own host, such as a VPC endpoint; it must have that host's certificate.",
+        "Where to connect instead of the region's host, such as a VPC endpoint: with that host's certificate.",
       ),
   })
   .superRefine(({ accounts, arns }, context) => {
