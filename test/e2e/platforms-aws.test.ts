@@ -10,7 +10,7 @@ import { type AccessKey, type Account, Directory } from '../kit/aws/directory.ts
 import { startImds } from '../kit/aws/imds.ts';
 import type { Served } from '../kit/aws/served.ts';
 import { type Sts, serveIssuers, startSts } from '../kit/aws/sts.ts';
-import { RECORD_MODULES } from '../kit/kubernetes/record-modules.ts';
+import { RECORD_MODULES } from '../kit/observe/record-modules.ts';
 import {
   AGENT_MAIN,
   type AgentFolder,

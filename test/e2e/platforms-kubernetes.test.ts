@@ -16,8 +16,8 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type ApiServer, startApiServer } from '../kit/kubernetes/api-server.ts';
 import { type Account, DEFAULT_TOKEN_SECONDS, type Pod } from '../kit/kubernetes/cluster.ts';
 import { kubeconfigOf } from '../kit/kubernetes/kubeconfig.ts';
-import { RECORD_MODULES } from '../kit/kubernetes/record-modules.ts';
 import { usernameOf } from '../kit/kubernetes/tokens.ts';
+import { RECORD_MODULES } from '../kit/observe/record-modules.ts';
 import {
   type AgentFolder,
   CA_MAIN,

@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { attestAws, iamEvidence, startAwsWorld } from '../kit/aws/world.ts';
 import { attestVm, startAzureWorld } from '../kit/azure/world.ts';
 import { attestPod, OURS, startKubernetesWorld } from '../kit/kubernetes/world.ts';
+import { type Tallies, tallyServers } from '../kit/observe/tally.ts';
 import { attestToken, startOidcWorld } from '../kit/oidc/world.ts';
-import { type Tallies, tallyServers } from '../kit/tally.ts';
 
 const JOINS = 8;
 /** When an issuer's keys are looked at again. */
