@@ -1,5 +1,5 @@
 /** The two messages of an attestation by signed sts:GetCallerIdentity: what the CA asks, and what the agent answers. */
-import { asBuffer, utf8 } from '../bytes.ts';
+import { asBuffer } from '../bytes.ts';
 import type { Refusal } from '../errors.ts';
 import { type Field, packFields, unpackFields } from './fields.ts';
 
@@ -12,7 +12,7 @@ const field = (what: string, maxBytes: number, code: Refusal = 'evidence_parse')
 /** Which of a region's names the CA will call: the host is signed, so the agent must know. */
 const QUESTION = [field('kind of endpoint', 32)];
 
-export const packStsQuestion = (endpoints: string): Uint8Array => packFields(utf8(endpoints));
+export const packStsQuestion = (endpoints: string): Uint8Array => packFields(ascii(endpoints));
 
 /** Throws evidence_parse. */
 export function unpackStsQuestion(bytes: Uint8Array): string {
@@ -43,7 +43,7 @@ const ANSWER = [
 ];
 
 export function packStsAnswer({ region, date, credential, sessionToken, signature }: StsAnswer): Uint8Array {
-  return packFields(utf8(region), utf8(date), utf8(credential), utf8(sessionToken), signature);
+  return packFields(ascii(region), ascii(date), ascii(credential), ascii(sessionToken), signature);
 }
 
 /** Throws evidence_parse, sts_host, sts_date. Texts are as they came: nothing of them is checked but their length. */
@@ -58,7 +58,8 @@ export function unpackStsAnswer(bytes: Uint8Array): StsAnswer {
   };
 }
 
-/** Byte for byte, so that no two different messages read the same. */
+/** Byte for byte, so that no two different messages read the same. All that AWS has here is ASCII. */
 const text = (bytes: Uint8Array): string => asBuffer(bytes).toString('latin1');
+const ascii = (text: string): Uint8Array => Buffer.from(text, 'latin1');
 
 type Five = [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array];
