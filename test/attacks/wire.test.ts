@@ -234,7 +234,8 @@ describe('floods', () => {
   });
 });
 
-test('I26 the CA dials nobody: no file of it opens an outgoing connection', () => {
+/** What a token or a region could make it ask for is in the rows C1, C9, C15, C22, C26 and C33. */
+test('I26 the CA dials nobody that its config does not name: no file of it opens an outgoing connection', () => {
   const files = readdirSync(joinPath(root, 'ca/src'), { recursive: true, encoding: 'utf8' });
   const sources = files.filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
   const dials = /\bfetch\(|\.connect\(|https?\.(get|request)\(|new [A-Z]\w*Client\(|createConnection\(/;

@@ -44,7 +44,7 @@ export function keySetFrom(source: KeySource, deps: KeySetDeps): KeySet {
 type Keys = ReadonlyMap<string, IssuerKey>;
 
 class FetchedKeys implements KeySet {
-  readonly #fetch: () => Promise<Keys>;
+  readonly #load: () => Promise<Keys>;
   readonly #clock: Clock;
   readonly #log: Log;
   #keys: { readonly all: Keys; readonly at: Date } | undefined;
@@ -52,8 +52,8 @@ class FetchedKeys implements KeySet {
   #lastFailure: unknown;
   #fetching: Promise<void> | undefined;
 
-  constructor(fetch: () => Promise<Keys>, { clock, log }: KeySetDeps) {
-    this.#fetch = fetch;
+  constructor(load: () => Promise<Keys>, { clock, log }: KeySetDeps) {
+    this.#load = load;
     this.#clock = clock;
     this.#log = log;
   }
@@ -92,7 +92,7 @@ class FetchedKeys implements KeySet {
 
   async #fetchNow(at: Date): Promise<void> {
     try {
-      this.#keys = { all: await this.#fetch(), at };
+      this.#keys = { all: await this.#load(), at };
       this.#lastFailure = undefined;
     } catch (error) {
       this.#lastFailure = error;
