@@ -98,7 +98,7 @@ describe('credentials and region', () => {
     { name: '10 MB', spoil: (answer) => ({ ...answer, body: Buffer.alloc(10 << 20, 'x') }) },
     { name: 'half an answer', spoil: 'cut' },
   ];
-  test.each(spoilt)('metadata that gives $name gives neither', async ({ spoil }) => {
+  test.each(spoilt)('metadata that gives $name gives neither, until it is back', async ({ spoil }) => {
     imds.spoil(spoil);
     const caller = awsCaller(undefined, deps());
     const unavailable = expect.objectContaining({ code: 'platform_unavailable' });
@@ -106,13 +106,17 @@ describe('credentials and region', () => {
     await expect(caller.credentials(soon())).rejects.toThrow(
       refusal('platform_unavailable', /no AWS credentials: /),
     );
+    imds.spoil(undefined);
+    expect(await caller.credentials(soon()), 'once it is back').toMatchObject({
+      accessKeyId: key.accessKeyId,
+    });
   });
 
   test('empty ones are none', async () => {
     const emptied = (text: unknown) => String(text).replace(/"AccessKeyId": ".*?"/, '"AccessKeyId": ""');
     imds.spoil((answer) => ({ ...answer, body: emptied(answer.body) }));
     await expect(awsCaller(undefined, deps()).credentials(soon())).rejects.toThrow(
-      refusal('platform_unavailable', /AWS credentials are empty/),
+      refusal('platform_unavailable', /no AWS credentials: they are empty/),
     );
   });
 

@@ -1,4 +1,6 @@
 /** Where an account stands in its organisation: AWS Organizations is asked, with the CA's own credentials. */
+
+import { patientProvider } from '@chancery/shared/aws/patience.ts';
 import {
   type AwsCredentials,
   amzDate,
@@ -68,16 +70,11 @@ export function organizationsOf(config: OrganizationConfig, deps: AttestorDeps):
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** The SDK keeps credentials until shortly before their end. */
-function ownCredentials(): () => Promise<AwsCredentials> {
-  let provider: (() => Promise<AwsCredentials>) | undefined;
-  return async () => {
-    if (provider === undefined) {
-      const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
-      provider = defaultProvider({ ec2MetadataV1Disabled: true });
-    }
-    return provider();
-  };
-}
+const ownCredentials = () =>
+  patientProvider(async () => {
+    const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
+    return defaultProvider({ ec2MetadataV1Disabled: true });
+  });
 
 /** arn:aws:organizations::MANAGEMENT-ACCOUNT:account/o-.../ACCOUNT. */
 async function ensureMember(account: string, { id }: OrganizationConfig, ask: Ask): Promise<void> {
