@@ -110,7 +110,7 @@ describe('I22 the wrong protocol at a port', () => {
   });
 
   test('TLS at connect’s plain port', async () => {
-    const connect = await connectTo(world, { kind: 'tcp', host: '127.0.0.1', port: 0 });
+    const connect = await connectTo(world, { kind: 'tcp', port: 0 });
     try {
       const socket = tls.connect({ host: '127.0.0.1', port: connect.port ?? 0, rejectUnauthorized: false });
       const failed = await new Promise<Error>((resolve) => socket.once('error', resolve));
