@@ -88,6 +88,23 @@ test('T1 an answer that names the nonce of an earlier exchange', async () => {
   second.attest.close();
 });
 
+test('T1, T33 all that an eavesdropper at the CA could keep, with a key of their own', async () => {
+  const genuine = await challenged();
+  const captured = await answerTo(genuine.exchange, genuine.question, genuine.nonce, genuine.spki);
+  await genuine.exchange.end();
+  genuine.attest.send(evidenceMessage(genuine.nonce, captured));
+  expect(((await genuine.attest.next()) as AttestResponse).message?.$case).toBe('issued');
+  genuine.attest.close();
+  const replay = openAttest(ca, 'tls');
+  const csr = Buffer.from(await writeCsr(signerOf(generateKey())));
+  replay.send(await helloMessage({ ...genuine.hello, csr }));
+  const { message } = await replay.next();
+  if (message?.$case !== 'challenge') throw new Error('no challenge came');
+  replay.send(evidenceMessage(message.value.nonce, captured));
+  await expectRefusal(ca, await replay.status(), 'activation_failed', /credential was not opened/);
+  replay.close();
+});
+
 test('T2 the nonce of another stream that is still open', async () => {
   const first = await challenged();
   await first.exchange.end();
