@@ -25,6 +25,7 @@ const commands = {
   check: () => check(),
   bench: () => [system(ORACLES, 'needed'), run('test/bench/main.ts', args)],
   mutate: () => [system(ORACLES, 'needed'), run('test/mutate/main.ts', args)],
+  fuzz: () => run('test/fuzz/main.ts', args),
   generate: () => generate(),
   format: () => tool('biome', ['check', '--write', '.']),
   ca: () => run('ca/src/main.ts', args),

@@ -1,0 +1,19 @@
+/** Every parser that reads what a stranger, a platform or the CA has sent. */
+import type { Target } from './engine.ts';
+import { CLOUDS } from './targets/clouds.ts';
+import { DER } from './targets/der.ts';
+import { EVIDENCE } from './targets/evidence.ts';
+import { JSON_TARGETS } from './targets/json.ts';
+import { TOKENS } from './targets/tokens.ts';
+import { TPM } from './targets/tpm.ts';
+import { TRUST } from './targets/trust.ts';
+
+export const TARGETS: readonly Target[] = [
+  ...TPM,
+  ...EVIDENCE,
+  ...DER,
+  ...JSON_TARGETS,
+  ...TOKENS,
+  ...CLOUDS,
+  ...TRUST,
+];

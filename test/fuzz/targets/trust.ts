@@ -1,0 +1,195 @@
+/** What names workloads and what the CA tells agents: SPIFFE IDs, bundles, snapshots, revocations. */
+import {
+  loadRevocations,
+  readRevocations,
+  StoredRevocations,
+  storeRevocations,
+} from '@chancery/agent/trust/revocations.ts';
+import { completed, readSnapshot } from '@chancery/agent/trust/snapshot.ts';
+import { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { utf8 } from '@chancery/shared/bytes.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { compileSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts';
+import { ensureOfDomain, parseTarget } from '@chancery/shared/revocation/revocation.ts';
+import { readBundle, writeBundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseSpiffeId, parseTrustDomain, pathOf, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
+import { NOW } from '../../kit/certificates.ts';
+import { law, type Target } from '../engine.ts';
+import { recorded } from '../recorded.ts';
+
+const TRUST_DOMAIN = parseTrustDomain('prod.example');
+const KNOWN = () => ({ trustDomain: TRUST_DOMAIN, authorities: [recorded('root')], sequence: 1n });
+const textOf = (input: Uint8Array): string => Buffer.from(input).toString('utf8');
+
+const spiffeId: Target = {
+  name: 'spiffe-id',
+  says: 'SPIFFE IDs and patterns of them',
+  shape: 'json',
+  maxBytes: 4096,
+  open: () => ({
+    seeds: ['spiffe://prod.example/billing', 'spiffe://10.0.0.1/a/b.c/_-d', 'spiffe://prod.example/**'].map(
+      utf8,
+    ),
+    run: (input) => {
+      const text = textOf(input);
+      const matches = compileSpiffePattern(text);
+      const id = parseSpiffeId(text);
+      law(matches(id), 'an ID does not match itself');
+      return utf8(`spiffe://${trustDomainOf(id)}${pathOf(id)}`);
+    },
+  }),
+};
+
+const target: Target = {
+  name: 'revocation-target',
+  says: 'what an operator, or the CA, names to be revoked',
+  shape: 'json',
+  maxBytes: 4096,
+  open: () => ({
+    seeds: [
+      'serial 01:0A:ff',
+      'id spiffe://prod.example/billing',
+      'pattern spiffe://prod.example/*/web/**',
+      'node aws-iam/123456789012/AROA',
+    ].map(utf8),
+    run: (input) => {
+      const [kind = '', ...rest] = textOf(input).split(' ');
+      const parsed = parseTarget(kind, rest.join(' '));
+      ensureOfDomain(parsed, TRUST_DOMAIN);
+      law(
+        parseTarget(parsed.kind, parsed.value).value === parsed.value,
+        'a target is another when it is read again',
+      );
+      return undefined;
+    },
+  }),
+};
+
+const bundle: Target = {
+  name: 'bundle',
+  says: 'bundle documents',
+  shape: 'json',
+  open: () => ({
+    seeds: [utf8(writeBundle(KNOWN())), utf8(writeBundle({ ...KNOWN(), sequence: 2n ** 63n }))],
+    run: (input) => {
+      const { authorities, sequence } = readBundle(input, TRUST_DOMAIN);
+      const keys = authorities.map((der) => ({
+        kty: 'EC',
+        use: 'x509-svid',
+        x5c: [Buffer.from(der).toString('base64')],
+      }));
+      const again = readBundle(
+        utf8(`{"keys":${JSON.stringify(keys)},"spiffe_sequence":${sequence}}`),
+        TRUST_DOMAIN,
+      );
+      law(again.sequence === sequence, 'a sequence is another when it is read again');
+      law(
+        Buffer.concat(again.authorities).equals(Buffer.concat(authorities)),
+        'authorities are others when they are read again',
+      );
+      return undefined;
+    },
+  }),
+};
+
+const RESOURCES = [
+  {
+    kind: 'McpServer',
+    name: 'db',
+    identity: 'spiffe://prod.example/db',
+    address: 'db.internal:8443',
+    tools: { query: { action: 'query' } },
+  },
+  {
+    kind: 'Access',
+    name: 'web',
+    who: ['spiffe://prod.example/web/**'],
+    servers: ['db'],
+    tools: { allow: ['query', 'get_*', '/read_[a-z]+/'], deny: ['*_admin'] },
+  },
+].map((each) => JSON.stringify(each));
+
+const snapshots = (): readonly Uint8Array[] => {
+  const whole: WatchResponse = {
+    sequence: 7n,
+    bundle: { trustDomain: TRUST_DOMAIN, x509Authorities: [Buffer.from(recorded('root'))], sequence: 2n },
+    policy: { version: 3n, resources: RESOURCES },
+    revocations: {
+      sequence: 9n,
+      since: 0n,
+      gone: [],
+      list: [
+        {
+          number: 1n,
+          kind: 'id',
+          value: 'spiffe://prod.example/web',
+          serials: [],
+          reason: 'keyCompromise',
+          until: 0n,
+        },
+        {
+          number: 2n,
+          kind: 'node',
+          value: 'tpm/abc',
+          serials: ['01ff', '02'],
+          reason: 'superseded',
+          until: 1_790_000_000n,
+        },
+        {
+          number: 3n,
+          kind: 'pattern',
+          value: 'spiffe://prod.example/ci/**',
+          serials: [],
+          reason: 'unspecified',
+          until: 0n,
+        },
+      ],
+    },
+  };
+  return [Uint8Array.from(WatchResponse.encode(whole).finish())];
+};
+
+const snapshot: Target = {
+  name: 'snapshot',
+  says: 'what the CA tells agents: bundle, policy, revocations, and what is kept of them on disk',
+  shape: 'bytes',
+  open: () => ({
+    seeds: snapshots(),
+    run: (input) => {
+      const message = completed(undefined, decoded(input));
+      if (message.revocations !== undefined) keepRevocations(message.revocations);
+      readSnapshot(message, KNOWN());
+      return undefined;
+    },
+  }),
+};
+
+/** The library's own refusal; it is gRPC that reads messages, and that answers for them. */
+function decoded(input: Uint8Array): WatchResponse {
+  try {
+    return WatchResponse.decode(input);
+  } catch (error) {
+    throw new IdentityError('message_parse', 'no message', { cause: error });
+  }
+}
+
+function keepRevocations(message: NonNullable<WatchResponse['revocations']>): void {
+  const { set } = readRevocations(message);
+  const stored = JSON.stringify(storeRevocations(set));
+  const again = loadRevocations(StoredRevocations.parse(JSON.parse(stored)));
+  law(
+    JSON.stringify(storeRevocations(again)) === stored,
+    'revocations are others when they come from the disk',
+  );
+  const peer = {
+    id: parseSpiffeId('spiffe://prod.example/web'),
+    serial: '01ff',
+    holder: { platform: 'tpm', node: 'abc' },
+  };
+  law(
+    set.revoked(peer, NOW)?.number === again.revoked(peer, NOW)?.number,
+    'another peer is revoked after a restart',
+  );
+}
+
+export const TRUST: readonly Target[] = [spiffeId, target, bundle, snapshot];
