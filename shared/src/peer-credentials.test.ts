@@ -50,6 +50,21 @@ test('names the process that connected, and holds it', async () => {
   socket.destroy();
 });
 
+test('a signal that comes while it looks is not taken for the exit of the peer', async () => {
+  // Of so many looks, dozens are interrupted by the profiler's signal.
+  const script = `
+    import { connect, createServer } from 'node:net';
+    const { openPeer } = await import(${JSON.stringify(new URL('./peer-credentials.ts', import.meta.url))});
+    createServer({ pauseOnConnect: true }, (socket) => {
+      const peer = openPeer(socket);
+      for (let look = 0; look < 40_000; look += 1) peer.ensureStillThere();
+      process.exit(0);
+    }).listen('own', () => connect('own'));`;
+  const profiled = ['--cpu-prof', '--cpu-prof-interval=100', '--input-type=module', '-e', script];
+  child = spawn(process.execPath, profiled, { cwd: dir, stdio: 'ignore' });
+  expect(await once(child, 'exit')).toEqual([0, null]);
+});
+
 test('I27 says that a process has exited', async () => {
   const socket = await childSocket();
   const peer = openPeer(socket);

@@ -27,6 +27,7 @@ const SO_PEERCRED = 17;
 /** Linux 6.5; older kernels answer ENOPROTOOPT. */
 const SO_PEERPIDFD = 77;
 const ENOPROTOOPT = 92;
+const EINTR = 4;
 const POLLIN = 1;
 
 /** Reads the peer of a connected unix socket. Throws peer_unknown. */
@@ -154,7 +155,11 @@ function hasExited(pidfd: number): boolean {
   const pollfd = Buffer.alloc(8);
   pollfd.writeInt32LE(pidfd, 0);
   pollfd.writeInt16LE(POLLIN, 4);
-  return libc().poll(pollfd, 1, 0) !== 0;
+  for (;;) {
+    const ready = libc().poll(pollfd, 1, 0);
+    // A signal to us, such as a profiler's, says nothing of the peer.
+    if (ready >= 0 || libc().errno() !== EINTR) return ready !== 0;
+  }
 }
 
 function socketOption(fd: number, option: number, length: number): Buffer | undefined {
