@@ -27,8 +27,11 @@ export function matchFacts({ identities }: Pick<ResourceSet, 'identities'>, fact
 }
 
 /** Every SPIFFE ID that the facts earn, the default first. Throws no_identity with the nearest miss. */
-export function earn(set: Pick<ResourceSet, 'identities'>, facts: Facts): readonly Earned[] {
-  const { earned, misses } = matchFacts(set, facts);
+export function earn({ identities }: Pick<ResourceSet, 'identities'>, facts: Facts): readonly Earned[] {
+  // Why an identity is missed takes ten times as long to say as that it is, and there may be thousands.
+  const near = identities.filter((identity) => identity.fits(facts));
+  const { earned } = matchFacts({ identities: near }, facts);
   if (earned.length > 0) return earned;
+  const { misses } = matchFacts({ identities }, facts);
   throw new IdentityError('no_identity', misses[0] ?? 'the registry has no Identity at all');
 }

@@ -68,6 +68,8 @@ export interface Identity {
   earn(facts: Facts): Earned;
   /** How many terms hold, so that the nearest miss can be told. */
   nearness(facts: Facts): number;
+  /** Whether platforms and condition hold; the template may still lack an attribute. */
+  fits(facts: Facts): boolean;
 }
 
 /** Throws resource, config or spiffe_id with what was expected. */
@@ -83,6 +85,11 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
   const names = resource.x509.dnsNames.map((text) => compileDnsName(text, platforms));
   const when = resource.when === undefined ? undefined : compileCondition(resource.when);
   const { name } = resource;
+  const fits = (facts: Facts): boolean => {
+    const proven = provenBy(facts);
+    if (!platforms.every((platform) => proven.includes(platform))) return false;
+    return when === undefined || when.holds(scopeOf(facts, platforms)) === true;
+  };
   return {
     name,
     earn: (facts) => {
@@ -96,11 +103,12 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
       const dnsNames = names.map((each) => dnsName(name, each, scope));
       return { identity: name, id: earned, ttlSeconds, dnsNames, keyReuse: resource.x509.keyReuse };
     },
+    fits,
     nearness: (facts) => {
       const proven = provenBy(facts);
       const held = platforms.filter((platform) => proven.includes(platform)).length;
       if (held < platforms.length) return held / platforms.length;
-      return when === undefined || when.holds(scopeOf(facts, platforms)) === true ? 2 : 1;
+      return fits(facts) ? 2 : 1;
     },
   };
 }
