@@ -1,28 +1,16 @@
 /** The agent's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { by, hostPort } from '@chancery/shared/schema.ts';
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
 import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
 import { z } from 'zod';
 import { EvidenceConfig } from './evidence/index.ts';
 
-const hostPort = z
-  .string()
-  .regex(/^(\[[0-9a-f:]+\]|[a-zA-Z0-9.-]+):[0-9]{1,5}$/, 'expected host:port, for instance 127.0.0.1:8443');
-
 const file = z.string().min(1);
 
-/** What the parser says is wrong becomes one of the file's problems. */
-const parsed = <T>(parse: (text: string) => T) =>
-  z.string().transform((text, context): T => {
-    try {
-      return parse(text);
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: isRefusal(error) ? error.message : String(error) });
-      return z.NEVER;
-    }
-  });
+const parsed = <T>(parse: (text: string) => T) => z.string().transform(by(parse));
 
 export const OutputConfig = z.strictObject({
   dir: file.describe(

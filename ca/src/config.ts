@@ -1,33 +1,12 @@
 /** The CA's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { parseDuration } from '@chancery/shared/duration.ts';
-import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { duration, hostPort } from '@chancery/shared/schema.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
 import { z } from 'zod';
 import { AttestorsConfig } from './attestors/index.ts';
-
-const duration = (fallback: string) =>
-  z
-    .string()
-    .default(fallback)
-    .transform((text, context) => {
-      try {
-        return parseDuration(text);
-      } catch (error) {
-        context.addIssue({ code: 'custom', message: isRefusal(error) ? error.message : String(error) });
-        return z.NEVER;
-      }
-    });
-
-const hostPort = z
-  .string()
-  .regex(/^(\[[0-9a-f:]+\]|[a-zA-Z0-9.-]+):[0-9]{1,5}$/, {
-    error: 'expected host:port, for instance 127.0.0.1:8443',
-    abort: true,
-  })
-  .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'a port is at most 65535');
 
 export const CaConfig = z.strictObject({
   trustDomain: z

@@ -229,7 +229,7 @@ describe('a config refuses at load', () => {
       /^tenants\..*\.subscriptions: /,
     ],
     ['no word on what holds the two together', { sameVm: undefined }, /^sameVm: /],
-    ['keys over http', { login: 'http://login.example' }, /is not https/],
+    ['keys over http', { login: 'http://login.example' }, /write an https address/],
     ['no roots', { roots: [] }, /^roots: /],
     ['an unknown key', { fetchIntermediates: true }, /fetchIntermediates/],
     ['a time that is none', { maxDocumentAge: 'long' }, /is not a length of time/],

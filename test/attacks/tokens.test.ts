@@ -264,7 +264,7 @@ describe('C33 the issuer', () => {
     'https://a b',
   ])('a config with %s is refused', (issuer) => {
     const read = OidcConfig.safeParse({ issuer, claims: { sub: ['a'] } });
-    expect(JSON.stringify(read.error?.issues)).toContain('is not https; write https://');
+    expect(JSON.stringify(read.error?.issues)).toContain('cannot be called: write an https address');
   });
 });
 

@@ -5,7 +5,7 @@
 import { utf8 } from '@chancery/shared/bytes.ts';
 import { ensure, refusalOf } from '@chancery/shared/errors.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
-import { CALLABLE, isCallable } from '@chancery/shared/outbound/address.ts';
+import { address } from '@chancery/shared/outbound/address.ts';
 import { z } from 'zod';
 import { type AwsCaller, awsCaller } from './aws/caller.ts';
 import { detectAws } from './aws/metadata.ts';
@@ -17,9 +17,7 @@ export const AwsWebIdentityEvidenceConfig = z.strictObject({
     .min(1)
     .optional()
     .describe('Whose STS is asked; where it is missing, AWS_REGION, or the region that the instance is in.'),
-  endpoint: z
-    .string()
-    .refine(isCallable, CALLABLE)
+  endpoint: address
     .optional()
     .describe("Where STS is asked instead of the region's own host, such as a VPC endpoint."),
 });

@@ -5,20 +5,14 @@
  */
 import { ensure } from '@chancery/shared/errors.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
+import { address } from '@chancery/shared/outbound/address.ts';
 import { z } from 'zod';
 import type { Claims } from '../tokens/claims.ts';
 import { type KeySet, keySetFrom } from '../tokens/jwks.ts';
 import { peekClaims, verifyToken } from '../tokens/jwt.ts';
 import type { Attestor, AttestorDeps, AttestorKind, Facts } from './attestor.ts';
 import { type PrincipalArn, parsePrincipalArn } from './aws/arn.ts';
-import {
-  account,
-  address,
-  arnPatterns,
-  organizationalUnit,
-  organizationId,
-  patternsOutside,
-} from './aws/config.ts';
+import { account, arnPatterns, organizationalUnit, organizationId, patternsOutside } from './aws/config.ts';
 import { matchesSegments } from './segments.ts';
 
 /** Whose ARN a token's `sub` can be. */

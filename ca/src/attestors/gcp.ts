@@ -5,8 +5,8 @@
 import { ensure } from '@chancery/shared/errors.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
 import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/json.ts';
+import { address } from '@chancery/shared/outbound/address.ts';
 import { z } from 'zod';
-import { addressSchema } from '../tokens/address.ts';
 import { type KeySource, keySetFrom } from '../tokens/jwks.ts';
 import { verifyToken } from '../tokens/jwt.ts';
 import type { Attestor, AttestorDeps, AttestorKind, Facts } from './attestor.ts';
@@ -33,10 +33,8 @@ export const GcpConfig = z.strictObject({
     .min(1)
     .optional()
     .describe("Instances' service accounts that are let in (default: all)."),
-  issuer: addressSchema('issuer').default('https://accounts.google.com').describe("The tokens' iss."),
-  jwksUri: addressSchema('jwksUri')
-    .default('https://www.googleapis.com/oauth2/v3/certs')
-    .describe("Where Google's keys are."),
+  issuer: address.default('https://accounts.google.com').describe("The tokens' iss."),
+  jwksUri: address.default('https://www.googleapis.com/oauth2/v3/certs').describe("Where Google's keys are."),
 });
 export type GcpConfig = z.infer<typeof GcpConfig>;
 

@@ -1,9 +1,7 @@
 /** Which addresses of platforms a config may name: plain HTTP stays on this machine. */
+import { z } from 'zod';
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
-
-/** What a refused config says. */
-export const CALLABLE = 'write an https address; http is for loopback only, and user names are for nobody';
 
 /** True for https, and for http to a loopback address; without credentials and fragment. */
 export function isCallable(text: string): boolean {
@@ -12,3 +10,9 @@ export function isCallable(text: string): boolean {
   if (/[#\s]/.test(text)) return false;
   return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.test(url.hostname));
 }
+
+/** An answer that anybody on the way could write proves nothing. */
+export const address = z.string().refine(isCallable, {
+  error: ({ input }) =>
+    `${String(input)} cannot be called: write an https address without a user name; http is for loopback only`,
+});

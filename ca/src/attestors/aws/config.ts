@@ -1,5 +1,4 @@
 /** What the AWS attestors' configs have in common, and what they refuse with what to write instead. */
-import { CALLABLE, isCallable } from '@chancery/shared/outbound/address.ts';
 import { z } from 'zod';
 import { type PrincipalKind, problemWithPattern } from './arn.ts';
 
@@ -9,8 +8,6 @@ export const account = z
     error: ({ input }) =>
       `"${input}" is not an account: write 12 digits, each account out; there is no wildcard, for anybody can have one`,
   });
-
-export const address = z.string().refine(isCallable, CALLABLE);
 
 export const organizationId = z
   .string()

@@ -10,9 +10,10 @@ import {
 } from '@chancery/shared/aws/sign.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import { address } from '@chancery/shared/outbound/address.ts';
 import { z } from 'zod';
 import type { AttestorDeps } from '../attestor.ts';
-import { address, organizationalUnit, organizationId } from './config.ts';
+import { organizationalUnit, organizationId } from './config.ts';
 
 export const OrganizationConfig = z
   .strictObject({

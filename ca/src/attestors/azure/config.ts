@@ -1,11 +1,11 @@
 /** The `azure` attestor's config, and the policy that it becomes. */
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import { readPem } from '@chancery/shared/der/pem.ts';
-import { parseDuration } from '@chancery/shared/duration.ts';
-import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { address } from '@chancery/shared/outbound/address.ts';
+import { duration } from '@chancery/shared/schema.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { z } from 'zod';
-import { addressSchema } from '../../tokens/address.ts';
 import { type KeySet, keySetFrom } from '../../tokens/jwks.ts';
 import type { AttestorDeps } from '../attestor.ts';
 import type { DocumentTrust } from './signer.ts';
@@ -43,19 +43,6 @@ const uuid = (what: string) =>
       /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/,
       `${what} is a UUID in lower case, without wildcards`,
     );
-
-const duration = (fallback: string) =>
-  z
-    .string()
-    .default(fallback)
-    .transform((text, context) => {
-      try {
-        return parseDuration(text);
-      } catch (error) {
-        context.addIssue({ code: 'custom', message: isRefusal(error) ? error.message : String(error) });
-        return z.NEVER;
-      }
-    });
 
 /** Below these, Microsoft's own services: every VM has tokens for them, and sends those to them. */
 const MICROSOFT = [
@@ -122,7 +109,7 @@ export const AzureConfig = z.strictObject({
     ),
   maxDocumentAge: duration('5m').describe('A document that was made earlier is refused.'),
   maxTokenLifetime: duration('25h').describe('A token with a longer life is refused; Azure gives 24 hours.'),
-  login: addressSchema('login')
+  login: address
     .optional()
     .describe("Where the tenants' keys are, instead of the cloud's own login service."),
 });

@@ -1,20 +1,6 @@
 /** The `kubernetes` attestor's config: one cluster. */
-import { parseDuration } from '@chancery/shared/duration.ts';
-import { isRefusal } from '@chancery/shared/errors.ts';
+import { duration } from '@chancery/shared/schema.ts';
 import { z } from 'zod';
-
-const duration = (fallback: string) =>
-  z
-    .string()
-    .default(fallback)
-    .transform((text, context) => {
-      try {
-        return parseDuration(text);
-      } catch (error) {
-        context.addIssue({ code: 'custom', message: isRefusal(error) ? error.message : String(error) });
-        return z.NEVER;
-      }
-    });
 
 /** RFC 1123 §2.1, as Kubernetes narrows it: a label of a name. */
 export const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;

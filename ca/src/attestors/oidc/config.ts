@@ -1,8 +1,8 @@
 /** The `oidc` attestor's config, and the rules that it becomes. */
-import { parseDuration } from '@chancery/shared/duration.ts';
-import { ensure, isRefusal } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/errors.ts';
+import { address } from '@chancery/shared/outbound/address.ts';
+import { duration } from '@chancery/shared/schema.ts';
 import { z } from 'zod';
-import { addressSchema } from '../../tokens/address.ts';
 import type { Claims } from '../../tokens/claims.ts';
 import { ALGORITHMS } from '../../tokens/jwt.ts';
 import { PRESETS } from './presets.ts';
@@ -16,7 +16,7 @@ export const OidcConfig = z.strictObject({
     .enum(['github', 'gitlab'])
     .optional()
     .describe('An issuer whose tokens are known: its address, attributes and what it refuses by default.'),
-  issuer: addressSchema('issuer')
+  issuer: address
     .optional()
     .describe("The tokens' iss, to the letter; needed without a preset, or for one's own GitHub or GitLab."),
   audience: z
@@ -43,15 +43,15 @@ export const OidcConfig = z.strictObject({
     .optional()
     .describe('Claims that together name one job and no other (default: sub).'),
   algorithms: z.array(z.enum(ALGORITHMS)).min(1).default(['RS256']).describe('How tokens may be signed.'),
-  maxLifetime: z.string().default('1h').describe('A token that lives longer is refused.'),
+  maxLifetime: duration('1h')
+    .refine((seconds) => seconds <= LONGEST_SECONDS, 'a token lives at most a day')
+    .describe('A token that lives longer is refused.'),
   jwks: z
     .string()
     .min(1)
     .optional()
     .describe('File with the keys, instead of asking the issuer. Relative to this file.'),
-  jwksUri: addressSchema('jwksUri')
-    .optional()
-    .describe('Where the keys are, instead of what discovery says.'),
+  jwksUri: address.optional().describe('Where the keys are, instead of what discovery says.'),
   ca: z.string().min(1).optional().describe("PEM file of the issuer's own roots. Relative to this file."),
 });
 export type OidcConfig = z.infer<typeof OidcConfig>;
@@ -96,7 +96,7 @@ export function oidcPolicy(config: OidcConfig, trustDomain: string, where: strin
   return {
     issuer,
     audience: config.audience ?? fixed,
-    maxLifetimeSeconds: lifetimeOf(config.maxLifetime, where),
+    maxLifetimeSeconds: config.maxLifetime,
     check: (claims) => {
       for (const rule of rules) rule.check(claims);
       for (const [name, refuses] of Object.entries(preset?.defaults ?? {})) {
@@ -113,18 +113,3 @@ export function oidcPolicy(config: OidcConfig, trustDomain: string, where: strin
 
 const isLiteral = (rules: readonly Rule[], claimName: string): boolean =>
   rules.some((rule) => rule.claim === claimName && rule.literal);
-
-function lifetimeOf(text: string, where: string): number {
-  const seconds = durationOf(text, where);
-  ensure(seconds <= LONGEST_SECONDS, 'config', `${where}: maxLifetime is ${text}, at most a day`);
-  return seconds;
-}
-
-function durationOf(text: string, where: string): number {
-  try {
-    return parseDuration(text);
-  } catch (error) {
-    const says = isRefusal(error) ? error.message : String(error);
-    ensure(false, 'config', `${where}: maxLifetime: ${says}`);
-  }
-}
