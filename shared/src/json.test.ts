@@ -117,6 +117,14 @@ describe('parseJson', () => {
     expect(isJsonObject(read('{"rawJSON":"1"}'))).toBe(true);
   });
 
+  test('a number of a megabyte takes no longer than another megabyte', () => {
+    const text = `1${'0'.repeat(1_000_000)}1`;
+    const start = performance.now();
+    const value = parseJson(utf8(text), { ...limits, maxBytes: 1e7 });
+    expect(performance.now() - start).toBeLessThan(5_000);
+    expect(JSON.stringify(value)).toBe(text);
+  });
+
   test('a megabyte of escapes does not exhaust the stack', () => {
     const text = JSON.stringify('\n😀"'.repeat(300_000));
     const wide = { code: 'mcp_parse', maxBytes: 1e7, maxDepth: 1 } as const;
