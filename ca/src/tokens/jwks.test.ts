@@ -125,10 +125,17 @@ describe('C28 a set is of no use', () => {
     ['for encryption', { ...rsa, kid: 'weak', use: 'enc' }],
     ['of a kind that nobody knows', { ...rsa, kid: 'weak', kty: 'PQC' }],
     ['without a modulus', { kid: 'weak', kty: 'RSA', e: 'AQAB' }],
+    ['of a kind that has no text', { kid: 'weak', kty: { toString: 1 }, crv: 'P-256' }],
+    ['of a curve that has no text', { kid: 'weak', kty: 'EC', crv: { toString: 1 } }],
   ])('a key that is %s is as if it were not there', async (_, jwk) => {
     keys = made({ jwks: utf8(JSON.stringify({ keys: [jwk, rsa] })) });
     await key('a');
     await expect(key('weak')).rejects.toThrow(refusal('jwt_signature', /has no key "weak"/));
+  });
+
+  test('a key for an algorithm that has no text is for none', async () => {
+    keys = made({ jwks: utf8(`{"keys":[${JSON.stringify({ ...rsa, alg: 0 }).replace(':0', ':1e400')}]}`) });
+    await expect(keys.keyFor('a', 'RS256')).rejects.toThrow(refusal('jwt_alg', /for 1e400 \(RSA\)/));
   });
 
   test('a key whose numbers are none is refused when it is used', async () => {

@@ -48,10 +48,18 @@ export function readKeys(bytes: Uint8Array, code: Refusal): ReadonlyMap<string, 
   return found;
 }
 
-function isForSignatures({ use = 'sig', kty, crv, n }: JsonObject): boolean {
-  if (use !== 'sig') return false;
-  if (kty !== 'RSA') return Object.values(KIND_OF).includes(`${String(kty)} ${String(crv)}`);
+function isForSignatures(jwk: JsonObject): boolean {
+  const { use = 'sig', n } = jwk;
+  const kind = kindOf(jwk);
+  if (use !== 'sig' || kind === undefined) return false;
+  if (kind !== 'RSA') return Object.values(KIND_OF).includes(kind);
   return typeof n === 'string' && modulusBits(n) >= MIN_MODULUS_BITS;
+}
+
+/** Only of strings: an object, or a number that is kept as it was written, may have no text at all. */
+function kindOf({ kty, crv }: JsonObject): string | undefined {
+  if (kty === 'RSA') return kty;
+  return typeof kty === 'string' && typeof crv === 'string' ? `${kty} ${crv}` : undefined;
 }
 
 function modulusBits(n: string): number {
@@ -62,13 +70,10 @@ function modulusBits(n: string): number {
 
 /** Throws jwt_alg where the key is for something else. */
 export async function importKey({ jwk, imported }: IssuerKey, alg: string): Promise<CryptoKey> {
-  const { kty, crv, alg: only = alg } = jwk;
-  const kind = kty === 'RSA' ? 'RSA' : `${String(kty)} ${String(crv)}`;
-  ensure(
-    KIND_OF[alg] === kind && only === alg,
-    'jwt_alg',
-    `a key for ${String(only)} (${kind}) is not for ${alg}`,
-  );
+  const { alg: only = alg } = jwk;
+  const kind = kindOf(jwk);
+  const named = typeof only === 'string' ? only : JSON.stringify(only);
+  ensure(KIND_OF[alg] === kind && only === alg, 'jwt_alg', `a key for ${named} (${kind}) is not for ${alg}`);
   const known = imported.get(alg) ?? importNow(jwk, alg);
   imported.set(alg, known);
   return known;
