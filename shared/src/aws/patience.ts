@@ -6,8 +6,9 @@ type Provider = () => Promise<AwsCredentials>;
 const LIMIT_MS = 10_000;
 
 /**
- * What `make` gives, asked for ten seconds at most. One that fails is made anew at the next call: the SDK's would share
- * an answer that never comes with whoever asks later. Throws what the SDK throws, the signal's reason or a TimeoutError.
+ * What `make` gives, asked for ten seconds at most. One that fails is made anew at the next call: the SDK's would
+ * share an answer that never comes with whoever asks later. Throws what the SDK throws, the signal's reason or a
+ * TimeoutError.
  */
 export function patientProvider(
   make: () => Promise<Provider>,
