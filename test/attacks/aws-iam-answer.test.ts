@@ -4,10 +4,10 @@ import { utf8 } from '@chancery/shared/bytes.ts';
 import type { OutboundRequest } from '@chancery/shared/outbound/http.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { AccessKey } from '../kit/aws/directory.ts';
-import { type Answer, type Spoilt, serve } from '../kit/aws/served.ts';
 import { startSts } from '../kit/aws/sts.ts';
 import { localhostTls } from '../kit/aws/tls.ts';
 import { ACCOUNT, type AwsWorld, attestAws, iamEvidence, startAwsWorld } from '../kit/aws/world.ts';
+import { type Answer, type Spoilt, serve } from '../kit/http/served.ts';
 import { refusal } from '../kit/refusal.ts';
 
 let world: AwsWorld;

@@ -2,7 +2,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { AccessKey } from '../kit/aws/directory.ts';
 import { startOrganizations } from '../kit/aws/organizations.ts';
-import type { Answer, Served, Spoilt } from '../kit/aws/served.ts';
 import {
   ACCOUNT,
   type AwsWorld,
@@ -11,6 +10,7 @@ import {
   OTHER_ACCOUNT,
   startAwsWorld,
 } from '../kit/aws/world.ts';
+import type { Answer, Served, Spoilt } from '../kit/http/served.ts';
 import { refusal } from '../kit/refusal.ts';
 
 const MANAGEMENT = '111122223333';

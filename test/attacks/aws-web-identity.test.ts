@@ -6,7 +6,6 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { proven } from '../kit/authority.ts';
 import type { AccessKey, Account } from '../kit/aws/directory.ts';
 import { type Algorithm, makeIssuer, mintToken } from '../kit/aws/issuer.ts';
-import type { Served } from '../kit/aws/served.ts';
 import { serveIssuers } from '../kit/aws/sts.ts';
 import {
   ACCOUNT,
@@ -20,6 +19,7 @@ import {
   startAwsWorld,
   webIdentityEvidence,
 } from '../kit/aws/world.ts';
+import type { Served } from '../kit/http/served.ts';
 import { refusal } from '../kit/refusal.ts';
 
 const AWS = 'https://sts.amazonaws.com/';

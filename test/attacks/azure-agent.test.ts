@@ -4,7 +4,6 @@ import { AzureConfig } from '@chancery/ca/attestors/azure/config.ts';
 import { nonceOf } from '@chancery/shared/evidence/azure.ts';
 import { type Outbound, openOutbound } from '@chancery/shared/outbound/http.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { Spoilt } from '../kit/aws/served.ts';
 import { startAzureImds } from '../kit/azure/imds.ts';
 import {
   AUDIENCE,
@@ -14,6 +13,7 @@ import {
   startAzureWorld,
   vmEvidence,
 } from '../kit/azure/world.ts';
+import type { Spoilt } from '../kit/http/served.ts';
 import { seeded } from '../kit/random.ts';
 import { refusal } from '../kit/refusal.ts';
 

@@ -7,7 +7,6 @@ import { utf8 } from '@chancery/shared/bytes.ts';
 import { packAzureAnswer } from '@chancery/shared/evidence/azure.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { proven } from '../kit/authority.ts';
-import type { Spoilt } from '../kit/aws/served.ts';
 import { version2 } from '../kit/azure/entra.ts';
 import type { Vm } from '../kit/azure/imds.ts';
 import {
@@ -20,6 +19,7 @@ import {
   startAzureWorld,
   TENANT,
 } from '../kit/azure/world.ts';
+import type { Spoilt } from '../kit/http/served.ts';
 import { type JwsParts, publicJwk, signingKey, writeJws } from '../kit/oidc/jws.ts';
 import { refusal } from '../kit/refusal.ts';
 import { type Expected, expectRefusal } from '../kit/tpm/tpm-attestor.ts';

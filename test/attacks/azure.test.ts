@@ -5,7 +5,6 @@ import { isRefusal } from '@chancery/shared/errors.ts';
 import { generateKey } from '@chancery/shared/keys/key.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { serve } from '../kit/aws/served.ts';
 import {
   algorithm,
   attribute,
@@ -27,6 +26,7 @@ import {
   TENANT,
 } from '../kit/azure/world.ts';
 import { type Made, makeAuthority } from '../kit/certificates.ts';
+import { serve } from '../kit/http/served.ts';
 import { seeded } from '../kit/random.ts';
 import { type Expected, expectRefusal } from '../kit/tpm/tpm-attestor.ts';
 

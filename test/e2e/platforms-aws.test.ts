@@ -8,8 +8,8 @@ import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type AccessKey, type Account, Directory } from '../kit/aws/directory.ts';
 import { startImds } from '../kit/aws/imds.ts';
-import type { Served } from '../kit/aws/served.ts';
 import { type Sts, serveIssuers, startSts } from '../kit/aws/sts.ts';
+import type { Served } from '../kit/http/served.ts';
 import { RECORD_MODULES } from '../kit/observe/record-modules.ts';
 import {
   AGENT_MAIN,

@@ -3,8 +3,8 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { Served } from '../kit/aws/served.ts';
 import { startMetadata } from '../kit/gcp/metadata.ts';
+import type { Served } from '../kit/http/served.ts';
 import { startIssuer, type TestIssuer } from '../kit/oidc/issuer.ts';
 import {
   AGENT_MAIN,

@@ -13,9 +13,9 @@ import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type AccessKey, type Account, Directory } from '../kit/aws/directory.ts';
 import { startImds } from '../kit/aws/imds.ts';
-import type { Served, Spoilt } from '../kit/aws/served.ts';
 import { type Sts, startSts } from '../kit/aws/sts.ts';
 import { AWS_TRUST_DOMAIN, callerWith } from '../kit/aws/world.ts';
+import type { Served, Spoilt } from '../kit/http/served.ts';
 import { refusal } from '../kit/refusal.ts';
 
 const directory = new Directory();

@@ -13,8 +13,8 @@ import { SignatureV4 } from '@smithy/signature-v4';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AccessKey, Directory } from '../kit/aws/directory.ts';
 import { startOrganizations } from '../kit/aws/organizations.ts';
-import type { Received, Served } from '../kit/aws/served.ts';
 import { authenticate } from '../kit/aws/sigv4.ts';
+import type { Received, Served } from '../kit/http/served.ts';
 
 /** As the signer wants a hash. */
 class Sha256 {

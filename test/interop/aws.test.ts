@@ -11,9 +11,9 @@ import {
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type AccessKey, type Account, Directory } from '../kit/aws/directory.ts';
 import { startImds } from '../kit/aws/imds.ts';
-import type { Served } from '../kit/aws/served.ts';
 import { type Sts, serveIssuers, startSts } from '../kit/aws/sts.ts';
 import { localhostTls } from '../kit/aws/tls.ts';
+import type { Served } from '../kit/http/served.ts';
 
 const directory = new Directory();
 let issuers: Served;

@@ -11,8 +11,8 @@ import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { proven } from '../kit/authority.ts';
-import type { Served } from '../kit/aws/served.ts';
 import { startMetadata } from '../kit/gcp/metadata.ts';
+import type { Served } from '../kit/http/served.ts';
 import { type OidcWorld, startOidcWorld } from '../kit/oidc/world.ts';
 import { refusal } from '../kit/refusal.ts';
 

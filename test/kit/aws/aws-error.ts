@@ -1,6 +1,6 @@
 /** How AWS services answer: a refusal with its code, in XML or JSON. */
 import { randomUUID } from 'node:crypto';
-import type { Answer } from './served.ts';
+import type { Answer } from '../http/served.ts';
 
 export class AwsError extends Error {
   readonly status: number;

@@ -1,7 +1,7 @@
 /** A stand-in for the EC2 instance metadata service, version 2 only: an instance with `HttpTokens: required`. */
 import { randomBytes } from 'node:crypto';
+import { type Answer, type Received, type Served, serve } from '../http/served.ts';
 import type { AccessKey } from './directory.ts';
-import { type Answer, type Received, type Served, serve } from './served.ts';
 
 export interface ImdsOptions {
   readonly role: string;

@@ -1,6 +1,6 @@
 /** One account's issuer of web identity tokens: its keys, its discovery document, and the tokens it signs. */
 import { generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto';
-import type { Answer, Received } from './served.ts';
+import type { Answer, Received } from '../http/served.ts';
 
 export type Algorithm = 'RS256' | 'ES384';
 

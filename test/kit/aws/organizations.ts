@@ -1,7 +1,8 @@
 /** A stand-in for AWS Organizations: two operations of its JSON 1.1 protocol, for the management account. */
+
+import { type Answer, type Received, type Served, serve } from '../http/served.ts';
 import { AwsError } from './aws-error.ts';
 import type { Account, Directory, Principal } from './directory.ts';
-import { type Answer, type Received, type Served, serve } from './served.ts';
 import { authenticate } from './sigv4.ts';
 
 export interface OrganizationsOptions {

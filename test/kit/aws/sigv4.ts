@@ -3,9 +3,9 @@
  * IAM User Guide and shares no code with what signs, so that each judges the other.
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import type { Received } from '../http/served.ts';
 import { AwsError } from './aws-error.ts';
 import type { AccessKey, Directory, Principal } from './directory.ts';
-import type { Received } from './served.ts';
 
 export interface Scope {
   readonly service: string;

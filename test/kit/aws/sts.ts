@@ -1,8 +1,9 @@
 /** A stand-in for one region's STS. docs/attestors/stand-ins.md says which of the service's rules it keeps. */
+
+import { type Answer, type Received, type Served, type ServeOptions, serve } from '../http/served.ts';
 import { AwsError, answerQuery, refuseQuery } from './aws-error.ts';
 import type { Directory, Principal } from './directory.ts';
 import { type Algorithm, answerAsIssuer, mintToken } from './issuer.ts';
-import { type Answer, type Received, type Served, type ServeOptions, serve } from './served.ts';
 import { authenticate } from './sigv4.ts';
 
 export interface Sts extends Served {

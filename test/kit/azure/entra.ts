@@ -1,6 +1,6 @@
 /** A stand-in for Entra ID: tenants whose tokens one set of keys signs, and where those keys are published. */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { type Answer, type Received, type Served, serve } from '../aws/served.ts';
+import { type Answer, type Received, type Served, serve } from '../http/served.ts';
 import { type JwsParts, type SigningKey, signingKey, writeJws } from '../oidc/jws.ts';
 
 export interface Entra {

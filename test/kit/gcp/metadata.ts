@@ -1,5 +1,5 @@
 /** A Compute Engine metadata server on loopback, as strict as Google's about its header. */
-import { type Answer, type Received, type Served, serve } from '../aws/served.ts';
+import { type Answer, type Received, type Served, serve } from '../http/served.ts';
 
 export interface Instance {
   readonly project_id: string;

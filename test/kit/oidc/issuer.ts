@@ -3,7 +3,7 @@
  * jobs. The token endpoint is GitHub's: a bearer token of the job's and an audience of its choice.
  */
 import { randomUUID } from 'node:crypto';
-import { type Answer, type Received, type Served, serve } from '../aws/served.ts';
+import { type Answer, type Received, type Served, serve } from '../http/served.ts';
 import { type JwsParts, publicJwk, type SigningKey, signingKey, writeJws } from './jws.ts';
 
 export interface TestIssuer {
