@@ -473,3 +473,21 @@ test('a maze of authorities that all vouch for each other is left after 64 tries
     expect.objectContaining({ code: 'chain_too_long', message: 'no path among the first 64 issuers' }),
   );
 });
+
+test.each([500, 501])('500 names under %i constraints', (count) => {
+  const zones = Array.from({ length: count }, (_, n) =>
+    der.sequence(der.implicit(2, utf8(`zone-${n}.example`))),
+  );
+  const limit = extension(x509.OID.nameConstraints, true, der.sequence(der.explicit(1, ...zones)));
+  const key = generateKey();
+  const limited = makeAuthority('Issuing', root, { key, extensions: { limit } });
+  const uris = Array.from({ length: 500 }, (_, n) => (n === 0 ? ID : `${ID}${n}`));
+  const names = x509.subjectAltName({ uris, critical: true });
+  const { certificate } = makeLeaf(ID, limited, { extensions: { names } });
+  // Nor does one more of the name, which has none, bring another search.
+  const intermediates = [limited, makeAuthority('Issuing', root, { key })].map((each) => each.certificate);
+  const search = () => verify({ leaf: certificate, intermediates });
+  const refusal = { code: 'chain_too_long', message: 'names and constraints make more than 250000 pairs' };
+  if (count === 500) expect(search()).toContain(limited.certificate);
+  else expect(search).toThrow(expect.objectContaining(refusal));
+});

@@ -25,8 +25,10 @@ export interface PathRequest {
 }
 
 const MAX_CHAIN = 16;
-/** Certificates of large web hosts carry some hundreds. Names meet constraints pair by pair. */
+/** Certificates of large web hosts carry some hundreds. */
 const MAX_NAMES = 512;
+/** Names meet constraints pair by pair, before any signature: as many pairs in one search as Go's crypto/x509 has. */
+const MAX_PAIRS = 250_000;
 /** Tries of an issuer, each one signature at most. A path of 16 takes 17; what is above is for dead ends. */
 const MAX_TRIES = 64;
 
@@ -48,6 +50,7 @@ export function verifyPath(request: PathRequest): readonly Certificate[] {
 class Search {
   readonly #request: PathRequest;
   #tries = 0;
+  #pairs = 0;
 
   constructor(request: PathRequest) {
     this.#request = request;
@@ -66,7 +69,7 @@ class Search {
         if (anchors.includes(issuer)) return [...path, issuer];
         return this.extend([...path, issuer]);
       } catch (error) {
-        if (!isRefusal(error) || this.#tries > MAX_TRIES) throw error;
+        if (!isRefusal(error) || this.#tries > MAX_TRIES || this.#pairs > MAX_PAIRS) throw error;
         failure ??= error;
       }
     }
@@ -89,8 +92,22 @@ class Search {
     ensureAuthority(issuer);
     if (!isAnchor) ensureIntermediate(issuer, eku);
     ensurePathLength(issuer, between);
-    ensureNames(issuer, path);
+    this.#ensureNames(issuer, path);
     ensureSigned(issuer, path[path.length - 1] ?? path[0]);
+  }
+
+  /** §6.1.3 (b), (c): all that is below, except self-issued intermediates. */
+  #ensureNames(issuer: Certificate, path: readonly Certificate[]): void {
+    const constraints = readNameConstraints(issuer, 'chain');
+    if (constraints === undefined) return;
+    const bound = path.filter((certificate, i) => i === 0 || !isSelfIssued(certificate));
+    for (const certificate of bound) {
+      const names = namesOf(certificate, 'chain');
+      this.#pairs += names.length * (constraints.permitted.length + constraints.excluded.length);
+      const few = this.#pairs <= MAX_PAIRS;
+      ensure(few, 'chain_too_long', `names and constraints make more than ${MAX_PAIRS} pairs`);
+      ensurePermitted(names, constraints, 'chain');
+    }
   }
 }
 
@@ -136,12 +153,4 @@ function ensurePathLength(issuer: Certificate, between: number): void {
     'chain',
     `an authority allows ${limit} intermediates below it`,
   );
-}
-
-/** §6.1.3 (b), (c): all that is below, except self-issued intermediates. */
-function ensureNames(issuer: Certificate, path: readonly Certificate[]): void {
-  const constraints = readNameConstraints(issuer, 'chain');
-  if (constraints === undefined) return;
-  const bound = path.filter((certificate, i) => i === 0 || !isSelfIssued(certificate));
-  for (const certificate of bound) ensurePermitted(namesOf(certificate, 'chain'), constraints, 'chain');
 }
