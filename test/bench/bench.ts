@@ -3,7 +3,7 @@ export type Progress = (step: string) => void;
 
 export interface Outcome {
   readonly table: readonly (readonly [string, string])[];
-  readonly json: Readonly<Record<string, number>>;
+  readonly json: object;
 }
 
 export interface Bench {

@@ -5,9 +5,17 @@ import type { Bench, Outcome } from './bench.ts';
 import { decide } from './decide.ts';
 import { gateway } from './gateway.ts';
 import { issuance } from './issuance.ts';
+import { joins } from './join.ts';
 import { revocation } from './revocation.ts';
 
-const BENCHES: Readonly<Record<string, Bench>> = { issuance, gateway, agent, revocation, decide };
+const BENCHES: Readonly<Record<string, Bench>> = {
+  issuance,
+  join: joins,
+  gateway,
+  agent,
+  revocation,
+  decide,
+};
 
 const args = process.argv.slice(2);
 const json = args.includes('--json');

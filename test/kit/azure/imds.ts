@@ -1,5 +1,5 @@
 /** A stand-in for one VM's instance metadata service: managed-identity tokens and attested documents. */
-import { type Answer, type Received, type Served, serve } from '../aws/served.ts';
+import { type Answer, type Received, type Served, serve } from '../http/served.ts';
 import { type SignerRecipe, signedData, signerInfo } from './cms.ts';
 import type { Entra, ManagedIdentity } from './entra.ts';
 import type { DocumentSigners } from './signers.ts';
@@ -20,6 +20,8 @@ export interface ImdsOptions {
   /** Applications that the tenant knows, by App ID URI. */
   readonly applications: readonly string[];
   readonly port?: number;
+  /** What one VM may ask, tokens apart; 5, as at Azure, where it is missing. */
+  readonly queriesPerSecond?: number;
 }
 
 export interface Imds extends Served {
@@ -29,7 +31,6 @@ export interface Imds extends Served {
 
 /** Azure's document lives six hours. */
 const DOCUMENT_SECONDS = 6 * 3600;
-/** What one VM may ask, tokens apart. */
 const QUERIES_PER_SECOND = 5;
 const VERSIONS = /^(2018-02-01|2018-10-01|2019-\d\d-\d\d|202\d-\d\d-\d\d)$/;
 
@@ -67,16 +68,20 @@ function answer(received: Received, options: ImdsOptions, state: State): Answer 
   // Microsoft's client puts a slash at the end where the host is not the usual one.
   if (url.pathname.replace(/\/$/, '') === '/metadata/identity/oauth2/token')
     return giveToken(url.searchParams, options, state);
-  if (isTooMany(state, options.now())) return failure(429, 'Too many requests');
+  if (isTooMany(state, options)) return failure(429, 'Too many requests');
   if (url.pathname === '/metadata/attested/document') return giveDocument(url.searchParams, options, state);
   if (url.pathname !== '/metadata/instance/compute') return failure(404, 'Not found');
   const { vmId, subscription: subscriptionId, resourceGroup: resourceGroupName, name } = options.vm;
   return json(200, { azEnvironment: 'AzurePublicCloud', vmId, subscriptionId, resourceGroupName, name });
 }
 
-function isTooMany(state: State, now: Date): boolean {
-  state.queries = [...state.queries.filter((time) => time > now.getTime() - 1000), now.getTime()];
-  return state.queries.length > QUERIES_PER_SECOND;
+function isTooMany(
+  state: State,
+  { now, queriesPerSecond = QUERIES_PER_SECOND }: Pick<ImdsOptions, 'now' | 'queriesPerSecond'>,
+): boolean {
+  const time = now().getTime();
+  state.queries = [...state.queries.filter((each) => each > time - 1000), time];
+  return state.queries.length > queriesPerSecond;
 }
 
 /** The answer to a VM's question is kept, for half of the token's life. */

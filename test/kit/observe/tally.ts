@@ -11,8 +11,8 @@ export interface Tally {
 }
 
 export interface Tallies {
-  /** Of the server at this address. */
-  of(url: string): Tally;
+  /** Of the server at this address; of those requests whose path matches. */
+  of(url: string, path?: RegExp): Tally;
   /** Stops to count. */
   end(): void;
 }
@@ -34,31 +34,40 @@ const FINISH = 'http.server.response.finish';
 
 /** Counts all servers from now on. */
 export function tallyServers(): Tallies {
-  const byPort = new Map<number, Counting>();
+  /** By port and path. */
+  const all = new Map<string, Counting>();
   const begun = new WeakMap<IncomingMessage, number>();
-  const countingOf = (port: number): Counting => {
-    const counting = byPort.get(port) ?? { requests: 0, connections: new Set(), ms: 0 };
-    byPort.set(port, counting);
+  const countingOf = ({ server, request }: Told): Counting => {
+    const key = `${portOf(server)} ${request.url?.split('?')[0]}`;
+    const counting = all.get(key) ?? { requests: 0, connections: new Set(), ms: 0 };
+    all.set(key, counting);
     return counting;
   };
   const started = (message: unknown): void => {
-    const { request, server } = message as Told;
-    const counting = countingOf(portOf(server));
+    const told = message as Told;
+    const counting = countingOf(told);
     counting.requests += 1;
-    counting.connections.add(request.socket);
-    begun.set(request, performance.now());
+    counting.connections.add(told.request.socket);
+    begun.set(told.request, performance.now());
   };
   const finished = (message: unknown): void => {
-    const { request, server } = message as Told;
-    const since = begun.get(request);
-    if (since !== undefined) countingOf(portOf(server)).ms += performance.now() - since;
+    const told = message as Told;
+    const since = begun.get(told.request);
+    if (since !== undefined) countingOf(told).ms += performance.now() - since;
   };
   subscribe(START, started);
   subscribe(FINISH, finished);
   return {
-    of: (url) => {
-      const { requests, connections, ms } = countingOf(Number(new URL(url).port));
-      return { requests, connections: connections.size, ms };
+    of: (url, path = /^/) => {
+      const own = `${new URL(url).port} `;
+      const found = [...all].flatMap(([key, counting]) =>
+        key.startsWith(own) && path.test(key.slice(own.length)) ? [counting] : [],
+      );
+      return {
+        requests: found.reduce((sum, { requests }) => sum + requests, 0),
+        connections: new Set(found.flatMap(({ connections }) => [...connections])).size,
+        ms: found.reduce((sum, { ms }) => sum + ms, 0),
+      };
     },
     end: () => {
       unsubscribe(START, started);
