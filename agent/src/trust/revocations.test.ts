@@ -58,11 +58,27 @@ test.each([
   ['for a reason that is not known', { reason: 'because' }, /"because" is not a reason/],
   ['of what is no SPIFFE ID', { value: 'web' }, /SPIFFE ID does not start/],
   ['with what is no serial', { serials: ['x'] }, /"x" is not a serial/],
+  ['of a number beyond counting', { number: 2n ** 53n }, /its number is none that can be counted to/],
 ])('one %s is told, and keeps no other from counting', (_, changes, message) => {
   const { set, unreadable } = readRevocations({ sequence: 7n, list: [{ ...byId, ...changes }, byNode] });
   expect(unreadable).toEqual(refusal('revocation', message));
   expect(set.list).toHaveLength(1);
   expect(set.revoked(peer, NOW)).toMatchObject({ number: 1 });
+});
+
+test.each([
+  ['after the year 9999', 253_402_300_800n],
+  ['beyond all dates', 2n ** 62n],
+  ['before all dates', -(2n ** 62n)],
+])('an end %s is none', (_, until) => {
+  const { set } = readRevocations({ sequence: 7n, list: [{ ...byNode, until }] });
+  expect(set.revoked(peer, NOW)).toMatchObject({ number: 1, until: undefined });
+});
+
+test('the last end that there can be is the same after it was stored', () => {
+  const { set } = readRevocations({ sequence: 7n, list: [{ ...byNode, until: 253_402_300_799n }] });
+  const stored = StoredRevocations.parse(JSON.parse(JSON.stringify(storeRevocations(set))));
+  expect(loadRevocations(stored).list).toEqual(set.list);
 });
 
 test('none revokes nobody', () => {

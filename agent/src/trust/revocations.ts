@@ -1,6 +1,6 @@
 /** Revocations on their way through the agent: from the CA, to the disk and back, to programs beside it. */
 import type { Revocations as RevocationsMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { parseReason, parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
 import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { z } from 'zod';
@@ -17,12 +17,21 @@ export interface ReadRevocations {
   readonly unreadable: IdentityError | undefined;
 }
 
+/** Beyond these, what is stored could not be read again. */
+const MAX_NUMBER = BigInt(Number.MAX_SAFE_INTEGER);
+const LAST_SECOND = BigInt(Date.parse('9999-12-31T23:59:59Z') / 1000);
+
+/** A time that nobody can write, or before all times, is no end: it must not let anybody in. */
+const endOf = (until: bigint): Date | undefined =>
+  until > 0n && until <= LAST_SECOND ? new Date(Number(until) * 1000) : undefined;
+
 export function readRevocations({ sequence, list }: Whole): ReadRevocations {
   const problems: IdentityError[] = [];
   const read = list.flatMap(({ number, kind, value, serials, reason, until }) => {
     try {
-      const end = until === 0n ? undefined : new Date(Number(until) * 1000);
-      return [revocationOf({ number: Number(number), kind, value, serials, reason, until: end })];
+      const counted = number <= MAX_NUMBER;
+      ensure(counted, 'revocation', 'its number is none that can be counted to');
+      return [revocationOf({ number: Number(number), kind, value, serials, reason, until: endOf(until) })];
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       const says = `revocation ${number} cannot be read by this version: ${why}`;
