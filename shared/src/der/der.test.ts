@@ -67,6 +67,7 @@ describe('the reader refuses', () => {
     ['a UTCTime of 31 February', utc('260231120000Z'), time, /not a time as RFC 5280/],
     ['a UTCTime of 24 hours', utc('260601240000Z'), time, /not a time as RFC 5280/],
     ['a UTCTime of month 13', utc('261301120000Z'), time, /not a time as RFC 5280/],
+    ['a GeneralizedTime of the year 10000', generalized(':0000101000000Z'), time, /not a time as RFC 5280/],
     ['a GeneralizedTime before 2050', generalized('20491231235959Z'), time, /not a time as RFC 5280/],
     [
       'a GeneralizedTime with a fraction',

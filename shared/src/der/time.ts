@@ -9,7 +9,7 @@ const ZERO = 0x30;
 
 /**
  * `element` is tag, length and content. Reads the digits, and refuses whatever `writeTimeAt` would write otherwise:
- * other forms, the wrong type for the year, 31 February.
+ * other forms, the wrong type for the year, 31 February. The year 10000 would be written as ten and three digits.
  */
 export function readTime(element: Uint8Array, code: Refusal, what: string): Date {
   const digits = element.subarray(2);
@@ -20,7 +20,8 @@ export function readTime(element: Uint8Array, code: Refusal, what: string): Date
   const time = new Date(Date.UTC(year, two(at) - 1, two(at + 2), two(at + 4), two(at + 6), two(at + 8)));
   const again = new Uint8Array(timeSize(time));
   writeTimeAt(again, 0, time);
-  ensure(equal(again, element), code, `${what} is not a time as RFC 5280 writes it`);
+  const written = equal(again, element) && time.getUTCFullYear() <= 9999;
+  ensure(written, code, `${what} is not a time as RFC 5280 writes it`);
   return time;
 }
 
