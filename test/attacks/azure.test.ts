@@ -470,6 +470,11 @@ describe('C23 what it says', () => {
       () => times('13/01/26 00:00:00 -0000', stamp(secondsOn(60))),
       I('evidence_parse', /createdOn is no time/),
     ],
+    [
+      'a day that is none',
+      () => times('02/30/26 00:00:00 -0000', stamp(secondsOn(60))),
+      I('evidence_parse', /createdOn is no time/),
+    ],
     ['no VM', () => says({ changes: { vmId: '' } }), I('evidence_parse', /vmId is no UUID/)],
     [
       'no subscription',

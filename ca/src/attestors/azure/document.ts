@@ -45,8 +45,11 @@ const TIME = /^(\d\d)\/(\d\d)\/(\d\d) (\d\d:\d\d:\d\d) -0000$/;
 function timeOf(timeStamp: JsonObject, name: string): Date {
   const value = timeStamp[name];
   const [, month, day, year, time] = TIME.exec(typeof value === 'string' ? value : '') ?? [];
-  const date = new Date(`20${year}-${month}-${day}T${time}Z`);
-  ensure(!Number.isNaN(date.getTime()), 'evidence_parse', `the document's ${name} is no time`);
+  const iso = `20${year}-${month}-${day}T${time}.000Z`;
+  const date = new Date(iso);
+  // A Date takes 30 February for 2 March.
+  const real = !Number.isNaN(date.getTime()) && date.toISOString() === iso;
+  ensure(real, 'evidence_parse', `the document's ${name} is no time`);
   return date;
 }
 
