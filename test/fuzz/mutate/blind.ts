@@ -17,6 +17,10 @@ const INTEGERS = [
   [0x80, 0x00, 0x00, 0x00],
   [0xff, 0xff, 0xff, 0xff],
   [0x00, 0x00, 0xff, 0xff],
+  // As protocol buffers write numbers: 2^53, 2^63 - 1, -1.
+  [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10],
+  [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
+  [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
 ] as const;
 
 export const join = (...parts: readonly Uint8Array[]): Uint8Array => Buffer.concat(parts);
@@ -61,7 +65,9 @@ const setInteger: Change = (input, _, random) =>
 
 const insert: Change = (input, _, random) => {
   const at = random.int(input.length + 1);
-  const bytes = random.int(2) === 0 ? Uint8Array.of(random.pick(BYTES)) : random.bytes(1 + random.int(8));
+  const how = random.int(3);
+  const integer = Uint8Array.from(random.pick<readonly number[]>(INTEGERS));
+  const bytes = [Uint8Array.of(random.pick(BYTES)), random.bytes(1 + random.int(8)), integer][how] ?? integer;
   return join(input.subarray(0, at), bytes, input.subarray(at));
 };
 

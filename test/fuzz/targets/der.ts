@@ -15,10 +15,12 @@ import { readSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
 import { assembleCertificate } from '@chancery/shared/x509/tbs.ts';
 import { extension, NOW } from '../../kit/certificates.ts';
 import { law, type Target } from '../engine.ts';
-import { recorded, recordedKey } from '../recorded.ts';
+import { recorded, recordedKey, tpmVector } from '../recorded.ts';
 
-const certificates = (): readonly Uint8Array[] =>
-  ['leaf', 'named', 'constrained', 'intermediate', 'root', 'documentRoot'].map(recorded);
+const certificates = (): readonly Uint8Array[] => [
+  ...['leaf', 'named', 'constrained', 'intermediate', 'root', 'documentRoot'].map(recorded),
+  tpmVector('good-endorsement-p384').bytes('certificate'),
+];
 
 const elements: Target = {
   name: 'der',

@@ -6,7 +6,7 @@ import {
   storeRevocations,
 } from '@chancery/agent/trust/revocations.ts';
 import { completed, readSnapshot } from '@chancery/agent/trust/snapshot.ts';
-import { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { Revoked, WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { utf8 } from '@chancery/shared/bytes.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { compileSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts';
@@ -149,6 +149,25 @@ const snapshots = (): readonly Uint8Array[] => {
   return [Uint8Array.from(WatchResponse.encode(whole).finish())];
 };
 
+/** Without what is around it, so that a change of a number does not break a length. */
+const revocation: Target = {
+  name: 'revocation',
+  says: 'one revocation, as the CA tells it and as it is kept on disk',
+  shape: 'bytes',
+  open: () => ({
+    seeds: snapshots()
+      .flatMap((each) => WatchResponse.decode(each).revocations?.list ?? [])
+      .map((each) => Uint8Array.from(Revoked.encode(each).finish())),
+    run: (input) => {
+      const one = decoded(() => Revoked.decode(input));
+      const { unreadable } = readRevocations({ sequence: 1n, list: [one] });
+      keepRevocations({ sequence: 1n, list: [one], since: 0n, gone: [] });
+      if (unreadable !== undefined) throw unreadable;
+      return undefined;
+    },
+  }),
+};
+
 const snapshot: Target = {
   name: 'snapshot',
   says: 'what the CA tells agents: bundle, policy, revocations, and what is kept of them on disk',
@@ -156,7 +175,10 @@ const snapshot: Target = {
   open: () => ({
     seeds: snapshots(),
     run: (input) => {
-      const message = completed(undefined, decoded(input));
+      const message = completed(
+        undefined,
+        decoded(() => WatchResponse.decode(input)),
+      );
       if (message.revocations !== undefined) keepRevocations(message.revocations);
       readSnapshot(message, KNOWN());
       return undefined;
@@ -165,9 +187,9 @@ const snapshot: Target = {
 };
 
 /** The library's own refusal; it is gRPC that reads messages, and that answers for them. */
-function decoded(input: Uint8Array): WatchResponse {
+function decoded<T>(decode: () => T): T {
   try {
-    return WatchResponse.decode(input);
+    return decode();
   } catch (error) {
     throw new IdentityError('message_parse', 'no message', { cause: error });
   }
@@ -192,4 +214,4 @@ function keepRevocations(message: NonNullable<WatchResponse['revocations']>): vo
   );
 }
 
-export const TRUST: readonly Target[] = [spiffeId, target, bundle, snapshot];
+export const TRUST: readonly Target[] = [spiffeId, target, bundle, revocation, snapshot];
