@@ -6,6 +6,7 @@ import type { KeyObject } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { base64, utf8 } from '@chancery/shared/bytes.ts';
 import * as der from '@chancery/shared/der/write.ts';
+import { nonceOf } from '@chancery/shared/evidence/azure.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
@@ -16,6 +17,7 @@ import { makeDocumentSigners } from '../kit/azure/signers.ts';
 import { extension, makeAuthority, makeLeaf, NOW, uriConstraint } from '../kit/certificates.ts';
 import { publicJwk, signingKey } from '../kit/oidc/jws.ts';
 import { RECORDED } from './recorded.ts';
+import { BINDING } from './targets/world.ts';
 
 const pkcs8 = (key: KeyObject): Uint8Array => key.export({ type: 'pkcs8', format: 'der' });
 
@@ -52,7 +54,7 @@ const signers = makeDocumentSigners(NOW);
 const content = utf8(
   JSON.stringify({
     licenseType: '',
-    nonce: '1234567890',
+    nonce: nonceOf(BINDING),
     plan: { name: '', product: '', publisher: '' },
     sku: '22_04-lts',
     subscriptionId: '0b1f6471-1bf0-4dda-aec3-cb9272f09590',
@@ -81,6 +83,7 @@ const recorded: Record<string, Uint8Array> = {
   documentWithAttributes: signedData({ ...document, signers: [withAttributes] }),
   documentContent: content,
   jwtKey: pkcs8(jwt.privateKey),
+  jwtRsaKey: pkcs8(jwtRsa.privateKey),
   jwks: utf8(JSON.stringify({ keys: [publicJwk(jwt), publicJwk(jwtRsa)] })),
 };
 const texts = Object.fromEntries(Object.entries(recorded).map(([name, bytes]) => [name, base64(bytes)]));

@@ -1,5 +1,7 @@
 /** Every parser that reads what a stranger, a platform or the CA has sent. */
 import type { Target } from './engine.ts';
+import { AWS } from './targets/aws.ts';
+import { CLAIMS_TARGETS } from './targets/claims.ts';
 import { CLOUDS } from './targets/clouds.ts';
 import { DER } from './targets/der.ts';
 import { EVIDENCE } from './targets/evidence.ts';
@@ -14,6 +16,8 @@ export const TARGETS: readonly Target[] = [
   ...DER,
   ...JSON_TARGETS,
   ...TOKENS,
+  ...CLAIMS_TARGETS,
+  ...AWS,
   ...CLOUDS,
   ...TRUST,
 ];
