@@ -117,7 +117,7 @@ describe('parseJson', () => {
     expect(isJsonObject(read('{"rawJSON":"1"}'))).toBe(true);
   });
 
-  test('a number of a megabyte takes no longer than another megabyte', () => {
+  test('M23 a number of a megabyte takes no longer than another megabyte', () => {
     const text = `1${'0'.repeat(1_000_000)}1`;
     const start = performance.now();
     const value = parseJson(utf8(text), { ...limits, maxBytes: 1e7 });

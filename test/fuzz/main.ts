@@ -86,7 +86,7 @@ async function runAll(targets: readonly Target[], limits: Limits, json: boolean)
     tellProgress('');
     found += outcome.findings.length;
     rows.push(print(target, outcome));
-    for (const finding of outcome.findings) printFinding(target, finding, seed);
+    for (const finding of outcome.findings) printFinding(target, finding, limits);
   }
   console.log(found === 0 ? '\nall laws hold' : `\n${found} findings, kept in ${FOLDER}`);
   if (json) console.log(JSON.stringify({ seed, targets: rows }));
@@ -107,14 +107,14 @@ function print({ name }: Target, { executions, seconds, accepted, sentences, fin
   return { name, executions, perSecond: rate, accepted, sentences, findings: findings.length };
 }
 
-function printFinding({ name }: Target, { law, says, input, at }: Finding, seed: number): void {
+function printFinding({ name }: Target, { law, says, input, at }: Finding, { seed, seconds }: Limits): void {
   const path = join(FOLDER, `${name}-${createHash('sha256').update(input).digest('hex').slice(0, 12)}`);
   mkdirSync(FOLDER, { recursive: true });
   writeFileSync(path, input);
   const text = Buffer.from(input).toString('base64');
   console.log(`  ${law}: ${says.replaceAll('\n', '\n    ')}
     ${input.length} bytes, after ${at} executions, in ${path}
-    npm run fuzz -- ${name} --seed ${seed} --once
+    npm run fuzz -- ${name} --seed ${seed} --seconds ${seconds} --once
     npm run fuzz -- ${name} --input ${text.length <= 4000 ? text : `"$(base64 -w0 ${path})"`}`);
 }
 

@@ -474,7 +474,7 @@ test('a maze of authorities that all vouch for each other is left after 64 tries
   );
 });
 
-test.each([500, 501])('500 names under %i constraints', (count) => {
+test.each([500, 501])('I25 500 names under %i constraints', (count) => {
   const zones = Array.from({ length: count }, (_, n) =>
     der.sequence(der.implicit(2, utf8(`zone-${n}.example`))),
   );
