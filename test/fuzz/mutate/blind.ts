@@ -50,6 +50,14 @@ const setByte: Change = (input, _, random) =>
     out[random.int(Math.max(1, out.length))] = random.int(2) === 0 ? random.pick(BYTES) : random.int(256);
   });
 
+/** Of a time, a version, an account: still one, and perhaps none that there is. */
+const setDigit: Change = (input, _, random) =>
+  copied(input, (out) => {
+    const start = random.int(Math.max(1, out.length));
+    const at = out.findIndex((byte, index) => index >= start && byte >= 0x30 && byte <= 0x39);
+    if (at >= 0) out[at] = 0x30 + random.int(10);
+  });
+
 /** What is meant to be a length, or a count, is off by a little. */
 const nudge: Change = (input, _, random) =>
   copied(input, (out) => {
@@ -97,6 +105,7 @@ const borrow: Change = (input, other, random) => {
 export const BLIND = [
   flipBit,
   setByte,
+  setDigit,
   nudge,
   setInteger,
   insert,
