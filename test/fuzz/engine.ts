@@ -99,8 +99,8 @@ class Run {
   /** Refused, each for a reason of its own. */
   readonly #refused: Uint8Array[] = [];
   readonly #maxKeptBytes: number;
-  /** By code, then by sentence: where in `#refused` the input is. */
-  readonly #sentences = new Map<string, Map<string, number>>();
+  /** By code, then by sentence: where in `#refused` its input is, if it is kept. */
+  readonly #sentences = new Map<string, Map<string, number | undefined>>();
   readonly #findings = new Map<string, Finding>();
   readonly #start = performance.now();
   #executions = 0;
@@ -165,7 +165,7 @@ class Run {
     const verdict = await judge(this.#subject, input);
     if (verdict.broken !== undefined) await this.#record(verdict.broken, input);
     else if (verdict.says === undefined) this.#accept(input);
-    else if (this.#mayKeep(input)) this.#keep(verdict.says, input);
+    else this.#refuse(verdict.says, input);
   }
 
   #accept(input: Uint8Array): void {
@@ -181,15 +181,16 @@ class Run {
   }
 
   /** One input a sentence, not always the same: the first may be a dead end, cut short before the next check. */
-  #keep(says: string, input: Uint8Array): void {
+  #refuse(says: string, input: Uint8Array): void {
     const code = says.split(':', 1)[0] ?? '';
-    const known = this.#sentences.get(code) ?? new Map<string, number>();
+    const known = this.#sentences.get(code) ?? new Map<string, number | undefined>();
     this.#sentences.set(code, known);
-    const at = known.get(says) ?? this.#refused.length;
-    const isNew = at === this.#refused.length;
-    if (isNew ? known.size >= MAX_SENTENCES_A_CODE || at >= MAX_KEPT : this.#random.int(8) > 0) return;
-    known.set(says, at);
-    this.#refused[at] = input;
+    if (!known.has(says) && known.size >= MAX_SENTENCES_A_CODE) return;
+    const at = known.get(says);
+    if (at !== undefined && this.#random.int(8) > 0) return;
+    const kept = this.#mayKeep(input) && this.#refused.length < MAX_KEPT;
+    known.set(says, kept ? (at ?? this.#refused.length) : at);
+    if (kept) this.#refused[at ?? this.#refused.length] = input;
   }
 
   async #record({ law: broken, says, key }: Broken, input: Uint8Array): Promise<void> {
