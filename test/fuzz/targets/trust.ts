@@ -5,10 +5,11 @@ import {
   StoredRevocations,
   storeRevocations,
 } from '@chancery/agent/trust/revocations.ts';
-import { completed, readSnapshot } from '@chancery/agent/trust/snapshot.ts';
+import { compileSnapshot, completed, readSnapshot } from '@chancery/agent/trust/snapshot.ts';
 import { Revoked, WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { utf8 } from '@chancery/shared/bytes.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
+import { decide } from '@chancery/shared/policy/decide.ts';
 import { compileSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts';
 import { ensureOfDomain, parseTarget } from '@chancery/shared/revocation/revocation.ts';
 import { readBundle, writeBundle } from '@chancery/shared/spiffe/bundle.ts';
@@ -108,6 +109,33 @@ const RESOURCES = [
     tools: { allow: ['query', 'get_*', '/read_[a-z]+/'], deny: ['*_admin'] },
   },
 ].map((each) => JSON.stringify(each));
+
+const ALLOWS = /allow|\\u/;
+
+/** An agent forwards what its policy allows, so reading it wrong is letting somebody in. */
+const policy: Target = {
+  name: 'policy',
+  says: 'one resource of the policy, compiled, and a decision by it',
+  shape: 'json',
+  maxBytes: 16 * 1024,
+  open: () => ({
+    seeds: RESOURCES.map(utf8),
+    run: (input) => {
+      const text = textOf(input);
+      const [server = '', access = ''] = RESOURCES;
+      const compiled = compileSnapshot(text.includes('McpServer') ? [text, access] : [server, text], 1n);
+      const caller = parseSpiffeId('spiffe://prod.example/web/1');
+      for (const tool of ['query', 'get_it', 'read_x', 'x'.repeat(128)])
+        law(
+          !decide(compiled, { caller, server: 'db', tool }).allow ||
+            text.includes('McpServer') ||
+            ALLOWS.test(text),
+          'a rule that allows nothing lets somebody in',
+        );
+      return undefined;
+    },
+  }),
+};
 
 const snapshots = (): readonly Uint8Array[] => {
   const whole: WatchResponse = {
@@ -214,4 +242,4 @@ function keepRevocations(message: NonNullable<WatchResponse['revocations']>): vo
   );
 }
 
-export const TRUST: readonly Target[] = [spiffeId, target, bundle, revocation, snapshot];
+export const TRUST: readonly Target[] = [spiffeId, target, bundle, policy, revocation, snapshot];
