@@ -4,11 +4,11 @@ import {
   type AttestRequest,
   IdentityService,
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import type { Refusal } from '@chancery/shared/errors.ts';
+import { IdentityError, type Refusal } from '@chancery/shared/errors.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
 import { verifySvid } from '@chancery/shared/x509/svid.ts';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { refusal } from '../../../test/kit/refusal.ts';
 import {
   applied,
@@ -107,6 +107,15 @@ describe('an exchange', () => {
     });
     expect(rpc.outcomes).toEqual(['fake issued']);
     expect({ open: rpc.limits.open, nonces: rpc.nonces.size }).toEqual({ open: 0, nonces: 0 });
+  });
+
+  test('gives no certificate where its facts could not be put on record', async () => {
+    vi.spyOn(rpc.store, 'append').mockRejectedValueOnce(new IdentityError('store', 'the disk is full'));
+    const call = begin();
+    call.say(hello());
+    call.say(answer(await challenged(call)));
+    await refused(call, 'store', /^the disk is full$/);
+    expect(rpc.outcomes).toEqual(['fake refused']);
   });
 
   test.each<[string, (call: ReturnType<typeof begin>) => void, Refusal, RegExp]>([

@@ -86,7 +86,7 @@ async function admit(
   // Cheapest first: nothing dear happens for a caller that has not proved its key.
   const key = verifyCsr(hello.csr);
   const wanted = hello.spiffeId === '' ? undefined : parseSpiffeId(hello.spiffeId);
-  const proven = await attest(attestors, hello, key, { stream, deps });
+  const { proven, written } = await attest(attestors, hello, key, { stream, deps });
   const holder = { platform: proven.platform, node: proven.node };
   if (renewing !== undefined) ensureSameNode(renewing, holder);
   const earned = deps.registry.choose(proven, renewing?.id ?? wanted);
@@ -98,7 +98,15 @@ async function admit(
     code,
   );
   for (const node of proven.exclusive) deps.agents.claim(node, hello.instance);
-  return issuedMessage(await issue({ ...earned, ...holder, key }, deps), earned.id, deps);
+  const issued = await issue({ ...earned, ...holder, key }, deps);
+  await written;
+  return issuedMessage(issued, earned.id, deps);
+}
+
+interface Attested {
+  readonly proven: Proven;
+  /** When the audit log has it; what is written later reaches the disk with it or after it. */
+  readonly written: Promise<void>;
 }
 
 /** The nonce is drawn for this stream, consumed by its one answer and forgotten with it. */
@@ -107,7 +115,7 @@ async function attest(
   hello: Hello,
   key: ProvenKey,
   { stream, deps }: { stream: ExchangeStream; deps: ExchangeDeps },
-): Promise<Proven> {
+): Promise<Attested> {
   const nonce = deps.nonces.draw();
   const seen = createHash('sha256').update(hello.evidence);
   try {
@@ -115,8 +123,10 @@ async function attest(
     const { platform, node, attributes } = proven;
     deps.log.info({ platform, node, attributes }, 'attested');
     const evidence = seen.digest('hex');
-    await deps.store.append({ type: 'node.attested', platform, node, attributes, evidence });
-    return proven;
+    // Not awaited here: a join would wait for the disk twice.
+    const written = deps.store.append({ type: 'node.attested', platform, node, attributes, evidence });
+    written.catch(() => {});
+    return { proven, written };
   } finally {
     nonce.release();
   }
