@@ -23,7 +23,11 @@ const RELATED: readonly Related[] = [
     near: ['test/interop/aws-agent', 'test/attacks/aws-web'],
     far: [],
   },
-  { room: 'shared/src/aws', near: ['shared/src/aws', 'test/interop/aws-ours'], far: ['test/attacks/aws-iam'] },
+  {
+    room: 'shared/src/aws',
+    near: ['shared/src/aws', 'test/interop/aws-ours'],
+    far: ['test/attacks/aws-iam'],
+  },
   { room: 'ca/src/authority', near: ['ca/src/authority'], far: ['test/attacks/issuance'] },
   { room: 'ca/src/registry', near: ['ca/src/registry'], far: ['test/attacks/issuance'] },
   {
