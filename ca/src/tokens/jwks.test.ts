@@ -122,6 +122,7 @@ describe('C28 a set is of no use', () => {
 
   test.each([
     ['too weak', weak],
+    ['too large', { ...rsa, kid: 'weak', n: Buffer.alloc(1025, 0xff).toString('base64url') }],
     ['for encryption', { ...rsa, kid: 'weak', use: 'enc' }],
     ['of a kind that nobody knows', { ...rsa, kid: 'weak', kty: 'PQC' }],
     ['without a modulus', { kid: 'weak', kty: 'RSA', e: 'AQAB' }],

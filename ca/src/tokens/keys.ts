@@ -14,6 +14,11 @@ const MAX_KEYS = 64;
 /** RFC 7518, section 6: members that only a private or a shared key has. */
 const PRIVATE = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
 const MIN_MODULUS_BITS = 2048;
+/**
+ * As for certificates. Work grows with the cube; and OpenSSL leaves an error behind where it refuses a far larger one,
+ * which Node then takes for that of the next key, whoever's it is.
+ */
+const MAX_MODULUS_BITS = 8192;
 /** By algorithm: the key type, and the curve where it has one. */
 const KIND_OF: Readonly<Record<string, string>> = {
   RS256: 'RSA',
@@ -26,8 +31,8 @@ const KIND_OF: Readonly<Record<string, string>> = {
 };
 
 /**
- * Keys that are not for signatures, too weak, or nameless are left out: a set may hold them for others. A set with a
- * private key or with one name twice is refused whole. Throws `code`.
+ * Keys that are not for signatures, too weak, too large, or nameless are left out: a set may hold them for others. A
+ * set with a private key or with one name twice is refused whole. Throws `code`.
  */
 export function readKeys(bytes: Uint8Array, code: Refusal): ReadonlyMap<string, IssuerKey> {
   const set = parseJson(bytes, { code, maxBytes: MAX_SET_BYTES, maxDepth: 8 });
@@ -53,7 +58,8 @@ function isForSignatures(jwk: JsonObject): boolean {
   const kind = kindOf(jwk);
   if (use !== 'sig' || kind === undefined) return false;
   if (kind !== 'RSA') return Object.values(KIND_OF).includes(kind);
-  return typeof n === 'string' && modulusBits(n) >= MIN_MODULUS_BITS;
+  const bits = typeof n === 'string' ? modulusBits(n) : 0;
+  return bits >= MIN_MODULUS_BITS && bits <= MAX_MODULUS_BITS;
 }
 
 /** Only of strings: an object, or a number that is kept as it was written, may have no text at all. */

@@ -7,8 +7,8 @@ import { isRefusal } from '@chancery/shared/errors.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { NOW } from '../../kit/certificates.ts';
 import { writeJws } from '../../kit/oidc/jws.ts';
-import type { Target } from '../engine.ts';
-import { recorded } from '../recorded.ts';
+import { LawBroken, type Target } from '../engine.ts';
+import { recorded, recordedKey } from '../recorded.ts';
 import { AUDIENCE, CLAIMS, ISSUER, rules, signer } from './issuer.ts';
 import { answering, attestorDeps } from './world.ts';
 
@@ -48,10 +48,20 @@ const jwks: Target = {
           await importKey(key, alg).catch((error: unknown) => {
             if (!isRefusal(error)) throw error;
           });
+      ensureNothingIsLeft();
       return undefined;
     },
   }),
 };
+
+/** Of an error in OpenSSL's queue: Node would take it for that of the next key that anybody reads. */
+function ensureNothingIsLeft(): void {
+  try {
+    recordedKey('jwtRsaKey');
+  } catch (error) {
+    throw new LawBroken('a genuine key cannot be read after it', { cause: error });
+  }
+}
 
 /** A fetch hides whatever happens behind keys_unavailable; its cause shows it. */
 const discovery: Target = {
