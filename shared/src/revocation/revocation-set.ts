@@ -33,7 +33,10 @@ export function revocationSet<R extends Revocation>(list: readonly R[], sequence
   const exact = new Map<string, R[]>();
   const add = (kind: string, value: string, revocation: R) => {
     const key = `${kind} ${value}`;
-    exact.set(key, [...(exact.get(key) ?? []), revocation]);
+    const known = exact.get(key);
+    // Added to, not copied: one serial may be named as often as somebody likes.
+    if (known === undefined) exact.set(key, [revocation]);
+    else if (known.at(-1) !== revocation) known.push(revocation);
   };
   for (const revocation of list) {
     if (revocation.target.kind !== 'pattern')

@@ -137,6 +137,16 @@ describe('a set', () => {
   });
 });
 
+test.each([
+  ['once each by many', () => Array.from({ length: 100_000 }, () => revocation('serial', SERIAL))],
+  ['many times by one', () => [revocation('node', 'fake/n2', { serials: Array(100_000).fill(SERIAL) })]],
+])('a serial that is named %s is indexed at once', (_, make) => {
+  const list = make();
+  const start = performance.now();
+  expect(revocationSet(list, 1n).revoked(peer, NOW)).toBe(list[0]);
+  expect(performance.now() - start).toBeLessThan(1_000);
+});
+
 test('whom a set revokes is refused with the revocation that does it', () => {
   const set = revocationSet([revocation('node', 'fake/n1', { until: after(60) })], 1n);
   ensureNotRevoked(set, { ...peer, holder: undefined }, NOW);
