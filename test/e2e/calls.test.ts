@@ -13,7 +13,7 @@ const ROTATIONS = 20;
 let world: World;
 let client: Client;
 beforeAll(async () => {
-  world = await makeWorld(() => {}, 'tpm', '5s');
+  world = await makeWorld(() => {}, 'tpm', '6s');
   client = new Client({ name: 'test', version: '1' });
   const args = [AGENT_MAIN, 'connect', 'everything', '--config', world.client.config];
   await client.connect(new StdioClientTransport({ command: process.execPath, args, stderr: 'inherit' }));
@@ -49,4 +49,4 @@ test(`${CALLS} calls across ${ROTATIONS} rotations, none failed, each one record
     ({ stage, outcome, tool }) => stage === 'answered' && outcome === 'result' && tool === 'echo',
   );
   expect([decided.length, answered.length]).toEqual([calls, calls]);
-}, 120_000);
+}, 180_000);

@@ -123,10 +123,14 @@ export async function startWorld(
 export function connectTo(
   world: World,
   local: ConnectOptions['local'],
-  { svid = live(world.td.svid(TRIAGE)), uid = process.getuid?.() ?? 0 } = {},
+  {
+    svid = live(world.td.svid(TRIAGE)),
+    uid = process.getuid?.() ?? 0,
+    clock = systemClock,
+  }: { svid?: Source<Svid>; uid?: number; clock?: Clock } = {},
 ) {
   const { policy, revocations, td } = world;
-  const sources = { svid, bundle: td.bundle, policy, revocations, clock: systemClock };
+  const sources = { svid, bundle: td.bundle, policy, revocations, clock };
   return startConnect({
     server: 'everything',
     local,

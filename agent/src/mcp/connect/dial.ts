@@ -21,7 +21,7 @@ import { clientTls } from '@chancery/shared/tls/options.ts';
 import { ensurePeerIs, verifyPeer } from '@chancery/shared/tls/peer.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
-import { cutAt } from '../wire/cut.ts';
+import { at, cutAt } from '../wire/cut.ts';
 
 export interface DialOptions {
   /** The McpServer resource's name. */
@@ -50,6 +50,8 @@ const RETRY_SECONDS = [0.1, 0.5, 2];
 const PATH = '/mcp';
 /** An idle connection is closed by us, long before the gateway would: it must not close under a request. */
 const IDLE_MS = 60_000;
+/** A gateway has renewed at six tenths of its certificate's life. */
+const RENEWED = 0.8;
 
 export class Dialler {
   readonly #options: DialOptions;
@@ -194,6 +196,7 @@ class DialAgent extends Agent {
   readonly #bundle: Bundle;
   readonly #options: DialOptions;
   readonly #open: Gateways;
+  readonly #retired = new WeakSet<Duplex>();
 
   constructor(expected: SpiffeId, options: DialOptions, open: Gateways) {
     super({ keepAlive: true, maxCachedSessions: 0, timeout: IDLE_MS });
@@ -241,8 +244,23 @@ class DialAgent extends Agent {
     ensurePeerIs(peer, this.#expected);
     ensureNotRevoked(revocations.current(), peer, now);
     cutAt(socket, peer.notAfter, clock);
+    at(retirementOf(peer, now), socket, clock, () => this.#retireSocket(socket));
     this.#open.set(socket, peer);
     socket.once('close', () => this.#open.delete(socket));
+  }
+
+  /** Node asks when a request is done, and closes where the answer is no. */
+  override keepSocketAlive(socket: Duplex): boolean {
+    // Its declaration knows no return value; its documentation does.
+    const kept: unknown = super.keepSocketAlive(socket);
+    return kept === true && !this.#retired.has(socket);
+  }
+
+  /** No new request on it: at the end of the gateway's certificate it is cut, whatever is under way. */
+  #retireSocket(socket: TLSSocket): void {
+    this.#retired.add(socket);
+    const idle = Object.values(this.freeSockets).flat();
+    if (idle.some((each) => each === socket)) socket.destroy();
   }
 
   retire(): void {
@@ -251,6 +269,16 @@ class DialAgent extends Agent {
     for (const sockets of Object.values(this.freeSockets))
       for (const socket of sockets ?? []) socket.destroy();
   }
+}
+
+/**
+ * When requests should find another connection: once the gateway has another certificate. Where it should have had one
+ * already, its CA may be away: half of what is left, to look again.
+ */
+function retirementOf({ certificate, notAfter }: VerifiedSvid, now: Date): Date {
+  const [begin, end] = [certificate.notBefore.getTime(), notAfter.getTime()];
+  const halfway = now.getTime() + (end - now.getTime()) / 2;
+  return new Date(Math.max(begin + (end - begin) * RENEWED, halfway));
 }
 
 /** The network's failures pass, and so does the time before the first policy; a stranger at the address stays one. */
