@@ -29,7 +29,7 @@ import { startFakeServer, stream } from '../kit/mcp/server.ts';
 import { live } from '../kit/mcp/world.ts';
 import { type CaFolder, makeCa, makeFolder, removeFolder } from '../kit/processes.ts';
 import type { Bench, Outcome, Progress } from './bench.ts';
-import { quantile } from './measure.ts';
+import { quantile, rssMbOf } from './measure.ts';
 
 const TRUST_DOMAIN = 'bench.example';
 const nameOf = (path: string): SpiffeId => parseSpiffeId(`spiffe://${TRUST_DOMAIN}/${path}`);
@@ -52,6 +52,8 @@ export const revocation: Bench = {
 
 interface World {
   readonly ca: CaFolder;
+  /** The CA's process. */
+  readonly pid: number;
   readonly bundle: Bundle;
   readonly gateway: Svid;
   readonly caller: Svid;
@@ -84,6 +86,7 @@ async function startWorld(parts: Parts): Promise<World> {
   const order = { kind: 'id', reason: 'keyCompromise', seconds: 0n, dryRun: false };
   return {
     ca,
+    pid: serving.child.pid ?? 0,
     bundle,
     gateway: await joinAs(ca, bundle, GATEWAY),
     caller: await joinAs(ca, bundle, CALLER),
@@ -117,13 +120,17 @@ async function measure(world: World, parts: Parts, progress: Progress): Promise<
   const json: Record<string, number> = {};
   for (const size of FLEETS) {
     progress(`connecting ${size} agents`);
-    fleet.push(...(await connect(world, size - fleet.length, parts)));
+    const [before, more] = [rssMbOf(world.pid), size - fleet.length];
+    fleet.push(...(await connect(world, more, parts)));
+    json[`kbPerAgentAt${size}`] = Math.round(((rssMbOf(world.pid) - before) * 1000) / more);
     progress(`revoking before ${size} agents`);
     const delays = (await inTurn(ROUNDS, (round) => reach(world, fleet, `${size}/${round}`))).flat();
     table.push([`in force at ${size} agents, p50 and p99`, both(delays)]);
     json[`inForce${size}P50Ms`] = quantile(delays, 0.5);
     json[`inForce${size}P99Ms`] = quantile(delays, 0.99);
   }
+  // The first hundred make the process grow by what it keeps for itself.
+  table.push(['memory at the CA for each of the last 900 agents', `${json['kbPerAgentAt1000']} KB`]);
   progress('cutting streams');
   const cuts = await cutStreams(world, fleet, parts);
   json['cutP50Ms'] = quantile(cuts, 0.5);
