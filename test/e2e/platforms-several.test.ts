@@ -21,7 +21,7 @@ const both = {
   platforms: ['unix', 'tpm'],
   id: `spiffe://${TRUST_DOMAIN}/machine/{tpm.model}/user/{unix.uid}`,
   when: `unix.uid == '${uid}' && tpm.key == 'software'`,
-  x509: { ttl: '10s' },
+  x509: { ttl: '12s' },
 };
 const alone = { kind: 'Identity', name: 'x-tpm', platform: 'tpm', id: `spiffe://${TRUST_DOMAIN}/tpm` };
 
@@ -71,6 +71,39 @@ test('both are proven again at each renewal', async () => {
   }, PATIENCE);
   expect(attested()).toBeGreaterThan(before);
 }, 30_000);
+
+const nextCertificate = (serial: string) =>
+  vi.waitFor(async () => {
+    const status = await readStatus(agent.socket);
+    expect(status).toMatchObject({ expired: false, renewalFailure: null });
+    expect(status.serial).not.toBe(serial);
+  }, PATIENCE);
+
+test('without their rule the next renewal is refused, and the CA’s log says why', async () => {
+  const { serial } = await readStatus(agent.socket);
+  await ca.apply([alone]);
+  await vi.waitFor(() => {
+    expect(serving.log()).toMatch(
+      /"code":"not_entitled","detail":"asked for [^"]*user[^"]*, earned [^"]*tpm"/,
+    );
+    expect(running.log()).toMatch(/no identity is given for this evidence/);
+  }, PATIENCE);
+  expect(await readStatus(agent.socket)).toMatchObject({ serial, expired: false });
+  await ca.apply([both, alone]);
+  await nextCertificate(serial);
+}, 60_000);
+
+test('a TPM that is away stops nobody’s service, and when it is back the agent renews', async () => {
+  const { serial } = await readStatus(agent.socket);
+  await tpm.shutDown();
+  await vi.waitFor(async () => {
+    const { renewalFailure } = await readStatus(agent.socket);
+    expect(renewalFailure).toMatch(/ENOENT|ECONNREFUSED|TPM/);
+  }, PATIENCE);
+  expect(await readStatus(agent.socket)).toMatchObject({ serial, expired: false });
+  await tpm.start();
+  await nextCertificate(serial);
+}, 60_000);
 
 test('one of them alone does not earn what needs both', async () => {
   const one = makeAgent(ca, 'unix', { evidence: { unix: {} } });

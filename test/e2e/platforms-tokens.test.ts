@@ -48,7 +48,7 @@ const identities = {
   },
 } as const;
 type Name = keyof typeof identities;
-const resource = (name: Name) => ({ kind: 'Identity', name, ...identities[name], x509: { ttl: '10s' } });
+const resource = (name: Name) => ({ kind: 'Identity', name, ...identities[name], x509: { ttl: '12s' } });
 
 let dir: string;
 let google: TestIssuer;
