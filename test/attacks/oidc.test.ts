@@ -304,6 +304,11 @@ describe('C24 Google', () => {
     await expectRefusal(refused, { status: 'U', code: 'jwt_signature', says: /has no key "sa-key"/ });
   });
 
+  test('a token where none was asked for is refused', async () => {
+    const refused = attestToken(world, world.gcp(), { opening: 'x', token: 'x' });
+    await expectRefusal(refused, { status: 'I', code: 'evidence_parse', says: /sent when it is asked for/ });
+  });
+
   test.each<[string, object]>([
     ['a wildcard', { projects: ['*'] }],
     ['no project', { projects: [] }],
