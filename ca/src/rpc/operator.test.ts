@@ -183,6 +183,14 @@ describe('explain', () => {
     await expect(explained({})).rejects.toThrow('a bug');
   });
 
+  test('does not take a fault of ours for a revocation', async () => {
+    await applied(rpc, identity);
+    vi.spyOn(rpc.revocations, 'ensureGood').mockImplementation(() => {
+      throw new TypeError('a bug');
+    });
+    await expect(explained({})).rejects.toThrow('a bug');
+  });
+
   test('says what decides a call', async () => {
     const access = { kind: 'Access', name: 'a', who: [ID], servers: ['s'], tools: { allow: ['get_*'] } };
     await applied(rpc, identity, server, access);
