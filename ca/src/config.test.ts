@@ -60,6 +60,16 @@ describe('is refused', () => {
     ['a trust domain with a scheme', GENUINE.replace('prod', 'spiffe://prod'), /:1: trustDomain: /],
     ['an empty data folder', GENUINE.replace('data\n', "''\n"), /:2: dataDir: /],
     ['an unknown key', `${GENUINE}ttl: 1h\n`, /:6: unknown key ttl$/],
+    [
+      'T25 a PCR that proves nothing, with what to write instead',
+      GENUINE.replace('unix: {}', "tpm: { roots: [a.pem], pcrs: { 16: ['00'] } }"),
+      /:5: attestors\.tpm\.pcrs\.16: PCR 16 can be reset .*: write one of 0 to 15 or 17 to 22 instead$/m,
+    ],
+    [
+      'a name of an instance that is none',
+      GENUINE.replace('unix: {}', 'kubernetes: { EU_1: { review: {} } }'),
+      /:5: attestors\.kubernetes\.EU_1: a name is lower-case letters, digits, dots and dashes$/m,
+    ],
     ['an unknown limit', `${GENUINE}limits: { agents: 1 }\n`, /:6: unknown key limits\.agents$/],
     ['an unknown platform', GENUINE.replace('unix', 'aws'), /:5: unknown key attestors\.aws\n/],
     [

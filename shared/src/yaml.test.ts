@@ -5,6 +5,9 @@ import { Problems, readDocuments } from './yaml.ts';
 
 const Cat = z.strictObject({ kind: z.literal('cat'), name: z.string() });
 const Dog = z.strictObject({ kind: z.literal('dog'), name: z.string(), tricks: z.array(z.string()).min(1) });
+const Ages = z.strictObject({
+  ages: z.record(z.string().regex(/^[a-z]+$/, 'a name is lower-case'), z.int()),
+});
 const Food = z.union([
   z.strictObject({ meat: z.string() }),
   z.strictObject({ fish: z.string(), raw: z.boolean() }),
@@ -85,6 +88,12 @@ describe('is refused with its line:', () => {
       [expect.stringMatching(/^pets\.yaml:1: tricks: /)],
     ],
     ['a kind that is none', 'kind: cow\n', Pet, [expect.stringMatching(/^pets\.yaml:1: kind: .*/)]],
+    [
+      'a key of a map that is none, as its schema says it',
+      'ages: {Tom: 3}\n',
+      Ages,
+      ['pets.yaml:1: ages.Tom: a name is lower-case'],
+    ],
     [
       'what fits no arm of a union, as the nearest says',
       'fish: cod\n',

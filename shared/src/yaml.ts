@@ -109,6 +109,11 @@ function told(issue: z.core.$ZodIssue): readonly Told[] {
     const nearest = arms.reduce((best, arm) => (arm.length < best.length ? arm : best));
     return nearest.map(({ path, says }) => ({ path: [...issue.path, ...path], says }));
   }
+  // Of a record's key zod says only that it is invalid; what is wrong with it is inside.
+  if (issue.code === 'invalid_key')
+    return issue.issues
+      .flatMap(told)
+      .map(({ says }) => ({ path: issue.path, says: `${dotted(issue.path)}: ${says}` }));
   const where = issue.path.length === 0 ? '' : `${dotted(issue.path)}: `;
   return [{ path: issue.path, says: `${where}${issue.message}` }];
 }

@@ -29,6 +29,12 @@ function planOf(source: string) {
     return plan(env, parse(source));
   } catch (error) {
     const says = error instanceof Error ? error.message : String(error);
-    throw refusalOf(error, 'resource', `when is not a CEL expression: ${says}`);
+    throw refusalOf(error, 'resource', `when is not a CEL expression: ${says}${hintFor(says)}`);
   }
 }
+
+/** CEL keeps words such as `namespace` for itself, but not behind a dot. */
+const hintFor = (says: string): string =>
+  says.includes('reserved identifier')
+    ? '; write it with its platform, for instance kubernetes.namespace'
+    : '';

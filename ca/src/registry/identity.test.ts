@@ -86,6 +86,12 @@ describe('a resource is refused', () => {
     ],
     ['with a wildcard', { x509: { dnsNames: ['*.svc'] } }, 'resource', /"\*\.svc" is no DNS name/],
     ['with an empty DNS name', { x509: { dnsNames: [''] } }, 'resource', /"" is no DNS name/],
+    [
+      'with a word that CEL keeps for itself',
+      { when: "namespace == 'a'" },
+      'resource',
+      /reserved identifier; write it with its platform, for instance kubernetes\.namespace$/,
+    ],
     ['with a condition that is no CEL', { when: 'zone ==' }, 'resource', /when is not a CEL expression/],
   ])('%s', (_, changes, code, message) => {
     expect(() => compiled(changes)).toThrow(refusal(code, message));
