@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
-import { type Command, type Invocation, MisuseError, type Program, runProgram } from './cli.ts';
+import { type Command, Interrupted, type Invocation, MisuseError, type Program, runProgram } from './cli.ts';
 import { IdentityError, type Refusal } from './errors.ts';
 
 let seen: Invocation | undefined;
@@ -57,6 +57,37 @@ test('a command gets its flags and positionals', async () => {
   ]);
   await run('go', '--to', 'x', '--', '-x');
   expect([seen?.text('to'), seen?.positionals]).toEqual(['x', ['-x']]);
+});
+
+describe('a command that a signal ends', () => {
+  const ended = (error: Error, reason: Error | undefined) => {
+    const [stop, err] = [new AbortController(), [] as string[]];
+    if (reason !== undefined) stop.abort(reason);
+    const io = {
+      out() {},
+      err: (text: string) => void err.push(text),
+      env: {},
+      signal: stop.signal,
+      isTerminal: false,
+    };
+    const commands = { go: throwing(error) };
+    return runProgram({ ...program, commands }, ['go'], io).then((status) => ({ status, err: err.join('') }));
+  };
+  const interrupted = new Interrupted('SIGINT');
+  const aborted = Object.assign(new Error('it was aborted'), { name: 'AbortError' });
+
+  test.each<[string, Error, Error, number]>([
+    ['the reason', interrupted, interrupted, 130],
+    ['what it waited for', aborted, new Interrupted('SIGTERM'), 143],
+    ['a refusal', new IdentityError('unavailable', 'cancelled'), interrupted, 130],
+  ])('says nothing of %s, and answers as the signal', async (_, error, reason, status) => {
+    expect(await ended(error, reason)).toEqual({ status, err: '' });
+  });
+
+  test('does not hide a bug, nor an abort that nobody asked for', async () => {
+    await expect(ended(new TypeError('a bug'), interrupted)).rejects.toThrow('a bug');
+    await expect(ended(aborted, undefined)).rejects.toThrow('it was aborted');
+  });
 });
 
 describe('exit status', () => {

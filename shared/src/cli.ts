@@ -32,9 +32,18 @@ export interface Io {
   out(text: string): void;
   err(text: string): void;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborts on SIGINT or SIGTERM. */
+  /** Aborts on SIGINT or SIGTERM, with Interrupted. */
   readonly signal: AbortSignal;
   readonly isTerminal: boolean;
+}
+
+/** Why `Io.signal` aborts. The status is what a shell says of a program that the signal ended. */
+export class Interrupted extends Error {
+  readonly status: ExitStatus;
+  constructor(signal: 'SIGINT' | 'SIGTERM') {
+    super(`ended by ${signal}`);
+    this.status = signal === 'SIGINT' ? 130 : 143;
+  }
 }
 
 /** Thrown by a command for a call that cannot be meant; the frame prints usage and answers 2. */
@@ -60,12 +69,18 @@ export async function runProgram(program: Program, argv: readonly string[], io: 
     return await command.run(parse(command, rest), io);
   } catch (error) {
     if (error instanceof MisuseError) return misused(io, error.message, commandUsage(program, name, command));
+    const { reason } = io.signal;
+    if (reason instanceof Interrupted && isOf(reason, error)) return reason.status;
     if (!isRefusal(error)) throw error;
     io.err(`${program.name}: ${error.message}\n`);
     // A config that cannot be read is a misuse of the program, as an unknown flag is.
     return error.code === 'config' ? 2 : 1;
   }
 }
+
+/** What a command that is ended throws: the reason, or what it was waiting for in whose words. */
+const isOf = (reason: Interrupted, error: unknown): boolean =>
+  error === reason || isRefusal(error) || (error instanceof Error && error.name === 'AbortError');
 
 function parse(command: Command, rest: readonly string[]): Invocation {
   try {

@@ -36,7 +36,14 @@ async function runUntilTold(settings: AgentSettings, deps: RunCommandDeps, io: I
   const log = deps.logAt(settings.logLevel);
   // Here and not above: the other commands do without gRPC.
   const { runAgent } = await import('../run.ts');
-  const running = await runAgent(settings, { ...deps, log, env: io.env }, io.signal);
+  const running = await runAgent(settings, { ...deps, log, env: io.env }, io.signal).catch(
+    (error: unknown) => {
+      if (!io.signal.aborted) throw error;
+      return undefined;
+    },
+  );
+  // Told to end before it had joined: it has done as it was told.
+  if (running === undefined) return 0;
   const { id, notAfter } = running.agent.svid.current();
   const before = running.gatewayPort === undefined ? '' : `, gateway on port ${running.gatewayPort}`;
   io.out(`chancery-agent is ${id} until ${notAfter.toISOString()}${before}\n`);
