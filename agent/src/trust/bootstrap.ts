@@ -8,7 +8,7 @@ import { type Bundle, readBundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import * as grpc from '@grpc/grpc-js';
-import { refusalFromCa, unverifiedTarget } from '../svid/channel.ts';
+import { refusalFromCa, type Target, unverifiedTarget } from '../svid/channel.ts';
 
 export interface BootstrapOptions {
   readonly trustDomain: TrustDomain;
@@ -43,7 +43,7 @@ export async function bootstrapBundle(options: BootstrapOptions): Promise<Bundle
     'bootstrap',
     'the config names neither ca.bundle nor ca.pin: whom to trust must come from you',
   );
-  const offered = await fetchBundle(options.address);
+  const offered = await fetchBundle(unverifiedTarget(options.address));
   const authorities = offered.filter((der) => isPinned(der, pin));
   ensure(
     authorities.length > 0,
@@ -91,9 +91,8 @@ function read(file: string): Buffer {
   }
 }
 
-/** What anyone who answers at the address says; only the pin gives it any worth. */
-function fetchBundle(address: string): Promise<readonly Uint8Array[]> {
-  const target = unverifiedTarget(address);
+/** What whoever answers there says: worth what the target's verification, or a pin, is worth. Throws unavailable. */
+export function fetchBundle(target: Target): Promise<readonly Uint8Array[]> {
   const client = new TrustClient(target.address, target.credentials, target.options);
   return new Promise((resolve, reject) => {
     client.getBundle({}, new grpc.Metadata(), { deadline: Date.now() + CALL_MS }, (error, response) => {
