@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
@@ -73,8 +74,8 @@ afterEach(async () => {
   for (const agent of agents) await agent.close();
 });
 
-async function start(changes: Partial<AgentSettings> = {}): Promise<Agent> {
-  const deps = { clock: ca.clock, random: () => 0.5, randomBytes, log, env: {}, version: 'test' };
+async function start(changes: Partial<AgentSettings> = {}, clock: Clock = ca.clock): Promise<Agent> {
+  const deps = { clock, random: () => 0.5, randomBytes, log, env: {}, version: 'test' };
   const agent = await startAgent({ ...settings, ...changes }, deps, AbortSignal.timeout(60_000));
   agents.push(agent);
   return agent;
@@ -220,13 +221,24 @@ describe('the last known good', () => {
     expect(agents.at(-1)?.svid.current().id).toBe(other);
   });
 
-  test('that is damaged ends the agent with what to do', async () => {
+  test.each([
+    ['damaged', '{'],
+    ['of another version', '{"version":2}'],
+    ['empty', ''],
+  ])('that is %s is kept aside, and the agent joins anew with one warning', async (_, text) => {
+    const { had, restarted } = await restart();
+    writeFileSync(statePath(), text, { mode: 0o600 });
+    const before = log.lines.length;
+    expect(await restarted()).not.toEqual(had);
+    expect(readFileSync(`${statePath()}.unusable`, 'utf8')).toBe(text);
+    expect(log.lines.slice(before).filter((line) => /state\.json/.test(line))).toHaveLength(1);
+    expect(loadKnownGood(statePath())).toBeDefined();
+  });
+
+  test('that others may have written ends the agent', async () => {
     const { restarted } = await restart();
-    writeFileSync(statePath(), '{');
-    await expect(restarted()).rejects.toMatchObject({
-      code: 'file',
-      message: expect.stringContaining('is damaged: remove it, and the agent joins anew'),
-    });
+    chmodSync(statePath(), 0o666);
+    await expect(restarted()).rejects.toMatchObject({ code: 'file_mode' });
   });
 });
 
@@ -253,6 +265,33 @@ describe.each(['unix', 'tpm'] as const)('without an identity any more (%s)', (pl
     expect(agent.svid.current().notAfter.getTime()).toBeGreaterThan(ca.clock.now().getTime());
     expect(agent.renewalFailure()).toBeUndefined();
   });
+});
+
+test('an SVID that has expired by the CA’s clock and not by the agent’s is replaced at once', async () => {
+  // The TPM is free again when the certificate of the last agent that used it has expired.
+  ca.clock.move(2 * TTL_SECONDS);
+  const behind: Clock = {
+    now: () => addSeconds(ca.clock.now(), -5),
+    sleepUntil: (time, signal) => ca.clock.sleepUntil(time, signal),
+  };
+  const agent = await start({ evidence: { tpm: { device: tpm.device, key: 'memory' } } }, behind);
+  const first = agent.svid.current();
+  const rotated = log.next(/^rotated$/);
+  ca.clock.move(TTL_SECONDS + 2);
+  expect(behind.now() < first.notAfter && ca.clock.now() > first.notAfter).toBe(true);
+  await rotated;
+  expect(log.lines.filter((line) => /could not be renewed/.test(line))).toEqual([]);
+});
+
+test('a machine that slept past the end of its SVID says so and renews at once', async () => {
+  const agent = await start();
+  const first = agent.svid.current();
+  const [said, rotated] = [log.next(/expired before it was renewed/), log.next(/^rotated$/)];
+  ca.clock.move(TTL_SECONDS + 3000);
+  await said;
+  await rotated;
+  expect(agent.svid.current().notAfter > first.notAfter).toBe(true);
+  expect(agent.renewalFailure()).toBeUndefined();
 });
 
 describe('a disk that is full', () => {
@@ -300,7 +339,7 @@ describe('revocations', () => {
     const [first] = agent.revocations.current().list;
     expect(first).toMatchObject({ target: { kind: 'id', value: other.id }, reason: 'keyCompromise' });
     expect(agent.policy.current()).toBe(policy);
-    expect(loadKnownGood(statePath())?.revocations.list).toEqual([first]);
+    expect(loadKnownGood(statePath())).toMatchObject({ revocations: { list: [first] } });
     await agent.close();
     expect((await start()).revocations.current().revoked(other, ca.clock.now())).toEqual(first);
   });

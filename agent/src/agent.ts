@@ -11,13 +11,13 @@ import { verifySvid } from '@chancery/shared/x509/svid.ts';
 import { type AgentSettings, paths } from './config.ts';
 import { findEvidence } from './evidence/auto.ts';
 import type { EvidenceSource } from './evidence/evidence.ts';
-import { alarm } from './svid/alarm.ts';
+import { alarm, expiredUnnoticed } from './svid/alarm.ts';
 import { askCa } from './svid/ask-ca.ts';
 import { type Target, tlsTarget } from './svid/channel.ts';
 import { type PatienceDeps, untilItWorks } from './svid/patience.ts';
 import { rotate } from './svid/rotate.ts';
 import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
-import { type KnownGood, loadKnownGood, saveKnownGood } from './trust/last-known-good.ts';
+import { type KnownGood, loadKnownGood, saveKnownGood, setAside } from './trust/last-known-good.ts';
 import { compileSnapshot } from './trust/snapshot.ts';
 import { Told, type ToldState } from './trust/told.ts';
 import { watchTrust } from './trust/watch.ts';
@@ -163,6 +163,9 @@ class Session {
           this.renewalFailure = undefined;
           this.#publishSvid(svid);
         },
+        onExpired: (svid: Svid) => {
+          this.renewalFailure = expiredUnnoticed({ clock, log, svid });
+        },
         onFailure: (error: unknown, failures: number) => {
           this.renewalFailure = alarm(error, failures, { clock, log, svid: this.svid.current() });
         },
@@ -182,7 +185,13 @@ class Session {
   }
 
   #lastKnownGood(): KnownGood | undefined {
-    const known = loadKnownGood(paths(this.#settings.dataDir).state);
+    const { state } = paths(this.#settings.dataDir);
+    const known = loadKnownGood(state);
+    if (known !== undefined && 'unusable' in known) {
+      const says = `state.json cannot be used and is kept as ${setAside(state)}; joining anew`;
+      this.#deps.log.warn({ reason: known.unusable }, says);
+      return undefined;
+    }
     if (known === undefined || known.bundle.trustDomain !== this.#settings.trustDomain) return undefined;
     try {
       const { id } = verifySvid(known.svid.chain, known.bundle, this.#deps.clock.now());

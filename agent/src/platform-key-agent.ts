@@ -12,7 +12,7 @@ import { type Agent, type AgentDeps, prepareFolder } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import { findEvidence } from './evidence/auto.ts';
 import type { EvidenceSource, PlatformKey } from './evidence/evidence.ts';
-import { alarm } from './svid/alarm.ts';
+import { alarm, expiredUnnoticed } from './svid/alarm.ts';
 import { tlsTarget } from './svid/channel.ts';
 import { type Certified, joinWith } from './svid/obtain.ts';
 import { untilItWorks } from './svid/patience.ts';
@@ -56,6 +56,9 @@ export async function startPlatformKeyAgent(
         deps.log.info({ id: next.id, notAfter: next.notAfter }, 'rotated');
         renewalFailure = undefined;
         svid.publish(next);
+      },
+      onExpired: (expired) => {
+        renewalFailure = expiredUnnoticed({ ...deps, svid: expired });
       },
       onFailure: (error, failures) => {
         renewalFailure = alarm(error, failures, { ...deps, svid: svid.current() });

@@ -3,20 +3,48 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Clock {
   now(): Date;
-  /** Resolves at `time`, at once if it is past; rejects with the signal's reason when that aborts. */
+  /**
+   * Resolves at `time` on the wall clock, at once if that is past, and at the latest a second after the time that was
+   * left at the call has passed. Rejects with the signal's reason when that aborts.
+   */
   sleepUntil(time: Date, signal?: AbortSignal): Promise<void>;
 }
 
-/** setTimeout counts in 31 bits of milliseconds; a longer wait is several. It also drifts, so it asks again. */
-const LONGEST_MS = 2 ** 31 - 1;
+/** What a clock is made of, so that a test can suspend a machine. */
+export interface ClockParts {
+  /** Milliseconds since 1970, which may step. */
+  readonly wall: () => number;
+  /** Milliseconds that only grow, and that stand still while the machine is suspended. */
+  readonly monotonic: () => number;
+  readonly sleep: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
+}
 
-export const systemClock: Clock = {
-  now: () => new Date(),
-  async sleepUntil(time, signal) {
-    for (let left = time.getTime() - Date.now(); left > 0; left = time.getTime() - Date.now())
-      await sleep(Math.min(left, LONGEST_MS), undefined, signal === undefined ? {} : { signal });
-    signal?.throwIfAborted();
-  },
-};
+/**
+ * Timers count on the monotonic clock: they stand still while a machine is suspended and do not see a step of the wall
+ * clock. So a long wait is many short ones, with a look at the wall clock after each.
+ */
+const LOOK_MS = 15_000;
+/** What the two clocks may differ by without a step: rounding, and the slewing of a wall clock. */
+const SLACK_MS = 1_000;
+
+export function clockOf({ wall, monotonic, sleep: pause }: ClockParts): Clock {
+  return {
+    now: () => new Date(wall()),
+    async sleepUntil(time, signal) {
+      const begun = monotonic();
+      const longest = time.getTime() - wall() + SLACK_MS;
+      // The second term ends a wait during which the wall clock was set back.
+      const left = () => Math.min(time.getTime() - wall(), longest - (monotonic() - begun));
+      for (let ms = left(); ms > 0; ms = left()) await pause(Math.ceil(Math.min(ms, LOOK_MS)), signal);
+      signal?.throwIfAborted();
+    },
+  };
+}
+
+export const systemClock: Clock = clockOf({
+  wall: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep: (ms, signal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
+});
 
 export const addSeconds = (time: Date, seconds: number): Date => new Date(time.getTime() + seconds * 1000);

@@ -2,7 +2,7 @@
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { Log } from '@chancery/shared/log.ts';
 
-interface AlarmDeps {
+export interface AlarmDeps {
   readonly svid: { readonly notAfter: Date };
   readonly clock: Clock;
   readonly log: Log;
@@ -17,4 +17,13 @@ export function alarm(error: unknown, failures: number, { svid, clock, log }: Al
       : 'the SVID has expired and could not be replaced; nobody accepts it any more';
   log.error({ err: error, failures, leftSeconds }, says);
   return error instanceof Error ? error.message : String(error);
+}
+
+/** A machine that slept, or whose clock was set, finds its SVID expired. Returns the reason, as `alarm` does. */
+export function expiredUnnoticed({ svid, clock, log }: AlarmDeps): string {
+  const expiredSeconds = Math.round((clock.now().getTime() - svid.notAfter.getTime()) / 1000);
+  const says =
+    'the SVID expired before it was renewed: this machine slept or its clock was set; renewing now';
+  log.warn({ expiredSeconds }, says);
+  return says;
 }

@@ -2,7 +2,7 @@
 import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { isLocal } from '../evidence/several.ts';
-import { type Target, tlsTarget, unixTarget } from './channel.ts';
+import { isRefusedCertificate, type Target, tlsTarget, unixTarget } from './channel.ts';
 import { join, type ObtainRequest, renew } from './obtain.ts';
 
 export interface CaAddress {
@@ -13,17 +13,23 @@ export interface CaAddress {
 }
 
 /**
- * Joins, or renews over mutual TLS while there is a certificate to do so with. The kernel's word is only to be had on
- * the CA's socket.
+ * Renews over mutual TLS where there is a valid certificate, and joins otherwise. A certificate that the CA does not
+ * accept does not stand in the way of a join: by the CA's clock it may have expired. The unix platform needs the CA's
+ * socket.
  */
 export async function askCa(request: ObtainRequest, ca: CaAddress, current: Svid | undefined): Promise<Svid> {
   const { evidence, bundle, clock } = request;
   if (isLocal(evidence) && ca.socket !== undefined)
     return using(AttestationClient, unixTarget(ca.socket), (client) => join(client, request));
   const over = (svid: Svid | undefined): Target => tlsTarget(ca.address, bundle, svid, clock);
-  if (current === undefined || clock.now() >= current.notAfter)
-    return using(AttestationClient, over(undefined), (client) => join(client, request));
-  return using(IdentityClient, over(current), (client) => renew(client, request));
+  const joinAnew = () => using(AttestationClient, over(undefined), (client) => join(client, request));
+  if (current === undefined || clock.now() >= current.notAfter) return joinAnew();
+  try {
+    return await using(IdentityClient, over(current), (client) => renew(client, request));
+  } catch (error) {
+    if (isRefusedCertificate(error)) return joinAnew();
+    throw error;
+  }
 }
 
 async function using<C extends { close(): void }>(

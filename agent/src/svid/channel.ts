@@ -2,7 +2,7 @@
 import net from 'node:net';
 import tls, { type PeerCertificate } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
@@ -109,4 +109,11 @@ export function refusalFromCa(error: grpc.ServiceError): IdentityError {
     return new IdentityError('unavailable', `the CA does not answer: ${details}`, { cause: error });
   const status = grpc.status[error.code] ?? String(error.code);
   return new IdentityError('refused_by_ca', `the CA refused (${status}): ${details}`, { cause: error });
+}
+
+/** Whether the CA refused the certificate that the call came with, and not what the call asked for. */
+export function isRefusedCertificate(error: unknown): boolean {
+  if (!isRefusal(error, 'refused_by_ca')) return false;
+  const { code, details } = error.cause as grpc.ServiceError;
+  return code === grpc.status.UNAUTHENTICATED && details === REFUSALS.expired_peer.says;
 }

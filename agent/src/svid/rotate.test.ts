@@ -19,6 +19,8 @@ const life = (from: number, ttl: number): Life => ({
 });
 
 interface Walk {
+  /** The second at which a sleep ends that was to end at `second`; the machine may have been suspended. */
+  readonly wakes?: (second: number) => number;
   /** Whether the attempt at this second succeeds. */
   readonly up?: (second: number) => boolean;
   readonly ttl?: number;
@@ -29,7 +31,14 @@ interface Walk {
 }
 
 /** Sleeping takes no time: the clock jumps to where the sleeper wants to wake, and it is written down. */
-async function walk({ up = () => true, ttl = 3600, until, random = () => 0.5, given }: Walk) {
+async function walk({
+  wakes = (s) => s,
+  up = () => true,
+  ttl = 3600,
+  until,
+  random = () => 0.5,
+  given,
+}: Walk) {
   const log: string[] = [];
   let now = START;
   const stop = new AbortController();
@@ -39,7 +48,7 @@ async function walk({ up = () => true, ttl = 3600, until, random = () => 0.5, gi
       log.push(`sleep ${seconds(time)}`);
       if (seconds(time) > until) stop.abort();
       stop.signal.throwIfAborted();
-      now = time;
+      now = at(wakes(seconds(time)));
     },
   };
   const deps: RotateDeps<Life> = {
@@ -50,6 +59,7 @@ async function walk({ up = () => true, ttl = 3600, until, random = () => 0.5, gi
       return given?.(seconds(now)) ?? life(seconds(now), ttl);
     },
     publish: ({ notAfter }) => log.push(`publish ${seconds(notAfter)}`),
+    onExpired: ({ notAfter }) => log.push(`expired ${seconds(notAfter)}`),
     onFailure: (_, failures) => log.push(`failure ${failures}`),
   };
   await expect(rotate(life(0, ttl), deps, stop.signal)).rejects.toThrow('aborted');
@@ -85,6 +95,14 @@ describe('an hour in a millisecond', () => {
     expect(log).toContain('publish 440');
   });
 
+  test('an SVID that expired during the sleep is told once and renewed at once', async () => {
+    const log = await walk({ wakes: (s) => (s === 1800 ? 4800 : s), up: (s) => s > 4801, until: 5000 });
+    expect(log).toEqual([
+      ...['sleep 1800', 'expired 3600', 'failure 1', 'sleep 4801', 'failure 2', 'sleep 4803'],
+      ...['publish 8403', 'sleep 6603'],
+    ]);
+  });
+
   test('a CA that returns stale certificates is asked once a second, not more', async () => {
     const log = await walk({ given: () => life(-7000, 3600), until: 1805 });
     expect(log.filter((line) => line.startsWith('sleep'))).toEqual(
@@ -116,6 +134,7 @@ describe('an hour in a millisecond', () => {
           throw new Error('cancelled');
         },
         publish: () => {},
+        onExpired: () => {},
         onFailure: (error) => failures.push(error),
       },
       stop.signal,

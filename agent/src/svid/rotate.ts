@@ -14,6 +14,8 @@ export interface RotateDeps<S extends Lifetime> {
   readonly random: () => number;
   readonly renew: (current: S, signal: AbortSignal) => Promise<S>;
   readonly publish: (svid: S) => void;
+  /** Called before the first attempt where the SVID expired while the loop slept. */
+  readonly onExpired: (expired: S) => void;
   readonly onFailure: (error: unknown, failures: number) => void;
 }
 
@@ -33,6 +35,7 @@ export async function rotate<S extends Lifetime>(
   let spread = deps.random();
   for (;;) {
     await deps.clock.sleepUntil(nextAttempt(svid, failures, deps.clock.now(), spread), signal);
+    if (failures === 0 && deps.clock.now() >= svid.notAfter) deps.onExpired(svid);
     try {
       svid = await deps.renew(svid, signal);
     } catch (error) {

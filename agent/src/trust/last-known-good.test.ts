@@ -15,7 +15,7 @@ import { generateKey } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { after, makeAuthority, makeLeaf } from '../../../test/kit/certificates.ts';
-import { type KnownGood, loadKnownGood, saveKnownGood } from './last-known-good.ts';
+import { type KnownGood, loadKnownGood, saveKnownGood, setAside } from './last-known-good.ts';
 import { loadRevocations } from './revocations.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');
@@ -53,12 +53,14 @@ const path = join(dir, 'state.json');
 beforeEach(() => saveKnownGood(path, good));
 
 test('what was saved is loaded, the big numbers whole', () => {
-  const { svid, bundle, policy, revocations } = loadKnownGood(path) ?? {};
+  const loaded = loadKnownGood(path);
+  if (loaded === undefined || 'unusable' in loaded) return expect.fail();
+  const { svid, bundle, policy, revocations } = loaded;
   expect(bundle).toEqual(good.bundle);
   expect(policy).toEqual(good.policy);
   expect(revocations).toMatchObject({ sequence: 7n, list: good.revocations.list });
   expect({ ...svid, key: undefined }).toEqual({ ...good.svid, key: undefined });
-  expect(svid?.key.equals(key)).toBe(true);
+  expect(svid.key.equals(key)).toBe(true);
 });
 
 test('it is 0600, and the only file', () => {
@@ -80,11 +82,15 @@ test('open to others it is never used', () => {
 test('another key than the certificate’s is never used', () => {
   const other = generateKey().export({ type: 'pkcs8', format: 'der' });
   change((stored) => ({ ...stored, key: base64(other) }));
-  refusedFor('the key is not the certificate');
+  unusableFor("the key is not the certificate's");
+});
+
+test('another version is told by its number', () => {
+  change((stored) => ({ ...stored, version: 2 }));
+  unusableFor('version 1 is expected, found 2');
 });
 
 test.each<readonly [string, (stored: object) => object]>([
-  ['another version', (stored) => ({ ...stored, version: 2 })],
   ['a key that nobody knows', (stored) => ({ ...stored, extra: 1 })],
   ['no chain', (stored) => ({ ...stored, chain: [] })],
   ['a chain that is none', (stored) => ({ ...stored, chain: ['AAAA'] })],
@@ -105,20 +111,29 @@ test.each<readonly [string, (stored: object) => object]>([
   ['a version that is no number', (stored) => ({ ...stored, policy: { version: '-1', resources: [] } })],
 ])('damaged: %s', (_, spoil) => {
   change(spoil);
-  refusedFor(`${path} is damaged: remove it, and the agent joins anew`);
+  unusableFor(/^damaged/);
 });
 
 test('damaged: cut off', () => {
   writeFileSync(path, readFileSync(path).subarray(0, 100));
-  refusedFor('is damaged');
+  unusableFor('damaged');
 });
 
 function change(spoil: (stored: object) => object): void {
   writeFileSync(path, JSON.stringify(spoil(JSON.parse(readFileSync(path, 'utf8')))));
 }
 
-function refusedFor(says: string): void {
-  expect(() => loadKnownGood(path)).toThrow(
-    expect.objectContaining({ code: 'file', message: expect.stringContaining(says) }),
-  );
+function unusableFor(says: string | RegExp): void {
+  const loaded = loadKnownGood(path);
+  const unusable = loaded !== undefined && 'unusable' in loaded ? loaded.unusable : 'it was loaded';
+  if (typeof says === 'string') expect(unusable).toBe(says);
+  else expect(unusable).toMatch(says);
 }
+
+test('what is set aside keeps its content and its mode', () => {
+  writeFileSync(path, '{');
+  expect(setAside(path)).toBe(`${path}.unusable`);
+  expect(readdirSync(dir)).toEqual(['state.json.unusable']);
+  expect(statSync(`${path}.unusable`).mode & 0o777).toBe(0o600);
+  rmSync(`${path}.unusable`);
+});

@@ -1,8 +1,8 @@
 /** What the agent needs to start without its CA: one file, 0600, replaced whole. It holds the private key. */
 import { createPrivateKey } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, renameSync } from 'node:fs';
 import { base64, equal, utf8 } from '@chancery/shared/bytes.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { spkiOf } from '@chancery/shared/keys/key.ts';
 import { readProtectedFile, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
@@ -63,23 +63,47 @@ export function saveKnownGood(path: string, { svid, bundle, policy, revocations 
   writeFileAtomic(path, utf8(JSON.stringify(stored)), 0o600);
 }
 
-/** Undefined where there is none. Throws file, file_mode: what is damaged or open to others is never used. */
-export function loadKnownGood(path: string): KnownGood | undefined {
-  if (!existsSync(path)) return undefined;
-  const text = Buffer.from(readProtectedFile(path, MAX_BYTES)).toString('utf8');
-  const { svid, spki, ...known } = parse(text, path);
-  ensure(equal(spki, spkiOf(svid.key)), 'file', `${path}: the key is not the certificate's`);
-  return { svid, ...known };
+/** Why a file cannot be used: it is damaged, or another version of the agent wrote it. */
+export interface Unusable {
+  readonly unusable: string;
 }
 
-function parse(text: string, path: string): KnownGood & { readonly spki: Uint8Array } {
+/** Undefined where there is none. Throws file, file_mode: a file that is open to others is never used. */
+export function loadKnownGood(path: string): KnownGood | Unusable | undefined {
+  if (!existsSync(path)) return undefined;
+  const text = Buffer.from(readProtectedFile(path, MAX_BYTES)).toString('utf8');
   try {
-    const { id, chain, key: pkcs8, renewAfter, bundle, policy, revocations } = Stored.parse(JSON.parse(text));
-    const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
-    const { notBefore, notAfter, spki } = parseCertificate(chain[0] ?? new Uint8Array());
-    return { svid: { id, chain, key, notBefore, notAfter, renewAfter }, spki, bundle, policy, revocations };
+    return parse(text);
   } catch (error) {
-    const says = `${path} is damaged: remove it, and the agent joins anew`;
-    throw new IdentityError('file', says, { cause: error });
+    return { unusable: reasonOf(error) };
   }
+}
+
+/** Keeps an unusable file for whoever wants to know why, under the name that is returned. Throws file. */
+export function setAside(path: string): string {
+  const aside = `${path}.unusable`;
+  try {
+    renameSync(path, aside);
+  } catch (error) {
+    throw new IdentityError('file', `${path} could not be renamed to ${aside}`, { cause: error });
+  }
+  return aside;
+}
+
+function parse(text: string): KnownGood {
+  const stored: unknown = JSON.parse(text);
+  const version = z.looseObject({ version: z.unknown() }).safeParse(stored).data?.version;
+  ensure(version === VERSION, 'file', `version ${VERSION} is expected, found ${JSON.stringify(version)}`);
+  const { id, chain, key: pkcs8, renewAfter, bundle, policy, revocations } = Stored.parse(stored);
+  const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
+  const { notBefore, notAfter, spki } = parseCertificate(chain[0] ?? new Uint8Array());
+  ensure(equal(spki, spkiOf(key)), 'file', "the key is not the certificate's");
+  return { svid: { id, chain, key, notBefore, notAfter, renewAfter }, bundle, policy, revocations };
+}
+
+/** Nothing that the file holds: a parser may quote what it could not read. */
+function reasonOf(error: unknown): string {
+  if (isRefusal(error, 'file')) return error.message;
+  if (error instanceof z.ZodError) return `damaged at ${error.issues[0]?.path.join('.') || 'its top level'}`;
+  return 'damaged';
 }
