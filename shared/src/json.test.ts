@@ -108,6 +108,17 @@ describe('parseJson', () => {
     expect(read(text)).toBe(value);
   });
 
+  test.each(['"a\\u0000b"', '"\\ud83d"', '"\\ude00x"'])(
+    'writes %s back as it was, where it may stand',
+    (text) => {
+      const odd = (where: 'values' | 'everywhere') => (json: string) =>
+        JSON.stringify(parseJson(utf8(json), { ...limits, oddStrings: where }));
+      expect(odd('values')(text)).toBe(text);
+      expect(odd('everywhere')(`{${text}:${text}}`)).toBe(`{${text}:${text}}`);
+      expect(() => odd('values')(`{${text}:1}`)).toThrow(expect.objectContaining({ code: 'mcp_parse' }));
+    },
+  );
+
   test('reads as much and as deep as the limits say', () => {
     expect(read(`"${'x'.repeat(1_998)}"`)).toHaveLength(1_998);
     expect(read('[[[[1]]]]')).toEqual([[[[1]]]]);

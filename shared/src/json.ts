@@ -1,7 +1,8 @@
 /**
- * A strict JSON reader (RFC 8259, narrowed) for what peers send. Duplicate keys, NULs, lone surrogates, a
- * BOM, bad UTF-8 and deep nesting refuse: JSON.parse keeps the last of two equal keys, and two readers that
- * differ on that are a way past a policy.
+ * A strict JSON reader (RFC 8259, narrowed) for what peers send. Duplicate keys, a BOM, bad UTF-8 and deep nesting
+ * refuse: JSON.parse keeps the last of two equal keys, and two readers that differ on that are a way past a policy.
+ * Escaped NULs and lone surrogates are legal (section 8.2) and read differently by different readers, so the caller
+ * says where they may stand; JSON.stringify writes them back as the same escapes.
  *
  * Numbers. What is read is written again for the next reader, so no number may change on the way. One that a double
  * holds (its shortest decimal form has the same value) is a `number`; any other, such as a 64-bit row id, is kept as it
@@ -28,6 +29,8 @@ export interface JsonLimits {
   readonly duplicate?: Refusal;
   readonly maxBytes: number;
   readonly maxDepth: number;
+  /** Where a string may hold an escaped NUL or a lone surrogate: by default nowhere. */
+  readonly oddStrings?: 'values' | 'everywhere';
 }
 
 /** Throws `limits.code`. Keys keep their order but for integer-like ones, which JavaScript puts first. */
@@ -82,7 +85,7 @@ class JsonReader {
       case '[':
         return this.#nested(() => this.#array());
       case '"':
-        return this.#string();
+        return this.#string(this.#limits.oddStrings !== undefined);
       case 't':
         return this.#word('true', true);
       case 'f':
@@ -110,7 +113,7 @@ class JsonReader {
     do {
       this.#space();
       this.#need(this.#text[this.#at] === '"', 'a key is expected');
-      const key = this.#string();
+      const key = this.#string(this.#limits.oddStrings === 'everywhere');
       const { duplicate = this.#limits.code } = this.#limits;
       const twice = `the same key twice in one object, before offset ${this.#at}`;
       ensure(!Object.hasOwn(object, key), duplicate, twice);
@@ -136,7 +139,7 @@ class JsonReader {
     return items;
   }
 
-  #string(): string {
+  #string(mayBeOdd: boolean): string {
     const start = this.#at;
     this.#at += 1;
     this.#match(PLAIN);
@@ -147,22 +150,21 @@ class JsonReader {
       this.#match(PLAIN);
     }
     this.#need(this.#skip('"'), 'a string does not end, or holds a control character');
-    return this.#unescape(this.#text.slice(start, this.#at));
+    const text = this.#unescape(this.#text.slice(start, this.#at));
+    // A C string ends at NUL, and a lone surrogate has no UTF-8 form.
+    this.#need(mayBeOdd || !text.includes('\0'), 'a string holds NUL');
+    this.#need(mayBeOdd || text.isWellFormed(), 'a string holds a lone surrogate');
+    return text;
   }
 
   #unescape(quoted: string): string {
-    let text: string;
     try {
-      text = JSON.parse(quoted);
+      return JSON.parse(quoted);
     } catch (error) {
       throw new IdentityError(this.#limits.code, `a string before offset ${this.#at} has a bad escape`, {
         cause: error,
       });
     }
-    // Both are legal JSON and read differently: a C string ends at NUL, and a lone surrogate has no UTF-8 form.
-    this.#need(!text.includes('\0'), 'a string holds NUL');
-    this.#need(text.isWellFormed(), 'a string holds a lone surrogate');
-    return text;
   }
 
   #number(): number | ExactNumber {

@@ -80,6 +80,8 @@ describe('M17: a web page does not reach the local listener', () => {
       'an origin that begins like ours',
       (port: number) => ({ host: `127.0.0.1:${port}`, origin: 'http://localhost.evil.example' }),
     ],
+    ['M33 a page of another program of this machine', () => ({ origin: 'http://localhost:3000' })],
+    ['M33 a page of the default port', () => ({ origin: 'http://127.0.0.1' })],
     ['a name made to point here', (port: number) => ({ host: `evil.example:${port}` })],
     ['a name that begins like ours', (port: number) => ({ host: `127.0.0.1.evil.example:${port}` })],
     ['another port', () => ({ host: '127.0.0.1:1' })],
@@ -282,7 +284,9 @@ describe('stdio', () => {
     };
     input.write(`${CALL}\n`);
     await expect.poll(() => out).toContain('"echo"');
-    expect(out.trim().split('\n')).toHaveLength(2);
+    const [, told, ...answers] = out.trim().split('\n');
+    expect(told).toContain('notifications/tools/list_changed');
+    expect(answers).toHaveLength(1);
     input.end();
     await connect.done;
     expect(server.seen.at(-1)?.method).toBe('DELETE');

@@ -119,7 +119,7 @@ describe('M13: a session is its beginner’s', () => {
       reply(res, { jsonrpc: '2.0', id: null, error: { code: -32001, message: 'gone' } }, {}, 404);
     expect((await post(call(), lost)).json.error.code).toBe(-32001);
     server.say = politely;
-    expect((await post(call(), lost)).json.error.code).toBe(-31404);
+    expect((await post(call(), lost)).json.error.code).toBe(-32001);
   });
 
   test('one id cannot be asked twice at once', async () => {

@@ -168,13 +168,13 @@ const unreadable: [
   ],
   [
     'M6 a body over the limit',
-    call({ name: 'echo', arguments: { a: 'x'.repeat(4_200_000) } }),
+    call({ name: 'echo', arguments: { a: 'x'.repeat(16_800_000) } }),
     {},
     [413, -32600, 'mcp_size'],
   ],
   [
     'M6 a body over the limit, in chunks',
-    call({ name: 'echo', arguments: { a: 'x'.repeat(4_200_000) } }),
+    call({ name: 'echo', arguments: { a: 'x'.repeat(16_800_000) } }),
     { 'transfer-encoding': 'chunked' },
     [413, -32600, 'mcp_size'],
   ],

@@ -7,6 +7,7 @@ import type { Log } from '@chancery/shared/log.ts';
 import { Dialler, type DialOptions } from './connect/dial.ts';
 import { type LocalEndpoint, startListener } from './connect/listener.ts';
 import { startStdio } from './connect/stdio.ts';
+import { MAX_REQUEST_BYTES } from './upstream/upstream.ts';
 
 export interface ConnectOptions extends DialOptions {
   readonly local:
@@ -16,6 +17,8 @@ export interface ConnectOptions extends DialOptions {
   readonly uid: number;
   readonly platform: NodeJS.Platform;
   readonly log: Log;
+  /** Of one message of the client; 16 MiB unless given. */
+  readonly maxRequestBytes?: number | undefined;
 }
 
 export interface Connect {
@@ -27,14 +30,14 @@ export interface Connect {
 }
 
 export async function startConnect(options: ConnectOptions): Promise<Connect> {
-  const { local, clock, uid, platform, log } = options;
+  const { local, clock, uid, platform, log, maxRequestBytes = MAX_REQUEST_BYTES } = options;
   const dialler = new Dialler(options);
   if (local.kind === 'stdio') {
-    const relay = startStdio({ ...local, dialler, clock, log });
+    const relay = startStdio({ ...local, dialler, clock, log, maxRequestBytes });
     const done = relay.done.finally(() => dialler.close());
     return { port: undefined, done, close: () => relay.close().then(() => done) };
   }
-  const listener = await startListener({ local, dialler, uid, platform, log });
+  const listener = await startListener({ local, dialler, uid, platform, log, maxRequestBytes });
   const { promise: done, resolve } = Promise.withResolvers<void>();
   return {
     port: listener.port,

@@ -39,6 +39,14 @@ test('a method may have 128 characters and an id 256', () => {
   expect(read(long)).toMatchObject({ method: long.method, id: long.id });
 });
 
+test.each(['"a\\u0000b"', '"\\ud83d"'])('%s passes unchanged in a value, and in a key of a server', (odd) => {
+  const value = `{"jsonrpc":"2.0","id":1,"result":{"text":${odd}}}`;
+  expect(writeMessage(read(value))).toBe(value);
+  const key = `{"jsonrpc":"2.0","id":1,"result":{${odd}:1}}`;
+  expect(writeMessage(readMessage(utf8(key), 10_000, 'server'))).toBe(key);
+  expect(() => read(key)).toThrow(expect.objectContaining({ code: 'mcp_parse' }));
+});
+
 test("an error's other members are not forwarded", () => {
   const message = read({ ...failure, error: { ...failure.error, stack: 'at x' } });
   expect(JSON.parse(writeMessage(message))).toEqual(failure);
@@ -46,7 +54,7 @@ test("an error's other members are not forwarded", () => {
 
 describe('readMessage refuses', () => {
   test.each([
-    ['a batch', [call], /not one JSON object/],
+    ['a batch', [call], /a batch, which MCP had in 2025-03-26 only/],
     ['a string', '"tools/call"', /not one JSON object/],
     [
       'Method instead of method',

@@ -44,9 +44,18 @@ const MAX_ID = 256;
 const MAX_METHOD = 128;
 const ENVELOPE = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error']);
 
-/** Throws mcp_parse. A batch (2025-03-26 only) is an array, and so refused. */
-export function readMessage(bytes: Uint8Array, maxBytes: number): Message {
-  const value = parseJson(bytes, { code: 'mcp_parse', maxBytes, maxDepth: MAX_DEPTH });
+/**
+ * Throws mcp_parse. A client's message may hold an escaped NUL or a lone surrogate in values; a server's also in keys,
+ * for no policy reads those.
+ */
+export function readMessage(
+  bytes: Uint8Array,
+  maxBytes: number,
+  from: 'client' | 'server' = 'client',
+): Message {
+  const oddStrings = from === 'client' ? 'values' : 'everywhere';
+  const value = parseJson(bytes, { code: 'mcp_parse', maxBytes, maxDepth: MAX_DEPTH, oddStrings });
+  ensure(!Array.isArray(value), 'mcp_parse', 'the message is a batch, which MCP had in 2025-03-26 only');
   ensure(isJsonObject(value), 'mcp_parse', 'the message is not one JSON object');
   // `Method` beside or instead of `method` is how a lenient reader downstream would be told something else.
   for (const key of Object.keys(value))

@@ -3,7 +3,7 @@
  * stream's end.
  */
 import { asBuffer } from '../bytes.ts';
-import { ensure } from '../errors.ts';
+import { type Outline, OutlineReader } from './outline.ts';
 
 export interface SseEvent {
   readonly id: string | undefined;
@@ -21,12 +21,25 @@ const LF = 0x0a;
 const CR = 0x0d;
 const COLON = 0x3a;
 const SPACE = 0x20;
-/** An id comes back to us in a header. */
-const ID = /^[!-~]{1,256}$/;
+const BOM = Buffer.of(0xef, 0xbb, 0xbf);
 
 export interface SseSink {
   onEvent(event: SseEvent): void;
   onComment(): void;
+  /** An event was larger than the limit and was skipped. */
+  onTooLarge(outlines: readonly Outline[]): void;
+}
+
+/** Of an event's type: only the default one carries messages (section 9.2.6: an empty type is the default one). */
+export function carriesMessage({ event, data }: SseEvent): boolean {
+  return (
+    data !== undefined && data.length > 0 && (event === undefined || event === '' || event === 'message')
+  );
+}
+
+/** `Last-Event-ID` is UTF-8 (section 9.2.3); Node writes a header's characters as bytes. */
+export function lastEventHeader(id: string): string {
+  return Buffer.from(id, 'utf8').toString('latin1');
 }
 
 export class SseReader {
@@ -39,15 +52,21 @@ export class SseReader {
   #id: string | undefined;
   #event: string | undefined;
   #retry: number | undefined;
+  #blank = true;
+  /** Of an event that has become too large: nothing else of it is kept. */
+  #outline: OutlineReader | undefined;
+  /** The first bytes of the stream, until it is known whether they are a byte order mark. */
+  #begin: Buffer | undefined = Buffer.alloc(0);
 
-  /** `maxBytes` bounds one event; more throws mcp_size. */
+  /** `maxBytes` bounds one event. */
   constructor(sink: SseSink, maxBytes: number) {
     this.#sink = sink;
     this.#maxBytes = maxBytes;
   }
 
   /** Calls the sink for each event that this chunk completes. */
-  push(chunk: Uint8Array): void {
+  push(bytes: Uint8Array): void {
+    const chunk = this.#begin === undefined ? bytes : this.#withoutBom(this.#begin, bytes);
     let start = 0;
     for (let at = 0; at < chunk.length; at += 1) {
       const byte = chunk[at];
@@ -59,14 +78,29 @@ export class SseReader {
     }
     if (start < chunk.length) {
       this.#afterCr = false;
-      this.#hold(chunk.subarray(start));
-      this.#line.push(chunk.subarray(start));
+      this.#add(chunk.subarray(start));
     }
   }
 
+  /** One byte order mark may stand at the beginning of the stream (section 9.2.5). */
+  #withoutBom(before: Buffer, bytes: Uint8Array): Uint8Array {
+    const begin = Buffer.concat([before, bytes]);
+    const first = begin.subarray(0, BOM.length);
+    const open = first.length < BOM.length && BOM.subarray(0, first.length).equals(first);
+    this.#begin = open ? begin : undefined;
+    if (open) return new Uint8Array();
+    return BOM.equals(first) ? begin.subarray(BOM.length) : begin;
+  }
+
   #endLine(tail: Uint8Array): void {
-    this.#hold(tail);
-    const line = this.#line.length === 0 ? tail : Buffer.concat([...this.#line, tail]);
+    this.#add(tail);
+    const blank = this.#blank;
+    this.#blank = true;
+    if (this.#outline !== undefined) {
+      if (blank) this.#dispatchTooLarge(this.#outline);
+      return;
+    }
+    const line = joinLine(this.#line);
     this.#line = [];
     if (line.length === 0) this.#dispatch();
     else if (line[0] === COLON) this.#comment(line);
@@ -85,7 +119,7 @@ export class SseReader {
       colon === -1 ? new Uint8Array() : line.subarray(line[colon + 1] === SPACE ? colon + 2 : colon + 1);
     if (name === 'data') this.#data.push(value);
     else if (name === 'event') this.#event = text(value);
-    else if (name === 'id' && ID.test(text(value))) this.#id = text(value);
+    else if (name === 'id' && isEventId(text(value))) this.#id = text(value);
     else if (name === 'retry' && /^[0-9]{1,9}$/.test(text(value))) this.#retry = Number(text(value));
   }
 
@@ -98,10 +132,42 @@ export class SseReader {
     if (data !== undefined || event.id !== undefined || event.retry !== undefined) this.#sink.onEvent(event);
   }
 
-  #hold(bytes: Uint8Array): void {
-    this.#held += bytes.length;
-    ensure(this.#held <= this.#maxBytes, 'mcp_size', `an event is larger than ${this.#maxBytes} bytes`);
+  #dispatchTooLarge(outline: OutlineReader): void {
+    const event = { id: this.#id, event: this.#event, retry: this.#retry, data: undefined };
+    this.#outline = undefined;
+    this.#held = 0;
+    this.#id = this.#event = this.#retry = undefined;
+    if (event.id !== undefined || event.retry !== undefined) this.#sink.onEvent(event);
+    this.#sink.onTooLarge(outline.finish());
   }
+
+  /** A part of the line that is being read. */
+  #add(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.#blank = false;
+    this.#held += bytes.length;
+    if (this.#outline !== undefined) {
+      this.#outline.push(bytes);
+      return;
+    }
+    this.#line.push(bytes);
+    if (this.#held <= this.#maxBytes) return;
+    // The names of fields stand outside the message, so they are no matter.
+    this.#outline = new OutlineReader();
+    for (const each of [...this.#data, ...this.#line]) this.#outline.push(each);
+    this.#data = [];
+    this.#line = [];
+  }
+}
+
+/** It comes back in a header, which holds no control character. An empty one says that there is none any more. */
+export function isEventId(id: string): boolean {
+  return id.length <= 1_024 && !/\p{Cc}|\ufffd/u.test(id.replaceAll('\t', ''));
+}
+
+function joinLine(parts: readonly Uint8Array[]): Uint8Array {
+  const [only, more] = parts;
+  return only !== undefined && more === undefined ? only : Buffer.concat(parts);
 }
 
 /** `data` is one line: JSON.stringify escapes every line end. */

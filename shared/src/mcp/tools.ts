@@ -22,6 +22,8 @@ export function toolUseOf({ params = {} }: Request): ToolUse {
     );
   const { name } = params;
   ensure(typeof name === 'string' && name !== '', 'mcp_parse', 'tools/call names no tool');
+  // A reader that ends a string at NUL, or writes it as UTF-8, would see another tool.
+  ensure(!name.includes('\0') && name.isWellFormed(), 'mcp_parse', 'the name of the tool has no UTF-8 form');
   const given = params['arguments'] ?? {};
   ensure(isJsonObject(given), 'mcp_parse', 'the arguments are not an object');
   return { tool: name, arguments: given };

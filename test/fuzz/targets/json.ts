@@ -141,7 +141,7 @@ const sse: Target = {
 
 function eventsIn(chunks: readonly Uint8Array[]): readonly SseEvent[] {
   const events: SseEvent[] = [];
-  const sink = { onEvent: (each: SseEvent) => events.push(each), onComment: () => {} };
+  const sink = { onEvent: (each: SseEvent) => events.push(each), onComment: () => {}, onTooLarge: () => {} };
   const reader = new SseReader(sink, EVENT_BYTES);
   for (const chunk of chunks) reader.push(chunk);
   return events.map((each) => ({ ...each, data: each.data && Uint8Array.from(each.data) }));
@@ -171,7 +171,7 @@ const lines: Target = {
         .toString('latin1')
         .split('\n')
         .slice(0, -1)
-        .filter((line) => line !== '');
+        .filter((line) => line !== '' && line.length <= EVENT_BYTES);
       law(isDeepStrictEqual(whole, theirs), 'lines are not what is between line feeds');
       return undefined;
     },
@@ -180,7 +180,11 @@ const lines: Target = {
 
 function linesIn(chunks: readonly Uint8Array[]): readonly string[] {
   const found: string[] = [];
-  const reader = new LineReader((line) => found.push(Buffer.from(line).toString('latin1')), EVENT_BYTES);
+  const reader = new LineReader(
+    (line) => found.push(Buffer.from(line).toString('latin1')),
+    EVENT_BYTES,
+    () => {},
+  );
   for (const chunk of chunks) reader.push(chunk);
   return found;
 }

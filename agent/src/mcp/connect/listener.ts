@@ -8,7 +8,6 @@ import type { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
-import { MAX_REQUEST_BYTES } from '../upstream/upstream.ts';
 import { ensureJson, header, inOnePiece, readBody } from '../wire/http-body.ts';
 import { refuse } from '../wire/reply.ts';
 import type { Dialler, Posted } from './dial.ts';
@@ -25,6 +24,8 @@ export interface ListenerOptions {
   readonly uid: number;
   readonly platform: NodeJS.Platform;
   readonly log: Log;
+  /** Of one message. */
+  readonly maxRequestBytes: number;
 }
 
 export interface Listener {
@@ -89,7 +90,7 @@ interface LocalRequest {
 }
 
 async function answer(
-  { dialler }: ListenerOptions,
+  { dialler, maxRequestBytes }: ListenerOptions,
   port: number | undefined,
   { req, res, allowed }: LocalRequest,
 ): Promise<void> {
@@ -98,7 +99,7 @@ async function answer(
   ensure(req.url === '/mcp', 'server_unknown', 'another path than the endpoint');
   const method = methodOf(req);
   if (method === 'POST') ensureJson(req);
-  const body = method === 'POST' ? await readBody(req, MAX_REQUEST_BYTES) : undefined;
+  const body = method === 'POST' ? await readBody(req, maxRequestBytes) : undefined;
   const giveUp = dialler.send(
     { method, headers: chosen(req, TO_GATEWAY, 'mcp-param-'), body },
     {
@@ -133,8 +134,9 @@ function relay(response: IncomingMessage, res: ServerResponse): void {
  */
 function ensureLocal(req: IncomingMessage, port: number | undefined): void {
   const origin = header(req, 'origin');
-  const host = origin === undefined || !URL.canParse(origin) ? undefined : new URL(origin).hostname;
-  const own = origin === undefined || (host !== undefined && LOCAL_NAMES.includes(host));
+  // Another port is another program, and its pages are another site's.
+  const suffix = port === undefined ? '' : `:${port}`;
+  const own = origin === undefined || LOCAL_NAMES.some((name) => origin === `http://${name}${suffix}`);
   ensure(own, 'mcp_origin', `Origin is ${origin}`);
   if (port === undefined) return;
   const named = header(req, 'host');

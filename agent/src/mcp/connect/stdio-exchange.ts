@@ -1,24 +1,30 @@
 /** The requests of one stdio client at the gateway, and the session that its `initialize` began. */
 import type { IncomingMessage } from 'node:http';
-import { IdentityError, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import type { Log } from '@chancery/shared/log.ts';
 import { claimedVersion, headersFor } from '@chancery/shared/mcp/era.ts';
 import {
-  errorResponse,
   type Id,
   type Message,
   type Notification,
   type Request,
-  type Response,
-  readMessage,
   writeMessage,
 } from '@chancery/shared/mcp/message.ts';
-import { SseReader } from '@chancery/shared/mcp/sse.ts';
-import { MAX_ANSWER_BYTES } from '../upstream/upstream.ts';
-import { header, isEventStream, isJson, readBody } from '../wire/http-body.ts';
-import type { Dialler } from './dial.ts';
+import { lastEventHeader } from '@chancery/shared/mcp/sse.ts';
+import { CANCELLED, cancelledId } from '../upstream/numbering.ts';
+import { header, isEventStream } from '../wire/http-body.ts';
+import { isSessionLost } from '../wire/session-lost.ts';
+import { skippedLog } from '../wire/skipped.ts';
+import type { Dialler, Posted } from './dial.ts';
+import { answerTo, drain, failureOf, jsonOf } from './stdio-answer.ts';
+import { StdioSession } from './stdio-session.ts';
+import { readStream } from './stdio-stream.ts';
 
 export interface ExchangesOptions {
   readonly dialler: Dialler;
+  readonly clock: Clock;
+  readonly log: Log;
   /** To the client; false asks for a pause until `onDrain`. */
   write(message: Message): boolean;
   onDrain(resume: () => void): void;
@@ -26,223 +32,231 @@ export interface ExchangesOptions {
 
 interface Flight {
   readonly modern: boolean;
-  readonly giveUp: () => void;
+  readonly stop: AbortController;
 }
 
 const ACCEPT = 'application/json, text/event-stream';
-const CANCELLED = 'notifications/cancelled';
+/** Between the end of a stream and its resumption, where the server does not say. */
+const RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 60_000;
+/** Of a stream in a row, without anything new on it. */
+const MAX_RESUMPTIONS = 5;
 
 export class Exchanges {
   readonly #options: ExchangesOptions;
+  readonly #skip: (what: string) => void;
   readonly #flights = new Map<Id, Flight>();
-  /** What the session began with, to begin it again when the gateway has lost it. */
-  #initialize: Request | undefined;
-  #session: string | undefined;
-  #version: string | undefined;
+  #session: StdioSession | undefined;
   /** The last version a request claimed; notifications need not claim one. */
   #modern: string | undefined;
   #renewal: Promise<void> | undefined;
 
   constructor(options: ExchangesOptions) {
     this.#options = options;
+    this.#skip = skippedLog(options.log, 'the gateway');
   }
 
   /** Undefined before `initialize` and for a server without sessions. */
   get session(): string | undefined {
-    return this.#session;
-  }
-
-  /** Resolves when the message has been answered, or taken; a failure is the client's answer, never a rejection. */
-  async send(message: Message): Promise<void> {
-    if (message.kind === 'notification' && this.#cancels(message)) return;
-    if (message.kind === 'request' && message.method === 'initialize') this.#begin(message);
-    try {
-      await this.#post(message, true);
-    } catch (error) {
-      if (message.kind === 'request') this.#options.write(failureOf(message.id, error));
-    }
+    return this.#session?.id;
   }
 
   /** The headers of whatever belongs to the legacy session. */
   sessionHeaders(): Record<string, string> {
-    return {
-      ...(this.#session === undefined ? {} : { 'mcp-session-id': this.#session }),
-      ...(this.#version === undefined ? {} : { 'mcp-protocol-version': this.#version }),
-    };
+    return this.#session?.headers() ?? {};
+  }
+
+  /** Resolves when the message has been answered, or taken; a failure is the client's answer, never a rejection. */
+  async send(message: Message): Promise<void> {
+    if (message.kind !== 'request') return this.#tell(message);
+    if (message.method === 'initialize') this.#session = new StdioSession(message);
+    const flight = { modern: claimedVersion(message) !== undefined, stop: new AbortController() };
+    this.#flights.set(message.id, flight);
+    try {
+      await this.#ask(message, flight, true);
+    } catch (error) {
+      if (flight.stop.signal.aborted) return;
+      this.#options.log.warn({ err: error, method: message.method }, 'a request failed');
+      this.#options.write(failureOf(message.id, error));
+    } finally {
+      if (this.#flights.get(message.id) === flight) this.#flights.delete(message.id);
+    }
   }
 
   /** Passes what a stream of the gateway's says on to the client. Rejects when it breaks off. */
-  stream(
-    response: IncomingMessage,
-    onMessage: (message: Message) => void,
-    onId: (id: string) => void,
-  ): Promise<void> {
-    return new Promise((resolve, reject) => {
-      let flowing = true;
-      const sink = {
-        onEvent: ({ id, data }: { id: string | undefined; data: Uint8Array | undefined }) => {
-          if (id !== undefined) onId(id);
-          if (data === undefined || data.length === 0) return;
-          const message = readMessage(data, MAX_ANSWER_BYTES);
-          onMessage(message);
-          flowing = this.#options.write(message);
-        },
-        onComment: () => {},
-      };
-      const reader = new SseReader(sink, MAX_ANSWER_BYTES);
-      response.on('data', (chunk: Buffer) => {
-        try {
-          reader.push(chunk);
-        } catch (error) {
-          response.destroy();
-          reject(error);
-        }
-        if (flowing) return;
-        response.pause();
-        this.#options.onDrain(() => response.resume());
-      });
-      response.once('end', resolve);
-      response.once('close', () => reject(new IdentityError('mcp_upstream', 'the stream broke off')));
-      response.once('error', reject);
-    });
+  stream(response: IncomingMessage, onPlace: (id: string | undefined) => void): Promise<void> {
+    const { write, onDrain } = this.#options;
+    return readStream(response, { onMessage: write, onPlace, onDrain, onSkipped: this.#skip });
   }
 
   /** Gives up what is under way and tells the server that the session is over. */
   async end(): Promise<void> {
-    for (const { giveUp } of this.#flights.values()) giveUp();
-    if (this.#session === undefined) return;
+    for (const { stop } of this.#flights.values()) stop.abort();
+    if (this.session === undefined) return;
     const headers = this.sessionHeaders();
     this.#session = undefined;
-    await new Promise<void>((resolve) => {
-      this.#options.dialler.send(
-        { method: 'DELETE', headers, body: undefined },
-        { onResponse: (response) => response.resume().once('close', resolve), onError: () => resolve() },
-      );
-    });
+    await this.#reach({ method: 'DELETE', headers, body: undefined }).then(drain, () => {});
   }
 
-  /** In the modern era HTTP cancels by closing the answer, so the notification that stdio has for it ends here. */
-  #cancels({ method, params }: Notification): boolean {
-    const id = params?.['requestId'];
-    if (method !== CANCELLED || (typeof id !== 'string' && typeof id !== 'number')) return false;
-    const flight = this.#flights.get(id);
-    if (flight?.modern !== true) return false;
-    flight.giveUp();
-    this.#flights.delete(id);
-    return true;
-  }
-
-  #begin(request: Request): void {
-    this.#initialize = request;
-    this.#session = this.#version = undefined;
-  }
-
-  async #post(message: Message, mayRenew: boolean): Promise<void> {
+  async #tell(message: Exclude<Message, Request>): Promise<void> {
+    const cancelled = message.kind === 'notification' ? this.#cancelledBy(message) : undefined;
     const claimed = claimedVersion(message);
     if (claimed !== undefined) this.#modern = claimed;
-    const response = await this.#reach(message, claimed !== undefined);
-    if (response === undefined) return;
+    // In the modern era HTTP cancels by closing the answer, so the notification that stdio has for it ends here.
+    if (cancelled?.modern !== true)
+      await this.#post(message, claimed !== undefined).then(drain, (error) =>
+        this.#options.log.warn({ err: error }, 'a notification of the client was lost'),
+      );
+    // A cancelled request gets no answer (2025-11-25, "Cancellation"), so nothing is waited for.
+    cancelled?.stop.abort();
+  }
+
+  #cancelledBy(notification: Notification): Flight | undefined {
+    const id = notification.method === CANCELLED ? cancelledId(notification) : undefined;
+    return id === undefined ? undefined : this.#flights.get(id);
+  }
+
+  async #ask(request: Request, flight: Flight, mayRenew: boolean): Promise<void> {
+    const session = this.#session;
+    if (flight.modern) this.#modern = claimedVersion(request);
+    const before = session?.calls ?? 0;
+    if (session !== undefined && request.method === 'tools/call') session.calls += 1;
+    const response = await this.#post(request, flight.modern, flight.stop.signal);
     const status = response.statusCode ?? 502;
-    // 404 says that nothing was done, so the message may go again, in a new session.
-    if (status === 404 && this.#session !== undefined && mayRenew) {
-      response.resume();
-      await this.#renew();
-      return this.#post(message, false);
-    }
-    try {
-      await this.#receive(message, response, status);
-    } finally {
-      if (message.kind === 'request') this.#flights.delete(message.id);
+    if (status === 200 && isEventStream(header(response, 'content-type')))
+      return this.#follow(request, response, flight);
+    const answer = await jsonOf(response);
+    const lost = session?.id !== undefined && isSessionLost(status, answer);
+    if (session === undefined || !lost) return this.#answerWith(request, response, answer);
+    ensure(mayRenew, 'mcp_upstream', 'the MCP server does not keep its sessions');
+    await this.#renew(session);
+    // It was not carried out, but what it builds on may be gone: whoever made the calls before it decides.
+    ensure(request.method !== 'tools/call' || before === 0, 'mcp_upstream', LOST);
+    return this.#ask(request, flight, false);
+  }
+
+  #answerWith(request: Request, response: IncomingMessage, answer: Message | undefined): void {
+    const status = response.statusCode ?? 502;
+    if (answer?.kind !== 'response') throw new IdentityError('mcp_upstream', `no answer in HTTP ${status}`);
+    // An error that names no request is about the one that was posted.
+    const shown = answer.error === undefined ? answer : { ...answer, id: request.id };
+    ensure(shown.id === request.id, 'mcp_upstream', 'the answer is to another request');
+    this.#begun(request, header(response, 'mcp-session-id'), shown);
+    this.#options.write(shown);
+  }
+
+  #begun(request: Request, id: string | undefined, answer: Message): void {
+    const session = this.#session;
+    if (session?.initialize === request.id && request.method === 'initialize' && answer.kind === 'response')
+      session.begun(id, answer);
+  }
+
+  /** Resumes a stream that ends after an event with an id (2025-11-25, "Resumability"), until the answer is there. */
+  async #follow(request: Request, first: IncomingMessage, flight: Flight): Promise<void> {
+    const session = this.#session;
+    const id = header(first, 'mcp-session-id');
+    let answered = false;
+    let place: string | undefined;
+    let [retryMs, idle] = [RETRY_MS, 0];
+    const { write, onDrain } = this.#options;
+    const onMessage = (message: Message): boolean => {
+      answered ||= message.kind === 'response' && message.id === request.id;
+      idle = 0;
+      if (answered) this.#begun(request, id, message);
+      return write(message);
+    };
+    const onPlace = (at: string | undefined, retry: number | undefined): void => {
+      if (at !== undefined && at !== place) idle = 0;
+      place = at ?? place;
+      retryMs = Math.min(retry ?? retryMs, LONGEST_RETRY_MS);
+    };
+    const sink = { onMessage, onPlace, onDrain, onSkipped: this.#skip };
+    for (let response: IncomingMessage | undefined = first; ; idle += 1) {
+      const broken = response && (await readStream(response, sink).catch((error: unknown) => error));
+      if (answered || flight.stop.signal.aborted) return;
+      const over = place === undefined || place === '' || flight.modern || session !== this.#session;
+      if (over || idle >= MAX_RESUMPTIONS)
+        throw broken ?? new IdentityError('mcp_upstream', 'the stream ended before the answer');
+      response = await this.#resume(place ?? '', retryMs, flight.stop.signal);
     }
   }
 
-  /** Undefined when the client cancelled it meanwhile. */
-  #reach(message: Message, modern: boolean): Promise<IncomingMessage | undefined> {
-    const headers = {
-      accept: ACCEPT,
-      'content-type': 'application/json',
-      ...this.#headersOf(message, modern),
-    };
-    return new Promise((resolve, reject) => {
-      const abandon = this.#options.dialler.send(
-        { method: 'POST', headers, body: writeMessage(message) },
-        { onResponse: resolve, onError: reject },
-      );
-      const giveUp = (): void => {
-        abandon();
-        resolve(undefined);
-      };
-      if (message.kind === 'request') this.#flights.set(message.id, { modern, giveUp });
-    });
+  /** Undefined where it may work later. */
+  async #resume(place: string, waitMs: number, signal: AbortSignal): Promise<IncomingMessage | undefined> {
+    const { clock } = this.#options;
+    await clock.sleepUntil(addSeconds(clock.now(), waitMs / 1000), signal);
+    const from = { accept: 'text/event-stream', 'last-event-id': lastEventHeader(place) };
+    const headers = { ...from, ...this.sessionHeaders() };
+    const response = await this.#reach({ method: 'GET', headers, body: undefined }, signal);
+    const status = response.statusCode ?? 502;
+    if (status === 200 && isEventStream(header(response, 'content-type'))) return response;
+    drain(response);
+    ensure(
+      status >= 500,
+      'mcp_upstream',
+      `the answer cannot be fetched: resuming its stream gave HTTP ${status}`,
+    );
+    return undefined;
+  }
+
+  #post(message: Message, modern: boolean, signal?: AbortSignal): Promise<IncomingMessage> {
+    const own = { accept: ACCEPT, 'content-type': 'application/json' };
+    const headers = { ...own, ...this.#headersOf(message, modern) };
+    return this.#reach({ method: 'POST', headers, body: writeMessage(message) }, signal);
   }
 
   #headersOf(message: Message, modern: boolean): Record<string, string> {
     if (modern) return headersFor(message);
-    if (this.#initialize === undefined && this.#modern !== undefined)
+    if (this.#session === undefined && this.#modern !== undefined)
       return { 'mcp-protocol-version': this.#modern };
     return this.sessionHeaders();
   }
 
-  async #receive(message: Message, response: IncomingMessage, status: number): Promise<void> {
-    const type = header(response, 'content-type');
-    const session = header(response, 'mcp-session-id');
-    const begins = message.kind === 'request' && message.method === 'initialize';
-    if (begins && session !== undefined) this.#session = session;
-    let answered = message.kind !== 'request';
-    const answer = (given: Message): void => {
-      if (given.kind !== 'response' || message.kind !== 'request' || given.id !== message.id) return;
-      answered = true;
-      if (begins) this.#version = versionIn(given);
-    };
-    if (status === 200 && isEventStream(type)) await this.stream(response, answer, () => {});
-    else if (isJson(type)) {
-      const given = readMessage(await readBody(response, MAX_ANSWER_BYTES), MAX_ANSWER_BYTES);
-      // An error that names no request is about the one that was posted.
-      const named = given.kind === 'response' && given.error !== undefined && message.kind === 'request';
-      const shown = named ? { ...given, id: message.id } : given;
-      answer(shown);
-      if (message.kind === 'request') this.#options.write(shown);
-    } else response.resume();
-    if (!answered) throw new IdentityError('mcp_upstream', `no answer in HTTP ${status}`);
+  /** Rejects when it is given up, also while the answer is read. */
+  #reach(posted: Posted, signal?: AbortSignal): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const giveUp = this.#options.dialler.send(posted, { onResponse: resolve, onError: reject });
+      const onAbort = (): void => {
+        giveUp();
+        reject(signal?.reason);
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+    });
   }
 
-  /** Begins the lost session again with what the client began it with; the client does not see the answer. */
-  async #renew(): Promise<void> {
-    const initialize = this.#initialize;
-    if (initialize === undefined) throw new IdentityError('mcp_session', 'no session was begun');
-    this.#renewal ??= this.#beginAgain(initialize).finally(() => {
-      this.#renewal = undefined;
-    });
+  /** Begins a lost session again and tells the client: what it knows of the tools may be of yesterday. */
+  async #renew(lost: StdioSession): Promise<void> {
+    if (this.#session === lost)
+      this.#renewal ??= this.#beginAgain(lost).finally(() => {
+        this.#renewal = undefined;
+      });
     await this.#renewal;
   }
 
-  async #beginAgain(initialize: Request): Promise<void> {
-    this.#session = this.#version = undefined;
-    const response = await this.#reach({ ...initialize, id: 'chancery-renewal' }, false);
-    this.#flights.delete('chancery-renewal');
-    const session = response === undefined ? undefined : header(response, 'mcp-session-id');
-    response?.resume();
-    if (session === undefined)
-      throw refusalOf(undefined, 'mcp_session', 'the session could not be begun again');
-    this.#session = session;
-    const confirmed = await this.#reach(
-      { kind: 'notification', method: 'notifications/initialized', params: undefined },
-      false,
-    );
-    confirmed?.resume();
+  async #beginAgain(lost: StdioSession): Promise<void> {
+    const fresh = new StdioSession(lost.again);
+    const own = { accept: ACCEPT, 'content-type': 'application/json' };
+    const body = writeMessage(fresh.again);
+    const response = await this.#reach({ method: 'POST', headers: own, body });
+    const answer = await answerTo(fresh.again.id, response);
+    fresh.begun(header(response, 'mcp-session-id'), answer);
+    const why = answer.error?.message ?? 'it speaks another version now';
+    const same = answer.error === undefined && fresh.version === lost.version && fresh.id !== undefined;
+    ensure(same, 'mcp_upstream', `the session was lost and could not be begun again: ${why}`);
+    this.#session = fresh;
+    const initialized = {
+      kind: 'notification',
+      method: 'notifications/initialized',
+      params: undefined,
+    } as const;
+    await this.#post(initialized, false).then(drain);
+    this.#options.log.warn({}, 'the MCP server lost the session; a new one was begun');
+    this.#options.write({ ...initialized, method: 'notifications/tools/list_changed' });
   }
 }
 
-function versionIn({
-  result,
-}: {
-  readonly result: { readonly [key: string]: unknown } | undefined;
-}): string | undefined {
-  const version = result?.['protocolVersion'];
-  return typeof version === 'string' ? version : undefined;
-}
-
-function failureOf(id: Id, error: unknown): Response {
-  const { code } = refusalOf(error, 'internal', 'connect failed');
-  return errorResponse(id, { code: -31502, message: REFUSALS[code].says });
-}
+const LOST = [
+  'the MCP server lost the session, and what earlier calls did in it may be gone; a new session was begun',
+  'and this call was not made: make it again if it does not depend on them',
+].join(' ');

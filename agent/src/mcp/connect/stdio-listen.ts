@@ -1,6 +1,7 @@
 /** The stream on which a legacy server speaks unasked, kept open for as long as the session lasts. */
 import type { IncomingMessage } from 'node:http';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { lastEventHeader } from '@chancery/shared/mcp/sse.ts';
 import type { Dialler } from './dial.ts';
 import type { Exchanges } from './stdio-exchange.ts';
 
@@ -36,18 +37,21 @@ export class StdioListen {
 
   async #run(): Promise<void> {
     const { clock } = this.#options;
-    let last: string | undefined;
+    let last: { readonly id: string; readonly session: string | undefined } | undefined;
     let wait = FIRST_WAIT_SECONDS;
     while (!this.#stopped.signal.aborted) {
-      const response = await this.#open(last);
+      // An event of a session that was lost is no place in the next one.
+      const resumable = last?.session === this.#options.exchanges.session;
+      const response = await this.#open(resumable ? last?.id : undefined);
       // The server has no such stream, or nobody has this session any more: a request will find out.
       if (response?.statusCode === 405) return;
       if (response?.statusCode === 200) {
         wait = FIRST_WAIT_SECONDS;
-        const seen = (id: string): void => {
-          last = id;
+        const { session } = this.#options.exchanges;
+        const seen = (id: string | undefined): void => {
+          if (id !== undefined) last = { id, session };
         };
-        await this.#options.exchanges.stream(response, () => {}, seen).catch(() => {});
+        await this.#options.exchanges.stream(response, seen).catch(() => {});
       } else response?.resume();
       await clock.sleepUntil(addSeconds(clock.now(), wait), this.#stopped.signal).catch(() => {});
       wait = Math.min(wait * 2, LONGEST_WAIT_SECONDS);
@@ -56,7 +60,8 @@ export class StdioListen {
 
   #open(last: string | undefined): Promise<IncomingMessage | undefined> {
     const { dialler, exchanges } = this.#options;
-    const place: Record<string, string> = last === undefined ? {} : { 'last-event-id': last };
+    const place: Record<string, string> =
+      last === undefined || last === '' ? {} : { 'last-event-id': lastEventHeader(last) };
     const headers = { accept: 'text/event-stream', ...exchanges.sessionHeaders(), ...place };
     return new Promise((resolve) => {
       this.#giveUp = dialler.send(

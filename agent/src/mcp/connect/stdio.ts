@@ -4,16 +4,16 @@
  */
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '@chancery/shared/clock.ts';
-import { REFUSALS } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import {
   errorResponse,
+  type Id,
   type Message,
-  type Response,
   readMessage,
   writeMessage,
 } from '@chancery/shared/mcp/message.ts';
-import { MAX_REQUEST_BYTES } from '../upstream/upstream.ts';
+import { askedIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { LineReader } from '../wire/lines.ts';
 import type { Dialler } from './dial.ts';
 import { Exchanges } from './stdio-exchange.ts';
@@ -25,6 +25,8 @@ export interface StdioOptions {
   readonly dialler: Dialler;
   readonly clock: Clock;
   readonly log: Log;
+  /** Of one message. */
+  readonly maxRequestBytes: number;
 }
 
 export interface StdioRelay {
@@ -33,9 +35,16 @@ export interface StdioRelay {
   close(): Promise<void>;
 }
 
-export function startStdio({ input, output, dialler, clock, log }: StdioOptions): StdioRelay {
+export function startStdio(options: StdioOptions): StdioRelay {
+  const { input, output, dialler, clock, log, maxRequestBytes } = options;
   const write = (message: Message): boolean => output.write(`${writeMessage(message)}\n`);
-  const exchanges = new Exchanges({ dialler, write, onDrain: (resume) => output.once('drain', resume) });
+  const exchanges = new Exchanges({
+    dialler,
+    clock,
+    log,
+    write,
+    onDrain: (resume) => output.once('drain', resume),
+  });
   const listen = new StdioListen({ dialler, clock, exchanges });
   let turn: Promise<void> = Promise.resolve();
   /** What comes before a request must have arrived before it; requests themselves run side by side. */
@@ -45,16 +54,25 @@ export function startStdio({ input, output, dialler, clock, log }: StdioOptions)
     await answered;
     if (message.kind === 'notification' && message.method === 'notifications/initialized') listen.start();
   };
-  const lines = new LineReader((line) => {
+  /** Answers whoever asked, where that can be told, and goes on with the next line. */
+  const unreadable = (outlines: readonly Outline[], error: unknown): void => {
+    log.warn({ err: error }, 'skipped a message of the client that cannot be read');
+    const text = error instanceof Error ? error.message : String(error);
+    const refusal = (id: Id | undefined) => write(errorResponse(id, { code: -32700, message: text }));
+    for (const id of askedIn(outlines)) refusal(id);
+    if (outlines.length === 0) refusal(undefined);
+  };
+  const tooLong = (outlines: readonly Outline[]): void =>
+    unreadable(outlines, new IdentityError('mcp_size', `the message has more than ${maxRequestBytes} bytes`));
+  const onLine = (line: Uint8Array): void => {
     try {
-      const message = readMessage(line, MAX_REQUEST_BYTES);
+      const message = readMessage(line, maxRequestBytes);
       turn = turn.then(() => take(message));
     } catch (error) {
-      log.warn({ err: error }, 'the client wrote what cannot be read');
-      write(unreadable());
+      unreadable(outlinesOf(line), error);
     }
-  }, MAX_REQUEST_BYTES);
-
+  };
+  const lines = new LineReader(onLine, maxRequestBytes, tooLong);
   const done = new Promise<void>((resolve) => {
     let ending = false;
     const end = (): void => {
@@ -63,15 +81,7 @@ export function startStdio({ input, output, dialler, clock, log }: StdioOptions)
       listen.stop();
       exchanges.end().then(resolve);
     };
-    input.on('data', (chunk: Buffer) => {
-      try {
-        lines.push(chunk);
-      } catch (error) {
-        // Where the next message begins cannot be known after this.
-        log.error({ err: error }, 'the client wrote a line without end');
-        input.destroy();
-      }
-    });
+    input.on('data', (chunk: Buffer) => lines.push(chunk));
     input.once('end', end);
     input.once('close', end);
     output.once('error', end);
@@ -83,8 +93,4 @@ export function startStdio({ input, output, dialler, clock, log }: StdioOptions)
       await done;
     },
   };
-}
-
-function unreadable(): Response {
-  return errorResponse(undefined, { code: -32700, message: REFUSALS.mcp_parse.says });
 }

@@ -132,6 +132,17 @@ export class Exchange implements Back {
     else this.#res.end();
   }
 
+  cancelled(): void {
+    const { peer, request, pending } = this.#facts;
+    const asked = request === undefined ? undefined : pending.get(request.id);
+    if (request !== undefined && asked !== undefined) {
+      pending.delete(request.id);
+      this.#gate.recorder.abandoned(peer, asked);
+    }
+    this.open();
+    this.end();
+  }
+
   onDrain(listener: () => void): void {
     this.#res.once('drain', listener);
   }

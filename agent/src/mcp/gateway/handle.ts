@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ensure, refusalOf } from '@chancery/shared/errors.ts';
 import { ensureLegacyVersion, ensureModern, eraOf, headersFor } from '@chancery/shared/mcp/era.ts';
 import { type Message, readMessage } from '@chancery/shared/mcp/message.ts';
+import { isEventId } from '@chancery/shared/mcp/sse.ts';
 import { narrowClient } from '@chancery/shared/mcp/tools.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
@@ -107,7 +108,7 @@ function stream(gate: Gate, { req, res, peer }: Inbound): void {
   // An event's id alone would let one caller read what another was told.
   ensure(resumed === undefined || session !== undefined, 'mcp_session', 'Last-Event-ID without a session');
   ensure(
-    resumed === undefined || /^[!-~]{1,256}$/.test(resumed),
+    resumed === undefined || isEventId(Buffer.from(resumed, 'latin1').toString('utf8')),
     'mcp_parse',
     'a Last-Event-ID that none of ours is',
   );

@@ -3,7 +3,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { kill } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
-import { isJsonObject } from '@chancery/shared/json.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import {
   type Id,
@@ -13,8 +12,11 @@ import {
   readMessage,
   writeMessage,
 } from '@chancery/shared/mcp/message.ts';
+import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { LineReader } from '../wire/lines.ts';
-import { type Back, type CommandTarget, MAX_ANSWER_BYTES } from './upstream.ts';
+import { skippedLog } from '../wire/skipped.ts';
+import { CANCELLED, cancelledId, progressTokenOf, withProgressToken } from './numbering.ts';
+import { type Back, badAnswer, type CommandTarget, MAX_ANSWER_BYTES } from './upstream.ts';
 
 /** How long it gets to end by itself, and then by SIGTERM. */
 const GRACE_MS = 2_000;
@@ -24,25 +26,36 @@ interface Waiting {
   readonly back: Back;
   /** The client's own, which the child may not have seen. */
   readonly id: Id;
+  /** The client's own, and the one that the child knows. */
   readonly progressToken: Id | undefined;
+  readonly token: Id | undefined;
   streaming: boolean;
 }
 
 export class Child {
   readonly #process: ChildProcess;
   readonly #log: Log;
+  readonly #skip: (what: string) => void;
   readonly #exited: Promise<void>;
   readonly #ended = Promise.withResolvers<void>();
+  /** By the ids, and by the progress tokens, that the child knows. */
   readonly #waiting = new Map<Id, Waiting>();
+  readonly #byToken = new Map<Id, Waiting>();
   #listener: Back | undefined;
   #nextId = 1;
 
   constructor({ command: [file, ...args], env }: CommandTarget, log: Log) {
     this.#log = log;
+    this.#skip = skippedLog(log, 'the MCP server');
     // A group of its own, so that what the command starts ends with it.
     this.#process = spawn(file, args, { env, stdio: ['pipe', 'pipe', 'inherit'], detached: true });
-    const lines = new LineReader((line) => this.#line(line), MAX_ANSWER_BYTES);
-    this.#process.stdout?.on('data', (chunk: Buffer) => this.#read(lines, chunk));
+    const tooLarge = (outlines: readonly Outline[]): void =>
+      this.#unreadable(
+        outlines,
+        new IdentityError('mcp_size', `a line of more than ${MAX_ANSWER_BYTES} bytes`),
+      );
+    const lines = new LineReader((line) => this.#line(line), MAX_ANSWER_BYTES, tooLarge);
+    this.#process.stdout?.on('data', (chunk: Buffer) => lines.push(chunk));
     this.#process.stdin?.on('error', (error) => log.debug({ err: error }, 'the MCP server stopped reading'));
     this.#process.on('error', (error) => log.error({ err: error, file }, 'the MCP server could not be run'));
     // What it started and left behind ends with it, whoever ended it.
@@ -58,7 +71,7 @@ export class Child {
     return this.#waiting.size === 0;
   }
 
-  /** It has exited, or what it says is listened to no more. */
+  /** It has exited. */
   onEnd(listener: () => void): void {
     this.#ended.promise.then(listener);
   }
@@ -69,18 +82,19 @@ export class Child {
     const unread = this.#process.stdin?.writableLength ?? 0;
     ensure(unread <= MAX_ANSWER_BYTES, 'rate', `the MCP server has ${unread} bytes to read`);
     if (message.kind !== 'request') {
-      this.write(message);
+      if (message.kind === 'notification' && message.method === CANCELLED) this.#cancel(message, renumber);
+      else this.write(message);
       back.answer(202, undefined);
       return;
     }
     const id = renumber ? this.#nextId++ : message.id;
-    const meta = message.params?.['_meta'];
-    const token = isJsonObject(meta) ? meta['progressToken'] : undefined;
-    const progressToken = typeof token === 'string' || typeof token === 'number' ? token : undefined;
-    const waiting = { back, id: message.id, progressToken, streaming: false };
+    const progressToken = progressTokenOf(message);
+    const token = renumber && progressToken !== undefined ? id : progressToken;
+    const waiting = { back, id: message.id, progressToken, token, streaming: false };
     this.#waiting.set(id, waiting);
+    if (token !== undefined) this.#byToken.set(token, waiting);
     back.onClose(() => this.#left(id, waiting, renumber));
-    this.write({ ...message, id });
+    this.write(withProgressToken({ ...message, id }, token));
   }
 
   /** The newest listener gets what belongs to no request. */
@@ -108,35 +122,41 @@ export class Child {
     await gone;
   }
 
-  #read(lines: LineReader, chunk: Buffer): void {
-    try {
-      lines.push(chunk);
-    } catch (error) {
-      // What could not be read may have been the answer that somebody waits for, so nobody goes on waiting.
-      this.#log.error({ err: error }, 'the MCP server wrote what cannot be read; its session ends');
-      this.#kill('SIGKILL');
-      this.#end();
-    }
-  }
-
   #line(line: Uint8Array): void {
-    if (line[0] !== BRACE) {
-      this.#log.warn({ bytes: line.length }, 'the MCP server wrote a line that is no message');
+    const first = line.find((byte) => !BLANKS.has(byte));
+    if (first !== BRACE && first !== BRACKET) {
+      this.#skip('a line that is not a message');
       return;
     }
-    const message = readMessage(line, MAX_ANSWER_BYTES);
+    let message: Message;
+    try {
+      message = readMessage(line, MAX_ANSWER_BYTES, 'server');
+    } catch (error) {
+      this.#unreadable(outlinesOf(line), error);
+      return;
+    }
     if (message.kind === 'response') this.#answer(message);
     else if (message.kind === 'notification') this.#tell(message);
     else this.#listener?.event(NOWHERE, message);
   }
 
+  /** Fails the calls that it answers, and no others. */
+  #unreadable(outlines: readonly Outline[], error: unknown): void {
+    const failed = answeredIn(outlines).map((id) => {
+      const waiting = this.#take(id);
+      waiting?.back.fail(badAnswer(error));
+      return waiting;
+    });
+    if (!failed.some((waiting) => waiting !== undefined))
+      this.#skip(error instanceof Error ? error.message : String(error));
+  }
+
   #answer(response: Response): void {
-    const waiting = response.id === undefined ? undefined : this.#waiting.get(response.id);
-    if (response.id === undefined || waiting === undefined) {
-      this.#log.warn({}, 'the MCP server answered what nobody waits for');
+    const waiting = response.id === undefined ? undefined : this.#take(response.id);
+    if (waiting === undefined) {
+      this.#skip('an answer to no open request');
       return;
     }
-    this.#waiting.delete(response.id);
     const answer = { ...response, id: waiting.id };
     if (!waiting.streaming) {
       waiting.back.answer(200, answer);
@@ -146,35 +166,57 @@ export class Child {
     waiting.back.end();
   }
 
+  #take(id: Id): Waiting | undefined {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    const { token } = waiting ?? {};
+    if (token !== undefined && this.#byToken.get(token) === waiting) this.#byToken.delete(token);
+    return waiting;
+  }
+
   /** Progress goes to the request that asked for it; the rest has no addressee but the session. */
   #tell(notification: Notification): void {
     const token = notification.params?.['progressToken'];
-    const waiting =
-      token === undefined
-        ? undefined
-        : [...this.#waiting.values()].find(({ progressToken }) => progressToken === token);
-    if (waiting === undefined) {
+    const known =
+      typeof token === 'string' || typeof token === 'number' ? this.#byToken.get(token) : undefined;
+    if (known === undefined) {
       this.#listener?.event(NOWHERE, notification);
       return;
     }
-    if (!waiting.streaming) waiting.back.open();
-    waiting.streaming = true;
-    waiting.back.event(NOWHERE, notification);
+    if (!known.streaming) known.back.open();
+    known.streaming = true;
+    const params = { ...notification.params, progressToken: known.progressToken ?? null };
+    known.back.event(NOWHERE, { ...notification, params });
+  }
+
+  /**
+   * A cancelled request gets no answer (2025-11-25, "Cancellation"), so its HTTP request ends here. Where clients share
+   * the process, an id that two of them use names neither: such a client cancels by closing its request.
+   */
+  #cancel(notification: Notification, renumber: boolean): void {
+    const named = cancelledId(notification);
+    const same = [...this.#waiting].filter(([id, waiting]) => (renumber ? waiting.id : id) === named);
+    const [only] = same;
+    if (only === undefined || same.length > 1) return;
+    const [id, { back }] = only;
+    this.#take(id);
+    this.write({ ...notification, params: { ...notification.params, requestId: id } });
+    back.cancelled();
   }
 
   /** In the modern era closing the answer cancels (2026-07-28); in the legacy one it does not. */
   #left(id: Id, waiting: Waiting, modern: boolean): void {
     if (this.#waiting.get(id) !== waiting) return;
-    this.#waiting.delete(id);
-    if (modern)
-      this.write({ kind: 'notification', method: 'notifications/cancelled', params: { requestId: id } });
+    this.#take(id);
+    if (modern) this.write({ kind: 'notification', method: CANCELLED, params: { requestId: id } });
   }
 
   #end(): void {
     this.#ended.resolve();
-    const ended = new IdentityError('mcp_upstream', 'the MCP server ended');
+    const ended = new IdentityError('mcp_upstream', 'the process of the MCP server ended');
     for (const { back } of this.#waiting.values()) back.fail(ended);
     this.#waiting.clear();
+    this.#byToken.clear();
     this.#listener?.end();
   }
 
@@ -190,3 +232,5 @@ export class Child {
 }
 
 const BRACE = 0x7b;
+const BRACKET = 0x5b;
+const BLANKS = new Set([0x20, 0x09, 0x0d]);

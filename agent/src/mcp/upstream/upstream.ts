@@ -2,6 +2,7 @@
 import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import type { Message, Response } from '@chancery/shared/mcp/message.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { reasonOf } from '../wire/reason.ts';
 
 /** Where the MCP server is. */
 export type UpstreamTarget =
@@ -56,6 +57,8 @@ export interface Back {
   /** The answer has gone to the client, so that what the upstream still has to say is for nobody. */
   readonly answered: boolean;
   fail(error: IdentityError): void;
+  /** The client has cancelled the request, so that no answer comes. */
+  cancelled(): void;
   onDrain(listener: () => void): void;
   /** The client left, or the answer is complete. */
   onClose(listener: () => void): void;
@@ -68,12 +71,18 @@ export interface Place {
 }
 
 /** A request may hold a file, an answer several. */
-export const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
+export const MAX_REQUEST_BYTES = 16 * 1024 * 1024;
 export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
-/** Whatever was wrong with an answer is the server's fault, and so a bad gateway's to the client. */
+/** Whatever was wrong with an answer is the server's fault, and so a bad gateway's to the client, who is told what. */
 export function badAnswer(error: unknown): IdentityError {
-  const why = error instanceof Error ? error.message : String(error);
-  const wrapped = new IdentityError('mcp_upstream', why, { cause: error });
-  return isRefusal(error, 'mcp_upstream') ? error : wrapped;
+  if (isRefusal(error, 'mcp_upstream')) return error;
+  return new IdentityError('mcp_upstream', saysOf(error), { cause: error });
+}
+
+function saysOf(error: unknown): string {
+  const limit = `${MAX_ANSWER_BYTES / 1024 / 1024} MiB`;
+  if (isRefusal(error, 'mcp_size')) return `the answer of the MCP server was larger than ${limit}`;
+  if (isRefusal(error)) return `the answer of the MCP server could not be read: ${error.message}`;
+  return `the MCP server could not be reached: ${reasonOf(error)}`;
 }

@@ -1,37 +1,58 @@
 /** Lines out of a byte stream, each bounded; the framing of MCP over stdio. */
-import { ensure } from '@chancery/shared/errors.ts';
+import { type Outline, OutlineReader } from '@chancery/shared/mcp/outline.ts';
 
 const LF = 0x0a;
 
 export class LineReader {
   readonly #onLine: (line: Uint8Array) => void;
+  readonly #onTooLong: (outlines: readonly Outline[]) => void;
   readonly #maxBytes: number;
   #held: Uint8Array[] = [];
   #size = 0;
+  /** Of a line that has become too long: nothing else of it is kept. */
+  #outline: OutlineReader | undefined;
 
-  /** Empty lines are left out. More than `maxBytes` without an end throws mcp_size. */
-  constructor(onLine: (line: Uint8Array) => void, maxBytes: number) {
+  /** Empty lines are left out. A line of more than `maxBytes` is skipped and told of at its end. */
+  constructor(
+    onLine: (line: Uint8Array) => void,
+    maxBytes: number,
+    onTooLong: (outlines: readonly Outline[]) => void,
+  ) {
     this.#onLine = onLine;
     this.#maxBytes = maxBytes;
+    this.#onTooLong = onTooLong;
   }
 
   push(chunk: Uint8Array): void {
     let start = 0;
     for (let end = chunk.indexOf(LF); end !== -1; end = chunk.indexOf(LF, start)) {
       this.#hold(chunk.subarray(start, end));
-      const [only, more] = this.#held;
-      const line = only !== undefined && more === undefined ? only : Buffer.concat(this.#held);
-      this.#held = [];
-      this.#size = 0;
       start = end + 1;
-      if (line.length > 0) this.#onLine(line);
+      this.#endLine();
     }
     this.#hold(chunk.subarray(start));
   }
 
+  #endLine(): void {
+    const [held, outline] = [this.#held, this.#outline];
+    this.#held = [];
+    this.#size = 0;
+    this.#outline = undefined;
+    if (outline !== undefined) {
+      this.#onTooLong(outline.finish());
+      return;
+    }
+    const [only, more] = held;
+    const line = only !== undefined && more === undefined ? only : Buffer.concat(held);
+    if (line.length > 0) this.#onLine(line);
+  }
+
   #hold(bytes: Uint8Array): void {
     this.#size += bytes.length;
-    ensure(this.#size <= this.#maxBytes, 'mcp_size', `a line of more than ${this.#maxBytes} bytes`);
     if (bytes.length > 0) this.#held.push(bytes);
+    if (this.#size <= this.#maxBytes) return;
+    this.#outline ??= new OutlineReader();
+    for (const each of this.#held) this.#outline.push(each);
+    this.#held = [];
   }
 }

@@ -20,7 +20,8 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
   mcp_meta: [400, -32602],
   mcp_version: [400, -32022],
   mcp_method: [405, -31405],
-  mcp_session: [404, -31404],
+  // 2025-11-25, transports: clients begin a new session on 404; the SDKs look for this code, too.
+  mcp_session: [404, -32001],
   mcp_origin: [403, -31403],
   mcp_upstream: [502, -31502],
   server_unknown: [404, -31404],
@@ -34,7 +35,26 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
 };
 export const DENIED = -31403;
 
-/** The client gets the table's sentence; the detail is for the record. `data` is what the protocol asks for. */
+/** These are about the client's own message, or about its server: it is told what happened. */
+const TOLD: ReadonlySet<Refusal> = new Set([
+  'mcp_parse',
+  'mcp_size',
+  'mcp_media',
+  'mcp_accept',
+  'mcp_headers',
+  'mcp_meta',
+  'mcp_version',
+  'mcp_upstream',
+  'wrong_peer',
+  'server_unknown',
+]);
+
+/** Clients show this and nothing else of an error. */
+export function messageOf({ code, message }: IdentityError): string {
+  return TOLD.has(code) ? message : REFUSALS[code].says;
+}
+
+/** Of most refusals the client gets the table's sentence. `data` is what the protocol asks for. */
 export function refuse(
   res: ServerResponse,
   error: IdentityError,
@@ -43,13 +63,13 @@ export function refuse(
 ): void {
   const [status, code] = WIRE[error.code] ?? [500, -32603];
   if (error.code === 'mcp_method') res.setHeader('allow', 'POST');
-  writeJson(res, status, errorResponse(id, { code, message: REFUSALS[error.code].says, data }));
+  writeJson(res, status, errorResponse(id, { code, message: messageOf(error), data }));
 }
 
 /** The same refusal inside an event stream that is open already. */
 export function refusalResponse(error: IdentityError, id: Id | undefined): Response {
   const [, code] = WIRE[error.code] ?? [500, -32603];
-  return errorResponse(id, { code, message: REFUSALS[error.code].says });
+  return errorResponse(id, { code, message: messageOf(error) });
 }
 
 /**

@@ -1,0 +1,221 @@
+/**
+ * The connections to one gateway. A call takes one that is idle; where there is none it waits for whichever comes
+ * first, one that falls idle or a new one. Few are made at a time: a handshake costs both sides more than a call.
+ */
+import { Agent, type RequestOptions } from 'node:https';
+import type { Duplex } from 'node:stream';
+import { connect, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import type { McpServer } from '@chancery/shared/policy/resources.ts';
+import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import type { Source } from '@chancery/shared/source.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { clientTls } from '@chancery/shared/tls/options.ts';
+import { verifyPeer } from '@chancery/shared/tls/peer.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import { at, cutAt } from '../wire/cut.ts';
+
+/** Those at the other end of open connections, of whatever route. */
+export type Gateways = Map<TLSSocket, VerifiedSvid>;
+
+export interface PoolOptions {
+  readonly svid: Source<Svid>;
+  readonly bundle: Source<Bundle>;
+  readonly revocations: Source<RevocationSet>;
+  readonly clock: Clock;
+}
+
+/** A request made while this runs gets a connection, unless the pool is retired or none could be made. */
+export type Turn = (outcome: 'ready' | 'retired' | Error) => void;
+
+/** An idle connection is closed by us, long before the gateway would: it must not close under a request. */
+const IDLE_MS = 60_000;
+const MAX_IDLE = 32;
+/** Streams and long calls hold theirs; so many at once are more than one user's clients have. */
+const MAX_CONNECTIONS = 256;
+const MAX_OPENING = 4;
+const MAX_WAITING = 4_096;
+const HANDSHAKE_MS = 10_000;
+/** A gateway has renewed at six tenths of its certificate's life. */
+const RENEWED = 0.8;
+
+export class DialAgent extends Agent {
+  readonly #server: McpServer;
+  readonly #tls: SecureContextOptions;
+  readonly #bundle: Bundle;
+  readonly #options: PoolOptions;
+  readonly #open: Gateways;
+  readonly #retired = new WeakSet<Duplex>();
+  /** Requests that wait for a connection, the oldest first. */
+  readonly #waiting: Turn[] = [];
+  /** Connections that no request has used yet. */
+  readonly #fresh: TLSSocket[] = [];
+  #opening = 0;
+  #live = 0;
+
+  constructor(server: McpServer, options: PoolOptions, open: Gateways) {
+    super({ keepAlive: true, maxCachedSessions: 0, timeout: IDLE_MS, maxFreeSockets: MAX_IDLE });
+    this.#server = server;
+    this.#bundle = options.bundle.current();
+    this.#tls = clientTls(options.svid.current(), this.#bundle);
+    this.#options = options;
+    this.#open = open;
+    this.on('free', () => this.#serve());
+  }
+
+  /** Throws rate. */
+  take(turn: Turn): void {
+    if (this.#waiting.length === 0 && this.#hasIdle()) {
+      turn('ready');
+      return;
+    }
+    if (this.#waiting.length >= MAX_WAITING)
+      throw new IdentityError('rate', `${MAX_WAITING} requests wait for a connection to the gateway`);
+    this.#waiting.push(turn);
+    this.#grow();
+  }
+
+  /** All its connections lead to one place as one identity, so they need no names to be told apart by. */
+  override getName(): string {
+    return this.#server.identity;
+  }
+
+  /** Node asks for a connection where none is idle: one that has been made and proven, or else it waits for one. */
+  override createConnection(
+    _options: RequestOptions,
+    callback?: (error: Error | null, socket: Duplex) => void,
+  ): Duplex | undefined {
+    const fresh = this.#fresh.pop();
+    if (fresh !== undefined) return fresh;
+    const socket = this.#connect((error) => callback?.(error ?? null, socket));
+    return undefined;
+  }
+
+  #hasIdle(): boolean {
+    const idle = Object.values(this.freeSockets).flat();
+    return this.#fresh.length > 0 || idle.some((socket) => socket?.destroyed === false);
+  }
+
+  #serve(): void {
+    while (this.#waiting.length > 0 && this.#hasIdle()) this.#waiting.shift()?.('ready');
+    this.#grow();
+  }
+
+  #grow(): void {
+    const wanted = Math.min(this.#waiting.length, MAX_OPENING);
+    while (this.#opening < wanted && this.#live < MAX_CONNECTIONS) {
+      this.#opening += 1;
+      const socket = this.#connect((error) => {
+        this.#opening -= 1;
+        if (error !== undefined) return this.#failed(error);
+        this.#fresh.push(socket);
+        this.#serve();
+      });
+    }
+  }
+
+  /** What cannot change fails everybody; where calls are under way, one of their connections will come free. */
+  #failed(error: Error): void {
+    const all = this.#live === 0 || isRefusal(error);
+    for (const turn of this.#waiting.splice(0, all ? this.#waiting.length : 1)) turn(error);
+    this.#grow();
+  }
+
+  /** No request sees the socket before its peer is proven, and no TLS session outlives one. */
+  #connect(done: (error: Error | undefined) => void): TLSSocket {
+    const { host, port } = hostAndPortOf(this.#server.address);
+    // The name to expect is a SPIFFE ID, which `#admit` compares; the address is only where it is.
+    const checkServerIdentity = () => undefined;
+    const socket = connect({ ...this.#tls, host, port, checkServerIdentity });
+    socket.setNoDelay(true);
+    this.#live += 1;
+    const late = new IdentityError('unavailable', `no TLS handshake within ${HANDSHAKE_MS / 1000} s`);
+    const deadline = setTimeout(() => socket.destroy(late), HANDSHAKE_MS);
+    let pending = true;
+    const settle = (error: Error | undefined): void => {
+      if (!pending) return;
+      pending = false;
+      clearTimeout(deadline);
+      done(error);
+    };
+    socket.on('error', settle);
+    socket.once('close', () => {
+      this.#live -= 1;
+      const at = this.#fresh.indexOf(socket);
+      if (at !== -1) this.#fresh.splice(at, 1);
+      settle(new IdentityError('unavailable', 'the connection closed during the handshake'));
+      this.#grow();
+    });
+    socket.once('secureConnect', () => {
+      try {
+        this.#admit(socket);
+        settle(undefined);
+      } catch (error) {
+        settle(refusalOf(error, 'wrong_peer', 'the gateway could not be verified'));
+        socket.destroy();
+      }
+    });
+    return socket;
+  }
+
+  /** Throws what `verifyPeer` throws, wrong_peer, revoked_peer. */
+  #admit(socket: TLSSocket): void {
+    const { clock, revocations } = this.#options;
+    const now = clock.now();
+    const peer = verifyPeer(socket, this.#bundle, now);
+    const { identity, address } = this.#server;
+    ensure(peer.id === identity, 'wrong_peer', `the gateway at ${address} is ${peer.id}, not ${identity}`);
+    ensureNotRevoked(revocations.current(), peer, now);
+    cutAt(socket, peer.notAfter, clock);
+    at(retirementOf(peer, now), socket, clock, () => this.#retireSocket(socket));
+    this.#open.set(socket, peer);
+    socket.once('close', () => this.#open.delete(socket));
+  }
+
+  /** Node asks when a request is done, and closes where the answer is no. */
+  override keepSocketAlive(socket: Duplex): boolean {
+    // Its declaration knows no return value; its documentation does.
+    const kept: unknown = super.keepSocketAlive(socket);
+    return kept === true && !this.#retired.has(socket);
+  }
+
+  /** No new request on it: at the end of the gateway's certificate it is cut, whatever is under way. */
+  #retireSocket(socket: TLSSocket): void {
+    this.#retired.add(socket);
+    const idle = Object.values(this.freeSockets).flat();
+    if (idle.some((each) => each === socket)) socket.destroy();
+  }
+
+  /** Closes idle connections now and the others when their request is done; whoever waits goes elsewhere. */
+  retire(): void {
+    // The agent closes a socket that comes free when it may keep none.
+    this.maxFreeSockets = 0;
+    for (const socket of [...Object.values(this.freeSockets).flat(), ...this.#fresh]) socket?.destroy();
+    for (const turn of this.#waiting.splice(0)) turn('retired');
+  }
+
+  override destroy(): void {
+    super.destroy();
+    for (const socket of this.#fresh) socket.destroy();
+    const closed = new IdentityError('unavailable', 'connect is closing');
+    for (const turn of this.#waiting.splice(0)) turn(closed);
+  }
+}
+
+/** An IPv6 host stands in brackets. */
+function hostAndPortOf(address: string): { readonly host: string; readonly port: number } {
+  const colon = address.lastIndexOf(':');
+  return { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) };
+}
+
+/**
+ * When requests should find another connection: once the gateway has another certificate. Where it should have had one
+ * already, its CA may be away: half of what is left, to look again.
+ */
+function retirementOf({ certificate, notAfter }: VerifiedSvid, now: Date): Date {
+  const [begin, end] = [certificate.notBefore.getTime(), notAfter.getTime()];
+  const halfway = now.getTime() + (end - now.getTime()) / 2;
+  return new Date(Math.max(begin + (end - begin) * RENEWED, halfway));
+}

@@ -1,0 +1,57 @@
+/** Answers of the gateway that are one HTTP body, and our own where there is none. */
+import type { IncomingMessage } from 'node:http';
+import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import {
+  errorResponse,
+  type Id,
+  type Message,
+  type Response,
+  readMessage,
+} from '@chancery/shared/mcp/message.ts';
+import { badAnswer, MAX_ANSWER_BYTES } from '../upstream/upstream.ts';
+import { header, isEventStream, isJson, readBody } from '../wire/http-body.ts';
+import { readStream } from './stdio-stream.ts';
+
+export function drain(response: IncomingMessage): void {
+  response.on('error', () => {});
+  response.resume();
+}
+
+/** Undefined where the body is no JSON. Throws mcp_upstream. */
+export async function jsonOf(response: IncomingMessage): Promise<Message | undefined> {
+  if (!isJson(header(response, 'content-type'))) {
+    drain(response);
+    return undefined;
+  }
+  try {
+    return readMessage(await readBody(response, MAX_ANSWER_BYTES), MAX_ANSWER_BYTES, 'server');
+  } catch (error) {
+    response.destroy();
+    throw badAnswer(error);
+  }
+}
+
+/** Of a request of our own, which no client sees. */
+export async function answerTo(id: Id, response: IncomingMessage): Promise<Response> {
+  let answer: Message | undefined;
+  const take = (message: Message): true => {
+    if (message.kind === 'response' && message.id === id) answer = message;
+    return true;
+  };
+  if (isEventStream(header(response, 'content-type')))
+    await readStream(response, { onMessage: take, onPlace() {}, onSkipped() {}, onDrain() {} });
+  else answer = await jsonOf(response);
+  if (answer?.kind === 'response') return answer;
+  throw new IdentityError(
+    'mcp_upstream',
+    `the session was lost; initialize gave HTTP ${response.statusCode}`,
+  );
+}
+
+/** The client is this user's own, and shows the message and nothing else. */
+export function failureOf(id: Id, error: unknown): Response {
+  const { message } = isRefusal(error)
+    ? error
+    : refusalOf(error, 'internal', `connect failed: ${String(error)}`);
+  return errorResponse(id, { code: -31502, message });
+}

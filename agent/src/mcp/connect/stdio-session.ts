@@ -1,0 +1,33 @@
+/** The legacy session that a stdio client's `initialize` began, and what it takes to begin it again. */
+import { randomUUID } from 'node:crypto';
+import type { Id, Request, Response } from '@chancery/shared/mcp/message.ts';
+
+export class StdioSession {
+  /** What the client began with, under an id that no client uses. */
+  readonly again: Request;
+  readonly initialize: Id;
+  /** Undefined before the answer, and for a server without sessions. */
+  id: string | undefined;
+  version: string | undefined;
+  /** Calls sent in it: they may have left something behind at the server. */
+  calls = 0;
+
+  constructor(initialize: Request) {
+    this.initialize = initialize.id;
+    this.again = { ...initialize, id: randomUUID() };
+  }
+
+  headers(): Record<string, string> {
+    return {
+      ...(this.id === undefined ? {} : { 'mcp-session-id': this.id }),
+      ...(this.version === undefined ? {} : { 'mcp-protocol-version': this.version }),
+    };
+  }
+
+  /** Takes over what the server answered to `initialize`. */
+  begun(id: string | undefined, { result }: Response): void {
+    this.id = id;
+    const version = result?.['protocolVersion'];
+    this.version = typeof version === 'string' ? version : undefined;
+  }
+}

@@ -1,0 +1,24 @@
+/** Ids and progress tokens inside messages, which have to be unique for whoever reads them. */
+import { isJsonObject } from '@chancery/shared/json.ts';
+import type { Id, Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
+
+export const CANCELLED = 'notifications/cancelled';
+
+/** Undefined where it names no request. */
+export function cancelledId({ params }: Notification): Id | undefined {
+  const id = params?.['requestId'];
+  return typeof id === 'string' || typeof id === 'number' ? id : undefined;
+}
+
+export function progressTokenOf({ params }: Request): Id | undefined {
+  const meta = params?.['_meta'];
+  const token = isJsonObject(meta) ? meta['progressToken'] : undefined;
+  return typeof token === 'string' || typeof token === 'number' ? token : undefined;
+}
+
+/** The request as it is where it has no token. */
+export function withProgressToken(request: Request, token: Id | undefined): Message {
+  const meta = request.params?.['_meta'];
+  if (token === undefined || !isJsonObject(meta)) return request;
+  return { ...request, params: { ...request.params, _meta: { ...meta, progressToken: token } } };
+}

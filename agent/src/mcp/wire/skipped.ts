@@ -1,0 +1,12 @@
+/** Output of a server that is no message is skipped: the first time with a warning, for some servers log all day. */
+import type { Log } from '@chancery/shared/log.ts';
+
+export function skippedLog(log: Log, whose: string): (what: string) => void {
+  let warned = false;
+  return (what) => {
+    const says = `skipped output of ${whose}; more of it is logged at debug level only`;
+    if (warned) log.debug({ what }, says);
+    else log.warn({ what }, says);
+    warned = true;
+  };
+}

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest';
+import { utf8 } from '../bytes.ts';
+import { answeredIn, askedIn, OutlineReader, outlinesOf } from './outline.ts';
+
+const deep = `${'['.repeat(500)}${']'.repeat(500)}`;
+
+test.each([
+  ['an answer with its id first', '{"jsonrpc":"2.0","id":7,"result":{"id":8}}', [7]],
+  ['an answer with its id last', '{"result":{"a":["id",9]},"jsonrpc":"2.0","id":"x"}', ['x']],
+  ['an answer that nests too deep', `{"jsonrpc":"2.0","result":{"a":${deep}},"id":7}`, [7]],
+  ['an answer that is cut off', '{"jsonrpc":"2.0","id":7,"result":{"text":"abc', [7]],
+  ['a text that looks like an id', '{"jsonrpc":"2.0","id":7,"result":"\\",\\"id\\":9,"}', [7]],
+  ['an id that comes twice', '{"jsonrpc":"2.0","id":1,"id":2,"result":{}}', [1, 2]],
+  ['an error', '{"jsonrpc":"2.0","id":-3,"error":{}}', [-3]],
+  ['a batch', '[{"jsonrpc":"2.0","id":1,"result":{}}, {"jsonrpc":"2.0","id":2,"result":[{"id":3}]}]', [1, 2]],
+  ['a line of a log', '{"level":30,"id":7,"error":"boom"}', []],
+  ['a request', '{"jsonrpc":"2.0","id":7,"method":"ping"}', []],
+  ['an answer whose id is no id', '{"jsonrpc":"2.0","id":1.5,"result":{}}', []],
+  ['an answer with a long id', `{"jsonrpc":"2.0","id":"${'x'.repeat(5_000)}","result":{}}`, []],
+  ['no JSON', 'Listening on "stdio": {ready', []],
+])('%s, in one piece and byte by byte', (_name, text, ids) => {
+  const bytes = utf8(text);
+  expect(answeredIn(outlinesOf(bytes))).toEqual(ids);
+  const reader = new OutlineReader();
+  for (let at = 0; at < bytes.length; at += 1) reader.push(bytes.subarray(at, at + 1));
+  expect(answeredIn(reader.finish())).toEqual(ids);
+});
+
+test.each([
+  ['a request', '{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":"\\x"}}', [7]],
+  ['what has an id and nothing else', '{"id":7}', [7]],
+  ['an answer', '{"jsonrpc":"2.0","id":7,"result":1}', []],
+  ['a notification', '{"jsonrpc":"2.0","method":"x"}', []],
+])('asks for an answer: %s', (_name, text, ids) => {
+  expect(askedIn(outlinesOf(utf8(text)))).toEqual(ids);
+});

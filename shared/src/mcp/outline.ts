@@ -1,0 +1,133 @@
+/**
+ * What can be told of a message that cannot be read: which request it belongs to. Its length has no bound, so nothing
+ * of it is kept but the ids and which keys of JSON-RPC it has.
+ */
+import { asBuffer } from '../bytes.ts';
+import type { Id } from './message.ts';
+
+/** One message, or one element of a batch. */
+export interface Outline {
+  /** More than one where the key comes twice: readers differ on which counts. */
+  readonly ids: readonly Id[];
+  /** It has `method`: a request or a notification. */
+  readonly call: boolean;
+  /** It has `jsonrpc` and `result` or `error`. A line of a log has not. */
+  readonly answer: boolean;
+}
+
+/** More than a key or an id of a message has; what is longer is neither. */
+const MAX_TOKEN = 1_600;
+const MAX_ID = 256;
+/** Of a batch. */
+const MAX_MESSAGES = 1_000;
+const [QUOTE, BACKSLASH, COLON, COMMA] = [0x22, 0x5c, 0x3a, 0x2c];
+const [OPEN, CLOSE, OPEN_LIST, CLOSE_LIST, SPACE] = [0x7b, 0x7d, 0x5b, 0x5d, 0x20];
+
+/** Looks at the members of the outermost object, or of the objects in the outermost array, piece by piece. */
+export class OutlineReader {
+  readonly #outlines: Outline[] = [];
+  readonly #token: number[] = [];
+  /** The depth at which the members of a message stand: 1, in a batch 2. */
+  #level = 1;
+  #depth = 0;
+  #quoted = false;
+  #escaped = false;
+  #key = '';
+  #keys = new Set<string>();
+  #ids: Id[] = [];
+
+  push(bytes: Uint8Array): void {
+    for (const byte of bytes) {
+      if (this.#quoted) this.#inString(byte);
+      else this.#outside(byte);
+    }
+  }
+
+  /** Also of a message that has no end. */
+  finish(): readonly Outline[] {
+    this.#endMessage();
+    return this.#outlines;
+  }
+
+  #inString(byte: number): void {
+    this.#keep(byte);
+    if (this.#escaped) this.#escaped = false;
+    else if (byte === BACKSLASH) this.#escaped = true;
+    else if (byte === QUOTE) this.#quoted = false;
+  }
+
+  #outside(byte: number): void {
+    if (byte === QUOTE) {
+      this.#quoted = true;
+      this.#keep(byte);
+    } else if (byte === OPEN || byte === OPEN_LIST) {
+      if (this.#depth === 0) this.#level = byte === OPEN ? 1 : 2;
+      this.#depth += 1;
+    } else if (byte === CLOSE || byte === CLOSE_LIST) {
+      if (this.#depth === this.#level) this.#endMessage();
+      this.#depth = Math.max(0, this.#depth - 1);
+    } else if (byte === COLON) this.#endKey();
+    else if (byte === COMMA) this.#endValue();
+    else if (byte > SPACE) this.#keep(byte);
+  }
+
+  #keep(byte: number): void {
+    if (this.#depth === this.#level && this.#token.length < MAX_TOKEN) this.#token.push(byte);
+  }
+
+  #endKey(): void {
+    if (this.#depth !== this.#level) return;
+    const key = this.#take();
+    this.#key = typeof key === 'string' ? key : '';
+    this.#keys.add(this.#key);
+    // Only the names below are asked for, so the others need no place.
+    if (!KEYS.has(this.#key)) this.#keys.delete(this.#key);
+  }
+
+  #endValue(): void {
+    if (this.#depth !== this.#level) return;
+    const value = this.#take();
+    const isId = typeof value === 'string' ? value.length <= MAX_ID : Number.isSafeInteger(value);
+    if (this.#key === 'id' && isId && this.#ids.length < 2) this.#ids.push(value as Id);
+    this.#key = '';
+  }
+
+  #endMessage(): void {
+    this.#endValue();
+    const keys = this.#keys;
+    const answer = keys.has('jsonrpc') && (keys.has('result') || keys.has('error'));
+    const some = keys.size > 0 && this.#outlines.length < MAX_MESSAGES;
+    if (some) this.#outlines.push({ ids: this.#ids, call: keys.has('method'), answer });
+    this.#keys = new Set();
+    this.#ids = [];
+  }
+
+  #take(): unknown {
+    const text = Buffer.from(this.#token).toString('utf8');
+    this.#token.length = 0;
+    try {
+      return JSON.parse(text);
+    } catch {
+      // Neither a name nor an id.
+      return undefined;
+    }
+  }
+}
+
+const KEYS = new Set(['jsonrpc', 'id', 'method', 'result', 'error']);
+
+export function outlinesOf(bytes: Uint8Array): readonly Outline[] {
+  const reader = new OutlineReader();
+  reader.push(asBuffer(bytes));
+  return reader.finish();
+}
+
+/** Whose answers are among them. */
+export function answeredIn(outlines: readonly Outline[]): readonly Id[] {
+  return outlines.flatMap(({ ids, answer, call }) => (answer && !call ? ids : []));
+}
+
+/** What asked for an answer: a call, or what is too broken to say that it is none. */
+export function askedIn(outlines: readonly Outline[]): readonly Id[] {
+  return outlines.flatMap(({ ids, answer, call }) => (call || !answer ? ids.slice(-1) : []));
+}
