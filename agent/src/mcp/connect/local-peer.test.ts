@@ -1,29 +1,81 @@
-import { expect, test } from 'vitest';
-import { uidInTable } from './local-peer.ts';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ensureOwnUser, tcpOwnerOf } from './local-peer.ts';
 
-/** /proc/net/tcp of a machine where uid 1000 has called port 8080 from port 45678, and uid 33 from 45679. */
-const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1
-   1: 0100007F:1F90 0100007F:B26E 01 00000000:00000000 00:00000000 00000000     0        0 2 1
-   2: 0100007F:B26E 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 3 1
-   3: 0100007F:B26F 0100007F:1F90 01 00000000:00000000 00:00000000 00000000    33        0 4 1
-`;
-const from = (remotePort: number, remoteAddress = '127.0.0.1') => ({
-  remoteAddress,
-  remotePort,
-  localAddress: '127.0.0.1',
-  localPort: 8080,
+let server: Server;
+beforeEach(async () => {
+  server = createServer({ pauseOnConnect: true });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 });
+afterEach(() => server.close());
 
-test("uidInTable finds the caller's end of the connection, not ours", () => {
-  expect(uidInTable(table, from(45678))).toBe(1000);
-  expect(uidInTable(table, from(45679))).toBe(33);
-});
+const port = (): number => (server.address() as AddressInfo).port;
+const own = process.getuid?.() ?? 0;
+const unknown = expect.objectContaining({ code: 'peer_unknown' });
+
+async function accepted(host: string): Promise<{ client: Socket; socket: Socket }> {
+  const client = connect({ port: port(), host });
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  socket.on('error', () => {});
+  return { client, socket };
+}
 
 test.each([
-  ['a port that is not there', from(45680)],
-  ['another address', from(45678, '127.0.0.2')],
-  ['a socket that has closed', { ...from(45678), remotePort: undefined }],
-])('uidInTable knows nobody for %s', (_name, socket) => {
-  expect(() => uidInTable(table, socket)).toThrow(expect.objectContaining({ code: 'peer_unknown' }));
+  ['IPv4', '127.0.0.1'],
+  ['IPv6 with mapped addresses, as a JVM makes it', '::ffff:127.0.0.1'],
+])('finds the owner of a socket of %s', async (_name, host) => {
+  const { client, socket } = await accepted(host);
+  expect(tcpOwnerOf(socket)).toBe(own);
+  ensureOwnUser(socket, own, 'linux');
+  expect(() => ensureOwnUser(socket, own + 1, 'linux')).toThrow(
+    expect.objectContaining({ code: 'peer_uid' }),
+  );
+  client.destroy();
+  socket.destroy();
+});
+
+test('M34 a socket that its owner has closed is nobody’s, though the kernel says uid 0', async () => {
+  const { client, socket } = await accepted('127.0.0.1');
+  client.destroy();
+  await once(client, 'close');
+  expect(() => tcpOwnerOf(socket)).toThrow(unknown);
+  socket.destroy();
+});
+
+test.runIf(own === 0)('M34 another user that closes its socket at once is not taken for root', async () => {
+  const script = `require('net').connect(${port()}, '127.0.0.1', function () { this.end('x', () => process.exit()); })`;
+  const child = spawn(process.execPath, ['-e', script], {
+    uid: 65_534,
+    gid: 65_534,
+    stdio: 'ignore',
+    cwd: '/',
+  });
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  if (child.exitCode === null) await once(child, 'exit');
+  expect(() => ensureOwnUser(socket, 0, 'linux')).toThrow(unknown);
+  socket.destroy();
+});
+
+test('a connection that is not there, and a closed one, have no owner', () => {
+  const ends = { remoteAddress: '127.0.0.1', remotePort: 1, localAddress: '127.0.0.1', localPort: port() };
+  expect(() => tcpOwnerOf(ends)).toThrow(unknown);
+  expect(() => tcpOwnerOf({ ...ends, remotePort: undefined })).toThrow(unknown);
+  expect(() => tcpOwnerOf({ ...ends, remoteAddress: undefined })).toThrow(unknown);
+});
+
+test('asking opens one descriptor, however often', async () => {
+  const { client, socket } = await accepted('127.0.0.1');
+  tcpOwnerOf(socket);
+  const count = () =>
+    execFileSync('ls', [`/proc/${process.pid}/fd`])
+      .toString()
+      .split('\n').length;
+  const before = count();
+  for (let i = 0; i < 200; i += 1) tcpOwnerOf(socket);
+  // Other parts of the runner open descriptors meanwhile.
+  expect(count()).toBeLessThan(before + 100);
+  client.destroy();
+  socket.destroy();
 });
