@@ -13,7 +13,7 @@ import { findEvidence } from './evidence/auto.ts';
 import type { EvidenceSource } from './evidence/evidence.ts';
 import { alarm, expiredUnnoticed } from './svid/alarm.ts';
 import { askCa } from './svid/ask-ca.ts';
-import { type Target, tlsTarget } from './svid/channel.ts';
+import { ensureCa, type Judge, type Target, tlsTarget } from './svid/channel.ts';
 import { type PatienceDeps, untilItWorks } from './svid/patience.ts';
 import { rotate } from './svid/rotate.ts';
 import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
@@ -106,6 +106,7 @@ class Session {
   readonly #signal: AbortSignal;
   readonly #evidence: EvidenceSource;
   readonly #instance: Uint8Array;
+  readonly #judge: Judge;
 
   constructor(
     settings: AgentSettings,
@@ -117,6 +118,7 @@ class Session {
     this.#signal = signal;
     this.#evidence = evidence;
     this.#instance = deps.randomBytes(16);
+    this.#judge = { now: () => deps.clock.now(), revocations: this.told.revocations };
   }
 
   async start(): Promise<void> {
@@ -144,7 +146,7 @@ class Session {
       {
         svid: this.svid,
         targetFor: (svid) => this.caTarget(svid),
-        accept: (snapshot) => this.told.accept(snapshot),
+        accept: (snapshot, ca) => this.told.accept(snapshot, () => ca && ensureCa(ca, this.#judge)),
         instance: this.#instance,
         version,
         clock,
@@ -177,7 +179,8 @@ class Session {
   }
 
   caTarget(svid: Svid | undefined): Target {
-    return tlsTarget(this.#settings.ca.address, this.told.bundle.current(), svid, this.#deps.clock);
+    const { address } = this.#settings.ca;
+    return tlsTarget(address, this.told.bundle.current(), svid, this.#judge);
   }
 
   async close(): Promise<void> {
@@ -213,6 +216,7 @@ class Session {
       id: current?.id ?? id,
       instance: this.#instance,
       clock: this.#deps.clock,
+      revocations: this.told.revocations,
       signal: this.#signal,
     };
     return askCa(asking, ca, current);

@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { by, hostPort } from '@chancery/shared/schema.ts';
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
+import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
 import { z } from 'zod';
 import { EvidenceConfig } from './evidence/index.ts';
@@ -157,6 +158,8 @@ function contradictions(settings: AgentSettings): readonly Contradiction[] {
     found.push(['ca', 'ca.socket: the unix platform needs the path of the CA’s join.sock']);
   if (id !== undefined && trustDomainOf(id) !== trustDomain)
     found.push(['id', `id: ${id} is not of trust domain ${trustDomain}`]);
+  if (id !== undefined && isReserved(id))
+    found.push(['id', `id: ${id} is reserved for the trust domain itself`]);
   if (evidence?.tpm?.key === 'tpm') found.push(...beyondFiles(rest));
   return found;
 }

@@ -1,6 +1,7 @@
 /** Puts the rooms together and runs the CA until it is told to stop. */
 import { mkdirSync, statSync } from 'node:fs';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/errors.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
@@ -8,8 +9,9 @@ import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { LiveValue } from '@chancery/shared/source.ts';
-import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { caId } from '@chancery/shared/spiffe/reserved.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
 import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
@@ -19,7 +21,7 @@ import { type CaSettings, paths, readBeside } from './config.ts';
 import { createMetrics } from './http/metrics.ts';
 import { serveHttp } from './http/server.ts';
 import { openRegistry } from './registry/registry.ts';
-import { OWN_HOLDER, openRevocations } from './revocation/revocations.ts';
+import { OWN_HOLDER, openRevocations, type Revocations } from './revocation/revocations.ts';
 import { Agents } from './rpc/agents.ts';
 import { Callers } from './rpc/caller.ts';
 import { Limits } from './rpc/limits.ts';
@@ -132,7 +134,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const port = await listenAll(settings, { ...deps, callers, inject: server.inject, svid, authorities });
   const unfit = () => whyUnfit(authorities, clock);
   const http = await serveHttp({ ...address(settings.http), metrics, unfit });
-  open.push(http, startUpkeep({ ...deps, authorities, settings, svid }));
+  open.push(http, startUpkeep({ ...deps, authorities, revocations, settings, svid }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port };
 }
@@ -180,11 +182,12 @@ function whyUnfit(authorities: Authorities, clock: Clock): string | undefined {
 async function ownSvid(deps: IssueDeps, { trustDomain }: CaSettings): Promise<Svid> {
   const key = generateKey();
   const proven = verifyCsr(await writeCsr(signerOf(key)));
-  const id = parseSpiffeId(`spiffe://${trustDomain}/chancery/ca`);
+  const id = caId(trustDomain);
   const issued = await issue(
     {
       id,
       ...OWN_HOLDER,
+      role: 'ca',
       identity: 'chancery-ca',
       key: proven,
       ttlSeconds: SERVER_TTL_SECONDS,
@@ -198,6 +201,7 @@ async function ownSvid(deps: IssueDeps, { trustDomain }: CaSettings): Promise<Sv
 
 interface UpkeepDeps extends ServeDeps {
   readonly authorities: Authorities;
+  readonly revocations: Revocations;
   readonly store: Store;
   readonly settings: CaSettings;
   readonly svid: LiveValue<Svid>;
@@ -206,22 +210,39 @@ interface UpkeepDeps extends ServeDeps {
 function startUpkeep(deps: UpkeepDeps): Closing {
   const stop = new AbortController();
   const upkeep = keepUp(deps, stop.signal);
+  // At once: agents have left the connections of a revoked certificate by then, and dial again.
+  const unlisten = deps.revocations.sets.onChange(() => {
+    renewOwn(deps).catch((error: unknown) =>
+      deps.log.error({ err: error }, 'the certificate of the CA is revoked and could not be replaced yet'),
+    );
+  });
   return {
     close: () => {
+      unlisten();
       stop.abort();
       return upkeep;
     },
   };
 }
 
+/** At half of its life, and when it is revoked. */
+async function renewOwn(deps: UpkeepDeps): Promise<void> {
+  const { clock, revocations, settings, svid } = deps;
+  const { id, chain, renewAfter } = svid.current();
+  const serial = hex(parseCertificate(chain[0] ?? new Uint8Array()).serial);
+  const revoked = revocations.sets.current().revoked({ id, serial, holder: OWN_HOLDER }, clock.now());
+  if (revoked === undefined && clock.now() < renewAfter) return;
+  svid.publish(await ownSvid(deps, settings));
+}
+
 /** Renews what is the CA's own before it has to be, and forgets what expired long ago. */
 async function keepUp(deps: UpkeepDeps, signal: AbortSignal): Promise<void> {
-  const { clock, log, authorities, store, settings, svid } = deps;
+  const { clock, log, authorities, store } = deps;
   while (!signal.aborted) {
     try {
       await clock.sleepUntil(new Date(clock.now().getTime() + UPKEEP_SECONDS * 1000), signal);
       await authorities.renewIfDue();
-      if (clock.now() >= svid.current().renewAfter) svid.publish(await ownSvid(deps, settings));
+      await renewOwn(deps);
       await store.prune(new Date(clock.now().getTime() - KEEP_EXPIRED_DAYS * 86_400_000));
     } catch (error) {
       if (!signal.aborted) log.error({ err: error }, 'upkeep failed; it is tried again in a minute');

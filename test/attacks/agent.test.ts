@@ -1,4 +1,4 @@
-/** What an agent must not fall for: rows I17, I18, I27, I29 and T38, against real CAs. */
+/** What an agent must not fall for: rows I17, I18, I27, I29, I51 and T38, against real CAs. */
 import { execFile } from 'node:child_process';
 import { hash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -142,16 +142,19 @@ const atNow = (from: number, to: number): Recipe => {
 };
 
 describe('I17 at the CA’s address answers', () => {
-  const good = atNow(-10, 60);
+  const { serverAuth, clientAuth } = x509.EKU;
+  const marked = (...marks: readonly string[]): Recipe => ({
+    ...atNow(-10, 60),
+    extensions: { purposes: x509.extKeyUsage(serverAuth, clientAuth, ...marks) },
+  });
+  const good = marked(x509.ROLE_MARK.ca);
   test.each<readonly [string, string, Recipe, RegExp]>([
-    [
-      'another workload of this CA',
-      `spiffe://${TRUST_DOMAIN}/workload`,
-      good,
-      /is answered by .*\/workload, expected/,
-    ],
+    ['another workload of this CA', `spiffe://${TRUST_DOMAIN}/workload`, good, /is answered by .*\/workload/],
     ['a name that begins like the CA’s', `${CA_ID}-evil`, good, /is answered by/],
-    ['a name below the CA’s', `${CA_ID}/evil`, good, /is answered by/],
+    ['a name two below the CA’s', `${CA_ID}/eu/1`, good, /is answered by/],
+    ['I51 the CA’s name, as a template might have given it', CA_ID, atNow(-10, 60), /has no mark of a CA/],
+    ['I51 the CA’s name, for operators', CA_ID, marked(x509.ROLE_MARK.operator), /has no mark of a CA/],
+    ['I51 an operator', `spiffe://${TRUST_DOMAIN}/chancery/operator/ann`, good, /is answered by/],
     [
       'the CA’s name in another trust domain',
       'spiffe://other.example/chancery/ca',
@@ -195,9 +198,9 @@ describe('I17 at the CA’s address answers', () => {
     expect(heard).toEqual([]);
   });
 
-  test('the CA itself, and the same way in is open', async () => {
+  test.each([CA_ID, `${CA_ID}/eu-1`])('%s with its mark, and the way in is open', async (id) => {
     const issuer = await ca.authority('intermediate');
-    const { address, heard } = await impostor(makeLeaf(CA_ID, issuer, good), issuer);
+    const { address, heard } = await impostor(makeLeaf(id, issuer, good), issuer);
     const target = tlsTarget(address, ca.bundle, undefined, systemClock);
     const client = new AttestationClient(target.address, target.credentials, target.options);
     closing.push(() => client.close());

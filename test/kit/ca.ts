@@ -131,7 +131,7 @@ async function initialise(dir: string, deps: ServeDeps): Promise<void> {
 async function apply(socket: string, resources: readonly object[]): Promise<void> {
   const text = resources.map((each) => stringify(each)).join('---\n');
   await operate<ApplyResponse>(socket, (client, done) =>
-    client.apply({ files: [{ name: 'test.yaml', text }], dryRun: false }, done),
+    client.apply({ files: [{ name: 'test.yaml', text }], dryRun: false, allowSharedServerIds: true }, done),
   );
 }
 

@@ -2,7 +2,7 @@
 import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { isLocal } from '../evidence/several.ts';
-import { isRefusedCertificate, type Target, tlsTarget, unixTarget } from './channel.ts';
+import { isRefusedCertificate, type Judge, type Target, tlsTarget, unixTarget } from './channel.ts';
 import { join, type ObtainRequest, renew } from './obtain.ts';
 
 export interface CaAddress {
@@ -18,10 +18,11 @@ export interface CaAddress {
  * socket.
  */
 export async function askCa(request: ObtainRequest, ca: CaAddress, current: Svid | undefined): Promise<Svid> {
-  const { evidence, bundle, clock } = request;
+  const { evidence, bundle, clock, revocations } = request;
+  const judge: Judge = { now: () => clock.now(), ...(revocations === undefined ? {} : { revocations }) };
   if (isLocal(evidence) && ca.socket !== undefined)
     return using(AttestationClient, unixTarget(ca.socket), (client) => join(client, request));
-  const over = (svid: Svid | undefined): Target => tlsTarget(ca.address, bundle, svid, clock);
+  const over = (svid: Svid | undefined): Target => tlsTarget(ca.address, bundle, svid, judge);
   const joinAnew = () => using(AttestationClient, over(undefined), (client) => join(client, request));
   if (current === undefined || clock.now() >= current.notAfter) return joinAnew();
   try {

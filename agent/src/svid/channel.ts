@@ -1,13 +1,14 @@
-/** How the agent reaches its CA: gRPC over TLS to exactly the CA's SPIFFE ID, or over the CA's own unix socket. */
+/** How the agent reaches its CA: gRPC over TLS to a name and mark of the CA's, or over the CA's own unix socket. */
 import net from 'node:net';
 import tls, { type PeerCertificate } from 'node:tls';
-import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
+import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { roleNamedBy } from '@chancery/shared/spiffe/reserved.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
-import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import { hasMark, type VerifiedSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
 import * as grpc from '@grpc/grpc-js';
 
 /** What a ts-proto client is made from. */
@@ -15,11 +16,16 @@ export interface Target {
   readonly address: string;
   readonly credentials: grpc.ChannelCredentials;
   readonly options: grpc.ClientOptions;
+  /** Who answered the last handshake; undefined before the first, and over a unix socket always. */
+  readonly ca?: () => VerifiedSvid | undefined;
 }
 
-/** The CA of a trust domain answers by this name and no other. */
-export const caId = (trustDomain: TrustDomain): SpiffeId =>
-  parseSpiffeId(`spiffe://${trustDomain}/chancery/ca`);
+/** What the agent knows when the CA answers. */
+export interface Judge {
+  now(): Date;
+  /** Undefined where the CA has told of none yet: at the first join, and for what is not an agent. */
+  readonly revocations?: Source<RevocationSet>;
+}
 
 const MAX_CHAIN = 17;
 
@@ -34,15 +40,19 @@ const OPTIONS: grpc.ClientOptions = {
 };
 
 /** Without an SVID only what anyone may call is offered there. */
-export function tlsTarget(address: string, bundle: Bundle, svid: Svid | undefined, clock: Clock): Target {
+export function tlsTarget(address: string, bundle: Bundle, svid: Svid | undefined, judge: Judge): Target {
   const context = tls.createSecureContext(clientTls(svid, bundle));
-  const expected = caId(bundle.trustDomain);
+  let ca: VerifiedSvid | undefined;
   const credentials = grpc.credentials.createFromSecureContext(context, {
     // OpenSSL has built a path by now; the verdict on the name and the profile is ours.
-    checkServerIdentity: (_host, certificate) =>
-      verdictOn(certificate, { bundle, expected, now: clock.now() }),
+    checkServerIdentity: (_host, certificate) => {
+      const verdict = verdictOn(certificate, bundle, judge);
+      if (verdict instanceof Error) return verdict;
+      ca = verdict;
+      return undefined;
+    },
   });
-  return { address, credentials, options: { ...OPTIONS, ...serverName(address) } };
+  return { address, credentials, options: { ...OPTIONS, ...serverName(address) }, ca: () => ca };
 }
 
 /**
@@ -65,24 +75,22 @@ function serverName(address: string): grpc.ClientOptions {
   return net.isIP(host) === 0 ? {} : { 'grpc.ssl_target_name_override': 'chancery-ca' };
 }
 
-interface Expected {
-  readonly bundle: Bundle;
-  readonly expected: SpiffeId;
-  readonly now: Date;
-}
-
-function verdictOn(leaf: PeerCertificate, { bundle, expected, now }: Expected): Error | undefined {
+function verdictOn(leaf: PeerCertificate, bundle: Bundle, judge: Judge): VerifiedSvid | Error {
   try {
-    const peer = verifySvid(chainOf(leaf), bundle, now);
-    ensure(
-      peer.id === expected,
-      'wrong_peer',
-      `the CA's address is answered by ${peer.id}, expected ${expected}`,
-    );
-    return undefined;
+    const peer = verifySvid(chainOf(leaf), bundle, judge.now());
+    ensureCa(peer, judge);
+    return peer;
   } catch (error) {
     return refusalOf(error, 'wrong_peer', 'the certificate of the CA could not be read');
   }
+}
+
+/** A name, the mark that no workload's certificate has, and no revocation. Throws wrong_peer, revoked_peer. */
+export function ensureCa(peer: VerifiedSvid, { now, revocations }: Judge): void {
+  ensure(roleNamedBy(peer.id) === 'ca', 'wrong_peer', `the CA's address is answered by ${peer.id}`);
+  const older = 'an older chancery-ca makes none: upgrade the CA first';
+  ensure(hasMark(peer, 'ca'), 'wrong_peer', `the certificate of ${peer.id} has no mark of a CA; ${older}`);
+  if (revocations !== undefined) ensureNotRevoked(revocations.current(), peer, now());
 }
 
 function chainOf(leaf: PeerCertificate): readonly Uint8Array[] {

@@ -15,6 +15,8 @@ import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
 import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
@@ -32,6 +34,8 @@ export interface ObtainRequest {
   /** 16 random bytes that name this process to the CA. */
   readonly instance: Uint8Array;
   readonly clock: Clock;
+  /** For the CA's own certificate; undefined where none are known yet. */
+  readonly revocations?: Source<RevocationSet>;
   readonly signal: AbortSignal;
 }
 

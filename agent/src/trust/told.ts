@@ -51,12 +51,12 @@ export class Told {
 
   /**
    * Puts a whole snapshot on disk, then in force. Throws where it must not be acknowledged. Revocations come first and
-   * count whatever becomes of the rest: they only take away.
+   * count whatever becomes of the rest: they only take away. `ensureSender` throws where one of them is of the sender.
    */
-  accept(message: WatchResponse): void {
+  accept(message: WatchResponse, ensureSender: () => void = () => {}): void {
     const unreadable = this.#revoke(message);
     const before = this.state();
-    const { next, problem } = this.#read(message, before.bundle);
+    const { next, problem } = this.#read(message, before.bundle, ensureSender);
     try {
       const policy = next && { version: next.policy.version, resources: next.resources };
       this.#save({ ...before, bundle: next?.bundle ?? before.bundle, policy: policy ?? before.policy });
@@ -76,11 +76,12 @@ export class Told {
     return unreadable;
   }
 
-  #read(message: WatchResponse, known: Bundle): { next?: Snapshot; problem?: unknown } {
+  #read(message: WatchResponse, known: Bundle, ensureSender: () => void) {
     try {
+      ensureSender();
       return { next: readSnapshot(message, known, this.#compiled) };
     } catch (problem) {
-      return { problem };
+      return { next: undefined, problem };
     }
   }
 

@@ -2,10 +2,11 @@
 import { TrustClient, type WatchRequest, type WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
 import { refusalFromCa, type Target } from '../svid/channel.ts';
 import { completed } from './snapshot.ts';
@@ -13,8 +14,8 @@ import { completed } from './snapshot.ts';
 export interface WatchDeps {
   readonly svid: Source<Svid>;
   readonly targetFor: (svid: Svid) => Target;
-  /** Puts the whole state in force and on disk. Throws where it must not be. */
-  readonly accept: (snapshot: WatchResponse) => void;
+  /** Puts the whole state in force and on disk; `ca` is who sent it. Throws where it must not be. */
+  readonly accept: (snapshot: WatchResponse, ca: VerifiedSvid | undefined) => void;
   readonly instance: Uint8Array;
   readonly version: string;
   readonly clock: Clock;
@@ -147,13 +148,18 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
       return;
     }
     try {
-      deps.accept(state);
+      deps.accept(state, target.ca?.());
     } catch (error) {
       // Not acknowledged: the operator sees that this agent has not followed.
       deps.log.error(
         { err: error, sequence: Number(snapshot.sequence) },
         'a snapshot from the CA is not acknowledged',
       );
+      // The CA has another certificate by now, and whoever shows this one is not believed.
+      if (isRefusal(error, 'revoked_peer')) {
+        call.cancel();
+        end(error);
+      }
       return;
     }
     call.write({ message: { $case: 'ack', value: { sequence: snapshot.sequence } } });

@@ -8,6 +8,7 @@ import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { isReserved, type Role, roleNamedBy } from '@chancery/shared/spiffe/reserved.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import { lintSvid } from '@chancery/shared/x509/lint.ts';
 import { assembleCertificate, writeTbs } from '@chancery/shared/x509/tbs.ts';
@@ -27,6 +28,8 @@ export interface Order extends Holder {
   readonly identity: string;
   /** Serial of the attested certificate that it comes of, where it is not attested for itself. */
   readonly origin?: string;
+  /** For the CA itself and its operators; no order for a workload has one. */
+  readonly role?: Role;
 }
 
 export interface IssuedSvid {
@@ -72,12 +75,13 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
   const now = clock.now();
   const issuer = authorities.issuer(now);
   ensure(!authorities.isAuthorityKey(order.key.sha256), 'csr_key', 'the key is that of an authority');
+  ensureOwnName(order);
   const validity = within(order, issuer, now);
   const subject = {
     id: order.id,
     dnsNames: order.dnsNames,
     spki: order.key.spki,
-    keySha256: order.key.sha256,
+    role: order.role,
   };
   const serial = drawSerial(now, random);
   const tbs = writeTbs(leafFields(issuer.template, subject, serial, validity));
@@ -96,6 +100,13 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
   };
   const made: Omit<Prepared, typeof prepared> = { tbs, issuance, issuer };
   return made as Prepared;
+}
+
+/** Whatever a template, a token or a former certificate says: reserved names are the CA's to give. */
+function ensureOwnName({ id, role }: Order): void {
+  const named = roleNamedBy(id);
+  ensure(named !== undefined || !isReserved(id), 'no_identity', `${id} is reserved and belongs to nobody`);
+  ensure(named === role, 'no_identity', `${id} is reserved for the trust domain itself`);
 }
 
 async function record(ready: Prepared, store: Store): Promise<Recorded> {

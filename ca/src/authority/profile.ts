@@ -1,6 +1,7 @@
 /** What our certificates say. The server composes all of it; a CSR contributes the key (architecture.md D2). */
 import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { trustDomainId } from '@chancery/shared/spiffe/id.ts';
+import type { Role } from '@chancery/shared/spiffe/reserved.ts';
 import type { Certificate } from '@chancery/shared/x509/certificate.ts';
 import * as extension from '@chancery/shared/x509/extensions.ts';
 import { EMPTY_NAME } from '@chancery/shared/x509/names.ts';
@@ -18,22 +19,29 @@ export interface SvidSubject {
   readonly id: SpiffeId;
   readonly dnsNames: readonly string[];
   readonly spki: Uint8Array;
-  /** SHA-256 of `spki`, whose first 160 bits are the subject key identifier (RFC 7093 section 2, method 4). */
-  readonly keySha256: Uint8Array;
+  /** Undefined for every workload. */
+  readonly role: Role | undefined;
 }
 
 /** The parts of every leaf under one issuer that do not change, encoded once. */
 export interface LeafTemplate {
   readonly issuer: Uint8Array;
   readonly fixed: readonly Uint8Array[];
+  readonly purposes: Readonly<Record<Role | 'workload', Uint8Array>>;
 }
+
+const TLS = [extension.EKU.serverAuth, extension.EKU.clientAuth] as const;
 
 export function leafTemplate(issuer: Certificate, issuerKeyId: Uint8Array): LeafTemplate {
   return {
     issuer: issuer.subject,
+    purposes: {
+      workload: extension.extKeyUsage(...TLS),
+      ca: extension.extKeyUsage(...TLS, extension.ROLE_MARK.ca),
+      operator: extension.extKeyUsage(...TLS, extension.ROLE_MARK.operator),
+    },
     fixed: [
       extension.keyUsage(extension.KEY_USAGE.digitalSignature),
-      extension.extKeyUsage(extension.EKU.serverAuth, extension.EKU.clientAuth),
       extension.basicConstraints(),
       extension.authorityKeyIdentifier(issuerKeyId),
     ],
@@ -47,7 +55,7 @@ export function leafFields(
   serial: Uint8Array,
   validity: Validity,
 ): CertificateFields {
-  const { id, dnsNames, spki, keySha256 } = subject;
+  const { id, dnsNames, spki, role = 'workload' } = subject;
   return {
     serial,
     issuer: template.issuer,
@@ -56,7 +64,8 @@ export function leafFields(
     spki,
     extensions: [
       ...template.fixed,
-      extension.subjectKeyIdentifier(keySha256.subarray(0, 20)),
+      template.purposes[role],
+      extension.subjectKeyIdentifier(extension.keyIdentifierOf(spki, 'csr_key')),
       extension.subjectAltName({ uris: [id], dnsNames, critical: true }),
     ],
   };

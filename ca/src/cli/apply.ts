@@ -18,11 +18,19 @@ export const FILE_FLAG = {
   },
 } as const;
 
+export const SHARED_IDS_FLAG = {
+  'allow-shared-server-ids': {
+    type: 'boolean',
+    says: "Accept templates that can give a server's SPIFFE ID on another platform.",
+  },
+} as const;
+
 export const apply: Command = {
   says: 'Makes the given resources the whole set in force; what is not among them is removed.',
   flags: {
     ...FILE_FLAG,
     'dry-run': { type: 'boolean', says: 'Only show what would change.' },
+    ...SHARED_IDS_FLAG,
     ...CONFIG_FLAG,
     ...JSON_FLAG,
   },
@@ -33,12 +41,18 @@ export const apply: Command = {
     const answer = await callOperator(invocation, (client) => client.apply, {
       files: readFiles(given),
       dryRun,
+      allowSharedServerIds: invocation.has('allow-shared-server-ids'),
     });
+    printWarnings(io, answer.warnings);
     if (invocation.has('json')) printJson(io, answer);
     else printChanges(io, answer, dryRun);
     return 0;
   },
 };
+
+export function printWarnings(io: Io, warnings: readonly string[]): void {
+  for (const each of warnings) io.err(`warning: ${each}\n`);
+}
 
 /** Throws file. */
 export function readFiles(given: readonly string[]): ResourceFile[] {

@@ -57,7 +57,13 @@ type About = NonNullable<ExplainRequest['about']>;
 function explainOffline(invocation: Invocation, about: About, files: readonly string[]): Explanation {
   const { trustDomain, attestors } = readCaConfig(configFile(invocation));
   const platforms = new Set(platformsOf(attestors));
-  const set = readResources(readFiles(files), { trustDomain, platforms, version: 0 });
+  const set = readResources(readFiles(files), {
+    trustDomain,
+    platforms,
+    version: 0,
+    // What applying it would refuse is for `check` and `apply` to say.
+    allowSharedServerIds: true,
+  });
   if (about.$case === 'facts') return explainFacts(set, about.value);
   const { caller, server, tool } = about.value;
   return explainCall(set, { caller: parseSpiffeId(caller), server, tool });

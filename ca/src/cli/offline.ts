@@ -13,17 +13,20 @@ import { writeBundle } from '@chancery/shared/spiffe/bundle.ts';
 import * as grpc from '@grpc/grpc-js';
 import { attestorsFrom, platformsOf } from '../attestors/index.ts';
 import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
+import type { ApplyOptions } from '../registry/registry.ts';
 import { type ResourceFile, readResources } from '../registry/resources.ts';
-import { FILE_FLAG, readFiles } from './apply.ts';
+import { FILE_FLAG, printWarnings, readFiles, SHARED_IDS_FLAG } from './apply.ts';
 import { CONFIG_FLAG, configFile, JSON_FLAG, printJson } from './flags.ts';
 
 export const check: Command = {
   says: 'Reads the config, its files and, with -f, resources, and tells every problem. Changes nothing.',
-  flags: { ...FILE_FLAG, ...CONFIG_FLAG, ...JSON_FLAG },
+  flags: { ...FILE_FLAG, ...SHARED_IDS_FLAG, ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const settings = readCaConfig(configFile(invocation));
     const files = readFiles(invocation.texts('file'));
-    const resources = await checked(settings, files);
+    const allowSharedServerIds = invocation.has('allow-shared-server-ids');
+    const { resources, warnings } = await checked(settings, files, { allowSharedServerIds });
+    printWarnings(io, warnings);
     const { file, trustDomain } = settings;
     const platforms = platformsOf(settings.attestors);
     if (invocation.has('json')) printJson(io, { config: file, trustDomain, platforms, resources });
@@ -32,10 +35,10 @@ export const check: Command = {
   },
 };
 
-/** How many resources there are. Throws all that is wrong, one below the other. */
-async function checked(settings: CaSettings, files: readonly ResourceFile[]): Promise<number> {
+/** How many resources there are, and what to look at. Throws all that is wrong, one below the other. */
+async function checked(settings: CaSettings, files: readonly ResourceFile[], how: ApplyOptions) {
   const { trustDomain, file } = settings;
-  const context = { trustDomain, platforms: new Set(platformsOf(settings.attestors)), version: 0 };
+  const context = { trustDomain, platforms: new Set(platformsOf(settings.attestors)), version: 0, ...how };
   // An attestor reads its files when it is made; it remembers and asks nothing until it attests.
   const nothing = { advance: async () => {}, bind: async () => {} };
   const outbound = openOutbound();
@@ -57,7 +60,8 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[]): Pr
   const [first] = refusals;
   if (first !== undefined)
     throw new IdentityError(first.code, refusals.map(({ message }) => message).join('\n'));
-  return readResources(files, context).resources.length;
+  const { resources, warnings } = readResources(files, context);
+  return { resources: resources.length, warnings };
 }
 
 async function refusalFrom(attempt: () => unknown): Promise<readonly IdentityError[]> {

@@ -3,6 +3,7 @@ import { parseDuration } from '@chancery/shared/duration.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { attributePrefix, isPlatformName } from '@chancery/shared/evidence/several.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { z } from 'zod';
 import { type Condition, compileCondition } from './condition.ts';
 import { type Facts, provenBy, type Scope, scopeOf } from './facts.ts';
@@ -100,6 +101,12 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
       const scope = scopeOf(facts, platforms);
       ensureHolds(name, when, scope);
       const earned = parseSpiffeId(filled(`${name}: id`, id, scope));
+      // Attributes are chosen by whoever names machines and groups, who need not be the operator.
+      ensure(
+        !isReserved(earned),
+        'no_identity',
+        `${name}: ${earned} is reserved for the trust domain itself`,
+      );
       const dnsNames = names.map((each) => dnsName(name, each, scope));
       return { identity: name, id: earned, ttlSeconds, dnsNames, keyReuse: resource.x509.keyReuse };
     },

@@ -49,7 +49,7 @@ describe('apply', () => {
 
   test('of what is in force already is no new version', async () => {
     await registry.apply([identity('a')], 'uid 0');
-    expect(await registry.apply([identity('a')], 'uid 0')).toEqual({ changes: [], version: 1 });
+    expect(await registry.apply([identity('a')], 'uid 0')).toEqual({ changes: [], warnings: [], version: 1 });
     expect(await store.events(0, 10)).toHaveLength(1);
   });
 
@@ -87,7 +87,10 @@ describe('apply', () => {
 });
 
 test('diff says what apply would do, and does nothing', async () => {
-  expect(registry.diff([identity('a')])).toMatchObject([{ change: 'added', key: 'Identity/a' }]);
+  expect(registry.diff([identity('a')])).toMatchObject({
+    changes: [{ change: 'added', key: 'Identity/a' }],
+    warnings: [],
+  });
   expect(() => registry.diff([identity('a', 'aws')])).toThrow(refusal('resource', /platform aws/));
   expect({ names: names(), stored: await store.registry() }).toEqual({ names: [], stored: undefined });
 });

@@ -10,11 +10,13 @@ import type { Earned } from './identity.ts';
 import {
   keyOf,
   platformsOf,
+  type ReadSet,
   type Resource,
   type ResourceFile,
   type ResourceSet,
   readResources,
   resourceSet,
+  type SetContext,
 } from './resources.ts';
 
 export interface Registry {
@@ -22,9 +24,17 @@ export interface Registry {
   /** The SPIFFE ID asked for, or the default. Throws no_identity with the nearest miss, not_entitled. */
   choose(facts: Facts, wanted: SpiffeId | undefined): Earned;
   /** What applying these files would change. Throws resource. */
-  diff(files: readonly ResourceFile[]): readonly Change[];
+  diff(files: readonly ResourceFile[], how?: ApplyOptions): Omit<Applied, 'version'>;
   /** Replaces the whole set. Throws resource, store. */
-  apply(files: readonly ResourceFile[], by: string): Promise<{ changes: readonly Change[]; version: number }>;
+  apply(files: readonly ResourceFile[], by: string, how?: ApplyOptions): Promise<Applied>;
+}
+
+export type ApplyOptions = Pick<SetContext, 'allowSharedServerIds'>;
+
+export interface Applied {
+  readonly changes: readonly Change[];
+  readonly warnings: readonly string[];
+  readonly version: number;
 }
 
 export interface VersionedSet extends ResourceSet {
@@ -44,25 +54,27 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
   const resources = stored === undefined ? [] : (JSON.parse(stored.resources) as readonly Resource[]);
   const first = compile(resources, stored?.version ?? 0, deps);
   const sets = new LiveValue<VersionedSet>(() => new IdentityError('internal', 'no registry'), first);
-  const read = (files: readonly ResourceFile[]) =>
-    readResources(files, { ...deps, version: sets.current().version + 1 });
+  const read = (files: readonly ResourceFile[], how: ApplyOptions = {}) =>
+    readResources(files, { ...deps, ...how, version: sets.current().version + 1 });
   let last: Promise<unknown> = Promise.resolve();
   return {
     sets,
     choose: (facts, wanted) => choose(earn(sets.current(), facts), wanted),
-    diff: (files) => diffOf(sets.current().resources, read(files).resources),
-    apply: (files, by) => {
-      const applied = last.then(() => apply(files, by));
+    diff: (files, how) => {
+      const { resources: next, warnings } = read(files, how);
+      return { changes: diffOf(sets.current().resources, next), warnings };
+    },
+    apply: (files, by, how) => {
+      const applied = last.then(() => apply(read(files, how), by));
       // One at a time: each is a difference from the one before.
       last = applied.catch(() => {});
       return applied;
     },
   };
 
-  async function apply(files: readonly ResourceFile[], by: string) {
-    const set = read(files);
+  async function apply({ warnings, ...set }: ReadSet, by: string): Promise<Applied> {
     const changes = diffOf(sets.current().resources, set.resources);
-    if (changes.length === 0) return { changes, version: sets.current().version };
+    if (changes.length === 0) return { changes, warnings, version: sets.current().version };
     const version = sets.current().version + 1;
     await deps.store.saveRegistry(
       { version, resources: JSON.stringify(set.resources) },
@@ -74,7 +86,7 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
       },
     );
     sets.publish({ ...set, version });
-    return { changes, version };
+    return { changes, warnings, version };
   }
 }
 

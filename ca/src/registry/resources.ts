@@ -6,6 +6,7 @@ import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { Problems, type Read, readDocuments } from '@chancery/shared/yaml.ts';
 import { z } from 'zod';
 import { compileIdentity, type Identity, IdentityResource } from './identity.ts';
+import { overlapsOf, reservedIn } from './names.ts';
 
 export const Resource = z.discriminatedUnion('kind', [IdentityResource, McpServer, Access]);
 export type Resource = z.infer<typeof Resource>;
@@ -27,22 +28,44 @@ export interface SetContext {
   readonly trustDomain: TrustDomain;
   readonly platforms: ReadonlySet<string>;
   readonly version: number;
+  /** Accepts templates that can give a registered server's SPIFFE ID on another platform than the server's. */
+  readonly allowSharedServerIds?: boolean;
+}
+
+export interface ReadSet extends ResourceSet {
+  /** Sentences about what is accepted and may not be meant. */
+  readonly warnings: readonly string[];
 }
 
 /** Throws resource with every problem of every file. */
-export function readResources(files: readonly ResourceFile[], context: SetContext): ResourceSet {
+export function readResources(files: readonly ResourceFile[], context: SetContext): ReadSet {
   const problems = new Problems();
   const found: Found[] = files.flatMap((file) =>
     readDocuments(file.text, file.name, Resource, problems).map((read) => ({ ...read, file: file.name })),
   );
   refuseTwins(found, problems);
   refuseDangling(found, context, problems);
+  for (const { value, file, lineOf } of found)
+    for (const { path, says } of reservedIn(value)) problems.add(file, lineOf(path), says);
   for (const each of found) tryCompile(each, context, problems);
   problems.throwIfAny('resource');
-  return resourceSet(
-    found.map(({ value }) => value),
-    context,
-  );
+  const resources = found.map(({ value }) => value);
+  const warnings = ensureApart(found, context, problems);
+  problems.throwIfAny('resource');
+  return { ...resourceSet(resources, context), warnings };
+}
+
+/** Throws nothing: adds what is refused to `problems`, and returns what the operator should look at. */
+function ensureApart(found: readonly Found[], context: SetContext, problems: Problems): readonly string[] {
+  const overlaps = overlapsOf(found.map(({ value }) => value));
+  const warnings: string[] = [];
+  for (const { template, says, acrossPlatforms } of overlaps) {
+    const at = found.find(({ value }) => value === template);
+    if (acrossPlatforms && context.allowSharedServerIds !== true && at !== undefined)
+      problems.add(at.file, at.lineOf(['id']), `${says}; narrow id, or say --allow-shared-server-ids`);
+    else warnings.push(says);
+  }
+  return warnings;
 }
 
 /** Compiles resources that `readResources` accepted before. */

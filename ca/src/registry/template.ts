@@ -11,6 +11,8 @@ export interface Template {
   missing(scope: Scope): string | undefined;
   /** Only where nothing is missing. */
   fill(scope: Scope): string;
+  /** Whether some attributes would make it this text. */
+  canGive(text: string): boolean;
   /** As if each attribute were "x". */
   readonly sample: string;
 }
@@ -33,8 +35,29 @@ export function compileTemplate(text: string, platforms: readonly string[]): Tem
   return {
     missing: (scope) => names.find((name) => !PIECE.test(scope.valueOf(name) ?? '')),
     fill: (scope) => join((attribute) => scope.valueOf(attribute)),
+    canGive: (wanted) => endsOf(parts, wanted).has(wanted.length),
     sample: join(() => 'x'),
   };
+}
+
+/** Where in `text` the parts may end, one after the other from its start. */
+function endsOf(parts: readonly Part[], text: string): ReadonlySet<number> {
+  let ends = new Set([0]);
+  for (const part of parts) ends = 'text' in part ? after(part.text, text, ends) : pastPiece(text, ends);
+  return ends;
+}
+
+const after = (part: string, text: string, ends: ReadonlySet<number>): Set<number> =>
+  new Set([...ends].filter((at) => text.startsWith(part, at)).map((at) => at + part.length));
+
+/** An attribute is one character or more. */
+function pastPiece(text: string, ends: ReadonlySet<number>): Set<number> {
+  const past = new Set<number>();
+  for (let at = Math.min(...ends), inside = false; at < text.length; at += 1) {
+    inside = (inside || ends.has(at)) && PIECE.test(text.charAt(at));
+    if (inside) past.add(at + 1);
+  }
+  return past;
 }
 
 /** A name that no platform of the identity can prove would never be filled. */

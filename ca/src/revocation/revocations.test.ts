@@ -131,17 +131,25 @@ describe('a revocation', () => {
 
   test.each([
     ['id', 'spiffe://prod.example/chancery/ca'],
+    ['id', 'spiffe://prod.example/chancery/operator/ann'],
+    ['pattern', 'spiffe://prod.example/chancery/**'],
     ['node', 'self/ca'],
-    ['serial', '40ca'],
-  ])('of the CA itself by %s is refused', async (kind, value) => {
-    await deps.store.record({ ...issuance, serial: '40ca', platform: 'self', node: 'ca' }, fence);
+  ])('I50 of the CA’s own names by %s %s is refused', async (kind, value) => {
     await expect(revocations.revoke(order(kind, value))).rejects.toThrow(
-      refusal('revocation', /^that is the CA itself: stop it$/),
+      refusal('revocation', /^the names of the CA are not revoked; revoke its certificate by serial/),
     );
   });
 
+  test('of the CA’s certificate by its serial counts it', async () => {
+    const id = parseSpiffeId('spiffe://prod.example/chancery/ca');
+    await deps.store.record({ ...issuance, id, serial: '40ca', platform: 'self', node: 'ca' }, fence);
+    await revocations.revoke(order('serial', '40ca'));
+    expect(await revocations.matched(order('serial', '40ca'))).toEqual({ certificates: 1, ids: [id] });
+  });
+
   test('by a pattern does not count the CA itself', async () => {
-    await deps.store.record({ ...issuance, serial: '40ca', platform: 'self', node: 'ca' }, fence);
+    const id = parseSpiffeId('spiffe://prod.example/chancery/ca');
+    await deps.store.record({ ...issuance, id, serial: '40ca', platform: 'self', node: 'ca' }, fence);
     expect(await revocations.matched(order('pattern', 'spiffe://prod.example/**'))).toMatchObject({
       certificates: 1,
     });

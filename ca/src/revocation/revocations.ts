@@ -18,6 +18,7 @@ import {
 } from '@chancery/shared/revocation/revocation-set.ts';
 import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import type { RevocationDraft, Store } from '../store/store.ts';
 
 export interface RevocationOrder {
@@ -57,7 +58,7 @@ export interface RevocationDeps {
   readonly trustDomain: TrustDomain;
 }
 
-/** The CA as the holder of its own certificate, which nobody asks about: agents know the CA by its chain and name. */
+/** The CA as the holder of its own certificates. */
 export const OWN_HOLDER = { platform: 'self', node: 'ca' } as const;
 
 /** Each is sent to every agent, and looked at when a set is made. */
@@ -102,7 +103,7 @@ class LiveRevocations implements Revocations {
     const { target } = await draftOf(order, this.#deps);
     const matches = matcherOf(target);
     const found = await this.#deps.store.certified(this.#deps.clock.now(), target);
-    const hit = found.filter((each) => matches(each) && each.holder.platform !== OWN_HOLDER.platform);
+    const hit = found.filter(matches);
     return { certificates: hit.length, ids: [...new Set(hit.map(({ id }) => id))].toSorted() };
   }
 
@@ -166,8 +167,9 @@ async function draftOf(order: RevocationOrder, deps: RevocationDeps): Promise<Re
   const now = deps.clock.now();
   const asked = seconds === 0 ? undefined : addSeconds(now, seconds);
   const issued = target.kind === 'serial' ? await deps.store.issuance(target.value) : undefined;
-  const own = [`spiffe://${deps.trustDomain}/chancery/ca`, nodeName(OWN_HOLDER)].includes(target.value);
-  ensure(!own && issued?.platform !== OWN_HOLDER.platform, 'revocation', 'that is the CA itself: stop it');
+  const reserved = target.kind === 'node' ? target.value === nodeName(OWN_HOLDER) : isReserved(target.value);
+  const how = 'the names of the CA are not revoked; revoke its certificate by serial, and it makes another';
+  ensure(!reserved, 'revocation', how);
   if (issued === undefined) return { target, reason, by, until: asked };
   const { notAfter, id } = issued;
   const ended = `certificate ${target.value} of ${id} ended at ${notAfter.toISOString()} by itself`;

@@ -4,6 +4,7 @@ import { AttestationService, IdentityService } from '@chancery/proto/gen/chancer
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
+import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { issue } from '../authority/issue.ts';
@@ -103,13 +104,15 @@ export const issueX509 = (deps: AttestationDeps) =>
 
 /**
  * A caller over TLS whose certificate is good now, was recorded here and is not revoked. Throws no_peer, expired_peer,
- * revoked_peer, chain, svid.
+ * revoked_peer, wrong_peer, chain, svid.
  */
 export async function certified(
   caller: Caller,
   { store, clock, revocations }: Pick<ExchangeDeps, 'store' | 'clock' | 'revocations'>,
 ): Promise<{ svid: VerifiedSvid; record: RecordedIssuance }> {
   const svid = svidOf(caller, clock);
+  // With the CA's own key, or from before its names were reserved: such a certificate asks for nothing.
+  ensure(!isReserved(svid.id), 'wrong_peer', `${svid.id} is reserved for the trust domain itself`);
   const record = await store.issuance(svid.serial);
   ensure(record !== undefined, 'chain', `certificate ${svid.serial} is not on record`);
   ensure(record.id === svid.id, 'chain', `certificate ${svid.serial} was recorded for ${record.id}`);

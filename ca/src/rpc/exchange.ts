@@ -16,6 +16,7 @@ import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
 import { type Holder, splitPlatforms } from '@chancery/shared/evidence/several.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { type ProvenKey, verifyCsr } from '@chancery/shared/x509/csr.ts';
 import type { Attestor, Turn } from '../attestors/attestor.ts';
 import { attestorNamed } from '../attestors/index.ts';
@@ -86,6 +87,7 @@ async function admit(
   // Cheapest first: nothing dear happens for a caller that has not proved its key.
   const key = verifyCsr(hello.csr);
   const wanted = hello.spiffeId === '' ? undefined : parseSpiffeId(hello.spiffeId);
+  ensure(wanted === undefined || !isReserved(wanted), 'not_entitled', `${wanted} is reserved`);
   const { proven, written } = await attest(attestors, hello, key, { stream, deps });
   const holder = { platform: proven.platform, node: proven.node };
   if (renewing !== undefined) ensureSameNode(renewing, holder);

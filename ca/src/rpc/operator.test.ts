@@ -58,8 +58,8 @@ async function call<M extends Method>(method: M, request: RequestOf<M>, caller: 
 const filesOf = (...resources: readonly object[]) =>
   resources.map((each, index) => ({ name: `${index}.yaml`, text: JSON.stringify(each) }));
 const requests: { readonly [M in Method]: RequestOf<M> } = {
-  apply: { files: filesOf(identity), dryRun: false },
-  diff: { files: filesOf(identity), dryRun: false },
+  apply: { files: filesOf(identity), dryRun: false, allowSharedServerIds: false },
+  diff: { files: filesOf(identity), dryRun: false, allowSharedServerIds: false },
   explain: { about: { $case: 'call', value: { caller: ID, server: 's', tool: 't' } } },
   listResources: { kind: '' },
   listAgents: {},
@@ -120,7 +120,11 @@ describe('apply', () => {
 
   test('tells the operator what is wrong', async () => {
     await expect(
-      call('apply', { files: filesOf({ ...identity, platform: 'aws' }), dryRun: false }),
+      call('apply', {
+        files: filesOf({ ...identity, platform: 'aws' }),
+        dryRun: false,
+        allowSharedServerIds: false,
+      }),
     ).rejects.toThrow(/^0\.yaml:1: platform aws is not configured at this CA \(unix\)$/);
   });
 });

@@ -9,7 +9,7 @@ import { ensure, isRefusal } from '@chancery/shared/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Change } from '../registry/diff.ts';
 import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
-import type { Registry } from '../registry/registry.ts';
+import type { Applied, Registry } from '../registry/registry.ts';
 import type { RecordedIssuance, Store } from '../store/store.ts';
 import type { LiveAgent } from './agents.ts';
 import { ensureOperator } from './caller.ts';
@@ -23,6 +23,7 @@ export interface OperatorDeps extends RevokeDeps {
 
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
+const MAX_WARNINGS = 100;
 
 export function operatorMethods(deps: OperatorDeps) {
   const { registry, store, agents, ownUid } = deps;
@@ -30,8 +31,7 @@ export function operatorMethods(deps: OperatorDeps) {
     unary('Apply', OperatorService.apply, async (request: ApplyRequest, caller): Promise<ApplyResponse> => {
       const by = ensureOperator(caller, ownUid);
       if (request.dryRun) return diff(request, registry);
-      const { changes, version } = await registry.apply(request.files, by);
-      return { changes: changes.map(changeMessage), version: BigInt(version) };
+      return appliedMessage(await registry.apply(request.files, by, request));
     }),
     unary('Diff', OperatorService.diff, async (request: ApplyRequest, caller) => {
       ensureOperator(caller, ownUid);
@@ -71,12 +71,16 @@ export function operatorMethods(deps: OperatorDeps) {
   ] as const;
 }
 
-function diff({ files }: ApplyRequest, registry: Registry): ApplyResponse {
-  return {
-    changes: registry.diff(files).map(changeMessage),
-    version: BigInt(registry.sets.current().version),
-  };
+function diff(request: ApplyRequest, registry: Registry): ApplyResponse {
+  const { version } = registry.sets.current();
+  return appliedMessage({ ...registry.diff(request.files, request), version });
 }
+
+const appliedMessage = ({ changes, warnings, version }: Applied): ApplyResponse => ({
+  changes: changes.map(changeMessage),
+  version: BigInt(version),
+  warnings: warnings.slice(0, MAX_WARNINGS),
+});
 
 const changeMessage = ({ change, kind, name, diff: text }: Change) => ({ change, kind, name, diff: text });
 

@@ -56,6 +56,22 @@ test('anyone may have the bundle', async () => {
 });
 
 describe('a watcher', () => {
+  test('whose snapshot cannot be made is let go, and the log says why', async () => {
+    const { call } = await followed();
+    const error = vi.spyOn(rpc.log, 'error');
+    const { bundle } = rpc.authorities;
+    vi.spyOn(bundle, 'current').mockImplementationOnce(() => {
+      throw new Error('out of memory');
+    });
+    await applied(rpc, server('one'));
+    expect(await call.failed).toMatchObject({ details: 'something went wrong here' });
+    expect(error).toHaveBeenCalledWith(
+      expect.anything(),
+      expect.stringMatching(/snapshot could not be sent/),
+    );
+    error.mockRestore();
+  });
+
   test('gets the state, then each change of it, and is on record and on the list', async () => {
     await applied(rpc, server('one'));
     const { call, first, issued } = await followed();

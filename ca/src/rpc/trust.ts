@@ -52,7 +52,11 @@ export const watch = (deps: AttestationDeps) =>
         serial: svid.serial,
         peer: stream.caller.address,
       });
-      await Promise.race([readAcks({ stream, agent, sent: pushing.sent }, deps), cut.revoked]);
+      await Promise.race([
+        readAcks({ stream, agent, sent: pushing.sent }, deps),
+        cut.revoked,
+        pushing.failed,
+      ]);
     } finally {
       cut.stop();
       pushing.stop();
@@ -94,6 +98,8 @@ interface Watching {
 
 interface Pushing {
   readonly sent: () => bigint;
+  /** Rejects where a snapshot could not be made or sent: the agent has missed something, so its stream has to end. */
+  readonly failed: Promise<never>;
   stop(): void;
 }
 
@@ -159,14 +165,23 @@ function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): 
     } while (stale);
     sending = false;
   };
-  // The stream's own end is noticed by whoever reads it; a snapshot that cannot be sent then is nobody's loss.
-  const sendQuietly = () => void send().catch(() => {});
+  const { promise: failed, reject } = Promise.withResolvers<never>();
+  failed.catch(() => {});
+  const sendOrEnd = (): void => {
+    send().catch((error: unknown) => {
+      // The stream's own end is noticed by whoever reads it; a snapshot that cannot be sent then is nobody's loss.
+      if (stream.signal.aborted) return;
+      deps.log.error({ err: error, id }, 'a snapshot could not be sent; the trust stream ends');
+      reject(error);
+    });
+  };
   const { registry, authorities, revocations } = deps;
   const sources = [registry.sets, authorities.bundle, revocations.sets];
-  const stops = sources.map((source) => source.onChange(sendQuietly));
-  sendQuietly();
+  const stops = sources.map((source) => source.onChange(sendOrEnd));
+  sendOrEnd();
   return {
     sent: () => sent?.sequence ?? 0n,
+    failed,
     stop: () => {
       for (const stop of stops) stop();
     },

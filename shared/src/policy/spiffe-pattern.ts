@@ -1,10 +1,11 @@
 /** Patterns over SPIFFE IDs. Segments match whole, so that `/app` can never mean `/app-evil`. */
 import { ensure } from '../errors.ts';
 import { parseSpiffeId, type SpiffeId } from '../spiffe/id.ts';
+import { isReserved } from '../spiffe/reserved.ts';
 
 /**
  * `*` stands for exactly one segment, `**` for one or more and only at the end; everything else is itself. The trust
- * domain is always literal. Throws `policy` or `spiffe_id`.
+ * domain is always literal. No pattern matches a reserved name (spiffe/reserved.ts). Throws `policy` or `spiffe_id`.
  */
 export function compileSpiffePattern(text: string): (id: SpiffeId) => boolean {
   const segments = text.split('/');
@@ -17,8 +18,9 @@ export function compileSpiffePattern(text: string): (id: SpiffeId) => boolean {
     [...wanted.map((segment) => (segment === '*' ? 'x' : segment)), ...(open ? ['x'] : [])].join('/'),
   );
 
-  if (!open && !wanted.includes('*')) return (id) => id === text;
+  if (!open && !wanted.includes('*')) return (id) => id === text && !isReserved(id);
   return (id) => {
+    if (isReserved(id)) return false;
     const given = id.split('/');
     if (open ? given.length <= wanted.length : given.length !== wanted.length) return false;
     return wanted.every((segment, index) => segment === '*' || segment === given[index]);

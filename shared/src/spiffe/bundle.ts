@@ -21,6 +21,8 @@ export interface Bundle {
 const LIMITS = { code: 'bundle', maxBytes: 1024 * 1024, maxDepth: 8 } as const;
 const MAX_SEQUENCE = 2n ** 64n - 1n;
 const X509_USE = 'x509-svid';
+/** §4.1.2: how often to look for a change. Roots live for years; five minutes is what SPIRE says. */
+const REFRESH_HINT_SECONDS = 300;
 
 /** `trustDomain` is the one that the document was asked for: it does not name it itself. Throws bundle. */
 export function readBundle(bytes: Uint8Array, trustDomain: TrustDomain): Bundle {
@@ -40,7 +42,8 @@ export function writeBundle({ authorities, sequence }: Bundle): string {
     x5c: [base64(der)],
   }));
   // Written as text: a sequence is 64 bits and a number of JavaScript's is not.
-  return `{"keys":${JSON.stringify(keys)},"spiffe_sequence":${sequence}}`;
+  const hint = REFRESH_HINT_SECONDS;
+  return `{"keys":${JSON.stringify(keys)},"spiffe_refresh_hint":${hint},"spiffe_sequence":${sequence}}`;
 }
 
 /** §4.2.2: a key without `kty` or of another use is ignored, and so is one without `x5c`. */
@@ -49,9 +52,9 @@ function readKey(key: Json): readonly Uint8Array[] {
   const { use, kty, x5c } = key as JsonObject & { use?: Json; kty?: Json; x5c?: Json };
   if (use !== X509_USE || typeof kty !== 'string' || x5c === undefined) return [];
   ensure(isList(x5c), 'bundle', 'x5c is not a list');
-  const [text, ...others] = x5c;
+  // X509-SVID.md §6.2: there is one value; of more, all but the first are ignored.
+  const [text] = x5c;
   ensure(typeof text === 'string', 'bundle', 'x5c has no certificate');
-  ensure(others.length === 0, 'bundle', 'x5c has more than one certificate');
   const der = Buffer.from(text, 'base64');
   ensure(base64(der) === text, 'bundle', 'x5c is not base64');
   ensureDer(der, 'bundle', 'x5c');

@@ -4,6 +4,7 @@ import { utf8 } from '../bytes.ts';
 import { constructed, DerReader, primitive, TAG } from '../der/read.ts';
 import * as der from '../der/write.ts';
 import { ensure, type Refusal } from '../errors.ts';
+import type { Role } from '../spiffe/reserved.ts';
 import type { Extension, TbsCertificate } from './certificate.ts';
 import { type GeneralName, NAME, readGeneralNames } from './names.ts';
 
@@ -27,6 +28,17 @@ export const EKU = {
   serverAuth: '1.3.6.1.5.5.7.3.1',
   clientAuth: '1.3.6.1.5.5.7.3.2',
 } as const;
+
+/**
+ * The mark of the CA or of an operator: a purpose that no workload's certificate has. EST marks its servers likewise
+ * (RFC 7030 §3.6.1). RFC 6402 §2.10: id-kp-cmcCA is for a certification authority, id-kp-cmcRA for whoever decides
+ * about enrolment in its name. Both are registered and short: Go refuses a certificate with an arc of more than 31
+ * bits, which a UUID under 2.25 has.
+ */
+export const ROLE_MARK: Readonly<Record<Role, string>> = {
+  ca: '1.3.6.1.5.5.7.3.27',
+  operator: '1.3.6.1.5.5.7.3.28',
+};
 
 /** §4.2.1.3: numbers of the bits. */
 export const KEY_USAGE = { digitalSignature: 0, keyCertSign: 5, crlSign: 6 } as const;
@@ -151,7 +163,7 @@ export function readAuthorityKeyIdentifier(
   });
 }
 
-/** RFC 7093 §2 method 1: the leftmost 160 bits of SHA-256 over the subjectPublicKey bits, without SHA-1. */
+/** RFC 7093 §2 method 1: the leftmost 160 bits of SHA-256 over the subjectPublicKey bits. */
 export function keyIdentifierOf(spki: Uint8Array, code: Refusal): Uint8Array {
   const info = new DerReader(spki, code).sequence('public key');
   info.element(TAG.sequence, 'public key algorithm');

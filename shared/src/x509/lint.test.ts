@@ -49,7 +49,30 @@ describe('an SVID', () => {
     expect(() => lint(names([id], [], false), { subject: commonName('web') })).not.toThrow();
   });
 
+  const ca = parseSpiffeId('spiffe://prod.example/chancery/ca');
+  const operator = parseSpiffeId('spiffe://prod.example/chancery/operator/ann');
+  const nobody = parseSpiffeId('spiffe://prod.example/chancery/other');
+  const withMark = (...marks: readonly string[]) => ({
+    purposes: x509.extKeyUsage(serverAuth, clientAuth, ...marks),
+  });
+
+  test('of the CA or of an operator passes with the mark of its role', () => {
+    expect(() => lint({ ...names([ca]), ...withMark(x509.ROLE_MARK.ca) }, {}, { id: ca })).not.toThrow();
+    const marked = withMark(x509.ROLE_MARK.operator);
+    expect(() => lint({ ...names([operator]), ...marked }, {}, { id: operator })).not.toThrow();
+  });
+
   test.each<[string, Extensions, Partial<CertificateFields>, RegExp, Partial<SvidOrder>?]>([
+    ['I51 of a workload with the CA’s mark', withMark(x509.ROLE_MARK.ca), {}, /allows more than TLS/],
+    ['I51 of the CA without its mark', names([ca]), {}, /without the mark of its role \(ca\)/, { id: ca }],
+    [
+      'I51 of an operator with the CA’s mark',
+      { ...names([operator]), ...withMark(x509.ROLE_MARK.ca) },
+      {},
+      /without the mark of its role \(operator\)/,
+      { id: operator },
+    ],
+    ['I50 of a reserved name of nobody', names([nobody]), {}, /belongs to nobody/, { id: nobody }],
     ['of 63 bits of serial number', {}, { serial: Buffer.alloc(7, 0xff) }, /has 56 bits, at least 64/],
     [
       'of a serial number that only looks long',

@@ -6,12 +6,14 @@ import { equal } from '../bytes.ts';
 import { ensure } from '../errors.ts';
 import type { SpiffeId, TrustDomain } from '../spiffe/id.ts';
 import { trustDomainId } from '../spiffe/id.ts';
+import { isReserved, roleNamedBy } from '../spiffe/reserved.ts';
 import { ECDSA_SHA256 } from './algorithm.ts';
 import { type Certificate, parseTbs, type TbsCertificate } from './certificate.ts';
 import {
   EKU,
   KEY_USAGE,
   OID,
+  ROLE_MARK,
   readAuthorityKeyIdentifier,
   readBasicConstraints,
   readExtKeyUsage,
@@ -84,7 +86,17 @@ export function lintSvid(tbs: Uint8Array, order: SvidOrder): void {
     'extended key usage is without server authentication',
   );
   ensure(purposes.has(EKU.clientAuth), 'lint', 'extended key usage is without client authentication');
-  ensure(purposes.size === 2, 'lint', 'extended key usage allows more than TLS');
+  lintMark(purposes, order.id);
+}
+
+/** Nothing but TLS; a name of the CA or of an operator and its role's mark go together. */
+function lintMark(purposes: ReadonlySet<string>, id: SpiffeId): void {
+  const role = roleNamedBy(id);
+  ensure(role !== undefined || !isReserved(id), 'lint', `${id} is reserved and belongs to nobody`);
+  const marked = role === undefined || purposes.has(ROLE_MARK[role]);
+  ensure(marked, 'lint', `the certificate of ${id} is without the mark of its role (${role})`);
+  const expected = role === undefined ? 2 : 3;
+  ensure(purposes.size === expected, 'lint', 'extended key usage allows more than TLS');
 }
 
 /** The certificate of a root or an issuing intermediate. Throws lint. */

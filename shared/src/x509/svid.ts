@@ -6,11 +6,13 @@ import { hex } from '../bytes.ts';
 import { ensure, IdentityError, isRefusal } from '../errors.ts';
 import type { Bundle } from '../spiffe/bundle.ts';
 import { parseSpiffeId, type SpiffeId, trustDomainOf } from '../spiffe/id.ts';
+import type { Role } from '../spiffe/reserved.ts';
 import { type Certificate, parseCertificate, type TbsCertificate } from './certificate.ts';
 import {
   EKU,
   KEY_USAGE,
   OID,
+  ROLE_MARK,
   readBasicConstraints,
   readExtKeyUsage,
   readKeyUsage,
@@ -49,6 +51,10 @@ export function verifySvid(chain: readonly Uint8Array[], bundle: Bundle, now: Da
   verifyPath({ leaf, intermediates, anchors: anchorsOf(bundle), now });
   return { id, certificate: leaf, notAfter: leaf.notAfter, serial: hex(leaf.serial) };
 }
+
+/** Whether the certificate says that its holder is the CA, or an operator. No workload's certificate does. */
+export const hasMark = ({ certificate }: Pick<VerifiedSvid, 'certificate'>, role: Role): boolean =>
+  readExtKeyUsage(certificate, 'svid')?.has(ROLE_MARK[role]) ?? false;
 
 const anchors = new WeakMap<Bundle, readonly Certificate[]>();
 

@@ -33,12 +33,16 @@ export interface ResourceFile {
 export interface ApplyRequest {
   files: ResourceFile[];
   dryRun: boolean;
+  /** Accepts a template that can give a registered server's SPIFFE ID on another platform than the server's. */
+  allowSharedServerIds: boolean;
 }
 
 export interface ApplyResponse {
   changes: ResourceChange[];
   /** The version in force after this call. */
   version: bigint;
+  /** What is accepted and may not be meant, a sentence each: at most 100. */
+  warnings: string[];
 }
 
 export interface ResourceChange {
@@ -243,7 +247,7 @@ export const ResourceFile: MessageFns<ResourceFile> = {
 };
 
 function createBaseApplyRequest(): ApplyRequest {
-  return { files: [], dryRun: false };
+  return { files: [], dryRun: false, allowSharedServerIds: false };
 }
 
 export const ApplyRequest: MessageFns<ApplyRequest> = {
@@ -253,6 +257,9 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(16).bool(message.dryRun);
+    }
+    if (message.allowSharedServerIds !== false) {
+      writer.uint32(24).bool(message.allowSharedServerIds);
     }
     return writer;
   },
@@ -286,6 +293,14 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.allowSharedServerIds = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -300,7 +315,7 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
 };
 
 function createBaseApplyResponse(): ApplyResponse {
-  return { changes: [], version: 0n };
+  return { changes: [], version: 0n, warnings: [] };
 }
 
 export const ApplyResponse: MessageFns<ApplyResponse> = {
@@ -313,6 +328,9 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
         throw new globalThis.Error("value provided for field message.version of type uint64 too large");
       }
       writer.uint32(16).uint64(message.version);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -344,6 +362,14 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
             }
 
             message.version = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
             continue;
           }
         }

@@ -1,0 +1,91 @@
+/**
+ * Names that a set of resources must not give away: those that the trust domain keeps for itself, and those that one
+ * resource states in full while a template of another one can give them to whoever chooses an attribute.
+ */
+import type { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
+import type { IdentityResource } from './identity.ts';
+import { compileTemplate } from './template.ts';
+
+type Resource = IdentityResource | McpServer | Access;
+
+export interface Reserved {
+  /** Where in the resource. */
+  readonly path: readonly PropertyKey[];
+  readonly says: string;
+}
+
+/** A template whose first path segment is an attribute is refused when it gives a reserved name, not before. */
+export function reservedIn(resource: Resource): readonly Reserved[] {
+  const why = (text: string) => `${text}: /chancery is reserved for the trust domain itself`;
+  const one = (key: string, text: string) => (isReserved(text) ? [{ path: [key], says: why(text) }] : []);
+  if (resource.kind === 'Identity') return one('id', resource.id);
+  if (resource.kind === 'McpServer') return one('identity', resource.identity);
+  return resource.who.flatMap((text, index) =>
+    isReserved(text) ? [{ path: ['who', index], says: why(text) }] : [],
+  );
+}
+
+export interface Overlap {
+  /** The identity whose template can give what another resource states. */
+  readonly template: Resource;
+  readonly says: string;
+  /** The other one is a server, and its SPIFFE ID is given on a platform that the template does not demand. */
+  readonly acrossPlatforms: boolean;
+}
+
+interface Giver {
+  readonly resource: IdentityResource;
+  readonly platforms: readonly string[];
+  readonly canGive: (id: string) => boolean;
+}
+
+/** Of resources that compile one by one. */
+export function overlapsOf(resources: readonly Resource[]): readonly Overlap[] {
+  const givers = resources.flatMap((each) => (each.kind === 'Identity' ? [giverOf(each)] : []));
+  const stated = resources.flatMap((each) => statedBy(each));
+  return givers
+    .filter(({ resource }) => isTemplate(resource))
+    .flatMap((giver) => {
+      return stated
+        .filter(({ resource, id }) => resource !== giver.resource && giver.canGive(id))
+        .map(({ resource, id }) => overlapOf(giver, resource, { id, givers }));
+    });
+}
+
+function overlapOf(
+  giver: Giver,
+  other: IdentityResource | McpServer,
+  { id, givers }: { id: string; givers: readonly Giver[] },
+): Overlap {
+  const says = `Identity/${giver.resource.name} can give ${id}, which is that of ${other.kind}/${other.name}`;
+  const elsewhere = other.kind === 'McpServer' ? ownerElsewhere(giver, id, givers) : undefined;
+  if (elsewhere === undefined) return { template: giver.resource, says, acrossPlatforms: false };
+  const on = `, to nodes of ${giver.platforms.join(' and ')}`;
+  const owned = `; Identity/${elsewhere.resource.name} gives it on ${elsewhere.platforms.join(' and ')}`;
+  return { template: giver.resource, says: `${says}${on}${owned}`, acrossPlatforms: true };
+}
+
+/**
+ * An identity that gives the server its SPIFFE ID by other evidence than `giver` demands: one that states it, else
+ * another template. Undefined where whoever `giver` admits has proved all that the server has to prove.
+ */
+function ownerElsewhere(giver: Giver, id: string, givers: readonly Giver[]): Giver | undefined {
+  const all = givers.filter(({ canGive }) => canGive(id));
+  const stating = all.filter(({ resource }) => !isTemplate(resource));
+  const isCovered = ({ platforms }: Giver) => platforms.every((each) => giver.platforms.includes(each));
+  if (stating.length > 0) return stating.some(isCovered) ? undefined : stating[0];
+  return all.find((each) => !isCovered(each));
+}
+
+function giverOf(resource: IdentityResource): Giver {
+  const platforms = [resource.platform ?? [], resource.platforms ?? []].flat();
+  return { resource, platforms, canGive: compileTemplate(resource.id, platforms).canGive };
+}
+
+const isTemplate = ({ id }: IdentityResource): boolean => id.includes('{');
+
+function statedBy(resource: Resource): readonly { resource: IdentityResource | McpServer; id: string }[] {
+  if (resource.kind === 'McpServer') return [{ resource, id: resource.identity }];
+  return resource.kind === 'Identity' && !isTemplate(resource) ? [{ resource, id: resource.id }] : [];
+}
