@@ -44,20 +44,34 @@ export const CaConfig = z.strictObject({
   ).describe('The platforms that may join.'),
   limits: z
     .strictObject({
-      attestationsPerSecond: z.int().min(1).max(100_000).default(50).describe('A client address, sustained.'),
-      attestationBurst: z.int().min(1).max(100_000).default(100).describe('A client address, at once.'),
+      attestationsPerSecond: z
+        .int()
+        .min(1)
+        .max(100_000)
+        .default(50)
+        .describe(
+          'Exchanges and calls per second of one node, uid, IPv4 address or IPv6 /64; four times for a /48.',
+        ),
+      attestationBurst: z
+        .int()
+        .min(1)
+        .max(100_000)
+        .default(100)
+        .describe('Exchanges and calls of one caller at once.'),
       openAttestations: z
         .int()
         .min(1)
         .max(100_000)
         .default(512)
-        .describe('Unfinished exchanges, all addresses.'),
+        .describe(
+          'Unfinished exchanges: certified nodes, the local socket and strangers have this many each.',
+        ),
       openAttestationsPerAddress: z
         .int()
         .min(1)
         .max(100_000)
         .default(64)
-        .describe('Unfinished exchanges, one address.'),
+        .describe('Unfinished exchanges of one caller.'),
       connections: z.int().min(8).max(1_000_000).default(10_000).describe('Open connections.'),
     })
     .prefault({})

@@ -12,6 +12,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   'shared/src/evidence': SHARED_GROUND,
   'shared/src/aws': SHARED_GROUND,
   'shared/src/kernel': SHARED_GROUND,
+  'shared/src/door': SHARED_GROUND,
   'shared/src/keys': [...SHARED_GROUND, 'shared/src/der'],
   'shared/src/x509': [...SHARED_GROUND, 'shared/src/der', 'shared/src/spiffe', 'shared/src/keys'],
   'shared/src/tpm': [...SHARED_GROUND, 'shared/src/der', 'shared/src/x509', 'shared/src/evidence'],

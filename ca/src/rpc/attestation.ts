@@ -2,6 +2,7 @@
 import type { IssueX509Request, IssueX509Response } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { AttestationService, IdentityService } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
+import type { ShareKeys } from '@chancery/shared/door/keys.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
@@ -9,10 +10,10 @@ import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { issue } from '../authority/issue.ts';
 import type { RecordedIssuance } from '../store/store.ts';
-import { type Caller, limitKey } from './caller.ts';
+import { type Caller, limitKeys } from './caller.ts';
 import { type ExchangeDeps, exchange, issuedMessage } from './exchange.ts';
 import { bidi, type Stream, unary } from './handler.ts';
-import type { Limits } from './limits.ts';
+import type { Limits, Share } from './limits.ts';
 
 export interface AttestationDeps extends ExchangeDeps {
   readonly limits: Limits;
@@ -24,25 +25,40 @@ const MIN_LEFT_SECONDS = 1;
 
 export const attest = (deps: AttestationDeps) =>
   bidi('Attest', AttestationService.attest, async (stream) => {
-    const leave = deps.limits.enter(limitKey(stream.caller));
-    try {
-      await exchange(stream, deps, undefined);
-    } finally {
-      leave();
-    }
+    const { caller } = stream;
+    const share = caller.via === 'tls' ? 'stranger' : 'local';
+    await inPlace(stream, { share, keys: limitKeys(caller) }, deps, (placed) =>
+      exchange(placed, deps, undefined),
+    );
   });
 
 /** The identity is the caller's own, from its certificate; the evidence must speak for the same node. */
 export const renew = (deps: AttestationDeps) =>
   bidi('Renew', IdentityService.renew, async (stream) => {
     const { record } = await certified(stream.caller, deps);
-    const leave = deps.limits.enter(limitKey(stream.caller));
-    try {
-      await exchange(stillCertified(stream, record, deps), deps, record);
-    } finally {
-      leave();
-    }
+    await inPlace(stream, { share: 'certified', keys: { address: holderKey(record) } }, deps, (placed) =>
+      exchange(stillCertified(placed, record, deps), deps, record),
+    );
   });
+
+/** Whom a limit on certified callers counts: the node, whatever its address. */
+const holderKey = ({ platform, node }: RecordedIssuance): string => `${platform}/${node}`;
+
+/** Runs an exchange in a place of its share; the stream ends when the place goes to another caller. */
+async function inPlace<Req, Res>(
+  stream: Stream<Req, Res>,
+  { share, keys }: { share: Share; keys: ShareKeys },
+  { limits }: AttestationDeps,
+  run: (placed: Stream<Req, Res>) => Promise<void>,
+): Promise<void> {
+  const place = limits.enter(share, keys);
+  try {
+    const read = (seconds: number) => place.listen(stream.read(limits.patience(share, seconds)));
+    await run({ ...stream, read });
+  } finally {
+    place.leave();
+  }
+}
 
 /** Looks at the caller's certificate again with each message: it may end, be revoked or leave the bundle in between. */
 function stillCertified<Req, Res>(
@@ -68,6 +84,7 @@ export const issueX509 = (deps: AttestationDeps) =>
     IdentityService.issueX509,
     async (request: IssueX509Request, caller): Promise<IssueX509Response> => {
       const { record } = await certified(caller, deps);
+      deps.limits.call('IssueX509', holderKey(record));
       const { csrs } = request;
       ensure(
         csrs.length >= 1 && csrs.length <= MAX_CSRS,

@@ -1,5 +1,5 @@
 /** Who is at the other end of a connection to the CA, and whether they still are who they were. */
-import net from 'node:net';
+import { type ShareKeys, shareKeys } from '@chancery/shared/door/keys.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import type { LivePeer } from '@chancery/shared/peer-credentials.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
@@ -37,19 +37,9 @@ export function ensureOperator(caller: Caller, ownUid: number): string {
   return `uid ${uid}`;
 }
 
-/** Whom a limit counts: a user of this machine, an IPv4 address, or an IPv6 /64, which is one customer's. */
-export function limitKey(caller: Caller): string {
-  if (caller.via !== 'tls') return `uid ${caller.peer.uid}`;
-  const { address } = caller;
-  if (!net.isIPv6(address) || address.startsWith('::ffff:')) return address;
-  const [head = '', tail = ''] = address.split('::');
-  const groups = head.split(':').filter((group) => group !== '');
-  const rest = tail.split(':').filter((group) => group !== '');
-  const zeros = address.includes('::')
-    ? Array.from({ length: 8 - groups.length - rest.length }, () => '0')
-    : [];
-  return `${[...groups, ...zeros, ...rest].slice(0, 4).join(':')}::/64`;
-}
+/** Whom a limit counts: a user of this machine, or an address and its network. */
+export const limitKeys = (caller: Caller): ShareKeys =>
+  caller.via === 'tls' ? shareKeys(caller.address) : { address: `uid ${caller.peer.uid}` };
 
 /**
  * Connections by the key under which grpc-js names their peer. A key is a number of ours and never reused, so a call

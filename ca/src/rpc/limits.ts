@@ -1,6 +1,11 @@
-/** What one address, and all together, may have open or start: a token bucket and two counts, before anything dear. */
+/**
+ * What callers may have open or start. Certified renewals, the local socket and strangers have places and rates of
+ * their own, so that none of them can take what another one needs.
+ */
 import type { Clock } from '@chancery/shared/clock.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+import { Buckets } from '@chancery/shared/door/buckets.ts';
+import type { ShareKeys } from '@chancery/shared/door/keys.ts';
+import { type Place, Places } from '@chancery/shared/door/places.ts';
 
 export interface LimitSettings {
   readonly attestationsPerSecond: number;
@@ -9,65 +14,71 @@ export interface LimitSettings {
   readonly openAttestationsPerAddress: number;
 }
 
-interface Bucket {
-  tokens: number;
-  at: number;
-  open: number;
+export type Share = 'certified' | 'local' | 'stranger';
+
+/** A second level for whoever has many IPv6 /64: what one /48 may have, in shares of one address. */
+const NETWORK_SHARES = 4;
+/** Places of strangers from which on their messages must come sooner, and how soon: a part taken, seconds. */
+const PATIENCE = [
+  [0.9, 1],
+  [0.5, 3],
+] as const;
+
+interface Room {
+  readonly places: Places;
+  readonly addresses: Buckets;
+  readonly networks: Buckets;
 }
 
-/** Addresses remembered; past it those that are idle and full again are forgotten. */
-const MAX_ADDRESSES = 10_000;
-
 export class Limits {
-  readonly #settings: LimitSettings;
-  readonly #clock: Clock;
-  readonly #buckets = new Map<string, Bucket>();
-  #open = 0;
+  readonly #rooms: Readonly<Record<Share, Room>>;
+  /** Of calls that answer at once: no place, but a rate. */
+  readonly #calls: Buckets;
 
   constructor(settings: LimitSettings, clock: Clock) {
-    this.#settings = settings;
-    this.#clock = clock;
+    const rate = { perSecond: settings.attestationsPerSecond, burst: settings.attestationBurst };
+    const wide = { perSecond: rate.perSecond * NETWORK_SHARES, burst: rate.burst * NETWORK_SHARES };
+    const room = (givesWay: boolean): Room => ({
+      places: new Places({
+        total: settings.openAttestations,
+        perAddress: settings.openAttestationsPerAddress,
+        perNetwork: settings.openAttestationsPerAddress * NETWORK_SHARES,
+        givesWay,
+      }),
+      addresses: new Buckets(rate, clock),
+      networks: new Buckets(wide, clock),
+    });
+    this.#rooms = { certified: room(true), local: room(true), stranger: room(true) };
+    this.#calls = new Buckets(rate, clock);
   }
 
   get open(): number {
-    return this.#open;
+    return Object.values(this.#rooms).reduce((sum, { places }) => sum + places.open, 0);
   }
 
-  /** Counts one exchange of `address` as open; returns the way to count it closed. Throws rate. */
-  enter(address: string): () => void {
-    const { openAttestations, openAttestationsPerAddress } = this.#settings;
-    ensure(this.#open < openAttestations, 'rate', `${this.#open} exchanges are open`);
-    const bucket = this.#bucket(address);
-    ensure(bucket.open < openAttestationsPerAddress, 'rate', `${address} has ${bucket.open} exchanges open`);
-    ensure(bucket.tokens >= 1, 'rate', `${address} starts exchanges faster than it may`);
-    bucket.tokens -= 1;
-    bucket.open += 1;
-    this.#open += 1;
-    let left = false;
-    return () => {
-      if (left) return;
-      left = true;
-      bucket.open -= 1;
-      this.#open -= 1;
-    };
-  }
-
-  #bucket(address: string): Bucket {
-    const { attestationBurst, attestationsPerSecond } = this.#settings;
-    const now = this.#clock.now().getTime();
-    const bucket = this.#buckets.get(address) ?? { tokens: attestationBurst, at: now, open: 0 };
-    const earned = (Math.max(0, now - bucket.at) / 1000) * attestationsPerSecond;
-    bucket.tokens = Math.min(attestationBurst, bucket.tokens + earned);
-    bucket.at = now;
-    if (!this.#buckets.has(address)) {
-      if (this.#buckets.size >= MAX_ADDRESSES) this.#forget();
-      this.#buckets.set(address, bucket);
+  /** A place for one exchange. Throws rate. */
+  enter(share: Share, keys: ShareKeys): Place {
+    const { places, addresses, networks } = this.#rooms[share];
+    const place = places.take(keys);
+    try {
+      addresses.spend(keys.address);
+      if (keys.network !== undefined) networks.spend(keys.network);
+    } catch (error) {
+      place.leave();
+      throw error;
     }
-    return bucket;
+    return place;
   }
 
-  #forget(): void {
-    for (const [address, { open }] of this.#buckets) if (open === 0) this.#buckets.delete(address);
-    ensure(this.#buckets.size < MAX_ADDRESSES, 'rate', 'too many addresses have exchanges open');
+  /** Counts one unary call or the start of one stream. Throws rate. */
+  call(rpc: string, key: string): void {
+    this.#calls.spend(`${rpc} of ${key}`);
+  }
+
+  /** Seconds that a caller gets instead of `seconds` while places are scarce. */
+  patience(share: Share, seconds: number): number {
+    const { pressure } = this.#rooms[share].places;
+    const [, scarce] = PATIENCE.find(([part]) => pressure >= part) ?? [0, seconds];
+    return Math.min(scarce, seconds);
   }
 }

@@ -19,17 +19,22 @@ import { concerning } from '../registry/concerning.ts';
 import type { VersionedSet } from '../registry/registry.ts';
 import type { LiveAgent } from './agents.ts';
 import { type AttestationDeps, certified, certifiedPeer } from './attestation.ts';
+import { limitKeys } from './caller.ts';
 import { bidi, type Stream, unary } from './handler.ts';
 
 const HELLO_SECONDS = 10;
 const INSTANCE_BYTES = 16;
 
 export const getBundle = (deps: AttestationDeps) =>
-  unary('GetBundle', TrustService.getBundle, async () => bundleMessage(deps.authorities.bundle.current()));
+  unary('GetBundle', TrustService.getBundle, async (_, caller) => {
+    deps.limits.call('GetBundle', limitKeys(caller).address);
+    return bundleMessage(deps.authorities.bundle.current());
+  });
 
 export const watch = (deps: AttestationDeps) =>
   bidi('Watch', TrustService.watch, async (stream: Stream<WatchRequest, WatchResponse>) => {
     const { svid, record } = await certified(stream.caller, deps);
+    deps.limits.call('Watch', `${record.platform}/${record.node}`);
     const hello = await readHello(stream);
     const agent: LiveAgent = {
       id: svid.id,

@@ -1,0 +1,61 @@
+/** Token buckets by key: what one caller may start in a second and at once. */
+import type { Clock } from '../clock.ts';
+import { ensure } from '../errors.ts';
+
+export interface BucketSettings {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+interface Bucket {
+  tokens: number;
+  at: number;
+}
+
+/** Keys remembered. Past it, full buckets are forgotten; they say nothing that a new one would not. */
+const MAX_KEYS = 10_000;
+
+export class Buckets {
+  readonly #settings: BucketSettings;
+  readonly #clock: Clock;
+  readonly #buckets = new Map<string, Bucket>();
+
+  constructor(settings: BucketSettings, clock: Clock) {
+    this.#settings = settings;
+    this.#clock = clock;
+  }
+
+  /** Takes one token of `key`. Throws rate. */
+  spend(key: string): void {
+    const bucket = this.#filled(key);
+    ensure(bucket.tokens >= 1, 'rate', `${key} starts exchanges or calls faster than allowed`);
+    bucket.tokens -= 1;
+  }
+
+  #filled(key: string): Bucket {
+    const now = this.#clock.now().getTime();
+    const found = this.#buckets.get(key);
+    const bucket = found ?? { tokens: this.#settings.burst, at: now };
+    this.#fill(bucket, now);
+    if (found === undefined) {
+      if (this.#buckets.size >= MAX_KEYS) this.#forget(now);
+      this.#buckets.set(key, bucket);
+    }
+    return bucket;
+  }
+
+  /** The wall clock may jump back: then no time has passed. */
+  #fill(bucket: Bucket, now: number): void {
+    const earned = (Math.max(0, now - bucket.at) / 1000) * this.#settings.perSecond;
+    bucket.tokens = Math.min(this.#settings.burst, bucket.tokens + earned);
+    bucket.at = now;
+  }
+
+  #forget(now: number): void {
+    for (const [key, bucket] of this.#buckets) {
+      this.#fill(bucket, now);
+      if (bucket.tokens >= this.#settings.burst) this.#buckets.delete(key);
+    }
+    ensure(this.#buckets.size < MAX_KEYS, 'rate', 'calls come from too many addresses');
+  }
+}
