@@ -23,6 +23,10 @@ export class LiveValue<T> implements Source<T> {
     return this.#value;
   }
 
+  has(): boolean {
+    return this.#value !== undefined;
+  }
+
   onChange(listener: (value: T) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -148,6 +148,15 @@ describe('M18: another user of the machine does not reach it', () => {
     await ours.close();
   });
 
+  test('a socket that another connect serves stops the second one, and the first goes on', async () => {
+    const path = join(directory, 'mcp.sock');
+    const first = await connectTo(world, { kind: 'unix', path });
+    const second = connectTo(world, { kind: 'unix', path });
+    await expect(second).rejects.toThrow(`another process serves ${path}`);
+    expect((await post({ socketPath: path })).status).toBe(200);
+    await first.close();
+  });
+
   test('a socket that was left behind is replaced', async () => {
     const path = join(directory, 'mcp.sock');
     spawnSync(process.execPath, [

@@ -36,7 +36,7 @@ export const gateway: Bench = {
   },
 };
 
-interface World {
+export interface World {
   readonly serverPort: number;
   readonly gatewayPort: number;
   readonly connectPort: number;
@@ -47,7 +47,7 @@ interface World {
   close(): Promise<void>;
 }
 
-async function startWorld(): Promise<World> {
+export async function startWorld(): Promise<World> {
   const parts: (() => Promise<void> | void)[] = [];
   const close = async (): Promise<void> => {
     for (const part of parts.toReversed()) await part();
@@ -109,10 +109,9 @@ function resources(port: number): object[] {
 }
 
 async function measure(world: World, progress: Progress): Promise<Outcome> {
-  const plain = () => new http.Agent({ keepAlive: true });
-  const both = await openSoon({ agent: plain(), port: world.connectPort });
+  const both = await openSoon({ agent: plainAgent(), port: world.connectPort });
   const callers = [
-    await McpCaller.open({ agent: plain(), port: world.serverPort }),
+    await McpCaller.open({ agent: plainAgent(), port: world.serverPort }),
     await McpCaller.open({ agent: new https.Agent(tlsFrom(world.svidFolder)), port: world.gatewayPort }),
     both,
   ];
@@ -139,8 +138,10 @@ async function measure(world: World, progress: Progress): Promise<Outcome> {
   });
 }
 
+export const plainAgent = () => new http.Agent({ keepAlive: true });
+
 /** The first policy reaches the gateway a moment after it has begun to serve. */
-async function openSoon(target: Target): Promise<McpCaller> {
+export async function openSoon(target: Target): Promise<McpCaller> {
   for (let tries = 100; ; tries -= 1) {
     try {
       return await McpCaller.open(target);

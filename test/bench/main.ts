@@ -6,12 +6,14 @@ import { decide } from './decide.ts';
 import { gateway } from './gateway.ts';
 import { issuance } from './issuance.ts';
 import { joins } from './join.ts';
+import { parallel } from './parallel.ts';
 import { revocation } from './revocation.ts';
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   issuance,
   join: joins,
   gateway,
+  parallel,
   agent,
   revocation,
   decide,

@@ -1,6 +1,6 @@
 /** `connect NAME`: one MCP server for one MCP client, over stdio or a local address. */
 import { existsSync } from 'node:fs';
-import type { Readable, Writable } from 'node:stream';
+import { PassThrough, type Readable, type Writable } from 'node:stream';
 import {
   type Command,
   type ExitStatus,
@@ -8,7 +8,9 @@ import {
   type Io,
   MisuseError,
 } from '@chancery/shared/cli.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { Source } from '@chancery/shared/source.ts';
 import { localEndpoint } from '../addresses.ts';
 import { type AgentSettings, IN_MEMORY, paths, readAgentConfig } from '../config.ts';
 import type { ConnectOptions } from '../mcp/connect.ts';
@@ -26,6 +28,8 @@ type Sources = Pick<ConnectOptions, 'svid' | 'bundle' | 'policy' | 'revocations'
 
 /** An MCP client's log shows what a program writes to standard error: only what it must know belongs there. */
 const QUIET = 'warn';
+/** Of what the client writes before the agent answers: its first requests. */
+const MAX_HELD_BYTES = 16 * 1024 * 1024;
 
 export const connect = (deps: ConnectCommandDeps): Command => ({
   says: 'Connects an MCP client on standard input and output to the MCP server NAME; with --listen on a local address.',
@@ -43,10 +47,80 @@ export const connect = (deps: ConnectCommandDeps): Command => ({
     if (server === undefined || more.length > 0) throw new MisuseError('expected: connect NAME');
     const settings = readAgentConfig(configFile(invocation));
     const local = localOf(invocation, deps);
-    const sources = await sourcesFor(settings, deps, io);
-    return relay({ server, local, sources }, deps, io);
+    const client = local.kind === 'stdio' ? heldInput(local.input) : undefined;
+    const signals = client === undefined ? [io.signal] : [io.signal, client.left];
+    const until = { ...io, signal: AbortSignal.any(signals) };
+    const sources = await sourcesFor(settings, deps, until);
+    try {
+      await ensureRegistered(server, sources.policy, until.signal);
+    } catch (error) {
+      await sources.close();
+      throw error;
+    }
+    client?.ready();
+    const held = client === undefined || local.kind !== 'stdio' ? local : { ...local, input: client.input };
+    return relay({ server, local: held, sources }, deps, io);
   },
 });
+
+/**
+ * Reads what the client writes while there is no agent yet, so that its end is seen: a client that has left waits for
+ * nobody, and neither do we.
+ */
+function heldInput(input: Readable): HeldInput {
+  const left = new AbortController();
+  const end = (): void =>
+    left.abort(
+      new IdentityError('unavailable', 'the client closed standard input before the agent answered'),
+    );
+  input.once('end', end);
+  input.once('close', end);
+  const held = input.pipe(new PassThrough({ highWaterMark: MAX_HELD_BYTES }));
+  const ready = (): void => {
+    input.off('end', end);
+    input.off('close', end);
+  };
+  return { input: held, left: left.signal, ready };
+}
+
+interface HeldInput {
+  readonly input: Readable;
+  readonly left: AbortSignal;
+  /** From now on the end of the input is the relay's to see. */
+  ready(): void;
+}
+
+/** Throws server_unknown, once there is a policy to look it up in. */
+export async function ensureRegistered(
+  server: string,
+  source: Source<Policy>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { servers } = await firstOf(source, signal);
+  const known = [...servers.keys()].join(', ');
+  ensure(
+    servers.has(server),
+    'server_unknown',
+    `no server is registered as ${server} for this identity; registered: ${known === '' ? 'none' : known}`,
+  );
+}
+
+function firstOf(source: Source<Policy>, signal: AbortSignal): Promise<Policy> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    const stop = source.onChange((policy) => {
+      stop();
+      resolve(policy);
+    });
+    try {
+      resolve(source.current());
+      stop();
+    } catch (error) {
+      if (!isRefusal(error, 'unavailable')) reject(error);
+    }
+  });
+}
 
 function localOf(invocation: Invocation, deps: ConnectCommandDeps): ConnectOptions['local'] {
   const listen = invocation.text('listen');

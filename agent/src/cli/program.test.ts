@@ -28,6 +28,7 @@ beforeAll(() => {
   configure();
 });
 
+let clientInput = new PassThrough();
 const program = agentProgram(
   {
     clock: systemClock,
@@ -39,7 +40,7 @@ const program = agentProgram(
     logAt: () => silentLog,
     version: '1.2.3',
     self: ['/usr/bin/node', '/opt/chancery/main.ts'],
-    stdio: () => ({ input: new PassThrough(), output: new PassThrough() }),
+    stdio: () => ({ input: clientInput, output: new PassThrough() }),
   },
   '1.2.3',
 );
@@ -179,6 +180,21 @@ describe('what is not meant', () => {
     expect(err).toMatch(says);
     configure();
   });
+});
+
+test('connect ends with the reason when its client leaves before an agent has answered', async () => {
+  configure({ evidence: { unix: {} }, ca: { ...least.ca, socket: 'join.sock' } });
+  // What an agent that was killed leaves behind: nobody answers there.
+  writeFileSync(socket, '');
+  clientInput = new PassThrough();
+  const running = cli('connect', 'a');
+  clientInput.write('{}\n');
+  setImmediate(() => clientInput.end());
+  const { status, err } = await running;
+  expect(status).toBe(1);
+  expect(err).toContain(`no agent answers at ${socket}`);
+  rmSync(socket);
+  configure();
 });
 
 describe('mcp config', () => {

@@ -5,7 +5,7 @@
 import http from 'node:http';
 import { equal } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
@@ -38,7 +38,10 @@ const CALL_MS = 15_000;
 const RETRY_SECONDS = 1;
 const MAX_ANSWER_BYTES = 256 * 1024;
 
-/** Resolves when everything is there to use. Throws unavailable where no agent answers at first. */
+/**
+ * Resolves when everything is there to use, however long the agent takes to answer. Rejects with what the agent refuses
+ * for good, and once `signal` is aborted with the last failure.
+ */
 export async function attach(options: AttachOptions, signal: AbortSignal): Promise<Attached> {
   const missing = () => new IdentityError('unavailable', 'the agent has not answered yet');
   const live: LiveSources = {
@@ -50,8 +53,16 @@ export async function attach(options: AttachOptions, signal: AbortSignal): Promi
   const stop = new AbortController();
   const until = AbortSignal.any([signal, stop.signal]);
   const ready = Promise.withResolvers<void>();
-  const following = follow(options, live, { until, onReady: ready.resolve, onFirstFailure: ready.reject });
-  following.catch(ready.reject);
+  let last: unknown;
+  const onFailure = (error: unknown): boolean => {
+    last = error;
+    const final = !live.svid.has() && isRefusal(error) && error.code !== 'unavailable';
+    if (final) ready.reject(error);
+    return final;
+  };
+  follow(options, live, { until, onReady: ready.resolve, onFailure })
+    .then(() => ready.reject(last ?? until.reason))
+    .catch(ready.reject);
   await ready.promise;
   return { ...live, close: () => stop.abort() };
 }
@@ -71,19 +82,26 @@ interface LiveSources {
 interface Following {
   readonly until: AbortSignal;
   readonly onReady: () => void;
-  readonly onFirstFailure: (error: unknown) => void;
+  /** True ends it. */
+  readonly onFailure: (error: unknown) => boolean;
 }
 
 async function follow(options: AttachOptions, live: LiveSources, following: Following): Promise<void> {
   const { clock, log, socket } = options;
+  let failures = 0;
   while (!following.until.aborted) {
     try {
       await followOnce(options, live, following);
+      failures = 0;
       log.info({ socket }, 'the agent has closed its stream; attaching again');
     } catch (error) {
       if (following.until.aborted) return;
-      following.onFirstFailure(error);
-      log.warn({ err: error }, 'the agent does not answer; what is known stays in force until it expires');
+      if (following.onFailure(error)) return;
+      const says = 'the agent does not answer; what is known stays in force until it expires';
+      // Once, for it is asked every second.
+      if (failures === 0) log.warn({ err: error }, says);
+      else log.debug({ err: error }, says);
+      failures += 1;
     }
     await clock.sleepUntil(addSeconds(clock.now(), RETRY_SECONDS), following.until).catch(() => {});
   }
@@ -159,11 +177,14 @@ async function textOf(response: http.IncomingMessage): Promise<string> {
     parts.push(bytes);
   }
   const text = Buffer.concat(parts).toString('utf8');
+  const status = response.statusCode ?? 500;
+  // The agent says no, or does not serve this: it will say the same the next time.
   ensure(
-    response.statusCode === 200,
-    'unavailable',
-    `the agent answered ${response.statusCode}: ${text.slice(0, 300)}`,
+    status !== 400 && status !== 403,
+    'refused_by_ca',
+    `the agent answered ${status}: ${text.slice(0, 300)}`,
   );
+  ensure(status === 200, 'unavailable', `the agent answered ${response.statusCode}: ${text.slice(0, 300)}`);
   return text;
 }
 

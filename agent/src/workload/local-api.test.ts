@@ -453,18 +453,29 @@ describe('a guest of the agent', () => {
     await expect(visit()).rejects.toMatchObject({ code, message: expect.stringMatching(says) });
   });
 
-  test('says so where no agent answers', async () => {
-    await expect(visit()).rejects.toMatchObject({
+  test('waits where no agent answers, warns once, and says why when it is told to stop', async () => {
+    const visiting = visit();
+    await expect.poll(() => warnings.length).toBe(1);
+    stop.abort();
+    await expect(visiting).rejects.toMatchObject({
       code: 'unavailable',
       message: expect.stringContaining(`no agent answers at ${path}: run chancery-agent run`),
     });
+    expect(warnings).toHaveLength(1);
     await expect(readStatus(path)).rejects.toMatchObject({ code: 'unavailable' });
   });
 
-  test('says so where the agent has nothing for it', async () => {
+  test('finds an agent that starts later', async () => {
+    const visiting = visit();
+    await expect.poll(() => warnings.length).toBe(1);
+    await serve();
+    expect((await visiting).svid.current().id).toBeDefined();
+  });
+
+  test('ends where the agent has nothing for it', async () => {
     served = await serveLocalApi({ path, agent: undefined, status: () => status, ownUid, log: silentLog });
     await expect(visit()).rejects.toMatchObject({
-      code: 'unavailable',
+      code: 'refused_by_ca',
       message: expect.stringMatching(/the agent answered 400.*its TPM/),
     });
   });

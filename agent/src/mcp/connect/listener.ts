@@ -4,7 +4,7 @@
  */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
@@ -181,10 +181,21 @@ async function listenUnix(server: Server, path: string, uid: number): Promise<vo
     'file',
     `${path} is not a socket of ours`,
   );
+  ensure(found === undefined || !(await answers(path)), 'file', `another process serves ${path}`);
   // Left behind by one that was killed.
   if (found !== undefined) unlinkSync(path);
   await listenOn(server, { path });
   chmodSync(path, 0o600);
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(path, () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => resolve(false));
+  });
 }
 
 function listenOn(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {

@@ -1,6 +1,6 @@
 /**
  * The connections to one gateway. A call takes one that is idle; where there is none it waits for whichever comes
- * first, one that falls idle or a new one. Few are made at a time: a handshake costs both sides more than a call.
+ * first, one that falls idle or a new one. They are not made all at once: a handshake costs both sides more than a call.
  */
 import { Agent, type RequestOptions } from 'node:https';
 import type { Duplex } from 'node:stream';
@@ -35,7 +35,9 @@ const IDLE_MS = 60_000;
 const MAX_IDLE = 32;
 /** Streams and long calls hold theirs; so many at once are more than one user's clients have. */
 const MAX_CONNECTIONS = 256;
-const MAX_OPENING = 4;
+/** One after the other where they are quick; one more so often where the way is long. */
+const OPENING_MS = 100;
+const MAX_OPENING = 16;
 const MAX_WAITING = 4_096;
 const HANDSHAKE_MS = 10_000;
 /** A gateway has renewed at six tenths of its certificate's life. */
@@ -53,6 +55,7 @@ export class DialAgent extends Agent {
   /** Connections that no request has used yet. */
   readonly #fresh: TLSSocket[] = [];
   #opening = 0;
+  #growing: NodeJS.Timeout | undefined;
   #live = 0;
 
   constructor(server: McpServer, options: PoolOptions, open: Gateways) {
@@ -104,16 +107,28 @@ export class DialAgent extends Agent {
   }
 
   #grow(): void {
+    if (this.#opening === 0) this.#openOne();
+    if (this.#opening >= this.#waiting.length || this.#growing !== undefined) return;
+    this.#growing = setTimeout(() => {
+      this.#growing = undefined;
+      this.#openOne();
+      this.#grow();
+    }, OPENING_MS);
+  }
+
+  #openOne(): void {
     const wanted = Math.min(this.#waiting.length, MAX_OPENING);
-    while (this.#opening < wanted && this.#live < MAX_CONNECTIONS) {
-      this.#opening += 1;
-      const socket = this.#connect((error) => {
-        this.#opening -= 1;
-        if (error !== undefined) return this.#failed(error);
-        this.#fresh.push(socket);
-        this.#serve();
-      });
-    }
+    if (this.#opening >= wanted || this.#live >= MAX_CONNECTIONS) return;
+    this.#opening += 1;
+    const socket = this.#connect((error) => {
+      this.#opening -= 1;
+      if (error !== undefined) {
+        this.#failed(error);
+        return;
+      }
+      this.#fresh.push(socket);
+      this.#serve();
+    });
   }
 
   /** What cannot change fails everybody; where calls are under way, one of their connections will come free. */
@@ -198,6 +213,7 @@ export class DialAgent extends Agent {
 
   override destroy(): void {
     super.destroy();
+    clearTimeout(this.#growing);
     for (const socket of this.#fresh) socket.destroy();
     const closed = new IdentityError('unavailable', 'connect is closing');
     for (const turn of this.#waiting.splice(0)) turn(closed);

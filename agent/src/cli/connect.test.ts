@@ -1,0 +1,39 @@
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
+import { McpServer } from '@chancery/shared/policy/resources.ts';
+import { LiveValue } from '@chancery/shared/source.ts';
+import { expect, test } from 'vitest';
+import { ensureRegistered } from './connect.ts';
+
+const server = {
+  kind: 'McpServer',
+  name: 'github',
+  identity: 'spiffe://prod.example/tools/github',
+  address: '127.0.0.1:1',
+};
+const policy = compilePolicy([McpServer.parse(server)], 1n);
+const source = (first?: Policy) =>
+  new LiveValue(() => new IdentityError('unavailable', 'no policy yet'), first);
+const { signal } = new AbortController();
+
+test('a server that is registered is found, also by a policy that comes later', async () => {
+  await ensureRegistered('github', source(policy), signal);
+  const later = source();
+  const found = ensureRegistered('github', later, signal);
+  later.publish(policy);
+  await found;
+});
+
+test('a server that is not registered ends connect, with those that are', async () => {
+  await expect(ensureRegistered('gitlab', source(policy), signal)).rejects.toMatchObject({
+    code: 'server_unknown',
+    message: 'no server is registered as gitlab for this identity; registered: github',
+  });
+});
+
+test('a client that leaves ends the wait for a policy', async () => {
+  const left = new AbortController();
+  const waiting = ensureRegistered('github', source(), left.signal);
+  left.abort(new IdentityError('unavailable', 'the client has left'));
+  await expect(waiting).rejects.toThrow('the client has left');
+});
