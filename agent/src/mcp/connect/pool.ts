@@ -1,6 +1,7 @@
 /**
  * The connections to one gateway. A call takes one that is idle; where there is none it waits for whichever comes
- * first, one that falls idle or a new one. They are not made all at once: a handshake costs both sides more than a call.
+ * first, one that falls idle or a new one. They are not made all at once: a handshake costs both sides more than a
+ * call.
  */
 import { Agent, type RequestOptions } from 'node:https';
 import type { Duplex } from 'node:stream';

@@ -1,0 +1,125 @@
+import { once } from 'node:events';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
+import { silentLog } from '@chancery/shared/log.ts';
+import type { Message } from '@chancery/shared/mcp/message.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { afterEach, expect, test } from 'vitest';
+import { httpUpstream } from './http.ts';
+import type { Back, Upstream } from './upstream.ts';
+
+const closing: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function serve(answer: RequestListener, host = '127.0.0.1'): Promise<Server> {
+  const server = createServer(answer).listen(0, host);
+  await once(server, 'listening');
+  closing.push(
+    () => server.closeAllConnections(),
+    () => server.close(),
+  );
+  return server;
+}
+
+function upstreamOf(server: { address(): unknown }, host = '127.0.0.1'): Upstream {
+  const { port } = server.address() as AddressInfo;
+  const upstream = httpUpstream({ kind: 'url', url: new URL(`http://${host}:${port}/mcp`) }, silentLog);
+  closing.push(() => upstream.close());
+  return upstream;
+}
+
+const caller = parseSpiffeId('spiffe://prod.example/a');
+const request: Message = { kind: 'request', id: 1, method: 'ping', params: undefined };
+const notification: Message = { kind: 'notification', method: 'notifications/x', params: undefined };
+const pong = JSON.stringify({ jsonrpc: '2.0', id: 1, result: {} });
+const politely: RequestListener = (req, res) => {
+  req.resume();
+  res.writeHead(200, { 'content-type': 'application/json' }).end(pong);
+};
+
+/** What comes back for one message: a status, or the words of a failure. */
+function send(upstream: Upstream, message: Message): Promise<number | string> {
+  return new Promise((resolve) => {
+    const none = () => {};
+    const back: Back = {
+      session: none,
+      answer: resolve,
+      open: none,
+      event: () => true,
+      keepAlive: none,
+      end: none,
+      answered: true,
+      fail: (error) => resolve(error.message),
+      cancelled: none,
+      onDrain: none,
+      onClose: none,
+    };
+    upstream.send({ caller, era: 'legacy', message, session: undefined, headers: {} }, back);
+  });
+}
+
+test('reaches a server at a literal IPv6 address', async () => {
+  const server = await serve(politely, '::1');
+  expect(await send(upstreamOf(server, '[::1]'), request)).toBe(200);
+});
+
+test.each([
+  ['an empty 202', 202, undefined, ''],
+  ['200 with JSON that is no message', 200, 'application/json', '{"ok":true}'],
+  ['201 with a page', 201, 'text/html', '<p>'],
+  ['204', 204, undefined, ''],
+  ['200 with an event stream', 200, 'text/event-stream', ': done\n\n'],
+])('a notification is taken by %s', async (_name, status, type, body) => {
+  const server = await serve((_req, res) => {
+    res.writeHead(status, type === undefined ? {} : { 'content-type': type }).end(body);
+  });
+  expect(await send(upstreamOf(server), notification)).toBe(202);
+});
+
+test('a connection that the server has closed a moment ago is not used', async () => {
+  let requests = 0;
+  const server = await serve((req, res) => {
+    requests += 1;
+    politely(req, res);
+  });
+  const upstream = upstreamOf(server);
+  for (let call = 0; call < 20; call += 1) {
+    expect(await send(upstream, request)).toBe(200);
+    await new Promise((resolve) => setImmediate(resolve));
+    // The end of the connection is on its way when the next request begins.
+    server.closeIdleConnections();
+  }
+  expect(requests).toBe(20);
+});
+
+test('a request that the server has read is never sent again', async () => {
+  let requests = 0;
+  const sockets: Socket[] = [];
+  const server = createTcpServer((socket) => {
+    sockets.push(socket);
+    socket.on('error', () => {});
+    socket.on('data', () => {
+      requests += 1;
+      if (requests > 1) socket.resetAndDestroy();
+      else
+        socket.write(
+          `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${pong.length}\r\n\r\n${pong}`,
+        );
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closing.push(
+    () => server.close(),
+    () => {
+      for (const socket of sockets) socket.destroy();
+    },
+  );
+  const upstream = upstreamOf(server);
+  expect(await send(upstream, request)).toBe(200);
+  expect(await send(upstream, request)).toMatch(
+    /the MCP server could not be reached: the connection was reset/,
+  );
+  expect(requests).toBe(2);
+});
