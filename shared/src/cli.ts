@@ -35,6 +35,11 @@ export interface Io {
   /** Aborts on SIGINT or SIGTERM, with Interrupted. */
   readonly signal: AbortSignal;
   readonly isTerminal: boolean;
+  /**
+   * Says that this command is a server: SIGHUP calls `onHangup` instead of ending it, and the process ends at most 5 s
+   * after `signal` aborts, whatever is still open.
+   */
+  serves?(onHangup: () => void): void;
 }
 
 /** Why `Io.signal` aborts. The status is what a shell says of a program that the signal ended. */

@@ -1,6 +1,9 @@
 /** The process as a command line sees it; only the main files call it. */
 import { Interrupted, type Io } from './cli.ts';
 
+/** How long a server may take to close before the process ends without it. */
+const CLOSE_MS = 5_000;
+
 /** Aborts `signal` at the first SIGINT or SIGTERM; a second one ends the process at once. */
 export function processIo(): Io {
   const stop = new AbortController();
@@ -16,5 +19,12 @@ export function processIo(): Io {
     env: process.env,
     signal: stop.signal,
     isTerminal: process.stderr.isTTY,
+    serves: (onHangup) => {
+      process.on('SIGHUP', onHangup);
+      // Does not keep the process alive: whoever closes in time is not waited for.
+      const bound = (): void => void setTimeout(() => process.exit(0), CLOSE_MS).unref();
+      if (stop.signal.aborted) bound();
+      else stop.signal.addEventListener('abort', bound, { once: true });
+    },
   };
 }

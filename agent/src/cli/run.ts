@@ -34,6 +34,7 @@ const settingsOf = (invocation: Invocation): AgentSettings => readAgentConfig(co
 
 async function runUntilTold(settings: AgentSettings, deps: RunCommandDeps, io: Io): Promise<ExitStatus> {
   const log = deps.logAt(settings.logLevel);
+  io.serves?.(() => log.info({}, 'SIGHUP ignored: restart to read the config again'));
   // Here and not above: the other commands do without gRPC.
   const { runAgent } = await import('../run.ts');
   const running = await runAgent(settings, { ...deps, log, env: io.env }, io.signal).catch(

@@ -14,7 +14,9 @@ export const serve = (deps: ServeCommandDeps): Command => ({
   flags: CONFIG_FLAG,
   async run(invocation, io) {
     const settings = readCaConfig(configFile(invocation));
-    const ca = await startCa(settings, { ...deps, log: deps.logAt(settings.logLevel) });
+    const log = deps.logAt(settings.logLevel);
+    io.serves?.(() => log.info({}, 'SIGHUP ignored: restart to read the config again'));
+    const ca = await startCa(settings, { ...deps, log });
     const { trustDomain, listen, http } = settings;
     io.out(
       `chancery-ca serves ${trustDomain} on ${portIn(listen, ca.port)}, metrics on ${portIn(http, ca.httpPort)}\n`,

@@ -17,7 +17,9 @@ import type { Svid } from '@chancery/shared/tls/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { Callers, TlsCaller } from './caller.ts';
 
-const HANDSHAKE_MS = 10_000;
+const HANDSHAKE_MS = 5_000;
+/** From the start of closing on; calls have ended or were cut before. */
+const CUT_AFTER_MS = 3_000;
 
 export interface ListenDeps {
   readonly callers: Callers;
@@ -55,8 +57,9 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
   const stop = svid.onChange((next) => server.setSecureContext(serverTls(next)));
   server.on('secureConnection', (socket) => admit(socket, bundle, deps));
   server.on('tlsClientError', (error) => deps.log.debug({ err: error }, 'TLS handshake failed'));
+  const close = closer(server, stop);
   await bound(server, { host: options.host, port: options.port });
-  return { port: portOf(server), close: () => closed(server, stop) };
+  return { port: portOf(server), close };
 }
 
 function admit(
@@ -125,9 +128,10 @@ export async function listenUnix(path: string, via: 'admin' | 'join', deps: List
       socket.destroy();
     }
   });
+  const close = closer(server, () => {});
   await bound(server, { path });
   chmodSync(path, via === 'admin' ? 0o600 : 0o666);
-  return { port: 0, close: () => closed(server, () => {}) };
+  return { port: 0, close };
 }
 
 /** Only a socket; that no other CA is alive behind it, the exclusive lock on the database has shown. */
@@ -155,7 +159,20 @@ function portOf(server: net.Server): number {
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
-function closed(server: net.Server, stop: () => void): Promise<void> {
-  stop();
-  return new Promise((resolve) => server.close(() => resolve()));
+/** Cuts whatever connection is left: one that arrived last, or says nothing, must not keep the CA alive. */
+function closer(server: net.Server, stop: () => void): () => Promise<void> {
+  const sockets = new Set<net.Socket>();
+  server.on('connection', (socket: net.Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return async () => {
+    stop();
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    const cut = setTimeout(() => {
+      for (const socket of sockets) socket.destroy();
+    }, CUT_AFTER_MS);
+    await closed;
+    clearTimeout(cut);
+  };
 }

@@ -1,0 +1,60 @@
+/** What SIGTERM and SIGHUP do to both programs, whatever is connected. */
+import { once } from 'node:events';
+import net from 'node:net';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { connectFrom, stranger } from '../kit/flood/stranger.ts';
+import {
+  type CaFolder,
+  makeAgent,
+  makeCa,
+  makeFolder,
+  type Running,
+  removeFolder,
+} from '../kit/processes.ts';
+
+const TRUST_DOMAIN = 'signals.example';
+const dir = makeFolder();
+let ca: CaFolder;
+let serving: Running;
+beforeAll(async () => {
+  ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
+  serving = await ca.serve();
+  await ca.saveBundle();
+  await ca.apply([{ kind: 'Identity', name: 'w', platform: 'unix', id: `spiffe://${TRUST_DOMAIN}/w` }]);
+}, 60_000);
+afterAll(async () => {
+  await serving.stop('SIGKILL');
+  removeFolder(dir);
+});
+
+const hungUp = async (running: Running): Promise<void> => {
+  running.child.kill('SIGHUP');
+  await vi.waitFor(() => expect(running.log()).toContain('SIGHUP ignored'), { timeout: 20_000 });
+  expect(running.child.exitCode).toBeNull();
+};
+
+test('SIGHUP ends neither program; the agent ends at SIGTERM with 0', async () => {
+  await hungUp(serving);
+  const agent = await makeAgent(ca, 'a', { evidence: { unix: {} } }).run();
+  await hungUp(agent);
+  await agent.stop();
+  expect(agent.child.exitCode).toBe(0);
+}, 60_000);
+
+test('SIGTERM ends the CA with 0 while calls, silent connections and late connections are open', async () => {
+  const call = stranger('127.0.0.2', ca.port);
+  call.call('/chancery.v1.Attestation/Attest');
+  await once(call.session, 'connect');
+  const silent = Array.from({ length: 20 }, () => connectFrom('127.0.0.3', ca.port));
+  const local = net.connect(ca.joinSocket).on('error', () => {});
+  await Promise.all([...silent, local].map((socket) => once(socket, 'connect')));
+  const began = performance.now();
+  const stopped = serving.stop();
+  const late = stranger('127.0.0.4', ca.port);
+  await stopped;
+  expect(serving.child.exitCode).toBe(0);
+  // 5 s by the program's own clock; the rest is for a busy machine. Without a bound it is minutes.
+  expect(performance.now() - began).toBeLessThan(20_000);
+  for (const each of [call, late]) each.close();
+  for (const socket of [...silent, local]) socket.destroy();
+}, 60_000);
