@@ -8,8 +8,8 @@ const one = { platform: 'tpm', node: 'one' };
 
 describe('a key that node one holds until noon and a minute', () => {
   const holders = new KeyHolders();
-  holders.add(KEY, one, later(60));
-  holders.add(KEY, one, later(30));
+  holders.add(KEY, one, { notAfter: later(60), now: NOW });
+  holders.add(KEY, one, { notAfter: later(30), now: NOW });
 
   test.each([
     ['node one itself', one, NOW, KEY, false],
@@ -28,4 +28,40 @@ describe('a key that node one holds until noon and a minute', () => {
     holders.forgetExpired(later(60));
     expect(holders.size).toBe(0);
   });
+});
+
+describe('a key that is being recorded', () => {
+  const two = { ...one, node: 'two' };
+  const until = { notAfter: later(60), now: NOW };
+
+  test('is refused to another node, until it is known not to be recorded', () => {
+    const holders = new KeyHolders();
+    const first = holders.claim(KEY, one, until);
+    const second = holders.claim(KEY, two, until);
+    first.take();
+    first.take();
+    expect(() => second.take()).toThrow(/belongs to another node/);
+    first.release();
+    second.take();
+    second.keep();
+    expect(holders.isElsewhere(KEY, one, NOW)).toBe(true);
+    expect(holders.isElsewhere(KEY, two, NOW)).toBe(false);
+  });
+
+  test('stays taken while one of two certificates of its node is on its way', () => {
+    const holders = new KeyHolders();
+    const claims = [holders.claim(KEY, one, until), holders.claim(KEY, one, until)];
+    for (const claim of claims) claim.take();
+    claims[0]?.release();
+    expect(holders.isElsewhere(KEY, two, NOW)).toBe(true);
+    claims[1]?.release();
+    expect(holders.isElsewhere(KEY, two, NOW)).toBe(false);
+  });
+});
+
+test('a later record of another node does not lock the first one out', () => {
+  const holders = new KeyHolders();
+  holders.add(KEY, one, { notAfter: later(60), now: NOW });
+  holders.add(KEY, { ...one, node: 'two' }, { notAfter: later(90), now: NOW });
+  expect(holders.isElsewhere(KEY, one, NOW)).toBe(false);
 });

@@ -52,7 +52,7 @@ class SqliteStore implements Store {
     this.#revocations = new RevocationTable(db);
     for (const row of this.#sql.unexpired.iterate(clock.now().getTime())) {
       const { keySha256, notAfter, ...held } = issuanceOf(row);
-      this.#keys.add(keySha256, held, notAfter);
+      this.#keys.add(keySha256, held, { notAfter, now: clock.now() });
     }
     this.#group = new GroupCommit(
       {
@@ -64,13 +64,21 @@ class SqliteStore implements Store {
     );
   }
 
-  record(issuance: Issuance, event: AuditEvent): Promise<void> {
-    return this.#group.write(() => {
-      insert(this.#sql.certificate, issuance, this.#now());
-      this.#audit(event);
-      // Before the commit: a key that is taken a moment too early is refused a moment too early.
-      this.#keys.add(issuance.keySha256, issuance, issuance.notAfter);
-    });
+  async record(issuance: Issuance, event: AuditEvent): Promise<void> {
+    const { keySha256, notAfter } = issuance;
+    const claim = this.#keys.claim(keySha256, issuance, { notAfter, now: this.#clock.now() });
+    try {
+      await this.#group.write(() => {
+        // Here and not before: two nodes may come with one key while neither is on record.
+        claim.take();
+        insert(this.#sql.certificate, issuance, this.#now());
+        this.#audit(event);
+      });
+    } catch (error) {
+      claim.release();
+      throw error;
+    }
+    claim.keep();
   }
 
   append(event: AuditEvent): Promise<void> {
@@ -208,7 +216,7 @@ function statements(db: DatabaseSync) {
     bySerial: sql('SELECT * FROM certificates WHERE serial = ?'),
     newest: sql('SELECT * FROM certificates ORDER BY n DESC LIMIT ?'),
     newestOf: sql('SELECT * FROM certificates WHERE id = ? ORDER BY n DESC LIMIT ?'),
-    unexpired: sql('SELECT * FROM certificates WHERE not_after > ?'),
+    unexpired: sql('SELECT * FROM certificates WHERE not_after > ? ORDER BY n'),
     prune: sql('DELETE FROM certificates WHERE not_after < ?'),
     authorities: sql('SELECT * FROM authorities ORDER BY not_after'),
     authority: sql('INSERT INTO authorities VALUES (?, ?, ?, ?)'),

@@ -72,7 +72,10 @@ export interface StoredEvent {
 }
 
 export interface Store {
-  /** Writes the record and its audit entry in one transaction; resolves when both are durable. Throws store. */
+  /**
+   * Writes the record and its audit entry in one transaction; resolves when both are durable. Throws store, and csr_key
+   * where another node holds the key by then.
+   */
   record(issuance: Issuance, event: AuditEvent): Promise<void>;
   append(event: AuditEvent): Promise<void>;
   events(after: number, limit: number): Promise<readonly StoredEvent[]>;
