@@ -52,6 +52,7 @@ const SERVER_TTL_SECONDS = 86_400;
 const UPKEEP_SECONDS = 60;
 /** How long a certificate's record outlives it. */
 const KEEP_EXPIRED_DAYS = 30;
+const CLOCK_TOLERANCE_SECONDS = 60;
 
 /** Opens store, keys and sockets. Throws store, file, file_mode, config, authority_unfit, unavailable. */
 export function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
@@ -103,6 +104,7 @@ interface OpenDeps extends ServeDeps {
 
 async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<RunningCa, 'close'>> {
   const { clock, log, store, open } = deps;
+  await tellOfClock(deps);
   const authorities = await openAuthorities(settings, deps, store);
   const readFile = readBeside(settings.file);
   const { trustDomain } = settings;
@@ -137,6 +139,15 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   open.push(http, startUpkeep({ ...deps, authorities, revocations, settings, svid }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port };
+}
+
+/** A record from the future: the clock was ahead then, or is behind now, and certificates go by it either way. */
+async function tellOfClock({ clock, store, log }: OpenDeps): Promise<void> {
+  const newest = await store.newestRecordAt();
+  const aheadSeconds = newest === undefined ? 0 : (newest.getTime() - clock.now().getTime()) / 1000;
+  if (aheadSeconds <= CLOCK_TOLERANCE_SECONDS) return;
+  const says = 'the newest record is in the future: the clock was ahead then or is behind now; set the clock';
+  log.warn({ newest, now: clock.now(), aheadSeconds: Math.round(aheadSeconds) }, says);
 }
 
 interface ListenAllDeps extends OpenDeps {

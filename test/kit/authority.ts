@@ -23,6 +23,7 @@ export function memoryKeys(): AuthorityKeys & { readonly signers: Map<string, Si
       signers.set(serial, signer);
       return signer;
     },
+    has: (serial) => signers.has(serial),
     load: async (serial) => {
       const signer = signers.get(serial);
       if (signer === undefined) throw new Error(`there is no key ${serial}`);

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { hex } from '@chancery/shared/bytes.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { INTERMEDIATE_TTL, makeAuthorities, memoryKeys, ROOT_TTL } from '../../../test/kit/authority.ts';
@@ -97,8 +98,8 @@ describe('the intermediate', () => {
     await authorities.renewIfDue();
     const second = authorities.issuer(clock.now());
     expect(second.serial).not.toBe(first.serial);
-    // The key that signs no more is gone.
-    expect([...keys.signers.keys()]).toEqual([root.serial, second.serial]);
+    // The key may be needed again until its certificate ends: a clock may have been ahead.
+    expect([...keys.signers.keys()]).toEqual([root.serial, first.serial, second.serial]);
     expect(second.certificate.notAfter).toEqual(after(HALF + INTERMEDIATE_TTL));
     expect(second.certificate.spki).not.toEqual(first.certificate.spki);
     expect(authorities.bundle.current()).toBe(bundle);
@@ -136,6 +137,42 @@ describe('the intermediate', () => {
       { kind: 'root', serial: root.serial, notAfter: after(ROOT_TTL) },
       { kind: 'intermediate', serial, notAfter: after(HALF + INTERMEDIATE_TTL) },
     ]);
+  });
+
+  test('whose certificate has ended has no key any more', async () => {
+    const keys = memoryKeys();
+    const { authorities, clock, root } = await makeAuthorities({ keys });
+    clock.jump(after(INTERMEDIATE_TTL));
+    await authorities.renewIfDue();
+    const { serial } = authorities.issuer(clock.now());
+    expect([...keys.signers.keys()]).toEqual([root.serial, serial]);
+  });
+
+  test.each([
+    ['a day', 1.2 * HALF],
+    ['a month', 15 * INTERMEDIATE_TTL],
+  ])('issues at once when a clock that was %s ahead is set right, restarted or not', async (_, ahead) => {
+    const made = await makeAuthorities();
+    made.clock.jump(after(ahead));
+    await made.authorities.renewIfDue();
+    made.clock.jump(after(60));
+    const { issuer } = await Authorities.open(made).then((restarted) => ({
+      issuer: restarted.issuer(made.clock.now()),
+    }));
+    expect(issuer.certificate.notBefore.getTime()).toBeLessThanOrEqual(after(60).getTime());
+    await made.authorities.renewIfDue();
+    expect(() => made.authorities.issuer(made.clock.now())).not.toThrow();
+  });
+
+  test('is not opened for another trust domain than its root’s', async () => {
+    const made = await makeAuthorities();
+    const other = { ...made, trustDomain: parseTrustDomain('other.example') };
+    await expect(Authorities.open(other)).rejects.toThrow(
+      refusal(
+        'config',
+        /^the config has trustDomain other\.example, the root .* is of spiffe:\/\/prod\.example/,
+      ),
+    );
   });
 
   test('with the key of another authority is refused', async () => {

@@ -9,9 +9,10 @@ import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import type { Signer } from '@chancery/shared/keys/key.ts';
 import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { type TrustDomain, trustDomainId } from '@chancery/shared/spiffe/id.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
+import { keyIdentifierOf, readSubjectAltName } from '@chancery/shared/x509/extensions.ts';
+import { text } from '@chancery/shared/x509/names.ts';
 import { verifyPath } from '@chancery/shared/x509/path.ts';
 import type { AuthorityRecord, Store } from '../store/store.ts';
 import { certify } from './certify.ts';
@@ -73,6 +74,7 @@ export class Authorities {
     const records = await deps.store.authorities();
     const root = records.find(({ kind }) => kind === 'root');
     if (root === undefined) throw new IdentityError('store', 'there is no root yet: run chancery-ca init');
+    ensureRootOf(root, deps.trustDomain);
     return new Authorities(deps, root, await freshIssuer(records, root, deps));
   }
 
@@ -130,7 +132,7 @@ export async function createRoot(deps: AuthorityDeps): Promise<AuthorityRecord> 
   return certify('root', { ...deps, ttlSeconds: deps.rootTtl }, undefined);
 }
 
-/** The newest intermediate that is before half of its life, or a new one. */
+/** The newest intermediate that is valid, before half of its life and has its key, or a new one. */
 async function freshIssuer(
   records: readonly AuthorityRecord[],
   root: AuthorityRecord,
@@ -138,14 +140,17 @@ async function freshIssuer(
 ): Promise<Fresh> {
   const now = deps.clock.now();
   const fresh = records.findLast(
-    ({ kind, certificate }) => kind === 'intermediate' && isFresh(parseCertificate(certificate), now),
+    ({ kind, certificate, serial }) =>
+      kind === 'intermediate' && isFresh(parseCertificate(certificate), now) && deps.keys.has(serial),
   );
   const chosen = fresh ?? (await makeIntermediate(root, deps));
   const all = fresh === undefined ? [...records, chosen] : records;
   const issuer = issuerOf(chosen, await deps.keys.load(chosen.serial));
-  // What nothing will sign with again is only something to steal.
-  for (const { kind, serial } of all)
-    if (kind === 'intermediate' && serial !== chosen.serial) await deps.keys.remove(serial);
+  // What nothing will sign with again is only something to steal. Before its end it may sign again: a clock that was
+  // ahead has made a successor that is not valid yet.
+  for (const { kind, serial, notAfter } of all)
+    if (kind === 'intermediate' && serial !== chosen.serial && notAfter <= now)
+      await deps.keys.remove(serial);
   return { records: all, issuer };
 }
 
@@ -168,6 +173,15 @@ function issuerOf(record: AuthorityRecord, signer: Signer): Issuer {
   return { serial: record.serial, certificate, signer, template, chain: [record.certificate] };
 }
 
+/** What an agent of that trust domain would believe, the root does not speak for. */
+function ensureRootOf(root: AuthorityRecord, trustDomain: TrustDomain): void {
+  const names = readSubjectAltName(parseCertificate(root.certificate), 'store') ?? [];
+  const domains = names.map(({ value }) => text(value));
+  const holds = domains.length === 0 || domains.includes(trustDomainId(trustDomain));
+  const says = `the config has trustDomain ${trustDomain}, the root of this dataDir is of ${domains.join(', ')}`;
+  ensure(holds, 'config', `${says}: correct trustDomain or dataDir`);
+}
+
 function ensureInTime({ notBefore, notAfter }: Certificate, now: Date): void {
   const [from, to] = [notBefore.toISOString(), notAfter.toISOString()];
   const inTime = notBefore <= now && now < notAfter;
@@ -177,7 +191,7 @@ function ensureInTime({ notBefore, notAfter }: Certificate, now: Date): void {
 const keyNamesOf = ({ records }: Fresh): ReadonlySet<string> =>
   new Set(records.map(({ certificate }) => hash('sha256', parseCertificate(certificate).spki, 'hex')));
 
-/** Until half-way between the moment it was made and its end. */
+/** From its beginning until half-way between the moment it was made and its end. */
 function isFresh({ notBefore, notAfter }: Certificate, now: Date): boolean {
-  return now < addSeconds(notBefore, (notAfter.getTime() - notBefore.getTime()) / 2000);
+  return notBefore <= now && now < addSeconds(notBefore, (notAfter.getTime() - notBefore.getTime()) / 2000);
 }

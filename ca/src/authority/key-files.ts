@@ -1,5 +1,5 @@
 /** Authorities' keys as files in one folder, each encrypted under the key-encryption key. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { refusalOf } from '@chancery/shared/errors.ts';
 import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
@@ -8,6 +8,7 @@ import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts
 /** Where authorities' keys are kept, by the serial of their certificate. */
 export interface AuthorityKeys {
   create(serial: string): Promise<Signer>;
+  has(serial: string): boolean;
   /** Throws file, file_mode. */
   load(serial: string): Promise<Signer>;
   /** Does nothing where there is no such key. Throws file. */
@@ -23,6 +24,7 @@ export function keyFiles(folder: string, keyEncryptionKey: Uint8Array): Authorit
       writeKeyFile(pathOf(serial), key, keyEncryptionKey);
       return signerOf(key);
     },
+    has: (serial) => existsSync(pathOf(serial)),
     load: async (serial) => signerOf(readKeyFile(pathOf(serial), keyEncryptionKey)),
     async remove(serial) {
       try {

@@ -1,10 +1,11 @@
 /** SQLite rows to values. The database is ours, so a row that does not fit is a bug or damage, and throws. */
 
+import type { StatementSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { asBuffer, hex } from '@chancery/shared/bytes.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { AuthorityRecord, RecordedIssuance, StoredEvent } from './store.ts';
+import type { AuthorityRecord, Issuance, RecordedIssuance, StoredEvent } from './store.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -56,3 +57,21 @@ function bytes(row: Row, column: string): Uint8Array {
   if (!(value instanceof Uint8Array)) throw new IdentityError('store', `column ${column} is not bytes`);
   return asBuffer(value);
 }
+
+export function insertIssuance(statement: StatementSync, issuance: Issuance, at: number): void {
+  statement.run(
+    fromHex(issuance.serial),
+    issuance.id,
+    issuance.platform,
+    issuance.node,
+    issuance.identity,
+    issuance.keySha256,
+    fromHex(issuance.issuer),
+    issuance.notBefore.getTime(),
+    issuance.notAfter.getTime(),
+    at,
+    issuance.origin === undefined ? null : fromHex(issuance.origin),
+  );
+}
+
+export const fromHex = (text: string): Uint8Array => asBuffer(Buffer.from(text, 'hex'));

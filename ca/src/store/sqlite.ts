@@ -5,7 +5,7 @@
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import { asBuffer, equal } from '@chancery/shared/bytes.ts';
+import { equal } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
@@ -14,7 +14,7 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { GroupCommit } from './group-commit.ts';
 import { KeyHolders } from './key-holders.ts';
 import { RevocationTable } from './revocation-table.ts';
-import { authorityOf, eventOf, issuanceOf } from './rows.ts';
+import { authorityOf, eventOf, fromHex, insertIssuance, issuanceOf } from './rows.ts';
 import { MIGRATIONS } from './schema.ts';
 import type {
   AuthorityRecord,
@@ -65,13 +65,13 @@ class SqliteStore implements Store {
   }
 
   async record(issuance: Issuance, event: AuditEvent): Promise<void> {
-    const { keySha256, notAfter } = issuance;
-    const claim = this.#keys.claim(keySha256, issuance, { notAfter, now: this.#clock.now() });
+    const until = { notAfter: issuance.notAfter, now: this.#clock.now() };
+    const claim = this.#keys.claim(issuance.keySha256, issuance, until);
     try {
       await this.#group.write(() => {
         // Here and not before: two nodes may come with one key while neither is on record.
         claim.take();
-        insert(this.#sql.certificate, issuance, this.#now());
+        insertIssuance(this.#sql.certificate, issuance, this.#now());
         this.#audit(event);
       });
     } catch (error) {
@@ -87,6 +87,15 @@ class SqliteStore implements Store {
 
   async events(after: number, limit: number): Promise<readonly StoredEvent[]> {
     return this.#read(() => this.#sql.events.all(after, limit).map((row) => eventOf(row)));
+  }
+
+  async newestRecordAt(): Promise<Date | undefined> {
+    return this.#read(() =>
+      this.#sql.newestEvents
+        .all()
+        .map((row) => new Date(Number(row['at'])))
+        .at(0),
+    );
   }
 
   async issuance(serial: string): Promise<RecordedIssuance | undefined> {
@@ -213,6 +222,7 @@ function statements(db: DatabaseSync) {
     certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     audit: sql('INSERT INTO audit VALUES (NULL, ?, ?)'),
     events: sql('SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?'),
+    newestEvents: sql('SELECT at FROM audit ORDER BY sequence DESC LIMIT 1'),
     bySerial: sql('SELECT * FROM certificates WHERE serial = ?'),
     newest: sql('SELECT * FROM certificates ORDER BY n DESC LIMIT ?'),
     newestOf: sql('SELECT * FROM certificates WHERE id = ? ORDER BY n DESC LIMIT ?'),
@@ -261,24 +271,6 @@ function migrate(db: DatabaseSync): void {
   for (const step of MIGRATIONS.slice(version)) db.exec(step);
   db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
 }
-
-function insert(statement: ReturnType<DatabaseSync['prepare']>, issuance: Issuance, at: number): void {
-  statement.run(
-    fromHex(issuance.serial),
-    issuance.id,
-    issuance.platform,
-    issuance.node,
-    issuance.identity,
-    issuance.keySha256,
-    fromHex(issuance.issuer),
-    issuance.notBefore.getTime(),
-    issuance.notAfter.getTime(),
-    at,
-    issuance.origin === undefined ? null : fromHex(issuance.origin),
-  );
-}
-
-const fromHex = (text: string): Uint8Array => asBuffer(Buffer.from(text, 'hex'));
 
 /** SQLITE_BUSY and SQLITE_FULL, said so that an operator knows what to do. */
 function wrap(error: unknown, path: string): IdentityError {

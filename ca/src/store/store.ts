@@ -80,6 +80,9 @@ export interface Store {
   append(event: AuditEvent): Promise<void>;
   events(after: number, limit: number): Promise<readonly StoredEvent[]>;
 
+  /** When the newest record was written, by the clock of then; undefined where there is none. */
+  newestRecordAt(): Promise<Date | undefined>;
+
   issuance(serial: string): Promise<RecordedIssuance | undefined>;
   /** Newest first. */
   issued(query: { readonly id?: SpiffeId; readonly limit: number }): Promise<readonly RecordedIssuance[]>;
