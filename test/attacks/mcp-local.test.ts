@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect as connectTcp, createServer as createNetServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -171,9 +171,13 @@ describe('M18: another user of the machine does not reach it', () => {
 
 describe('I17, I23: a stranger at the address gets nothing', () => {
   test.each([
-    ['another workload of the trust domain', (td: TrustDomainInMemory) => td.svid(id('tools/other'))],
-    ['the right name in another trust domain', () => new TrustDomainInMemory().svid(TOOLS)],
-  ])('%s', async (_name, made) => {
+    [
+      'another workload of the trust domain',
+      (td: TrustDomainInMemory) => td.svid(id('tools/other')),
+      /the gateway at 127.0.0.1:\d+ is spiffe:\/\/prod.example\/tools\/other, not spiffe:\/\/prod.example\/tools\/everything/,
+    ],
+    ['the right name in another trust domain', () => new TrustDomainInMemory().svid(TOOLS), /error/],
+  ])('%s', async (_name, made, says) => {
     let received = 0;
     const stranger = createTlsServer(
       { ...serverTls(made(world.td)), requestCert: true, rejectUnauthorized: false },
@@ -190,6 +194,7 @@ describe('I17, I23: a stranger at the address gets nothing', () => {
     const connect = await connectTo({ ...world, policy }, { kind: 'tcp', port: 0 });
     const answer = await post({ host: '127.0.0.1', port: connect.port });
     expect(answer.status).toBeGreaterThanOrEqual(500);
+    expect(answer.text).toMatch(says);
     expect(received).toBe(0);
     await connect.close();
     stranger.close();
@@ -203,6 +208,30 @@ describe('I17, I23: a stranger at the address gets nothing', () => {
     expect((await post({ host: '127.0.0.1', port: connect.port })).status).toBe(404);
     await connect.close();
   });
+});
+
+test('calls at once share connections to the gateway', async () => {
+  let connections = 0;
+  const relay = createNetServer((socket) => {
+    connections += 1;
+    const onward = connectTcp(world.gateway.port, '127.0.0.1');
+    for (const each of [socket, onward]) each.on('error', () => {});
+    socket.pipe(onward).pipe(socket);
+  });
+  await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve));
+  const policy = live(policyFor((relay.address() as AddressInfo).port, { allow: ['*'] }));
+  const [input, output] = [new PassThrough(), new PassThrough()];
+  const connect = await connectTo({ ...world, policy }, { kind: 'stdio', input, output });
+  let out = '';
+  output.on('data', (chunk) => {
+    out += chunk;
+  });
+  const calls = Array.from({ length: 100 }, (_, at) => CALL.replace('"id":1', `"id":${at}`));
+  input.write(`${calls.join('\n')}\n`);
+  await expect.poll(() => out.match(/"result"/g)?.length, { timeout: 20_000 }).toBe(100);
+  expect(connections).toBeLessThan(60);
+  await connect.close();
+  relay.close();
 });
 
 describe('a call is not made twice, and a rotation is not noticed', () => {

@@ -1,4 +1,4 @@
-/** `npm run bench`: every table, or the named ones; `--json` prints a single one as JSON on the last line. */
+/** `npm run bench`: every table, or the named ones; `--json` prints a single one as JSON, `parallel` always does. */
 import { cpus, totalmem } from 'node:os';
 import { agent } from './agent.ts';
 import type { Bench, Outcome } from './bench.ts';
@@ -38,7 +38,7 @@ for (const name of named.length > 0 ? named : Object.keys(BENCHES)) {
   const outcome = await bench.run((step) => tellProgress(`${name}: ${step}`));
   tellProgress('');
   print(name, bench, outcome);
-  if (json) console.log(JSON.stringify(outcome.json));
+  if (json || name === 'parallel') console.log(JSON.stringify(outcome.json));
 }
 process.exit(0);
 
