@@ -31,6 +31,7 @@ test('what is not said is said in docs/config.md; paths start at the file', () =
     intermediateTtl: 2 * 86_400,
     attestors: { unix: {} },
     limits: {
+      refusalsInFull: 1,
       attestationsPerSecond: 50,
       attestationBurst: 100,
       openAttestations: 512,

@@ -72,6 +72,12 @@ export const CaConfig = z.strictObject({
         .max(100_000)
         .default(64)
         .describe('Unfinished exchanges of one caller.'),
+      refusalsInFull: z
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .default(1)
+        .describe('Refusals of one peer, method and code recorded in full per minute; the rest are counted.'),
       connections: z.int().min(8).max(1_000_000).default(10_000).describe('Open connections.'),
     })
     .prefault({})

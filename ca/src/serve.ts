@@ -1,6 +1,7 @@
 /** Puts the rooms together and runs the CA until it is told to stop. */
 import { mkdirSync, statSync } from 'node:fs';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { FoldedRefusals, type RefusalEvent } from '@chancery/shared/audit/refusals.ts';
 import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/errors.ts';
@@ -24,6 +25,7 @@ import { openRegistry } from './registry/registry.ts';
 import { OWN_HOLDER, openRevocations, type Revocations } from './revocation/revocations.ts';
 import { Agents } from './rpc/agents.ts';
 import { Callers } from './rpc/caller.ts';
+import { recordRefusal } from './rpc/handler.ts';
 import { Limits } from './rpc/limits.ts';
 import { listenTls, listenUnix } from './rpc/listen.ts';
 import { Nonces } from './rpc/nonces.ts';
@@ -47,6 +49,7 @@ export interface RunningCa {
 }
 
 const CLOSE_GRACE_MS = 2_000;
+const REFUSAL_WINDOW_SECONDS = 60;
 const SERVER_TTL_SECONDS = 86_400;
 /** How often the CA looks whether something of its own is due; everything it renews has hours left then. */
 const UPKEEP_SECONDS = 60;
@@ -131,7 +134,15 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const { outcome, observe } = metrics;
   const rooms = { registry, revocations, authorities, agents, limits, callers, nonces, outcome, observe };
   const audit = (event: AuditEvent) => store.append(event);
-  const server = grpcServer({ ...deps, ...rooms, trustDomain, attestors: platforms, audit });
+  const refusals = new FoldedRefusals({
+    clock,
+    windowSeconds: REFUSAL_WINDOW_SECONDS,
+    inFull: settings.limits.refusalsInFull,
+    record: (event) => recordRefusal(event, { audit, log }),
+  });
+  open.push({ close: async () => refusals.close() });
+  const fold = (event: RefusalEvent) => refusals.tell(event);
+  const server = grpcServer({ ...deps, ...rooms, trustDomain, attestors: platforms, audit, fold });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const port = await listenAll(settings, { ...deps, callers, inject: server.inject, svid, authorities });
   const unfit = () => whyUnfit(authorities, clock);

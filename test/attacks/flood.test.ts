@@ -1,4 +1,4 @@
-/** Floods by peers that prove nothing: rows I40 to I44. */
+/** Floods by peers that prove nothing: rows I40 and I43. */
 import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
@@ -46,4 +46,18 @@ test('I40 silent strangers take all their places: a stranger that speaks is read
   expect(status).not.toBe(grpc.status.RESOURCE_EXHAUSTED);
   expect((await ca.refusals()).at(-1)).toMatchObject({ code: 'platform_unknown', peer: '127.0.2.1' });
   expect((await joinAs(ca)).id).toBe(`spiffe://${TRUST_DOMAIN}/w`);
+});
+
+test('I43 refusals of one peer are one record in full and one with their number', async () => {
+  const limits = { refusalsInFull: 1 };
+  const folding = await startTestCa({ limits });
+  const peer = stranger('127.0.0.7', folding.running.port);
+  const calls = Array.from({ length: 200 }, () =>
+    statusOf(peer.call('/chancery.v1.Operator/ListAgents', framed(new Uint8Array())).end()),
+  );
+  for (const status of await Promise.all(calls)) expect(status).toBe(grpc.status.PERMISSION_DENIED);
+  await folding.store.append({ type: 'registry.applied', version: 0, changes: [], by: 'a fence' });
+  expect(await folding.refusals()).toHaveLength(1);
+  peer.close();
+  await folding.close();
 });

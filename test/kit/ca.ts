@@ -64,10 +64,19 @@ export async function startTestCa(config: object, log: Log = silentLog): Promise
   };
   await initialise(dir, deps);
   const file = joinPath(dir, 'ca.yaml');
+  // Tests read the reason of each refusal.
+  const limits = { refusalsInFull: 1_000_000, ...(('limits' in config ? config.limits : {}) as object) };
   const fixed = { trustDomain: TRUST_DOMAIN, dataDir: 'data', keyEncryptionKey: 'key-encryption-key' };
   writeFileSync(
     file,
-    stringify({ ...fixed, listen: '127.0.0.1:0', http: '127.0.0.1:0', attestors: { unix: {} }, ...config }),
+    stringify({
+      ...fixed,
+      listen: '127.0.0.1:0',
+      http: '127.0.0.1:0',
+      attestors: { unix: {} },
+      ...config,
+      limits,
+    }),
   );
   return openTestCa(file, deps, clock);
 }

@@ -4,6 +4,7 @@
  */
 
 import type { Audit } from '@chancery/shared/audit/event.ts';
+import type { RefusalEvent } from '@chancery/shared/audit/refusals.ts';
 import { equal } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
@@ -16,6 +17,8 @@ export interface HandlerDeps {
   readonly audit: Audit;
   readonly log: Log;
   readonly clock: Clock;
+  /** Folds repeated refusals on their way to the audit log; without it each one is recorded. */
+  readonly fold?: (refusal: RefusalEvent) => void;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: (rpc: string, seconds: number, outcome: string) => void;
 }
@@ -232,18 +235,24 @@ function refuse(
   const from = caller?.address ?? 'a connection that is gone';
   // A flood must not fill the disk: what was refused for its rate is counted, not recorded.
   if (refusal.code === 'rate') deps.log.debug({ rpc: name, peer: from }, refusal.message);
-  else recordRefusal(refusal, name, from, deps);
+  else tellRefusal(refusal, name, from, deps);
   const { grpc: status, says } = REFUSALS[refusal.code];
   // Behind the admin socket sits the operator, who has to mend it.
   return { code: grpc.status[status], details: caller?.via === 'admin' ? refusal.message : says };
 }
 
-function recordRefusal(refusal: IdentityError, rpc: string, peer: string, { audit, log }: HandlerDeps): void {
-  const { code, message: detail } = refusal;
-  log.warn({ rpc, peer, code, detail }, 'refused');
-  audit({ type: 'request.refused', rpc, code, detail: detail.slice(0, 2000), peer }).catch((error: unknown) =>
-    log.error({ err: error }, 'a refusal could not be recorded'),
-  );
+function tellRefusal(refusal: IdentityError, rpc: string, peer: string, deps: HandlerDeps): void {
+  const { code, message } = refusal;
+  const event: RefusalEvent = { type: 'request.refused', rpc, code, detail: message.slice(0, 2000), peer };
+  if (deps.fold === undefined) recordRefusal(event, deps);
+  else deps.fold(event);
+}
+
+/** One line of the log and one of the audit log. */
+export function recordRefusal(event: RefusalEvent, { audit, log }: Pick<HandlerDeps, 'audit' | 'log'>): void {
+  const { type: _, ...fields } = event;
+  log.warn(fields, 'refused');
+  audit(event).catch((error: unknown) => log.error({ err: error }, 'a refusal could not be recorded'));
 }
 
 function callerOf(peer: string, callers: Callers): Caller | undefined {

@@ -204,7 +204,7 @@ class SqliteStore implements Store {
   }
 
   #audit(event: AuditEvent): void {
-    this.#sql.audit.run(this.#now(), JSON.stringify(event));
+    this.#sql.audit.run(this.#now(), JSON.stringify(event, boundedText));
   }
 
   #read<T>(read: () => T): T {
@@ -285,3 +285,8 @@ function wrap(error: unknown, path: string): IdentityError {
         : says;
   return new IdentityError('store', `${path}: ${hint}`, { cause: error });
 }
+
+/** What a peer says, such as an attribute or a name, must not fill the disk by one event. */
+const MAX_TEXT = 4096;
+const boundedText = (_: string, value: unknown): unknown =>
+  typeof value === 'string' && value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}...` : value;

@@ -31,6 +31,8 @@ export type AuditEvent =
       readonly code: Refusal;
       readonly detail: string;
       readonly peer: string;
+      /** How many further refusals of this peer, method and code this record stands for; absent in a record in full. */
+      readonly more?: number;
     }
   | {
       readonly type: 'registry.applied';
