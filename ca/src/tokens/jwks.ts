@@ -141,8 +141,14 @@ function documentOf(body: Uint8Array, where: string): JsonObject {
   return document;
 }
 
+/**
+ * A kube-apiserver produces `application/jwk-set+json` (RFC 7517, section 8.5.1) for keys and nothing else, and
+ * answers 406 to whoever does not accept it. The body is read strictly, whatever its type.
+ */
+const ACCEPT = 'application/json, application/jwk-set+json, */*;q=0.1';
+
 async function get(url: string, { outbound, ca }: KeySetDeps): Promise<Uint8Array> {
-  const headers = { accept: 'application/json' };
+  const headers = { accept: ACCEPT };
   const { status, body } = await outbound.request({ url, headers, maxBytes: MAX_BYTES, ...(ca && { ca }) });
   ensure(status === 200, 'keys_unavailable', `${url} answered ${status}, expected 200`);
   return body;

@@ -1,5 +1,6 @@
 /** A stand-in for the EC2 instance metadata service, version 2 only: an instance with `HttpTokens: required`. */
 import { randomBytes } from 'node:crypto';
+import { faultOf } from '../http/form.ts';
 import { type Answer, type Received, type Served, serve } from '../http/served.ts';
 import type { AccessKey } from './directory.ts';
 
@@ -22,6 +23,8 @@ export async function startImds(options: ImdsOptions): Promise<Served> {
   const tokens = new Map<string, Date>();
   const served = await serve(
     (received) => {
+      const fault = faultOf(received, { methods: ['GET', 'PUT'] });
+      if (fault !== undefined) return { status: fault.status };
       if (received.method === 'PUT') return giveToken(received, tokens, now());
       const [token = ''] = received.headers.get('x-aws-ec2-metadata-token') ?? [];
       const until = tokens.get(token);

@@ -1,5 +1,6 @@
 /** One account's issuer of web identity tokens: its keys, its discovery document, and the tokens it signs. */
 import { generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto';
+import { faultOf } from '../http/form.ts';
 import type { Answer, Received } from '../http/served.ts';
 
 export type Algorithm = 'RS256' | 'ES384';
@@ -31,11 +32,13 @@ export const jwksOf = ({ keys }: Issuer) => ({
 });
 
 /** What `url` and below answers; 404 for the rest. */
-export function answerAsIssuer(issuer: Issuer, { method, target }: Received): Answer {
+export function answerAsIssuer(issuer: Issuer, received: Received): Answer {
+  const { target } = received;
   const path = new URL(issuer.url).pathname.replace(/\/$/, '');
-  if (method === 'GET' && target === `${path}/.well-known/openid-configuration`)
-    return json(discoveryOf(issuer));
-  if (method === 'GET' && target === `${path}/.well-known/jwks.json`) return json(jwksOf(issuer));
+  const fault = faultOf(received, { produces: 'application/json' });
+  if (fault !== undefined) return { status: fault.status, body: fault.says };
+  if (target === `${path}/.well-known/openid-configuration`) return json(discoveryOf(issuer));
+  if (target === `${path}/.well-known/jwks.json`) return json(jwksOf(issuer));
   return { status: 404 };
 }
 

@@ -1,5 +1,6 @@
 /** A stand-in for AWS Organizations: two operations of its JSON 1.1 protocol, for the management account. */
 
+import { faultOf } from '../http/form.ts';
 import { type Answer, type Received, type Served, serve } from '../http/served.ts';
 import { AwsError } from './aws-error.ts';
 import type { Account, Directory, Principal } from './directory.ts';
@@ -24,11 +25,19 @@ const NAMES: Readonly<Record<string, string>> = {
   AccessDenied: 'AccessDeniedException',
 };
 
+const FORM = { methods: ['POST'], consumes: 'application/x-amz-json-1.1' };
+/** By operation; a member of another name is a misspelt one. */
+const MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  DescribeAccount: ['AccountId'],
+  ListParents: ['ChildId', 'MaxResults', 'NextToken'],
+};
+
 export function startOrganizations(options: OrganizationsOptions): Promise<Served> {
   const { directory, management, now = () => new Date() } = options;
   return serve(
     (received) => {
       try {
+        if (faultOf(received, FORM) !== undefined) throw new AwsError(400, 'UnknownOperationException', '');
         const scope = { service: 'organizations', region: 'us-east-1' };
         const { principal } = authenticate(received, directory, scope, now());
         return answer(200, run(received, principal, options));
@@ -44,6 +53,8 @@ export function startOrganizations(options: OrganizationsOptions): Promise<Serve
     const [target = ''] = received.headers.get('x-amz-target') ?? [];
     const [service, operation = ''] = target.split('.');
     const input = JSON.parse(received.body.toString()) as Readonly<Record<string, string>>;
+    const strange = Object.keys(input).find((name) => MEMBERS[operation]?.includes(name) === false);
+    if (strange !== undefined) throw new AwsError(400, 'InvalidInputException', strange);
     const allowed =
       principal.account.id === management && !principal.denied.includes(`organizations:${operation}`);
     if (!allowed)

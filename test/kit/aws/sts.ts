@@ -1,5 +1,6 @@
 /** A stand-in for one region's STS. docs/attestors/stand-ins.md says which of the service's rules it keeps. */
 
+import { type Form, faultOf } from '../http/form.ts';
 import { type Answer, type Received, type Served, type ServeOptions, serve } from '../http/served.ts';
 import { AwsError, answerQuery, refuseQuery } from './aws-error.ts';
 import type { Directory, Principal } from './directory.ts';
@@ -32,6 +33,9 @@ export async function startSts(options: StsOptions): Promise<Sts> {
     (received) => {
       const asJson = wantsJson(received);
       try {
+        const fault = faultOf(received, formOf(received));
+        if (fault?.status === 405) return { status: 405 };
+        if (fault !== undefined) throw invalid(fault.says);
         const [host = ''] = received.headers.get('host') ?? [];
         if (!hosts.includes(host)) return { status: 421, body: 'there is no such host here' };
         const { key, principal } = authenticate(received, directory, { service: 'sts', region }, now());
@@ -48,6 +52,17 @@ export async function startSts(options: StsOptions): Promise<Sts> {
   hosts.push(served.host, new URL(served.url).host);
   return { ...served, region };
 }
+
+const FORM_TYPE = 'application/x-www-form-urlencoded';
+/** What the operations have; a list's members are numbered. */
+const PARAMETERS =
+  /^(Action|Version|SigningAlgorithm|DurationSeconds|Audience\.member\.\d+|Tags\.member\.\d+\.(Key|Value))$/;
+
+const formOf = ({ method, target }: Received): Form => ({
+  methods: ['GET', 'POST'],
+  parameters: [...new URL(target, 'http://sts').searchParams.keys()],
+  ...(method === 'POST' ? { consumes: FORM_TYPE } : {}),
+});
 
 /** Issuers live under other hosts than STS does; this serves all that a directory's accounts have. */
 export const serveIssuers = (
@@ -87,6 +102,8 @@ interface Act {
 function run(act: Act): Record<string, string | Date> {
   const [action, version] = [act.query.getAll('Action'), act.query.getAll('Version')];
   if (action.length !== 1 || version.length !== 1) throw invalid('Action and Version are needed, once');
+  const strange = [...act.query.keys()].find((name) => !PARAMETERS.test(name));
+  if (strange !== undefined) throw invalid(`${strange} is no parameter of ${action}`);
   if (version[0] !== VERSION)
     throw unknownAction(`Could not find operation ${action} for version ${version}`);
   if (action[0] === 'GetCallerIdentity') return callerIdentity(act);

@@ -1,5 +1,6 @@
 /** A stand-in for Entra ID: tenants whose tokens one set of keys signs, and where those keys are published. */
 import { randomBytes, randomUUID } from 'node:crypto';
+import { faultOf } from '../http/form.ts';
 import { type Answer, type Received, type Served, serve } from '../http/served.ts';
 import { type JwsParts, type SigningKey, signingKey, writeJws } from '../oidc/jws.ts';
 
@@ -107,9 +108,11 @@ export const version2 = (tenant: string, applicationId: string): object => ({
 
 const TENANT = /^\/([0-9a-f-]{36})\/(v2\.0\/|)\.well-known\/openid-configuration$/;
 
-function answer({ method, target }: Received, jwks: object): Answer {
-  const [path = ''] = target.split('?');
-  if (method !== 'GET') return { status: 405 };
+function answer(received: Received, jwks: object): Answer {
+  const [path = ''] = received.target.split('?');
+  // "appid" asks for the keys of one application.
+  const fault = faultOf(received, { parameters: ['appid'], produces: 'application/json' });
+  if (fault !== undefined) return { status: fault.status, body: fault.says };
   if (/^\/[0-9a-f-]{36}\/discovery\/(v2\.0\/)?keys$/.test(path)) return json(jwks);
   const [, tenant, version] = TENANT.exec(path) ?? [];
   if (tenant === undefined) return { status: 404 };

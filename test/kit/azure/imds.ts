@@ -1,4 +1,5 @@
 /** A stand-in for one VM's instance metadata service: managed-identity tokens and attested documents. */
+import { faultOf } from '../http/form.ts';
 import { type Answer, type Received, type Served, serve } from '../http/served.ts';
 import { type SignerRecipe, signedData, signerInfo } from './cms.ts';
 import type { Entra, ManagedIdentity } from './entra.ts';
@@ -32,6 +33,18 @@ export interface Imds extends Served {
 /** Azure's document lives six hours. */
 const DOCUMENT_SECONDS = 6 * 3600;
 const QUERIES_PER_SECOND = 5;
+const PARAMETERS: Readonly<Record<string, readonly string[]>> = {
+  '/metadata/identity/oauth2/token': [
+    'api-version',
+    'resource',
+    'client_id',
+    'object_id',
+    'msi_res_id',
+    'bypass_cache',
+  ],
+  '/metadata/attested/document': ['api-version', 'nonce'],
+  '/metadata/instance/compute': ['api-version', 'format'],
+};
 const VERSIONS = /^(2018-02-01|2018-10-01|2019-\d\d-\d\d|202\d-\d\d-\d\d)$/;
 
 export async function startAzureImds(options: ImdsOptions): Promise<Imds> {
@@ -66,8 +79,11 @@ function answer(received: Received, options: ImdsOptions, state: State): Answer 
     return json(400, { error: says, 'newest-versions': ['2021-02-01'] });
   }
   // Microsoft's client puts a slash at the end where the host is not the usual one.
-  if (url.pathname.replace(/\/$/, '') === '/metadata/identity/oauth2/token')
-    return giveToken(url.searchParams, options, state);
+  const path = url.pathname.replace(/\/$/, '');
+  const parameters = PARAMETERS[path];
+  const fault = parameters && faultOf(received, { parameters });
+  if (fault !== undefined) return failure(fault.status, 'invalid_request', fault.says);
+  if (path === '/metadata/identity/oauth2/token') return giveToken(url.searchParams, options, state);
   if (isTooMany(state, options)) return failure(429, 'Too many requests');
   if (url.pathname === '/metadata/attested/document') return giveDocument(url.searchParams, options, state);
   if (url.pathname !== '/metadata/instance/compute') return failure(404, 'Not found');

@@ -1,4 +1,5 @@
 /** A Compute Engine metadata server on loopback, as strict as Google's about its header. */
+import { faultOf } from '../http/form.ts';
 import { type Answer, type Received, type Served, serve } from '../http/served.ts';
 
 export interface Instance {
@@ -27,7 +28,7 @@ export function startMetadata(options: MetadataOptions): Promise<Served> {
 
 /** Its own answers carry the flavor too, by which a client tells it from a captive portal. */
 function guarded(received: Received, options: MetadataOptions): Answer {
-  const { headers, method } = received;
+  const { headers } = received;
   const answered = (status: number, body: string, type = 'application/text'): Answer => ({
     status,
     headers: { 'metadata-flavor': 'Google', server: 'Metadata Server for VM', 'content-type': type },
@@ -37,7 +38,9 @@ function guarded(received: Received, options: MetadataOptions): Answer {
     return answered(403, 'Your client does not have permission', 'text/html');
   if (headers.get('metadata-flavor')?.join() !== 'Google')
     return answered(403, 'Missing Metadata-Flavor:Google header.', 'text/html');
-  if (method !== 'GET') return answered(405, 'Method Not Allowed', 'text/html');
+  const identity = received.target.includes('/identity');
+  const fault = faultOf(received, { parameters: identity ? ['audience', 'format', 'licenses'] : [] });
+  if (fault !== undefined) return answered(fault.status, fault.says, 'text/html');
   const { status, body } = answerTo(received.target, options);
   return answered(status, body);
 }

@@ -3,7 +3,7 @@
  * authentication by service-account token and a list of what each user may do. It records every request.
  */
 import { once } from 'node:events';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
@@ -11,6 +11,14 @@ import { keyPem } from '@chancery/shared/tls/options.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
 import { makeAuthority, makeLeaf } from '../certificates.ts';
 import { authenticate, Cluster, type Pod, refOf } from './cluster.ts';
+import {
+  ensureJsonAnswer,
+  ensureKnownParameters,
+  ensureProduces,
+  JSON_TYPE,
+  JWKS_TYPE,
+  readBody,
+} from './negotiation.ts';
 import { type Answer, type Body, failure, Refused } from './status.ts';
 import { createToken } from './token-request.ts';
 import { spoil, type Trouble } from './trouble.ts';
@@ -123,25 +131,28 @@ async function textOf(request: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-function write(response: ServerResponse, { status, body }: Answer): void {
-  response.writeHead(status, { 'content-type': 'application/json' });
+function write(response: ServerResponse, { status, body, type = JSON_TYPE }: Answer): void {
+  response.writeHead(status, { 'content-type': type });
   response.end(JSON.stringify(body));
 }
 
 function reply(parts: Parts, request: IncomingMessage, body: string): Answer {
   try {
-    const user = userOf(parts.cluster, request.headers.authorization);
-    return route(parts, { user, method: request.method ?? '', path: request.url ?? '', body });
+    const { headers, method = '', url = '' } = request;
+    const user = userOf(parts.cluster, headers.authorization);
+    const { pathname: path, searchParams: query } = new URL(url, 'https://server');
+    return route(parts, { user, method, path, query, headers, body });
   } catch (error) {
     if (error instanceof Refused) return error.answer;
     throw error;
   }
 }
 
-/** Without a token one is system:anonymous, and allowed nothing here. */
-function userOf(cluster: Cluster, authorization: string | undefined): string {
-  if (authorization === undefined) return 'system:anonymous';
-  const verdict = authenticate(cluster, authorization.replace(/^Bearer /, ''), []);
+/** Without a bearer token one is system:anonymous, and allowed nothing here. */
+function userOf(cluster: Cluster, authorization = ''): string {
+  const [, token] = /^bearer +([^ ]+)/i.exec(authorization.trim()) ?? [];
+  if (token === undefined) return 'system:anonymous';
+  const verdict = authenticate(cluster, token, []);
   if ('error' in verdict) throw new Refused(401, 'Unauthorized', 'Unauthorized');
   return verdict.user.username;
 }
@@ -150,39 +161,54 @@ interface Call {
   readonly user: string;
   readonly method: string;
   readonly path: string;
+  readonly query: URLSearchParams;
+  readonly headers: IncomingHttpHeaders;
   readonly body: string;
 }
 
 function route(parts: Parts, call: Call): Answer {
-  const { cluster, permissions, url } = parts;
-  const may = (permission: Permission): void => {
+  return routeMetadata(parts, call) ?? routeResource(parts, call);
+}
+
+/** ClusterRole system:service-account-issuer-discovery is bound to every service account, and to no stranger. */
+function routeMetadata({ cluster, url }: Parts, { user, method, path, headers }: Call): Answer | undefined {
+  const mayDiscover = user !== 'system:anonymous' || cluster.issuer === url();
+  if (method !== 'GET' || !mayDiscover) return undefined;
+  if (path === '/.well-known/openid-configuration') {
+    ensureProduces(JSON_TYPE, headers);
+    return { status: 200, body: discovery(cluster, url()) };
+  }
+  if (path !== '/openid/v1/jwks') return undefined;
+  ensureProduces(JWKS_TYPE, headers);
+  return { status: 200, type: JWKS_TYPE, body: cluster.signer.jwks() };
+}
+
+function routeResource({ cluster, permissions }: Parts, call: Call): Answer {
+  const allowed = (permission: Permission): void => {
     if (!permissions.get(call.user)?.has(permission))
       throw new Refused(403, 'Forbidden', `User "${call.user}" cannot ${permission}`);
+    ensureKnownParameters(call.query);
+    ensureJsonAnswer(call.headers);
   };
   const request = `${call.method} ${call.path}`;
   if (request === 'POST /apis/authentication.k8s.io/v1/tokenreviews') {
-    may('create tokenreviews');
-    return { status: 201, body: review(cluster, JSON.parse(call.body)) };
+    allowed('create tokenreviews');
+    return { status: 201, body: review(cluster, readBody(call.body, 'TokenReview', call.headers)) };
   }
-  // ClusterRole system:service-account-issuer-discovery is bound to every service account, and to no stranger.
-  const mayDiscover = call.user !== 'system:anonymous' || cluster.issuer === url();
-  if (request === 'GET /.well-known/openid-configuration' && mayDiscover)
-    return { status: 200, body: discovery(cluster, url()) };
-  if (request === 'GET /openid/v1/jwks' && mayDiscover) return { status: 200, body: cluster.signer.jwks() };
   const [, namespace = '', account = ''] =
     /^POST \/api\/v1\/namespaces\/([^/]+)\/serviceaccounts\/([^/]+)\/token$/.exec(request) ?? [];
   if (account !== '') {
-    may(`create serviceaccounts/token ${namespace}/${account}`);
-    return createToken(cluster, { namespace, account }, JSON.parse(call.body));
+    allowed(`create serviceaccounts/token ${namespace}/${account}`);
+    return createToken(cluster, { namespace, account }, readBody(call.body, 'TokenRequest', call.headers));
   }
   const [, home = '', name = ''] = /^GET \/api\/v1\/namespaces\/([^/]+)\/pods\/([^/]+)$/.exec(request) ?? [];
   if (name !== '') {
-    may('get pods');
+    allowed('get pods');
     return podAnswer(cluster.pods.get(`${home}/${name}`), name);
   }
   const [, node = ''] = /^GET \/api\/v1\/nodes\/([^/]+)$/.exec(request) ?? [];
   if (node === '') throw new Refused(403, 'Forbidden', `User "${call.user}" cannot ${request}`);
-  may('get nodes');
+  allowed('get nodes');
   const found = cluster.nodes.get(node);
   if (found === undefined) return failure(404, 'NotFound', `nodes "${node}" not found`);
   return { status: 200, body: { apiVersion: 'v1', kind: 'Node', metadata: refOf(found) } };

@@ -2,6 +2,8 @@
 
 export interface Answer {
   readonly status: number;
+  /** `application/json` where it is missing. */
+  readonly type?: string;
   readonly body: object;
 }
 

@@ -3,6 +3,7 @@
  * jobs. The token endpoint is GitHub's: a bearer token of the job's and an audience of its choice.
  */
 import { randomUUID } from 'node:crypto';
+import { faultOf } from '../http/form.ts';
 import { type Answer, type Received, type Served, serve } from '../http/served.ts';
 import { type JwsParts, publicJwk, type SigningKey, signingKey, writeJws } from './jws.ts';
 
@@ -52,7 +53,9 @@ export async function startIssuer(options: IssuerOptions): Promise<TestIssuer> {
   };
   const served = await serve((received): Answer => {
     const { pathname, searchParams } = new URL(received.target, 'http://issuer');
-    if (received.method !== 'GET') return { status: 405 };
+    const parameters = pathname === '/token' ? ['audience', 'api-version'] : [];
+    const fault = faultOf(received, { parameters, produces: 'application/json' });
+    if (fault !== undefined) return { status: fault.status, body: fault.says };
     if (pathname === '/.well-known/openid-configuration')
       return json({ issuer: served.url, jwks_uri: `${served.url}/jwks` });
     if (pathname === '/jwks') return json(published ?? { keys: keys.map(publicJwk) });
