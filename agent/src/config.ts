@@ -1,6 +1,7 @@
 /** The agent's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { parseDuration } from '@chancery/shared/duration.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { by, hostPort } from '@chancery/shared/schema.ts';
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
@@ -62,6 +63,14 @@ export const GatewayConfig = z.strictObject({
   server: z.string().min(1).describe('The McpServer resource that this gateway stands before.'),
   listen: hostPort.describe('Where callers reach it: MCP over mutual TLS.'),
   upstream: UpstreamConfig,
+  sessions: z
+    .strictObject({
+      max: z.int().min(1).max(100_000).optional().describe('At most (default: 64 of a command, else 5000).'),
+      perCaller: z.int().min(1).max(100_000).optional().describe('Of one caller (default: half of max).'),
+      idle: parsed(parseDuration).prefault('1h').describe('Ends a session that was unused so long.'),
+    })
+    .optional()
+    .describe('Sessions of legacy clients. Where all are in use, a new one is refused.'),
   records: file
     .default('calls.jsonl')
     .describe('One JSON line a decision and answer, 0600. In dataDir unless absolute.'),

@@ -52,9 +52,18 @@ async function openGateway(settings: GatewaySettings, agent: Agent, { deps, part
     listen: hostAndPort(settings.listen),
     upstream: upstreamOf(settings.upstream, deps.env),
     record: records.record,
+    sessions: sessionsOf(settings.sessions),
   });
   parts.push(gateway);
   return gateway;
+}
+
+function sessionsOf({ max, perCaller, idle }: NonNullable<GatewaySettings['sessions']> = { idle: 3600 }) {
+  return {
+    ...(max === undefined ? {} : { max }),
+    ...(perCaller === undefined ? {} : { maxPerCaller: perCaller }),
+    idleSeconds: idle,
+  };
 }
 
 function upstreamOf(upstream: GatewaySettings['upstream'], env: McpDeps['env']): UpstreamTarget {

@@ -29,6 +29,8 @@ export interface JsonLimits {
   readonly duplicate?: Refusal;
   readonly maxBytes: number;
   readonly maxDepth: number;
+  /** Of what is longer than a few 100 KB, on average: by default 16. */
+  readonly bytesPerValue?: number;
   /** Where a string may hold an escaped NUL or a lone surrogate: by default nowhere. */
   readonly oddStrings?: 'values' | 'everywhere';
 }
@@ -38,7 +40,8 @@ export function parseJson(bytes: Uint8Array, limits: JsonLimits): Json {
   const { code, maxBytes } = limits;
   ensure(bytes.length <= maxBytes, code, `${bytes.length} bytes of JSON, at most ${maxBytes} are read`);
   ensure(isUtf8(bytes), code, 'the JSON is not UTF-8');
-  return new JsonReader(asBuffer(bytes).toString('utf8'), limits).document();
+  const maxValues = FREE_VALUES + bytes.length / (limits.bytesPerValue ?? BYTES_PER_VALUE);
+  return new JsonReader(asBuffer(bytes).toString('utf8'), limits, maxValues).document();
 }
 
 /** True for `{...}` as JSON has it: no array, no null, no exact number. */
@@ -55,19 +58,29 @@ const { rawJSON, isRawJSON: isRaw } = JSON as typeof JSON & {
 /** Whatever a JSON string holds as itself: not a quote, not a backslash, no control character (section 7). */
 const PLAIN = /[ !#-[\]-\uffff]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
-const SPACE = /[ \t\r\n]*/y;
 /** So short and without an exponent, a decimal always comes back from a double as it was (IEEE 754: 15 digits). */
 const SURELY_EXACT = /^-?[0-9.]{1,15}$/;
+
+/**
+ * The most values, keys included, for a text of this length. A value takes up to 150 bytes of memory and up to a
+ * microsecond, and its shortest text has two bytes. Short texts may be as dense as they like.
+ */
+const FREE_VALUES = 100_000;
+const BYTES_PER_VALUE = 16;
+
+const [TAB, NEWLINE, RETURN, BLANK] = [0x09, 0x0a, 0x0d, 0x20];
 
 class JsonReader {
   readonly #text: string;
   readonly #limits: JsonLimits;
   #at = 0;
   #depth = 0;
+  #valuesLeft: number;
 
-  constructor(text: string, limits: JsonLimits) {
+  constructor(text: string, limits: JsonLimits, maxValues: number) {
     this.#text = text;
     this.#limits = limits;
+    this.#valuesLeft = maxValues;
   }
 
   document(): Json {
@@ -79,11 +92,12 @@ class JsonReader {
   }
 
   #value(): Json {
+    this.#count();
     switch (this.#text[this.#at]) {
       case '{':
-        return this.#nested(() => this.#object());
+        return this.#object();
       case '[':
-        return this.#nested(() => this.#array());
+        return this.#array();
       case '"':
         return this.#string(this.#limits.oddStrings !== undefined);
       case 't':
@@ -97,45 +111,60 @@ class JsonReader {
     }
   }
 
-  #nested<T>(read: () => T): T {
+  /** A value, or a key: each costs memory of its own. */
+  #count(): void {
+    this.#valuesLeft -= 1;
+    if (this.#valuesLeft < 0) this.#need(false, 'more values than the length of the JSON allows');
+  }
+
+  #enter(): void {
     this.#at += 1;
     this.#depth += 1;
-    this.#need(this.#depth <= this.#limits.maxDepth, `JSON nested more than ${this.#limits.maxDepth} deep`);
+    if (this.#depth > this.#limits.maxDepth)
+      this.#need(false, `JSON nested more than ${this.#limits.maxDepth} deep`);
     this.#space();
-    const value = read();
-    this.#depth -= 1;
-    return value;
   }
 
   #object(): JsonObject {
     const object: Record<string, Json> = {};
-    if (this.#skip('}')) return object;
-    do {
-      this.#space();
-      this.#need(this.#text[this.#at] === '"', 'a key is expected');
-      const key = this.#string(this.#limits.oddStrings === 'everywhere');
-      const { duplicate = this.#limits.code } = this.#limits;
-      const twice = `the same key twice in one object, before offset ${this.#at}`;
-      ensure(!Object.hasOwn(object, key), duplicate, twice);
-      this.#space();
-      this.#need(this.#skip(':'), 'a colon is expected');
-      this.#space();
-      setOwn(object, key, this.#value());
-      this.#space();
-    } while (this.#skip(','));
-    this.#need(this.#skip('}'), 'an object does not end');
+    this.#enter();
+    if (!this.#skip('}')) {
+      do this.#member(object);
+      while (this.#skip(','));
+      this.#need(this.#skip('}'), 'an object does not end');
+    }
+    this.#depth -= 1;
     return object;
+  }
+
+  #member(object: Record<string, Json>): void {
+    this.#space();
+    this.#need(this.#text[this.#at] === '"', 'a key is expected');
+    this.#count();
+    const key = this.#string(this.#limits.oddStrings === 'everywhere');
+    if (Object.hasOwn(object, key)) {
+      const { code, duplicate = code } = this.#limits;
+      throw new IdentityError(duplicate, `the same key twice in one object, before offset ${this.#at}`);
+    }
+    this.#space();
+    this.#need(this.#skip(':'), 'a colon is expected');
+    this.#space();
+    setOwn(object, key, this.#value());
+    this.#space();
   }
 
   #array(): readonly Json[] {
     const items: Json[] = [];
-    if (this.#skip(']')) return items;
-    do {
-      this.#space();
-      items.push(this.#value());
-      this.#space();
-    } while (this.#skip(','));
-    this.#need(this.#skip(']'), 'an array does not end');
+    this.#enter();
+    if (!this.#skip(']')) {
+      do {
+        this.#space();
+        items.push(this.#value());
+        this.#space();
+      } while (this.#skip(','));
+      this.#need(this.#skip(']'), 'an array does not end');
+    }
+    this.#depth -= 1;
     return items;
   }
 
@@ -181,7 +210,11 @@ class JsonReader {
   }
 
   #space(): void {
-    this.#match(SPACE);
+    for (;;) {
+      const code = this.#text.charCodeAt(this.#at);
+      if (code !== BLANK && code !== NEWLINE && code !== RETURN && code !== TAB) return;
+      this.#at += 1;
+    }
   }
 
   #skip(character: string): boolean {

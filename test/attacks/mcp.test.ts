@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type FakeServer, politely, startFakeServer, TOOLS_LISTED } from '../kit/mcp/server.ts';
+import { windowClock } from '../kit/mcp/windows.ts';
 import { ask, STRANGER, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
 
 const VERSION = 'io.modelcontextprotocol/protocolVersion';
@@ -13,20 +14,24 @@ const META = { [VERSION]: '2026-07-28', [CAPABILITIES]: { sampling: {} } };
 let server: FakeServer;
 let world: World;
 let svid: ReturnType<World['td']['svid']>;
+/** A window of folded records would join the records of two tests. */
+const windows = windowClock();
 beforeAll(async () => {
   server = await startFakeServer();
   const tools = {
     allow: ['echo', 'get-*', '/(list|read)_.+/', 'both'],
     deny: ['get-env', 'read_s*', '/.*_root/', 'both'],
   };
-  world = await startWorld(server.target, { tools });
-  svid = world.td.svid(TRIAGE);
+  world = await startWorld(server.target, { tools, clock: windows.clock });
+  svid = world.td.svid(TRIAGE, 80_000);
 });
 afterAll(async () => {
   await world?.close();
   await server?.close();
 });
-beforeEach(() => {
+beforeEach(async () => {
+  await windows.endWindow();
+  await windows.endWindow();
   server.seen.length = 0;
   server.say = politely;
   world.events.length = 0;
@@ -267,10 +272,7 @@ describe('M8, M9, M12: what no rule allows is denied', () => {
         ...(rule && { rule }),
       });
     }
-    expect(world.events).toMatchObject([
-      { stage: 'decided', allow: false, tool },
-      { stage: 'decided', allow: false, tool },
-    ]);
+    expect(world.events).toMatchObject([{ stage: 'decided', allow: false, tool }]);
     expect(server.seen).toEqual([]);
   });
 
@@ -325,7 +327,7 @@ describe('M8, M9, M12: what no rule allows is denied', () => {
   });
 
   test('a caller whom no rule knows gets 403, whatever it asks', async () => {
-    const other = world.td.svid(STRANGER);
+    const other = world.td.svid(STRANGER, 80_000);
     for (const body of [
       call(),
       call({}, 'tools/list'),

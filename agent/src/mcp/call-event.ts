@@ -10,15 +10,22 @@ export interface CallEvent {
   /**
    * `decided`: allowed or denied by a rule, or by the lack of one. `answered`: the server's answer was passed
    * on, or the caller left before it came. `refused`: it could not be read or breaks the protocol. `dropped`:
-   * likewise, from the server.
+   * likewise, from the server. `ended`: a session is over.
    */
-  readonly stage: 'decided' | 'answered' | 'refused' | 'dropped';
+  readonly stage: 'decided' | 'answered' | 'refused' | 'dropped' | 'ended';
   readonly time: Date;
   readonly from: 'client' | 'server';
   readonly caller: SpiffeId | undefined;
   /** Of the caller's certificate, hexadecimal. */
   readonly serial: string | undefined;
+  /** Where a stranger's connection came from: an IPv4 address or an IPv6 /48. */
+  readonly address?: string | undefined;
   readonly server: string;
+  /** Of what has no message, or none that was read. */
+  readonly httpMethod?: string | undefined;
+  /** Where the record stands for several events of one kind, of which it is the last; since when. */
+  readonly count?: number | undefined;
+  readonly since?: Date | undefined;
   readonly kind?: 'request' | 'notification' | 'response' | undefined;
   /** Ours, as the client knows it. */
   readonly session?: string | undefined;
@@ -31,7 +38,7 @@ export interface CallEvent {
   readonly policyVersion?: number | undefined;
   /** SHA-256 of the arguments as JSON, as they are forwarded. */
   readonly argumentsSha256?: string | undefined;
-  readonly outcome?: 'result' | 'error' | 'abandoned' | undefined;
+  readonly outcome?: 'result' | 'error' | 'abandoned' | 'unknown' | undefined;
   /** Of the server's error, where the outcome is one. */
   readonly rpcCode?: number | undefined;
   /** SHA-256 of the result as JSON, as it is forwarded. */
@@ -51,4 +58,20 @@ export type RecordCall = (event: CallEvent) => void;
 
 export function sha256(json: string): string {
   return hash('sha256', json, 'hex');
+}
+
+/** In a record; longer text is cut. Longer than any SPIFFE ID, session or name of a tool that a rule can allow. */
+const MAX_TEXT = 2_048;
+
+/** The event with no text longer than a record holds. */
+export function bounded(event: CallEvent): CallEvent {
+  const long = Object.entries(event).filter(
+    ([, value]) => typeof value === 'string' && value.length > MAX_TEXT,
+  );
+  if (long.length === 0) return event;
+  return { ...event, ...Object.fromEntries(long.map(([key, value]) => [key, cut(String(value))])) };
+}
+
+function cut(text: string): string {
+  return `${text.slice(0, 256).toWellFormed()}... (${text.length} characters)`;
 }

@@ -10,7 +10,7 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
-import { ensure, type IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { claimedVersion, MODERN_VERSIONS } from '@chancery/shared/mcp/era.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
@@ -18,19 +18,22 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { RecordCall } from './call-event.ts';
 import type { Gate } from './gateway/exchange.ts';
 import { handle, type Seen } from './gateway/handle.ts';
-import { Peers } from './gateway/peers.ts';
+import { recordHttpFailures } from './gateway/http-failures.ts';
+import { addressOf, Peers, type PeersOptions } from './gateway/peers.ts';
 import { CallRecorder } from './gateway/record.ts';
-import { Sessions } from './gateway/sessions.ts';
+import { type SessionLimits, Sessions } from './gateway/sessions.ts';
 import { commandUpstream } from './upstream/command.ts';
 import { httpUpstream } from './upstream/http.ts';
-import type { UpstreamTarget } from './upstream/upstream.ts';
+import type { Upstream, UpstreamTarget } from './upstream/upstream.ts';
 import { header } from './wire/http-body.ts';
+import { reasonOf } from './wire/reason.ts';
 import { refuse } from './wire/reply.ts';
 
 export interface GatewayOptions {
@@ -45,6 +48,8 @@ export interface GatewayOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly record: RecordCall;
+  /** By default as many as the upstream can hold, half of them for one caller, and an hour. */
+  readonly sessions?: Partial<SessionLimits>;
 }
 
 export interface Gateway {
@@ -63,34 +68,36 @@ const MAX_CONNECTIONS = 10_000;
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { svid, bundle, policy, revocations, clock, log, upstream: target } = options;
   const recorder = new CallRecorder(options);
-  const upstream = target.kind === 'command' ? commandUpstream(target, log) : httpUpstream(target, log);
-  const sessions = new Sessions(upstream.maxSessions, (session) => upstream.forget(session.upstream));
+  const upstream =
+    target.kind === 'command'
+      ? commandUpstream(target, log, options.sessions?.max)
+      : httpUpstream(target, log);
+  const sessions = sessionsOf(options, upstream, recorder);
   const gate: Gate = { server: options.server, policy, recorder, sessions, upstream };
-  const onRefused = (error: IdentityError, peer: VerifiedSvid | undefined): void => {
-    recorder.refused(peer, error, undefined);
-    if (error.code === 'revoked_peer') log.warn({ detail: error.message, serial: peer?.serial }, 'cut off');
+  const onRefused: PeersOptions['onRefused'] = (error, peer, address) => {
+    const inFull = recorder.refused(peer ?? { address }, error);
+    if (inFull && error.code === 'revoked_peer')
+      log.warn({ detail: error.message, serial: peer?.serial }, 'cut off');
   };
   const peers = new Peers({ bundle, revocations, clock, onRefused });
 
-  const server = createServer(
-    tlsOf(svid.current()),
-    (req, res) => void answer(gate, peers, { req, res, log }),
-  );
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
-  server.requestTimeout = REQUEST_MS;
-  server.headersTimeout = REQUEST_MS;
-  server.maxConnections = MAX_CONNECTIONS;
-  server.on('secureConnection', (socket) => peers.admit(socket));
-  server.on('tlsClientError', (error) => log.debug({ err: error }, 'a TLS handshake failed'));
+  const server = serverOf(options, gate, peers);
   const stops = [
     // Connections that are open keep the certificate they were made with; new ones get the new.
     svid.onChange((next) => server.setSecureContext(tlsOf(next))),
     bundle.onChange(() => peers.verifyAgain()),
     revocations.onChange((set) => {
       peers.cutRevoked();
-      sessions.end(({ caller: id, serial }) => set.revoked({ id, serial }, clock.now()) !== undefined);
+      sessions.end(
+        ({ caller: id, serial }) => set.revoked({ id, serial }, clock.now()) !== undefined,
+        'its caller is revoked',
+      );
     }),
-    policy.onChange((next) => peers.cut((peer) => decideServer(next, peer.id, options.server).allow)),
+    policy.onChange((next) => {
+      const enters = ({ id }: { readonly id: SpiffeId }) => decideServer(next, id, options.server).allow;
+      peers.cut(enters);
+      sessions.end(({ caller: id }) => !enters({ id }), 'no rule lets its caller in any more');
+    }),
   ];
   const port = await listen(server, options.listen);
   return {
@@ -100,9 +107,57 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();
       peers.cut(() => false);
+      sessions.stop();
       await Promise.all([closed, upstream.close()]);
+      recorder.close();
     },
   };
+}
+
+function serverOf({ svid, log }: GatewayOptions, gate: Gate, peers: Peers): Server {
+  const { recorder } = gate;
+  const onRequest = (req: IncomingMessage, res: ServerResponse): void =>
+    void answer(gate, peers, { req, res, log });
+  const server = createServer(tlsOf(svid.current()), onRequest);
+  recordHttpFailures(server, {
+    onRequest,
+    onRefused: (socket, error, httpMethod) =>
+      void recorder.refused(peers.whoIs(socket), error, { httpMethod }),
+  });
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.requestTimeout = REQUEST_MS;
+  server.headersTimeout = REQUEST_MS;
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on('secureConnection', (socket) => peers.admit(socket));
+  server.on('tlsClientError', (error, socket) => {
+    const failed = new IdentityError('no_peer', `the TLS handshake failed: ${reasonOf(error)}`);
+    recorder.refused({ address: addressOf(socket) }, failed);
+    log.debug({ err: error }, 'a TLS handshake failed');
+  });
+  return server;
+}
+
+function sessionsOf(
+  { sessions, clock }: GatewayOptions,
+  upstream: Upstream,
+  recorder: CallRecorder,
+): Sessions {
+  const max = sessions?.max ?? upstream.maxSessions;
+  const { maxPerCaller = Math.ceil(max / 2), idleSeconds = 3600 } = sessions ?? {};
+  const table = new Sessions({
+    limits: { max, maxPerCaller, idleSeconds },
+    clock,
+    onEnd(session, why, atServer) {
+      recorder.ended(session, why);
+      for (const asked of session.pending.values())
+        recorder.unanswered({ id: session.caller, serial: session.serial }, asked, 'unknown', why);
+      if (atServer) upstream.forget(session.upstream);
+    },
+  });
+  upstream.onSessionEnd((name) =>
+    table.end((session) => session.upstream === name, 'the process of the MCP server ended', false),
+  );
+  return table;
 }
 
 /** The chain is verified by us, so OpenSSL must let every certificate through to `Peers.admit`. */
@@ -138,7 +193,12 @@ function refuseRequest(
   { peer, seen }: { peer: VerifiedSvid | undefined; seen: Seen },
 ): void {
   const { message } = seen;
-  recorder.refused(peer, error, message);
+  // Its connection was refused and has its record.
+  if (peer === undefined && req.socket.destroyed) return;
+  recorder.refused(peer ?? { address: addressOf(req.socket) }, error, {
+    httpMethod: req.method,
+    ...(message === undefined ? {} : { message }),
+  });
   if (res.headersSent) return;
   // What was not read to its end would be taken for the next request; a stranger gets no next one.
   if (!req.complete || peer === undefined) res.setHeader('connection', 'close');

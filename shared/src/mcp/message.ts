@@ -40,6 +40,11 @@ export type Message = Request | Notification | Response;
 
 /** A tool's schema nests, but not like this; each level costs the reader a stack frame. */
 const MAX_DEPTH = 64;
+const BY_SENDER = {
+  client: { oddStrings: 'values' },
+  // A result may be a table of small numbers.
+  server: { oddStrings: 'everywhere', bytesPerValue: 8 },
+} as const;
 const MAX_ID = 256;
 const MAX_METHOD = 128;
 const ENVELOPE = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error']);
@@ -53,8 +58,8 @@ export function readMessage(
   maxBytes: number,
   from: 'client' | 'server' = 'client',
 ): Message {
-  const oddStrings = from === 'client' ? 'values' : 'everywhere';
-  const value = parseJson(bytes, { code: 'mcp_parse', maxBytes, maxDepth: MAX_DEPTH, oddStrings });
+  const limits = { code: 'mcp_parse', maxBytes, maxDepth: MAX_DEPTH, ...BY_SENDER[from] } as const;
+  const value = parseJson(bytes, limits);
   ensure(!Array.isArray(value), 'mcp_parse', 'the message is a batch, which MCP had in 2025-03-26 only');
   ensure(isJsonObject(value), 'mcp_parse', 'the message is not one JSON object');
   // `Method` beside or instead of `method` is how a lenient reader downstream would be told something else.

@@ -69,7 +69,8 @@ export class Exchange implements Back {
     if (this.#res.headersSent) return;
     const { request, session } = this.#facts;
     // The server has forgotten the session, and so do we: the client begins anew (2025-11-25).
-    if (status === 404 && session !== undefined) this.#gate.sessions.close(session);
+    if (status === 404 && session !== undefined)
+      this.#gate.sessions.close(session, 'the MCP server does not know it');
     if (message === undefined && request === undefined) {
       this.#res.writeHead(status, { 'content-length': 0 });
       this.#res.end();
@@ -125,22 +126,28 @@ export class Exchange implements Back {
     this.#release();
     const { peer, request, pending } = this.#facts;
     const unanswered = request !== undefined && !this.#answered;
+    const asked = unanswered ? pending.get(request.id) : undefined;
     if (unanswered) pending.delete(request.id);
-    if (unanswered || request === undefined) this.#gate.recorder.dropped(peer, undefined, error.message);
+    if (asked !== undefined) this.#gate.recorder.unanswered(peer, asked, 'error', error.message);
+    else if (unanswered || request === undefined) this.#gate.recorder.dropped(peer, undefined, error.message);
     if (!this.#res.headersSent) refuse(this.#res, error, request?.id);
     else if (unanswered) this.#res.end(writeEvent(NOWHERE, writeMessage(refusalResponse(error, request.id))));
     else this.#res.end();
   }
 
   cancelled(): void {
+    this.#abandon();
+    this.open();
+    this.#release();
+    this.#res.end();
+  }
+
+  #abandon(): void {
     const { peer, request, pending } = this.#facts;
     const asked = request === undefined ? undefined : pending.get(request.id);
-    if (request !== undefined && asked !== undefined) {
-      pending.delete(request.id);
-      this.#gate.recorder.abandoned(peer, asked);
-    }
-    this.open();
-    this.end();
+    if (asked === undefined) return;
+    pending.delete(asked.requestId);
+    this.#gate.recorder.unanswered(peer, asked, 'abandoned');
   }
 
   onDrain(listener: () => void): void {
@@ -242,12 +249,8 @@ export class Exchange implements Back {
   #closed(): void {
     clearTimeout(this.#hold);
     if (this.#session !== undefined) this.#session.open -= 1;
-    const { peer, request, session, pending } = this.#facts;
-    const asked = request === undefined ? undefined : pending.get(request.id);
     // In a session the answer may still come, on a stream that resumes.
-    if (request === undefined || asked === undefined || session !== undefined) return;
-    pending.delete(request.id);
-    this.#gate.recorder.abandoned(peer, asked);
+    if (this.#facts.session === undefined) this.#abandon();
   }
 }
 

@@ -12,7 +12,7 @@ import { ensureJson, header, readBody } from '../wire/http-body.ts';
 import { denial, writeJson } from '../wire/reply.ts';
 import { Exchange, type Gate } from './exchange.ts';
 import { judge } from './judge.ts';
-import { addPending, type Pending, type Session } from './sessions.ts';
+import { addPending, ensureNew, type Pending, type Session } from './sessions.ts';
 
 /** The one path, so that a proxy in front and this server cannot read it differently. */
 export const ENDPOINT = '/mcp';
@@ -29,6 +29,7 @@ export async function handle(
   seen: Seen,
 ): Promise<void> {
   ensure(req.url === ENDPOINT, 'server_unknown', 'another path than the endpoint');
+  if (!letIn(gate, { req, res, peer })) return;
   if (req.method === 'POST') return post(gate, { req, res, peer }, seen);
   const version = header(req, 'mcp-protocol-version');
   ensure(req.method === 'GET' || req.method === 'DELETE', 'mcp_method', 'neither POST nor GET nor DELETE');
@@ -42,10 +43,34 @@ interface Inbound {
   readonly peer: VerifiedSvid;
 }
 
+/** Tier 1, by the head of the request: of a caller that no rule lets in, no body is read. */
+function letIn(gate: Gate, { req, res, peer }: Inbound): boolean {
+  const policy = gate.policy.current();
+  const entered = decideServer(policy, peer.id, gate.server);
+  if (entered.allow) return true;
+  const recordId = gate.recorder.decidedByHead(peer, String(req.method), entered, {
+    policy,
+    session: undefined,
+  });
+  // Node skips a body that nobody reads; a long one is not worth the wait.
+  if (!(Number(req.headers['content-length'] ?? 0) <= MAX_SKIPPED_BYTES) || isChunked(req))
+    res.setHeader('connection', 'close');
+  writeJson(res, 403, denial(undefined, entered, recordId));
+  return false;
+}
+
+const MAX_SKIPPED_BYTES = 64 * 1024;
+
+function isChunked(req: IncomingMessage): boolean {
+  return req.headers['transfer-encoding'] !== undefined;
+}
+
 async function post(gate: Gate, { req, res, peer }: Inbound, seen: Seen): Promise<void> {
   ensureJson(req);
   ensureAccepts(req, 'application/json');
   ensureAccepts(req, 'text/event-stream');
+  // The server leaves this to us, so that only those who may enter are asked for their body.
+  if (req.headers.expect !== undefined) res.writeContinue();
   const body = await readBody(req, MAX_REQUEST_BYTES);
   const message = readMessage(body, MAX_REQUEST_BYTES);
   seen.message = message;
@@ -59,8 +84,9 @@ async function post(gate: Gate, { req, res, peer }: Inbound, seen: Seen): Promis
 
   const pending: Pending = session?.pending ?? new Map();
   const about = { bytes: body.length, session: session?.id };
-  if (!enter(gate, { message, peer, res, pending }, about)) return;
+  if (message.kind === 'request') ensureNew(pending, message.id);
   if (message.kind === 'request' && message.method === 'initialize') gate.sessions.ensureRoom(peer.id);
+  if (!enter(gate, { message, peer, res, pending }, about)) return;
   const request = message.kind === 'request' ? message : undefined;
   const back = new Exchange(gate, res, { peer, era, request, session, pending });
   const headers =
@@ -84,11 +110,9 @@ function stream(gate: Gate, { req, res, peer }: Inbound): void {
   const version = header(req, 'mcp-protocol-version');
   ensureLegacyVersion(version);
   const session = sessionOf(gate, req, peer);
-  const entered = decideServer(gate.policy.current(), peer.id, gate.server);
-  if (!entered.allow) {
-    writeJson(res, 403, denial(undefined, entered, 'none'));
-    return;
-  }
+  const policy = gate.policy.current();
+  const entered = decideServer(policy, peer.id, gate.server);
+  gate.recorder.decidedByHead(peer, String(req.method), entered, { policy, session: session?.id });
   const facts = { peer, era: 'legacy' as const, request: undefined, session };
   const back = new Exchange(gate, res, { ...facts, pending: session?.pending ?? new Map() });
   const outbound: Outbound = {
@@ -99,7 +123,7 @@ function stream(gate: Gate, { req, res, peer }: Inbound): void {
     headers: versionHeader(version),
   };
   if (req.method === 'DELETE') {
-    if (session !== undefined) gate.sessions.close(session);
+    if (session !== undefined) gate.sessions.close(session, 'its client ended it');
     passOn(back, () => gate.upstream.end(outbound, back));
     return;
   }
@@ -128,6 +152,7 @@ function enter(
   about: { bytes: number; session: string | undefined },
 ): boolean {
   const policy = gate.policy.current();
+  // Again: the body comes later than the head, and there may be another policy.
   const entered = decideServer(policy, peer.id, gate.server);
   const verdict = entered.allow
     ? judge(policy, { caller: peer.id, server: gate.server }, entered, message)
@@ -136,8 +161,11 @@ function enter(
   const { decision, use } = verdict;
   if (decision.allow) {
     const { method, id } = message.kind === 'request' ? message : { method: '', id: undefined };
-    if (id !== undefined)
-      addPending(pending, id, { recordId, method, tool: use?.tool, startedMs: performance.now() });
+    if (id === undefined) return true;
+    const startedMs = performance.now();
+    const forgotten = addPending(pending, { recordId, requestId: id, method, tool: use?.tool, startedMs });
+    if (forgotten !== undefined)
+      gate.recorder.unanswered(peer, forgotten, 'unknown', 'too many requests are open');
     return true;
   }
   const id = message.kind === 'request' ? message.id : undefined;

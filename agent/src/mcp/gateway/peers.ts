@@ -2,7 +2,9 @@
  * The gateway's connections: each peer is verified when it connects, may ask only while its certificate is valid, and
  * is cut, with every stream of its, when that ends or is revoked, or when the bundle or the policy no longer know it.
  */
-import type { TLSSocket } from 'node:tls';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
@@ -17,7 +19,7 @@ export interface PeersOptions {
   readonly revocations: Source<RevocationSet>;
   readonly clock: Clock;
   /** `peer` is undefined for a stranger. */
-  readonly onRefused: (error: IdentityError, peer: VerifiedSvid | undefined) => void;
+  readonly onRefused: (error: IdentityError, peer: VerifiedSvid | undefined, address: string) => void;
 }
 
 export class Peers {
@@ -51,6 +53,12 @@ export class Peers {
     ensure(!expired, 'expired_peer', `the certificate of ${peer.id} has expired`);
     this.#ensureNotRevoked(peer);
     return peer;
+  }
+
+  /** For a record of what is no request. */
+  whoIs(socket: Duplex): VerifiedSvid | { readonly address: string } {
+    const peer = socket instanceof TLSSocket ? this.#open.get(socket) : undefined;
+    return peer ?? { address: addressOf(socket) };
   }
 
   /** After a revocation. */
@@ -87,7 +95,15 @@ export class Peers {
   }
 
   #refuse(socket: TLSSocket, error: unknown, peer: VerifiedSvid | undefined): void {
-    this.#options.onRefused(refusalOf(error, 'no_peer', 'the peer could not be verified'), peer);
+    const refusal = refusalOf(error, 'no_peer', 'the peer could not be verified');
+    this.#options.onRefused(refusal, peer, addressOf(socket));
     socket.destroy();
   }
+}
+
+/** Of a stranger: its IPv4 address, or the /48 of its IPv6 address, since one site has all addresses below that. */
+export function addressOf(socket: Duplex): string {
+  const address = socket instanceof Socket ? (socket.remoteAddress ?? '') : '';
+  const v4 = /^::ffff:([0-9.]+)$/.exec(address)?.[1];
+  return v4 ?? (address.includes(':') ? `${address.split(':').slice(0, 3).join(':')}::/48` : address);
 }

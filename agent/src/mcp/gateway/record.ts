@@ -1,15 +1,16 @@
 /** Makes the events that the gateway records about one caller. */
 import { randomUUID } from 'node:crypto';
+import { type Folded, Folder } from '@chancery/shared/audit/folder.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { IdentityError } from '@chancery/shared/errors.ts';
 import { isJsonObject } from '@chancery/shared/json.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Message, Response } from '@chancery/shared/mcp/message.ts';
-import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { Decision, Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
-import { type CallEvent, type RecordCall, sha256 } from '../call-event.ts';
+import { bounded, type CallEvent, type RecordCall, sha256 } from '../call-event.ts';
 import type { Verdict } from './judge.ts';
-import type { Asked } from './sessions.ts';
+import type { Asked, Session } from './sessions.ts';
 
 export interface RecorderOptions {
   readonly server: string;
@@ -22,34 +23,69 @@ export class CallRecorder {
   readonly #server: string;
   readonly #clock: Clock;
   readonly #record: RecordCall;
-
   readonly #log: Log;
+  /** Apart, so that strangers, however many, take no place of a caller's. */
+  readonly #callers: Folder<CallEvent>;
+  readonly #strangers: Folder<CallEvent>;
 
   constructor({ server, clock, record, log }: RecorderOptions) {
     this.#server = server;
     this.#clock = clock;
     this.#record = record;
     this.#log = log;
+    const options = {
+      clock,
+      write: (event: CallEvent, folded: Folded | undefined) => this.#write({ ...event, ...folded }),
+      onLost: (error: unknown, lost: Folded) =>
+        log.error({ err: error, ...lost }, 'repeated events could not be recorded'),
+    };
+    this.#callers = new Folder(options);
+    this.#strangers = new Folder(options);
   }
 
-  /** Returns the decision's id. Throws what the sink throws, and the message goes no further. */
+  /** Writes what is counted and not yet written. */
+  close(): void {
+    this.#callers.close();
+    this.#strangers.close();
+  }
+
+  /**
+   * Returns the id of the record. Throws what the sink throws, and the message goes no further. Each allowed call has
+   * a record of its own; repeated denials are folded.
+   */
   decided(peer: VerifiedSvid, message: Message, verdict: Verdict, about: Decided): string {
-    const id = randomUUID();
     const { decision, use } = verdict;
-    const { allow, rule, reason } = decision;
-    this.#event(peer, id, 'decided', {
+    const event = this.#eventOf(peer, 'decided', {
       from: 'client',
       ...describe(message),
       tool: use?.tool,
       argumentsSha256: use === undefined ? undefined : sha256(JSON.stringify(use.arguments)),
-      allow,
-      rule,
-      reason,
+      ...said(decision),
       policyVersion: Number(about.policy.version),
       session: about.session,
       bytes: about.bytes,
     });
-    return id;
+    if (!decision.allow) return this.#fold(`denied ${event.method} ${event.tool}`, event);
+    this.#write(event);
+    return event.id;
+  }
+
+  /** A request without a message, or one whose message is not read: it is decided by its head. */
+  decidedByHead(peer: VerifiedSvid, httpMethod: string, decision: Decision, about: DecidedByHead): string {
+    const event = this.#eventOf(peer, 'decided', {
+      from: 'client',
+      httpMethod,
+      ...said(decision),
+      policyVersion: Number(about.policy.version),
+      session: about.session,
+    });
+    return this.#fold(`${httpMethod} ${decision.allow}`, event);
+  }
+
+  /** A session is over, and why. */
+  ended({ id: session, caller, serial }: Session, detail: string): void {
+    const event = this.#eventOf({ id: caller, serial }, 'ended', { from: 'client', session, detail });
+    this.#quietly('ended', () => this.#fold('ended', event));
   }
 
   /** `text` is the answer as it is forwarded. Recorded when it is on its way: nobody waits for the record. */
@@ -72,62 +108,112 @@ export class CallRecorder {
     });
   }
 
-  abandoned(peer: VerifiedSvid, asked: Asked): void {
+  /** The last record of a call that got no answer, with what is known of its end. */
+  unanswered(peer: Caller, asked: Asked, outcome: Unanswered, detail?: string): void {
     const latencyMs = performance.now() - asked.startedMs;
-    const { method, tool } = asked;
+    const { method, tool, requestId } = asked;
+    const from = outcome === 'abandoned' ? 'client' : 'server';
     this.#note(peer, asked.recordId, 'answered', {
-      from: 'client',
+      from,
       method,
       tool,
-      outcome: 'abandoned',
+      requestId,
+      outcome,
+      detail,
       latencyMs,
     });
   }
 
   /** What a server says unasked and may. */
   told(peer: VerifiedSvid, message: Message): void {
-    this.#note(peer, randomUUID(), 'decided', { from: 'server', ...describe(message), allow: true });
+    this.#folded(peer, 'decided', { from: 'server', ...describe(message), allow: true });
   }
 
   dropped(peer: VerifiedSvid, message: Message | undefined, detail: string): void {
     const what = message === undefined ? {} : describe(message);
-    this.#note(peer, randomUUID(), 'dropped', { from: 'server', ...what, allow: false, detail });
+    this.#folded(peer, 'dropped', { from: 'server', ...what, allow: false, detail });
   }
 
-  refused(peer: VerifiedSvid | undefined, error: IdentityError, message: Message | undefined): void {
+  /** True where it was recorded in full, so that a log line that goes with it is as rare. */
+  refused(
+    who: Who,
+    error: IdentityError,
+    about: Pick<Fields, 'httpMethod'> & { message?: Message } = {},
+  ): boolean {
+    const { message, ...more } = about;
     const what = message === undefined ? {} : describe(message);
     const { code, message: detail } = error;
-    this.#note(peer, randomUUID(), 'refused', { from: 'client', ...what, allow: false, code, detail });
+    return this.#folded(who, 'refused', { from: 'client', ...more, ...what, allow: false, code, detail });
+  }
+
+  #folded(who: Who, stage: CallEvent['stage'], fields: Fields): boolean {
+    const event = isPeer(who)
+      ? this.#eventOf(who, stage, fields)
+      : this.#eventOf(undefined, stage, { ...fields, address: who.address });
+    const source = isPeer(who) ? who.id : who.address;
+    const folder = isPeer(who) ? this.#callers : this.#strangers;
+    const kind = `${stage} ${fields.from} ${fields.code ?? fields.method ?? fields.kind ?? ''}`;
+    return this.#quietly(stage, () => folder.add({ source, kind }, event)) === event.id;
+  }
+
+  #fold(kind: string, event: CallEvent): string {
+    return this.#callers.add({ source: event.caller ?? '', kind }, event);
   }
 
   /** Of what has happened already: a record that fails is an alarm, and undoes nothing. */
-  #note(peer: VerifiedSvid | undefined, id: string, stage: CallEvent['stage'], fields: Fields): void {
+  #note(peer: Caller, id: string, stage: CallEvent['stage'], fields: Fields): void {
+    this.#quietly(stage, () => this.#write({ ...this.#eventOf(peer, stage, fields), id }));
+  }
+
+  #quietly<T>(stage: CallEvent['stage'], record: () => T): T | undefined {
     try {
-      this.#event(peer, id, stage, fields);
+      return record();
     } catch (error) {
       this.#log.error({ err: error, stage }, 'an event could not be recorded');
+      return undefined;
     }
   }
 
-  #event(peer: VerifiedSvid | undefined, id: string, stage: CallEvent['stage'], fields: Fields): void {
-    const time = this.#clock.now();
-    this.#record({
-      id,
+  #eventOf(peer: Caller | undefined, stage: CallEvent['stage'], fields: Fields): CallEvent {
+    return {
+      id: randomUUID(),
       stage,
-      time,
+      time: this.#clock.now(),
       caller: peer?.id,
       serial: peer?.serial,
       server: this.#server,
       ...fields,
-    });
+    };
+  }
+
+  #write(event: CallEvent): void {
+    this.#record(bounded(event));
   }
 }
 
+/**
+ * `error`: the server failed, and the client was told. `abandoned`: the client left or cancelled. `unknown`: the
+ * session ended, so nobody will see whether there was an answer; the server may have done what was asked.
+ */
+export type Unanswered = 'error' | 'abandoned' | 'unknown';
+
+type Caller = Pick<VerifiedSvid, 'id' | 'serial'>;
+
+/** A caller, or where a stranger's connection comes from. */
+export type Who = VerifiedSvid | { readonly address: string };
+
+const isPeer = (who: Who): who is VerifiedSvid => 'id' in who;
+
+const said = ({ allow, rule, reason }: Decision) => ({ allow, rule, reason });
+
 type Fields = Omit<CallEvent, 'id' | 'stage' | 'time' | 'caller' | 'serial' | 'server'>;
 
-export interface Decided {
+export interface DecidedByHead {
   readonly policy: Policy;
   readonly session: string | undefined;
+}
+
+export interface Decided extends DecidedByHead {
   readonly bytes: number;
 }
 

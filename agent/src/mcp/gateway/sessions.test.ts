@@ -1,21 +1,48 @@
+import { clockOf } from '@chancery/shared/clock.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { expect, test } from 'vitest';
-import { addPending, type Session, Sessions } from './sessions.ts';
+import { addPending, ensureNew, type Session, Sessions } from './sessions.ts';
 
 const a = parseSpiffeId('spiffe://prod.example/a');
 const b = parseSpiffeId('spiffe://prod.example/b');
-const asked = { recordId: 'x', method: 'ping', tool: undefined, startedMs: 0 };
+const asked = (requestId: number) => ({
+  recordId: 'x',
+  requestId,
+  method: 'ping',
+  tool: undefined,
+  startedMs: 0,
+});
 
 /** Shows the certificate of this serial. */
 const as = (id: typeof a, serial = '40') => ({ id, serial });
 
-function sessions(max: number) {
-  const evicted: Session[] = [];
-  return { evicted, table: new Sessions(max, (session) => evicted.push(session)) };
+function sessions(max: number, maxPerCaller = max) {
+  const ended: [session: Session, why: string, atServer: boolean][] = [];
+  const sleepers: (() => void)[] = [];
+  let nowMs = 0;
+  const clock = clockOf({
+    wall: () => nowMs,
+    monotonic: () => nowMs,
+    sleep: () => new Promise<void>((resolve) => sleepers.push(resolve)),
+  });
+  /** Lets the clock jump by a minute, `times` times. */
+  const minutes = async (times: number): Promise<void> => {
+    for (let each = 0; each < times; each += 1) {
+      nowMs += 60_000;
+      for (const wake of sleepers.splice(0)) wake();
+      for (let turn = 0; turn < 5; turn += 1) await Promise.resolve();
+    }
+  };
+  const table = new Sessions({
+    limits: { max, maxPerCaller, idleSeconds: 600 },
+    clock,
+    onEnd: (...end) => ended.push(end),
+  });
+  return { ended, table, minutes };
 }
 
 test('a session is found by its caller only, until it is closed', () => {
-  const { table } = sessions(8);
+  const { table, ended } = sessions(8);
   const session = table.open(as(a), 'up', new Map());
   expect(table.find(session.id, a)).toBe(session);
   for (const [id, caller] of [
@@ -23,67 +50,68 @@ test('a session is found by its caller only, until it is closed', () => {
     ['other', a],
   ] as const)
     expect(() => table.find(id, caller)).toThrow(expect.objectContaining({ code: 'mcp_session' }));
-  table.close(session);
+  table.close(session, 'its client ended it');
+  table.close(session, 'again');
   expect(() => table.find(session.id, a)).toThrow('no such session');
+  expect(ended).toEqual([[session, 'its client ended it', false]]);
 });
 
-test('the longest unused idle session makes room', () => {
-  const { table, evicted } = sessions(8);
-  const first = table.open(as(a), '1', new Map());
-  const second = table.open(as(a), '2', new Map());
-  table.find(first.id, a);
-  table.ensureRoom(a);
-  expect(evicted).toEqual([second]);
-});
-
-test('one caller cannot take the places of others, nor end their sessions', () => {
-  const { table, evicted } = sessions(8);
-  const other = table.open(as(b), 'b', new Map());
-  for (let n = 0; n < 5; n += 1) {
-    table.ensureRoom(a);
-    table.open(as(a), `${n}`, new Map());
-  }
-  expect(evicted.map(({ caller }) => caller)).toEqual([a, a, a]);
-  expect(table.find(other.id, b)).toBe(other);
-});
-
-test('sessions in use are kept, and a new one is refused', () => {
-  const { table, evicted } = sessions(8);
-  const use = (caller: typeof a): void => {
-    table.open(as(caller), 'up', new Map()).open = 1;
-  };
-  use(a);
-  use(a);
+test('a session between two requests keeps its place, and a new one is refused', () => {
+  const { table, ended } = sessions(8, 4);
   const refusal = (message: RegExp) =>
     expect.objectContaining({ code: 'rate', message: expect.stringMatching(message) });
-  expect(() => table.ensureRoom(a)).toThrow(refusal(/2 sessions in use/));
-  for (const name of ['c', 'd', 'e', 'f', 'g', 'h']) use(parseSpiffeId(`spiffe://prod.example/${name}`));
-  expect(() => table.ensureRoom(b)).toThrow(refusal(/all 8 sessions/));
-  expect(evicted).toEqual([]);
+  const own = Array.from({ length: 4 }, () => {
+    table.ensureRoom(a);
+    return table.open(as(a), 'up', new Map());
+  });
+  expect(() => table.ensureRoom(a)).toThrow(refusal(/has 4 sessions, and may have 4/));
+  // One caller cannot take the places of others.
+  for (let each = 0; each < 4; each += 1) {
+    table.ensureRoom(b);
+    table.open(as(b), 'up', new Map());
+  }
+  expect(() => table.ensureRoom(parseSpiffeId('spiffe://prod.example/c'))).toThrow(
+    refusal(/all 8 sessions are in use/),
+  );
+  for (const session of own) expect(table.find(session.id, a)).toBe(session);
+  expect(ended).toEqual([]);
+});
+
+test('a session that was unused for its time ends; one that is used or has a request open does not', async () => {
+  const { table, ended, minutes } = sessions(8);
+  const idle = table.open(as(a), '1', new Map());
+  const used = table.open(as(a), '2', new Map());
+  table.open(as(a), '3', new Map()).open = 1;
+  for (let each = 0; each < 3; each += 1) {
+    await minutes(5);
+    table.find(used.id, a);
+  }
+  expect(ended).toEqual([[idle, 'unused for 600 s', true]]);
+});
+
+test('a jump of the clock ends no session', async () => {
+  const { table, ended, minutes } = sessions(8);
+  table.open(as(a), '1', new Map());
+  await minutes(1);
+  expect(ended).toEqual([]);
 });
 
 test('those that are over are ended here and at the server', () => {
-  const { table, evicted } = sessions(8);
+  const { table, ended } = sessions(8);
   const first = table.open(as(a, '41'), '1', new Map());
   const second = table.open(as(a, '42'), '2', new Map());
-  table.end(({ serial }) => serial === '41');
-  expect(evicted).toEqual([first]);
+  table.end(({ serial }) => serial === '41', 'revoked');
+  expect(ended).toEqual([[first, 'revoked', true]]);
   expect(() => table.find(first.id, a)).toThrow('no such session');
   expect(table.find(second.id, a)).toBe(second);
 });
 
-test('what a client left unanswered does not keep its session', () => {
-  const { table, evicted } = sessions(4);
-  const left = table.open(as(a), 'up', new Map([[1, asked]]));
-  table.ensureRoom(a);
-  expect(evicted).toEqual([left]);
-});
-
 test('an id has one answer, and the oldest of a thousand that wait is forgotten', () => {
   const pending = new Map();
-  addPending(pending, 1, asked);
-  expect(() => addPending(pending, 1, asked)).toThrow(expect.objectContaining({ code: 'mcp_parse' }));
-  for (let id = 2; id <= 1_001; id += 1) addPending(pending, id, asked);
+  addPending(pending, asked(1));
+  expect(() => ensureNew(pending, 1)).toThrow(expect.objectContaining({ code: 'mcp_parse' }));
+  for (let id = 2; id <= 1_000; id += 1) expect(addPending(pending, asked(id))).toBe(undefined);
+  expect(addPending(pending, asked(1_001))).toEqual(asked(1));
   expect(pending.size).toBe(1_000);
   expect([pending.has(1), pending.has(2), pending.has(1_001)]).toEqual([false, true, true]);
 });

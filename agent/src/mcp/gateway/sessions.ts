@@ -1,8 +1,12 @@
 /**
  * Legacy sessions (2025-11-25, "Session Management"). The server mints an id, we keep it and give the client one of our
  * own, bound to the client's SPIFFE ID: to anybody else it does not exist.
+ *
+ * A session ends when its client, its server or a revocation ends it, or when it was idle for long. No session is ended
+ * to make room for another: a client between two requests would lose what its server keeps for it.
  */
 import { randomUUID } from 'node:crypto';
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import type { Id } from '@chancery/shared/mcp/message.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -21,7 +25,8 @@ export interface Session {
   readonly asked: Set<Id>;
   /** HTTP requests of it that are open. */
   open: number;
-  lastUsed: number;
+  /** Looks, a part of the idle time each, that found it unused. */
+  idleLooks: number;
 }
 
 type Beginner = Pick<VerifiedSvid, 'id' | 'serial'>;
@@ -31,26 +36,40 @@ export type Pending = Map<Id, Asked>;
 /** A request on its way. */
 export interface Asked {
   readonly recordId: string;
+  readonly requestId: Id;
   readonly method: string;
   readonly tool: string | undefined;
   /** `performance.now()`. */
   readonly startedMs: number;
 }
 
+export interface SessionLimits {
+  readonly max: number;
+  /** One caller cannot take the places of all others. */
+  readonly maxPerCaller: number;
+  readonly idleSeconds: number;
+}
+
+export interface SessionsOptions {
+  readonly limits: SessionLimits;
+  readonly clock: Clock;
+  /** Called once for each session, with the reason. `atServer` is false where the server has ended it already. */
+  readonly onEnd: (session: Session, why: string, atServer: boolean) => void;
+}
+
 /** More than any client has in flight. */
 const MAX_PENDING = 1_000;
-/** One caller cannot take the places of all others. */
-const SHARE = 4;
+/** An idle session ends after its time, and up to a tenth later. A clock that jumps adds one look at most. */
+const LOOKS = 10;
 
 export class Sessions {
   readonly #byId = new Map<string, Session>();
-  readonly #max: number;
-  readonly #onEvict: (session: Session) => void;
-  #ticks = 0;
+  readonly #options: SessionsOptions;
+  readonly #stopped = new AbortController();
+  #looking = false;
 
-  constructor(max: number, onEvict: (session: Session) => void) {
-    this.#max = max;
-    this.#onEvict = onEvict;
+  constructor(options: SessionsOptions) {
+    this.#options = options;
   }
 
   /** Throws mcp_session, alike for an id that never was and for another caller's. */
@@ -58,60 +77,76 @@ export class Sessions {
     const session = this.#byId.get(id);
     ensure(session !== undefined, 'mcp_session', 'no such session');
     ensure(session.caller === caller, 'mcp_session', `the session is not ${caller}'s`);
-    session.lastUsed = this.#tick();
+    session.idleLooks = 0;
     return session;
   }
 
-  /** Makes room for one more by ending the longest idle ones. Throws rate. Called before the server is asked. */
+  /** Throws rate. Called before the server is asked for a session. */
   ensureRoom(caller: SpiffeId): void {
-    const own = [...this.#byId.values()].filter((session) => session.caller === caller);
-    const share = Math.ceil(this.#max / SHARE);
-    ensure(own.length < share || this.#evict(own), 'rate', `${caller} has ${share} sessions in use`);
-    const full = this.#byId.size >= this.#max;
-    ensure(!full || this.#evict([...this.#byId.values()]), 'rate', `all ${this.#max} sessions are in use`);
+    const { max, maxPerCaller } = this.#options.limits;
+    const own = [...this.#byId.values()].filter((session) => session.caller === caller).length;
+    ensure(own < maxPerCaller, 'rate', `${caller} has ${own} sessions, and may have ${maxPerCaller}`);
+    ensure(this.#byId.size < max, 'rate', `all ${max} sessions are in use`);
   }
 
   open({ id: caller, serial }: Beginner, upstream: string, pending: Pending): Session {
-    const fresh = { asked: new Set<Id>(), open: 0, lastUsed: this.#tick() };
+    const fresh = { asked: new Set<Id>(), open: 0, idleLooks: 0 };
     const session = { id: randomUUID(), caller, serial, upstream, pending, ...fresh };
     this.#byId.set(session.id, session);
+    void this.#look();
     return session;
   }
 
-  close(session: Session): void {
-    this.#byId.delete(session.id);
+  /** The server has ended it, or is being told by whoever calls this. */
+  close(session: Session, why: string): void {
+    this.#remove(session, why, false);
   }
 
-  /** Ends those that are `over`, here and at the server: of whoever was cut off, nothing goes on. */
-  end(over: (session: Session) => boolean): void {
-    for (const session of [...this.#byId.values()].filter(over)) {
-      this.close(session);
-      this.#onEvict(session);
+  /** Ends those that are `over`, here and at the server. */
+  end(over: (session: Session) => boolean, why: string, atServer = true): void {
+    for (const session of [...this.#byId.values()].filter(over)) this.#remove(session, why, atServer);
+  }
+
+  stop(): void {
+    this.#stopped.abort();
+    this.end(() => true, 'the gateway stopped', false);
+  }
+
+  #remove(session: Session, why: string, atServer: boolean): void {
+    if (this.#byId.delete(session.id)) this.#options.onEnd(session, why, atServer);
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    const { clock, limits } = this.#options;
+    try {
+      while (this.#byId.size > 0) {
+        await clock.sleepUntil(addSeconds(clock.now(), limits.idleSeconds / LOOKS), this.#stopped.signal);
+        for (const session of this.#byId.values())
+          session.idleLooks = session.open > 0 ? 0 : session.idleLooks + 1;
+        this.end(({ idleLooks }) => idleLooks > LOOKS, `unused for ${limits.idleSeconds} s`);
+      }
+    } catch {
+      // Stopped.
     }
-  }
-
-  #evict(among: readonly Session[]): boolean {
-    const idle = among.filter((session) => session.open === 0);
-    const [oldest] = idle.sort((a, b) => a.lastUsed - b.lastUsed);
-    if (oldest === undefined) return false;
-    this.close(oldest);
-    this.#onEvict(oldest);
-    return true;
-  }
-
-  #tick(): number {
-    this.#ticks += 1;
-    return this.#ticks;
+    this.#looking = false;
   }
 }
 
-/**
- * Throws mcp_parse: two answers to one id could not be told apart. The oldest of too many is forgotten: its client has
- * left or has cancelled it long ago, for it cannot have that many open.
- */
-export function addPending(pending: Pending, id: Id, asked: Asked): void {
+/** Throws mcp_parse: two answers to one id could not be told apart. Called before the request is recorded. */
+export function ensureNew(pending: Pending, id: Id): void {
   ensure(!pending.has(id), 'mcp_parse', 'a request with this id has no answer yet');
-  const [oldest] = pending.keys();
-  if (pending.size >= MAX_PENDING && oldest !== undefined) pending.delete(oldest);
-  pending.set(id, asked);
+}
+
+/**
+ * Returns the oldest of too many, which is forgotten: its client has left or has cancelled it long ago, for it cannot
+ * have that many open.
+ */
+export function addPending(pending: Pending, asked: Asked): Asked | undefined {
+  const [oldest] = pending.values();
+  const forgotten = pending.size >= MAX_PENDING ? oldest : undefined;
+  if (forgotten !== undefined) pending.delete(forgotten.requestId);
+  pending.set(asked.requestId, asked);
+  return forgotten;
 }

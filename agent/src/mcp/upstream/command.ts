@@ -13,9 +13,8 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { Child } from './child.ts';
 import type { Back, CommandTarget, Outbound, Upstream } from './upstream.ts';
 
-/** Each is a process. */
-const MAX_SESSIONS = 32;
-const MAX_CALLERS = 32;
+/** Each is a process, of a session or of a caller in the modern era. */
+export const MAX_PROCESSES = 64;
 
 /** What a program commonly needs and no secret travels in. */
 const COMMON = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'SHELL', 'TERM'];
@@ -33,7 +32,11 @@ export function allowedEnvironment(
   );
 }
 
-export function commandUpstream(target: CommandTarget, log: Log): Upstream {
+export function commandUpstream(
+  target: CommandTarget,
+  log: Log,
+  maxProcesses: number = MAX_PROCESSES,
+): Upstream {
   const bySession = new Map<string, Child>();
   const byCaller = new Map<SpiffeId, Child>();
   const start = <K>(among: Map<K, Child>, key: K): Child => {
@@ -48,9 +51,9 @@ export function commandUpstream(target: CommandTarget, log: Log): Upstream {
     const running = byCaller.get(caller);
     if (running !== undefined) return running;
     const idle = [...byCaller.values()].find((child) => child.idle);
-    if (byCaller.size >= MAX_CALLERS && idle === undefined)
-      throw new IdentityError('rate', `${MAX_CALLERS} callers have requests open`);
-    if (byCaller.size >= MAX_CALLERS) void idle?.stop();
+    if (byCaller.size >= maxProcesses && idle === undefined)
+      throw new IdentityError('rate', `${maxProcesses} callers have requests open`);
+    if (byCaller.size >= maxProcesses) void idle?.stop();
     return start(byCaller, caller);
   };
   const legacy = ({ session }: Outbound): Child => {
@@ -59,14 +62,16 @@ export function commandUpstream(target: CommandTarget, log: Log): Upstream {
     if (child === undefined) throw new IdentityError('mcp_session', 'the process of the session has ended');
     return child;
   };
+  let onSessionEnd: (session: string) => void = () => {};
   const begin = (back: Back): Child => {
     const name = randomUUID();
     const child = start(bySession, name);
+    child.onEnd(() => onSessionEnd(name));
     back.session(name);
     return child;
   };
   return {
-    maxSessions: MAX_SESSIONS,
+    maxSessions: maxProcesses,
     send(outbound, back) {
       const { message, era, session } = outbound;
       if (era === 'modern') modern(outbound.caller).send(message, back, { renumber: true });
@@ -81,6 +86,9 @@ export function commandUpstream(target: CommandTarget, log: Log): Upstream {
     },
     refuse: (session, answer) => bySession.get(session ?? '')?.write(answer),
     forget: (session) => void bySession.get(session)?.stop(),
+    onSessionEnd(listener) {
+      onSessionEnd = listener;
+    },
     async close() {
       await Promise.all([...bySession.values(), ...byCaller.values()].map((child) => child.stop()));
     },

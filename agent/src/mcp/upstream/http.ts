@@ -90,6 +90,8 @@ export function httpUpstream(target: HttpTarget, log: Log): Upstream {
       if (session !== undefined) quietly('POST', session, writeMessage(answer));
     },
     forget: (session) => quietly('DELETE', session),
+    // Over HTTP a server says so in its next answer.
+    onSessionEnd: () => {},
     async close() {
       agent.destroy();
     },

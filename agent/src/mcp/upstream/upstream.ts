@@ -30,6 +30,8 @@ export interface Upstream {
   refuse(session: string | undefined, answer: Response): void;
   /** Frees what an evicted session holds. */
   forget(session: string): void;
+  /** Calls back with the name of each session that has ended at the server by itself. */
+  onSessionEnd(listener: (session: string) => void): void;
   /** Resolves when nothing of it is left running. */
   close(): Promise<void>;
 }

@@ -1,0 +1,54 @@
+/** Requests that HTTP itself refuses: each is recorded, and its connection ends. */
+import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { IdentityError } from '@chancery/shared/errors.ts';
+
+/** Of Node; others are connections that broke, which is no request. */
+const STATUS: Readonly<Record<string, number>> = {
+  HPE_HEADER_OVERFLOW: 431,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+};
+
+export interface HttpFailures {
+  /** Answers an ordinary request. */
+  readonly onRequest: (req: IncomingMessage, res: ServerResponse) => void;
+  readonly onRefused: (socket: Duplex, error: IdentityError, httpMethod: string | undefined) => void;
+}
+
+export function recordHttpFailures(server: Server, { onRequest, onRefused }: HttpFailures): void {
+  server.on('clientError', (error, socket) => {
+    const code = 'code' in error ? String(error.code) : '';
+    const status = STATUS[code] ?? (code.startsWith('HPE_') ? 400 : undefined);
+    if (status === undefined) socket.destroy();
+    else {
+      onRefused(
+        socket,
+        new IdentityError('mcp_parse', `the HTTP request could not be read: ${code}`),
+        undefined,
+      );
+      goodbye(socket, status);
+    }
+  });
+  server.on('connect', ({ method }, socket) => {
+    onRefused(socket, new IdentityError('mcp_method', 'the gateway is no HTTP proxy'), method);
+    goodbye(socket, 405);
+  });
+  // Whether the client may send its body is decided with the rest of the head.
+  server.on('checkContinue', onRequest);
+  server.on('checkExpectation', ({ method, socket }, res) => {
+    onRefused(socket, new IdentityError('mcp_parse', 'Expect asks for more than 100-continue'), method);
+    res.writeHead(417, { connection: 'close', 'content-length': 0 }).end();
+  });
+}
+
+function goodbye(socket: Duplex, status: number): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+    () => socket.destroy(),
+  );
+}
