@@ -32,8 +32,8 @@ export interface AttestRequest {
 export interface Hello {
   /**
    * The attestor's name in the CA's config, for instance "tpm" or "kubernetes/eu-1", or "kubernetes" where there is
-   * one cluster. Several are joined by "+" in ascending order: all must pass, and evidence and question are then lists,
-   * in that order, as shared/src/evidence/several.ts packs them.
+   * one cluster. Several are joined by "+" in ascending order: all must pass, and evidence and question are then lists
+   * in that order. docs/wire.md has the bytes of evidence, question and answer for each platform.
    */
   platform: string;
   /** PKCS #10, DER. It contributes a proven public key and nothing else. */
