@@ -12,6 +12,8 @@ import { EvidenceConfig } from './evidence/index.ts';
 
 const file = z.string().min(1);
 
+const account = z.union([z.string().min(1), z.int().min(0)]).transform(String);
+
 const parsed = <T>(parse: (text: string) => T) => z.string().transform(by(parse));
 
 export const OutputConfig = z.strictObject({
@@ -55,6 +57,10 @@ export const UpstreamConfig = z
         .array(z.string().min(1))
         .default([])
         .describe('Names of variables of the agent that it gets besides PATH, HOME, LANG and the like.'),
+      user: account
+        .optional()
+        .describe('Runs it as this user, by name or uid. Only for an agent that is root, which must say it.'),
+      group: account.optional().describe('And this group, by name or gid (default: that of the user).'),
     }),
   ])
   .describe('The unchanged MCP server: a url, a socket or a command.');

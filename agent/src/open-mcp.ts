@@ -1,11 +1,14 @@
 /** The agent's MCP side, opened as the config has it: the gateway, and local addresses of other gateways. */
+import { readFileSync } from 'node:fs';
 import type { Clock } from '@chancery/shared/clock.ts';
+import { makeNotDumpable } from '@chancery/shared/kernel/not-dumpable.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { hostAndPort, localEndpoint } from './addresses.ts';
 import type { Agent } from './agent.ts';
 import type { AgentSettings, GatewaySettings } from './config.ts';
 import { startConnect } from './mcp/connect.ts';
 import { startGateway } from './mcp/gateway.ts';
+import { accountFor, environmentFor } from './mcp/upstream/account.ts';
 import { allowedEnvironment } from './mcp/upstream/command.ts';
 import type { UpstreamTarget } from './mcp/upstream/upstream.ts';
 import { openCallRecords } from './outputs/call-records.ts';
@@ -50,7 +53,7 @@ async function openGateway(settings: GatewaySettings, agent: Agent, { deps, part
     ...agent,
     server: settings.server,
     listen: hostAndPort(settings.listen),
-    upstream: upstreamOf(settings.upstream, deps.env),
+    upstream: upstreamOf(settings.upstream, deps),
     record: records.record,
     sessions: sessionsOf(settings.sessions),
   });
@@ -66,9 +69,16 @@ function sessionsOf({ max, perCaller, idle }: NonNullable<GatewaySettings['sessi
   };
 }
 
-function upstreamOf(upstream: GatewaySettings['upstream'], env: McpDeps['env']): UpstreamTarget {
+function upstreamOf(upstream: GatewaySettings['upstream'], { env, ownUid, log }: McpDeps): UpstreamTarget {
   if ('url' in upstream) return { kind: 'url', url: new URL(upstream.url) };
   if ('socket' in upstream) return { kind: 'unix', path: upstream.socket, endpoint: upstream.path };
   const [program = '', ...args] = upstream.command;
-  return { kind: 'command', command: [program, ...args], env: allowedEnvironment(env, upstream.env) };
+  const account = accountFor(upstream, ownUid, () => ({
+    passwd: readFileSync('/etc/passwd', 'utf8'),
+    group: readFileSync('/etc/group', 'utf8'),
+  }));
+  // The command shares the agent's user, and must not read its memory or its environment.
+  if (!makeNotDumpable()) log.warn({}, 'the agent can be read by the processes of its user');
+  const allowed = environmentFor(account, allowedEnvironment(env, upstream.env));
+  return { kind: 'command', command: [program, ...args], env: allowed, account };
 }

@@ -1,9 +1,12 @@
 /** Servers that the gateway starts: what they see, how they end, and that none is left behind. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
+import { silentLog } from '@chancery/shared/log.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ask, id, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
 
@@ -26,6 +29,12 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
   if (name === 'crash') process.kill(process.pid, 'SIGKILL');
   if (name === 'hang') return;
   if (name === 'stubborn') stubborn = true;
+  if (name === 'shout') {
+    console.error('{"level":"error","msg":"the agent says so"}');
+    for (let each = 0; each < 1000; each += 1) console.error('noise ' + 'x'.repeat(5000));
+  }
+  if (name === 'leave')
+    spawn('setsid', [process.execPath, '-e', 'setTimeout(() => {}, 20000)'], { stdio: ['ignore', 'inherit', 'inherit'] });
   if (name === 'chat') console.log('starting up ...');
   const text = name === 'env' ? JSON.stringify(process.env) : method + ' ' + id;
   const result = method === 'initialize' ? { capabilities: {} } : { content: [{ type: 'text', text }] };
@@ -144,4 +153,84 @@ test('a command that is not there is a bad gateway', async () => {
   const body = JSON.stringify({ jsonrpc: '2.0', id: 0, method: 'initialize', params: {} });
   expect((await ask(other, other.td.svid(TRIAGE), { body })).status).toBe(502);
   await other.close();
+});
+
+test('M44 what it writes on standard error is a field of log lines of ours, and bounded', async () => {
+  const lines: { readonly line?: string; readonly message: string }[] = [];
+  const log = {
+    ...silentLog,
+    info: (fields: object, message: string) => void lines.push({ ...fields, message }),
+  };
+  const env = allowedEnvironment(process.env, []);
+  const command: readonly [string, ...string[]] = [process.execPath, '-e', SERVER, pids];
+  const other = await startWorld({ kind: 'command', command, env }, { log });
+  await ask(other, other.td.svid(TRIAGE), {
+    body: JSON.stringify({ jsonrpc: '2.0', id: 0, method: 'initialize', params: { name: 'shout' } }),
+  });
+  await expect.poll(() => lines.length, { timeout: 10_000 }).toBe(200);
+  expect(lines[0]).toEqual({
+    line: '{"level":"error","msg":"the agent says so"}',
+    message: 'the MCP server wrote',
+  });
+  expect(Math.max(...lines.map(({ line = '' }) => line.length))).toBeLessThan(100);
+  await other.close();
+});
+
+test('M44 a process that left its group and holds its output hangs neither a session nor the end', async () => {
+  const session = await begin();
+  await post(call('leave'), session);
+  const waiting = post(call('hang', 1), session);
+  await expect.poll(() => world.events.some(({ tool }) => tool === 'hang')).toBe(true);
+  await post(call('crash', 2), session);
+  expect((await waiting).json.error.code).toBe(-31502);
+  await expect.poll(() => world.events.some(({ stage }) => stage === 'ended')).toBe(true);
+});
+
+/** Answers each request with who it is. */
+const WHO = `require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
+  const text = JSON.stringify([process.getuid(), process.getgid(), process.getgroups()]);
+  console.log(JSON.stringify({ jsonrpc: '2.0', id: JSON.parse(line).id, result: { content: [{ type: 'text', text }] } }));
+});`;
+
+test('M44 it runs as the user that is named, in no group but that, where the agent is root', async () => {
+  const account = { uid: 65_534, gid: 65_533, name: 'nobody', home: undefined };
+  const env = allowedEnvironment(process.env, []);
+  const other = await startWorld({
+    kind: 'command',
+    command: ['/usr/bin/env', 'node', '-e', WHO],
+    env,
+    account,
+  });
+  const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'who' };
+  const { json } = await ask(other, other.td.svid(TRIAGE), {
+    body: JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'tools/call',
+      params: { name: 'who', _meta: META },
+    }),
+    headers,
+  });
+  await other.close();
+  if (process.getuid?.() === 0) expect(json.result.content[0].text).toBe('[65534,65533,[65533]]');
+  else expect(json.error.message).toMatch(/process of the MCP server ended/);
+});
+
+test('M44 the memory and the environment of the agent are closed to processes of its user', async () => {
+  const module = new URL('../../shared/src/kernel/not-dumpable.ts', import.meta.url).href;
+  const script = `import(${JSON.stringify(module)}).then(({ makeNotDumpable }) => {
+    console.log(makeNotDumpable());
+    setInterval(() => {}, 1000);
+  });`;
+  const child = spawn(process.execPath, ['-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    ...(process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}),
+  });
+  try {
+    const [said] = await once(child.stdout, 'data');
+    expect(String(said)).toBe('true\n');
+    expect(statSync(`/proc/${child.pid}/environ`).uid).toBe(0);
+  } finally {
+    child.kill('SIGKILL');
+  }
 });

@@ -1,5 +1,7 @@
 /** The demo's world: two machines, a CA, a gateway before an MCP server, and an agent beside an MCP client. */
+
 import { createRequire } from 'node:module';
+import { userInfo } from 'node:os';
 import {
   type AgentFolder,
   type CaFolder,
@@ -73,7 +75,7 @@ export async function makeWorld(
       gateway: {
         server: 'everything',
         listen: `127.0.0.1:${gatewayPort}`,
-        upstream: { command: everything() },
+        upstream: { command: everything(), user: userInfo().username },
       },
     });
     const client = makeAgent(ca, 'client', {

@@ -11,7 +11,7 @@ import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { type Clock, systemClock } from '@chancery/shared/clock.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { type Log, silentLog } from '@chancery/shared/log.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import { parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
@@ -87,6 +87,7 @@ export interface WorldOptions {
   /** Access's, for `who`. */
   readonly tools?: object;
   readonly clock?: Clock;
+  readonly log?: Log;
   readonly who?: readonly SpiffeId[];
   /** Instead of the world's own list. */
   readonly record?: RecordCall;
@@ -96,7 +97,14 @@ export interface WorldOptions {
 
 export async function startWorld(
   upstream: UpstreamTarget,
-  { tools = { allow: ['*'] }, clock = systemClock, who = [TRIAGE], record, ...instead }: WorldOptions = {},
+  {
+    tools = { allow: ['*'] },
+    clock = systemClock,
+    log = silentLog,
+    who = [TRIAGE],
+    record,
+    ...instead
+  }: WorldOptions = {},
 ): Promise<World> {
   const td = new TrustDomainInMemory();
   const gatewaySvid = live(td.svid(TOOLS));
@@ -112,7 +120,7 @@ export async function startWorld(
     policy,
     revocations: instead.revocations ?? revocations,
     clock,
-    log: silentLog,
+    log,
     record: record ?? ((event) => void events.push(event)),
   });
   policy.publish(policyFor(gateway.port, tools, 2n, who));

@@ -16,10 +16,13 @@ import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outli
 import { LineReader } from '../wire/lines.ts';
 import { skippedLog } from '../wire/skipped.ts';
 import { CANCELLED, cancelledId, progressTokenOf, withProgressToken } from './numbering.ts';
+import { logOutputOf } from './server-log.ts';
 import { type Back, badAnswer, type CommandTarget, MAX_ANSWER_BYTES } from './upstream.ts';
 
 /** How long it gets to end by itself, and then by SIGTERM. */
 const GRACE_MS = 2_000;
+/** For what the process wrote before it exited. */
+const LAST_WORDS_MS = 500;
 const NOWHERE = { id: undefined, retry: undefined };
 
 interface Waiting {
@@ -44,11 +47,16 @@ export class Child {
   #listener: Back | undefined;
   #nextId = 1;
 
-  constructor({ command: [file, ...args], env }: CommandTarget, log: Log) {
+  constructor({ command: [file, ...args], env, account }: CommandTarget, log: Log) {
     this.#log = log;
     this.#skip = skippedLog(log, 'the MCP server');
     // A group of its own, so that what the command starts ends with it.
-    this.#process = spawn(file, args, { env, stdio: ['pipe', 'pipe', 'inherit'], detached: true });
+    this.#process = spawn(file, args, {
+      env,
+      detached: true,
+      ...(account === undefined ? {} : { uid: account.uid, gid: account.gid }),
+    });
+    if (this.#process.stderr !== null) logOutputOf(this.#process.stderr, log);
     const tooLarge = (outlines: readonly Outline[]): void =>
       this.#unreadable(
         outlines,
@@ -58,11 +66,15 @@ export class Child {
     this.#process.stdout?.on('data', (chunk: Buffer) => lines.push(chunk));
     this.#process.stdin?.on('error', (error) => log.debug({ err: error }, 'the MCP server stopped reading'));
     this.#process.on('error', (error) => log.error({ err: error, file }, 'the MCP server could not be run'));
-    // What it started and left behind ends with it, whoever ended it.
-    this.#process.once('exit', () => this.#kill('SIGKILL'));
     this.#exited = new Promise((resolve) => {
       this.#process.once('error', () => resolve());
       this.#process.once('close', () => resolve());
+      this.#process.once('exit', () => {
+        // What it started and left behind ends with it, whoever ended it.
+        this.#kill('SIGKILL');
+        // A process that left the group may hold the pipes open for ever.
+        setTimeout(() => this.#letGo(), LAST_WORDS_MS).unref();
+      });
     });
     this.#exited.then(() => this.#end());
   }
@@ -120,6 +132,10 @@ export class Child {
     if (await Promise.race([gone, sleep(GRACE_MS, false, { ref: false })])) return;
     this.#kill('SIGKILL');
     await gone;
+  }
+
+  #letGo(): void {
+    for (const pipe of this.#process.stdio) pipe?.destroy();
   }
 
   #line(line: Uint8Array): void {

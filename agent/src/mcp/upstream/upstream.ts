@@ -3,6 +3,7 @@ import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import type { Message, Response } from '@chancery/shared/mcp/message.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { reasonOf } from '../wire/reason.ts';
+import type { Account } from './account.ts';
 
 /** Where the MCP server is. */
 export type UpstreamTarget =
@@ -13,6 +14,8 @@ export type UpstreamTarget =
       readonly command: readonly [string, ...string[]];
       /** All that the server gets to see; make it with `allowedEnvironment`. */
       readonly env: Readonly<Record<string, string>>;
+      /** As whom it runs; by default as the agent. */
+      readonly account?: Account | undefined;
     };
 
 export type CommandTarget = Extract<UpstreamTarget, { kind: 'command' }>;
