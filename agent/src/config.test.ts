@@ -159,7 +159,7 @@ describe('what is refused', () => {
     ],
     ['nothing', '', /expected one YAML document with trustDomain/],
     ['two documents', `${stringify(least)}---\n${stringify(least)}`, /expected one YAML document/],
-    ['a key given twice', `${stringify(least)}dataDir: other\n`, /Map keys must be unique/],
+    ['a key given twice', `${stringify(least)}dataDir: other\n`, /this key is set twice/],
   ])('%s', (_, content, says) => {
     expect(refusal(content)).toMatch(says);
   });

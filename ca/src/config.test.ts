@@ -101,7 +101,11 @@ describe('is refused', () => {
       `${GENUINE}rootTtl: ten years\n`,
       /:6: rootTtl: "ten years" is not a length of time/,
     ],
-    ['a limit of nothing', `${GENUINE}limits: { connections: 0 }\n`, /:6: limits\.connections: .*>=8/],
+    [
+      'a limit of nothing',
+      `${GENUINE}limits: { connections: 0 }\n`,
+      /:6: limits\.connections: a number of at least 8 is expected, found 0$/,
+    ],
     ['a level that is none', `${GENUINE}logLevel: loud\n`, /:6: logLevel: /],
     ['two documents', `${GENUINE}---\n${GENUINE}`, /ca\.yaml: expected one YAML document with trustDomain/],
     ['no document', '# nothing\n', /ca\.yaml: expected one YAML document with trustDomain/],

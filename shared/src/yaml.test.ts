@@ -45,11 +45,11 @@ test.each(['', '# nothing\n', '---\n', '---\n---\n'])('no document is in %j', (t
 
 describe('is refused with its line:', () => {
   test.each<[string, string, z.ZodType, readonly string[]]>([
-    ['null, said aloud', 'null\n', Pet, ['pets.yaml:1: Invalid input: expected object, received null']],
-    ['a list', '- a\n', Pet, ['pets.yaml:1: Invalid input: expected object, received array']],
+    ['null, said aloud', 'null\n', Pet, ['pets.yaml:1: a map is expected, found null']],
+    ['a list', '- a\n', Pet, ['pets.yaml:1: a map is expected, found a list']],
     ['an unknown key', `${CAT}age: 3\n`, Pet, ['pets.yaml:3: unknown key age']],
     ['a prototype', `${CAT}__proto__: { name: Rex }\n`, Pet, ['pets.yaml:3: unknown key __proto__']],
-    ['a key twice', `${CAT}name: Rex\n`, Pet, ['pets.yaml:3: Map keys must be unique']],
+    ['a key twice', `${CAT}name: Rex\n`, Pet, ['pets.yaml:3: this key is set twice']],
     [
       'an alias',
       'kind: cat\nname: &n Tom\nother: *n\n',
@@ -62,32 +62,32 @@ describe('is refused with its line:', () => {
       Pet,
       ['pets.yaml:2: *n is an alias: write the value out'],
     ],
-    [
-      'a tag that means nothing',
-      'kind: cat\nname: !secret Tom\n',
-      Pet,
-      ['pets.yaml:2: Unresolved tag: !secret'],
-    ],
+    ['a tag that means nothing', 'kind: cat\nname: !secret Tom\n', Pet, ['pets.yaml:2: unknown tag !secret']],
     ['what is no YAML', 'kind: [\n', Pet, [expect.stringMatching(/^pets\.yaml:2: .*\]/)]],
     [
       'another type',
       'kind: cat\nname: 3\n',
       Pet,
-      ['pets.yaml:2: name: Invalid input: expected string, received number'],
+      ['pets.yaml:2: name: a string is expected, found a number'],
     ],
     [
       'a part of a list',
       `${DOG}  - 3\n`,
       Pet,
-      ['pets.yaml:6: tricks.2: Invalid input: expected string, received number'],
+      ['pets.yaml:6: tricks.2: a string is expected, found a number'],
     ],
     [
       'a part that is missing, where its parent is',
       'kind: dog\nname: Rex\n',
       Pet,
-      [expect.stringMatching(/^pets\.yaml:1: tricks: /)],
+      ['pets.yaml:1: tricks: missing (a list is expected)'],
     ],
-    ['a kind that is none', 'kind: cow\n', Pet, [expect.stringMatching(/^pets\.yaml:1: kind: .*/)]],
+    [
+      'a kind that is none',
+      'kind: cow\n',
+      Pet,
+      ['pets.yaml:1: kind: "cat" or "dog" is expected, found "cow"'],
+    ],
     [
       'a key of a map that is none, as its schema says it',
       'ages: {Tom: 3}\n',
@@ -98,7 +98,7 @@ describe('is refused with its line:', () => {
       'what fits no arm of a union, as the nearest says',
       'fish: cod\n',
       Food,
-      ['pets.yaml:1: raw: Invalid input: expected boolean, received undefined'],
+      ['pets.yaml:1: raw: missing (true or false is expected)'],
     ],
   ])('%s', (_, text, schema, says) => {
     expect(read(text, schema)).toEqual({ found: [], says });

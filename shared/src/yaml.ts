@@ -2,9 +2,10 @@
  * YAML read once and strictly against a schema: every problem at once, each with its file, line and what was
  * expected.
  */
-import { type Document, isNode, isScalar, LineCounter, parseAllDocuments, visit } from 'yaml';
+import { type Document, isNode, isScalar, LineCounter, parseAllDocuments, visit, type YAMLError } from 'yaml';
 import type { z } from 'zod';
 import { IdentityError, type Refusal } from './errors.ts';
+import { sentence } from './schema.ts';
 
 export interface Problem {
   readonly file: string;
@@ -66,13 +67,22 @@ export function readDocuments<T>(
 /** What the parser refuses or guesses about, and aliases: a value that stands elsewhere is easily read past. */
 function whatSpoils(document: Document): readonly { readonly at: number; readonly says: string }[] {
   const { errors, warnings } = document;
-  const found = [...errors, ...warnings].map(({ pos, message }) => ({ at: pos[0], says: message }));
+  const found = [...errors, ...warnings].map((problem) => ({ at: problem.pos[0], says: syntax(problem) }));
   visit(document, {
     Alias: (_, { range, source }) => {
       found.push({ at: range?.[0] ?? 0, says: `*${source} is an alias: write the value out` });
     },
   });
   return found;
+}
+
+/** The parser's words are the YAML specification's; these are the mistakes that people make. */
+function syntax({ code, message }: YAMLError): string {
+  if (code === 'DUPLICATE_KEY') return 'this key is set twice';
+  if (code === 'TAB_AS_INDENT') return 'a tab indents this line: use spaces';
+  if (code === 'TAG_RESOLVE_FAILED') return message.replace('Unresolved tag:', 'unknown tag');
+  if (message.startsWith('Implicit map keys need')) return 'a key without a value: write "key: value"';
+  return message;
 }
 
 /** Comments only, or what follows a last `---`. */
@@ -86,7 +96,7 @@ function read<T>(
   report: (path: readonly PropertyKey[], says: string) => void,
   line: (offset: number) => number,
 ): readonly Read<T>[] {
-  const result = schema.safeParse(document.toJS());
+  const result = schema.safeParse(document.toJS(), { error: sentence });
   if (result.success) return [{ value: result.data, lineOf: (path) => line(offsetOf(document, path)) }];
   for (const issue of result.error.issues) for (const { path, says } of told(issue)) report(path, says);
   return [];

@@ -7,6 +7,7 @@ import type {
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import { sentence, sentencesOf } from '@chancery/shared/schema.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
@@ -73,10 +74,10 @@ export function compileSnapshot(resources: readonly string[], version: bigint): 
 
 function read(text: string): z.infer<typeof Resource> {
   try {
-    return Resource.parse(JSON.parse(text));
+    return Resource.parse(JSON.parse(text), { error: sentence });
   } catch (error) {
     if (error instanceof z.ZodError)
-      throw new IdentityError('policy', `a resource cannot be read by this version: ${error.message}`, {
+      throw new IdentityError('policy', `a resource cannot be read by this version: ${sentencesOf(error)}`, {
         cause: error,
       });
     throw refusalOf(error, 'policy', 'a resource is not JSON');

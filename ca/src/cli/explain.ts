@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { ExplainRequest } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { type Command, type Invocation, MisuseError } from '@chancery/shared/cli.ts';
 import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { sentence, sentencesOf } from '@chancery/shared/schema.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
 import { platformsOf } from '../attestors/index.ts';
@@ -90,10 +91,10 @@ function question(invocation: Invocation): About {
 const SavedFacts = z.object({ platform: z.string(), attributes: z.record(z.string(), z.string()) });
 
 function readFacts(file: string): z.infer<typeof SavedFacts> {
-  const read = SavedFacts.safeParse(jsonIn(file));
+  const read = SavedFacts.safeParse(jsonIn(file), { error: sentence });
   if (read.success) return read.data;
   const expected = 'expected JSON such as {"platform": "tpm", "attributes": {"tpm.ek": "…"}}';
-  throw new IdentityError('file', `${file}: ${expected}; ${read.error.issues[0]?.message}`);
+  throw new IdentityError('file', `${file}: ${expected}; ${sentencesOf(read.error)}`);
 }
 
 function jsonIn(file: string): unknown {

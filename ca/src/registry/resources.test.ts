@@ -49,7 +49,7 @@ describe('a set is refused', () => {
     ['with a kind that is none', [IDENTITY.replace('Identity', 'Role')], /^a\.yaml:1: kind: /],
     ['with a document that is a list', ['- a\n'], /^a\.yaml:1: /],
     ['with a key that means nothing', [`${ACCESS}rate: 60/m\n`], /^a\.yaml:6: unknown key rate$/],
-    ['with a key twice', [`${IDENTITY}name: other\n`], /^a\.yaml:5: .*unique/],
+    ['with a key twice', [`${IDENTITY}name: other\n`], /^a\.yaml:5: this key is set twice$/],
     ['with an alias', [`${IDENTITY}when: &a "true"\nx509: { dnsNames: [*a] }\n`], /^a\.yaml:.*alias/i],
     ['with what is no YAML', ['kind: [\n'], /^a\.yaml:2: /],
     [
