@@ -147,7 +147,7 @@ describe('the last known good', () => {
   test('is carried on with', async () => {
     const { had, restarted } = await restart();
     expect(await restarted()).toEqual(had);
-    expect(log.lines).toContain('carrying on with the last known good SVID');
+    expect(log.lines).toContain('started with the saved SVID');
     expect(decideServer(agents.at(-1)?.policy.current() ?? expect.fail(), ID, 'github').allow).toBe(true);
   });
 
@@ -306,7 +306,7 @@ describe('a disk that is full', () => {
     await settled(agent);
     fill();
     const first = agent.svid.current();
-    const rotated = log.next(/not on disk: a restart will have to join anew/);
+    const rotated = log.next(/could not be saved; after a restart the agent must join again/);
     ca.clock.move(TTL_SECONDS / 2 + 10);
     await rotated;
     await until(() => agent.svid.current() !== first);

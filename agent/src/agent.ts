@@ -128,7 +128,7 @@ class Session {
       this.svid.publish(known.svid);
       this.#deps.log.info(
         { id: known.svid.id, notAfter: known.svid.notAfter },
-        'carrying on with the last known good SVID',
+        'started with the saved SVID',
       );
       return;
     }
@@ -203,7 +203,7 @@ class Session {
       compileSnapshot(known.policy.resources, known.policy.version);
       return known;
     } catch (error) {
-      this.#deps.log.info({ err: error }, 'the last known good SVID is of no use; joining anew');
+      this.#deps.log.info({ err: error }, 'the saved SVID cannot be used; joining again');
       return undefined;
     }
   }
@@ -227,7 +227,10 @@ class Session {
     try {
       this.#save(svid, this.told.state());
     } catch (error) {
-      this.#deps.log.error({ err: error }, 'the SVID is not on disk: a restart will have to join anew');
+      this.#deps.log.error(
+        { err: error },
+        'the SVID could not be saved; after a restart the agent must join again',
+      );
     }
     this.svid.publish(svid);
   }

@@ -91,11 +91,11 @@ const inTpm = { ...least, evidence: { tpm: { key: 'tpm' } }, outputs: [{ dir: 'o
 describe('what is refused', () => {
   test.each<readonly [string, object | string, RegExp]>([
     ['no CA', { ...least, ca: undefined }, /^1: ca: /],
-    ['neither bundle nor pin', { ...least, ca: { address: 'ca:1' } }, /ca: name either bundle or pin/],
+    ['neither bundle nor pin', { ...least, ca: { address: 'ca:1' } }, /ca: set `bundle` or `pin`/],
     [
       'both bundle and pin',
       { ...least, ca: { ...least.ca, pin: 'ab'.repeat(32) } },
-      /ca: name either bundle or pin/,
+      /ca: set `bundle` or `pin`/,
     ],
     ['a short pin', { ...least, ca: { address: 'ca:1', pin: 'ab' } }, /ca\.pin: SHA-256 of the root/],
     ['no port', { ...least, ca: { ...least.ca, address: 'ca' } }, /ca\.address: expected host:port/],

@@ -112,7 +112,7 @@ export const AgentConfig = z.strictObject({
     })
     .refine(
       ({ bundle, pin }) => (bundle === undefined) !== (pin === undefined),
-      'name either bundle or pin: whom to trust must come from you',
+      'set `bundle` or `pin`, not both, so that the agent can verify the CA',
     )
     .describe('The certificate authority.'),
   platform: z

@@ -107,16 +107,20 @@ describe('exit status', () => {
   });
 
   test.each([
-    ['an unknown command', ['stop'], /^there is no command "stop"\n\nchancery-x: does things\n/],
-    ['what every object inherits', ['toString'], /^there is no command "toString"/],
-    ['a prototype', ['__proto__'], /^there is no command "__proto__"/],
-    ['a flag for a command', ['--fast'], /^there is no command "--fast"/],
-    ['nothing as a command', [''], /^there is no command ""/],
+    ['an unknown command', ['stop'], /^unknown command "stop"\n\nchancery-x: does things\n/],
+    ['what every object inherits', ['toString'], /^unknown command "toString"/],
+    ['a prototype', ['__proto__'], /^unknown command "__proto__"/],
+    ['a flag for a command', ['--fast'], /^unknown command "--fast"/],
+    ['nothing as a command', [''], /^unknown command ""/],
     ['an unknown flag', ['go', '--slow'], /^Unknown option '--slow'.*\n\nusage: chancery-x go NAME/],
     ['an inherited flag', ['go', '--constructor', 'x'], /^Unknown option '--constructor'/],
     ['a value for a boolean', ['go', '--fast=yes'], /does not take an argument/],
     ['a flag without its value', ['go', '--to'], /argument missing/],
-    ['a positional where none is taken', ['no', 'way'], /^"way" is not expected\n\nusage: chancery-x no\n/],
+    [
+      'a positional where none is taken',
+      ['no', 'way'],
+      /^"way" is not an argument of this command\n\nusage: chancery-x no\n/,
+    ],
   ])('is 2 for %s', async (_, argv, err) => {
     const ran = await run(...argv);
     expect(ran).toEqual({ status: 2, out: '', err: expect.stringMatching(err) });

@@ -68,7 +68,7 @@ export async function runProgram(program: Program, argv: readonly string[], io: 
   if (name === '--version' || name === '-v') return say(io, `${program.name} ${program.version}\n`);
   if (name === 'completion') return say(io, completionOf(program));
   const command = Object.hasOwn(program.commands, name) ? program.commands[name] : undefined;
-  if (command === undefined) return misused(io, `there is no command "${name}"`, usageOf(program));
+  if (command === undefined) return misused(io, `unknown command "${name}"`, usageOf(program));
   if (rest.includes('--help') || rest.includes('-h')) return say(io, commandUsage(program, name, command));
   try {
     return await command.run(parse(command, rest), io);
@@ -97,7 +97,7 @@ function parse(command: Command, rest: readonly string[]): Invocation {
       strict: true,
     });
     if (positionals.length > 0 && command.positionals === undefined)
-      throw new MisuseError(`"${positionals[0]}" is not expected`);
+      throw new MisuseError(`"${positionals[0]}" is not an argument of this command`);
     const read: Readonly<Record<string, unknown>> = values;
     const textOf = (value: unknown) => (typeof value === 'string' ? value : undefined);
     return {

@@ -78,7 +78,7 @@ export const REFUSALS = {
   azure_san: { grpc: 'UNAUTHENTICATED', says: EVIDENCE },
   azure_document: { grpc: 'UNAUTHENTICATED', says: EVIDENCE },
   azure_vm: { grpc: 'UNAUTHENTICATED', says: EVIDENCE },
-  // Attestation: the kernel's word
+  // Attestation: peer credentials
   peer_unknown: { grpc: 'UNAUTHENTICATED', says: 'the caller could not be identified' },
   peer_uid: { grpc: 'PERMISSION_DENIED', says: 'the caller may not do this' },
   peer_gone: { grpc: 'UNAUTHENTICATED', says: 'the caller could not be identified' },

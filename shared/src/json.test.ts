@@ -91,7 +91,7 @@ describe('parseJson', () => {
     '1e400',
     '1e-400',
     '3.141592653589793238',
-  ])('keeps %s digit for digit, as something that is no number', (text) => {
+  ])('keeps %s digit for digit, as something that is not a number', (text) => {
     const value = read(text);
     expect(typeof value).toBe('object');
     expect(isJsonObject(value)).toBe(false);

@@ -1,5 +1,6 @@
 /**
- * Who is calling on a unix socket, by the kernel's word: SO_PEERCRED, and SO_PEERPIDFD where the kernel has it.
+ * Who is calling on a unix socket, by kernel-verified peer credentials: SO_PEERCRED, and SO_PEERPIDFD where the
+ * kernel has it.
  * It proves pid, uid and gid at connect(2). It does not follow a later exec or a descriptor passed on.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';

@@ -224,7 +224,7 @@ describe('I18 the first trust', () => {
       `{trustDomain: ${TRUST_DOMAIN}, ca: {address: "a:1"}, evidence: {tpm: {}}, dataDir: d}`,
     );
     expect(() => readAgentConfig(file)).toThrow(
-      /name either bundle or pin: whom to trust must come from you/,
+      /set `bundle` or `pin`, not both, so that the agent can verify the CA/,
     );
   });
 
@@ -313,7 +313,7 @@ const socket = net.connect(process.argv[1], () => {
   setImmediate(() => process.exit());
 });
 `;
-  /** Waits for the end of whoever connected, then speaks on its connection. */
+  /** Waits for the end of the client that connected, then speaks on its connection. */
   const HEIR = `
 const http2 = require('node:http2'), net = require('node:net');
 process.stdin.resume().on('end', () => {

@@ -115,7 +115,7 @@ describe("C7 and C8 what is not STS's answer", () => {
       name: 'an ARN of a bucket',
       spoil: () => told({ Arn: `arn:aws:s3::${ACCOUNT}:role/web` }),
       code: 'sts_response',
-      says: /none of a role/,
+      says: /not that of a role/,
     },
     {
       name: 'a long ARN',
@@ -204,7 +204,7 @@ describe('C12 and C13 who may join', () => {
       name: 'C12 a session named like an ARN',
       key: role('other', `arn:aws:sts::${ACCOUNT}:assumed-role/web`),
       code: 'sts_response',
-      says: /none of a role/,
+      says: /not that of a role/,
     },
     {
       name: 'C12 a `*` across the border of role and session',

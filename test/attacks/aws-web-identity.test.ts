@@ -302,7 +302,7 @@ describe('who may join', () => {
 
   test('an ARN that is none', async () => {
     const exchange = minted({ claims: { sub: 'team/web' } });
-    await expect(attest(exchange)).rejects.toThrow(refusal('claim_rule', /none of a role/));
+    await expect(attest(exchange)).rejects.toThrow(refusal('claim_rule', /not that of a role/));
   });
 });
 
@@ -407,7 +407,7 @@ describe('a token of another form', () => {
       name: 'an opening',
       exchange: () => ({ opening: utf8('x') }),
       code: 'evidence_parse',
-      says: /speaks only when it is asked/,
+      says: /the first message of aws-.* must be empty/,
     },
   ] as const satisfies { exchange: () => AwsExchange; [other: string]: unknown }[])(
     '$name',

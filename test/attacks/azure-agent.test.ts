@@ -105,7 +105,7 @@ describe('a metadata service that is not well', () => {
     ['500', () => ({ status: 500 }), /answered 500$/],
     ['a redirect', () => ({ status: 302, headers: { location: 'http://127.0.0.1:1/' } }), /answered 302$/],
     ['no JSON', () => ({ status: 200, body: 'hello' }), /a value is expected/],
-    ['a list', () => ({ status: 200, body: '[]' }), /no JSON object/],
+    ['a list', () => ({ status: 200, body: '[]' }), /without a JSON object/],
     ['another encoding', json({ encoding: 'xml', signature: 'AAAA' }), /no document in pkcs7/],
     ['no document', json({ encoding: 'pkcs7' }), /no document in pkcs7/],
     ['half of it', 'cut', /aborted|hang up|ECONNRESET/],

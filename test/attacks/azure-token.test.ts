@@ -256,7 +256,7 @@ describe('whose identity it is', () => {
     [
       'a newline in the name',
       { xms_mirid: `${arm('Microsoft.Compute/virtualMachines/x')}\n` },
-      /what no name may/,
+      /characters that a name must not have/,
     ],
     [
       'a user-assigned one on no machine',
@@ -367,7 +367,7 @@ describe('evidence that was captured', () => {
 
   test('something that is said before it was asked for', async () => {
     const attempt = attestVm(world, world.attestor(), { opening: 'x' });
-    await expectRefusal(attempt, I('evidence_parse', /says nothing before it is asked/));
+    await expectRefusal(attempt, I('evidence_parse', /the first message of an Azure VM must be empty/));
   });
 });
 

@@ -122,7 +122,7 @@ describe('C43 an API server that is not well', () => {
     { name: '403', trouble: { kind: 'status', status: 403 }, says: /the API server answered 403$/ },
     { name: '500', trouble: { kind: 'status', status: 500 }, says: /the API server answered 500$/ },
     {
-      name: '200 that is no JSON',
+      name: '200 that is not JSON',
       trouble: { kind: 'body', text: '<html>' },
       says: /the answer is not JSON$/,
     },

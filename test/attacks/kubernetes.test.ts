@@ -220,7 +220,7 @@ describe('refuses by the token alone, and asks nobody', () => {
       says: /at most 16384/,
     },
     { name: 'C32 stray bits', token: () => 'e30.e31.AA', code: 'jwt_parse', says: /not canonical/ },
-    { name: 'C32 no object', token: () => 'e30.W10.AA', code: 'jwt_parse', says: /no JSON object/ },
+    { name: 'C32 no object', token: () => 'e30.W10.AA', code: 'jwt_parse', says: /not a JSON object/ },
     {
       name: 'C31 sub twice',
       token: () =>
@@ -237,7 +237,7 @@ describe('refuses by the token alone, and asks nobody', () => {
 
   test('evidence before the question', async () => {
     const attempt = attestPod(world, attestor, { opening: 'x' });
-    await expect(attempt).rejects.toEqual(refusal('evidence_parse', /says nothing before/));
+    await expect(attempt).rejects.toEqual(refusal('evidence_parse', /first message of a pod must be empty/));
   });
 });
 

@@ -331,7 +331,7 @@ describe.each(['oidc', 'gcp'] as const)('a captured token of %s', (platform) => 
     return world.issuer.token({ aud, google: { compute_engine: compute } });
   };
 
-  test('is of no use with another key or in another exchange', async () => {
+  test('cannot be used with another key or in another exchange', async () => {
     const attestor = world[platform]();
     const key = await proven();
     let captured = '';

@@ -111,7 +111,7 @@ describe('a certificate that was good', () => {
   });
 });
 
-test('a renewal over TLS cannot have the kernel’s word, which is for the CA’s own socket', async () => {
+test('a renewal over TLS cannot use peer credentials, which exist only on the CA’s own socket', async () => {
   await refusedRenewal(await joinAs(ca), 'peer_unknown', /did not come over the CA's own unix socket/);
 });
 
@@ -144,7 +144,11 @@ describe('the chain that a caller shows', () => {
       makeAuthority('stranger', undefined, atNow(86_400)),
       atNow(86_400),
     );
-    await refusedIssue(svidOf(forged(ID, stranger), stranger), 'chain', /nobody that is trusted issued/);
+    await refusedIssue(
+      svidOf(forged(ID, stranger), stranger),
+      'chain',
+      /the certificate chain does not end at a trusted root/,
+    );
   });
 
   const named = (uris: readonly string[], dnsNames: readonly string[] = []): Recipe => ({

@@ -92,7 +92,7 @@ describe('C26 the header', () => {
     ['another type', { typ: 'at+jwt' }, /typ is "at\+jwt", expected JWT/],
     ['no key', { kid: undefined }, /kid is missing/],
     ['an empty key', { kid: '' }, /kid is ""/],
-    ['a key that is no string', { kid: 1 }, /kid is 1/],
+    ['a key that is not a string', { kid: 1 }, /kid is 1/],
   ])('with %s is refused', async (_, header, says) => {
     await expectRefusal(attempt({}, { header: { ...header } }), U('jwt_header', says));
   });
@@ -179,7 +179,7 @@ describe('C30 the times', () => {
     await expectRefusal(attempt(claims()), U('jwt_time', says));
   });
 
-  test('NaN is no JSON', async () => {
+  test('NaN is not JSON', async () => {
     const token = (aud: string) => world.issuer.token({ aud }, { claimsText: '{"exp":NaN}' });
     await expectRefusal(attestToken(world, world.oidc(), { token }), I('jwt_parse', /value is expected/));
   });
@@ -216,7 +216,7 @@ describe('C32 the encoding', () => {
       /signature are not canonical/,
     ],
     ['that is empty', () => '', /three base64url parts/],
-    ['whose claims are a list', (token) => replaced(token, '[]'), /claims are no JSON object/],
+    ['whose claims are a list', (token) => replaced(token, '[]'), /claims are not a JSON object/],
     ['whose claims are not UTF-8', (token) => replaced(token, Buffer.from([0x22, 0xff, 0x22])), /not UTF-8/],
     [
       'whose claims nest too deep',

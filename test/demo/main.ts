@@ -19,7 +19,7 @@ const hasTpm = ['swtpm', 'swtpm_setup'].every(
   (program) => spawnSync(program, ['--version']).error === undefined,
 );
 if (!hasTpm)
-  say('swtpm is not installed and cannot be installed here: the kernel’s word (unix) stands in for TPMs');
+  say('swtpm is not installed and cannot be installed here: peer credentials (unix) replace the TPM');
 
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());

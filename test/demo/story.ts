@@ -72,7 +72,7 @@ async function tellIdentities(
   const how =
     world.platform === 'tpm'
       ? 'its TPM: credential activated, PCRs quoted, key bound'
-      : 'the kernel’s word on its socket';
+      : 'peer credentials on its socket';
   say(`the server’s agent proved itself by ${how}: it is ${server.spiffeId}`);
   say(`the client’s agent proved itself likewise: it is ${client.spiffeId}`);
   return { client: client.spiffeId, server: server.spiffeId };

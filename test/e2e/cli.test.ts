@@ -52,8 +52,8 @@ describe.each([
   });
 
   test.each([
-    ['an unknown command', ['start'], /^there is no command "start"\n\n.*\n\nusage: /],
-    ['what every object inherits', ['toString'], /^there is no command "toString"/],
+    ['an unknown command', ['start'], /^unknown command "start"\n\n.*\n\nusage: /],
+    ['what every object inherits', ['toString'], /^unknown command "toString"/],
     ['an unknown flag', [command, '--fast'], /^Unknown option '--fast'.*\n\nusage: /],
     ['a config that is not there', [command, '-c', '/none.yaml'], /^chancery-\w+: \/none\.yaml: ENOENT/],
     ['a config that is a folder', [command, '-c', '/'], /^chancery-\w+: \/: EISDIR/],

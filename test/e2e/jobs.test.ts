@@ -148,7 +148,7 @@ describe('issue', () => {
   test('where nothing proves the job says all that it tried', async () => {
     const { status, stderr } = await agentNowhere(['issue', '-o', 'x', ...flags()]);
     expect(status).toBe(1);
-    expect(stderr).toMatch(/none of the known platforms:\n( {2}[a-z-]+: .+\n){5,}/);
+    expect(stderr).toMatch(/no supported platform found; tried:\n( {2}[a-z-]+: .+\n){5,}/);
   }, 20_000);
 });
 
@@ -270,6 +270,6 @@ describe('doctor', () => {
   test('where nothing could be proven exits 1', async () => {
     const { status, stdout } = await agentNowhere(['doctor']);
     expect(status).toBe(1);
-    expect(stdout).toMatch(/none of them would do; name one under evidence/);
+    expect(stdout).toMatch(/no platform is usable; set one under `evidence`/);
   }, 20_000);
 });

@@ -179,7 +179,7 @@ test('an API server that is away stops nobody’s service, and when it is back t
   await nextCertificate(requested, before);
 }, 60_000);
 
-test('C42 all that was ever shown is of no use with another key', async () => {
+test('C42 all that was ever shown cannot be used with another key', async () => {
   const trustDomain = parseTrustDomain(TRUST_DOMAIN);
   const address = `127.0.0.1:${ca.port}`;
   const bundle = await bootstrapBundle({ trustDomain, address, bundleFile: ca.bundle, pin: undefined });

@@ -1,4 +1,4 @@
-/** Real processes that prove two platforms in one exchange: a TPM, and the kernel's word for the user. */
+/** Real processes that prove two platforms in one exchange: a TPM, and peer credentials for the user. */
 import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import {

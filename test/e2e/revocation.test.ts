@@ -96,7 +96,7 @@ test('what matches nothing is said, and made', async () => {
   ).toEqual(
     ran(
       /^revocation 1 is in force \(until .*Z\): node tpm\/gone\ncut off 0 unexpired certificates and 0 connected agents\n$/,
-      /^warning: no unexpired certificate and no connected agent is node tpm\/gone\n$/,
+      /^warning: no certificate in force and no connected agent matches node tpm\/gone\n$/,
     ),
   );
 });

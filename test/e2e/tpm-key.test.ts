@@ -139,7 +139,7 @@ test('a TLS server with the files is believed by a client with the bundle', asyn
   if (server.exitCode === null) await once(server, 'exit');
 });
 
-test('the file is of no use to another TPM', async () => {
+test('the file cannot be used by another TPM', async () => {
   const other = await makeSoftwareTpm();
   const env = { ...process.env, TPM2OPENSSL_TCTI: other.tcti };
   const signing = [

@@ -1,7 +1,7 @@
-/** Names of files say what is in them; these words say nothing. */
+/** Names of files and sentences say what is meant; the words below do not. Style, section 6. */
 import { posix } from 'node:path';
 import { expect, test } from 'vitest';
-import { paths } from './repository.ts';
+import { paths, textOf } from './repository.ts';
 
 const EMPTY_WORDS = /(^|-)(util|utils|helper|helpers|common|misc|base|manager)(-|\.|$)/;
 
@@ -9,5 +9,40 @@ test('no file or folder is named by a word that says nothing', () => {
   const found = paths(/\.(ts|mjs|md|proto)$/).filter((path) =>
     path.split(posix.sep).some((part) => EMPTY_WORDS.test(part)),
   );
+  expect(found).toEqual([]);
+});
+
+/** What not to write, and what to write. */
+const RIDDLES: readonly (readonly [RegExp, string])[] = [
+  [/nobody that is/i, 'the certificate chain does not end at a trusted root'],
+  [/no unexpired certificate and no connected agent is/i, 'no certificate with this serial was issued'],
+  [/whom to trust|must come from you/i, 'set `bundle` or `pin`, so that the agent can verify the CA'],
+  [/the kernel['’]s word/i, 'peer credentials'],
+  [/(is|are|or) told and left/i, 'rejects it and logs why'],
+  [/of whoever|nothing goes on/i, 'ends all sessions of a revoked caller'],
+  [/\b(decided|judged|looked at|refused|counted|answered) a call\b/i, 'on every call'],
+  [/answers nobody/i, 'rejects every write of its batch'],
+  [/none of the known|none of them would do/i, 'no supported platform found'],
+  [/nothing that was answered/i, 'disk full. Free some space'],
+  [/what is known (stays|goes)/i, 'the last bundle and policy stay in force'],
+  [/is of no use|are of no use/i, 'cannot be used'],
+  [/none that can|what no (name|header value) may/i, 'is too large; has characters that it must not have'],
+  [/says nothing before it is asked|speaks only when/i, 'the first message must be empty'],
+  [/\bis no (time|UUID|object|region|JSON|number|string|list|name|file|URL|certificate|key)\b/, 'is not a'],
+  [/Invalid input|expected \w+, received/, 'a string is expected, found a number'],
+];
+
+test('no sentence is a riddle or an inversion', () => {
+  const found = paths(/\.(ts|mjs|md|proto)$/)
+    .filter((path) => !path.endsWith('words.test.ts') && path !== 'test/vectors/README.md')
+    .flatMap((path) =>
+      textOf(path)
+        .split('\n')
+        .flatMap((line, index) =>
+          RIDDLES.filter(([words]) => words.test(line)).map(
+            ([, better]) => `${path}:${index + 1}: ${line.trim()} (write for instance: ${better})`,
+          ),
+        ),
+    );
   expect(found).toEqual([]);
 });

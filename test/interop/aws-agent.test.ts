@@ -179,7 +179,7 @@ describe('evidence', () => {
   test('aws-iam signs for hosts of the table only', async () => {
     const nowhere = await begin(awsIamEvidence(callerWith(key, 'evil.com/'), { clock: systemClock }));
     await expect(nowhere.answer(packStsQuestion('standard'), new Uint8Array(32))).rejects.toThrow(
-      refusal('platform_unavailable', /"evil.com\/" is no region of AWS/),
+      refusal('platform_unavailable', /"evil.com\/" is not an AWS region/),
     );
     const exchange = await begin(awsIamEvidence(callerWith(key), { clock: systemClock }));
     await expect(exchange.answer(packStsQuestion('evil.com'), new Uint8Array(32))).rejects.toThrow(

@@ -141,7 +141,7 @@ describe("our hosts are AWS's", () => {
   });
 
   test.each(['', 'us', 'us-east', 'us-east-1a', 'us-east-1.evil.com', 'US-EAST-1', 'us_east-1', 'xx-east-1'])(
-    '%j is no region',
+    '%j is not a region',
     (region) => {
       expect(partitionOf(region)).toBeUndefined();
       expect(stsHost(region, 'standard')).toBeUndefined();

@@ -26,7 +26,7 @@ export function memoryKeys(): AuthorityKeys & { readonly signers: Map<string, Si
     has: (serial) => signers.has(serial),
     load: async (serial) => {
       const signer = signers.get(serial);
-      if (signer === undefined) throw new Error(`there is no key ${serial}`);
+      if (signer === undefined) throw new Error(`missing key ${serial}`);
       return signer;
     },
     remove: async (serial) => void signers.delete(serial),

@@ -18,7 +18,7 @@ import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import type { TestCa } from './ca.ts';
 import { type Talk, talk } from './talk.ts';
 
-/** Joins as an agent does: over the CA's socket with the kernel's word, or over TLS with the given evidence. */
+/** Joins as an agent does: over the CA's socket with peer credentials, or over TLS with the given evidence. */
 export async function joinAs(
   ca: TestCa,
   {

@@ -14,7 +14,7 @@ interface Seen {
 }
 
 export const doctor = (deps: RunCommandDeps): Command => ({
-  says: 'Tells which platforms this machine could prove, and whether the CA answers. Exits 1 if it could not join.',
+  says: 'Reports which platforms this machine can prove and whether the CA answers. Exits 1 if the agent cannot join.',
   flags: { ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const file = configFile(invocation);
@@ -73,9 +73,9 @@ function textOf(
   return [
     'platforms',
     ...platforms.map(line),
-    chosen === null ? 'none of them would do; name one under evidence' : `${by} would prove ${chosen}`,
+    chosen === null ? 'no platform is usable; set one under `evidence`' : `${by} would prove ${chosen}`,
     ...(settings?.evidence !== undefined && auto !== null ? [`platform: auto would prove ${auto}`] : []),
-    ...(ca === null ? ['no config: the CA was not looked for'] : ['CA', line(ca)]),
+    ...(ca === null ? ['no config file; the CA was not checked'] : ['CA', line(ca)]),
     '',
   ].join('\n');
 }

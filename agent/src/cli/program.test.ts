@@ -172,7 +172,7 @@ describe('what is not meant', () => {
       /--client is one of/,
     ],
     ['a config that is broken', { ca: {} }, ['run'], /ca\.address/],
-    ['an unknown command', unix, ['toString'], /there is no command "toString"/],
+    ['an unknown command', unix, ['toString'], /unknown command "toString"/],
   ])('%s', async (_, changes, args, says) => {
     configure(changes);
     const { status, err } = await cli(...args);

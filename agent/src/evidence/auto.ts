@@ -23,7 +23,7 @@ export async function findEvidence(
   const found = firstUsable(tried);
   if (found === undefined) {
     const lines = tried.map(({ platform, says }) => `  ${platform}: ${says}`).join('\n');
-    throw new IdentityError('platform_unavailable', `this machine is none of the known platforms:\n${lines}`);
+    throw new IdentityError('platform_unavailable', `no supported platform found; tried:\n${lines}`);
   }
   deps.log.info({ platform: found.platform, because: found.says }, 'found the platform');
   return openEvidence(configOf(found), deps);

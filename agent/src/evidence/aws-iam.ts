@@ -48,7 +48,7 @@ export function awsIamEvidence(caller: AwsCaller, { clock }: Pick<EvidenceDeps, 
             'the CA asks for a kind of endpoint that is not known',
           );
           const host = stsHost(region, endpoints);
-          ensure(host !== undefined, 'platform_unavailable', `"${region}" is no region of AWS`);
+          ensure(host !== undefined, 'platform_unavailable', `"${region}" is not an AWS region`);
           const { accessKeyId, secretAccessKey, sessionToken } = credentials;
           const scope = { service: 'sts', region, date: amzDate(clock.now()) };
           const request = callerIdentityRequest({ host, date: scope.date, sessionToken, binding });

@@ -127,7 +127,7 @@ async function ask(
   const what = `${url.split('?')[0]} answered ${status}`;
   if (status !== 200) throw new IdentityError('platform_unavailable', `${what}${reasonIn(body)}`);
   const answer = parseJson(body, { code: 'platform_unavailable', maxBytes: MAX_BYTES, maxDepth: 16 });
-  ensure(isJsonObject(answer), 'platform_unavailable', `${what} with no JSON object`);
+  ensure(isJsonObject(answer), 'platform_unavailable', `${what} without a JSON object`);
   return answer;
 }
 

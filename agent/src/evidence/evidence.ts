@@ -23,7 +23,7 @@ export interface PlatformKey extends Signer {
 }
 
 export interface Exchange {
-  /** What the platform says first; empty where it speaks only when challenged. */
+  /** What the platform says first; empty where the platform answers a challenge only. */
   readonly opening: Uint8Array;
   /** Answers the CA's one question; `binding` is computed from the challenge's nonce. */
   answer(question: Uint8Array, binding: Uint8Array): Promise<Uint8Array>;

@@ -20,7 +20,7 @@ export function allOf(sources: readonly EvidenceSource[]): EvidenceSource {
   };
 }
 
-/** The kernel's word is one of the platforms: it is only to be had on the CA's own socket. */
+/** One of the platforms is unix: its peer credentials exist only on the CA's own socket. */
 export const isLocal = ({ platform }: EvidenceSource): boolean => splitPlatforms(platform).includes('unix');
 
 async function beginAll(

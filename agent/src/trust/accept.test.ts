@@ -38,7 +38,7 @@ test.each([
   { name: 'quite another', next: bundleOf(c), code: 'bundle', says: 'both adds and removes' },
   { name: 'one that adds and removes', next: bundleOf(b, c), code: 'bundle', says: 'both adds and removes' },
   {
-    name: 'one that adds what is no certificate',
+    name: 'one that adds something that is not a certificate',
     next: bundleOf(a, b, Buffer.from('no certificate')),
     code: 'certificate_parse',
     says: '',
@@ -55,7 +55,7 @@ test.each([
   ['the same', bundleOf(b, a), 0, 0],
   ['quite another', bundleOf(c), 0, 1],
   ['none', bundleOf(), 0, 1],
-])('%s is followed, or told and left', (_, next, published, told) => {
+])('%s is accepted, or rejected with one log line', (_, next, published, told) => {
   const known = bundleOf(a, b);
   const live = new LiveValue<Bundle>(() => new Error('none'), known);
   const heard: Bundle[] = [];

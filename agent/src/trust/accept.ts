@@ -24,7 +24,7 @@ export function acceptBundle(known: Bundle, next: Bundle): Bundle {
   return next;
 }
 
-/** One that must not be taken is told and left: what is known goes on verifying. */
+/** Rejects an invalid bundle and logs why; the known bundle stays in force. */
 export function follow(live: LiveValue<Bundle>, next: Bundle, log: Log): void {
   const known = live.current();
   try {

@@ -57,9 +57,9 @@ describe('a bundle file', () => {
       says: 'a PEM block is "PRIVATE KEY"',
     },
     {
-      name: 'what is no certificate',
+      name: 'something that is not a certificate',
       content: pem(Buffer.from('none')),
-      says: 'holds what is no certificate',
+      says: 'holds something that is not a certificate',
     },
     { name: 'a document with none', content: '{"keys":[]}', says: 'names no authority' },
     { name: 'a broken document', content: '{"keys":', says: '' },

@@ -38,11 +38,7 @@ const OPENING_BRACE = 0x7b;
 export async function bootstrapBundle(options: BootstrapOptions): Promise<Bundle> {
   const { bundleFile, pin, trustDomain } = options;
   if (bundleFile !== undefined) return readBundleFile(bundleFile, trustDomain);
-  ensure(
-    pin !== undefined,
-    'bootstrap',
-    'the config names neither ca.bundle nor ca.pin: whom to trust must come from you',
-  );
+  ensure(pin !== undefined, 'bootstrap', 'ca: set `bundle` or `pin`, so that the agent can verify the CA');
   const offered = await fetchBundle(unverifiedTarget(options.address));
   const authorities = offered.filter((der) => isPinned(der, pin));
   ensure(
@@ -78,7 +74,7 @@ function readBundleFile(file: string, trustDomain: TrustDomain): Bundle {
   try {
     bundle.authorities.map(parseCertificate);
   } catch (error) {
-    throw new IdentityError('bundle', `${file} holds what is no certificate`, { cause: error });
+    throw new IdentityError('bundle', `${file} holds something that is not a certificate`, { cause: error });
   }
   return bundle;
 }

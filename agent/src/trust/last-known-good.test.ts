@@ -108,7 +108,7 @@ test.each<readonly [string, (stored: object) => object]>([
     'a revocation that cannot be read',
     (stored) => ({ ...stored, revocations: { sequence: '1', list: [{ ...revocation, kind: 'name' }] } }),
   ],
-  ['a version that is no number', (stored) => ({ ...stored, policy: { version: '-1', resources: [] } })],
+  ['a version that is not a number', (stored) => ({ ...stored, policy: { version: '-1', resources: [] } })],
 ])('damaged: %s', (_, spoil) => {
   change(spoil);
   unusableFor(/^damaged/);

@@ -30,7 +30,7 @@ export function readRevocations({ sequence, list }: Whole): ReadRevocations {
   const read = list.flatMap(({ number, kind, value, serials, reason, until }) => {
     try {
       const counted = number <= MAX_NUMBER;
-      ensure(counted, 'revocation', 'its number is none that can be counted to');
+      ensure(counted, 'revocation', 'its number is too large');
       return [revocationOf({ number: Number(number), kind, value, serials, reason, until: endOf(until) })];
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);

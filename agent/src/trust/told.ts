@@ -1,4 +1,4 @@
-/** What the CA has told this agent: whom to trust, what is allowed, who is cut off. In force, and on disk. */
+/** What the CA has told this agent: the bundle, the policy and the revocations, in force and on disk. */
 import type {
   Revocations as RevocationsMessage,
   WatchResponse,

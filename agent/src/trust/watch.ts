@@ -39,7 +39,10 @@ export async function watchTrust(deps: WatchDeps, signal: AbortSignal): Promise<
     } catch (error) {
       if (signal.aborted) return;
       failures += 1;
-      deps.log.warn({ err: error, failures }, 'the trust stream is down; what is known stays in force');
+      deps.log.warn(
+        { err: error, failures },
+        'the trust stream is down; the last bundle, policy and revocations stay in force',
+      );
       const seconds = Math.min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS);
       await pause(deps, seconds * (0.8 + 0.4 * deps.random()), signal);
     }

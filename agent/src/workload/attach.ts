@@ -93,11 +93,12 @@ async function follow(options: AttachOptions, live: LiveSources, following: Foll
     try {
       await followOnce(options, live, following);
       failures = 0;
-      log.info({ socket }, 'the agent has closed its stream; attaching again');
+      log.info({ socket }, 'the agent closed its stream; attaching again');
     } catch (error) {
       if (following.until.aborted) return;
       if (following.onFailure(error)) return;
-      const says = 'the agent does not answer; what is known stays in force until it expires';
+      const says =
+        'the agent does not answer; the last bundle and policy stay in force until the certificate expires';
       // Once, for it is asked every second.
       if (failures === 0) log.warn({ err: error }, says);
       else log.debug({ err: error }, says);

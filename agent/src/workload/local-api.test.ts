@@ -271,7 +271,7 @@ describe('I27 another user', () => {
   const shown = ownUid === 0 ? undefined : 'only root can start a process of another user';
   const ask = async () => (await run(process.execPath, ['-e', AS_NOBODY, path])).stdout.trim();
 
-  test('is kept out by the file’s mode, and by the kernel’s word where that has been opened', async () => {
+  test('is kept out by the file’s mode, and by peer credentials where the mode lets others in', async () => {
     if (shown !== undefined) {
       console.info(shown);
       return;

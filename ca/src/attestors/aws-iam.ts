@@ -26,7 +26,7 @@ export const AwsIamConfig = z
       .array(
         z.string().refine((region) => partitionOf(region) !== undefined, {
           error: ({ input }) =>
-            `"${input}" is no region: write those whose STS agents may use, such as eu-west-1`,
+            `"${input}" is not a region: write those whose STS agents may use, such as eu-west-1`,
         }),
       )
       .min(1)
@@ -59,7 +59,7 @@ export type AwsIamConfig = z.infer<typeof AwsIamConfig>;
 
 export const awsIamKind: AttestorKind<AwsIamConfig> = {
   type: 'aws-iam',
-  says: 'Whoever holds the credentials of an IAM role: STS is asked about each of them.',
+  says: 'AWS principals by a signed GetCallerIdentity request that the CA sends to STS.',
   schema: AwsIamConfig,
   create: awsIamAttestor,
 };
@@ -72,7 +72,7 @@ export function awsIamAttestor(config: AwsIamConfig, deps: AttestorDeps): Attest
   return {
     type: 'aws-iam',
     async attest(opening, turn) {
-      ensure(opening.length === 0, 'evidence_parse', 'aws-iam speaks only when it is asked');
+      ensure(opening.length === 0, 'evidence_parse', 'the first message of aws-iam must be empty');
       const answer = unpackStsAnswer(await turn.challenge(packStsQuestion(config.endpoints)));
       const call = signedCall(answer, config, turn);
       const caller = await askSts(call, config.endpoint ?? `https://${call.host}`, deps.outbound);
@@ -86,13 +86,17 @@ export function awsIamAttestor(config: AwsIamConfig, deps: AttestorDeps): Attest
 function signedCall(answer: StsAnswer, config: AwsIamConfig, turn: Turn): SignedCall {
   const { region, date, credential, sessionToken, signature } = answer;
   const host = config.regions.includes(region) ? stsHost(region, config.endpoints) : undefined;
-  ensure(host !== undefined, 'sts_host', 'the region is none of those that are configured');
+  ensure(host !== undefined, 'sts_host', 'the region is not configured');
   ensureRecent(date, turn.now());
   const [accessKeyId = '', ...scope] = credential.split('/');
   ensure(/^[A-Z0-9]{16,128}$/.test(accessKeyId), 'sts_scope', 'the access key id has another form');
   const expected = credentialScope({ service: 'sts', region, date });
   ensure(scope.join('/') === expected, 'sts_scope', `the credential is not scoped to ${expected}`);
-  ensure(/^[!-~]*$/.test(sessionToken), 'sts_header', 'the session token holds what no header value may');
+  ensure(
+    /^[!-~]*$/.test(sessionToken),
+    'sts_header',
+    'the session token has characters that a header value must not have',
+  );
   ensure(signature.length === 32, 'evidence_parse', `a signature has 32 bytes, not ${signature.length}`);
   const token = sessionToken === '' ? undefined : sessionToken;
   return { host, date, credential, sessionToken: token, binding: turn.binding, signature };
@@ -101,7 +105,7 @@ function signedCall(answer: StsAnswer, config: AwsIamConfig, turn: Turn): Signed
 function ensureRecent(date: string, now: Date): void {
   const [, y, mo, d, h, mi, s] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(date) ?? [];
   const seconds = (now.getTime() - Date.parse(`${y}-${mo}-${d}T${h}:${mi}:${s}Z`)) / 1000;
-  ensure(!Number.isNaN(seconds), 'sts_date', 'X-Amz-Date is no time');
+  ensure(!Number.isNaN(seconds), 'sts_date', 'X-Amz-Date is not a time');
   const most = `at most ${MAX_SKEW_SECONDS} s are accepted`;
   ensure(seconds <= MAX_SKEW_SECONDS, 'sts_date', `signed ${Math.round(seconds)} s ago, ${most}`);
   ensure(seconds >= -MAX_SKEW_SECONDS, 'sts_date', `signed ${Math.round(-seconds)} s from now, ${most}`);

@@ -86,7 +86,7 @@ export type AwsWebIdentityConfig = z.infer<typeof AwsWebIdentityConfig>;
 
 export const awsWebIdentityKind: AttestorKind<AwsWebIdentityConfig> = {
   type: 'aws-web-identity',
-  says: 'Whoever AWS signs a token for: checked by the keys of the account, without asking AWS.',
+  says: 'AWS principals by signed web identity tokens: checked by the keys of the account, without asking AWS.',
   schema: AwsWebIdentityConfig,
   create: awsWebIdentityAttestor,
 };
@@ -114,7 +114,7 @@ export function awsWebIdentityAttestor(config: AwsWebIdentityConfig, deps: Attes
   return {
     type: 'aws-web-identity',
     async attest(opening, turn) {
-      ensure(opening.length === 0, 'evidence_parse', 'aws-web-identity speaks only when it is asked');
+      ensure(opening.length === 0, 'evidence_parse', 'the first message of aws-web-identity must be empty');
       const token = await turn.challenge(new Uint8Array());
       const { iss } = peekClaims(token);
       const issuer = typeof iss === 'string' ? issuers.get(iss) : undefined;

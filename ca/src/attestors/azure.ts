@@ -28,7 +28,7 @@ export function azureAttestor(config: AzureConfig, deps: AttestorDeps): Attestor
   return {
     type: 'azure',
     async attest(opening, turn) {
-      ensure(opening.length === 0, 'evidence_parse', 'a VM says nothing before it is asked');
+      ensure(opening.length === 0, 'evidence_parse', 'the first message of an Azure VM must be empty');
       const answer = unpackAzureAnswer(await turn.challenge(new Uint8Array()));
       const tenant = tenantNamedBy(answer.token, policy);
       // Before the token: this needs nobody's keys, so only VMs of Azure can make us fetch any.

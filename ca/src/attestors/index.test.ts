@@ -36,7 +36,7 @@ test.each([
   { file: 'empty.pem', says: 'no PEM block CERTIFICATE' },
   { file: 'key.pem', says: 'is "PUBLIC KEY", not CERTIFICATE' },
   { file: 'broken.pem', says: 'certificate' },
-])('refuses at load a root file that is no certificate: $file', async ({ file, says }) => {
+])('refuses at load a root file that is not a certificate: $file', async ({ file, says }) => {
   const load = () => attestorsFrom(AttestorsConfig.parse({ tpm: { roots: [file] } }), deps);
   await expect(load).rejects.toThrow(IdentityError);
   await expect(load).rejects.toThrow(
@@ -73,7 +73,7 @@ test.each([
   {
     name: 'a region that is none',
     config: { 'aws-iam': { ...iam, regions: ['evil.com/'] } },
-    says: ' is no region: write those',
+    says: ' is not a region: write those',
   },
   { name: 'no regions', config: { 'aws-iam': { ...iam, regions: [] } }, says: '>=1 items' },
   {

@@ -37,7 +37,7 @@ export async function kubernetesAttestor(config: KubernetesConfig, deps: Deps): 
   return {
     type: deps.type,
     async attest(opening, turn) {
-      ensure(opening.length === 0, 'evidence_parse', 'a pod says nothing before it is asked');
+      ensure(opening.length === 0, 'evidence_parse', 'the first message of a pod must be empty');
       const token = await turn.challenge(new Uint8Array());
       const claims = readPodClaims(token);
       const carriesBinding = ensureForUs(claims, config, { deps, turn });

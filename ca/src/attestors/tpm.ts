@@ -96,7 +96,7 @@ function readClaim(opening: TpmOpening, policy: TpmPolicy, turn: Turn): Claim {
 
 function readEk(bytes: Uint8Array): PublicArea {
   const template = EK_TEMPLATES.find(({ prefix }) => startsWith(bytes, prefix));
-  ensure(template !== undefined, 'ek_template', 'the EK has none of the known templates');
+  ensure(template !== undefined, 'ek_template', 'the EK does not match a known template');
   return readPublicArea(bytes, template, 'ek_parse');
 }
 

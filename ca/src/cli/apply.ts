@@ -26,7 +26,7 @@ export const SHARED_IDS_FLAG = {
 } as const;
 
 export const apply: Command = {
-  says: 'Makes the given resources the whole set in force; what is not among them is removed.',
+  says: 'Replaces the set in force by the given resources; removes all others.',
   flags: {
     ...FILE_FLAG,
     'dry-run': { type: 'boolean', says: 'Only show what would change.' },

@@ -83,7 +83,7 @@ dataDir: data
 keyEncryptionKey: key-encryption-key   # keep a copy elsewhere: without it the root's key is lost
 listen: 127.0.0.1:8443
 attestors:
-  unix: {}                             # workloads on this machine, by the kernel's word
+  unix: {}                             # workloads on this machine, by peer credentials
 `;
 
 const exampleResources = (

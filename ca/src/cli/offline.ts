@@ -19,7 +19,7 @@ import { FILE_FLAG, printWarnings, readFiles, SHARED_IDS_FLAG } from './apply.ts
 import { CONFIG_FLAG, configFile, JSON_FLAG, printJson } from './flags.ts';
 
 export const check: Command = {
-  says: 'Reads the config, its files and, with -f, resources, and tells every problem. Changes nothing.',
+  says: 'Checks the config, its files and, with -f, resources, and reports every problem. Changes nothing.',
   flags: { ...FILE_FLAG, ...SHARED_IDS_FLAG, ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const settings = readCaConfig(configFile(invocation));

@@ -31,7 +31,9 @@ export const revoke: Command = {
     if (invocation.has('json')) printJson(io, answer);
     else printRevoked(io, answer);
     if (answer.certificates === 0n && answer.agents === 0n)
-      io.err(`warning: no unexpired certificate and no connected agent is ${target.kind} ${target.value}\n`);
+      io.err(
+        `warning: no certificate in force and no connected agent matches ${target.kind} ${target.value}\n`,
+      );
     return 0;
   },
 };

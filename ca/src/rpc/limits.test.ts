@@ -83,7 +83,7 @@ describe('places', () => {
     expect(limits.open).toBe(6);
   });
 
-  test('go to the next caller from the longest silent one of whoever holds most', async () => {
+  test('go to the next caller from the longest silent one of the caller that holds most', async () => {
     const lone = place('b').listen(never);
     const [older, newer] = [place('a'), place('a')].map((each) => each.listen(never));
     place('c');

@@ -47,7 +47,7 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
   const server = tls.createServer({
     ...serverTls(svid.current()),
     requestCert: true,
-    // Whom to accept is decided a call, by our own path validation: joining needs no certificate at all.
+    // The peer is checked on every call by our own path validation: joining needs no certificate at all.
     rejectUnauthorized: false,
     ALPNProtocols: ['h2'],
     handshakeTimeout: HANDSHAKE_MS,

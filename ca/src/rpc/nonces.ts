@@ -60,7 +60,7 @@ export class Nonces {
       const elsewhere = this.#live.has(hex(answered));
       ensure(!elsewhere, 'nonce_used', 'the answer carries the nonce of another exchange');
     }
-    ensure(equal(own, answered), 'nonce_mismatch', 'the answer carries a nonce that was not asked here');
+    ensure(equal(own, answered), 'nonce_mismatch', 'the answer carries a nonce that this CA did not send');
     ensure(!entry.used, 'nonce_used', 'the nonce was answered before');
     entry.used = true;
     const now = this.#clock.now().getTime();

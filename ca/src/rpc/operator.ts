@@ -1,4 +1,4 @@
-/** The Operator service: on the admin socket, for root and the CA's own user, by the kernel's word. */
+/** The Operator service: on the admin socket, for root and the CA's own user, by peer credentials. */
 import type {
   ApplyRequest,
   ApplyResponse,

@@ -80,7 +80,7 @@ describe('a write that cannot be made', () => {
 test.each<[string, Partial<Transaction>]>([
   ['begin', { begin: fail('no') }],
   ['commit', { commit: fail('no') }],
-])('a %s that fails answers nobody with success', async (_, broken) => {
+])('a failed %s rejects every write of its batch', async (_, broken) => {
   const { trace, write } = traced(broken);
   const answers = await Promise.allSettled([write('a'), write('b')]);
   expect(answers.map(({ status }) => status)).toEqual(['rejected', 'rejected']);

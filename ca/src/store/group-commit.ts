@@ -14,7 +14,7 @@ interface Write {
   readonly failed: (error: unknown) => void;
 }
 
-/** Bounds one transaction, and with it how long the process answers nobody. */
+/** Bounds one transaction, and with it how long the process cannot answer. */
 const MAX_BATCH = 512;
 /** A twelfth of what a renewal may take at the 99th percentile. */
 const GATHER_MS = 2;

@@ -265,10 +265,7 @@ describe('a full disk', () => {
   });
 
   test('is said as such, and nothing is half-written', async () => {
-    const full = refusal(
-      'store',
-      /\.db: the disk is full: free some space; nothing that was answered is lost$/,
-    );
+    const full = refusal('store', /\.db: disk full. Free some space; the CA continues by itself$/);
     await expect(store.record(large, event)).rejects.toThrow(full);
     const audit = store.append({
       ...event,

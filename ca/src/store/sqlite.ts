@@ -281,7 +281,7 @@ function wrap(error: unknown, path: string): IdentityError {
     errcode === 5 || errcode === 6
       ? 'another process holds it: is a chancery-ca already running on this file?'
       : errcode === 13
-        ? 'the disk is full: free some space; nothing that was answered is lost'
+        ? 'disk full. Free some space; the CA continues by itself'
         : says;
   return new IdentityError('store', `${path}: ${hint}`, { cause: error });
 }

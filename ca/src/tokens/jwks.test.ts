@@ -96,7 +96,7 @@ test('C27 ten thousand unknown keys are one question a minute', async () => {
   expect(asked()).toBe(2);
 });
 
-describe('C28 a set is of no use', () => {
+describe('C28 a set cannot be used', () => {
   const rsa = publicJwk(signingKey('a'));
   const weak = { kid: 'weak', kty: 'RSA', e: 'AQAB', n: Buffer.alloc(128, 0xff).toString('base64url') };
   const { privateKey } = signingKey('a');
@@ -110,9 +110,9 @@ describe('C28 a set is of no use', () => {
     ['with a shared key', { keys: [{ kty: 'oct', k: 'AAAA', kid: 'a' }] }, /a private key \("k"\)/],
     ['with a name twice', { keys: [rsa, rsa] }, /the key "a" twice/],
     ['of too many keys', { keys: Array.from({ length: 65 }, () => ({})) }, /has 65 keys, at most 64/],
-    ['that is no object', [rsa], /an object with an array "keys"/],
+    ['that is not an object', [rsa], /an object with an array "keys"/],
     ['without keys', {}, /an object with an array "keys"/],
-    ['whose key is a string', { keys: ['a'] }, /is no object/],
+    ['whose key is a string', { keys: ['a'] }, /is not an object/],
   ])('%s', async (_, jwks, says) => {
     const bytes = utf8(JSON.stringify(jwks));
     expect(() => made({ jwks: bytes })).toThrow(refusal('config', says));
@@ -184,7 +184,7 @@ describe('C33 discovery is refused', () => {
     ],
     ['with its keys in a file', (url) => ({ issuer: url, jwks_uri: 'file:///etc/passwd' }), /not https/],
     ['without keys', (url) => ({ issuer: url }), /names no jwks_uri/],
-    ['that is an array', () => [], /is no JSON object/],
+    ['that is an array', () => [], /is not a JSON object/],
   ])('%s', async (_, document, says) => {
     discovered(document(issuer.url));
     await expect(key()).rejects.toThrow(refusal('keys_unavailable', says));

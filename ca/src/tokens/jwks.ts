@@ -137,7 +137,7 @@ async function discover(issuer: string, deps: KeySetDeps): Promise<string> {
 
 function documentOf(body: Uint8Array, where: string): JsonObject {
   const document = parseJson(body, { code: 'keys_unavailable', maxBytes: MAX_BYTES, maxDepth: 16 });
-  ensure(isJsonObject(document), 'keys_unavailable', `${where} is no JSON object`);
+  ensure(isJsonObject(document), 'keys_unavailable', `${where} is not a JSON object`);
   return document;
 }
 

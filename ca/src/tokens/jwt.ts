@@ -73,7 +73,7 @@ function objectOf(what: string, part: string): JsonObject {
     maxDepth: 8,
   } as const;
   const value = parseJson(decode(what, part), limits);
-  ensure(isJsonObject(value), 'jwt_parse', `the ${what} are no JSON object`);
+  ensure(isJsonObject(value), 'jwt_parse', `the ${what} are not a JSON object`);
   return value;
 }
 

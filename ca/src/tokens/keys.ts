@@ -42,7 +42,7 @@ export function readKeys(bytes: Uint8Array, code: Refusal): ReadonlyMap<string, 
   ensure(all.length <= MAX_KEYS, code, `the JWK set has ${all.length} keys, at most ${MAX_KEYS} are read`);
   const found = new Map<string, IssuerKey>();
   for (const jwk of all) {
-    ensure(isJsonObject(jwk), code, 'a key of the JWK set is no object');
+    ensure(isJsonObject(jwk), code, 'a key of the JWK set is not an object');
     const secret = PRIVATE.find((name) => Object.hasOwn(jwk, name));
     ensure(secret === undefined, code, `the JWK set has a private key ("${secret}")`);
     const { kid } = jwk;

@@ -32,12 +32,12 @@ export type Partition = (typeof PARTITIONS)[number]['name'];
 export const ENDPOINTS = ['standard', 'fips', 'dual-stack', 'fips-dual-stack'] as const;
 export type Endpoints = (typeof ENDPOINTS)[number];
 
-/** Undefined for what is no region. */
+/** Undefined for what is not a region. */
 export function partitionOf(region: string): Partition | undefined {
   return PARTITIONS.find((each) => each.region.test(region))?.name;
 }
 
-/** The host of STS in a region; undefined for what is no region. */
+/** The host of STS in a region; undefined for what is not a region. */
 export function stsHost(region: string, endpoints: Endpoints): string | undefined {
   const partition = PARTITIONS.find((each) => each.region.test(region));
   if (partition === undefined) return undefined;

@@ -23,7 +23,7 @@ test.each([
   ['a header of the future', call({}), '2027-01-01', 'modern'],
   ['a legacy header', call({}), '2025-11-25', 'legacy'],
   ['neither', call({}), undefined, 'legacy'],
-  ['a claim that is no string', call({ _meta: { [VERSION]: 1 } }), undefined, 'legacy'],
+  ['a claim that is not a string', call({ _meta: { [VERSION]: 1 } }), undefined, 'legacy'],
   ['a header that is no date', call({}), 'DRAFT-2026', 'legacy'],
   ['a response', response, undefined, 'legacy'],
 ])('eraOf: %s', (_name, message, header, era) => {

@@ -12,7 +12,7 @@ export interface ToolPattern {
   matches(tool: string): boolean;
 }
 
-/** Longer is no name an operator wrote by hand. */
+/** An operator does not write a longer name by hand. */
 const MAX_LENGTH = 256;
 /** RE2's work per character is bounded by the program's size; `(x{1000}){1000}` is refused by RE2 itself. */
 const MAX_INSTRUCTIONS = 1_000;

@@ -103,7 +103,7 @@ describe('the peer', () => {
       'of another authority',
       svidOf(leafOf(stranger)),
       NOW,
-      ['chain', /^nobody that is trusted issued the certificate$/],
+      ['chain', /^the certificate chain does not end at a trusted root \(1 trusted\)$/],
     ],
     [
       'of another trust domain',
@@ -117,7 +117,12 @@ describe('the peer', () => {
       after(3601),
       ['expired_peer', /^a certificate expired at 2026/],
     ],
-    ['that is an authority', svidOf(issuing), NOW, ['svid', /^an authority shows itself as a workload$/]],
+    [
+      'that is an authority',
+      svidOf(issuing),
+      NOW,
+      ['svid', /^the certificate of an authority names a workload$/],
+    ],
   ])('%s is refused', async (_, certificate, now, [code, message]) => {
     expect(await shown(certificate, now)).toThrow(refusal(code, message));
   });

@@ -70,7 +70,11 @@ export function readBasicConstraints(from: TbsCertificate, code: Refusal): Basic
     const pathLength = body.tag === undefined ? undefined : body.smallInteger('path length');
     body.done('basic constraints');
     // §4.2.1.9: pathLenConstraint means nothing unless cA is asserted, and must not be there.
-    ensure(ca || pathLength === undefined, code, 'basic constraints limit the path of what is no CA');
+    ensure(
+      ca || pathLength === undefined,
+      code,
+      'basic constraints limit the path length of a certificate that is not a CA',
+    );
     return { ca, pathLength };
   });
 }

@@ -47,6 +47,10 @@ export function verifyPath(request: PathRequest): readonly Certificate[] {
   return new Search(request).extend([leaf]);
 }
 
+/** The number of roots tells an empty or wrong bundle from a wrong certificate. */
+const noRoot = (roots: number): string =>
+  `the certificate chain does not end at a trusted root (${roots} trusted)`;
+
 class Search {
   readonly #request: PathRequest;
   #tries = 0;
@@ -73,7 +77,7 @@ class Search {
         failure ??= error;
       }
     }
-    throw failure ?? new IdentityError('chain', 'nobody that is trusted issued the certificate');
+    throw failure ?? new IdentityError('chain', noRoot(anchors.length));
   }
 
   #ensureIssued(issuer: Certificate, path: readonly [Certificate, ...Certificate[]]): void {

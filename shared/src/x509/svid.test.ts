@@ -50,15 +50,21 @@ describe('refuses', () => {
   test.each<[string, readonly Uint8Array[], Bundle, string, RegExp]>([
     ['no chain', [], bundle, 'chain', /chain is empty/],
     ['9 certificates', Array(9).fill(good), bundle, 'chain_too_long', /9 certificates, at most 8/],
-    ['what is no certificate', [utf8('x')], bundle, 'certificate_parse', /certificate has tag/],
-    ['no intermediate', [good], bundle, 'chain', /nobody that is trusted/],
-    ['an empty bundle', [good, intermediate], bundleOf('prod.example'), 'chain', /nobody that is trusted/],
+    ['something that is not a certificate', [utf8('x')], bundle, 'certificate_parse', /certificate has tag/],
+    ['no intermediate', [good], bundle, 'chain', /does not end at a trusted root/],
+    [
+      'an empty bundle',
+      [good, intermediate],
+      bundleOf('prod.example'),
+      'chain',
+      /does not end at a trusted root/,
+    ],
     [
       'an authority that is retired',
       [good, intermediate],
       bundleOf('prod.example', makeAuthority('Root').certificate.der),
       'chain',
-      /nobody that is trusted/,
+      /does not end at a trusted root/,
     ],
     [
       'the bundle of another trust domain',

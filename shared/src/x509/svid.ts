@@ -68,7 +68,7 @@ function anchorsOf(bundle: Bundle): readonly Certificate[] {
 /** X509-SVID.md §2 to §4, for a leaf. Throws svid; trusts nobody's signature. */
 export function readSvid(leaf: TbsCertificate): SpiffeId {
   const ca = readBasicConstraints(leaf, 'svid')?.ca ?? false;
-  ensure(!ca, 'svid', 'an authority shows itself as a workload');
+  ensure(!ca, 'svid', 'the certificate of an authority names a workload');
   const usage = readKeyUsage(leaf, 'svid');
   ensure(usage !== undefined, 'svid', 'key usage is missing');
   ensure(leaf.extensions.get(OID.keyUsage)?.critical === true, 'svid', 'key usage is not critical');

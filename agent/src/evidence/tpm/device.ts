@@ -1,6 +1,6 @@
 /**
  * A TPM as a pipe for raw commands: one in flight, a time limit, a bounded patience with a TPM that asks to be asked
- * again. After a timeout or a broken response the device is of no use and says so at once.
+ * again. After a timeout or a broken response the device cannot be used and says so at once.
  */
 import { setTimeout as sleepFor } from 'node:timers/promises';
 import { asBuffer } from '@chancery/shared/bytes.ts';

@@ -33,7 +33,7 @@ export async function findEndorsementKey(tpm: TpmCommands): Promise<EndorsementK
     const certificate = cutDer(await readNv(tpm, certificateAt, size));
     return { ...(await loadKey(tpm, keyAt, template, certificate)), certificate, byPolicy };
   }
-  throw new IdentityError('tpm_device', 'the TPM holds no endorsement certificate that is known here');
+  throw new IdentityError('tpm_device', 'the TPM has no supported endorsement certificate');
 }
 
 async function readNv(tpm: TpmCommands, index: number, size: number): Promise<Uint8Array> {

@@ -37,7 +37,7 @@ export function spkiOfTpmKey(key: WrappedKey): Uint8Array {
 
 /**
  * The file that tpm2-openssl and other TPM-aware TLS stacks read (ASN.1 Specification for TPM 2.0 Key Files, 3.1).
- * It is of no use on another machine.
+ * It cannot be used on another machine.
  */
 export function writeTpmKeyPem({ publicArea, privateArea }: WrappedKey): string {
   const sized = (bytes: Uint8Array): Uint8Array => concat(u16(bytes.length), bytes);

@@ -17,7 +17,7 @@ export function drain(response: IncomingMessage): void {
   response.resume();
 }
 
-/** Undefined where the body is no JSON. Throws mcp_upstream. */
+/** Undefined where the body is not JSON. Throws mcp_upstream. */
 export async function jsonOf(response: IncomingMessage): Promise<Message | undefined> {
   if (!isJson(header(response, 'content-type'))) {
     drain(response);

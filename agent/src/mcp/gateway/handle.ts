@@ -187,7 +187,7 @@ function ensureAsked(
   { id }: { readonly id: string | number | undefined },
 ): void {
   const was = session !== undefined && id !== undefined && session.asked.delete(id);
-  ensure(was, 'mcp_parse', 'a response to nothing that the server asked');
+  ensure(was, 'mcp_parse', 'the response matches no request of the server');
 }
 
 function ensureAccepts(req: IncomingMessage, type: string): void {

@@ -37,7 +37,7 @@ export function parsePrincipalArn(text: string, code: Refusal): PrincipalArn {
     const arn = session === undefined ? text : text.slice(0, -session.length - 1);
     return { partition, account, kind, name, session, arn };
   }
-  ensure(false, code, 'the ARN is none of a role, a user, a federated user or root');
+  ensure(false, code, 'the ARN is not that of a role, a user, a federated user or root');
 }
 
 /** Undefined where the text is a pattern that could only ever mean what it says; else what to write instead. */

@@ -16,7 +16,7 @@ export interface SignedCall {
   readonly signature: Uint8Array;
 }
 
-/** What STS says of whoever holds the key that signed. */
+/** What STS says of the holder of the key that signed. */
 export interface CallerIdentity extends PrincipalArn {
   /** Never used again: "AROA..." of a role, "AIDA..." of a user; the account of root, the name of the federated. */
   readonly uniqueId: string;

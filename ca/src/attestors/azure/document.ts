@@ -18,7 +18,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Throws evidence_parse. */
 export function readDocument(content: Uint8Array): Document {
   const document = parseJson(content, LIMITS);
-  ensure(isJsonObject(document), 'evidence_parse', 'the document is no JSON object');
+  ensure(isJsonObject(document), 'evidence_parse', 'the document is not a JSON object');
   const { nonce, timeStamp } = document;
   ensure(typeof nonce === 'string', 'evidence_parse', 'the document has no nonce');
   ensure(isJsonObject(timeStamp), 'evidence_parse', 'the document has no timeStamp');
@@ -35,7 +35,7 @@ export function readDocument(content: Uint8Array): Document {
 function uuidOf(document: JsonObject, name: string): string {
   const value = document[name];
   const id = typeof value === 'string' ? value.toLowerCase() : '';
-  ensure(UUID.test(id), 'evidence_parse', `the document's ${name} is no UUID`);
+  ensure(UUID.test(id), 'evidence_parse', `the document's ${name} is not a UUID`);
   return id;
 }
 
@@ -49,7 +49,7 @@ function timeOf(timeStamp: JsonObject, name: string): Date {
   const date = new Date(iso);
   // A Date takes 30 February for 2 March.
   const real = !Number.isNaN(date.getTime()) && date.toISOString() === iso;
-  ensure(real, 'evidence_parse', `the document's ${name} is no time`);
+  ensure(real, 'evidence_parse', `the document's ${name} is not a time`);
   return date;
 }
 

@@ -37,6 +37,6 @@ export function readMachine(id: string): Machine {
 
 /** Lower case, for Azure tells no cases apart. Throws claim_rule for characters that no name has. */
 export function readResourceId(text: string): string {
-  ensure(PLAIN.test(text), 'claim_rule', 'a resource ID holds what no name may');
+  ensure(PLAIN.test(text), 'claim_rule', 'a resource ID has characters that a name must not have');
   return text.toLowerCase();
 }

@@ -35,7 +35,7 @@ function signerOf({ certificates, signer }: SignedData): Certificate {
     ({ issuer, serial }) => equal(issuer, signer.issuer) && equal(serial, signer.serial),
   );
   ensure(certificate !== undefined, 'signer', 'the certificate that signed is not in the document');
-  ensure(more.length === 0, 'signer', 'two certificates have the name and number of the one that signed');
+  ensure(more.length === 0, 'signer', 'two certificates match the issuer and serial number of the signer');
   return certificate;
 }
 

@@ -38,7 +38,7 @@ export interface Hello {
   platform: string;
   /** PKCS #10, DER. It contributes a proven public key and nothing else. */
   csr: Buffer;
-  /** What the platform says first; empty where it speaks only when challenged. */
+  /** What the platform says first; empty where the platform answers a challenge only. */
   evidence: Buffer;
   /** The SPIFFE ID wanted where several are earned; empty takes the first by name. */
   spiffeId: string;

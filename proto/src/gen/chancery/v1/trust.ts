@@ -710,7 +710,7 @@ export const GetBundleRequest: MessageFns<GetBundleRequest> = {
   },
 };
 
-/** What an agent must know at once: whom to trust and what is allowed. */
+/** What an agent must know at once: the trust bundle and the policy. */
 export type TrustService = typeof TrustService;
 export const TrustService = {
   /**
