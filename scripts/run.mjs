@@ -110,7 +110,10 @@ function tool(name, rest) {
 /** The cache saves a start the stripping of types: 100 ms and 20 MB. A release is JavaScript already. */
 function run(file, rest) {
   const env = { ...process.env, NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node') };
-  must(node, [join(root, file), ...rest], { cwd: process.env.INIT_CWD ?? process.cwd(), env });
+  must(node, ['--disable-sigusr1', join(root, file), ...rest], {
+    cwd: process.env.INIT_CWD ?? process.cwd(),
+    env,
+  });
 }
 
 /** Runs to the end with the pinned Node first on the path; passes a failure on as this process's own exit status. */

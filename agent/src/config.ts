@@ -36,9 +36,14 @@ export const OutputConfig = z.strictObject({
     .strictObject({
       pidFile: file.describe('Where the process writes its pid. Relative to this file.'),
       name: z.enum(['SIGHUP', 'SIGUSR1', 'SIGUSR2']).default('SIGHUP').describe('The signal.'),
+      program: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('The name of its program, as ps shows it; another program is not signalled.'),
     })
     .optional()
-    .describe('Sent after each change.'),
+    .describe('Sent after each change, to a process that runs as uid, or as the agent where uid is not set.'),
 });
 
 export const UpstreamConfig = z

@@ -1,10 +1,11 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --disable-sigusr1
 /** chancery-agent: the only file of the agent that touches the process. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { runProgram } from '@chancery/shared/cli.ts';
 import { systemClock } from '@chancery/shared/clock.ts';
+import { signalProcess } from '@chancery/shared/kernel/pidfd.ts';
 import { jsonLog } from '@chancery/shared/log.ts';
 import { processIo } from '@chancery/shared/process-io.ts';
 import { agentProgram } from './cli/program.ts';
@@ -19,7 +20,8 @@ const program = agentProgram(
     randomBytes: (size) => randomBytes(size),
     ownUid: process.getuid?.() ?? -1,
     platform: process.platform,
-    kill: (pid, signal) => process.kill(pid, signal),
+    ownPid: process.pid,
+    signalProcess,
     logAt: (level) => jsonLog(level, 'chancery-agent'),
     version,
     self: [process.execPath, fileURLToPath(import.meta.url)],

@@ -7,14 +7,13 @@ import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { type Agent, type AgentDeps, startAgent } from './agent.ts';
 import { type AgentSettings, paths } from './config.ts';
 import type { Closing, McpDeps, McpOpening } from './open-mcp.ts';
-import { keepOutputs } from './outputs/keep.ts';
+import { type KeptOutputs, keepOutputs } from './outputs/keep.ts';
+import type { NotifyDeps } from './outputs/notify.ts';
 import { type PlatformKeyAgent, startPlatformKeyAgent } from './platform-key-agent.ts';
 import { serveLocalApi } from './workload/local-api.ts';
 import type { StatusReport } from './workload/local-messages.ts';
 
-export interface RunDeps extends AgentDeps, McpDeps {
-  readonly kill: typeof process.kill;
-}
+export interface RunDeps extends AgentDeps, McpDeps, NotifyDeps {}
 
 export interface Running {
   readonly agent: Agent | PlatformKeyAgent;
@@ -38,11 +37,13 @@ export async function runAgent(
     parts.push(agent);
     const full = 'policy' in agent ? agent : undefined;
     const gatewayPort = full && (await openMcpParts(settings, full, { deps, parts }));
-    const status = () => statusOf({ agent, full, settings, deps, gatewayPort });
+    let outputs: KeptOutputs | undefined;
+    const status = () => statusOf({ agent, full, settings, deps, gatewayPort, outputs });
     const { log, ownUid } = deps;
     const { socket } = paths(settings.dataDir);
     parts.push(await serveLocalApi({ path: socket, agent: full, status, ownUid, log }));
-    parts.push(keepOutputs({ ...deps, ...agent, outputs: settings.outputs }));
+    outputs = keepOutputs({ ...deps, ...agent, outputs: settings.outputs });
+    parts.push(outputs);
     return { agent, gatewayPort, close };
   } catch (error) {
     await close();
@@ -67,9 +68,10 @@ interface StatusParts {
   readonly settings: AgentSettings;
   readonly deps: RunDeps;
   readonly gatewayPort: number | undefined;
+  readonly outputs: KeptOutputs | undefined;
 }
 
-function statusOf({ agent, full, settings, deps, gatewayPort }: StatusParts): StatusReport {
+function statusOf({ agent, full, settings, deps, gatewayPort, outputs }: StatusParts): StatusReport {
   const svid = agent.svid.current();
   const policy = full && policyOf(full);
   const { gateway, connect } = settings;
@@ -88,6 +90,7 @@ function statusOf({ agent, full, settings, deps, gatewayPort }: StatusParts): St
         ? null
         : { server: gateway.server, port: gatewayPort },
     connect,
+    outputs: (outputs?.states() ?? []).map(({ dir, failure }) => ({ dir, failure: failure ?? null })),
   };
 }
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --disable-sigusr1
 /** chancery-ca: the only file of the CA that touches the process. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';

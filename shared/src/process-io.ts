@@ -11,6 +11,8 @@ export function processIo(): Io {
     process.once(name, () => {
       stop.abort(new Interrupted(name));
     });
+  // Node's own answer to SIGUSR1 is to open its debugger, which runs whatever it is told with our rights.
+  process.on('SIGUSR1', () => {});
   // A reader that goes away (| head) ends us quietly, as every Unix tool does.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   return {

@@ -25,6 +25,7 @@ import { Bundle as BundleMessage } from '@chancery/proto/gen/chancery/v1/trust.t
 import { asBuffer, hex } from '@chancery/shared/bytes.ts';
 import { systemClock } from '@chancery/shared/clock.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
+import { signalProcess } from '@chancery/shared/kernel/pidfd.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { keyPem } from '@chancery/shared/tls/options.ts';
@@ -365,12 +366,8 @@ request.once('socket', (socket) => socket.once('connect', () => setImmediate(() 
 
   async function runningAgent(): Promise<string> {
     const settings = settingsWith();
-    const fixed = {
-      env: {},
-      kill: process.kill,
-      platform: process.platform,
-      ownUid: process.getuid?.() ?? 0,
-    };
+    const ownUid = process.getuid?.() ?? 0;
+    const fixed = { env: {}, ownPid: process.pid, signalProcess, platform: process.platform, ownUid };
     const deps = {
       clock: systemClock,
       random: Math.random,

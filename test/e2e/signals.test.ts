@@ -41,6 +41,20 @@ test('SIGHUP ends neither program; the agent ends at SIGTERM with 0', async () =
   expect(agent.child.exitCode).toBe(0);
 }, 60_000);
 
+test('I67 SIGUSR1 opens no debugger in either program', async () => {
+  const agent = await makeAgent(ca, 'b', { evidence: { unix: {} } }).run();
+  for (const running of [serving, agent]) {
+    running.child.kill('SIGUSR1');
+    running.child.kill('SIGUSR1');
+    await hungUp(running);
+    // The debugger, where it starts, says so on standard error, from a thread of its own.
+    await expect(
+      vi.waitFor(() => expect(running.log()).toContain('Debugger listening'), { timeout: 1_000 }),
+    ).rejects.toThrow();
+  }
+  await agent.stop();
+}, 60_000);
+
 test('SIGTERM ends the CA with 0 while calls, silent connections and late connections are open', async () => {
   const call = stranger('127.0.0.2', ca.port);
   call.call('/chancery.v1.Attestation/Attest');

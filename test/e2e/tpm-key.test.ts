@@ -11,6 +11,7 @@ import type { AgentSettings } from '@chancery/agent/config.ts';
 import { type Running, runAgent } from '@chancery/agent/run.ts';
 import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
+import { signalProcess } from '@chancery/shared/kernel/pidfd.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -60,7 +61,13 @@ beforeAll(async () => {
     connect: [],
     logLevel: 'error',
   };
-  const fixed = { env: {}, kill: process.kill, platform: process.platform, ownUid: process.getuid?.() ?? 0 };
+  const fixed = {
+    env: {},
+    ownPid: process.pid,
+    signalProcess,
+    platform: process.platform,
+    ownUid: process.getuid?.() ?? 0,
+  };
   const deps = { clock: ca.clock, random: () => 0.5, randomBytes, log: silentLog, version: 'test', ...fixed };
   running = await runAgent(settings, deps, stop.signal);
   await untilWritten();

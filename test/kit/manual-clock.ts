@@ -30,6 +30,11 @@ export class ManualClock implements Clock {
     });
   }
 
+  /** How many sleep. */
+  get sleeping(): number {
+    return this.#sleepers.size;
+  }
+
   /** Without waking anybody: for a check that must not rely on a timer. */
   jump(time: Date): void {
     this.#now = time;

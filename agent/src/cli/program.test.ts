@@ -36,7 +36,8 @@ const program = agentProgram(
     randomBytes: (size) => new Uint8Array(size),
     ownUid,
     platform: 'linux',
-    kill: () => true,
+    ownPid: process.pid,
+    signalProcess: () => {},
     logAt: () => silentLog,
     version: '1.2.3',
     self: ['/usr/bin/node', '/opt/chancery/main.ts'],
@@ -74,6 +75,7 @@ const report: StatusReport = {
   servers: ['github', 'jira'],
   gateway: { server: 'github', port: 8443 },
   connect: [{ server: 'jira', listen: 'unix:/run/jira.sock' }],
+  outputs: [],
 };
 
 describe('status', () => {
@@ -123,6 +125,18 @@ connect       jira at unix:/run/jira.sock
     const { status, out } = await cli('status', ...flags.flat());
     expect(status).toBe(1);
     expect(out).toMatch(/^expired {7}2026|"expired": true/m);
+  });
+
+  test.each([[], ['--json']])('is 1 where an output is not up to date %s', async (...flags) => {
+    const outputs = [
+      { dir: '/run/good', failure: null },
+      { dir: '/run/tls', failure: 'disk full' },
+    ];
+    await serve({ outputs });
+    const { status, out } = await cli('status', ...flags.flat());
+    expect(status).toBe(1);
+    if (flags.flat().length > 0) expect(JSON.parse(out)).toMatchObject({ outputs });
+    else expect(out).toMatch(/^output {8}\/run\/good\noutput {8}\/run\/tls is not up to date: disk full$/m);
   });
 
   test('as JSON is the report', async () => {

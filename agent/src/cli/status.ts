@@ -1,21 +1,24 @@
 /** `status` and `mcp config`: what the agent is, and how an MCP client is pointed at it. */
 import { resolve } from 'node:path';
-import { type Command, MisuseError } from '@chancery/shared/cli.ts';
+import { type Command, type ExitStatus, MisuseError } from '@chancery/shared/cli.ts';
 import { paths, readAgentConfig } from '../config.ts';
 import { readStatus } from '../workload/attach.ts';
+import type { StatusReport } from '../workload/local-messages.ts';
 import { CONFIG_FLAG, configFile, JSON_FLAG } from './flags.ts';
 
 export const status: Command = {
-  says: 'Shows the running agent: SPIFFE ID, certificate, servers it may reach. Exits 1 without one or once expired.',
+  says:
+    'Shows the running agent: SPIFFE ID, certificate, servers it may reach, outputs. ' +
+    'Exits 1 without one, once expired, and where an output is not up to date.',
   flags: { ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const { dataDir } = readAgentConfig(configFile(invocation));
     const report = await readStatus(paths(dataDir).socket);
     if (invocation.has('json')) {
       io.out(`${JSON.stringify(report, null, 2)}\n`);
-      return report.expired ? 1 : 0;
+      return exitStatus(report);
     }
-    const { gateway, connect, servers, renewalFailure } = report;
+    const { gateway, connect, servers, renewalFailure, outputs } = report;
     io.out(
       [
         `SPIFFE ID     ${report.spiffeId}`,
@@ -28,12 +31,19 @@ export const status: Command = {
         `MCP servers   ${servers.join(', ') || 'none that this workload may reach'}`,
         ...(gateway === null ? [] : [`gateway       before ${gateway.server}, port ${gateway.port}`]),
         ...connect.map(({ server, listen }) => `connect       ${server} at ${listen}`),
+        ...outputs.map(({ dir, failure }) =>
+          failure === null ? `output        ${dir}` : `output        ${dir} is not up to date: ${failure}`,
+        ),
         '',
       ].join('\n'),
     );
-    return report.expired ? 1 : 0;
+    return exitStatus(report);
   },
 };
+
+/** 1 for what needs a person. */
+const exitStatus = ({ expired, outputs }: StatusReport): ExitStatus =>
+  expired || outputs.some(({ failure }) => failure !== null) ? 1 : 0;
 
 /** The shapes that MCP clients read, as of their documentation. */
 const CLIENTS = {

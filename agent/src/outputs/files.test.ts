@@ -1,7 +1,9 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import {
   chmodSync,
+  chownSync,
   existsSync,
+  lchownSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -20,7 +22,7 @@ import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
 import type { OutputSettings } from '../config.ts';
-import { type Holding, notifyReader, writeOutput } from './files.ts';
+import { type Holding, writeOutput } from './files.ts';
 
 const root = makeAuthority('Root');
 const bundle = {
@@ -162,6 +164,58 @@ describe('a change', () => {
     expect(readdirSync(output.dir)).toEqual(listed);
   });
 
+  test.each([
+    [
+      'others may write in',
+      (out: string) => chmodSync(out, 0o777),
+      /others may write in .*: mode 777; chmod go-w/,
+    ],
+    ['a group may write in', (out: string) => chmodSync(out, 0o775), /others may write in/],
+    [
+      'belongs to somebody else',
+      (out: string) => chownSync(out, 4001, 4001),
+      /belongs to uid 4001; expected root/,
+    ],
+  ])('I69 a folder that %s is refused', (_, spoil, message) => {
+    if (process.getuid?.() !== 0) return console.info('only root may give files away');
+    mkdirSync(output.dir);
+    spoil(output.dir);
+    expect(() => writeOutput(output, holding(), bundle, NOW)).toThrow(
+      expect.objectContaining({ code: 'file_mode', message: expect.stringMatching(message) }),
+    );
+    expect(readdirSync(output.dir)).toEqual([]);
+  });
+
+  test.each([
+    ['a folder', 'out'],
+    ['a parent', 'parent/out'],
+    ['a parent of where a link of ours points', 'ours/out'],
+  ])('I69 a link in the place of %s that belongs to somebody else is refused', (_, path) => {
+    if (process.getuid?.() !== 0) return console.info('only root may give files away');
+    mkdirSync(join(dir, 'elsewhere/out'), { recursive: true });
+    const link = join(dir, path === 'out' ? 'out' : 'parent');
+    symlinkSync(path === 'out' ? 'elsewhere/out' : 'elsewhere', link);
+    lchownSync(link, 4001, 4001);
+    symlinkSync('parent', join(dir, 'ours'));
+    output = { ...output, dir: join(dir, path) };
+    expect(() => writeOutput(output, holding(), bundle, NOW)).toThrow(
+      expect.objectContaining({
+        code: 'file_mode',
+        message: expect.stringContaining(`the link ${link} belongs`),
+      }),
+    );
+    expect(readdirSync(join(dir, 'elsewhere/out'))).toEqual([]);
+  });
+
+  test('links of ours are followed, and a parent may be open to others', () => {
+    chmodSync(dir, 0o777);
+    mkdirSync(join(dir, 'real'));
+    symlinkSync('real', join(dir, 'linked'));
+    output = { ...output, dir: join(dir, 'linked/out') };
+    writeOutput(output, holding(), bundle, NOW);
+    expect(pairs()).toBe(true);
+  });
+
   test('a folder that cannot be made is told', () => {
     writeFileSync(output.dir, 'in the way');
     expect(() => writeOutput(output, holding(), bundle, NOW)).toThrow(
@@ -194,74 +248,3 @@ while (Atomics.load(shared, 1) === 0) {
 }
 parentPort.postMessage({ reads, mismatched });
 `;
-
-describe('telling the reader', () => {
-  const pidFile = (): string => join(dir, 'pid');
-  const killed: [number, string][] = [];
-  const kill = ((pid: number, name: string) => killed.push([pid, name])) as unknown as typeof process.kill;
-  beforeEach(() => {
-    killed.length = 0;
-  });
-
-  test('sends the signal to the pid in the file', async () => {
-    writeFileSync(pidFile(), '4711\n');
-    await notifyReader({ ...output, signal: { pidFile: pidFile(), name: 'SIGUSR1' } }, kill);
-    expect(killed).toEqual([[4711, 'SIGUSR1']]);
-  });
-
-  test.each(['', '0', '-1', '-4711', '+1', '1 2', '0x10', '1e3', '12345678901', 'pid', '07'])(
-    'a pid file with "%s" is refused',
-    async (content) => {
-      writeFileSync(pidFile(), content);
-      const told = notifyReader({ ...output, signal: { pidFile: pidFile(), name: 'SIGHUP' } }, kill);
-      await expect(told).rejects.toMatchObject({
-        code: 'file',
-        message: expect.stringContaining('holds no pid'),
-      });
-      expect(killed).toEqual([]);
-    },
-  );
-
-  test('a pid file that is not there, and a process that is not there, are told', async () => {
-    const signal = { pidFile: pidFile(), name: 'SIGHUP' } as const;
-    await expect(notifyReader({ ...output, signal }, kill)).rejects.toMatchObject({ code: 'unavailable' });
-    writeFileSync(pidFile(), '4711');
-    const gone = (() => {
-      throw new Error('kill ESRCH');
-    }) as unknown as typeof process.kill;
-    await expect(notifyReader({ ...output, signal }, gone)).rejects.toMatchObject({
-      code: 'unavailable',
-      message: expect.stringContaining('ESRCH'),
-    });
-  });
-
-  test('runs the command with its arguments as they are', async () => {
-    const told = join(dir, 'told');
-    await notifyReader(
-      { ...output, command: ['/bin/sh', '-c', 'printf %s "$1" > "$2"', 'sh', '$HOME;x', told] },
-      kill,
-    );
-    expect(readFileSync(told, 'utf8')).toBe('$HOME;x');
-  });
-
-  test.each([
-    ['that fails', ['/bin/sh', '-c', 'echo no such service >&2; exit 3'], /no such service/],
-    ['that is not there', ['/nowhere/reload'], /ENOENT/],
-  ])('a command %s is told', async (_, command, says) => {
-    const told = notifyReader({ ...output, command }, kill);
-    await expect(told).rejects.toMatchObject({ code: 'unavailable', message: expect.stringMatching(says) });
-  });
-
-  test('a command that never ends is killed, even one that does not listen', async () => {
-    const command = ['/bin/sh', '-c', 'trap "" TERM; while :; do read x < /dev/zero; done'];
-    await expect(notifyReader({ ...output, command }, kill, 50)).rejects.toMatchObject({
-      code: 'unavailable',
-    });
-  });
-
-  test('nothing to tell is no error', async () => {
-    await notifyReader(output, kill);
-    expect(killed).toEqual([]);
-    chmodSync(dir, 0o700);
-  });
-});

@@ -1,13 +1,15 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { addSeconds } from '@chancery/shared/clock.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { LiveValue } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, expect, test, vi } from 'vitest';
 import { makeAuthority, NOW } from '../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import type { OutputSettings } from '../config.ts';
 import type { Holding } from './files.ts';
 import { keepOutputs } from './keep.ts';
@@ -18,7 +20,6 @@ const trustDomain = parseTrustDomain('prod.example');
 const root = makeAuthority('Root').certificate.der;
 const second = makeAuthority('Second').certificate.der;
 const missing = () => new IdentityError('unavailable', 'none');
-const clock = { now: () => NOW, sleepUntil: async () => {} };
 const keyed = (pem: string): Holding => ({ chain: [root], key: { pem } });
 const bundleOf = (...authorities: readonly Uint8Array[]): Bundle => ({
   trustDomain,
@@ -31,8 +32,10 @@ function start(outputs: readonly OutputSettings[]) {
   const bundle = new LiveValue<Bundle>(missing, bundleOf(root));
   const failures: object[] = [];
   const log = { ...silentLog, error: (fields: object) => failures.push(fields) };
-  const kept = keepOutputs({ outputs, svid, bundle, kill: () => true, clock, log });
-  return { svid, bundle, failures, ...kept };
+  const clock = new ManualClock(NOW);
+  const deps = { signalProcess: () => {}, ownPid: 1, ownUid: 0, random: () => 0.5 };
+  const kept = keepOutputs({ outputs, svid, bundle, clock, log, ...deps });
+  return { svid, bundle, failures, clock, ...kept };
 }
 
 test('writes at once, after every change, and no more once it is closed', async () => {
@@ -62,20 +65,69 @@ test('follows the bundle as well', async () => {
   expect(readFileSync(join(dir, 'bundle.pem'), 'utf8').match(/BEGIN/g)).toHaveLength(2);
 });
 
+/** Resolves when `holds` does; what it waits for happens in other processes. */
+const until = (holds: () => boolean) => vi.waitUntil(holds, { timeout: 20_000, interval: 5 });
+
 test('one output that fails is told and does not stop the others', async () => {
   const broken = join(base, 'broken');
   writeFileSync(broken, 'in the way');
   const dir = join(base, 'b');
-  const { failures, close } = start([
+  const { failures, states, close } = start([
     { dir: broken, mode: '0600' },
     { dir, mode: '0600' },
   ]);
+  await until(() => states()[0]?.failure !== undefined);
   await close();
   expect(readFileSync(join(dir, 'key.pem'), 'utf8')).toBe('first');
-  expect(failures).toEqual([{ err: expect.objectContaining({ code: 'file' }), dir: broken }]);
+  expect(failures[0]).toEqual({ err: expect.objectContaining({ code: 'file' }), dir: broken, attempt: 1 });
+  expect(states()).toEqual([
+    { dir: broken, failure: expect.stringContaining(`the folder ${broken} could not be opened`) },
+    { dir, failure: undefined },
+  ]);
 });
 
-test('changes are told one after the other, never at the same time', async () => {
+test('a command that hangs keeps no other output waiting', async () => {
+  const [hung, dir] = [join(base, 'hung'), join(base, 'e')];
+  const go = join(base, 'go');
+  const command = ['/bin/sh', '-c', `while ! [ -e ${go} ]; do sleep 0.02; done`];
+  const { svid, close } = start([
+    { dir: hung, mode: '0600', command },
+    { dir, mode: '0600' },
+  ]);
+  svid.publish(keyed('second'));
+  await until(() => existsSync(dir) && readFileSync(join(dir, 'key.pem'), 'utf8') === 'second');
+  expect(readFileSync(join(hung, 'key.pem'), 'utf8')).toBe('first');
+  writeFileSync(go, '');
+  await close();
+  expect(readFileSync(join(hung, 'key.pem'), 'utf8')).toBe('second');
+});
+
+test('what failed is tried again after 1, 2 and 4 s, and at once after a change', async () => {
+  const dir = join(base, 'f');
+  const ready = join(base, 'ready');
+  const { svid, states, failures, clock, close } = start([
+    { dir, mode: '0600', command: ['/bin/sh', '-c', `[ -e ${ready} ]`] },
+  ]);
+  const failed = (times: number) => until(() => failures.length === times);
+  await failed(1);
+  for (const [seconds, times] of [
+    [1, 2],
+    [3, 3],
+  ] as const) {
+    await until(() => clock.sleeping === 1);
+    expect(failures).toHaveLength(times - 1);
+    clock.advanceTo(addSeconds(NOW, seconds));
+    await failed(times);
+  }
+  await until(() => clock.sleeping === 1);
+  writeFileSync(ready, '');
+  svid.publish(keyed('second'));
+  await until(() => states()[0]?.failure === undefined);
+  expect(failures).toHaveLength(3);
+  await close();
+});
+
+test('changes during a telling are told once, with the newest files', async () => {
   const dir = join(base, 'c');
   const told = join(base, 'told');
   const command = [
@@ -87,9 +139,10 @@ test('changes are told one after the other, never at the same time', async () =>
   svid.publish(keyed('second'));
   svid.publish(keyed('third'));
   await close();
-  // Each telling sees the newest: three tellings, none of them inside another.
-  expect(readFileSync(told, 'utf8').split('\n')).toEqual([
-    ...['begin', 'third end', 'begin', 'third end', 'begin', 'third end'],
-    '',
+  expect(readFileSync(told, 'utf8').trimEnd().split('\n')).toEqual([
+    'begin',
+    'first end',
+    'begin',
+    'third end',
   ]);
 });

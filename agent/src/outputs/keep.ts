@@ -1,43 +1,129 @@
-/** Keeps the outputs in step with the SVID and the bundle, one change after the other. */
-import type { Clock } from '@chancery/shared/clock.ts';
+/** Keeps the outputs in step with the SVID and the bundle: each by itself, so that none waits for another. */
+import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { OutputSettings } from '../config.ts';
-import { type Holding, notifyReader, writeOutput } from './files.ts';
+import { type Holding, writeOutput } from './files.ts';
+import { type NotifyDeps, notifyReader } from './notify.ts';
 
-export interface KeepOutputsOptions {
+export interface KeepOutputsOptions extends NotifyDeps {
   readonly outputs: readonly OutputSettings[];
   readonly svid: Source<Holding>;
   readonly bundle: Source<Bundle>;
-  readonly kill: typeof process.kill;
   readonly clock: Clock;
+  /** From 0 up to 1. */
+  readonly random: () => number;
   readonly log: Log;
 }
 
-/** Writes at once and after every change. A failure is logged and leaves the last good files. */
-export function keepOutputs({ outputs, svid, bundle, kill, clock, log }: KeepOutputsOptions): {
+export interface OutputState {
+  readonly dir: string;
+  /** Why it is not up to date; undefined where it is. */
+  readonly failure: string | undefined;
+}
+
+export interface KeptOutputs {
+  readonly states: () => readonly OutputState[];
+  /** Resolves when what has been begun is done. */
   close(): Promise<void>;
-} {
-  let last: Promise<void> = Promise.resolve();
-  const writeAll = async (): Promise<void> => {
-    for (const output of outputs)
-      try {
-        writeOutput(output, svid.current(), bundle.current(), clock.now());
-        await notifyReader(output, kill);
-      } catch (error) {
-        log.error({ err: error, dir: output.dir }, 'an output is not up to date');
-      }
+}
+
+const FIRST_RETRY_SECONDS = 1;
+const LAST_RETRY_SECONDS = 60;
+/** Of each pause, either way. */
+const SPREAD = 0.2;
+
+/** Writes at once and after every change, and again after a failure, which leaves the last good files. */
+export function keepOutputs(options: KeepOutputsOptions): KeptOutputs {
+  const kept = options.outputs.map((output) => new KeptOutput(output, options));
+  const change = (): void => {
+    for (const each of kept) each.change();
   };
-  const write = (): void => {
-    last = last.then(writeAll);
-  };
-  const stops = [svid.onChange(write), bundle.onChange(write)];
-  write();
+  const stops = [options.svid.onChange(change), options.bundle.onChange(change)];
+  change();
   return {
+    states: () => kept.map((each) => each.state()),
     close: async () => {
       for (const stop of stops) stop();
-      await last;
+      await Promise.all(kept.map((each) => each.close()));
     },
   };
+}
+
+class KeptOutput {
+  readonly #output: OutputSettings;
+  readonly #options: KeepOutputsOptions;
+  readonly #closed = new AbortController();
+  /** Aborted by a change: a pause after a failure then ends. */
+  #paused = new AbortController();
+  #wanted = 0;
+  #done = 0;
+  #failure: string | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #busy = false;
+
+  constructor(output: OutputSettings, options: KeepOutputsOptions) {
+    this.#output = output;
+    this.#options = options;
+  }
+
+  state(): OutputState {
+    return { dir: this.#output.dir, failure: this.#failure };
+  }
+
+  change(): void {
+    this.#wanted += 1;
+    this.#paused.abort();
+    if (this.#busy) return;
+    this.#busy = true;
+    this.#running = this.#run().finally(() => {
+      this.#busy = false;
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    this.#paused.abort();
+    await this.#running;
+  }
+
+  /** One attempt after the other, until the newest state is written and told, or the output is closed. */
+  async #run(): Promise<void> {
+    let failures = 0;
+    while (this.#done < this.#wanted) {
+      const wanted = this.#wanted;
+      if (await this.#attempt(failures + 1)) {
+        this.#done = wanted;
+        failures = 0;
+        continue;
+      }
+      failures = wanted === this.#wanted ? failures + 1 : 0;
+      if (this.#closed.signal.aborted) return;
+      if (failures > 0) await this.#pause(failures);
+    }
+  }
+
+  async #attempt(attempt: number): Promise<boolean> {
+    const { svid, bundle, clock, log } = this.#options;
+    try {
+      writeOutput(this.#output, svid.current(), bundle.current(), clock.now());
+      await notifyReader(this.#output, this.#options);
+      this.#failure = undefined;
+      return true;
+    } catch (error) {
+      this.#failure = error instanceof Error ? error.message : String(error);
+      log.error({ err: error, dir: this.#output.dir, attempt }, 'an output is not up to date; trying again');
+      return false;
+    }
+  }
+
+  async #pause(failures: number): Promise<void> {
+    const { clock, random } = this.#options;
+    const backoff = Math.min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS);
+    const seconds = backoff * (1 - SPREAD + 2 * SPREAD * random());
+    this.#paused = new AbortController();
+    if (this.#closed.signal.aborted) return;
+    await clock.sleepUntil(addSeconds(clock.now(), seconds), this.#paused.signal).catch(() => {});
+  }
 }

@@ -112,6 +112,7 @@ const status: StatusReport = {
   servers: [],
   gateway: null,
   connect: [],
+  outputs: [],
 };
 
 type Served = Awaited<ReturnType<typeof serveLocalApi>>;

@@ -47,5 +47,11 @@ export const StatusReport = z.strictObject({
   servers: z.array(z.string()),
   gateway: z.strictObject({ server: z.string(), port: z.int() }).nullable(),
   connect: z.array(z.strictObject({ server: z.string(), listen: z.string() })),
+  outputs: z.array(
+    z.strictObject({
+      dir: z.string(),
+      failure: z.string().nullable().describe('Why it is not up to date.'),
+    }),
+  ),
 });
 export type StatusReport = z.infer<typeof StatusReport>;

@@ -1,0 +1,158 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { geteuid } from 'node:process';
+import { signalProcess } from '@chancery/shared/kernel/pidfd.ts';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { OutputSettings } from '../config.ts';
+import { notifyReader } from './notify.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'notify-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+const pidFile = join(dir, 'pid');
+const output: OutputSettings = { dir: join(dir, 'out'), mode: '0600' };
+const ownUid = geteuid?.() ?? -1;
+const deps = { signalProcess, ownPid: process.pid, ownUid };
+const signal = { pidFile, name: 'SIGUSR1' } as const;
+
+let reader: ChildProcess;
+let heard: string;
+beforeEach(async () => {
+  reader = startReader();
+  heard = '';
+  reader.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    heard += text;
+  });
+  await until('ready');
+  writeFileSync(pidFile, `${reader.pid}\n`);
+});
+afterEach(async () => {
+  const ended = once(reader, 'exit');
+  if (reader.exitCode === null && reader.signalCode === null && reader.kill('SIGKILL')) await ended;
+});
+
+/** A program that says which signals it hears. */
+function startReader(uid?: number): ChildProcess {
+  const script = 'trap "echo heard" USR1; trap "echo hung up" HUP; echo ready; while :; do sleep 0.02; done';
+  return spawn('/bin/sh', ['-c', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    ...(uid === undefined ? {} : { uid }),
+  });
+}
+
+async function until(says: string): Promise<void> {
+  while (!heard.includes(says)) await once(reader.stdout ?? reader, 'data');
+}
+
+const refused = (code: string, message: RegExp) => ({ code, message: expect.stringMatching(message) });
+
+describe('I68 a signal', () => {
+  test('reaches the process in the pid file', async () => {
+    await notifyReader({ ...output, signal }, deps);
+    await until('heard');
+    await notifyReader({ ...output, signal: { ...signal, name: 'SIGHUP', program: 'sh' } }, deps);
+    await until('hung up');
+  });
+
+  test.each(['', '0', '-1', '-4711', '+1', '1 2', '0x10', '1e3', '12345678901', 'pid', '07'])(
+    'is not sent for a pid file with "%s"',
+    async (content) => {
+      writeFileSync(pidFile, content);
+      const told = notifyReader({ ...output, signal }, deps);
+      await expect(told).rejects.toMatchObject(refused('file', /holds no pid/));
+    },
+  );
+
+  test.each([
+    ['process 1', '1', /names process 1; set outputs\[\].command instead/],
+    ['the agent itself', String(process.pid), /names this agent's own process/],
+  ])('is not sent to %s', async (_, content, says) => {
+    writeFileSync(pidFile, content);
+    const told = notifyReader(
+      { ...output, signal },
+      { ...deps, signalProcess: () => expect.fail('signalled') },
+    );
+    await expect(told).rejects.toMatchObject(refused('file', says));
+  });
+
+  test('is not sent to a process of another user than the owner of the files', async () => {
+    const told = notifyReader({ ...output, uid: 4001, signal }, deps);
+    const says = new RegExp(`names process ${reader.pid} \\(sh\\) of uid ${ownUid}; expected uid 4001`);
+    await expect(told).rejects.toMatchObject(refused('file', says));
+  });
+
+  test('is sent to a process of the owner of the files, and not where the files are the agent’s', async () => {
+    if (ownUid !== 0) return console.info('only root may start a process of another user');
+    const theirs = startReader(4001);
+    writeFileSync(pidFile, String(theirs.pid));
+    try {
+      await once(theirs.stdout ?? theirs, 'data');
+      await notifyReader({ ...output, uid: 4001, signal }, deps);
+      await once(theirs.stdout ?? theirs, 'data');
+      await expect(notifyReader({ ...output, signal }, deps)).rejects.toMatchObject(
+        refused('file', /of uid 4001; expected uid 0/),
+      );
+    } finally {
+      theirs.kill('SIGKILL');
+      await once(theirs, 'exit');
+    }
+  });
+
+  test('is not sent to another program than the config names', async () => {
+    const told = notifyReader({ ...output, signal: { ...signal, program: 'nginx' } }, deps);
+    await expect(told).rejects.toMatchObject(refused('file', /which runs sh; expected nginx/));
+  });
+
+  test('is not sent where there is no pid file or no process', async () => {
+    const missing = notifyReader({ ...output, signal: { ...signal, pidFile: join(dir, 'none') } }, deps);
+    await expect(missing).rejects.toMatchObject(refused('unavailable', /ENOENT/));
+    reader.kill('SIGKILL');
+    await once(reader, 'exit');
+    await expect(notifyReader({ ...output, signal }, deps)).rejects.toMatchObject(
+      refused('unavailable', /cannot be opened: ESRCH/),
+    );
+  });
+
+  test('goes to the process that was looked at, not to a later one under its pid', async () => {
+    // The shell reaps it, so that its pid is free.
+    const shell = spawn('/bin/sh', ['-c', 'sleep 60 & echo $!; wait'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [line] = (await once(shell.stdout, 'data')) as [Buffer];
+    const pid = Number(line);
+    const told = () =>
+      signalProcess(pid, 'SIGUSR1', () => {
+        process.kill(pid, 'SIGKILL');
+        while (existsSync(`/proc/${pid}`));
+      });
+    expect(told).toThrow(
+      expect.objectContaining({ code: 'unavailable', message: expect.stringMatching(/signalled: ESRCH/) }),
+    );
+  });
+});
+
+describe('a command', () => {
+  test('gets its arguments as they are', async () => {
+    const told = join(dir, 'told');
+    const command = ['/bin/sh', '-c', 'printf %s "$1" > "$2"', 'sh', '$HOME;x', told];
+    await notifyReader({ ...output, command }, deps);
+    expect(readFileSync(told, 'utf8')).toBe('$HOME;x');
+  });
+
+  test.each([
+    ['that fails', ['/bin/sh', '-c', 'echo no such service >&2; exit 3'], /no such service/],
+    ['that is not there', ['/nowhere/reload'], /ENOENT/],
+  ])('%s is told', async (_, command, says) => {
+    await expect(notifyReader({ ...output, command }, deps)).rejects.toMatchObject(
+      refused('unavailable', says),
+    );
+  });
+
+  test('that never ends is killed, even one that does not listen', async () => {
+    const command = ['/bin/sh', '-c', 'trap "" TERM; while :; do read x < /dev/zero; done'];
+    const told = notifyReader({ ...output, command }, { ...deps, commandMs: 50 });
+    await expect(told).rejects.toMatchObject({ code: 'unavailable' });
+  });
+});

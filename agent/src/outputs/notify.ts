@@ -1,0 +1,65 @@
+/** Tells the program that reads an output: a signal to its process, or a command. */
+import { execFile } from 'node:child_process';
+import fs from 'node:fs';
+import { promisify } from 'node:util';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import type { HeldProcess, SignalProcess } from '@chancery/shared/kernel/pidfd.ts';
+import type { OutputSettings } from '../config.ts';
+
+const COMMAND_MS = 30_000;
+/** The first process of the system or the container, which a pid file has no business to name. */
+const INIT = 1;
+
+export interface NotifyDeps {
+  readonly signalProcess: SignalProcess;
+  readonly ownPid: number;
+  readonly ownUid: number;
+  readonly commandMs?: number;
+}
+
+const run = promisify(execFile);
+
+/** Throws unavailable, file with what went wrong; the files stay. */
+export async function notifyReader(output: OutputSettings, deps: NotifyDeps): Promise<void> {
+  const { command, signal } = output;
+  try {
+    if (signal !== undefined) {
+      const pid = pidIn(signal.pidFile, deps.ownPid);
+      deps.signalProcess(pid, signal.name, (found) => ensureReader(found, output, deps));
+    }
+    const [program, ...args] = command ?? [];
+    const timeout = deps.commandMs ?? COMMAND_MS;
+    if (program !== undefined) await run(program, args, { timeout, killSignal: 'SIGKILL' });
+  } catch (error) {
+    const says = error instanceof Error ? error.message : String(error);
+    throw refusalOf(error, 'unavailable', `the reader of an output could not be told: ${says}`);
+  }
+}
+
+/** Throws file. Whoever writes the pid file must not choose which process we signal. */
+function pidIn(file: string, ownPid: number): number {
+  const text = fs.readFileSync(file, 'utf8').trim();
+  const pid = Number(text);
+  // 0 and negative numbers name whole process groups.
+  if (!/^[1-9]\d{0,9}$/.test(text))
+    throw new IdentityError('file', `${file} holds no pid: "${text.slice(0, 20)}"`);
+  ensure(pid !== INIT, 'file', `${file} names process 1; set outputs[].command instead`);
+  ensure(pid !== ownPid, 'file', `${file} names this agent's own process ${pid}`);
+  return pid;
+}
+
+function ensureReader({ pid, uids, name }: HeldProcess, output: OutputSettings, deps: NotifyDeps): void {
+  const wanted = output.uid ?? deps.ownUid;
+  const file = output.signal?.pidFile ?? '';
+  ensure(
+    uids.every((uid) => uid === wanted),
+    'file',
+    `${file} names process ${pid} (${name}) of uid ${uids[1]}; expected uid ${wanted}, the owner of the files`,
+  );
+  const program = output.signal?.program;
+  ensure(
+    program === undefined || name === program.slice(0, 15),
+    'file',
+    `${file} names process ${pid}, which runs ${name}; expected ${program}`,
+  );
+}
