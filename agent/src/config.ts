@@ -82,6 +82,13 @@ export const GatewayConfig = z.strictObject({
     })
     .optional()
     .describe('Sessions of legacy clients. Where all are in use, a new one is refused.'),
+  freeText: z
+    .strictObject({
+      instructions: z.boolean().default(true).describe('Its instructions to clients.'),
+      logs: z.boolean().default(true).describe('Its log messages.'),
+    })
+    .prefault({})
+    .describe('What the server may say in its own words, which may name tools that a caller may not call.'),
   records: file
     .default('calls.jsonl')
     .describe('One JSON line a decision and answer, 0600. In dataDir unless absolute.'),

@@ -55,6 +55,7 @@ async function openGateway(settings: GatewaySettings, agent: Agent, { deps, part
     listen: hostAndPort(settings.listen),
     upstream: upstreamOf(settings.upstream, deps),
     record: records.record,
+    freeText: settings.freeText,
     sessions: sessionsOf(settings.sessions),
   });
   parts.push(gateway);

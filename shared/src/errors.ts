@@ -122,6 +122,7 @@ export const REFUSALS = {
   mcp_headers: { grpc: 'INVALID_ARGUMENT', says: 'the headers do not match the body' },
   mcp_meta: { grpc: 'INVALID_ARGUMENT', says: 'the message lacks what this protocol version needs' },
   mcp_version: { grpc: 'INVALID_ARGUMENT', says: 'the protocol version is not supported' },
+  mcp_unknown: { grpc: 'INVALID_ARGUMENT', says: 'the method is not known' },
   mcp_method: { grpc: 'INVALID_ARGUMENT', says: 'the method is not served' },
   mcp_session: { grpc: 'NOT_FOUND', says: 'the session is not known' },
   mcp_origin: { grpc: 'PERMISSION_DENIED', says: 'the origin is not allowed' },

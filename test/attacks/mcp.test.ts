@@ -287,7 +287,6 @@ describe('M8, M9, M12: what no rule allows is denied', () => {
     'tasks/result',
     'subscriptions/listen',
     'sampling/createMessage',
-    'logging/setLevel',
     'roots/list',
     'notifications/initialized',
     'constructor',

@@ -13,6 +13,7 @@ import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { claimedVersion, MODERN_VERSIONS } from '@chancery/shared/mcp/era.ts';
+import type { FreeText } from '@chancery/shared/mcp/results.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
@@ -50,6 +51,8 @@ export interface GatewayOptions {
   readonly record: RecordCall;
   /** By default as many as the upstream can hold, half of them for one caller, and an hour. */
   readonly sessions?: Partial<SessionLimits>;
+  /** By default all. */
+  readonly freeText?: FreeText;
 }
 
 export interface Gateway {
@@ -62,6 +65,7 @@ export interface Gateway {
 const KEEP_ALIVE_MS = 10 * 60_000;
 /** A request is small: whoever takes longer to send one holds a place for nothing. */
 const REQUEST_MS = 30_000;
+const FREE_TEXT: FreeText = { instructions: true, logs: true };
 const MAX_CONNECTIONS = 10_000;
 
 /** Throws what the sources throw while they have no value yet; rejects with the reason when it cannot listen. */
@@ -73,7 +77,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       ? commandUpstream(target, log, options.sessions?.max)
       : httpUpstream(target, log);
   const sessions = sessionsOf(options, upstream, recorder);
-  const gate: Gate = { server: options.server, policy, recorder, sessions, upstream };
+  const gate: Gate = {
+    server: options.server,
+    policy,
+    recorder,
+    sessions,
+    upstream,
+    freeText: options.freeText ?? FREE_TEXT,
+  };
   const onRefused: PeersOptions['onRefused'] = (error, peer, address) => {
     const inFull = recorder.refused(peer ?? { address }, error);
     if (inFull && error.code === 'revoked_peer')

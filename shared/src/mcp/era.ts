@@ -42,13 +42,15 @@ export function ensureModern(message: Message, headers: McpHeaders): void {
   ensure(message.kind !== 'response', 'mcp_parse', 'a client of this era posts no responses');
   const claimed = claimedVersion(message);
   if (message.kind === 'request') ensureMeta(message.params, claimed);
+  const both = claimed !== undefined && headers.version !== undefined;
+  ensure(!both || claimed === headers.version, 'mcp_headers', VERSIONS_DIFFER);
   const version = claimed ?? headers.version;
   ensure(
     version !== undefined && MODERN_VERSIONS.includes(version),
     'mcp_version',
     'the version is not known',
   );
-  ensure(headers.version === version, 'mcp_headers', 'MCP-Protocol-Version is not the version in the body');
+  ensure(headers.version === version, 'mcp_headers', VERSIONS_DIFFER);
   if (message.kind === 'request' || headers.method !== undefined)
     ensure(headers.method === message.method, 'mcp_headers', 'Mcp-Method is not the method in the body');
   const name = nameOf(message);
@@ -93,6 +95,8 @@ function ensureMeta(params: JsonObject | undefined, claimed: string | undefined)
     `_meta lacks ${CAPABILITIES_KEY}`,
   );
 }
+
+const VERSIONS_DIFFER = 'MCP-Protocol-Version is not the version in the body';
 
 const NAMED_BY: Readonly<Record<string, string>> = {
   'tools/call': 'name',

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { JsonObject } from '../json.ts';
 import type { Request } from './message.ts';
-import { filterTools, narrowClient, narrowServer, toolUseOf } from './tools.ts';
+import { narrowClient, toolUseOf } from './tools.ts';
 
 const call = (params?: JsonObject, method = 'tools/call'): Request => ({
   kind: 'request',
@@ -37,55 +37,6 @@ test.each([
   );
 });
 
-test('filterTools keeps order, cursor and what else the page has', () => {
-  const page = { tools: [{ name: 'c', x: 1 }, { name: 'a' }, { name: 'b' }], nextCursor: 'n' };
-  expect(filterTools(page, (tool) => tool !== 'a')).toEqual({
-    tools: [{ name: 'c', x: 1 }, { name: 'b' }],
-    nextCursor: 'n',
-  });
-});
-
-test.each([
-  [
-    { tools: [], ttlMs: 5, cacheScope: 'public' },
-    { tools: [], ttlMs: 5, cacheScope: 'private' },
-  ],
-  [
-    { tools: [], ttlMs: 5 },
-    { tools: [], ttlMs: 5, cacheScope: 'private' },
-  ],
-  [
-    { tools: [], cacheScope: 'public' },
-    { tools: [], cacheScope: 'private' },
-  ],
-  [{ tools: [] }, { tools: [] }],
-])('filterTools marks %j as private where the era knows caches', (page, expected) => {
-  expect(filterTools(page, () => true)).toEqual(expected);
-});
-
-test.each([
-  ['no tools', {}, /has no tools/],
-  ['tools that are an object', { tools: {} }, /has no tools/],
-  ['a tool that is a string', { tools: ['echo'] }, /has no name/],
-  ['a tool without name', { tools: [{ Name: 'echo' }] }, /has no name/],
-])('filterTools refuses %s', (_name, page, message) => {
-  expect(() => filterTools(page, () => true)).toThrow(
-    expect.objectContaining({ code: 'mcp_parse', message: expect.stringMatching(message) }),
-  );
-});
-
-test('narrowServer leaves tools and nothing else', () => {
-  const tools = { listChanged: true };
-  expect(
-    narrowServer({ capabilities: { tools, prompts: {}, resources: {}, logging: {} }, serverInfo: {} }),
-  ).toEqual({
-    capabilities: { tools },
-    serverInfo: {},
-  });
-  expect(narrowServer({ capabilities: { prompts: {} } })).toEqual({ capabilities: {} });
-  expect(narrowServer({ instructions: 'x' })).toEqual({ instructions: 'x' });
-});
-
 test('narrowClient announces nothing a server could ask for', () => {
   const capabilities = { sampling: {}, elicitation: {}, roots: {} };
   expect(narrowClient(call({ protocolVersion: 'x', capabilities }, 'initialize')).params).toEqual({
@@ -99,4 +50,10 @@ test('narrowClient announces nothing a server could ask for', () => {
   });
   const plain = call({ name: 'echo', _meta: { progressToken: 1 } });
   expect(narrowClient(plain)).toBe(plain);
+});
+
+test('arguments that are null are forwarded as they are decided', () => {
+  const nothing = call({ name: 'echo', arguments: null });
+  expect(toolUseOf(nothing).arguments).toEqual({});
+  expect(narrowClient(nothing).params).toEqual({ name: 'echo', arguments: {} });
 });

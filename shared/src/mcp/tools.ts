@@ -1,6 +1,6 @@
-/** What the gateway has to understand inside a message: whom it calls, what it lists, what it says it can do. */
+/** What the gateway has to understand inside a client's message: whom it calls, and what it says it can do. */
 import { ensure } from '../errors.ts';
-import { isJsonObject, type Json, type JsonObject } from '../json.ts';
+import { isJsonObject, type JsonObject } from '../json.ts';
 import { CAPABILITIES_KEY } from './era.ts';
 import type { Request } from './message.ts';
 
@@ -30,34 +30,14 @@ export function toolUseOf({ params = {} }: Request): ToolUse {
 }
 
 /**
- * The page without the tools that `allows` refuses; order and cursor stay, so the pages after it are still right. It is
- * marked as this caller's own where the era knows caches (2026-07-28, "cacheScope"). Throws mcp_parse.
- */
-export function filterTools(result: JsonObject, allows: (tool: string) => boolean): JsonObject {
-  const { tools } = result;
-  ensure(Array.isArray(tools), 'mcp_parse', 'the result of tools/list has no tools');
-  const kept = tools.filter((tool: Json) => {
-    ensure(isJsonObject(tool) && typeof tool['name'] === 'string', 'mcp_parse', 'a listed tool has no name');
-    return allows(tool['name']);
-  });
-  const cached = result['cacheScope'] === undefined && result['ttlMs'] === undefined;
-  return { ...result, tools: kept, ...(cached ? {} : { cacheScope: 'private' }) };
-}
-
-/** What a server announces, less what no rule can allow yet: a client then does not ask for it in vain. */
-export function narrowServer(result: JsonObject): JsonObject {
-  const { capabilities } = result;
-  if (!isJsonObject(capabilities)) return result;
-  const { tools } = capabilities;
-  return { ...result, capabilities: tools === undefined ? {} : { tools } };
-}
-
-/**
  * What a client announces, less what a server may not ask of it: sampling, elicitation and roots have no rules yet.
  * A server that knows so finds another way, where a refused request would fail the call.
  */
 export function narrowClient(request: Request): Request {
   const { params } = request;
+  // Decided as no arguments, so forwarded as such.
+  if (request.method === 'tools/call' && params?.['arguments'] === null)
+    return narrowClient({ ...request, params: { ...params, arguments: {} } });
   if (request.method === 'initialize') return { ...request, params: { ...params, capabilities: {} } };
   const meta = params?.['_meta'];
   if (!isJsonObject(meta) || meta[CAPABILITIES_KEY] === undefined) return request;

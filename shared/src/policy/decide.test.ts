@@ -71,7 +71,8 @@ describe('decide', () => {
     ['another case', call('Get_Issue'), undefined, /no Access rule lets/],
     ['no name', call(''), undefined, /no Access rule lets/],
     ['the regex matches a part only', call('x_search_code'), undefined, /no Access rule lets/],
-    ['a newline after a match', call('search_code\n'), undefined, /no Access rule lets/],
+    ['a newline after a match', call('search_code\n'), undefined, /cannot be seen/],
+    ['a zero-width space in a match', call('list_\u200bx'), undefined, /cannot be seen/],
     ['129 characters', call(`list_${'x'.repeat(124)}`), undefined, /has 129 characters/],
     [
       'a caller whom no rule lets in',

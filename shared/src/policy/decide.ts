@@ -29,8 +29,24 @@ export function decide(policy: Policy, call: ToolCall): Decision {
   const entered = decideServer(policy, caller, server);
   if (!entered.allow) return entered;
   if (tool.length > MAX_TOOL_NAME) return deny(undefined, `the tool's name has ${tool.length} characters`);
+  if (!isCanonical(tool))
+    return deny(
+      undefined,
+      "the tool's name has characters that cannot be seen, or another form of common ones",
+    );
   const rules = policy.rulesFor(caller, server);
   return rules.decided.get(tool, () => decideTool(rules, call));
+}
+
+/**
+ * MCP asks for letters, digits and `_-.` (2025-11-25, server/tools), and servers use more. A server may read a name
+ * without what cannot be seen or in another form of the same characters, so a name that is not its own canonical form
+ * could be another tool's there: no rule can allow it.
+ */
+function isCanonical(tool: string): boolean {
+  if (/^[\w.-]+$/.test(tool)) return true;
+  const seen = tool.normalize('NFKC').replace(/[\p{C}\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}]/gu, '');
+  return seen.trim().replace(/\s+/gu, ' ') === tool;
 }
 
 function decideTool({ allow, deny: denials }: Rules, { caller, server, tool }: ToolCall): Decision {

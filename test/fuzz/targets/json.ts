@@ -5,8 +5,9 @@ import { utf8 } from '@chancery/shared/bytes.ts';
 import { parseJson } from '@chancery/shared/json.ts';
 import { ensureModern, eraOf, headersFor } from '@chancery/shared/mcp/era.ts';
 import { type Message, readMessage, writeMessage } from '@chancery/shared/mcp/message.ts';
+import { filterTools, narrowServer } from '@chancery/shared/mcp/results.ts';
 import { type SseEvent, SseReader, writeEvent } from '@chancery/shared/mcp/sse.ts';
-import { filterTools, narrowClient, narrowServer, toolUseOf } from '@chancery/shared/mcp/tools.ts';
+import { narrowClient, toolUseOf } from '@chancery/shared/mcp/tools.ts';
 import { law, type Target } from '../engine.ts';
 
 const LIMITS = { code: 'mcp_parse', maxBytes: 64 * 1024, maxDepth: 64 } as const;
@@ -104,7 +105,7 @@ function lookInto(read: Message): void {
   );
   if (read.kind === 'request') writeMessage(narrowClient(read));
   if (read.kind === 'response' && read.result !== undefined) {
-    narrowServer(read.result);
+    narrowServer(read.result, 'legacy', { instructions: true, logs: true });
     if (read.result['tools'] !== undefined) filterTools(read.result, (tool) => tool.startsWith('q'));
   }
   if (own.version !== undefined) ensureModern(read, own);

@@ -12,6 +12,7 @@ import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { type Clock, systemClock } from '@chancery/shared/clock.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { type Log, silentLog } from '@chancery/shared/log.ts';
+import type { FreeText } from '@chancery/shared/mcp/results.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import { parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
@@ -88,6 +89,7 @@ export interface WorldOptions {
   readonly tools?: object;
   readonly clock?: Clock;
   readonly log?: Log;
+  readonly freeText?: FreeText;
   readonly who?: readonly SpiffeId[];
   /** Instead of the world's own list. */
   readonly record?: RecordCall;
@@ -121,6 +123,7 @@ export async function startWorld(
     revocations: instead.revocations ?? revocations,
     clock,
     log,
+    ...(instead.freeText === undefined ? {} : { freeText: instead.freeText }),
     record: record ?? ((event) => void events.push(event)),
   });
   policy.publish(policyFor(gateway.port, tools, 2n, who));

@@ -5,8 +5,14 @@
 import type { ServerResponse } from 'node:http';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { type Message, type Request, type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
+import {
+  emptyResult,
+  type FreeText,
+  filterTools,
+  narrowError,
+  narrowServer,
+} from '@chancery/shared/mcp/results.ts';
 import { KEEP_ALIVE, writeEvent } from '@chancery/shared/mcp/sse.ts';
-import { filterTools, narrowServer } from '@chancery/shared/mcp/tools.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Source } from '@chancery/shared/source.ts';
@@ -25,6 +31,7 @@ export interface Gate {
   readonly recorder: CallRecorder;
   readonly sessions: Sessions;
   readonly upstream: Upstream;
+  readonly freeText: FreeText;
 }
 
 export interface ExchangeFacts {
@@ -165,9 +172,10 @@ export class Exchange implements Back {
     const { peer, era } = this.#facts;
     const session = this.#session;
     if (message.kind === 'notification') {
-      if (mayTell(message.method)) recorder.told(peer, message);
+      const may = mayTell(message.method, this.#gate.freeText);
+      if (may) recorder.told(peer, message);
       else recorder.dropped(peer, message, `a server may not send ${message.method}`);
-      return mayTell(message.method) ? writeMessage(message) : undefined;
+      return may ? writeMessage(message) : undefined;
     }
     if (era === 'legacy' && session !== undefined && mayAsk(message.method)) {
       session.asked.add(message.id);
@@ -186,8 +194,8 @@ export class Exchange implements Back {
   #passWhole(message: Message): string | undefined {
     const { peer, request, pending } = this.#facts;
     if (message.kind !== 'response' || message.id !== undefined) return this.#pass(message);
-    const text = writeMessage(message);
     const asked = request === undefined ? undefined : pending.get(request.id);
+    const text = writeMessage(asked?.method === 'tools/call' ? message : narrowError(message));
     if (request === undefined || asked === undefined) return text;
     pending.delete(request.id);
     this.#answered = true;
@@ -212,6 +220,8 @@ export class Exchange implements Back {
 
   #narrow(asked: Asked, response: Response): Response {
     const { id, result } = response;
+    const { freeText } = this.#gate;
+    if (asked.method !== 'tools/call' && result === undefined) return narrowError(response);
     if (result === undefined) return response;
     // 2026-07-28, "Multi Round-Trip Requests": a question to the client in the shape of an answer.
     const kind = result['resultType'];
@@ -222,7 +232,8 @@ export class Exchange implements Back {
     if (asked.method === 'tools/list')
       return { ...response, result: filterTools(result, (tool) => this.#may(tool)) };
     if (asked.method === 'initialize' || asked.method === 'server/discover')
-      return { ...response, result: narrowServer(result) };
+      return { ...response, result: narrowServer(result, this.#facts.era, freeText) };
+    if (asked.method !== 'tools/call') return { ...response, result: emptyResult(result) };
     return response;
   }
 

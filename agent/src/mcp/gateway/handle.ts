@@ -1,7 +1,7 @@
 /** One HTTP request at the gateway: read, decided, recorded, and only then passed on. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ensure, refusalOf } from '@chancery/shared/errors.ts';
-import { ensureLegacyVersion, ensureModern, eraOf, headersFor } from '@chancery/shared/mcp/era.ts';
+import { type Era, ensureLegacyVersion, ensureModern, eraOf, headersFor } from '@chancery/shared/mcp/era.ts';
 import { type Message, readMessage } from '@chancery/shared/mcp/message.ts';
 import { isEventId } from '@chancery/shared/mcp/sse.ts';
 import { narrowClient } from '@chancery/shared/mcp/tools.ts';
@@ -86,7 +86,7 @@ async function post(gate: Gate, { req, res, peer }: Inbound, seen: Seen): Promis
   const about = { bytes: body.length, session: session?.id };
   if (message.kind === 'request') ensureNew(pending, message.id);
   if (message.kind === 'request' && message.method === 'initialize') gate.sessions.ensureRoom(peer.id);
-  if (!enter(gate, { message, peer, res, pending }, about)) return;
+  if (!enter(gate, { message, era, peer, res, pending }, about)) return;
   const request = message.kind === 'request' ? message : undefined;
   const back = new Exchange(gate, res, { peer, era, request, session, pending });
   const headers =
@@ -145,17 +145,18 @@ function enter(
   gate: Gate,
   {
     message,
+    era,
     peer,
     res,
     pending,
-  }: { message: Message; peer: VerifiedSvid; res: ServerResponse; pending: Pending },
+  }: { message: Message; era: Era; peer: VerifiedSvid; res: ServerResponse; pending: Pending },
   about: { bytes: number; session: string | undefined },
 ): boolean {
   const policy = gate.policy.current();
   // Again: the body comes later than the head, and there may be another policy.
   const entered = decideServer(policy, peer.id, gate.server);
   const verdict = entered.allow
-    ? judge(policy, { caller: peer.id, server: gate.server }, entered, message)
+    ? judge(policy, { caller: peer.id, server: gate.server, era, freeText: gate.freeText }, entered, message)
     : { decision: entered, use: undefined };
   const recordId = gate.recorder.decided(peer, message, verdict, { policy, ...about });
   const { decision, use } = verdict;

@@ -1,5 +1,8 @@
 /** Which messages pass, by whose rule. What no kind of rule speaks of yet is denied, whoever asks. */
+import { ensure } from '@chancery/shared/errors.ts';
+import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
+import type { FreeText } from '@chancery/shared/mcp/results.ts';
 import { type ToolUse, toolUseOf } from '@chancery/shared/mcp/tools.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
 import type { Decision, Policy } from '@chancery/shared/policy/policy.ts';
@@ -7,6 +10,26 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 /** Needed to reach any tool at all; whoever may enter may ask these. The answers are filtered. */
 const OPEN_REQUESTS = new Set(['initialize', 'ping', 'server/discover', 'tools/list']);
+/** In the modern era each request says the level that it wants (2026-07-28, "Logging"). */
+const SET_LEVEL = 'logging/setLevel';
+/**
+ * The other requests of 2026-07-28, for which there are no rules yet. What is none of either gets the answer that the
+ * revision has for it: a client tells by it what it is talking to.
+ */
+const WITHOUT_RULES = new Set([
+  'resources/list',
+  'resources/templates/list',
+  'resources/read',
+  'prompts/list',
+  'prompts/get',
+  'completion/complete',
+  'subscriptions/listen',
+  'tasks/get',
+  'tasks/list',
+  'tasks/result',
+  'tasks/update',
+  'tasks/cancel',
+]);
 /** These tell the server about requests of the caller's own. */
 const OPEN_NOTIFICATIONS = new Set([
   'notifications/initialized',
@@ -27,10 +50,20 @@ export interface Verdict {
   readonly use: ToolUse | undefined;
 }
 
-/** `entered` is the decision of tier 1, which allows. Throws mcp_parse for a call whose tool cannot be read. */
+export interface Situation {
+  readonly caller: SpiffeId;
+  readonly server: string;
+  readonly era: Era;
+  readonly freeText: FreeText;
+}
+
+/**
+ * `entered` is the decision of tier 1, which allows. Throws mcp_parse for a call whose tool cannot be read, mcp_unknown
+ * for a request that its revision does not have.
+ */
 export function judge(
   policy: Policy,
-  { caller, server }: { caller: SpiffeId; server: string },
+  { caller, server, era, freeText }: Situation,
   entered: Decision,
   message: Message,
 ): Verdict {
@@ -40,13 +73,17 @@ export function judge(
     const use = toolUseOf(message);
     return { decision: decide(policy, { caller, server, tool: use.tool }), use };
   }
-  const open = message.kind === 'request' ? OPEN_REQUESTS : OPEN_NOTIFICATIONS;
-  return { decision: open.has(message.method) ? entered : noRule(message.method), use: undefined };
+  const { kind, method } = message;
+  const open = (kind === 'request' ? OPEN_REQUESTS : OPEN_NOTIFICATIONS).has(method);
+  const sets = kind === 'request' && era === 'legacy' && method === SET_LEVEL && freeText.logs;
+  const unknown = kind === 'request' && era === 'modern' && !open && !WITHOUT_RULES.has(method);
+  ensure(!unknown, 'mcp_unknown', 'the revision 2026-07-28 has no such method');
+  return { decision: open || sets ? entered : noRule(method), use: undefined };
 }
 
 /** Towards the client: true for what a server may say unasked. */
-export function mayTell(method: string): boolean {
-  return OPEN_TO_CLIENT.has(method);
+export function mayTell(method: string, { logs }: FreeText): boolean {
+  return OPEN_TO_CLIENT.has(method) && (logs || method !== 'notifications/message');
 }
 
 /** Towards the client: a server may ask whether it is still there, and nothing else until rules say so. */

@@ -20,6 +20,7 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
   mcp_meta: [400, -32602],
   mcp_version: [400, -32022],
   mcp_method: [405, -31405],
+  mcp_unknown: [404, -32601],
   // 2025-11-25, transports: clients begin a new session on 404; the SDKs look for this code, too.
   mcp_session: [404, -32001],
   mcp_origin: [403, -31403],

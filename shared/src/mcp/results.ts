@@ -1,0 +1,95 @@
+/**
+ * Answers of a server that are not the result of an allowed call, built anew from what the revisions define (2025-11-25
+ * and 2026-07-28, schema): any other member could name what the list leaves out.
+ */
+import { ensure } from '../errors.ts';
+import { isJsonObject, type Json, type JsonObject } from '../json.ts';
+import type { Era } from './era.ts';
+import type { Response } from './message.ts';
+
+/** What a server may say in its own words, besides the results of calls. */
+export interface FreeText {
+  readonly instructions: boolean;
+  /** Log messages, and the request that sets their level. */
+  readonly logs: boolean;
+}
+
+/** 2026-07-28, "Results": members of every result, and who answers. */
+const RESULT = ['resultType', 'ttlMs', 'cacheScope'] as const;
+const SERVER_INFO_KEY = 'io.modelcontextprotocol/serverInfo';
+const TOOL = ['name', 'title', 'description', 'icons', 'inputSchema', 'outputSchema', 'annotations', '_meta'];
+const SERVER = ['protocolVersion', 'supportedVersions', 'serverInfo'] as const;
+
+/**
+ * The page without the tools that `allows` refuses; order and cursor stay, so the pages after it are still right. It is
+ * marked as this caller's own where the era knows caches (2026-07-28, "cacheScope"). Throws mcp_parse.
+ */
+export function filterTools(result: JsonObject, allows: (tool: string) => boolean): JsonObject {
+  const { tools } = result;
+  ensure(Array.isArray(tools), 'mcp_parse', 'the result of tools/list has no tools');
+  const kept = tools.flatMap((tool: Json) => {
+    ensure(isJsonObject(tool) && typeof tool['name'] === 'string', 'mcp_parse', 'a listed tool has no name');
+    return allows(tool['name']) ? [pick(tool, TOOL)] : [];
+  });
+  const cached = result['cacheScope'] === undefined && result['ttlMs'] === undefined;
+  const page = { tools: kept, ...pick(result, ['nextCursor']), ...common(result) };
+  return cached ? page : { ...page, cacheScope: 'private' };
+}
+
+/**
+ * What a server announces, less what no rule can allow yet: a client then does not ask for it in vain. In the modern
+ * era `tools/list_changed` comes on a subscription only, and there is no rule for those.
+ */
+export function narrowServer(result: JsonObject, era: Era, free: FreeText): JsonObject {
+  const { capabilities, instructions } = result;
+  const has = isJsonObject(capabilities) ? capabilities : {};
+  const tools = isJsonObject(has['tools']) && has['tools'];
+  const logging = free.logs && isJsonObject(has['logging']);
+  const promised = tools !== false && era === 'legacy' ? pick(tools, ['listChanged']) : {};
+  return {
+    ...pick(result, SERVER),
+    ...(capabilities === undefined
+      ? {}
+      : {
+          capabilities: {
+            ...(tools === false ? {} : { tools: promised }),
+            ...(logging ? { logging: {} } : {}),
+          },
+        }),
+    ...(free.instructions && typeof instructions === 'string' ? { instructions } : {}),
+    ...common(result),
+  };
+}
+
+/** The result of what has none of its own, such as `ping`. */
+export function emptyResult(result: JsonObject): JsonObject {
+  return common(result);
+}
+
+/** An error that is not a call's: of its data, which version to take instead. */
+export function narrowError(response: Response): Response {
+  const { error } = response;
+  if (error === undefined) return response;
+  const { code, message, data } = error;
+  const versions = isJsonObject(data) ? pick(data, ['supported', 'requested']) : {};
+  const kept = Object.keys(versions).length > 0 ? { data: versions } : {};
+  return { ...response, error: { code, message, ...kept } };
+}
+
+function common(result: JsonObject): JsonObject {
+  const meta = result['_meta'];
+  const server = isJsonObject(meta) ? meta[SERVER_INFO_KEY] : undefined;
+  return {
+    ...pick(result, RESULT),
+    ...(server === undefined ? {} : { _meta: { [SERVER_INFO_KEY]: server } }),
+  };
+}
+
+function pick(from: JsonObject, keys: readonly string[]): JsonObject {
+  return Object.fromEntries(
+    keys.flatMap((key) => {
+      const value = Object.hasOwn(from, key) ? from[key] : undefined;
+      return value === undefined ? [] : [[key, value]];
+    }),
+  );
+}
