@@ -2,6 +2,8 @@
  * Every way this system says no. A code is the reason an auditor reads; it meets the wire here and nowhere else,
  * as a gRPC status and a sentence that many codes share, so that a refusal is not an oracle.
  */
+import { printableLines } from './text/printable.ts';
+
 const EVIDENCE = 'evidence did not verify';
 const UNREADABLE = 'evidence could not be read';
 const REQUEST = 'the request could not be read';
@@ -162,7 +164,8 @@ export class IdentityError extends Error {
   override readonly name = 'IdentityError';
   readonly code: Refusal;
   constructor(code: Refusal, detail: string, options?: ErrorOptions) {
-    super(detail, options);
+    // A detail quotes what came from outside, and is shown in logs and on terminals.
+    super(printableLines(detail), options);
     this.code = code;
   }
 }

@@ -1,6 +1,7 @@
 /** The operational log: JSON lines on standard error. What was decided, and why, is the audit log's business. */
 import { pino } from 'pino';
 import { isRefusal } from './errors.ts';
+import { printableLines } from './text/printable.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
@@ -11,8 +12,9 @@ export interface Log {
   error(fields: object, message: string): void;
 }
 
-/** JSON escapes control characters, so a name from outside can neither start a line nor colour a terminal. */
+/** A name from outside can neither start a line, colour a terminal, reorder text nor hide in it. */
 export function jsonLog(level: LogLevel, name: string): Log {
+  const stderr = pino.destination({ dest: 2, sync: true });
   return pino(
     {
       level,
@@ -21,7 +23,8 @@ export function jsonLog(level: LogLevel, name: string): Log {
       serializers: { err: errorFields },
       timestamp: pino.stdTimeFunctions.isoTime,
     },
-    pino.destination({ dest: 2, sync: true }),
+    // JSON escapes C0 only; the line feed at the end is pino's.
+    { write: (line: string) => void stderr.write(printableLines(line)) },
   );
 }
 

@@ -1,5 +1,6 @@
 /** The process as a command line sees it; only the main files call it. */
 import { Interrupted, type Io } from './cli.ts';
+import { printableLines } from './text/printable.ts';
 
 /** How long a server may take to close before the process ends without it. */
 const CLOSE_MS = 5_000;
@@ -16,8 +17,8 @@ export function processIo(): Io {
   // A reader that goes away (| head) ends us quietly, as every Unix tool does.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   return {
-    out: (text) => void process.stdout.write(text),
-    err: (text) => void process.stderr.write(text),
+    out: (text) => void process.stdout.write(printableLines(text)),
+    err: (text) => void process.stderr.write(printableLines(text)),
     env: process.env,
     signal: stop.signal,
     isTerminal: process.stderr.isTTY,

@@ -6,6 +6,7 @@ import { type Document, isNode, isScalar, LineCounter, parseAllDocuments, visit,
 import type { z } from 'zod';
 import { IdentityError, type Refusal } from './errors.ts';
 import { sentence } from './schema.ts';
+import { printable } from './text/printable.ts';
 
 export interface Problem {
   readonly file: string;
@@ -24,7 +25,7 @@ export class Problems {
   readonly #found: Problem[] = [];
 
   add(file: string, line: number, says: string): void {
-    this.#found.push({ file, line, says });
+    this.#found.push({ file: printable(file), line, says: printable(says) });
   }
 
   /** Throws `code` with one line a problem, file by file from the top. */

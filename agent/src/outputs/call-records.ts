@@ -1,6 +1,7 @@
 /** Where a gateway's decisions go: one JSON line each, appended to a file of our own, 0600, before the call goes on. */
 import fs from 'node:fs';
 import { refusalOf } from '@chancery/shared/errors.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 
 export interface CallRecords {
   /** Throws file where the line could not be written: no record, no call. */
@@ -13,7 +14,7 @@ export function openCallRecords(path: string): CallRecords {
   const fd = open(path);
   return {
     record: (event) => {
-      const line = `${JSON.stringify(event)}\n`;
+      const line = `${printable(JSON.stringify(event))}\n`;
       try {
         // Unlike writeSync, all of it or an error.
         fs.writeFileSync(fd, line);

@@ -1,6 +1,7 @@
 /** Flags that several commands share. */
 import { existsSync } from 'node:fs';
 import type { Flag, Invocation, Io } from '@chancery/shared/cli.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 
 const SYSTEM_CONFIG = '/etc/chancery/ca.yaml';
 
@@ -28,8 +29,13 @@ export function printJson(io: Io, value: unknown): void {
   );
 }
 
-/** Columns wide enough for their longest cell. */
-export function printTable(io: Io, head: readonly string[], rows: readonly (readonly string[])[]): void {
+/** Columns wide enough for their longest cell. A cell cannot begin a line. */
+export function printTable(
+  io: Pick<Io, 'out'>,
+  head: readonly string[],
+  given: readonly (readonly string[])[],
+): void {
+  const rows = given.map((row) => row.map(printable));
   const widths = head.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
   );

@@ -11,6 +11,7 @@ import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 import { GroupCommit } from './group-commit.ts';
 import { KeyHolders } from './key-holders.ts';
 import { RevocationTable } from './revocation-table.ts';
@@ -204,7 +205,7 @@ class SqliteStore implements Store {
   }
 
   #audit(event: AuditEvent): void {
-    this.#sql.audit.run(this.#now(), JSON.stringify(event, boundedText));
+    this.#sql.audit.run(this.#now(), printable(JSON.stringify(event, boundedText)));
   }
 
   #read<T>(read: () => T): T {

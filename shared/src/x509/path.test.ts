@@ -226,7 +226,7 @@ describe('refuses', () => {
       'a path length of what is no authority',
       under({ extensions: { constraints: extension('2.5.29.19', true, notAuthority) } }),
       'chain',
-      /limit the path of what is no CA/,
+      /limit the path length of a certificate that is not a CA/,
     ],
     [
       'an authority that may not sign certificates',

@@ -74,7 +74,13 @@ describe('refuses', () => {
       /not of trust domain test.example/,
     ],
     ['an expired leaf', chainOf({ fields: { notAfter: after(-1) } }), bundle, 'expired_peer', /expired at/],
-    ['an authority as workload', [issuing.certificate.der], bundle, 'svid', /an authority shows itself/],
+    [
+      'an authority as workload',
+      [issuing.certificate.der],
+      bundle,
+      'svid',
+      /the certificate of an authority names a workload/,
+    ],
     ['no key usage', chainOf({ extensions: { usage: undefined } }), bundle, 'svid', /key usage is missing/],
     [
       'a key usage that is not critical',
