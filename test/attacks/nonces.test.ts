@@ -84,7 +84,7 @@ test('T1 an answer that names the nonce of an earlier exchange', async () => {
   const evidence = await answerTo(second.exchange, second.question, first.nonce, second.spki);
   await second.exchange.end();
   second.attest.send(evidenceMessage(first.nonce, evidence));
-  await expectRefusal(ca, await second.attest.status(), 'nonce_mismatch', /nonce that was not asked here/);
+  await expectRefusal(ca, await second.attest.status(), 'nonce_mismatch', /nonce that this CA did not send/);
   second.attest.close();
 });
 

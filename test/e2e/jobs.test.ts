@@ -119,7 +119,7 @@ describe('issue', () => {
       /expected --ca, --trust-domain and --bundle or --pin/,
     ],
     ['flags and a config', () => ['-o', 'x', '-c', 'y', ...flags()], 2, /--ca is instead of a config/],
-    ['nobody to trust', () => ['-o', 'x', ...flags().slice(0, 4)], 2, /name either bundle or pin/],
+    ['nobody to trust', () => ['-o', 'x', ...flags().slice(0, 4)], 2, /set `bundle` or `pin`/],
     [
       'another trust domain’s ID',
       () => ['-o', 'x', ...flags(), '--id', 'spiffe://a/b'],

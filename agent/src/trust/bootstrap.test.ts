@@ -82,7 +82,7 @@ describe('a bundle file', () => {
 test('I18 neither a bundle nor a pin is no trust, and nobody is asked', async () => {
   await expect(bootstrapBundle(options({}))).rejects.toMatchObject({
     code: 'bootstrap',
-    message: expect.stringContaining('neither ca.bundle nor ca.pin'),
+    message: expect.stringContaining('set `bundle` or `pin`'),
   });
 });
 

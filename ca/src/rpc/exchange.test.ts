@@ -172,7 +172,7 @@ describe('an exchange', () => {
       'answers another nonce',
       (call) => call.say(answer(randomBytes(32))),
       'nonce_mismatch',
-      /not asked here/,
+      /nonce that this CA did not send/,
     ],
   ])('that %s when it is challenged is refused', async (_, spoil, code, detail) => {
     const call = begin();

@@ -280,7 +280,7 @@ describe('a full disk', () => {
   });
 
   test('that has space again is written on', async () => {
-    await expect(store.record(large, event)).rejects.toThrow(/disk is full/);
+    await expect(store.record(large, event)).rejects.toThrow(/disk full/);
     engine.exec('PRAGMA max_page_count = 100000');
     await store.record(large, event);
     expect(await store.events(0, 10)).toHaveLength(2);
