@@ -83,7 +83,7 @@ async function startWorld(parts: Parts): Promise<World> {
   const admin = unixTarget(joinPath(dir, 'data', 'admin.sock'));
   const operator = new OperatorClient(admin.address, admin.credentials, admin.options);
   parts.push(() => operator.close());
-  const order = { kind: 'id', reason: 'keyCompromise', seconds: 0n, dryRun: false };
+  const order = { kind: 'id', reason: 'keyCompromise', seconds: 0n, dryRun: false, force: false };
   return {
     ca,
     pid: serving.child.pid ?? 0,

@@ -68,7 +68,18 @@ test.each([
     /^chancery-ca: "web" is not a serial in hexadecimal, of at most 20 bytes\n$/,
   ],
   ['another trust domain', ['spiffe://b.example/w'], 1, /is not of trust domain cut\.example\n$/],
-  ['the CA itself', [`spiffe://${TRUST_DOMAIN}/chancery/ca`], 1, /that is the CA itself: stop it\n$/],
+  [
+    'the CA itself',
+    [`spiffe://${TRUST_DOMAIN}/chancery/ca`],
+    1,
+    /the names of the CA are not revoked; revoke its certificate by serial, and it makes another\n$/,
+  ],
+  [
+    'a serial that was never issued',
+    ['1234'],
+    1,
+    /^chancery-ca: no certificate with serial 1234 was issued by this CA: see chancery-ca issued; --force /,
+  ],
   ['for no length of time', [ID, '--for', 'long'], 2, /"long" is not a length of time/],
 ])('revoke of %s is refused', async (_, argv, status, stderr) => {
   expect(await ca.cli('revoke', ...argv, '--reason', 'unspecified')).toEqual({
@@ -83,7 +94,7 @@ test('a dry run says what would be cut off, and cuts nothing', async () => {
   for (const who of [[ID], [serial], ['--pattern', `spiffe://${TRUST_DOMAIN}/**`]])
     expect(await ca.cli('revoke', ...who, '--reason', 'keyCompromise', '--dry-run')).toEqual(
       ran(
-        /^would cut off 1 unexpired certificate and 1 connected agent \(dry run\)\n {2}spiffe:\/\/cut\.example\/w\n$/,
+        /^would revoke (id|serial|pattern) \S+ and cut off 1 unexpired certificate and 1 connected agent \(dry run\)\n {2}spiffe:\/\/cut\.example\/w\n$/,
       ),
     );
   expect(await connected()).toBe(1);

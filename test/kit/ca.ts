@@ -146,7 +146,7 @@ async function apply(socket: string, resources: readonly object[]): Promise<void
 
 const revoke = (socket: string, kind: string, value: string) =>
   operate<RevokeResponse>(socket, (client, done) =>
-    client.revoke({ kind, value, reason: 'keyCompromise', seconds: 0n, dryRun: false }, done),
+    client.revoke({ kind, value, reason: 'keyCompromise', seconds: 0n, dryRun: false, force: false }, done),
   );
 
 async function agentsUntil(socket: string): Promise<readonly number[]> {

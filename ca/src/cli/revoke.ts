@@ -16,6 +16,7 @@ export const revoke: Command = {
     pattern: { type: 'string', value: 'PATTERN', says: 'SPIFFE IDs, as in the who of an Access resource.' },
     reason: { type: 'string', value: 'REASON', says: `${REASONS.join(', ')}; required.` },
     for: { type: 'string', value: 'DURATION', says: 'How long, for instance 1h or 7d (default: no end).' },
+    force: { type: 'boolean', says: 'Revoke a serial that this CA has no record of.' },
     'dry-run': { type: 'boolean', says: 'Only say what would be cut off.' },
     ...CONFIG_FLAG,
     ...JSON_FLAG,
@@ -26,13 +27,13 @@ export const revoke: Command = {
     if (reason === undefined) throw new MisuseError(`--reason is required: ${REASONS.join(', ')}`);
     const seconds = BigInt(secondsOf(invocation.text('for')));
     const dryRun = invocation.has('dry-run');
-    const request = { ...target, reason, seconds, dryRun };
+    const request = { ...target, reason, seconds, dryRun, force: invocation.has('force') };
     const answer = await callOperator(invocation, (client) => client.revoke, request);
     if (invocation.has('json')) printJson(io, answer);
-    else printRevoked(io, answer);
+    else printRevoked(io, answer, target.kind);
     if (answer.certificates === 0n && answer.agents === 0n)
       io.err(
-        `warning: no certificate in force and no connected agent matches ${target.kind} ${target.value}\n`,
+        `warning: no certificate in force and no connected agent matches ${target.kind} ${answer.value}\n`,
       );
     return 0;
   },
@@ -99,9 +100,10 @@ const untilOf = ({ until }: Revocation): string => (until === 0n ? 'no end' : in
 
 const counted = (count: bigint, what: string): string => `${count} ${what}${count === 1n ? '' : 's'}`;
 
-function printRevoked(io: Io, { revocation, certificates, agents, spiffeIds }: RevokeResponse): void {
+function printRevoked(io: Io, answer: RevokeResponse, kind: string): void {
+  const { revocation, certificates, agents, spiffeIds, value } = answer;
   const cut = `${counted(certificates, 'unexpired certificate')} and ${counted(agents, 'connected agent')}`;
-  if (revocation === undefined) io.out(`would cut off ${cut} (dry run)\n`);
+  if (revocation === undefined) io.out(`would revoke ${kind} ${value} and cut off ${cut} (dry run)\n`);
   else
     io.out(
       `revocation ${revocation.number} is in force (${endOf(revocation)}): ${revocation.kind} ${revocation.value}\n` +

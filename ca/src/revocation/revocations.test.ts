@@ -20,6 +20,7 @@ const issuance: Issuance = {
   notBefore: NOW,
   notAfter: after(60),
 };
+const keyOf = (n: number) => ({ keySha256: Buffer.alloc(32, n) });
 const peer = { id: ID, serial: '40aa', holder: { platform: 'fake', node: 'n1' } };
 
 let deps: Awaited<ReturnType<typeof makeAuthorities>>;
@@ -142,14 +143,20 @@ describe('a revocation', () => {
 
   test('of the CA’s certificate by its serial counts it', async () => {
     const id = parseSpiffeId('spiffe://prod.example/chancery/ca');
-    await deps.store.record({ ...issuance, id, serial: '40ca', platform: 'self', node: 'ca' }, fence);
+    await deps.store.record(
+      { ...issuance, id, serial: '40ca', platform: 'self', node: 'ca', ...keyOf(2) },
+      fence,
+    );
     await revocations.revoke(order('serial', '40ca'));
     expect(await revocations.matched(order('serial', '40ca'))).toEqual({ certificates: 1, ids: [id] });
   });
 
   test('by a pattern does not count the CA itself', async () => {
     const id = parseSpiffeId('spiffe://prod.example/chancery/ca');
-    await deps.store.record({ ...issuance, id, serial: '40ca', platform: 'self', node: 'ca' }, fence);
+    await deps.store.record(
+      { ...issuance, id, serial: '40ca', platform: 'self', node: 'ca', ...keyOf(2) },
+      fence,
+    );
     expect(await revocations.matched(order('pattern', 'spiffe://prod.example/**'))).toMatchObject({
       certificates: 1,
     });
@@ -169,8 +176,11 @@ describe('a revocation', () => {
 
 describe('a node', () => {
   test('is revoked with its unexpired certificates by serial, across a restart too', async () => {
-    await deps.store.record({ ...issuance, serial: '40ab', node: 'n2' }, fence);
-    await deps.store.record({ ...issuance, serial: '40ac', platform: 'fake+tpm', node: 'n1+n9' }, fence);
+    await deps.store.record({ ...issuance, serial: '40ab', node: 'n2', ...keyOf(2) }, fence);
+    await deps.store.record(
+      { ...issuance, serial: '40ac', platform: 'fake+tpm', node: 'n1+n9', ...keyOf(3) },
+      fence,
+    );
     await deps.store.record({ ...issuance, serial: '40ad', notAfter: NOW }, fence);
     const made = await revocations.revoke(order('node', 'fake/n1'));
     expect(made.serials.toSorted()).toEqual(['40aa', '40ac']);
@@ -179,7 +189,7 @@ describe('a node', () => {
 
   test('and a certificate are revoked with what came of them', async () => {
     await deps.store.record({ ...issuance, serial: '40ab', origin: '40aa' }, fence);
-    await deps.store.record({ ...issuance, serial: '40ac', node: 'n2' }, fence);
+    await deps.store.record({ ...issuance, serial: '40ac', node: 'n2', ...keyOf(2) }, fence);
     const made = await revocations.revoke(order('serial', '40aa'));
     expect(made.serials).toEqual(['40ab']);
     expect((await openRevocations(deps)).standing()).toEqual([made]);

@@ -6,6 +6,7 @@ import {
   describeRevocation,
   ensureOfDomain,
   type MadeRevocation,
+  parseTarget,
   type Reason,
   type Target,
 } from '@chancery/shared/revocation/revocation.ts';
@@ -20,6 +21,7 @@ import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import type { RevocationDraft, Store } from '../store/store.ts';
+import { issuedSerial } from './serials.ts';
 
 export interface RevocationOrder {
   readonly target: Target;
@@ -27,6 +29,14 @@ export interface RevocationOrder {
   /** 0 for no end. */
   readonly seconds: number;
   readonly by: string;
+}
+
+/** A target as an operator gives it. */
+export interface NamedTarget {
+  readonly kind: string;
+  readonly value: string;
+  /** For a serial that this CA has no record of. */
+  readonly force: boolean;
 }
 
 /** What a revocation cuts off, or would. */
@@ -44,6 +54,8 @@ export interface Revocations {
   standing(): readonly MadeRevocation[];
   /** Throws `code` for a peer that is revoked now, or is about to be: a cut that is on its way to the disk counts. */
   ensureGood(peer: RevocablePeer, code: 'revoked_peer' | 'revoked_identity'): void;
+  /** What an operator means; a serial must be on record, in full or by its beginning. Throws revocation, store. */
+  named(target: NamedTarget): Promise<Target>;
   /** Reads the store: after a revocation rather than before it. Throws revocation, as `revoke` would. */
   matched(order: RevocationOrder): Promise<Matched>;
   /** Throws revocation, store. */
@@ -97,6 +109,12 @@ class LiveRevocations implements Revocations {
       const revoked = set.revoked(peer, now);
       if (revoked !== undefined) throw new IdentityError(code, `${peer.id}: ${describeRevocation(revoked)}`);
     }
+  }
+
+  async named({ kind, value, force }: NamedTarget): Promise<Target> {
+    const { store, clock } = this.#deps;
+    if (kind !== 'serial') return parseTarget(kind, value);
+    return issuedSerial({ text: value, now: clock.now(), force }, store);
   }
 
   async matched(order: RevocationOrder): Promise<Matched> {

@@ -64,7 +64,7 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   listResources: { kind: '' },
   listAgents: {},
   listIssued: { limit: 0, spiffeId: '' },
-  revoke: { kind: 'id', value: ID, reason: 'unspecified', seconds: 0n, dryRun: false },
+  revoke: { kind: 'id', value: ID, reason: 'unspecified', seconds: 0n, dryRun: false, force: false },
   liftRevocation: { number: 1n },
   listRevocations: {},
 };

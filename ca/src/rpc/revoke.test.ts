@@ -228,6 +228,7 @@ describe('the operator', () => {
       reason: 'keyCompromise',
       seconds: 0n,
       dryRun: false,
+      force: false,
       ...changes,
     };
     const handled = revokeMethods(rpc).map((each) => each(rpc))[0];
@@ -250,7 +251,7 @@ describe('the operator', () => {
     const { issued, call } = await connected();
     const value = naming(issued.serial);
     const matched = { certificates: 1n, agents: 1n, spiffeIds: [ID] };
-    expect(await ask({ kind, value, dryRun: true })).toEqual({ revocation: undefined, ...matched });
+    expect(await ask({ kind, value, dryRun: true })).toEqual({ revocation: undefined, value, ...matched });
     expect(rpc.revocations.standing()).toEqual([]);
     expect(call.ended).not.toHaveBeenCalled();
     const answered = await ask({ kind, value, seconds: 60n });
@@ -267,7 +268,28 @@ describe('the operator', () => {
     expect(await ask({ value: `${ID}2` })).toMatchObject({ certificates: 0n, agents: 0n, spiffeIds: [] });
   });
 
+  test('revokes the one certificate whose serial begins so', async () => {
+    const { issued } = await connected();
+    const begun = { kind: 'serial', value: issued.serial.slice(0, 9) };
+    expect(await ask({ ...begun, dryRun: true })).toMatchObject({ value: issued.serial, certificates: 1n });
+    const { revocation } = await ask(begun);
+    expect(revocation).toMatchObject({ kind: 'serial', value: issued.serial });
+  });
+
+  test('revokes a serial of another CA by force, and by nothing else', async () => {
+    await connected();
+    const foreign = { kind: 'serial', value: '4F:12' };
+    const unknown =
+      /^no certificate with serial 4F:12 was issued by this CA: see chancery-ca issued; --force revokes/;
+    await expect(ask(foreign)).rejects.toThrow(unknown);
+    await expect(ask({ ...foreign, dryRun: true })).rejects.toThrow(unknown);
+    expect(rpc.revocations.standing()).toEqual([]);
+    expect(await ask({ ...foreign, force: true })).toMatchObject({ value: '4f12', certificates: 0n });
+  });
+
   test.each<[Partial<RevokeRequest>, RegExp]>([
+    [{ kind: 'serial', value: 'web' }, /^"web" is not a serial in hexadecimal/],
+    [{ kind: 'serial', value: '' }, /^"" is not a serial in hexadecimal/],
     [{ kind: 'name' }, /^nothing is revoked by name$/],
     [{ value: 'web' }, /^SPIFFE ID does not start/],
     [{ value: 'spiffe://other.example/web' }, /is not of trust domain prod\.example$/],

@@ -6,7 +6,7 @@ import {
   type RevokeResponse,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { ensure } from '@chancery/shared/errors.ts';
-import { type MadeRevocation, parseReason, parseTarget } from '@chancery/shared/revocation/revocation.ts';
+import { type MadeRevocation, parseReason } from '@chancery/shared/revocation/revocation.ts';
 import { matcherOf, type RevocationOrder, type Revocations } from '../revocation/revocations.ts';
 import type { Agents } from './agents.ts';
 import { ensureOperator } from './caller.ts';
@@ -41,10 +41,10 @@ export function revokeMethods(deps: RevokeDeps) {
 }
 
 async function revoke(request: RevokeRequest, by: string, deps: RevokeDeps): Promise<RevokeResponse> {
-  const { kind, value, reason, seconds, dryRun } = request;
+  const { reason, seconds, dryRun } = request;
   ensure(seconds <= MAX_SECONDS, 'revocation', `${seconds} seconds are too long: leave the end out`);
   const order: RevocationOrder = {
-    target: parseTarget(kind, value),
+    target: await deps.revocations.named(request),
     reason: parseReason(reason),
     seconds: Number(seconds),
     by,
@@ -61,6 +61,7 @@ async function revoke(request: RevokeRequest, by: string, deps: RevokeDeps): Pro
     certificates: BigInt(certificates),
     agents: BigInt(agents.length),
     spiffeIds: ids.slice(0, MAX_LISTED_IDS),
+    value: order.target.value,
   };
 }
 

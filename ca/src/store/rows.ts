@@ -75,3 +75,9 @@ export function insertIssuance(statement: StatementSync, issuance: Issuance, at:
 }
 
 export const fromHex = (text: string): Uint8Array => asBuffer(Buffer.from(text, 'hex'));
+
+/** The least and the greatest serial that begin with these digits. No serial is longer than 20 bytes. */
+export function serialsFrom(prefix: string): readonly [Uint8Array, Uint8Array] {
+  const even = prefix.length + (prefix.length % 2);
+  return [fromHex(prefix.padEnd(even, '0')), fromHex(prefix.padEnd(42, 'f'))];
+}

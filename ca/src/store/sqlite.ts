@@ -15,7 +15,7 @@ import { printable } from '@chancery/shared/text/printable.ts';
 import { GroupCommit } from './group-commit.ts';
 import { KeyHolders } from './key-holders.ts';
 import { RevocationTable } from './revocation-table.ts';
-import { authorityOf, eventOf, fromHex, insertIssuance, issuanceOf } from './rows.ts';
+import { authorityOf, eventOf, fromHex, insertIssuance, issuanceOf, serialsFrom } from './rows.ts';
 import { MIGRATIONS } from './schema.ts';
 import type {
   AuthorityRecord,
@@ -102,6 +102,10 @@ class SqliteStore implements Store {
   async issuance(serial: string): Promise<RecordedIssuance | undefined> {
     const row = this.#read(() => this.#sql.bySerial.get(fromHex(serial)));
     return row && issuanceOf(row);
+  }
+
+  async issuedFrom(prefix: string): Promise<readonly RecordedIssuance[]> {
+    return this.#read(() => this.#sql.between.all(...serialsFrom(prefix)).map(issuanceOf));
   }
 
   async issued({ id, limit }: { id?: SpiffeId; limit: number }): Promise<readonly RecordedIssuance[]> {
@@ -225,6 +229,7 @@ function statements(db: DatabaseSync) {
     events: sql('SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?'),
     newestEvents: sql('SELECT at FROM audit ORDER BY sequence DESC LIMIT 1'),
     bySerial: sql('SELECT * FROM certificates WHERE serial = ?'),
+    between: sql('SELECT * FROM certificates WHERE serial BETWEEN ? AND ? ORDER BY serial LIMIT 1000'),
     newest: sql('SELECT * FROM certificates ORDER BY n DESC LIMIT ?'),
     newestOf: sql('SELECT * FROM certificates WHERE id = ? ORDER BY n DESC LIMIT ?'),
     unexpired: sql('SELECT * FROM certificates WHERE not_after > ? ORDER BY n'),

@@ -84,6 +84,8 @@ export interface Store {
   newestRecordAt(): Promise<Date | undefined>;
 
   issuance(serial: string): Promise<RecordedIssuance | undefined>;
+  /** Those whose serial begins with these hexadecimal digits, ascending: at most 1000. */
+  issuedFrom(prefix: string): Promise<readonly RecordedIssuance[]>;
   /** Newest first. */
   issued(query: { readonly id?: SpiffeId; readonly limit: number }): Promise<readonly RecordedIssuance[]>;
   /** True where an unexpired certificate with this key belongs to another node. */

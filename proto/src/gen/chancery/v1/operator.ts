@@ -140,13 +140,15 @@ export interface IssuedRecord {
 export interface RevokeRequest {
   /** "serial", "id", "pattern" or "node". */
   kind: string;
-  /** A serial in hexadecimal, a SPIFFE ID, a pattern of SPIFFE IDs, or platform/node. */
+  /** A serial in hexadecimal or the beginning of one, a SPIFFE ID, a pattern of SPIFFE IDs, or platform/node. */
   value: string;
   /** A CRLReason of RFC 5280 by its name, for instance "keyCompromise". */
   reason: string;
   /** How long; 0 for no end. A serial's revocation ends with its certificate. */
   seconds: bigint;
   dryRun: boolean;
+  /** Accepts a whole serial that this CA has no record of. */
+  force: boolean;
 }
 
 export interface RevokeResponse {
@@ -160,6 +162,8 @@ export interface RevokeResponse {
   agents: bigint;
   /** The SPIFFE IDs of those certificates: the first 100, ascending. */
   spiffeIds: string[];
+  /** The value that is revoked, or would be: a serial in full. */
+  value: string;
 }
 
 export interface Revocation {
@@ -1348,7 +1352,7 @@ export const IssuedRecord: MessageFns<IssuedRecord> = {
 };
 
 function createBaseRevokeRequest(): RevokeRequest {
-  return { kind: "", value: "", reason: "", seconds: 0n, dryRun: false };
+  return { kind: "", value: "", reason: "", seconds: 0n, dryRun: false, force: false };
 }
 
 export const RevokeRequest: MessageFns<RevokeRequest> = {
@@ -1370,6 +1374,9 @@ export const RevokeRequest: MessageFns<RevokeRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(40).bool(message.dryRun);
+    }
+    if (message.force !== false) {
+      writer.uint32(48).bool(message.force);
     }
     return writer;
   },
@@ -1427,6 +1434,14 @@ export const RevokeRequest: MessageFns<RevokeRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1441,7 +1456,7 @@ export const RevokeRequest: MessageFns<RevokeRequest> = {
 };
 
 function createBaseRevokeResponse(): RevokeResponse {
-  return { revocation: undefined, certificates: 0n, agents: 0n, spiffeIds: [] };
+  return { revocation: undefined, certificates: 0n, agents: 0n, spiffeIds: [], value: "" };
 }
 
 export const RevokeResponse: MessageFns<RevokeResponse> = {
@@ -1463,6 +1478,9 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
     }
     for (const v of message.spiffeIds) {
       writer.uint32(34).string(v!);
+    }
+    if (message.value !== "") {
+      writer.uint32(42).string(message.value);
     }
     return writer;
   },
@@ -1510,6 +1528,14 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
             }
 
             message.spiffeIds.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.value = reader.string();
             continue;
           }
         }

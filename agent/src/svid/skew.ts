@@ -1,0 +1,34 @@
+/** How far this machine's clock is from the CA's, by the time that the CA sends with a certificate. */
+import type { Log } from '@chancery/shared/log.ts';
+
+/** Below it are the rounding to seconds, the way of the message, and clocks that are kept in time. */
+const TOLERANCE_SECONDS = 60;
+
+/** Seconds by which this clock is ahead; undefined where the CA does not tell its time. */
+export function skewOf(now: Date, caSeconds: bigint): number | undefined {
+  return caSeconds === 0n ? undefined : Math.round(now.getTime() / 1000 - Number(caSeconds));
+}
+
+export const describeSkew = (seconds: number): string =>
+  `this machine's clock is ${Math.abs(seconds)} s ${seconds < 0 ? 'behind' : 'ahead of'} the CA's`;
+
+export const isSkewed = (seconds: number | undefined): seconds is number =>
+  seconds !== undefined && Math.abs(seconds) > TOLERANCE_SECONDS;
+
+/** Warns once when the clocks differ, and again after they agreed in between or where the direction is another. */
+export class SkewWarning {
+  readonly #log: Log;
+  #told = 0;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  hear(seconds: number | undefined): void {
+    if (seconds === undefined) return;
+    const direction = isSkewed(seconds) ? Math.sign(seconds) : 0;
+    if (direction !== 0 && direction !== this.#told)
+      this.#log.warn({ skewSeconds: seconds }, `${describeSkew(seconds)}: set the clock`);
+    this.#told = direction;
+  }
+}
