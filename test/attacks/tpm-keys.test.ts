@@ -72,11 +72,11 @@ const akAttributes: Row[] = [
   },
 ];
 
-const template = (name: string, area: Uint8Array): Row => ({
+const template = (name: string, area: Uint8Array, says = /is not the template AK P-256|AK P-256 /): Row => ({
   name,
   status: 'U',
   code: 'ak_template',
-  says: /is not the template AK P-256|AK P-256 /,
+  says,
   opening: withAk(area),
 });
 
@@ -109,14 +109,18 @@ const rsa = (bits: number, exponent: number): Uint8Array =>
 const ECDSA_SHA256 = concat(u16(0x18), u16(0x0b));
 
 const akTemplates: Row[] = [
-  template('T8 an AK without sensitiveDataOrigin', attributed(akArea, GENUINE & ~0x20)),
-  template('T8 an AK without fixedParent', attributed(akArea, GENUINE & ~0x10)),
-  template('T8 an AK that decrypts', attributed(akArea, GENUINE | 0x2_0000)),
-  template('T8 an AK with noDA', attributed(akArea, GENUINE | 0x400)),
-  template('T8 an AK without userWithAuth', attributed(akArea, GENUINE & ~0x40)),
+  template(
+    'T8 an AK without sensitiveDataOrigin',
+    attributed(akArea, GENUINE & ~0x20),
+    /: it lacks sensitiveDataOrigin$/,
+  ),
+  template('T8 an AK without fixedParent', attributed(akArea, GENUINE & ~0x10), /: it lacks fixedParent$/),
+  template('T8 an AK that decrypts', attributed(akArea, GENUINE | 0x2_0000), /: it must not have decrypt$/),
+  template('T8 an AK with noDA', attributed(akArea, GENUINE | 0x400), /: it must not have noDA$/),
+  template('T8 an AK without userWithAuth', attributed(akArea, GENUINE & ~0x40), /: it lacks userWithAuth$/),
   template('T9 nameAlg SHA-1', ecc(0x04, ECDSA_SHA256, 3, 32)),
   template('T9 an unknown curve', ecc(0x0b, ECDSA_SHA256, 0x10, 32)),
-  template('T9 P-384', ecc(0x0b, ECDSA_SHA256, 4, 48)),
+  template('T9 P-384', ecc(0x0b, ECDSA_SHA256, 4, 48), /: another hash, policy, scheme or curve$/),
   template('T9 a scheme with SHA-1', ecc(0x0b, concat(u16(0x18), u16(0x04)), 3, 32)),
   template('T9 no scheme', ecc(0x0b, u16(0x10), 3, 32)),
   template('T9 RSA-1024', rsa(1024, 0)),

@@ -281,7 +281,7 @@ test.each(['rsa', 'ecc'])(
       return expectRefusal((async () => readPublicArea(bytes, AK, 'ak_template'))(), {
         status: 'U',
         code: 'ak_template',
-        says: /not the template/,
+        says: /not the template AK P-256: it is RSA, not ECC$/,
       });
     const nonce = randomBytes(32);
     await tool(

@@ -18,6 +18,21 @@ export const CURVE = { p256: 0x0003, p384: 0x0004 } as const;
 /** TPMA_OBJECT, section 8.3. */
 export const ATTRIBUTE = { fixedTpm: 0x2, restricted: 0x1_0000 } as const;
 
+/** The same section's bits by its names. */
+export const ATTRIBUTE_NAMES: readonly (readonly [name: string, bit: number])[] = [
+  ['fixedTPM', 0x2],
+  ['stClear', 0x4],
+  ['fixedParent', 0x10],
+  ['sensitiveDataOrigin', 0x20],
+  ['userWithAuth', 0x40],
+  ['adminWithPolicy', 0x80],
+  ['noDA', 0x400],
+  ['encryptedDuplication', 0x800],
+  ['restricted', 0x1_0000],
+  ['decrypt', 0x2_0000],
+  ['sign', 0x4_0000],
+];
+
 /** TPM_RH_ENDORSEMENT and TPM_RH_OWNER, section 7.4. */
 export const ENDORSEMENT = 0x4000_000b;
 export const OWNER = 0x4000_0001;

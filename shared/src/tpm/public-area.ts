@@ -2,7 +2,7 @@
 import { createPublicKey, hash, type KeyObject } from 'node:crypto';
 import { asBuffer, concat, equal, Reader, u8, u16 } from '../bytes.ts';
 import { ensure, IdentityError, type Refusal } from '../errors.ts';
-import { HASH_ID } from './algorithms.ts';
+import { ALG, ATTRIBUTE_NAMES, HASH_ID } from './algorithms.ts';
 import type { KeyShape, Template } from './templates.ts';
 
 export interface PublicArea {
@@ -20,11 +20,37 @@ const UNIQUE_BYTES = { rsa2048: [256], p256: [32, 32], p384: [48, 48] } as const
 /** Throws `code` unless `bytes` are the template, byte for byte, and then a key of its shape. */
 export function readPublicArea(bytes: Uint8Array, template: Template, code: Refusal): PublicArea {
   const { prefix, name, shape } = template;
-  ensure(startsWith(bytes, prefix), code, `the public area is not the template ${name}`);
+  const isOurs = startsWith(bytes, prefix);
+  ensure(
+    isOurs,
+    code,
+    `the public area is not the template ${name}${isOurs ? '' : differenceOf(bytes, prefix)}`,
+  );
   const reader = new Reader(bytes.subarray(prefix.length), code);
   const unique = UNIQUE_BYTES[shape].map((length) => leftPad(reader.sized16(name, length), length));
   reader.done(name);
   return { template, bytes, unique: concat(...unique) };
+}
+
+/** TPMT_PUBLIC: the key's type, the name's hash, the attributes. */
+const ATTRIBUTES_AT = 4;
+const TYPES = new Map<number, string>([
+  [ALG.rsa, 'RSA'],
+  [ALG.ecc, 'ECC'],
+]);
+
+/** What to change in a key that another program made, as far as its head says. */
+function differenceOf(bytes: Uint8Array, prefix: Uint8Array): string {
+  if (bytes.length < ATTRIBUTES_AT + 4) return ': it ends early';
+  const type = asBuffer(bytes).readUInt16BE(0);
+  const wanted = asBuffer(prefix).readUInt16BE(0);
+  if (type !== wanted) return `: it is ${TYPES.get(type) ?? 'of another type'}, not ${TYPES.get(wanted)}`;
+  const [has, wants] = [attributesOf(bytes), attributesOf(prefix)];
+  const names = (bits: number): string =>
+    ATTRIBUTE_NAMES.flatMap(([name, bit]) => (bits & bit ? [name] : [])).join(', ');
+  if (has & ~wants) return `: it must not have ${names(has & ~wants) || 'reserved attributes'}`;
+  if (wants & ~has) return `: it lacks ${names(wants & ~has)}`;
+  return ': another hash, policy, scheme or curve';
 }
 
 export function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
