@@ -4,9 +4,11 @@ export default defineConfig({
   test: {
     include: ['*/src/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: ['**/node_modules/**', 'test/bench/**'],
-    // Real TPMs, processes and databases on two cores: what hangs should still end the run with a name.
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Real TPMs, processes and databases on two busy cores: bounds are for what hangs, so that it ends with a name.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
+    expect: { poll: { timeout: 60_000 } },
+    setupFiles: ['test/kit/observe/patience.ts'],
     maxWorkers: 2,
   },
 });

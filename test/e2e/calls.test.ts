@@ -49,4 +49,4 @@ test(`${CALLS} calls across ${ROTATIONS} rotations, none failed, each one record
     ({ stage, outcome, tool }) => stage === 'answered' && outcome === 'result' && tool === 'echo',
   );
   expect([decided.length, answered.length]).toEqual([calls, calls]);
-}, 180_000);
+});

@@ -149,7 +149,7 @@ describe('issue', () => {
     const { status, stderr } = await agentNowhere(['issue', '-o', 'x', ...flags()]);
     expect(status).toBe(1);
     expect(stderr).toMatch(/no supported platform found; tried:\n( {2}[a-z-]+: .+\n){5,}/);
-  }, 20_000);
+  });
 });
 
 describe('exec', () => {
@@ -182,14 +182,11 @@ describe('exec', () => {
     const [line] = await once(child.stdout.setEncoding('utf8'), 'data');
     const file = String(line).trim();
     const first = readFileSync(file, 'utf8');
-    await vi.waitFor(() => expect(readFileSync(file, 'utf8')).not.toBe(first), {
-      timeout: 15_000,
-      interval: 50,
-    });
+    await vi.waitFor(() => expect(readFileSync(file, 'utf8')).not.toBe(first));
     child.kill('SIGTERM');
     expect(await once(child, 'exit')).toEqual([3, null]);
     expect(leftovers()).toEqual([]);
-  }, 30_000);
+  });
 
   test.each<[string, readonly string[], number, RegExp]>([
     ['no command', [], 2, /expected: exec -- COMMAND/],
@@ -228,7 +225,7 @@ describe('told to end while the CA is away', () => {
       child.stderr.setEncoding('utf8').on('data', (text: string) => {
         said += text;
       });
-      await vi.waitFor(() => expect(said).toContain('not joined yet'), { timeout: 15_000, interval: 50 });
+      await vi.waitFor(() => expect(said).toContain('not joined yet'));
       child.kill(signal);
       expect(await once(child, 'exit')).toEqual([status, null]);
       expect(said.split('\n').filter((line) => line !== '' && !line.startsWith('{'))).toEqual([]);
@@ -271,5 +268,5 @@ describe('doctor', () => {
     const { status, stdout } = await agentNowhere(['doctor']);
     expect(status).toBe(1);
     expect(stdout).toMatch(/no platform is usable; set one under `evidence`/);
-  }, 20_000);
+  });
 });

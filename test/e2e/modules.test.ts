@@ -148,4 +148,4 @@ test('a connect beside a running agent loads no gRPC, calls of tools included', 
   expect(readFileSync(join(dir, 'connect.modules'), 'utf8')).toMatch(/agent\/src\/mcp\/connect\.ts/);
   expect(packagesOf('connect').filter((name) => /^@grpc/.test(name))).toEqual([]);
   expect(ofPlatforms('connect')).toEqual([]);
-}, 60_000);
+});

@@ -7,7 +7,7 @@ import { freePort, makeFolder, removeFolder } from '../kit/processes.ts';
 import { blocksOf } from './markdown.ts';
 import { root, textOf } from './repository.ts';
 
-const PATIENCE_MS = 150_000;
+const PATIENCE_MS = 600_000;
 /** As at a terminal: each command in the background is a job of its own. What is left running at the end is stopped. */
 const PRELUDE = `set -eum
 trap 'for job in $(jobs -p); do kill -- "-$job"; done' EXIT

@@ -89,7 +89,12 @@ describe('a watcher', () => {
     expect(rpc.agents.list()).toMatchObject([
       { serial: issued.serial, platform: 'fake', node: 'n1', version: '1.0' },
     ]);
-    const types = (await rpc.store.events(0, 100)).map(({ event }) => event.type);
+    // Each is written when its message was read; the disk may have it later.
+    const types = await vi.waitFor(async () => {
+      const events = (await rpc.store.events(0, 100)).map(({ event }) => event.type);
+      expect(events.filter((type) => type === 'agent.acknowledged')).toHaveLength(2);
+      return events;
+    });
     expect(types.slice(-3)).toEqual(['registry.applied', 'agent.acknowledged', 'agent.acknowledged']);
     expect(types).toContain('agent.connected');
   });
