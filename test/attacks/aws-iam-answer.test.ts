@@ -40,6 +40,65 @@ const told = (changes: object): Answer =>
     },
   });
 
+describe('XML, which older endpoints answer whatever Accept says', () => {
+  const xml = (body: string, type = 'text/xml'): Answer => ({
+    status: 200,
+    headers: { 'content-type': type },
+    body,
+  });
+  const result = `<GetCallerIdentityResult>
+      <Arn>arn:aws:sts::${ACCOUNT}:assumed-role/web/i-0</Arn>
+      <UserId>AROAABCDEFGHIJKLMNOPQ:i-0</UserId>
+      <Account>${ACCOUNT}</Account>
+    </GetCallerIdentityResult>`;
+  const meta = '<ResponseMetadata><RequestId>c6104cbe</RequestId></ResponseMetadata>';
+  const whole = (inside: string) =>
+    `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">\n  ${inside}\n</GetCallerIdentityResponse>\n`;
+
+  test.each([
+    ['as STS writes it', xml(whole(result + meta))],
+    [
+      'with a declaration',
+      xml(`<?xml version="1.0" encoding="UTF-8"?>\n${whole(result)}`, 'application/xml'),
+    ],
+    ['with an entity', xml(whole(result.replace('i-0<', '&#105;-0<')), 'text/xml;charset=utf-8')],
+  ])('%s', async (_, answer) => {
+    world.sts.spoil(() => answer);
+    expect((await attest()).node).toBe(`${ACCOUNT}/AROAABCDEFGHIJKLMNOPQ`);
+  });
+
+  test.each([
+    ['C58 a result and an error', whole(`${result}<Error><Code>AccessDenied</Code></Error>`), /Error too/],
+    ['the account twice', whole(result.replace('<Arn>', '<Account>1</Account><Arn>')), /has Account twice/],
+    ['a comment', whole(result.replace('web', 'we<!-- -->b')), /cannot be read at character/],
+    ['CDATA', whole(result.replace('web', '<![CDATA[web]]>')), /cannot be read at character/],
+    ['a document type', `<!DOCTYPE x [<!ENTITY a "b">]>${whole(result)}`, /cannot be read at character/],
+    ['an entity of its own', whole(result.replace('web', '&web;')), /an entity that it may not have/],
+    ['another attribute', whole(result).replace('xmlns', 'xmlns:x'), /cannot be read at character/],
+    ['text between elements', whole(`x${result}`), /text between elements/],
+    ['two roots', whole(result) + whole(result), /GetCallerIdentityResponse twice/],
+    ['two roots of two names', `${whole(result)}<Error/>`, /has not one root/],
+    ['no end', whole(result).slice(0, -30), /./],
+    ['an element that is not open', `${whole(result)}</Error>`, /closes what is not open/],
+    ['depth', '<a>'.repeat(100_000), /nested deeper|longer than/],
+    [
+      'another action',
+      whole(result).replaceAll('CallerIdentityRes', 'SessionTokenRes'),
+      /no GetCallerIdentity/,
+    ],
+  ])('is refused with %s', async (_, body, says) => {
+    world.sts.spoil(() => xml(body));
+    await expect(attest()).rejects.toThrow(expect.objectContaining({ message: expect.stringMatching(says) }));
+  });
+
+  test('a refusal keeps its code', async () => {
+    const error = '<Error><Type>Sender</Type><Code>ExpiredToken</Code><Message>x</Message></Error>';
+    const body = `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">${error}</ErrorResponse>`;
+    world.sts.spoil(() => ({ ...xml(body), status: 403 }));
+    await expect(attest()).rejects.toThrow(refusal('sts_refused', /STS refused: ExpiredToken/));
+  });
+});
+
 describe("C7 and C8 what is not STS's answer", () => {
   test('the answer that the rows below spoil is accepted', async () => {
     world.sts.spoil(() => told({}));
@@ -52,13 +111,25 @@ describe("C7 and C8 what is not STS's answer", () => {
       name: 'HTML',
       spoil: (answer) => ({ ...answer, headers: { 'content-type': 'text/html' } }),
       code: 'sts_response',
-      says: /answered text\/html, not JSON/,
+      says: /answered text\/html, neither JSON nor XML/,
     },
     {
-      name: 'XML',
+      name: 'JSON that is called XML',
       spoil: (answer) => ({ ...answer, headers: { 'content-type': 'text/xml' } }),
       code: 'sts_response',
-      says: /answered text\/xml/,
+      says: /XML has not one root/,
+    },
+    {
+      name: 'C58 a result and an error',
+      spoil: () => json(genuine.replace(/}$/, ',"Error":{"Code":"AccessDenied"}}')),
+      code: 'sts_response',
+      says: /has a member Error too/,
+    },
+    {
+      name: 'C58 an error beside the result',
+      spoil: () => json(genuine.replace('"ResponseMetadata"', '"Error":{},"ResponseMetadata"')),
+      code: 'sts_response',
+      says: /has a member Error too/,
     },
     { name: 'no JSON', spoil: () => json('<html>'), code: 'sts_response', says: /a value is expected/ },
     {

@@ -38,6 +38,25 @@ beforeEach(() => {
 });
 afterAll(() => world.close());
 
+describe('C56 another partition', () => {
+  const token = (partition: string) =>
+    minted({ claims: { sub: ROLE.replace('arn:aws:', `arn:${partition}:`) } });
+  test('than the issuer’s is refused', async () => {
+    await expect(attest(token('aws-cn'))).rejects.toThrow(
+      refusal('issuer_account', /sub is of partition aws-cn, its issuer of aws/),
+    );
+  });
+  test('is accepted where the issuer is configured with it', async () => {
+    const issuers = [{ url: ISSUER, account: ACCOUNT, partition: 'aws-cn', jwks: 'jwks.json' }];
+    expect(await attest(token('aws-cn'), { config: { issuers } })).toMatchObject({
+      attributes: { partition: 'aws-cn' },
+    });
+    await expect(attest({}, { config: { issuers } })).rejects.toThrow(
+      refusal('issuer_account', /sub is of partition aws, its issuer of aws-cn/),
+    );
+  });
+});
+
 const attest = (
   exchange: AwsExchange = {},
   { key = web, config = {} }: { key?: AccessKey; config?: object } = {},

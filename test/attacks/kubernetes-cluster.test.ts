@@ -112,6 +112,31 @@ describe('C42 a token belongs to the first key that came with it', () => {
   });
 });
 
+describe('C53 an answer that contradicts itself', () => {
+  afterEach(() => {
+    world.server.spoil(/tokenreviews/, undefined);
+    world.server.spoil(/\/pods\//, undefined);
+  });
+  const at = (name: 'status' | 'metadata', changes: object): Trouble => ({
+    kind: 'changed',
+    change: (body) => ({ ...body, [name]: { ...(body as Record<string, object>)[name], ...changes } }),
+  });
+
+  test('authenticated, and an error', async () => {
+    world.server.spoil(/tokenreviews/, at('status', { error: 'a webhook failed' }));
+    await expect(attestPod(world, attestor)).rejects.toEqual(refusal('k8s_cluster', /a webhook failed/));
+  });
+
+  test.each<[string, object, RegExp]>([
+    ['a pod that is being deleted', { deletionTimestamp: '2026-01-01T00:00:00Z' }, /is being deleted/],
+    ['a pod under another name', { name: 'other' }, /answered with another name/],
+    ['a pod of another namespace', { namespace: 'other' }, /answered with another name/],
+  ])('%s', async (_, changes, says) => {
+    world.server.spoil(/\/pods\//, at('metadata', changes));
+    await expect(attestPod(world, attestor)).rejects.toEqual(refusal('k8s_pod', says));
+  });
+});
+
 describe('C43 an API server that is not well', () => {
   afterEach(() => {
     world.server.spoil(/tokenreviews/, undefined);

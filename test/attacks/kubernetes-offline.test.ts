@@ -92,6 +92,16 @@ describe('keys from a file', () => {
     world.clock.move(-631);
   });
 
+  test('tokens of a Pending pod and of a deleted account pass: what this way does not see', async () => {
+    const { cluster } = world.server;
+    const account = cluster.addAccount('agents', 'short-lived');
+    const pod = { ...cluster.addPod(account, 'pending', undefined), phase: 'Pending' as const };
+    cluster.pods.set('agents/pending', pod);
+    const token = cluster.tokenFor(pod, [OURS]);
+    cluster.accounts.delete('agents/short-lived');
+    expect(await attestPod(world, attestor, { token })).toMatchObject({ node: pod.uid });
+  });
+
   test.each([
     { name: 'is not there', file: 'no.json', says: /^attestors.kubernetes\/eu-1: no.json: ENOENT/ },
     {

@@ -247,6 +247,7 @@ describe('C24 Google', () => {
   const google = (changes: object = {}) => ({
     google: { compute_engine: { ...instance, ...changes } },
     email,
+    email_verified: true,
   });
   const attempt = (claims: object, config?: object) =>
     attestToken(world, world.gcp(config), {
@@ -270,6 +271,7 @@ describe('C24 Google', () => {
   });
 
   test.each<[string, object, RegExp]>([
+    ['C54 an address that Google has not verified', { email_verified: false }, /email_verified is not true/],
     [
       'a service account’s token',
       { google: undefined },

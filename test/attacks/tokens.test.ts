@@ -2,7 +2,7 @@
 import { OidcConfig } from '@chancery/ca/attestors/oidc/config.ts';
 import { ALGORITHMS } from '@chancery/ca/tokens/jwt.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type JwsParts, signingKey, writeJws } from '../kit/oidc/jws.ts';
+import { type JwsParts, publicJwk, signingKey, writeJws } from '../kit/oidc/jws.ts';
 import { attestToken, type OidcWorld, startOidcWorld } from '../kit/oidc/world.ts';
 import { type Expected, expectRefusal } from '../kit/tpm/tpm-attestor.ts';
 
@@ -74,6 +74,47 @@ describe('C25 the algorithm', () => {
   });
 });
 
+describe('what real issuers write is read', () => {
+  const tolerated = { 'x5t#S256': 'a', x5t: 'b', x5c: ['MIIB'], typ: 'jwt' };
+  test.each(Object.entries(tolerated))('with %s in the header', async (name, value) => {
+    expect(await attempt({}, { header: { [name]: value } })).toMatchObject({ node: 'job' });
+  });
+
+  test('with fractions of a second, which are cut off', async () => {
+    const [iat, exp] = [seconds() - 1.5, seconds() - 28.5];
+    expect(await attempt({ iat: iat - 60, nbf: iat, exp })).toMatchObject({ node: 'job' });
+    await expectRefusal(attempt({ iat: iat - 60, exp: seconds() - 29.5 }), U('jwt_time', /it expired/));
+  });
+
+  test('without kid, where the issuer has one key, named or not', async () => {
+    const { issuer } = world;
+    const nameless = { header: { kid: undefined } };
+    expect(await attempt({}, nameless)).toMatchObject({ node: 'job' });
+    const [one, two] = [publicJwk(issuer.key), publicJwk(signingKey('two'))];
+    const configOf = (keys: object[]) => {
+      world.files.set('jwks.json', JSON.stringify({ keys }));
+      return { jwks: 'jwks.json' };
+    };
+    const { kid: _, ...bare } = one;
+    expect(await attempt({}, nameless, configOf([bare]))).toMatchObject({ node: 'job' });
+    await expectRefusal(
+      attempt({}, nameless, configOf([one, two])),
+      U('jwt_header', /has no kid, and the issuer has not exactly one key/),
+    );
+  });
+
+  test('C50 and a key in the header is never used', async () => {
+    const stranger = signingKey('key-1');
+    const x5c = [stranger.publicKey.export({ format: 'der', type: 'spki' }).toString('base64')];
+    const token = (aud: string) => {
+      const [, payload = ''] = world.issuer.token({ aud }).split('.');
+      const claims = JSON.parse(Buffer.from(payload, 'base64url').toString());
+      return writeJws(claims, stranger, { header: { x5c, 'x5t#S256': 'x' } });
+    };
+    await expectRefusal(attestToken(world, world.oidc(), { token }), U('jwt_signature', /does not verify/));
+  });
+});
+
 describe('C26 the header', () => {
   const anything = {
     jku: 'https://evil.example/jwks',
@@ -81,7 +122,7 @@ describe('C26 the header', () => {
     b64: false,
     zip: 'DEF',
   };
-  const more = { jwk: { kty: 'RSA' }, x5c: ['MII'], crit: ['exp'], cty: 'JWT' };
+  const more = { jwk: { kty: 'RSA' }, crit: ['exp'], cty: 'JWT' };
   test.each(Object.entries({ ...anything, ...more }))('with %s is refused', async (name, value) => {
     const expected = U('jwt_header', new RegExp(`the header has "${name}", which is not read`));
     await expectRefusal(attempt({}, { header: { [name]: value } }), expected);
@@ -90,7 +131,6 @@ describe('C26 the header', () => {
 
   test.each<[string, object, RegExp]>([
     ['another type', { typ: 'at+jwt' }, /typ is "at\+jwt", expected JWT/],
-    ['no key', { kid: undefined }, /kid is missing/],
     ['an empty key', { kid: '' }, /kid is ""/],
     ['a key that is not a string', { kid: 1 }, /kid is 1/],
   ])('with %s is refused', async (_, header, says) => {
@@ -166,12 +206,8 @@ describe('C30 the times', () => {
     ],
     ['that is not good yet', () => ({ nbf: seconds() + 32 }), /nbf is .* in the future/],
     ['that has ended', () => ({ iat: seconds() - 90, exp: seconds() - 31 }), /it expired at/],
-    [
-      'with times as strings',
-      () => ({ exp: String(seconds() + 60) }),
-      /exp is "\d+", expected whole seconds/,
-    ],
-    ['with a fraction', () => ({ exp: seconds() + 60.5 }), /exp is [\d.]+, expected whole/],
+    ['with times as strings', () => ({ exp: String(seconds() + 60) }), /exp is "\d+", expected seconds/],
+    ['with a time below one second', () => ({ iat: 0.5 }), /iat is 0.5/],
     ['with a negative time', () => ({ iat: -1 }), /iat is -1/],
     ['with a time beyond all years', () => ({ exp: 1e15 }), /exp is 1000000000000000/],
     ['with null', () => ({ nbf: null }), /nbf is null/],

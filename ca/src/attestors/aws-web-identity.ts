@@ -3,6 +3,7 @@
  * AWS within the last minutes for a token for this very exchange. Checked here with the account's keys; AWS is not
  * asked. It does not prove on which machine, but for what AWS itself says of the session.
  */
+import { PARTITION_NAMES } from '@chancery/shared/aws/hosts.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
 import { address } from '@chancery/shared/outbound/address.ts';
@@ -29,6 +30,12 @@ export const AwsWebIdentityConfig = z
         z.strictObject({
           url: address.describe('`iss` of the tokens, exactly: https://...tokens.sts.global.api.aws.'),
           account: account.describe('The account whose issuer this is, in quotes.'),
+          partition: z
+            .enum(PARTITION_NAMES)
+            .default('aws')
+            .describe(
+              "The account's partition: `aws` but in China, GovCloud and the European Sovereign Cloud.",
+            ),
           jwks: z
             .string()
             .min(1)
@@ -94,6 +101,7 @@ export const awsWebIdentityKind: AttestorKind<AwsWebIdentityConfig> = {
 interface Issuer {
   readonly url: string;
   readonly account: string;
+  readonly partition: string;
   readonly keys: KeySet;
 }
 
@@ -106,9 +114,9 @@ const AWS = 'https://sts.amazonaws.com/';
 /** Throws config where a file of keys cannot be used. */
 export function awsWebIdentityAttestor(config: AwsWebIdentityConfig, deps: AttestorDeps): Attestor {
   const issuers = new Map(
-    config.issuers.map(({ url, account, jwks }): [string, Issuer] => {
+    config.issuers.map(({ url, account, partition, jwks }): [string, Issuer] => {
       const source = jwks === undefined ? { discover: url } : { jwks: deps.readFile(jwks) };
-      return [url, { url, account, keys: keySetFrom(source, deps) }];
+      return [url, { url, account, partition, keys: keySetFrom(source, deps) }];
     }),
   );
   return {
@@ -135,7 +143,7 @@ export function awsWebIdentityAttestor(config: AwsWebIdentityConfig, deps: Attes
 }
 
 /** An issuer speaks for one account, whatever its tokens say. */
-function principalOf(claims: Claims, { account }: Issuer): PrincipalArn {
+function principalOf(claims: Claims, { account, partition }: Issuer): PrincipalArn {
   const said = claims.string(AWS, 'aws_account');
   ensure(
     said === account,
@@ -147,6 +155,11 @@ function principalOf(claims: Claims, { account }: Issuer): PrincipalArn {
     principal.account === account,
     'issuer_account',
     `sub is of account ${principal.account}, its issuer of ${account}`,
+  );
+  ensure(
+    principal.partition === partition,
+    'issuer_account',
+    `sub is of partition ${principal.partition}, its issuer of ${partition}`,
   );
   return principal;
 }

@@ -12,7 +12,7 @@ import type { Attestor, AttestorDeps, AttestorKind, Facts } from './attestor.ts'
 import { readSignedData } from './azure/cms.ts';
 import { AzureConfig, type AzurePolicy, azurePolicy, type Tenant } from './azure/config.ts';
 import { type Document, ensureFresh, readDocument } from './azure/document.ts';
-import { type Machine, readMachine, readResourceId } from './azure/resource.ts';
+import { isUserAssignedIdentity, type Machine, readMachine, readResourceId } from './azure/resource.ts';
 import { verifyContent } from './azure/signer.ts';
 
 export const azureKind: AttestorKind<AzureConfig> = {
@@ -94,8 +94,8 @@ function machineOf(claims: Claims): Omit<Identity, 'principalId'> {
   const resource = readResourceId(claims.string('xms_mirid'));
   const machineId =
     claims.find('xms_az_rid') === undefined ? resource : readResourceId(claims.string('xms_az_rid'));
-  const own = resource.includes('/providers/microsoft.managedidentity/') || resource === machineId;
-  ensure(own, 'claim_rule', 'xms_mirid and xms_az_rid are two machines');
+  const own = resource === machineId || isUserAssignedIdentity(resource);
+  ensure(own, 'claim_rule', 'xms_mirid is neither the machine of xms_az_rid nor a user-assigned identity');
   return { resource, machineId, machine: readMachine(machineId) };
 }
 

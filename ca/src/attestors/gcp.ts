@@ -73,7 +73,10 @@ export function gcpAttestor(config: GcpConfig, deps: AttestorDeps): Attestor {
         'claim_rule',
         'google.compute_engine is missing: not an instance’s token',
       );
-      const facts = factsOf(instance, claims.find('email'));
+      const email = claims.find('email');
+      const verified = email === undefined || claims.find('email_verified') === true;
+      ensure(verified, 'claim_rule', 'email_verified is not true');
+      const facts = factsOf(instance, email);
       ensureAllowed(facts.attributes, config);
       return facts;
     },

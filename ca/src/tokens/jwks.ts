@@ -1,18 +1,22 @@
 /**
- * An issuer's keys (RFC 7517): from a file, an address or discovery. Fetched ones are kept: looked at again every ten
- * minutes and when a key is unknown, never more often than once a minute, whoever asks; and good for a day where the
- * issuer cannot be reached, so that its outage does not become ours.
+ * An issuer's keys (RFC 7517): from a file, an address or discovery. Fetched keys are kept: they are fetched again
+ * every ten minutes, and they are good for a day where the issuer cannot be reached, so that its outage does not become
+ * ours. A token with an unknown key name may be the first of a new key, or a stranger's: such fetches have a share of
+ * their own, one in ten seconds, and one name causes one fetch in half a minute.
  */
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/json.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Outbound } from '@chancery/shared/outbound/http.ts';
-import { type IssuerKey, importKey, readKeys } from './keys.ts';
+import { type IssuerKey, type IssuerKeys, importKey, readKeys } from './keys.ts';
 
 export interface KeySet {
-  /** Throws jwt_signature for a key that the issuer does not have, jwt_alg for another kind, keys_unavailable. */
-  keyFor(kid: string, alg: string): Promise<CryptoKey>;
+  /**
+   * Without `kid`, the one key of a set that has one. Throws jwt_signature for a key that the issuer does not have,
+   * jwt_alg for another kind, keys_unavailable.
+   */
+  keyFor(kid: string | undefined, alg: string): Promise<CryptoKey>;
 }
 
 /** Where an issuer's keys are. */
@@ -31,6 +35,11 @@ export interface KeySetDeps {
 
 const REFRESH_SECONDS = 600;
 const AT_MOST_EVERY_SECONDS = 60;
+/** For names that the set does not have. */
+const UNKNOWN_EVERY_SECONDS = 10;
+const SAME_UNKNOWN_EVERY_SECONDS = 30;
+/** Of the names above: more than can cause a fetch while one of them is remembered. */
+const MAX_UNKNOWN = 16;
 const GOOD_FOR_SECONDS = 86_400;
 const MAX_BYTES = 256 * 1024;
 
@@ -41,29 +50,31 @@ export function keySetFrom(source: KeySource, deps: KeySetDeps): KeySet {
   return { keyFor: async (kid, alg) => importKey(foundIn(keys, kid), alg) };
 }
 
-type Keys = ReadonlyMap<string, IssuerKey>;
-
 class FetchedKeys implements KeySet {
-  readonly #load: () => Promise<Keys>;
+  readonly #load: () => Promise<IssuerKeys>;
   readonly #clock: Clock;
   readonly #log: Log;
-  #keys: { readonly all: Keys; readonly at: Date } | undefined;
+  /** Names that caused a fetch, and when. */
+  readonly #unknown = new Map<string, Date>();
+  #unknownAt: Date | undefined;
+  #keys: { readonly all: IssuerKeys; readonly at: Date } | undefined;
   #triedAt: Date | undefined;
   #lastFailure: unknown;
   #fetching: Promise<void> | undefined;
 
-  constructor(load: () => Promise<Keys>, { clock, log }: KeySetDeps) {
+  constructor(load: () => Promise<IssuerKeys>, { clock, log }: KeySetDeps) {
     this.#load = load;
     this.#clock = clock;
     this.#log = log;
   }
 
-  async keyFor(kid: string, alg: string): Promise<CryptoKey> {
+  async keyFor(kid: string | undefined, alg: string): Promise<CryptoKey> {
     const known = this.#known(GOOD_FOR_SECONDS);
-    if (known?.has(kid) === true) {
+    if (known === undefined) await this.#refresh();
+    else if (kid === undefined || known.named.has(kid)) {
       // In its own time: this caller has what it needs.
       if (this.#known(REFRESH_SECONDS) === undefined) void this.#refresh();
-    } else await this.#refresh();
+    } else await this.#refreshFor(kid);
     const keys = this.#known(GOOD_FOR_SECONDS);
     if (keys === undefined)
       throw new IdentityError('keys_unavailable', `no keys of the issuer: ${sentenceOf(this.#lastFailure)}`, {
@@ -72,7 +83,7 @@ class FetchedKeys implements KeySet {
     return importKey(foundIn(keys, kid), alg);
   }
 
-  #known(seconds: number): Keys | undefined {
+  #known(seconds: number): IssuerKeys | undefined {
     const keys = this.#keys;
     return keys !== undefined && addSeconds(keys.at, seconds) > this.#clock.now() ? keys.all : undefined;
   }
@@ -84,6 +95,26 @@ class FetchedKeys implements KeySet {
     if (this.#triedAt !== undefined && addSeconds(this.#triedAt, AT_MOST_EVERY_SECONDS) > now)
       return Promise.resolve();
     this.#triedAt = now;
+    return this.#fetch(now);
+  }
+
+  /** Takes nothing from the share above, which tokens with known names and first fetches have. Never throws. */
+  #refreshFor(kid: string): Promise<void> {
+    const now = this.#clock.now();
+    if (this.#fetching !== undefined) return this.#fetching;
+    const early = (at: Date | undefined, seconds: number) =>
+      at !== undefined && at <= now && addSeconds(at, seconds) > now;
+    if (early(this.#unknownAt, UNKNOWN_EVERY_SECONDS)) return Promise.resolve();
+    if (early(this.#unknown.get(kid), SAME_UNKNOWN_EVERY_SECONDS)) return Promise.resolve();
+    this.#unknown.delete(kid);
+    this.#unknown.set(kid, now);
+    const [oldest] = this.#unknown.keys();
+    if (this.#unknown.size > MAX_UNKNOWN && oldest !== undefined) this.#unknown.delete(oldest);
+    this.#unknownAt = now;
+    return this.#fetch(now);
+  }
+
+  #fetch(now: Date): Promise<void> {
     this.#fetching = this.#fetchNow(now).finally(() => {
       this.#fetching = undefined;
     });
@@ -104,8 +135,12 @@ class FetchedKeys implements KeySet {
   }
 }
 
-function foundIn(keys: Keys, kid: string): IssuerKey {
-  const key = keys.get(kid);
+function foundIn({ named, only }: IssuerKeys, kid: string | undefined): IssuerKey {
+  if (kid === undefined) {
+    ensure(only !== undefined, 'jwt_header', 'the token has no kid, and the issuer has not exactly one key');
+    return only;
+  }
+  const key = named.get(kid);
   ensure(key !== undefined, 'jwt_signature', `the issuer has no key "${kid.slice(0, 100)}"`);
   return key;
 }
@@ -113,7 +148,7 @@ function foundIn(keys: Keys, kid: string): IssuerKey {
 async function fetchKeys(
   source: { jwksUri: string } | { discover: string },
   deps: KeySetDeps,
-): Promise<Keys> {
+): Promise<IssuerKeys> {
   const uri = 'jwksUri' in source ? source.jwksUri : await discover(source.discover, deps);
   return readKeys(await get(uri, deps), 'keys_unavailable');
 }

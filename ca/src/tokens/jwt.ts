@@ -28,8 +28,11 @@ export interface TokenRules {
 const MAX_TOKEN_BYTES = 16 * 1024;
 const SKEW_SECONDS = 30;
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
-/** `x5t`, a thumbprint that names the key once more, is in the tokens of GitHub and Azure; nothing is done with it. */
-const HEADER = new Set(['alg', 'kid', 'typ', 'x5t']);
+/**
+ * Members that name the key once more, or its certificate (RFC 7515, sections 4.1.6 to 4.1.8), are in the tokens of
+ * GitHub, Azure, Keycloak and ADFS. Nothing is done with them: the key comes from the issuer's set.
+ */
+const HEADER = new Set(['alg', 'kid', 'typ', 'x5t', 'x5t#S256', 'x5c']);
 
 /**
  * The claims of a token that the rules' issuer signed for the rules' audience, good at `now`. Throws jwt_parse,
@@ -85,14 +88,23 @@ function decode(what: string, part: string): Uint8Array {
   return bytes;
 }
 
-function readHeader(header: JsonObject, algorithms: readonly Algorithm[]): { alg: Algorithm; kid: string } {
+/** RFC 7519, section 5.1: `typ` is a media type, so its case says nothing. */
+function readHeader(
+  header: JsonObject,
+  algorithms: readonly Algorithm[],
+): { alg: Algorithm; kid: string | undefined } {
   const strange = Object.keys(header).find((name) => !HEADER.has(name));
   ensure(strange === undefined, 'jwt_header', `the header has "${strange}", which is not read`);
   const { typ = 'JWT', kid } = header;
-  ensure(typ === 'JWT', 'jwt_header', `typ is ${said(typ)}, expected JWT`);
+  ensure(
+    typeof typ === 'string' && typ.toUpperCase() === 'JWT',
+    'jwt_header',
+    `typ is ${said(typ)}, expected JWT`,
+  );
   const alg = algorithms.find((each) => each === header['alg']);
   ensure(alg !== undefined, 'jwt_alg', `alg is ${said(header['alg'])}, expected ${algorithms.join(' or ')}`);
-  ensure(typeof kid === 'string' && kid !== '', 'jwt_header', `kid is ${said(kid)}, expected a string`);
+  const named = kid === undefined || (typeof kid === 'string' && kid !== '');
+  ensure(named, 'jwt_header', `kid is ${said(kid)}, expected a string`);
   return { alg, kid };
 }
 
@@ -128,11 +140,12 @@ function timesOf(payload: JsonObject, maxLifetimeSeconds: number, now: Date) {
 /** The last second of the year 9999, beyond which ISO 8601 has no four digits. */
 const LAST_SECOND = 253_402_300_799;
 
-/** NumericDate (RFC 7519, section 2); fractions are allowed there and used by nobody. */
+/** NumericDate (RFC 7519, section 2), whose fractions are cut off. */
 function timeOf(name: string, value: Json | undefined): Date {
-  const good = typeof value === 'number' && Number.isInteger(value) && value > 0 && value <= LAST_SECOND;
-  ensure(good, 'jwt_time', `${name} is ${said(value)}, expected whole seconds since 1970`);
-  return new Date(value * 1000);
+  const seconds = typeof value === 'number' ? Math.floor(value) : 0;
+  const good = seconds > 0 && seconds <= LAST_SECOND;
+  ensure(good, 'jwt_time', `${name} is ${said(value)}, expected seconds since 1970`);
+  return new Date(seconds * 1000);
 }
 
 const said = (value: Json | undefined): string =>

@@ -30,33 +30,46 @@ const KIND_OF: Readonly<Record<string, string>> = {
   EdDSA: 'OKP Ed25519',
 };
 
+/** The keys of a set that may verify a token. */
+export interface IssuerKeys {
+  readonly named: ReadonlyMap<string, IssuerKey>;
+  /** For a token without `kid`: the set's one key, with or without a name; undefined where there are several. */
+  readonly only: IssuerKey | undefined;
+}
+
 /**
- * Keys that are not for signatures, too weak, too large, or nameless are left out: a set may hold them for others. A
- * set with a private key or with one name twice is refused whole. Throws `code`.
+ * Keys that are not for signatures, too weak, or too large are left out: a set may hold them for others. A set with a
+ * private key or with one name twice is refused whole. Throws `code`.
  */
-export function readKeys(bytes: Uint8Array, code: Refusal): ReadonlyMap<string, IssuerKey> {
+export function readKeys(bytes: Uint8Array, code: Refusal): IssuerKeys {
   const set = parseJson(bytes, { code, maxBytes: MAX_SET_BYTES, maxDepth: 8 });
   const keys = isJsonObject(set) ? set['keys'] : undefined;
   ensure(Array.isArray(keys), code, 'a JWK set is an object with an array "keys"');
   const all = keys as readonly Json[];
   ensure(all.length <= MAX_KEYS, code, `the JWK set has ${all.length} keys, at most ${MAX_KEYS} are read`);
-  const found = new Map<string, IssuerKey>();
+  const named = new Map<string, IssuerKey>();
+  const usable: IssuerKey[] = [];
   for (const jwk of all) {
     ensure(isJsonObject(jwk), code, 'a key of the JWK set is not an object');
     const secret = PRIVATE.find((name) => Object.hasOwn(jwk, name));
     ensure(secret === undefined, code, `the JWK set has a private key ("${secret}")`);
     const { kid } = jwk;
-    if (typeof kid !== 'string' || !isForSignatures(jwk)) continue;
-    ensure(!found.has(kid), code, `the JWK set has the key "${kid}" twice`);
-    found.set(kid, { jwk, imported: new Map() });
+    if (!isForSignatures(jwk)) continue;
+    const key = { jwk, imported: new Map() };
+    usable.push(key);
+    if (typeof kid !== 'string') continue;
+    ensure(!named.has(kid), code, `the JWK set has the key "${kid}" twice`);
+    named.set(kid, key);
   }
-  return found;
+  return { named, only: usable.length === 1 ? usable[0] : undefined };
 }
 
+/** RFC 7517, sections 4.2 and 4.3: where they are there, both must permit to verify. */
 function isForSignatures(jwk: JsonObject): boolean {
-  const { use = 'sig', n } = jwk;
+  const { use = 'sig', key_ops: operations = ['verify'], n } = jwk;
   const kind = kindOf(jwk);
-  if (use !== 'sig' || kind === undefined) return false;
+  const verifies = use === 'sig' && Array.isArray(operations) && operations.includes('verify');
+  if (!verifies || kind === undefined) return false;
   if (kind !== 'RSA') return Object.values(KIND_OF).includes(kind);
   const bits = typeof n === 'string' ? modulusBits(n) : 0;
   return bits >= MIN_MODULUS_BITS && bits <= MAX_MODULUS_BITS;

@@ -26,6 +26,7 @@ const PARTITIONS = [
   },
 ] as const;
 
+export const PARTITION_NAMES = PARTITIONS.map(({ name }) => name);
 export type Partition = (typeof PARTITIONS)[number]['name'];
 
 /** Which of a region's names are called. */

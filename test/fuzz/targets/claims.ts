@@ -135,6 +135,7 @@ const INSTANCE = {
   iss: 'https://accounts.google.com',
   sub: '1234567890',
   email: 'agent@acme-prod.iam.gserviceaccount.com',
+  email_verified: true,
   google: {
     compute_engine: {
       project_id: 'acme-prod',

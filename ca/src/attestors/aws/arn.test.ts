@@ -81,6 +81,16 @@ test.each([
   expect(() => parsePrincipalArn(arn, 'claim_rule')).toThrow(expect.objectContaining({ code: 'claim_rule' }));
 });
 
+test.each([
+  iam('role/../web'),
+  iam('role/team/..'),
+  iam('user/.'),
+  sts('assumed-role/../xy'),
+  sts('assumed-role/web/..'),
+])('C55 %j is no principal: a name is "." or ".."', (arn) => {
+  expect(() => parsePrincipalArn(arn, 'claim_rule')).toThrow(/as a name/);
+});
+
 describe('patterns', () => {
   const kinds = ['assumed-role', 'user'] as const;
   test.each([

@@ -31,6 +31,9 @@ const ARN = /^arn:(aws[a-z-]{0,16}):(iam|sts)::(\d{12}):(.+)$/;
 export function parsePrincipalArn(text: string, code: Refusal): PrincipalArn {
   ensure(text.length <= MAX_LENGTH, code, `an ARN of ${text.length} characters`);
   const [, partition = '', service = '', account = '', resource = ''] = ARN.exec(text) ?? [];
+  // As a segment of a path each of these is another path.
+  const dots = resource.split('/').some((each) => each === '.' || each === '..');
+  ensure(!dots, code, 'the ARN has "." or ".." as a name');
   for (const [kind, shape] of Object.entries(SHAPES) as [PrincipalKind, RegExp][]) {
     const { name, session } = shape.exec(`${service} ${resource}`)?.groups ?? {};
     if (name === undefined) continue;

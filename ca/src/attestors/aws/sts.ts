@@ -6,6 +6,7 @@ import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/json.ts';
 import type { Outbound, OutboundReply } from '@chancery/shared/outbound/http.ts';
 import { type PrincipalArn, parsePrincipalArn } from './arn.ts';
+import { parseXml } from './sts-xml.ts';
 
 export interface SignedCall {
   readonly host: string;
@@ -43,13 +44,28 @@ export async function askSts(
     maxBytes: MAX_BYTES,
   });
   if (reply.status !== 200) throw refusalOf(reply);
-  ensure(isJson(reply), 'sts_response', `STS answered ${mediaType(reply)}, not JSON`);
-  return readIdentity(parseJson(reply.body, LIMITS));
+  return readIdentity(read(reply));
 }
 
 const mediaType = ({ contentType }: OutboundReply): string =>
   contentType.split(';', 1)[0]?.trim().slice(0, 100) ?? '';
-const isJson = (reply: OutboundReply): boolean => /^application\/(x-amz-)?json/i.test(mediaType(reply));
+
+/** JSON is asked for; an endpoint that knows XML only sends that. Both become the same members. */
+function read(reply: OutboundReply): Json {
+  const type = mediaType(reply);
+  if (/^(text|application)\/xml$/i.test(type)) return parseXml(decode(reply.body), 'sts_response');
+  const json = /^application\/(x-amz-)?json/i.test(type);
+  ensure(json, 'sts_response', `STS answered ${type}, neither JSON nor XML`);
+  return parseJson(reply.body, LIMITS);
+}
+
+function decode(body: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body);
+  } catch (error) {
+    throw new IdentityError('sts_response', "STS's answer is not UTF-8", { cause: error });
+  }
+}
 
 /** STS's code is told to the operator; its message and the request are not, for a token may be in them. */
 function refusalOf(reply: OutboundReply): IdentityError {
@@ -64,7 +80,10 @@ function refusalOf(reply: OutboundReply): IdentityError {
 
 function errorCode(reply: OutboundReply): string | undefined {
   try {
-    const code = member(objectIn(objectIn(parseJson(reply.body, LIMITS)), 'Error'), 'Code');
+    const answer = objectIn(read(reply));
+    // XML has a root around it.
+    const whole = isJsonObject(answer['ErrorResponse']) ? answer['ErrorResponse'] : answer;
+    const code = member(objectIn(whole, 'Error'), 'Code');
     return /^[A-Za-z.]{1,64}$/.test(code) ? code : undefined;
   } catch {
     return undefined;
@@ -73,12 +92,21 @@ function errorCode(reply: OutboundReply): string | undefined {
 
 /** {"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Account","Arn","UserId"},"ResponseMetadata":{...}}}. */
 function readIdentity(answer: Json): CallerIdentity {
-  const response = objectIn(objectIn(answer), 'GetCallerIdentityResponse');
+  const whole = objectIn(answer);
+  const response = objectIn(whole, 'GetCallerIdentityResponse');
+  ensureOnly(whole, ['GetCallerIdentityResponse']);
+  ensureOnly(response, ['GetCallerIdentityResult', 'ResponseMetadata']);
   const result = objectIn(response, 'GetCallerIdentityResult');
   const principal = parsePrincipalArn(member(result, 'Arn'), 'sts_response');
   const account = member(result, 'Account');
   ensure(account === principal.account, 'sts_response', "STS's account is not the one of its ARN");
   return { ...principal, uniqueId: uniqueIdOf(principal, member(result, 'UserId')) };
+}
+
+/** An answer that also holds an error says two things, and neither counts. */
+function ensureOnly(object: JsonObject, names: readonly string[]): void {
+  const strange = Object.keys(object).find((name) => !names.includes(name));
+  ensure(strange === undefined, 'sts_response', `STS's answer has a member ${strange?.slice(0, 40)} too`);
 }
 
 /** "Principal key values" in the IAM User Guide: aws:userid. */

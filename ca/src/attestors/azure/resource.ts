@@ -11,6 +11,10 @@ export interface Machine {
 
 const VM = 'microsoft.compute/virtualmachines';
 const SCALE_SET = 'microsoft.compute/virtualmachinescalesets';
+const USER_ASSIGNED = new RegExp(
+  '^/subscriptions/[^/]+/resourcegroups/[^/]+' +
+    '/providers/microsoft[.]managedidentity/userassignedidentities/[^/]+$',
+);
 const PLAIN = /^[\x21-\x7e]{1,512}$/;
 
 /**
@@ -34,6 +38,12 @@ export function readMachine(id: string): Machine {
     kind: kind === VM ? 'virtualMachines' : 'virtualMachineScaleSets',
   };
 }
+
+/**
+ * True for `/subscriptions/S/resourcegroups/G/providers/microsoft.managedidentity/userassignedidentities/NAME` and
+ * nothing longer: a resource below another one may have that in its path, and belongs to whoever made it.
+ */
+export const isUserAssignedIdentity = (id: string): boolean => USER_ASSIGNED.test(id);
 
 /** Lower case, for Azure tells no cases apart. Throws claim_rule for characters that no name has. */
 export function readResourceId(text: string): string {

@@ -27,7 +27,13 @@ export type Review = z.infer<typeof Review>;
 const Reviewed = z.object({ status: Review });
 
 const LivePod = z.object({
-  metadata: z.object({ uid: z.string() }),
+  metadata: z.object({
+    name: z.string(),
+    namespace: z.string(),
+    uid: z.string(),
+    /** A time of the client's own type; there or not is what counts. */
+    deletionTimestamp: z.unknown().optional(),
+  }),
   spec: z.object({ nodeName: z.string().optional(), serviceAccountName: z.string().optional() }),
   status: z.object({ phase: z.string() }),
 });

@@ -8,7 +8,8 @@ const EXTRA = 'authentication.kubernetes.io/';
 /** Throws k8s_cluster, k8s_audience, k8s_subject, k8s_unbound. */
 export function ensureReviewed(review: Review, claims: PodClaims, token: string): void {
   const said = withoutToken(review.error ?? '', token);
-  ensure(review.authenticated === true, 'k8s_cluster', `the cluster does not believe the token: ${said}`);
+  const believed = review.authenticated === true && (review.error ?? '') === '';
+  ensure(believed, 'k8s_cluster', `the cluster does not believe the token: ${said}`);
   // A server that knows nothing of audiences names none: it has checked the token for itself.
   const ours = review.audiences?.includes(claims.audience) ?? false;
   ensure(ours, 'k8s_audience', 'the cluster does not say that the token is for us');
@@ -47,14 +48,26 @@ function withoutToken(said: string, token: string): string {
 }
 
 /** Throws k8s_pod. */
-export function ensureLivePod(live: LivePod | undefined, { pod, node, serviceAccount }: PodClaims): void {
+export function ensureLivePod(live: LivePod | undefined, claims: PodClaims): void {
+  const { namespace, pod, node, serviceAccount } = claims;
   ensure(live !== undefined, 'k8s_pod', `there is no pod ${pod.name}`);
   const { metadata, spec, status } = live;
+  const same = metadata.name === pod.name && metadata.namespace === namespace;
+  ensure(
+    same,
+    'k8s_pod',
+    `asked for pod ${namespace}/${pod.name}, the API server answered with another name`,
+  );
   ensure(metadata.uid === pod.uid, 'k8s_pod', `pod ${pod.name} is another one now: its uid has changed`);
   ensure(
     spec.serviceAccountName === serviceAccount.name,
     'k8s_pod',
     `pod ${pod.name} runs as ${spec.serviceAccountName}, not ${serviceAccount.name}`,
+  );
+  ensure(
+    (metadata.deletionTimestamp ?? undefined) === undefined,
+    'k8s_pod',
+    `pod ${pod.name} is being deleted`,
   );
   const sameNode = node === undefined || spec.nodeName === node.name;
   ensure(sameNode, 'k8s_pod', `pod ${pod.name} is on node ${spec.nodeName}, the token says ${node?.name}`);
