@@ -169,7 +169,7 @@ describe('T38 a software TPM', () => {
   test('without an endorsement certificate', async () => {
     const device = await openTpm(await serve((socket) => socket.write(response(0x18b))), timing);
     await expect(findEndorsementKey(new TpmCommands(device))).rejects.toThrow(
-      'no endorsement certificate that is known here',
+      'the TPM has no supported endorsement',
     );
     device.close();
   });
