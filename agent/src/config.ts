@@ -246,7 +246,9 @@ function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    const says = error instanceof Error ? error.message : String(error);
+    const isFolder = error instanceof Error && 'code' in error && error.code === 'EISDIR';
+    const why = error instanceof Error ? error.message : String(error);
+    const says = isFolder ? 'a file is expected, found a folder; name the file in it' : why;
     throw new IdentityError('config', `${path}: ${says}`, { cause: error });
   }
 }

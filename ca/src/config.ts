@@ -135,7 +135,14 @@ function textOf(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    const says = error instanceof Error ? error.message : String(error);
-    throw new IdentityError('config', `${file}: ${says}; chancery-ca init makes one`, { cause: error });
+    throw new IdentityError('config', `${file}: ${unreadable(error)}`, { cause: error });
   }
+}
+
+function unreadable(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'EISDIR')
+    return 'a file is expected, found a folder; name the file in it, for instance ca.yaml';
+  const says = error instanceof Error ? error.message : String(error);
+  return code === 'ENOENT' ? `${says}; chancery-ca init makes one` : says;
 }
