@@ -27,6 +27,7 @@ import type { RecordCall } from './call-event.ts';
 import type { Gate } from './gateway/exchange.ts';
 import { handle, type Seen } from './gateway/handle.ts';
 import { recordHttpFailures } from './gateway/http-failures.ts';
+import { Listeners } from './gateway/listeners.ts';
 import { addressOf, Peers, type PeersOptions } from './gateway/peers.ts';
 import { CallRecorder } from './gateway/record.ts';
 import { type SessionLimits, Sessions } from './gateway/sessions.ts';
@@ -77,6 +78,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       ? commandUpstream(target, log, options.sessions?.max)
       : httpUpstream(target, log);
   const sessions = sessionsOf(options, upstream, recorder);
+  const listeners = new Listeners(options.server);
   const gate: Gate = {
     server: options.server,
     policy,
@@ -84,6 +86,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     sessions,
     upstream,
     freeText: options.freeText ?? FREE_TEXT,
+    listeners,
   };
   const onRefused: PeersOptions['onRefused'] = (error, peer, address) => {
     const inFull = recorder.refused(peer ?? { address }, error);
@@ -107,6 +110,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     policy.onChange((next) => {
       const enters = ({ id }: { readonly id: SpiffeId }) => decideServer(next, id, options.server).allow;
       peers.cut(enters);
+      listeners.policyChanged(next);
       sessions.end(({ caller: id }) => !enters({ id }), 'no rule lets its caller in any more');
     }),
   ];

@@ -38,14 +38,16 @@ export function filterTools(result: JsonObject, allows: (tool: string) => boolea
 
 /**
  * What a server announces, less what no rule can allow yet: a client then does not ask for it in vain. In the modern
- * era `tools/list_changed` comes on a subscription only, and there is no rule for those.
+ * era `tools/list_changed` comes on a subscription only, and there is no rule for those. Where the client `listens` in
+ * any case, the gateway tells it when rules change the list, whatever the server promises.
  */
-export function narrowServer(result: JsonObject, era: Era, free: FreeText): JsonObject {
+export function narrowServer(result: JsonObject, era: Era, free: FreeText, listens = false): JsonObject {
   const { capabilities, instructions } = result;
   const has = isJsonObject(capabilities) ? capabilities : {};
   const tools = isJsonObject(has['tools']) && has['tools'];
   const logging = free.logs && isJsonObject(has['logging']);
-  const promised = tools !== false && era === 'legacy' ? pick(tools, ['listChanged']) : {};
+  const own = tools === false ? {} : pick(tools, ['listChanged']);
+  const promised = era === 'modern' ? {} : listens ? { listChanged: true } : own;
   return {
     ...pick(result, SERVER),
     ...(capabilities === undefined

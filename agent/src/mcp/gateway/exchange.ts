@@ -4,7 +4,13 @@
  */
 import type { ServerResponse } from 'node:http';
 import { IdentityError } from '@chancery/shared/errors.ts';
-import { type Message, type Request, type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
+import {
+  type Message,
+  type Notification,
+  type Request,
+  type Response,
+  writeMessage,
+} from '@chancery/shared/mcp/message.ts';
 import {
   emptyResult,
   type FreeText,
@@ -21,6 +27,7 @@ import { type Back, badAnswer, type Place, type Upstream } from '../upstream/ups
 import { inOnePiece } from '../wire/http-body.ts';
 import { denial, refusalResponse, refuse, writeJson } from '../wire/reply.ts';
 import { mayAsk, mayTell } from './judge.ts';
+import type { Listeners } from './listeners.ts';
 import type { CallRecorder } from './record.ts';
 import type { Asked, Pending, Session, Sessions } from './sessions.ts';
 
@@ -32,6 +39,7 @@ export interface Gate {
   readonly sessions: Sessions;
   readonly upstream: Upstream;
   readonly freeText: FreeText;
+  readonly listeners: Listeners;
 }
 
 export interface ExchangeFacts {
@@ -50,6 +58,7 @@ export class Exchange implements Back {
   readonly #facts: ExchangeFacts;
   #session: Session | undefined;
   #answered = false;
+  #opened = false;
   #hold: NodeJS.Timeout | undefined;
 
   constructor(gate: Gate, res: ServerResponse, facts: ExchangeFacts) {
@@ -92,6 +101,7 @@ export class Exchange implements Back {
 
   open(): void {
     if (this.#res.headersSent) return;
+    this.#opened = true;
     this.#res.cork();
     this.#res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
     this.#res.flushHeaders();
@@ -112,6 +122,11 @@ export class Exchange implements Back {
       else this.#res.write(written);
     });
     return this.#res.writableEnded || !this.#res.writableNeedDrain;
+  }
+
+  /** From the gateway itself, where the stream is open. */
+  tell(notification: Notification): void {
+    if (this.#res.headersSent && this.#opened) this.event(NOWHERE, notification);
   }
 
   keepAlive(): void {
@@ -232,7 +247,10 @@ export class Exchange implements Back {
     if (asked.method === 'tools/list')
       return { ...response, result: filterTools(result, (tool) => this.#may(tool)) };
     if (asked.method === 'initialize' || asked.method === 'server/discover')
-      return { ...response, result: narrowServer(result, this.#facts.era, freeText) };
+      return {
+        ...response,
+        result: narrowServer(result, this.#facts.era, freeText, this.#gate.upstream.listens),
+      };
     if (asked.method !== 'tools/call') return { ...response, result: emptyResult(result) };
     return response;
   }

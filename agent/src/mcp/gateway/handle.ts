@@ -137,6 +137,8 @@ function stream(gate: Gate, { req, res, peer }: Inbound): void {
     'a Last-Event-ID that none of ours is',
   );
   const place: Record<string, string> = resumed === undefined ? {} : { 'last-event-id': resumed };
+  const stop = gate.listeners.add(peer.id, policy, (told) => back.tell(told));
+  res.once('close', stop);
   passOn(back, () => gate.upstream.listen({ ...outbound, headers: { ...outbound.headers, ...place } }, back));
 }
 

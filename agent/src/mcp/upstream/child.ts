@@ -15,8 +15,9 @@ import {
 import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { LineReader } from '../wire/lines.ts';
 import { skippedLog } from '../wire/skipped.ts';
-import { CANCELLED, cancelledId, progressTokenOf, withProgressToken } from './numbering.ts';
+import { CANCELLED, cancelledId, progressTokenOf, wantsLogs, withProgressToken } from './numbering.ts';
 import { logOutputOf } from './server-log.ts';
+import { Unheard } from './unheard.ts';
 import { type Back, badAnswer, type CommandTarget, MAX_ANSWER_BYTES } from './upstream.ts';
 
 /** How long it gets to end by itself, and then by SIGTERM. */
@@ -32,6 +33,8 @@ interface Waiting {
   /** The client's own, and the one that the child knows. */
   readonly progressToken: Id | undefined;
   readonly token: Id | undefined;
+  /** It asked for log messages. */
+  readonly logs: boolean;
   streaming: boolean;
 }
 
@@ -45,6 +48,7 @@ export class Child {
   readonly #waiting = new Map<Id, Waiting>();
   readonly #byToken = new Map<Id, Waiting>();
   #listener: Back | undefined;
+  readonly #unheard = new Unheard();
   #nextId = 1;
 
   constructor({ command: [file, ...args], env, account }: CommandTarget, log: Log) {
@@ -102,7 +106,8 @@ export class Child {
     const id = renumber ? this.#nextId++ : message.id;
     const progressToken = progressTokenOf(message);
     const token = renumber && progressToken !== undefined ? id : progressToken;
-    const waiting = { back, id: message.id, progressToken, token, streaming: false };
+    const logs = wantsLogs(message);
+    const waiting = { back, id: message.id, progressToken, token, logs, streaming: false };
     this.#waiting.set(id, waiting);
     if (token !== undefined) this.#byToken.set(token, waiting);
     back.onClose(() => this.#left(id, waiting, renumber));
@@ -117,6 +122,7 @@ export class Child {
       if (this.#listener === back) this.#listener = undefined;
     });
     back.open();
+    for (const message of this.#unheard.take()) back.event(NOWHERE, message);
   }
 
   write(message: Message): void {
@@ -153,7 +159,7 @@ export class Child {
     }
     if (message.kind === 'response') this.#answer(message);
     else if (message.kind === 'notification') this.#tell(message);
-    else this.#listener?.event(NOWHERE, message);
+    else this.#say(message);
   }
 
   /** Fails the calls that it answers, and no others. */
@@ -196,13 +202,34 @@ export class Child {
     const known =
       typeof token === 'string' || typeof token === 'number' ? this.#byToken.get(token) : undefined;
     if (known === undefined) {
-      this.#listener?.event(NOWHERE, notification);
+      const asker = notification.method === LOG ? this.#onlyWithLevel() : undefined;
+      if (asker === undefined) this.#say(notification);
+      else this.#stream(asker, notification);
       return;
     }
-    if (!known.streaming) known.back.open();
-    known.streaming = true;
     const params = { ...notification.params, progressToken: known.progressToken ?? null };
-    known.back.event(NOWHERE, { ...notification, params });
+    this.#stream(known, { ...notification, params });
+  }
+
+  #stream(to: Waiting, notification: Notification): void {
+    if (!to.streaming) to.back.open();
+    to.streaming = true;
+    to.back.event(NOWHERE, notification);
+  }
+
+  /** To the session. */
+  #say(message: Message): void {
+    if (this.#listener === undefined) this.#unheard.hold(message);
+    else this.#listener.event(NOWHERE, message);
+  }
+
+  /**
+   * 2026-07-28, "Logging": log messages belong to the request that asked for a level. They do not say which one that is
+   * over stdio, so they have a place only while one such request is open.
+   */
+  #onlyWithLevel(): Waiting | undefined {
+    const [only, ...more] = [...this.#waiting.values()].filter(({ logs }) => logs);
+    return more.length > 0 ? undefined : only;
   }
 
   /**
@@ -247,6 +274,7 @@ export class Child {
   }
 }
 
+const LOG = 'notifications/message';
 const BRACE = 0x7b;
 const BRACKET = 0x5b;
 const BLANKS = new Set([0x20, 0x09, 0x0d]);

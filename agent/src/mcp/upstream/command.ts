@@ -72,6 +72,7 @@ export function commandUpstream(
   };
   return {
     maxSessions: maxProcesses,
+    listens: true,
     send(outbound, back) {
       const { message, era, session } = outbound;
       if (era === 'modern') modern(outbound.caller).send(message, back, { renumber: true });

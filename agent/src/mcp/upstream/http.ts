@@ -76,6 +76,8 @@ export function httpUpstream(target: HttpTarget, log: Log): Upstream {
   };
   return {
     maxSessions: MAX_SESSIONS,
+    // Some servers have no such stream.
+    listens: false,
     send(outbound, back) {
       const { message, era } = outbound;
       // Its id is the client's own, and other clients use the same: it would cancel theirs (2026-07-28: over HTTP a

@@ -22,3 +22,9 @@ export function withProgressToken(request: Request, token: Id | undefined): Mess
   if (token === undefined || !isJsonObject(meta)) return request;
   return { ...request, params: { ...request.params, _meta: { ...meta, progressToken: token } } };
 }
+
+/** 2026-07-28, "Logging": a request that wants log messages says their level. */
+export function wantsLogs({ params }: Request): boolean {
+  const meta = params?.['_meta'];
+  return isJsonObject(meta) && meta['io.modelcontextprotocol/logLevel'] !== undefined;
+}

@@ -1,0 +1,30 @@
+/**
+ * What a stdio server says before its client listens: kept, within bounds, for servers announce and log from their
+ * first moment, and a client opens its stream after it has begun the session. The oldest gives way.
+ */
+import { type Message, writeMessage } from '@chancery/shared/mcp/message.ts';
+
+const MAX_MESSAGES = 100;
+const MAX_CHARACTERS = 1024 * 1024;
+
+export class Unheard {
+  #held: { readonly message: Message; readonly size: number }[] = [];
+  #size = 0;
+
+  hold(message: Message): void {
+    const size = writeMessage(message).length;
+    if (size > MAX_CHARACTERS) return;
+    this.#held.push({ message, size });
+    this.#size += size;
+    while (this.#held.length > MAX_MESSAGES || this.#size > MAX_CHARACTERS)
+      this.#size -= this.#held.shift()?.size ?? 0;
+  }
+
+  /** All of them, once. */
+  take(): readonly Message[] {
+    const held = this.#held.map(({ message }) => message);
+    this.#held = [];
+    this.#size = 0;
+    return held;
+  }
+}
