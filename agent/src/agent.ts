@@ -16,6 +16,7 @@ import { askCa } from './svid/ask-ca.ts';
 import { ensureCa, type Judge, type Target, tlsTarget } from './svid/channel.ts';
 import { type PatienceDeps, untilItWorks } from './svid/patience.ts';
 import { rotate } from './svid/rotate.ts';
+import { SkewWarning } from './svid/skew.ts';
 import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
 import { type KnownGood, loadKnownGood, saveKnownGood, setAside } from './trust/last-known-good.ts';
 import { compileSnapshot } from './trust/snapshot.ts';
@@ -107,6 +108,7 @@ class Session {
   readonly #evidence: EvidenceSource;
   readonly #instance: Uint8Array;
   readonly #judge: Judge;
+  readonly #skew: SkewWarning;
 
   constructor(
     settings: AgentSettings,
@@ -118,6 +120,7 @@ class Session {
     this.#signal = signal;
     this.#evidence = evidence;
     this.#instance = deps.randomBytes(16);
+    this.#skew = new SkewWarning(deps.log);
     this.#judge = { now: () => deps.clock.now(), revocations: this.told.revocations };
   }
 
@@ -217,6 +220,7 @@ class Session {
       instance: this.#instance,
       clock: this.#deps.clock,
       revocations: this.told.revocations,
+      skew: this.#skew,
       signal: this.#signal,
     };
     return askCa(asking, ca, current);

@@ -17,6 +17,7 @@ import { tlsTarget } from './svid/channel.ts';
 import { type Certified, joinWith } from './svid/obtain.ts';
 import { untilItWorks } from './svid/patience.ts';
 import { rotate } from './svid/rotate.ts';
+import { SkewWarning } from './svid/skew.ts';
 import { follow } from './trust/accept.ts';
 import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
 
@@ -44,7 +45,8 @@ export async function startPlatformKeyAgent(
     missing,
     await untilItWorks(() => bootstrapBundle(bootstrapOf(settings)), deps, until),
   );
-  const issuer: Issuer = { settings, deps, evidence, bundle, instance: deps.randomBytes(16), signal: until };
+  const own = { instance: deps.randomBytes(16), skew: new SkewWarning(deps.log) };
+  const issuer: Issuer = { settings, deps, evidence, bundle, ...own, signal: until };
   const svid = new LiveValue<PlatformSvid>(missing, await untilItWorks(() => obtain(issuer), deps, until));
   let renewalFailure: string | undefined;
   const ended = rotate(
@@ -84,11 +86,12 @@ interface Issuer {
   readonly evidence: EvidenceSource;
   readonly bundle: LiveValue<Bundle>;
   readonly instance: Uint8Array;
+  readonly skew: SkewWarning;
   readonly signal: AbortSignal;
 }
 
 async function obtain(issuer: Issuer): Promise<PlatformSvid> {
-  const { settings, deps, evidence, instance, signal } = issuer;
+  const { settings, deps, evidence, instance, skew, signal } = issuer;
   const { clock } = deps;
   const key = await evidence.createKey?.();
   if (key === undefined) throw new IdentityError('config', `${evidence.platform} keeps no keys`);
@@ -96,7 +99,7 @@ async function obtain(issuer: Issuer): Promise<PlatformSvid> {
   const target = tlsTarget(settings.ca.address, bundle, undefined, clock);
   const client = new AttestationClient(target.address, target.credentials, target.options);
   try {
-    const request = { evidence, bundle, id: settings.id, instance, clock, signal };
+    const request = { evidence, bundle, id: settings.id, instance, skew, clock, signal };
     const { certified, authorities } = await joinWith(client, key, request);
     follow(issuer.bundle, { ...bundle, authorities }, deps.log);
     return { ...certified, key };

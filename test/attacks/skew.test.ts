@@ -1,4 +1,4 @@
-/** I12: clocks that disagree. A certificate is good from ten seconds before it was issued, by everybody's own clock. */
+/** I12, I58: clocks that disagree. A certificate is good from ten seconds before it was issued, by everybody's own clock. */
 import { randomBytes } from 'node:crypto';
 import { unixEvidence } from '@chancery/agent/evidence/unix.ts';
 import { unixTarget } from '@chancery/agent/svid/channel.ts';
@@ -45,6 +45,17 @@ describe('I12 an agent whose clock is', () => {
       refusal('expired_peer', /expired|not yet valid|not valid/),
     );
   });
+});
+
+test.each([31, 45, 55])('I58 an agent whose clock is %i s ahead does not renew at once', async (ahead) => {
+  const { renewAfter, notAfter } = await joinWithClockAt(ahead);
+  const own = addSeconds(ca.clock.now(), ahead);
+  const wait = (renewAfter.getTime() - own.getTime()) / 1000;
+  const half = (TTL_SECONDS - ahead) / 2;
+  // The exchange and the rounding of certificates' times take less than two seconds.
+  expect(wait).toBeGreaterThan(half - 2);
+  expect(wait).toBeLessThan(half + 1);
+  expect(renewAfter < notAfter).toBe(true);
 });
 
 describe('I12 a CA whose clock goes back', () => {

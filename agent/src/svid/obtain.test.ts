@@ -9,6 +9,7 @@ import { asBuffer, hex } from '@chancery/shared/bytes.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
 import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
+import { silentLog } from '@chancery/shared/log.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import { describe, expect, test } from 'vitest';
@@ -22,6 +23,7 @@ import {
 } from '../../../test/kit/certificates.ts';
 import type { EvidenceSource } from '../evidence/evidence.ts';
 import { acceptIssued, join, joinWith, type ObtainRequest } from './obtain.ts';
+import { SkewWarning } from './skew.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const id = parseSpiffeId('spiffe://prod.example/web');
@@ -39,6 +41,7 @@ function issuedOf(leaf: Made, renewAfter = after(1800)): Issued {
     notAfter: seconds(notAfter),
     renewAfter: seconds(renewAfter),
     spiffeId: id,
+    now: seconds(NOW),
   };
 }
 
@@ -88,6 +91,24 @@ describe('what the CA issued', () => {
       says: '',
     },
     { name: 'nothing', issued: { ...genuine.issued, chain: [] }, code: 'chain', says: 'chain is empty' },
+    {
+      name: 'one that has expired by a clock that is ahead',
+      issued: { ...issuedOf(leafOf(life(-3720, -120)), after(-1920)), now: seconds(after(-3710)) },
+      code: 'expired_peer',
+      says: "this machine's clock is 3710 s ahead of the CA's: ",
+    },
+    {
+      name: 'one that has as good as expired by a clock that is ahead',
+      issued: { ...issuedOf(leafOf(life(-3581, 29)), after(-1771)), now: seconds(after(-3571)) },
+      code: 'expired_peer',
+      says: "the new certificate ends in 29 s by this machine's clock: set the clock",
+    },
+    {
+      name: 'one from the future by a clock that is behind',
+      issued: { ...issuedOf(leafOf(life(70, 3680)), after(1880)), now: seconds(after(80)) },
+      code: 'expired_peer',
+      says: "this machine's clock is 80 s behind the CA's: ",
+    },
     { name: 'an expired one', issued: issuedOf(leafOf(life(-20, -10))), code: 'expired_peer', says: '' },
     { name: 'one from the future', issued: issuedOf(leafOf(life(10, 20))), code: 'expired_peer', says: '' },
     {
@@ -106,6 +127,48 @@ describe('what the CA issued', () => {
     expect(() => acceptIssued(issued, spkiOf(key), { bundle, id, clock })).toThrow(
       expect.objectContaining({ code, message: expect.stringContaining(says) }),
     );
+  });
+});
+
+/** An hour's certificate, which the CA made when its clock had `second`; ours has 0. */
+const madeAt = (second: number): Issued => ({
+  ...issuedOf(leafOf(life(second - 10, second + 3600)), after(second + 1800)),
+  now: seconds(after(second)),
+});
+
+describe('by a clock that differs from the CA’s', () => {
+  const renewal = (issued: Issued): number =>
+    (acceptIssued(issued, spkiOf(key), { bundle, id, clock }).renewAfter.getTime() - NOW.getTime()) / 1000;
+
+  test.each([
+    ['right', 0, 1800],
+    ['8 s behind', 8, 1808],
+    ['2 min ahead', -120, 1740],
+    ['31 min ahead', -1860, 870],
+    ['59 min ahead', -3540, 30],
+  ])('that is %s an SVID is renewed after half of what is left', (_, second, renewed) => {
+    expect(renewal(madeAt(second))).toBe(renewed);
+  });
+
+  test('a CA that asks for less than half of what is left has its way', () => {
+    expect(renewal({ ...madeAt(-600), renewAfter: seconds(after(-300)) })).toBe(300);
+  });
+
+  test('a CA that does not tell its time is believed as before', () => {
+    expect(renewal({ ...madeAt(-1860), now: 0n })).toBe(-60);
+  });
+
+  test('one warning names the skew and its direction, until the clocks agree again', () => {
+    const warned: string[] = [];
+    const log = { ...silentLog, warn: (_fields: object, says: string) => void warned.push(says) };
+    const skew = new SkewWarning(log);
+    const accept = (issued: Issued) => acceptIssued(issued, spkiOf(key), { bundle, id, clock, skew });
+    for (const second of [-60, -61, -61, 0, -3000]) accept(madeAt(second));
+    accept({ ...madeAt(-1860), now: 0n });
+    accept(madeAt(-3000));
+    expect(() => accept(madeAt(90))).toThrow(/90 s behind/);
+    const says = (skewed: string) => `this machine's clock is ${skewed} the CA's: set the clock`;
+    expect(warned).toEqual(['61 s ahead of', '3000 s ahead of', '90 s behind'].map(says));
   });
 });
 

@@ -12,7 +12,7 @@ import type {
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { asBuffer, equal } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
 import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
@@ -21,10 +21,11 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
-import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import { type VerifiedSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
 import type { EvidenceSource, Exchange } from '../evidence/evidence.ts';
 import { refusalFromCa } from './channel.ts';
+import { describeSkew, isSkewed, type SkewWarning, skewOf } from './skew.ts';
 
 export interface ObtainRequest {
   readonly evidence: EvidenceSource;
@@ -36,6 +37,8 @@ export interface ObtainRequest {
   readonly clock: Clock;
   /** For the CA's own certificate; undefined where none are known yet. */
   readonly revocations?: Source<RevocationSet>;
+  /** Hears how far the clocks are apart. */
+  readonly skew?: SkewWarning;
   readonly signal: AbortSignal;
 }
 
@@ -126,21 +129,54 @@ function converse(call: Call, exchange: Exchange, spki: Uint8Array, request: Obt
   });
 }
 
+type Expected = Pick<ObtainRequest, 'bundle' | 'id' | 'clock' | 'skew'>;
+
 /** The certificate must be for our key, for the name we expect, of our trust domain, and good now. */
 export function acceptIssued(
   issued: Issued,
   spki: Uint8Array,
-  { bundle, id, clock }: Pick<ObtainRequest, 'bundle' | 'id' | 'clock'>,
+  { bundle, id, clock, skew }: Expected,
 ): Certified {
-  const { id: named, certificate } = verifySvid(issued.chain, bundle, clock.now());
+  const now = clock.now();
+  const ahead = skewOf(now, issued.now);
+  skew?.hear(ahead);
+  const { id: named, certificate } = verified(issued, bundle, { now, ahead });
   ensure(equal(certificate.spki, spki), 'svid', 'the CA certified another key than ours');
   ensure(id === undefined || named === id, 'svid', `the CA certified ${named}, expected ${id}`);
   const { notBefore, notAfter } = certificate;
-  const renewAfter = new Date(Number(issued.renewAfter) * 1000);
-  ensure(
-    renewAfter > notBefore && renewAfter < notAfter,
-    'svid',
-    'the CA would have us renew outside the lifetime',
-  );
+  const asked = new Date(Number(issued.renewAfter) * 1000);
+  ensure(asked > notBefore && asked < notAfter, 'svid', 'the CA would have us renew outside the lifetime');
+  const renewAfter = ahead === undefined ? asked : renewalBy(issued, asked, { now, notAfter });
   return { id: named, chain: issued.chain, notBefore, notAfter, renewAfter };
+}
+
+interface Moment {
+  readonly now: Date;
+  /** Seconds by which this clock is ahead of the CA's. */
+  readonly ahead: number | undefined;
+}
+
+function verified(issued: Issued, bundle: Bundle, { now, ahead }: Moment): VerifiedSvid {
+  try {
+    return verifySvid(issued.chain, bundle, now);
+  } catch (error) {
+    if (!isSkewed(ahead) || !isRefusal(error, 'expired_peer')) throw error;
+    throw new IdentityError('expired_peer', `${describeSkew(ahead)}: ${error.message}`, { cause: error });
+  }
+}
+
+/** Of the wait that the CA asks for: a certificate that is left less by this clock has as good as expired. */
+const LEAST_SHARE = 1 / 60;
+
+/**
+ * Not before the time that the CA asks for, and not sooner after now than the CA asks for: our clock may be ahead, and
+ * would have us renew at once, again and again. At most half of what is left, so that it is renewed while we may still
+ * use it. Throws expired_peer.
+ */
+function renewalBy(issued: Issued, asked: Date, { now, notAfter }: { now: Date; notAfter: Date }): Date {
+  const wait = Number(issued.renewAfter - issued.now) * 1000;
+  const left = notAfter.getTime() - now.getTime();
+  const says = `the new certificate ends in ${Math.ceil(left / 1000)} s by this machine's clock: set the clock`;
+  ensure(left >= wait * LEAST_SHARE, 'expired_peer', says);
+  return new Date(Math.max(asked.getTime(), now.getTime() + Math.min(wait, left / 2)));
 }

@@ -162,4 +162,14 @@ describe('when to try next', () => {
   ])('$name', ({ failures, now, random, next }) => {
     expect(seconds(nextAttempt(hour, failures, at(now), random))).toBe(next);
   });
+
+  test.each([
+    [3540, 0, 3528],
+    [3540, 1, 3552],
+    [60, 0, 48],
+    [60, 1, 72],
+  ])('renewal at %i s is spread within what is left on either side (%i)', (renewal, random, next) => {
+    const skewed = { ...hour, renewAfter: at(renewal) };
+    expect(seconds(nextAttempt(skewed, 0, at(0), random))).toBe(next);
+  });
 });

@@ -4,7 +4,7 @@ import type { Clock } from '@chancery/shared/clock.ts';
 interface Lifetime {
   readonly notBefore: Date;
   readonly notAfter: Date;
-  /** Half of life, as the CA sees it. */
+  /** Half of life as the CA sees it, or later where this clock is ahead of the CA's. */
   readonly renewAfter: Date;
 }
 
@@ -52,7 +52,7 @@ export async function rotate<S extends Lifetime>(
 
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 60_000;
-/** Of the whole lifetime, either way. */
+/** Of the whole lifetime, either way; less where renewAfter is near an end of it. */
 const SPREAD = 0.1;
 
 /**
@@ -61,10 +61,11 @@ const SPREAD = 0.1;
  * the loop.
  */
 export function nextAttempt(svid: Lifetime, failures: number, now: Date, random: number): Date {
-  const life = svid.notAfter.getTime() - svid.notBefore.getTime();
+  const renewAfter = svid.renewAfter.getTime();
+  const nearest = Math.min(svid.notAfter.getTime() - renewAfter, renewAfter - svid.notBefore.getTime());
   const offset = (random * 2 - 1) * SPREAD;
   const backoff = Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LAST_RETRY_MS) * (1 + offset);
-  const wanted = failures === 0 ? svid.renewAfter.getTime() + offset * life : now.getTime() + backoff;
+  const wanted = failures === 0 ? renewAfter + offset * 2 * nearest : now.getTime() + backoff;
   const earliest = now.getTime() + FIRST_RETRY_MS;
   const latest = now < svid.notAfter ? svid.notAfter.getTime() : Number.POSITIVE_INFINITY;
   return new Date(Math.max(earliest, Math.min(wanted, latest)));

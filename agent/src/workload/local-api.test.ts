@@ -55,6 +55,7 @@ beforeAll(async () => {
       notAfter: BigInt(certificate.notAfter.getTime() / 1000),
       renewAfter: BigInt(after(1800).getTime() / 1000),
       spiffeId: id,
+      now: BigInt(after(0).getTime() / 1000),
     };
     done(null, { issued: [issued] });
   };

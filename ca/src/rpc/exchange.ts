@@ -212,12 +212,13 @@ async function ensureFreshKey(
   );
 }
 
-export function issuedMessage(issued: IssuedSvid, id: SpiffeId, { authorities }: IssueDeps): Issued {
+export function issuedMessage(issued: IssuedSvid, id: SpiffeId, { authorities, clock }: IssueDeps): Issued {
   return {
     chain: issued.chain.map((der) => asBuffer(der)),
     bundle: authorities.bundle.current().authorities.map((der) => asBuffer(der)),
     notAfter: BigInt(issued.notAfter.getTime() / 1000),
     renewAfter: BigInt(Math.floor(issued.renewAfter.getTime() / 1000)),
     spiffeId: id,
+    now: BigInt(Math.floor(clock.now().getTime() / 1000)),
   };
 }

@@ -72,6 +72,8 @@ export interface Issued {
   notAfter: bigint;
   renewAfter: bigint;
   spiffeId: string;
+  /** The CA's clock when it answered, seconds since 1970; 0 from a CA that does not tell. */
+  now: bigint;
 }
 
 export interface IssueX509Request {
@@ -407,7 +409,7 @@ export const Challenge: MessageFns<Challenge> = {
 };
 
 function createBaseIssued(): Issued {
-  return { chain: [], bundle: [], notAfter: 0n, renewAfter: 0n, spiffeId: "" };
+  return { chain: [], bundle: [], notAfter: 0n, renewAfter: 0n, spiffeId: "", now: 0n };
 }
 
 export const Issued: MessageFns<Issued> = {
@@ -432,6 +434,12 @@ export const Issued: MessageFns<Issued> = {
     }
     if (message.spiffeId !== "") {
       writer.uint32(42).string(message.spiffeId);
+    }
+    if (message.now !== 0n) {
+      if (BigInt.asIntN(64, message.now) !== message.now) {
+        throw new globalThis.Error("value provided for field message.now of type int64 too large");
+      }
+      writer.uint32(48).int64(message.now);
     }
     return writer;
   },
@@ -487,6 +495,14 @@ export const Issued: MessageFns<Issued> = {
             }
 
             message.spiffeId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.now = reader.int64() as bigint;
             continue;
           }
         }
