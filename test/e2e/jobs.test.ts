@@ -213,27 +213,23 @@ describe('told to end while the CA is away', () => {
     ['issue', 'SIGTERM', ['-o', 'x'], 143],
     ['exec', 'SIGINT', ['--', 'true'], 130],
     ['run', 'SIGTERM', [], 0],
-  ])(
-    '%s ends by %s, without a stack and without files',
-    async (command, signal, more, status) => {
-      const config = join(dir, 'away.yaml');
-      const away = { trustDomain: TRUST_DOMAIN, ca: { address: '127.0.0.1:1', bundle: ca.bundle } };
-      writeFileSync(config, JSON.stringify({ ...away, platform: 'auto', dataDir: 'away' }));
-      const args = [AGENT_MAIN, command, '--config', config, ...more];
-      const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'pipe'] });
-      let said = '';
-      child.stderr.setEncoding('utf8').on('data', (text: string) => {
-        said += text;
-      });
-      await vi.waitFor(() => expect(said).toContain('not joined yet'));
-      child.kill(signal);
-      expect(await once(child, 'exit')).toEqual([status, null]);
-      expect(said.split('\n').filter((line) => line !== '' && !line.startsWith('{'))).toEqual([]);
-      expect(leftovers()).toEqual([]);
-      expect(existsSync('x')).toBe(false);
-    },
-    30_000,
-  );
+  ])('%s ends by %s, without a stack and without files', async (command, signal, more, status) => {
+    const config = join(dir, 'away.yaml');
+    const away = { trustDomain: TRUST_DOMAIN, ca: { address: '127.0.0.1:1', bundle: ca.bundle } };
+    writeFileSync(config, JSON.stringify({ ...away, platform: 'auto', dataDir: 'away' }));
+    const args = [AGENT_MAIN, command, '--config', config, ...more];
+    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'pipe'] });
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    await vi.waitFor(() => expect(said).toContain('not joined yet'));
+    child.kill(signal);
+    expect(await once(child, 'exit')).toEqual([status, null]);
+    expect(said.split('\n').filter((line) => line !== '' && !line.startsWith('{'))).toEqual([]);
+    expect(leftovers()).toEqual([]);
+    expect(existsSync('x')).toBe(false);
+  });
 });
 
 describe('doctor', () => {

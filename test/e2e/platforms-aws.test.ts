@@ -156,7 +156,6 @@ test.each(['web', 'jobs'] as const)(
     await ca.apply(Object.values(identities));
     await nextCertificate(place.agent.socket, before);
   },
-  60_000,
 );
 
 test('an STS that is away stops nobody’s service, and when it is back they renew', async () => {
