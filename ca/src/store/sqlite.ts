@@ -16,6 +16,7 @@ import { GroupCommit } from './group-commit.ts';
 import { KeyHolders } from './key-holders.ts';
 import { RevocationTable } from './revocation-table.ts';
 import { authorityOf, eventOf, fromHex, insertIssuance, issuanceOf, serialsFrom } from './rows.ts';
+import { onSameFiles } from './same-files.ts';
 import { MIGRATIONS } from './schema.ts';
 import type {
   AuthorityRecord,
@@ -58,7 +59,7 @@ class SqliteStore implements Store {
     this.#group = new GroupCommit(
       {
         begin: () => db.exec('BEGIN IMMEDIATE'),
-        commit: () => db.exec('COMMIT'),
+        commit: onSameFiles(path, () => db.exec('COMMIT')),
         rollback: () => db.exec('ROLLBACK'),
       },
       (error) => wrap(error, path),
