@@ -40,8 +40,10 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/authority': [...ALL_SHARED, 'ca/src/store'],
   'ca/src/registry': [...ALL_SHARED, 'ca/src/store'],
   'ca/src/revocation': [...ALL_SHARED, 'ca/src/store'],
+  'ca/src/door': ALL_SHARED,
   'ca/src/rpc': [
     ...ALL_SHARED,
+    'ca/src/door',
     'ca/src/store',
     'ca/src/attestors',
     'ca/src/authority',

@@ -66,6 +66,11 @@ export class Callers {
     return () => this.#byKey.delete(key);
   }
 
+  /** Undefined once the connection is gone. */
+  at(socket: object): Caller | undefined {
+    return this.#byKey.get(String(Reflect.get(socket, 'remoteAddress')));
+  }
+
   /** `peer` as grpc-js gives it: "key:port". Throws no_peer once the connection is gone. */
   of(peer: string): Caller {
     const caller = this.#byKey.get(peer.slice(0, peer.lastIndexOf(':')));

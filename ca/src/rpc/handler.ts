@@ -233,16 +233,22 @@ function refuse(
   watch(refusal.code);
   const caller = callerOf(peer, deps.callers);
   const from = caller?.address ?? 'a connection that is gone';
-  // A flood must not fill the disk: what was refused for its rate is counted, not recorded.
-  if (refusal.code === 'rate') deps.log.debug({ rpc: name, peer: from }, refusal.message);
-  else tellRefusal(refusal, name, from, deps);
+  tellRefusal(refusal, { name, from }, deps);
   const { grpc: status, says } = REFUSALS[refusal.code];
   // Behind the admin socket sits the operator, who has to mend it.
   return { code: grpc.status[status], details: caller?.via === 'admin' ? refusal.message : says };
 }
 
-function tellRefusal(refusal: IdentityError, rpc: string, peer: string, deps: HandlerDeps): void {
-  const { code, message } = refusal;
+/** A flood must not fill the disk: what was refused for its rate is counted, not recorded. */
+export function tellRefusal(
+  { code, message }: IdentityError,
+  { name: rpc, from: peer }: { readonly name: string; readonly from: string },
+  deps: HandlerDeps,
+): void {
+  if (code === 'rate') {
+    deps.log.debug({ rpc, peer }, message);
+    return;
+  }
   const event: RefusalEvent = { type: 'request.refused', rpc, code, detail: message.slice(0, 2000), peer };
   if (deps.fold === undefined) recordRefusal(event, deps);
   else deps.fold(event);

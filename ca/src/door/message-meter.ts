@@ -1,0 +1,55 @@
+/** Where the messages of one gRPC stream begin and end: a flag, four bytes of length, the message. */
+import { ensure } from '@chancery/shared/errors.ts';
+
+const HEAD_BYTES = 5;
+/** What the server takes of any method. */
+const LIBRARY_BYTES = 2 * 1024 * 1024;
+
+export class MessageMeter {
+  readonly #maxBytes: number;
+  readonly #head = Buffer.alloc(HEAD_BYTES);
+  #headBytes = 0;
+  /** Bytes of the message that are still to come. */
+  #left = 0;
+  #seen = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /**
+   * Takes what arrived. `unfinished`: the bytes that are here of a message that is not whole yet; `begun`: another
+   * message became whole just before it. Throws message_size.
+   */
+  take(chunk: Uint8Array): { readonly begun: boolean; readonly unfinished: number } {
+    let at = 0;
+    let begun = false;
+    while (at < chunk.length) {
+      if (this.#headBytes < HEAD_BYTES) {
+        this.#head[this.#headBytes] = chunk[at] ?? 0;
+        this.#headBytes += 1;
+        at += 1;
+        if (this.#headBytes === HEAD_BYTES) this.#begin();
+      } else {
+        const part = Math.min(this.#left, chunk.length - at);
+        at += part;
+        this.#left -= part;
+        this.#seen += part;
+      }
+      if (this.#headBytes === HEAD_BYTES && this.#left === 0) {
+        this.#headBytes = 0;
+        this.#seen = 0;
+        begun = true;
+      }
+    }
+    return { begun, unfinished: this.#headBytes + this.#seen };
+  }
+
+  #begin(): void {
+    this.#left = this.#head.readUInt32BE(1);
+    const max = this.#maxBytes;
+    // grpc-js answers such a head itself.
+    if (this.#left > LIBRARY_BYTES) return;
+    ensure(this.#left <= max, 'message_size', `a message of ${this.#left} bytes; ${max} are allowed`);
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * Bounds on what a peer can make the CA hold by HTTP/2 streams, before a handler runs: the size of a message by method,
+ * the time until it is whole, the bytes of all unfinished ones, and streams that are opened only to be reset
+ * (RFC 9113 section 10.5).
+ */
+import type http2 from 'node:http2';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { Buckets } from '@chancery/shared/door/buckets.ts';
+import type { ShareKeys } from '@chancery/shared/door/keys.ts';
+import { type Weight, Weights } from '@chancery/shared/door/weights.ts';
+import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { MessageMeter } from './message-meter.ts';
+
+const MIB = 1024 * 1024;
+/** Of peers that have proved nothing: the largest message is an opening with an event log of 1 MiB. */
+const STRANGERS = { total: 64 * MIB, perConnection: 4 * MIB, perAddress: 8 * MIB, perNetwork: 16 * MIB };
+/** Of certified nodes and users of this machine, counted apart. */
+const KNOWN = { total: 128 * MIB, perConnection: 8 * MIB, perAddress: 16 * MIB, perNetwork: 32 * MIB };
+const MESSAGE_MS = 10_000;
+/** Error codes of HTTP/2, RFC 9113 section 7. */
+const NO_ERROR = 0;
+const ENHANCE_YOUR_CALM = 0xb;
+const RESETS = { perSecond: 10, burst: 300 };
+/** Agents of one site may share an address. */
+const RESETS_OF_ADDRESS = { perSecond: 40, burst: 800 };
+
+export interface StreamPeer {
+  readonly keys: ShareKeys;
+  /** Known is who showed a good certificate or called on the socket for joining. */
+  readonly kind: 'operator' | 'known' | 'stranger';
+}
+
+export interface MethodBounds {
+  readonly maxBytes: number;
+  /** Its request is one message, and no handler waits for it. */
+  readonly unary: boolean;
+}
+
+export interface StreamGuards {
+  /** Undefined once the connection is gone. */
+  readonly peerOf: (socket: object) => StreamPeer | undefined;
+  readonly boundsOf: (path: string, peer: StreamPeer) => MethodBounds;
+  readonly onRefused: (refusal: IdentityError, path: string, peer: StreamPeer) => void;
+  readonly clock: Clock;
+}
+
+/** Sees each stream before the server does; one that has ended by then is not shown to the server, which would fail. */
+export function guardStreams(server: http2.Http2Server, guards: StreamGuards): void {
+  const weights = { strangers: new Weights(STRANGERS), known: new Weights(KNOWN) };
+  const addresses = new Buckets(RESETS_OF_ADDRESS, guards.clock);
+  server.on('session', (session: http2.ServerHttp2Session) => {
+    const { socket } = session;
+    const resets = new Buckets(RESETS, guards.clock);
+    let over = false;
+    session.removeAllListeners('stream');
+    session.on('stream', (stream: http2.ServerHttp2Stream, headers, flags) => {
+      const peer = guards.peerOf(socket);
+      // By the session: a stream that was reset in the read that opened it knows its session no more.
+      if (over || session.destroyed || peer === undefined) return;
+      const opened = { stream, path: headers[':path'] ?? '', peer, session };
+      onReset(opened, () => {
+        if (over || session.destroyed) return;
+        try {
+          resets.spend('a connection');
+          addresses.spend(peer.keys.network ?? peer.keys.address);
+        } catch (error) {
+          guards.onRefused(refusalOf(error, 'rate', 'too many resets'), opened.path, peer);
+          over = true;
+          session.goaway(ENHANCE_YOUR_CALM);
+          // The goodbye leaves first.
+          setImmediate(() => session.destroy());
+        }
+      });
+      if (stream.destroyed) return;
+      meter(opened, peer.kind === 'stranger' ? weights.strangers : weights.known, guards);
+      server.emit('stream', stream, headers, flags);
+    });
+  });
+}
+
+/**
+ * Of a known peer, a stream that it reset; of a stranger, every stream that was no success, because a refusal may come
+ * before the reset.
+ */
+function onReset({ stream, peer }: Opened, spend: () => void): void {
+  if (stream.destroyed) spend();
+  else
+    stream.once('close', () => {
+      const status = stream.sentTrailers?.['grpc-status'] ?? stream.sentHeaders?.['grpc-status'];
+      const reset = stream.aborted || stream.rstCode !== NO_ERROR;
+      if (reset || (peer.kind === 'stranger' && String(status) !== '0')) spend();
+    });
+}
+
+interface Opened {
+  readonly stream: http2.ServerHttp2Stream;
+  readonly path: string;
+  readonly peer: StreamPeer;
+  readonly session: http2.Http2Session;
+}
+
+function meter({ stream, path, peer, session }: Opened, weights: Weights, guards: StreamGuards): void {
+  const { maxBytes, unary } = guards.boundsOf(path, peer);
+  const messages = new MessageMeter(maxBytes);
+  const refuse = (refusal: IdentityError): void => {
+    done();
+    guards.onRefused(refusal, path, peer);
+    // No answer: grpc-js would fail by a second one. gRPC clients read this code as RESOURCE_EXHAUSTED.
+    stream.close(ENHANCE_YOUR_CALM);
+  };
+  const weight: Weight = weights.open(peer.keys, session, refuse);
+  const late = new Deadline(MESSAGE_MS, (ms) =>
+    refuse(new IdentityError('deadline', `a message was not whole after ${ms} ms`)),
+  );
+  let counted = 0;
+  const done = (): void => {
+    counted = 0;
+    weight.free();
+    late.stop();
+  };
+  if (unary) late.start();
+  stream.on('data', (chunk: Buffer) => {
+    if (stream.destroyed || stream.closed || stream.writableEnded) return;
+    try {
+      const { begun, unfinished } = messages.take(chunk);
+      // A unary message waits, whole or not, until its sender has ended.
+      const bytes = unary ? counted + chunk.length : unfinished;
+      if (!unary && begun) done();
+      if (bytes === 0) return;
+      weight.add(bytes - counted);
+      counted = bytes;
+      late.start();
+    } catch (error) {
+      refuse(refusalOf(error, 'message_size', 'a message could not be read'));
+    }
+  });
+  stream.once('end', done).once('close', done);
+}
+
+/** One time limit that is not moved by starting it again. */
+class Deadline {
+  readonly #ms: number;
+  readonly #pass: (ms: number) => void;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(ms: number, pass: (ms: number) => void) {
+    this.#ms = ms;
+    this.#pass = pass;
+  }
+
+  start(): void {
+    this.#timer ??= setTimeout(() => this.#pass(this.#ms), this.#ms).unref();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}

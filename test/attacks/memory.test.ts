@@ -1,0 +1,92 @@
+/** Streams that hold memory or work without an end: rows I41, I42, I44 and I45. */
+import http2 from 'node:http2';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
+import { framed, type Stranger, statusOf, stranger } from '../kit/flood/stranger.ts';
+import { joinAs } from '../kit/join.ts';
+
+const CALM = http2.constants.NGHTTP2_ENHANCE_YOUR_CALM;
+const MIB = 1024 * 1024;
+const ATTEST = '/chancery.v1.Attestation/Attest';
+const GET_BUNDLE = '/chancery.v1.Trust/GetBundle';
+let ca: TestCa;
+beforeAll(async () => {
+  ca = await startTestCa({});
+  await ca.apply({ kind: 'Identity', name: 'w', platform: 'unix', id: `spiffe://${TRUST_DOMAIN}/w` });
+});
+afterAll(() => ca.close());
+const open: Stranger[] = [];
+afterEach(() => {
+  for (const each of open.splice(0)) each.close();
+});
+
+function from(address: string): Stranger {
+  const made = stranger(address, ca.running.port);
+  open.push(made);
+  return made;
+}
+
+test('I41 a stranger promises 2 MiB where a few bytes are expected: each call ends at its first bytes', async () => {
+  const peer = from('127.0.0.8');
+  const calls = Array.from({ length: 64 }, () =>
+    peer.call(GET_BUNDLE, framed(new Uint8Array(100), 2 * MIB - 1)),
+  );
+  await Promise.all(calls.map((call) => statusOf(call)));
+  for (const call of calls) expect(call.rstCode).toBe(CALM);
+  expect((await ca.refusals()).at(-1)).toMatchObject({ code: 'message_size', peer: '127.0.0.8' });
+});
+
+test('I41 a stranger that is refused at the head of 3 MiB and goes on sending ends nothing else', async () => {
+  const peer = from('127.0.0.12');
+  const call = peer.call(GET_BUNDLE, framed(new Uint8Array(100), 3 * MIB));
+  const ended = statusOf(call);
+  call.on('response', () => {
+    for (let n = 0; n < 20; n += 1) call.write(new Uint8Array(10_000));
+  });
+  expect(await ended).toBe(8);
+  await new Promise<void>((resolve) => peer.session.ping(() => resolve()));
+  expect((await joinAs(ca)).id).toBe(`spiffe://${TRUST_DOMAIN}/w`);
+});
+
+test('I42 a stranger opens many exchanges and ends none of their messages: 4 MiB of a connection are kept', async () => {
+  const peer = from('127.0.0.9');
+  let kept = 40;
+  for (let n = 0; n < 40; n += 1)
+    void statusOf(peer.call(ATTEST, framed(new Uint8Array(MIB), MIB + 1))).then(() => {
+      kept -= 1;
+    });
+  await vi.waitFor(() => expect(kept).toBeLessThanOrEqual(4), { timeout: 9_000 });
+  expect((await joinAs(ca)).id).toBe(`spiffe://${TRUST_DOMAIN}/w`);
+});
+
+test('I44 a unary call whose message never comes ends by its deadline', { timeout: 60_000 }, async () => {
+  const peer = from('127.0.0.10');
+  const calls = [undefined, framed(new Uint8Array(5), 10), framed(new Uint8Array())].map((body) =>
+    peer.call(GET_BUNDLE, body),
+  );
+  await Promise.all(calls.map((call) => statusOf(call)));
+  for (const call of calls) expect(call.rstCode).toBe(CALM);
+  expect((await ca.refusals()).at(-1)).toMatchObject({ code: 'deadline', peer: '127.0.0.10' });
+});
+
+test.each([
+  ['calls', { 'content-type': 'application/grpc' }],
+  ['requests that are no calls', {}],
+])('I45 %s that are opened only to be reset end their connection', async (_, headers) => {
+  const { session } = from('127.0.0.11');
+  const farewell = new Promise<number>((resolve) => {
+    session.once('goaway', resolve).once('close', () => resolve(-1));
+  });
+  // Small parts, each read before the next one: Node itself ends what resets 1,000 streams at once.
+  const more = (): void => {
+    if (session.destroyed || session.closed) return;
+    for (let n = 0; n < 50; n += 1) {
+      const stream = session.request({ ':method': 'POST', ':path': ATTEST, ...headers });
+      stream.on('error', () => {});
+      stream.close(http2.constants.NGHTTP2_CANCEL);
+    }
+    session.ping(more);
+  };
+  session.once('connect', more);
+  expect(await farewell).toBe(CALM);
+});
