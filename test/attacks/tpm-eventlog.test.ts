@@ -90,19 +90,9 @@ const rows: Row[] = [
   ),
   events('a startup locality after PCR 0 has begun', [...BOOT, startup(3)], /after PCR 0 has begun/),
   events(
-    'the type changed to one whose data is digested',
-    swap(BOOT, 2, { type: EV.separator }),
-    /EV_SEPARATOR of PCR 4 has data that its digest is not of/,
-  ),
-  events(
-    'data that its digest is not of',
-    swap(BOOT, 1, { data: utf8('firmware 9.9') }),
-    /EV_S_CRTM_VERSION of PCR 0 has data/,
-  ),
-  events(
     'a digest that its data does not have',
     swap(BOOT, 3, { digest: new Uint8Array(32) }),
-    /EV_EFI_GPT_EVENT of PCR 5 has data/,
+    /^the log makes PCR 5 /,
   ),
   { name: 'cut within an event', log: writeEventLog(BOOT).subarray(0, -1), says: /event ends early/ },
   {
