@@ -56,7 +56,11 @@ describe.each([
     ['what every object inherits', ['toString'], /^unknown command "toString"/],
     ['an unknown flag', [command, '--fast'], /^Unknown option '--fast'.*\n\nusage: /],
     ['a config that is not there', [command, '-c', '/none.yaml'], /^chancery-\w+: \/none\.yaml: ENOENT/],
-    ['a config that is a folder', [command, '-c', '/'], /^chancery-\w+: \/: a file is expected, found a folder/],
+    [
+      'a config that is a folder',
+      [command, '-c', '/'],
+      /^chancery-\w+: \/: a file is expected, found a folder/,
+    ],
   ])('%s is misuse', async (_, argv, err) => {
     expectRan(await runProgram(main, argv), 2, { err });
   });
