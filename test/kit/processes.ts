@@ -110,6 +110,8 @@ export async function makeCa(dir: string, trustDomain: string, config: object): 
     listen: `127.0.0.1:${port}`,
     http: `127.0.0.1:${httpPort}`,
     ...config,
+    // Each refusal in full: tests read the reason of each.
+    limits: { refusalsInFull: 1000, ...('limits' in config ? (config.limits as object) : {}) },
   };
   writeFileSync(file, stringify(settings));
   const bundle = join(dir, 'bundle.pem');
