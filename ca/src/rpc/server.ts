@@ -18,14 +18,13 @@ export interface GrpcServer {
 }
 
 const MAX_STREAMS_PER_CONNECTION = 256;
-const KIB = 1024;
 /** Resources of an operator, and evidence of several platforms. */
 const MAX_MESSAGE_BYTES = 2 * 1024 * 1024;
 /** An opening with an event log of 1 MiB. */
-const OPENING_BYTES = 1280 * KIB;
+const OPENING_BYTES = 1280 * 1024;
 /** 64 CSRs. */
-const CSRS_BYTES = 256 * KIB;
-const OTHER_BYTES = 16 * KIB;
+const CSRS_BYTES = 256 * 1024;
+const OTHER_BYTES = 16 * 1024;
 /** The largest request of a method by who asks; of the others, OTHER_BYTES. */
 const BOUNDS: Readonly<Record<string, Partial<Record<StreamPeer['kind'], number>>>> = {
   Attest: { stranger: OPENING_BYTES, known: MAX_MESSAGE_BYTES, operator: MAX_MESSAGE_BYTES },
