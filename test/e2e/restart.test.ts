@@ -151,7 +151,7 @@ describe('without the CA', () => {
     const after = await readStatus(agent.socket);
     expect(after.serial).toBe(before.serial);
     expect(after.policyVersion).toBe(before.policyVersion);
-    expect(running.log()).toMatch(/last known good/);
+    expect(running.log()).toMatch(/started with the saved SVID/);
   });
 
   test('and follows the CA again when that is back', async () => {
