@@ -18,6 +18,9 @@ import { type CaFolder, makeCa, makeFolder, removeFolder } from '../kit/processe
 import type { Bench, Progress } from './bench.ts';
 import { cpuMicrosOf, quantile, rssMbOf } from './measure.ts';
 
+/** One node asks for all of them here; the rates of one node are not what is measured. */
+const UNBOUND = { attestationsPerSecond: 100_000, attestationBurst: 100_000 };
+
 const TRUST_DOMAIN = 'bench.example';
 const CHANNELS = 4;
 const CONCURRENCY = 64;
@@ -31,7 +34,7 @@ export const issuance: Bench = {
   says: 'certificates issued, recorded and logged over gRPC with mutual TLS',
   async run(progress) {
     const dir = makeFolder();
-    const ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
+    const ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} }, limits: UNBOUND });
     const starting = performance.now();
     const serving = await ca.serve();
     const startMs = performance.now() - starting;
