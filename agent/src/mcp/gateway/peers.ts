@@ -6,6 +6,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
+import { shareKeys } from '@chancery/shared/door/keys.ts';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
@@ -104,6 +105,6 @@ export class Peers {
 /** Of a stranger: its IPv4 address, or the /48 of its IPv6 address, since one site has all addresses below that. */
 export function addressOf(socket: Duplex): string {
   const address = socket instanceof Socket ? (socket.remoteAddress ?? '') : '';
-  const v4 = /^::ffff:([0-9.]+)$/.exec(address)?.[1];
-  return v4 ?? (address.includes(':') ? `${address.split(':').slice(0, 3).join(':')}::/48` : address);
+  const { address: single, network } = shareKeys(address);
+  return network ?? single;
 }
