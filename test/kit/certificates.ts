@@ -1,5 +1,6 @@
 /** Certificates to spoil: genuine ones in our own profile, of which a test replaces one part. */
 import { createPublicKey, type KeyObject, sign } from 'node:crypto';
+import { constructed, DerReader, TAG } from '@chancery/shared/der/read.ts';
 import * as der from '@chancery/shared/der/write.ts';
 import { oid, sequence } from '@chancery/shared/der/write.ts';
 import { generateKey, spkiOf } from '@chancery/shared/keys/key.ts';
@@ -121,6 +122,31 @@ export function makeLeaf(id: string, issuer: Made, recipe: Recipe = {}): Made {
 export function signed(tbs: Uint8Array, key: KeyObject): Uint8Array {
   return assembleCertificate(tbs, sign('sha256', tbs, key));
 }
+
+/** What a manufacturer of TPMs may write and `writeTbs` never does: whole elements of these fields. */
+export interface RawFields {
+  readonly serial?: Uint8Array;
+  readonly times?: readonly [notBefore: Uint8Array, notAfter: Uint8Array];
+}
+
+/** The certificate with other elements in it, signed again. */
+export function rewritten({ der: whole }: Certificate, signer: KeyObject, raw: RawFields): Uint8Array {
+  const body = new DerReader(whole, 'der').sequence('certificate').sequence('to-be-signed');
+  const version = body.element(constructed(0), 'version');
+  const serial = body.element(TAG.integer, 'serial');
+  const algorithm = body.element(TAG.sequence, 'algorithm');
+  const issuer = body.element(TAG.sequence, 'issuer');
+  const times = body.element(TAG.sequence, 'validity');
+  const rest: Uint8Array[] = [];
+  while (body.tag !== undefined) rest.push(body.element(body.tag, 'field'));
+  const validity = raw.times === undefined ? times : sequence(...raw.times);
+  const tbs = sequence(version, raw.serial ?? serial, algorithm, issuer, validity, ...rest);
+  return signed(tbs, signer);
+}
+
+/** GeneralizedTime, whatever the year. */
+export const generalizedTime = (time: Date): Uint8Array =>
+  der.tlv(TAG.generalizedTime, Buffer.from(`${time.toISOString().slice(0, 19).replaceAll(/[-:T]/g, '')}Z`));
 
 export function keyIdOf({ key }: Made): Uint8Array {
   const spki = createPublicKey(key).export({ type: 'spki', format: 'der' });

@@ -5,7 +5,7 @@ import { readPem } from '@chancery/shared/der/pem.ts';
 import { readBundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import { ensureAuthority } from '@chancery/shared/x509/profile.ts';
+import { ensureAnchor } from '@chancery/shared/x509/profile.ts';
 import { readSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
 import { expect, test } from 'vitest';
 import { vectorsOrSkip } from './vectors.ts';
@@ -20,7 +20,7 @@ const THEN = new Date('2020-03-24T14:30:00Z');
 
 type Judge = (chain: readonly Uint8Array[]) => unknown;
 const leaf: Judge = ([first]) => readSvid(parseCertificate(first ?? new Uint8Array()));
-const intermediate: Judge = ([, second]) => ensureAuthority(parseCertificate(second ?? new Uint8Array()));
+const intermediate: Judge = ([, second]) => ensureAnchor(parseCertificate(second ?? new Uint8Array()), {});
 const path: Judge = ([first, second]) => {
   const bundle = { trustDomain, authorities: second ? [second] : [], sequence: 0n };
   return verifySvid(first ? [first] : [], bundle, THEN).id;

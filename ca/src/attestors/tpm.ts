@@ -50,8 +50,11 @@ const EK_TEMPLATES = [EK_RSA_2048, EK_P256, EK_P384];
 const SECRET_BYTES = 32;
 
 /** Reads the manufacturers' certificates at once. Throws config. */
-export function tpmAttestor(config: TpmConfig, deps: Pick<AttestorDeps, 'memory' | 'readFile'>): Attestor {
-  const policy = tpmPolicy(config, deps.readFile);
+export function tpmAttestor(
+  config: TpmConfig,
+  deps: Pick<AttestorDeps, 'memory' | 'readFile' | 'log'>,
+): Attestor {
+  const policy = tpmPolicy(config, deps);
   return {
     type: 'tpm',
     async attest(opening, turn) {

@@ -2,9 +2,10 @@
 import type { Program } from '@chancery/shared/cli.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { apply } from './apply.ts';
+import { bundle } from './bundle.ts';
+import { check } from './check.ts';
 import { explain } from './explain.ts';
 import { init } from './init.ts';
-import { bundle, check } from './offline.ts';
 import { agents, issued } from './queries.ts';
 import { revocations, revoke, unrevoke } from './revoke.ts';
 import { type ServeCommandDeps, serve } from './serve.ts';

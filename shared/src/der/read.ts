@@ -4,7 +4,7 @@
  */
 import { ensure, type Refusal } from '../errors.ts';
 import { readOid } from './oid.ts';
-import { readTime } from './time.ts';
+import { readTime, type TimeForm } from './time.ts';
 
 export const TAG = {
   boolean: 0x01,
@@ -150,9 +150,9 @@ export class DerReader {
   }
 
   /** RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050, both in whole seconds of Zulu time. */
-  time(what: string): Date {
+  time(what: string, form: TimeForm = 'rfc5280'): Date {
     const tag = this.tag === TAG.generalizedTime ? TAG.generalizedTime : TAG.utcTime;
-    return readTime(this.element(tag, what), this.#code, what);
+    return readTime(this.element(tag, what), this.#code, what, form);
   }
 
   done(what: string): void {

@@ -8,18 +8,24 @@ import { ensure, type Refusal } from '../errors.ts';
 const ZERO = 0x30;
 
 /**
+ * `rfc5280` is the one form that §4.1.2.5 allows. Some manufacturers of TPMs (AMD, Alibaba) write GeneralizedTime for
+ * years before 2050, too; `any-year` reads that of them. Whatever else the two forms leave open is refused.
+ */
+export type TimeForm = 'rfc5280' | 'any-year';
+
+/**
  * `element` is tag, length and content. Reads the digits, and refuses whatever `writeTimeAt` would write otherwise:
  * other forms, the wrong type for the year, 31 February. The year 10000 would be written as ten and three digits.
  */
-export function readTime(element: Uint8Array, code: Refusal, what: string): Date {
+export function readTime(element: Uint8Array, code: Refusal, what: string, form: TimeForm = 'rfc5280'): Date {
   const digits = element.subarray(2);
   const long = digits.length === 15;
   const two = (at: number): number => ((digits[at] ?? 0) - ZERO) * 10 + (digits[at + 1] ?? 0) - ZERO;
   const year = long ? two(0) * 100 + two(2) : two(0) + (two(0) < 50 ? 2000 : 1900);
   const at = long ? 4 : 2;
   const time = new Date(Date.UTC(year, two(at) - 1, two(at + 2), two(at + 4), two(at + 6), two(at + 8)));
-  const again = new Uint8Array(timeSize(time));
-  writeTimeAt(again, 0, time);
+  const again = new Uint8Array(element.length);
+  writeForm(again, 0, time, isGeneralized(time) || (long && form === 'any-year'));
   const written = equal(again, element) && time.getUTCFullYear() <= 9999;
   ensure(written, code, `${what} is not a time as RFC 5280 writes it`);
   return time;
@@ -27,8 +33,13 @@ export function readTime(element: Uint8Array, code: Refusal, what: string): Date
 
 /** Writes tag, length and content at `at`; returns where it ends. Fractions of a second are cut off. */
 export function writeTimeAt(out: Uint8Array, at: number, time: Date): number {
+  return writeForm(out, at, time, isGeneralized(time));
+}
+
+const isGeneralized = (time: Date): boolean => time.getUTCFullYear() >= 2050;
+
+function writeForm(out: Uint8Array, at: number, time: Date, generalized: boolean): number {
   const year = time.getUTCFullYear();
-  const generalized = year >= 2050;
   out[at] = generalized ? 0x18 : 0x17;
   out[at + 1] = generalized ? 15 : 13;
   let end = at + 2;
@@ -44,7 +55,7 @@ export function writeTimeAt(out: Uint8Array, at: number, time: Date): number {
 }
 
 /** How many bytes `writeTimeAt` writes. */
-export const timeSize = (time: Date): number => (time.getUTCFullYear() >= 2050 ? 17 : 15);
+export const timeSize = (time: Date): number => (isGeneralized(time) ? 17 : 15);
 
 function twoDigits(out: Uint8Array, at: number, value: number): number {
   out[at] = ZERO + Math.floor(value / 10);

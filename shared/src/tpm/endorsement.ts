@@ -6,7 +6,7 @@ import { hash } from 'node:crypto';
 import { equal, hex } from '../bytes.ts';
 import { DerReader, TAG } from '../der/read.ts';
 import { ensure, IdentityError } from '../errors.ts';
-import { type Certificate, parseCertificate } from '../x509/certificate.ts';
+import { type Certificate, parseManufacturerCertificate } from '../x509/certificate.ts';
 import { readBasicConstraints, readExtKeyUsage, readSubjectAltName } from '../x509/extensions.ts';
 import { ensureStrongKey } from '../x509/key-strength.ts';
 import { NAME } from '../x509/names.ts';
@@ -54,7 +54,7 @@ export function verifyEndorsement(
 
 function parse(der: Uint8Array): Certificate {
   try {
-    return parseCertificate(der);
+    return parseManufacturerCertificate(der);
   } catch (error) {
     throw new IdentityError('ek_encoding', 'the EK certificate is not one DER certificate', { cause: error });
   }
@@ -79,7 +79,7 @@ function ensureProfile(certificate: Certificate): void {
 
 function ensureChain(leaf: Certificate, trust: ManufacturerTrust, now: Date): void {
   try {
-    verifyPath({ leaf, ...trust, now, eku: EK_PURPOSE });
+    verifyPath({ leaf, ...trust, now, eku: EK_PURPOSE, manufacturers: true });
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
     throw new IdentityError('ek_chain', `no path to a manufacturer's root: ${detail}`, { cause: error });

@@ -5,6 +5,7 @@
 import type { KeyObject } from 'node:crypto';
 import { equal } from '../bytes.ts';
 import { constructed, DerReader, TAG } from '../der/read.ts';
+import type { TimeForm } from '../der/time.ts';
 import { ensureDer } from '../der/walk.ts';
 import { ensure, type Refusal } from '../errors.ts';
 import { importCertifiedKey } from './key-strength.ts';
@@ -42,12 +43,17 @@ const MAX_BYTES = 64 * 1024;
 const VERSION_3 = 2;
 
 /** Throws certificate_parse. */
-export function parseCertificate(der: Uint8Array): Certificate {
+export const parseCertificate = (der: Uint8Array): Certificate => parse(der, 'rfc5280');
+
+/** As `parseCertificate`, with the times that manufacturers of TPMs write. Throws certificate_parse. */
+export const parseManufacturerCertificate = (der: Uint8Array): Certificate => parse(der, 'any-year');
+
+function parse(der: Uint8Array, form: TimeForm): Certificate {
   const code = 'certificate_parse';
   ensure(der.length <= MAX_BYTES, code, `certificate is ${der.length} bytes, at most ${MAX_BYTES}`);
   const outer = new DerReader(der, code);
   const body = outer.sequence('certificate');
-  const tbs = parseTbs(body.element(TAG.sequence, 'to-be-signed certificate'), code);
+  const tbs = parseTbs(body.element(TAG.sequence, 'to-be-signed certificate'), code, form);
   const algorithm = body.element(TAG.sequence, 'signature algorithm');
   const signature = body.bitBytes('signature');
   body.done('certificate');
@@ -58,7 +64,7 @@ export function parseCertificate(der: Uint8Array): Certificate {
 }
 
 /** Throws `code`. §4.1.2, in the order of the ASN.1. */
-export function parseTbs(tbs: Uint8Array, code: Refusal): TbsCertificate {
+export function parseTbs(tbs: Uint8Array, code: Refusal, form: TimeForm = 'rfc5280'): TbsCertificate {
   const outer = new DerReader(tbs, code);
   const body = outer.sequence('to-be-signed certificate');
   ensureVersion3(body, code);
@@ -66,8 +72,8 @@ export function parseTbs(tbs: Uint8Array, code: Refusal): TbsCertificate {
   const signatureAlgorithm = walked(body, 'signature algorithm', code);
   const issuer = walked(body, 'issuer', code);
   const validity = body.sequence('validity');
-  const notBefore = validity.time('notBefore');
-  const notAfter = validity.time('notAfter');
+  const notBefore = validity.time('notBefore', form);
+  const notAfter = validity.time('notAfter', form);
   validity.done('validity');
   const subject = walked(body, 'subject', code);
   const spki = walked(body, 'public key', code);

@@ -10,16 +10,14 @@ import { type Certificate, publicKeyOf } from './certificate.ts';
 import { readAuthorityKeyIdentifier, readBasicConstraints, readSubjectKeyIdentifier } from './extensions.ts';
 import { ensurePermitted, namesOf, readNameConstraints } from './name-constraints.ts';
 import { countRelativeNames, isSameName } from './names.ts';
-import { ensureAuthority, ensureIntermediate, ensureLeaf, isSelfIssued } from './profile.ts';
+import { ensureAnchor, ensureIntermediate, ensureLeaf, isSelfIssued, type PathRules } from './profile.ts';
 
-export interface PathRequest {
+export interface PathRequest extends PathRules {
   readonly leaf: Certificate;
   /** In any order; what is not needed does no harm. */
   readonly intermediates: readonly Certificate[];
   readonly anchors: readonly Certificate[];
   readonly now: Date;
-  /** A purpose (dotted OID) that the leaf must name, and that intermediates must not rule out. */
-  readonly eku?: string;
   /** How many intermediates a path may have, self-issued ones not counted. */
   readonly maxIntermediates?: number;
 }
@@ -34,7 +32,7 @@ const MAX_TRIES = 64;
 
 /** The path that holds, leaf first and anchor last. Throws chain, chain_too_long, expired_peer, certificate_parse. */
 export function verifyPath(request: PathRequest): readonly Certificate[] {
-  const { leaf, intermediates, now, eku } = request;
+  const { leaf, intermediates, now } = request;
   ensure(
     intermediates.length <= MAX_CHAIN,
     'chain_too_long',
@@ -42,7 +40,7 @@ export function verifyPath(request: PathRequest): readonly Certificate[] {
   );
   for (const certificate of [leaf, ...intermediates]) ensureFewNames(certificate);
   ensureValidAt(leaf, now);
-  ensureLeaf(leaf, eku);
+  ensureLeaf(leaf, request);
   publicKeyOf(leaf);
   return new Search(request).extend([leaf]);
 }
@@ -81,7 +79,7 @@ class Search {
   }
 
   #ensureIssued(issuer: Certificate, path: readonly [Certificate, ...Certificate[]]): void {
-    const { now, eku, anchors, maxIntermediates = MAX_CHAIN } = this.#request;
+    const { now, anchors, maxIntermediates = MAX_CHAIN } = this.#request;
     this.#tries += 1;
     ensure(this.#tries <= MAX_TRIES, 'chain_too_long', `no path among the first ${MAX_TRIES} issuers`);
     const isAnchor = anchors.includes(issuer);
@@ -93,8 +91,8 @@ class Search {
       `path has more than ${maxIntermediates} intermediates`,
     );
     ensureValidAt(issuer, now);
-    ensureAuthority(issuer);
-    if (!isAnchor) ensureIntermediate(issuer, eku);
+    if (isAnchor) ensureAnchor(issuer, this.#request);
+    else ensureIntermediate(issuer, this.#request);
     ensurePathLength(issuer, between);
     this.#ensureNames(issuer, path);
     ensureSigned(issuer, path[path.length - 1] ?? path[0]);

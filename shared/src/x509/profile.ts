@@ -30,10 +30,23 @@ const MAY_BE_CRITICAL: ReadonlySet<string> = new Set([
 ]);
 const MAX_SERIAL_OCTETS = 20;
 
+/** What is asked of the certificates of a path. */
+export interface PathRules {
+  /** A purpose (dotted OID) that the leaf must name, and that intermediates must not rule out. */
+  readonly eku?: string;
+  /**
+   * Certificates of manufacturers of TPMs: anchors without a subject key identifier (Nuvoton), serial numbers of any
+   * sign and length, and leaves without an authority key identifier are accepted, as OpenSSL accepts them. No signature
+   * depends on these three. A serial number that is not DER (a zero too many in front) is refused here and by OpenSSL.
+   */
+  readonly manufacturers?: boolean;
+}
+
 /** Throws chain. The last certificate of a path, whoever it is: an SVID, an endorsement key, even an authority. */
-export function ensureLeaf(leaf: Certificate, eku: string | undefined): void {
+export function ensureLeaf(leaf: Certificate, rules: PathRules): void {
+  const { eku } = rules;
   ensureAny(leaf);
-  ensureIssued(leaf);
+  ensureIssued(leaf, rules);
   const isCa = readBasicConstraints(leaf, 'chain')?.ca ?? false;
   ensure(isCa || !leaf.extensions.has(OID.nameConstraints), 'chain', 'an end entity has name constraints');
   const usage = readKeyUsage(leaf, 'chain');
@@ -43,8 +56,14 @@ export function ensureLeaf(leaf: Certificate, eku: string | undefined): void {
   ensure(eku === undefined || (purposes?.has(eku) ?? false), 'chain', `the certificate is not for ${eku}`);
 }
 
-/** Throws chain. A certificate that signed another one: an intermediate or an anchor. */
-export function ensureAuthority(authority: Certificate): void {
+/** Throws chain. Of anchors RFC 5280 §6.1.1 (d) takes the name and the key; see `PathRules`. */
+export function ensureAnchor(anchor: Certificate, { manufacturers = false }: PathRules): void {
+  ensureAuthority(anchor);
+  if (!manufacturers) ensureKeyIdentifier(anchor);
+}
+
+/** A certificate that signed another one: an intermediate or an anchor. */
+function ensureAuthority(authority: Certificate): void {
   ensureAny(authority);
   const constraints = readBasicConstraints(authority, 'chain');
   ensure(constraints !== undefined, 'chain', 'an issuer has no basic constraints');
@@ -56,15 +75,21 @@ export function ensureAuthority(authority: Certificate): void {
     'chain',
     'an authority may not sign certificates',
   );
-  const keyId = readSubjectKeyIdentifier(authority, 'chain');
-  ensure(keyId !== undefined, 'chain', 'an authority has no subject key identifier');
   if (authority.extensions.has(OID.nameConstraints))
     ensureCritical(authority, OID.nameConstraints, 'name constraints');
 }
 
-/** Throws chain. What an intermediate must be beyond that. */
-export function ensureIntermediate(intermediate: Certificate, eku: string | undefined): void {
-  ensureIssued(intermediate);
+function ensureKeyIdentifier(authority: Certificate): void {
+  const keyId = readSubjectKeyIdentifier(authority, 'chain');
+  ensure(keyId !== undefined, 'chain', 'an authority has no subject key identifier');
+}
+
+/** Throws chain. */
+export function ensureIntermediate(intermediate: Certificate, rules: PathRules): void {
+  const { eku } = rules;
+  ensureAuthority(intermediate);
+  ensureKeyIdentifier(intermediate);
+  ensureIssued(intermediate, rules);
   // More than RFC 5280 asks, and what everybody does (Mozilla, Go, OpenSSL): purposes bound those below them.
   const purposes = readExtKeyUsage(intermediate, 'chain');
   const allowed = eku === undefined || purposes === undefined || purposes.has(eku) || purposes.has(EKU.any);
@@ -84,7 +109,8 @@ function ensureAny(certificate: Certificate): void {
 }
 
 /** What its issuer gave it. Not asked of anchors: of them §6.1.1 (d) takes the name and the key. */
-function ensureIssued(certificate: Certificate): void {
+function ensureIssued(certificate: Certificate, { manufacturers = false }: PathRules): void {
+  if (manufacturers) return;
   const { serial } = certificate;
   // §4.1.2.2.
   ensure(

@@ -8,6 +8,7 @@ import { tpmAttestor } from '@chancery/ca/attestors/tpm.ts';
 import type { TpmOpening } from '@chancery/shared/evidence/tpm.ts';
 import { packOpening, unpackOpening } from '@chancery/shared/evidence/tpm.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
+import { silentLog } from '@chancery/shared/log.ts';
 import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
 import type { SoftwareTpm } from './swtpm.ts';
 import { bindingOf, memoryOf } from './tpm-attestor.ts';
@@ -18,7 +19,7 @@ export function sourceOf(tpm: SoftwareTpm, config: Partial<TpmEvidenceConfig> = 
 
 export function attestorOf(tpm: SoftwareTpm, config: object = {}, memory: NodeMemory = memoryOf()): Attestor {
   const parsed = TpmConfig.parse({ roots: tpm.roots, intermediates: tpm.intermediates, ...config });
-  return tpmAttestor(parsed, { memory, readFile: (path) => readFileSync(path) });
+  return tpmAttestor(parsed, { memory, readFile: (path) => readFileSync(path), log: silentLog });
 }
 
 /** What a hostile agent does between the TPM and the wire. */

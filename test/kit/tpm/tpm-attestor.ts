@@ -6,6 +6,7 @@ import { tpmAttestor } from '@chancery/ca/attestors/tpm.ts';
 import { utf8 } from '@chancery/shared/bytes.ts';
 import { type GrpcStatus, IdentityError, REFUSALS, type Refusal } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
+import { type Log, silentLog } from '@chancery/shared/log.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import { expect } from 'vitest';
 import type { FakeTpm, Spoil } from './fake-tpm.ts';
@@ -26,18 +27,23 @@ export function memoryOf(states = new Map<string, string>()): NodeMemory {
 export interface AttestorOptions {
   readonly config?: Readonly<Record<string, unknown>>;
   readonly memory?: NodeMemory;
-  /** More PEM files, by the names that the config uses. */
-  readonly files?: Readonly<Record<string, string>>;
+  /** More files, by the names that the config uses. */
+  readonly files?: Readonly<Record<string, string | Uint8Array>>;
+  readonly log?: Log;
 }
 
 /** Trusts `rootPem` alone. */
 export function attestorTrusting(
   rootPem: string,
-  { config, memory = memoryOf(), files }: AttestorOptions = {},
+  { config, memory = memoryOf(), files, log = silentLog }: AttestorOptions = {},
 ): Attestor {
-  const all: Record<string, string> = { 'root.pem': rootPem, ...files };
+  const all: Record<string, string | Uint8Array> = { 'root.pem': rootPem, ...files };
   const parsed = TpmConfig.parse({ roots: ['root.pem'], ...config });
-  return tpmAttestor(parsed, { memory, readFile: (path) => utf8(all[path] ?? '') });
+  const readFile = (path: string): Uint8Array => {
+    const content = all[path] ?? '';
+    return typeof content === 'string' ? utf8(content) : content;
+  };
+  return tpmAttestor(parsed, { memory, readFile, log });
 }
 
 /** In the one exchange that all of these have. */

@@ -4,7 +4,7 @@ import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import { readPublicArea, spkiOf } from '@chancery/shared/tpm/public-area.ts';
 import { EK_P256, EK_P384, EK_RSA_2048, type Template } from '@chancery/shared/tpm/templates.ts';
-import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { parseManufacturerCertificate } from '@chancery/shared/x509/certificate.ts';
 import type { TpmCommands, TpmObject } from './commands.ts';
 
 export interface EndorsementKey extends TpmObject {
@@ -51,7 +51,7 @@ async function loadKey(
   template: Template,
   certificate: Uint8Array,
 ): Promise<TpmObject> {
-  const { spki } = parseCertificate(certificate);
+  const { spki } = parseManufacturerCertificate(certificate);
   const persistent = await ifThere(tpm.readPublic(handle));
   if (persistent !== undefined && isKey(persistent, template, spki)) return persistent;
   return tpm.createPrimary(ENDORSEMENT, template);

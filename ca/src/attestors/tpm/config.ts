@@ -1,10 +1,7 @@
 /** The `tpm` attestor's config, and the policy that it becomes. */
-import { asBuffer } from '@chancery/shared/bytes.ts';
-import { readPem } from '@chancery/shared/der/pem.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
 import type { ManufacturerTrust } from '@chancery/shared/tpm/endorsement.ts';
-import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { z } from 'zod';
+import { type ManufacturerDeps, readManufacturers } from './manufacturers.ts';
 
 /** PC Client Platform TPM Profile: any software may reset these two, so their values prove nothing. */
 const RESETTABLE = ['16', '23'];
@@ -26,12 +23,12 @@ export const TpmConfig = z.strictObject({
   roots: z
     .array(z.string())
     .min(1)
-    .describe("PEM files with the manufacturers' root certificates. Relative to this file."),
+    .describe("Files (PEM, or one in DER) with the manufacturers' root certificates. Relative to this file."),
   intermediates: z
     .array(z.string())
     .default([])
     .describe(
-      "PEM files with the manufacturers' intermediates, which TPMs do not bring along. Relative to this file.",
+      'Files (PEM, or one in DER) with intermediates, which most TPMs do not bring along. Relative to this file.',
     ),
   pcrs: z
     .record(pcrIndex, z.array(digest).min(1))
@@ -63,27 +60,18 @@ export interface TpmPolicy {
 const ALWAYS = [0, 1, 2, 3, 4, 5, 6, 7];
 
 /** Throws config. */
-export function tpmPolicy(config: TpmConfig, readFile: (path: string) => Uint8Array): TpmPolicy {
-  const read = (paths: readonly string[]): readonly Certificate[] =>
-    paths.flatMap((path) => readCertificates(path, readFile));
+export function tpmPolicy(config: TpmConfig, deps: ManufacturerDeps): TpmPolicy {
   const allowed = new Map(
     Object.entries(config.pcrs).map(([index, values]) => [Number(index), new Set(values)]),
   );
   return {
-    trust: { anchors: read(config.roots), intermediates: read(config.intermediates) },
+    trust: {
+      anchors: readManufacturers({ kind: 'roots', paths: config.roots }, deps),
+      intermediates: readManufacturers({ kind: 'intermediates', paths: config.intermediates }, deps),
+    },
     selected: [...new Set([...ALWAYS, ...allowed.keys()])].sort((a, b) => a - b),
     allowed,
     softwareKeys: config.softwareKeys,
     needsEventLog: config.eventLog === 'required',
   };
-}
-
-function readCertificates(path: string, readFile: (path: string) => Uint8Array): readonly Certificate[] {
-  try {
-    const text = asBuffer(readFile(path)).toString('utf8');
-    return readPem(text, 'CERTIFICATE', 'config').map(parseCertificate);
-  } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
-    throw new IdentityError('config', `attestors.tpm: ${path}: ${detail}`, { cause: error });
-  }
 }
