@@ -39,6 +39,7 @@ async function run(...argv: readonly string[]) {
     err: (text: string) => void err.push(text),
     env: {},
     signal: new AbortController().signal,
+    input: async () => '',
     isTerminal: false,
   };
   const status = await runProgram(program, argv, io);
@@ -68,6 +69,7 @@ describe('a command that a signal ends', () => {
       err: (text: string) => void err.push(text),
       env: {},
       signal: stop.signal,
+      input: async () => '',
       isTerminal: false,
     };
     const commands = { go: throwing(error) };

@@ -31,6 +31,8 @@ export interface Command {
 export interface Io {
   out(text: string): void;
   err(text: string): void;
+  /** Standard input to its end, as UTF-8. Throws file where it is longer. */
+  input(maxBytes: number): Promise<string>;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborts on SIGINT or SIGTERM, with Interrupted. */
   readonly signal: AbortSignal;

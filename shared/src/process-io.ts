@@ -1,5 +1,6 @@
 /** The process as a command line sees it; only the main files call it. */
 import { Interrupted, type Io } from './cli.ts';
+import { ensure } from './errors.ts';
 import { printableLines } from './text/printable.ts';
 
 /** How long a server may take to close before the process ends without it. */
@@ -19,6 +20,7 @@ export function processIo(): Io {
   return {
     out: (text) => void process.stdout.write(printableLines(text)),
     err: (text) => void process.stderr.write(printableLines(text)),
+    input: (maxBytes) => textOf(process.stdin, maxBytes),
     env: process.env,
     signal: stop.signal,
     isTerminal: process.stderr.isTTY,
@@ -30,4 +32,15 @@ export function processIo(): Io {
       else stop.signal.addEventListener('abort', bound, { once: true });
     },
   };
+}
+
+async function textOf(stream: NodeJS.ReadStream, maxBytes: number): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.length;
+    ensure(bytes <= maxBytes, 'file', `standard input has more than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }

@@ -2,7 +2,7 @@
  * YAML read once and strictly against a schema: every problem at once, each with its file, line and what was
  * expected.
  */
-import { type Document, isNode, isScalar, LineCounter, parseAllDocuments, visit, type YAMLError } from 'yaml';
+import { Composer, type Document, isNode, isScalar, LineCounter, Parser, visit, type YAMLError } from 'yaml';
 import type { z } from 'zod';
 import { IdentityError, type Refusal } from './errors.ts';
 import { sentence } from './schema.ts';
@@ -20,6 +20,9 @@ export interface Read<T> {
   lineOf(path: readonly PropertyKey[]): number;
 }
 
+/** A person mends these first; the answer of a gRPC call holds no more. */
+const MAX_TOLD = 50;
+
 /** Collects problems and throws them together, so that an operator mends a file in one go. */
 export class Problems {
   readonly #found: Problem[] = [];
@@ -34,35 +37,41 @@ export class Problems {
     const inOrder = this.#found.toSorted((a, b) =>
       a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1,
     );
-    throw new IdentityError(
-      code,
-      inOrder.map(({ file, line, says }) => `${file}:${line}: ${says}`).join('\n'),
-    );
+    const told = inOrder.slice(0, MAX_TOLD).map(({ file, line, says }) => `${file}:${line}: ${says}`);
+    const more = inOrder.length - told.length;
+    throw new IdentityError(code, [...told, ...(more > 0 ? [`and ${more} more problems`] : [])].join('\n'));
   }
 }
 
 /** Reads every document of a file; what does not fit is added to `problems` and left out. */
-export function readDocuments<T>(
+export const readDocuments = <T>(
   text: string,
   file: string,
   schema: z.ZodType<T>,
   problems: Problems,
-): readonly Read<T>[] {
+): readonly Read<T>[] => [...eachDocument(text, file, schema, problems)].flat();
+
+/** As `readDocuments`, one document at a time: what it holds, or nothing. Each is parsed when it is asked for. */
+export function* eachDocument<T>(
+  text: string,
+  file: string,
+  schema: z.ZodType<T>,
+  problems: Problems,
+): Generator<readonly Read<T>[]> {
   const lines = new LineCounter();
-  const parsed = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-  const documents: readonly Document[] = Array.isArray(parsed) ? parsed : [];
-  return documents.flatMap((document) => {
-    const line = (offset: number) => lines.linePos(offset).line;
+  const line = (offset: number) => lines.linePos(offset).line;
+  const composer = new Composer({
+    lineCounter: lines,
+    prettyErrors: false,
+    uniqueKeys: true,
+  });
+  for (const document of composer.compose(new Parser(lines.addNewLine).parse(text))) {
     const spoiled = whatSpoils(document);
     for (const { at, says } of spoiled) problems.add(file, line(at), says);
-    if (spoiled.length > 0 || isEmpty(document)) return [];
-    return read(
-      document,
-      schema,
-      (path, says) => problems.add(file, line(offsetOf(document, path)), says),
-      line,
-    );
-  });
+    const report = (path: readonly PropertyKey[], says: string) =>
+      problems.add(file, line(offsetOf(document, path)), says);
+    yield spoiled.length > 0 || isEmpty(document) ? [] : read(document, schema, report, line);
+  }
 }
 
 /** What the parser refuses or guesses about, and aliases: a value that stands elsewhere is easily read past. */

@@ -46,16 +46,16 @@ describe('I50 a reserved name', () => {
       'in a pattern',
       { kind: 'Access', name: 'a', who: [`${DOMAIN}/chancery/**`], servers: ['s'], tools: { allow: ['*'] } },
     ],
-  ])('%s is refused when resources are read', (_, resource) => {
+  ])('%s is refused when resources are read', async (_, resource) => {
     const set = [resource, server('s', `${DOMAIN}/s`)];
-    expect(() => read(set)).toThrow(
+    await expect(read(set)).rejects.toThrow(
       refusal('resource', /\/chancery is reserved for the trust domain itself/),
     );
   });
 
-  test('that attributes would make is not earned, and another identity is', () => {
+  test('that attributes would make is not earned, and another identity is', async () => {
     const facts = { platform: 'gcp', attributes: { group: 'chancery', vm: 'ca' } };
-    const set = read([
+    const set = await read([
       identity('a', `${DOMAIN}/{group}/{vm}`, 'gcp'),
       identity('b', `${DOMAIN}/vm/{vm}`, 'gcp'),
     ]);
@@ -126,25 +126,25 @@ describe('I55 a template that can give what another resource states', () => {
   const own = identity('own', `${DOMAIN}/tools/github`, 'tpm');
   const github = server('github', `${DOMAIN}/tools/github`);
 
-  test('a server’s SPIFFE ID on another platform is refused, unless told', () => {
+  test('a server’s SPIFFE ID on another platform is refused, unless told', async () => {
     const says =
       /^a\.yaml:4: Identity\/wide can give .*\/tools\/github, which is that of McpServer\/github, to nodes of gcp; Identity\/own gives it on tpm; narrow id, or say --allow-shared-server-ids$/;
-    expect(() => read([wide, own, github])).toThrow(refusal('resource', says));
-    const { warnings } = read([wide, own, github], { allowSharedServerIds: true });
+    await expect(read([wide, own, github])).rejects.toThrow(refusal('resource', says));
+    const { warnings } = await read([wide, own, github], { allowSharedServerIds: true });
     expect(warnings).toHaveLength(2);
   });
 
-  test('so is one that two templates give on two platforms', () => {
+  test('so is one that two templates give on two platforms', async () => {
     const other = identity('other', `${DOMAIN}/tools/{name}`, 'tpm');
-    expect(() => read([wide, other, github])).toThrow(
+    await expect(read([wide, other, github])).rejects.toThrow(
       refusal('resource', /to nodes of gcp; Identity\/other/),
     );
   });
 
-  test('one that demands the server’s platform too is accepted with a warning', () => {
+  test('one that demands the server’s platform too is accepted with a warning', async () => {
     const { platform: _, ...rest } = wide;
     const both = { ...rest, id: `${DOMAIN}/{gcp.group}/{gcp.vm}`, platforms: ['gcp', 'tpm'] };
-    expect(read([both, own, github]).warnings).toEqual([
+    expect((await read([both, own, github])).warnings).toEqual([
       `Identity/wide can give ${DOMAIN}/tools/github, which is that of Identity/own`,
       `Identity/wide can give ${DOMAIN}/tools/github, which is that of McpServer/github`,
     ]);
@@ -156,8 +156,8 @@ describe('I55 a template that can give what another resource states', () => {
     ['a longer name', `${DOMAIN}/tools/{group}/{vm}`, 0],
     ['a name that ends otherwise', `${DOMAIN}/{group}/{vm}-1`, 0],
     ['nothing left for an attribute', `${DOMAIN}/tools/github{vm}`, 0],
-  ])('%s', (_, id, count) => {
-    expect(read([identity('t', id, 'gcp'), own]).warnings).toHaveLength(count);
+  ])('%s', async (_, id, count) => {
+    expect((await read([identity('t', id, 'gcp'), own])).warnings).toHaveLength(count);
   });
 });
 

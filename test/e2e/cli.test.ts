@@ -156,7 +156,7 @@ describe('a CA that serves', () => {
   test('refuses a folder without resources, which would take every name away', async () => {
     mkdirSync(join(ca.dir, 'empty'));
     expectRan(await ca.cli('apply', '-f', join(ca.dir, 'empty')), 1, {
-      err: /empty has no \.yaml or \.yml file\n$/,
+      err: /empty has no .yaml or .yml file; for an empty set give an empty file and --prune-all\n$/,
     });
   });
 

@@ -131,6 +131,7 @@ async function initialise(dir: string, deps: ServeDeps): Promise<void> {
     err: (text: string) => void errors.push(text),
     env: {},
     signal: new AbortController().signal,
+    input: async () => '',
     isTerminal: false,
   };
   const status = await runProgram(program, ['init', '--trust-domain', TRUST_DOMAIN, '--dir', dir], io);
@@ -139,9 +140,15 @@ async function initialise(dir: string, deps: ServeDeps): Promise<void> {
 
 async function apply(socket: string, resources: readonly object[]): Promise<void> {
   const text = resources.map((each) => stringify(each)).join('---\n');
-  await operate<ApplyResponse>(socket, (client, done) =>
-    client.apply({ files: [{ name: 'test.yaml', text }], dryRun: false, allowSharedServerIds: true }, done),
-  );
+  const files = [{ name: 'test.yaml', text, continues: false }];
+  await operate<ApplyResponse | undefined>(socket, (client, done) => {
+    const call = client.apply();
+    call.end({ files, dryRun: false, allowSharedServerIds: true, pruneAll: true });
+    call.toArray().then(
+      (answers) => done(null, answers.at(-1)),
+      (error) => done(error, undefined),
+    );
+  });
 }
 
 const revoke = (socket: string, kind: string, value: string) =>

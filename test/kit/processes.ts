@@ -134,7 +134,7 @@ export async function makeCa(dir: string, trustDomain: string, config: object): 
     apply: async (resources) => {
       const path = join(dir, 'applied.yaml');
       writeFileSync(path, resources.map((each) => stringify(each)).join('---\n'));
-      await must('apply', '-f', path);
+      await must('apply', '--prune-all', '-f', path);
     },
     saveBundle: async () => writeFileSync(bundle, (await must('bundle')).stdout),
   };

@@ -57,6 +57,7 @@ async function cli(...args: readonly string[]) {
     },
     env: {},
     signal: AbortSignal.timeout(20_000),
+    input: async () => '',
     isTerminal: false,
   };
   const status = await runProgram(program, [...args, '--config', file], io);

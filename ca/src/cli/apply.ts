@@ -1,22 +1,15 @@
 /** `apply`: makes the given resources the whole set in force, or shows what that would change. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import type { ApplyResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { type Command, type Io, MisuseError } from '@chancery/shared/cli.ts';
-import { ensure, refusalOf } from '@chancery/shared/errors.ts';
+import type { ApplyRequest, ApplyResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli.ts';
 import type { ResourceFile } from '../registry/resources.ts';
-import { callOperator } from './admin.ts';
+import { streamToOperator } from './admin.ts';
+import { FILE_FLAG, readFiles } from './files.ts';
 import { CONFIG_FLAG, JSON_FLAG, printJson } from './flags.ts';
 
-export const FILE_FLAG = {
-  file: {
-    type: 'string',
-    short: 'f',
-    multiple: true,
-    value: 'PATH',
-    says: 'A YAML file, or a folder whose .yaml and .yml files are read; repeatable.',
-  },
-} as const;
+/** Of text in one message. */
+const CHUNK_BYTES = 1024 * 1024;
+/** Of text that the CA reads in about a second. */
+const SLOW_BYTES = 512 * 1024;
 
 export const SHARED_IDS_FLAG = {
   'allow-shared-server-ids': {
@@ -31,44 +24,63 @@ export const apply: Command = {
     ...FILE_FLAG,
     'dry-run': { type: 'boolean', says: 'Only show what would change.' },
     ...SHARED_IDS_FLAG,
+    'prune-all': { type: 'boolean', says: 'Accept an empty set, which removes every resource.' },
     ...CONFIG_FLAG,
     ...JSON_FLAG,
   },
   async run(invocation, io) {
-    const given = invocation.texts('file');
-    if (given.length === 0) throw new MisuseError('-f is required');
-    const dryRun = invocation.has('dry-run');
-    const answer = await callOperator(invocation, (client) => client.apply, {
-      files: readFiles(given),
-      dryRun,
-      allowSharedServerIds: invocation.has('allow-shared-server-ids'),
-    });
+    if (invocation.texts('file').length === 0) throw new MisuseError('-f is required');
+    const files = await readFiles(invocation, io);
+    const bytes = files.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
+    if (io.isTerminal && bytes > SLOW_BYTES)
+      io.err(`the CA reads ${(bytes / 1e6).toFixed(1)} MB of resources ...\n`);
+    const answers = await streamToOperator(invocation, (client) => client.apply, messages(files, invocation));
+    const answer: ApplyResponse = {
+      changes: answers.flatMap(({ changes }) => changes),
+      version: answers.at(-1)?.version ?? 0n,
+      warnings: answers.flatMap(({ warnings }) => warnings),
+    };
     printWarnings(io, answer.warnings);
     if (invocation.has('json')) printJson(io, answer);
-    else printChanges(io, answer, dryRun);
+    else printChanges(io, answer, invocation.has('dry-run'));
     return 0;
   },
 };
 
+function* messages(files: readonly ResourceFile[], invocation: Invocation): Generator<ApplyRequest> {
+  const flags = {
+    dryRun: invocation.has('dry-run'),
+    allowSharedServerIds: invocation.has('allow-shared-server-ids'),
+    pruneAll: invocation.has('prune-all'),
+  };
+  let [chunk, bytes]: [ApplyRequest['files'], number] = [[], 0];
+  for (const { name, text } of files)
+    for (const part of partsOf(text)) {
+      const size = Buffer.byteLength(part.text);
+      if (bytes + size > CHUNK_BYTES) {
+        yield { files: chunk, ...flags };
+        [chunk, bytes] = [[], 0];
+      }
+      chunk.push({ name, ...part });
+      bytes += size;
+    }
+  yield { files: chunk, ...flags };
+}
+
+/** A quarter of the bound each, since a UTF-16 unit is at most three bytes of UTF-8. No pair of surrogates is split. */
+function* partsOf(text: string): Generator<{ readonly text: string; readonly continues: boolean }> {
+  let rest = text;
+  while (rest.length > CHUNK_BYTES / 4) {
+    const end = CHUNK_BYTES / 4;
+    const at = /[\uD800-\uDBFF]/.test(rest.charAt(end - 1)) ? end - 1 : end;
+    yield { text: rest.slice(0, at), continues: true };
+    rest = rest.slice(at);
+  }
+  yield { text: rest, continues: false };
+}
+
 export function printWarnings(io: Io, warnings: readonly string[]): void {
   for (const each of warnings) io.err(`warning: ${each}\n`);
-}
-
-/** Throws file. */
-export function readFiles(given: readonly string[]): ResourceFile[] {
-  try {
-    return given.flatMap((path) => filesAt(path).map((name) => ({ name, text: readFileSync(name, 'utf8') })));
-  } catch (error) {
-    throw refusalOf(error, 'file', error instanceof Error ? error.message : String(error));
-  }
-}
-
-function filesAt(path: string): readonly string[] {
-  if (!statSync(path).isDirectory()) return [path];
-  const names = readdirSync(path).filter((name) => /\.ya?ml$/.test(name));
-  // An empty set would take every name away; whoever means that can give an empty file.
-  ensure(names.length > 0, 'file', `${path} has no .yaml or .yml file`);
-  return names.toSorted().map((name) => join(path, name));
 }
 
 function printChanges(io: Io, { changes, version }: ApplyResponse, dryRun: boolean): void {

@@ -9,7 +9,8 @@ import { attestorsFrom, platformsOf } from '../attestors/index.ts';
 import { type CaSettings, readBeside, readCaConfig } from '../config.ts';
 import type { ApplyOptions } from '../registry/registry.ts';
 import { type ResourceFile, readResources } from '../registry/resources.ts';
-import { FILE_FLAG, printWarnings, readFiles, SHARED_IDS_FLAG } from './apply.ts';
+import { printWarnings, SHARED_IDS_FLAG } from './apply.ts';
+import { FILE_FLAG, readFiles } from './files.ts';
 import { CONFIG_FLAG, configFile, JSON_FLAG, printJson } from './flags.ts';
 
 const STRICT_FLAG = {
@@ -21,7 +22,7 @@ export const check: Command = {
   flags: { ...FILE_FLAG, ...SHARED_IDS_FLAG, ...STRICT_FLAG, ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const settings = readCaConfig(configFile(invocation));
-    const files = readFiles(invocation.texts('file'));
+    const files = await readFiles(invocation, io);
     const allowSharedServerIds = invocation.has('allow-shared-server-ids');
     const { resources, warnings } = await checked(settings, files, { allowSharedServerIds });
     if (invocation.has('strict') && warnings.length > 0)
@@ -61,7 +62,7 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
   const [first] = refusals;
   if (first !== undefined)
     throw new IdentityError(first.code, refusals.map(({ message }) => message).join('\n'));
-  const read = readResources(files, context);
+  const read = await readResources(files, context);
   return { resources: read.resources.length, warnings: [...warnings, ...read.warnings] };
 }
 

@@ -9,9 +9,9 @@ import { z } from 'zod';
 import { platformsOf } from '../attestors/index.ts';
 import { readCaConfig } from '../config.ts';
 import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
-import { readResources } from '../registry/resources.ts';
+import { type ResourceFile, readResources } from '../registry/resources.ts';
 import { callOperator } from './admin.ts';
-import { FILE_FLAG, readFiles } from './apply.ts';
+import { FILE_FLAG, readFiles } from './files.ts';
 import { CONFIG_FLAG, configFile, JSON_FLAG, printJson } from './flags.ts';
 
 export const explain: Command = {
@@ -42,10 +42,9 @@ export const explain: Command = {
   },
   async run(invocation, io) {
     const about = question(invocation);
-    const files = invocation.texts('file');
     const answer =
-      files.length > 0
-        ? explainOffline(invocation, about, files)
+      invocation.texts('file').length > 0
+        ? await explainOffline(invocation, about, await readFiles(invocation, io))
         : await callOperator(invocation, (client) => client.explain, { about });
     if (invocation.has('json')) printJson(io, answer);
     else io.out(`${answer.allow ? 'yes' : 'no'}: ${answer.lines.join('\n     ')}\n`);
@@ -55,10 +54,14 @@ export const explain: Command = {
 
 type About = NonNullable<ExplainRequest['about']>;
 
-function explainOffline(invocation: Invocation, about: About, files: readonly string[]): Explanation {
+async function explainOffline(
+  invocation: Invocation,
+  about: About,
+  files: readonly ResourceFile[],
+): Promise<Explanation> {
   const { trustDomain, attestors } = readCaConfig(configFile(invocation));
   const platforms = new Set(platformsOf(attestors));
-  const set = readResources(readFiles(files), {
+  const set = await readResources(files, {
     trustDomain,
     platforms,
     version: 0,

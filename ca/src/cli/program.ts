@@ -6,7 +6,7 @@ import { bundle } from './bundle.ts';
 import { check } from './check.ts';
 import { explain } from './explain.ts';
 import { init } from './init.ts';
-import { agents, issued } from './queries.ts';
+import { agents, exportSet, get, issued } from './queries.ts';
 import { revocations, revoke, unrevoke } from './revoke.ts';
 import { type ServeCommandDeps, serve } from './serve.ts';
 
@@ -19,6 +19,8 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       init: init({ ...deps, log: silentLog }),
       serve: serve(deps),
       apply,
+      get,
+      export: exportSet,
       explain,
       agents,
       issued,

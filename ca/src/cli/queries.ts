@@ -1,7 +1,14 @@
-/** `agents`, `issued`: what the running CA knows. */
-import { type Command, MisuseError } from '@chancery/shared/cli.ts';
+/** `agents`, `issued`, `get`, `export`: what the running CA knows. */
+import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { stringify } from 'yaml';
+import type { Resource } from '../registry/resources.ts';
 import { callOperator } from './admin.ts';
 import { CONFIG_FLAG, instant, JSON_FLAG, printJson, printTable } from './flags.ts';
+
+const KINDS = ['Access', 'Identity', 'McpServer'] as const;
+/** A set that changes under every reading is not read. */
+const TRIES = 5;
 
 export const agents: Command = {
   says: 'Lists the agents whose trust stream is open.',
@@ -57,3 +64,73 @@ export const issued: Command = {
     return 0;
   },
 };
+
+export const get: Command = {
+  says: 'Lists the resources in force; with KIND/NAME prints that one as YAML.',
+  positionals: '[KIND[/NAME]]',
+  flags: { ...CONFIG_FLAG, ...JSON_FLAG },
+  async run(invocation, io) {
+    const { kind, name } = wanted(invocation);
+    const { resources } = await inForce(invocation, kind, name);
+    if (name !== '' && resources.length === 0)
+      throw new IdentityError('resource', `no ${kind}/${name} is in force`);
+    if (invocation.has('json')) printJson(io, resources);
+    else if (name === '') printTable(io, ['KIND', 'NAME', 'ABOUT'], resources.map(row));
+    else printYaml(io, resources);
+    return 0;
+  },
+};
+
+export const exportSet: Command = {
+  says: 'Prints all resources in force as YAML that apply -f - takes.',
+  flags: CONFIG_FLAG,
+  async run(invocation, io) {
+    const { resources, version } = await inForce(invocation, '', '');
+    io.out(`# Version ${version}: ${resources.length} resources.\n`);
+    printYaml(io, resources);
+    return 0;
+  },
+};
+
+function wanted({ positionals }: Invocation): { readonly kind: string; readonly name: string } {
+  const [given = '', ...more] = positionals;
+  const [typed = '', name = ''] = given.split('/');
+  const kind = KINDS.find((each) => each.toLowerCase() === typed.toLowerCase());
+  if (more.length > 0 || (given !== '' && kind === undefined))
+    throw new MisuseError(
+      `expected one of ${KINDS.join(', ')}, or KIND/NAME; found "${positionals.join(' ')}"`,
+    );
+  return { kind: kind ?? '', name };
+}
+
+/** One set, page by page. Throws unavailable. */
+async function inForce(
+  invocation: Invocation,
+  kind: string,
+  name: string,
+): Promise<{ readonly resources: readonly Resource[]; readonly version: bigint }> {
+  for (let attempt = 0; attempt < TRIES; attempt += 1) {
+    const resources: Resource[] = [];
+    let [after, version]: [string, bigint | undefined] = ['', undefined];
+    do {
+      const page = await callOperator(invocation, (client) => client.listResources, { kind, name, after });
+      version ??= page.version;
+      if (page.version !== version) version = undefined;
+      else resources.push(...page.resources.map((text) => JSON.parse(text) as Resource));
+      after = page.next;
+    } while (after !== '' && version !== undefined);
+    if (version !== undefined) return { resources, version };
+  }
+  throw new IdentityError('unavailable', 'the resources changed while they were read; try again');
+}
+
+function row(resource: Resource): readonly string[] {
+  const { kind, name } = resource;
+  if (kind === 'Identity') return [kind, name, resource.id];
+  if (kind === 'McpServer') return [kind, name, `${resource.identity} at ${resource.address}`];
+  return [kind, name, `${resource.who.join(', ')} to ${resource.servers.join(', ')}`];
+}
+
+function printYaml(io: Io, resources: readonly Resource[]): void {
+  io.out(resources.map((each) => stringify(each, { lineWidth: 0 })).join('---\n'));
+}

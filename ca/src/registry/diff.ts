@@ -1,5 +1,6 @@
 /** What would change, as a person reads it: resource by resource, line by line. */
 import { stringify } from 'yaml';
+import { Breath } from './breath.ts';
 import { keyOf, type Resource } from './resources.ts';
 
 export interface Change {
@@ -12,22 +13,34 @@ export interface Change {
   readonly diff: string;
 }
 
-export function diffOf(before: readonly Resource[], after: readonly Resource[]): readonly Change[] {
+/** Breathes between resources: a set may have thousands. */
+export async function diffOf(
+  before: readonly Resource[],
+  after: readonly Resource[],
+): Promise<readonly Change[]> {
   const old = new Map(before.map((each) => [keyOf(each), each]));
   const now = new Map(after.map((each) => [keyOf(each), each]));
-  return [...new Set([...old.keys(), ...now.keys()])].toSorted().flatMap((key) => {
+  const breath = new Breath();
+  const changes: Change[] = [];
+  for (const key of [...new Set([...old.keys(), ...now.keys()])].toSorted()) {
     const [from, to] = [old.get(key), now.get(key)];
-    const [was, is] = [from ? stringify(from) : '', to ? stringify(to) : ''];
-    const { kind, name } = to ?? from ?? { kind: '', name: '' };
-    if (was === is) return [];
-    const change = from === undefined ? 'added' : to === undefined ? 'removed' : 'changed';
-    return [{ change, key, kind, name, diff: lineDiff(linesOf(was), linesOf(is)) } as const];
-  });
+    if (JSON.stringify(from) !== JSON.stringify(to)) changes.push(...changeOf(key, from, to));
+    await breath.take();
+  }
+  return changes;
+}
+
+function changeOf(key: string, from: Resource | undefined, to: Resource | undefined): readonly Change[] {
+  const [was, is] = [from ? stringify(from) : '', to ? stringify(to) : ''];
+  const { kind, name } = to ?? from ?? { kind: '', name: '' };
+  if (was === is) return [];
+  const change = from === undefined ? 'added' : to === undefined ? 'removed' : 'changed';
+  return [{ change, key, kind, name, diff: lineDiff(linesOf(was), linesOf(is)) }];
 }
 
 const linesOf = (text: string): readonly string[] => text.split('\n').slice(0, -1);
 
-/** Longest common subsequence; a resource has tens of lines, so the square is small. */
+/** Longest common subsequence; most resources have tens of lines, so the square is small. */
 function lineDiff(a: readonly string[], b: readonly string[]): string {
   const best: number[][] = Array.from({ length: a.length + 1 }, () =>
     new Array<number>(b.length + 1).fill(0),

@@ -40,17 +40,14 @@ interface Giver {
   readonly canGive: (id: string) => boolean;
 }
 
-/** Of resources that compile one by one. */
-export function overlapsOf(resources: readonly Resource[]): readonly Overlap[] {
+/** Of resources that compile one by one: template by template, what it overlaps. */
+export function* overlapsOf(resources: readonly Resource[]): Generator<readonly Overlap[]> {
   const givers = resources.flatMap((each) => (each.kind === 'Identity' ? [giverOf(each)] : []));
   const stated = resources.flatMap((each) => statedBy(each));
-  return givers
-    .filter(({ resource }) => isTemplate(resource))
-    .flatMap((giver) => {
-      return stated
-        .filter(({ resource, id }) => resource !== giver.resource && giver.canGive(id))
-        .map(({ resource, id }) => overlapOf(giver, resource, { id, givers }));
-    });
+  for (const giver of givers.filter(({ resource }) => isTemplate(resource)))
+    yield stated
+      .filter(({ resource, id }) => resource !== giver.resource && giver.canGive(id))
+      .map(({ resource, id }) => overlapOf(giver, resource, { id, givers }));
 }
 
 function overlapOf(

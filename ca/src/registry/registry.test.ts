@@ -86,12 +86,34 @@ describe('apply', () => {
   });
 });
 
+test('an empty set takes nothing away unless that is said', async () => {
+  expect(await registry.apply([], 'uid 0')).toEqual({ changes: [], warnings: [], version: 0 });
+  await registry.apply([identity('a')], 'uid 0');
+  const nothing = [{ name: 'a.yaml', text: '# none\n' }];
+  const why = refusal('resource', /all 1 in force would be removed\. Say --prune-all/);
+  await expect(registry.apply(nothing, 'uid 0')).rejects.toThrow(why);
+  await expect(registry.diff([])).rejects.toThrow(why);
+  expect(names()).toEqual(['a']);
+  expect((await registry.apply(nothing, 'uid 0', { pruneAll: true })).version).toBe(2);
+  expect(names()).toEqual([]);
+});
+
+test('while a large set is read, others are answered', async () => {
+  const many = Array.from({ length: 300 }, (_, index) => identity(`a${index}`).text).join('---\n');
+  let answered = 0;
+  const turn = setInterval(() => (answered += 1), 1);
+  await registry.apply([{ name: 'many.yaml', text: many }], 'uid 0');
+  clearInterval(turn);
+  expect(names()).toHaveLength(300);
+  expect(answered).toBeGreaterThan(1);
+});
+
 test('diff says what apply would do, and does nothing', async () => {
-  expect(registry.diff([identity('a')])).toMatchObject({
+  expect(await registry.diff([identity('a')])).toMatchObject({
     changes: [{ change: 'added', key: 'Identity/a' }],
     warnings: [],
   });
-  expect(() => registry.diff([identity('a', 'aws')])).toThrow(refusal('resource', /platform aws/));
+  await expect(registry.diff([identity('a', 'aws')])).rejects.toThrow(refusal('resource', /platform aws/));
   expect({ names: names(), stored: await store.registry() }).toEqual({ names: [], stored: undefined });
 });
 

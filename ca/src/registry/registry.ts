@@ -10,7 +10,6 @@ import type { Earned } from './identity.ts';
 import {
   keyOf,
   platformsOf,
-  type ReadSet,
   type Resource,
   type ResourceFile,
   type ResourceSet,
@@ -23,13 +22,16 @@ export interface Registry {
   readonly sets: Source<VersionedSet>;
   /** The SPIFFE ID asked for, or the default. Throws no_identity with the nearest miss, not_entitled. */
   choose(facts: Facts, wanted: SpiffeId | undefined): Earned;
-  /** What applying these files would change. Throws resource. */
-  diff(files: readonly ResourceFile[], how?: ApplyOptions): Omit<Applied, 'version'>;
+  /** What applying these files would change; the version is the one in force. Throws resource. */
+  diff(files: readonly ResourceFile[], how?: ApplyOptions): Promise<Applied>;
   /** Replaces the whole set. Throws resource, store. */
   apply(files: readonly ResourceFile[], by: string, how?: ApplyOptions): Promise<Applied>;
 }
 
-export type ApplyOptions = Pick<SetContext, 'allowSharedServerIds'>;
+export interface ApplyOptions extends Pick<SetContext, 'allowSharedServerIds'> {
+  /** Accepts an empty set, which removes every resource. */
+  readonly pruneAll?: boolean;
+}
 
 export interface Applied {
   readonly changes: readonly Change[];
@@ -54,28 +56,38 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
   const resources = stored === undefined ? [] : (JSON.parse(stored.resources) as readonly Resource[]);
   const first = compile(resources, stored?.version ?? 0, deps);
   const sets = new LiveValue<VersionedSet>(() => new IdentityError('internal', 'no registry'), first);
-  const read = (files: readonly ResourceFile[], how: ApplyOptions = {}) =>
-    readResources(files, { ...deps, ...how, version: sets.current().version + 1 });
+  const read = async (files: readonly ResourceFile[], how: ApplyOptions = {}) => {
+    const { warnings, ...set } = await readResources(files, {
+      ...deps,
+      ...how,
+      version: sets.current().version + 1,
+    });
+    const { resources: before, version } = sets.current();
+    if (set.resources.length === 0 && how.pruneAll !== true) ensureNothingIn(before);
+    return { set, warnings, changes: await diffOf(before, set.resources), version };
+  };
   let last: Promise<unknown> = Promise.resolve();
   return {
     sets,
     choose: (facts, wanted) => choose(earn(sets.current(), facts), wanted),
-    diff: (files, how) => {
-      const { resources: next, warnings } = read(files, how);
-      return { changes: diffOf(sets.current().resources, next), warnings };
+    diff: async (files, how) => {
+      const { changes, warnings, version } = await read(files, how);
+      return { changes, warnings, version };
     },
     apply: (files, by, how) => {
-      const applied = last.then(() => apply(read(files, how), by));
+      const applied = last.then(async () => apply(await read(files, how), by));
       // One at a time: each is a difference from the one before.
       last = applied.catch(() => {});
       return applied;
     },
   };
 
-  async function apply({ warnings, ...set }: ReadSet, by: string): Promise<Applied> {
-    const changes = diffOf(sets.current().resources, set.resources);
-    if (changes.length === 0) return { changes, warnings, version: sets.current().version };
-    const version = sets.current().version + 1;
+  async function apply(
+    { set, changes, warnings, version: before }: Awaited<ReturnType<typeof read>>,
+    by: string,
+  ): Promise<Applied> {
+    if (changes.length === 0) return { changes, warnings, version: before };
+    const version = before + 1;
     await deps.store.saveRegistry(
       { version, resources: JSON.stringify(set.resources) },
       {
@@ -88,6 +100,13 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
     sets.publish({ ...set, version });
     return { changes, warnings, version };
   }
+}
+
+/** An empty folder or a failed pipe must not take every name away. */
+function ensureNothingIn(before: readonly Resource[]): void {
+  if (before.length === 0) return;
+  const what = `these files have no resources; all ${before.length} in force would be removed`;
+  throw new IdentityError('resource', `${what}. Say --prune-all if that is meant`);
 }
 
 function compile(resources: readonly Resource[], version: number, deps: RegistryDeps): VersionedSet {

@@ -32,8 +32,11 @@ const read = (...texts: readonly string[]) =>
     context,
   );
 
-test('files and documents become one set, in order of kind and name', () => {
-  const { resources, identities, policy } = read(`${SERVER}---\n${ACCESS}---\n`, `# a comment\n${IDENTITY}`);
+test('files and documents become one set, in order of kind and name', async () => {
+  const { resources, identities, policy } = await read(
+    `${SERVER}---\n${ACCESS}---\n`,
+    `# a comment\n${IDENTITY}`,
+  );
   expect(resources.map(({ kind, name }) => `${kind}/${name}`)).toEqual([
     'Access/triage',
     'Identity/local',
@@ -73,14 +76,14 @@ describe('a set is refused', () => {
       /^a\.yaml:1: id must start with/,
     ],
     ['with a pattern that is none', [SERVER, ACCESS.replace('get_issue', "'/(/'")], /^b\.yaml:5: /],
-  ])('%s', (_, texts, message) => {
-    expect(() => read(...texts)).toThrow(refusal('resource', message));
+  ])('%s', async (_, texts, message) => {
+    await expect(read(...texts)).rejects.toThrow(refusal('resource', message));
   });
 
-  test('with every problem of every file at once', () => {
+  test('with every problem of every file at once', async () => {
     const first = IDENTITY.replace('unix', 'aws').replace('prod', 'test');
     const second = `${SERVER}---\n${SERVER}---\n${ACCESS.replace('github', 'gitlab')}rate: 1\n`;
-    expect(() => read(first, second)).toThrow(
+    await expect(read(first, second)).rejects.toThrow(
       refusal(
         'resource',
         /^a\.yaml:1: id .*\na\.yaml:3: platform aws .*\nb\.yaml:7: .* defined .*\nb\.yaml:16: unknown key rate$/,
@@ -88,45 +91,47 @@ describe('a set is refused', () => {
     );
   });
 
-  test('and a fault of ours is none of its problems', () => {
+  test('and a fault of ours is none of its problems', async () => {
     const faulty = {
       toString: () => {
         throw new TypeError('a bug');
       },
     };
     const broken = { ...context, trustDomain: faulty as never };
-    expect(() => readResources([{ name: 'a.yaml', text: IDENTITY }], broken)).toThrow(TypeError);
+    await expect(readResources([{ name: 'a.yaml', text: IDENTITY }], broken)).rejects.toThrow(TypeError);
   });
 
-  test('where no platform is configured at all', () => {
+  test('where no platform is configured at all', async () => {
     const none = { ...context, platforms: new Set<string>() };
-    expect(() => readResources([{ name: 'a.yaml', text: IDENTITY }], none)).toThrow(
+    await expect(readResources([{ name: 'a.yaml', text: IDENTITY }], none)).rejects.toThrow(
       refusal('resource', /\(none\)$/),
     );
   });
 });
 
-describe('the difference', () => {
-  const { resources: before } = read(IDENTITY, SERVER);
-  const line = (resources: readonly Resource[]) =>
-    diffOf(before, resources).map(({ change, key, kind, name }) => [change, key, kind, name].join(' '));
+describe('the difference', async () => {
+  const { resources: before } = await read(IDENTITY, SERVER);
+  const line = async (resources: readonly Resource[]) =>
+    (await diffOf(before, resources)).map(({ change, key, kind, name }) =>
+      [change, key, kind, name].join(' '),
+    );
 
-  test('of nothing is none', () => {
-    expect(diffOf(before, read(SERVER, IDENTITY).resources)).toEqual([]);
+  test('of nothing is none', async () => {
+    expect(await diffOf(before, (await read(SERVER, IDENTITY)).resources)).toEqual([]);
   });
 
-  test('names what is added, changed and removed', () => {
-    const after = read(IDENTITY.replace('uid', 'gid'), IDENTITY.replace('local', 'more')).resources;
-    expect(line(after)).toEqual([
+  test('names what is added, changed and removed', async () => {
+    const after = (await read(IDENTITY.replace('uid', 'gid'), IDENTITY.replace('local', 'more'))).resources;
+    expect(await line(after)).toEqual([
       'changed Identity/local Identity local',
       'added Identity/more Identity more',
       'removed McpServer/github McpServer github',
     ]);
   });
 
-  test('shows the lines that change among those that do not', () => {
-    const after = read(IDENTITY.replace('uid', 'gid'), SERVER).resources;
-    expect(diffOf(before, after)[0]?.diff.split('\n')).toEqual([
+  test('shows the lines that change among those that do not', async () => {
+    const after = (await read(IDENTITY.replace('uid', 'gid'), SERVER)).resources;
+    expect((await diffOf(before, after))[0]?.diff.split('\n')).toEqual([
       ' kind: Identity',
       ' name: local',
       ' platform: unix',
@@ -139,17 +144,17 @@ describe('the difference', () => {
     ]);
   });
 
-  test('of a resource that comes or goes is all of it', () => {
+  test('of a resource that comes or goes is all of it', async () => {
     const starts = (diff: string | undefined) => new Set(diff?.split('\n').map((each) => each[0]));
-    expect(starts(diffOf([], before)[0]?.diff)).toEqual(new Set(['+']));
-    expect(starts(diffOf(before, [])[0]?.diff)).toEqual(new Set(['-']));
+    expect(starts((await diffOf([], before))[0]?.diff)).toEqual(new Set(['+']));
+    expect(starts((await diffOf(before, []))[0]?.diff)).toEqual(new Set(['-']));
   });
 });
 
-describe('what concerns an SVID', () => {
+describe('what concerns an SVID', async () => {
   const other = SERVER.replaceAll('github', 'other');
   const rest = ACCESS.replace('triage', 'elsewhere').replace('github', 'other').replace('agents/*', 'x');
-  const set = read(`${IDENTITY}---\n${SERVER}---\n${other}`, `${ACCESS}---\n${rest}`);
+  const set = await read(`${IDENTITY}---\n${SERVER}---\n${other}`, `${ACCESS}---\n${rest}`);
   const keys = (path: string) =>
     concerning(set, parseSpiffeId(`spiffe://prod.example/${path}`)).map(
       ({ kind, name }) => `${kind}/${name}`,

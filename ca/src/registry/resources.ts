@@ -3,8 +3,9 @@ import { isRefusal } from '@chancery/shared/errors.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
-import { Problems, type Read, readDocuments } from '@chancery/shared/yaml.ts';
+import { eachDocument, Problems, type Read } from '@chancery/shared/yaml.ts';
 import { z } from 'zod';
+import { Breath } from './breath.ts';
 import { compileIdentity, type Identity, IdentityResource } from './identity.ts';
 import { overlapsOf, reservedIn } from './names.ts';
 
@@ -37,44 +38,64 @@ export interface ReadSet extends ResourceSet {
   readonly warnings: readonly string[];
 }
 
-/** Throws resource with every problem of every file. */
-export function readResources(files: readonly ResourceFile[], context: SetContext): ReadSet {
+/** Text of all files together: about a minute of one core, in slices. */
+export const MAX_SET_BYTES = 16 * 1024 * 1024;
+
+/** Breathes between resources. Throws resource with every problem of every file. */
+export async function readResources(files: readonly ResourceFile[], context: SetContext): Promise<ReadSet> {
   const problems = new Problems();
-  const found: Found[] = files.flatMap((file) =>
-    readDocuments(file.text, file.name, Resource, problems).map((read) => ({ ...read, file: file.name })),
-  );
+  const breath = new Breath();
+  const found: Found[] = [];
+  for (const { name, text } of files)
+    for (const documents of eachDocument(text, name, Resource, problems)) {
+      found.push(...documents.map((read) => ({ ...read, file: name })));
+      await breath.take();
+    }
   refuseTwins(found, problems);
   refuseDangling(found, context, problems);
-  for (const { value, file, lineOf } of found)
-    for (const { path, says } of reservedIn(value)) problems.add(file, lineOf(path), says);
-  for (const each of found) tryCompile(each, context, problems);
+  const identities = new Map<Resource, Identity>();
+  for (const each of found) {
+    for (const { path, says } of reservedIn(each.value)) problems.add(each.file, each.lineOf(path), says);
+    const identity = tryCompile(each, context, problems);
+    if (identity !== undefined) identities.set(each.value, identity);
+    await breath.take();
+  }
+  problems.throwIfAny('resource');
+  const warnings = await ensureApart(found, { context, problems, breath });
   problems.throwIfAny('resource');
   const resources = found.map(({ value }) => value);
-  const warnings = ensureApart(found, context, problems);
-  problems.throwIfAny('resource');
-  return { ...resourceSet(resources, context), warnings };
+  return { ...resourceSet(resources, context, identities), warnings };
 }
 
 /** Throws nothing: adds what is refused to `problems`, and returns what the operator should look at. */
-function ensureApart(found: readonly Found[], context: SetContext, problems: Problems): readonly string[] {
-  const overlaps = overlapsOf(found.map(({ value }) => value));
+async function ensureApart(
+  found: readonly Found[],
+  { context, problems, breath }: { context: SetContext; problems: Problems; breath: Breath },
+): Promise<readonly string[]> {
   const warnings: string[] = [];
-  for (const { template, says, acrossPlatforms } of overlaps) {
-    const at = found.find(({ value }) => value === template);
-    if (acrossPlatforms && context.allowSharedServerIds !== true && at !== undefined)
-      problems.add(at.file, at.lineOf(['id']), `${says}; narrow id, or say --allow-shared-server-ids`);
-    else warnings.push(says);
+  for (const overlaps of overlapsOf(found.map(({ value }) => value))) {
+    for (const { template, says, acrossPlatforms } of overlaps) {
+      const at = found.find(({ value }) => value === template);
+      if (acrossPlatforms && context.allowSharedServerIds !== true && at !== undefined)
+        problems.add(at.file, at.lineOf(['id']), `${says}; narrow id, or say --allow-shared-server-ids`);
+      else warnings.push(says);
+    }
+    await breath.take();
   }
   return warnings;
 }
 
-/** Compiles resources that `readResources` accepted before. */
-export function resourceSet(unsorted: readonly Resource[], context: SetContext): ResourceSet {
+/** Compiles resources that `readResources` accepted before; `compiled` are those identities that are already. */
+export function resourceSet(
+  unsorted: readonly Resource[],
+  context: SetContext,
+  compiled?: ReadonlyMap<Resource, Identity>,
+): ResourceSet {
   const resources = unsorted.toSorted((a, b) => compare(keyOf(a), keyOf(b)));
   return {
     resources,
     identities: resources.flatMap((each) =>
-      each.kind === 'Identity' ? [compileIdentity(each, context.trustDomain)] : [],
+      each.kind === 'Identity' ? [compiled?.get(each) ?? compileIdentity(each, context.trustDomain)] : [],
     ),
     policy: compilePolicy(
       resources.filter((each) => each.kind !== 'Identity'),
@@ -123,14 +144,19 @@ function refuseDangling(found: readonly Found[], context: SetContext, problems: 
   }
 }
 
-function tryCompile({ value, file, lineOf }: Found, context: SetContext, problems: Problems): void {
+function tryCompile(
+  { value, file, lineOf }: Found,
+  context: SetContext,
+  problems: Problems,
+): Identity | undefined {
   try {
-    if (value.kind === 'Identity') compileIdentity(value, context.trustDomain);
-    else compilePolicy([value], 0n);
+    if (value.kind === 'Identity') return compileIdentity(value, context.trustDomain);
+    compilePolicy([value], 0n);
   } catch (error) {
     if (!isRefusal(error)) throw error;
     problems.add(file, lineOf([]), error.message);
   }
+  return undefined;
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -1,10 +1,11 @@
-import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { type ApplyRequest, OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   applied,
   callUnary,
   certifiedCaller,
+  FakeCall,
   makeRpc,
   peerOf,
   type Rpc,
@@ -17,6 +18,13 @@ import { operatorMethods } from './operator.ts';
 const ID = 'spiffe://prod.example/w';
 const identity = { kind: 'Identity', name: 'w', platform: 'unix', id: ID };
 const server = { kind: 'McpServer', name: 's', identity: ID, address: 'a:1' };
+const long = (name: string, who: number) => ({
+  kind: 'Access',
+  name,
+  who: Array.from({ length: who }, (_, index) => `${ID}/${'x'.repeat(1500)}/${index}`),
+  servers: ['s'],
+  tools: { allow: ['*'] },
+});
 const by = (uid: number, via: UnixCaller['via'] = 'admin'): UnixCaller => ({
   via,
   address: `uid ${uid}`,
@@ -49,19 +57,50 @@ async function call<M extends Method>(method: M, request: RequestOf<M>, caller: 
     .map((each) => each(rpc))
     .find((each) => each.method.path === path);
   if (handled === undefined) throw new Error(`${path} is not answered`);
+  if (OperatorService[method].requestStream)
+    return (await stream([request as never], caller, method)) as never;
   const bytes = requestSerialize(request as never);
   const { error, response } = await callUnary(handled, peerOf(rpc, caller), bytes);
   if (error !== null) throw Object.assign(new Error(error.details), { code: error.code });
   return response as ResponseOf<M>;
 }
 
+/** The answers of a streaming call, as the operator puts them together. */
+async function stream(requests: readonly ApplyRequest[], caller: Caller = root, method: Method = 'apply') {
+  const definition = OperatorService[method === 'diff' ? 'diff' : 'apply'];
+  const handled = operatorMethods(rpc)
+    .map((each) => each(rpc))
+    .find((each) => each.method.path === definition.path);
+  if (handled === undefined) throw new Error(`${definition.path} is not answered`);
+  const talk = new FakeCall(definition, peerOf(rpc, caller));
+  talk.run(handled);
+  for (const request of requests) talk.say(request);
+  talk.emit('end');
+  const ended = new Promise<undefined>((resolve) => talk.ended.mockImplementation(() => resolve(undefined)));
+  const error = await Promise.race([ended, talk.failed]);
+  if (error !== undefined) throw Object.assign(new Error(error.details), { code: error.code });
+  const { written } = talk;
+  return {
+    changes: written.flatMap(({ changes }) => changes),
+    version: written.at(-1)?.version,
+    warnings: written.at(-1)?.warnings,
+    messages: written.length,
+  };
+}
+
 const filesOf = (...resources: readonly object[]) =>
-  resources.map((each, index) => ({ name: `${index}.yaml`, text: JSON.stringify(each) }));
+  resources.map((each, index) => ({ name: `${index}.yaml`, text: JSON.stringify(each), continues: false }));
+const setOf = (...resources: readonly object[]): ApplyRequest => ({
+  files: filesOf(...resources),
+  dryRun: false,
+  allowSharedServerIds: false,
+  pruneAll: false,
+});
 const requests: { readonly [M in Method]: RequestOf<M> } = {
-  apply: { files: filesOf(identity), dryRun: false, allowSharedServerIds: false },
-  diff: { files: filesOf(identity), dryRun: false, allowSharedServerIds: false },
+  apply: setOf(identity),
+  diff: setOf(identity),
   explain: { about: { $case: 'call', value: { caller: ID, server: 's', tool: 't' } } },
-  listResources: { kind: '' },
+  listResources: { kind: '', name: '', after: '' },
   listAgents: {},
   listIssued: { limit: 0, spiffeId: '' },
   revoke: { kind: 'id', value: ID, reason: 'unspecified', seconds: 0n, dryRun: false, force: false },
@@ -119,13 +158,57 @@ describe('apply', () => {
   });
 
   test('tells the operator what is wrong', async () => {
-    await expect(
-      call('apply', {
-        files: filesOf({ ...identity, platform: 'aws' }),
-        dryRun: false,
-        allowSharedServerIds: false,
-      }),
-    ).rejects.toThrow(/^0\.yaml:1: platform aws is not configured at this CA \(unix\)$/);
+    await expect(call('apply', setOf({ ...identity, platform: 'aws' }))).rejects.toThrow(
+      /^0\.yaml:1: platform aws is not configured at this CA \(unix\)$/,
+    );
+  });
+});
+
+describe('a set in several messages', () => {
+  const text = JSON.stringify(identity);
+  const parts = (...files: ApplyRequest['files']): ApplyRequest => ({ ...setOf(), files });
+  const part = (from: number, to: number | undefined, continues: boolean) => ({
+    name: 'a.yaml',
+    text: text.slice(from, to),
+    continues,
+  });
+
+  test('is one set; a file goes on in the next message', async () => {
+    const answer = await stream([
+      parts(part(0, 9, true)),
+      parts(part(9, 20, true), part(20, undefined, false), ...filesOf(server)),
+    ]);
+    expect(answer.changes.map(({ change, name }) => `${change} ${name}`)).toEqual(['added w', 'added s']);
+  });
+
+  test.each([
+    ['nothing at all', []],
+    ['a file that does not go on', [parts(part(0, 9, true))]],
+  ])('is refused with %s', async (_, requests) => {
+    await expect(stream(requests)).rejects.toThrow(/^the set is not whole$/);
+  });
+
+  test('is refused above its bound', async () => {
+    const mib = parts({ name: 'a', text: `#${' '.repeat(1024 * 1024 - 1)}`, continues: true });
+    const all = Array.from({ length: 16 }, () => mib);
+    await expect(stream([...all, parts(part(0, 1, false))])).rejects.toThrow(
+      /^the set has more than 16777216/,
+    );
+    const end = parts({ name: 'a', text: '', continues: false });
+    expect((await stream([...all, end])).changes).toEqual([]);
+  });
+
+  test('is answered in several messages, and no diff is longer than its bound', async () => {
+    const many = Array.from({ length: 40 }, (_, index) => ({ ...identity, name: `w${index}` }));
+    const { changes, messages, version } = await stream([setOf(...many, server, long('a', 50))]);
+    expect([changes.length, messages, version]).toEqual([42, 3, 1n]);
+    expect(changes[0]?.diff).toMatch(/^.{65500,}\n… and \d+ more characters$/s);
+  });
+
+  test('needs a flag to be empty', async () => {
+    await stream([setOf(identity)]);
+    await expect(stream([setOf()])).rejects.toThrow(/Say --prune-all/);
+    expect((await stream([{ ...setOf(), pruneAll: true }])).changes).toMatchObject([{ change: 'removed' }]);
   });
 });
 
@@ -224,9 +307,21 @@ describe('explain', () => {
 describe('lists', () => {
   test('of resources, by kind where asked', async () => {
     await applied(rpc, identity, server);
-    const names = async (kind: string) =>
-      (await call('listResources', { kind })).resources.map((each) => JSON.parse(each).name);
+    const names = async (kind: string, name = '') =>
+      (await call('listResources', { kind, name, after: '' })).resources.map((each) => JSON.parse(each).name);
     expect([await names(''), await names('McpServer'), await names('None')]).toEqual([['w', 's'], ['s'], []]);
+    expect([await names('Identity', 'w'), await names('Identity', 's')]).toEqual([['w'], []]);
+  });
+
+  test('of resources, page by page', async () => {
+    await applied(rpc, server, long('a', 500), long('b', 500), long('c', 500));
+    const listed = async (after: string) => {
+      const { resources, next } = await call('listResources', { kind: '', name: '', after });
+      return [resources.map((each) => JSON.parse(each).name), next];
+    };
+    expect(await listed('')).toEqual([['a'], 'Access/a']);
+    expect(await listed('Access/a')).toEqual([['b'], 'Access/b']);
+    expect(await listed('Access/b')).toEqual([['c', 's'], '']);
   });
 
   test('of certificates, newest first, by SPIFFE ID, and no more than asked', async () => {

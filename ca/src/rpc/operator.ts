@@ -3,17 +3,20 @@ import type {
   ApplyRequest,
   ApplyResponse,
   ExplainResponse,
+  ListResourcesRequest,
+  ListResourcesResponse,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { ensure, isRefusal } from '@chancery/shared/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Change } from '../registry/diff.ts';
 import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
-import type { Applied, Registry } from '../registry/registry.ts';
+import type { Applied, ApplyOptions, Registry, VersionedSet } from '../registry/registry.ts';
+import { keyOf, MAX_SET_BYTES, type ResourceFile } from '../registry/resources.ts';
 import type { RecordedIssuance, Store } from '../store/store.ts';
 import type { LiveAgent } from './agents.ts';
 import { ensureOperator } from './caller.ts';
-import { unary } from './handler.ts';
+import { bidi, type Stream, unary } from './handler.ts';
 import { type RevokeDeps, revokeMethods } from './revoke.ts';
 
 export interface OperatorDeps extends RevokeDeps {
@@ -24,18 +27,26 @@ export interface OperatorDeps extends RevokeDeps {
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
 const MAX_WARNINGS = 100;
+/** Between two messages of a set. */
+const NEXT_SECONDS = 30;
+/** Of one message; with diffs of this length at most. */
+const MAX_TOLD = 16;
+const MAX_DIFF = 64 * 1024;
+/** A larger resource has a page of its own. */
+const PAGE_BYTES = 1024 * 1024;
 
 export function operatorMethods(deps: OperatorDeps) {
   const { registry, store, agents, ownUid } = deps;
   return [
-    unary('Apply', OperatorService.apply, async (request: ApplyRequest, caller): Promise<ApplyResponse> => {
-      const by = ensureOperator(caller, ownUid);
-      if (request.dryRun) return diff(request, registry);
-      return appliedMessage(await registry.apply(request.files, by, request));
+    bidi('Apply', OperatorService.apply, async (stream) => {
+      const by = ensureOperator(stream.caller, ownUid);
+      const { files, dryRun, how } = await readSet(stream);
+      await tell(stream, await (dryRun ? registry.diff(files, how) : registry.apply(files, by, how)));
     }),
-    unary('Diff', OperatorService.diff, async (request: ApplyRequest, caller) => {
-      ensureOperator(caller, ownUid);
-      return diff(request, registry);
+    bidi('Diff', OperatorService.diff, async (stream) => {
+      ensureOperator(stream.caller, ownUid);
+      const { files, how } = await readSet(stream);
+      await tell(stream, await registry.diff(files, how));
     }),
     unary('Explain', OperatorService.explain, async ({ about }, caller): Promise<ExplainResponse> => {
       ensureOperator(caller, ownUid);
@@ -50,11 +61,9 @@ export function operatorMethods(deps: OperatorDeps) {
       const id = parseSpiffeId(about.value.caller);
       return message(unlessRevoked(explainCall(set, { caller: id, server, tool }), id, deps));
     }),
-    unary('ListResources', OperatorService.listResources, async ({ kind }, caller) => {
+    unary('ListResources', OperatorService.listResources, async (request, caller) => {
       ensureOperator(caller, ownUid);
-      const { resources, version } = registry.sets.current();
-      const wanted = resources.filter((each) => kind === '' || each.kind === kind);
-      return { version: BigInt(version), resources: wanted.map((each) => JSON.stringify(each)) };
+      return page(registry.sets.current(), request);
     }),
     unary('ListAgents', OperatorService.listAgents, async (_, caller) => {
       ensureOperator(caller, ownUid);
@@ -71,18 +80,67 @@ export function operatorMethods(deps: OperatorDeps) {
   ] as const;
 }
 
-function diff(request: ApplyRequest, registry: Registry): ApplyResponse {
-  const { version } = registry.sets.current();
-  return appliedMessage({ ...registry.diff(request.files, request), version });
+type ApplyStream = Stream<ApplyRequest, ApplyResponse>;
+
+/** Until the caller's end. Throws deadline, message_size. */
+async function readSet(stream: ApplyStream): Promise<{
+  readonly files: readonly ResourceFile[];
+  readonly dryRun: boolean;
+  readonly how: ApplyOptions;
+}> {
+  const files: { name: string; text: string }[] = [];
+  const first = await stream.read(NEXT_SECONDS);
+  let [bytes, continues] = [0, false];
+  for (let message = first; message !== undefined; message = await stream.read(NEXT_SECONDS))
+    for (const { name, text, ...file } of message.files) {
+      bytes += Buffer.byteLength(text);
+      ensure(bytes <= MAX_SET_BYTES, 'message_size', `the set has more than ${MAX_SET_BYTES} bytes of text`);
+      const last = files.at(-1);
+      if (continues && last !== undefined) last.text += text;
+      else files.push({ name, text });
+      ({ continues } = file);
+    }
+  ensure(first !== undefined && !continues, 'message_parse', 'the set is not whole');
+  return { files, dryRun: first.dryRun, how: first };
 }
 
-const appliedMessage = ({ changes, warnings, version }: Applied): ApplyResponse => ({
-  changes: changes.map(changeMessage),
-  version: BigInt(version),
-  warnings: warnings.slice(0, MAX_WARNINGS),
-});
+async function tell(stream: ApplyStream, { changes, warnings, version }: Applied): Promise<void> {
+  const told = changes.map(changeMessage);
+  while (told.length > MAX_TOLD)
+    await stream.send({ changes: told.splice(0, MAX_TOLD), version: 0n, warnings: [] });
+  await stream.send({
+    changes: told,
+    version: BigInt(version),
+    warnings: warnings.slice(0, MAX_WARNINGS),
+  });
+}
 
-const changeMessage = ({ change, kind, name, diff: text }: Change) => ({ change, kind, name, diff: text });
+function changeMessage({ change, kind, name, diff }: Change) {
+  const left = diff.length - MAX_DIFF;
+  const cut = left > 0 ? `${diff.slice(0, MAX_DIFF)}\n… and ${left} more characters` : diff;
+  return { change, kind, name, diff: cut };
+}
+
+function page(
+  { resources, version }: VersionedSet,
+  { kind, name, after }: ListResourcesRequest,
+): ListResourcesResponse {
+  const wanted = resources.filter(
+    (each) =>
+      (kind === '' || each.kind === kind) && (name === '' || each.name === name) && keyOf(each) > after,
+  );
+  const told: string[] = [];
+  let bytes = 0;
+  for (const each of wanted) {
+    const text = JSON.stringify(each);
+    bytes += Buffer.byteLength(text);
+    if (bytes > PAGE_BYTES && told.length > 0) break;
+    told.push(text);
+  }
+  const last = wanted[told.length - 1];
+  const next = told.length < wanted.length && last !== undefined ? keyOf(last) : '';
+  return { version: BigInt(version), resources: told, next };
+}
 
 /** The CA does not issue to, nor a gateway ask the rules about, whom the operator has cut off. */
 function unlessRevoked(

@@ -10,8 +10,10 @@ import {
   type CallOptions,
   type ChannelCredentials,
   Client,
+  type ClientDuplexStream,
   type ClientOptions,
   type ClientUnaryCall,
+  type handleBidiStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -26,22 +28,32 @@ export const protobufFileName = "chancery/v1/operator.proto";
 export interface ResourceFile {
   /** For error messages only. */
   name: string;
-  /** YAML, one or more documents. */
+  /** YAML, one or more documents, or the beginning of it. */
   text: string;
+  /** The next file of this call is the rest of this one. */
+  continues: boolean;
 }
 
+/**
+ * A set of resources, in as many messages as it needs, of at most 1 MiB of text each; the caller's end of the stream is
+ * the end of the set. All texts together have at most 16 MiB.
+ */
 export interface ApplyRequest {
   files: ResourceFile[];
+  /** This and the flags below count in the first message. */
   dryRun: boolean;
   /** Accepts a template that can give a registered server's SPIFFE ID on another platform than the server's. */
   allowSharedServerIds: boolean;
+  /** Accepts an empty set, which removes every resource in force. */
+  pruneAll: boolean;
 }
 
+/** The answer, in as many messages as it needs. */
 export interface ApplyResponse {
   changes: ResourceChange[];
-  /** The version in force after this call. */
+  /** In the last message: the version in force after this call. */
   version: bigint;
-  /** What is accepted and may not be meant, a sentence each: at most 100. */
+  /** In the last message: what is accepted and may not be meant, a sentence each: at most 100. */
   warnings: string[];
 }
 
@@ -50,7 +62,7 @@ export interface ResourceChange {
   change: string;
   kind: string;
   name: string;
-  /** Unified diff of the resource's YAML. */
+  /** Unified diff of the resource's YAML: its first 64 KiB. */
   diff: string;
 }
 
@@ -89,12 +101,19 @@ export interface ExplainResponse {
 export interface ListResourcesRequest {
   /** Empty lists every kind. */
   kind: string;
+  /** Empty lists every name. */
+  name: string;
+  /** The next of the page before; empty for the first page. */
+  after: string;
 }
 
 export interface ListResourcesResponse {
+  /** A page of another version than the page before belongs to another set: begin again. */
   version: bigint;
-  /** Each as a JSON object. */
+  /** Each as a JSON object, in order of kind and name. */
   resources: string[];
+  /** Kind/name of the last of them where more follow, else empty. */
+  next: string;
 }
 
 export interface ListAgentsRequest {
@@ -194,7 +213,7 @@ export interface ListRevocationsResponse {
 }
 
 function createBaseResourceFile(): ResourceFile {
-  return { name: "", text: "" };
+  return { name: "", text: "", continues: false };
 }
 
 export const ResourceFile: MessageFns<ResourceFile> = {
@@ -204,6 +223,9 @@ export const ResourceFile: MessageFns<ResourceFile> = {
     }
     if (message.text !== "") {
       writer.uint32(18).string(message.text);
+    }
+    if (message.continues !== false) {
+      writer.uint32(24).bool(message.continues);
     }
     return writer;
   },
@@ -237,6 +259,14 @@ export const ResourceFile: MessageFns<ResourceFile> = {
             message.text = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.continues = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -251,7 +281,7 @@ export const ResourceFile: MessageFns<ResourceFile> = {
 };
 
 function createBaseApplyRequest(): ApplyRequest {
-  return { files: [], dryRun: false, allowSharedServerIds: false };
+  return { files: [], dryRun: false, allowSharedServerIds: false, pruneAll: false };
 }
 
 export const ApplyRequest: MessageFns<ApplyRequest> = {
@@ -264,6 +294,9 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
     }
     if (message.allowSharedServerIds !== false) {
       writer.uint32(24).bool(message.allowSharedServerIds);
+    }
+    if (message.pruneAll !== false) {
+      writer.uint32(32).bool(message.pruneAll);
     }
     return writer;
   },
@@ -303,6 +336,14 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
             }
 
             message.allowSharedServerIds = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.pruneAll = reader.bool();
             continue;
           }
         }
@@ -792,13 +833,19 @@ export const ExplainResponse: MessageFns<ExplainResponse> = {
 };
 
 function createBaseListResourcesRequest(): ListResourcesRequest {
-  return { kind: "" };
+  return { kind: "", name: "", after: "" };
 }
 
 export const ListResourcesRequest: MessageFns<ListResourcesRequest> = {
   encode(message: ListResourcesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.kind !== "") {
       writer.uint32(10).string(message.kind);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.after !== "") {
+      writer.uint32(26).string(message.after);
     }
     return writer;
   },
@@ -824,6 +871,22 @@ export const ListResourcesRequest: MessageFns<ListResourcesRequest> = {
             message.kind = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -838,7 +901,7 @@ export const ListResourcesRequest: MessageFns<ListResourcesRequest> = {
 };
 
 function createBaseListResourcesResponse(): ListResourcesResponse {
-  return { version: 0n, resources: [] };
+  return { version: 0n, resources: [], next: "" };
 }
 
 export const ListResourcesResponse: MessageFns<ListResourcesResponse> = {
@@ -851,6 +914,9 @@ export const ListResourcesResponse: MessageFns<ListResourcesResponse> = {
     }
     for (const v of message.resources) {
       writer.uint32(18).string(v!);
+    }
+    if (message.next !== "") {
+      writer.uint32(26).string(message.next);
     }
     return writer;
   },
@@ -882,6 +948,14 @@ export const ListResourcesResponse: MessageFns<ListResourcesResponse> = {
             }
 
             message.resources.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.next = reader.string();
             continue;
           }
         }
@@ -1857,8 +1931,8 @@ export const OperatorService = {
   /** Role: writer. Replaces the whole set of resources, or with dry_run shows what would change. */
   apply: {
     path: "/chancery.v1.Operator/Apply" as const,
-    requestStream: false as const,
-    responseStream: false as const,
+    requestStream: true as const,
+    responseStream: true as const,
     requestSerialize: (value: ApplyRequest): Buffer => Buffer.from(ApplyRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ApplyRequest => ApplyRequest.decode(value),
     responseSerialize: (value: ApplyResponse): Buffer => Buffer.from(ApplyResponse.encode(value).finish()),
@@ -1867,8 +1941,8 @@ export const OperatorService = {
   /** Role: reader. Compares the given set with the one in force. */
   diff: {
     path: "/chancery.v1.Operator/Diff" as const,
-    requestStream: false as const,
-    responseStream: false as const,
+    requestStream: true as const,
+    responseStream: true as const,
     requestSerialize: (value: ApplyRequest): Buffer => Buffer.from(ApplyRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ApplyRequest => ApplyRequest.decode(value),
     responseSerialize: (value: ApplyResponse): Buffer => Buffer.from(ApplyResponse.encode(value).finish()),
@@ -1884,7 +1958,7 @@ export const OperatorService = {
     responseSerialize: (value: ExplainResponse): Buffer => Buffer.from(ExplainResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ExplainResponse => ExplainResponse.decode(value),
   },
-  /** Role: reader. */
+  /** Role: reader. The set in force, in pages. */
   listResources: {
     path: "/chancery.v1.Operator/ListResources" as const,
     requestStream: false as const,
@@ -1956,12 +2030,12 @@ export const OperatorService = {
 
 export interface OperatorServer extends UntypedServiceImplementation {
   /** Role: writer. Replaces the whole set of resources, or with dry_run shows what would change. */
-  apply: handleUnaryCall<ApplyRequest, ApplyResponse>;
+  apply: handleBidiStreamingCall<ApplyRequest, ApplyResponse>;
   /** Role: reader. Compares the given set with the one in force. */
-  diff: handleUnaryCall<ApplyRequest, ApplyResponse>;
+  diff: handleBidiStreamingCall<ApplyRequest, ApplyResponse>;
   /** Role: reader. Why these facts earn this SPIFFE ID, or why this call is allowed or denied. */
   explain: handleUnaryCall<ExplainRequest, ExplainResponse>;
-  /** Role: reader. */
+  /** Role: reader. The set in force, in pages. */
   listResources: handleUnaryCall<ListResourcesRequest, ListResourcesResponse>;
   /** Role: reader. The agents whose streams are open. */
   listAgents: handleUnaryCall<ListAgentsRequest, ListAgentsResponse>;
@@ -1980,34 +2054,13 @@ export interface OperatorServer extends UntypedServiceImplementation {
 
 export interface OperatorClient extends Client {
   /** Role: writer. Replaces the whole set of resources, or with dry_run shows what would change. */
-  apply(
-    request: ApplyRequest,
-    callback: (error: ServiceError | null, response: ApplyResponse) => void,
-  ): ClientUnaryCall;
-  apply(
-    request: ApplyRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: ApplyResponse) => void,
-  ): ClientUnaryCall;
-  apply(
-    request: ApplyRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: ApplyResponse) => void,
-  ): ClientUnaryCall;
+  apply(): ClientDuplexStream<ApplyRequest, ApplyResponse>;
+  apply(options: Partial<CallOptions>): ClientDuplexStream<ApplyRequest, ApplyResponse>;
+  apply(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ApplyRequest, ApplyResponse>;
   /** Role: reader. Compares the given set with the one in force. */
-  diff(request: ApplyRequest, callback: (error: ServiceError | null, response: ApplyResponse) => void): ClientUnaryCall;
-  diff(
-    request: ApplyRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: ApplyResponse) => void,
-  ): ClientUnaryCall;
-  diff(
-    request: ApplyRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: ApplyResponse) => void,
-  ): ClientUnaryCall;
+  diff(): ClientDuplexStream<ApplyRequest, ApplyResponse>;
+  diff(options: Partial<CallOptions>): ClientDuplexStream<ApplyRequest, ApplyResponse>;
+  diff(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ApplyRequest, ApplyResponse>;
   /** Role: reader. Why these facts earn this SPIFFE ID, or why this call is allowed or denied. */
   explain(
     request: ExplainRequest,
@@ -2024,7 +2077,7 @@ export interface OperatorClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ExplainResponse) => void,
   ): ClientUnaryCall;
-  /** Role: reader. */
+  /** Role: reader. The set in force, in pages. */
   listResources(
     request: ListResourcesRequest,
     callback: (error: ServiceError | null, response: ListResourcesResponse) => void,

@@ -1,0 +1,94 @@
+/** Resources from files, folders and standard input, for `apply`, `check` and `explain`. */
+import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Invocation, Io } from '@chancery/shared/cli.ts';
+import { ensure, refusalOf } from '@chancery/shared/errors.ts';
+import { MAX_SET_BYTES, type ResourceFile } from '../registry/resources.ts';
+
+export const FILE_FLAG = {
+  file: {
+    type: 'string',
+    short: 'f',
+    multiple: true,
+    value: 'PATH',
+    says: 'A YAML file, - for standard input, or a folder with its folders; repeatable.',
+  },
+} as const;
+
+const INPUT = '-';
+const MAX_DEPTH = 32;
+const MAX_NAMED = 20;
+
+/**
+ * The files that -f names, each once. In folders, links are followed; what starts with a dot and what is no YAML is
+ * skipped, and named on standard error. Throws file.
+ */
+export async function readFiles(invocation: Invocation, io: Io): Promise<readonly ResourceFile[]> {
+  try {
+    const found = new Found();
+    for (const path of invocation.texts('file'))
+      if (path === INPUT) found.take('standard input', await io.input(MAX_SET_BYTES));
+      else if (statSync(path).isDirectory()) found.takeFolder(path);
+      else found.takeFile(path);
+    nameSkipped(found.skipped, io);
+    return found.files;
+  } catch (error) {
+    throw refusalOf(error, 'file', error instanceof Error ? error.message : String(error));
+  }
+}
+
+class Found {
+  readonly files: ResourceFile[] = [];
+  readonly skipped: string[] = [];
+  /** By where they really are, so that two links to one file, or a link to a folder above, are read once. */
+  readonly #seen = new Set<string>();
+  #bytes = 0;
+
+  take(name: string, text: string): void {
+    this.#bytes += Buffer.byteLength(text);
+    const most = `${MAX_SET_BYTES / 1024 / 1024} MiB`;
+    ensure(
+      this.#bytes <= MAX_SET_BYTES,
+      'file',
+      `${name}: with it, the files have more than ${most} of text`,
+    );
+    this.files.push({ name, text });
+  }
+
+  takeFile(path: string): void {
+    if (!this.#isSeen(path)) this.take(path, readFileSync(path, 'utf8'));
+  }
+
+  takeFolder(path: string): void {
+    const before = this.files.length;
+    this.#walk(path, 0);
+    const how = 'for an empty set give an empty file and --prune-all';
+    ensure(this.files.length > before, 'file', `${path} has no .yaml or .yml file; ${how}`);
+  }
+
+  #walk(folder: string, depth: number): void {
+    if (this.#isSeen(folder)) return;
+    ensure(depth <= MAX_DEPTH, 'file', `${folder}: more than ${MAX_DEPTH} folders deep`);
+    for (const name of readdirSync(folder).toSorted()) {
+      const path = join(folder, name);
+      const found = statSync(path, { throwIfNoEntry: false });
+      if (name.startsWith('.') || found === undefined) this.skipped.push(path);
+      else if (found.isDirectory()) this.#walk(path, depth + 1);
+      else if (found.isFile() && /\.ya?ml$/i.test(name)) this.takeFile(path);
+      else this.skipped.push(path);
+    }
+  }
+
+  #isSeen(path: string): boolean {
+    const real = realpathSync(path);
+    if (this.#seen.has(real)) return true;
+    this.#seen.add(real);
+    return false;
+  }
+}
+
+function nameSkipped(skipped: readonly string[], io: Io): void {
+  if (skipped.length === 0) return;
+  const more = skipped.length > MAX_NAMED ? ` and ${skipped.length - MAX_NAMED} more` : '';
+  io.err(`not read: ${skipped.slice(0, MAX_NAMED).join(', ')}${more}\n`);
+}
