@@ -38,6 +38,13 @@ export const TpmEvidenceConfig = z.strictObject({
     .describe(
       'Where the certified key lives. One in the TPM is for programs that read its file: outputs only.',
     ),
+  ekCertificate: z
+    .string()
+    .regex(/^\//, 'an absolute path')
+    .optional()
+    .describe(
+      "File (PEM or DER) with the endorsement key's certificate, for TPMs without one. In PEM its issuers may follow.",
+    ),
   eventLog: z
     .string()
     .optional()
@@ -77,7 +84,7 @@ export function tpmEvidence(config: TpmEvidenceConfig): EvidenceSource {
       const device = await open(signal);
       const tpm = new TpmCommands(device);
       try {
-        return exchangeWith(device, await loadKeys(tpm, certified), eventLog);
+        return exchangeWith(device, await loadKeys(tpm, certified, config.ekCertificate), eventLog);
       } catch (error) {
         device.close();
         throw error;
@@ -148,10 +155,14 @@ interface Keys {
   readonly key: TpmObject | undefined;
 }
 
-async function loadKeys(tpm: TpmCommands, certified: WrappedKey | undefined): Promise<Keys> {
+async function loadKeys(
+  tpm: TpmCommands,
+  certified: WrappedKey | undefined,
+  ekFile: string | undefined,
+): Promise<Keys> {
   await tpm.flushAll();
   const key = certified && (await loadTpmKey(tpm, certified));
-  const ek = await findEndorsementKey(tpm);
+  const ek = await findEndorsementKey(tpm, ekFile);
   // A primary is derived from the TPM's seed: the same each time, and nothing to store.
   const ak = await tpm.createPrimary(ENDORSEMENT, AK);
   return { ek, ak, key };
@@ -163,6 +174,7 @@ function exchangeWith(device: TpmDevice, keys: Keys, eventLog: Uint8Array): Exch
   return {
     opening: packOpening({
       ekCertificate: ek.certificate,
+      ekChain: ek.chain,
       ekPublic: ek.publicArea,
       akPublic: ak.publicArea,
       keyPublic: key?.publicArea ?? NOTHING,

@@ -15,7 +15,11 @@ import {
 } from '@chancery/shared/evidence/tpm.ts';
 import { ATTRIBUTE } from '@chancery/shared/tpm/algorithms.ts';
 import { makeCredential } from '@chancery/shared/tpm/credential.ts';
-import { type Endorsement, verifyEndorsement } from '@chancery/shared/tpm/endorsement.ts';
+import {
+  type ClaimedEndorsement,
+  type Endorsement,
+  verifyEndorsement,
+} from '@chancery/shared/tpm/endorsement.ts';
 import { type LogEvent, readEventLog } from '@chancery/shared/tpm/event-log.ts';
 import { writeSelection } from '@chancery/shared/tpm/pcr.ts';
 import {
@@ -59,9 +63,9 @@ export function tpmAttestor(
     type: 'tpm',
     async attest(opening, turn) {
       const claim = readClaim(unpackOpening(opening), policy, turn);
-      const endorsement = verifyEndorsement(claim.ekCertificate, claim.ek, policy.trust, turn.now());
+      const endorsement = verifyEndorsement(claim.endorsement, policy.trust, turn.now());
       const secret = randomBytes(SECRET_BYTES);
-      const credential = makeCredential(claim.ek, nameOf(claim.ak), secret);
+      const credential = makeCredential(claim.endorsement.area, nameOf(claim.ak), secret);
       const selection = writeSelection(policy.selected);
       const answer = unpackAnswer(await turn.challenge(packQuestion({ ...credential, selection })));
       ensureActivated(answer, secret, turn.binding);
@@ -74,8 +78,7 @@ export function tpmAttestor(
 
 /** What the agent says it is, cut to known shapes; nothing of it is proven. */
 interface Claim {
-  readonly ekCertificate: Uint8Array;
-  readonly ek: PublicArea;
+  readonly endorsement: ClaimedEndorsement;
   readonly ak: PublicArea;
   readonly speaker: Speaker;
   /** Undefined for a key that does not live in the TPM. */
@@ -94,7 +97,8 @@ function readClaim(opening: TpmOpening, policy: TpmPolicy, turn: Turn): Claim {
   ensure(!equal(spki, spkiOf(ek)), 'key_attributes', 'the key to be certified is the endorsement key');
   const events = opening.eventLog.length > 0 ? readEventLog(opening.eventLog) : undefined;
   ensure(events !== undefined || !policy.needsEventLog, 'eventlog', 'an event log is required here');
-  return { ekCertificate: opening.ekCertificate, ek, ak, speaker, key, events };
+  const endorsement = { certificate: opening.ekCertificate, chain: opening.ekChain, area: ek };
+  return { endorsement, ak, speaker, key, events };
 }
 
 function readEk(bytes: Uint8Array): PublicArea {
@@ -146,13 +150,17 @@ function verifyAnswer(answer: TpmAnswer, claim: Claim, policy: TpmPolicy): Verif
   return quote;
 }
 
-function factsOf({ id, ...device }: Endorsement, claim: Claim, pcrs: ReadonlyMap<number, Uint8Array>): Facts {
+function factsOf(
+  { id, attributes }: Endorsement,
+  claim: Claim,
+  pcrs: ReadonlyMap<number, Uint8Array>,
+): Facts {
   const values = [...pcrs].map(([index, value]) => [`pcr${index}`, hex(value)]);
   return {
     node: id,
     attributes: {
       ek: id,
-      ...device,
+      ...attributes,
       key: claim.key === undefined ? 'software' : 'tpm',
       ...Object.fromEntries(values),
     },

@@ -51,6 +51,7 @@ const opening: TpmOpening = {
   akPublic: some(88),
   keyPublic: some(0),
   eventLog: some(5000),
+  ekChain: some(3000),
 };
 const question: TpmQuestion = { credential: some(68), encryptedSeed: some(256), selection: some(10) };
 const answer: TpmAnswer = {
@@ -88,7 +89,11 @@ describe.each(messages)('an $name', ({ packed, unpack }) => {
   });
 });
 
-const CODES: Record<string, string> = { 'EK certificate': 'ek_encoding', 'event log': 'eventlog_size' };
+const CODES: Record<string, string> = {
+  'EK certificate': 'ek_encoding',
+  'EK certificate chain': 'ek_encoding',
+  'event log': 'eventlog_size',
+};
 
 test.each([
   { what: 'EK certificate', before: [], unpack: unpackOpening, max: 8192 },
@@ -96,6 +101,7 @@ test.each([
   { what: 'AK public area', before: [0, 0], unpack: unpackOpening, max: 1024 },
   { what: 'key public area', before: [0, 0, 0], unpack: unpackOpening, max: 1024 },
   { what: 'event log', before: [0, 0, 0, 0], unpack: unpackOpening, max: 1024 * 1024 },
+  { what: 'EK certificate chain', before: [0, 0, 0, 0, 0], unpack: unpackOpening, max: 16 * 1024 },
   { what: 'credential', before: [], unpack: unpackQuestion, max: 256 },
   { what: 'encrypted seed', before: [0], unpack: unpackQuestion, max: 512 },
   { what: 'PCR selection', before: [0, 0], unpack: unpackQuestion, max: 64 },

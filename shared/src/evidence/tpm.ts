@@ -14,6 +14,8 @@ const STATEMENT = 1024;
 const SIGNATURE = 1024;
 
 export const MAX_EK_CERTIFICATE = 8 * 1024;
+/** Four certificates of an on-die chain are below 6 KiB. */
+export const MAX_EK_CHAIN = 16 * 1024;
 /** A long boot measures about a thousand events in some 100 KiB. */
 export const MAX_EVENT_LOG = 1024 * 1024;
 
@@ -29,6 +31,8 @@ export interface TpmOpening {
   readonly keyPublic: Uint8Array;
   /** The firmware's event log in TCG's crypto-agile format; empty where there is none. */
   readonly eventLog: Uint8Array;
+  /** The issuers of the EK certificate that the TPM brings along: X.509 DER, one behind the other; often empty. */
+  readonly ekChain: Uint8Array;
 }
 
 const OPENING = [
@@ -37,17 +41,19 @@ const OPENING = [
   field('AK public area', AREA),
   field('key public area', AREA),
   field('event log', MAX_EVENT_LOG, 'eventlog_size'),
+  field('EK certificate chain', MAX_EK_CHAIN, 'ek_encoding'),
 ];
 
 export function packOpening(opening: TpmOpening): Uint8Array {
-  const { ekCertificate, ekPublic, akPublic, keyPublic, eventLog } = opening;
-  return packFields(ekCertificate, ekPublic, akPublic, keyPublic, eventLog);
+  const { ekCertificate, ekPublic, akPublic, keyPublic, eventLog, ekChain } = opening;
+  return packFields(ekCertificate, ekPublic, akPublic, keyPublic, eventLog, ekChain);
 }
 
 /** Throws evidence_parse, ek_encoding, eventlog_size. */
 export function unpackOpening(bytes: Uint8Array): TpmOpening {
-  const [ekCertificate, ekPublic, akPublic, keyPublic, eventLog] = unpackFields(bytes, OPENING) as Five;
-  return { ekCertificate, ekPublic, akPublic, keyPublic, eventLog };
+  const fields = unpackFields(bytes, OPENING) as Six;
+  const [ekCertificate, ekPublic, akPublic, keyPublic, eventLog, ekChain] = fields;
+  return { ekCertificate, ekPublic, akPublic, keyPublic, eventLog, ekChain };
 }
 
 /** What the CA asks: open this credential and quote these PCRs. */
@@ -117,5 +123,4 @@ export function unpackAnswer(bytes: Uint8Array): TpmAnswer {
 
 // One value for each field of the table above it.
 type Three = [Uint8Array, Uint8Array, Uint8Array];
-type Five = [...Three, Uint8Array, Uint8Array];
-type Six = [...Five, Uint8Array];
+type Six = [...Three, ...Three];

@@ -9,54 +9,114 @@ import { ensure, IdentityError } from '../errors.ts';
 import { type Certificate, parseManufacturerCertificate } from '../x509/certificate.ts';
 import { readBasicConstraints, readExtKeyUsage, readSubjectAltName } from '../x509/extensions.ts';
 import { ensureStrongKey } from '../x509/key-strength.ts';
-import { NAME } from '../x509/names.ts';
+import { isSameName, NAME } from '../x509/names.ts';
 import { verifyPath } from '../x509/path.ts';
 import { keyOf, type PublicArea, spkiOf } from './public-area.ts';
 
 export interface ManufacturerTrust {
   readonly anchors: readonly Certificate[];
   readonly intermediates: readonly Certificate[];
+  readonly profile: EkProfile;
+}
+
+/** What a kind of EK certificate must be, and what it says of its TPM. */
+export interface EkProfile {
+  /** The purpose that the certificate names; undefined where its kind names none. */
+  readonly eku: string | undefined;
+  /** What the certificate says beside its key. Throws ek_profile. */
+  read(certificate: Certificate): Readonly<Record<string, string>>;
+}
+
+/** What the agent says, unproven. */
+export interface ClaimedEndorsement {
+  /** DER. */
+  readonly certificate: Uint8Array;
+  /** The issuers that the TPM brings along: DER, one behind the other, in any order. They only help to find a path. */
+  readonly chain: Uint8Array;
+  /** The endorsement key. */
+  readonly area: PublicArea;
 }
 
 export interface Endorsement {
   /** SHA-256 of the EK's SubjectPublicKeyInfo, hexadecimal: the TPM's name. */
   readonly id: string;
-  /** TCG vendor ID, for instance `id:49465800`. */
-  readonly manufacturer: string;
-  readonly model: string;
-  /** Of the firmware when the certificate was made. */
-  readonly version: string;
+  readonly attributes: Readonly<Record<string, string>>;
 }
 
 /** tcg-kp-EKCertificate. */
 const EK_PURPOSE = '2.23.133.8.1';
-/** tcg-at-tpmManufacturer, tcg-at-tpmModel, tcg-at-tpmVersion. */
+/** Vendor ID (`id:49465800`), model, and version of the firmware: tcg-at-tpmManufacturer and its neighbours. */
 const DEVICE_ATTRIBUTES = { manufacturer: '2.23.133.2.1', model: '2.23.133.2.2', version: '2.23.133.2.3' };
+/** Real chains have two to four. */
+const MAX_BROUGHT = 8;
 const PLAIN = /^[\x20-\x7e]{1,64}$/;
 
-/** `der` certifies the key of `area`. Throws the ek_ codes. */
+/** The TCG's own: its purpose, and the TPM's manufacturer, model and version by their names in the registry. */
+export const TCG_PROFILE: EkProfile = {
+  eku: EK_PURPOSE,
+  read(certificate) {
+    const purposes = readExtKeyUsage(certificate, 'ek_profile');
+    ensure(purposes?.has(EK_PURPOSE) ?? false, 'ek_profile', 'the certificate is not for an endorsement key');
+    return readDevice(certificate);
+  },
+};
+
+/** The certificate is for the key of the area. Throws the ek_ codes. */
 export function verifyEndorsement(
-  der: Uint8Array,
-  area: PublicArea,
+  { certificate: der, chain, area }: ClaimedEndorsement,
   trust: ManufacturerTrust,
   now: Date,
 ): Endorsement {
-  const certificate = parse(der);
+  const certificate = parse(der, 'the EK certificate');
+  const brought = cutChain(chain);
   keyOf(area, 'ek_parse');
   ensure(equal(certificate.spki, spkiOf(area)), 'ek_mismatch', 'the EK certificate is for another key');
   ensureStrongKey(certificate.spki, 'ek_weak');
   ensureValid(certificate, now);
-  ensureProfile(certificate);
-  const device = readDevice(certificate);
-  ensureChain(certificate, trust, now);
-  return { id: hex(hash('sha256', certificate.spki, 'buffer')), ...device };
+  const isCa = readBasicConstraints(certificate, 'ek_profile')?.ca ?? false;
+  ensure(!isCa, 'ek_profile', "the certificate is an authority's");
+  const attributes = trust.profile.read(certificate);
+  const known = [...brought, ...trust.intermediates];
+  ensureChain(certificate, { ...trust, intermediates: issuersOf(certificate, known) }, now);
+  return { id: hex(hash('sha256', certificate.spki, 'buffer')), attributes };
 }
 
-function parse(der: Uint8Array): Certificate {
+function parse(der: Uint8Array, what: string): Certificate {
   try {
     return parseManufacturerCertificate(der);
   } catch (error) {
-    throw new IdentityError('ek_encoding', 'the EK certificate is not one DER certificate', { cause: error });
+    throw new IdentityError('ek_encoding', `${what} is not one DER certificate`, { cause: error });
+  }
+}
+
+/** Throws ek_encoding. */
+function cutChain(bytes: Uint8Array): readonly Certificate[] {
+  const reader = new DerReader(bytes, 'ek_encoding');
+  const found: Certificate[] = [];
+  while (reader.tag !== undefined) {
+    ensure(
+      found.length < MAX_BROUGHT,
+      'ek_encoding',
+      `the EK chain has more than ${MAX_BROUGHT} certificates`,
+    );
+    const element = reader.element(TAG.sequence, 'a certificate of the EK chain');
+    found.push(parse(element, 'a certificate of the EK chain'));
+  }
+  return found;
+}
+
+/** Those that can be above the leaf, by their names: vendors have dozens of intermediates, and path.ts tries few. */
+function issuersOf(leaf: Certificate, known: readonly Certificate[]): readonly Certificate[] {
+  const above = new Set<Certificate>();
+  collectIssuers(leaf, known, above);
+  return [...above];
+}
+
+function collectIssuers(below: Certificate, known: readonly Certificate[], above: Set<Certificate>): void {
+  for (const each of known) {
+    if (above.has(each) || !isSameName(each.subject, below.issuer, 'ek_chain')) continue;
+    above.add(each);
+    collectIssuers(each, known, above);
   }
 }
 
@@ -70,16 +130,11 @@ function ensureValid({ notBefore, notAfter }: Certificate, now: Date): void {
   ensure(now <= notAfter, 'ek_validity', `the EK certificate has expired ${notAfter.toISOString()}`);
 }
 
-function ensureProfile(certificate: Certificate): void {
-  const purposes = readExtKeyUsage(certificate, 'ek_profile');
-  ensure(purposes?.has(EK_PURPOSE) ?? false, 'ek_profile', 'the certificate is not for an endorsement key');
-  const isCa = readBasicConstraints(certificate, 'ek_profile')?.ca ?? false;
-  ensure(!isCa, 'ek_profile', "the certificate is an authority's");
-}
-
 function ensureChain(leaf: Certificate, trust: ManufacturerTrust, now: Date): void {
+  const { anchors, intermediates, profile } = trust;
+  const { eku } = profile;
   try {
-    verifyPath({ leaf, ...trust, now, eku: EK_PURPOSE, manufacturers: true });
+    verifyPath({ leaf, anchors, intermediates, now, ...(eku && { eku }), manufacturers: true });
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
     throw new IdentityError('ek_chain', `no path to a manufacturer's root: ${detail}`, { cause: error });
@@ -87,7 +142,7 @@ function ensureChain(leaf: Certificate, trust: ManufacturerTrust, now: Date): vo
 }
 
 /** Section 3.2.9: a directory name in the subject alternative name. */
-function readDevice(certificate: Certificate): Omit<Endorsement, 'id'> {
+function readDevice(certificate: Certificate): Readonly<Record<string, string>> {
   const names = readSubjectAltName(certificate, 'ek_profile') ?? [];
   const directory = names.find(({ kind }) => kind === NAME.directory);
   ensure(directory !== undefined, 'ek_profile', 'the EK certificate does not name its TPM');

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { readPem } from '../der/pem.ts';
 import { isRefusal } from '../errors.ts';
 import { parseCertificate } from '../x509/certificate.ts';
-import { verifyEndorsement } from './endorsement.ts';
+import { TCG_PROFILE, verifyEndorsement } from './endorsement.ts';
 import { readPublicArea } from './public-area.ts';
 import { speakerOf, verifyCertify, verifyQuote } from './statements.ts';
 import { AK, EK_P384, EK_RSA_2048, TPM_KEY } from './templates.ts';
@@ -42,7 +42,8 @@ const CHECKS: Record<Vector['kind'], (vector: Vector) => void> = {
       intermediates: certificates(vector['intermediates']),
     };
     const ek = readPublicArea(area, template, 'ek_parse');
-    const { id, ...device } = verifyEndorsement(bytes(vector, 'certificate'), ek, trust, NOW);
+    const claimed = { certificate: bytes(vector, 'certificate'), chain: new Uint8Array(), area: ek };
+    const { id, attributes: device } = verifyEndorsement(claimed, { ...trust, profile: TCG_PROFILE }, NOW);
     expect(id).toMatch(/^[0-9a-f]{64}$/);
     expect(device).toEqual({ manufacturer: 'id:00001014', model: 'swtpm', version: 'id:20191023' });
   },

@@ -41,7 +41,13 @@ export const ROLE_MARK: Readonly<Record<Role, string>> = {
 };
 
 /** §4.2.1.3: numbers of the bits. */
-export const KEY_USAGE = { digitalSignature: 0, keyCertSign: 5, crlSign: 6 } as const;
+export const KEY_USAGE = {
+  digitalSignature: 0,
+  keyEncipherment: 2,
+  keyAgreement: 4,
+  keyCertSign: 5,
+  crlSign: 6,
+} as const;
 
 export interface BasicConstraints {
   readonly ca: boolean;

@@ -52,8 +52,9 @@ const opening = packed({
       akPublic,
       keyPublic,
       eventLog: bytes(0),
+      ekChain: bytes(0),
     };
-    return [whole, { ...whole, keyPublic: bytes(0), eventLog: bytes(500) }];
+    return [whole, { ...whole, keyPublic: bytes(0), eventLog: bytes(500), ekChain: bytes(900) }];
   },
   pack: tpm.packOpening,
   unpack: tpm.unpackOpening,

@@ -3,7 +3,7 @@ import { concat, lp, Reader, u8, u16, u32 } from '@chancery/shared/bytes.ts';
 import { readPem } from '@chancery/shared/der/pem.ts';
 import { unpackFields } from '@chancery/shared/evidence/fields.ts';
 import { readCertify, readQuote } from '@chancery/shared/tpm/attest.ts';
-import { verifyEndorsement } from '@chancery/shared/tpm/endorsement.ts';
+import { TCG_PROFILE, verifyEndorsement } from '@chancery/shared/tpm/endorsement.ts';
 import { readEventLog } from '@chancery/shared/tpm/event-log.ts';
 import { cutSelection, writeSelection } from '@chancery/shared/tpm/pcr.ts';
 import {
@@ -203,14 +203,16 @@ const endorsement: Target = {
       return {
         seed: vector.bytes('certificate'),
         area,
-        trust: { anchors: read('roots'), intermediates: read('intermediates') },
+        trust: { anchors: read('roots'), intermediates: read('intermediates'), profile: TCG_PROFILE },
       };
     });
     return {
       seeds: known.map(({ seed }) => seed),
       run: (input) => {
         const right = known.find(({ area }) => Buffer.from(input).includes(spkiOf(area))) ?? known[0];
-        if (right !== undefined) verifyEndorsement(input, right.area, right.trust, RECORDED_AT);
+        if (right === undefined) return undefined;
+        const claimed = { certificate: input, chain: input, area: right.area };
+        verifyEndorsement(claimed, right.trust, RECORDED_AT);
         return undefined;
       },
     };

@@ -121,7 +121,7 @@ func tpmEvidence(path string) (evidence, error) {
 	if err != nil {
 		return evidence{}, err
 	}
-	opening := pack(certificate, ek.OutPublic.Bytes(), ak.OutPublic.Bytes(), nil, nil)
+	opening := pack(certificate, ek.OutPublic.Bytes(), ak.OutPublic.Bytes(), nil, nil, nil)
 	answer := func(question, binding []byte) ([]byte, error) { return tpmAnswer(tpm, ek, ak, question, binding) }
 	return evidence{opening, answer}, nil
 }

@@ -130,7 +130,14 @@ export async function makeFakeTpm(ecdh: ECDH = newEcdh()): Promise<FakeTpm> {
     opening(withKey, { opening = (same) => same }) {
       const keyPublic = withKey ? key.area : NOTHING;
       return packOpening(
-        opening({ ekCertificate, ekPublic: ekArea, akPublic: ak.area, keyPublic, eventLog: NOTHING }),
+        opening({
+          ekCertificate,
+          ekPublic: ekArea,
+          akPublic: ak.area,
+          keyPublic,
+          eventLog: NOTHING,
+          ekChain: NOTHING,
+        }),
       );
     },
     answer(question, binding, withKey, spoil) {

@@ -20,6 +20,10 @@ export interface EkFields {
   /** Whole Extensions in place of the genuine SAN; none leaves it out. */
   readonly names: readonly Uint8Array[];
   readonly ca: boolean;
+  /** Named bits of the key usage; a leaf has none unless a test says so. */
+  readonly usage: readonly number[];
+  /** More Extensions. */
+  readonly more: readonly Uint8Array[];
   /** Who signs; the root unless a test says otherwise. */
   readonly issuer: Issuer;
 }
@@ -88,7 +92,8 @@ function write(
     purposes = [EK_PURPOSE],
     names = [tpmNames(GENUINE)],
   } = fields;
-  const { issuer, ca = false } = fields;
+  const { issuer, ca = false, more = [] } = fields;
+  const { usage = ca ? [5] : [] } = fields;
   const tbs = writeTbs({
     serial: Uint8Array.of(1, ...spki.subarray(-8)),
     issuer: commonName(issuer.name),
@@ -98,10 +103,12 @@ function write(
     spki,
     extensions: [
       basicConstraints(ca ? { pathLength: undefined } : undefined),
-      ...(ca ? [keyUsage(5), subjectKeyIdentifier(keyIdentifierOf(spki, 'internal'))] : []),
+      ...(usage.length > 0 ? [keyUsage(...usage)] : []),
+      ...(ca ? [subjectKeyIdentifier(keyIdentifierOf(spki, 'internal'))] : []),
       authorityKeyIdentifier(keyIdentifierOf(spkiOf(issuer.key), 'internal')),
       ...(purposes.length > 0 ? [extKeyUsage(...purposes)] : []),
       ...names,
+      ...more,
     ],
   });
   return assembleCertificate(tbs, sign('sha256', tbs, issuer.key));

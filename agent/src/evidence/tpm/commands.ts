@@ -27,6 +27,11 @@ const COMMAND = {
 
 const NO_SESSIONS = 0x8001;
 const SESSIONS = 0x8002;
+/** TPM_RH_OWNER. */
+const OWNER = 0x4000_0001;
+/** TPMA_NV, Part 2, 13.4. */
+const NV_AUTHREAD = 1 << 18;
+const NV_WRITTEN = 1 << 29;
 /** TPM_RS_PW: an authorisation by password, here the empty one. */
 const PASSWORD = 0x4000_0009;
 const RH_NULL = 0x4000_0007;
@@ -62,6 +67,15 @@ export interface TpmObject {
   readonly handle: number;
   /** TPMT_PUBLIC. */
   readonly publicArea: Uint8Array;
+}
+
+/** An index of NV memory. */
+export interface NvArea {
+  readonly index: number;
+  readonly size: number;
+  readonly written: boolean;
+  /** Whose authorisation reads it. */
+  readonly reader: number;
 }
 
 /** A key as TPM2_Create gives it: only its parent loads it. */
@@ -150,19 +164,21 @@ export class TpmCommands {
     return (await this.#run('PCR_Read', { parameters: selection })).body;
   }
 
-  /** Size in bytes. */
-  async nvSize(index: number): Promise<number> {
+  async nvPublic(index: number): Promise<NvArea> {
     const { body } = await this.#run('NV_ReadPublic', { handles: [index] });
     const area = new Reader(body.sized16('NV public area'), 'tpm_device');
-    area.take(4 + 2 + 4, 'NV index, hash and attributes');
+    area.take(4 + 2, 'NV index and hash');
+    const attributes = area.u32('NV attributes');
     area.sized16('NV policy');
-    return area.u16('NV size');
+    const size = area.u16('NV size');
+    const reader = (attributes & NV_AUTHREAD) !== 0 ? index : OWNER;
+    return { index, size, reader, written: (attributes & NV_WRITTEN) !== 0 };
   }
 
-  /** By the index's own, empty, password, so that the owner's is not needed. */
-  async nvRead(index: number, length: number, offset: number): Promise<Uint8Array> {
+  /** By the empty password of the index itself, or of the owner where the index may not be read by its own. */
+  async nvRead({ index, reader }: NvArea, length: number, offset: number): Promise<Uint8Array> {
     const call = {
-      handles: [index, index],
+      handles: [reader, index],
       auth: [PASSWORD],
       parameters: concat(u16(length), u16(offset)),
     };
@@ -184,6 +200,11 @@ export class TpmCommands {
   /** Empties every slot: without a resource manager, what a killed client left behind fills the TPM. */
   async flushAll(): Promise<void> {
     for (const slot of SLOTS) for (const handle of await this.#handles(slot)) await this.flush(handle);
+  }
+
+  /** Those that are defined from `first` to `last`, ascending; at most 254. */
+  async nvIndices(first: number, last: number): Promise<readonly number[]> {
+    return (await this.#handles(first)).filter((index) => index >= first && index <= last);
   }
 
   async #handles(first: number): Promise<readonly number[]> {

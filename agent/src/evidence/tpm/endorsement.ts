@@ -1,60 +1,83 @@
-/** Finds the TPM's endorsement key and the certificate that its manufacturer left in NV memory. */
-import { asBuffer, equal } from '@chancery/shared/bytes.ts';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+/** Finds an endorsement key of the TPM that has a certificate: one in NV memory, or one in a file. */
+import { readFile } from 'node:fs/promises';
+import { asBuffer, concat, equal } from '@chancery/shared/bytes.ts';
+import { readPem } from '@chancery/shared/der/pem.ts';
+import { ensure, IdentityError, isRefusal, type Refusal } from '@chancery/shared/errors.ts';
 import { ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import { readPublicArea, spkiOf } from '@chancery/shared/tpm/public-area.ts';
 import { EK_P256, EK_P384, EK_RSA_2048, type Template } from '@chancery/shared/tpm/templates.ts';
 import { parseManufacturerCertificate } from '@chancery/shared/x509/certificate.ts';
+import { ifThere, readCertificate, readChain } from './certificates.ts';
 import type { TpmCommands, TpmObject } from './commands.ts';
 
 export interface EndorsementKey extends TpmObject {
   /** X.509 DER. */
   readonly certificate: Uint8Array;
+  /** Its issuers, DER, one behind the other; often empty. */
+  readonly chain: Uint8Array;
   /** True where the empty password does not authorise it, and its policy must. */
   readonly byPolicy: boolean;
 }
 
+interface Candidate {
+  readonly name: string;
+  readonly certificateAt: number;
+  readonly keyAt: number;
+  readonly template: Template;
+  readonly byPolicy: boolean;
+}
+
 /** Handles of the TCG's registry (TPM 2.0 Handles and Localities, EK Credential Profile 2.2.1.4), in our order. */
-const CANDIDATES = [
-  { certificateAt: 0x01c0_0002, keyAt: 0x8101_0001, template: EK_RSA_2048, byPolicy: true },
-  { certificateAt: 0x01c0_000a, keyAt: 0x8101_0002, template: EK_P256, byPolicy: true },
-  { certificateAt: 0x01c0_0016, keyAt: 0x8101_0016, template: EK_P384, byPolicy: false },
-] as const;
+const CANDIDATES: readonly Candidate[] = [
+  {
+    name: 'RSA-2048',
+    certificateAt: 0x01c0_0002,
+    keyAt: 0x8101_0001,
+    template: EK_RSA_2048,
+    byPolicy: true,
+  },
+  { name: 'P-256', certificateAt: 0x01c0_000a, keyAt: 0x8101_0002, template: EK_P256, byPolicy: true },
+  { name: 'P-384', certificateAt: 0x01c0_0016, keyAt: 0x8101_0016, template: EK_P384, byPolicy: false },
+];
 
-/** Every TPM reads 512 bytes at a time; more is an option. */
-const NV_CHUNK = 512;
-const MAX_CERTIFICATE = 8 * 1024;
+/** What may go wrong with one kind of key while another kind is good. */
+const UNUSABLE: readonly Refusal[] = ['tpm_device', 'certificate_parse'];
 
-/** The first that has a certificate. Throws tpm_device. */
-export async function findEndorsementKey(tpm: TpmCommands): Promise<EndorsementKey> {
-  for (const { certificateAt, keyAt, template, byPolicy } of CANDIDATES) {
-    const size = await ifThere(tpm.nvSize(certificateAt));
-    if (size === undefined) continue;
-    const certificate = cutDer(await readNv(tpm, certificateAt, size));
-    return { ...(await loadKey(tpm, keyAt, template, certificate)), certificate, byPolicy };
+/** The first whose certificate and key are there and fit. `file` is used in place of NV memory. Throws tpm_device. */
+export async function findEndorsementKey(tpm: TpmCommands, file?: string): Promise<EndorsementKey> {
+  const given = file === undefined ? undefined : await readCertificateFile(file);
+  const reasons: string[] = [];
+  for (const candidate of CANDIDATES) {
+    try {
+      const certificate = given?.certificate ?? (await readCertificate(tpm, candidate.certificateAt));
+      if (certificate === undefined) continue;
+      const key = await loadKey(tpm, candidate, certificate);
+      const chain = given?.chain ?? (await readChain(tpm));
+      return { ...key, certificate, chain, byPolicy: candidate.byPolicy };
+    } catch (error) {
+      if (!isRefusal(error) || !UNUSABLE.includes(error.code)) throw error;
+      reasons.push(`${candidate.name}: ${error.message}`);
+    }
   }
-  throw new IdentityError('tpm_device', 'the TPM has no supported endorsement certificate');
+  const tried = reasons.length > 0 ? ` (${reasons.join('; ')})` : `; ${NONE_HINT}`;
+  throw new IdentityError('tpm_device', `the TPM has no supported endorsement certificate${tried}`);
 }
 
-async function readNv(tpm: TpmCommands, index: number, size: number): Promise<Uint8Array> {
-  ensure(size <= MAX_CERTIFICATE, 'tpm_device', `NV index ${index.toString(16)} holds ${size} bytes`);
-  const bytes = new Uint8Array(size);
-  for (let at = 0; at < size; at += NV_CHUNK)
-    bytes.set(await tpm.nvRead(index, Math.min(NV_CHUNK, size - at), at), at);
-  return bytes;
-}
+const NONE_HINT = 'get it from the manufacturer and name its file: evidence.tpm.ekCertificate';
 
-/** The persistent key where it is the certificate's; made anew from its template where it is not there. */
+/** The persistent key where it is the certificate's; else made anew from its template. Throws tpm_device. */
 async function loadKey(
   tpm: TpmCommands,
-  handle: number,
-  template: Template,
+  { keyAt, template }: Candidate,
   certificate: Uint8Array,
 ): Promise<TpmObject> {
   const { spki } = parseManufacturerCertificate(certificate);
-  const persistent = await ifThere(tpm.readPublic(handle));
+  const persistent = await ifThere(tpm.readPublic(keyAt));
   if (persistent !== undefined && isKey(persistent, template, spki)) return persistent;
-  return tpm.createPrimary(ENDORSEMENT, template);
+  const made = await tpm.createPrimary(ENDORSEMENT, template);
+  if (isKey(made, template, spki)) return made;
+  await tpm.flush(made.handle);
+  throw new IdentityError('tpm_device', 'the certificate is for another key than the TPM makes');
 }
 
 function isKey({ publicArea }: TpmObject, template: Template, spki: Uint8Array): boolean {
@@ -66,20 +89,18 @@ function isKey({ publicArea }: TpmObject, template: Template, spki: Uint8Array):
   }
 }
 
-/** A certificate's NV index may be longer than the certificate. */
-export function cutDer(bytes: Uint8Array): Uint8Array {
-  const header = asBuffer(bytes);
-  const isDer = bytes.length > 4 && header.readUInt16BE(0) === 0x3082;
-  ensure(isDer, 'tpm_device', 'the endorsement certificate in NV memory is not DER');
-  return bytes.subarray(0, 4 + header.readUInt16BE(2));
-}
-
-/** Undefined where the TPM has nothing at that handle; a TPM that does not answer at all fails the next command. */
-async function ifThere<T>(value: Promise<T>): Promise<T | undefined> {
+/** PEM, the endorsement key's first and its issuers behind it; or one certificate in DER. */
+async function readCertificateFile(path: string): Promise<Pick<EndorsementKey, 'certificate' | 'chain'>> {
   try {
-    return await value;
+    const bytes = await readFile(path);
+    const pem =
+      bytes[0] === 0x30 ? [bytes] : readPem(asBuffer(bytes).toString('latin1'), 'CERTIFICATE', 'file');
+    const [certificate, ...issuers] = pem;
+    ensure(certificate !== undefined, 'tpm_device', 'no certificate');
+    for (const each of pem) parseManufacturerCertificate(each);
+    return { certificate, chain: concat(...issuers) };
   } catch (error) {
-    if (isRefusal(error, 'tpm_device')) return undefined;
-    throw error;
+    const detail = error instanceof Error ? error.message : String(error);
+    throw new IdentityError('tpm_device', `ekCertificate: ${path}: ${detail}`, { cause: error });
   }
 }

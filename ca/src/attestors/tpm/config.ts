@@ -1,6 +1,7 @@
 /** The `tpm` attestor's config, and the policy that it becomes. */
-import type { ManufacturerTrust } from '@chancery/shared/tpm/endorsement.ts';
+import { type ManufacturerTrust, TCG_PROFILE } from '@chancery/shared/tpm/endorsement.ts';
 import { z } from 'zod';
+import { GCE_PROFILE } from './gce.ts';
 import { type ManufacturerDeps, readManufacturers } from './manufacturers.ts';
 
 /** PC Client Platform TPM Profile: any software may reset these two, so their values prove nothing. */
@@ -19,7 +20,15 @@ const digest = z
   .string()
   .regex(/^[0-9a-f]{64}$/, 'a PCR value is 64 lower-case hexadecimal digits: the SHA-256 bank');
 
+const PROFILES = { tcg: TCG_PROFILE, gce: GCE_PROFILE };
+
 export const TpmConfig = z.strictObject({
+  profile: z
+    .enum(['tcg', 'gce'])
+    .default('tcg')
+    .describe(
+      "What EK certificates look like: the TCG's profile, or Google's for Shielded VMs of Compute Engine.",
+    ),
   roots: z
     .array(z.string())
     .min(1)
@@ -67,6 +76,7 @@ export function tpmPolicy(config: TpmConfig, deps: ManufacturerDeps): TpmPolicy 
   return {
     trust: {
       anchors: readManufacturers({ kind: 'roots', paths: config.roots }, deps),
+      profile: PROFILES[config.profile],
       intermediates: readManufacturers({ kind: 'intermediates', paths: config.intermediates }, deps),
     },
     selected: [...new Set([...ALWAYS, ...allowed.keys()])].sort((a, b) => a - b),
