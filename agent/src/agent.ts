@@ -39,11 +39,21 @@ export interface Agent {
   readonly resources: () => readonly string[];
   /** Why the SVID could not be renewed the last time; undefined where it could. */
   readonly renewalFailure: () => string | undefined;
+  readonly trustStream: () => StreamState;
+  /** Seconds by which this clock is ahead of the CA's; undefined where the CA has not told its time yet. */
+  readonly skewSeconds: () => number | undefined;
   /** Rejects when the agent is closed, and on a bug. */
   readonly ended: Promise<never>;
   /** Where the CA answers calls that need our SVID. */
   readonly caTarget: () => Target;
   close(): Promise<void>;
+}
+
+/** Whether the CA is heard. */
+export interface StreamState {
+  /** Why it is not; undefined where it is. */
+  readonly failure: string | undefined;
+  readonly since: Date;
 }
 
 /**
@@ -75,6 +85,8 @@ export async function startAgent(
     revocations: session.told.revocations,
     resources: () => session.told.resources,
     renewalFailure: () => session.renewalFailure,
+    trustStream: () => session.trustStream,
+    skewSeconds: () => session.skewSeconds(),
     ended,
     caTarget: () => session.caTarget(session.svid.current()),
     close: async () => {
@@ -102,6 +114,7 @@ class Session {
   readonly svid = new LiveValue<Svid>(() => new IdentityError('unavailable', 'there is no SVID yet'));
   readonly told = new Told((state) => this.#save(this.svid.current(), state));
   renewalFailure: string | undefined;
+  trustStream: StreamState;
   readonly #settings: AgentSettings;
   readonly #deps: AgentDeps;
   readonly #signal: AbortSignal;
@@ -121,6 +134,7 @@ class Session {
     this.#evidence = evidence;
     this.#instance = deps.randomBytes(16);
     this.#skew = new SkewWarning(deps.log);
+    this.trustStream = { failure: 'the CA was not heard yet', since: deps.clock.now() };
     this.#judge = { now: () => deps.clock.now(), revocations: this.told.revocations };
   }
 
@@ -150,6 +164,10 @@ class Session {
         svid: this.svid,
         targetFor: (svid) => this.caTarget(svid),
         accept: (snapshot, ca) => this.told.accept(snapshot, () => ca && ensureCa(ca, this.#judge)),
+        onState: (failure) => {
+          const isNews = (failure === undefined) !== (this.trustStream.failure === undefined);
+          this.trustStream = { failure, since: isNews ? clock.now() : this.trustStream.since };
+        },
         instance: this.#instance,
         version,
         clock,
@@ -185,6 +203,8 @@ class Session {
     const { address } = this.#settings.ca;
     return tlsTarget(address, this.told.bundle.current(), svid, this.#judge);
   }
+
+  skewSeconds = (): number | undefined => this.#skew.seconds();
 
   async close(): Promise<void> {
     await this.#evidence.close();

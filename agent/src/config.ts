@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parseDuration } from '@chancery/shared/duration.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
+import { healthAddress } from '@chancery/shared/health/address.ts';
 import { by, hostPort } from '@chancery/shared/schema.ts';
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
@@ -139,6 +140,9 @@ export const AgentConfig = z.strictObject({
   outputs: z.array(OutputConfig).max(16).default([]).describe('Files for programs that read certificates.'),
   gateway: GatewayConfig.optional().describe('Mutual TLS in front of an MCP server.'),
   connect: z.array(ConnectConfig).max(64).default([]).describe('Local addresses of MCP servers.'),
+  http: healthAddress
+    .optional()
+    .describe('Health and Prometheus metrics: plain HTTP, host:port on loopback; with healthOnly anywhere.'),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error'])
     .default('info')

@@ -6,6 +6,7 @@ import type { Log } from '@chancery/shared/log.ts';
 import { hostAndPort, localEndpoint } from './addresses.ts';
 import type { Agent } from './agent.ts';
 import type { AgentSettings, GatewaySettings } from './config.ts';
+import type { RecordCall } from './mcp/call-event.ts';
 import { startConnect } from './mcp/connect.ts';
 import { startGateway } from './mcp/gateway.ts';
 import { accountFor, environmentFor } from './mcp/upstream/account.ts';
@@ -29,15 +30,17 @@ export interface McpOpening {
   readonly deps: McpDeps;
   /** Gets what has to be closed again, in the order of opening. */
   readonly parts: Closing[];
+  /** Sees every record that is written. */
+  readonly count?: RecordCall | undefined;
 }
 
 /** Resolves with the gateway's port, where there is a gateway. */
 export async function openMcp(
   settings: AgentSettings,
   agent: Agent,
-  { deps, parts }: McpOpening,
+  { deps, parts, count }: McpOpening,
 ): Promise<number | undefined> {
-  const gateway = settings.gateway && (await openGateway(settings.gateway, agent, { deps, parts }));
+  const gateway = settings.gateway && (await openGateway(settings.gateway, agent, { deps, parts, count }));
   for (const { server, listen } of settings.connect)
     parts.push(
       await startConnect({ ...deps, ...agent, server, local: localEndpoint(listen), uid: deps.ownUid }),
@@ -45,7 +48,7 @@ export async function openMcp(
   return gateway?.port;
 }
 
-async function openGateway(settings: GatewaySettings, agent: Agent, { deps, parts }: McpOpening) {
+async function openGateway(settings: GatewaySettings, agent: Agent, { deps, parts, count }: McpOpening) {
   const records = openCallRecords(settings.records);
   parts.push(records);
   const gateway = await startGateway({
@@ -54,7 +57,10 @@ async function openGateway(settings: GatewaySettings, agent: Agent, { deps, part
     server: settings.server,
     listen: hostAndPort(settings.listen),
     upstream: upstreamOf(settings.upstream, deps),
-    record: records.record,
+    record: (event) => {
+      records.record(event);
+      count?.(event);
+    },
     freeText: settings.freeText,
     sessions: sessionsOf(settings.sessions),
   });

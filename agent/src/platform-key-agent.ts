@@ -26,7 +26,8 @@ export interface PlatformSvid extends Certified {
   readonly key: PlatformKey;
 }
 
-export interface PlatformKeyAgent extends Pick<Agent, 'bundle' | 'renewalFailure' | 'ended' | 'close'> {
+export interface PlatformKeyAgent
+  extends Pick<Agent, 'bundle' | 'renewalFailure' | 'skewSeconds' | 'ended' | 'close'> {
   readonly svid: Source<PlatformSvid>;
 }
 
@@ -75,7 +76,8 @@ export async function startPlatformKeyAgent(
     await ended.catch(() => {});
     await evidence.close();
   };
-  return { svid, bundle, renewalFailure: () => renewalFailure, ended, close };
+  const skewSeconds = () => own.skew.seconds();
+  return { svid, bundle, renewalFailure: () => renewalFailure, skewSeconds, ended, close };
 }
 
 const missing = () => new IdentityError('unavailable', 'there is no SVID yet');

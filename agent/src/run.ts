@@ -1,15 +1,15 @@
 /** Puts the rooms together: the agent, its socket, its outputs, its gateway and its local addresses. */
 
-import { hex } from '@chancery/shared/bytes.ts';
-import { isRefusal } from '@chancery/shared/errors.ts';
-import type { Policy } from '@chancery/shared/policy/policy.ts';
-import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { serveHealth } from '@chancery/shared/health/server.ts';
+import { hostAndPort } from './addresses.ts';
 import { type Agent, type AgentDeps, startAgent } from './agent.ts';
 import { type AgentSettings, paths } from './config.ts';
+import type { AgentMetrics } from './health/metrics.ts';
 import type { Closing, McpDeps, McpOpening } from './open-mcp.ts';
 import { type KeptOutputs, keepOutputs } from './outputs/keep.ts';
 import type { NotifyDeps } from './outputs/notify.ts';
 import { type PlatformKeyAgent, startPlatformKeyAgent } from './platform-key-agent.ts';
+import { statusOf } from './status.ts';
 import { serveLocalApi } from './workload/local-api.ts';
 import type { StatusReport } from './workload/local-messages.ts';
 
@@ -36,9 +36,10 @@ export async function runAgent(
     const agent = await (inTpm ? startPlatformKeyAgent : startAgent)(settings, deps, signal);
     parts.push(agent);
     const full = 'policy' in agent ? agent : undefined;
-    const gatewayPort = full && (await openMcpParts(settings, full, { deps, parts }));
-    let outputs: KeptOutputs | undefined;
-    const status = () => statusOf({ agent, full, settings, deps, gatewayPort, outputs });
+    let [gatewayPort, outputs]: [number | undefined, KeptOutputs | undefined] = [undefined, undefined];
+    const status = () => statusOf({ ...deps, agent, full, settings, gatewayPort, outputs });
+    const metrics = await openHealth(settings, { deps, parts, status, agent });
+    gatewayPort = full && (await openMcpParts(settings, full, { deps, parts, count: metrics?.call }));
     const { log, ownUid } = deps;
     const { socket } = paths(settings.dataDir);
     parts.push(await serveLocalApi({ path: socket, agent: full, status, ownUid, log }));
@@ -51,6 +52,32 @@ export async function runAgent(
   }
 }
 
+interface HealthParts {
+  readonly deps: RunDeps;
+  readonly parts: Closing[];
+  readonly status: () => StatusReport;
+  readonly agent: Agent | PlatformKeyAgent;
+}
+
+/** Open before the gateway, so that a probe sees it come up. Loaded where it is configured. */
+async function openHealth(
+  { http }: AgentSettings,
+  { deps, parts, status, agent }: HealthParts,
+): Promise<AgentMetrics | undefined> {
+  if (http === undefined) return undefined;
+  const { createAgentMetrics } = await import('./health/metrics.ts');
+  const metrics = createAgentMetrics(status, () => deps.clock.now());
+  parts.push({ close: agent.svid.onChange(() => metrics.rotated()) });
+  const unfit = (): string | undefined => {
+    const { expired, revoked } = status();
+    if (revoked !== null) return 'this identity is revoked';
+    return expired ? 'the certificate has expired' : undefined;
+  };
+  const shown = http.healthOnly ? undefined : metrics;
+  parts.push(await serveHealth({ ...hostAndPort(http.listen), metrics: shown, unfit }));
+  return metrics;
+}
+
 /** Loaded where it is configured: an agent that only keeps files does without it. */
 async function openMcpParts(
   settings: AgentSettings,
@@ -60,45 +87,4 @@ async function openMcpParts(
   if (settings.gateway === undefined && settings.connect.length === 0) return undefined;
   const { openMcp } = await import('./open-mcp.ts');
   return openMcp(settings, agent, opening);
-}
-
-interface StatusParts {
-  readonly agent: Agent | PlatformKeyAgent;
-  readonly full: Agent | undefined;
-  readonly settings: AgentSettings;
-  readonly deps: RunDeps;
-  readonly gatewayPort: number | undefined;
-  readonly outputs: KeptOutputs | undefined;
-}
-
-function statusOf({ agent, full, settings, deps, gatewayPort, outputs }: StatusParts): StatusReport {
-  const svid = agent.svid.current();
-  const policy = full && policyOf(full);
-  const { gateway, connect } = settings;
-  return {
-    version: deps.version,
-    spiffeId: svid.id,
-    serial: hex(parseCertificate(svid.chain[0] ?? new Uint8Array()).serial),
-    notAfter: svid.notAfter.toISOString(),
-    renewAfter: svid.renewAfter.toISOString(),
-    expired: deps.clock.now() > svid.notAfter,
-    renewalFailure: agent.renewalFailure() ?? null,
-    policyVersion: policy === undefined ? null : Number(policy.version),
-    servers: [...(policy?.servers.keys() ?? [])],
-    gateway:
-      gateway === undefined || gatewayPort === undefined
-        ? null
-        : { server: gateway.server, port: gatewayPort },
-    connect,
-    outputs: (outputs?.states() ?? []).map(({ dir, failure }) => ({ dir, failure: failure ?? null })),
-  };
-}
-
-function policyOf({ policy }: Agent): Policy | undefined {
-  try {
-    return policy.current();
-  } catch (error) {
-    if (isRefusal(error, 'unavailable')) return undefined;
-    throw error;
-  }
 }

@@ -26,7 +26,7 @@ test('what is not said is said in docs/config.md; paths start at the file', () =
     dataDir: join(folder, 'data'),
     keyEncryptionKey: '/etc/chancery/key',
     listen: '127.0.0.1:8443',
-    http: '127.0.0.1:9464',
+    http: { listen: '127.0.0.1:9464', healthOnly: false },
     rootTtl: 3650 * 86_400,
     intermediateTtl: 2 * 86_400,
     attestors: { unix: {} },
@@ -84,17 +84,17 @@ describe('is refused', () => {
     [
       'metrics for everybody',
       `${GENUINE}http: 0.0.0.0:9464\n`,
-      /:6: http: health and metrics are plain HTTP: loopback only$/,
+      /:6: http: health and metrics are plain HTTP: loopback only; beyond it write \{ listen: HOST:PORT, healthOnly: true \}$/,
     ],
     [
       'metrics on an address that begins alike',
       `${GENUINE}http: 127.0.0.1.example:9464\n`,
-      /:6: http: .*loopback only$/,
+      /:6: http: .*loopback only; /,
     ],
     [
       'metrics on a name that begins alike',
       `${GENUINE}http: localhost.example:9464\n`,
-      /:6: http: .*loopback only$/,
+      /:6: http: .*loopback only; /,
     ],
     [
       'a lifetime that is none',

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { IdentityError } from '@chancery/shared/errors.ts';
+import { healthAddress } from '@chancery/shared/health/address.ts';
 import { duration, hostPort } from '@chancery/shared/schema.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
@@ -23,13 +24,9 @@ export const CaConfig = z.strictObject({
       'Database, keys and sockets; 0711, for join.sock is for other users too. Relative to this file.',
     ),
   listen: hostPort.default('127.0.0.1:8443').describe('Where agents reach the CA: gRPC over TLS 1.3.'),
-  http: hostPort
-    .default('127.0.0.1:9464')
-    .refine(
-      (text) => /^(127(\.[0-9]{1,3}){3}|\[::1\]|localhost):[0-9]+$/.test(text),
-      'health and metrics are plain HTTP: loopback only',
-    )
-    .describe('Health and Prometheus metrics: plain HTTP, loopback only.'),
+  http: healthAddress
+    .prefault('127.0.0.1:9464')
+    .describe('Health and Prometheus metrics: plain HTTP, host:port on loopback; with healthOnly anywhere.'),
   keyEncryptionKey: z
     .string()
     .min(1)

@@ -5,6 +5,7 @@ import { FoldedRefusals, type RefusalEvent } from '@chancery/shared/audit/refusa
 import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/errors.ts';
+import { serveHealth } from '@chancery/shared/health/server.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import type { Log } from '@chancery/shared/log.ts';
@@ -20,7 +21,6 @@ import { type IssueDeps, issue } from './authority/issue.ts';
 import { keyFiles } from './authority/key-files.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
 import { createMetrics } from './http/metrics.ts';
-import { serveHttp } from './http/server.ts';
 import { openRegistry } from './registry/registry.ts';
 import { OWN_HOLDER, openRevocations, type Revocations } from './revocation/revocations.ts';
 import { Agents } from './rpc/agents.ts';
@@ -146,7 +146,9 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const port = await listenAll(settings, { ...deps, callers, inject: server.inject, svid, authorities });
   const unfit = () => whyUnfit(authorities, clock);
-  const http = await serveHttp({ ...address(settings.http), metrics, unfit });
+  const { listen, healthOnly } = settings.http;
+  const shown = healthOnly ? undefined : metrics;
+  const http = await serveHealth({ ...address(listen), metrics: shown, unfit });
   open.push(http, startUpkeep({ ...deps, authorities, revocations, settings, svid }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port };

@@ -1,5 +1,7 @@
 /** Examples in documents are read by what they are examples for. */
 import { AgentConfig } from '@chancery/agent/config.ts';
+import { createAgentMetrics } from '@chancery/agent/health/metrics.ts';
+import type { StatusReport } from '@chancery/agent/workload/local-messages.ts';
 import { CaConfig } from '@chancery/ca/config.ts';
 import { createMetrics } from '@chancery/ca/http/metrics.ts';
 import { Resource } from '@chancery/ca/registry/resources.ts';
@@ -66,7 +68,11 @@ test('metrics are those of docs/operations.md, all of them', async () => {
     revocations: () => 0,
     now: () => new Date(0),
   };
-  const exposed = (await createMetrics(sources).text()).matchAll(/^# HELP (chancery_\w+)/gm);
+  const nothing = { notAfter: '', renewalFailure: null, trustStream: null, skewSeconds: null };
+  const report = { ...nothing, outputs: [], problems: [] } as unknown as StatusReport;
+  const agent = createAgentMetrics(() => report, sources.now);
+  const text = `${await createMetrics(sources).text()}${await agent.text()}`;
+  const exposed = text.matchAll(/^# HELP (chancery_\w+)/gm);
   const told = withoutBlocks(textOf('docs/operations.md')).matchAll(/`(chancery_[a-z_]+)/g);
   expect(names(told)).toEqual(names(exposed));
 });

@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs';
 import type { Command } from '@chancery/shared/cli.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { isRefusal } from '@chancery/shared/errors.ts';
-import { type AgentSettings, readAgentConfig } from '../config.ts';
+import { type AgentSettings, paths, readAgentConfig } from '../config.ts';
+import { readStatus } from '../workload/attach.ts';
 import { CONFIG_FLAG, configFile, JSON_FLAG } from './flags.ts';
 import type { RunCommandDeps } from './run.ts';
 
@@ -14,7 +15,9 @@ interface Seen {
 }
 
 export const doctor = (deps: RunCommandDeps): Command => ({
-  says: 'Reports which platforms this machine can prove and whether the CA answers. Exits 1 if the agent cannot join.',
+  says:
+    'Reports what this machine can prove, whether the CA answers, and what is wrong with the agent that runs. ' +
+    'Exits 1 if the agent cannot join, or needs a person.',
   flags: { ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const file = configFile(invocation);
@@ -27,13 +30,15 @@ export const doctor = (deps: RunCommandDeps): Command => ({
     const auto = firstUsable(tried)?.platform;
     const chosen = settings?.evidence === undefined ? auto : Object.keys(settings.evidence).join(' and ');
     const ca = settings && (await seenOf(settings, deps.clock));
-    const good = chosen !== undefined && (ca?.good ?? true);
+    const agent = settings && (await runningAgent(settings));
+    const good = chosen !== undefined && (ca?.good ?? true) && (agent?.good ?? true);
     const report = {
       config: named ? file : null,
       platforms,
       auto: auto ?? null,
       chosen: chosen ?? null,
       ca: ca ?? null,
+      agent: agent ?? null,
     };
     if (invocation.has('json')) io.out(`${JSON.stringify({ ...report, good }, null, 2)}\n`);
     else io.out(textOf(report, settings));
@@ -54,16 +59,30 @@ async function seenOf(settings: AgentSettings, clock: Clock): Promise<Seen> {
   }
 }
 
+/** What the agent that runs here says of itself; undefined where none does. */
+async function runningAgent({ dataDir }: AgentSettings): Promise<Seen | undefined> {
+  const { socket } = paths(dataDir);
+  try {
+    const { spiffeId, problems } = await readStatus(socket);
+    const says = problems.length === 0 ? `${spiffeId}, no problems` : problems.join('; ');
+    return { name: socket, good: problems.length === 0, says };
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return undefined;
+  }
+}
+
 interface Report {
   readonly config: string | null;
   readonly platforms: readonly Seen[];
   readonly auto: string | null;
   readonly chosen: string | null;
   readonly ca: Seen | null;
+  readonly agent: Seen | null;
 }
 
 function textOf(
-  { config, platforms, auto, chosen, ca }: Report,
+  { config, platforms, auto, chosen, ca, agent }: Report,
   settings: AgentSettings | undefined,
 ): string {
   const width = Math.max(...platforms.map(({ name }) => name.length));
@@ -76,6 +95,7 @@ function textOf(
     chosen === null ? 'no platform is usable; set one under `evidence`' : `${by} would prove ${chosen}`,
     ...(settings?.evidence !== undefined && auto !== null ? [`platform: auto would prove ${auto}`] : []),
     ...(ca === null ? ['no config file; the CA was not checked'] : ['CA', line(ca)]),
+    ...(ca === null ? [] : agent === null ? ['no agent runs here'] : ['agent', line(agent)]),
     '',
   ].join('\n');
 }

@@ -72,11 +72,15 @@ const report: StatusReport = {
   renewAfter: '2026-06-01T12:30:00.000Z',
   expired: false,
   renewalFailure: null,
+  revoked: null,
+  trustStream: { up: true, since: '2026-06-01T12:00:00.000Z', failure: null },
+  skewSeconds: 0,
   policyVersion: 7,
   servers: ['github', 'jira'],
   gateway: { server: 'github', port: 8443 },
   connect: [{ server: 'jira', listen: 'unix:/run/jira.sock' }],
   outputs: [],
+  problems: [],
 };
 
 describe('status', () => {
@@ -98,6 +102,7 @@ describe('status', () => {
       out: `SPIFFE ID     spiffe://prod.example/web
 certificate   0102
 valid until   2026-06-01T13:00:00.000Z, renewed about 2026-06-01T12:30:00.000Z
+CA            heard since 2026-06-01T12:00:00.000Z
 policy        version 7
 MCP servers   github, jira
 gateway       before github, port 8443
@@ -121,23 +126,31 @@ connect       jira at unix:/run/jira.sock
     expect(out).toMatch(/^renewal {7}fails: the CA does not answer$/m);
   });
 
-  test.each([[], ['--json']])('is 1 once the certificate has expired %s', async (...flags) => {
-    await serve({ expired: true });
-    const { status, out } = await cli('status', ...flags.flat());
-    expect(status).toBe(1);
-    expect(out).toMatch(/^expired {7}2026|"expired": true/m);
+  test('tells an expired certificate, a silent CA, another clock and an output that is not up to date', async () => {
+    await serve({
+      expired: true,
+      trustStream: { up: false, since: '2026-06-01T12:00:00.000Z', failure: 'the CA does not answer' },
+      skewSeconds: -90,
+      outputs: [
+        { dir: '/run/good', failure: null },
+        { dir: '/run/tls', failure: 'disk full' },
+      ],
+    });
+    const { out } = await cli('status');
+    for (const line of [
+      /^expired {7}2026/m,
+      /^CA {12}not heard since 2026-06-01T12:00:00.000Z: the CA does not answer$/m,
+      /^clock {9}this machine's clock is 90 s behind the CA's$/m,
+      /^output {8}\/run\/good\noutput {8}\/run\/tls is not up to date: disk full$/m,
+    ])
+      expect(out).toMatch(line);
   });
 
-  test.each([[], ['--json']])('is 1 where an output is not up to date %s', async (...flags) => {
-    const outputs = [
-      { dir: '/run/good', failure: null },
-      { dir: '/run/tls', failure: 'disk full' },
-    ];
-    await serve({ outputs });
+  test.each([[], ['--json']])('is 1 for what needs a person %s', async (...flags) => {
+    await serve({ problems: ['the CA was not heard for 300 s: it does not answer'] });
     const { status, out } = await cli('status', ...flags.flat());
     expect(status).toBe(1);
-    if (flags.flat().length > 0) expect(JSON.parse(out)).toMatchObject({ outputs });
-    else expect(out).toMatch(/^output {8}\/run\/good\noutput {8}\/run\/tls is not up to date: disk full$/m);
+    expect(out).toMatch(/^PROBLEM {7}the CA was not heard|"problems": \[/m);
   });
 
   test('as JSON is the report', async () => {

@@ -2,14 +2,15 @@
 import { resolve } from 'node:path';
 import { type Command, type ExitStatus, MisuseError } from '@chancery/shared/cli.ts';
 import { paths, readAgentConfig } from '../config.ts';
+import { describeSkew } from '../svid/skew.ts';
 import { readStatus } from '../workload/attach.ts';
 import type { StatusReport } from '../workload/local-messages.ts';
 import { CONFIG_FLAG, configFile, JSON_FLAG } from './flags.ts';
 
 export const status: Command = {
   says:
-    'Shows the running agent: SPIFFE ID, certificate, servers it may reach, outputs. ' +
-    'Exits 1 without one, once expired, and where an output is not up to date.',
+    'Shows the running agent: SPIFFE ID, certificate, the CA, servers it may reach, outputs. ' +
+    'Exits 1 without one, and for what needs a person.',
   flags: { ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const { dataDir } = readAgentConfig(configFile(invocation));
@@ -18,32 +19,38 @@ export const status: Command = {
       io.out(`${JSON.stringify(report, null, 2)}\n`);
       return exitStatus(report);
     }
-    const { gateway, connect, servers, renewalFailure, outputs } = report;
-    io.out(
-      [
-        `SPIFFE ID     ${report.spiffeId}`,
-        `certificate   ${report.serial}`,
-        report.expired
-          ? `expired       ${report.notAfter}`
-          : `valid until   ${report.notAfter}, renewed about ${report.renewAfter}`,
-        ...(renewalFailure === null ? [] : [`renewal       fails: ${renewalFailure}`]),
-        `policy        ${report.policyVersion === null ? 'none yet' : `version ${report.policyVersion}`}`,
-        `MCP servers   ${servers.join(', ') || 'none that this workload may reach'}`,
-        ...(gateway === null ? [] : [`gateway       before ${gateway.server}, port ${gateway.port}`]),
-        ...connect.map(({ server, listen }) => `connect       ${server} at ${listen}`),
-        ...outputs.map(({ dir, failure }) =>
-          failure === null ? `output        ${dir}` : `output        ${dir} is not up to date: ${failure}`,
-        ),
-        '',
-      ].join('\n'),
-    );
+    io.out(`${linesOf(report).join('\n')}\n`);
     return exitStatus(report);
   },
 };
 
+function linesOf(report: StatusReport): readonly string[] {
+  const { gateway, connect, servers, renewalFailure, outputs, trustStream, skewSeconds, problems } = report;
+  return [
+    `SPIFFE ID     ${report.spiffeId}`,
+    `certificate   ${report.serial}`,
+    report.expired
+      ? `expired       ${report.notAfter}`
+      : `valid until   ${report.notAfter}, renewed about ${report.renewAfter}`,
+    ...(renewalFailure === null ? [] : [`renewal       fails: ${renewalFailure}`]),
+    ...(trustStream === null ? [] : [`CA            ${heard(trustStream)}`]),
+    ...(skewSeconds === null || skewSeconds === 0 ? [] : [`clock         ${describeSkew(skewSeconds)}`]),
+    `policy        ${report.policyVersion === null ? 'none yet' : `version ${report.policyVersion}`}`,
+    `MCP servers   ${servers.join(', ') || 'none that this workload may reach'}`,
+    ...(gateway === null ? [] : [`gateway       before ${gateway.server}, port ${gateway.port}`]),
+    ...connect.map(({ server, listen }) => `connect       ${server} at ${listen}`),
+    ...outputs.map(({ dir, failure }) =>
+      failure === null ? `output        ${dir}` : `output        ${dir} is not up to date: ${failure}`,
+    ),
+    ...problems.map((each) => `PROBLEM       ${each}`),
+  ];
+}
+
+const heard = ({ since, failure }: NonNullable<StatusReport['trustStream']>): string =>
+  failure === null ? `heard since ${since}` : `not heard since ${since}: ${failure}`;
+
 /** 1 for what needs a person. */
-const exitStatus = ({ expired, outputs }: StatusReport): ExitStatus =>
-  expired || outputs.some(({ failure }) => failure !== null) ? 1 : 0;
+const exitStatus = ({ problems }: StatusReport): ExitStatus => (problems.length > 0 ? 1 : 0);
 
 /** The shapes that MCP clients read, as of their documentation. */
 const CLIENTS = {

@@ -19,13 +19,20 @@ export const isSkewed = (seconds: number | undefined): seconds is number =>
 export class SkewWarning {
   readonly #log: Log;
   #told = 0;
+  #seconds: number | undefined;
 
   constructor(log: Log) {
     this.#log = log;
   }
 
+  /** As of the last certificate: positive where this clock is ahead; undefined before the first. */
+  seconds(): number | undefined {
+    return this.#seconds;
+  }
+
   hear(seconds: number | undefined): void {
     if (seconds === undefined) return;
+    this.#seconds = seconds;
     const direction = isSkewed(seconds) ? Math.sign(seconds) : 0;
     if (direction !== 0 && direction !== this.#told)
       this.#log.warn({ skewSeconds: seconds }, `${describeSkew(seconds)}: set the clock`);

@@ -16,6 +16,8 @@ export interface WatchDeps {
   readonly targetFor: (svid: Svid) => Target;
   /** Puts the whole state in force and on disk; `ca` is who sent it. Throws where it must not be. */
   readonly accept: (snapshot: WatchResponse, ca: VerifiedSvid | undefined) => void;
+  /** Called with undefined where the CA is heard, and with the reason where it is not. */
+  readonly onState?: (failure: string | undefined) => void;
   readonly instance: Uint8Array;
   readonly version: string;
   readonly clock: Clock;
@@ -39,6 +41,7 @@ export async function watchTrust(deps: WatchDeps, signal: AbortSignal): Promise<
     } catch (error) {
       if (signal.aborted) return;
       failures += 1;
+      deps.onState?.(error instanceof Error ? error.message : String(error));
       deps.log.warn(
         { err: error, failures },
         'the trust stream is down; the last bundle, policy and revocations stay in force',
@@ -69,6 +72,7 @@ async function watchOn(deps: WatchDeps, signal: AbortSignal, onSnapshot: () => v
     const stream = openStream(deps, onSnapshot);
     open.add(stream);
     await untilHeard(stream, deps.clock);
+    deps.onState?.(undefined);
     return stream;
   };
   signal.addEventListener('abort', closeAll, { once: true });

@@ -79,7 +79,6 @@ const svidUntil = (seconds: number): Svid => {
   return { id, chain, key, notBefore: after(-10), notAfter: after(seconds), renewAfter: after(seconds / 2) };
 };
 
-/** An agent that has everything, in the hands of a test. */
 function fakeAgent() {
   const svid = new LiveValue<Svid>(missing, svidUntil(3600));
   const trusted = new LiveValue<Bundle>(missing, bundle);
@@ -92,6 +91,8 @@ function fakeAgent() {
     revocations,
     resources: () => [],
     renewalFailure: () => undefined,
+    trustStream: () => ({ failure: undefined, since: after(0) }),
+    skewSeconds: () => undefined,
     ended: new Promise(() => {}),
     caTarget: () => ({ address: caAddress, credentials: grpc.credentials.createInsecure(), options: {} }),
     close: async () => {},
@@ -101,19 +102,21 @@ function fakeAgent() {
 
 const revoked = { number: 3, kind: 'id', value: id, serials: ['40aa'], reason: 'superseded', until: null };
 
+const none = { renewalFailure: null, revoked: null, trustStream: null, skewSeconds: null };
 const status: StatusReport = {
+  ...none,
   version: '1.2.3',
   spiffeId: id,
   serial: '01',
   notAfter: after(3600).toISOString(),
   renewAfter: after(1800).toISOString(),
   expired: false,
-  renewalFailure: null,
   policyVersion: 5,
   servers: [],
   gateway: null,
   connect: [],
   outputs: [],
+  problems: [],
 };
 
 type Served = Awaited<ReturnType<typeof serveLocalApi>>;

@@ -43,6 +43,12 @@ export const StatusReport = z.strictObject({
   renewAfter: z.iso.datetime(),
   expired: z.boolean(),
   renewalFailure: z.string().nullable().describe('Why the last renewal failed.'),
+  revoked: z.string().nullable().describe('Which revocation cut this identity off.'),
+  trustStream: z
+    .strictObject({ up: z.boolean(), since: z.iso.datetime(), failure: z.string().nullable() })
+    .nullable()
+    .describe('Whether the CA is heard; null where there is no stream.'),
+  skewSeconds: z.int().nullable().describe("How far this clock is ahead of the CA's."),
   policyVersion: z.int().nullable(),
   servers: z.array(z.string()),
   gateway: z.strictObject({ server: z.string(), port: z.int() }).nullable(),
@@ -53,5 +59,6 @@ export const StatusReport = z.strictObject({
       failure: z.string().nullable().describe('Why it is not up to date.'),
     }),
   ),
+  problems: z.array(z.string()).describe('What needs a person.'),
 });
 export type StatusReport = z.infer<typeof StatusReport>;

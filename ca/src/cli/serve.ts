@@ -18,9 +18,8 @@ export const serve = (deps: ServeCommandDeps): Command => ({
     io.serves?.(() => log.info({}, 'SIGHUP ignored: restart to read the config again'));
     const ca = await startCa(settings, { ...deps, log });
     const { trustDomain, listen, http } = settings;
-    io.out(
-      `chancery-ca serves ${trustDomain} on ${portIn(listen, ca.port)}, metrics on ${portIn(http, ca.httpPort)}\n`,
-    );
+    const health = `${http.healthOnly ? 'health' : 'metrics'} on ${portIn(http.listen, ca.httpPort)}`;
+    io.out(`chancery-ca serves ${trustDomain} on ${portIn(listen, ca.port)}, ${health}\n`);
     await new Promise<void>((resolve) => {
       if (io.signal.aborted) resolve();
       else io.signal.addEventListener('abort', () => resolve(), { once: true });

@@ -1,0 +1,79 @@
+/** The agent's Prometheus metrics. Names end in their unit; labels take values from short lists only. */
+import type { Exposition } from '@chancery/shared/health/server.ts';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { CallEvent } from '../mcp/call-event.ts';
+import type { StatusReport } from '../workload/local-messages.ts';
+
+export interface AgentMetrics extends Exposition {
+  /** Counts what the gateway records. */
+  call(event: CallEvent): void;
+  rotated(): void;
+}
+
+export function createAgentMetrics(status: () => StatusReport, now: () => Date): AgentMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const calls = new Counter({
+    name: 'chancery_gateway_records_total',
+    help: 'Records of the gateway: allowed, denied, refused, dropped, ended; and result, error, abandoned, unknown.',
+    labelNames: ['outcome'],
+    registers,
+  });
+  const rotations = new Counter({
+    name: 'chancery_svid_rotations_total',
+    help: 'Certificates that replaced another one.',
+    registers,
+  });
+  addGauges(status, now, registers);
+  return {
+    call: (event) => calls.inc({ outcome: outcomeOf(event) }, event.count ?? 1),
+    rotated: () => rotations.inc(),
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}
+
+function addGauges(status: () => StatusReport, now: () => Date, registers: Registry[]): void {
+  const gauge = (name: string, help: string, value: (report: StatusReport) => number | undefined): void => {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(value(status()) ?? Number.NaN);
+      },
+    });
+  };
+  gauge(
+    'chancery_svid_expiry_seconds',
+    'Seconds until the certificate expires; alert well before 0.',
+    ({ notAfter }) => (Date.parse(notAfter) - now().getTime()) / 1000,
+  );
+  gauge('chancery_svid_renewal_failing', '1 while the last renewal failed.', ({ renewalFailure }) =>
+    renewalFailure === null ? 0 : 1,
+  );
+  gauge('chancery_trust_stream_up', '1 while the CA is heard.', ({ trustStream }) =>
+    trustStream === null ? undefined : Number(trustStream.up),
+  );
+  gauge(
+    'chancery_clock_skew_seconds',
+    "How far this clock is ahead of the CA's.",
+    ({ skewSeconds }) => skewSeconds ?? undefined,
+  );
+  gauge(
+    'chancery_outputs_failing',
+    'Outputs that are not up to date.',
+    ({ outputs }) => outputs.filter(({ failure }) => failure !== null).length,
+  );
+  gauge(
+    'chancery_problems',
+    'What needs a person, as chancery-agent status tells it.',
+    ({ problems }) => problems.length,
+  );
+}
+
+function outcomeOf({ stage, allow, outcome }: CallEvent): string {
+  if (stage === 'decided') return allow === true ? 'allowed' : 'denied';
+  return stage === 'answered' ? (outcome ?? 'unknown') : stage;
+}

@@ -1,0 +1,126 @@
+import { IdentityError, REFUSALS } from '@chancery/shared/errors.ts';
+import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import { LiveValue } from '@chancery/shared/source.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { after, makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
+import { ManualClock } from '../../test/kit/manual-clock.ts';
+import type { Agent, StreamState } from './agent.ts';
+import { statusOf } from './status.ts';
+import { NO_REVOCATIONS } from './trust/revocations.ts';
+import { compileSnapshot } from './trust/snapshot.ts';
+
+const id = parseSpiffeId('spiffe://prod.example/web');
+const missing = () => new IdentityError('unavailable', 'none');
+const { key, certificate } = makeLeaf(id, makeAuthority('Root'));
+const svid: Svid = {
+  id,
+  chain: [certificate.der],
+  key,
+  notBefore: after(0),
+  notAfter: after(3600),
+  renewAfter: after(1800),
+};
+
+let stream: StreamState;
+let skew: number | undefined;
+let renewal: string | undefined;
+let revocations: RevocationSet;
+let output: string | undefined;
+beforeEach(() => {
+  stream = { failure: undefined, since: after(0) };
+  [skew, renewal, output] = [undefined, undefined, undefined];
+  revocations = NO_REVOCATIONS;
+});
+
+function statusAt(seconds: number) {
+  const agent: Agent = {
+    svid: new LiveValue(missing, svid),
+    bundle: new LiveValue(missing),
+    policy: new LiveValue(missing, compileSnapshot([], 5n)),
+    revocations: new LiveValue(missing, revocations),
+    resources: () => [],
+    renewalFailure: () => renewal,
+    trustStream: () => stream,
+    skewSeconds: () => skew,
+    ended: new Promise(() => {}),
+    caTarget: () => {
+      throw missing();
+    },
+    close: async () => {},
+  };
+  return statusOf({
+    agent,
+    full: agent,
+    settings: { gateway: undefined, connect: [] },
+    clock: new ManualClock(after(seconds)),
+    version: '1',
+    gatewayPort: undefined,
+    outputs: { states: () => [{ dir: '/run/tls', failure: output }], close: async () => {} },
+  });
+}
+
+test('an agent that is well has no problems', () => {
+  expect(statusAt(10)).toMatchObject({
+    spiffeId: id,
+    policyVersion: 5,
+    revoked: null,
+    expired: false,
+    trustStream: { up: true, failure: null },
+    skewSeconds: null,
+    problems: [],
+  });
+});
+
+describe('a problem is', () => {
+  test('an expired certificate', () => {
+    renewal = 'the CA does not answer';
+    expect(statusAt(3601).problems).toEqual([`the certificate expired at ${after(3600).toISOString()}`]);
+  });
+
+  test('a renewal that fails for half of the time that it has', () => {
+    renewal = 'the CA does not answer';
+    expect(statusAt(2699).problems).toEqual([]);
+    expect(statusAt(2701).problems).toEqual([
+      `the certificate ends at ${after(3600).toISOString()} and renewal fails: the CA does not answer`,
+    ]);
+  });
+
+  test('a CA that was not heard for a minute', () => {
+    stream = { failure: 'it ended the stream', since: after(100) };
+    expect(statusAt(160)).toMatchObject({ trustStream: { up: false }, problems: [] });
+    expect(statusAt(161).problems).toEqual(['the CA was not heard for 61 s: it ended the stream']);
+  });
+
+  test('a clock that is more than a minute off', () => {
+    skew = 60;
+    expect(statusAt(1)).toMatchObject({ skewSeconds: 60, problems: [] });
+    skew = -61;
+    expect(statusAt(1).problems).toEqual(["this machine's clock is 61 s behind the CA's: set the clock"]);
+  });
+
+  test('an output that is not up to date', () => {
+    output = 'disk full';
+    expect(statusAt(1).problems).toEqual(['/run/tls is not up to date: disk full']);
+  });
+
+  test('a revocation that the CA has pushed', () => {
+    const target = { kind: 'id', value: id } as const;
+    revocations = revocationSet(
+      [{ number: 7, target, serials: [], reason: 'keyCompromise', until: undefined }],
+      1n,
+    );
+    expect(statusAt(1)).toMatchObject({
+      revoked: expect.stringContaining('keyCompromise'),
+      problems: [expect.stringMatching(/^this identity is revoked: .*keyCompromise/)],
+    });
+  });
+
+  test.each(['stream', 'renewal'])('a revocation by which the CA refuses the %s', (where) => {
+    const says = `the CA refused (UNAUTHENTICATED): ${REFUSALS.revoked_peer.says}`;
+    if (where === 'renewal') renewal = says;
+    else stream = { failure: says, since: after(0) };
+    expect(statusAt(1).problems).toEqual([`this identity is revoked: ${says}`]);
+  });
+});

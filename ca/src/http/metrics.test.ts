@@ -1,0 +1,30 @@
+import { expect, test } from 'vitest';
+import { after, NOW } from '../../../test/kit/certificates.ts';
+import { createMetrics } from './metrics.ts';
+
+test('metrics are counted by short lists of labels, and measured when they are asked for', async () => {
+  const metrics = createMetrics({
+    authorities: () => [{ kind: 'root', serial: '40aa', notAfter: after(60) }],
+    connectedAgents: () => 7,
+    openExchanges: () => 3,
+    revocations: () => 5,
+    now: () => NOW,
+  });
+  metrics.outcome('tpm', 'issued');
+  metrics.outcome('tpm', 'issued');
+  metrics.observe('Attest', 0.003, 'ok');
+  const body = await metrics.text();
+  expect(metrics.contentType).toMatch(/^text\/plain; version=/);
+  const lines = body.split('\n');
+  for (const line of [
+    'chancery_issuances_total{platform="tpm",outcome="issued"} 2',
+    'chancery_rpc_duration_seconds_bucket{le="0.0025",rpc="Attest",outcome="ok"} 0',
+    'chancery_rpc_duration_seconds_bucket{le="0.005",rpc="Attest",outcome="ok"} 1',
+    'chancery_authority_expiry_seconds{kind="root",serial="40aa"} 60',
+    'chancery_connected_agents 7',
+    'chancery_open_exchanges 3',
+    'chancery_revocations 5',
+  ])
+    expect(lines).toContain(line);
+  expect(body).toMatch(/^process_resident_memory_bytes \d+/m);
+});

@@ -1,0 +1,82 @@
+/** Health and metrics, for probes and Prometheus: metrics on loopback only. */
+import http from 'node:http';
+import { IdentityError } from '../errors.ts';
+
+export interface HealthOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Undefined where only health is served. */
+  readonly metrics: Exposition | undefined;
+  /** Undefined when the program can do its work, else why it cannot. */
+  readonly unfit: () => string | undefined;
+}
+
+/** What Prometheus reads. */
+export interface Exposition {
+  readonly contentType: string;
+  text(): Promise<string>;
+}
+
+export interface HealthServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** GET /healthz: the process answers. GET /readyz: it can do its work. GET /metrics. Throws unavailable. */
+export async function serveHealth(options: HealthOptions): Promise<HealthServer> {
+  const server = http.createServer({ requestTimeout: 5_000, headersTimeout: 5_000 }, (request, response) => {
+    answer(request, options).then(
+      ({ status, type = 'text/plain; charset=utf-8', body }) => {
+        response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body);
+      },
+      () => response.writeHead(500).end(),
+    );
+  });
+  server.maxConnections = 64;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(
+        new IdentityError(
+          'unavailable',
+          `cannot serve health on ${options.host}:${options.port}: ${error.message}`,
+        ),
+      ),
+    );
+    server.listen(options.port, options.host, resolve);
+  });
+  const address = server.address();
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type?: string;
+  readonly body: string;
+}
+
+async function answer(
+  { method, url, headers }: http.IncomingMessage,
+  { metrics, unfit }: HealthOptions,
+): Promise<Answer> {
+  if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'GET only\n' };
+  if (metrics !== undefined && !isOwnName(headers.host))
+    return { status: 421, body: 'the Host header must name 127.0.0.1, [::1] or localhost\n' };
+  if (url === '/healthz') return { status: 200, body: 'ok\n' };
+  if (url === '/metrics' && metrics !== undefined)
+    return { status: 200, type: metrics.contentType, body: await metrics.text() };
+  if (url !== '/readyz')
+    return { status: 404, body: `see /healthz, /readyz${metrics === undefined ? '' : ', /metrics'}\n` };
+  const why = unfit();
+  return why === undefined ? { status: 200, body: 'ready\n' } : { status: 503, body: `${why}\n` };
+}
+
+/** A web page whose name was made to resolve to loopback asks with that name, and reads nothing. */
+const isOwnName = (host: string | undefined): boolean =>
+  host !== undefined && /^(127(\.[0-9]{1,3}){3}|\[::1\]|localhost)(:[0-9]{1,5})?$/i.test(host);
