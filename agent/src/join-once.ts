@@ -33,12 +33,22 @@ export async function within<T>(
   try {
     return await start(AbortSignal.any([signal, late.signal]), givesUp);
   } catch (error) {
-    if (signal.aborted || !late.signal.aborted || isRefusal(error)) throw error;
-    const why = last?.message ?? 'nothing has answered';
-    throw new IdentityError('unavailable', `no certificate in ${seconds} s: ${why}`, { cause: error });
+    if (signal.aborted || !late.signal.aborted) throw error;
+    throw lateRefusal(error, last, seconds);
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * What is thrown when the time is up. The attempt that was cut short ends with an error that says no more than that, so
+ * the failure of the one before is the reason, where there was one.
+ */
+function lateRefusal(error: unknown, last: IdentityError | undefined, seconds: number): unknown {
+  if (isRefusal(error) && !MENDS_ITSELF.includes(error.code)) return error;
+  const cutShort = isRefusal(error) ? error.message : 'nothing has answered yet';
+  const why = last === undefined ? cutShort : `${last.message}; the attempt after that was cut short`;
+  return new IdentityError('unavailable', `no certificate in ${seconds} s: ${why}`, { cause: error });
 }
 
 /** Throws bootstrap, config, platform_unavailable, refused_by_ca, unavailable. */

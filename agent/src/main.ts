@@ -7,7 +7,7 @@ import { runProgram } from '@chancery/shared/cli.ts';
 import { systemClock } from '@chancery/shared/clock.ts';
 import { signalProcess } from '@chancery/shared/kernel/pidfd.ts';
 import { jsonLog } from '@chancery/shared/log.ts';
-import { processIo } from '@chancery/shared/process-io.ts';
+import { endWith, processIo } from '@chancery/shared/process-io.ts';
 import { agentProgram } from './cli/program.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -29,4 +29,4 @@ const program = agentProgram(
   },
   version,
 );
-process.exitCode = await runProgram(program, process.argv.slice(2), processIo());
+endWith(await runProgram(program, process.argv.slice(2), processIo()));

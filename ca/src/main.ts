@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { runProgram } from '@chancery/shared/cli.ts';
 import { systemClock } from '@chancery/shared/clock.ts';
 import { jsonLog } from '@chancery/shared/log.ts';
-import { processIo } from '@chancery/shared/process-io.ts';
+import { endWith, processIo } from '@chancery/shared/process-io.ts';
 import { caProgram } from './cli/program.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -20,4 +20,4 @@ const program = caProgram(
   },
   version,
 );
-process.exitCode = await runProgram(program, process.argv.slice(2), processIo());
+endWith(await runProgram(program, process.argv.slice(2), processIo()));

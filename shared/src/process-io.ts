@@ -34,6 +34,25 @@ export function processIo(): Io {
   };
 }
 
+/** How long what a finished command has left open may keep the process. */
+const LINGER_MS = 500;
+
+/**
+ * Ends the process when a command is done and its output is written, whatever is still open: a TLS handshake that the
+ * other side does not finish stays open when its gRPC channel is closed.
+ */
+export function endWith(status: number): void {
+  process.exitCode = status;
+  const unwritten = (): boolean => process.stdout.writableLength + process.stderr.writableLength > 0;
+  const end = (): void => {
+    if (unwritten()) linger();
+    else process.exit(status);
+  };
+  // Does not keep the process alive: one that has nothing open ends at once.
+  const linger = (): void => void setTimeout(end, LINGER_MS).unref();
+  linger();
+}
+
 async function textOf(stream: NodeJS.ReadStream, maxBytes: number): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;

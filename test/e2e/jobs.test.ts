@@ -2,6 +2,7 @@
 import { execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -143,6 +144,25 @@ describe('issue', () => {
     expect(ran.status).toBe(status);
     expect(ran.stderr).toMatch(says);
     expect(existsSync('x')).toBe(false);
+  });
+
+  test('before a CA that answered once and then says nothing keeps the reason', async () => {
+    let connections = 0;
+    const server = net.createServer((socket) => {
+      connections += 1;
+      socket.on('error', () => {});
+      if (connections === 1) socket.destroy();
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as net.AddressInfo;
+    const to = ['--ca', `127.0.0.1:${port}`, '--trust-domain', TRUST_DOMAIN, '--bundle', ca.bundle];
+    const { status, stderr } = await agent(['issue', '-o', 'x', '--timeout', '5s', ...to]);
+    server.close();
+    expect({ status, connections }).toEqual({ status: 1, connections: expect.toSatisfy((n) => n > 1) });
+    expect(stderr).toMatch(
+      /no certificate in 5 s: the CA does not answer: .*; the attempt after that was cut/,
+    );
   });
 
   test('where nothing proves the job says all that it tried', async () => {

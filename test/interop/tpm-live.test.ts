@@ -100,11 +100,27 @@ test('T34 a TPM put back to a snapshot', async () => {
       await tpm.shutDown();
     }
     await tpm.start();
-    const says = /^resets go from \d+ to \d+$/;
+    const says = /^resets go from \d+ to \d+: the TPM was put back to an older state, or cleared; .* forget/;
     await expectRefusal(attestLive(sourceOf(snapshot), attestor), { status: 'U', code: 'rollback', says });
   } finally {
     await snapshot.stop();
   }
+});
+
+test('a software TPM that was killed is refused until its clock has passed what was seen', async () => {
+  const attestor = attestorOf(tpm);
+  const seen = 36_000_000;
+  // The first authorisation after a start is what swtpm stores its state for.
+  await attestLive(sourceOf(tpm), attestor);
+  await runTool(tpm, ['tpm2_setclock', '-c', 'o', String(seen)]);
+  await attestLive(sourceOf(tpm), attestor);
+  await tpm.kill();
+  await tpm.start();
+  const says =
+    /^the clock goes from 3600\d{4} to \d{1,7} ms: .* a software TPM that was killed; .* 3[56]\d{3} s more, or its owner/;
+  await expectRefusal(attestLive(sourceOf(tpm), attestor), { status: 'U', code: 'rollback', says });
+  await runTool(tpm, ['tpm2_setclock', '-c', 'o', String(seen + 60_000)]);
+  await attestLive(sourceOf(tpm), attestor);
 });
 
 test('PCRs that the log explains, and that it does not', async () => {

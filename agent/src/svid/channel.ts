@@ -104,6 +104,9 @@ function chainOf(leaf: PeerCertificate): readonly Uint8Array[] {
   return chain;
 }
 
+/** grpc-js, of a call that we ended ourselves: our own time was up. */
+const CANCELLED_HERE = 'Cancelled on client';
+
 /** What the CA refused, by its public sentence; or that it could not be reached. */
 export function refusalFromCa(error: grpc.ServiceError): IdentityError {
   const away: readonly number[] = [
@@ -112,6 +115,8 @@ export function refusalFromCa(error: grpc.ServiceError): IdentityError {
     grpc.status.CANCELLED,
   ];
   // grpc-js ends its account of a failed connection with the resolver's, which has none.
+  if (error.details === CANCELLED_HERE)
+    return new IdentityError('unavailable', 'the CA has not answered yet', { cause: error });
   const details = error.details.replace(/\. Resolution note:\s*$/, '');
   if (away.includes(error.code))
     return new IdentityError('unavailable', `the CA does not answer: ${details}`, { cause: error });
