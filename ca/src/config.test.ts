@@ -37,6 +37,8 @@ test('what is not said is said in docs/config.md; paths start at the file', () =
       openAttestations: 512,
       openAttestationsPerAddress: 64,
       connections: 10_000,
+      strangerConnections: 1024,
+      connectionsPerCaller: 64,
     },
     logLevel: 'info',
   });

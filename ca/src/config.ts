@@ -75,7 +75,26 @@ export const CaConfig = z.strictObject({
         .max(1_000_000)
         .default(1)
         .describe('Refusals of one peer, method and code recorded in full per minute; the rest are counted.'),
-      connections: z.int().min(8).max(1_000_000).default(10_000).describe('Open connections.'),
+      connections: z
+        .int()
+        .min(8)
+        .max(1_000_000)
+        .default(10_000)
+        .describe('Open connections of peers with a good certificate; fewer where open files are limited.'),
+      strangerConnections: z
+        .int()
+        .min(8)
+        .max(100_000)
+        .default(1024)
+        .describe('Open connections of peers that have shown no good certificate yet.'),
+      connectionsPerCaller: z
+        .int()
+        .min(1)
+        .max(100_000)
+        .default(64)
+        .describe(
+          'Open connections of one certificate, uid, IPv4 address or IPv6 /64; four times for a /48.',
+        ),
     })
     .prefault({})
     .describe('What one client, and all together, may ask of the CA.'),

@@ -4,6 +4,7 @@ import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { FoldedRefusals, type RefusalEvent } from '@chancery/shared/audit/refusals.ts';
 import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
+import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
 import { ensure, isRefusal } from '@chancery/shared/errors.ts';
 import { serveHealth } from '@chancery/shared/health/server.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
@@ -20,6 +21,7 @@ import { Authorities } from './authority/authorities.ts';
 import { type IssueDeps, issue } from './authority/issue.ts';
 import { keyFiles } from './authority/key-files.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
+import { type Doors, openDoors } from './door/doors.ts';
 import { createMetrics } from './http/metrics.ts';
 import { openRegistry } from './registry/registry.ts';
 import { OWN_HOLDER, openRevocations, type Revocations } from './revocation/revocations.ts';
@@ -107,6 +109,7 @@ interface OpenDeps extends ServeDeps {
 
 async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<RunningCa, 'close'>> {
   const { clock, log, store, open } = deps;
+  const doors = openDoors(settings.limits, openFilesLimit(), log);
   await tellOfClock(deps);
   const authorities = await openAuthorities(settings, deps, store);
   const readFile = readBeside(settings.file);
@@ -126,6 +129,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
     authorities: () => authorities.states(),
     connectedAgents: () => agents.size,
     openExchanges: () => limits.open,
+    openConnections: () => ({ ...doors.tls.open, local: doors.join.open.strangers }),
     revocations: () => revocations.standing().length,
     now: () => clock.now(),
   });
@@ -144,7 +148,8 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const fold = (event: RefusalEvent) => refusals.tell(event);
   const server = grpcServer({ ...deps, ...rooms, trustDomain, attestors: platforms, audit, fold });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
-  const port = await listenAll(settings, { ...deps, callers, inject: server.inject, svid, authorities });
+  const { inject } = server;
+  const port = await listenAll(settings, { ...deps, doors, callers, inject, svid, authorities });
   const unfit = () => whyUnfit(authorities, clock);
   const { listen, healthOnly } = settings.http;
   const shown = healthOnly ? undefined : metrics;
@@ -164,6 +169,7 @@ async function tellOfClock({ clock, store, log }: OpenDeps): Promise<void> {
 }
 
 interface ListenAllDeps extends OpenDeps {
+  readonly doors: Doors;
   readonly callers: Callers;
   readonly inject: Parameters<typeof listenTls>[1]['inject'];
   readonly svid: LiveValue<Svid>;
@@ -173,17 +179,18 @@ interface ListenAllDeps extends OpenDeps {
 /** Returns the port of TLS. */
 async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<number> {
   const { admin, join } = paths(settings.dataDir);
-  const { svid, authorities, open } = deps;
+  const { svid, authorities, doors, open } = deps;
   const options = {
     ...address(settings.listen),
-    maxConnections: settings.limits.connections,
+    connections: doors.tls,
     svid,
     bundle: authorities.bundle,
   };
   const over = await listenTls(options, deps);
   open.push(over);
-  open.push(await listenUnix(admin, 'admin', deps));
-  if (settings.attestors.unix !== undefined) open.push(await listenUnix(join, 'join', deps));
+  open.push(await listenUnix({ path: admin, via: 'admin', connections: doors.admin }, deps));
+  if (settings.attestors.unix !== undefined)
+    open.push(await listenUnix({ path: join, via: 'join', connections: doors.join }, deps));
   return over.port;
 }
 

@@ -1,32 +1,18 @@
 /** Floods by peers that prove nothing: rows I40 and I43. */
 import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import * as grpc from '@grpc/grpc-js';
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
-import { framed, type Stranger, statusOf, stranger } from '../kit/flood/stranger.ts';
+import { expect, test, vi } from 'vitest';
+import { startTestCa } from '../kit/ca.ts';
+import { floodedCa, WORKLOAD } from '../kit/flood/flooded.ts';
+import { framed, statusOf, stranger } from '../kit/flood/stranger.ts';
 import { helloMessage, joinAs } from '../kit/join.ts';
 
 const ATTEST = '/chancery.v1.Attestation/Attest';
 const PLACES = 6;
-let ca: TestCa;
-beforeAll(async () => {
-  ca = await startTestCa({ limits: { openAttestations: PLACES, openAttestationsPerAddress: 2 } });
-  await ca.apply({ kind: 'Identity', name: 'w', platform: 'unix', id: `spiffe://${TRUST_DOMAIN}/w` });
-});
-afterAll(() => ca.close());
-const open: Stranger[] = [];
-afterEach(() => {
-  for (const each of open.splice(0)) each.close();
-});
-
-function from(address: string): Stranger {
-  const made = stranger(address, ca.running.port);
-  open.push(made);
-  return made;
-}
+const { ca, from } = floodedCa({ openAttestations: PLACES, openAttestationsPerAddress: 2 });
 
 const openExchanges = async (): Promise<number> => {
-  const text = await (await fetch(`http://127.0.0.1:${ca.running.httpPort}/metrics`)).text();
+  const text = await (await fetch(`http://127.0.0.1:${ca().running.httpPort}/metrics`)).text();
   return Number(/^chancery_open_exchanges (\d+)/m.exec(text)?.[1]);
 };
 
@@ -44,8 +30,8 @@ test('I40 silent strangers take all their places: a stranger that speaks is read
   const hello = framed(requestSerialize(await helloMessage({ platform: 'unheard-of' })));
   const status = await statusOf(from('127.0.2.1').call(ATTEST, hello));
   expect(status).not.toBe(grpc.status.RESOURCE_EXHAUSTED);
-  expect((await ca.refusals()).at(-1)).toMatchObject({ code: 'platform_unknown', peer: '127.0.2.1' });
-  expect((await joinAs(ca)).id).toBe(`spiffe://${TRUST_DOMAIN}/w`);
+  expect((await ca().refusals()).at(-1)).toMatchObject({ code: 'platform_unknown', peer: '127.0.2.1' });
+  expect((await joinAs(ca())).id).toBe(WORKLOAD);
 });
 
 test('I43 refusals of one peer are one record in full and one with their number', async () => {

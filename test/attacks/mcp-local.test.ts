@@ -10,8 +10,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { createServer as createTlsServer } from 'node:tls';
+import { silentLog } from '@chancery/shared/log.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type FakeServer, politely, startFakeServer } from '../kit/mcp/server.ts';
 import {
   connectTo,
@@ -137,6 +138,21 @@ describe('M18: another user of the machine does not reach it', () => {
     const path = join(directory, 'mcp.sock');
     spoil(path);
     await expect(connectTo(world, { kind: 'unix', path })).rejects.toThrow(expect.objectContaining({ code }));
+  });
+
+  test('I49 its silent connections take no descriptors of ours, and few lines of the log', async () => {
+    const lines: string[] = [];
+    const log = { ...silentLog, warn: (_: object, says: string) => void lines.push(says) };
+    const connect = await connectTo(world, { kind: 'tcp', port: 0 }, { ...SOMEBODY, log });
+    const sockets = Array.from({ length: 100 }, () =>
+      connectTcp(connect.port ?? 0, '127.0.0.1')
+        .on('error', () => {})
+        .resume(),
+    );
+    await vi.waitFor(() => expect(sockets.filter((each) => !each.closed)).toHaveLength(16));
+    expect(lines).toEqual(['a local caller was refused']);
+    for (const each of sockets) each.destroy();
+    await connect.close();
   });
 
   test('a socket of another user at its path stops it from starting', async () => {

@@ -1,30 +1,15 @@
 /** Streams that hold memory or work without an end: rows I41, I42, I44 and I45. */
 import http2 from 'node:http2';
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
-import { framed, type Stranger, statusOf, stranger } from '../kit/flood/stranger.ts';
+import { expect, test, vi } from 'vitest';
+import { floodedCa, WORKLOAD } from '../kit/flood/flooded.ts';
+import { framed, statusOf } from '../kit/flood/stranger.ts';
 import { joinAs } from '../kit/join.ts';
 
 const CALM = http2.constants.NGHTTP2_ENHANCE_YOUR_CALM;
 const MIB = 1024 * 1024;
 const ATTEST = '/chancery.v1.Attestation/Attest';
 const GET_BUNDLE = '/chancery.v1.Trust/GetBundle';
-let ca: TestCa;
-beforeAll(async () => {
-  ca = await startTestCa({});
-  await ca.apply({ kind: 'Identity', name: 'w', platform: 'unix', id: `spiffe://${TRUST_DOMAIN}/w` });
-});
-afterAll(() => ca.close());
-const open: Stranger[] = [];
-afterEach(() => {
-  for (const each of open.splice(0)) each.close();
-});
-
-function from(address: string): Stranger {
-  const made = stranger(address, ca.running.port);
-  open.push(made);
-  return made;
-}
+const { ca, from } = floodedCa({});
 
 test('I41 a stranger promises 2 MiB where a few bytes are expected: each call ends at its first bytes', async () => {
   const peer = from('127.0.0.8');
@@ -33,7 +18,7 @@ test('I41 a stranger promises 2 MiB where a few bytes are expected: each call en
   );
   await Promise.all(calls.map((call) => statusOf(call)));
   for (const call of calls) expect(call.rstCode).toBe(CALM);
-  expect((await ca.refusals()).at(-1)).toMatchObject({ code: 'message_size', peer: '127.0.0.8' });
+  expect((await ca().refusals()).at(-1)).toMatchObject({ code: 'message_size', peer: '127.0.0.8' });
 });
 
 test('I41 a stranger that is refused at the head of 3 MiB and goes on sending ends nothing else', async () => {
@@ -45,7 +30,7 @@ test('I41 a stranger that is refused at the head of 3 MiB and goes on sending en
   });
   expect(await ended).toBe(8);
   await new Promise<void>((resolve) => peer.session.ping(() => resolve()));
-  expect((await joinAs(ca)).id).toBe(`spiffe://${TRUST_DOMAIN}/w`);
+  expect((await joinAs(ca())).id).toBe(WORKLOAD);
 });
 
 test('I42 a stranger opens many exchanges and ends none of their messages: 4 MiB of a connection are kept', async () => {
@@ -56,7 +41,7 @@ test('I42 a stranger opens many exchanges and ends none of their messages: 4 MiB
       kept -= 1;
     });
   await vi.waitFor(() => expect(kept).toBeLessThanOrEqual(4), { timeout: 9_000 });
-  expect((await joinAs(ca)).id).toBe(`spiffe://${TRUST_DOMAIN}/w`);
+  expect((await joinAs(ca())).id).toBe(WORKLOAD);
 });
 
 test('I44 a unary call whose message never comes ends by its deadline', { timeout: 60_000 }, async () => {
@@ -66,7 +51,7 @@ test('I44 a unary call whose message never comes ends by its deadline', { timeou
   );
   await Promise.all(calls.map((call) => statusOf(call)));
   for (const call of calls) expect(call.rstCode).toBe(CALM);
-  expect((await ca.refusals()).at(-1)).toMatchObject({ code: 'deadline', peer: '127.0.0.10' });
+  expect((await ca().refusals()).at(-1)).toMatchObject({ code: 'deadline', peer: '127.0.0.10' });
 });
 
 test.each([

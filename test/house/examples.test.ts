@@ -65,6 +65,7 @@ test('metrics are those of docs/operations.md, all of them', async () => {
     authorities: () => [],
     connectedAgents: () => 0,
     openExchanges: () => 0,
+    openConnections: () => ({}),
     revocations: () => 0,
     now: () => new Date(0),
   };

@@ -13,8 +13,8 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   'shared/src/evidence': SHARED_GROUND,
   'shared/src/aws': SHARED_GROUND,
   'shared/src/kernel': SHARED_GROUND,
-  'shared/src/health': SHARED_GROUND,
   'shared/src/door': SHARED_GROUND,
+  'shared/src/health': [...SHARED_GROUND, 'shared/src/door'],
   'shared/src/keys': [...SHARED_GROUND, 'shared/src/der'],
   'shared/src/x509': [...SHARED_GROUND, 'shared/src/der', 'shared/src/spiffe', 'shared/src/keys'],
   'shared/src/tpm': [...SHARED_GROUND, 'shared/src/der', 'shared/src/x509', 'shared/src/evidence'],
@@ -55,6 +55,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/config.ts': [...ALL_SHARED, 'ca/src/attestors'],
   'ca/src/serve.ts': [
     ...ALL_SHARED,
+    'ca/src/door',
     'ca/src/store',
     'ca/src/attestors',
     'ca/src/authority',

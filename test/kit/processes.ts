@@ -55,14 +55,16 @@ export interface Running {
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** Resolves at the first line of output, which our programs print when they serve. */
+/** Resolves at the first line of output, which our programs print when they serve. `openFiles` is its limit of them. */
 export async function startProgram(
   main: string,
   args: readonly string[],
   env = process.env,
+  openFiles?: number,
 ): Promise<Running> {
+  const limited = openFiles === undefined ? [] : ['prlimit', `--nofile=${openFiles}`];
   // Whatever happens to this process, what it started ends with it.
-  const command = ['--pdeathsig', 'TERM', process.execPath, main, ...args];
+  const command = ['--pdeathsig', 'TERM', ...limited, process.execPath, main, ...args];
   const child = spawn('setpriv', command, { stdio: ['ignore', 'pipe', 'pipe'], env });
   const logged: string[] = [];
   child.stderr.setEncoding('utf8').on('data', (text: string) => logged.push(text));

@@ -37,7 +37,7 @@ export async function startConnect(options: ConnectOptions): Promise<Connect> {
     const done = relay.done.finally(() => dialler.close());
     return { port: undefined, done, close: () => relay.close().then(() => done) };
   }
-  const listener = await startListener({ local, dialler, uid, platform, log, maxRequestBytes });
+  const listener = await startListener({ local, dialler, uid, platform, clock, log, maxRequestBytes });
   const { promise: done, resolve } = Promise.withResolvers<void>();
   return {
     port: listener.port,

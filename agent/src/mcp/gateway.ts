@@ -10,7 +10,10 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
+import { type ConnectionSettings, Connections } from '@chancery/shared/door/connections.ts';
+import { divide, openFilesLimit } from '@chancery/shared/door/descriptors.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import { HEALTH_CONNECTIONS } from '@chancery/shared/health/server.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { claimedVersion, MODERN_VERSIONS } from '@chancery/shared/mcp/era.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
@@ -54,6 +57,8 @@ export interface GatewayOptions {
   readonly sessions?: Partial<SessionLimits>;
   /** By default all. */
   readonly freeText?: FreeText;
+  /** By default what the limit of open files allows. */
+  readonly connections?: Partial<ConnectionSettings>;
 }
 
 export interface Gateway {
@@ -67,11 +72,21 @@ const KEEP_ALIVE_MS = 10 * 60_000;
 /** A request is small: whoever takes longer to send one holds a place for nothing. */
 const REQUEST_MS = 30_000;
 const FREE_TEXT: FreeText = { instructions: true, logs: true };
-const MAX_CONNECTIONS = 10_000;
+/** Two round trips and a few milliseconds of work. */
+const HANDSHAKE_MS = 5_000;
+/** For records, keys, the agent's own sockets, its CA and child processes. */
+const RESERVED_FILES = 256 + HEALTH_CONNECTIONS;
+const CERTIFIED = 10_000;
+const STRANGERS = 1_024;
+/** Strangers are those whose handshake is not done; a pool of connections begins at once. */
+const PER_STRANGER = 128;
+/** As many as four pools of connect can have. */
+const PER_CERTIFICATE = 1_024;
 
 /** Throws what the sources throw while they have no value yet; rejects with the reason when it cannot listen. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { svid, bundle, policy, revocations, clock, log, upstream: target } = options;
+  const connections = connectionsOf(options);
   const recorder = new CallRecorder(options);
   const upstream =
     target.kind === 'command'
@@ -93,9 +108,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     if (inFull && error.code === 'revoked_peer')
       log.warn({ detail: error.message, serial: peer?.serial }, 'cut off');
   };
-  const peers = new Peers({ bundle, revocations, clock, onRefused });
+  const peers = new Peers({ bundle, revocations, clock, connections, onRefused });
 
   const server = serverOf(options, gate, peers);
+  connections.guard(server);
   const stops = [
     // Connections that are open keep the certificate they were made with; new ones get the new.
     svid.onChange((next) => server.setSecureContext(tlsOf(next))),
@@ -133,7 +149,7 @@ function serverOf({ svid, log }: GatewayOptions, gate: Gate, peers: Peers): Serv
   const { recorder } = gate;
   const onRequest = (req: IncomingMessage, res: ServerResponse): void =>
     void answer(gate, peers, { req, res, log });
-  const server = createServer(tlsOf(svid.current()), onRequest);
+  const server = createServer({ ...tlsOf(svid.current()), handshakeTimeout: HANDSHAKE_MS }, onRequest);
   recordHttpFailures(server, {
     onRequest,
     onRefused: (socket, error, httpMethod) =>
@@ -142,7 +158,6 @@ function serverOf({ svid, log }: GatewayOptions, gate: Gate, peers: Peers): Serv
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.requestTimeout = REQUEST_MS;
   server.headersTimeout = REQUEST_MS;
-  server.maxConnections = MAX_CONNECTIONS;
   server.on('secureConnection', (socket) => peers.admit(socket));
   server.on('tlsClientError', (error, socket) => {
     const failed = new IdentityError('no_peer', `the TLS handshake failed: ${reasonOf(error)}`);
@@ -150,6 +165,16 @@ function serverOf({ svid, log }: GatewayOptions, gate: Gate, peers: Peers): Serv
     log.debug({ err: error }, 'a TLS handshake failed');
   });
   return server;
+}
+
+/** A request may need a connection to the MCP server, too. Throws config. */
+function connectionsOf({ connections, log }: GatewayOptions): Connections {
+  const { certified, strangers } = divide(openFilesLimit(), RESERVED_FILES, {
+    certified: { wanted: CERTIFIED, each: 2, part: 0.75 },
+    strangers: { wanted: STRANGERS, each: 1, part: 0.25 },
+  });
+  const shares = { certified, strangers, perStranger: PER_STRANGER, perCertificate: PER_CERTIFICATE };
+  return new Connections({ ...shares, ...connections }, ({ message }) => log.debug({}, message));
 }
 
 function sessionsOf(
@@ -193,6 +218,7 @@ async function answer(
   try {
     ensure(req.socket instanceof TLSSocket, 'no_peer', 'a request without TLS');
     peer = peers.of(req.socket);
+    res.once('close', peers.answering(req.socket));
     await handle(gate, { req, res, peer }, seen);
   } catch (error) {
     if (!isRefusal(error)) log.error({ err: error }, 'the gateway failed');

@@ -9,6 +9,7 @@ import { Buckets } from '@chancery/shared/door/buckets.ts';
 import type { ShareKeys } from '@chancery/shared/door/keys.ts';
 import { type Weight, Weights } from '@chancery/shared/door/weights.ts';
 import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { watchIdle } from './idle.ts';
 import { MessageMeter } from './message-meter.ts';
 
 const MIB = 1024 * 1024;
@@ -17,6 +18,7 @@ const STRANGERS = { total: 64 * MIB, perConnection: 4 * MIB, perAddress: 8 * MIB
 /** Of certified nodes and users of this machine, counted apart. */
 const KNOWN = { total: 128 * MIB, perConnection: 8 * MIB, perAddress: 16 * MIB, perNetwork: 32 * MIB };
 const MESSAGE_MS = 10_000;
+const AFTER_ANSWER_MS = 1_000;
 /** Error codes of HTTP/2, RFC 9113 section 7. */
 const NO_ERROR = 0;
 const ENHANCE_YOUR_CALM = 0xb;
@@ -52,6 +54,7 @@ export function guardStreams(server: http2.Http2Server, guards: StreamGuards): v
     const { socket } = session;
     const resets = new Buckets(RESETS, guards.clock);
     let over = false;
+    const idle = watchIdle(session, () => guards.peerOf(socket)?.kind === 'stranger');
     session.removeAllListeners('stream');
     session.on('stream', (stream: http2.ServerHttp2Stream, headers, flags) => {
       const peer = guards.peerOf(socket);
@@ -72,6 +75,9 @@ export function guardStreams(server: http2.Http2Server, guards: StreamGuards): v
         }
       });
       if (stream.destroyed) return;
+      idle.begun();
+      stream.once('close', () => idle.ended());
+      closeAnswered(stream);
       meter(opened, peer.kind === 'stranger' ? weights.strangers : weights.known, guards);
       server.emit('stream', stream, headers, flags);
     });
@@ -90,6 +96,14 @@ function onReset({ stream, peer }: Opened, spend: () => void): void {
       const reset = stream.aborted || stream.rstCode !== NO_ERROR;
       if (reset || (peer.kind === 'stranger' && String(status) !== '0')) spend();
     });
+}
+
+/** RFC 9113 section 8.1: a stream that is answered needs no rest of its request, which may never come. */
+function closeAnswered(stream: http2.ServerHttp2Stream): void {
+  stream.once('finish', () => {
+    const late = setTimeout(() => stream.close(NO_ERROR), AFTER_ANSWER_MS).unref();
+    stream.once('close', () => clearTimeout(late));
+  });
 }
 
 interface Opened {

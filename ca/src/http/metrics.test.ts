@@ -7,6 +7,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     authorities: () => [{ kind: 'root', serial: '40aa', notAfter: after(60) }],
     connectedAgents: () => 7,
     openExchanges: () => 3,
+    openConnections: () => ({ strangers: 2 }),
     revocations: () => 5,
     now: () => NOW,
   });
@@ -23,6 +24,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_authority_expiry_seconds{kind="root",serial="40aa"} 60',
     'chancery_connected_agents 7',
     'chancery_open_exchanges 3',
+    'chancery_open_connections{share="strangers"} 2',
     'chancery_revocations 5',
   ])
     expect(lines).toContain(line);

@@ -6,6 +6,8 @@ export interface MetricSources {
   readonly authorities: () => readonly AuthorityState[];
   readonly connectedAgents: () => number;
   readonly openExchanges: () => number;
+  /** By whose they are. */
+  readonly openConnections: () => Readonly<Record<string, number>>;
   readonly revocations: () => number;
   readonly now: () => Date;
 }
@@ -73,6 +75,15 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
     registers,
     collect() {
       this.set(sources.openExchanges());
+    },
+  });
+  new Gauge({
+    name: 'chancery_open_connections',
+    help: 'Connections of certified peers and of strangers on the TLS port, and on join.sock.',
+    labelNames: ['share'],
+    registers,
+    collect() {
+      for (const [share, open] of Object.entries(sources.openConnections())) this.set({ share }, open);
     },
   });
   new Gauge({

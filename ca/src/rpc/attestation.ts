@@ -44,7 +44,10 @@ export const renew = (deps: AttestationDeps) =>
 /** Whom a limit on certified callers counts: the node, whatever its address. */
 const holderKey = ({ platform, node }: RecordedIssuance): string => `${platform}/${node}`;
 
-/** Runs an exchange in a place of its share; the stream ends when the place goes to another caller. */
+/**
+ * Runs an exchange in a place of its share; the stream ends when the place goes to another caller. While the caller
+ * waits for us, its connection does not give way either.
+ */
 async function inPlace<Req, Res>(
   stream: Stream<Req, Res>,
   { share, keys }: { share: Share; keys: ShareKeys },
@@ -52,10 +55,17 @@ async function inPlace<Req, Res>(
   run: (placed: Stream<Req, Res>) => Promise<void>,
 ): Promise<void> {
   const place = limits.enter(share, keys);
+  let answered = (): void => {};
   try {
-    const read = (seconds: number) => place.listen(stream.read(limits.patience(share, seconds)));
+    const read = async (seconds: number): Promise<Req | undefined> => {
+      answered();
+      const message = await place.listen(stream.read(limits.patience(share, seconds)));
+      answered = stream.caller.answer?.() ?? answered;
+      return message;
+    };
     await run({ ...stream, read });
   } finally {
+    answered();
     place.leave();
   }
 }

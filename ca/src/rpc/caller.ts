@@ -4,11 +4,16 @@ import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import type { LivePeer } from '@chancery/shared/peer-credentials.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 
+interface Answered {
+  /** Keeps the connection from giving way to others until the returned function is called. */
+  readonly answer?: () => () => void;
+}
+
 /**
  * Over TLS; `svid` is undefined for a caller without a certificate and a refusal for one whose certificate is
  * not good.
  */
-export interface TlsCaller {
+export interface TlsCaller extends Answered {
   readonly via: 'tls';
   readonly address: string;
   /** Verified against the bundle as it is now. Throws no_peer, expired_peer, chain, svid. */
@@ -16,7 +21,7 @@ export interface TlsCaller {
   readonly shownCertificate: boolean;
 }
 
-export interface UnixCaller {
+export interface UnixCaller extends Answered {
   readonly via: 'admin' | 'join';
   readonly address: string;
   readonly peer: LivePeer;

@@ -38,17 +38,19 @@ export class Limits {
   constructor(settings: LimitSettings, clock: Clock) {
     const rate = { perSecond: settings.attestationsPerSecond, burst: settings.attestationBurst };
     const wide = { perSecond: rate.perSecond * NETWORK_SHARES, burst: rate.burst * NETWORK_SHARES };
-    const room = (givesWay: boolean): Room => ({
+    const room = (): Room => ({
       places: new Places({
+        what: 'exchanges',
         total: settings.openAttestations,
         perAddress: settings.openAttestationsPerAddress,
         perNetwork: settings.openAttestationsPerAddress * NETWORK_SHARES,
-        givesWay,
+        givesWay: 'anyone',
+        replacesOwn: false,
       }),
       addresses: new Buckets(rate, clock),
       networks: new Buckets(wide, clock),
     });
-    this.#rooms = { certified: room(true), local: room(true), stranger: room(true) };
+    this.#rooms = { certified: room(), local: room(), stranger: room() };
     this.#calls = new Buckets(rate, clock);
   }
 

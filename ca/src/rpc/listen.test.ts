@@ -11,6 +11,7 @@ import { clientTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { type Made, makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
+import { openDoor } from '../../../test/kit/flood/doors.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
@@ -51,7 +52,7 @@ describe('a unix socket', () => {
     'for %s has its mode, its caller is whom the kernel names, and it is forgotten with its connection',
     async (via, mode) => {
       const { callers, next, deps } = arrivals();
-      kept(await listenUnix(path, via, deps));
+      kept(await listenUnix({ path, via, connections: openDoor() }, deps));
       expect(fs.statSync(path).mode & 0o777).toBe(mode);
       const arrival = next();
       const client = net.connect(path);
@@ -77,7 +78,7 @@ describe('a unix socket', () => {
     dead.close();
     await once(dead, 'close');
     fs.renameSync(`${path}.left`, path);
-    kept(await listenUnix(path, 'admin', deps));
+    kept(await listenUnix({ path, via: 'admin', connections: openDoor() }, deps));
     expect(fs.statSync(path).isSocket()).toBe(true);
   });
 
@@ -86,17 +87,20 @@ describe('a unix socket', () => {
     ['a link, wherever it leads', () => fs.symlinkSync('/dev/log', path)],
   ])('does not take the place of %s', async (_, put) => {
     put();
-    await expect(listenUnix(path, 'admin', arrivals().deps)).rejects.toThrow(
-      refusal('file', /some\.sock is in the way and is not a socket$/),
-    );
+    await expect(
+      listenUnix({ path, via: 'admin', connections: openDoor() }, arrivals().deps),
+    ).rejects.toThrow(refusal('file', /some\.sock is in the way and is not a socket$/));
     expect(fs.lstatSync(path).isSocket()).toBe(false);
     fs.rmSync(path);
   });
 
   test('is refused where there is no folder for it', async () => {
-    await expect(listenUnix(join(folder, 'none', 'a.sock'), 'join', arrivals().deps)).rejects.toThrow(
-      refusal('unavailable', /^cannot listen on .*none\/a\.sock: /),
-    );
+    await expect(
+      listenUnix(
+        { path: join(folder, 'none', 'a.sock'), via: 'join', connections: openDoor() },
+        arrivals().deps,
+      ),
+    ).rejects.toThrow(refusal('unavailable', /^cannot listen on .*none\/a\.sock: /));
   });
 });
 
@@ -129,7 +133,7 @@ describe('a TLS port', () => {
     const bundle = new LiveValue<Bundle>(() => new Error('none'), bundleOf(1n, root));
     const svid = new LiveValue<Svid>(() => new Error('none'), svidOf(root));
     const listener = kept(
-      await listenTls({ host: '127.0.0.1', port: 0, maxConnections: 10, svid, bundle }, around.deps),
+      await listenTls({ host: '127.0.0.1', port: 0, connections: openDoor(), svid, bundle }, around.deps),
     );
     const dial = async (own: Svid | undefined, options: tls.ConnectionOptions = {}) => {
       const arrival = around.next();
@@ -212,7 +216,7 @@ describe('a TLS port', () => {
   test('is refused where the address is taken', async () => {
     const { listener, bundle, svid, deps } = await listening();
     const again = listenTls(
-      { host: '127.0.0.1', port: listener.port, maxConnections: 1, svid, bundle },
+      { host: '127.0.0.1', port: listener.port, connections: openDoor(), svid, bundle },
       deps,
     );
     await expect(again).rejects.toThrow(

@@ -6,9 +6,10 @@ import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
+import type { Connection, Connections } from '@chancery/shared/door/connections.ts';
 import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
-import { openPeer } from '@chancery/shared/peer-credentials.ts';
+import { openPeer, peerOf } from '@chancery/shared/peer-credentials.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
@@ -31,9 +32,15 @@ export interface ListenDeps {
 export interface TlsListenOptions {
   readonly host: string;
   readonly port: number;
-  readonly maxConnections: number;
+  readonly connections: Connections;
   readonly svid: Source<Svid>;
   readonly bundle: Source<Bundle>;
+}
+
+export interface UnixListenOptions {
+  readonly path: string;
+  readonly via: 'admin' | 'join';
+  readonly connections: Connections;
 }
 
 export interface Listener {
@@ -43,7 +50,7 @@ export interface Listener {
 
 /** Throws unavailable where the address cannot be bound. */
 export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Promise<Listener> {
-  const { svid, bundle } = options;
+  const { svid } = options;
   const server = tls.createServer({
     ...serverTls(svid.current()),
     requestCert: true,
@@ -53,10 +60,14 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
     handshakeTimeout: HANDSHAKE_MS,
     noDelay: true,
   });
-  server.maxConnections = options.maxConnections;
+  options.connections.guard(server);
   const stop = svid.onChange((next) => server.setSecureContext(serverTls(next)));
-  server.on('secureConnection', (socket) => admit(socket, bundle, deps));
-  server.on('tlsClientError', (error) => deps.log.debug({ err: error }, 'TLS handshake failed'));
+  server.on('secureConnection', (socket) => admit(socket, options, deps));
+  server.on('tlsClientError', (error, socket) => {
+    deps.log.debug({ err: error }, 'TLS handshake failed');
+    // Node itself leaves a connection open whose handshake took too long.
+    socket.destroy();
+  });
   const close = closer(server, stop);
   await bound(server, { host: options.host, port: options.port });
   return { port: portOf(server), close };
@@ -64,23 +75,40 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
 
 function admit(
   socket: tls.TLSSocket,
-  bundle: Source<Bundle>,
+  { bundle, connections }: TlsListenOptions,
   { callers, inject, log, clock }: ListenDeps,
 ): void {
   socket.on('error', (error) => log.debug({ err: error }, 'connection failed'));
+  const connection = connections.of(socket);
   // RFC 9113 section 3.2: HTTP/2 over TLS is agreed by ALPN; whoever offers none has nothing to say here.
-  if (socket.alpnProtocol !== 'h2') {
+  if (socket.alpnProtocol !== 'h2' || connection === undefined) {
     socket.destroy();
     return;
   }
-  const caller = tlsCaller(socket, bundle, clock);
+  const caller = tlsCaller(socket, connection, { bundle, clock });
+  if (!hasPlace(caller, connection, clock)) return;
   const forget = callers.add(socket, caller);
   socket.once('close', forget);
   inject(socket);
 }
 
+/** Of certified peers, for whose certificate is good; others stay where strangers are. */
+function hasPlace(caller: TlsCaller, connection: Connection, clock: Clock): boolean {
+  let serial: string;
+  try {
+    serial = caller.svid(clock.now()).serial;
+  } catch {
+    return true;
+  }
+  return connection.certify(serial);
+}
+
 /** Path validation once a connection and bundle; validity in time at every question. */
-function tlsCaller(socket: tls.TLSSocket, bundle: Source<Bundle>, clock: Clock): TlsCaller {
+function tlsCaller(
+  socket: tls.TLSSocket,
+  connection: Connection,
+  { bundle, clock }: { readonly bundle: Source<Bundle>; readonly clock: Clock },
+): TlsCaller {
   const address = socket.remoteAddress ?? 'unknown';
   const shownCertificate = socket.getPeerX509Certificate() !== undefined;
   let sequence: bigint | undefined;
@@ -96,6 +124,7 @@ function tlsCaller(socket: tls.TLSSocket, bundle: Source<Bundle>, clock: Clock):
   return {
     via: 'tls',
     address,
+    answer: () => connection.answer(),
     shownCertificate,
     svid: (now) => {
       const current = bundle.current();
@@ -110,13 +139,22 @@ function tlsCaller(socket: tls.TLSSocket, bundle: Source<Bundle>, clock: Clock):
 }
 
 /** A socket file of ours; `mode` says who may connect, the kernel says who did. Throws unavailable. */
-export async function listenUnix(path: string, via: 'admin' | 'join', deps: ListenDeps): Promise<Listener> {
+export async function listenUnix(
+  { path, via, connections }: UnixListenOptions,
+  deps: ListenDeps,
+): Promise<Listener> {
   removeStale(path);
   const server = net.createServer({ pauseOnConnect: true }, (socket) => {
     socket.on('error', (error) => deps.log.debug({ err: error }, 'connection failed'));
     try {
+      // Its uid first: one that gets no place costs one descriptor, and one that is held costs three.
+      const { uid } = peerOf(socket);
+      const connection = connections.arrive(socket, { address: `uid ${uid}` });
+      if (connection === undefined) return;
       const peer = openPeer(socket);
-      const forget = deps.callers.add(socket, { via, address: `pid ${peer.pid} uid ${peer.uid}`, peer });
+      const address = `pid ${peer.pid} uid ${peer.uid}`;
+      const answer = () => connection.answer();
+      const forget = deps.callers.add(socket, { via, address, answer, peer });
       socket.once('close', () => {
         forget();
         peer.close();

@@ -6,31 +6,58 @@ import { ensure, IdentityError } from '../errors.ts';
 import type { ShareKeys } from './keys.ts';
 
 export interface PlaceSettings {
+  /** What is held, for messages: `exchanges`, `connections`. */
+  readonly what: string;
   readonly total: number;
   readonly perAddress: number;
   readonly perNetwork: number;
-  /** Whether a silent holder gives way when all places are taken; otherwise the newcomer is refused. */
-  readonly givesWay: boolean;
+  /** Who gives way when all places are taken: anyone, or only one whose key holds more than the newcomer's would. */
+  readonly givesWay: 'anyone' | 'larger';
+  /** A newcomer whose own share is full takes the place of its own longest silent one; otherwise it is refused. */
+  readonly replacesOwn: boolean;
+}
+
+/** How a place knows of its holder. */
+export interface Tenant {
+  /** Called when the place goes to another. */
+  readonly lose?: (reason: IdentityError) => void;
+  /** Whether the peer was heard since the last call; then it is not yet the longest silent one. */
+  readonly heard?: () => boolean;
 }
 
 export interface Place {
   /** Waits for the peer's next message. Throws rate when the place goes to another meanwhile. */
   listen<T>(message: Promise<T>): Promise<T>;
+  /** The peer is owed an answer, so its place goes to nobody until the returned function is called. */
+  answer(): () => void;
   /** Leaving twice counts once. */
   leave(): void;
 }
 
-interface Held {
-  readonly keys: ShareKeys;
-  /** When it began to wait for its peer, in the order of all such moments; undefined while it is answered. */
-  silentSince: number | undefined;
-  readonly lose: (reason: IdentityError) => void;
+interface Holder {
+  readonly key: string;
+  readonly held: Set<Held>;
 }
+
+interface Held {
+  readonly address: Holder;
+  readonly network: Holder | undefined;
+  /** When it began to wait for its peer, in the order of all such moments. */
+  silentSince: number;
+  /** Answers that its peer is owed; while there are any it is not silent. */
+  owed: number;
+  readonly lose: (reason: IdentityError) => void;
+  readonly heard: () => boolean;
+}
+
+/** Silent ones that turn out to have been heard are passed over so many times for one newcomer. */
+const MAX_PASSED_OVER = 16;
+const nothing = (): void => {};
 
 export class Places {
   readonly #settings: PlaceSettings;
   readonly #held = new Set<Held>();
-  readonly #counts = new Map<string, number>();
+  readonly #holders = new Map<string, Holder>();
   #turn = 0;
 
   constructor(settings: PlaceSettings) {
@@ -47,26 +74,49 @@ export class Places {
   }
 
   /** Throws rate. */
-  take(keys: ShareKeys): Place {
+  take(keys: ShareKeys, { lose = nothing, heard = () => false }: Tenant = {}): Place {
     const { total, perAddress, perNetwork } = this.#settings;
-    this.#ensureShare(keys.address, perAddress);
-    if (keys.network !== undefined) this.#ensureShare(keys.network, perNetwork);
-    if (this.#held.size >= total) this.#makeRoom();
+    const address = this.#holderOf(keys.address);
+    const network = keys.network === undefined ? undefined : this.#holderOf(keys.network);
+    this.#ensureShare(address, perAddress);
+    if (network !== undefined) this.#ensureShare(network, perNetwork);
+    if (this.#held.size >= total) this.#makeRoom((network ?? address).held.size);
     const { promise: lost, reject } = Promise.withResolvers<never>();
     // Nobody listens while the peer is answered.
-    lost.catch(() => {});
-    const held: Held = { keys, silentSince: this.#next(), lose: reject };
-    this.#count(held, 1);
+    lost.catch(nothing);
+    const losing = (reason: IdentityError): void => {
+      reject(reason);
+      lose(reason);
+    };
+    const held: Held = { address, network, silentSince: this.#next(), owed: 0, lose: losing, heard };
+    this.#enter(held);
+    return this.#placeOf(held, lost);
+  }
+
+  #placeOf(held: Held, lost: Promise<never>): Place {
+    const answer = (): (() => void) => {
+      let owed = true;
+      held.owed += 1;
+      return () => {
+        if (!owed) return;
+        owed = false;
+        held.owed -= 1;
+        held.silentSince = this.#next();
+      };
+    };
+    let answered = nothing;
     return {
       listen: async (message) => {
+        answered();
         held.silentSince = this.#next();
         try {
           return await Promise.race([message, lost]);
         } finally {
-          held.silentSince = undefined;
+          answered = answer();
         }
       },
-      leave: () => this.#count(held, -1),
+      answer,
+      leave: () => this.#leave(held),
     };
   }
 
@@ -75,43 +125,65 @@ export class Places {
     return this.#turn;
   }
 
-  #ensureShare(key: string, share: number): void {
-    const open = this.#counts.get(key) ?? 0;
-    ensure(open < share, 'rate', `${key} has ${open} exchanges open`);
+  /** One that holds nothing is not kept until it does. */
+  #holderOf(key: string): Holder {
+    return this.#holders.get(key) ?? { key, held: new Set() };
   }
 
-  #count(held: Held, change: 1 | -1): void {
-    const known = this.#held.has(held);
-    if (known === change > 0) return;
-    if (change > 0) this.#held.add(held);
-    else this.#held.delete(held);
-    for (const key of [held.keys.address, held.keys.network]) {
-      if (key === undefined) continue;
-      const count = (this.#counts.get(key) ?? 0) + change;
-      if (count === 0) this.#counts.delete(key);
-      else this.#counts.set(key, count);
+  #ensureShare({ key, held }: Holder, share: number): void {
+    const { what, replacesOwn } = this.#settings;
+    if (held.size < share) return;
+    ensure(replacesOwn && this.#giveWay(held, 0), 'rate', `${key} has ${held.size} ${what} open`);
+  }
+
+  #enter(held: Held): void {
+    this.#held.add(held);
+    for (const holder of holdersOf(held)) {
+      holder.held.add(held);
+      this.#holders.set(holder.key, holder);
     }
   }
 
-  #makeRoom(): void {
-    const { total, givesWay } = this.#settings;
-    let loser: Held | undefined;
-    if (givesWay)
-      for (const held of this.#held)
-        if (held.silentSince !== undefined && (loser === undefined || this.#before(held, loser)))
-          loser = held;
-    if (loser === undefined) throw new IdentityError('rate', `${total} exchanges are open`);
-    this.#count(loser, -1);
-    loser.lose(new IdentityError('rate', `${loser.keys.address} was silent while all places were taken`));
+  #leave(held: Held): void {
+    if (!this.#held.delete(held)) return;
+    for (const holder of holdersOf(held)) {
+      holder.held.delete(held);
+      if (holder.held.size === 0) this.#holders.delete(holder.key);
+    }
   }
 
-  /** Whether `one` gives way before `other`. */
-  #before(one: Held, other: Held): boolean {
-    const [more, fewer] = [this.#holds(one), this.#holds(other)];
-    return more === fewer ? (one.silentSince ?? 0) < (other.silentSince ?? 0) : more > fewer;
+  #makeRoom(newcomers: number): void {
+    const { what, total, givesWay } = this.#settings;
+    const least = givesWay === 'larger' ? newcomers + 2 : 0;
+    ensure(this.#giveWay(this.#held, least), 'rate', `${total} ${what} are open`);
   }
 
-  #holds({ keys }: Held): number {
-    return this.#counts.get(keys.network ?? keys.address) ?? 0;
+  /** Ends the silent one of these that gives way first. False where none of a key that holds so many is silent. */
+  #giveWay(among: ReadonlySet<Held>, least: number): boolean {
+    for (let passed = 0; ; passed += 1) {
+      let loser: Held | undefined;
+      for (const held of among)
+        if (held.owed === 0 && (loser === undefined || goesBefore(held, loser))) loser = held;
+      if (loser === undefined || sizeOf(loser) < least) return false;
+      if (passed < MAX_PASSED_OVER && loser.heard()) {
+        loser.silentSince = this.#next();
+        continue;
+      }
+      this.#leave(loser);
+      const why = `${loser.address.key} was silent while all places were taken`;
+      loser.lose(new IdentityError('rate', why));
+      return true;
+    }
   }
+}
+
+const holdersOf = ({ address, network }: Held): readonly Holder[] =>
+  network === undefined ? [address] : [address, network];
+
+const sizeOf = ({ address, network }: Held): number => (network ?? address).held.size;
+
+/** The one of the larger key, then the longest silent one. */
+function goesBefore(one: Held, other: Held): boolean {
+  const [more, fewer] = [sizeOf(one), sizeOf(other)];
+  return more === fewer ? one.silentSince < other.silentSince : more > fewer;
 }

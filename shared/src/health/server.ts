@@ -1,5 +1,6 @@
 /** Health and metrics, for probes and Prometheus: metrics on loopback only. */
 import http from 'node:http';
+import { Connections } from '../door/connections.ts';
 import { IdentityError } from '../errors.ts';
 
 export interface HealthOptions {
@@ -22,9 +23,15 @@ export interface HealthServer {
   close(): Promise<void>;
 }
 
+/** A request is a line: whoever takes longer to send it holds a place for nothing. */
+const TIMEOUTS = { requestTimeout: 5_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
+/** Open connections of everybody, and of one address. */
+export const HEALTH_CONNECTIONS = 64;
+const PER_ADDRESS = 32;
+
 /** GET /healthz: the process answers. GET /readyz: it can do its work. GET /metrics. Throws unavailable. */
 export async function serveHealth(options: HealthOptions): Promise<HealthServer> {
-  const server = http.createServer({ requestTimeout: 5_000, headersTimeout: 5_000 }, (request, response) => {
+  const server = http.createServer(TIMEOUTS, (request, response) => {
     answer(request, options).then(
       ({ status, type = 'text/plain; charset=utf-8', body }) => {
         response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body);
@@ -32,7 +39,8 @@ export async function serveHealth(options: HealthOptions): Promise<HealthServer>
       () => response.writeHead(500).end(),
     );
   });
-  server.maxConnections = 64;
+  const places = { strangers: HEALTH_CONNECTIONS, perStranger: PER_ADDRESS, certified: 0, perCertificate: 0 };
+  new Connections(places, () => {}).guard(server);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
       reject(

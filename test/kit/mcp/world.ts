@@ -10,6 +10,7 @@ import { type Gateway, startGateway } from '@chancery/agent/mcp/gateway.ts';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { type Clock, systemClock } from '@chancery/shared/clock.ts';
+import type { ConnectionSettings } from '@chancery/shared/door/connections.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { type Log, silentLog } from '@chancery/shared/log.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
@@ -90,6 +91,7 @@ export interface WorldOptions {
   readonly clock?: Clock;
   readonly log?: Log;
   readonly freeText?: FreeText;
+  readonly connections?: Partial<ConnectionSettings>;
   readonly who?: readonly SpiffeId[];
   /** Instead of the world's own list. */
   readonly record?: RecordCall;
@@ -124,6 +126,7 @@ export async function startWorld(
     clock,
     log,
     ...(instead.freeText === undefined ? {} : { freeText: instead.freeText }),
+    ...(instead.connections === undefined ? {} : { connections: instead.connections }),
     record: record ?? ((event) => void events.push(event)),
   });
   policy.publish(policyFor(gateway.port, tools, 2n, who));
@@ -138,7 +141,8 @@ export function connectTo(
     svid = live(world.td.svid(TRIAGE)),
     uid = process.getuid?.() ?? 0,
     clock = systemClock,
-  }: { svid?: Source<Svid>; uid?: number; clock?: Clock } = {},
+    log = silentLog,
+  }: { svid?: Source<Svid>; uid?: number; clock?: Clock; log?: Log } = {},
 ) {
   const { policy, revocations, td } = world;
   const sources = { svid, bundle: td.bundle, policy, revocations, clock };
@@ -148,7 +152,7 @@ export function connectTo(
     ...sources,
     uid,
     platform: process.platform,
-    log: silentLog,
+    log,
   });
 }
 

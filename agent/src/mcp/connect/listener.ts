@@ -2,10 +2,14 @@
  * A local URL or socket for MCP clients that speak HTTP. It is for this user's programs only: not for a web page that
  * found the port, nor for another user of the machine. It reads no message; the gateway does that.
  */
+import { randomUUID } from 'node:crypto';
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
+import { Folder } from '@chancery/shared/audit/folder.ts';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { Connections } from '@chancery/shared/door/connections.ts';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { ensureJson, header, inOnePiece, readBody } from '../wire/http-body.ts';
@@ -23,6 +27,7 @@ export interface ListenerOptions {
   readonly dialler: Dialler;
   readonly uid: number;
   readonly platform: NodeJS.Platform;
+  readonly clock: Clock;
   readonly log: Log;
   /** Of one message. */
   readonly maxRequestBytes: number;
@@ -34,6 +39,8 @@ export interface Listener {
 }
 
 const HOST = '127.0.0.1';
+/** Connections of other users, who get no answer but a refusal. */
+const OF_OTHERS = { strangers: 16, perStranger: 16, certified: 0, perCertificate: 0 };
 const LOCAL_NAMES = ['127.0.0.1', 'localhost', '[::1]'];
 /** What the gateway or the server behind it may want; nothing that is the client's secret. */
 const TO_GATEWAY = [
@@ -50,12 +57,14 @@ const TO_CLIENT = ['content-type', 'content-length', 'cache-control', 'mcp-sessi
 export async function startListener(options: ListenerOptions): Promise<Listener> {
   const { local, uid, platform, log } = options;
   const allowed = new WeakSet<Socket>();
+  const others = new Connections(OF_OTHERS, () => {});
+  const tell = tellerOf(options);
   let port: number | undefined;
   const server = createServer((req, res) => {
     res.sendDate = false;
     res.on('error', (error) => log.debug({ err: error }, 'an answer did not arrive'));
     answer(options, port, { req, res, allowed }).catch((error) => {
-      log.warn({ err: error }, 'a local request was refused');
+      tell.refused(error, 'a local request was refused');
       if (!req.complete) res.setHeader('connection', 'close');
       if (!res.headersSent) refuse(res, refusalOf(error, 'internal', 'connect failed'), undefined);
     });
@@ -65,7 +74,9 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       ensureOwnUser(socket, uid, platform);
       allowed.add(socket);
     } catch (error) {
-      log.warn({ err: error }, 'a local caller was refused');
+      tell.refused(error, 'a local caller was refused');
+      // Its next request is answered with the reason, for which it needs no descriptor for long.
+      others.arrive(socket, { address: 'other users' });
     }
   });
   await (local.kind === 'unix'
@@ -77,9 +88,26 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     port,
     close: () =>
       new Promise((resolve) => {
+        tell.close();
         server.close(() => resolve());
         server.closeAllConnections();
       }),
+  };
+}
+
+/** Refusals of one kind are one line in full and one a minute with their number: another user may cause any number. */
+function tellerOf({ clock, log }: ListenerOptions) {
+  const folder = new Folder<{ id: string; error: unknown; says: string }>({
+    clock,
+    write: ({ error, says }, folded) => log.warn({ err: error, ...folded }, says),
+    onLost: () => {},
+  });
+  return {
+    refused(error: unknown, says: string): void {
+      const kind = `${says} ${refusalOf(error, 'internal', 'connect failed').code}`;
+      folder.add({ source: 'local', kind }, { id: randomUUID(), error, says });
+    },
+    close: () => folder.close(),
   };
 }
 

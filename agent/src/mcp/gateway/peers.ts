@@ -6,6 +6,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
+import type { Connections } from '@chancery/shared/door/connections.ts';
 import { shareKeys } from '@chancery/shared/door/keys.ts';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
@@ -19,6 +20,7 @@ export interface PeersOptions {
   readonly bundle: Source<Bundle>;
   readonly revocations: Source<RevocationSet>;
   readonly clock: Clock;
+  readonly connections: Connections;
   /** `peer` is undefined for a stranger. */
   readonly onRefused: (error: IdentityError, peer: VerifiedSvid | undefined, address: string) => void;
 }
@@ -38,6 +40,9 @@ export class Peers {
     try {
       peer = verifyPeer(socket, bundle.current(), clock.now());
       this.#ensureNotRevoked(peer);
+      const place = this.#options.connections.of(socket)?.certify(peer.serial);
+      // Already destroyed, or already gone; that is no refusal of this peer.
+      if (place !== true) return;
       this.#open.set(socket, peer);
       cutAt(socket, peer.notAfter, clock);
       socket.once('close', () => this.#open.delete(socket));
@@ -54,6 +59,11 @@ export class Peers {
     ensure(!expired, 'expired_peer', `the certificate of ${peer.id} has expired`);
     this.#ensureNotRevoked(peer);
     return peer;
+  }
+
+  /** A request is being answered until the returned function is called: its connection gives way to nobody. */
+  answering(socket: TLSSocket): () => void {
+    return this.#options.connections.of(socket)?.answer() ?? (() => {});
   }
 
   /** For a record of what is no request. */

@@ -1,0 +1,50 @@
+/** How many connections each port of the CA may have, within the limit of open files. */
+import { type ConnectionSettings, Connections } from '@chancery/shared/door/connections.ts';
+import { divide } from '@chancery/shared/door/descriptors.ts';
+import type { IdentityError } from '@chancery/shared/errors.ts';
+import { HEALTH_CONNECTIONS } from '@chancery/shared/health/server.ts';
+import type { Log } from '@chancery/shared/log.ts';
+
+export interface DoorSettings {
+  readonly connections: number;
+  readonly strangerConnections: number;
+  readonly connectionsPerCaller: number;
+}
+
+export interface Doors {
+  readonly tls: Connections;
+  readonly join: Connections;
+  readonly admin: Connections;
+}
+
+const ADMIN = 16;
+const JOIN = 256;
+/** The socket, the folder of its process in /proc, and its pidfd. */
+const LOCAL_DESCRIPTORS = 3;
+/** For the operator, probes, the database, keys, logs and questions to platforms. */
+const RESERVED = 256 + ADMIN * LOCAL_DESCRIPTORS + HEALTH_CONNECTIONS;
+
+/** Throws config where `openFiles` is too low for any service. */
+export function openDoors(settings: DoorSettings, openFiles: number, log: Log): Doors {
+  const wanted = { certified: settings.connections, strangers: settings.strangerConnections, join: JOIN };
+  const shares = divide(openFiles, RESERVED, {
+    certified: { wanted: wanted.certified, each: 1, part: 0.6 },
+    strangers: { wanted: wanted.strangers, each: 1, part: 0.25 },
+    join: { wanted: wanted.join, each: LOCAL_DESCRIPTORS, part: 0.15 },
+  });
+  if (shares.certified < wanted.certified)
+    log.warn(
+      { openFiles, connections: shares.certified, strangerConnections: shares.strangers },
+      'the limit of open files is too low for limits.connections; fewer connections are accepted',
+    );
+  const each = settings.connectionsPerCaller;
+  const { certified, strangers } = shares;
+  const door = (part: Partial<ConnectionSettings> & Pick<ConnectionSettings, 'strangers'>): Connections =>
+    new Connections({ perStranger: each, certified: 0, perCertificate: 0, ...part }, onRefused);
+  const onRefused = ({ message }: IdentityError): void => log.debug({}, message);
+  return {
+    tls: door({ strangers, certified, perCertificate: each }),
+    join: door({ strangers: shares.join }),
+    admin: door({ strangers: ADMIN, perStranger: ADMIN }),
+  };
+}

@@ -1,0 +1,102 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { afterEach, expect, test, vi } from 'vitest';
+import { openDoor } from '../../../test/kit/flood/doors.ts';
+import type { Connection, Connections } from './connections.ts';
+
+const open: { close(): unknown }[] = [];
+afterEach(() => {
+  for (const each of open.splice(0).toReversed()) each.close();
+});
+
+/** A guarded server, and clients of it in the order in which they connected. */
+async function guarded(connections: Connections) {
+  const arrived: net.Socket[] = [];
+  const server = net.createServer((socket) => void arrived.push(socket.on('error', () => {}).resume()));
+  connections.guard(server);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  open.push(server);
+  const { port } = server.address() as net.AddressInfo;
+  const dial = async (localAddress: string) => {
+    const seen = arrived.length;
+    const socket = net.connect({ port, host: '127.0.0.1', localAddress }).on('error', () => {});
+    socket.resume();
+    open.push({ close: () => socket.destroy() });
+    await vi.waitFor(() => expect(arrived.length > seen || socket.closed).toBe(true), { interval: 2 });
+    const connection = (): Connection | undefined => connections.of(arrived[seen] as net.Socket);
+    return { socket, connection, at: arrived[seen] };
+  };
+  const left = (sockets: readonly { readonly socket: net.Socket }[]) =>
+    sockets.map(({ socket }) => !socket.closed);
+  return { dial, left };
+}
+
+const closed = ({ socket }: { readonly socket: net.Socket }) =>
+  vi.waitFor(() => expect(socket.closed).toBe(true));
+
+test('an address whose share is full replaces its own longest silent connection', async () => {
+  const { dial, left } = await guarded(openDoor({ perStranger: 2 }));
+  const [first, second, other] = [await dial('127.0.0.2'), await dial('127.0.0.2'), await dial('127.0.0.3')];
+  const third = await dial('127.0.0.2');
+  await closed(first);
+  expect(left([second, other, third])).toEqual([true, true, true]);
+});
+
+test('one that has just spoken is passed over', async () => {
+  const { dial } = await guarded(openDoor({ strangers: 3 }));
+  const [speaking, silent] = [await dial('127.0.0.2'), await dial('127.0.0.3')];
+  await dial('127.0.0.4');
+  speaking.socket.write('hello');
+  await vi.waitFor(() => expect(speaking.at?.bytesRead).toBe(5));
+  await dial('127.0.0.5');
+  await closed(silent);
+  expect(speaking.socket.closed).toBe(false);
+});
+
+test('one that is owed an answer gives way to nobody', async () => {
+  const { dial } = await guarded(openDoor({ strangers: 2 }));
+  const [waiting, other] = [await dial('127.0.0.2'), await dial('127.0.0.3')];
+  const answered = waiting.connection()?.answer();
+  await dial('127.0.0.4');
+  await closed(other);
+  answered?.();
+  await dial('127.0.0.5');
+  await dial('127.0.0.6');
+  await closed(waiting);
+});
+
+test('strangers do not push out certified peers, which leave the places of strangers', async () => {
+  const connections = openDoor({ strangers: 2, certified: 2 });
+  const { dial, left } = await guarded(connections);
+  const certified = [await dial('127.0.0.2'), await dial('127.0.0.2')];
+  for (const [n, { connection }] of certified.entries()) expect(connection()?.certify(`${n}`)).toBe(true);
+  expect(connections.open).toEqual({ strangers: 0, certified: 2 });
+  for (let n = 3; n < 9; n += 1) await dial(`127.0.0.${n}`);
+  expect(left(certified)).toEqual([true, true]);
+});
+
+test('a certified peer takes no place of another one that holds as few', async () => {
+  const { dial, left } = await guarded(openDoor({ certified: 2 }));
+  const [one, two, late] = [await dial('127.0.0.2'), await dial('127.0.0.3'), await dial('127.0.0.4')];
+  for (const [n, { connection }] of [one, two].entries()) connection()?.certify(`${n}`);
+  expect(late.connection()?.certify('2')).toBe(false);
+  await closed(late);
+  expect(left([one, two])).toEqual([true, true]);
+});
+
+test('a certificate whose share is full replaces its own longest silent connection', async () => {
+  const { dial, left } = await guarded(openDoor({ perCertificate: 1 }));
+  const [first, second] = [await dial('127.0.0.2'), await dial('127.0.0.3')];
+  for (const { connection } of [first, second]) expect(connection()?.certify('same')).toBe(true);
+  await closed(first);
+  expect(left([second])).toEqual([true]);
+});
+
+test('a place is free when its connection is closed', async () => {
+  const connections = openDoor();
+  const { dial } = await guarded(connections);
+  const { socket, connection } = await dial('127.0.0.2');
+  connection()?.certify('a');
+  socket.destroy();
+  await vi.waitFor(() => expect(connections.open).toEqual({ strangers: 0, certified: 0 }));
+});

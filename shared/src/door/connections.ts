@@ -1,0 +1,127 @@
+/**
+ * The connections of one port. Each takes a place as it arrives, before a byte of it is read. Strangers have a share
+ * for each address, uid and network; when their places are full, the longest silent connection of the key that holds
+ * most gives way. A peer that has shown a good certificate is counted apart from then on: no stranger can push it out.
+ */
+import type { Server, Socket } from 'node:net';
+import { type IdentityError, refusalOf } from '../errors.ts';
+import { type ShareKeys, shareKeys } from './keys.ts';
+import { type Place, Places } from './places.ts';
+
+export interface ConnectionSettings {
+  /** Of peers that have shown no certificate yet, and how many of them one address or uid may have. */
+  readonly strangers: number;
+  readonly perStranger: number;
+  /** Of peers that have shown a good certificate, and how many one certificate may have. */
+  readonly certified: number;
+  readonly perCertificate: number;
+}
+
+export interface Connection {
+  /** Moves it to the places of certified peers. False where none is free: the connection has ended. */
+  certify(serial: string): boolean;
+  /** The peer is owed an answer, so the connection does not give way until the returned function is called. */
+  answer(): () => void;
+}
+
+/** What one IPv6 /48 may have, in shares of one address. */
+const NETWORK_SHARES = 4;
+
+export class Connections {
+  readonly #strangers: Places;
+  readonly #certified: Places;
+  readonly #onRefused: (refusal: IdentityError) => void;
+  readonly #byPeer = new Map<string, Connection>();
+
+  /** `onRefused` hears of each connection that is refused or gives way. */
+  constructor(
+    { strangers, perStranger, certified, perCertificate }: ConnectionSettings,
+    onRefused: (refusal: IdentityError) => void,
+  ) {
+    this.#strangers = new Places({
+      what: 'connections',
+      total: strangers,
+      perAddress: perStranger,
+      perNetwork: perStranger * NETWORK_SHARES,
+      givesWay: 'anyone',
+      replacesOwn: true,
+    });
+    this.#certified = new Places({
+      what: 'connections',
+      total: certified,
+      perAddress: perCertificate,
+      // A site may have all its agents behind one address.
+      perNetwork: certified,
+      givesWay: 'larger',
+      replacesOwn: true,
+    });
+    this.#onRefused = onRefused;
+  }
+
+  get open(): { readonly strangers: number; readonly certified: number } {
+    return { strangers: this.#strangers.open, certified: this.#certified.open };
+  }
+
+  /** Lets a TCP server have only the connections that got a place. */
+  guard(server: Server): void {
+    const listeners = server.listeners('connection');
+    server.removeAllListeners('connection');
+    server.on('connection', (socket: Socket) => {
+      const peer = peerOf(socket);
+      const connection = peer === undefined ? undefined : this.arrive(socket, keysOf(socket));
+      if (peer === undefined || connection === undefined) {
+        socket.destroy();
+        return;
+      }
+      this.#byPeer.set(peer, connection);
+      socket.once('close', () => this.#byPeer.delete(peer));
+      for (const listener of listeners) listener.call(server, socket);
+    });
+  }
+
+  /** Of a guarded server; TLS may have wrapped the socket since. Undefined once the peer is gone. */
+  of(socket: Socket): Connection | undefined {
+    return this.#byPeer.get(peerOf(socket) ?? '');
+  }
+
+  /** Gives it a place until it is closed; one that gets none is destroyed, and the answer is undefined. */
+  arrive(socket: Socket, keys: ShareKeys): Connection | undefined {
+    let read = socket.bytesRead;
+    const heard = (): boolean => {
+      const before = read;
+      read = socket.bytesRead;
+      return read > before;
+    };
+    const lose = (reason: IdentityError): void => {
+      this.#onRefused(reason);
+      socket.destroy();
+    };
+    const take = (places: Places, share: ShareKeys): Place | undefined => {
+      try {
+        return places.take(share, { lose, heard });
+      } catch (error) {
+        lose(refusalOf(error, 'rate', 'no place'));
+        return undefined;
+      }
+    };
+    let place = take(this.#strangers, keys);
+    if (place === undefined) return undefined;
+    socket.once('close', () => place?.leave());
+    return {
+      certify: (serial) => {
+        place?.leave();
+        const network = keys.network ?? keys.address;
+        place = take(this.#certified, { address: `certificate ${serial}`, network });
+        return place !== undefined;
+      },
+      answer: () => place?.answer() ?? (() => {}),
+    };
+  }
+}
+
+export const keysOf = (socket: Socket): ShareKeys => shareKeys(socket.remoteAddress ?? '');
+
+/** One name for a TCP connection and the TLS above it. Undefined where the peer has left already. */
+function peerOf({ remoteAddress, remotePort, localAddress }: Socket): string | undefined {
+  return remoteAddress === undefined ? undefined : `${remoteAddress} ${remotePort} ${localAddress}`;
+}
