@@ -143,6 +143,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
     windowSeconds: REFUSAL_WINDOW_SECONDS,
     inFull: settings.limits.refusalsInFull,
     record: (event) => recordRefusal(event, { audit, log }),
+    randomBytes: deps.random,
   });
   open.push({ close: async () => refusals.close() });
   const fold = (event: RefusalEvent) => refusals.tell(event);

@@ -128,5 +128,5 @@ export function refusalFromCa(error: grpc.ServiceError): IdentityError {
 export function isRefusedCertificate(error: unknown): boolean {
   if (!isRefusal(error, 'refused_by_ca')) return false;
   const { code, details } = error.cause as grpc.ServiceError;
-  return code === grpc.status.UNAUTHENTICATED && details === REFUSALS.expired_peer.says;
+  return code === grpc.status.UNAUTHENTICATED && details.startsWith(REFUSALS.expired_peer.says);
 }

@@ -17,8 +17,8 @@ export interface HandlerDeps {
   readonly audit: Audit;
   readonly log: Log;
   readonly clock: Clock;
-  /** Folds repeated refusals on their way to the audit log; without it each one is recorded. */
-  readonly fold?: (refusal: RefusalEvent) => void;
+  /** Folds repeated refusals on their way to the audit log, and returns a reference; without it each one is recorded. */
+  readonly fold?: (refusal: RefusalEvent) => string;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: (rpc: string, seconds: number, outcome: string) => void;
 }
@@ -233,25 +233,30 @@ function refuse(
   watch(refusal.code);
   const caller = callerOf(peer, deps.callers);
   const from = caller?.address ?? 'a connection that is gone';
-  tellRefusal(refusal, { name, from }, deps);
+  const reference = tellRefusal(refusal, { name, from }, deps);
   const { grpc: status, says } = REFUSALS[refusal.code];
+  const told = reference === undefined ? says : `${says} (reference ${reference})`;
   // Behind the admin socket sits the operator, who has to mend it.
-  return { code: grpc.status[status], details: caller?.via === 'admin' ? refusal.message : says };
+  return { code: grpc.status[status], details: caller?.via === 'admin' ? refusal.message : told };
 }
 
-/** A flood must not fill the disk: what was refused for its rate is counted, not recorded. */
+/**
+ * A flood must not fill the disk: what was refused for its rate is counted, not recorded. Returns the reference of the
+ * record.
+ */
 export function tellRefusal(
   { code, message }: IdentityError,
   { name: rpc, from: peer }: { readonly name: string; readonly from: string },
   deps: HandlerDeps,
-): void {
+): string | undefined {
   if (code === 'rate') {
     deps.log.debug({ rpc, peer }, message);
-    return;
+    return undefined;
   }
   const event: RefusalEvent = { type: 'request.refused', rpc, code, detail: message.slice(0, 2000), peer };
-  if (deps.fold === undefined) recordRefusal(event, deps);
-  else deps.fold(event);
+  if (deps.fold !== undefined) return deps.fold(event);
+  recordRefusal(event, deps);
+  return undefined;
 }
 
 /** One line of the log and one of the audit log. */

@@ -31,6 +31,8 @@ export type AuditEvent =
       readonly code: Refusal;
       readonly detail: string;
       readonly peer: string;
+      /** What the peer was told, to be named when it asks. */
+      readonly reference?: string;
       /** How many further refusals of this peer, method and code this record stands for; absent in a record in full. */
       readonly more?: number;
     }
