@@ -1,9 +1,9 @@
 /** The agent's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parseDuration } from '@chancery/shared/duration.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { healthAddress } from '@chancery/shared/health/address.ts';
+import { readConfigFile } from '@chancery/shared/kernel/config-file.ts';
 import { by, hostPort } from '@chancery/shared/schema.ts';
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
@@ -160,7 +160,8 @@ export const paths = (dataDir: string) => ({
 });
 
 /** Throws config with every problem at once. */
-export const readAgentConfig = (path: string): AgentSettings => parseAgentConfig(textOf(path), path);
+export const readAgentConfig = (path: string): AgentSettings =>
+  parseAgentConfig(readConfigFile(path, ''), path);
 
 /** `text` is what `path` has; relative paths in it are made absolute against its folder. Throws config. */
 export function parseAgentConfig(text: string, path: string): AgentSettings {
@@ -244,15 +245,4 @@ function absoluteGateway(
     records: resolve(dataDir, gateway.records),
     upstream: 'socket' in upstream ? { ...upstream, socket: at(upstream.socket) } : upstream,
   };
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    const isFolder = error instanceof Error && 'code' in error && error.code === 'EISDIR';
-    const why = error instanceof Error ? error.message : String(error);
-    const says = isFolder ? 'a file is expected, found a folder; name the file in it' : why;
-    throw new IdentityError('config', `${path}: ${says}`, { cause: error });
-  }
 }

@@ -9,6 +9,7 @@ import { signalProcess } from '@chancery/shared/kernel/pidfd.ts';
 import { jsonLog } from '@chancery/shared/log.ts';
 import { endWith, processIo } from '@chancery/shared/process-io.ts';
 import { agentProgram } from './cli/program.ts';
+import { stableSelf } from './cli/self.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -24,7 +25,7 @@ const program = agentProgram(
     signalProcess,
     logAt: (level) => jsonLog(level, 'chancery-agent'),
     version,
-    self: [process.execPath, fileURLToPath(import.meta.url)],
+    self: () => stableSelf(process.execPath, fileURLToPath(import.meta.url), process.env['PATH']),
     stdio: () => ({ input: process.stdin, output: process.stdout }),
   },
   version,

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { healthAddress } from '@chancery/shared/health/address.ts';
+import { readConfigFile } from '@chancery/shared/kernel/config-file.ts';
 import { duration, hostPort } from '@chancery/shared/schema.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
@@ -111,7 +112,8 @@ export interface CaSettings extends Omit<z.infer<typeof CaConfig>, 'trustDomain'
 }
 
 /** Throws config with every problem at once. */
-export const readCaConfig = (file: string): CaSettings => parseCaConfig(textOf(file), file);
+export const readCaConfig = (file: string): CaSettings =>
+  parseCaConfig(readConfigFile(file, '; chancery-ca init makes one'), file);
 
 /** `text` is what `file` has, or will have. Throws config with every problem at once. */
 export function parseCaConfig(text: string, file: string): CaSettings {
@@ -146,19 +148,3 @@ export const readBeside =
   (file: string) =>
   (path: string): Uint8Array =>
     readFileSync(resolve(dirname(file), path));
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new IdentityError('config', `${file}: ${unreadable(error)}`, { cause: error });
-  }
-}
-
-function unreadable(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code === 'EISDIR')
-    return 'a file is expected, found a folder; name the file in it, for instance ca.yaml';
-  const says = error instanceof Error ? error.message : String(error);
-  return code === 'ENOENT' ? `${says}; chancery-ca init makes one` : says;
-}

@@ -32,6 +32,7 @@ const program: Program = {
   },
 };
 
+let columns: number | undefined;
 async function run(...argv: readonly string[]) {
   const [out, err]: [string[], string[]] = [[], []];
   const io = {
@@ -41,6 +42,7 @@ async function run(...argv: readonly string[]) {
     signal: new AbortController().signal,
     input: async () => '',
     isTerminal: false,
+    columns,
   };
   const status = await runProgram(program, argv, io);
   return { status, out: out.join(''), err: err.join('') };
@@ -114,8 +116,8 @@ describe('exit status', () => {
     ['a prototype', ['__proto__'], /^unknown command "__proto__"/],
     ['a flag for a command', ['--fast'], /^unknown command "--fast"/],
     ['nothing as a command', [''], /^unknown command ""/],
-    ['an unknown flag', ['go', '--slow'], /^Unknown option '--slow'.*\n\nusage: chancery-x go NAME/],
-    ['an inherited flag', ['go', '--constructor', 'x'], /^Unknown option '--constructor'/],
+    ['an unknown flag', ['go', '--slow'], /^unknown flag --slow\n\nusage: chancery-x go NAME/],
+    ['an inherited flag', ['go', '--constructor', 'x'], /^unknown flag --constructor\n/],
     ['a value for a boolean', ['go', '--fast=yes'], /does not take an argument/],
     ['a flag without its value', ['go', '--to'], /argument missing/],
     [
@@ -201,4 +203,23 @@ describe('completion in bash', () => {
   ])('offers %s', async (_, words, expected) => {
     expect(await offered(...words)).toEqual(expected);
   });
+});
+
+test.each([
+  [['og'], /^unknown command "og"; did you mean go\?\n/],
+  [['quite-other'], /^unknown command "quite-other"\n/],
+  [['go', '--fsat'], /^unknown flag --fsat; did you mean --fast\?\n\nusage: /],
+  [['go', '--none-such'], /^unknown flag --none-such\n\nusage: /],
+  [['go', '-x'], /^unknown flag -x\n\nusage: /],
+])('what is mistyped as %j is answered with what is near', async (argv, err) => {
+  expect(await run(...argv)).toMatchObject({ status: 2, err: expect.stringMatching(err) });
+});
+
+test.each([40, 34, 80])('usage fits %i columns', async (width) => {
+  columns = width;
+  const { out } = await run('go', '--help');
+  columns = undefined;
+  const long = out.split('\n').filter((line) => line.length > width);
+  expect(long).toEqual([]);
+  expect(out.replaceAll(/\s+/g, ' ')).toBe((await run('go', '--help')).out.replaceAll(/\s+/g, ' '));
 });

@@ -1,6 +1,7 @@
 /** The frame of a command line: a table of commands, flags by node:util, help, completion and exit statuses. */
 import { type ParseArgsOptionDescriptor, parseArgs } from 'node:util';
 import { isRefusal } from './errors.ts';
+import { nearest } from './text/nearest.ts';
 
 /** 0 done, 1 refused or failed, 2 misused; a command that runs another answers with that one's. */
 export type ExitStatus = number;
@@ -37,6 +38,8 @@ export interface Io {
   /** Aborts on SIGINT or SIGTERM, with Interrupted. */
   readonly signal: AbortSignal;
   readonly isTerminal: boolean;
+  /** Of the terminal that `out` writes to; undefined where it is none. */
+  readonly columns?: number | undefined;
   /**
    * Says that this command is a server: SIGHUP calls `onHangup` instead of ending it, and the process ends at most 5 s
    * after `signal` aborts, whatever is still open.
@@ -66,16 +69,21 @@ export interface Program {
 /** Never throws for what a user did, and never shows a stack. A bug does throw. */
 export async function runProgram(program: Program, argv: readonly string[], io: Io): Promise<ExitStatus> {
   const [name = '--help', ...rest] = argv;
-  if (name === '--help' || name === '-h' || name === 'help') return say(io, usageOf(program));
+  if (name === '--help' || name === '-h' || name === 'help') return say(io, usageOf(program, io.columns));
   if (name === '--version' || name === '-v') return say(io, `${program.name} ${program.version}\n`);
   if (name === 'completion') return say(io, completionOf(program));
   const command = Object.hasOwn(program.commands, name) ? program.commands[name] : undefined;
-  if (command === undefined) return misused(io, `unknown command "${name}"`, usageOf(program));
-  if (rest.includes('--help') || rest.includes('-h')) return say(io, commandUsage(program, name, command));
+  if (command === undefined) {
+    const known = [...Object.keys(program.commands), 'completion'];
+    return misused(io, `unknown command "${name}"${meant(name, known)}`, usageOf(program, io.columns));
+  }
+  if (rest.includes('--help') || rest.includes('-h'))
+    return say(io, commandUsage(program, name, command, io.columns));
   try {
     return await command.run(parse(command, rest), io);
   } catch (error) {
-    if (error instanceof MisuseError) return misused(io, error.message, commandUsage(program, name, command));
+    if (error instanceof MisuseError)
+      return misused(io, error.message, commandUsage(program, name, command, io.columns));
     const { reason } = io.signal;
     if (reason instanceof Interrupted && isOf(reason, error)) return reason.status;
     const says = isRefusal(error) ? error.message : systemSentence(error);
@@ -128,8 +136,22 @@ function parse(command: Command, rest: readonly string[]): Invocation {
       has: (flag) => read[flag] === true,
     };
   } catch (error) {
-    throw new MisuseError(error instanceof Error ? error.message : String(error));
+    throw error instanceof MisuseError ? error : new MisuseError(whyMisused(error, command));
   }
+}
+
+/** node:util's own sentence, or for a flag that is not there ours: its advice is about positional arguments. */
+function whyMisused(error: unknown, { flags }: Command): string {
+  const says = error instanceof Error ? error.message : String(error);
+  const [, flag] = /^Unknown option '(-[^']*)'/.exec(says) ?? [];
+  if (flag === undefined) return says;
+  const known = [...Object.keys(flags), 'help'].map((name) => `--${name}`);
+  return `unknown flag ${flag}${meant(flag, known)}`;
+}
+
+function meant(word: string, known: readonly string[]): string {
+  const found = nearest(word, known);
+  return found === undefined ? '' : `; did you mean ${found}?`;
 }
 
 function say(io: Io, text: string): ExitStatus {
@@ -142,14 +164,14 @@ function misused(io: Io, why: string, usage: string): ExitStatus {
   return 2;
 }
 
-export function usageOf(program: Program): string {
+export function usageOf(program: Program, width?: number): string {
   const rows = Object.entries(program.commands).map(([name, { says }]) => [name, says] as const);
   const all = [...rows, ['completion', 'Prints a completion script for bash: source it.'] as const];
   const usage = `usage: ${program.name} COMMAND [flags]`;
-  return `${program.name}: ${program.says}\n\n${usage}\n\n${columns(all)}\n\nEvery command takes --help.\n`;
+  return `${program.name}: ${program.says}\n\n${usage}\n\n${columns(all, width)}\n\nEvery command takes --help.\n`;
 }
 
-export function commandUsage(program: Program, name: string, command: Command): string {
+export function commandUsage(program: Program, name: string, command: Command, width?: number): string {
   const rows = Object.entries(command.flags).map(([flag, { says, value, short }]) => {
     const left = `${short === undefined ? '' : `-${short}, `}--${flag}${value === undefined ? '' : ` ${value}`}`;
     return [left, says] as const;
@@ -157,13 +179,35 @@ export function commandUsage(program: Program, name: string, command: Command): 
   const takes = [command.positionals, rows.length > 0 ? '[flags]' : undefined].filter(
     (part) => part !== undefined,
   );
-  const flags = rows.length > 0 ? `\n\n${columns(rows)}` : '';
+  const flags = rows.length > 0 ? `\n\n${columns(rows, width)}` : '';
   return `usage: ${[program.name, name, ...takes].join(' ')}\n\n${command.says}${flags}\n`;
 }
 
-function columns(rows: readonly (readonly [string, string])[]): string {
-  const width = Math.max(...rows.map(([left]) => left.length));
-  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`).join('\n');
+/** Two columns; the right one is wrapped, below the left one where the terminal is too narrow for both. */
+function columns(rows: readonly (readonly [string, string])[], width = Number.POSITIVE_INFINITY): string {
+  const left = Math.max(...rows.map(([name]) => name.length));
+  const beside = width - left - 4 >= MIN_TEXT;
+  const indent = beside ? left + 4 : 6;
+  return rows
+    .map(([name, says]) => {
+      const text = wrapped(says, Math.max(width - indent, MIN_TEXT)).join(`\n${' '.repeat(indent)}`);
+      return beside ? `  ${name.padEnd(left)}  ${text}` : `  ${name}\n${' '.repeat(indent)}${text}`;
+    })
+    .join('\n');
+}
+
+/** Narrower text is no easier to read. */
+const MIN_TEXT = 24;
+
+function wrapped(text: string, width: number): readonly string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** Commands, then each command's flags. */

@@ -24,6 +24,7 @@ export function processIo(): Io {
     env: process.env,
     signal: stop.signal,
     isTerminal: process.stderr.isTTY,
+    columns: process.stdout.columns,
     serves: (onHangup) => {
       process.on('SIGHUP', onHangup);
       // Does not keep the process alive: whoever closes in time is not waited for.

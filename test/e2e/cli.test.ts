@@ -54,8 +54,12 @@ describe.each([
   test.each([
     ['an unknown command', ['start'], /^unknown command "start"\n\n.*\n\nusage: /],
     ['what every object inherits', ['toString'], /^unknown command "toString"/],
-    ['an unknown flag', [command, '--fast'], /^Unknown option '--fast'.*\n\nusage: /],
-    ['a config that is not there', [command, '-c', '/none.yaml'], /^chancery-\w+: \/none\.yaml: ENOENT/],
+    ['an unknown flag', [command, '--fast'], /^unknown flag --fast\n\nusage: /],
+    [
+      'a config that is not there',
+      [command, '-c', '/none.yaml'],
+      /^chancery-\w+: \/none\.yaml: no such file/,
+    ],
     [
       'a config that is a folder',
       [command, '-c', '/'],
@@ -303,13 +307,13 @@ describe('a CA does not serve', () => {
     [
       'on a port that is taken',
       () => block(ca.port),
-      /cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/,
+      /cannot listen on 127\.0\.0\.1:\d+: another process has this address/,
       unblock,
     ],
     [
       'with metrics on a port that is taken',
       () => block(ca.httpPort),
-      /cannot serve HTTP on 127\.0\.0\.1:\d+: .*EADDRINUSE/,
+      /cannot listen on 127\.0\.0\.1:\d+: another process has this address/,
       unblock,
     ],
     [

@@ -195,7 +195,7 @@ test('C42 all that was ever shown cannot be used with another key', async () => 
     };
     await expect(join(client, request)).rejects.toMatchObject({
       code: 'refused_by_ca',
-      message: expect.stringMatching(/evidence did not verify$/),
+      message: expect.stringMatching(/evidence did not verify \(reference \w{8}\)$/),
     });
   }
   client.close();

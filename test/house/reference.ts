@@ -120,7 +120,7 @@ export function programs(): readonly Program[] {
       ownPid: 0,
       signalProcess: () => {},
       version: '',
-      self: ['chancery-agent'],
+      self: () => ['chancery-agent'],
       stdio: () => ({ input: process.stdin, output: process.stdout }),
     },
     '',

@@ -40,7 +40,7 @@ const program = agentProgram(
     signalProcess: () => {},
     logAt: () => silentLog,
     version: '1.2.3',
-    self: ['/usr/bin/node', '/opt/chancery/main.ts'],
+    self: () => ['/usr/bin/node', '/opt/chancery/main.ts'],
     stdio: () => ({ input: clientInput, output: new PassThrough() }),
   },
   '1.2.3',

@@ -5,10 +5,11 @@ import { doctor } from './doctor.ts';
 import { exec } from './exec.ts';
 import { issue } from './issue.ts';
 import { gateway, run } from './run.ts';
-import { mcp, type Self, status } from './status.ts';
+import type { Self } from './self.ts';
+import { mcp, status } from './status.ts';
 
 export interface AgentProgramDeps extends ConnectCommandDeps {
-  readonly self: Self;
+  readonly self: () => Self;
 }
 
 export function agentProgram(deps: AgentProgramDeps, version: string): Program {

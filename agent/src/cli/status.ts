@@ -6,6 +6,7 @@ import { describeSkew } from '../svid/skew.ts';
 import { readStatus } from '../workload/attach.ts';
 import type { StatusReport } from '../workload/local-messages.ts';
 import { CONFIG_FLAG, configFile, JSON_FLAG } from './flags.ts';
+import type { Self } from './self.ts';
 
 export const status: Command = {
   says:
@@ -59,16 +60,13 @@ const CLIENTS = {
   vscode: (name: string, entry: StdioEntry) => ({ servers: { [name]: { type: 'stdio', ...entry } } }),
 } as const;
 
-/** An absolute path of a program, and what it is given first. */
-export type Self = readonly [program: string, ...first: string[]];
-
 interface StdioEntry {
   readonly command: string;
   readonly args: readonly string[];
 }
 
 /** `self` is how this program was started: an MCP client has another PATH, so the entry names everything in full. */
-export const mcp = (self: Self): Command => ({
+export const mcp = (self: () => Self): Command => ({
   says: "`mcp config NAME` prints the entry for an MCP client's own config.",
   positionals: 'config NAME',
   flags: {
@@ -85,7 +83,7 @@ export const mcp = (self: Self): Command => ({
       throw new MisuseError('expected: mcp config NAME');
     const client = invocation.text('client') ?? 'claude';
     if (!isClient(client)) throw new MisuseError(`--client is one of ${Object.keys(CLIENTS).join(', ')}`);
-    const [command, ...program] = self;
+    const [command, ...program] = self();
     const entry = {
       command,
       args: [...program, 'connect', name, '--config', resolve(configFile(invocation))],

@@ -23,6 +23,7 @@ import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.t
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
@@ -256,7 +257,7 @@ function dataOf(req: IncomingMessage, error: IdentityError, { message }: Seen) {
 function listen(server: Server, { host, port }: { host: string; port: number }): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) =>
-      reject(refusalOf(error, 'unavailable', `cannot listen on ${host}:${port}`)),
+      reject(refusalOf(error, 'unavailable', cannotListen(`${host}:${port}`, error))),
     );
     server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
   });

@@ -10,6 +10,7 @@ import { base64 } from '@chancery/shared/bytes.ts';
 import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { peerOf } from '@chancery/shared/peer-credentials.ts';
+import { cannotListen } from '@chancery/shared/text/listening.ts';
 import * as grpc from '@grpc/grpc-js';
 import type { Agent } from '../agent.ts';
 import { refusalFromCa } from '../svid/channel.ts';
@@ -43,7 +44,7 @@ export async function serveLocalApi(options: LocalApiOptions): Promise<{ close()
   });
   server.maxConnections = 256;
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(new IdentityError('unavailable', `${path}: ${error.message}`)));
+    server.once('error', (error) => reject(new IdentityError('unavailable', cannotListen(path, error))));
     server.listen(path, resolve);
   });
   chmodSync(path, 0o600);

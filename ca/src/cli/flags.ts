@@ -22,16 +22,33 @@ export function configFile(invocation: Invocation): string {
   return invocation.text('config') ?? (existsSync('ca.yaml') ? 'ca.yaml' : SYSTEM_CONFIG);
 }
 
-/** bigint has no JSON; every one of ours fits a number. */
+/** Seconds since 1970 in answers of the CA; 0 where none is set. */
+const TIMES = new Set([
+  'connectedAt',
+  'certificateNotAfter',
+  'notBefore',
+  'notAfter',
+  'recordedAt',
+  'at',
+  'until',
+]);
+
+/** Times as RFC 3339, or null. bigint has no JSON; every other one of ours fits a number. */
 export function printJson(io: Io, value: unknown): void {
-  io.out(
-    `${JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? Number(each) : each), 2)}\n`,
-  );
+  const plain = (key: string, each: unknown): unknown => {
+    if (typeof each !== 'bigint') return each;
+    if (!TIMES.has(key)) return Number(each);
+    return each === 0n ? null : instant(each);
+  };
+  io.out(`${JSON.stringify(value, plain, 2)}\n`);
 }
 
-/** Columns wide enough for their longest cell. A cell cannot begin a line. */
+/**
+ * Columns wide enough for their longest cell; where the terminal is too narrow for them, one cell a line and an empty
+ * line between rows, so that nothing is cut off. A cell cannot begin a line.
+ */
 export function printTable(
-  io: Pick<Io, 'out'>,
+  io: Pick<Io, 'out' | 'columns'>,
   head: readonly string[],
   given: readonly (readonly string[])[],
 ): void {
@@ -39,6 +56,14 @@ export function printTable(
   const widths = head.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
   );
+  const total = widths.reduce((sum, width) => sum + width + 2, -2);
+  if (rows.length > 0 && total > (io.columns ?? Number.POSITIVE_INFINITY)) {
+    const wide = Math.max(...head.map((title) => title.length));
+    const block = (row: readonly string[]) =>
+      row.map((cell, column) => `${(head[column] ?? '').padEnd(wide)}  ${cell}`).join('\n');
+    io.out(`${rows.map(block).join('\n\n')}\n`);
+    return;
+  }
   const line = (cells: readonly string[]) =>
     cells
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))

@@ -17,7 +17,7 @@ export interface HandlerDeps {
   readonly audit: Audit;
   readonly log: Log;
   readonly clock: Clock;
-  /** Folds repeated refusals on their way to the audit log, and returns a reference; without it each one is recorded. */
+  /** Folds repeated refusals on their way to the audit log. Returns a reference. Without it each one is recorded. */
   readonly fold?: (refusal: RefusalEvent) => string;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: (rpc: string, seconds: number, outcome: string) => void;

@@ -220,7 +220,7 @@ describe('a TLS port', () => {
       deps,
     );
     await expect(again).rejects.toThrow(
-      refusal('unavailable', /^cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/),
+      refusal('unavailable', /^cannot listen on 127\.0\.0\.1:\d+: another process has this address/),
     );
   });
 });

@@ -12,6 +12,7 @@ import type { Log } from '@chancery/shared/log.ts';
 import { openPeer, peerOf } from '@chancery/shared/peer-credentials.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
@@ -184,9 +185,7 @@ function bound(server: net.Server, options: net.ListenOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
       const where = options.path ?? `${options.host}:${options.port}`;
-      reject(
-        new IdentityError('unavailable', `cannot listen on ${where}: ${error.message}`, { cause: error }),
-      );
+      reject(new IdentityError('unavailable', cannotListen(where, error), { cause: error }));
     });
     server.listen(options, resolve);
   });

@@ -56,7 +56,7 @@ test('a fault while answering is told to nobody', async () => {
 test('an address that is taken is refused', async () => {
   const again = serve({ port: server.port });
   await expect(again).rejects.toThrow(
-    refusal('unavailable', /^cannot serve health on 127\.0\.0\.1:\d+: listen EADDRINUSE/),
+    refusal('unavailable', /^cannot listen on 127\.0\.0\.1:\d+: another process has this address/),
   );
 });
 

@@ -2,6 +2,7 @@
 import http from 'node:http';
 import { Connections } from '../door/connections.ts';
 import { IdentityError } from '../errors.ts';
+import { cannotListen } from '../text/listening.ts';
 
 export interface HealthOptions {
   readonly host: string;
@@ -43,12 +44,7 @@ export async function serveHealth(options: HealthOptions): Promise<HealthServer>
   new Connections(places, () => {}).guard(server);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
-      reject(
-        new IdentityError(
-          'unavailable',
-          `cannot serve health on ${options.host}:${options.port}: ${error.message}`,
-        ),
-      ),
+      reject(new IdentityError('unavailable', cannotListen(`${options.host}:${options.port}`, error))),
     );
     server.listen(options.port, options.host, resolve);
   });

@@ -12,6 +12,7 @@ import type { Clock } from '@chancery/shared/clock.ts';
 import { Connections } from '@chancery/shared/door/connections.ts';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
+import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { ensureJson, header, inOnePiece, readBody } from '../wire/http-body.ts';
 import { refuse } from '../wire/reply.ts';
 import type { Dialler, Posted } from './dial.ts';
@@ -227,9 +228,10 @@ function answers(path: string): Promise<boolean> {
 }
 
 function listenOn(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
+  const name = 'path' in where ? where.path : `${where.host}:${where.port}`;
   return new Promise((resolve, reject) => {
     const failed = (error: Error): void =>
-      reject(refusalOf(error, 'unavailable', 'cannot listen') satisfies IdentityError);
+      reject(refusalOf(error, 'unavailable', cannotListen(name, error)) satisfies IdentityError);
     server.once('error', failed);
     server.listen(where, () => {
       server.off('error', failed);

@@ -1,0 +1,26 @@
+import { expect, test } from 'vitest';
+import { cannotListen } from './listening.ts';
+import { nearest } from './nearest.ts';
+
+const known = ['serve', 'apply', 'revoke', 'revocations', 'unrevoke', 'init'];
+
+test.each([
+  ['srve', 'serve'],
+  ['aplly', 'apply'],
+  ['aplpy', 'apply'],
+  ['revok', 'revoke'],
+  ['applies', undefined],
+  ['', undefined],
+  ['x', undefined],
+])('%s may have been meant as %s', (word, meant) => {
+  expect(nearest(word, known)).toBe(meant);
+});
+
+test('an address that cannot be had is named with the reason', () => {
+  const error = (code: string) => Object.assign(new Error('listen failed'), { code });
+  expect(cannotListen('127.0.0.1:8443', error('EADDRINUSE'))).toBe(
+    'cannot listen on 127.0.0.1:8443: another process has this address; ss -lntp shows which',
+  );
+  expect(cannotListen('[::1]:1', error('EWHY'))).toBe('cannot listen on [::1]:1: listen failed');
+  expect(cannotListen('x', 'odd')).toBe('cannot listen on x: odd');
+});
