@@ -191,7 +191,7 @@ describe('I17 at the CA’s address answers', () => {
       id: settings.id,
       instance: randomBytes(16),
     };
-    const attempt = join(client, { ...request, clock: systemClock, signal: AbortSignal.timeout(20_000) });
+    const attempt = join(client, { ...request, clock: systemClock, signal: AbortSignal.timeout(120_000) });
     await expect(attempt).rejects.toMatchObject({
       code: 'unavailable',
       message: expect.stringMatching(says),
@@ -206,7 +206,7 @@ describe('I17 at the CA’s address answers', () => {
     const client = new AttestationClient(target.address, target.credentials, target.options);
     closing.push(() => client.close());
     const request = { evidence: unixEvidence(), bundle: ca.bundle, id: undefined, instance: randomBytes(16) };
-    const attempt = join(client, { ...request, clock: systemClock, signal: AbortSignal.timeout(20_000) });
+    const attempt = join(client, { ...request, clock: systemClock, signal: AbortSignal.timeout(120_000) });
     await expect(attempt).rejects.toThrow();
     expect(heard).toEqual([AttestationService.attest.path]);
   });
@@ -253,7 +253,7 @@ describe('I18 the first trust', () => {
       env: {},
       version: 'test',
     };
-    const attempt = startAgent(pinned('ab'.repeat(32)), deps, AbortSignal.timeout(20_000));
+    const attempt = startAgent(pinned('ab'.repeat(32)), deps, AbortSignal.timeout(120_000));
     await expect(attempt).rejects.toMatchObject({ code: 'bootstrap' });
   });
 
@@ -291,7 +291,7 @@ const { address, credentials, options } = unixTarget(process.argv[1]);
 const client = new AttestationClient(address, credentials, options);
 const bundle = { trustDomain: '${TRUST_DOMAIN}', authorities: [], sequence: 0n };
 const request = { evidence: unixEvidence(), bundle, id: undefined, instance: Buffer.alloc(16), clock: { now: () => new Date() } };
-await join(client, { ...request, signal: AbortSignal.timeout(20_000) }).catch((error) => console.log(error.message));
+await join(client, { ...request, signal: AbortSignal.timeout(120_000) }).catch((error) => console.log(error.message));
 client.close();
 `;
 
@@ -416,7 +416,7 @@ describe('I29 the agent’s folder', () => {
       env: {},
       version: 'test',
     };
-    const attempt = startAgent(settingsWith({ dataDir }), deps, AbortSignal.timeout(20_000));
+    const attempt = startAgent(settingsWith({ dataDir }), deps, AbortSignal.timeout(120_000));
     return attempt.then(
       async (agent) => {
         await agent.close();
@@ -487,7 +487,7 @@ test('T38 the TPM dies in the middle: an agent’s error, no certificate, and an
   const svid = await untilItWorks(
     () => joinAs(ca, { evidence: dying }),
     { clock, random: Math.random, log: { ...silentLog, warn } },
-    AbortSignal.timeout(20_000),
+    AbortSignal.timeout(120_000),
   );
   expect(failures).toEqual([
     { err: expect.objectContaining({ code: 'tpm_device' }), retryInSeconds: expect.any(Number) },

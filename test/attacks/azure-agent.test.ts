@@ -30,7 +30,7 @@ const BINDING: Uint8Array = new Uint8Array(32).fill(9);
 /** What the agent answers to the CA. */
 async function said(binding: Uint8Array = BINDING, config: object = {}, question = ''): Promise<Uint8Array> {
   const { source, deps } = vmEvidence(world, config);
-  const exchange = await source.begin(new Uint8Array(), AbortSignal.timeout(20_000));
+  const exchange = await source.begin(new Uint8Array(), AbortSignal.timeout(120_000));
   try {
     expect(exchange.opening).toEqual(new Uint8Array());
     return await exchange.answer(Buffer.from(question), binding);

@@ -242,7 +242,7 @@ describe('C21 how many signers, and of what name', () => {
     for (const extension of [undefined, names])
       await expectRefusal(
         signedAs(['metadata.azure.com'], { extensions: { names: extension } }),
-        U('azure_san', /signed by nobody by name/),
+        U('azure_san', /signed by a certificate without DNS names/),
       );
   });
 

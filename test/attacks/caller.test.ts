@@ -36,7 +36,7 @@ const svid = await join(client, {
   id: undefined,
   instance: Buffer.alloc(16),
   clock: { now: () => new Date() },
-  signal: AbortSignal.timeout(20_000),
+  signal: AbortSignal.timeout(120_000),
 });
 console.log(svid.id);
 client.close();

@@ -142,7 +142,7 @@ test.each(['x', 'stubborn'])(
     await post(call(how), session);
     const [child = 0, grandchild = 0] = started();
     expect((await ask(world, svid(), { method: 'DELETE', headers: session })).status).toBe(200);
-    await expect.poll(() => isAlive(child) || isAlive(grandchild), { timeout: 10_000 }).toBe(false);
+    await expect.poll(() => isAlive(child) || isAlive(grandchild)).toBe(false);
     expect((await post(call('x'), session)).status).toBe(404);
   },
 );
@@ -167,7 +167,7 @@ test('M44 what it writes on standard error is a field of log lines of ours, and 
   await ask(other, other.td.svid(TRIAGE), {
     body: JSON.stringify({ jsonrpc: '2.0', id: 0, method: 'initialize', params: { name: 'shout' } }),
   });
-  await expect.poll(() => lines.length, { timeout: 10_000 }).toBe(200);
+  await expect.poll(() => lines.length).toBe(200);
   expect(lines[0]).toEqual({
     line: '{"level":"error","msg":"the agent says so"}',
     message: 'the MCP server wrote',

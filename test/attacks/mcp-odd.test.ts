@@ -212,7 +212,7 @@ describe('stdio', () => {
       out += chunk;
     });
     for (const line of written) input.write(`${line}\n`);
-    await expect.poll(() => out.split('\n').length - 1, { timeout: 20_000 }).toBe(expected);
+    await expect.poll(() => out.split('\n').length - 1).toBe(expected);
     input.end();
     await connect.done;
     return out.trim().split('\n');

@@ -182,7 +182,7 @@ const renewWith = async (svid: Svid, device: string, instance = randomBytes(16))
       id: svid.id,
       instance,
       clock,
-      signal: AbortSignal.timeout(20_000),
+      signal: AbortSignal.timeout(120_000),
     });
   } finally {
     client.close();

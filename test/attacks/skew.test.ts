@@ -30,7 +30,7 @@ function joinWithClockAt(seconds: number) {
   };
   const { address, credentials, options } = unixTarget(ca.joinSocket);
   const client = new AttestationClient(address, credentials, options);
-  const signal = AbortSignal.timeout(20_000);
+  const signal = AbortSignal.timeout(120_000);
   const request = { evidence: unixEvidence(), bundle: ca.bundle, id: undefined, instance: randomBytes(16) };
   return join(client, { ...request, clock, signal }).finally(() => client.close());
 }

@@ -29,7 +29,7 @@ const configPage = (): string =>
   page(
     'Config',
     'Each program reads one YAML file, once, at its start. An unknown key, a missing one or a value that does ' +
-      'not fit is refused: every problem is told at once with its line, and the program ends with status 2. ' +
+      'not fit is refused: all problems are listed together, each with its line, and the program ends with status 2. ' +
       'Lengths of time are written `20s`, `15m`, `1h`, `7d`. Secrets are named by the path of a file, ' +
       'never written here.',
     '## chancery-ca',
@@ -65,7 +65,7 @@ function errorsPage(): string {
   const tables = [...groups].flatMap(([group, members]) => [
     `## ${group}`,
     [
-      '| code | gRPC status | what the peer is told |',
+      '| code | gRPC status | sentence for the peer |',
       '|---|---|---|',
       ...members.map(({ code, grpc, says }) => `| \`${code}\` | ${grpc} | ${says} |`),
     ].join('\n'),

@@ -53,7 +53,7 @@ const deps = (env: EvidenceDeps['env'] = process.env): EvidenceDeps => ({
   clock: systemClock,
   readFile: () => Promise.reject(new Error('no file is read')),
 });
-const soon = (ms = 20_000) => AbortSignal.timeout(ms);
+const soon = (ms = 120_000) => AbortSignal.timeout(ms);
 
 describe('credentials and region', () => {
   test('of the instance', async () => {

@@ -31,7 +31,14 @@ export async function joinAs(
   const client = new AttestationClient(target.address, target.credentials, target.options);
   const { bundle, clock } = ca;
   try {
-    return await join(client, { evidence, bundle, id, instance, clock, signal: AbortSignal.timeout(20_000) });
+    return await join(client, {
+      evidence,
+      bundle,
+      id,
+      instance,
+      clock,
+      signal: AbortSignal.timeout(120_000),
+    });
   } finally {
     client.close();
   }

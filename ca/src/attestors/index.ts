@@ -70,7 +70,7 @@ export const AttestorsConfig = z.strictObject({
   }),
   'aws-iid': z
     .never(
-      'whoever has read an instance identity document can replay it: use aws-web-identity or aws-iam instead',
+      'anyone who has read an instance identity document can replay it: use aws-web-identity or aws-iam instead',
     )
     .optional()
     .describe('Refused: instance identity documents can be replayed. See `aws-web-identity` and `aws-iam`.'),

@@ -105,7 +105,11 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
 /** Whatever a template, a token or a former certificate says: reserved names are the CA's to give. */
 function ensureOwnName({ id, role }: Order): void {
   const named = roleNamedBy(id);
-  ensure(named !== undefined || !isReserved(id), 'no_identity', `${id} is reserved and belongs to nobody`);
+  ensure(
+    named !== undefined || !isReserved(id),
+    'no_identity',
+    `${id} is reserved for the trust domain itself`,
+  );
   ensure(named === role, 'no_identity', `${id} is reserved for the trust domain itself`);
 }
 

@@ -11,7 +11,7 @@ import { paths, readCaConfig } from '../config.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
 
 export const bundle: Command = {
-  says: "Prints the trust domain's authorities, for whoever is to trust them.",
+  says: "Prints the trust domain's authorities, for agents and servers to trust.",
   flags: {
     format: {
       type: 'string',

@@ -38,7 +38,11 @@ export const McpServer = z
       )
       .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'the port is above 65535')
       .describe('Where its gateway listens: host:port.'),
-    owner: z.string().max(200).optional().describe('Descriptive: whom to ask. Nothing is decided by it.'),
+    owner: z
+      .string()
+      .max(200)
+      .optional()
+      .describe('Descriptive: the person or team to ask. No rule looks at it.'),
     class: z
       .enum(['tool-endpoint', 'delegated-auth', 'mixed'])
       .optional()

@@ -72,7 +72,13 @@ describe('an SVID', () => {
       /without the mark of its role \(operator\)/,
       { id: operator },
     ],
-    ['I50 of a reserved name of nobody', names([nobody]), {}, /belongs to nobody/, { id: nobody }],
+    [
+      'I50 of a reserved name of nobody',
+      names([nobody]),
+      {},
+      /is reserved for the trust domain itself/,
+      { id: nobody },
+    ],
     ['of 63 bits of serial number', {}, { serial: Buffer.alloc(7, 0xff) }, /has 56 bits, at least 64/],
     [
       'of a serial number that only looks long',

@@ -92,7 +92,7 @@ export function lintSvid(tbs: Uint8Array, order: SvidOrder): void {
 /** Nothing but TLS; a name of the CA or of an operator and its role's mark go together. */
 function lintMark(purposes: ReadonlySet<string>, id: SpiffeId): void {
   const role = roleNamedBy(id);
-  ensure(role !== undefined || !isReserved(id), 'lint', `${id} is reserved and belongs to nobody`);
+  ensure(role !== undefined || !isReserved(id), 'lint', `${id} is reserved for the trust domain itself`);
   const marked = role === undefined || purposes.has(ROLE_MARK[role]);
   ensure(marked, 'lint', `the certificate of ${id} is without the mark of its role (${role})`);
   const expected = role === undefined ? 2 : 3;

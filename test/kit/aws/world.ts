@@ -122,7 +122,7 @@ export async function attestAws(
 ): Promise<Facts> {
   const certified = key ?? (await proven());
   const binding = attestationBinding(AWS_TRUST_DOMAIN, nonce, certified.spki);
-  const exchange = await source.begin(certified.spki, AbortSignal.timeout(10_000));
+  const exchange = await source.begin(certified.spki, AbortSignal.timeout(120_000));
   return attestor.attest(opening ?? exchange.opening, {
     now: () => clock.now(),
     key: certified,

@@ -77,7 +77,7 @@ function ensureHost(certificate: Certificate, host: string): void {
   ensure(
     matches,
     'azure_san',
-    `the document is signed by ${dns.join(', ') || 'nobody by name'}, not ${host}`,
+    `the document is signed by ${dns.join(', ') || 'a certificate without DNS names'}, not ${host}`,
   );
 }
 

@@ -1991,7 +1991,7 @@ export const OperatorService = {
   },
   /**
    * Role: writer. Cuts off a certificate, a SPIFFE ID, a node, or with dry_run says what that would cut off. In force
-   * here once this is answered; agents are told at once.
+   * here once this is answered; the CA pushes it to agents at once.
    */
   revoke: {
     path: "/chancery.v1.Operator/Revoke" as const,
@@ -2043,7 +2043,7 @@ export interface OperatorServer extends UntypedServiceImplementation {
   listIssued: handleUnaryCall<ListIssuedRequest, ListIssuedResponse>;
   /**
    * Role: writer. Cuts off a certificate, a SPIFFE ID, a node, or with dry_run says what that would cut off. In force
-   * here once this is answered; agents are told at once.
+   * here once this is answered; the CA pushes it to agents at once.
    */
   revoke: handleUnaryCall<RevokeRequest, RevokeResponse>;
   /** Role: writer. Ends a revocation before its time. */
@@ -2127,7 +2127,7 @@ export interface OperatorClient extends Client {
   ): ClientUnaryCall;
   /**
    * Role: writer. Cuts off a certificate, a SPIFFE ID, a node, or with dry_run says what that would cut off. In force
-   * here once this is answered; agents are told at once.
+   * here once this is answered; the CA pushes it to agents at once.
    */
   revoke(
     request: RevokeRequest,
