@@ -2,6 +2,7 @@
 import { parsePrincipalArn } from '@chancery/ca/attestors/aws/arn.ts';
 import { OrganizationConfig, organizationsOf } from '@chancery/ca/attestors/aws/organizations.ts';
 import { askSts } from '@chancery/ca/attestors/aws/sts.ts';
+import { parseXml } from '@chancery/ca/attestors/aws/sts-xml.ts';
 import { AwsIamConfig, awsIamAttestor } from '@chancery/ca/attestors/aws-iam.ts';
 import { utf8 } from '@chancery/shared/bytes.ts';
 import { isRefusal } from '@chancery/shared/errors.ts';
@@ -73,6 +74,30 @@ const stsRefusal: Target = {
       law(said instanceof Error, 'a refusal is read as an identity');
       if (said.message.startsWith('STS refused: ExpiredToken')) return undefined;
       throw said;
+    },
+  }),
+};
+
+const xml = (Arn: string): Uint8Array =>
+  utf8(
+    '<?xml version="1.0" encoding="UTF-8"?>\n' +
+      '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">\n' +
+      `  <GetCallerIdentityResult><Arn>${Arn}</Arn><UserId>AROAIOSFODNN7EXAMPLE:i&amp;0</UserId>` +
+      '<Account>123456789012</Account></GetCallerIdentityResult>\n' +
+      '  <ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>\n</GetCallerIdentityResponse>',
+  );
+
+const stsXml: Target = {
+  name: 'sts-xml',
+  says: "the XML of STS's older endpoints",
+  shape: 'bytes',
+  maxBytes: 16 * 1024,
+  open: () => ({
+    seeds: [xml(ROLE), utf8('<Response><A/></Response>')],
+    run: (input) => {
+      const read = parseXml(Buffer.from(input).toString('utf8'), 'platform_unavailable');
+      law(Object.keys(read).length === 1, 'a document with two roots');
+      return undefined;
     },
   }),
 };
@@ -173,4 +198,4 @@ const iam: Target = {
   },
 };
 
-export const AWS: readonly Target[] = [stsReply, stsRefusal, organization, arn, iam];
+export const AWS: readonly Target[] = [stsReply, stsRefusal, stsXml, organization, arn, iam];
