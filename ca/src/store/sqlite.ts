@@ -2,22 +2,21 @@
  * The embedded store: one SQLite file, one process. WAL and synchronous FULL, so what was answered survives
  * the power.
  */
-import { chmodSync, closeSync, openSync } from 'node:fs';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { equal } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/errors.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
 import { GroupCommit } from './group-commit.ts';
 import { KeyHolders } from './key-holders.ts';
+import { openDatabase, storeRefusal } from './open.ts';
 import { RevocationTable } from './revocation-table.ts';
 import { authorityOf, eventOf, fromHex, insertIssuance, issuanceOf, serialsFrom } from './rows.ts';
 import { onSameFiles } from './same-files.ts';
-import { MIGRATIONS } from './schema.ts';
 import type {
   AuthorityRecord,
   Certified,
@@ -46,7 +45,7 @@ class SqliteStore implements Store {
   readonly #keys = new KeyHolders();
 
   constructor(path: string, clock: Clock) {
-    const db = open(path);
+    const db = openDatabase(path);
     this.#path = path;
     this.#db = db;
     this.#clock = clock;
@@ -62,7 +61,7 @@ class SqliteStore implements Store {
         commit: onSameFiles(path, () => db.exec('COMMIT')),
         rollback: () => db.exec('ROLLBACK'),
       },
-      (error) => wrap(error, path),
+      (error) => storeRefusal(error, path),
     );
   }
 
@@ -217,7 +216,7 @@ class SqliteStore implements Store {
     try {
       return read();
     } catch (error) {
-      throw wrap(error, this.#path);
+      throw storeRefusal(error, this.#path);
     }
   }
 }
@@ -245,52 +244,6 @@ function statements(db: DatabaseSync) {
     node: sql('SELECT state FROM nodes WHERE platform = ? AND node = ?'),
     saveNode: sql('INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)'),
   };
-}
-
-function open(path: string): DatabaseSync {
-  let db: DatabaseSync | undefined;
-  try {
-    // SQLite gives its WAL the mode of the database file, so the file is made private before SQLite sees it.
-    if (path !== ':memory:') {
-      closeSync(openSync(path, 'a', 0o600));
-      chmodSync(path, 0o600);
-    }
-    db = new DatabaseSync(path);
-    // EXCLUSIVE: two CAs on one file would each think that they had the last word.
-    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
-    migrate(db);
-    return db;
-  } catch (error) {
-    // Its lock goes with it.
-    db?.close();
-    throw wrap(error, path);
-  }
-}
-
-function migrate(db: DatabaseSync): void {
-  db.exec('BEGIN EXCLUSIVE');
-  const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
-  ensure(
-    version <= MIGRATIONS.length,
-    'store',
-    `the database has schema ${version}, this program knows ${MIGRATIONS.length}: run the newer chancery-ca`,
-  );
-  for (const step of MIGRATIONS.slice(version)) db.exec(step);
-  db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
-}
-
-/** SQLITE_BUSY and SQLITE_FULL, said so that an operator knows what to do. */
-function wrap(error: unknown, path: string): IdentityError {
-  if (isRefusal(error)) return error;
-  const errcode = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
-  const says = error instanceof Error ? error.message : String(error);
-  const hint =
-    errcode === 5 || errcode === 6
-      ? 'another process holds it: is a chancery-ca already running on this file?'
-      : errcode === 13
-        ? 'disk full. Free some space; the CA continues by itself'
-        : says;
-  return new IdentityError('store', `${path}: ${hint}`, { cause: error });
 }
 
 /** What a peer says, such as an attribute or a name, must not fill the disk by one event. */

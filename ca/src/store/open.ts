@@ -1,0 +1,52 @@
+/** One SQLite file, opened for this process alone, in WAL mode with synchronous FULL, with the schema of today. */
+import { chmodSync, closeSync, openSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { MIGRATIONS } from './schema.ts';
+
+/** Opens or makes the file, 0600, and brings its schema up to date. Throws store. */
+export function openDatabase(path: string): DatabaseSync {
+  let db: DatabaseSync | undefined;
+  try {
+    // SQLite gives its WAL the mode of the database file, so the file is made private before SQLite sees it.
+    if (path !== ':memory:') {
+      closeSync(openSync(path, 'a', 0o600));
+      chmodSync(path, 0o600);
+    }
+    db = new DatabaseSync(path);
+    // EXCLUSIVE: two CAs on one file would each think that they had the last word.
+    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    migrate(db);
+    return db;
+  } catch (error) {
+    // Its lock goes with it.
+    db?.close();
+    throw storeRefusal(error, path);
+  }
+}
+
+function migrate(db: DatabaseSync): void {
+  db.exec('BEGIN EXCLUSIVE');
+  const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
+  ensure(
+    version <= MIGRATIONS.length,
+    'store',
+    `the database has schema ${version}, this program knows ${MIGRATIONS.length}: run the newer chancery-ca`,
+  );
+  for (const step of MIGRATIONS.slice(version)) db.exec(step);
+  db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
+}
+
+/** SQLITE_BUSY and SQLITE_FULL, said so that an operator knows what to do. */
+export function storeRefusal(error: unknown, path: string): IdentityError {
+  if (isRefusal(error)) return error;
+  const errcode = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
+  const says = error instanceof Error ? error.message : String(error);
+  const hint =
+    errcode === 5 || errcode === 6
+      ? 'another process holds it: is a chancery-ca already running on this file?'
+      : errcode === 13
+        ? 'disk full. Free some space; the CA continues by itself'
+        : says;
+  return new IdentityError('store', `${path}: ${hint}`, { cause: error });
+}
