@@ -139,6 +139,7 @@ export function parseCaConfig(text: string, file: string): CaSettings {
 export const paths = (dataDir: string) => ({
   database: resolve(dataDir, 'ca.db'),
   keys: resolve(dataDir, 'keys'),
+  generation: resolve(dataDir, 'keys', 'generation'),
   admin: resolve(dataDir, 'admin.sock'),
   join: resolve(dataDir, 'join.sock'),
 });

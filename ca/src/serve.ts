@@ -68,7 +68,8 @@ export function openStore({ dataDir }: Pick<CaSettings, 'dataDir'>, clock: Clock
   mkdirSync(dataDir, { recursive: true, mode: 0o711 });
   const { mode } = statSync(dataDir);
   ensure((mode & 0o022) === 0, 'file_mode', `${dataDir} may be written by others: chmod go-w ${dataDir}`);
-  return openSqlite(paths(dataDir).database, clock);
+  const { database, generation } = paths(dataDir);
+  return openSqlite(database, clock, generation);
 }
 
 /** The authorities of this data folder, open for signing. */
@@ -151,7 +152,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const { inject } = server;
   const port = await listenAll(settings, { ...deps, doors, callers, inject, svid, authorities });
-  const unfit = () => whyUnfit(authorities, clock);
+  const unfit = () => whyUnfit(deps, authorities);
   const { listen, healthOnly } = settings.http;
   const shown = healthOnly ? undefined : metrics;
   const http = await serveHealth({ ...address(listen), metrics: shown, unfit });
@@ -200,8 +201,9 @@ function address(text: string): { host: string; port: number } {
   return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
 }
 
-function whyUnfit(authorities: Authorities, clock: Clock): string | undefined {
+function whyUnfit({ clock, store }: OpenDeps, authorities: Authorities): string | undefined {
   try {
+    store.ensureOwnFiles();
     authorities.issuer(clock.now());
     return undefined;
   } catch (error) {

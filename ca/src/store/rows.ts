@@ -5,6 +5,7 @@ import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { asBuffer, hex } from '@chancery/shared/bytes.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 import type { AuthorityRecord, Issuance, RecordedIssuance, StoredEvent } from './store.ts';
 
 type Row = Readonly<Record<string, unknown>>;
@@ -81,3 +82,11 @@ export function serialsFrom(prefix: string): readonly [Uint8Array, Uint8Array] {
   const even = prefix.length + (prefix.length % 2);
   return [fromHex(prefix.padEnd(even, '0')), fromHex(prefix.padEnd(42, 'f'))];
 }
+
+/** As it is stored: on one line, without control characters, each string bounded. */
+export const textOfEvent = (event: AuditEvent): string => printable(JSON.stringify(event, boundedText));
+
+/** What a peer says, such as an attribute or a name, must not fill the disk by one event. */
+const MAX_TEXT = 4096;
+const boundedText = (_: string, value: unknown): unknown =>
+  typeof value === 'string' && value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}...` : value;

@@ -30,6 +30,8 @@ test.each<[string, RegExp, (path: string) => void]>([
   await store.append(event);
   spoil(path);
   await expect(store.append(event)).rejects.toThrow(refusal('store', message));
+  expect(() => store.ensureOwnFiles()).toThrow(refusal('store', message));
+  await expect(store.prune(NOW)).rejects.toThrow(refusal('store', message));
   const both = await Promise.allSettled([store.append(event), store.append(event)]);
   expect(both.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
   expect(await store.events(0, 9)).toHaveLength(1);

@@ -2,9 +2,9 @@
 import { type Stats, statSync } from 'node:fs';
 import { ensure } from '@chancery/shared/errors.ts';
 
-/** `commit`, after a look at two files, which costs little beside the disk. What is returned throws store. */
-export function onSameFiles(path: string, commit: () => void): () => void {
-  if (path === ':memory:') return commit;
+/** Remembers the files of the open database. What it returns looks at them again and throws store. */
+export function sameFiles(path: string): () => void {
+  if (path === ':memory:') return () => {};
   const opened = [path, `${path}-wal`].map((file) => ({ file, stats: statsOf(file) }));
   return () => {
     for (const { file, stats } of opened) {
@@ -15,7 +15,6 @@ export function onSameFiles(path: string, commit: () => void): () => void {
         'nothing is signed any more. Stop the CA, put the right database in place, and start it again';
       ensure(same, 'store', `${what}: ${advice}`);
     }
-    commit();
   };
 }
 

@@ -10,13 +10,22 @@ import { ensure } from '@chancery/shared/errors.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { printable } from '@chancery/shared/text/printable.ts';
+import { ensureNotOlder, writeGeneration } from './generation.ts';
 import { GroupCommit } from './group-commit.ts';
 import { KeyHolders } from './key-holders.ts';
 import { openDatabase, storeRefusal } from './open.ts';
 import { RevocationTable } from './revocation-table.ts';
-import { authorityOf, eventOf, fromHex, insertIssuance, issuanceOf, serialsFrom } from './rows.ts';
-import { onSameFiles } from './same-files.ts';
+import {
+  authorityOf,
+  eventOf,
+  fromHex,
+  insertIssuance,
+  issuanceOf,
+  serialsFrom,
+  textOfEvent,
+} from './rows.ts';
+import { sameFiles } from './same-files.ts';
+import { statements } from './statements.ts';
 import type {
   AuthorityRecord,
   Certified,
@@ -30,13 +39,30 @@ import type {
   TokenName,
 } from './store.ts';
 
-/** Opens or makes the file, 0600, and brings its schema up to date. Throws store. */
-export function openSqlite(path: string, clock: Clock): Store {
-  return new SqliteStore(path, clock);
+/**
+ * Opens or makes the file, 0600, and brings its schema up to date. `generation` is the file that says how far the
+ * database had come; a database that is older is refused. Throws store, file.
+ */
+export function openSqlite(path: string, clock: Clock, generation?: string): Store {
+  const db = openDatabase(path);
+  try {
+    return new SqliteStore(db, { path, clock, generation });
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+interface SqliteDeps {
+  readonly path: string;
+  readonly clock: Clock;
+  readonly generation: string | undefined;
 }
 
 class SqliteStore implements Store {
   readonly #path: string;
+  readonly #generation: string | undefined;
+  readonly #ensureOwnFiles: () => void;
   readonly #db: DatabaseSync;
   readonly #clock: Clock;
   readonly #group: GroupCommit;
@@ -44,12 +70,14 @@ class SqliteStore implements Store {
   readonly #revocations: RevocationTable;
   readonly #keys = new KeyHolders();
 
-  constructor(path: string, clock: Clock) {
-    const db = openDatabase(path);
+  constructor(db: DatabaseSync, { path, clock, generation }: SqliteDeps) {
     this.#path = path;
+    this.#generation = generation;
+    this.#ensureOwnFiles = sameFiles(path);
     this.#db = db;
     this.#clock = clock;
     this.#sql = statements(db);
+    if (generation !== undefined) ensureNotOlder(generation, this.#newest());
     this.#revocations = new RevocationTable(db);
     for (const row of this.#sql.unexpired.iterate(clock.now().getTime())) {
       const { keySha256, notAfter, ...held } = issuanceOf(row);
@@ -58,11 +86,15 @@ class SqliteStore implements Store {
     this.#group = new GroupCommit(
       {
         begin: () => db.exec('BEGIN IMMEDIATE'),
-        commit: onSameFiles(path, () => db.exec('COMMIT')),
+        commit: () => {
+          this.#ensureOwnFiles();
+          db.exec('COMMIT');
+        },
         rollback: () => db.exec('ROLLBACK'),
       },
       (error) => storeRefusal(error, path),
     );
+    this.#mark();
   }
 
   async record(issuance: Issuance, event: AuditEvent): Promise<void> {
@@ -91,12 +123,8 @@ class SqliteStore implements Store {
   }
 
   async newestRecordAt(): Promise<Date | undefined> {
-    return this.#read(() =>
-      this.#sql.newestEvents
-        .all()
-        .map((row) => new Date(Number(row['at'])))
-        .at(0),
-    );
+    const row = this.#read(() => this.#sql.newestEvent.get());
+    return row && new Date(Number(row['at']));
   }
 
   async issuance(serial: string): Promise<RecordedIssuance | undefined> {
@@ -119,8 +147,17 @@ class SqliteStore implements Store {
 
   async prune(time: Date): Promise<number> {
     this.#keys.forgetExpired(this.#clock.now());
-    this.#read(() => this.#sql.pruneTokens.run(this.#now()));
-    return this.#read(() => Number(this.#sql.prune.run(time.getTime()).changes));
+    let pruned = 0;
+    await this.#group.write(() => {
+      this.#sql.pruneTokens.run(this.#now());
+      pruned = Number(this.#sql.prune.run(time.getTime()).changes);
+    });
+    this.#mark();
+    return pruned;
+  }
+
+  ensureOwnFiles(): void {
+    this.#ensureOwnFiles();
   }
 
   async authorities(): Promise<readonly AuthorityRecord[]> {
@@ -129,7 +166,7 @@ class SqliteStore implements Store {
 
   saveAuthority(record: AuthorityRecord, event: AuditEvent): Promise<void> {
     const { serial, kind, certificate, notAfter } = record;
-    return this.#group.write(() => {
+    return this.#marked(() => {
       this.#sql.authority.run(fromHex(serial), kind, certificate, notAfter.getTime());
       this.#audit(event);
     });
@@ -141,7 +178,7 @@ class SqliteStore implements Store {
   }
 
   saveRegistry(record: RegistryRecord, event: AuditEvent): Promise<void> {
-    return this.#group.write(() => {
+    return this.#marked(() => {
       const last = Number(this.#sql.registry.get()?.['version'] ?? 0);
       ensure(
         record.version === last + 1,
@@ -187,6 +224,7 @@ class SqliteStore implements Store {
 
   async close(): Promise<void> {
     this.#group.flush();
+    this.#tryMark();
     this.#db.close();
   }
 
@@ -194,7 +232,7 @@ class SqliteStore implements Store {
   async #audited<T>(write: () => T, event: (written: T) => AuditEvent): Promise<T> {
     // A transaction that is tried again writes again.
     const written: T[] = [];
-    await this.#group.write(() => {
+    await this.#marked(() => {
       const each = write();
       this.#audit(event(each));
       written.push(each);
@@ -204,12 +242,37 @@ class SqliteStore implements Store {
     return last;
   }
 
+  /** As the group's `write`, for what must not be lost unnoticed. */
+  async #marked(write: () => void): Promise<void> {
+    await this.#group.write(write);
+    this.#tryMark();
+  }
+
+  /** What is committed holds, also where its generation cannot be written; upkeep tries again and tells. */
+  #tryMark(): void {
+    try {
+      this.#mark();
+    } catch {
+      // See above.
+    }
+  }
+
+  /** After the commit: a file that is behind the database only notices less. */
+  #mark(): void {
+    const newest = this.#newest();
+    if (this.#generation !== undefined && newest > 0) writeGeneration(this.#generation, newest);
+  }
+
+  #newest(): number {
+    return this.#read(() => Number(this.#sql.newestEvent.get()?.['sequence'] ?? 0));
+  }
+
   #now(): number {
     return this.#clock.now().getTime();
   }
 
   #audit(event: AuditEvent): void {
-    this.#sql.audit.run(this.#now(), printable(JSON.stringify(event, boundedText)));
+    this.#sql.audit.run(this.#now(), textOfEvent(event));
   }
 
   #read<T>(read: () => T): T {
@@ -220,33 +283,3 @@ class SqliteStore implements Store {
     }
   }
 }
-
-function statements(db: DatabaseSync) {
-  const sql = (text: string) => db.prepare(text);
-  return {
-    certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
-    audit: sql('INSERT INTO audit VALUES (NULL, ?, ?)'),
-    events: sql('SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?'),
-    newestEvents: sql('SELECT at FROM audit ORDER BY sequence DESC LIMIT 1'),
-    bySerial: sql('SELECT * FROM certificates WHERE serial = ?'),
-    between: sql('SELECT * FROM certificates WHERE serial BETWEEN ? AND ? ORDER BY serial LIMIT 1000'),
-    newest: sql('SELECT * FROM certificates ORDER BY n DESC LIMIT ?'),
-    newestOf: sql('SELECT * FROM certificates WHERE id = ? ORDER BY n DESC LIMIT ?'),
-    unexpired: sql('SELECT * FROM certificates WHERE not_after > ? ORDER BY n'),
-    prune: sql('DELETE FROM certificates WHERE not_after < ?'),
-    authorities: sql('SELECT * FROM authorities ORDER BY not_after'),
-    authority: sql('INSERT INTO authorities VALUES (?, ?, ?, ?)'),
-    registry: sql('SELECT * FROM registry ORDER BY version DESC LIMIT 1'),
-    saveRegistry: sql('INSERT INTO registry VALUES (?, ?, ?)'),
-    token: sql('SELECT key_sha256 FROM tokens WHERE platform = ? AND id = ?'),
-    saveToken: sql('INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?)'),
-    pruneTokens: sql('DELETE FROM tokens WHERE until < ?'),
-    node: sql('SELECT state FROM nodes WHERE platform = ? AND node = ?'),
-    saveNode: sql('INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)'),
-  };
-}
-
-/** What a peer says, such as an attribute or a name, must not fill the disk by one event. */
-const MAX_TEXT = 4096;
-const boundedText = (_: string, value: unknown): unknown =>
-  typeof value === 'string' && value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}...` : value;

@@ -96,6 +96,9 @@ export interface Store {
    */
   prune(time: Date): Promise<number>;
 
+  /** Throws store where the files of the database were replaced or removed: nothing more can be recorded then. */
+  ensureOwnFiles(): void;
+
   authorities(): Promise<readonly AuthorityRecord[]>;
   saveAuthority(record: AuthorityRecord, event: AuditEvent): Promise<void>;
 

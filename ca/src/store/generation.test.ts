@@ -1,0 +1,173 @@
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { NOW } from '../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../test/kit/manual-clock.ts';
+import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { openSqlite } from './sqlite.ts';
+import type { Store } from './store.ts';
+
+const folder = makeFolder();
+afterAll(() => removeFolder(folder));
+const id = parseSpiffeId('spiffe://prod.example/web');
+const event = { type: 'agent.acknowledged', id, sequence: 1 } as const;
+
+let database: string;
+let generation: string;
+beforeEach(() => {
+  const dir = mkdtempSync(join(folder, 'g'));
+  database = join(dir, 'ca.db');
+  generation = join(dir, 'keys', 'generation');
+});
+
+const open = (): Store => openSqlite(database, new ManualClock(NOW), generation);
+const written = (): string => readFileSync(generation, 'latin1');
+
+async function revoke(store: Store): Promise<void> {
+  const draft = {
+    target: { kind: 'id', value: id },
+    reason: 'unspecified',
+    by: 'uid 0',
+    until: undefined,
+  } as const;
+  await store.revoke(draft, () => event);
+}
+
+/** What a killed process leaves: the files of a moment. */
+function killedCopy(withWal: boolean): void {
+  for (const each of withWal ? ['', '-wal'] : [''])
+    copyFileSync(`${database}${each}`, `${database}.left${each}`);
+}
+
+function putBack(withWal: boolean): void {
+  rmSync(`${database}-wal`, { force: true });
+  for (const each of withWal ? ['', '-wal'] : [''])
+    copyFileSync(`${database}.left${each}`, `${database}${each}`);
+}
+
+describe('the generation is written', () => {
+  test('at once for a revocation and what the operator changes, each minute for the rest', async () => {
+    const store = open();
+    await store.append(event);
+    expect(() => written()).toThrow('ENOENT');
+    await revoke(store);
+    expect(written()).toBe('2\n');
+    await store.saveRegistry({ version: 1, resources: '[]' }, event);
+    expect(written()).toBe('3\n');
+    await store.append(event);
+    expect(written()).toBe('3\n');
+    await store.prune(NOW);
+    expect(written()).toBe('4\n');
+    await store.append(event);
+    await store.close();
+    expect(written()).toBe('5\n');
+  });
+
+  test('at the start, where it was behind', async () => {
+    const store = open();
+    await store.append(event);
+    await store.close();
+    writeFileSync(generation, '0\n');
+    await open().close();
+    expect(written()).toBe('1\n');
+  });
+
+  test('later where it cannot be written now: what was committed holds', async () => {
+    const store = open();
+    await revoke(store);
+    rmSync(join(generation, '..'), { recursive: true });
+    writeFileSync(join(generation, '..'), 'a file');
+    await revoke(store);
+    await expect(store.prune(NOW)).rejects.toThrow(refusal('file', /generation could not be written/));
+    await store.close();
+    rmSync(join(generation, '..'));
+    const again = open();
+    expect((await again.revocations()).list).toHaveLength(2);
+    await again.close();
+  });
+});
+
+describe('I62 a database that is older than the CA that last ran is refused', () => {
+  const older = refusal(
+    'store',
+    /the database is older than the CA that last ran here: its newest record is \d+, \S+generation says 3: .* remove \S+generation;/,
+  );
+
+  test('an older copy that was put back', async () => {
+    const store = open();
+    await store.append(event);
+    killedCopy(true);
+    await store.append(event);
+    await revoke(store);
+    await store.close();
+    putBack(true);
+    expect(open).toThrow(older);
+  });
+
+  test('a WAL that was lost after a kill', async () => {
+    const store = open();
+    await store.append(event);
+    await store.append(event);
+    await revoke(store);
+    killedCopy(false);
+    await store.close();
+    writeFileSync(generation, '3\n');
+    putBack(false);
+    expect(open).toThrow(older);
+  });
+
+  test('the operator goes on without what is missing by removing the file', async () => {
+    const store = open();
+    await store.append(event);
+    killedCopy(true);
+    await revoke(store);
+    await store.close();
+    putBack(true);
+    rmSync(generation);
+    const again = open();
+    expect(await again.events(0, 9)).toHaveLength(1);
+    await again.close();
+    expect(written()).toBe('1\n');
+  });
+
+  test('and lets the database go, so that the next start finds it free', async () => {
+    const store = open();
+    await store.append(event);
+    await store.close();
+    writeFileSync(generation, '99\n');
+    expect(open).toThrow(refusal('store', /older/));
+    writeFileSync(generation, '1\n');
+    await open().close();
+  });
+});
+
+test('a database that is ahead, as after a kill between commit and file, opens', async () => {
+  const store = open();
+  await store.append(event);
+  await store.append(event);
+  await store.close();
+  writeFileSync(generation, '1\n');
+  await open().close();
+});
+
+test.each(['', 'x\n', '-1\n', '1', '1\n2\n', `${'9'.repeat(16)}\n`])(
+  'a damaged file is refused: %j',
+  async (text) => {
+    const store = open();
+    await store.append(event);
+    await store.close();
+    writeFileSync(generation, text);
+    expect(open).toThrow(
+      refusal('store', /generation is damaged: a number is expected; restore it or remove it/),
+    );
+  },
+);
+
+test('a database in memory has none', async () => {
+  const store = openSqlite(':memory:', new ManualClock(NOW));
+  await revoke(store);
+  await store.prune(NOW);
+  await store.close();
+});
