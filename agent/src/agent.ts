@@ -20,6 +20,7 @@ import { SkewWarning } from './svid/skew.ts';
 import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
 import { type KnownGood, loadKnownGood, saveKnownGood, setAside } from './trust/last-known-good.ts';
 import { compileSnapshot } from './trust/snapshot.ts';
+import { Successions } from './trust/successions.ts';
 import { Told, type ToldState } from './trust/told.ts';
 import { watchTrust } from './trust/watch.ts';
 
@@ -35,6 +36,8 @@ export interface Agent {
   readonly bundle: Source<Bundle>;
   readonly policy: Source<Policy>;
   readonly revocations: Source<RevocationSet>;
+  /** Whether a certificate came of another one, by their serials; known to gateways only. */
+  readonly follows: (next: string, old: string) => boolean;
   /** The resources behind `policy`, as the CA sent them. */
   readonly resources: () => readonly string[];
   /** Why the SVID could not be renewed the last time; undefined where it could. */
@@ -83,6 +86,7 @@ export async function startAgent(
     bundle: session.told.bundle,
     policy: session.told.policy,
     revocations: session.told.revocations,
+    follows: (next, old) => session.successions.follows(next, old),
     resources: () => session.told.resources,
     renewalFailure: () => session.renewalFailure,
     trustStream: () => session.trustStream,
@@ -113,6 +117,7 @@ export function prepareFolder(dataDir: string): void {
 class Session {
   readonly svid = new LiveValue<Svid>(() => new IdentityError('unavailable', 'there is no SVID yet'));
   readonly told = new Told((state) => this.#save(this.svid.current(), state));
+  readonly successions: Successions;
   renewalFailure: string | undefined;
   trustStream: StreamState;
   readonly #settings: AgentSettings;
@@ -135,6 +140,7 @@ class Session {
     this.#instance = deps.randomBytes(16);
     this.#skew = new SkewWarning(deps.log);
     this.trustStream = { failure: 'the CA was not heard yet', since: deps.clock.now() };
+    this.successions = new Successions(deps.clock);
     this.#judge = { now: () => deps.clock.now(), revocations: this.told.revocations };
   }
 
@@ -168,6 +174,7 @@ class Session {
           const isNews = (failure === undefined) !== (this.trustStream.failure === undefined);
           this.trustStream = { failure, since: isNews ? clock.now() : this.trustStream.since };
         },
+        onSuccessions: (list) => this.successions.add(list),
         instance: this.#instance,
         version,
         clock,

@@ -34,6 +34,7 @@ import { Nonces } from './rpc/nonces.ts';
 import { grpcServer } from './rpc/server.ts';
 import { openSqlite } from './store/sqlite.ts';
 import type { Store } from './store/store.ts';
+import { Successions } from './succession/successions.ts';
 
 export interface ServeDeps {
   readonly clock: Clock;
@@ -134,10 +135,12 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
     revocations: () => revocations.standing().length,
     now: () => clock.now(),
   });
+  const successions = new Successions(clock, await store.successions());
   const callers = new Callers();
   const nonces = new Nonces(clock, deps.random);
   const { outcome, observe } = metrics;
-  const rooms = { registry, revocations, authorities, agents, limits, callers, nonces, outcome, observe };
+  const watched = { registry, revocations, successions, authorities, agents };
+  const rooms = { ...watched, limits, callers, nonces, outcome, observe };
   const audit = (event: AuditEvent) => store.append(event);
   const refusals = new FoldedRefusals({
     clock,

@@ -41,6 +41,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/authority': [...ALL_SHARED, 'ca/src/store'],
   'ca/src/registry': [...ALL_SHARED, 'ca/src/store'],
   'ca/src/revocation': [...ALL_SHARED, 'ca/src/store'],
+  'ca/src/succession': [...ALL_SHARED, 'ca/src/store', 'ca/src/revocation'],
   'ca/src/door': ALL_SHARED,
   'ca/src/rpc': [
     ...ALL_SHARED,
@@ -50,6 +51,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     'ca/src/authority',
     'ca/src/registry',
     'ca/src/revocation',
+    'ca/src/succession',
   ],
   'ca/src/http': [...ALL_SHARED, 'ca/src/authority'],
   'ca/src/config.ts': [...ALL_SHARED, 'ca/src/attestors'],
@@ -61,6 +63,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     'ca/src/authority',
     'ca/src/registry',
     'ca/src/revocation',
+    'ca/src/succession',
     'ca/src/rpc',
     'ca/src/http',
     'ca/src/config.ts',

@@ -10,6 +10,7 @@ import { type Caller, Callers, type TlsCaller } from '@chancery/ca/rpc/caller.ts
 import type { Handled } from '@chancery/ca/rpc/handler.ts';
 import { Limits } from '@chancery/ca/rpc/limits.ts';
 import { Nonces } from '@chancery/ca/rpc/nonces.ts';
+import { Successions } from '@chancery/ca/succession/successions.ts';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { REFUSALS, type Refusal } from '@chancery/shared/errors.ts';
 import { silentLog } from '@chancery/shared/log.ts';
@@ -42,6 +43,7 @@ export async function makeRpc(attestors: readonly Attestor[] = []) {
     registry: await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) }),
     revocations: await openRevocations({ store, clock, trustDomain }),
     agents: new Agents(clock),
+    successions: new Successions(clock),
     limits: new Limits(limits, clock),
     callers: new Callers(),
     nonces: new Nonces(clock, (size) => randomBytes(size)),

@@ -13,6 +13,9 @@ import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
 import { acceptBundle } from './accept.ts';
 
+/** What a state on the trust stream has. */
+export type State = Omit<WatchResponse, 'successions'>;
+
 const Resource = z.discriminatedUnion('kind', [McpServer, Access]);
 
 export interface Snapshot {
@@ -32,7 +35,7 @@ export interface Compiled {
  * The state after `next`, which may leave out what is as it was `before` on the same stream. What was refused then is
  * there again, and is refused again. Throws out_of_order where it is a change of something else.
  */
-export function completed(before: WatchResponse | undefined, next: WatchResponse): WatchResponse {
+export function completed(before: State | undefined, next: State): State {
   const { policy = before?.policy } = next;
   const known = before?.revocations;
   const revocations = next.revocations === undefined ? known : changed(known, next.revocations);
@@ -51,7 +54,7 @@ function changed(known: RevocationsMessage | undefined, next: RevocationsMessage
 
 /** Throws message_parse, trust_domain, bundle, certificate_parse, policy. */
 export function readSnapshot(
-  { bundle, policy }: WatchResponse,
+  { bundle, policy }: State,
   known: Bundle,
   compiled?: Compiled | undefined,
 ): Snapshot {

@@ -23,6 +23,7 @@ const message = {
   bundle: { trustDomain, x509Authorities: [root], sequence: 1n },
   policy: { version: 1n, resources: [] },
   revocations: { sequence: 1n, list: [revoked], since: 0n, gone: [] },
+  successions: [],
 } satisfies WatchResponse;
 
 let saved: ToldState[];

@@ -1,8 +1,5 @@
 /** What the CA has told this agent: the bundle, the policy and the revocations, in force and on disk. */
-import type {
-  Revocations as RevocationsMessage,
-  WatchResponse,
-} from '@chancery/proto/gen/chancery/v1/trust.ts';
+import type { Revocations as RevocationsMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
@@ -11,7 +8,7 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { isSameBundle } from './accept.ts';
 import type { KnownGood } from './last-known-good.ts';
 import { NO_REVOCATIONS, readRevocations } from './revocations.ts';
-import { type Compiled, compileSnapshot, readSnapshot, type Snapshot } from './snapshot.ts';
+import { type Compiled, compileSnapshot, readSnapshot, type Snapshot, type State } from './snapshot.ts';
 
 export type ToldState = Omit<KnownGood, 'svid'>;
 
@@ -53,7 +50,7 @@ export class Told {
    * Puts a whole snapshot on disk, then in force. Throws where it must not be acknowledged. Revocations come first and
    * count whatever becomes of the rest: they only take away. `ensureSender` throws where one of them is of the sender.
    */
-  accept(message: WatchResponse, ensureSender: () => void = () => {}): void {
+  accept(message: State, ensureSender: () => void = () => {}): void {
     const unreadable = this.#revoke(message);
     const before = this.state();
     const { next, problem } = this.#read(message, before.bundle, ensureSender);
@@ -68,7 +65,7 @@ export class Told {
     if (unreadable !== undefined) throw unreadable;
   }
 
-  #revoke({ revocations: message }: WatchResponse): IdentityError | undefined {
+  #revoke({ revocations: message }: State): IdentityError | undefined {
     ensure(message !== undefined, 'message_parse', 'a snapshot is without its revocations');
     const { set, unreadable } = readRevocations(message);
     if (message !== this.#revoked) this.revocations.publish(set);
@@ -76,7 +73,7 @@ export class Told {
     return unreadable;
   }
 
-  #read(message: WatchResponse, known: Bundle, ensureSender: () => void) {
+  #read(message: State, known: Bundle, ensureSender: () => void) {
     try {
       ensureSender();
       return { next: readSnapshot(message, known, this.#compiled) };
@@ -85,7 +82,7 @@ export class Told {
     }
   }
 
-  #putInForce({ bundle, policy, resources }: Snapshot, message: WatchResponse): void {
+  #putInForce({ bundle, policy, resources }: Snapshot, message: State): void {
     if (!isSameBundle(this.bundle.current(), bundle)) this.bundle.publish(bundle);
     if (message.policy === undefined || message.policy === this.#compiled?.message) return;
     this.#compiled = { message: message.policy, policy };

@@ -60,6 +60,7 @@ const snapshot = (sequence: bigint): WatchResponse => ({
   bundle: undefined,
   policy: undefined,
   revocations: undefined,
+  successions: [],
 });
 
 /** SVIDs are told apart by their chain's one byte here. */
@@ -114,6 +115,7 @@ function start(changes: Partial<WatchDeps> = {}, pauses: 'jump' | 'wait' = 'wait
   const accepted: bigint[] = [];
   const deps: WatchDeps = {
     svid,
+    onSuccessions: () => {},
     targetFor: (current) => ({
       address: `127.0.0.1:${port}`,
       credentials: grpc.credentials.createInsecure(),
@@ -178,7 +180,7 @@ test('what a snapshot leaves out is what the one before on this stream had', asy
     stream.write({ ...snapshot(4n), policy, revocations: revocations(1n, 0n) });
     stream.write({ ...snapshot(5n), revocations: revocations(2n, 1n) });
   };
-  const whole: WatchResponse[] = [];
+  const whole: Parameters<WatchDeps['accept']>[0][] = [];
   start({ accept: (state) => void whole.push(state) });
   await seen('ack 1 5');
   expect(whole[1]).toEqual({ ...snapshot(5n), policy, revocations: revocations(2n, 0n) });

@@ -1,5 +1,10 @@
 /** The trust stream: what the CA pushes, put in force and on disk before it is acknowledged. */
-import { TrustClient, type WatchRequest, type WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import {
+  type Succession,
+  TrustClient,
+  type WatchRequest,
+  type WatchResponse,
+} from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
@@ -9,13 +14,15 @@ import type { Svid } from '@chancery/shared/tls/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
 import { refusalFromCa, type Target } from '../svid/channel.ts';
-import { completed } from './snapshot.ts';
+import { completed, type State } from './snapshot.ts';
 
 export interface WatchDeps {
   readonly svid: Source<Svid>;
   readonly targetFor: (svid: Svid) => Target;
   /** Puts the whole state in force and on disk; `ca` is who sent it. Throws where it must not be. */
-  readonly accept: (snapshot: WatchResponse, ca: VerifiedSvid | undefined) => void;
+  readonly accept: (snapshot: State, ca: VerifiedSvid | undefined) => void;
+  /** Which certificates took the place of which, for gateways. */
+  readonly onSuccessions: (list: readonly Succession[]) => void;
   /** Called with undefined where the CA is heard, and with the reason where it is not. */
   readonly onState?: (failure: string | undefined) => void;
   readonly instance: Uint8Array;
@@ -143,8 +150,10 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
   };
   call.on('error', (error: grpc.ServiceError) => end(refusalFromCa(error)));
   call.on('end', () => end(new IdentityError('unavailable', 'the CA ended the trust stream')));
-  let state: WatchResponse | undefined;
+  let state: State | undefined;
   call.on('data', (snapshot: WatchResponse) => {
+    if (snapshot.successions.length > 0) deps.onSuccessions(snapshot.successions);
+    if (snapshot.sequence === 0n) return;
     first.resolve();
     try {
       state = completed(state, snapshot);

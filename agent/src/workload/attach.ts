@@ -3,7 +3,7 @@
  * and policy. It certifies anew whenever the agent has rotated, and waits for the agent when that restarts.
  */
 import http from 'node:http';
-import { equal } from '@chancery/shared/bytes.ts';
+import { equal, hex } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
@@ -14,6 +14,7 @@ import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { verifySvid } from '@chancery/shared/x509/svid.ts';
 import { loadRevocations } from '../trust/revocations.ts';
@@ -122,16 +123,22 @@ async function followOnce(
     live.bundle.publish(bundle);
     live.policy.publish(compileSnapshot(line.policy.resources, BigInt(line.policy.version)));
     if (line.svidNotAfter === certifiedFor) continue;
-    live.svid.publish(await certify(options, bundle));
+    live.svid.publish(await certify(options, bundle, live.svid.has() ? live.svid.current() : undefined));
     certifiedFor = line.svidNotAfter;
     onReady();
   }
 }
 
-async function certify({ socket, clock }: AttachOptions, bundle: Bundle): Promise<Svid> {
+async function certify(
+  { socket, clock }: AttachOptions,
+  bundle: Bundle,
+  old: Svid | undefined,
+): Promise<Svid> {
   const key = generateKey();
   const csr = await writeCsr(signerOf(key));
-  const answer = SvidAnswer.parse(JSON.parse(await call(socket, 'POST', '/v1/svid', csr)));
+  // Calls that are open may go on under the new certificate.
+  const path = old === undefined ? '/v1/svid' : `/v1/svid?succeeds=${serialOf(old)}`;
+  const answer = SvidAnswer.parse(JSON.parse(await call(socket, 'POST', path, csr)));
   const { id, certificate } = verifySvid(answer.chain, bundle, clock.now());
   ensure(id === parseSpiffeId(answer.id), 'svid', `the certificate is for ${id}, not ${answer.id}`);
   ensure(equal(certificate.spki, spkiOf(key)), 'svid', 'another key was certified');
@@ -145,6 +152,8 @@ async function certify({ socket, clock }: AttachOptions, bundle: Bundle): Promis
     renewAfter: new Date(answer.renewAfter * 1000),
   };
 }
+
+const serialOf = ({ chain: [leaf = new Uint8Array()] }: Svid): string => hex(parseCertificate(leaf).serial);
 
 /** Ends with the agent's stream; throws when that breaks off, as it does when the agent is killed. */
 async function* linesOf(socket: string, signal: AbortSignal): AsyncGenerator<string> {

@@ -80,16 +80,16 @@ const svidUntil = (seconds: number): Svid => {
 };
 
 function fakeAgent() {
-  const svid = new LiveValue<Svid>(missing, svidUntil(3600));
-  const trusted = new LiveValue<Bundle>(missing, bundle);
-  const policy = new LiveValue<Policy>(missing, compileSnapshot([], 5n));
-  const revocations = new LiveValue<RevocationSet>(missing, NO_REVOCATIONS);
+  const sources = {
+    svid: new LiveValue<Svid>(missing, svidUntil(3600)),
+    bundle: new LiveValue<Bundle>(missing, bundle),
+    policy: new LiveValue<Policy>(missing, compileSnapshot([], 5n)),
+    revocations: new LiveValue<RevocationSet>(missing, NO_REVOCATIONS),
+  };
   const agent: Agent = {
-    svid,
-    bundle: trusted,
-    policy,
-    revocations,
+    ...sources,
     resources: () => [],
+    follows: () => false,
     renewalFailure: () => undefined,
     trustStream: () => ({ failure: undefined, since: after(0) }),
     skewSeconds: () => undefined,
@@ -97,7 +97,7 @@ function fakeAgent() {
     caTarget: () => ({ address: caAddress, credentials: grpc.credentials.createInsecure(), options: {} }),
     close: async () => {},
   };
-  return { agent, svid, bundle: trusted, policy, revocations };
+  return { agent, ...sources };
 }
 
 const revoked = { number: 3, kind: 'id', value: id, serials: ['40aa'], reason: 'superseded', until: null };

@@ -26,6 +26,8 @@ export interface LocalApiOptions {
   readonly log: Log;
 }
 
+/** With the serial of the certificate that the new one takes the place of, where there is one. */
+const SVID_REQUEST = /^POST \/v1\/svid(?:\?succeeds=((?:[0-9a-f]{2}){1,20}))?$/;
 const MAX_CSR_BYTES = 16 * 1024;
 const CALL_MS = 10_000;
 
@@ -68,8 +70,9 @@ async function answer(
   if (asked === 'GET /v1/status') return json(response, status());
   ensure(agent !== undefined, 'message_parse', `${asked} is not served: the key of this agent is in its TPM`);
   if (asked === 'GET /v1/trust') return streamTrust(agent, response);
-  if (asked !== 'POST /v1/svid') throw new IdentityError('message_parse', `${asked} is not served`);
-  const issued = await issue(agent, await readBody(request));
+  const [, succeeds] = SVID_REQUEST.exec(asked) ?? [];
+  ensure(SVID_REQUEST.test(asked), 'message_parse', `${asked} is not served`);
+  const issued = await issue(agent, await readBody(request), Buffer.from(succeeds ?? '', 'hex'));
   json(response, {
     id: issued.spiffeId,
     chain: issued.chain.map(base64),
@@ -112,13 +115,13 @@ function trustLine({ svid, bundle, policy, resources, revocations }: Agent): Tru
   }
 }
 
-async function issue(agent: Agent, csr: Buffer): Promise<Issued> {
+async function issue(agent: Agent, csr: Buffer, succeeds: Buffer): Promise<Issued> {
   const target = agent.caTarget();
   const client = new IdentityClient(target.address, target.credentials, target.options);
   try {
     const { issued } = await new Promise<{ issued: readonly Issued[] }>((resolve, reject) => {
       client.issueX509(
-        { csrs: [csr] },
+        { csrs: [csr], succeeds },
         new grpc.Metadata(),
         { deadline: Date.now() + CALL_MS },
         (error, answered) => (error ? reject(refusalFromCa(error)) : resolve(answered)),

@@ -28,6 +28,8 @@ export interface Order extends Holder {
   readonly identity: string;
   /** Serial of the attested certificate that it comes of, where it is not attested for itself. */
   readonly origin?: string;
+  /** Serial of the certificate that this one takes the place of, of the same SPIFFE ID and node. */
+  readonly succeeds?: string | undefined;
   /** For the CA itself and its operators; no order for a workload has one. */
   readonly role?: Role;
 }
@@ -96,6 +98,7 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
     keySha256: order.key.sha256,
     issuer: issuer.serial,
     origin: order.origin,
+    succeeds: order.succeeds,
     ...validity,
   };
   const made: Omit<Prepared, typeof prepared> = { tbs, issuance, issuer };
@@ -114,7 +117,7 @@ function ensureOwnName({ id, role }: Order): void {
 }
 
 async function record(ready: Prepared, store: Store): Promise<Recorded> {
-  const { serial, id, platform, node, identity, notAfter, origin } = ready.issuance;
+  const { serial, id, platform, node, identity, notAfter, origin, succeeds } = ready.issuance;
   await store.record(ready.issuance, {
     type: 'svid.issuing',
     id,
@@ -124,6 +127,7 @@ async function record(ready: Prepared, store: Store): Promise<Recorded> {
     node,
     identity,
     ...(origin === undefined ? {} : { origin }),
+    ...(succeeds === undefined ? {} : { succeeds }),
     tbs: hash('sha256', ready.tbs, 'hex'),
   });
   return ready as Recorded;

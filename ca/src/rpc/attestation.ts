@@ -1,6 +1,7 @@
 /** Attestation.Attest, Identity.Renew and Identity.IssueX509: the ways to a certificate. */
 import type { IssueX509Request, IssueX509Response } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { AttestationService, IdentityService } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { ShareKeys } from '@chancery/shared/door/keys.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
@@ -10,6 +11,7 @@ import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { issue } from '../authority/issue.ts';
 import type { RecordedIssuance } from '../store/store.ts';
+import { comesOf, predecessorOf } from '../succession/successions.ts';
 import { type Caller, limitKeys } from './caller.ts';
 import { type ExchangeDeps, exchange, issuedMessage } from './exchange.ts';
 import { bidi, type Stream, unary } from './handler.ts';
@@ -95,7 +97,7 @@ export const issueX509 = (deps: AttestationDeps) =>
     async (request: IssueX509Request, caller): Promise<IssueX509Response> => {
       const { record } = await certified(caller, deps);
       deps.limits.call('IssueX509', holderKey(record));
-      const { csrs } = request;
+      const { csrs, succeeds } = request;
       ensure(
         csrs.length >= 1 && csrs.length <= MAX_CSRS,
         'message_parse',
@@ -103,8 +105,10 @@ export const issueX509 = (deps: AttestationDeps) =>
       );
       const leftSeconds = Math.ceil((record.notAfter.getTime() - deps.clock.now().getTime()) / 1000);
       ensure(leftSeconds >= MIN_LEFT_SECONDS, 'expired_peer', 'the caller’s certificate is about to end');
+      ensure(succeeds.length === 0 || csrs.length === 1, 'message_parse', 'succeeds with several CSRs');
       const { id, platform, node, identity, notAfter } = record;
       const origin = record.origin ?? record.serial;
+      const old = succeeds.length === 0 ? undefined : await guestBefore(hex(succeeds), record, deps);
       const issued = await Promise.all(
         csrs.map(async (csr) => {
           const key = verifyCsr(csr);
@@ -114,6 +118,7 @@ export const issueX509 = (deps: AttestationDeps) =>
             node,
             identity,
             origin,
+            succeeds: old?.serial,
             key,
             ttlSeconds: leftSeconds,
             notBeyond: notAfter,
@@ -121,13 +126,35 @@ export const issueX509 = (deps: AttestationDeps) =>
           };
           // Nothing is awaited from here until the record is on its way, as in an exchange.
           deps.revocations.ensureGood(certifiedPeer(record), 'revoked_peer');
-          return issuedMessage(await issue(order, deps), id, deps);
+          const issued = await issue(order, deps);
+          if (old !== undefined)
+            deps.successions.add({
+              old: old.serial,
+              next: issued.serial,
+              until: old.notAfter,
+              holder: { platform, node },
+            });
+          return issuedMessage(issued, id, deps);
         }),
       );
       deps.outcome(platform, 'issued');
       return { issued };
     },
   );
+
+/**
+ * The certificate that a guest of the caller's agent had before: issued through the same agent, with this certificate
+ * or one that it succeeds. Undefined for any other.
+ */
+async function guestBefore(
+  serial: string,
+  caller: RecordedIssuance,
+  deps: ExchangeDeps,
+): Promise<RecordedIssuance | undefined> {
+  const old = await predecessorOf(serial, caller, deps);
+  if (old?.origin === undefined) return undefined;
+  return (await comesOf(caller.origin ?? caller.serial, old.origin, deps)) ? old : undefined;
+}
 
 /**
  * A caller over TLS whose certificate is good now, was recorded here and is not revoked. Throws no_peer, expired_peer,

@@ -26,6 +26,7 @@ import type { Earned } from '../registry/identity.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import type { RecordedIssuance } from '../store/store.ts';
+import { predecessorOf, type Successions } from '../succession/successions.ts';
 import type { Agents } from './agents.ts';
 import type { Caller } from './caller.ts';
 import type { Stream } from './handler.ts';
@@ -38,6 +39,7 @@ export interface ExchangeDeps extends IssueDeps {
   readonly revocations: Revocations;
   readonly nonces: Nonces;
   readonly agents: Agents;
+  readonly successions: Successions;
   readonly clock: Clock;
   readonly log: Log;
   /** Counts what was issued or refused, by platform. */
@@ -93,6 +95,10 @@ async function admit(
   if (renewing !== undefined) ensureSameNode(renewing, holder);
   const earned = deps.registry.choose(proven, renewing?.id ?? wanted);
   await ensureFreshKey(key, earned, holder, { deps, renewing });
+  // A renewal shows the old certificate; who joins again has proven its key on the trust stream that is open.
+  const successor = { id: earned.id, ...holder };
+  const before = renewing?.serial ?? deps.agents.serialOf(successor, hello.instance);
+  const old = await predecessorOf(before, successor, deps);
   // Last, with nothing awaited until the record is on its way: a revocation sees either this refusal or that record.
   const code = renewing === undefined ? 'revoked_identity' : 'revoked_peer';
   deps.revocations.ensureGood(
@@ -100,7 +106,9 @@ async function admit(
     code,
   );
   for (const node of proven.exclusive) deps.agents.claim(node, hello.instance);
-  const issued = await issue({ ...earned, ...holder, key }, deps);
+  const issued = await issue({ ...earned, ...holder, key, succeeds: old?.serial }, deps);
+  if (old !== undefined)
+    deps.successions.add({ old: old.serial, next: issued.serial, until: old.notAfter, holder });
   await written;
   return issuedMessage(issued, earned.id, deps);
 }

@@ -17,6 +17,7 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { concerning } from '../registry/concerning.ts';
 import type { VersionedSet } from '../registry/registry.ts';
+import { pushedTo } from '../succession/pushed.ts';
 import type { LiveAgent } from './agents.ts';
 import { type AttestationDeps, certified, certifiedPeer } from './attestation.ts';
 import { limitKeys } from './caller.ts';
@@ -155,6 +156,8 @@ function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): 
   let sent: Sent | undefined;
   let sending = false;
   let stale = false;
+  const gateway = () => isGateway(deps.registry.sets.current(), id);
+  const successions = pushedTo(gateway, deps.successions);
   const send = async (): Promise<void> => {
     if (sending) {
       stale = true;
@@ -164,9 +167,11 @@ function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): 
     do {
       stale = false;
       const [next, message] = snapshot(id, sent, deps);
+      const news = next.sequence !== sent?.sequence;
       // Before it is sent: the answer may be here before the transport has said that it took it.
       sent = next;
-      await stream.send(message);
+      if (news) await stream.send(message);
+      for (const more of successions()) await stream.send(more);
     } while (stale);
     sending = false;
   };
@@ -181,7 +186,7 @@ function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): 
     });
   };
   const { registry, authorities, revocations } = deps;
-  const sources = [registry.sets, authorities.bundle, revocations.sets];
+  const sources = [registry.sets, authorities.bundle, revocations.sets, deps.successions.changes];
   const stops = sources.map((source) => source.onChange(sendOrEnd));
   sendOrEnd();
   return {
@@ -217,9 +222,13 @@ function snapshot(id: SpiffeId, before: Sent | undefined, deps: AttestationDeps)
       policy: before?.policy === set.version ? undefined : policyMessage(set, id),
       revocations:
         before?.revocations === revoked ? undefined : revocationsMessage(revoked, before?.revocations),
+      successions: [],
     },
   ];
 }
+
+const isGateway = ({ resources }: VersionedSet, id: SpiffeId): boolean =>
+  resources.some((each) => each.kind === 'McpServer' && each.identity === id);
 
 function policyMessage(set: VersionedSet, id: SpiffeId): PolicyMessage {
   const resources = concerning(set, id).map((resource) => JSON.stringify(resource));

@@ -14,6 +14,7 @@ const row = {
   not_after: 60_000,
   recorded_at: 1000,
   origin: null,
+  succeeds: null,
 };
 
 test('a row is read', () => {

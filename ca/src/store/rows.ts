@@ -6,7 +6,7 @@ import { asBuffer, hex } from '@chancery/shared/bytes.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
-import type { AuthorityRecord, Issuance, RecordedIssuance, StoredEvent } from './store.ts';
+import type { AuthorityRecord, Issuance, RecordedIssuance, StoredEvent, Succession } from './store.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -23,8 +23,22 @@ export function issuanceOf(row: Row): RecordedIssuance {
     notAfter: new Date(Number(row['not_after'])),
     recordedAt: new Date(Number(row['recorded_at'])),
     ...originOf(row),
+    ...(row['succeeds'] === null ? {} : { succeeds: hex(bytes(row, 'succeeds')) }),
   };
 }
+
+/** Of unexpired certificates, with the end of the old one; its argument is the time. */
+export const SUCCESSIONS = `
+  SELECT next.serial, next.succeeds, next.platform, next.node, old.not_after AS until
+  FROM certificates next JOIN certificates old ON old.serial = next.succeeds
+  WHERE next.not_after > ?1 AND old.not_after > ?1 ORDER BY next.n`;
+
+export const successionOf = (row: Row): Succession => ({
+  old: hex(bytes(row, 'succeeds')),
+  next: serialOf(row),
+  until: new Date(Number(row['until'])),
+  holder: { platform: String(row['platform']), node: String(row['node']) },
+});
 
 export function authorityOf(row: Row): AuthorityRecord {
   const kind = row['kind'];
@@ -72,6 +86,7 @@ export function insertIssuance(statement: StatementSync, issuance: Issuance, at:
     issuance.notAfter.getTime(),
     at,
     issuance.origin === undefined ? null : fromHex(issuance.origin),
+    issuance.succeeds === undefined ? null : fromHex(issuance.succeeds),
   );
 }
 

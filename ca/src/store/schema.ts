@@ -62,4 +62,7 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   ALTER TABLE certificates ADD COLUMN origin BLOB;
   `,
+  `
+  ALTER TABLE certificates ADD COLUMN succeeds BLOB;
+  `,
 ];

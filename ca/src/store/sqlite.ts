@@ -22,6 +22,7 @@ import {
   insertIssuance,
   issuanceOf,
   serialsFrom,
+  successionOf,
   textOfEvent,
 } from './rows.ts';
 import { sameFiles } from './same-files.ts';
@@ -36,6 +37,7 @@ import type {
   Store,
   StoredEvent,
   StoredRevocations,
+  Succession,
   TokenName,
 } from './store.ts';
 
@@ -134,6 +136,10 @@ class SqliteStore implements Store {
 
   async issuedFrom(prefix: string): Promise<readonly RecordedIssuance[]> {
     return this.#read(() => this.#sql.between.all(...serialsFrom(prefix)).map(issuanceOf));
+  }
+
+  async successions(): Promise<readonly Succession[]> {
+    return this.#read(() => this.#sql.successions.all(this.#now()).map(successionOf));
   }
 
   async issued({ id, limit }: { id?: SpiffeId; limit: number }): Promise<readonly RecordedIssuance[]> {

@@ -1,10 +1,11 @@
 /** Every statement of the store, prepared once. */
 import type { DatabaseSync } from 'node:sqlite';
+import { SUCCESSIONS } from './rows.ts';
 
 export function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
-    certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     audit: sql('INSERT INTO audit VALUES (NULL, ?, ?)'),
     events: sql('SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?'),
     newestEvent: sql('SELECT sequence, at FROM audit ORDER BY sequence DESC LIMIT 1'),
@@ -13,6 +14,7 @@ export function statements(db: DatabaseSync) {
     newest: sql('SELECT * FROM certificates ORDER BY n DESC LIMIT ?'),
     newestOf: sql('SELECT * FROM certificates WHERE id = ? ORDER BY n DESC LIMIT ?'),
     unexpired: sql('SELECT * FROM certificates WHERE not_after > ? ORDER BY n'),
+    successions: sql(SUCCESSIONS),
     prune: sql('DELETE FROM certificates WHERE not_after < ?'),
     authorities: sql('SELECT * FROM authorities ORDER BY not_after'),
     authority: sql('INSERT INTO authorities VALUES (?, ?, ?, ?)'),

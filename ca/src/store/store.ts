@@ -20,6 +20,8 @@ export interface Issuance extends Holder {
   readonly issuer: string;
   /** Serial of the attested certificate that it came of, which is revoked with all that came of it. */
   readonly origin?: string | undefined;
+  /** Serial of the certificate that it takes the place of, of the same SPIFFE ID and node. */
+  readonly succeeds?: string | undefined;
   readonly notBefore: Date;
   readonly notAfter: Date;
 }
@@ -65,6 +67,16 @@ export interface Certified {
   readonly holder: Holder;
 }
 
+/** One certificate took the place of another of the same SPIFFE ID and node. */
+export interface Succession {
+  /** Serials, hexadecimal. */
+  readonly old: string;
+  readonly next: string;
+  /** The end of the old one: from then on nothing can be taken over from it. */
+  readonly until: Date;
+  readonly holder: Holder;
+}
+
 export interface StoredEvent {
   readonly sequence: number;
   readonly at: Date;
@@ -86,6 +98,8 @@ export interface Store {
   issuance(serial: string): Promise<RecordedIssuance | undefined>;
   /** Those whose serial begins with these hexadecimal digits, ascending: at most 1000. */
   issuedFrom(prefix: string): Promise<readonly RecordedIssuance[]>;
+  /** Those whose old certificate has not expired, oldest first. */
+  successions(): Promise<readonly Succession[]>;
   /** Newest first. */
   issued(query: { readonly id?: SpiffeId; readonly limit: number }): Promise<readonly RecordedIssuance[]>;
   /** True where an unexpired certificate with this key belongs to another node. */

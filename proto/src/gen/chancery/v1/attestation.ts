@@ -79,6 +79,11 @@ export interface Issued {
 export interface IssueX509Request {
   /** PKCS #10, DER; at most 64. */
   csrs: Buffer[];
+  /**
+   * Empty, or the serial of a certificate that the caller's agent was issued by this method and that the new one takes
+   * the place of. Only with one CSR.
+   */
+  succeeds: Buffer;
 }
 
 export interface IssueX509Response {
@@ -519,13 +524,16 @@ export const Issued: MessageFns<Issued> = {
 };
 
 function createBaseIssueX509Request(): IssueX509Request {
-  return { csrs: [] };
+  return { csrs: [], succeeds: Buffer.alloc(0) };
 }
 
 export const IssueX509Request: MessageFns<IssueX509Request> = {
   encode(message: IssueX509Request, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.csrs) {
       writer.uint32(10).bytes(v!);
+    }
+    if (message.succeeds.length !== 0) {
+      writer.uint32(18).bytes(message.succeeds);
     }
     return writer;
   },
@@ -549,6 +557,14 @@ export const IssueX509Request: MessageFns<IssueX509Request> = {
             }
 
             message.csrs.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.succeeds = Buffer.from(reader.bytes());
             continue;
           }
         }

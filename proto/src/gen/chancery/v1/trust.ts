@@ -41,11 +41,15 @@ export interface WatchAck {
 
 /** The full state, but for parts that are the same as in the snapshot before on this stream: those may be absent. */
 export interface WatchResponse {
-  /** Grows with every change. */
+  /** Grows with every change. 0 where the message has successions and nothing else: it is not acknowledged. */
   sequence: bigint;
   bundle: Bundle | undefined;
   policy: Policy | undefined;
-  revocations: Revocations | undefined;
+  revocations:
+    | Revocations
+    | undefined;
+  /** For gateways, in messages of their own: those since the message before on this stream. */
+  successions: Succession[];
 }
 
 export interface Bundle {
@@ -82,6 +86,15 @@ export interface Revoked {
   serials: string[];
   reason: string;
   /** Seconds since 1970; 0 for no end. */
+  until: bigint;
+}
+
+/** One certificate took the place of another of the same SPIFFE ID and node. */
+export interface Succession {
+  /** Serials. */
+  old: Buffer;
+  next: Buffer;
+  /** The end of the old certificate, seconds since 1970: then this can be forgotten. */
   until: bigint;
 }
 
@@ -254,7 +267,7 @@ export const WatchAck: MessageFns<WatchAck> = {
 };
 
 function createBaseWatchResponse(): WatchResponse {
-  return { sequence: 0n, bundle: undefined, policy: undefined, revocations: undefined };
+  return { sequence: 0n, bundle: undefined, policy: undefined, revocations: undefined, successions: [] };
 }
 
 export const WatchResponse: MessageFns<WatchResponse> = {
@@ -273,6 +286,9 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     }
     if (message.revocations !== undefined) {
       Revocations.encode(message.revocations, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.successions) {
+      Succession.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -320,6 +336,14 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             }
 
             message.revocations = Revocations.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.successions.push(Succession.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -675,6 +699,77 @@ export const Revoked: MessageFns<Revoked> = {
   },
 };
 
+function createBaseSuccession(): Succession {
+  return { old: Buffer.alloc(0), next: Buffer.alloc(0), until: 0n };
+}
+
+export const Succession: MessageFns<Succession> = {
+  encode(message: Succession, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.old.length !== 0) {
+      writer.uint32(10).bytes(message.old);
+    }
+    if (message.next.length !== 0) {
+      writer.uint32(18).bytes(message.next);
+    }
+    if (message.until !== 0n) {
+      if (BigInt.asIntN(64, message.until) !== message.until) {
+        throw new globalThis.Error("value provided for field message.until of type int64 too large");
+      }
+      writer.uint32(24).int64(message.until);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Succession {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSuccession();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.old = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.next = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.until = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseGetBundleRequest(): GetBundleRequest {
   return {};
 }
@@ -715,7 +810,7 @@ export type TrustService = typeof TrustService;
 export const TrustService = {
   /**
    * Caller: an SVID of this trust domain. The first message is WatchHello; every snapshot is the full state
-   * and is acknowledged by its sequence once it is in force and on disk.
+   * and is acknowledged by its sequence once it is in force and on disk. Messages with sequence 0 are no snapshots.
    */
   watch: {
     path: "/chancery.v1.Trust/Watch" as const,
@@ -741,7 +836,7 @@ export const TrustService = {
 export interface TrustServer extends UntypedServiceImplementation {
   /**
    * Caller: an SVID of this trust domain. The first message is WatchHello; every snapshot is the full state
-   * and is acknowledged by its sequence once it is in force and on disk.
+   * and is acknowledged by its sequence once it is in force and on disk. Messages with sequence 0 are no snapshots.
    */
   watch: handleBidiStreamingCall<WatchRequest, WatchResponse>;
   /** Caller: anyone. The trust domain's authorities are public. */
@@ -751,7 +846,7 @@ export interface TrustServer extends UntypedServiceImplementation {
 export interface TrustClient extends Client {
   /**
    * Caller: an SVID of this trust domain. The first message is WatchHello; every snapshot is the full state
-   * and is acknowledged by its sequence once it is in force and on disk.
+   * and is acknowledged by its sequence once it is in force and on disk. Messages with sequence 0 are no snapshots.
    */
   watch(): ClientDuplexStream<WatchRequest, WatchResponse>;
   watch(options: Partial<CallOptions>): ClientDuplexStream<WatchRequest, WatchResponse>;

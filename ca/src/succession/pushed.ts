@@ -1,0 +1,30 @@
+/** Successions on their way to one gateway. */
+import type { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import type { Succession } from '../store/store.ts';
+import type { Successions } from './successions.ts';
+
+/** Of one message. */
+const MAX_LISTED = 4_096;
+
+/** Gives, each time, messages with those that the stream was not sent yet; none while its agent is not a gateway. */
+export function pushedTo(isGateway: () => boolean, successions: Successions): () => readonly WatchResponse[] {
+  let told = 0;
+  return () => {
+    if (!isGateway()) return [];
+    const { list, last } = successions.since(told);
+    told = last;
+    const messages: WatchResponse[] = [];
+    for (let from = 0; from < list.length; from += MAX_LISTED)
+      messages.push({ ...NO_STATE, successions: list.slice(from, from + MAX_LISTED).map(messageOf) });
+    return messages;
+  };
+}
+
+const NO_STATE = { sequence: 0n, bundle: undefined, policy: undefined, revocations: undefined };
+
+const messageOf = ({ old, next, until }: Succession) => ({
+  old: Buffer.from(old, 'hex'),
+  next: Buffer.from(next, 'hex'),
+  // Up to the next second: late rather than early.
+  until: BigInt(Math.ceil(until.getTime() / 1000)),
+});
