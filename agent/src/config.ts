@@ -83,6 +83,9 @@ export const GatewayConfig = z.strictObject({
     })
     .optional()
     .describe('Sessions of legacy clients. Where all are in use, a new one is refused.'),
+  maxCallDuration: parsed(parseDuration)
+    .prefault('24h')
+    .describe('How long a call may last that goes on under a renewed certificate of its caller.'),
   freeText: z
     .strictObject({
       instructions: z.boolean().default(true).describe('Its instructions to clients.'),

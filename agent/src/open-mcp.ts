@@ -62,6 +62,7 @@ async function openGateway(settings: GatewaySettings, agent: Agent, { deps, part
       count?.(event);
     },
     freeText: settings.freeText,
+    maxCallSeconds: settings.maxCallDuration,
     sessions: sessionsOf(settings.sessions),
   });
   parts.push(gateway);

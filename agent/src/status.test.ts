@@ -41,6 +41,7 @@ function statusAt(seconds: number) {
     policy: new LiveValue(missing, compileSnapshot([], 5n)),
     revocations: new LiveValue(missing, revocations),
     resources: () => [],
+    follows: () => false,
     renewalFailure: () => renewal,
     trustStream: () => stream,
     skewSeconds: () => skew,

@@ -127,6 +127,7 @@ export const REFUSALS = {
   mcp_unknown: { grpc: 'INVALID_ARGUMENT', says: 'the method is not known' },
   mcp_method: { grpc: 'INVALID_ARGUMENT', says: 'the method is not served' },
   mcp_session: { grpc: 'NOT_FOUND', says: 'the session is not known' },
+  mcp_call: { grpc: 'PERMISSION_DENIED', says: 'the call may not go on' },
   mcp_origin: { grpc: 'PERMISSION_DENIED', says: 'the origin is not allowed' },
   mcp_upstream: { grpc: 'UNAVAILABLE', says: 'the MCP server could not be reached' },
   server_unknown: { grpc: 'NOT_FOUND', says: 'the MCP server is not registered' },

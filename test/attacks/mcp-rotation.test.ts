@@ -1,9 +1,19 @@
-/** M16 at connect's end: a gateway's certificate ends, and no call ends with it while there is a newer one. */
-import { request } from 'node:http';
+/**
+ * M16 and M49 at connect's end: a certificate ends, the caller's or the gateway's, and no call ends with it while there
+ * is a newer one that both sides know.
+ */
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+import { setImmediate } from 'node:timers/promises';
+import { Dialler } from '@chancery/agent/mcp/connect/dial.ts';
+import { silentLog } from '@chancery/shared/log.ts';
+import type { LiveValue } from '@chancery/shared/source.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MovableClock } from '../kit/clock.ts';
+import { serialOf } from '../kit/mcp/open-calls.ts';
 import { type FakeServer, politely, type Say, startFakeServer } from '../kit/mcp/server.ts';
-import { connectTo, live, startWorld, TOOLS, TRIAGE, type World } from '../kit/mcp/world.ts';
+import { connectTo, live, revoked, startWorld, TOOLS, TRIAGE, type World } from '../kit/mcp/world.ts';
 
 const HOUR = 3600;
 const CALL = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo' } });
@@ -12,15 +22,20 @@ let server: FakeServer;
 let world: World;
 let clock: MovableClock;
 let connect: Awaited<ReturnType<typeof connectTo>>;
+let svid: LiveValue<Svid>;
+/** The gateway's certificates with which it confirmed an open call. */
+let confirmed: Set<string>;
 beforeEach(async () => {
   clock = new MovableClock();
   server = await startFakeServer();
   world = await startWorld(server.target, { clock });
-  connect = await connectTo(
-    world,
-    { kind: 'tcp', port: 0 },
-    { clock, svid: live(world.td.svid(TRIAGE, 9 * HOUR)) },
-  );
+  svid = live(world.td.svid(TRIAGE, 9 * HOUR));
+  confirmed = new Set();
+  const info = (fields: object): void => {
+    if ('claimed' in fields && fields.claimed === 1 && 'serial' in fields)
+      confirmed.add(String(fields.serial));
+  };
+  connect = await connectTo(world, { kind: 'tcp', port: 0 }, { clock, svid, log: { ...silentLog, info } });
 });
 afterEach(async () => {
   await connect.close();
@@ -28,7 +43,18 @@ afterEach(async () => {
   await server.close();
 });
 
-const rotated = () => world.gatewaySvid.publish(world.td.svid(TOOLS, 9 * HOUR));
+const rotated = (seconds = 9 * HOUR) => world.gatewaySvid.publish(world.td.svid(TOOLS, seconds));
+
+/** The caller has another certificate, of which the gateway has heard. */
+function renewed(seconds: number): void {
+  const next = world.td.svid(TRIAGE, seconds);
+  world.links.set(serialOf(next), serialOf(svid.current()));
+  svid.publish(next);
+}
+
+const claimed = () => world.events.filter(({ stage }) => stage === 'claimed');
+/** The certificates of those who called, each once. */
+const serials = () => [...new Set(world.events.flatMap(({ serial = '' }) => serial))];
 
 function call(): Promise<number> {
   const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
@@ -44,6 +70,13 @@ function call(): Promise<number> {
     outgoing.on('error', reject);
     outgoing.end(CALL);
   });
+}
+
+/** Resolves when the connection of an answer is idle again. */
+async function whenIdle(response: IncomingMessage): Promise<number> {
+  await once(response.resume(), 'end');
+  await setImmediate();
+  return response.statusCode ?? 0;
 }
 
 /** A tool that answers when it is told to. */
@@ -94,6 +127,100 @@ describe('M16 a call that is under way when the gateway’s old certificate ends
     const status = call();
     await asked;
     clock.move(0.2 * HOUR);
+    expect(await status).not.toBe(200);
+  });
+});
+
+describe('M16 a call of several lives', () => {
+  test('goes on while both sides renew, and ends well', async () => {
+    svid.publish(world.td.svid(TRIAGE, HOUR));
+    const { asked, answer } = slow();
+    const status = call();
+    await asked;
+    for (const hours of [2, 3, 4]) {
+      renewed(hours * HOUR);
+      rotated(hours * HOUR);
+      await expect.poll(() => claimed().length).toBe(hours - 1);
+      clock.move(0.85 * HOUR);
+      // The gateway's certificate is due, too, and the gateway has another.
+      await expect.poll(() => confirmed.has(serialOf(world.gatewaySvid.current()))).toBe(true);
+      clock.move(0.15 * HOUR);
+    }
+    answer();
+    expect(await status).toBe(200);
+  });
+
+  test('is not claimed by requests that come after the renewal: they take a new connection', async () => {
+    expect(await call()).toBe(200);
+    renewed(9 * HOUR);
+    expect(await call()).toBe(200);
+    expect(serials()).toHaveLength(2);
+    expect(claimed()).toEqual([]);
+  });
+});
+
+test('M16 a call takes no connection that was closed a moment ago', async () => {
+  const { policy, revocations, td } = world;
+  const sources = { svid, bundle: td.bundle, policy, revocations, clock, log: silentLog };
+  const dialler = new Dialler({ server: 'everything', ...sources });
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+  const ask = () =>
+    new Promise<number>((resolve, reject) => {
+      dialler.send(
+        { method: 'POST', headers, body: CALL },
+        { onResponse: (response) => whenIdle(response).then(resolve), onError: reject },
+      );
+    });
+  const answers: (() => void)[] = [];
+  server.say = (seen, res, req) => void answers.push(() => politely(seen, res, req));
+  const asked = async (count: number) => {
+    const status = ask();
+    await expect.poll(() => answers.length).toBe(count);
+    return status;
+  };
+  clock.move(0.85 * HOUR);
+  const first = asked(1);
+  await expect.poll(() => answers.length).toBe(1);
+  clock.move(0.05 * HOUR);
+  const second = asked(2);
+  await expect.poll(() => answers.length).toBe(2);
+  // Both are idle then, the one that is due first behind the other.
+  answers[1]?.();
+  expect(await second).toBe(200);
+  answers[0]?.();
+  expect(await first).toBe(200);
+  server.say = politely;
+  clock.move(0.03 * HOUR);
+  for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+  expect(await ask()).toBe(200);
+  dialler.close();
+});
+
+describe('M49 a call that the gateway with the newer certificate does not confirm', () => {
+  test('is cut with the old certificate: it is another gateway', async () => {
+    const { asked } = slow();
+    const status = call();
+    await asked;
+    const other = await startWorld(server.target, { clock, td: world.td });
+    other.gatewaySvid.publish(world.td.svid(TOOLS, 9 * HOUR));
+    world.policy.publish(other.policy.current());
+    clock.move(0.85 * HOUR);
+    await expect.poll(() => other.events.some(({ code }) => code === 'mcp_call')).toBe(true);
+    clock.move(0.2 * HOUR);
+    expect(await status).not.toBe(200);
+    await other.close();
+  });
+
+  test('is cut by a revocation of either of the gateway’s certificates', async () => {
+    const first = serialOf(world.gatewaySvid.current());
+    const { asked } = slow();
+    const status = call();
+    await asked;
+    rotated();
+    clock.move(0.85 * HOUR);
+    await expect.poll(() => confirmed.has(serialOf(world.gatewaySvid.current()))).toBe(true);
+    clock.move(0.05 * HOUR);
+    world.revocations.publish(revoked('serial', first));
     expect(await status).not.toBe(200);
   });
 });

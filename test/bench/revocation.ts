@@ -163,6 +163,7 @@ function connect({ ca, bundle, gateway }: World, count: number, parts: Parts): P
         svid: live(gateway),
         targetFor: (svid) => tlsTarget(`127.0.0.1:${ca.port}`, bundle, svid, systemClock),
         accept: (snapshot) => told.accept(snapshot),
+        onSuccessions: () => {},
         instance: randomBytes(16),
         version: 'bench',
         clock: systemClock,
@@ -230,6 +231,7 @@ async function cutStreams(world: World, fleet: readonly Told[], parts: Parts): P
     clock: systemClock,
     log: silentLog,
     record: () => {},
+    follows: () => false,
   });
   parts.push(() => gateway.close());
   return inTurn(ROUNDS, async () => {

@@ -33,19 +33,21 @@ const CLIENT = { id: `spiffe://${TRUST_DOMAIN}/agents/assistant`, name: 'assista
 const SERVER = { id: `spiffe://${TRUST_DOMAIN}/tools/everything`, name: 'everything' };
 
 /** The newcomer's rules: three tools by name and by pattern, and nothing else. */
-const access = {
+const TOOLS = ['echo', 'get-sum', '/get-(tiny-image|annotated-message)/'];
+const accessTo = (allow: readonly string[]) => ({
   kind: 'Access',
   name: 'assistant-tools',
   who: [CLIENT.id],
   servers: ['everything'],
-  tools: { allow: ['echo', 'get-sum', '/get-(tiny-image|annotated-message)/'], deny: ['get-env'] },
-};
+  tools: { allow, deny: ['get-env'] },
+});
 
 /** Each step is told by `say` as it happens. */
 export async function makeWorld(
   say: (line: string) => void,
   platform: 'tpm' | 'unix',
   ttl = TTL,
+  tools: readonly string[] = TOOLS,
 ): Promise<World> {
   const parts: (() => Promise<void> | void)[] = [];
   const close = async (): Promise<void> => {
@@ -67,7 +69,7 @@ export async function makeWorld(
     await ca.saveBundle();
     say(`the CA of ${TRUST_DOMAIN} serves on 127.0.0.1:${ca.port}; its root is all that anyone trusts`);
     const gatewayPort = await freePort();
-    await ca.apply([...(await identities(machines, ttl)), mcpServer(gatewayPort), access]);
+    await ca.apply([...(await identities(machines, ttl)), mcpServer(gatewayPort), accessTo(tools)]);
     say('registry: two identities, one MCP server, one access rule');
     const gateway = makeAgent(ca, 'server', {
       evidence: evidence(machines?.server),

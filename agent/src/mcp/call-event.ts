@@ -10,9 +10,9 @@ export interface CallEvent {
   /**
    * `decided`: allowed or denied by a rule, or by the lack of one. `answered`: the server's answer was passed
    * on, or the caller left before it came. `refused`: it could not be read or breaks the protocol. `dropped`:
-   * likewise, from the server. `ended`: a session is over.
+   * likewise, from the server. `ended`: a session is over. `claimed`: an open call goes on under a newer certificate.
    */
-  readonly stage: 'decided' | 'answered' | 'refused' | 'dropped' | 'ended';
+  readonly stage: 'decided' | 'answered' | 'refused' | 'dropped' | 'ended' | 'claimed';
   readonly time: Date;
   readonly from: 'client' | 'server';
   readonly caller: SpiffeId | undefined;

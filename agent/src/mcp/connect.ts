@@ -3,7 +3,6 @@
  * between is mutual TLS with this workload's SVID; the client needs no secret and notices no rotation.
  */
 import type { Readable, Writable } from 'node:stream';
-import type { Log } from '@chancery/shared/log.ts';
 import { Dialler, type DialOptions } from './connect/dial.ts';
 import { type LocalEndpoint, startListener } from './connect/listener.ts';
 import { startStdio } from './connect/stdio.ts';
@@ -16,7 +15,6 @@ export interface ConnectOptions extends DialOptions {
   /** Whose programs may call: this process's user. */
   readonly uid: number;
   readonly platform: NodeJS.Platform;
-  readonly log: Log;
   /** Of one message of the client; 16 MiB unless given. */
   readonly maxRequestBytes?: number | undefined;
 }

@@ -17,17 +17,18 @@ import { HEALTH_CONNECTIONS } from '@chancery/shared/health/server.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { claimedVersion, MODERN_VERSIONS } from '@chancery/shared/mcp/era.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
-import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+
 import { cannotListen } from '@chancery/shared/text/listening.ts';
+
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { RecordCall } from './call-event.ts';
+import { allowsBy, claimCalls } from './gateway/claim-calls.ts';
 import type { Gate } from './gateway/exchange.ts';
 import { handle, type Seen } from './gateway/handle.ts';
 import { recordHttpFailures } from './gateway/http-failures.ts';
@@ -38,6 +39,7 @@ import { type SessionLimits, Sessions } from './gateway/sessions.ts';
 import { commandUpstream } from './upstream/command.ts';
 import { httpUpstream } from './upstream/http.ts';
 import type { Upstream, UpstreamTarget } from './upstream/upstream.ts';
+import { CLAIMS } from './wire/claims.ts';
 import { header } from './wire/http-body.ts';
 import { reasonOf } from './wire/reason.ts';
 import { refuse } from './wire/reply.ts';
@@ -56,6 +58,10 @@ export interface GatewayOptions {
   readonly record: RecordCall;
   /** By default as many as the upstream can hold, half of them for one caller, and an hour. */
   readonly sessions?: Partial<SessionLimits>;
+  /** Whether the CA has said that a certificate took the place of another, by their serials. */
+  readonly follows: (next: string, old: string) => boolean;
+  /** How long a call may last that outlives its certificate; by default a day. */
+  readonly maxCallSeconds?: number | undefined;
   /** By default all. */
   readonly freeText?: FreeText;
   /** By default what the limit of open files allows. */
@@ -72,6 +78,7 @@ export interface Gateway {
 const KEEP_ALIVE_MS = 10 * 60_000;
 /** A request is small: whoever takes longer to send one holds a place for nothing. */
 const REQUEST_MS = 30_000;
+const MAX_CALL_SECONDS = 86_400;
 const FREE_TEXT: FreeText = { instructions: true, logs: true };
 /** Two round trips and a few milliseconds of work. */
 const HANDSHAKE_MS = 5_000;
@@ -104,13 +111,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     freeText: options.freeText ?? FREE_TEXT,
     listeners,
   };
-  const onRefused: PeersOptions['onRefused'] = (error, peer, address) => {
-    const inFull = recorder.refused(peer ?? { address }, error);
-    if (inFull && error.code === 'revoked_peer')
-      log.warn({ detail: error.message, serial: peer?.serial }, 'cut off');
-  };
-  const peers = new Peers({ bundle, revocations, clock, connections, onRefused });
-
+  const peers = peersOf(options, recorder, connections);
   const server = serverOf(options, gate, peers);
   connections.guard(server);
   const stops = [
@@ -125,10 +126,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       );
     }),
     policy.onChange((next) => {
-      const enters = ({ id }: { readonly id: SpiffeId }) => decideServer(next, id, options.server).allow;
-      peers.cut(enters);
+      const allows = allowsBy(next, options.server);
+      peers.judgeAgain(allows);
       listeners.policyChanged(next);
-      sessions.end(({ caller: id }) => !enters({ id }), 'no rule lets its caller in any more');
+      sessions.end(({ caller: id }) => !allows(id, undefined), 'no rule lets its caller in any more');
     }),
   ];
   const port = await listen(server, options.listen);
@@ -138,12 +139,22 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       for (const stop of stops) stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();
-      peers.cut(() => false);
+      peers.cutAll();
       sessions.stop();
       await Promise.all([closed, upstream.close()]);
       recorder.close();
     },
   };
+}
+
+function peersOf(options: GatewayOptions, recorder: CallRecorder, connections: Connections): Peers {
+  const { log, maxCallSeconds = MAX_CALL_SECONDS } = options;
+  const onRefused: PeersOptions['onRefused'] = (error, peer, address) => {
+    const inFull = recorder.refused(peer ?? { address }, error);
+    if (inFull && error.code === 'revoked_peer')
+      log.warn({ detail: error.message, serial: peer?.serial }, 'cut off');
+  };
+  return new Peers({ ...options, maxCallSeconds, connections, onRefused });
 }
 
 function serverOf({ svid, log }: GatewayOptions, gate: Gate, peers: Peers): Server {
@@ -211,7 +222,7 @@ async function answer(
   peers: Peers,
   { req, res, log }: { req: IncomingMessage; res: ServerResponse; log: Log },
 ): Promise<void> {
-  const seen: Seen = { message: undefined };
+  const seen: Seen = { message: undefined, recordId: undefined, tool: undefined };
   res.sendDate = false;
   // A client that leaves while it is being answered is no failure of ours.
   res.on('error', (error) => log.debug({ err: error }, 'an answer did not arrive'));
@@ -219,7 +230,8 @@ async function answer(
   try {
     ensure(req.socket instanceof TLSSocket, 'no_peer', 'a request without TLS');
     peer = peers.of(req.socket);
-    res.once('close', peers.answering(req.socket));
+    if (req.url === CLAIMS) return await claimCalls(gate, peers, { req, res, peer });
+    res.once('close', peers.begin(req.socket, seen));
     await handle(gate, { req, res, peer }, seen);
   } catch (error) {
     if (!isRefusal(error)) log.error({ err: error }, 'the gateway failed');

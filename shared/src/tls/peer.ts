@@ -27,7 +27,7 @@ export function ensurePeerIs(peer: VerifiedSvid, id: SpiffeId): void {
 }
 
 /** The chain that the peer sent, X.509 DER, leaf first. */
-function peerChain(socket: TLSSocket): readonly Uint8Array[] {
+export function peerChain(socket: TLSSocket): readonly Uint8Array[] {
   const chain: Uint8Array[] = [];
   let certificate: X509Certificate | undefined = socket.getPeerX509Certificate();
   while (certificate !== undefined && chain.length < READ_AT_MOST) {

@@ -82,6 +82,8 @@ export interface World {
   readonly policy: LiveValue<Policy>;
   readonly revocations: LiveValue<RevocationSet>;
   readonly events: CallEvent[];
+  /** What the CA would tell: a newer certificate's serial, and the one that it took the place of. */
+  readonly links: Map<string, string>;
   close(): Promise<void>;
 }
 
@@ -92,9 +94,12 @@ export interface WorldOptions {
   readonly log?: Log;
   readonly freeText?: FreeText;
   readonly connections?: Partial<ConnectionSettings>;
+  readonly maxCallSeconds?: number;
   readonly who?: readonly SpiffeId[];
   /** Instead of the world's own list. */
   readonly record?: RecordCall;
+  /** Where two gateways are of one trust domain. */
+  readonly td?: TrustDomainInMemory;
   /** What the gateway looks at instead of the world's own. */
   readonly revocations?: Source<RevocationSet>;
 }
@@ -110,11 +115,12 @@ export async function startWorld(
     ...instead
   }: WorldOptions = {},
 ): Promise<World> {
-  const td = new TrustDomainInMemory();
+  const { td = new TrustDomainInMemory() } = instead;
   const gatewaySvid = live(td.svid(TOOLS));
   const policy = live(policyFor(1, tools, 1n, who));
   const revocations = live(revocationSet<Revocation>([], 0n));
   const events: CallEvent[] = [];
+  const links = new Map<string, string>();
   const gateway = await startGateway({
     listen: { host: '127.0.0.1', port: 0 },
     server: 'everything',
@@ -128,9 +134,11 @@ export async function startWorld(
     ...(instead.freeText === undefined ? {} : { freeText: instead.freeText }),
     ...(instead.connections === undefined ? {} : { connections: instead.connections }),
     record: record ?? ((event) => void events.push(event)),
+    follows: (next, old) => links.get(next) === old,
+    maxCallSeconds: instead.maxCallSeconds,
   });
   policy.publish(policyFor(gateway.port, tools, 2n, who));
-  return { td, gateway, gatewaySvid, policy, revocations, events, close: () => gateway.close() };
+  return { td, gateway, gatewaySvid, policy, revocations, events, links, close: () => gateway.close() };
 }
 
 /** A connect for TRIAGE, or whose SVID is given; `uid` is whose programs may call it. */

@@ -1,22 +1,28 @@
 /**
  * Connections to one MCP server's gateway: mutual TLS with today's SVID, the registry's address, and exactly the SPIFFE
  * ID that the registry names. What changes (our certificate, the bundle, the registry) makes new connections; requests
- * that are under way end on the old ones. A gateway that is revoked is cut off at once, whatever is under way.
+ * that are under way end on the old ones, and are claimed over the new. A gateway that is revoked is cut off at once,
+ * whatever is under way.
  */
 
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { TLSSocket } from 'node:tls';
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { ensure, type IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import type { Log } from '@chancery/shared/log.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { McpServer } from '@chancery/shared/policy/resources.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
+import { CLAIMS, MAX_CLAIM_BYTES, readClaimed, writeClaims } from '../wire/claims.ts';
+import { readBody } from '../wire/http-body.ts';
 import { reasonOf } from '../wire/reason.ts';
-import { DialAgent, type Gateways, type Turn } from './pool.ts';
+import { Claims, type Links } from './claims.ts';
+import { DialAgent, type Turn } from './pool.ts';
 
 export interface DialOptions {
   /** The McpServer resource's name. */
@@ -26,12 +32,15 @@ export interface DialOptions {
   readonly policy: Source<Policy>;
   readonly revocations: Source<RevocationSet>;
   readonly clock: Clock;
+  readonly log: Log;
 }
 
 export interface Posted {
   readonly method: 'POST' | 'GET' | 'DELETE';
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array | string | undefined;
+  /** Instead of the MCP endpoint. */
+  readonly path?: string;
 }
 
 export interface Reached {
@@ -56,16 +65,26 @@ export class Dialler {
   readonly #options: DialOptions;
   readonly #stops: readonly (() => void)[];
   readonly #closed = new AbortController();
-  readonly #open: Gateways = new Map();
+  readonly #links: Links = new Map();
+  readonly #claims: Claims;
   #route: Route | undefined;
 
   constructor(options: DialOptions) {
     this.#options = options;
     const { svid, bundle, policy, revocations } = options;
-    const renew = () => this.#retire();
+    this.#claims = new Claims({
+      links: this.#links,
+      clock: options.clock,
+      log: options.log,
+      closed: this.#closed.signal,
+      ask: (secrets) => this.#claim(secrets),
+    });
     this.#stops = [
-      svid.onChange(renew),
-      bundle.onChange(renew),
+      svid.onChange(() => {
+        this.#retire();
+        this.#claims.claim(this.#links.keys());
+      }),
+      bundle.onChange(() => this.#retire()),
       revocations.onChange(() => this.#cutRevoked()),
       policy.onChange((next) => {
         if (!this.#route?.leadsTo(next.servers.get(options.server))) this.#retire();
@@ -97,6 +116,22 @@ export class Dialler {
     };
   }
 
+  /** Rejects where the gateway cannot be reached or does not answer as one. */
+  async #claim(secrets: readonly Uint8Array[]) {
+    const headers = { 'content-type': 'application/json' };
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const posted = { method: 'POST', headers, body: writeClaims(secrets), path: CLAIMS } as const;
+      this.send(posted, { onResponse: resolve, onError: reject });
+    });
+    // The connection is there while it answers, and was not handed over before.
+    const [gateway] =
+      (response.socket instanceof TLSSocket && this.#links.get(response.socket)?.gateways) || [];
+    const body = await readBody(response, MAX_CLAIM_BYTES);
+    ensure(response.statusCode === 200, 'mcp_upstream', `claims gave HTTP ${response.statusCode}`);
+    ensure(gateway !== undefined, 'mcp_upstream', 'the connection of the claims has ended');
+    return { claimed: readClaimed(body), gateway };
+  }
+
   close(): void {
     for (const stop of this.#stops) stop();
     this.#closed.abort();
@@ -121,8 +156,8 @@ export class Dialler {
 
   #write(route: Route, sending: Sending): void {
     const { posted, reached } = sending;
-    const { method, headers, body } = posted;
-    const outgoing = route.request(method, headers, body);
+    const { body } = posted;
+    const outgoing = route.request(posted);
     sending.outgoing = outgoing;
     let connected = false;
     outgoing.once('socket', () => {
@@ -144,15 +179,15 @@ export class Dialler {
   }
 
   #current(): Route {
-    this.#route ??= new Route(this.#options, this.#open);
+    this.#route ??= new Route(this.#options, this.#claims);
     return this.#route;
   }
 
   #cutRevoked(): void {
     const { revocations, clock } = this.#options;
-    for (const [socket, gateway] of [...this.#open]) {
+    for (const [socket, { gateways }] of [...this.#links]) {
       try {
-        ensureNotRevoked(revocations.current(), gateway, clock.now());
+        for (const gateway of gateways) ensureNotRevoked(revocations.current(), gateway, clock.now());
       } catch (error) {
         socket.destroy(refusalOf(error, 'wrong_peer', 'the gateway could not be looked at'));
       }
@@ -170,11 +205,11 @@ class Route {
   readonly #server: McpServer;
   readonly #agent: DialAgent;
 
-  constructor(options: DialOptions, open: Gateways) {
+  constructor(options: DialOptions, claims: Claims) {
     const server = options.policy.current().servers.get(options.server);
     ensure(server !== undefined, 'server_unknown', `no server is registered as ${options.server}`);
     this.#server = server;
-    this.#agent = new DialAgent(server, options, open);
+    this.#agent = new DialAgent(server, options, claims);
   }
 
   get address(): string {
@@ -189,11 +224,11 @@ class Route {
     return server?.address === this.#server.address && server.identity === this.#server.identity;
   }
 
-  request(method: string, headers: Readonly<Record<string, string>>, body: Uint8Array | string | undefined) {
+  request({ method, headers, body, path = PATH }: Posted) {
     // A list is written as it is; an object is checked and copied name by name, as these were when they came.
     const list = ['host', this.#server.address, ...Object.entries(headers).flat()];
     if (body !== undefined) list.push('content-length', String(Buffer.byteLength(body)));
-    return httpsRequest({ method, path: PATH, agent: this.#agent, headers: list });
+    return httpsRequest({ method, path, agent: this.#agent, headers: list });
   }
 
   /** Closes idle connections now and the others when their request is done. */

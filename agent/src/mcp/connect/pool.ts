@@ -15,11 +15,7 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
-import { at, cutAt } from '../wire/cut.ts';
-
-/** Those at the other end of open connections, of whatever route. */
-export type Gateways = Map<TLSSocket, VerifiedSvid>;
+import type { Claims } from './claims.ts';
 
 export interface PoolOptions {
   readonly svid: Source<Svid>;
@@ -41,15 +37,13 @@ const OPENING_MS = 100;
 const MAX_OPENING = 16;
 const MAX_WAITING = 4_096;
 const HANDSHAKE_MS = 10_000;
-/** A gateway has renewed at six tenths of its certificate's life. */
-const RENEWED = 0.8;
 
 export class DialAgent extends Agent {
   readonly #server: McpServer;
   readonly #tls: SecureContextOptions;
   readonly #bundle: Bundle;
   readonly #options: PoolOptions;
-  readonly #open: Gateways;
+  readonly #claims: Claims;
   readonly #retired = new WeakSet<Duplex>();
   /** Requests that wait for a connection, the oldest first. */
   readonly #waiting: Turn[] = [];
@@ -58,14 +52,17 @@ export class DialAgent extends Agent {
   #opening = 0;
   #growing: NodeJS.Timeout | undefined;
   #live = 0;
+  #over = false;
 
-  constructor(server: McpServer, options: PoolOptions, open: Gateways) {
-    super({ keepAlive: true, maxCachedSessions: 0, timeout: IDLE_MS, maxFreeSockets: MAX_IDLE });
+  constructor(server: McpServer, options: PoolOptions, claims: Claims) {
+    // First in, first out: Node skips closed connections at the head of the idle ones only.
+    const scheduling = 'fifo';
+    super({ keepAlive: true, maxCachedSessions: 0, timeout: IDLE_MS, maxFreeSockets: MAX_IDLE, scheduling });
     this.#server = server;
     this.#bundle = options.bundle.current();
     this.#tls = clientTls(options.svid.current(), this.#bundle);
     this.#options = options;
-    this.#open = open;
+    this.#claims = claims;
     this.on('free', () => this.#serve());
   }
 
@@ -127,7 +124,9 @@ export class DialAgent extends Agent {
         this.#failed(error);
         return;
       }
-      this.#fresh.push(socket);
+      // Whoever waited for it has gone elsewhere.
+      if (this.#over) socket.destroy();
+      else this.#fresh.push(socket);
       this.#serve();
     });
   }
@@ -184,10 +183,7 @@ export class DialAgent extends Agent {
     const { identity, address } = this.#server;
     ensure(peer.id === identity, 'wrong_peer', `the gateway at ${address} is ${peer.id}, not ${identity}`);
     ensureNotRevoked(revocations.current(), peer, now);
-    cutAt(socket, peer.notAfter, clock);
-    at(retirementOf(peer, now), socket, clock, () => this.#retireSocket(socket));
-    this.#open.set(socket, peer);
-    socket.once('close', () => this.#open.delete(socket));
+    this.#claims.admit(socket, peer, () => this.#retireSocket(socket));
   }
 
   /** Node asks when a request is done, and closes where the answer is no. */
@@ -197,7 +193,7 @@ export class DialAgent extends Agent {
     return kept === true && !this.#retired.has(socket);
   }
 
-  /** No new request on it: at the end of the gateway's certificate it is cut, whatever is under way. */
+  /** No new request on it: at the end of the gateway's certificate it is cut, but for a call that is claimed. */
   #retireSocket(socket: TLSSocket): void {
     this.#retired.add(socket);
     const idle = Object.values(this.freeSockets).flat();
@@ -206,6 +202,7 @@ export class DialAgent extends Agent {
 
   /** Closes idle connections now and the others when their request is done; whoever waits goes elsewhere. */
   retire(): void {
+    this.#over = true;
     // The agent closes a socket that comes free when it may keep none.
     this.maxFreeSockets = 0;
     for (const socket of [...Object.values(this.freeSockets).flat(), ...this.#fresh]) socket?.destroy();
@@ -214,6 +211,7 @@ export class DialAgent extends Agent {
 
   override destroy(): void {
     super.destroy();
+    this.#over = true;
     clearTimeout(this.#growing);
     for (const socket of this.#fresh) socket.destroy();
     const closed = new IdentityError('unavailable', 'connect is closing');
@@ -225,14 +223,4 @@ export class DialAgent extends Agent {
 function hostAndPortOf(address: string): { readonly host: string; readonly port: number } {
   const colon = address.lastIndexOf(':');
   return { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) };
-}
-
-/**
- * When requests should find another connection: once the gateway has another certificate. Where it should have had one
- * already, its CA may be away: half of what is left, to look again.
- */
-function retirementOf({ certificate, notAfter }: VerifiedSvid, now: Date): Date {
-  const [begin, end] = [certificate.notBefore.getTime(), notAfter.getTime()];
-  const halfway = now.getTime() + (end - now.getTime()) / 2;
-  return new Date(Math.max(begin + (end - begin) * RENEWED, halfway));
 }

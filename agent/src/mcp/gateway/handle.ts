@@ -12,13 +12,14 @@ import { ensureJson, header, readBody } from '../wire/http-body.ts';
 import { denial, writeJson } from '../wire/reply.ts';
 import { Exchange, type Gate } from './exchange.ts';
 import { judge } from './judge.ts';
+import type { OpenCall } from './peers.ts';
 import { addPending, ensureNew, type Pending, type Session } from './sessions.ts';
 
 /** The one path, so that a proxy in front and this server cannot read it differently. */
 export const ENDPOINT = '/mcp';
 
-/** What a failure should say of the message it belongs to. */
-export interface Seen {
+/** What a failure should say of the message it belongs to, and what a claim needs to know of the call. */
+export interface Seen extends OpenCall {
   message: Message | undefined;
 }
 
@@ -34,7 +35,7 @@ export async function handle(
   const version = header(req, 'mcp-protocol-version');
   ensure(req.method === 'GET' || req.method === 'DELETE', 'mcp_method', 'neither POST nor GET nor DELETE');
   ensure(version === undefined || version < '2026-07-28', 'mcp_method', 'a modern client only posts');
-  stream(gate, { req, res, peer });
+  stream(gate, { req, res, peer }, seen);
 }
 
 interface Inbound {
@@ -44,7 +45,7 @@ interface Inbound {
 }
 
 /** Tier 1, by the head of the request: of a caller that no rule lets in, no body is read. */
-function letIn(gate: Gate, { req, res, peer }: Inbound): boolean {
+export function letIn(gate: Gate, { req, res, peer }: Inbound): boolean {
   const policy = gate.policy.current();
   const entered = decideServer(policy, peer.id, gate.server);
   if (entered.allow) return true;
@@ -86,7 +87,7 @@ async function post(gate: Gate, { req, res, peer }: Inbound, seen: Seen): Promis
   const about = { bytes: body.length, session: session?.id };
   if (message.kind === 'request') ensureNew(pending, message.id);
   if (message.kind === 'request' && message.method === 'initialize') gate.sessions.ensureRoom(peer.id);
-  if (!enter(gate, { message, era, peer, res, pending }, about)) return;
+  if (!enter(gate, { message, era, peer, res, pending, seen }, about)) return;
   const request = message.kind === 'request' ? message : undefined;
   const back = new Exchange(gate, res, { peer, era, request, session, pending });
   const headers =
@@ -106,13 +107,16 @@ function passOn(back: Exchange, send: () => void): void {
 }
 
 /** GET and DELETE, which only the legacy era has. */
-function stream(gate: Gate, { req, res, peer }: Inbound): void {
+function stream(gate: Gate, { req, res, peer }: Inbound, seen: Seen): void {
   const version = header(req, 'mcp-protocol-version');
   ensureLegacyVersion(version);
   const session = sessionOf(gate, req, peer);
   const policy = gate.policy.current();
   const entered = decideServer(policy, peer.id, gate.server);
-  gate.recorder.decidedByHead(peer, String(req.method), entered, { policy, session: session?.id });
+  seen.recordId = gate.recorder.decidedByHead(peer, String(req.method), entered, {
+    policy,
+    session: session?.id,
+  });
   const facts = { peer, era: 'legacy' as const, request: undefined, session };
   const back = new Exchange(gate, res, { ...facts, pending: session?.pending ?? new Map() });
   const outbound: Outbound = {
@@ -151,7 +155,8 @@ function enter(
     peer,
     res,
     pending,
-  }: { message: Message; era: Era; peer: VerifiedSvid; res: ServerResponse; pending: Pending },
+    seen,
+  }: { message: Message; era: Era; peer: VerifiedSvid; res: ServerResponse; pending: Pending; seen: Seen },
   about: { bytes: number; session: string | undefined },
 ): boolean {
   const policy = gate.policy.current();
@@ -162,6 +167,8 @@ function enter(
     : { decision: entered, use: undefined };
   const recordId = gate.recorder.decided(peer, message, verdict, { policy, ...about });
   const { decision, use } = verdict;
+  seen.recordId = recordId;
+  seen.tool = use?.tool;
   if (decision.allow) {
     const { method, id } = message.kind === 'request' ? message : { method: '', id: undefined };
     if (id === undefined) return true;

@@ -1,32 +1,69 @@
 /**
  * The gateway's connections: each peer is verified when it connects, may ask only while its certificate is valid, and
  * is cut, with every stream of its, when that ends or is revoked, or when the bundle or the policy no longer know it.
+ *
+ * One thing outlives a certificate: an open call that its caller has claimed with the certificate that took its place
+ * (docs/mcp.md, "Calls that outlive a certificate"). Its connection is then held by that certificate, and goes by it in
+ * all that is above, and no new request is accepted on it.
  */
+import { timingSafeEqual } from 'node:crypto';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { Connections } from '@chancery/shared/door/connections.ts';
 import { shareKeys } from '@chancery/shared/door/keys.ts';
-import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-import { verifyPeer } from '@chancery/shared/tls/peer.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
-import { cutAt } from '../wire/cut.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { peerChain, verifyPeer } from '@chancery/shared/tls/peer.ts';
+import { type VerifiedSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
+import { digestOf, secretOf } from '../wire/claims.ts';
 
 export interface PeersOptions {
   readonly bundle: Source<Bundle>;
   readonly revocations: Source<RevocationSet>;
   readonly clock: Clock;
   readonly connections: Connections;
+  /** Whether the CA has said that a certificate took the place of another, by their serials. */
+  readonly follows: (next: string, old: string) => boolean;
+  /** From the request to the end of a call that is claimed, however often. */
+  readonly maxCallSeconds: number;
   /** `peer` is undefined for a stranger. */
   readonly onRefused: (error: IdentityError, peer: VerifiedSvid | undefined, address: string) => void;
 }
 
+/** A request that is open. */
+export interface OpenCall {
+  /** Of its record, and its tool, once it is decided. */
+  recordId: string | undefined;
+  tool: string | undefined;
+}
+
+/** Whether today's policy allows this caller the server, or a tool of it. */
+export type Allows = (id: SpiffeId, tool: string | undefined) => boolean;
+
+interface Connection {
+  /** Who made it. */
+  readonly peer: VerifiedSvid;
+  /** SHA-256 of its secret. */
+  readonly digest: Uint8Array;
+  /** When each open request began. */
+  readonly calls: Map<OpenCall, Date>;
+  /** By whose certificate it stands: the same SPIFFE ID's. */
+  holder: VerifiedSvid;
+  /** The holder's, X.509 DER. */
+  chain: readonly Uint8Array[];
+  /** Certificates that it stood by before. */
+  readonly former: VerifiedSvid[];
+  until: Date;
+}
+
 export class Peers {
-  readonly #open = new Map<TLSSocket, VerifiedSvid>();
+  readonly #open = new Map<TLSSocket, Connection>();
+  readonly #byDigest = new Map<string, Connection>();
   readonly #options: PeersOptions;
 
   constructor(options: PeersOptions) {
@@ -39,13 +76,22 @@ export class Peers {
     let peer: VerifiedSvid | undefined;
     try {
       peer = verifyPeer(socket, bundle.current(), clock.now());
-      this.#ensureNotRevoked(peer);
-      const place = this.#options.connections.of(socket)?.certify(peer.serial);
+      const chain = peerChain(socket);
+      const digest = digestOf(secretOf(socket));
+      const calls = new Map<OpenCall, Date>();
+      const connection = { peer, digest, calls, holder: peer, chain, former: [], until: peer.notAfter };
+      this.#ensureNotRevoked(connection);
       // Already destroyed, or already gone; that is no refusal of this peer.
-      if (place !== true) return;
-      this.#open.set(socket, peer);
-      cutAt(socket, peer.notAfter, clock);
-      socket.once('close', () => this.#open.delete(socket));
+      if (this.#options.connections.of(socket)?.certify(peer.serial) !== true) return;
+      this.#open.set(socket, connection);
+      this.#byDigest.set(keyOf(digest), connection);
+      const closed = new AbortController();
+      socket.once('close', () => {
+        closed.abort();
+        this.#open.delete(socket);
+        this.#byDigest.delete(keyOf(digest));
+      });
+      this.#cutAtEnd(socket, connection, closed.signal).catch(() => {});
     } catch (error) {
       this.#refuse(socket, error, peer);
     }
@@ -53,56 +99,128 @@ export class Peers {
 
   /** Whose request this is. Throws no_peer, expired_peer, revoked_peer. */
   of(socket: TLSSocket): VerifiedSvid {
-    const peer = this.#open.get(socket);
-    ensure(peer !== undefined, 'no_peer', 'a request on a connection that was not admitted');
+    const connection = this.#open.get(socket);
+    ensure(connection !== undefined, 'no_peer', 'a request on a connection that was not admitted');
+    const { peer, holder } = connection;
     const expired = this.#options.clock.now() >= peer.notAfter;
     ensure(!expired, 'expired_peer', `the certificate of ${peer.id} has expired`);
-    this.#ensureNotRevoked(peer);
+    ensure(
+      holder === peer,
+      'expired_peer',
+      `${peer.id} has claimed the calls of this connection with a newer certificate`,
+    );
+    this.#ensureNotRevoked(connection);
     return peer;
   }
 
-  /** A request is being answered until the returned function is called: its connection gives way to nobody. */
-  answering(socket: TLSSocket): () => void {
-    return this.#options.connections.of(socket)?.answer() ?? (() => {});
+  /** Counts a request as open, so that its connection gives way to nobody; returns the way to count it closed. */
+  begin(socket: TLSSocket, call: OpenCall): () => void {
+    const connection = this.#open.get(socket);
+    const answered = this.#options.connections.of(socket)?.answer();
+    connection?.calls.set(call, this.#options.clock.now());
+    return () => {
+      answered?.();
+      connection?.calls.delete(call);
+      // What the claim was for is over.
+      if (connection?.calls.size === 0 && connection.holder !== connection.peer) socket.end();
+    };
+  }
+
+  /**
+   * Has the open call with this secret go on under the certificate of `socket`, to that one's end at most. `record` is
+   * called before it does. Throws mcp_call, revoked_peer, and what `record` throws.
+   */
+  claim(
+    socket: TLSSocket,
+    secret: Uint8Array,
+    { allows, record }: { allows: Allows; record: (call: OpenCall) => void },
+  ): void {
+    const { clock, maxCallSeconds, follows } = this.#options;
+    const claimant = this.#open.get(socket);
+    ensure(claimant !== undefined, 'no_peer', 'a claim on a connection that was not admitted');
+    const digest = digestOf(secret);
+    const connection = this.#byDigest.get(keyOf(digest));
+    const own =
+      connection !== undefined &&
+      timingSafeEqual(digest, connection.digest) &&
+      connection.peer.id === claimant.peer.id;
+    ensure(own && connection.calls.size > 0, 'mcp_call', 'no open call of this caller has such a secret');
+    const [next, { holder }] = [claimant.peer, connection];
+    const linked = next.serial === holder.serial || follows(next.serial, holder.serial);
+    ensure(
+      linked,
+      'mcp_call',
+      `the CA has not said that certificate ${next.serial} took the place of ${holder.serial}`,
+    );
+    ensure(clock.now() < connection.until, 'expired_peer', `the certificate of ${next.id} has expired`);
+    for (const each of [claimant, connection]) this.#ensureNotRevoked(each);
+    this.#ensureAllowed(connection, allows);
+    const begun = Math.min(...[...connection.calls.values()].map((time) => time.getTime()));
+    const until = new Date(Math.min(next.notAfter.getTime(), begun + maxCallSeconds * 1000));
+    if (until <= connection.until) return;
+    for (const call of connection.calls.keys()) record(call);
+    connection.former.push(holder);
+    connection.holder = next;
+    connection.chain = claimant.chain;
+    connection.until = until;
   }
 
   /** For a record of what is no request. */
   whoIs(socket: Duplex): VerifiedSvid | { readonly address: string } {
-    const peer = socket instanceof TLSSocket ? this.#open.get(socket) : undefined;
+    const peer = socket instanceof TLSSocket ? this.#open.get(socket)?.peer : undefined;
     return peer ?? { address: addressOf(socket) };
   }
 
   /** After a revocation. */
   cutRevoked(): void {
-    for (const [socket, peer] of [...this.#open]) {
-      try {
-        this.#ensureNotRevoked(peer);
-      } catch (error) {
-        this.#refuse(socket, error, peer);
-      }
-    }
+    this.#lookAgain((connection) => this.#ensureNotRevoked(connection));
   }
 
-  /** Cuts every connection whose peer `keeps` no longer. */
-  cut(keeps: (peer: VerifiedSvid) => boolean): void {
-    for (const [socket, peer] of this.#open) if (!keeps(peer)) socket.destroy();
+  /** After a new policy: whoever lost the server goes, and every open call whose tool is denied now. */
+  judgeAgain(allows: Allows): void {
+    for (const [socket, { peer }] of [...this.#open]) if (!allows(peer.id, undefined)) socket.destroy();
+    this.#lookAgain((connection) => this.#ensureAllowed(connection, allows));
+  }
+
+  cutAll(): void {
+    for (const socket of this.#open.keys()) socket.destroy();
   }
 
   /** After a new bundle: an authority that was taken out takes its peers along. */
   verifyAgain(): void {
     const { bundle, clock } = this.#options;
-    for (const socket of [...this.#open.keys()]) {
+    this.#lookAgain(({ chain }) => void verifySvid(chain, bundle.current(), clock.now()));
+  }
+
+  #lookAgain(look: (connection: Connection) => void): void {
+    for (const [socket, connection] of [...this.#open]) {
+      if (socket.destroyed) continue;
       try {
-        verifyPeer(socket, bundle.current(), clock.now());
+        look(connection);
       } catch (error) {
-        this.#refuse(socket, error, undefined);
+        this.#refuse(socket, error, connection.peer);
       }
     }
   }
 
-  #ensureNotRevoked(peer: VerifiedSvid): void {
+  /** A claim puts the end off, so there is another look at it. */
+  async #cutAtEnd(socket: TLSSocket, connection: Connection, closed: AbortSignal): Promise<void> {
+    const { clock, maxCallSeconds } = this.#options;
+    while (clock.now() < connection.until) await clock.sleepUntil(connection.until, closed);
+    const { holder, until } = connection;
+    const says = `an open call ends after ${maxCallSeconds} s`;
+    if (until < holder.notAfter) this.#refuse(socket, new IdentityError('mcp_call', says), holder);
+    else socket.destroy();
+  }
+
+  #ensureAllowed({ peer, calls }: Connection, allows: Allows): void {
+    for (const { tool } of calls.keys())
+      ensure(allows(peer.id, tool), 'mcp_call', `no rule lets ${peer.id} call tool ${tool} any more`);
+  }
+
+  #ensureNotRevoked({ holder, former }: Pick<Connection, 'holder' | 'former'>): void {
     const { revocations, clock } = this.#options;
-    ensureNotRevoked(revocations.current(), peer, clock.now());
+    for (const each of [holder, ...former]) ensureNotRevoked(revocations.current(), each, clock.now());
   }
 
   #refuse(socket: TLSSocket, error: unknown, peer: VerifiedSvid | undefined): void {
@@ -111,6 +229,8 @@ export class Peers {
     socket.destroy();
   }
 }
+
+const keyOf = (digest: Uint8Array): string => Buffer.from(digest).toString('latin1');
 
 /** Of a stranger: its IPv4 address, or the /48 of its IPv6 address, since one site has all addresses below that. */
 export function addressOf(socket: Duplex): string {

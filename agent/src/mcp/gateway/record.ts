@@ -88,6 +88,12 @@ export class CallRecorder {
     this.#quietly('ended', () => this.#fold('ended', event));
   }
 
+  /** An open call goes on under another certificate of its caller. Throws what the sink throws, and it does not. */
+  claimed(peer: VerifiedSvid, recordId: string | undefined): void {
+    const event = this.#eventOf(peer, 'claimed', { from: 'client' });
+    this.#write(recordId === undefined ? event : { ...event, id: recordId });
+  }
+
   /** `text` is the answer as it is forwarded. Recorded when it is on its way: nobody waits for the record. */
   answered(peer: VerifiedSvid, asked: Asked, response: Response, text: string): void {
     const latencyMs = performance.now() - asked.startedMs;

@@ -23,6 +23,7 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
   mcp_unknown: [404, -32601],
   // 2025-11-25, transports: clients begin a new session on 404; the SDKs look for this code, too.
   mcp_session: [404, -32001],
+  mcp_call: [403, -31403],
   mcp_origin: [403, -31403],
   mcp_upstream: [502, -31502],
   server_unknown: [404, -31404],

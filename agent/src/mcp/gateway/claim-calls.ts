@@ -1,0 +1,48 @@
+/** A caller that renewed claims its open calls: one request, one verdict for each secret. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { TLSSocket } from 'node:tls';
+import { ensure, isRefusal } from '@chancery/shared/errors.ts';
+import { decide, decideServer } from '@chancery/shared/policy/decide.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import { MAX_CLAIM_BYTES, readClaims, writeClaimed } from '../wire/claims.ts';
+import { ensureJson, readBody } from '../wire/http-body.ts';
+import { writeJson } from '../wire/reply.ts';
+import type { Gate } from './exchange.ts';
+import { letIn } from './handle.ts';
+import type { Allows, Peers } from './peers.ts';
+
+export const allowsBy =
+  (policy: Policy, server: string): Allows =>
+  (caller, tool) =>
+    (tool === undefined ? decideServer(policy, caller, server) : decide(policy, { caller, server, tool }))
+      .allow;
+
+/** Throws what the caller answers and records. */
+export async function claimCalls(
+  gate: Gate,
+  peers: Peers,
+  { req, res, peer }: { req: IncomingMessage; res: ServerResponse; peer: VerifiedSvid },
+): Promise<void> {
+  ensure(req.method === 'POST', 'mcp_method', 'claims are posted');
+  if (!letIn(gate, { req, res, peer })) return;
+  ensureJson(req);
+  const secrets = readClaims(await readBody(req, MAX_CLAIM_BYTES));
+  const { socket } = req;
+  ensure(socket instanceof TLSSocket, 'no_peer', 'a claim without TLS');
+  const claimed = secrets.map((secret) => {
+    try {
+      const allows = allowsBy(gate.policy.current(), gate.server);
+      peers.claim(socket, secret, {
+        allows,
+        record: ({ recordId }) => gate.recorder.claimed(peer, recordId),
+      });
+      return true;
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      gate.recorder.refused(peer, error);
+      return false;
+    }
+  });
+  writeJson(res, 200, writeClaimed(claimed));
+}

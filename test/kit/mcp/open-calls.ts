@@ -1,0 +1,85 @@
+/** Calls that stay open until a test ends them, and claims of them as no client of ours would make them. */
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { request } from 'node:https';
+import type { TLSSocket } from 'node:tls';
+import { readClaimed, secretOf, writeClaims } from '@chancery/agent/mcp/wire/claims.ts';
+import { hex } from '@chancery/shared/bytes.ts';
+import { clientTls } from '@chancery/shared/tls/options.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { type FakeServer, politely } from './server.ts';
+import { ask, type World } from './world.ts';
+
+export const serialOf = ({ chain: [leaf = new Uint8Array()] }: Svid): string =>
+  hex(parseCertificate(leaf).serial);
+
+/** Answers of calls of this tool wait; everything else is answered at once. */
+export function holdCalls(server: FakeServer, tool = 'echo') {
+  const waiting: (() => void)[] = [];
+  server.say = (seen, res, req) => {
+    const held = seen.json?.method === 'tools/call' && seen.json.params.name === tool;
+    if (held) waiting.push(() => politely(seen, res, req));
+    else politely(seen, res, req);
+  };
+  return {
+    get open(): number {
+      return waiting.length;
+    },
+    answerAll(): void {
+      for (const answer of waiting.splice(0)) answer();
+    },
+  };
+}
+
+const CUT = 'cut' as const;
+
+export interface RawCall {
+  /** That of its connection. */
+  readonly secret: Uint8Array;
+  readonly socket: TLSSocket;
+  /** The status of the answer, or `cut`. */
+  readonly outcome: Promise<number | 'cut'>;
+}
+
+/** One request on a connection of its own, as whoever has this key. */
+export async function openCall(world: World, svid: Svid, tool = 'echo'): Promise<RawCall> {
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: tool } });
+  const tls = { ...clientTls(svid, world.td.bundle.current()), checkServerIdentity: () => undefined };
+  const where = {
+    host: '127.0.0.1',
+    port: world.gateway.port,
+    path: '/mcp',
+    method: 'POST',
+    agent: false as const,
+  };
+  const headers = {
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    connection: 'keep-alive',
+  };
+  const outgoing = request({ ...tls, ...where, headers });
+  const outcome = new Promise<number | 'cut'>((resolve) => {
+    outgoing.on('error', () => resolve(CUT));
+    outgoing.on('response', (response: IncomingMessage) => {
+      response.resume();
+      response.on('error', () => resolve(CUT));
+      response.on('end', () => resolve(response.statusCode ?? 0));
+    });
+  });
+  outgoing.end(body);
+  const [socket] = (await once(outgoing, 'socket')) as [TLSSocket];
+  await once(socket, 'secureConnect');
+  return { secret: secretOf(socket), socket, outcome };
+}
+
+/** Which of them go on. */
+export async function claim(
+  world: World,
+  svid: Svid,
+  ...secrets: readonly Uint8Array[]
+): Promise<readonly boolean[]> {
+  const { status, text } = await ask(world, svid, { path: '/chancery/claims', body: writeClaims(secrets) });
+  if (status !== 200) throw new Error(`claims gave HTTP ${status}: ${text}`);
+  return readClaimed(Buffer.from(text));
+}
