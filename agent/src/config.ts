@@ -146,6 +146,12 @@ export const AgentConfig = z.strictObject({
   http: healthAddress
     .optional()
     .describe('Health and Prometheus metrics: plain HTTP, host:port on loopback; with healthOnly anywhere.'),
+  maxRequestBytes: z
+    .int()
+    .min(65_536)
+    .max(268_435_456)
+    .optional()
+    .describe('The largest message of an MCP client that connect and the gateway read (default: 16777216).'),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error'])
     .default('info')

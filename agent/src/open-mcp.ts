@@ -40,15 +40,19 @@ export async function openMcp(
   agent: Agent,
   { deps, parts, count }: McpOpening,
 ): Promise<number | undefined> {
-  const gateway = settings.gateway && (await openGateway(settings.gateway, agent, { deps, parts, count }));
-  for (const { server, listen } of settings.connect)
-    parts.push(
-      await startConnect({ ...deps, ...agent, server, local: localEndpoint(listen), uid: deps.ownUid }),
-    );
+  const { maxRequestBytes } = settings;
+  const bounded = settings.gateway && { ...settings.gateway, maxRequestBytes };
+  const gateway = bounded && (await openGateway(bounded, agent, { deps, parts, count }));
+  for (const { server, listen } of settings.connect) {
+    const local = localEndpoint(listen);
+    parts.push(await startConnect({ ...deps, ...agent, server, local, uid: deps.ownUid, maxRequestBytes }));
+  }
   return gateway?.port;
 }
 
-async function openGateway(settings: GatewaySettings, agent: Agent, { deps, parts, count }: McpOpening) {
+type BoundedGateway = GatewaySettings & Pick<AgentSettings, 'maxRequestBytes'>;
+
+async function openGateway(settings: BoundedGateway, agent: Agent, { deps, parts, count }: McpOpening) {
   const records = openCallRecords(settings.records);
   parts.push(records);
   const gateway = await startGateway({
@@ -63,6 +67,7 @@ async function openGateway(settings: GatewaySettings, agent: Agent, { deps, part
     },
     freeText: settings.freeText,
     maxCallSeconds: settings.maxCallDuration,
+    maxRequestBytes: settings.maxRequestBytes,
     sessions: sessionsOf(settings.sessions),
   });
   parts.push(gateway);

@@ -59,7 +59,8 @@ export const connect = (deps: ConnectCommandDeps): Command => ({
     }
     client?.ready();
     const held = client === undefined || local.kind !== 'stdio' ? local : { ...local, input: client.input };
-    return relay({ server, local: held, sources }, deps, io);
+    const { maxRequestBytes } = settings;
+    return relay({ server, local: held, sources, maxRequestBytes }, deps, io);
   },
 });
 
@@ -145,10 +146,11 @@ interface Relay {
   readonly server: string;
   readonly local: ConnectOptions['local'];
   readonly sources: Sources;
+  readonly maxRequestBytes: number | undefined;
 }
 
 async function relay(
-  { server, local, sources }: Relay,
+  { server, local, sources, maxRequestBytes }: Relay,
   deps: ConnectCommandDeps,
   io: Io,
 ): Promise<ExitStatus> {
@@ -156,7 +158,16 @@ async function relay(
   const log = deps.logAt(QUIET);
   try {
     const { startConnect } = await import('../mcp/connect.ts');
-    const running = await startConnect({ ...sources, server, local, clock, uid, platform, log });
+    const running = await startConnect({
+      ...sources,
+      server,
+      local,
+      clock,
+      uid,
+      platform,
+      log,
+      maxRequestBytes,
+    });
     if (local.kind === 'tcp') io.err(`${server} is at http://127.0.0.1:${running.port}/mcp\n`);
     if (local.kind === 'unix') io.err(`${server} is at unix://${local.path}#/mcp\n`);
     await Promise.race([running.done, aborted(io.signal)]);

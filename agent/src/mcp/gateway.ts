@@ -38,7 +38,7 @@ import { CallRecorder } from './gateway/record.ts';
 import { type SessionLimits, Sessions } from './gateway/sessions.ts';
 import { commandUpstream } from './upstream/command.ts';
 import { httpUpstream } from './upstream/http.ts';
-import type { Upstream, UpstreamTarget } from './upstream/upstream.ts';
+import { MAX_REQUEST_BYTES, type Upstream, type UpstreamTarget } from './upstream/upstream.ts';
 import { CLAIMS } from './wire/claims.ts';
 import { header } from './wire/http-body.ts';
 import { reasonOf } from './wire/reason.ts';
@@ -62,6 +62,8 @@ export interface GatewayOptions {
   readonly follows: (next: string, old: string) => boolean;
   /** How long a call may last that outlives its certificate; by default a day. */
   readonly maxCallSeconds?: number | undefined;
+  /** Of one message of a client; by default 16 MiB. */
+  readonly maxRequestBytes?: number | undefined;
   /** By default all. */
   readonly freeText?: FreeText;
   /** By default what the limit of open files allows. */
@@ -109,6 +111,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     sessions,
     upstream,
     freeText: options.freeText ?? FREE_TEXT,
+    maxRequestBytes: options.maxRequestBytes ?? MAX_REQUEST_BYTES,
     listeners,
   };
   const peers = peersOf(options, recorder, connections);

@@ -95,6 +95,7 @@ export interface WorldOptions {
   readonly freeText?: FreeText;
   readonly connections?: Partial<ConnectionSettings>;
   readonly maxCallSeconds?: number;
+  readonly maxRequestBytes?: number;
   readonly who?: readonly SpiffeId[];
   /** Instead of the world's own list. */
   readonly record?: RecordCall;
@@ -136,6 +137,7 @@ export async function startWorld(
     record: record ?? ((event) => void events.push(event)),
     follows: (next, old) => links.get(next) === old,
     maxCallSeconds: instead.maxCallSeconds,
+    maxRequestBytes: instead.maxRequestBytes,
   });
   policy.publish(policyFor(gateway.port, tools, 2n, who));
   return { td, gateway, gatewaySvid, policy, revocations, events, links, close: () => gateway.close() };
@@ -150,7 +152,8 @@ export function connectTo(
     uid = process.getuid?.() ?? 0,
     clock = systemClock,
     log = silentLog,
-  }: { svid?: Source<Svid>; uid?: number; clock?: Clock; log?: Log } = {},
+    maxRequestBytes,
+  }: { svid?: Source<Svid>; uid?: number; clock?: Clock; log?: Log; maxRequestBytes?: number } = {},
 ) {
   const { policy, revocations, td } = world;
   const sources = { svid, bundle: td.bundle, policy, revocations, clock };
@@ -161,6 +164,7 @@ export function connectTo(
     uid,
     platform: process.platform,
     log,
+    maxRequestBytes,
   });
 }
 

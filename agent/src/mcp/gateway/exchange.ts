@@ -39,6 +39,8 @@ export interface Gate {
   readonly sessions: Sessions;
   readonly upstream: Upstream;
   readonly freeText: FreeText;
+  /** Of one message of a client. */
+  readonly maxRequestBytes: number;
   readonly listeners: Listeners;
 }
 

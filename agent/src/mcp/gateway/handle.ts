@@ -7,7 +7,7 @@ import { isEventId } from '@chancery/shared/mcp/sse.ts';
 import { narrowClient } from '@chancery/shared/mcp/tools.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
-import { MAX_REQUEST_BYTES, type Outbound } from '../upstream/upstream.ts';
+import type { Outbound } from '../upstream/upstream.ts';
 import { ensureJson, header, readBody } from '../wire/http-body.ts';
 import { denial, writeJson } from '../wire/reply.ts';
 import { Exchange, type Gate } from './exchange.ts';
@@ -72,8 +72,8 @@ async function post(gate: Gate, { req, res, peer }: Inbound, seen: Seen): Promis
   ensureAccepts(req, 'text/event-stream');
   // The server leaves this to us, so that only those who may enter are asked for their body.
   if (req.headers.expect !== undefined) res.writeContinue();
-  const body = await readBody(req, MAX_REQUEST_BYTES);
-  const message = readMessage(body, MAX_REQUEST_BYTES);
+  const body = await readBody(req, gate.maxRequestBytes);
+  const message = readMessage(body, gate.maxRequestBytes);
   seen.message = message;
   const version = header(req, 'mcp-protocol-version');
   const era = eraOf(message, version);
