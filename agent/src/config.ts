@@ -65,7 +65,9 @@ export const UpstreamConfig = z
         .describe('Names of variables of the agent that it gets besides PATH, HOME, LANG and the like.'),
       user: account
         .optional()
-        .describe('Runs it as this user, by name or uid. Only for an agent that is root, which must say it.'),
+        .describe(
+          'User that runs the command, by name or uid. Required where the agent is root, else refused.',
+        ),
       group: account.optional().describe('And this group, by name or gid (default: that of the user).'),
     }),
   ])
@@ -79,7 +81,7 @@ export const GatewayConfig = z.strictObject({
     .strictObject({
       max: z.int().min(1).max(100_000).optional().describe('At most (default: 64 of a command, else 5000).'),
       perCaller: z.int().min(1).max(100_000).optional().describe('Of one caller (default: half of max).'),
-      idle: parsed(parseDuration).prefault('1h').describe('Ends a session that was unused so long.'),
+      idle: parsed(parseDuration).prefault('1h').describe('An unused session ends after this time.'),
     })
     .optional()
     .describe('Sessions of legacy clients. Where all are in use, a new one is refused.'),
@@ -145,7 +147,9 @@ export const AgentConfig = z.strictObject({
   connect: z.array(ConnectConfig).max(64).default([]).describe('Local addresses of MCP servers.'),
   http: healthAddress
     .optional()
-    .describe('Health and Prometheus metrics: plain HTTP, host:port on loopback; with healthOnly anywhere.'),
+    .describe(
+      'Health and Prometheus metrics: plain HTTP, host:port on loopback; any address with healthOnly.',
+    ),
   maxRequestBytes: z
     .int()
     .min(65_536)

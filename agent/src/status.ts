@@ -1,4 +1,4 @@
-/** What the agent says of itself: facts for a program, and sentences about what needs a person. */
+/** What the agent says of itself: facts for a program, and sentences about problems that an operator has to mend. */
 import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { isRefusal, REFUSALS } from '@chancery/shared/errors.ts';
@@ -75,7 +75,7 @@ function revocationOf(facts: Facts, full: Agent | undefined, clock: Clock): stri
   return heard ?? undefined;
 }
 
-/** One sentence each; what heals by itself is none of them. */
+/** One sentence each. What will end by itself is left out. */
 function problemsOf(facts: Omit<StatusReport, 'problems'>, now: Date): string[] {
   const { notAfter, renewAfter, expired, renewalFailure, revoked, trustStream, skewSeconds, outputs } = facts;
   const [due, end] = [Date.parse(renewAfter), Date.parse(notAfter)];

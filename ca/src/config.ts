@@ -27,7 +27,9 @@ export const CaConfig = z.strictObject({
   listen: hostPort.default('127.0.0.1:8443').describe('Where agents reach the CA: gRPC over TLS 1.3.'),
   http: healthAddress
     .prefault('127.0.0.1:9464')
-    .describe('Health and Prometheus metrics: plain HTTP, host:port on loopback; with healthOnly anywhere.'),
+    .describe(
+      'Health and Prometheus metrics: plain HTTP, host:port on loopback; any address with healthOnly.',
+    ),
   keyEncryptionKey: z
     .string()
     .min(1)

@@ -1,7 +1,7 @@
 /** Puts the rooms together and runs the CA until it is told to stop. */
 import { mkdirSync, statSync } from 'node:fs';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import { FoldedRefusals, type RefusalEvent } from '@chancery/shared/audit/refusals.ts';
+import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
@@ -52,7 +52,6 @@ export interface RunningCa {
 }
 
 const CLOSE_GRACE_MS = 2_000;
-const REFUSAL_WINDOW_SECONDS = 60;
 const SERVER_TTL_SECONDS = 86_400;
 /** How often the CA looks whether something of its own is due; everything it renews has hours left then. */
 const UPKEEP_SECONDS = 60;
@@ -142,15 +141,15 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const watched = { registry, revocations, successions, authorities, agents };
   const rooms = { ...watched, limits, callers, nonces, outcome, observe };
   const audit = (event: AuditEvent) => store.append(event);
-  const refusals = new FoldedRefusals({
+  const refusals = new Refusals({
     clock,
-    windowSeconds: REFUSAL_WINDOW_SECONDS,
     inFull: settings.limits.refusalsInFull,
     record: (event) => recordRefusal(event, { audit, log }),
-    randomBytes: deps.random,
+    onLost: (error, lost) => log.error({ err: error, ...lost }, 'repeated refusals could not be recorded'),
+    referenceKey: deps.random(32),
   });
   open.push({ close: async () => refusals.close() });
-  const fold = (event: RefusalEvent) => refusals.tell(event);
+  const fold = (event: RefusalEvent, peer: RefusedPeer) => refusals.tell(event, peer);
   const server = grpcServer({ ...deps, ...rooms, trustDomain, attestors: platforms, audit, fold });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const { inject } = server;

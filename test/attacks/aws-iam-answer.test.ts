@@ -68,7 +68,11 @@ describe('XML, which older endpoints answer whatever Accept says', () => {
   });
 
   test.each([
-    ['C58 a result and an error', whole(`${result}<Error><Code>AccessDenied</Code></Error>`), /Error too/],
+    [
+      'C58 a result and an error',
+      whole(`${result}<Error><Code>AccessDenied</Code></Error>`),
+      /unexpected member Error/,
+    ],
     ['the account twice', whole(result.replace('<Arn>', '<Account>1</Account><Arn>')), /has Account twice/],
     ['a comment', whole(result.replace('web', 'we<!-- -->b')), /cannot be read at character/],
     ['CDATA', whole(result.replace('web', '<![CDATA[web]]>')), /cannot be read at character/],
@@ -77,9 +81,9 @@ describe('XML, which older endpoints answer whatever Accept says', () => {
     ['another attribute', whole(result).replace('xmlns', 'xmlns:x'), /cannot be read at character/],
     ['text between elements', whole(`x${result}`), /text between elements/],
     ['two roots', whole(result) + whole(result), /GetCallerIdentityResponse twice/],
-    ['two roots of two names', `${whole(result)}<Error/>`, /has not one root/],
+    ['two roots of two names', `${whole(result)}<Error/>`, /must have one root element/],
     ['no end', whole(result).slice(0, -30), /./],
-    ['an element that is not open', `${whole(result)}</Error>`, /closes what is not open/],
+    ['an element that is not open', `${whole(result)}</Error>`, /has an end tag without its start tag/],
     ['depth', '<a>'.repeat(100_000), /nested deeper|longer than/],
     [
       'another action',
@@ -117,19 +121,19 @@ describe("C7 and C8 what is not STS's answer", () => {
       name: 'JSON that is called XML',
       spoil: (answer) => ({ ...answer, headers: { 'content-type': 'text/xml' } }),
       code: 'sts_response',
-      says: /XML has not one root/,
+      says: /XML must have one root element/,
     },
     {
       name: 'C58 a result and an error',
       spoil: () => json(genuine.replace(/}$/, ',"Error":{"Code":"AccessDenied"}}')),
       code: 'sts_response',
-      says: /has a member Error too/,
+      says: /has an unexpected member Error/,
     },
     {
       name: 'C58 an error beside the result',
       spoil: () => json(genuine.replace('"ResponseMetadata"', '"Error":{},"ResponseMetadata"')),
       code: 'sts_response',
-      says: /has a member Error too/,
+      says: /has an unexpected member Error/,
     },
     { name: 'no JSON', spoil: () => json('<html>'), code: 'sts_response', says: /a value is expected/ },
     {

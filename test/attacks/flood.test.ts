@@ -34,7 +34,7 @@ test('I40 silent strangers take all their places: a stranger that speaks is read
   expect((await joinAs(ca())).id).toBe(WORKLOAD);
 });
 
-test('I43 refusals of one peer are one record in full and one with their number', async () => {
+test('I43 200 refusals of one peer are one record while their window is open', async () => {
   const limits = { refusalsInFull: 1 };
   const folding = await startTestCa({ limits });
   const peer = stranger('127.0.0.7', folding.running.port);

@@ -71,8 +71,8 @@ test('a client whose rules change is told that its list has changed, and another
   const other = listen((await begin(OTHER)).session, OTHER);
   await expect.poll(() => heard.length > 0 && other.length > 0).toBe(true);
   const { port } = world.gateway;
+  const changes = (of: readonly string[]) => of.join('').split('notifications/tools/list_changed').length - 1;
   world.policy.publish(policyFor(port, { allow: ['*'] }, 3n, [TRIAGE, OTHER]));
-  expect(heard.join('')).not.toContain('list_changed');
   // TRIAGE alone is allowed less.
   const both = policyFor(port, { allow: ['*'] }, 4n, [OTHER]);
   const less = policyFor(port, { allow: ['log'] }, 4n, [TRIAGE]);
@@ -80,8 +80,10 @@ test('a client whose rules change is told that its list has changed, and another
     ...both,
     rulesFor: (caller, server) => (caller === TRIAGE ? less : both).rulesFor(caller, server),
   });
-  await expect.poll(() => heard.join('')).toContain('notifications/tools/list_changed');
-  expect(other.join('')).not.toContain('list_changed');
+  await expect.poll(() => changes(heard)).toBe(1);
+  // What is sent to both now is behind whatever was sent before.
+  world.policy.publish(policyFor(port, { allow: ['none'] }, 5n, [TRIAGE, OTHER]));
+  await expect.poll(() => [changes(heard), changes(other)]).toEqual([2, 1]);
 });
 
 test('in the modern era log messages come with the request that asked for them', async () => {
@@ -98,4 +100,17 @@ test('in the modern era log messages come with the request that asked for them',
   const { text } = await call({ 'io.modelcontextprotocol/logLevel': 'info' });
   expect(text).toContain('working for 2');
   expect(text).toContain('"id":7');
+});
+
+test('a policy that takes the last rule of a caller ends its session at the server, and no other', async () => {
+  const { session } = await begin();
+  await begin(OTHER);
+  world.policy.publish(policyFor(world.gateway.port, { allow: ['*'] }, 3n, [OTHER]));
+  const ended = () => world.events.filter(({ stage }) => stage === 'ended');
+  await expect
+    .poll(ended)
+    .toMatchObject([
+      { caller: TRIAGE, detail: 'no rule lets its caller in any more', session: expect.any(String) },
+    ]);
+  expect(ended()[0]?.session).toBe(session['mcp-session-id']);
 });

@@ -128,7 +128,7 @@ describe('I55 a template that can give what another resource states', () => {
 
   test('a server’s SPIFFE ID on another platform is refused, unless told', async () => {
     const says =
-      /^a\.yaml:4: Identity\/wide can give .*\/tools\/github, which is that of McpServer\/github, to nodes of gcp; Identity\/own gives it on tpm; narrow id, or say --allow-shared-server-ids$/;
+      /^a\.yaml:4: Identity\/wide can give .*\/tools\/github, which is that of McpServer\/github, to nodes of gcp; Identity\/own gives it on tpm; narrow id, or pass --allow-shared-server-ids$/;
     await expect(read([wide, own, github])).rejects.toThrow(refusal('resource', says));
     const { warnings } = await read([wide, own, github], { allowSharedServerIds: true });
     expect(warnings).toHaveLength(2);

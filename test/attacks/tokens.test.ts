@@ -99,7 +99,7 @@ describe('what real issuers write is read', () => {
     expect(await attempt({}, nameless, configOf([bare]))).toMatchObject({ node: 'job' });
     await expectRefusal(
       attempt({}, nameless, configOf([one, two])),
-      U('jwt_header', /has no kid, and the issuer has not exactly one key/),
+      U('jwt_header', /has no kid, which it needs unless the issuer has exactly one key/),
     );
   });
 

@@ -137,7 +137,7 @@ describe('a set', () => {
     write('a.yaml', '# nothing\n');
     expect(await apply()).toMatchObject({
       status: 1,
-      stderr: expect.stringMatching(/all 1 in force would be removed\. Say --prune-all if that is meant\n$/),
+      stderr: expect.stringMatching(/all 1 in force would be removed\. Pass --prune-all if that is meant\n$/),
     });
     expect(await inForce()).toEqual(['a']);
     expect(await apply('--prune-all', '--dry-run')).toMatchObject({ status: 0 });

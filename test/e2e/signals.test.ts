@@ -28,8 +28,10 @@ afterAll(async () => {
 });
 
 const hungUp = async (running: Running): Promise<void> => {
+  const seen = (): number => running.log().split('SIGHUP ignored').length;
+  const before = seen();
   running.child.kill('SIGHUP');
-  await vi.waitFor(() => expect(running.log()).toContain('SIGHUP ignored'));
+  await vi.waitFor(() => expect(seen()).toBe(before + 1));
   expect(running.child.exitCode).toBeNull();
 };
 

@@ -11,7 +11,7 @@ import type { Self } from './self.ts';
 export const status: Command = {
   says:
     'Shows the running agent: SPIFFE ID, certificate, the CA, servers it may reach, outputs. ' +
-    'Exits 1 without one, and for what needs a person.',
+    'Exits 1 where none answers, and where it has a problem for an operator.',
   flags: { ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const { dataDir } = readAgentConfig(configFile(invocation));
@@ -50,7 +50,7 @@ function linesOf(report: StatusReport): readonly string[] {
 const heard = ({ since, failure }: NonNullable<StatusReport['trustStream']>): string =>
   failure === null ? `heard since ${since}` : `not heard since ${since}: ${failure}`;
 
-/** 1 for what needs a person. */
+/** 1 where an operator has to act. */
 const exitStatus = ({ problems }: StatusReport): ExitStatus => (problems.length > 0 ? 1 : 0);
 
 /** The shapes that MCP clients read, as of their documentation. */

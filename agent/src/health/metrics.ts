@@ -53,7 +53,7 @@ function addGauges(status: () => StatusReport, now: () => Date, registers: Regis
   gauge('chancery_svid_renewal_failing', '1 while the last renewal failed.', ({ renewalFailure }) =>
     renewalFailure === null ? 0 : 1,
   );
-  gauge('chancery_trust_stream_up', '1 while the CA is heard.', ({ trustStream }) =>
+  gauge('chancery_trust_stream_up', '1 while the trust stream is open.', ({ trustStream }) =>
     trustStream === null ? undefined : Number(trustStream.up),
   );
   gauge(
@@ -68,7 +68,7 @@ function addGauges(status: () => StatusReport, now: () => Date, registers: Regis
   );
   gauge(
     'chancery_problems',
-    'What needs a person, as chancery-agent status tells it.',
+    'Problems for an operator, which chancery-agent status lists.',
     ({ problems }) => problems.length,
   );
 }

@@ -61,7 +61,7 @@ describe('I68 a signal', () => {
     async (content) => {
       writeFileSync(pidFile, content);
       const told = notifyReader({ ...output, signal }, deps);
-      await expect(told).rejects.toMatchObject(refused('file', /holds no pid/));
+      await expect(told).rejects.toMatchObject(refused('file', /does not contain a pid/));
     },
   );
 

@@ -42,7 +42,7 @@ function pidIn(file: string, ownPid: number): number {
   const pid = Number(text);
   // 0 and negative numbers name whole process groups.
   if (!/^[1-9]\d{0,9}$/.test(text))
-    throw new IdentityError('file', `${file} holds no pid: "${text.slice(0, 20)}"`);
+    throw new IdentityError('file', `${file} does not contain a pid; found "${text.slice(0, 20)}"`);
   ensure(pid !== INIT, 'file', `${file} names process 1; set outputs[].command instead`);
   ensure(pid !== ownPid, 'file', `${file} names this agent's own process ${pid}`);
   return pid;

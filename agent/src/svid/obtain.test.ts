@@ -115,13 +115,13 @@ describe('what the CA issued', () => {
       name: 'a renewal at its end',
       issued: issuedOf(leafOf(), after(3600)),
       code: 'svid',
-      says: 'renew outside the lifetime',
+      says: "CA's time for renewal is outside the certificate's lifetime",
     },
     {
       name: 'a renewal at its beginning',
       issued: issuedOf(leafOf(), after(-10)),
       code: 'svid',
-      says: 'renew outside the lifetime',
+      says: "CA's time for renewal is outside the certificate's lifetime",
     },
   ])('refuses $name', ({ issued, code, says }) => {
     expect(() => acceptIssued(issued, spkiOf(key), { bundle, id, clock })).toThrow(

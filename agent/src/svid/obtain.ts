@@ -145,7 +145,11 @@ export function acceptIssued(
   ensure(id === undefined || named === id, 'svid', `the CA certified ${named}, expected ${id}`);
   const { notBefore, notAfter } = certificate;
   const asked = new Date(Number(issued.renewAfter) * 1000);
-  ensure(asked > notBefore && asked < notAfter, 'svid', 'the CA would have us renew outside the lifetime');
+  ensure(
+    asked > notBefore && asked < notAfter,
+    'svid',
+    "the CA's time for renewal is outside the certificate's lifetime",
+  );
   const renewAfter = ahead === undefined ? asked : renewalBy(issued, asked, { now, notAfter });
   return { id: named, chain: issued.chain, notBefore, notAfter, renewAfter };
 }

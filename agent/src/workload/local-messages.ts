@@ -47,7 +47,7 @@ export const StatusReport = z.strictObject({
   trustStream: z
     .strictObject({ up: z.boolean(), since: z.iso.datetime(), failure: z.string().nullable() })
     .nullable()
-    .describe('Whether the CA is heard; null where there is no stream.'),
+    .describe('Whether the trust stream is open; null where there is none.'),
   skewSeconds: z.int().nullable().describe("How far this clock is ahead of the CA's."),
   policyVersion: z.int().nullable(),
   servers: z.array(z.string()),
@@ -59,6 +59,6 @@ export const StatusReport = z.strictObject({
       failure: z.string().nullable().describe('Why it is not up to date.'),
     }),
   ),
-  problems: z.array(z.string()).describe('What needs a person.'),
+  problems: z.array(z.string()).describe('Problems for an operator.'),
 });
 export type StatusReport = z.infer<typeof StatusReport>;

@@ -22,13 +22,14 @@ const AFTER_ANSWER_MS = 1_000;
 /** Error codes of HTTP/2, RFC 9113 section 7. */
 const NO_ERROR = 0;
 const ENHANCE_YOUR_CALM = 0xb;
+const RESET = 'opens streams only to reset them';
 const RESETS = { perSecond: 10, burst: 300 };
 /** Agents of one site may share an address. */
 const RESETS_OF_ADDRESS = { perSecond: 40, burst: 800 };
 
 export interface StreamPeer {
   readonly keys: ShareKeys;
-  /** Known is who showed a good certificate or called on the socket for joining. */
+  /** Known: a valid certificate, or a caller on the socket for joining. */
   readonly kind: 'operator' | 'known' | 'stranger';
 }
 
@@ -64,8 +65,8 @@ export function guardStreams(server: http2.Http2Server, guards: StreamGuards): v
       onReset(opened, () => {
         if (over || session.destroyed) return;
         try {
-          resets.spend('a connection');
-          addresses.spend(peer.keys.network ?? peer.keys.address);
+          resets.spend('a connection', RESET);
+          addresses.spend(peer.keys.network ?? peer.keys.address, RESET);
         } catch (error) {
           guards.onRefused(refusalOf(error, 'rate', 'too many resets'), opened.path, peer);
           over = true;

@@ -90,7 +90,7 @@ test('an empty set takes nothing away unless that is said', async () => {
   expect(await registry.apply([], 'uid 0')).toEqual({ changes: [], warnings: [], version: 0 });
   await registry.apply([identity('a')], 'uid 0');
   const nothing = [{ name: 'a.yaml', text: '# none\n' }];
-  const why = refusal('resource', /all 1 in force would be removed\. Say --prune-all/);
+  const why = refusal('resource', /all 1 in force would be removed\. Pass --prune-all/);
   await expect(registry.apply(nothing, 'uid 0')).rejects.toThrow(why);
   await expect(registry.diff([])).rejects.toThrow(why);
   expect(names()).toEqual(['a']);

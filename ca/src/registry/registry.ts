@@ -106,7 +106,7 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
 function ensureNothingIn(before: readonly Resource[]): void {
   if (before.length === 0) return;
   const what = `these files have no resources; all ${before.length} in force would be removed`;
-  throw new IdentityError('resource', `${what}. Say --prune-all if that is meant`);
+  throw new IdentityError('resource', `${what}. Pass --prune-all if that is meant`);
 }
 
 function compile(resources: readonly Resource[], version: number, deps: RegistryDeps): VersionedSet {

@@ -77,7 +77,7 @@ async function ensureApart(
     for (const { template, says, acrossPlatforms } of overlaps) {
       const at = found.find(({ value }) => value === template);
       if (acrossPlatforms && context.allowSharedServerIds !== true && at !== undefined)
-        problems.add(at.file, at.lineOf(['id']), `${says}; narrow id, or say --allow-shared-server-ids`);
+        problems.add(at.file, at.lineOf(['id']), `${says}; narrow id, or pass --allow-shared-server-ids`);
       else warnings.push(says);
     }
     await breath.take();

@@ -46,6 +46,20 @@ export function ensureOperator(caller: Caller, ownUid: number): string {
 export const limitKeys = (caller: Caller): ShareKeys =>
   caller.via === 'tls' ? shareKeys(caller.address) : { address: `uid ${caller.peer.uid}` };
 
+/** What its bounds are by; a stranger's certificate is missing, or no longer good. */
+export type Standing = 'operator' | 'known' | 'stranger';
+
+export function standingOf(caller: Caller, now: Date): Standing {
+  if (caller.via !== 'tls') return caller.via === 'admin' ? 'operator' : 'known';
+  if (!caller.shownCertificate) return 'stranger';
+  try {
+    caller.svid(now);
+    return 'known';
+  } catch {
+    return 'stranger';
+  }
+}
+
 /**
  * Connections by the key under which grpc-js names their peer. A key is a number of ours and never reused, so a call
  * cannot be taken for one on another connection.

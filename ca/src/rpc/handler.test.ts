@@ -32,7 +32,7 @@ beforeEach(() => {
 
 function peerVia(via: 'tls' | 'admin'): string {
   const socket: { remoteAddress?: string } = {};
-  deps.callers.add(socket, { via, address: '10.0.0.1' } as Caller);
+  deps.callers.add(socket, { via, address: '10.0.0.1', peer: { uid: 0 } } as Caller);
   return `${socket.remoteAddress}:1`;
 }
 

@@ -4,13 +4,13 @@
  */
 
 import type { Audit } from '@chancery/shared/audit/event.ts';
-import type { RefusalEvent } from '@chancery/shared/audit/refusals.ts';
+import type { RefusalEvent, RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import { equal } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import * as grpc from '@grpc/grpc-js';
-import type { Caller, Callers } from './caller.ts';
+import { type Caller, type Callers, limitKeys, standingOf } from './caller.ts';
 
 export interface HandlerDeps {
   readonly callers: Callers;
@@ -18,7 +18,7 @@ export interface HandlerDeps {
   readonly log: Log;
   readonly clock: Clock;
   /** Folds repeated refusals on their way to the audit log. Returns a reference. Without it each one is recorded. */
-  readonly fold?: (refusal: RefusalEvent) => string;
+  readonly fold?: (refusal: RefusalEvent, peer: RefusedPeer) => string;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: (rpc: string, seconds: number, outcome: string) => void;
 }
@@ -233,11 +233,13 @@ function refuse(
   watch(refusal.code);
   const caller = callerOf(peer, deps.callers);
   const from = caller?.address ?? 'a connection that is gone';
-  const reference = tellRefusal(refusal, { name, from }, deps);
+  const isStranger = caller === undefined || standingOf(caller, deps.clock.now()) === 'stranger';
+  const told = { source: caller === undefined ? from : limitKeys(caller).address, isStranger };
+  const reference = tellRefusal(refusal, { name, from, peer: told }, deps);
   const { grpc: status, says } = REFUSALS[refusal.code];
-  const told = reference === undefined ? says : `${says} (reference ${reference})`;
+  const sentence = reference === undefined ? says : `${says} (reference ${reference})`;
   // Behind the admin socket sits the operator, who has to mend it.
-  return { code: grpc.status[status], details: caller?.via === 'admin' ? refusal.message : told };
+  return { code: grpc.status[status], details: caller?.via === 'admin' ? refusal.message : sentence };
 }
 
 /**
@@ -246,15 +248,21 @@ function refuse(
  */
 export function tellRefusal(
   { code, message }: IdentityError,
-  { name: rpc, from: peer }: { readonly name: string; readonly from: string },
+  { name: rpc, from, peer }: { readonly name: string; readonly from: string; readonly peer: RefusedPeer },
   deps: HandlerDeps,
 ): string | undefined {
   if (code === 'rate') {
-    deps.log.debug({ rpc, peer }, message);
+    deps.log.debug({ rpc, peer: from }, message);
     return undefined;
   }
-  const event: RefusalEvent = { type: 'request.refused', rpc, code, detail: message.slice(0, 2000), peer };
-  if (deps.fold !== undefined) return deps.fold(event);
+  const event: RefusalEvent = {
+    type: 'request.refused',
+    rpc,
+    code,
+    detail: message.slice(0, 2000),
+    peer: from,
+  };
+  if (deps.fold !== undefined) return deps.fold(event, peer);
   recordRefusal(event, deps);
   return undefined;
 }

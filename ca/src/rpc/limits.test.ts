@@ -17,7 +17,7 @@ beforeEach(() => {
   limits = new Limits(settings, clock);
 });
 const enter = (address: string): (() => void) => limits.enter('stranger', { address }).leave;
-const fast = refusal('rate', /^a starts exchanges or calls faster than allowed$/);
+const fast = refusal('rate', /^a starts exchanges faster than allowed$/);
 
 test('a place is free once, however often it is left', () => {
   const leave = enter('a');

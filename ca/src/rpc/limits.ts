@@ -16,7 +16,8 @@ export interface LimitSettings {
 
 export type Share = 'certified' | 'local' | 'stranger';
 
-/** A second level for whoever has many IPv6 /64: what one /48 may have, in shares of one address. */
+const EXCHANGES = 'starts exchanges';
+/** A second level for customers that have many IPv6 /64: what one /48 may have, in shares of one address. */
 const NETWORK_SHARES = 4;
 /** Places of strangers from which on their messages must come sooner, and how soon: a part taken, seconds. */
 const PATIENCE = [
@@ -63,8 +64,8 @@ export class Limits {
     const { places, addresses, networks } = this.#rooms[share];
     const place = places.take(keys);
     try {
-      addresses.spend(keys.address);
-      if (keys.network !== undefined) networks.spend(keys.network);
+      addresses.spend(keys.address, EXCHANGES);
+      if (keys.network !== undefined) networks.spend(keys.network, EXCHANGES);
     } catch (error) {
       place.leave();
       throw error;
@@ -74,7 +75,7 @@ export class Limits {
 
   /** Counts one unary call or the start of one stream. Throws rate. */
   call(rpc: string, key: string): void {
-    this.#calls.spend(`${rpc} of ${key}`);
+    this.#calls.spend(`${rpc} of ${key}`, 'comes');
   }
 
   /** Seconds that a caller gets instead of `seconds` while places are scarce. */

@@ -207,7 +207,7 @@ describe('a set in several messages', () => {
 
   test('needs a flag to be empty', async () => {
     await stream([setOf(identity)]);
-    await expect(stream([setOf()])).rejects.toThrow(/Say --prune-all/);
+    await expect(stream([setOf()])).rejects.toThrow(/Pass --prune-all/);
     expect((await stream([{ ...setOf(), pruneAll: true }])).changes).toMatchObject([{ change: 'removed' }]);
   });
 });

@@ -5,7 +5,7 @@ import type net from 'node:net';
 import * as grpc from '@grpc/grpc-js';
 import { guardStreams, type MethodBounds, type StreamPeer } from '../door/streams.ts';
 import { type AttestationDeps, attest, issueX509, renew } from './attestation.ts';
-import { type Caller, limitKeys } from './caller.ts';
+import { limitKeys, standingOf } from './caller.ts';
 import { definitionOf, type Handled, type HandlerDeps, tellRefusal } from './handler.ts';
 import { type OperatorDeps, operatorMethods } from './operator.ts';
 import { getBundle, watch } from './trust.ts';
@@ -106,20 +106,12 @@ function guard(server: Http2Server, handled: readonly Handled[], deps: HandlerDe
     boundsOf,
     peerOf: (socket) => {
       const caller = callers.at(socket);
-      return caller && { keys: limitKeys(caller), kind: kindOf(caller, clock.now()) };
+      return caller && { keys: limitKeys(caller), kind: standingOf(caller, clock.now()) };
     },
-    onRefused: (refusal, path, { keys }) =>
-      tellRefusal(refusal, { name: byPath.get(path)?.name ?? 'unknown', from: keys.address }, deps),
+    onRefused: (refusal, path, { keys, kind }) => {
+      const name = byPath.get(path)?.name ?? 'unknown';
+      const peer = { source: keys.address, isStranger: kind === 'stranger' };
+      tellRefusal(refusal, { name, from: keys.address, peer }, deps);
+    },
   });
-}
-
-function kindOf(caller: Caller, now: Date): StreamPeer['kind'] {
-  if (caller.via !== 'tls') return caller.via === 'admin' ? 'operator' : 'known';
-  if (!caller.shownCertificate) return 'stranger';
-  try {
-    caller.svid(now);
-    return 'known';
-  } catch {
-    return 'stranger';
-  }
 }

@@ -137,7 +137,11 @@ class FetchedKeys implements KeySet {
 
 function foundIn({ named, only }: IssuerKeys, kid: string | undefined): IssuerKey {
   if (kid === undefined) {
-    ensure(only !== undefined, 'jwt_header', 'the token has no kid, and the issuer has not exactly one key');
+    ensure(
+      only !== undefined,
+      'jwt_header',
+      'the token has no kid, which it needs unless the issuer has exactly one key',
+    );
     return only;
   }
   const key = named.get(kid);

@@ -35,8 +35,10 @@ export type AuditEvent =
       readonly peer: string;
       /** What the peer was told, to be named when it asks. */
       readonly reference?: string;
-      /** How many further refusals of this peer, method and code this record stands for; absent in a record in full. */
-      readonly more?: number;
+      /** How many refusals of this peer, method and code the record stands for; absent in a record in full. */
+      readonly count?: number;
+      /** When the window of those began, RFC 3339. */
+      readonly since?: string;
     }
   | {
       readonly type: 'registry.applied';

@@ -6,7 +6,9 @@ interface Event {
   readonly id: string;
 }
 
-function world(options: { maxSources?: number; maxKinds?: number; fails?: () => boolean } = {}) {
+function world(
+  options: { inFull?: number; maxSources?: number; maxKinds?: number; fails?: () => boolean } = {},
+) {
   let nowMs = Date.parse('2026-01-01T00:00:00Z');
   const sleepers: (() => void)[] = [];
   const clock = clockOf({
@@ -104,4 +106,16 @@ test('a first record that cannot be written refuses, and the next is first again
   folder.close();
   expect(written).toHaveLength(1);
   expect(lost).toMatchObject([{ count: 1 }]);
+});
+
+test('so many as are said are written in full', () => {
+  const { folder, add, written } = world({ inFull: 3 });
+  for (let each = 0; each < 5; each += 1) add('a', 'denied');
+  folder.close();
+  expect(written).toEqual([
+    ['1', undefined],
+    ['2', undefined],
+    ['3', undefined],
+    ['5', 2],
+  ]);
 });

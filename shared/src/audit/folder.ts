@@ -21,6 +21,8 @@ export interface FolderOptions<E> {
   readonly write: (event: E, folded: Folded | undefined) => void;
   /** Called where a counted record could not be written, which nobody waits for. */
   readonly onLost: (error: unknown, lost: Folded) => void;
+  /** Events of a kind that are written in full in each window (default: 1). */
+  readonly inFull?: number;
   readonly windowSeconds?: number;
   readonly maxSources?: number;
   readonly maxKinds?: number;
@@ -29,6 +31,7 @@ export interface FolderOptions<E> {
 interface Window<E> {
   readonly first: string;
   since: Date;
+  full: number;
   count: number;
   last: E;
 }
@@ -42,34 +45,48 @@ export class Folder<E extends { readonly id: string }> {
   #sleeping = false;
 
   constructor(options: FolderOptions<E>) {
-    this.#options = { windowSeconds: 60, maxSources: 1_000, maxKinds: 32, ...options };
+    this.#options = { inFull: 1, windowSeconds: 60, maxSources: 1_000, maxKinds: 32, ...options };
   }
 
   /** The id of the record that was written in full: the event's own, or that of the first of its window. */
   add({ source, kind }: { source: string; kind: string }, event: E): string {
+    if (this.#closed.signal.aborted) {
+      this.#options.write(event, undefined);
+      return event.id;
+    }
     const windows = this.#windowsOf(source);
     const name = windows.has(kind) || windows.size < this.#options.maxKinds ? kind : OTHERS;
     const open = windows.get(name);
+    if (open !== undefined && open.full < this.#options.inFull) {
+      this.#options.write(event, undefined);
+      open.full += 1;
+      return event.id;
+    }
     if (open !== undefined) {
       open.count += 1;
       open.last = event;
       return open.first;
     }
     this.#options.write(event, undefined);
-    windows.set(name, { first: event.id, since: this.#options.clock.now(), count: 0, last: event });
+    windows.set(name, { first: event.id, since: this.#options.clock.now(), full: 1, count: 0, last: event });
     void this.#sweep();
     return event.id;
   }
 
-  /** Writes what is counted and not yet written. */
+  /** The name under which the events of this source are kept now: its own, or that of all beyond the bound. */
+  sourceOf(source: string): string {
+    const { maxSources } = this.#options;
+    return this.#bySource.has(source) || this.#bySource.size < maxSources ? source : OTHERS;
+  }
+
+  /** Writes what is counted and not yet written; what comes later is written in full. */
   close(): void {
     this.#closed.abort();
     this.#end(() => true);
   }
 
   #windowsOf(source: string): Map<string, Window<E>> {
-    const { maxSources } = this.#options;
-    const name = this.#bySource.has(source) || this.#bySource.size < maxSources ? source : OTHERS;
+    const name = this.sourceOf(source);
     const windows = this.#bySource.get(name) ?? new Map<string, Window<E>>();
     this.#bySource.set(name, windows);
     return windows;

@@ -1,82 +1,75 @@
-import { beforeEach, expect, test, vi } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
-import { FoldedRefusals, type RefusalEvent } from './refusals.ts';
+import { type RefusalEvent, Refusals } from './refusals.ts';
 
 let clock: ManualClock;
 let recorded: RefusalEvent[];
-let folded: FoldedRefusals;
-let drawn: number;
+let refusals: Refusals;
 beforeEach(() => {
   clock = new ManualClock(NOW);
   recorded = [];
-  drawn = 0;
-  folded = new FoldedRefusals({
+  refusals = new Refusals({
     clock,
-    windowSeconds: 60,
     inFull: 1,
     record: (refusal) => void recorded.push(refusal),
-    randomBytes: (size) => {
-      drawn += 1;
-      return new Uint8Array(size).fill(drawn);
+    onLost: (error) => {
+      throw error;
     },
+    referenceKey: new Uint8Array(32),
   });
 });
-const FIRST = '01010101';
-const refused = (peer: string, detail = 'no', reference = FIRST): RefusalEvent => ({
+const refused = (peer: string, detail = 'no'): RefusalEvent => ({
   type: 'request.refused',
   rpc: 'Apply',
   code: 'operator_role',
   detail,
   peer,
-  reference,
+});
+const tell = (refusal: RefusalEvent, isStranger = true) =>
+  refusals.tell(refusal, { source: refusal.peer, isStranger });
+const references = () => new Set(recorded.map(({ reference }) => reference));
+
+test('the first refusal of a kind is recorded in full and the rest as one with their number', () => {
+  for (let n = 0; n < 1000; n += 1) tell(refused('a', `no ${n}`));
+  expect(recorded).toEqual([{ ...refused('a', 'no 0'), reference: expect.stringMatching(/^[0-9a-f]{8}$/) }]);
+  refusals.close();
+  const since = NOW.toISOString();
+  expect(recorded.slice(1)).toMatchObject([{ ...refused('a', 'no 999'), count: 999, since }]);
 });
 
-test('records the first refusal of a kind in full and the rest as one with their number', () => {
-  for (let n = 0; n < 1000; n += 1) folded.tell(refused('a', `no ${n}`));
-  expect(recorded).toEqual([refused('a', 'no 0')]);
-  folded.close();
-  expect(recorded.slice(1)).toEqual([{ ...refused('a', 'no 999'), more: 999 }]);
-});
-
-test('keeps other peers, methods and codes apart', () => {
-  const kinds = [
-    refused('a'),
-    refused('b', 'no', '02020202'),
-    { ...refused('a'), rpc: 'Renew' },
-    { ...refused('a'), code: 'no_peer' as const },
-  ];
-  for (const each of kinds) folded.tell(each);
-  expect(recorded).toEqual(kinds);
-});
-
-test('begins a new window with a refusal in full', async () => {
-  folded.tell(refused('a'));
-  folded.tell(refused('a'));
+test('after its window a refusal is recorded in full again', async () => {
+  tell(refused('a'));
   clock.advanceTo(after(61));
-  await vi.waitFor(() => expect(recorded).toHaveLength(2));
-  folded.tell(refused('a', 'again'));
-  expect(recorded).toEqual([refused('a'), { ...refused('a'), more: 1 }, refused('a', 'again', '02020202')]);
+  await new Promise((resolve) => void setImmediate(resolve));
+  tell(refused('a', 'again'));
+  expect(recorded).toMatchObject([refused('a'), refused('a', 'again')]);
 });
 
-test('counts the refusals of a crowd together', () => {
-  for (let n = 0; n < 100_000; n += 1) folded.tell(refused(`peer ${n}`));
-  folded.close();
-  expect(recorded).toHaveLength(258);
-  expect(recorded.at(-1)).toMatchObject({ peer: 'further peers', more: 99_743 });
+test('after closing nothing is folded', () => {
+  refusals.close();
+  for (let n = 0; n < 5; n += 1) tell(refused('a'));
+  expect(recorded).toHaveLength(5);
 });
 
-test('gives one reference to all refusals of a peer in a window, whatever their reason', () => {
-  const other: RefusalEvent = { ...refused('a'), code: 'no_identity' };
-  expect([folded.tell(refused('a')), folded.tell(other), folded.tell(refused('a'))]).toEqual([
-    FIRST,
-    FIRST,
-    FIRST,
-  ]);
-  expect(folded.tell(refused('b'))).toBe('02020202');
+test('all refusals of a peer have one reference, whatever their reason, and other peers another', () => {
+  const own = tell(refused('a'));
+  expect(tell({ ...refused('a'), code: 'no_identity' })).toBe(own);
+  expect(tell(refused('a'), false)).not.toBe(own);
+  expect(tell(refused('b'))).not.toBe(own);
 });
 
-test('gives a crowd one reference beyond its bound', () => {
-  for (let n = 0; n < 10_000; n += 1) folded.tell(refused(`peer ${n}`));
-  expect(drawn).toBe(4_097);
+test('each reference that is shown is in a record, in a crowd, too', () => {
+  const shown = Array.from({ length: 3_000 }, (_, n) => tell(refused(`peer ${n}`)));
+  expect(new Set(shown).size).toBe(1_001);
+  expect(shown.filter((reference) => !references().has(reference))).toEqual([]);
+  refusals.close();
+  expect(recorded.at(-1)).toMatchObject({ peer: 'further peers', count: 1_999, reference: shown.at(-1) });
+});
+
+test('a crowd of strangers takes no place of a peer that has proved who it is', () => {
+  for (let n = 0; n < 3_000; n += 1) tell(refused(`peer ${n}`));
+  recorded.length = 0;
+  const reference = tell(refused('uid 7', 'expired'), false);
+  expect(recorded).toEqual([{ ...refused('uid 7', 'expired'), reference }]);
 });

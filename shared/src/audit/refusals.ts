@@ -1,99 +1,77 @@
 /**
- * Folds repeated refusals: the first of a peer, method and code is recorded in full, the rest of the window as one
- * record with their number. A flood costs the disk a bounded number of records a window, however many peers it has.
+ * Folds repeated refusals, and gives each refused peer a reference to their records. Strangers, however many, take no
+ * place of peers that have proved who they are.
  */
-import { hex } from '../bytes.ts';
-import { addSeconds, type Clock } from '../clock.ts';
+import { createHmac } from 'node:crypto';
+import type { Clock } from '../clock.ts';
 import type { AuditEvent } from './event.ts';
+import { type Folded, Folder } from './folder.ts';
 
 export type RefusalEvent = Extract<AuditEvent, { type: 'request.refused' }>;
 
-export interface FoldOptions {
+export interface RefusalsOptions {
   readonly clock: Clock;
-  readonly windowSeconds: number;
-  /** Refusals of one peer, method and code that are recorded in full in each window. */
+  /** Refusals of one source, method and code that are recorded in full in each window. */
   readonly inFull: number;
   readonly record: (refusal: RefusalEvent) => void;
-  readonly randomBytes: (size: number) => Uint8Array;
+  readonly onLost: (error: unknown, lost: Folded) => void;
+  /** Secret: references tell the sources of refusals apart, and must not be guessed. */
+  readonly referenceKey: Uint8Array;
 }
 
-interface Folded {
-  readonly last: RefusalEvent;
-  readonly seen: number;
+export interface RefusedPeer {
+  /** Whose refusals are one: an address, an IPv6 /64, a user of this machine. */
+  readonly source: string;
+  readonly isStranger: boolean;
 }
 
-/** Kinds remembered in a window; refusals of further peers are counted together, by method and code. */
-const MAX_KINDS = 256;
-const FURTHER_PEERS = 'further peers';
-/** Peers with a reference of their own in a window; further ones share one. */
-const MAX_REFERENCES = 4_096;
-const REFERENCE_BYTES = 4;
+interface Told {
+  /** The reference. */
+  readonly id: string;
+  readonly refusal: RefusalEvent;
+  readonly crowded: boolean;
+}
 
-export class FoldedRefusals {
-  readonly #options: FoldOptions;
-  readonly #kinds = new Map<string, Folded>();
-  readonly #references = new Map<string, string>();
-  readonly #stop = new AbortController();
-  #waiting = false;
+const REFERENCE_DIGITS = 8;
 
-  constructor(options: FoldOptions) {
+export class Refusals {
+  readonly #options: RefusalsOptions;
+  readonly #proven: Folder<Told>;
+  readonly #strangers: Folder<Told>;
+
+  constructor(options: RefusalsOptions) {
     this.#options = options;
+    const { clock, inFull, onLost } = options;
+    const write = (told: Told, folded: Folded | undefined) => options.record(recordOf(told, folded));
+    this.#proven = new Folder({ clock, inFull, write, onLost });
+    this.#strangers = new Folder({ clock, inFull, write, onLost });
   }
 
   /**
-   * Returns the reference by which the peer and the records of its refusals are brought together: one for all of a
-   * peer in a window, so that two refusals with one public sentence do not show whether they had one reason.
+   * Returns the reference that the peer may be shown. It is one for all refusals of a source, so that two with one
+   * public sentence do not show whether they had one reason; and every one that is shown is in a record.
    */
-  tell(unnamed: RefusalEvent): string {
-    const reference = this.#referenceOf(unnamed.peer);
-    const refusal = { ...unnamed, reference };
-    const own = kindOf(refusal);
-    const crowded = !this.#kinds.has(own) && this.#kinds.size >= MAX_KINDS;
-    const told = crowded ? { ...refusal, peer: FURTHER_PEERS } : refusal;
-    const kind = crowded ? kindOf(told) : own;
-    const seen = (this.#kinds.get(kind)?.seen ?? 0) + 1;
-    this.#kinds.set(kind, { last: told, seen });
-    if (seen <= this.#options.inFull) this.#options.record(told);
-    if (!this.#waiting) void this.#window();
-    return reference;
+  tell(refusal: RefusalEvent, { source, isStranger }: RefusedPeer): string {
+    const folder = isStranger ? this.#strangers : this.#proven;
+    const name = folder.sourceOf(source);
+    const id = createHmac('sha256', this.#options.referenceKey)
+      .update(`${isStranger} ${name}`)
+      .digest('hex')
+      .slice(0, REFERENCE_DIGITS);
+    const kind = `${refusal.rpc} ${refusal.code}`;
+    return folder.add({ source, kind }, { id, refusal, crowded: name !== source });
   }
 
   /** Records what is counted so far. Nothing is folded afterwards. */
   close(): void {
-    this.#stop.abort();
-    this.#flush();
-  }
-
-  #referenceOf(peer: string): string {
-    const known = this.#references.has(peer) || this.#references.size < MAX_REFERENCES;
-    const name = known ? peer : FURTHER_PEERS;
-    const reference = this.#references.get(name) ?? hex(this.#options.randomBytes(REFERENCE_BYTES));
-    this.#references.set(name, reference);
-    return reference;
-  }
-
-  /** The wall clock may step back: then a window is longer, and still one record a kind. */
-  async #window(): Promise<void> {
-    const { clock, windowSeconds } = this.#options;
-    this.#waiting = true;
-    try {
-      await clock.sleepUntil(addSeconds(clock.now(), windowSeconds), this.#stop.signal);
-    } catch {
-      return;
-    }
-    this.#waiting = false;
-    this.#flush();
-  }
-
-  #flush(): void {
-    const kinds = [...this.#kinds.values()];
-    this.#kinds.clear();
-    this.#references.clear();
-    for (const { last, seen } of kinds) {
-      const more = seen - this.#options.inFull;
-      if (more > 0) this.#options.record({ ...last, more });
-    }
+    this.#proven.close();
+    this.#strangers.close();
   }
 }
 
-const kindOf = ({ peer, rpc, code }: RefusalEvent): string => JSON.stringify([peer, rpc, code]);
+function recordOf({ id, refusal, crowded }: Told, folded: Folded | undefined): RefusalEvent {
+  if (folded === undefined) return { ...refusal, reference: id };
+  const { count, since } = folded;
+  const peer = crowded ? 'further peers' : refusal.peer;
+  return { ...refusal, peer, reference: id, count, since: since.toISOString() };
+}

@@ -25,10 +25,10 @@ export class Buckets {
     this.#clock = clock;
   }
 
-  /** Takes one token of `key`. Throws rate. */
-  spend(key: string): void {
+  /** Takes one token of `key`. Throws rate, which says that the key did `what` faster than allowed. */
+  spend(key: string, what: string): void {
     const bucket = this.#filled(key);
-    ensure(bucket.tokens >= 1, 'rate', `${key} starts exchanges or calls faster than allowed`);
+    ensure(bucket.tokens >= 1, 'rate', `${key} ${what} faster than allowed`);
     bucket.tokens -= 1;
   }
 

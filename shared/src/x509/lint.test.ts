@@ -64,12 +64,12 @@ describe('an SVID', () => {
 
   test.each<[string, Extensions, Partial<CertificateFields>, RegExp, Partial<SvidOrder>?]>([
     ['I51 of a workload with the CA’s mark', withMark(x509.ROLE_MARK.ca), {}, /allows more than TLS/],
-    ['I51 of the CA without its mark', names([ca]), {}, /without the mark of its role \(ca\)/, { id: ca }],
+    ['I51 of the CA without its mark', names([ca]), {}, /lacks the mark of its role \(ca\)/, { id: ca }],
     [
       'I51 of an operator with the CA’s mark',
       { ...names([operator]), ...withMark(x509.ROLE_MARK.ca) },
       {},
-      /without the mark of its role \(operator\)/,
+      /lacks the mark of its role \(operator\)/,
       { id: operator },
     ],
     [

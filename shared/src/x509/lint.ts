@@ -94,7 +94,7 @@ function lintMark(purposes: ReadonlySet<string>, id: SpiffeId): void {
   const role = roleNamedBy(id);
   ensure(role !== undefined || !isReserved(id), 'lint', `${id} is reserved for the trust domain itself`);
   const marked = role === undefined || purposes.has(ROLE_MARK[role]);
-  ensure(marked, 'lint', `the certificate of ${id} is without the mark of its role (${role})`);
+  ensure(marked, 'lint', `the certificate of ${id} lacks the mark of its role (${role})`);
   const expected = role === undefined ? 2 : 3;
   ensure(purposes.size === expected, 'lint', 'extended key usage allows more than TLS');
 }

@@ -138,7 +138,7 @@ function stream(gate: Gate, { req, res, peer }: Inbound, seen: Seen): void {
   ensure(
     resumed === undefined || isEventId(Buffer.from(resumed, 'latin1').toString('utf8')),
     'mcp_parse',
-    'a Last-Event-ID that none of ours is',
+    'Last-Event-ID is not an event id of this gateway',
   );
   const place: Record<string, string> = resumed === undefined ? {} : { 'last-event-id': resumed };
   const stop = gate.listeners.add(peer.id, policy, (told) => back.tell(told));

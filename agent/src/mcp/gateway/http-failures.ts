@@ -31,13 +31,13 @@ export function recordHttpFailures(server: Server, { onRequest, onRefused }: Htt
     }
   });
   server.on('connect', ({ method }, socket) => {
-    onRefused(socket, new IdentityError('mcp_method', 'the gateway is no HTTP proxy'), method);
+    onRefused(socket, new IdentityError('mcp_method', 'the gateway is not an HTTP proxy'), method);
     goodbye(socket, 405);
   });
   // Whether the client may send its body is decided with the rest of the head.
   server.on('checkContinue', onRequest);
   server.on('checkExpectation', ({ method, socket }, res) => {
-    onRefused(socket, new IdentityError('mcp_parse', 'Expect asks for more than 100-continue'), method);
+    onRefused(socket, new IdentityError('mcp_parse', 'only Expect: 100-continue is supported'), method);
     res.writeHead(417, { connection: 'close', 'content-length': 0 }).end();
   });
 }

@@ -42,13 +42,21 @@ export function parseXml(text: string, code: Refusal): XmlElement {
     const element = stack.pop();
     const parent = stack.at(-1);
     const nested = element !== undefined && parent !== undefined;
-    ensure(nested && element.name === (closing ?? opening), code, wrong('closes what is not open'));
+    ensure(
+      nested && element.name === (closing ?? opening),
+      code,
+      wrong('has an end tag without its start tag'),
+    );
     ensure(!parent.children.has(element.name), code, wrong(`has ${element.name} twice`));
     parent.children.set(element.name, contentOf(element, code));
   }
   ensure(stack.length === 1, code, wrong('ends early'));
   const value = contentOf(document, code);
-  ensure(typeof value !== 'string' && document.children.size === 1, code, wrong('has not one root'));
+  ensure(
+    typeof value !== 'string' && document.children.size === 1,
+    code,
+    wrong('must have one root element'),
+  );
   return value;
 }
 

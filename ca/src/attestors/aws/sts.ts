@@ -106,7 +106,11 @@ function readIdentity(answer: Json): CallerIdentity {
 /** An answer that also holds an error says two things, and neither counts. */
 function ensureOnly(object: JsonObject, names: readonly string[]): void {
   const strange = Object.keys(object).find((name) => !names.includes(name));
-  ensure(strange === undefined, 'sts_response', `STS's answer has a member ${strange?.slice(0, 40)} too`);
+  ensure(
+    strange === undefined,
+    'sts_response',
+    `STS's answer has an unexpected member ${strange?.slice(0, 40)}`,
+  );
 }
 
 /** "Principal key values" in the IAM User Guide: aws:userid. */
