@@ -1,7 +1,8 @@
 /** One agent: it proves its workload, keeps the SVID fresh, follows the CA, and offers all three as live sources. */
-import { lstatSync, mkdirSync, statSync } from 'node:fs';
+import { lstatSync, statSync } from 'node:fs';
 import { geteuid } from 'node:process';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { makeFolder } from '@chancery/shared/kernel/make-folder.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { LiveValue, type Source } from '@chancery/shared/source.ts';
@@ -104,7 +105,7 @@ export async function startAgent(
 /** Whoever owns the folder, or a link to it, reads the key in it and answers on the socket. Throws file, file_mode. */
 export function prepareFolder(dataDir: string): void {
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    makeFolder(dataDir, 0o700);
   } catch (error) {
     throw new IdentityError('file', `dataDir cannot be made: ${String(error)}`, { cause: error });
   }

@@ -1,5 +1,5 @@
 /** Puts the rooms together and runs the CA until it is told to stop. */
-import { mkdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import { hex } from '@chancery/shared/bytes.ts';
@@ -7,6 +7,7 @@ import type { Clock } from '@chancery/shared/clock.ts';
 import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
 import { ensure, isRefusal } from '@chancery/shared/errors.ts';
 import { serveHealth } from '@chancery/shared/health/server.ts';
+import { makeFolder } from '@chancery/shared/kernel/make-folder.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import type { Log } from '@chancery/shared/log.ts';
@@ -64,10 +65,15 @@ export function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningC
   return runCa(settings, deps, openStore(settings, deps.clock));
 }
 
-export function openStore({ dataDir }: Pick<CaSettings, 'dataDir'>, clock: Clock): Store {
-  mkdirSync(dataDir, { recursive: true, mode: 0o711 });
+/** Throws file_mode. */
+export function ensurePrivate(dataDir: string): void {
   const { mode } = statSync(dataDir);
   ensure((mode & 0o022) === 0, 'file_mode', `${dataDir} may be written by others: chmod go-w ${dataDir}`);
+}
+
+export function openStore({ dataDir }: Pick<CaSettings, 'dataDir'>, clock: Clock): Store {
+  makeFolder(dataDir, 0o711);
+  ensurePrivate(dataDir);
   const { database, generation } = paths(dataDir);
   return openSqlite(database, clock, generation);
 }
@@ -163,13 +169,20 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   return { port, httpPort: http.port };
 }
 
-/** A record from the future: the clock was ahead then, or is behind now, and certificates go by it either way. */
 async function tellOfClock({ clock, store, log }: OpenDeps): Promise<void> {
+  const now = clock.now();
   const newest = await store.newestRecordAt();
-  const aheadSeconds = newest === undefined ? 0 : (newest.getTime() - clock.now().getTime()) / 1000;
-  if (aheadSeconds <= CLOCK_TOLERANCE_SECONDS) return;
-  const says = 'the newest record is in the future: the clock was ahead then or is behind now; set the clock';
-  log.warn({ newest, now: clock.now(), aheadSeconds: Math.round(aheadSeconds) }, says);
+  const says = clockWarning(newest, now);
+  if (says !== undefined) log.warn({ newest, now, aheadSeconds: secondsAhead(newest, now) }, says);
+}
+
+const secondsAhead = (newest: Date | undefined, now: Date): number =>
+  newest === undefined ? 0 : Math.round((newest.getTime() - now.getTime()) / 1000);
+
+/** A record from the future: the clock was ahead then, or is behind now, and certificates go by it either way. */
+export function clockWarning(newest: Date | undefined, now: Date): string | undefined {
+  if (secondsAhead(newest, now) <= CLOCK_TOLERANCE_SECONDS) return undefined;
+  return 'the newest record is in the future: the clock was ahead then or is behind now; set the clock';
 }
 
 interface ListenAllDeps extends OpenDeps {

@@ -1,8 +1,14 @@
 /** `check` finds what `serve` would refuse, and changes nothing. */
-import { writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { readCaConfig } from '@chancery/ca/config.ts';
+import { startCa } from '@chancery/ca/serve.ts';
+import { systemClock } from '@chancery/shared/clock.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { silentLog } from '@chancery/shared/log.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeAuthority, makeLeaf } from '../kit/certificates.ts';
 import { type CaFolder, makeCa, makeFolder, removeFolder } from '../kit/processes.ts';
 
@@ -10,6 +16,8 @@ const TRUST_DOMAIN = 'check.example';
 
 const dir = makeFolder();
 afterAll(() => removeFolder(dir));
+
+const deps = { clock: systemClock, log: silentLog, random: randomBytes, ownUid: process.getuid?.() ?? 0 };
 
 const root = makeAuthority('Manufacturer');
 const leaf = makeLeaf(`spiffe://${TRUST_DOMAIN}/web`, root);
@@ -32,4 +40,115 @@ test('an unusable root of a file is a warning at serve and check, and an error a
   const running = await ca.serve();
   await running.stop();
   expect(running.log()).toMatch(new RegExp(`"level":"warn".*"file":"roots.pem","msg":"${says}"`));
+});
+
+describe('of the data folder', () => {
+  const at = (name: string): string => join(dir, name);
+  let saved: string;
+  beforeAll(async () => {
+    const running = await ca.serve();
+    await ca.apply([
+      { kind: 'Identity', name: 'w', platform: 'unix', id: `spiffe://${TRUST_DOMAIN}/w` },
+      { kind: 'Identity', name: 't', platform: 'tpm', id: `spiffe://${TRUST_DOMAIN}/t` },
+    ]);
+    await running.stop();
+    saved = makeFolder();
+    cpSync(dir, saved, { recursive: true });
+  });
+  afterAll(() => removeFolder(saved));
+
+  const listing = (): unknown =>
+    readdirSync(at('data'), { recursive: true, withFileTypes: true })
+      .map((each) => join(each.parentPath, each.name))
+      .map((path) => [path, statSync(path).mtimeMs, statSync(path).size])
+      .toSorted();
+  const edit = (change: (sql: DatabaseSync) => void): void => {
+    const db = new DatabaseSync(at('data/ca.db'));
+    change(db);
+    db.close();
+  };
+  const rewrite = (from: RegExp | string, to: string): void =>
+    writeFileSync(ca.config, readFileSync(ca.config, 'utf8').replace(from, to));
+  test('nothing is wrong, and nothing changes, with the CA stopped or running', async () => {
+    const before = listing();
+    expect(await ca.cli('check')).toMatchObject({ status: 0 });
+    expect(listing()).toEqual(before);
+    const running = await ca.serve();
+    expect(await ca.cli('check')).toMatchObject({ status: 0 });
+    await running.stop('SIGKILL');
+    const killed = listing();
+    expect(await ca.cli('check')).toMatchObject({ status: 0 });
+    expect(listing()).toEqual(killed);
+  });
+
+  test.each<[string, () => void, RegExp]>([
+    [
+      'dataDir is missing',
+      () => rmSync(at('data'), { recursive: true }),
+      /data is missing: .* init --resume/,
+    ],
+    [
+      'a file is in its place',
+      () => {
+        rmSync(at('data'), { recursive: true });
+        writeFileSync(at('data'), '');
+      },
+      /data: a folder is expected, found a file/,
+    ],
+    ['others may write in it', () => chmodSync(at('data'), 0o777), /may be written by others: chmod go-w/],
+    ['a socket has a file in its way', () => writeFileSync(at('data/join.sock'), ''), /is not a socket/],
+    ['the database is gone', () => rmSync(at('data/ca.db')), /no root yet|older than the CA that last ran/],
+    [
+      'the database is damaged',
+      () => writeFileSync(at('data/ca.db'), 'x'.repeat(8192)),
+      /ca\.db: file is not a d/,
+    ],
+    ['the schema is newer', () => edit((db) => db.exec('PRAGMA user_version = 99')), /has schema 99/],
+    [
+      'the generation is ahead',
+      () => writeFileSync(at('data/keys/generation'), '999999\n'),
+      /database is older/,
+    ],
+    ['the root is lost', () => edit((db) => db.exec('DELETE FROM authorities')), /there is no root yet/],
+    [
+      'the trust domain is another',
+      () => rewrite(TRUST_DOMAIN, 'other.example'),
+      /config has trustDomain other\.example, the root of this dataDir is of spiffe:\/\/check\.example/,
+    ],
+    [
+      'no key signs',
+      () => {
+        for (const name of readdirSync(at('data/keys')))
+          if (name.endsWith('.key')) rmSync(at(`data/keys/${name}`));
+      },
+      /\.key could not be opened/,
+    ],
+    [
+      'a resource names an attestor that was taken out',
+      () => rewrite(/ *tpm:\n(?: {4}.*\n)+/, ''),
+      /Identity\/t/,
+    ],
+  ])('%s: check and serve refuse', async (_, spoil, says) => {
+    const text = readFileSync(ca.config, 'utf8');
+    spoil();
+    try {
+      const checked = await ca.cli('check');
+      expect(checked).toMatchObject({ stdout: '', stderr: expect.stringMatching(says) });
+      expect(checked.status).not.toBe(0);
+      await expect((async () => startCa(readCaConfig(ca.config), deps))()).rejects.toThrow();
+    } finally {
+      rmSync(at('data'), { recursive: true, force: true });
+      cpSync(join(saved, 'data'), at('data'), { recursive: true, preserveTimestamps: true });
+      writeFileSync(ca.config, text);
+    }
+  });
+
+  test('a newest record in the future is a warning, and an error with --strict', async () => {
+    edit((db) => db.prepare('UPDATE audit SET at = ?').run(Date.now() + 3_600_000));
+    expect(await ca.cli('check')).toMatchObject({
+      status: 0,
+      stderr: expect.stringMatching(/in the future/),
+    });
+    expect((await ca.cli('check', '--strict')).status).not.toBe(0);
+  });
 });

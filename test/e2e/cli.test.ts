@@ -255,7 +255,9 @@ describe('a CA that serves', () => {
   test('is not made again', async () => {
     const before = readFileSync(join(ca.dir, 'key-encryption-key'));
     const ran = await runProgram(CA_MAIN, ['init', '--trust-domain', TRUST_DOMAIN, '--dir', ca.dir]);
-    expectRan(ran, 1, { err: /ca\.yaml exists already: a CA is made once\n$/ });
+    expectRan(ran, 1, {
+      err: /ca\.yaml exists already: a CA is made once; .* init --resume --trust-domain .* --dir \S+\n$/,
+    });
     expect(readFileSync(join(ca.dir, 'key-encryption-key'))).toEqual(before);
   });
 
@@ -333,7 +335,7 @@ describe('a CA does not serve', () => {
   test('without a root', async () => {
     rmSync(at('data'), { recursive: true });
     expectRan(await ca.cli('serve'), 1, {
-      err: /^chancery-ca: there is no root yet: run chancery-ca init\n$/,
+      err: /^chancery-ca: there is no root yet: finish it with chancery-ca init --resume, or, .* restore dataDir\n$/,
     });
   });
 
@@ -341,7 +343,7 @@ describe('a CA does not serve', () => {
     chmodSync(at('key-encryption-key'), 0o640);
     const file = written(at('bad.yaml'), `${stringify({ ...identity, platform: 'aws' })}none: 1\n`);
     expectRan(await ca.cli('check', '-f', file), 1, {
-      err: /^chancery-ca: \/.*key-encryption-key is open to others: mode 640; chmod go-rwx \S+\n\/.*bad\.yaml:5: unknown key none\n$/,
+      err: /^chancery-ca: \/.*key-encryption-key is open to others: mode 640; chmod go-rwx \S+\nthere is no root yet: .*\n\/.*bad\.yaml:5: unknown key none\n$/,
     });
     const tpm = { tpm: { roots: ['none.pem'] } };
     writeFileSync(
@@ -354,7 +356,7 @@ describe('a CA does not serve', () => {
       }),
     );
     expectRan(await ca.cli('check', '-f', file), 1, {
-      err: /mode 640; chmod go-rwx \S+\nattestors\.tpm: none\.pem: ENOENT.*\n\/.*bad\.yaml:5: /,
+      err: /mode 640; chmod go-rwx \S+\nattestors\.tpm: none\.pem: ENOENT.*\nthere is no root yet: .*\n\/.*bad\.yaml:5: /,
     });
   });
 });
@@ -398,7 +400,9 @@ describe('a CA that could not be made', () => {
   test('keeps a key and resources that are there', async () => {
     const dir = folder();
     written(join(dir, 'key-encryption-key'), 'mine');
-    expectRan(await init(dir), 1, { err: /key-encryption-key is there already\n$/ });
+    expectRan(await init(dir), 1, {
+      err: /key-encryption-key exists already: .* init --resume --trust-domain \S+ --dir \S+\n$/,
+    });
     expect(readdirSync(dir)).toEqual(['key-encryption-key']);
     rmSync(join(dir, 'key-encryption-key'));
     mkdirSync(join(dir, 'resources'));

@@ -26,7 +26,10 @@ describe('the root', () => {
     const made = await makeAuthorities();
     vi.spyOn(made.store, 'authorities').mockResolvedValue([]);
     await expect(Authorities.open(made)).rejects.toThrow(
-      refusal('store', /^there is no root yet: run chancery-ca init$/),
+      refusal(
+        'store',
+        /^there is no root yet: finish it with chancery-ca init --resume, or, .* restore dataDir$/,
+      ),
     );
   });
 

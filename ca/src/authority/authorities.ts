@@ -73,7 +73,7 @@ export class Authorities {
   static async open(deps: AuthorityDeps): Promise<Authorities> {
     const records = await deps.store.authorities();
     const root = records.find(({ kind }) => kind === 'root');
-    if (root === undefined) throw new IdentityError('store', 'there is no root yet: run chancery-ca init');
+    if (root === undefined) throw new IdentityError('store', NO_ROOT);
     ensureRootOf(root, deps.trustDomain);
     return new Authorities(deps, root, await freshIssuer(records, root, deps));
   }
@@ -125,6 +125,10 @@ export class Authorities {
   }
 }
 
+/** Why a CA without a root does not start, and what to do. */
+export const NO_ROOT =
+  'there is no root yet: finish it with chancery-ca init --resume, or, if this CA has run before, restore dataDir';
+
 /** Makes the root of a new trust domain. Throws store where there is one. */
 export async function createRoot(deps: AuthorityDeps): Promise<AuthorityRecord> {
   const records = await deps.store.authorities();
@@ -173,8 +177,8 @@ function issuerOf(record: AuthorityRecord, signer: Signer): Issuer {
   return { serial: record.serial, certificate, signer, template, chain: [record.certificate] };
 }
 
-/** What an agent of that trust domain would believe, the root does not speak for. */
-function ensureRootOf(root: AuthorityRecord, trustDomain: TrustDomain): void {
+/** Throws config: agents of that trust domain would not believe this root. */
+export function ensureRootOf(root: AuthorityRecord, trustDomain: TrustDomain): void {
   const names = readSubjectAltName(parseCertificate(root.certificate), 'store') ?? [];
   const domains = names.map(({ value }) => text(value));
   const holds = domains.length === 0 || domains.includes(trustDomainId(trustDomain));
@@ -182,7 +186,7 @@ function ensureRootOf(root: AuthorityRecord, trustDomain: TrustDomain): void {
   ensure(holds, 'config', `${says}: correct trustDomain or dataDir`);
 }
 
-function ensureInTime({ notBefore, notAfter }: Certificate, now: Date): void {
+export function ensureInTime({ notBefore, notAfter }: Certificate, now: Date): void {
   const [from, to] = [notBefore.toISOString(), notAfter.toISOString()];
   const inTime = notBefore <= now && now < notAfter;
   ensure(inTime, 'authority_unfit', `the root is valid from ${from} to ${to}; now is ${now.toISOString()}`);
@@ -192,6 +196,6 @@ const keyNamesOf = ({ records }: Fresh): ReadonlySet<string> =>
   new Set(records.map(({ certificate }) => hash('sha256', parseCertificate(certificate).spki, 'hex')));
 
 /** From its beginning until half-way between the moment it was made and its end. */
-function isFresh({ notBefore, notAfter }: Certificate, now: Date): boolean {
+export function isFresh({ notBefore, notAfter }: Certificate, now: Date): boolean {
   return notBefore <= now && now < addSeconds(notBefore, (notAfter.getTime() - notBefore.getTime()) / 2000);
 }

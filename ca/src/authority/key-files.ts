@@ -1,7 +1,8 @@
 /** Authorities' keys as files in one folder, each encrypted under the key-encryption key. */
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { refusalOf } from '@chancery/shared/errors.ts';
+import { makeFolder } from '@chancery/shared/kernel/make-folder.ts';
 import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
 import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
 
@@ -19,7 +20,7 @@ export function keyFiles(folder: string, keyEncryptionKey: Uint8Array): Authorit
   const pathOf = (serial: string) => join(folder, `${serial}.key`);
   return {
     async create(serial) {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder, 0o700);
       const key = generateKey();
       writeKeyFile(pathOf(serial), key, keyEncryptionKey);
       return signerOf(key);

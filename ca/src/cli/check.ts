@@ -1,14 +1,21 @@
 /** `check`: all that `serve` would refuse, found without a running CA and without changing anything. */
+import { accessSync, constants, existsSync, lstatSync, statSync } from 'node:fs';
 import type { Command } from '@chancery/shared/cli.ts';
 import { systemClock } from '@chancery/shared/clock.ts';
-import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import { type Log, silentLog } from '@chancery/shared/log.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { attestorsFrom, platformsOf } from '../attestors/index.ts';
-import { type CaSettings, readBeside, readCaConfig } from '../config.ts';
-import type { ApplyOptions } from '../registry/registry.ts';
+import { ensureInTime, ensureRootOf, isFresh, NO_ROOT } from '../authority/authorities.ts';
+import { keyFiles } from '../authority/key-files.ts';
+import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
+import { type ApplyOptions, compileStored } from '../registry/registry.ts';
 import { type ResourceFile, readResources } from '../registry/resources.ts';
+import { clockWarning, ensurePrivate } from '../serve.ts';
+import { lookAt, type Snapshot } from '../store/look.ts';
+import type { AuthorityRecord } from '../store/store.ts';
 import { printWarnings, SHARED_IDS_FLAG } from './apply.ts';
 import { FILE_FLAG, readFiles } from './files.ts';
 import { CONFIG_FLAG, configFile, JSON_FLAG, printJson } from './flags.ts';
@@ -55,6 +62,7 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
   const attempts = [
     () => readKek(settings.keyEncryptionKey),
     () => attestorsFrom(settings.attestors, deps),
+    ...dataAttempts(settings, (warning) => warnings.push(warning)),
     () => readResources(files, context),
   ];
   const refusals = (await Promise.all(attempts.map(refusalFrom))).flat();
@@ -74,4 +82,66 @@ async function refusalFrom(attempt: () => unknown): Promise<readonly IdentityErr
     if (!isRefusal(error)) throw error;
     return [error];
   }
+}
+
+/** What `serve` would find in dataDir, by one look at each. */
+function dataAttempts(settings: CaSettings, warn: (warning: string) => void): readonly (() => unknown)[] {
+  const { dataDir, trustDomain, attestors } = settings;
+  const at = paths(dataDir);
+  return [
+    () => ensureUsableFolder(dataDir),
+    () => (isFolder(dataDir) ? [at.admin, at.join] : []).forEach(ensureSocket),
+    async () => {
+      if (!isFolder(dataDir)) return;
+      const found = existsSync(at.database) ? lookAt(at.database, at.generation) : NOTHING;
+      if (found === undefined) return;
+      const now = systemClock.now();
+      const clock = clockWarning(found.newestRecordAt, now);
+      if (clock !== undefined) warn(clock);
+      const root = found.authorities.find(({ kind }) => kind === 'root');
+      if (root === undefined) throw new IdentityError('store', NO_ROOT);
+      ensureRootOf(root, trustDomain);
+      await ensureCanSign(settings, { root, records: found.authorities, now });
+      const platforms = new Set(platformsOf(attestors));
+      compileStored(found.registry, { trustDomain, platforms });
+    },
+  ];
+}
+
+const NOTHING: Snapshot = { newestRecordAt: undefined, authorities: [], registry: undefined };
+
+/** An intermediate that may sign now with its key, or a root that may make one. */
+async function ensureCanSign(settings: CaSettings, { root, records, now }: Authority): Promise<void> {
+  const keys = keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey));
+  const fresh = records.findLast(
+    ({ kind, certificate, serial }) =>
+      kind === 'intermediate' && isFresh(parseCertificate(certificate), now) && keys.has(serial),
+  );
+  ensureInTime(parseCertificate(root.certificate), now);
+  await keys.load((fresh ?? root).serial);
+}
+
+interface Authority {
+  readonly root: AuthorityRecord;
+  readonly records: readonly AuthorityRecord[];
+  readonly now: Date;
+}
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+
+function ensureUsableFolder(path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false });
+  ensure(found !== undefined, 'file', `${path} is missing: ${NO_ROOT}`);
+  ensure(found.isDirectory(), 'file', `${path}: a folder is expected, found a file`);
+  ensurePrivate(path);
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new IdentityError('file', `${path}: this user may not write in it`, { cause: error });
+  }
+}
+
+function ensureSocket(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  ensure(found?.isSocket() ?? true, 'file', `${path} is in the way and is not a socket`);
 }

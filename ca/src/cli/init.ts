@@ -1,15 +1,16 @@
 /** `init`: a config, a key-encryption key, a root, and a folder for resources. Refuses to touch what is there. */
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { utf8 } from '@chancery/shared/bytes.ts';
 import { type Command, MisuseError } from '@chancery/shared/cli.ts';
 import { ensure } from '@chancery/shared/errors.ts';
+import { makeFolder } from '@chancery/shared/kernel/make-folder.ts';
 import { createKek, readKek } from '@chancery/shared/keys/file.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
-import { createRoot } from '../authority/authorities.ts';
+import { createRoot, ensureRootOf } from '../authority/authorities.ts';
 import { keyFiles } from '../authority/key-files.ts';
-import { type CaSettings, parseCaConfig, paths } from '../config.ts';
+import { type CaSettings, parseCaConfig, paths, readCaConfig } from '../config.ts';
 import { openStore, type ServeDeps } from '../serve.ts';
 import { JSON_FLAG, printJson } from './flags.ts';
 
@@ -27,16 +28,16 @@ export const init = (deps: ServeDeps): Command => ({
       value: 'DIR',
       says: 'The folder, made if missing (default: the current one).',
     },
+    resume: { type: 'boolean', says: 'Finish an init that was interrupted; keeps what is there.' },
     ...JSON_FLAG,
   },
   async run(invocation, io) {
-    const name = invocation.text('trust-domain');
-    if (name === undefined) throw new MisuseError('--trust-domain is required, for instance prod.example');
-    const trustDomain = parseTrustDomain(name);
     const dir = resolve(invocation.text('dir') ?? '.');
     const file = join(dir, 'ca.yaml');
-    ensure(!existsSync(file), 'file', `${file} exists already: a CA is made once`);
-    const root = await makeCa(file, trustDomain, deps);
+    const resume = invocation.has('resume');
+    const trustDomain = trustDomainOf(invocation.text('trust-domain'), resume ? file : undefined);
+    if (!resume) ensureNothingThere(file, trustDomain);
+    const root = await (resume ? resumeCa : makeCa)(file, trustDomain, deps);
     const about = { config: file, trustDomain, root: root.serial, rootNotAfter: root.notAfter.toISOString() };
     if (invocation.has('json')) printJson(io, about);
     else io.out(nextSteps(about));
@@ -44,11 +45,63 @@ export const init = (deps: ServeDeps): Command => ({
   },
 });
 
+/** Of the flag, or of the config where there is one already. Throws config. */
+function trustDomainOf(name: string | undefined, file: string | undefined): TrustDomain {
+  const written = file !== undefined && existsSync(file) ? readCaConfig(file).trustDomain : undefined;
+  if (name === undefined) {
+    if (written === undefined) throw new MisuseError('--trust-domain is required, for instance prod.example');
+    return written;
+  }
+  const trustDomain = parseTrustDomain(name);
+  const same = written === undefined || written === trustDomain;
+  ensure(same, 'config', `${file} has trustDomain ${written}, --trust-domain is ${trustDomain}`);
+  return trustDomain;
+}
+
+/** Throws file with what to do next. */
+function ensureNothingThere(file: string, trustDomain: TrustDomain): void {
+  const { keyEncryptionKey } = parseCaConfig(exampleConfig(trustDomain), file);
+  for (const each of [file, keyEncryptionKey]) {
+    const advice = `if that init was interrupted, finish it: ${resumeCommand(file, trustDomain)}`;
+    ensure(!existsSync(each), 'file', `${each} exists already: a CA is made once; ${advice}`);
+  }
+}
+
+const resumeCommand = (file: string, trustDomain: string): string =>
+  `chancery-ca init --resume --trust-domain ${trustDomain} --dir ${dirname(file)}`;
+
+/** Makes what is missing, in the order of `makeCa`, and touches nothing that is there. */
+async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
+  const config = exampleConfig(trustDomain);
+  const settings = existsSync(file) ? readCaConfig(file) : parseCaConfig(config, file);
+  makeFolder(dirname(file), 0o755);
+  const store = openStore(settings, deps.clock);
+  try {
+    const root = (await store.authorities()).find(({ kind }) => kind === 'root');
+    if (!existsSync(settings.keyEncryptionKey)) {
+      const lost = `${settings.keyEncryptionKey} is missing, and the root's key is encrypted under it: restore it`;
+      ensure(root === undefined, 'file', lost);
+      createKek(settings.keyEncryptionKey);
+    }
+    const keys = keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey));
+    if (root !== undefined) {
+      ensureRootOf(root, trustDomain);
+      await keys.load(root.serial);
+    }
+    const made = root ?? (await createRoot({ ...deps, ...settings, keys, store }));
+    writeExample(join(dirname(file), 'resources'), trustDomain);
+    if (!existsSync(file)) writeFileAtomic(file, utf8(config), 0o644);
+    return made;
+  } finally {
+    await store.close();
+  }
+}
+
 /** The config is written last: whoever finds one finds a whole CA. */
 async function makeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
   const config = exampleConfig(trustDomain);
   const settings = parseCaConfig(config, file);
-  mkdirSync(dirname(file), { recursive: true, mode: 0o755 });
+  makeFolder(dirname(file), 0o755);
   createKek(settings.keyEncryptionKey);
   const root = await makeRoot(settings, deps).catch((error: unknown) => {
     // Nothing is encrypted under it, and another try needs its place.
@@ -73,7 +126,7 @@ async function makeRoot(settings: CaSettings, deps: ServeDeps) {
 function writeExample(folder: string, trustDomain: string): void {
   const file = join(folder, 'unix.yaml');
   if (existsSync(file)) return;
-  mkdirSync(folder, { recursive: true, mode: 0o755 });
+  makeFolder(folder, 0o755);
   writeFileAtomic(file, utf8(exampleResources(trustDomain)), 0o644);
 }
 

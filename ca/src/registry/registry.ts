@@ -2,7 +2,7 @@
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
-import type { Store } from '../store/store.ts';
+import type { RegistryRecord, Store } from '../store/store.ts';
 import { type Change, diffOf } from './diff.ts';
 import { earn } from './earn.ts';
 import type { Facts } from './facts.ts';
@@ -49,12 +49,19 @@ export interface RegistryDeps {
   readonly platforms: ReadonlySet<string>;
 }
 
-/** Loads the stored set. Throws store, or resource where the CA's config no longer fits it. */
-export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
-  const stored = await deps.store.registry();
+/** Throws resource where the CA's config no longer fits the stored set. */
+export function compileStored(
+  stored: RegistryRecord | undefined,
+  deps: Omit<RegistryDeps, 'store'>,
+): VersionedSet {
   // Written by `apply` below, from resources that the schema had accepted.
   const resources = stored === undefined ? [] : (JSON.parse(stored.resources) as readonly Resource[]);
-  const first = compile(resources, stored?.version ?? 0, deps);
+  return compile(resources, stored?.version ?? 0, deps);
+}
+
+/** Loads the stored set. Throws store, or resource where the CA's config no longer fits it. */
+export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
+  const first = compileStored(await deps.store.registry(), deps);
   const sets = new LiveValue<VersionedSet>(() => new IdentityError('internal', 'no registry'), first);
   const read = async (files: readonly ResourceFile[], how: ApplyOptions = {}) => {
     const { warnings, ...set } = await readResources(files, {
@@ -109,7 +116,11 @@ function ensureNothingIn(before: readonly Resource[]): void {
   throw new IdentityError('resource', `${what}. Pass --prune-all if that is meant`);
 }
 
-function compile(resources: readonly Resource[], version: number, deps: RegistryDeps): VersionedSet {
+function compile(
+  resources: readonly Resource[],
+  version: number,
+  deps: Omit<RegistryDeps, 'store'>,
+): VersionedSet {
   for (const each of resources) {
     const orphan = platformsOf(each).find((platform) => !deps.platforms.has(platform));
     if (orphan === undefined) continue;

@@ -25,14 +25,20 @@ export function openDatabase(path: string): DatabaseSync {
   }
 }
 
-function migrate(db: DatabaseSync): void {
-  db.exec('BEGIN EXCLUSIVE');
+/** The schema's version. Throws store where a newer program made it. */
+export function ensureKnownSchema(db: DatabaseSync): number {
   const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
   ensure(
     version <= MIGRATIONS.length,
     'store',
     `the database has schema ${version}, this program knows ${MIGRATIONS.length}: run the newer chancery-ca`,
   );
+  return version;
+}
+
+function migrate(db: DatabaseSync): void {
+  db.exec('BEGIN EXCLUSIVE');
+  const version = ensureKnownSchema(db);
   for (const step of MIGRATIONS.slice(version)) db.exec(step);
   db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
 }

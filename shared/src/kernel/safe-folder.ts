@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { geteuid } from 'node:process';
 import { ensure, IdentityError } from '../errors.ts';
+import { makeFolder } from './make-folder.ts';
 
 const OTHERS_WRITE = 0o022;
 /** path_resolution(7): Linux follows at most 40. */
@@ -37,7 +38,7 @@ export function openSafeFolder(path: string, mode: number): SafeFolder {
 
 function makeAndOpen(path: string, mode: number): number {
   try {
-    fs.mkdirSync(path, { recursive: true, mode });
+    makeFolder(path, mode);
     return fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
   } catch (error) {
     throw new IdentityError('file', `the folder ${path} could not be opened: ${String(error)}`, {
