@@ -64,6 +64,9 @@ test('narrowServer leaves tools and logs, and promises only what can come', () =
   });
   expect(narrowServer(says, 'modern', { instructions: false, logs: false })).toEqual({
     ...base,
+    capabilities: { tools: { listChanged: true } },
+  });
+  expect(narrowServer({ capabilities: { tools: {} } }, 'modern', FREE, true)).toEqual({
     capabilities: { tools: {} },
   });
   expect(narrowServer({ capabilities: { prompts: {} } }, 'legacy', FREE)).toEqual({ capabilities: {} });

@@ -37,9 +37,9 @@ export function filterTools(result: JsonObject, allows: (tool: string) => boolea
 }
 
 /**
- * What a server announces, less what no rule can allow yet: a client then does not ask for it in vain. In the modern
- * era `tools/list_changed` comes on a subscription only, and there is no rule for those. Where the client `listens` in
- * any case, the gateway tells it when rules change the list, whatever the server promises.
+ * What a server announces, less what no rule can allow yet: a client then does not ask for it in vain. Where a legacy
+ * client `listens` in any case, the gateway tells it when rules change the list, whatever the server promises. In the
+ * modern era `tools/list_changed` comes on a subscription, which the server has to serve.
  */
 export function narrowServer(result: JsonObject, era: Era, free: FreeText, listens = false): JsonObject {
   const { capabilities, instructions } = result;
@@ -47,7 +47,7 @@ export function narrowServer(result: JsonObject, era: Era, free: FreeText, liste
   const tools = isJsonObject(has['tools']) && has['tools'];
   const logging = free.logs && isJsonObject(has['logging']);
   const own = tools === false ? {} : pick(tools, ['listChanged']);
-  const promised = era === 'modern' ? {} : listens ? { listChanged: true } : own;
+  const promised = era === 'legacy' && listens ? { listChanged: true } : own;
   return {
     ...pick(result, SERVER),
     ...(capabilities === undefined

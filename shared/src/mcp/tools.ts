@@ -3,6 +3,7 @@ import { ensure } from '../errors.ts';
 import { isJsonObject, type JsonObject } from '../json.ts';
 import { CAPABILITIES_KEY } from './era.ts';
 import type { Request } from './message.ts';
+import { LISTEN, listensToTools, narrowListen } from './subscription.ts';
 
 export interface ToolUse {
   readonly tool: string;
@@ -34,11 +35,17 @@ export function toolUseOf({ params = {} }: Request): ToolUse {
  * A server that knows so finds another way, where a refused request would fail the call.
  */
 export function narrowClient(request: Request): Request {
+  if (request.method === LISTEN && listensToTools(request)) return narrowCapabilities(narrowListen(request));
   const { params } = request;
   // Decided as no arguments, so forwarded as such.
   if (request.method === 'tools/call' && params?.['arguments'] === null)
     return narrowClient({ ...request, params: { ...params, arguments: {} } });
   if (request.method === 'initialize') return { ...request, params: { ...params, capabilities: {} } };
+  return narrowCapabilities(request);
+}
+
+function narrowCapabilities(request: Request): Request {
+  const { params } = request;
   const meta = params?.['_meta'];
   if (!isJsonObject(meta) || meta[CAPABILITIES_KEY] === undefined) return request;
   return { ...request, params: { ...params, _meta: { ...meta, [CAPABILITIES_KEY]: {} } } };

@@ -19,6 +19,7 @@ import {
   narrowServer,
 } from '@chancery/shared/mcp/results.ts';
 import { KEEP_ALIVE, writeEvent } from '@chancery/shared/mcp/sse.ts';
+import { acknowledgesTools, LISTEN, resultOf } from '@chancery/shared/mcp/subscription.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Source } from '@chancery/shared/source.ts';
@@ -26,7 +27,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { type Back, badAnswer, type Place, type Upstream } from '../upstream/upstream.ts';
 import { inOnePiece } from '../wire/http-body.ts';
 import { denial, refusalResponse, refuse, writeJson } from '../wire/reply.ts';
-import { mayAsk, mayTell } from './judge.ts';
+import { mayAsk, told } from './judge.ts';
 import type { Listeners } from './listeners.ts';
 import type { CallRecorder } from './record.ts';
 import type { Asked, Pending, Session, Sessions } from './sessions.ts';
@@ -61,6 +62,7 @@ export class Exchange implements Back {
   #session: Session | undefined;
   #answered = false;
   #opened = false;
+  #subscribed = false;
   #hold: NodeJS.Timeout | undefined;
 
   constructor(gate: Gate, res: ServerResponse, facts: ExchangeFacts) {
@@ -128,7 +130,8 @@ export class Exchange implements Back {
 
   /** From the gateway itself, where the stream is open. */
   tell(notification: Notification): void {
-    if (this.#res.headersSent && this.#opened) this.event(NOWHERE, notification);
+    const begun = this.#facts.request?.method !== LISTEN || this.#subscribed;
+    if (this.#res.headersSent && this.#opened && begun) this.event(NOWHERE, notification);
   }
 
   keepAlive(): void {
@@ -186,13 +189,14 @@ export class Exchange implements Back {
   #pass(message: Message): string | undefined {
     if (message.kind === 'response') return this.#passAnswer(message);
     const { recorder, upstream } = this.#gate;
-    const { peer, era } = this.#facts;
+    const { peer, era, request } = this.#facts;
     const session = this.#session;
     if (message.kind === 'notification') {
-      const may = mayTell(message.method, this.#gate.freeText);
-      if (may) recorder.told(peer, message);
-      else recorder.dropped(peer, message, `a server may not send ${message.method}`);
-      return may ? writeMessage(message) : undefined;
+      const said = told(message, request, this.#gate.freeText);
+      if (said === undefined) recorder.dropped(peer, message, `a server may not send ${message.method}`);
+      else recorder.told(peer, message);
+      this.#subscribed ||= said !== undefined && acknowledgesTools(said);
+      return said && writeMessage(said);
     }
     if (era === 'legacy' && session !== undefined && mayAsk(message.method)) {
       session.asked.add(message.id);
@@ -253,7 +257,7 @@ export class Exchange implements Back {
         ...response,
         result: narrowServer(result, this.#facts.era, freeText, this.#gate.upstream.listens),
       };
-    if (asked.method !== 'tools/call') return { ...response, result: emptyResult(result) };
+    if (asked.method !== 'tools/call') return { ...response, result: resultOf(asked, emptyResult(result)) };
     return response;
   }
 

@@ -4,6 +4,7 @@ import { ensure, refusalOf } from '@chancery/shared/errors.ts';
 import { type Era, ensureLegacyVersion, ensureModern, eraOf, headersFor } from '@chancery/shared/mcp/era.ts';
 import { type Message, readMessage } from '@chancery/shared/mcp/message.ts';
 import { isEventId } from '@chancery/shared/mcp/sse.ts';
+import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
 import { narrowClient } from '@chancery/shared/mcp/tools.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
@@ -90,6 +91,10 @@ async function post(gate: Gate, { req, res, peer }: Inbound, seen: Seen): Promis
   if (!enter(gate, { message, era, peer, res, pending, seen }, about)) return;
   const request = message.kind === 'request' ? message : undefined;
   const back = new Exchange(gate, res, { peer, era, request, session, pending });
+  if (request?.method === LISTEN) {
+    const stop = gate.listeners.add(peer.id, gate.policy.current(), (told) => back.tell(told));
+    res.once('close', stop);
+  }
   const headers =
     era === 'modern' ? { ...headersFor(message), ...paramHeaders(req) } : versionHeader(version);
   const forwarded = request === undefined ? message : narrowClient(request);

@@ -1,8 +1,9 @@
 /** Which messages pass, by whose rule. What no kind of rule speaks of yet is denied, whoever asks. */
 import { ensure } from '@chancery/shared/errors.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
-import type { Message } from '@chancery/shared/mcp/message.ts';
+import type { Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
+import { LISTEN, listensToTools, onSubscription } from '@chancery/shared/mcp/subscription.ts';
 import { type ToolUse, toolUseOf } from '@chancery/shared/mcp/tools.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
 import type { Decision, Policy } from '@chancery/shared/policy/policy.ts';
@@ -23,7 +24,7 @@ const WITHOUT_RULES = new Set([
   'prompts/list',
   'prompts/get',
   'completion/complete',
-  'subscriptions/listen',
+  LISTEN,
   'tasks/get',
   'tasks/list',
   'tasks/result',
@@ -74,7 +75,8 @@ export function judge(
     return { decision: decide(policy, { caller, server, tool: use.tool }), use };
   }
   const { kind, method } = message;
-  const open = (kind === 'request' ? OPEN_REQUESTS : OPEN_NOTIFICATIONS).has(method);
+  const listens = kind === 'request' && era === 'modern' && method === LISTEN && listensToTools(message);
+  const open = listens || (kind === 'request' ? OPEN_REQUESTS : OPEN_NOTIFICATIONS).has(method);
   const sets = kind === 'request' && era === 'legacy' && method === SET_LEVEL && freeText.logs;
   const unknown = kind === 'request' && era === 'modern' && !open && !WITHOUT_RULES.has(method);
   ensure(!unknown, 'mcp_unknown', 'the revision 2026-07-28 has no such method');
@@ -82,8 +84,18 @@ export function judge(
 }
 
 /** Towards the client: true for what a server may say unasked. */
-export function mayTell(method: string, { logs }: FreeText): boolean {
+function mayTell(method: string, { logs }: FreeText): boolean {
   return OPEN_TO_CLIENT.has(method) && (logs || method !== 'notifications/message');
+}
+
+/** A notification as it goes to the client, for a subscription or anything else; undefined for what may not. */
+export function told(
+  message: Notification,
+  request: Request | undefined,
+  freeText: FreeText,
+): Notification | undefined {
+  if (request?.method === LISTEN) return onSubscription(request.id, message);
+  return mayTell(message.method, freeText) ? message : undefined;
 }
 
 /** Towards the client: a server may ask whether it is still there, and nothing else until rules say so. */

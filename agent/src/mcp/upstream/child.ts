@@ -13,6 +13,7 @@ import {
   writeMessage,
 } from '@chancery/shared/mcp/message.ts';
 import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
+import { subscriptionOf } from '@chancery/shared/mcp/subscription.ts';
 import { LineReader } from '../wire/lines.ts';
 import { skippedLog } from '../wire/skipped.ts';
 import { CANCELLED, cancelledId, progressTokenOf, wantsLogs, withProgressToken } from './numbering.ts';
@@ -201,14 +202,17 @@ export class Child {
     const token = notification.params?.['progressToken'];
     const known =
       typeof token === 'string' || typeof token === 'number' ? this.#byToken.get(token) : undefined;
-    if (known === undefined) {
+    // 2026-07-28, "Subscriptions": over stdio these say whose they are.
+    const subscriber = this.#waiting.get(subscriptionOf(notification) ?? '');
+    if (subscriber !== undefined) this.#stream(subscriber, notification);
+    else if (known === undefined) {
       const asker = notification.method === LOG ? this.#onlyWithLevel() : undefined;
       if (asker === undefined) this.#say(notification);
       else this.#stream(asker, notification);
-      return;
+    } else {
+      const params = { ...notification.params, progressToken: known.progressToken ?? null };
+      this.#stream(known, { ...notification, params });
     }
-    const params = { ...notification.params, progressToken: known.progressToken ?? null };
-    this.#stream(known, { ...notification, params });
   }
 
   #stream(to: Waiting, notification: Notification): void {

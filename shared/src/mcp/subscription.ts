@@ -1,0 +1,49 @@
+/**
+ * The stream of `subscriptions/listen` (2026-07-28, "Subscriptions"). Changes of the list of tools are all that there
+ * is a rule for, so a subscription is narrowed to them, and what comes on it is built anew.
+ */
+import { isJsonObject, type JsonObject } from '../json.ts';
+import type { Id, Notification, Request } from './message.ts';
+
+export const LISTEN = 'subscriptions/listen';
+const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
+const CHANGED = 'notifications/tools/list_changed';
+const TOOLS = 'toolsListChanged';
+const ID_KEY = 'io.modelcontextprotocol/subscriptionId';
+
+export const listensToTools = ({ params }: Request): boolean => hasTools(params?.['notifications']);
+
+export const narrowListen = (request: Request): Request => ({
+  ...request,
+  params: { ...request.params, notifications: { [TOOLS]: true } },
+});
+
+/** As it goes to the client that listens by the request `id`; undefined for what does not belong there. */
+export function onSubscription(id: Id, { kind, method, params }: Notification): Notification | undefined {
+  const meta = { _meta: { [ID_KEY]: id } };
+  if (method === CHANGED) return { kind, method, params: meta };
+  if (method !== ACKNOWLEDGED) return undefined;
+  const notifications = hasTools(params?.['notifications']) ? { [TOOLS]: true } : {};
+  return { kind, method, params: { notifications, ...meta } };
+}
+
+/** True for the notification that a subscription to the list of tools begins with. */
+export const acknowledgesTools = ({ method, params }: Notification): boolean =>
+  method === ACKNOWLEDGED && hasTools(params?.['notifications']);
+
+/** The result that ends a subscription names it; any other stays as it is. */
+export function resultOf(asked: { method: string; requestId: Id }, result: JsonObject): JsonObject {
+  if (asked.method !== LISTEN) return result;
+  const meta = isJsonObject(result['_meta']) ? result['_meta'] : {};
+  return { ...result, _meta: { ...meta, [ID_KEY]: asked.requestId } };
+}
+
+/** Of a notification on a channel that several subscriptions share. */
+export function subscriptionOf({ params }: Notification): Id | undefined {
+  const meta = params?.['_meta'];
+  const id = isJsonObject(meta) ? meta[ID_KEY] : undefined;
+  return typeof id === 'string' || typeof id === 'number' ? id : undefined;
+}
+
+const hasTools = (filter: unknown): boolean =>
+  typeof filter === 'object' && filter !== null && Reflect.get(filter, TOOLS) === true;
