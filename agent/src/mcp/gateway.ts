@@ -82,6 +82,8 @@ const KEEP_ALIVE_MS = 10 * 60_000;
 const REQUEST_MS = 30_000;
 const MAX_CALL_SECONDS = 86_400;
 const FREE_TEXT: FreeText = { instructions: true, logs: true };
+/** What the kernel may hold for us while many arrive at once. */
+const BACKLOG = 4_096;
 /** Two round trips and a few milliseconds of work. */
 const HANDSHAKE_MS = 5_000;
 /** For records, keys, the agent's own sockets, its CA and child processes. */
@@ -274,6 +276,6 @@ function listen(server: Server, { host, port }: { host: string; port: number }):
     server.once('error', (error) =>
       reject(refusalOf(error, 'unavailable', cannotListen(`${host}:${port}`, error))),
     );
-    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
+    server.listen({ port, host, backlog: BACKLOG }, () => resolve((server.address() as AddressInfo).port));
   });
 }

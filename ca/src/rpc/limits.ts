@@ -45,6 +45,7 @@ export class Limits {
         total: settings.openAttestations,
         perAddress: settings.openAttestationsPerAddress,
         perNetwork: settings.openAttestationsPerAddress * NETWORK_SHARES,
+        few: 1,
         givesWay: 'anyone',
         replacesOwn: false,
       }),

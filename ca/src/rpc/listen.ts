@@ -20,6 +20,8 @@ import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { Callers, TlsCaller } from './caller.ts';
 
 const HANDSHAKE_MS = 5_000;
+/** What the kernel may hold for us while many arrive at once; it takes its own limit where that is lower. */
+const BACKLOG = 4_096;
 /** From the start of closing on; calls have ended or were cut before. */
 const CUT_AFTER_MS = 3_000;
 
@@ -187,7 +189,7 @@ function bound(server: net.Server, options: net.ListenOptions): Promise<void> {
       const where = options.path ?? `${options.host}:${options.port}`;
       reject(new IdentityError('unavailable', cannotListen(where, error), { cause: error }));
     });
-    server.listen(options, resolve);
+    server.listen({ backlog: BACKLOG, ...options }, resolve);
   });
 }
 

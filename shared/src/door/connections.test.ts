@@ -53,6 +53,18 @@ test('one that has just spoken is passed over', async () => {
   expect(speaking.socket.closed).toBe(false);
 });
 
+test('a few connections of one address are not the first to go, many are', async () => {
+  const { dial, left } = await guarded(openDoor({ strangers: 12 }));
+  const lone = await dial('127.0.0.2');
+  const few = [await dial('127.0.0.3'), await dial('127.0.0.3')];
+  for (let n = 0; n < 9; n += 1) await dial('127.0.0.4');
+  await dial('127.0.0.5');
+  expect(left([lone, ...few])).toEqual([true, true, true]);
+  await dial('127.0.0.6');
+  await closed(lone);
+  expect(left(few)).toEqual([true, true]);
+});
+
 test('one that is owed an answer gives way to nobody', async () => {
   const { dial } = await guarded(openDoor({ strangers: 2 }));
   const [waiting, other] = [await dial('127.0.0.2'), await dial('127.0.0.3')];

@@ -26,6 +26,8 @@ export interface Connection {
 
 /** What one IPv6 /48 may have, in shares of one address. */
 const NETWORK_SHARES = 4;
+/** Of strangers behind one address, which does not make them the first to give way. */
+const FEW = 8;
 
 export class Connections {
   readonly #strangers: Places;
@@ -43,6 +45,7 @@ export class Connections {
       total: strangers,
       perAddress: perStranger,
       perNetwork: perStranger * NETWORK_SHARES,
+      few: FEW,
       givesWay: 'anyone',
       replacesOwn: true,
     });
@@ -52,6 +55,7 @@ export class Connections {
       perAddress: perCertificate,
       // A site may have all its agents behind one address.
       perNetwork: certified,
+      few: 1,
       givesWay: 'larger',
       replacesOwn: true,
     });

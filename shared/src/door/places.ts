@@ -11,6 +11,8 @@ export interface PlaceSettings {
   readonly total: number;
   readonly perAddress: number;
   readonly perNetwork: number;
+  /** Keys that hold at most so many are alike when one has to give way: an honest site opens a few at once, too. */
+  readonly few: number;
   /** Who gives way when all places are taken: anyone, or only one whose key holds more than the newcomer's would. */
   readonly givesWay: 'anyone' | 'larger';
   /** A newcomer whose own share is full takes the place of its own longest silent one; otherwise it is refused. */
@@ -163,7 +165,7 @@ export class Places {
     for (let passed = 0; ; passed += 1) {
       let loser: Held | undefined;
       for (const held of among)
-        if (held.owed === 0 && (loser === undefined || goesBefore(held, loser))) loser = held;
+        if (held.owed === 0 && (loser === undefined || this.#goesBefore(held, loser))) loser = held;
       if (loser === undefined || sizeOf(loser) < least) return false;
       if (passed < MAX_PASSED_OVER && loser.heard()) {
         loser.silentSince = this.#next();
@@ -175,15 +177,16 @@ export class Places {
       return true;
     }
   }
+
+  /** The one of the larger key, then the longest silent one. */
+  #goesBefore(one: Held, other: Held): boolean {
+    const { few } = this.#settings;
+    const [more, fewer] = [Math.max(few, sizeOf(one)), Math.max(few, sizeOf(other))];
+    return more === fewer ? one.silentSince < other.silentSince : more > fewer;
+  }
 }
 
 const holdersOf = ({ address, network }: Held): readonly Holder[] =>
   network === undefined ? [address] : [address, network];
 
 const sizeOf = ({ address, network }: Held): number => (network ?? address).held.size;
-
-/** The one of the larger key, then the longest silent one. */
-function goesBefore(one: Held, other: Held): boolean {
-  const [more, fewer] = [sizeOf(one), sizeOf(other)];
-  return more === fewer ? one.silentSince < other.silentSince : more > fewer;
-}
