@@ -9,7 +9,15 @@ import https from 'node:https';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startEverything } from '../kit/mcp/world.ts';
-import { freePort, makeAgent, makeCa, makeFolder, type Running, removeFolder } from '../kit/processes.ts';
+import {
+  type CaFolder,
+  freePort,
+  makeAgent,
+  makeCa,
+  makeFolder,
+  type Running,
+  removeFolder,
+} from '../kit/processes.ts';
 import type { Bench, Outcome, Progress } from './bench.ts';
 import { McpCaller, type Target } from './mcp-caller.ts';
 import { quantile, rssMbOf } from './measure.ts';
@@ -40,6 +48,8 @@ export interface World {
   readonly serverPort: number;
   readonly gatewayPort: number;
   readonly connectPort: number;
+  readonly ca: CaFolder;
+  readonly serving: Running;
   readonly gateway: Running;
   readonly connect: Running;
   /** Where connect's agent keeps its SVID in files. */
@@ -47,13 +57,14 @@ export interface World {
   close(): Promise<void>;
 }
 
-export async function startWorld(): Promise<World> {
+/** `config` is the CA's, and `more` are resources beside those of the calls. */
+export async function startWorld(config: object = {}, more: readonly object[] = []): Promise<World> {
   const parts: (() => Promise<void> | void)[] = [];
   const close = async (): Promise<void> => {
     for (const part of parts.toReversed()) await part();
   };
   try {
-    return { ...(await startParts(parts)), close };
+    return { ...(await startParts(parts, { config, more })), close };
   } catch (error) {
     await close();
     throw error;
@@ -61,7 +72,10 @@ export async function startWorld(): Promise<World> {
 }
 
 /** What has been started is in `parts`, to be ended in the opposite order, whatever happens after it. */
-async function startParts(parts: (() => Promise<void> | void)[]): Promise<Omit<World, 'close'>> {
+async function startParts(
+  parts: (() => Promise<void> | void)[],
+  { config, more }: { readonly config: object; readonly more: readonly object[] },
+): Promise<Omit<World, 'close'>> {
   const start = async (starting: Promise<Running>): Promise<Running> => {
     const running = await starting;
     parts.push(() => running.stop());
@@ -72,10 +86,10 @@ async function startParts(parts: (() => Promise<void> | void)[]): Promise<Omit<W
   const [gatewayPort, connectPort] = [await freePort(), await freePort()];
   const server = await startEverything();
   parts.push(() => server.stop());
-  const ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
-  await start(ca.serve());
+  const ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} }, ...config });
+  const serving = await start(ca.serve());
   await ca.saveBundle();
-  await ca.apply(resources(gatewayPort));
+  await ca.apply([...resources(gatewayPort), ...more]);
   const evidence = { unix: {} };
   const upstream = { url: server.url.href };
   const behind = { server: 'everything', listen: `127.0.0.1:${gatewayPort}`, upstream };
@@ -91,6 +105,8 @@ async function startParts(parts: (() => Promise<void> | void)[]): Promise<Omit<W
     serverPort: Number(server.url.port),
     gatewayPort,
     connectPort,
+    ca,
+    serving,
     gateway: await start(tools.run('gateway')),
     connect: await start(triage.run()),
     svidFolder: join(triage.dir, 'out'),
@@ -153,7 +169,7 @@ export async function openSoon(target: Target): Promise<McpCaller> {
 }
 
 /** As a SPIFFE-aware client would: the name to expect is no DNS name, and this one knows whom it dialled. */
-function tlsFrom(folder: string): https.AgentOptions {
+export function tlsFrom(folder: string): https.AgentOptions {
   const read = (name: string) => readFileSync(join(folder, name));
   const files = { cert: read('svid.pem'), key: read('key.pem'), ca: read('bundle.pem') };
   return { ...files, keepAlive: true, checkServerIdentity: () => undefined };

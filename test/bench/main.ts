@@ -1,8 +1,9 @@
-/** `npm run bench`: every table, or the named ones; `--json` prints a single one as JSON, `parallel` always does. */
+/** `npm run bench`: every table, or the named ones; `--json` prints one as JSON, `parallel` and `flood` always do. */
 import { cpus, totalmem } from 'node:os';
 import { agent } from './agent.ts';
 import type { Bench, Outcome } from './bench.ts';
 import { decide } from './decide.ts';
+import { flood } from './flood.ts';
 import { gateway } from './gateway.ts';
 import { issuance } from './issuance.ts';
 import { joins } from './join.ts';
@@ -16,6 +17,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   parallel,
   agent,
   revocation,
+  flood,
   decide,
 };
 
@@ -38,7 +40,7 @@ for (const name of named.length > 0 ? named : Object.keys(BENCHES)) {
   const outcome = await bench.run((step) => tellProgress(`${name}: ${step}`));
   tellProgress('');
   print(name, bench, outcome);
-  if (json || name === 'parallel') console.log(JSON.stringify(outcome.json));
+  if (json || name === 'parallel' || name === 'flood') console.log(JSON.stringify(outcome.json));
 }
 process.exit(0);
 
