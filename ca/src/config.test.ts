@@ -48,6 +48,7 @@ test('its folder holds the database, the keys and the sockets', () => {
   expect(paths('/var/lib/chancery')).toEqual({
     database: '/var/lib/chancery/ca.db',
     keys: '/var/lib/chancery/keys',
+    generation: '/var/lib/chancery/keys/generation',
     admin: '/var/lib/chancery/admin.sock',
     join: '/var/lib/chancery/join.sock',
   });
