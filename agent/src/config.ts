@@ -35,7 +35,9 @@ export const OutputConfig = z.strictObject({
     .describe('Run after each change: a program and its arguments, without a shell, at most 30 s.'),
   signal: z
     .strictObject({
-      pidFile: file.describe('Where the process writes its pid. Relative to this file.'),
+      pidFile: file.describe(
+        'Where the process writes its pid. Of root, the agent or the owner of the files. Relative to this file.',
+      ),
       name: z.enum(['SIGHUP', 'SIGUSR1', 'SIGUSR2']).default('SIGHUP').describe('The signal.'),
       program: z
         .string()

@@ -2,6 +2,7 @@
 import { type ParseArgsOptionDescriptor, parseArgs } from 'node:util';
 import { isRefusal } from './errors.ts';
 import { nearest } from './text/nearest.ts';
+import { systemSentenceWithPath } from './text/system-sentence.ts';
 
 /** 0 done, 1 refused or failed, 2 misused; a command that runs another answers with that one's. */
 export type ExitStatus = number;
@@ -86,30 +87,13 @@ export async function runProgram(program: Program, argv: readonly string[], io: 
       return misused(io, error.message, commandUsage(program, name, command, io.columns));
     const { reason } = io.signal;
     if (reason instanceof Interrupted && isOf(reason, error)) return reason.status;
-    const says = isRefusal(error) ? error.message : systemSentence(error);
+    // What the file system refuses is the machine's state and not a bug: no stack.
+    const says = isRefusal(error) ? error.message : systemSentenceWithPath(error);
     if (says === undefined) throw error;
     io.err(`${program.name}: ${says}\n`);
     // A config that cannot be read is a misuse of the program, as an unknown flag is.
     return isRefusal(error, 'config') ? 2 : 1;
   }
-}
-
-const SYSTEM_SENTENCES: Readonly<Record<string, string>> = {
-  EACCES: 'permission denied. Run as the owner of the folder, or change its mode',
-  EPERM: 'not permitted for this user',
-  EROFS: 'the file system is read-only',
-  ENOSPC: 'disk full. Free some space',
-  EEXIST: 'a folder is expected, found a file. Move the file away, or name another folder',
-  ENOTDIR: 'a part of this path is a file, not a folder',
-  EISDIR: 'a file is expected, found a folder',
-  ENOENT: 'no such file or folder',
-};
-
-/** What the file system refuses is the machine's state and not a bug: no stack. Undefined for anything else. */
-function systemSentence(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return undefined;
-  const path = 'path' in error ? `${String(error.path)}: ` : '';
-  return `${path}${SYSTEM_SENTENCES[String(error.code)] ?? error.message}`;
 }
 
 /** What a command that is ended throws: the reason, or what it was waiting for in whose words. */

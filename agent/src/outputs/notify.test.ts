@@ -1,6 +1,17 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lchownSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { geteuid } from 'node:process';
@@ -107,7 +118,7 @@ describe('I68 a signal', () => {
 
   test('is not sent where there is no pid file or no process', async () => {
     const missing = notifyReader({ ...output, signal: { ...signal, pidFile: join(dir, 'none') } }, deps);
-    await expect(missing).rejects.toMatchObject(refused('unavailable', /ENOENT/));
+    await expect(missing).rejects.toMatchObject(refused('file', /none: no such file or folder/));
     reader.kill('SIGKILL');
     await once(reader, 'exit');
     await expect(notifyReader({ ...output, signal }, deps)).rejects.toMatchObject(
@@ -132,6 +143,53 @@ describe('I68 a signal', () => {
     );
   });
 });
+
+describe('I70 a pid file', () => {
+  beforeEach(() => rmSync(pidFile));
+  afterEach(() => rmSync(pidFile, { force: true }));
+
+  test.each([
+    ['is a pipe', () => execFileSync('mkfifo', [pidFile]), /expected, found a pipe/],
+    ['leads to a device', () => symlinkSync('/dev/zero', pidFile), /expected, found a device/],
+    ['is a folder', () => mkdirSync(pidFile), /expected, found a folder/],
+    ['is longer than a pid', () => writeFileSync(pidFile, ' '.repeat(33)), /33 bytes, at most 32/],
+    ['claims no size', () => symlinkSync('/proc/self/status', pidFile), /more than 32 bytes/],
+    ['is open to others', () => openToOthers(pidFile), /others may write it/],
+  ])('that %s is refused, and nobody is signalled', async (_, make, says) => {
+    make();
+    await expect(notifyReader({ ...output, signal }, silent)).rejects.toMatchObject(refused('file', says));
+    rmSync(pidFile, { recursive: true });
+  });
+
+  test('is its owner’s: root’s, the agent’s or that of the owner of the files', async () => {
+    if (ownUid !== 0) return console.info('only root may give a file to another user');
+    writeFileSync(pidFile, String(reader.pid));
+    chownSync(pidFile, 4001, 4001);
+    await expect(notifyReader({ ...output, signal }, silent)).rejects.toMatchObject(
+      refused('file', /belongs to uid 4001; expected root, uid 0 \(the agent\) or the owner/),
+    );
+    await expect(notifyReader({ ...output, uid: 4001, signal }, silent)).rejects.toThrow('signalled');
+    const link = join(dir, 'link');
+    symlinkSync(pidFile, link);
+    lchownSync(link, 4002, 4002);
+    await expect(
+      notifyReader({ ...output, uid: 4001, signal: { ...signal, pidFile: link } }, silent),
+    ).rejects.toMatchObject(refused('file', /the link \S+ belongs to uid 4002/));
+    rmSync(link);
+  });
+});
+
+const silent = {
+  ...deps,
+  signalProcess: () => {
+    throw new Error('signalled');
+  },
+};
+
+function openToOthers(path: string): void {
+  writeFileSync(path, '4711');
+  chmodSync(path, 0o646);
+}
 
 describe('a command', () => {
   test('gets its arguments as they are', async () => {

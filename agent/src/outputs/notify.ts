@@ -1,14 +1,18 @@
 /** Tells the program that reads an output: a signal to its process, or a command. */
 import { execFile } from 'node:child_process';
-import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { ensureLinks, ensureOwner, type Owners } from '@chancery/shared/kernel/links.ts';
 import type { HeldProcess, SignalProcess } from '@chancery/shared/kernel/pidfd.ts';
+import { inFile, readWholeFile } from '@chancery/shared/kernel/whole-file.ts';
 import type { OutputSettings } from '../config.ts';
 
 const COMMAND_MS = 30_000;
 /** The first process of the system or the container, which a pid file has no business to name. */
 const INIT = 1;
+/** Of a pid, and of white space around it. */
+const PID_FILE_BYTES = 32;
+const OTHERS_WRITE = 0o002;
 
 export interface NotifyDeps {
   readonly signalProcess: SignalProcess;
@@ -24,7 +28,7 @@ export async function notifyReader(output: OutputSettings, deps: NotifyDeps): Pr
   const { command, signal } = output;
   try {
     if (signal !== undefined) {
-      const pid = pidIn(signal.pidFile, deps.ownPid);
+      const pid = pidIn(signal.pidFile, output, deps);
       deps.signalProcess(pid, signal.name, (found) => ensureReader(found, output, deps));
     }
     const [program, ...args] = command ?? [];
@@ -36,9 +40,9 @@ export async function notifyReader(output: OutputSettings, deps: NotifyDeps): Pr
   }
 }
 
-/** Throws file. Whoever writes the pid file must not choose which process we signal. */
-function pidIn(file: string, ownPid: number): number {
-  const text = fs.readFileSync(file, 'utf8').trim();
+/** Throws file. Whoever writes the pid file must neither choose which process we signal, nor keep us reading. */
+function pidIn(file: string, output: OutputSettings, { ownPid, ownUid }: NotifyDeps): number {
+  const text = inFile(file, 'file', () => readPidFile(file, writersOf(output, ownUid)));
   const pid = Number(text);
   // 0 and negative numbers name whole process groups.
   if (!/^[1-9]\d{0,9}$/.test(text))
@@ -46,6 +50,21 @@ function pidIn(file: string, ownPid: number): number {
   ensure(pid !== INIT, 'file', `${file} names process 1; set outputs[].command instead`);
   ensure(pid !== ownPid, 'file', `${file} names this agent's own process ${pid}`);
   return pid;
+}
+
+function readPidFile(file: string, writers: Owners): string {
+  ensureLinks(file, writers);
+  const bytes = readWholeFile(file, { maxBytes: PID_FILE_BYTES, code: 'file' }, ({ uid, mode }) => {
+    ensureOwner(uid, 'it', writers);
+    ensure((mode & OTHERS_WRITE) === 0, 'file', 'others may write it; give its program a umask of 022');
+  });
+  return bytes.toString('latin1').trim();
+}
+
+/** Each may signal the process anyway. */
+function writersOf({ uid = 0 }: OutputSettings, ownUid: number): Owners {
+  const says = `root, uid ${ownUid} (the agent) or the owner of the files`;
+  return { uids: [0, ownUid, uid], says, code: 'file' };
 }
 
 function ensureReader({ pid, uids, name }: HeldProcess, output: OutputSettings, deps: NotifyDeps): void {

@@ -1,4 +1,13 @@
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { geteuid } from 'node:process';
@@ -41,6 +50,18 @@ test.skipIf(!asRoot)('one of another user, or that another group may write, is r
   expect(read()).toBe('a: 1\n');
   chmodSync(file, 0o664);
   expect(read).toThrow(refusal('config', /others may write it/));
+});
+
+test.skipIf(!asRoot)('I72 one that a link of another user leads to is refused, wherever the link is', () => {
+  const [link, folder] = [join(dir, 'theirs.yaml'), join(dir, 'folder')];
+  symlinkSync(file, link);
+  lchownSync(link, 12_345, 12_345);
+  expect(() => readConfigFile(link, '')).toThrow(
+    refusal('config', /theirs\.yaml: the link \S+theirs\.yaml belongs to uid 12345; expected root/),
+  );
+  symlinkSync(dir, folder);
+  lchownSync(folder, 12_345, 12_345);
+  expect(() => readConfigFile(join(folder, 'ca.yaml'), '')).toThrow(refusal('config', /the link \S+folder/));
 });
 
 test('a folder, a missing file and one that is too large are refused in words', () => {

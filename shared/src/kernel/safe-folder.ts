@@ -1,13 +1,10 @@
 /** Folders that secrets are written to: nobody but root and this process's user decides what their path leads to. */
 import fs from 'node:fs';
-import { dirname, resolve } from 'node:path';
-import { geteuid } from 'node:process';
 import { ensure, IdentityError } from '../errors.ts';
+import { ensureLinks, ensureOwner, ownOwners } from './links.ts';
 import { makeFolder } from './make-folder.ts';
 
 const OTHERS_WRITE = 0o022;
-/** path_resolution(7): Linux follows at most 40. */
-const MAX_LINKS = 40;
 
 /** An open folder. Whoever renames it or puts another one in its place does not change what `path` leads to. */
 export interface SafeFolder {
@@ -22,11 +19,12 @@ export interface SafeFolder {
  * else writes in it. Parents may be open to others, as /tmp is. Throws file, file_mode. Blocks.
  */
 export function openSafeFolder(path: string, mode: number): SafeFolder {
-  ensureLinks(resolve(path), MAX_LINKS);
+  const owners = ownOwners('file_mode');
+  ensureLinks(path, owners);
   const fd = makeAndOpen(path, mode);
   try {
     const { uid, mode: found } = fs.fstatSync(fd);
-    ensureOwner(uid, path);
+    ensureOwner(uid, path, owners);
     const says = `others may write in ${path}: mode ${(found & 0o7777).toString(8)}; chmod go-w ${path}`;
     ensure((found & OTHERS_WRITE) === 0, 'file_mode', says);
     return { path: `/proc/self/fd/${fd}`, close: () => fs.closeSync(fd) };
@@ -45,22 +43,4 @@ function makeAndOpen(path: string, mode: number): number {
       cause: error,
     });
   }
-}
-
-/** Each link on the way from the root, and on the way to where it points. */
-function ensureLinks(path: string, left: number): void {
-  ensure(left > 0, 'file', `${path}: more than ${MAX_LINKS} links`);
-  const parent = dirname(path);
-  if (parent === path) return;
-  ensureLinks(parent, left);
-  const found = fs.lstatSync(path, { throwIfNoEntry: false });
-  if (found?.isSymbolicLink() !== true) return;
-  ensureOwner(found.uid, `the link ${path}`);
-  ensureLinks(resolve(fs.realpathSync(parent), fs.readlinkSync(path)), left - 1);
-}
-
-function ensureOwner(uid: number, what: string): void {
-  const own = geteuid?.() ?? -1;
-  const says = `${what} belongs to uid ${uid}; expected root or uid ${own}, the agent's own`;
-  ensure(uid === 0 || uid === own, 'file_mode', says);
 }
