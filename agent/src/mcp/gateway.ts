@@ -94,6 +94,8 @@ const STRANGERS = 1_024;
 const PER_STRANGER = 128;
 /** As many as four pools of connect can have. */
 const PER_CERTIFICATE = 1_024;
+/** Of all callers' connections, those of one SPIFFE ID: several machines may have it. */
+const PART_OF_CALLER = 0.5;
 
 /** Throws what the sources throw while they have no value yet; rejects with the reason when it cannot listen. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
@@ -190,8 +192,9 @@ function connectionsOf({ connections, log }: GatewayOptions): Connections {
     certified: { wanted: CERTIFIED, each: 2, part: 0.75 },
     strangers: { wanted: STRANGERS, each: 1, part: 0.25 },
   });
-  const shares = { certified, strangers, perStranger: PER_STRANGER, perCertificate: PER_CERTIFICATE };
-  return new Connections({ ...shares, ...connections }, ({ message }) => log.debug({}, message));
+  const places = { certified, strangers, perStranger: PER_STRANGER, perCertificate: PER_CERTIFICATE };
+  const perHolder = Math.ceil((connections?.certified ?? certified) * PART_OF_CALLER);
+  return new Connections({ ...places, perHolder, ...connections }, ({ message }) => log.debug({}, message));
 }
 
 function sessionsOf(
@@ -236,13 +239,25 @@ async function answer(
     ensure(req.socket instanceof TLSSocket, 'no_peer', 'a request without TLS');
     peer = peers.of(req.socket);
     if (req.url === CLAIMS) return await claimCalls(gate, peers, { req, res, peer });
-    res.once('close', peers.begin(req.socket, seen));
-    await handle(gate, { req, res, peer }, seen);
+    await handle(gate, { req, res, peer, begin: beginner(peers, { req, res }, seen) }, seen);
   } catch (error) {
     if (!isRefusal(error)) log.error({ err: error }, 'the gateway failed');
     const refusal = refusalOf(error, 'internal', 'the gateway failed');
     refuseRequest(gate, { req, res }, refusal, { peer, seen });
   }
+}
+
+function beginner(
+  peers: Peers,
+  { req, res }: { req: IncomingMessage; res: ServerResponse },
+  seen: Seen,
+): () => void {
+  return () => {
+    ensure(req.socket instanceof TLSSocket, 'no_peer', 'a request without TLS');
+    const ended = peers.begin(req.socket, seen);
+    if (res.closed) ended();
+    else res.once('close', ended);
+  };
 }
 
 function refuseRequest(

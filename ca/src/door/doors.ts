@@ -40,10 +40,11 @@ export function openDoors(settings: DoorSettings, openFiles: number, log: Log): 
   const each = settings.connectionsPerCaller;
   const { certified, strangers } = shares;
   const door = (part: Partial<ConnectionSettings> & Pick<ConnectionSettings, 'strangers'>): Connections =>
-    new Connections({ perStranger: each, certified: 0, perCertificate: 0, ...part }, onRefused);
+    new Connections({ perStranger: each, certified: 0, perCertificate: 0, perHolder: 0, ...part }, onRefused);
   const onRefused = ({ message }: IdentityError): void => log.debug({}, message);
   return {
-    tls: door({ strangers, certified, perCertificate: each }),
+    // One SPIFFE ID may be that of many nodes.
+    tls: door({ strangers, certified, perCertificate: each, perHolder: certified }),
     join: door({ strangers: shares.join }),
     admin: door({ strangers: ADMIN, perStranger: ADMIN }),
   };

@@ -97,13 +97,13 @@ function admit(
 
 /** Of certified peers, for whose certificate is good; others stay where strangers are. */
 function hasPlace(caller: TlsCaller, connection: Connection, clock: Clock): boolean {
-  let serial: string;
+  let svid: VerifiedSvid;
   try {
-    serial = caller.svid(clock.now()).serial;
+    svid = caller.svid(clock.now());
   } catch {
     return true;
   }
-  return connection.certify(serial);
+  return connection.certify({ serial: svid.serial, holder: svid.id });
 }
 
 /** Path validation once a connection and bundle; validity in time at every question. */

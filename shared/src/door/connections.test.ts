@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import net from 'node:net';
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { openDoor } from '../../../test/kit/flood/doors.ts';
-import type { Connection, Connections } from './connections.ts';
+import type { IdentityError } from '../errors.ts';
+import type { Certified, Connection, Connections } from './connections.ts';
 
 const open: { close(): unknown }[] = [];
 afterEach(() => {
@@ -30,6 +31,8 @@ async function guarded(connections: Connections) {
     sockets.map(({ socket }) => !socket.closed);
   return { dial, left };
 }
+
+const certified = (serial: string, holder = serial): Certified => ({ serial, holder });
 
 const closed = ({ socket }: { readonly socket: net.Socket }) =>
   vi.waitFor(() => expect(socket.closed).toBe(true));
@@ -80,35 +83,102 @@ test('one that is owed an answer gives way to nobody', async () => {
 test('strangers do not push out certified peers, which leave the places of strangers', async () => {
   const connections = openDoor({ strangers: 2, certified: 2 });
   const { dial, left } = await guarded(connections);
-  const certified = [await dial('127.0.0.2'), await dial('127.0.0.2')];
-  for (const [n, { connection }] of certified.entries()) expect(connection()?.certify(`${n}`)).toBe(true);
+  const peers = [await dial('127.0.0.2'), await dial('127.0.0.2')];
+  for (const [n, { connection }] of peers.entries())
+    expect(connection()?.certify(certified(`${n}`))).toBe(true);
   expect(connections.open).toEqual({ strangers: 0, certified: 2 });
   for (let n = 3; n < 9; n += 1) await dial(`127.0.0.${n}`);
-  expect(left(certified)).toEqual([true, true]);
+  expect(left(peers)).toEqual([true, true]);
 });
 
 test('a certified peer takes no place of another one that holds as few', async () => {
   const { dial, left } = await guarded(openDoor({ certified: 2 }));
   const [one, two, late] = [await dial('127.0.0.2'), await dial('127.0.0.3'), await dial('127.0.0.4')];
-  for (const [n, { connection }] of [one, two].entries()) connection()?.certify(`${n}`);
-  expect(late.connection()?.certify('2')).toBe(false);
+  for (const [n, { connection }] of [one, two].entries()) connection()?.certify(certified(`${n}`));
+  expect(late.connection()?.certify(certified('2'))).toBe(false);
   await closed(late);
   expect(left([one, two])).toEqual([true, true]);
 });
 
-test('a certificate whose share is full replaces its own longest silent connection', async () => {
-  const { dial, left } = await guarded(openDoor({ perCertificate: 1 }));
+test.each([
+  ['a certificate', { perCertificate: 1 }, certified('same', 'a'), certified('same', 'a')],
+  ['a holder of several', { perHolder: 1 }, certified('one', 'a'), certified('other', 'a')],
+])('%s whose share is full replaces its own longest silent connection', async (_, settings, one, other) => {
+  const { dial, left } = await guarded(openDoor(settings));
   const [first, second] = [await dial('127.0.0.2'), await dial('127.0.0.3')];
-  for (const { connection } of [first, second]) expect(connection()?.certify('same')).toBe(true);
+  expect(first.connection()?.certify(one)).toBe(true);
+  expect(second.connection()?.certify(other)).toBe(true);
   await closed(first);
   expect(left([second])).toEqual([true]);
+});
+
+describe('when all places of certified peers are taken', () => {
+  /** Connections of one holder with a certificate each, which are owed answers. */
+  async function taken(places: number, { owed = true, by = 'large' } = {}) {
+    const { dial, left } = await guarded(openDoor({ certified: places }));
+    const lost = vi.fn<(refusal: IdentityError) => void>();
+    const held = [];
+    for (let n = 0; n < places; n += 1) {
+      const each = await dial('127.0.0.2');
+      expect(each.connection()?.certify({ ...certified(`${n}`, by), onLost: lost })).toBe(true);
+      if (owed) each.connection()?.answer();
+      held.push(each);
+    }
+    return { dial, left, held, lost };
+  }
+
+  test('the largest holder gives way, though all its connections are owed answers', async () => {
+    const { dial, left, held, lost } = await taken(4);
+    const late = await dial('127.0.0.3');
+    expect(late.connection()?.certify(certified('late'))).toBe(true);
+    late.connection()?.answer();
+    await closed(held[0] as (typeof held)[number]);
+    expect(lost.mock.calls.map(([{ code, message }]) => [code, message])).toEqual([
+      ['rate', 'large has 4 of 4 connections, more than any other'],
+    ]);
+    const another = await dial('127.0.0.4');
+    expect(another.connection()?.certify(certified('another'))).toBe(true);
+    await closed(held[1] as (typeof held)[number]);
+    expect(left([late, another, ...held])).toEqual([true, true, false, false, true, true]);
+  });
+
+  test('a holder of fewer than the average gives none of its silent connections', async () => {
+    const { dial, left, held } = await taken(5);
+    const small = [await dial('127.0.0.3'), await dial('127.0.0.3')];
+    for (const { connection } of small) expect(connection()?.certify(certified('small'))).toBe(true);
+    const late = await dial('127.0.0.4');
+    expect(late.connection()?.certify(certified('late'))).toBe(true);
+    await closed(held[2] as (typeof held)[number]);
+    expect(left([late, ...small])).toEqual([true, true, true]);
+  });
+
+  test('a silent connection goes before one that is owed an answer', async () => {
+    const { dial, left, held } = await taken(4);
+    const idle = held[2] as (typeof held)[number];
+    const other = await dial('127.0.0.3');
+    idle.socket.destroy();
+    await vi.waitFor(() => expect(idle.at?.closed).toBe(true));
+    expect(other.connection()?.certify(certified('idle', 'large'))).toBe(true);
+    const late = await dial('127.0.0.4');
+    expect(late.connection()?.certify(certified('late'))).toBe(true);
+    await closed(other);
+    expect(left([late, ...held])).toEqual([true, true, true, false, true]);
+  });
+
+  test('one that holds as many as all others gets none', async () => {
+    const { dial, left, held } = await taken(1);
+    const late = await dial('127.0.0.3');
+    expect(late.connection()?.certify(certified('late'))).toBe(false);
+    await closed(late);
+    expect(left(held)).toEqual([true]);
+  });
 });
 
 test('a place is free when its connection is closed', async () => {
   const connections = openDoor();
   const { dial } = await guarded(connections);
   const { socket, connection } = await dial('127.0.0.2');
-  connection()?.certify('a');
+  connection()?.certify(certified('a'));
   socket.destroy();
   await vi.waitFor(() => expect(connections.open).toEqual({ strangers: 0, certified: 0 }));
 });

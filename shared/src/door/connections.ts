@@ -1,7 +1,8 @@
 /**
  * The connections of one port. Each takes a place as it arrives, before a byte of it is read. Strangers have a share
  * for each address, uid and network; when their places are full, the longest silent connection of the key that holds
- * most gives way. A peer that has shown a good certificate is counted apart from then on: no stranger can push it out.
+ * most gives way. A peer that has shown a good certificate is counted apart from then on, by its holder, wherever it
+ * comes from: no stranger can push it out, and a new holder takes the place of one of the largest.
  */
 import type { Server, Socket } from 'node:net';
 import { type IdentityError, refusalOf } from '../errors.ts';
@@ -12,15 +13,28 @@ export interface ConnectionSettings {
   /** Of peers that have shown no certificate yet, and how many of them one address or uid may have. */
   readonly strangers: number;
   readonly perStranger: number;
-  /** Of peers that have shown a good certificate, and how many one certificate may have. */
+  /** Of peers that have shown a good certificate, and how many one certificate and one holder of some may have. */
   readonly certified: number;
   readonly perCertificate: number;
+  readonly perHolder: number;
+}
+
+/** By whom a connection counts once its certificate is known. */
+export interface Certified {
+  readonly serial: string;
+  /** Who has the certificate, and may have others: a share by certificate is one for everybody who can get several. */
+  readonly holder: string;
+  /** Hears instead of everybody's listener that the connection is refused or gives way. */
+  readonly onLost?: (refusal: IdentityError) => void;
 }
 
 export interface Connection {
   /** Moves it to the places of certified peers. False where none is free: the connection has ended. */
-  certify(serial: string): boolean;
-  /** The peer is owed an answer, so the connection does not give way until the returned function is called. */
+  certify(certified: Certified): boolean;
+  /**
+   * The peer is owed an answer to a request that is whole. Until the returned function is called, the connection gives
+   * way to nobody, or only as one of the largest holder.
+   */
   answer(): () => void;
 }
 
@@ -37,7 +51,7 @@ export class Connections {
 
   /** `onRefused` hears of each connection that is refused or gives way. */
   constructor(
-    { strangers, perStranger, certified, perCertificate }: ConnectionSettings,
+    { strangers, perStranger, certified, perCertificate, perHolder }: ConnectionSettings,
     onRefused: (refusal: IdentityError) => void,
   ) {
     this.#strangers = new Places({
@@ -53,8 +67,7 @@ export class Connections {
       what: 'connections',
       total: certified,
       perAddress: perCertificate,
-      // A site may have all its agents behind one address.
-      perNetwork: certified,
+      perNetwork: perHolder,
       few: 1,
       givesWay: 'larger',
       replacesOwn: true,
@@ -96,8 +109,9 @@ export class Connections {
       read = socket.bytesRead;
       return read > before;
     };
+    let onLost = this.#onRefused;
     const lose = (reason: IdentityError): void => {
-      this.#onRefused(reason);
+      onLost(reason);
       socket.destroy();
     };
     const take = (places: Places, share: ShareKeys): Place | undefined => {
@@ -112,10 +126,11 @@ export class Connections {
     if (place === undefined) return undefined;
     socket.once('close', () => place?.leave());
     return {
-      certify: (serial) => {
+      certify: (certified) => {
         place?.leave();
-        const network = keys.network ?? keys.address;
-        place = take(this.#certified, { address: `certificate ${serial}`, network });
+        onLost = certified.onLost ?? onLost;
+        const { serial, holder } = certified;
+        place = take(this.#certified, { address: `certificate ${serial}`, network: holder });
         return place !== undefined;
       },
       answer: () => place?.answer() ?? (() => {}),

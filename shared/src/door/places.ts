@@ -1,6 +1,7 @@
 /**
  * A bounded number of places, with a share for each key. When all are taken, the silent holder of the key that holds
- * most gives way, the longest silent first: whoever is being answered keeps its place.
+ * most gives way, the longest silent first: whoever is being answered keeps its place. Where only a larger key gives
+ * way, the largest one does so even if all its places are being answered, because some requests never end.
  */
 import { ensure, IdentityError } from '../errors.ts';
 import type { ShareKeys } from './keys.ts';
@@ -13,7 +14,10 @@ export interface PlaceSettings {
   readonly perNetwork: number;
   /** Keys that hold at most so many are alike when one has to give way: an honest site opens a few at once, too. */
   readonly few: number;
-  /** Who gives way when all places are taken: anyone, or only one whose key holds more than the newcomer's would. */
+  /**
+   * Who gives way when all places are taken: anyone who is silent, or only a key that holds more than the newcomer's
+   * would. The latter is for places whose loss ends the work that is done in them.
+   */
   readonly givesWay: 'anyone' | 'larger';
   /** A newcomer whose own share is full takes the place of its own longest silent one; otherwise it is refused. */
   readonly replacesOwn: boolean;
@@ -135,7 +139,8 @@ export class Places {
   #ensureShare({ key, held }: Holder, share: number): void {
     const { what, replacesOwn } = this.#settings;
     if (held.size < share) return;
-    ensure(replacesOwn && this.#giveWay(held, 0), 'rate', `${key} has ${held.size} ${what} open`);
+    const replaced = replacesOwn && this.#giveWay(held, isSilent);
+    ensure(replaced, 'rate', `${key} has ${held.size} ${what} open`);
   }
 
   #enter(held: Held): void {
@@ -156,26 +161,43 @@ export class Places {
 
   #makeRoom(newcomers: number): void {
     const { what, total, givesWay } = this.#settings;
-    const least = givesWay === 'larger' ? newcomers + 2 : 0;
-    ensure(this.#giveWay(this.#held, least), 'rate', `${total} ${what} are open`);
+    const made =
+      givesWay === 'anyone' ? this.#giveWay(this.#held, isSilent) : this.#takeFromLarger(newcomers + 2);
+    ensure(made, 'rate', `${total} ${what} are open`);
   }
 
-  /** Ends the silent one of these that gives way first. False where none of a key that holds so many is silent. */
-  #giveWay(among: ReadonlySet<Held>, least: number): boolean {
+  /** From keys that hold so many: a silent one of a key above the average, else any one of the largest key. */
+  #takeFromLarger(least: number): boolean {
+    const average = this.#held.size / new Set([...this.#held].map(ownerOf)).size;
+    const above = Math.max(least, average);
+    return (
+      this.#giveWay(this.#held, (held) => isSilent(held) && sizeOf(held) >= above) ||
+      this.#giveWay(this.#held, (held) => sizeOf(held) >= least)
+    );
+  }
+
+  /** Ends the one of these that `may` give way and goes first. False where there is none. */
+  #giveWay(among: ReadonlySet<Held>, may: (held: Held) => boolean): boolean {
     for (let passed = 0; ; passed += 1) {
       let loser: Held | undefined;
       for (const held of among)
-        if (held.owed === 0 && (loser === undefined || this.#goesBefore(held, loser))) loser = held;
-      if (loser === undefined || sizeOf(loser) < least) return false;
+        if (may(held) && (loser === undefined || this.#goesBefore(held, loser))) loser = held;
+      if (loser === undefined) return false;
       if (passed < MAX_PASSED_OVER && loser.heard()) {
         loser.silentSince = this.#next();
         continue;
       }
+      const why = this.#whyOf(loser);
       this.#leave(loser);
-      const why = `${loser.address.key} was silent while all places were taken`;
       loser.lose(new IdentityError('rate', why));
       return true;
     }
+  }
+
+  #whyOf(loser: Held): string {
+    if (isSilent(loser)) return `${loser.address.key} was silent while all places were taken`;
+    const { what, total } = this.#settings;
+    return `${ownerOf(loser).key} has ${sizeOf(loser)} of ${total} ${what}, more than any other`;
   }
 
   /** The one of the larger key, then the longest silent one. */
@@ -189,4 +211,7 @@ export class Places {
 const holdersOf = ({ address, network }: Held): readonly Holder[] =>
   network === undefined ? [address] : [address, network];
 
-const sizeOf = ({ address, network }: Held): number => (network ?? address).held.size;
+/** By whom it counts when one has to give way. */
+const ownerOf = ({ address, network }: Held): Holder => network ?? address;
+const sizeOf = (held: Held): number => ownerOf(held).held.size;
+const isSilent = ({ owed }: Held): boolean => owed === 0;

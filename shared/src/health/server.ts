@@ -40,7 +40,8 @@ export async function serveHealth(options: HealthOptions): Promise<HealthServer>
       () => response.writeHead(500).end(),
     );
   });
-  const places = { strangers: HEALTH_CONNECTIONS, perStranger: PER_ADDRESS, certified: 0, perCertificate: 0 };
+  const none = { certified: 0, perCertificate: 0, perHolder: 0 };
+  const places = { strangers: HEALTH_CONNECTIONS, perStranger: PER_ADDRESS, ...none };
   new Connections(places, () => {}).guard(server);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>

@@ -3,6 +3,13 @@ import { type ConnectionSettings, Connections } from '@chancery/shared/door/conn
 
 export const openDoor = (settings: Partial<ConnectionSettings> = {}): Connections =>
   new Connections(
-    { strangers: 1000, perStranger: 1000, certified: 1000, perCertificate: 1000, ...settings },
+    {
+      strangers: 1000,
+      perStranger: 1000,
+      certified: 1000,
+      perCertificate: 1000,
+      perHolder: 1000,
+      ...settings,
+    },
     () => {},
   );

@@ -41,7 +41,7 @@ export interface Listener {
 
 const HOST = '127.0.0.1';
 /** Connections of other users, who get no answer but a refusal. */
-const OF_OTHERS = { strangers: 16, perStranger: 16, certified: 0, perCertificate: 0 };
+const OF_OTHERS = { strangers: 16, perStranger: 16, certified: 0, perCertificate: 0, perHolder: 0 };
 const LOCAL_NAMES = ['127.0.0.1', 'localhost', '[::1]'];
 /** What the gateway or the server behind it may want; nothing that is the client's secret. */
 const TO_GATEWAY = [

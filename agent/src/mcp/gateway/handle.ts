@@ -25,24 +25,29 @@ export interface Seen extends OpenCall {
 }
 
 /** Throws what the caller answers and records. */
-export async function handle(
-  gate: Gate,
-  { req, res, peer }: { req: IncomingMessage; res: ServerResponse; peer: VerifiedSvid },
-  seen: Seen,
-): Promise<void> {
+export async function handle(gate: Gate, inbound: Begun, seen: Seen): Promise<void> {
+  const { req } = inbound;
   ensure(req.url === ENDPOINT, 'server_unknown', 'another path than the endpoint');
-  if (!letIn(gate, { req, res, peer })) return;
-  if (req.method === 'POST') return post(gate, { req, res, peer }, seen);
+  if (!letIn(gate, inbound)) return;
+  if (req.method === 'POST') return post(gate, inbound, seen);
   const version = header(req, 'mcp-protocol-version');
   ensure(req.method === 'GET' || req.method === 'DELETE', 'mcp_method', 'neither POST nor GET nor DELETE');
   ensure(version === undefined || version < '2026-07-28', 'mcp_method', 'a modern client only posts');
-  stream(gate, { req, res, peer }, seen);
+  // Nothing is made of a body, but a request has ended only when its body has.
+  await readBody(req, MAX_SKIPPED_BYTES);
+  inbound.begin();
+  stream(gate, inbound, seen);
 }
 
 interface Inbound {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly peer: VerifiedSvid;
+}
+
+interface Begun extends Inbound {
+  /** Called once the request is whole: from then on it is open, and its connection is owed an answer. */
+  readonly begin: () => void;
 }
 
 /** Tier 1, by the head of the request: of a caller that no rule lets in, no body is read. */
@@ -67,13 +72,14 @@ function isChunked(req: IncomingMessage): boolean {
   return req.headers['transfer-encoding'] !== undefined;
 }
 
-async function post(gate: Gate, { req, res, peer }: Inbound, seen: Seen): Promise<void> {
+async function post(gate: Gate, { req, res, peer, begin }: Begun, seen: Seen): Promise<void> {
   ensureJson(req);
   ensureAccepts(req, 'application/json');
   ensureAccepts(req, 'text/event-stream');
   // The server leaves this to us, so that only those who may enter are asked for their body.
   if (req.headers.expect !== undefined) res.writeContinue();
   const body = await readBody(req, gate.maxRequestBytes);
+  begin();
   const message = readMessage(body, gate.maxRequestBytes);
   seen.message = message;
   const version = header(req, 'mcp-protocol-version');

@@ -11,7 +11,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
-import type { Connections } from '@chancery/shared/door/connections.ts';
+import type { Certified, Connections } from '@chancery/shared/door/connections.ts';
 import { shareKeys } from '@chancery/shared/door/keys.ts';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
@@ -81,8 +81,8 @@ export class Peers {
       const calls = new Map<OpenCall, Date>();
       const connection = { peer, digest, calls, holder: peer, chain, former: [], until: peer.notAfter };
       this.#ensureNotRevoked(connection);
-      // Already destroyed, or already gone; that is no refusal of this peer.
-      if (this.#options.connections.of(socket)?.certify(peer.serial) !== true) return;
+      // Without a place it is destroyed already, or its peer has gone.
+      if (this.#options.connections.of(socket)?.certify(this.#certified(socket, peer)) !== true) return;
       this.#open.set(socket, connection);
       this.#byDigest.set(keyOf(digest), connection);
       const closed = new AbortController();
@@ -113,8 +113,12 @@ export class Peers {
     return peer;
   }
 
-  /** Counts a request as open, so that its connection gives way to nobody; returns the way to count it closed. */
+  /**
+   * Counts a request as open, now that it is whole; returns the way to count it closed. Throws what `of` throws: while
+   * the request came, its certificate may have ended, or its connection may have been claimed with a newer one.
+   */
   begin(socket: TLSSocket, call: OpenCall): () => void {
+    this.of(socket);
     const connection = this.#open.get(socket);
     const answered = this.#options.connections.of(socket)?.answer();
     connection?.calls.set(call, this.#options.clock.now());
@@ -190,6 +194,13 @@ export class Peers {
   verifyAgain(): void {
     const { bundle, clock } = this.#options;
     this.#lookAgain(({ chain }) => void verifySvid(chain, bundle.current(), clock.now()));
+  }
+
+  /** By SPIFFE ID: a workload can have several certificates. */
+  #certified(socket: TLSSocket, peer: VerifiedSvid): Certified {
+    const onLost = (refusal: IdentityError): void =>
+      this.#options.onRefused(refusal, peer, addressOf(socket));
+    return { serial: peer.serial, holder: peer.id, onLost };
   }
 
   #lookAgain(look: (connection: Connection) => void): void {
