@@ -82,14 +82,18 @@ function sessionsOf({ max, perCaller, idle }: NonNullable<GatewaySettings['sessi
   };
 }
 
+/** As which user a command would run. Throws config. */
+export const accountOf = (upstream: Parameters<typeof accountFor>[0], ownUid: number) =>
+  accountFor(upstream, ownUid, () => ({
+    passwd: readFileSync('/etc/passwd', 'utf8'),
+    group: readFileSync('/etc/group', 'utf8'),
+  }));
+
 function upstreamOf(upstream: GatewaySettings['upstream'], { env, ownUid, log }: McpDeps): UpstreamTarget {
   if ('url' in upstream) return { kind: 'url', url: new URL(upstream.url) };
   if ('socket' in upstream) return { kind: 'unix', path: upstream.socket, endpoint: upstream.path };
   const [program = '', ...args] = upstream.command;
-  const account = accountFor(upstream, ownUid, () => ({
-    passwd: readFileSync('/etc/passwd', 'utf8'),
-    group: readFileSync('/etc/group', 'utf8'),
-  }));
+  const account = accountOf(upstream, ownUid);
   // The command shares the agent's user, and must not read its memory or its environment.
   if (!makeNotDumpable()) log.warn({}, 'the agent can be read by the processes of its user');
   const allowed = environmentFor(account, allowedEnvironment(env, upstream.env));

@@ -2,14 +2,14 @@
 
 import { serveHealth } from '@chancery/shared/health/server.ts';
 import { hostAndPort } from './addresses.ts';
-import { type Agent, type AgentDeps, startAgent } from './agent.ts';
+import { type Agent, type AgentDeps, prepareFolder, startAgent } from './agent.ts';
 import { type AgentSettings, paths } from './config.ts';
 import type { AgentMetrics } from './health/metrics.ts';
 import type { Closing, McpDeps, McpOpening } from './open-mcp.ts';
-import { type KeptOutputs, keepOutputs } from './outputs/keep.ts';
+import { keepOutputs } from './outputs/keep.ts';
 import type { NotifyDeps } from './outputs/notify.ts';
 import { type PlatformKeyAgent, startPlatformKeyAgent } from './platform-key-agent.ts';
-import { statusOf } from './status.ts';
+import { type Known, statusOf } from './status.ts';
 import { serveLocalApi } from './workload/local-api.ts';
 import type { StatusReport } from './workload/local-messages.ts';
 
@@ -32,44 +32,69 @@ export async function runAgent(
     for (const part of parts.toReversed()) await part.close();
   };
   try {
+    prepareFolder(settings.dataDir);
+    await ensureUpstream(settings, deps);
     const inTpm = settings.evidence?.tpm?.key === 'tpm';
-    const agent = await (inTpm ? startPlatformKeyAgent : startAgent)(settings, deps, signal);
-    parts.push(agent);
-    const full = 'policy' in agent ? agent : undefined;
-    let [gatewayPort, outputs]: [number | undefined, KeptOutputs | undefined] = [undefined, undefined];
-    const status = () => statusOf({ ...deps, agent, full, settings, gatewayPort, outputs });
-    const metrics = await openHealth(settings, { deps, parts, status, agent });
-    gatewayPort = full && (await openMcpParts(settings, full, { deps, parts, count: metrics?.call }));
+    const joined = Promise.withResolvers<Agent>();
+    // Nobody may be waiting for it when it fails.
+    joined.promise.catch(() => {});
+    const known: Known = { settings, clock: deps.clock, version: deps.version };
+    const status = () => statusOf(known);
     const { log, ownUid } = deps;
     const { socket } = paths(settings.dataDir);
-    parts.push(await serveLocalApi({ path: socket, agent: full, status, ownUid, log }));
-    outputs = keepOutputs({ ...deps, ...agent, outputs: settings.outputs });
-    parts.push(outputs);
-    return { agent, gatewayPort, close };
+    const api = { path: socket, agent: inTpm ? undefined : joined.promise, status, ownUid, log };
+    parts.push(await serveLocalApi(api));
+    const metrics = await openHealth(settings, { deps, parts, status });
+    const patient = {
+      ...deps,
+      onFailure: (failure: Error) => {
+        known.joinFailure = failure.message;
+      },
+    };
+    const agent = await (inTpm ? startPlatformKeyAgent : startAgent)(settings, patient, signal).catch(
+      (error: unknown) => {
+        joined.reject(error);
+        throw error;
+      },
+    );
+    known.agent = agent;
+    parts.push(agent, { close: agent.svid.onChange(() => metrics?.rotated()) });
+    const full = 'policy' in agent ? agent : undefined;
+    if (full !== undefined) joined.resolve(full);
+    known.gatewayPort = full && (await openMcpParts(settings, full, { deps, parts, count: metrics?.call }));
+    known.outputs = keepOutputs({ ...deps, ...agent, outputs: settings.outputs });
+    parts.push(known.outputs);
+    return { agent, gatewayPort: known.gatewayPort, close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
+/** What can be seen to be wrong before the CA is asked for a certificate. Throws config. */
+async function ensureUpstream({ gateway }: AgentSettings, deps: RunDeps): Promise<void> {
+  if (gateway === undefined || !('command' in gateway.upstream)) return;
+  const { accountOf } = await import('./open-mcp.ts');
+  accountOf(gateway.upstream, deps.ownUid);
+}
+
 interface HealthParts {
   readonly deps: RunDeps;
   readonly parts: Closing[];
   readonly status: () => StatusReport;
-  readonly agent: Agent | PlatformKeyAgent;
 }
 
-/** Open before the gateway, so that a probe sees it come up. Loaded where it is configured. */
+/** Open before the agent has joined, so that a probe sees why it has not. Loaded where it is configured. */
 async function openHealth(
   { http }: AgentSettings,
-  { deps, parts, status, agent }: HealthParts,
+  { deps, parts, status }: HealthParts,
 ): Promise<AgentMetrics | undefined> {
   if (http === undefined) return undefined;
   const { createAgentMetrics } = await import('./health/metrics.ts');
   const metrics = createAgentMetrics(status, () => deps.clock.now());
-  parts.push({ close: agent.svid.onChange(() => metrics.rotated()) });
   const unfit = (): string | undefined => {
-    const { expired, revoked } = status();
+    const { expired, revoked, spiffeId, problems } = status();
+    if (spiffeId === null) return problems.join('; ');
     if (revoked !== null) return 'this identity is revoked';
     return expired ? 'the certificate has expired' : undefined;
   };

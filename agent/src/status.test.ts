@@ -7,7 +7,8 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { after, makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
 import { ManualClock } from '../../test/kit/manual-clock.ts';
 import type { Agent, StreamState } from './agent.ts';
-import { statusOf } from './status.ts';
+import type { AgentSettings } from './config.ts';
+import { type Known, statusOf } from './status.ts';
 import { NO_REVOCATIONS } from './trust/revocations.ts';
 import { compileSnapshot } from './trust/snapshot.ts';
 
@@ -34,11 +35,46 @@ beforeEach(() => {
   revocations = NO_REVOCATIONS;
 });
 
-function statusAt(seconds: number) {
+const gateway = { server: 'github' } as NonNullable<AgentSettings['gateway']>;
+const resource = (name: string, identity: string = id) =>
+  JSON.stringify({ kind: 'McpServer', name, identity, address: 'a:1' });
+
+test('an agent that has not joined says why', () => {
+  const joining = {
+    settings: { gateway: undefined, connect: [] },
+    clock: new ManualClock(after(0)),
+    version: '1',
+  };
+  expect(statusOf(joining)).toMatchObject({
+    spiffeId: null,
+    problems: [expect.stringMatching(/^not joined yet: /)],
+  });
+  expect(statusOf({ ...joining, joinFailure: 'the CA refused (reference 4f2a9c01)' }).problems).toEqual([
+    'not joined yet: the CA refused (reference 4f2a9c01)',
+  ]);
+});
+
+test.each([
+  ['not registered', [], [`gateway: no McpServer github is registered for ${id}`]],
+  [
+    'registered for another identity',
+    [resource('github', 'spiffe://prod.example/other')],
+    [`gateway: McpServer github is registered for spiffe://prod.example/other, not ${id}`],
+  ],
+  ['registered for it', [resource('github')], []],
+])('a gateway whose server is %s', (_, resources, problems) => {
+  expect(statusAt(1, { gateway, connect: [] }, resources).problems).toEqual(problems);
+});
+
+function statusAt(
+  seconds: number,
+  settings: Known['settings'] = { gateway: undefined, connect: [] },
+  resources: readonly string[] = [],
+) {
   const agent: Agent = {
     svid: new LiveValue(missing, svid),
     bundle: new LiveValue(missing),
-    policy: new LiveValue(missing, compileSnapshot([], 5n)),
+    policy: new LiveValue(missing, compileSnapshot(resources, 5n)),
     revocations: new LiveValue(missing, revocations),
     resources: () => [],
     follows: () => false,
@@ -53,8 +89,7 @@ function statusAt(seconds: number) {
   };
   return statusOf({
     agent,
-    full: agent,
-    settings: { gateway: undefined, connect: [] },
+    settings,
     clock: new ManualClock(after(seconds)),
     version: '1',
     gatewayPort: undefined,

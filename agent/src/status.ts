@@ -4,6 +4,7 @@ import type { Clock } from '@chancery/shared/clock.ts';
 import { isRefusal, REFUSALS } from '@chancery/shared/errors.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { describeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import type { Agent } from './agent.ts';
 import type { AgentSettings } from './config.ts';
@@ -15,25 +16,43 @@ import type { StatusReport } from './workload/local-messages.ts';
 /** A restart of the CA is over by then. */
 const SILENCE_SECONDS = 60;
 
-export interface StatusParts {
-  readonly agent: Agent | PlatformKeyAgent;
-  /** Undefined where the key is in the platform: then there is no trust stream. */
-  readonly full: Agent | undefined;
+/** Filled in as the agent comes up. */
+export interface Known {
   readonly settings: Pick<AgentSettings, 'gateway' | 'connect'>;
   readonly clock: Clock;
   readonly version: string;
-  readonly gatewayPort: number | undefined;
-  readonly outputs: KeptOutputs | undefined;
+  /** Undefined before it has joined. */
+  agent?: Agent | PlatformKeyAgent;
+  /** Why the last attempt to join failed. */
+  joinFailure?: string;
+  gatewayPort?: number | undefined;
+  outputs?: KeptOutputs;
 }
 
-export function statusOf(parts: StatusParts): StatusReport {
-  const { agent, full, settings, clock, version, gatewayPort, outputs } = parts;
+export function statusOf(known: Known): StatusReport {
+  const { settings, clock, version, agent, joinFailure, gatewayPort, outputs } = known;
+  const { gateway, connect } = settings;
+  const always = {
+    version,
+    gateway:
+      gateway === undefined || gatewayPort === undefined
+        ? null
+        : { server: gateway.server, port: gatewayPort },
+    connect,
+    outputs: (outputs?.states() ?? []).map(({ dir, failure }) => ({ dir, failure: failure ?? null })),
+  };
+  if (agent === undefined)
+    return {
+      ...NOT_JOINED,
+      ...always,
+      problems: [`not joined yet: ${joinFailure ?? 'the first attempt is under way'}`],
+    };
+  const full = 'policy' in agent ? agent : undefined;
   const svid = agent.svid.current();
   const policy = full && policyOf(full);
   const stream = full?.trustStream();
-  const { gateway, connect } = settings;
   const report = {
-    version,
+    ...always,
     spiffeId: svid.id,
     serial: hex(parseCertificate(svid.chain[0] ?? new Uint8Array()).serial),
     notAfter: svid.notAfter.toISOString(),
@@ -50,21 +69,53 @@ export function statusOf(parts: StatusParts): StatusReport {
     skewSeconds: agent.skewSeconds() ?? null,
     policyVersion: policy === undefined ? null : Number(policy.version),
     servers: [...(policy?.servers.keys() ?? [])],
-    gateway:
-      gateway === undefined || gatewayPort === undefined
-        ? null
-        : { server: gateway.server, port: gatewayPort },
-    connect,
-    outputs: (outputs?.states() ?? []).map(({ dir, failure }) => ({ dir, failure: failure ?? null })),
   };
   const revoked = revocationOf(report, full, clock) ?? null;
-  return { ...report, revoked, problems: problemsOf({ ...report, revoked }, clock.now()) };
+  const problems = [
+    ...problemsOf({ ...report, revoked }, clock.now()),
+    ...gatewayProblem(gateway, svid.id, policy),
+  ];
+  return { ...report, revoked, problems };
 }
 
-type Facts = Omit<StatusReport, 'problems' | 'revoked'>;
+const NOT_JOINED = {
+  spiffeId: null,
+  serial: null,
+  notAfter: null,
+  renewAfter: null,
+  expired: false,
+  renewalFailure: null,
+  revoked: null,
+  trustStream: null,
+  skewSeconds: null,
+  policyVersion: null,
+  servers: [],
+};
+
+/** By the part of the policy that the CA pushes to this identity: a gateway gets its own server, by whatever name. */
+function gatewayProblem(
+  gateway: AgentSettings['gateway'],
+  id: SpiffeId,
+  policy: Policy | undefined,
+): readonly string[] {
+  if (gateway === undefined || policy === undefined) return [];
+  const registered = policy.servers.get(gateway.server);
+  if (registered === undefined) return [`gateway: no McpServer ${gateway.server} is registered for ${id}`];
+  const { identity } = registered;
+  return identity === id
+    ? []
+    : [`gateway: McpServer ${gateway.server} is registered for ${identity}, not ${id}`];
+}
+
+/** Of an agent that has joined. */
+interface Joined extends Omit<StatusReport, 'problems' | 'revoked'> {
+  readonly serial: string;
+  readonly notAfter: string;
+  readonly renewAfter: string;
+}
 
 /** By the set that the CA pushed, or by its answer to a caller that is cut off. */
-function revocationOf(facts: Facts, full: Agent | undefined, clock: Clock): string | undefined {
+function revocationOf(facts: Joined, full: Agent | undefined, clock: Clock): string | undefined {
   const { renewalFailure, trustStream, serial } = facts;
   const id = full?.svid.current().id;
   const found = id && revocationsOf(full)?.revoked({ id, serial }, clock.now());
@@ -76,7 +127,7 @@ function revocationOf(facts: Facts, full: Agent | undefined, clock: Clock): stri
 }
 
 /** One sentence each. What will end by itself is left out. */
-function problemsOf(facts: Omit<StatusReport, 'problems'>, now: Date): string[] {
+function problemsOf(facts: Joined & Pick<StatusReport, 'revoked'>, now: Date): string[] {
   const { notAfter, renewAfter, expired, renewalFailure, revoked, trustStream, skewSeconds, outputs } = facts;
   const [due, end] = [Date.parse(renewAfter), Date.parse(notAfter)];
   const silent = trustStream === null ? 0 : (now.getTime() - Date.parse(trustStream.since)) / 1000;

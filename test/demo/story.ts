@@ -1,9 +1,9 @@
 /** What the demo shows: who proved what, an allowed call, a denied one, a filtered list, rotation under load. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
+import { readStatus } from '../kit/observe/status.ts';
 import { AGENT_MAIN } from '../kit/processes.ts';
 import { probeTls } from './probe.ts';
 import type { World } from './world.ts';

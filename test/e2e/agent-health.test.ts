@@ -1,6 +1,9 @@
 /** An agent's health port and status, in a real process: well, and after its identity is revoked. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import {
+  AGENT_MAIN,
   type AgentFolder,
   type CaFolder,
   freePort,
@@ -36,6 +39,41 @@ async function get(path: string) {
   const response = await fetch(`http://127.0.0.1:${port}${path}`);
   return { status: response.status, body: await response.text() };
 }
+
+test('an agent that cannot join yet says why, on its health port, in status and in doctor', async () => {
+  const waiting = await freePort();
+  const other = makeAgent(ca, 'other', {
+    evidence: { unix: {} },
+    http: `127.0.0.1:${waiting}`,
+    id: `spiffe://${DOMAIN}/none`,
+  });
+  // It prints no line before it has joined.
+  const child = spawn('setpriv', [
+    '--pdeathsig',
+    'TERM',
+    process.execPath,
+    AGENT_MAIN,
+    'run',
+    '-c',
+    other.config,
+  ]);
+  const gone = once(child, 'exit');
+  const ready = async () => (await fetch(`http://127.0.0.1:${waiting}/readyz`)).text();
+  await vi.waitFor(async () =>
+    expect(await ready()).toMatch(/^not joined yet: the CA refused .*\(reference [0-9a-f]{8}\)\n$/),
+  );
+  expect((await fetch(`http://127.0.0.1:${waiting}/healthz`)).status).toBe(200);
+  expect(await other.cli('status')).toMatchObject({
+    status: 1,
+    stdout: expect.stringMatching(/^PROBLEM +not joined yet: the CA refused/),
+  });
+  expect(await other.cli('doctor')).toMatchObject({
+    status: 1,
+    stdout: expect.stringMatching(/^agent\n {2}no .*not joined yet/m),
+  });
+  child.kill();
+  expect(await gone).toEqual([0, null]);
+});
 
 test('an agent tells its health, its metrics and what needs a person', async () => {
   expect(await get('/readyz')).toEqual({ status: 200, body: 'ready\n' });

@@ -1,11 +1,11 @@
 /** A thousand tool calls by the official SDK's client while both sides' certificates rotate under them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeWorld, type World } from '../demo/world.ts';
+import { readStatus } from '../kit/observe/status.ts';
 import { AGENT_MAIN } from '../kit/processes.ts';
 
 const CALLS = 1000;

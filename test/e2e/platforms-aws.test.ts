@@ -4,7 +4,6 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type AccessKey, type Account, Directory } from '../kit/aws/directory.ts';
 import { startImds } from '../kit/aws/imds.ts';
@@ -12,6 +11,7 @@ import { type Sts, serveIssuers, startSts } from '../kit/aws/sts.ts';
 import type { Served } from '../kit/http/served.ts';
 import { RECORD_MODULES } from '../kit/observe/record-modules.ts';
 import { failedRenewal, nextCertificate } from '../kit/observe/renewals.ts';
+import { readStatus } from '../kit/observe/status.ts';
 import { textsIn } from '../kit/observe/texts.ts';
 import {
   AGENT_MAIN,

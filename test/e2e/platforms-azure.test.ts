@@ -4,13 +4,13 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type Entra, startEntra } from '../kit/azure/entra.ts';
 import { type Imds, startAzureImds, type Vm } from '../kit/azure/imds.ts';
 import { type DocumentSigners, makeDocumentSigners } from '../kit/azure/signers.ts';
 import { letsIn, makeVm, SUBSCRIPTION } from '../kit/azure/world.ts';
 import { failedRenewal, nextCertificate } from '../kit/observe/renewals.ts';
+import { readStatus } from '../kit/observe/status.ts';
 import { textsIn } from '../kit/observe/texts.ts';
 import {
   type AgentFolder,

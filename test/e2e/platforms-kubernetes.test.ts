@@ -8,7 +8,6 @@ import { join as joinPath } from 'node:path';
 import { tlsTarget } from '@chancery/agent/svid/channel.ts';
 import { join } from '@chancery/agent/svid/obtain.ts';
 import { bootstrapBundle } from '@chancery/agent/trust/bootstrap.ts';
-import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { systemClock } from '@chancery/shared/clock.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
@@ -19,6 +18,7 @@ import { kubeconfigOf } from '../kit/kubernetes/kubeconfig.ts';
 import { usernameOf } from '../kit/kubernetes/tokens.ts';
 import { RECORD_MODULES } from '../kit/observe/record-modules.ts';
 import { failedRenewal, nextCertificate } from '../kit/observe/renewals.ts';
+import { readStatus } from '../kit/observe/status.ts';
 import { textsIn } from '../kit/observe/texts.ts';
 import {
   type AgentFolder,

@@ -1,7 +1,8 @@
 /** Real processes that prove two platforms in one exchange: a TPM, and peer credentials for the user. */
-import { readStatus } from '@chancery/agent/workload/attach.ts';
+
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { failedRenewal, nextCertificate } from '../kit/observe/renewals.ts';
+import { readStatus } from '../kit/observe/status.ts';
 import {
   type AgentFolder,
   type CaFolder,

@@ -1,10 +1,10 @@
 /** Real processes where tokens speak: a CA, and agents in a job of GitHub and on an instance of Google. */
 import { join } from 'node:path';
-import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startMetadata } from '../kit/gcp/metadata.ts';
 import type { Served } from '../kit/http/served.ts';
 import { failedRenewal, nextCertificate } from '../kit/observe/renewals.ts';
+import { readStatus } from '../kit/observe/status.ts';
 import { textsIn } from '../kit/observe/texts.ts';
 import { startIssuer, type TestIssuer } from '../kit/oidc/issuer.ts';
 import {

@@ -1,9 +1,9 @@
 /** Cutting an identity off as an operator does it: real processes, from the command to the agent that is out. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type FakeServer, politely, startFakeServer, stream } from '../kit/mcp/server.ts';
+import { readStatus } from '../kit/observe/status.ts';
 import {
   type AgentFolder,
   type CaFolder,

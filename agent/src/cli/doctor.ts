@@ -64,7 +64,7 @@ async function runningAgent({ dataDir }: AgentSettings): Promise<Seen | undefine
   const { socket } = paths(dataDir);
   try {
     const { spiffeId, problems } = await readStatus(socket);
-    const says = problems.length === 0 ? `${spiffeId}, no problems` : problems.join('; ');
+    const says = problems.length === 0 ? `${spiffeId ?? 'an agent'}, no problems` : problems.join('; ');
     return { name: socket, good: problems.length === 0, says };
   } catch (error) {
     if (!isRefusal(error)) throw error;

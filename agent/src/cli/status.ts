@@ -27,6 +27,7 @@ export const status: Command = {
 
 function linesOf(report: StatusReport): readonly string[] {
   const { gateway, connect, servers, renewalFailure, outputs, trustStream, skewSeconds, problems } = report;
+  if (report.spiffeId === null) return problems.map((each) => `PROBLEM       ${each}`);
   return [
     `SPIFFE ID     ${report.spiffeId}`,
     `certificate   ${report.serial}`,
@@ -35,7 +36,9 @@ function linesOf(report: StatusReport): readonly string[] {
       : `valid until   ${report.notAfter}, renewed about ${report.renewAfter}`,
     ...(renewalFailure === null ? [] : [`renewal       fails: ${renewalFailure}`]),
     ...(trustStream === null ? [] : [`CA            ${heard(trustStream)}`]),
-    ...(skewSeconds === null || skewSeconds === 0 ? [] : [`clock         ${describeSkew(skewSeconds)}`]),
+    ...(skewSeconds === null || Math.abs(skewSeconds) <= ROUNDING_SECONDS
+      ? []
+      : [`clock         ${describeSkew(skewSeconds)}`]),
     `policy        ${report.policyVersion === null ? 'none yet' : `version ${report.policyVersion}`}`,
     `MCP servers   ${servers.join(', ') || 'none that this workload may reach'}`,
     ...(gateway === null ? [] : [`gateway       before ${gateway.server}, port ${gateway.port}`]),
@@ -46,6 +49,9 @@ function linesOf(report: StatusReport): readonly string[] {
     ...problems.map((each) => `PROBLEM       ${each}`),
   ];
 }
+
+/** Of whole seconds, and the way of the message. */
+const ROUNDING_SECONDS = 2;
 
 const heard = ({ since, failure }: NonNullable<StatusReport['trustStream']>): string =>
   failure === null ? `heard since ${since}` : `not heard since ${since}: ${failure}`;

@@ -48,7 +48,7 @@ function addGauges(status: () => StatusReport, now: () => Date, registers: Regis
   gauge(
     'chancery_svid_expiry_seconds',
     'Seconds until the certificate expires; alert well before 0.',
-    ({ notAfter }) => (Date.parse(notAfter) - now().getTime()) / 1000,
+    ({ notAfter }) => (notAfter === null ? undefined : (Date.parse(notAfter) - now().getTime()) / 1000),
   );
   gauge('chancery_svid_renewal_failing', '1 while the last renewal failed.', ({ renewalFailure }) =>
     renewalFailure === null ? 0 : 1,

@@ -14,7 +14,7 @@ export function alarm(error: unknown, failures: number, { svid, clock, log }: Al
   const says =
     leftSeconds > 0
       ? 'the SVID could not be renewed; it serves until it expires'
-      : 'the SVID has expired and could not be renewed; every peer refuses it now';
+      : 'the SVID has expired and could not be replaced; every peer refuses it now';
   log.error({ err: error, failures, leftSeconds }, says);
   return error instanceof Error ? error.message : String(error);
 }

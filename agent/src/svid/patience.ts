@@ -10,6 +10,8 @@ export interface PatienceDeps {
   readonly log: Log;
   /** Asked about each failure that could mend itself; an agent waits however long, a job does not. */
   readonly givesUp?: (failure: IdentityError) => boolean;
+  /** Hears of each failure after which there is another attempt. */
+  readonly onFailure?: (failure: IdentityError) => void;
 }
 
 const FIRST_RETRY_SECONDS = 1;
@@ -22,7 +24,7 @@ const FINAL: readonly Refusal[] = ['bootstrap', 'bundle', 'config', 'file', 'fil
 /** Throws the abort, what is misconfigured here, and what is a bug. */
 export async function untilItWorks<T>(
   attempt: () => Promise<T>,
-  { clock, log, random, givesUp }: PatienceDeps,
+  { clock, log, random, givesUp, onFailure }: PatienceDeps,
   signal: AbortSignal,
 ): Promise<T> {
   for (let failures = 0; ; failures += 1) {
@@ -31,6 +33,7 @@ export async function untilItWorks<T>(
     } catch (error) {
       if (signal.aborted || !isRefusal(error) || FINAL.includes(error.code)) throw error;
       if (givesUp?.(error)) throw error;
+      onFailure?.(error);
       const seconds =
         Math.min(FIRST_RETRY_SECONDS * 2 ** failures, LAST_RETRY_SECONDS) *
         (1 - SPREAD + 2 * SPREAD * random());

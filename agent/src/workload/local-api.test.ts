@@ -34,7 +34,6 @@ const root = makeAuthority('Root');
 const ownUid = process.getuid?.() ?? 0;
 const bundle: Bundle = { trustDomain, authorities: [root.certificate.der], sequence: 1n };
 
-/** What the CA's end of the agent answers with; a test may spoil it. */
 let certify: (spki: Uint8Array) => Made | undefined;
 let issuedTo: string[];
 const ca = new grpc.Server();
@@ -123,7 +122,8 @@ type Served = Awaited<ReturnType<typeof serveLocalApi>>;
 let fake: ReturnType<typeof fakeAgent>;
 let served: Served | undefined;
 const serve = async (agent: Agent | undefined = fake.agent, uid = ownUid): Promise<void> => {
-  served = await serveLocalApi({ path, agent, status: () => status, ownUid: uid, log: silentLog });
+  const options = { path, agent: agent && Promise.resolve(agent), status: () => status };
+  served = await serveLocalApi({ ...options, ownUid: uid, log: silentLog });
 };
 beforeEach(() => {
   fake = fakeAgent();
@@ -304,7 +304,7 @@ describe('I27 another user', () => {
 describe('I29 what is in the way of the socket', () => {
   test('another agent that is alive: one agent uses a dataDir at a time', async () => {
     await serve();
-    const second = serveLocalApi({ path, agent: fake.agent, status: () => status, ownUid, log: silentLog });
+    const second = serveLocalApi({ path, agent: undefined, status: () => status, ownUid, log: silentLog });
     await expect(second).rejects.toMatchObject({
       code: 'unavailable',
       message: `another agent serves ${path}: one agent uses a dataDir at a time`,

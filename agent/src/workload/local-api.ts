@@ -19,8 +19,8 @@ import type { StatusReport, TrustLine } from './local-messages.ts';
 
 export interface LocalApiOptions {
   readonly path: string;
-  /** Undefined where the key is not ours to use: then only the status is served. */
-  readonly agent: Agent | undefined;
+  /** Once it has joined. Undefined where the key is not ours to use: then only the status is served. */
+  readonly agent: Promise<Agent> | undefined;
   readonly status: () => StatusReport;
   readonly ownUid: number;
   readonly log: Log;
@@ -72,7 +72,7 @@ async function answer(
   if (asked === 'GET /v1/trust') return streamTrust(agent, response);
   const [, succeeds] = SVID_REQUEST.exec(asked) ?? [];
   ensure(SVID_REQUEST.test(asked), 'message_parse', `${asked} is not served`);
-  const issued = await issue(agent, await readBody(request), Buffer.from(succeeds ?? '', 'hex'));
+  const issued = await issue(await agent, await readBody(request), Buffer.from(succeeds ?? '', 'hex'));
   json(response, {
     id: issued.spiffeId,
     chain: issued.chain.map(base64),
@@ -84,9 +84,11 @@ function json(response: http.ServerResponse, value: unknown): void {
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value));
 }
 
-/** The state now and after every change, one line each. A caller renews when `serial` is another one. */
-function streamTrust(agent: Agent, response: http.ServerResponse): void {
+/** The state as soon as the agent has joined and after every change, one line each. */
+async function streamTrust(joining: Promise<Agent>, response: http.ServerResponse): Promise<void> {
   response.writeHead(200, { 'content-type': 'application/x-ndjson' }).flushHeaders();
+  const agent = await joining;
+  if (response.closed) return;
   const send = (): void => {
     const line = trustLine(agent);
     if (line !== undefined) response.write(`${JSON.stringify(line)}\n`);

@@ -37,10 +37,10 @@ export const SvidAnswer = z.strictObject({
 /** The answer to GET /v1/status. */
 export const StatusReport = z.strictObject({
   version: z.string(),
-  spiffeId: z.string(),
-  serial: z.string(),
-  notAfter: z.iso.datetime(),
-  renewAfter: z.iso.datetime(),
+  spiffeId: z.string().nullable().describe('Null, as the next three, before the agent has joined.'),
+  serial: z.string().nullable(),
+  notAfter: z.iso.datetime().nullable(),
+  renewAfter: z.iso.datetime().nullable(),
   expired: z.boolean(),
   renewalFailure: z.string().nullable().describe('Why the last renewal failed.'),
   revoked: z.string().nullable().describe('Which revocation cut this identity off.'),

@@ -1,6 +1,7 @@
 /** What an agent's status says of its renewals, waited for with bounds that hold on a busy machine. */
-import { readStatus } from '@chancery/agent/workload/attach.ts';
+
 import { expect, vi } from 'vitest';
+import { readStatus } from './status.ts';
 
 /** Far beyond half a lifetime in any test: what takes longer hangs. */
 const PATIENCE = { timeout: 100_000, interval: 50 };
