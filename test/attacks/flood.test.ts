@@ -38,6 +38,10 @@ test('I43 200 refusals of one peer are one record while their window is open', a
   const limits = { refusalsInFull: 1 };
   const folding = await startTestCa({ limits });
   const peer = stranger('127.0.0.7', folding.running.port);
+  // From then on its calls wait for one of the 32 places.
+  await vi.waitFor(() => expect(peer.session.remoteSettings.maxConcurrentStreams).toBe(32), {
+    timeout: 9_000,
+  });
   const calls = Array.from({ length: 200 }, () =>
     statusOf(peer.call('/chancery.v1.Operator/ListAgents', framed(new Uint8Array())).end()),
   );

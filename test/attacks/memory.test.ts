@@ -13,7 +13,7 @@ const { ca, from } = floodedCa({});
 
 test('I41 a stranger promises 2 MiB where a few bytes are expected: each call ends at its first bytes', async () => {
   const peer = from('127.0.0.8');
-  const calls = Array.from({ length: 64 }, () =>
+  const calls = Array.from({ length: 32 }, () =>
     peer.call(GET_BUNDLE, framed(new Uint8Array(100), 2 * MIB - 1)),
   );
   await Promise.all(calls.map((call) => statusOf(call)));

@@ -95,6 +95,8 @@ const LIMITS = [
   ['a token (JWT)', 'ca/src/tokens/jwt.ts', 'MAX_TOKEN_BYTES', ' bytes', 1],
   ['CSRs in one `IssueX509`', 'ca/src/rpc/attestation.ts', 'MAX_CSRS', '', 1],
   ['open streams on one connection', 'ca/src/rpc/server.ts', 'MAX_STREAMS_PER_CONNECTION', '', 1],
+  ['the same without a good certificate', 'ca/src/door/streams.ts', 'STRANGER_STREAMS', '', 1],
+  ['request headers of a call', 'ca/src/door/headers.ts', 'MAX_HEADER_BYTES', ' bytes', 1],
 ] as const;
 
 function constantIn(path: string, name: string): number {

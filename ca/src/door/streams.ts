@@ -1,7 +1,7 @@
 /**
- * Bounds on what a peer can make the CA hold by HTTP/2 streams, before a handler runs: the size of a message by method,
- * the time until it is whole, the bytes of all unfinished ones, and streams that are opened only to be reset
- * (RFC 9113 section 10.5).
+ * Bounds on what a peer can make the CA hold by HTTP/2 streams, before a handler runs: the size of headers, the size of
+ * a message by method, the time until it is whole, the bytes of all unfinished ones and of all headers, and streams
+ * that are opened only to be reset (RFC 9113 section 10.5).
  */
 import type http2 from 'node:http2';
 import type { Clock } from '@chancery/shared/clock.ts';
@@ -9,6 +9,7 @@ import { Buckets } from '@chancery/shared/door/buckets.ts';
 import type { ShareKeys } from '@chancery/shared/door/keys.ts';
 import { type Weight, Weights } from '@chancery/shared/door/weights.ts';
 import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { headerBytes } from './headers.ts';
 import { watchIdle } from './idle.ts';
 import { MessageMeter } from './message-meter.ts';
 
@@ -17,6 +18,10 @@ const MIB = 1024 * 1024;
 const STRANGERS = { total: 64 * MIB, perConnection: 4 * MIB, perAddress: 8 * MIB, perNetwork: 16 * MIB };
 /** Of certified nodes and users of this machine, counted apart. */
 const KNOWN = { total: 128 * MIB, perConnection: 8 * MIB, perAddress: 16 * MIB, perNetwork: 32 * MIB };
+/** Open streams of a stranger on one connection: an agent that joins needs two. */
+const STRANGER_STREAMS = 32;
+/** What the CA keeps for a stream beside its headers. Known peers may have many, and each has proved who it is. */
+const STRANGER_STREAM_BYTES = 16 * 1024;
 const MESSAGE_MS = 10_000;
 const AFTER_ANSWER_MS = 1_000;
 /** Error codes of HTTP/2, RFC 9113 section 7. */
@@ -56,11 +61,16 @@ export function guardStreams(server: http2.Http2Server, guards: StreamGuards): v
     const resets = new Buckets(RESETS, guards.clock);
     let over = false;
     const idle = watchIdle(session, () => guards.peerOf(socket)?.kind === 'stranger');
+    // nghttp2 refuses further ones at once, whether the peer acknowledges the limit or not.
+    if (guards.peerOf(socket)?.kind === 'stranger')
+      session.settings({ maxConcurrentStreams: STRANGER_STREAMS });
     session.removeAllListeners('stream');
-    session.on('stream', (stream: http2.ServerHttp2Stream, headers, flags) => {
+    session.on('stream', (stream: http2.ServerHttp2Stream, headers, flags, raw: readonly string[]) => {
       const peer = guards.peerOf(socket);
       // By the session: a stream that was reset in the read that opened it knows its session no more.
       if (over || session.destroyed || peer === undefined) return;
+      // Of a stream that is refused here nobody else hears.
+      stream.on('error', () => {});
       const opened = { stream, path: headers[':path'] ?? '', peer, session };
       onReset(opened, () => {
         if (over || session.destroyed) return;
@@ -79,7 +89,9 @@ export function guardStreams(server: http2.Http2Server, guards: StreamGuards): v
       idle.begun();
       stream.once('close', () => idle.ended());
       closeAnswered(stream);
-      meter(opened, peer.kind === 'stranger' ? weights.strangers : weights.known, guards);
+      const of = peer.kind === 'stranger' ? weights.strangers : weights.known;
+      if (!weigh(opened, raw, of, guards)) return;
+      meter(opened, of, guards);
       server.emit('stream', stream, headers, flags);
     });
   });
@@ -112,6 +124,28 @@ interface Opened {
   readonly path: string;
   readonly peer: StreamPeer;
   readonly session: http2.Http2Session;
+}
+
+/** Counts a stream until it is closed. False where it is refused: the server is not shown it. */
+function weigh(
+  { stream, path, peer, session }: Opened,
+  raw: readonly string[],
+  weights: Weights,
+  guards: StreamGuards,
+): boolean {
+  const refuse = (refusal: IdentityError): void => {
+    guards.onRefused(refusal, path, peer);
+    stream.close(ENHANCE_YOUR_CALM);
+  };
+  const weight = weights.open(peer.keys, session, refuse);
+  stream.once('close', () => weight.free());
+  try {
+    weight.add(headerBytes(raw) + (peer.kind === 'stranger' ? STRANGER_STREAM_BYTES : 0));
+    return true;
+  } catch (error) {
+    refuse(refusalOf(error, 'message_size', 'the headers could not be read'));
+    return false;
+  }
 }
 
 function meter({ stream, path, peer, session }: Opened, weights: Weights, guards: StreamGuards): void {

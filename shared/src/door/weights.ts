@@ -1,6 +1,6 @@
 /**
- * Bytes of unfinished messages, counted against the connection, address and network that sent them. When all together
- * hold too many, the oldest unfinished message of the network that holds most is given up.
+ * Bytes of unfinished messages and of open streams, counted against the connection, address and network that sent them.
+ * When all together hold too many, the oldest of the network that holds most is given up.
  */
 import { ensure, IdentityError } from '../errors.ts';
 import type { ShareKeys } from './keys.ts';
@@ -28,8 +28,8 @@ interface Held {
 
 export class Weights {
   readonly #settings: WeightSettings;
-  /** Oldest first. */
-  readonly #held = new Set<Held>();
+  /** By network, else address: what each has, oldest first. One is found without a look at all others. */
+  readonly #byNetwork = new Map<string | object, Set<Held>>();
   readonly #byKey = new Map<string | object, number>();
   #total = 0;
 
@@ -57,12 +57,15 @@ export class Weights {
         `the unfinished messages of ${typeof key === 'string' ? key : 'one connection'} are too large`,
       );
     while (this.#total + bytes > total) this.#makeRoom(held);
-    this.#held.add(held);
+    const own = this.#byNetwork.get(networkOf(held)) ?? new Set();
+    this.#byNetwork.set(networkOf(held), own.add(held));
     this.#change(held, bytes);
   }
 
   #free(held: Held): void {
-    this.#held.delete(held);
+    const own = this.#byNetwork.get(networkOf(held));
+    own?.delete(held);
+    if (own?.size === 0) this.#byNetwork.delete(networkOf(held));
     this.#change(held, -held.bytes);
   }
 
@@ -77,17 +80,17 @@ export class Weights {
   }
 
   #makeRoom(newcomer: Held): void {
-    let loser: Held | undefined;
-    // Of equals the first stays the loser: the set is in the order of age.
-    for (const held of this.#held)
-      if (loser === undefined || this.#sumOf(held) > this.#sumOf(loser)) loser = held;
+    let [largest, most]: [ReadonlySet<Held> | undefined, number] = [undefined, 0];
+    for (const [network, held] of this.#byNetwork) {
+      const sum = this.#byKey.get(network) ?? 0;
+      if (sum > most) [largest, most] = [held, sum];
+    }
+    const [loser] = largest ?? [];
     if (loser === undefined || loser === newcomer)
       throw new IdentityError('rate', 'too many bytes of unfinished messages');
     this.#free(loser);
     loser.lose(new IdentityError('rate', 'an unfinished message gave way to another one'));
   }
-
-  #sumOf({ keys }: Held): number {
-    return this.#byKey.get(keys.at(-1) ?? '') ?? 0;
-  }
 }
+
+const networkOf = ({ keys }: Held): string | object => keys.at(-1) ?? '';
