@@ -1,4 +1,4 @@
-/** Callers of a gateway that take what others need: rows M50 and M53. */
+/** Callers of a gateway that take what others need: rows M50, M51 and M53. */
 import { once } from 'node:events';
 import type { TLSSocket } from 'node:tls';
 import tls from 'node:tls';
@@ -14,6 +14,7 @@ import { ask, id, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
 const GREEDY = id('agents/greedy');
 const PLACES = 12;
 const HOUR = 3600;
+const PIECE = 64 * 1024;
 const CALL = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo' } });
 const HEAD = (length: number): string =>
   'POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json, text/event-stream\r\n' +
@@ -33,6 +34,7 @@ beforeEach(async () => {
     clock,
     who: [TRIAGE, GREEDY],
     connections: { certified: PLACES, perHolder: PLACES },
+    bodies: { perConnection: 2 * PIECE, perCaller: 4.5 * PIECE, total: 6.5 * PIECE },
   });
 });
 afterEach(async () => {
@@ -94,6 +96,38 @@ describe('M50 one caller takes all places of a gateway', () => {
       caller: GREEDY,
       detail: `${GREEDY} has ${PLACES} of ${PLACES} connections, more than any other`,
     });
+  });
+});
+
+describe('M51 bodies that are not whole', () => {
+  const unfinished = (svid: Svid): Promise<TLSSocket> =>
+    sent(svid, `${HEAD(PIECE + 1)}{${' '.repeat(PIECE - 1)}`);
+  const rates = () =>
+    refusals()
+      .filter(({ code }) => code === 'rate')
+      .map(({ caller, detail }) => `${caller}: ${detail}`);
+
+  test('of one caller have a share, whatever connections and certificates they come by', async () => {
+    for (let n = 0; n < 8; n += 1) await unfinished(world.td.svid(GREEDY));
+    await expect.poll(open).toBe(4);
+    expect(rates()).toEqual([`${GREEDY}: the unfinished messages of ${GREEDY} are too large`]);
+    expect((await ask(world, world.td.svid(TRIAGE), { body: CALL })).status).toBe(200);
+  });
+
+  test('of the caller that has most give way to those of others', async () => {
+    const [greedy, triage] = [world.td.svid(GREEDY), world.td.svid(TRIAGE)];
+    const held: TLSSocket[] = [];
+    for (let n = 0; n < 4; n += 1) held.push(await unfinished(greedy));
+    const slow = [await unfinished(triage), await unfinished(triage), await unfinished(triage)];
+    await expect.poll(() => held.map(({ closed }) => closed)).toEqual([true, false, false, false]);
+    expect(slow.map(({ closed }) => closed)).toEqual([false, false, false]);
+    expect(rates()).toEqual([`${GREEDY}: an unfinished message gave way to another one`]);
+  });
+
+  test('are counted no longer once they are whole', async () => {
+    const svid = world.td.svid(TRIAGE);
+    const body = CALL.slice(0, -1) + ' '.repeat(PIECE) + CALL.slice(-1);
+    for (let n = 0; n < 8; n += 1) expect((await ask(world, svid, { body })).status).toBe(200);
   });
 });
 

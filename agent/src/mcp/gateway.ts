@@ -21,13 +21,12 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-
 import { cannotListen } from '@chancery/shared/text/listening.ts';
-
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { RecordCall } from './call-event.ts';
+import { Bodies, type BodyLimits, bodyLimits } from './gateway/bodies.ts';
 import { allowsBy, claimCalls } from './gateway/claim-calls.ts';
 import type { Gate } from './gateway/exchange.ts';
 import { handle, type Seen } from './gateway/handle.ts';
@@ -68,6 +67,8 @@ export interface GatewayOptions {
   readonly freeText?: FreeText;
   /** By default what the limit of open files allows. */
   readonly connections?: Partial<ConnectionSettings>;
+  /** Of bodies that are not whole; by default 64 MiB of a caller and 128 MiB of all. */
+  readonly bodies?: Partial<BodyLimits>;
 }
 
 export interface Gateway {
@@ -100,6 +101,7 @@ const PART_OF_CALLER = 0.5;
 /** Throws what the sources throw while they have no value yet; rejects with the reason when it cannot listen. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { svid, bundle, policy, revocations, clock, log, upstream: target } = options;
+  const { maxRequestBytes = MAX_REQUEST_BYTES } = options;
   const connections = connectionsOf(options);
   const recorder = new CallRecorder(options);
   const upstream =
@@ -115,7 +117,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     sessions,
     upstream,
     freeText: options.freeText ?? FREE_TEXT,
-    maxRequestBytes: options.maxRequestBytes ?? MAX_REQUEST_BYTES,
+    maxRequestBytes,
+    bodies: new Bodies({ ...bodyLimits(maxRequestBytes), ...options.bodies }),
     listeners,
   };
   const peers = peersOf(options, recorder, connections);

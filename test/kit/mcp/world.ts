@@ -6,6 +6,7 @@ import { type RequestOptions, request } from 'node:https';
 import { type AddressInfo, createServer as createNetServer } from 'node:net';
 import type { CallEvent, RecordCall } from '@chancery/agent/mcp/call-event.ts';
 import { type ConnectOptions, startConnect } from '@chancery/agent/mcp/connect.ts';
+import type { BodyLimits } from '@chancery/agent/mcp/gateway/bodies.ts';
 import { type Gateway, startGateway } from '@chancery/agent/mcp/gateway.ts';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
@@ -94,6 +95,7 @@ export interface WorldOptions {
   readonly log?: Log;
   readonly freeText?: FreeText;
   readonly connections?: Partial<ConnectionSettings>;
+  readonly bodies?: Partial<BodyLimits>;
   readonly maxCallSeconds?: number;
   readonly maxRequestBytes?: number;
   readonly who?: readonly SpiffeId[];
@@ -134,6 +136,7 @@ export async function startWorld(
     log,
     ...(instead.freeText === undefined ? {} : { freeText: instead.freeText }),
     ...(instead.connections === undefined ? {} : { connections: instead.connections }),
+    ...(instead.bodies === undefined ? {} : { bodies: instead.bodies }),
     record: record ?? ((event) => void events.push(event)),
     follows: (next, old) => links.get(next) === old,
     maxCallSeconds: instead.maxCallSeconds,

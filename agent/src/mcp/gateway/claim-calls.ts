@@ -6,7 +6,7 @@ import { decide, decideServer } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { MAX_CLAIM_BYTES, readClaims, writeClaimed } from '../wire/claims.ts';
-import { ensureJson, readBody } from '../wire/http-body.ts';
+import { ensureJson } from '../wire/http-body.ts';
 import { writeJson } from '../wire/reply.ts';
 import type { Gate } from './exchange.ts';
 import { letIn } from './handle.ts';
@@ -27,7 +27,7 @@ export async function claimCalls(
   ensure(req.method === 'POST', 'mcp_method', 'claims are posted');
   if (!letIn(gate, { req, res, peer })) return;
   ensureJson(req);
-  const secrets = readClaims(await readBody(req, MAX_CLAIM_BYTES));
+  const secrets = readClaims(await gate.bodies.read(req, peer.id, MAX_CLAIM_BYTES));
   const { socket } = req;
   ensure(socket instanceof TLSSocket, 'no_peer', 'a claim without TLS');
   const claimed = secrets.map((secret) => {

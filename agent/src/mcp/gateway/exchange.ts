@@ -27,6 +27,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { type Back, badAnswer, type Place, type Upstream } from '../upstream/upstream.ts';
 import { inOnePiece } from '../wire/http-body.ts';
 import { denial, refusalResponse, refuse, writeJson } from '../wire/reply.ts';
+import type { Bodies } from './bodies.ts';
 import { mayAsk, told } from './judge.ts';
 import type { Listeners } from './listeners.ts';
 import type { CallRecorder } from './record.ts';
@@ -42,6 +43,7 @@ export interface Gate {
   readonly freeText: FreeText;
   /** Of one message of a client. */
   readonly maxRequestBytes: number;
+  readonly bodies: Bodies;
   readonly listeners: Listeners;
 }
 

@@ -9,7 +9,7 @@ import { narrowClient } from '@chancery/shared/mcp/tools.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { Outbound } from '../upstream/upstream.ts';
-import { ensureJson, header, readBody } from '../wire/http-body.ts';
+import { ensureJson, header } from '../wire/http-body.ts';
 import { denial, writeJson } from '../wire/reply.ts';
 import { Exchange, type Gate } from './exchange.ts';
 import { judge } from './judge.ts';
@@ -34,7 +34,7 @@ export async function handle(gate: Gate, inbound: Begun, seen: Seen): Promise<vo
   ensure(req.method === 'GET' || req.method === 'DELETE', 'mcp_method', 'neither POST nor GET nor DELETE');
   ensure(version === undefined || version < '2026-07-28', 'mcp_method', 'a modern client only posts');
   // Nothing is made of a body, but a request has ended only when its body has.
-  await readBody(req, MAX_SKIPPED_BYTES);
+  await gate.bodies.read(req, inbound.peer.id, MAX_SKIPPED_BYTES);
   inbound.begin();
   stream(gate, inbound, seen);
 }
@@ -78,7 +78,7 @@ async function post(gate: Gate, { req, res, peer, begin }: Begun, seen: Seen): P
   ensureAccepts(req, 'text/event-stream');
   // The server leaves this to us, so that only those who may enter are asked for their body.
   if (req.headers.expect !== undefined) res.writeContinue();
-  const body = await readBody(req, gate.maxRequestBytes);
+  const body = await gate.bodies.read(req, peer.id, gate.maxRequestBytes);
   begin();
   const message = readMessage(body, gate.maxRequestBytes);
   seen.message = message;

@@ -1,32 +1,89 @@
 /** HTTP messages, read with bounds before anything is made of them. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import type { Weight } from '@chancery/shared/door/weights.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 
-/** Throws mcp_size without reading further. */
-export function readBody(message: IncomingMessage, maxBytes: number): Promise<Buffer> {
+/** Counts what is held of a body that is not whole; `lose` is for a body that has to give way to another. */
+export type Weigh = (lose: (reason: IdentityError) => void) => Weight;
+
+/** Throws mcp_size without reading further, mcp_parse where the body ends early, and what `weigh` throws. */
+export function readBody(message: IncomingMessage, maxBytes: number, weigh?: Weigh): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const tooLarge = () => new IdentityError('mcp_size', `a body of more than ${maxBytes} bytes`);
-    if (Number(message.headers['content-length'] ?? 0) > maxBytes) {
+    const declared = message.headers['content-length'];
+    if (Number(declared ?? 0) > maxBytes) {
       reject(tooLarge());
       return;
     }
-    const chunks: Buffer[] = [];
-    let size = 0;
+    const giveUp = (reason: IdentityError): void => {
+      weight?.free();
+      body.drop();
+      reject(reason);
+    };
+    const weight = weigh?.(giveUp);
+    const body = new Collected(Number(declared ?? maxBytes), (bytes) => weight?.add(bytes));
     message.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size <= maxBytes) chunks.push(chunk);
-      else reject(tooLarge());
+      try {
+        if (body.size + chunk.length > maxBytes) throw tooLarge();
+        body.take(chunk);
+      } catch (error) {
+        giveUp(refusalOf(error, 'mcp_size', 'the body could not be kept'));
+      }
     });
-    message.on('end', () =>
-      resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)),
-    );
-    message.on('error', (error) =>
-      reject(new IdentityError('mcp_parse', 'the body ended early', { cause: error })),
-    );
+    message.on('end', () => {
+      weight?.free();
+      resolve(body.bytes());
+    });
+    const endedEarly = (cause?: unknown): void =>
+      giveUp(new IdentityError('mcp_parse', 'the body ended early', { cause }));
+    message.on('error', endedEarly);
     message.on('close', () => {
-      if (!message.complete) reject(new IdentityError('mcp_parse', 'the body ended early'));
+      if (!message.complete) endedEarly();
     });
   });
+}
+
+/**
+ * What came of a body, in memory of its own: pieces as they came would hold far more than their bytes, because each may
+ * be a byte of a larger read. It grows to twice what it holds at most, and never beyond `max`.
+ */
+class Collected {
+  readonly #max: number;
+  readonly #onGrow: (bytes: number) => void;
+  #memory = Buffer.alloc(0);
+  #dropped = false;
+  size = 0;
+
+  constructor(max: number, onGrow: (bytes: number) => void) {
+    this.#max = max;
+    this.#onGrow = onGrow;
+  }
+
+  take(piece: Buffer): void {
+    if (this.#dropped) return;
+    const size = this.size + piece.length;
+    if (size > this.#memory.length) this.#grow(size);
+    piece.copy(this.#memory, this.size);
+    this.size = size;
+  }
+
+  #grow(size: number): void {
+    // Most bodies come in one piece.
+    const capacity = this.size === 0 ? size : Math.max(size, Math.min(2 * size, this.#max));
+    this.#onGrow(capacity - this.#memory.length);
+    const memory = Buffer.allocUnsafeSlow(capacity);
+    this.#memory.copy(memory, 0, 0, this.size);
+    this.#memory = memory;
+  }
+
+  drop(): void {
+    this.#dropped = true;
+    this.#memory = Buffer.alloc(0);
+  }
+
+  bytes(): Buffer {
+    return this.#memory.subarray(0, this.size);
+  }
 }
 
 /** Throws mcp_media: another type, two of them (Node keeps the first, the next reader may not), or a coding. */

@@ -1,0 +1,93 @@
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { describe, expect, test } from 'vitest';
+import { refusal } from '../../../../test/kit/refusal.ts';
+import { readBody, type Weigh } from './http-body.ts';
+
+const messageOf = (pieces: Iterable<Buffer>, headers = {}): IncomingMessage =>
+  Object.assign(Readable.from(pieces, { objectMode: false }), {
+    headers,
+    complete: true,
+  }) as unknown as IncomingMessage;
+
+function* times(count: number, piece: () => Buffer): Generator<Buffer> {
+  for (let n = 0; n < count; n += 1) yield piece();
+}
+
+/** What is counted now, and the most that ever was. */
+function scales() {
+  const at = { now: 0, most: 0, lose: (_: IdentityError): void => {} };
+  const weigh: Weigh = (lose) => {
+    at.lose = lose;
+    return {
+      add: (bytes) => {
+        at.now += bytes;
+        at.most = Math.max(at.most, at.now);
+      },
+      free: () => {
+        at.now = 0;
+      },
+    };
+  };
+  return { at, weigh };
+}
+
+describe('a body', () => {
+  test.each([
+    ['in one piece', ['{"a":1}']],
+    ['in several', ['{', '"a"', ':', '1}']],
+    ['that is empty', []],
+  ])('%s is read as it came', async (_, pieces) => {
+    const { at, weigh } = scales();
+    const message = messageOf(pieces.map((piece) => Buffer.from(piece)));
+    expect(String(await readBody(message, 100, weigh))).toBe(pieces.join(''));
+    expect(at.now).toBe(0);
+  });
+
+  test('over the limit is refused, with its head or at the byte too many', async () => {
+    const declared = messageOf([], { 'content-length': '11' });
+    await expect(readBody(declared, 10)).rejects.toThrow(refusal('mcp_size', /more than 10 bytes/));
+    const { at, weigh } = scales();
+    const long = messageOf(times(11, () => Buffer.alloc(1)));
+    await expect(readBody(long, 10, weigh)).rejects.toThrow(refusal('mcp_size', /more than 10 bytes/));
+    expect(at).toMatchObject({ now: 0, most: 10 });
+  });
+
+  test('that gives way to another is dropped', async () => {
+    const { at, weigh } = scales();
+    const pieces = times(3, () => {
+      if (at.now > 0) at.lose(new IdentityError('rate', 'gave way'));
+      return Buffer.alloc(1);
+    });
+    await expect(readBody(messageOf(pieces), 10, weigh)).rejects.toThrow(refusal('rate', /gave way/));
+    expect(at.now).toBe(0);
+  });
+
+  test('in very many pieces holds its bytes and not the pieces', { timeout: 60_000 }, async () => {
+    const count = 100_000;
+    const { at, weigh } = scales();
+    const before = held();
+    let grown = 0;
+    let seen = 0;
+    const pieces = times(count, () => {
+      seen += 1;
+      if (seen === count) grown = held() - before;
+      // As one byte of a larger read.
+      return Buffer.allocUnsafeSlow(1024).subarray(0, 1);
+    });
+    expect(await readBody(messageOf(pieces), 2 * count, weigh)).toHaveLength(count);
+    expect(at.most).toBeLessThanOrEqual(2 * count);
+    expect(grown).toBeLessThan(200 * count);
+  });
+});
+
+/** Bytes that are still in use. */
+function held(): number {
+  setFlagsFromString('--expose_gc');
+  (runInNewContext('gc') as () => void)();
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
