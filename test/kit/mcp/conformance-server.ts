@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { toNodeHandler } from '@modelcontextprotocol/node';
+import { InMemoryEventStore } from '@modelcontextprotocol/sdk/examples/shared/inMemoryEventStore.js';
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
@@ -40,6 +41,8 @@ const RESULTS = {
   },
   test_tool_with_progress: { content: [text('done')] },
   test_tool_with_logging: { content: [text('done')] },
+  /** The stream of its call is closed first, SEP-1699. */
+  test_reconnection: { content: [text('done after reconnecting')] },
 };
 type Name = keyof typeof RESULTS;
 const NAMES = Object.keys(RESULTS) as Name[];
@@ -69,6 +72,7 @@ function legacyServer(): Server {
     if (!isKnown(params.name)) throw new Error(`there is no tool ${params.name}`);
     const notify: Notify = (method, about) =>
       extra.sendNotification({ method, params: about } as Parameters<typeof extra.sendNotification>[0]);
+    if (params.name === 'test_reconnection') extra.closeSSEStream?.();
     await beforehand(params.name, params._meta?.progressToken, notify);
     return RESULTS[params.name];
   });
@@ -87,6 +91,8 @@ export function startLegacyConformance(): Promise<Serving> {
     if (id !== undefined) return void res.writeHead(404).end();
     const transport = new StreamableHTTPServerTransport({
       sessionIdGenerator: () => randomUUID(),
+      eventStore: new InMemoryEventStore(),
+      retryInterval: 100,
       onsessioninitialized: (session) => void sessions.set(session, transport),
     });
     await legacyServer().connect(transport as Parameters<Server['connect']>[0]);
