@@ -50,14 +50,14 @@ export const CaConfig = z.strictObject({
         .max(100_000)
         .default(50)
         .describe(
-          'Exchanges and calls per second of one node, uid, IPv4 address or IPv6 /64; four times for a /48.',
+          'Exchanges, calls or certificates per second of a node, uid, IPv4 address or IPv6 /64; four times for a /48.',
         ),
       attestationBurst: z
         .int()
         .min(1)
         .max(100_000)
         .default(100)
-        .describe('Exchanges and calls of one caller at once.'),
+        .describe('Exchanges and certificates of one caller at once.'),
       openAttestations: z
         .int()
         .min(1)

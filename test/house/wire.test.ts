@@ -94,6 +94,7 @@ const LIMITS = [
   ['a message, from its first byte to its last', 'ca/src/door/streams.ts', 'MESSAGE_MS', ' s', 1000],
   ['a token (JWT)', 'ca/src/tokens/jwt.ts', 'MAX_TOKEN_BYTES', ' bytes', 1],
   ['CSRs in one `IssueX509`', 'ca/src/rpc/attestation.ts', 'MAX_CSRS', '', 1],
+  ['valid certificates of one node by `IssueX509`', 'ca/src/store/holders/guests.ts', 'MAX_PER_NODE', '', 1],
   ['open streams on one connection', 'ca/src/rpc/server.ts', 'MAX_STREAMS_PER_CONNECTION', '', 1],
   ['the same without a good certificate', 'ca/src/door/streams.ts', 'STRANGER_STREAMS', '', 1],
   ['request headers of a call', 'ca/src/door/headers.ts', 'MAX_HEADER_BYTES', ' bytes', 1],

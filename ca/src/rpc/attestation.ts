@@ -96,8 +96,8 @@ export const issueX509 = (deps: AttestationDeps) =>
     IdentityService.issueX509,
     async (request: IssueX509Request, caller): Promise<IssueX509Response> => {
       const { record } = await certified(caller, deps);
-      deps.limits.call('IssueX509', holderKey(record));
       const { csrs, succeeds } = request;
+      deps.limits.call('IssueX509', holderKey(record), Math.min(Math.max(csrs.length, 1), MAX_CSRS));
       ensure(
         csrs.length >= 1 && csrs.length <= MAX_CSRS,
         'message_parse',

@@ -47,6 +47,16 @@ test('time earns no more than the burst, and none when it goes backwards', () =>
   expect(start).toThrow(fast);
 });
 
+test('a call costs what it asks for; above the burst a full bucket owes the rest', () => {
+  const call = (certificates: number) => limits.call('IssueX509', 'n1', certificates);
+  call(5);
+  expect(() => call(1)).toThrow(refusal('rate', /^IssueX509 of n1 comes faster than allowed$/));
+  clock.jump(after(3));
+  expect(() => call(1)).toThrow(refusal('rate', /faster/));
+  clock.jump(after(4));
+  call(1);
+});
+
 test('another address does not give the first one its burst back', () => {
   enter('a')();
   enter('a')();

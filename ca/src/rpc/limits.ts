@@ -74,9 +74,9 @@ export class Limits {
     return place;
   }
 
-  /** Counts one unary call or the start of one stream. Throws rate. */
-  call(rpc: string, key: string): void {
-    this.#calls.spend(`${rpc} of ${key}`, 'comes');
+  /** Counts one unary call, by the certificates that it asks for, or the start of one stream. Throws rate. */
+  call(rpc: string, key: string, certificates = 1): void {
+    this.#calls.spend(`${rpc} of ${key}`, 'comes', certificates);
   }
 
   /** Seconds that a caller gets instead of `seconds` while places are scarce. */

@@ -295,3 +295,22 @@ test('after close, everything is a refusal', async () => {
   await expect(store.events(0, 1)).rejects.toThrow(refusal('store', /finalized|not open/));
   store = openSqlite(':memory:', clock);
 });
+
+test('certificates with an origin are counted by node, across a restart, and one that failed is not', async () => {
+  const guest = (n: number) => ({
+    ...issuance,
+    serial: n.toString(16).padStart(8, '0'),
+    origin: '40aa',
+    node: 'g',
+  });
+  const many = Array.from({ length: 9_999 }, (_, n) => store.record(guest(n), event));
+  await Promise.all(many);
+  await expect(store.record(guest(0), event)).rejects.toThrow(refusal('store', /UNIQUE/));
+  await store.record(guest(10_000), event);
+  await store.close();
+  store = openSqlite(path, clock);
+  const full = /^tpm\/g has 10000 valid certificates by IssueX509$/;
+  await expect(store.record(guest(10_001), event)).rejects.toThrow(refusal('rate', full));
+  clock.advanceTo(after(60));
+  await store.record({ ...guest(10_002), notAfter: after(120) }, event);
+});

@@ -12,7 +12,8 @@ import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocat
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { ensureNotOlder, writeGeneration } from './generation.ts';
 import { GroupCommit } from './group-commit.ts';
-import { KeyHolders } from './key-holders.ts';
+import { Guests } from './holders/guests.ts';
+import { KeyHolders } from './holders/key-holders.ts';
 import { openDatabase, storeRefusal } from './open.ts';
 import { RevocationTable } from './revocation-table.ts';
 import {
@@ -71,6 +72,7 @@ class SqliteStore implements Store {
   readonly #sql: ReturnType<typeof statements>;
   readonly #revocations: RevocationTable;
   readonly #keys = new KeyHolders();
+  readonly #guests = new Guests();
 
   constructor(db: DatabaseSync, { path, clock, generation }: SqliteDeps) {
     this.#path = path;
@@ -84,6 +86,7 @@ class SqliteStore implements Store {
     for (const row of this.#sql.unexpired.iterate(clock.now().getTime())) {
       const { keySha256, notAfter, ...held } = issuanceOf(row);
       this.#keys.add(keySha256, held, { notAfter, now: clock.now() });
+      this.#guests.load({ ...held, notAfter });
     }
     this.#group = new GroupCommit(
       {
@@ -102,6 +105,7 @@ class SqliteStore implements Store {
   async record(issuance: Issuance, event: AuditEvent): Promise<void> {
     const until = { notAfter: issuance.notAfter, now: this.#clock.now() };
     const claim = this.#keys.claim(issuance.keySha256, issuance, until);
+    const uncount = this.#guests.add(issuance, until.now);
     try {
       await this.#group.write(() => {
         // Here and not before: two nodes may come with one key while neither is on record.
@@ -111,6 +115,7 @@ class SqliteStore implements Store {
       });
     } catch (error) {
       claim.release();
+      uncount();
       throw error;
     }
     claim.keep();
@@ -153,6 +158,7 @@ class SqliteStore implements Store {
 
   async prune(time: Date): Promise<number> {
     this.#keys.forgetExpired(this.#clock.now());
+    this.#guests.forgetExpired(this.#clock.now());
     let pruned = 0;
     await this.#group.write(() => {
       this.#sql.pruneTokens.run(this.#now());

@@ -85,8 +85,8 @@ export interface StoredEvent {
 
 export interface Store {
   /**
-   * Writes the record and its audit entry in one transaction; resolves when both are durable. Throws store, and csr_key
-   * where another node holds the key by then.
+   * Writes the record and its audit entry in one transaction; resolves when both are durable. Throws store; csr_key
+   * where another node holds the key by then; rate where the node has too many valid certificates with an origin.
    */
   record(issuance: Issuance, event: AuditEvent): Promise<void>;
   append(event: AuditEvent): Promise<void>;

@@ -25,11 +25,15 @@ export class Buckets {
     this.#clock = clock;
   }
 
-  /** Takes one token of `key`. Throws rate, which says that the key did `what` faster than allowed. */
-  spend(key: string, what: string): void {
+  /**
+   * Takes tokens of `key`. A full bucket gives more than the burst and owes the rest. Throws rate, which says that the
+   * key did `what` faster than allowed.
+   */
+  spend(key: string, what: string, tokens = 1): void {
     const bucket = this.#filled(key);
-    ensure(bucket.tokens >= 1, 'rate', `${key} ${what} faster than allowed`);
-    bucket.tokens -= 1;
+    const needed = Math.min(tokens, this.#settings.burst);
+    ensure(bucket.tokens >= needed, 'rate', `${key} ${what} faster than allowed`);
+    bucket.tokens -= tokens;
   }
 
   #filled(key: string): Bucket {

@@ -1,0 +1,62 @@
+/**
+ * How many valid certificates each node has that were issued with one of its own (IssueX509). Their number is bounded,
+ * because each costs a record and memory until its end. In memory: 8 bytes each; filled from the store at the start.
+ */
+import { ensure } from '@chancery/shared/errors.ts';
+import type { Holder } from '@chancery/shared/evidence/several.ts';
+
+/** Two at once for 5,000 processes of one node: certificates are renewed at half of their life. */
+const MAX_PER_NODE = 10_000;
+
+/** A certificate; `origin` is the serial of the one that it was asked for with. */
+interface Guest extends Holder {
+  readonly origin?: string | undefined;
+  readonly notAfter: Date;
+}
+
+export class Guests {
+  readonly #max: number;
+  /** Ends by node. */
+  readonly #ends = new Map<string, number[]>();
+
+  constructor(max: number = MAX_PER_NODE) {
+    this.#max = max;
+  }
+
+  /** Counts a certificate that may still fail; the returned function takes it back. Throws rate. */
+  add({ platform, node, origin, notAfter }: Guest, now: Date): () => void {
+    if (origin === undefined) return () => {};
+    const key = `${platform}/${node}`;
+    if ((this.#ends.get(key)?.length ?? 0) >= this.#max) this.#forget(key, now);
+    const ends = this.#ends.get(key) ?? [];
+    ensure(ends.length < this.#max, 'rate', `${key} has ${ends.length} valid certificates by IssueX509`);
+    this.load({ platform, node, origin, notAfter });
+    return () => {
+      const at = this.#ends.get(key)?.lastIndexOf(notAfter.getTime()) ?? -1;
+      if (at >= 0) this.#ends.get(key)?.splice(at, 1);
+    };
+  }
+
+  /** Counts what is on record, even above the bound. */
+  load({ platform, node, origin, notAfter }: Guest): void {
+    if (origin === undefined) return;
+    const key = `${platform}/${node}`;
+    const ends = this.#ends.get(key) ?? [];
+    ends.push(notAfter.getTime());
+    this.#ends.set(key, ends);
+  }
+
+  forgetExpired(now: Date): void {
+    for (const key of this.#ends.keys()) this.#forget(key, now);
+  }
+
+  get size(): number {
+    return this.#ends.size;
+  }
+
+  #forget(key: string, now: Date): void {
+    const valid = this.#ends.get(key)?.filter((end) => end > now.getTime()) ?? [];
+    if (valid.length === 0) this.#ends.delete(key);
+    else this.#ends.set(key, valid);
+  }
+}
