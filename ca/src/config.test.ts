@@ -1,9 +1,11 @@
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { geteuid } from 'node:process';
+import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { makeFolder, removeFolder } from '../../test/kit/processes.ts';
 import { refusal } from '../../test/kit/refusal.ts';
-import { paths, readCaConfig } from './config.ts';
+import { paths, readBeside, readCaConfig } from './config.ts';
 
 const folder = makeFolder();
 afterAll(() => removeFolder(folder));
@@ -52,6 +54,47 @@ test('its folder holds the database, the keys and the sockets', () => {
     admin: '/var/lib/chancery/admin.sock',
     join: '/var/lib/chancery/join.sock',
   });
+});
+
+describe('a file that the config names', () => {
+  const pem = join(folder, 'roots.pem');
+  const readRoots = () => readBeside(file)('roots.pem');
+  beforeEach(() => {
+    fs.rmSync(pem, { force: true });
+    fs.writeFileSync(pem, 'PEM');
+    fs.chmodSync(pem, 0o644);
+  });
+
+  test('is read, by a path relative to the config', () => {
+    expect(Buffer.from(readRoots()).toString()).toBe('PEM');
+  });
+
+  test.each([
+    ['may be written by others', () => fs.chmodSync(pem, 0o666), /others may write it \(mode 666\)/],
+    ['is a pipe', () => makePipe(pem), /found a pipe/],
+    ['leads to a device', () => leadTo('/dev/zero'), /found a device/],
+  ])('I72 that %s is refused', (_, spoil, says) => {
+    spoil();
+    expect(readRoots).toThrow(refusal('config', says));
+  });
+
+  test('I72 of another user, or behind a link of another user, is refused', () => {
+    if (geteuid?.() !== 0) return console.info('only root may give a file to another user');
+    fs.chownSync(pem, 4001, 4001);
+    expect(readRoots).toThrow(refusal('config', /belongs to uid 4001, and this is uid 0/));
+    leadTo(file);
+    fs.lchownSync(pem, 4001, 4001);
+    expect(readRoots).toThrow(refusal('config', /the link \S+roots\.pem belongs to uid 4001/));
+  });
+
+  const leadTo = (path: string): void => {
+    fs.rmSync(pem);
+    fs.symlinkSync(path, pem);
+  };
+  const makePipe = (path: string): void => {
+    fs.rmSync(path);
+    execFileSync('mkfifo', [path]);
+  };
 });
 
 describe('is refused', () => {

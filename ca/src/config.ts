@@ -1,9 +1,9 @@
 /** The CA's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { healthAddress } from '@chancery/shared/health/address.ts';
 import { readConfigFile } from '@chancery/shared/kernel/config-file.ts';
+import { readTrustedFile } from '@chancery/shared/kernel/trusted-file.ts';
 import { duration, hostPort } from '@chancery/shared/schema.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
@@ -146,8 +146,11 @@ export const paths = (dataDir: string) => ({
   join: resolve(dataDir, 'join.sock'),
 });
 
-/** Reads a file that the config names. Throws what the file system throws. */
+/** Of a file that the config names: those of all manufacturers of TPMs together have less. */
+const MAX_FILE_BYTES = 16 * 1024 * 1024;
+
+/** Reads a file that the config names, which decides who is trusted. Throws as `readTrustedFile`. Blocks. */
 export const readBeside =
   (file: string) =>
   (path: string): Uint8Array =>
-    readFileSync(resolve(dirname(file), path));
+    readTrustedFile(resolve(dirname(file), path), { maxBytes: MAX_FILE_BYTES, code: 'config' });

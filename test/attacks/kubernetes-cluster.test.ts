@@ -371,6 +371,11 @@ describe('a kubeconfig that would give our credentials away, or has none, refuse
       text: () => made({ server: world.server.url, 'certificate-authority': 'ca.crt' }),
       says: /paths in it must be absolute/,
     },
+    {
+      name: 'I72 a file that the CA refuses',
+      text: () => made({ server: world.server.url, 'certificate-authority': '/refused/ca.crt' }),
+      says: /^attestors\.kubernetes\/eu-1: \/refused\/ca\.crt: /,
+    },
   ];
   const made = (own: object, user: object = { token: 'x' }): string =>
     stringify({

@@ -129,7 +129,18 @@ describe('a CA that serves', () => {
 
   test.each([
     ['applies nothing without a file', ['apply'], 2, /^-f is required\n\nusage: /],
-    ['applies no file that is missing', ['apply', '-f', '/none'], 1, /^chancery-ca: ENOENT.*\/none/],
+    [
+      'applies no file that is missing',
+      ['apply', '-f', '/none'],
+      1,
+      /^chancery-ca: \/none: no such file or folder$/m,
+    ],
+    [
+      'I71 explains no facts without an end',
+      ['explain', '--facts', '/dev/zero'],
+      1,
+      /^chancery-ca: \/dev\/zero: a regular file is expected, found a device$/m,
+    ],
     [
       'lists no certificates without a count',
       ['issued', '-n', '0'],
@@ -152,7 +163,12 @@ describe('a CA that serves', () => {
       2,
       /expected NAME=VALUE/,
     ],
-    ['checks no resources that are missing', ['check', '-f', '/none.yaml'], 1, /ENOENT/],
+    [
+      'checks no resources that are missing',
+      ['check', '-f', '/none.yaml'],
+      1,
+      /\/none\.yaml: no such file or folder/,
+    ],
   ])('%s', async (_, argv, status, err) => {
     expectRan(await ca.cli(...argv), status, { err });
   });
@@ -200,7 +216,7 @@ describe('a CA that serves', () => {
       out: /^no: no server is registered as s\n$/,
     });
     expectRan(await runProgram(CA_MAIN, ['explain', '--facts', '/none', '-f', file, '--config', config]), 1, {
-      err: /ENOENT/,
+      err: /\/none: no such file or folder/,
     });
   });
 
@@ -356,7 +372,7 @@ describe('a CA does not serve', () => {
       }),
     );
     expectRan(await ca.cli('check', '-f', file), 1, {
-      err: /mode 640; chmod go-rwx \S+\nattestors\.tpm: none\.pem: ENOENT.*\nthere is no root yet: .*\n\/.*bad\.yaml:5: /,
+      err: /mode 640; chmod go-rwx \S+\nattestors\.tpm: none\.pem: no such file or folder\nthere is no root yet: .*\n\/.*bad\.yaml:5: /,
     });
   });
 });

@@ -15,7 +15,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   'shared/src/kernel': SHARED_GROUND,
   'shared/src/door': SHARED_GROUND,
   'shared/src/health': [...SHARED_GROUND, 'shared/src/door'],
-  'shared/src/keys': [...SHARED_GROUND, 'shared/src/der'],
+  'shared/src/keys': [...SHARED_GROUND, 'shared/src/der', 'shared/src/kernel'],
   'shared/src/x509': [...SHARED_GROUND, 'shared/src/der', 'shared/src/spiffe', 'shared/src/keys'],
   'shared/src/tpm': [...SHARED_GROUND, 'shared/src/der', 'shared/src/x509', 'shared/src/evidence'],
   'shared/src/tls': [...SHARED_GROUND, 'shared/src/der', 'shared/src/spiffe', 'shared/src/x509'],

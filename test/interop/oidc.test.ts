@@ -155,7 +155,7 @@ describe('an agent', () => {
     [
       'no file',
       () => oidcEvidence({ tokenFile: '/t' }, deps({ readFile: nothing })),
-      /the token in \/t: Error: ENOENT/,
+      /the token in \/t: ENOENT/,
     ],
     [
       'an instance without a service account',

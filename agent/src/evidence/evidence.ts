@@ -31,13 +31,19 @@ export interface Exchange {
   end(): Promise<void>;
 }
 
+/**
+ * Reads a regular file, up to a bound. A `trusted` file decides who is trusted: only root and the agent's user may
+ * write it. Anybody may own a file with a token.
+ */
+export type ReadFile = (path: string, kind?: 'trusted') => Promise<Uint8Array>;
+
 /** What a platform may use to find its evidence. */
 export interface EvidenceDeps {
   readonly trustDomain: TrustDomain;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly outbound: Outbound;
   readonly clock: Clock;
-  readonly readFile: (path: string) => Promise<Uint8Array>;
+  readonly readFile: ReadFile;
 }
 
 /** Looking needs no trust domain. */

@@ -1,11 +1,12 @@
 /** The list of platforms on the agent's side: a line in `KINDS` is all that a new one takes here. */
-import { readFile } from 'node:fs/promises';
+import { readTrustedFile } from '@chancery/shared/kernel/trusted-file.ts';
+import { readWholeFile } from '@chancery/shared/kernel/whole-file.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { z } from 'zod';
 import { awsIamEvidenceKind } from './aws-iam.ts';
 import { awsWebIdentityEvidenceKind } from './aws-web-identity.ts';
 import { azureEvidenceKind } from './azure.ts';
-import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
+import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource, ReadFile } from './evidence.ts';
 import { gcpEvidenceKind } from './gcp.ts';
 import { kubernetesEvidenceKind } from './kubernetes.ts';
 import { oidcEvidenceKind } from './oidc.ts';
@@ -42,12 +43,18 @@ export const EvidenceConfig = z
   });
 export type EvidenceConfig = z.infer<typeof EvidenceConfig>;
 
+/** Of a token, or of the certificates of a cluster's CA. */
+const READING = { maxBytes: 1024 * 1024, code: 'file' } as const;
+
+const readFile: ReadFile = async (path, kind) =>
+  kind === 'trusted' ? readTrustedFile(path, READING) : readWholeFile(path, READING);
+
 export type OpenDeps = Pick<EvidenceDeps, 'trustDomain' | 'env' | 'clock'>;
 
 /** All that are configured, as one. The caller closes it. Throws config. */
 export function openEvidence(config: EvidenceConfig, deps: OpenDeps): EvidenceSource {
   const outbound = openOutbound();
-  const all = { ...deps, outbound, readFile: (path: string) => readFile(path) };
+  const all = { ...deps, outbound, readFile };
   const source = allOf(
     kinds.flatMap(([name, kind]) => (config[name] === undefined ? [] : [kind.create(config[name], all)])),
   );
@@ -73,7 +80,7 @@ export async function detectAll(
 ): Promise<readonly Detected[]> {
   const outbound = openOutbound();
   const limit = AbortSignal.any([signal, AbortSignal.timeout(DETECT_MS)]);
-  const all = { ...deps, outbound, readFile: (path: string) => readFile(path) };
+  const all = { ...deps, outbound, readFile };
   try {
     return await Promise.all(
       kinds.map(async ([platform, kind]) => ({ platform, ...(await kind.detect(all, limit)) })),

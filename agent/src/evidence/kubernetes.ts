@@ -3,9 +3,10 @@
  * exchanges before it ends, or one that is requested from the API server for this exchange alone.
  */
 import { asBuffer, utf8 } from '@chancery/shared/bytes.ts';
-import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
 import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { z } from 'zod';
 import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
 
@@ -62,13 +63,14 @@ export function kubernetesEvidence(config: KubernetesEvidenceConfig, deps: Evide
   };
 }
 
-async function readText({ readFile }: EvidenceDeps, path: string): Promise<string> {
+async function readText({ readFile }: EvidenceDeps, path: string, kind?: 'trusted'): Promise<string> {
   try {
-    return asBuffer(await readFile(path))
+    return asBuffer(await readFile(path, kind))
       .toString('utf8')
       .trim();
   } catch (error) {
-    throw refusalOf(error, 'file', `${path}: ${error instanceof Error ? error.message : String(error)}`);
+    const says = systemSentence(error) ?? (error instanceof Error ? error.message : String(error));
+    throw new IdentityError('file', `${path}: ${says}`, { cause: error });
   }
 }
 
@@ -100,7 +102,7 @@ async function requestToken(audience: string, { config, deps, signal }: RequestP
       accept: 'application/json',
     },
     body: JSON.stringify(what),
-    ca: await readText(deps, `${config.credentials}/ca.crt`),
+    ca: await readText(deps, `${config.credentials}/ca.crt`, 'trusted'),
     signal,
   });
   const says = `TokenRequest for ${namespace}/${account}: the API server answered ${status}`;

@@ -7,6 +7,7 @@ import { utf8 } from '@chancery/shared/bytes.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
 import { isJsonObject, parseJson } from '@chancery/shared/json.ts';
+import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { z } from 'zod';
 import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
 
@@ -94,9 +95,8 @@ async function readToken(path: string, { readFile }: EvidenceDeps): Promise<Uint
   try {
     return await readFile(path);
   } catch (error) {
-    throw new IdentityError('platform_unavailable', `the token in ${path}: ${String(error)}`, {
-      cause: error,
-    });
+    const says = systemSentence(error) ?? (error instanceof Error ? error.message : String(error));
+    throw new IdentityError('platform_unavailable', `the token in ${path}: ${says}`, { cause: error });
   }
 }
 

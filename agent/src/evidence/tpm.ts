@@ -3,16 +3,18 @@
  * that lives in the TPM too. Mirrors ca/attestors/tpm.ts.
  */
 import { createHmac } from 'node:crypto';
-import { access, constants, readFile } from 'node:fs/promises';
+import { access, constants } from 'node:fs/promises';
 import { concat, hex } from '@chancery/shared/bytes.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import {
+  MAX_EVENT_LOG,
   packAnswer,
   packOpening,
   type Statement,
   type TpmQuestion,
   unpackQuestion,
 } from '@chancery/shared/evidence/tpm.ts';
+import { inFile, readWholeFile } from '@chancery/shared/kernel/whole-file.ts';
 import { ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import { AK } from '@chancery/shared/tpm/templates.ts';
 import { z } from 'zod';
@@ -74,7 +76,7 @@ export function tpmEvidence(config: TpmEvidenceConfig): EvidenceSource {
   const source: EvidenceSource = {
     platform: 'tpm',
     async begin(spki, signal) {
-      const eventLog = await readEventLog(config.eventLog);
+      const eventLog = readEventLog(config.eventLog);
       const certified = keys.get(hex(spki));
       ensure(
         certified !== undefined || config.key === 'memory',
@@ -228,11 +230,9 @@ async function readPcrs(tpm: TpmCommands, selection: Uint8Array): Promise<Uint8A
   return concat(...values);
 }
 
-async function readEventLog(path: string | undefined): Promise<Uint8Array> {
+/** The kernel's own file claims no size. What is in it, the quote proves. */
+function readEventLog(path: string | undefined): Uint8Array {
   if (path === undefined) return new Uint8Array();
-  try {
-    return await readFile(path);
-  } catch (error) {
-    throw new IdentityError('tpm_device', `the event log ${path} cannot be read`, { cause: error });
-  }
+  const reading = { maxBytes: MAX_EVENT_LOG, code: 'tpm_device' } as const;
+  return inFile(`the event log ${path}`, 'tpm_device', () => readWholeFile(path, reading));
 }

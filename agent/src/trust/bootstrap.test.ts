@@ -1,7 +1,18 @@
+import { execFileSync } from 'node:child_process';
 import { hash } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { geteuid } from 'node:process';
 import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { asBuffer, hex } from '@chancery/shared/bytes.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
@@ -25,6 +36,11 @@ function file(content: string | Uint8Array): string {
   const path = join(dir, 'bundle');
   writeFileSync(path, content);
   return path;
+}
+
+function makePipe(path: string): void {
+  rmSync(path);
+  execFileSync('mkfifo', [path]);
 }
 
 const options = (changes: Partial<BootstrapOptions>): BootstrapOptions => ({
@@ -59,22 +75,63 @@ describe('a bundle file', () => {
     {
       name: 'something that is not a certificate',
       content: pem(Buffer.from('none')),
-      says: 'holds something that is not a certificate',
+      says: 'a block is not a certificate; get it again by `chancery-ca bundle` at the CA',
     },
-    { name: 'a document with none', content: '{"keys":[]}', says: 'names no authority' },
+    { name: 'a document with none', content: '{"keys":[]}', says: 'no authority in it' },
     { name: 'a broken document', content: '{"keys":', says: '' },
   ])('with $name is refused', async ({ content, says }) => {
     await expect(bootstrapBundle(options({ bundleFile: file(content) }))).rejects.toMatchObject({
       code: 'bundle',
-      message: expect.stringContaining(says),
+      message: expect.stringMatching(new RegExp(`^the bundle \\S+/bundle: .*${says}`)),
     });
+  });
+
+  test.each([
+    ['that others may write', (path: string) => chmodSync(path, 0o666), /others may write it \(mode 666\)/],
+    ['that is a pipe', makePipe, /a regular file is expected, found a pipe/],
+  ])('I72 %s is refused', async (_, spoil, says) => {
+    const bundleFile = file(pem(root.der));
+    spoil(bundleFile);
+    await expect(bootstrapBundle(options({ bundleFile }))).rejects.toMatchObject({
+      code: 'bootstrap',
+      message: expect.stringMatching(says),
+    });
+    rmSync(bundleFile);
+  });
+
+  test('I72 of another user, or behind a link of another user, is refused', async () => {
+    if (geteuid?.() !== 0) return console.info('only root may give a file to another user');
+    const bundleFile = file(pem(root.der));
+    const link = join(dir, 'link');
+    symlinkSync(bundleFile, link);
+    lchownSync(link, 4001, 4001);
+    const refused = (says: RegExp) => ({ code: 'bootstrap', message: expect.stringMatching(says) });
+    await expect(bootstrapBundle(options({ bundleFile: link }))).rejects.toMatchObject(
+      refused(/the link \S+ belongs to uid 4001/),
+    );
+    chownSync(bundleFile, 4001, 4001);
+    await expect(bootstrapBundle(options({ bundleFile }))).rejects.toMatchObject(
+      refused(/it belongs to uid 4001/),
+    );
+    rmSync(bundleFile);
+  });
+
+  test('as a ConfigMap has it, behind links in a folder that is open to all, is read', async () => {
+    const volume = join(dir, 'volume');
+    mkdirSync(join(volume, '..2026'), { recursive: true });
+    chmodSync(volume, 0o777);
+    writeFileSync(join(volume, '..2026', 'bundle.pem'), pem(root.der));
+    symlinkSync('..2026', join(volume, '..data'));
+    symlinkSync('..data/bundle.pem', join(volume, 'bundle.pem'));
+    const { authorities } = await bootstrapBundle(options({ bundleFile: join(volume, 'bundle.pem') }));
+    expect(authorities).toHaveLength(1);
   });
 
   test('that is not there', async () => {
     const bundleFile = join(dir, 'none');
     await expect(bootstrapBundle(options({ bundleFile }))).rejects.toMatchObject({
       code: 'bootstrap',
-      message: `the bundle file ${bundleFile} cannot be read`,
+      message: `the bundle ${bundleFile}: no such file or folder`,
     });
   });
 });

@@ -1,9 +1,10 @@
 /** The first trust in the CA: a bundle file, or a pin on a root's key. Without either there is none, and no agent. */
 import { hash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { readPem } from '@chancery/shared/der/pem.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { readTrustedFile } from '@chancery/shared/kernel/trusted-file.ts';
+import { inFile } from '@chancery/shared/kernel/whole-file.ts';
 import { type Bundle, readBundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
@@ -33,6 +34,8 @@ export const bootstrapOf = (settings: {
 
 const CALL_MS = 10_000;
 const OPENING_BRACE = 0x7b;
+const MAX_BUNDLE_BYTES = 1024 * 1024;
+const NEXT = 'get it again by `chancery-ca bundle` at the CA';
 
 /** Throws bootstrap, bundle, unavailable. */
 export async function bootstrapBundle(options: BootstrapOptions): Promise<Bundle> {
@@ -61,7 +64,17 @@ function isPinned(der: Uint8Array, pin: string): boolean {
 
 /** PEM certificates, or a SPIFFE bundle document. Throws bundle, bootstrap. */
 function readBundleFile(file: string, trustDomain: TrustDomain): Bundle {
-  const bytes = read(file);
+  const reading = { maxBytes: MAX_BUNDLE_BYTES, code: 'bootstrap' } as const;
+  const bytes = inFile(`the bundle ${file}`, 'bootstrap', () => readTrustedFile(file, reading));
+  try {
+    return bundleIn(bytes, trustDomain);
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    throw new IdentityError('bundle', `the bundle ${file}: ${error.message}; ${NEXT}`, { cause: error });
+  }
+}
+
+function bundleIn(bytes: Buffer, trustDomain: TrustDomain): Bundle {
   const bundle =
     bytes[0] === OPENING_BRACE
       ? readBundle(bytes, trustDomain)
@@ -70,21 +83,13 @@ function readBundleFile(file: string, trustDomain: TrustDomain): Bundle {
           sequence: 0n,
           authorities: readPem(bytes.toString('latin1'), 'CERTIFICATE', 'bundle'),
         };
-  ensure(bundle.authorities.length > 0, 'bundle', `${file} names no authority`);
+  ensure(bundle.authorities.length > 0, 'bundle', 'no authority in it');
   try {
     bundle.authorities.map(parseCertificate);
   } catch (error) {
-    throw new IdentityError('bundle', `${file} holds something that is not a certificate`, { cause: error });
+    throw new IdentityError('bundle', 'a block is not a certificate', { cause: error });
   }
   return bundle;
-}
-
-function read(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new IdentityError('bootstrap', `the bundle file ${file} cannot be read`, { cause: error });
-  }
 }
 
 /** What whoever answers there says: worth what the target's verification, or a pin, is worth. Throws unavailable. */

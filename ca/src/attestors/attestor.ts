@@ -1,9 +1,13 @@
 /** The seam that every platform fits: evidence in, facts out. */
+import { asBuffer } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
+import { readPem } from '@chancery/shared/der/pem.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Outbound } from '@chancery/shared/outbound/http.ts';
 import type { LivePeer } from '@chancery/shared/peer-credentials.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import type { z } from 'zod';
 
@@ -56,7 +60,7 @@ export interface NodeMemory {
 export interface AttestorDeps {
   readonly trustDomain: TrustDomain;
   readonly memory: NodeMemory;
-  /** Reads a file that the config names. */
+  /** Reads a file that the config names, which decides who is trusted; called within `inFileOf`. */
   readonly readFile: (path: string) => Uint8Array;
   readonly outbound: Outbound;
   readonly clock: Clock;
@@ -71,4 +75,28 @@ export interface AttestorKind<Config> {
   readonly schema: z.ZodType<Config>;
   /** `type` is the kind's, or "kind/instance" where there may be several. Throws config. */
   create(config: Config, deps: AttestorDeps & { readonly type: string }): Attestor | Promise<Attestor>;
+}
+
+/** PEM certificates for TLS, as they are in the file. Throws config. */
+export const readTlsRoots = (
+  deps: Pick<AttestorDeps, 'readFile'> & { readonly type: string },
+  path: string,
+): Uint8Array =>
+  inFileOf(deps, path, (bytes) => {
+    readPem(asBuffer(bytes).toString('latin1'), 'CERTIFICATE', 'config');
+    return bytes;
+  });
+
+/** Reads a file of an attestor's config. Throws config with the attestor's and the file's name. */
+export function inFileOf<T>(
+  { type, readFile }: Pick<AttestorDeps, 'readFile'> & { readonly type: string },
+  path: string,
+  read: (bytes: Uint8Array) => T,
+): T {
+  try {
+    return read(readFile(path));
+  } catch (error) {
+    const says = systemSentence(error) ?? (error instanceof Error ? error.message : String(error));
+    throw new IdentityError('config', `attestors.${type}: ${path}: ${says}`, { cause: error });
+  }
 }

@@ -11,7 +11,7 @@ import { z } from 'zod';
 import type { Claims } from '../tokens/claims.ts';
 import { type KeySet, keySetFrom } from '../tokens/jwks.ts';
 import { peekClaims, verifyToken } from '../tokens/jwt.ts';
-import type { Attestor, AttestorDeps, AttestorKind, Facts } from './attestor.ts';
+import { type Attestor, type AttestorDeps, type AttestorKind, type Facts, inFileOf } from './attestor.ts';
 import { type PrincipalArn, parsePrincipalArn } from './aws/arn.ts';
 import { account, arnPatterns, organizationalUnit, organizationId, patternsOutside } from './aws/config.ts';
 import { matchesSegments } from './segments.ts';
@@ -115,8 +115,11 @@ const AWS = 'https://sts.amazonaws.com/';
 export function awsWebIdentityAttestor(config: AwsWebIdentityConfig, deps: AttestorDeps): Attestor {
   const issuers = new Map(
     config.issuers.map(({ url, account, partition, jwks }): [string, Issuer] => {
-      const source = jwks === undefined ? { discover: url } : { jwks: deps.readFile(jwks) };
-      return [url, { url, account, partition, keys: keySetFrom(source, deps) }];
+      const keys =
+        jwks === undefined
+          ? keySetFrom({ discover: url }, deps)
+          : inFileOf({ ...deps, type: 'aws-web-identity' }, jwks, (read) => keySetFrom({ jwks: read }, deps));
+      return [url, { url, account, partition, keys }];
     }),
   );
   return {

@@ -4,6 +4,7 @@ import { IdentityError } from '@chancery/shared/errors.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { expect, test } from 'vitest';
+import { refusal } from '../../../test/kit/refusal.ts';
 import type { AttestorDeps } from './attestor.ts';
 import { AttestorsConfig, attestorsFrom } from './index.ts';
 
@@ -43,6 +44,27 @@ test.each([
     expect.objectContaining({ code: 'config', message: expect.stringContaining(says) }),
   );
   await expect(load).rejects.toThrow(`attestors.tpm: ${file}: `);
+});
+
+const cluster = { issuer: 'https://cluster.example' };
+const tenants = {
+  '8d10da13-8125-4ba9-a717-bf7490507b3d': { subscriptions: ['d2b0ab8a-8a55-4e33-8d62-7b0b7a2dd0a1'] },
+};
+const ofTokens = { url: 'https://one.tokens.sts.global.api.aws', account: '123456789012' };
+test.each([
+  ['tpm', { tpm: { roots: ['given'] } }],
+  ['azure', { azure: { tenants, roots: ['given'], sameVm: 'pinned' } }],
+  ['oidc/ci', { oidc: { ci: { issuer: 'https://ci.example', claims: { sub: ['x'] }, jwks: 'given' } } }],
+  ['oidc/ci', { oidc: { ci: { issuer: 'https://ci.example', claims: { sub: ['x'] }, ca: 'given' } } }],
+  ['kubernetes/eu-1', { kubernetes: { 'eu-1': { jwks: { ...cluster, file: 'given' } } } }],
+  ['kubernetes/eu-1', { kubernetes: { 'eu-1': { jwks: { ...cluster, ca: 'given' } } } }],
+  ['kubernetes/eu-1.review', { kubernetes: { 'eu-1': { review: { kubeconfig: 'given' } } } }],
+  ['aws-web-identity', { 'aws-web-identity': { issuers: [{ ...ofTokens, jwks: 'given' }] } }],
+])('a damaged file is named: attestors.%s of %j', async (where, config) => {
+  const load = attestorsFrom(AttestorsConfig.parse(config), { ...deps, readFile: () => utf8('{') });
+  await expect(load).rejects.toEqual(
+    refusal('config', new RegExp(`^attestors\\.${where}: (kubeconfig )?given: .`)),
+  );
 });
 
 const tpm = { roots: ['root.pem'] };

@@ -10,7 +10,15 @@ import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
 import { keySetFrom } from '../tokens/jwks.ts';
 import { ALGORITHMS, verifyToken } from '../tokens/jwt.ts';
-import type { Attestor, AttestorDeps, AttestorKind, Facts, Turn } from './attestor.ts';
+import {
+  type Attestor,
+  type AttestorDeps,
+  type AttestorKind,
+  type Facts,
+  inFileOf,
+  readTlsRoots,
+  type Turn,
+} from './attestor.ts';
 import { openClusterApi } from './kubernetes/api.ts';
 import { type PodClaims, readPodClaims } from './kubernetes/claims.ts';
 import { type JwksConfig, KubernetesConfig, type ReviewConfig } from './kubernetes/config.ts';
@@ -70,28 +78,18 @@ async function asked(config: ReviewConfig, deps: Deps): Promise<Cluster> {
 
 /** The keys are those of the configured cluster, whatever `iss` says: most clusters call themselves the same. */
 function offline({ issuer, file, ca }: JwksConfig, maxLifetimeSeconds: number, deps: Deps): Cluster {
-  const roots = ca === undefined ? undefined : fromFile(ca, deps, (bytes) => bytes);
+  const roots = ca === undefined ? undefined : readTlsRoots(deps, ca);
   const withRoots = { ...deps, ca: roots };
   const keys =
     file === undefined
       ? keySetFrom({ discover: issuer }, withRoots)
-      : fromFile(file, deps, (jwks) => keySetFrom({ jwks }, withRoots));
+      : inFileOf(deps, file, (jwks) => keySetFrom({ jwks }, withRoots));
   const rules = { issuer, algorithms: ALGORITHMS, keys, maxLifetimeSeconds };
   return {
     authenticate: async (token, { audience }, now) => {
       await verifyToken(token, { ...rules, audience }, now);
     },
   };
-}
-
-/** Throws config, with the file's name. */
-function fromFile<T>(path: string, { readFile, type }: Deps, read: (bytes: Uint8Array) => T): T {
-  try {
-    return read(readFile(path));
-  } catch (error) {
-    const says = error instanceof Error ? error.message : String(error);
-    throw new IdentityError('config', `attestors.${type}: ${path}: ${says}`, { cause: error });
-  }
 }
 
 /** True where the audience carries the binding, false for a plain token. Throws k8s_audience. */

@@ -9,9 +9,17 @@ import { addSeconds } from '@chancery/shared/clock.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
 import type { Claims } from '../tokens/claims.ts';
-import { type KeySet, type KeySource, keySetFrom } from '../tokens/jwks.ts';
+import { type KeySet, keySetFrom } from '../tokens/jwks.ts';
 import { verifyToken } from '../tokens/jwt.ts';
-import type { Attestor, AttestorDeps, AttestorKind, Facts, Turn } from './attestor.ts';
+import {
+  type Attestor,
+  type AttestorDeps,
+  type AttestorKind,
+  type Facts,
+  inFileOf,
+  readTlsRoots,
+  type Turn,
+} from './attestor.ts';
 import { OidcConfig, type OidcPolicy, oidcPolicy } from './oidc/config.ts';
 import { textOf } from './oidc/rules.ts';
 
@@ -46,18 +54,14 @@ export function oidcAttestor(config: OidcConfig, deps: AttestorDeps & { readonly
   };
 }
 
-function keysOf(config: OidcConfig, { issuer }: OidcPolicy, { readFile, ...deps }: AttestorDeps): KeySet {
-  const ca = config.ca === undefined ? undefined : readFile(config.ca);
-  return keySetFrom(sourceOf(config, issuer, readFile), { ...deps, ca });
-}
-
-function sourceOf(
-  { jwks, jwksUri }: OidcConfig,
-  issuer: string,
-  readFile: AttestorDeps['readFile'],
-): KeySource {
-  if (jwks !== undefined) return { jwks: readFile(jwks) };
-  return jwksUri === undefined ? { discover: issuer } : { jwksUri };
+function keysOf(
+  { ca, jwks, jwksUri }: OidcConfig,
+  { issuer }: OidcPolicy,
+  deps: AttestorDeps & { readonly type: string },
+): KeySet {
+  const withRoots = { ...deps, ca: ca === undefined ? undefined : readTlsRoots(deps, ca) };
+  if (jwks !== undefined) return inFileOf(deps, jwks, (read) => keySetFrom({ jwks: read }, withRoots));
+  return keySetFrom(jwksUri === undefined ? { discover: issuer } : { jwksUri }, withRoots);
 }
 
 /** A token that says nothing of the key is good for one key: the one with which it came first. */

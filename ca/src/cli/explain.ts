@@ -1,8 +1,8 @@
 /** `explain`: why facts earn a SPIFFE ID, or a call is allowed: by the running CA's resources, or by files, offline. */
-import { readFileSync } from 'node:fs';
 import type { ExplainRequest } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { type Command, type Invocation, MisuseError } from '@chancery/shared/cli.ts';
 import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { inFile, readWholeFile, utf8Text } from '@chancery/shared/kernel/whole-file.ts';
 import { sentence, sentencesOf } from '@chancery/shared/schema.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
@@ -100,9 +100,14 @@ function readFacts(file: string): z.infer<typeof SavedFacts> {
   throw new IdentityError('file', `${file}: ${expected}; ${sentencesOf(read.error)}`);
 }
 
+/** A line of the log, which is shorter. */
+const MAX_FACTS_BYTES = 1024 * 1024;
+
 function jsonIn(file: string): unknown {
+  const reading = { maxBytes: MAX_FACTS_BYTES, code: 'file' } as const;
+  const text = inFile(file, 'file', () => utf8Text(readWholeFile(file, reading), 'file'));
   try {
-    return JSON.parse(readFileSync(file, 'utf8'));
+    return JSON.parse(text);
   } catch (error) {
     throw refusalOf(error, 'file', `${file}: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -1,8 +1,9 @@
 /** Resources from files, folders and standard input, for `apply`, `check` and `explain`. */
-import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { readdirSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Invocation, Io } from '@chancery/shared/cli.ts';
-import { ensure, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/errors.ts';
+import { inFile, readWholeFile, utf8Text } from '@chancery/shared/kernel/whole-file.ts';
 import { MAX_SET_BYTES, type ResourceFile } from '../registry/resources.ts';
 
 export const FILE_FLAG = {
@@ -24,18 +25,16 @@ const MAX_NAMED = 20;
  * skipped, and named on standard error. Throws file.
  */
 export async function readFiles(invocation: Invocation, io: Io): Promise<readonly ResourceFile[]> {
-  try {
-    const found = new Found();
-    for (const path of invocation.texts('file'))
-      if (path === INPUT) found.take('standard input', await io.input(MAX_SET_BYTES));
-      else if (statSync(path).isDirectory()) found.takeFolder(path);
-      else found.takeFile(path);
-    nameSkipped(found.skipped, io);
-    return found.files;
-  } catch (error) {
-    throw refusalOf(error, 'file', error instanceof Error ? error.message : String(error));
-  }
+  const found = new Found();
+  for (const path of invocation.texts('file'))
+    if (path === INPUT) found.take('standard input', await io.input(MAX_SET_BYTES));
+    else if (isFolder(path)) found.takeFolder(path);
+    else found.takeFile(path);
+  nameSkipped(found.skipped, io);
+  return found.files;
 }
+
+const isFolder = (path: string): boolean => inFile(path, 'file', () => statSync(path).isDirectory());
 
 class Found {
   readonly files: ResourceFile[] = [];
@@ -56,22 +55,31 @@ class Found {
   }
 
   takeFile(path: string): void {
-    if (!this.#isSeen(path)) this.take(path, readFileSync(path, 'utf8'));
+    const reading = { maxBytes: MAX_SET_BYTES, code: 'file' } as const;
+    const read = () => (this.#isSeen(path) ? undefined : utf8Text(readWholeFile(path, reading), 'file'));
+    const text = inFile(path, 'file', read);
+    if (text !== undefined) this.take(path, text);
   }
 
   takeFolder(path: string): void {
     const before = this.files.length;
+    const skipped = this.skipped.length;
     this.#walk(path, 0);
     const how = 'for an empty set give an empty file and --prune-all';
-    ensure(this.files.length > before, 'file', `${path} has no .yaml or .yml file; ${how}`);
+    const not = sentenceOf(this.skipped.slice(skipped));
+    ensure(
+      this.files.length > before,
+      'file',
+      `${path} has no .yaml or .yml file${not === '' ? '' : ` (${not})`}; ${how}`,
+    );
   }
 
   #walk(folder: string, depth: number): void {
     if (this.#isSeen(folder)) return;
     ensure(depth <= MAX_DEPTH, 'file', `${folder}: more than ${MAX_DEPTH} folders deep`);
-    for (const name of readdirSync(folder).toSorted()) {
+    for (const name of inFile(folder, 'file', () => readdirSync(folder)).toSorted()) {
       const path = join(folder, name);
-      const found = statSync(path, { throwIfNoEntry: false });
+      const found = inFile(path, 'file', () => statSync(path, { throwIfNoEntry: false }));
       if (name.startsWith('.') || found === undefined) this.skipped.push(path);
       else if (found.isDirectory()) this.#walk(path, depth + 1);
       else if (found.isFile() && /\.ya?ml$/i.test(name)) this.takeFile(path);
@@ -88,7 +96,12 @@ class Found {
 }
 
 function nameSkipped(skipped: readonly string[], io: Io): void {
-  if (skipped.length === 0) return;
+  if (skipped.length > 0) io.err(`${sentenceOf(skipped)}\n`);
+}
+
+/** Empty where nothing was. */
+function sentenceOf(skipped: readonly string[]): string {
+  if (skipped.length === 0) return '';
   const more = skipped.length > MAX_NAMED ? ` and ${skipped.length - MAX_NAMED} more` : '';
-  io.err(`not read: ${skipped.slice(0, MAX_NAMED).join(', ')}${more}\n`);
+  return `not read: ${skipped.slice(0, MAX_NAMED).join(', ')}${more}`;
 }

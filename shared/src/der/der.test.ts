@@ -274,9 +274,9 @@ describe('PEM', () => {
     ['no block', 'text', /no PEM block THING/],
     ['another label', one.replaceAll('THING', 'OTHER'), /is "OTHER", not THING/],
     ['another end', one.replace('END THING', 'END OTHER'), /ends as another/],
-    ['no end', one.slice(0, 80), /block is broken/],
-    ['a second block without an end', one + one.slice(0, 80), /block is broken/],
-    ['characters outside base64', one.replace('BwcH', 'Bw*H'), /block is broken/],
+    ['no end', one.slice(0, 80), /block is damaged/],
+    ['a second block without an end', one + one.slice(0, 80), /block is damaged/],
+    ['characters outside base64', one.replace('BwcH', 'Bw*H'), /block is damaged/],
     ['padding inside', one.replace('BwcH', 'Bw=H'), /not base64/],
     ['nothing inside', '-----BEGIN THING-----\n-----END THING-----\n', /not base64/],
   ])('refuses %s', (_, text, message) => {

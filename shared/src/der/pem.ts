@@ -10,9 +10,13 @@ const BLOCK = /-----BEGIN ([^\n-]+)-----\r?\n([A-Za-z0-9+/=\s]*?)-----END ([^\n-
 /** All blocks, at least one, each labelled `label`. */
 export function readPem(text: string, label: string, code: Refusal): Uint8Array[] {
   const begins = text.split('-----BEGIN ').length - 1;
-  ensure(begins > 0, code, `no PEM block ${label} is there`);
+  ensure(begins > 0, code, `no PEM block ${label} found`);
   const blocks = [...text.matchAll(BLOCK)];
-  ensure(blocks.length === begins, code, 'a PEM block is broken');
+  ensure(
+    blocks.length === begins,
+    code,
+    'a PEM block is damaged: a BEGIN line, base64 and an END line are expected',
+  );
   return blocks.map(([, begin = '', body = '', end = '']) => {
     ensure(begin === label, code, `a PEM block is ${JSON.stringify(begin)}, not ${label}`);
     ensure(end === label, code, `a PEM block begins as ${label} and ends as another`);

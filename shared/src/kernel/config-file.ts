@@ -1,7 +1,7 @@
 /** A config decides what a program runs and whom it trusts. */
 import { IdentityError } from '../errors.ts';
 import { readTrustedFile } from './trusted-file.ts';
-import { inFile } from './whole-file.ts';
+import { inFile, utf8Text } from './whole-file.ts';
 
 const MAX_BYTES = 1024 * 1024;
 
@@ -9,7 +9,7 @@ const MAX_BYTES = 1024 * 1024;
 export function readConfigFile(path: string, hint: string): string {
   return inFile(path, 'config', () => {
     try {
-      return readTrustedFile(path, { maxBytes: MAX_BYTES, code: 'config' }).toString('utf8');
+      return utf8Text(readTrustedFile(path, { maxBytes: MAX_BYTES, code: 'config' }), 'config');
     } catch (error) {
       const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
       throw missing ? new IdentityError('config', `no such file${hint}`, { cause: error }) : error;

@@ -7,6 +7,8 @@ import fs from 'node:fs';
 import { dirname } from 'node:path';
 import { geteuid } from 'node:process';
 import { ensure, IdentityError, refusalOf } from '../errors.ts';
+import { ensureLinks, ownOwners } from '../kernel/links.ts';
+import { readOpenFile } from '../kernel/whole-file.ts';
 
 const OTHERS = 0o077;
 /** O_NOFOLLOW is not used: Kubernetes and systemd give secrets as links. Who owns the link is checked instead. */
@@ -24,10 +26,9 @@ export function readProtectedFile(path: string, maxBytes: number): Uint8Array {
       `${path} is open to others: mode ${mode(found)}; chmod go-rwx ${path}`,
     );
     ensure(isTrusted(found.uid), 'file_mode', `${path} belongs to uid ${found.uid}`);
-    const link = fs.lstatSync(path);
-    ensure(isTrusted(link.uid), 'file_mode', `the link ${path} belongs to uid ${link.uid}`);
+    ensureLinks(path, ownOwners('file_mode'));
     ensure(found.size <= maxBytes, 'file', `${path} has ${found.size} bytes, at most ${maxBytes}`);
-    return fs.readFileSync(fd);
+    return readOpenFile(fd, { maxBytes, code: 'file' });
   } finally {
     fs.closeSync(fd);
   }

@@ -1,8 +1,9 @@
 /** Finds an endorsement key of the TPM that has a certificate: one in NV memory, or one in a file. */
-import { readFile } from 'node:fs/promises';
 import { asBuffer, concat, equal } from '@chancery/shared/bytes.ts';
 import { readPem } from '@chancery/shared/der/pem.ts';
 import { ensure, IdentityError, isRefusal, type Refusal } from '@chancery/shared/errors.ts';
+import { readTrustedFile } from '@chancery/shared/kernel/trusted-file.ts';
+import { inFile } from '@chancery/shared/kernel/whole-file.ts';
 import { ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import { readPublicArea, spkiOf } from '@chancery/shared/tpm/public-area.ts';
 import { EK_P256, EK_P384, EK_RSA_2048, type Template } from '@chancery/shared/tpm/templates.ts';
@@ -45,7 +46,7 @@ const UNUSABLE: readonly Refusal[] = ['tpm_device', 'certificate_parse'];
 
 /** The first whose certificate and key are there and fit. `file` is used in place of NV memory. Throws tpm_device. */
 export async function findEndorsementKey(tpm: TpmCommands, file?: string): Promise<EndorsementKey> {
-  const given = file === undefined ? undefined : await readCertificateFile(file);
+  const given = file === undefined ? undefined : readCertificateFile(file);
   const reasons: string[] = [];
   for (const candidate of CANDIDATES) {
     try {
@@ -89,18 +90,17 @@ function isKey({ publicArea }: TpmObject, template: Template, spki: Uint8Array):
   }
 }
 
+const MAX_FILE_BYTES = 256 * 1024;
+
 /** PEM, the endorsement key's first and its issuers behind it; or one certificate in DER. */
-async function readCertificateFile(path: string): Promise<Pick<EndorsementKey, 'certificate' | 'chain'>> {
-  try {
-    const bytes = await readFile(path);
+function readCertificateFile(path: string): Pick<EndorsementKey, 'certificate' | 'chain'> {
+  return inFile(`ekCertificate: ${path}`, 'tpm_device', () => {
+    const bytes = readTrustedFile(path, { maxBytes: MAX_FILE_BYTES, code: 'tpm_device' });
     const pem =
       bytes[0] === 0x30 ? [bytes] : readPem(asBuffer(bytes).toString('latin1'), 'CERTIFICATE', 'file');
     const [certificate, ...issuers] = pem;
     ensure(certificate !== undefined, 'tpm_device', 'no certificate');
     for (const each of pem) parseManufacturerCertificate(each);
     return { certificate, chain: concat(...issuers) };
-  } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
-    throw new IdentityError('tpm_device', `ekCertificate: ${path}: ${detail}`, { cause: error });
-  }
+  });
 }

@@ -1,13 +1,12 @@
 /** The `azure` attestor's config, and the policy that it becomes. */
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import { readPem } from '@chancery/shared/der/pem.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
 import { address } from '@chancery/shared/outbound/address.ts';
 import { duration } from '@chancery/shared/schema.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { z } from 'zod';
 import { type KeySet, keySetFrom } from '../../tokens/jwks.ts';
-import type { AttestorDeps } from '../attestor.ts';
+import { type AttestorDeps, inFileOf } from '../attestor.ts';
 import type { DocumentTrust } from './signer.ts';
 
 interface Cloud {
@@ -138,7 +137,8 @@ export interface AzurePolicy {
 export function azurePolicy(config: AzureConfig, deps: AttestorDeps): AzurePolicy {
   const { sameVm, maxDocumentAge, maxTokenLifetime, applicationId } = config;
   const { host } = CLOUDS[config.cloud];
-  const read = (paths: readonly string[]) => paths.flatMap((path) => readCertificates(path, deps.readFile));
+  const files = { ...deps, type: 'azure' };
+  const read = (paths: readonly string[]) => paths.flatMap((path) => inFileOf(files, path, certificatesOf));
   return {
     tenants: new Map(
       Object.keys(config.tenants).map((id) => {
@@ -172,12 +172,5 @@ function tenantOf(
   };
 }
 
-function readCertificates(path: string, readFile: (path: string) => Uint8Array): readonly Certificate[] {
-  try {
-    const pem = asBuffer(readFile(path)).toString('utf8');
-    return readPem(pem, 'CERTIFICATE', 'config').map(parseCertificate);
-  } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
-    throw new IdentityError('config', `attestors.azure: ${path}: ${detail}`, { cause: error });
-  }
-}
+const certificatesOf = (bytes: Uint8Array): readonly Certificate[] =>
+  readPem(asBuffer(bytes).toString('utf8'), 'CERTIFICATE', 'config').map(parseCertificate);

@@ -5,8 +5,9 @@
 import { isAbsolute } from 'node:path';
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import type { KubeConfig } from '@kubernetes/client-node';
-import type { AttestorDeps } from '../attestor.ts';
+import { type AttestorDeps, inFileOf } from '../attestor.ts';
 import type { ReviewConfig } from './config.ts';
 import type { Client } from './transport.ts';
 
@@ -66,16 +67,21 @@ function loadKubeConfig(client: Client, config: ReviewConfig, deps: CredentialsD
     if (kubeconfig === undefined) loaded.loadFromCluster(deps.root);
     else loaded.loadFromString(asBuffer(deps.readFile(kubeconfig)).toString('utf8'));
   } catch (error) {
-    const says = error instanceof Error ? error.message : String(error);
+    const says = systemSentence(error) ?? (error instanceof Error ? error.message : String(error));
     throw new IdentityError('config', `${where}: ${says}`, { cause: error });
   }
   if (context !== undefined) loaded.setCurrentContext(context);
-  ensureUsable(loaded, where);
+  const named = ensureUsable(loaded, where);
+  // The client reads them itself, whatever they are and whoever writes them.
+  if (kubeconfig !== undefined) for (const path of named) inFileOf(deps, path, () => {});
   return loaded;
 }
 
-/** What the client would take as leave to go without, or to go elsewhere, is refused. Throws config. */
-function ensureUsable(loaded: KubeConfig, where: string): void {
+/**
+ * What the client would take as leave to go without, or to go elsewhere, is refused. Returns the files that it names.
+ * Throws config.
+ */
+function ensureUsable(loaded: KubeConfig, where: string): readonly string[] {
   const need: (holds: boolean, what: string) => asserts holds = (holds, what) =>
     ensure(holds, 'config', `${where}: ${what}`);
   const [cluster, user] = [loaded.getCurrentCluster(), loaded.getCurrentUser()];
@@ -93,6 +99,7 @@ function ensureUsable(loaded: KubeConfig, where: string): void {
   );
   const files = [caFile, certFile, keyFile].filter(isSet);
   need(files.every(isAbsolute), 'paths in it must be absolute');
+  return files;
 }
 
 /** The client says null and undefined for what is not there. */

@@ -12,6 +12,7 @@ import {
   publicKeyOf,
 } from '@chancery/shared/x509/certificate.ts';
 import { ensureAnchor, ensureIntermediate } from '@chancery/shared/x509/profile.ts';
+import { inFileOf } from '../attestor.ts';
 
 export interface ManufacturerFiles {
   readonly kind: 'roots' | 'intermediates';
@@ -29,7 +30,7 @@ export function readManufacturers(
   deps: ManufacturerDeps,
 ): readonly Certificate[] {
   return paths.flatMap((path) => {
-    const blocks = inFile(path, () => cutBlocks(deps.readFile(path)));
+    const blocks = inFileOf({ ...deps, type: 'tpm' }, path, cutBlocks);
     const read = blocks.map((der) => judge(der, kind));
     const usable = read.flatMap(({ certificate }) => certificate ?? []);
     const [first] = read.flatMap(({ problem }) => problem ?? []);
@@ -79,14 +80,5 @@ function cutBlocks(bytes: Uint8Array): readonly Uint8Array[] {
   return blocks;
 }
 
-function inFile<T>(path: string, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
-    throw refusal(path, detail, error);
-  }
-}
-
-const refusal = (path: string, detail: string, cause?: unknown): IdentityError =>
-  new IdentityError('config', `attestors.tpm: ${path}: ${detail}`, { cause });
+const refusal = (path: string, detail: string): IdentityError =>
+  new IdentityError('config', `attestors.tpm: ${path}: ${detail}`);
