@@ -1,5 +1,5 @@
 /**
- * M16 and M49 at connect's end: a certificate ends, the caller's or the gateway's, and no call ends with it while there
+ * M16, M49 and M52 at connect's end: a certificate ends, the caller's or the gateway's, and no call ends with it while there
  * is a newer one that both sides know.
  */
 import { once } from 'node:events';
@@ -13,7 +13,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MovableClock } from '../kit/clock.ts';
 import { serialOf } from '../kit/mcp/open-calls.ts';
 import { type FakeServer, politely, type Say, startFakeServer } from '../kit/mcp/server.ts';
-import { connectTo, live, revoked, startWorld, TOOLS, TRIAGE, type World } from '../kit/mcp/world.ts';
+import { connectTo, id, live, revoked, startWorld, TOOLS, TRIAGE, type World } from '../kit/mcp/world.ts';
 
 const HOUR = 3600;
 const CALL = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo' } });
@@ -223,4 +223,40 @@ describe('M49 a call that the gateway with the newer certificate does not confir
     world.revocations.publish(revoked('serial', first));
     expect(await status).not.toBe(200);
   });
+});
+
+test('M52 the secret of a call is claimed at gateways of its own identity only', async () => {
+  const OTHER = id('tools/other');
+  const { asked, answer } = slow();
+  const status = call();
+  await asked;
+  const other = await startWorld(server.target, { clock, td: world.td });
+  other.gatewaySvid.publish(world.td.svid(OTHER, 9 * HOUR));
+  const before = world.policy.current();
+  const [entry] = [...before.servers.values()];
+  const address = `127.0.0.1:${other.gateway.port}`;
+  const moved = { ...entry, identity: OTHER, address } as typeof entry & object;
+  world.policy.publish({ ...before, servers: new Map([['everything', moved]]) });
+  const second = slow();
+  const late = call();
+  await second.asked;
+  const old = serialOf(svid.current());
+  renewed(12 * HOUR);
+  other.links.set(serialOf(svid.current()), old);
+  clock.move(1);
+  // One with the secret of each call of its own, and none of another's.
+  await expect.poll(() => other.events.some(({ stage }) => stage === 'claimed')).toBe(true);
+  expect(other.events.filter(({ stage }) => stage === 'refused')).toEqual([]);
+  expect(claimed()).toEqual([]);
+  world.policy.publish(before);
+  await expect
+    .poll(() => {
+      clock.move(1);
+      return claimed().length;
+    })
+    .toBe(1);
+  second.answer();
+  answer();
+  expect([await status, await late]).toEqual([200, 200]);
+  await other.close();
 });

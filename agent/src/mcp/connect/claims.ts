@@ -7,6 +7,7 @@ import type { TLSSocket } from 'node:tls';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { MAX_CLAIMS, secretOf } from '../wire/claims.ts';
 
@@ -30,8 +31,11 @@ export interface ClaimsOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly closed: AbortSignal;
-  /** Over a new connection; which calls go on, and who says so. */
+  /** To whom new connections lead. Throws unavailable before there is a policy. */
+  readonly gateway: () => SpiffeId | undefined;
+  /** Over a new connection to a gateway of this identity; which calls go on, and who says so. */
   readonly ask: (
+    identity: SpiffeId,
     secrets: readonly Uint8Array[],
   ) => Promise<{ readonly claimed: readonly boolean[]; readonly gateway: VerifiedSvid }>;
 }
@@ -110,10 +114,13 @@ export class Claims {
 
   async #ask(): Promise<void> {
     const { links } = this.#options;
-    const asked = [...this.#due].slice(0, MAX_CLAIMS);
-    if (asked.length === 0) return;
+    const identity = this.#options.gateway();
+    // A secret is its own gateway's to know: the registry may name another identity by now.
+    const own = [...this.#due].filter((socket) => links.get(socket)?.gateways[0]?.id === identity);
+    const asked = own.slice(0, MAX_CLAIMS);
+    if (identity === undefined || asked.length === 0) return;
     const secrets = asked.flatMap((socket) => links.get(socket)?.secret ?? []);
-    const { claimed, gateway } = await this.#options.ask(secrets);
+    const { claimed, gateway } = await this.#options.ask(identity, secrets);
     const { serial } = gateway;
     this.#options.log.info(
       { claimed: claimed.filter(Boolean).length, serial },

@@ -17,6 +17,7 @@ import type { McpServer } from '@chancery/shared/policy/resources.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { CLAIMS, MAX_CLAIM_BYTES, readClaimed, writeClaims } from '../wire/claims.ts';
 import { readBody } from '../wire/http-body.ts';
@@ -41,6 +42,8 @@ export interface Posted {
   readonly body: Uint8Array | string | undefined;
   /** Instead of the MCP endpoint. */
   readonly path?: string;
+  /** Goes to a gateway of this identity or to none, whatever the registry says by then. */
+  readonly identity?: SpiffeId;
 }
 
 export interface Reached {
@@ -77,7 +80,8 @@ export class Dialler {
       clock: options.clock,
       log: options.log,
       closed: this.#closed.signal,
-      ask: (secrets) => this.#claim(secrets),
+      gateway: () => options.policy.current().servers.get(options.server)?.identity,
+      ask: (identity, secrets) => this.#claim(identity, secrets),
     });
     this.#stops = [
       svid.onChange(() => {
@@ -117,11 +121,11 @@ export class Dialler {
   }
 
   /** Rejects where the gateway cannot be reached or does not answer as one. */
-  async #claim(secrets: readonly Uint8Array[]) {
+  async #claim(identity: SpiffeId, secrets: readonly Uint8Array[]) {
     const headers = { 'content-type': 'application/json' };
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const posted = { method: 'POST', headers, body: writeClaims(secrets), path: CLAIMS } as const;
-      this.send(posted, { onResponse: resolve, onError: reject });
+      this.send({ ...posted, identity }, { onResponse: resolve, onError: reject });
     });
     // The connection is there while it answers, and was not handed over before.
     const [gateway] =
@@ -142,6 +146,8 @@ export class Dialler {
     if (sending.over) return;
     try {
       const route = this.#current();
+      const { identity = route.identity } = sending.posted;
+      ensure(identity === route.identity, 'wrong_peer', `the gateway is ${route.identity} now`);
       route.take((turn) => {
         // Its turn goes to the next one.
         if (sending.over) return;
@@ -214,6 +220,10 @@ class Route {
 
   get address(): string {
     return this.#server.address;
+  }
+
+  get identity(): SpiffeId {
+    return this.#server.identity;
   }
 
   take(turn: Turn): void {
