@@ -1,7 +1,7 @@
 /** One agent: it proves its workload, keeps the SVID fresh, follows the CA, and offers all three as live sources. */
 import { lstatSync, statSync } from 'node:fs';
 import { geteuid } from 'node:process';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, REFUSALS } from '@chancery/shared/errors.ts';
 import { makeFolder } from '@chancery/shared/kernel/make-folder.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
@@ -59,6 +59,10 @@ export interface StreamState {
   readonly failure: string | undefined;
   readonly since: Date;
 }
+
+/** What the CA said when it cut this agent off, where it did: it may do so before the agent hears of the revocation. */
+export const heardRevocation = (...failures: readonly (string | null | undefined)[]): string | undefined =>
+  failures.find((each) => each?.includes(REFUSALS.revoked_peer.says)) ?? undefined;
 
 /**
  * Resolves with the first SVID: the last known good one where it is still valid, else a new one, however long the CA

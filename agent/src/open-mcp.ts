@@ -4,7 +4,7 @@ import type { Clock } from '@chancery/shared/clock.ts';
 import { makeNotDumpable } from '@chancery/shared/kernel/not-dumpable.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { hostAndPort, localEndpoint } from './addresses.ts';
-import type { Agent } from './agent.ts';
+import { type Agent, heardRevocation } from './agent.ts';
 import type { AgentSettings, GatewaySettings } from './config.ts';
 import type { RecordCall } from './mcp/call-event.ts';
 import { startConnect } from './mcp/connect.ts';
@@ -45,10 +45,13 @@ export async function openMcp(
   const gateway = bounded && (await openGateway(bounded, agent, { deps, parts, count }));
   for (const { server, listen } of settings.connect) {
     const local = localEndpoint(listen);
-    parts.push(await startConnect({ ...deps, ...agent, server, local, uid: deps.ownUid, maxRequestBytes }));
+    const own = { uid: deps.ownUid, maxRequestBytes, revocation: async () => revocationOf(agent) };
+    parts.push(await startConnect({ ...deps, ...agent, ...own, server, local }));
   }
   return gateway?.port;
 }
+
+const revocationOf = (agent: Agent) => heardRevocation(agent.renewalFailure(), agent.trustStream().failure);
 
 type BoundedGateway = GatewaySettings & Pick<AgentSettings, 'maxRequestBytes'>;
 

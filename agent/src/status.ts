@@ -1,12 +1,12 @@
 /** What the agent says of itself: facts for a program, and sentences about problems that an operator has to mend. */
 import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
-import { isRefusal, REFUSALS } from '@chancery/shared/errors.ts';
+import { isRefusal } from '@chancery/shared/errors.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { describeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import type { Agent } from './agent.ts';
+import { type Agent, heardRevocation } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import type { KeptOutputs } from './outputs/keep.ts';
 import type { PlatformKeyAgent } from './platform-key-agent.ts';
@@ -120,10 +120,7 @@ function revocationOf(facts: Joined, full: Agent | undefined, clock: Clock): str
   const id = full?.svid.current().id;
   const found = id && revocationsOf(full)?.revoked({ id, serial }, clock.now());
   if (found !== undefined) return describeRevocation(found);
-  const heard = [renewalFailure, trustStream?.failure].find((each) =>
-    each?.includes(REFUSALS.revoked_peer.says),
-  );
-  return heard ?? undefined;
+  return heardRevocation(renewalFailure, trustStream?.failure);
 }
 
 /** One sentence each. What will end by itself is left out. */

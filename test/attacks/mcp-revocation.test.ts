@@ -142,6 +142,23 @@ describe('M15 a revocation', () => {
     response.destroy();
   });
 
+  test('is what connect says of a call that it cut off, and of the next one', async () => {
+    server.say = () => {};
+    const connect = await connectTo(world, { kind: 'tcp', port: 0 });
+    const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+    const say = async () => {
+      const url = `http://127.0.0.1:${connect.port}/mcp`;
+      return (await fetch(url, { method: 'POST', headers, body: call() })).json();
+    };
+    const cut = say();
+    await expect.poll(() => server.seen.length).toBe(1);
+    world.revocations.publish(revoked('id', TRIAGE));
+    const message = expect.stringMatching(/^this identity is revoked: revocation 1 \(/);
+    expect(await cut).toMatchObject({ error: { message } });
+    expect(await say()).toMatchObject({ error: { message } });
+    await connect.close();
+  });
+
   test('of one certificate leaves the same caller’s other', async () => {
     const stolen = world.td.svid(TRIAGE);
     const session = await begin();

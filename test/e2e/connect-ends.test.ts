@@ -18,6 +18,8 @@ const dir = makeFolder();
 const parts: (() => Promise<void>)[] = [];
 let ca: Awaited<ReturnType<typeof makeCa>>;
 let deadPort: number;
+/** Its agent runs on after it was revoked. */
+let revoked: Awaited<ReturnType<typeof startAgent>>;
 beforeAll(async () => {
   ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
   const serving = await ca.serve();
@@ -35,6 +37,8 @@ afterAll(async () => {
   for (const part of parts.toReversed()) await part();
   removeFolder(dir);
 });
+
+const REVOKED = /this identity is revoked: .*keyCompromise/;
 
 interface Started {
   readonly child: ChildProcess;
@@ -81,10 +85,31 @@ test('a gateway that cannot be reached is an error for the client and a line for
   expect(await ended).toBe(0);
 });
 
-test('a caller that is revoked ends it with 1 and the reason', async () => {
-  const { config } = await startAgent('c');
+test('a caller that is revoked is told so: in the error of a call, on standard error, and at the end', async () => {
+  revoked = await startAgent('c');
+  const open = connect(revoked.config, 'gone');
+  if (open.child.stdout === null) throw new Error('it has no standard output');
+  const lines = createInterface({ input: open.child.stdout });
+  const ask = async (): Promise<string> => {
+    open.child.stdin?.write(`${JSON.stringify(INITIALIZE)}\n`);
+    return JSON.parse(String((await once(lines, 'line'))[0])).error.message;
+  };
+  expect(await ask()).toContain('the connection was refused');
   expect((await ca.cli('revoke', WEB, '--reason', 'keyCompromise')).status).toBe(0);
-  const { ended, stderr } = connect(config, 'gone');
-  expect(await ended).toBe(1);
-  expect(stderr()).toMatch(/refused/);
+  await expect.poll(ask).toMatch(REVOKED);
+  await expect.poll(open.stderr).toMatch(REVOKED);
+  open.child.stdin?.end();
+  expect(await open.ended).toBe(1);
+  expect(open.stderr().trimEnd().split('\n').at(-1)).toMatch(REVOKED);
+});
+
+test('a caller that was revoked before ends it with 1 and the reason, also when its input ends at once', async () => {
+  const { config } = revoked;
+  for (const input of ['stays open', 'ends']) {
+    const { child, ended, stderr } = connect(config, 'gone');
+    if (input === 'ends') child.stdin?.end(`${JSON.stringify(INITIALIZE)}\n`);
+    expect(await ended).toBe(1);
+    expect(stderr()).toMatch(REVOKED);
+    expect(stderr()).not.toContain('"code"');
+  }
 });

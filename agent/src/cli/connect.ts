@@ -14,7 +14,7 @@ import type { Source } from '@chancery/shared/source.ts';
 import { localEndpoint } from '../addresses.ts';
 import { type AgentSettings, IN_MEMORY, paths, readAgentConfig } from '../config.ts';
 import type { ConnectOptions } from '../mcp/connect.ts';
-import { attach } from '../workload/attach.ts';
+import { type AttachOptions, attach, readRevocation } from '../workload/attach.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
 import { aborted, type RunCommandDeps } from './run.ts';
 
@@ -22,7 +22,7 @@ export interface ConnectCommandDeps extends RunCommandDeps {
   readonly stdio: () => { readonly input: Readable; readonly output: Writable };
 }
 
-type Sources = Pick<ConnectOptions, 'svid' | 'bundle' | 'policy' | 'revocations'> & {
+type Sources = Pick<ConnectOptions, 'svid' | 'bundle' | 'policy' | 'revocations' | 'revocation'> & {
   close(): Promise<void> | void;
 };
 
@@ -136,10 +136,24 @@ async function sourcesFor(settings: AgentSettings, deps: ConnectCommandDeps, io:
   const log = deps.logAt(QUIET);
   ensure(settings.evidence?.tpm?.key !== 'tpm', 'config', `connect: ${IN_MEMORY}`);
   const { socket } = paths(settings.dataDir);
-  if (existsSync(socket)) return attach({ socket, clock: deps.clock, log }, io.signal);
+  if (existsSync(socket)) return attached({ socket, clock: deps.clock, log }, io.signal);
   // Beside a running agent this process needs no gRPC.
-  const { startAgent } = await import('../agent.ts');
-  return startAgent(settings, { ...deps, log, env: io.env }, io.signal);
+  const { heardRevocation, startAgent } = await import('../agent.ts');
+  const agent = await startAgent(settings, { ...deps, log, env: io.env }, io.signal);
+  const revocation = async () => heardRevocation(agent.renewalFailure(), agent.trustStream().failure);
+  return { ...agent, revocation };
+}
+
+/** Rejects with the revocation of this identity, where there is one, whatever else ended the attempt. */
+async function attached(options: AttachOptions, signal: AbortSignal): Promise<Sources> {
+  const revocation = () => readRevocation(options.socket);
+  try {
+    return { ...(await attach(options, signal)), revocation };
+  } catch (error) {
+    const revoked = await revocation();
+    if (revoked === undefined) throw error;
+    throw new IdentityError('revoked_peer', `this identity is revoked: ${revoked}`, { cause: error });
+  }
 }
 
 interface Relay {

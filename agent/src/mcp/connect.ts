@@ -3,7 +3,8 @@
  * between is mutual TLS with this workload's SVID; the client needs no secret and notices no rotation.
  */
 import type { Readable, Writable } from 'node:stream';
-import { Dialler, type DialOptions } from './connect/dial.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { Dialler, type DialOptions, saysRevoked } from './connect/dial.ts';
 import { type LocalEndpoint, startListener } from './connect/listener.ts';
 import { startStdio } from './connect/stdio.ts';
 import { MAX_REQUEST_BYTES } from './upstream/upstream.ts';
@@ -22,7 +23,7 @@ export interface ConnectOptions extends DialOptions {
 export interface Connect {
   /** Of a TCP listener. */
   readonly port: number | undefined;
-  /** Resolves when a stdio client has left; a listener goes on until it is closed. */
+  /** Resolves when a stdio client has left; a listener goes on until it is closed. Rejects if we are revoked by then. */
   readonly done: Promise<void>;
   close(): Promise<void>;
 }
@@ -32,7 +33,10 @@ export async function startConnect(options: ConnectOptions): Promise<Connect> {
   const dialler = new Dialler(options);
   if (local.kind === 'stdio') {
     const relay = startStdio({ ...local, dialler, clock, log, maxRequestBytes });
-    const done = relay.done.finally(() => dialler.close());
+    const done = relay.done
+      .then(() => dialler.revocation())
+      .then(ensureNone)
+      .finally(() => dialler.close());
     return { port: undefined, done, close: () => relay.close().then(() => done) };
   }
   const listener = await startListener({ local, dialler, uid, platform, clock, log, maxRequestBytes });
@@ -46,4 +50,9 @@ export async function startConnect(options: ConnectOptions): Promise<Connect> {
       resolve();
     },
   };
+}
+
+/** Throws revoked_peer. */
+function ensureNone(revocation: string | undefined): void {
+  if (revocation !== undefined) throw new IdentityError('revoked_peer', saysRevoked(revocation));
 }

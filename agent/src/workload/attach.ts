@@ -19,7 +19,7 @@ import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { verifySvid } from '@chancery/shared/x509/svid.ts';
 import { loadRevocations } from '../trust/revocations.ts';
 import { compileSnapshot } from '../trust/snapshot.ts';
-import { StatusReport, SvidAnswer, TrustLine } from './local-messages.ts';
+import { Refused, StatusReport, SvidAnswer, TrustLine } from './local-messages.ts';
 
 export interface Attached {
   readonly svid: Source<Svid>;
@@ -66,6 +66,15 @@ export async function attach(options: AttachOptions, signal: AbortSignal): Promi
     .catch(ready.reject);
   await ready.promise;
   return { ...live, close: () => stop.abort() };
+}
+
+/** Which revocation cut this identity off, as the agent knows it; undefined where none did, or no agent answers. */
+export async function readRevocation(socket: string): Promise<string | undefined> {
+  try {
+    return (await readStatus(socket)).revoked ?? undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Throws unavailable where no agent answers. */
@@ -189,13 +198,19 @@ async function textOf(response: http.IncomingMessage): Promise<string> {
   const text = Buffer.concat(parts).toString('utf8');
   const status = response.statusCode ?? 500;
   // The agent says no, or does not serve this: it will say the same the next time.
-  ensure(
-    status !== 400 && status !== 403,
-    'refused_by_ca',
-    `the agent answered ${status}: ${text.slice(0, 300)}`,
-  );
-  ensure(status === 200, 'unavailable', `the agent answered ${response.statusCode}: ${text.slice(0, 300)}`);
+  ensure(status !== 400 && status !== 403, 'refused_by_ca', `the agent refused: ${reasonIn(text)}`);
+  ensure(status === 200, 'unavailable', `the agent answered HTTP ${status}: ${reasonIn(text)}`);
   return text;
+}
+
+/** The agent says no in JSON; something else may answer anything. */
+function reasonIn(text: string): string {
+  try {
+    const { message } = Refused.parse(JSON.parse(text));
+    return message.slice(0, 300);
+  } catch {
+    return text.slice(0, 300);
+  }
 }
 
 function request(

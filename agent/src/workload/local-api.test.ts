@@ -481,7 +481,7 @@ describe('a guest of the agent', () => {
     served = await serveLocalApi({ path, agent: undefined, status: () => status, ownUid, log: silentLog });
     await expect(visit()).rejects.toMatchObject({
       code: 'refused_by_ca',
-      message: expect.stringMatching(/the agent answered 400.*its TPM/),
+      message: expect.stringMatching(/the agent refused: .*its TPM/),
     });
   });
 

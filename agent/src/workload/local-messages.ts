@@ -34,6 +34,9 @@ export const SvidAnswer = z.strictObject({
   renewAfter: z.int().describe('Seconds since 1970.'),
 });
 
+/** Instead of any answer. */
+export const Refused = z.object({ code: z.string(), message: z.string() });
+
 /** The answer to GET /v1/status. */
 export const StatusReport = z.strictObject({
   version: z.string(),

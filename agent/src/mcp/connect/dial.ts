@@ -8,17 +8,19 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { TLSSocket } from 'node:tls';
-import { asBuffer } from '@chancery/shared/bytes.ts';
+import { asBuffer, hex } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { ensure, type IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { McpServer } from '@chancery/shared/policy/resources.ts';
+import { describeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { CLAIMS, MAX_CLAIM_BYTES, readClaimed, writeClaims } from '../wire/claims.ts';
 import { readBody } from '../wire/http-body.ts';
 import { reasonOf } from '../wire/reason.ts';
@@ -34,6 +36,8 @@ export interface DialOptions {
   readonly revocations: Source<RevocationSet>;
   readonly clock: Clock;
   readonly log: Log;
+  /** What the agent beside us says of a revocation of this identity; it may know more than the set that it passed on. */
+  readonly revocation?: () => Promise<string | undefined>;
 }
 
 export interface Posted {
@@ -118,6 +122,28 @@ export class Dialler {
       sending.over = true;
       sending.outgoing?.destroy();
     };
+  }
+
+  /** A gateway that cuts a revoked caller off says nothing: where that may be why a request failed, this does. */
+  async explain(error: unknown): Promise<unknown> {
+    const revocation = await this.revocation();
+    return revocation === undefined
+      ? error
+      : new IdentityError('mcp_upstream', saysRevoked(revocation), { cause: error });
+  }
+
+  /** What revoked this identity, where something did. */
+  async revocation(): Promise<string | undefined> {
+    const { svid, revocations, clock, revocation } = this.#options;
+    try {
+      const { id, chain } = svid.current();
+      const serial = hex(parseCertificate(chain[0] ?? new Uint8Array()).serial);
+      const found = revocations.current().revoked({ id, serial }, clock.now());
+      return found === undefined ? await revocation?.() : describeRevocation(found);
+    } catch {
+      // Neither has anything to say before the first snapshot, or while the agent is away.
+      return undefined;
+    }
   }
 
   /** Rejects where the gateway cannot be reached or does not answer as one. */
@@ -250,6 +276,9 @@ class Route {
     this.#agent.destroy();
   }
 }
+
+/** As the agent's status says it. */
+export const saysRevoked = (revocation: string): string => `this identity is revoked: ${revocation}`;
 
 /** The network's failures pass, and so does the time before the first policy; a stranger at the address stays one. */
 function mayPass(error: unknown): boolean {

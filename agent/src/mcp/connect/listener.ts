@@ -133,7 +133,13 @@ async function answer(
     { method, headers: chosen(req, TO_GATEWAY, 'mcp-param-'), body },
     {
       onResponse: (response) => relay(response, res),
-      onError: (error) => (res.headersSent ? res.destroy() : refuse(res, error, undefined)),
+      onError: (error) => {
+        if (res.headersSent) res.destroy();
+        else
+          void dialler
+            .explain(error)
+            .then((told) => refuse(res, refusalOf(told, 'internal', 'connect failed'), undefined));
+      },
     },
   );
   // In the modern era this cancels; in the legacy one the gateway knows that it does not.

@@ -74,7 +74,8 @@ export class Exchanges {
     this.#flights.set(message.id, flight);
     try {
       await this.#ask(message, flight, true);
-    } catch (error) {
+    } catch (failure) {
+      const error = await this.#options.dialler.explain(failure);
       if (flight.stop.signal.aborted) return;
       this.#options.log.warn({ err: error, method: message.method }, 'a request failed');
       this.#options.write(failureOf(message.id, error));
