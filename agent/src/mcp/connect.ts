@@ -23,7 +23,10 @@ export interface ConnectOptions extends DialOptions {
 export interface Connect {
   /** Of a TCP listener. */
   readonly port: number | undefined;
-  /** Resolves when a stdio client has left; a listener goes on until it is closed. Rejects if we are revoked by then. */
+  /**
+   * Resolves when a stdio client has left; a listener goes on until it is closed. Rejects with revoked_peer where this
+   * identity is revoked by then.
+   */
   readonly done: Promise<void>;
   close(): Promise<void>;
 }

@@ -36,7 +36,7 @@ export interface DialOptions {
   readonly revocations: Source<RevocationSet>;
   readonly clock: Clock;
   readonly log: Log;
-  /** What the agent beside us says of a revocation of this identity; it may know more than the set that it passed on. */
+  /** What the agent knows of a revocation of this identity beyond the set that it passed on. */
   readonly revocation?: () => Promise<string | undefined>;
 }
 
