@@ -184,6 +184,12 @@ describe('what is refused', () => {
     for (const key of ['id', 'gateway', 'outputs']) expect(said).toMatch(new RegExp(`^\\d+: ${key}: `, 'm'));
   });
 
+  test('no config at all, with what was looked for', () => {
+    expect(() => readAgentConfig('/etc/chancery/agent.yaml')).toThrow(
+      /agent\.yaml: no such file, nor \.\/agent\.yaml; name one with --config$/,
+    );
+  });
+
   test('a file that cannot be read', () => {
     expect(() => readAgentConfig(join(dir, 'none.yaml'))).toThrow(
       expect.objectContaining({ code: 'config', message: expect.stringContaining('no such file') }),

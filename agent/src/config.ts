@@ -174,9 +174,13 @@ export const paths = (dataDir: string) => ({
   socket: resolve(dataDir, 'agent.sock'),
 });
 
+/** Read where neither a flag names a config nor ./agent.yaml is there. */
+export const SYSTEM_CONFIG = '/etc/chancery/agent.yaml';
+const NOR_HERE = ', nor ./agent.yaml; name one with --config';
+
 /** Throws config with every problem at once. */
 export const readAgentConfig = (path: string): AgentSettings =>
-  parseAgentConfig(readConfigFile(path, ''), path);
+  parseAgentConfig(readConfigFile(path, path === SYSTEM_CONFIG ? NOR_HERE : ''), path);
 
 /** `text` is what `path` has; relative paths in it are made absolute against its folder. Throws config. */
 export function parseAgentConfig(text: string, path: string): AgentSettings {

@@ -102,9 +102,13 @@ describe('is refused', () => {
     [
       'a trust domain in upper case',
       GENUINE.replace('prod', 'Prod'),
-      /:1: trustDomain: a trust domain is lower-case/,
+      /:1: trustDomain: trust domain has characters outside a-z 0-9 \. _ -: "P" in "Prod\.example"$/m,
     ],
-    ['a trust domain with a scheme', GENUINE.replace('prod', 'spiffe://prod'), /:1: trustDomain: /],
+    [
+      'a trust domain with a scheme',
+      GENUINE.replace('prod', 'spiffe://prod'),
+      /:1: trustDomain: .*: write it without spiffe:\/\/ and without a path$/m,
+    ],
     ['an empty data folder', GENUINE.replace('data\n', "''\n"), /:2: dataDir: /],
     ['an unknown key', `${GENUINE}ttl: 1h\n`, /:6: unknown key ttl$/],
     [
@@ -166,9 +170,9 @@ describe('is refused', () => {
     );
   });
 
-  test('a file that is not there, with the way to one', () => {
+  test('a file that is not there', () => {
     expect(() => readCaConfig(join(folder, 'none.yaml'))).toThrow(
-      refusal('config', /none\.yaml: no such file; chancery-ca init makes one$/),
+      refusal('config', /none\.yaml: no such file$/),
     );
   });
 });

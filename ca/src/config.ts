@@ -4,7 +4,7 @@ import { IdentityError } from '@chancery/shared/errors.ts';
 import { healthAddress } from '@chancery/shared/health/address.ts';
 import { readConfigFile } from '@chancery/shared/kernel/config-file.ts';
 import { readTrustedFile } from '@chancery/shared/kernel/trusted-file.ts';
-import { duration, hostPort } from '@chancery/shared/schema.ts';
+import { by, duration, hostPort } from '@chancery/shared/schema.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
 import { z } from 'zod';
@@ -13,10 +13,7 @@ import { AttestorsConfig } from './attestors/index.ts';
 export const CaConfig = z.strictObject({
   trustDomain: z
     .string()
-    .regex(
-      /^[a-z0-9._-]{1,255}$/,
-      'a trust domain is lower-case letters, digits, dots, dashes and underscores',
-    )
+    .transform(by(parseTrustDomain))
     .describe('The trust domain that this CA speaks for.'),
   dataDir: z
     .string()
@@ -114,8 +111,7 @@ export interface CaSettings extends Omit<z.infer<typeof CaConfig>, 'trustDomain'
 }
 
 /** Throws config with every problem at once. */
-export const readCaConfig = (file: string): CaSettings =>
-  parseCaConfig(readConfigFile(file, '; chancery-ca init makes one'), file);
+export const readCaConfig = (file: string): CaSettings => parseCaConfig(readConfigFile(file, ''), file);
 
 /** `text` is what `file` has, or will have. Throws config with every problem at once. */
 export function parseCaConfig(text: string, file: string): CaSettings {

@@ -1,13 +1,13 @@
 /** Puts the rooms together and runs the CA until it is told to stop. */
-import { statSync } from 'node:fs';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
-import { ensure, isRefusal } from '@chancery/shared/errors.ts';
+import { isRefusal } from '@chancery/shared/errors.ts';
 import { serveHealth } from '@chancery/shared/health/server.ts';
 import { makeFolder } from '@chancery/shared/kernel/make-folder.ts';
+import { ensurePrivateFolder } from '@chancery/shared/kernel/safe-folder.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import type { Log } from '@chancery/shared/log.ts';
@@ -65,15 +65,9 @@ export function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningC
   return runCa(settings, deps, openStore(settings, deps.clock));
 }
 
-/** Throws file_mode. */
-export function ensurePrivate(dataDir: string): void {
-  const { mode } = statSync(dataDir);
-  ensure((mode & 0o022) === 0, 'file_mode', `${dataDir} may be written by others: chmod go-w ${dataDir}`);
-}
-
 export function openStore({ dataDir }: Pick<CaSettings, 'dataDir'>, clock: Clock): Store {
   makeFolder(dataDir, 0o711);
-  ensurePrivate(dataDir);
+  ensurePrivateFolder(dataDir);
   const { database, generation } = paths(dataDir);
   return openSqlite(database, clock, generation);
 }
@@ -163,7 +157,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const unfit = () => whyUnfit(deps, authorities);
   const { listen, healthOnly } = settings.http;
   const shown = healthOnly ? undefined : metrics;
-  const http = await serveHealth({ ...address(listen), metrics: shown, unfit });
+  const http = await serveHealth({ ...address(listen), metrics: shown, unfit, log });
   open.push(http, startUpkeep({ ...deps, authorities, revocations, settings, svid }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port };

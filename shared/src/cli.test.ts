@@ -153,7 +153,7 @@ Every command takes --help.
     expect(await run(...argv)).toEqual({ status: 0, out: usage, err: '' });
   });
 
-  test.each([[['go', '--help']], [['go', '-h']], [['go', '--to', 'x', '--help']]])(
+  test.each([[['go', '--help']], [['help', 'go']], [['go', '-h']], [['go', '--to', 'x', '--help']]])(
     'of a command: %j',
     async (argv) => {
       const out = `usage: chancery-x go NAME [flags]
@@ -168,7 +168,7 @@ Goes.
     },
   );
 
-  test.each(['--version', '-v'])('version: %s', async (flag) => {
+  test.each(['--version', '-v', 'version'])('version: %s', async (flag) => {
     expect(await run(flag)).toEqual({ status: 0, out: 'chancery-x 1.2.3\n', err: '' });
   });
 });

@@ -70,8 +70,10 @@ export interface Program {
 /** Never throws for what a user did, and never shows a stack. A bug does throw. */
 export async function runProgram(program: Program, argv: readonly string[], io: Io): Promise<ExitStatus> {
   const [name = '--help', ...rest] = argv;
+  if (name === 'help' && rest[0] !== undefined) return runProgram(program, [rest[0], '--help'], io);
   if (name === '--help' || name === '-h' || name === 'help') return say(io, usageOf(program, io.columns));
-  if (name === '--version' || name === '-v') return say(io, `${program.name} ${program.version}\n`);
+  if (name === '--version' || name === '-v' || name === 'version')
+    return say(io, `${program.name} ${program.version}\n`);
   if (name === 'completion') return say(io, completionOf(program));
   const command = Object.hasOwn(program.commands, name) ? program.commands[name] : undefined;
   if (command === undefined) {
@@ -110,7 +112,7 @@ function parse(command: Command, rest: readonly string[]): Invocation {
       strict: true,
     });
     if (positionals.length > 0 && command.positionals === undefined)
-      throw new MisuseError(`"${positionals[0]}" is not an argument of this command`);
+      throw new MisuseError(noArgument(positionals[0] ?? '', command));
     const read: Readonly<Record<string, unknown>> = values;
     const textOf = (value: unknown) => (typeof value === 'string' ? value : undefined);
     return {
@@ -124,6 +126,11 @@ function parse(command: Command, rest: readonly string[]): Invocation {
   }
 }
 
+function noArgument(given: string, { flags }: Command): string {
+  const says = `"${given}" is not an argument of this command`;
+  return flags['file']?.short === 'f' ? `${says}; did you mean -f ${given}?` : says;
+}
+
 /** node:util's own sentence, or for a flag that is not there ours: its advice is about positional arguments. */
 function whyMisused(error: unknown, { flags }: Command): string {
   const says = error instanceof Error ? error.message : String(error);
@@ -133,7 +140,8 @@ function whyMisused(error: unknown, { flags }: Command): string {
   return `unknown flag ${flag}${meant(flag, known)}`;
 }
 
-function meant(word: string, known: readonly string[]): string {
+/** Empty where none is near. */
+export function meant(word: string, known: readonly string[]): string {
   const found = nearest(word, known);
   return found === undefined ? '' : `; did you mean ${found}?`;
 }

@@ -129,6 +129,7 @@ describe('a CA that serves', () => {
 
   test.each([
     ['applies nothing without a file', ['apply'], 2, /^-f is required\n\nusage: /],
+    ['asks for -f', ['apply', 'resources'], 2, /^"resources" .*; did you mean -f resources\?\n/],
     [
       'applies no file that is missing',
       ['apply', '-f', '/none'],
@@ -319,7 +320,7 @@ describe('a CA does not serve', () => {
     [
       'in a folder that others may write',
       async () => chmodSync(at('data'), 0o777),
-      /data may be written by others: chmod go-w \/.*\/data\n$/,
+      /others may write in \/.*\/data: mode \d+; chmod go-w \/.*\/data\n$/,
       () => chmodSync(at('data'), 0o711),
     ],
     [
@@ -403,7 +404,7 @@ describe('a CA that could not be made', () => {
     const dir = folder();
     mkdirSync(join(dir, 'data'));
     chmodSync(join(dir, 'data'), 0o777);
-    expectRan(await init(dir), 1, { err: /data may be written by others/ });
+    expectRan(await init(dir), 1, { err: /others may write in \S+data: mode 777/ });
     expect(readdirSync(dir)).toEqual(['data']);
     chmodSync(join(dir, 'data'), 0o700);
     const { status, stdout } = await init(dir, '--json');

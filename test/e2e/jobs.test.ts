@@ -214,7 +214,7 @@ describe('exec', () => {
       'a command that is not there',
       ['--', 'no-such-program'],
       127,
-      /no-such-program cannot be run: .*ENOENT/,
+      /no-such-program cannot be run: no such program in the PATH/,
     ],
     ['a command that cannot be run', ['--', '/etc/passwd'], 126, /\/etc\/passwd cannot be run: .*EACCES/],
     ['a command that kills itself', ['--', '/bin/sh', '-c', 'kill -9 $$'], 137, /^$/],

@@ -51,6 +51,11 @@ test.each([
   ['nothing', [], /^give one of SERIAL, SPIFFE-ID, --node PLATFORM\/NODE and --pattern PATTERN\n\nusage/],
   ['two things', [ID, '--node', 'a/b'], /^give one of SERIAL/],
   ['two names', [ID, `${ID}2`], /^give one of SERIAL/],
+  [
+    'a reason in another spelling',
+    [ID, '--reason', 'keycompromise'],
+    /^--reason keycompromise: one of unspecified, .*; did you mean keyCompromise\?\n/,
+  ],
   ['no reason', [ID], /^--reason is required: unspecified, keyCompromise, /],
 ])('revoke with %s is misuse', async (_, argv, stderr) => {
   expect(await ca.cli('revoke', ...argv)).toEqual({

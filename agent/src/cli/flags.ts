@@ -1,8 +1,7 @@
 /** Flags that several commands share. */
 import { existsSync } from 'node:fs';
 import type { Flag, Invocation } from '@chancery/shared/cli.ts';
-
-const SYSTEM_CONFIG = '/etc/chancery/agent.yaml';
+import { SYSTEM_CONFIG } from '../config.ts';
 
 export const CONFIG_FLAG = {
   config: {

@@ -170,6 +170,11 @@ describe('a change', () => {
       (out: string) => chmodSync(out, 0o777),
       /others may write in .*: mode 777; chmod go-w/,
     ],
+    [
+      'is shared by everybody, as /tmp is',
+      (out: string) => chmodSync(out, 0o1777),
+      /mode 1777; give a subfolder of it, such as \S+\/chancery$/,
+    ],
     ['a group may write in', (out: string) => chmodSync(out, 0o775), /others may write in/],
     [
       'belongs to somebody else',

@@ -3,6 +3,7 @@ import { accessSync, constants, existsSync, lstatSync, statSync } from 'node:fs'
 import type { Command } from '@chancery/shared/cli.ts';
 import { systemClock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { ensurePrivateFolder } from '@chancery/shared/kernel/safe-folder.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import { type Log, silentLog } from '@chancery/shared/log.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
@@ -13,7 +14,7 @@ import { keyFiles } from '../authority/key-files.ts';
 import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
 import { type ApplyOptions, compileStored } from '../registry/registry.ts';
 import { type ResourceFile, readResources } from '../registry/resources.ts';
-import { clockWarning, ensurePrivate } from '../serve.ts';
+import { clockWarning } from '../serve.ts';
 import { lookAt, type Snapshot } from '../store/look.ts';
 import type { AuthorityRecord } from '../store/store.ts';
 import { printWarnings, SHARED_IDS_FLAG } from './apply.ts';
@@ -133,7 +134,7 @@ function ensureUsableFolder(path: string): void {
   const found = statSync(path, { throwIfNoEntry: false });
   ensure(found !== undefined, 'file', `${path} is missing: ${NO_ROOT}`);
   ensure(found.isDirectory(), 'file', `${path}: a folder is expected, found a file`);
-  ensurePrivate(path);
+  ensurePrivateFolder(path);
   try {
     accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {

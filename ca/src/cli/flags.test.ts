@@ -1,5 +1,7 @@
-import { expect, test } from 'vitest';
-import { printJson, printTable } from './flags.ts';
+import type { Invocation } from '@chancery/shared/cli.ts';
+import { describe, expect, test } from 'vitest';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { configFile, printJson, printTable } from './flags.ts';
 
 function printed(print: (io: { out(text: string): void; columns?: number }) => void, columns?: number) {
   const out: string[] = [];
@@ -34,4 +36,18 @@ test('one that does not has a cell a line, and nothing is cut off', () => {
     'N          1\nSPIFFE ID  spiffe://prod.example/agents/triage\n\nN          2\nSPIFFE ID  short\n',
   );
   expect(printed((io) => printTable(io, ['N', 'SPIFFE ID'], []), 3)).toBe('N  SPIFFE ID\n');
+});
+
+describe('without --config', () => {
+  const invocation = { text: () => undefined } as unknown as Invocation;
+
+  test('a folder without a config is refused with what was looked for', () => {
+    expect(() => configFile(invocation)).toThrow(
+      refusal(
+        'config',
+        /^neither \.\/ca\.yaml nor \/etc\/chancery\/ca\.yaml is there; name one with --config$/,
+      ),
+    );
+    expect(() => configFile(invocation, ', or make one')).toThrow(/--config, or make one$/);
+  });
 });

@@ -1,6 +1,7 @@
 /** Flags that several commands share. */
 import { existsSync } from 'node:fs';
 import type { Flag, Invocation, Io } from '@chancery/shared/cli.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
 
 const SYSTEM_CONFIG = '/etc/chancery/ca.yaml';
@@ -18,8 +19,12 @@ export const JSON_FLAG = {
   json: { type: 'boolean', says: 'Print JSON.' },
 } as const satisfies Record<string, Flag>;
 
-export function configFile(invocation: Invocation): string {
-  return invocation.text('config') ?? (existsSync('ca.yaml') ? 'ca.yaml' : SYSTEM_CONFIG);
+/** `hint` is said where none is there. Throws config. */
+export function configFile(invocation: Invocation, hint = ''): string {
+  const found = invocation.text('config') ?? ['ca.yaml', SYSTEM_CONFIG].find((path) => existsSync(path));
+  const says = `neither ./ca.yaml nor ${SYSTEM_CONFIG} is there; name one with --config${hint}`;
+  if (found === undefined) throw new IdentityError('config', says);
+  return found;
 }
 
 /** Seconds since 1970 in answers of the CA; 0 where none is set. */

@@ -1,6 +1,6 @@
 /** `revoke`, `unrevoke` and `revocations`: who is cut off before the end of its certificate. */
 import type { Revocation, RevokeResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli.ts';
+import { type Command, type Invocation, type Io, MisuseError, meant } from '@chancery/shared/cli.ts';
 import { parseDuration } from '@chancery/shared/duration.ts';
 import { REASONS, type Target } from '@chancery/shared/revocation/revocation.ts';
 import { callOperator } from './admin.ts';
@@ -25,6 +25,8 @@ export const revoke: Command = {
     const target = targetOf(invocation);
     const reason = invocation.text('reason');
     if (reason === undefined) throw new MisuseError(`--reason is required: ${REASONS.join(', ')}`);
+    if (!REASONS.some((each) => each === reason))
+      throw new MisuseError(`--reason ${reason}: one of ${REASONS.join(', ')}${meant(reason, REASONS)}`);
     const seconds = BigInt(secondsOf(invocation.text('for')));
     const dryRun = invocation.has('dry-run');
     const request = { ...target, reason, seconds, dryRun, force: invocation.has('force') };

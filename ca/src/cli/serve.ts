@@ -13,7 +13,7 @@ export const serve = (deps: ServeCommandDeps): Command => ({
   says: 'Runs the CA in the foreground until SIGINT or SIGTERM.',
   flags: CONFIG_FLAG,
   async run(invocation, io) {
-    const settings = readCaConfig(configFile(invocation));
+    const settings = readCaConfig(configFile(invocation, ', or make one with chancery-ca init'));
     const log = deps.logAt(settings.logLevel);
     io.serves?.(() => log.info({}, 'SIGHUP ignored: restart to read the config again'));
     const ca = await startCa(settings, { ...deps, log });

@@ -102,3 +102,18 @@ test('health alone is served to any name, and nothing else', async () => {
   expect(await asked(open.port, 'node-7.example')).toBe(404);
   await open.close();
 });
+
+test('health alone does not say why it is not ready; the log does, once a reason', async () => {
+  const logged: object[] = [];
+  const open = await serve({ metrics: undefined, log: { warn: (fields) => void logged.push(fields) } });
+  for (const reason of ['/var/lib/chancery/ca.db-wal: another file is there', 'revoked', 'revoked']) {
+    why = reason;
+    expect(await get('/readyz', {}, open)).toEqual({ status: 503, type: text, body: 'not ready\n' });
+  }
+  why = undefined;
+  expect(logged).toEqual([
+    { reason: '/var/lib/chancery/ca.db-wal: another file is there' },
+    { reason: 'revoked' },
+  ]);
+  await open.close();
+});

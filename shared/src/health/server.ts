@@ -2,6 +2,7 @@
 import http from 'node:http';
 import { Connections } from '../door/connections.ts';
 import { IdentityError } from '../errors.ts';
+import type { Log } from '../log.ts';
 import { cannotListen } from '../text/listening.ts';
 
 export interface HealthOptions {
@@ -11,6 +12,8 @@ export interface HealthOptions {
   readonly metrics: Exposition | undefined;
   /** Undefined when the program can do its work, else why it cannot. */
   readonly unfit: () => string | undefined;
+  /** Told of a new reason. */
+  readonly log?: Pick<Log, 'warn'> | undefined;
 }
 
 /** What Prometheus reads. */
@@ -31,7 +34,8 @@ export const HEALTH_CONNECTIONS = 64;
 const PER_ADDRESS = 32;
 
 /** GET /healthz: the process answers. GET /readyz: it can do its work. GET /metrics. Throws unavailable. */
-export async function serveHealth(options: HealthOptions): Promise<HealthServer> {
+export async function serveHealth(given: HealthOptions): Promise<HealthServer> {
+  const options = { ...given, unfit: logged(given) };
   const server = http.createServer(TIMEOUTS, (request, response) => {
     answer(request, options).then(
       ({ status, type = 'text/plain; charset=utf-8', body }) => {
@@ -60,6 +64,17 @@ export async function serveHealth(options: HealthOptions): Promise<HealthServer>
   };
 }
 
+/** The reason, which the log has when it is new. */
+function logged({ unfit, log }: HealthOptions): () => string | undefined {
+  let last: string | undefined;
+  return () => {
+    const why = unfit();
+    if (why !== undefined && why !== last) log?.warn({ reason: why }, 'not ready');
+    last = why;
+    return why;
+  };
+}
+
 interface Answer {
   readonly status: number;
   readonly type?: string;
@@ -79,7 +94,9 @@ async function answer(
   if (url !== '/readyz')
     return { status: 404, body: `see /healthz, /readyz${metrics === undefined ? '' : ', /metrics'}\n` };
   const why = unfit();
-  return why === undefined ? { status: 200, body: 'ready\n' } : { status: 503, body: `${why}\n` };
+  if (why === undefined) return { status: 200, body: 'ready\n' };
+  // Beyond loopback anybody asks, and the reason names paths and people.
+  return { status: 503, body: metrics === undefined ? 'not ready\n' : `${why}\n` };
 }
 
 /** A web page whose name was made to resolve to loopback asks with that name, and reads nothing. */

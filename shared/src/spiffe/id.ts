@@ -11,7 +11,6 @@ const SCHEME = 'spiffe://';
 /** SPIFFE-ID.md §2.3: at most 255 bytes of trust domain, 2048 bytes in all. */
 const MAX_TRUST_DOMAIN = 255;
 const MAX_ID = 2048;
-const TRUST_DOMAIN = /^[a-z0-9._-]+$/;
 const SEGMENT = /^[A-Za-z0-9._-]+$/;
 
 /**
@@ -58,7 +57,17 @@ function ensureTrustDomain(text: string, code: Refusal): void {
     code,
     `trust domain is ${text.length} long, at most ${MAX_TRUST_DOMAIN}`,
   );
-  ensure(TRUST_DOMAIN.test(text), code, 'trust domain has characters outside a-z 0-9 . _ -');
+  ensure(
+    !text.includes('://'),
+    code,
+    `trust domain "${text}": write it without spiffe:// and without a path`,
+  );
+  const [strange] = text.match(/[^a-z0-9._-]/u) ?? [];
+  ensure(
+    strange === undefined,
+    code,
+    `trust domain has characters outside a-z 0-9 . _ -: ${JSON.stringify(strange)} in "${text}"`,
+  );
 }
 
 /** §2.2: an empty segment is also what `//` and a trailing slash leave behind. */
