@@ -134,7 +134,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
     revocations: () => revocations.standing().length,
     now: () => clock.now(),
   });
-  const successions = new Successions(clock, await store.successions());
+  const successions = new Successions(clock, deps.random(32), await store.successions());
   const callers = new Callers();
   const nonces = new Nonces(clock, deps.random);
   const { outcome, observe } = metrics;

@@ -43,7 +43,7 @@ export async function makeRpc(attestors: readonly Attestor[] = []) {
     registry: await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) }),
     revocations: await openRevocations({ store, clock, trustDomain }),
     agents: new Agents(clock),
-    successions: new Successions(clock),
+    successions: new Successions(clock, new Uint8Array(32)),
     limits: new Limits(limits, clock),
     callers: new Callers(),
     nonces: new Nonces(clock, (size) => randomBytes(size)),

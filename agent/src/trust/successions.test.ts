@@ -3,10 +3,11 @@ import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { Successions } from './successions.ts';
 
-const of = (old: string, next: string, until = after(60)) => ({
+const of = (old: string, next: string, until = after(60), share = next) => ({
   old: Buffer.from(old, 'hex'),
   next: Buffer.from(next, 'hex'),
   until: BigInt(until.getTime() / 1000),
+  share: Buffer.from(share, 'hex'),
 });
 
 test('a certificate follows the one before it, and those before that', () => {
@@ -55,4 +56,26 @@ test('those that have ended, and the oldest of too many, are forgotten', () => {
   expect(successions.size).toBe(65_536);
   expect(successions.follows('01000001', '01000000')).toBe(false);
   expect(successions.follows('01010001', '01010000')).toBe(true);
+});
+
+const serial = (n: number): string => n.toString(16).padStart(8, '0');
+
+test('I66 a node that renews over and over pushes out its own successions, not those of others', () => {
+  const successions = new Successions(new ManualClock(NOW));
+  successions.add([of('40aa', '40bb')]);
+  for (let n = 0; n < 70_000; n += 1) successions.add([of(serial(n), serial(n + 1), after(60), 'ff')]);
+  expect(successions.size).toBe(257);
+  expect(successions.follows('40bb', '40aa')).toBe(true);
+  expect(successions.follows(serial(70_000), serial(69_999))).toBe(true);
+});
+
+test('I66 of too many, those of the nodes with most are forgotten first', () => {
+  const successions = new Successions(new ManualClock(NOW));
+  successions.add([of('40aa', '40bb')]);
+  const loud = Array.from({ length: 70_000 }, (_, n) =>
+    of(serial(n), serial(n + 0x01000000), after(60), serial(n % 500)),
+  );
+  successions.add(loud);
+  expect(successions.size).toBe(65_536);
+  expect(successions.follows('40bb', '40aa')).toBe(true);
 });

@@ -3,20 +3,24 @@ import type { Succession } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 
-/** As many as the CA keeps; beyond these the oldest are forgotten. */
+/** As many as the CA keeps, in all and of one node: a node that renews over and over pushes out its own. */
 const MAX_KEPT = 65_536;
+const MAX_PER_SHARE = 256;
 /** An agent renews at half of life: few steps lie between two certificates while the older is valid. */
 const MAX_STEPS = 8;
 
 interface Before {
   readonly old: string;
   readonly until: number;
+  readonly share: string;
 }
 
 export class Successions {
   readonly #clock: Clock;
   /** By the serial of the newer certificate, which has one predecessor at most. */
   readonly #before = new Map<string, Before>();
+  /** The newer serials by node, oldest first. */
+  readonly #byShare = new Map<string, Set<string>>();
   #afterSweep = 0;
 
   constructor(clock: Clock) {
@@ -28,12 +32,38 @@ export class Successions {
   }
 
   add(list: readonly Succession[]): void {
-    for (const { old, next, until } of list)
-      this.#before.set(hex(next), { old: hex(old), until: Number(until) * 1000 });
+    for (const each of list) this.#keep(hex(each.next), each);
     if (this.#before.size > 2 * this.#afterSweep + MAX_STEPS) this.#sweep();
-    for (const oldest of this.#before.keys()) {
-      if (this.#before.size <= MAX_KEPT) break;
-      this.#before.delete(oldest);
+    while (this.#before.size > MAX_KEPT) this.#thin();
+  }
+
+  #keep(next: string, { old, until, share: name }: Succession): void {
+    this.#forget(next);
+    const share = hex(name);
+    const own = this.#byShare.get(share) ?? new Set();
+    const [oldest] = own;
+    if (own.size >= MAX_PER_SHARE && oldest !== undefined) this.#forget(oldest);
+    this.#before.set(next, { old: hex(old), until: Number(until) * 1000, share });
+    this.#byShare.set(share, own.add(next));
+  }
+
+  #forget(next: string): void {
+    const share = this.#before.get(next)?.share;
+    if (share === undefined) return;
+    this.#before.delete(next);
+    const own = this.#byShare.get(share);
+    own?.delete(next);
+    if (own?.size === 0) this.#byShare.delete(share);
+  }
+
+  /** Forgets the oldest of each node that has most, until there are few enough. */
+  #thin(): void {
+    let most = 0;
+    for (const { size } of this.#byShare.values()) most = Math.max(most, size);
+    for (const own of [...this.#byShare.values()]) {
+      const [oldest] = own;
+      if (this.#before.size <= MAX_KEPT) return;
+      if (own.size === most && oldest !== undefined) this.#forget(oldest);
     }
   }
 
@@ -52,7 +82,7 @@ export class Successions {
 
   #sweep(): void {
     const now = this.#clock.now().getTime();
-    for (const [next, { until }] of this.#before) if (until <= now) this.#before.delete(next);
+    for (const [next, { until }] of this.#before) if (until <= now) this.#forget(next);
     this.#afterSweep = this.#before.size;
   }
 }

@@ -19,3 +19,15 @@ export function concerning(
     return each.kind === 'Access' && each.servers.some((name) => own.has(name));
   });
 }
+
+/** Found once for each version of the resources, whatever the number of streams. */
+const gateways = new WeakMap<ResourceSet, ReadonlySet<string>>();
+
+/** The SPIFFE IDs of those with a registered MCP server. */
+export function gatewaysOf(set: ResourceSet): ReadonlySet<string> {
+  const known = gateways.get(set);
+  if (known !== undefined) return known;
+  const found = new Set(set.resources.flatMap((each) => (each.kind === 'McpServer' ? [each.identity] : [])));
+  gateways.set(set, found);
+  return found;
+}

@@ -6,6 +6,7 @@ import type { Clock } from '@chancery/shared/clock.ts';
 import { Buckets } from '@chancery/shared/door/buckets.ts';
 import type { ShareKeys } from '@chancery/shared/door/keys.ts';
 import { type Place, Places } from '@chancery/shared/door/places.ts';
+import type { Holder } from '@chancery/shared/evidence/several.ts';
 
 export interface LimitSettings {
   readonly attestationsPerSecond: number;
@@ -25,6 +26,14 @@ const PATIENCE = [
   [0.5, 3],
 ] as const;
 
+/** Agents of one node, each with one more while it renews. */
+const TRUST_STREAMS = 64;
+
+/** A certificate; `origin` is the serial of the one that it was asked for with. */
+interface Follower extends Holder {
+  readonly origin?: string | undefined;
+}
+
 interface Room {
   readonly places: Places;
   readonly addresses: Buckets;
@@ -35,6 +44,15 @@ export class Limits {
   readonly #rooms: Readonly<Record<Share, Room>>;
   /** Of calls that answer at once: no place, but a rate. */
   readonly #calls: Buckets;
+  readonly #followers = new Places({
+    what: 'trust streams',
+    total: Number.POSITIVE_INFINITY,
+    perAddress: TRUST_STREAMS,
+    perNetwork: TRUST_STREAMS,
+    few: 1,
+    givesWay: 'anyone',
+    replacesOwn: false,
+  });
 
   constructor(settings: LimitSettings, clock: Clock) {
     const rate = { perSecond: settings.attestationsPerSecond, burst: settings.attestationBurst };
@@ -77,6 +95,12 @@ export class Limits {
   /** Counts one unary call, by the certificates that it asks for, or the start of one stream. Throws rate. */
   call(rpc: string, key: string, certificates = 1): void {
     this.#calls.spend(`${rpc} of ${key}`, 'comes', certificates);
+  }
+
+  /** A place for one trust stream. The guests of a node have a share apart from its agents'. Throws rate. */
+  follow({ platform, node, origin }: Follower): Place {
+    const guests = origin === undefined ? '' : ', for its guests,';
+    return this.#followers.take({ address: `${platform}/${node}${guests}` });
   }
 
   /** Seconds that a caller gets instead of `seconds` while places are scarce. */

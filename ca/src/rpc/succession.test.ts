@@ -228,6 +228,7 @@ test('a gateway is told on its stream, without a number to acknowledge; other ag
     [first.serial, second.serial],
   ]);
   const third = await obtain(second.caller);
+  rpc.clock.advanceTo(new Date(rpc.clock.now().getTime() + 50));
   expect((await stream.next()).successions.map(({ next }) => hex(next))).toEqual([third.serial]);
   expect(stream.written).toEqual([]);
 });

@@ -15,7 +15,7 @@ import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { RevocablePeer, RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { concerning } from '../registry/concerning.ts';
+import { concerning, gatewaysOf } from '../registry/concerning.ts';
 import type { VersionedSet } from '../registry/registry.ts';
 import { pushedTo } from '../succession/pushed.ts';
 import type { LiveAgent } from './agents.ts';
@@ -36,39 +36,48 @@ export const watch = (deps: AttestationDeps) =>
   bidi('Watch', TrustService.watch, async (stream: Stream<WatchRequest, WatchResponse>) => {
     const { svid, record } = await certified(stream.caller, deps);
     deps.limits.call('Watch', `${record.platform}/${record.node}`);
-    const hello = await readHello(stream);
-    const agent: LiveAgent = {
-      id: svid.id,
-      platform: record.platform,
-      node: record.node,
-      serial: svid.serial,
-      address: stream.caller.address,
-      version: hello.version.replaceAll(/[^\w.+-]/g, '?').slice(0, 64),
-      connectedAt: deps.clock.now(),
-      certificateNotAfter: svid.notAfter,
-      acknowledged: 0n,
-    };
-    const left = deps.agents.open(agent, hello.instance);
-    const pushing = push(stream, svid.id, deps);
-    const cut = untilRevoked(certifiedPeer(record), deps);
+    const place = deps.limits.follow(record);
     try {
-      await deps.store.append({
-        type: 'agent.connected',
-        id: svid.id,
-        serial: svid.serial,
-        peer: stream.caller.address,
-      });
-      await Promise.race([
-        readAcks({ stream, agent, sent: pushing.sent }, deps),
-        cut.revoked,
-        pushing.failed,
-      ]);
+      await followed(stream, { svid, record }, deps);
     } finally {
-      cut.stop();
-      pushing.stop();
-      left();
+      place.leave();
     }
   });
+
+async function followed(
+  stream: Stream<WatchRequest, WatchResponse>,
+  { svid, record }: Awaited<ReturnType<typeof certified>>,
+  deps: AttestationDeps,
+): Promise<void> {
+  const hello = await readHello(stream);
+  const agent: LiveAgent = {
+    id: svid.id,
+    platform: record.platform,
+    node: record.node,
+    serial: svid.serial,
+    address: stream.caller.address,
+    version: hello.version.replaceAll(/[^\w.+-]/g, '?').slice(0, 64),
+    connectedAt: deps.clock.now(),
+    certificateNotAfter: svid.notAfter,
+    acknowledged: 0n,
+  };
+  const left = deps.agents.open(agent, hello.instance);
+  const pushing = push(stream, svid.id, deps);
+  const cut = untilRevoked(certifiedPeer(record), deps);
+  try {
+    await deps.store.append({
+      type: 'agent.connected',
+      id: svid.id,
+      serial: svid.serial,
+      peer: stream.caller.address,
+    });
+    await Promise.race([readAcks({ stream, agent, sent: pushing.sent }, deps), cut.revoked, pushing.failed]);
+  } finally {
+    cut.stop();
+    pushing.stop();
+    left();
+  }
+}
 
 async function readHello(stream: Stream<WatchRequest, WatchResponse>): Promise<WatchHello> {
   const first = (await stream.read(HELLO_SECONDS))?.message;
@@ -155,29 +164,32 @@ async function nextOrExpired(
 function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): Pushing {
   let sent: Sent | undefined;
   let sending = false;
-  let stale = false;
-  const gateway = () => isGateway(deps.registry.sets.current(), id);
+  const due = { state: false, successions: false };
+  const gateway = () => gatewaysOf(deps.registry.sets.current()).has(id);
   const successions = pushedTo(gateway, deps.successions);
+  const sendState = async (): Promise<void> => {
+    const [next, message] = snapshot(id, sent, deps);
+    const news = next.sequence !== sent?.sequence;
+    // Before it is sent: the answer may be here before the transport has said that it took it.
+    sent = next;
+    if (news) await stream.send(message);
+  };
   const send = async (): Promise<void> => {
-    if (sending) {
-      stale = true;
-      return;
-    }
+    if (sending) return;
     sending = true;
-    do {
-      stale = false;
-      const [next, message] = snapshot(id, sent, deps);
-      const news = next.sequence !== sent?.sequence;
-      // Before it is sent: the answer may be here before the transport has said that it took it.
-      sent = next;
-      if (news) await stream.send(message);
+    while (due.state || due.successions) {
+      const state = due.state;
+      due.state = false;
+      due.successions = false;
+      if (state) await sendState();
       for (const more of successions()) await stream.send(more);
-    } while (stale);
+    }
     sending = false;
   };
   const { promise: failed, reject } = Promise.withResolvers<never>();
   failed.catch(() => {});
-  const sendOrEnd = (): void => {
+  const sendOrEnd = (what: keyof typeof due): void => {
+    due[what] = true;
     send().catch((error: unknown) => {
       // The stream's own end is noticed by whoever reads it; a snapshot that cannot be sent then is nobody's loss.
       if (stream.signal.aborted) return;
@@ -186,9 +198,20 @@ function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): 
     });
   };
   const { registry, authorities, revocations } = deps;
-  const sources = [registry.sets, authorities.bundle, revocations.sets, deps.successions.changes];
-  const stops = sources.map((source) => source.onChange(sendOrEnd));
-  sendOrEnd();
+  // An agent that is no gateway is not woken: anybody with a certificate can make many of them.
+  let deaf = (): void => {};
+  const hear = (): void => {
+    deaf();
+    if (gateway()) deaf = deps.successions.changes.onChange(() => sendOrEnd('successions'));
+  };
+  const changed = (): void => sendOrEnd('state');
+  const stops = [
+    registry.sets.onChange(hear),
+    ...[registry.sets, authorities.bundle, revocations.sets].map((source) => source.onChange(changed)),
+    () => deaf(),
+  ];
+  hear();
+  changed();
   return {
     sent: () => sent?.sequence ?? 0n,
     failed,
@@ -226,9 +249,6 @@ function snapshot(id: SpiffeId, before: Sent | undefined, deps: AttestationDeps)
     },
   ];
 }
-
-const isGateway = ({ resources }: VersionedSet, id: SpiffeId): boolean =>
-  resources.some((each) => each.kind === 'McpServer' && each.identity === id);
 
 function policyMessage(set: VersionedSet, id: SpiffeId): PolicyMessage {
   const resources = concerning(set, id).map((resource) => JSON.stringify(resource));

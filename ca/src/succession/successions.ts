@@ -3,6 +3,7 @@
  * may go on under the successor of the certificate that it was made with (docs/mcp.md, "Calls that outlive a
  * certificate"). Never between two SPIFFE IDs or two nodes: `predecessorOf` is the only way in.
  */
+import { createHmac } from 'node:crypto';
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
 import { LiveValue, type Source } from '@chancery/shared/source.ts';
@@ -10,56 +11,89 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import type { RecordedIssuance, Store, Succession } from '../store/store.ts';
 
+/** Gateways hear of what came within this together, and of a lone one at once. */
+const BATCH_MS = 50;
+const SHARE_BYTES = 8;
 /** In all, and of one node: a node that renews over and over pushes out its own and nobody else's. */
 const MAX_KEPT = 65_536;
 const MAX_PER_NODE = 256;
 
+export interface Told extends Succession {
+  /** By which a gateway knows those of one node, without its name. */
+  readonly share: Uint8Array;
+}
+
 /** Those with a number above the last one that a stream was sent. */
 export interface Since {
-  readonly list: readonly Succession[];
+  readonly list: readonly Told[];
   readonly last: number;
 }
 
 export class Successions {
   readonly #clock: Clock;
+  readonly #shareKey: Uint8Array;
   /** By number, ascending. */
-  readonly #kept = new Map<number, Succession>();
+  readonly #kept = new Map<number, Told>();
   /** Their numbers by node, ascending. */
   readonly #byNode = new Map<string, number[]>();
-  readonly #last = new LiveValue<number>(() => new TypeError('no number'), 0);
+  readonly #changes = new LiveValue<number>(() => new TypeError('no number'), 0);
+  #last = 0;
+  /** Told within BATCH_MS, and whether there is more to tell then. */
+  #told = false;
+  #more = false;
   #afterSweep = 0;
 
-  constructor(clock: Clock, known: readonly Succession[] = []) {
+  /** `shareKey` hides the nodes' names from gateways. */
+  constructor(clock: Clock, shareKey: Uint8Array, known: readonly Succession[] = []) {
     this.#clock = clock;
-    for (const each of known) this.add(each);
+    this.#shareKey = shareKey;
+    for (const each of known) this.#insert(each);
   }
 
-  /** The number of the newest. */
+  /** The number of the newest, in batches. */
   get changes(): Source<number> {
-    return this.#last;
+    return this.#changes;
   }
 
   add(succession: Succession): void {
+    this.#insert(succession);
+    this.#tell();
+  }
+
+  #tell(): void {
+    this.#more = this.#told;
+    if (this.#told) return;
+    this.#told = true;
+    this.#changes.publish(this.#last);
+    const end = new Date(this.#clock.now().getTime() + BATCH_MS);
+    void this.#clock.sleepUntil(end).then(() => {
+      this.#told = false;
+      if (this.#more) this.#tell();
+    });
+  }
+
+  #insert(succession: Succession): void {
     if (this.#kept.size > 2 * this.#afterSweep + MAX_PER_NODE) this.#sweep();
     const node = nodeOf(succession);
     const own = this.#byNode.get(node) ?? [];
-    const number = this.#last.current() + 1;
+    const number = this.#last + 1;
     if (own.length >= MAX_PER_NODE) this.#drop(node);
     else if (this.#kept.size >= MAX_KEPT) this.#drop(this.#fullest());
-    this.#kept.set(number, succession);
+    const share = createHmac('sha256', this.#shareKey).update(node).digest().subarray(0, SHARE_BYTES);
+    this.#kept.set(number, { ...succession, share });
     own.push(number);
     this.#byNode.set(node, own);
-    this.#last.publish(number);
+    this.#last = number;
   }
 
   since(number: number): Since {
-    const [now, last] = [this.#clock.now(), this.#last.current()];
+    const [now, last] = [this.#clock.now(), this.#last];
     const all = number === 0 ? [...this.#kept.values()] : this.#between(number, last);
     return { list: all.filter(({ until }) => until > now), last };
   }
 
-  #between(after: number, last: number): readonly Succession[] {
-    const found: Succession[] = [];
+  #between(after: number, last: number): readonly Told[] {
+    const found: Told[] = [];
     for (let number = after + 1; number <= last; number += 1) {
       const each = this.#kept.get(number);
       if (each !== undefined) found.push(each);

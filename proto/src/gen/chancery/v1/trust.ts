@@ -96,6 +96,11 @@ export interface Succession {
   next: Buffer;
   /** The end of the old certificate, seconds since 1970: then this can be forgotten. */
   until: bigint;
+  /**
+   * Equal for the certificates of one node while the CA runs, and says nothing else: a gateway with too many successions
+   * forgets those of the node that has most.
+   */
+  share: Buffer;
 }
 
 export interface GetBundleRequest {
@@ -700,7 +705,7 @@ export const Revoked: MessageFns<Revoked> = {
 };
 
 function createBaseSuccession(): Succession {
-  return { old: Buffer.alloc(0), next: Buffer.alloc(0), until: 0n };
+  return { old: Buffer.alloc(0), next: Buffer.alloc(0), until: 0n, share: Buffer.alloc(0) };
 }
 
 export const Succession: MessageFns<Succession> = {
@@ -716,6 +721,9 @@ export const Succession: MessageFns<Succession> = {
         throw new globalThis.Error("value provided for field message.until of type int64 too large");
       }
       writer.uint32(24).int64(message.until);
+    }
+    if (message.share.length !== 0) {
+      writer.uint32(34).bytes(message.share);
     }
     return writer;
   },
@@ -755,6 +763,14 @@ export const Succession: MessageFns<Succession> = {
             }
 
             message.until = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.share = Buffer.from(reader.bytes());
             continue;
           }
         }
