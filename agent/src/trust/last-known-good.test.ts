@@ -137,3 +137,13 @@ test('what is set aside keeps its content and its mode', () => {
   expect(statSync(`${path}.unusable`).mode & 0o777).toBe(0o600);
   rmSync(`${path}.unusable`);
 });
+
+test('what is set aside later keeps the first, and five are kept', () => {
+  const names = [1, 2, 3, 4, 5, 6].map((count) => {
+    writeFileSync(path, `{${count}`);
+    return setAside(path).slice(path.length);
+  });
+  expect(names).toEqual(['', '.2', '.3', '.4', '.5', '.5'].map((end) => `.unusable${end}`));
+  expect(readFileSync(`${path}.unusable`, 'utf8')).toBe('{1');
+  for (const name of new Set(names)) rmSync(path + name);
+});

@@ -79,9 +79,17 @@ export function loadKnownGood(path: string): KnownGood | Unusable | undefined {
   }
 }
 
+/** So that an agent that is started over and over does not fill the disk. */
+const MAX_ASIDE = 5;
+
 /** Keeps an unusable file for whoever wants to know why, under the name that is returned. Throws file. */
 export function setAside(path: string): string {
-  const aside = `${path}.unusable`;
+  const names = Array.from(
+    { length: MAX_ASIDE },
+    (_, at) => `${path}.unusable${at === 0 ? '' : `.${at + 1}`}`,
+  );
+  // The oldest say most of how it began; the last name is used again.
+  const aside = names.find((name) => !existsSync(name)) ?? `${path}.unusable.${MAX_ASIDE}`;
   try {
     renameSync(path, aside);
   } catch (error) {
