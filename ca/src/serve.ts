@@ -190,13 +190,13 @@ interface ListenAllDeps extends OpenDeps {
 /** Returns the port of TLS. */
 async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<number> {
   const { admin, join } = paths(settings.dataDir);
-  const { svid, authorities, doors, open } = deps;
-  const options = {
-    ...address(settings.listen),
-    connections: doors.tls,
-    svid,
-    bundle: authorities.bundle,
+  const { svid, authorities, doors, open, store } = deps;
+  const nodeOf = async (serial: string): Promise<string | undefined> => {
+    const record = await store.issuance(serial);
+    return record && `${record.platform}/${record.node}`;
   };
+  const { bundle } = authorities;
+  const options = { ...address(settings.listen), connections: doors.tls, svid, bundle, nodeOf };
   const over = await listenTls(options, deps);
   open.push(over);
   open.push(await listenUnix({ path: admin, via: 'admin', connections: doors.admin }, deps));

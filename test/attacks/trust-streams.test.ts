@@ -52,3 +52,15 @@ test('I65 a node has 64 trust streams; its guests have a share apart', async () 
   const guest = follow(caller);
   expect((await guest.next()).sequence).toBeGreaterThan(0n);
 });
+
+test('I46 a connection with an open trust stream gives way only within the share of its node', async () => {
+  const { caller } = await certifiedCaller(rpc);
+  const answered = vi.fn();
+  const answer = vi.fn(() => answered);
+  const stream = follow({ ...caller, answer });
+  await stream.next();
+  expect(answer).toHaveBeenCalledOnce();
+  expect(answered).not.toHaveBeenCalled();
+  stream.emit('end');
+  await vi.waitFor(() => expect(answered).toHaveBeenCalledOnce(), { timeout: 9_000 });
+});

@@ -128,12 +128,15 @@ function svidOf(issuer: Made): Svid {
 const foreign = refusal('chain', /^a certificate has no authority key identifier$/);
 
 describe('a TLS port', () => {
-  async function listening() {
+  let node = 'n1';
+  const nodeOf = async () => node;
+
+  async function listening(connections = openDoor()) {
     const around = arrivals();
     const bundle = new LiveValue<Bundle>(() => new Error('none'), bundleOf(1n, root));
     const svid = new LiveValue<Svid>(() => new Error('none'), svidOf(root));
     const listener = kept(
-      await listenTls({ host: '127.0.0.1', port: 0, connections: openDoor(), svid, bundle }, around.deps),
+      await listenTls({ host: '127.0.0.1', port: 0, connections, svid, bundle, nodeOf }, around.deps),
     );
     const dial = async (own: Svid | undefined, options: tls.ConnectionOptions = {}) => {
       const arrival = around.next();
@@ -213,10 +216,18 @@ describe('a TLS port', () => {
     expect(callers.size).toBe(0);
   });
 
+  test('I46 many connections of one node do not keep out another node of the same SPIFFE ID', async () => {
+    const { dial } = await listening(openDoor({ certified: 3 }));
+    node = 'n1';
+    for (let n = 0; n < 3; n += 1) await dial(svidOf(root));
+    node = 'n2';
+    expect((await dial(svidOf(root))).caller).toMatchObject({ via: 'tls', shownCertificate: true });
+  });
+
   test('is refused where the address is taken', async () => {
     const { listener, bundle, svid, deps } = await listening();
     const again = listenTls(
-      { host: '127.0.0.1', port: listener.port, connections: openDoor(), svid, bundle },
+      { host: '127.0.0.1', port: listener.port, connections: openDoor(), svid, bundle, nodeOf },
       deps,
     );
     await expect(again).rejects.toThrow(

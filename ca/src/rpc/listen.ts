@@ -38,6 +38,8 @@ export interface TlsListenOptions {
   readonly connections: Connections;
   readonly svid: Source<Svid>;
   readonly bundle: Source<Bundle>;
+  /** The node of the certificate with this serial; undefined where it is not on record. */
+  readonly nodeOf: (serial: string) => Promise<string | undefined>;
 }
 
 export interface UnixListenOptions {
@@ -65,7 +67,12 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
   });
   options.connections.guard(server);
   const stop = svid.onChange((next) => server.setSecureContext(serverTls(next)));
-  server.on('secureConnection', (socket) => admit(socket, options, deps));
+  server.on('secureConnection', (socket) => {
+    admit(socket, options, deps).catch((error: unknown) => {
+      deps.log.error({ err: error }, 'a connection could not be admitted');
+      socket.destroy();
+    });
+  });
   server.on('tlsClientError', (error, socket) => {
     deps.log.debug({ err: error }, 'TLS handshake failed');
     // Node itself leaves a connection open whose handshake took too long.
@@ -76,11 +83,11 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
   return { port: portOf(server), close };
 }
 
-function admit(
+async function admit(
   socket: tls.TLSSocket,
-  { bundle, connections }: TlsListenOptions,
+  { bundle, connections, nodeOf }: TlsListenOptions,
   { callers, inject, log, clock }: ListenDeps,
-): void {
+): Promise<void> {
   socket.on('error', (error) => log.debug({ err: error }, 'connection failed'));
   const connection = connections.of(socket);
   // RFC 9113 section 3.2: HTTP/2 over TLS is agreed by ALPN; whoever offers none has nothing to say here.
@@ -89,21 +96,24 @@ function admit(
     return;
   }
   const caller = tlsCaller(socket, connection, { bundle, clock });
-  if (!hasPlace(caller, connection, clock)) return;
+  const svid = goodSvidOf(caller, clock);
+  if (svid !== undefined) {
+    // One SPIFFE ID may be that of many nodes, so they cannot share its places.
+    const holder = (await nodeOf(svid.serial)) ?? svid.id;
+    if (socket.destroyed || !connection.certify({ serial: svid.serial, holder })) return;
+  }
   const forget = callers.add(socket, caller);
   socket.once('close', forget);
   inject(socket);
 }
 
-/** Of certified peers, for whose certificate is good; others stay where strangers are. */
-function hasPlace(caller: TlsCaller, connection: Connection, clock: Clock): boolean {
-  let svid: VerifiedSvid;
+/** Undefined for whoever has none: such peers stay where strangers are. */
+function goodSvidOf(caller: TlsCaller, clock: Clock): VerifiedSvid | undefined {
   try {
-    svid = caller.svid(clock.now());
+    return caller.svid(clock.now());
   } catch {
-    return true;
+    return undefined;
   }
-  return connection.certify({ serial: svid.serial, holder: svid.id });
 }
 
 /** Path validation once a connection and bundle; validity in time at every question. */

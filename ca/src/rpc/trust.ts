@@ -37,9 +37,12 @@ export const watch = (deps: AttestationDeps) =>
     const { svid, record } = await certified(stream.caller, deps);
     deps.limits.call('Watch', `${record.platform}/${record.node}`);
     const place = deps.limits.follow(record);
+    // It is silent while nothing changes: its connection gives way only within the share of its node.
+    const answered = stream.caller.answer?.();
     try {
       await followed(stream, { svid, record }, deps);
     } finally {
+      answered?.();
       place.leave();
     }
   });
