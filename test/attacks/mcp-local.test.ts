@@ -332,9 +332,10 @@ describe('stdio', () => {
     const lost = world.events.find(({ method }) => method === 'notifications/initialized')?.session;
     expect(lost).toBeDefined();
     server.say = (seen, res, req) => {
+      // Its stream may be asked for only now.
+      if (seen.json?.method !== 'tools/call') return politely(seen, res, req);
       server.say = politely;
-      if (seen.json?.method === 'tools/call') res.writeHead(404).end();
-      else politely(seen, res, req);
+      res.writeHead(404).end();
     };
     input.write(`${CALL}\n`);
     await expect.poll(() => out).toContain('"echo"');

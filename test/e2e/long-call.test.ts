@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { makeWorld, type World } from '../demo/world.ts';
 import { AGENT_MAIN } from '../kit/processes.ts';
 
@@ -25,6 +25,14 @@ interface Line {
   readonly outcome?: string;
 }
 
+function recorded(): readonly Line[] {
+  const text = readFileSync(join(world?.gateway.dir ?? '', 'data', 'calls.jsonl'), 'utf8');
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+}
+
 // An agent with a TPM renews over its certificate; one of the unix platform joins again.
 test.each(['tpm', 'unix'] as const)('a call of three lives ends well (%s)', async (platform) => {
   world = await makeWorld(() => {}, platform, `${TTL_SECONDS}s`, [TOOL]);
@@ -34,10 +42,12 @@ test.each(['tpm', 'unix'] as const)('a call of three lives ends well (%s)', asyn
   const steps = 4;
   const { content } = await client.callTool({ name: TOOL, arguments: { duration: CALL_SECONDS, steps } });
   expect(JSON.stringify(content)).toMatch(/completed/);
-  const lines = readFileSync(join(world.gateway.dir, 'data', 'calls.jsonl'), 'utf8')
-    .trimEnd()
-    .split('\n');
-  const events: Line[] = lines.map((line) => JSON.parse(line));
+  // Nobody waits for the record of an answer.
+  const events = await vi.waitFor(() => {
+    const found = recorded();
+    expect(found.filter(({ stage, tool }) => stage === 'answered' && tool === TOOL)).toHaveLength(1);
+    return found;
+  });
   const { id, serial } = events.find(({ stage, tool }) => stage === 'decided' && tool === TOOL) ?? {};
   const claimed = events.filter((each) => each.stage === 'claimed' && each.id === id);
   expect(claimed.length).toBeGreaterThanOrEqual(2);
