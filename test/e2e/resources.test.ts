@@ -162,7 +162,7 @@ describe('a set', () => {
     write('a.yaml', `#${' '.repeat(16 * 1024 * 1024)}\n`);
     expect(await apply()).toMatchObject({
       status: 1,
-      stderr: expect.stringMatching(/a\.yaml: with it, the files have more than 16 MiB of text\n$/),
+      stderr: expect.stringMatching(/a\.yaml: 16777218 bytes, at most 16777216\n$/),
     });
     expect(await runProgram(CA_MAIN, ['check', '-f', set, '-c', ca.config])).toMatchObject({ status: 1 });
   });

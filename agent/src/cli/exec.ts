@@ -77,8 +77,10 @@ const NOT_FOUND = 127;
 const NOT_RUNNABLE = 126;
 const BY_SIGNAL = 128;
 
-const whyNotRun = (error: NodeJS.ErrnoException): string =>
-  error.code === 'ENOENT' ? 'no such program in the PATH' : (systemSentence(error) ?? error.message);
+function whyNotRun(error: NodeJS.ErrnoException): string {
+  if (error.code === 'ENOENT') return 'no such program in the PATH';
+  return error.code === 'EACCES' ? 'it is not an executable file' : (systemSentence(error) ?? error.message);
+}
 
 /** Our SIGINT or SIGTERM ends the command, and we end with it: it may have something to finish. */
 function runCommand(
