@@ -1,10 +1,10 @@
 /** Official clients as users have them: progress of two at once, and a server that closes the stream of a call. */
-import { PassThrough } from 'node:stream';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { expect, test } from 'vitest';
 import { startLegacyConformance } from '../kit/mcp/conformance-server.ts';
+import { stdioClient } from '../kit/mcp/stdio-client.ts';
 import { connectTo, everythingOverStdio, startWorld } from '../kit/mcp/world.ts';
 
 async function client(transport: Transport): Promise<Client> {
@@ -36,33 +36,10 @@ test('two clients of one stdio server, which both count their progress tokens fr
   await world.close();
 });
 
-/** A client's side of stdio, without a process in between. */
-function overStdio(): { transport: Transport; input: PassThrough; output: PassThrough } {
-  const [input, output] = [new PassThrough(), new PassThrough()];
-  const transport: Transport = {
-    async start() {
-      let rest = '';
-      output.on('data', (chunk) => {
-        const lines = (rest + chunk).split('\n');
-        rest = lines.pop() ?? '';
-        for (const line of lines) transport.onmessage?.(JSON.parse(line));
-      });
-    },
-    async send(message) {
-      input.write(`${JSON.stringify(message)}\n`);
-    },
-    async close() {
-      input.end();
-      transport.onclose?.();
-    },
-  };
-  return { transport, input, output };
-}
-
 test('the answer of a call whose stream the server closes comes to a client of stdio', async () => {
   const server = await startLegacyConformance();
   const world = await startWorld({ kind: 'url', url: server.url });
-  const { transport, input, output } = overStdio();
+  const { transport, input, output } = stdioClient();
   const connect = await connectTo(world, { kind: 'stdio', input, output });
   const made = await client(transport);
   const { content } = await made.callTool({ name: 'test_reconnection' });

@@ -5,7 +5,6 @@
 import { hash } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { PassThrough } from 'node:stream';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 import {
   Client as ClientV2,
@@ -18,6 +17,7 @@ import { StreamableHTTPClientTransport as HttpV1 } from '@modelcontextprotocol/s
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { stdioClient } from '../kit/mcp/stdio-client.ts';
 import { connectTo, everythingOverStdio, startEverything, startWorld, type World } from '../kit/mcp/world.ts';
 
 const TOOLS = { allow: ['echo', 'get-*', 'trigger-long-running-operation'], deny: ['get-env'] };
@@ -49,30 +49,6 @@ const v2 = async (
     era: string | undefined;
   };
 };
-
-/** A client's side of stdio, without a process in between. */
-function stdioClient(): { transport: Transport; input: PassThrough; output: PassThrough } {
-  const input = new PassThrough();
-  const output = new PassThrough();
-  const transport: Transport = {
-    async start() {
-      let rest = '';
-      output.on('data', (chunk) => {
-        const lines = (rest + chunk).split('\n');
-        rest = lines.pop() ?? '';
-        for (const line of lines) transport.onmessage?.(JSON.parse(line));
-      });
-    },
-    async send(message) {
-      input.write(`${JSON.stringify(message)}\n`);
-    },
-    async close() {
-      input.end();
-      transport.onclose?.();
-    },
-  };
-  return { transport, input, output };
-}
 
 async function exercise(client: Reached): Promise<void> {
   const { tools } = await client.listTools();
