@@ -5,7 +5,7 @@
  */
 import { Agent, type RequestOptions } from 'node:https';
 import type { Duplex } from 'node:stream';
-import { connect, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import type { McpServer } from '@chancery/shared/policy/resources.ts';
@@ -32,7 +32,7 @@ const IDLE_MS = 60_000;
 const MAX_IDLE = 32;
 /** Streams and long calls hold theirs; so many at once are more than one user's clients have. */
 const MAX_CONNECTIONS = 256;
-/** One after the other where they are quick; one more so often where the way is long. */
+/** One after the other where they are quick; one more so often where the way is long, or calls end quickly. */
 const OPENING_MS = 100;
 const MAX_OPENING = 16;
 const MAX_WAITING = 4_096;
@@ -40,7 +40,7 @@ const HANDSHAKE_MS = 10_000;
 
 export class DialAgent extends Agent {
   readonly #server: McpServer;
-  readonly #tls: SecureContextOptions;
+  readonly #tls: SecureContext;
   readonly #bundle: Bundle;
   readonly #options: PoolOptions;
   readonly #claims: Claims;
@@ -51,6 +51,8 @@ export class DialAgent extends Agent {
   readonly #fresh: TLSSocket[] = [];
   #opening = 0;
   #growing: NodeJS.Timeout | undefined;
+  /** Whether a connection came free since the last look: then those who wait go on without a new one. */
+  #moves = false;
   #live = 0;
   #over = false;
 
@@ -60,10 +62,14 @@ export class DialAgent extends Agent {
     super({ keepAlive: true, maxCachedSessions: 0, timeout: IDLE_MS, maxFreeSockets: MAX_IDLE, scheduling });
     this.#server = server;
     this.#bundle = options.bundle.current();
-    this.#tls = clientTls(options.svid.current(), this.#bundle);
+    // One for all its connections: keys and authorities are read once.
+    this.#tls = createSecureContext(clientTls(options.svid.current(), this.#bundle));
     this.#options = options;
     this.#claims = claims;
-    this.on('free', () => this.#serve());
+    this.on('free', () => {
+      this.#moves = true;
+      this.#serve();
+    });
   }
 
   /** Throws rate. */
@@ -105,10 +111,11 @@ export class DialAgent extends Agent {
   }
 
   #grow(): void {
-    if (this.#opening === 0) this.#openOne();
+    if (this.#opening === 0 && !(this.#moves && this.#live >= MAX_IDLE)) this.#openOne();
     if (this.#opening >= this.#waiting.length || this.#growing !== undefined) return;
     this.#growing = setTimeout(() => {
       this.#growing = undefined;
+      this.#moves = false;
       this.#openOne();
       this.#grow();
     }, OPENING_MS);
@@ -143,7 +150,7 @@ export class DialAgent extends Agent {
     const { host, port } = hostAndPortOf(this.#server.address);
     // The name to expect is a SPIFFE ID, which `#admit` compares; the address is only where it is.
     const checkServerIdentity = () => undefined;
-    const socket = connect({ ...this.#tls, host, port, checkServerIdentity });
+    const socket = connect({ secureContext: this.#tls, host, port, checkServerIdentity });
     socket.setNoDelay(true);
     this.#live += 1;
     const late = new IdentityError('unavailable', `no TLS handshake within ${HANDSHAKE_MS / 1000} s`);

@@ -1,0 +1,112 @@
+import { once } from 'node:events';
+import type { ClientRequest, ServerResponse } from 'node:http';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
+import { systemClock } from '@chancery/shared/clock.ts';
+import { silentLog } from '@chancery/shared/log.ts';
+import { McpServer } from '@chancery/shared/policy/resources.ts';
+import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import { serverTls } from '@chancery/shared/tls/options.ts';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { live, TOOLS, TRIAGE, TrustDomainInMemory } from '../../../../test/kit/mcp/world.ts';
+import { Claims } from './claims.ts';
+import { DialAgent } from './pool.ts';
+
+const WARM = 32;
+const held: ServerResponse[] = [];
+let connections: number;
+let server: https.Server;
+let pool: DialAgent;
+
+beforeEach(async () => {
+  // The pool's own timers run when a test says so; Node's do as ever.
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const td = new TrustDomainInMemory();
+  connections = 0;
+  server = https.createServer({ ...serverTls(td.svid(TOOLS)) }, (_, res) => void held.push(res));
+  server.on('connection', () => {
+    connections += 1;
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const to = McpServer.parse({
+    kind: 'McpServer',
+    name: 'everything',
+    identity: TOOLS,
+    address: `127.0.0.1:${port}`,
+  });
+  const claims = new Claims({
+    links: new Map(),
+    clock: systemClock,
+    log: silentLog,
+    closed: new AbortController().signal,
+    gateway: () => undefined,
+    ask: () => Promise.reject(new Error('nothing is claimed here')),
+  });
+  const revocations = live(revocationSet([], 1n));
+  const sources = { svid: live(td.svid(TRIAGE)), bundle: td.bundle, revocations, clock: systemClock };
+  pool = new DialAgent(to, sources, claims);
+});
+
+afterEach(async () => {
+  vi.useRealTimers();
+  pool.destroy();
+  held.splice(0);
+  server.close();
+  server.closeAllConnections();
+  await once(server, 'close');
+});
+
+/** Resolves when it is answered. */
+async function call(): Promise<void> {
+  // A connection that is idle now is so until the request is made.
+  const request = await new Promise<ClientRequest>((resolve, reject) => {
+    pool.take((outcome) => {
+      if (outcome === 'ready') resolve(https.request({ agent: pool, method: 'POST' }).end());
+      else reject(new Error(String(outcome)));
+    });
+  });
+  const [response] = await once(request, 'response');
+  await once(response.resume(), 'end');
+}
+
+/** `vi.waitFor` would let the pool's timers run. */
+async function until(holds: () => boolean): Promise<void> {
+  const end = performance.now() + 30_000;
+  while (!holds() && performance.now() < end) await setImmediate();
+}
+
+async function atServer(count: number): Promise<void> {
+  await until(() => held.length === count);
+  expect(held).toHaveLength(count);
+}
+
+test('calls that stay open get connections of their own, one after the other', async () => {
+  for (let n = 0; n < WARM + 8; n += 1) void call().catch(() => {});
+  await atServer(WARM + 8);
+  expect(connections).toBe(WARM + 8);
+});
+
+test('where calls end, those that wait take their connections, and a new one is made now and then', async () => {
+  const first = call();
+  await atServer(1);
+  for (let n = 1; n < WARM; n += 1) void call().catch(() => {});
+  await atServer(WARM);
+  const free = once(pool, 'free');
+  held.shift()?.end();
+  await Promise.all([first, free]);
+  const waiting = Array.from({ length: 20 }, () => call());
+  for (const each of waiting) each.catch(() => {});
+  for (const [n, one] of waiting.slice(0, 10).entries()) {
+    await atServer(WARM);
+    // The newest call at the server is the one that waited longest.
+    held.pop()?.end();
+    await one;
+    expect(connections, `after ${n + 1} calls`).toBe(WARM);
+  }
+  await vi.advanceTimersByTimeAsync(100);
+  await until(() => connections > WARM);
+  expect(connections).toBe(WARM + 1);
+});
