@@ -32,7 +32,10 @@ export const OutputConfig = z.strictObject({
     .array(z.string().min(1))
     .min(1)
     .optional()
-    .describe('Run after each change: a program and its arguments, without a shell, at most 30 s.'),
+    .describe(
+      'Run after each change: a program and its arguments, without a shell, at most 30 s. ' +
+        'What it leaves running ends with it.',
+    ),
   signal: z
     .strictObject({
       pidFile: file.describe(

@@ -28,9 +28,12 @@ export async function runAgent(
   signal: AbortSignal,
 ): Promise<Running> {
   const parts: Closing[] = [];
-  const close = async (): Promise<void> => {
+  // Beside the others: a command of an output and a server of the gateway each have a grace to end.
+  let outputs: Closing | undefined;
+  const closeParts = async (): Promise<void> => {
     for (const part of parts.toReversed()) await part.close();
   };
+  const close = async (): Promise<void> => void (await Promise.all([outputs?.close(), closeParts()]));
   try {
     prepareFolder(settings.dataDir);
     await ensureUpstream(settings, deps);
@@ -63,7 +66,7 @@ export async function runAgent(
     if (full !== undefined) joined.resolve(full);
     known.gatewayPort = full && (await openMcpParts(settings, full, { deps, parts, count: metrics?.call }));
     known.outputs = keepOutputs({ ...deps, ...agent, outputs: settings.outputs });
-    parts.push(known.outputs);
+    outputs = known.outputs;
     return { agent, gatewayPort: known.gatewayPort, close };
   } catch (error) {
     await close();

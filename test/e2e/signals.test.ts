@@ -1,6 +1,8 @@
 /** What SIGTERM and SIGHUP do to both programs, whatever is connected. */
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import net from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { connectFrom, stranger } from '../kit/flood/stranger.ts';
 import {
@@ -56,6 +58,28 @@ test('I67 SIGUSR1 opens no debugger in either program', async () => {
   }
   await agent.stop();
 }, 60_000);
+
+test('I80 SIGTERM ends an agent, and the command of an output that hangs, with what it started', async () => {
+  const pids = join(dir, 'pids');
+  const script = `trap "" TERM; sleep 600 & echo $! $$ > ${pids}; while :; do sleep 600; done`;
+  const outputs = [{ dir: 'out', command: ['/bin/sh', '-c', script] }];
+  const agent = await makeAgent(ca, 'c', { evidence: { unix: {} }, outputs }).run();
+  await vi.waitFor(() => expect(readFileSync(pids, 'utf8')).toMatch(/\n$/), { timeout: 30_000 });
+  await agent.stop();
+  expect(agent.child.exitCode).toBe(0);
+  const started = readFileSync(pids, 'utf8').trim().split(' ').map(Number);
+  expect(started).toHaveLength(2);
+  await vi.waitFor(() => expect(started.filter(isRunning)).toEqual([]), { timeout: 30_000 });
+}, 90_000);
+
+/** A process that its new parent has not waited for yet is a zombie. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
+  } catch {
+    return false;
+  }
+}
 
 test('SIGTERM ends the CA with 0 while calls, silent connections and late connections are open', async () => {
   const call = stranger('127.0.0.2', ca.port);

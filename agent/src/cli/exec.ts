@@ -5,7 +5,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Command, type ExitStatus, type Io, MisuseError } from '@chancery/shared/cli.ts';
 import { ensure } from '@chancery/shared/errors.ts';
-import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
+import { cannotRun } from '@chancery/shared/text/system-sentence.ts';
 import type { AgentSettings } from '../config.ts';
 import type { Running } from '../run.ts';
 import { JOB_FLAGS, jobSettings, timeoutOf } from './job.ts';
@@ -77,11 +77,6 @@ const NOT_FOUND = 127;
 const NOT_RUNNABLE = 126;
 const BY_SIGNAL = 128;
 
-function whyNotRun(error: NodeJS.ErrnoException): string {
-  if (error.code === 'ENOENT') return 'no such program in the PATH';
-  return error.code === 'EACCES' ? 'it is not an executable file' : (systemSentence(error) ?? error.message);
-}
-
 /** Our SIGINT or SIGTERM ends the command, and we end with it: it may have something to finish. */
 function runCommand(
   [program, ...args]: readonly [string, ...string[]],
@@ -94,7 +89,7 @@ function runCommand(
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
     child.once('error', (error: NodeJS.ErrnoException) => {
-      err(`chancery-agent: ${program} cannot be run: ${whyNotRun(error)}\n`);
+      err(`chancery-agent: ${program} cannot be run: ${cannotRun(program, error)}\n`);
       resolve(error.code === 'ENOENT' ? NOT_FOUND : NOT_RUNNABLE);
     });
     child.once('exit', (code, by) => {

@@ -60,8 +60,8 @@ test('follows the bundle as well', async () => {
     { dir, mode: '0600', command: ['/bin/sh', '-c', `echo told >> ${told}`] },
   ]);
   bundle.publish(bundleOf(root, second));
+  await until(() => existsSync(told) && readFileSync(told, 'utf8') === 'told\ntold\n');
   await close();
-  expect(readFileSync(told, 'utf8')).toBe('told\ntold\n');
   expect(readFileSync(join(dir, 'bundle.pem'), 'utf8').match(/BEGIN/g)).toHaveLength(2);
 });
 
@@ -98,8 +98,8 @@ test('a command that hangs keeps no other output waiting', async () => {
   await until(() => existsSync(dir) && readFileSync(join(dir, 'key.pem'), 'utf8') === 'second');
   expect(readFileSync(join(hung, 'key.pem'), 'utf8')).toBe('first');
   writeFileSync(go, '');
+  await until(() => readFileSync(join(hung, 'key.pem'), 'utf8') === 'second');
   await close();
-  expect(readFileSync(join(hung, 'key.pem'), 'utf8')).toBe('second');
 });
 
 test('what failed is tried again after 1, 2 and 4 s, and at once after a change', async () => {
@@ -138,6 +138,7 @@ test('changes during a telling are told once, with the newest files', async () =
   const { svid, close } = start([{ dir, mode: '0600', command }]);
   svid.publish(keyed('second'));
   svid.publish(keyed('third'));
+  await until(() => existsSync(told) && readFileSync(told, 'utf8').includes('third end'));
   await close();
   expect(readFileSync(told, 'utf8').trimEnd().split('\n')).toEqual([
     'begin',
@@ -145,4 +146,15 @@ test('changes during a telling are told once, with the newest files', async () =
     'begin',
     'third end',
   ]);
+});
+
+test('I80 a command that hangs ends with the output, and is not run again', async () => {
+  const [dir, ran] = [join(base, 'g'), join(base, 'ran')];
+  const command = ['/bin/sh', '-c', `echo ran >> ${ran}; while :; do sleep 600; done`];
+  const { svid, failures, close } = start([{ dir, mode: '0600', command }]);
+  await until(() => existsSync(ran));
+  svid.publish(keyed('second'));
+  await close();
+  expect(readFileSync(ran, 'utf8')).toBe('ran\n');
+  expect(failures[0]).toMatchObject({ err: { message: expect.stringMatching(/was ended with the agent$/) } });
 });

@@ -25,7 +25,7 @@ export interface OutputState {
 
 export interface KeptOutputs {
   readonly states: () => readonly OutputState[];
-  /** Resolves when what has been begun is done. */
+  /** Resolves when what has been begun is done; a command that still runs by then has 1 s, and is then ended. */
   close(): Promise<void>;
 }
 
@@ -33,6 +33,8 @@ const FIRST_RETRY_SECONDS = 1;
 const LAST_RETRY_SECONDS = 60;
 /** Of each pause, either way. */
 const SPREAD = 0.2;
+/** With the command's own grace less than the 5 s that the process has to close. */
+const CLOSE_MS = 1_000;
 
 /** Writes at once and after every change, and again after a failure, which leaves the last good files. */
 export function keepOutputs(options: KeepOutputsOptions): KeptOutputs {
@@ -55,6 +57,8 @@ class KeptOutput {
   readonly #output: OutputSettings;
   readonly #options: KeepOutputsOptions;
   readonly #closed = new AbortController();
+  /** Aborted a second after `#closed`. */
+  readonly #ending = new AbortController();
   /** Aborted by a change: a pause after a failure then ends. */
   #paused = new AbortController();
   #wanted = 0;
@@ -85,7 +89,9 @@ class KeptOutput {
   async close(): Promise<void> {
     this.#closed.abort();
     this.#paused.abort();
+    const timer = setTimeout(() => this.#ending.abort(), CLOSE_MS);
     await this.#running;
+    clearTimeout(timer);
   }
 
   /** One attempt after the other, until the newest state is written and told, or the output is closed. */
@@ -108,12 +114,13 @@ class KeptOutput {
     const { svid, bundle, clock, log } = this.#options;
     try {
       writeOutput(this.#output, svid.current(), bundle.current(), clock.now());
-      await notifyReader(this.#output, this.#options);
+      await notifyReader(this.#output, this.#options, this.#ending.signal);
       this.#failure = undefined;
       return true;
     } catch (error) {
       this.#failure = error instanceof Error ? error.message : String(error);
-      log.error({ err: error, dir: this.#output.dir, attempt }, 'an output is not up to date; trying again');
+      const next = this.#closed.signal.aborted ? 'the agent is ending' : 'trying again';
+      log.error({ err: error, dir: this.#output.dir, attempt }, `an output is not up to date; ${next}`);
       return false;
     }
   }

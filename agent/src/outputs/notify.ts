@@ -1,13 +1,12 @@
 /** Tells the program that reads an output: a signal to its process, or a command. */
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import { ensureLinks, ensureOwner, type Owners } from '@chancery/shared/kernel/links.ts';
 import type { HeldProcess, SignalProcess } from '@chancery/shared/kernel/pidfd.ts';
 import { inFile, readWholeFile } from '@chancery/shared/kernel/whole-file.ts';
 import type { OutputSettings } from '../config.ts';
+import { type HookBounds, runHook } from './hook.ts';
 
-const COMMAND_MS = 30_000;
+const COMMAND: HookBounds = { runMs: 30_000, graceMs: 2_000 };
 /** The first process of the system or the container, which a pid file has no business to name. */
 const INIT = 1;
 /** Of a pid, and of white space around it. */
@@ -18,13 +17,16 @@ export interface NotifyDeps {
   readonly signalProcess: SignalProcess;
   readonly ownPid: number;
   readonly ownUid: number;
-  readonly commandMs?: number;
+  /** Of the command. */
+  readonly bounds?: HookBounds;
 }
 
-const run = promisify(execFile);
-
-/** Throws unavailable, file with what went wrong; the files stay. */
-export async function notifyReader(output: OutputSettings, deps: NotifyDeps): Promise<void> {
+/** `closing` ends a command that runs. Throws unavailable, file with what went wrong; the files stay. */
+export async function notifyReader(
+  output: OutputSettings,
+  deps: NotifyDeps,
+  closing: AbortSignal,
+): Promise<void> {
   const { command, signal } = output;
   try {
     if (signal !== undefined) {
@@ -32,8 +34,7 @@ export async function notifyReader(output: OutputSettings, deps: NotifyDeps): Pr
       deps.signalProcess(pid, signal.name, (found) => ensureReader(found, output, deps));
     }
     const [program, ...args] = command ?? [];
-    const timeout = deps.commandMs ?? COMMAND_MS;
-    if (program !== undefined) await run(program, args, { timeout, killSignal: 'SIGKILL' });
+    if (program !== undefined) await runHook([program, ...args], deps.bounds ?? COMMAND, closing);
   } catch (error) {
     const says = error instanceof Error ? error.message : String(error);
     throw refusalOf(error, 'unavailable', `the reader of an output could not be told: ${says}`);

@@ -24,3 +24,10 @@ export function systemSentenceWithPath(error: unknown): string | undefined {
   if (says === undefined || !(error instanceof Error) || !('path' in error)) return says;
   return `${String(error.path)}: ${says}`;
 }
+
+/** Why a program could not be started. */
+export function cannotRun(program: string, error: Error): string {
+  const code = 'code' in error ? error.code : undefined;
+  if (code === 'ENOENT') return program.includes('/') ? 'no such file' : 'no such program in the PATH';
+  return code === 'EACCES' ? 'it is not an executable file' : (systemSentence(error) ?? error.message);
+}
