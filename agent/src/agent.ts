@@ -37,8 +37,8 @@ export interface Agent {
   readonly bundle: Source<Bundle>;
   readonly policy: Source<Policy>;
   readonly revocations: Source<RevocationSet>;
-  /** Whether a certificate came of another one, by their serials; known to gateways only. */
-  readonly follows: (next: string, old: string) => boolean;
+  /** Which certificates took the place of which; known to gateways only. */
+  readonly successions: Pick<Successions, 'follows' | 'onChange'>;
   /** The resources behind `policy`, as the CA sent them. */
   readonly resources: () => readonly string[];
   /** Why the SVID could not be renewed the last time; undefined where it could. */
@@ -91,7 +91,7 @@ export async function startAgent(
     bundle: session.told.bundle,
     policy: session.told.policy,
     revocations: session.told.revocations,
-    follows: (next, old) => session.successions.follows(next, old),
+    successions: session.successions,
     resources: () => session.told.resources,
     renewalFailure: () => session.renewalFailure,
     trustStream: () => session.trustStream,

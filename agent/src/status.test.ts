@@ -77,7 +77,7 @@ function statusAt(
     policy: new LiveValue(missing, compileSnapshot(resources, 5n)),
     revocations: new LiveValue(missing, revocations),
     resources: () => [],
-    follows: () => false,
+    successions: { follows: () => false, onChange: () => () => {} },
     renewalFailure: () => renewal,
     trustStream: () => stream,
     skewSeconds: () => skew,

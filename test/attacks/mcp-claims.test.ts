@@ -1,4 +1,4 @@
-/** Attacks by way of calls that outlive a certificate: rows M35 to M39 and M47 to M48. Row M49 is in mcp-rotation. */
+/** Attacks by way of calls that outlive a certificate: rows M35 to M39, M47, M48 and M54. Row M49 is in mcp-rotation. */
 import { randomBytes } from 'node:crypto';
 import { Agent } from 'node:https';
 import type { TLSSocket } from 'node:tls';
@@ -17,6 +17,7 @@ import {
   revoked,
   startWorld,
   TRIAGE,
+  TrustDomainInMemory,
   type World,
   type WorldOptions,
 } from '../kit/mcp/world.ts';
@@ -53,6 +54,10 @@ async function opened(svid = old, tool?: string) {
   await expect.poll(() => calls.open).toBe(before + 1);
   return call;
 }
+const strangeBundle = () => {
+  const { bundle } = new TrustDomainInMemory();
+  return { ...bundle.current(), sequence: 2n };
+};
 const refusals = () =>
   world.events.flatMap(({ stage, code, detail }) => (stage === 'refused' ? [`${code}: ${detail}`] : []));
 
@@ -115,6 +120,62 @@ test('M35 a certificate of the same caller that the CA has not linked claims not
   expect(refusals()).toContainEqual(expect.stringMatching(/^mcp_call: the CA has not said that certificate/));
   clock.move(1.1 * HOUR);
   expect(await outcome).toBe('cut');
+});
+
+describe('M54 a claim that comes before the CA has linked its certificate', () => {
+  /** Refused at first; the connection of the claim is gone by then. */
+  async function early() {
+    world.links.clear();
+    const call = await opened();
+    expect(await claim(world, next, call.secret)).toEqual([false]);
+    return call;
+  }
+  const link = (): void => {
+    world.links.set(serialOf(next), serialOf(old));
+    world.tellLinks();
+  };
+
+  test('is judged again when the link comes, and is on record', async () => {
+    const { outcome } = await early();
+    link();
+    const claimed = world.events.filter(({ stage }) => stage === 'claimed');
+    expect(claimed).toMatchObject([{ serial: serialOf(next), caller: TRIAGE }]);
+    clock.move(1.1 * HOUR);
+    calls.answerAll();
+    expect(await outcome).toBe(200);
+  });
+
+  test('is not kept by a link that comes after the end of the old certificate', async () => {
+    const { outcome } = await early();
+    clock.move(1.1 * HOUR);
+    expect(await outcome).toBe('cut');
+    link();
+    expect(world.events.filter(({ stage }) => stage === 'claimed')).toEqual([]);
+  });
+
+  test.each([
+    ['is revoked by then', () => world.revocations.publish(revoked('serial', serialOf(next)))],
+    [
+      'may not call the tool any more',
+      () => world.policy.publish(policyFor(world.gateway.port, { allow: ['get-sum'] }, 9n, [TRIAGE])),
+    ],
+    ['has another authority than the bundle', () => world.td.bundle.publish(strangeBundle())],
+  ])('is not kept where its caller %s', async (_, change) => {
+    const { outcome } = await early();
+    change();
+    link();
+    expect(world.events.filter(({ stage }) => stage === 'claimed')).toEqual([]);
+    clock.move(1.1 * HOUR);
+    expect(await outcome).toBe('cut');
+  });
+
+  test('is not kept by the link of another certificate', async () => {
+    const { outcome } = await early();
+    world.links.set(serialOf(world.td.svid(TRIAGE, 9 * HOUR)), serialOf(old));
+    world.tellLinks();
+    clock.move(1.1 * HOUR);
+    expect(await outcome).toBe('cut');
+  });
 });
 
 test('M36 a wrong secret claims nothing', async () => {

@@ -231,7 +231,7 @@ async function cutStreams(world: World, fleet: readonly Told[], parts: Parts): P
     clock: systemClock,
     log: silentLog,
     record: () => {},
-    follows: () => false,
+    successions: { follows: () => false, onChange: () => () => {} },
   });
   parts.push(() => gateway.close());
   return inTurn(ROUNDS, async () => {

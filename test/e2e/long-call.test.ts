@@ -7,8 +7,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { makeWorld, type World } from '../demo/world.ts';
 import { AGENT_MAIN } from '../kit/processes.ts';
 
-/** Half of it is what a busy machine has for a renewal, the link and the claim. */
-const TTL_SECONDS = 15;
+const TTL_SECONDS = 8;
 const CALL_SECONDS = 3 * TTL_SECONDS;
 const TOOL = 'trigger-long-running-operation';
 let world: World | undefined;

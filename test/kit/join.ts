@@ -54,6 +54,7 @@ export async function helloMessage(changes: Partial<HelloFields> = {}): Promise<
     evidence: Buffer.alloc(0),
     spiffeId: '',
     instance: randomBytes(16),
+    succeeds: undefined,
   };
   return { message: { $case: 'hello', value: { ...fields, ...changes } } };
 }

@@ -10,10 +10,8 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
-import { type ConnectionSettings, Connections } from '@chancery/shared/door/connections.ts';
-import { divide, openFilesLimit } from '@chancery/shared/door/descriptors.ts';
+import type { ConnectionSettings, Connections } from '@chancery/shared/door/connections.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
-import { HEALTH_CONNECTIONS } from '@chancery/shared/health/server.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { claimedVersion, MODERN_VERSIONS } from '@chancery/shared/mcp/era.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
@@ -27,12 +25,13 @@ import type { Svid } from '@chancery/shared/tls/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { RecordCall } from './call-event.ts';
 import { Bodies, type BodyLimits, bodyLimits } from './gateway/bodies.ts';
-import { allowsBy, claimCalls } from './gateway/claim-calls.ts';
+import { allowsBy, claimCalls, termsOf } from './gateway/claim-calls.ts';
 import type { Gate } from './gateway/exchange.ts';
 import { handle, type Seen } from './gateway/handle.ts';
 import { recordHttpFailures } from './gateway/http-failures.ts';
 import { Listeners } from './gateway/listeners.ts';
-import { addressOf, Peers, type PeersOptions } from './gateway/peers.ts';
+import { addressOf, Peers, type PeersOptions, type Successions } from './gateway/peers.ts';
+import { placesOf } from './gateway/places.ts';
 import { CallRecorder } from './gateway/record.ts';
 import { type SessionLimits, Sessions } from './gateway/sessions.ts';
 import { commandUpstream } from './upstream/command.ts';
@@ -57,8 +56,7 @@ export interface GatewayOptions {
   readonly record: RecordCall;
   /** By default as many as the upstream can hold, half of them for one caller, and an hour. */
   readonly sessions?: Partial<SessionLimits>;
-  /** Whether the CA has said that a certificate took the place of another, by their serials. */
-  readonly follows: (next: string, old: string) => boolean;
+  readonly successions: Successions;
   /** How long a call may last that outlives its certificate; by default a day. */
   readonly maxCallSeconds?: number | undefined;
   /** Of one message of a client; by default 16 MiB. */
@@ -87,22 +85,11 @@ const FREE_TEXT: FreeText = { instructions: true, logs: true };
 const BACKLOG = 4_096;
 /** Two round trips and a few milliseconds of work. */
 const HANDSHAKE_MS = 5_000;
-/** For records, keys, the agent's own sockets, its CA and child processes. */
-const RESERVED_FILES = 256 + HEALTH_CONNECTIONS;
-const CERTIFIED = 10_000;
-const STRANGERS = 1_024;
-/** Strangers are those whose handshake is not done; a pool of connections begins at once. */
-const PER_STRANGER = 128;
-/** As many as four pools of connect can have. */
-const PER_CERTIFICATE = 1_024;
-/** Of all callers' connections, those of one SPIFFE ID: several machines may have it. */
-const PART_OF_CALLER = 0.5;
-
 /** Throws what the sources throw while they have no value yet; rejects with the reason when it cannot listen. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { svid, bundle, policy, revocations, clock, log, upstream: target } = options;
   const { maxRequestBytes = MAX_REQUEST_BYTES } = options;
-  const connections = connectionsOf(options);
+  const connections = placesOf(options);
   const recorder = new CallRecorder(options);
   const upstream =
     target.kind === 'command'
@@ -128,6 +115,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     // Connections that are open keep the certificate they were made with; new ones get the new.
     svid.onChange((next) => server.setSecureContext(tlsOf(next))),
     bundle.onChange(() => peers.verifyAgain()),
+    options.successions.onChange(() => peers.claimAgain(termsOf(gate))),
     revocations.onChange((set) => {
       peers.cutRevoked();
       sessions.end(
@@ -187,17 +175,6 @@ function serverOf({ svid, log }: GatewayOptions, gate: Gate, peers: Peers): Serv
     log.debug({ err: error }, 'a TLS handshake failed');
   });
   return server;
-}
-
-/** A request may need a connection to the MCP server, too. Throws config. */
-function connectionsOf({ connections, log }: GatewayOptions): Connections {
-  const { certified, strangers } = divide(openFilesLimit(), RESERVED_FILES, {
-    certified: { wanted: CERTIFIED, each: 2, part: 0.75 },
-    strangers: { wanted: STRANGERS, each: 1, part: 0.25 },
-  });
-  const places = { certified, strangers, perStranger: PER_STRANGER, perCertificate: PER_CERTIFICATE };
-  const perHolder = Math.ceil((connections?.certified ?? certified) * PART_OF_CALLER);
-  return new Connections({ ...places, perHolder, ...connections }, ({ message }) => log.debug({}, message));
 }
 
 function sessionsOf(

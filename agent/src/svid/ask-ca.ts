@@ -20,11 +20,14 @@ export interface CaAddress {
 export async function askCa(request: ObtainRequest, ca: CaAddress, current: Svid | undefined): Promise<Svid> {
   const { evidence, bundle, clock, revocations } = request;
   const judge: Judge = { now: () => clock.now(), ...(revocations === undefined ? {} : { revocations }) };
-  if (isLocal(evidence) && ca.socket !== undefined)
-    return using(AttestationClient, unixTarget(ca.socket), (client) => join(client, request));
+  const isGood = current !== undefined && clock.now() < current.notAfter;
+  if (isLocal(evidence) && ca.socket !== undefined) {
+    const joining = { ...request, succeeds: isGood ? current : undefined };
+    return using(AttestationClient, unixTarget(ca.socket), (client) => join(client, joining));
+  }
   const over = (svid: Svid | undefined): Target => tlsTarget(ca.address, bundle, svid, judge);
   const joinAnew = () => using(AttestationClient, over(undefined), (client) => join(client, request));
-  if (current === undefined || clock.now() >= current.notAfter) return joinAnew();
+  if (!isGood) return joinAnew();
   try {
     return await using(IdentityClient, over(current), (client) => renew(client, request));
   } catch (error) {

@@ -14,12 +14,14 @@ import { asBuffer, equal } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
+import { successionStatement } from '@chancery/shared/evidence/succession.ts';
 import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { type VerifiedSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
@@ -40,6 +42,8 @@ export interface ObtainRequest {
   /** Hears how far the clocks are apart. */
   readonly skew?: SkewWarning;
   readonly signal: AbortSignal;
+  /** The certificate that the new one takes the place of, where a join has to say so. */
+  readonly succeeds?: Svid | undefined;
 }
 
 /** One whole exchange takes a TPM about 100 ms; a CA that says nothing for this long is treated as away. */
@@ -94,9 +98,9 @@ async function obtain(open: Open, signer: Signer, request: ObtainRequest): Promi
   try {
     const { id = '', instance, evidence } = request;
     const hello = { platform: evidence.platform, csr: asBuffer(csr), evidence: asBuffer(exchange.opening) };
-    call.write({
-      message: { $case: 'hello', value: { ...hello, spiffeId: id, instance: asBuffer(instance) } },
-    });
+    const succeeds = await proofOf(request, signer.spki);
+    const whose = { spiffeId: id, instance: asBuffer(instance), succeeds };
+    call.write({ message: { $case: 'hello', value: { ...hello, ...whose } } });
     const issued = await converse(call, exchange, signer.spki, request);
     return { certified: acceptIssued(issued, signer.spki, request), authorities: issued.bundle };
   } finally {
@@ -105,6 +109,15 @@ async function obtain(open: Open, signer: Signer, request: ObtainRequest): Promi
     // Why the exchange failed matters more; a device that could not be freed is freed before the next one.
     await exchange.end().catch(() => {});
   }
+}
+
+/** By the old key, for the new one. */
+async function proofOf({ succeeds, bundle }: ObtainRequest, spki: Uint8Array) {
+  if (succeeds === undefined) return undefined;
+  const { serial } = parseCertificate(succeeds.chain[0] ?? new Uint8Array());
+  const old = signerOf(succeeds.key);
+  const signature = await old.sign(successionStatement(bundle.trustDomain, serial, spki));
+  return { serial: asBuffer(serial), publicKey: asBuffer(old.spki), signature: asBuffer(signature) };
 }
 
 function converse(call: Call, exchange: Exchange, spki: Uint8Array, request: ObtainRequest): Promise<Issued> {

@@ -60,13 +60,32 @@ test('those that have ended, and the oldest of too many, are forgotten', () => {
 
 const serial = (n: number): string => n.toString(16).padStart(8, '0');
 
+test('whoever waits for a succession hears of each addition', () => {
+  const successions = new Successions(new ManualClock(NOW));
+  let heard = 0;
+  const stop = successions.onChange(() => {
+    heard += successions.follows('40bb', '40aa') ? 1 : 0;
+  });
+  successions.add([of('40aa', '40bb')]);
+  expect(heard).toBe(1);
+  stop();
+  successions.add([of('40bb', '40cc')]);
+  expect(heard).toBe(1);
+});
+
 test('I66 a node that renews over and over pushes out its own successions, not those of others', () => {
   const successions = new Successions(new ManualClock(NOW));
   successions.add([of('40aa', '40bb')]);
   for (let n = 0; n < 70_000; n += 1) successions.add([of(serial(n), serial(n + 1), after(60), 'ff')]);
-  expect(successions.size).toBe(257);
+  expect(successions.size).toBe(4_097);
   expect(successions.follows('40bb', '40aa')).toBe(true);
   expect(successions.follows(serial(70_000), serial(69_999))).toBe(true);
+});
+
+test('of a node whose 1,000 guests renew at the same moment none is forgotten', () => {
+  const successions = new Successions(new ManualClock(NOW));
+  for (let n = 0; n < 1_000; n += 1) successions.add([of(serial(n), serial(n + 0x0100), after(60), 'ff')]);
+  expect(successions.size).toBe(1_000);
 });
 
 test('I66 of too many, those of the nodes with most are forgotten first', () => {

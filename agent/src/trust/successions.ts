@@ -5,7 +5,7 @@ import type { Clock } from '@chancery/shared/clock.ts';
 
 /** As many as the CA keeps, in all and of one node: a node that renews over and over pushes out its own. */
 const MAX_KEPT = 65_536;
-const MAX_PER_SHARE = 256;
+const MAX_PER_SHARE = 4_096;
 /** An agent renews at half of life: few steps lie between two certificates while the older is valid. */
 const MAX_STEPS = 8;
 
@@ -21,6 +21,7 @@ export class Successions {
   readonly #before = new Map<string, Before>();
   /** The newer serials by node, oldest first. */
   readonly #byShare = new Map<string, Set<string>>();
+  readonly #listeners = new Set<() => void>();
   #afterSweep = 0;
 
   constructor(clock: Clock) {
@@ -35,6 +36,13 @@ export class Successions {
     for (const each of list) this.#keep(hex(each.next), each);
     if (this.#before.size > 2 * this.#afterSweep + MAX_STEPS) this.#sweep();
     while (this.#before.size > MAX_KEPT) this.#thin();
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** Called after each addition. Returns what ends it. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   #keep(next: string, { old, until, share: name }: Succession): void {

@@ -88,7 +88,7 @@ function fakeAgent() {
   const agent: Agent = {
     ...sources,
     resources: () => [],
-    follows: () => false,
+    successions: { follows: () => false, onChange: () => () => {} },
     renewalFailure: () => undefined,
     trustStream: () => ({ failure: undefined, since: after(0) }),
     skewSeconds: () => undefined,

@@ -38,7 +38,6 @@ export class Agents {
   readonly #clock: Clock;
   readonly #live = new Set<LiveAgent>();
   readonly #places = new Map<string, Place>();
-  readonly #byInstance = new Map<string, Set<LiveAgent>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -50,20 +49,6 @@ export class Agents {
 
   get size(): number {
     return this.#live.size;
-  }
-
-  /**
-   * The serial of the certificate with which this agent process has its newest trust stream open, for this SPIFFE ID
-   * and node: it has proven that key. Undefined where it has none open.
-   */
-  serialOf(
-    { id, platform, node }: Pick<LiveAgent, 'id' | keyof Holder>,
-    instance: Uint8Array,
-  ): string | undefined {
-    const own = [...(this.#byInstance.get(hex(instance)) ?? [])];
-    return own
-      .filter((each) => each.id === id && each.platform === platform && each.node === node)
-      .toSorted((a, b) => b.certificateNotAfter.getTime() - a.certificateNotAfter.getTime())[0]?.serial;
   }
 
   /**
@@ -97,12 +82,8 @@ export class Agents {
       streams.set(name, (streams.get(name) ?? 0) + 1);
     }
     this.#live.add(agent);
-    const own = this.#byInstance.get(name) ?? new Set();
-    this.#byInstance.set(name, own.add(agent));
     return () => {
       this.#live.delete(agent);
-      own.delete(agent);
-      if (own.size === 0) this.#byInstance.delete(name);
       for (const holder of holders) this.#leave(holder, name);
     };
   }

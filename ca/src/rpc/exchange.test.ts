@@ -59,6 +59,7 @@ const hello = (changes: object = {}): AttestRequest => ({
       evidence: Buffer.from('opening'),
       spiffeId: '',
       instance: randomBytes(16),
+      succeeds: undefined,
       ...changes,
     },
   },

@@ -26,7 +26,7 @@ import type { Earned } from '../registry/identity.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import type { RecordedIssuance } from '../store/store.ts';
-import { predecessorOf, type Successions } from '../succession/successions.ts';
+import { predecessorOf, provenPredecessor, type Successions } from '../succession/successions.ts';
 import type { Agents } from './agents.ts';
 import type { Caller } from './caller.ts';
 import type { Stream } from './handler.ts';
@@ -95,10 +95,13 @@ async function admit(
   if (renewing !== undefined) ensureSameNode(renewing, holder);
   const earned = deps.registry.choose(proven, renewing?.id ?? wanted);
   await ensureFreshKey(key, earned, holder, { deps, renewing });
-  // A renewal shows the old certificate; who joins again has proven its key on the trust stream that is open.
+  // A renewal shows the old certificate; who joins again may have the old key sign for the new one.
   const successor = { id: earned.id, ...holder };
-  const before = renewing?.serial ?? deps.agents.serialOf(successor, hello.instance);
-  const old = await predecessorOf(before, successor, deps);
+  const proof = { proof: hello.succeeds, key, trustDomain: deps.trustDomain };
+  const old =
+    renewing === undefined
+      ? await provenPredecessor(proof, successor, deps)
+      : await predecessorOf(renewing.serial, successor, deps);
   // Last, with nothing awaited until the record is on its way: a revocation sees either this refusal or that record.
   const code = renewing === undefined ? 'revoked_identity' : 'revoked_peer';
   deps.revocations.ensureGood(

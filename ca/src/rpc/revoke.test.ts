@@ -70,6 +70,7 @@ const hello = (): AttestRequest => ({
       evidence: Buffer.alloc(0),
       spiffeId: '',
       instance: randomBytes(16),
+      succeeds: undefined,
     },
   },
 });

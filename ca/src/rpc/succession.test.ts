@@ -1,5 +1,5 @@
 /** Which certificates take the place of others, as Attest, Renew and IssueX509 record it and Watch tells it. */
-import { randomBytes } from 'node:crypto';
+import { type KeyObject, randomBytes, sign } from 'node:crypto';
 import {
   AttestationService,
   type AttestRequest,
@@ -8,7 +8,8 @@ import {
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { hex } from '@chancery/shared/bytes.ts';
-import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
+import { successionStatement } from '@chancery/shared/evidence/succession.ts';
+import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
 import { parseTarget } from '@chancery/shared/revocation/revocation.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
@@ -41,27 +42,47 @@ beforeEach(async () => {
   await applied(rpc, { kind: 'Identity', name: 'web', platform: 'fake', id: WEB });
 });
 
-const freshCsr = async () => Buffer.from(await writeCsr(signerOf(generateKey())));
+const freshCsr = async (key = generateKey()) => Buffer.from(await writeCsr(signerOf(key)));
 const serialOf = (chain: readonly Uint8Array[] = []): string =>
   hex(parseCertificate(chain[0] ?? new Uint8Array()).serial);
 
-/** Joins, or renews where the caller has a certificate; returns the new one's serial, and its caller. */
-async function obtain(caller: TlsCaller = stranger, changes: object = {}) {
+interface Old {
+  readonly serial: string;
+  readonly key: KeyObject;
+}
+
+/** What an agent sends that joins again: the old key signs for the new one. */
+function proof({ serial, key }: Old, next: KeyObject, trustDomain = 'prod.example') {
+  const bytes = Buffer.from(serial, 'hex');
+  const statement = successionStatement(trustDomain, bytes, spkiOf(next));
+  const signature = Buffer.from(sign('sha256', statement, key));
+  return { serial: bytes, publicKey: Buffer.from(spkiOf(key)), signature };
+}
+
+/** Joins, or renews where the caller has a certificate; returns the new one's serial, key and caller. */
+async function obtain(caller: TlsCaller = stranger, changes: object = {}, key = generateKey()) {
   const method = caller.shownCertificate ? renew : attest;
   const call = new FakeCall(AttestationService.attest, peerOf(rpc, caller));
   call.run(method(rpc)(rpc));
   const value = {
     platform: 'fake',
-    csr: await freshCsr(),
+    csr: await freshCsr(key),
     evidence: Buffer.alloc(0),
     spiffeId: '',
     instance,
+    succeeds: undefined,
   };
   const hello: AttestRequest = { message: { $case: 'hello', value: { ...value, ...changes } } };
   call.say(hello);
   const { message } = await call.next();
   if (message?.$case !== 'issued') throw new Error('nothing was issued');
-  return asCaller(message.value.chain);
+  return { ...asCaller(message.value.chain), key };
+}
+
+/** Joins again, as the agent that has this certificate. */
+async function again(old: Old) {
+  const key = generateKey();
+  return obtain(stranger, { succeeds: proof(old, key) }, key);
 }
 
 function asCaller(chain: readonly Uint8Array[]) {
@@ -113,45 +134,72 @@ describe('a renewed certificate', () => {
 });
 
 describe('a certificate of an agent that joins again', () => {
-  test('takes the place of the one with which the same process has its trust stream open', async () => {
+  test('takes the place of the one whose key has signed for the new key', async () => {
+    const first = await obtain();
+    const second = await again(first);
+    const third = await again(second);
+    expect(told()).toEqual([
+      [first.serial, second.serial],
+      [second.serial, third.serial],
+    ]);
+  });
+
+  test('takes the place of none that it does not name, whatever streams its process has open', async () => {
     const first = await obtain();
     const stream = follow(first.caller);
     await stream.next();
-    const second = await obtain();
-    expect(told()).toEqual([[first.serial, second.serial]]);
+    await obtain();
+    expect(told()).toEqual([]);
   });
 
   test.each([
-    ['another process', async () => obtain(stranger, { instance: randomBytes(16) })],
     [
       'another node',
       async () => {
         node = 'n2';
-        return obtain();
       },
     ],
     [
       'another SPIFFE ID',
-      async () => {
-        await applied(rpc, { kind: 'Identity', name: 'web', platform: 'fake', id: `${WEB}2` });
-        return obtain();
-      },
+      () => applied(rpc, { kind: 'Identity', name: 'web', platform: 'fake', id: `${WEB}2` }),
     ],
     [
       'a revoked certificate',
-      async () => {
-        const [{ serial } = { serial: '' }] = await rpc.store.issued({ limit: 1 });
+      async ({ serial }: Old) => {
         const target = parseTarget('serial', serial);
         await rpc.revocations.revoke({ target, reason: 'keyCompromise', seconds: 0, by: 'the test' });
-        return obtain();
       },
     ],
-  ])('takes nothing over from %s', async (_, again) => {
+    [
+      'a certificate that has ended',
+      async () => rpc.clock.jump(new Date(rpc.clock.now().getTime() + 2 * 3600_000)),
+    ],
+  ])('takes nothing over from %s', async (_, change) => {
     const first = await obtain();
-    const stream = follow(first.caller);
-    await stream.next();
-    const second = await again();
+    await change(first);
+    const second = await again(first);
     expect(await before(second.serial)).toBeUndefined();
+    expect(told()).toEqual([]);
+  });
+
+  test.each<[string, (old: Old, key: KeyObject) => object]>([
+    ['another key', ({ serial }, key) => proof({ serial, key: generateKey() }, key)],
+    [
+      'the old key for another new key, as one who repeats the proof would show it',
+      (old) => proof(old, generateKey()),
+    ],
+    ['the old key in another trust domain', (old, key) => proof(old, key, 'test.example')],
+    ['nobody', (old, key) => ({ ...proof(old, key), signature: Buffer.alloc(0) })],
+    ['no key', (old, key) => ({ ...proof(old, key), publicKey: Buffer.from('30', 'hex') })],
+  ])('is refused with a proof by %s', async (_, made) => {
+    const first = await obtain();
+    const key = generateKey();
+    const call = new FakeCall(AttestationService.attest, peerOf(rpc, stranger));
+    call.run(attest(rpc)(rpc));
+    const fields = { platform: 'fake', csr: await freshCsr(key), evidence: Buffer.alloc(0), spiffeId: '' };
+    const value = { ...fields, instance, succeeds: made(first, key) as ReturnType<typeof proof> };
+    call.say({ message: { $case: 'hello', value } });
+    await expectRefused(rpc, await call.failed, 'csr_pop', /has not signed for the new key$/);
     expect(told()).toEqual([]);
   });
 });

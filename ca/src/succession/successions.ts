@@ -1,22 +1,30 @@
 /**
  * Which certificate took the place of which, for as long as the old one is valid. Gateways are told, for an open call
  * may go on under the successor of the certificate that it was made with (docs/mcp.md, "Calls that outlive a
- * certificate"). Never between two SPIFFE IDs or two nodes: `predecessorOf` is the only way in.
+ * certificate"). Never between two SPIFFE IDs or two nodes: `predecessorOf` is on every way in.
  */
-import { createHmac } from 'node:crypto';
+import { createHmac, createPublicKey, hash, verify } from 'node:crypto';
+import type { SuccessionProof as Proof } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { asBuffer, equal, hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
+import { ensure } from '@chancery/shared/errors.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
+import { successionStatement } from '@chancery/shared/evidence/succession.ts';
 import { LiveValue, type Source } from '@chancery/shared/source.ts';
-import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import type { RecordedIssuance, Store, Succession } from '../store/store.ts';
 
 /** Gateways hear of what came within this together, and of a lone one at once. */
 const BATCH_MS = 50;
 const SHARE_BYTES = 8;
-/** In all, and of one node: a node that renews over and over pushes out its own and nobody else's. */
+/**
+ * In all, and of one node: a node that renews over and over pushes out its own and nobody else's. All guests of a node
+ * renew at the same moment, each with a link that must reach gateways.
+ */
 const MAX_KEPT = 65_536;
-const MAX_PER_NODE = 256;
+const MAX_PER_NODE = 4_096;
 
 export interface Told extends Succession {
   /** By which a gateway knows those of one node, without its name. */
@@ -153,6 +161,39 @@ export async function predecessorOf(
   const same = record.id === id && record.platform === platform && record.node === node;
   const peer = { id, serial: record.serial, origin: record.origin, holder: { platform, node } };
   return same && isGood(peer, revocations) ? record : undefined;
+}
+
+/** As an agent sends it, and the new key, which is proven. */
+export interface ProofOfSuccession {
+  readonly proof: Proof | undefined;
+  readonly key: ProvenKey;
+  readonly trustDomain: TrustDomain;
+}
+
+/**
+ * The certificate that the agent says the new one takes the place of: what `predecessorOf` returns, once the old key
+ * has signed for the new one. Undefined where the agent names none, or one that there is nothing to take over from.
+ * Throws csr_pop.
+ */
+export async function provenPredecessor(
+  { proof, key, trustDomain }: ProofOfSuccession,
+  successor: Successor,
+  deps: SuccessionDeps,
+): Promise<RecordedIssuance | undefined> {
+  if (proof === undefined) return undefined;
+  const { serial, publicKey, signature } = proof;
+  const old = await predecessorOf(hex(serial), successor, deps);
+  if (old === undefined) return undefined;
+  const statement = successionStatement(trustDomain, serial, key.spki);
+  const proven =
+    equal(hash('sha256', publicKey, 'buffer'), old.keySha256) && isSigned(statement, publicKey, signature);
+  ensure(proven, 'csr_pop', `the key of certificate ${old.serial} has not signed for the new key`);
+  return old;
+}
+
+function isSigned(statement: Uint8Array, spki: Uint8Array, signature: Uint8Array): boolean {
+  const key = createPublicKey({ key: asBuffer(spki), format: 'der', type: 'spki' });
+  return verify('sha256', statement, key, signature);
 }
 
 function isGood(peer: Parameters<Revocations['ensureGood']>[0], revocations: Revocations): boolean {

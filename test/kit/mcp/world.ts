@@ -85,6 +85,8 @@ export interface World {
   readonly events: CallEvent[];
   /** What the CA would tell: a newer certificate's serial, and the one that it took the place of. */
   readonly links: Map<string, string>;
+  /** Tells the gateway of it, after claims that came too early. */
+  tellLinks(): void;
   close(): Promise<void>;
 }
 
@@ -124,6 +126,7 @@ export async function startWorld(
   const revocations = live(revocationSet<Revocation>([], 0n));
   const events: CallEvent[] = [];
   const links = new Map<string, string>();
+  const linked = live(0);
   const gateway = await startGateway({
     listen: { host: '127.0.0.1', port: 0 },
     server: 'everything',
@@ -138,12 +141,25 @@ export async function startWorld(
     ...(instead.connections === undefined ? {} : { connections: instead.connections }),
     ...(instead.bodies === undefined ? {} : { bodies: instead.bodies }),
     record: record ?? ((event) => void events.push(event)),
-    follows: (next, old) => links.get(next) === old,
+    successions: {
+      follows: (next, old) => links.get(next) === old,
+      onChange: (listener) => linked.onChange(listener),
+    },
     maxCallSeconds: instead.maxCallSeconds,
     maxRequestBytes: instead.maxRequestBytes,
   });
   policy.publish(policyFor(gateway.port, tools, 2n, who));
-  return { td, gateway, gatewaySvid, policy, revocations, events, links, close: () => gateway.close() };
+  return {
+    td,
+    gateway,
+    gatewaySvid,
+    policy,
+    revocations,
+    events,
+    links,
+    tellLinks: () => linked.publish(links.size),
+    close: () => gateway.close(),
+  };
 }
 
 /** A connect for TRIAGE, or whose SVID is given; `uid` is whose programs may call it. */

@@ -24,8 +24,8 @@ import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { CLAIMS, MAX_CLAIM_BYTES, readClaimed, writeClaims } from '../wire/claims.ts';
 import { readBody } from '../wire/http-body.ts';
 import { reasonOf } from '../wire/reason.ts';
-import { Claims, type Links } from './claims.ts';
-import { DialAgent, type Turn } from './pool.ts';
+import { type Answer, Claims, type Links } from './claims.ts';
+import { DialAgent, type Turn, type Wanted } from './pool.ts';
 
 export interface DialOptions {
   /** The McpServer resource's name. */
@@ -85,7 +85,8 @@ export class Dialler {
       log: options.log,
       closed: this.#closed.signal,
       gateway: () => options.policy.current().servers.get(options.server)?.identity,
-      ask: (identity, secrets) => this.#claim(identity, secrets),
+      svid,
+      ask: (identity, secrets, signal) => this.#claim(identity, secrets, signal),
     });
     this.#stops = [
       svid.onChange(() => {
@@ -146,20 +147,28 @@ export class Dialler {
     }
   }
 
-  /** Rejects where the gateway cannot be reached or does not answer as one. */
-  async #claim(identity: SpiffeId, secrets: readonly Uint8Array[]) {
+  /** Rejects where the gateway cannot be reached or does not answer as one, and at the signal. */
+  async #claim(identity: SpiffeId, secrets: readonly Uint8Array[], signal: AbortSignal): Promise<Answer> {
     const headers = { 'content-type': 'application/json' };
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const posted = { method: 'POST', headers, body: writeClaims(secrets), path: CLAIMS } as const;
-      this.send({ ...posted, identity }, { onResponse: resolve, onError: reject });
+      const giveUp = this.send({ ...posted, identity }, { onResponse: resolve, onError: reject });
+      signal.addEventListener('abort', () => {
+        giveUp();
+        reject(new IdentityError('unavailable', 'the gateway did not answer a claim in time'));
+      });
     });
     // The connection is there while it answers, and was not handed over before.
-    const [gateway] =
-      (response.socket instanceof TLSSocket && this.#links.get(response.socket)?.gateways) || [];
+    const { socket } = response;
+    const { gateways: [gateway] = [], own } = (socket instanceof TLSSocket && this.#links.get(socket)) || {};
     const body = await readBody(response, MAX_CLAIM_BYTES);
     ensure(response.statusCode === 200, 'mcp_upstream', `claims gave HTTP ${response.statusCode}`);
-    ensure(gateway !== undefined, 'mcp_upstream', 'the connection of the claims has ended');
-    return { claimed: readClaimed(body), gateway };
+    ensure(
+      gateway !== undefined && own !== undefined,
+      'mcp_upstream',
+      'the connection of the claims has ended',
+    );
+    return { claimed: readClaimed(body), gateway, own, leave: () => socket.destroy() };
   }
 
   close(): void {
@@ -172,15 +181,16 @@ export class Dialler {
     if (sending.over) return;
     try {
       const route = this.#current();
-      const { identity = route.identity } = sending.posted;
+      const { identity = route.identity, path } = sending.posted;
       ensure(identity === route.identity, 'wrong_peer', `the gateway is ${route.identity} now`);
-      route.take((turn) => {
+      const turn: Turn = (outcome) => {
         // Its turn goes to the next one.
         if (sending.over) return;
-        if (turn === 'ready') this.#write(route, sending);
-        else if (turn === 'retired') this.#attempt(sending);
-        else sending.onUnsent(turn);
-      });
+        if (outcome === 'ready') this.#write(route, sending);
+        else if (outcome === 'retired') this.#attempt(sending);
+        else sending.onUnsent(outcome);
+      };
+      route.take({ turn, isClaim: path === CLAIMS });
     } catch (error) {
       sending.onUnsent(error);
     }
@@ -252,8 +262,8 @@ class Route {
     return this.#server.identity;
   }
 
-  take(turn: Turn): void {
-    this.#agent.take(turn);
+  take(wanted: Wanted): void {
+    this.#agent.take(wanted);
   }
 
   leadsTo(server: McpServer | undefined): boolean {

@@ -11,9 +11,10 @@ import { serverTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { live, TOOLS, TRIAGE, TrustDomainInMemory } from '../../../../test/kit/mcp/world.ts';
 import { Claims } from './claims.ts';
-import { DialAgent } from './pool.ts';
+import { DialAgent, type Turn } from './pool.ts';
 
 const WARM = 32;
+const MOST = 256;
 const held: ServerResponse[] = [];
 let connections: number;
 let server: https.Server;
@@ -42,6 +43,7 @@ beforeEach(async () => {
     clock: systemClock,
     log: silentLog,
     closed: new AbortController().signal,
+    svid: live(td.svid(TRIAGE)),
     gateway: () => undefined,
     ask: () => Promise.reject(new Error('nothing is claimed here')),
   });
@@ -60,13 +62,14 @@ afterEach(async () => {
 });
 
 /** Resolves when it is answered. */
-async function call(): Promise<void> {
+async function call(isClaim = false): Promise<void> {
   // A connection that is idle now is so until the request is made.
   const request = await new Promise<ClientRequest>((resolve, reject) => {
-    pool.take((outcome) => {
+    const turn: Turn = (outcome) => {
       if (outcome === 'ready') resolve(https.request({ agent: pool, method: 'POST' }).end());
       else reject(new Error(String(outcome)));
-    });
+    };
+    pool.take({ turn, isClaim });
   });
   const [response] = await once(request, 'response');
   await once(response.resume(), 'end');
@@ -87,6 +90,18 @@ test('calls that stay open get connections of their own, one after the other', a
   for (let n = 0; n < WARM + 8; n += 1) void call().catch(() => {});
   await atServer(WARM + 8);
   expect(connections).toBe(WARM + 8);
+});
+
+test('a claim gets a connection where calls hold all that there may be, before the calls that wait', async () => {
+  for (let n = 0; n < MOST; n += 1) void call().catch(() => {});
+  await atServer(MOST);
+  for (let n = 0; n < 3; n += 1) void call().catch(() => {});
+  const claim = call(true);
+  claim.catch(() => {});
+  await atServer(MOST + 1);
+  held.pop()?.end();
+  await claim;
+  expect(connections).toBe(MOST + 1);
 });
 
 test('where calls end, those that wait take their connections, and a new one is made now and then', async () => {

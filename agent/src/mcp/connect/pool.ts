@@ -27,6 +27,12 @@ export interface PoolOptions {
 /** A request made while this runs gets a connection, unless the pool is retired or none could be made. */
 export type Turn = (outcome: 'ready' | 'retired' | Error) => void;
 
+/** A claim goes first, and has a connection beyond the most: all others may be held by the calls that it is for. */
+export interface Wanted {
+  readonly turn: Turn;
+  readonly isClaim: boolean;
+}
+
 /** An idle connection is closed by us, long before the gateway would: it must not close under a request. */
 const IDLE_MS = 60_000;
 const MAX_IDLE = 32;
@@ -40,13 +46,14 @@ const HANDSHAKE_MS = 10_000;
 
 export class DialAgent extends Agent {
   readonly #server: McpServer;
+  readonly #own: Svid;
   readonly #tls: SecureContext;
   readonly #bundle: Bundle;
   readonly #options: PoolOptions;
   readonly #claims: Claims;
   readonly #retired = new WeakSet<Duplex>();
-  /** Requests that wait for a connection, the oldest first. */
-  readonly #waiting: Turn[] = [];
+  /** Requests that wait for a connection: claims first, then the oldest. */
+  readonly #waiting: Wanted[] = [];
   /** Connections that no request has used yet. */
   readonly #fresh: TLSSocket[] = [];
   #opening = 0;
@@ -62,8 +69,9 @@ export class DialAgent extends Agent {
     super({ keepAlive: true, maxCachedSessions: 0, timeout: IDLE_MS, maxFreeSockets: MAX_IDLE, scheduling });
     this.#server = server;
     this.#bundle = options.bundle.current();
+    this.#own = options.svid.current();
     // One for all its connections: keys and authorities are read once.
-    this.#tls = createSecureContext(clientTls(options.svid.current(), this.#bundle));
+    this.#tls = createSecureContext(clientTls(this.#own, this.#bundle));
     this.#options = options;
     this.#claims = claims;
     this.on('free', () => {
@@ -73,14 +81,15 @@ export class DialAgent extends Agent {
   }
 
   /** Throws rate. */
-  take(turn: Turn): void {
+  take(wanted: Wanted): void {
     if (this.#waiting.length === 0 && this.#hasIdle()) {
-      turn('ready');
+      wanted.turn('ready');
       return;
     }
-    if (this.#waiting.length >= MAX_WAITING)
+    if (this.#waiting.length >= MAX_WAITING && !wanted.isClaim)
       throw new IdentityError('rate', `${MAX_WAITING} requests wait for a connection to the gateway`);
-    this.#waiting.push(turn);
+    if (wanted.isClaim) this.#waiting.unshift(wanted);
+    else this.#waiting.push(wanted);
     this.#grow();
   }
 
@@ -106,7 +115,7 @@ export class DialAgent extends Agent {
   }
 
   #serve(): void {
-    while (this.#waiting.length > 0 && this.#hasIdle()) this.#waiting.shift()?.('ready');
+    while (this.#waiting.length > 0 && this.#hasIdle()) this.#waiting.shift()?.turn('ready');
     this.#grow();
   }
 
@@ -123,7 +132,8 @@ export class DialAgent extends Agent {
 
   #openOne(): void {
     const wanted = Math.min(this.#waiting.length, MAX_OPENING);
-    if (this.#opening >= wanted || this.#live >= MAX_CONNECTIONS) return;
+    const most = MAX_CONNECTIONS + (this.#waiting[0]?.isClaim === true ? 1 : 0);
+    if (this.#opening >= wanted || this.#live >= most) return;
     this.#opening += 1;
     const socket = this.#connect((error) => {
       this.#opening -= 1;
@@ -141,7 +151,7 @@ export class DialAgent extends Agent {
   /** What cannot change fails everybody; where calls are under way, one of their connections will come free. */
   #failed(error: Error): void {
     const all = this.#live === 0 || isRefusal(error);
-    for (const turn of this.#waiting.splice(0, all ? this.#waiting.length : 1)) turn(error);
+    for (const { turn } of this.#waiting.splice(0, all ? this.#waiting.length : 1)) turn(error);
     this.#grow();
   }
 
@@ -190,7 +200,7 @@ export class DialAgent extends Agent {
     const { identity, address } = this.#server;
     ensure(peer.id === identity, 'wrong_peer', `the gateway at ${address} is ${peer.id}, not ${identity}`);
     ensureNotRevoked(revocations.current(), peer, now);
-    this.#claims.admit(socket, peer, () => this.#retireSocket(socket));
+    this.#claims.admit(socket, { gateway: peer, own: this.#own }, () => this.#retireSocket(socket));
   }
 
   /** Node asks when a request is done, and closes where the answer is no. */
@@ -213,7 +223,7 @@ export class DialAgent extends Agent {
     // The agent closes a socket that comes free when it may keep none.
     this.maxFreeSockets = 0;
     for (const socket of [...Object.values(this.freeSockets).flat(), ...this.#fresh]) socket?.destroy();
-    for (const turn of this.#waiting.splice(0)) turn('retired');
+    for (const { turn } of this.#waiting.splice(0)) turn('retired');
   }
 
   override destroy(): void {
@@ -222,7 +232,7 @@ export class DialAgent extends Agent {
     clearTimeout(this.#growing);
     for (const socket of this.#fresh) socket.destroy();
     const closed = new IdentityError('unavailable', 'connect is closing');
-    for (const turn of this.#waiting.splice(0)) turn(closed);
+    for (const { turn } of this.#waiting.splice(0)) turn(closed);
   }
 }
 

@@ -10,13 +10,19 @@ import { ensureJson } from '../wire/http-body.ts';
 import { writeJson } from '../wire/reply.ts';
 import type { Gate } from './exchange.ts';
 import { letIn } from './handle.ts';
-import type { Allows, Peers } from './peers.ts';
+import type { Allows, ClaimTerms, Peers } from './peers.ts';
 
 export const allowsBy =
   (policy: Policy, server: string): Allows =>
   (caller, tool) =>
     (tool === undefined ? decideServer(policy, caller, server) : decide(policy, { caller, server, tool }))
       .allow;
+
+/** Today's policy. */
+export const termsOf = ({ policy, server, recorder }: Gate): ClaimTerms => ({
+  allows: allowsBy(policy.current(), server),
+  record: (next, { recordId }) => recorder.claimed(next, recordId),
+});
 
 /** Throws what the caller answers and records. */
 export async function claimCalls(
@@ -32,11 +38,7 @@ export async function claimCalls(
   ensure(socket instanceof TLSSocket, 'no_peer', 'a claim without TLS');
   const claimed = secrets.map((secret) => {
     try {
-      const allows = allowsBy(gate.policy.current(), gate.server);
-      peers.claim(socket, secret, {
-        allows,
-        record: ({ recordId }) => gate.recorder.claimed(peer, recordId),
-      });
+      peers.claim(socket, secret, termsOf(gate));
       return true;
     } catch (error) {
       if (!isRefusal(error)) throw error;

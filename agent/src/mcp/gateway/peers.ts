@@ -13,7 +13,7 @@ import { TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { Certified, Connections } from '@chancery/shared/door/connections.ts';
 import { shareKeys } from '@chancery/shared/door/keys.ts';
-import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
@@ -22,13 +22,20 @@ import { peerChain, verifyPeer } from '@chancery/shared/tls/peer.ts';
 import { type VerifiedSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
 import { digestOf, secretOf } from '../wire/claims.ts';
 
+/** What the CA has said of certificates that took the place of others. */
+export interface Successions {
+  /** By their serials. */
+  follows(next: string, old: string): boolean;
+  /** Returns what ends it. */
+  onChange(listener: () => void): () => void;
+}
+
 export interface PeersOptions {
   readonly bundle: Source<Bundle>;
   readonly revocations: Source<RevocationSet>;
   readonly clock: Clock;
   readonly connections: Connections;
-  /** Whether the CA has said that a certificate took the place of another, by their serials. */
-  readonly follows: (next: string, old: string) => boolean;
+  readonly successions: Successions;
   /** From the request to the end of a call that is claimed, however often. */
   readonly maxCallSeconds: number;
   /** `peer` is undefined for a stranger. */
@@ -45,6 +52,19 @@ export interface OpenCall {
 /** Whether today's policy allows this caller the server, or a tool of it. */
 export type Allows = (id: SpiffeId, tool: string | undefined) => boolean;
 
+/** What a claim is judged by. */
+export interface ClaimTerms {
+  readonly allows: Allows;
+  /** Called before the call goes on under the certificate of `next`. */
+  readonly record: (next: VerifiedSvid, call: OpenCall) => void;
+}
+
+/** By whose certificate a connection is to stand. */
+interface Claimant {
+  readonly peer: VerifiedSvid;
+  readonly chain: readonly Uint8Array[];
+}
+
 interface Connection {
   /** Who made it. */
   readonly peer: VerifiedSvid;
@@ -59,11 +79,15 @@ interface Connection {
   /** Certificates that it stood by before. */
   readonly former: VerifiedSvid[];
   until: Date;
+  /** Whoever has claimed it with a certificate that the CA has not linked yet. */
+  early: Claimant | undefined;
 }
 
 export class Peers {
   readonly #open = new Map<TLSSocket, Connection>();
   readonly #byDigest = new Map<string, Connection>();
+  /** That were claimed too early. */
+  readonly #early = new Set<Connection>();
   readonly #options: PeersOptions;
 
   constructor(options: PeersOptions) {
@@ -79,7 +103,8 @@ export class Peers {
       const chain = peerChain(socket);
       const digest = digestOf(secretOf(socket));
       const calls = new Map<OpenCall, Date>();
-      const connection = { peer, digest, calls, holder: peer, chain, former: [], until: peer.notAfter };
+      const held = { holder: peer, chain, former: [], until: peer.notAfter, early: undefined };
+      const connection: Connection = { peer, digest, calls, ...held };
       this.#ensureNotRevoked(connection);
       // Without a place it is destroyed already, or its peer has gone.
       if (this.#options.connections.of(socket)?.certify(this.#certified(socket, peer)) !== true) return;
@@ -90,6 +115,7 @@ export class Peers {
         closed.abort();
         this.#open.delete(socket);
         this.#byDigest.delete(keyOf(digest));
+        this.#early.delete(connection);
       });
       this.#cutAtEnd(socket, connection, closed.signal).catch(() => {});
     } catch (error) {
@@ -131,15 +157,10 @@ export class Peers {
   }
 
   /**
-   * Has the open call with this secret go on under the certificate of `socket`, to that one's end at most. `record` is
-   * called before it does. Throws mcp_call, revoked_peer, and what `record` throws.
+   * Has the open call with this secret go on under the certificate of `socket`, to that one's end at most. Throws
+   * mcp_call, revoked_peer, and what `terms.record` throws.
    */
-  claim(
-    socket: TLSSocket,
-    secret: Uint8Array,
-    { allows, record }: { allows: Allows; record: (call: OpenCall) => void },
-  ): void {
-    const { clock, maxCallSeconds, follows } = this.#options;
+  claim(socket: TLSSocket, secret: Uint8Array, terms: ClaimTerms): void {
     const claimant = this.#open.get(socket);
     ensure(claimant !== undefined, 'no_peer', 'a claim on a connection that was not admitted');
     const digest = digestOf(secret);
@@ -149,20 +170,48 @@ export class Peers {
       timingSafeEqual(digest, connection.digest) &&
       connection.peer.id === claimant.peer.id;
     ensure(own && connection.calls.size > 0, 'mcp_call', 'no open call of this caller has such a secret');
-    const [next, { holder }] = [claimant.peer, connection];
-    const linked = next.serial === holder.serial || follows(next.serial, holder.serial);
+    this.#pass(connection, { peer: claimant.peer, chain: claimant.chain }, terms);
+  }
+
+  /**
+   * After the CA has told of successions: a claim may have come before them, and its connection may be gone. Until the
+   * old certificate ends, it is judged again as it would be today.
+   */
+  claimAgain(terms: ClaimTerms): void {
+    const { bundle, clock } = this.#options;
+    for (const connection of [...this.#early]) {
+      const { early, calls } = connection;
+      try {
+        if (early === undefined || calls.size === 0) continue;
+        verifySvid(early.chain, bundle.current(), clock.now());
+        this.#pass(connection, early, terms);
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+      }
+    }
+  }
+
+  /** Throws what `claim` throws. */
+  #pass(connection: Connection, claimant: Claimant, { allows, record }: ClaimTerms): void {
+    const { clock, maxCallSeconds, successions } = this.#options;
+    const [{ peer: next }, { holder }] = [claimant, connection];
+    const linked = next.serial === holder.serial || successions.follows(next.serial, holder.serial);
+    connection.early = linked ? undefined : claimant;
+    if (linked) this.#early.delete(connection);
+    else this.#early.add(connection);
     ensure(
       linked,
       'mcp_call',
       `the CA has not said that certificate ${next.serial} took the place of ${holder.serial}`,
     );
     ensure(clock.now() < connection.until, 'expired_peer', `the certificate of ${next.id} has expired`);
-    for (const each of [claimant, connection]) this.#ensureNotRevoked(each);
+    this.#ensureNotRevoked({ holder: next, former: [] });
+    this.#ensureNotRevoked(connection);
     this.#ensureAllowed(connection, allows);
     const begun = Math.min(...[...connection.calls.values()].map((time) => time.getTime()));
     const until = new Date(Math.min(next.notAfter.getTime(), begun + maxCallSeconds * 1000));
     if (until <= connection.until) return;
-    for (const call of connection.calls.keys()) record(call);
+    for (const call of connection.calls.keys()) record(next, call);
     connection.former.push(holder);
     connection.holder = next;
     connection.chain = claimant.chain;

@@ -44,6 +44,18 @@ export interface Hello {
   spiffeId: string;
   /** 16 random bytes that name this agent process, so that a restarted agent and a cloned one can be told apart. */
   instance: Buffer;
+  /** Attest only: the certificate, still valid, that the new one takes the place of. Renew has it from the TLS peer. */
+  succeeds: SuccessionProof | undefined;
+}
+
+/** Proof by the key of a certificate that the key of the CSR takes its place. */
+export interface SuccessionProof {
+  /** Of the old certificate. */
+  serial: Buffer;
+  /** SubjectPublicKeyInfo, DER, of the old certificate. */
+  publicKey: Buffer;
+  /** By the old key: ECDSA with SHA-256, DER. docs/wire.md has what is signed. */
+  signature: Buffer;
 }
 
 export interface Evidence {
@@ -151,7 +163,14 @@ export const AttestRequest: MessageFns<AttestRequest> = {
 };
 
 function createBaseHello(): Hello {
-  return { platform: "", csr: Buffer.alloc(0), evidence: Buffer.alloc(0), spiffeId: "", instance: Buffer.alloc(0) };
+  return {
+    platform: "",
+    csr: Buffer.alloc(0),
+    evidence: Buffer.alloc(0),
+    spiffeId: "",
+    instance: Buffer.alloc(0),
+    succeeds: undefined,
+  };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -170,6 +189,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.instance.length !== 0) {
       writer.uint32(42).bytes(message.instance);
+    }
+    if (message.succeeds !== undefined) {
+      SuccessionProof.encode(message.succeeds, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -225,6 +247,82 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.instance = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.succeeds = SuccessionProof.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSuccessionProof(): SuccessionProof {
+  return { serial: Buffer.alloc(0), publicKey: Buffer.alloc(0), signature: Buffer.alloc(0) };
+}
+
+export const SuccessionProof: MessageFns<SuccessionProof> = {
+  encode(message: SuccessionProof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serial.length !== 0) {
+      writer.uint32(10).bytes(message.serial);
+    }
+    if (message.publicKey.length !== 0) {
+      writer.uint32(18).bytes(message.publicKey);
+    }
+    if (message.signature.length !== 0) {
+      writer.uint32(26).bytes(message.signature);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SuccessionProof {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSuccessionProof();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serial = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.publicKey = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.signature = Buffer.from(reader.bytes());
             continue;
           }
         }
