@@ -12,7 +12,7 @@ export interface PlaceSettings {
   readonly total: number;
   readonly perAddress: number;
   readonly perNetwork: number;
-  /** Keys that hold at most so many are alike when one has to give way: an honest site opens a few at once, too. */
+  /** Where anyone gives way, keys that hold at most so many are alike: an honest site opens a few at once, too. */
   readonly few: number;
   /**
    * Who gives way when all places are taken: anyone who is silent, or only a key that holds more than the newcomer's
@@ -40,9 +40,11 @@ export interface Place {
   leave(): void;
 }
 
+/** All sets are in the order of `silentSince`, so that the first one is the longest silent. */
 interface Holder {
   readonly key: string;
   readonly held: Set<Held>;
+  readonly silent: Set<Held>;
 }
 
 interface Held {
@@ -52,8 +54,10 @@ interface Held {
   silentSince: number;
   /** Answers that its peer is owed; while there are any it is not silent. */
   owed: number;
-  readonly lose: (reason: IdentityError) => void;
-  readonly heard: () => boolean;
+  readonly tenant: Required<Tenant>;
+  /** Why it is lost, and who waits to hear that. */
+  reason: IdentityError | undefined;
+  loss: PromiseWithResolvers<never> | undefined;
 }
 
 /** Silent ones that turn out to have been heard are passed over so many times for one newcomer. */
@@ -63,7 +67,11 @@ const nothing = (): void => {};
 export class Places {
   readonly #settings: PlaceSettings;
   readonly #held = new Set<Held>();
+  readonly #silent = new Set<Held>();
   readonly #holders = new Map<string, Holder>();
+  #owners = 0;
+  /** Owners of more than a few, who give way first: there are far fewer of them than places. */
+  readonly #large = new Set<Holder>();
   #turn = 0;
 
   constructor(settings: PlaceSettings) {
@@ -87,36 +95,30 @@ export class Places {
     this.#ensureShare(address, perAddress);
     if (network !== undefined) this.#ensureShare(network, perNetwork);
     if (this.#held.size >= total) this.#makeRoom((network ?? address).held.size);
-    const { promise: lost, reject } = Promise.withResolvers<never>();
-    // Nobody listens while the peer is answered.
-    lost.catch(nothing);
-    const losing = (reason: IdentityError): void => {
-      reject(reason);
-      lose(reason);
-    };
-    const held: Held = { address, network, silentSince: this.#next(), owed: 0, lose: losing, heard };
+    const tenant = { lose, heard };
+    const held = { address, network, silentSince: 0, owed: 0, tenant, reason: undefined, loss: undefined };
     this.#enter(held);
-    return this.#placeOf(held, lost);
+    return this.#placeOf(held);
   }
 
-  #placeOf(held: Held, lost: Promise<never>): Place {
+  #placeOf(held: Held): Place {
     const answer = (): (() => void) => {
       let owed = true;
-      held.owed += 1;
+      this.#owe(held);
       return () => {
         if (!owed) return;
         owed = false;
         held.owed -= 1;
-        held.silentSince = this.#next();
+        this.#putLast(held);
       };
     };
     let answered = nothing;
     return {
       listen: async (message) => {
         answered();
-        held.silentSince = this.#next();
+        this.#putLast(held);
         try {
-          return await Promise.race([message, lost]);
+          return await Promise.race([message, lossOf(held)]);
         } finally {
           answered = answer();
         }
@@ -126,85 +128,115 @@ export class Places {
     };
   }
 
-  #next(): number {
+  /** It begins to be silent only now, if it is owed nothing. */
+  #putLast(held: Held): void {
+    if (!this.#held.has(held)) return;
     this.#turn += 1;
-    return this.#turn;
+    held.silentSince = this.#turn;
+    for (const holder of holdersOf(held)) moveLast(holder.held, held);
+    if (held.owed > 0) return;
+    for (const silent of this.#silentOf(held)) moveLast(silent, held);
+  }
+
+  #owe(held: Held): void {
+    held.owed += 1;
+    for (const silent of this.#silentOf(held)) silent.delete(held);
+  }
+
+  #silentOf(held: Held): readonly Set<Held>[] {
+    return [this.#silent, ...holdersOf(held).map(({ silent }) => silent)];
   }
 
   /** One that holds nothing is not kept until it does. */
   #holderOf(key: string): Holder {
-    return this.#holders.get(key) ?? { key, held: new Set() };
+    return this.#holders.get(key) ?? { key, held: new Set(), silent: new Set() };
   }
 
-  #ensureShare({ key, held }: Holder, share: number): void {
+  #ensureShare({ key, held, silent }: Holder, share: number): void {
     const { what, replacesOwn } = this.#settings;
     if (held.size < share) return;
-    const replaced = replacesOwn && this.#giveWay(held, isSilent);
+    const replaced = replacesOwn && this.#giveWay(() => first(silent));
     ensure(replaced, 'rate', `${key} has ${held.size} ${what} open`);
   }
 
   #enter(held: Held): void {
     this.#held.add(held);
-    for (const holder of holdersOf(held)) {
-      holder.held.add(held);
-      this.#holders.set(holder.key, holder);
-    }
+    for (const holder of holdersOf(held)) this.#holders.set(holder.key, holder);
+    this.#putLast(held);
+    const owner = ownerOf(held);
+    if (owner.held.size === 1) this.#owners += 1;
+    this.#classify(owner);
   }
 
   #leave(held: Held): void {
     if (!this.#held.delete(held)) return;
+    for (const silent of this.#silentOf(held)) silent.delete(held);
     for (const holder of holdersOf(held)) {
       holder.held.delete(held);
       if (holder.held.size === 0) this.#holders.delete(holder.key);
     }
+    const owner = ownerOf(held);
+    if (owner.held.size === 0) this.#owners -= 1;
+    this.#classify(owner);
+  }
+
+  #classify(owner: Holder): void {
+    const { few, givesWay } = this.#settings;
+    if (owner.held.size > (givesWay === 'anyone' ? few : 1)) this.#large.add(owner);
+    else this.#large.delete(owner);
   }
 
   #makeRoom(newcomers: number): void {
     const { what, total, givesWay } = this.#settings;
-    const made =
-      givesWay === 'anyone' ? this.#giveWay(this.#held, isSilent) : this.#takeFromLarger(newcomers + 2);
+    const anyone = () => this.#largest(({ silent }) => first(silent)) ?? first(this.#silent);
+    const made = givesWay === 'anyone' ? this.#giveWay(anyone) : this.#takeFromLarger(newcomers + 2);
     ensure(made, 'rate', `${total} ${what} are open`);
   }
 
   /** From keys that hold so many: a silent one of a key above the average, else any one of the largest key. */
   #takeFromLarger(least: number): boolean {
-    const average = this.#held.size / new Set([...this.#held].map(ownerOf)).size;
-    const above = Math.max(least, average);
+    const above = Math.max(least, this.#held.size / this.#owners);
+    const from = (size: number, firstOf: (owner: Holder) => Held | undefined) => () =>
+      this.#largest((owner) => (owner.held.size >= size ? firstOf(owner) : undefined));
     return (
-      this.#giveWay(this.#held, (held) => isSilent(held) && sizeOf(held) >= above) ||
-      this.#giveWay(this.#held, (held) => sizeOf(held) >= least)
+      this.#giveWay(from(above, ({ silent }) => first(silent))) ||
+      this.#giveWay(from(least, ({ held }) => first(held)))
     );
   }
 
-  /** Ends the one of these that `may` give way and goes first. False where there is none. */
-  #giveWay(among: ReadonlySet<Held>, may: (held: Held) => boolean): boolean {
+  /** Of these, the one of the larger owner, then the longest silent one. */
+  #largest(firstOf: (owner: Holder) => Held | undefined): Held | undefined {
+    let found: Held | undefined;
+    for (const owner of this.#large) {
+      if (found !== undefined && owner.held.size < sizeOf(found)) continue;
+      const held = firstOf(owner);
+      if (held !== undefined && (found === undefined || goesBefore(held, found))) found = held;
+    }
+    return found;
+  }
+
+  /** Ends the one that goes first. False where there is none. */
+  #giveWay(next: () => Held | undefined): boolean {
     for (let passed = 0; ; passed += 1) {
-      let loser: Held | undefined;
-      for (const held of among)
-        if (may(held) && (loser === undefined || this.#goesBefore(held, loser))) loser = held;
+      const loser = next();
       if (loser === undefined) return false;
-      if (passed < MAX_PASSED_OVER && loser.heard()) {
-        loser.silentSince = this.#next();
+      if (passed < MAX_PASSED_OVER && loser.tenant.heard()) {
+        this.#putLast(loser);
         continue;
       }
-      const why = this.#whyOf(loser);
+      const reason = new IdentityError('rate', this.#whyOf(loser));
       this.#leave(loser);
-      loser.lose(new IdentityError('rate', why));
+      loser.reason = reason;
+      loser.loss?.reject(reason);
+      loser.tenant.lose(reason);
       return true;
     }
   }
 
   #whyOf(loser: Held): string {
-    if (isSilent(loser)) return `${loser.address.key} was silent while all places were taken`;
+    if (loser.owed === 0) return `${loser.address.key} was silent while all places were taken`;
     const { what, total } = this.#settings;
     return `${ownerOf(loser).key} has ${sizeOf(loser)} of ${total} ${what}, more than any other`;
-  }
-
-  /** The one of the larger key, then the longest silent one. */
-  #goesBefore(one: Held, other: Held): boolean {
-    const { few } = this.#settings;
-    const [more, fewer] = [Math.max(few, sizeOf(one)), Math.max(few, sizeOf(other))];
-    return more === fewer ? one.silentSince < other.silentSince : more > fewer;
   }
 }
 
@@ -214,4 +246,24 @@ const holdersOf = ({ address, network }: Held): readonly Holder[] =>
 /** By whom it counts when one has to give way. */
 const ownerOf = ({ address, network }: Held): Holder => network ?? address;
 const sizeOf = (held: Held): number => ownerOf(held).held.size;
-const isSilent = ({ owed }: Held): boolean => owed === 0;
+
+/** The one of the larger owner, then the longest silent one. */
+const goesBefore = (one: Held, other: Held): boolean =>
+  sizeOf(one) === sizeOf(other) ? one.silentSince < other.silentSince : sizeOf(one) > sizeOf(other);
+
+const first = (held: ReadonlySet<Held>): Held | undefined => held.values().next().value;
+
+/** A set keeps the order in which its members came. */
+function moveLast(set: Set<Held>, held: Held): void {
+  set.delete(held);
+  set.add(held);
+}
+
+/** Rejects when the place is lost. Few ask, so there is no promise before the first one does. */
+function lossOf(held: Held): Promise<never> {
+  held.loss ??= Promise.withResolvers<never>();
+  // Nobody listens while the peer is answered.
+  held.loss.promise.catch(nothing);
+  if (held.reason !== undefined) held.loss.reject(held.reason);
+  return held.loss.promise;
+}

@@ -1,0 +1,17 @@
+/**
+ * Holds a TCP connection back from its server until the peer has spoken. One that says nothing then costs a socket and
+ * a place, and no TLS.
+ */
+import type { Socket } from 'node:net';
+
+/** Calls `spoken` once, when the first byte is in the socket's buffer. A socket that ends or is late is reset. */
+export function onFirstByte(socket: Socket, ms: number, spoken: () => void): void {
+  const end = (): void => void socket.resetAndDestroy();
+  const look = (): void => {
+    socket.off('readable', look).off('timeout', end).setTimeout(0);
+    // The end of what the peer sends makes a socket readable, too.
+    if (socket.readableLength === 0) end();
+    else spoken();
+  };
+  socket.on('readable', look).setTimeout(ms, end);
+}
