@@ -86,7 +86,9 @@ export const CaConfig = z.strictObject({
         .min(8)
         .max(100_000)
         .default(1024)
-        .describe('Open connections of peers that have shown no good certificate yet.'),
+        .describe(
+          'Open connections of peers that have shown no good certificate yet; and as many on which no byte has come.',
+        ),
       connectionsPerCaller: z
         .int()
         .min(1)

@@ -165,8 +165,12 @@ export class IdentityError extends Error {
   override readonly name = 'IdentityError';
   readonly code: Refusal;
   constructor(code: Refusal, detail: string, options?: ErrorOptions) {
+    // A flood causes thousands of these in a second; a stack is most of their cost, and says nothing of a peer's rate.
+    const { stackTraceLimit } = Error;
+    if (code === 'rate') Error.stackTraceLimit = 0;
     // A detail quotes what came from outside, and is shown in logs and on terminals.
     super(printableLines(detail), options);
+    Error.stackTraceLimit = stackTraceLimit;
     this.code = code;
   }
 }

@@ -1,4 +1,4 @@
-/** Connections that are opened and then left silent, at the CA and at a gateway: rows I46 and I49. */
+/** Connections that are opened and then left silent, at the CA and at a gateway: rows I46, I49 and I73. */
 import { once } from 'node:events';
 import { Agent } from 'node:https';
 import { IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
@@ -6,7 +6,7 @@ import { clientTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { floodedCa } from '../kit/flood/flooded.ts';
+import { floodedCa, WORKLOAD } from '../kit/flood/flooded.ts';
 import { connectFrom, framed, statusOf } from '../kit/flood/stranger.ts';
 import { freshCsr, helloMessage, issueOne, joinAs, openRenew } from '../kit/join.ts';
 import { type FakeServer, startFakeServer } from '../kit/mcp/server.ts';
@@ -52,6 +52,18 @@ describe('at the CA', () => {
     renewal.send(await helloMessage());
     await expectRefusal(ca(), await renewal.status(), 'peer_unknown', /./);
     renewal.close();
+  });
+
+  test('I73 silent connections come from new addresses without a pause: a stranger that has spoken keeps its own', async () => {
+    const waiting = from('127.0.14.1');
+    await statusOf(waiting.call(GET_BUNDLE, framed(new Uint8Array())).end());
+    for (let round = 0; round < 5; round += 1) {
+      const opened = addresses(15 + round, 5 * PLACES).map((address) => silent(address));
+      await vi.waitFor(() => expect(openOf(opened)).toBe(PLACES));
+    }
+    expect(waiting.session.closed).toBe(false);
+    expect(await statusOf(waiting.call(GET_BUNDLE, framed(new Uint8Array())).end())).toBe(grpc.status.OK);
+    expect((await joinAs(ca())).id).toBe(WORKLOAD);
   });
 
   test('I46 a connection without a handshake, or on which a stranger asks nothing, ends in seconds', async () => {

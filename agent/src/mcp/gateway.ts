@@ -83,7 +83,7 @@ const MAX_CALL_SECONDS = 86_400;
 const FREE_TEXT: FreeText = { instructions: true, logs: true };
 /** What the kernel may hold for us while many arrive at once. */
 const BACKLOG = 4_096;
-/** Two round trips and a few milliseconds of work. */
+/** For the first byte, and then for two round trips and a few milliseconds of work. */
 const HANDSHAKE_MS = 5_000;
 /** Throws what the sources throw while they have no value yet; rejects with the reason when it cannot listen. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
@@ -110,7 +110,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   };
   const peers = peersOf(options, recorder, connections);
   const server = serverOf(options, gate, peers);
-  connections.guard(server);
+  connections.guard(server, HANDSHAKE_MS);
   const stops = [
     // Connections that are open keep the certificate they were made with; new ones get the new.
     svid.onChange((next) => server.setSecureContext(tlsOf(next))),

@@ -29,7 +29,8 @@ export function openDoors(settings: DoorSettings, openFiles: number, log: Log): 
   const wanted = { certified: settings.connections, strangers: settings.strangerConnections, join: JOIN };
   const shares = divide(openFiles, RESERVED, {
     certified: { wanted: wanted.certified, each: 1, part: 0.6 },
-    strangers: { wanted: wanted.strangers, each: 1, part: 0.25 },
+    // As many again before their first byte.
+    strangers: { wanted: wanted.strangers, each: 2, part: 0.25 },
     join: { wanted: wanted.join, each: LOCAL_DESCRIPTORS, part: 0.15 },
   });
   if (shares.certified < wanted.certified)

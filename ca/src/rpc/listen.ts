@@ -19,6 +19,7 @@ import type { Svid } from '@chancery/shared/tls/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { Callers, TlsCaller } from './caller.ts';
 
+/** For the first byte, and then for the handshake. */
 const HANDSHAKE_MS = 5_000;
 /** What the kernel may hold for us while many arrive at once; it takes its own limit where that is lower. */
 const BACKLOG = 4_096;
@@ -65,7 +66,7 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
     handshakeTimeout: HANDSHAKE_MS,
     noDelay: true,
   });
-  options.connections.guard(server);
+  options.connections.guard(server, HANDSHAKE_MS);
   const stop = svid.onChange((next) => server.setSecureContext(serverTls(next)));
   server.on('secureConnection', (socket) => {
     admit(socket, options, deps).catch((error: unknown) => {

@@ -11,10 +11,10 @@ afterEach(() => {
 });
 
 /** A guarded server, and clients of it in the order in which they connected. */
-async function guarded(connections: Connections) {
+async function guarded(connections: Connections, firstByteMs?: number) {
   const arrived: net.Socket[] = [];
   const server = net.createServer((socket) => void arrived.push(socket.on('error', () => {}).resume()));
-  connections.guard(server);
+  connections.guard(server, firstByteMs);
   await once(server.listen(0, '127.0.0.1'), 'listening');
   open.push(server);
   const { port } = server.address() as net.AddressInfo;
@@ -29,7 +29,13 @@ async function guarded(connections: Connections) {
   };
   const left = (sockets: readonly { readonly socket: net.Socket }[]) =>
     sockets.map(({ socket }) => !socket.closed);
-  return { dial, left };
+  const mute = async (localAddress: string) => {
+    const socket = net.connect({ port, host: '127.0.0.1', localAddress }).on('error', () => {});
+    open.push({ close: () => socket.destroy() });
+    await once(socket, 'connect');
+    return { socket: socket.resume() };
+  };
+  return { dial, left, mute, arrived };
 }
 
 const certified = (serial: string, holder = serial): Certified => ({ serial, holder });
@@ -181,4 +187,66 @@ test('a place is free when its connection is closed', async () => {
   connection()?.certify(certified('a'));
   socket.destroy();
   await vi.waitFor(() => expect(connections.open).toEqual({ strangers: 0, certified: 0 }));
+});
+
+describe('a port whose peers speak first', () => {
+  const LONG = 60_000;
+  const openOf = (sockets: readonly { readonly socket: net.Socket }[]): number =>
+    sockets.filter(({ socket }) => !socket.closed).length;
+
+  test('shows its server a connection with the first byte, and none that says nothing', async () => {
+    const connections = openDoor();
+    const { mute, arrived } = await guarded(connections, LONG);
+    const [silent, speaking] = [await mute('127.0.0.2'), await mute('127.0.0.3')];
+    speaking.socket.write('hello');
+    await vi.waitFor(() => expect(arrived).toHaveLength(1));
+    const [socket] = arrived as [net.Socket];
+    const heard: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => void heard.push(chunk));
+    speaking.socket.write(' world');
+    await vi.waitFor(() => expect(Buffer.concat(heard).toString()).toMatch(/ world$/));
+    expect([socket.bytesRead, socket.remoteAddress]).toEqual([11, '127.0.0.3']);
+    expect(connections.of(socket)).toBeDefined();
+    expect([silent.socket.closed, connections.open.strangers]).toEqual([false, 2]);
+  });
+
+  test('keeps what has spoken while any number of silent ones come', async () => {
+    const { mute, arrived } = await guarded(openDoor({ strangers: 3 }), LONG);
+    const speaking = [await mute('127.0.0.2'), await mute('127.0.0.3'), await mute('127.0.0.4')];
+    for (const { socket } of speaking) socket.write('hello');
+    await vi.waitFor(() => expect(arrived).toHaveLength(3));
+    const silent: Awaited<ReturnType<typeof mute>>[] = [];
+    for (let n = 0; n < 12; n += 1) silent.push(await mute(`127.0.1.${n + 1}`));
+    await vi.waitFor(() => expect(openOf(silent)).toBe(3));
+    expect(openOf(speaking)).toBe(3);
+  });
+
+  test('gives one address its share of silent connections', async () => {
+    const { mute } = await guarded(openDoor({ perStranger: 2 }), LONG);
+    const silent = [await mute('127.0.0.2'), await mute('127.0.0.2'), await mute('127.0.0.2')];
+    await closed(silent[0] as (typeof silent)[number]);
+    expect(openOf(silent)).toBe(2);
+  });
+
+  test.each<[string, number, (socket: net.Socket) => unknown]>([
+    ['says nothing for too long', 20, () => {}],
+    ['is half closed', LONG, (socket) => socket.end()],
+    ['is reset', LONG, (socket) => socket.resetAndDestroy()],
+  ])('ends a connection that %s before its first byte', async (_, ms, spoil) => {
+    const connections = openDoor();
+    const { mute, arrived } = await guarded(connections, ms);
+    const one = await mute('127.0.0.2');
+    spoil(one.socket);
+    await closed(one);
+    await vi.waitFor(() => expect(connections.open.strangers).toBe(0));
+    expect(arrived).toEqual([]);
+  });
+
+  test('has no time limit on what comes after the first byte', async () => {
+    const { mute, arrived } = await guarded(openDoor(), LONG);
+    const { socket } = await mute('127.0.0.2');
+    socket.write('hello');
+    await vi.waitFor(() => expect(arrived).toHaveLength(1));
+    expect(arrived[0]?.timeout ?? 0).toBe(0);
+  });
 });

@@ -1,16 +1,21 @@
 /**
- * The connections of one port. Each takes a place as it arrives, before a byte of it is read. Strangers have a share
+ * The connections of one port. Each takes a place as it arrives, before a byte of it is read; on a port whose peers
+ * speak first, nothing more is spent on it before a byte has come. Strangers have a share
  * for each address, uid and network; when their places are full, the longest silent connection of the key that holds
  * most gives way. A peer that has shown a good certificate is counted apart from then on, by its holder, wherever it
  * comes from: no stranger can push it out, and a new holder takes the place of one of the largest.
  */
 import type { Server, Socket } from 'node:net';
 import { type IdentityError, refusalOf } from '../errors.ts';
+import { onFirstByte } from './first-byte.ts';
 import { type ShareKeys, shareKeys } from './keys.ts';
-import { type Place, Places } from './places.ts';
+import { type PlaceSettings, Places, type Tenant } from './places.ts';
 
 export interface ConnectionSettings {
-  /** Of peers that have shown no certificate yet, and how many of them one address or uid may have. */
+  /**
+   * Of peers that have shown no certificate yet, and how many of them one address or uid may have. A port that waits
+   * for the first byte has as many again for connections on which none has come.
+   */
   readonly strangers: number;
   readonly perStranger: number;
   /** Of peers that have shown a good certificate, and how many one certificate and one holder of some may have. */
@@ -44,6 +49,8 @@ const NETWORK_SHARES = 4;
 const FEW = 8;
 
 export class Connections {
+  /** On which no byte has come. */
+  readonly #mute: Places;
   readonly #strangers: Places;
   readonly #certified: Places;
   readonly #onRefused: (refusal: IdentityError) => void;
@@ -54,7 +61,7 @@ export class Connections {
     { strangers, perStranger, certified, perCertificate, perHolder }: ConnectionSettings,
     onRefused: (refusal: IdentityError) => void,
   ) {
-    this.#strangers = new Places({
+    const ofStrangers: PlaceSettings = {
       what: 'connections',
       total: strangers,
       perAddress: perStranger,
@@ -62,7 +69,9 @@ export class Connections {
       few: FEW,
       givesWay: 'anyone',
       replacesOwn: true,
-    });
+    };
+    this.#mute = new Places(ofStrangers);
+    this.#strangers = new Places(ofStrangers);
     this.#certified = new Places({
       what: 'connections',
       total: certified,
@@ -76,24 +85,51 @@ export class Connections {
   }
 
   get open(): { readonly strangers: number; readonly certified: number } {
-    return { strangers: this.#strangers.open, certified: this.#certified.open };
+    return { strangers: this.#mute.open + this.#strangers.open, certified: this.#certified.open };
   }
 
-  /** Lets a TCP server have only the connections that got a place. */
-  guard(server: Server): void {
+  /**
+   * Lets a TCP server have only the connections that got a place. With `firstByteMs` it gets each of them with the
+   * peer's first byte, and until then they have places of their own; one that says nothing for so long is reset.
+   */
+  guard(server: Server, firstByteMs?: number): void {
     const listeners = server.listeners('connection');
     server.removeAllListeners('connection');
     server.on('connection', (socket: Socket) => {
-      const peer = peerOf(socket);
-      const connection = peer === undefined ? undefined : this.arrive(socket, keysOf(socket));
-      if (peer === undefined || connection === undefined) {
-        socket.destroy();
-        return;
-      }
-      this.#byPeer.set(peer, connection);
-      socket.once('close', () => this.#byPeer.delete(peer));
-      for (const listener of listeners) listener.call(server, socket);
+      const serve = (): void => {
+        if (this.#admit(socket)) for (const listener of listeners) listener.call(server, socket);
+      };
+      if (firstByteMs === undefined) serve();
+      else this.#holdBack(socket, firstByteMs, serve);
     });
+  }
+
+  /** A flood of connections that say nothing pushes out none on which a byte has come. */
+  #holdBack(socket: Socket, firstByteMs: number, serve: () => void): void {
+    const lose = (reason: IdentityError): void => {
+      this.#onRefused(reason);
+      // Nothing is on its way to this peer. A reset leaves nothing behind in the kernel.
+      socket.resetAndDestroy();
+    };
+    const place = takePlace(this.#mute, keysOf(socket), { lose });
+    if (place === undefined) return;
+    socket.once('close', place.leave).on('error', () => {});
+    onFirstByte(socket, firstByteMs, () => {
+      place.leave();
+      serve();
+    });
+  }
+
+  #admit(socket: Socket): boolean {
+    const peer = peerOf(socket);
+    const connection = peer === undefined ? undefined : this.arrive(socket, keysOf(socket));
+    if (peer === undefined || connection === undefined) {
+      socket.destroy();
+      return false;
+    }
+    this.#byPeer.set(peer, connection);
+    socket.once('close', () => this.#byPeer.delete(peer));
+    return true;
   }
 
   /** Of a guarded server; TLS may have wrapped the socket since. Undefined once the peer is gone. */
@@ -114,15 +150,8 @@ export class Connections {
       onLost(reason);
       socket.destroy();
     };
-    const take = (places: Places, share: ShareKeys): Place | undefined => {
-      try {
-        return places.take(share, { lose, heard });
-      } catch (error) {
-        lose(refusalOf(error, 'rate', 'no place'));
-        return undefined;
-      }
-    };
-    let place = take(this.#strangers, keys);
+    const tenant = { lose, heard };
+    let place = takePlace(this.#strangers, keys, tenant);
     if (place === undefined) return undefined;
     socket.once('close', () => place?.leave());
     return {
@@ -130,7 +159,7 @@ export class Connections {
         place?.leave();
         onLost = certified.onLost ?? onLost;
         const { serial, holder } = certified;
-        place = take(this.#certified, { address: `certificate ${serial}`, network: holder });
+        place = takePlace(this.#certified, { address: `certificate ${serial}`, network: holder }, tenant);
         return place !== undefined;
       },
       answer: () => place?.answer() ?? (() => {}),
@@ -139,6 +168,16 @@ export class Connections {
 }
 
 export const keysOf = (socket: Socket): ShareKeys => shareKeys(socket.remoteAddress ?? '');
+
+/** Undefined where it gets none, which is told to `lose`. */
+function takePlace(places: Places, keys: ShareKeys, tenant: Tenant & Pick<Required<Tenant>, 'lose'>) {
+  try {
+    return places.take(keys, tenant);
+  } catch (error) {
+    tenant.lose(refusalOf(error, 'rate', 'no place'));
+    return undefined;
+  }
+}
 
 /** One name for a TCP connection and the TLS above it. Undefined where the peer has left already. */
 function peerOf({ remoteAddress, remotePort, localAddress }: Socket): string | undefined {

@@ -25,7 +25,8 @@ export function placesOf({
 }): Connections {
   const { certified, strangers } = divide(openFilesLimit(), RESERVED_FILES, {
     certified: { wanted: CERTIFIED, each: 2, part: 0.75 },
-    strangers: { wanted: STRANGERS, each: 1, part: 0.25 },
+    // As many again before their first byte.
+    strangers: { wanted: STRANGERS, each: 2, part: 0.25 },
   });
   const places = { certified, strangers, perStranger: PER_STRANGER, perCertificate: PER_CERTIFICATE };
   const perHolder = Math.ceil((connections?.certified ?? certified) * PART_OF_CALLER);
