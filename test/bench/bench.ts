@@ -8,5 +8,8 @@ export interface Outcome {
 
 export interface Bench {
   readonly says: string;
-  run(progress: Progress): Promise<Outcome>;
+  /** Names of what can be measured alone. */
+  readonly parts?: readonly string[];
+  /** `only` names some of the parts; where it is empty, all are measured. */
+  run(progress: Progress, only: readonly string[]): Promise<Outcome>;
 }

@@ -1,4 +1,7 @@
-/** `npm run bench`: every table, or the named ones; `--json` prints one as JSON, `parallel` and `flood` always do. */
+/**
+ * `npm run bench`: every table, or the named ones, or named parts of them (`flood A3`); `--json` prints one as JSON,
+ * `parallel` and `flood` always do.
+ */
 import { cpus, totalmem } from 'node:os';
 import { agent } from './agent.ts';
 import type { Bench, Outcome } from './bench.ts';
@@ -23,10 +26,16 @@ const BENCHES: Readonly<Record<string, Bench>> = {
 
 const args = process.argv.slice(2);
 const json = args.includes('--json');
-const named = args.filter((arg) => arg !== '--json');
-const unknown = named.filter((name) => !Object.hasOwn(BENCHES, name));
+const given = args.filter((arg) => arg !== '--json');
+const named = given.filter((name) => Object.hasOwn(BENCHES, name));
+const partsOf = (name: string): readonly string[] => BENCHES[name]?.parts ?? [];
+const unknown = given.filter(
+  (name) => !named.includes(name) && !named.some((bench) => partsOf(bench).includes(name)),
+);
 if (unknown.length > 0 || (json && named.length !== 1)) {
-  console.error(`usage: npm run bench -- [${Object.keys(BENCHES).join(' | ')}] [--json with one name]`);
+  console.error(
+    `usage: npm run bench -- [${Object.keys(BENCHES).join(' | ')}] [a part] [--json with one name]`,
+  );
   process.exit(2);
 }
 
@@ -37,7 +46,8 @@ console.log(
 for (const name of named.length > 0 ? named : Object.keys(BENCHES)) {
   const bench = BENCHES[name];
   if (bench === undefined) continue;
-  const outcome = await bench.run((step) => tellProgress(`${name}: ${step}`));
+  const only = given.filter((part) => partsOf(name).includes(part));
+  const outcome = await bench.run((step) => tellProgress(`${name}: ${step}`), only);
   tellProgress('');
   print(name, bench, outcome);
   if (json || name === 'parallel' || name === 'flood') console.log(JSON.stringify(outcome.json));
