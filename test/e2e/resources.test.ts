@@ -2,11 +2,13 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { geteuid } from 'node:process';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseAllDocuments, stringify } from 'yaml';
 import {
   CA_MAIN,
   type CaFolder,
+  makeAgent,
   makeCa,
   makeFolder,
   type Running,
@@ -173,5 +175,62 @@ describe('a set', () => {
     expect(status).toBe(1);
     expect(stderr.split('\n').length).toBeLessThan(60);
     expect(stderr).toMatch(/a\.yaml:1: kind: .*\n(.*\n)*and 1950 more problems\n$/);
+  });
+});
+
+describe('what a change takes from connected agents', () => {
+  const node = `unix/uid/${geteuid?.() ?? -1}`;
+  const notes = { kind: 'McpServer', name: 'notes', identity: `spiffe://${DOMAIN}/w`, address: 'host:8443' };
+  let agent: Running;
+  beforeAll(async () => {
+    await ca.saveBundle();
+    await ca.apply([identity('w'), notes]);
+    agent = await makeAgent(ca, 'agent', { evidence: { unix: {} } }).run();
+    await connected();
+  });
+  afterAll(() => agent.stop());
+
+  const connected = () =>
+    vi.waitFor(async () => expect((await ca.cli('agents')).stdout).toContain(`spiffe://${DOMAIN}/w`), 30_000);
+  const removed = `1 connected agent loses spiffe://${DOMAIN}/w at the next renewal: Identity/w is removed`;
+  const serverless = `1 connected agent of spiffe://${DOMAIN}/w loses McpServer/notes: McpServer/notes is removed`;
+
+  test('is said before it is applied', async () => {
+    write('a.yaml', textOf('other'));
+    const { status, stderr } = await apply('--dry-run');
+    expect({ status, stderr }).toEqual({
+      status: 0,
+      stderr: `warning: ${removed} (${node})\nwarning: ${serverless} (${node})\n`,
+    });
+  });
+
+  test('is in the JSON of the plan', async () => {
+    write('a.yaml', textOf('w'));
+    const { stdout, stderr } = await apply('--dry-run', '--json');
+    expect(stderr).toContain(serverless);
+    expect(JSON.parse(stdout).losses).toEqual([
+      {
+        spiffeId: `spiffe://${DOMAIN}/w`,
+        what: 'server',
+        name: 'notes',
+        certain: true,
+        why: 'McpServer/notes is removed',
+        agents: 1,
+        nodes: [node],
+      },
+    ]);
+  });
+
+  test('is not known of evidence from before a restart, and what nothing gives is lost', async () => {
+    await serving.stop();
+    serving = await ca.serve();
+    await connected();
+    write('a.yaml', stringify({ ...identity('w'), when: 'uid != "4000000"' }) + `---\n${stringify(notes)}`);
+    expect((await apply('--dry-run')).stderr).toBe(
+      `warning: 1 connected agent may lose spiffe://${DOMAIN}/w at the next renewal: Identity/w is changed, ` +
+        `and this CA process has not seen the evidence of these agents yet (${node})\n`,
+    );
+    write('a.yaml', textOf('other'));
+    expect((await apply()).stderr).toContain(removed);
   });
 });

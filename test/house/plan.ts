@@ -41,11 +41,13 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/attestors': [...ALL_SHARED, 'ca/src/tokens'],
   'ca/src/authority': [...ALL_SHARED, 'ca/src/store'],
   'ca/src/registry': [...ALL_SHARED, 'ca/src/store'],
+  'ca/src/impact': [...ALL_SHARED, 'ca/src/registry'],
   'ca/src/revocation': [...ALL_SHARED, 'ca/src/store'],
   'ca/src/succession': [...ALL_SHARED, 'ca/src/store', 'ca/src/revocation'],
   'ca/src/door': ALL_SHARED,
   'ca/src/rpc': [
     ...ALL_SHARED,
+    'ca/src/impact',
     'ca/src/door',
     'ca/src/store',
     'ca/src/attestors',

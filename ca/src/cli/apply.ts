@@ -1,5 +1,5 @@
 /** `apply`: makes the given resources the whole set in force, or shows what that would change. */
-import type { ApplyRequest, ApplyResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import type { AgentLoss, ApplyRequest, ApplyResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli.ts';
 import type { ResourceFile } from '../registry/resources.ts';
 import { streamToOperator } from './admin.ts';
@@ -39,8 +39,9 @@ export const apply: Command = {
       changes: answers.flatMap(({ changes }) => changes),
       version: answers.at(-1)?.version ?? 0n,
       warnings: answers.flatMap(({ warnings }) => warnings),
+      losses: answers.flatMap(({ losses }) => losses),
     };
-    printWarnings(io, answer.warnings);
+    printWarnings(io, [...answer.warnings, ...answer.losses.map(lossSentence)]);
     if (invocation.has('json')) printJson(io, answer);
     else printChanges(io, answer, invocation.has('dry-run'));
     return 0;
@@ -81,6 +82,17 @@ function* partsOf(text: string): Generator<{ readonly text: string; readonly con
 
 export function printWarnings(io: Io, warnings: readonly string[]): void {
   for (const each of warnings) io.err(`warning: ${each}\n`);
+}
+
+function lossSentence({ spiffeId, what, name, certain, why, agents, nodes }: AgentLoss): string {
+  const one = agents === 1n;
+  const who = `${agents} connected ${one ? 'agent' : 'agents'}`;
+  const loses = certain ? (one ? 'loses' : 'lose') : 'may lose';
+  const lost = what === 'server' ? `McpServer/${name}` : `${spiffeId} at the next renewal`;
+  const of = what === 'server' ? ` of ${spiffeId}` : '';
+  const unknown = certain ? '' : ', and this CA process has not seen the evidence of these agents yet';
+  const more = agents > nodes.length ? `, and ${agents - BigInt(nodes.length)} more` : '';
+  return `${who}${of} ${loses} ${lost}: ${why}${unknown} (${nodes.join(', ')}${more})`;
 }
 
 function printChanges(io: Io, { changes, version }: ApplyResponse, dryRun: boolean): void {

@@ -65,8 +65,12 @@ export interface Earned {
 
 export interface Identity {
   readonly name: string;
+  /** The attestors that it demands. */
+  readonly platforms: readonly string[];
   /** Throws no_identity with the first term that failed. */
   earn(facts: Facts): Earned;
+  /** Whether some attributes would earn this SPIFFE ID. */
+  canGive(id: string): boolean;
   /** How many terms hold, so that the nearest miss can be told. */
   nearness(facts: Facts): number;
   /** Whether platforms and condition hold; the template may still lack an attribute. */
@@ -93,6 +97,8 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
   };
   return {
     name,
+    platforms,
+    canGive: id.canGive,
     earn: (facts) => {
       const proven = provenBy(facts);
       const all = platforms.every((platform) => proven.includes(platform));

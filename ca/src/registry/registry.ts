@@ -37,6 +37,9 @@ export interface Applied {
   readonly changes: readonly Change[];
   readonly warnings: readonly string[];
   readonly version: number;
+  /** The sets before and after these changes. */
+  readonly before: ResourceSet;
+  readonly after: ResourceSet;
 }
 
 export interface VersionedSet extends ResourceSet {
@@ -69,18 +72,16 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
       ...how,
       version: sets.current().version + 1,
     });
-    const { resources: before, version } = sets.current();
-    if (set.resources.length === 0 && how.pruneAll !== true) ensureNothingIn(before);
-    return { set, warnings, changes: await diffOf(before, set.resources), version };
+    const before = sets.current();
+    if (set.resources.length === 0 && how.pruneAll !== true) ensureNothingIn(before.resources);
+    const changes = await diffOf(before.resources, set.resources);
+    return { before, after: set, warnings, changes, version: before.version };
   };
   let last: Promise<unknown> = Promise.resolve();
   return {
     sets,
     choose: (facts, wanted) => choose(earn(sets.current(), facts), wanted),
-    diff: async (files, how) => {
-      const { changes, warnings, version } = await read(files, how);
-      return { changes, warnings, version };
-    },
+    diff: read,
     apply: (files, by, how) => {
       const applied = last.then(async () => apply(await read(files, how), by));
       // One at a time: each is a difference from the one before.
@@ -89,12 +90,10 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
     },
   };
 
-  async function apply(
-    { set, changes, warnings, version: before }: Awaited<ReturnType<typeof read>>,
-    by: string,
-  ): Promise<Applied> {
-    if (changes.length === 0) return { changes, warnings, version: before };
-    const version = before + 1;
+  async function apply(read: Applied, by: string): Promise<Applied> {
+    const { after: set, changes } = read;
+    if (changes.length === 0) return read;
+    const version = read.version + 1;
     await deps.store.saveRegistry(
       { version, resources: JSON.stringify(set.resources) },
       {
@@ -105,7 +104,7 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
       },
     );
     sets.publish({ ...set, version });
-    return { changes, warnings, version };
+    return { ...read, version };
   }
 }
 

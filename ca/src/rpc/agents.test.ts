@@ -10,6 +10,7 @@ const [first, second] = [Buffer.alloc(16, 1), Buffer.alloc(16, 2)];
 const agentOn = (holder = machine): LiveAgent => ({
   ...holder,
   id: parseSpiffeId('spiffe://prod.example/machine'),
+  identity: 'machine',
   serial: '40',
   address: '127.0.0.1',
   version: 'test',

@@ -4,10 +4,10 @@ import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { type Holder, partsOf } from '@chancery/shared/evidence/several.ts';
-import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Connected } from '../impact/losses.ts';
+import type { Facts } from '../registry/facts.ts';
 
-export interface LiveAgent extends Holder {
-  readonly id: SpiffeId;
+export interface LiveAgent extends Connected {
   readonly serial: string;
   readonly address: string;
   readonly version: string;
@@ -38,6 +38,8 @@ export class Agents {
   readonly #clock: Clock;
   readonly #live = new Set<LiveAgent>();
   readonly #places = new Map<string, Place>();
+  /** By node. */
+  readonly #facts = new Map<string, Facts>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -49,6 +51,20 @@ export class Agents {
 
   get size(): number {
     return this.#live.size;
+  }
+
+  /** Remembers what the newest evidence of a node proved, for as long as it is connected. */
+  proved(node: Facts & Holder): void {
+    if (this.#facts.size > 2 * this.#live.size + SPARE_PLACES) {
+      const connected = new Set([...this.#live].map(keyOf));
+      for (const key of this.#facts.keys()) if (!connected.has(key)) this.#facts.delete(key);
+    }
+    this.#facts.set(keyOf(node), node);
+  }
+
+  /** Undefined where this CA process has not seen the node's evidence. */
+  factsOf(node: Holder): Facts | undefined {
+    return this.#facts.get(keyOf(node));
   }
 
   /**

@@ -110,6 +110,7 @@ async function admit(
   );
   for (const node of proven.exclusive) deps.agents.claim(node, hello.instance);
   const issued = await issue({ ...earned, ...holder, key, succeeds: old?.serial }, deps);
+  deps.agents.proved({ ...holder, attributes: proven.attributes });
   if (old !== undefined)
     deps.successions.add({ old: old.serial, next: issued.serial, until: old.notAfter, holder });
   await written;

@@ -345,6 +345,7 @@ describe('lists', () => {
         ...svid,
         platform: 'fake',
         node: 'n1',
+        identity: 'w',
         address: 'a',
         version: '1',
         connectedAt: rpc.clock.now(),

@@ -9,6 +9,7 @@ import type {
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { ensure, isRefusal } from '@chancery/shared/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { type Loss, lossesOf } from '../impact/losses.ts';
 import type { Change } from '../registry/diff.ts';
 import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
 import type { Applied, ApplyOptions, Registry, VersionedSet } from '../registry/registry.ts';
@@ -27,6 +28,7 @@ export interface OperatorDeps extends RevokeDeps {
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
 const MAX_WARNINGS = 100;
+const MAX_NODES = 10;
 /** Between two messages of a set. */
 const NEXT_SECONDS = 30;
 /** Of one message; with diffs of this length at most. */
@@ -41,12 +43,12 @@ export function operatorMethods(deps: OperatorDeps) {
     bidi('Apply', OperatorService.apply, async (stream) => {
       const by = ensureOperator(stream.caller, ownUid);
       const { files, dryRun, how } = await readSet(stream);
-      await tell(stream, await (dryRun ? registry.diff(files, how) : registry.apply(files, by, how)));
+      await tell(stream, await (dryRun ? registry.diff(files, how) : registry.apply(files, by, how)), deps);
     }),
     bidi('Diff', OperatorService.diff, async (stream) => {
       ensureOperator(stream.caller, ownUid);
       const { files, how } = await readSet(stream);
-      await tell(stream, await registry.diff(files, how));
+      await tell(stream, await registry.diff(files, how), deps);
     }),
     unary('Explain', OperatorService.explain, async ({ about }, caller): Promise<ExplainResponse> => {
       ensureOperator(caller, ownUid);
@@ -104,15 +106,23 @@ async function readSet(stream: ApplyStream): Promise<{
   return { files, dryRun: first.dryRun, how: first };
 }
 
-async function tell(stream: ApplyStream, { changes, warnings, version }: Applied): Promise<void> {
+async function tell(stream: ApplyStream, applied: Applied, { agents }: OperatorDeps): Promise<void> {
+  const { changes, warnings, version } = applied;
+  const losses = await lossesOf(applied, agents.list(), (agent) => agents.factsOf(agent));
   const told = changes.map(changeMessage);
   while (told.length > MAX_TOLD)
-    await stream.send({ changes: told.splice(0, MAX_TOLD), version: 0n, warnings: [] });
+    await stream.send({ changes: told.splice(0, MAX_TOLD), version: 0n, warnings: [], losses: [] });
   await stream.send({
     changes: told,
     version: BigInt(version),
     warnings: warnings.slice(0, MAX_WARNINGS),
+    losses: losses.slice(0, MAX_WARNINGS).map(lossMessage),
   });
+}
+
+function lossMessage({ id, agents, ...loss }: Loss) {
+  const nodes = agents.slice(0, MAX_NODES).map(({ platform, node }) => `${platform}/${node}`);
+  return { ...loss, spiffeId: id, agents: BigInt(agents.length), nodes };
 }
 
 function changeMessage({ change, kind, name, diff }: Change) {

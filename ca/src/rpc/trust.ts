@@ -23,8 +23,7 @@ import { type AttestationDeps, certified, certifiedPeer } from './attestation.ts
 import { limitKeys } from './caller.ts';
 import { bidi, type Stream, unary } from './handler.ts';
 
-const HELLO_SECONDS = 10;
-const INSTANCE_BYTES = 16;
+const [HELLO_SECONDS, INSTANCE_BYTES] = [10, 16];
 
 export const getBundle = (deps: AttestationDeps) =>
   unary('GetBundle', TrustService.getBundle, async (_, caller) => {
@@ -57,6 +56,7 @@ async function followed(
     id: svid.id,
     platform: record.platform,
     node: record.node,
+    identity: record.identity,
     serial: svid.serial,
     address: stream.caller.address,
     version: hello.version.replaceAll(/[^\w.+-]/g, '?').slice(0, 64),

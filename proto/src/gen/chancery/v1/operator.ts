@@ -55,6 +55,28 @@ export interface ApplyResponse {
   version: bigint;
   /** In the last message: what is accepted and may not be meant, a sentence each: at most 100. */
   warnings: string[];
+  /** In the last message: what the change takes from connected agents: at most 100. */
+  losses: AgentLoss[];
+}
+
+/** One thing that connected agents of one SPIFFE ID lose by a change. */
+export interface AgentLoss {
+  spiffeId: string;
+  /**
+   * "identity": their evidence no longer earns the SPIFFE ID, so their renewals are refused. "server": they are no longer
+   * the gateway of the McpServer.
+   */
+  what: string;
+  /** Of the Identity that their certificates were given by, or of the McpServer. */
+  name: string;
+  /** False where this CA process has not seen their evidence, so that they may lose it. */
+  certain: boolean;
+  /** For a person. */
+  why: string;
+  /** How many agents. */
+  agents: bigint;
+  /** The first 10 of them, as platform/node. */
+  nodes: string[];
 }
 
 export interface ResourceChange {
@@ -360,7 +382,7 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
 };
 
 function createBaseApplyResponse(): ApplyResponse {
-  return { changes: [], version: 0n, warnings: [] };
+  return { changes: [], version: 0n, warnings: [], losses: [] };
 }
 
 export const ApplyResponse: MessageFns<ApplyResponse> = {
@@ -376,6 +398,9 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
     }
     for (const v of message.warnings) {
       writer.uint32(26).string(v!);
+    }
+    for (const v of message.losses) {
+      AgentLoss.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -415,6 +440,129 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
             }
 
             message.warnings.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.losses.push(AgentLoss.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAgentLoss(): AgentLoss {
+  return { spiffeId: "", what: "", name: "", certain: false, why: "", agents: 0n, nodes: [] };
+}
+
+export const AgentLoss: MessageFns<AgentLoss> = {
+  encode(message: AgentLoss, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.spiffeId !== "") {
+      writer.uint32(10).string(message.spiffeId);
+    }
+    if (message.what !== "") {
+      writer.uint32(18).string(message.what);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.certain !== false) {
+      writer.uint32(32).bool(message.certain);
+    }
+    if (message.why !== "") {
+      writer.uint32(42).string(message.why);
+    }
+    if (message.agents !== 0n) {
+      if (BigInt.asUintN(64, message.agents) !== message.agents) {
+        throw new globalThis.Error("value provided for field message.agents of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.agents);
+    }
+    for (const v of message.nodes) {
+      writer.uint32(58).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AgentLoss {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAgentLoss();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.spiffeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.what = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.certain = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.why = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.agents = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.nodes.push(reader.string());
             continue;
           }
         }

@@ -1,0 +1,121 @@
+/**
+ * What a new set of resources takes from the agents that are connected: a SPIFFE ID that their evidence no longer
+ * earns, so that their renewals are refused, and MCP servers that they are no longer the gateway of.
+ */
+import { isRefusal } from '@chancery/shared/errors.ts';
+import type { Holder } from '@chancery/shared/evidence/several.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { Breath } from '../registry/breath.ts';
+import { type Facts, provenBy } from '../registry/facts.ts';
+import type { Identity } from '../registry/identity.ts';
+import { keyOf, type Resource, type ResourceSet } from '../registry/resources.ts';
+
+export interface Connected extends Holder {
+  readonly id: SpiffeId;
+  /** The name of the Identity that its certificate was given by. */
+  readonly identity: string;
+}
+
+export interface Loss {
+  readonly id: SpiffeId;
+  readonly what: 'identity' | 'server';
+  /** Of the Identity or the McpServer. */
+  readonly name: string;
+  /** False where an agent's evidence is not known, so that nobody can tell. */
+  readonly certain: boolean;
+  readonly why: string;
+  /** Those who lose it. */
+  readonly agents: readonly Connected[];
+}
+
+interface Change {
+  readonly before: ResourceSet;
+  readonly after: ResourceSet;
+}
+
+/** `factsOf` answers undefined where the agent's evidence is not known. Breathes between agents. */
+export async function lossesOf(
+  change: Change,
+  connected: readonly Connected[],
+  factsOf: (agent: Connected) => Facts | undefined,
+): Promise<readonly Loss[]> {
+  const breath = new Breath();
+  const kept = unchanged(change);
+  const servers = lostServers(change);
+  const losses = new Map<string, Loss & { readonly agents: Connected[] }>();
+  const add = (agent: Connected, lost: Lost): void => {
+    const key = JSON.stringify([agent.id, lost]);
+    const loss = losses.get(key) ?? { id: agent.id, ...lost, agents: [] };
+    loss.agents.push(agent);
+    losses.set(key, loss);
+  };
+  for (const agent of connected) {
+    if (!kept.has(`Identity/${agent.identity}`)) {
+      const lost = lostIdentity(agent, factsOf(agent), change);
+      if (lost !== undefined) add(agent, lost);
+    }
+    for (const lost of servers.get(agent.id) ?? []) add(agent, lost);
+    await breath.take();
+  }
+  return [...losses.values()].toSorted((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+}
+
+type Lost = Omit<Loss, 'id' | 'agents'>;
+
+/** By kind and name: what gives today what it gave. */
+function unchanged({ before, after }: Change): ReadonlySet<string> {
+  const old = new Map(before.resources.map((each) => [keyOf(each), JSON.stringify(each)]));
+  return new Set(
+    after.resources.map((each) => (old.get(keyOf(each)) === JSON.stringify(each) ? keyOf(each) : '')),
+  );
+}
+
+function lostIdentity(
+  { id, identity: name, platform }: Connected,
+  facts: Facts | undefined,
+  { before, after }: Change,
+): Lost | undefined {
+  const proven = provenBy({ platform, attributes: {} });
+  const givers = ({ identities }: ResourceSet) =>
+    identities.filter((each) => each.platforms.every((one) => proven.includes(one)) && each.canGive(id));
+  const lost = { what: 'identity', name, why: whyLost(after, { name, id, facts }) } as const;
+  if (facts === undefined) return { ...lost, certain: givers(after).length === 0 };
+  const earned = (set: ResourceSet) => givers(set).some((each) => earnedBy(each, facts) === id);
+  return earned(before) && !earned(after) ? { ...lost, certain: true } : undefined;
+}
+
+/** The SPIFFE ID, or why there is none. */
+function earnedBy(identity: Identity, facts: Facts): string {
+  try {
+    return identity.earn(facts).id;
+  } catch (error) {
+    if (isRefusal(error)) return error.message;
+    throw error;
+  }
+}
+
+function whyLost(
+  { identities }: ResourceSet,
+  { name, id, facts }: { name: string; id: SpiffeId; facts: Facts | undefined },
+): string {
+  const now = identities.find((each) => each.name === name);
+  if (now === undefined) return `Identity/${name} is removed`;
+  if (!now.canGive(id)) return `Identity/${name} gives other SPIFFE IDs`;
+  return facts === undefined ? `Identity/${name} is changed` : earnedBy(now, facts);
+}
+
+const isServer = (each: Resource) => each.kind === 'McpServer';
+
+/** By the SPIFFE ID of the gateway. */
+function lostServers({ before, after }: Change): ReadonlyMap<string, readonly Lost[]> {
+  const now = new Map(after.resources.filter(isServer).map((each) => [each.name, each.identity]));
+  const lost = before.resources.filter(isServer).flatMap(({ name, identity }) => {
+    const next = now.get(name);
+    if (next === identity) return [];
+    const why = `McpServer/${name} ${next === undefined ? 'is removed' : `gets the identity ${next}`}`;
+    return [{ identity, lost: { what: 'server', name, certain: true, why } as const }];
+  });
+  return new Map(
+    [...Map.groupBy(lost, ({ identity }) => identity)].map(([id, all]) => [id, all.map((each) => each.lost)]),
+  );
+}
