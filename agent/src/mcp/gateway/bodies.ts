@@ -1,9 +1,11 @@
 /**
- * Reads bodies of callers and bounds what those that are not whole yet hold: for a connection, for a caller, and for
- * all. When all hold too much, the oldest unfinished body of the caller that holds most is refused.
+ * Reads bodies of callers and bounds what they hold: for a connection, for a caller, and for all. A body counts until
+ * the MCP server has taken it; while the server works on it the gateway keeps nothing of it. When all hold too much, the
+ * oldest body of the caller that holds most is refused.
  */
 import type { IncomingMessage } from 'node:http';
 import { type WeightSettings, Weights } from '@chancery/shared/door/weights.ts';
+import type { IdentityError } from '@chancery/shared/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { readBody } from '../wire/http-body.ts';
 
@@ -20,6 +22,19 @@ export function bodyLimits(maxRequestBytes: number): BodyLimits {
   return { perConnection: maxRequestBytes, perCaller, total: Math.max(TOTAL, 2 * perCaller) };
 }
 
+/** A whole body. */
+export interface Body {
+  readonly bytes: Buffer;
+  readonly hold: Hold;
+}
+
+/** That a body, or what was made of it, is counted: until `free`. It does not have the body itself. */
+export interface Hold {
+  free(): void;
+  /** Calls back where the body has to give way to another one; what is made of it must be let go of. */
+  onLost(listener: (reason: IdentityError) => void): void;
+}
+
 export class Bodies {
   readonly #weights: Weights;
 
@@ -28,7 +43,31 @@ export class Bodies {
   }
 
   /** Throws mcp_size, mcp_parse, and rate where the caller or everybody holds too much. */
-  read(req: IncomingMessage, caller: SpiffeId, maxBytes: number): Promise<Buffer> {
-    return readBody(req, maxBytes, (lose) => this.#weights.open({ address: caller }, req.socket, lose));
+  async hold(req: IncomingMessage, caller: SpiffeId, maxBytes: number): Promise<Body> {
+    const listeners: ((reason: IdentityError) => void)[] = [];
+    let lost: IdentityError | undefined;
+    let lose = (reason: IdentityError): void => {
+      lost = reason;
+      for (const listener of listeners) listener(reason);
+    };
+    const whole = lose;
+    const weight = this.#weights.open({ address: caller }, req.socket, (reason) => lose(reason));
+    const bytes = await readBody(req, maxBytes, (giveUp) => {
+      lose = giveUp;
+      return weight;
+    });
+    lose = whole;
+    const onLost: Hold['onLost'] = (listener) => {
+      listeners.push(listener);
+      if (lost !== undefined) listener(lost);
+    };
+    return { bytes, hold: { free: () => weight.free(), onLost } };
+  }
+
+  /** Of a body that nothing is kept of. Throws what `hold` throws. */
+  async read(req: IncomingMessage, caller: SpiffeId, maxBytes: number): Promise<Buffer> {
+    const { bytes, hold } = await this.hold(req, caller, maxBytes);
+    hold.free();
+    return bytes;
   }
 }

@@ -11,15 +11,9 @@ import {
   type Response,
   writeMessage,
 } from '@chancery/shared/mcp/message.ts';
-import {
-  emptyResult,
-  type FreeText,
-  filterTools,
-  narrowError,
-  narrowServer,
-} from '@chancery/shared/mcp/results.ts';
+import { type FreeText, narrowError } from '@chancery/shared/mcp/results.ts';
 import { KEEP_ALIVE, writeEvent } from '@chancery/shared/mcp/sse.ts';
-import { acknowledgesTools, LISTEN, resultOf } from '@chancery/shared/mcp/subscription.ts';
+import { acknowledgesTools, LISTEN } from '@chancery/shared/mcp/subscription.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Source } from '@chancery/shared/source.ts';
@@ -27,11 +21,12 @@ import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { type Back, badAnswer, type Place, type Upstream } from '../upstream/upstream.ts';
 import { inOnePiece } from '../wire/http-body.ts';
 import { denial, refusalResponse, refuse, writeJson } from '../wire/reply.ts';
-import type { Bodies } from './bodies.ts';
+import { narrowAnswer } from './answers.ts';
+import type { Bodies, Hold } from './bodies.ts';
 import { mayAsk, told } from './judge.ts';
 import type { Listeners } from './listeners.ts';
 import type { CallRecorder } from './record.ts';
-import type { Asked, Pending, Session, Sessions } from './sessions.ts';
+import type { Pending, Session, Sessions } from './sessions.ts';
 
 /** What all exchanges of one gateway share. */
 export interface Gate {
@@ -50,8 +45,9 @@ export interface Gate {
 export interface ExchangeFacts {
   readonly peer: VerifiedSvid;
   readonly era: 'legacy' | 'modern';
-  /** Undefined for a GET, a DELETE, a notification and a client's response. */
+  /** Without its parameters; undefined for a GET, a DELETE, a notification and a client's response. */
   readonly request: Request | undefined;
+  readonly hold?: Hold;
   readonly session: Session | undefined;
   /** The session's, or this request's alone. */
   readonly pending: Pending;
@@ -73,6 +69,15 @@ export class Exchange implements Back {
     this.#facts = facts;
     if (facts.session !== undefined) this.#enter(facts.session);
     res.on('close', () => this.#closed());
+    facts.hold?.onLost((reason) => this.fail(reason));
+  }
+
+  sent(): void {
+    this.#facts.hold?.free();
+  }
+
+  onLost(listener: () => void): void {
+    this.#facts.hold?.onLost(listener);
   }
 
   session(name: string): void {
@@ -234,33 +239,16 @@ export class Exchange implements Back {
       return undefined;
     }
     pending.delete(response.id);
-    const passed = this.#narrow(asked, response);
+    const passed = narrowAnswer(asked, response, {
+      era: this.#facts.era,
+      freeText: this.#gate.freeText,
+      listens: this.#gate.upstream.listens,
+      may: (tool) => this.#may(tool),
+    });
     const text = writeMessage(passed);
     this.#gate.recorder.answered(peer, asked, passed, text);
     if (response.id === request?.id) this.#answered = true;
     return text;
-  }
-
-  #narrow(asked: Asked, response: Response): Response {
-    const { id, result } = response;
-    const { freeText } = this.#gate;
-    if (asked.method !== 'tools/call' && result === undefined) return narrowError(response);
-    if (result === undefined) return response;
-    // 2026-07-28, "Multi Round-Trip Requests": a question to the client in the shape of an answer.
-    const kind = result['resultType'];
-    if (kind !== undefined && kind !== 'complete') {
-      const reason = 'no kind of rule can allow a server to ask the client for input';
-      return denial(id, { allow: false, rule: undefined, reason }, asked.recordId);
-    }
-    if (asked.method === 'tools/list')
-      return { ...response, result: filterTools(result, (tool) => this.#may(tool)) };
-    if (asked.method === 'initialize' || asked.method === 'server/discover')
-      return {
-        ...response,
-        result: narrowServer(result, this.#facts.era, freeText, this.#gate.upstream.listens),
-      };
-    if (asked.method !== 'tools/call') return { ...response, result: resultOf(asked, emptyResult(result)) };
-    return response;
   }
 
   #may(tool: string): boolean {

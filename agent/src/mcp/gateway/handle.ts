@@ -11,6 +11,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { Outbound } from '../upstream/upstream.ts';
 import { ensureJson, header } from '../wire/http-body.ts';
 import { denial, writeJson } from '../wire/reply.ts';
+import type { Body } from './bodies.ts';
 import { Exchange, type Gate } from './exchange.ts';
 import { judge } from './judge.ts';
 import type { OpenCall } from './peers.ts';
@@ -78,9 +79,19 @@ async function post(gate: Gate, { req, res, peer, begin }: Begun, seen: Seen): P
   ensureAccepts(req, 'text/event-stream');
   // The server leaves this to us, so that only those who may enter are asked for their body.
   if (req.headers.expect !== undefined) res.writeContinue();
-  const body = await gate.bodies.read(req, peer.id, gate.maxRequestBytes);
-  begin();
-  const message = readMessage(body, gate.maxRequestBytes);
+  const body = await gate.bodies.hold(req, peer.id, gate.maxRequestBytes);
+  let passed = false;
+  try {
+    begin();
+    passed = decideAndPass(gate, { req, res, peer }, body, seen);
+  } finally {
+    if (!passed) body.hold.free();
+  }
+}
+
+/** True where the message goes to the server, which frees its body. */
+function decideAndPass(gate: Gate, { req, res, peer }: Inbound, body: Body, seen: Seen): boolean {
+  const message = readMessage(body.bytes, gate.maxRequestBytes);
   seen.message = message;
   const version = header(req, 'mcp-protocol-version');
   const era = eraOf(message, version);
@@ -91,21 +102,31 @@ async function post(gate: Gate, { req, res, peer, begin }: Begun, seen: Seen): P
   if (message.kind === 'response') ensureAsked(session, message);
 
   const pending: Pending = session?.pending ?? new Map();
-  const about = { bytes: body.length, session: session?.id };
+  const about = { bytes: body.bytes.length, session: session?.id };
   if (message.kind === 'request') ensureNew(pending, message.id);
   if (message.kind === 'request' && message.method === 'initialize') gate.sessions.ensureRoom(peer.id);
-  if (!enter(gate, { message, era, peer, res, pending, seen }, about)) return;
-  const request = message.kind === 'request' ? message : undefined;
-  const back = new Exchange(gate, res, { peer, era, request, session, pending });
-  if (request?.method === LISTEN) {
-    const stop = gate.listeners.add(peer.id, gate.policy.current(), (told) => back.tell(told));
-    res.once('close', stop);
-  }
+  if (!enter(gate, { message, era, peer, res, pending, seen }, about)) return false;
+  // A call may be open for hours: from here on nothing of its arguments is kept but on their way to the server.
+  const request = message.kind === 'request' ? { ...message, params: undefined } : undefined;
+  seen.message = request;
+  const back = new Exchange(gate, res, { peer, era, request, session, pending, hold: body.hold });
+  if (request?.method === LISTEN) listenBy(gate, back, { res, peer });
   const headers =
     era === 'modern' ? { ...headersFor(message), ...paramHeaders(req) } : versionHeader(version);
-  const forwarded = request === undefined ? message : narrowClient(request);
+  const forwarded = message.kind === 'request' ? narrowClient(message) : message;
   const outbound = { caller: peer.id, era, message: forwarded, session: session?.upstream, headers };
-  passOn(back, () => gate.upstream.send(outbound, back));
+  try {
+    gate.upstream.send(outbound, back);
+    return true;
+  } catch (error) {
+    back.fail(refusalOf(error, 'internal', 'the message could not be passed on'));
+    return false;
+  }
+}
+
+function listenBy(gate: Gate, back: Exchange, { res, peer }: Pick<Inbound, 'res' | 'peer'>): void {
+  const stop = gate.listeners.add(peer.id, gate.policy.current(), (told) => back.tell(told));
+  res.once('close', stop);
 }
 
 /** From here on the exchange answers, whatever goes wrong, for it knows what waits for an answer. */
@@ -152,8 +173,7 @@ function stream(gate: Gate, { req, res, peer }: Inbound, seen: Seen): void {
     'Last-Event-ID is not an event id of this gateway',
   );
   const place: Record<string, string> = resumed === undefined ? {} : { 'last-event-id': resumed };
-  const stop = gate.listeners.add(peer.id, policy, (told) => back.tell(told));
-  res.once('close', stop);
+  listenBy(gate, back, { res, peer });
   passOn(back, () => gate.upstream.listen({ ...outbound, headers: { ...outbound.headers, ...place } }, back));
 }
 

@@ -98,9 +98,13 @@ export class Child {
     if (message === undefined) return;
     const unread = this.#process.stdin?.writableLength ?? 0;
     ensure(unread <= MAX_ANSWER_BYTES, 'rate', `the MCP server has ${unread} bytes to read`);
+    // What a process does not read cannot be taken back.
+    back.onLost(() => this.#kill('SIGKILL'));
+    const sent = () => back.sent();
     if (message.kind !== 'request') {
-      if (message.kind === 'notification' && message.method === CANCELLED) this.#cancel(message, renumber);
-      else this.write(message);
+      const cancels = message.kind === 'notification' && message.method === CANCELLED;
+      if (!cancels) this.write(message, sent);
+      else if (!this.#cancel(message, renumber, sent)) sent();
       back.answer(202, undefined);
       return;
     }
@@ -112,7 +116,7 @@ export class Child {
     this.#waiting.set(id, waiting);
     if (token !== undefined) this.#byToken.set(token, waiting);
     back.onClose(() => this.#left(id, waiting, renumber));
-    this.write(withProgressToken({ ...message, id }, token));
+    this.write(withProgressToken({ ...message, id }, token), sent);
   }
 
   /** The newest listener gets what belongs to no request. */
@@ -126,8 +130,11 @@ export class Child {
     for (const message of this.#unheard.take()) back.event(NOWHERE, message);
   }
 
-  write(message: Message): void {
-    this.#process.stdin?.write(`${writeMessage(message)}\n`);
+  /** `sent` is called when the process has read it, or cannot any more. */
+  write(message: Message, sent: () => void = () => {}): void {
+    const { stdin } = this.#process;
+    if (stdin === null) sent();
+    else stdin.write(`${writeMessage(message)}\n`, () => sent());
   }
 
   /** First by closing its input, as the specification has it, then harder. Resolves when the process is gone. */
@@ -238,17 +245,19 @@ export class Child {
 
   /**
    * A cancelled request gets no answer (2025-11-25, "Cancellation"), so its HTTP request ends here. Where clients share
-   * the process, an id that two of them use names neither: such a client cancels by closing its request.
+   * the process, an id that two of them use names neither: such a client cancels by closing its request. False where
+   * nothing is written.
    */
-  #cancel(notification: Notification, renumber: boolean): void {
+  #cancel(notification: Notification, renumber: boolean, sent: () => void): boolean {
     const named = cancelledId(notification);
     const same = [...this.#waiting].filter(([id, waiting]) => (renumber ? waiting.id : id) === named);
     const [only] = same;
-    if (only === undefined || same.length > 1) return;
+    if (only === undefined || same.length > 1) return false;
     const [id, { back }] = only;
     this.#take(id);
-    this.write({ ...notification, params: { ...notification.params, requestId: id } });
+    this.write({ ...notification, params: { ...notification.params, requestId: id } }, sent);
     back.cancelled();
+    return true;
   }
 
   /** In the modern era closing the answer cancels (2026-07-28); in the legacy one it does not. */

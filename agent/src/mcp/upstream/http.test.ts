@@ -50,6 +50,8 @@ function send(upstream: Upstream, message: Message): Promise<number | string> {
       event: () => true,
       keepAlive: none,
       end: none,
+      sent: none,
+      onLost: none,
       answered: true,
       fail: (error) => resolve(error.message),
       cancelled: none,

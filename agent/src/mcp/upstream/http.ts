@@ -47,20 +47,32 @@ type HttpTarget = Exclude<UpstreamTarget, { kind: 'command' }>;
 export function httpUpstream(target: HttpTarget, log: Log): Upstream {
   const { request, agent } = dialler(target);
   const skip = skippedLog(log, 'the MCP server');
-  const ask = (method: string, outbound: Outbound, body: string | undefined, back: Back): void => {
-    const headers = [...headersOf(outbound, body), ...Object.entries(outbound.headers).flat()];
+  const ask = (method: string, outbound: Outbound, text: string | undefined, back: Back): void => {
+    const headers = [...headersOf(outbound, text), ...Object.entries(outbound.headers).flat()];
+    const asking = { ...askingOf(outbound), method, back, skip };
+    const again = Buffer.byteLength(text ?? '') < ONE_PIECE;
+    // Not kept once it is sent: the server may take hours to answer.
+    let body = text;
     let outgoing: ClientRequest | undefined;
     let left = false;
     const send = (fresh: boolean): void => {
-      if (left) return;
+      if (left) {
+        back.sent();
+        return;
+      }
       const sent = request(method, headers, fresh);
       outgoing = sent;
-      sent.on('response', (response) => receive(response, { method, outbound, back, skip }));
+      sent.on('response', (response) => receive(response, asking));
       sent.on('error', (error) => {
-        if (!fresh && wasNotSent(sent, error, body)) send(true);
+        if (!fresh && again && wasNotSent(sent, error)) send(true);
         else back.fail(badAnswer(error));
       });
+      const over = (): void => {
+        if (outgoing === sent) back.sent();
+      };
+      sent.once('finish', over).once('close', over);
       sent.end(body);
+      if (!again) body = undefined;
     };
     back.onClose(() => {
       left = true;
@@ -83,8 +95,10 @@ export function httpUpstream(target: HttpTarget, log: Log): Upstream {
       // Its id is the client's own, and other clients use the same: it would cancel theirs (2026-07-28: over HTTP a
       // client cancels by closing its request, which `back.onClose` passes on).
       const cancels = era === 'modern' && message?.kind === 'notification' && message.method === CANCELLED;
-      if (cancels) back.answer(202, undefined);
-      else ask('POST', outbound, bodyOf(outbound), back);
+      if (cancels) {
+        back.sent();
+        back.answer(202, undefined);
+      } else ask('POST', outbound, bodyOf(outbound), back);
     },
     listen: (outbound, back) => ask('GET', outbound, undefined, back),
     end: (outbound, back) => ask('DELETE', outbound, undefined, back),
@@ -112,9 +126,9 @@ function afterPoll(agent: http.Agent, go: () => void): void {
 }
 
 /** True only where the kernel took no byte of it: a server that has read some may have acted on it. */
-function wasNotSent(sent: ClientRequest, error: Error, body: string | undefined): boolean {
+function wasNotSent(sent: ClientRequest, error: Error): boolean {
   const closed = 'code' in error && error.code === 'EPIPE' && 'syscall' in error && error.syscall === 'write';
-  return sent.reusedSocket && closed && Buffer.byteLength(body ?? '') < ONE_PIECE;
+  return sent.reusedSocket && closed;
 }
 
 /** Lets a request whose answer has been passed on end by itself, which keeps its connection. */
@@ -160,16 +174,23 @@ function headersOf(
   return headers;
 }
 
+/** What an answer is read by. */
 interface Asking {
   readonly method: string;
-  readonly outbound: Outbound;
+  readonly era: Outbound['era'];
+  readonly session: string | undefined;
+  /** The method of the request; undefined where none is made. */
+  readonly asks: string | undefined;
   readonly back: Back;
   readonly skip: (what: string) => void;
 }
 
+function askingOf({ era, session, message }: Outbound): Pick<Asking, 'era' | 'session' | 'asks'> {
+  return { era, session, asks: message?.kind === 'request' ? message.method : undefined };
+}
+
 function receive(response: IncomingMessage, asking: Asking): void {
-  const { method, back, outbound } = asking;
-  const asked = outbound.message;
+  const { method, back, asks } = asking;
   const status = response.statusCode ?? 502;
   let failed = false;
   const fail = (error: unknown): void => {
@@ -180,11 +201,11 @@ function receive(response: IncomingMessage, asking: Asking): void {
   response.on('error', fail);
   try {
     const type = header(response, 'content-type');
-    const begins = asked?.kind === 'request' && asked.method === 'initialize' && status === 200;
+    const begins = asks === 'initialize' && status === 200;
     const session = header(response, 'mcp-session-id');
     if (begins && session !== undefined) back.session(session);
     // Nothing is expected in it (2025-11-25, transports: 202 without a body), so nothing in it matters.
-    if (method === 'POST' && asked?.kind !== 'request' && status >= 200 && status < 300) {
+    if (method === 'POST' && asks === undefined && status >= 200 && status < 300) {
       response.resume();
       back.answer(202, undefined);
     } else if (status === 200 && isEventStream(type)) stream(response, asking, fail);
@@ -194,7 +215,8 @@ function receive(response: IncomingMessage, asking: Asking): void {
   }
 }
 
-async function whole(response: IncomingMessage, status: number, { back, outbound }: Asking): Promise<void> {
+async function whole(response: IncomingMessage, status: number, asking: Asking): Promise<void> {
+  const { back, session } = asking;
   const bytes = await readBody(response, MAX_ANSWER_BYTES);
   const readable = bytes.length > 0 && isJson(header(response, 'content-type'));
   if (status >= 300 && (status < 400 || NOT_FOR_CLIENTS.has(status))) {
@@ -202,7 +224,7 @@ async function whole(response: IncomingMessage, status: number, { back, outbound
     return;
   }
   const message = readable ? readMessage(bytes, MAX_ANSWER_BYTES, 'server') : undefined;
-  if (outbound.session !== undefined && isSessionLost(status, message)) back.answer(404, sessionLost());
+  if (session !== undefined && isSessionLost(status, message)) back.answer(404, sessionLost());
   else back.answer(status, message ?? (status >= 400 ? failure(status) : undefined));
 }
 
@@ -211,7 +233,7 @@ function failure(status: number): Response {
 }
 
 function stream(response: IncomingMessage, asking: Asking, fail: (error: unknown) => void): void {
-  const { back, outbound, skip } = asking;
+  const { back, era, asks, skip } = asking;
   back.open();
   let flowing = true;
   // A client resumes a stream after an event with an id (2025-11-25, "Resumability"); otherwise its end is the end.
@@ -224,7 +246,7 @@ function stream(response: IncomingMessage, asking: Asking, fail: (error: unknown
   };
   const onEvent = (event: SseEvent): void => {
     const { id, retry, data } = event;
-    resumable ||= outbound.era === 'legacy' && id !== undefined && id !== '';
+    resumable ||= era === 'legacy' && id !== undefined && id !== '';
     let message: Message | undefined;
     try {
       if (carriesMessage(event) && data !== undefined)
@@ -249,7 +271,7 @@ function stream(response: IncomingMessage, asking: Asking, fail: (error: unknown
     back.onDrain(() => response.resume());
   });
   const over = (how: string): void => {
-    if (outbound.message?.kind !== 'request' || back.answered || resumable) back.end();
+    if (asks === undefined || back.answered || resumable) back.end();
     else fail(new IdentityError('mcp_upstream', `the MCP server ${how} before the answer`));
   };
   response.on('end', () => over('ended its stream'));

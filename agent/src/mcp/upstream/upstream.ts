@@ -61,6 +61,10 @@ export interface Back {
   event(place: Place, message: Message | undefined): boolean;
   keepAlive(): void;
   end(): void;
+  /** The upstream has taken all of the message, or will not: it holds nothing of it in our memory any more. */
+  sent(): void;
+  /** Before `sent`: what it holds of the message is needed for others, and the client has been refused. */
+  onLost(listener: () => void): void;
   /** The answer has gone to the client, so that what the upstream still has to say is for nobody. */
   readonly answered: boolean;
   fail(error: IdentityError): void;

@@ -43,8 +43,10 @@ describe('a body', () => {
   ])('%s is read as it came', async (_, pieces) => {
     const { at, weigh } = scales();
     const message = messageOf(pieces.map((piece) => Buffer.from(piece)));
-    expect(String(await readBody(message, 100, weigh))).toBe(pieces.join(''));
-    expect(at.now).toBe(0);
+    const body = await readBody(message, 100, weigh);
+    expect(String(body)).toBe(pieces.join(''));
+    // Whoever has it frees it.
+    expect(at.now).toBeGreaterThanOrEqual(body.length);
   });
 
   test('over the limit is refused, with its head or at the byte too many', async () => {

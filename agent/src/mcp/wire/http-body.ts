@@ -3,7 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Weight } from '@chancery/shared/door/weights.ts';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 
-/** Counts what is held of a body that is not whole; `lose` is for a body that has to give way to another. */
+/**
+ * Counts what is held of a body until it is freed, by `readBody` where that fails and else by whoever has the body;
+ * `lose` is for a body that is not whole and has to give way to another.
+ */
 export type Weigh = (lose: (reason: IdentityError) => void) => Weight;
 
 /** Throws mcp_size without reading further, mcp_parse where the body ends early, and what `weigh` throws. */
@@ -31,8 +34,9 @@ export function readBody(message: IncomingMessage, maxBytes: number, weigh?: Wei
       }
     });
     message.on('end', () => {
-      weight?.free();
       resolve(body.bytes());
+      // The message, and with it these listeners, lives until it is answered.
+      body.drop();
     });
     const endedEarly = (cause?: unknown): void =>
       giveUp(new IdentityError('mcp_parse', 'the body ended early', { cause }));

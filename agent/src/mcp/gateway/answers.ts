@@ -1,0 +1,44 @@
+/** What of a server's answer goes to the client that asked. */
+import type { Era } from '@chancery/shared/mcp/era.ts';
+import type { Response } from '@chancery/shared/mcp/message.ts';
+import {
+  emptyResult,
+  type FreeText,
+  filterTools,
+  narrowError,
+  narrowServer,
+} from '@chancery/shared/mcp/results.ts';
+import { resultOf } from '@chancery/shared/mcp/subscription.ts';
+import { denial } from '../wire/reply.ts';
+import type { Asked } from './sessions.ts';
+
+export interface Narrowing {
+  readonly era: Era;
+  readonly freeText: FreeText;
+  /** Whether the upstream opens a stream for whoever listens. */
+  readonly listens: boolean;
+  /** Whether the caller may call this tool. */
+  readonly may: (tool: string) => boolean;
+}
+
+/** The result of an allowed call as it is; of everything else, what there are rules for. Throws mcp_parse. */
+export function narrowAnswer(
+  asked: Asked,
+  response: Response,
+  { era, freeText, listens, may }: Narrowing,
+): Response {
+  const { id, result } = response;
+  if (asked.method !== 'tools/call' && result === undefined) return narrowError(response);
+  if (result === undefined) return response;
+  // 2026-07-28, "Multi Round-Trip Requests": a question to the client in the shape of an answer.
+  const kind = result['resultType'];
+  if (kind !== undefined && kind !== 'complete') {
+    const reason = 'no kind of rule can allow a server to ask the client for input';
+    return denial(id, { allow: false, rule: undefined, reason }, asked.recordId);
+  }
+  if (asked.method === 'tools/list') return { ...response, result: filterTools(result, may) };
+  if (asked.method === 'initialize' || asked.method === 'server/discover')
+    return { ...response, result: narrowServer(result, era, freeText, listens) };
+  if (asked.method !== 'tools/call') return { ...response, result: resultOf(asked, emptyResult(result)) };
+  return response;
+}
