@@ -1,7 +1,7 @@
 /**
  * Reads bodies of callers and bounds what they hold: for a connection, for a caller, and for all. A body counts until
- * the MCP server has taken it; while the server works on it the gateway keeps nothing of it. When all hold too much, the
- * oldest body of the caller that holds most is refused.
+ * the MCP server has taken it; while the server works on it, nothing of it is kept. When all hold too much, the oldest
+ * body of the caller that holds most is refused.
  */
 import type { IncomingMessage } from 'node:http';
 import { type WeightSettings, Weights } from '@chancery/shared/door/weights.ts';
