@@ -39,6 +39,7 @@ describe('what is accepted', () => {
       outputs: [],
       connect: [],
       logLevel: 'info',
+      where: expect.any(Function),
     });
   });
 

@@ -170,7 +170,10 @@ export const AgentConfig = z.strictObject({
 export type OutputSettings = z.infer<typeof OutputConfig>;
 export type GatewaySettings = z.infer<typeof GatewayConfig>;
 
-export type AgentSettings = z.infer<typeof AgentConfig>;
+export type AgentSettings = z.infer<typeof AgentConfig> & {
+  /** File, line and key of a value of the config; undefined where flags are the config. */
+  readonly where?: (path: readonly PropertyKey[]) => string;
+};
 
 export const paths = (dataDir: string) => ({
   state: resolve(dataDir, 'state.json'),
@@ -197,7 +200,8 @@ export function parseAgentConfig(text: string, path: string): AgentSettings {
       'config',
       `${path}: expected one YAML document with trustDomain, ca, evidence, dataDir`,
     );
-  return absolute(read.value, dirname(resolve(path)));
+  const where = (key: readonly PropertyKey[]) => `${path}:${read.lineOf(key)}: ${key.join('.')}`;
+  return { ...absolute(read.value, dirname(resolve(path))), where };
 }
 
 type Contradiction = readonly [key: keyof AgentSettings, says: string];

@@ -1,9 +1,10 @@
 /** Puts the rooms together: the agent, its socket, its outputs, its gateway and its local addresses. */
 
 import { serveHealth } from '@chancery/shared/health/server.ts';
-import { hostAndPort } from './addresses.ts';
+import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { type Agent, type AgentDeps, prepareFolder, startAgent } from './agent.ts';
 import { type AgentSettings, paths } from './config.ts';
+import { ensureConfiguredPortsFree } from './free-ports.ts';
 import type { AgentMetrics } from './health/metrics.ts';
 import type { Closing, McpDeps, McpOpening } from './open-mcp.ts';
 import { keepOutputs } from './outputs/keep.ts';
@@ -37,6 +38,7 @@ export async function runAgent(
   try {
     prepareFolder(settings.dataDir);
     await ensureUpstream(settings, deps);
+    await ensureConfiguredPortsFree(settings);
     const inTpm = settings.evidence?.tpm?.key === 'tpm';
     const joined = Promise.withResolvers<Agent>();
     // Nobody may be waiting for it when it fails.

@@ -1,4 +1,5 @@
 /** Puts the rooms together and runs the CA until it is told to stop. */
+
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import { hex } from '@chancery/shared/bytes.ts';
@@ -14,6 +15,7 @@ import type { Log } from '@chancery/shared/log.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { LiveValue } from '@chancery/shared/source.ts';
 import { caId } from '@chancery/shared/spiffe/reserved.ts';
+import { hostAndPort } from '@chancery/shared/text/address.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
@@ -157,7 +159,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const unfit = () => whyUnfit(deps, authorities);
   const { listen, healthOnly } = settings.http;
   const shown = healthOnly ? undefined : metrics;
-  const http = await serveHealth({ ...address(listen), metrics: shown, unfit, log });
+  const http = await serveHealth({ ...hostAndPort(listen), metrics: shown, unfit, log });
   open.push(http, startUpkeep({ ...deps, authorities, revocations, settings, svid }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port };
@@ -196,18 +198,13 @@ async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<num
     return record && `${record.platform}/${record.node}`;
   };
   const { bundle } = authorities;
-  const options = { ...address(settings.listen), connections: doors.tls, svid, bundle, nodeOf };
+  const options = { ...hostAndPort(settings.listen), connections: doors.tls, svid, bundle, nodeOf };
   const over = await listenTls(options, deps);
   open.push(over);
   open.push(await listenUnix({ path: admin, via: 'admin', connections: doors.admin }, deps));
   if (settings.attestors.unix !== undefined)
     open.push(await listenUnix({ path: join, via: 'join', connections: doors.join }, deps));
   return over.port;
-}
-
-function address(text: string): { host: string; port: number } {
-  const colon = text.lastIndexOf(':');
-  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
 }
 
 function whyUnfit({ clock, store }: OpenDeps, authorities: Authorities): string | undefined {

@@ -1,7 +1,9 @@
 /** What configs have in common: texts that are read by a parser of ours, and addresses. */
+
 import { z } from 'zod';
 import { parseDuration } from './duration.ts';
 import { isRefusal } from './errors.ts';
+import { hostAndPort, MAX_PORT } from './text/address.ts';
 
 /** A transform of zod's; what the parser says is wrong becomes one of the file's problems. */
 export const by =
@@ -24,7 +26,7 @@ export const hostPort = z
     error: 'expected host:port, for instance 127.0.0.1:8443',
     abort: true,
   })
-  .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'a port is at most 65535');
+  .refine((text) => hostAndPort(text).port <= MAX_PORT, 'a port is at most 65535');
 
 /** What a schema says of a value that does not fit, in our words: for `safeParse(value, { error: sentence })`. */
 export const sentence: z.core.$ZodErrorMap = (issue) => {

@@ -1,6 +1,7 @@
 /** An agent's health port and status, in a real process: well, and after its identity is revoked. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import net from 'node:net';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import {
   AGENT_MAIN,
@@ -93,3 +94,19 @@ test('an agent tells its health, its metrics and what needs a person', async () 
   expect(stdout).toMatch(/^PROBLEM +this identity is revoked: /m);
   expect(await agent.cli('doctor')).toMatchObject({ status: 1 });
 });
+
+test('a gateway whose port is taken ends before it joins, and names the line and the process', async () => {
+  const holder = net.createServer().listen(0, '127.0.0.1');
+  await once(holder, 'listening');
+  const listen = `127.0.0.1:${(holder.address() as net.AddressInfo).port}`;
+  const gateway = { server: 'notes', listen, upstream: { url: 'http://127.0.0.1:1/mcp' } };
+  const issued = async () => JSON.parse((await ca.cli('issued', '--json')).stdout).length;
+  const before = await issued();
+  const { status, stderr } = await makeAgent(ca, 'taken', { evidence: { unix: {} }, gateway }).cli('run');
+  expect(status).toBe(1);
+  expect(stderr).toMatch(
+    new RegExp(`agent\\.yaml:\\d+: gateway\\.listen: cannot listen on ${listen}: .*, pid ${process.pid}\\n$`),
+  );
+  expect(await issued()).toBe(before);
+  holder.close();
+}, 60_000);

@@ -14,7 +14,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   'shared/src/aws': SHARED_GROUND,
   'shared/src/kernel': SHARED_GROUND,
   'shared/src/door': SHARED_GROUND,
-  'shared/src/health': [...SHARED_GROUND, 'shared/src/door'],
+  'shared/src/health': [...SHARED_GROUND, 'shared/src/door', 'shared/src/kernel'],
   'shared/src/keys': [...SHARED_GROUND, 'shared/src/der', 'shared/src/kernel'],
   'shared/src/x509': [...SHARED_GROUND, 'shared/src/der', 'shared/src/spiffe', 'shared/src/keys'],
   'shared/src/tpm': [...SHARED_GROUND, 'shared/src/der', 'shared/src/x509', 'shared/src/evidence'],
@@ -121,7 +121,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
   'agent/src/mcp/gateway': [...ALL_SHARED, ...MCP_ROOMS],
   'agent/src/mcp/connect': [...ALL_SHARED, 'agent/src/mcp/wire', 'agent/src/mcp/upstream'],
   'agent/src/mcp': [...ALL_SHARED, ...MCP_ROOMS, 'agent/src/mcp/gateway', 'agent/src/mcp/connect'],
-  'agent/src/addresses.ts': ['agent/src/mcp/connect'],
+  'agent/src/addresses.ts': ['shared/src/text', 'agent/src/mcp/connect'],
   'agent/src/open-mcp.ts': [
     ...ALL_SHARED,
     'agent/src/config.ts',
@@ -142,8 +142,10 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
     'agent/src/outputs',
     'agent/src/workload',
   ],
+  'agent/src/free-ports.ts': [...ALL_SHARED, 'agent/src/config.ts'],
   'agent/src/run.ts': [
     'agent/src/addresses.ts',
+    'agent/src/free-ports.ts',
     'agent/src/health',
     'agent/src/status.ts',
     'agent/src/open-mcp.ts',
@@ -159,6 +161,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
   ],
   'agent/src/cli': [
     'agent/src/addresses.ts',
+    'agent/src/free-ports.ts',
     ...ALL_SHARED,
     'agent/src/config.ts',
     'agent/src/evidence',

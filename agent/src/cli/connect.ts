@@ -13,6 +13,7 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import { localEndpoint } from '../addresses.ts';
 import { type AgentSettings, IN_MEMORY, paths, readAgentConfig } from '../config.ts';
+import { ensurePortsFree } from '../free-ports.ts';
 import type { ConnectOptions } from '../mcp/connect.ts';
 import { type AttachOptions, attach, readRevocation } from '../workload/attach.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
@@ -47,6 +48,8 @@ export const connect = (deps: ConnectCommandDeps): Command => ({
     if (server === undefined || more.length > 0) throw new MisuseError('expected: connect NAME');
     const settings = readAgentConfig(configFile(invocation));
     const local = localOf(invocation, deps);
+    if (local.kind === 'tcp')
+      await ensurePortsFree([{ where: '--listen', listen: `127.0.0.1:${local.port}` }]);
     const client = local.kind === 'stdio' ? heldInput(local.input) : undefined;
     const signals = client === undefined ? [io.signal] : [io.signal, client.left];
     const until = { ...io, signal: AbortSignal.any(signals) };

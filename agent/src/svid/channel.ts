@@ -1,4 +1,5 @@
 /** How the agent reaches its CA: gRPC over TLS to a name and mark of the CA's, or over the CA's own unix socket. */
+
 import net from 'node:net';
 import tls, { type PeerCertificate } from 'node:tls';
 import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
@@ -6,6 +7,7 @@ import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocatio
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { roleNamedBy } from '@chancery/shared/spiffe/reserved.ts';
+import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { hasMark, type VerifiedSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
@@ -71,8 +73,7 @@ export function unverifiedTarget(address: string): Target {
 
 /** RFC 6066 section 3 has no IP addresses in SNI, and Node refuses them; the CA is known by its SPIFFE ID anyway. */
 function serverName(address: string): grpc.ClientOptions {
-  const host = address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
-  return net.isIP(host) === 0 ? {} : { 'grpc.ssl_target_name_override': 'chancery-ca' };
+  return net.isIP(hostAndPort(address).host) === 0 ? {} : { 'grpc.ssl_target_name_override': 'chancery-ca' };
 }
 
 function verdictOn(leaf: PeerCertificate, bundle: Bundle, judge: Judge): VerifiedSvid | Error {

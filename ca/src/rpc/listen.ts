@@ -8,6 +8,7 @@ import tls from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { Connection, Connections } from '@chancery/shared/door/connections.ts';
 import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import { portHolder } from '@chancery/shared/kernel/port-holder.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { openPeer, peerOf } from '@chancery/shared/peer-credentials.ts';
 import type { Source } from '@chancery/shared/source.ts';
@@ -198,7 +199,8 @@ function bound(server: net.Server, options: net.ListenOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
       const where = options.path ?? `${options.host}:${options.port}`;
-      reject(new IdentityError('unavailable', cannotListen(where, error), { cause: error }));
+      const says = cannotListen(where, error, () => portHolder(options.port ?? 0));
+      reject(new IdentityError('unavailable', says, { cause: error }));
     });
     server.listen({ backlog: BACKLOG, ...options }, resolve);
   });

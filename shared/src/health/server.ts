@@ -2,6 +2,7 @@
 import http from 'node:http';
 import { Connections } from '../door/connections.ts';
 import { IdentityError } from '../errors.ts';
+import { portHolder } from '../kernel/port-holder.ts';
 import type { Log } from '../log.ts';
 import { cannotListen } from '../text/listening.ts';
 
@@ -49,7 +50,12 @@ export async function serveHealth(given: HealthOptions): Promise<HealthServer> {
   new Connections(places, () => {}).guard(server);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
-      reject(new IdentityError('unavailable', cannotListen(`${options.host}:${options.port}`, error))),
+      reject(
+        new IdentityError(
+          'unavailable',
+          cannotListen(`${options.host}:${options.port}`, error, () => portHolder(options.port)),
+        ),
+      ),
     );
     server.listen(options.port, options.host, resolve);
   });

@@ -3,9 +3,11 @@
  * enforces is refused, so that an operator never relies on a line that does nothing. `when`, `rate`, `approval` and a
  * pinned `definition` are such keys today.
  */
+
 import { z } from 'zod';
 import { isRefusal } from '../errors.ts';
 import { parseSpiffeId } from '../spiffe/id.ts';
+import { hostAndPort, MAX_PORT } from '../text/address.ts';
 import { compileSpiffePattern } from './spiffe-pattern.ts';
 import { compileToolPattern } from './tool-pattern.ts';
 
@@ -36,7 +38,7 @@ export const McpServer = z
         /^(?:[a-z0-9][a-z0-9.-]*|\[[0-9a-f:]+\]):[1-9][0-9]{0,4}$/,
         'an address is host:port, in lower case',
       )
-      .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'the port is above 65535')
+      .refine((text) => hostAndPort(text).port <= MAX_PORT, 'the port is above 65535')
       .describe('Where its gateway listens: host:port.'),
     owner: z
       .string()

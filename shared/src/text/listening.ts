@@ -1,7 +1,7 @@
 /** What an operator reads where an address cannot be had. */
 
 const SENTENCES: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'another process has this address; ss -lntp shows which',
+  EADDRINUSE: 'another process has this address',
   EADDRNOTAVAIL: 'no interface of this machine has this address',
   EACCES:
     'permission denied; ports below 1024 need CAP_NET_BIND_SERVICE, and a socket needs a folder to write in',
@@ -9,9 +9,11 @@ const SENTENCES: Readonly<Record<string, string>> = {
   ENOTFOUND: 'the name does not resolve',
 };
 
-/** `where` is host:port or a path. */
-export function cannotListen(where: string, error: unknown): string {
+/** `where` is host:port or a path; `holder` names the process that listens there, where that can be known. */
+export function cannotListen(where: string, error: unknown, holder?: () => string | undefined): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   const says = error instanceof Error ? error.message : String(error);
-  return `cannot listen on ${where}: ${SENTENCES[code] ?? says}`;
+  const found = code === 'EADDRINUSE' ? holder?.() : undefined;
+  const who = code !== 'EADDRINUSE' ? '' : found === undefined ? '; ss -lntp shows which' : `: ${found}`;
+  return `cannot listen on ${where}: ${SENTENCES[code] ?? says}${who}`;
 }

@@ -3,6 +3,7 @@
  * first, one that falls idle or a new one. They are not made all at once: a handshake costs both sides more than a
  * call.
  */
+
 import { Agent, type RequestOptions } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
@@ -12,6 +13,7 @@ import type { McpServer } from '@chancery/shared/policy/resources.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
@@ -157,7 +159,7 @@ export class DialAgent extends Agent {
 
   /** No request sees the socket before its peer is proven, and no TLS session outlives one. */
   #connect(done: (error: Error | undefined) => void): TLSSocket {
-    const { host, port } = hostAndPortOf(this.#server.address);
+    const { host, port } = hostAndPort(this.#server.address);
     // The name to expect is a SPIFFE ID, which `#admit` compares; the address is only where it is.
     const checkServerIdentity = () => undefined;
     const socket = connect({ secureContext: this.#tls, host, port, checkServerIdentity });
@@ -234,10 +236,4 @@ export class DialAgent extends Agent {
     const closed = new IdentityError('unavailable', 'connect is closing');
     for (const { turn } of this.#waiting.splice(0)) turn(closed);
   }
-}
-
-/** An IPv6 host stands in brackets. */
-function hostAndPortOf(address: string): { readonly host: string; readonly port: number } {
-  const colon = address.lastIndexOf(':');
-  return { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) };
 }

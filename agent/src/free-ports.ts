@@ -1,0 +1,63 @@
+/** The ports of the config, tried before the agent joins: a join may use up evidence that can be shown once only. */
+import { once } from 'node:events';
+import net from 'node:net';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { portHolder } from '@chancery/shared/kernel/port-holder.ts';
+import { hostAndPort } from '@chancery/shared/text/address.ts';
+import { cannotListen } from '@chancery/shared/text/listening.ts';
+import type { AgentSettings } from './config.ts';
+
+interface Port {
+  /** Where the config, or a flag, has it. */
+  readonly where: string;
+  /** `host:port`. */
+  readonly listen: string;
+}
+
+/**
+ * Throws unavailable with the line of the config and the process that has the port. The ports are free again
+ * afterwards: whoever calls before there is a certificate is refused, as if nobody listened.
+ */
+export const ensureConfiguredPortsFree = (settings: AgentSettings): Promise<void> =>
+  ensurePortsFree(portsOf(settings));
+
+/** All are held at once, so that one that is written twice is found. */
+export async function ensurePortsFree(ports: readonly Port[]): Promise<void> {
+  const held: net.Server[] = [];
+  try {
+    for (const [index, port] of ports.entries()) {
+      ensureOnce(port, ports.slice(0, index));
+      held.push(await hold(port));
+    }
+  } finally {
+    await Promise.all(held.map((server) => once(server.close(), 'close')));
+  }
+}
+
+function ensureOnce({ where, listen }: Port, before: readonly Port[]): void {
+  const twin = before.find((each) => each.listen === listen && hostAndPort(listen).port !== 0);
+  ensure(twin === undefined, 'unavailable', `${where}: ${listen} is the address of ${twin?.where}, too`);
+}
+
+function portsOf({ gateway, connect, http, where }: AgentSettings): readonly Port[] {
+  const at = (path: readonly PropertyKey[], listen: string): Port => ({ where: where?.(path) ?? '', listen });
+  return [
+    ...(http === undefined ? [] : [at(['http'], http.listen)]),
+    ...(gateway === undefined ? [] : [at(['gateway', 'listen'], gateway.listen)]),
+    ...connect.flatMap(({ listen }, index) =>
+      listen.startsWith('unix:') ? [] : [at(['connect', index, 'listen'], listen)],
+    ),
+  ];
+}
+
+async function hold({ where, listen }: Port): Promise<net.Server> {
+  const { host, port } = hostAndPort(listen);
+  const server = net.createServer((socket) => socket.destroy());
+  try {
+    await once(server.listen({ host, port }), 'listening');
+    return server;
+  } catch (error) {
+    const says = cannotListen(listen, error, () => portHolder(port));
+    throw new IdentityError('unavailable', where === '' ? says : `${where}: ${says}`, { cause: error });
+  }
+}

@@ -1,0 +1,44 @@
+/** Which process listens on a TCP port, from /proc: for a person, and only where this user may see it. Linux. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+
+/** proc_pid_net(5): the state of a socket that listens. */
+const LISTENS = '0A';
+/** A machine with more processes takes too long for a sentence. */
+const MAX_PROCESSES = 20_000;
+
+/** Its name and pid, such as `nginx, pid 812`. Blocks for some milliseconds. Throws nothing. */
+export function portHolder(port: number): string | undefined {
+  const sockets = new Set(
+    ['/proc/net/tcp', '/proc/net/tcp6']
+      .flatMap((table) => listeners(table, port))
+      .map((inode) => `socket:[${inode}]`),
+  );
+  if (sockets.size === 0) return undefined;
+  const pids = quietly(() => readdirSync('/proc').filter((name) => /^\d+$/.test(name)), []);
+  const pid = pids.slice(0, MAX_PROCESSES).find((each) => holdsOneOf(sockets, `/proc/${each}/fd`));
+  if (pid === undefined) return undefined;
+  return quietly(() => `${readFileSync(`/proc/${pid}/comm`, 'utf8').trim()}, pid ${pid}`, undefined);
+}
+
+function listeners(table: string, port: number): readonly string[] {
+  const wanted = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const lines = quietly(() => readFileSync(table, 'latin1').split('\n'), []);
+  return lines.flatMap((line) => {
+    const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/);
+    return state === LISTENS && local.endsWith(wanted) ? [inode] : [];
+  });
+}
+
+function holdsOneOf(sockets: ReadonlySet<string>, folder: string): boolean {
+  const descriptors = quietly(() => readdirSync(folder), []);
+  return descriptors.some((name) => sockets.has(quietly(() => readlinkSync(`${folder}/${name}`), '')));
+}
+
+/** Processes end and hide while we look. */
+function quietly<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch {
+    return otherwise;
+  }
+}
