@@ -1,7 +1,8 @@
-/** Request headers that cost the CA far more than their sender: row I63. */
+/** Request headers and open streams that cost the CA far more than their sender: rows I63 and M58. */
 import { once } from 'node:events';
 import http2, { type IncomingHttpHeaders } from 'node:http2';
-import { expect, test, vi } from 'vitest';
+import net from 'node:net';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { floodedCa, WORKLOAD } from '../kit/flood/flooded.ts';
 import { statusOf } from '../kit/flood/stranger.ts';
 import { joinAs } from '../kit/join.ts';
@@ -72,4 +73,38 @@ test('I63 open streams weigh what the CA keeps for them: an address has 8 MiB', 
   expect(streams.some(isOpen)).toBe(true);
   for (const { rstCode } of ended()) expect(rstCode).toBe(CALM);
   expect((await joinAs(ca())).id).toBe(WORKLOAD);
+});
+
+describe('M58 a user of the machine, on join.sock', () => {
+  const sessions: http2.ClientHttp2Session[] = [];
+  afterEach(() => {
+    for (const session of sessions.splice(0)) session.destroy();
+  });
+  function local(): http2.ClientHttp2Session {
+    const createConnection = () => net.connect(ca().joinSocket).on('error', () => {});
+    const session = http2.connect('http://ca.example', { createConnection });
+    session.on('error', () => {});
+    sessions.push(session);
+    return session;
+  }
+
+  test('that sends headers above 8 KiB gets no handler, and others join', async () => {
+    const session = local();
+    const streams = Array.from({ length: 20 }, () => open(session, GET_BUNDLE, REPEATED));
+    await Promise.all(streams.map((stream) => statusOf(stream)));
+    for (const stream of streams) expect(stream.rstCode).toBe(CALM);
+    expect((await joinAs(ca())).id).toBe(WORKLOAD);
+  });
+
+  test('has as many open streams on all its connections as weigh 16 MiB', async () => {
+    const streams = Array.from({ length: 16 }, local).flatMap((session) =>
+      Array.from({ length: 80 }, () => open(session, GET_BUNDLE, {})),
+    );
+    const most = (16 * MIB) / 16_384;
+    const ended = () => streams.filter((each) => each.closed);
+    const least = streams.length - most;
+    await vi.waitFor(() => expect(ended().length).toBeGreaterThanOrEqual(least), { timeout: 9_000 });
+    for (const { rstCode } of ended()) expect(rstCode).toBe(CALM);
+    expect(streams.some(isOpen)).toBe(true);
+  });
 });

@@ -1,4 +1,4 @@
-/** Trust streams that one certified node opens, or wakes, by the thousand: row I65. */
+/** Trust streams that one certified node opens, or wakes, by the thousand: rows I65 and M57. */
 import { randomBytes } from 'node:crypto';
 import { watch } from '@chancery/ca/rpc/trust.ts';
 import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
@@ -51,6 +51,19 @@ test('I65 a node has 64 trust streams; its guests have a share apart', async () 
   vi.spyOn(rpc.store, 'issuance').mockResolvedValue(record && { ...record, origin: '40aa' });
   const guest = follow(caller);
   expect((await guest.next()).sequence).toBeGreaterThan(0n);
+});
+
+test('M57 a guest has 4 trust streams, however many its node has left', async () => {
+  const { caller, issued } = await certifiedCaller(rpc);
+  const record = await rpc.store.issuance(issued.serial);
+  const issuance = vi.spyOn(rpc.store, 'issuance').mockResolvedValue(record && { ...record, origin: '40aa' });
+  const streams = Array.from({ length: 5 }, () => follow(caller, true));
+  expect((await streams.at(-1)?.failed)?.code).toBe(grpc.status.RESOURCE_EXHAUSTED);
+  issuance.mockRestore();
+  const other = await certifiedCaller(rpc);
+  const second = await rpc.store.issuance(other.issued.serial);
+  vi.spyOn(rpc.store, 'issuance').mockResolvedValue(second && { ...second, origin: '40aa' });
+  expect((await follow(other.caller).next()).sequence).toBeGreaterThan(0n);
 });
 
 test('I46 a connection with an open trust stream gives way only within the share of its node', async () => {

@@ -15,13 +15,19 @@ import { MessageMeter } from './message-meter.ts';
 
 const MIB = 1024 * 1024;
 /** Of peers that have proved nothing: the largest message is an opening with an event log of 1 MiB. */
-const STRANGERS = { total: 64 * MIB, perConnection: 4 * MIB, perAddress: 8 * MIB, perNetwork: 16 * MIB };
+const STRANGERS = {
+  total: 64 * MIB,
+  perConnection: 4 * MIB,
+  perAddress: 8 * MIB,
+  perNetwork: 16 * MIB,
+  little: 2 * MIB,
+};
 /** Of certified nodes and users of this machine, counted apart. */
 const KNOWN = { total: 128 * MIB, perConnection: 8 * MIB, perAddress: 16 * MIB, perNetwork: 32 * MIB };
 /** Open streams of a stranger on one connection: an agent that joins needs two. */
 const STRANGER_STREAMS = 32;
-/** What the CA keeps for a stream beside its headers. Known peers may have many, and each has proved who it is. */
-const STRANGER_STREAM_BYTES = 16 * 1024;
+/** What the CA keeps for a stream beside its headers. All trust streams of a node fill an eighth of its share. */
+const STREAM_BYTES = 16 * 1024;
 const MESSAGE_MS = 10_000;
 const AFTER_ANSWER_MS = 1_000;
 /** Error codes of HTTP/2, RFC 9113 section 7. */
@@ -140,7 +146,7 @@ function weigh(
   const weight = weights.open(peer.keys, session, refuse);
   stream.once('close', () => weight.free());
   try {
-    weight.add(headerBytes(raw) + (peer.kind === 'stranger' ? STRANGER_STREAM_BYTES : 0));
+    weight.add(headerBytes(raw) + STREAM_BYTES);
     return true;
   } catch (error) {
     refuse(refusalOf(error, 'message_size', 'the headers could not be read'));

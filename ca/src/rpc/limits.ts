@@ -29,8 +29,12 @@ const PATIENCE = [
 /** Agents of one node, each with one more while it renews. */
 const TRUST_STREAMS = 64;
 
+/** Of one guest of a node: one that has them all would lock out the others. */
+const GUEST_STREAMS = 4;
+
 /** A certificate; `origin` is the serial of the one that it was asked for with. */
 interface Follower extends Holder {
+  readonly serial: string;
   readonly origin?: string | undefined;
 }
 
@@ -40,19 +44,23 @@ interface Room {
   readonly networks: Buckets;
 }
 
-export class Limits {
-  readonly #rooms: Readonly<Record<Share, Room>>;
-  /** Of calls that answer at once: no place, but a rate. */
-  readonly #calls: Buckets;
-  readonly #followers = new Places({
+const followers = (perAddress: number): Places =>
+  new Places({
     what: 'trust streams',
     total: Number.POSITIVE_INFINITY,
-    perAddress: TRUST_STREAMS,
+    perAddress,
     perNetwork: TRUST_STREAMS,
     few: 1,
     givesWay: 'anyone',
     replacesOwn: false,
   });
+
+export class Limits {
+  readonly #rooms: Readonly<Record<Share, Room>>;
+  /** Of calls that answer at once: no place, but a rate. */
+  readonly #calls: Buckets;
+  readonly #agents = followers(TRUST_STREAMS);
+  readonly #guests = followers(GUEST_STREAMS);
 
   constructor(settings: LimitSettings, clock: Clock) {
     const rate = { perSecond: settings.attestationsPerSecond, burst: settings.attestationBurst };
@@ -98,9 +106,13 @@ export class Limits {
   }
 
   /** A place for one trust stream. The guests of a node have a share apart from its agents'. Throws rate. */
-  follow({ platform, node, origin }: Follower): Place {
-    const guests = origin === undefined ? '' : ', for its guests,';
-    return this.#followers.take({ address: `${platform}/${node}${guests}` });
+  follow({ platform, node, origin, serial }: Follower): Place {
+    const name = `${platform}/${node}`;
+    if (origin === undefined) return this.#agents.take({ address: name });
+    return this.#guests.take({
+      address: `certificate ${serial} of a guest of ${name}`,
+      network: `${name}, for its guests,`,
+    });
   }
 
   /** Seconds that a caller gets instead of `seconds` while places are scarce. */

@@ -12,8 +12,13 @@ interface Bucket {
   at: number;
 }
 
-/** Keys remembered. Past it, full buckets are forgotten; they say nothing that a new one would not. */
+/**
+ * Keys remembered. Past it, full buckets are forgotten, which say nothing that a new one would not; where there are
+ * none, a part of the buckets, the fullest first. Whoever has more keys than this gains a few tokens of them by that,
+ * and had as many by its other keys; to refuse whoever is not remembered would lock out everybody else.
+ */
 const MAX_KEYS = 10_000;
+const PART = 0.1;
 
 export class Buckets {
   readonly #settings: BucketSettings;
@@ -60,6 +65,8 @@ export class Buckets {
       this.#fill(bucket, now);
       if (bucket.tokens >= this.#settings.burst) this.#buckets.delete(key);
     }
-    ensure(this.#buckets.size < MAX_KEYS, 'rate', 'calls come from too many addresses');
+    if (this.#buckets.size < MAX_KEYS) return;
+    const fullest = [...this.#buckets].toSorted(([, a], [, b]) => b.tokens - a.tokens);
+    for (const [key] of fullest.slice(0, MAX_KEYS * PART)) this.#buckets.delete(key);
   }
 }

@@ -1,6 +1,7 @@
 /**
  * Bytes of unfinished messages and of open streams, counted against the connection, address and network that sent them.
- * When all together hold too many, the oldest of the network that holds most is given up.
+ * When all together hold too many, the oldest of the network that holds most is given up; where no network holds more
+ * than an honest one may, the oldest of all, so that many small ones do not push out whoever sends one large message.
  */
 import { ensure, IdentityError } from '../errors.ts';
 import type { ShareKeys } from './keys.ts';
@@ -10,6 +11,8 @@ export interface WeightSettings {
   readonly perConnection: number;
   readonly perAddress: number;
   readonly perNetwork: number;
+  /** Networks that hold at most so much are alike: none by default. */
+  readonly little?: number;
 }
 
 /** One unfinished message. */
@@ -30,6 +33,8 @@ export class Weights {
   readonly #settings: WeightSettings;
   /** By network, else address: what each has, oldest first. One is found without a look at all others. */
   readonly #byNetwork = new Map<string | object, Set<Held>>();
+  /** The oldest first. */
+  readonly #all = new Set<Held>();
   readonly #byKey = new Map<string | object, number>();
   #total = 0;
 
@@ -59,6 +64,7 @@ export class Weights {
     while (this.#total + bytes > total) this.#makeRoom(held);
     const own = this.#byNetwork.get(networkOf(held)) ?? new Set();
     this.#byNetwork.set(networkOf(held), own.add(held));
+    this.#all.add(held);
     this.#change(held, bytes);
   }
 
@@ -66,6 +72,7 @@ export class Weights {
     const own = this.#byNetwork.get(networkOf(held));
     own?.delete(held);
     if (own?.size === 0) this.#byNetwork.delete(networkOf(held));
+    this.#all.delete(held);
     this.#change(held, -held.bytes);
   }
 
@@ -85,7 +92,8 @@ export class Weights {
       const sum = this.#byKey.get(network) ?? 0;
       if (sum > most) [largest, most] = [held, sum];
     }
-    const [loser] = largest ?? [];
+    const { little = 0 } = this.#settings;
+    const [loser] = most > little ? (largest ?? []) : this.#all;
     if (loser === undefined || loser === newcomer)
       throw new IdentityError('rate', 'too many bytes of unfinished messages');
     this.#free(loser);
