@@ -1,8 +1,10 @@
 /** `doctor`: what this machine could prove, and whether the CA can be reached: why an agent does not join. */
 import { existsSync } from 'node:fs';
-import type { Command } from '@chancery/shared/cli.ts';
+import net from 'node:net';
+import { type Command, twoColumns, wrapped } from '@chancery/shared/cli.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { isRefusal } from '@chancery/shared/errors.ts';
+import { NETWORK_SENTENCES } from '@chancery/shared/text/network-sentence.ts';
 import { type AgentSettings, paths, readAgentConfig } from '../config.ts';
 import { readStatus } from '../workload/attach.ts';
 import { CONFIG_FLAG, configFile, JSON_FLAG } from './flags.ts';
@@ -26,7 +28,8 @@ export const doctor = (deps: RunCommandDeps): Command => ({
     const { detectAll } = await import('../evidence/index.ts');
     const { firstUsable } = await import('../evidence/auto.ts');
     const tried = await detectAll({ clock: deps.clock, env: io.env }, io.signal);
-    const platforms = tried.map(({ platform, usable, says }) => ({ name: platform, good: usable, says }));
+    const found = tried.map(({ platform, usable, says }) => ({ name: platform, good: usable, says }));
+    const platforms = settings === undefined ? found : await withSocket(found, settings);
     const auto = firstUsable(tried)?.platform;
     const chosen = settings?.evidence === undefined ? auto : Object.keys(settings.evidence).join(' and ');
     const ca = settings && (await seenOf(settings, deps.clock));
@@ -41,10 +44,34 @@ export const doctor = (deps: RunCommandDeps): Command => ({
       agent: agent ?? null,
     };
     if (invocation.has('json')) io.out(`${JSON.stringify({ ...report, good }, null, 2)}\n`);
-    else io.out(textOf(report, settings));
+    else io.out(textOf(report, settings, io.columns));
     return good ? 0 : 1;
   },
 });
+
+/** Nothing on a machine says that the CA's socket is there: only a config names it. */
+async function withSocket(found: readonly Seen[], { evidence, ca }: AgentSettings): Promise<readonly Seen[]> {
+  const { socket } = ca;
+  if (evidence?.unix === undefined || socket === undefined) return found;
+  const error = await connected(socket);
+  const refused = error === undefined ? undefined : (NETWORK_SENTENCES[error.code ?? ''] ?? error.message);
+  const says =
+    refused === undefined
+      ? `the CA's socket ${socket} answers`
+      : `no CA at the socket ${socket}: ${refused}. Start the CA, or mend ca.socket`;
+  return found.map((each) => (each.name === 'unix' ? { ...each, good: refused === undefined, says } : each));
+}
+
+/** Why not, where it cannot. */
+function connected(path: string): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise((resolve) => {
+    const socket = net.connect(path, () => {
+      socket.destroy();
+      resolve(undefined);
+    });
+    socket.once('error', resolve);
+  });
+}
 
 /** The CA by its address, verified as the agent verifies it before anything else. */
 async function seenOf(settings: AgentSettings, clock: Clock): Promise<Seen> {
@@ -84,18 +111,23 @@ interface Report {
 function textOf(
   { config, platforms, auto, chosen, ca, agent }: Report,
   settings: AgentSettings | undefined,
+  width: number | undefined,
 ): string {
-  const width = Math.max(...platforms.map(({ name }) => name.length));
-  const line = ({ name, good, says }: Seen): string =>
-    `  ${good ? 'yes' : 'no '}  ${name.padEnd(width)}  ${says}`;
+  const lines = (seen: readonly Seen[]): string => {
+    const rows = seen.map(({ name, good, says }) => [`${good ? 'yes' : 'no '}  ${name}`, says] as const);
+    return twoColumns(rows, width);
+  };
+  const text = (says: string): string => wrapped(says, width ?? Number.POSITIVE_INFINITY).join('\n');
   const by = settings?.evidence === undefined ? 'platform: auto' : `${config}`;
   return [
     'platforms',
-    ...platforms.map(line),
-    chosen === null ? 'no platform is usable; set one under `evidence`' : `${by} would prove ${chosen}`,
-    ...(settings?.evidence !== undefined && auto !== null ? [`platform: auto would prove ${auto}`] : []),
-    ...(ca === null ? ['no config file; the CA was not checked'] : ['CA', line(ca)]),
-    ...(ca === null ? [] : agent === null ? ['no agent runs here'] : ['agent', line(agent)]),
+    lines(platforms),
+    text(chosen === null ? 'no platform is usable; set one under `evidence`' : `${by} would prove ${chosen}`),
+    ...(settings?.evidence !== undefined && auto !== null
+      ? [text(`platform: auto would prove ${auto}`)]
+      : []),
+    ...(ca === null ? ['no config file; the CA was not checked'] : ['CA', lines([ca])]),
+    ...(ca === null ? [] : agent === null ? ['no agent runs here'] : ['agent', lines([agent])]),
     '',
   ].join('\n');
 }

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -46,6 +48,8 @@ const program = agentProgram(
   '1.2.3',
 );
 
+/** Of the terminal. */
+let columns: number | undefined;
 async function cli(...args: readonly string[]) {
   let [out, err] = ['', ''];
   const io = {
@@ -59,6 +63,7 @@ async function cli(...args: readonly string[]) {
     signal: AbortSignal.timeout(20_000),
     input: async () => '',
     isTerminal: false,
+    columns,
   };
   const status = await runProgram(program, [...args, '--config', file], io);
   return { status, out, err };
@@ -238,5 +243,42 @@ describe('mcp config', () => {
     const { status, out } = await cli('mcp', 'config', 'github', ...flags);
     expect(status).toBe(0);
     expect(JSON.parse(out)).toEqual(expected);
+  });
+});
+
+describe('doctor', () => {
+  afterEach(() => {
+    columns = undefined;
+  });
+  const joinSocket = join(dir, 'join.sock');
+  const ca = { ...least.ca, socket: joinSocket };
+  const unix = async () => JSON.parse((await cli('doctor', '--json')).out).platforms.at(-1);
+
+  test('looks for the socket of the CA where the config proves unix', async () => {
+    configure({ ca, evidence: { unix: {} } });
+    const missing = `no CA at the socket ${joinSocket}: its socket does not exist. Start the CA, or mend ca.socket`;
+    expect(await unix()).toEqual({ name: 'unix', good: false, says: missing });
+    const serving = net.createServer().listen(joinSocket);
+    await once(serving, 'listening');
+    expect(await unix()).toEqual({ name: 'unix', good: true, says: `the CA's socket ${joinSocket} answers` });
+    serving.close();
+    configure();
+    expect(await unix()).toMatchObject({ name: 'unix', good: false });
+  });
+
+  test('says what it found in plain words, and what to do', async () => {
+    configure({ ca: { ...least.ca, bundle: undefined, pin: 'ab'.repeat(32) } });
+    const { out } = await cli('doctor');
+    expect(out).toMatch(
+      /no {3}127\.0\.0\.1:1 {2}the CA does not answer: 127\.0\.0\.1:1: the connection was refused/,
+    );
+    expect(out).not.toMatch(/E[A-Z]+: |\b(access|connect|getaddrinfo) |Error:|Last error/);
+  });
+
+  test('fits a terminal of 40 columns but for words that are longer', async () => {
+    columns = 40;
+    const { out } = await cli('doctor');
+    const wide = out.split('\n').filter((line) => line.length > 40 && line.trim().includes(' '));
+    expect(wide).toEqual([]);
   });
 });

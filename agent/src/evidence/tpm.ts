@@ -15,6 +15,7 @@ import {
   unpackQuestion,
 } from '@chancery/shared/evidence/tpm.ts';
 import { inFile, readWholeFile } from '@chancery/shared/kernel/whole-file.ts';
+import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import { AK } from '@chancery/shared/tpm/templates.ts';
 import { z } from 'zod';
@@ -64,10 +65,18 @@ export const tpmEvidenceKind: EvidenceKind<TpmEvidenceConfig> = {
       await access(DEFAULT_DEVICE, constants.R_OK | constants.W_OK);
       return { usable: true, says: `${DEFAULT_DEVICE} can be opened` };
     } catch (error) {
-      return { usable: false, says: error instanceof Error ? error.message : String(error) };
+      return { usable: false, says: whyNoDevice(error) };
     }
   },
 };
+
+function whyNoDevice(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'ENOENT') return `no ${DEFAULT_DEVICE}: no TPM 2.0, or its driver is not loaded`;
+  if (code === 'EACCES')
+    return `${DEFAULT_DEVICE} may not be opened by this user: add the user to the group of the device, often tss`;
+  return `${DEFAULT_DEVICE}: ${systemSentence(error) ?? String(error)}`;
+}
 
 /** Opens the device for each exchange and closes it after, so that others may use the TPM in between. */
 export function tpmEvidence(config: TpmEvidenceConfig): EvidenceSource {

@@ -8,6 +8,7 @@ import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { roleNamedBy } from '@chancery/shared/spiffe/reserved.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
+import { plainNetwork } from '@chancery/shared/text/network-sentence.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { hasMark, type VerifiedSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
@@ -106,6 +107,8 @@ function chainOf(leaf: PeerCertificate): readonly Uint8Array[] {
 }
 
 /** grpc-js, of a call that we ended ourselves: our own time was up. */
+/** What grpc-js writes around the reason of a failed connection. */
+const NOTES = /^No connection established\. Last error: (Error: )?|\. Resolution note:\s*$/g;
 const CANCELLED_HERE = 'Cancelled on client';
 
 /** What the CA refused, by its public sentence; or that it could not be reached. */
@@ -115,10 +118,9 @@ export function refusalFromCa(error: grpc.ServiceError): IdentityError {
     grpc.status.DEADLINE_EXCEEDED,
     grpc.status.CANCELLED,
   ];
-  // grpc-js ends its account of a failed connection with the resolver's, which has none.
   if (error.details === CANCELLED_HERE)
     return new IdentityError('unavailable', 'the CA has not answered yet', { cause: error });
-  const details = error.details.replace(/\. Resolution note:\s*$/, '');
+  const details = plainNetwork(error.details.replace(NOTES, ''));
   if (away.includes(error.code))
     return new IdentityError('unavailable', `the CA does not answer: ${details}`, { cause: error });
   const status = grpc.status[error.code] ?? String(error.code);

@@ -7,6 +7,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { asBuffer } from '../bytes.ts';
 import { IdentityError } from '../errors.ts';
+import { plainNetwork } from '../text/network-sentence.ts';
 
 export interface OutboundRequest {
   readonly url: string;
@@ -129,5 +130,7 @@ const asText = (pem: string | Uint8Array): string =>
   typeof pem === 'string' ? pem : asBuffer(pem).toString();
 
 /** An AggregateError, of a name with several addresses, has no message of its own. */
-const reasonOf = (error: Error): string =>
-  error instanceof AggregateError ? error.errors.map(String).join('; ') : error.message;
+function reasonOf(error: Error): string {
+  const all = error instanceof AggregateError ? error.errors : [error];
+  return all.map((each) => plainNetwork(each instanceof Error ? each.message : String(each))).join('; ');
+}

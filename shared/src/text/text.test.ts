@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { cannotListen } from './listening.ts';
 import { nearest } from './nearest.ts';
+import { plainNetwork } from './network-sentence.ts';
 
 const known = ['serve', 'apply', 'revoke', 'revocations', 'unrevoke', 'init'];
 
@@ -26,4 +27,18 @@ test('an address that cannot be had is named with the reason', () => {
   );
   expect(cannotListen('[::1]:1', error('EWHY'))).toBe('cannot listen on [::1]:1: listen failed');
   expect(cannotListen('x', 'odd')).toBe('cannot listen on x: odd');
+});
+
+test.each([
+  ['connect ECONNREFUSED 127.0.0.1:1', '127.0.0.1:1: the connection was refused (ECONNREFUSED)'],
+  [
+    'connect ENETUNREACH 169.254.169.254:80 - Local (0.0.0.0:0)',
+    '169.254.169.254:80: there is no route to its network (ENETUNREACH)',
+  ],
+  ['getaddrinfo ENOTFOUND ca.example', 'ca.example: its name has no address (ENOTFOUND)'],
+  ['read ECONNRESET', 'the connection was reset (ECONNRESET)'],
+  ['connect EWHY 1', 'connect EWHY 1'],
+  ['socket hang up', 'socket hang up'],
+])('what Node says of a connection, "%s", is put in words', (raw, says) => {
+  expect(plainNetwork(raw)).toBe(says);
 });

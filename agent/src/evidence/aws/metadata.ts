@@ -32,7 +32,7 @@ async function tokenFrom(deps: Deps, signal: AbortSignal): Promise<string> {
   ensure(
     reply.status === 200 && /^[!-~]+$/.test(token),
     'platform_unavailable',
-    `no metadata token: ${reply.status}`,
+    `the metadata service answered ${reply.status} instead of a token`,
   );
   return token;
 }
