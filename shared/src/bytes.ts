@@ -1,6 +1,7 @@
 /** Bytes: one type (`Uint8Array`), one way to join, compare, cut and print them. */
+import { isUtf8 } from 'node:buffer';
 import { timingSafeEqual } from 'node:crypto';
-import { ensure, type Refusal } from './errors.ts';
+import { ensure, IdentityError, type Refusal } from './errors.ts';
 
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat(parts);
@@ -107,5 +108,36 @@ export class Reader {
     const at = this.#at;
     this.#at += length;
     return at;
+  }
+}
+
+/** Throws the code where the bytes are not UTF-8, as text of Windows tools and old systems is not. `what` they are. */
+export function utf8Text(bytes: Uint8Array, code: Refusal, what = 'the file'): string {
+  if (isUtf8(bytes)) return asBuffer(bytes).toString('utf8');
+  const [first, second] = bytes;
+  const isUtf16 = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
+  const found = isUtf16 ? ' but UTF-16' : `: see the byte at offset ${offsetOfSpoiled(bytes)}`;
+  throw new IdentityError(code, `${what} is not UTF-8${found}; save it as UTF-8`);
+}
+
+/** Halves the distance: what begins well can be decoded up to the spoiled character. */
+function offsetOfSpoiled(bytes: Uint8Array): number {
+  let [good, bad] = [0, bytes.length + 1];
+  while (bad - good > 1) {
+    const middle = Math.floor((good + bad) / 2);
+    if (beginsWell(bytes.subarray(0, middle))) good = middle;
+    else bad = middle;
+  }
+  // Back to where the character that is not whole begins.
+  while (!isUtf8(bytes.subarray(0, good))) good -= 1;
+  return good;
+}
+
+function beginsWell(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: true });
+    return true;
+  } catch {
+    return false;
   }
 }

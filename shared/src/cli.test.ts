@@ -101,29 +101,29 @@ describe('exit status', () => {
     ['1 for a refusal, with its detail', ['refused'], 1, 'chancery-x: it is so\n'],
     ['2 for a config that is refused', ['config'], 2, 'chancery-x: it is so\n'],
     [
-      '2 for a misuse, with the command’s usage',
+      '2 for a misuse, with the way to the command’s usage',
       ['misused'],
       2,
-      '--to is required\n\nusage: chancery-x misused\n\nFails.\n',
+      '--to is required\nsee chancery-x misused --help\n',
     ],
   ])('is %s', async (_, argv, status, err) => {
     expect(await run(...argv)).toEqual({ status, out: '', err });
   });
 
   test.each([
-    ['an unknown command', ['stop'], /^unknown command "stop"\n\nchancery-x: does things\n/],
+    ['an unknown command', ['stop'], /^unknown command "stop"\nsee chancery-x --help\n$/],
     ['what every object inherits', ['toString'], /^unknown command "toString"/],
     ['a prototype', ['__proto__'], /^unknown command "__proto__"/],
     ['a flag for a command', ['--fast'], /^unknown command "--fast"/],
     ['nothing as a command', [''], /^unknown command ""/],
-    ['an unknown flag', ['go', '--slow'], /^unknown flag --slow\n\nusage: chancery-x go NAME/],
+    ['an unknown flag', ['go', '--slow'], /^unknown flag --slow\nsee chancery-x go --help\n$/],
     ['an inherited flag', ['go', '--constructor', 'x'], /^unknown flag --constructor\n/],
     ['a value for a boolean', ['go', '--fast=yes'], /does not take an argument/],
     ['a flag without its value', ['go', '--to'], /argument missing/],
     [
       'a positional where none is taken',
       ['no', 'way'],
-      /^"way" is not an argument of this command\n\nusage: chancery-x no\n/,
+      /^"way" is not an argument of this command\nsee chancery-x no --help\n$/,
     ],
   ])('is 2 for %s', async (_, argv, err) => {
     const ran = await run(...argv);
@@ -208,9 +208,9 @@ describe('completion in bash', () => {
 test.each([
   [['og'], /^unknown command "og"; did you mean go\?\n/],
   [['quite-other'], /^unknown command "quite-other"\n/],
-  [['go', '--fsat'], /^unknown flag --fsat; did you mean --fast\?\n\nusage: /],
-  [['go', '--none-such'], /^unknown flag --none-such\n\nusage: /],
-  [['go', '-x'], /^unknown flag -x\n\nusage: /],
+  [['go', '--fsat'], /^unknown flag --fsat; did you mean --fast\?\nsee chancery-x go --help\n$/],
+  [['go', '--none-such'], /^unknown flag --none-such\nsee chancery-x go --help\n$/],
+  [['go', '-x'], /^unknown flag -x\nsee chancery-x go --help\n$/],
 ])('what is mistyped as %j is answered with what is near', async (argv, err) => {
   expect(await run(...argv)).toMatchObject({ status: 2, err: expect.stringMatching(err) });
 });

@@ -33,7 +33,7 @@ export interface Command {
 export interface Io {
   out(text: string): void;
   err(text: string): void;
-  /** Standard input to its end, as UTF-8. Throws file where it is longer. */
+  /** Standard input to its end. Throws file where it is longer, or not UTF-8. */
   input(maxBytes: number): Promise<string>;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborts on SIGINT or SIGTERM, with Interrupted. */
@@ -57,7 +57,7 @@ export class Interrupted extends Error {
   }
 }
 
-/** Thrown by a command for a call that cannot be meant; the frame prints usage and answers 2. */
+/** Thrown by a command for a call that cannot be meant; the frame names the command's help and answers 2. */
 export class MisuseError extends Error {}
 
 export interface Program {
@@ -78,15 +78,14 @@ export async function runProgram(program: Program, argv: readonly string[], io: 
   const command = Object.hasOwn(program.commands, name) ? program.commands[name] : undefined;
   if (command === undefined) {
     const known = [...Object.keys(program.commands), 'completion'];
-    return misused(io, `unknown command "${name}"${meant(name, known)}`, usageOf(program, io.columns));
+    return misused(io, `unknown command "${name}"${meant(name, known)}`, program.name);
   }
   if (rest.includes('--help') || rest.includes('-h'))
     return say(io, commandUsage(program, name, command, io.columns));
   try {
     return await command.run(parse(command, rest), io);
   } catch (error) {
-    if (error instanceof MisuseError)
-      return misused(io, error.message, commandUsage(program, name, command, io.columns));
+    if (error instanceof MisuseError) return misused(io, error.message, `${program.name} ${name}`);
     const { reason } = io.signal;
     if (reason instanceof Interrupted && isOf(reason, error)) return reason.status;
     // What the file system refuses is the machine's state and not a bug: no stack.
@@ -151,8 +150,9 @@ function say(io: Io, text: string): ExitStatus {
   return 0;
 }
 
-function misused(io: Io, why: string, usage: string): ExitStatus {
-  io.err(`${why}\n\n${usage}`);
+/** The sentence stays on the screen: the usage, which is long, is a command away. */
+function misused(io: Io, why: string, command: string): ExitStatus {
+  io.err(`${why}\nsee ${command} --help\n`);
   return 2;
 }
 
@@ -160,7 +160,7 @@ export function usageOf(program: Program, width?: number): string {
   const rows = Object.entries(program.commands).map(([name, { says }]) => [name, says] as const);
   const all = [...rows, ['completion', 'Prints a completion script for bash: source it.'] as const];
   const usage = `usage: ${program.name} COMMAND [flags]`;
-  return `${program.name}: ${program.says}\n\n${usage}\n\n${columns(all, width)}\n\nEvery command takes --help.\n`;
+  return `${program.name}: ${program.says}\n\n${usage}\n\n${twoColumns(all, width)}\n\nEvery command takes --help.\n`;
 }
 
 export function commandUsage(program: Program, name: string, command: Command, width?: number): string {
@@ -171,12 +171,15 @@ export function commandUsage(program: Program, name: string, command: Command, w
   const takes = [command.positionals, rows.length > 0 ? '[flags]' : undefined].filter(
     (part) => part !== undefined,
   );
-  const flags = rows.length > 0 ? `\n\n${columns(rows, width)}` : '';
+  const flags = rows.length > 0 ? `\n\n${twoColumns(rows, width)}` : '';
   return `usage: ${[program.name, name, ...takes].join(' ')}\n\n${command.says}${flags}\n`;
 }
 
 /** Two columns; the right one is wrapped, below the left one where the terminal is too narrow for both. */
-function columns(rows: readonly (readonly [string, string])[], width = Number.POSITIVE_INFINITY): string {
+export function twoColumns(
+  rows: readonly (readonly [string, string])[],
+  width = Number.POSITIVE_INFINITY,
+): string {
   const left = Math.max(...rows.map(([name]) => name.length));
   const beside = width - left - 4 >= MIN_TEXT;
   const indent = beside ? left + 4 : 6;
@@ -191,7 +194,8 @@ function columns(rows: readonly (readonly [string, string])[], width = Number.PO
 /** Narrower text is no easier to read. */
 const MIN_TEXT = 24;
 
-function wrapped(text: string, width: number): readonly string[] {
+/** Lines of words; a word that is longer than a line has one to itself. */
+export function wrapped(text: string, width: number): readonly string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
     const last = lines.at(-1);

@@ -1,4 +1,5 @@
 /** The process as a command line sees it; only the main files call it. */
+import { utf8Text } from './bytes.ts';
 import { Interrupted, type Io } from './cli.ts';
 import { ensure } from './errors.ts';
 import { printableLines } from './text/printable.ts';
@@ -54,7 +55,8 @@ export function endWith(status: number): void {
   linger();
 }
 
-async function textOf(stream: NodeJS.ReadStream, maxBytes: number): Promise<string> {
+/** To its end. Throws file where it is longer, or not UTF-8. */
+export async function textOf(stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of stream) {
@@ -62,5 +64,5 @@ async function textOf(stream: NodeJS.ReadStream, maxBytes: number): Promise<stri
     ensure(bytes <= maxBytes, 'file', `standard input has more than ${maxBytes} bytes`);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return utf8Text(Buffer.concat(chunks), 'file', 'standard input');
 }

@@ -52,9 +52,9 @@ describe.each([
   });
 
   test.each([
-    ['an unknown command', ['start'], /^unknown command "start"\n\n.*\n\nusage: /],
+    ['an unknown command', ['start'], /^unknown command "start"\nsee chancery-\w+ --help\n$/],
     ['what every object inherits', ['toString'], /^unknown command "toString"/],
-    ['an unknown flag', [command, '--fast'], /^unknown flag --fast\n\nusage: /],
+    ['an unknown flag', [command, '--fast'], /^unknown flag --fast\nsee chancery-\w+ \w+ --help\n$/],
     [
       'a config that is not there',
       [command, '-c', '/none.yaml'],
@@ -128,7 +128,7 @@ describe('a CA that serves', () => {
   });
 
   test.each([
-    ['applies nothing without a file', ['apply'], 2, /^-f is required\n\nusage: /],
+    ['applies nothing without a file', ['apply'], 2, /^-f is required\nsee chancery-ca apply --help\n$/],
     ['asks for -f', ['apply', 'resources'], 2, /^"resources" .*; did you mean -f resources\?\n/],
     [
       'applies no file that is missing',
@@ -387,7 +387,7 @@ describe('a CA that could not be made', () => {
       'is asked for without a name',
       ['init'],
       2,
-      /^--trust-domain is required, for instance prod\.example\n\nusage/,
+      /^--trust-domain is required, for instance prod\.example\nsee chancery-ca init --help\n$/,
     ],
     [
       'has a name that is none',
@@ -452,7 +452,7 @@ describe('an agent without a CA', () => {
       2,
       /agent\.yaml: gateway: server, listen and upstream are expected\n$/,
     ],
-    ['is told of no server', ['connect'], 2, /^expected: connect NAME\n\nusage/],
+    ['is told of no server', ['connect'], 2, /^expected: connect NAME\nsee chancery-agent connect --help\n$/],
     ['is told of two servers', ['connect', 'a', 'b'], 2, /^expected: connect NAME/],
     [
       'is to listen to everybody',

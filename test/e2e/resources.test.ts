@@ -49,7 +49,7 @@ async function inForce(): Promise<readonly string[]> {
   const { stdout } = await ca.cli('get', '--json');
   return JSON.parse(stdout).map(({ name }: { name: string }) => name);
 }
-function withInput(input: string, ...args: readonly string[]) {
+function withInput(input: string | Buffer, ...args: readonly string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [CA_MAIN, ...args, '-c', ca.config], {
     input,
     encoding: 'utf8',
@@ -88,6 +88,11 @@ describe('standard input', () => {
   test('is a file, and its name in errors', async () => {
     expect(withInput(textOf('x', 'y'), 'apply', '-f', '-')).toMatchObject({ status: 0, stderr: '' });
     expect(await inForce()).toEqual(['x', 'y']);
+    expect(withInput(Buffer.from('# caf\xe9\n', 'latin1'), 'apply', '-f', '-')).toEqual({
+      status: 1,
+      stdout: '',
+      stderr: 'chancery-ca: standard input is not UTF-8: see the byte at offset 5; save it as UTF-8\n',
+    });
     expect(withInput('kind: Role\n', 'check', '-f', '-')).toMatchObject({
       status: 1,
       stderr: expect.stringMatching(/^chancery-ca: standard input:1: kind: /),

@@ -48,7 +48,11 @@ const ran = (stdout: RegExp, stderr = /^$/): Ran =>
   });
 
 test.each([
-  ['nothing', [], /^give one of SERIAL, SPIFFE-ID, --node PLATFORM\/NODE and --pattern PATTERN\n\nusage/],
+  [
+    'nothing',
+    [],
+    /^give one of SERIAL, SPIFFE-ID, --node PLATFORM\/NODE and --pattern PATTERN\nsee chancery-ca revoke --help\n$/,
+  ],
   ['two things', [ID, '--node', 'a/b'], /^give one of SERIAL/],
   ['two names', [ID, `${ID}2`], /^give one of SERIAL/],
   [

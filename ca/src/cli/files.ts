@@ -1,9 +1,11 @@
 /** Resources from files, folders and standard input, for `apply`, `check` and `explain`. */
+
 import { readdirSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { utf8Text } from '@chancery/shared/bytes.ts';
 import type { Invocation, Io } from '@chancery/shared/cli.ts';
 import { ensure } from '@chancery/shared/errors.ts';
-import { inFile, readWholeFile, utf8Text } from '@chancery/shared/kernel/whole-file.ts';
+import { inFile, readWholeFile } from '@chancery/shared/kernel/whole-file.ts';
 import { MAX_SET_BYTES, type ResourceFile } from '../registry/resources.ts';
 
 export const FILE_FLAG = {

@@ -1,7 +1,8 @@
 /** A config decides what a program runs and whom it trusts. */
+import { utf8Text } from '../bytes.ts';
 import { IdentityError } from '../errors.ts';
 import { readTrustedFile } from './trusted-file.ts';
-import { inFile, utf8Text } from './whole-file.ts';
+import { inFile } from './whole-file.ts';
 
 const MAX_BYTES = 1024 * 1024;
 

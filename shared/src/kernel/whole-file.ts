@@ -52,22 +52,6 @@ export function readOpenFile(fd: number, { maxBytes, code }: Reading): Buffer {
   }
 }
 
-/** Throws the code where the bytes are not UTF-8, as text of Windows tools and old systems is not. */
-export function utf8Text(bytes: Uint8Array, code: Refusal): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (error) {
-    throw new IdentityError(code, `the file is not UTF-8${looksLike(bytes)}; save it as UTF-8`, {
-      cause: error,
-    });
-  }
-}
-
-function looksLike([first, second]: Uint8Array): string {
-  const mark = first === 0xff && second === 0xfe ? true : first === 0xfe && second === 0xff;
-  return mark ? ' but UTF-16' : '';
-}
-
 /** Names the file in whatever `read` throws for it, and gives that the code. A bug is thrown on. */
 export function inFile<T>(name: string, code: Refusal, read: () => T): T {
   try {
