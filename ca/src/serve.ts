@@ -112,7 +112,7 @@ interface OpenDeps extends ServeDeps {
 
 async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<RunningCa, 'close'>> {
   const { clock, log, store, open } = deps;
-  const doors = openDoors(settings.limits, openFilesLimit(), log);
+  const doors = openDoors(settings.limits, openFilesLimit(), { clock, log });
   await tellOfClock(deps);
   const authorities = await openAuthorities(settings, deps, store);
   const readFile = readBeside(settings.file);
@@ -141,7 +141,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const nonces = new Nonces(clock, deps.random);
   const { outcome, observe } = metrics;
   const watched = { registry, revocations, successions, authorities, agents };
-  const rooms = { ...watched, limits, callers, nonces, outcome, observe };
+  const rooms = { ...watched, limits, callers, nonces, slow: doors.slow, outcome, observe };
   const audit = (event: AuditEvent) => store.append(event);
   const refusals = new Refusals({
     clock,
@@ -198,7 +198,14 @@ async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<num
     return record && `${record.platform}/${record.node}`;
   };
   const { bundle } = authorities;
-  const options = { ...hostAndPort(settings.listen), connections: doors.tls, svid, bundle, nodeOf };
+  const options = {
+    ...hostAndPort(settings.listen),
+    connections: doors.tls,
+    slow: doors.slow,
+    svid,
+    bundle,
+    nodeOf,
+  };
   const over = await listenTls(options, deps);
   open.push(over);
   open.push(await listenUnix({ path: admin, via: 'admin', connections: doors.admin }, deps));

@@ -1,5 +1,6 @@
-/** Streams that hold memory or work without an end: rows I41, I42, I44 and I45. */
+/** Streams that hold memory or work without an end: rows I41, I42, I44, I45 and I74. */
 import http2 from 'node:http2';
+import * as grpc from '@grpc/grpc-js';
 import { expect, test, vi } from 'vitest';
 import { floodedCa, WORKLOAD } from '../kit/flood/flooded.ts';
 import { framed, statusOf } from '../kit/flood/stranger.ts';
@@ -34,14 +35,20 @@ test('I41 a stranger that is refused at the head of 3 MiB and goes on sending en
 });
 
 test('I42 a stranger opens many exchanges and ends none of their messages: 4 MiB of a connection are kept', async () => {
-  const peer = from('127.0.0.9');
-  let kept = 40;
-  for (let n = 0; n < 40; n += 1)
-    void statusOf(peer.call(ATTEST, framed(new Uint8Array(MIB), MIB + 1))).then(() => {
-      kept -= 1;
-    });
-  await vi.waitFor(() => expect(kept).toBeLessThanOrEqual(4), { timeout: 9_000 });
-  expect((await joinAs(ca())).id).toBe(WORKLOAD);
+  // No message ends by its deadline.
+  ca().clock.hold();
+  try {
+    const peer = from('127.0.0.9');
+    let kept = 40;
+    for (let n = 0; n < 40; n += 1)
+      void statusOf(peer.call(ATTEST, framed(new Uint8Array(MIB), MIB + 1))).then(() => {
+        kept -= 1;
+      });
+    await vi.waitFor(() => expect(kept).toBeLessThanOrEqual(4), { timeout: 120_000 });
+    expect((await joinAs(ca())).id).toBe(WORKLOAD);
+  } finally {
+    ca().clock.release();
+  }
 });
 
 test('I44 a unary call whose message never comes ends by its deadline', { timeout: 60_000 }, async () => {
@@ -74,4 +81,33 @@ test.each([
   };
   session.once('connect', more);
   expect(await farewell).toBe(CALM);
+});
+
+test('I74 who was sent away for its resets and comes back at once waits; its neighbours wait and are served', async () => {
+  const { session } = from('127.0.0.13');
+  const gone = new Promise((resolve) => session.once('close', resolve));
+  const more = (): void => {
+    if (session.destroyed || session.closed) return;
+    for (let n = 0; n < 50; n += 1) {
+      const stream = session.request({ ':method': 'POST', ':path': ATTEST });
+      stream.on('error', () => {});
+      stream.close(http2.constants.NGHTTP2_CANCEL);
+    }
+    session.ping(more);
+  };
+  session.once('connect', more);
+  await gone;
+  ca().clock.hold();
+  try {
+    const [waiting, other] = [from('127.0.0.13'), from('127.0.0.14')];
+    const [late, soon] = [waiting, other].map((peer) =>
+      statusOf(peer.call(GET_BUNDLE, framed(new Uint8Array())).end()),
+    );
+    expect(await soon).toBe(grpc.status.OK);
+    expect(waiting.session.connecting).toBe(true);
+    ca().clock.move(1);
+    expect(await late).toBe(grpc.status.OK);
+  } finally {
+    ca().clock.release();
+  }
 });

@@ -1,39 +1,59 @@
-/** A clock that runs with the real one and can be moved; whoever sleeps past the new time wakes. */
+/** A clock that runs with the real one, and can be moved and held; whoever sleeps past the new time wakes. */
 import type { Clock } from '@chancery/shared/clock.ts';
 
 interface Sleeper {
   readonly time: number;
   readonly wake: () => void;
+  timer: NodeJS.Timeout | undefined;
 }
 
 export class MovableClock implements Clock {
   #offset = 0;
+  #held: number | undefined;
   readonly #sleepers = new Set<Sleeper>();
 
   now(): Date {
-    return new Date(Date.now() + this.#offset);
+    return new Date(this.#held ?? Date.now() + this.#offset);
   }
 
   move(seconds: number): void {
-    this.#offset += seconds * 1000;
+    if (this.#held === undefined) this.#offset += seconds * 1000;
+    else this.#held += seconds * 1000;
     for (const { time, wake } of [...this.#sleepers]) if (time <= this.now().getTime()) wake();
+  }
+
+  /** Time stands still, but for moves, until it is released. */
+  hold(): void {
+    this.#held = this.now().getTime();
+    for (const { timer } of this.#sleepers) clearTimeout(timer);
+  }
+
+  release(): void {
+    this.#offset = this.now().getTime() - Date.now();
+    this.#held = undefined;
+    for (const sleeper of this.#sleepers) this.#arm(sleeper);
   }
 
   sleepUntil(time: Date, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const left = time.getTime() - this.now().getTime();
       const done = (settle: () => void): void => {
-        clearTimeout(timer);
+        clearTimeout(sleeper.timer);
         signal?.removeEventListener('abort', onAbort);
         this.#sleepers.delete(sleeper);
         settle();
       };
       const onAbort = (): void => done(() => reject(signal?.reason));
-      const sleeper = { time: time.getTime(), wake: () => done(resolve) };
-      const timer = setTimeout(sleeper.wake, Math.min(Math.max(0, left), 2 ** 31 - 1));
+      const sleeper: Sleeper = { time: time.getTime(), wake: () => done(resolve), timer: undefined };
       this.#sleepers.add(sleeper);
+      if (this.#held === undefined) this.#arm(sleeper);
+      else if (sleeper.time <= this.#held) sleeper.wake();
       if (signal?.aborted) onAbort();
       else signal?.addEventListener('abort', onAbort, { once: true });
     });
+  }
+
+  #arm(sleeper: Sleeper): void {
+    const left = sleeper.time - this.now().getTime();
+    sleeper.timer = setTimeout(sleeper.wake, Math.min(Math.max(0, left), 2 ** 31 - 1));
   }
 }

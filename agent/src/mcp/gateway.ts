@@ -110,7 +110,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   };
   const peers = peersOf(options, recorder, connections);
   const server = serverOf(options, gate, peers);
-  connections.guard(server, HANDSHAKE_MS);
+  connections.guard(server, { firstByteMs: HANDSHAKE_MS });
   const stops = [
     // Connections that are open keep the certificate they were made with; new ones get the new.
     svid.onChange((next) => server.setSecureContext(tlsOf(next))),

@@ -1,6 +1,8 @@
 /** How many connections each port of the CA may have, within the limit of open files. */
+import type { Clock } from '@chancery/shared/clock.ts';
 import { type ConnectionSettings, Connections } from '@chancery/shared/door/connections.ts';
 import { divide } from '@chancery/shared/door/descriptors.ts';
+import { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import type { IdentityError } from '@chancery/shared/errors.ts';
 import { HEALTH_CONNECTIONS } from '@chancery/shared/health/server.ts';
 import type { Log } from '@chancery/shared/log.ts';
@@ -15,6 +17,8 @@ export interface Doors {
   readonly tls: Connections;
   readonly join: Connections;
   readonly admin: Connections;
+  /** Of the TLS port. */
+  readonly slow: SlowAddresses;
 }
 
 const ADMIN = 16;
@@ -25,7 +29,11 @@ const LOCAL_DESCRIPTORS = 3;
 const RESERVED = 256 + ADMIN * LOCAL_DESCRIPTORS + HEALTH_CONNECTIONS;
 
 /** Throws config where `openFiles` is too low for any service. */
-export function openDoors(settings: DoorSettings, openFiles: number, log: Log): Doors {
+export function openDoors(
+  settings: DoorSettings,
+  openFiles: number,
+  { clock, log }: { readonly clock: Clock; readonly log: Log },
+): Doors {
   const wanted = { certified: settings.connections, strangers: settings.strangerConnections, join: JOIN };
   const shares = divide(openFiles, RESERVED, {
     certified: { wanted: wanted.certified, each: 1, part: 0.6 },
@@ -48,5 +56,6 @@ export function openDoors(settings: DoorSettings, openFiles: number, log: Log): 
     tls: door({ strangers, certified, perCertificate: each, perHolder: certified }),
     join: door({ strangers: shares.join }),
     admin: door({ strangers: ADMIN, perStranger: ADMIN }),
+    slow: new SlowAddresses(clock),
   };
 }

@@ -1,5 +1,7 @@
 /** Ends HTTP/2 connections on which nothing is asked: they hold a place and two buffers for nothing. */
 import type http2 from 'node:http2';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { Deadlines } from '@chancery/shared/door/deadlines.ts';
 
 /** A stranger's connection between two calls, and anybody's before the first one. */
 const IDLE_MS = 10_000;
@@ -14,27 +16,32 @@ export interface IdleWatch {
 }
 
 /** `isStranger` is asked each time that the last stream ends. */
-export function watchIdle(session: http2.ServerHttp2Session, isStranger: () => boolean): IdleWatch {
-  let streams = 0;
-  let timer: NodeJS.Timeout | undefined;
-  const wait = (): void => {
-    timer = setTimeout(() => {
-      if (session.destroyed) return;
-      // Streams that the peer has just opened are refused, so a client opens them again elsewhere (RFC 9113, 6.8).
-      session.goaway(NO_ERROR);
-      timer = setTimeout(() => session.destroy(), GOODBYE_MS).unref();
-    }, IDLE_MS).unref();
-  };
-  session.once('close', () => clearTimeout(timer));
-  wait();
-  return {
-    begun: () => {
-      streams += 1;
-      clearTimeout(timer);
-    },
-    ended: () => {
-      streams -= 1;
-      if (streams === 0 && !session.destroyed && isStranger()) wait();
-    },
+export type WatchIdle = (session: http2.ServerHttp2Session, isStranger: () => boolean) => IdleWatch;
+
+export function idleWatcher(clock: Clock): WatchIdle {
+  const [idle, goodbye] = [new Deadlines(IDLE_MS, clock), new Deadlines(GOODBYE_MS, clock)];
+  return (session, isStranger) => {
+    let streams = 0;
+    let stop = (): void => {};
+    const wait = (): void => {
+      stop = idle.start(() => {
+        if (session.destroyed) return;
+        // Streams that the peer has just opened are refused, so a client opens them again elsewhere (RFC 9113, 6.8).
+        session.goaway(NO_ERROR);
+        stop = goodbye.start(() => session.destroy());
+      });
+    };
+    session.once('close', () => stop());
+    wait();
+    return {
+      begun: () => {
+        streams += 1;
+        stop();
+      },
+      ended: () => {
+        streams -= 1;
+        if (streams === 0 && !session.destroyed && isStranger()) wait();
+      },
+    };
   };
 }

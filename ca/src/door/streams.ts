@@ -6,11 +6,12 @@
 import type http2 from 'node:http2';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { Buckets } from '@chancery/shared/door/buckets.ts';
+import { Deadlines } from '@chancery/shared/door/deadlines.ts';
 import type { ShareKeys } from '@chancery/shared/door/keys.ts';
 import { type Weight, Weights } from '@chancery/shared/door/weights.ts';
 import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import { headerBytes } from './headers.ts';
-import { watchIdle } from './idle.ts';
+import { idleWatcher } from './idle.ts';
 import { MessageMeter } from './message-meter.ts';
 
 const MIB = 1024 * 1024;
@@ -55,16 +56,21 @@ export interface StreamGuards {
   readonly peerOf: (socket: object) => StreamPeer | undefined;
   readonly boundsOf: (path: string, peer: StreamPeer) => MethodBounds;
   readonly onRefused: (refusal: IdentityError, path: string, peer: StreamPeer) => void;
+  /** That peer's connection is closed for opening streams only to reset them. */
+  readonly onFlood: (peer: StreamPeer) => void;
   readonly clock: Clock;
 }
 
 /** Sees each stream before the server does; one that has ended by then is not shown to the server, which would fail. */
 export function guardStreams(server: http2.Http2Server, guards: StreamGuards): void {
+  const { clock } = guards;
   const weights = { strangers: new Weights(STRANGERS), known: new Weights(KNOWN) };
-  const addresses = new Buckets(RESETS_OF_ADDRESS, guards.clock);
+  const addresses = new Buckets(RESETS_OF_ADDRESS, clock);
+  const watchIdle = idleWatcher(clock);
+  const [whole, answered] = [new Deadlines(MESSAGE_MS, clock), new Deadlines(AFTER_ANSWER_MS, clock)];
   server.on('session', (session: http2.ServerHttp2Session) => {
     const { socket } = session;
-    const resets = new Buckets(RESETS, guards.clock);
+    const resets = new Buckets(RESETS, clock);
     let over = false;
     const idle = watchIdle(session, () => guards.peerOf(socket)?.kind === 'stranger');
     // nghttp2 refuses further ones at once, whether the peer acknowledges the limit or not.
@@ -85,6 +91,7 @@ export function guardStreams(server: http2.Http2Server, guards: StreamGuards): v
           addresses.spend(peer.keys.network ?? peer.keys.address, RESET);
         } catch (error) {
           guards.onRefused(refusalOf(error, 'rate', 'too many resets'), opened.path, peer);
+          guards.onFlood(peer);
           over = true;
           session.goaway(ENHANCE_YOUR_CALM);
           // The goodbye leaves first.
@@ -94,10 +101,10 @@ export function guardStreams(server: http2.Http2Server, guards: StreamGuards): v
       if (stream.destroyed) return;
       idle.begun();
       stream.once('close', () => idle.ended());
-      closeAnswered(stream);
+      closeAnswered(stream, answered);
       const of = peer.kind === 'stranger' ? weights.strangers : weights.known;
       if (!weigh(opened, raw, of, guards)) return;
-      meter(opened, of, guards);
+      meter({ ...opened, weights: of, whole }, guards);
       server.emit('stream', stream, headers, flags);
     });
   });
@@ -118,10 +125,12 @@ function onReset({ stream, peer }: Opened, spend: () => void): void {
 }
 
 /** RFC 9113 section 8.1: a stream that is answered needs no rest of its request, which may never come. */
-function closeAnswered(stream: http2.ServerHttp2Stream): void {
+function closeAnswered(stream: http2.ServerHttp2Stream, deadlines: Deadlines): void {
   stream.once('finish', () => {
-    const late = setTimeout(() => stream.close(NO_ERROR), AFTER_ANSWER_MS).unref();
-    stream.once('close', () => clearTimeout(late));
+    stream.once(
+      'close',
+      deadlines.start(() => stream.close(NO_ERROR)),
+    );
   });
 }
 
@@ -154,7 +163,13 @@ function weigh(
   }
 }
 
-function meter({ stream, path, peer, session }: Opened, weights: Weights, guards: StreamGuards): void {
+interface Metered extends Opened {
+  readonly weights: Weights;
+  /** Until a message is whole. */
+  readonly whole: Deadlines;
+}
+
+function meter({ stream, path, peer, session, weights, whole }: Metered, guards: StreamGuards): void {
   const { maxBytes, unary } = guards.boundsOf(path, peer);
   const messages = new MessageMeter(maxBytes);
   const refuse = (refusal: IdentityError): void => {
@@ -164,16 +179,21 @@ function meter({ stream, path, peer, session }: Opened, weights: Weights, guards
     stream.close(ENHANCE_YOUR_CALM);
   };
   const weight: Weight = weights.open(peer.keys, session, refuse);
-  const late = new Deadline(MESSAGE_MS, (ms) =>
-    refuse(new IdentityError('deadline', `a message was not whole after ${ms} ms`)),
-  );
+  let stop: (() => void) | undefined;
+  const start = (): void => {
+    // One that runs is not put off.
+    stop ??= whole.start(() =>
+      refuse(new IdentityError('deadline', `a message was not whole after ${whole.ms} ms`)),
+    );
+  };
   let counted = 0;
   const done = (): void => {
     counted = 0;
     weight.free();
-    late.stop();
+    stop?.();
+    stop = undefined;
   };
-  if (unary) late.start();
+  if (unary) start();
   stream.on('data', (chunk: Buffer) => {
     if (stream.destroyed || stream.closed || stream.writableEnded) return;
     try {
@@ -184,31 +204,10 @@ function meter({ stream, path, peer, session }: Opened, weights: Weights, guards
       if (bytes === 0) return;
       weight.add(bytes - counted);
       counted = bytes;
-      late.start();
+      start();
     } catch (error) {
       refuse(refusalOf(error, 'message_size', 'a message could not be read'));
     }
   });
   stream.once('end', done).once('close', done);
-}
-
-/** One time limit that is not moved by starting it again. */
-class Deadline {
-  readonly #ms: number;
-  readonly #pass: (ms: number) => void;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(ms: number, pass: (ms: number) => void) {
-    this.#ms = ms;
-    this.#pass = pass;
-  }
-
-  start(): void {
-    this.#timer ??= setTimeout(() => this.#pass(this.#ms), this.#ms).unref();
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
 }

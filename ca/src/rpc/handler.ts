@@ -7,6 +7,7 @@ import type { Audit } from '@chancery/shared/audit/event.ts';
 import type { RefusalEvent, RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import { equal } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import type { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import * as grpc from '@grpc/grpc-js';
@@ -19,6 +20,8 @@ export interface HandlerDeps {
   readonly clock: Clock;
   /** Folds repeated refusals on their way to the audit log. Returns a reference. Without it each one is recorded. */
   readonly fold?: (refusal: RefusalEvent, peer: RefusedPeer) => string;
+  /** Where new connections wait. */
+  readonly slow?: SlowAddresses;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: (rpc: string, seconds: number, outcome: string) => void;
 }

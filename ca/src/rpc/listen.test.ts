@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import tls from 'node:tls';
+import { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { LiveValue } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
@@ -133,10 +134,11 @@ describe('a TLS port', () => {
 
   async function listening(connections = openDoor()) {
     const around = arrivals();
+    const slow = new SlowAddresses(around.clock);
     const bundle = new LiveValue<Bundle>(() => new Error('none'), bundleOf(1n, root));
     const svid = new LiveValue<Svid>(() => new Error('none'), svidOf(root));
     const listener = kept(
-      await listenTls({ host: '127.0.0.1', port: 0, connections, svid, bundle, nodeOf }, around.deps),
+      await listenTls({ host: '127.0.0.1', port: 0, connections, slow, svid, bundle, nodeOf }, around.deps),
     );
     const dial = async (own: Svid | undefined, options: tls.ConnectionOptions = {}) => {
       const arrival = around.next();
@@ -226,8 +228,9 @@ describe('a TLS port', () => {
 
   test('is refused where the address is taken', async () => {
     const { listener, bundle, svid, deps } = await listening();
+    const slow = new SlowAddresses(deps.clock);
     const again = listenTls(
-      { host: '127.0.0.1', port: listener.port, connections: openDoor(), svid, bundle, nodeOf },
+      { host: '127.0.0.1', port: listener.port, connections: openDoor(), slow, svid, bundle, nodeOf },
       deps,
     );
     await expect(again).rejects.toThrow(

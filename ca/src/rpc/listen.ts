@@ -7,6 +7,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { Connection, Connections } from '@chancery/shared/door/connections.ts';
+import type { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import { portHolder } from '@chancery/shared/kernel/port-holder.ts';
 import type { Log } from '@chancery/shared/log.ts';
@@ -38,6 +39,7 @@ export interface TlsListenOptions {
   readonly host: string;
   readonly port: number;
   readonly connections: Connections;
+  readonly slow: SlowAddresses;
   readonly svid: Source<Svid>;
   readonly bundle: Source<Bundle>;
   /** The node of the certificate with this serial; undefined where it is not on record. */
@@ -67,7 +69,7 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
     handshakeTimeout: HANDSHAKE_MS,
     noDelay: true,
   });
-  options.connections.guard(server, HANDSHAKE_MS);
+  options.connections.guard(server, { firstByteMs: HANDSHAKE_MS, slow: options.slow });
   const stop = svid.onChange((next) => server.setSecureContext(serverTls(next)));
   server.on('secureConnection', (socket) => {
     admit(socket, options, deps).catch((error: unknown) => {

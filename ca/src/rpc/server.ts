@@ -108,6 +108,7 @@ function guard(server: Http2Server, handled: readonly Handled[], deps: HandlerDe
       const caller = callers.at(socket);
       return caller && { keys: limitKeys(caller), kind: standingOf(caller, clock.now()) };
     },
+    onFlood: ({ keys }) => deps.slow?.add(keys),
     onRefused: (refusal, path, { keys, kind }) => {
       const name = byPath.get(path)?.name ?? 'unknown';
       const peer = { source: keys.address, isStranger: kind === 'stranger' };

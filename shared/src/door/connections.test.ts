@@ -1,9 +1,12 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { after, NOW } from '../../../test/kit/certificates.ts';
 import { openDoor } from '../../../test/kit/flood/doors.ts';
+import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import type { IdentityError } from '../errors.ts';
 import type { Certified, Connection, Connections } from './connections.ts';
+import { SlowAddresses } from './slow-addresses.ts';
 
 const open: { close(): unknown }[] = [];
 afterEach(() => {
@@ -11,10 +14,10 @@ afterEach(() => {
 });
 
 /** A guarded server, and clients of it in the order in which they connected. */
-async function guarded(connections: Connections, firstByteMs?: number) {
+async function guarded(connections: Connections, firstByteMs?: number, slow?: SlowAddresses) {
   const arrived: net.Socket[] = [];
   const server = net.createServer((socket) => void arrived.push(socket.on('error', () => {}).resume()));
-  connections.guard(server, firstByteMs);
+  connections.guard(server, firstByteMs === undefined ? undefined : { firstByteMs, ...(slow && { slow }) });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   open.push(server);
   const { port } = server.address() as net.AddressInfo;
@@ -240,6 +243,21 @@ describe('a port whose peers speak first', () => {
     await closed(one);
     await vi.waitFor(() => expect(connections.open.strangers).toBe(0));
     expect(arrived).toEqual([]);
+  });
+
+  test('lets a connection from a slow address wait with what it has said', async () => {
+    const clock = new ManualClock(NOW);
+    const slow = new SlowAddresses(clock);
+    const { mute, arrived } = await guarded(openDoor(), LONG, slow);
+    slow.add({ address: '127.0.0.2' });
+    const [waiting, other] = [await mute('127.0.0.2'), await mute('127.0.0.3')];
+    for (const { socket } of [waiting, other]) socket.write('hello');
+    await vi.waitFor(() => expect(clock.sleeping).toBe(1));
+    await vi.waitFor(() => expect(arrived).toHaveLength(1));
+    clock.advanceTo(after(1));
+    await vi.waitFor(() => expect(arrived).toHaveLength(2));
+    expect(arrived.map(({ remoteAddress }) => remoteAddress)).toEqual(['127.0.0.3', '127.0.0.2']);
+    await vi.waitFor(() => expect(arrived[1]?.bytesRead).toBe(5));
   });
 
   test('has no time limit on what comes after the first byte', async () => {

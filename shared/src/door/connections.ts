@@ -10,6 +10,7 @@ import { type IdentityError, refusalOf } from '../errors.ts';
 import { onFirstByte } from './first-byte.ts';
 import { type ShareKeys, shareKeys } from './keys.ts';
 import { type PlaceSettings, Places, type Tenant } from './places.ts';
+import type { SlowAddresses } from './slow-addresses.ts';
 
 export interface ConnectionSettings {
   /**
@@ -22,6 +23,14 @@ export interface ConnectionSettings {
   readonly certified: number;
   readonly perCertificate: number;
   readonly perHolder: number;
+}
+
+/** How a connection begins whose peer speaks first. */
+export interface Opening {
+  /** One that says nothing for so long is reset. */
+  readonly firstByteMs: number;
+  /** One from these waits. */
+  readonly slow?: SlowAddresses;
 }
 
 /** By whom a connection counts once its certificate is known. */
@@ -89,34 +98,39 @@ export class Connections {
   }
 
   /**
-   * Lets a TCP server have only the connections that got a place. With `firstByteMs` it gets each of them with the
-   * peer's first byte, and until then they have places of their own; one that says nothing for so long is reset.
+   * Lets a TCP server have only the connections that got a place. With `opening` it gets each of them with the peer's
+   * first byte, and until then they have places of their own.
    */
-  guard(server: Server, firstByteMs?: number): void {
+  guard(server: Server, opening?: Opening): void {
     const listeners = server.listeners('connection');
     server.removeAllListeners('connection');
     server.on('connection', (socket: Socket) => {
       const serve = (): void => {
         if (this.#admit(socket)) for (const listener of listeners) listener.call(server, socket);
       };
-      if (firstByteMs === undefined) serve();
-      else this.#holdBack(socket, firstByteMs, serve);
+      if (opening === undefined) serve();
+      else this.#holdBack(socket, opening, serve);
     });
   }
 
   /** A flood of connections that say nothing pushes out none on which a byte has come. */
-  #holdBack(socket: Socket, firstByteMs: number, serve: () => void): void {
+  #holdBack(socket: Socket, { firstByteMs, slow }: Opening, serve: () => void): void {
+    const keys = keysOf(socket);
     const lose = (reason: IdentityError): void => {
       this.#onRefused(reason);
       // Nothing is on its way to this peer. A reset leaves nothing behind in the kernel.
       socket.resetAndDestroy();
     };
-    const place = takePlace(this.#mute, keysOf(socket), { lose });
+    const place = takePlace(this.#mute, keys, { lose });
     if (place === undefined) return;
     socket.once('close', place.leave).on('error', () => {});
-    onFirstByte(socket, firstByteMs, () => {
+    const go = (): void => {
       place.leave();
       serve();
+    };
+    onFirstByte(socket, firstByteMs, () => {
+      if (slow === undefined) go();
+      else socket.once('close', slow.enter(keys, go));
     });
   }
 

@@ -1,0 +1,146 @@
+import { once } from 'node:events';
+import http2 from 'node:http2';
+import net from 'node:net';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { after, NOW } from '../../../test/kit/certificates.ts';
+import { framed } from '../../../test/kit/flood/stranger.ts';
+import { ManualClock } from '../../../test/kit/manual-clock.ts';
+import { guardStreams, type StreamPeer } from './streams.ts';
+
+const MIB = 1024 * 1024;
+const CALM = http2.constants.NGHTTP2_ENHANCE_YOUR_CALM;
+/** By where they come from; all of them count as one address. */
+const KINDS: Readonly<Record<string, StreamPeer['kind']>> = {
+  '127.0.0.2': 'stranger',
+  '127.0.0.3': 'known',
+};
+
+let clock: ManualClock;
+let server: http2.Http2Server;
+let seen: number;
+let refused: string[];
+let floods: number;
+const sessions: http2.ClientHttp2Session[] = [];
+
+beforeEach(async () => {
+  clock = new ManualClock(NOW);
+  [seen, floods, refused] = [0, 0, []];
+  server = http2.createServer();
+  server.on('stream', (stream) => {
+    seen += 1;
+    stream.on('error', () => {});
+  });
+  guardStreams(server, {
+    clock,
+    peerOf: (socket) => ({
+      keys: { address: 'site' },
+      kind: KINDS[(socket as net.Socket).remoteAddress ?? ''] ?? 'stranger',
+    }),
+    boundsOf: (path) => ({ maxBytes: 2 * MIB, unary: path === '/unary' }),
+    onRefused: ({ code }, _, { kind }) => void refused.push(`${kind}: ${code}`),
+    onFlood: () => {
+      floods += 1;
+    },
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+});
+afterEach(async () => {
+  for (const session of sessions.splice(0)) session.destroy();
+  const closed = once(server, 'close');
+  server.close();
+  await closed;
+});
+
+function from(localAddress: string): http2.ClientHttp2Session {
+  const { port } = server.address() as net.AddressInfo;
+  const session = http2.connect('http://ca.example', {
+    createConnection: () => net.connect({ host: '127.0.0.1', port, localAddress }),
+  });
+  sessions.push(session.on('error', () => {}));
+  return session;
+}
+
+function call(session: http2.ClientHttp2Session, path: string, body?: Uint8Array): http2.ClientHttp2Stream {
+  const stream = session.request({ ':method': 'POST', ':path': path }, { endStream: false });
+  stream.on('error', () => {}).resume();
+  if (body !== undefined) stream.write(body);
+  return stream;
+}
+
+/** Messages of 1 MiB without their last byte; the answer says how many are still open. */
+function unfinished(address: string, count: number): () => number {
+  const session = from(address);
+  const body = framed(new Uint8Array(MIB - 64 * 1024), MIB);
+  const streams = Array.from({ length: count }, () => call(session, '/stream', body));
+  return () => streams.filter(({ closed }) => !closed).length;
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe('bytes of unfinished messages', () => {
+  test('of strangers and of known peers at one address are counted apart', async () => {
+    const strangers = [unfinished('127.0.0.2', 6), unfinished('127.0.0.2', 6), unfinished('127.0.0.2', 6)];
+    const openStrangers = (): number => strangers.reduce((sum, open) => sum + open(), 0);
+    // 8 MiB of an address, which has the whole share of one.
+    await vi.waitFor(() => expect(openStrangers()).toBeLessThanOrEqual(8), { timeout: 60_000 });
+    const before = openStrangers();
+    const known = unfinished('127.0.0.3', 7);
+    await vi.waitFor(() => expect(seen).toBe(18 + 7), { timeout: 60_000 });
+    const [ping] = [from('127.0.0.3')];
+    await new Promise((resolve) => ping?.ping(resolve));
+    expect([openStrangers(), known()]).toEqual([before, 7]);
+    expect(new Set(refused)).toEqual(new Set(['stranger: rate']));
+  });
+
+  test('of a known peer may be twice those of a stranger, on one connection', async () => {
+    const [stranger, known] = [unfinished('127.0.0.2', 12), unfinished('127.0.0.3', 12)];
+    await vi.waitFor(() => expect([stranger(), known()]).toEqual([4, 8]), { timeout: 60_000 });
+  });
+});
+
+describe('time', () => {
+  const at = async (seconds: number): Promise<void> => {
+    clock.advanceTo(after(seconds));
+    await turn();
+  };
+
+  test('a message has 10 s to be whole, by the clock that is given', async () => {
+    const unary = call(from('127.0.0.2'), '/unary');
+    const stream = call(from('127.0.0.2'), '/stream', framed(new Uint8Array(5), 10));
+    await vi.waitFor(() => expect(seen).toBe(2));
+    await vi.waitFor(() => expect(clock.sleeping).toBeGreaterThan(0));
+    await at(9.9);
+    expect(refused).toEqual([]);
+    await vi.waitFor(async () => {
+      await at(10);
+      expect([unary.rstCode, stream.rstCode]).toEqual([CALM, CALM]);
+    });
+    expect(refused).toEqual(['stranger: deadline', 'stranger: deadline']);
+  });
+
+  test('a connection on which nothing was ever asked ends after 10 s', async () => {
+    const session = from('127.0.0.3');
+    const farewell = vi.fn();
+    session.on('goaway', farewell);
+    await vi.waitFor(() => expect(clock.sleeping).toBe(1));
+    await at(9.9);
+    expect(farewell).not.toHaveBeenCalled();
+    await at(10);
+    await vi.waitFor(() => expect(farewell).toHaveBeenCalledOnce());
+    await at(11);
+    await vi.waitFor(() => expect(session.closed).toBe(true));
+  });
+});
+
+test('who opens streams only to reset them is sent away, and is told of once', async () => {
+  const session = from('127.0.0.2');
+  const closed = new Promise((resolve) => session.once('close', resolve));
+  const more = (): void => {
+    if (session.destroyed || session.closed) return;
+    for (let n = 0; n < 50; n += 1) call(session, '/stream').close(http2.constants.NGHTTP2_CANCEL);
+    session.ping(more);
+  };
+  session.once('connect', more);
+  await closed;
+  expect(floods).toBe(1);
+});

@@ -1,0 +1,46 @@
+/**
+ * Addresses from which peers have just been sent away. A new connection from there waits before anything is spent on
+ * it, so that whoever comes back at once gains nothing. It is a wait and no refusal: others may have the same address.
+ */
+import type { Clock } from '../clock.ts';
+import { Deadlines } from './deadlines.ts';
+import type { ShareKeys } from './keys.ts';
+
+const WAIT_MS = 1_000;
+/** After the last peer was sent away. */
+const SLOW_MS = 10_000;
+/** The oldest is forgotten first. */
+const MAX_KEYS = 10_000;
+
+export class SlowAddresses {
+  readonly #clock: Clock;
+  readonly #waiting: Deadlines;
+  /** When a peer of that address or network was last sent away, in that order. */
+  readonly #since = new Map<string, number>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#waiting = new Deadlines(WAIT_MS, clock);
+  }
+
+  add(keys: ShareKeys): void {
+    const key = keyOf(keys);
+    this.#since.delete(key);
+    this.#since.set(key, this.#clock.now().getTime());
+    const [oldest] = this.#since.keys();
+    if (oldest !== undefined && this.#since.size > MAX_KEYS) this.#since.delete(oldest);
+  }
+
+  /** Calls `go` at once or after the wait, unless the returned function is called before. */
+  enter(keys: ShareKeys, go: () => void): () => void {
+    const since = this.#since.get(keyOf(keys));
+    const ago = since === undefined ? SLOW_MS : this.#clock.now().getTime() - since;
+    // The wall clock may have been set back; nobody waits for that.
+    if (ago >= 0 && ago < SLOW_MS) return this.#waiting.start(go);
+    this.#since.delete(keyOf(keys));
+    go();
+    return () => {};
+  }
+}
+
+const keyOf = ({ address, network }: ShareKeys): string => network ?? address;
