@@ -2,7 +2,8 @@
 import { request } from 'node:https';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type FakeServer, politely, startFakeServer } from '../kit/mcp/server.ts';
 import { ask, id, policyFor, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
 
 const OTHER = id('agents/other');
@@ -11,10 +12,20 @@ const SERVER = `
 const say = (message) => console.log(JSON.stringify({ jsonrpc: '2.0', ...message }));
 const log = (data) => say({ method: 'notifications/message', params: { level: 'info', data } });
 log('hello');
+const subscriptions = [];
 require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
   const { id, method, params } = JSON.parse(line);
   if (id === undefined) return;
   if (params?.name === 'log') log('working for ' + id);
+  if (params?.name === 'hang') return log('waiting');
+  if (method === 'subscriptions/listen') {
+    const _meta = { 'io.modelcontextprotocol/subscriptionId': id };
+    say({ method: 'notifications/subscriptions/acknowledged', params: { notifications: { toolsListChanged: true }, _meta } });
+    subscriptions.push(_meta);
+    return;
+  }
+  if (params?.name === 'change')
+    say({ method: 'notifications/tools/list_changed', params: { _meta: subscriptions[params.arguments.which] } });
   say({ id, result: method === 'initialize' ? { capabilities: { tools: {} } } : { content: [] } });
 });`;
 
@@ -86,20 +97,122 @@ test('a client whose rules change is told that its list has changed, and another
   await expect.poll(() => [changes(heard), changes(other)]).toEqual([2, 1]);
 });
 
-test('in the modern era log messages come with the request that asked for them', async () => {
-  const META = {
+/** Of the modern era: resolves with the whole answer. */
+function modern(method: string, params: object, more: object = {}, id = 7) {
+  const meta = {
     'io.modelcontextprotocol/protocolVersion': '2026-07-28',
     'io.modelcontextprotocol/clientCapabilities': {},
   };
-  const call = (more: object) =>
-    post(
-      { id: 7, method: 'tools/call', params: { name: 'log', _meta: { ...META, ...more } } },
-      { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'log' },
-    );
+  const name: unknown = Reflect.get(params, 'name');
+  const named = typeof name === 'string' ? { 'mcp-name': name } : {};
+  return post(
+    { id, method, params: { ...params, _meta: { ...meta, ...more } } },
+    { 'mcp-protocol-version': '2026-07-28', 'mcp-method': method, ...named },
+  );
+}
+
+/** Fills the returned list with what comes on the stream of one modern request that is not answered. */
+function follow(method: string, params: object, more: object = {}, id = 7): string[] {
+  const heard: string[] = [];
+  const meta = {
+    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+    'io.modelcontextprotocol/clientCapabilities': {},
+  };
+  const name: unknown = Reflect.get(params, 'name');
+  const outgoing = request({
+    host: '127.0.0.1',
+    port: world.gateway.port,
+    path: '/mcp',
+    method: 'POST',
+    agent: false,
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'mcp-protocol-version': '2026-07-28',
+      'mcp-method': method,
+      ...(typeof name === 'string' ? { 'mcp-name': name } : {}),
+    },
+    ...clientTls(world.td.svid(TRIAGE), world.td.bundle.current()),
+    checkServerIdentity: () => undefined,
+  });
+  outgoing.on('error', () => {});
+  outgoing.on('response', (response) => {
+    response.on('error', () => {});
+    response.on('data', (chunk) => heard.push(String(chunk)));
+  });
+  outgoing.end(
+    JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta: { ...meta, ...more } } }),
+  );
+  return heard;
+}
+
+const LEVEL = 'io.modelcontextprotocol/logLevel';
+
+test('in the modern era log messages come with the request that asked for them', async () => {
+  const call = (more: object) => modern('tools/call', { name: 'log' }, more);
   expect((await call({})).text).not.toContain('working');
-  const { text } = await call({ 'io.modelcontextprotocol/logLevel': 'info' });
+  const { text } = await call({ [LEVEL]: 'info' });
   expect(text).toContain('working for 2');
   expect(text).toContain('"id":7');
+});
+
+test('a log message of a stdio server goes to each open request of its caller that asked for its level', async () => {
+  const call = (level: string) => follow('tools/call', { name: 'hang' }, { [LEVEL]: level });
+  const [first, second, strict] = [call('info'), call('debug'), call('error')];
+  await expect.poll(() => [first.length, second.length].every((length) => length > 0)).toBe(true);
+  const { text } = await modern('tools/call', { name: 'log' }, { [LEVEL]: 'notice' });
+  expect(text).not.toContain('working');
+  await expect.poll(() => [first, second].every((heard) => /working for/.test(heard.join('')))).toBe(true);
+  expect(strict).toEqual([]);
+});
+
+test('what a stdio server tells one subscription goes to that one, under its own id', async () => {
+  const listen = () => follow('subscriptions/listen', { notifications: { toolsListChanged: true } });
+  const first = listen();
+  await expect.poll(() => first.join('')).toContain('acknowledged');
+  const second = listen();
+  await expect.poll(() => second.join('')).toContain('acknowledged');
+  const changed = (which: number) => modern('tools/call', { name: 'change', arguments: { which } }, {}, 8);
+  const told = (heard: readonly string[]) =>
+    heard.join('').match(/list_changed","params":\{"_meta":\{"io.modelcontextprotocol\/subscriptionId":7\}/g)
+      ?.length ?? 0;
+  await changed(1);
+  await expect.poll(() => [told(first), told(second)]).toEqual([0, 1]);
+  await changed(0);
+  await changed(0);
+  await expect.poll(() => [told(first), told(second)]).toEqual([2, 1]);
+});
+
+describe('a legacy HTTP server without a stream on which it speaks unasked', () => {
+  let server: FakeServer;
+  beforeEach(async () => {
+    await world.close();
+    server = await startFakeServer();
+    server.say = (seen, res, req) => {
+      if (seen.method === 'GET') res.writeHead(405).end();
+      else politely(seen, res, req);
+    };
+    world = await startWorld(server.target, { who: [TRIAGE, OTHER] });
+  });
+  afterEach(() => server.close());
+
+  test('the gateway keeps the promise of tools/list_changed for it', async () => {
+    const { session, json } = await begin();
+    expect(json.result.capabilities).toEqual({ tools: { listChanged: true } });
+    const heard = listen(session);
+    await expect.poll(() => heard).toEqual(['open']);
+    world.policy.publish(policyFor(world.gateway.port, { allow: ['log'] }, 3n, [TRIAGE, OTHER]));
+    await expect.poll(() => heard.join('')).toContain('notifications/tools/list_changed');
+  });
+
+  test('a client that resumes a stream is told that there is none', async () => {
+    const { session } = await begin();
+    const resumed = {
+      method: 'GET',
+      headers: { accept: 'text/event-stream', ...session, 'last-event-id': 'a' },
+    };
+    expect((await ask(world, world.td.svid(TRIAGE), resumed)).status).toBe(405);
+  });
 });
 
 test('a policy that takes the last rule of a caller ends its session at the server, and no other', async () => {

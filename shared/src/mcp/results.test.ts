@@ -66,8 +66,11 @@ test('narrowServer leaves tools and logs, and promises only what can come', () =
     ...base,
     capabilities: { tools: { listChanged: true } },
   });
-  expect(narrowServer({ capabilities: { tools: {} } }, 'modern', FREE, true)).toEqual({
+  expect(narrowServer({ capabilities: { tools: {} } }, 'modern', FREE)).toEqual({
     capabilities: { tools: {} },
+  });
+  expect(narrowServer({ capabilities: { tools: {} } }, 'legacy', FREE)).toEqual({
+    capabilities: { tools: { listChanged: true } },
   });
   expect(narrowServer({ capabilities: { prompts: {} } }, 'legacy', FREE)).toEqual({ capabilities: {} });
 });

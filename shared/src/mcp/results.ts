@@ -37,17 +37,18 @@ export function filterTools(result: JsonObject, allows: (tool: string) => boolea
 }
 
 /**
- * What a server announces, less what no rule can allow yet: a client then does not ask for it in vain. Where a legacy
- * client `listens` in any case, the gateway tells it when rules change the list, whatever the server promises. In the
- * modern era `tools/list_changed` comes on a subscription, which the server has to serve.
+ * What a server announces, less what no rule can allow yet: a client then does not ask for it in vain. The gateway
+ * tells a legacy client that listens when rules change the list, whatever the server promises and whether or not it
+ * has a stream for that. In the modern era `tools/list_changed` comes on a subscription, which the server has to
+ * serve.
  */
-export function narrowServer(result: JsonObject, era: Era, free: FreeText, listens = false): JsonObject {
+export function narrowServer(result: JsonObject, era: Era, free: FreeText): JsonObject {
   const { capabilities, instructions } = result;
   const has = isJsonObject(capabilities) ? capabilities : {};
   const tools = isJsonObject(has['tools']) && has['tools'];
   const logging = free.logs && isJsonObject(has['logging']);
   const own = tools === false ? {} : pick(tools, ['listChanged']);
-  const promised = era === 'legacy' && listens ? { listChanged: true } : own;
+  const promised = era === 'legacy' ? { listChanged: true } : own;
   return {
     ...pick(result, SERVER),
     ...(capabilities === undefined

@@ -15,18 +15,12 @@ import type { Asked } from './sessions.ts';
 export interface Narrowing {
   readonly era: Era;
   readonly freeText: FreeText;
-  /** Whether the upstream opens a stream for whoever listens. */
-  readonly listens: boolean;
   /** Whether the caller may call this tool. */
   readonly may: (tool: string) => boolean;
 }
 
 /** The result of an allowed call as it is; of everything else, what there are rules for. Throws mcp_parse. */
-export function narrowAnswer(
-  asked: Asked,
-  response: Response,
-  { era, freeText, listens, may }: Narrowing,
-): Response {
+export function narrowAnswer(asked: Asked, response: Response, { era, freeText, may }: Narrowing): Response {
   const { id, result } = response;
   if (asked.method !== 'tools/call' && result === undefined) return narrowError(response);
   if (result === undefined) return response;
@@ -38,7 +32,7 @@ export function narrowAnswer(
   }
   if (asked.method === 'tools/list') return { ...response, result: filterTools(result, may) };
   if (asked.method === 'initialize' || asked.method === 'server/discover')
-    return { ...response, result: narrowServer(result, era, freeText, listens) };
+    return { ...response, result: narrowServer(result, era, freeText) };
   if (asked.method !== 'tools/call') return { ...response, result: resultOf(asked, emptyResult(result)) };
   return response;
 }

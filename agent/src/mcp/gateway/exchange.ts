@@ -242,7 +242,6 @@ export class Exchange implements Back {
     const passed = narrowAnswer(asked, response, {
       era: this.#facts.era,
       freeText: this.#gate.freeText,
-      listens: this.#gate.upstream.listens,
       may: (tool) => this.#may(tool),
     });
     const text = writeMessage(passed);

@@ -16,7 +16,14 @@ import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outli
 import { subscriptionOf } from '@chancery/shared/mcp/subscription.ts';
 import { LineReader } from '../wire/lines.ts';
 import { skippedLog } from '../wire/skipped.ts';
-import { CANCELLED, cancelledId, progressTokenOf, wantsLogs, withProgressToken } from './numbering.ts';
+import {
+  CANCELLED,
+  cancelledId,
+  leastLevelOf,
+  levelOf,
+  progressTokenOf,
+  withProgressToken,
+} from './numbering.ts';
 import { logOutputOf } from './server-log.ts';
 import { Unheard } from './unheard.ts';
 import { type Back, badAnswer, type CommandTarget, MAX_ANSWER_BYTES } from './upstream.ts';
@@ -34,8 +41,8 @@ interface Waiting {
   /** The client's own, and the one that the child knows. */
   readonly progressToken: Id | undefined;
   readonly token: Id | undefined;
-  /** It asked for log messages. */
-  readonly logs: boolean;
+  /** The least level of the log messages that it asked for. */
+  readonly least: number | undefined;
   streaming: boolean;
 }
 
@@ -111,8 +118,8 @@ export class Child {
     const id = renumber ? this.#nextId++ : message.id;
     const progressToken = progressTokenOf(message);
     const token = renumber && progressToken !== undefined ? id : progressToken;
-    const logs = wantsLogs(message);
-    const waiting = { back, id: message.id, progressToken, token, logs, streaming: false };
+    const least = leastLevelOf(message);
+    const waiting = { back, id: message.id, progressToken, token, least, streaming: false };
     this.#waiting.set(id, waiting);
     if (token !== undefined) this.#byToken.set(token, waiting);
     back.onClose(() => this.#left(id, waiting, renumber));
@@ -213,9 +220,9 @@ export class Child {
     const subscriber = this.#waiting.get(subscriptionOf(notification) ?? '');
     if (subscriber !== undefined) this.#stream(subscriber, notification);
     else if (known === undefined) {
-      const asker = notification.method === LOG ? this.#onlyWithLevel() : undefined;
-      if (asker === undefined) this.#say(notification);
-      else this.#stream(asker, notification);
+      const askers = notification.method === LOG ? this.#askersOf(notification) : [];
+      if (askers.length === 0) this.#say(notification);
+      for (const asker of askers) this.#stream(asker, notification);
     } else {
       const params = { ...notification.params, progressToken: known.progressToken ?? null };
       this.#stream(known, { ...notification, params });
@@ -235,12 +242,12 @@ export class Child {
   }
 
   /**
-   * 2026-07-28, "Logging": log messages belong to the request that asked for a level. They do not say which one that is
-   * over stdio, so they have a place only while one such request is open.
+   * 2026-07-28, "Logging": log messages belong to the request that asked for their level. Over stdio they do not say
+   * which one that is, so each open request that asked for it gets them: all are the same caller's.
    */
-  #onlyWithLevel(): Waiting | undefined {
-    const [only, ...more] = [...this.#waiting.values()].filter(({ logs }) => logs);
-    return more.length > 0 ? undefined : only;
+  #askersOf(log: Notification): readonly Waiting[] {
+    const level = levelOf(log);
+    return [...this.#waiting.values()].filter(({ least }) => least !== undefined && level >= least);
   }
 
   /**

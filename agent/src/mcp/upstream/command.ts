@@ -72,7 +72,6 @@ export function commandUpstream(
   };
   return {
     maxSessions: maxProcesses,
-    listens: true,
     send(outbound, back) {
       const { message, era, session } = outbound;
       if (era === 'modern') modern(outbound.caller).send(message, back, { renumber: true });

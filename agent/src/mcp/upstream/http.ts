@@ -88,8 +88,6 @@ export function httpUpstream(target: HttpTarget, log: Log): Upstream {
   };
   return {
     maxSessions: MAX_SESSIONS,
-    // Some servers have no such stream.
-    listens: false,
     send(outbound, back) {
       const { message, era } = outbound;
       // Its id is the client's own, and other clients use the same: it would cancel theirs (2026-07-28: over HTTP a
@@ -181,12 +179,15 @@ interface Asking {
   readonly session: string | undefined;
   /** The method of the request; undefined where none is made. */
   readonly asks: string | undefined;
+  /** A stream that broke off is asked for again. */
+  readonly resumes: boolean;
   readonly back: Back;
   readonly skip: (what: string) => void;
 }
 
-function askingOf({ era, session, message }: Outbound): Pick<Asking, 'era' | 'session' | 'asks'> {
-  return { era, session, asks: message?.kind === 'request' ? message.method : undefined };
+function askingOf({ era, session, message, headers }: Outbound): Omit<Asking, 'method' | 'back' | 'skip'> {
+  const asks = message?.kind === 'request' ? message.method : undefined;
+  return { era, session, asks, resumes: headers['last-event-id'] !== undefined };
 }
 
 function receive(response: IncomingMessage, asking: Asking): void {
@@ -225,7 +226,17 @@ async function whole(response: IncomingMessage, status: number, asking: Asking):
   }
   const message = readable ? readMessage(bytes, MAX_ANSWER_BYTES, 'server') : undefined;
   if (session !== undefined && isSessionLost(status, message)) back.answer(404, sessionLost());
+  else if (listensInVain(status, asking)) back.open();
   else back.answer(status, message ?? (status >= 400 ? failure(status) : undefined));
+}
+
+/**
+ * The server has no stream on which it speaks unasked (2025-11-25, "Listening for Messages from the Server"). The
+ * client keeps one with the gateway, which has something to tell when rules change. A client that resumes waits for
+ * an answer.
+ */
+function listensInVain(status: number, { method, resumes }: Asking): boolean {
+  return method === 'GET' && status === 405 && !resumes;
 }
 
 function failure(status: number): Response {

@@ -23,8 +23,18 @@ export function withProgressToken(request: Request, token: Id | undefined): Mess
   return { ...request, params: { ...request.params, _meta: { ...meta, progressToken: token } } };
 }
 
-/** 2026-07-28, "Logging": a request that wants log messages says their level. */
-export function wantsLogs({ params }: Request): boolean {
+/** RFC 5424 section 6.2.1, the least first. */
+const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
+
+/** 2026-07-28, "Logging": a request that wants log messages says their least level. Undefined where it wants none. */
+export function leastLevelOf({ params }: Request): number | undefined {
   const meta = params?.['_meta'];
-  return isJsonObject(meta) && meta['io.modelcontextprotocol/logLevel'] !== undefined;
+  const level = isJsonObject(meta) ? meta['io.modelcontextprotocol/logLevel'] : undefined;
+  return level === undefined ? undefined : Math.max(0, LEVELS.indexOf(String(level)));
+}
+
+/** Of a log message; one of a level that is not known is for whoever wants any. */
+export function levelOf({ params }: Notification): number {
+  const at = LEVELS.indexOf(String(params?.['level']));
+  return at === -1 ? LEVELS.length : at;
 }

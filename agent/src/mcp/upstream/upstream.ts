@@ -23,11 +23,9 @@ export type CommandTarget = Extract<UpstreamTarget, { kind: 'command' }>;
 export interface Upstream {
   /** The most sessions it can hold at once. */
   readonly maxSessions: number;
-  /** It opens a stream for whoever listens, so that what is told unasked arrives. */
-  readonly listens: boolean;
   /** Passes one message on. What comes of it goes to `back`, at once or later. */
   send(outbound: Outbound, back: Back): void;
-  /** Opens the stream on which a legacy server speaks unasked. */
+  /** Opens the stream on which a legacy server speaks unasked; where it has none, the gateway is alone on it. */
   listen(outbound: Outbound, back: Back): void;
   /** Ends a legacy session at its client's wish. */
   end(outbound: Outbound, back: Back): void;
