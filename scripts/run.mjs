@@ -25,7 +25,7 @@ const commands = {
   test: () => [system(ORACLES, 'needed'), tool('vitest', ['run', ...args])],
   check: () => check(),
   'test-busy': () => [system(ORACLES, 'needed'), keepBusy(), tool('vitest', ['run', ...args])],
-  bench: () => [system(ORACLES, 'needed'), run('test/bench/main.ts', args)],
+  bench: () => [system(ORACLES, 'needed'), runBound('test/bench/main.ts', args)],
   mutate: () => [system(ORACLES, 'needed'), run('test/mutate/main.ts', args)],
   fuzz: () => run('test/fuzz/main.ts', args),
   generate: () => generate(),
@@ -121,12 +121,17 @@ function tool(name, rest) {
 }
 
 /** The cache saves a start the stripping of types: 100 ms and 20 MB. A release is JavaScript already. */
-function run(file, rest) {
+function run(file, rest, [program, ...before] = [node]) {
   const env = { ...process.env, NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node') };
-  must(node, ['--disable-sigusr1', join(root, file), ...rest], {
+  must(program, [...before, '--disable-sigusr1', join(root, file), ...rest], {
     cwd: process.env.INIT_CWD ?? process.cwd(),
     env,
   });
+}
+
+/** What runs for minutes and starts others ends with this process, however that ends. */
+function runBound(file, rest) {
+  run(file, rest, ['setpriv', '--pdeathsig', 'TERM', node]);
 }
 
 /** Runs to the end with the pinned Node first on the path; passes a failure on as this process's own exit status. */

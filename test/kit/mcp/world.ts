@@ -266,7 +266,17 @@ export const everythingOverStdio: UpstreamTarget = {
 /** The reference server over HTTP, in a process of its own. */
 export async function startEverything(): Promise<{ url: URL; child: ChildProcess; stop(): Promise<void> }> {
   const port = await freePort();
-  const child = spawn(process.execPath, ['--import', LOOPBACK, EVERYTHING, 'streamableHttp'], {
+  // Whatever happens to this process, what it started ends with it.
+  const command = [
+    '--pdeathsig',
+    'KILL',
+    process.execPath,
+    '--import',
+    LOOPBACK,
+    EVERYTHING,
+    'streamableHttp',
+  ];
+  const child = spawn('setpriv', command, {
     env: { ...environment, PORT: String(port) },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
