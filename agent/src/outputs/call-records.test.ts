@@ -1,4 +1,14 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -25,18 +35,27 @@ test('a file that cannot be opened is told at once', () => {
   expect(() => openCallRecords(join(dir, 'none', 'calls.jsonl'))).toThrow(
     expect.objectContaining({
       code: 'file',
-      message: expect.stringContaining('cannot be opened for records'),
+      message: expect.stringMatching(/^records: \S+calls\.jsonl: no such file or folder$/),
     }),
   );
 });
 
 test('a line that cannot be written is an error: no record, no call', () => {
-  // Every write to it fails as on a full disk.
-  const records = openCallRecords('/dev/full');
+  const records = openCallRecords(join(dir, 'closed.jsonl'));
+  records.close();
   expect(() => records.record({ tool: 'a' })).toThrow(
     expect.objectContaining({ code: 'file', message: expect.stringContaining('could not be recorded') }),
   );
-  records.close();
-  // A device stays as open as it was.
-  expect(statSync('/dev/full').mode & 0o777).toBe(0o666);
+});
+
+test.each([
+  ['is a pipe', (path: string) => execFileSync('mkfifo', [path]), /expected, found a pipe$/],
+  ['leads to a device', (path: string) => symlinkSync('/dev/full', path), /expected, found a device$/],
+  ['is a folder', (path: string) => mkdirSync(path), /expected, found a folder/],
+])('I81 a file for records that %s is refused, and nobody waits', (what, make, says) => {
+  const path = join(dir, what.replaceAll(' ', '-'));
+  make(path);
+  expect(() => openCallRecords(path)).toThrow(
+    expect.objectContaining({ code: 'file', message: expect.stringMatching(says) }),
+  );
 });

@@ -1,6 +1,8 @@
 /** Where a gateway's decisions go: one JSON line each, appended to a file of our own, 0600, before the call goes on. */
 import fs from 'node:fs';
 import { refusalOf } from '@chancery/shared/errors.ts';
+import { openPrivateFile } from '@chancery/shared/kernel/append-file.ts';
+import { inFile } from '@chancery/shared/kernel/whole-file.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
 
 export interface CallRecords {
@@ -9,7 +11,7 @@ export interface CallRecords {
   close(): void;
 }
 
-/** Throws file. */
+/** A regular file: whoever reads a pipe could stop all calls. Throws file. */
 export function openCallRecords(path: string): CallRecords {
   const fd = open(path);
   return {
@@ -27,12 +29,5 @@ export function openCallRecords(path: string): CallRecords {
 }
 
 function open(path: string): number {
-  try {
-    const fd = fs.openSync(path, 'a', 0o600);
-    // A device, such as /dev/stdout, belongs to the machine.
-    if (fs.fstatSync(fd).isFile()) fs.fchmodSync(fd, 0o600);
-    return fd;
-  } catch (error) {
-    throw refusalOf(error, 'file', `${path} cannot be opened for records: ${String(error)}`);
-  }
+  return inFile(`records: ${path}`, 'file', () => openPrivateFile(path, 'file'));
 }

@@ -1,7 +1,9 @@
 /** One SQLite file, opened for this process alone, in WAL mode with synchronous FULL, with the schema of today. */
-import { chmodSync, closeSync, openSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { openPrivateFile } from '@chancery/shared/kernel/append-file.ts';
+import { inFile } from '@chancery/shared/kernel/whole-file.ts';
 import { MIGRATIONS } from './schema.ts';
 
 /** Opens or makes the file, 0600, and brings its schema up to date. Throws store. */
@@ -9,10 +11,7 @@ export function openDatabase(path: string): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
     // SQLite gives its WAL the mode of the database file, so the file is made private before SQLite sees it.
-    if (path !== ':memory:') {
-      closeSync(openSync(path, 'a', 0o600));
-      chmodSync(path, 0o600);
-    }
+    if (path !== ':memory:') closeSync(inFile(path, 'store', () => openPrivateFile(path, 'store')));
     db = new DatabaseSync(path);
     // EXCLUSIVE: two CAs on one file would each think that they had the last word.
     db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -88,7 +89,8 @@ describe('the file', () => {
 
   test.each([
     ['no database', () => fs.writeFileSync(path, 'x'.repeat(4096)), /\.db: file is not a database$/],
-    ['a folder', () => fs.mkdirSync(path), /\.db: EISDIR/],
+    ['a folder', () => fs.mkdirSync(path), /\.db: a file is expected, found a folder/],
+    ['I81 a pipe', () => execFileSync('mkfifo', [path]), /\.db: a regular file is expected, found a pipe$/],
   ])('that is %s is refused', async (_, spoil, message) => {
     await store.close();
     path = freshPath();

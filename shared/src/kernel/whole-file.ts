@@ -63,7 +63,8 @@ export function inFile<T>(name: string, code: Refusal, read: () => T): T {
   }
 }
 
-function ensureRegular(found: fs.Stats, code: Refusal): void {
+/** Throws the code. */
+export function ensureRegular(found: fs.Stats, code: Refusal): void {
   ensure(!found.isDirectory(), code, 'a file is expected, found a folder; name the file in it');
   ensure(found.isFile(), code, `a regular file is expected, found a ${kindOf(found)}`);
 }
