@@ -230,7 +230,10 @@ describe('what a change takes from connected agents', () => {
     await serving.stop();
     serving = await ca.serve();
     await connected();
-    write('a.yaml', stringify({ ...identity('w'), when: 'uid != "4000000"' }) + `---\n${stringify(notes)}`);
+    write(
+      'a.yaml',
+      [{ ...identity('w'), when: 'uid != "4000000"' }, notes].map((each) => stringify(each)).join('---\n'),
+    );
     expect((await apply('--dry-run')).stderr).toBe(
       `warning: 1 connected agent may lose spiffe://${DOMAIN}/w at the next renewal: Identity/w is changed, ` +
         `and this CA process has not seen the evidence of these agents yet (${node})\n`,

@@ -2,7 +2,9 @@
  * Where a cluster's API server is and who we are there: a kubeconfig, or the files of the pod that the CA runs in. Read
  * again while we run, for credentials in files are exchanged.
  */
+import { isIPv6 } from 'node:net';
 import { isAbsolute } from 'node:path';
+import { env } from 'node:process';
 import { asBuffer } from '@chancery/shared/bytes.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
@@ -64,7 +66,7 @@ function loadKubeConfig(client: Client, config: ReviewConfig, deps: CredentialsD
   const where = `attestors.${deps.type}.review: ${name}`;
   const loaded = new client.KubeConfig();
   try {
-    if (kubeconfig === undefined) loaded.loadFromCluster(deps.root);
+    if (kubeconfig === undefined) loadFromPod(loaded, deps);
     else loaded.loadFromString(asBuffer(deps.readFile(kubeconfig)).toString('utf8'));
   } catch (error) {
     const says = systemSentence(error) ?? (error instanceof Error ? error.message : String(error));
@@ -75,6 +77,28 @@ function loadKubeConfig(client: Client, config: ReviewConfig, deps: CredentialsD
   // The client reads them itself, whatever they are and whoever writes them.
   if (kubeconfig !== undefined) for (const path of named) inFileOf(deps, path, () => {});
   return loaded;
+}
+
+/** Where Kubernetes mounts what a pod is for the API server. */
+const OWN_FILES = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+/**
+ * Read by us and not by the client, which would wait for a pipe, read a file of any size, and ask nobody whose it is.
+ * The kubelet writes these files, and the links that lead to them, as root, or as the pod's user.
+ */
+function loadFromPod(loaded: KubeConfig, { readFile, root = '' }: CredentialsDeps): void {
+  const [host = '', port = ''] = [env['KUBERNETES_SERVICE_HOST'], env['KUBERNETES_SERVICE_PORT']];
+  ensure(host !== '' && port !== '', 'config', 'KUBERNETES_SERVICE_HOST is not set: this is no pod');
+  const caData = asBuffer(readFile(`${root}${OWN_FILES}/ca.crt`)).toString('base64');
+  const token = asBuffer(readFile(`${root}${OWN_FILES}/token`))
+    .toString('utf8')
+    .trim();
+  ensure(/^[!-~]+$/.test(token), 'config', `${OWN_FILES}/token is no token`);
+  const server = `https://${isIPv6(host) ? `[${host}]` : host}:${port}`;
+  loaded.loadFromClusterAndUser(
+    { name: 'pod', server, caData, skipTLSVerify: false },
+    { name: 'pod', token },
+  );
 }
 
 /**
