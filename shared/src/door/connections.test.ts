@@ -38,7 +38,7 @@ async function guarded(connections: Connections, firstByteMs?: number, slow?: Sl
     await once(socket, 'connect');
     return { socket: socket.resume() };
   };
-  return { dial, left, mute, arrived };
+  return { dial, left, mute, arrived, close: () => server.close() };
 }
 
 const certified = (serial: string, holder = serial): Certified => ({ serial, holder });
@@ -258,6 +258,15 @@ describe('a port whose peers speak first', () => {
     await vi.waitFor(() => expect(arrived).toHaveLength(2));
     expect(arrived.map(({ remoteAddress }) => remoteAddress)).toEqual(['127.0.0.3', '127.0.0.2']);
     await vi.waitFor(() => expect(arrived[1]?.bytesRead).toBe(5));
+  });
+
+  test('begins none while its server closes', async () => {
+    const { mute, arrived, close } = await guarded(openDoor(), LONG);
+    const late = await mute('127.0.0.2');
+    close();
+    late.socket.write('hello');
+    await closed(late);
+    expect(arrived).toEqual([]);
   });
 
   test('has no time limit on what comes after the first byte', async () => {

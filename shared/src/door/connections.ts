@@ -106,7 +106,9 @@ export class Connections {
     server.removeAllListeners('connection');
     server.on('connection', (socket: Socket) => {
       const serve = (): void => {
-        if (this.#admit(socket)) for (const listener of listeners) listener.call(server, socket);
+        // While it waited, the server may have begun to close.
+        if (!server.listening) socket.destroy();
+        else if (this.#admit(socket)) for (const listener of listeners) listener.call(server, socket);
       };
       if (opening === undefined) serve();
       else this.#holdBack(socket, opening, serve);
