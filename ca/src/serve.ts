@@ -25,6 +25,7 @@ import { type IssueDeps, issue } from './authority/issue.ts';
 import { keyFiles } from './authority/key-files.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
 import { type Doors, openDoors } from './door/doors.ts';
+import { turnedAwayLog } from './door/turned-away.ts';
 import { createMetrics } from './http/metrics.ts';
 import { openRegistry } from './registry/registry.ts';
 import { OWN_HOLDER, openRevocations, type Revocations } from './revocation/revocations.ts';
@@ -35,6 +36,7 @@ import { Limits } from './rpc/limits.ts';
 import { listenTls, listenUnix } from './rpc/listen.ts';
 import { Nonces } from './rpc/nonces.ts';
 import { grpcServer } from './rpc/server.ts';
+import { tellOfClock } from './store/clock-warning.ts';
 import { openSqlite } from './store/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { Successions } from './succession/successions.ts';
@@ -60,7 +62,6 @@ const SERVER_TTL_SECONDS = 86_400;
 const UPKEEP_SECONDS = 60;
 /** How long a certificate's record outlives it. */
 const KEEP_EXPIRED_DAYS = 30;
-const CLOCK_TOLERANCE_SECONDS = 60;
 
 /** Opens store, keys and sockets. Throws store, file, file_mode, config, authority_unfit, unavailable. */
 export function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
@@ -112,16 +113,13 @@ interface OpenDeps extends ServeDeps {
 
 async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<RunningCa, 'close'>> {
   const { clock, log, store, open } = deps;
-  const doors = openDoors(settings.limits, openFilesLimit(), { clock, log });
+  const turnedAway = turnedAwayLog({ clock, log, count: (of) => metrics.turnedAway(of) });
+  open.push({ close: async () => turnedAway.close() });
+  const doors = openDoors(settings.limits, openFilesLimit(), { clock, log, turnedAway });
   await tellOfClock(deps);
   const authorities = await openAuthorities(settings, deps, store);
-  const readFile = readBeside(settings.file);
   const { trustDomain } = settings;
-  const outbound = openOutbound();
-  open.push({ close: async () => outbound.close() });
-  const known = { trustDomain, memory: store, readFile, outbound, clock, log };
-  const attestors = await attestorsFrom(settings.attestors, known);
-  const platforms = new Map(attestors.map((attestor) => [attestor.type, attestor]));
+  const platforms = await openPlatforms(settings, deps);
   const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
   const revocations = await openRevocations({ store, clock, trustDomain });
   const own = await ownSvid({ ...deps, authorities }, settings);
@@ -141,7 +139,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const nonces = new Nonces(clock, deps.random);
   const { outcome, observe } = metrics;
   const watched = { registry, revocations, successions, authorities, agents };
-  const rooms = { ...watched, limits, callers, nonces, slow: doors.slow, outcome, observe };
+  const rooms = { ...watched, limits, callers, nonces, slow: doors.slow, outcome, observe, turnedAway };
   const audit = (event: AuditEvent) => store.append(event);
   const refusals = new Refusals({
     clock,
@@ -165,20 +163,13 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   return { port, httpPort: http.port };
 }
 
-async function tellOfClock({ clock, store, log }: OpenDeps): Promise<void> {
-  const now = clock.now();
-  const newest = await store.newestRecordAt();
-  const says = clockWarning(newest, now);
-  if (says !== undefined) log.warn({ newest, now, aheadSeconds: secondsAhead(newest, now) }, says);
-}
-
-const secondsAhead = (newest: Date | undefined, now: Date): number =>
-  newest === undefined ? 0 : Math.round((newest.getTime() - now.getTime()) / 1000);
-
-/** A record from the future: the clock was ahead then, or is behind now, and certificates go by it either way. */
-export function clockWarning(newest: Date | undefined, now: Date): string | undefined {
-  if (secondsAhead(newest, now) <= CLOCK_TOLERANCE_SECONDS) return undefined;
-  return 'the newest record is in the future: the clock was ahead then or is behind now; set the clock';
+async function openPlatforms(settings: CaSettings, { store, clock, log, open }: OpenDeps) {
+  const outbound = openOutbound();
+  open.push({ close: async () => outbound.close() });
+  const { trustDomain, file } = settings;
+  const known = { trustDomain, memory: store, readFile: readBeside(file), outbound, clock, log };
+  const attestors = await attestorsFrom(settings.attestors, known);
+  return new Map(attestors.map((attestor) => [attestor.type, attestor]));
 }
 
 interface ListenAllDeps extends OpenDeps {

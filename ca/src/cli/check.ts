@@ -14,7 +14,7 @@ import { keyFiles } from '../authority/key-files.ts';
 import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
 import { type ApplyOptions, compileStored } from '../registry/registry.ts';
 import { type ResourceFile, readResources } from '../registry/resources.ts';
-import { clockWarning } from '../serve.ts';
+import { clockWarning } from '../store/clock-warning.ts';
 import { lookAt, type Snapshot } from '../store/look.ts';
 import type { AuthorityRecord } from '../store/store.ts';
 import { printWarnings, SHARED_IDS_FLAG } from './apply.ts';

@@ -6,6 +6,7 @@ import { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import type { IdentityError } from '@chancery/shared/errors.ts';
 import { HEALTH_CONNECTIONS } from '@chancery/shared/health/server.ts';
 import type { Log } from '@chancery/shared/log.ts';
+import type { TurnedAwayLog } from './turned-away.ts';
 
 export interface DoorSettings {
   readonly connections: number;
@@ -28,11 +29,17 @@ const LOCAL_DESCRIPTORS = 3;
 /** For the operator, probes, the database, keys, logs and questions to platforms. */
 const RESERVED = 256 + ADMIN * LOCAL_DESCRIPTORS + HEALTH_CONNECTIONS;
 
+export interface DoorDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly turnedAway: TurnedAwayLog;
+}
+
 /** Throws config where `openFiles` is too low for any service. */
 export function openDoors(
   settings: DoorSettings,
   openFiles: number,
-  { clock, log }: { readonly clock: Clock; readonly log: Log },
+  { clock, log, turnedAway }: DoorDeps,
 ): Doors {
   const wanted = { certified: settings.connections, strangers: settings.strangerConnections, join: JOIN };
   const shares = divide(openFiles, RESERVED, {
@@ -50,7 +57,10 @@ export function openDoors(
   const { certified, strangers } = shares;
   const door = (part: Partial<ConnectionSettings> & Pick<ConnectionSettings, 'strangers'>): Connections =>
     new Connections({ perStranger: each, certified: 0, perCertificate: 0, perHolder: 0, ...part }, onRefused);
-  const onRefused = ({ message }: IdentityError): void => log.debug({}, message);
+  const onRefused = ({ code, message }: IdentityError): void => {
+    log.debug({}, message);
+    if (code === 'rate') turnedAway.tell({ what: 'connections', whose: 'anyone' }, message);
+  };
   return {
     // One SPIFFE ID may be that of many nodes.
     tls: door({ strangers, certified, perCertificate: each, perHolder: certified }),

@@ -14,6 +14,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
   metrics.outcome('tpm', 'issued');
   metrics.outcome('tpm', 'issued');
   metrics.observe('Attest', 0.003, 'ok');
+  metrics.turnedAway({ what: 'calls', whose: 'strangers' });
   const body = await metrics.text();
   expect(metrics.contentType).toMatch(/^text\/plain; version=/);
   const lines = body.split('\n');
@@ -26,6 +27,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_open_exchanges 3',
     'chancery_open_connections{share="strangers"} 2',
     'chancery_revocations 5',
+    'chancery_turned_away_total{what="calls",whose="strangers"} 1',
   ])
     expect(lines).toContain(line);
   expect(body).toMatch(/^process_resident_memory_bytes \d+/m);

@@ -16,6 +16,8 @@ export interface Metrics {
   /** Counts an issuance or a refusal by platform. */
   outcome(platform: string, outcome: string): void;
   observe(rpc: string, seconds: number, outcome: string): void;
+  /** Counts a connection or a call that was refused for lack of places or for its rate. */
+  turnedAway(of: { readonly what: string; readonly whose: string }): void;
   /** The exposition text. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -40,10 +42,17 @@ export function createMetrics(sources: MetricSources): Metrics {
     buckets: BUCKETS,
     registers,
   });
+  const turnedAway = new Counter({
+    name: 'chancery_turned_away_total',
+    help: 'Connections and calls that were refused for lack of places or for their rate.',
+    labelNames: ['what', 'whose'],
+    registers,
+  });
   addGauges(sources, registers);
   return {
     outcome: (platform, outcome) => issuances.inc({ platform, outcome }),
     observe: (rpc, seconds, outcome) => latency.observe({ rpc, outcome }, seconds),
+    turnedAway: ({ what, whose }) => turnedAway.inc({ what, whose }),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };

@@ -102,6 +102,10 @@ describe('a unary call', () => {
     );
     expect({ audited, observed }).toEqual({ audited: [], observed: ['ListAgents 0 rate'] });
     expect(logged.warn).not.toHaveBeenCalled();
+    const tell = vi.fn();
+    deps = { ...deps, turnedAway: { tell, close: () => {} } };
+    await call(refused(new IdentityError('rate', 'too fast')));
+    expect(tell.mock.calls).toEqual([[{ what: 'calls', whose: 'strangers' }, 'ListAgents: too fast']]);
   });
 
   test('records 2000 characters of a reason', async () => {

@@ -11,6 +11,7 @@ import type { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import * as grpc from '@grpc/grpc-js';
+import type { TurnedAwayLog } from '../door/turned-away.ts';
 import { type Caller, type Callers, limitKeys, standingOf } from './caller.ts';
 
 export interface HandlerDeps {
@@ -20,6 +21,8 @@ export interface HandlerDeps {
   readonly clock: Clock;
   /** Folds repeated refusals on their way to the audit log. Returns a reference. Without it each one is recorded. */
   readonly fold?: (refusal: RefusalEvent, peer: RefusedPeer) => string;
+  /** Tells the operator of callers that are refused for lack of places or for their rate. */
+  readonly turnedAway?: TurnedAwayLog;
   /** Where new connections wait. */
   readonly slow?: SlowAddresses;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
@@ -256,6 +259,8 @@ export function tellRefusal(
 ): string | undefined {
   if (code === 'rate') {
     deps.log.debug({ rpc, peer: from }, message);
+    const whose = peer.isStranger ? 'strangers' : 'others';
+    deps.turnedAway?.tell({ what: 'calls', whose }, `${rpc}: ${message}`);
     return undefined;
   }
   const event: RefusalEvent = {

@@ -1,0 +1,45 @@
+/**
+ * Tells the operator that callers are turned away for lack of places or for their rate: one line of the log, and one
+ * with their number at the end of each minute, whatever they send. They are in no audit log: a flood must not fill the
+ * disk.
+ */
+import { type Folded, Folder } from '@chancery/shared/audit/folder.ts';
+import type { Clock } from '@chancery/shared/clock.ts';
+import type { Log } from '@chancery/shared/log.ts';
+
+/** What was refused, and whose it was. Both are short lists: they are labels of a metric. */
+export interface TurnedAway {
+  readonly what: 'connections' | 'calls';
+  readonly whose: 'strangers' | 'others' | 'anyone';
+}
+
+export interface TurnedAwayOptions {
+  readonly clock: Clock;
+  readonly log: Pick<Log, 'warn'>;
+  readonly count: (of: TurnedAway) => void;
+}
+
+interface Told extends TurnedAway {
+  readonly id: string;
+  readonly detail: string;
+}
+
+export interface TurnedAwayLog {
+  tell(of: TurnedAway, detail: string): void;
+  /** Says how many were not said yet. */
+  close(): void;
+}
+
+export function turnedAwayLog({ clock, log, count }: TurnedAwayOptions): TurnedAwayLog {
+  const write = ({ what, whose, detail }: Told, folded: Folded | undefined): void =>
+    log.warn({ what, whose, detail, ...folded }, 'callers are turned away: too many, or too fast');
+  const folder = new Folder<Told>({ clock, write, onLost: () => {} });
+  return {
+    tell: (of, detail) => {
+      count(of);
+      const id = `${of.what} of ${of.whose}`;
+      folder.add({ source: '', kind: id }, { ...of, id, detail });
+    },
+    close: () => folder.close(),
+  };
+}
