@@ -18,7 +18,7 @@ import { decide } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
-import { type Back, badAnswer, type Place, type Upstream } from '../upstream/upstream.ts';
+import { type Back, badAnswer, MAX_ANSWER_BYTES, type Place, type Upstream } from '../upstream/upstream.ts';
 import { inOnePiece } from '../wire/http-body.ts';
 import { denial, refusalResponse, refuse, writeJson } from '../wire/reply.ts';
 import { narrowAnswer } from './answers.ts';
@@ -132,7 +132,15 @@ export class Exchange implements Back {
       if (this.#answered) this.#res.end(written);
       else this.#res.write(written);
     });
+    // A server that speaks on one stream for many clients cannot wait for one of them.
+    if (this.#res.writableLength > MAX_UNREAD_BYTES) this.#giveUp();
     return this.#res.writableEnded || !this.#res.writableNeedDrain;
+  }
+
+  #giveUp(): void {
+    const says = `the client has ${this.#res.writableLength} bytes to read`;
+    this.#gate.recorder.dropped(this.#facts.peer, undefined, says);
+    this.#res.destroy();
   }
 
   /** From the gateway itself, where the stream is open. */
@@ -283,4 +291,6 @@ export class Exchange implements Back {
  * server's commonest stream is one mark and one answer, and each piece costs a wake-up on every machine on the way.
  */
 const HOLD_MS = 5;
+/** Of what waits to be sent: two of the largest events. */
+const MAX_UNREAD_BYTES = 2 * MAX_ANSWER_BYTES;
 const NOWHERE: Place = { id: undefined, retry: undefined };

@@ -1,8 +1,7 @@
 /** One running stdio MCP server: a JSON-RPC message a line in, a line out (2025-11-25, transports, "stdio"). */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { kill } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import {
   type Id,
@@ -14,7 +13,7 @@ import {
 } from '@chancery/shared/mcp/message.ts';
 import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { subscriptionOf } from '@chancery/shared/mcp/subscription.ts';
-import { LineReader } from '../wire/lines.ts';
+import { beginsAsJson, LineReader } from '../wire/lines.ts';
 import { skippedLog } from '../wire/skipped.ts';
 import {
   CANCELLED,
@@ -24,6 +23,7 @@ import {
   progressTokenOf,
   withProgressToken,
 } from './numbering.ts';
+import { signalGroup } from './process-group.ts';
 import { logOutputOf } from './server-log.ts';
 import { Unheard } from './unheard.ts';
 import { type Back, badAnswer, type CommandTarget, MAX_ANSWER_BYTES } from './upstream.ts';
@@ -52,6 +52,8 @@ export class Child {
   readonly #skip: (what: string) => void;
   readonly #exited: Promise<void>;
   readonly #ended = Promise.withResolvers<void>();
+  /** Until it has answered once, or we end it. */
+  #fails = true;
   /** By the ids, and by the progress tokens, that the child knows. */
   readonly #waiting = new Map<Id, Waiting>();
   readonly #byToken = new Map<Id, Waiting>();
@@ -95,9 +97,9 @@ export class Child {
     return this.#waiting.size === 0;
   }
 
-  /** It has exited. */
-  onEnd(listener: () => void): void {
-    this.#ended.promise.then(listener);
+  /** It has exited; `hasFailed` where it did so by itself, without one answer. */
+  onEnd(listener: (hasFailed: boolean) => void): void {
+    this.#ended.promise.then(() => listener(this.#fails));
   }
 
   /** `renumber` gives requests ids of our own, where several clients of one caller share the process. */
@@ -106,7 +108,10 @@ export class Child {
     const unread = this.#process.stdin?.writableLength ?? 0;
     ensure(unread <= MAX_ANSWER_BYTES, 'rate', `the MCP server has ${unread} bytes to read`);
     // What a process does not read cannot be taken back.
-    back.onLost(() => this.#kill('SIGKILL'));
+    back.onLost(() => {
+      this.#fails = false;
+      this.#kill('SIGKILL');
+    });
     const sent = () => back.sent();
     if (message.kind !== 'request') {
       const cancels = message.kind === 'notification' && message.method === CANCELLED;
@@ -146,6 +151,7 @@ export class Child {
 
   /** First by closing its input, as the specification has it, then harder. Resolves when the process is gone. */
   async stop(): Promise<void> {
+    this.#fails = false;
     const gone = this.#exited.then(() => true);
     this.#process.stdin?.end();
     if (await Promise.race([gone, sleep(GRACE_MS, false, { ref: false })])) return;
@@ -160,8 +166,7 @@ export class Child {
   }
 
   #line(line: Uint8Array): void {
-    const first = line.find((byte) => !BLANKS.has(byte));
-    if (first !== BRACE && first !== BRACKET) {
+    if (!beginsAsJson(line)) {
       this.#skip('a line that is not a message');
       return;
     }
@@ -194,6 +199,7 @@ export class Child {
       this.#skip('an answer to no open request');
       return;
     }
+    this.#fails = false;
     const answer = { ...response, id: waiting.id };
     if (!waiting.streaming) {
       waiting.back.answer(200, answer);
@@ -284,17 +290,8 @@ export class Child {
   }
 
   #kill(signal: NodeJS.Signals): void {
-    const { pid } = this.#process;
-    if (pid === undefined) return;
-    try {
-      kill(-pid, signal);
-    } catch (error) {
-      this.#log.debug({ err: refusalOf(error, 'internal', 'kill') }, 'the process group is gone');
-    }
+    signalGroup(this.#process.pid, signal, this.#log);
   }
 }
 
 const LOG = 'notifications/message';
-const BRACE = 0x7b;
-const BRACKET = 0x5b;
-const BLANKS = new Set([0x20, 0x09, 0x0d]);

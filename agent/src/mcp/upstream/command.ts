@@ -4,13 +4,14 @@
  *
  * A process that ends takes its session along: what waits is answered with an error, and the next request
  * with 404, upon which the client begins a new session and so a new process. So a server that crashes is
- * restarted by demand, never in a loop of our own.
+ * restarted by demand, never in a loop of our own; one that ends without an answer is so less and less often.
  */
 import { randomUUID } from 'node:crypto';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { Child } from './child.ts';
+import { Restarts } from './restarts.ts';
 import type { Back, CommandTarget, Outbound, Upstream } from './upstream.ts';
 
 /** Each is a process, of a session or of a caller in the modern era. */
@@ -39,11 +40,15 @@ export function commandUpstream(
 ): Upstream {
   const bySession = new Map<string, Child>();
   const byCaller = new Map<SpiffeId, Child>();
-  const start = <K>(among: Map<K, Child>, key: K): Child => {
+  const restarts = new Restarts();
+  const start = <K>(caller: SpiffeId, among: Map<K, Child>, key: K): Child => {
+    restarts.ensureMayStart(caller);
     const child = new Child(target, log);
     among.set(key, child);
-    child.onEnd(() => {
+    child.onEnd((hasFailed) => {
       if (among.get(key) === child) among.delete(key);
+      if (hasFailed) restarts.failed(caller);
+      else restarts.answered(caller);
     });
     return child;
   };
@@ -54,7 +59,7 @@ export function commandUpstream(
     if (byCaller.size >= maxProcesses && idle === undefined)
       throw new IdentityError('rate', `${maxProcesses} callers have requests open`);
     if (byCaller.size >= maxProcesses) void idle?.stop();
-    return start(byCaller, caller);
+    return start(caller, byCaller, caller);
   };
   const legacy = ({ session }: Outbound): Child => {
     if (session === undefined) throw new IdentityError('mcp_parse', 'a request without a session');
@@ -63,9 +68,9 @@ export function commandUpstream(
     return child;
   };
   let onSessionEnd: (session: string) => void = () => {};
-  const begin = (back: Back): Child => {
+  const begin = (caller: SpiffeId, back: Back): Child => {
     const name = randomUUID();
-    const child = start(bySession, name);
+    const child = start(caller, bySession, name);
     child.onEnd(() => onSessionEnd(name));
     back.session(name);
     return child;
@@ -76,7 +81,7 @@ export function commandUpstream(
       const { message, era, session } = outbound;
       if (era === 'modern') modern(outbound.caller).send(message, back, { renumber: true });
       else if (message?.kind === 'request' && message.method === 'initialize' && session === undefined)
-        begin(back).send(message, back, { renumber: false });
+        begin(outbound.caller, back).send(message, back, { renumber: false });
       else legacy(outbound).send(message, back, { renumber: false });
     },
     listen: (outbound, back) => legacy(outbound).listen(back),

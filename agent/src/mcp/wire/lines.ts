@@ -56,3 +56,12 @@ export class LineReader {
     this.#held = [];
   }
 }
+
+const [BRACE, BRACKET] = [0x7b, 0x5b];
+const BLANKS = new Set([0x20, 0x09, 0x0d]);
+
+/** Whether a line begins as an object or a list does, and so may be a message. */
+export function beginsAsJson(line: Uint8Array): boolean {
+  const first = line.find((byte) => !BLANKS.has(byte));
+  return first === BRACE || first === BRACKET;
+}

@@ -1,0 +1,49 @@
+/**
+ * How soon a process that ended without one answer is started again: each start costs more than a request. Counted for
+ * each caller, for a caller may be who makes it end.
+ */
+import { IdentityError } from '@chancery/shared/errors.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+
+interface Failing {
+  readonly failures: number;
+  /** When the next start may be. */
+  readonly nextMs: number;
+}
+
+/** After the second failure, doubling; the first may be chance. */
+const FIRST_MS = 1_000;
+const LONGEST_MS = 30_000;
+const MAX_CALLERS = 1_000;
+
+export class Restarts {
+  readonly #nowMs: () => number;
+  /** The one that failed longest ago first. */
+  readonly #byCaller = new Map<SpiffeId, Failing>();
+
+  constructor(nowMs: () => number = () => performance.now()) {
+    this.#nowMs = nowMs;
+  }
+
+  /** Throws mcp_upstream, with the time to wait. */
+  ensureMayStart(caller: SpiffeId): void {
+    const { failures, nextMs } = this.#byCaller.get(caller) ?? { failures: 0, nextMs: 0 };
+    const leftMs = nextMs - this.#nowMs();
+    if (failures < 2 || leftMs <= 0) return;
+    const says = `the process of the MCP server ended ${failures} times without an answer`;
+    throw new IdentityError('mcp_upstream', `${says}; it is started again in ${Math.ceil(leftMs / 1000)} s`);
+  }
+
+  answered(caller: SpiffeId): void {
+    this.#byCaller.delete(caller);
+  }
+
+  failed(caller: SpiffeId): void {
+    const failures = (this.#byCaller.get(caller)?.failures ?? 0) + 1;
+    const pauseMs = Math.min(FIRST_MS * 2 ** (failures - 2), LONGEST_MS);
+    this.#byCaller.delete(caller);
+    this.#byCaller.set(caller, { failures, nextMs: this.#nowMs() + pauseMs });
+    const [oldest] = this.#byCaller.keys();
+    if (this.#byCaller.size > MAX_CALLERS && oldest !== undefined) this.#byCaller.delete(oldest);
+  }
+}
