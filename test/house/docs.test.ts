@@ -48,6 +48,14 @@ test('every bad input that docs/attacks.md lists has a test of its number', () =
   expect(rows.filter((row) => !new RegExp(`\\b${row}\\b`).test(tests))).toEqual([]);
 });
 
+test('the rows of each table of docs/attacks.md are in order, each once', () => {
+  const tables = textOf('docs/attacks.md').split(/^#+ .*$/m);
+  const numbers = tables.map((table) =>
+    [...table.matchAll(/^\| [TCIM](\d+) \|/gm)].map(([, number]) => Number(number)),
+  );
+  expect(numbers).toEqual(numbers.map((each) => [...new Set(each)].toSorted((a, b) => a - b)));
+});
+
 /** SPIFFE's own documents are cited by their names. */
 const FOREIGN = /^(X509-SVID|JWT-SVID|SPIFFE[-_A-Za-z]*)\.md$/;
 

@@ -115,3 +115,21 @@ test.each<[string, Partial<PlaceSettings>]>([
   expect(gone).toBeGreaterThan(100);
   expect(places.open).toBe(held.length);
 });
+
+test.each([
+  ['of its share, where that is full', 1, /^a was silent while all 1 connections of a were open$/],
+  ['of all places, where they are taken', 9, /^a was silent while all places were taken$/],
+])('a place that gives way is told %s', async (_, perAddress, says) => {
+  const places = new Places({
+    what: 'connections',
+    total: perAddress === 1 ? 9 : 1,
+    perAddress,
+    perNetwork: 9,
+    few: 1,
+    givesWay: 'anyone',
+    replacesOwn: true,
+  });
+  const lost = expect(places.take({ address: 'a' }).listen(new Promise(() => {}))).rejects.toThrow(says);
+  places.take({ address: perAddress === 1 ? 'a' : 'b' });
+  await lost;
+});

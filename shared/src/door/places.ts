@@ -155,7 +155,8 @@ export class Places {
   #ensureShare({ key, held, silent }: Holder, share: number): void {
     const { what, replacesOwn } = this.#settings;
     if (held.size < share) return;
-    const replaced = replacesOwn && this.#giveWay(() => first(silent));
+    const full = `all ${held.size} ${what} of ${key} were open`;
+    const replaced = replacesOwn && this.#giveWay(() => first(silent), full);
     ensure(replaced, 'rate', `${key} has ${held.size} ${what} open`);
   }
 
@@ -216,7 +217,7 @@ export class Places {
   }
 
   /** Ends the one that goes first. False where there is none. */
-  #giveWay(next: () => Held | undefined): boolean {
+  #giveWay(next: () => Held | undefined, full = 'all places were taken'): boolean {
     for (let passed = 0; ; passed += 1) {
       const loser = next();
       if (loser === undefined) return false;
@@ -224,7 +225,7 @@ export class Places {
         this.#putLast(loser);
         continue;
       }
-      const reason = new IdentityError('rate', this.#whyOf(loser));
+      const reason = new IdentityError('rate', this.#whyOf(loser, full));
       this.#leave(loser);
       loser.reason = reason;
       loser.loss?.reject(reason);
@@ -233,8 +234,8 @@ export class Places {
     }
   }
 
-  #whyOf(loser: Held): string {
-    if (loser.owed === 0) return `${loser.address.key} was silent while all places were taken`;
+  #whyOf(loser: Held, full: string): string {
+    if (loser.owed === 0) return `${loser.address.key} was silent while ${full}`;
     const { what, total } = this.#settings;
     return `${ownerOf(loser).key} has ${sizeOf(loser)} of ${total} ${what}, more than any other`;
   }
