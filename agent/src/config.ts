@@ -17,7 +17,7 @@ const account = z.union([z.string().min(1), z.int().min(0)]).transform(String);
 
 const parsed = <T>(parse: (text: string) => T) => z.string().transform(by(parse));
 
-export const OutputConfig = z.strictObject({
+const OutputConfig = z.strictObject({
   dir: file.describe(
     'Folder for svid.pem, key.pem and bundle.pem, switched together. Relative to this file.',
   ),
@@ -52,7 +52,7 @@ export const OutputConfig = z.strictObject({
     .describe('Sent after each change, to a process that runs as uid, or as the agent where uid is not set.'),
 });
 
-export const UpstreamConfig = z
+const UpstreamConfig = z
   .union([
     z.strictObject({ url: z.url({ protocol: /^https?$/ }).describe('The MCP endpoint.') }),
     z.strictObject({
@@ -78,7 +78,7 @@ export const UpstreamConfig = z
   ])
   .describe('The unchanged MCP server: a url, a socket or a command.');
 
-export const GatewayConfig = z.strictObject({
+const GatewayConfig = z.strictObject({
   server: z.string().min(1).describe('The McpServer resource that this gateway stands before.'),
   listen: hostPort.describe('Where callers reach it: MCP over mutual TLS.'),
   upstream: UpstreamConfig,
@@ -105,7 +105,7 @@ export const GatewayConfig = z.strictObject({
     .describe('One JSON line a decision and answer, 0600. In dataDir unless absolute.'),
 });
 
-export const ConnectConfig = z.strictObject({
+const ConnectConfig = z.strictObject({
   server: z.string().min(1).describe('The McpServer resource to reach.'),
   listen: z
     .string()

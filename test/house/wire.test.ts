@@ -87,7 +87,7 @@ const LIMITS = [
   ['nonce', 'ca/src/rpc/nonces.ts', 'NONCE_BYTES', ' bytes', 1],
   ['`instance`', 'ca/src/rpc/exchange.ts', 'INSTANCE_BYTES', ' bytes', 1],
   ['`csr`', 'shared/src/x509/csr.ts', 'MAX_BYTES', ' bytes', 1],
-  ['`evidence` in `hello`', 'ca/src/rpc/exchange.ts', 'MAX_EVIDENCE_BYTES', ' bytes', 1],
+  ['`evidence` in `hello`', 'shared/src/evidence/several.ts', 'MAX_EVIDENCE_BYTES', ' bytes', 1],
   ['a gRPC message', 'ca/src/rpc/server.ts', 'MAX_MESSAGE_BYTES', ' bytes', 1],
   ['a message of `Attest` over TLS', 'ca/src/rpc/server.ts', 'OPENING_BYTES', ' bytes', 1],
   ['an `IssueX509` request', 'ca/src/rpc/server.ts', 'CSRS_BYTES', ' bytes', 1],
@@ -122,7 +122,7 @@ describe('limits', () => {
 
   test('numbers in sentences', () => {
     expect(page).toContain(`one to ${constantIn('shared/src/evidence/several.ts', 'MAX_PLATFORMS')} names`);
-    const part = constantIn('shared/src/evidence/several.ts', 'MAX_PART_BYTES');
+    const part = constantIn('shared/src/evidence/several.ts', 'MAX_EVIDENCE_BYTES');
     expect(page.replaceAll('\n', ' ')).toContain(`A field has at most ${part} bytes`);
     const claim = constantIn('ca/src/rpc/agents.ts', 'CLAIM_MS') / 1000;
     expect(page).toContain(`for ${claim} s after a certificate`);

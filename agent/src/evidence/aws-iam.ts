@@ -12,7 +12,7 @@ import { type AwsCaller, awsCaller } from './aws/caller.ts';
 import { detectAws } from './aws/metadata.ts';
 import type { EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
 
-export const AwsIamEvidenceConfig = z.strictObject({
+const AwsIamEvidenceConfig = z.strictObject({
   region: z
     .string()
     .min(1)
@@ -21,7 +21,7 @@ export const AwsIamEvidenceConfig = z.strictObject({
       'Whose STS the CA asks; where it is missing, AWS_REGION, or the region that the instance is in.',
     ),
 });
-export type AwsIamEvidenceConfig = z.infer<typeof AwsIamEvidenceConfig>;
+type AwsIamEvidenceConfig = z.infer<typeof AwsIamEvidenceConfig>;
 
 export const awsIamEvidenceKind: EvidenceKind<AwsIamEvidenceConfig> = {
   platform: 'aws-iam',

@@ -11,7 +11,7 @@ import { type AwsCaller, awsCaller } from './aws/caller.ts';
 import { detectAws } from './aws/metadata.ts';
 import type { EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
 
-export const AwsWebIdentityEvidenceConfig = z.strictObject({
+const AwsWebIdentityEvidenceConfig = z.strictObject({
   region: z
     .string()
     .min(1)
@@ -21,7 +21,7 @@ export const AwsWebIdentityEvidenceConfig = z.strictObject({
     .optional()
     .describe("Where STS is asked instead of the region's own host, such as a VPC endpoint."),
 });
-export type AwsWebIdentityEvidenceConfig = z.infer<typeof AwsWebIdentityEvidenceConfig>;
+type AwsWebIdentityEvidenceConfig = z.infer<typeof AwsWebIdentityEvidenceConfig>;
 
 export const awsWebIdentityEvidenceKind: EvidenceKind<AwsWebIdentityEvidenceConfig> = {
   platform: 'aws-web-identity',

@@ -3,8 +3,8 @@ import { IdentityError } from '@chancery/shared/errors.ts';
 import { z } from 'zod';
 import type { EvidenceKind, EvidenceSource } from './evidence.ts';
 
-export const UnixEvidenceConfig = z.strictObject({});
-export type UnixEvidenceConfig = z.infer<typeof UnixEvidenceConfig>;
+const UnixEvidenceConfig = z.strictObject({});
+type UnixEvidenceConfig = z.infer<typeof UnixEvidenceConfig>;
 
 export const unixEvidenceKind: EvidenceKind<UnixEvidenceConfig> = {
   platform: 'unix',

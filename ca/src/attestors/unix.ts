@@ -6,8 +6,8 @@ import { ensure } from '@chancery/shared/errors.ts';
 import { z } from 'zod';
 import type { Attestor, AttestorKind, Facts, Turn } from './attestor.ts';
 
-export const UnixConfig = z.strictObject({});
-export type UnixConfig = z.infer<typeof UnixConfig>;
+const UnixConfig = z.strictObject({});
+type UnixConfig = z.infer<typeof UnixConfig>;
 
 export const unixKind: AttestorKind<UnixConfig> = {
   type: 'unix',

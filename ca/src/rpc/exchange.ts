@@ -13,7 +13,7 @@ import { asBuffer, hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
-import { type Holder, splitPlatforms } from '@chancery/shared/evidence/several.ts';
+import { type Holder, MAX_EVIDENCE_BYTES, splitPlatforms } from '@chancery/shared/evidence/several.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
@@ -51,7 +51,6 @@ type ExchangeStream = Stream<AttestRequest, AttestResponse>;
 /** Time to the first message: an open stream that says nothing holds one of its address's places. */
 const HELLO_SECONDS = 10;
 const INSTANCE_BYTES = 16;
-const MAX_EVIDENCE_BYTES = 2 * 1024 * 1024;
 
 /** `renewing` is the record of the certificate that the caller shows; without it a workload joins. */
 export async function exchange(

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '@chancery/shared/clock.ts';
 import { Buckets } from '@chancery/shared/door/buckets.ts';
-import type { ShareKeys } from '@chancery/shared/door/keys.ts';
+import { NETWORK_SHARES, type ShareKeys } from '@chancery/shared/door/keys.ts';
 import { type Place, Places } from '@chancery/shared/door/places.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
 
@@ -18,8 +18,6 @@ export interface LimitSettings {
 export type Share = 'certified' | 'local' | 'stranger';
 
 const EXCHANGES = 'starts exchanges';
-/** A second level for customers that have many IPv6 /64: what one /48 may have, in shares of one address. */
-const NETWORK_SHARES = 4;
 /** Places of strangers from which on their messages must come sooner, and how soon: a part taken, seconds. */
 const PATIENCE = [
   [0.9, 1],

@@ -16,7 +16,7 @@ export interface Varying {
 }
 
 /** STS knows nothing of it, but does not answer where it is not the one that was signed. */
-export const BINDING_HEADER = 'x-chancery-binding';
+const BINDING_HEADER = 'x-chancery-binding';
 
 export function callerIdentityRequest({ host, date, sessionToken, binding }: Varying): PostRequest {
   return {

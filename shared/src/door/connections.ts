@@ -8,7 +8,7 @@
 import type { Server, Socket } from 'node:net';
 import { type IdentityError, refusalOf } from '../errors.ts';
 import { onFirstByte } from './first-byte.ts';
-import { type ShareKeys, shareKeys } from './keys.ts';
+import { NETWORK_SHARES, type ShareKeys, shareKeys } from './keys.ts';
 import { type PlaceSettings, Places, type Tenant } from './places.ts';
 import type { SlowAddresses } from './slow-addresses.ts';
 
@@ -52,8 +52,6 @@ export interface Connection {
   answer(): () => void;
 }
 
-/** What one IPv6 /48 may have, in shares of one address. */
-const NETWORK_SHARES = 4;
 /** Of strangers behind one address, which does not make them the first to give way. */
 const FEW = 8;
 

@@ -8,6 +8,9 @@ export interface ShareKeys {
   readonly network?: string;
 }
 
+/** A second level for customers that have many IPv6 /64: what one /48 may have, in shares of one address. */
+export const NETWORK_SHARES = 4;
+
 /** `address` as node:net reports it. An IPv4-mapped address (RFC 4291 section 2.5.5.2) counts as its IPv4 address. */
 export function shareKeys(address: string): ShareKeys {
   const plain = address.replace(/^::ffff:(?=\d+\.)/i, '');

@@ -12,7 +12,8 @@ const MAX_PLATFORMS = 4;
 const PLATFORM = /^[a-z][a-z0-9-]{0,31}(\/[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?$/;
 /** Before what a platform says, so that saying nothing and saying the empty string differ. */
 const SAID = u8(1);
-const MAX_PART_BYTES = 2 * 1024 * 1024;
+/** Of one platform, and of several together. */
+export const MAX_EVIDENCE_BYTES = 2 * 1024 * 1024;
 
 /** "kubernetes" of "kubernetes/eu-1". */
 export const kindOf = (platform: string): string => platform.split('/', 1)[0] ?? '';
@@ -51,7 +52,11 @@ export function packSaid(said: Said): Uint8Array {
 
 /** Views of `bytes`. Throws evidence_parse. */
 export function unpackSaid(bytes: Uint8Array, names: readonly string[]): Said {
-  const fields = names.map((what) => ({ what, maxBytes: MAX_PART_BYTES, code: 'evidence_parse' as const }));
+  const fields = names.map((what) => ({
+    what,
+    maxBytes: MAX_EVIDENCE_BYTES,
+    code: 'evidence_parse' as const,
+  }));
   return unpackFields(bytes, fields).map((field, index) => {
     if (field.length === 0) return undefined;
     ensure(field[0] === SAID[0], 'evidence_parse', `${names[index]} begins with byte ${field[0]}, not 1`);

@@ -13,7 +13,7 @@ const AREA = 1024;
 const STATEMENT = 1024;
 const SIGNATURE = 1024;
 
-export const MAX_EK_CERTIFICATE = 8 * 1024;
+const MAX_EK_CERTIFICATE = 8 * 1024;
 /** Four certificates of an on-die chain are below 6 KiB. */
 export const MAX_EK_CHAIN = 16 * 1024;
 /** A long boot measures about a thousand events in some 100 KiB. */

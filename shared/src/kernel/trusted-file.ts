@@ -29,7 +29,7 @@ export function readTrustedFile(path: string, reading: Reading): Buffer {
 }
 
 /** Throws the code. */
-export function ensureOthersCannotWrite(found: fs.Stats, path: string, code: Refusal): void {
+function ensureOthersCannotWrite(found: fs.Stats, path: string, code: Refusal): void {
   const others = (found.mode & OTHERS_WRITE) !== 0;
   const group = (found.mode & GROUP_WRITES) !== 0 && found.gid !== getegid?.();
   const mode = (found.mode & 0o777).toString(8);

@@ -8,9 +8,9 @@ import type { Message } from './message.ts';
 
 /** A later revision may mean things by the same words that are not known here, so it is refused until it is. */
 export const MODERN_VERSIONS: readonly string[] = ['2026-07-28'];
-export const LEGACY_VERSIONS: readonly string[] = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
+const LEGACY_VERSIONS: readonly string[] = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
 
-export const VERSION_KEY = 'io.modelcontextprotocol/protocolVersion';
+const VERSION_KEY = 'io.modelcontextprotocol/protocolVersion';
 export const CAPABILITIES_KEY = 'io.modelcontextprotocol/clientCapabilities';
 
 /** The three headers that repeat the body; undefined where the request has none. */

@@ -6,7 +6,7 @@ import { ALG } from './algorithms.ts';
 /** SHA-256. */
 export const PCR_BYTES = 32;
 /** PC Client Platform TPM Profile, section 4.6: 24 registers, three bytes of selection. */
-export const PCR_COUNT = 24;
+const PCR_COUNT = 24;
 const SELECT_BYTES = PCR_COUNT / 8;
 
 /** TPML_PCR_SELECTION (Part 2, 10.9.7) of the SHA-256 bank. */
@@ -15,7 +15,7 @@ export function writeSelection(indices: readonly number[]): Uint8Array {
 }
 
 /** Part 2, 10.6.2: register n is bit n % 8 of byte n / 8. */
-export function bitmapOf(indices: readonly number[]): Uint8Array {
+function bitmapOf(indices: readonly number[]): Uint8Array {
   const bitmap = new Uint8Array(SELECT_BYTES);
   for (const index of indices) bitmap[index >> 3] = (bitmap[index >> 3] ?? 0) | (1 << (index & 7));
   return bitmap;

@@ -21,7 +21,7 @@ export interface DeviceTiming {
   readonly sleep: (ms: number) => Promise<unknown>;
 }
 
-export const DEVICE_TIMING: DeviceTiming = { timeoutMs: 60_000, sleep: (ms) => sleepFor(ms) };
+const DEVICE_TIMING: DeviceTiming = { timeoutMs: 60_000, sleep: (ms) => sleepFor(ms) };
 
 /** Part 2, 6.6.3: TPM_RC_YIELDED, TPM_RC_TESTING, TPM_RC_RETRY. */
 const ASK_AGAIN: readonly number[] = [0x908, 0x90a, 0x922];

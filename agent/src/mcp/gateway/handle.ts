@@ -18,7 +18,7 @@ import type { OpenCall } from './peers.ts';
 import { addPending, ensureNew, type Pending, type Session } from './sessions.ts';
 
 /** The one path, so that a proxy in front and this server cannot read it differently. */
-export const ENDPOINT = '/mcp';
+const ENDPOINT = '/mcp';
 
 /** What a failure should say of the message it belongs to, and what a claim needs to know of the call. */
 export interface Seen extends OpenCall {

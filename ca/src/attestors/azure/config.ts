@@ -77,7 +77,6 @@ const TenantConfig = z.strictObject({
     .optional()
     .describe('Those whose VMs may join, in lower case; all of the subscriptions where it is missing.'),
 });
-export type TenantConfig = z.infer<typeof TenantConfig>;
 
 export const AzureConfig = z.strictObject({
   tenants: z

@@ -1,0 +1,57 @@
+/** docs/threat-model.md against the code: each number that it promises is the one in the code. */
+import { expect, test } from 'vitest';
+import { textOf } from './repository.ts';
+
+const page = textOf('docs/threat-model.md').replaceAll(/\s+/g, ' ');
+
+/** A constant of a source file: a product of whole numbers, or a call such as `.default(64)` after a key. */
+function valueIn(file: string, name: string): number {
+  const text = textOf(file);
+  const [, product] =
+    new RegExp(`\\bconst ${name} = ([\\d_ *]+);`).exec(text) ??
+    new RegExp(`\\b${name}: z(?:(?!: z)[^])*?\\.default\\(([\\d_]+)\\)`).exec(text) ??
+    [];
+  if (product === undefined) throw new Error(`${file} has no constant ${name}`);
+  return product.split('*').reduce((sum, part) => sum * Number(part.replaceAll('_', '').trim()), 1);
+}
+
+const KIB = 1024;
+const PLACES = 'agent/src/mcp/gateway/places.ts';
+
+/** What the page says, with `#` for the number; where the number is; what one of its unit is. */
+const PROMISES: readonly (readonly [says: string, file: string, name: string, unit?: number])[] = [
+  ['and # s to arrive', 'ca/src/door/streams.ts', 'MESSAGE_MS', 1000],
+  ['The headers of a call have at most # KiB', 'ca/src/door/headers.ts', 'MAX_HEADER_BYTES', KIB],
+  ['An open call counts # KiB more', 'ca/src/door/streams.ts', 'STREAM_BYTES', KIB],
+  ['a stranger has at most # on a connection', 'ca/src/door/streams.ts', 'STRANGER_STREAMS'],
+  ['For # s after that, each new connection', 'shared/src/door/slow-addresses.ts', 'SLOW_MS', 1000],
+  ['and at most # valid ones', 'ca/src/store/holders/guests.ts', 'MAX_PER_NODE'],
+  ['A node has # trust streams', 'ca/src/rpc/limits.ts', 'TRUST_STREAMS'],
+  ['beside its agents have # more', 'ca/src/rpc/limits.ts', 'TRUST_STREAMS'],
+  ['more, # for each certificate', 'ca/src/rpc/limits.ts', 'GUEST_STREAMS'],
+  ['come within # ms', 'ca/src/succession/successions.ts', 'BATCH_MS'],
+  ['keep # of these links for a node', 'ca/src/succession/successions.ts', 'MAX_PER_NODE'],
+  ['keep # of these links for a node', 'agent/src/trust/successions.ts', 'MAX_PER_SHARE'],
+  ['for a node, and # in all', 'ca/src/succession/successions.ts', 'MAX_KEPT'],
+  ['for a node, and # in all', 'agent/src/trust/successions.ts', 'MAX_KEPT'],
+  ['at most # (at a gateway 1,024) for one certificate', 'ca/src/config.ts', 'connectionsPerCaller'],
+  ['(at a gateway #) for one certificate', PLACES, 'PER_CERTIFICATE'],
+  ['Strangers have # places', 'ca/src/config.ts', 'strangerConnections'],
+  ['Strangers have # places', PLACES, 'STRANGERS'],
+  ['at most # (at a gateway 128) for an IPv4 address', 'ca/src/config.ts', 'connectionsPerCaller'],
+  ['(at a gateway #) for an IPv4 address', PLACES, 'PER_STRANGER'],
+  ['`join.sock` has #,', 'ca/src/door/doors.ts', 'JOIN'],
+  ['the health port has #,', 'shared/src/health/server.ts', 'HEALTH_CONNECTIONS'],
+  ['at most # for an address. When', 'shared/src/health/server.ts', 'PER_ADDRESS'],
+  ['and the handshake from then on # s', 'ca/src/rpc/listen.ts', 'HANDSHAKE_MS', 1000],
+  ['and the handshake from then on # s', 'agent/src/mcp/gateway.ts', 'HANDSHAKE_MS', 1000],
+  ['asks nothing ends after # s', 'ca/src/door/idle.ts', 'IDLE_MS', 1000],
+];
+
+test.each(PROMISES.map(([says, file, name, unit = 1]) => ({ says, file, name, unit })))(
+  '"$says" is what $file has as $name',
+  ({ says, file, name, unit }) => {
+    const number = (valueIn(file, name) / unit).toLocaleString('en');
+    expect(page).toContain(says.replace('#', number));
+  },
+);
