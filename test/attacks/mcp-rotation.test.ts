@@ -159,7 +159,8 @@ describe('M16 a call of several lives', () => {
   });
 });
 
-test('M16 a call takes no connection that was closed a moment ago', async () => {
+/** connect's way to the gateway, and a call by it. */
+function dialled() {
   const { policy, revocations, td } = world;
   const sources = { svid, bundle: td.bundle, policy, revocations, clock, log: silentLog };
   const dialler = new Dialler({ server: 'everything', ...sources });
@@ -171,6 +172,22 @@ test('M16 a call takes no connection that was closed a moment ago', async () => 
         { onResponse: (response) => whenIdle(response).then(resolve), onError: reject },
       );
     });
+  return { dialler, ask };
+}
+
+test.each([
+  ['our certificate', () => svid.publish(world.td.svid(TRIAGE, 9 * HOUR))],
+  ['the bundle', () => world.td.bundle.publish({ ...world.td.bundle.current(), sequence: 2n })],
+])('M16 a call that waits for its connection while %s changes takes a newer one', async (_, change) => {
+  const { dialler, ask } = dialled();
+  const answered = [ask(), ask()];
+  change();
+  expect(await Promise.all(answered)).toEqual([200, 200]);
+  dialler.close();
+});
+
+test('M16 a call takes no connection that was closed a moment ago', async () => {
+  const { dialler, ask } = dialled();
   const answers: (() => void)[] = [];
   server.say = (seen, res, req) => void answers.push(() => politely(seen, res, req));
   const asked = async (count: number) => {

@@ -4,16 +4,13 @@
  * that are under way end on the old ones, and are claimed over the new. A gateway that is revoked is cut off at once,
  * whatever is under way.
  */
-
-import type { ClientRequest, IncomingMessage } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import { asBuffer, hex } from '@chancery/shared/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import type { McpServer } from '@chancery/shared/policy/resources.ts';
 import { describeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
@@ -25,7 +22,8 @@ import { CLAIMS, MAX_CLAIM_BYTES, readClaimed, writeClaims } from '../wire/claim
 import { readBody } from '../wire/http-body.ts';
 import { reasonOf } from '../wire/reason.ts';
 import { type Answer, Claims, type Links } from './claims.ts';
-import { DialAgent, type Turn, type Wanted } from './pool.ts';
+import type { Turn, Wanted } from './pool.ts';
+import { Route } from './route.ts';
 
 export interface DialOptions {
   /** The McpServer resource's name. */
@@ -59,15 +57,17 @@ export interface Reached {
 interface Sending {
   readonly posted: Posted;
   readonly reached: Reached;
-  outgoing: ClientRequest | undefined;
+  /** Ends what is under way for it: the wait for a connection, or the request. */
+  stop: () => void;
   /** Given up. */
   over: boolean;
   onUnsent: (error: unknown) => void;
 }
 
-/** After a connection failed, and only while it was being made. */
+/** After a connection failed while it was being made. */
 const RETRY_SECONDS = [0.1, 0.5, 2];
 const PATH = '/mcp';
+
 export class Dialler {
   readonly #options: DialOptions;
   readonly #stops: readonly (() => void)[];
@@ -107,7 +107,7 @@ export class Dialler {
    */
   send(posted: Posted, reached: Reached): () => void {
     const { clock } = this.#options;
-    const sending: Sending = { posted, reached, outgoing: undefined, over: false, onUnsent: () => {} };
+    const sending: Sending = { posted, reached, stop: () => {}, over: false, onUnsent: () => {} };
     let failures = 0;
     sending.onUnsent = (error) => {
       const seconds = RETRY_SECONDS[failures];
@@ -121,7 +121,7 @@ export class Dialler {
     this.#attempt(sending);
     return () => {
       sending.over = true;
-      sending.outgoing?.destroy();
+      sending.stop();
     };
   }
 
@@ -190,7 +190,9 @@ export class Dialler {
         else if (outcome === 'retired') this.#attempt(sending);
         else sending.onUnsent(outcome);
       };
-      route.take({ turn, isClaim: path === CLAIMS });
+      const wanted: Wanted = { turn, isClaim: path === CLAIMS };
+      sending.stop = () => route.leave(wanted);
+      route.take(wanted);
     } catch (error) {
       sending.onUnsent(error);
     }
@@ -199,8 +201,8 @@ export class Dialler {
   #write(route: Route, sending: Sending): void {
     const { posted, reached } = sending;
     const { body } = posted;
-    const outgoing = route.request(posted);
-    sending.outgoing = outgoing;
+    const outgoing = route.request({ path: PATH, ...posted });
+    sending.stop = () => outgoing.destroy();
     let connected = false;
     outgoing.once('socket', () => {
       connected = true;
@@ -216,8 +218,8 @@ export class Dialler {
 
   /** The caller is this user: it is told where, who and why. */
   #unreachable(error: unknown): IdentityError {
-    const where = this.#route === undefined ? 'the gateway' : `the gateway at ${this.#route.address}`;
-    return refusalOf(error, 'mcp_upstream', `${where}: ${reasonOf(error)}`);
+    const at = this.#route === undefined ? '' : ` at ${this.#route.address}`;
+    return refusalOf(error, 'mcp_upstream', `the gateway${at}: ${reasonOf(error)}`);
   }
 
   #current(): Route {
@@ -237,53 +239,10 @@ export class Dialler {
   }
 
   #retire(): void {
-    this.#route?.retire();
+    const route = this.#route;
+    // Requests that wait for it ask for a route anew before it has returned.
     this.#route = undefined;
-  }
-}
-
-/** One address with one identity on either side. */
-class Route {
-  readonly #server: McpServer;
-  readonly #agent: DialAgent;
-
-  constructor(options: DialOptions, claims: Claims) {
-    const server = options.policy.current().servers.get(options.server);
-    ensure(server !== undefined, 'server_unknown', `no server is registered as ${options.server}`);
-    this.#server = server;
-    this.#agent = new DialAgent(server, options, claims);
-  }
-
-  get address(): string {
-    return this.#server.address;
-  }
-
-  get identity(): SpiffeId {
-    return this.#server.identity;
-  }
-
-  take(wanted: Wanted): void {
-    this.#agent.take(wanted);
-  }
-
-  leadsTo(server: McpServer | undefined): boolean {
-    return server?.address === this.#server.address && server.identity === this.#server.identity;
-  }
-
-  request({ method, headers, body, path = PATH }: Posted) {
-    // A list is written as it is; an object is checked and copied name by name, as these were when they came.
-    const list = ['host', this.#server.address, ...Object.entries(headers).flat()];
-    if (body !== undefined) list.push('content-length', String(Buffer.byteLength(body)));
-    return httpsRequest({ method, path, agent: this.#agent, headers: list });
-  }
-
-  /** Closes idle connections now and the others when their request is done. */
-  retire(): void {
-    this.#agent.retire();
-  }
-
-  destroy(): void {
-    this.#agent.destroy();
+    route?.retire();
   }
 }
 

@@ -10,8 +10,9 @@ import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { live, TOOLS, TRIAGE, TrustDomainInMemory } from '../../../../test/kit/mcp/world.ts';
+import { refusal } from '../../../../test/kit/refusal.ts';
 import { Claims } from './claims.ts';
-import { DialAgent, type Turn } from './pool.ts';
+import { DialAgent, type Turn, type Wanted } from './pool.ts';
 
 const WARM = 32;
 const MOST = 256;
@@ -124,4 +125,30 @@ test('where calls end, those that wait take their connections, and a new one is 
   await vi.advanceTimersByTimeAsync(100);
   await until(() => connections > WARM);
   expect(connections).toBe(WARM + 1);
+});
+
+test('those that wait when the pool is retired hear so at once, and it makes no more connections', async () => {
+  const turns: unknown[] = [];
+  const wanted: Wanted = {
+    isClaim: false,
+    turn(outcome) {
+      turns.push(outcome);
+      expect(() => pool.take(wanted)).toThrow(refusal('unavailable', /given up/));
+    },
+  };
+  pool.take(wanted);
+  pool.retire();
+  expect(turns).toEqual(['retired']);
+  await until(() => connections > 0);
+  for (let n = 0; n < 100; n += 1) await vi.advanceTimersByTimeAsync(10);
+  expect(connections).toBe(1);
+});
+
+test('one that waits no longer gets no connection', async () => {
+  const turns: unknown[] = [];
+  const wanted: Wanted = { isClaim: false, turn: (outcome) => void turns.push(outcome) };
+  pool.take(wanted);
+  pool.leave(wanted);
+  await once(server, 'secureConnection');
+  expect(turns).toEqual([]);
 });

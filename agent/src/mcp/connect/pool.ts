@@ -82,8 +82,9 @@ export class DialAgent extends Agent {
     });
   }
 
-  /** Throws rate. */
+  /** Throws rate; unavailable once the pool is retired. */
   take(wanted: Wanted): void {
+    ensure(!this.#over, 'unavailable', 'these connections to the gateway are given up');
     if (this.#waiting.length === 0 && this.#hasIdle()) {
       wanted.turn('ready');
       return;
@@ -93,6 +94,12 @@ export class DialAgent extends Agent {
     if (wanted.isClaim) this.#waiting.unshift(wanted);
     else this.#waiting.push(wanted);
     this.#grow();
+  }
+
+  /** It waits no longer. */
+  leave(wanted: Wanted): void {
+    const at = this.#waiting.indexOf(wanted);
+    if (at !== -1) this.#waiting.splice(at, 1);
   }
 
   /** All its connections lead to one place as one identity, so they need no names to be told apart by. */
@@ -122,6 +129,7 @@ export class DialAgent extends Agent {
   }
 
   #grow(): void {
+    if (this.#over) return;
     if (this.#opening === 0 && !(this.#moves && this.#live >= MAX_IDLE)) this.#openOne();
     if (this.#opening >= this.#waiting.length || this.#growing !== undefined) return;
     this.#growing = setTimeout(() => {
@@ -143,7 +151,7 @@ export class DialAgent extends Agent {
         this.#failed(error);
         return;
       }
-      // Whoever waited for it has gone elsewhere.
+      // Those who waited for it have gone elsewhere.
       if (this.#over) socket.destroy();
       else this.#fresh.push(socket);
       this.#serve();
@@ -222,6 +230,7 @@ export class DialAgent extends Agent {
   /** Closes idle connections now and the others when their request is done; whoever waits goes elsewhere. */
   retire(): void {
     this.#over = true;
+    clearTimeout(this.#growing);
     // The agent closes a socket that comes free when it may keep none.
     this.maxFreeSockets = 0;
     for (const socket of [...Object.values(this.freeSockets).flat(), ...this.#fresh]) socket?.destroy();

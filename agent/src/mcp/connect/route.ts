@@ -1,0 +1,69 @@
+/** The connections that are made with one certificate to one address, where one identity answers. */
+import type { ClientRequest } from 'node:http';
+import { request } from 'node:https';
+import { ensure } from '@chancery/shared/errors.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { McpServer } from '@chancery/shared/policy/resources.ts';
+import type { Source } from '@chancery/shared/source.ts';
+import type { Claims } from './claims.ts';
+import { DialAgent, type PoolOptions, type Wanted } from './pool.ts';
+
+export interface RouteOptions extends PoolOptions {
+  /** The McpServer resource's name. */
+  readonly server: string;
+  readonly policy: Source<Policy>;
+}
+
+export interface RouteRequest {
+  readonly method: 'POST' | 'GET' | 'DELETE';
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array | string | undefined;
+}
+
+export class Route {
+  readonly #server: McpServer;
+  readonly #agent: DialAgent;
+
+  constructor(options: RouteOptions, claims: Claims) {
+    const server = options.policy.current().servers.get(options.server);
+    ensure(server !== undefined, 'server_unknown', `no server is registered as ${options.server}`);
+    this.#server = server;
+    this.#agent = new DialAgent(server, options, claims);
+  }
+
+  get address() {
+    return this.#server.address;
+  }
+
+  get identity() {
+    return this.#server.identity;
+  }
+
+  take(wanted: Wanted): void {
+    this.#agent.take(wanted);
+  }
+
+  leave(wanted: Wanted): void {
+    this.#agent.leave(wanted);
+  }
+
+  leadsTo(server: McpServer | undefined): boolean {
+    return server?.address === this.#server.address && server.identity === this.#server.identity;
+  }
+
+  request({ method, headers, body, path }: RouteRequest): ClientRequest {
+    // A list is written as it is; an object is checked and copied name by name, as these were when they came.
+    const list = ['host', this.#server.address, ...Object.entries(headers).flat()];
+    if (body !== undefined) list.push('content-length', String(Buffer.byteLength(body)));
+    return request({ method, path, agent: this.#agent, headers: list });
+  }
+
+  retire(): void {
+    this.#agent.retire();
+  }
+
+  destroy(): void {
+    this.#agent.destroy();
+  }
+}
