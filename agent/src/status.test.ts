@@ -111,8 +111,10 @@ test('an agent that is well has no problems', () => {
 
 describe('a problem is', () => {
   test('an expired certificate', () => {
+    const says = `the certificate expired at ${after(3600).toISOString()}`;
+    expect(statusAt(3601).problems).toEqual([says]);
     renewal = 'the CA does not answer';
-    expect(statusAt(3601).problems).toEqual([`the certificate expired at ${after(3600).toISOString()}`]);
+    expect(statusAt(3601).problems).toEqual([`${says} and renewal fails: the CA does not answer`]);
   });
 
   test('a renewal that fails for half of the time that it has', () => {
@@ -159,4 +161,13 @@ describe('a problem is', () => {
     else stream = { failure: says, since: after(0) };
     expect(statusAt(1).problems).toEqual([`this identity is revoked: ${says}`]);
   });
+
+  test.each(['expired_peer', 'svid', 'wrong_peer', 'chain'] as const)(
+    'no revocation where the CA refuses an old certificate by %s',
+    (code) => {
+      renewal = `the CA refused (UNAUTHENTICATED): ${REFUSALS[code].says}`;
+      stream = { failure: renewal, since: after(0) };
+      expect(statusAt(1)).toMatchObject({ revoked: null, problems: [] });
+    },
+  );
 });

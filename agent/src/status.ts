@@ -127,13 +127,14 @@ function revocationOf(facts: Joined, full: Agent | undefined, clock: Clock): str
 function problemsOf(facts: Joined & Pick<StatusReport, 'revoked'>, now: Date): string[] {
   const { notAfter, renewAfter, expired, renewalFailure, revoked, trustStream, skewSeconds, outputs } = facts;
   const [due, end] = [Date.parse(renewAfter), Date.parse(notAfter)];
+  const failing = renewalFailure === null ? '' : ` and renewal fails: ${renewalFailure}`;
   const silent = trustStream === null ? 0 : (now.getTime() - Date.parse(trustStream.since)) / 1000;
   return [
     ...(revoked === null ? [] : [`this identity is revoked: ${revoked}`]),
-    ...(expired ? [`the certificate expired at ${notAfter}`] : []),
+    ...(expired ? [`the certificate expired at ${notAfter}${failing}`] : []),
     // Attempts go on for half of the time that is left after the first one.
     ...(renewalFailure !== null && !expired && now.getTime() > (due + end) / 2
-      ? [`the certificate ends at ${notAfter} and renewal fails: ${renewalFailure}`]
+      ? [`the certificate ends at ${notAfter}${failing}`]
       : []),
     ...(trustStream?.failure != null && silent > SILENCE_SECONDS
       ? [`the CA was not heard for ${Math.round(silent)} s: ${trustStream.failure}`]

@@ -102,8 +102,9 @@ export const REFUSALS = {
   certificate_parse: { grpc: 'INVALID_ARGUMENT', says: PEER },
   chain: { grpc: 'UNAUTHENTICATED', says: PEER },
   chain_too_long: { grpc: 'INVALID_ARGUMENT', says: PEER },
-  revoked_peer: { grpc: 'UNAUTHENTICATED', says: PEER },
-  expired_peer: { grpc: 'UNAUTHENTICATED', says: PEER },
+  // Told to one who has the certificate's key: an agent must tell its revocation from what passes.
+  revoked_peer: { grpc: 'UNAUTHENTICATED', says: 'the peer certificate is revoked' },
+  expired_peer: { grpc: 'UNAUTHENTICATED', says: 'the peer certificate has expired' },
   svid: { grpc: 'UNAUTHENTICATED', says: PEER },
   wrong_peer: { grpc: 'UNAUTHENTICATED', says: PEER },
   no_peer: { grpc: 'UNAUTHENTICATED', says: 'a certificate of this trust domain is needed' },
