@@ -2,7 +2,6 @@
 
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/audit/refusals.ts';
-import { hex } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
 import { isRefusal } from '@chancery/shared/errors.ts';
@@ -10,25 +9,20 @@ import { serveHealth } from '@chancery/shared/health/server.ts';
 import { makeFolder } from '@chancery/shared/kernel/make-folder.ts';
 import { ensurePrivateFolder } from '@chancery/shared/kernel/safe-folder.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
-import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { LiveValue } from '@chancery/shared/source.ts';
-import { caId } from '@chancery/shared/spiffe/reserved.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
-import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
 import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
-import { type IssueDeps, issue } from './authority/issue.ts';
 import { keyFiles } from './authority/key-files.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
 import { type Doors, openDoors } from './door/doors.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
 import { createMetrics } from './http/metrics.ts';
 import { openRegistry } from './registry/registry.ts';
-import { OWN_HOLDER, openRevocations, type Revocations } from './revocation/revocations.ts';
+import { openRevocations } from './revocation/revocations.ts';
 import { Agents } from './rpc/agents.ts';
 import { Callers } from './rpc/caller.ts';
 import { recordRefusal } from './rpc/handler.ts';
@@ -40,6 +34,7 @@ import { tellOfClock } from './store/clock-warning.ts';
 import { openSqlite } from './store/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { Successions } from './succession/successions.ts';
+import { ownSvid, startUpkeep, whyOwnUnfit } from './upkeep.ts';
 
 export interface ServeDeps {
   readonly clock: Clock;
@@ -57,11 +52,6 @@ export interface RunningCa {
 }
 
 const CLOSE_GRACE_MS = 2_000;
-const SERVER_TTL_SECONDS = 86_400;
-/** How often the CA looks whether something of its own is due; everything it renews has hours left then. */
-const UPKEEP_SECONDS = 60;
-/** How long a certificate's record outlives it. */
-const KEEP_EXPIRED_DAYS = 30;
 
 /** Opens store, keys and sockets. Throws store, file, file_mode, config, authority_unfit, unavailable. */
 export function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
@@ -122,7 +112,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const platforms = await openPlatforms(settings, deps);
   const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
   const revocations = await openRevocations({ store, clock, trustDomain });
-  const own = await ownSvid({ ...deps, authorities }, settings);
+  const own = await ownSvid({ ...deps, authorities }, trustDomain);
   const svid = new LiveValue<Svid>(() => new TypeError('the CA has no certificate'), own);
   const agents = new Agents(clock);
   const limits = new Limits(settings.limits, clock);
@@ -154,11 +144,11 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const { inject } = server;
   const port = await listenAll(settings, { ...deps, doors, callers, inject, svid, authorities });
-  const unfit = () => whyUnfit(deps, authorities);
+  const unfit = () => whyUnfit(deps, authorities, svid);
   const { listen, healthOnly } = settings.http;
   const shown = healthOnly ? undefined : metrics;
   const http = await serveHealth({ ...hostAndPort(listen), metrics: shown, unfit, log });
-  open.push(http, startUpkeep({ ...deps, authorities, revocations, settings, svid }));
+  open.push(http, startUpkeep({ ...deps, authorities, revocations, trustDomain, svid }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port };
 }
@@ -205,85 +195,13 @@ async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<num
   return over.port;
 }
 
-function whyUnfit({ clock, store }: OpenDeps, authorities: Authorities): string | undefined {
+function whyUnfit({ clock, store }: OpenDeps, authorities: Authorities, svid: LiveValue<Svid>) {
   try {
     store.ensureOwnFiles();
     authorities.issuer(clock.now());
-    return undefined;
+    return whyOwnUnfit(svid, clock.now());
   } catch (error) {
     if (!isRefusal(error)) throw error;
     return error.message;
-  }
-}
-
-/** The CA's own certificate: issued, linted and recorded as any other. */
-async function ownSvid(deps: IssueDeps, { trustDomain }: CaSettings): Promise<Svid> {
-  const key = generateKey();
-  const proven = verifyCsr(await writeCsr(signerOf(key)));
-  const id = caId(trustDomain);
-  const issued = await issue(
-    {
-      id,
-      ...OWN_HOLDER,
-      role: 'ca',
-      identity: 'chancery-ca',
-      key: proven,
-      ttlSeconds: SERVER_TTL_SECONDS,
-      dnsNames: [],
-    },
-    deps,
-  );
-  const { chain, notAfter, renewAfter } = issued;
-  return { id, chain, key, notBefore: deps.clock.now(), notAfter, renewAfter };
-}
-
-interface UpkeepDeps extends ServeDeps {
-  readonly authorities: Authorities;
-  readonly revocations: Revocations;
-  readonly store: Store;
-  readonly settings: CaSettings;
-  readonly svid: LiveValue<Svid>;
-}
-
-function startUpkeep(deps: UpkeepDeps): Closing {
-  const stop = new AbortController();
-  const upkeep = keepUp(deps, stop.signal);
-  // At once: agents have left the connections of a revoked certificate by then, and dial again.
-  const unlisten = deps.revocations.sets.onChange(() => {
-    renewOwn(deps).catch((error: unknown) =>
-      deps.log.error({ err: error }, 'the certificate of the CA is revoked and could not be replaced yet'),
-    );
-  });
-  return {
-    close: () => {
-      unlisten();
-      stop.abort();
-      return upkeep;
-    },
-  };
-}
-
-/** At half of its life, and when it is revoked. */
-async function renewOwn(deps: UpkeepDeps): Promise<void> {
-  const { clock, revocations, settings, svid } = deps;
-  const { id, chain, renewAfter } = svid.current();
-  const serial = hex(parseCertificate(chain[0] ?? new Uint8Array()).serial);
-  const revoked = revocations.sets.current().revoked({ id, serial, holder: OWN_HOLDER }, clock.now());
-  if (revoked === undefined && clock.now() < renewAfter) return;
-  svid.publish(await ownSvid(deps, settings));
-}
-
-/** Renews what is the CA's own before it has to be, and forgets what expired long ago. */
-async function keepUp(deps: UpkeepDeps, signal: AbortSignal): Promise<void> {
-  const { clock, log, authorities, store } = deps;
-  while (!signal.aborted) {
-    try {
-      await clock.sleepUntil(new Date(clock.now().getTime() + UPKEEP_SECONDS * 1000), signal);
-      await authorities.renewIfDue();
-      await renewOwn(deps);
-      await store.prune(new Date(clock.now().getTime() - KEEP_EXPIRED_DAYS * 86_400_000));
-    } catch (error) {
-      if (!signal.aborted) log.error({ err: error }, 'upkeep failed; it is tried again in a minute');
-    }
   }
 }

@@ -1,6 +1,8 @@
 /** A CA that once ran with its clock ahead: row I57. */
+import { once } from 'node:events';
+import { connect } from 'node:tls';
 import { silentLog } from '@chancery/shared/log.ts';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
 import { joinAs } from '../kit/join.ts';
 
@@ -27,4 +29,28 @@ test.each([
   if (ahead === 2 * HOUR)
     expect(warned).toContainEqual(expect.stringMatching(/newest record is in the future/));
   expect((await joinAs(ca)).id).toBe(ID);
+});
+
+/** The certificate that the CA shows on its port is valid by this clock, and health says so. */
+async function isFit(): Promise<boolean> {
+  const { port, httpPort } = ca.running;
+  const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false });
+  await once(socket, 'secureConnect');
+  const shown = socket.getPeerX509Certificate();
+  socket.destroy();
+  const { status } = await fetch(`http://127.0.0.1:${httpPort}/readyz`);
+  const valid = shown !== undefined && shown.validFromDate <= ca.clock.now();
+  expect(status).toBe(valid ? 200 : 503);
+  return valid;
+}
+
+test('I57 a CA whose clock is set back while it runs says that it is not ready, and renews its own certificate', async () => {
+  ca = await startTestCa({});
+  ca.clock.move(2 * HOUR);
+  ca = await ca.restarted();
+  expect(await isFit()).toBe(true);
+  ca.clock.move(-2 * HOUR);
+  expect(await isFit()).toBe(false);
+  ca.clock.move(61);
+  await vi.waitFor(async () => expect(await isFit()).toBe(true), 30_000);
 });

@@ -58,6 +58,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/http': [...ALL_SHARED, 'ca/src/authority'],
   'ca/src/config.ts': [...ALL_SHARED, 'ca/src/attestors'],
+  'ca/src/upkeep.ts': [...ALL_SHARED, 'ca/src/store', 'ca/src/authority', 'ca/src/revocation'],
   'ca/src/serve.ts': [
     ...ALL_SHARED,
     'ca/src/door',
@@ -70,6 +71,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     'ca/src/rpc',
     'ca/src/http',
     'ca/src/config.ts',
+    'ca/src/upkeep.ts',
   ],
   'ca/src/cli': [
     ...ALL_SHARED,

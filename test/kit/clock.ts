@@ -3,6 +3,8 @@ import type { Clock } from '@chancery/shared/clock.ts';
 
 interface Sleeper {
   readonly time: number;
+  /** Milliseconds of moves forward that wake it, though the clock may have been set back: as `clockOf` does. */
+  left: number;
   readonly wake: () => void;
   timer: NodeJS.Timeout | undefined;
 }
@@ -19,7 +21,10 @@ export class MovableClock implements Clock {
   move(seconds: number): void {
     if (this.#held === undefined) this.#offset += seconds * 1000;
     else this.#held += seconds * 1000;
-    for (const { time, wake } of [...this.#sleepers]) if (time <= this.now().getTime()) wake();
+    for (const sleeper of [...this.#sleepers]) {
+      sleeper.left -= Math.max(0, seconds) * 1000;
+      if (sleeper.time <= this.now().getTime() || sleeper.left <= 0) sleeper.wake();
+    }
   }
 
   /** Time stands still, but for moves, until it is released. */
@@ -43,7 +48,9 @@ export class MovableClock implements Clock {
         settle();
       };
       const onAbort = (): void => done(() => reject(signal?.reason));
-      const sleeper: Sleeper = { time: time.getTime(), wake: () => done(resolve), timer: undefined };
+      const left = time.getTime() - this.now().getTime();
+      const wake = () => done(resolve);
+      const sleeper: Sleeper = { time: time.getTime(), left, wake, timer: undefined };
       this.#sleepers.add(sleeper);
       if (this.#held === undefined) this.#arm(sleeper);
       else if (sleeper.time <= this.#held) sleeper.wake();

@@ -1,0 +1,109 @@
+/** What the CA does for itself while it serves: its own certificate, its authorities, and records of long ago. */
+import { hex } from '@chancery/shared/bytes.ts';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
+import type { Log } from '@chancery/shared/log.ts';
+import type { LiveValue } from '@chancery/shared/source.ts';
+import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { caId } from '@chancery/shared/spiffe/reserved.ts';
+import type { Svid } from '@chancery/shared/tls/source.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
+import type { Authorities } from './authority/authorities.ts';
+import { type IssueDeps, issue } from './authority/issue.ts';
+import { OWN_HOLDER, type Revocations } from './revocation/revocations.ts';
+import type { Store } from './store/store.ts';
+
+const SERVER_TTL_SECONDS = 86_400;
+/** How often the CA looks whether something of its own is due; everything it renews has hours left then. */
+const UPKEEP_SECONDS = 60;
+/** How long a certificate's record outlives it. */
+const KEEP_EXPIRED_DAYS = 30;
+
+/** The CA's own certificate: issued, linted and recorded as any other. */
+export async function ownSvid(deps: IssueDeps, trustDomain: TrustDomain): Promise<Svid> {
+  const key = generateKey();
+  const proven = verifyCsr(await writeCsr(signerOf(key)));
+  const id = caId(trustDomain);
+  const issued = await issue(
+    {
+      id,
+      ...OWN_HOLDER,
+      role: 'ca',
+      identity: 'chancery-ca',
+      key: proven,
+      ttlSeconds: SERVER_TTL_SECONDS,
+      dnsNames: [],
+    },
+    deps,
+  );
+  const { chain, notAfter, renewAfter } = issued;
+  return { id, chain, key, notBefore: deps.clock.now(), notAfter, renewAfter };
+}
+
+export interface UpkeepDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: (size: number) => Uint8Array;
+  readonly authorities: Authorities;
+  readonly revocations: Revocations;
+  readonly store: Store;
+  readonly trustDomain: TrustDomain;
+  readonly svid: LiveValue<Svid>;
+}
+
+export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
+  const stop = new AbortController();
+  const upkeep = keepUp(deps, stop.signal);
+  // At once: agents have left the connections of a revoked certificate by then, and dial again.
+  const unlisten = deps.revocations.sets.onChange(() => {
+    renewOwn(deps).catch((error: unknown) =>
+      deps.log.error({ err: error }, 'the certificate of the CA is revoked and could not be replaced yet'),
+    );
+  });
+  return {
+    close: () => {
+      unlisten();
+      stop.abort();
+      return upkeep;
+    },
+  };
+}
+
+const certificateOf = (svid: LiveValue<Svid>) =>
+  parseCertificate(svid.current().chain[0] ?? new Uint8Array());
+
+/** Undefined where peers whose clock is right accept it. */
+export function whyOwnUnfit(svid: LiveValue<Svid>, now: Date): string | undefined {
+  const { notBefore, notAfter } = certificateOf(svid);
+  if (notBefore <= now && now <= notAfter) return undefined;
+  const [from, to] = [notBefore.toISOString(), notAfter.toISOString()];
+  return `the certificate of the CA is valid from ${from} to ${to}, and it is ${now.toISOString()} now`;
+}
+
+/** At half of its life, when it is revoked, and where it is not valid yet. */
+async function renewOwn(deps: UpkeepDeps): Promise<void> {
+  const { clock, revocations, trustDomain, svid } = deps;
+  const { id, renewAfter } = svid.current();
+  const { serial, notBefore } = certificateOf(svid);
+  const [now, holder] = [clock.now(), OWN_HOLDER];
+  const revoked = revocations.sets.current().revoked({ id, serial: hex(serial), holder }, now);
+  // From the future: the clock has been set back since.
+  if (revoked === undefined && notBefore <= now && now < renewAfter) return;
+  svid.publish(await ownSvid(deps, trustDomain));
+}
+
+/** Renews what is the CA's own before it has to be, and forgets what expired long ago. */
+async function keepUp(deps: UpkeepDeps, signal: AbortSignal): Promise<void> {
+  const { clock, log, authorities, store } = deps;
+  while (!signal.aborted) {
+    try {
+      await clock.sleepUntil(new Date(clock.now().getTime() + UPKEEP_SECONDS * 1000), signal);
+      await authorities.renewIfDue();
+      await renewOwn(deps);
+      await store.prune(new Date(clock.now().getTime() - KEEP_EXPIRED_DAYS * 86_400_000));
+    } catch (error) {
+      if (!signal.aborted) log.error({ err: error }, 'upkeep failed; it is tried again in a minute');
+    }
+  }
+}
