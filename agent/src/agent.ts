@@ -1,6 +1,7 @@
 /** One agent: it proves its workload, keeps the SVID fresh, follows the CA, and offers all three as live sources. */
 import { lstatSync, statSync } from 'node:fs';
 import { geteuid } from 'node:process';
+import { whenSetBack } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, REFUSALS } from '@chancery/shared/errors.ts';
 import { makeFolder } from '@chancery/shared/kernel/make-folder.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
@@ -192,6 +193,7 @@ class Session {
       const rotation = {
         clock,
         random,
+        setBack: (signal: AbortSignal) => whenSetBack(clock, signal),
         renew: (current: Svid) => this.#obtain(current),
         publish: (svid: Svid) => {
           log.info({ id: svid.id, notAfter: svid.notAfter }, 'rotated');

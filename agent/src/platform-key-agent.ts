@@ -5,6 +5,7 @@
  * only; it keeps nothing else.
  */
 import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { whenSetBack } from '@chancery/shared/clock.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
@@ -54,6 +55,7 @@ export async function startPlatformKeyAgent(
     svid.current(),
     {
       ...deps,
+      setBack: (signal) => whenSetBack(deps.clock, signal),
       renew: () => obtain(issuer),
       publish: (next) => {
         deps.log.info({ id: next.id, notAfter: next.notAfter }, 'rotated');

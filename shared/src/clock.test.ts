@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { addSeconds, clockOf, systemClock } from './clock.ts';
+import { addSeconds, clockOf, systemClock, whenSetBack } from './clock.ts';
 
 test('seconds are added to an instant, which stays', () => {
   const time = new Date('2026-06-01T12:00:00Z');
@@ -82,5 +82,19 @@ describe('a wall clock that moves while somebody sleeps for an hour', () => {
     });
     await clock.sleepUntil(addSeconds(clock.now(), 3600));
     expect(time.monotonic).toBe(HOUR + 1000);
+  });
+
+  test.each([
+    ['two hours', 2 * HOUR, 4],
+    ['65 s', 65_000, 4],
+    ['30 s', 30_000, 10],
+  ])('a clock that is set back by %s is told', async (_, back, looks) => {
+    const stop = new AbortController();
+    const { clock, sleeps } = machine((sleep, time) => {
+      if (sleep === 3) time.wall -= back + 15_000;
+      if (sleep === 10) stop.abort();
+    });
+    await whenSetBack(clock, stop.signal).catch(() => {});
+    expect(sleeps).toHaveLength(looks);
   });
 });

@@ -47,4 +47,16 @@ export const systemClock: Clock = clockOf({
   sleep: (ms, signal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
 });
 
+/** Less than this is the slewing of a wall clock, and not a step that makes certificates invalid. */
+const STEP_BACK_MS = 60_000;
+
+/** Resolves when the wall clock has been set back by more than a minute. Rejects with the signal's reason. */
+export async function whenSetBack(clock: Clock, signal: AbortSignal): Promise<void> {
+  let latest = clock.now();
+  for (let now = latest; latest.getTime() - now.getTime() <= STEP_BACK_MS; now = clock.now()) {
+    if (now > latest) latest = now;
+    await clock.sleepUntil(new Date(now.getTime() + LOOK_MS), signal);
+  }
+}
+
 export const addSeconds = (time: Date, seconds: number): Date => new Date(time.getTime() + seconds * 1000);

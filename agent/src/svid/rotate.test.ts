@@ -18,6 +18,13 @@ const life = (from: number, ttl: number): Life => ({
   renewAfter: at(from + ttl / 2),
 });
 
+/** Until it is aborted. */
+const never = (signal?: AbortSignal): Promise<void> =>
+  new Promise((_, reject) => {
+    if (signal?.aborted) reject(signal.reason);
+    signal?.addEventListener('abort', () => reject(signal.reason));
+  });
+
 interface Walk {
   /** The second at which a sleep ends that was to end at `second`; the machine may have been suspended. */
   readonly wakes?: (second: number) => number;
@@ -54,6 +61,7 @@ async function walk({
   const deps: RotateDeps<Life> = {
     clock,
     random,
+    setBack: never,
     renew: async () => {
       if (!up(seconds(now))) throw new Error('the CA is away');
       return given?.(seconds(now)) ?? life(seconds(now), ttl);
@@ -129,6 +137,7 @@ describe('an hour in a millisecond', () => {
       {
         clock: { now: () => START, sleepUntil: async () => {} },
         random: () => 0.5,
+        setBack: never,
         renew: async () => {
           stop.abort();
           throw new Error('cancelled');
@@ -172,4 +181,26 @@ describe('when to try next', () => {
     const skewed = { ...hour, renewAfter: at(renewal) };
     expect(seconds(nextAttempt(skewed, 0, at(0), random))).toBe(next);
   });
+});
+
+test('a clock that is set back ends the wait: the SVID may be valid from then on only', async () => {
+  const stop = new AbortController();
+  const setBack = Promise.withResolvers<void>();
+  let renewals = 0;
+  const deps: RotateDeps<Life> = {
+    clock: { now: () => START, sleepUntil: (_, signal) => never(signal) },
+    random: () => 0.5,
+    setBack: (signal) => (renewals === 0 ? setBack.promise : never(signal)),
+    renew: async () => {
+      renewals += 1;
+      return life(0, 3600);
+    },
+    publish: () => setImmediate(() => stop.abort()),
+    onExpired: () => {},
+    onFailure: () => {},
+  };
+  const ended = rotate(life(7200, 3600), deps, stop.signal);
+  setBack.resolve();
+  await expect(ended).rejects.toThrow('aborted');
+  expect(renewals).toBe(1);
 });

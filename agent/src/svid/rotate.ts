@@ -14,6 +14,8 @@ export interface RotateDeps<S extends Lifetime> {
   readonly random: () => number;
   readonly renew: (current: S, signal: AbortSignal) => Promise<S>;
   readonly publish: (svid: S) => void;
+  /** Resolves when the clock has been set back: the SVID may be from the future then. Rejects at the signal. */
+  readonly setBack: (signal: AbortSignal) => Promise<void>;
   /** Called before the first attempt where the SVID expired while the loop slept. */
   readonly onExpired: (expired: S) => void;
   readonly onFailure: (error: unknown, failures: number) => void;
@@ -34,7 +36,7 @@ export async function rotate<S extends Lifetime>(
   // Drawn once a certificate, so that a fleet that joined together does not renew together.
   let spread = deps.random();
   for (;;) {
-    await deps.clock.sleepUntil(nextAttempt(svid, failures, deps.clock.now(), spread), signal);
+    await wait(nextAttempt(svid, failures, deps.clock.now(), spread), deps, signal);
     if (failures === 0 && deps.clock.now() >= svid.notAfter) deps.onExpired(svid);
     try {
       svid = await deps.renew(svid, signal);
@@ -47,6 +49,22 @@ export async function rotate<S extends Lifetime>(
     failures = 0;
     spread = deps.random();
     deps.publish(svid);
+  }
+}
+
+async function wait(
+  until: Date,
+  { clock, setBack }: Pick<RotateDeps<Lifetime>, 'clock' | 'setBack'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const over = new AbortController();
+  const waiting = AbortSignal.any([signal, over.signal]);
+  const waits = [clock.sleepUntil(until, waiting), setBack(waiting)];
+  try {
+    await Promise.race(waits);
+  } finally {
+    over.abort();
+    await Promise.allSettled(waits);
   }
 }
 
