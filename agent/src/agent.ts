@@ -1,7 +1,7 @@
 /** One agent: it proves its workload, keeps the SVID fresh, follows the CA, and offers all three as live sources. */
 import { lstatSync, statSync } from 'node:fs';
 import { geteuid } from 'node:process';
-import { whenSetBack } from '@chancery/shared/clock.ts';
+import { earlier, whenSetBack } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, REFUSALS } from '@chancery/shared/errors.ts';
 import { makeFolder } from '@chancery/shared/kernel/make-folder.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
@@ -59,6 +59,12 @@ export interface StreamState {
   /** Why it is not; undefined where it is. */
   readonly failure: string | undefined;
   readonly since: Date;
+}
+
+/** Where the clock was set back, what lasts began now at the latest: it is told when it has lasted. */
+export function stateAfter(before: StreamState, failure: string | undefined, now: Date): StreamState {
+  const isNews = (failure === undefined) !== (before.failure === undefined);
+  return { failure, since: isNews ? now : earlier(before.since, now) };
 }
 
 /** What the CA said when it cut this agent off, where it did: it may do so before the agent hears of the revocation. */
@@ -177,8 +183,7 @@ class Session {
         targetFor: (svid) => this.caTarget(svid),
         accept: (snapshot, ca) => this.told.accept(snapshot, () => ca && ensureCa(ca, this.#judge)),
         onState: (failure) => {
-          const isNews = (failure === undefined) !== (this.trustStream.failure === undefined);
-          this.trustStream = { failure, since: isNews ? clock.now() : this.trustStream.since };
+          this.trustStream = stateAfter(this.trustStream, failure, clock.now());
         },
         onSuccessions: (list) => this.successions.add(list),
         instance: this.#instance,

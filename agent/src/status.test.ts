@@ -6,7 +6,7 @@ import type { Svid } from '@chancery/shared/tls/source.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { after, makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
 import { ManualClock } from '../../test/kit/manual-clock.ts';
-import type { Agent, StreamState } from './agent.ts';
+import { type Agent, type StreamState, stateAfter } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import { type Known, statusOf } from './status.ts';
 import { NO_REVOCATIONS } from './trust/revocations.ts';
@@ -129,6 +129,17 @@ describe('a problem is', () => {
     stream = { failure: 'it ended the stream', since: after(100) };
     expect(statusAt(160)).toMatchObject({ trustStream: { up: false }, problems: [] });
     expect(statusAt(161).problems).toEqual(['the CA was not heard for 61 s: it ended the stream']);
+  });
+
+  test('I90 a CA that was not heard for a minute since the clock was set back', () => {
+    stream = stateAfter(
+      { failure: 'it ended the stream', since: after(7200) },
+      'it ended the stream',
+      after(100),
+    );
+    expect(statusAt(161).problems).toEqual(['the CA was not heard for 61 s: it ended the stream']);
+    stream = stateAfter(stream, 'it ended the stream', after(165));
+    expect(statusAt(170).problems).toEqual(['the CA was not heard for 70 s: it ended the stream']);
   });
 
   test('a clock that is more than a minute off', () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { addSeconds, clockOf, systemClock, whenSetBack } from './clock.ts';
+import { addSeconds, clockOf, earlier, isRecent, systemClock, whenSetBack } from './clock.ts';
 
 test('seconds are added to an instant, which stays', () => {
   const time = new Date('2026-06-01T12:00:00Z');
@@ -64,6 +64,22 @@ function machine(during: (sleep: number, machine: { wall: number; monotonic: num
   });
   return { clock, sleeps, time };
 }
+
+test.each([
+  ['now', 0, true],
+  ['just in time', 59.999, true],
+  ['late', 60, false],
+  ['in the future: the clock was set back', -0.001, false],
+])('an instant is recent for a minute: %s', (_, secondsAgo, expected) => {
+  const now = new Date('2026-06-01T12:00:00Z');
+  expect(isRecent(addSeconds(now, -secondsAgo), 60, now)).toBe(expected);
+});
+
+test('the earlier of what was noted and now', () => {
+  const now = new Date('2026-06-01T12:00:00Z');
+  expect(earlier(addSeconds(now, -5), now)).toEqual(addSeconds(now, -5));
+  expect(earlier(addSeconds(now, 5), now)).toEqual(now);
+});
 
 describe('a wall clock that moves while somebody sleeps for an hour', () => {
   const HOUR = 3_600_000;

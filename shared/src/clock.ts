@@ -59,4 +59,13 @@ export async function whenSetBack(clock: Clock, signal: AbortSignal): Promise<vo
   }
 }
 
+/** Whether `at` is less than `seconds` ago. An instant to come is not: the clock was set back since it was noted. */
+export function isRecent(at: Date, seconds: number, now: Date): boolean {
+  const agoMs = now.getTime() - at.getTime();
+  return agoMs >= 0 && agoMs < seconds * 1000;
+}
+
+/** Of an instant that was noted and now: where the clock was set back, what was noted is to come. */
+export const earlier = (noted: Date, now: Date): Date => (noted < now ? noted : now);
+
 export const addSeconds = (time: Date, seconds: number): Date => new Date(time.getTime() + seconds * 1000);

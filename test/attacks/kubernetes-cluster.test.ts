@@ -233,6 +233,15 @@ describe('C43 an API server that is not well', () => {
     world.clock.move(-120);
   });
 
+  test('I90 our credentials are read again when the clock was set back', async () => {
+    world.clock.move(7200);
+    world.files.set('set-back', kubeconfigOf(world.server, 'x.y.z'));
+    const setBack = await world.attestor({ review: { kubeconfig: 'set-back' } });
+    world.files.set('set-back', kubeconfigOf(world.server, world.reviewer));
+    world.clock.move(-7200);
+    expect(await attestPod(world, setBack)).toMatchObject({ node: world.pod.uid });
+  });
+
   test('a credential helper that hangs is waited for no longer than an answer, and run once', async () => {
     const [marks, stop] = [join(folder, 'marks'), join(folder, 'stop')];
     const script = `echo begun >> ${marks}; while [ ! -e ${stop} ]; do sleep 0.05; done; echo ended >> ${marks}`;

@@ -48,6 +48,12 @@ describe('a machine’s place', () => {
     agents.claim(machine, second);
   });
 
+  test('I90 is not kept by a claim from before the clock was set back', () => {
+    agents.claim(machine, first);
+    clock.jump(after(-7200));
+    agents.claim(machine, second);
+  });
+
   test('stays its holder’s while a stream is open, and is free when the last has ended', () => {
     agents.claim(machine, first);
     const leave = [agents.open(agentOn(), first), agents.open(agentOn(), first)];

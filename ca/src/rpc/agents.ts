@@ -1,7 +1,7 @@
 /** The agents that are alive: who has a stream open, on which machine, and what each has acknowledged. */
 
 import { hex } from '@chancery/shared/bytes.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
+import { type Clock, isRecent } from '@chancery/shared/clock.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { type Holder, partsOf } from '@chancery/shared/evidence/several.ts';
 import type { Connected } from '../impact/losses.ts';
@@ -17,7 +17,7 @@ export interface LiveAgent extends Connected {
 }
 
 /** How long a fresh certificate holds its machine's place until its agent's stream is open. */
-const CLAIM_MS = 15_000;
+const CLAIM_SECONDS = 15;
 /** Places without a stream that are kept before anybody looks through them. */
 const SPARE_PLACES = 64;
 
@@ -27,7 +27,7 @@ interface Place {
   readonly streams: Map<string, number>;
   /** The process that was given a certificate as the machine's only one. */
   holder: string | undefined;
-  claimedUntil: number;
+  claimedAt: Date | undefined;
 }
 
 /**
@@ -79,7 +79,7 @@ export class Agents {
     const key = keyOf(holder);
     ensure(!other, 'ek_in_use', `${key} has a live agent already: a copied machine, or a second agent on it`);
     place.holder = name;
-    place.claimedUntil = this.#clock.now().getTime() + CLAIM_MS;
+    place.claimedAt = this.#clock.now();
   }
 
   /**
@@ -113,19 +113,19 @@ export class Agents {
     }
     place.streams.delete(name);
     // The place is free for a restarted agent at once.
-    if (place.holder === name) place.claimedUntil = 0;
+    if (place.holder === name) place.claimedAt = undefined;
     if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(keyOf(holder));
   }
 
   #place(holder: Holder): Place {
     const key = keyOf(holder);
-    const place = this.#places.get(key) ?? { streams: new Map(), holder: undefined, claimedUntil: 0 };
+    const place = this.#places.get(key) ?? { streams: new Map(), holder: undefined, claimedAt: undefined };
     this.#places.set(key, place);
     return place;
   }
 
-  #isClaimed({ claimedUntil }: Place): boolean {
-    return claimedUntil > this.#clock.now().getTime();
+  #isClaimed({ claimedAt }: Place): boolean {
+    return claimedAt !== undefined && isRecent(claimedAt, CLAIM_SECONDS, this.#clock.now());
   }
 
   #isHeldByOther(place: Place, name: string): boolean {

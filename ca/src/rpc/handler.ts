@@ -121,7 +121,8 @@ export function bidi<M extends Method>(
 
 function stopwatch(name: string, { observe, clock }: HandlerDeps): (outcome: string) => void {
   const start = clock.now().getTime();
-  return (outcome) => observe(name, (clock.now().getTime() - start) / 1000, outcome);
+  // The clock may have been set back.
+  return (outcome) => observe(name, Math.max(0, clock.now().getTime() - start) / 1000, outcome);
 }
 
 /**

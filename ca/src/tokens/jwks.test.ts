@@ -87,6 +87,38 @@ describe('an issuer’s keys', () => {
   });
 });
 
+describe('I90 the clock is set back by two hours', () => {
+  const seconds = 2 * hour;
+
+  test('after a fetch that failed: the keys are fetched at once', async () => {
+    issuer.served.spoil(() => ({ status: 500 }));
+    await expect(key()).rejects.toThrow(refusal('keys_unavailable', /answered 500/));
+    issuer.served.spoil(undefined);
+    clock.move(-seconds);
+    await key();
+  });
+
+  test('after keys were fetched: they are looked at again, and are good meanwhile', async () => {
+    await key();
+    clock.move(-seconds);
+    await key();
+    await expect.poll(asked).toBe(2);
+  });
+
+  test('after keys were fetched, and the issuer is away: they are good for a day by the new clock', async () => {
+    await key();
+    issuer.served.spoil(() => ({ status: 500 }));
+    clock.move(-seconds);
+    const before = issuer.served.received.length;
+    await key();
+    await expect.poll(() => issuer.served.received.length).toBeGreaterThan(before);
+    clock.move(23 * hour);
+    await key();
+    clock.move(hour + 60);
+    await expect(key()).rejects.toThrow(refusal('keys_unavailable', /answered 500/));
+  });
+});
+
 test('C27 ten thousand unknown keys are one question in ten seconds', async () => {
   await key();
   for (let n = 0; n < 10_000; n += 1) await expect(key(`unknown-${n}`)).rejects.toThrow('has no key');

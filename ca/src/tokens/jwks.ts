@@ -4,7 +4,7 @@
  * ours. A token with an unknown key name may be the first of a new key, or a stranger's: such fetches have a share of
  * their own, one in ten seconds, and one name causes one fetch in half a minute.
  */
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { type Clock, isRecent } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/json.ts';
 import type { Log } from '@chancery/shared/log.ts';
@@ -50,6 +50,11 @@ export function keySetFrom(source: KeySource, deps: KeySetDeps): KeySet {
   return { keyFor: async (kid, alg) => importKey(foundIn(keys, kid), alg) };
 }
 
+interface Fetched {
+  readonly all: IssuerKeys;
+  readonly at: Date;
+}
+
 class FetchedKeys implements KeySet {
   readonly #load: () => Promise<IssuerKeys>;
   readonly #clock: Clock;
@@ -57,7 +62,7 @@ class FetchedKeys implements KeySet {
   /** Names that caused a fetch, and when. */
   readonly #unknown = new Map<string, Date>();
   #unknownAt: Date | undefined;
-  #keys: { readonly all: IssuerKeys; readonly at: Date } | undefined;
+  #keys: Fetched | undefined;
   #triedAt: Date | undefined;
   #lastFailure: unknown;
   #fetching: Promise<void> | undefined;
@@ -69,30 +74,32 @@ class FetchedKeys implements KeySet {
   }
 
   async keyFor(kid: string | undefined, alg: string): Promise<CryptoKey> {
-    const known = this.#known(GOOD_FOR_SECONDS);
+    const known = this.#known();
     if (known === undefined) await this.#refresh();
-    else if (kid === undefined || known.named.has(kid)) {
+    else if (kid === undefined || known.all.named.has(kid)) {
       // In its own time: this caller has what it needs.
-      if (this.#known(REFRESH_SECONDS) === undefined) void this.#refresh();
+      if (!isRecent(known.at, REFRESH_SECONDS, this.#clock.now())) void this.#refresh();
     } else await this.#refreshFor(kid);
-    const keys = this.#known(GOOD_FOR_SECONDS);
+    const keys = this.#known();
     if (keys === undefined)
       throw new IdentityError('keys_unavailable', `no keys of the issuer: ${sentenceOf(this.#lastFailure)}`, {
         cause: this.#lastFailure,
       });
-    return importKey(foundIn(keys, kid), alg);
+    return importKey(foundIn(keys.all, kid), alg);
   }
 
-  #known(seconds: number): IssuerKeys | undefined {
-    const keys = this.#keys;
-    return keys !== undefined && addSeconds(keys.at, seconds) > this.#clock.now() ? keys.all : undefined;
+  /** Keys from the future are from before the clock was set back: their day begins with the next fetch. */
+  #known(): Fetched | undefined {
+    const [keys, now] = [this.#keys, this.#clock.now()];
+    if (keys === undefined || keys.at > now) return keys;
+    return isRecent(keys.at, GOOD_FOR_SECONDS, now) ? keys : undefined;
   }
 
   /** Whoever comes while keys are being fetched waits for those. Never throws. */
   #refresh(): Promise<void> {
     const now = this.#clock.now();
     if (this.#fetching !== undefined) return this.#fetching;
-    if (this.#triedAt !== undefined && addSeconds(this.#triedAt, AT_MOST_EVERY_SECONDS) > now)
+    if (this.#triedAt !== undefined && isRecent(this.#triedAt, AT_MOST_EVERY_SECONDS, now))
       return Promise.resolve();
     this.#triedAt = now;
     return this.#fetch(now);
@@ -102,8 +109,7 @@ class FetchedKeys implements KeySet {
   #refreshFor(kid: string): Promise<void> {
     const now = this.#clock.now();
     if (this.#fetching !== undefined) return this.#fetching;
-    const early = (at: Date | undefined, seconds: number) =>
-      at !== undefined && at <= now && addSeconds(at, seconds) > now;
+    const early = (at: Date | undefined, seconds: number) => at !== undefined && isRecent(at, seconds, now);
     if (early(this.#unknownAt, UNKNOWN_EVERY_SECONDS)) return Promise.resolve();
     if (early(this.#unknown.get(kid), SAME_UNKNOWN_EVERY_SECONDS)) return Promise.resolve();
     this.#unknown.delete(kid);
@@ -127,6 +133,7 @@ class FetchedKeys implements KeySet {
       this.#lastFailure = undefined;
     } catch (error) {
       this.#lastFailure = error;
+      if (this.#keys !== undefined && this.#keys.at > at) this.#keys = { ...this.#keys, at };
       this.#log.warn(
         { err: error },
         'an issuer’s keys could not be fetched; those that are known are kept a day',

@@ -6,6 +6,7 @@ import { isIPv6 } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { env } from 'node:process';
 import { asBuffer } from '@chancery/shared/bytes.ts';
+import { isRecent } from '@chancery/shared/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import type { KubeConfig } from '@kubernetes/client-node';
@@ -20,10 +21,10 @@ export interface CredentialsDeps extends Pick<AttestorDeps, 'readFile' | 'clock'
 }
 
 /** As the Kubernetes clients do. */
-const REREAD_MS = 60_000;
+const REREAD_SECONDS = 60;
 
 interface Loaded {
-  readonly at: number;
+  readonly at: Date;
   /** When a credential helper of the kubeconfig, if there is one, has answered. */
   readonly ready: Promise<KubeConfig>;
 }
@@ -47,7 +48,7 @@ export class Credentials {
    * config, and what the helper says.
    */
   current(): Promise<KubeConfig> {
-    if (this.#deps.clock.now().getTime() - this.#loaded.at >= REREAD_MS) this.#loaded = this.#load();
+    if (!isRecent(this.#loaded.at, REREAD_SECONDS, this.#deps.clock.now())) this.#loaded = this.#load();
     return this.#loaded.ready;
   }
 
@@ -56,7 +57,7 @@ export class Credentials {
     const ready = config.applyToHTTPSOptions({}).then(() => config);
     // Nobody may be waiting for it yet.
     ready.catch(() => {});
-    return { at: this.#deps.clock.now().getTime(), ready };
+    return { at: this.#deps.clock.now(), ready };
   }
 }
 
