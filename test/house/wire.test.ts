@@ -79,7 +79,13 @@ describe('templates', () => {
 
 /** Where each limit is written in the code; seconds, milliseconds or bytes. */
 const LIMITS = [
-  ['the first byte of a TLS connection', 'ca/src/rpc/listen.ts', 'HANDSHAKE_MS', ' s', 1000],
+  [
+    'the first byte of a TLS connection, from when the kernel hands it over',
+    'ca/src/rpc/listen.ts',
+    'HANDSHAKE_MS',
+    ' s',
+    1000,
+  ],
   ['TLS handshake, from its first byte', 'ca/src/rpc/listen.ts', 'HANDSHAKE_MS', ' s', 1000],
   ['time to `hello`', 'ca/src/rpc/exchange.ts', 'HELLO_SECONDS', ' s', 1],
   ['time to `evidence`, and life of the nonce', 'ca/src/rpc/nonces.ts', 'NONCE_SECONDS', ' s', 1],

@@ -11,6 +11,7 @@ import type { AddressInfo } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { ConnectionSettings, Connections } from '@chancery/shared/door/connections.ts';
+import { deferAccept } from '@chancery/shared/door/defer-accept.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { claimedVersion, MODERN_VERSIONS } from '@chancery/shared/mcp/era.ts';
@@ -271,6 +272,9 @@ function listen(server: Server, { host, port }: { host: string; port: number }):
     server.once('error', (error) =>
       reject(refusalOf(error, 'unavailable', cannotListen(`${host}:${port}`, error))),
     );
-    server.listen({ port, host, backlog: BACKLOG }, () => resolve((server.address() as AddressInfo).port));
+    server.listen({ port, host, backlog: BACKLOG }, () => {
+      deferAccept(server);
+      resolve((server.address() as AddressInfo).port);
+    });
   });
 }

@@ -7,6 +7,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { Connection, Connections } from '@chancery/shared/door/connections.ts';
+import { deferAccept } from '@chancery/shared/door/defer-accept.ts';
 import type { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import { portHolder } from '@chancery/shared/kernel/port-holder.ts';
@@ -84,6 +85,7 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
   });
   const close = closer(server, stop);
   await bound(server, { host: options.host, port: options.port });
+  deferAccept(server);
   return { port: portOf(server), close };
 }
 

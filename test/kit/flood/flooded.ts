@@ -1,7 +1,7 @@
 /** A test CA with one identity, `w` of platform unix, and strangers that are closed after each test. */
 import { afterAll, afterEach, beforeAll } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../ca.ts';
-import { connectFrom, type Stranger, stranger } from './stranger.ts';
+import { connectFrom, fallSilent, type Stranger, stranger } from './stranger.ts';
 
 export const WORKLOAD = `spiffe://${TRUST_DOMAIN}/w`;
 
@@ -10,7 +10,7 @@ export interface Flooded {
   readonly ca: () => TestCa;
   /** A stranger from that address, over TLS. */
   readonly from: (address: string) => Stranger;
-  /** A TCP connection from there that says nothing; the answer says whether it is still open. */
+  /** A TCP connection from there that begins a handshake by a byte; the answer says whether it is still open. */
   readonly silent: (address: string, port?: number) => () => boolean;
 }
 
@@ -33,7 +33,7 @@ export function floodedCa(limits: object): Flooded {
       return made;
     },
     silent: (address, port = ca.running.port) => {
-      const socket = connectFrom(address, port).resume();
+      const socket = fallSilent(connectFrom(address, port)).resume();
       open.push({ close: () => socket.destroy() });
       return () => !socket.closed;
     },

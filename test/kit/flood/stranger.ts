@@ -14,6 +14,12 @@ export interface Stranger {
 export const connectFrom = (localAddress: string, port: number): net.Socket =>
   net.connect({ host: '127.0.0.1', port, localAddress }).on('error', () => {});
 
+/** Says the first byte of a TLS record and then nothing: with none it would stay in the kernel. */
+export function fallSilent(socket: net.Socket): net.Socket {
+  socket.write(Buffer.of(0x16));
+  return socket;
+}
+
 export function stranger(localAddress: string, port: number): Stranger {
   const socket = tls.connect({
     socket: connectFrom(localAddress, port),
