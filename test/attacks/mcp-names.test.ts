@@ -102,13 +102,14 @@ describe('M46 what a server says beside the list', () => {
     server.say = ({ json }, res) => stream(res, [log, { jsonrpc: '2.0', id: json.id, result }]);
     const shown = await post('initialize');
     expect(shown.text.match(/get-env/g)).toHaveLength(2);
-    expect(shown.json.result.capabilities).toEqual({ tools: {}, logging: {} });
+    // The gateway itself tells of a rule's change.
+    expect(shown.json.result.capabilities).toEqual({ tools: { listChanged: true }, logging: {} });
 
     const freeText = { instructions: false, logs: false };
     const silent = await startWorld(server.target, { tools: TOOLS, freeText });
     const { text, json } = await post('initialize', {}, {}, silent);
     expect(text).not.toContain(HIDDEN);
-    expect(json.result.capabilities).toEqual({ tools: {} });
+    expect(json.result.capabilities).toEqual({ tools: { listChanged: true } });
     expect((await post('logging/setLevel', { level: 'info' }, {}, silent)).json.error.code).toBe(-31403);
     await silent.close();
   });
