@@ -352,13 +352,14 @@ describe('M14, I20: what a client says about itself is stripped', () => {
     'x-anything': 'x',
   };
   test.each([
-    ['legacy', call(), {}, ['accept', 'content-length', 'content-type']],
+    ['legacy', call(), {}, ['accept', 'accept-encoding', 'content-length', 'content-type']],
     [
       'modern',
       modern(),
       headersOf({ 'mcp-param-city': 'Rome' }),
       [
         'accept',
+        'accept-encoding',
         'content-length',
         'content-type',
         'mcp-method',

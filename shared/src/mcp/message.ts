@@ -98,7 +98,8 @@ function readCall(message: JsonObject): Request | Notification {
 }
 
 function readResponse(message: JsonObject): Response {
-  const { id, result, error } = message;
+  const { id } = message;
+  const [result, error] = [besides(message, 'result', 'error'), besides(message, 'error', 'result')];
   ensure(message['params'] === undefined, 'mcp_parse', 'the message has params and no method');
   ensure(
     (result === undefined) !== (error === undefined),
@@ -111,6 +112,12 @@ function readResponse(message: JsonObject): Response {
   }
   ensure(isJsonObject(result), 'mcp_parse', 'the result is not an object');
   return { kind: 'response', id: readId(id), result, error: undefined };
+}
+
+/** Of result and error one is there (JSON-RPC 2.0 section 5); peers write null for the other, as JSON-RPC 1.0 did. */
+function besides(message: JsonObject, member: string, other: string): Json | undefined {
+  const value = message[member];
+  return value === null && message[other] !== undefined ? undefined : value;
 }
 
 /** JSON-RPC allows fractions and null; MCP does not (basic, "Requests"). */

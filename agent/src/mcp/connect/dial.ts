@@ -18,6 +18,7 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { MAY_HAVE_ACTED } from '../upstream/upstream.ts';
 import { CLAIMS, MAX_CLAIM_BYTES, readClaimed, writeClaims } from '../wire/claims.ts';
 import { readBody } from '../wire/http-body.ts';
 import { reasonOf } from '../wire/reason.ts';
@@ -209,7 +210,7 @@ export class Dialler {
     });
     outgoing.once('response', (response) => reached.onResponse(response));
     outgoing.once('error', (error) =>
-      connected ? reached.onError(this.#unreachable(error)) : sending.onUnsent(error),
+      connected ? reached.onError(this.#broken(error)) : sending.onUnsent(error),
     );
     // As text a body goes out in one piece with its head; latin1 is bytes, one for one.
     if (body instanceof Uint8Array) outgoing.end(asBuffer(body).toString('latin1'), 'latin1');
@@ -220,6 +221,12 @@ export class Dialler {
   #unreachable(error: unknown): IdentityError {
     const at = this.#route === undefined ? '' : ` at ${this.#route.address}`;
     return refusalOf(error, 'mcp_upstream', `the gateway${at}: ${reasonOf(error)}`);
+  }
+
+  /** A model that is told so does not call again without looking. */
+  #broken(error: unknown): IdentityError {
+    const { message } = this.#unreachable(error);
+    return refusalOf(error, 'mcp_upstream', `${message}, after the request was sent; ${MAY_HAVE_ACTED}`);
   }
 
   #current(): Route {

@@ -12,6 +12,8 @@ import type { Clock } from '@chancery/shared/clock.ts';
 import { Connections } from '@chancery/shared/door/connections.ts';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
+import type { Id } from '@chancery/shared/mcp/message.ts';
+import { askedIn, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { ensureJson, header, inOnePiece, readBody } from '../wire/http-body.ts';
 import { refuse } from '../wire/reply.ts';
@@ -138,12 +140,18 @@ async function answer(
         else
           void dialler
             .explain(error)
-            .then((told) => refuse(res, refusalOf(told, 'internal', 'connect failed'), undefined));
+            .then((told) => refuse(res, refusalOf(told, 'internal', 'connect failed'), idIn(body)));
       },
     },
   );
   // In the modern era this cancels; in the legacy one the gateway knows that it does not.
   res.once('close', giveUp);
+}
+
+/** Of the one request in a body that is otherwise not read here. */
+function idIn(body: Buffer | undefined): Id | undefined {
+  const [id, another] = askedIn(outlinesOf(body ?? new Uint8Array()));
+  return another === undefined ? id : undefined;
 }
 
 /** As `pipe` would, which sets up and takes down far more than one answer needs. */

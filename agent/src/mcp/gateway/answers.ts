@@ -1,6 +1,6 @@
 /** What of a server's answer goes to the client that asked. */
 import type { Era } from '@chancery/shared/mcp/era.ts';
-import type { Response } from '@chancery/shared/mcp/message.ts';
+import type { Id, Message, Response } from '@chancery/shared/mcp/message.ts';
 import {
   emptyResult,
   type FreeText,
@@ -35,4 +35,11 @@ export function narrowAnswer(asked: Asked, response: Response, { era, freeText, 
     return { ...response, result: narrowServer(result, era, freeText) };
   if (asked.method !== 'tools/call') return { ...response, result: resultOf(asked, emptyResult(result)) };
   return response;
+}
+
+/** What a server sent in the place of the answer to `asked`. */
+export function notTheAnswer(message: Message | undefined, asked: Id | undefined): string {
+  if (message?.kind !== 'response') return 'the MCP server answered with a call instead of a response';
+  const [found, expected] = [message.id, asked].map((id) => JSON.stringify(id ?? null));
+  return `the answer of the MCP server has the id ${found}; ${expected} is expected`;
 }

@@ -21,7 +21,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { type Back, badAnswer, MAX_ANSWER_BYTES, type Place, type Upstream } from '../upstream/upstream.ts';
 import { inOnePiece } from '../wire/http-body.ts';
 import { denial, refusalResponse, refuse, writeJson } from '../wire/reply.ts';
-import { narrowAnswer } from './answers.ts';
+import { narrowAnswer, notTheAnswer } from './answers.ts';
 import type { Bodies, Hold } from './bodies.ts';
 import { mayAsk, told } from './judge.ts';
 import type { Listeners } from './listeners.ts';
@@ -105,7 +105,7 @@ export class Exchange implements Back {
     }
     this.#guard(() => {
       const text = message === undefined ? undefined : this.#passWhole(message);
-      if (text === undefined) throw new IdentityError('mcp_upstream', `no answer in HTTP ${status}`);
+      if (text === undefined) throw new IdentityError('mcp_upstream', notTheAnswer(message, request?.id));
       writeJson(this.#res, status, text);
     });
   }
@@ -226,17 +226,16 @@ export class Exchange implements Back {
     return undefined;
   }
 
-  /** The body of an HTTP answer; there, an error that names no request is about the one that was posted. */
+  /** The body of an HTTP answer; an error in it is about the request that was posted, whatever id it names. */
   #passWhole(message: Message): string | undefined {
-    const { peer, request, pending } = this.#facts;
-    if (message.kind !== 'response' || message.id !== undefined) return this.#pass(message);
-    const asked = request === undefined ? undefined : pending.get(request.id);
-    const text = writeMessage(asked?.method === 'tools/call' ? message : narrowError(message));
-    if (request === undefined || asked === undefined) return text;
-    pending.delete(request.id);
-    this.#answered = true;
-    this.#gate.recorder.answered(peer, asked, message, text);
-    return text;
+    const { peer, request } = this.#facts;
+    if (message.kind !== 'response') {
+      this.#gate.recorder.dropped(peer, message, 'a call in the place of an answer');
+      return undefined;
+    }
+    if (message.error === undefined) return this.#passAnswer(message);
+    if (request === undefined) return writeMessage(narrowError(message));
+    return this.#passAnswer({ ...message, id: request.id });
   }
 
   #passAnswer(response: Response): string | undefined {

@@ -129,6 +129,16 @@ function listenBy(gate: Gate, back: Exchange, { res, peer }: Pick<Inbound, 'res'
   res.once('close', stop);
 }
 
+/** A client that listens in a session that is over would hear nothing of its next one. */
+function endWith(session: Session, back: Exchange, res: ServerResponse): void {
+  const end = (): void => {
+    back.open();
+    back.end();
+  };
+  session.streams.add(end);
+  res.once('close', () => session.streams.delete(end));
+}
+
 /** From here on the exchange answers, whatever goes wrong, for it knows what waits for an answer. */
 function passOn(back: Exchange, send: () => void): void {
   try {
@@ -174,6 +184,7 @@ function stream(gate: Gate, { req, res, peer }: Inbound, seen: Seen): void {
   );
   const place: Record<string, string> = resumed === undefined ? {} : { 'last-event-id': resumed };
   listenBy(gate, back, { res, peer });
+  if (session !== undefined) endWith(session, back, res);
   passOn(back, () => gate.upstream.listen({ ...outbound, headers: { ...outbound.headers, ...place } }, back));
 }
 

@@ -25,6 +25,8 @@ export interface Session {
   readonly asked: Set<Id>;
   /** HTTP requests of it that are open. */
   open: number;
+  /** Ends each stream on which its client listens. */
+  readonly streams: Set<() => void>;
   /** Looks, a part of the idle time each, that found it unused. */
   idleLooks: number;
 }
@@ -90,7 +92,7 @@ export class Sessions {
   }
 
   open({ id: caller, serial }: Beginner, upstream: string, pending: Pending): Session {
-    const fresh = { asked: new Set<Id>(), open: 0, idleLooks: 0 };
+    const fresh = { asked: new Set<Id>(), streams: new Set<() => void>(), open: 0, idleLooks: 0 };
     const session = { id: randomUUID(), caller, serial, upstream, pending, ...fresh };
     this.#byId.set(session.id, session);
     void this.#look();
@@ -113,7 +115,9 @@ export class Sessions {
   }
 
   #remove(session: Session, why: string, atServer: boolean): void {
-    if (this.#byId.delete(session.id)) this.#options.onEnd(session, why, atServer);
+    if (!this.#byId.delete(session.id)) return;
+    this.#options.onEnd(session, why, atServer);
+    for (const end of session.streams) end();
   }
 
   async #look(): Promise<void> {

@@ -89,9 +89,18 @@ export function badAnswer(error: unknown): IdentityError {
   return new IdentityError('mcp_upstream', saysOf(error), { cause: error });
 }
 
+/** No connection was made: the server has not seen the request. */
+export function unreachable(error: unknown): IdentityError {
+  const says = `the MCP server could not be reached: ${reasonOf(error)}`;
+  return new IdentityError('mcp_upstream', says, { cause: error });
+}
+
+/** For whoever reads the error and may call again. */
+export const MAY_HAVE_ACTED = 'it may have done what was asked';
+
 function saysOf(error: unknown): string {
   const limit = `${MAX_ANSWER_BYTES / 1024 / 1024} MiB`;
   if (isRefusal(error, 'mcp_size')) return `the answer of the MCP server was larger than ${limit}`;
   if (isRefusal(error)) return `the answer of the MCP server could not be read: ${error.message}`;
-  return `the MCP server could not be reached: ${reasonOf(error)}`;
+  return `the MCP server was reached but did not answer: ${reasonOf(error)}; ${MAY_HAVE_ACTED}`;
 }

@@ -109,9 +109,15 @@ function isContentType(name: string | undefined): boolean {
 }
 const CONTENT_TYPE = 'content-type';
 
+/** RFC 9110 section 8.3.1. JSON has no parameters (RFC 8259 section 11); a charset that is there has to be right. */
 export function isJson(type: string | undefined): boolean {
-  return type !== undefined && /^application\/json[ \t]*(?:;[ \t]*charset="?utf-8"?[ \t]*)?$/i.test(type);
+  if (type === undefined || !JSON_TYPE.test(type)) return false;
+  const parameters = [...type.matchAll(PARAMETER)];
+  return parameters.every(([, name, value]) => name?.toLowerCase() !== 'charset' || UTF8.test(value ?? ''));
 }
+const JSON_TYPE = /^application\/json[ \t]*(?:;[ \t]*(?:[^\s;,="]+=(?:[^\s;,="]+|"[^"\\]*")[ \t]*)?)*$/i;
+const PARAMETER = /;[ \t]*([^\s;,="]+)=([^\s;,="]+|"[^"\\]*")/g;
+const UTF8 = /^"?utf-?8"?$/i;
 
 export function isEventStream(type: string | undefined): boolean {
   return type !== undefined && /^text\/event-stream[ \t]*(?:;|$)/i.test(type);

@@ -26,6 +26,7 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
   mcp_call: [403, -31403],
   mcp_origin: [403, -31403],
   mcp_upstream: [502, -31502],
+  wrong_peer: [502, -31502],
   server_unknown: [404, -31404],
   peer_uid: [403, -31403],
   peer_unknown: [403, -31403],
@@ -56,6 +57,12 @@ export function messageOf({ code, message }: IdentityError): string {
   return TOLD.has(code) ? message : REFUSALS[code].says;
 }
 
+/**
+ * These fail one call and no more. Where its id is known they are HTTP 200: an HTTP error ends the whole session of
+ * some clients, and others do not show what is in its body.
+ */
+const ABOUT_ONE_CALL: ReadonlySet<Refusal> = new Set(['mcp_upstream', 'wrong_peer']);
+
 /** Of most refusals the client gets the table's sentence. `data` is what the protocol asks for. */
 export function refuse(
   res: ServerResponse,
@@ -65,7 +72,8 @@ export function refuse(
 ): void {
   const [status, code] = WIRE[error.code] ?? [500, -32603];
   if (error.code === 'mcp_method') res.setHeader('allow', 'POST');
-  writeJson(res, status, errorResponse(id, { code, message: messageOf(error), data }));
+  const shown = id !== undefined && ABOUT_ONE_CALL.has(error.code) ? 200 : status;
+  writeJson(res, shown, errorResponse(id, { code, message: messageOf(error), data }));
 }
 
 /** The same refusal inside an event stream that is open already. */

@@ -1,0 +1,135 @@
+/** What an MCP server answers over HTTP, read by its status and its type, and what the client gets for it. */
+import type { IncomingMessage } from 'node:http';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { errorResponse, type Message, type Response, readMessage } from '@chancery/shared/mcp/message.ts';
+import { header, isEventStream, isJson, readBody } from '../wire/http-body.ts';
+import { isSessionLost, sessionLost } from '../wire/session-lost.ts';
+import { type Asking, receiveStream } from './http-stream.ts';
+import { badAnswer, MAX_ANSWER_BYTES, type Outbound } from './upstream.ts';
+
+/**
+ * Would make a client begin an OAuth flow or follow us elsewhere; the server's trust in us is not the
+ * client's matter.
+ */
+const NOT_FOR_CLIENTS = new Set([401, 403, 407]);
+/** What servers say to a GET or a DELETE that they do not have. */
+const NOT_SERVED = new Set([400, 404, 405, 406, 501]);
+
+export function askingOf(outbound: Outbound): Omit<Asking, 'method' | 'back' | 'skip' | 'onRedirect'> {
+  const { era, session, message, headers } = outbound;
+  const asks = message?.kind === 'request' ? message.method : undefined;
+  return { era, session, asks, resumes: headers['last-event-id'] !== undefined };
+}
+
+export function receive(response: IncomingMessage, asking: Asking): void {
+  const { method, back, asks } = asking;
+  const status = response.statusCode ?? 502;
+  let failed = false;
+  const fail = (error: unknown): void => {
+    response.destroy();
+    if (!failed) back.fail(badAnswer(error));
+    failed = true;
+  };
+  response.on('error', fail);
+  try {
+    const type = header(response, 'content-type');
+    const begins = asks === 'initialize' && status === 200;
+    const session = header(response, 'mcp-session-id');
+    if (begins && session !== undefined) back.session(session);
+    // Nothing is expected in it (2025-11-25, transports: 202 without a body), so nothing in it matters.
+    if (method === 'POST' && asks === undefined && status >= 200 && status < 300) {
+      response.resume();
+      back.answer(202, undefined);
+    } else if (status === 200 && isEventStream(type)) {
+      ensureNotCoded(response);
+      receiveStream(response, asking, fail);
+    } else whole(response, status, asking).catch(fail);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+async function whole(response: IncomingMessage, status: number, asking: Asking): Promise<void> {
+  const { method, back, session, resumes, asks } = asking;
+  if (status < 300) ensureNotCoded(response);
+  const bytes = await readBody(response, MAX_ANSWER_BYTES);
+  if (status >= 300 && (status < 400 || NOT_FOR_CLIENTS.has(status))) {
+    if (status < 400) asking.onRedirect(header(response, 'location'));
+    answerFailed(status, 502, asking);
+    return;
+  }
+  const message = messageIn(response, bytes, status);
+  // Only what has to be served tells: a server without GET answers 404 in a session that it knows.
+  const tells = session !== undefined && (method === 'POST' || (method === 'GET' && resumes));
+  if (tells && isSessionLost(status, message, bytes)) back.answer(404, sessionLost());
+  else if (listensInVain(status, asking)) back.open();
+  else if (method === 'DELETE' && NOT_SERVED.has(status)) back.answer(204, undefined);
+  else if (message !== undefined) back.answer(shownStatus(status, asking), message);
+  else if (status >= 400) answerFailed(status, status, asking);
+  else if (asks === undefined) back.answer(status, undefined);
+  else throw new IdentityError('mcp_upstream', `no answer in HTTP ${status}: ${found(response, bytes)}`);
+}
+
+/**
+ * The server has no stream on which it speaks unasked (2025-11-25, "Listening for Messages from the Server"): 405, or
+ * what its framework says to a method that no route has. The client keeps one with the gateway, which has something to
+ * tell when rules change. A client that resumes waits for an answer.
+ */
+function listensInVain(status: number, { method, resumes }: Asking): boolean {
+  return method === 'GET' && !resumes && NOT_SERVED.has(status);
+}
+
+function ensureNotCoded(response: IncomingMessage): void {
+  const coding = header(response, 'content-encoding') ?? 'identity';
+  ensure(
+    coding.toLowerCase() === 'identity',
+    'mcp_upstream',
+    `the answer of the MCP server has the Content-Encoding ${shown(coding)}, and none was asked for`,
+  );
+}
+
+function found(response: IncomingMessage, bytes: Buffer): string {
+  const type = header(response, 'content-type');
+  if (bytes.length === 0) return 'its body is empty';
+  if (type === undefined) return 'it has no Content-Type; application/json is expected';
+  return `its Content-Type is ${shown(type)}; application/json in UTF-8 is expected`;
+}
+
+const shown = (value: string): string =>
+  value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}...` : value;
+const MAX_SHOWN = 100;
+
+/** An HTTP error may come from a framework or a proxy: its body counts where it is JSON-RPC. */
+function messageIn(response: IncomingMessage, bytes: Buffer, status: number): Message | undefined {
+  if (bytes.length === 0 || !isJson(header(response, 'content-type'))) return undefined;
+  try {
+    return readMessage(bytes, MAX_ANSWER_BYTES, 'server');
+  } catch (error) {
+    if (status >= 400 && isRefusal(error, 'mcp_parse')) return undefined;
+    throw error;
+  }
+}
+
+function answerFailed(status: number, otherwise: number, asking: Asking): void {
+  const shown = asking.asks === undefined ? otherwise : shownStatus(otherwise, asking);
+  asking.back.answer(shown, failure(status));
+}
+
+/**
+ * One failed request is HTTP 200 with the error under its id: an HTTP error ends the whole session of some clients, and
+ * others do not show what is in its body. A modern client reads the body, and tells by 4xx what a server knows
+ * (2026-07-28, transports), so there the server's status stays.
+ */
+function shownStatus(status: number, { era, asks }: Asking): number {
+  const meant = status < 400 || (era === 'modern' && status < 500);
+  return asks === undefined || meant ? status : 200;
+}
+
+function failure(status: number): Response {
+  const why = status >= 300 && status < 400 ? REDIRECTED : '';
+  return errorResponse(undefined, { code: -31502, message: `the MCP server answered HTTP ${status}${why}` });
+}
+
+/** The address behind us is not the client's matter: the log has it. */
+const REDIRECTED =
+  ', a redirect, which is not followed: gateway.upstream.url has to be set to the final address';

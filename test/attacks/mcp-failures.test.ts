@@ -1,0 +1,338 @@
+/** What fails one call or one session at a server, and what a client can make of it. */
+import { request } from 'node:http';
+import { PassThrough } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import {
+  type FakeServer,
+  politely,
+  type RpcJson,
+  reply,
+  startFakeServer,
+  stream,
+} from '../kit/mcp/server.ts';
+import { type Answer, ask, connectTo, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
+
+let world: World;
+let server: FakeServer;
+beforeEach(async () => {
+  server = await startFakeServer();
+  world = await startWorld(server.target);
+});
+afterEach(async () => {
+  await world.close();
+  await server.close();
+});
+
+const rpc = (method: string, params: object, id?: number) =>
+  JSON.stringify({ jsonrpc: '2.0', id, method, params });
+const call = (id: number, name = 'echo', params: object = {}) => rpc('tools/call', { name, ...params }, id);
+const INITIALIZE = rpc('initialize', { protocolVersion: '2025-11-25', capabilities: {} }, 0);
+const INITIALIZED = rpc('notifications/initialized', {});
+const MODERN = {
+  _meta: {
+    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+    'io.modelcontextprotocol/clientCapabilities': {},
+  },
+};
+const modernly = (id: number) =>
+  post(call(id, 'echo', MODERN), {
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': 'tools/call',
+    'mcp-name': 'echo',
+  });
+const post = (body: string, headers: Record<string, string> = {}): Promise<Answer> =>
+  ask(world, world.td.svid(TRIAGE), { body, headers });
+const other = (method: 'GET' | 'DELETE', headers: Record<string, string>): Promise<Answer> =>
+  ask(world, world.td.svid(TRIAGE), { method, headers });
+
+async function begin(): Promise<Record<string, string>> {
+  const { headers } = await post(INITIALIZE);
+  return { 'mcp-session-id': String(headers['mcp-session-id']) };
+}
+
+type Odd = (res: Parameters<FakeServer['say']>[1], id: number | string) => void;
+/** Polite but for calls of the tool `odd`. */
+const oddly =
+  (odd: Odd): FakeServer['say'] =>
+  (seen, res, req) => {
+    if (seen.json?.params?.name === 'odd') odd(res, seen.json.id);
+    else politely(seen, res, req);
+  };
+const as = (type: string | undefined, body: string, status = 200, more: Record<string, string> = {}): Odd => {
+  return (res, id) => {
+    res.writeHead(status, { ...(type === undefined ? {} : { 'content-type': type }), ...more });
+    res.end(body.replace('ID', JSON.stringify(id)));
+  };
+};
+const RESULT = '{"jsonrpc":"2.0","id":ID,"result":{"content":[]}}';
+const deep = `${'['.repeat(80)}${']'.repeat(80)}`;
+
+/** What fails a call, and the sentence that its client gets. */
+const FAILURES: [string, Odd, RegExp][] = [
+  [
+    'nesting over the limit',
+    as('application/json', `{"jsonrpc":"2.0","id":ID,"result":{"a":${deep}}}`),
+    /64 deep/,
+  ],
+  ['an empty body', as(undefined, ''), /no answer in HTTP 200: its body is empty/],
+  ['no Content-Type', as(undefined, RESULT), /no answer in HTTP 200: it has no Content-Type/],
+  [
+    'another charset',
+    as('application/json; charset=ISO-8859-1', RESULT),
+    /its Content-Type is application\/json; charset=ISO-8859-1; application\/json in UTF-8 is expected/,
+  ],
+  ['a page', as('text/html', '<p>'), /no answer in HTTP 200: its Content-Type is text\/html/],
+  [
+    'a coding',
+    as('application/json', RESULT, 200, { 'content-encoding': 'gzip' }),
+    /has the Content-Encoding gzip, and none was asked for/,
+  ],
+  [
+    'a coding of a stream',
+    as('text/event-stream', `data: ${RESULT}\n\n`, 200, { 'content-encoding': 'br' }),
+    /has the Content-Encoding br/,
+  ],
+  [
+    'the id as text',
+    (res, id) => reply(res, { jsonrpc: '2.0', id: String(id), result: {} }),
+    /has the id "7"; 7 is expected/,
+  ],
+  [
+    'a call',
+    (res) => reply(res, { jsonrpc: '2.0', id: 1, method: 'ping' }),
+    /with a call instead of a response/,
+  ],
+  ['a page with 500', as('text/plain', 'Internal Server Error', 500), /answered HTTP 500$/],
+  [
+    'JSON of a framework with 500',
+    as('application/json', '{"timestamp":1,"error":"boom"}', 500),
+    /answered HTTP 500$/,
+  ],
+  ['429 of a proxy', as('application/json', '{"error":"slow down"}', 429), /answered HTTP 429$/],
+  [
+    'a redirect',
+    as(undefined, '', 307, { location: 'http://10.0.0.1/mcp/' }),
+    /answered HTTP 307, a redirect, which is not followed: gateway.upstream.url/,
+  ],
+  [
+    'half an answer',
+    (res) => {
+      res.writeHead(200, { 'content-type': 'application/json', 'content-length': 100 });
+      res.write('{"jsonrpc"');
+      setImmediate(() => res.destroy());
+    },
+    /was reached but did not answer: .*; it may have done what was asked/,
+  ],
+  [
+    'the end of the connection',
+    (res) => res.destroy(),
+    /was reached but .*; it may have done what was asked/,
+  ],
+  [
+    'a stream without an answer',
+    (res) => stream(res, []),
+    /ended its stream before the answer; it may have done/,
+  ],
+];
+
+describe('M62 one failed call is HTTP 200 with the error under its id, and its session goes on', () => {
+  test.each(FAILURES)('%s', async (_name, odd, says) => {
+    server.say = oddly(odd);
+    const session = await begin();
+    const { status, json } = await post(call(7, 'odd'), session);
+    expect([status, json.id, json.error.code]).toEqual([200, 7, -31502]);
+    expect(json.error.message).toMatch(says);
+    expect(json.error.message).not.toContain('10.0.0.1');
+    expect((await post(call(8), session)).json.result.content[0].text).toBe('echo');
+  });
+
+  test.each([
+    ['no id', null],
+    ['an id of its own', 'server-error'],
+  ])('an error of the server with %s is about the request that was posted', async (_name, id) => {
+    const error = { code: -32600, message: 'Missing session ID' };
+    server.say = oddly((res) => reply(res, { jsonrpc: '2.0', id, error }, {}, 400));
+    const { status, json } = await post(call(7, 'odd'), await begin());
+    expect([status, json.id, json.error]).toEqual([200, 7, error]);
+  });
+
+  test('at connect, too, and where the gateway is away', async () => {
+    server.say = oddly((res) => res.destroy());
+    const connect = await connectTo(world, { kind: 'tcp', port: 0 });
+    const asked = await locally(connect.port, call(7, 'odd'));
+    expect(asked).toMatchObject({ status: 200, json: { id: 7, error: { code: -31502 } } });
+    await world.close();
+    const alone = await locally(connect.port, call(8));
+    expect(alone).toMatchObject({ status: 200, json: { id: 8, error: { code: -31502 } } });
+    expect(alone.json.error.message).toContain('the connection was refused');
+    await connect.close();
+  });
+
+  test('a modern client tells by 4xx what its server knows', async () => {
+    server.say = (_seen, res) => res.writeHead(400, { 'content-type': 'text/plain' }).end('Bad Request');
+    expect(await modernly(1)).toMatchObject({ status: 400, json: { id: 1, error: { code: -31502 } } });
+    server.say = (_seen, res) => res.writeHead(500).end();
+    expect(await modernly(2)).toMatchObject({ status: 200, json: { id: 2, error: { code: -31502 } } });
+  });
+
+  test('a server that is not there was not reached', async () => {
+    await server.close();
+    const { status, json } = await post(call(1));
+    expect([status, json.id]).toEqual([200, 1]);
+    expect(json.error.message).toBe(
+      'the MCP server could not be reached: the connection was refused (ECONNREFUSED)',
+    );
+    server = await startFakeServer();
+  });
+});
+
+test.each([
+  'application/json;charset=utf8',
+  'application/json; charset="UTF-8"; profile=x',
+  'application/json;',
+])('an answer of the type %s is read', async (type) => {
+  server.say = oddly(as(type, RESULT));
+  expect((await post(call(7, 'odd'))).json.result).toEqual({ content: [] });
+});
+
+test('an answer with an error of null beside its result is read', async () => {
+  server.say = oddly(as('application/json', RESULT.replace('"result"', '"error":null,"result"')));
+  expect((await post(call(7, 'odd'))).text).toBe(RESULT.replace('ID', '7'));
+});
+
+test('events that carry no message leave nothing but a comment', async () => {
+  server.say = (seen, res) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream' });
+    res.write('event: ping\ndata: 2026-01-01\n\nevent: endpoint\ndata: /messages\n\n');
+    res.end(`data: {"jsonrpc":"2.0","id":${seen.json.id},"result":{}}\n\n`);
+  };
+  const { text } = await post(call(1));
+  expect(text.match(/^(data|event):.*$/gm)).toHaveLength(2);
+});
+
+const LOST: [string, Odd][] = [
+  ['404 without a body', as(undefined, '', 404)],
+  ['404 of the Java SDK', as('application/json', '{"jsonRpcError":{"code":-32603},"stackTrace":[]}', 404)],
+  ['400 without a body', as(undefined, '', 400)],
+  ['400 of the Python SDK 1', as('text/plain', 'Bad Request: No valid session ID provided', 400)],
+  ['400 with JSON of a framework', as('application/json', '{"error":"Session not found"}', 400)],
+];
+
+describe('M63 a lost session is told as one, and no other answer is', () => {
+  test.each(LOST)('a POST that gets %s is 404, and so is the next', async (_name, odd) => {
+    server.say = oddly(odd);
+    const session = await begin();
+    for (const name of ['odd', 'echo'])
+      expect(await post(call(7, name), session)).toMatchObject({
+        status: 404,
+        json: { error: { code: -32001 } },
+      });
+  });
+
+  test.each(LOST)('without a session, %s is a failed call', async (_name, odd) => {
+    server.say = oddly(odd);
+    expect(await post(call(7, 'odd'))).toMatchObject({
+      status: 200,
+      json: { id: 7, error: { code: -31502 } },
+    });
+  });
+
+  test.each([
+    ['about the version', 'Bad Request: Unsupported MCP-Protocol-Version: 2025-11-25'],
+    ['with a page', `<html>${'x'.repeat(2_000)} session</html>`],
+  ])('400 %s fails its call only', async (_name, body) => {
+    server.say = oddly(as('text/plain', body, 400));
+    const session = await begin();
+    expect(await post(call(7, 'odd'), session)).toMatchObject({ status: 200, json: { id: 7 } });
+    expect((await post(call(8), session)).json.result).toBeDefined();
+  });
+
+  test.each([400, 404, 405, 406, 501])(
+    'GET and DELETE that are not served (%i) end no session',
+    async (status) => {
+      server.say = (seen, res, req) =>
+        seen.method === 'POST' ? politely(seen, res, req) : res.writeHead(status).end();
+      const session = await begin();
+      const listening = other('GET', { ...session, accept: 'text/event-stream' });
+      await expect.poll(() => server.seen.at(-1)?.method).toBe('GET');
+      expect((await post(call(1), session)).json.result.content[0].text).toBe('echo');
+      expect((await other('DELETE', session)).status).toBe(204);
+      // The stream was open all the time, and its client begins it anew in its next session.
+      expect(await listening).toMatchObject({
+        status: 200,
+        headers: { 'content-type': 'text/event-stream' },
+      });
+      expect((await post(call(2), session)).status).toBe(404);
+    },
+  );
+
+  test('a client over stdio goes on where its server has no GET', async () => {
+    server.say = (seen, res, req) =>
+      seen.method === 'POST' ? politely(seen, res, req) : res.writeHead(404).end();
+    const client = await overStdio(world);
+    client.write(INITIALIZE, INITIALIZED);
+    await expect.poll(() => server.seen.filter(({ method }) => method === 'GET').length).toBe(1);
+    for (const id of [1, 2, 3]) {
+      client.write(call(id));
+      await expect.poll(() => client.lines().some((line) => line.id === id)).toBe(true);
+    }
+    expect(server.seen.filter(({ json }) => json?.method === 'initialize')).toHaveLength(1);
+    await client.end();
+  });
+
+  test.each(LOST)('a client over stdio begins again after %s, and listens again', async (_name, odd) => {
+    let lost = false;
+    server.say = (seen, res, req) => {
+      if (seen.json?.method === 'initialize') lost = false;
+      if (lost && seen.method === 'POST') odd(res, seen.json?.id);
+      else if (seen.method === 'GET') res.writeHead(405).end();
+      else politely(seen, res, req);
+    };
+    const client = await overStdio(world);
+    client.write(INITIALIZE, INITIALIZED);
+    const listens = () => server.seen.filter(({ method }) => method === 'GET').length;
+    await expect.poll(listens).toBe(1);
+    lost = true;
+    client.write(call(1));
+    await expect.poll(() => client.lines().find(({ id }) => id === 1)?.result).toBeDefined();
+    await expect.poll(listens, { timeout: 20_000 }).toBe(2);
+    await client.end();
+  });
+});
+
+/** The answer of a connect's local port. */
+function locally(port: number | undefined, body: string): Promise<{ status: number; json: RpcJson }> {
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ host: '127.0.0.1', port, path: '/mcp', method: 'POST', headers });
+    outgoing.on('error', reject);
+    outgoing.on('response', async (response) => {
+      let text = '';
+      for await (const chunk of response) text += chunk;
+      resolve({ status: response.statusCode ?? 0, json: JSON.parse(text) });
+    });
+    outgoing.end(body);
+  });
+}
+
+/** A client of a connect over stdio. */
+async function overStdio(of: World) {
+  const [input, output] = [new PassThrough(), new PassThrough()];
+  const connect = await connectTo(of, { kind: 'stdio', input, output });
+  let out = '';
+  output.on('data', (chunk) => {
+    out += chunk;
+  });
+  return {
+    write: (...lines: string[]) => void input.write(lines.map((line) => `${line}\n`).join('')),
+    lines: () =>
+      out
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line): RpcJson => JSON.parse(line)),
+    async end() {
+      input.end();
+      await connect.done;
+    },
+  };
+}
