@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { MAX_SOCKET_PATH_BYTES } from '@chancery/shared/text/socket-path.ts';
 import { afterAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { paths, readAgentConfig } from './config.ts';
@@ -163,6 +164,30 @@ describe('what is refused', () => {
     ['a key given twice', `${stringify(least)}dataDir: other\n`, /this key is set twice/],
   ])('%s', (_, content, says) => {
     expect(refusal(content)).toMatch(says);
+  });
+
+  test('I92 paths of sockets that are longer than a socket can have, each with its length', () => {
+    const long = `/run/${'x'.repeat(110)}`;
+    const config = {
+      ...least,
+      ca: { ...least.ca, socket: long },
+      dataDir: long,
+      gateway: { server: 's', listen: '127.0.0.1:1', upstream: { socket: long } },
+      connect: [{ server: 's', listen: `unix:${long}` }],
+    };
+    const says = refusal(config);
+    const [max, bytes] = [MAX_SOCKET_PATH_BYTES, long.length];
+    for (const [key, path, length] of [
+      ['dataDir', `${long}/agent.sock`, bytes + '/agent.sock'.length],
+      ['ca', long, bytes],
+      ['gateway', long, bytes],
+      ['connect', long, bytes],
+    ])
+      expect(says).toContain(
+        `${key}: ${path} has ${length} bytes, and the path of a socket has at most ${max}`,
+      );
+    const fits = `/run/${'x'.repeat(max - '/run/'.length)}`;
+    expect(read({ ...least, ca: { ...least.ca, socket: fits } }).ca.socket).toBe(fits);
   });
 
   test('every problem at once, each with its line', () => {

@@ -7,6 +7,7 @@ import { readConfigFile } from '@chancery/shared/kernel/config-file.ts';
 import { by, hostPort } from '@chancery/shared/schema.ts';
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
+import { socketPathProblem } from '@chancery/shared/text/socket-path.ts';
 import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
 import { z } from 'zod';
 import { EvidenceConfig } from './evidence/index.ts';
@@ -192,16 +193,18 @@ export const readAgentConfig = (path: string): AgentSettings =>
 export function parseAgentConfig(text: string, path: string): AgentSettings {
   const problems = new Problems();
   const [read, ...more] = readDocuments(text, path, AgentConfig, problems);
-  if (read !== undefined)
-    for (const [key, says] of contradictions(read.value)) problems.add(path, read.lineOf([key]), says);
+  const value = read && absolute(read.value, dirname(resolve(path)));
+  if (read !== undefined && value !== undefined)
+    for (const [key, says] of [...contradictions(read.value), ...tooLong(value)])
+      problems.add(path, read.lineOf([key]), says);
   problems.throwIfAny('config');
-  if (read === undefined || more.length > 0)
+  if (read === undefined || value === undefined || more.length > 0)
     throw new IdentityError(
       'config',
       `${path}: expected one YAML document with trustDomain, ca, evidence, dataDir`,
     );
   const where = (key: readonly PropertyKey[]) => `${path}:${read.lineOf(key)}: ${key.join('.')}`;
-  return { ...absolute(read.value, dirname(resolve(path))), where };
+  return { ...value, where };
 }
 
 type Contradiction = readonly [key: keyof AgentSettings, says: string];
@@ -220,6 +223,22 @@ function contradictions(settings: AgentSettings): readonly Contradiction[] {
     found.push(['id', `id: ${id} is reserved for the trust domain itself`]);
   if (evidence?.tpm?.key === 'tpm') found.push(...beyondFiles(rest));
   return found;
+}
+
+/** Paths of sockets that no socket can have. */
+function tooLong({ dataDir, ca, gateway, connect }: AgentSettings): readonly Contradiction[] {
+  const upstream = gateway !== undefined && 'socket' in gateway.upstream ? gateway.upstream.socket : '';
+  const local = connect.flatMap(({ listen }) => (listen.startsWith('unix:') ? [listen.slice(5)] : []));
+  const sockets = [
+    ['dataDir', paths(dataDir).socket],
+    ['ca', ca.socket ?? ''],
+    ['gateway', upstream],
+    ...local.map((path) => ['connect', path] as const),
+  ] as const;
+  return sockets.flatMap(([key, path]) => {
+    const says = socketPathProblem(path);
+    return says === undefined ? [] : [[key, `${key}: ${says}`] as const];
+  });
 }
 
 /** Node's TLS cannot use a key in a TPM; other programs can, by its file. */

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { geteuid } from 'node:process';
+import { MAX_SOCKET_PATH_BYTES } from '@chancery/shared/text/socket-path.ts';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { makeFolder, removeFolder } from '../../test/kit/processes.ts';
 import { refusal } from '../../test/kit/refusal.ts';
@@ -161,6 +162,16 @@ describe('is refused', () => {
     ['no document', '# nothing\n', /ca\.yaml: expected one YAML document with trustDomain/],
   ])('%s', (_, text, message) => {
     expect(() => read(text)).toThrow(refusal('config', message));
+  });
+
+  test('I92 a data folder whose sockets would have too long a path, with its length', () => {
+    const dataDir = `/var/${'x'.repeat(100)}`;
+    expect(() => read(GENUINE.replace('data\n', `${dataDir}\n`))).toThrow(
+      refusal(
+        'config',
+        new RegExp(`:2: dataDir: ${dataDir}/admin.sock has 116 bytes, .* at most ${MAX_SOCKET_PATH_BYTES}`),
+      ),
+    );
   });
 
   test('everything at once, with file and line', () => {

@@ -6,6 +6,7 @@ import { readConfigFile } from '@chancery/shared/kernel/config-file.ts';
 import { readTrustedFile } from '@chancery/shared/kernel/trusted-file.ts';
 import { by, duration, hostPort } from '@chancery/shared/schema.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { socketPathProblem } from '@chancery/shared/text/socket-path.ts';
 import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
 import { z } from 'zod';
 import { AttestorsConfig } from './attestors/index.ts';
@@ -127,10 +128,16 @@ export function parseCaConfig(text: string, file: string): CaSettings {
     );
   const here = dirname(resolve(file));
   const { value } = read;
+  const dataDir = resolve(here, value.dataDir);
+  for (const socket of [paths(dataDir).admin, paths(dataDir).join]) {
+    const says = socketPathProblem(socket);
+    if (says !== undefined) problems.add(file, read.lineOf(['dataDir']), `dataDir: ${says}`);
+  }
+  problems.throwIfAny('config');
   return {
     ...value,
     trustDomain: parseTrustDomain(value.trustDomain),
-    dataDir: resolve(here, value.dataDir),
+    dataDir,
     keyEncryptionKey: resolve(here, value.keyEncryptionKey),
     file,
   };

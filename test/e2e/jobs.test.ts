@@ -191,6 +191,27 @@ describe('exec', () => {
     expect(leftovers()).toEqual([]);
   });
 
+  test('takes from a config how to join, and runs beside the agent of that config', async () => {
+    const taken = net.createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const address = taken.address();
+    const listen = `127.0.0.1:${address !== null && typeof address === 'object' ? address.port : 0}`;
+    const config = join(dir, 'beside.yaml');
+    const ours = { trustDomain: TRUST_DOMAIN, ca: { address: `127.0.0.1:${ca.port}`, bundle: ca.bundle } };
+    const running = {
+      http: listen,
+      connect: [{ server: 's', listen }],
+      gateway: { server: 's', listen, upstream: { url: 'http://127.0.0.1:1/mcp' } },
+      outputs: [{ dir: 'of-the-agent' }],
+    };
+    const text = JSON.stringify({ ...ours, platform: 'auto', dataDir: 'beside', ...running });
+    writeFileSync(config, text);
+    const ran = await agent(['exec', '--config', config, '--id', ID, '--', 'true']);
+    taken.close();
+    expect(ran).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect([existsSync(join(dir, 'of-the-agent')), existsSync(join(dir, 'beside'))]).toEqual([false, false]);
+  });
+
   test('renews while the command runs, and ends it when it is told to end', async () => {
     const watching = `console.log(process.env.SPIFFE_SVID_FILE); process.on('SIGTERM', () => process.exit(3));
       setInterval(() => {}, 1000);`;

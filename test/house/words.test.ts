@@ -23,7 +23,7 @@ const RIDDLES: readonly (readonly [RegExp, string])[] = [
   [/\b(decided|judged|looked at|refused|counted|answered) a call\b/i, 'on every call'],
   [/answers nobody/i, 'rejects every write of its batch'],
   [/none of the known|none of them would do/i, 'no supported platform found'],
-  [/nothing that was answered/i, 'disk full. Free some space'],
+  [/nothing that was answered/i, 'no space left on its disk. Free some'],
   [/what is known (stays|goes)/i, 'the last bundle and policy stay in force'],
   [/is of no use|are of no use/i, 'cannot be used'],
   [/none that can|what no (name|header value) may/i, 'is too large; has characters that it must not have'],

@@ -12,7 +12,9 @@ import { JOB_FLAGS, jobSettings, timeoutOf } from './job.ts';
 import type { RunCommandDeps } from './run.ts';
 
 export const exec = (deps: RunCommandDeps): Command => ({
-  says: 'Runs a command with its own certificate in files that SPIFFE_*_FILE name, renewed while it runs, gone after.',
+  says:
+    'Runs a command with its own certificate in files that SPIFFE_*_FILE name, renewed while it runs, gone after. ' +
+    'Of a config it takes how to join: outputs, gateway, connect and http are those of `run`.',
   positionals: '-- COMMAND [ARGUMENT...]',
   flags: JOB_FLAGS,
   async run(invocation, io) {
@@ -48,14 +50,19 @@ interface Starting {
   readonly seconds: number;
 }
 
+/** The rest of a config is `run`'s, which may run beside us: its ports, its records, its outputs, which would stay. */
+const joinOnly = ({ gateway: _gateway, http: _http, ...settings }: AgentSettings): AgentSettings => ({
+  ...settings,
+  connect: [],
+});
+
 async function startFor(settings: AgentSettings, { deps, io, folder, seconds }: Starting): Promise<Running> {
-  // First: the command must find its files, whatever other outputs' readers take their time for.
-  const outputs = [{ dir: join(folder, 'svid'), mode: '0600' }, ...settings.outputs];
+  const outputs = [{ dir: join(folder, 'svid'), mode: '0600' }];
   const log = deps.logAt('warn');
   const { runAgent } = await import('../run.ts');
   const { within } = await import('../join-once.ts');
   return within(seconds, io.signal, (until, givesUp) =>
-    runAgent({ ...settings, outputs }, { ...deps, log, env: io.env, givesUp }, until),
+    runAgent({ ...joinOnly(settings), outputs }, { ...deps, log, env: io.env, givesUp }, until),
   );
 }
 

@@ -36,7 +36,7 @@ export function jobSettings(invocation: Invocation, dataDir: string): AgentSetti
   const given = INSTEAD.filter((flag) => invocation.text(flag) !== undefined);
   if (given.length > 0 && invocation.text('config') !== undefined)
     throw new MisuseError(`--${given[0]} is instead of a config: leave out one of them`);
-  const settings = given.length > 0 ? settingsFromFlags(invocation, dataDir) : settingsFromFile(invocation);
+  const settings = given.length > 0 ? settingsFromFlags(invocation) : settingsFromFile(invocation);
   const id = invocation.text('id');
   return { ...(id === undefined ? settings : withId(settings, id)), dataDir };
 }
@@ -48,14 +48,14 @@ function settingsFromFile(invocation: Invocation): AgentSettings {
   return readAgentConfig(file);
 }
 
-function settingsFromFlags(invocation: Invocation, dataDir: string): AgentSettings {
+function settingsFromFlags(invocation: Invocation): AgentSettings {
   const [address, trustDomain] = [invocation.text('ca'), invocation.text('trust-domain')];
   const [bundle, pin] = [invocation.text('bundle'), invocation.text('pin')];
   if (address === undefined || trustDomain === undefined)
     throw new MisuseError('expected --ca and --trust-domain together');
   const trusted = { ...(bundle && { bundle: resolve(bundle) }), ...(pin && { pin }) };
   // JSON is YAML: one reader, and its sentences, for both.
-  const config = { trustDomain, ca: { address, ...trusted }, platform: 'auto', dataDir };
+  const config = { trustDomain, ca: { address, ...trusted }, platform: 'auto', dataDir: '.' };
   return parseAgentConfig(JSON.stringify(config), 'flags');
 }
 

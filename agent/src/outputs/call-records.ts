@@ -4,6 +4,7 @@ import { refusalOf } from '@chancery/shared/errors.ts';
 import { openPrivateFile } from '@chancery/shared/kernel/append-file.ts';
 import { inFile } from '@chancery/shared/kernel/whole-file.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
+import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 
 export interface CallRecords {
   /** Throws file where the line could not be written: no record, no call. */
@@ -21,7 +22,11 @@ export function openCallRecords(path: string): CallRecords {
         // Unlike writeSync, all of it or an error.
         fs.writeFileSync(fd, line);
       } catch (error) {
-        throw refusalOf(error, 'file', `${path}: the call could not be recorded: ${String(error)}`);
+        throw refusalOf(
+          error,
+          'file',
+          `${path}: the call could not be recorded: ${systemSentence(error) ?? String(error)}`,
+        );
       }
     },
     close: () => fs.closeSync(fd),

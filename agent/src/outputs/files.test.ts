@@ -1,5 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import {
+import fs, {
   chmodSync,
   chownSync,
   existsSync,
@@ -15,11 +15,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
-import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
 import type { OutputSettings } from '../config.ts';
 import { type Holding, writeOutput } from './files.ts';
@@ -108,6 +109,11 @@ describe('the files', () => {
   });
 });
 
+function replaced(name: string, make: (path: string) => void): void {
+  rmSync(at(name));
+  make(at(name));
+}
+
 describe('a change', () => {
   test('leaves one folder: the one before goes, and so does what a crash has left', () => {
     writeOutput(output, holding(), bundle, NOW);
@@ -117,6 +123,63 @@ describe('a change', () => {
     expect(versions()).toHaveLength(1);
     expect(versions()).not.toContain(first);
     expect(pairs()).toBe(true);
+  });
+
+  test.each<[string, () => void]>([
+    ['nothing', () => {}],
+    ['what is not ours', () => writeFileSync(at('other.txt'), 'x')],
+  ])('I91 is none where %s has changed: whoever watches the folder is not woken', (_, change) => {
+    const held = holding();
+    writeOutput(output, held, bundle, NOW);
+    const before = [
+      ...versions(),
+      readlinkSync(at('..data')),
+      statSync(output.dir, { bigint: true }).mtimeNs,
+    ];
+    change();
+    const now = statSync(output.dir, { bigint: true }).mtimeNs;
+    writeOutput(output, held, bundle, NOW);
+    expect([...versions(), readlinkSync(at('..data')), before[2]]).toEqual(before);
+    expect(statSync(output.dir, { bigint: true }).mtimeNs).toBe(now);
+  });
+
+  test.each<[string, () => void]>([
+    ['the mode of the key', () => chmodSync(at('key.pem'), 0o644)],
+    ['a file', () => writeFileSync(at('svid.pem'), 'x'.repeat(statSync(at('svid.pem')).size))],
+    ['a file that is a folder now', () => replaced('..data/key.pem', mkdirSync)],
+    ['a link', () => replaced('key.pem', (path) => symlinkSync('..data/svid.pem', path))],
+    ['what a crash has left', () => mkdirSync(at('..2020-01-01T00_00_00.000Z.01234567'))],
+  ])('is made where this differs: %s', (_, change) => {
+    const held = holding();
+    writeOutput(output, held, bundle, NOW);
+    const [first = ''] = versions();
+    change();
+    writeOutput(output, held, bundle, NOW);
+    expect(versions()).toHaveLength(1);
+    expect(versions()).not.toContain(first);
+    expect([mode('key.pem'), pairs()]).toEqual([0o600, true]);
+  });
+
+  test('I93 says that there is no space left, and where', () => {
+    writeOutput(output, holding(), bundle, NOW);
+    const [first = ''] = versions();
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), {
+      code: 'ENOSPC',
+      syscall: 'write',
+    });
+    const write = vi.spyOn(fs, 'writeFileSync').mockImplementation(() => {
+      throw full;
+    });
+    try {
+      expect(() => writeOutput(output, holding(), bundle, NOW)).toThrow(
+        new RegExp(
+          `^the output ${output.dir} could not be written: ${output.dir}/.*svid.pem .*: no space left on its`,
+        ),
+      );
+    } finally {
+      write.mockRestore();
+    }
+    expect(versions()).toEqual([first]);
   });
 
   test('removes nothing that is not ours, wherever ..data pointed', () => {

@@ -5,17 +5,19 @@
 import { type KeyObject, randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
-import { utf8 } from '@chancery/shared/bytes.ts';
+import { geteuid } from 'node:process';
+import { equal, utf8 } from '@chancery/shared/bytes.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { openSafeFolder } from '@chancery/shared/kernel/safe-folder.ts';
 import { type FileOwner, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { systemSentenceWithPath } from '@chancery/shared/text/system-sentence.ts';
 import { keyPem } from '@chancery/shared/tls/options.ts';
 import type { OutputSettings } from '../config.ts';
 
 const CURRENT = '..data';
-const NAMES = ['svid.pem', 'key.pem', 'bundle.pem'];
+const NAMES = ['svid.pem', 'key.pem', 'bundle.pem'] as const;
 /** Folders of ours, by a name that nothing else has: they alone are ever removed. */
 const VERSION = /^\.\.\d{4}-\d\d-\d\dT\d\d_\d\d_\d\d\.\d{3}Z\.[0-9a-f]{8}$/;
 const PUBLIC_MODE = 0o644;
@@ -27,16 +29,22 @@ export interface Holding {
   readonly key: KeyObject | { readonly pem: string };
 }
 
-/** Writes the files and switches them. Throws file, file_mode; what was there before then stays whole. */
+/**
+ * Writes the files and switches them; where they are as they should be, nothing is touched, for others watch them.
+ * Throws file, file_mode; what was there before then stays whole.
+ */
 export function writeOutput(output: OutputSettings, holding: Holding, bundle: Bundle, now: Date): void {
   const folder = openSafeFolder(output.dir, 0o755);
   const version = `..${now.toISOString().replaceAll(':', '_')}.${randomBytes(4).toString('hex')}`;
   try {
-    writeVersion(join(folder.path, version), output, { ...holding, bundle });
+    const files = filesOf(output, holding, bundle);
+    if (isCurrent(folder.path, files, output)) return;
+    writeVersion(join(folder.path, version), files, output);
     switchTo(folder.path, version);
   } catch (error) {
     fs.rmSync(join(folder.path, version), { recursive: true, force: true });
-    const says = String(error).replaceAll(folder.path, output.dir);
+    const found = isRefusal(error) ? error.message : (systemSentenceWithPath(error) ?? String(error));
+    const says = found.replaceAll(folder.path, output.dir);
     throw new IdentityError('file', `the output ${output.dir} could not be written: ${says}`, {
       cause: error,
     });
@@ -45,19 +53,55 @@ export function writeOutput(output: OutputSettings, holding: Holding, bundle: Bu
   }
 }
 
-function writeVersion(
-  folder: string,
-  output: OutputSettings,
-  { chain, key, bundle }: Holding & { readonly bundle: Bundle },
-): void {
-  const owner = ownerOf(output);
-  fs.mkdirSync(folder, { mode: 0o755 });
+interface OutputFile {
+  readonly name: (typeof NAMES)[number];
+  readonly bytes: Uint8Array;
+  readonly mode: number;
+}
+
+function filesOf({ mode }: OutputSettings, { chain, key }: Holding, bundle: Bundle): readonly OutputFile[] {
   const pem = (certificates: readonly Uint8Array[]) =>
     utf8(certificates.map((der) => writePem('CERTIFICATE', der)).join(''));
   const secret = utf8('pem' in key ? key.pem : keyPem(key));
-  writeFileAtomic(join(folder, 'svid.pem'), pem(chain), PUBLIC_MODE, owner);
-  writeFileAtomic(join(folder, 'key.pem'), secret, Number.parseInt(output.mode, 8), owner);
-  writeFileAtomic(join(folder, 'bundle.pem'), pem(bundle.authorities), PUBLIC_MODE, owner);
+  return [
+    { name: 'svid.pem', bytes: pem(chain), mode: PUBLIC_MODE },
+    { name: 'key.pem', bytes: secret, mode: Number.parseInt(mode, 8) },
+    { name: 'bundle.pem', bytes: pem(bundle.authorities), mode: PUBLIC_MODE },
+  ];
+}
+
+function writeVersion(folder: string, files: readonly OutputFile[], output: OutputSettings): void {
+  fs.mkdirSync(folder, { mode: 0o755 });
+  for (const { name, bytes, mode } of files)
+    writeFileAtomic(join(folder, name), bytes, mode, ownerOf(output));
+}
+
+/** All of it: whatever else is found is written anew, and leftovers then go. */
+function isCurrent(dir: string, files: readonly OutputFile[], output: OutputSettings): boolean {
+  const [version = '', ...more] = fs.readdirSync(dir).filter((name) => VERSION.test(name));
+  if (version === '' || more.length > 0 || !isLink(version, join(dir, CURRENT))) return false;
+  return files.every(
+    (file) =>
+      isLink(join(CURRENT, file.name), join(dir, file.name)) &&
+      isAs(join(dir, version, file.name), file, output),
+  );
+}
+
+function isAs(path: string, { bytes, mode }: OutputFile, { uid, gid }: OutputSettings): boolean {
+  const found = fs.lstatSync(path, { throwIfNoEntry: false });
+  if (!found?.isFile() || found.size !== bytes.length || (found.mode & 0o7777) !== mode) return false;
+  // Without `gid` it is the group that the folder gives.
+  const owned = found.uid === (uid ?? geteuid?.()) && found.gid === (gid ?? found.gid);
+  return owned && equal(contentOf(path), bytes);
+}
+
+/** The folder is safe: nobody else puts another file there between the look and this. */
+function contentOf(path: string): Uint8Array {
+  try {
+    return fs.readFileSync(path);
+  } catch {
+    return new Uint8Array();
+  }
 }
 
 function switchTo(dir: string, version: string): void {

@@ -8,6 +8,7 @@ import { readProtectedFile, writeFileAtomic } from '@chancery/shared/keys/secret
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { z } from 'zod';
@@ -93,7 +94,8 @@ export function setAside(path: string): string {
   try {
     renameSync(path, aside);
   } catch (error) {
-    throw new IdentityError('file', `${path} could not be renamed to ${aside}`, { cause: error });
+    const says = systemSentence(error) ?? String(error);
+    throw new IdentityError('file', `${path} could not be renamed to ${aside}: ${says}`, { cause: error });
   }
   return aside;
 }

@@ -51,7 +51,7 @@ export function storeRefusal(error: unknown, path: string): IdentityError {
     errcode === 5 || errcode === 6
       ? 'another process holds it: is a chancery-ca already running on this file?'
       : errcode === 13
-        ? 'disk full. Free some space; the CA continues by itself'
+        ? 'no space left on its disk. Free some; a CA that runs then continues by itself'
         : says;
   return new IdentityError('store', `${path}: ${hint}`, { cause: error });
 }

@@ -267,7 +267,10 @@ describe('a full disk', () => {
   });
 
   test('is said as such, and nothing is half-written', async () => {
-    const full = refusal('store', /\.db: disk full. Free some space; the CA continues by itself$/);
+    const full = refusal(
+      'store',
+      /\.db: no space left on its disk. Free some; a CA that runs then continues by itself$/,
+    );
     await expect(store.record(large, event)).rejects.toThrow(full);
     const audit = store.append({
       ...event,
@@ -282,7 +285,7 @@ describe('a full disk', () => {
   });
 
   test('that has space again is written on', async () => {
-    await expect(store.record(large, event)).rejects.toThrow(/disk full/);
+    await expect(store.record(large, event)).rejects.toThrow(/no space left/);
     engine.exec('PRAGMA max_page_count = 100000');
     await store.record(large, event);
     expect(await store.events(0, 10)).toHaveLength(2);

@@ -2,7 +2,7 @@ import { generateKeyPairSync, verify } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { utf8 } from '../bytes.ts';
 import { readPem, writePem } from '../der/pem.ts';
 import { createKek, readKek, readKeyFile, writeKeyFile } from './file.ts';
@@ -141,6 +141,26 @@ describe('an atomic write', () => {
     writeFileAtomic(path, utf8('new'), 0o640, { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 });
     expect(fs.readFileSync(path, 'utf8')).toBe('new');
     expect(fs.statSync(path).mode & 0o777).toBe(0o640);
+    expect(fs.readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+  });
+
+  test('I93 says that there is no space left, keeps the file and leaves nothing beside it', () => {
+    const path = written('old');
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), {
+      code: 'ENOSPC',
+      syscall: 'write',
+    });
+    const write = vi.spyOn(fs, 'writeFileSync').mockImplementation(() => {
+      throw full;
+    });
+    try {
+      expect(() => writeFileAtomic(path, utf8('new'), 0o600)).toThrow(
+        refusal('file', /could not be written: no space left on its disk. Free some$/),
+      );
+    } finally {
+      write.mockRestore();
+    }
+    expect(fs.readFileSync(path, 'utf8')).toBe('old');
     expect(fs.readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 

@@ -9,6 +9,7 @@ import { geteuid } from 'node:process';
 import { ensure, IdentityError, refusalOf } from '../errors.ts';
 import { ensureLinks, ownOwners } from '../kernel/links.ts';
 import { readOpenFile } from '../kernel/whole-file.ts';
+import { systemSentence } from '../text/system-sentence.ts';
 
 const OTHERS = 0o077;
 /** O_NOFOLLOW is not used: Kubernetes and systemd give secrets as links. Who owns the link is checked instead. */
@@ -60,7 +61,8 @@ export function writeFileAtomic(path: string, bytes: Uint8Array, fileMode: numbe
     syncFolder(dirname(path));
   } catch (error) {
     fs.rmSync(temporary, { force: true });
-    throw refusalOf(error, 'file', `${path} could not be written`);
+    const says = systemSentence(error) ?? String(error);
+    throw refusalOf(error, 'file', `${path} could not be written: ${says}`);
   }
 }
 

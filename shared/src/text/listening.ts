@@ -1,4 +1,5 @@
 /** What an operator reads where an address cannot be had. */
+import { socketPathProblem } from './socket-path.ts';
 
 const SENTENCES: Readonly<Record<string, string>> = {
   EADDRINUSE: 'another process has this address',
@@ -12,7 +13,8 @@ const SENTENCES: Readonly<Record<string, string>> = {
 /** `where` is host:port or a path; `holder` names the process that listens there, where that can be known. */
 export function cannotListen(where: string, error: unknown, holder?: () => string | undefined): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const says = error instanceof Error ? error.message : String(error);
+  const tooLong = where.startsWith('/') ? socketPathProblem(where) : undefined;
+  const says = tooLong ?? (error instanceof Error ? error.message : String(error));
   const found = code === 'EADDRINUSE' ? holder?.() : undefined;
   const who = code !== 'EADDRINUSE' ? '' : found === undefined ? '; ss -lntp shows which' : `: ${found}`;
   return `cannot listen on ${where}: ${SENTENCES[code] ?? says}${who}`;

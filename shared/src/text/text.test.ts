@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { cannotListen } from './listening.ts';
 import { nearest } from './nearest.ts';
 import { plainNetwork } from './network-sentence.ts';
+import { MAX_SOCKET_PATH_BYTES } from './socket-path.ts';
 
 const known = ['serve', 'apply', 'revoke', 'revocations', 'unrevoke', 'init'];
 
@@ -15,6 +16,14 @@ test.each([
   ['x', undefined],
 ])('%s may have been meant as %s', (word, meant) => {
   expect(nearest(word, known)).toBe(meant);
+});
+
+test('I92 a socket that cannot be had for the length of its path, in bytes, says so', () => {
+  const invalid = Object.assign(new Error('listen EINVAL: invalid argument'), { code: 'EINVAL' });
+  const path = `/run/${'é'.repeat(60)}`;
+  expect(cannotListen(path, invalid)).toBe(
+    `cannot listen on ${path}: ${path} has 125 bytes, and the path of a socket has at most ${MAX_SOCKET_PATH_BYTES}: use a shorter path`,
+  );
 });
 
 test('an address that cannot be had is named with the reason', () => {
