@@ -119,6 +119,7 @@ export const REFUSALS = {
   operator_role: { grpc: 'PERMISSION_DENIED', says: 'the caller may not do this' },
   // MCP
   mcp_parse: { grpc: 'INVALID_ARGUMENT', says: MCP },
+  mcp_sessions: { grpc: 'RESOURCE_EXHAUSTED', says: 'the caller or the gateway has too many sessions' },
   mcp_size: { grpc: 'RESOURCE_EXHAUSTED', says: 'the message is too large' },
   mcp_media: { grpc: 'INVALID_ARGUMENT', says: 'the media type is not accepted' },
   mcp_accept: { grpc: 'INVALID_ARGUMENT', says: 'the answer could not be in an accepted media type' },

@@ -5,9 +5,10 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
-import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
+import { allowedEnvironment, commandUpstream } from '@chancery/agent/mcp/upstream/command.ts';
+import type { Back, UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { silentLog } from '@chancery/shared/log.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ask, id, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
@@ -31,10 +32,14 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
   if (name === 'crash') process.kill(process.pid, 'SIGKILL');
   if (name === 'hang') return;
   if (name === 'flood') {
-    const params = { progressToken: JSON.parse(line).params._meta.progressToken, progress: 1, message: 'x'.repeat(1024 * 1024) };
+    const text = 'x'.repeat(1024 * 1024);
+    const token = params._meta?.progressToken;
+    const said = token === undefined
+      ? { method: 'notifications/message', params: { level: 'info', data: text } }
+      : { method: 'notifications/progress', params: { progressToken: token, progress: 1, message: text } };
     const flood = () => {
       for (let n = 0; n < 4; n += 1)
-        console.log(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/progress', params }));
+        console.log(JSON.stringify({ jsonrpc: '2.0', ...said }));
       setImmediate(flood);
     };
     return flood();
@@ -47,6 +52,9 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
   if (name === 'leave')
     spawn('setsid', [process.execPath, '-e', 'setTimeout(() => {}, 20000)'], { stdio: ['ignore', 'inherit', 'inherit'] });
   if (name === 'chat') console.log('starting up ...');
+  if (name === 'refuse') return console.log(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32602, message: 'no' } }));
+  if (name === 'late')
+    return setTimeout(() => console.log(JSON.stringify({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: params.arguments.says }] } })), params.arguments.ms);
   const text = name === 'env' ? JSON.stringify(process.env) : method + ' ' + id;
   const result = method === 'initialize' ? { capabilities: {} } : { content: [{ type: 'text', text }] };
   console.log(JSON.stringify({ jsonrpc: '2.0', id, result }));
@@ -185,9 +193,53 @@ test('M59 one that ends at once is started less and less often, for the caller t
   expect((await modern('x')).status).toBe(200);
 });
 
-test('M60 one that floods a client that does not read costs the client its connection, not the agent its memory', async () => {
+/** Opens a stream to the gateway and does not read it. */
+function unread(method: 'GET' | 'POST', headers: Record<string, string>, body?: string) {
+  const tls = { ...clientTls(svid(), world.td.bundle.current()), checkServerIdentity: () => undefined };
+  const outgoing = request({
+    ...{ host: '127.0.0.1', port: world.gateway.port, path: '/mcp', method, agent: false, ...tls },
+    headers: {
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      accept: 'application/json, text/event-stream',
+      ...headers,
+    },
+  });
+  outgoing.on('error', () => {});
+  const opened = new Promise<void>((resolve) => {
+    outgoing.on('response', (response) => {
+      response.on('error', () => {});
+      response.socket.pause();
+      resolve();
+    });
+  });
+  outgoing.end(body);
+  return { opened, leave: () => outgoing.destroy() };
+}
+
+const CALL_STREAM = 'the stream of its call';
+const FLOOD =
+  'M60 one that floods a client that does not read costs the client its connection, not the agent its memory';
+test.each([CALL_STREAM, 'the stream it listens on'])(`${FLOOD} (%s)`, async (which) => {
   const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'flood' };
   const params = { name: 'flood', _meta: { ...META, progressToken: 1 } };
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params });
+  const session = await begin();
+  const stream = which === CALL_STREAM ? unread('POST', headers, body) : unread('GET', session);
+  await stream.opened;
+  const calling = which === CALL_STREAM ? undefined : post(call('flood'), session);
+  const dropped = () => world.events.flatMap(({ stage, detail }) => (stage === 'dropped' ? [detail] : []));
+  await expect
+    .poll(dropped, { timeout: 30_000 })
+    .toEqual([expect.stringMatching(/^the client has \d+ bytes to read$/)]);
+  const [bytes = 0] = dropped().map((detail = '') => Number(/\d+/.exec(detail)?.[0]));
+  expect(bytes).toBeLessThan(36 * 1024 * 1024);
+  stream.leave();
+  await ask(world, svid(), { method: 'DELETE', headers: session });
+  await calling;
+});
+
+/** A request whose client leaves once the gateway has decided it. */
+async function abandon(message: object, headers: Record<string, string> = {}): Promise<void> {
   const tls = { ...clientTls(svid(), world.td.bundle.current()), checkServerIdentity: () => undefined };
   const outgoing = request({
     ...{ host: '127.0.0.1', port: world.gateway.port, path: '/mcp', method: 'POST', agent: false, ...tls },
@@ -198,18 +250,62 @@ test('M60 one that floods a client that does not read costs the client its conne
     },
   });
   outgoing.on('error', () => {});
-  outgoing.on('response', (response) => {
-    response.on('error', () => {});
-    response.socket.pause();
-  });
-  outgoing.end(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params }));
-  const dropped = () => world.events.flatMap(({ stage, detail }) => (stage === 'dropped' ? [detail] : []));
-  await expect
-    .poll(dropped, { timeout: 30_000 })
-    .toEqual([expect.stringMatching(/^the client has \d+ bytes to read$/)]);
-  const [bytes = 0] = dropped().map((detail = '') => Number(/\d+/.exec(detail)?.[0]));
-  expect(bytes).toBeLessThan(36 * 1024 * 1024);
+  const before = world.events.length;
+  outgoing.end(JSON.stringify({ jsonrpc: '2.0', ...message }));
+  await expect.poll(() => world.events.length).toBeGreaterThan(before);
   outgoing.destroy();
+}
+const ended = () => world.events.flatMap(({ stage, detail }) => (stage === 'ended' ? [detail] : []));
+
+test('M70 an initialize whose client leaves, or that fails, ends its session and its process', async () => {
+  await abandon({ id: 0, method: 'initialize', params: { name: 'hang' } });
+  await expect.poll(ended).toEqual(['its client left before it began']);
+  // Of one caller, the record of the second one would wait to be folded.
+  const other = svid(OTHER);
+  const failed = await post({ id: 0, method: 'initialize', params: { name: 'refuse' } }, {}, other);
+  expect(failed.json.error.code).toBe(-32602);
+  await expect.poll(ended).toEqual(['its client left before it began', 'its initialize failed']);
+  await expect.poll(() => started().filter(isAlive), { timeout: 30_000 }).toEqual([]);
+  expect((await post(call('x'), await begin())).status).toBe(200);
+});
+
+test('M70 a caller that leaves each initialize has no more processes than places, those that end included', async () => {
+  const target = { kind: 'command' as const, command: ['sleep', '600'] as const, env: {} };
+  const few = commandUpstream(target, silentLog, 2);
+  const back = (): Back => ({
+    ...{ session: () => {}, answer: () => {}, open: () => {}, event: () => true, keepAlive: () => {} },
+    ...{ end: () => {}, sent: () => {}, onLost: () => {}, answered: false, fail: () => {} },
+    ...{ cancelled: () => {}, onDrain: () => {}, onClose: () => {} },
+  });
+  const message = { kind: 'request' as const, id: 1, method: 'initialize', params: {} };
+  const initialize = (caller: SpiffeId) => {
+    const names: string[] = [];
+    const outbound = { caller, era: 'legacy' as const, message, session: undefined, headers: {} };
+    few.send(outbound, { ...back(), session: (made) => void names.push(made) });
+    for (const name of names) few.forget(name);
+  };
+  for (let n = 0; n < 2; n += 1) initialize(TRIAGE);
+  expect(() => initialize(TRIAGE)).toThrow(expect.objectContaining({ code: 'rate' }));
+  for (let n = 0; n < 2; n += 1) initialize(OTHER);
+  expect(() => initialize(id('agents/third'))).toThrow(expect.objectContaining({ code: 'rate' }));
+  await few.close();
+  initialize(TRIAGE);
+  await few.close();
+});
+
+test('M71 a call whose client left is abandoned at once, and its answer is not the next call’s of that id', async () => {
+  const session = await begin();
+  const late = (says: string, ms: number) => ({
+    id: 7,
+    method: 'tools/call',
+    params: { name: 'late', arguments: { says, ms }, _meta: { progressToken: 1 } },
+  });
+  await abandon(late('first', 300), session);
+  await expect
+    .poll(() => world.events.at(-1))
+    .toMatchObject({ stage: 'answered', outcome: 'abandoned', requestId: 7 });
+  const { json } = await post(late('second', 600), session);
+  expect(json).toMatchObject({ id: 7, result: { content: [{ text: 'second' }] } });
 });
 
 test('M44 what it writes on standard error is a field of log lines of ours, and bounded', async () => {

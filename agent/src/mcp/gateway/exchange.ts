@@ -19,6 +19,7 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { type Back, badAnswer, MAX_ANSWER_BYTES, type Place, type Upstream } from '../upstream/upstream.ts';
+import { Held } from '../wire/held.ts';
 import { inOnePiece } from '../wire/http-body.ts';
 import { denial, refusalResponse, refuse, writeJson } from '../wire/reply.ts';
 import { narrowAnswer, notTheAnswer } from './answers.ts';
@@ -57,16 +58,22 @@ export class Exchange implements Back {
   readonly #gate: Gate;
   readonly #res: ServerResponse;
   readonly #facts: ExchangeFacts;
+  readonly #held: Held;
   #session: Session | undefined;
+  /** The session that this request began. */
+  #begun: Session | undefined;
+  /** Its client may ask for the rest of the stream (2025-11-25, "Resumability and Redelivery"). */
+  #resumable = false;
   #answered = false;
+  #outcome: 'result' | 'error' | undefined;
   #opened = false;
   #subscribed = false;
-  #hold: NodeJS.Timeout | undefined;
 
   constructor(gate: Gate, res: ServerResponse, facts: ExchangeFacts) {
     this.#gate = gate;
     this.#res = res;
     this.#facts = facts;
+    this.#held = new Held(res);
     if (facts.session !== undefined) this.#enter(facts.session);
     res.on('close', () => this.#closed());
     facts.hold?.onLost((reason) => this.fail(reason));
@@ -84,6 +91,7 @@ export class Exchange implements Back {
     const { peer, pending } = this.#facts;
     const session = this.#gate.sessions.open(peer, name, pending);
     this.#enter(session);
+    this.#begun = session;
     this.#res.setHeader('mcp-session-id', session.id);
   }
 
@@ -99,8 +107,7 @@ export class Exchange implements Back {
     if (status === 404 && session !== undefined)
       this.#gate.sessions.close(session, 'the MCP server does not know it');
     if (message === undefined && request === undefined) {
-      this.#res.writeHead(status, { 'content-length': 0 });
-      this.#res.end();
+      this.#res.writeHead(status, { 'content-length': 0 }).end();
       return;
     }
     this.#guard(() => {
@@ -113,16 +120,14 @@ export class Exchange implements Back {
   open(): void {
     if (this.#res.headersSent) return;
     this.#opened = true;
-    this.#res.cork();
-    this.#res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
-    this.#res.flushHeaders();
-    this.#hold = setTimeout(() => this.#release(), HOLD_MS);
+    this.#held.open({ 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
   }
 
   event(place: Place, message: Message | undefined): boolean {
     // What follows the answer, or a failure in the same piece.
     if (this.#res.writableEnded || this.#res.destroyed) return true;
-    if (message !== undefined) this.#release();
+    if (message !== undefined) this.#held.release();
+    this.#resumable ||= this.#session !== undefined && place.id !== undefined && place.id !== '';
     inOnePiece(this.#res);
     this.#guard(() => {
       const text = message === undefined ? undefined : this.#pass(message);
@@ -133,14 +138,12 @@ export class Exchange implements Back {
       else this.#res.write(written);
     });
     // A server that speaks on one stream for many clients cannot wait for one of them.
-    if (this.#res.writableLength > MAX_UNREAD_BYTES) this.#giveUp();
+    const unread = this.#res.writableLength;
+    if (unread > MAX_UNREAD_BYTES) {
+      this.#gate.recorder.dropped(this.#facts.peer, undefined, `the client has ${unread} bytes to read`);
+      this.#res.destroy();
+    }
     return this.#res.writableEnded || !this.#res.writableNeedDrain;
-  }
-
-  #giveUp(): void {
-    const says = `the client has ${this.#res.writableLength} bytes to read`;
-    this.#gate.recorder.dropped(this.#facts.peer, undefined, says);
-    this.#res.destroy();
   }
 
   /** From the gateway itself, where the stream is open. */
@@ -150,12 +153,12 @@ export class Exchange implements Back {
   }
 
   keepAlive(): void {
-    this.#release();
+    this.#held.release();
     if (!this.#res.writableEnded && !this.#res.destroyed) this.#res.write(KEEP_ALIVE);
   }
 
   end(): void {
-    this.#release();
+    this.#held.release();
     this.#res.end();
   }
 
@@ -165,11 +168,11 @@ export class Exchange implements Back {
 
   fail(error: IdentityError): void {
     if (this.#res.destroyed) return;
-    this.#release();
+    this.#held.release();
     const { peer, request, pending } = this.#facts;
     const unanswered = request !== undefined && !this.#answered;
     const asked = unanswered ? pending.get(request.id) : undefined;
-    if (unanswered) pending.delete(request.id);
+    if (unanswered && pending.delete(request.id)) this.#outcome = 'error';
     if (asked !== undefined) this.#gate.recorder.unanswered(peer, asked, 'error', error.message);
     else if (unanswered || request === undefined) this.#gate.recorder.dropped(peer, undefined, error.message);
     if (!this.#res.headersSent) refuse(this.#res, error, request?.id);
@@ -180,7 +183,7 @@ export class Exchange implements Back {
   cancelled(): void {
     this.#abandon();
     this.open();
-    this.#release();
+    this.#held.release();
     this.#res.end();
   }
 
@@ -253,7 +256,9 @@ export class Exchange implements Back {
     });
     const text = writeMessage(passed);
     this.#gate.recorder.answered(peer, asked, passed, text);
-    if (response.id === request?.id) this.#answered = true;
+    if (response.id !== request?.id) return text;
+    this.#answered = true;
+    this.#outcome = response.error === undefined ? 'result' : 'error';
     return text;
   }
 
@@ -270,26 +275,24 @@ export class Exchange implements Back {
     }
   }
 
-  #release(): void {
-    if (this.#hold === undefined) return;
-    clearTimeout(this.#hold);
-    this.#hold = undefined;
-    this.#res.uncork();
+  #closed(): void {
+    this.#held.drop();
+    if (this.#session !== undefined) this.#session.open -= 1;
+    // Nobody can ask for the answer any more, where it may not still come on a stream that resumes.
+    if (!this.#resumable) this.#abandon();
+    this.#endUnbegun();
   }
 
-  #closed(): void {
-    clearTimeout(this.#hold);
-    if (this.#session !== undefined) this.#session.open -= 1;
-    // In a session the answer may still come, on a stream that resumes.
-    if (this.#facts.session === undefined) this.#abandon();
+  /** Of a session that the server did not agree to, or whose id did not arrive, nobody makes use. */
+  #endUnbegun(): void {
+    const failed = this.#outcome === 'error';
+    const arrived = this.#outcome === 'result' && this.#res.writableFinished;
+    if (this.#begun === undefined || (!failed && (arrived || this.#resumable))) return;
+    const why = failed ? 'its initialize failed' : 'its client left before it began';
+    this.#gate.sessions.end((session) => session === this.#begun, why);
   }
 }
 
-/**
- * So long the head of a stream, and events that only mark a place in it, wait for the first message to leave with: a
- * server's commonest stream is one mark and one answer, and each piece costs a wake-up on every machine on the way.
- */
-const HOLD_MS = 5;
 /** Of what waits to be sent: two of the largest events. */
 const MAX_UNREAD_BYTES = 2 * MAX_ANSWER_BYTES;
 const NOWHERE: Place = { id: undefined, retry: undefined };

@@ -59,19 +59,19 @@ test('a session is found by its caller only, until it is closed', () => {
 test('a session between two requests keeps its place, and a new one is refused', () => {
   const { table, ended } = sessions(8, 4);
   const refusal = (message: RegExp) =>
-    expect.objectContaining({ code: 'rate', message: expect.stringMatching(message) });
+    expect.objectContaining({ code: 'mcp_sessions', message: expect.stringMatching(message) });
   const own = Array.from({ length: 4 }, () => {
     table.ensureRoom(a);
     return table.open(as(a), 'up', new Map());
   });
-  expect(() => table.ensureRoom(a)).toThrow(refusal(/has 4 sessions, and may have 4/));
+  expect(() => table.ensureRoom(a)).toThrow(refusal(/has 4 of at most 4 sessions here/));
   // One caller cannot take the places of others.
   for (let each = 0; each < 4; each += 1) {
     table.ensureRoom(b);
     table.open(as(b), 'up', new Map());
   }
   expect(() => table.ensureRoom(parseSpiffeId('spiffe://prod.example/c'))).toThrow(
-    refusal(/all 8 sessions are in use/),
+    refusal(/all 8 sessions of this gateway are in use, 0 of them by/),
   );
   for (const session of own) expect(table.find(session.id, a)).toBe(session);
   expect(ended).toEqual([]);

@@ -83,12 +83,14 @@ export class Sessions {
     return session;
   }
 
-  /** Throws rate. Called before the server is asked for a session. */
+  /** Throws mcp_sessions. Called before the server is asked for a session. */
   ensureRoom(caller: SpiffeId): void {
     const { max, maxPerCaller } = this.#options.limits;
     const own = [...this.#byId.values()].filter((session) => session.caller === caller).length;
-    ensure(own < maxPerCaller, 'rate', `${caller} has ${own} sessions, and may have ${maxPerCaller}`);
-    ensure(this.#byId.size < max, 'rate', `all ${max} sessions are in use`);
+    const mine = `${caller} has ${own} of at most ${maxPerCaller} sessions here`;
+    ensure(own < maxPerCaller, 'mcp_sessions', `${mine}: end one (DELETE), or wait until one ends unused`);
+    const says = `all ${max} sessions of this gateway are in use, ${own} of them by ${caller}: try again later`;
+    ensure(this.#byId.size < max, 'mcp_sessions', says);
   }
 
   open({ id: caller, serial }: Beginner, upstream: string, pending: Pending): Session {

@@ -1,7 +1,8 @@
 /** One running stdio MCP server: a JSON-RPC message a line in, a line out (2025-11-25, transports, "stdio"). */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { kill } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import {
   type Id,
@@ -15,15 +16,8 @@ import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outli
 import { subscriptionOf } from '@chancery/shared/mcp/subscription.ts';
 import { beginsAsJson, LineReader } from '../wire/lines.ts';
 import { skippedLog } from '../wire/skipped.ts';
-import {
-  CANCELLED,
-  cancelledId,
-  leastLevelOf,
-  levelOf,
-  progressTokenOf,
-  withProgressToken,
-} from './numbering.ts';
-import { signalGroup } from './process-group.ts';
+import { CANCELLED, cancelledId, withProgressToken } from './numbering.ts';
+import { OpenRequests, type Waiting } from './open-requests.ts';
 import { logOutputOf } from './server-log.ts';
 import { Unheard } from './unheard.ts';
 import { type Back, badAnswer, type CommandTarget, MAX_ANSWER_BYTES } from './upstream.ts';
@@ -34,18 +28,6 @@ const GRACE_MS = 2_000;
 const LAST_WORDS_MS = 500;
 const NOWHERE = { id: undefined, retry: undefined };
 
-interface Waiting {
-  readonly back: Back;
-  /** The client's own, which the child may not have seen. */
-  readonly id: Id;
-  /** The client's own, and the one that the child knows. */
-  readonly progressToken: Id | undefined;
-  readonly token: Id | undefined;
-  /** The least level of the log messages that it asked for. */
-  readonly least: number | undefined;
-  streaming: boolean;
-}
-
 export class Child {
   readonly #process: ChildProcess;
   readonly #log: Log;
@@ -54,12 +36,9 @@ export class Child {
   readonly #ended = Promise.withResolvers<void>();
   /** Until it has answered once, or we end it. */
   #fails = true;
-  /** By the ids, and by the progress tokens, that the child knows. */
-  readonly #waiting = new Map<Id, Waiting>();
-  readonly #byToken = new Map<Id, Waiting>();
+  readonly #requests = new OpenRequests();
   #listener: Back | undefined;
   readonly #unheard = new Unheard();
-  #nextId = 1;
 
   constructor({ command: [file, ...args], env, account }: CommandTarget, log: Log) {
     this.#log = log;
@@ -94,7 +73,7 @@ export class Child {
   }
 
   get idle(): boolean {
-    return this.#waiting.size === 0;
+    return this.#requests.idle;
   }
 
   /** It has exited; `hasFailed` where it did so by itself, without one answer. */
@@ -120,15 +99,9 @@ export class Child {
       back.answer(202, undefined);
       return;
     }
-    const id = renumber ? this.#nextId++ : message.id;
-    const progressToken = progressTokenOf(message);
-    const token = renumber && progressToken !== undefined ? id : progressToken;
-    const least = leastLevelOf(message);
-    const waiting = { back, id: message.id, progressToken, token, least, streaming: false };
-    this.#waiting.set(id, waiting);
-    if (token !== undefined) this.#byToken.set(token, waiting);
+    const { id, waiting } = this.#requests.open(message, back, renumber);
     back.onClose(() => this.#left(id, waiting, renumber));
-    this.write(withProgressToken({ ...message, id }, token), sent);
+    this.write(withProgressToken({ ...message, id }, waiting.token), sent);
   }
 
   /** The newest listener gets what belongs to no request. */
@@ -185,7 +158,7 @@ export class Child {
   /** Fails the calls that it answers, and no others. */
   #unreadable(outlines: readonly Outline[], error: unknown): void {
     const failed = answeredIn(outlines).map((id) => {
-      const waiting = this.#take(id);
+      const waiting = this.#requests.take(id);
       waiting?.back.fail(badAnswer(error));
       return waiting;
     });
@@ -194,7 +167,7 @@ export class Child {
   }
 
   #answer(response: Response): void {
-    const waiting = response.id === undefined ? undefined : this.#take(response.id);
+    const waiting = response.id === undefined ? undefined : this.#requests.take(response.id);
     if (waiting === undefined) {
       this.#skip('an answer to no open request');
       return;
@@ -209,24 +182,14 @@ export class Child {
     waiting.back.end();
   }
 
-  #take(id: Id): Waiting | undefined {
-    const waiting = this.#waiting.get(id);
-    this.#waiting.delete(id);
-    const { token } = waiting ?? {};
-    if (token !== undefined && this.#byToken.get(token) === waiting) this.#byToken.delete(token);
-    return waiting;
-  }
-
   /** Progress goes to the request that asked for it; the rest has no addressee but the session. */
   #tell(notification: Notification): void {
-    const token = notification.params?.['progressToken'];
-    const known =
-      typeof token === 'string' || typeof token === 'number' ? this.#byToken.get(token) : undefined;
+    const known = this.#requests.byToken(notification.params?.['progressToken']);
     // 2026-07-28, "Subscriptions": over stdio these say whose they are.
-    const subscriber = this.#waiting.get(subscriptionOf(notification) ?? '');
+    const subscriber = this.#requests.get(subscriptionOf(notification) ?? '');
     if (subscriber !== undefined) this.#stream(subscriber, notification);
     else if (known === undefined) {
-      const askers = notification.method === LOG ? this.#askersOf(notification) : [];
+      const askers = notification.method === LOG ? this.#requests.askersOf(notification) : [];
       if (askers.length === 0) this.#say(notification);
       for (const asker of askers) this.#stream(asker, notification);
     } else {
@@ -248,26 +211,23 @@ export class Child {
   }
 
   /**
-   * 2026-07-28, "Logging": log messages belong to the request that asked for their level. Over stdio they do not say
-   * which one that is, so each open request that asked for it gets them: all are the same caller's.
-   */
-  #askersOf(log: Notification): readonly Waiting[] {
-    const level = levelOf(log);
-    return [...this.#waiting.values()].filter(({ least }) => least !== undefined && level >= least);
-  }
-
-  /**
    * A cancelled request gets no answer (2025-11-25, "Cancellation"), so its HTTP request ends here. Where clients share
    * the process, an id that two of them use names neither: such a client cancels by closing its request. False where
    * nothing is written.
    */
   #cancel(notification: Notification, renumber: boolean, sent: () => void): boolean {
     const named = cancelledId(notification);
-    const same = [...this.#waiting].filter(([id, waiting]) => (renumber ? waiting.id : id) === named);
+    const same = this.#requests.namedBy(named);
     const [only] = same;
-    if (only === undefined || same.length > 1) return false;
+    if (same.length > 1) return false;
+    if (only === undefined) {
+      // Its client has left already, and its id is the child's.
+      if (renumber || named === undefined || !this.#requests.isOwed(named)) return false;
+      this.write(notification, sent);
+      return true;
+    }
     const [id, { back }] = only;
-    this.#take(id);
+    this.#requests.leave(id);
     this.write({ ...notification, params: { ...notification.params, requestId: id } }, sent);
     back.cancelled();
     return true;
@@ -275,22 +235,27 @@ export class Child {
 
   /** In the modern era closing the answer cancels (2026-07-28); in the legacy one it does not. */
   #left(id: Id, waiting: Waiting, modern: boolean): void {
-    if (this.#waiting.get(id) !== waiting) return;
-    this.#take(id);
+    if (this.#requests.get(id) !== waiting) return;
+    this.#requests.leave(id);
     if (modern) this.write({ kind: 'notification', method: CANCELLED, params: { requestId: id } });
   }
 
   #end(): void {
     this.#ended.resolve();
     const ended = new IdentityError('mcp_upstream', 'the process of the MCP server ended');
-    for (const { back } of this.#waiting.values()) back.fail(ended);
-    this.#waiting.clear();
-    this.#byToken.clear();
+    for (const { back } of this.#requests.takeAll()) back.fail(ended);
     this.#listener?.end();
   }
 
   #kill(signal: NodeJS.Signals): void {
-    signalGroup(this.#process.pid, signal, this.#log);
+    // What it started in turn is in its process group; none where nothing could be started.
+    const { pid } = this.#process;
+    if (pid === undefined) return;
+    try {
+      kill(-pid, signal);
+    } catch (error) {
+      this.#log.debug({ err: refusalOf(error, 'internal', 'kill') }, 'the process group is gone');
+    }
   }
 }
 

@@ -7,7 +7,7 @@
  * restarted by demand, never in a loop of our own; one that ends without an answer is so less and less often.
  */
 import { randomUUID } from 'node:crypto';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { Child } from './child.ts';
@@ -33,11 +33,7 @@ export function allowedEnvironment(
   );
 }
 
-export function commandUpstream(
-  target: CommandTarget,
-  log: Log,
-  maxProcesses: number = MAX_PROCESSES,
-): Upstream {
+export function commandUpstream(target: CommandTarget, log: Log, maxProcesses = MAX_PROCESSES): Upstream {
   const bySession = new Map<string, Child>();
   const byCaller = new Map<SpiffeId, Child>();
   const restarts = new Restarts();
@@ -54,23 +50,22 @@ export function commandUpstream(
   };
   const modern = (caller: SpiffeId): Child => {
     const running = byCaller.get(caller);
-    if (running !== undefined) return running;
-    const idle = [...byCaller.values()].find((child) => child.idle);
-    if (byCaller.size >= maxProcesses && idle === undefined)
-      throw new IdentityError('rate', `${maxProcesses} callers have requests open`);
-    if (byCaller.size >= maxProcesses) void idle?.stop();
-    return start(caller, byCaller, caller);
+    if (running === undefined) makeRoom(byCaller, maxProcesses);
+    return running ?? start(caller, byCaller, caller);
   };
   const legacy = ({ session }: Outbound): Child => {
-    if (session === undefined) throw new IdentityError('mcp_parse', 'a request without a session');
+    ensure(session !== undefined, 'mcp_parse', 'a request without a session');
     const child = bySession.get(session);
-    if (child === undefined) throw new IdentityError('mcp_session', 'the process of the session has ended');
+    ensure(child !== undefined, 'mcp_session', 'the process of the session has ended');
     return child;
   };
   let onSessionEnd: (session: string) => void = () => {};
+  const processes = new Processes(maxProcesses);
   const begin = (caller: SpiffeId, back: Back): Child => {
+    processes.ensureRoom(caller);
     const name = randomUUID();
     const child = start(caller, bySession, name);
+    child.onEnd(processes.enter(caller));
     child.onEnd(() => onSessionEnd(name));
     back.session(name);
     return child;
@@ -98,4 +93,43 @@ export function commandUpstream(
       await Promise.all([...bySession.values(), ...byCaller.values()].map((child) => child.stop()));
     },
   };
+}
+
+/** Throws rate. A process with no open request gives way. */
+function makeRoom(byCaller: ReadonlyMap<SpiffeId, Child>, max: number): void {
+  if (byCaller.size < max) return;
+  const idle = [...byCaller.values()].find((child) => child.idle);
+  ensure(idle !== undefined, 'rate', `${max} callers have requests open`);
+  void idle.stop();
+}
+
+/** Processes of sessions: those that end, which takes seconds, have as many places as those in use. */
+class Processes {
+  readonly #max: number;
+  readonly #byCaller = new Map<SpiffeId, number>();
+  #all = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** Throws rate. */
+  ensureRoom(caller: SpiffeId): void {
+    const own = this.#byCaller.get(caller) ?? 0;
+    const isFull = own >= this.#max || this.#all >= 2 * this.#max;
+    ensure(!isFull, 'rate', `${own} processes of ${caller}, and ${this.#all} of all, run or end`);
+  }
+
+  /** Returns what to call when it has ended. */
+  enter(caller: SpiffeId): () => void {
+    this.#add(caller, 1);
+    return () => this.#add(caller, -1);
+  }
+
+  #add(caller: SpiffeId, count: number): void {
+    const own = (this.#byCaller.get(caller) ?? 0) + count;
+    this.#all += count;
+    if (own > 0) this.#byCaller.set(caller, own);
+    else this.#byCaller.delete(caller);
+  }
 }

@@ -33,6 +33,7 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
   expired_peer: [401, -31401],
   revoked_peer: [401, -31401],
   no_peer: [401, -31401],
+  mcp_sessions: [503, -31503],
   rate: [503, -31503],
   unavailable: [503, -31503],
 };
@@ -48,6 +49,7 @@ const TOLD: ReadonlySet<Refusal> = new Set([
   'mcp_meta',
   'mcp_version',
   'mcp_upstream',
+  'mcp_sessions',
   'wrong_peer',
   'server_unknown',
 ]);
