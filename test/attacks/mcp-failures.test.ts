@@ -200,6 +200,33 @@ test('an answer with an error of null beside its result is read', async () => {
   expect((await post(call(7, 'odd'))).text).toBe(RESULT.replace('ID', '7'));
 });
 
+test('a cancelled call to a server over HTTP gets no answer, whatever the server makes of it', async () => {
+  let end = (): void => {};
+  server.say = (seen, res, req) => {
+    if (seen.json?.method === 'notifications/cancelled') end();
+    if (seen.json?.params?.name !== 'odd') return politely(seen, res, req);
+    stream(res, [], true);
+    end = () => res.end();
+  };
+  const session = await begin();
+  const hanging = post(call(5, 'odd'), session);
+  await expect.poll(() => server.seen.length).toBe(2);
+  await post(rpc('notifications/cancelled', { requestId: 5 }), session);
+  expect(await hanging).toMatchObject({ status: 200, text: '' });
+  await expect
+    .poll(() => world.events.find(({ requestId, outcome }) => requestId === 5 && outcome))
+    .toMatchObject({ outcome: 'abandoned' });
+});
+
+test.each([
+  ['PUT', {}, 'POST, GET, DELETE'],
+  ['OPTIONS', {}, 'POST, GET, DELETE'],
+  ['GET', { 'mcp-protocol-version': '2026-07-28' }, 'POST'],
+])('405 to %s with %o says what is served', async (method, headers, allow) => {
+  const answer = await ask(world, world.td.svid(TRIAGE), { method, headers });
+  expect(answer).toMatchObject({ status: 405, headers: { allow } });
+});
+
 test('events that carry no message leave nothing but a comment', async () => {
   server.say = (seen, res) => {
     res.writeHead(200, { 'content-type': 'text/event-stream' });

@@ -229,17 +229,30 @@ describe('stdio', () => {
         '{"jsonrpc":"2.0","id":5,"result":{"a":1,"a":2}}',
         '{"jsonrpc":"2.0","method":"notifications/x","x":1}',
         'garbage',
+        ' \r',
+        '{"jsonrpc":"2.0","id":1.5,"method":"ping"}',
+        '{"jsonrpc":"2.0","id":null,"method":"ping"}',
+        '{"jsonrpc":"2.0","id":9007199254740993,"method":"ping"}',
+        '{"jsonrpc":"2.0","id":7,"method":"ping","params":null}',
         call(6, 'echo'),
       ],
-      4,
+      8,
     );
     const told = answers.map((line) => JSON.parse(line));
-    expect(told.slice(0, 3)).toMatchObject([
-      { id: 3, error: { code: -32700, message: expect.stringContaining('the same key twice') } },
-      { id: 4, error: { code: -32700, message: 'the message has more than 16777216 bytes' } },
+    const unnamed = {
+      id: null,
+      error: { code: -32600, message: expect.stringContaining('the id is neither') },
+    };
+    expect(told.slice(0, 7)).toMatchObject([
+      { id: 3, error: { code: -32600, message: expect.stringContaining('the same key twice') } },
+      { id: 4, error: { code: -32600, message: 'the message has more than 16777216 bytes' } },
       { id: null, error: { code: -32700 } },
+      unnamed,
+      unnamed,
+      unnamed,
+      { id: 7, error: { code: -32600, message: 'params is not an object' } },
     ]);
-    expect(told[3]).toMatchObject({ id: 6, result: {} });
+    expect(told[7]).toMatchObject({ id: 6, result: {} });
     expect(server.seen).toHaveLength(1);
   });
 

@@ -43,7 +43,7 @@ test('M32 connect with a smaller limit answers what is larger, and reads the nex
   input.write(`${call(1, 65 * 1024)}\n${call(2, 10)}\n`);
   await expect.poll(() => lines.length).toBe(2);
   expect(lines.map((line) => JSON.parse(line))).toEqual([
-    expect.objectContaining({ id: 1, error: expect.objectContaining({ code: -32700 }) }),
+    expect.objectContaining({ id: 1, error: expect.objectContaining({ code: -32600 }) }),
     expect.objectContaining({ id: 2, result: expect.anything() }),
   ]);
   expect(server.seen).toHaveLength(1);

@@ -29,6 +29,8 @@ test.each([
 test.each([
   ['a request', '{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":"\\x"}}', [7]],
   ['what has an id and nothing else', '{"id":7}', [7]],
+  ['a request whose id is a fraction', '{"jsonrpc":"2.0","id":1.5,"method":"x"}', [undefined]],
+  ['a request whose id is null', '{"jsonrpc":"2.0","id":null,"method":"x"}', [undefined]],
   ['an answer', '{"jsonrpc":"2.0","id":7,"result":1}', []],
   ['a notification', '{"jsonrpc":"2.0","method":"x"}', []],
 ])('asks for an answer: %s', (_name, text, ids) => {

@@ -9,6 +9,8 @@ import type { Id } from './message.ts';
 export interface Outline {
   /** More than one where the key comes twice: readers differ on which counts. */
   readonly ids: readonly Id[];
+  /** It has `id`, which may be none that an answer can name. */
+  readonly identified: boolean;
   /** It has `method`: a request or a notification. */
   readonly call: boolean;
   /** It has `jsonrpc` and `result` or `error`. A line of a log has not. */
@@ -97,7 +99,8 @@ export class OutlineReader {
     const keys = this.#keys;
     const answer = keys.has('jsonrpc') && (keys.has('result') || keys.has('error'));
     const some = keys.size > 0 && this.#outlines.length < MAX_MESSAGES;
-    if (some) this.#outlines.push({ ids: this.#ids, call: keys.has('method'), answer });
+    const identified = keys.has('id');
+    if (some) this.#outlines.push({ ids: this.#ids, identified, call: keys.has('method'), answer });
     this.#keys = new Set();
     this.#ids = [];
   }
@@ -127,7 +130,11 @@ export function answeredIn(outlines: readonly Outline[]): readonly Id[] {
   return outlines.flatMap(({ ids, answer, call }) => (answer && !call ? ids : []));
 }
 
-/** What asked for an answer: a call, or what is too broken to say that it is none. */
-export function askedIn(outlines: readonly Outline[]): readonly Id[] {
-  return outlines.flatMap(({ ids, answer, call }) => (call || !answer ? ids.slice(-1) : []));
+/**
+ * What asked for an answer: a call, or what is too broken to say that it is none. Undefined for an id that an answer
+ * cannot name, such as null or a fraction.
+ */
+export function askedIn(outlines: readonly Outline[]): readonly (Id | undefined)[] {
+  const asking = outlines.filter(({ answer, call, identified }) => identified && (call || !answer));
+  return asking.map(({ ids }) => ids.at(-1));
 }

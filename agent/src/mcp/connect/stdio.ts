@@ -3,6 +3,7 @@
  * direction. Standard output carries messages and nothing else.
  */
 import type { Readable, Writable } from 'node:stream';
+import { asBuffer } from '@chancery/shared/bytes.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
@@ -55,21 +56,25 @@ export function startStdio(options: StdioOptions): StdioRelay {
     if (message.kind === 'notification' && message.method === 'notifications/initialized') listen.start();
   };
   /** Answers whoever asked, where that can be told, and goes on with the next line. */
-  const unreadable = (outlines: readonly Outline[], error: unknown): void => {
+  const unreadable = (outlines: readonly Outline[], error: unknown, code: number): void => {
     log.warn({ err: error }, 'skipped a message of the client that cannot be read');
     const text = error instanceof Error ? error.message : String(error);
-    const refusal = (id: Id | undefined) => write(errorResponse(id, { code: -32700, message: text }));
+    const refusal = (id: Id | undefined) => write(errorResponse(id, { code, message: text }));
     for (const id of askedIn(outlines)) refusal(id);
     if (outlines.length === 0) refusal(undefined);
   };
   const tooLong = (outlines: readonly Outline[]): void =>
-    unreadable(outlines, new IdentityError('mcp_size', `the message has more than ${maxRequestBytes} bytes`));
+    unreadable(
+      outlines,
+      new IdentityError('mcp_size', `the message has more than ${maxRequestBytes} bytes`),
+      INVALID,
+    );
   const onLine = (line: Uint8Array): void => {
     try {
       const message = readMessage(line, maxRequestBytes);
       turn = turn.then(() => take(message));
     } catch (error) {
-      unreadable(outlinesOf(line), error);
+      unreadable(outlinesOf(line), error, isJson(line) ? INVALID : NO_JSON);
     }
   };
   const lines = new LineReader(onLine, maxRequestBytes, tooLong);
@@ -93,4 +98,16 @@ export function startStdio(options: StdioOptions): StdioRelay {
       await done;
     },
   };
+}
+
+/** JSON-RPC 2.0 section 5.1. */
+const [INVALID, NO_JSON] = [-32600, -32700];
+
+function isJson(line: Uint8Array): boolean {
+  try {
+    JSON.parse(asBuffer(line).toString('utf8'));
+    return true;
+  } catch {
+    return false;
+  }
 }

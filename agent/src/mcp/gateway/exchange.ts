@@ -167,11 +167,12 @@ export class Exchange implements Back {
   }
 
   fail(error: IdentityError): void {
-    if (this.#res.destroyed) return;
-    this.#held.release();
     const { peer, request, pending } = this.#facts;
     const unanswered = request !== undefined && !this.#answered;
     const asked = unanswered ? pending.get(request.id) : undefined;
+    if (asked?.cancelled) this.cancelled();
+    if (this.#res.destroyed || this.#res.writableEnded) return;
+    this.#held.release();
     if (unanswered && pending.delete(request.id)) this.#outcome = 'error';
     if (asked !== undefined) this.#gate.recorder.unanswered(peer, asked, 'error', error.message);
     else if (unanswered || request === undefined) this.#gate.recorder.dropped(peer, undefined, error.message);

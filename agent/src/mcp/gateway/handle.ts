@@ -2,12 +2,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ensure, refusalOf } from '@chancery/shared/errors.ts';
 import { type Era, ensureLegacyVersion, ensureModern, eraOf, headersFor } from '@chancery/shared/mcp/era.ts';
-import { type Message, readMessage } from '@chancery/shared/mcp/message.ts';
+import { type Message, type Notification, readMessage } from '@chancery/shared/mcp/message.ts';
 import { isEventId } from '@chancery/shared/mcp/sse.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
 import { narrowClient } from '@chancery/shared/mcp/tools.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import { CANCELLED, cancelledId } from '../upstream/numbering.ts';
 import type { Outbound } from '../upstream/upstream.ts';
 import { ensureJson, header } from '../wire/http-body.ts';
 import { denial, writeJson } from '../wire/reply.ts';
@@ -106,6 +107,7 @@ function decideAndPass(gate: Gate, { req, res, peer }: Inbound, body: Body, seen
   if (message.kind === 'request') ensureNew(pending, message.id);
   if (message.kind === 'request' && message.method === 'initialize') gate.sessions.ensureRoom(peer.id);
   if (!enter(gate, { message, era, peer, res, pending, seen }, about)) return false;
+  if (message.kind === 'notification') noteCancelled(session, message);
   // A call may be open for hours: from here on nothing of its arguments is kept but on their way to the server.
   const request = message.kind === 'request' ? { ...message, params: undefined } : undefined;
   seen.message = request;
@@ -127,6 +129,13 @@ function decideAndPass(gate: Gate, { req, res, peer }: Inbound, body: Body, seen
 function listenBy(gate: Gate, back: Exchange, { res, peer }: Pick<Inbound, 'res' | 'peer'>): void {
   const stop = gate.listeners.add(peer.id, gate.policy.current(), (told) => back.tell(told));
   res.once('close', stop);
+}
+
+/** What the server then makes of the request is no answer (2025-11-25, "Cancellation"). */
+function noteCancelled(session: Session | undefined, message: Notification): void {
+  const id = message.method === CANCELLED ? cancelledId(message) : undefined;
+  const asked = id === undefined ? undefined : session?.pending.get(id);
+  if (asked !== undefined) asked.cancelled = true;
 }
 
 /** A client that listens in a session that is over would hear nothing of its next one. */

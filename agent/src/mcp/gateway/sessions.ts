@@ -43,6 +43,8 @@ export interface Asked {
   readonly tool: string | undefined;
   /** `performance.now()`. */
   readonly startedMs: number;
+  /** Its client wants no answer any more. */
+  cancelled?: true;
 }
 
 export interface SessionLimits {

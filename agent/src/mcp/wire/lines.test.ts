@@ -22,6 +22,7 @@ test.each([
   ],
   [['\n\na\n\n'], ['a']],
   [['a\nno end'], ['a']],
+  [['\r\n \t\na\r\n'], ['a\r']],
   [['é'.repeat(3), '\n'], ['ééé']],
 ])('%j are the lines %j', (chunks, lines) => {
   expect(read(chunks)).toEqual(lines);

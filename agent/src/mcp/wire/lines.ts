@@ -12,7 +12,7 @@ export class LineReader {
   /** Of a line that has become too long: nothing else of it is kept. */
   #outline: OutlineReader | undefined;
 
-  /** Empty lines are left out. A line of more than `maxBytes` is skipped and told of at its end. */
+  /** Lines of blanks are left out. A line of more than `maxBytes` is skipped and told of at its end. */
   constructor(
     onLine: (line: Uint8Array) => void,
     maxBytes: number,
@@ -44,7 +44,7 @@ export class LineReader {
     }
     const [only, more] = held;
     const line = only !== undefined && more === undefined ? only : Buffer.concat(held);
-    if (line.length > 0) this.#onLine(line);
+    if (line.some((byte) => !BLANKS.has(byte))) this.#onLine(line);
   }
 
   #hold(bytes: Uint8Array): void {

@@ -73,9 +73,14 @@ export function refuse(
   data?: RpcError['data'],
 ): void {
   const [status, code] = WIRE[error.code] ?? [500, -32603];
-  if (error.code === 'mcp_method') res.setHeader('allow', 'POST');
+  if (error.code === 'mcp_method') res.setHeader('allow', allowed(res.req.method));
   const shown = id !== undefined && ABOUT_ONE_CALL.has(error.code) ? 200 : status;
   writeJson(res, shown, errorResponse(id, { code, message: messageOf(error), data }));
+}
+
+/** Who is refused GET or DELETE is a modern client, which only posts. */
+function allowed(method: string | undefined): string {
+  return method === 'GET' || method === 'DELETE' ? 'POST' : 'POST, GET, DELETE';
 }
 
 /** The same refusal inside an event stream that is open already. */
