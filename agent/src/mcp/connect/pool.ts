@@ -17,6 +17,7 @@ import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
+import { KEEPALIVE_MS } from '../wire/tcp.ts';
 import type { Claims } from './claims.ts';
 
 export interface PoolOptions {
@@ -68,7 +69,14 @@ export class DialAgent extends Agent {
   constructor(server: McpServer, options: PoolOptions, claims: Claims) {
     // First in, first out: Node skips closed connections at the head of the idle ones only.
     const scheduling = 'fifo';
-    super({ keepAlive: true, maxCachedSessions: 0, timeout: IDLE_MS, maxFreeSockets: MAX_IDLE, scheduling });
+    super({
+      keepAlive: true,
+      keepAliveMsecs: KEEPALIVE_MS,
+      maxCachedSessions: 0,
+      timeout: IDLE_MS,
+      maxFreeSockets: MAX_IDLE,
+      scheduling,
+    });
     this.#server = server;
     this.#bundle = options.bundle.current();
     this.#own = options.svid.current();
@@ -172,6 +180,7 @@ export class DialAgent extends Agent {
     const checkServerIdentity = () => undefined;
     const socket = connect({ secureContext: this.#tls, host, port, checkServerIdentity });
     socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEPALIVE_MS);
     this.#live += 1;
     const late = new IdentityError('unavailable', `no TLS handshake within ${HANDSHAKE_MS / 1000} s`);
     const deadline = setTimeout(() => socket.destroy(late), HANDSHAKE_MS);

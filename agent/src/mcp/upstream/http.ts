@@ -5,6 +5,7 @@ import { TLSSocket } from 'node:tls';
 import type { Log } from '@chancery/shared/log.ts';
 import { writeMessage } from '@chancery/shared/mcp/message.ts';
 import { skippedLog } from '../wire/skipped.ts';
+import { KEEPALIVE_MS } from '../wire/tcp.ts';
 import { askingOf, receive } from './http-answer.ts';
 import { CANCELLED } from './numbering.ts';
 import {
@@ -154,7 +155,7 @@ function bodyOf({ message }: Outbound): string | undefined {
 
 function dialler(target: HttpTarget) {
   const tls = target.kind === 'url' && target.url.protocol === 'https:';
-  const kept = { keepAlive: true, timeout: IDLE_MS };
+  const kept = { keepAlive: true, keepAliveMsecs: KEEPALIVE_MS, timeout: IDLE_MS };
   const agent = tls ? new https.Agent(kept) : new http.Agent(kept);
   const where =
     target.kind === 'unix'
