@@ -36,7 +36,7 @@ export interface Io {
   /** Standard input to its end. Throws file where it is longer, or not UTF-8. */
   input(maxBytes: number): Promise<string>;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborts on SIGINT or SIGTERM, with Interrupted. */
+  /** Aborts on SIGINT, SIGTERM, SIGQUIT and, but for a server, SIGHUP, with Interrupted. */
   readonly signal: AbortSignal;
   readonly isTerminal: boolean;
   /** Of the terminal that `out` writes to; undefined where it is none. */
@@ -48,12 +48,14 @@ export interface Io {
   serves?(onHangup: () => void): void;
 }
 
+const ENDS = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as const;
+
 /** Why `Io.signal` aborts. The status is what a shell says of a program that the signal ended. */
 export class Interrupted extends Error {
   readonly status: ExitStatus;
-  constructor(signal: 'SIGINT' | 'SIGTERM') {
+  constructor(signal: keyof typeof ENDS) {
     super(`ended by ${signal}`);
-    this.status = signal === 'SIGINT' ? 130 : 143;
+    this.status = ENDS[signal];
   }
 }
 

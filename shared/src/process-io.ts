@@ -7,13 +7,18 @@ import { printableLines } from './text/printable.ts';
 /** How long a server may take to close before the process ends without it. */
 const CLOSE_MS = 5_000;
 
-/** Aborts `signal` at the first SIGINT or SIGTERM; a second one ends the process at once. */
+/**
+ * Aborts `signal` at the first signal that asks for the end; a second one ends the process at once. But for SIGHUP: a
+ * terminal that closes and its shell both send it.
+ */
 export function processIo(): Io {
   const stop = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM'] as const)
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const)
     process.once(name, () => {
       stop.abort(new Interrupted(name));
     });
+  const hungUp = (): void => stop.abort(new Interrupted('SIGHUP'));
+  process.on('SIGHUP', hungUp);
   // Node's own answer to SIGUSR1 is to open its debugger, which runs whatever it is told with our rights.
   process.on('SIGUSR1', () => {});
   // A reader that goes away (| head) ends us quietly, as every Unix tool does.
@@ -27,7 +32,7 @@ export function processIo(): Io {
     isTerminal: process.stderr.isTTY,
     columns: process.stdout.columns,
     serves: (onHangup) => {
-      process.on('SIGHUP', onHangup);
+      process.off('SIGHUP', hungUp).on('SIGHUP', onHangup);
       // Does not keep the process alive: whoever closes in time is not waited for.
       const bound = (): void => void setTimeout(() => process.exit(0), CLOSE_MS).unref();
       if (stop.signal.aborted) bound();

@@ -212,6 +212,29 @@ describe('exec', () => {
     expect([existsSync(join(dir, 'of-the-agent')), existsSync(join(dir, 'beside'))]).toEqual([false, false]);
   });
 
+  test.each<NodeJS.Signals>(['SIGHUP', 'SIGQUIT'])(
+    'I86 at %s the command ends and no key is left on the disk',
+    async (signal) => {
+      const waiting = `console.log(process.env.SPIFFE_KEY_FILE);
+        process.on('SIGTERM', () => setTimeout(() => process.exit(3), 200));
+        setInterval(() => {}, 1000);`;
+      const args = ['exec', ...flags(), '--', process.execPath, '-e', waiting];
+      const child = spawn(process.execPath, [AGENT_MAIN, ...args], {
+        env,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      const [line] = await once(child.stdout.setEncoding('utf8'), 'data');
+      const key = String(line).trim();
+      expect(existsSync(key)).toBe(true);
+      child.kill(signal);
+      // A terminal that closes sends it twice; SIGQUIT a second time is meant.
+      if (signal === 'SIGHUP') child.kill(signal);
+      expect(await once(child, 'exit')).toEqual([3, null]);
+      expect(existsSync(key)).toBe(false);
+      expect(leftovers()).toEqual([]);
+    },
+  );
+
   test('renews while the command runs, and ends it when it is told to end', async () => {
     const watching = `console.log(process.env.SPIFFE_SVID_FILE); process.on('SIGTERM', () => process.exit(3));
       setInterval(() => {}, 1000);`;
@@ -257,7 +280,9 @@ describe('told to end while the CA is away', () => {
   test.each<[string, NodeJS.Signals, readonly string[], number]>([
     ['issue', 'SIGINT', ['-o', 'x'], 130],
     ['issue', 'SIGTERM', ['-o', 'x'], 143],
+    ['issue', 'SIGHUP', ['-o', 'x'], 129],
     ['exec', 'SIGINT', ['--', 'true'], 130],
+    ['exec', 'SIGQUIT', ['--', 'true'], 131],
     ['run', 'SIGTERM', [], 0],
   ])('%s ends by %s, without a stack and without files', async (command, signal, more, status) => {
     const config = join(dir, 'away.yaml');

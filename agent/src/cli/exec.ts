@@ -84,7 +84,7 @@ const NOT_FOUND = 127;
 const NOT_RUNNABLE = 126;
 const BY_SIGNAL = 128;
 
-/** Our SIGINT or SIGTERM ends the command, and we end with it: it may have something to finish. */
+/** A signal that ends us ends the command by SIGTERM, and we end with it: it may have something to finish. */
 function runCommand(
   [program, ...args]: readonly [string, ...string[]],
   env: NodeJS.ProcessEnv,
