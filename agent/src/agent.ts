@@ -67,9 +67,19 @@ export function stateAfter(before: StreamState, failure: string | undefined, now
   return { failure, since: isNews ? now : earlier(before.since, now) };
 }
 
-/** What the CA said when it cut this agent off, where it did: it may do so before the agent hears of the revocation. */
-export const heardRevocation = (...failures: readonly (string | null | undefined)[]): string | undefined =>
-  failures.find((each) => each?.includes(REFUSALS.revoked_peer.says)) ?? undefined;
+/**
+ * What the CA said when it cut this agent off, where it did: it may do so before the agent hears of the revocation. An
+ * agent whose trust stream is open is not cut off, whatever its last renewal was told; `stream` is null where the agent
+ * has none.
+ */
+export function heardRevocation(
+  renewalFailure: string | null | undefined,
+  stream: { readonly failure: string | null | undefined } | null,
+): string | undefined {
+  if (stream !== null && stream.failure == null) return undefined;
+  const heard = [renewalFailure, stream?.failure];
+  return heard.find((each) => each?.includes(REFUSALS.revoked_peer.says)) ?? undefined;
+}
 
 /**
  * Resolves with the first SVID: the last known good one where it is still valid, else a new one, however long the CA

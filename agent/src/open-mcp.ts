@@ -52,7 +52,7 @@ export async function openMcp(
   return gateway?.port;
 }
 
-const revocationOf = (agent: Agent) => heardRevocation(agent.renewalFailure(), agent.trustStream().failure);
+const revocationOf = (agent: Agent) => heardRevocation(agent.renewalFailure(), agent.trustStream());
 
 type BoundedGateway = GatewaySettings & Pick<AgentSettings, 'maxRequestBytes'>;
 

@@ -168,9 +168,14 @@ describe('a problem is', () => {
 
   test.each(['stream', 'renewal'])('a revocation by which the CA refuses the %s', (where) => {
     const says = `the CA refused (UNAUTHENTICATED): ${REFUSALS.revoked_peer.says}`;
+    stream = { failure: where === 'stream' ? says : 'it ended the stream', since: after(0) };
     if (where === 'renewal') renewal = says;
-    else stream = { failure: says, since: after(0) };
     expect(statusAt(1).problems).toEqual([`this identity is revoked: ${says}`]);
+  });
+
+  test('no revocation where the CA has let the trust stream open since: it was lifted', () => {
+    renewal = `the CA refused (UNAUTHENTICATED): ${REFUSALS.revoked_peer.says}`;
+    expect(statusAt(1)).toMatchObject({ revoked: null, problems: [] });
   });
 
   test.each(['expired_peer', 'svid', 'wrong_peer', 'chain'] as const)(

@@ -120,7 +120,7 @@ function revocationOf(facts: Joined, full: Agent | undefined, clock: Clock): str
   const id = full?.svid.current().id;
   const found = id && revocationsOf(full)?.revoked({ id, serial }, clock.now());
   if (found !== undefined) return describeRevocation(found);
-  return heardRevocation(renewalFailure, trustStream?.failure);
+  return heardRevocation(renewalFailure, trustStream);
 }
 
 /** One sentence each. What will end by itself is left out. */

@@ -1,10 +1,11 @@
 /** What a stdio server and the gateway tell unasked: it reaches the one whom it concerns, and nobody else. */
 import { request } from 'node:https';
+import { PassThrough } from 'node:stream';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, politely, startFakeServer } from '../kit/mcp/server.ts';
-import { ask, id, policyFor, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
+import { type FakeServer, politely, reply, startFakeServer } from '../kit/mcp/server.ts';
+import { ask, connectTo, id, policyFor, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
 
 const OTHER = id('agents/other');
 /** Says something at once; `log` logs before it answers. */
@@ -95,6 +96,23 @@ test('a client whose rules change is told that its list has changed, and another
   // What is sent to both now is behind whatever was sent before.
   world.policy.publish(policyFor(port, { allow: ['none'] }, 5n, [TRIAGE, OTHER]));
   await expect.poll(() => [changes(heard), changes(other)]).toEqual([2, 1]);
+});
+
+const changesIn = (heard: readonly string[]) => heard.join('').split('tools/list_changed').length - 1;
+
+test('I94 a client whose rules change before it listens, or between two streams, is told when it listens', async () => {
+  const { session } = await begin();
+  const { port } = world.gateway;
+  world.policy.publish(policyFor(port, { allow: ['log'] }, 3n, [TRIAGE, OTHER]));
+  const first = listen(session);
+  await expect.poll(() => changesIn(first)).toBe(1);
+  const second = listen(session);
+  await expect.poll(() => second.length).toBeGreaterThan(0);
+  world.policy.publish(policyFor(port, { allow: ['none'] }, 4n, [TRIAGE, OTHER]));
+  await expect.poll(() => changesIn(second)).toBe(1);
+  const fresh = listen((await begin()).session);
+  world.policy.publish(policyFor(port, { allow: ['log'] }, 5n, [TRIAGE, OTHER]));
+  await expect.poll(() => changesIn(fresh)).toBe(1);
 });
 
 /** Of the modern era: resolves with the whole answer. */
@@ -203,6 +221,36 @@ describe('a legacy HTTP server without a stream on which it speaks unasked', () 
     await expect.poll(() => heard).toEqual(['open']);
     world.policy.publish(policyFor(world.gateway.port, { allow: ['log'] }, 3n, [TRIAGE, OTHER]));
     await expect.poll(() => heard.join('')).toContain('notifications/tools/list_changed');
+  });
+
+  test('I94 a change that comes before the server has answered the client’s GET is told with its stream', async () => {
+    const { session } = await begin();
+    const asked = Promise.withResolvers<() => void>();
+    server.say = (_, res) => asked.resolve(() => res.writeHead(405).end());
+    const heard = listen(session);
+    const refuse = await asked.promise;
+    world.policy.publish(policyFor(world.gateway.port, { allow: ['log'] }, 3n, [TRIAGE, OTHER]));
+    refuse();
+    await expect.poll(() => changesIn(heard)).toBe(1);
+  });
+
+  test('I94 a stdio client of a server without sessions is told of its rules, too', async () => {
+    server.say = (seen, res) => {
+      if (seen.method === 'GET') res.writeHead(405).end();
+      else if (seen.json?.id === undefined) res.writeHead(202).end();
+      else reply(res, { jsonrpc: '2.0', id: seen.json.id, result: { capabilities: { tools: {} } } });
+    };
+    const [input, output] = [new PassThrough(), new PassThrough()];
+    const heard: string[] = [];
+    output.on('data', (chunk) => heard.push(String(chunk)));
+    const connect = await connectTo(world, { kind: 'stdio', input, output });
+    input.write(`${JSON.stringify({ jsonrpc: '2.0', id: 0, method: 'initialize', params: {} })}\n`);
+    await expect.poll(() => heard.join('')).toContain('"id":0');
+    input.write(`${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/initialized' })}\n`);
+    await expect.poll(() => server.seen.some(({ method }) => method === 'GET')).toBe(true);
+    world.policy.publish(policyFor(world.gateway.port, { allow: ['log'] }, 3n, [TRIAGE, OTHER]));
+    await expect.poll(() => changesIn(heard)).toBe(1);
+    await connect.close();
   });
 
   test('a client that resumes a stream is told that there is none', async () => {

@@ -143,7 +143,7 @@ async function sourcesFor(settings: AgentSettings, deps: ConnectCommandDeps, io:
   // Beside a running agent this process needs no gRPC.
   const { heardRevocation, startAgent } = await import('../agent.ts');
   const agent = await startAgent(settings, { ...deps, log, env: io.env }, io.signal);
-  const revocation = async () => heardRevocation(agent.renewalFailure(), agent.trustStream().failure);
+  const revocation = async () => heardRevocation(agent.renewalFailure(), agent.trustStream());
   return { ...agent, revocation };
 }
 

@@ -97,8 +97,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     target.kind === 'command'
       ? commandUpstream(target, log, options.sessions?.max)
       : httpUpstream(target, log);
-  const sessions = sessionsOf(options, upstream, recorder);
   const listeners = new Listeners(options.server);
+  const sessions = sessionsOf(options, upstream, recorder, listeners);
   const gate: Gate = {
     server: options.server,
     policy,
@@ -182,15 +182,17 @@ function serverOf({ svid, log }: GatewayOptions, gate: Gate, peers: Peers): Serv
 }
 
 function sessionsOf(
-  { sessions, clock }: GatewayOptions,
+  { sessions, clock, policy }: GatewayOptions,
   upstream: Upstream,
   recorder: CallRecorder,
+  listeners: Listeners,
 ): Sessions {
   const max = sessions?.max ?? upstream.maxSessions;
   const { maxPerCaller = Math.ceil(max / 2), idleSeconds = 3600 } = sessions ?? {};
   const table = new Sessions({
     limits: { max, maxPerCaller, idleSeconds },
     clock,
+    onBegin: (session) => listeners.begun(session, session.caller, policy.current()),
     onEnd(session, why, atServer) {
       recorder.ended(session, why);
       for (const asked of session.pending.values())

@@ -25,7 +25,7 @@ export class StdioListen {
   }
 
   start(): void {
-    if (this.#running || this.#options.exchanges.session === undefined) return;
+    if (this.#running) return;
     this.#running = true;
     void this.#run();
   }

@@ -68,6 +68,7 @@ export class Exchange implements Back {
   #outcome: 'result' | 'error' | undefined;
   #opened = false;
   #subscribed = false;
+  #owed: Notification | undefined;
 
   constructor(gate: Gate, res: ServerResponse, facts: ExchangeFacts) {
     this.#gate = gate;
@@ -121,6 +122,7 @@ export class Exchange implements Back {
     if (this.#res.headersSent) return;
     this.#opened = true;
     this.#held.open({ 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+    this.tell();
   }
 
   event(place: Place, message: Message | undefined): boolean {
@@ -146,10 +148,11 @@ export class Exchange implements Back {
     return this.#res.writableEnded || !this.#res.writableNeedDrain;
   }
 
-  /** From the gateway itself, where the stream is open. */
-  tell(notification: Notification): void {
-    const begun = this.#facts.request?.method !== LISTEN || this.#subscribed;
-    if (this.#res.headersSent && this.#opened && begun) this.event(NOWHERE, notification);
+  /** From the gateway itself; what comes before the stream is open is kept until it is. */
+  tell(notification = this.#owed): void {
+    const ready = this.#opened && (this.#facts.request?.method !== LISTEN || this.#subscribed);
+    this.#owed = ready ? undefined : notification;
+    if (ready && notification !== undefined) this.event(NOWHERE, notification);
   }
 
   keepAlive(): void {
@@ -184,8 +187,7 @@ export class Exchange implements Back {
   cancelled(): void {
     this.#abandon();
     this.open();
-    this.#held.release();
-    this.#res.end();
+    this.end();
   }
 
   #abandon(): void {
@@ -208,8 +210,7 @@ export class Exchange implements Back {
   #pass(message: Message): string | undefined {
     if (message.kind === 'response') return this.#passAnswer(message);
     const { recorder, upstream } = this.#gate;
-    const { peer, era, request } = this.#facts;
-    const session = this.#session;
+    const [{ peer, era, request }, session] = [this.#facts, this.#session];
     if (message.kind === 'notification') {
       const said = told(message, request, this.#gate.freeText);
       if (said === undefined) recorder.dropped(peer, message, `a server may not send ${message.method}`);

@@ -112,7 +112,7 @@ function decideAndPass(gate: Gate, { req, res, peer }: Inbound, body: Body, seen
   const request = message.kind === 'request' ? { ...message, params: undefined } : undefined;
   seen.message = request;
   const back = new Exchange(gate, res, { peer, era, request, session, pending, hold: body.hold });
-  if (request?.method === LISTEN) listenBy(gate, back, { res, peer });
+  if (request?.method === LISTEN) listenBy(gate, back, { res, peer, session });
   const headers =
     era === 'modern' ? { ...headersFor(message), ...paramHeaders(req) } : versionHeader(version);
   const forwarded = message.kind === 'request' ? narrowClient(message) : message;
@@ -126,8 +126,13 @@ function decideAndPass(gate: Gate, { req, res, peer }: Inbound, body: Body, seen
   }
 }
 
-function listenBy(gate: Gate, back: Exchange, { res, peer }: Pick<Inbound, 'res' | 'peer'>): void {
-  const stop = gate.listeners.add(peer.id, gate.policy.current(), (told) => back.tell(told));
+interface Listening extends Pick<Inbound, 'res' | 'peer'> {
+  readonly session: Session | undefined;
+}
+
+function listenBy(gate: Gate, back: Exchange, { res, peer, session }: Listening): void {
+  const hearer = { caller: peer.id, session };
+  const stop = gate.listeners.add(hearer, gate.policy.current(), (told) => back.tell(told));
   res.once('close', stop);
 }
 
@@ -192,7 +197,7 @@ function stream(gate: Gate, { req, res, peer }: Inbound, seen: Seen): void {
     'Last-Event-ID is not an event id of this gateway',
   );
   const place: Record<string, string> = resumed === undefined ? {} : { 'last-event-id': resumed };
-  listenBy(gate, back, { res, peer });
+  listenBy(gate, back, { res, peer, session });
   if (session !== undefined) endWith(session, back, res);
   passOn(back, () => gate.upstream.listen({ ...outbound, headers: { ...outbound.headers, ...place } }, back));
 }

@@ -1,10 +1,18 @@
-/** Streams on which legacy clients listen: a client whose list of tools a new policy changes is told so. */
+/**
+ * Streams on which clients listen: a client whose list of tools a new policy changes is told so. What changes while a
+ * session has no stream, before its first or between two, is told when it has one.
+ */
 import type { Notification } from '@chancery/shared/mcp/message.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
-interface Listener {
+/** Of whom the client is; the session is any object that lasts as long as it. */
+interface Hearer {
   readonly caller: SpiffeId;
+  readonly session: object | undefined;
+}
+
+interface Listener extends Hearer {
   readonly tell: (notification: Notification) => void;
   rules: string;
 }
@@ -18,25 +26,37 @@ const CHANGED: Notification = {
 export class Listeners {
   readonly #open = new Set<Listener>();
   readonly #server: string;
+  /** By which rules the client of a session knows its list. */
+  readonly #known = new WeakMap<object, string>();
 
   constructor(server: string) {
     this.#server = server;
   }
 
+  /** A session whose client has no list yet, or asks for one under these rules. */
+  begun(session: object, caller: SpiffeId, policy: Policy): void {
+    this.#known.set(session, this.#rulesOf(policy, caller));
+  }
+
   /** Returns what ends it. */
-  add(caller: SpiffeId, policy: Policy, tell: Listener['tell']): () => void {
-    const listener = { caller, tell, rules: this.#rulesOf(policy, caller) };
+  add({ caller, session }: Hearer, policy: Policy, tell: Listener['tell']): () => void {
+    const rules = this.#rulesOf(policy, caller);
+    const known = (session && this.#known.get(session)) ?? rules;
+    const listener = { caller, session, tell, rules: known };
     this.#open.add(listener);
+    this.#tellIfNew(listener, rules);
     return () => this.#open.delete(listener);
   }
 
   policyChanged(policy: Policy): void {
-    for (const listener of this.#open) {
-      const rules = this.#rulesOf(policy, listener.caller);
-      if (rules === listener.rules) continue;
-      listener.rules = rules;
-      listener.tell(CHANGED);
-    }
+    for (const listener of this.#open) this.#tellIfNew(listener, this.#rulesOf(policy, listener.caller));
+  }
+
+  #tellIfNew(listener: Listener, rules: string): void {
+    if (rules === listener.rules) return;
+    listener.rules = rules;
+    if (listener.session !== undefined) this.#known.set(listener.session, rules);
+    listener.tell(CHANGED);
   }
 
   #rulesOf(policy: Policy, caller: SpiffeId): string {

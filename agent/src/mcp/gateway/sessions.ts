@@ -57,6 +57,7 @@ export interface SessionLimits {
 export interface SessionsOptions {
   readonly limits: SessionLimits;
   readonly clock: Clock;
+  readonly onBegin?: (session: Session) => void;
   /** Called once for each session, with the reason. `atServer` is false where the server has ended it already. */
   readonly onEnd: (session: Session, why: string, atServer: boolean) => void;
 }
@@ -99,6 +100,7 @@ export class Sessions {
     const fresh = { asked: new Set<Id>(), streams: new Set<() => void>(), open: 0, idleLooks: 0 };
     const session = { id: randomUUID(), caller, serial, upstream, pending, ...fresh };
     this.#byId.set(session.id, session);
+    this.#options.onBegin?.(session);
     void this.#look();
     return session;
   }
