@@ -1,6 +1,9 @@
 /** What fails one call or one session at a server, and what a client can make of it. */
-import { request } from 'node:http';
+import { once } from 'node:events';
+import { Agent, request } from 'node:http';
+import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
 import { PassThrough } from 'node:stream';
+import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   type FakeServer,
@@ -226,6 +229,39 @@ test.each([
   const answer = await ask(world, world.td.svid(TRIAGE), { method, headers });
   expect(answer).toMatchObject({ status: 405, headers: { allow } });
 });
+
+test.each(['the gateway', 'connect'])(
+  'M64 %s answers a message over the limit and takes the rest of it',
+  async (which) => {
+    const connect = await connectTo(world, { kind: 'tcp', port: 0 });
+    const local = which === 'connect';
+    const tls = {
+      ...clientTls(world.td.svid(TRIAGE), world.td.bundle.current()),
+      checkServerIdentity: () => undefined,
+    };
+    const agent = local
+      ? new Agent({ keepAlive: true, maxSockets: 1 })
+      : new TlsAgent({ keepAlive: true, maxSockets: 1, ...tls });
+    const port = local ? connect.port : world.gateway.port;
+    const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+    const where = { host: '127.0.0.1', port, path: '/mcp', method: 'POST', agent, headers };
+    const open = local ? request : tlsRequest;
+    const size = 20 * 1024 * 1024;
+    const large = open({ ...where, headers: { ...headers, 'content-length': size } });
+    large.write('[');
+    const [refused] = await once(large, 'response');
+    expect([refused.statusCode, refused.headers.connection]).toEqual([413, 'keep-alive']);
+    refused.resume();
+    large.end(Buffer.alloc(size - 1, ' '));
+    await once(large, 'close');
+    const next = open(where).end(call(1));
+    const [answer] = await once(next, 'response');
+    expect([answer.statusCode, next.reusedSocket]).toEqual([200, true]);
+    answer.resume();
+    agent.destroy();
+    await connect.close();
+  },
+);
 
 test('events that carry no message leave nothing but a comment', async () => {
   server.say = (seen, res) => {

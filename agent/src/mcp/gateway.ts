@@ -261,7 +261,9 @@ function refuseRequest(
   });
   if (res.headersSent) return;
   // What was not read to its end would be taken for the next request; a stranger gets no next one.
-  if (!req.complete || peer === undefined) res.setHeader('connection', 'close');
+  // What is too large is skipped until REQUEST_MS: many clients read no answer before they have sent all.
+  const rest = !req.complete && error.code !== 'mcp_size';
+  if (rest || peer === undefined) res.setHeader('connection', 'close');
   refuse(res, error, message?.kind === 'request' ? message.id : undefined, dataOf(req, error, seen));
 }
 

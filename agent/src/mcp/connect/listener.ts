@@ -68,8 +68,10 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     res.on('error', (error) => log.debug({ err: error }, 'an answer did not arrive'));
     answer(options, port, { req, res, allowed }).catch((error) => {
       tell.refused(error, 'a local request was refused');
-      if (!req.complete) res.setHeader('connection', 'close');
-      if (!res.headersSent) refuse(res, refusalOf(error, 'internal', 'connect failed'), undefined);
+      const refusal = refusalOf(error, 'internal', 'connect failed');
+      // What is too large is skipped: many clients read no answer before they have sent all.
+      if (!req.complete && refusal.code !== 'mcp_size') res.setHeader('connection', 'close');
+      if (!res.headersSent) refuse(res, refusal, undefined);
     });
   });
   server.on('connection', (socket) => {
