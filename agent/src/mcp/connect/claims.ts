@@ -23,6 +23,8 @@ export interface Link {
   until: Date;
   /** It will be claimed when its gateway should have renewed. */
   planned: boolean;
+  /** Lets it take no more requests: it is closed when the one that it has is done. */
+  readonly retire: () => void;
   /** The connection has. */
   readonly closed: AbortSignal;
 }
@@ -35,7 +37,7 @@ export interface Answer {
   readonly claimed: readonly boolean[];
   readonly gateway: VerifiedSvid;
   readonly own: Svid;
-  /** Closes the connection of the claim, so that the next claim makes one. */
+  /** Lets the connection of the claim take no more requests, so that the next claim makes one. */
   leave(): void;
 }
 
@@ -88,7 +90,7 @@ export class Claims {
     const closing = new AbortController();
     const { signal: closed } = closing;
     const [secret, until, planned] = [secretOf(socket), gateway.notAfter, false];
-    const link = { secret, gateways: [gateway], own, until, planned, closed };
+    const link = { secret, gateways: [gateway], own, until, planned, retire: onRetire, closed };
     links.set(socket, link);
     socket.once('close', () => {
       closing.abort();

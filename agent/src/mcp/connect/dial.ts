@@ -161,15 +161,17 @@ export class Dialler {
     });
     // The connection is there while it answers, and was not handed over before.
     const { socket } = response;
-    const { gateways: [gateway] = [], own } = (socket instanceof TLSSocket && this.#links.get(socket)) || {};
+    const link = socket instanceof TLSSocket ? this.#links.get(socket) : undefined;
+    const { gateways: [gateway] = [], own, retire } = link ?? {};
     const body = await readBody(response, MAX_CLAIM_BYTES);
     ensure(response.statusCode === 200, 'mcp_upstream', `claims gave HTTP ${response.statusCode}`);
     ensure(
-      gateway !== undefined && own !== undefined,
+      gateway !== undefined && own !== undefined && retire !== undefined,
       'mcp_upstream',
       'the connection of the claims has ended',
     );
-    return { claimed: readClaimed(body), gateway, own, leave: () => socket.destroy() };
+    // A call may have taken it by now.
+    return { claimed: readClaimed(body), gateway, own, leave: retire };
   }
 
   close(): void {
