@@ -215,9 +215,9 @@ describe('exec', () => {
   test.each<NodeJS.Signals>(['SIGHUP', 'SIGQUIT'])(
     'I86 at %s the command ends and no key is left on the disk',
     async (signal) => {
-      const waiting = `console.log(process.env.SPIFFE_KEY_FILE);
-        process.on('SIGTERM', () => setTimeout(() => process.exit(3), 200));
-        setInterval(() => {}, 1000);`;
+      const waiting = `process.on('SIGTERM', () => setTimeout(() => process.exit(3), 200));
+        setInterval(() => {}, 1000);
+        console.log(process.env.SPIFFE_KEY_FILE);`;
       const args = ['exec', ...flags(), '--', process.execPath, '-e', waiting];
       const child = spawn(process.execPath, [AGENT_MAIN, ...args], {
         env,
@@ -236,8 +236,8 @@ describe('exec', () => {
   );
 
   test('renews while the command runs, and ends it when it is told to end', async () => {
-    const watching = `console.log(process.env.SPIFFE_SVID_FILE); process.on('SIGTERM', () => process.exit(3));
-      setInterval(() => {}, 1000);`;
+    const watching = `process.on('SIGTERM', () => process.exit(3)); setInterval(() => {}, 1000);
+      console.log(process.env.SPIFFE_SVID_FILE);`;
     const args = ['exec', ...flags(), '--', process.execPath, '-e', watching];
     const child = spawn(process.execPath, [AGENT_MAIN, ...args], {
       env,
