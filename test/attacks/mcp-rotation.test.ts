@@ -2,8 +2,8 @@
  * M16, M49 and M52 at connect's end: a certificate ends, the caller's or the gateway's, and no call ends with it while there
  * is a newer one that both sides know.
  */
-import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { setImmediate } from 'node:timers/promises';
 import { Dialler } from '@chancery/agent/mcp/connect/dial.ts';
 import { silentLog } from '@chancery/shared/log.ts';
@@ -56,6 +56,7 @@ const claimed = () => world.events.filter(({ stage }) => stage === 'claimed');
 /** The certificates of those who called, each once. */
 const serials = () => [...new Set(world.events.flatMap(({ serial = '' }) => serial))];
 
+/** The status, or 0 where the answer is not the tool's result. */
 function call(): Promise<number> {
   const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
   return new Promise((resolve, reject) => {
@@ -66,17 +67,22 @@ function call(): Promise<number> {
       method: 'POST',
       headers,
     });
-    outgoing.on('response', (response) => resolve(response.resume().statusCode ?? 0));
+    outgoing.on('response', (response) => resolve(resultOf(response)));
     outgoing.on('error', reject);
     outgoing.end(CALL);
   });
 }
 
+async function resultOf(response: IncomingMessage): Promise<number> {
+  const body = await text(response).catch(() => 'cut');
+  return body.includes('"result"') ? (response.statusCode ?? 0) : 0;
+}
+
 /** Resolves when the connection of an answer is idle again. */
 async function whenIdle(response: IncomingMessage): Promise<number> {
-  await once(response.resume(), 'end');
+  const status = await resultOf(response);
   await setImmediate();
-  return response.statusCode ?? 0;
+  return status;
 }
 
 /** A tool that answers when it is told to. */

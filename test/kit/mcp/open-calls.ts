@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
+import { text } from 'node:stream/consumers';
 import type { TLSSocket } from 'node:tls';
 import { readClaimed, secretOf, writeClaims } from '@chancery/agent/mcp/wire/claims.ts';
 import { hex } from '@chancery/shared/bytes.ts';
@@ -38,8 +39,8 @@ export interface RawCall {
   /** That of its connection. */
   readonly secret: Uint8Array;
   readonly socket: TLSSocket;
-  /** The status of the answer, or `cut`. */
-  readonly outcome: Promise<number | 'cut'>;
+  /** The status of an answer with the tool's result, `failed`, or `cut`. */
+  readonly outcome: Promise<number | 'failed' | 'cut'>;
 }
 
 /** One request on a connection of its own, as whoever has this key. */
@@ -59,12 +60,13 @@ export async function openCall(world: World, svid: Svid, tool = 'echo'): Promise
     connection: 'keep-alive',
   };
   const outgoing = request({ ...tls, ...where, headers });
-  const outcome = new Promise<number | 'cut'>((resolve) => {
+  const outcome = new Promise<number | 'failed' | 'cut'>((resolve) => {
     outgoing.on('error', () => resolve(CUT));
     outgoing.on('response', (response: IncomingMessage) => {
-      response.resume();
-      response.on('error', () => resolve(CUT));
-      response.on('end', () => resolve(response.statusCode ?? 0));
+      text(response).then(
+        (body) => resolve(body.includes('"result"') ? (response.statusCode ?? 0) : 'failed'),
+        () => resolve(CUT),
+      );
     });
   });
   outgoing.end(body);
