@@ -149,6 +149,9 @@ test('one that waits no longer gets no connection', async () => {
   const wanted: Wanted = { isClaim: false, turn: (outcome) => void turns.push(outcome) };
   pool.take(wanted);
   pool.leave(wanted);
-  await once(server, 'secureConnection');
+  const next = call();
+  await atServer(1);
+  held[0]?.end();
+  await next;
   expect(turns).toEqual([]);
 });
