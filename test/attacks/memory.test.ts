@@ -105,7 +105,7 @@ test('I74 who was sent away for its resets and comes back at once waits; its nei
     );
     expect(await soon).toBe(grpc.status.OK);
     expect(waiting.session.connecting).toBe(true);
-    ca().clock.move(1);
+    ca().clock.move(2);
     expect(await late).toBe(grpc.status.OK);
   } finally {
     ca().clock.release();

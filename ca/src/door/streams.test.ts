@@ -26,9 +26,10 @@ beforeEach(async () => {
   clock = new ManualClock(NOW);
   [seen, floods, refused] = [0, 0, []];
   server = http2.createServer();
-  server.on('stream', (stream) => {
+  server.on('stream', (stream, { ':path': path }) => {
     seen += 1;
     stream.on('error', () => {});
+    if (path === '/refused') stream.respond({ 'grpc-status': '7' }, { endStream: true });
   });
   guardStreams(server, {
     clock,
@@ -143,4 +144,34 @@ test('who opens streams only to reset them is sent away, and is told of once', a
   session.once('connect', more);
   await closed;
   expect(floods).toBe(1);
+});
+
+test.each([
+  ['a stranger', 20, '127.0.0.2'],
+  ['a known peer', 300, '127.0.0.3'],
+])('%s may reset %i streams at once on one connection', async (_, allowed, address) => {
+  const session = from(address);
+  const closed = new Promise((resolve) => session.once('close', resolve));
+  const reset = async (): Promise<void> => {
+    call(session, '/stream').close(http2.constants.NGHTTP2_CANCEL);
+    await new Promise((resolve) => session.ping(resolve));
+  };
+  for (let n = 0; n < allowed; n += 1) await reset();
+  expect([floods, session.closed]).toEqual([0, false]);
+  void reset().catch(() => {});
+  await closed;
+  expect(floods).toBe(1);
+});
+
+test.each([
+  ['a stranger', 1, '127.0.0.2'],
+  ['a known peer', 0, '127.0.0.3'],
+])('failed calls of %s: its connection is closed %i times after 20 of them', async (_, times, address) => {
+  const session = from(address);
+  for (let n = 0; n <= 20; n += 1) {
+    const answered = call(session, '/refused').end();
+    await new Promise((resolve) => answered.once('close', resolve));
+  }
+  await turn();
+  expect(floods).toBe(times);
 });

@@ -36,6 +36,8 @@ const NO_ERROR = 0;
 const ENHANCE_YOUR_CALM = 0xb;
 const RESET = 'opens streams only to reset them';
 const RESETS = { perSecond: 10, burst: 300 };
+/** An agent that joins makes two calls, and waits for seconds after a refusal. */
+const FAILURES_OF_STRANGER = { perSecond: 2, burst: 20 };
 /** Agents of one site may share an address. */
 const RESETS_OF_ADDRESS = { perSecond: 40, burst: 800 };
 
@@ -68,14 +70,14 @@ export function guardStreams(server: http2.Http2Server, guards: StreamGuards): v
   const addresses = new Buckets(RESETS_OF_ADDRESS, clock);
   const watchIdle = idleWatcher(clock);
   const [whole, answered] = [new Deadlines(MESSAGE_MS, clock), new Deadlines(AFTER_ANSWER_MS, clock)];
+  const isStranger = (socket: object): boolean => guards.peerOf(socket)?.kind === 'stranger';
   server.on('session', (session: http2.ServerHttp2Session) => {
     const { socket } = session;
-    const resets = new Buckets(RESETS, clock);
+    const resets = new Buckets(isStranger(socket) ? FAILURES_OF_STRANGER : RESETS, clock);
     let over = false;
-    const idle = watchIdle(session, () => guards.peerOf(socket)?.kind === 'stranger');
+    const idle = watchIdle(session, () => isStranger(socket));
     // nghttp2 refuses further ones at once, whether the peer acknowledges the limit or not.
-    if (guards.peerOf(socket)?.kind === 'stranger')
-      session.settings({ maxConcurrentStreams: STRANGER_STREAMS });
+    if (isStranger(socket)) session.settings({ maxConcurrentStreams: STRANGER_STREAMS });
     session.removeAllListeners('stream');
     session.on('stream', (stream: http2.ServerHttp2Stream, headers, flags, raw: readonly string[]) => {
       const peer = guards.peerOf(socket);

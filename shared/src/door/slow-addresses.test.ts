@@ -30,6 +30,20 @@ test('who comes from an address after a peer of it was sent away waits a second,
   expect(entered).toEqual(['b', 'a']);
 });
 
+test('those who were sent away together come back one after another, within two seconds', async () => {
+  const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'];
+  for (const name of names) slow.add({ address: name });
+  for (const name of names) enter({ address: name });
+  await at(1);
+  expect(entered).toEqual(['a', 'i']);
+  await at(1.125);
+  expect(entered).toEqual(['a', 'i', 'b']);
+  await at(1.5);
+  expect(entered).toEqual(['a', 'i', 'b', 'c', 'd', 'e']);
+  await at(1.875);
+  expect(entered).toHaveLength(names.length);
+});
+
 test('all of one /48 wait', async () => {
   slow.add({ address: '1::/64', network: '/48' });
   enter({ address: '2::/64', network: '/48' });

@@ -6,7 +6,8 @@ import type { Clock } from '../clock.ts';
 import { Deadlines } from './deadlines.ts';
 import type { ShareKeys } from './keys.ts';
 
-const WAIT_MS = 1_000;
+/** In turn: peers that were sent away together come back one after another. */
+const WAITS_MS = [1_000, 1_125, 1_250, 1_375, 1_500, 1_625, 1_750, 1_875];
 /** After the last peer was sent away. */
 const SLOW_MS = 10_000;
 /** The oldest is forgotten first. */
@@ -14,13 +15,14 @@ const MAX_KEYS = 10_000;
 
 export class SlowAddresses {
   readonly #clock: Clock;
-  readonly #waiting: Deadlines;
+  readonly #waiting: readonly Deadlines[];
+  #turn = 0;
   /** When a peer of that address or network was last sent away, in that order. */
   readonly #since = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.#waiting = new Deadlines(WAIT_MS, clock);
+    this.#waiting = WAITS_MS.map((ms) => new Deadlines(ms, clock));
   }
 
   add(keys: ShareKeys): void {
@@ -36,7 +38,11 @@ export class SlowAddresses {
     const since = this.#since.get(keyOf(keys));
     const ago = since === undefined ? SLOW_MS : this.#clock.now().getTime() - since;
     // The wall clock may have been set back; nobody waits for that.
-    if (ago >= 0 && ago < SLOW_MS) return this.#waiting.start(go);
+    if (ago >= 0 && ago < SLOW_MS) {
+      const waiting = this.#waiting[this.#turn];
+      this.#turn = (this.#turn + 1) % WAITS_MS.length;
+      return waiting?.start(go) ?? (() => {});
+    }
     this.#since.delete(keyOf(keys));
     go();
     return () => {};
