@@ -26,7 +26,7 @@ beforeEach(async () => {
   clock = new ManualClock(NOW);
   [seen, floods, refused] = [0, 0, []];
   server = http2.createServer();
-  server.on('stream', (stream, { ':path': path }) => {
+  server.on('stream', (stream: http2.ServerHttp2Stream, { ':path': path }) => {
     seen += 1;
     stream.on('error', () => {});
     if (path === '/refused') stream.respond({ 'grpc-status': '7' }, { endStream: true });
