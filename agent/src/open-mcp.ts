@@ -7,7 +7,7 @@ import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { localEndpoint } from './addresses.ts';
 import { type Agent, heardRevocation } from './agent.ts';
 import type { AgentSettings, GatewaySettings } from './config.ts';
-import type { RecordCall } from './mcp/call-event.ts';
+import type { CallEvent } from './mcp/call-event.ts';
 import { startConnect } from './mcp/connect.ts';
 import { startGateway } from './mcp/gateway.ts';
 import { accountFor, environmentFor } from './mcp/upstream/account.ts';
@@ -32,7 +32,7 @@ export interface McpOpening {
   /** Gets what has to be closed again, in the order of opening. */
   readonly parts: Closing[];
   /** Sees every record that is written. */
-  readonly count?: RecordCall | undefined;
+  readonly count?: ((event: CallEvent) => void) | undefined;
 }
 
 /** Resolves with the gateway's port, where there is a gateway. */
@@ -65,9 +65,9 @@ async function openGateway(settings: BoundedGateway, agent: Agent, { deps, parts
     server: settings.server,
     listen: hostAndPort(settings.listen),
     upstream: upstreamOf(settings.upstream, deps),
-    record: (event) => {
-      records.record(event);
-      count?.(event);
+    record: (...events) => {
+      records.record(...events);
+      for (const event of events) count?.(event);
     },
     freeText: settings.freeText,
     maxCallSeconds: settings.maxCallDuration,

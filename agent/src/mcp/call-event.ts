@@ -53,8 +53,11 @@ export interface CallEvent {
   readonly traceparent?: string | undefined;
 }
 
-/** Called synchronously, before the message goes on. May throw, which refuses the message: no record, no call. */
-export type RecordCall = (event: CallEvent) => void;
+/**
+ * Called synchronously, before the message goes on. May throw, which refuses the message: no record, no call. Several
+ * at once are answers, which wait for nobody.
+ */
+export type RecordCall = (...events: readonly CallEvent[]) => void;
 
 export function sha256(json: string): string {
   return hash('sha256', json, 'hex');

@@ -7,8 +7,8 @@ import { printable } from '@chancery/shared/text/printable.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 
 export interface CallRecords {
-  /** Throws file where the line could not be written: no record, no call. */
-  record(event: object): void;
+  /** All by one write. Throws file where a line could not be written: no record, no call. */
+  record(...events: readonly object[]): void;
   close(): void;
 }
 
@@ -16,11 +16,11 @@ export interface CallRecords {
 export function openCallRecords(path: string): CallRecords {
   const fd = open(path);
   return {
-    record: (event) => {
-      const line = `${printable(JSON.stringify(event))}\n`;
+    record: (...events) => {
+      const lines = events.map((event) => `${printable(JSON.stringify(event))}\n`).join('');
       try {
         // Unlike writeSync, all of it or an error.
-        fs.writeFileSync(fd, line);
+        fs.writeFileSync(fd, lines);
       } catch (error) {
         throw refusalOf(
           error,

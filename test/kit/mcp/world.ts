@@ -140,7 +140,7 @@ export async function startWorld(
     ...(instead.freeText === undefined ? {} : { freeText: instead.freeText }),
     ...(instead.connections === undefined ? {} : { connections: instead.connections }),
     ...(instead.bodies === undefined ? {} : { bodies: instead.bodies }),
-    record: record ?? ((event) => void events.push(event)),
+    record: record ?? ((...more) => void events.push(...more)),
     successions: {
       follows: (next, old) => links.get(next) === old,
       onChange: (listener) => linked.onChange(listener),

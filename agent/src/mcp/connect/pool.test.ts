@@ -89,12 +89,18 @@ async function atServer(count: number): Promise<void> {
 
 test('calls that stay open get connections of their own, one after the other', async () => {
   for (let n = 0; n < WARM + 8; n += 1) void call().catch(() => {});
+  await atServer(WARM);
+  expect(connections).toBe(WARM);
+  // None of them came free for so long.
+  await vi.advanceTimersByTimeAsync(100);
   await atServer(WARM + 8);
   expect(connections).toBe(WARM + 8);
 });
 
 test('a claim gets a connection where calls hold all that there may be, before the calls that wait', async () => {
   for (let n = 0; n < MOST; n += 1) void call().catch(() => {});
+  await atServer(WARM);
+  await vi.advanceTimersByTimeAsync(100);
   await atServer(MOST);
   for (let n = 0; n < 3; n += 1) void call().catch(() => {});
   const claim = call(true);

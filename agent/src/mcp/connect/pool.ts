@@ -41,7 +41,7 @@ const IDLE_MS = 60_000;
 const MAX_IDLE = 32;
 /** Streams and long calls hold theirs; so many at once are more than one user's clients have. */
 const MAX_CONNECTIONS = 256;
-/** One after the other where they are quick; one more so often where the way is long, or calls end quickly. */
+/** One after the other where they are quick; one more so often where the way is long. Warm ones are given so long. */
 const OPENING_MS = 100;
 const MAX_OPENING = 16;
 const MAX_WAITING = 4_096;
@@ -61,8 +61,9 @@ export class DialAgent extends Agent {
   readonly #fresh: TLSSocket[] = [];
   #opening = 0;
   #growing: NodeJS.Timeout | undefined;
-  /** Whether a connection came free since the last look: then those who wait go on without a new one. */
+  /** Whether a connection came free since the last look, or none for one look: then those who wait need a new one. */
   #moves = false;
+  #still = false;
   #live = 0;
   #over = false;
 
@@ -86,6 +87,7 @@ export class DialAgent extends Agent {
     this.#claims = claims;
     this.on('free', () => {
       this.#moves = true;
+      this.#still = false;
       this.#serve();
     });
   }
@@ -138,10 +140,12 @@ export class DialAgent extends Agent {
 
   #grow(): void {
     if (this.#over) return;
-    if (this.#opening === 0 && !(this.#moves && this.#live >= MAX_IDLE)) this.#openOne();
+    const isClaim = this.#waiting[0]?.isClaim === true;
+    if (this.#opening === 0 && (this.#live < MAX_IDLE || this.#still || isClaim)) this.#openOne();
     if (this.#opening >= this.#waiting.length || this.#growing !== undefined) return;
     this.#growing = setTimeout(() => {
       this.#growing = undefined;
+      this.#still = !this.#moves;
       this.#moves = false;
       this.#openOne();
       this.#grow();

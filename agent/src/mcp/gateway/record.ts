@@ -27,6 +27,8 @@ export class CallRecorder {
   /** Apart, so that strangers, however many, take no place of a caller's. */
   readonly #callers: Folder<CallEvent>;
   readonly #strangers: Folder<CallEvent>;
+  /** Answers of this turn, which are written together. */
+  readonly #answers: (() => CallEvent)[] = [];
 
   constructor({ server, clock, record, log }: RecorderOptions) {
     this.#server = server;
@@ -45,6 +47,7 @@ export class CallRecorder {
 
   /** Writes what is counted and not yet written. */
   close(): void {
+    this.#writeAnswers();
     this.#callers.close();
     this.#strangers.close();
   }
@@ -97,9 +100,9 @@ export class CallRecorder {
   /** `text` is the answer as it is forwarded. Recorded when it is on its way: nobody waits for the record. */
   answered(peer: VerifiedSvid, asked: Asked, response: Response, text: string): void {
     const latencyMs = performance.now() - asked.startedMs;
-    setImmediate(() => {
-      const result = response.error === undefined;
-      this.#note(peer, asked.recordId, 'answered', {
+    const result = response.error === undefined;
+    const event = (): CallEvent => ({
+      ...this.#eventOf(peer, 'answered', {
         from: 'server',
         kind: 'response',
         method: asked.method,
@@ -110,8 +113,16 @@ export class CallRecorder {
         resultSha256: result ? sha256(resultText(text)) : undefined,
         latencyMs,
         bytes: Buffer.byteLength(text),
-      });
+      }),
+      id: asked.recordId,
     });
+    if (this.#answers.push(event) === 1) setImmediate(() => this.#writeAnswers());
+  }
+
+  #writeAnswers(): void {
+    const answers = this.#answers.splice(0);
+    if (answers.length > 0)
+      this.#quietly('answered', () => this.#record(...answers.map((event) => bounded(event()))));
   }
 
   /** The last record of a call that got no answer, with what is known of its end. */

@@ -1,0 +1,52 @@
+import { setImmediate } from 'node:timers/promises';
+import { silentLog } from '@chancery/shared/log.ts';
+import type { Response } from '@chancery/shared/mcp/message.ts';
+import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import { beforeEach, expect, test } from 'vitest';
+import { NOW } from '../../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../../test/kit/manual-clock.ts';
+import { TRIAGE, TrustDomainInMemory } from '../../../../test/kit/mcp/world.ts';
+import type { CallEvent } from '../call-event.ts';
+import { CallRecorder } from './record.ts';
+
+let written: (readonly CallEvent[])[];
+let recorder: CallRecorder;
+beforeEach(() => {
+  written = [];
+  const record = (...events: readonly CallEvent[]): void => void written.push(events);
+  recorder = new CallRecorder({ server: 'everything', clock: new ManualClock(NOW), record, log: silentLog });
+});
+
+const td = new TrustDomainInMemory();
+const peer = verifySvid(td.svid(TRIAGE).chain, td.bundle.current(), new Date());
+function answered(id: number): void {
+  const asked = {
+    recordId: `record ${id}`,
+    method: 'tools/call',
+    tool: 'echo',
+    requestId: id,
+    startedMs: performance.now(),
+  };
+  const response: Response = { kind: 'response', id, result: {}, error: undefined };
+  recorder.answered(peer, asked, response, `{"jsonrpc":"2.0","id":${id},"result":{}}`);
+}
+const ids = (): string[][] => written.map((events) => events.map(({ id }) => id));
+
+test('answers of one turn are written together, after it', async () => {
+  answered(1);
+  answered(2);
+  expect(ids()).toEqual([]);
+  await setImmediate();
+  expect(ids()).toEqual([['record 1', 'record 2']]);
+  answered(3);
+  await setImmediate();
+  expect(ids().slice(1)).toEqual([['record 3']]);
+});
+
+test('what is answered and not yet written is written at the end', async () => {
+  answered(1);
+  recorder.close();
+  expect(ids()).toEqual([['record 1']]);
+  await setImmediate();
+  expect(written).toHaveLength(1);
+});
