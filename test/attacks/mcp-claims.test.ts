@@ -200,7 +200,7 @@ test('M36 the secret of a connection without an open call claims nothing', async
   const tls = { ...clientTls(old, world.td.bundle.current()), checkServerIdentity: () => undefined };
   const agent = new Agent({ keepAlive: true, ...tls });
   const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' });
-  expect((await ask(world, undefined, { agent, body })).status).toBe(200);
+  expect((await ask(world, undefined, { agent, body })).json.result.tools).toHaveLength(4);
   await expect.poll(() => Object.keys(agent.freeSockets)).toHaveLength(1);
   const [idle] = Object.values(agent.freeSockets).flat();
   expect(await claim(world, next, secretOf(idle as TLSSocket))).toEqual([false]);

@@ -77,8 +77,8 @@ describe('M46 what a server says beside the list', () => {
     ['ping', { tools: [HIDDEN] }],
   ])('is not passed on in %s', async (method, result) => {
     says(result);
-    const { text, status } = await post(method);
-    expect(status).toBe(200);
+    const { text, json } = await post(method);
+    expect(json.result).toBeDefined();
     expect(text).not.toContain(HIDDEN);
   });
 

@@ -9,13 +9,15 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MovableClock } from '../kit/clock.ts';
 import { claim, holdCalls, openCall, serialOf } from '../kit/mcp/open-calls.ts';
 import { type FakeServer, startFakeServer } from '../kit/mcp/server.ts';
-import { ask, id, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
+import { type Answer, ask, id, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
 
 const GREEDY = id('agents/greedy');
 const PLACES = 12;
 const HOUR = 3600;
 const PIECE = 64 * 1024;
 const CALL = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo' } });
+/** An error would be HTTP 200, too. */
+const RESULT = { status: 200, json: { result: { content: [{ text: 'echo' }] } } };
 const HEAD = (length: number): string =>
   'POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json, text/event-stream\r\n' +
   `Content-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`;
@@ -61,15 +63,15 @@ const refusals = () =>
 describe('M50 one caller takes all places of a gateway', () => {
   /** Three certificates of one caller. */
   const certificates = (): Svid[] => Array.from({ length: 3 }, () => world.td.svid(GREEDY));
-  const honest = async (): Promise<number[]> => {
+  const honest = async (): Promise<Answer[]> => {
     const svid = world.td.svid(TRIAGE);
-    return Promise.all([1, 2, 3].map(async () => (await ask(world, svid, { body: CALL })).status));
+    return Promise.all([1, 2, 3].map(() => ask(world, svid, { body: CALL })));
   };
 
   test('by requests whose bodies never end: others are served, and one record counts what was lost', async () => {
     for (const svid of certificates()) for (let n = 0; n < PLACES; n += 1) await sent(svid, `${HEAD(100)}{`);
     await expect.poll(open).toBe(PLACES);
-    expect(await honest()).toEqual([200, 200, 200]);
+    expect(await honest()).toMatchObject([RESULT, RESULT, RESULT]);
     await expect.poll(open).toBeLessThan(PLACES);
     expect(refusals().filter(({ code }) => code === 'rate')).toEqual([
       expect.objectContaining({
@@ -91,7 +93,7 @@ describe('M50 one caller takes all places of a gateway', () => {
     for (const svid of certificates())
       for (let n = 0; n < PLACES / 3; n += 1) await sent(svid, HEAD(body.length) + body);
     await expect.poll(() => calls.open).toBe(PLACES);
-    expect(await honest()).toEqual([200, 200, 200]);
+    expect(await honest()).toMatchObject([RESULT, RESULT, RESULT]);
     await expect.poll(open).toBe(PLACES - 3);
     expect(refusals()[0]).toEqual({
       code: 'rate',
@@ -113,7 +115,7 @@ describe('M51 bodies that are not whole', () => {
     for (let n = 0; n < 8; n += 1) await unfinished(world.td.svid(GREEDY));
     await expect.poll(open).toBe(4);
     expect(rates()).toEqual([`${GREEDY}: the unfinished messages of ${GREEDY} are too large`]);
-    expect((await ask(world, world.td.svid(TRIAGE), { body: CALL })).status).toBe(200);
+    expect(await ask(world, world.td.svid(TRIAGE), { body: CALL })).toMatchObject(RESULT);
   });
 
   test('of the caller that has most give way to those of others', async () => {
@@ -129,7 +131,7 @@ describe('M51 bodies that are not whole', () => {
   test('are counted no longer once they are whole', async () => {
     const svid = world.td.svid(TRIAGE);
     const body = CALL.slice(0, -1) + ' '.repeat(PIECE) + CALL.slice(-1);
-    for (let n = 0; n < 8; n += 1) expect((await ask(world, svid, { body })).status).toBe(200);
+    for (let n = 0; n < 8; n += 1) expect(await ask(world, svid, { body })).toMatchObject(RESULT);
   });
 });
 

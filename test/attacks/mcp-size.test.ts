@@ -29,7 +29,7 @@ test.each([
     () => 413,
   );
   expect(await refused).toBe(413);
-  expect((await post(within - 1024)).status).toBe(200);
+  expect((await post(within - 1024)).json.result.content[0].text).toBe('echo');
   expect(server.seen).toHaveLength(1);
 });
 
