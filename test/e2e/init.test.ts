@@ -63,7 +63,8 @@ test('init is interrupted after each change of the disk, and init --resume finis
     expect({ changes, checked }).toMatchObject({ checked: { status: 0, stderr: '' } });
   }
   expect(changes).toBeGreaterThan(12);
-});
+  // Three processes for each change of the disk.
+}, 900_000);
 
 test('a second init says how to finish the first, and its command works', async () => {
   const dir = join(folder, 'advice');
