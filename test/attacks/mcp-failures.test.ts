@@ -292,6 +292,19 @@ describe('M63 a lost session is told as one, and no other answer is', () => {
       });
   });
 
+  test('a GET that resumes in a lost session is 404, too, and a call that finds it lost has one record', async () => {
+    server.say = (seen, res, req) => {
+      if (seen.json?.params?.name === 'odd' || seen.method === 'GET') res.writeHead(404).end();
+      else politely(seen, res, req);
+    };
+    const resume = { ...(await begin()), accept: 'text/event-stream', 'last-event-id': 'e1' };
+    expect(await other('GET', resume)).toMatchObject({ status: 404, json: { error: { code: -32001 } } });
+    await post(call(7, 'odd'), await begin());
+    const outcomes = () =>
+      world.events.flatMap(({ requestId, outcome }) => (requestId === 7 && outcome ? [outcome] : []));
+    await expect.poll(outcomes).toEqual(['error']);
+  });
+
   test.each(LOST)('without a session, %s is a failed call', async (_name, odd) => {
     server.say = oddly(odd);
     expect(await post(call(7, 'odd'))).toMatchObject({

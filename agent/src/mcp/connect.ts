@@ -6,7 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { Dialler, type DialOptions, saysRevoked } from './connect/dial.ts';
 import { type LocalEndpoint, startListener } from './connect/listener.ts';
-import { startStdio } from './connect/stdio.ts';
+import { startStdio } from './connect/stdio/stdio.ts';
 import { MAX_REQUEST_BYTES } from './upstream/upstream.ts';
 
 export interface ConnectOptions extends DialOptions {

@@ -27,7 +27,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { RecordCall } from './call-event.ts';
 import { Bodies, type BodyLimits, bodyLimits } from './gateway/bodies.ts';
 import { allowsBy, claimCalls, termsOf } from './gateway/claim-calls.ts';
-import type { Gate } from './gateway/exchange.ts';
+import type { Gate } from './gateway/exchange/gate.ts';
 import { handle, type Seen } from './gateway/handle.ts';
 import { recordHttpFailures } from './gateway/http-failures.ts';
 import { Listeners } from './gateway/listeners.ts';

@@ -18,7 +18,6 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import { MAY_HAVE_ACTED } from '../upstream/upstream.ts';
 import { CLAIMS, MAX_CLAIM_BYTES, readClaimed, writeClaims } from '../wire/claims.ts';
 import { readBody } from '../wire/http-body.ts';
 import { reasonOf } from '../wire/reason.ts';
@@ -225,10 +224,10 @@ export class Dialler {
     return refusalOf(error, 'mcp_upstream', `the gateway${at}: ${reasonOf(error)}`);
   }
 
-  /** A model that is told so does not call again without looking. */
   #broken(error: unknown): IdentityError {
     const { message } = this.#unreachable(error);
-    return refusalOf(error, 'mcp_upstream', `${message}, after the request was sent; ${MAY_HAVE_ACTED}`);
+    const says = `${message}; the request was sent, and ${SERVER_MAY_HAVE_ACTED}`;
+    return new IdentityError('mcp_upstream', says, { cause: error });
   }
 
   #current(): Route {
@@ -254,6 +253,16 @@ export class Dialler {
     route?.retire();
   }
 }
+
+/** A model that is told so does not call again without looking. */
+export const SERVER_MAY_HAVE_ACTED = 'the MCP server may have done what was asked';
+
+/** While an answer came, or before it. */
+export const brokeOff = (): IdentityError =>
+  new IdentityError(
+    'mcp_upstream',
+    `the connection to the gateway ended before the answer; ${SERVER_MAY_HAVE_ACTED}`,
+  );
 
 /** As the agent's status says it. */
 export const saysRevoked = (revocation: string): string => `this identity is revoked: ${revocation}`;

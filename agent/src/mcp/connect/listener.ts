@@ -12,13 +12,12 @@ import type { Clock } from '@chancery/shared/clock.ts';
 import { Connections } from '@chancery/shared/door/connections.ts';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
-import type { Id } from '@chancery/shared/mcp/message.ts';
-import { askedIn, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
-import { ensureJson, header, inOnePiece, readBody } from '../wire/http-body.ts';
+import { chosenHeaders, ensureJson, header, readBody } from '../wire/http-body.ts';
 import { refuse } from '../wire/reply.ts';
 import type { Dialler, Posted } from './dial.ts';
 import { ensureOwnUser } from './local-peer.ts';
+import { Relay } from './relay.ts';
 
 export type LocalEndpoint =
   | { readonly kind: 'unix'; readonly path: string }
@@ -55,7 +54,6 @@ const TO_GATEWAY = [
   'mcp-method',
   'mcp-name',
 ];
-const TO_CLIENT = ['content-type', 'content-length', 'cache-control', 'mcp-session-id', 'allow'];
 
 export async function startListener(options: ListenerOptions): Promise<Listener> {
   const { local, uid, platform, log } = options;
@@ -133,44 +131,7 @@ async function answer(
   const method = methodOf(req);
   if (method === 'POST') ensureJson(req);
   const body = method === 'POST' ? await readBody(req, maxRequestBytes) : undefined;
-  const giveUp = dialler.send(
-    { method, headers: chosen(req, TO_GATEWAY, 'mcp-param-'), body },
-    {
-      onResponse: (response) => relay(response, res),
-      onError: (error) => {
-        if (res.headersSent) res.destroy();
-        else
-          void dialler
-            .explain(error)
-            .then((told) => refuse(res, refusalOf(told, 'internal', 'connect failed'), idIn(body)));
-      },
-    },
-  );
-  // In the modern era this cancels; in the legacy one the gateway knows that it does not.
-  res.once('close', giveUp);
-}
-
-/** Of the one request in a body that is otherwise not read here. */
-function idIn(body: Buffer | undefined): Id | undefined {
-  const [id, another] = askedIn(outlinesOf(body ?? new Uint8Array()));
-  return another === undefined ? id : undefined;
-}
-
-/** As `pipe` would, which sets up and takes down far more than one answer needs. */
-function relay(response: IncomingMessage, res: ServerResponse): void {
-  inOnePiece(res);
-  res.writeHead(response.statusCode ?? 502, chosen(response, TO_CLIENT, undefined));
-  res.flushHeaders();
-  response.on('data', (chunk: Buffer) => {
-    inOnePiece(res);
-    if (res.write(chunk)) return;
-    response.pause();
-    res.once('drain', () => response.resume());
-  });
-  response.on('end', () => res.end());
-  response.on('close', () => {
-    if (!response.complete) res.destroy();
-  });
+  new Relay(dialler, { method, headers: chosenHeaders(req, TO_GATEWAY, 'mcp-param-'), body }, res);
 }
 
 /**
@@ -199,20 +160,6 @@ function methodOf({ method }: IncomingMessage): Posted['method'] {
     'neither POST nor GET nor DELETE',
   );
   return method;
-}
-
-function chosen(
-  from: IncomingMessage,
-  names: readonly string[],
-  prefix: string | undefined,
-): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const name in from.headers) {
-    const value = header(from, name);
-    const wanted = names.includes(name) || (prefix !== undefined && name.startsWith(prefix));
-    if (wanted && value !== undefined) headers[name] = value;
-  }
-  return headers;
 }
 
 /** Throws file_mode, file. The socket is this user's alone before anybody can call. */

@@ -8,7 +8,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { MAX_CLAIM_BYTES, readClaims, writeClaimed } from '../wire/claims.ts';
 import { ensureJson } from '../wire/http-body.ts';
 import { writeJson } from '../wire/reply.ts';
-import type { Gate } from './exchange.ts';
+import type { Gate } from './exchange/gate.ts';
 import { letIn } from './handle.ts';
 import type { Allows, ClaimTerms, Peers } from './peers.ts';
 

@@ -129,6 +129,21 @@ export function header(message: IncomingMessage, name: string): string | undefin
   return typeof value === 'string' ? value : undefined;
 }
 
+/** Of the headers, those of these names and, where it is given, of this prefix. */
+export function chosenHeaders(
+  from: IncomingMessage,
+  names: readonly string[],
+  prefix: string | undefined,
+): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const name in from.headers) {
+    const value = header(from, name);
+    const wanted = names.includes(name) || (prefix !== undefined && name.startsWith(prefix));
+    if (wanted && value !== undefined) headers[name] = value;
+  }
+  return headers;
+}
+
 /**
  * Holds back what is written until everything that came in one read has been dealt with, so that the head of an answer,
  * its events and its end leave in one piece: each piece wakes the next process on the way.

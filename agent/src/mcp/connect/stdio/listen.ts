@@ -2,8 +2,8 @@
 import type { IncomingMessage } from 'node:http';
 import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { lastEventHeader } from '@chancery/shared/mcp/sse.ts';
-import type { Dialler } from './dial.ts';
-import type { Exchanges } from './stdio-exchange.ts';
+import type { Dialler } from '../dial.ts';
+import type { Exchanges } from './exchange.ts';
 
 export interface StdioListenOptions {
   readonly dialler: Dialler;

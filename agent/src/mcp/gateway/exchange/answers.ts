@@ -9,8 +9,8 @@ import {
   narrowServer,
 } from '@chancery/shared/mcp/results.ts';
 import { resultOf } from '@chancery/shared/mcp/subscription.ts';
-import { denial } from '../wire/reply.ts';
-import type { Asked } from './sessions.ts';
+import { denial } from '../../wire/reply.ts';
+import type { Asked } from '../sessions.ts';
 
 export interface Narrowing {
   readonly era: Era;

@@ -8,9 +8,10 @@ import {
   type Response,
   readMessage,
 } from '@chancery/shared/mcp/message.ts';
-import { badAnswer, MAX_ANSWER_BYTES } from '../upstream/upstream.ts';
-import { header, isEventStream, isJson, readBody } from '../wire/http-body.ts';
-import { readStream } from './stdio-stream.ts';
+import { badAnswer, MAX_ANSWER_BYTES } from '../../upstream/upstream.ts';
+import { header, isEventStream, isJson, readBody } from '../../wire/http-body.ts';
+import { brokeOff } from '../dial.ts';
+import { readStream } from './stream.ts';
 
 export function drain(response: IncomingMessage): void {
   response.on('error', () => {});
@@ -26,8 +27,9 @@ export async function jsonOf(response: IncomingMessage): Promise<Message | undef
   try {
     return readMessage(await readBody(response, MAX_ANSWER_BYTES), MAX_ANSWER_BYTES, 'server');
   } catch (error) {
+    const whole = response.complete;
     response.destroy();
-    throw badAnswer(error);
+    throw whole || isRefusal(error, 'mcp_size') ? badAnswer(error) : brokeOff();
   }
 }
 

@@ -12,14 +12,14 @@ import {
   writeMessage,
 } from '@chancery/shared/mcp/message.ts';
 import { lastEventHeader } from '@chancery/shared/mcp/sse.ts';
-import { CANCELLED, cancelledId } from '../upstream/numbering.ts';
-import { header, isEventStream } from '../wire/http-body.ts';
-import { isSessionLost } from '../wire/session-lost.ts';
-import { skippedLog } from '../wire/skipped.ts';
-import type { Dialler, Posted } from './dial.ts';
-import { answerTo, drain, failureOf, jsonOf } from './stdio-answer.ts';
-import { StdioSession } from './stdio-session.ts';
-import { readStream } from './stdio-stream.ts';
+import { CANCELLED, cancelledId } from '../../upstream/numbering.ts';
+import { header, isEventStream } from '../../wire/http-body.ts';
+import { isSessionLost } from '../../wire/session-lost.ts';
+import { skippedLog } from '../../wire/skipped.ts';
+import type { Dialler, Posted } from '../dial.ts';
+import { answerTo, drain, failureOf, jsonOf } from './answer.ts';
+import { StdioSession } from './session.ts';
+import { readStream } from './stream.ts';
 
 export interface ExchangesOptions {
   readonly dialler: Dialler;

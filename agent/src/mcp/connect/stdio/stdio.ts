@@ -15,10 +15,10 @@ import {
   writeMessage,
 } from '@chancery/shared/mcp/message.ts';
 import { askedIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
-import { LineReader } from '../wire/lines.ts';
-import type { Dialler } from './dial.ts';
-import { Exchanges } from './stdio-exchange.ts';
-import { StdioListen } from './stdio-listen.ts';
+import { LineReader } from '../../wire/lines.ts';
+import type { Dialler } from '../dial.ts';
+import { Exchanges } from './exchange.ts';
+import { StdioListen } from './listen.ts';
 
 export interface StdioOptions {
   readonly input: Readable;

@@ -4,7 +4,8 @@ import { IdentityError } from '@chancery/shared/errors.ts';
 import { errorResponse, type Message, readMessage } from '@chancery/shared/mcp/message.ts';
 import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { carriesMessage, type SseEvent, SseReader } from '@chancery/shared/mcp/sse.ts';
-import { badAnswer, MAX_ANSWER_BYTES } from '../upstream/upstream.ts';
+import { badAnswer, MAX_ANSWER_BYTES } from '../../upstream/upstream.ts';
+import { brokeOff } from '../dial.ts';
 
 export interface StreamSink {
   /** False asks for a pause until `onDrain`. */
@@ -48,8 +49,7 @@ export function readStream(response: IncomingMessage, sink: StreamSink): Promise
       response.pause();
       sink.onDrain(() => response.resume());
     });
-    const broken = (): void =>
-      reject(new IdentityError('mcp_upstream', 'the connection broke off before the answer'));
+    const broken = (): void => reject(brokeOff());
     response.once('end', resolve);
     response.once('close', broken);
     response.once('error', broken);

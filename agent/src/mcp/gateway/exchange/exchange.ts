@@ -1,0 +1,199 @@
+/** One HTTP request of one client and what comes back for it. Everything from the server passes here. */
+import type { ServerResponse } from 'node:http';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { type Message, type Notification, writeMessage } from '@chancery/shared/mcp/message.ts';
+import { KEEP_ALIVE, writeEvent } from '@chancery/shared/mcp/sse.ts';
+import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
+import { type Back, badAnswer, MAX_ANSWER_BYTES, type Place } from '../../upstream/upstream.ts';
+import { Held } from '../../wire/held.ts';
+import { inOnePiece } from '../../wire/http-body.ts';
+import { refusalResponse, refuse, writeJson } from '../../wire/reply.ts';
+import type { Session } from '../sessions.ts';
+import { notTheAnswer } from './answers.ts';
+import type { ExchangeFacts, Gate } from './gate.ts';
+import { Passing } from './passing.ts';
+
+export class Exchange implements Back {
+  readonly #gate: Gate;
+  readonly #res: ServerResponse;
+  readonly #facts: ExchangeFacts;
+  readonly #held: Held;
+  readonly #passing: Passing;
+  /** The session that this request began. */
+  #begun: Session | undefined;
+  /** Its client may ask for the rest of the stream (2025-11-25, "Resumability and Redelivery"). */
+  #resumable = false;
+  #opened = false;
+  #owed: Notification | undefined;
+
+  constructor(gate: Gate, res: ServerResponse, facts: ExchangeFacts) {
+    this.#gate = gate;
+    this.#res = res;
+    this.#facts = facts;
+    this.#held = new Held(res);
+    this.#passing = new Passing(gate, facts);
+    if (facts.session !== undefined) this.#enter(facts.session);
+    res.on('close', () => this.#closed());
+    facts.hold?.onLost((reason) => this.fail(reason));
+  }
+
+  sent(): void {
+    this.#facts.hold?.free();
+  }
+
+  onLost(listener: () => void): void {
+    this.#facts.hold?.onLost(listener);
+  }
+
+  session(name: string): void {
+    const { peer, pending } = this.#facts;
+    const session = this.#gate.sessions.open(peer, name, pending);
+    this.#enter(session);
+    this.#begun = session;
+    this.#res.setHeader('mcp-session-id', session.id);
+  }
+
+  #enter(session: Session): void {
+    this.#passing.session = session;
+    session.open += 1;
+  }
+
+  answer(status: number, message: Message | undefined): void {
+    if (this.#res.headersSent) return;
+    this.#answerWith(status, message);
+    const { session } = this.#facts;
+    // The server has forgotten the session, and so do we: the client begins anew (2025-11-25).
+    if (status === 404 && session !== undefined)
+      this.#gate.sessions.close(session, 'the MCP server does not know it');
+  }
+
+  #answerWith(status: number, message: Message | undefined): void {
+    const { request } = this.#facts;
+    if (message === undefined && request === undefined) {
+      this.#res.writeHead(status, { 'content-length': 0 }).end();
+      return;
+    }
+    this.#guard(() => {
+      const text = message === undefined ? undefined : this.#passing.passWhole(message);
+      if (text === undefined) throw new IdentityError('mcp_upstream', notTheAnswer(message, request?.id));
+      writeJson(this.#res, status, text);
+    });
+  }
+
+  open(): void {
+    if (this.#res.headersSent) return;
+    this.#opened = true;
+    this.#held.open({ 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+    this.tell();
+  }
+
+  event(place: Place, message: Message | undefined): boolean {
+    // What follows the answer, or a failure in the same piece.
+    if (this.#res.writableEnded || this.#res.destroyed) return true;
+    if (message !== undefined) this.#held.release();
+    this.#resumable ||= this.#passing.session !== undefined && place.id !== undefined && place.id !== '';
+    inOnePiece(this.#res);
+    this.#guard(() => {
+      const text = message === undefined ? undefined : this.#passing.pass(message);
+      if (text === undefined && message !== undefined) return;
+      const written = writeEvent(place, text);
+      // The answer is the last thing on its stream (2025-11-25 and 2026-07-28, transports), so both leave together.
+      if (this.#passing.answered) this.#res.end(written);
+      else this.#res.write(written);
+    });
+    // A server that speaks on one stream for many clients cannot wait for one of them.
+    const unread = this.#res.writableLength;
+    if (unread > MAX_UNREAD_BYTES) {
+      this.#gate.recorder.dropped(this.#facts.peer, undefined, `the client has ${unread} bytes to read`);
+      this.#res.destroy();
+    }
+    return this.#res.writableEnded || !this.#res.writableNeedDrain;
+  }
+
+  /** From the gateway itself; what comes before the stream is open is kept until it is. */
+  tell(notification = this.#owed): void {
+    const ready = this.#opened && (this.#facts.request?.method !== LISTEN || this.#passing.subscribed);
+    this.#owed = ready ? undefined : notification;
+    if (ready && notification !== undefined) this.event(NOWHERE, notification);
+  }
+
+  keepAlive(): void {
+    this.#held.release();
+    if (!this.#res.writableEnded && !this.#res.destroyed) this.#res.write(KEEP_ALIVE);
+  }
+
+  end(): void {
+    this.#held.release();
+    this.#res.end();
+  }
+
+  get answered(): boolean {
+    return this.#passing.answered;
+  }
+
+  fail(error: IdentityError): void {
+    const { peer, request, pending } = this.#facts;
+    const unanswered = request !== undefined && !this.#passing.answered;
+    const asked = unanswered ? pending.get(request.id) : undefined;
+    if (asked?.cancelled) this.cancelled();
+    if (this.#res.destroyed || this.#res.writableEnded) return;
+    this.#held.release();
+    if (unanswered && pending.delete(request.id)) this.#passing.outcome = 'error';
+    if (asked !== undefined) this.#gate.recorder.unanswered(peer, asked, 'error', error.message);
+    else if (unanswered || request === undefined) this.#gate.recorder.dropped(peer, undefined, error.message);
+    if (!this.#res.headersSent) refuse(this.#res, error, request?.id);
+    else if (unanswered) this.#res.end(writeEvent(NOWHERE, writeMessage(refusalResponse(error, request.id))));
+    else this.#res.end();
+  }
+
+  cancelled(): void {
+    this.#abandon();
+    this.open();
+    this.end();
+  }
+
+  #abandon(): void {
+    const { peer, request, pending } = this.#facts;
+    const asked = request === undefined ? undefined : pending.get(request.id);
+    if (asked === undefined) return;
+    pending.delete(asked.requestId);
+    this.#gate.recorder.unanswered(peer, asked, 'abandoned');
+  }
+
+  onDrain(listener: () => void): void {
+    this.#res.once('drain', listener);
+  }
+
+  onClose(listener: () => void): void {
+    this.#res.once('close', listener);
+  }
+
+  #guard(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.fail(badAnswer(error));
+    }
+  }
+
+  #closed(): void {
+    this.#held.drop();
+    if (this.#passing.session !== undefined) this.#passing.session.open -= 1;
+    // Nobody can ask for the answer any more, where it may not still come on a stream that resumes.
+    if (!this.#resumable) this.#abandon();
+    this.#endUnbegun();
+  }
+
+  /** Of a session that the server did not agree to, or whose id did not arrive, nobody makes use. */
+  #endUnbegun(): void {
+    const failed = this.#passing.outcome === 'error';
+    const arrived = this.#passing.outcome === 'result' && this.#res.writableFinished;
+    if (this.#begun === undefined || (!failed && (arrived || this.#resumable))) return;
+    const why = failed ? 'its initialize failed' : 'its client left before it began';
+    this.#gate.sessions.end((session) => session === this.#begun, why);
+  }
+}
+
+/** Of what waits to be sent: two of the largest events. */
+const MAX_UNREAD_BYTES = 2 * MAX_ANSWER_BYTES;
+const NOWHERE: Place = { id: undefined, retry: undefined };

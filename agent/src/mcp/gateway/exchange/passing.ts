@@ -1,0 +1,92 @@
+/**
+ * What of a server's messages goes to the client of one request: answers only to what was asked, lists filtered for
+ * this caller, and nothing said or asked that no rule lets through. What is dropped is recorded.
+ */
+import { type Message, type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
+import { narrowError } from '@chancery/shared/mcp/results.ts';
+import { acknowledgesTools } from '@chancery/shared/mcp/subscription.ts';
+import { decide } from '@chancery/shared/policy/decide.ts';
+import { denial } from '../../wire/reply.ts';
+import { mayAsk, told } from '../judge.ts';
+import type { Session } from '../sessions.ts';
+import { narrowAnswer } from './answers.ts';
+import type { ExchangeFacts, Gate } from './gate.ts';
+
+export class Passing {
+  readonly #gate: Gate;
+  readonly #facts: ExchangeFacts;
+  session: Session | undefined;
+  /** The answer to the request has been passed. */
+  answered = false;
+  outcome: 'result' | 'error' | undefined;
+  /** The server has agreed to tell of changes of the list. */
+  subscribed = false;
+
+  constructor(gate: Gate, facts: ExchangeFacts) {
+    this.#gate = gate;
+    this.#facts = facts;
+  }
+
+  /** What goes to the client for this message of the server's; undefined drops it. */
+  pass(message: Message): string | undefined {
+    if (message.kind === 'response') return this.#passAnswer(message);
+    const { recorder, upstream } = this.#gate;
+    const [{ peer, era, request }, session] = [this.#facts, this.session];
+    if (message.kind === 'notification') {
+      const said = told(message, request, this.#gate.freeText);
+      if (said === undefined) recorder.dropped(peer, message, `a server may not send ${message.method}`);
+      else recorder.told(peer, message);
+      this.subscribed ||= said !== undefined && acknowledgesTools(said);
+      return said && writeMessage(said);
+    }
+    if (era === 'legacy' && session !== undefined && mayAsk(message.method)) {
+      session.asked.add(message.id);
+      recorder.told(peer, message);
+      return writeMessage(message);
+    }
+    const reason = `no kind of rule can allow a server ${message.method}`;
+    recorder.dropped(peer, message, reason);
+    // The modern era knows no requests of a server's, and so no way to answer one.
+    const refusal = denial(message.id, { allow: false, rule: undefined, reason }, 'none');
+    if (era === 'legacy') upstream.refuse(session?.upstream, refusal);
+    return undefined;
+  }
+
+  /** The body of an HTTP answer; an error in it is about the request that was posted, whatever id it names. */
+  passWhole(message: Message): string | undefined {
+    const { peer, request } = this.#facts;
+    if (message.kind !== 'response') {
+      this.#gate.recorder.dropped(peer, message, 'a call in the place of an answer');
+      return undefined;
+    }
+    if (message.error === undefined) return this.#passAnswer(message);
+    if (request === undefined) return writeMessage(narrowError(message));
+    return this.#passAnswer({ ...message, id: request.id });
+  }
+
+  #passAnswer(response: Response): string | undefined {
+    const { peer, request, pending } = this.#facts;
+    const asked = response.id === undefined ? undefined : pending.get(response.id);
+    if (asked === undefined || response.id === undefined) {
+      this.#gate.recorder.dropped(peer, response, 'an answer to nothing that was asked here');
+      return undefined;
+    }
+    pending.delete(response.id);
+    const passed = narrowAnswer(asked, response, {
+      era: this.#facts.era,
+      freeText: this.#gate.freeText,
+      may: (tool) => this.#may(tool),
+    });
+    const text = writeMessage(passed);
+    this.#gate.recorder.answered(peer, asked, passed, text);
+    if (response.id !== request?.id) return text;
+    this.answered = true;
+    this.outcome = response.error === undefined ? 'result' : 'error';
+    return text;
+  }
+
+  #may(tool: string): boolean {
+    const { server, policy } = this.#gate;
+    return decide(policy.current(), { caller: this.#facts.peer.id, server, tool }).allow;
+  }
+}
