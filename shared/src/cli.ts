@@ -48,7 +48,8 @@ export interface Io {
   serves?(onHangup: () => void): void;
 }
 
-const ENDS = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as const;
+/** The status that a shell gives a program which a signal ended. */
+export const ENDS = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as const;
 
 /** Why `Io.signal` aborts. The status is what a shell says of a program that the signal ended. */
 export class Interrupted extends Error {

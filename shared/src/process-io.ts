@@ -1,23 +1,30 @@
-/** The process as a command line sees it; only the main files call it. */
+/** The process as a command line sees it: its streams, its signals, and its end. */
 import { utf8Text } from './bytes.ts';
-import { Interrupted, type Io } from './cli.ts';
+import { ENDS, Interrupted, type Io } from './cli.ts';
 import { ensure } from './errors.ts';
 import { printableLines } from './text/printable.ts';
 
 /** How long a server may take to close before the process ends without it. */
 const CLOSE_MS = 5_000;
 
+/** What one wish to end brings at most: a terminal and its shell, or npm and the terminal, each send a signal. */
+const ONE_WISH_MS = 1_000;
+
 /**
- * Aborts `signal` at the first signal that asks for the end; a second one ends the process at once. But for SIGHUP: a
- * terminal that closes and its shell both send it.
+ * For the main files. Aborts `signal` at the first signal that asks for the end; one that comes more than a second
+ * later ends the process at once, after the steps of `atEnd`. But for SIGHUP: a terminal that closes sends it again.
  */
 export function processIo(): Io {
   const stop = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const)
-    process.once(name, () => {
-      stop.abort(new Interrupted(name));
-    });
-  const hungUp = (): void => stop.abort(new Interrupted('SIGHUP'));
+  let toldAt: number | undefined;
+  const told = (name: keyof typeof ENDS): void => {
+    const now = performance.now();
+    if (toldAt === undefined) stop.abort(new Interrupted(name));
+    else if (name !== 'SIGHUP' && now - toldAt > ONE_WISH_MS) process.exit(ENDS[name]);
+    toldAt ??= now;
+  };
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const) process.on(name, told);
+  const hungUp = (): void => told('SIGHUP');
   process.on('SIGHUP', hungUp);
   // Node's own answer to SIGUSR1 is to open its debugger, which runs whatever it is told with our rights.
   process.on('SIGUSR1', () => {});
@@ -39,6 +46,26 @@ export function processIo(): Io {
       else stop.signal.addEventListener('abort', bound, { once: true });
     },
   };
+}
+
+const steps = new Set<() => void>();
+process.once('exit', () => {
+  for (const step of [...steps].reverse()) {
+    try {
+      step();
+    } catch {
+      // The others still run. Nobody is left to be told.
+    }
+  }
+});
+
+/**
+ * Runs `step` before the process ends, by itself, by an error or by a signal that `processIo` hears; nothing runs at
+ * SIGKILL. The newest step runs first, and none waits. Returns what takes it back.
+ */
+export function atEnd(step: () => void): () => void {
+  steps.add(step);
+  return () => void steps.delete(step);
 }
 
 /** How long what a finished command has left open may keep the process. */

@@ -4,12 +4,15 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startIssuer, type TestIssuer } from '../kit/oidc/issuer.ts';
 import {
   AGENT_MAIN,
   type CaFolder,
+  isRunning,
+  killLeft,
   makeCa,
   makeFolder,
   type Ran,
@@ -227,13 +230,47 @@ describe('exec', () => {
       const key = String(line).trim();
       expect(existsSync(key)).toBe(true);
       child.kill(signal);
-      // A terminal that closes sends it twice; SIGQUIT a second time is meant.
-      if (signal === 'SIGHUP') child.kill(signal);
+      // A terminal that closes and its shell both send it.
+      child.kill(signal);
       expect(await once(child, 'exit')).toEqual([3, null]);
       expect(existsSync(key)).toBe(false);
       expect(leftovers()).toEqual([]);
     },
   );
+
+  test.each<[NodeJS.Signals, NodeJS.Signals, number]>([
+    ['SIGTERM', 'SIGTERM', 143],
+    ['SIGINT', 'SIGQUIT', 131],
+    ['SIGHUP', 'SIGINT', 130],
+  ])('I95 %s and later %s end it at once, without a key on the disk', async (first, later, status) => {
+    const stubborn = `for (const each of ['SIGTERM', 'SIGINT', 'SIGQUIT']) process.on(each, () => {});
+      process.on('SIGTERM', () => console.log('asked'));
+      setInterval(() => {}, 1000);
+      console.log(process.env.SPIFFE_KEY_FILE + ' ' + process.pid);`;
+    const args = ['exec', ...flags(), '--', process.execPath, '-e', stubborn];
+    const child = spawn(process.execPath, [AGENT_MAIN, ...args], {
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const exited = once(child, 'exit');
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const [key = '', pid = ''] = String((await lines.next()).value).split(' ');
+    expect(existsSync(key)).toBe(true);
+    child.kill(first);
+    child.kill(first);
+    expect(await lines.next()).toMatchObject({ value: 'asked' });
+    const again = setInterval(() => child.kill(later), 50);
+    const end = await exited;
+    clearInterval(again);
+    try {
+      expect(end).toEqual([status, null]);
+      expect(existsSync(key)).toBe(false);
+      expect(leftovers()).toEqual([]);
+      await vi.waitFor(() => expect(isRunning(Number(pid))).toBe(false), { timeout: 30_000 });
+    } finally {
+      killLeft([Number(pid)]);
+    }
+  });
 
   test('renews while the command runs, and ends it when it is told to end', async () => {
     const watching = `process.on('SIGTERM', () => process.exit(3)); setInterval(() => {}, 1000);

@@ -7,6 +7,8 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { connectFrom, stranger } from '../kit/flood/stranger.ts';
 import {
   type CaFolder,
+  isRunning,
+  killLeft,
   makeAgent,
   makeCa,
   makeFolder,
@@ -72,14 +74,24 @@ test('I80 SIGTERM ends an agent, and the command of an output that hangs, with w
   await vi.waitFor(() => expect(started.filter(isRunning)).toEqual([]), { timeout: 30_000 });
 }, 90_000);
 
-/** A process that its new parent has not waited for yet is a zombie. */
-function isRunning(pid: number): boolean {
+test('I95 a later signal ends an agent at once, and the command of an output with it', async () => {
+  const pids = join(dir, 'later');
+  const script = `trap "" TERM; sleep 600 & echo $! $$ > ${pids}; while :; do sleep 600; done`;
+  const outputs = [{ dir: 'out', command: ['/bin/sh', '-c', script] }];
+  const agent = await makeAgent(ca, 'd', { evidence: { unix: {} }, outputs }).run();
+  await vi.waitFor(() => expect(readFileSync(pids, 'utf8')).toMatch(/\n$/), { timeout: 30_000 });
+  const again = setInterval(() => agent.child.kill('SIGTERM'), 50);
+  await agent.stop();
+  clearInterval(again);
+  const started = readFileSync(pids, 'utf8').trim().split(' ').map(Number);
   try {
-    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
-  } catch {
-    return false;
+    expect([agent.child.exitCode, agent.child.signalCode]).toEqual([143, null]);
+    expect(started).toHaveLength(2);
+    await vi.waitFor(() => expect(started.filter(isRunning)).toEqual([]), { timeout: 30_000 });
+  } finally {
+    killLeft(started);
   }
-}
+}, 90_000);
 
 test('SIGTERM ends the CA with 0 while calls, silent connections and late connections are open', async () => {
   const call = stranger('127.0.0.2', ca.port);

@@ -5,6 +5,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Command, type ExitStatus, type Io, MisuseError } from '@chancery/shared/cli.ts';
 import { ensure } from '@chancery/shared/errors.ts';
+import { atEnd } from '@chancery/shared/process-io.ts';
 import { cannotRun } from '@chancery/shared/text/system-sentence.ts';
 import type { AgentSettings } from '../config.ts';
 import type { Running } from '../run.ts';
@@ -22,6 +23,8 @@ export const exec = (deps: RunCommandDeps): Command => ({
     if (program === undefined) throw new MisuseError('expected: exec -- COMMAND [ARGUMENT...]');
     const seconds = timeoutOf(invocation);
     const folder = makeFolder(io.env);
+    const remove = (): void => rmSync(folder, { recursive: true, force: true });
+    const removed = atEnd(remove);
     try {
       const settings = jobSettings(invocation, join(folder, 'data'));
       const running = await startFor(settings, { deps, io, folder, seconds });
@@ -31,7 +34,8 @@ export const exec = (deps: RunCommandDeps): Command => ({
         await running.close();
       }
     } finally {
-      rmSync(folder, { recursive: true, force: true });
+      remove();
+      removed();
     }
   },
 });
@@ -84,7 +88,10 @@ const NOT_FOUND = 127;
 const NOT_RUNNABLE = 126;
 const BY_SIGNAL = 128;
 
-/** A signal that ends us ends the command by SIGTERM, and we end with it: it may have something to finish. */
+/**
+ * A signal that ends us ends the command by SIGTERM, and we end with it: it may have something to finish. Where we end
+ * at once, so does the command: its files are gone.
+ */
 function runCommand(
   [program, ...args]: readonly [string, ...string[]],
   env: NodeJS.ProcessEnv,
@@ -95,11 +102,14 @@ function runCommand(
     const stop = (): void => void child.kill('SIGTERM');
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
+    const ended = atEnd(() => void child.kill('SIGKILL'));
     child.once('error', (error: NodeJS.ErrnoException) => {
+      ended();
       err(`chancery-agent: ${program} cannot be run: ${cannotRun(program, error)}\n`);
       resolve(error.code === 'ENOENT' ? NOT_FOUND : NOT_RUNNABLE);
     });
     child.once('exit', (code, by) => {
+      ended();
       signal.removeEventListener('abort', stop);
       resolve(code ?? BY_SIGNAL + (by === null ? 0 : constants.signals[by]));
     });

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test, vi } from 'vitest';
+import { isRunning } from '../../../test/kit/processes.ts';
 import { runHook } from './hook.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'hook-'));
@@ -19,15 +20,7 @@ const pidIn = async (file: string): Promise<number> => {
   return Number(readFileSync(file, 'utf8'));
 };
 
-/** A process that its new parent has not waited for yet is a zombie. */
-const isGone = (pid: number): boolean => {
-  try {
-    return /^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
-  } catch {
-    return true;
-  }
-};
-const gone = (pid: number) => vi.waitUntil(() => isGone(pid), { timeout: 20_000 });
+const gone = (pid: number) => vi.waitUntil(() => !isRunning(pid), { timeout: 20_000 });
 
 describe('I80 a command of an output', () => {
   test('that ignores SIGTERM is ended when its time is over, with what it started', async () => {

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { kill } from 'node:process';
 import { IdentityError } from '@chancery/shared/errors.ts';
+import { atEnd } from '@chancery/shared/process-io.ts';
 import { cannotRun } from '@chancery/shared/text/system-sentence.ts';
 
 export interface HookBounds {
@@ -37,12 +38,14 @@ export async function runHook(
   const late = setTimeout(() => end(`did not end within ${runMs / 1_000} s`), runMs);
   const close = (): void => end('was ended with the agent');
   closing.addEventListener('abort', close, { once: true });
+  const kept = atEnd(() => killGroup(child, 'SIGKILL'));
   try {
     const { status, said } = await ended(child);
     if (why === undefined && status === 0) return;
     const says = said === '' ? '' : `: ${said}`;
     throw new IdentityError('unavailable', `${program} ${why ?? `ended with ${status}`}${says}`);
   } finally {
+    kept();
     clearTimeout(late);
     clearTimeout(hard);
     closing.removeEventListener('abort', close);

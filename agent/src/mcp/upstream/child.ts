@@ -14,6 +14,7 @@ import {
 } from '@chancery/shared/mcp/message.ts';
 import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { subscriptionOf } from '@chancery/shared/mcp/subscription.ts';
+import { atEnd } from '@chancery/shared/process-io.ts';
 import { beginsAsJson, LineReader } from '../wire/lines.ts';
 import { skippedLog } from '../wire/skipped.ts';
 import { CANCELLED, cancelledId, withProgressToken } from './numbering.ts';
@@ -59,6 +60,8 @@ export class Child {
     this.#process.stdout?.on('data', (chunk: Buffer) => lines.push(chunk));
     this.#process.stdin?.on('error', (error) => log.debug({ err: error }, 'the MCP server stopped reading'));
     this.#process.on('error', (error) => log.error({ err: error, file }, 'the MCP server could not be run'));
+    // For an agent that ends without having stopped it.
+    const kept = atEnd(() => this.#kill('SIGKILL'));
     this.#exited = new Promise((resolve) => {
       this.#process.once('error', () => resolve());
       this.#process.once('close', () => resolve());
@@ -69,7 +72,10 @@ export class Child {
         setTimeout(() => this.#letGo(), LAST_WORDS_MS).unref();
       });
     });
-    this.#exited.then(() => this.#end());
+    this.#exited.then(() => {
+      kept();
+      this.#end();
+    });
   }
 
   get idle(): boolean {
