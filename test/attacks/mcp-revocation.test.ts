@@ -228,8 +228,8 @@ describe('M15 a gateway that is revoked', () => {
     const calling = say();
     await expect.poll(() => server.seen.length).toBe(1);
     world.revocations.publish(gatewayRevoked());
-    const answer = await calling;
-    expect([answer.status, await answer.json()]).toMatchObject([
+    const { status, text } = await calling;
+    expect([status, JSON.parse(text)]).toMatchObject([
       200,
       { id: 1, error: { message: expect.stringMatching(/revocation 1 .*may have done what was asked$/) } },
     ]);
