@@ -1,6 +1,7 @@
 /** `run` and `gateway`: the agent in the foreground until SIGINT or SIGTERM. */
 import type { Command, ExitStatus, Invocation, Io } from '@chancery/shared/cli.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
+import { giveBackFreedMemory } from '@chancery/shared/kernel/freed-memory.ts';
 import type { Log, LogLevel } from '@chancery/shared/log.ts';
 import { type AgentSettings, readAgentConfig } from '../config.ts';
 import type { RunDeps } from '../run.ts';
@@ -35,6 +36,7 @@ const settingsOf = (invocation: Invocation): AgentSettings => readAgentConfig(co
 async function runUntilTold(settings: AgentSettings, deps: RunCommandDeps, io: Io): Promise<ExitStatus> {
   const log = deps.logAt(settings.logLevel);
   io.serves?.(() => log.info({}, 'SIGHUP ignored: restart to read the config again'));
+  giveBackFreedMemory(io.signal);
   // Here and not above: the other commands do without gRPC.
   const { runAgent } = await import('../run.ts');
   const running = await runAgent(settings, { ...deps, log, env: io.env }, io.signal).catch(

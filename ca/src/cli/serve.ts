@@ -1,5 +1,6 @@
 /** `serve`: runs the CA in the foreground until SIGINT or SIGTERM. */
 import type { Command } from '@chancery/shared/cli.ts';
+import { giveBackFreedMemory } from '@chancery/shared/kernel/freed-memory.ts';
 import type { Log, LogLevel } from '@chancery/shared/log.ts';
 import { readCaConfig } from '../config.ts';
 import { type ServeDeps, startCa } from '../serve.ts';
@@ -16,6 +17,7 @@ export const serve = (deps: ServeCommandDeps): Command => ({
     const settings = readCaConfig(configFile(invocation, ', or make one with chancery-ca init'));
     const log = deps.logAt(settings.logLevel);
     io.serves?.(() => log.info({}, 'SIGHUP ignored: restart to read the config again'));
+    giveBackFreedMemory(io.signal);
     const ca = await startCa(settings, { ...deps, log });
     const { trustDomain, listen, http } = settings;
     const health = `${http.healthOnly ? 'health' : 'metrics'} on ${portIn(http.listen, ca.httpPort)}`;
