@@ -4,9 +4,9 @@
  * It proves pid, uid and gid at connect(2). It does not follow a later exec or a descriptor passed on.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import { ensure, IdentityError, refusalOf } from './errors.ts';
+import { openLibc } from './kernel/libc.ts';
 
 export interface KernelPeer {
   readonly pid: number;
@@ -188,12 +188,11 @@ function libc(): Libc {
 
 function loadLibc(): Libc {
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
-    const library = koffi.load('libc.so.6');
+    const { func, errno } = openLibc();
     return {
-      getsockopt: library.func('int getsockopt(int, int, int, _Inout_ uint8_t *, _Inout_ uint8_t *)'),
-      poll: library.func('int poll(_Inout_ uint8_t *, unsigned long, int)'),
-      errno: () => koffi.errno(),
+      getsockopt: func('int getsockopt(int, int, int, _Inout_ uint8_t *, _Inout_ uint8_t *)'),
+      poll: func('int poll(_Inout_ uint8_t *, unsigned long, int)'),
+      errno,
     };
   } catch (error) {
     throw new IdentityError('peer_unknown', 'peer credentials need glibc on Linux', { cause: error });

@@ -1,8 +1,19 @@
 /** A network that forgets a connection without a word: nothing of ours waits for it for ever. */
 import { readFileSync } from 'node:fs';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Socket } from 'node:net';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type FakeServer, startFakeServer } from '../kit/mcp/server.ts';
 import { connectTo, startWorld, type World } from '../kit/mcp/world.ts';
+
+const watched = vi.hoisted<Socket[]>(() => []);
+vi.mock(import('@chancery/agent/mcp/wire/tcp.ts'), async (original) => {
+  const actual = await original();
+  const noticeLoss: typeof actual.noticeLoss = (socket, bounds) => {
+    watched.push(socket);
+    actual.noticeLoss(socket, bounds);
+  };
+  return { ...actual, noticeLoss };
+});
 
 let server: FakeServer;
 let world: World;
@@ -29,7 +40,7 @@ function keepalives(end: 'local' | 'remote', port: number): readonly (number | u
 }
 
 test.runIf(process.platform === 'linux')(
-  'M72 every connection of an open call is asked within a minute whether it is still there',
+  'M72 I96 every connection of an open call is asked within a minute whether it is still there, and watched',
   async () => {
     server.say = () => {};
     const connect = await connectTo(world, { kind: 'tcp', port: 0 });
@@ -52,6 +63,9 @@ test.runIf(process.platform === 'linux')(
       await expect.poll(() => keepalives(end, port)).toEqual([expect.any(Number)]);
       const [seconds = Number.POSITIVE_INFINITY] = keepalives(end, port);
       expect(seconds).toBeLessThan(60);
+      // The socket of the gateway's side has the gateway's port on our side, the others on theirs.
+      const portOf = ({ localPort, remotePort }: Socket) => (end === 'local' ? localPort : remotePort);
+      expect(watched.filter((socket) => portOf(socket) === port)).not.toEqual([]);
     }
     leave.abort();
     await calling;

@@ -42,7 +42,7 @@ import { CLAIMS } from './wire/claims.ts';
 import { header } from './wire/http-body.ts';
 import { reasonOf } from './wire/reason.ts';
 import { refuse } from './wire/reply.ts';
-import { KEEPALIVE_MS } from './wire/tcp.ts';
+import { KEEPALIVE_MS, noticeLoss } from './wire/tcp.ts';
 
 export interface GatewayOptions {
   readonly listen: { readonly host: string; readonly port: number };
@@ -172,7 +172,10 @@ function serverOf({ svid, log }: GatewayOptions, gate: Gate, peers: Peers): Serv
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.requestTimeout = REQUEST_MS;
   server.headersTimeout = REQUEST_MS;
-  server.on('secureConnection', (socket) => peers.admit(socket));
+  server.on('secureConnection', (socket) => {
+    noticeLoss(socket);
+    peers.admit(socket);
+  });
   server.on('tlsClientError', (error, socket) => {
     const failed = new IdentityError('no_peer', `the TLS handshake failed: ${reasonOf(error)}`);
     recorder.refused({ address: addressOf(socket) }, failed);

@@ -2,8 +2,8 @@
  * Leaves connections on which nothing was said in the kernel (TCP_DEFER_ACCEPT, tcp(7)): a flood of them costs the
  * process no turn and no descriptor, and does not stand before honest ones in the queue. Linux with glibc.
  */
-import { createRequire } from 'node:module';
 import type { Server } from 'node:net';
+import { openLibc } from '../kernel/libc.ts';
 
 // <netinet/in.h>, <netinet/tcp.h>
 const IPPROTO_TCP = 6;
@@ -19,8 +19,7 @@ export function deferAccept(server: Server): boolean {
   const { fd } = (server as unknown as { readonly _handle?: { readonly fd?: number } })._handle ?? {};
   if (fd === undefined || fd < 0) return false;
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
-    const setsockopt = koffi.load('libc.so.6').func('int setsockopt(int, int, int, int *, uint32_t)');
+    const setsockopt = openLibc().func('int setsockopt(int, int, int, int *, uint32_t)');
     return setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, [SECONDS], 4) === 0;
   } catch {
     return false;

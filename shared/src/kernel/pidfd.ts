@@ -3,9 +3,9 @@
  * the same pid.
  */
 import { closeSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import os from 'node:os';
 import { ensure, IdentityError, refusalOf } from '../errors.ts';
+import { openLibc } from './libc.ts';
 
 export interface HeldProcess {
   readonly pid: number;
@@ -76,12 +76,8 @@ function syscall(what: string, values: Arguments): number {
 /** Loaded at the first call: most agents signal nobody. */
 function loadLibc(): Libc {
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
-    const library = koffi.load('libc.so.6');
-    return {
-      syscall: library.func('long syscall(long, long, long, long, long)'),
-      errno: () => koffi.errno(),
-    };
+    const { func, errno } = openLibc();
+    return { syscall: func('long syscall(long, long, long, long, long)'), errno };
   } catch (error) {
     throw new IdentityError('unavailable', 'signals need glibc on Linux 5.3 or newer', { cause: error });
   }

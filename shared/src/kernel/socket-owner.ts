@@ -2,8 +2,8 @@
  * Who owns the other end of a loopback TCP connection, asked of the kernel for that one socket (sock_diag(7)). The
  * kernel finds it by its hash, so the cost does not grow with the number of connections. Linux with glibc.
  */
-import { createRequire } from 'node:module';
 import { ensure, IdentityError } from '../errors.ts';
+import { openLibc } from './libc.ts';
 
 /** Both ends of a connection, as the end that is asked about sees them. */
 export interface TcpEnds {
@@ -92,12 +92,11 @@ function opened(): { readonly libc: Libc; readonly fd: number } {
 
 function loadLibc(): Libc {
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
-    const library = koffi.load('libc.so.6');
+    const { func } = openLibc();
     return {
-      socket: library.func('int socket(int, int, int)'),
-      send: library.func('long send(int, uint8_t *, unsigned long, int)'),
-      recv: library.func('long recv(int, _Out_ uint8_t *, unsigned long, int)'),
+      socket: func('int socket(int, int, int)'),
+      send: func('long send(int, uint8_t *, unsigned long, int)'),
+      recv: func('long recv(int, _Out_ uint8_t *, unsigned long, int)'),
     };
   } catch (error) {
     throw new IdentityError('peer_unknown', 'the owner of a socket needs glibc on Linux', { cause: error });

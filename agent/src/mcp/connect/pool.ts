@@ -17,7 +17,7 @@ import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
-import { KEEPALIVE_MS } from '../wire/tcp.ts';
+import { KEEPALIVE_MS, noticeLoss } from '../wire/tcp.ts';
 import type { Claims } from './claims.ts';
 
 export interface PoolOptions {
@@ -184,7 +184,7 @@ export class DialAgent extends Agent {
     const checkServerIdentity = () => undefined;
     const socket = connect({ secureContext: this.#tls, host, port, checkServerIdentity });
     socket.setNoDelay(true);
-    socket.setKeepAlive(true, KEEPALIVE_MS);
+    noticeLoss(socket);
     this.#live += 1;
     const late = new IdentityError('unavailable', `no TLS handshake within ${HANDSHAKE_MS / 1000} s`);
     const deadline = setTimeout(() => socket.destroy(late), HANDSHAKE_MS);

@@ -5,7 +5,7 @@ import { TLSSocket } from 'node:tls';
 import type { Log } from '@chancery/shared/log.ts';
 import { writeMessage } from '@chancery/shared/mcp/message.ts';
 import { skippedLog } from '../wire/skipped.ts';
-import { KEEPALIVE_MS } from '../wire/tcp.ts';
+import { KEEPALIVE_MS, noticeLoss } from '../wire/tcp.ts';
 import { askingOf, receive } from './http-answer.ts';
 import { CANCELLED } from './numbering.ts';
 import {
@@ -167,7 +167,10 @@ function dialler(target: HttpTarget) {
     agent,
     /** A list of headers is written as it is; an object would be copied and checked name by name. */
     request: (method: string, headers: readonly string[], fresh: boolean): ClientRequest =>
-      request({ ...where, method, headers: ['host', host, ...headers], agent: fresh ? false : agent }),
+      request({ ...where, method, headers: ['host', host, ...headers], agent: fresh ? false : agent }).once(
+        'socket',
+        (socket) => noticeLoss(socket),
+      ),
   };
 }
 
