@@ -96,9 +96,9 @@ const FAILURES: [string, Odd, RegExp][] = [
     /has the Content-Encoding br/,
   ],
   [
-    'the id as text',
-    (res, id) => reply(res, { jsonrpc: '2.0', id: String(id), result: {} }),
-    /has the id "7"; 7 is expected/,
+    'another id',
+    (res, id) => reply(res, { jsonrpc: '2.0', id: `0${id}`, result: {} }),
+    /has the id "07"; 7 is expected/,
   ],
   [
     'a call',
@@ -280,6 +280,19 @@ const LOST: [string, Odd][] = [
   ['400 of the Python SDK 1', as('text/plain', 'Bad Request: No valid session ID provided', 400)],
   ['400 with JSON of a framework', as('application/json', '{"error":"Session not found"}', 400)],
 ];
+
+test('M81 an answer under the id as text is the answer, in JSON and in a stream', async () => {
+  const text = { content: [{ type: 'text', text: 'as text' }] };
+  const answer = (id: number | string) => ({ jsonrpc: '2.0', id: String(id), result: text });
+  const session = await begin();
+  for (const odd of [
+    (res, id) => reply(res, answer(id)),
+    (res, id) => stream(res, [answer(id)]),
+  ] satisfies Odd[]) {
+    server.say = oddly(odd);
+    expect((await post(call(7, 'odd'), session)).json).toEqual({ jsonrpc: '2.0', id: 7, result: text });
+  }
+});
 
 describe('M63 a lost session is told as one, and no other answer is', () => {
   test.each(LOST)('a POST that gets %s is 404, and so is the next', async (_name, odd) => {

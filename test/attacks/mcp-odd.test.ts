@@ -98,6 +98,20 @@ describe('M30: an odd message of a stdio server fails its own call, and nobody e
     expect(text).toBe(raw.replace('ID', '2').trim());
   });
 
+  test('M81 the id as text is read as the number that it is, unless a request has it as text', async () => {
+    world = await startWorld(stdio);
+    const session = await begin();
+    const raw = (id: number, text: string) =>
+      post(call(id, 'raw', { raw: `{"jsonrpc":"2.0","id":"${id}","result":{"text":"${text}"}}` }), session);
+    expect((await raw(2, 'one')).json).toEqual({ jsonrpc: '2.0', id: 2, result: { text: 'one' } });
+    const waiting = post(call(3, 'hang').replace('"id":3', '"id":"3"'), session);
+    await expect.poll(() => world.events.some(({ tool }) => tool === 'hang')).toBe(true);
+    const other = raw(3, 'two');
+    expect((await waiting).json).toEqual({ jsonrpc: '2.0', id: '3', result: { text: 'two' } });
+    await post(notification('notifications/cancelled', { requestId: 3 }), session);
+    await other;
+  });
+
   test.each([
     ['a line of a log', 'starting up ...'],
     ['a line of a log in JSON', '{"level":"error","id":ID,"error":"boom"}'],

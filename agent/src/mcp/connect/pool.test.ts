@@ -3,12 +3,13 @@ import type { ClientRequest, ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
+import type { TLSSocket } from 'node:tls';
 import { systemClock } from '@chancery/shared/clock.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { McpServer } from '@chancery/shared/policy/resources.ts';
 import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { live, TOOLS, TRIAGE, TrustDomainInMemory } from '../../../../test/kit/mcp/world.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
 import { Claims } from './claims.ts';
@@ -160,4 +161,38 @@ test('one that waits no longer gets no connection', async () => {
   held[0]?.end();
   await next;
   expect(turns).toEqual([]);
+});
+
+describe('M80 a connection that was made for a request that went elsewhere', () => {
+  const spare = async (): Promise<TLSSocket> => {
+    const wanted: Wanted = { turn: () => {}, isClaim: false };
+    const made = once(server, 'secureConnection');
+    pool.take(wanted);
+    pool.leave(wanted);
+    const [socket] = (await made) as [TLSSocket];
+    return socket;
+  };
+
+  test('is closed long before the gateway answers it with 408', async () => {
+    const socket = await spare();
+    socket.resume();
+    for (let n = 0; n < 16 && !socket.closed; n += 1) {
+      await vi.advanceTimersByTimeAsync(1_000);
+      await setImmediate();
+    }
+    await until(() => socket.closed);
+    expect(socket.closed).toBe(true);
+  });
+
+  test('is taken by no call once an answer came on it', async () => {
+    const socket = await spare();
+    socket.end('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+    await once(socket, 'finish');
+    for (let n = 0; n < 100; n += 1) await setImmediate();
+    const next = call();
+    await atServer(1);
+    held[0]?.end();
+    await next;
+    expect(connections).toBe(2);
+  });
 });

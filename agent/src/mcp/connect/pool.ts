@@ -46,6 +46,11 @@ const OPENING_MS = 100;
 const MAX_OPENING = 16;
 const MAX_WAITING = 4_096;
 const HANDSHAKE_MS = 10_000;
+/**
+ * Of a connection that no request has used: half of what the gateway gives a client for its first request, after which
+ * it answers 408. The next request would take that for its own answer.
+ */
+const UNUSED_MS = 15_000;
 
 export class DialAgent extends Agent {
   readonly #server: McpServer;
@@ -57,8 +62,8 @@ export class DialAgent extends Agent {
   readonly #retired = new WeakSet<Duplex>();
   /** Requests that wait for a connection: claims first, then the oldest. */
   readonly #waiting: Wanted[] = [];
-  /** Connections that no request has used yet. */
-  readonly #fresh: TLSSocket[] = [];
+  /** Connections that no request has used yet, and what ends them. */
+  readonly #fresh = new Map<TLSSocket, NodeJS.Timeout>();
   #opening = 0;
   #growing: NodeJS.Timeout | undefined;
   /** Whether a connection came free since the last look, or none for one look: then those who wait need a new one. */
@@ -122,15 +127,28 @@ export class DialAgent extends Agent {
     _options: RequestOptions,
     callback?: (error: Error | null, socket: Duplex) => void,
   ): Duplex | undefined {
-    const fresh = this.#fresh.pop();
-    if (fresh !== undefined) return fresh;
+    const fresh = this.#unused().at(-1);
+    if (fresh !== undefined) {
+      this.#forget(fresh);
+      return fresh;
+    }
     const socket = this.#connect((error) => callback?.(error ?? null, socket));
     return undefined;
   }
 
   #hasIdle(): boolean {
     const idle = Object.values(this.freeSockets).flat();
-    return this.#fresh.length > 0 || idle.some((socket) => socket?.destroyed === false);
+    return this.#unused().length > 0 || idle.some((socket) => socket?.destroyed === false);
+  }
+
+  /** On which nothing has come: whoever sends an answer before a request is about to close. */
+  #unused(): readonly TLSSocket[] {
+    return [...this.#fresh.keys()].filter((socket) => !socket.destroyed && socket.readableLength === 0);
+  }
+
+  #forget(fresh: TLSSocket): void {
+    clearTimeout(this.#fresh.get(fresh));
+    this.#fresh.delete(fresh);
   }
 
   #serve(): void {
@@ -165,7 +183,11 @@ export class DialAgent extends Agent {
       }
       // Those who waited for it have gone elsewhere.
       if (this.#over) socket.destroy();
-      else this.#fresh.push(socket);
+      else
+        this.#fresh.set(
+          socket,
+          setTimeout(() => socket.destroy(), UNUSED_MS),
+        );
       this.#serve();
     });
   }
@@ -198,8 +220,7 @@ export class DialAgent extends Agent {
     socket.on('error', settle);
     socket.once('close', () => {
       this.#live -= 1;
-      const at = this.#fresh.indexOf(socket);
-      if (at !== -1) this.#fresh.splice(at, 1);
+      this.#forget(socket);
       settle(new IdentityError('unavailable', 'the connection closed during the handshake'));
       this.#grow();
     });
@@ -246,7 +267,8 @@ export class DialAgent extends Agent {
     clearTimeout(this.#growing);
     // The agent closes a socket that comes free when it may keep none.
     this.maxFreeSockets = 0;
-    for (const socket of [...Object.values(this.freeSockets).flat(), ...this.#fresh]) socket?.destroy();
+    for (const socket of [...Object.values(this.freeSockets).flat(), ...this.#fresh.keys()])
+      socket?.destroy();
     for (const { turn } of this.#waiting.splice(0)) turn('retired');
   }
 
@@ -254,7 +276,7 @@ export class DialAgent extends Agent {
     super.destroy();
     this.#over = true;
     clearTimeout(this.#growing);
-    for (const socket of this.#fresh) socket.destroy();
+    for (const socket of this.#fresh.keys()) socket.destroy();
     const closed = new IdentityError('unavailable', 'connect is closing');
     for (const { turn } of this.#waiting.splice(0)) turn(closed);
   }

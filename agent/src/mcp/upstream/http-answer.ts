@@ -5,6 +5,7 @@ import { errorResponse, type Message, type Response, readMessage } from '@chance
 import { header, isEventStream, isJson, readBody } from '../wire/http-body.ts';
 import { isSessionLost, sessionLost } from '../wire/session-lost.ts';
 import { type Asking, receiveStream } from './http-stream.ts';
+import { underItsId } from './numbering.ts';
 import { badAnswer, MAX_ANSWER_BYTES, type Outbound } from './upstream.ts';
 
 /**
@@ -17,8 +18,8 @@ const NOT_SERVED = new Set([400, 404, 405, 406, 501]);
 
 export function askingOf(outbound: Outbound): Omit<Asking, 'method' | 'back' | 'skip' | 'onRedirect'> {
   const { era, session, message, headers } = outbound;
-  const asks = message?.kind === 'request' ? message.method : undefined;
-  return { era, session, asks, resumes: headers['last-event-id'] !== undefined };
+  const { method: asks, id } = message?.kind === 'request' ? message : { method: undefined, id: undefined };
+  return { era, session, asks, id, resumes: headers['last-event-id'] !== undefined };
 }
 
 export function receive(response: IncomingMessage, asking: Asking): void {
@@ -58,7 +59,7 @@ async function whole(response: IncomingMessage, status: number, asking: Asking):
     answerFailed(status, 502, asking);
     return;
   }
-  const message = messageIn(response, bytes, status);
+  const message = messageIn(response, bytes, status, asking);
   // Only what has to be served tells: a server without GET answers 404 in a session that it knows.
   const tells = session !== undefined && (method === 'POST' || (method === 'GET' && resumes));
   if (tells && isSessionLost(status, message, bytes)) back.answer(404, sessionLost());
@@ -100,10 +101,15 @@ const shown = (value: string): string =>
 const MAX_SHOWN = 100;
 
 /** An HTTP error may come from a framework or a proxy: its body counts where it is JSON-RPC. */
-function messageIn(response: IncomingMessage, bytes: Buffer, status: number): Message | undefined {
+function messageIn(
+  response: IncomingMessage,
+  bytes: Buffer,
+  status: number,
+  { id }: Asking,
+): Message | undefined {
   if (bytes.length === 0 || !isJson(header(response, 'content-type'))) return undefined;
   try {
-    return readMessage(bytes, MAX_ANSWER_BYTES, 'server');
+    return underItsId(readMessage(bytes, MAX_ANSWER_BYTES, 'server'), id);
   } catch (error) {
     if (status >= 400 && isRefusal(error, 'mcp_parse')) return undefined;
     throw error;

@@ -1,9 +1,10 @@
 /** An event stream of an MCP server over HTTP, passed on event by event. */
 import type { IncomingMessage } from 'node:http';
 import { IdentityError } from '@chancery/shared/errors.ts';
-import { errorResponse, type Message, readMessage } from '@chancery/shared/mcp/message.ts';
+import { errorResponse, type Id, type Message, readMessage } from '@chancery/shared/mcp/message.ts';
 import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { carriesMessage, type SseEvent, SseReader } from '@chancery/shared/mcp/sse.ts';
+import { underItsId } from './numbering.ts';
 import {
   type Back,
   badAnswer,
@@ -20,6 +21,8 @@ export interface Asking {
   readonly session: string | undefined;
   /** The method of the request; undefined where none is made. */
   readonly asks: string | undefined;
+  /** Of that request. */
+  readonly id: Id | undefined;
   /** A stream that broke off is asked for again. */
   readonly resumes: boolean;
   readonly back: Back;
@@ -49,7 +52,7 @@ export function receiveStream(
     let message: Message | undefined;
     try {
       if (carriesMessage(event) && data !== undefined)
-        message = readMessage(data, MAX_ANSWER_BYTES, 'server');
+        message = underItsId(readMessage(data, MAX_ANSWER_BYTES, 'server'), asking.id);
     } catch (error) {
       unreadable(outlinesOf(data ?? new Uint8Array()), error);
     }

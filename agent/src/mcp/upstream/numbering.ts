@@ -10,6 +10,13 @@ export function cancelledId({ params }: Notification): Id | undefined {
   return typeof id === 'string' || typeof id === 'number' ? id : undefined;
 }
 
+/** Servers that keep ids as text send a number back as a string; clients of the SDKs read it as that number. */
+export function underItsId(message: Message, asked: Id | undefined): Message {
+  return message.kind === 'response' && typeof asked === 'number' && message.id === String(asked)
+    ? { ...message, id: asked }
+    : message;
+}
+
 export function progressTokenOf({ params }: Request): Id | undefined {
   const meta = params?.['_meta'];
   const token = isJsonObject(meta) ? meta['progressToken'] : undefined;

@@ -60,8 +60,10 @@ export class OpenRequests {
     return [...this.#waiting].filter(([, waiting]) => waiting.id === id);
   }
 
-  /** It is answered. */
-  take(id: Id): Waiting | undefined {
+  /** It is answered: by its id, or by its number as a string, as servers answer that keep ids as text. */
+  take(answered: Id): Waiting | undefined {
+    const known = this.#waiting.has(answered) || this.#owed.has(answered);
+    const id = known || String(Number(answered)) !== answered ? answered : Number(answered);
     this.#owed.delete(id);
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
