@@ -1,0 +1,107 @@
+import { once } from 'node:events';
+import type { IncomingMessage, RequestListener } from 'node:http';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { systemClock } from '@chancery/shared/clock.ts';
+import { IdentityError } from '@chancery/shared/errors.ts';
+import { silentLog } from '@chancery/shared/log.ts';
+import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import { serverTls } from '@chancery/shared/tls/options.ts';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { live, policyFor, TOOLS, TRIAGE, TrustDomainInMemory } from '../../../../test/kit/mcp/world.ts';
+import { Dialler } from './dial.ts';
+
+/** More than the buffers of both ends hold: the rest is on its way when the head has come. */
+const LARGE = 'x'.repeat(16 * 1024 * 1024);
+const td = new TrustDomainInMemory();
+let server: https.Server;
+let onRequest: RequestListener;
+let arrived: number;
+let dialler: Dialler;
+
+beforeEach(async () => {
+  arrived = 0;
+  onRequest = (req, res) => void req.resume().once('end', () => res.end('done'));
+  server = https.createServer({ ...serverTls(td.svid(TOOLS)) }, (req, res) => {
+    arrived += 1;
+    req.on('error', () => {});
+    onRequest(req, res);
+  });
+  server.on('tlsClientError', () => {});
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  dialler = new Dialler({
+    server: 'everything',
+    svid: live(td.svid(TRIAGE)),
+    bundle: td.bundle,
+    policy: live(policyFor(portOf(server), { allow: ['*'] })),
+    revocations: live(revocationSet([], 1n)),
+    clock: systemClock,
+    log: silentLog,
+  });
+});
+
+afterEach(async () => {
+  dialler.close();
+  server.closeAllConnections();
+  if (!server.listening) return;
+  const closed = once(server, 'close');
+  server.close();
+  await closed;
+});
+
+const portOf = (of: https.Server): number => (of.address() as AddressInfo).port;
+
+async function send(body = '{}'): Promise<string> {
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const posted = { method: 'POST', headers: {}, body } as const;
+    dialler.send(posted, { onResponse: resolve, onError: reject });
+  });
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) text += String(chunk);
+  return text;
+}
+
+/** What `send` says where it fails. */
+async function failure(body?: string): Promise<string> {
+  const error = await send(body).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof IdentityError)) throw new Error(`an IdentityError was expected: ${String(error)}`);
+  return error.message;
+}
+
+test.each<[string, string, RequestListener]>([
+  ['after its head', LARGE, ({ socket }) => void socket.destroy()],
+  ['after its last byte', '{}', (req) => void req.resume().once('end', () => req.socket.destroy())],
+])(
+  'a request whose connection breaks %s arrives once, and its client hears that it was sent',
+  async (_, body, cut) => {
+    onRequest = cut;
+    expect(await failure(body)).toMatch(
+      /the request was sent, and the MCP server may have done what was asked$/,
+    );
+    onRequest = (req, res) => void req.resume().once('end', () => res.end('done'));
+    // Were it sent again, it would have gone before this one.
+    expect(await send()).toBe('done');
+    expect(arrived).toBe(2);
+  },
+);
+
+test('a request on a kept connection that closes under it arrives once', async () => {
+  await send();
+  onRequest = ({ socket }) => void socket.destroy();
+  expect(await failure()).toMatch(/the request was sent/);
+  expect(arrived).toBe(2);
+});
+
+test('a request for which no connection could be made is sent again, and arrives once', async () => {
+  const port = portOf(server);
+  const closed = once(server, 'close');
+  server.close();
+  await closed;
+  const answer = send();
+  await once(server.listen(port, '127.0.0.1'), 'listening');
+  expect(await answer).toBe('done');
+  expect(arrived).toBe(1);
+});
