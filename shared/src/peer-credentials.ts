@@ -6,7 +6,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { ensure, IdentityError, refusalOf } from './errors.ts';
-import { openLibc } from './kernel/libc.ts';
+import { openLibc } from './kernel/libc/open.ts';
 
 export interface KernelPeer {
   readonly pid: number;

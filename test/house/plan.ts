@@ -3,12 +3,12 @@
  * neighbours. A room may import itself and the rooms named here, all of which stand above it in this list.
  */
 
-const SHARED_GROUND = ['shared/src/kernel/libc.ts', 'shared/src/text', 'shared/src'];
+const SHARED_GROUND = ['shared/src/kernel/libc', 'shared/src/text', 'shared/src'];
 
 const SHARED: Readonly<Record<string, readonly string[]>> = {
-  'shared/src/kernel/libc.ts': [],
+  'shared/src/kernel/libc': [],
   'shared/src/text': [],
-  'shared/src': ['shared/src/kernel/libc.ts', 'shared/src/text'],
+  'shared/src': ['shared/src/kernel/libc', 'shared/src/text'],
   'shared/src/der': SHARED_GROUND,
   'shared/src/spiffe': [...SHARED_GROUND, 'shared/src/der'],
   'shared/src/evidence': SHARED_GROUND,

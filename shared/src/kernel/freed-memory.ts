@@ -2,8 +2,8 @@
  * Gives memory that is free inside the process back to the system, after each full collection of garbage: glibc keeps
  * the pages of small buffers, so that a flood would show in the resident size for ever (malloc_trim(3)).
  */
-import { createRequire } from 'node:module';
 import { constants, PerformanceObserver } from 'node:perf_hooks';
+import { openLibc } from './libc/open.ts';
 
 /** Under a flood many collections follow each other. */
 const PAUSE_MS = 10_000;
@@ -43,8 +43,7 @@ const isFull = (entry: PerformanceEntry & { readonly detail?: { readonly kind?: 
 
 function trimmer(): (() => void) | undefined {
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
-    const trim = koffi.load('libc.so.6').func('int malloc_trim(size_t)');
+    const trim = openLibc().func('int malloc_trim(size_t)');
     return () => trim.async(0, () => {});
   } catch {
     return undefined;

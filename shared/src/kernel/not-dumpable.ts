@@ -2,7 +2,7 @@
  * Closes a process's memory and environment to other processes of its own user: no ptrace, no core file, and
  * `/proc/PID/environ`, `mem` and `fd` belong to root (prctl(2), PR_SET_DUMPABLE; proc(5)). Linux with glibc.
  */
-import { openLibc } from './libc.ts';
+import { openLibc } from './libc/open.ts';
 
 const PR_SET_DUMPABLE = 4;
 

@@ -5,7 +5,7 @@
 import { closeSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import { ensure, IdentityError, refusalOf } from '../errors.ts';
-import { openLibc } from './libc.ts';
+import { openLibc } from './libc/open.ts';
 
 export interface HeldProcess {
   readonly pid: number;

@@ -3,7 +3,7 @@
  * kernel finds it by its hash, so the cost does not grow with the number of connections. Linux with glibc.
  */
 import { ensure, IdentityError } from '../errors.ts';
-import { openLibc } from './libc.ts';
+import { openLibc } from './libc/open.ts';
 
 /** Both ends of a connection, as the end that is asked about sees them. */
 export interface TcpEnds {

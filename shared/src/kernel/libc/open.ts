@@ -10,7 +10,7 @@ export interface Libc {
   errno(): number;
 }
 
-/** Loads native code, so callers wait until they need it. Throws where there is no glibc: musl, and what is not Linux. */
+/** Loads native code, so callers wait until they need it. Throws where there is no glibc: musl, other systems. */
 export function openLibc(): Libc {
   const koffi = createRequire(import.meta.url)('koffi') as Koffi;
   const library = koffi.load('libc.so.6');
