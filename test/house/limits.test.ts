@@ -16,7 +16,9 @@ function valueIn(file: string, name: string): number {
 }
 
 const KIB = 1024;
+const MIB = 1024 * KIB;
 const PLACES = 'agent/src/mcp/gateway/places.ts';
+const UNREAD = 'agent/src/mcp/gateway/exchange/unread.ts';
 
 /** What the page says, with `#` for the number; where the number is; what one of its unit is. */
 const PROMISES: readonly (readonly [says: string, file: string, name: string, unit?: number])[] = [
@@ -38,6 +40,9 @@ const PROMISES: readonly (readonly [says: string, file: string, name: string, un
   ['(at a gateway #) for one certificate', PLACES, 'PER_CERTIFICATE'],
   ['Strangers have # places', 'ca/src/config.ts', 'strangerConnections'],
   ['Strangers have # places', PLACES, 'STRANGERS'],
+  ['do not read hold at most # MiB for a stream', UNREAD, 'PER_STREAM', MIB],
+  ['for a stream, # MiB for a caller', UNREAD, 'PER_CALLER', MIB],
+  ['for a caller and # MiB in all, counted until', UNREAD, 'TOTAL', MIB],
   ['at most # (at a gateway 128) for an IPv4 address', 'ca/src/config.ts', 'connectionsPerCaller'],
   ['(at a gateway #) for an IPv4 address', PLACES, 'PER_STRANGER'],
   ['`join.sock` has #,', 'ca/src/door/doors.ts', 'JOIN'],

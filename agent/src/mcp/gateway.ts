@@ -25,9 +25,8 @@ import { serverTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { RecordCall } from './call-event.ts';
-import { Bodies, type BodyLimits, bodyLimits } from './gateway/bodies.ts';
 import { allowsBy, claimCalls, termsOf } from './gateway/claim-calls.ts';
-import type { Gate } from './gateway/exchange/gate.ts';
+import { type Gate, type HeldLimits, heldBy } from './gateway/exchange/gate.ts';
 import { handle, type Seen } from './gateway/handle.ts';
 import { recordHttpFailures } from './gateway/http-failures.ts';
 import { Listeners } from './gateway/listeners.ts';
@@ -44,7 +43,7 @@ import { reasonOf } from './wire/reason.ts';
 import { refuse } from './wire/reply.ts';
 import { KEEPALIVE_MS, noticeLoss } from './wire/tcp.ts';
 
-export interface GatewayOptions {
+export interface GatewayOptions extends HeldLimits {
   readonly listen: { readonly host: string; readonly port: number };
   /** The McpServer resource's name. */
   readonly server: string;
@@ -67,8 +66,6 @@ export interface GatewayOptions {
   readonly freeText?: FreeText;
   /** By default what the limit of open files allows. */
   readonly connections?: Partial<ConnectionSettings>;
-  /** Of bodies that are not whole; by default 64 MiB of a caller and 128 MiB of all. */
-  readonly bodies?: Partial<BodyLimits>;
 }
 
 export interface Gateway {
@@ -107,7 +104,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     upstream,
     freeText: options.freeText ?? FREE_TEXT,
     maxRequestBytes,
-    bodies: new Bodies({ ...bodyLimits(maxRequestBytes), ...options.bodies }),
+    ...heldBy(options, maxRequestBytes),
     listeners,
   };
   const peers = peersOf(options, recorder, connections);

@@ -7,6 +7,7 @@ import { type AddressInfo, createServer as createNetServer } from 'node:net';
 import type { CallEvent, RecordCall } from '@chancery/agent/mcp/call-event.ts';
 import { type ConnectOptions, startConnect } from '@chancery/agent/mcp/connect.ts';
 import type { BodyLimits } from '@chancery/agent/mcp/gateway/bodies.ts';
+import type { UnreadLimits } from '@chancery/agent/mcp/gateway/exchange/unread.ts';
 import { type Gateway, startGateway } from '@chancery/agent/mcp/gateway.ts';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
@@ -98,6 +99,7 @@ export interface WorldOptions {
   readonly freeText?: FreeText;
   readonly connections?: Partial<ConnectionSettings>;
   readonly bodies?: Partial<BodyLimits>;
+  readonly unread?: Partial<UnreadLimits>;
   readonly maxCallSeconds?: number;
   readonly maxRequestBytes?: number;
   readonly who?: readonly SpiffeId[];
@@ -140,6 +142,7 @@ export async function startWorld(
     ...(instead.freeText === undefined ? {} : { freeText: instead.freeText }),
     ...(instead.connections === undefined ? {} : { connections: instead.connections }),
     ...(instead.bodies === undefined ? {} : { bodies: instead.bodies }),
+    ...(instead.unread === undefined ? {} : { unread: instead.unread }),
     record: record ?? ((...more) => void events.push(...more)),
     successions: {
       follows: (next, old) => links.get(next) === old,

@@ -28,6 +28,8 @@ export interface ExchangesOptions {
   /** To the client; false asks for a pause until `onDrain`. */
   write(message: Message): boolean;
   onDrain(resume: () => void): void;
+  /** Whether the client has so much to read that no other answer should be fetched for it. */
+  readonly full: () => boolean;
 }
 
 interface Flight {
@@ -126,6 +128,8 @@ export class Exchanges {
     const status = response.statusCode ?? 502;
     if (status === 200 && isEventStream(header(response, 'content-type')))
       return this.#follow(request, response, flight);
+    // What the client does not read stays with the gateway, which bounds it.
+    while (this.#options.full()) await new Promise<void>((resolve) => this.#options.onDrain(resolve));
     const answer = await jsonOf(response);
     const lost = session?.id !== undefined && isSessionLost(status, answer);
     if (session === undefined || !lost) return this.#answerWith(request, response, answer);

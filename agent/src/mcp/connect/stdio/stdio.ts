@@ -44,7 +44,8 @@ export function startStdio(options: StdioOptions): StdioRelay {
     clock,
     log,
     write,
-    onDrain: (resume) => output.once('drain', resume),
+    onDrain: drainOf(output),
+    full: () => output.writableNeedDrain,
   });
   const listen = new StdioListen({ dialler, clock, exchanges });
   let turn: Promise<void> = Promise.resolve();
@@ -98,6 +99,17 @@ export function startStdio(options: StdioOptions): StdioRelay {
       await done;
     },
   };
+}
+
+/** One listener, however many wait. */
+function drainOf(output: Writable): (resume: () => void) => void {
+  let waiting: (() => void)[] = [];
+  output.on('drain', () => {
+    const resumed = waiting;
+    waiting = [];
+    for (const resume of resumed) resume();
+  });
+  return (resume) => void waiting.push(resume);
 }
 
 /** JSON-RPC 2.0 section 5.1. */

@@ -4,7 +4,7 @@ import { IdentityError } from '@chancery/shared/errors.ts';
 import { type Message, type Notification, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { KEEP_ALIVE, writeEvent } from '@chancery/shared/mcp/sse.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
-import { type Back, badAnswer, MAX_ANSWER_BYTES, type Place } from '../../upstream/upstream.ts';
+import { type Back, badAnswer, type Place } from '../../upstream/upstream.ts';
 import { Held } from '../../wire/held.ts';
 import { inOnePiece } from '../../wire/http-body.ts';
 import { refusalResponse, refuse, writeJson } from '../../wire/reply.ts';
@@ -19,6 +19,7 @@ export class Exchange implements Back {
   readonly #facts: ExchangeFacts;
   readonly #held: Held;
   readonly #passing: Passing;
+  readonly #wrote: () => void;
   /** The session that this request began. */
   #begun: Session | undefined;
   /** Its client may ask for the rest of the stream (2025-11-25, "Resumability and Redelivery"). */
@@ -32,6 +33,7 @@ export class Exchange implements Back {
     this.#facts = facts;
     this.#held = new Held(res);
     this.#passing = new Passing(gate, facts);
+    this.#wrote = gate.unread.count(facts.peer.id, res, (reason) => this.#unread(reason));
     if (facts.session !== undefined) this.#enter(facts.session);
     res.on('close', () => this.#closed());
     facts.hold?.onLost((reason) => this.fail(reason));
@@ -77,6 +79,7 @@ export class Exchange implements Back {
       const text = message === undefined ? undefined : this.#passing.passWhole(message);
       if (text === undefined) throw new IdentityError('mcp_upstream', notTheAnswer(message, request?.id));
       writeJson(this.#res, status, text);
+      this.#wrote();
     });
   }
 
@@ -102,11 +105,7 @@ export class Exchange implements Back {
       else this.#res.write(written);
     });
     // A server that speaks on one stream for many clients cannot wait for one of them.
-    const unread = this.#res.writableLength;
-    if (unread > MAX_UNREAD_BYTES) {
-      this.#gate.recorder.dropped(this.#facts.peer, undefined, `the client has ${unread} bytes to read`);
-      this.#res.destroy();
-    }
+    this.#wrote();
     return this.#res.writableEnded || !this.#res.writableNeedDrain;
   }
 
@@ -152,12 +151,19 @@ export class Exchange implements Back {
     this.end();
   }
 
-  #abandon(): void {
+  #abandon(outcome: 'abandoned' | 'error' = 'abandoned', detail?: string): void {
     const { peer, request, pending } = this.#facts;
     const asked = request === undefined ? undefined : pending.get(request.id);
     if (asked === undefined) return;
     pending.delete(asked.requestId);
-    this.#gate.recorder.unanswered(peer, asked, 'abandoned');
+    this.#gate.recorder.unanswered(peer, asked, outcome, detail);
+  }
+
+  /** Its client does not read, and what it holds is needed for others. */
+  #unread(reason: string): void {
+    this.#gate.recorder.dropped(this.#facts.peer, undefined, reason);
+    if (!this.#resumable) this.#abandon('error', reason);
+    this.#res.destroy();
   }
 
   onDrain(listener: () => void): void {
@@ -178,6 +184,7 @@ export class Exchange implements Back {
 
   #closed(): void {
     this.#held.drop();
+    this.#wrote();
     if (this.#passing.session !== undefined) this.#passing.session.open -= 1;
     // Nobody can ask for the answer any more, where it may not still come on a stream that resumes.
     if (!this.#resumable) this.#abandon();
@@ -194,6 +201,4 @@ export class Exchange implements Back {
   }
 }
 
-/** Of what waits to be sent: two of the largest events. */
-const MAX_UNREAD_BYTES = 2 * MAX_ANSWER_BYTES;
 const NOWHERE: Place = { id: undefined, retry: undefined };

@@ -5,10 +5,11 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
-import type { Bodies, Hold } from '../bodies.ts';
+import { Bodies, type BodyLimits, bodyLimits, type Hold } from '../bodies.ts';
 import type { Listeners } from '../listeners.ts';
 import type { CallRecorder } from '../record.ts';
 import type { Pending, Session, Sessions } from '../sessions.ts';
+import { Unread, type UnreadLimits } from './unread.ts';
 
 /** What all exchanges of one gateway share. */
 export interface Gate {
@@ -21,6 +22,7 @@ export interface Gate {
   /** Of one message of a client. */
   readonly maxRequestBytes: number;
   readonly bodies: Bodies;
+  readonly unread: Unread;
   readonly listeners: Listeners;
 }
 
@@ -33,4 +35,17 @@ export interface ExchangeFacts {
   readonly session: Session | undefined;
   /** The session's, or this request's alone. */
   readonly pending: Pending;
+}
+
+export interface HeldLimits {
+  /** Of bodies that are not whole; by default 64 MiB of a caller and 128 MiB of all. */
+  readonly bodies?: Partial<BodyLimits>;
+  /** Of answers that clients do not read; by default 128 MiB of a caller and 512 MiB of all. */
+  readonly unread?: Partial<UnreadLimits>;
+}
+
+/** What bounds the messages that a gateway holds, in either direction. */
+export function heldBy(limits: HeldLimits, maxRequestBytes: number): Pick<Gate, 'bodies' | 'unread'> {
+  const bodies = new Bodies({ ...bodyLimits(maxRequestBytes), ...limits.bodies });
+  return { bodies, unread: new Unread(limits.unread) };
 }

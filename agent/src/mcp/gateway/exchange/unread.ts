@@ -1,0 +1,112 @@
+/**
+ * Bounds what the gateway holds of answers that their clients do not read: for a stream, for a caller over all its
+ * streams and whole answers, and for all callers. A caller that holds too much loses the answer of its own that holds
+ * most. When all together hold too much, so does the caller that holds most: whoever reads slowly costs nobody else.
+ */
+import type { ServerResponse } from 'node:http';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+
+export interface UnreadLimits {
+  readonly perStream: number;
+  readonly perCaller: number;
+  readonly total: number;
+}
+
+/** Two of the largest answers for a stream, and eight for a caller: many small ones at once are ordinary. */
+const PER_STREAM = 32 * 1024 * 1024;
+const PER_CALLER = 128 * 1024 * 1024;
+const TOTAL = 512 * 1024 * 1024;
+const UNREAD_LIMITS: UnreadLimits = { perStream: PER_STREAM, perCaller: PER_CALLER, total: TOTAL };
+
+/** What one client has to read. */
+interface Waiting {
+  readonly caller: SpiffeId;
+  readonly res: Pick<ServerResponse, 'writableLength' | 'destroyed'>;
+  readonly lose: (reason: string) => void;
+  bytes: number;
+}
+
+interface Share {
+  readonly waiting: Set<Waiting>;
+  bytes: number;
+}
+
+export class Unread {
+  readonly #limits: UnreadLimits;
+  readonly #byCaller = new Map<SpiffeId, Share>();
+  #total = 0;
+
+  constructor(limits: Partial<UnreadLimits> = {}) {
+    this.#limits = { ...UNREAD_LIMITS, ...limits };
+  }
+
+  get total(): number {
+    return this.#total;
+  }
+
+  /** Returns what has to be called after each write, and at the end. `lose` has to destroy the response. */
+  count(caller: SpiffeId, res: Waiting['res'], lose: Waiting['lose']): () => void {
+    const waiting: Waiting = { caller, res, lose, bytes: 0 };
+    return () => this.#look(waiting);
+  }
+
+  #look(waiting: Waiting): void {
+    const { perStream, perCaller, total } = this.#limits;
+    this.#measure(waiting);
+    if (waiting.bytes > perStream) this.#lose(waiting, `the client has ${waiting.bytes} bytes to read`);
+    const share = this.#byCaller.get(waiting.caller);
+    if (share !== undefined && share.bytes > perCaller) this.#bound(waiting.caller, share);
+    if (this.#total > total) this.#boundAll();
+  }
+
+  #bound(caller: SpiffeId, share: Share): void {
+    for (const each of [...share.waiting]) this.#measure(each);
+    while (share.bytes > this.#limits.perCaller) {
+      const largest = mostOf(share.waiting);
+      if (largest === undefined) return;
+      this.#lose(
+        largest,
+        `the clients of ${caller} have ${share.bytes} bytes to read, this one ${largest.bytes}`,
+      );
+    }
+  }
+
+  #boundAll(): void {
+    for (const { waiting } of [...this.#byCaller.values()])
+      for (const each of [...waiting]) this.#measure(each);
+    while (this.#total > this.#limits.total) {
+      const share = mostOf(this.#byCaller.values());
+      const largest = mostOf(share?.waiting ?? []);
+      if (largest === undefined) return;
+      const says = `all clients have ${this.#total} bytes to read, those of ${largest.caller} most of them`;
+      this.#lose(largest, `${says}: ${share?.bytes}`);
+    }
+  }
+
+  #lose(waiting: Waiting, reason: string): void {
+    this.#set(waiting, 0);
+    waiting.lose(reason);
+  }
+
+  /** What a client has read since is known only by a look. */
+  #measure(waiting: Waiting): void {
+    this.#set(waiting, waiting.res.destroyed ? 0 : waiting.res.writableLength);
+  }
+
+  #set(waiting: Waiting, bytes: number): void {
+    const share = this.#byCaller.get(waiting.caller) ?? { waiting: new Set(), bytes: 0 };
+    share.bytes += bytes - waiting.bytes;
+    this.#total += bytes - waiting.bytes;
+    waiting.bytes = bytes;
+    if (bytes === 0) share.waiting.delete(waiting);
+    else share.waiting.add(waiting);
+    if (share.waiting.size === 0) this.#byCaller.delete(waiting.caller);
+    else this.#byCaller.set(waiting.caller, share);
+  }
+}
+
+function mostOf<T extends { readonly bytes: number }>(all: Iterable<T>): T | undefined {
+  let most: T | undefined;
+  for (const each of all) if (most === undefined || each.bytes > most.bytes) most = each;
+  return most;
+}
