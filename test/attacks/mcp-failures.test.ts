@@ -189,6 +189,35 @@ describe('M62 one failed call is HTTP 200 with the error under its id, and its s
   });
 });
 
+const REFUSED = { code: -32602, message: 'Unsupported protocol version' };
+const SESSION = { 'mcp-session-id': 'upstream-session' };
+test.each<[string, Odd]>([
+  ['an error', (res, id) => reply(res, { jsonrpc: '2.0', id, error: REFUSED }, SESSION)],
+  [
+    'a stream with an error',
+    (res, id) => {
+      res.writeHead(200, { 'content-type': 'text/event-stream', ...SESSION });
+      res.write('id: e0\ndata:\n\n: still there\n\n');
+      setTimeout(() => res.end(`data: ${JSON.stringify({ jsonrpc: '2.0', id, error: REFUSED })}\n\n`), 20);
+    },
+  ],
+  [
+    'a stream without an answer',
+    (res) => {
+      res.writeHead(200, { 'content-type': 'text/event-stream', ...SESSION });
+      res.end(': still there\n\n');
+    },
+  ],
+  ['what cannot be read', as('application/json', '{', 200, SESSION)],
+])('M75 initialize that is answered with %s names no session', async (_name, odd) => {
+  server.say = (seen, res) => odd(res, seen.json?.id);
+  const { status, headers, json } = await post(INITIALIZE);
+  expect([status, json.id, json.error.code < 0]).toEqual([200, 0, true]);
+  expect(headers['mcp-session-id']).toBeUndefined();
+  server.say = politely;
+  expect((await begin())['mcp-session-id']).toMatch(/^[0-9a-f-]{36}$/);
+});
+
 test.each([
   'application/json;charset=utf8',
   'application/json; charset="UTF-8"; profile=x',

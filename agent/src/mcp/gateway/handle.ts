@@ -113,7 +113,7 @@ function decideAndPass(gate: Gate, { req, res, peer }: Inbound, body: Body, seen
   const request = message.kind === 'request' ? { ...message, params: undefined } : undefined;
   seen.message = request;
   const back = new Exchange(gate, res, { peer, era, request, session, pending, hold: body.hold });
-  if (request?.method === LISTEN) listenBy(gate, back, { res, peer, session });
+  if (request?.method === LISTEN) listenBy(gate, back, { peer, session });
   const headers =
     era === 'modern' ? { ...headersFor(message), ...paramHeaders(req) } : versionHeader(version);
   const forwarded = message.kind === 'request' ? narrowClient(message) : message;
@@ -127,14 +127,14 @@ function decideAndPass(gate: Gate, { req, res, peer }: Inbound, body: Body, seen
   }
 }
 
-interface Listening extends Pick<Inbound, 'res' | 'peer'> {
+interface Listening extends Pick<Inbound, 'peer'> {
   readonly session: Session | undefined;
 }
 
-function listenBy(gate: Gate, back: Exchange, { res, peer, session }: Listening): void {
+function listenBy(gate: Gate, back: Exchange, { peer, session }: Listening): void {
   const hearer = { caller: peer.id, session };
   const stop = gate.listeners.add(hearer, gate.policy.current(), (told) => back.tell(told));
-  res.once('close', stop);
+  back.onClose(stop);
 }
 
 /** What the server then makes of the request is no answer (2025-11-25, "Cancellation"). */
@@ -145,13 +145,13 @@ function noteCancelled(session: Session | undefined, message: Notification): voi
 }
 
 /** A client that listens in a session that is over would hear nothing of its next one. */
-function endWith(session: Session, back: Exchange, res: ServerResponse): void {
+function endWith(session: Session, back: Exchange): void {
   const end = (): void => {
     back.open();
     back.end();
   };
   session.streams.add(end);
-  res.once('close', () => session.streams.delete(end));
+  back.onClose(() => session.streams.delete(end));
 }
 
 /** From here on the exchange answers, whatever goes wrong, for it knows what waits for an answer. */
@@ -198,8 +198,8 @@ function stream(gate: Gate, { req, res, peer }: Inbound, seen: Seen): void {
     'Last-Event-ID is not an event id of this gateway',
   );
   const place: Record<string, string> = resumed === undefined ? {} : { 'last-event-id': resumed };
-  listenBy(gate, back, { res, peer, session });
-  if (session !== undefined) endWith(session, back, res);
+  listenBy(gate, back, { peer, session });
+  if (session !== undefined) endWith(session, back);
   passOn(back, () => gate.upstream.listen({ ...outbound, headers: { ...outbound.headers, ...place } }, back));
 }
 

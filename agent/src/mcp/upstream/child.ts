@@ -29,14 +29,16 @@ const GRACE_MS = 2_000;
 const LAST_WORDS_MS = 500;
 const NOWHERE = { id: undefined, retry: undefined };
 
+/** Whether it answered once; else whether it ended by itself, or we ended it and cannot tell. */
+export type HowEnded = 'answered' | 'failed' | 'stopped';
+
 export class Child {
   readonly #process: ChildProcess;
   readonly #log: Log;
   readonly #skip: (what: string) => void;
   readonly #exited: Promise<void>;
   readonly #ended = Promise.withResolvers<void>();
-  /** Until it has answered once, or we end it. */
-  #fails = true;
+  #how: HowEnded = 'failed';
   readonly #requests = new OpenRequests();
   #listener: Back | undefined;
   readonly #unheard = new Unheard();
@@ -82,9 +84,12 @@ export class Child {
     return this.#requests.idle;
   }
 
-  /** It has exited; `hasFailed` where it did so by itself, without one answer. */
-  onEnd(listener: (hasFailed: boolean) => void): void {
-    this.#ended.promise.then(() => listener(this.#fails));
+  onEnd(listener: (how: HowEnded) => void): void {
+    this.#ended.promise.then(() => listener(this.#how));
+  }
+
+  #isStopped(): void {
+    if (this.#how === 'failed') this.#how = 'stopped';
   }
 
   /** `renumber` gives requests ids of our own, where several clients of one caller share the process. */
@@ -94,7 +99,7 @@ export class Child {
     ensure(unread <= MAX_ANSWER_BYTES, 'rate', `the MCP server has ${unread} bytes to read`);
     // What a process does not read cannot be taken back.
     back.onLost(() => {
-      this.#fails = false;
+      this.#isStopped();
       this.#kill('SIGKILL');
     });
     const sent = () => back.sent();
@@ -130,7 +135,7 @@ export class Child {
 
   /** First by closing its input, as the specification has it, then harder. Resolves when the process is gone. */
   async stop(): Promise<void> {
-    this.#fails = false;
+    this.#isStopped();
     const gone = this.#exited.then(() => true);
     this.#process.stdin?.end();
     if (await Promise.race([gone, sleep(GRACE_MS, false, { ref: false })])) return;
@@ -178,7 +183,7 @@ export class Child {
       this.#skip('an answer to no open request');
       return;
     }
-    this.#fails = false;
+    this.#how = 'answered';
     const answer = { ...response, id: waiting.id };
     if (!waiting.streaming) {
       waiting.back.answer(200, answer);

@@ -41,10 +41,9 @@ export function commandUpstream(target: CommandTarget, log: Log, maxProcesses = 
     restarts.ensureMayStart(caller);
     const child = new Child(target, log);
     among.set(key, child);
-    child.onEnd((hasFailed) => {
+    child.onEnd((how) => {
       if (among.get(key) === child) among.delete(key);
-      if (hasFailed) restarts.failed(caller);
-      else restarts.answered(caller);
+      restarts.ended(caller, how);
     });
     return child;
   };

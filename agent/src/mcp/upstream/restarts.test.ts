@@ -9,7 +9,7 @@ function pauses(count: number): number[] {
   let nowMs = 0;
   const restarts = new Restarts(() => nowMs);
   return Array.from({ length: count }, () => {
-    restarts.failed(A);
+    restarts.ended(A, 'failed');
     const failedMs = nowMs;
     for (; ; nowMs += 100)
       try {
@@ -27,11 +27,17 @@ test('a process that ends without an answer is started again at once, then after
 
 test('an answer ends that, and the refusal says how long it lasts', () => {
   const restarts = new Restarts(() => 0);
-  restarts.failed(A);
-  restarts.failed(A);
+  restarts.ended(A, 'failed');
+  restarts.ended(A, 'failed');
   expect(() => restarts.ensureMayStart(A)).toThrow(
     'the process of the MCP server ended 2 times without an answer; it is started again in 1 s',
   );
-  restarts.answered(A);
+  restarts.ended(A, 'answered');
   restarts.ensureMayStart(A);
+});
+
+test('a process that was stopped before it answered changes nothing', () => {
+  const restarts = new Restarts(() => 0);
+  for (const how of ['failed', 'stopped', 'failed', 'stopped'] as const) restarts.ended(A, how);
+  expect(() => restarts.ensureMayStart(A)).toThrow('ended 2 times');
 });

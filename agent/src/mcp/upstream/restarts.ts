@@ -34,11 +34,13 @@ export class Restarts {
     throw new IdentityError('mcp_upstream', `${says}; it is started again in ${Math.ceil(leftMs / 1000)} s`);
   }
 
-  answered(caller: SpiffeId): void {
-    this.#byCaller.delete(caller);
+  /** Of a process that was stopped before its first answer nothing is known: what was counted stays. */
+  ended(caller: SpiffeId, how: 'answered' | 'failed' | 'stopped'): void {
+    if (how === 'answered') this.#byCaller.delete(caller);
+    if (how === 'failed') this.#failed(caller);
   }
 
-  failed(caller: SpiffeId): void {
+  #failed(caller: SpiffeId): void {
     const failures = (this.#byCaller.get(caller)?.failures ?? 0) + 1;
     const pauseMs = Math.min(FIRST_MS * 2 ** (failures - 2), LONGEST_MS);
     this.#byCaller.delete(caller);

@@ -9,28 +9,43 @@ const HOLD_MS = 5;
 
 export class Held {
   readonly #res: ServerResponse;
+  #headers: OutgoingHttpHeaders | undefined;
+  #marks = '';
   #timer: NodeJS.Timeout | undefined;
 
   constructor(res: ServerResponse) {
     this.#res = res;
   }
 
-  open(headers: OutgoingHttpHeaders): void {
-    this.#res.cork();
-    this.#res.writeHead(200, headers);
-    this.#res.flushHeaders();
-    this.#timer = setTimeout(() => this.release(), HOLD_MS);
+  /** Whether the stream is open, and its head has not left. */
+  get holds(): boolean {
+    return this.#headers !== undefined;
+  }
+
+  /** `briefly`: for a moment; else until it is released. */
+  open(headers: OutgoingHttpHeaders, briefly: boolean): void {
+    this.#headers = headers;
+    if (briefly) this.#timer = setTimeout(() => this.release(), HOLD_MS);
+  }
+
+  /** An event, which waits as long as the head does. */
+  write(event: string): void {
+    if (this.#headers === undefined) this.#res.write(event);
+    else this.#marks += event;
   }
 
   release(): void {
-    if (this.#timer === undefined) return;
+    if (this.#headers === undefined) return;
+    this.#res.writeHead(200, this.#headers);
+    if (this.#marks === '') this.#res.flushHeaders();
+    else this.#res.write(this.#marks);
     this.drop();
-    this.#res.uncork();
   }
 
   /** The response is closed. */
   drop(): void {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#headers = undefined;
+    this.#marks = '';
   }
 }

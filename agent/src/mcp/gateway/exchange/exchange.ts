@@ -35,7 +35,7 @@ export class Exchange implements Back {
     this.#passing = new Passing(gate, facts);
     this.#wrote = gate.unread.count(facts.peer.id, res, (reason) => this.#unread(reason));
     if (facts.session !== undefined) this.#enter(facts.session);
-    res.on('close', () => this.#closed());
+    this.onClose(() => this.#closed());
     facts.hold?.onLost((reason) => this.fail(reason));
   }
 
@@ -55,13 +55,19 @@ export class Exchange implements Back {
     this.#res.setHeader('mcp-session-id', session.id);
   }
 
+  /** A session whose `initialize` is refused is over, and its client is not told of it. */
+  #failed(): void {
+    this.#passing.outcome = 'error';
+    if (!this.#res.headersSent) this.#res.removeHeader('mcp-session-id');
+  }
+
   #enter(session: Session): void {
     this.#passing.session = session;
     session.open += 1;
   }
 
   answer(status: number, message: Message | undefined): void {
-    if (this.#res.headersSent) return;
+    if (this.#isBegun) return;
     this.#answerWith(status, message);
     const { session } = this.#facts;
     // The server has forgotten the session, and so do we: the client begins anew (2025-11-25).
@@ -78,31 +84,40 @@ export class Exchange implements Back {
     this.#guard(() => {
       const text = message === undefined ? undefined : this.#passing.passWhole(message);
       if (text === undefined) throw new IdentityError('mcp_upstream', notTheAnswer(message, request?.id));
+      if (this.#passing.outcome === 'error') this.#failed();
       writeJson(this.#res, status, text);
       this.#wrote();
     });
   }
 
+  get #isBegun(): boolean {
+    return this.#res.headersSent || this.#held.holds;
+  }
+
   open(): void {
-    if (this.#res.headersSent) return;
+    if (this.#isBegun) return;
     this.#opened = true;
-    this.#held.open({ 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+    // Whether there is a session is known by the answer to `initialize`, so that its head waits for it.
+    this.#held.open(
+      { 'content-type': 'text/event-stream', 'cache-control': 'no-store' },
+      this.#begun === undefined,
+    );
     this.tell();
   }
 
   event(place: Place, message: Message | undefined): boolean {
     // What follows the answer, or a failure in the same piece.
     if (this.#res.writableEnded || this.#res.destroyed) return true;
-    if (message !== undefined) this.#held.release();
     this.#resumable ||= this.#passing.session !== undefined && place.id !== undefined && place.id !== '';
     inOnePiece(this.#res);
     this.#guard(() => {
       const text = message === undefined ? undefined : this.#passing.pass(message);
       if (text === undefined && message !== undefined) return;
-      const written = writeEvent(place, text);
+      if (this.#passing.outcome === 'error') this.#failed();
+      if (message !== undefined) this.#held.release();
+      this.#held.write(writeEvent(place, text));
       // The answer is the last thing on its stream (2025-11-25 and 2026-07-28, transports), so both leave together.
-      if (this.#passing.answered) this.#res.end(written);
-      else this.#res.write(written);
+      if (this.#passing.answered) this.#res.end();
     });
     // A server that speaks on one stream for many clients cannot wait for one of them.
     this.#wrote();
@@ -117,6 +132,7 @@ export class Exchange implements Back {
   }
 
   keepAlive(): void {
+    if (this.#held.holds && this.#begun !== undefined) return;
     this.#held.release();
     if (!this.#res.writableEnded && !this.#res.destroyed) this.#res.write(KEEP_ALIVE);
   }
@@ -136,8 +152,8 @@ export class Exchange implements Back {
     const asked = unanswered ? pending.get(request.id) : undefined;
     if (asked?.cancelled) this.cancelled();
     if (this.#res.destroyed || this.#res.writableEnded) return;
+    if (unanswered && pending.delete(request.id)) this.#failed();
     this.#held.release();
-    if (unanswered && pending.delete(request.id)) this.#passing.outcome = 'error';
     if (asked !== undefined) this.#gate.recorder.unanswered(peer, asked, 'error', error.message);
     else if (unanswered || request === undefined) this.#gate.recorder.dropped(peer, undefined, error.message);
     if (!this.#res.headersSent) refuse(this.#res, error, request?.id);
@@ -171,7 +187,8 @@ export class Exchange implements Back {
   }
 
   onClose(listener: () => void): void {
-    this.#res.once('close', listener);
+    if (this.#res.closed) queueMicrotask(listener);
+    else this.#res.once('close', listener);
   }
 
   #guard(write: () => void): void {
