@@ -2,8 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { Agent } from 'node:https';
 import type { TLSSocket } from 'node:tls';
-import { secretOf } from '@chancery/agent/mcp/wire/claims.ts';
-import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import { secretOf, writeClaims } from '@chancery/agent/mcp/wire/claims.ts';
+import type { Clock } from '@chancery/shared/clock.ts';
+import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -182,9 +183,15 @@ test('M36 a wrong secret claims nothing', async () => {
   const { outcome } = await opened();
   expect(await claim(world, next, randomBytes(32))).toEqual([false]);
   expect(refusals()).toEqual(['mcp_call: no open call of this caller has such a secret']);
-  const odd = (body: string) => ask(world, next, { path: '/chancery/claims', body });
+  const path = '/chancery/claims';
+  const odd = (body: string, type = 'application/json') =>
+    ask(world, next, { path, body, headers: { 'content-type': type } });
   for (const body of ['{}', '{"secrets":["AA"]}', '{"secrets":[1]}', `{"secrets":[${'"",'.repeat(300)}""]}`])
     expect((await odd(body)).status).toBe(400);
+  const tooMany = Array.from({ length: 257 }, () => randomBytes(32));
+  expect((await odd(writeClaims(tooMany))).status).toBe(400);
+  expect((await odd('{"secrets":[]}', 'text/plain')).status).toBe(415);
+  expect((await ask(world, next, { path, method: 'GET' })).status).toBe(405);
   clock.move(1.1 * HOUR);
   expect(await outcome).toBe('cut');
 });
@@ -235,6 +242,63 @@ test('M38 the old certificate takes no call back from the next one', async () =>
   expect(await outcome).toBe(200);
 });
 
+test('M38 a claim with a certificate that ends sooner takes nothing off', async () => {
+  const { secret, outcome } = await opened();
+  const short = world.td.svid(TRIAGE, HOUR / 2);
+  world.links.set(serialOf(short), serialOf(old));
+  expect(await claim(world, short, secret)).toEqual([true]);
+  clock.move(0.6 * HOUR);
+  calls.answerAll();
+  expect(await outcome).toBe(200);
+  expect(world.events.filter(({ stage }) => stage === 'claimed')).toEqual([]);
+});
+
+describe('a machine that wakes after the end of a certificate, before its timers run', () => {
+  let time: number;
+  beforeEach(async () => {
+    await stop();
+    time = Date.now();
+    const asleep: Clock['sleepUntil'] = (_, signal) =>
+      new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)));
+    await start({ clock: { now: () => new Date(time), sleepUntil: asleep } });
+  });
+
+  test('M16 takes no request under it', async () => {
+    const tls = { ...clientTls(old, world.td.bundle.current()), checkServerIdentity: () => undefined };
+    const agent = new Agent({ keepAlive: true, maxSockets: 1, ...tls });
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' });
+    expect((await ask(world, undefined, { agent, body })).json.result.tools).toHaveLength(4);
+    time += 1.1 * HOUR * 1000;
+    expect((await ask(world, undefined, { agent, body })).status).toBe(401);
+    expect(refusals()).toEqual([`expired_peer: the certificate of ${TRIAGE} has expired`]);
+    agent.destroy();
+  });
+
+  test('M38 takes no claim of a call under it', async () => {
+    const { secret } = await opened();
+    time += 1.1 * HOUR * 1000;
+    expect(await claim(world, next, secret)).toEqual([false]);
+    expect(refusals()).toEqual([`expired_peer: the certificate of ${TRIAGE} has expired`]);
+  });
+});
+
+describe('a bundle that changes under an open call', () => {
+  test('cuts it where its authority was taken out', async () => {
+    const { outcome } = await opened();
+    world.td.bundle.publish(strangeBundle());
+    expect(await outcome).toBe('cut');
+  });
+
+  test('leaves a claimed one that stands by the next certificate, after the end of the old one', async () => {
+    const { secret, outcome } = await opened();
+    await claim(world, next, secret);
+    clock.move(1.1 * HOUR);
+    world.td.bundle.publish({ ...world.td.bundle.current(), sequence: 2n });
+    calls.answerAll();
+    expect(await outcome).toBe(200);
+  });
+});
+
 describe('M39 a claimed call is cut by a revocation', () => {
   test.each([
     ['of the old certificate', () => revoked('serial', serialOf(old))],
@@ -256,6 +320,16 @@ describe('M39 a claimed call is cut by a revocation', () => {
     expect(await outcome).toBe('cut');
     expect(await claim(world, last, secret)).toEqual([false]);
     world.revocations.publish(revocationSet([], 2n));
+  });
+
+  test('and a claim looks at the old certificate, whether the gateway was told of it or not', async () => {
+    await stop();
+    let set = revocationSet([], 0n) as RevocationSet;
+    await start({ revocations: { current: () => set, onChange: () => () => {} } });
+    const { secret } = await opened();
+    set = revoked('serial', serialOf(old));
+    expect(await claim(world, next, secret)).toEqual([false]);
+    expect(refusals()).toEqual([expect.stringMatching(/^revoked_peer: /)]);
   });
 });
 
@@ -280,6 +354,17 @@ describe('M47 a policy that changes under an open call', () => {
     const { outcome } = await opened(old, 'get-sum');
     publish({ allow: ['echo'] });
     expect(await outcome).toBe('cut');
+  });
+
+  test('cuts an idle connection whose caller is let in no more', async () => {
+    const tls = { ...clientTls(old, world.td.bundle.current()), checkServerIdentity: () => undefined };
+    const agent = new Agent({ keepAlive: true, ...tls });
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' });
+    expect((await ask(world, undefined, { agent, body })).json.result.tools).toHaveLength(4);
+    await expect.poll(() => Object.keys(agent.freeSockets)).toHaveLength(1);
+    publish({ allow: ['*'] }, [OTHER]);
+    await expect.poll(() => Object.keys(agent.freeSockets)).toEqual([]);
+    agent.destroy();
   });
 
   test('cuts a claimed call whose caller is let in no more', async () => {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
 import { PassThrough } from 'node:stream';
+import { silentLog } from '@chancery/shared/log.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
@@ -323,7 +324,59 @@ test('M81 an answer under the id as text is the answer, in JSON and in a stream'
   }
 });
 
+test('M62 an event of another type is no answer', async () => {
+  server.say = oddly((res, id) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream' });
+    const answer = (text: string) =>
+      JSON.stringify({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text }] } });
+    res.end(`event: endpoint\ndata: ${answer('other')}\n\ndata: ${answer('the answer')}\n\n`);
+  });
+  const { text, json } = await post(call(7, 'odd'));
+  expect(json.result.content[0].text).toBe('the answer');
+  expect(text).not.toContain('other');
+});
+
+test('M62 the address that a server redirects to is in the log, once', async () => {
+  await world.close();
+  const warned: object[] = [];
+  const log = { ...silentLog, warn: (fields: object) => void warned.push(fields) };
+  world = await startWorld(server.target, { log });
+  server.say = oddly(as(undefined, '', 307, { location: 'http://10.0.0.1/mcp/' }));
+  for (const id of [7, 8]) expect((await post(call(id, 'odd'))).json.error.message).toMatch(/a redirect/);
+  expect(warned).toEqual([{ location: 'http://10.0.0.1/mcp/' }]);
+});
+
+describe('M82 a stream that breaks after an event with an id', () => {
+  test('ends for its client, which resumes it and gets the answer', async () => {
+    server.say = (seen, res, req) => {
+      const { id = 7 } = seen.json ?? {};
+      const event = JSON.stringify({
+        jsonrpc: '2.0',
+        id,
+        result: { content: [{ type: 'text', text: 'late' }] },
+      });
+      if (seen.headers['last-event-id'] === 'e1') return stream(res, [event]);
+      if (seen.json?.params?.name !== 'odd') return politely(seen, res, req);
+      res.writeHead(200, { 'content-type': 'text/event-stream' });
+      res.write('id: e1\nretry: 1\ndata: \n\n', () => setTimeout(() => res.destroy(), 20));
+    };
+    const session = await begin();
+    expect((await post(call(7, 'odd'), session)).text).toContain('id: e1');
+    const resumed = { ...session, accept: 'text/event-stream', 'last-event-id': 'e1' };
+    expect((await other('GET', resumed)).json.result.content[0].text).toBe('late');
+  });
+});
+
 describe('M63 a lost session is told as one, and no other answer is', () => {
+  test('a stream that resumes and gets 404 ends the session', async () => {
+    server.say = (seen, res, req) =>
+      seen.method === 'POST' ? politely(seen, res, req) : res.writeHead(404).end();
+    const session = await begin();
+    const resumed = { ...session, accept: 'text/event-stream', 'last-event-id': 'e1' };
+    expect(await other('GET', resumed)).toMatchObject({ status: 404, json: { error: { code: -32001 } } });
+    expect((await post(call(7), session)).status).toBe(404);
+  });
+
   test.each(LOST)('a POST that gets %s is 404, and so is the next', async (_name, odd) => {
     server.say = oddly(odd);
     const session = await begin();

@@ -122,6 +122,18 @@ describe('M55 calls whose arguments the server does not read', () => {
     await expect.poll(decided, { timeout: 30_000 }).toBe(2);
   });
 
+  test('of a command that does not read: no more than it may have to read', { timeout: 60_000 }, async () => {
+    world = await startWorld(await command('exec sleep 1000'), { who });
+    const body = callOf(9 * MIB);
+    for (const n of [1, 2]) {
+      void call(body);
+      await expect.poll(decided, { timeout: 30_000 }).toBe(n);
+    }
+    expect(await call(body)).toBe(503);
+    const errors = world.events.flatMap(({ outcome, detail }) => (outcome === 'error' ? [detail] : []));
+    expect(errors).toEqual([expect.stringMatching(/^the MCP server has \d+ bytes to read$/)]);
+  });
+
   test.each([
     ['a URL', deafServer],
     ['a command', async () => command('exec sleep 1000')],

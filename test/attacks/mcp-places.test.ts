@@ -148,6 +148,34 @@ describe('M53 a request that is not whole when its connection is claimed', () =>
     expect(await claim(world, next, secretOf(socket))).toEqual([false]);
   });
 
+  const slowly = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'slow' } });
+  const opened = async (svid: Svid): Promise<TLSSocket> => {
+    const socket = await sent(svid, HEAD(slowly.length) + slowly);
+    await expect.poll(() => calls.open).toBe(1);
+    return socket;
+  };
+
+  test('is not waited for: the connection ends with the call that was claimed', async () => {
+    const { old, next } = pair();
+    const socket = await opened(old);
+    expect(await claim(world, next, secretOf(socket))).toEqual([true]);
+    calls.answerAll();
+    await expect.poll(() => socket.closed).toBe(true);
+  });
+
+  test('is answered as ever where the link comes after the call that was claimed too early', async () => {
+    const { old, next } = pair();
+    world.links.clear();
+    const socket = await opened(old);
+    expect(await claim(world, next, secretOf(socket))).toEqual([false]);
+    calls.answerAll();
+    await expect.poll(() => world.events.some(({ outcome }) => outcome === 'result')).toBe(true);
+    world.links.set(serialOf(next), serialOf(old));
+    world.tellLinks();
+    socket.write(HEAD(CALL.length) + CALL);
+    await expect.poll(() => server.seen.length).toBe(2);
+  });
+
   test('is not decided under the old certificate', async () => {
     const { old, next } = pair();
     const { secret, socket, outcome } = await openCall(world, old, 'slow');

@@ -129,6 +129,15 @@ test('a gateway that answers with its old certificate is asked again, over anoth
   expect(socket.destroyed).toBe(false);
 });
 
+test('a gateway that answers with a certificate that ends sooner takes nothing off', async () => {
+  const socket = admit(svid.current(), gatewayFrom(0, 100));
+  gateway = gatewayFrom(0, 50);
+  claims.claim([socket]);
+  await until(1);
+  expect(asked).toHaveLength(1);
+  expect(links.get(socket)?.until).toEqual(after(100));
+});
+
 test('a connection that was made with the certificate before is claimed, too', async () => {
   const old = svid.current();
   svid.publish(svidUntil(12 * HOUR));

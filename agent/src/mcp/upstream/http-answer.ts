@@ -31,7 +31,8 @@ export function receive(response: IncomingMessage, asking: Asking): void {
     if (!failed) back.fail(badAnswer(error));
     failed = true;
   };
-  response.on('error', fail);
+  let onBroken = fail;
+  response.on('error', (error) => onBroken(error));
   try {
     const type = header(response, 'content-type');
     const begins = asks === 'initialize' && status === 200;
@@ -43,6 +44,8 @@ export function receive(response: IncomingMessage, asking: Asking): void {
       back.answer(202, undefined);
     } else if (status === 200 && isEventStream(type)) {
       ensureNotCoded(response);
+      // Its end, however it comes, may be one after which the client resumes it.
+      onBroken = () => {};
       receiveStream(response, asking, fail);
     } else whole(response, status, asking).catch(fail);
   } catch (error) {
