@@ -171,10 +171,10 @@ class Session {
     if (known !== undefined) {
       this.told.resume(known);
       this.svid.publish(known.svid);
-      this.#deps.log.info(
-        { id: known.svid.id, notAfter: known.svid.notAfter },
-        'started with the saved SVID',
-      );
+      const { id, notAfter, renewAfter } = known.svid;
+      const isDue = this.#deps.clock.now() >= renewAfter;
+      const says = isDue ? 'started with the saved SVID; renewing it now' : 'started with the saved SVID';
+      this.#deps.log.info({ id, notAfter }, says);
       return;
     }
     this.told.bundle.publish(
@@ -248,6 +248,8 @@ class Session {
       return undefined;
     }
     if (known === undefined || known.bundle.trustDomain !== this.#settings.trustDomain) return undefined;
+    // Whatever becomes of the SVID: a certificate of the CA may be among them, and this agent is about to ask the CA.
+    this.told.revocations.publish(known.revocations);
     try {
       const { id } = verifySvid(known.svid.chain, known.bundle, this.#deps.clock.now());
       ensure(this.#settings.id === undefined || id === this.#settings.id, 'svid', `it is for ${id}`);

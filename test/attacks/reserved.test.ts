@@ -177,6 +177,23 @@ describe('I52 a revoked certificate of the CA', () => {
     await ca.apply(identity('workload', `${DOMAIN}/workload`), server('own', `${DOMAIN}/workload`));
     await vi.waitFor(() => expect([...agent.policy.current().servers.keys()]).toEqual(['own']));
   });
+
+  test('I97 is known to an agent whose saved certificate cannot be used, before the CA is asked', async () => {
+    const ca = await startedCa();
+    const [serial = ''] = await ownSerials(ca);
+    const first = await startedAgent(ca, silentLog);
+    await ca.revoke('serial', serial);
+    const isKnown = (agent: typeof first) =>
+      agent.revocations
+        .current()
+        .revoked({ id: parseSpiffeId(`${DOMAIN}/chancery/ca`), serial }, new Date()) !== undefined;
+    await vi.waitFor(() => expect(isKnown(first)).toBe(true));
+    await first.close();
+    await ca.apply(identity('another', `${DOMAIN}/another`));
+    const again = await startedAgent(ca, silentLog, `${DOMAIN}/another`);
+    // No snapshot can have come yet.
+    expect(isKnown(again)).toBe(true);
+  });
 });
 
 const revokedError = expect.objectContaining({ err: expect.objectContaining({ code: 'revoked_peer' }) });
@@ -188,13 +205,13 @@ async function startedCa(): Promise<TestCa> {
   return ca;
 }
 
-async function startedAgent(ca: TestCa, log: typeof silentLog) {
+async function startedAgent(ca: TestCa, log: typeof silentLog, id?: string) {
   const bundle = joinPath(ca.dir, 'bundle.pem');
   writeFileSync(bundle, ca.bundle.authorities.map((der) => writePem('CERTIFICATE', der)).join(''));
   const file = joinPath(ca.dir, 'agent.yaml');
   const address = `127.0.0.1:${ca.running.port}`;
   const config = { trustDomain, ca: { address, bundle, socket: ca.joinSocket }, evidence: { unix: {} } };
-  writeFileSync(file, stringify({ ...config, dataDir: joinPath(ca.dir, 'agent') }));
+  writeFileSync(file, stringify({ ...config, ...(id && { id }), dataDir: joinPath(ca.dir, 'agent') }));
   const deps = { clock: systemClock, random: Math.random, randomBytes, log, env: {}, version: 'test' };
   const agent = await startAgent(readAgentConfig(file), deps, AbortSignal.timeout(60_000));
   closing.push(() => agent.close());

@@ -31,6 +31,8 @@ interface Walk {
   /** Whether the attempt at this second succeeds. */
   readonly up?: (second: number) => boolean;
   readonly ttl?: number;
+  /** A new one by default. */
+  readonly first?: Life;
   readonly until: number;
   readonly random?: () => number;
   /** What the CA gives out; a new life by default. */
@@ -42,6 +44,7 @@ async function walk({
   wakes = (s) => s,
   up = () => true,
   ttl = 3600,
+  first = life(0, ttl),
   until,
   random = () => 0.5,
   given,
@@ -70,7 +73,7 @@ async function walk({
     onExpired: ({ notAfter }) => log.push(`expired ${seconds(notAfter)}`),
     onFailure: (_, failures) => log.push(`failure ${failures}`),
   };
-  await expect(rotate(life(0, ttl), deps, stop.signal)).rejects.toThrow('aborted');
+  await expect(rotate(first, deps, stop.signal)).rejects.toThrow('aborted');
   return log;
 }
 
@@ -109,6 +112,13 @@ describe('an hour in a millisecond', () => {
       ...['sleep 1800', 'expired 3600', 'failure 1', 'sleep 4801', 'failure 2', 'sleep 4803'],
       ...['publish 8403', 'sleep 6603'],
     ]);
+  });
+
+  test('a saved SVID that is past its renewal is renewed without a wait, and after a failure in a second', async () => {
+    const saved = life(-3599, 3600);
+    expect(await walk({ first: saved, until: 100 })).toEqual(['publish 3600', 'sleep 1800']);
+    const later = await walk({ first: saved, up: (second) => second > 1, until: 100 });
+    expect(later).toEqual(['failure 1', 'sleep 1', 'failure 2', 'sleep 3', 'publish 3603', 'sleep 1803']);
   });
 
   test('a CA that returns stale certificates is asked once a second, not more', async () => {

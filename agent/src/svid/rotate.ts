@@ -35,8 +35,11 @@ export async function rotate<S extends Lifetime>(
   let failures = 0;
   // Drawn once a certificate, so that a fleet that joined together does not renew together.
   let spread = deps.random();
+  // A saved SVID may have seconds left.
+  let isDue = deps.clock.now() >= first.renewAfter;
   for (;;) {
-    await wait(nextAttempt(svid, failures, deps.clock.now(), spread), deps, signal);
+    if (!isDue) await wait(nextAttempt(svid, failures, deps.clock.now(), spread), deps, signal);
+    isDue = false;
     if (failures === 0 && deps.clock.now() >= svid.notAfter) deps.onExpired(svid);
     try {
       svid = await deps.renew(svid, signal);
