@@ -346,27 +346,6 @@ test('M62 the address that a server redirects to is in the log, once', async () 
   expect(warned).toEqual([{ location: 'http://10.0.0.1/mcp/' }]);
 });
 
-describe('M82 a stream that breaks after an event with an id', () => {
-  test('ends for its client, which resumes it and gets the answer', async () => {
-    server.say = (seen, res, req) => {
-      const { id = 7 } = seen.json ?? {};
-      const event = JSON.stringify({
-        jsonrpc: '2.0',
-        id,
-        result: { content: [{ type: 'text', text: 'late' }] },
-      });
-      if (seen.headers['last-event-id'] === 'e1') return stream(res, [event]);
-      if (seen.json?.params?.name !== 'odd') return politely(seen, res, req);
-      res.writeHead(200, { 'content-type': 'text/event-stream' });
-      res.write('id: e1\nretry: 1\ndata: \n\n', () => setTimeout(() => res.destroy(), 20));
-    };
-    const session = await begin();
-    expect((await post(call(7, 'odd'), session)).text).toContain('id: e1');
-    const resumed = { ...session, accept: 'text/event-stream', 'last-event-id': 'e1' };
-    expect((await other('GET', resumed)).json.result.content[0].text).toBe('late');
-  });
-});
-
 describe('M63 a lost session is told as one, and no other answer is', () => {
   test('a stream that resumes and gets 404 ends the session', async () => {
     server.say = (seen, res, req) =>

@@ -16,6 +16,9 @@ const NOT_FOR_CLIENTS = new Set([401, 403, 407]);
 /** What servers say to a GET or a DELETE that they do not have. */
 const NOT_SERVED = new Set([400, 404, 405, 406, 501]);
 
+/** Of a proxy before a server that is being started. */
+const AWAY = new Set([502, 503, 504]);
+
 export function askingOf(outbound: Outbound): Omit<Asking, 'method' | 'back' | 'skip' | 'onRedirect'> {
   const { era, session, message, headers } = outbound;
   const { method: asks, id } = message?.kind === 'request' ? message : { method: undefined, id: undefined };
@@ -69,6 +72,8 @@ async function whole(response: IncomingMessage, status: number, asking: Asking):
   else if (listensInVain(status, asking)) back.open();
   else if (method === 'DELETE' && NOT_SERVED.has(status)) back.answer(204, undefined);
   else if (message !== undefined) back.answer(shownStatus(status, asking), message);
+  else if (method === 'GET' && AWAY.has(status))
+    throw new IdentityError('mcp_upstream', `the MCP server answered HTTP ${status}`);
   else if (status >= 400) answerFailed(status, status, asking);
   else if (asks === undefined) back.answer(status, undefined);
   else throw new IdentityError('mcp_upstream', `no answer in HTTP ${status}: ${found(response, bytes)}`);

@@ -73,10 +73,27 @@ export function refuse(
   data?: RpcError['data'],
 ): void {
   const [status, code] = WIRE[error.code] ?? [500, -32603];
+  if (res.req.method === 'GET' && ABOUT_ONE_CALL.has(error.code)) {
+    endSoon(res);
+    return;
+  }
   if (error.code === 'mcp_method') res.setHeader('allow', allowed(res.req.method));
   const shown = id !== undefined && ABOUT_ONE_CALL.has(error.code) ? 200 : status;
   writeJson(res, shown, errorResponse(id, { code, message: messageOf(error), data }));
 }
+
+/**
+ * A stream whose server or gateway is away for a moment: its client asks for it again, as it would where it could not
+ * reach the server itself. An HTTP error makes clients give the stream up, and some of them their session.
+ */
+function endSoon(res: ServerResponse): void {
+  res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+  res.flushHeaders();
+  const timer = setTimeout(() => res.end(), AWAY_MS);
+  res.once('close', () => clearTimeout(timer));
+}
+/** A client that asks again at once does so no more often. */
+const AWAY_MS = 1_000;
 
 /** Who is refused GET or DELETE is a modern client, which only posts. */
 function allowed(method: string | undefined): string {

@@ -1,0 +1,88 @@
+/** Event streams that end before their time: what clients make of it is not lost. Rows M82 and M83. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type FakeServer, politely, startFakeServer, stream } from '../kit/mcp/server.ts';
+import {
+  type Answer,
+  ask,
+  connectTo,
+  freePort,
+  live,
+  policyFor,
+  startWorld,
+  TRIAGE,
+  type World,
+} from '../kit/mcp/world.ts';
+
+let world: World;
+let server: FakeServer;
+beforeEach(async () => {
+  server = await startFakeServer();
+  world = await startWorld(server.target);
+});
+afterEach(async () => {
+  await world.close();
+  await server.close();
+});
+
+const rpc = (method: string, params: object, id: number) =>
+  JSON.stringify({ jsonrpc: '2.0', id, method, params });
+const call = (id: number, name = 'echo') => rpc('tools/call', { name }, id);
+const post = (body: string, headers: Record<string, string> = {}): Promise<Answer> =>
+  ask(world, world.td.svid(TRIAGE), { body, headers });
+const get = (headers: Record<string, string>): Promise<Answer> =>
+  ask(world, world.td.svid(TRIAGE), { method: 'GET', headers });
+
+async function begin(): Promise<Record<string, string>> {
+  const { headers } = await post(rpc('initialize', { protocolVersion: '2025-11-25', capabilities: {} }, 0));
+  return { 'mcp-session-id': String(headers['mcp-session-id']) };
+}
+
+describe('M82 a stream that breaks after an event with an id', () => {
+  test('ends for its client, which resumes it and gets the answer', async () => {
+    server.say = (seen, res, req) => {
+      const { id = 7 } = seen.json ?? {};
+      const event = JSON.stringify({
+        jsonrpc: '2.0',
+        id,
+        result: { content: [{ type: 'text', text: 'late' }] },
+      });
+      if (seen.headers['last-event-id'] === 'e1') return stream(res, [event]);
+      if (seen.json?.params?.name !== 'odd') return politely(seen, res, req);
+      res.writeHead(200, { 'content-type': 'text/event-stream' });
+      res.write('id: e1\nretry: 1\ndata: \n\n', () => setTimeout(() => res.destroy(), 20));
+    };
+    const session = await begin();
+    expect((await post(call(7, 'odd'), session)).text).toContain('id: e1');
+    const resumed = { ...session, accept: 'text/event-stream', 'last-event-id': 'e1' };
+    expect((await get(resumed)).json.result.content[0].text).toBe('late');
+  });
+});
+
+describe('M83 a stream whose server is away', () => {
+  const listened: FakeServer['say'] = (_, res) =>
+    stream(res, [{ jsonrpc: '2.0', method: 'notifications/tools/list_changed' }]);
+  test.each<[string, Record<string, string>, FakeServer['say']]>([
+    ['is away', {}, (_, res) => res.destroy()],
+    ['is away while its client resumes', { 'last-event-id': 'e1' }, (_, res) => res.destroy()],
+    ['is behind a proxy that answers 502', {}, (_, res) => res.writeHead(502).end('Bad Gateway')],
+  ])('%s: it ends, and its client asks again', async (_name, place, away) => {
+    let onGet = away;
+    server.say = (seen, res, req) =>
+      seen.method === 'GET' ? onGet(seen, res, req) : politely(seen, res, req);
+    const session = await begin();
+    const headers = { ...session, accept: 'text/event-stream', ...place };
+    expect(await get(headers)).toMatchObject({ status: 200, text: '' });
+    onGet = listened;
+    expect((await get(headers)).text).toContain('list_changed');
+    expect((await post(call(7), session)).json.result).toBeDefined();
+  });
+
+  test('ends at connect, too, where the gateway is away', async () => {
+    const policy = live(policyFor(await freePort(), { allow: ['*'] }));
+    const connect = await connectTo({ ...world, policy }, { kind: 'tcp', port: 0 });
+    const headers = { accept: 'text/event-stream', 'mcp-session-id': 'a' };
+    const listening = await fetch(`http://127.0.0.1:${connect.port}/mcp`, { headers });
+    expect([listening.status, await listening.text()]).toEqual([200, '']);
+    await connect.close();
+  });
+});
