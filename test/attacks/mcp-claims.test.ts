@@ -62,6 +62,12 @@ const strangeBundle = () => {
 const refusals = () =>
   world.events.flatMap(({ stage, code, detail }) => (stage === 'refused' ? [`${code}: ${detail}`] : []));
 
+/** How calls ended. */
+const ends = () =>
+  world.events.flatMap(({ stage, outcome, detail }) =>
+    stage === 'answered' ? [`${outcome}: ${detail}`] : [],
+  );
+
 describe('M16 an open call', () => {
   test('goes on past its certificate where its caller claims it with the next one, and is on record', async () => {
     const { secret, outcome } = await opened();
@@ -87,6 +93,7 @@ describe('M16 an open call', () => {
     expect(await claim(world, last, second.secret)).toEqual([true]);
     clock.move(3.1 * HOUR);
     expect(await first.outcome).toBe('cut');
+    await expect.poll(ends).toEqual([`unknown: the certificate of ${TRIAGE} has expired`]);
     calls.answerAll();
     expect(await second.outcome).toBe(200);
   });
@@ -343,6 +350,7 @@ describe('M47 a policy that changes under an open call', () => {
     publish({ allow: ['*'], deny: ['echo'] });
     expect(await outcome).toBe('cut');
     expect(refusals()).toEqual([`mcp_call: no rule lets ${TRIAGE} call tool echo any more`]);
+    await expect.poll(ends).toEqual([`unknown: no rule lets ${TRIAGE} call tool echo any more`]);
   });
 
   test('cuts one that is not claimed, too, and leaves calls of other tools', async () => {
@@ -372,6 +380,8 @@ describe('M47 a policy that changes under an open call', () => {
     await claim(world, next, secret);
     publish({ allow: ['*'] }, [OTHER]);
     expect(await outcome).toBe('cut');
+    expect(refusals()).toEqual([`mcp_call: no rule lets ${TRIAGE} reach this server any more`]);
+    await expect.poll(ends).toEqual([`unknown: no rule lets ${TRIAGE} reach this server any more`]);
     await expect(claim(world, next, secret)).rejects.toThrow(/HTTP 403/);
   });
 });

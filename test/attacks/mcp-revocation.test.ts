@@ -105,8 +105,27 @@ describe.each(ways)('M15 a caller that is revoked by %s', (_, setFor) => {
     world.revocations.publish(setFor(svid));
     await calling;
     await left;
-    await expect.poll(() => world.events.at(-1)).toMatchObject({ stage: 'answered', outcome: 'abandoned' });
+    await expect
+      .poll(() => world.events.at(-1))
+      .toMatchObject({ stage: 'answered', outcome: 'unknown', detail: expect.stringMatching(detail) });
     expect(refusals()).toMatchObject([{ code: 'revoked_peer', caller: TRIAGE }]);
+  });
+
+  test('has one record of the end of a call in a session', async () => {
+    const session = await begin();
+    let isCut = false;
+    server.say = (seen, res, req) => {
+      if (seen.method === 'POST') res.on('close', () => (isCut = true));
+      else politely(seen, res, req);
+    };
+    const calling = expect(post(call(), session)).rejects.toThrow(/socket hang up|ECONNRESET/);
+    await expect.poll(() => server.seen.at(-1)?.json?.method).toBe('tools/call');
+    world.revocations.publish(setFor(svid));
+    await calling;
+    await expect.poll(() => isCut).toBe(true);
+    expect(world.events.filter(({ stage, tool }) => stage === 'answered' && tool === 'echo')).toMatchObject([
+      { outcome: 'unknown', detail: 'its caller is revoked' },
+    ]);
   });
 
   test('gets no connection', async () => {

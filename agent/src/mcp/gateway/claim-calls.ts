@@ -10,7 +10,8 @@ import { ensureJson } from '../wire/http-body.ts';
 import { writeJson } from '../wire/reply.ts';
 import type { Gate } from './exchange/gate.ts';
 import { letIn } from './handle.ts';
-import type { Allows, ClaimTerms, Peers } from './peers.ts';
+import type { Allows, ClaimTerms } from './open-call.ts';
+import type { Peers } from './peers.ts';
 
 export const allowsBy =
   (policy: Policy, server: string): Allows =>

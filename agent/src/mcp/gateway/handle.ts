@@ -16,7 +16,7 @@ import type { Body } from './bodies.ts';
 import { Exchange } from './exchange/exchange.ts';
 import type { Gate } from './exchange/gate.ts';
 import { judge } from './judge.ts';
-import type { OpenCall } from './peers.ts';
+import type { OpenCall } from './open-call.ts';
 import { addPending, ensureNew, type Pending, type Session } from './sessions.ts';
 
 /** The one path, so that a proxy in front and this server cannot read it differently. */
@@ -112,7 +112,7 @@ function decideAndPass(gate: Gate, { req, res, peer }: Inbound, body: Body, seen
   // A call may be open for hours: from here on nothing of its arguments is kept but on their way to the server.
   const request = message.kind === 'request' ? { ...message, params: undefined } : undefined;
   seen.message = request;
-  const back = new Exchange(gate, res, { peer, era, request, session, pending, hold: body.hold });
+  const back = new Exchange(gate, res, { peer, era, request, session, pending, hold: body.hold, call: seen });
   if (request?.method === LISTEN) listenBy(gate, back, { peer, session });
   const headers =
     era === 'modern' ? { ...headersFor(message), ...paramHeaders(req) } : versionHeader(version);
@@ -174,7 +174,7 @@ function stream(gate: Gate, { req, res, peer }: Inbound, seen: Seen): void {
     policy,
     session: session?.id,
   });
-  const facts = { peer, era: 'legacy' as const, request: undefined, session };
+  const facts = { peer, era: 'legacy' as const, request: undefined, session, call: seen };
   const back = new Exchange(gate, res, { ...facts, pending: session?.pending ?? new Map() });
   const outbound: Outbound = {
     caller: peer.id,

@@ -17,10 +17,10 @@ import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/er
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { peerChain, verifyPeer } from '@chancery/shared/tls/peer.ts';
 import { type VerifiedSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
 import { digestOf, secretOf } from '../wire/claims.ts';
+import type { Allows, ClaimTerms, OpenCall } from './open-call.ts';
 
 /** What the CA has said of certificates that took the place of others. */
 export interface Successions {
@@ -40,23 +40,6 @@ export interface PeersOptions {
   readonly maxCallSeconds: number;
   /** `peer` is undefined for a stranger. */
   readonly onRefused: (error: IdentityError, peer: VerifiedSvid | undefined, address: string) => void;
-}
-
-/** A request that is open. */
-export interface OpenCall {
-  /** Of its record, and its tool, once it is decided. */
-  recordId: string | undefined;
-  tool: string | undefined;
-}
-
-/** Whether today's policy allows this caller the server, or a tool of it. */
-export type Allows = (id: SpiffeId, tool: string | undefined) => boolean;
-
-/** What a claim is judged by. */
-export interface ClaimTerms {
-  readonly allows: Allows;
-  /** Called before the call goes on under the certificate of `next`. */
-  readonly record: (next: VerifiedSvid, call: OpenCall) => void;
 }
 
 /** By whose certificate a connection is to stand. */
@@ -231,12 +214,11 @@ export class Peers {
 
   /** After a new policy: whoever lost the server goes, and every open call whose tool is denied now. */
   judgeAgain(allows: Allows): void {
-    for (const [socket, { peer }] of [...this.#open]) if (!allows(peer.id, undefined)) socket.destroy();
     this.#lookAgain((connection) => this.#ensureAllowed(connection, allows));
   }
 
   cutAll(): void {
-    for (const socket of this.#open.keys()) socket.destroy();
+    for (const socket of this.#open.keys()) this.#cut(socket, 'the gateway stopped');
   }
 
   /** After a new bundle: an authority that was taken out takes its peers along. */
@@ -247,8 +229,7 @@ export class Peers {
 
   /** By SPIFFE ID: a workload can have several certificates. */
   #certified(socket: TLSSocket, peer: VerifiedSvid): Certified {
-    const onLost = (refusal: IdentityError): void =>
-      this.#options.onRefused(refusal, peer, addressOf(socket));
+    const onLost = (refusal: IdentityError): void => this.#refuse(socket, refusal, peer);
     return { serial: peer.serial, holder: peer.id, onLost };
   }
 
@@ -270,12 +251,14 @@ export class Peers {
     const { holder, until } = connection;
     const says = `an open call ends after ${maxCallSeconds} s`;
     if (until < holder.notAfter) this.#refuse(socket, new IdentityError('mcp_call', says), holder);
-    else socket.destroy();
+    else this.#cut(socket, `the certificate of ${holder.id} has expired`);
   }
 
   #ensureAllowed({ peer, calls }: Connection, allows: Allows): void {
+    ensure(allows(peer.id, undefined), 'mcp_call', `no rule lets ${peer.id} reach this server any more`);
     for (const { tool } of calls.keys())
-      ensure(allows(peer.id, tool), 'mcp_call', `no rule lets ${peer.id} call tool ${tool} any more`);
+      if (tool !== undefined)
+        ensure(allows(peer.id, tool), 'mcp_call', `no rule lets ${peer.id} call tool ${tool} any more`);
   }
 
   #ensureNotRevoked({ holder, former }: Pick<Connection, 'holder' | 'former'>): void {
@@ -286,6 +269,11 @@ export class Peers {
   #refuse(socket: TLSSocket, error: unknown, peer: VerifiedSvid | undefined): void {
     const refusal = refusalOf(error, 'no_peer', 'the peer could not be verified');
     this.#options.onRefused(refusal, peer, addressOf(socket));
+    this.#cut(socket, refusal.message);
+  }
+
+  #cut(socket: TLSSocket, why: string): void {
+    for (const call of this.#open.get(socket)?.calls.keys() ?? []) call.cut = why;
     socket.destroy();
   }
 }

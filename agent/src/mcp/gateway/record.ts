@@ -99,6 +99,7 @@ export class CallRecorder {
 
   /** `text` is the answer as it is forwarded. Recorded when it is on its way: nobody waits for the record. */
   answered(peer: VerifiedSvid, asked: Asked, response: Response, text: string): void {
+    if (endedBefore(asked)) return;
     const latencyMs = performance.now() - asked.startedMs;
     const result = response.error === undefined;
     const event = (): CallEvent => ({
@@ -127,6 +128,7 @@ export class CallRecorder {
 
   /** The last record of a call that got no answer, with what is known of its end. */
   unanswered(peer: Caller, asked: Asked, outcome: Unanswered, detail?: string): void {
+    if (endedBefore(asked)) return;
     const latencyMs = performance.now() - asked.startedMs;
     const { method, tool, requestId } = asked;
     const from = outcome === 'abandoned' ? 'client' : 'server';
@@ -210,9 +212,16 @@ export class CallRecorder {
 
 /**
  * `error`: the server failed, and the client was told. `abandoned`: the client left or cancelled. `unknown`: the
- * session ended, so nobody will see whether there was an answer; the server may have done what was asked.
+ * session ended or the gateway cut the call, so nobody sees an answer; the server may have done what was asked.
  */
 export type Unanswered = 'error' | 'abandoned' | 'unknown';
+
+/** Of a call whose session has ended, the connection ends, too, or the answer still comes: one record stands. */
+function endedBefore(asked: Asked): boolean {
+  const { ended = false } = asked;
+  asked.ended = true;
+  return ended;
+}
 
 type Caller = Pick<VerifiedSvid, 'id' | 'serial'>;
 

@@ -45,6 +45,8 @@ export interface Asked {
   readonly startedMs: number;
   /** Its client wants no answer any more. */
   cancelled?: true;
+  /** Its end is on record. */
+  ended?: true;
 }
 
 export interface SessionLimits {

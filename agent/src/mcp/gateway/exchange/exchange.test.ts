@@ -23,6 +23,7 @@ test('a request whose client has left already leaves no request of its session o
     request: undefined,
     session,
     pending: new Map(),
+    call: {},
   });
   let closed = 0;
   back.onClose(() => {

@@ -8,6 +8,7 @@ import { type Back, badAnswer, type Place } from '../../upstream/upstream.ts';
 import { Held } from '../../wire/held.ts';
 import { inOnePiece } from '../../wire/http-body.ts';
 import { refusalResponse, refuse, writeJson } from '../../wire/reply.ts';
+import type { Unanswered } from '../record.ts';
 import type { Session } from '../sessions.ts';
 import { notTheAnswer } from './answers.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
@@ -167,7 +168,7 @@ export class Exchange implements Back {
     this.end();
   }
 
-  #abandon(outcome: 'abandoned' | 'error' = 'abandoned', detail?: string): void {
+  #abandon(outcome: Unanswered = 'abandoned', detail?: string): void {
     const { peer, request, pending } = this.#facts;
     const asked = request === undefined ? undefined : pending.get(request.id);
     if (asked === undefined) return;
@@ -204,7 +205,8 @@ export class Exchange implements Back {
     this.#wrote();
     if (this.#passing.session !== undefined) this.#passing.session.open -= 1;
     // Nobody can ask for the answer any more, where it may not still come on a stream that resumes.
-    if (!this.#resumable) this.#abandon();
+    const { cut } = this.#facts.call;
+    if (!this.#resumable) this.#abandon(cut === undefined ? 'abandoned' : 'unknown', cut);
     this.#endUnbegun();
   }
 

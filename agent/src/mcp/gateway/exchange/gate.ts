@@ -7,6 +7,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { Bodies, type BodyLimits, bodyLimits, type Hold } from '../bodies.ts';
 import type { Listeners } from '../listeners.ts';
+import type { OpenCall } from '../open-call.ts';
 import type { CallRecorder } from '../record.ts';
 import type { Pending, Session, Sessions } from '../sessions.ts';
 import { Unread, type UnreadLimits } from './unread.ts';
@@ -35,6 +36,7 @@ export interface ExchangeFacts {
   readonly session: Session | undefined;
   /** The session's, or this request's alone. */
   readonly pending: Pending;
+  readonly call: Pick<OpenCall, 'cut'>;
 }
 
 export interface HeldLimits {
