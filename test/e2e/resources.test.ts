@@ -183,7 +183,7 @@ describe('a set', () => {
   });
 });
 
-describe('what a change takes from connected agents', () => {
+describe('what a change takes from agents', () => {
   const node = `unix/uid/${geteuid?.() ?? -1}`;
   const notes = { kind: 'McpServer', name: 'notes', identity: `spiffe://${DOMAIN}/w`, address: 'host:8443' };
   let agent: Running;
@@ -221,6 +221,7 @@ describe('what a change takes from connected agents', () => {
         certain: true,
         why: 'McpServer/notes is removed',
         agents: 1,
+        connected: 1,
         nodes: [node],
       },
     ]);
@@ -240,5 +241,20 @@ describe('what a change takes from connected agents', () => {
     );
     write('a.yaml', textOf('other'));
     expect((await apply()).stderr).toContain(removed);
+  });
+
+  test('is told of an agent that is not connected, too, while its certificate is good', async () => {
+    await ca.apply([identity('w'), notes]);
+    await agent.stop();
+    await vi.waitFor(
+      async () => expect((await ca.cli('agents')).stdout).not.toContain(`${DOMAIN}/w`),
+      30_000,
+    );
+    write('a.yaml', textOf('other'));
+    const away = (sentence: string): string =>
+      sentence.replace('1 connected agent', '1 agent with an unexpired certificate, not connected,');
+    expect((await apply('--dry-run')).stderr).toBe(
+      `warning: ${away(removed)} (${node})\nwarning: ${away(serverless)} (${node})\n`,
+    );
   });
 });

@@ -84,15 +84,25 @@ export function printWarnings(io: Io, warnings: readonly string[]): void {
   for (const each of warnings) io.err(`warning: ${each}\n`);
 }
 
-function lossSentence({ spiffeId, what, name, certain, why, agents, nodes }: AgentLoss): string {
+function lossSentence(loss: AgentLoss): string {
+  const { spiffeId, what, name, certain, why, agents, nodes } = loss;
   const one = agents === 1n;
-  const who = `${agents} connected ${one ? 'agent' : 'agents'}`;
+  const who = holdersOf(loss);
   const loses = certain ? (one ? 'loses' : 'lose') : 'may lose';
   const lost = what === 'server' ? `McpServer/${name}` : `${spiffeId} at the next renewal`;
   const of = what === 'server' ? ` of ${spiffeId}` : '';
   const unknown = certain ? '' : ', and this CA process has not seen the evidence of these agents yet';
   const more = agents > nodes.length ? `, and ${agents - BigInt(nodes.length)} more` : '';
   return `${who}${of} ${loses} ${lost}: ${why}${unknown} (${nodes.join(', ')}${more})`;
+}
+
+function holdersOf({ agents, connected }: AgentLoss): string {
+  const some = (count: bigint): string => `${count} ${count === 1n ? 'agent' : 'agents'}`;
+  if (connected === agents) return some(agents).replace(' ', ' connected ');
+  const away = 'with an unexpired certificate, not connected,';
+  return connected === 0n
+    ? `${some(agents)} ${away}`
+    : `${some(agents)}, ${agents - connected} of them ${away}`;
 }
 
 function printChanges(io: Io, { changes, version }: ApplyResponse, dryRun: boolean): void {

@@ -2,7 +2,7 @@ import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared
 import { describe, expect, test } from 'vitest';
 import type { Facts } from '../registry/facts.ts';
 import { readResources } from '../registry/resources.ts';
-import { type Connected, lossesOf } from './losses.ts';
+import { type CertifiedAgent, lossesOf } from './losses.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const platforms = new Set(['unix', 'tpm']);
@@ -25,13 +25,13 @@ const server = (name: string, path: string) => ({
   identity: idOf(path),
   address: 'host:8443',
 });
-const agent = (identity: string, path = identity, node = '1000'): Connected => ({
+const agent = (identity: string, path = identity, node = '1000'): CertifiedAgent => ({
   id: idOf(path),
   identity,
   platform: 'unix',
   node,
 });
-const known = ({ node }: Connected): Facts => ({ platform: 'unix', attributes: { uid: node } });
+const known = ({ node }: CertifiedAgent): Facts => ({ platform: 'unix', attributes: { uid: node } });
 
 const [W, USERS, G, NOTES] = [
   identity('w', { when: 'uid == "1000"' }),
@@ -45,7 +45,7 @@ const [w, user, gateway] = [agent('w'), agent('users', 'users/1000'), agent('g')
 /** One sentence a loss. */
 async function lost(
   after: readonly object[],
-  connected: readonly Connected[] = [w, user, gateway],
+  connected: readonly CertifiedAgent[] = [w, user, gateway],
   facts = true,
 ) {
   const losses = await lossesOf({ before, after: await setOf(...after) }, connected, (each) =>

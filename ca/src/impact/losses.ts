@@ -1,6 +1,7 @@
 /**
- * What a new set of resources takes from the agents that are connected: a SPIFFE ID that their evidence no longer
- * earns, so that their renewals are refused, and MCP servers that they are no longer the gateway of.
+ * What a new set of resources takes from agents: those that are connected, and those with a certificate that has not
+ * expired. They lose a SPIFFE ID that their evidence no longer earns, so that their renewals are refused, and MCP
+ * servers that they are no longer the gateway of.
  */
 import { isRefusal } from '@chancery/shared/errors.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
@@ -10,7 +11,7 @@ import { type Facts, provenBy } from '../registry/facts.ts';
 import type { Identity } from '../registry/identity.ts';
 import { keyOf, type Resource, type ResourceSet } from '../registry/resources.ts';
 
-export interface Connected extends Holder {
+export interface CertifiedAgent extends Holder {
   readonly id: SpiffeId;
   /** The name of the Identity that its certificate was given by. */
   readonly identity: string;
@@ -25,7 +26,7 @@ export interface Loss {
   readonly certain: boolean;
   readonly why: string;
   /** Those who lose it. */
-  readonly agents: readonly Connected[];
+  readonly agents: readonly CertifiedAgent[];
 }
 
 interface Change {
@@ -36,14 +37,14 @@ interface Change {
 /** `factsOf` answers undefined where the agent's evidence is not known. Breathes between agents. */
 export async function lossesOf(
   change: Change,
-  connected: readonly Connected[],
-  factsOf: (agent: Connected) => Facts | undefined,
+  connected: readonly CertifiedAgent[],
+  factsOf: (agent: CertifiedAgent) => Facts | undefined,
 ): Promise<readonly Loss[]> {
   const breath = new Breath();
   const kept = unchanged(change);
   const servers = lostServers(change);
-  const losses = new Map<string, Loss & { readonly agents: Connected[] }>();
-  const add = (agent: Connected, lost: Lost): void => {
+  const losses = new Map<string, Loss & { readonly agents: CertifiedAgent[] }>();
+  const add = (agent: CertifiedAgent, lost: Lost): void => {
     const key = JSON.stringify([agent.id, lost]);
     const loss = losses.get(key) ?? { id: agent.id, ...lost, agents: [] };
     loss.agents.push(agent);
@@ -71,7 +72,7 @@ function unchanged({ before, after }: Change): ReadonlySet<string> {
 }
 
 function lostIdentity(
-  { id, identity: name, platform }: Connected,
+  { id, identity: name, platform }: CertifiedAgent,
   facts: Facts | undefined,
   { before, after }: Change,
 ): Lost | undefined {

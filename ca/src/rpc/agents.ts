@@ -4,10 +4,10 @@ import { hex } from '@chancery/shared/bytes.ts';
 import { type Clock, isRecent } from '@chancery/shared/clock.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { type Holder, partsOf } from '@chancery/shared/evidence/several.ts';
-import type { Connected } from '../impact/losses.ts';
+import type { CertifiedAgent } from '../impact/losses.ts';
 import type { Facts } from '../registry/facts.ts';
 
-export interface LiveAgent extends Connected {
+export interface LiveAgent extends CertifiedAgent {
   readonly serial: string;
   readonly address: string;
   readonly version: string;

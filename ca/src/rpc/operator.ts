@@ -7,13 +7,15 @@ import type {
   ListResourcesResponse,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { type Loss, lossesOf } from '../impact/losses.ts';
+import { type CertifiedAgent, type Loss, lossesOf } from '../impact/losses.ts';
 import type { Change } from '../registry/diff.ts';
 import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
 import type { Applied, ApplyOptions, Registry, VersionedSet } from '../registry/registry.ts';
 import { keyOf, MAX_SET_BYTES, type ResourceFile } from '../registry/resources.ts';
+import { OWN_HOLDER } from '../revocation/revocations.ts';
 import type { RecordedIssuance, Store } from '../store/store.ts';
 import type { LiveAgent } from './agents.ts';
 import { ensureOperator } from './caller.ts';
@@ -23,6 +25,7 @@ import { type RevokeDeps, revokeMethods } from './revoke.ts';
 export interface OperatorDeps extends RevokeDeps {
   readonly registry: Registry;
   readonly store: Store;
+  readonly clock: Clock;
 }
 
 const DEFAULT_LIMIT = 100;
@@ -106,9 +109,28 @@ async function readSet(stream: ApplyStream): Promise<{
   return { files, dryRun: first.dryRun, how: first };
 }
 
-async function tell(stream: ApplyStream, applied: Applied, { agents }: OperatorDeps): Promise<void> {
+/** A prefix of every SPIFFE ID. */
+const ANYBODY = { kind: 'pattern', value: '*' } as const;
+
+/** What the connected agents hold, and who holds an unexpired certificate beside them. */
+async function affected({ agents, store, clock }: OperatorDeps): Promise<readonly CertifiedAgent[]> {
+  const connected = agents.list();
+  const keyOf = ({ id, platform, node }: CertifiedAgent): string => JSON.stringify([id, platform, node]);
+  const others = new Map<string, CertifiedAgent>();
+  // The newest comes last.
+  for (const { id, identity, holder } of await store.certified(clock.now(), ANYBODY))
+    if (holder.platform !== OWN_HOLDER.platform)
+      others.set(keyOf({ id, identity, ...holder }), { id, identity, ...holder });
+  for (const each of connected) others.delete(keyOf(each));
+  return [...connected, ...others.values()];
+}
+
+async function tell(stream: ApplyStream, applied: Applied, deps: OperatorDeps): Promise<void> {
+  const { agents } = deps;
   const { changes, warnings, version } = applied;
-  const losses = await lossesOf(applied, agents.list(), (agent) => agents.factsOf(agent));
+  const all = changes.length === 0 ? [] : await affected(deps);
+  const losses = await lossesOf(applied, all, (agent) => agents.factsOf(agent));
+  const connected = new Set<CertifiedAgent>(agents.list());
   const told = changes.map(changeMessage);
   while (told.length > MAX_TOLD)
     await stream.send({ changes: told.splice(0, MAX_TOLD), version: 0n, warnings: [], losses: [] });
@@ -116,13 +138,14 @@ async function tell(stream: ApplyStream, applied: Applied, { agents }: OperatorD
     changes: told,
     version: BigInt(version),
     warnings: warnings.slice(0, MAX_WARNINGS),
-    losses: losses.slice(0, MAX_WARNINGS).map(lossMessage),
+    losses: losses.slice(0, MAX_WARNINGS).map((loss) => lossMessage(loss, connected)),
   });
 }
 
-function lossMessage({ id, agents, ...loss }: Loss) {
+function lossMessage({ id, agents, ...loss }: Loss, live: ReadonlySet<CertifiedAgent>) {
   const nodes = agents.slice(0, MAX_NODES).map(({ platform, node }) => `${platform}/${node}`);
-  return { ...loss, spiffeId: id, agents: BigInt(agents.length), nodes };
+  const connected = BigInt(agents.filter((each) => live.has(each)).length);
+  return { ...loss, spiffeId: id, agents: BigInt(agents.length), connected, nodes };
 }
 
 function changeMessage({ change, kind, name, diff }: Change) {

@@ -80,7 +80,8 @@ function widerTargets({ origin, holder }: Certified): readonly Target[] {
 
 const nameOf = ({ kind, value }: Target): string => `${kind} ${value}`;
 
-const UNEXPIRED = 'SELECT serial, id, platform, node, origin FROM certificates WHERE not_after > ?1';
+const UNEXPIRED =
+  'SELECT serial, id, identity, platform, node, origin FROM certificates WHERE not_after > ?1';
 
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
@@ -107,6 +108,7 @@ function certifiedOf(row: Row): Certified {
     serial: serialOf(row),
     ...originOf(row),
     id: parseSpiffeId(String(row['id'])),
+    identity: String(row['identity']),
     holder: { platform: String(row['platform']), node: String(row['node']) },
   };
 }

@@ -59,11 +59,13 @@ export interface StoredRevocations {
   readonly sequence: bigint;
 }
 
-/** An unexpired certificate, for whoever asks what a revocation would match. */
+/** An unexpired certificate, for whoever asks what a revocation would match or a change of the resources takes. */
 export interface Certified {
   readonly serial: string;
   readonly origin?: string | undefined;
   readonly id: SpiffeId;
+  /** The `kind: Identity` that gave the SPIFFE ID. */
+  readonly identity: string;
   readonly holder: Holder;
 }
 

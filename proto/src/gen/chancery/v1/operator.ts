@@ -77,6 +77,8 @@ export interface AgentLoss {
   agents: bigint;
   /** The first 10 of them, as platform/node. */
   nodes: string[];
+  /** How many of them are connected. The others hold a certificate that has not expired. */
+  connected: bigint;
 }
 
 export interface ResourceChange {
@@ -464,7 +466,7 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
 };
 
 function createBaseAgentLoss(): AgentLoss {
-  return { spiffeId: "", what: "", name: "", certain: false, why: "", agents: 0n, nodes: [] };
+  return { spiffeId: "", what: "", name: "", certain: false, why: "", agents: 0n, nodes: [], connected: 0n };
 }
 
 export const AgentLoss: MessageFns<AgentLoss> = {
@@ -492,6 +494,12 @@ export const AgentLoss: MessageFns<AgentLoss> = {
     }
     for (const v of message.nodes) {
       writer.uint32(58).string(v!);
+    }
+    if (message.connected !== 0n) {
+      if (BigInt.asUintN(64, message.connected) !== message.connected) {
+        throw new globalThis.Error("value provided for field message.connected of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.connected);
     }
     return writer;
   },
@@ -563,6 +571,14 @@ export const AgentLoss: MessageFns<AgentLoss> = {
             }
 
             message.nodes.push(reader.string());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.connected = reader.uint64() as bigint;
             continue;
           }
         }
