@@ -1,4 +1,4 @@
-/** Attacks by way of calls that outlive a certificate: rows M35 to M39, M47, M48 and M54. Row M49 is in mcp-rotation. */
+/** Attacks by way of calls that outlive a certificate: rows M35 to M39, M47, M48, M54, M90. M49 is in mcp-rotation. */
 import { randomBytes } from 'node:crypto';
 import { Agent } from 'node:https';
 import type { TLSSocket } from 'node:tls';
@@ -7,7 +7,7 @@ import type { Clock } from '@chancery/shared/clock.ts';
 import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { MovableClock } from '../kit/clock.ts';
 import { claim, holdCalls, openCall, serialOf } from '../kit/mcp/open-calls.ts';
 import { type FakeServer, startFakeServer } from '../kit/mcp/server.ts';
@@ -184,6 +184,30 @@ describe('M54 a claim that comes before the CA has linked its certificate', () =
     clock.move(1.1 * HOUR);
     expect(await outcome).toBe('cut');
   });
+});
+
+test('M90 claims that no link is for cost no signature, however often the CA tells of others', async () => {
+  world.links.clear();
+  const opens = await Promise.all(Array.from({ length: 20 }, () => openCall(world, old)));
+  await expect.poll(() => calls.open).toBe(20);
+  const secrets = opens.map(({ secret }) => secret);
+  expect(await claim(world, next, ...secrets)).toEqual(secrets.map(() => false));
+  // Whoever verifies a certificate asks for it.
+  const bundle = vi.spyOn(world.td.bundle, 'current');
+  for (let told = 0; told < 50; told += 1) {
+    world.links.set(`40${told}`, `41${told}`);
+    world.tellLinks();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(bundle).not.toHaveBeenCalled();
+  world.links.set(serialOf(next), serialOf(old));
+  world.tellLinks();
+  const claimed = () => world.events.filter(({ stage }) => stage === 'claimed');
+  await expect.poll(() => claimed().length).toBe(20);
+  expect(bundle.mock.calls.length).toBeLessThanOrEqual(3);
+  clock.move(1.1 * HOUR);
+  calls.answerAll();
+  expect(await Promise.all(opens.map(({ outcome }) => outcome))).toEqual(opens.map(() => 200));
 });
 
 test('M36 a wrong secret claims nothing', async () => {

@@ -30,8 +30,8 @@ import { type Gate, type HeldLimits, heldBy } from './gateway/exchange/gate.ts';
 import { handle, type Seen } from './gateway/handle.ts';
 import { recordHttpFailures } from './gateway/http-failures.ts';
 import { Listeners } from './gateway/listeners.ts';
-import { addressOf, Peers, type PeersOptions, type Successions } from './gateway/peers.ts';
-import { placesOf } from './gateway/places.ts';
+import { Peers, type PeersOptions, type Successions } from './gateway/peers.ts';
+import { addressOf, placesOf } from './gateway/places.ts';
 import { CallRecorder } from './gateway/record.ts';
 import { type SessionLimits, Sessions } from './gateway/sessions.ts';
 import { commandUpstream } from './upstream/command.ts';
@@ -114,7 +114,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     // Connections that are open keep the certificate they were made with; new ones get the new.
     svid.onChange((next) => server.setSecureContext(tlsOf(next))),
     bundle.onChange(() => peers.verifyAgain()),
-    options.successions.onChange(() => peers.claimAgain(termsOf(gate))),
+    options.successions.onChange(() => claimAgain(options, gate, peers)),
     revocations.onChange((set) => {
       peers.cutRevoked();
       sessions.end(
@@ -152,6 +152,11 @@ function peersOf(options: GatewayOptions, recorder: CallRecorder, connections: C
       log.warn({ detail: error.message, serial: peer?.serial }, 'cut off');
   };
   return new Peers({ ...options, maxCallSeconds, connections, onRefused });
+}
+
+function claimAgain({ log }: GatewayOptions, gate: Gate, peers: Peers): void {
+  const judged = peers.claimAgain(() => termsOf(gate));
+  judged.catch((error: unknown) => log.error({ err: error }, 'claims could not be judged again'));
 }
 
 function serverOf({ svid, log }: GatewayOptions, gate: Gate, peers: Peers): Server {

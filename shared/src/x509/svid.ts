@@ -56,6 +56,16 @@ export function verifySvid(chain: readonly Uint8Array[], bundle: Bundle, now: Da
 export const hasMark = ({ certificate }: Pick<VerifiedSvid, 'certificate'>, role: Role): boolean =>
   readExtKeyUsage(certificate, 'svid')?.has(ROLE_MARK[role]) ?? false;
 
+/** For as long as `now` is now: many connections stand by one certificate, which is verified once. */
+export function verifierOf(bundle: Bundle, now: Date): (chain: readonly Uint8Array[]) => void {
+  const verified = new Set<string>();
+  return (chain) => {
+    const key = Buffer.concat(chain).toString('latin1');
+    if (!verified.has(key)) verifySvid(chain, bundle, now);
+    verified.add(key);
+  };
+}
+
 const anchors = new WeakMap<Bundle, readonly Certificate[]>();
 
 /** Parsed, and their keys imported, once a bundle. */

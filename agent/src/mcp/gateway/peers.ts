@@ -7,20 +7,20 @@
  * all that is above, and no new request is accepted on it.
  */
 import { timingSafeEqual } from 'node:crypto';
-import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { Certified, Connections } from '@chancery/shared/door/connections.ts';
-import { shareKeys } from '@chancery/shared/door/keys.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { peerChain, verifyPeer } from '@chancery/shared/tls/peer.ts';
-import { type VerifiedSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
+import { type VerifiedSvid, verifierOf } from '@chancery/shared/x509/svid.ts';
 import { digestOf, secretOf } from '../wire/claims.ts';
+import { EarlyClaims } from './early-claims.ts';
 import type { Allows, ClaimTerms, OpenCall } from './open-call.ts';
+import { addressOf } from './places.ts';
 
 /** What the CA has said of certificates that took the place of others. */
 export interface Successions {
@@ -62,15 +62,12 @@ interface Connection {
   /** Certificates that it stood by before. */
   readonly former: VerifiedSvid[];
   until: Date;
-  /** Whoever has claimed it with a certificate that the CA has not linked yet. */
-  early: Claimant | undefined;
 }
 
 export class Peers {
   readonly #open = new Map<TLSSocket, Connection>();
   readonly #byDigest = new Map<string, Connection>();
-  /** That were claimed too early. */
-  readonly #early = new Set<Connection>();
+  readonly #early = new EarlyClaims<Connection, Claimant>();
   readonly #options: PeersOptions;
 
   constructor(options: PeersOptions) {
@@ -86,7 +83,7 @@ export class Peers {
       const chain = peerChain(socket);
       const digest = digestOf(secretOf(socket));
       const calls = new Map<OpenCall, Date>();
-      const held = { holder: peer, chain, former: [], until: peer.notAfter, early: undefined };
+      const held = { holder: peer, chain, former: [], until: peer.notAfter };
       const connection: Connection = { peer, digest, calls, ...held };
       this.#ensureNotRevoked(connection);
       // Without a place it is destroyed already, or its peer has gone.
@@ -98,7 +95,7 @@ export class Peers {
         closed.abort();
         this.#open.delete(socket);
         this.#byDigest.delete(keyOf(digest));
-        this.#early.delete(connection);
+        this.#early.drop(connection);
       });
       this.#cutAtEnd(socket, connection, closed.signal).catch(() => {});
     } catch (error) {
@@ -160,28 +157,34 @@ export class Peers {
    * After the CA has told of successions: a claim may have come before them, and its connection may be gone. Until the
    * old certificate ends, it is judged again as it would be today.
    */
-  claimAgain(terms: ClaimTerms): void {
-    const { bundle, clock } = this.#options;
-    for (const connection of [...this.#early]) {
-      const { early, calls } = connection;
-      try {
-        if (early === undefined || calls.size === 0) continue;
-        verifySvid(early.chain, bundle.current(), clock.now());
-        this.#pass(connection, early, terms);
-      } catch (error) {
-        if (!isRefusal(error)) throw error;
-      }
-    }
+  claimAgain(termsNow: () => ClaimTerms): Promise<void> {
+    const judgeOf = () => {
+      const verify = verifierOf(this.#options.bundle.current(), this.#options.clock.now());
+      const terms = termsNow();
+      return (connection: Connection, claimant: Claimant): void => {
+        try {
+          if (connection.calls.size === 0) return;
+          verify(claimant.chain);
+          this.#pass(connection, claimant, terms);
+        } catch (error) {
+          if (!isRefusal(error)) throw error;
+        }
+      };
+    };
+    return this.#early.judge((connection, { peer }) => this.#isLinked(peer, connection), judgeOf);
+  }
+
+  #isLinked(next: VerifiedSvid, { holder }: Connection): boolean {
+    return next.serial === holder.serial || this.#options.successions.follows(next.serial, holder.serial);
   }
 
   /** Throws what `claim` throws. */
   #pass(connection: Connection, claimant: Claimant, { allows, record }: ClaimTerms): void {
-    const { clock, maxCallSeconds, successions } = this.#options;
+    const { clock, maxCallSeconds } = this.#options;
     const [{ peer: next }, { holder }] = [claimant, connection];
-    const linked = next.serial === holder.serial || successions.follows(next.serial, holder.serial);
-    connection.early = linked ? undefined : claimant;
-    if (linked) this.#early.delete(connection);
-    else this.#early.add(connection);
+    const linked = this.#isLinked(next, connection);
+    if (linked) this.#early.drop(connection);
+    else this.#early.keep(connection, claimant);
     ensure(
       linked,
       'mcp_call',
@@ -223,8 +226,8 @@ export class Peers {
 
   /** After a new bundle: an authority that was taken out takes its peers along. */
   verifyAgain(): void {
-    const { bundle, clock } = this.#options;
-    this.#lookAgain(({ chain }) => void verifySvid(chain, bundle.current(), clock.now()));
+    const verify = verifierOf(this.#options.bundle.current(), this.#options.clock.now());
+    this.#lookAgain(({ chain }) => verify(chain));
   }
 
   /** By SPIFFE ID: a workload can have several certificates. */
@@ -278,11 +281,4 @@ export class Peers {
   }
 }
 
-const keyOf = (digest: Uint8Array): string => Buffer.from(digest).toString('latin1');
-
-/** Of a stranger: its IPv4 address, or the /48 of its IPv6 address, since one site has all addresses below that. */
-export function addressOf(socket: Duplex): string {
-  const address = socket instanceof Socket ? (socket.remoteAddress ?? '') : '';
-  const { address: single, network } = shareKeys(address);
-  return network ?? single;
-}
+const keyOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');

@@ -1,6 +1,9 @@
 /** How many connections a gateway may have, and whose. */
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { type ConnectionSettings, Connections } from '@chancery/shared/door/connections.ts';
 import { divide, openFilesLimit } from '@chancery/shared/door/descriptors.ts';
+import { shareKeys } from '@chancery/shared/door/keys.ts';
 import { HEALTH_CONNECTIONS } from '@chancery/shared/health/server.ts';
 import type { Log } from '@chancery/shared/log.ts';
 
@@ -31,4 +34,11 @@ export function placesOf({
   const places = { certified, strangers, perStranger: PER_STRANGER, perCertificate: PER_CERTIFICATE };
   const perHolder = Math.ceil((connections?.certified ?? certified) * PART_OF_CALLER);
   return new Connections({ ...places, perHolder, ...connections }, ({ message }) => log.debug({}, message));
+}
+
+/** Of a stranger: its IPv4 address, or the /48 of its IPv6 address, since one site has all addresses below that. */
+export function addressOf(socket: Duplex): string {
+  const address = socket instanceof Socket ? (socket.remoteAddress ?? '') : '';
+  const { address: single, network } = shareKeys(address);
+  return network ?? single;
 }
