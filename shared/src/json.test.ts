@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { utf8 } from './bytes.ts';
-import { isJsonObject, parseJson } from './json.ts';
+import { isJsonObject, parseJson, unspelled } from './json.ts';
 
 const limits = { code: 'mcp_parse', maxBytes: 2_000, maxDepth: 4 } as const;
 const read = (text: string | Uint8Array) => parseJson(typeof text === 'string' ? utf8(text) : text, limits);
@@ -141,4 +141,21 @@ describe('parseJson', () => {
     const wide = { code: 'mcp_parse', maxBytes: 1e7, maxDepth: 1 } as const;
     expect(parseJson(utf8(text), wide)).toBe(JSON.parse(text));
   });
+});
+
+test('from the depth that its reader says on, a number keeps its spelling', () => {
+  const text = '{"id":1.0,"a":{"b":[1.0,1e3,-0,1E400,0.10,12,0.5,-7,1e21]}}';
+  const spelling = { ...limits, spelledFrom: 2 } as const;
+  const value = parseJson(utf8(text), spelling);
+  expect(JSON.stringify(value)).toBe(text.replace('1.0', '1'));
+  const kept = isJsonObject(value) && isJsonObject(value['a']) ? value['a']['b'] : [];
+  const numbers = Array.isArray(kept) ? kept.map((each) => unspelled(each)) : [];
+  expect(numbers.map((each) => typeof each)).toEqual([
+    'number',
+    'number',
+    'number',
+    'object',
+    ...Array(5).fill('number'),
+  ]);
+  expect(numbers.slice(0, 2)).toEqual([1, 1_000]);
 });

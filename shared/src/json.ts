@@ -33,6 +33,8 @@ export interface JsonLimits {
   readonly bytesPerValue?: number;
   /** Where a string may hold an escaped NUL or a lone surrogate: by default nowhere. */
   readonly oddStrings?: 'values' | 'everywhere';
+  /** From this depth on, a number that JavaScript writes in another way (`1.0`, `1e3`) is kept as it was written. */
+  readonly spelledFrom?: number;
 }
 
 /** Throws `limits.code`. Keys keep their order but for integer-like ones, which JavaScript puts first. */
@@ -47,6 +49,11 @@ export function parseJson(bytes: Uint8Array, limits: JsonLimits): Json {
 /** True for `{...}` as JSON has it: no array, no null, no exact number. */
 export function isJsonObject(value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !isRaw(value);
+}
+
+/** What was kept for its spelling alone, as the number that it is. */
+export function unspelled(value: Json | undefined): Json | undefined {
+  return isRaw(value) && isDouble(value.rawJSON) ? Number(value.rawJSON) : value;
 }
 
 /** TypeScript's library does not know these yet (ECMA-262 proposal, in V8 since Node 21). */
@@ -200,7 +207,9 @@ class JsonReader {
     const text = this.#match(NUMBER);
     this.#need(text !== '', 'a value is expected');
     const value = Number(text);
-    return SURELY_EXACT.test(text) || decimal(text) === decimal(String(value)) ? value : rawJSON(text);
+    const { spelledFrom = Number.POSITIVE_INFINITY } = this.#limits;
+    if (this.#depth >= spelledFrom) return String(value) === text ? value : rawJSON(text);
+    return SURELY_EXACT.test(text) || isDouble(text) ? value : rawJSON(text);
   }
 
   #word<T extends Json>(word: string, value: T): T {
@@ -244,6 +253,8 @@ function setOwn(object: Record<string, Json>, key: string, value: Json): void {
 }
 
 const OWN = { enumerable: true, writable: true, configurable: true };
+
+const isDouble = (text: string): boolean => decimal(text) === decimal(String(Number(text)));
 
 /** One spelling a value: sign, digits without zeros at either end, power of ten. `Infinity` has the one of zero. */
 function decimal(text: string): string {

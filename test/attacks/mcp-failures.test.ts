@@ -228,6 +228,15 @@ test.each([
   expect((await post(call(7, 'odd'))).json.result).toEqual({ content: [] });
 });
 
+test('numbers in arguments and results travel as they were written', async () => {
+  const result = '"result":{"structuredContent":{"x":2.0,"y":[1E2,-0]}}';
+  server.say = oddly(as('application/json', RESULT.replace('"result":{"content":[]}', result)));
+  const given = '"arguments":{"a":1.0,"b":[1e3,-0,0.10]}';
+  const { text } = await post(call(7, 'odd').replace('"name":"odd"', `"name":"odd",${given}`));
+  expect(server.seen.at(-1)?.text).toContain(given);
+  expect(text).toContain(result);
+});
+
 test('an answer with an error of null beside its result is read', async () => {
   server.say = oddly(as('application/json', RESULT.replace('"result"', '"error":null,"result"')));
   expect((await post(call(7, 'odd'))).text).toBe(RESULT.replace('ID', '7'));

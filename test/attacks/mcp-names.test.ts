@@ -117,9 +117,12 @@ describe('M46 what a server says beside the list', () => {
 
 describe('codes', () => {
   test('a request that the modern era does not have is answered as the revision has it', async () => {
-    for (const method of ['logging/setLevel', 'resources/subscribe', 'nonsense']) {
+    for (const method of ['logging/setLevel', 'resources/subscribe', 'nonsense', 'ping']) {
       const { status, json } = await modern(method);
       expect([status, json.error.code]).toEqual([404, -32601]);
+      const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': method };
+      const bare = await post(method, {}, headers);
+      expect([bare.status, bare.json.error.code]).toEqual([404, -32601]);
     }
     expect((await modern('resources/list')).json.error.code).toBe(-31403);
     expect(server.seen).toEqual([]);

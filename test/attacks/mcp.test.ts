@@ -244,7 +244,7 @@ describe('what cannot be read is refused and recorded, and never goes on', () =>
       '{ "params" : {"arguments":{"b":1e2,"n":12345678901234567890}, "name":"\\u0065cho"}, "method":"tools/call",\n"id":1, "jsonrpc":"2.0" }',
     );
     expect(server.seen[0]?.text).toBe(
-      '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"arguments":{"b":100,"n":12345678901234567890},"name":"echo"}}',
+      '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"arguments":{"b":1e2,"n":12345678901234567890},"name":"echo"}}',
     );
   });
 });

@@ -45,6 +45,8 @@ const BY_SENDER = {
   // A result may be a table of small numbers.
   server: { oddStrings: 'everywhere', bytesPerValue: 8 },
 } as const;
+/** Arguments and what is in a result; ids, codes and what the protocol counts with stand above. */
+const SPELLED_FROM = 3;
 const MAX_ID = 256;
 const MAX_METHOD = 128;
 const ENVELOPE = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error']);
@@ -58,8 +60,8 @@ export function readMessage(
   maxBytes: number,
   from: 'client' | 'server' = 'client',
 ): Message {
-  const limits = { code: 'mcp_parse', maxBytes, maxDepth: MAX_DEPTH, ...BY_SENDER[from] } as const;
-  const value = parseJson(bytes, limits);
+  const limits = { code: 'mcp_parse', maxBytes, maxDepth: MAX_DEPTH, spelledFrom: SPELLED_FROM } as const;
+  const value = parseJson(bytes, { ...limits, ...BY_SENDER[from] });
   ensure(!Array.isArray(value), 'mcp_parse', 'the message is a batch, which MCP had in 2025-03-26 only');
   ensure(isJsonObject(value), 'mcp_parse', 'the message is not one JSON object');
   // `Method` beside or instead of `method` is how a lenient reader downstream would be told something else.

@@ -2,7 +2,7 @@
  * The stream of `subscriptions/listen` (2026-07-28, "Subscriptions"). Changes of the list of tools are all that there
  * is a rule for, so a subscription is narrowed to them, and what comes on it is built anew.
  */
-import { isJsonObject, type JsonObject } from '../json.ts';
+import { isJsonObject, type JsonObject, unspelled } from '../json.ts';
 import type { Id, Notification, Request } from './message.ts';
 
 export const LISTEN = 'subscriptions/listen';
@@ -41,7 +41,7 @@ export function resultOf(asked: { method: string; requestId: Id }, result: JsonO
 /** Of a notification on a channel that several subscriptions share. */
 export function subscriptionOf({ params }: Notification): Id | undefined {
   const meta = params?.['_meta'];
-  const id = isJsonObject(meta) ? meta[ID_KEY] : undefined;
+  const id = isJsonObject(meta) ? unspelled(meta[ID_KEY]) : undefined;
   return typeof id === 'string' || typeof id === 'number' ? id : undefined;
 }
 

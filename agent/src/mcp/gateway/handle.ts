@@ -1,7 +1,15 @@
 /** One HTTP request at the gateway: read, decided, recorded, and only then passed on. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ensure, refusalOf } from '@chancery/shared/errors.ts';
-import { type Era, ensureLegacyVersion, ensureModern, eraOf, headersFor } from '@chancery/shared/mcp/era.ts';
+import {
+  claimedVersion,
+  type Era,
+  ensureLegacyVersion,
+  ensureModern,
+  eraOf,
+  headersFor,
+  MODERN_VERSIONS,
+} from '@chancery/shared/mcp/era.ts';
 import { type Message, type Notification, readMessage } from '@chancery/shared/mcp/message.ts';
 import { isEventId } from '@chancery/shared/mcp/sse.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
@@ -15,7 +23,7 @@ import { denial, writeJson } from '../wire/reply.ts';
 import type { Body } from './bodies.ts';
 import { Exchange } from './exchange/exchange.ts';
 import type { Gate } from './exchange/gate.ts';
-import { judge } from './judge.ts';
+import { ensureKnown, judge } from './judge.ts';
 import type { OpenCall } from './open-call.ts';
 import { addPending, ensureNew, type Pending, type Session } from './sessions.ts';
 
@@ -98,6 +106,7 @@ function decideAndPass(gate: Gate, { req, res, peer }: Inbound, body: Body, seen
   const version = header(req, 'mcp-protocol-version');
   const era = eraOf(message, version);
   const named = { version, method: header(req, 'mcp-method'), name: header(req, 'mcp-name') };
+  if (MODERN_VERSIONS.includes(claimedVersion(message) ?? version ?? '')) ensureKnown(message);
   if (era === 'modern') ensureModern(message, named);
   else ensureLegacyVersion(version);
   const session = era === 'legacy' ? sessionOf(gate, req, peer) : undefined;

@@ -9,8 +9,11 @@ import { decide } from '@chancery/shared/policy/decide.ts';
 import type { Decision, Policy } from '@chancery/shared/policy/policy.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
+const CALL = 'tools/call';
 /** Needed to reach any tool at all; whoever may enter may ask these. The answers are filtered. */
 const OPEN_REQUESTS = new Set(['initialize', 'ping', 'server/discover', 'tools/list']);
+/** Of these, what 2026-07-28 does not have. */
+const LEGACY_ONLY = new Set(['ping']);
 /** In the modern era each request says the level that it wants (2026-07-28, "Logging"). */
 const SET_LEVEL = 'logging/setLevel';
 /**
@@ -46,6 +49,15 @@ const OPEN_TO_CLIENT = new Set([
   'notifications/tools/list_changed',
 ]);
 
+/** Throws mcp_unknown for a request that 2026-07-28 does not have, whatever else is wrong with it. */
+export function ensureKnown(message: Message): void {
+  if (message.kind !== 'request') return;
+  const { method } = message;
+  const open = OPEN_REQUESTS.has(method) && !LEGACY_ONLY.has(method);
+  const known = open || method === CALL || WITHOUT_RULES.has(method);
+  ensure(known, 'mcp_unknown', 'the revision 2026-07-28 has no such method');
+}
+
 export interface Verdict {
   readonly decision: Decision;
   readonly use: ToolUse | undefined;
@@ -58,10 +70,7 @@ export interface Situation {
   readonly freeText: FreeText;
 }
 
-/**
- * `entered` is the decision of tier 1, which allows. Throws mcp_parse for a call whose tool cannot be read, mcp_unknown
- * for a request that its revision does not have.
- */
+/** `entered` is the decision of tier 1, which allows. Throws mcp_parse for a call whose tool cannot be read. */
 export function judge(
   policy: Policy,
   { caller, server, era, freeText }: Situation,
@@ -70,7 +79,7 @@ export function judge(
 ): Verdict {
   // A posted response was matched with the server's own request before it came here.
   if (message.kind === 'response') return { decision: entered, use: undefined };
-  if (message.kind === 'request' && message.method === 'tools/call') {
+  if (message.kind === 'request' && message.method === CALL) {
     const use = toolUseOf(message);
     return { decision: decide(policy, { caller, server, tool: use.tool }), use };
   }
@@ -78,8 +87,6 @@ export function judge(
   const listens = kind === 'request' && era === 'modern' && method === LISTEN && listensToTools(message);
   const open = listens || (kind === 'request' ? OPEN_REQUESTS : OPEN_NOTIFICATIONS).has(method);
   const sets = kind === 'request' && era === 'legacy' && method === SET_LEVEL && freeText.logs;
-  const unknown = kind === 'request' && era === 'modern' && !open && !WITHOUT_RULES.has(method);
-  ensure(!unknown, 'mcp_unknown', 'the revision 2026-07-28 has no such method');
   return { decision: open || sets ? entered : noRule(method), use: undefined };
 }
 

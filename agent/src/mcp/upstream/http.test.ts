@@ -1,11 +1,11 @@
 import { once } from 'node:events';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, get, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { silentLog } from '@chancery/shared/log.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterEach, expect, test } from 'vitest';
-import { httpUpstream } from './http.ts';
+import { agentFor, httpUpstream } from './http.ts';
 import type { Back, Upstream } from './upstream.ts';
 
 const closing: (() => unknown)[] = [];
@@ -124,4 +124,34 @@ test('a request that the server has read is never sent again', async () => {
     /was reached but did not answer: the connection was reset .*; it may have done what was asked/,
   );
   expect(requests).toBe(2);
+});
+
+test.each([
+  ['does not say how long it keeps one', undefined, 1_500],
+  ['says 3 s', 'timeout=3', 2_000],
+  ['says 15 s', 'timeout=15, max=100', 14_000],
+  ['says an hour', 'timeout=3600', 60_000],
+  ['says 1 s', 'timeout=1', undefined],
+])('an idle connection to a server that %s is kept for less', async (_name, said, ms) => {
+  const server = await serve((req, res) => {
+    req.resume();
+    if (said !== undefined) res.setHeader('keep-alive', said);
+    res.end();
+  });
+  server.keepAliveTimeout = 0;
+  const agent = agentFor(false);
+  closing.push(() => agent.destroy());
+  const { port } = server.address() as AddressInfo;
+  const ask = async (): Promise<void> => {
+    const outgoing = get({ host: '127.0.0.1', port, agent });
+    const [response] = await once(outgoing, 'response');
+    response.resume();
+    await once(outgoing, 'close');
+  };
+  const idle = () =>
+    Object.values(agent.freeSockets).flatMap((sockets = []) => sockets.map(({ timeout }) => timeout));
+  for (let n = 0; n < 2; n += 1) {
+    await ask();
+    await expect.poll(idle).toEqual(ms === undefined ? [] : [ms]);
+  }
 });

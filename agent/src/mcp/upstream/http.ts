@@ -1,6 +1,7 @@
 /** An MCP server that speaks Streamable HTTP, at a URL or on a unix socket. Redirects are not followed. */
 import http, { type ClientRequest } from 'node:http';
 import https from 'node:https';
+import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Log } from '@chancery/shared/log.ts';
 import { writeMessage } from '@chancery/shared/mcp/message.ts';
@@ -20,10 +21,13 @@ import {
 /** The server's memory is its own business; this bounds ours. */
 const MAX_SESSIONS = 5_000;
 /**
- * Of a connection; shorter than the commonest servers keep theirs (Node and uvicorn: 5 s), and shorter still where the
- * server says so (Keep-Alive), so that it does not close under a request.
+ * Of an idle connection, so that the server does not close it under a request: shorter than servers keep theirs that do
+ * not say how long (gunicorn 2 s, nginx often 3 s, uvicorn 5 s). One that says it (Keep-Alive) is believed.
  */
-const IDLE_MS = 4_000;
+const IDLE_MS = 1_500;
+const LONGEST_IDLE_MS = 60_000;
+/** Longer than any server says: Node takes the lesser of the two. */
+const UNSAID_MS = 86_400_000;
 /** Small enough that the kernel takes all of it or nothing. */
 const ONE_PIECE = 16 * 1024;
 const LINGER_MS = 1_000;
@@ -153,10 +157,25 @@ function bodyOf({ message }: Outbound): string | undefined {
   return message === undefined ? undefined : writeMessage(message);
 }
 
+export function agentFor(tls: boolean): http.Agent {
+  const kept = { keepAlive: true, keepAliveMsecs: KEEPALIVE_MS, timeout: UNSAID_MS };
+  const agent = tls ? new https.Agent(kept) : new http.Agent(kept);
+  const keep = agent.keepSocketAlive.bind(agent);
+  agent.keepSocketAlive = (socket) => {
+    // Its declaration knows no return value; its documentation does.
+    const isKept: unknown = keep(socket);
+    if (socket instanceof Socket) {
+      const said = socket.timeout === undefined || socket.timeout >= UNSAID_MS ? IDLE_MS : socket.timeout;
+      socket.setTimeout(Math.min(said, LONGEST_IDLE_MS));
+    }
+    return isKept;
+  };
+  return agent;
+}
+
 function dialler(target: HttpTarget) {
   const tls = target.kind === 'url' && target.url.protocol === 'https:';
-  const kept = { keepAlive: true, keepAliveMsecs: KEEPALIVE_MS, timeout: IDLE_MS };
-  const agent = tls ? new https.Agent(kept) : new http.Agent(kept);
+  const agent = agentFor(tls);
   const where =
     target.kind === 'unix'
       ? { socketPath: target.path, path: target.endpoint }

@@ -1,5 +1,5 @@
 /** Ids and progress tokens inside messages, which have to be unique for whoever reads them. */
-import { isJsonObject } from '@chancery/shared/json.ts';
+import { isJsonObject, unspelled } from '@chancery/shared/json.ts';
 import type { Id, Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
 
 export const CANCELLED = 'notifications/cancelled';
@@ -19,7 +19,7 @@ export function underItsId(message: Message, asked: Id | undefined): Message {
 
 export function progressTokenOf({ params }: Request): Id | undefined {
   const meta = params?.['_meta'];
-  const token = isJsonObject(meta) ? meta['progressToken'] : undefined;
+  const token = isJsonObject(meta) ? unspelled(meta['progressToken']) : undefined;
   return typeof token === 'string' || typeof token === 'number' ? token : undefined;
 }
 
