@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { type FakeServer, startFakeServer } from '../kit/mcp/server.ts';
-import { connectTo, startWorld, type World } from '../kit/mcp/world.ts';
+import { type FakeServer, politely, startFakeServer } from '../kit/mcp/server.ts';
+import { ask, connectTo, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
 
 const watched = vi.hoisted<Socket[]>(() => []);
 vi.mock(import('@chancery/agent/mcp/wire/tcp.ts'), async (original) => {
@@ -70,5 +70,35 @@ test.runIf(process.platform === 'linux')(
     leave.abort();
     await calling;
     await connect.close();
+  },
+);
+
+test.runIf(process.platform === 'linux')(
+  'M72 the connection of a request that is sent again after a stale one is asked and watched, too',
+  async () => {
+    const { target } = server;
+    const port = target.kind === 'url' ? Number(target.url.port) : 0;
+    const ours = () => watched.filter((socket) => socket.remotePort === port);
+    const svid = world.td.svid(TRIAGE);
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' });
+    expect((await ask(world, svid, { body })).status).toBe(200);
+    const [stale] = ours();
+    await expect.poll(() => keepalives('remote', port)).toEqual([expect.any(Number)]);
+    // As the kernel answers where the server has closed the connection and taken no byte.
+    const broken = Object.assign(new Error('write EPIPE'), { code: 'EPIPE', syscall: 'write' });
+    const refuse = (...args: unknown[]): void => (args.at(-1) as (error: Error) => void)(broken);
+    Object.assign(stale ?? {}, { _write: refuse, _writev: refuse });
+    let answer = (): void => {};
+    server.say = (seen, res, req) => {
+      answer = () => politely(seen, res, req);
+    };
+    const asking = ask(world, svid, { body });
+    await expect.poll(() => server.seen.length).toBe(2);
+    expect(stale?.destroyed).toBe(true);
+    expect(ours().filter((socket) => socket !== stale)).toHaveLength(1);
+    await expect.poll(() => keepalives('remote', port)).toEqual([expect.any(Number)]);
+    expect(keepalives('remote', port)[0]).toBeLessThan(60);
+    answer();
+    expect((await asking).status).toBe(200);
   },
 );
