@@ -407,7 +407,7 @@ describe('M63 a lost session is told as one, and no other answer is', () => {
   });
 
   test.each([400, 404, 405, 406, 501])(
-    'GET and DELETE that are not served (%i) end no session',
+    'a GET that is not served (%i) ends no session, and a DELETE ends it',
     async (status) => {
       server.say = (seen, res, req) =>
         seen.method === 'POST' ? politely(seen, res, req) : res.writeHead(status).end();
@@ -416,7 +416,7 @@ describe('M63 a lost session is told as one, and no other answer is', () => {
       await expect.poll(() => server.seen.at(-1)?.method).toBe('GET');
       expect((await post(call(1), session)).json.result.content[0].text).toBe('echo');
       expect((await other('DELETE', session)).status).toBe(204);
-      // The stream was open all the time, and its client begins it anew in its next session.
+      // The stream was open until the session ended, and its client begins it anew in its next session.
       expect(await listening).toMatchObject({
         status: 200,
         headers: { 'content-type': 'text/event-stream' },
