@@ -11,10 +11,19 @@ import { CallRecorder } from './record.ts';
 
 let written: (readonly CallEvent[])[];
 let recorder: CallRecorder;
+/** What the log says of records that could not be written. */
+let lost: object[];
+let full: boolean;
 beforeEach(() => {
   written = [];
-  const record = (...events: readonly CallEvent[]): void => void written.push(events);
-  recorder = new CallRecorder({ server: 'everything', clock: new ManualClock(NOW), record, log: silentLog });
+  lost = [];
+  full = false;
+  const record = (...events: readonly CallEvent[]): void => {
+    if (full) throw new Error('ENOSPC');
+    written.push(events);
+  };
+  const log = { ...silentLog, error: (fields: object) => void lost.push(fields) };
+  recorder = new CallRecorder({ server: 'everything', clock: new ManualClock(NOW), record, log });
 });
 
 const td = new TrustDomainInMemory();
@@ -49,4 +58,12 @@ test('what is answered and not yet written is written at the end', async () => {
   expect(ids()).toEqual([['record 1']]);
   await setImmediate();
   expect(written).toHaveLength(1);
+});
+
+test('the log says how many records a full disk lost, and the ids of the first', async () => {
+  full = true;
+  for (let id = 1; id <= 30; id += 1) answered(id);
+  await setImmediate();
+  const ids = Array.from({ length: 20 }, (_, index) => `record ${index + 1}`);
+  expect(lost).toMatchObject([{ stage: 'answered', count: 30, ids }]);
 });

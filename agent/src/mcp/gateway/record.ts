@@ -28,7 +28,7 @@ export class CallRecorder {
   readonly #callers: Folder<CallEvent>;
   readonly #strangers: Folder<CallEvent>;
   /** Answers of this turn, which are written together. */
-  readonly #answers: (() => CallEvent)[] = [];
+  readonly #answers: { readonly id: string; readonly event: () => CallEvent }[] = [];
 
   constructor({ server, clock, record, log }: RecorderOptions) {
     this.#server = server;
@@ -117,13 +117,15 @@ export class CallRecorder {
       }),
       id: asked.recordId,
     });
-    if (this.#answers.push(event) === 1) setImmediate(() => this.#writeAnswers());
+    if (this.#answers.push({ id: asked.recordId, event }) === 1) setImmediate(() => this.#writeAnswers());
   }
 
   #writeAnswers(): void {
     const answers = this.#answers.splice(0);
-    if (answers.length > 0)
-      this.#quietly('answered', () => this.#record(...answers.map((event) => bounded(event()))));
+    if (answers.length === 0) return;
+    const ids = answers.slice(0, MAX_IDS).map(({ id }) => id);
+    const write = (): void => this.#record(...answers.map(({ event }) => bounded(event())));
+    this.#quietly('answered', write, { count: answers.length, ids });
   }
 
   /** The last record of a call that got no answer, with what is known of its end. */
@@ -181,14 +183,17 @@ export class CallRecorder {
 
   /** Of what has happened already: a record that fails is an alarm, and undoes nothing. */
   #note(peer: Caller, id: string, stage: CallEvent['stage'], fields: Fields): void {
-    this.#quietly(stage, () => this.#write({ ...this.#eventOf(peer, stage, fields), id }));
+    this.#quietly(stage, () => this.#write({ ...this.#eventOf(peer, stage, fields), id }), {
+      count: 1,
+      ids: [id],
+    });
   }
 
-  #quietly<T>(stage: CallEvent['stage'], record: () => T): T | undefined {
+  #quietly<T>(stage: CallEvent['stage'], record: () => T, which: Lost = {}): T | undefined {
     try {
       return record();
     } catch (error) {
-      this.#log.error({ err: error, stage }, 'an event could not be recorded');
+      this.#log.error({ err: error, stage, ...which }, 'an event could not be recorded');
       return undefined;
     }
   }
@@ -261,3 +266,11 @@ function resultText(text: string): string {
   return text.slice(text.indexOf(RESULT) + RESULT.length, -1);
 }
 const RESULT = '"result":';
+
+/** Records that could not be written. */
+interface Lost {
+  readonly count?: number;
+  /** The first of them. */
+  readonly ids?: readonly string[];
+}
+const MAX_IDS = 20;
