@@ -1,4 +1,4 @@
-/** `run` and `gateway`: the agent in the foreground until SIGINT or SIGTERM. */
+/** `run` and `gateway`: the agent in the foreground until SIGINT, SIGTERM or SIGQUIT. */
 import type { Command, ExitStatus, Invocation, Io } from '@chancery/shared/cli.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { giveBackFreedMemory } from '@chancery/shared/kernel/freed-memory.ts';

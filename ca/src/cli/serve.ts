@@ -1,4 +1,4 @@
-/** `serve`: runs the CA in the foreground until SIGINT or SIGTERM. */
+/** `serve`: runs the CA in the foreground until SIGINT, SIGTERM or SIGQUIT. */
 import type { Command } from '@chancery/shared/cli.ts';
 import { giveBackFreedMemory } from '@chancery/shared/kernel/freed-memory.ts';
 import type { Log, LogLevel } from '@chancery/shared/log.ts';
@@ -11,7 +11,7 @@ export interface ServeCommandDeps extends Omit<ServeDeps, 'log'> {
 }
 
 export const serve = (deps: ServeCommandDeps): Command => ({
-  says: 'Runs the CA in the foreground until SIGINT or SIGTERM.',
+  says: 'Runs the CA in the foreground until SIGINT, SIGTERM or SIGQUIT.',
   flags: CONFIG_FLAG,
   async run(invocation, io) {
     const settings = readCaConfig(configFile(invocation, ', or make one with chancery-ca init'));
