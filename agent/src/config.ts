@@ -103,7 +103,7 @@ const GatewayConfig = z.strictObject({
     .describe('What the server may say in its own words, which may name tools that a caller may not call.'),
   records: file
     .default('calls.jsonl')
-    .describe('One JSON line a decision and answer, 0600. In dataDir unless absolute.'),
+    .describe('One JSON line for each decision and each answer, 0600. In dataDir unless absolute.'),
 });
 
 const ConnectConfig = z.strictObject({

@@ -102,14 +102,15 @@ export const REFUSALS = {
   certificate_parse: { grpc: 'INVALID_ARGUMENT', says: PEER },
   chain: { grpc: 'UNAUTHENTICATED', says: PEER },
   chain_too_long: { grpc: 'INVALID_ARGUMENT', says: PEER },
-  // Told to one who has the certificate's key: an agent must tell its revocation from what passes.
-  revoked_peer: { grpc: 'UNAUTHENTICATED', says: 'the peer certificate is revoked' },
-  expired_peer: { grpc: 'UNAUTHENTICATED', says: 'the peer certificate has expired' },
   svid: { grpc: 'UNAUTHENTICATED', says: PEER },
   wrong_peer: { grpc: 'UNAUTHENTICATED', says: PEER },
   no_peer: { grpc: 'UNAUTHENTICATED', says: 'a certificate of this trust domain is needed' },
   bundle: { grpc: 'INVALID_ARGUMENT', says: 'the bundle is not valid' },
   bootstrap: { grpc: 'FAILED_PRECONDITION', says: 'a bundle or a pin is needed to trust the CA' },
+  // The two differ, so that an agent can distinguish a revocation from a temporary failure.
+  // Sent only to a peer that proved the certificate's key
+  revoked_peer: { grpc: 'UNAUTHENTICATED', says: 'the peer certificate is revoked' },
+  expired_peer: { grpc: 'UNAUTHENTICATED', says: 'the peer certificate has expired' },
   // The wire
   message_parse: { grpc: 'INVALID_ARGUMENT', says: REQUEST },
   message_size: { grpc: 'RESOURCE_EXHAUSTED', says: REQUEST },

@@ -103,6 +103,8 @@ const LIMITS = [
   ['CSRs in one `IssueX509`', 'ca/src/rpc/attestation.ts', 'MAX_CSRS', '', 1],
   ['valid certificates of one node by `IssueX509`', 'ca/src/store/holders/guests.ts', 'MAX_PER_NODE', '', 1],
   ['`Watch` streams of one node', 'ca/src/rpc/limits.ts', 'TRUST_STREAMS', '', 1],
+  ['the same with certificates of `IssueX509`, in addition', 'ca/src/rpc/limits.ts', 'TRUST_STREAMS', '', 1],
+  ['the same of one such certificate', 'ca/src/rpc/limits.ts', 'GUEST_STREAMS', '', 1],
   ['open streams on one connection', 'ca/src/rpc/server.ts', 'MAX_STREAMS_PER_CONNECTION', '', 1],
   ['the same without a good certificate', 'ca/src/door/streams.ts', 'STRANGER_STREAMS', '', 1],
   ['request headers of a call', 'ca/src/door/headers.ts', 'MAX_HEADER_BYTES', ' bytes', 1],

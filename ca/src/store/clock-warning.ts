@@ -1,4 +1,7 @@
-/** Tells the operator of records from the future: certificates go by the clock, whenever it was that it was wrong. */
+/**
+ * Tells the operator of records from the future. Certificates are judged by today's clock, whether the clock was wrong
+ * then or is wrong now.
+ */
 import type { Clock } from '@chancery/shared/clock.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { Store } from './store.ts';
