@@ -89,8 +89,9 @@ function groupOf(code: string): string {
 const cliPage = (): string =>
   page(
     'Command lines',
-    'Exit statuses: 0 done, 1 refused or failed, 2 misused (an unknown flag, a config that cannot be read), 129, 130, ' +
-      '131 and 143 where SIGHUP, SIGINT, SIGQUIT or SIGTERM ended what was not done. `exec` answers as its command does.',
+    'Exit statuses: 0 done, 1 refused or failed, 2 misused (an unknown flag, a config that cannot be read), 129, ' +
+      '130, 131 and 143 where SIGHUP, SIGINT, SIGQUIT or SIGTERM ended what was not done. ' +
+      '`exec` answers as its command does.',
     ...programs().flatMap((program) => [
       `## ${program.name}`,
       fenced(usageOf(program)),
