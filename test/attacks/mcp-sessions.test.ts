@@ -136,6 +136,50 @@ describe('M13: a session is its beginner’s', () => {
   });
 });
 
+describe('M91: sessions that a caller asks for at once', () => {
+  const initialize = call('initialize', { protocolVersion: '2025-11-25', capabilities: {} });
+  const begun = ({ headers }: Answer): boolean => headers['mcp-session-id'] !== undefined;
+  const waiting: (() => void)[] = [];
+  beforeEach(async () => {
+    waiting.length = 0;
+    await world.close();
+    world = await startWorld(server.target, { sessions: { max: 10 }, who: [TRIAGE, OTHER] });
+    svid = world.td.svid(TRIAGE);
+    server.say = (...seen) => void waiting.push(() => politely(...seen));
+  });
+
+  test('are no more than it may have, while the server has answered none, and leave room for others', async () => {
+    const refused: Answer[] = [];
+    const many = Array.from({ length: 20 }, async () => {
+      const answer = await post(initialize);
+      if (answer.status === 503) refused.push(answer);
+      return answer;
+    });
+    await expect.poll(() => refused).toHaveLength(15);
+    const other = post(initialize, {}, world.td.svid(OTHER));
+    await expect.poll(() => waiting).toHaveLength(6);
+    for (const answer of waiting.splice(0)) answer();
+    expect((await Promise.all(many)).filter(begun)).toHaveLength(5);
+    expect(begun(await other)).toBe(true);
+  });
+
+  test.each([
+    ['the server refuses', (answer: () => void) => answer()],
+    ['the client leaves', (_answer: () => void, leave: () => void) => leave()],
+  ])('leave their places where none is begun: %s', async (_name, end) => {
+    server.say = (_seen, res) => void waiting.push(() => reply(res, { error: 'no' }, {}, 500));
+    const left = new AbortController();
+    const asked = { body: initialize, signal: left.signal };
+    const five = Array.from({ length: 5 }, () => ask(world, svid, asked).catch(() => {}));
+    await expect.poll(() => waiting).toHaveLength(5);
+    expect((await post(initialize)).status).toBe(503);
+    for (const answer of waiting.splice(0)) end(answer, () => left.abort());
+    await Promise.all(five);
+    server.say = politely;
+    await expect.poll(async () => begun(await post(initialize))).toBe(true);
+  });
+});
+
 describe('M15, M16: nothing outlives an identity', () => {
   test('M16 a stream is cut at notAfter, with its connection', async () => {
     server.say = openStream;

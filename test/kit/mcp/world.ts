@@ -8,7 +8,7 @@ import type { CallEvent, RecordCall } from '@chancery/agent/mcp/call-event.ts';
 import { type ConnectOptions, startConnect } from '@chancery/agent/mcp/connect.ts';
 import type { BodyLimits } from '@chancery/agent/mcp/gateway/bodies.ts';
 import type { UnreadLimits } from '@chancery/agent/mcp/gateway/exchange/unread.ts';
-import { type Gateway, startGateway } from '@chancery/agent/mcp/gateway.ts';
+import { type Gateway, type GatewayOptions, startGateway } from '@chancery/agent/mcp/gateway.ts';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { type Clock, systemClock } from '@chancery/shared/clock.ts';
@@ -100,6 +100,7 @@ export interface WorldOptions {
   readonly connections?: Partial<ConnectionSettings>;
   readonly bodies?: Partial<BodyLimits>;
   readonly unread?: Partial<UnreadLimits>;
+  readonly sessions?: GatewayOptions['sessions'];
   readonly maxCallSeconds?: number;
   readonly maxRequestBytes?: number;
   readonly who?: readonly SpiffeId[];
@@ -142,6 +143,7 @@ export async function startWorld(
     ...(instead.freeText === undefined ? {} : { freeText: instead.freeText }),
     ...(instead.connections === undefined ? {} : { connections: instead.connections }),
     ...(instead.bodies === undefined ? {} : { bodies: instead.bodies }),
+    ...(instead.sessions === undefined ? {} : { sessions: instead.sessions }),
     ...(instead.unread === undefined ? {} : { unread: instead.unread }),
     record: record ?? ((...more) => void events.push(...more)),
     successions: {

@@ -56,6 +56,18 @@ test('a session is found by its caller only, until it is closed', () => {
   expect(ended).toEqual([[session, 'its client ended it', false]]);
 });
 
+test('M91 a place that is reserved counts as a session, until it is freed', () => {
+  const { table } = sessions(3, 2);
+  const [, free] = [table.reserve(a), table.reserve(a)];
+  expect(() => table.ensureRoom(a)).toThrow(`${a} has 2 of at most 2 sessions here`);
+  table.ensureRoom(b);
+  table.reserve(b);
+  expect(() => table.ensureRoom(b)).toThrow('all 3 sessions of this gateway are in use, 1 of them');
+  free?.();
+  free?.();
+  table.ensureRoom(a);
+});
+
 test('a session between two requests keeps its place, and a new one is refused', () => {
   const { table, ended } = sessions(8, 4);
   const refusal = (message: RegExp) =>

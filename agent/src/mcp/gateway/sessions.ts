@@ -71,6 +71,8 @@ const LOOKS = 10;
 
 export class Sessions {
   readonly #byId = new Map<string, Session>();
+  /** That servers have been asked for, by their callers' requests. */
+  readonly #coming = new Map<object, SpiffeId>();
   readonly #options: SessionsOptions;
   readonly #stopped = new AbortController();
   #looking = false;
@@ -88,14 +90,22 @@ export class Sessions {
     return session;
   }
 
-  /** Throws mcp_sessions. Called before the server is asked for a session. */
+  /** Throws mcp_sessions. Called before the server is asked for a session, in the turn in which that is reserved. */
   ensureRoom(caller: SpiffeId): void {
     const { max, maxPerCaller } = this.#options.limits;
-    const own = [...this.#byId.values()].filter((session) => session.caller === caller).length;
+    const callers = [...[...this.#byId.values()].map((session) => session.caller), ...this.#coming.values()];
+    const own = callers.filter((each) => each === caller).length;
     const mine = `${caller} has ${own} of at most ${maxPerCaller} sessions here`;
     ensure(own < maxPerCaller, 'mcp_sessions', `${mine}: end one (DELETE), or wait until one ends unused`);
     const says = `all ${max} sessions of this gateway are in use, ${own} of them by ${caller}: try again later`;
-    ensure(this.#byId.size < max, 'mcp_sessions', says);
+    ensure(callers.length < max, 'mcp_sessions', says);
+  }
+
+  /** A place until the server has answered. Returns what frees it, or hands it to the session that is opened next. */
+  reserve(caller: SpiffeId): () => void {
+    const place = {};
+    this.#coming.set(place, caller);
+    return () => void this.#coming.delete(place);
   }
 
   open({ id: caller, serial }: Beginner, upstream: string, pending: Pending): Session {

@@ -21,6 +21,8 @@ export class Exchange implements Back {
   readonly #held: Held;
   readonly #passing: Passing;
   readonly #wrote: () => void;
+  /** Frees the place of the session that this request may begin. */
+  readonly #unreserve: (() => void) | undefined;
   /** The session that this request began. */
   #begun: Session | undefined;
   /** Its client may ask for the rest of the stream (2025-11-25, "Resumability and Redelivery"). */
@@ -36,6 +38,7 @@ export class Exchange implements Back {
     this.#passing = new Passing(gate, facts);
     this.#wrote = gate.unread.count(facts.peer.id, res, (reason) => this.#unread(reason));
     if (facts.session !== undefined) this.#enter(facts.session);
+    if (facts.request?.method === 'initialize') this.#unreserve = gate.sessions.reserve(facts.peer.id);
     this.onClose(() => this.#closed());
     facts.hold?.onLost((reason) => this.fail(reason));
   }
@@ -50,6 +53,7 @@ export class Exchange implements Back {
 
   session(name: string): void {
     const { peer, pending } = this.#facts;
+    this.#unreserve?.();
     const session = this.#gate.sessions.open(peer, name, pending);
     this.#enter(session);
     this.#begun = session;
@@ -203,6 +207,7 @@ export class Exchange implements Back {
   #closed(): void {
     this.#held.drop();
     this.#wrote();
+    this.#unreserve?.();
     if (this.#passing.session !== undefined) this.#passing.session.open -= 1;
     // Nobody can ask for the answer any more, where it may not still come on a stream that resumes.
     const { cut } = this.#facts.call;
