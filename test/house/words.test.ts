@@ -32,17 +32,30 @@ const RIDDLES: readonly (readonly [RegExp, string])[] = [
   [/Invalid input|expected \w+, received/, 'a string is expected, found a number'],
 ];
 
+/** A sentence goes on over the end of a line, in a comment too. */
+const GAP = String.raw`(?: |\s*\n\s*(?:\*|//)?\s*)`;
+const WRAPPED = RIDDLES.map(
+  ([words, better]) => [new RegExp(words.source.replaceAll(' ', GAP), `g${words.flags}`), better] as const,
+);
+
+const riddlesIn = (text: string): readonly string[] =>
+  WRAPPED.flatMap(([words, better]) =>
+    [...text.matchAll(words)].map(({ 0: found, index }) => {
+      const line = text.slice(0, index).split('\n').length;
+      return `${line}: ${found.replaceAll(/\s+/g, ' ')} (write for instance: ${better})`;
+    }),
+  );
+
 test('no sentence is a riddle or an inversion', () => {
   const found = paths(/\.(ts|mjs|md|proto)$/)
     .filter((path) => !path.endsWith('words.test.ts') && path !== 'test/vectors/README.md')
-    .flatMap((path) =>
-      textOf(path)
-        .split('\n')
-        .flatMap((line, index) =>
-          RIDDLES.filter(([words]) => words.test(line)).map(
-            ([, better]) => `${path}:${index + 1}: ${line.trim()} (write for instance: ${better})`,
-          ),
-        ),
-    );
+    .flatMap((path) => riddlesIn(textOf(path)).map((riddle) => `${path}:${riddle}`));
   expect(found).toEqual([]);
 });
+
+test.each(['the\nkernel’s word', '/** the\n * kernel’s word */', '// the\n  // kernel’s word'])(
+  'a riddle over two lines is found: %j',
+  (text) => {
+    expect(riddlesIn(text)).toHaveLength(1);
+  },
+);
