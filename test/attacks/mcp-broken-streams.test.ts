@@ -1,4 +1,4 @@
-/** Event streams that end before their time: what clients make of it is not lost. Rows M82 and M83. */
+/** Event streams that are odd or end before their time: what a client needs of them is not lost. Rows M62, M82, M83. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type FakeServer, politely, startFakeServer, stream } from '../kit/mcp/server.ts';
 import {
@@ -36,6 +36,18 @@ async function begin(): Promise<Record<string, string>> {
   const { headers } = await post(rpc('initialize', { protocolVersion: '2025-11-25', capabilities: {} }, 0));
   return { 'mcp-session-id': String(headers['mcp-session-id']) };
 }
+
+test('M62 an event of another type is no answer', async () => {
+  server.say = ({ json: { id } }, res) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream' });
+    const answer = (text: string) =>
+      JSON.stringify({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text }] } });
+    res.end(`event: endpoint\ndata: ${answer('other')}\n\ndata: ${answer('the answer')}\n\n`);
+  };
+  const { text, json } = await post(call(7));
+  expect(json.result.content[0].text).toBe('the answer');
+  expect(text).not.toContain('other');
+});
 
 describe('M82 a stream that breaks after an event with an id', () => {
   test('ends for its client, which resumes it and gets the answer', async () => {

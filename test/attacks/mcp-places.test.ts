@@ -1,5 +1,6 @@
 /** Callers of a gateway that take what others need: rows M50, M51 and M53. */
 import { once } from 'node:events';
+import { Agent } from 'node:https';
 import type { TLSSocket } from 'node:tls';
 import tls from 'node:tls';
 import { secretOf } from '@chancery/agent/mcp/wire/claims.ts';
@@ -128,10 +129,15 @@ describe('M51 bodies that are not whole', () => {
     expect(rates()).toEqual([`${GREEDY}: an unfinished message gave way to another one`]);
   });
 
-  test('are counted no longer once they are whole', async () => {
-    const svid = world.td.svid(TRIAGE);
-    const body = CALL.slice(0, -1) + ' '.repeat(PIECE) + CALL.slice(-1);
-    for (let n = 0; n < 8; n += 1) expect(await ask(world, svid, { body })).toMatchObject(RESULT);
+  test.each([
+    ['the server has them', CALL, RESULT],
+    ['they are denied', CALL.replace('tools/call', 'resources/list'), { json: { error: { code: -31403 } } }],
+  ])('are counted no longer once %s, on one connection', async (_name, text, answer) => {
+    const own = clientTls(world.td.svid(TRIAGE), world.td.bundle.current());
+    const agent = new Agent({ keepAlive: true, maxSockets: 1, ...own, checkServerIdentity: () => undefined });
+    const body = text.slice(0, -1) + ' '.repeat(PIECE) + text.slice(-1);
+    for (let n = 0; n < 8; n += 1) expect(await ask(world, undefined, { agent, body })).toMatchObject(answer);
+    agent.destroy();
   });
 });
 

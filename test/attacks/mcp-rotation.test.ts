@@ -192,6 +192,18 @@ test.each([
   dialler.close();
 });
 
+test('M52 what is for the gateway of one identity goes to no other', async () => {
+  const { dialler } = dialled();
+  const identity = id('tools/before');
+  const posted = { method: 'POST', headers: {}, body: '{}', path: '/chancery/claims', identity } as const;
+  const failed = new Promise((resolve, reject) => {
+    dialler.send(posted, { onResponse: reject, onError: resolve });
+  });
+  expect(await failed).toMatchObject({ code: 'wrong_peer', message: `the gateway is ${TOOLS} now` });
+  expect(world.events).toEqual([]);
+  dialler.close();
+});
+
 test('M16 a call takes no connection that was closed a moment ago', async () => {
   const { dialler, ask } = dialled();
   const answers: (() => void)[] = [];

@@ -39,10 +39,18 @@ const politely: RequestListener = (req, res) => {
   res.writeHead(200, { 'content-type': 'application/json' }).end(pong);
 };
 
-/** What comes back for one message: a status, or the words of a failure. */
-function send(upstream: Upstream, message: Message): Promise<number | string> {
+const UNSENT = 0;
+/**
+ * What comes back for one message: a status, or the words of a failure. `onClose` gets what tells that its client left.
+ */
+function send(
+  upstream: Upstream,
+  message: Message,
+  onClose: Back['onClose'] = () => {},
+): Promise<number | string> {
   return new Promise((resolve) => {
     const none = () => {};
+    let left = false;
     const back: Back = {
       session: none,
       answer: resolve,
@@ -50,13 +58,17 @@ function send(upstream: Upstream, message: Message): Promise<number | string> {
       event: () => true,
       keepAlive: none,
       end: none,
-      sent: none,
+      sent: () => left && resolve(UNSENT),
       onLost: none,
       answered: true,
       fail: (error) => resolve(error.message),
       cancelled: none,
       onDrain: none,
-      onClose: none,
+      onClose: (listener) =>
+        onClose(() => {
+          left = true;
+          listener();
+        }),
     };
     upstream.send({ caller, era: 'legacy', message, session: undefined, headers: {} }, back);
   });
@@ -154,4 +166,23 @@ test.each([
     await ask();
     await expect.poll(idle).toEqual(ms === undefined ? [] : [ms]);
   }
+});
+
+test('a request whose client has left before a connection was chosen is not sent', async () => {
+  let requests = 0;
+  const server = await serve((req, res) => {
+    requests += 1;
+    politely(req, res);
+  });
+  const upstream = upstreamOf(server);
+  expect(await send(upstream, request)).toBe(200);
+  await new Promise((resolve) => setImmediate(resolve));
+  let leave = (): void => {};
+  const sent = send(upstream, request, (listener) => {
+    leave = listener;
+  });
+  leave();
+  expect(await sent).toBe(UNSENT);
+  expect(await send(upstream, request)).toBe(200);
+  expect(requests).toBe(2);
 });
