@@ -1,6 +1,6 @@
 /** Puts the rooms together and runs the CA until it is told to stop. */
 
-import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import type { Audit, AuditEvent } from '@chancery/shared/audit/event.ts';
 import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
@@ -131,16 +131,10 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const watched = { registry, revocations, successions, authorities, agents };
   const rooms = { ...watched, limits, callers, nonces, slow: doors.slow, outcome, observe, turnedAway };
   const audit = (event: AuditEvent) => store.append(event);
-  const refusals = new Refusals({
-    clock,
-    inFull: settings.limits.refusalsInFull,
-    record: (event) => recordRefusal(event, { audit, log }),
-    onLost: (error, lost) => log.error({ err: error, ...lost }, 'repeated refusals could not be recorded'),
-    referenceKey: deps.random(32),
-  });
-  open.push({ close: async () => refusals.close() });
-  const fold = (event: RefusalEvent, peer: RefusedPeer) => refusals.tell(event, peer);
-  const server = grpcServer({ ...deps, ...rooms, trustDomain, attestors: platforms, audit, fold });
+  const fold = openRefusals(settings, { ...deps, audit });
+  const { connections } = settings.limits;
+  const known = { connections, trustDomain, attestors: platforms };
+  const server = grpcServer({ ...deps, ...rooms, ...known, audit, fold });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const { inject } = server;
   const port = await listenAll(settings, { ...deps, doors, callers, inject, svid, authorities });
@@ -151,6 +145,20 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   open.push(http, startUpkeep({ ...deps, authorities, revocations, trustDomain, svid }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port };
+}
+
+/** What folds refusals on their way to the audit log. */
+function openRefusals({ limits }: CaSettings, deps: OpenDeps & { readonly audit: Audit }) {
+  const { clock, log, random, open, audit } = deps;
+  const refusals = new Refusals({
+    clock,
+    inFull: limits.refusalsInFull,
+    record: (event) => recordRefusal(event, { audit, log }),
+    onLost: (error, lost) => log.error({ err: error, ...lost }, 'repeated refusals could not be recorded'),
+    referenceKey: random(32),
+  });
+  open.push({ close: async () => refusals.close() });
+  return (event: RefusalEvent, peer: RefusedPeer) => refusals.tell(event, peer);
 }
 
 async function openPlatforms(settings: CaSettings, { store, clock, log, open }: OpenDeps) {

@@ -117,7 +117,7 @@ describe('M55 calls whose arguments the server does not read', () => {
     void call(body, GREEDY);
     await expect.poll(decided, { timeout: 30_000 }).toBe(1);
     expect(await call(body, GREEDY)).toBe(503);
-    expect(rates()).toEqual([`the unfinished messages of ${GREEDY} are too large`]);
+    expect(rates()).toEqual([`the unfinished messages of ${GREEDY} take too many bytes`]);
     void call(body, TRIAGE);
     await expect.poll(decided, { timeout: 30_000 }).toBe(2);
   });

@@ -115,7 +115,7 @@ describe('M51 bodies that are not whole', () => {
   test('of one caller have a share, whatever connections and certificates they come by', async () => {
     for (let n = 0; n < 8; n += 1) await unfinished(world.td.svid(GREEDY));
     await expect.poll(open).toBe(4);
-    expect(rates()).toEqual([`${GREEDY}: the unfinished messages of ${GREEDY} are too large`]);
+    expect(rates()).toEqual([`${GREEDY}: the unfinished messages of ${GREEDY} take too many bytes`]);
     expect(await ask(world, world.td.svid(TRIAGE), { body: CALL })).toMatchObject(RESULT);
   });
 

@@ -55,6 +55,20 @@ const PROMISES: readonly (readonly [says: string, file: string, name: string, un
   ['asks nothing ends after # s', 'ca/src/door/idle.ts', 'IDLE_MS', 1000],
 ];
 
+test('docs/operations.md has the open files that CA and gateway want', () => {
+  const [doors, health] = ['ca/src/door/doors.ts', 'shared/src/health/server.ts'];
+  const reserved = 256 + valueIn(health, 'HEALTH_CONNECTIONS');
+  const local = valueIn(doors, 'LOCAL_DESCRIPTORS');
+  // A stranger has a place before its first byte, too.
+  const strangers = 2 * valueIn('ca/src/config.ts', 'strangerConnections');
+  const served = valueIn('ca/src/config.ts', 'connections') + valueIn(doors, 'JOIN') * local;
+  const ca = served + strangers + reserved + valueIn(doors, 'ADMIN') * local;
+  const gateway = 2 * valueIn(PLACES, 'CERTIFIED') + 2 * valueIn(PLACES, 'STRANGERS') + reserved;
+  const [forCa, forGateway] = [ca, gateway].map((files) => files.toLocaleString('en'));
+  expect(textOf('docs/operations.md')).toContain(`the CA wants ${forCa} `);
+  expect(textOf('docs/operations.md')).toContain(`a gateway ${forGateway}.`);
+});
+
 test.each(PROMISES.map(([says, file, name, unit = 1]) => ({ says, file, name, unit })))(
   '"$says" is what $file has as $name',
   ({ says, file, name, unit }) => {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import net from 'node:net';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { framed } from '../../../test/kit/flood/stranger.ts';
@@ -13,18 +14,28 @@ const CALM = http2.constants.NGHTTP2_ENHANCE_YOUR_CALM;
 const KINDS: Readonly<Record<string, StreamPeer['kind']>> = {
   '127.0.0.2': 'stranger',
   '127.0.0.3': 'known',
+  '127.0.0.4': 'known',
+  '127.0.0.5': 'known',
 };
+const SVIDS: Readonly<Record<string, StreamPeer['svid']>> = Object.fromEntries(
+  ['127.0.0.4', '127.0.0.5'].map((from) => [
+    from,
+    { id: parseSpiffeId('spiffe://prod.example/node'), serial: `serial of ${from}` },
+  ]),
+);
 
 let clock: ManualClock;
 let server: http2.Http2Server;
 let seen: number;
 let refused: string[];
 let floods: number;
+const reasons = new Set<string>();
 const sessions: http2.ClientHttp2Session[] = [];
 
 beforeEach(async () => {
   clock = new ManualClock(NOW);
   [seen, floods, refused] = [0, 0, []];
+  reasons.clear();
   server = http2.createServer();
   server.on('stream', (stream: http2.ServerHttp2Stream, { ':path': path }) => {
     seen += 1;
@@ -33,12 +44,16 @@ beforeEach(async () => {
   });
   guardStreams(server, {
     clock,
-    peerOf: (socket) => ({
-      keys: { address: 'site' },
-      kind: KINDS[(socket as net.Socket).remoteAddress ?? ''] ?? 'stranger',
-    }),
+    connections: 100,
+    peerOf: (socket) => {
+      const address = (socket as net.Socket).remoteAddress ?? '';
+      return { keys: { address: 'site' }, kind: KINDS[address] ?? 'stranger', svid: SVIDS[address] };
+    },
     boundsOf: (path) => ({ maxBytes: 2 * MIB, unary: path === '/unary' }),
-    onRefused: ({ code }, _, { kind }) => void refused.push(`${kind}: ${code}`),
+    onRefused: ({ code, message }, _, { kind }) => {
+      refused.push(`${kind}: ${code}`);
+      reasons.add(message);
+    },
     onFlood: () => {
       floods += 1;
     },
@@ -174,4 +189,34 @@ test.each([
   }
   await turn();
   expect(floods).toBe(times);
+});
+
+describe('open calls', () => {
+  const CONNECTIONS = 3;
+  /** With their headers, three times as many are more than the share of one address or certificate. */
+  const CALLS = 400;
+  const openFrom = (address: string): void => {
+    for (let n = 0; n < CONNECTIONS; n += 1) {
+      const session = from(address);
+      session.settings({ maxConcurrentStreams: CALLS });
+      for (let each = 0; each < CALLS; each += 1) call(session, '/stream');
+    }
+  };
+
+  test('I98 of one certificate have one share, whatever its connections', async () => {
+    openFrom('127.0.0.4');
+    await vi.waitFor(() => expect(seen + refused.length).toBe(CONNECTIONS * CALLS), { timeout: 60_000 });
+    expect(seen).toBeGreaterThan(900);
+    expect(seen).toBeLessThan(1_024);
+    expect([...reasons]).toEqual(['the open calls of serial of 127.0.0.4 take too many bytes']);
+  });
+
+  test('I98 of other certificates at one address are counted apart', async () => {
+    openFrom('127.0.0.4');
+    await vi.waitFor(() => expect(seen + refused.length).toBe(CONNECTIONS * CALLS), { timeout: 60_000 });
+    const before = seen;
+    const session = from('127.0.0.5');
+    for (let each = 0; each < CALLS; each += 1) call(session, '/stream');
+    await vi.waitFor(() => expect(seen).toBe(before + CALLS), { timeout: 60_000 });
+  });
 });

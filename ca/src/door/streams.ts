@@ -10,6 +10,7 @@ import { Deadlines } from '@chancery/shared/door/deadlines.ts';
 import type { ShareKeys } from '@chancery/shared/door/keys.ts';
 import { type Weight, Weights } from '@chancery/shared/door/weights.ts';
 import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
 import { headerBytes } from './headers.ts';
 import { idleWatcher } from './idle.ts';
 import { MessageMeter } from './message-meter.ts';
@@ -22,13 +23,20 @@ const STRANGERS = {
   perAddress: 8 * MIB,
   perNetwork: 16 * MIB,
   little: 2 * MIB,
-};
-/** Of certified nodes and users of this machine, counted apart. */
+  what: 'open call',
+} as const;
+/** Unfinished messages of certificates, by address, and of users of this machine. */
 const KNOWN = { total: 128 * MIB, perConnection: 8 * MIB, perAddress: 16 * MIB, perNetwork: 32 * MIB };
 /** Open streams of a stranger on one connection: an agent that joins needs two. */
 const STRANGER_STREAMS = 32;
-/** What the CA keeps for a stream beside its headers. All trust streams of a node fill an eighth of its share. */
+/** What the CA keeps for a stream beside its headers. */
 const STREAM_BYTES = 16 * 1024;
+/** Open calls of a certificate, wherever it comes from, or of a user of this machine. */
+const KNOWN_CALLS = { perConnection: 8 * MIB, perAddress: 16 * MIB, what: 'open call' } as const;
+/** An agent keeps one trust stream open, and now and then renews beside it. */
+const CALLS_OF_CONNECTION = 2;
+/** Of all open calls of certificates, those of one SPIFFE ID: all nodes may have it. */
+const PART_OF_ID = 0.75;
 const MESSAGE_MS = 10_000;
 const AFTER_ANSWER_MS = 1_000;
 /** Error codes of HTTP/2, RFC 9113 section 7. */
@@ -43,6 +51,8 @@ const RESETS_OF_ADDRESS = { perSecond: 40, burst: 800 };
 
 export interface StreamPeer {
   readonly keys: ShareKeys;
+  /** Of a good certificate: many nodes may come from one address, and have one ID. */
+  readonly svid?: Pick<VerifiedSvid, 'id' | 'serial'> | undefined;
   /** Known: a valid certificate, or a caller on the socket for joining. */
   readonly kind: 'operator' | 'known' | 'stranger';
 }
@@ -60,13 +70,18 @@ export interface StreamGuards {
   readonly onRefused: (refusal: IdentityError, path: string, peer: StreamPeer) => void;
   /** That peer's connection is closed for opening streams only to reset them. */
   readonly onFlood: (peer: StreamPeer) => void;
+  /** As many may be open at once. */
+  readonly connections: number;
   readonly clock: Clock;
 }
 
 /** Sees each stream before the server does; one that has ended by then is not shown to the server, which would fail. */
 export function guardStreams(server: http2.Http2Server, guards: StreamGuards): void {
   const { clock } = guards;
-  const weights = { strangers: new Weights(STRANGERS), known: new Weights(KNOWN) };
+  const strangers = new Weights(STRANGERS);
+  const known = new Weights(KNOWN);
+  const total = KNOWN.total + guards.connections * CALLS_OF_CONNECTION * STREAM_BYTES;
+  const knownCalls = new Weights({ ...KNOWN_CALLS, total, perNetwork: total * PART_OF_ID });
   const addresses = new Buckets(RESETS_OF_ADDRESS, clock);
   const watchIdle = idleWatcher(clock);
   const [whole, answered] = [new Deadlines(MESSAGE_MS, clock), new Deadlines(AFTER_ANSWER_MS, clock)];
@@ -104,9 +119,9 @@ export function guardStreams(server: http2.Http2Server, guards: StreamGuards): v
       idle.begun();
       stream.once('close', () => idle.ended());
       closeAnswered(stream, answered);
-      const of = peer.kind === 'stranger' ? weights.strangers : weights.known;
-      if (!weigh(opened, raw, of, guards)) return;
-      meter({ ...opened, weights: of, whole }, guards);
+      const isStranger = peer.kind === 'stranger';
+      if (!weigh(opened, raw, isStranger ? strangers : knownCalls, guards)) return;
+      meter({ ...opened, weights: isStranger ? strangers : known, whole }, guards);
       server.emit('stream', stream, headers, flags);
     });
   });
@@ -154,7 +169,9 @@ function weigh(
     guards.onRefused(refusal, path, peer);
     stream.close(ENHANCE_YOUR_CALM);
   };
-  const weight = weights.open(peer.keys, session, refuse);
+  const { keys, svid } = peer;
+  const shares = svid === undefined ? keys : { address: svid.serial, network: svid.id };
+  const weight = weights.open(shares, session, refuse);
   stream.once('close', () => weight.free());
   try {
     weight.add(headerBytes(raw) + STREAM_BYTES);
@@ -180,7 +197,9 @@ function meter({ stream, path, peer, session, weights, whole }: Metered, guards:
     // No answer: grpc-js would fail by a second one. gRPC clients read this code as RESOURCE_EXHAUSTED.
     stream.close(ENHANCE_YOUR_CALM);
   };
-  const weight: Weight = weights.open(peer.keys, session, refuse);
+  const { keys, svid } = peer;
+  const shares = svid === undefined ? keys : { address: svid.serial, network: keys.address };
+  const weight: Weight = weights.open(shares, session, refuse);
   let stop: (() => void) | undefined;
   const start = (): void => {
     // One that runs is not put off.

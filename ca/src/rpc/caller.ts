@@ -46,17 +46,28 @@ export function ensureOperator(caller: Caller, ownUid: number): string {
 export const limitKeys = (caller: Caller): ShareKeys =>
   caller.via === 'tls' ? shareKeys(caller.address) : { address: `uid ${caller.peer.uid}` };
 
+/** Who has a rate of its own: a certified peer by its certificate, since others may have its address. */
+export function callerKey(caller: Caller, now: Date): string {
+  const { svid } = standingOf(caller, now);
+  return svid === undefined ? limitKeys(caller).address : `certificate ${svid.serial}`;
+}
+
+/** Whom a goodbye makes wait: a certified peer by its certificate, so that no neighbour waits for what it did. */
+export const slowKeys = (keys: ShareKeys, svid: Pick<VerifiedSvid, 'serial'> | undefined): ShareKeys =>
+  svid === undefined ? keys : { address: `certificate ${svid.serial}` };
+
 /** What its bounds are by; a stranger's certificate is missing, or no longer good. */
-export type Standing = 'operator' | 'known' | 'stranger';
+export type Standing =
+  | { readonly kind: 'operator' | 'stranger' | 'known'; readonly svid?: undefined }
+  | { readonly kind: 'known'; readonly svid: VerifiedSvid };
 
 export function standingOf(caller: Caller, now: Date): Standing {
-  if (caller.via !== 'tls') return caller.via === 'admin' ? 'operator' : 'known';
-  if (!caller.shownCertificate) return 'stranger';
+  if (caller.via !== 'tls') return { kind: caller.via === 'admin' ? 'operator' : 'known' };
+  if (!caller.shownCertificate) return { kind: 'stranger' };
   try {
-    caller.svid(now);
-    return 'known';
+    return { kind: 'known', svid: caller.svid(now) };
   } catch {
-    return 'stranger';
+    return { kind: 'stranger' };
   }
 }
 

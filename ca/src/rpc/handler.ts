@@ -240,7 +240,7 @@ function refuse(
   watch(refusal.code);
   const caller = callerOf(peer, deps.callers);
   const from = caller?.address ?? 'a connection that is gone';
-  const isStranger = caller === undefined || standingOf(caller, deps.clock.now()) === 'stranger';
+  const isStranger = caller === undefined || standingOf(caller, deps.clock.now()).kind === 'stranger';
   const told = { source: caller === undefined ? from : limitKeys(caller).address, isStranger };
   const reference = tellRefusal(refusal, { name, from, peer: told }, deps);
   const { grpc: status, says } = REFUSALS[refusal.code];

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import tls from 'node:tls';
+import { hex } from '@chancery/shared/bytes.ts';
 import { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { LiveValue } from '@chancery/shared/source.ts';
@@ -10,8 +11,9 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
-import { afterAll, afterEach, describe, expect, test } from 'vitest';
-import { type Made, makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
+import { after, type Made, makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
 import { openDoor } from '../../../test/kit/flood/doors.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
@@ -158,7 +160,7 @@ describe('a TLS port', () => {
       open.push({ close: () => socket.destroy() });
       return { client, socket, caller: caller as TlsCaller };
     };
-    return { ...around, listener, bundle, svid, dial };
+    return { ...around, listener, bundle, svid, slow, dial };
   }
 
   test('takes a caller without a certificate for nobody', async () => {
@@ -224,6 +226,30 @@ describe('a TLS port', () => {
     for (let n = 0; n < 3; n += 1) await dial(svidOf(root));
     node = 'n2';
     expect((await dial(svidOf(root))).caller).toMatchObject({ via: 'tls', shownCertificate: true });
+  });
+
+  const serialOf = ({ chain: [leaf] }: Svid): string =>
+    hex(parseCertificate(leaf ?? new Uint8Array()).serial);
+
+  test.each<[string, (own: Svid) => string, boolean]>([
+    ['a stranger, at its address', () => '127.0.0.1', false],
+    ['a certified peer, under its certificate', (own) => `certificate ${serialOf(own)}`, true],
+  ])('I74 %s, waits after somebody was sent away', async (_, key, isCertified) => {
+    const { dial, slow, clock, callers } = await listening();
+    const own = svidOf(root);
+    slow.add({ address: key(own) });
+    const late = dial(isCertified ? own : undefined);
+    await vi.waitFor(() => expect(clock.sleeping).toBe(1));
+    expect(callers.size).toBe(0);
+    clock.advanceTo(after(1));
+    await late;
+    expect(callers.size).toBe(1);
+  });
+
+  test('I74 a certified peer does not wait for what a stranger at its address did', async () => {
+    const { dial, slow } = await listening();
+    slow.add({ address: '127.0.0.1' });
+    expect((await dial(svidOf(root))).caller.shownCertificate).toBe(true);
   });
 
   test('is refused where the address is taken', async () => {

@@ -20,7 +20,7 @@ import { serverTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
-import type { Callers, TlsCaller } from './caller.ts';
+import { type Callers, limitKeys, slowKeys, type TlsCaller } from './caller.ts';
 
 /** For the first byte, and then for the handshake. */
 const HANDSHAKE_MS = 5_000;
@@ -70,7 +70,7 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
     handshakeTimeout: HANDSHAKE_MS,
     noDelay: true,
   });
-  options.connections.guard(server, { firstByteMs: HANDSHAKE_MS, slow: options.slow });
+  options.connections.guard(server, { firstByteMs: HANDSHAKE_MS });
   const stop = svid.onChange((next) => server.setSecureContext(serverTls(next)));
   server.on('secureConnection', (socket) => {
     admit(socket, options, deps).catch((error: unknown) => {
@@ -91,7 +91,7 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
 
 async function admit(
   socket: tls.TLSSocket,
-  { bundle, connections, nodeOf }: TlsListenOptions,
+  { bundle, connections, nodeOf, slow }: TlsListenOptions,
   { callers, inject, log, clock }: ListenDeps,
 ): Promise<void> {
   socket.on('error', (error) => log.debug({ err: error }, 'connection failed'));
@@ -108,6 +108,7 @@ async function admit(
     const holder = (await nodeOf(svid.serial)) ?? svid.id;
     if (socket.destroyed || !connection.certify({ serial: svid.serial, holder })) return;
   }
+  if (!(await connection.wait(slow, slowKeys(limitKeys(caller), svid)))) return;
   const forget = callers.add(socket, caller);
   socket.once('close', forget);
   inject(socket);

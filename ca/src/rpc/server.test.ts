@@ -17,7 +17,7 @@ let listening: net.Server;
 let client: grpc.Client;
 beforeAll(async () => {
   rpc = await makeRpc();
-  server = grpcServer(rpc);
+  server = grpcServer({ ...rpc, connections: 100 });
   const path = join(folder, 'a.sock');
   listening = net.createServer((socket) => {
     rpc.callers.add(socket, stranger);

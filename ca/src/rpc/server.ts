@@ -5,7 +5,7 @@ import type net from 'node:net';
 import * as grpc from '@grpc/grpc-js';
 import { guardStreams, type MethodBounds, type StreamPeer } from '../door/streams.ts';
 import { type AttestationDeps, attest, issueX509, renew } from './attestation.ts';
-import { limitKeys, standingOf } from './caller.ts';
+import { limitKeys, slowKeys, standingOf } from './caller.ts';
 import { definitionOf, type Handled, type HandlerDeps, tellRefusal } from './handler.ts';
 import { type OperatorDeps, operatorMethods } from './operator.ts';
 import { getBundle, watch } from './trust.ts';
@@ -50,7 +50,12 @@ const OPTIONS: grpc.ServerOptions = {
   'grpc.enable_channelz': 0,
 };
 
-export function grpcServer(deps: AttestationDeps & OperatorDeps & HandlerDeps): GrpcServer {
+export interface ServerDeps extends AttestationDeps, OperatorDeps, HandlerDeps {
+  /** As many may be open at once. */
+  readonly connections: number;
+}
+
+export function grpcServer(deps: ServerDeps): GrpcServer {
   const server = new grpc.Server(OPTIONS);
   const handled = [
     attest(deps),
@@ -93,7 +98,7 @@ function http2ServerOf(server: grpc.Server): Http2Server {
   return only;
 }
 
-function guard(server: Http2Server, handled: readonly Handled[], deps: HandlerDeps): void {
+function guard(server: Http2Server, handled: readonly Handled[], deps: ServerDeps): void {
   const { callers, clock } = deps;
   const byPath = new Map(handled.map((each) => [each.method.path, each]));
   const boundsOf = (path: string, { kind }: StreamPeer): MethodBounds => {
@@ -103,12 +108,13 @@ function guard(server: Http2Server, handled: readonly Handled[], deps: HandlerDe
   };
   guardStreams(server, {
     clock,
+    connections: deps.connections,
     boundsOf,
     peerOf: (socket) => {
       const caller = callers.at(socket);
-      return caller && { keys: limitKeys(caller), kind: standingOf(caller, clock.now()) };
+      return caller && { keys: limitKeys(caller), ...standingOf(caller, clock.now()) };
     },
-    onFlood: ({ keys }) => deps.slow?.add(keys),
+    onFlood: ({ keys, svid }) => deps.slow?.add(slowKeys(keys, svid)),
     onRefused: (refusal, path, { keys, kind }) => {
       const name = byPath.get(path)?.name ?? 'unknown';
       const peer = { source: keys.address, isStranger: kind === 'stranger' };

@@ -20,14 +20,14 @@ import type { VersionedSet } from '../registry/registry.ts';
 import { pushedTo } from '../succession/pushed.ts';
 import type { LiveAgent } from './agents.ts';
 import { type AttestationDeps, certified, certifiedPeer } from './attestation.ts';
-import { limitKeys } from './caller.ts';
+import { callerKey } from './caller.ts';
 import { bidi, type Stream, unary } from './handler.ts';
 
 const [HELLO_SECONDS, INSTANCE_BYTES] = [10, 16];
 
 export const getBundle = (deps: AttestationDeps) =>
   unary('GetBundle', TrustService.getBundle, async (_, caller) => {
-    deps.limits.call('GetBundle', limitKeys(caller).address);
+    deps.limits.call('GetBundle', callerKey(caller, deps.clock.now()));
     return bundleMessage(deps.authorities.bundle.current());
   });
 

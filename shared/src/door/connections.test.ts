@@ -14,10 +14,10 @@ afterEach(() => {
 });
 
 /** A guarded server, and clients of it in the order in which they connected. */
-async function guarded(connections: Connections, firstByteMs?: number, slow?: SlowAddresses) {
+async function guarded(connections: Connections, firstByteMs?: number) {
   const arrived: net.Socket[] = [];
   const server = net.createServer((socket) => void arrived.push(socket.on('error', () => {}).resume()));
-  connections.guard(server, firstByteMs === undefined ? undefined : { firstByteMs, ...(slow && { slow }) });
+  connections.guard(server, firstByteMs === undefined ? undefined : { firstByteMs });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   open.push(server);
   const { port } = server.address() as net.AddressInfo;
@@ -87,6 +87,33 @@ test('one that is owed an answer gives way to nobody', async () => {
   await dial('127.0.0.5');
   await dial('127.0.0.6');
   await closed(waiting);
+});
+
+test('I74 a stranger that has to wait is pushed out by none that has made no handshake', async () => {
+  const clock = new ManualClock(NOW);
+  const slow = new SlowAddresses(clock);
+  const connections = openDoor({ strangers: 4, perStranger: 2 });
+  const { dial } = await guarded(connections);
+  const [one, newcomers] = [await dial('127.0.0.2'), [] as Awaited<ReturnType<typeof dial>>[]];
+  slow.add({ address: '127.0.0.2' });
+  const waited = one.connection()?.wait(slow, { address: '127.0.0.2' });
+  for (let n = 0; n < 6; n += 1) newcomers.push(await dial('127.0.0.2'));
+  await closed(newcomers[3] as (typeof newcomers)[number]);
+  expect(one.socket.closed).toBe(false);
+  await vi.waitFor(() => expect(clock.sleeping).toBe(1));
+  clock.advanceTo(after(1));
+  expect(await waited).toBe(true);
+  expect(connections.open.strangers).toBe(2);
+});
+
+test('one that leaves while it waits does not go on', async () => {
+  const slow = new SlowAddresses(new ManualClock(NOW));
+  const { dial } = await guarded(openDoor());
+  const one = await dial('127.0.0.2');
+  slow.add({ address: '127.0.0.2' });
+  const waited = one.connection()?.wait(slow, { address: '127.0.0.2' });
+  one.socket.destroy();
+  expect(await waited).toBe(false);
 });
 
 test('strangers do not push out certified peers, which leave the places of strangers', async () => {
@@ -243,21 +270,6 @@ describe('a port whose peers speak first', () => {
     await closed(one);
     await vi.waitFor(() => expect(connections.open.strangers).toBe(0));
     expect(arrived).toEqual([]);
-  });
-
-  test('lets a connection from a slow address wait with what it has said', async () => {
-    const clock = new ManualClock(NOW);
-    const slow = new SlowAddresses(clock);
-    const { mute, arrived } = await guarded(openDoor(), LONG, slow);
-    slow.add({ address: '127.0.0.2' });
-    const [waiting, other] = [await mute('127.0.0.2'), await mute('127.0.0.3')];
-    for (const { socket } of [waiting, other]) socket.write('hello');
-    await vi.waitFor(() => expect(clock.sleeping).toBe(1));
-    await vi.waitFor(() => expect(arrived).toHaveLength(1));
-    clock.advanceTo(after(1));
-    await vi.waitFor(() => expect(arrived).toHaveLength(2));
-    expect(arrived.map(({ remoteAddress }) => remoteAddress)).toEqual(['127.0.0.3', '127.0.0.2']);
-    await vi.waitFor(() => expect(arrived[1]?.bytesRead).toBe(5));
   });
 
   test('begins none while its server closes', async () => {

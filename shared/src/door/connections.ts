@@ -29,8 +29,6 @@ export interface ConnectionSettings {
 export interface Opening {
   /** One that says nothing for so long is reset. */
   readonly firstByteMs: number;
-  /** One from these waits. */
-  readonly slow?: SlowAddresses;
 }
 
 /** By whom a connection counts once its certificate is known. */
@@ -46,6 +44,11 @@ export interface Connection {
   /** Moves it to the places of certified peers. False where none is free: the connection has ended. */
   certify(certified: Certified): boolean;
   /**
+   * Resolves when a peer under these keys has waited, where it has to. A stranger has a place meanwhile among those
+   * that wait: connections on which no handshake is done push out none of them. False where it has ended.
+   */
+  wait(slow: SlowAddresses, keys: ShareKeys): Promise<boolean>;
+  /**
    * The peer is owed an answer to a request that is whole. Until the returned function is called, the connection gives
    * way to nobody, or only as one of the largest holder.
    */
@@ -59,6 +62,7 @@ export class Connections {
   /** On which no byte has come. */
   readonly #mute: Places;
   readonly #strangers: Places;
+  readonly #waiting: Places;
   readonly #certified: Places;
   readonly #onRefused: (refusal: IdentityError) => void;
   readonly #byPeer = new Map<string, Connection>();
@@ -79,6 +83,7 @@ export class Connections {
     };
     this.#mute = new Places(ofStrangers);
     this.#strangers = new Places(ofStrangers);
+    this.#waiting = new Places(ofStrangers);
     this.#certified = new Places({
       what: 'connections',
       total: certified,
@@ -92,7 +97,8 @@ export class Connections {
   }
 
   get open(): { readonly strangers: number; readonly certified: number } {
-    return { strangers: this.#mute.open + this.#strangers.open, certified: this.#certified.open };
+    const strangers = this.#mute.open + this.#strangers.open + this.#waiting.open;
+    return { strangers, certified: this.#certified.open };
   }
 
   /**
@@ -114,7 +120,7 @@ export class Connections {
   }
 
   /** A flood of connections that say nothing pushes out none on which a byte has come. */
-  #holdBack(socket: Socket, { firstByteMs, slow }: Opening, serve: () => void): void {
+  #holdBack(socket: Socket, { firstByteMs }: Opening, serve: () => void): void {
     const keys = keysOf(socket);
     const lose = (reason: IdentityError): void => {
       this.#onRefused(reason);
@@ -124,13 +130,9 @@ export class Connections {
     const place = takePlace(this.#mute, keys, { lose });
     if (place === undefined) return;
     socket.once('close', place.leave).on('error', () => {});
-    const go = (): void => {
+    onFirstByte(socket, firstByteMs, () => {
       place.leave();
       serve();
-    };
-    onFirstByte(socket, firstByteMs, () => {
-      if (slow === undefined) go();
-      else socket.once('close', slow.enter(keys, go));
     });
   }
 
@@ -167,9 +169,30 @@ export class Connections {
     const tenant = { lose, heard };
     let place = takePlace(this.#strangers, keys, tenant);
     if (place === undefined) return undefined;
+    let isCertified = false;
     socket.once('close', () => place?.leave());
     return {
+      wait: (slow, by) =>
+        new Promise((resolve) => {
+          const move = (to: Places): void => {
+            if (isCertified) return;
+            place?.leave();
+            place = takePlace(to, keys, tenant);
+          };
+          const go = (): void => {
+            move(this.#strangers);
+            resolve(place !== undefined && !socket.destroyed);
+          };
+          if (!slow.has(by)) return go();
+          move(this.#waiting);
+          const stop = slow.enter(by, go);
+          socket.once('close', () => {
+            stop();
+            resolve(false);
+          });
+        }),
       certify: (certified) => {
+        isCertified = true;
         place?.leave();
         onLost = certified.onLost ?? onLost;
         const { serial, holder } = certified;

@@ -1,6 +1,7 @@
 /**
- * Addresses from which peers have just been sent away. A new connection from there waits before anything is spent on
- * it, so that whoever comes back at once gains nothing. It is a wait and no refusal: others may have the same address.
+ * Addresses of strangers, and certificates, whose connections have just been ended for what they did. A new connection
+ * of theirs waits after its handshake, so that whoever comes back at once gains little. It is a wait and no refusal:
+ * others may have the same address.
  */
 import type { Clock } from '../clock.ts';
 import { Deadlines } from './deadlines.ts';
@@ -33,19 +34,28 @@ export class SlowAddresses {
     if (oldest !== undefined && this.#since.size > MAX_KEYS) this.#since.delete(oldest);
   }
 
+  has(keys: ShareKeys): boolean {
+    return this.#isSlow(keyOf(keys));
+  }
+
   /** Calls `go` at once or after the wait, unless the returned function is called before. */
   enter(keys: ShareKeys, go: () => void): () => void {
-    const since = this.#since.get(keyOf(keys));
-    const ago = since === undefined ? SLOW_MS : this.#clock.now().getTime() - since;
-    // The wall clock may have been set back; nobody waits for that.
-    if (ago >= 0 && ago < SLOW_MS) {
+    if (this.#isSlow(keyOf(keys))) {
       const waiting = this.#waiting[this.#turn];
       this.#turn = (this.#turn + 1) % WAITS_MS.length;
       return waiting?.start(go) ?? (() => {});
     }
-    this.#since.delete(keyOf(keys));
     go();
     return () => {};
+  }
+
+  #isSlow(key: string): boolean {
+    const since = this.#since.get(key);
+    const ago = since === undefined ? SLOW_MS : this.#clock.now().getTime() - since;
+    // The wall clock may have been set back; nobody waits for that.
+    if (ago >= 0 && ago < SLOW_MS) return true;
+    this.#since.delete(key);
+    return false;
   }
 }
 

@@ -18,7 +18,7 @@ describe('bytes of unfinished messages', () => {
     const weights = new Weights(SETTINGS);
     for (let n = 0; n < share / 10; n += 1) weights.open(keys(n), connection ?? {}, never).add(10);
     const last = weights.open(keys(99), connection ?? {}, never);
-    expect(() => last.add(1)).toThrow(refusal('rate', /are too large$/));
+    expect(() => last.add(1)).toThrow(refusal('rate', /take too many bytes$/));
     expect(weights.total).toBe(share);
   });
 

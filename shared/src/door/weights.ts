@@ -13,13 +13,15 @@ export interface WeightSettings {
   readonly perNetwork: number;
   /** Networks that hold at most so much are alike: none by default. */
   readonly little?: number;
+  /** What is counted, as refusals call it: unfinished messages by default. */
+  readonly what?: 'unfinished message' | 'open call';
 }
 
-/** One unfinished message. */
+/** One unfinished message or open call. */
 export interface Weight {
   /** Throws rate when its connection, its address or everybody has too many bytes. */
   add(bytes: number): void;
-  /** The message is whole or given up: all its bytes are free again. */
+  /** It is whole, closed or given up: all its bytes are free again. */
   free(): void;
 }
 
@@ -31,6 +33,7 @@ interface Held {
 
 export class Weights {
   readonly #settings: WeightSettings;
+  readonly #what: string;
   /** By network, else address: what each has, oldest first. One is found without a look at all others. */
   readonly #byNetwork = new Map<string | object, Set<Held>>();
   /** The oldest first. */
@@ -40,13 +43,14 @@ export class Weights {
 
   constructor(settings: WeightSettings) {
     this.#settings = settings;
+    this.#what = settings.what ?? 'unfinished message';
   }
 
   get total(): number {
     return this.#total;
   }
 
-  /** `lose` is called when the message has to give way. */
+  /** `lose` is called when it has to give way. */
   open({ address, network }: ShareKeys, connection: object, lose: Held['lose']): Weight {
     const held: Held = { keys: [connection, address, ...(network ? [network] : [])], bytes: 0, lose };
     return { add: (bytes) => this.#add(held, bytes), free: () => this.#free(held) };
@@ -59,7 +63,7 @@ export class Weights {
       ensure(
         (this.#byKey.get(key) ?? 0) + bytes <= (shares[index] ?? 0),
         'rate',
-        `the unfinished messages of ${typeof key === 'string' ? key : 'one connection'} are too large`,
+        `the ${this.#what}s of ${typeof key === 'string' ? key : 'one connection'} take too many bytes`,
       );
     while (this.#total + bytes > total) this.#makeRoom(held);
     const own = this.#byNetwork.get(networkOf(held)) ?? new Set();
@@ -95,9 +99,9 @@ export class Weights {
     const { little = 0 } = this.#settings;
     const [loser] = most > little ? (largest ?? []) : this.#all;
     if (loser === undefined || loser === newcomer)
-      throw new IdentityError('rate', 'too many bytes of unfinished messages');
+      throw new IdentityError('rate', `the ${this.#what}s take too many bytes`);
     this.#free(loser);
-    loser.lose(new IdentityError('rate', 'an unfinished message gave way to another one'));
+    loser.lose(new IdentityError('rate', `an ${this.#what} gave way to another one`));
   }
 }
 
