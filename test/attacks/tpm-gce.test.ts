@@ -23,6 +23,8 @@ interface Instance {
   readonly instanceId: Uint8Array;
   readonly security: readonly Uint8Array[];
   readonly after: readonly Uint8Array[];
+  /** Behind the sequence. */
+  readonly behind: Uint8Array;
 }
 
 /** As Google's CA writes it: version 0, and production among other flags. */
@@ -34,10 +36,11 @@ function instance(changed: Partial<Instance> = {}): Uint8Array {
     instanceId = integer(0x5a, 0x8c, 0x62, 0x35, 0xb8, 0x97, 0xb1, 0x85),
     security = [explicit(0, sequence(...production))],
     after = [],
+    behind = new Uint8Array(),
   } = changed;
   const named = [zone, integer(0, 0xe7, 0xaf, 0x73), utf8String('core-eso'), instanceId];
   const body = sequence(...named, utf8String('instance-1'), ...security, ...after);
-  return extension(INSTANCE, false, body);
+  return extension(INSTANCE, false, concat(body, behind));
 }
 
 const genuine: Partial<EkFields> = {
@@ -110,7 +113,12 @@ describe('T43 profile gce refuses', () => {
       withInstance({ after: [smallInteger(1)] }),
       /instance information has 3 trailing bytes/,
     ],
-    ['bytes behind it', { more: [extension(INSTANCE, false, concat(sequence(), u8(0)))] }, /zone is missing/],
+    ['a byte behind it', withInstance({ behind: u8(0) }), /instance information has 1 trailing byte/],
+    [
+      'a byte behind its security properties',
+      withInstance({ security: [explicit(0, concat(sequence(explicit(1, boolean(true))), u8(0)))] }),
+      /security properties has 1 trailing byte/,
+    ],
   ])('T43 %s', async (_, changed, says) => {
     await expectRefusal(attest(changed, 'gce'), { status: 'U', code: 'ek_profile', says });
   });

@@ -149,6 +149,7 @@ describe('a change', () => {
     ['a file that is a folder now', () => replaced('..data/key.pem', mkdirSync)],
     ['a link', () => replaced('key.pem', (path) => symlinkSync('..data/svid.pem', path))],
     ['what a crash has left', () => mkdirSync(at('..2020-01-01T00_00_00.000Z.01234567'))],
+    ['what a clock that was ahead has left', () => mkdirSync(at('..2999-01-01T00_00_00.000Z.01234567'))],
   ])('is made where this differs: %s', (_, change) => {
     const held = holding();
     writeOutput(output, held, bundle, NOW);
