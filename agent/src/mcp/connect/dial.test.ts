@@ -88,6 +88,12 @@ test.each<[string, string, RequestListener]>([
   },
 );
 
+test('M92 a gateway that switches protocols has answered with an error', async () => {
+  onRequest = ({ socket }) =>
+    void socket.write('HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n');
+  expect(await failure()).toMatch(/the answer was HTTP 101, and no other protocol .*; the request was sent/);
+});
+
 test('a request on a kept connection that closes under it arrives once', async () => {
   await send();
   onRequest = ({ socket }) => void socket.destroy();

@@ -20,6 +20,7 @@ import type { Svid } from '@chancery/shared/tls/source.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { CLAIMS, MAX_CLAIM_BYTES, readClaimed, writeClaims } from '../wire/claims.ts';
 import { readBody } from '../wire/http-body.ts';
+import { onOutcome } from '../wire/outcome.ts';
 import { reasonOf } from '../wire/reason.ts';
 import { type Answer, Claims, type Links } from './claims.ts';
 import type { Turn, Wanted } from './pool.ts';
@@ -209,10 +210,10 @@ export class Dialler {
     outgoing.once('socket', () => {
       connected = true;
     });
-    outgoing.once('response', (response) => reached.onResponse(response));
-    outgoing.once('error', (error) =>
-      connected ? reached.onError(this.#broken(error)) : sending.onUnsent(error),
-    );
+    onOutcome(outgoing, {
+      onResponse: (response) => reached.onResponse(response),
+      onError: (error) => (connected ? reached.onError(this.#broken(error)) : sending.onUnsent(error)),
+    });
     // As text a body goes out in one piece with its head; latin1 is bytes, one for one.
     if (body instanceof Uint8Array) outgoing.end(asBuffer(body).toString('latin1'), 'latin1');
     else outgoing.end(body);

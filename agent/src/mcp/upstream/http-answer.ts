@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { errorResponse, type Message, type Response, readMessage } from '@chancery/shared/mcp/message.ts';
 import { header, isEventStream, isJson, readBody } from '../wire/http-body.ts';
+import { switched } from '../wire/outcome.ts';
 import { isSessionLost, sessionLost } from '../wire/session-lost.ts';
 import { type Asking, receiveStream } from './http-stream.ts';
 import { underItsId } from './numbering.ts';
@@ -37,6 +38,7 @@ export function receive(response: IncomingMessage, asking: Asking): void {
   let onBroken = fail;
   response.on('error', (error) => onBroken(error));
   try {
+    if (status < 200) throw switched(status);
     const type = header(response, 'content-type');
     const begins = asks === 'initialize' && status === 200;
     const session = header(response, 'mcp-session-id');

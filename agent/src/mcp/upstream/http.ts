@@ -5,6 +5,7 @@ import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Log } from '@chancery/shared/log.ts';
 import { writeMessage } from '@chancery/shared/mcp/message.ts';
+import { onOutcome } from '../wire/outcome.ts';
 import { skippedLog } from '../wire/skipped.ts';
 import { KEEPALIVE_MS, noticeLoss } from '../wire/tcp.ts';
 import { askingOf, receive } from './http-answer.ts';
@@ -53,12 +54,12 @@ export function httpUpstream(target: HttpTarget, log: Log): Upstream {
       }
       const sent = request(method, headers, fresh);
       outgoing = sent;
-      sent.on('response', (response) => receive(response, asking));
       const wasReached = reaching(sent);
-      sent.on('error', (error) => {
+      const onError = (error: Error): void => {
         if (!fresh && again && wasNotSent(sent, error)) send(true);
         else back.fail(wasReached() ? badAnswer(error) : unreachable(error));
-      });
+      };
+      onOutcome(sent, { onResponse: (response) => receive(response, asking), onError });
       const over = (): void => {
         if (outgoing === sent) back.sent();
       };

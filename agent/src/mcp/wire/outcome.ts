@@ -1,0 +1,32 @@
+/** What comes of a request that we send: an answer or an error, in every case. */
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import { IdentityError } from '@chancery/shared/errors.ts';
+
+export interface Outcome {
+  readonly onResponse: (response: IncomingMessage) => void;
+  readonly onError: (error: Error) => void;
+}
+
+/** An answer that switches protocols, which nobody asked for, is an error: Node only closes the request then. */
+export function onOutcome(request: ClientRequest, { onResponse, onError }: Outcome): void {
+  let isTold = false;
+  const fail = (error: Error): void => {
+    isTold = true;
+    onError(error);
+  };
+  request.on('response', (response) => {
+    isTold = true;
+    onResponse(response);
+  });
+  request.on('error', fail);
+  request.on('upgrade', (response, socket) => {
+    socket.destroy();
+    fail(switched(response.statusCode));
+  });
+  request.on('close', () => {
+    if (!isTold) fail(new Error('the connection was closed'));
+  });
+}
+
+export const switched = (status = 101): IdentityError =>
+  new IdentityError('mcp_upstream', `the answer was HTTP ${status}, and no other protocol was asked for`);
