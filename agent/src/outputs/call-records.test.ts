@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import {
+import fs, {
   chmodSync,
   mkdirSync,
   mkdtempSync,
@@ -11,7 +11,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, expect, test, vi } from 'vitest';
+import { refusal } from '../../../test/kit/refusal.ts';
 import { openCallRecords } from './call-records.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'records-'));
@@ -46,6 +47,31 @@ test('a line that cannot be written is an error: no record, no call', () => {
   expect(() => records.record({ tool: 'a' })).toThrow(
     expect.objectContaining({ code: 'file', message: expect.stringContaining('could not be recorded') }),
   );
+});
+
+test('M98 what was cut off by a kill ends its line before the next record', () => {
+  const path = join(dir, 'cut.jsonl');
+  writeFileSync(path, '{"before":true}\n{"cut":');
+  const records = openCallRecords(path);
+  records.record({ tool: 'a' });
+  records.record({ tool: 'b' });
+  records.close();
+  expect(readFileSync(path, 'utf8')).toBe('{"before":true}\n{"cut":\n{"tool":"a"}\n{"tool":"b"}\n');
+});
+
+test('M98 what was cut off by a full disk ends its line before the next record', () => {
+  const path = join(dir, 'full.jsonl');
+  const records = openCallRecords(path);
+  records.record({ tool: 'a' });
+  const write = vi.spyOn(fs, 'writeFileSync').mockImplementationOnce(() => {
+    fs.appendFileSync(path, '{"tool":');
+    throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC', errno: -28, syscall: 'write' });
+  });
+  expect(() => records.record({ tool: 'b' })).toThrow(refusal('file', /no space left/));
+  write.mockRestore();
+  records.record({ tool: 'c' });
+  records.close();
+  expect(readFileSync(path, 'utf8')).toBe('{"tool":"a"}\n{"tool":\n{"tool":"c"}\n');
 });
 
 test.each([

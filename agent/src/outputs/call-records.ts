@@ -15,13 +15,17 @@ export interface CallRecords {
 /** A regular file: whoever reads a pipe could stop all calls. Throws file. */
 export function openCallRecords(path: string): CallRecords {
   const fd = open(path);
+  // Of a process that was killed, or a disk that was full: the next record stands on a line of its own.
+  let torn = endsWithinLine(path);
   return {
     record: (...events) => {
       const lines = events.map((event) => `${printable(JSON.stringify(event))}\n`).join('');
       try {
         // Unlike writeSync, all of it or an error.
-        fs.writeFileSync(fd, lines);
+        fs.writeFileSync(fd, torn ? `\n${lines}` : lines);
+        torn = false;
       } catch (error) {
+        torn = true;
         throw refusalOf(
           error,
           'file',
@@ -31,6 +35,19 @@ export function openCallRecords(path: string): CallRecords {
     },
     close: () => fs.closeSync(fd),
   };
+}
+
+function endsWithinLine(path: string): boolean {
+  return inFile(`records: ${path}`, 'file', () => {
+    const fd = fs.openSync(path, 'r');
+    try {
+      const last = Buffer.alloc(1, '\n');
+      fs.readSync(fd, last, 0, 1, Math.max(0, fs.fstatSync(fd).size - 1));
+      return last.toString() !== '\n';
+    } finally {
+      fs.closeSync(fd);
+    }
+  });
 }
 
 function open(path: string): number {
