@@ -146,6 +146,24 @@ describe('time', () => {
     await at(11);
     await vi.waitFor(() => expect(session.closed).toBe(true));
   });
+
+  test('and one whose peer ignores the goodbye ends 1 s after it', async () => {
+    const { port } = server.address() as net.AddressInfo;
+    const peer = net.connect({ host: '127.0.0.1', port, localAddress: '127.0.0.3' }).on('error', () => {});
+    // The preface and empty SETTINGS, RFC 9113 sections 3.4 and 6.5.
+    peer.write(`PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${'\0'.repeat(3)}\x04${'\0'.repeat(5)}`, 'latin1');
+    const said: Buffer[] = [];
+    peer.on('data', (chunk) => void said.push(Buffer.from(chunk)));
+    const closed = new Promise((resolve) => peer.once('close', resolve));
+    await vi.waitFor(() => expect(clock.sleeping).toBe(1));
+    const before = (): number => Buffer.concat(said).length;
+    await vi.waitFor(() => expect(before()).toBeGreaterThan(9));
+    const bytes = before();
+    await at(10);
+    await vi.waitFor(() => expect(before()).toBeGreaterThan(bytes));
+    await at(11);
+    await closed;
+  });
 });
 
 test('who opens streams only to reset them is sent away, and is told of once', async () => {
@@ -174,6 +192,23 @@ test.each([
   for (let n = 0; n < allowed; n += 1) await reset();
   expect([floods, session.closed]).toEqual([0, false]);
   void reset().catch(() => {});
+  await closed;
+  expect(floods).toBe(1);
+});
+
+test('an address may reset 800 streams at once, over however many connections', async () => {
+  const reset = async (session: http2.ClientHttp2Session): Promise<void> => {
+    call(session, '/stream').close(http2.constants.NGHTTP2_CANCEL);
+    await new Promise((resolve) => session.ping(resolve));
+  };
+  for (const count of [290, 290, 220]) {
+    const session = from('127.0.0.3');
+    for (let n = 0; n < count; n += 1) await reset(session);
+  }
+  expect(floods).toBe(0);
+  const session = from('127.0.0.3');
+  const closed = new Promise((resolve) => session.once('close', resolve));
+  void reset(session).catch(() => {});
   await closed;
   expect(floods).toBe(1);
 });

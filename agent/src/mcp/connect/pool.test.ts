@@ -196,3 +196,10 @@ describe('M80 a connection that was made for a request that went elsewhere', () 
     expect(connections).toBe(2);
   });
 });
+
+test('at most 4,096 requests wait for a connection, and a claim beside them', () => {
+  const turn: Turn = () => {};
+  for (let n = 0; n < 4_096; n += 1) pool.take({ turn, isClaim: false });
+  expect(() => pool.take({ turn, isClaim: false })).toThrow(/^4096 requests wait/);
+  pool.take({ turn, isClaim: true });
+});

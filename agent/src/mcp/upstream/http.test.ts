@@ -47,6 +47,7 @@ function send(
   upstream: Upstream,
   message: Message,
   onClose: Back['onClose'] = () => {},
+  era: 'legacy' | 'modern' = 'legacy',
 ): Promise<number | string> {
   return new Promise((resolve) => {
     const none = () => {};
@@ -70,7 +71,7 @@ function send(
           listener();
         }),
     };
-    upstream.send({ caller, era: 'legacy', message, session: undefined, headers: {} }, back);
+    upstream.send({ caller, era, message, session: undefined, headers: {} }, back);
   });
 }
 
@@ -186,3 +187,12 @@ test('a request whose client has left before a connection was chosen is not sent
   expect(await send(upstream, request)).toBe(200);
   expect(requests).toBe(2);
 });
+
+test.each([401, 403, 407])(
+  '%i of the server is not what a client gets: it is about the gateway',
+  async (status) => {
+    const upstream = upstreamOf(await serve((_req, res) => void res.writeHead(status).end()));
+    expect(await send(upstream, notification)).toBe(502);
+    expect(await send(upstream, request, () => {}, 'modern')).toBe(200);
+  },
+);
