@@ -11,6 +11,7 @@ import { ensurePrivateFolder } from '@chancery/shared/kernel/safe-folder.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
+import { nodeName } from '@chancery/shared/revocation/revocation-set.ts';
 import { LiveValue } from '@chancery/shared/source.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import type { Svid } from '@chancery/shared/tls/source.ts';
@@ -184,7 +185,7 @@ async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<num
   const { svid, authorities, doors, open, store } = deps;
   const nodeOf = async (serial: string): Promise<string | undefined> => {
     const record = await store.issuance(serial);
-    return record && `${record.platform}/${record.node}`;
+    return record && nodeName(record);
   };
   const { bundle } = authorities;
   const options = {

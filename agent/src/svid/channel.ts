@@ -106,9 +106,9 @@ function chainOf(leaf: PeerCertificate): readonly Uint8Array[] {
   return chain;
 }
 
-/** grpc-js, of a call that we ended ourselves: our own time was up. */
 /** What grpc-js writes around the reason of a failed connection. */
 const NOTES = /^No connection established\. Last error: (Error: )?|\. Resolution note:\s*$/g;
+/** grpc-js, of a call that we ended ourselves: our own time was up. */
 const CANCELLED_HERE = 'Cancelled on client';
 
 /** What the CA refused, by its public sentence; or that it could not be reached. */

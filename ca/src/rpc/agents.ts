@@ -4,6 +4,7 @@ import { hex } from '@chancery/shared/bytes.ts';
 import { type Clock, isRecent } from '@chancery/shared/clock.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import { type Holder, partsOf } from '@chancery/shared/evidence/several.ts';
+import { nodeName } from '@chancery/shared/revocation/revocation-set.ts';
 import type { CertifiedAgent } from '../impact/losses.ts';
 import type { Facts } from '../registry/facts.ts';
 
@@ -56,15 +57,15 @@ export class Agents {
   /** Remembers what the newest evidence of a node proved, for as long as it is connected. */
   proved(node: Facts & Holder): void {
     if (this.#facts.size > 2 * this.#live.size + SPARE_PLACES) {
-      const connected = new Set([...this.#live].map(keyOf));
+      const connected = new Set([...this.#live].map(nodeName));
       for (const key of this.#facts.keys()) if (!connected.has(key)) this.#facts.delete(key);
     }
-    this.#facts.set(keyOf(node), node);
+    this.#facts.set(nodeName(node), node);
   }
 
   /** Undefined where this CA process has not seen the node's evidence. */
   factsOf(node: Holder): Facts | undefined {
-    return this.#facts.get(keyOf(node));
+    return this.#facts.get(nodeName(node));
   }
 
   /**
@@ -76,7 +77,7 @@ export class Agents {
     const name = hex(instance);
     const place = this.#place(holder);
     const other = this.#isHeldByOther(place, name) || [...place.streams.keys()].some((each) => each !== name);
-    const key = keyOf(holder);
+    const key = nodeName(holder);
     ensure(!other, 'ek_in_use', `${key} has a live agent already: a copied machine, or a second agent on it`);
     place.holder = name;
     place.claimedAt = this.#clock.now();
@@ -91,7 +92,7 @@ export class Agents {
     const holders = partsOf(agent);
     for (const holder of holders) {
       const other = this.#isHeldByOther(this.#place(holder), name);
-      ensure(!other, 'ek_in_use', `${keyOf(holder)} is held by another agent process`);
+      ensure(!other, 'ek_in_use', `${nodeName(holder)} is held by another agent process`);
     }
     for (const holder of holders) {
       const { streams } = this.#place(holder);
@@ -114,11 +115,11 @@ export class Agents {
     place.streams.delete(name);
     // The place is free for a restarted agent at once.
     if (place.holder === name) place.claimedAt = undefined;
-    if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(keyOf(holder));
+    if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(nodeName(holder));
   }
 
   #place(holder: Holder): Place {
-    const key = keyOf(holder);
+    const key = nodeName(holder);
     const place = this.#places.get(key) ?? { streams: new Map(), holder: undefined, claimedAt: undefined };
     this.#places.set(key, place);
     return place;
@@ -139,5 +140,3 @@ export class Agents {
       if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(key);
   }
 }
-
-const keyOf = ({ platform, node }: Holder): string => `${platform}/${node}`;

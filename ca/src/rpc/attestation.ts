@@ -6,6 +6,7 @@ import type { Clock } from '@chancery/shared/clock.ts';
 import type { ShareKeys } from '@chancery/shared/door/keys.ts';
 import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
+import { nodeName } from '@chancery/shared/revocation/revocation-set.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
@@ -38,13 +39,12 @@ export const attest = (deps: AttestationDeps) =>
 export const renew = (deps: AttestationDeps) =>
   bidi('Renew', IdentityService.renew, async (stream) => {
     const { record } = await certified(stream.caller, deps);
-    await inPlace(stream, { share: 'certified', keys: { address: holderKey(record) } }, deps, (placed) =>
+    await inPlace(stream, { share: 'certified', keys: { address: nodeName(record) } }, deps, (placed) =>
       exchange(stillCertified(placed, record, deps), deps, record),
     );
   });
 
 /** Whom a limit on certified callers counts: the node, whatever its address. */
-const holderKey = ({ platform, node }: RecordedIssuance): string => `${platform}/${node}`;
 
 /**
  * Runs an exchange in a place of its share; the stream ends when the place goes to another caller. While the caller
@@ -97,7 +97,7 @@ export const issueX509 = (deps: AttestationDeps) =>
     async (request: IssueX509Request, caller): Promise<IssueX509Response> => {
       const { record } = await certified(caller, deps);
       const { csrs, succeeds } = request;
-      deps.limits.call('IssueX509', holderKey(record), Math.min(Math.max(csrs.length, 1), MAX_CSRS));
+      deps.limits.call('IssueX509', nodeName(record), Math.min(Math.max(csrs.length, 1), MAX_CSRS));
       ensure(
         csrs.length >= 1 && csrs.length <= MAX_CSRS,
         'message_parse',

@@ -9,6 +9,7 @@ import type {
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { Clock } from '@chancery/shared/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/errors.ts';
+import { nodeName } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { type CertifiedAgent, type Loss, lossesOf } from '../impact/losses.ts';
 import type { Change } from '../registry/diff.ts';
@@ -143,7 +144,7 @@ async function tell(stream: ApplyStream, applied: Applied, deps: OperatorDeps): 
 }
 
 function lossMessage({ id, agents, ...loss }: Loss, live: ReadonlySet<CertifiedAgent>) {
-  const nodes = agents.slice(0, MAX_NODES).map(({ platform, node }) => `${platform}/${node}`);
+  const nodes = agents.slice(0, MAX_NODES).map(nodeName);
   const connected = BigInt(agents.filter((each) => live.has(each)).length);
   return { ...loss, spiffeId: id, agents: BigInt(agents.length), connected, nodes };
 }
