@@ -92,7 +92,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const recorder = new CallRecorder(options);
   const upstream =
     target.kind === 'command'
-      ? commandUpstream(target, log, options.sessions?.max)
+      ? commandUpstream(target, log, options.sessions?.max, clock)
       : httpUpstream(target, log);
   const listeners = new Listeners(options.server);
   const sessions = sessionsOf(options, upstream, recorder, listeners);

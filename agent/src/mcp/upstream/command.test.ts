@@ -1,6 +1,8 @@
+import { type Clock, systemClock } from '@chancery/shared/clock.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { expect, test } from 'vitest';
+import { ManualClock } from '../../../../test/kit/manual-clock.ts';
 import { commandUpstream } from './command.ts';
 import type { Back } from './upstream.ts';
 
@@ -49,5 +51,57 @@ test('M59 a process that the gateway stops before it answered does not clear wha
   expect([await ended.promise]).toEqual(names);
   await crash();
   await expect(crash()).rejects.toThrow('ended 3 times without an answer');
+  await upstream.close();
+});
+
+/** Answers one request and ends. */
+const once = `read line; echo '{"jsonrpc":"2.0","id":1,"result":{}}'`;
+/** Stays when its input ends. */
+const stubborn = `trap '' TERM; ${once}; exec sleep 600`;
+const [other, third, fourth] = ['b', 'c', 'd'].map((name) => parseSpiffeId(`spiffe://prod.example/${name}`));
+const RATE = expect.objectContaining({ code: 'rate' });
+
+function started(script: string, maxProcesses: number, clock: Clock) {
+  const command = ['/bin/sh', '-c', script] as const;
+  const upstream = commandUpstream({ kind: 'command', command, env: {} }, silentLog, maxProcesses, clock);
+  /** Resolves when it is answered, or has failed with the end of its process. */
+  const call = (who = caller, era: 'legacy' | 'modern' = 'modern') =>
+    new Promise<string>((resolve, reject) => {
+      const message = { kind: 'request' as const, id: 1, method: 'initialize', params: undefined };
+      const to = { ...back(() => resolve('ended')), answer: () => resolve('answered') };
+      try {
+        upstream.send({ caller: who, era, message, session: undefined, headers: {} }, to);
+      } catch (error) {
+        reject(error);
+      }
+    });
+  return { upstream, call };
+}
+
+test.each(['legacy', 'modern'] as const)(
+  'M93 processes that answer and end are started once a second for their caller, after 64 (%s)',
+  async (era) => {
+    const clock = new ManualClock(new Date(0));
+    const { upstream, call } = started(once, 8, clock);
+    const says = (who = caller) =>
+      expect.poll(() => call(who, era).catch(({ message }) => message), { interval: 5, timeout: 30_000 });
+    /** Until it is started; the one before it may still be about to end. */
+    const begun = async (who = caller): Promise<void> => {
+      await says(who).toBe('answered');
+    };
+    for (let start = 0; start < 64; start += 1) await begun();
+    await says().toBe(`${caller} starts processes of the MCP server faster than allowed`);
+    await begun(other);
+    clock.jump(new Date(1_000));
+    await begun();
+    await upstream.close();
+  },
+);
+
+test('M93 a process gives way once, to whom may start one, and counts until it has ended', async () => {
+  const { upstream, call } = started(stubborn, 2, systemClock);
+  expect([await call(), await call(other)]).toEqual(['answered', 'answered']);
+  expect([await call(third), await call(fourth)]).toEqual(['answered', 'answered']);
+  await expect(call()).rejects.toThrow(RATE);
   await upstream.close();
 });

@@ -7,6 +7,8 @@
  * restarted by demand, never in a loop of our own; one that ends without an answer is so less and less often.
  */
 import { randomUUID } from 'node:crypto';
+import { type Clock, systemClock } from '@chancery/shared/clock.ts';
+import { Buckets } from '@chancery/shared/door/buckets.ts';
 import { ensure } from '@chancery/shared/errors.ts';
 import type { Log } from '@chancery/shared/log.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -16,6 +18,8 @@ import type { Back, CommandTarget, Outbound, Upstream } from './upstream.ts';
 
 /** Each is a process, of a session or of a caller in the modern era. */
 export const MAX_PROCESSES = 64;
+/** Of one caller, that has started as many as there can be. */
+const STARTS_PER_SECOND = 1;
 
 /** What a program commonly needs and no secret travels in. */
 const COMMON = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'SHELL', 'TERM'];
@@ -33,24 +37,21 @@ export function allowedEnvironment(
   );
 }
 
-export function commandUpstream(target: CommandTarget, log: Log, maxProcesses = MAX_PROCESSES): Upstream {
+export function commandUpstream(
+  target: CommandTarget,
+  log: Log,
+  maxProcesses = MAX_PROCESSES,
+  clock: Clock = systemClock,
+): Upstream {
+  const [sessions, callers] = [new Processes(maxProcesses), new Processes(maxProcesses)];
   const bySession = new Map<string, Child>();
   const byCaller = new Map<SpiffeId, Child>();
-  const restarts = new Restarts();
-  const start = <K>(caller: SpiffeId, among: Map<K, Child>, key: K): Child => {
-    restarts.ensureMayStart(caller);
-    const child = new Child(target, log);
-    among.set(key, child);
-    child.onEnd((how) => {
-      if (among.get(key) === child) among.delete(key);
-      restarts.ended(caller, how);
-    });
-    return child;
-  };
+  const children = new Children(() => new Child(target, log), maxProcesses, clock);
   const modern = (caller: SpiffeId): Child => {
-    const running = byCaller.get(caller);
-    if (running === undefined) makeRoom(byCaller, maxProcesses);
-    return running ?? start(caller, byCaller, caller);
+    const known = byCaller.get(caller);
+    if (known !== undefined) return known;
+    const child = children.start(caller, callers, () => makeRoom(byCaller, maxProcesses));
+    return keep(byCaller, caller, child);
   };
   const legacy = ({ session }: Outbound): Child => {
     ensure(session !== undefined, 'mcp_parse', 'a request without a session');
@@ -59,12 +60,9 @@ export function commandUpstream(target: CommandTarget, log: Log, maxProcesses = 
     return child;
   };
   let onSessionEnd: (session: string) => void = () => {};
-  const processes = new Processes(maxProcesses);
   const begin = (caller: SpiffeId, back: Back): Child => {
-    processes.ensureRoom(caller);
     const name = randomUUID();
-    const child = start(caller, bySession, name);
-    child.onEnd(processes.enter(caller));
+    const child = keep(bySession, name, children.start(caller, sessions));
     child.onEnd(() => onSessionEnd(name));
     back.session(name);
     return child;
@@ -88,21 +86,63 @@ export function commandUpstream(target: CommandTarget, log: Log, maxProcesses = 
     onSessionEnd(listener) {
       onSessionEnd = listener;
     },
-    async close() {
-      await Promise.all([...bySession.values(), ...byCaller.values()].map((child) => child.stop()));
-    },
+    close: () => children.stop(),
   };
 }
 
-/** Throws rate. A process with no open request gives way. */
-function makeRoom(byCaller: ReadonlyMap<SpiffeId, Child>, max: number): void {
-  if (byCaller.size < max) return;
-  const idle = [...byCaller.values()].find((child) => child.idle);
-  ensure(idle !== undefined, 'rate', `${max} callers have requests open`);
-  void idle.stop();
+function keep<K>(among: Map<K, Child>, key: K, child: Child): Child {
+  among.set(key, child);
+  child.onEnd(() => {
+    if (among.get(key) === child) among.delete(key);
+  });
+  return child;
 }
 
-/** Processes of sessions: those that end, which takes seconds, have as many places as those in use. */
+/** Each start is worth many requests of a caller, whatever the process answers before it ends. */
+class Children {
+  readonly #make: () => Child;
+  readonly #restarts = new Restarts();
+  readonly #starts: Buckets;
+  readonly #running = new Set<Child>();
+
+  constructor(make: () => Child, maxProcesses: number, clock: Clock) {
+    this.#make = make;
+    const burst = Math.max(maxProcesses, MAX_PROCESSES);
+    this.#starts = new Buckets({ perSecond: STARTS_PER_SECOND, burst }, clock);
+  }
+
+  /** Throws rate, mcp_upstream. Others give way only to one that may start. */
+  start(caller: SpiffeId, places: Processes, giveWay: () => void = () => {}): Child {
+    places.ensureRoom(caller);
+    this.#restarts.ensureMayStart(caller);
+    this.#starts.spend(caller, 'starts processes of the MCP server');
+    giveWay();
+    const child = this.#make();
+    this.#running.add(child);
+    child.onEnd(places.enter(caller));
+    child.onEnd((how) => {
+      this.#running.delete(child);
+      this.#restarts.ended(caller, how);
+    });
+    return child;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#running].map((child) => child.stop()));
+  }
+}
+
+/** Throws rate. A process with no open request gives way; what comes for it from now on begins another. */
+function makeRoom(byCaller: Map<SpiffeId, Child>, max: number): void {
+  if (byCaller.size < max) return;
+  const idle = [...byCaller].find(([, child]) => child.idle);
+  ensure(idle !== undefined, 'rate', `${max} callers have requests open`);
+  const [caller, child] = idle;
+  byCaller.delete(caller);
+  void child.stop();
+}
+
+/** Those that end, which takes seconds, have as many places as those in use. */
 class Processes {
   readonly #max: number;
   readonly #byCaller = new Map<SpiffeId, number>();
