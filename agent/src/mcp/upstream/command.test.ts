@@ -66,9 +66,9 @@ function started(script: string, maxProcesses: number, clock: Clock) {
   const upstream = commandUpstream({ kind: 'command', command, env: {} }, silentLog, maxProcesses, clock);
   /** Resolves when it is answered, or has failed with the end of its process. */
   const call = (who = caller, era: 'legacy' | 'modern' = 'modern') =>
-    new Promise<string>((resolve, reject) => {
+    new Promise<string>((tell, reject) => {
       const message = { kind: 'request' as const, id: 1, method: 'initialize', params: undefined };
-      const to = { ...back(() => resolve('ended')), answer: () => resolve('answered') };
+      const to = { ...back(() => tell('ended')), answer: () => tell('answered') };
       try {
         upstream.send({ caller: who, era, message, session: undefined, headers: {} }, to);
       } catch (error) {
