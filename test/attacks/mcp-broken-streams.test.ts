@@ -70,6 +70,22 @@ describe('M82 a stream that breaks after an event with an id', () => {
   });
 });
 
+test('M84 the answer of a call whose tool was denied meanwhile is not had by resuming its stream', async () => {
+  server.say = (seen, res, req) => {
+    if (seen.headers['last-event-id'] === 'e1')
+      return stream(res, [JSON.stringify({ jsonrpc: '2.0', id: 7, result: { secret: 'late' } })]);
+    if (seen.json?.params?.name !== 'odd') return politely(seen, res, req);
+    res.writeHead(200, { 'content-type': 'text/event-stream' });
+    res.write('id: e1\nretry: 1\ndata: \n\n', () => setTimeout(() => res.destroy(), 20));
+  };
+  const session = await begin();
+  await post(call(7, 'odd'), session);
+  world.policy.publish(policyFor(world.gateway.port, { allow: ['*'], deny: ['odd'] }, 2n));
+  const { text, json } = await get({ ...session, accept: 'text/event-stream', 'last-event-id': 'e1' });
+  expect(json.error.message).toBe('the call is not allowed');
+  expect(text).not.toContain('late');
+});
+
 describe('M83 a stream whose server is away', () => {
   const listened: FakeServer['say'] = (_, res) =>
     stream(res, [{ jsonrpc: '2.0', method: 'notifications/tools/list_changed' }]);

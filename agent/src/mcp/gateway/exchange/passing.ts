@@ -6,9 +6,10 @@ import { type Message, type Response, writeMessage } from '@chancery/shared/mcp/
 import { narrowError } from '@chancery/shared/mcp/results.ts';
 import { acknowledgesTools } from '@chancery/shared/mcp/subscription.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
+import type { Decision } from '@chancery/shared/policy/policy.ts';
 import { denial } from '../../wire/reply.ts';
 import { mayAsk, told } from '../judge.ts';
-import type { Session } from '../sessions.ts';
+import type { Asked, Session } from '../sessions.ts';
 import { narrowAnswer } from './answers.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
 
@@ -72,21 +73,28 @@ export class Passing {
       return undefined;
     }
     pending.delete(response.id);
-    const passed = narrowAnswer(asked, response, {
-      era: this.#facts.era,
-      freeText: this.#gate.freeText,
-      may: (tool) => this.#may(tool),
-    });
+    const passed = this.#narrowed(asked, response);
     const text = writeMessage(passed);
     this.#gate.recorder.answered(peer, asked, passed, text);
     if (response.id !== request?.id) return text;
     this.answered = true;
-    this.outcome = response.error === undefined ? 'result' : 'error';
+    this.outcome = passed.error === undefined ? 'result' : 'error';
     return text;
   }
 
-  #may(tool: string): boolean {
+  /** A new policy cuts the connection of a call, and its client may ask for the answer on another one. */
+  #narrowed(asked: Asked, response: Response): Response {
+    const decision = asked.tool === undefined ? undefined : this.#decide(asked.tool);
+    if (decision?.allow === false) return denial(response.id, decision, asked.recordId);
+    return narrowAnswer(asked, response, {
+      era: this.#facts.era,
+      freeText: this.#gate.freeText,
+      may: (tool) => this.#decide(tool).allow,
+    });
+  }
+
+  #decide(tool: string): Decision {
     const { server, policy } = this.#gate;
-    return decide(policy.current(), { caller: this.#facts.peer.id, server, tool }).allow;
+    return decide(policy.current(), { caller: this.#facts.peer.id, server, tool });
   }
 }
