@@ -1,6 +1,6 @@
 /** Answers of a server over HTTP that are no answer to MCP, and what a client can make of them. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, politely, startFakeServer } from '../kit/mcp/server.ts';
+import { type FakeServer, politely, reply, startFakeServer } from '../kit/mcp/server.ts';
 import { type Answer, ask, startWorld, TRIAGE, type World } from '../kit/mcp/world.ts';
 
 let world: World;
@@ -27,6 +27,43 @@ async function begin(): Promise<Record<string, string>> {
   const { headers } = await post(INITIALIZE);
   return { 'mcp-session-id': String(headers['mcp-session-id']) };
 }
+
+test.each([300, 304, 305])(
+  'M95 HTTP %s of a server is no redirect that an operator could set right',
+  async (code) => {
+    server.say = (_seen, res) => res.writeHead(code, { location: 'http://10.0.0.1/' }).end();
+    const { status, json } = await post(call(7));
+    expect([status, json.id, json.error.message]).toEqual([200, 7, `the MCP server answered HTTP ${code}`]);
+  },
+);
+
+describe('M94 a stream that ends after an event with an id, before the answer', () => {
+  const ends =
+    (headers: Record<string, string> = {}): FakeServer['say'] =>
+    (_seen, res) =>
+      void res.writeHead(200, { 'content-type': 'text/event-stream', ...headers }).end('id: e1\ndata:\n\n');
+  const outcomes = () =>
+    world.events.flatMap(({ outcome, detail }) => (outcome ? [{ outcome, detail }] : []));
+
+  test('fails a call without a session, which nobody can resume', async () => {
+    server.say = ends();
+    const { status, json } = await post(call(7));
+    const says = 'the MCP server ended its stream before the answer; it may have done what was asked';
+    expect([status, json.id, json.error]).toEqual([200, 7, { code: -31502, message: says }]);
+    expect(outcomes()).toEqual([{ outcome: 'error', detail: says }]);
+  });
+
+  test('fails no initialize that begins a session: its client resumes it', async () => {
+    server.say = ends({ 'mcp-session-id': 'up' });
+    const { text, headers } = await post(INITIALIZE);
+    expect(text).toContain('id: e1');
+    expect(text).not.toContain('error');
+    const session = { 'mcp-session-id': String(headers['mcp-session-id']), 'last-event-id': 'e1' };
+    server.say = (seen, res) =>
+      reply(res, { jsonrpc: '2.0', id: 0, result: {} }, {}, seen.method === 'GET' ? 200 : 500);
+    expect((await other('GET', session)).status).toBe(200);
+  });
+});
 
 /** Node's client reports the second as no answer and as no error. */
 describe.each([

@@ -14,6 +14,8 @@ import { badAnswer, MAX_ANSWER_BYTES, type Outbound } from './upstream.ts';
  * client's matter.
  */
 const NOT_FOR_CLIENTS = new Set([401, 403, 407]);
+/** RFC 9110 section 15.4: of the others with 3xx, 304 is about a cache and 300 a choice. */
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 /** What servers say to a GET or a DELETE that they do not have. */
 const NOT_SERVED = new Set([400, 404, 405, 406, 501]);
 
@@ -51,7 +53,7 @@ export function receive(response: IncomingMessage, asking: Asking): void {
       ensureNotCoded(response);
       // Its end, however it comes, may be one after which the client resumes it.
       onBroken = () => {};
-      receiveStream(response, asking, fail);
+      receiveStream(response, begins ? { ...asking, session: session ?? asking.session } : asking, fail);
     } else whole(response, status, asking).catch(fail);
   } catch (error) {
     fail(error);
@@ -63,7 +65,7 @@ async function whole(response: IncomingMessage, status: number, asking: Asking):
   if (status < 300) ensureNotCoded(response);
   const bytes = await readBody(response, MAX_ANSWER_BYTES);
   if (status >= 300 && (status < 400 || NOT_FOR_CLIENTS.has(status))) {
-    if (status < 400) asking.onRedirect(header(response, 'location'));
+    if (REDIRECTS.has(status)) asking.onRedirect(header(response, 'location'));
     answerFailed(status, 502, asking);
     return;
   }
@@ -142,7 +144,7 @@ function shownStatus(status: number, { era, asks }: Asking): number {
 }
 
 function failure(status: number): Response {
-  const why = status >= 300 && status < 400 ? REDIRECTED : '';
+  const why = REDIRECTS.has(status) ? REDIRECTED : '';
   return errorResponse(undefined, { code: -31502, message: `the MCP server answered HTTP ${status}${why}` });
 }
 

@@ -18,6 +18,7 @@ import {
 export interface Asking {
   readonly method: string;
   readonly era: Outbound['era'];
+  /** That it is in, or that it begins. */
   readonly session: string | undefined;
   /** The method of the request; undefined where none is made. */
   readonly asks: string | undefined;
@@ -38,7 +39,8 @@ export function receiveStream(
   const { back, era, asks, skip } = asking;
   back.open();
   let flowing = true;
-  // A client resumes a stream after an event with an id (2025-11-25, "Resumability"); otherwise its end is the end.
+  // A client resumes a stream after an event with an id (2025-11-25, "Resumability"), and the gateway lets it only in a
+  // session; otherwise its end is the end.
   let resumable = false;
   const unreadable = (outlines: readonly Outline[], error: unknown): void => {
     const ids = answeredIn(outlines);
@@ -48,7 +50,7 @@ export function receiveStream(
   };
   const onEvent = (event: SseEvent): void => {
     const { id, retry, data } = event;
-    resumable ||= era === 'legacy' && id !== undefined && id !== '';
+    resumable ||= era === 'legacy' && asking.session !== undefined && id !== undefined && id !== '';
     let message: Message | undefined;
     try {
       if (carriesMessage(event) && data !== undefined)
