@@ -2,49 +2,53 @@
  * From the operator's command to the cut: a revocation is asked for on the admin socket of a real CA process, written
  * to disk, pushed over real trust streams with mutual TLS, read and in force at each agent; and a stream that is open
  * at a gateway is cut. The agents are in this one process, without their disks: on their own machines they would not
- * wait for each other.
+ * wait for each other. Each is a node of its own.
  */
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import { join as joinPath } from 'node:path';
 import { unixEvidence } from '@chancery/agent/evidence/unix.ts';
 import { startGateway } from '@chancery/agent/mcp/gateway.ts';
-import { tlsTarget, unixTarget } from '@chancery/agent/svid/channel.ts';
-import { join } from '@chancery/agent/svid/obtain.ts';
+import { unixTarget } from '@chancery/agent/svid/channel.ts';
 import { bootstrapBundle } from '@chancery/agent/trust/bootstrap.ts';
-import { Told } from '@chancery/agent/trust/told.ts';
-import { watchTrust } from '@chancery/agent/trust/watch.ts';
-import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import type { Told } from '@chancery/agent/trust/told.ts';
 import { OperatorClient } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { systemClock } from '@chancery/shared/clock.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import type { Source } from '@chancery/shared/source.ts';
-import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
 import { startFakeServer, stream } from '../kit/mcp/server.ts';
 import { live } from '../kit/mcp/world.ts';
-import { type CaFolder, makeCa, makeFolder, removeFolder } from '../kit/processes.ts';
+import { makeCa, makeFolder, removeFolder } from '../kit/processes.ts';
 import type { Bench, Outcome, Progress } from './bench.ts';
 import { quantile, rssMbOf } from './measure.ts';
+import {
+  type Agent,
+  connect,
+  joinAs,
+  Nodes,
+  type Parts,
+  type Served,
+  TRUST_DOMAIN,
+} from './revocation/fleet.ts';
 
-/** One node asks for all of them here; the rates of one node are not what is measured. */
+/** One user of this machine joins for all of them; the rates of one caller are not what is measured. */
 const UNBOUND = { attestationsPerSecond: 100_000, attestationBurst: 100_000 };
 
-const TRUST_DOMAIN = 'bench.example';
 const nameOf = (path: string): SpiffeId => parseSpiffeId(`spiffe://${TRUST_DOMAIN}/${path}`);
 const GATEWAY = nameOf('tools/everything');
 const CALLER = nameOf('agents/caller');
+const FLEET = `spiffe://${TRUST_DOMAIN}/fleet/{pod}`;
 const FLEETS = [100, 1000];
 const ROUNDS = 30;
 
 export const revocation: Bench = {
   says: 'from the command to the cut, over trust streams with mutual TLS',
   async run(progress) {
-    const parts: (() => Promise<void> | void)[] = [];
+    const parts: Parts = [];
     try {
       return await measure(await startWorld(parts), parts, progress);
     } finally {
@@ -53,23 +57,23 @@ export const revocation: Bench = {
   },
 };
 
-interface World {
-  readonly ca: CaFolder;
+interface World extends Served {
   /** The CA's process. */
   readonly pid: number;
-  readonly bundle: Bundle;
-  readonly gateway: Svid;
-  readonly caller: Svid;
+  readonly nodes: Nodes;
+  readonly gateway: Agent;
+  readonly caller: Agent;
   revoke(id: SpiffeId): Promise<bigint>;
   lift(number: bigint): Promise<void>;
 }
 
-type Parts = (() => Promise<void> | void)[];
-
 async function startWorld(parts: Parts): Promise<World> {
   const dir = makeFolder();
   parts.push(() => removeFolder(dir));
-  const ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} }, limits: UNBOUND });
+  const nodes = new Nodes();
+  const attestors = { unix: {}, ...nodes.attestors('fleet.jwks.json') };
+  const ca = await makeCa(dir, TRUST_DOMAIN, { attestors, limits: UNBOUND });
+  writeFileSync(joinPath(dir, 'fleet.jwks.json'), nodes.keys());
   const serving = await ca.serve();
   parts.push(() => serving.stop());
   await ca.saveBundle();
@@ -77,6 +81,7 @@ async function startWorld(parts: Parts): Promise<World> {
   await ca.apply([
     identity('gateway', GATEWAY),
     identity('caller', CALLER),
+    { kind: 'Identity', name: 'fleet', platform: nodes.platform, id: FLEET },
     { kind: 'McpServer', name: 'everything', identity: GATEWAY, address: '127.0.0.1:1' },
     { kind: 'Access', name: 'all', who: [CALLER], servers: ['everything'], tools: { allow: ['*'] } },
   ]);
@@ -91,8 +96,9 @@ async function startWorld(parts: Parts): Promise<World> {
     ca,
     pid: serving.child.pid ?? 0,
     bundle,
-    gateway: await joinAs(ca, bundle, GATEWAY),
-    caller: await joinAs(ca, bundle, CALLER),
+    nodes,
+    gateway: await joinAs({ ca, bundle }, unixEvidence(), GATEWAY),
+    caller: await joinAs({ ca, bundle }, unixEvidence(), CALLER),
     revoke: (value) =>
       new Promise((resolve, reject) => {
         operator.revoke({ ...order, value }, (error, answer) =>
@@ -106,25 +112,21 @@ async function startWorld(parts: Parts): Promise<World> {
   };
 }
 
-async function joinAs(ca: CaFolder, bundle: Bundle, id: SpiffeId): Promise<Svid> {
-  const { address, credentials, options } = unixTarget(ca.joinSocket);
-  const client = new AttestationClient(address, credentials, options);
-  const signal = AbortSignal.timeout(10_000);
-  const instance = randomBytes(16);
-  const clock = systemClock;
-  const svid = await join(client, { evidence: unixEvidence(), bundle, id, instance, clock, signal });
-  client.close();
-  return svid;
-}
-
 async function measure(world: World, parts: Parts, progress: Progress): Promise<Outcome> {
   const fleet: Told[] = [];
   const table: [string, string][] = [];
   const json: Record<string, number> = {};
   for (const size of FLEETS) {
+    const more = size - fleet.length;
+    // Before the joins: connections use memory again that joins have left, and would seem to take too little.
+    const before = rssMbOf(world.pid);
+    progress(`joining ${more} nodes`);
+    const isLast = size === FLEETS.at(-1);
+    const agents = await world.nodes.join(world, isLast ? more - 1 : more);
     progress(`connecting ${size} agents`);
-    const [before, more] = [rssMbOf(world.pid), size - fleet.length];
-    fleet.push(...(await connect(world, more, parts)));
+    fleet.push(...(await connect(world, agents, parts)));
+    // Alone, after all the others: it is told last.
+    if (isLast) fleet.push(...(await connect(world, [world.gateway], parts)));
     json[`kbPerAgentAt${size}`] = Math.round(((rssMbOf(world.pid) - before) * 1000) / more);
     progress(`revoking before ${size} agents`);
     const delays = (await inTurn(ROUNDS, (round) => reach(world, fleet, `${size}/${round}`))).flat();
@@ -149,37 +151,6 @@ async function inTurn<T>(rounds: number, run: (round: number) => Promise<T>): Pr
   const results: T[] = [];
   for (let round = 0; round < rounds; round += 1) results.push(await run(round));
   return results;
-}
-
-/** Each has a connection and a stream of its own, and has put the first state in force. */
-function connect({ ca, bundle, gateway }: World, count: number, parts: Parts): Promise<readonly Told[]> {
-  const stop = new AbortController();
-  const one = async (): Promise<Told> => {
-    const told = new Told(() => {});
-    told.bundle.publish(bundle);
-    const ready = new Promise<void>((resolve) => told.policy.onChange(() => resolve()));
-    const watching = watchTrust(
-      {
-        svid: live(gateway),
-        targetFor: (svid) => tlsTarget(`127.0.0.1:${ca.port}`, bundle, svid, systemClock),
-        accept: (snapshot) => told.accept(snapshot),
-        onSuccessions: () => {},
-        instance: randomBytes(16),
-        version: 'bench',
-        clock: systemClock,
-        random: () => 0.5,
-        log: silentLog,
-      },
-      stop.signal,
-    );
-    parts.push(() => {
-      stop.abort();
-      return watching;
-    });
-    await ready;
-    return told;
-  };
-  return Promise.all(Array.from({ length: count }, one));
 }
 
 /** Milliseconds from the command until this revocation is in force, one an agent. */
@@ -213,7 +184,7 @@ function changed(source: Source<unknown>): Promise<void> {
   });
 }
 
-/** The last of the fleet is a gateway's agent: it is told last. */
+/** The last of the fleet is the gateway's agent: it is told last. */
 async function cutStreams(world: World, fleet: readonly Told[], parts: Parts): Promise<readonly number[]> {
   const told = fleet.at(-1);
   if (told === undefined) throw new Error('there is no fleet');
@@ -224,7 +195,7 @@ async function cutStreams(world: World, fleet: readonly Told[], parts: Parts): P
     listen: { host: '127.0.0.1', port: 0 },
     server: 'everything',
     upstream: server.target,
-    svid: live(world.gateway),
+    svid: live(world.gateway.svid),
     bundle: told.bundle,
     policy: told.policy,
     revocations: told.revocations,
@@ -250,7 +221,11 @@ async function cutStreams(world: World, fleet: readonly Told[], parts: Parts): P
 
 /** Returns the way to wait for its end. */
 async function openStream({ caller, bundle }: World, port: number): Promise<() => Promise<void>> {
-  const tls = { ...clientTls(caller, bundle), checkServerIdentity: () => undefined, agent: false as const };
+  const tls = {
+    ...clientTls(caller.svid, bundle),
+    checkServerIdentity: () => undefined,
+    agent: false as const,
+  };
   const where = { host: '127.0.0.1', port, path: '/mcp', method: 'GET' };
   const outgoing = request({ ...tls, ...where, headers: { accept: 'text/event-stream' } }).end();
   const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
