@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { createServer, get, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
@@ -107,6 +108,27 @@ test('a connection that the server has closed a moment ago is not used', async (
     server.closeIdleConnections();
   }
   expect(requests).toBe(20);
+});
+
+test('M96 a request that the kernel has taken is not kept to be sent again', async () => {
+  const sockets: Socket[] = [];
+  const watch = (message: unknown): void => void sockets.push((message as { socket: Socket }).socket);
+  subscribe('net.client.socket', watch);
+  closing.push(() => unsubscribe('net.client.socket', watch));
+  let requests = 0;
+  const server = await serve((req, res) => {
+    requests += 1;
+    if (requests === 1) politely(req, res);
+    else req.resume();
+  });
+  const upstream = upstreamOf(server);
+  expect(await send(upstream, request)).toBe(200);
+  const failed = send(upstream, request);
+  await expect.poll(() => requests).toBe(2);
+  expect(sockets).toHaveLength(1);
+  sockets[0]?.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE', syscall: 'write' }));
+  expect(await failed).toMatch(/was reached but did not answer/);
+  expect(requests).toBe(2);
 });
 
 test('a request that the server has read is never sent again', async () => {

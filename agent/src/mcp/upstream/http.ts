@@ -43,35 +43,33 @@ export function httpUpstream(target: HttpTarget, log: Log): Upstream {
     const headers = [...headersOf(outbound, text), ...Object.entries(outbound.headers).flat()];
     const asking = { ...askingOf(outbound), method, back, ...logs };
     const again = Buffer.byteLength(text ?? '') < ONE_PIECE;
-    // Not kept once it is sent: the server may take hours to answer.
-    let body = text;
+    // Not kept once it is sent, after which it may not be sent again: the server may take hours to answer.
+    let body: { readonly text: string | undefined } | undefined = { text };
     let outgoing: ClientRequest | undefined;
     let left = false;
     const send = (fresh: boolean): void => {
-      if (left) {
-        back.sent();
-        return;
-      }
       const sent = request(method, headers, fresh);
       outgoing = sent;
       const wasReached = reaching(sent);
       const onError = (error: Error): void => {
-        if (!fresh && again && wasNotSent(sent, error)) send(true);
+        if (!fresh && !left && body !== undefined && wasNotSent(sent, error)) send(true);
         else back.fail(wasReached() ? badAnswer(error) : unreachable(error));
       };
       onOutcome(sent, { onResponse: (response) => receive(response, asking), onError });
       const over = (): void => {
-        if (outgoing === sent) back.sent();
+        if (outgoing !== sent) return;
+        body = undefined;
+        back.sent();
       };
       sent.once('finish', over).once('close', over);
-      sent.end(body);
+      sent.end(body?.text);
       if (!again) body = undefined;
     };
     back.onClose(() => {
       left = true;
       if (outgoing !== undefined) back.answered ? linger(outgoing) : outgoing.destroy();
     });
-    afterPoll(agent, () => send(false));
+    afterPoll(agent, () => (left ? back.sent() : send(false)));
   };
   const quietly = (method: string, session: string, body?: string): void => {
     const outgoing = request(method, headersOf({ session }, body), false);
