@@ -59,8 +59,8 @@ test('docs/operations.md has the open files that CA and gateway want', () => {
   const [doors, health] = ['ca/src/door/doors.ts', 'shared/src/health/server.ts'];
   const reserved = 256 + valueIn(health, 'HEALTH_CONNECTIONS');
   const local = valueIn(doors, 'LOCAL_DESCRIPTORS');
-  // A stranger has a place before its first byte, too.
-  const strangers = 2 * valueIn('ca/src/config.ts', 'strangerConnections');
+  // Strangers have as many places before their first byte, and at the CA as many in which they wait.
+  const strangers = 3 * valueIn('ca/src/config.ts', 'strangerConnections');
   const served = valueIn('ca/src/config.ts', 'connections') + valueIn(doors, 'JOIN') * local;
   const ca = served + strangers + reserved + valueIn(doors, 'ADMIN') * local;
   const gateway = 2 * valueIn(PLACES, 'CERTIFIED') + 2 * valueIn(PLACES, 'STRANGERS') + reserved;

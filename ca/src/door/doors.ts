@@ -44,8 +44,8 @@ export function openDoors(
   const wanted = { certified: settings.connections, strangers: settings.strangerConnections, join: JOIN };
   const shares = divide(openFiles, RESERVED, {
     certified: { wanted: wanted.certified, each: 1, part: 0.6 },
-    // As many again before their first byte.
-    strangers: { wanted: wanted.strangers, each: 2, part: 0.25 },
+    // As many again before their first byte, and as many that wait.
+    strangers: { wanted: wanted.strangers, each: 3, part: 0.25 },
     join: { wanted: wanted.join, each: LOCAL_DESCRIPTORS, part: 0.15 },
   });
   if (shares.certified < wanted.certified)

@@ -211,6 +211,12 @@ test('an address may reset 800 streams at once, over however many connections', 
   void reset(session).catch(() => {});
   await closed;
   expect(floods).toBe(1);
+  // What is spent there is nothing to a certified node of the same address.
+  const node = from('127.0.0.4');
+  await once(node, 'connect');
+  for (let n = 0; n < 5; n += 1) await reset(node);
+  await turn();
+  expect([floods, node.closed]).toEqual([1, false]);
 });
 
 test.each([

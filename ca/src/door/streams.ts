@@ -105,7 +105,7 @@ export function guardStreams(server: http2.Http2Server, guards: StreamGuards): v
         if (over || session.destroyed) return;
         try {
           resets.spend('a connection', RESET);
-          addresses.spend(peer.keys.network ?? peer.keys.address, RESET);
+          addresses.spend(peer.svid?.serial ?? peer.keys.network ?? peer.keys.address, RESET);
         } catch (error) {
           guards.onRefused(refusalOf(error, 'rate', 'too many resets'), opened.path, peer);
           guards.onFlood(peer);
@@ -119,9 +119,9 @@ export function guardStreams(server: http2.Http2Server, guards: StreamGuards): v
       idle.begun();
       stream.once('close', () => idle.ended());
       closeAnswered(stream, answered);
-      const isStranger = peer.kind === 'stranger';
-      if (!weigh(opened, raw, isStranger ? strangers : knownCalls, guards)) return;
-      meter({ ...opened, weights: isStranger ? strangers : known, whole }, guards);
+      const [calls, messages] = peer.kind === 'stranger' ? [strangers, strangers] : [knownCalls, known];
+      if (!weigh(opened, raw, calls, guards)) return;
+      meter({ ...opened, weights: messages, whole }, guards);
       server.emit('stream', stream, headers, flags);
     });
   });

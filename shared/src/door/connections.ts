@@ -15,7 +15,7 @@ import type { SlowAddresses } from './slow-addresses.ts';
 export interface ConnectionSettings {
   /**
    * Of peers that have shown no certificate yet, and how many of them one address or uid may have. A port that waits
-   * for the first byte has as many again for connections on which none has come.
+   * for the first byte has as many again for connections on which none has come, and as many for those that `wait`.
    */
   readonly strangers: number;
   readonly perStranger: number;
