@@ -32,7 +32,7 @@ import { listenTls, listenUnix } from './rpc/listen.ts';
 import { Nonces } from './rpc/nonces.ts';
 import { grpcServer } from './rpc/server.ts';
 import { tellOfClock } from './store/clock-warning.ts';
-import { openSqlite } from './store/sqlite.ts';
+import { openSqlite } from './store/sqlite/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { Successions } from './succession/successions.ts';
 import { ownSvid, startUpkeep, whyOwnUnfit } from './upkeep.ts';

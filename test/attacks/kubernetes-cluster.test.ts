@@ -8,7 +8,7 @@ import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { KubernetesConfig } from '@chancery/ca/attestors/kubernetes/config.ts';
 import { boundedLibrary, Connections } from '@chancery/ca/attestors/kubernetes/transport.ts';
 import { kubernetesAttestor } from '@chancery/ca/attestors/kubernetes.ts';
-import { openSqlite } from '@chancery/ca/store/sqlite.ts';
+import { openSqlite } from '@chancery/ca/store/sqlite/sqlite.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
 import { silentLog } from '@chancery/shared/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { openCallRecords } from '@chancery/agent/outputs/call-records.ts';
 import { printTable } from '@chancery/ca/cli/flags.ts';
-import { openSqlite } from '@chancery/ca/store/sqlite.ts';
+import { openSqlite } from '@chancery/ca/store/sqlite/sqlite.ts';
 import type { Io } from '@chancery/shared/cli.ts';
 import { systemClock } from '@chancery/shared/clock.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';

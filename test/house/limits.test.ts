@@ -27,7 +27,7 @@ const PROMISES: readonly (readonly [says: string, file: string, name: string, un
   ['An open call counts # KiB more', 'ca/src/door/streams.ts', 'STREAM_BYTES', KIB],
   ['a stranger has at most # on a connection', 'ca/src/door/streams.ts', 'STRANGER_STREAMS'],
   ['For # s after that, each new connection', 'shared/src/door/slow-addresses.ts', 'SLOW_MS', 1000],
-  ['and at most # valid ones', 'ca/src/store/holders/guests.ts', 'MAX_PER_NODE'],
+  ['and at most # valid ones', 'ca/src/store/sqlite/holders/guests.ts', 'MAX_PER_NODE'],
   ['A node has # trust streams', 'ca/src/rpc/limits.ts', 'TRUST_STREAMS'],
   ['beside its agents have # more', 'ca/src/rpc/limits.ts', 'TRUST_STREAMS'],
   ['more, # for each certificate', 'ca/src/rpc/limits.ts', 'GUEST_STREAMS'],

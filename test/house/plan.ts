@@ -36,8 +36,8 @@ const ALL_SHARED = Object.keys(SHARED);
 
 /** `ca` and `agent` never meet; within each, siblings that are not named here get values from serve.ts or run.ts. */
 const CA: Readonly<Record<string, readonly string[]>> = {
-  'ca/src/store/holders': ALL_SHARED,
-  'ca/src/store': [...ALL_SHARED, 'ca/src/store/holders'],
+  'ca/src/store/sqlite/holders': ALL_SHARED,
+  'ca/src/store': [...ALL_SHARED, 'ca/src/store/sqlite/holders'],
   'ca/src/tokens': ALL_SHARED,
   'ca/src/attestors': [...ALL_SHARED, 'ca/src/tokens'],
   'ca/src/authority': [...ALL_SHARED, 'ca/src/store'],

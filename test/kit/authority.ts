@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { Authorities, type AuthorityDeps, createRoot } from '@chancery/ca/authority/authorities.ts';
 import type { AuthorityKeys } from '@chancery/ca/authority/key-files.ts';
-import { openSqlite } from '@chancery/ca/store/sqlite.ts';
+import { openSqlite } from '@chancery/ca/store/sqlite/sqlite.ts';
 import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { type ProvenKey, verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';

@@ -5,7 +5,7 @@ import type { EvidenceDeps } from '@chancery/agent/evidence/evidence.ts';
 import type { Attestor, Facts } from '@chancery/ca/attestors/attestor.ts';
 import { AzureConfig } from '@chancery/ca/attestors/azure/config.ts';
 import { azureAttestor } from '@chancery/ca/attestors/azure.ts';
-import { openSqlite } from '@chancery/ca/store/sqlite.ts';
+import { openSqlite } from '@chancery/ca/store/sqlite/sqlite.ts';
 import type { Store } from '@chancery/ca/store/store.ts';
 import { utf8 } from '@chancery/shared/bytes.ts';
 import { nonceOf, packAzureAnswer } from '@chancery/shared/evidence/azure.ts';

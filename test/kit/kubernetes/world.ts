@@ -8,7 +8,7 @@ import {
 import type { Attestor, Facts, NodeMemory } from '@chancery/ca/attestors/attestor.ts';
 import { KubernetesConfig } from '@chancery/ca/attestors/kubernetes/config.ts';
 import { kubernetesAttestor } from '@chancery/ca/attestors/kubernetes.ts';
-import { openSqlite } from '@chancery/ca/store/sqlite.ts';
+import { openSqlite } from '@chancery/ca/store/sqlite/sqlite.ts';
 import type { Store } from '@chancery/ca/store/store.ts';
 import { utf8 } from '@chancery/shared/bytes.ts';
 import { attestationBinding, audienceOf } from '@chancery/shared/evidence/binding.ts';

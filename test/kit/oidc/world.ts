@@ -3,7 +3,7 @@ import type { Attestor, AttestorDeps, Facts } from '@chancery/ca/attestors/attes
 import { GcpConfig, gcpAttestor } from '@chancery/ca/attestors/gcp.ts';
 import { OidcConfig } from '@chancery/ca/attestors/oidc/config.ts';
 import { oidcAttestor } from '@chancery/ca/attestors/oidc.ts';
-import { openSqlite } from '@chancery/ca/store/sqlite.ts';
+import { openSqlite } from '@chancery/ca/store/sqlite/sqlite.ts';
 import { utf8 } from '@chancery/shared/bytes.ts';
 import { attestationBinding, audienceOf } from '@chancery/shared/evidence/binding.ts';
 import { silentLog } from '@chancery/shared/log.ts';

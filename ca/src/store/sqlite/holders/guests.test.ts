@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { after, NOW } from '../../../../test/kit/certificates.ts';
-import { refusal } from '../../../../test/kit/refusal.ts';
+import { after, NOW } from '../../../../../test/kit/certificates.ts';
+import { refusal } from '../../../../../test/kit/refusal.ts';
 import { Guests } from './guests.ts';
 
 const of = (node: string, notAfter = after(60)) => ({ platform: 'fake', node, origin: '40aa', notAfter });

@@ -2,13 +2,13 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeEach, expect, test } from 'vitest';
-import { after, NOW } from '../../../test/kit/certificates.ts';
-import { ManualClock } from '../../../test/kit/manual-clock.ts';
-import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
-import { refusal } from '../../../test/kit/refusal.ts';
+import { after, NOW } from '../../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../../test/kit/manual-clock.ts';
+import { makeFolder, removeFolder } from '../../../../test/kit/processes.ts';
+import { refusal } from '../../../../test/kit/refusal.ts';
+import type { RevocationDraft } from '../store.ts';
 import { MIGRATIONS } from './schema.ts';
 import { openSqlite } from './sqlite.ts';
-import type { RevocationDraft } from './store.ts';
 
 const folder = makeFolder();
 afterAll(() => removeFolder(folder));

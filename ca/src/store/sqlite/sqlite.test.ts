@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { after, NOW } from '../../../test/kit/certificates.ts';
-import { ManualClock } from '../../../test/kit/manual-clock.ts';
-import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
-import { refusal } from '../../../test/kit/refusal.ts';
+import { after, NOW } from '../../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../../test/kit/manual-clock.ts';
+import { makeFolder, removeFolder } from '../../../../test/kit/processes.ts';
+import { refusal } from '../../../../test/kit/refusal.ts';
+import type { AuthorityRecord, Issuance, Store } from '../store.ts';
 import { MIGRATIONS } from './schema.ts';
 import { openSqlite } from './sqlite.ts';
-import type { AuthorityRecord, Issuance, Store } from './store.ts';
 
 const folder = makeFolder();
 afterAll(() => removeFolder(folder));

@@ -1,6 +1,6 @@
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { describe, expect, test } from 'vitest';
-import { refusal } from '../../../test/kit/refusal.ts';
+import { refusal } from '../../../../test/kit/refusal.ts';
 import { GroupCommit, type Transaction } from './group-commit.ts';
 
 const wrap = (error: unknown) => new IdentityError('store', `wrapped: ${String(error)}`);

@@ -6,7 +6,7 @@ import { asBuffer, hex } from '@chancery/shared/bytes.ts';
 import { IdentityError } from '@chancery/shared/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
-import type { AuthorityRecord, Issuance, RecordedIssuance, StoredEvent, Succession } from './store.ts';
+import type { AuthorityRecord, Issuance, RecordedIssuance, StoredEvent, Succession } from '../store.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 

@@ -10,8 +10,8 @@ import {
 } from '@chancery/shared/revocation/revocation.ts';
 import { nodeName } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Certified, RevocationDraft, StoredRevocations } from '../store.ts';
 import { originOf, serialOf } from './rows.ts';
-import type { Certified, RevocationDraft, StoredRevocations } from './store.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 

@@ -10,6 +10,19 @@ import { ensure } from '@chancery/shared/errors.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type {
+  AuthorityRecord,
+  Certified,
+  Issuance,
+  RecordedIssuance,
+  RegistryRecord,
+  RevocationDraft,
+  Store,
+  StoredEvent,
+  StoredRevocations,
+  Succession,
+  TokenName,
+} from '../store.ts';
 import { ensureNotOlder, writeGeneration } from './generation.ts';
 import { GroupCommit } from './group-commit.ts';
 import { Guests } from './holders/guests.ts';
@@ -28,19 +41,6 @@ import {
 } from './rows.ts';
 import { sameFiles } from './same-files.ts';
 import { statements } from './statements.ts';
-import type {
-  AuthorityRecord,
-  Certified,
-  Issuance,
-  RecordedIssuance,
-  RegistryRecord,
-  RevocationDraft,
-  Store,
-  StoredEvent,
-  StoredRevocations,
-  Succession,
-  TokenName,
-} from './store.ts';
 
 /**
  * Opens or makes the file, 0600, and brings its schema up to date. `generation` is the file that says how far the
