@@ -5,7 +5,7 @@ import { McpCaller } from './mcp-caller.ts';
 import { quantile } from './measure.ts';
 
 const CALLS = 200;
-const ROUNDS = 7;
+const ROUNDS = 15;
 
 export const parallel: Bench = {
   says: `${CALLS} tool calls at once, directly and through connect and gateway`,
@@ -21,6 +21,8 @@ export const parallel: Bench = {
         direct.push(await together(await McpCaller.open({ agent: plainAgent(), port: world.serverPort })));
         through.push(await together(await openSoon({ agent: plainAgent(), port: world.connectPort })));
       }
+      // Both of one round met the machine alike, which two medians did not.
+      const times = through.map((ms, round) => ms / (direct[round] ?? ms));
       const [directMs, throughMs] = [quantile(direct, 0.5), quantile(through, 0.5)];
       const ms = (value: number): string => `${value.toFixed(0)} ms`;
       return {
@@ -28,7 +30,7 @@ export const parallel: Bench = {
         table: [
           ['directly, the median round', ms(directMs)],
           ['through connect and gateway', ms(throughMs)],
-          ['times as long (budget 2)', (throughMs / directMs).toFixed(2)],
+          ['times as long, the median of the rounds (budget 2)', quantile(times, 0.5).toFixed(2)],
           ['through, the first round', ms(through[0] ?? 0)],
         ],
       };

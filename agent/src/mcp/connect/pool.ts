@@ -137,8 +137,8 @@ export class DialAgent extends Agent {
   }
 
   #hasIdle(): boolean {
-    const idle = Object.values(this.freeSockets).flat();
-    return this.#unused().length > 0 || idle.some((socket) => socket?.destroyed === false);
+    const idle = this.freeSockets[this.getName()];
+    return idle?.some((socket) => !socket.destroyed) === true || this.#unused().length > 0;
   }
 
   /** On which nothing has come: whoever sends an answer before a request is about to close. */
