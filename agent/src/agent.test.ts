@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';

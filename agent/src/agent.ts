@@ -1,15 +1,15 @@
 /** One agent: it proves its workload, keeps the SVID fresh, follows the CA, and offers all three as live sources. */
 import { lstatSync, statSync } from 'node:fs';
 import { geteuid } from 'node:process';
-import { earlier, whenSetBack } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError, REFUSALS } from '@chancery/shared/errors.ts';
-import { makeFolder } from '@chancery/shared/kernel/make-folder.ts';
+import { earlier, whenSetBack } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError, REFUSALS } from '@chancery/shared/ground/errors.ts';
+import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
-import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
+import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { type AgentSettings, paths } from './config.ts';
 import { findEvidence } from './evidence/auto.ts';
 import type { EvidenceSource } from './evidence/evidence.ts';

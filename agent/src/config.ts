@@ -1,14 +1,14 @@
 /** The agent's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
 import { dirname, resolve } from 'node:path';
-import { parseDuration } from '@chancery/shared/duration.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { readConfigFile } from '@chancery/shared/config/config-file.ts';
+import { parseDuration } from '@chancery/shared/config/duration.ts';
+import { by, hostPort } from '@chancery/shared/config/schema.ts';
+import { Problems, readDocuments } from '@chancery/shared/config/yaml.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { healthAddress } from '@chancery/shared/health/address.ts';
-import { readConfigFile } from '@chancery/shared/kernel/config-file.ts';
-import { by, hostPort } from '@chancery/shared/schema.ts';
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { socketPathProblem } from '@chancery/shared/text/socket-path.ts';
-import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
 import { z } from 'zod';
 import { EvidenceConfig } from './evidence/index.ts';
 

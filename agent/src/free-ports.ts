@@ -1,10 +1,10 @@
 /** The ports of the config, tried before the agent joins: a join may use up evidence that can be shown once only. */
 import { once } from 'node:events';
 import net from 'node:net';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
-import { portHolder } from '@chancery/shared/kernel/port-holder.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
+import { portHolder } from '@chancery/shared/unix/port-holder.ts';
 import type { AgentSettings } from './config.ts';
 
 interface Port {

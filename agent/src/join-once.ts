@@ -1,7 +1,7 @@
 /** For jobs that run no agent: one certificate, or the reason why there is none, within a bound. */
-import { IdentityError, isRefusal, type Refusal } from '@chancery/shared/errors.ts';
+import { IdentityError, isRefusal, type Refusal } from '@chancery/shared/ground/errors.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import type { AgentDeps } from './agent.ts';
 import { type AgentSettings, IN_MEMORY } from './config.ts';
 import { findEvidence } from './evidence/auto.ts';

@@ -3,11 +3,11 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { runProgram } from '@chancery/shared/cli.ts';
-import { systemClock } from '@chancery/shared/clock.ts';
-import { signalProcess } from '@chancery/shared/kernel/pidfd.ts';
-import { jsonLog } from '@chancery/shared/log.ts';
-import { endWith, processIo } from '@chancery/shared/process-io.ts';
+import { endWith, processIo } from '@chancery/shared/cli/process-io.ts';
+import { runProgram } from '@chancery/shared/cli/program.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { jsonLog } from '@chancery/shared/ground/log.ts';
+import { signalProcess } from '@chancery/shared/unix/pidfd.ts';
 import { agentProgram } from './cli/program.ts';
 import { stableSelf } from './cli/self.ts';
 

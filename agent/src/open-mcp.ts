@@ -1,9 +1,9 @@
 /** The agent's MCP side, opened as the config has it: the gateway, and local addresses of other gateways. */
 import { readFileSync } from 'node:fs';
-import type { Clock } from '@chancery/shared/clock.ts';
-import { makeNotDumpable } from '@chancery/shared/kernel/not-dumpable.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
+import { makeNotDumpable } from '@chancery/shared/unix/not-dumpable.ts';
 import { localEndpoint } from './addresses.ts';
 import { type Agent, heardRevocation } from './agent.ts';
 import type { AgentSettings, GatewaySettings } from './config.ts';

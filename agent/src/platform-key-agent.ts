@@ -5,9 +5,9 @@
  * only; it keeps nothing else.
  */
 import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { whenSetBack } from '@chancery/shared/clock.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
-import { LiveValue, type Source } from '@chancery/shared/source.ts';
+import { whenSetBack } from '@chancery/shared/ground/clock.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { type Agent, type AgentDeps, prepareFolder } from './agent.ts';
 import type { AgentSettings } from './config.ts';

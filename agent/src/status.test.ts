@@ -1,8 +1,8 @@
-import { IdentityError, REFUSALS } from '@chancery/shared/errors.ts';
+import { IdentityError, REFUSALS } from '@chancery/shared/ground/errors.ts';
+import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import { LiveValue } from '@chancery/shared/source.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { after, makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
 import { ManualClock } from '../../test/kit/manual-clock.ts';

@@ -1,7 +1,7 @@
 /** What the agent says of itself: facts for a program, and sentences about problems that an operator has to mend. */
-import { hex } from '@chancery/shared/bytes.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
-import { isRefusal } from '@chancery/shared/errors.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { describeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';

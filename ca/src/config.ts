@@ -1,13 +1,13 @@
 /** The CA's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
 import { dirname, resolve } from 'node:path';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { readConfigFile } from '@chancery/shared/config/config-file.ts';
+import { by, duration, hostPort } from '@chancery/shared/config/schema.ts';
+import { Problems, readDocuments } from '@chancery/shared/config/yaml.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { healthAddress } from '@chancery/shared/health/address.ts';
-import { readConfigFile } from '@chancery/shared/kernel/config-file.ts';
-import { readTrustedFile } from '@chancery/shared/kernel/trusted-file.ts';
-import { by, duration, hostPort } from '@chancery/shared/schema.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { socketPathProblem } from '@chancery/shared/text/socket-path.ts';
-import { Problems, readDocuments } from '@chancery/shared/yaml.ts';
+import { readTrustedFile } from '@chancery/shared/unix/files/trusted-file.ts';
 import { z } from 'zod';
 import { AttestorsConfig } from './attestors/index.ts';
 

@@ -2,10 +2,10 @@
 /** chancery-ca: the only file of the CA that touches the process. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { runProgram } from '@chancery/shared/cli.ts';
-import { systemClock } from '@chancery/shared/clock.ts';
-import { jsonLog } from '@chancery/shared/log.ts';
-import { endWith, processIo } from '@chancery/shared/process-io.ts';
+import { endWith, processIo } from '@chancery/shared/cli/process-io.ts';
+import { runProgram } from '@chancery/shared/cli/program.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { jsonLog } from '@chancery/shared/ground/log.ts';
 import { caProgram } from './cli/program.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {

@@ -1,12 +1,12 @@
 /** What the CA does for itself while it serves: its own certificate, its authorities, and records of long ago. */
-import { hex } from '@chancery/shared/bytes.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
-import type { Log } from '@chancery/shared/log.ts';
-import type { LiveValue } from '@chancery/shared/source.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { caId } from '@chancery/shared/spiffe/reserved.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
 import type { Authorities } from './authority/authorities.ts';

@@ -10,7 +10,7 @@ import { tlsTarget, unixTarget } from '@chancery/agent/svid/channel.ts';
 import { join } from '@chancery/agent/svid/obtain.ts';
 import { bootstrapBundle } from '@chancery/agent/trust/bootstrap.ts';
 import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { systemClock } from '@chancery/shared/clock.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';

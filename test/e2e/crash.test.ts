@@ -9,7 +9,7 @@ import { join } from '@chancery/agent/svid/obtain.ts';
 import { bootstrapBundle } from '@chancery/agent/trust/bootstrap.ts';
 import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { systemClock } from '@chancery/shared/clock.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';

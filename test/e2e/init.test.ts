@@ -5,9 +5,9 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { caProgram } from '@chancery/ca/cli/program.ts';
-import { runProgram } from '@chancery/shared/cli.ts';
-import { systemClock } from '@chancery/shared/clock.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { runProgram } from '@chancery/shared/cli/program.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { afterAll, expect, test } from 'vitest';
 import { CA_MAIN, makeFolder, type Ran, removeFolder } from '../kit/processes.ts';
 

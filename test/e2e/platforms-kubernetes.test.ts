@@ -9,7 +9,7 @@ import { tlsTarget } from '@chancery/agent/svid/channel.ts';
 import { join } from '@chancery/agent/svid/obtain.ts';
 import { bootstrapBundle } from '@chancery/agent/trust/bootstrap.ts';
 import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { systemClock } from '@chancery/shared/clock.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type ApiServer, startApiServer } from '../kit/kubernetes/api-server.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Agent, startAgent } from '@chancery/agent/agent.ts';
 import type { AgentSettings } from '@chancery/agent/config.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';

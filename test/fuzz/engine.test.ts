@@ -1,6 +1,6 @@
 /** The fuzzer itself: parsers that break one law each are found out, and those that keep them are not. */
-import { Reader, utf8 } from '@chancery/shared/bytes.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { Reader, utf8 } from '@chancery/shared/ground/bytes.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { describe, expect, test } from 'vitest';
 import { seeded } from '../kit/random.ts';
 import { type Budget, fuzz, judge, law, type Subject, type Target } from './engine.ts';

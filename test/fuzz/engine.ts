@@ -5,7 +5,7 @@
  * What guides it is free here: every check has a sentence of its own, so an input that is refused with a new sentence
  * has come further than the ones before, and is kept to be mutated itself.
  */
-import { isRefusal } from '@chancery/shared/errors.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { type Random, seeded } from '../kit/random.ts';
 import { minimise } from './minimise.ts';
 import { mutate, type Shape } from './mutate/mutate.ts';

@@ -4,14 +4,14 @@
  */
 import type { KeyObject } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { base64, utf8 } from '@chancery/shared/bytes.ts';
 import * as der from '@chancery/shared/der/write.ts';
 import { nonceOf } from '@chancery/shared/evidence/azure.ts';
+import { base64, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
+import { commonName } from '@chancery/shared/x509/compose/tbs.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
 import { NAME } from '@chancery/shared/x509/names.ts';
-import { commonName } from '@chancery/shared/x509/tbs.ts';
 import { attributesFor, signedData, signerInfo } from '../kit/azure/cms.ts';
 import { makeDocumentSigners } from '../kit/azure/signers.ts';
 import { extension, makeAuthority, makeLeaf, NOW, uriConstraint } from '../kit/certificates.ts';

@@ -1,7 +1,7 @@
 /** Imports run down the stairs of plan.ts, and no file reaches itself. */
 import { expect, test } from 'vitest';
 import { MAY_IMPORT, roomOf } from './plan.ts';
-import { importsOf, isTest, paths } from './repository.ts';
+import { importsOf, isTest, paths, textOf } from './repository.ts';
 
 /** Configuration of tools, which belongs to no room. */
 const files = paths(/\.ts$/).filter((path) => path.includes('/'));
@@ -29,6 +29,21 @@ test('the plan itself is a staircase', () => {
       .map((other) => `${room} names ${other}`),
   );
   expect(upward).toEqual([]);
+});
+
+test('the architecture page lists every room', () => {
+  const page = textOf('docs/architecture.md');
+  const rooms = Object.keys(MAY_IMPORT).filter((room) => !/^test\/|\.ts$/.test(room));
+  expect(rooms.filter((room) => !page.includes(`\`${room}\``))).toEqual([]);
+});
+
+test('the plan names no room that is not used', () => {
+  const used = new Set(edges.map(({ from, to }) => `${roomOf(from)} uses ${roomOf(to)}`));
+  const unused = Object.entries(MAY_IMPORT)
+    .filter(([room]) => !room.startsWith('test/'))
+    .flatMap(([room, allowed]) => allowed.map((other) => `${room} uses ${other}`))
+    .filter((use) => !used.has(use));
+  expect(unused).toEqual([]);
 });
 
 test('no file reaches itself', () => {

@@ -4,10 +4,10 @@ import { AgentConfig } from '@chancery/agent/config.ts';
 import { caProgram } from '@chancery/ca/cli/program.ts';
 import { CaConfig } from '@chancery/ca/config.ts';
 import { Resource } from '@chancery/ca/registry/resources.ts';
-import { commandUsage, type Program, usageOf } from '@chancery/shared/cli.ts';
-import { systemClock } from '@chancery/shared/clock.ts';
-import { REFUSALS } from '@chancery/shared/errors.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { commandUsage, type Program, usageOf } from '@chancery/shared/cli/program.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { REFUSALS } from '@chancery/shared/ground/errors.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { textOf } from './repository.ts';
 import { keyTable, schemaOf } from './schema-table.ts';
 
@@ -81,7 +81,7 @@ function errorsPage(): string {
 
 /** The table groups its codes by comments. */
 function groupOf(code: string): string {
-  const text = textOf('shared/src/errors.ts');
+  const text = textOf('shared/src/ground/errors.ts');
   const before = text.slice(0, text.indexOf(`  ${code}: {`));
   return before.slice(before.lastIndexOf('\n  // ') + '\n  // '.length).split('\n')[0] ?? '';
 }

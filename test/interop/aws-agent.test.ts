@@ -1,14 +1,14 @@
 /** The agent's side of AWS, with AWS's own SDK in it, in places that are as they should be and in others. */
 import { awsCaller } from '@chancery/agent/evidence/aws/caller.ts';
+import { awsIamEvidence, awsIamEvidenceKind } from '@chancery/agent/evidence/aws/iam.ts';
 import { detectAws } from '@chancery/agent/evidence/aws/metadata.ts';
-import { awsIamEvidence, awsIamEvidenceKind } from '@chancery/agent/evidence/aws-iam.ts';
 import {
   awsWebIdentityEvidence,
   awsWebIdentityEvidenceKind,
-} from '@chancery/agent/evidence/aws-web-identity.ts';
+} from '@chancery/agent/evidence/aws/web-identity.ts';
 import type { EvidenceDeps } from '@chancery/agent/evidence/evidence.ts';
-import { systemClock } from '@chancery/shared/clock.ts';
 import { packStsQuestion } from '@chancery/shared/evidence/aws-iam.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type AccessKey, type Account, Directory } from '../kit/aws/directory.ts';

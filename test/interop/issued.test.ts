@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { Crypto } from '@peculiar/webcrypto';
 import * as peculiar from '@peculiar/x509';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

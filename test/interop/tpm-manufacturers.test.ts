@@ -12,8 +12,8 @@ import {
   parseCertificate,
   parseManufacturerCertificate,
 } from '@chancery/shared/x509/certificate.ts';
-import { verifyPath } from '@chancery/shared/x509/path.ts';
-import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
+import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { afterAll, describe, expect, test } from 'vitest';
 import {
   after,

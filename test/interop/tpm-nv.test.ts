@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { concat, u8, u16, utf8 } from '@chancery/shared/bytes.ts';
 import { readPem, writePem } from '@chancery/shared/der/pem.ts';
+import { concat, u8, u16, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { spkiOf } from '@chancery/shared/keys/key.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { attestLive, attestorOf, sourceOf } from '../kit/tpm/live-tpm.ts';

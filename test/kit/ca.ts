@@ -14,11 +14,11 @@ import {
   type RevokeResponse,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import { runProgram } from '@chancery/shared/cli.ts';
+import { runProgram } from '@chancery/shared/cli/program.ts';
+import { type Log, silentLog } from '@chancery/shared/ground/log.ts';
 import { readKek, readKeyFile } from '@chancery/shared/keys/file.ts';
-import { type Log, silentLog } from '@chancery/shared/log.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import type * as grpc from '@grpc/grpc-js';
 import { stringify } from 'yaml';

@@ -5,14 +5,14 @@ import * as der from '@chancery/shared/der/write.ts';
 import { oid, sequence } from '@chancery/shared/der/write.ts';
 import { generateKey, spkiOf } from '@chancery/shared/keys/key.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import * as x509 from '@chancery/shared/x509/extensions.ts';
-import { EMPTY_NAME, NAME } from '@chancery/shared/x509/names.ts';
 import {
   assembleCertificate,
   type CertificateFields,
   commonName,
   writeTbs,
-} from '@chancery/shared/x509/tbs.ts';
+} from '@chancery/shared/x509/compose/tbs.ts';
+import * as x509 from '@chancery/shared/x509/extensions.ts';
+import { EMPTY_NAME, NAME } from '@chancery/shared/x509/names.ts';
 
 /** An authority or a leaf, with its key. */
 export interface Made {

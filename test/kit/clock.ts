@@ -1,5 +1,5 @@
 /** A clock that runs with the real one, and can be moved and held; whoever sleeps past the new time wakes. */
-import type { Clock } from '@chancery/shared/clock.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 
 interface Sleeper {
   readonly time: number;

@@ -13,7 +13,7 @@ import {
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import type { TestCa } from './ca.ts';
 import { type Talk, talk } from './talk.ts';

@@ -1,5 +1,5 @@
 /** Time that passes when a test says so. */
-import type { Clock } from '@chancery/shared/clock.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 
 interface Sleeper {
   readonly time: Date;

@@ -1,6 +1,6 @@
 /** The raw wire of a streaming call, so that a test can say what no agent of ours would. */
-import type { Refusal } from '@chancery/shared/errors.ts';
-import { REFUSALS } from '@chancery/shared/errors.ts';
+import type { Refusal } from '@chancery/shared/ground/errors.ts';
+import { REFUSALS } from '@chancery/shared/ground/errors.ts';
 import * as grpc from '@grpc/grpc-js';
 import { expect } from 'vitest';
 import type { TestCa } from './ca.ts';

@@ -1,8 +1,8 @@
 /** A genuine machine's event log, whose EV_S_CRTM_VERSION has data that its digest is not of. */
 import fs from 'node:fs';
 import { join } from 'node:path';
-import { readEventLog } from '@chancery/shared/tpm/event-log.ts';
-import { verifyEventLog } from '@chancery/shared/tpm/replay.ts';
+import { readEventLog } from '@chancery/shared/tpm/boot/event-log.ts';
+import { verifyEventLog } from '@chancery/shared/tpm/boot/replay.ts';
 import { expect, test } from 'vitest';
 import { refusal } from '../kit/refusal.ts';
 import { vectorsOrSkip } from './vectors.ts';

@@ -5,8 +5,8 @@ import { readPem } from '@chancery/shared/der/pem.ts';
 import { readBundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import { ensureAnchor } from '@chancery/shared/x509/profile.ts';
-import { readSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
+import { ensureAnchor } from '@chancery/shared/x509/compose/profile.ts';
+import { readSvid, verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { expect, test } from 'vitest';
 import { vectorsOrSkip } from './vectors.ts';
 

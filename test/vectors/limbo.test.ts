@@ -5,10 +5,10 @@
 import fs from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readPem } from '@chancery/shared/der/pem.ts';
-import { isRefusal } from '@chancery/shared/errors.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { EKU } from '@chancery/shared/x509/extensions.ts';
-import { verifyPath } from '@chancery/shared/x509/path.ts';
+import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { SKIPPED } from './limbo-skipped.ts';
@@ -86,7 +86,7 @@ function pageOf(count: number): string {
     '',
     '<!-- Made by test/vectors/limbo.test.ts; renew it with `vitest run test/vectors/limbo.test.ts -u`. -->',
     '',
-    `Chancery validates certificate paths itself (\`shared/src/x509/path.ts\`). Of the ${count} cases of`,
+    `Chancery validates certificate paths itself (\`shared/src/x509/verify/path.ts\`). Of the ${count} cases of`,
     '[x509-limbo](https://github.com/C2SP/x509-limbo) at commit 8a2e6f41 (without BetterTLS) it answers',
     `${agree} as limbo expects. The other ${skipped.length} are answered otherwise on purpose:`,
     '',

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { readManufacturers } from '@chancery/ca/attestors/tpm/manufacturers.ts';
 import { readPem } from '@chancery/shared/der/pem.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseCertificate, parseManufacturerCertificate } from '@chancery/shared/x509/certificate.ts';
 import { expect, test } from 'vitest';
 import { refusal } from '../kit/refusal.ts';

@@ -1,7 +1,7 @@
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { McpServer } from '@chancery/shared/policy/resources.ts';
-import { LiveValue } from '@chancery/shared/source.ts';
 import { expect, test } from 'vitest';
 import { ensureRegistered } from './connect.ts';
 

@@ -7,10 +7,10 @@ import {
   type Invocation,
   type Io,
   MisuseError,
-} from '@chancery/shared/cli.ts';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+} from '@chancery/shared/cli/program.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import type { Source } from '@chancery/shared/source.ts';
 import { localEndpoint } from '../addresses.ts';
 import { type AgentSettings, IN_MEMORY, paths, readAgentConfig } from '../config.ts';
 import { ensurePortsFree } from '../free-ports.ts';

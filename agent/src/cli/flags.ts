@@ -1,6 +1,6 @@
 /** Flags that several commands share. */
 import { existsSync } from 'node:fs';
-import type { Flag, Invocation } from '@chancery/shared/cli.ts';
+import type { Flag, Invocation } from '@chancery/shared/cli/program.ts';
 import { SYSTEM_CONFIG } from '../config.ts';
 
 export const CONFIG_FLAG = {

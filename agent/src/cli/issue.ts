@@ -1,6 +1,6 @@
 /** `issue`: one certificate for a job that runs no agent: joins, writes files, exits. */
 import { join, resolve } from 'node:path';
-import { type Command, MisuseError } from '@chancery/shared/cli.ts';
+import { type Command, MisuseError } from '@chancery/shared/cli/program.ts';
 import { writeOutput } from '../outputs/files.ts';
 import { JSON_FLAG } from './flags.ts';
 import { JOB_FLAGS, jobSettings, timeoutOf } from './job.ts';

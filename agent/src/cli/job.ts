@@ -1,9 +1,9 @@
 /** What `issue` and `exec` share: settings from flags where a job has no config, and how long they wait. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { type Flag, type Invocation, MisuseError } from '@chancery/shared/cli.ts';
-import { parseDuration } from '@chancery/shared/duration.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+import { type Flag, type Invocation, MisuseError } from '@chancery/shared/cli/program.ts';
+import { parseDuration } from '@chancery/shared/config/duration.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
 import { type AgentSettings, parseAgentConfig, readAgentConfig } from '../config.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';

@@ -1,5 +1,5 @@
 /** The command line of chancery-agent. */
-import type { Program } from '@chancery/shared/cli.ts';
+import type { Program } from '@chancery/shared/cli/program.ts';
 import { type ConnectCommandDeps, connect } from './connect.ts';
 import { doctor } from './doctor.ts';
 import { exec } from './exec.ts';

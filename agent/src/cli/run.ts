@@ -1,8 +1,8 @@
 /** `run` and `gateway`: the agent in the foreground until SIGINT, SIGTERM or SIGQUIT. */
-import type { Command, ExitStatus, Invocation, Io } from '@chancery/shared/cli.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
-import { giveBackFreedMemory } from '@chancery/shared/kernel/freed-memory.ts';
-import type { Log, LogLevel } from '@chancery/shared/log.ts';
+import type { Command, ExitStatus, Invocation, Io } from '@chancery/shared/cli/program.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { Log, LogLevel } from '@chancery/shared/ground/log.ts';
+import { giveBackFreedMemory } from '@chancery/shared/unix/freed-memory.ts';
 import { type AgentSettings, readAgentConfig } from '../config.ts';
 import type { RunDeps } from '../run.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';

@@ -1,6 +1,6 @@
 /** `status` and `mcp config`: what the agent is, and how an MCP client is pointed at it. */
 import { resolve } from 'node:path';
-import { type Command, type ExitStatus, MisuseError } from '@chancery/shared/cli.ts';
+import { type Command, type ExitStatus, MisuseError } from '@chancery/shared/cli/program.ts';
 import { paths, readAgentConfig } from '../config.ts';
 import { describeSkew } from '../svid/skew.ts';
 import { readStatus } from '../workload/attach.ts';

@@ -1,6 +1,6 @@
 /** `platform: auto`: finds where the agent runs, and says what it tried. */
-import { IdentityError } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import type { EvidenceSource } from './evidence.ts';
 import {
   configOf,

@@ -2,11 +2,12 @@
  * Evidence of an Azure VM, from its metadata service: the managed identity's token for the CA, and the attested
  * document with a nonce made of the binding. Mirrors ca/src/attestors/azure.ts.
  */
-import { asBuffer, utf8 } from '@chancery/shared/bytes.ts';
-import { addSeconds } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+
 import { nonceOf, packAzureAnswer } from '@chancery/shared/evidence/azure.ts';
-import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import { asBuffer, utf8 } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/ground/json.ts';
 import { isCallable } from '@chancery/shared/outbound/address.ts';
 import { z } from 'zod';
 import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';

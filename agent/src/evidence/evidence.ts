@@ -1,5 +1,5 @@
 /** The seam that every platform fits on the agent's side; it mirrors ca/attestors name for name. */
-import type { Clock } from '@chancery/shared/clock.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Signer } from '@chancery/shared/keys/key.ts';
 import type { Outbound } from '@chancery/shared/outbound/http.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';

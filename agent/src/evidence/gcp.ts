@@ -1,6 +1,7 @@
 /** The identity token of a Compute Engine instance, asked from its metadata server. Mirrors ca/attestors/gcp.ts. */
-import { ensure } from '@chancery/shared/errors.ts';
+
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { OutboundReply } from '@chancery/shared/outbound/http.ts';
 import { z } from 'zod';
 import type { EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';

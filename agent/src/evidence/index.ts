@@ -1,10 +1,11 @@
 /** The list of platforms on the agent's side: a line in `KINDS` is all that a new one takes here. */
-import { readTrustedFile } from '@chancery/shared/kernel/trusted-file.ts';
-import { readWholeFile } from '@chancery/shared/kernel/whole-file.ts';
+
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
+import { readTrustedFile } from '@chancery/shared/unix/files/trusted-file.ts';
+import { readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { z } from 'zod';
-import { awsIamEvidenceKind } from './aws-iam.ts';
-import { awsWebIdentityEvidenceKind } from './aws-web-identity.ts';
+import { awsIamEvidenceKind } from './aws/iam.ts';
+import { awsWebIdentityEvidenceKind } from './aws/web-identity.ts';
 import { azureEvidenceKind } from './azure.ts';
 import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource, ReadFile } from './evidence.ts';
 import { gcpEvidenceKind } from './gcp.ts';

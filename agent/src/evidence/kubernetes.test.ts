@@ -1,4 +1,4 @@
-import { utf8 } from '@chancery/shared/bytes.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import type { OutboundRequest } from '@chancery/shared/outbound/http.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';

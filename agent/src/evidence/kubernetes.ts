@@ -2,10 +2,11 @@
  * Evidence of a pod: a service-account token for the CA. Either the one that the kubelet projects into a file and
  * exchanges before it ends, or one that is requested from the API server for this exchange alone.
  */
-import { asBuffer, utf8 } from '@chancery/shared/bytes.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
-import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import { asBuffer, utf8 } from '@chancery/shared/ground/bytes.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/ground/json.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { z } from 'zod';
 import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';

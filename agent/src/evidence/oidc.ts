@@ -3,10 +3,11 @@
  * choice; elsewhere the job's definition says the audience, and the token is in a variable or a file. Mirrors
  * ca/attestors/oidc.ts.
  */
-import { utf8 } from '@chancery/shared/bytes.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
-import { isJsonObject, parseJson } from '@chancery/shared/json.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, parseJson } from '@chancery/shared/ground/json.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { z } from 'zod';
 import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';

@@ -1,6 +1,7 @@
 /** Evidence of several platforms in one exchange; mirrors ca/attestors/prove.ts. */
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+
 import { joinPlatforms, packSaid, splitPlatforms, unpackSaid } from '@chancery/shared/evidence/several.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { EvidenceSource, Exchange } from './evidence.ts';
 
 /** The one that is there, or all of them as one. Throws config. */

@@ -4,8 +4,6 @@
  */
 import { createHmac } from 'node:crypto';
 import { access, constants } from 'node:fs/promises';
-import { concat, hex } from '@chancery/shared/bytes.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
 import {
   MAX_EVENT_LOG,
   packAnswer,
@@ -14,10 +12,12 @@ import {
   type TpmQuestion,
   unpackQuestion,
 } from '@chancery/shared/evidence/tpm.ts';
-import { inFile, readWholeFile } from '@chancery/shared/kernel/whole-file.ts';
+import { concat, hex } from '@chancery/shared/ground/bytes.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import { AK } from '@chancery/shared/tpm/templates.ts';
+import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { z } from 'zod';
 import type { EvidenceKind, EvidenceSource, Exchange, PlatformKey } from './evidence.ts';
 import { TpmCommands, type TpmObject, type WrappedKey } from './tpm/commands.ts';

@@ -1,5 +1,5 @@
 /** Evidence on the CA's own unix socket: none. The kernel tells the CA who is calling. */
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { z } from 'zod';
 import type { EvidenceKind, EvidenceSource } from './evidence.ts';
 

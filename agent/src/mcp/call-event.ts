@@ -1,6 +1,6 @@
 /** What the gateway records: one event when something is decided, one when it is answered. */
 import { hash } from 'node:crypto';
-import type { Refusal } from '@chancery/shared/errors.ts';
+import type { Refusal } from '@chancery/shared/ground/errors.ts';
 import type { Id } from '@chancery/shared/mcp/message.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 

@@ -3,7 +3,7 @@
  * between is mutual TLS with this workload's SVID; the client needs no secret and notices no rotation.
  */
 import type { Readable, Writable } from 'node:stream';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { Dialler, type DialOptions, saysRevoked } from './connect/dial.ts';
 import { type LocalEndpoint, startListener } from './connect/listener.ts';
 import { startStdio } from './connect/stdio/stdio.ts';

@@ -1,10 +1,10 @@
 /** Where a gateway's decisions go: one JSON line each, appended to a file of our own, 0600, before the call goes on. */
 import fs from 'node:fs';
-import { refusalOf } from '@chancery/shared/errors.ts';
-import { openPrivateFile } from '@chancery/shared/kernel/append-file.ts';
-import { inFile } from '@chancery/shared/kernel/whole-file.ts';
+import { refusalOf } from '@chancery/shared/ground/errors.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
+import { openPrivateFile } from '@chancery/shared/unix/files/append-file.ts';
+import { inFile } from '@chancery/shared/unix/files/whole-file.ts';
 
 export interface CallRecords {
   /** All by one write. Throws file where a line could not be written: no record, no call. */

@@ -6,14 +6,14 @@ import { type KeyObject, randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { geteuid } from 'node:process';
-import { equal, utf8 } from '@chancery/shared/bytes.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
-import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
-import { openSafeFolder } from '@chancery/shared/kernel/safe-folder.ts';
+import { equal, utf8 } from '@chancery/shared/ground/bytes.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { type FileOwner, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { systemSentenceWithPath } from '@chancery/shared/text/system-sentence.ts';
 import { keyPem } from '@chancery/shared/tls/options.ts';
+import { openSafeFolder } from '@chancery/shared/unix/files/safe-folder.ts';
 import type { OutputSettings } from '../config.ts';
 
 const CURRENT = '..data';

@@ -4,8 +4,8 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { kill } from 'node:process';
-import { IdentityError } from '@chancery/shared/errors.ts';
-import { atEnd } from '@chancery/shared/process-io.ts';
+import { atEnd } from '@chancery/shared/cli/process-io.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { cannotRun } from '@chancery/shared/text/system-sentence.ts';
 
 export interface HookBounds {

@@ -1,10 +1,10 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { addSeconds } from '@chancery/shared/clock.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
-import { silentLog } from '@chancery/shared/log.ts';
-import { LiveValue } from '@chancery/shared/source.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
+import { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, expect, test, vi } from 'vitest';

@@ -1,7 +1,7 @@
 /** Keeps the outputs in step with the SVID and the bundle: each by itself, so that none waits for another. */
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import type { Log } from '@chancery/shared/log.ts';
-import type { Source } from '@chancery/shared/source.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { OutputSettings } from '../config.ts';
 import { type Holding, writeOutput } from './files.ts';

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { geteuid } from 'node:process';
-import { signalProcess } from '@chancery/shared/kernel/pidfd.ts';
+import { signalProcess } from '@chancery/shared/unix/pidfd.ts';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { OutputSettings } from '../config.ts';
 import { type NotifyDeps, notifyReader } from './notify.ts';

@@ -1,8 +1,8 @@
 /** Tells the program that reads an output: a signal to its process, or a command. */
-import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
-import { ensureLinks, ensureOwner, type Owners } from '@chancery/shared/kernel/links.ts';
-import type { HeldProcess, SignalProcess } from '@chancery/shared/kernel/pidfd.ts';
-import { inFile, readWholeFile } from '@chancery/shared/kernel/whole-file.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
+import { ensureLinks, ensureOwner, type Owners } from '@chancery/shared/unix/files/links.ts';
+import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
+import type { HeldProcess, SignalProcess } from '@chancery/shared/unix/pidfd.ts';
 import type { OutputSettings } from '../config.ts';
 import { type HookBounds, runHook } from './hook.ts';
 

@@ -1,5 +1,5 @@
-import { IdentityError } from '@chancery/shared/errors.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { expect, test } from 'vitest';
 import { alarm } from './alarm.ts';
 

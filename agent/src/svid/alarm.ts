@@ -1,6 +1,6 @@
 /** What an operator hears while an SVID cannot be renewed. */
-import type { Clock } from '@chancery/shared/clock.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 
 export interface AlarmDeps {
   readonly svid: { readonly notAfter: Date };

@@ -1,6 +1,6 @@
 /** Which of the CA's doors an SVID is asked at. */
 import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { isLocal } from '../evidence/several.ts';
 import { isRefusedCertificate, type Judge, type Target, tlsTarget, unixTarget } from './channel.ts';
 import { join, type ObtainRequest, renew } from './obtain.ts';

@@ -2,16 +2,16 @@
 
 import net from 'node:net';
 import tls, { type PeerCertificate } from 'node:tls';
-import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/ground/errors.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { roleNamedBy } from '@chancery/shared/spiffe/reserved.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { plainNetwork } from '@chancery/shared/text/network-sentence.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
-import { hasMark, type VerifiedSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
+import { hasMark, type VerifiedSvid, verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import * as grpc from '@grpc/grpc-js';
 
 /** What a ts-proto client is made from. */

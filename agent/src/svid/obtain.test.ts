@@ -5,11 +5,11 @@ import type {
   AttestResponse,
   Issued,
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { asBuffer, hex } from '@chancery/shared/bytes.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
+import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
-import { silentLog } from '@chancery/shared/log.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import { describe, expect, test } from 'vitest';

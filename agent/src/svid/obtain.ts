@@ -10,20 +10,20 @@ import type {
   IdentityClient,
   Issued,
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { asBuffer, equal } from '@chancery/shared/bytes.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
 import { successionStatement } from '@chancery/shared/evidence/succession.ts';
+import { asBuffer, equal } from '@chancery/shared/ground/bytes.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
-import { type VerifiedSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
+import { type VerifiedSvid, verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
 import type { EvidenceSource, Exchange } from '../evidence/evidence.ts';
 import { refusalFromCa } from './channel.ts';

@@ -1,6 +1,6 @@
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { IdentityError, type Refusal } from '@chancery/shared/errors.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError, type Refusal } from '@chancery/shared/ground/errors.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { expect, test } from 'vitest';
 import { untilItWorks } from './patience.ts';
 

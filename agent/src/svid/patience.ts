@@ -1,7 +1,7 @@
 /** The first steps of an agent, tried until they work: a CA that is not up yet is no reason to end. */
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { type IdentityError, isRefusal, type Refusal } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { type IdentityError, isRefusal, type Refusal } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 
 export interface PatienceDeps {
   readonly clock: Clock;

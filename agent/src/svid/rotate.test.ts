@@ -1,4 +1,4 @@
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { describe, expect, test } from 'vitest';
 import { nextAttempt, type RotateDeps, rotate } from './rotate.ts';
 

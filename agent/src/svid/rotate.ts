@@ -1,5 +1,5 @@
 /** The rotation loop and its pure half: when to try next. */
-import type { Clock } from '@chancery/shared/clock.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 
 interface Lifetime {
   readonly notBefore: Date;

@@ -1,5 +1,5 @@
 /** How far this machine's clock is from the CA's, by the time that the CA sends with a certificate. */
-import type { Log } from '@chancery/shared/log.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 
 /** Below it are the rounding to seconds, the way of the message, and clocks that are kept in time. */
 const TOLERANCE_SECONDS = 60;

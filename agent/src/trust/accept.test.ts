@@ -1,5 +1,5 @@
-import { silentLog } from '@chancery/shared/log.ts';
-import { LiveValue } from '@chancery/shared/source.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
+import { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';

@@ -1,8 +1,8 @@
 /** When a new bundle may take the place of an old one. */
-import { equal } from '@chancery/shared/bytes.ts';
-import { ensure } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
-import type { LiveValue } from '@chancery/shared/source.ts';
+import { equal } from '@chancery/shared/ground/bytes.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 

@@ -2,11 +2,11 @@
 import { hash } from 'node:crypto';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { readPem } from '@chancery/shared/der/pem.ts';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
-import { readTrustedFile } from '@chancery/shared/kernel/trusted-file.ts';
-import { inFile } from '@chancery/shared/kernel/whole-file.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { type Bundle, readBundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { readTrustedFile } from '@chancery/shared/unix/files/trusted-file.ts';
+import { inFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import * as grpc from '@grpc/grpc-js';
 import { refusalFromCa, type Target, unverifiedTarget } from '../svid/channel.ts';

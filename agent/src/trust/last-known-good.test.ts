@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { base64 } from '@chancery/shared/bytes.ts';
+import { base64 } from '@chancery/shared/ground/bytes.ts';
 import { generateKey } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeEach, expect, test } from 'vitest';

@@ -1,15 +1,15 @@
 /** What the agent needs to start without its CA: one file, 0600, replaced whole. It holds the private key. */
 import { createPrivateKey } from 'node:crypto';
 import { existsSync, renameSync } from 'node:fs';
-import { base64, equal, utf8 } from '@chancery/shared/bytes.ts';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { base64, equal, utf8 } from '@chancery/shared/ground/bytes.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { spkiOf } from '@chancery/shared/keys/key.ts';
 import { readProtectedFile, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { z } from 'zod';
 import { loadRevocations, StoredRevocations, storeRevocations } from './revocations.ts';

@@ -1,5 +1,5 @@
 /** Whether the CA can be reached and is who it should be: the first step of every join, alone. */
-import type { Clock } from '@chancery/shared/clock.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { tlsTarget } from '../svid/channel.ts';
 import { bootstrapBundle, bootstrapOf, fetchBundle } from './bootstrap.ts';
 

@@ -1,6 +1,6 @@
 /** Revocations on their way through the agent: from the CA, to the disk and back, to programs beside it. */
 import type { Revocations as RevocationsMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseReason, parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
 import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { z } from 'zod';

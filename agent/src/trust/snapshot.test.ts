@@ -1,4 +1,4 @@
-import { asBuffer } from '@chancery/shared/bytes.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';

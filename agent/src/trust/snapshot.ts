@@ -4,10 +4,10 @@ import type {
   Revocations as RevocationsMessage,
   WatchResponse,
 } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { sentence, sentencesOf } from '@chancery/shared/config/schema.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
-import { sentence, sentencesOf } from '@chancery/shared/schema.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';

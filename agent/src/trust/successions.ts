@@ -1,7 +1,7 @@
 /** Which certificates took the place of which, as the CA tells a gateway: in memory, until the old one has ended. */
 import type { Succession } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { hex } from '@chancery/shared/bytes.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 
 /** As many as the CA keeps, in all and of one node: a node that renews over and over pushes out its own. */
 const MAX_KEPT = 65_536;

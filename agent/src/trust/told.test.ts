@@ -1,6 +1,6 @@
 import type { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { asBuffer } from '@chancery/shared/bytes.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { makeAuthority, NOW } from '../../../test/kit/certificates.ts';

@@ -1,9 +1,9 @@
 /** What the CA has told this agent: the bundle, the policy and the revocations, in force and on disk. */
 import type { Revocations as RevocationsMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import { LiveValue } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { isSameBundle } from './accept.ts';
 import type { KnownGood } from './last-known-good.ts';

@@ -4,11 +4,11 @@ import {
   type WatchRequest,
   type WatchResponse,
 } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
-import { silentLog } from '@chancery/shared/log.ts';
-import { LiveValue } from '@chancery/shared/source.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
+import { LiveValue } from '@chancery/shared/ground/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type WatchDeps, watchTrust } from './watch.ts';

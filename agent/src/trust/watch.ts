@@ -5,13 +5,13 @@ import {
   type WatchRequest,
   type WatchResponse,
 } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { asBuffer } from '@chancery/shared/bytes.ts';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
-import type { Source } from '@chancery/shared/source.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
 import { refusalFromCa, type Target } from '../svid/channel.ts';
 import { completed, type State } from './snapshot.ts';

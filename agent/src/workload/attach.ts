@@ -3,20 +3,20 @@
  * and policy. It certifies anew whenever the agent has rotated, and waits for the agent when that restarts.
  */
 import http from 'node:http';
-import { equal, hex } from '@chancery/shared/bytes.ts';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import { equal, hex } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
-import type { Log } from '@chancery/shared/log.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
-import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { loadRevocations } from '../trust/revocations.ts';
 import { compileSnapshot } from '../trust/snapshot.ts';
 import { Refused, StatusReport, SvidAnswer, TrustLine } from './local-messages.ts';

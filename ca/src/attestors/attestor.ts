@@ -1,13 +1,14 @@
 /** The seam that every platform fits: evidence in, facts out. */
-import { asBuffer } from '@chancery/shared/bytes.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
+
 import { readPem } from '@chancery/shared/der/pem.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Outbound } from '@chancery/shared/outbound/http.ts';
-import type { LivePeer } from '@chancery/shared/peer-credentials.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
+import type { LivePeer } from '@chancery/shared/unix/peer-credentials.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import type { z } from 'zod';
 

@@ -4,8 +4,9 @@
  * a token for us to a managed identity on a machine of that subscription. The nonce has 33 bits, and the token none: it
  * says nothing of the exchange, and what ties its machine's name to the document's vmId is only what `sameVm` says.
  */
-import { ensure } from '@chancery/shared/errors.ts';
+
 import { nonceOf, unpackAzureAnswer } from '@chancery/shared/evidence/azure.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Claims } from '../tokens/claims.ts';
 import { peekClaims, verifyToken } from '../tokens/jwt.ts';
 import type { Attestor, AttestorDeps, AttestorKind, Facts } from './attestor.ts';

@@ -2,9 +2,10 @@
  * A Compute Engine instance's identity token. Proves that Google's metadata server gave this token, for this key and
  * exchange, to whoever asked on that instance. It does not tell processes of one instance apart, nor say what they run.
  */
-import { ensure } from '@chancery/shared/errors.ts';
+
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
-import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/json.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/ground/json.ts';
 import { address } from '@chancery/shared/outbound/address.ts';
 import { z } from 'zod';
 import { type KeySource, keySetFrom } from '../tokens/jwks.ts';

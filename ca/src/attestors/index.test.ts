@@ -1,7 +1,7 @@
-import { utf8 } from '@chancery/shared/bytes.ts';
-import { systemClock } from '@chancery/shared/clock.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { expect, test } from 'vitest';
 import { refusal } from '../../../test/kit/refusal.ts';

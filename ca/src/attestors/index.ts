@@ -1,10 +1,11 @@
 /** The list of platforms: a line in `KINDS` is all that a new one takes here. */
-import { IdentityError } from '@chancery/shared/errors.ts';
+
 import { isPlatformName } from '@chancery/shared/evidence/several.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { z } from 'zod';
 import type { Attestor, AttestorDeps, AttestorKind } from './attestor.ts';
-import { awsIamKind } from './aws-iam.ts';
-import { awsWebIdentityKind } from './aws-web-identity.ts';
+import { awsIamKind } from './aws/iam.ts';
+import { awsWebIdentityKind } from './aws/web-identity.ts';
 import { azureKind } from './azure.ts';
 import { gcpKind } from './gcp.ts';
 import { kubernetesKind } from './kubernetes.ts';

@@ -4,10 +4,11 @@
  * audience, that it was minted for this exchange and this key. It does not prove which container of the pod asks, nor
  * anything that the cluster's administrators, or whoever may create pods for the account, would not wish it to.
  */
-import { asBuffer } from '@chancery/shared/bytes.ts';
-import { addSeconds } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { keySetFrom } from '../tokens/jwks.ts';
 import { ALGORITHMS, verifyToken } from '../tokens/jwt.ts';
 import {

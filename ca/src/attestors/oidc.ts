@@ -5,9 +5,9 @@
  * the machine, nor of what else the job runs.
  */
 
-import { addSeconds } from '@chancery/shared/clock.ts';
-import { ensure } from '@chancery/shared/errors.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Claims } from '../tokens/claims.ts';
 import { type KeySet, keySetFrom } from '../tokens/jwks.ts';
 import { verifyToken } from '../tokens/jwt.ts';

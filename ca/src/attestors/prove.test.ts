@@ -1,6 +1,6 @@
-import { utf8 } from '@chancery/shared/bytes.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
 import { packSaid, unpackSaid } from '@chancery/shared/evidence/several.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { describe, expect, test, vi } from 'vitest';
 import { proven } from '../../../test/kit/authority.ts';
 import { refusal } from '../../../test/kit/refusal.ts';

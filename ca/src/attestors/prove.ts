@@ -2,7 +2,7 @@
  * One exchange's evidence, of one platform or of several: all must pass, over one nonce, with at most one question that
  * holds theirs. What they prove is joined under each one's name.
  */
-import { ensure } from '@chancery/shared/errors.ts';
+
 import {
   attributePrefix,
   type Holder,
@@ -12,6 +12,7 @@ import {
   type Said,
   unpackSaid,
 } from '@chancery/shared/evidence/several.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Attestor, Facts, Turn } from './attestor.ts';
 
 /** What all of an exchange's platforms proved together. */

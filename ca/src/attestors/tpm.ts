@@ -4,8 +4,6 @@
  * TPM is (a relay looks the same), nor that the bus between it and the processor was not tampered with.
  */
 import { createHmac, randomBytes } from 'node:crypto';
-import { equal, hex } from '@chancery/shared/bytes.ts';
-import { ensure } from '@chancery/shared/errors.ts';
 import {
   packQuestion,
   type TpmAnswer,
@@ -13,15 +11,18 @@ import {
   unpackAnswer,
   unpackOpening,
 } from '@chancery/shared/evidence/tpm.ts';
+import { equal, hex } from '@chancery/shared/ground/bytes.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { ATTRIBUTE } from '@chancery/shared/tpm/algorithms.ts';
+import { type LogEvent, readEventLog } from '@chancery/shared/tpm/boot/event-log.ts';
+import { writeSelection } from '@chancery/shared/tpm/boot/pcr.ts';
+import { verifyEventLog } from '@chancery/shared/tpm/boot/replay.ts';
 import { makeCredential } from '@chancery/shared/tpm/credential.ts';
 import {
   type ClaimedEndorsement,
   type Endorsement,
   verifyEndorsement,
 } from '@chancery/shared/tpm/endorsement.ts';
-import { type LogEvent, readEventLog } from '@chancery/shared/tpm/event-log.ts';
-import { writeSelection } from '@chancery/shared/tpm/pcr.ts';
 import {
   attributesOf,
   nameOf,
@@ -30,7 +31,6 @@ import {
   spkiOf,
   startsWith,
 } from '@chancery/shared/tpm/public-area.ts';
-import { verifyEventLog } from '@chancery/shared/tpm/replay.ts';
 import {
   type Speaker,
   speakerOf,

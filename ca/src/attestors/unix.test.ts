@@ -1,5 +1,5 @@
-import { IdentityError } from '@chancery/shared/errors.ts';
-import type { LivePeer } from '@chancery/shared/peer-credentials.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { LivePeer } from '@chancery/shared/unix/peer-credentials.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import { expect, test } from 'vitest';
 import type { Turn } from './attestor.ts';

@@ -2,7 +2,7 @@
  * A caller on the CA's own socket: the kernel says which process and which user it is. Proves the uid and gid at
  * connect(2). Does not prove which program it is, nor tell two processes of one user apart.
  */
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { z } from 'zod';
 import type { Attestor, AttestorKind, Facts, Turn } from './attestor.ts';
 

@@ -3,17 +3,17 @@
  * its life, with a new key and without a change of the bundle (architecture.md section 7).
  */
 import { hash } from 'node:crypto';
-import { hex } from '@chancery/shared/bytes.ts';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { Signer } from '@chancery/shared/keys/key.ts';
-import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { type TrustDomain, trustDomainId } from '@chancery/shared/spiffe/id.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { keyIdentifierOf, readSubjectAltName } from '@chancery/shared/x509/extensions.ts';
 import { text } from '@chancery/shared/x509/names.ts';
-import { verifyPath } from '@chancery/shared/x509/path.ts';
+import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import type { AuthorityRecord, Store } from '../store/store.ts';
 import { certify } from './certify.ts';
 import type { AuthorityKeys } from './key-files.ts';

@@ -1,13 +1,13 @@
 /** Makes an authority: key, lint, intent on record, signature, certificate on record. */
 import { hash } from 'node:crypto';
-import { hex } from '@chancery/shared/bytes.ts';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import type { Signer } from '@chancery/shared/keys/key.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { Certificate } from '@chancery/shared/x509/certificate.ts';
+import { lintAuthority } from '@chancery/shared/x509/compose/lint.ts';
+import { assembleCertificate, writeTbs } from '@chancery/shared/x509/compose/tbs.ts';
 import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
-import { lintAuthority } from '@chancery/shared/x509/lint.ts';
-import { assembleCertificate, writeTbs } from '@chancery/shared/x509/tbs.ts';
 import type { AuthorityRecord, Store } from '../store/store.ts';
 import type { AuthorityKeys } from './key-files.ts';
 import { authorityFields, BACKDATE_SECONDS, PATH_LENGTH } from './profile.ts';

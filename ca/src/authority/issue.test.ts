@@ -1,8 +1,8 @@
 import { hash, verify } from 'node:crypto';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate, publicKeyOf } from '@chancery/shared/x509/certificate.ts';
-import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   INTERMEDIATE_TTL,

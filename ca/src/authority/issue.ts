@@ -3,15 +3,15 @@
  * Prepared, only `record` makes a Recorded, and only a Recorded is signed.
  */
 import { hash } from 'node:crypto';
-import { hex } from '@chancery/shared/bytes.ts';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { ensure } from '@chancery/shared/errors.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { isReserved, type Role, roleNamedBy } from '@chancery/shared/spiffe/reserved.ts';
+import { lintSvid } from '@chancery/shared/x509/compose/lint.ts';
+import { assembleCertificate, writeTbs } from '@chancery/shared/x509/compose/tbs.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
-import { lintSvid } from '@chancery/shared/x509/lint.ts';
-import { assembleCertificate, writeTbs } from '@chancery/shared/x509/tbs.ts';
 import type { Issuance, Store } from '../store/store.ts';
 import type { Authorities, Issuer } from './authorities.ts';
 import { BACKDATE_SECONDS, leafFields } from './profile.ts';

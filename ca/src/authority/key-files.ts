@@ -1,10 +1,10 @@
 /** Authorities' keys as files in one folder, each encrypted under the key-encryption key. */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { refusalOf } from '@chancery/shared/errors.ts';
-import { makeFolder } from '@chancery/shared/kernel/make-folder.ts';
+import { refusalOf } from '@chancery/shared/ground/errors.ts';
 import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
 import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
+import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 
 /** Where authorities' keys are kept, by the serial of their certificate. */
 export interface AuthorityKeys {

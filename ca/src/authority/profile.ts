@@ -3,9 +3,9 @@ import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { trustDomainId } from '@chancery/shared/spiffe/id.ts';
 import type { Role } from '@chancery/shared/spiffe/reserved.ts';
 import type { Certificate } from '@chancery/shared/x509/certificate.ts';
+import { type CertificateFields, commonName } from '@chancery/shared/x509/compose/tbs.ts';
 import * as extension from '@chancery/shared/x509/extensions.ts';
 import { EMPTY_NAME } from '@chancery/shared/x509/names.ts';
-import { type CertificateFields, commonName } from '@chancery/shared/x509/tbs.ts';
 
 /** Covers a peer whose clock is a little behind; SPIRE's figure. */
 export const BACKDATE_SECONDS = 10;

@@ -1,6 +1,6 @@
 /** Serial numbers: chosen here, never by a caller. */
-import { concat, u32 } from '@chancery/shared/bytes.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+import { concat, u32 } from '@chancery/shared/ground/bytes.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 
 /** The first byte keeps serials positive and 20 bytes long, and will tell replicas apart when there are several. */
 const REPLICA = 0x40;

@@ -3,8 +3,8 @@
 import { existsSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { OperatorClient } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import type { Invocation } from '@chancery/shared/cli.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import type { Invocation } from '@chancery/shared/cli/program.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import * as grpc from '@grpc/grpc-js';
 import { paths, readCaConfig } from '../config.ts';
 import { configFile } from './flags.ts';

@@ -1,6 +1,6 @@
 /** `apply`: makes the given resources the whole set in force, or shows what that would change. */
 import type { AgentLoss, ApplyRequest, ApplyResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli.ts';
+import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
 import type { ResourceFile } from '../registry/resources.ts';
 import { streamToOperator } from './admin.ts';
 import { FILE_FLAG, readFiles } from './files.ts';

@@ -2,9 +2,9 @@
 
 import type { Bundle as BundleMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { type Command, MisuseError } from '@chancery/shared/cli.ts';
+import { type Command, MisuseError } from '@chancery/shared/cli/program.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { writeBundle } from '@chancery/shared/spiffe/bundle.ts';
 import * as grpc from '@grpc/grpc-js';
 import { paths, readCaConfig } from '../config.ts';

@@ -1,12 +1,12 @@
 /** `check`: all that `serve` would refuse, found without a running CA and without changing anything. */
 import { accessSync, constants, existsSync, lstatSync, statSync } from 'node:fs';
-import type { Command } from '@chancery/shared/cli.ts';
-import { systemClock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
-import { ensurePrivateFolder } from '@chancery/shared/kernel/safe-folder.ts';
+import type { Command } from '@chancery/shared/cli/program.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import { type Log, silentLog } from '@chancery/shared/ground/log.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
-import { type Log, silentLog } from '@chancery/shared/log.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
+import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { attestorsFrom, platformsOf } from '../attestors/index.ts';
 import { ensureInTime, ensureRootOf, isFresh, NO_ROOT } from '../authority/authorities.ts';

@@ -1,12 +1,12 @@
 /** `explain`: why facts earn a SPIFFE ID, or a call is allowed: by the running CA's resources, or by files, offline. */
 
 import type { ExplainRequest } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { utf8Text } from '@chancery/shared/bytes.ts';
-import { type Command, type Invocation, MisuseError } from '@chancery/shared/cli.ts';
-import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
-import { inFile, readWholeFile } from '@chancery/shared/kernel/whole-file.ts';
-import { sentence, sentencesOf } from '@chancery/shared/schema.ts';
+import { type Command, type Invocation, MisuseError } from '@chancery/shared/cli/program.ts';
+import { sentence, sentencesOf } from '@chancery/shared/config/schema.ts';
+import { utf8Text } from '@chancery/shared/ground/bytes.ts';
+import { IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { z } from 'zod';
 import { platformsOf } from '../attestors/index.ts';
 import { readCaConfig } from '../config.ts';

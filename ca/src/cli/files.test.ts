@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Invocation, Io } from '@chancery/shared/cli.ts';
+import type { Invocation, Io } from '@chancery/shared/cli/program.ts';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { readFiles } from './files.ts';

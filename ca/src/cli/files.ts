@@ -2,10 +2,10 @@
 
 import { readdirSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { utf8Text } from '@chancery/shared/bytes.ts';
-import type { Invocation, Io } from '@chancery/shared/cli.ts';
-import { ensure } from '@chancery/shared/errors.ts';
-import { inFile, readWholeFile } from '@chancery/shared/kernel/whole-file.ts';
+import type { Invocation, Io } from '@chancery/shared/cli/program.ts';
+import { utf8Text } from '@chancery/shared/ground/bytes.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { MAX_SET_BYTES, type ResourceFile } from '../registry/resources.ts';
 
 export const FILE_FLAG = {

@@ -1,4 +1,4 @@
-import type { Invocation } from '@chancery/shared/cli.ts';
+import type { Invocation } from '@chancery/shared/cli/program.ts';
 import { describe, expect, test } from 'vitest';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { configFile, printJson, printTable } from './flags.ts';

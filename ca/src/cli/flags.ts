@@ -1,7 +1,7 @@
 /** Flags that several commands share. */
 import { existsSync } from 'node:fs';
-import type { Flag, Invocation, Io } from '@chancery/shared/cli.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import type { Flag, Invocation, Io } from '@chancery/shared/cli/program.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
 
 const SYSTEM_CONFIG = '/etc/chancery/ca.yaml';

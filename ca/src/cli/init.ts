@@ -1,13 +1,13 @@
 /** `init`: a config, a key-encryption key, a root, and a folder for resources. Refuses to touch what is there. */
 import { existsSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { utf8 } from '@chancery/shared/bytes.ts';
-import { type Command, MisuseError } from '@chancery/shared/cli.ts';
-import { ensure } from '@chancery/shared/errors.ts';
-import { makeFolder } from '@chancery/shared/kernel/make-folder.ts';
+import { type Command, MisuseError } from '@chancery/shared/cli/program.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { createKek, readKek } from '@chancery/shared/keys/file.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { createRoot, ensureRootOf } from '../authority/authorities.ts';
 import { keyFiles } from '../authority/key-files.ts';
 import { type CaSettings, parseCaConfig, paths, readCaConfig } from '../config.ts';

@@ -1,6 +1,6 @@
 /** The command line of chancery-ca. */
-import type { Program } from '@chancery/shared/cli.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import type { Program } from '@chancery/shared/cli/program.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { apply } from './apply.ts';
 import { bundle } from './bundle.ts';
 import { check } from './check.ts';

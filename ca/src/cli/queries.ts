@@ -1,6 +1,6 @@
 /** `agents`, `issued`, `get`, `export`: what the running CA knows. */
-import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { stringify } from 'yaml';
 import type { Resource } from '../registry/resources.ts';
 import { callOperator } from './admin.ts';

@@ -1,7 +1,7 @@
 /** `revoke`, `unrevoke` and `revocations`: who is cut off before the end of its certificate. */
 import type { Revocation, RevokeResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { type Command, type Invocation, type Io, MisuseError, meant } from '@chancery/shared/cli.ts';
-import { parseDuration } from '@chancery/shared/duration.ts';
+import { type Command, type Invocation, type Io, MisuseError, meant } from '@chancery/shared/cli/program.ts';
+import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { REASONS, type Target } from '@chancery/shared/revocation/revocation.ts';
 import { callOperator } from './admin.ts';
 import { CONFIG_FLAG, instant, JSON_FLAG, printJson, printTable } from './flags.ts';

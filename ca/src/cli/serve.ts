@@ -1,7 +1,7 @@
 /** `serve`: runs the CA in the foreground until SIGINT, SIGTERM or SIGQUIT. */
-import type { Command } from '@chancery/shared/cli.ts';
-import { giveBackFreedMemory } from '@chancery/shared/kernel/freed-memory.ts';
-import type { Log, LogLevel } from '@chancery/shared/log.ts';
+import type { Command } from '@chancery/shared/cli/program.ts';
+import type { Log, LogLevel } from '@chancery/shared/ground/log.ts';
+import { giveBackFreedMemory } from '@chancery/shared/unix/freed-memory.ts';
 import { readCaConfig } from '../config.ts';
 import { type ServeDeps, startCa } from '../serve.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
-import { silentLog } from '@chancery/shared/log.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { expect, test, vi } from 'vitest';
 import { NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';

@@ -1,11 +1,12 @@
 /** How many connections each port of the CA may have, within the limit of open files. */
-import type { Clock } from '@chancery/shared/clock.ts';
+
 import { type ConnectionSettings, Connections } from '@chancery/shared/door/connections.ts';
 import { divide } from '@chancery/shared/door/descriptors.ts';
 import { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
-import type { IdentityError } from '@chancery/shared/errors.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import { HEALTH_CONNECTIONS } from '@chancery/shared/health/server.ts';
-import type { Log } from '@chancery/shared/log.ts';
 import type { TurnedAwayLog } from './turned-away.ts';
 
 export interface DoorSettings {

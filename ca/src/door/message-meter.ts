@@ -1,5 +1,5 @@
 /** Where the messages of one gRPC stream begin and end: a flag, four bytes of length, the message. */
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 
 const HEAD_BYTES = 5;
 /** What the server takes of any method. */

@@ -4,13 +4,13 @@
  * that are opened only to be reset (RFC 9113 section 10.5).
  */
 import type http2 from 'node:http2';
-import type { Clock } from '@chancery/shared/clock.ts';
 import { Buckets } from '@chancery/shared/door/buckets.ts';
 import { Deadlines } from '@chancery/shared/door/deadlines.ts';
 import type { ShareKeys } from '@chancery/shared/door/keys.ts';
 import { type Weight, Weights } from '@chancery/shared/door/weights.ts';
-import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { headerBytes } from './headers.ts';
 import { idleWatcher } from './idle.ts';
 import { MessageMeter } from './message-meter.ts';

@@ -1,4 +1,4 @@
-import { addSeconds } from '@chancery/shared/clock.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { expect, test, vi } from 'vitest';
 import { NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';

@@ -4,8 +4,8 @@
  * disk.
  */
 import { type Folded, Folder } from '@chancery/shared/audit/folder.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 
 /** What was refused, and whose it was. Both are short lists: they are labels of a metric. */
 export interface TurnedAway {

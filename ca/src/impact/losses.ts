@@ -3,8 +3,9 @@
  * expired. They lose a SPIFFE ID that their evidence no longer earns, so that their renewals are refused, and MCP
  * servers that they are no longer the gateway of.
  */
-import { isRefusal } from '@chancery/shared/errors.ts';
+
 import type { Holder } from '@chancery/shared/evidence/several.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { Breath } from '../registry/breath.ts';
 import { type Facts, provenBy } from '../registry/facts.ts';

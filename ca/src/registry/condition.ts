@@ -1,6 +1,6 @@
 /** CEL over attested attributes. Linear-time regular expressions; an error or a non-boolean is a no. */
 import { celEnv, isCelError, parse, plan } from '@bufbuild/cel';
-import { refusalOf } from '@chancery/shared/errors.ts';
+import { refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Scope } from './facts.ts';
 
 export interface Condition {

@@ -1,5 +1,5 @@
 /** Which identities of a set facts earn, and why they earn no others. */
-import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Facts } from './facts.ts';
 import type { Earned } from './identity.ts';
 import type { ResourceSet } from './resources.ts';

@@ -1,4 +1,4 @@
-import type { Refusal } from '@chancery/shared/errors.ts';
+import type { Refusal } from '@chancery/shared/ground/errors.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
 import { refusal } from '../../../test/kit/refusal.ts';

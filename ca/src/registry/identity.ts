@@ -1,7 +1,7 @@
 /** `kind: Identity`: the rule by which one platform's facts earn a SPIFFE ID. */
-import { parseDuration } from '@chancery/shared/duration.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { attributePrefix, isPlatformName } from '@chancery/shared/evidence/several.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { z } from 'zod';

@@ -1,6 +1,6 @@
 /** The resources in force. Facts come in, SPIFFE IDs go out; each new version is stored before anybody acts on it. */
-import { IdentityError } from '@chancery/shared/errors.ts';
-import { LiveValue, type Source } from '@chancery/shared/source.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { RegistryRecord, Store } from '../store/store.ts';
 import { type Change, diffOf } from './diff.ts';

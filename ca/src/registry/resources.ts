@@ -1,9 +1,10 @@
 /** The resources that an operator writes: read from YAML, checked as a set, kept as JSON. */
-import { isRefusal } from '@chancery/shared/errors.ts';
+
+import { eachDocument, Problems, type Read } from '@chancery/shared/config/yaml.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
-import { eachDocument, Problems, type Read } from '@chancery/shared/yaml.ts';
 import { z } from 'zod';
 import { Breath } from './breath.ts';
 import { compileIdentity, type Identity, IdentityResource } from './identity.ts';

@@ -2,8 +2,9 @@
  * `{attribute}` in a SPIFFE ID or a DNS name. An attribute that is missing refuses; it never becomes an empty
  * segment.
  */
-import { ensure } from '@chancery/shared/errors.ts';
+
 import { attributePrefix } from '@chancery/shared/evidence/several.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Scope } from './facts.ts';
 
 export interface Template {

@@ -1,7 +1,8 @@
 /** Who is cut off: kept in the store, loaded before the CA serves, asked at each call, heard by open streams. */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import {
   describeRevocation,
   ensureOfDomain,
@@ -17,7 +18,6 @@ import {
   type RevocationSet,
   revocationSet,
 } from '@chancery/shared/revocation/revocation-set.ts';
-import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import type { RevocationDraft, Store } from '../store/store.ts';

@@ -1,5 +1,5 @@
 /** Which certificate an operator means who types a serial, or the beginning of one. */
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseTarget, type Target } from '@chancery/shared/revocation/revocation.ts';
 import type { RecordedIssuance, Store } from '../store/store.ts';
 

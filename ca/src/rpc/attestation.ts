@@ -1,15 +1,15 @@
 /** Attestation.Attest, Identity.Renew and Identity.IssueX509: the ways to a certificate. */
 import type { IssueX509Request, IssueX509Response } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { AttestationService, IdentityService } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { hex } from '@chancery/shared/bytes.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
 import type { ShareKeys } from '@chancery/shared/door/keys.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
 import { nodeName } from '@chancery/shared/revocation/revocation-set.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { issue } from '../authority/issue.ts';
 import type { RecordedIssuance } from '../store/store.ts';
 import { comesOf, predecessorOf } from '../succession/successions.ts';

@@ -1,8 +1,8 @@
 /** Who is at the other end of a connection to the CA, and whether they still are who they were. */
 import { type ShareKeys, shareKeys } from '@chancery/shared/door/keys.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
-import type { LivePeer } from '@chancery/shared/peer-credentials.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { LivePeer } from '@chancery/shared/unix/peer-credentials.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 
 interface Answered {
   /** Keeps the connection from giving way to others until the returned function is called. */

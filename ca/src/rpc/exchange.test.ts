@@ -4,10 +4,10 @@ import {
   type AttestRequest,
   IdentityService,
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { IdentityError, type Refusal } from '@chancery/shared/errors.ts';
+import { IdentityError, type Refusal } from '@chancery/shared/ground/errors.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
-import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { refusal } from '../../../test/kit/refusal.ts';
 import {

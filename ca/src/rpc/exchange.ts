@@ -9,12 +9,12 @@ import type {
   Hello,
   Issued,
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { asBuffer, hex } from '@chancery/shared/bytes.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
-import { ensure } from '@chancery/shared/errors.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
 import { type Holder, MAX_EVIDENCE_BYTES, splitPlatforms } from '@chancery/shared/evidence/several.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { type ProvenKey, verifyCsr } from '@chancery/shared/x509/csr.ts';

@@ -1,8 +1,8 @@
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { TrustService, type WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import * as grpc from '@grpc/grpc-js';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';

@@ -5,11 +5,11 @@
 
 import type { Audit } from '@chancery/shared/audit/event.ts';
 import type { RefusalEvent, RefusedPeer } from '@chancery/shared/audit/refusals.ts';
-import { equal } from '@chancery/shared/bytes.ts';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
 import type { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
-import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import { equal } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import * as grpc from '@grpc/grpc-js';
 import type { TurnedAwayLog } from '../door/turned-away.ts';
 import { type Caller, type Callers, limitKeys, standingOf } from './caller.ts';

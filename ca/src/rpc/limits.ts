@@ -2,11 +2,12 @@
  * What callers may have open or start. Certified renewals, the local socket and strangers have places and rates of
  * their own, so that none of them can take what another one needs.
  */
-import type { Clock } from '@chancery/shared/clock.ts';
+
 import { Buckets } from '@chancery/shared/door/buckets.ts';
 import { NETWORK_SHARES, type ShareKeys } from '@chancery/shared/door/keys.ts';
 import { type Place, Places } from '@chancery/shared/door/places.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 
 export interface LimitSettings {
   readonly attestationsPerSecond: number;

@@ -5,21 +5,21 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
-import type { Clock } from '@chancery/shared/clock.ts';
 import type { Connection, Connections } from '@chancery/shared/door/connections.ts';
 import { deferAccept } from '@chancery/shared/door/defer-accept.ts';
 import type { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
-import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
-import { portHolder } from '@chancery/shared/kernel/port-holder.ts';
-import type { Log } from '@chancery/shared/log.ts';
-import { openPeer, peerOf } from '@chancery/shared/peer-credentials.ts';
-import type { Source } from '@chancery/shared/source.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import { openPeer, peerOf } from '@chancery/shared/unix/peer-credentials.ts';
+import { portHolder } from '@chancery/shared/unix/port-holder.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { type Callers, limitKeys, slowKeys, type TlsCaller } from './caller.ts';
 
 /** For the first byte, and then for the handshake. */

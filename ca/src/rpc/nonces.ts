@@ -3,9 +3,9 @@
  * bounded by the limit on open exchanges, and a used or foreign nonce is told from one that never was.
  */
 
-import { equal, hex } from '@chancery/shared/bytes.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+import { equal, hex } from '@chancery/shared/ground/bytes.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 
 const NONCE_BYTES = 32;
 export const NONCE_SECONDS = 60;

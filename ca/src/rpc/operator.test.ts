@@ -1,5 +1,5 @@
 import { type ApplyRequest, OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   applied,

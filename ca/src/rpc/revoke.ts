@@ -5,7 +5,7 @@ import {
   type RevokeRequest,
   type RevokeResponse,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { type MadeRevocation, parseReason } from '@chancery/shared/revocation/revocation.ts';
 import { matcherOf, type RevocationOrder, type Revocations } from '../revocation/revocations.ts';
 import type { Agents } from './agents.ts';

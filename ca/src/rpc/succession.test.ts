@@ -7,14 +7,14 @@ import {
   type IssueX509Response,
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { hex } from '@chancery/shared/bytes.ts';
 import { successionStatement } from '@chancery/shared/evidence/succession.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
 import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
 import { parseTarget } from '@chancery/shared/revocation/revocation.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
-import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import {
   applied,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { TrustService, type WatchRequest } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import type { Refusal } from '@chancery/shared/errors.ts';
+import type { Refusal } from '@chancery/shared/ground/errors.ts';
 import { parseTarget } from '@chancery/shared/revocation/revocation.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { after } from '../../../test/kit/certificates.ts';

@@ -8,9 +8,9 @@ import type {
   WatchResponse,
 } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { asBuffer } from '@chancery/shared/bytes.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { RevocablePeer, RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';

@@ -2,8 +2,8 @@
  * Tells the operator of records from the future. Certificates are judged by today's clock, whether the clock was wrong
  * then or is wrong now.
  */
-import type { Clock } from '@chancery/shared/clock.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Store } from './store.ts';
 
 const TOLERANCE_SECONDS = 60;

@@ -1,6 +1,6 @@
 /** Successions on their way to one gateway. */
 import type { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { asBuffer } from '@chancery/shared/bytes.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import type { Successions, Told } from './successions.ts';
 
 /** Of one message. */

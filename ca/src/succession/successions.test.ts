@@ -1,4 +1,4 @@
-import { hex } from '@chancery/shared/bytes.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
 import { expect, test } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';

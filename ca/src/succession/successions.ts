@@ -5,12 +5,12 @@
  */
 import { createHmac, createPublicKey, hash, verify } from 'node:crypto';
 import type { SuccessionProof as Proof } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { asBuffer, equal, hex } from '@chancery/shared/bytes.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
-import { ensure } from '@chancery/shared/errors.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
 import { successionStatement } from '@chancery/shared/evidence/succession.ts';
-import { LiveValue, type Source } from '@chancery/shared/source.ts';
+import { asBuffer, equal, hex } from '@chancery/shared/ground/bytes.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import type { Revocations } from '../revocation/revocations.ts';

@@ -1,6 +1,6 @@
 /** What a verified token says, asked for by name and type. */
-import { ensure } from '@chancery/shared/errors.ts';
-import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/json.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/ground/json.ts';
 
 interface Standard {
   readonly subject: string;

@@ -1,5 +1,5 @@
-import { utf8 } from '@chancery/shared/bytes.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MovableClock } from '../../../test/kit/clock.ts';

@@ -4,10 +4,10 @@
  * ours. A token with an unknown key name may be the first of a new key, or a stranger's: such fetches have a share of
  * their own, one in ten seconds, and one name causes one fetch in half a minute.
  */
-import { type Clock, isRecent } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
-import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/json.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import { type Clock, isRecent } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/ground/json.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Outbound } from '@chancery/shared/outbound/http.ts';
 import { type IssuerKey, type IssuerKeys, importKey, readKeys } from './keys.ts';
 

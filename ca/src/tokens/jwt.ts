@@ -3,10 +3,10 @@
  * header, one audience, times and their bounds are checked here, for jose accepts several audiences, an expiry in ten
  * years and a claim twice.
  */
-import { asBuffer, equal, utf8 } from '@chancery/shared/bytes.ts';
-import { addSeconds } from '@chancery/shared/clock.ts';
-import { ensure } from '@chancery/shared/errors.ts';
-import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import { asBuffer, equal, utf8 } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/ground/json.ts';
 import { Claims } from './claims.ts';
 import type { KeySet } from './jwks.ts';
 

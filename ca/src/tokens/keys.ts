@@ -1,6 +1,6 @@
 /** One JWK set, read strictly: public keys for signatures, each under a name of its own. */
-import { ensure, IdentityError, type Refusal } from '@chancery/shared/errors.ts';
-import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import { ensure, IdentityError, type Refusal } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/ground/json.ts';
 
 /** A key that may be used, not yet imported. */
 export interface IssuerKey {

@@ -1,5 +1,5 @@
 /** What an auditor will ask about. Past tense for facts, `-ing` for intent that is written before the act. */
-import type { Refusal } from '../errors.ts';
+import type { Refusal } from '../ground/errors.ts';
 import type { Reason, Target } from '../revocation/revocation.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { clockOf } from '../clock.ts';
+import { clockOf } from '../ground/clock.ts';
 import { type Folded, Folder } from './folder.ts';
 
 interface Event {

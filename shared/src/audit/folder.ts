@@ -7,7 +7,7 @@
  * number of sources; what is beyond either is one kind, or one source, together. So one source's variety does not
  * hide another's events.
  */
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../ground/clock.ts';
 
 export interface Folded {
   /** How many events the record stands for: those of the window since its first. */

@@ -3,7 +3,7 @@
  * place of peers that have proved who they are.
  */
 import { createHmac } from 'node:crypto';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../ground/clock.ts';
 import type { AuditEvent } from './event.ts';
 import { type Folded, Folder } from './folder.ts';
 

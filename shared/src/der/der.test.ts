@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type Random, seeded } from '../../../test/kit/random.ts';
-import { hex } from '../bytes.ts';
+import { hex } from '../ground/bytes.ts';
 import { readPem, writePem } from './pem.ts';
 import { DerReader, TAG } from './read.ts';
 import { ensureDer } from './walk.ts';

@@ -1,5 +1,5 @@
 /** OBJECT IDENTIFIER contents (X.690 §8.19), as dotted text. */
-import { ensure, type Refusal } from '../errors.ts';
+import { ensure, type Refusal } from '../ground/errors.ts';
 
 /** No arc in use is near this; beyond it a number would lose digits and two OIDs would look alike. */
 const MAX_ARC = Number.MAX_SAFE_INTEGER;

@@ -2,8 +2,8 @@
  * PEM (RFC 7468): DER in a text file. Text between blocks is a comment (§5.2); a block of another kind is a
  * mistake.
  */
-import { base64 } from '../bytes.ts';
-import { ensure, type Refusal } from '../errors.ts';
+import { base64 } from '../ground/bytes.ts';
+import { ensure, type Refusal } from '../ground/errors.ts';
 
 const BLOCK = /-----BEGIN ([^\n-]+)-----\r?\n([A-Za-z0-9+/=\s]*?)-----END ([^\n-]+)-----/g;
 

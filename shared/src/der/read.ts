@@ -2,7 +2,7 @@
  * DER in (X.690): definite minimal lengths, one encoding for each value, nothing left over, bounded depth. What this
  * accepts, write.ts gives back byte for byte; a second spelling of a certificate would be a second opinion about it.
  */
-import { ensure, type Refusal } from '../errors.ts';
+import { ensure, type Refusal } from '../ground/errors.ts';
 import { readOid } from './oid.ts';
 import { readTime, type TimeForm } from './time.ts';
 

@@ -2,8 +2,8 @@
  * UTCTime and GeneralizedTime as RFC 5280 §4.1.2.5 narrows them: whole seconds, Zulu. UTCTime is for
  * 1950 to 2049 and GeneralizedTime for what is later, up to 99991231235959Z, which says "no end" (§4.1.2.5).
  */
-import { equal } from '../bytes.ts';
-import { ensure, type Refusal } from '../errors.ts';
+import { equal } from '../ground/bytes.ts';
+import { ensure, type Refusal } from '../ground/errors.ts';
 
 const ZERO = 0x30;
 

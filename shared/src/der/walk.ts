@@ -1,5 +1,5 @@
 /** Walks elements that nobody reads, so that they are DER as well: names, attributes, parameters. */
-import { ensure, type Refusal } from '../errors.ts';
+import { ensure, type Refusal } from '../ground/errors.ts';
 import { DerReader, TAG } from './read.ts';
 
 const CONSTRUCTED = 0x20;

@@ -1,5 +1,5 @@
 /** DER out: functions named as the ASN.1 is, so that a structure in code looks like its definition. */
-import { utf8 } from '../bytes.ts';
+import { utf8 } from '../ground/bytes.ts';
 import { oidContent } from './oid.ts';
 import { constructed, primitive, TAG } from './read.ts';
 import { timeSize, writeTimeAt } from './time.ts';

@@ -1,6 +1,6 @@
 /** Token buckets by key: what one caller may start in a second and at once. */
-import type { Clock } from '../clock.ts';
-import { ensure } from '../errors.ts';
+import type { Clock } from '../ground/clock.ts';
+import { ensure } from '../ground/errors.ts';
 
 export interface BucketSettings {
   readonly perSecond: number;

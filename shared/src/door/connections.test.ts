@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { openDoor } from '../../../test/kit/flood/doors.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
-import type { IdentityError } from '../errors.ts';
+import type { IdentityError } from '../ground/errors.ts';
 import type { Certified, Connection, Connections } from './connections.ts';
 import { SlowAddresses } from './slow-addresses.ts';
 

@@ -6,7 +6,7 @@
  * comes from: no stranger can push it out, and a new holder takes the place of one of the largest.
  */
 import type { Server, Socket } from 'node:net';
-import { type IdentityError, refusalOf } from '../errors.ts';
+import { type IdentityError, refusalOf } from '../ground/errors.ts';
 import { onFirstByte } from './first-byte.ts';
 import { NETWORK_SHARES, type ShareKeys, shareKeys } from './keys.ts';
 import { type PlaceSettings, Places, type Tenant } from './places.ts';

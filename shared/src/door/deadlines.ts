@@ -2,7 +2,7 @@
  * Time limits of one length for any number of things. What began first ends first, so one sleeper does for all, and to
  * begin and to stop cost no timer.
  */
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../ground/clock.ts';
 
 interface Entry {
   /** When it began, in milliseconds since 1970. */

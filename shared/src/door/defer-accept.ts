@@ -3,7 +3,7 @@
  * process no turn and no descriptor, and does not stand before honest ones in the queue. Linux with glibc.
  */
 import type { Server } from 'node:net';
-import { openLibc } from '../kernel/libc/open.ts';
+import { openLibc } from '../unix/libc.ts';
 
 // <netinet/in.h>, <netinet/tcp.h>
 const IPPROTO_TCP = 6;

@@ -3,7 +3,7 @@
  * operator, the database and the platforms need some at any time.
  */
 import { readFileSync } from 'node:fs';
-import { ensure } from '../errors.ts';
+import { ensure } from '../ground/errors.ts';
 
 export interface Port {
   /** Connections wanted. */

@@ -3,7 +3,7 @@
  * most gives way, the longest silent first: whoever is being answered keeps its place. Where only a larger key gives
  * way, the largest one does so even if all its places are being answered, because some requests never end.
  */
-import { ensure, IdentityError } from '../errors.ts';
+import { ensure, IdentityError } from '../ground/errors.ts';
 import type { ShareKeys } from './keys.ts';
 
 export interface PlaceSettings {

@@ -3,7 +3,7 @@
  * of theirs waits after its handshake, so that whoever comes back at once gains little. It is a wait and no refusal:
  * others may have the same address.
  */
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../ground/clock.ts';
 import { Deadlines } from './deadlines.ts';
 import type { ShareKeys } from './keys.ts';
 

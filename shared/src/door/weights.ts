@@ -3,7 +3,7 @@
  * When all together hold too many, the oldest of the network that holds most is given up; where no network holds more
  * than an honest one may, the oldest of all, so that many small ones do not push out whoever sends one large message.
  */
-import { ensure, IdentityError } from '../errors.ts';
+import { ensure, IdentityError } from '../ground/errors.ts';
 import type { ShareKeys } from './keys.ts';
 
 export interface WeightSettings {

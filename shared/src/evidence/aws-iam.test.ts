@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { concat, u8, u32 } from '../bytes.ts';
+import { concat, u8, u32 } from '../ground/bytes.ts';
 import {
   packStsAnswer,
   packStsQuestion,

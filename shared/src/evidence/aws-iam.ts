@@ -1,6 +1,6 @@
 /** The two messages of an attestation by signed sts:GetCallerIdentity: what the CA asks, and what the agent answers. */
-import { asBuffer } from '../bytes.ts';
-import type { Refusal } from '../errors.ts';
+import { asBuffer } from '../ground/bytes.ts';
+import type { Refusal } from '../ground/errors.ts';
 import { type Field, packFields, unpackFields } from './fields.ts';
 
 const field = (what: string, maxBytes: number, code: Refusal = 'evidence_parse'): Field => ({

@@ -1,5 +1,5 @@
 /** What an Azure VM answers when the CA asks: a managed identity's token and the attested document with our nonce. */
-import { asBuffer } from '../bytes.ts';
+import { asBuffer } from '../ground/bytes.ts';
 import { type Field, packFields, unpackFields } from './fields.ts';
 
 export interface AzureAnswer {

@@ -1,6 +1,6 @@
 /** What every piece of evidence must carry, so that it speaks for one key, in one exchange, in one trust domain. */
 import { hash } from 'node:crypto';
-import { base64url, concat, lp, utf8 } from '../bytes.ts';
+import { base64url, concat, lp, utf8 } from '../ground/bytes.ts';
 
 /** Keeps these hashes apart from any other use of SHA-256; a change of the construction changes the number. */
 const CONTEXT = utf8('chancery-attest-v1');

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { concat, u8, u32, utf8 } from '../bytes.ts';
+import { concat, u8, u32, utf8 } from '../ground/bytes.ts';
 import { attestationBinding } from './binding.ts';
 import {
   packAnswer,

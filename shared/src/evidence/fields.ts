@@ -1,6 +1,6 @@
 /** How evidence is packed: a version byte, then length-prefixed fields in a fixed order, each with a bound. */
-import { concat, lp, Reader, u8 } from '../bytes.ts';
-import { ensure, type Refusal } from '../errors.ts';
+import { concat, lp, Reader, u8 } from '../ground/bytes.ts';
+import { ensure, type Refusal } from '../ground/errors.ts';
 
 const VERSION = 1;
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { refusal } from '../../../test/kit/refusal.ts';
-import { concat, u8, u32, utf8 } from '../bytes.ts';
+import { concat, u8, u32, utf8 } from '../ground/bytes.ts';
 import { joinNodes, joinPlatforms, packSaid, partsOf, splitPlatforms, unpackSaid } from './several.ts';
 
 describe('names', () => {

@@ -2,8 +2,8 @@
  * Several platforms in one exchange over one nonce. Their names are joined by "+" in ascending order; what each says or
  * is asked is a list in the same order. One platform alone is written as it is.
  */
-import { concat, u8 } from '../bytes.ts';
-import { ensure } from '../errors.ts';
+import { concat, u8 } from '../ground/bytes.ts';
+import { ensure } from '../ground/errors.ts';
 import { packFields, unpackFields } from './fields.ts';
 
 /** More would be a way to make the CA work, not a way to prove more. */

@@ -1,6 +1,6 @@
 /** What the key of a certificate signs, so that a certificate for another key takes its place. */
 import { hash } from 'node:crypto';
-import { concat, lp, utf8 } from '../bytes.ts';
+import { concat, lp, utf8 } from '../ground/bytes.ts';
 
 /** Keeps this apart from what the key signs in TLS 1.3, which begins with 64 spaces (RFC 8446 section 4.4.3). */
 const CONTEXT = utf8('chancery-succession-v1');

@@ -1,5 +1,5 @@
 /** The three messages of a TPM attestation: what the agent says, what the CA asks, what the agent answers. */
-import type { Refusal } from '../errors.ts';
+import type { Refusal } from '../ground/errors.ts';
 import { type Field, packFields, unpackFields } from './fields.ts';
 
 const field = (what: string, maxBytes: number, code: Refusal = 'evidence_parse'): Field => ({

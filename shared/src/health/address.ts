@@ -1,6 +1,6 @@
 /** Where health and metrics are served, as configs write it. */
 import { z } from 'zod';
-import { hostPort } from '../schema.ts';
+import { hostPort } from '../config/schema.ts';
 
 export interface HealthAddress {
   readonly listen: string;

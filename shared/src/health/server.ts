@@ -1,10 +1,10 @@
 /** Health and metrics, for probes and Prometheus: metrics on loopback only. */
 import http from 'node:http';
 import { Connections } from '../door/connections.ts';
-import { IdentityError } from '../errors.ts';
-import { portHolder } from '../kernel/port-holder.ts';
-import type { Log } from '../log.ts';
+import { IdentityError } from '../ground/errors.ts';
+import type { Log } from '../ground/log.ts';
 import { cannotListen } from '../text/listening.ts';
+import { portHolder } from '../unix/port-holder.ts';
 
 export interface HealthOptions {
   readonly host: string;

@@ -17,9 +17,9 @@ import {
   randomBytes,
 } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { asBuffer, base64, concat, Reader, u8, utf8 } from '../bytes.ts';
 import { readPem, writePem } from '../der/pem.ts';
-import { ensure, refusalOf } from '../errors.ts';
+import { asBuffer, base64, concat, Reader, u8, utf8 } from '../ground/bytes.ts';
+import { ensure, refusalOf } from '../ground/errors.ts';
 import { spkiOf } from './key.ts';
 import { readProtectedFile, writeFileAtomic } from './secret-file.ts';
 

@@ -6,10 +6,10 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { dirname } from 'node:path';
 import { geteuid } from 'node:process';
-import { ensure, IdentityError, refusalOf } from '../errors.ts';
-import { ensureLinks, ownOwners } from '../kernel/links.ts';
-import { readOpenFile } from '../kernel/whole-file.ts';
+import { ensure, IdentityError, refusalOf } from '../ground/errors.ts';
 import { systemSentence } from '../text/system-sentence.ts';
+import { ensureLinks, ownOwners } from '../unix/files/links.ts';
+import { readOpenFile } from '../unix/files/whole-file.ts';
 
 const OTHERS = 0o077;
 /** O_NOFOLLOW is not used: Kubernetes and systemd give secrets as links. Who owns the link is checked instead. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { utf8 } from '../bytes.ts';
+import { utf8 } from '../ground/bytes.ts';
 import { ensureLegacyVersion, ensureModern, eraOf, headersFor, type McpHeaders } from './era.ts';
 import { readMessage } from './message.ts';
 

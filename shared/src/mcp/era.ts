@@ -2,8 +2,8 @@
  * Which of the two eras of MCP a message belongs to, and what the modern one (>= 2026-07-28) asks of its HTTP headers.
  * The body decides, the headers are compared: a proxy that believed `Mcp-Name` could be told one tool and pass another.
  */
-import { ensure } from '../errors.ts';
-import { isJsonObject, type JsonObject } from '../json.ts';
+import { ensure } from '../ground/errors.ts';
+import { isJsonObject, type JsonObject } from '../ground/json.ts';
 import type { Message } from './message.ts';
 
 /** A later revision may mean things by the same words that are not known here, so it is refused until it is. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { utf8 } from '../bytes.ts';
+import { utf8 } from '../ground/bytes.ts';
 import { errorResponse, readMessage, writeMessage } from './message.ts';
 
 const read = (value: unknown) =>

@@ -2,8 +2,8 @@
  * JSON-RPC 2.0 as MCP uses it, read strictly: one message a body, keys exactly so named, nothing beside them. What is
  * forwarded is `writeMessage` of what was read, never the bytes that came, so the next reader cannot see anything else.
  */
-import { ensure } from '../errors.ts';
-import { isJsonObject, type Json, type JsonObject, parseJson } from '../json.ts';
+import { ensure } from '../ground/errors.ts';
+import { isJsonObject, type Json, type JsonObject, parseJson } from '../ground/json.ts';
 
 export type Id = string | number;
 

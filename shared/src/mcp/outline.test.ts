@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { utf8 } from '../bytes.ts';
+import { utf8 } from '../ground/bytes.ts';
 import { answeredIn, askedIn, OutlineReader, outlinesOf } from './outline.ts';
 
 const deep = `${'['.repeat(500)}${']'.repeat(500)}`;

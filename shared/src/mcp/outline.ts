@@ -2,7 +2,7 @@
  * What can be told of a message that cannot be read: which request it belongs to. Its length has no bound, so nothing
  * of it is kept but the ids and which keys of JSON-RPC it has.
  */
-import { asBuffer } from '../bytes.ts';
+import { asBuffer } from '../ground/bytes.ts';
 import type { Id } from './message.ts';
 
 /** One message, or one element of a batch. */

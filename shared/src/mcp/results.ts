@@ -2,8 +2,8 @@
  * Answers of a server that are not the result of an allowed call, built anew from what the revisions define (2025-11-25
  * and 2026-07-28, schema): any other member could name what the list leaves out.
  */
-import { ensure } from '../errors.ts';
-import { isJsonObject, type Json, type JsonObject } from '../json.ts';
+import { ensure } from '../ground/errors.ts';
+import { isJsonObject, type Json, type JsonObject } from '../ground/json.ts';
 import type { Era } from './era.ts';
 import type { Response } from './message.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { utf8 } from '../bytes.ts';
+import { utf8 } from '../ground/bytes.ts';
 import { answeredIn, type Outline } from './outline.ts';
 import { carriesMessage, lastEventHeader, type SseEvent, SseReader, writeEvent } from './sse.ts';
 

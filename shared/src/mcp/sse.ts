@@ -2,7 +2,7 @@
  * Server-sent events (WHATWG HTML section 9.2), read piece by piece and written anew. Never waits for a
  * stream's end.
  */
-import { asBuffer } from '../bytes.ts';
+import { asBuffer } from '../ground/bytes.ts';
 import { type Outline, OutlineReader } from './outline.ts';
 
 export interface SseEvent {

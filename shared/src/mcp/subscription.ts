@@ -2,7 +2,7 @@
  * The stream of `subscriptions/listen` (2026-07-28, "Subscriptions"). Changes of the list of tools are all that there
  * is a rule for, so a subscription is narrowed to them, and what comes on it is built anew.
  */
-import { isJsonObject, type JsonObject, unspelled } from '../json.ts';
+import { isJsonObject, type JsonObject, unspelled } from '../ground/json.ts';
 import type { Id, Notification, Request } from './message.ts';
 
 export const LISTEN = 'subscriptions/listen';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { JsonObject } from '../json.ts';
+import type { JsonObject } from '../ground/json.ts';
 import type { Request } from './message.ts';
 import { narrowClient, toolUseOf } from './tools.ts';
 

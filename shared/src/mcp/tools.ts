@@ -1,6 +1,6 @@
 /** What the gateway has to understand inside a client's message: whom it calls, and what it says it can do. */
-import { ensure } from '../errors.ts';
-import { isJsonObject, type JsonObject } from '../json.ts';
+import { ensure } from '../ground/errors.ts';
+import { isJsonObject, type JsonObject } from '../ground/json.ts';
 import { CAPABILITIES_KEY } from './era.ts';
 import type { Request } from './message.ts';
 import { LISTEN, listensToTools, narrowListen } from './subscription.ts';

@@ -5,8 +5,8 @@
  */
 import http from 'node:http';
 import https from 'node:https';
-import { asBuffer } from '../bytes.ts';
-import { IdentityError } from '../errors.ts';
+import { asBuffer } from '../ground/bytes.ts';
+import { IdentityError } from '../ground/errors.ts';
 import { plainNetwork } from '../text/network-sentence.ts';
 
 export interface OutboundRequest {

@@ -1,5 +1,5 @@
 /** Resources, compiled once a version into what a decision needs. */
-import { ensure } from '../errors.ts';
+import { ensure } from '../ground/errors.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import { Memo } from './memo.ts';
 import type { Access, McpServer } from './resources.ts';

@@ -5,7 +5,7 @@
  */
 
 import { z } from 'zod';
-import { isRefusal } from '../errors.ts';
+import { isRefusal } from '../ground/errors.ts';
 import { parseSpiffeId } from '../spiffe/id.ts';
 import { hostAndPort, MAX_PORT } from '../text/address.ts';
 import { compileSpiffePattern } from './spiffe-pattern.ts';

@@ -1,5 +1,5 @@
 /** Patterns over SPIFFE IDs. Segments match whole, so that `/app` can never mean `/app-evil`. */
-import { ensure } from '../errors.ts';
+import { ensure } from '../ground/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '../spiffe/id.ts';
 import { isReserved } from '../spiffe/reserved.ts';
 

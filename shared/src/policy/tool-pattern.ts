@@ -5,7 +5,7 @@
  */
 import { createRequire } from 'node:module';
 import type { RE2JS } from '@bufbuild/re2';
-import { ensure, refusalOf } from '../errors.ts';
+import { ensure, refusalOf } from '../ground/errors.ts';
 
 export interface ToolPattern {
   readonly text: string;

@@ -1,6 +1,7 @@
 /** The revocations of one moment, indexed so that asking about a peer costs the same however many there are. */
-import { IdentityError } from '../errors.ts';
+
 import { type Holder, partsOf } from '../evidence/several.ts';
+import { IdentityError } from '../ground/errors.ts';
 import { Memo } from '../policy/memo.ts';
 import { compileSpiffePattern } from '../policy/spiffe-pattern.ts';
 import type { SpiffeId } from '../spiffe/id.ts';

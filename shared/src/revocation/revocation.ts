@@ -1,5 +1,5 @@
 /** What a revocation names, and why: one certificate, one SPIFFE ID, all that match a pattern, or a node. */
-import { ensure, IdentityError } from '../errors.ts';
+import { ensure, IdentityError } from '../ground/errors.ts';
 import { compileSpiffePattern } from '../policy/spiffe-pattern.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from '../spiffe/id.ts';
 

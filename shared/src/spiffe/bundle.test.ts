@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { makeAuthority } from '../../../test/kit/certificates.ts';
-import { base64, utf8 } from '../bytes.ts';
+import { base64, utf8 } from '../ground/bytes.ts';
 import { readBundle, writeBundle } from './bundle.ts';
 import { parseTrustDomain } from './id.ts';
 

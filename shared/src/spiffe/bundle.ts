@@ -3,10 +3,10 @@
  * trust domain.
  */
 import { X509Certificate } from 'node:crypto';
-import { base64 } from '../bytes.ts';
 import { ensureDer } from '../der/walk.ts';
-import { ensure } from '../errors.ts';
-import { isJsonObject, type Json, type JsonObject, parseJson } from '../json.ts';
+import { base64 } from '../ground/bytes.ts';
+import { ensure } from '../ground/errors.ts';
+import { isJsonObject, type Json, type JsonObject, parseJson } from '../ground/json.ts';
 import type { TrustDomain } from './id.ts';
 
 /** No authorities means that nothing is trusted. Bundles of different trust domains are never merged. */

@@ -1,5 +1,5 @@
 /** Trust domains and SPIFFE IDs: text that could not exist as these types without passing SPIFFE-ID.md. */
-import { ensure, type Refusal } from '../errors.ts';
+import { ensure, type Refusal } from '../ground/errors.ts';
 
 declare const proof: unique symbol;
 /** The name of a namespace that one authority speaks for, such as `prod.example`. Made by `parseTrustDomain`. */

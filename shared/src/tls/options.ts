@@ -6,7 +6,7 @@ import { constants, type KeyObject } from 'node:crypto';
 import type { SecureContextOptions } from 'node:tls';
 import { writePem } from '../der/pem.ts';
 import type { Bundle } from '../spiffe/bundle.ts';
-import type { Svid } from './source.ts';
+import type { Svid } from '../spiffe/svid.ts';
 
 /** X25519MLKEM768 first; the others for peers whose OpenSSL is older than 3.5. */
 const GROUPS = 'X25519MLKEM768:X25519:P-256';

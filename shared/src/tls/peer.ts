@@ -1,10 +1,10 @@
 /** Who is at the other end of a TLS connection: an X.509-SVID of the bundle's trust domain, or a refusal. */
 import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
-import { ensure } from '../errors.ts';
+import { ensure } from '../ground/errors.ts';
 import type { Bundle } from '../spiffe/bundle.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
-import { type VerifiedSvid, verifySvid } from '../x509/svid.ts';
+import { type VerifiedSvid, verifySvid } from '../x509/verify/svid.ts';
 
 /** One more than path validation takes, so that a longer chain is seen to be too long. */
 const READ_AT_MOST = 17;

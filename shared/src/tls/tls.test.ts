@@ -5,9 +5,9 @@ import { after, type Made, makeAuthority, makeLeaf, NOW } from '../../../test/ki
 import { refusal } from '../../../test/kit/refusal.ts';
 import type { Bundle } from '../spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '../spiffe/id.ts';
+import type { Svid } from '../spiffe/svid.ts';
 import { clientTls, serverTls } from './options.ts';
 import { ensurePeerIs, verifyPeer } from './peer.ts';
-import type { Svid } from './source.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');
 /** OpenSSL, in the handshake, knows the real time only. */

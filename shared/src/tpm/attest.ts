@@ -1,7 +1,7 @@
 /** TPMS_ATTEST (Part 2, 10.12.12): what a TPM says about itself under a restricted key. */
-import { Reader } from '../bytes.ts';
-import { ensure } from '../errors.ts';
-import { cutSelection } from './pcr.ts';
+import { Reader } from '../ground/bytes.ts';
+import { ensure } from '../ground/errors.ts';
+import { cutSelection } from './boot/pcr.ts';
 
 /** TPM_GENERATED_VALUE: a restricted key signs nothing from outside that begins with it. */
 const MAGIC = 0xff54_4347;

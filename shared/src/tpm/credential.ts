@@ -11,7 +11,7 @@ import {
   publicEncrypt,
   randomBytes,
 } from 'node:crypto';
-import { concat, u8, u16, utf8 } from '../bytes.ts';
+import { concat, u8, u16, utf8 } from '../ground/bytes.ts';
 import { HASH_BYTES } from './algorithms.ts';
 import { kdfA, kdfE } from './kdf.ts';
 import { keyOf, type PublicArea } from './public-area.ts';

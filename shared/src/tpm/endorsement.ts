@@ -3,14 +3,14 @@
  * its TPMs. It does not say in which machine the TPM is, nor that the bus to it is clean.
  */
 import { hash } from 'node:crypto';
-import { equal, hex } from '../bytes.ts';
 import { DerReader, TAG } from '../der/read.ts';
-import { ensure, IdentityError } from '../errors.ts';
+import { equal, hex } from '../ground/bytes.ts';
+import { ensure, IdentityError } from '../ground/errors.ts';
 import { type Certificate, parseManufacturerCertificate } from '../x509/certificate.ts';
 import { readBasicConstraints, readExtKeyUsage, readSubjectAltName } from '../x509/extensions.ts';
 import { ensureStrongKey } from '../x509/key-strength.ts';
 import { isSameName, NAME } from '../x509/names.ts';
-import { verifyPath } from '../x509/path.ts';
+import { verifyPath } from '../x509/verify/path.ts';
 import { keyOf, type PublicArea, spkiOf } from './public-area.ts';
 
 export interface ManufacturerTrust {

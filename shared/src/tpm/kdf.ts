@@ -1,6 +1,6 @@
 /** The two key derivations of TPM 2.0, Part 1, section 11.4.10. Labels end in their own NUL, once. */
 import { createHmac, hash } from 'node:crypto';
-import { concat, u32, utf8 } from '../bytes.ts';
+import { concat, u32, utf8 } from '../ground/bytes.ts';
 import type { HashName } from './algorithms.ts';
 
 export interface Derivation {

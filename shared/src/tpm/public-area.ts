@@ -1,7 +1,7 @@
 /** TPMT_PUBLIC (Part 2, 12.2.4) of a key that matches one of our templates. */
 import { createPublicKey, hash, type KeyObject } from 'node:crypto';
-import { asBuffer, concat, equal, Reader, u8, u16 } from '../bytes.ts';
-import { ensure, IdentityError, type Refusal } from '../errors.ts';
+import { asBuffer, concat, equal, Reader, u8, u16 } from '../ground/bytes.ts';
+import { ensure, IdentityError, type Refusal } from '../ground/errors.ts';
 import { ALG, ATTRIBUTE_NAMES, HASH_ID } from './algorithms.ts';
 import type { KeyShape, Template } from './templates.ts';
 

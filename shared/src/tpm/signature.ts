@@ -1,6 +1,6 @@
 /** TPMT_SIGNATURE (Part 2, 11.3.4) by a P-256 key with ECDSA and SHA-256; nothing else is read. */
-import { concat, Reader } from '../bytes.ts';
-import { ensure } from '../errors.ts';
+import { concat, Reader } from '../ground/bytes.ts';
+import { ensure } from '../ground/errors.ts';
 import { ALG } from './algorithms.ts';
 
 const SCALAR_BYTES = 32;

@@ -1,11 +1,11 @@
 /** The verdict on a TPM's two statements: fresh, by this AK, signed, and about what was asked. */
 import { hash, type KeyObject, verify } from 'node:crypto';
-import { concat, equal, u16, u32 } from '../bytes.ts';
-import { ensure } from '../errors.ts';
 import type { Statement } from '../evidence/tpm.ts';
+import { concat, equal, u16, u32 } from '../ground/bytes.ts';
+import { ensure } from '../ground/errors.ts';
 import { ALG, ENDORSEMENT } from './algorithms.ts';
 import { type Attest, type ClockInfo, readCertify, readQuote } from './attest.ts';
-import { PCR_BYTES, pcrDigest, writeSelection } from './pcr.ts';
+import { PCR_BYTES, pcrDigest, writeSelection } from './boot/pcr.ts';
 import { keyOf, nameOf, type PublicArea } from './public-area.ts';
 import { readSignature } from './signature.ts';
 

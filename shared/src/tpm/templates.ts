@@ -2,7 +2,7 @@
  * The public areas that are accepted, byte for byte up to the key itself. Only these say fixedTPM, fixedParent and
  * sensitiveDataOrigin in the hashed area; a TPM as gladly activates a credential for an imported software key.
  */
-import { concat, u16, u32 } from '../bytes.ts';
+import { concat, u16, u32 } from '../ground/bytes.ts';
 import { ALG, CURVE, type HashName } from './algorithms.ts';
 
 export type KeyShape = 'rsa2048' | 'p256' | 'p384';

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readPem } from '../der/pem.ts';
-import { isRefusal } from '../errors.ts';
+import { isRefusal } from '../ground/errors.ts';
 import { parseCertificate } from '../x509/certificate.ts';
 import { TCG_PROFILE, verifyEndorsement } from './endorsement.ts';
 import { readPublicArea } from './public-area.ts';

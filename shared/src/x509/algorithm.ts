@@ -1,6 +1,6 @@
 /** Signature algorithms, as the exact AlgorithmIdentifier bytes of RFC 5758 §3.2 and RFC 4055 §5. */
 import { type KeyObject, verify } from 'node:crypto';
-import { hex } from '../bytes.ts';
+import { hex } from '../ground/bytes.ts';
 
 interface SignatureAlgorithm {
   readonly digest: 'sha256' | 'sha384' | 'sha512';

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { extension, keyIdOf, makeAuthority, makeLeaf, NOW, signed } from '../../../test/kit/certificates.ts';
-import { concat, equal, hex } from '../bytes.ts';
 import { DerReader } from '../der/read.ts';
 import * as der from '../der/write.ts';
+import { concat, equal, hex } from '../ground/bytes.ts';
 import { parseCertificate, publicKeyOf } from './certificate.ts';
+import { commonName, writeTbs } from './compose/tbs.ts';
 import {
   readBasicConstraints,
   readKeyUsage,
@@ -11,7 +12,6 @@ import {
   readSubjectKeyIdentifier,
 } from './extensions.ts';
 import { isSameName, text } from './names.ts';
-import { commonName, writeTbs } from './tbs.ts';
 
 const root = makeAuthority('Root');
 const leaf = makeLeaf('spiffe://prod.example/web', root);

@@ -3,11 +3,11 @@
  * svid.ts, lint.ts.
  */
 import type { KeyObject } from 'node:crypto';
-import { equal } from '../bytes.ts';
 import { constructed, DerReader, TAG } from '../der/read.ts';
 import type { TimeForm } from '../der/time.ts';
 import { ensureDer } from '../der/walk.ts';
-import { ensure, type Refusal } from '../errors.ts';
+import { equal } from '../ground/bytes.ts';
+import { ensure, type Refusal } from '../ground/errors.ts';
 import { importCertifiedKey } from './key-strength.ts';
 
 export interface Extension {

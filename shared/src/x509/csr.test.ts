@@ -1,14 +1,14 @@
 import { checkPrimeSync, createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { extension } from '../../../test/kit/certificates.ts';
-import { asBuffer, concat, hex } from '../bytes.ts';
 import * as der from '../der/write.ts';
+import { asBuffer, concat, hex } from '../ground/bytes.ts';
 import { generateKey, signerOf, spkiOf } from '../keys/key.ts';
+import { commonName } from './compose/tbs.ts';
 import { verifyCsr, writeCsr } from './csr.ts';
 import { basicConstraints, EKU, extKeyUsage, subjectAltName } from './extensions.ts';
 import { isRoca } from './key-strength.ts';
 import { EMPTY_NAME } from './names.ts';
-import { commonName } from './tbs.ts';
 
 const EXTENSION_REQUEST = '1.2.840.113549.1.9.14';
 const ECDSA = {

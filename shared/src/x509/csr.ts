@@ -6,7 +6,7 @@ import { hash, type KeyObject } from 'node:crypto';
 import { constructed, DerReader, TAG } from '../der/read.ts';
 import { ensureDer } from '../der/walk.ts';
 import { bitBytes, explicit, sequence } from '../der/write.ts';
-import { ensure } from '../errors.ts';
+import { ensure } from '../ground/errors.ts';
 import type { Signer } from '../keys/key.ts';
 import { ECDSA_SHA256, isSignedBy } from './algorithm.ts';
 import { parseExtensions } from './certificate.ts';

@@ -1,9 +1,9 @@
 /** The extensions that we write and the ones that we judge by (RFC 5280 §4.2.1); a reader stands beside its writer. */
 import { hash } from 'node:crypto';
-import { utf8 } from '../bytes.ts';
 import { constructed, DerReader, primitive, TAG } from '../der/read.ts';
 import * as der from '../der/write.ts';
-import { ensure, type Refusal } from '../errors.ts';
+import { utf8 } from '../ground/bytes.ts';
+import { ensure, type Refusal } from '../ground/errors.ts';
 import type { Role } from '../spiffe/reserved.ts';
 import type { Extension, TbsCertificate } from './certificate.ts';
 import { type GeneralName, NAME, readGeneralNames } from './names.ts';

@@ -7,9 +7,9 @@
  * 2008): such keys are known only from lists, all of them RSA, which is why a CSR may not bring an RSA key.
  */
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { asBuffer, equal, hex } from '../bytes.ts';
 import { DerReader, TAG } from '../der/read.ts';
-import { ensure, type Refusal, refusalOf } from '../errors.ts';
+import { asBuffer, equal, hex } from '../ground/bytes.ts';
+import { ensure, type Refusal, refusalOf } from '../ground/errors.ts';
 
 interface Policy {
   /** Lengths and openings of SubjectPublicKeyInfo: all that comes before the coordinates. */

@@ -1,8 +1,9 @@
 /** Names in certificates: distinguished names (RFC 5280 §4.1.2.4) and general names (§4.2.1.6). */
-import { asBuffer, equal, hex } from '../bytes.ts';
+
 import { constructed, DerReader, primitive, TAG } from '../der/read.ts';
 import { ensureDer } from '../der/walk.ts';
-import { ensure, type Refusal } from '../errors.ts';
+import { asBuffer, equal, hex } from '../ground/bytes.ts';
+import { ensure, type Refusal } from '../ground/errors.ts';
 
 /** The choices of GeneralName, by their tag numbers. */
 export const NAME = { other: 0, email: 1, dns: 2, directory: 4, uri: 6, ip: 7 } as const;

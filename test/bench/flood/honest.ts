@@ -6,7 +6,7 @@ import type { EvidenceSource } from '@chancery/agent/evidence/evidence.ts';
 import { tlsTarget } from '@chancery/agent/svid/channel.ts';
 import { join, renew } from '@chancery/agent/svid/obtain.ts';
 import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { systemClock } from '@chancery/shared/clock.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { FakeTpm } from '../../kit/tpm/fake-tpm.ts';
 import { McpCaller, type Target } from '../mcp-caller.ts';

@@ -7,7 +7,7 @@ import { EvidenceConfig, openEvidence } from '@chancery/agent/evidence/index.ts'
 import { type Target, tlsTarget, unixTarget } from '@chancery/agent/svid/channel.ts';
 import { join } from '@chancery/agent/svid/obtain.ts';
 import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { systemClock } from '@chancery/shared/clock.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { CaFolder } from '../../kit/processes.ts';

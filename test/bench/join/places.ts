@@ -2,7 +2,7 @@
  * The platforms of bench `join`, as stand-ins in a process of their own: what they cost is not the CA's, so it is told
  * when the bench asks.
  */
-import { systemClock } from '@chancery/shared/clock.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { Directory } from '../../kit/aws/directory.ts';
 import { startImds } from '../../kit/aws/imds.ts';
 import { serveIssuers, startSts } from '../../kit/aws/sts.ts';

@@ -1,5 +1,5 @@
 /** Changes to length-prefixed fields (shared/src/evidence/fields.ts), with lengths put right again. */
-import { concat, lp } from '@chancery/shared/bytes.ts';
+import { concat, lp } from '@chancery/shared/ground/bytes.ts';
 import { BLIND, type Change } from './blind.ts';
 
 export const changeFields: Change = (input, other, random) => {

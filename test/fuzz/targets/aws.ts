@@ -1,12 +1,12 @@
 /** What AWS answers, and what an agent signs for it. */
 import { parsePrincipalArn } from '@chancery/ca/attestors/aws/arn.ts';
+import { AwsIamConfig, awsIamAttestor } from '@chancery/ca/attestors/aws/iam.ts';
 import { OrganizationConfig, organizationsOf } from '@chancery/ca/attestors/aws/organizations.ts';
 import { askSts } from '@chancery/ca/attestors/aws/sts.ts';
 import { parseXml } from '@chancery/ca/attestors/aws/sts-xml.ts';
-import { AwsIamConfig, awsIamAttestor } from '@chancery/ca/attestors/aws-iam.ts';
-import { utf8 } from '@chancery/shared/bytes.ts';
-import { isRefusal } from '@chancery/shared/errors.ts';
 import { packStsAnswer } from '@chancery/shared/evidence/aws-iam.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import { NOW } from '../../kit/certificates.ts';
 import { law, type Target } from '../engine.ts';

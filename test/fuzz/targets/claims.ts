@@ -1,6 +1,6 @@
 /** What platforms say of a node in tokens that they sign, up to the facts that are made of it. */
 import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
-import { AwsWebIdentityConfig, awsWebIdentityAttestor } from '@chancery/ca/attestors/aws-web-identity.ts';
+import { AwsWebIdentityConfig, awsWebIdentityAttestor } from '@chancery/ca/attestors/aws/web-identity.ts';
 import { AzureConfig } from '@chancery/ca/attestors/azure/config.ts';
 import { azureAttestor } from '@chancery/ca/attestors/azure.ts';
 import { GcpConfig, gcpAttestor } from '@chancery/ca/attestors/gcp.ts';
@@ -9,9 +9,9 @@ import { kubernetesAttestor } from '@chancery/ca/attestors/kubernetes.ts';
 import { OidcConfig } from '@chancery/ca/attestors/oidc/config.ts';
 import { oidcAttestor } from '@chancery/ca/attestors/oidc.ts';
 import { verifyToken } from '@chancery/ca/tokens/jwt.ts';
-import { utf8 } from '@chancery/shared/bytes.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { packAzureAnswer } from '@chancery/shared/evidence/azure.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import { NOW } from '../../kit/certificates.ts';
 import { writeJws } from '../../kit/oidc/jws.ts';

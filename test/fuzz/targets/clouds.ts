@@ -3,7 +3,7 @@ import { readSignedData } from '@chancery/ca/attestors/azure/cms.ts';
 import { readDocument } from '@chancery/ca/attestors/azure/document.ts';
 import { type Machine, readMachine, readResourceId } from '@chancery/ca/attestors/azure/resource.ts';
 import { verifyContent } from '@chancery/ca/attestors/azure/signer.ts';
-import { utf8 } from '@chancery/shared/bytes.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { NOW } from '../../kit/certificates.ts';
 import { attestPod, startKubernetesWorld } from '../../kit/kubernetes/world.ts';

@@ -1,18 +1,22 @@
 /** DER and what is made of it: elements, certificates, requests, chains. */
 import { type KeyObject, sign } from 'node:crypto';
-import { concat, utf8 } from '@chancery/shared/bytes.ts';
 import { DerReader, TAG } from '@chancery/shared/der/read.ts';
 import { ensureDer } from '@chancery/shared/der/walk.ts';
 import * as der from '@chancery/shared/der/write.ts';
-import { isRefusal } from '@chancery/shared/errors.ts';
+import { concat, utf8 } from '@chancery/shared/ground/bytes.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { type Certificate, parseCertificate, publicKeyOf } from '@chancery/shared/x509/certificate.ts';
+import { assembleCertificate } from '@chancery/shared/x509/compose/tbs.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
-import { ensureWellFormed, namesOf, readNameConstraints } from '@chancery/shared/x509/name-constraints.ts';
 import { NAME, readName } from '@chancery/shared/x509/names.ts';
-import { readSvid, verifySvid } from '@chancery/shared/x509/svid.ts';
-import { assembleCertificate } from '@chancery/shared/x509/tbs.ts';
+import {
+  ensureWellFormed,
+  namesOf,
+  readNameConstraints,
+} from '@chancery/shared/x509/verify/name-constraints.ts';
+import { readSvid, verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { extension, NOW } from '../../kit/certificates.ts';
 import { law, type Target } from '../engine.ts';
 import { recorded, recordedKey, tpmVector } from '../recorded.ts';

@@ -1,5 +1,5 @@
 /** Packed evidence: what unpacks is packed again to the same bytes. */
-import { concat, lp, u8, utf8 } from '@chancery/shared/bytes.ts';
+
 import {
   packStsAnswer,
   packStsQuestion,
@@ -16,6 +16,7 @@ import {
   unpackSaid,
 } from '@chancery/shared/evidence/several.ts';
 import * as tpm from '@chancery/shared/evidence/tpm.ts';
+import { concat, lp, u8, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { law, type Target } from '../engine.ts';
 import { recorded, tpmVector } from '../recorded.ts';
 

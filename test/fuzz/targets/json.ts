@@ -1,8 +1,8 @@
 /** JSON, and MCP's messages, events and lines. */
 import { isDeepStrictEqual } from 'node:util';
 import { LineReader } from '@chancery/agent/mcp/wire/lines.ts';
-import { utf8 } from '@chancery/shared/bytes.ts';
-import { parseJson } from '@chancery/shared/json.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { parseJson } from '@chancery/shared/ground/json.ts';
 import { ensureModern, eraOf, headersFor } from '@chancery/shared/mcp/era.ts';
 import { type Message, readMessage, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { filterTools, narrowServer } from '@chancery/shared/mcp/results.ts';

@@ -2,9 +2,9 @@
 import { keySetFrom } from '@chancery/ca/tokens/jwks.ts';
 import { ALGORITHMS, verifyToken } from '@chancery/ca/tokens/jwt.ts';
 import { importKey, readKeys } from '@chancery/ca/tokens/keys.ts';
-import { utf8 } from '@chancery/shared/bytes.ts';
-import { isRefusal } from '@chancery/shared/errors.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { NOW } from '../../kit/certificates.ts';
 import { writeJws } from '../../kit/oidc/jws.ts';
 import { LawBroken, type Target } from '../engine.ts';

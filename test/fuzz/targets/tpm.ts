@@ -1,11 +1,13 @@
 /** What a TPM says: statements, public areas, selections, event logs, endorsement certificates. */
-import { concat, lp, Reader, u8, u16, u32 } from '@chancery/shared/bytes.ts';
+
 import { readPem } from '@chancery/shared/der/pem.ts';
 import { unpackFields } from '@chancery/shared/evidence/fields.ts';
+import { concat, lp, Reader, u8, u16, u32 } from '@chancery/shared/ground/bytes.ts';
 import { readCertify, readQuote } from '@chancery/shared/tpm/attest.ts';
+import { readEventLog } from '@chancery/shared/tpm/boot/event-log.ts';
+import { cutSelection, writeSelection } from '@chancery/shared/tpm/boot/pcr.ts';
+import { verifyEventLog } from '@chancery/shared/tpm/boot/replay.ts';
 import { TCG_PROFILE, verifyEndorsement } from '@chancery/shared/tpm/endorsement.ts';
-import { readEventLog } from '@chancery/shared/tpm/event-log.ts';
-import { cutSelection, writeSelection } from '@chancery/shared/tpm/pcr.ts';
 import {
   attributesOf,
   keyOf,
@@ -14,7 +16,6 @@ import {
   spkiOf,
   startsWith,
 } from '@chancery/shared/tpm/public-area.ts';
-import { verifyEventLog } from '@chancery/shared/tpm/replay.ts';
 import { speakerOf, verifyCertify, verifyQuote } from '@chancery/shared/tpm/statements.ts';
 import { AK, EK_P256, EK_P384, EK_RSA_2048, TPM_KEY } from '@chancery/shared/tpm/templates.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';

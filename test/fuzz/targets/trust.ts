@@ -7,8 +7,8 @@ import {
 } from '@chancery/agent/trust/revocations.ts';
 import { compileSnapshot, completed, readSnapshot } from '@chancery/agent/trust/snapshot.ts';
 import { Revoked, WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { utf8 } from '@chancery/shared/bytes.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
 import { compileSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts';
 import { ensureOfDomain, parseTarget } from '@chancery/shared/revocation/revocation.ts';

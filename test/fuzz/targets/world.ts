@@ -1,6 +1,6 @@
 /** What attestors stand on, without a network: one time, one trust domain, answers that a target gives. */
 import type { AttestorDeps } from '@chancery/ca/attestors/attestor.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { Outbound, OutboundReply, OutboundRequest } from '@chancery/shared/outbound/http.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { recorded } from '../recorded.ts';

@@ -1,13 +1,13 @@
 /** An AWS account with a role that may join, CA attestors that trust it, and the exchange between the two. */
-import { awsIamEvidence } from '@chancery/agent/evidence/aws-iam.ts';
-import { awsWebIdentityEvidence } from '@chancery/agent/evidence/aws-web-identity.ts';
+import { awsIamEvidence } from '@chancery/agent/evidence/aws/iam.ts';
+import { awsWebIdentityEvidence } from '@chancery/agent/evidence/aws/web-identity.ts';
 import type { EvidenceSource } from '@chancery/agent/evidence/evidence.ts';
 import type { Attestor, AttestorDeps, Facts } from '@chancery/ca/attestors/attestor.ts';
-import { AwsIamConfig, awsIamAttestor } from '@chancery/ca/attestors/aws-iam.ts';
-import { AwsWebIdentityConfig, awsWebIdentityAttestor } from '@chancery/ca/attestors/aws-web-identity.ts';
-import { utf8 } from '@chancery/shared/bytes.ts';
+import { AwsIamConfig, awsIamAttestor } from '@chancery/ca/attestors/aws/iam.ts';
+import { AwsWebIdentityConfig, awsWebIdentityAttestor } from '@chancery/ca/attestors/aws/web-identity.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
-import { jsonLog } from '@chancery/shared/log.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { jsonLog } from '@chancery/shared/ground/log.ts';
 import { type Outbound, type OutboundRequest, openOutbound } from '@chancery/shared/outbound/http.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';

@@ -3,9 +3,9 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import * as der from '@chancery/shared/der/write.ts';
 import { spkiOf } from '@chancery/shared/keys/key.ts';
+import { commonName } from '@chancery/shared/x509/compose/tbs.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
 import { NAME } from '@chancery/shared/x509/names.ts';
-import { commonName } from '@chancery/shared/x509/tbs.ts';
 import { type Extensions, extension, type Made, makeAuthority, makeLeaf } from '../certificates.ts';
 
 export interface DocumentSigners {

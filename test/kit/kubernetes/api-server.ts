@@ -5,8 +5,8 @@
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
-import type { Clock } from '@chancery/shared/clock.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { keyPem } from '@chancery/shared/tls/options.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
 import { makeAuthority, makeLeaf } from '../certificates.ts';

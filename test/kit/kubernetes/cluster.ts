@@ -3,7 +3,7 @@
  * real API server; docs/attestors/stand-ins.md lists them with their sources.
  */
 import { randomUUID } from 'node:crypto';
-import type { Clock } from '@chancery/shared/clock.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 import {
   boundClaims,
   type Claims,

@@ -3,7 +3,7 @@
  * a header of alg and kid only, the private claims under `kubernetes.io`, `aud` always an array.
  */
 import { createHash, generateKeyPairSync, type KeyObject, randomUUID, sign, verify } from 'node:crypto';
-import type { JsonObject } from '@chancery/shared/json.ts';
+import type { JsonObject } from '@chancery/shared/ground/json.ts';
 
 /** A named object of the cluster; the uid is never used again. */
 export interface Ref {

@@ -1,6 +1,6 @@
 /** A clock for a gateway: its waits, and with them the windows in which it folds records, end when a test says so. */
 import { setImmediate } from 'node:timers/promises';
-import type { Clock } from '@chancery/shared/clock.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 
 export interface WindowClock {
   readonly clock: Clock;

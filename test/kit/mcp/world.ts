@@ -11,20 +11,20 @@ import type { UnreadLimits } from '@chancery/agent/mcp/gateway/exchange/unread.t
 import { type Gateway, type GatewayOptions, startGateway } from '@chancery/agent/mcp/gateway.ts';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
-import { type Clock, systemClock } from '@chancery/shared/clock.ts';
 import type { ConnectionSettings } from '@chancery/shared/door/connections.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
-import { type Log, silentLog } from '@chancery/shared/log.ts';
+import { type Clock, systemClock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { type Log, silentLog } from '@chancery/shared/ground/log.ts';
+import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import { parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
 import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import { LiveValue, type Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
 import { type Made, makeAuthority, makeLeaf } from '../certificates.ts';
 import type { RpcJson } from './server.ts';
 

@@ -2,9 +2,9 @@
 import type { AttestorDeps, Turn } from '@chancery/ca/attestors/attestor.ts';
 import { AttestorsConfig, attestorNamed, attestorsFrom } from '@chancery/ca/attestors/index.ts';
 import { type Proven, prove } from '@chancery/ca/attestors/prove.ts';
-import { utf8 } from '@chancery/shared/bytes.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { Outbound } from '@chancery/shared/outbound/http.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';

@@ -5,10 +5,10 @@
 import { hash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { utf8 } from '@chancery/shared/bytes.ts';
-import { isRefusal } from '@chancery/shared/errors.ts';
 import { nonceOf, packAzureAnswer } from '@chancery/shared/evidence/azure.ts';
 import { attestationBinding, audienceOf } from '@chancery/shared/evidence/binding.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';

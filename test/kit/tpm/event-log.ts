@@ -1,6 +1,6 @@
 /** Writes event logs in TCG's crypto-agile format, and computes what they extend to. */
 import { hash } from 'node:crypto';
-import { concat, utf8 } from '@chancery/shared/bytes.ts';
+import { concat, utf8 } from '@chancery/shared/ground/bytes.ts';
 
 export interface TestEvent {
   readonly pcr: number;

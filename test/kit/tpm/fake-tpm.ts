@@ -12,7 +12,6 @@ import {
   type KeyObject,
   sign,
 } from 'node:crypto';
-import { asBuffer, concat, Reader, u8, u16, u32 } from '@chancery/shared/bytes.ts';
 import {
   packAnswer,
   packOpening,
@@ -21,6 +20,7 @@ import {
   type TpmOpening,
   unpackQuestion,
 } from '@chancery/shared/evidence/tpm.ts';
+import { asBuffer, concat, Reader, u8, u16, u32 } from '@chancery/shared/ground/bytes.ts';
 import { signerOf } from '@chancery/shared/keys/key.ts';
 import { kdfA, kdfE } from '@chancery/shared/tpm/kdf.ts';
 import { nameOf, readPublicArea } from '@chancery/shared/tpm/public-area.ts';

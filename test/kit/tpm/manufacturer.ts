@@ -3,6 +3,7 @@ import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { boolean, explicit, octets, oid, sequence, set, utf8String } from '@chancery/shared/der/write.ts';
 import { spkiOf } from '@chancery/shared/keys/key.ts';
+import { assembleCertificate, commonName, writeTbs } from '@chancery/shared/x509/compose/tbs.ts';
 import {
   authorityKeyIdentifier,
   basicConstraints,
@@ -11,7 +12,6 @@ import {
   keyUsage,
   subjectKeyIdentifier,
 } from '@chancery/shared/x509/extensions.ts';
-import { assembleCertificate, commonName, writeTbs } from '@chancery/shared/x509/tbs.ts';
 
 export interface EkFields {
   readonly notBefore: Date;

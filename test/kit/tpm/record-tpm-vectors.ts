@@ -9,9 +9,9 @@ import { type SignedStatement, TpmCommands } from '@chancery/agent/evidence/tpm/
 import { openTpm } from '@chancery/agent/evidence/tpm/device.ts';
 import { findEndorsementKey } from '@chancery/agent/evidence/tpm/endorsement.ts';
 import { createTpmKey, loadTpmKey } from '@chancery/agent/evidence/tpm/key.ts';
-import { concat, hex, u8, u16, u32 } from '@chancery/shared/bytes.ts';
+import { concat, hex, u8, u16, u32 } from '@chancery/shared/ground/bytes.ts';
 import { ENDORSEMENT, OWNER } from '@chancery/shared/tpm/algorithms.ts';
-import { writeSelection } from '@chancery/shared/tpm/pcr.ts';
+import { writeSelection } from '@chancery/shared/tpm/boot/pcr.ts';
 import { AK } from '@chancery/shared/tpm/templates.ts';
 import { makeSoftwareTpm, runTool, type SoftwareTpm } from './swtpm.ts';
 

@@ -2,7 +2,7 @@
 
 import { patientProvider } from '@chancery/shared/aws/patience.ts';
 import type { AwsCredentials } from '@chancery/shared/aws/sign.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { EvidenceDeps } from '../evidence.ts';
 import { regionOfInstance } from './metadata.ts';
 

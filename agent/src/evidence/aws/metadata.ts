@@ -1,8 +1,8 @@
 /** The EC2 instance metadata service, version 2: every question needs a token that only the instance gets. */
 
 import { partitionOf } from '@chancery/shared/aws/hosts.ts';
-import { asBuffer } from '@chancery/shared/bytes.ts';
-import { ensure, isRefusal } from '@chancery/shared/errors.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { OutboundReply } from '@chancery/shared/outbound/http.ts';
 import type { Detection, EvidenceDeps } from '../evidence.ts';
 

@@ -1,4 +1,4 @@
-import { concat, hex, u8, u16 } from '@chancery/shared/bytes.ts';
+import { concat, hex, u8, u16 } from '@chancery/shared/ground/bytes.ts';
 import { describe, expect, test } from 'vitest';
 import { refusal } from '../../../../test/kit/refusal.ts';
 import { cutChain, cutDer } from './certificates.ts';

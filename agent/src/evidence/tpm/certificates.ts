@@ -1,7 +1,8 @@
 /** What a TPM keeps about its endorsement keys in NV memory: certificates and their issuers. */
-import { asBuffer, concat } from '@chancery/shared/bytes.ts';
-import { ensure, isRefusal } from '@chancery/shared/errors.ts';
+
 import { MAX_EK_CHAIN } from '@chancery/shared/evidence/tpm.ts';
+import { asBuffer, concat } from '@chancery/shared/ground/bytes.ts';
+import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { TpmCommands } from './commands.ts';
 
 /** TCG EK Credential Profile 2.5, section 2.2.1.5: the chain, in pieces, joined in ascending order. */

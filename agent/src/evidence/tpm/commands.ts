@@ -1,7 +1,7 @@
 /** TPM 2.0 commands (Part 3), as many as an attestation needs. Effects only: what came back is judged at the CA. */
 import { randomBytes } from 'node:crypto';
-import { concat, Reader, u8, u16, u32 } from '@chancery/shared/bytes.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+import { concat, Reader, u8, u16, u32 } from '@chancery/shared/ground/bytes.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { ALG, ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import type { Template } from '@chancery/shared/tpm/templates.ts';
 import { responseCode, type TpmDevice } from './device.ts';

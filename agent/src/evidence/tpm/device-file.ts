@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { MAX_RESPONSE_BYTES, ResponseAssembler } from './response.ts';
 import type { TpmTransport } from './transport.ts';
 

@@ -1,7 +1,7 @@
 /** A software TPM on a unix socket or TCP: swtpm's data channel, which is the raw protocol. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { ResponseAssembler } from './response.ts';
 import type { TpmTransport } from './transport.ts';
 

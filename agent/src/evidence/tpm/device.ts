@@ -3,8 +3,8 @@
  * again. After a timeout or a broken response the device cannot be used and says so at once.
  */
 import { setTimeout as sleepFor } from 'node:timers/promises';
-import { asBuffer } from '@chancery/shared/bytes.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { openTpmFile } from './device-file.ts';
 import { openTpmSocket } from './device-socket.ts';
 import type { TpmTransport } from './transport.ts';

@@ -1,12 +1,13 @@
 /** Finds an endorsement key of the TPM that has a certificate: one in NV memory, or one in a file. */
-import { asBuffer, concat, equal } from '@chancery/shared/bytes.ts';
+
 import { readPem } from '@chancery/shared/der/pem.ts';
-import { ensure, IdentityError, isRefusal, type Refusal } from '@chancery/shared/errors.ts';
-import { readTrustedFile } from '@chancery/shared/kernel/trusted-file.ts';
-import { inFile } from '@chancery/shared/kernel/whole-file.ts';
+import { asBuffer, concat, equal } from '@chancery/shared/ground/bytes.ts';
+import { ensure, IdentityError, isRefusal, type Refusal } from '@chancery/shared/ground/errors.ts';
 import { ENDORSEMENT } from '@chancery/shared/tpm/algorithms.ts';
 import { readPublicArea, spkiOf } from '@chancery/shared/tpm/public-area.ts';
 import { EK_P256, EK_P384, EK_RSA_2048, type Template } from '@chancery/shared/tpm/templates.ts';
+import { readTrustedFile } from '@chancery/shared/unix/files/trusted-file.ts';
+import { inFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { parseManufacturerCertificate } from '@chancery/shared/x509/certificate.ts';
 import { ifThere, readCertificate, readChain } from './certificates.ts';
 import type { TpmCommands, TpmObject } from './commands.ts';

@@ -1,8 +1,8 @@
 /** Keys that live in the TPM: made there, certified there, and nowhere else of any use. */
 import { hash } from 'node:crypto';
-import { concat, u16 } from '@chancery/shared/bytes.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { boolean, explicit, octets, oid, sequence, unsignedInteger } from '@chancery/shared/der/write.ts';
+import { concat, u16 } from '@chancery/shared/ground/bytes.ts';
 import { OWNER } from '@chancery/shared/tpm/algorithms.ts';
 import { readPublicArea, spkiOf } from '@chancery/shared/tpm/public-area.ts';
 import { readSignature } from '@chancery/shared/tpm/signature.ts';

@@ -1,6 +1,6 @@
 /** Puts a TPM's response together: it may arrive in pieces, and its header tells how long it is. */
-import { asBuffer, concat } from '@chancery/shared/bytes.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+import { asBuffer, concat } from '@chancery/shared/ground/bytes.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 
 /** PC Client Platform TPM Profile: TPM_PT_MAX_RESPONSE_SIZE is 4096. */
 export const MAX_RESPONSE_BYTES = 4096;

@@ -1,11 +1,11 @@
 import { EventEmitter } from 'node:events';
 import type { TLSSocket } from 'node:tls';
-import { addSeconds } from '@chancery/shared/clock.ts';
-import { silentLog } from '@chancery/shared/log.ts';
-import { LiveValue } from '@chancery/shared/source.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
+import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, expect, test } from 'vitest';
 import { after, NOW } from '../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../test/kit/manual-clock.ts';

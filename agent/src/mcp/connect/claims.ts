@@ -4,13 +4,13 @@
  * the newest certificate with which its gateway confirmed the call, and no longer.
  */
 import type { TLSSocket } from 'node:tls';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
-import type { Source } from '@chancery/shared/source.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { MAX_CLAIMS, secretOf } from '../wire/claims.ts';
 
 /** An open connection to a gateway. */

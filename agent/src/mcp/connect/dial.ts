@@ -6,17 +6,17 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
-import { asBuffer, hex } from '@chancery/shared/bytes.ts';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { describeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { CLAIMS, MAX_CLAIM_BYTES, readClaimed, writeClaims } from '../wire/claims.ts';
 import { readBody } from '../wire/http-body.ts';

@@ -8,10 +8,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { Folder } from '@chancery/shared/audit/folder.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
 import { Connections } from '@chancery/shared/door/connections.ts';
-import { ensure, type IdentityError, refusalOf } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, type IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { chosenHeaders, ensureJson, header, readBody } from '../wire/http-body.ts';
 import { refuse } from '../wire/reply.ts';

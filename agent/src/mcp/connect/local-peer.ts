@@ -4,9 +4,9 @@
  * the one to use.
  */
 import { isIPv4, type Socket } from 'node:net';
-import { ensure } from '@chancery/shared/errors.ts';
-import { tcpOwner } from '@chancery/shared/kernel/socket-owner.ts';
-import { peerOf } from '@chancery/shared/peer-credentials.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { peerOf } from '@chancery/shared/unix/peer-credentials.ts';
+import { tcpOwner } from '@chancery/shared/unix/socket-owner.ts';
 
 /** Throws peer_unknown, peer_uid. `platform` is `process.platform`'s. */
 export function ensureOwnUser(socket: Socket, uid: number, platform: NodeJS.Platform): void {

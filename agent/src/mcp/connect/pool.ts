@@ -7,16 +7,16 @@
 import { Agent, type RequestOptions } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
-import type { Clock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import type { McpServer } from '@chancery/shared/policy/resources.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
-import type { Svid } from '@chancery/shared/tls/source.ts';
 import { KEEPALIVE_MS, noticeLoss } from '../wire/tcp.ts';
 import type { Claims } from './claims.ts';
 

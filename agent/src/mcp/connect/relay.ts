@@ -4,7 +4,7 @@
  * under the id of its request, as far as what has been sent leaves room for one.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { type Id, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { askedIn, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { lastEventHeader, writeEvent } from '@chancery/shared/mcp/sse.ts';

@@ -1,10 +1,10 @@
 /** The connections that are made with one certificate to one address, where one identity answers. */
 import type { ClientRequest } from 'node:http';
 import { request } from 'node:https';
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { McpServer } from '@chancery/shared/policy/resources.ts';
-import type { Source } from '@chancery/shared/source.ts';
 import type { Claims } from './claims.ts';
 import { DialAgent, type PoolOptions, type Wanted } from './pool.ts';
 

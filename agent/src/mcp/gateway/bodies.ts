@@ -5,7 +5,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { type WeightSettings, Weights } from '@chancery/shared/door/weights.ts';
-import type { IdentityError } from '@chancery/shared/errors.ts';
+import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { readBody } from '../wire/http-body.ts';
 

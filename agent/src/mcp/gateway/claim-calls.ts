@@ -1,10 +1,10 @@
 /** A caller that renewed claims its open calls: one request, one verdict for each secret. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
-import { ensure, isRefusal } from '@chancery/shared/errors.ts';
+import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { decide, decideServer } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { MAX_CLAIM_BYTES, readClaims, writeClaimed } from '../wire/claims.ts';
 import { ensureJson } from '../wire/http-body.ts';
 import { writeJson } from '../wire/reply.ts';

@@ -1,6 +1,6 @@
 /** One HTTP request at the gateway: read, decided, recorded, and only then passed on. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { ensure, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
 import {
   claimedVersion,
   type Era,
@@ -15,7 +15,7 @@ import { isEventId } from '@chancery/shared/mcp/sse.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
 import { narrowClient } from '@chancery/shared/mcp/tools.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { CANCELLED, cancelledId } from '../upstream/numbering.ts';
 import type { Outbound } from '../upstream/upstream.ts';
 import { ensureJson, header } from '../wire/http-body.ts';

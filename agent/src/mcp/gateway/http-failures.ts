@@ -1,7 +1,7 @@
 /** Requests that HTTP itself refuses: each is recorded, and its connection ends. */
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 
 /** Of Node; others are connections that broke, which is no request. */
 const STATUS: Readonly<Record<string, number>> = {

@@ -1,5 +1,5 @@
 /** Which messages pass, by whose rule. What no kind of rule speaks of yet is denied, whoever asks. */
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';

@@ -1,6 +1,6 @@
 /** A request that is open at the gateway, and what its going on is judged by. */
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 
 export interface OpenCall {
   /** Of its record, and its tool, once it is decided. */

@@ -9,14 +9,14 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import type { Clock } from '@chancery/shared/clock.ts';
 import type { Certified, Connections } from '@chancery/shared/door/connections.ts';
-import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import type { Source } from '@chancery/shared/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { peerChain, verifyPeer } from '@chancery/shared/tls/peer.ts';
-import { type VerifiedSvid, verifierOf } from '@chancery/shared/x509/svid.ts';
+import { type VerifiedSvid, verifierOf } from '@chancery/shared/x509/verify/svid.ts';
 import { digestOf, secretOf } from '../wire/claims.ts';
 import { EarlyClaims } from './early-claims.ts';
 import type { Allows, ClaimTerms, OpenCall } from './open-call.ts';

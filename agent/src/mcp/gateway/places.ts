@@ -4,8 +4,8 @@ import type { Duplex } from 'node:stream';
 import { type ConnectionSettings, Connections } from '@chancery/shared/door/connections.ts';
 import { divide, openFilesLimit } from '@chancery/shared/door/descriptors.ts';
 import { shareKeys } from '@chancery/shared/door/keys.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import { HEALTH_CONNECTIONS } from '@chancery/shared/health/server.ts';
-import type { Log } from '@chancery/shared/log.ts';
 
 /** For records, keys, the agent's own sockets, its CA and child processes. */
 const RESERVED_FILES = 256 + HEALTH_CONNECTIONS;

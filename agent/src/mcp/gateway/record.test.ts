@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
-import { silentLog } from '@chancery/shared/log.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { Response } from '@chancery/shared/mcp/message.ts';
-import { verifySvid } from '@chancery/shared/x509/svid.ts';
+import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, expect, test } from 'vitest';
 import { NOW } from '../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../test/kit/manual-clock.ts';

@@ -1,13 +1,13 @@
 /** Makes the events that the gateway records about one caller. */
 import { randomUUID } from 'node:crypto';
 import { type Folded, Folder } from '@chancery/shared/audit/folder.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
-import type { IdentityError } from '@chancery/shared/errors.ts';
-import { isJsonObject } from '@chancery/shared/json.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject } from '@chancery/shared/ground/json.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Message, Response } from '@chancery/shared/mcp/message.ts';
 import type { Decision, Policy } from '@chancery/shared/policy/policy.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { bounded, type CallEvent, type RecordCall, sha256 } from '../call-event.ts';
 import type { Verdict } from './judge.ts';
 import type { Asked, Session } from './sessions.ts';

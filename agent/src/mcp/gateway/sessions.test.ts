@@ -1,4 +1,4 @@
-import { clockOf } from '@chancery/shared/clock.ts';
+import { clockOf } from '@chancery/shared/ground/clock.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { expect, test } from 'vitest';
 import { addPending, ensureNew, type Session, Sessions } from './sessions.ts';

@@ -6,11 +6,11 @@
  * to make room for another: a client between two requests would lose what its server keeps for it.
  */
 import { randomUUID } from 'node:crypto';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Id } from '@chancery/shared/mcp/message.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 
 export interface Session {
   readonly id: string;

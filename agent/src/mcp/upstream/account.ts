@@ -2,7 +2,7 @@
  * As whom a `command` server runs. A server that shares the agent's user reads the agent's state and its socket, so
  * root has to say so. Only root can name another: a process with CAP_SETUID alone would pass its capabilities on.
  */
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 
 export interface Account {
   readonly uid: number;

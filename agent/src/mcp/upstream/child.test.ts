@@ -4,7 +4,7 @@ import { isRunning, killLeft } from '../../../../test/kit/processes.ts';
 
 /** An agent that ends without having stopped its server, as one that is told a second time does. */
 const ENDS = `
-import { silentLog } from '@chancery/shared/log.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { Child } from './child.ts';
 const script = 'sleep 600 & echo $! $$ >&2; while :; do sleep 600; done';
 let said = '';

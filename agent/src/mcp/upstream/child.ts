@@ -2,8 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { kill } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import { atEnd } from '@chancery/shared/cli/process-io.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import {
   type Id,
   type Message,
@@ -14,7 +15,6 @@ import {
 } from '@chancery/shared/mcp/message.ts';
 import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { subscriptionOf } from '@chancery/shared/mcp/subscription.ts';
-import { atEnd } from '@chancery/shared/process-io.ts';
 import { beginsAsJson, LineReader } from '../wire/lines.ts';
 import { skippedLog } from '../wire/skipped.ts';
 import { CANCELLED, cancelledId, withProgressToken } from './numbering.ts';

@@ -1,5 +1,5 @@
-import { type Clock, systemClock } from '@chancery/shared/clock.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { type Clock, systemClock } from '@chancery/shared/ground/clock.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { expect, test } from 'vitest';
 import { ManualClock } from '../../../../test/kit/manual-clock.ts';

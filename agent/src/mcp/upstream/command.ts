@@ -7,10 +7,10 @@
  * restarted by demand, never in a loop of our own; one that ends without an answer is so less and less often.
  */
 import { randomUUID } from 'node:crypto';
-import { type Clock, systemClock } from '@chancery/shared/clock.ts';
 import { Buckets } from '@chancery/shared/door/buckets.ts';
-import { ensure } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import { type Clock, systemClock } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { Child } from './child.ts';
 import { Restarts } from './restarts.ts';

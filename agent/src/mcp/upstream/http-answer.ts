@@ -1,6 +1,6 @@
 /** What an MCP server answers over HTTP, read by its status and its type, and what the client gets for it. */
 import type { IncomingMessage } from 'node:http';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { errorResponse, type Message, type Response, readMessage } from '@chancery/shared/mcp/message.ts';
 import { header, isEventStream, isJson, readBody } from '../wire/http-body.ts';
 import { switched } from '../wire/outcome.ts';

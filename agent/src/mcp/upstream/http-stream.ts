@@ -1,6 +1,6 @@
 /** An event stream of an MCP server over HTTP, passed on event by event. */
 import type { IncomingMessage } from 'node:http';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { errorResponse, type Id, type Message, readMessage } from '@chancery/shared/mcp/message.ts';
 import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { carriesMessage, type SseEvent, SseReader } from '@chancery/shared/mcp/sse.ts';

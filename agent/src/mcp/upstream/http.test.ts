@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { createServer, get, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
-import { silentLog } from '@chancery/shared/log.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterEach, expect, test } from 'vitest';

@@ -3,7 +3,7 @@ import http, { type ClientRequest } from 'node:http';
 import https from 'node:https';
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type { Log } from '@chancery/shared/log.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import { writeMessage } from '@chancery/shared/mcp/message.ts';
 import { onOutcome } from '../wire/outcome.ts';
 import { skippedLog } from '../wire/skipped.ts';

@@ -1,4 +1,4 @@
-import { utf8 } from '@chancery/shared/bytes.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { readMessage } from '@chancery/shared/mcp/message.ts';
 import { expect, test } from 'vitest';
 import { progressTokenOf } from './numbering.ts';

@@ -1,5 +1,5 @@
 /** Ids and progress tokens inside messages, which have to be unique for whoever reads them. */
-import { isJsonObject, unspelled } from '@chancery/shared/json.ts';
+import { isJsonObject, unspelled } from '@chancery/shared/ground/json.ts';
 import type { Id, Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
 
 export const CANCELLED = 'notifications/cancelled';

@@ -2,7 +2,7 @@
  * How soon a process that ended without one answer is started again: each start costs more than a request. Counted for
  * each caller, for a caller may be who makes it end.
  */
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 interface Failing {

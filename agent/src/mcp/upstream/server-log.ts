@@ -1,6 +1,6 @@
 /** A started server's standard error, inside log lines of our own: it can neither forge one nor flood the log. */
 import type { Readable } from 'node:stream';
-import type { Log } from '@chancery/shared/log.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import { LineReader } from '../wire/lines.ts';
 
 const MAX_LINE_BYTES = 4 * 1024;

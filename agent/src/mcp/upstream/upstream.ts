@@ -1,5 +1,5 @@
 /** The seam between the gateway and the MCP server behind it, whatever that is reached by. */
-import { IdentityError, isRefusal } from '@chancery/shared/errors.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Message, Response } from '@chancery/shared/mcp/message.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { reasonOf } from '../wire/reason.ts';

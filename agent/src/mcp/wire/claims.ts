@@ -5,9 +5,9 @@
  */
 import { hash } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
-import { asBuffer, base64url } from '@chancery/shared/bytes.ts';
-import { ensure } from '@chancery/shared/errors.ts';
-import { isJsonObject, type Json, parseJson } from '@chancery/shared/json.ts';
+import { asBuffer, base64url } from '@chancery/shared/ground/bytes.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type Json, parseJson } from '@chancery/shared/ground/json.ts';
 
 export const CLAIMS = '/chancery/claims';
 

@@ -2,7 +2,7 @@
  * How far a stream of events has come that is passed on unread. Its writer is our gateway, so an event ends with an
  * empty line of LF, its id comes first, and a message names its id before its result.
  */
-import { asBuffer } from '@chancery/shared/bytes.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import type { Id } from '@chancery/shared/mcp/message.ts';
 import { answeredIn, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 

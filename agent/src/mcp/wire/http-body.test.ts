@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { describe, expect, test } from 'vitest';
 import { refusal } from '../../../../test/kit/refusal.ts';
 import { readBody, type Weigh } from './http-body.ts';

@@ -1,7 +1,7 @@
 /** HTTP messages, read with bounds before anything is made of them. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Weight } from '@chancery/shared/door/weights.ts';
-import { ensure, IdentityError, refusalOf } from '@chancery/shared/errors.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 
 /**
  * Counts what is held of a body until it is freed, by `readBody` where that fails and else by whoever has the body;

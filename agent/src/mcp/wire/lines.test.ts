@@ -1,4 +1,4 @@
-import { utf8 } from '@chancery/shared/bytes.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { answeredIn } from '@chancery/shared/mcp/outline.ts';
 import { expect, test } from 'vitest';
 import { LineReader } from './lines.ts';

@@ -1,6 +1,6 @@
 /** What comes of a request that we send: an answer or an error, in every case. */
 import type { ClientRequest, IncomingMessage } from 'node:http';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 
 export interface Outcome {
   readonly onResponse: (response: IncomingMessage) => void;

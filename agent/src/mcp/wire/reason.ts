@@ -1,5 +1,5 @@
 /** What became of a connection, in words that may go to a client: no address of what stands behind us. */
-import { isRefusal } from '@chancery/shared/errors.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { NETWORK_SENTENCES } from '@chancery/shared/text/network-sentence.ts';
 
 /** Of a refusal its own words; of anything else the kind. */

@@ -1,6 +1,6 @@
 /** How a no looks on the wire: an HTTP status, and a JSON-RPC error that a client can show. */
 import type { ServerResponse } from 'node:http';
-import { type IdentityError, REFUSALS, type Refusal } from '@chancery/shared/errors.ts';
+import { type IdentityError, REFUSALS, type Refusal } from '@chancery/shared/ground/errors.ts';
 import {
   errorResponse,
   type Id,

@@ -3,7 +3,7 @@
  * reference server answers 400 with a JSON-RPC error that speaks of the session, and the Python SDK before 2.0 answers
  * 400 with a sentence that does.
  */
-import { asBuffer } from '@chancery/shared/bytes.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { errorResponse, type Message, type Response } from '@chancery/shared/mcp/message.ts';
 
 /** More than a sentence. */

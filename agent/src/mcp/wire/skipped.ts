@@ -1,5 +1,5 @@
 /** Output of a server that is no message is skipped: the first time with a warning, for some servers log all day. */
-import type { Log } from '@chancery/shared/log.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 
 export function skippedLog(log: Log, whose: string): (what: string) => void {
   let warned = false;

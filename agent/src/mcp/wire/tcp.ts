@@ -1,6 +1,6 @@
 /** How soon a connection notices that the network has forgotten it: a NAT or a firewall drops a flow without a word. */
 import type { Socket } from 'node:net';
-import { openLibc } from '@chancery/shared/kernel/libc/open.ts';
+import { openLibc } from '@chancery/shared/unix/libc.ts';
 
 /** Without a byte for so long the kernel asks, then once a second; ten questions without an answer end it. */
 export const KEEPALIVE_MS = 30_000;

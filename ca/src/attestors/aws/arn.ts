@@ -1,5 +1,5 @@
 /** Amazon Resource Names of principals, and the patterns over them that operators write. */
-import { ensure, type Refusal } from '@chancery/shared/errors.ts';
+import { ensure, type Refusal } from '@chancery/shared/ground/errors.ts';
 
 export interface PrincipalArn {
   readonly partition: string;

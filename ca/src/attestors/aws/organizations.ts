@@ -8,8 +8,8 @@ import {
   credentialScope,
   signPost,
 } from '@chancery/shared/aws/sign.ts';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
-import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/ground/json.ts';
 import { address } from '@chancery/shared/outbound/address.ts';
 import { z } from 'zod';
 import type { AttestorDeps } from '../attestor.ts';

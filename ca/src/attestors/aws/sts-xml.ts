@@ -3,7 +3,7 @@
  * endpoints and stand-ins answer with it whatever Accept says. Comments, CDATA, processing instructions, document types
  * and mixed content are refused.
  */
-import { ensure, type Refusal } from '@chancery/shared/errors.ts';
+import { ensure, type Refusal } from '@chancery/shared/ground/errors.ts';
 
 /** An element's text, or its children by name. */
 export type XmlValue = string | XmlElement;

@@ -2,8 +2,8 @@
 
 import { callerIdentityRequest } from '@chancery/shared/aws/caller-identity.ts';
 import { authorization } from '@chancery/shared/aws/sign.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
-import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/ground/json.ts';
 import type { Outbound, OutboundReply } from '@chancery/shared/outbound/http.ts';
 import { type PrincipalArn, parsePrincipalArn } from './arn.ts';
 import { parseXml } from './sts-xml.ts';

@@ -2,9 +2,10 @@
  * CMS SignedData (RFC 5652) as Azure signs its attested documents: the content inside, one signer, named by issuer and
  * serial number. Cuts it; signer.ts judges.
  */
-import { concat } from '@chancery/shared/bytes.ts';
+
 import { constructed, DerReader, TAG } from '@chancery/shared/der/read.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { concat } from '@chancery/shared/ground/bytes.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 
 export interface SignedData {

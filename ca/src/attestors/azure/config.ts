@@ -1,8 +1,9 @@
 /** The `azure` attestor's config, and the policy that it becomes. */
-import { asBuffer } from '@chancery/shared/bytes.ts';
+
+import { duration } from '@chancery/shared/config/schema.ts';
 import { readPem } from '@chancery/shared/der/pem.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { address } from '@chancery/shared/outbound/address.ts';
-import { duration } from '@chancery/shared/schema.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { z } from 'zod';
 import { type KeySet, keySetFrom } from '../../tokens/jwks.ts';

@@ -1,7 +1,7 @@
 /** What an attested document says: which VM of which subscription, when, and for which question. */
-import { addSeconds } from '@chancery/shared/clock.ts';
-import { ensure } from '@chancery/shared/errors.ts';
-import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/json.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/ground/json.ts';
 
 export interface Document {
   readonly nonce: string;

@@ -1,5 +1,5 @@
 /** Names of Azure resources, as a managed identity's token has them. */
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 
 export interface Machine {
   readonly subscription: string;

@@ -5,13 +5,13 @@
  * config; the address that a certificate names for its issuer's (RFC 5280 §4.2.2.1) is a stranger's: never called.
  */
 import { hash, type KeyObject } from 'node:crypto';
-import { equal } from '@chancery/shared/bytes.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { equal } from '@chancery/shared/ground/bytes.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { isSignedBy } from '@chancery/shared/x509/algorithm.ts';
 import { type Certificate, publicKeyOf } from '@chancery/shared/x509/certificate.ts';
 import { EKU, KEY_USAGE, readKeyUsage, readSubjectAltName } from '@chancery/shared/x509/extensions.ts';
 import { isSameName, NAME, text } from '@chancery/shared/x509/names.ts';
-import { verifyPath } from '@chancery/shared/x509/path.ts';
+import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import { DATA, type SignedData } from './cms.ts';
 
 export interface DocumentTrust {

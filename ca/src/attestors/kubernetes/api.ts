@@ -2,7 +2,7 @@
  * The two questions that we ask a cluster's API server: whose token is this, and is that pod there. What comes back is
  * read strictly; an answer that is late, long, elsewhere or of another shape is none, and a token is in no message.
  */
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { z } from 'zod';
 import type { ReviewConfig } from './config.ts';
 import { Credentials, type CredentialsDeps } from './credentials.ts';

@@ -2,8 +2,8 @@
  * What a service-account token says of itself, cut to the shape of a pod's token. Nothing of it is proven here; what is
  * not of this shape is refused before anybody is asked about it.
  */
-import { ensure } from '@chancery/shared/errors.ts';
-import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/json.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/ground/json.ts';
 import { peekClaims } from '../../tokens/jwt.ts';
 import { LABEL, SUBDOMAIN } from './config.ts';
 

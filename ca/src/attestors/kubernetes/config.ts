@@ -1,5 +1,5 @@
 /** The `kubernetes` attestor's config: one cluster. */
-import { duration } from '@chancery/shared/schema.ts';
+import { duration } from '@chancery/shared/config/schema.ts';
 import { z } from 'zod';
 
 /** RFC 1123 §2.1, as Kubernetes narrows it: a label of a name. */

@@ -5,9 +5,9 @@
 import { isIPv6 } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { env } from 'node:process';
-import { asBuffer } from '@chancery/shared/bytes.ts';
-import { isRecent } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { isRecent } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { type AttestorDeps, inFileOf } from '../attestor.ts';

@@ -1,5 +1,5 @@
 /** What a TokenReview and a look at the pod must say, so that a token's claims count as proven. */
-import { ensure, type Refusal } from '@chancery/shared/errors.ts';
+import { ensure, type Refusal } from '@chancery/shared/ground/errors.ts';
 import type { LivePod, Review } from './api.ts';
 import type { PodClaims } from './claims.ts';
 

@@ -1,4 +1,4 @@
-/** Which connection a request takes. What API servers do to requests is in test/attacks/kubernetes-cluster.test.ts. */
+/** Which connection a request takes. What API servers do to requests is in test/attacks/kubernetes/cluster.test.ts. */
 
 import * as client from '@kubernetes/client-node';
 import { HttpMethod, KubeConfig, RequestContext } from '@kubernetes/client-node';

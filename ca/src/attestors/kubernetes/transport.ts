@@ -4,7 +4,7 @@
  * each request. This way follows none, bounds time and size, and keeps connections.
  */
 import { setImmediate } from 'node:timers/promises';
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { HttpLibrary, KubeConfig, RequestContext, ResponseContext } from '@kubernetes/client-node';
 
 /** The client's module; 85 MB, so it comes by import() where it is needed. */

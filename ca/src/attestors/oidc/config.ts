@@ -1,7 +1,8 @@
 /** The `oidc` attestor's config, and the rules that it becomes. */
-import { ensure } from '@chancery/shared/errors.ts';
+
+import { duration } from '@chancery/shared/config/schema.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { address } from '@chancery/shared/outbound/address.ts';
-import { duration } from '@chancery/shared/schema.ts';
 import { z } from 'zod';
 import type { Claims } from '../../tokens/claims.ts';
 import { ALGORITHMS } from '../../tokens/jwt.ts';

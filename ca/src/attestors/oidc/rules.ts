@@ -1,6 +1,6 @@
 /** Which tokens of an issuer are let in: each ruled claim must have one of the values that the operator wrote. */
-import { ensure } from '@chancery/shared/errors.ts';
-import type { Json } from '@chancery/shared/json.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Json } from '@chancery/shared/ground/json.ts';
 import type { Claims } from '../../tokens/claims.ts';
 import { matchesSegments } from '../segments.ts';
 

@@ -1,5 +1,5 @@
 /** A TPM's own counters, which only grow: a machine put back to a snapshot shows in them. */
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { ClockInfo } from '@chancery/shared/tpm/attest.ts';
 
 /**

@@ -3,7 +3,7 @@
  * extension names the instance. The CA certifies signing keys of the same VMs as well, told apart by their key usage.
  */
 import { constructed, DerReader, TAG } from '@chancery/shared/der/read.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { EkProfile } from '@chancery/shared/tpm/endorsement.ts';
 import type { Certificate } from '@chancery/shared/x509/certificate.ts';
 import { KEY_USAGE, readKeyUsage } from '@chancery/shared/x509/extensions.ts';

@@ -2,16 +2,17 @@
  * Files with certificates of TPM manufacturers: PEM, one or many, or one certificate in DER, as vendors publish them.
  * What cannot be used is named, and skipped where the file has others that can.
  */
-import { asBuffer } from '@chancery/shared/bytes.ts';
+
 import { readPem } from '@chancery/shared/der/pem.ts';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import {
   type Certificate,
   parseManufacturerCertificate,
   publicKeyOf,
 } from '@chancery/shared/x509/certificate.ts';
-import { ensureAnchor, ensureIntermediate } from '@chancery/shared/x509/profile.ts';
+import { ensureAnchor, ensureIntermediate } from '@chancery/shared/x509/compose/profile.ts';
 import { inFileOf } from '../attestor.ts';
 
 export interface ManufacturerFiles {

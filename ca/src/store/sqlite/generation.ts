@@ -4,8 +4,8 @@
  */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { utf8 } from '@chancery/shared/bytes.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 
 /** Throws store where the file knows of more events than the database has. */

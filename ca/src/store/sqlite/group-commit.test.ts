@@ -1,4 +1,4 @@
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { describe, expect, test } from 'vitest';
 import { refusal } from '../../../../test/kit/refusal.ts';
 import { GroupCommit, type Transaction } from './group-commit.ts';

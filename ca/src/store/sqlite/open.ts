@@ -1,9 +1,9 @@
 /** One SQLite file, opened for this process alone, in WAL mode with synchronous FULL, with the schema of today. */
 import { closeSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import { ensure, IdentityError, isRefusal } from '@chancery/shared/errors.ts';
-import { openPrivateFile } from '@chancery/shared/kernel/append-file.ts';
-import { inFile } from '@chancery/shared/kernel/whole-file.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import { openPrivateFile } from '@chancery/shared/unix/files/append-file.ts';
+import { inFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { MIGRATIONS } from './schema.ts';
 
 /** Opens or makes the file, 0600, and brings its schema up to date. Throws store. */

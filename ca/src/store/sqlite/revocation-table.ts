@@ -1,7 +1,7 @@
 /** The table of revocations, and what certificates a node has: part of the SQLite store. */
 import type { DatabaseSync } from 'node:sqlite';
-import { ensure } from '@chancery/shared/errors.ts';
 import { partsOf } from '@chancery/shared/evidence/several.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import {
   type MadeRevocation,
   parseReason,

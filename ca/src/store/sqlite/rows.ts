@@ -2,8 +2,8 @@
 
 import type { StatementSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import { asBuffer, hex } from '@chancery/shared/bytes.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
 import type { AuthorityRecord, Issuance, RecordedIssuance, StoredEvent, Succession } from '../store.ts';

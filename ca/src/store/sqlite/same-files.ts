@@ -1,6 +1,6 @@
 /** Whether the database's files are still those that were opened: what goes into a removed file is lost. */
 import { type Stats, statSync } from 'node:fs';
-import { ensure } from '@chancery/shared/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 
 /** Remembers the files of the open database. What it returns looks at them again and throws store. */
 export function sameFiles(path: string): () => void {

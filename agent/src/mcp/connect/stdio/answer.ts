@@ -1,6 +1,6 @@
 /** Answers of the gateway that are one HTTP body, and our own where there is none. */
 import type { IncomingMessage } from 'node:http';
-import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/errors.ts';
+import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
 import {
   errorResponse,
   type Id,

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { PassThrough } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
-import { systemClock } from '@chancery/shared/clock.ts';
-import { silentLog } from '@chancery/shared/log.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
 import { expect, test } from 'vitest';
 import type { Dialler } from '../dial.ts';

@@ -1,8 +1,8 @@
 /** The requests of one stdio client at the gateway, and the session that its `initialize` began. */
 import type { IncomingMessage } from 'node:http';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import { claimedVersion, headersFor } from '@chancery/shared/mcp/era.ts';
 import {
   type Id,

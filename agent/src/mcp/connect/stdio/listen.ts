@@ -1,6 +1,6 @@
 /** The stream on which a legacy server speaks unasked, kept open for as long as the session lasts. */
 import type { IncomingMessage } from 'node:http';
-import { addSeconds, type Clock } from '@chancery/shared/clock.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { lastEventHeader } from '@chancery/shared/mcp/sse.ts';
 import type { Dialler } from '../dial.ts';
 import type { Exchanges } from './exchange.ts';

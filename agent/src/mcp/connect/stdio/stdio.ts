@@ -3,10 +3,10 @@
  * direction. Standard output carries messages and nothing else.
  */
 import type { Readable, Writable } from 'node:stream';
-import { asBuffer } from '@chancery/shared/bytes.ts';
-import type { Clock } from '@chancery/shared/clock.ts';
-import { IdentityError } from '@chancery/shared/errors.ts';
-import type { Log } from '@chancery/shared/log.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import {
   errorResponse,
   type Id,

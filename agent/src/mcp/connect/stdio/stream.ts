@@ -1,6 +1,6 @@
 /** An event stream of the gateway's, read message by message for a stdio client. */
 import type { IncomingMessage } from 'node:http';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { errorResponse, type Message, readMessage } from '@chancery/shared/mcp/message.ts';
 import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { carriesMessage, type SseEvent, SseReader } from '@chancery/shared/mcp/sse.ts';

@@ -2,7 +2,7 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { expect, test } from 'vitest';
 import type { Session } from '../sessions.ts';
 import { Exchange } from './exchange.ts';

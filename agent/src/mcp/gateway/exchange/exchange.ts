@@ -1,6 +1,6 @@
 /** One HTTP request of one client and what comes back for it. Everything from the server passes here. */
 import type { ServerResponse } from 'node:http';
-import { IdentityError } from '@chancery/shared/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { type Message, type Notification, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { KEEP_ALIVE, writeEvent } from '@chancery/shared/mcp/sse.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';

@@ -1,9 +1,10 @@
 /** What an exchange is given: what all exchanges of one gateway share, and what its own request is. */
+
+import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Request } from '@chancery/shared/mcp/message.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import type { Source } from '@chancery/shared/source.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { Bodies, type BodyLimits, bodyLimits, type Hold } from '../bodies.ts';
 import type { Listeners } from '../listeners.ts';

@@ -2,8 +2,9 @@
  * How many valid certificates each node has that were issued with one of its own (IssueX509). Their number is bounded,
  * because each costs a record and memory until its end. In memory: 8 bytes each; filled from the store at the start.
  */
-import { ensure } from '@chancery/shared/errors.ts';
+
 import type { Holder } from '@chancery/shared/evidence/several.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 
 /** Two at once for 5,000 processes of one node: certificates are renewed at half of their life. */
 const MAX_PER_NODE = 10_000;

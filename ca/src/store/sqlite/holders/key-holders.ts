@@ -2,9 +2,10 @@
  * Which node holds which key, for as long as its certificate is valid. In memory, because keys are random: an index on
  * disk would rewrite a page of its own for every certificate. About 200 bytes each; filled from the store at the start.
  */
-import { asBuffer } from '@chancery/shared/bytes.ts';
-import { ensure } from '@chancery/shared/errors.ts';
+
 import type { Holder } from '@chancery/shared/evidence/several.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 
 interface Held extends Holder {
   notAfter: number;

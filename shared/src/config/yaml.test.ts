@@ -1,0 +1,120 @@
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { Problems, readDocuments } from './yaml.ts';
+
+const Cat = z.strictObject({ kind: z.literal('cat'), name: z.string() });
+const Dog = z.strictObject({ kind: z.literal('dog'), name: z.string(), tricks: z.array(z.string()).min(1) });
+const Ages = z.strictObject({
+  ages: z.record(z.string().regex(/^[a-z]+$/, 'a name is lower-case'), z.int()),
+});
+const Food = z.union([
+  z.strictObject({ meat: z.string() }),
+  z.strictObject({ fish: z.string(), raw: z.boolean() }),
+]);
+const Pet = z.discriminatedUnion('kind', [Cat, Dog]);
+
+/** What is read, and the problems line by line. */
+function read<T>(text: string, schema: z.ZodType<T>) {
+  const problems = new Problems();
+  const found = readDocuments(text, 'pets.yaml', schema, problems);
+  try {
+    problems.throwIfAny('config');
+    return { found, says: [] };
+  } catch (error) {
+    expect(error).toEqual(refusal('config', /^pets\.yaml:/));
+    return { found, says: error instanceof Error ? error.message.split('\n') : [] };
+  }
+}
+const CAT = 'kind: cat\nname: Tom\n';
+const DOG = 'kind: dog\nname: Rex\ntricks:\n  - sit\n  - roll\n';
+
+test('each document is a value, and knows the lines of its parts', () => {
+  const { found, says } = read(`# pets\n${CAT}---\n${DOG}`, Pet);
+  expect(says).toEqual([]);
+  expect(found.map(({ value }) => value.name)).toEqual(['Tom', 'Rex']);
+  const dog = found[1];
+  expect(
+    [['name'], ['tricks', 1], ['tricks', 'none'], ['collar'], []].map((path) => dog?.lineOf(path)),
+  ).toEqual([6, 9, 8, 5, 5]);
+});
+
+test.each(['', '# nothing\n', '---\n', '---\n---\n'])('no document is in %j', (text) => {
+  expect(read(text, Pet)).toEqual({ found: [], says: [] });
+});
+
+describe('is refused with its line:', () => {
+  test.each<[string, string, z.ZodType, readonly string[]]>([
+    ['null, said aloud', 'null\n', Pet, ['pets.yaml:1: a map is expected, found null']],
+    ['a list', '- a\n', Pet, ['pets.yaml:1: a map is expected, found a list']],
+    ['an unknown key', `${CAT}age: 3\n`, Pet, ['pets.yaml:3: unknown key age']],
+    ['a prototype', `${CAT}__proto__: { name: Rex }\n`, Pet, ['pets.yaml:3: unknown key __proto__']],
+    ['a key twice', `${CAT}name: Rex\n`, Pet, ['pets.yaml:3: this key is set twice']],
+    [
+      'an alias',
+      'kind: cat\nname: &n Tom\nother: *n\n',
+      Pet,
+      ['pets.yaml:3: *n is an alias: write the value out'],
+    ],
+    [
+      'an alias of nothing',
+      'kind: cat\nname: *n\n',
+      Pet,
+      ['pets.yaml:2: *n is an alias: write the value out'],
+    ],
+    ['a tag that means nothing', 'kind: cat\nname: !secret Tom\n', Pet, ['pets.yaml:2: unknown tag !secret']],
+    ['what is no YAML', 'kind: [\n', Pet, [expect.stringMatching(/^pets\.yaml:2: .*\]/)]],
+    [
+      'another type',
+      'kind: cat\nname: 3\n',
+      Pet,
+      ['pets.yaml:2: name: a string is expected, found a number'],
+    ],
+    [
+      'a part of a list',
+      `${DOG}  - 3\n`,
+      Pet,
+      ['pets.yaml:6: tricks.2: a string is expected, found a number'],
+    ],
+    [
+      'a part that is missing, where its parent is',
+      'kind: dog\nname: Rex\n',
+      Pet,
+      ['pets.yaml:1: tricks: missing (a list is expected)'],
+    ],
+    [
+      'a kind that is none',
+      'kind: cow\n',
+      Pet,
+      ['pets.yaml:1: kind: "cat" or "dog" is expected, found "cow"'],
+    ],
+    [
+      'a key of a map that is none, as its schema says it',
+      'ages: {Tom: 3}\n',
+      Ages,
+      ['pets.yaml:1: ages.Tom: a name is lower-case'],
+    ],
+    [
+      'what fits no arm of a union, as the nearest says',
+      'fish: cod\n',
+      Food,
+      ['pets.yaml:1: raw: missing (true or false is expected)'],
+    ],
+  ])('%s', (_, text, schema, says) => {
+    expect(read(text, schema)).toEqual({ found: [], says });
+  });
+});
+
+test('every problem is told, and the documents that fit are read', () => {
+  const { found, says } = read(
+    `${CAT}age: 3\ncolour: red\n---\n${DOG}---\nkind: dog\nname: 1\ntricks: []\n`,
+    Pet,
+  );
+  expect(found.map(({ value }) => value.name)).toEqual(['Rex']);
+  expect(says.map((each) => each.slice(0, 'pets.yaml:99'.length))).toEqual([
+    'pets.yaml:3:',
+    'pets.yaml:4:',
+    'pets.yaml:13',
+    'pets.yaml:14',
+  ]);
+});

@@ -1,0 +1,151 @@
+/**
+ * YAML read once and strictly against a schema: every problem at once, each with its file, line and what was
+ * expected.
+ */
+import { Composer, type Document, isNode, isScalar, LineCounter, Parser, visit, type YAMLError } from 'yaml';
+import type { z } from 'zod';
+import { IdentityError, type Refusal } from '../ground/errors.ts';
+import { printable } from '../text/printable.ts';
+import { sentence } from './schema.ts';
+
+export interface Problem {
+  readonly file: string;
+  readonly line: number;
+  readonly says: string;
+}
+
+/** A document that fits its schema, and where each part of it stands. */
+export interface Read<T> {
+  readonly value: T;
+  lineOf(path: readonly PropertyKey[]): number;
+}
+
+/** A person mends these first; the answer of a gRPC call holds no more. */
+const MAX_TOLD = 50;
+
+/** Collects problems and throws them together, so that an operator mends a file in one go. */
+export class Problems {
+  readonly #found: Problem[] = [];
+
+  add(file: string, line: number, says: string): void {
+    this.#found.push({ file: printable(file), line, says: printable(says) });
+  }
+
+  /** Throws `code` with one line a problem, file by file from the top. */
+  throwIfAny(code: Refusal): void {
+    if (this.#found.length === 0) return;
+    const inOrder = this.#found.toSorted((a, b) =>
+      a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1,
+    );
+    const told = inOrder.slice(0, MAX_TOLD).map(({ file, line, says }) => `${file}:${line}: ${says}`);
+    const more = inOrder.length - told.length;
+    throw new IdentityError(code, [...told, ...(more > 0 ? [`and ${more} more problems`] : [])].join('\n'));
+  }
+}
+
+/** Reads every document of a file; what does not fit is added to `problems` and left out. */
+export const readDocuments = <T>(
+  text: string,
+  file: string,
+  schema: z.ZodType<T>,
+  problems: Problems,
+): readonly Read<T>[] => [...eachDocument(text, file, schema, problems)].flat();
+
+/** As `readDocuments`, one document at a time: what it holds, or nothing. Each is parsed when it is asked for. */
+export function* eachDocument<T>(
+  text: string,
+  file: string,
+  schema: z.ZodType<T>,
+  problems: Problems,
+): Generator<readonly Read<T>[]> {
+  const lines = new LineCounter();
+  const line = (offset: number) => lines.linePos(offset).line;
+  const composer = new Composer({
+    lineCounter: lines,
+    prettyErrors: false,
+    uniqueKeys: true,
+  });
+  for (const document of composer.compose(new Parser(lines.addNewLine).parse(text))) {
+    const spoiled = whatSpoils(document);
+    for (const { at, says } of spoiled) problems.add(file, line(at), says);
+    const report = (path: readonly PropertyKey[], says: string) =>
+      problems.add(file, line(offsetOf(document, path)), says);
+    yield spoiled.length > 0 || isEmpty(document) ? [] : read(document, schema, report, line);
+  }
+}
+
+/** What the parser refuses or guesses about, and aliases: a value that stands elsewhere is easily read past. */
+function whatSpoils(document: Document): readonly { readonly at: number; readonly says: string }[] {
+  const { errors, warnings } = document;
+  const found = [...errors, ...warnings].map((problem) => ({ at: problem.pos[0], says: syntax(problem) }));
+  visit(document, {
+    Alias: (_, { range, source }) => {
+      found.push({ at: range?.[0] ?? 0, says: `*${source} is an alias: write the value out` });
+    },
+  });
+  return found;
+}
+
+/** The parser's words are the YAML specification's; these are the mistakes that people make. */
+function syntax({ code, message }: YAMLError): string {
+  if (code === 'DUPLICATE_KEY') return 'this key is set twice';
+  if (code === 'TAB_AS_INDENT') return 'a tab indents this line: use spaces';
+  if (code === 'TAG_RESOLVE_FAILED') return message.replace('Unresolved tag:', 'unknown tag');
+  if (message.startsWith('Implicit map keys need')) return 'a key without a value: write "key: value"';
+  return message;
+}
+
+/** Comments only, or what follows a last `---`. */
+function isEmpty({ contents }: Document): boolean {
+  return contents === null || (isScalar(contents) && contents.value === null && contents.source === '');
+}
+
+function read<T>(
+  document: Document,
+  schema: z.ZodType<T>,
+  report: (path: readonly PropertyKey[], says: string) => void,
+  line: (offset: number) => number,
+): readonly Read<T>[] {
+  const result = schema.safeParse(document.toJS(), { error: sentence });
+  if (result.success) return [{ value: result.data, lineOf: (path) => line(offsetOf(document, path)) }];
+  for (const issue of result.error.issues) for (const { path, says } of told(issue)) report(path, says);
+  return [];
+}
+
+interface Told {
+  readonly path: readonly PropertyKey[];
+  readonly says: string;
+}
+
+/** A union's own message says nothing; the arm that came closest says what was expected. */
+function told(issue: z.core.$ZodIssue): readonly Told[] {
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => ({
+      path: [...issue.path, key],
+      says: `unknown key ${dotted([...issue.path, key])}`,
+    }));
+  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+    const arms = issue.errors.map((arm) => arm.flatMap(told));
+    const nearest = arms.reduce((best, arm) => (arm.length < best.length ? arm : best));
+    return nearest.map(({ path, says }) => ({ path: [...issue.path, ...path], says }));
+  }
+  // Of a record's key zod says only that it is invalid; what is wrong with it is inside.
+  if (issue.code === 'invalid_key')
+    return issue.issues
+      .flatMap(told)
+      .map(({ says }) => ({ path: issue.path, says: `${dotted(issue.path)}: ${says}` }));
+  const where = issue.path.length === 0 ? '' : `${dotted(issue.path)}: `;
+  return [{ path: issue.path, says: `${where}${issue.message}` }];
+}
+
+const dotted = (path: readonly PropertyKey[]): string => path.map(String).join('.');
+
+/** Where the node at `path` starts, or else its nearest parent that is there. */
+function offsetOf(document: Document, path: readonly PropertyKey[]): number {
+  for (let length = path.length; length > 0; length -= 1) {
+    const node = document.getIn(path.slice(0, length), true);
+    if (isNode(node) && node.range) return node.range[0];
+  }
+  const { contents } = document;
+  return isNode(contents) && contents.range ? contents.range[0] : 0;
+}

@@ -1,0 +1,64 @@
+/** Folders that secrets are written to: nobody but root and this process's user decides what their path leads to. */
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { geteuid } from 'node:process';
+import { ensure, IdentityError } from '../../ground/errors.ts';
+import { ensureLinks, ensureOwner, ownOwners } from './links.ts';
+import { makeFolder } from './make-folder.ts';
+
+const OTHERS_WRITE = 0o022;
+/** inode(7): only the owner of a file removes it. */
+const STICKY = 0o1000;
+
+/** An open folder. Whoever renames it or puts another one in its place does not change what `path` leads to. */
+export interface SafeFolder {
+  /** Below /proc/self/fd, for as long as the folder is open. */
+  readonly path: string;
+  close(): void;
+}
+
+/**
+ * Makes the folder where it is missing, looks at it and at every link on its path, and opens it; the caller closes it.
+ * Links belong to root or to us: whoever owns one decides where the files go. The folder is ours or root's, and nobody
+ * else writes in it. Parents may be open to others, as /tmp is. Throws file, file_mode. Blocks.
+ */
+export function openSafeFolder(path: string, mode: number): SafeFolder {
+  const owners = ownOwners('file_mode');
+  ensureLinks(path, owners);
+  const fd = makeAndOpen(path, mode);
+  try {
+    const found = fs.fstatSync(fd);
+    ensureOwner(found.uid, path, owners);
+    ensureOwn(path, found);
+    return { path: `/proc/self/fd/${fd}`, close: () => fs.closeSync(fd) };
+  } catch (error) {
+    fs.closeSync(fd);
+    throw error;
+  }
+}
+
+/** Nobody else may write in it. Throws file_mode. Blocks. */
+export function ensurePrivateFolder(path: string): void {
+  ensureOwn(path, fs.statSync(path));
+}
+
+/** What everybody shares, as /tmp, must stay open to everybody. */
+function ensureOwn(path: string, { uid, mode }: fs.Stats): void {
+  const isShared = (mode & STICKY) !== 0 || uid !== geteuid?.();
+  const advice = isShared
+    ? `give a subfolder of it, such as ${join(path, 'chancery')}`
+    : `chmod go-w ${path}`;
+  const says = `others may write in ${path}: mode ${(mode & 0o7777).toString(8)}; ${advice}`;
+  ensure((mode & OTHERS_WRITE) === 0, 'file_mode', says);
+}
+
+function makeAndOpen(path: string, mode: number): number {
+  try {
+    makeFolder(path, mode);
+    return fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+  } catch (error) {
+    throw new IdentityError('file', `the folder ${path} could not be opened: ${String(error)}`, {
+      cause: error,
+    });
+  }
+}

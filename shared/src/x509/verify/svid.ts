@@ -1,0 +1,113 @@
+/**
+ * X.509-SVIDs, verified (X509-SVID.md §5): a path to the bundle of the trust domain that the certificate names, then
+ * the rules for leaves. Whether the proven ID may do anything is somebody else's question.
+ */
+import { hex } from '../../ground/bytes.ts';
+import { ensure, IdentityError, isRefusal } from '../../ground/errors.ts';
+import type { Bundle } from '../../spiffe/bundle.ts';
+import { parseSpiffeId, type SpiffeId, trustDomainOf } from '../../spiffe/id.ts';
+import type { Role } from '../../spiffe/reserved.ts';
+import { type Certificate, parseCertificate, type TbsCertificate } from '../certificate.ts';
+import {
+  EKU,
+  KEY_USAGE,
+  OID,
+  ROLE_MARK,
+  readBasicConstraints,
+  readExtKeyUsage,
+  readKeyUsage,
+  readSubjectAltName,
+} from '../extensions.ts';
+import { NAME, text } from '../names.ts';
+import { verifyPath } from './path.ts';
+
+export interface VerifiedSvid {
+  readonly id: SpiffeId;
+  readonly certificate: Certificate;
+  readonly notAfter: Date;
+  /** Lower-case hex of the INTEGER's content. */
+  readonly serial: string;
+}
+
+/** Ours has two: leaf and issuing intermediate. */
+const MAX_CHAIN = 8;
+
+/**
+ * `chain` is DER, leaf first, as TLS shows it. Checks time, path and profile; revocation and whose key speaks are the
+ * caller's. Throws chain, chain_too_long, expired_peer, svid, certificate_parse.
+ */
+export function verifySvid(chain: readonly Uint8Array[], bundle: Bundle, now: Date): VerifiedSvid {
+  ensure(
+    chain.length <= MAX_CHAIN,
+    'chain_too_long',
+    `chain has ${chain.length} certificates, at most ${MAX_CHAIN}`,
+  );
+  const [leaf, ...intermediates] = chain.map(parseCertificate);
+  ensure(leaf !== undefined, 'chain', 'chain is empty');
+  const id = readSvid(leaf);
+  const domain = trustDomainOf(id);
+  // SPIFFE Federation §4.2: a domain's authorities speak for that domain and for no other.
+  ensure(domain === bundle.trustDomain, 'svid', `${id} is not of trust domain ${bundle.trustDomain}`);
+  verifyPath({ leaf, intermediates, anchors: anchorsOf(bundle), now });
+  return { id, certificate: leaf, notAfter: leaf.notAfter, serial: hex(leaf.serial) };
+}
+
+/** Whether the certificate says that its holder is the CA, or an operator. No workload's certificate does. */
+export const hasMark = ({ certificate }: Pick<VerifiedSvid, 'certificate'>, role: Role): boolean =>
+  readExtKeyUsage(certificate, 'svid')?.has(ROLE_MARK[role]) ?? false;
+
+/** For as long as `now` is now: many connections stand by one certificate, which is verified once. */
+export function verifierOf(bundle: Bundle, now: Date): (chain: readonly Uint8Array[]) => void {
+  const verified = new Set<string>();
+  return (chain) => {
+    const key = Buffer.concat(chain).toString('latin1');
+    if (!verified.has(key)) verifySvid(chain, bundle, now);
+    verified.add(key);
+  };
+}
+
+const anchors = new WeakMap<Bundle, readonly Certificate[]>();
+
+/** Parsed, and their keys imported, once a bundle. */
+function anchorsOf(bundle: Bundle): readonly Certificate[] {
+  const known = anchors.get(bundle) ?? bundle.authorities.map(parseCertificate);
+  anchors.set(bundle, known);
+  return known;
+}
+
+/** X509-SVID.md §2 to §4, for a leaf. Throws svid; trusts nobody's signature. */
+export function readSvid(leaf: TbsCertificate): SpiffeId {
+  const ca = readBasicConstraints(leaf, 'svid')?.ca ?? false;
+  ensure(!ca, 'svid', 'the certificate of an authority names a workload');
+  const usage = readKeyUsage(leaf, 'svid');
+  ensure(usage !== undefined, 'svid', 'key usage is missing');
+  ensure(leaf.extensions.get(OID.keyUsage)?.critical === true, 'svid', 'key usage is not critical');
+  ensure(usage.has(KEY_USAGE.digitalSignature), 'svid', 'key usage does not allow digital signatures');
+  ensure(!usage.has(KEY_USAGE.keyCertSign), 'svid', 'key usage allows signing certificates');
+  ensure(!usage.has(KEY_USAGE.crlSign), 'svid', 'key usage allows signing CRLs');
+  const purposes = readExtKeyUsage(leaf, 'svid');
+  ensure(
+    purposes?.has(EKU.serverAuth) ?? true,
+    'svid',
+    'extended key usage is without server authentication',
+  );
+  ensure(
+    purposes?.has(EKU.clientAuth) ?? true,
+    'svid',
+    'extended key usage is without client authentication',
+  );
+  return readId(leaf);
+}
+
+function readId(leaf: TbsCertificate): SpiffeId {
+  const names = readSubjectAltName(leaf, 'svid') ?? [];
+  const [uri, ...others] = names.filter(({ kind }) => kind === NAME.uri);
+  ensure(uri !== undefined, 'svid', 'certificate has no URI name');
+  ensure(others.length === 0, 'svid', `certificate has ${others.length + 1} URI names, not one`);
+  try {
+    return parseSpiffeId(text(uri.value));
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    throw new IdentityError('svid', error.message, { cause: error });
+  }
+}

@@ -1,0 +1,56 @@
+/** A CA that once ran with its clock ahead: row I57. */
+import { once } from 'node:events';
+import { connect } from 'node:tls';
+import { silentLog } from '@chancery/shared/ground/log.ts';
+import { afterEach, expect, test, vi } from 'vitest';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
+import { joinAs } from '../../kit/join.ts';
+
+let ca: TestCa;
+afterEach(() => ca.close());
+
+const HOUR = 3600;
+const ID = `spiffe://${TRUST_DOMAIN}/a`;
+
+test.each([
+  ['two hours', 2 * HOUR],
+  ['three days', 72 * HOUR],
+])('I57 a CA whose clock was %s ahead issues as soon as it is right', async (_, ahead) => {
+  const warned: string[] = [];
+  const log = { ...silentLog, warn: (_fields: object, says: string) => void warned.push(says) };
+  ca = await startTestCa({}, log);
+  ca.clock.move(ahead);
+  ca = await ca.restarted();
+  await ca.apply({ kind: 'Identity', name: 'a', platform: 'unix', id: ID });
+  expect(warned).toEqual([]);
+  ca.clock.move(-ahead);
+  ca = await ca.restarted();
+  // After three days the kit has made an intermediate before the CA looks.
+  if (ahead === 2 * HOUR)
+    expect(warned).toContainEqual(expect.stringMatching(/newest record is in the future/));
+  expect((await joinAs(ca)).id).toBe(ID);
+});
+
+/** The certificate that the CA shows on its port is valid by this clock, and health says so. */
+async function isFit(): Promise<boolean> {
+  const { port, httpPort } = ca.running;
+  const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false });
+  await once(socket, 'secureConnect');
+  const shown = socket.getPeerX509Certificate();
+  socket.destroy();
+  const { status } = await fetch(`http://127.0.0.1:${httpPort}/readyz`);
+  const valid = shown !== undefined && shown.validFromDate <= ca.clock.now();
+  expect(status).toBe(valid ? 200 : 503);
+  return valid;
+}
+
+test('I57 a CA whose clock is set back while it runs says that it is not ready, and renews its own certificate', async () => {
+  ca = await startTestCa({});
+  ca.clock.move(2 * HOUR);
+  ca = await ca.restarted();
+  expect(await isFit()).toBe(true);
+  ca.clock.move(-2 * HOUR);
+  expect(await isFit()).toBe(false);
+  ca.clock.move(61);
+  await vi.waitFor(async () => expect(await isFit()).toBe(true), 30_000);
+});

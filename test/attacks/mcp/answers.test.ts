@@ -1,0 +1,93 @@
+/** Answers of a server over HTTP that are no answer to MCP, and what a client can make of them. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type FakeServer, politely, reply, startFakeServer } from '../../kit/mcp/server.ts';
+import { type Answer, ask, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+
+let world: World;
+let server: FakeServer;
+beforeEach(async () => {
+  server = await startFakeServer();
+  world = await startWorld(server.target);
+});
+afterEach(async () => {
+  await world.close();
+  await server.close();
+});
+
+const rpc = (method: string, params: object, id?: number) =>
+  JSON.stringify({ jsonrpc: '2.0', id, method, params });
+const call = (id: number) => rpc('tools/call', { name: 'echo' }, id);
+const INITIALIZE = rpc('initialize', { protocolVersion: '2025-11-25', capabilities: {} }, 0);
+const post = (body: string, headers: Record<string, string> = {}): Promise<Answer> =>
+  ask(world, world.td.svid(TRIAGE), { body, headers });
+const other = (method: 'GET' | 'DELETE', headers: Record<string, string>): Promise<Answer> =>
+  ask(world, world.td.svid(TRIAGE), { method, headers: { accept: 'text/event-stream', ...headers } });
+
+async function begin(): Promise<Record<string, string>> {
+  const { headers } = await post(INITIALIZE);
+  return { 'mcp-session-id': String(headers['mcp-session-id']) };
+}
+
+test.each([300, 304, 305])(
+  'M95 HTTP %s of a server is no redirect that an operator could set right',
+  async (code) => {
+    server.say = (_seen, res) => res.writeHead(code, { location: 'http://10.0.0.1/' }).end();
+    const { status, json } = await post(call(7));
+    expect([status, json.id, json.error.message]).toEqual([200, 7, `the MCP server answered HTTP ${code}`]);
+  },
+);
+
+describe('M94 a stream that ends after an event with an id, before the answer', () => {
+  const ends =
+    (headers: Record<string, string> = {}): FakeServer['say'] =>
+    (_seen, res) =>
+      void res.writeHead(200, { 'content-type': 'text/event-stream', ...headers }).end('id: e1\ndata:\n\n');
+  const outcomes = () =>
+    world.events.flatMap(({ outcome, detail }) => (outcome ? [{ outcome, detail }] : []));
+
+  test('fails a call without a session, which nobody can resume', async () => {
+    server.say = ends();
+    const { status, json } = await post(call(7));
+    const says = 'the MCP server ended its stream before the answer; it may have done what was asked';
+    expect([status, json.id, json.error]).toEqual([200, 7, { code: -31502, message: says }]);
+    expect(outcomes()).toEqual([{ outcome: 'error', detail: says }]);
+  });
+
+  test('fails no initialize that begins a session: its client resumes it', async () => {
+    server.say = ends({ 'mcp-session-id': 'up' });
+    const { text, headers } = await post(INITIALIZE);
+    expect(text).toContain('id: e1');
+    expect(text).not.toContain('error');
+    const session = { 'mcp-session-id': String(headers['mcp-session-id']), 'last-event-id': 'e1' };
+    server.say = (seen, res) =>
+      reply(res, { jsonrpc: '2.0', id: 0, result: {} }, {}, seen.method === 'GET' ? 200 : 500);
+    expect((await other('GET', session)).status).toBe(200);
+  });
+});
+
+/** Node's client reports the second as no answer and as no error. */
+describe.each([
+  ['HTTP 101', 'HTTP/1.1 101 Switching Protocols\r\n\r\n'],
+  ['HTTP 101 and another protocol', 'HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n'],
+])('M92 %s of a server', (_name, head) => {
+  const says = expect.stringMatching(/the answer was HTTP 101, and no other protocol was asked for/);
+  const odd: FakeServer['say'] = (_seen, res) => void res.socket?.write(head);
+
+  test('fails a call, and no other', async () => {
+    const session = await begin();
+    server.say = odd;
+    const { status, json } = await post(call(7), session);
+    expect([status, json.id, json.error]).toEqual([200, 7, { code: -31502, message: says }]);
+    server.say = politely;
+    expect((await post(call(8), session)).json.result.content[0].text).toBe('echo');
+  });
+
+  test('fails initialize, a notification, a stream and the end of a session', async () => {
+    const session = await begin();
+    server.say = odd;
+    expect((await post(INITIALIZE)).json.error).toMatchObject({ code: -31502, message: says });
+    expect(await post(rpc('notifications/initialized', {}), session)).toMatchObject({ status: 502 });
+    expect(await other('GET', session)).toMatchObject({ status: 200, text: '' });
+    expect(await other('DELETE', session)).toMatchObject({ status: 502 });
+  });
+});

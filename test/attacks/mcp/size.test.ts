@@ -1,0 +1,52 @@
+/** The largest message of a client, as the config has it: row M6 where the limit is another one, and M32. */
+import { PassThrough } from 'node:stream';
+import { afterEach, expect, test } from 'vitest';
+import { type FakeServer, startFakeServer } from '../../kit/mcp/server.ts';
+import { ask, connectTo, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+
+const MIB = 1024 * 1024;
+let server: FakeServer;
+let world: World;
+afterEach(async () => {
+  await world.close();
+  await server.close();
+});
+
+const call = (id: number, bytes: number): string => {
+  const params = { name: 'echo', arguments: { text: 'x'.repeat(bytes) } };
+  return JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params });
+};
+
+test.each([
+  ['smaller', 64 * 1024, 65 * 1024, 63 * 1024],
+  ['larger', 18 * MIB, 19 * MIB, 17 * MIB],
+])('M6 a gateway with a %s limit reads up to it', async (_, maxRequestBytes, over, within) => {
+  server = await startFakeServer();
+  world = await startWorld(server.target, { maxRequestBytes });
+  const post = (bytes: number) => ask(world, world.td.svid(TRIAGE), { body: call(1, bytes) });
+  const refused = post(over).then(
+    ({ status }) => status,
+    () => 413,
+  );
+  expect(await refused).toBe(413);
+  expect((await post(within - 1024)).json.result.content[0].text).toBe('echo');
+  expect(server.seen).toHaveLength(1);
+});
+
+test('M32 connect with a smaller limit answers what is larger, and reads the next line', async () => {
+  server = await startFakeServer();
+  world = await startWorld(server.target);
+  const [input, output] = [new PassThrough(), new PassThrough()];
+  const connect = await connectTo(world, { kind: 'stdio', input, output }, { maxRequestBytes: 64 * 1024 });
+  const lines: string[] = [];
+  output.on('data', (chunk) => lines.push(...String(chunk).trim().split('\n')));
+  input.write(`${call(1, 65 * 1024)}\n${call(2, 10)}\n`);
+  await expect.poll(() => lines.length).toBe(2);
+  expect(lines.map((line) => JSON.parse(line))).toEqual([
+    expect.objectContaining({ id: 1, error: expect.objectContaining({ code: -32600 }) }),
+    expect.objectContaining({ id: 2, result: expect.anything() }),
+  ]);
+  expect(server.seen).toHaveLength(1);
+  input.end();
+  await connect.done;
+});
