@@ -4,7 +4,7 @@ import { PassThrough } from 'node:stream';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, politely, reply, startFakeServer } from '../../kit/mcp/server.ts';
+import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/server.ts';
 import { ask, connectTo, id, policyFor, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
 
 const OTHER = id('agents/other');
@@ -199,6 +199,59 @@ test('what a stdio server tells one subscription goes to that one, under its own
   await changed(0);
   await changed(0);
   await expect.poll(() => [told(first), told(second)]).toEqual([2, 1]);
+});
+
+describe('I94 a client of the modern era whose rules change after it asked to listen', () => {
+  const listening = { notifications: { toolsListChanged: true } };
+  const acknowledged = (notifications: object) => ({
+    jsonrpc: '2.0',
+    method: 'notifications/subscriptions/acknowledged',
+    params: { notifications },
+  });
+  let server: FakeServer;
+  /** Of the server's stream, once it is open. */
+  let say: (message: object) => void;
+  let heard: string[];
+  beforeEach(async () => {
+    await world.close();
+    server = await startFakeServer();
+    const opened = Promise.withResolvers<typeof say>();
+    server.say = (_, res) => {
+      stream(res, [], true);
+      opened.resolve((message) => void res.write(`data: ${JSON.stringify(message)}\n\n`));
+    };
+    world = await startWorld(server.target, { who: [TRIAGE, OTHER] });
+    heard = follow('subscriptions/listen', listening);
+    say = await opened.promise;
+  });
+  afterEach(() => server.close());
+  const allow = (tool: string, version: bigint) =>
+    world.policy.publish(policyFor(world.gateway.port, { allow: [tool] }, version, [TRIAGE, OTHER]));
+  const methods = () => [...heard.join('').matchAll(/"method":"([^"]+)"/g)].map(([, method]) => method);
+  const [ACKNOWLEDGED, CHANGED] = [
+    'notifications/subscriptions/acknowledged',
+    'notifications/tools/list_changed',
+  ];
+
+  test('is told so when the server has acknowledged, and not before', async () => {
+    allow('log', 3n);
+    // What the gateway has for this stream now is behind a change that it must not tell.
+    say(acknowledged({ toolsListChanged: true }));
+    await expect.poll(methods).toEqual([ACKNOWLEDGED, CHANGED]);
+    allow('none', 4n);
+    await expect.poll(methods).toEqual([ACKNOWLEDGED, CHANGED, CHANGED]);
+  });
+
+  test('is not told where the server has not agreed to tell of the list', async () => {
+    allow('log', 3n);
+    say(acknowledged({}));
+    allow('none', 4n);
+    await expect.poll(methods).toEqual([ACKNOWLEDGED]);
+    allow('log', 5n);
+    say({ jsonrpc: '2.0', id: 7, result: {} });
+    await expect.poll(() => heard.join('')).toContain('"result"');
+    expect(methods()).toEqual([ACKNOWLEDGED]);
+  });
 });
 
 describe('a legacy HTTP server without a stream on which it speaks unasked', () => {

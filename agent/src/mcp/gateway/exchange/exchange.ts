@@ -123,13 +123,15 @@ export class Exchange implements Back {
       this.#held.write(writeEvent(place, text));
       // The answer is the last thing on its stream (2025-11-25 and 2026-07-28, transports), so both leave together.
       if (this.#passing.answered) this.#res.end();
+      // A subscription may have been acknowledged by this.
+      else if (this.#owed !== undefined) this.tell();
     });
     // A server that speaks on one stream for many clients cannot wait for one of them.
     this.#wrote();
     return this.#res.writableEnded || !this.#res.writableNeedDrain;
   }
 
-  /** From the gateway itself; what comes before the stream is open is kept until it is. */
+  /** From the gateway itself. Kept until the stream is open, and a subscription acknowledged. */
   tell(notification = this.#owed): void {
     const ready = this.#opened && (this.#facts.request?.method !== LISTEN || this.#passing.subscribed);
     this.#owed = ready ? undefined : notification;
