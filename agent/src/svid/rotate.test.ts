@@ -1,5 +1,6 @@
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { nextAttempt, type RotateDeps, rotate } from './rotate.ts';
 
 const START = new Date('2026-06-01T00:00:00Z');
@@ -213,4 +214,58 @@ test('a clock that is set back ends the wait: the SVID may be valid from then on
   setBack.resolve();
   await expect(ended).rejects.toThrow('aborted');
   expect(renewals).toBe(1);
+});
+
+test('nothing of a wait is left when it is over', async () => {
+  const clock = new ManualClock(START);
+  const waits: AbortSignal[] = [];
+  const stop = new AbortController();
+  const deps: RotateDeps<Life> = {
+    clock,
+    random: () => 0.5,
+    setBack: (signal) => {
+      waits.push(signal);
+      return never(signal);
+    },
+    renew: async () => life(seconds(clock.now()), 3600),
+    publish: () => {},
+    onExpired: () => {},
+    onFailure: () => {},
+  };
+  const ended = rotate(life(0, 3600), deps, stop.signal);
+  for (const renewal of [1, 2, 3]) {
+    clock.advanceTo(at(renewal * 1800));
+    await vi.waitFor(() => expect(waits).toHaveLength(renewal + 1));
+    expect(waits.map(({ aborted }) => aborted)).toEqual([...waits.slice(1).map(() => true), false]);
+    expect(clock.sleeping).toBe(1);
+  }
+  stop.abort();
+  await expect(ended).rejects.toThrow('aborted');
+  expect(clock.sleeping).toBe(0);
+});
+
+test('a clock that is set back leaves no sleeper of the wait that it ends', async () => {
+  const clock = new ManualClock(START);
+  const setBack: (() => void)[] = [];
+  const stop = new AbortController();
+  const deps: RotateDeps<Life> = {
+    clock,
+    random: () => 0.5,
+    setBack: (signal) =>
+      Promise.race([new Promise<void>((resolve) => void setBack.push(resolve)), never(signal)]),
+    renew: async () => life(0, 3600),
+    publish: () => {},
+    onExpired: () => {},
+    onFailure: () => {},
+  };
+  const ended = rotate(life(0, 3600), deps, stop.signal);
+  for (const time of [1, 2, 3]) {
+    await vi.waitFor(() => expect(setBack).toHaveLength(time));
+    expect(clock.sleeping).toBe(1);
+    setBack.at(-1)?.();
+  }
+  await vi.waitFor(() => expect(setBack).toHaveLength(4));
+  expect(clock.sleeping).toBe(1);
+  stop.abort();
+  await expect(ended).rejects.toThrow('aborted');
 });

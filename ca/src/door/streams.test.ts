@@ -196,20 +196,24 @@ test.each([
   expect(floods).toBe(1);
 });
 
-test('an address may reset 800 streams at once, over however many connections', async () => {
+test('an address may reset 800 streams at once and 40 in each second, over however many connections', async () => {
   const reset = async (session: http2.ClientHttp2Session): Promise<void> => {
     call(session, '/stream').close(http2.constants.NGHTTP2_CANCEL);
     await new Promise((resolve) => session.ping(resolve));
   };
-  for (const count of [290, 290, 220]) {
+  const resetMany = async (count: number): Promise<void> => {
     const session = from('127.0.0.3');
     for (let n = 0; n < count; n += 1) await reset(session);
-  }
+  };
+  const oneMore = async (): Promise<void> => {
+    const session = from('127.0.0.3');
+    const closed = new Promise((resolve) => session.once('close', resolve));
+    void reset(session).catch(() => {});
+    await closed;
+  };
+  for (const count of [290, 290, 220]) await resetMany(count);
   expect(floods).toBe(0);
-  const session = from('127.0.0.3');
-  const closed = new Promise((resolve) => session.once('close', resolve));
-  void reset(session).catch(() => {});
-  await closed;
+  await oneMore();
   expect(floods).toBe(1);
   // What is spent there is nothing to a certified node of the same address.
   const node = from('127.0.0.4');
@@ -217,6 +221,11 @@ test('an address may reset 800 streams at once, over however many connections', 
   for (let n = 0; n < 5; n += 1) await reset(node);
   await turn();
   expect([floods, node.closed]).toEqual([1, false]);
+  clock.jump(after(1));
+  await resetMany(40);
+  expect(floods).toBe(1);
+  await oneMore();
+  expect(floods).toBe(2);
 });
 
 test.each([

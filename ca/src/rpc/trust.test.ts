@@ -137,6 +137,27 @@ describe('a watcher', () => {
     });
   });
 
+  test('that is a gateway listens once for successions, whatever is applied, until it leaves', async () => {
+    let [listening, most] = [0, 0];
+    const { changes } = rpc.successions;
+    const { onChange } = changes;
+    vi.spyOn(changes, 'onChange').mockImplementation((listener) => {
+      const stop = onChange.call(changes, listener);
+      listening += 1;
+      most = Math.max(most, listening);
+      return () => {
+        listening -= 1;
+        stop();
+      };
+    });
+    await applied(rpc, server('one'));
+    const { call } = await followed();
+    for (const name of ['a', 'b', 'c']) await applied(rpc, server(name));
+    expect([listening, most]).toEqual([1, 1]);
+    call.emit('cancelled');
+    await vi.waitFor(() => expect(listening).toBe(0));
+  });
+
   test('that is slow gets the newest state, not a queue of old ones', async () => {
     const { call } = await followed();
     const drained: (() => void)[] = [];

@@ -177,6 +177,25 @@ describe('M54 a claim that comes before the CA has linked its certificate', () =
     expect(await outcome).toBe('cut');
   });
 
+  test('is over with its call: a link that comes later leaves the connection to its own certificate', async () => {
+    world.links.clear();
+    const tls = { ...clientTls(old, world.td.bundle.current()), checkServerIdentity: () => undefined };
+    const agent = new Agent({ keepAlive: true, maxSockets: 1, ...tls });
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo' } });
+    const called = ask(world, undefined, { agent, body });
+    await expect.poll(() => calls.open).toBe(1);
+    const [socket] = Object.values(agent.sockets).flat();
+    expect(await claim(world, next, secretOf(socket as TLSSocket))).toEqual([false]);
+    calls.answerAll();
+    expect((await called).status).toBe(200);
+    // The gateway counts the call closed in the turn in which it has written the answer.
+    await new Promise((resolve) => setImmediate(resolve));
+    link();
+    calls = holdCalls(server, 'none');
+    expect((await ask(world, undefined, { agent, body })).status).toBe(200);
+    agent.destroy();
+  });
+
   test('is not kept by the link of another certificate', async () => {
     const { outcome } = await early();
     world.links.set(serialOf(world.td.svid(TRIAGE, 9 * HOUR)), serialOf(old));
