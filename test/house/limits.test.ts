@@ -4,11 +4,16 @@ import { textOf } from './repository.ts';
 
 const page = textOf('docs/threat-model.md').replaceAll(/\s+/g, ' ');
 
-/** A constant of a source file: a product of whole numbers, or a call such as `.default(64)` after a key. */
+/**
+ * A constant of a source file: a product of whole numbers, alone or by `NAME.key` in an object, or a call such as
+ * `.default(64)` after a key.
+ */
 function valueIn(file: string, name: string): number {
   const text = textOf(file);
+  const [object, key] = name.split('.');
   const [, product] =
     new RegExp(`\\bconst ${name} = ([\\d_ *]+);`).exec(text) ??
+    new RegExp(`\\bconst ${object} = {[^}]*\\b${key}: ([\\d_ *]+)[, ]`).exec(text) ??
     new RegExp(`\\b${name}: z(?:(?!: z)[^])*?\\.default\\(([\\d_]+)\\)`).exec(text) ??
     [];
   if (product === undefined) throw new Error(`${file} has no constant ${name}`);
@@ -26,6 +31,12 @@ const PROMISES: readonly (readonly [says: string, file: string, name: string, un
   ['The headers of a call have at most # KiB', 'ca/src/door/headers.ts', 'MAX_HEADER_BYTES', KIB],
   ['An open call counts # KiB more', 'ca/src/door/streams.ts', 'STREAM_BYTES', KIB],
   ['a stranger has at most # on a connection', 'ca/src/door/streams.ts', 'STRANGER_STREAMS'],
+  ['over and over is closed: # at once', 'ca/src/door/streams.ts', 'RESETS.burst'],
+  ['at once and # a second are allowed', 'ca/src/door/streams.ts', 'RESETS.perSecond'],
+  ['A stranger has # at once', 'ca/src/door/streams.ts', 'FAILURES_OF_STRANGER.burst'],
+  ['at once and # a second on a connection', 'ca/src/door/streams.ts', 'FAILURES_OF_STRANGER.perSecond'],
+  ['an IPv6 /48 has # and', 'ca/src/door/streams.ts', 'RESETS_OF_ADDRESS.burst'],
+  ['and #, and so has a certificate', 'ca/src/door/streams.ts', 'RESETS_OF_ADDRESS.perSecond'],
   ['For # s after that, each new connection', 'shared/src/door/slow-addresses.ts', 'SLOW_MS', 1000],
   ['and at most # valid ones', 'ca/src/store/sqlite/holders/guests.ts', 'MAX_PER_NODE'],
   ['A node has # trust streams', 'ca/src/rpc/limits.ts', 'TRUST_STREAMS'],
