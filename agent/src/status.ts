@@ -3,7 +3,7 @@ import { hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import { describeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import { describeRevocation, saysRevoked } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { type Agent, heardRevocation } from './agent.ts';
@@ -130,7 +130,7 @@ function problemsOf(facts: Joined & Pick<StatusReport, 'revoked'>, now: Date): s
   const failing = renewalFailure === null ? '' : ` and renewal fails: ${renewalFailure}`;
   const silent = trustStream === null ? 0 : (now.getTime() - Date.parse(trustStream.since)) / 1000;
   return [
-    ...(revoked === null ? [] : [`this identity is revoked: ${revoked}`]),
+    ...(revoked === null ? [] : [saysRevoked(revoked)]),
     ...(expired ? [`the certificate expired at ${notAfter}${failing}`] : []),
     // Attempts go on for half of the time that is left after the first one.
     ...(renewalFailure !== null && !expired && now.getTime() > (due + end) / 2

@@ -3,6 +3,7 @@
 import type { Audit, AuditEvent } from '@chancery/shared/audit/event.ts';
 import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
+import { nodeName } from '@chancery/shared/evidence/several.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
@@ -10,7 +11,6 @@ import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { serveHealth } from '@chancery/shared/health/server.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
-import { nodeName } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';

@@ -46,7 +46,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/authority': [...shared('ground unix spiffe evidence keys x509'), 'ca/src/store'],
   'ca/src/registry': [...shared('ground config spiffe evidence policy'), 'ca/src/store'],
   'ca/src/impact': [...shared('ground spiffe evidence'), 'ca/src/registry'],
-  'ca/src/revocation': [...shared('ground spiffe revocation audit'), 'ca/src/store'],
+  'ca/src/revocation': [...shared('ground spiffe evidence revocation audit'), 'ca/src/store'],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, 'ca/src/store', 'ca/src/revocation'],
   'ca/src/door': shared('ground spiffe door health x509 audit'),
   'ca/src/rpc': [
@@ -70,7 +70,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     'ca/src/revocation',
   ],
   'ca/src/serve.ts': [
-    ...shared('text ground unix spiffe door health keys outbound revocation audit'),
+    ...shared('text ground unix spiffe evidence door health keys outbound audit'),
     'ca/src/store',
     'ca/src/attestors',
     'ca/src/authority',
@@ -199,7 +199,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
     'agent/src/free-ports.ts',
   ],
   'agent/src/cli': [
-    ...shared('text ground unix cli config spiffe policy'),
+    ...shared('text ground unix cli config spiffe policy revocation'),
     'agent/src/evidence',
     'agent/src/svid',
     'agent/src/trust',
@@ -208,6 +208,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
     'agent/src/join-once.ts',
     'agent/src/outputs',
     'agent/src/workload',
+    'agent/src/mcp/upstream',
     'agent/src/mcp',
     'agent/src/addresses.ts',
     'agent/src/free-ports.ts',

@@ -11,10 +11,12 @@ import {
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
+import { saysRevoked } from '@chancery/shared/revocation/revocation.ts';
 import { localEndpoint } from '../addresses.ts';
 import { type AgentSettings, IN_MEMORY, paths, readAgentConfig } from '../config.ts';
 import { ensurePortsFree } from '../free-ports.ts';
 import type { ConnectOptions } from '../mcp/connect.ts';
+import { MAX_REQUEST_BYTES } from '../mcp/upstream/upstream.ts';
 import { type AttachOptions, attach, readRevocation } from '../workload/attach.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
 import { aborted, type RunCommandDeps } from './run.ts';
@@ -29,8 +31,6 @@ type Sources = Pick<ConnectOptions, 'svid' | 'bundle' | 'policy' | 'revocations'
 
 /** An MCP client's log shows what a program writes to standard error: only what it must know belongs there. */
 const QUIET = 'warn';
-/** Of what the client writes before the agent answers: its first requests. */
-const MAX_HELD_BYTES = 16 * 1024 * 1024;
 
 export const connect = (deps: ConnectCommandDeps): Command => ({
   says: 'Connects an MCP client on standard input and output to the MCP server NAME; with --listen on a local address.',
@@ -79,7 +79,7 @@ function heldInput(input: Readable): HeldInput {
     );
   input.once('end', end);
   input.once('close', end);
-  const held = input.pipe(new PassThrough({ highWaterMark: MAX_HELD_BYTES }));
+  const held = input.pipe(new PassThrough({ highWaterMark: MAX_REQUEST_BYTES }));
   const ready = (): void => {
     input.off('end', end);
     input.off('close', end);
@@ -155,7 +155,7 @@ async function attached(options: AttachOptions, signal: AbortSignal): Promise<So
   } catch (error) {
     const revoked = await revocation();
     if (revoked === undefined) throw error;
-    throw new IdentityError('revoked_peer', `this identity is revoked: ${revoked}`, { cause: error });
+    throw new IdentityError('revoked_peer', saysRevoked(revoked), { cause: error });
   }
 }
 

@@ -7,6 +7,7 @@ import { audienceOf } from '@chancery/shared/evidence/binding.ts';
 import { asBuffer, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/shared/ground/json.ts';
+import { writeHostAndPort } from '@chancery/shared/text/address.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { z } from 'zod';
 import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
@@ -118,7 +119,7 @@ function serverOf({ server }: KubernetesEvidenceConfig, { env }: EvidenceDeps): 
   if (server !== undefined) return server.replace(/\/$/, '');
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port = '443' } = env;
   ensure(host !== undefined, 'platform_unavailable', 'KUBERNETES_SERVICE_HOST is not set: this is not a pod');
-  return `https://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return `https://${writeHostAndPort({ host, port })}`;
 }
 
 const NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;

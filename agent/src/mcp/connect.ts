@@ -2,9 +2,11 @@
  * `connect`: gives an MCP client on this machine one MCP server by name, over stdio, a unix socket or a local URL. In
  * between is mutual TLS with this workload's SVID; the client needs no secret and notices no rotation.
  */
+
 import type { Readable, Writable } from 'node:stream';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
-import { Dialler, type DialOptions, saysRevoked } from './connect/dial.ts';
+import { saysRevoked } from '@chancery/shared/revocation/revocation.ts';
+import { Dialler, type DialOptions } from './connect/dial.ts';
 import { type LocalEndpoint, startListener } from './connect/listener.ts';
 import { startStdio } from './connect/stdio/stdio.ts';
 import { MAX_REQUEST_BYTES } from './upstream/upstream.ts';

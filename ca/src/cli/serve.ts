@@ -1,6 +1,7 @@
 /** `serve`: runs the CA in the foreground until SIGINT, SIGTERM or SIGQUIT. */
 import type { Command } from '@chancery/shared/cli/program.ts';
 import type { Log, LogLevel } from '@chancery/shared/ground/log.ts';
+import { hostAndPort, writeHostAndPort } from '@chancery/shared/text/address.ts';
 import { giveBackFreedMemory } from '@chancery/shared/unix/freed-memory.ts';
 import { readCaConfig } from '../config.ts';
 import { type ServeDeps, startCa } from '../serve.ts';
@@ -33,4 +34,4 @@ export const serve = (deps: ServeCommandDeps): Command => ({
 
 /** With port 0 the system chose one. */
 const portIn = (address: string, port: number): string =>
-  `${address.slice(0, address.lastIndexOf(':'))}:${port}`;
+  writeHostAndPort({ host: hostAndPort(address).host, port });

@@ -1,5 +1,7 @@
 /** Who is cut off: kept in the store, loaded before the CA serves, asked at each call, heard by open streams. */
+
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { nodeName } from '@chancery/shared/evidence/several.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
@@ -13,7 +15,6 @@ import {
 } from '@chancery/shared/revocation/revocation.ts';
 import {
   inForce,
-  nodeName,
   type RevocablePeer,
   type RevocationSet,
   revocationSet,

@@ -1,10 +1,9 @@
 /** The agents that are alive: who has a stream open, on which machine, and what each has acknowledged. */
 
-import { type Holder, partsOf } from '@chancery/shared/evidence/several.ts';
+import { type Holder, nodeName, partsOf } from '@chancery/shared/evidence/several.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { type Clock, isRecent } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import { nodeName } from '@chancery/shared/revocation/revocation-set.ts';
 import type { CertifiedAgent } from '../impact/losses.ts';
 import type { Facts } from '../registry/facts.ts';
 

@@ -2,11 +2,11 @@
 import type { IssueX509Request, IssueX509Response } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { AttestationService, IdentityService } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import type { ShareKeys } from '@chancery/shared/door/keys.ts';
+import { nodeName } from '@chancery/shared/evidence/several.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
-import { nodeName } from '@chancery/shared/revocation/revocation-set.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';

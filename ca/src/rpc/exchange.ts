@@ -10,7 +10,12 @@ import type {
   Issued,
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
-import { type Holder, MAX_EVIDENCE_BYTES, splitPlatforms } from '@chancery/shared/evidence/several.ts';
+import {
+  type Holder,
+  MAX_EVIDENCE_BYTES,
+  nodeName,
+  splitPlatforms,
+} from '@chancery/shared/evidence/several.ts';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
@@ -198,13 +203,9 @@ async function readHello(stream: ExchangeStream): Promise<Hello> {
 }
 
 /** One registered node, one endorsement key: a renewal speaks for the node that the certificate was given to. */
-function ensureSameNode(renewing: RecordedIssuance, { platform, node }: Holder): void {
-  const same = renewing.platform === platform && renewing.node === node;
-  ensure(
-    same,
-    'ek_changed',
-    `${renewing.id} was given to ${renewing.platform}/${renewing.node}, not ${platform}/${node}`,
-  );
+function ensureSameNode(renewing: RecordedIssuance, holder: Holder): void {
+  const same = renewing.platform === holder.platform && renewing.node === holder.node;
+  ensure(same, 'ek_changed', `${renewing.id} was given to ${nodeName(renewing)}, not ${nodeName(holder)}`);
 }
 
 async function ensureFreshKey(

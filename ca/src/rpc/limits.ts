@@ -6,7 +6,7 @@
 import { Buckets } from '@chancery/shared/door/buckets.ts';
 import { NETWORK_SHARES, type ShareKeys } from '@chancery/shared/door/keys.ts';
 import { type Place, Places } from '@chancery/shared/door/places.ts';
-import type { Holder } from '@chancery/shared/evidence/several.ts';
+import { type Holder, nodeName } from '@chancery/shared/evidence/several.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 
 export interface LimitSettings {
@@ -105,8 +105,9 @@ export class Limits {
   }
 
   /** A place for one trust stream. The guests of a node have a share apart from its agents'. Throws rate. */
-  follow({ platform, node, origin, serial }: Follower): Place {
-    const name = `${platform}/${node}`;
+  follow(follower: Follower): Place {
+    const { origin, serial } = follower;
+    const name = nodeName(follower);
     if (origin === undefined) return this.#agents.take({ address: name });
     return this.#guests.take({
       address: `certificate ${serial} of a guest of ${name}`,

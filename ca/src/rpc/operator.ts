@@ -7,9 +7,9 @@ import type {
   ListResourcesResponse,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { nodeName } from '@chancery/shared/evidence/several.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
-import { nodeName } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { type CertifiedAgent, type Loss, lossesOf } from '../impact/losses.ts';
 import type { Change } from '../registry/diff.ts';

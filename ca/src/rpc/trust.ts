@@ -1,13 +1,14 @@
 /** Trust.Watch and Trust.GetBundle: what agents must know, pushed. */
-import type {
-  Bundle as BundleMessage,
-  Policy as PolicyMessage,
-  Revocations as RevocationsMessage,
-  WatchHello,
-  WatchRequest,
-  WatchResponse,
+import {
+  type Bundle as BundleMessage,
+  type Policy as PolicyMessage,
+  type Revocations as RevocationsMessage,
+  TrustService,
+  type WatchHello,
+  type WatchRequest,
+  type WatchResponse,
 } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { nodeName } from '@chancery/shared/evidence/several.ts';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -34,7 +35,7 @@ export const getBundle = (deps: AttestationDeps) =>
 export const watch = (deps: AttestationDeps) =>
   bidi('Watch', TrustService.watch, async (stream: Stream<WatchRequest, WatchResponse>) => {
     const { svid, record } = await certified(stream.caller, deps);
-    deps.limits.call('Watch', `${record.platform}/${record.node}`);
+    deps.limits.call('Watch', nodeName(record));
     const place = deps.limits.follow(record);
     // It is silent while nothing changes: its connection gives way only within the share of its node.
     const answered = stream.caller.answer?.();
@@ -68,12 +69,8 @@ async function followed(
   const pushing = push(stream, svid.id, deps);
   const cut = untilRevoked(certifiedPeer(record), deps);
   try {
-    await deps.store.append({
-      type: 'agent.connected',
-      id: svid.id,
-      serial: svid.serial,
-      peer: stream.caller.address,
-    });
+    const { id, serial, address: peer } = agent;
+    await deps.store.append({ type: 'agent.connected', id, serial, peer });
     await Promise.race([readAcks({ stream, agent, sent: pushing.sent }, deps), cut.revoked, pushing.failed]);
   } finally {
     cut.stop();

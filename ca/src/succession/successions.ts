@@ -5,7 +5,7 @@
  */
 import { createHmac, createPublicKey, hash, verify } from 'node:crypto';
 import type { SuccessionProof as Proof } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import type { Holder } from '@chancery/shared/evidence/several.ts';
+import { type Holder, nodeName } from '@chancery/shared/evidence/several.ts';
 import { successionStatement } from '@chancery/shared/evidence/succession.ts';
 import { asBuffer, equal, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
@@ -134,7 +134,7 @@ export class Successions {
   }
 }
 
-const nodeOf = ({ holder: { platform, node } }: Succession): string => `${platform}/${node}`;
+const nodeOf = ({ holder }: Succession): string => nodeName(holder);
 
 export interface SuccessionDeps {
   readonly store: Store;

@@ -77,6 +77,9 @@ export interface Holder {
   readonly node: string;
 }
 
+/** As shares, messages and the targets of revocations name it. */
+export const nodeName = ({ platform, node }: Holder): string => `${platform}/${node}`;
+
 /** The single platforms and nodes behind what `joinPlatforms` and `joinNodes` made. */
 export function partsOf({ platform, node }: Holder): readonly Holder[] {
   const names = platform.split('+');

@@ -1,6 +1,6 @@
 /** The revocations of one moment, indexed so that asking about a peer costs the same however many there are. */
 
-import { type Holder, partsOf } from '../evidence/several.ts';
+import { type Holder, nodeName, partsOf } from '../evidence/several.ts';
 import { IdentityError } from '../ground/errors.ts';
 import { Memo } from '../policy/memo.ts';
 import { compileSpiffePattern } from '../policy/spiffe-pattern.ts';
@@ -77,6 +77,3 @@ export function ensureNotRevoked(set: RevocationSet, peer: RevocablePeer, now: D
 
 export const inForce = ({ until }: Pick<Revocation, 'until'>, now: Date): boolean =>
   until === undefined || now < until;
-
-/** As a target names it. */
-export const nodeName = ({ platform, node }: Holder): string => `${platform}/${node}`;

@@ -90,3 +90,6 @@ function sampleOf(kind: 'id' | 'pattern', text: string): SpiffeId {
 export function describeRevocation({ number, target, reason }: Revocation): string {
   return `revocation ${number} (${target.kind} ${target.value}, ${reason})`;
 }
+
+/** Of the caller's own identity, whose `revocation` is described. */
+export const saysRevoked = (revocation: string): string => `this identity is revoked: ${revocation}`;

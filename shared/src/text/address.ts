@@ -7,3 +7,7 @@ export function hostAndPort(address: string): { readonly host: string; readonly 
   const colon = address.lastIndexOf(':');
   return { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) };
 }
+
+/** An IPv6 host is put in brackets. */
+export const writeHostAndPort = ({ host, port }: { host: string; port: number | string }): string =>
+  `${host.includes(':') ? `[${host}]` : host}:${port}`;

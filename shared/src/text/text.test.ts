@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { hostAndPort, writeHostAndPort } from './address.ts';
 import { cannotListen } from './listening.ts';
 import { nearest } from './nearest.ts';
 import { plainNetwork } from './network-sentence.ts';
@@ -17,6 +18,13 @@ test.each([
 ])('%s may have been meant as %s', (word, meant) => {
   expect(nearest(word, known)).toBe(meant);
 });
+
+test.each(['ca.example:8443', '127.0.0.1:0', '[::]:8443', '[2001:db8::1]:1'])(
+  '%s is read and written back',
+  (text) => {
+    expect(writeHostAndPort(hostAndPort(text))).toBe(text);
+  },
+);
 
 test('I92 a socket that cannot be had for the length of its path, in bytes, says so', () => {
   const invalid = Object.assign(new Error('listen EINVAL: invalid argument'), { code: 'EINVAL' });

@@ -3,7 +3,6 @@ import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { ensure } from '../ground/errors.ts';
 import type { Bundle } from '../spiffe/bundle.ts';
-import type { SpiffeId } from '../spiffe/id.ts';
 import { type VerifiedSvid, verifySvid } from '../x509/verify/svid.ts';
 
 /** One more than path validation takes, so that a longer chain is seen to be too long. */
@@ -19,11 +18,6 @@ export function verifyPeer(socket: TLSSocket, bundle: Bundle, now: Date): Verifi
   const chain = peerChain(socket);
   ensure(chain.length > 0, 'no_peer', 'the peer showed no certificate');
   return verifySvid(chain, bundle, now);
-}
-
-/** For a client that knows whom it dialled. Throws wrong_peer. */
-export function ensurePeerIs(peer: VerifiedSvid, id: SpiffeId): void {
-  ensure(peer.id === id, 'wrong_peer', `the peer is ${peer.id}, expected ${id}`);
 }
 
 /** The chain that the peer sent, X.509 DER, leaf first. */

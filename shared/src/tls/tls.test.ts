@@ -7,7 +7,7 @@ import type { Bundle } from '../spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '../spiffe/id.ts';
 import type { Svid } from '../spiffe/svid.ts';
 import { clientTls, serverTls } from './options.ts';
-import { ensurePeerIs, verifyPeer } from './peer.ts';
+import { verifyPeer } from './peer.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');
 /** OpenSSL, in the handshake, knows the real time only. */
@@ -152,17 +152,5 @@ describe('the peer', () => {
     const { there } = await ours({ session });
     expect(there.isSessionReused()).toBe(false);
     expect(verifyPeer(there, bundle, NOW)).toMatchObject({ id });
-  });
-
-  test('is whom was dialled, or is refused', () => {
-    const peer = { id, certificate: issuing.certificate, notAfter: NOW, serial: '40' };
-    expect(() => ensurePeerIs(peer, id)).not.toThrow();
-    const other = parseSpiffeId('spiffe://prod.example/web2');
-    expect(() => ensurePeerIs(peer, other)).toThrow(
-      refusal(
-        'wrong_peer',
-        /^the peer is spiffe:\/\/prod.example\/web, expected spiffe:\/\/prod.example\/web2$/,
-      ),
-    );
   });
 });

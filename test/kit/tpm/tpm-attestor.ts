@@ -4,6 +4,7 @@ import type { Attestor, Facts, NodeMemory } from '@chancery/ca/attestors/attesto
 import { TpmConfig } from '@chancery/ca/attestors/tpm/config.ts';
 import { tpmAttestor } from '@chancery/ca/attestors/tpm.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
+import { nodeName } from '@chancery/shared/evidence/several.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { type GrpcStatus, IdentityError, REFUSALS, type Refusal } from '@chancery/shared/ground/errors.ts';
 import { type Log, silentLog } from '@chancery/shared/ground/log.ts';
@@ -17,7 +18,7 @@ export const NOW = new Date('2026-11-20T12:00:00Z');
 export function memoryOf(states = new Map<string, string>()): NodeMemory {
   return {
     async advance(platform, node, next) {
-      const key = `${platform}/${node}`;
+      const key = nodeName({ platform, node });
       states.set(key, next(states.get(key)));
     },
     async bind() {},

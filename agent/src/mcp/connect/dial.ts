@@ -12,7 +12,7 @@ import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/gr
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import { describeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import { describeRevocation, saysRevoked } from '@chancery/shared/revocation/revocation.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -264,9 +264,6 @@ export const brokeOff = (): IdentityError =>
     'mcp_upstream',
     `the connection to the gateway ended before the answer; ${SERVER_MAY_HAVE_ACTED}`,
   );
-
-/** As the agent's status says it. */
-export const saysRevoked = (revocation: string): string => `this identity is revoked: ${revocation}`;
 
 /** The network's failures pass, and so does the time before the first policy; a stranger at the address stays one. */
 function mayPass(error: unknown): boolean {

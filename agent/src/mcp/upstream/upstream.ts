@@ -81,7 +81,7 @@ export interface Place {
 
 /** A request may hold a file, an answer several. */
 export const MAX_REQUEST_BYTES = 16 * 1024 * 1024;
-export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+export const MAX_ANSWER_BYTES = MAX_REQUEST_BYTES;
 
 /** Whatever was wrong with an answer is the server's fault, and so a bad gateway's to the client, who is told what. */
 export function badAnswer(error: unknown): IdentityError {

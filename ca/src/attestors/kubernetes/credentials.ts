@@ -2,12 +2,12 @@
  * Where a cluster's API server is and who we are there: a kubeconfig, or the files of the pod that the CA runs in. Read
  * again while we run, for credentials in files are exchanged.
  */
-import { isIPv6 } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { env } from 'node:process';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { isRecent } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { writeHostAndPort } from '@chancery/shared/text/address.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { type AttestorDeps, inFileOf } from '../attestor.ts';
@@ -95,7 +95,7 @@ function loadFromPod(loaded: KubeConfig, { readFile, root = '' }: CredentialsDep
     .toString('utf8')
     .trim();
   ensure(/^[!-~]+$/.test(token), 'config', `${OWN_FILES}/token is no token`);
-  const server = `https://${isIPv6(host) ? `[${host}]` : host}:${port}`;
+  const server = `https://${writeHostAndPort({ host, port })}`;
   loaded.loadFromClusterAndUser(
     { name: 'pod', server, caData, skipTLSVerify: false },
     { name: 'pod', token },

@@ -1,6 +1,6 @@
 /** The table of revocations, and what certificates a node has: part of the SQLite store. */
 import type { DatabaseSync } from 'node:sqlite';
-import { partsOf } from '@chancery/shared/evidence/several.ts';
+import { nodeName, partsOf } from '@chancery/shared/evidence/several.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import {
   type MadeRevocation,
@@ -8,7 +8,6 @@ import {
   parseTarget,
   type Target,
 } from '@chancery/shared/revocation/revocation.ts';
-import { nodeName } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Certified, RevocationDraft, StoredRevocations } from '../store.ts';
 import { originOf, serialOf } from './rows.ts';

@@ -3,7 +3,7 @@
  * because each costs a record and memory until its end. In memory: 8 bytes each; filled from the store at the start.
  */
 
-import type { Holder } from '@chancery/shared/evidence/several.ts';
+import { type Holder, nodeName } from '@chancery/shared/evidence/several.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 
 /** Two at once for 5,000 processes of one node: certificates are renewed at half of their life. */
@@ -25,13 +25,14 @@ export class Guests {
   }
 
   /** Counts a certificate that may still fail; the returned function takes it back. Throws rate. */
-  add({ platform, node, origin, notAfter }: Guest, now: Date): () => void {
+  add(guest: Guest, now: Date): () => void {
+    const { origin, notAfter } = guest;
     if (origin === undefined) return () => {};
-    const key = `${platform}/${node}`;
+    const key = nodeName(guest);
     if ((this.#ends.get(key)?.length ?? 0) >= this.#max) this.#forget(key, now);
     const ends = this.#ends.get(key) ?? [];
     ensure(ends.length < this.#max, 'rate', `${key} has ${ends.length} valid certificates by IssueX509`);
-    this.load({ platform, node, origin, notAfter });
+    this.load(guest);
     return () => {
       const at = this.#ends.get(key)?.lastIndexOf(notAfter.getTime()) ?? -1;
       if (at >= 0) this.#ends.get(key)?.splice(at, 1);
@@ -39,9 +40,10 @@ export class Guests {
   }
 
   /** Counts what is on record, even above the bound. */
-  load({ platform, node, origin, notAfter }: Guest): void {
+  load(guest: Guest): void {
+    const { origin, notAfter } = guest;
     if (origin === undefined) return;
-    const key = `${platform}/${node}`;
+    const key = nodeName(guest);
     const ends = this.#ends.get(key) ?? [];
     ends.push(notAfter.getTime());
     this.#ends.set(key, ends);
