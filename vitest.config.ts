@@ -8,7 +8,7 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 180_000,
     expect: { poll: { timeout: 60_000 } },
-    setupFiles: ['test/kit/observe/patience.ts'],
+    setupFiles: ['test/kit/observe/wait-for.ts'],
     maxWorkers: 2,
   },
 });

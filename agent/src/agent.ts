@@ -16,17 +16,17 @@ import type { EvidenceSource } from './evidence/evidence.ts';
 import { alarm, expiredUnnoticed } from './svid/alarm.ts';
 import { askCa } from './svid/ask-ca.ts';
 import { ensureCa, type Judge, type Target, tlsTarget } from './svid/channel.ts';
-import { type PatienceDeps, untilItWorks } from './svid/patience.ts';
+import { type RetryDeps, untilItWorks } from './svid/retry.ts';
 import { rotate } from './svid/rotate.ts';
 import { SkewWarning } from './svid/skew.ts';
 import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
 import { type KnownGood, loadKnownGood, saveKnownGood, setAside } from './trust/last-known-good.ts';
 import { compileSnapshot } from './trust/snapshot.ts';
 import { Successions } from './trust/successions.ts';
-import { Told, type ToldState } from './trust/told.ts';
+import { type SavedTrust, TrustState } from './trust/trust-state.ts';
 import { watchTrust } from './trust/watch.ts';
 
-export interface AgentDeps extends PatienceDeps {
+export interface AgentDeps extends RetryDeps {
   readonly randomBytes: (size: number) => Uint8Array;
   /** Where platforms and CI systems say where their services are. */
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -105,11 +105,11 @@ export async function startAgent(
   ended.catch(() => {});
   return {
     svid: session.svid,
-    bundle: session.told.bundle,
-    policy: session.told.policy,
-    revocations: session.told.revocations,
+    bundle: session.trust.bundle,
+    policy: session.trust.policy,
+    revocations: session.trust.revocations,
     successions: session.successions,
-    resources: () => session.told.resources,
+    resources: () => session.trust.resources,
     renewalFailure: () => session.renewalFailure,
     trustStream: () => session.trustStream,
     skewSeconds: () => session.skewSeconds(),
@@ -138,7 +138,7 @@ export function prepareFolder(dataDir: string): void {
 
 class Session {
   readonly svid = new LiveValue<Svid>(() => new IdentityError('unavailable', 'there is no SVID yet'));
-  readonly told = new Told((state) => this.#save(this.svid.current(), state));
+  readonly trust = new TrustState((state) => this.#save(this.svid.current(), state));
   readonly successions: Successions;
   renewalFailure: string | undefined;
   trustStream: StreamState;
@@ -163,13 +163,13 @@ class Session {
     this.#skew = new SkewWarning(deps.log);
     this.trustStream = { failure: 'the CA was not heard yet', since: deps.clock.now() };
     this.successions = new Successions(deps.clock);
-    this.#judge = { now: () => deps.clock.now(), revocations: this.told.revocations };
+    this.#judge = { now: () => deps.clock.now(), revocations: this.trust.revocations };
   }
 
   async start(): Promise<void> {
     const known = this.#lastKnownGood();
     if (known !== undefined) {
-      this.told.resume(known);
+      this.trust.resume(known);
       this.svid.publish(known.svid);
       const { id, notAfter, renewAfter } = known.svid;
       const isDue = this.#deps.clock.now() >= renewAfter;
@@ -177,7 +177,7 @@ class Session {
       this.#deps.log.info({ id, notAfter }, says);
       return;
     }
-    this.told.bundle.publish(
+    this.trust.bundle.publish(
       await untilItWorks(() => bootstrapBundle(bootstrapOf(this.#settings)), this.#deps, this.#signal),
     );
     const svid = await untilItWorks(() => this.#obtain(undefined), this.#deps, this.#signal);
@@ -191,7 +191,7 @@ class Session {
       {
         svid: this.svid,
         targetFor: (svid) => this.caTarget(svid),
-        accept: (snapshot, ca) => this.told.accept(snapshot, () => ca && ensureCa(ca, this.#judge)),
+        accept: (snapshot, ca) => this.trust.accept(snapshot, () => ca && ensureCa(ca, this.#judge)),
         onState: (failure) => {
           this.trustStream = stateAfter(this.trustStream, failure, clock.now());
         },
@@ -230,7 +230,7 @@ class Session {
 
   caTarget(svid: Svid | undefined): Target {
     const { address } = this.#settings.ca;
-    return tlsTarget(address, this.told.bundle.current(), svid, this.#judge);
+    return tlsTarget(address, this.trust.bundle.current(), svid, this.#judge);
   }
 
   skewSeconds = (): number | undefined => this.#skew.seconds();
@@ -249,7 +249,7 @@ class Session {
     }
     if (known === undefined || known.bundle.trustDomain !== this.#settings.trustDomain) return undefined;
     // Whatever becomes of the SVID: a certificate of the CA may be among them, and this agent is about to ask the CA.
-    this.told.revocations.publish(known.revocations);
+    this.trust.revocations.publish(known.revocations);
     try {
       const { id } = verifySvid(known.svid.chain, known.bundle, this.#deps.clock.now());
       ensure(this.#settings.id === undefined || id === this.#settings.id, 'svid', `it is for ${id}`);
@@ -266,11 +266,11 @@ class Session {
     const { ca, id } = this.#settings;
     const asking = {
       evidence: this.#evidence,
-      bundle: this.told.bundle.current(),
+      bundle: this.trust.bundle.current(),
       id: current?.id ?? id,
       instance: this.#instance,
       clock: this.#deps.clock,
-      revocations: this.told.revocations,
+      revocations: this.trust.revocations,
       skew: this.#skew,
       signal: this.#signal,
     };
@@ -280,7 +280,7 @@ class Session {
   /** A full disk must not take away a good certificate: only a restart would miss what was not saved. */
   #publishSvid(svid: Svid): void {
     try {
-      this.#save(svid, this.told.state());
+      this.#save(svid, this.trust.state());
     } catch (error) {
       this.#deps.log.error(
         { err: error },
@@ -290,7 +290,7 @@ class Session {
     this.svid.publish(svid);
   }
 
-  #save(svid: Svid, state: ToldState): void {
+  #save(svid: Svid, state: SavedTrust): void {
     saveKnownGood(paths(this.#settings.dataDir).state, { svid, ...state });
   }
 }

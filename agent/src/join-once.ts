@@ -6,7 +6,7 @@ import type { AgentDeps } from './agent.ts';
 import { type AgentSettings, IN_MEMORY } from './config.ts';
 import { findEvidence } from './evidence/auto.ts';
 import { askCa } from './svid/ask-ca.ts';
-import { untilItWorks } from './svid/patience.ts';
+import { untilItWorks } from './svid/retry.ts';
 import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
 
 export type JoinSettings = Pick<AgentSettings, 'trustDomain' | 'ca' | 'evidence' | 'id'>;

@@ -16,7 +16,7 @@ import type { EvidenceSource, PlatformKey } from './evidence/evidence.ts';
 import { alarm, expiredUnnoticed } from './svid/alarm.ts';
 import { tlsTarget } from './svid/channel.ts';
 import { type Certified, joinWith } from './svid/obtain.ts';
-import { untilItWorks } from './svid/patience.ts';
+import { untilItWorks } from './svid/retry.ts';
 import { rotate } from './svid/rotate.ts';
 import { SkewWarning } from './svid/skew.ts';
 import { follow } from './trust/accept.ts';

@@ -7,8 +7,8 @@ import { type AgentSettings, paths } from './config.ts';
 import { ensureConfiguredPortsFree } from './free-ports.ts';
 import type { AgentMetrics } from './health/metrics.ts';
 import type { Closing, McpDeps, McpOpening } from './open-mcp.ts';
-import { keepOutputs } from './outputs/keep.ts';
 import type { NotifyDeps } from './outputs/notify.ts';
+import { startOutputs } from './outputs/outputs.ts';
 import { type PlatformKeyAgent, startPlatformKeyAgent } from './platform-key-agent.ts';
 import { type Known, statusOf } from './status.ts';
 import { serveLocalApi } from './workload/local-api.ts';
@@ -67,7 +67,7 @@ export async function runAgent(
     const full = 'policy' in agent ? agent : undefined;
     if (full !== undefined) joined.resolve(full);
     known.gatewayPort = full && (await openMcpParts(settings, full, { deps, parts, count: metrics?.call }));
-    known.outputs = keepOutputs({ ...deps, ...agent, outputs: settings.outputs });
+    known.outputs = startOutputs({ ...deps, ...agent, outputs: settings.outputs });
     outputs = known.outputs;
     return { agent, gatewayPort: known.gatewayPort, close };
   } catch (error) {

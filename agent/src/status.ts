@@ -8,7 +8,7 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { type Agent, heardRevocation } from './agent.ts';
 import type { AgentSettings } from './config.ts';
-import type { KeptOutputs } from './outputs/keep.ts';
+import type { Outputs } from './outputs/outputs.ts';
 import type { PlatformKeyAgent } from './platform-key-agent.ts';
 import { describeSkew, isSkewed } from './svid/skew.ts';
 import type { StatusReport } from './workload/local-messages.ts';
@@ -26,7 +26,7 @@ export interface Known {
   /** Why the last attempt to join failed. */
   joinFailure?: string;
   gatewayPort?: number | undefined;
-  outputs?: KeptOutputs;
+  outputs?: Outputs;
 }
 
 export function statusOf(known: Known): StatusReport {

@@ -13,7 +13,7 @@ import { unixEvidence } from '@chancery/agent/evidence/unix.ts';
 import { startGateway } from '@chancery/agent/mcp/gateway.ts';
 import { unixTarget } from '@chancery/agent/svid/channel.ts';
 import { bootstrapBundle } from '@chancery/agent/trust/bootstrap.ts';
-import type { Told } from '@chancery/agent/trust/told.ts';
+import type { TrustState } from '@chancery/agent/trust/trust-state.ts';
 import { OperatorClient } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
@@ -113,7 +113,7 @@ async function startWorld(parts: Parts): Promise<World> {
 }
 
 async function measure(world: World, parts: Parts, progress: Progress): Promise<Outcome> {
-  const fleet: Told[] = [];
+  const fleet: TrustState[] = [];
   const table: [string, string][] = [];
   const json: Record<string, number> = {};
   for (const size of FLEETS) {
@@ -154,7 +154,7 @@ async function inTurn<T>(rounds: number, run: (round: number) => Promise<T>): Pr
 }
 
 /** Milliseconds from the command until this revocation is in force, one an agent. */
-async function reach(world: World, fleet: readonly Told[], round: string): Promise<readonly number[]> {
+async function reach(world: World, fleet: readonly TrustState[], round: string): Promise<readonly number[]> {
   const id = nameOf(`nobody/${round}`);
   const start = performance.now();
   const heard = fleet.map(
@@ -185,7 +185,11 @@ function changed(source: Source<unknown>): Promise<void> {
 }
 
 /** The last of the fleet is the gateway's agent: it is told last. */
-async function cutStreams(world: World, fleet: readonly Told[], parts: Parts): Promise<readonly number[]> {
+async function cutStreams(
+  world: World,
+  fleet: readonly TrustState[],
+  parts: Parts,
+): Promise<readonly number[]> {
   const told = fleet.at(-1);
   if (told === undefined) throw new Error('there is no fleet');
   const server = await startFakeServer();

@@ -76,9 +76,9 @@ function connected(path: string): Promise<NodeJS.ErrnoException | undefined> {
 /** The CA by its address, verified as the agent verifies it before anything else. */
 async function seenOf(settings: AgentSettings, clock: Clock): Promise<Seen> {
   const name = settings.ca.address;
-  const { reachCa } = await import('../trust/reach.ts');
+  const { checkCa } = await import('../trust/check-ca.ts');
   try {
-    const authorities = await reachCa(settings, clock);
+    const authorities = await checkCa(settings, clock);
     return { name, good: true, says: `answers and is verified (${authorities} in its bundle)` };
   } catch (error) {
     if (!isRefusal(error)) throw error;

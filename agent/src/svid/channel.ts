@@ -11,6 +11,7 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { plainNetwork } from '@chancery/shared/text/network-sentence.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
+import { chainFrom } from '@chancery/shared/tls/peer.ts';
 import { hasMark, type VerifiedSvid, verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import * as grpc from '@grpc/grpc-js';
 
@@ -29,8 +30,6 @@ export interface Judge {
   /** Undefined where the CA has told of none yet: at the first join, and for what is not an agent. */
   readonly revocations?: Source<RevocationSet>;
 }
-
-const MAX_CHAIN = 17;
 
 /** Keepalive notices within seconds a CA whose machine is gone. One channel each: a new SVID is a new connection. */
 const OPTIONS: grpc.ClientOptions = {
@@ -79,7 +78,7 @@ function serverName(address: string): grpc.ClientOptions {
 
 function verdictOn(leaf: PeerCertificate, bundle: Bundle, judge: Judge): VerifiedSvid | Error {
   try {
-    const peer = verifySvid(chainOf(leaf), bundle, judge.now());
+    const peer = verifySvid(chainFrom(leaf), bundle, judge.now());
     ensureCa(peer, judge);
     return peer;
   } catch (error) {
@@ -93,17 +92,6 @@ export function ensureCa(peer: VerifiedSvid, { now, revocations }: Judge): void 
   const older = 'an older chancery-ca makes none: upgrade the CA first';
   ensure(hasMark(peer, 'ca'), 'wrong_peer', `the certificate of ${peer.id} has no mark of a CA; ${older}`);
   if (revocations !== undefined) ensureNotRevoked(revocations.current(), peer, now());
-}
-
-function chainOf(leaf: PeerCertificate): readonly Uint8Array[] {
-  const chain: Uint8Array[] = [];
-  let certificate: (PeerCertificate & { issuerCertificate?: PeerCertificate }) | undefined = leaf;
-  while (certificate?.raw !== undefined && chain.length < MAX_CHAIN) {
-    chain.push(certificate.raw);
-    const issuer: PeerCertificate | undefined = certificate.issuerCertificate;
-    certificate = issuer === certificate ? undefined : issuer;
-  }
-  return chain;
 }
 
 /** What grpc-js writes around the reason of a failed connection. */

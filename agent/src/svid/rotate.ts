@@ -1,5 +1,6 @@
 /** The rotation loop and its pure half: when to try next. */
-import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { backoffSeconds } from '@chancery/shared/ground/backoff.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 
 interface Lifetime {
   readonly notBefore: Date;
@@ -71,10 +72,8 @@ async function wait(
   }
 }
 
-const FIRST_RETRY_MS = 1_000;
-const LAST_RETRY_MS = 60_000;
-/** Of the whole lifetime, either way; less where renewAfter is near an end of it. */
-const SPREAD = 0.1;
+/** `spread` is of the whole lifetime, too; less where renewAfter is near an end of it. */
+const RETRY = { firstSeconds: 1, lastSeconds: 60, spread: 0.1 };
 
 /**
  * Half of life, spread by a tenth of life either way; after a failure 1 s, doubling to a minute, with the same spread;
@@ -84,10 +83,12 @@ const SPREAD = 0.1;
 export function nextAttempt(svid: Lifetime, failures: number, now: Date, random: number): Date {
   const renewAfter = svid.renewAfter.getTime();
   const nearest = Math.min(svid.notAfter.getTime() - renewAfter, renewAfter - svid.notBefore.getTime());
-  const offset = (random * 2 - 1) * SPREAD;
-  const backoff = Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LAST_RETRY_MS) * (1 + offset);
-  const wanted = failures === 0 ? renewAfter + offset * 2 * nearest : now.getTime() + backoff;
-  const earliest = now.getTime() + FIRST_RETRY_MS;
+  const offset = (random * 2 - 1) * RETRY.spread;
+  const wanted =
+    failures === 0
+      ? renewAfter + offset * 2 * nearest
+      : addSeconds(now, backoffSeconds(RETRY, failures, random)).getTime();
+  const earliest = addSeconds(now, RETRY.firstSeconds).getTime();
   const latest = now < svid.notAfter ? svid.notAfter.getTime() : Number.POSITIVE_INFINITY;
   return new Date(Math.max(earliest, Math.min(wanted, latest)));
 }

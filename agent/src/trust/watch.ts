@@ -5,6 +5,7 @@ import {
   type WatchRequest,
   type WatchResponse,
 } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { backoffSeconds } from '@chancery/shared/ground/backoff.ts';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -32,8 +33,7 @@ export interface WatchDeps {
   readonly log: Log;
 }
 
-const FIRST_RETRY_SECONDS = 0.5;
-const LAST_RETRY_SECONDS = 30;
+const RETRY = { firstSeconds: 0.5, lastSeconds: 30, spread: 0.2 };
 /** The CA sends what is in force as soon as the stream is open. */
 const FIRST_SNAPSHOT_SECONDS = 10;
 
@@ -53,8 +53,7 @@ export async function watchTrust(deps: WatchDeps, signal: AbortSignal): Promise<
         { err: error, failures },
         'the trust stream is down; the last bundle, policy and revocations stay in force',
       );
-      const seconds = Math.min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS);
-      await pause(deps, seconds * (0.8 + 0.4 * deps.random()), signal);
+      await pause(deps, backoffSeconds(RETRY, failures, deps.random()), signal);
     }
   }
 }

@@ -2,6 +2,7 @@
  * The agent's own socket, 0600: its status, and certificates for `connect` processes of the same user, which make
  * their own keys. HTTP/1.1 with JSON; a stream of lines tells them what changes.
  */
+
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
@@ -9,6 +10,7 @@ import { IdentityClient, type Issued } from '@chancery/proto/gen/chancery/v1/att
 import { base64 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
+import { readWhole } from '@chancery/shared/ground/read-whole.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { peerOf } from '@chancery/shared/unix/peer-credentials.ts';
 import * as grpc from '@grpc/grpc-js';
@@ -137,16 +139,9 @@ async function issue(agent: Agent, csr: Buffer, succeeds: Buffer): Promise<Issue
   }
 }
 
-async function readBody(request: http.IncomingMessage): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const part of request) {
-    const bytes: Buffer = part;
-    size += bytes.length;
-    ensure(size <= MAX_CSR_BYTES, 'csr_size', `the request has more than ${MAX_CSR_BYTES} bytes`);
-    parts.push(bytes);
-  }
-  return Buffer.concat(parts);
+function readBody(request: http.IncomingMessage): Promise<Buffer> {
+  const tooLong = () => new IdentityError('csr_size', `the request has more than ${MAX_CSR_BYTES} bytes`);
+  return readWhole(request, MAX_CSR_BYTES, tooLong);
 }
 
 const HTTP_STATUS: Readonly<Record<string, number>> = {

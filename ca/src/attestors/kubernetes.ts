@@ -61,7 +61,7 @@ export async function kubernetesAttestor(config: KubernetesConfig, deps: Deps): 
 
 async function clusterOf({ review, jwks, maxTokenLifetime }: KubernetesConfig, deps: Deps): Promise<Cluster> {
   if (review !== undefined) return asked(review, deps);
-  if (jwks !== undefined) return offline(jwks, maxTokenLifetime, deps);
+  if (jwks !== undefined) return byJwks(jwks, maxTokenLifetime, deps);
   throw new IdentityError('config', `${deps.type}: neither review nor jwks`);
 }
 
@@ -78,7 +78,7 @@ async function asked(config: ReviewConfig, deps: Deps): Promise<Cluster> {
 }
 
 /** The keys are those of the configured cluster, whatever `iss` says: most clusters call themselves the same. */
-function offline({ issuer, file, ca }: JwksConfig, maxLifetimeSeconds: number, deps: Deps): Cluster {
+function byJwks({ issuer, file, ca }: JwksConfig, maxLifetimeSeconds: number, deps: Deps): Cluster {
   const roots = ca === undefined ? undefined : readTlsRoots(deps, ca);
   const withRoots = { ...deps, ca: roots };
   const keys =

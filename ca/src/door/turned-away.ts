@@ -19,7 +19,7 @@ export interface TurnedAwayOptions {
   readonly count: (of: TurnedAway) => void;
 }
 
-interface Told extends TurnedAway {
+interface TurnedAwayAt extends TurnedAway {
   readonly id: string;
   readonly detail: string;
 }
@@ -31,9 +31,9 @@ export interface TurnedAwayLog {
 }
 
 export function turnedAwayLog({ clock, log, count }: TurnedAwayOptions): TurnedAwayLog {
-  const write = ({ what, whose, detail }: Told, folded: Folded | undefined): void =>
+  const write = ({ what, whose, detail }: TurnedAwayAt, folded: Folded | undefined): void =>
     log.warn({ what, whose, detail, ...folded }, 'callers are turned away: too many, or too fast');
-  const folder = new Folder<Told>({ clock, write, onLost: () => {} });
+  const folder = new Folder<TurnedAwayAt>({ clock, write, onLost: () => {} });
   return {
     tell: (of, detail) => {
       count(of);

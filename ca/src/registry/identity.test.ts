@@ -101,6 +101,7 @@ describe('a resource is refused', () => {
     ['a key that means nothing', { ttl: '1h' }, /[Uu]nrecognized key/],
     ['a certificate key that means nothing', { x509: { lifetime: '1h' } }, /[Uu]nrecognized key/],
     ['a name in upper case', { name: 'Pods' }, /lower-case letters/],
+    ['a name that ends in a hyphen', { name: 'pods-' }, /inner hyphens/],
     ['seventeen DNS names', { x509: { dnsNames: new Array(17).fill('a') } }, /<=16/],
   ])('with %s', (_, changes, message) => {
     expect(() => IdentityResource.parse({ ...genuine, ...changes })).toThrow(message);

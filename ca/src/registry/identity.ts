@@ -2,6 +2,7 @@
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { attributePrefix, isPlatformName } from '@chancery/shared/evidence/several.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { ResourceName } from '@chancery/shared/policy/resources.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { z } from 'zod';
@@ -18,10 +19,9 @@ const MAX_TTL_SECONDS = 86_400;
 
 export const IdentityResource = z.strictObject({
   kind: z.literal('Identity'),
-  name: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'lower-case letters, digits and dashes, at most 63')
-    .describe('Unique among identities; where several are earned, the first by name is the default.'),
+  name: ResourceName.describe(
+    'Unique among identities; where several are earned, the first by name is the default.',
+  ),
   platform: z
     .string()
     .min(1)

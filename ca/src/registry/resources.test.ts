@@ -1,8 +1,8 @@
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
 import { refusal } from '../../../test/kit/refusal.ts';
-import { concerning } from './concerning.ts';
 import { diffOf } from './diff.ts';
+import { policyViewOf } from './policy-view.ts';
 import { type Resource, readResources } from './resources.ts';
 
 const context = {
@@ -156,7 +156,7 @@ describe('what concerns an SVID', async () => {
   const rest = ACCESS.replace('triage', 'elsewhere').replace('github', 'other').replace('agents/*', 'x');
   const set = await read(`${IDENTITY}---\n${SERVER}---\n${other}`, `${ACCESS}---\n${rest}`);
   const keys = (path: string) =>
-    concerning(set, parseSpiffeId(`spiffe://prod.example/${path}`)).map(
+    policyViewOf(set, parseSpiffeId(`spiffe://prod.example/${path}`)).map(
       ({ kind, name }) => `${kind}/${name}`,
     );
 

@@ -16,7 +16,7 @@ import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { RevocablePeer, RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { concerning, gatewaysOf } from '../registry/concerning.ts';
+import { gatewaysOf, policyViewOf } from '../registry/policy-view.ts';
 import type { VersionedSet } from '../registry/registry.ts';
 import { pushedTo } from '../succession/pushed.ts';
 import type { LiveAgent } from './agents.ts';
@@ -251,7 +251,7 @@ function snapshot(id: SpiffeId, before: Sent | undefined, deps: AttestationDeps)
 }
 
 function policyMessage(set: VersionedSet, id: SpiffeId): PolicyMessage {
-  const resources = concerning(set, id).map((resource) => JSON.stringify(resource));
+  const resources = policyViewOf(set, id).map((resource) => JSON.stringify(resource));
   return { version: BigInt(set.version), resources };
 }
 

@@ -1,7 +1,7 @@
 /** Successions on their way to one gateway. */
 import type { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
-import type { Successions, Told } from './successions.ts';
+import type { SharedSuccession, Successions } from './successions.ts';
 
 /** Of one message. */
 const MAX_LISTED = 4_096;
@@ -22,7 +22,7 @@ export function pushedTo(isGateway: () => boolean, successions: Successions): ()
 
 const NO_STATE = { sequence: 0n, bundle: undefined, policy: undefined, revocations: undefined };
 
-const messageOf = ({ old, next, until, share }: Told) => ({
+const messageOf = ({ old, next, until, share }: SharedSuccession) => ({
   old: Buffer.from(old, 'hex'),
   next: Buffer.from(next, 'hex'),
   // Up to the next second: late rather than early.

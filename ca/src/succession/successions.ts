@@ -26,14 +26,14 @@ const SHARE_BYTES = 8;
 const MAX_KEPT = 65_536;
 const MAX_PER_NODE = 4_096;
 
-export interface Told extends Succession {
+export interface SharedSuccession extends Succession {
   /** By which a gateway knows those of one node, without its name. */
   readonly share: Uint8Array;
 }
 
 /** Those with a number above the last one that a stream was sent. */
 export interface Since {
-  readonly list: readonly Told[];
+  readonly list: readonly SharedSuccession[];
   readonly last: number;
 }
 
@@ -41,7 +41,7 @@ export class Successions {
   readonly #clock: Clock;
   readonly #shareKey: Uint8Array;
   /** By number, ascending. */
-  readonly #kept = new Map<number, Told>();
+  readonly #kept = new Map<number, SharedSuccession>();
   /** Their numbers by node, ascending. */
   readonly #byNode = new Map<string, number[]>();
   readonly #changes = new LiveValue<number>(() => new TypeError('no number'), 0);
@@ -100,8 +100,8 @@ export class Successions {
     return { list: all.filter(({ until }) => until > now), last };
   }
 
-  #between(after: number, last: number): readonly Told[] {
-    const found: Told[] = [];
+  #between(after: number, last: number): readonly SharedSuccession[] {
+    const found: SharedSuccession[] = [];
     for (let number = after + 1; number <= last; number += 1) {
       const each = this.#kept.get(number);
       if (each !== undefined) found.push(each);

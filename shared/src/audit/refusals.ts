@@ -25,7 +25,7 @@ export interface RefusedPeer {
   readonly isStranger: boolean;
 }
 
-interface Told {
+interface Refused {
   /** The reference. */
   readonly id: string;
   readonly refusal: RefusalEvent;
@@ -36,13 +36,13 @@ const REFERENCE_DIGITS = 8;
 
 export class Refusals {
   readonly #options: RefusalsOptions;
-  readonly #proven: Folder<Told>;
-  readonly #strangers: Folder<Told>;
+  readonly #proven: Folder<Refused>;
+  readonly #strangers: Folder<Refused>;
 
   constructor(options: RefusalsOptions) {
     this.#options = options;
     const { clock, inFull, onLost } = options;
-    const write = (told: Told, folded: Folded | undefined) => options.record(recordOf(told, folded));
+    const write = (told: Refused, folded: Folded | undefined) => options.record(recordOf(told, folded));
     this.#proven = new Folder({ clock, inFull, write, onLost });
     this.#strangers = new Folder({ clock, inFull, write, onLost });
   }
@@ -69,7 +69,7 @@ export class Refusals {
   }
 }
 
-function recordOf({ id, refusal, crowded }: Told, folded: Folded | undefined): RefusalEvent {
+function recordOf({ id, refusal, crowded }: Refused, folded: Folded | undefined): RefusalEvent {
   if (folded === undefined) return { ...refusal, reference: id };
   const { count, since } = folded;
   const peer = crowded ? 'further peers' : refusal.peer;

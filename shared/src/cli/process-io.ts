@@ -1,6 +1,8 @@
 /** The process as a command line sees it: its streams, its signals, and its end. */
+
 import { utf8Text } from '../ground/bytes.ts';
-import { ensure } from '../ground/errors.ts';
+import { IdentityError } from '../ground/errors.ts';
+import { readWhole } from '../ground/read-whole.ts';
 import { printableLines } from '../text/printable.ts';
 import { ENDS, Interrupted, type Io } from './program.ts';
 
@@ -89,12 +91,6 @@ export function endWith(status: number): void {
 
 /** To its end. Throws file where it is longer, or not UTF-8. */
 export async function textOf(stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of stream) {
-    bytes += chunk.length;
-    ensure(bytes <= maxBytes, 'file', `standard input has more than ${maxBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return utf8Text(Buffer.concat(chunks), 'file', 'standard input');
+  const tooLong = () => new IdentityError('file', `standard input has more than ${maxBytes} bytes`);
+  return utf8Text(await readWhole(stream, maxBytes, tooLong), 'file', 'standard input');
 }

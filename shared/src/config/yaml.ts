@@ -37,9 +37,12 @@ export class Problems {
     const inOrder = this.#found.toSorted((a, b) =>
       a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1,
     );
-    const told = inOrder.slice(0, MAX_TOLD).map(({ file, line, says }) => `${file}:${line}: ${says}`);
-    const more = inOrder.length - told.length;
-    throw new IdentityError(code, [...told, ...(more > 0 ? [`and ${more} more problems`] : [])].join('\n'));
+    const problemsOf = inOrder.slice(0, MAX_TOLD).map(({ file, line, says }) => `${file}:${line}: ${says}`);
+    const more = inOrder.length - problemsOf.length;
+    throw new IdentityError(
+      code,
+      [...problemsOf, ...(more > 0 ? [`and ${more} more problems`] : [])].join('\n'),
+    );
   }
 }
 
@@ -108,31 +111,31 @@ function read<T>(
 ): readonly Read<T>[] {
   const result = schema.safeParse(document.toJS(), { error: sentence });
   if (result.success) return [{ value: result.data, lineOf: (path) => line(offsetOf(document, path)) }];
-  for (const issue of result.error.issues) for (const { path, says } of told(issue)) report(path, says);
+  for (const issue of result.error.issues) for (const { path, says } of problemsOf(issue)) report(path, says);
   return [];
 }
 
-interface Told {
+interface IssueAt {
   readonly path: readonly PropertyKey[];
   readonly says: string;
 }
 
 /** A union's own message says nothing; the arm that came closest says what was expected. */
-function told(issue: z.core.$ZodIssue): readonly Told[] {
+function problemsOf(issue: z.core.$ZodIssue): readonly IssueAt[] {
   if (issue.code === 'unrecognized_keys')
     return issue.keys.map((key) => ({
       path: [...issue.path, key],
       says: `unknown key ${dotted([...issue.path, key])}`,
     }));
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-    const arms = issue.errors.map((arm) => arm.flatMap(told));
+    const arms = issue.errors.map((arm) => arm.flatMap(problemsOf));
     const nearest = arms.reduce((best, arm) => (arm.length < best.length ? arm : best));
     return nearest.map(({ path, says }) => ({ path: [...issue.path, ...path], says }));
   }
   // Of a record's key zod says only that it is invalid; what is wrong with it is inside.
   if (issue.code === 'invalid_key')
     return issue.issues
-      .flatMap(told)
+      .flatMap(problemsOf)
       .map(({ says }) => ({ path: issue.path, says: `${dotted(issue.path)}: ${says}` }));
   const where = issue.path.length === 0 ? '' : `${dotted(issue.path)}: `;
   return [{ path: issue.path, says: `${where}${issue.message}` }];

@@ -7,6 +7,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { asBuffer } from '../ground/bytes.ts';
 import { IdentityError } from '../ground/errors.ts';
+import { readAnswer } from '../ground/read-whole.ts';
 import { plainNetwork } from '../text/network-sentence.ts';
 
 export interface OutboundRequest {
@@ -94,7 +95,7 @@ function exchange(
       );
     };
     const call = send(url, options, (reply) => {
-      readAll(reply, request.maxBytes ?? MAX_BYTES).then(
+      readAnswer(reply, request.maxBytes ?? MAX_BYTES).then(
         (bytes) =>
           resolve({
             status: reply.statusCode ?? 0,
@@ -110,20 +111,6 @@ function exchange(
     });
     call.end(body);
   });
-}
-
-async function readAll(reply: http.IncomingMessage, maxBytes: number): Promise<Uint8Array> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of reply as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxBytes) {
-      reply.destroy();
-      throw new Error(`the answer is longer than ${maxBytes} bytes`);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }
 
 const asText = (pem: string | Uint8Array): string =>

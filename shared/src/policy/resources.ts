@@ -11,7 +11,8 @@ import { hostAndPort, MAX_PORT } from '../text/address.ts';
 import { compileSpiffePattern } from './spiffe-pattern.ts';
 import { compileToolPattern } from './tool-pattern.ts';
 
-const Name = z
+/** Of every kind of resource: a label of RFC 1123. */
+export const ResourceName = z
   .string()
   .regex(
     /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
@@ -30,7 +31,7 @@ const Identity = z.string().transform((text, context) => {
 export const McpServer = z
   .strictObject({
     kind: z.literal('McpServer'),
-    name: Name.describe('How rules and `chancery-agent connect NAME` call it.'),
+    name: ResourceName.describe('How rules and `chancery-agent connect NAME` call it.'),
     identity: Identity.describe('The SPIFFE ID that must answer at `address`; compared exactly.'),
     address: z
       .string()
@@ -72,9 +73,9 @@ const ToolPatterns = z.array(z.string().superRefine(compiles(compileToolPattern)
 export const Access = z
   .strictObject({
     kind: z.literal('Access'),
-    name: Name.describe('What decisions and records call this rule.'),
+    name: ResourceName.describe('What decisions and records call this rule.'),
     who: z.array(SpiffePattern).min(1).describe('SPIFFE IDs; * is one whole segment, a last ** is the rest.'),
-    servers: z.array(Name).min(1).describe('McpServer names, each in full.'),
+    servers: z.array(ResourceName).min(1).describe('McpServer names, each in full.'),
     tools: z
       .strictObject({
         allow: ToolPatterns.default([]).describe(

@@ -1,5 +1,4 @@
 /** Who is at the other end of a TLS connection: an X.509-SVID of the bundle's trust domain, or a refusal. */
-import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { ensure } from '../ground/errors.ts';
 import type { Bundle } from '../spiffe/bundle.ts';
@@ -20,13 +19,24 @@ export function verifyPeer(socket: TLSSocket, bundle: Bundle, now: Date): Verifi
   return verifySvid(chain, bundle, now);
 }
 
+/** As Node shows it: a root may be its own issuer. */
+interface Shown {
+  readonly raw?: Uint8Array;
+  readonly issuerCertificate?: Shown | undefined;
+}
+
 /** The chain that the peer sent, X.509 DER, leaf first. */
-export function peerChain(socket: TLSSocket): readonly Uint8Array[] {
+export const peerChain = (socket: TLSSocket): readonly Uint8Array[] =>
+  chainFrom(socket.getPeerX509Certificate());
+
+/** The same from its leaf, where there is no socket to ask. */
+export function chainFrom(leaf: Shown | undefined): readonly Uint8Array[] {
   const chain: Uint8Array[] = [];
-  let certificate: X509Certificate | undefined = socket.getPeerX509Certificate();
-  while (certificate !== undefined && chain.length < READ_AT_MOST) {
+  let certificate = leaf;
+  while (certificate?.raw !== undefined && chain.length < READ_AT_MOST) {
     chain.push(certificate.raw);
-    certificate = certificate.issuerCertificate;
+    const issuer: Shown | undefined = certificate.issuerCertificate;
+    certificate = issuer === certificate ? undefined : issuer;
   }
   return chain;
 }

@@ -14,7 +14,7 @@ import { unixEvidence } from '@chancery/agent/evidence/unix.ts';
 import { runAgent } from '@chancery/agent/run.ts';
 import { tlsTarget } from '@chancery/agent/svid/channel.ts';
 import { join } from '@chancery/agent/svid/obtain.ts';
-import { untilItWorks } from '@chancery/agent/svid/patience.ts';
+import { untilItWorks } from '@chancery/agent/svid/retry.ts';
 import { readStatus } from '@chancery/agent/workload/attach.ts';
 import {
   AttestationClient,

@@ -7,7 +7,7 @@ import type { EvidenceSource } from '@chancery/agent/evidence/evidence.ts';
 import { tlsTarget, unixTarget } from '@chancery/agent/svid/channel.ts';
 import { join } from '@chancery/agent/svid/obtain.ts';
 import type { State } from '@chancery/agent/trust/snapshot.ts';
-import { Told } from '@chancery/agent/trust/told.ts';
+import { TrustState } from '@chancery/agent/trust/trust-state.ts';
 import { watchTrust } from '@chancery/agent/trust/watch.ts';
 import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
@@ -99,7 +99,11 @@ export async function joinAs(
 }
 
 /** Each has a connection and a stream of its own, and has put the first state in force. Throws where one is refused. */
-export function connect(served: Served, agents: readonly Agent[], parts: Parts): Promise<readonly Told[]> {
+export function connect(
+  served: Served,
+  agents: readonly Agent[],
+  parts: Parts,
+): Promise<readonly TrustState[]> {
   const stop = new AbortController();
   return someAtOnce(agents, async (agent) => {
     const { told, heard, watching } = follow(served, agent, stop.signal);
@@ -113,7 +117,7 @@ export function connect(served: Served, agents: readonly Agent[], parts: Parts):
 }
 
 function follow({ ca, bundle }: Served, { svid, instance }: Agent, signal: AbortSignal) {
-  const told = new Told(() => {});
+  const told = new TrustState(() => {});
   told.bundle.publish(bundle);
   const { promise: heard, resolve, reject } = Promise.withResolvers<void>();
   told.policy.onChange(() => resolve());

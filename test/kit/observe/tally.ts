@@ -24,7 +24,7 @@ interface Counting {
 }
 
 /** What both channels tell. */
-interface Told {
+interface Traced {
   readonly request: IncomingMessage;
   readonly server: Server;
 }
@@ -37,21 +37,21 @@ export function tallyServers(): Tallies {
   /** By port and path. */
   const all = new Map<string, Counting>();
   const begun = new WeakMap<IncomingMessage, number>();
-  const countingOf = ({ server, request }: Told): Counting => {
+  const countingOf = ({ server, request }: Traced): Counting => {
     const key = `${portOf(server)} ${request.url?.split('?')[0]}`;
     const counting = all.get(key) ?? { requests: 0, connections: new Set(), ms: 0 };
     all.set(key, counting);
     return counting;
   };
   const started = (message: unknown): void => {
-    const told = message as Told;
+    const told = message as Traced;
     const counting = countingOf(told);
     counting.requests += 1;
     counting.connections.add(told.request.socket);
     begun.set(told.request, performance.now());
   };
   const finished = (message: unknown): void => {
-    const told = message as Told;
+    const told = message as Traced;
     const since = begun.get(told.request);
     if (since !== undefined) countingOf(told).ms += performance.now() - since;
   };

@@ -1,6 +1,6 @@
 /** Who this workload is to AWS: credentials and region, wherever AWS puts them. */
 
-import { patientProvider } from '@chancery/shared/aws/patience.ts';
+import { boundedProvider } from '@chancery/shared/aws/bounded-provider.ts';
 import type { AwsCredentials } from '@chancery/shared/aws/sign.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { EvidenceDeps } from '../evidence.ts';
@@ -15,7 +15,7 @@ export interface AwsCaller {
 
 /** The SDK's own search: environment, files, web identity, containers, instance metadata of version 2. */
 export function awsCaller(region: string | undefined, deps: EvidenceDeps): AwsCaller {
-  const ask = patientProvider(async () => {
+  const ask = boundedProvider(async () => {
     const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
     return defaultProvider({ ec2MetadataV1Disabled: true });
   });

@@ -2,6 +2,7 @@
  * How soon a process that ended without one answer is started again: each start costs more than a request. Counted for
  * each caller, for a caller may be who makes it end.
  */
+import { backoffSeconds } from '@chancery/shared/ground/backoff.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
@@ -12,8 +13,7 @@ interface Failing {
 }
 
 /** After the second failure, doubling; the first may be chance. */
-const FIRST_MS = 1_000;
-const LONGEST_MS = 30_000;
+const PAUSE = { firstSeconds: 1, lastSeconds: 30, spread: 0 };
 const MAX_CALLERS = 1_000;
 
 export class Restarts {
@@ -42,7 +42,7 @@ export class Restarts {
 
   #failed(caller: SpiffeId): void {
     const failures = (this.#byCaller.get(caller)?.failures ?? 0) + 1;
-    const pauseMs = Math.min(FIRST_MS * 2 ** (failures - 2), LONGEST_MS);
+    const pauseMs = 1000 * backoffSeconds(PAUSE, failures - 1, 0);
     this.#byCaller.delete(caller);
     this.#byCaller.set(caller, { failures, nextMs: this.#nowMs() + pauseMs });
     const [oldest] = this.#byCaller.keys();

@@ -1,6 +1,6 @@
 /** Where an account stands in its organisation: AWS Organizations is asked, with the CA's own credentials. */
 
-import { patientProvider } from '@chancery/shared/aws/patience.ts';
+import { boundedProvider } from '@chancery/shared/aws/bounded-provider.ts';
 import {
   type AwsCredentials,
   amzDate,
@@ -72,7 +72,7 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 
 /** The SDK keeps credentials until shortly before their end. */
 const ownCredentials = () =>
-  patientProvider(async () => {
+  boundedProvider(async () => {
     const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
     return defaultProvider({ ec2MetadataV1Disabled: true });
   });

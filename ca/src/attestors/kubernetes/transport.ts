@@ -3,8 +3,10 @@
  * TokenReview is a workload's token; it reads as much, for as long, as the server sends; and it makes a connection for
  * each request. This way follows none, bounds time and size, and keeps connections.
  */
+
 import { setImmediate } from 'node:timers/promises';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { readAnswer } from '@chancery/shared/ground/read-whole.ts';
 import type { HttpLibrary, KubeConfig, RequestContext, ResponseContext } from '@kubernetes/client-node';
 
 /** The client's module; 85 MB, so it comes by import() where it is needed. */
@@ -70,7 +72,7 @@ async function exchange(
   const sent = typeof body === 'string' ? body : null;
   const path = `${pathname}${search}`;
   const reply = await dispatcher.request({ origin, path, method, headers, body: sent, signal });
-  const bytes = await readAll(reply.body, maxBytes);
+  const bytes = await readAnswer(reply.body, maxBytes);
   // A turn of the loop after its body's end, the connection is free; who asks earlier is given another.
   await setImmediate();
   const type = String(reply.headers['content-type'] ?? '');
@@ -82,14 +84,3 @@ const CLOSED = ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'];
 
 const isClosed = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && CLOSED.includes(String(error.code));
-
-async function readAll(body: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > maxBytes) throw new Error(`the answer is longer than ${maxBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}

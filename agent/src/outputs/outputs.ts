@@ -1,4 +1,5 @@
 /** Keeps the outputs in step with the SVID and the bundle: each by itself, so that none waits for another. */
+import { backoffSeconds } from '@chancery/shared/ground/backoff.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
@@ -7,7 +8,7 @@ import type { OutputSettings } from '../config.ts';
 import { type Holding, writeOutput } from './files.ts';
 import { type NotifyDeps, notifyReader } from './notify.ts';
 
-export interface KeepOutputsOptions extends NotifyDeps {
+export interface OutputsOptions extends NotifyDeps {
   readonly outputs: readonly OutputSettings[];
   readonly svid: Source<Holding>;
   readonly bundle: Source<Bundle>;
@@ -23,21 +24,18 @@ export interface OutputState {
   readonly failure: string | undefined;
 }
 
-export interface KeptOutputs {
+export interface Outputs {
   readonly states: () => readonly OutputState[];
   /** Resolves when what has been begun is done; a command that still runs by then has 1 s, and is then ended. */
   close(): Promise<void>;
 }
 
-const FIRST_RETRY_SECONDS = 1;
-const LAST_RETRY_SECONDS = 60;
-/** Of each pause, either way. */
-const SPREAD = 0.2;
+const RETRY = { firstSeconds: 1, lastSeconds: 60, spread: 0.2 };
 /** With the command's own grace less than the 5 s that the process has to close. */
 const CLOSE_MS = 1_000;
 
 /** Writes at once and after every change, and again after a failure, which leaves the last good files. */
-export function keepOutputs(options: KeepOutputsOptions): KeptOutputs {
+export function startOutputs(options: OutputsOptions): Outputs {
   const kept = options.outputs.map((output) => new KeptOutput(output, options));
   const change = (): void => {
     for (const each of kept) each.change();
@@ -55,7 +53,7 @@ export function keepOutputs(options: KeepOutputsOptions): KeptOutputs {
 
 class KeptOutput {
   readonly #output: OutputSettings;
-  readonly #options: KeepOutputsOptions;
+  readonly #options: OutputsOptions;
   readonly #closed = new AbortController();
   /** Aborted a second after `#closed`. */
   readonly #ending = new AbortController();
@@ -67,7 +65,7 @@ class KeptOutput {
   #running: Promise<void> = Promise.resolve();
   #busy = false;
 
-  constructor(output: OutputSettings, options: KeepOutputsOptions) {
+  constructor(output: OutputSettings, options: OutputsOptions) {
     this.#output = output;
     this.#options = options;
   }
@@ -127,8 +125,7 @@ class KeptOutput {
 
   async #pause(failures: number): Promise<void> {
     const { clock, random } = this.#options;
-    const backoff = Math.min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS);
-    const seconds = backoff * (1 - SPREAD + 2 * SPREAD * random());
+    const seconds = backoffSeconds(RETRY, failures, random());
     this.#paused = new AbortController();
     if (this.#closed.signal.aborted) return;
     await clock.sleepUntil(addSeconds(clock.now(), seconds), this.#paused.signal).catch(() => {});

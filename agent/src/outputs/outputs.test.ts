@@ -12,7 +12,7 @@ import { makeAuthority, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import type { OutputSettings } from '../config.ts';
 import type { Holding } from './files.ts';
-import { keepOutputs } from './keep.ts';
+import { startOutputs } from './outputs.ts';
 
 const base = mkdtempSync(join(tmpdir(), 'keep-'));
 afterAll(() => rmSync(base, { recursive: true }));
@@ -34,7 +34,7 @@ function start(outputs: readonly OutputSettings[]) {
   const log = { ...silentLog, error: (fields: object) => failures.push(fields) };
   const clock = new ManualClock(NOW);
   const deps = { signalProcess: () => {}, ownPid: 1, ownUid: 0, random: () => 0.5 };
-  const kept = keepOutputs({ outputs, svid, bundle, clock, log, ...deps });
+  const kept = startOutputs({ outputs, svid, bundle, clock, log, ...deps });
   return { svid, bundle, failures, clock, ...kept };
 }
 

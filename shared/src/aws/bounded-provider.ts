@@ -10,7 +10,7 @@ const LIMIT_MS = 10_000;
  * share an answer that never comes with whoever asks later. Throws what the SDK throws, the signal's reason or a
  * TimeoutError.
  */
-export function patientProvider(
+export function boundedProvider(
   make: () => Promise<Provider>,
 ): (signal?: AbortSignal) => Promise<AwsCredentials> {
   let provider: Promise<Provider> | undefined;

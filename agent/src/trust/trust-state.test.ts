@@ -5,7 +5,7 @@ import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { makeAuthority, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
-import { Told, type ToldState } from './told.ts';
+import { type SavedTrust, TrustState } from './trust-state.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const root = asBuffer(makeAuthority('root').certificate.der);
@@ -26,42 +26,42 @@ const message = {
   successions: [],
 } satisfies WatchResponse;
 
-let saved: ToldState[];
-let save: (state: ToldState) => void;
-let told: Told;
+let saved: SavedTrust[];
+let save: (state: SavedTrust) => void;
+let trust: TrustState;
 beforeEach(() => {
   saved = [];
   save = (state) => void saved.push(state);
-  told = new Told((state) => save(state));
-  told.bundle.publish({ trustDomain, authorities: [root], sequence: 1n });
+  trust = new TrustState((state) => save(state));
+  trust.bundle.publish({ trustDomain, authorities: [root], sequence: 1n });
 });
-const isRevoked = (): boolean => told.revocations.current().revoked(peer, NOW) !== undefined;
+const isRevoked = (): boolean => trust.revocations.current().revoked(peer, NOW) !== undefined;
 
 test('a snapshot is on disk, then in force', () => {
   save = (state) => {
-    expect(() => told.policy.current()).toThrow('no policy yet');
+    expect(() => trust.policy.current()).toThrow('no policy yet');
     saved.push(state);
   };
-  told.accept(message);
-  expect(told.policy.current().version).toBe(1n);
+  trust.accept(message);
+  expect(trust.policy.current().version).toBe(1n);
   expect(isRevoked()).toBe(true);
-  expect(saved).toEqual([told.state()]);
+  expect(saved).toEqual([trust.state()]);
 });
 
 test('a revocation leaves the policy, and what it remembers, as it is', () => {
   const heard = vi.fn();
-  told.accept({ ...message, revocations: { ...message.revocations, sequence: 0n, list: [] } });
-  const policy = told.policy.current();
-  told.policy.onChange(heard);
-  told.accept(message);
-  expect(told.policy.current()).toBe(policy);
+  trust.accept({ ...message, revocations: { ...message.revocations, sequence: 0n, list: [] } });
+  const policy = trust.policy.current();
+  trust.policy.onChange(heard);
+  trust.accept(message);
+  expect(trust.policy.current()).toBe(policy);
   expect(heard).not.toHaveBeenCalled();
   expect(isRevoked()).toBe(true);
 });
 
 test('a lifted revocation is over, also where a CA that was restored counts from before', () => {
-  told.accept(message);
-  told.accept({ ...message, revocations: { ...message.revocations, list: [] } });
+  trust.accept(message);
+  trust.accept({ ...message, revocations: { ...message.revocations, list: [] } });
   expect(isRevoked()).toBe(false);
 });
 
@@ -74,7 +74,7 @@ test.each<[string, object, Parameters<typeof refusal>]>([
     ['revocation', /cannot be read by this version/],
   ],
 ])('a revocation counts, and is on disk, though %s cannot be read', (_, changes, [code, says]) => {
-  expect(() => told.accept({ ...message, ...changes })).toThrow(refusal(code, says));
+  expect(() => trust.accept({ ...message, ...changes })).toThrow(refusal(code, says));
   expect(isRevoked()).toBe(true);
   expect(saved.at(-1)?.revocations.list).toHaveLength(1);
 });
@@ -83,22 +83,22 @@ test('a revocation counts though the disk is full', () => {
   save = () => {
     throw new IdentityError('file', 'the disk is full');
   };
-  expect(() => told.accept(message)).toThrow('the disk is full');
+  expect(() => trust.accept(message)).toThrow('the disk is full');
   expect(isRevoked()).toBe(true);
-  expect(told.policy.current().version).toBe(1n);
+  expect(trust.policy.current().version).toBe(1n);
 });
 
 test('a snapshot without revocations is refused, and takes none away', () => {
-  told.accept(message);
-  expect(() => told.accept({ ...message, revocations: undefined })).toThrow(
+  trust.accept(message);
+  expect(() => trust.accept({ ...message, revocations: undefined })).toThrow(
     refusal('message_parse', /without its revocations/),
   );
   expect(isRevoked()).toBe(true);
 });
 
 test('what was on disk is in force again', () => {
-  told.accept(message);
-  const again = new Told(save);
-  again.resume(told.state());
-  expect(again.state()).toEqual(told.state());
+  trust.accept(message);
+  const again = new TrustState(save);
+  again.resume(trust.state());
+  expect(again.state()).toEqual(trust.state());
 });

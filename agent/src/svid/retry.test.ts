@@ -2,7 +2,7 @@ import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { IdentityError, type Refusal } from '@chancery/shared/ground/errors.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { expect, test } from 'vitest';
-import { untilItWorks } from './patience.ts';
+import { untilItWorks } from './retry.ts';
 
 const START = new Date('2026-06-01T00:00:00Z');
 

@@ -1,4 +1,4 @@
-/** What the CA has told this agent: the bundle, the policy and the revocations, in force and on disk. */
+/** What the CA sent to this agent: the bundle, the policy and the revocations, in force and on disk. */
 import type { Revocations as RevocationsMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue } from '@chancery/shared/ground/source.ts';
@@ -10,9 +10,9 @@ import type { KnownGood } from './last-known-good.ts';
 import { NO_REVOCATIONS, readRevocations } from './revocations.ts';
 import { type Compiled, compileSnapshot, readSnapshot, type Snapshot, type State } from './snapshot.ts';
 
-export type ToldState = Omit<KnownGood, 'svid'>;
+export type SavedTrust = Omit<KnownGood, 'svid'>;
 
-export class Told {
+export class TrustState {
   readonly bundle = new LiveValue<Bundle>(() => new IdentityError('unavailable', 'there is no bundle yet'));
   readonly policy = new LiveValue<Policy>(
     () => new IdentityError('unavailable', 'the CA has sent no policy yet'),
@@ -24,24 +24,24 @@ export class Told {
   );
   /** Those behind `policy`, as the CA sent them. */
   resources: readonly string[] = [];
-  readonly #save: (state: ToldState) => void;
+  readonly #save: (state: SavedTrust) => void;
   #compiled: Compiled | undefined;
   #revoked: RevocationsMessage | undefined;
 
   /** `save` throws what keeps the state from the disk. */
-  constructor(save: (state: ToldState) => void) {
+  constructor(save: (state: SavedTrust) => void) {
     this.#save = save;
   }
 
   /** From the disk, before anything is served. */
-  resume({ bundle, policy, revocations }: ToldState): void {
+  resume({ bundle, policy, revocations }: SavedTrust): void {
     this.revocations.publish(revocations);
     this.bundle.publish(bundle);
     this.resources = policy.resources;
     this.policy.publish(compileSnapshot(policy.resources, policy.version));
   }
 
-  state(): ToldState {
+  state(): SavedTrust {
     const policy = { version: this.#policyVersion(), resources: this.resources };
     return { bundle: this.bundle.current(), policy, revocations: this.revocations.current() };
   }

@@ -5,7 +5,7 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { ResourceSet } from './resources.ts';
 
 /** A gateway gets its own servers and the rules about them; a caller gets the servers that it may reach. */
-export function concerning(
+export function policyViewOf(
   { resources, policy }: ResourceSet,
   id: SpiffeId,
 ): readonly (McpServer | Access)[] {
