@@ -22,6 +22,13 @@ export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
+const BOM = Uint8Array.of(0xef, 0xbb, 0xbf);
+
+/** Who reads JSON may leave out a byte order mark (RFC 8259 section 8.1); .NET begins its output with one. */
+export function withoutBom(bytes: Uint8Array): Uint8Array {
+  return BOM.every((byte, at) => bytes[at] === byte) ? bytes.subarray(BOM.length) : bytes;
+}
+
 export function u8(value: number): Uint8Array {
   return Uint8Array.of(value);
 }

@@ -99,6 +99,16 @@ describe('readMessage refuses', () => {
       { ...failure, error: { code: 1.5, message: '' } },
       /code is not an integer/,
     ],
+    [
+      'a code beyond 32 bits',
+      { ...failure, error: { code: 2 ** 31, message: '' } },
+      /not an integer of 32 bits/,
+    ],
+    [
+      'a code below 32 bits',
+      { ...failure, error: { code: -(2 ** 31) - 1, message: '' } },
+      /not an integer of 32 bits/,
+    ],
     ['an error without message', { ...failure, error: { code: 1 } }, /message is not a string/],
     [
       '65 levels',

@@ -140,10 +140,11 @@ function readId(id: Json | undefined): Id {
 function readError(error: Json): RpcError {
   ensure(isJsonObject(error), 'mcp_parse', 'the error is not an object');
   const { code, message, data } = error;
+  // A number beyond 32 bits ends the session of clients that keep codes in such an integer (the Java SDK over stdio).
   ensure(
-    typeof code === 'number' && Number.isSafeInteger(code),
+    typeof code === 'number' && (code | 0) === code,
     'mcp_parse',
-    "the error's code is not an integer",
+    "the error's code is not an integer of 32 bits",
   );
   ensure(typeof message === 'string', 'mcp_parse', "the error's message is not a string");
   return { code, message, data };

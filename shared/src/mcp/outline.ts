@@ -13,7 +13,7 @@ export interface Outline {
   readonly identified: boolean;
   /** It has `method`: a request or a notification. */
   readonly call: boolean;
-  /** It has `jsonrpc` and `result` or `error`. A line of a log has not. */
+  /** It has `result` or `error`, and `jsonrpc` or no other key but `id`. A line of a log has not. */
   readonly answer: boolean;
 }
 
@@ -36,6 +36,8 @@ export class OutlineReader {
   #escaped = false;
   #key = '';
   #keys = new Set<string>();
+  /** A key that JSON-RPC does not know has come. */
+  #foreign = false;
   #ids: Id[] = [];
 
   push(bytes: Uint8Array): void {
@@ -81,9 +83,9 @@ export class OutlineReader {
     if (this.#depth !== this.#level) return;
     const key = this.#take();
     this.#key = typeof key === 'string' ? key : '';
-    this.#keys.add(this.#key);
     // Only the names below are asked for, so the others need no place.
-    if (!KEYS.has(this.#key)) this.#keys.delete(this.#key);
+    if (KEYS.has(this.#key)) this.#keys.add(this.#key);
+    else this.#foreign = true;
   }
 
   #endValue(): void {
@@ -97,11 +99,13 @@ export class OutlineReader {
   #endMessage(): void {
     this.#endValue();
     const keys = this.#keys;
-    const answer = keys.has('jsonrpc') && (keys.has('result') || keys.has('error'));
-    const some = keys.size > 0 && this.#outlines.length < MAX_MESSAGES;
     const identified = keys.has('id');
+    const named = keys.has('jsonrpc') || (identified && !this.#foreign);
+    const answer = named && (keys.has('result') || keys.has('error'));
+    const some = keys.size > 0 && this.#outlines.length < MAX_MESSAGES;
     if (some) this.#outlines.push({ ids: this.#ids, identified, call: keys.has('method'), answer });
     this.#keys = new Set();
+    this.#foreign = false;
     this.#ids = [];
   }
 

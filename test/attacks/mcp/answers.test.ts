@@ -1,6 +1,6 @@
 /** Answers of a server over HTTP that are no answer to MCP, and what a client can make of them. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, politely, reply, startFakeServer } from '../../kit/mcp/server.ts';
+import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/server.ts';
 import { type Answer, ask, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
 
 let world: World;
@@ -90,4 +90,90 @@ describe.each([
     expect(await other('GET', session)).toMatchObject({ status: 200, text: '' });
     expect(await other('DELETE', session)).toMatchObject({ status: 502 });
   });
+});
+
+const CONTENT = { content: [{ type: 'text', text: 'done' }] };
+/** One call that is answered so, and whether its session goes on. */
+async function oddlyAnswered(odd: (res: Parameters<FakeServer['say']>[1], id: number) => void) {
+  const session = await begin();
+  server.say = (_seen, res) => odd(res, 7);
+  const { status, json, text } = await post(call(7), session);
+  server.say = politely;
+  expect((await post(call(8), session)).json.result.content[0].text).toBe('echo');
+  return { status, json, text };
+}
+
+test.each([2 ** 31, -(2 ** 31) - 1, 1e15])(
+  'M65 an error with the code %s is none to a client',
+  async (code) => {
+    const error = { code, message: 'm' };
+    const { status, json } = await oddlyAnswered((res, id) => reply(res, { jsonrpc: '2.0', id, error }));
+    const says =
+      "the answer of the MCP server could not be read: the error's code is not an integer of 32 bits";
+    expect([status, json.id, json.error]).toEqual([200, 7, { code: -31502, message: says }]);
+  },
+);
+
+describe('M66 a result in another HTTP status of a server is HTTP 200 to a client', () => {
+  test.each([201, 202, 203, 206])('legacy, %s', async (code) => {
+    const { status, json } = await oddlyAnswered((res, id) =>
+      reply(res, { jsonrpc: '2.0', id, result: CONTENT }, {}, code),
+    );
+    expect([status, json.result]).toEqual([200, CONTENT]);
+  });
+
+  test.each([202, 400])('modern, %s', async (code) => {
+    server.say = (_seen, res) => reply(res, { jsonrpc: '2.0', id: 7, result: CONTENT }, {}, code);
+    const meta = {
+      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+      'io.modelcontextprotocol/clientCapabilities': {},
+    };
+    const asked = rpc('tools/call', { name: 'echo', _meta: meta }, 7);
+    const named = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'echo' };
+    expect((await post(asked, named)).status).toBe(200);
+  });
+});
+
+test('a byte order mark before an answer is left out', async () => {
+  const { json } = await oddlyAnswered((res, id) => {
+    res.writeHead(200, { 'content-type': 'application/json' });
+    res.end(`\ufeff${JSON.stringify({ jsonrpc: '2.0', id, result: CONTENT })}`);
+  });
+  expect(json.result).toEqual(CONTENT);
+});
+
+describe('M67 an error without an id in the stream of a call', () => {
+  const error = { code: -32603, message: 'boom' };
+  const nameless = { jsonrpc: '2.0', id: null, error };
+
+  test('is about that call where no answer comes', async () => {
+    const { text } = await oddlyAnswered((res) => stream(res, [nameless]));
+    expect(text).toContain(JSON.stringify({ jsonrpc: '2.0', id: 7, error }));
+  });
+
+  test('is skipped where one comes', async () => {
+    const answer = { jsonrpc: '2.0', id: 7, result: CONTENT };
+    const { text } = await oddlyAnswered((res) => stream(res, [nameless, answer]));
+    expect(text).not.toContain('boom');
+    expect(text).toContain(JSON.stringify(answer));
+  });
+});
+
+test('M69 404 with an error under the id of the call that is about something else ends no session', async () => {
+  const error = { code: -32602, message: 'Unknown tool: echo' };
+  const { status, json } = await oddlyAnswered((res, id) =>
+    reply(res, { jsonrpc: '2.0', id, error }, {}, 404),
+  );
+  expect([status, json.id, json.error]).toEqual([200, 7, error]);
+});
+
+test.each([
+  ['says so', 7, -32602, 'Session not found'],
+  ['has the code for it', 7, -32001, 'Not Found'],
+  ['has another id', 'server-error', -32600, 'Not Found'],
+  ['has no id', null, -32600, 'Not Found'],
+])('M69 404 with an error that %s is a lost session', async (_name, id, code, message) => {
+  const session = await begin();
+  server.say = (_seen, res) => reply(res, { jsonrpc: '2.0', id, error: { code, message } }, {}, 404);
+  expect(await post(call(7), session)).toMatchObject({ status: 404, json: { error: { code: -32001 } } });
 });

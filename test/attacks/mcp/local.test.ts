@@ -3,8 +3,9 @@
  * connections.
  */
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { Agent, request } from 'node:http';
 import { type AddressInfo, connect as connectTcp, createServer as createNetServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,6 +73,18 @@ function post(
     outgoing.end(body);
   });
 }
+
+test('M61 an idle connection of a client is kept for longer than clients keep it', async () => {
+  const connect = await connectTo(world, { kind: 'tcp', port: 0 });
+  const agent = new Agent({ keepAlive: true });
+  const outgoing = request({ host: '127.0.0.1', port: connect.port, path: '/mcp', method: 'POST', agent });
+  for (const [name, value] of Object.entries(STANDARD)) outgoing.setHeader(name, value);
+  outgoing.end(CALL);
+  const [answer] = await once(outgoing, 'response');
+  expect(answer.headers['keep-alive']).toBe('timeout=95');
+  agent.destroy();
+  await connect.close();
+});
 
 describe('M17: a web page does not reach the local listener', () => {
   test.each([

@@ -74,6 +74,12 @@ describe('M30: an odd message of a stdio server fails its own call, and nobody e
     ],
     ['an answer over the limit', '{"result":{"text":"LARGE"},"jsonrpc":"2.0","id":ID}', /larger than 16 MiB/],
     ['a batch', '[{"jsonrpc":"2.0","id":ID,"result":{}}]', /a batch, which MCP had in 2025-03-26 only/],
+    [
+      'M65 an error with a code beyond 32 bits',
+      '{"jsonrpc":"2.0","id":ID,"error":{"code":4294967296,"message":"m"}}',
+      /not an integer of 32 bits/,
+    ],
+    ['M68 an answer without its version', '{"id":ID,"result":{"content":[]}}', /not JSON-RPC 2.0/],
     ['an answer that is cut off', '{"jsonrpc":"2.0","id":ID,"result":{"text":"', /a string does not end/],
   ])('%s', async (_name, raw, says) => {
     world = await startWorld(stdio);
@@ -91,6 +97,7 @@ describe('M30: an odd message of a stdio server fails its own call, and nobody e
   test.each([
     ['an escaped NUL', '{"jsonrpc":"2.0","id":ID,"result":{"text":"a\\u0000b"}}'],
     ['a lone surrogate', '{"jsonrpc":"2.0","id":ID,"result":{"\\ud83d":"\\ude00"}}'],
+    ['a byte order mark before the message', '\ufeff{"jsonrpc":"2.0","id":ID,"result":{"text":"x"}}'],
     ['a space before the message', ' \t{"jsonrpc":"2.0","id":ID,"result":{"text":"x"}}\r'],
   ])('%s passes unchanged', async (_name, raw) => {
     world = await startWorld(stdio);

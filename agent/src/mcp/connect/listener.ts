@@ -41,6 +41,11 @@ export interface Listener {
 }
 
 const HOST = '127.0.0.1';
+/**
+ * Of an idle connection. A client that takes one while we close it loses its call, and many calls are a few seconds
+ * apart: so longer than clients keep theirs (httpx 5 s, Java 30 s, Go 90 s).
+ */
+const KEEP_ALIVE_MS = 95_000;
 /** Connections of other users, who get no answer but a refusal. */
 const OF_OTHERS = { strangers: 16, perStranger: 16, certified: 0, perCertificate: 0, perHolder: 0 };
 const LOCAL_NAMES = ['127.0.0.1', 'localhost', '[::1]'];
@@ -72,6 +77,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       if (!res.headersSent) refuse(res, refusal, undefined);
     });
   });
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.on('connection', (socket) => {
     try {
       ensureOwnUser(socket, uid, platform);

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { kill } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { atEnd } from '@chancery/shared/cli/process-io.ts';
+import { withoutBom } from '@chancery/shared/ground/bytes.ts';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import {
@@ -149,7 +150,8 @@ export class Child {
     for (const pipe of this.#process.stdio) pipe?.destroy();
   }
 
-  #line(line: Uint8Array): void {
+  #line(bytes: Uint8Array): void {
+    const line = withoutBom(bytes);
     if (!beginsAsJson(line)) {
       this.#skip('a line that is not a message');
       return;

@@ -1,5 +1,6 @@
 /** What an MCP server answers over HTTP, read by its status and its type, and what the client gets for it. */
 import type { IncomingMessage } from 'node:http';
+import { withoutBom } from '@chancery/shared/ground/bytes.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { errorResponse, type Message, type Response, readMessage } from '@chancery/shared/mcp/message.ts';
 import { header, isEventStream, isJson, readBody } from '../wire/http-body.ts';
@@ -72,10 +73,11 @@ async function whole(response: IncomingMessage, status: number, asking: Asking):
   const message = messageIn(response, bytes, status, asking);
   // Only what has to be served tells: a server without GET answers 404 in a session that it knows.
   const tells = session !== undefined && (method === 'POST' || (method === 'GET' && resumes));
-  if (tells && isSessionLost(status, message, bytes)) back.answer(404, sessionLost());
+  if (tells && isSessionLost({ status, message, body: bytes, id: asking.id }))
+    back.answer(404, sessionLost());
   else if (listensInVain(status, asking)) back.open();
   else if (method === 'DELETE' && NOT_SERVED.has(status)) back.answer(204, undefined);
-  else if (message !== undefined) back.answer(shownStatus(status, asking), message);
+  else if (message !== undefined) back.answer(isResult(message) ? 200 : shownStatus(status, asking), message);
   else if (method === 'GET' && AWAY.has(status))
     throw new IdentityError('mcp_upstream', `the MCP server answered HTTP ${status}`);
   else if (status >= 400) answerFailed(status, status, asking);
@@ -121,7 +123,7 @@ function messageIn(
 ): Message | undefined {
   if (bytes.length === 0 || !isJson(header(response, 'content-type'))) return undefined;
   try {
-    return underItsId(readMessage(bytes, MAX_ANSWER_BYTES, 'server'), id);
+    return underItsId(readMessage(withoutBom(bytes), MAX_ANSWER_BYTES, 'server'), id);
   } catch (error) {
     if (status >= 400 && isRefusal(error, 'mcp_parse')) return undefined;
     throw error;
@@ -135,11 +137,11 @@ function answerFailed(status: number, otherwise: number, asking: Asking): void {
 
 /**
  * One failed request is HTTP 200 with the error under its id: an HTTP error ends the whole session of some clients, and
- * others do not show what is in its body. A modern client reads the body, and tells by 4xx what a server knows
- * (2026-07-28, transports), so there the server's status stays.
+ * others do not show what is in its body. Another 2xx is 200, too: after 202 clients read no answer. A modern client
+ * reads the body, and tells by 4xx what a server knows (2026-07-28, transports), so there the server's status stays.
  */
 function shownStatus(status: number, { era, asks }: Asking): number {
-  const meant = status < 400 || (era === 'modern' && status < 500);
+  const meant = era === 'modern' && status >= 400 && status < 500;
   return asks === undefined || meant ? status : 200;
 }
 
@@ -147,6 +149,9 @@ function failure(status: number): Response {
   const why = REDIRECTS.has(status) ? REDIRECTED : '';
   return errorResponse(undefined, { code: -31502, message: `the MCP server answered HTTP ${status}${why}` });
 }
+
+/** Whatever HTTP status it came with: clients read no result in an HTTP error. */
+const isResult = (message: Message): boolean => message.kind === 'response' && message.result !== undefined;
 
 /** The address behind us is not the client's matter: the log has it. */
 const REDIRECTED =

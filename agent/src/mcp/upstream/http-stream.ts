@@ -1,7 +1,13 @@
 /** An event stream of an MCP server over HTTP, passed on event by event. */
 import type { IncomingMessage } from 'node:http';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
-import { errorResponse, type Id, type Message, readMessage } from '@chancery/shared/mcp/message.ts';
+import {
+  errorResponse,
+  type Id,
+  type Message,
+  type Response,
+  readMessage,
+} from '@chancery/shared/mcp/message.ts';
 import { answeredIn, type Outline, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { carriesMessage, type SseEvent, SseReader } from '@chancery/shared/mcp/sse.ts';
 import { underItsId } from './numbering.ts';
@@ -42,6 +48,8 @@ export function receiveStream(
   // A client resumes a stream after an event with an id (2025-11-25, "Resumability"), and the gateway lets it only in a
   // session; otherwise its end is the end.
   let resumable = false;
+  // Its stream is for this request alone, so that is what an error without an id is about, where no answer comes.
+  let nameless: Response | undefined;
   const unreadable = (outlines: readonly Outline[], error: unknown): void => {
     const ids = answeredIn(outlines);
     const { message } = badAnswer(error);
@@ -57,6 +65,10 @@ export function receiveStream(
         message = underItsId(readMessage(data, MAX_ANSWER_BYTES, 'server'), asking.id);
     } catch (error) {
       unreadable(outlinesOf(data ?? new Uint8Array()), error);
+    }
+    if (message?.kind === 'response' && message.id === undefined && asking.id !== undefined) {
+      nameless = { ...message, id: asking.id };
+      message = undefined;
     }
     // An event of another type, or one that cannot be read, is no event to the client: some report an empty one.
     if (message === undefined && id === undefined && retry === undefined) back.keepAlive();
@@ -77,8 +89,12 @@ export function receiveStream(
     back.onDrain(() => response.resume());
   });
   const over = (how: string): void => {
+    if (nameless !== undefined && back.answered) skip('an error that names no request');
     if (asks === undefined || back.answered || resumable) back.end();
-    else
+    else if (nameless !== undefined) {
+      back.event(NOWHERE, nameless);
+      back.end();
+    } else
       fail(new IdentityError('mcp_upstream', `the MCP server ${how} before the answer; ${MAY_HAVE_ACTED}`));
   };
   response.on('end', () => over('ended its stream'));

@@ -6,6 +6,7 @@ import { NETWORK_SENTENCES } from '@chancery/shared/text/network-sentence.ts';
 export function reasonOf(error: unknown): string {
   if (isRefusal(error)) return error.message;
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  if (code === 'HPE_HEADER_OVERFLOW') return `the headers of its answer are too large (${code})`;
   if (code.startsWith('HPE_')) return `it does not speak HTTP (${code})`;
   return `${NETWORK_SENTENCES[code] ?? 'the connection failed'}${code === '' ? '' : ` (${code})`}`;
 }

@@ -4,25 +4,33 @@
  * 400 with a sentence that does.
  */
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
-import { errorResponse, type Message, type Response } from '@chancery/shared/mcp/message.ts';
+import { errorResponse, type Id, type Message, type Response } from '@chancery/shared/mcp/message.ts';
 
 /** More than a sentence. */
 const MAX_SENTENCE = 1_024;
 const SPEAKS_OF_IT = /session|not initialized/i;
 
-/** Of an answer to what named a session; `body` is looked at where there is no message in it. */
-export function isSessionLost(
-  status: number,
-  message: Message | undefined,
-  body: Uint8Array = new Uint8Array(),
-): boolean {
-  if (status === 404) return true;
+/** An answer to what named a session. */
+export interface Answered {
+  readonly status: number;
+  readonly message: Message | undefined;
+  /** Looked at where there is no message in it. */
+  readonly body?: Uint8Array;
+  /** Of the request that it answers. */
+  readonly id: Id | undefined;
+}
+
+export function isSessionLost({ status, message, body = new Uint8Array(), id }: Answered): boolean {
+  const answer = message?.kind === 'response' ? message : undefined;
+  const { code, message: text = '' } = answer?.error ?? {};
+  const spoken = SPEAKS_OF_IT.test(text);
+  // An error under the id of the request that says something else is about that request, as in 2026-07-28.
+  if (status === 404)
+    return code === undefined || id === undefined || answer?.id !== id || code === -32001 || spoken;
   if (status !== 400) return false;
   // Another 400 is about the request, such as a version that the server does not know.
   if (message === undefined) return body.length === 0 || SPEAKS_OF_IT.test(sentenceIn(body));
-  if (message.kind !== 'response' || message.error === undefined) return false;
-  const { code, message: text } = message.error;
-  return (code === -32000 || code === -32001) && SPEAKS_OF_IT.test(text);
+  return (code === -32000 || code === -32001) && spoken;
 }
 
 function sentenceIn(body: Uint8Array): string {

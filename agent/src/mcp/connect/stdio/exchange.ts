@@ -131,7 +131,7 @@ export class Exchanges {
     // What the client does not read stays with the gateway, which bounds it.
     while (this.#options.full()) await new Promise<void>((resolve) => this.#options.onDrain(resolve));
     const answer = await jsonOf(response);
-    const lost = session?.id !== undefined && isSessionLost(status, answer);
+    const lost = session?.id !== undefined && isSessionLost({ status, message: answer, id: request.id });
     if (session === undefined || !lost) return this.#answerWith(request, response, answer);
     ensure(mayRenew, 'mcp_upstream', 'the MCP server does not keep its sessions');
     await this.#renew(session);
