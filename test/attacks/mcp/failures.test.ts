@@ -97,6 +97,11 @@ const FAILURES: [string, Odd, RegExp][] = [
     /has the Content-Encoding br/,
   ],
   [
+    'headers over the limit',
+    as('application/json', RESULT, 200, { 'x-large': 'x'.repeat(20_000) }),
+    /the headers of its answer are too large/,
+  ],
+  [
     'another id',
     (res, id) => reply(res, { jsonrpc: '2.0', id: `0${id}`, result: {} }),
     /has the id "07"; 7 is expected/,
