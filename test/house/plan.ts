@@ -135,7 +135,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
   ],
   'agent/src/outputs': [...shared('text ground unix cli der spiffe keys tls'), 'agent/src/config.ts'],
   'agent/src/workload': [
-    ...shared('text ground unix spiffe keys x509 policy revocation'),
+    ...shared('ground unix spiffe keys x509 policy revocation'),
     PROTO,
     'agent/src/svid',
     'agent/src/trust',

@@ -307,7 +307,7 @@ describe('I29 what is in the way of the socket', () => {
     const second = serveLocalApi({ path, agent: undefined, status: () => status, ownUid, log: silentLog });
     await expect(second).rejects.toMatchObject({
       code: 'unavailable',
-      message: `another agent serves ${path}: one agent uses a dataDir at a time`,
+      message: `another process (pid ${process.pid}) serves ${path}: one agent uses a dataDir at a time`,
     });
     expect(await readStatus(path)).toEqual(status);
   });

@@ -2,17 +2,14 @@
  * The agent's own socket, 0600: its status, and certificates for `connect` processes of the same user, which make
  * their own keys. HTTP/1.1 with JSON; a stream of lines tells them what changes.
  */
-
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import http from 'node:http';
-import net from 'node:net';
 import { IdentityClient, type Issued } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { base64 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { readWhole } from '@chancery/shared/ground/read-whole.ts';
-import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { peerOf } from '@chancery/shared/unix/peer-credentials.ts';
+import { listenPrivately } from '@chancery/shared/unix/private-socket.ts';
 import * as grpc from '@grpc/grpc-js';
 import type { Agent } from '../agent.ts';
 import { refusalFromCa } from '../svid/channel.ts';
@@ -33,10 +30,9 @@ const SVID_REQUEST = /^POST \/v1\/svid(?:\?succeeds=((?:[0-9a-f]{2}){1,20}))?$/;
 const MAX_CSR_BYTES = 16 * 1024;
 const CALL_MS = 10_000;
 
-/** Throws file, unavailable. */
+/** Throws file, file_mode, unavailable. */
 export async function serveLocalApi(options: LocalApiOptions): Promise<{ close(): Promise<void> }> {
   const { path, log } = options;
-  await removeStale(path);
   const server = http.createServer({ requestTimeout: CALL_MS }, (request, response) => {
     answer(request, response, options).catch((error: unknown) => {
       const refusal = refusalOf(error, 'internal', String(error));
@@ -47,11 +43,7 @@ export async function serveLocalApi(options: LocalApiOptions): Promise<{ close()
     });
   });
   server.maxConnections = 256;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(new IdentityError('unavailable', cannotListen(path, error))));
-    server.listen(path, resolve);
-  });
-  chmodSync(path, 0o600);
+  await listenPrivately(server, { path, mode: 0o600, advice: 'one agent uses a dataDir at a time' });
   return {
     close: () =>
       new Promise((resolve) => {
@@ -153,19 +145,3 @@ const HTTP_STATUS: Readonly<Record<string, number>> = {
 };
 
 const statusOf = ({ code }: IdentityError): number => HTTP_STATUS[REFUSALS[code].grpc] ?? 500;
-
-/** Unlinks a socket that nobody answers; one that somebody answers is another agent's. */
-async function removeStale(path: string): Promise<void> {
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return;
-  ensure(found.isSocket(), 'file', `${path} is in the way and is not a socket`);
-  const alive = await new Promise<boolean>((resolve) => {
-    const probe = net.connect(path, () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', () => resolve(false));
-  });
-  ensure(!alive, 'unavailable', `another agent serves ${path}: one agent uses a dataDir at a time`);
-  unlinkSync(path);
-}

@@ -1,5 +1,5 @@
 /** `check`: all that `serve` would refuse, found without a running CA and without changing anything. */
-import { accessSync, constants, existsSync, lstatSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import type { Command } from '@chancery/shared/cli/program.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -7,6 +7,7 @@ import { type Log, silentLog } from '@chancery/shared/ground/log.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts';
+import { ensureNothingElse } from '@chancery/shared/unix/private-socket.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { attestorsFrom, platformsOf } from '../attestors/index.ts';
 import { ensureInTime, ensureRootOf, isFresh, NO_ROOT } from '../authority/authorities.ts';
@@ -91,7 +92,7 @@ function dataAttempts(settings: CaSettings, warn: (warning: string) => void): re
   const at = paths(dataDir);
   return [
     () => ensureUsableFolder(dataDir),
-    () => (isFolder(dataDir) ? [at.admin, at.join] : []).forEach(ensureSocket),
+    () => (isFolder(dataDir) ? [at.admin, at.join] : []).forEach(ensureNothingElse),
     async () => {
       if (!isFolder(dataDir)) return;
       const found = existsSync(at.database) ? lookAt(at.database, at.generation) : NOTHING;
@@ -140,9 +141,4 @@ function ensureUsableFolder(path: string): void {
   } catch (error) {
     throw new IdentityError('file', `${path}: this user may not write in it`, { cause: error });
   }
-}
-
-function ensureSocket(path: string): void {
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  ensure(found?.isSocket() ?? true, 'file', `${path} is in the way and is not a socket`);
 }

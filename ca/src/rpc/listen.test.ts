@@ -85,16 +85,13 @@ describe('a unix socket', () => {
     expect(fs.statSync(path).isSocket()).toBe(true);
   });
 
-  test.each([
-    ['a file', () => fs.writeFileSync(path, 'mine')],
-    ['a link, wherever it leads', () => fs.symlinkSync('/dev/log', path)],
-  ])('does not take the place of %s', async (_, put) => {
-    put();
-    await expect(
-      listenUnix({ path, via: 'admin', connections: openDoor() }, arrivals().deps),
-    ).rejects.toThrow(refusal('file', /some\.sock is in the way and is not a socket$/));
-    expect(fs.lstatSync(path).isSocket()).toBe(false);
-    fs.rmSync(path);
+  test('does not take the place of one that another CA serves', async () => {
+    const { deps } = arrivals();
+    const options = { path, via: 'admin', connections: openDoor() } as const;
+    kept(await listenUnix(options, deps));
+    await expect(listenUnix(options, deps)).rejects.toThrow(
+      refusal('unavailable', /^another process \(pid \d+\) serves .*: one CA uses a dataDir at a time$/),
+    );
   });
 
   test('is refused where there is no folder for it', async () => {

@@ -2,7 +2,6 @@
  * Where callers come in: a TLS port and the CA's own unix sockets. TLS ends here, not in grpc-js, so that resumption is
  * off, the certificate can be swapped while connections live, and one mechanism names every caller.
  */
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
 import type { Connection, Connections } from '@chancery/shared/door/connections.ts';
@@ -19,6 +18,7 @@ import { serverTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
 import { openPeer, peerOf } from '@chancery/shared/unix/peer-credentials.ts';
 import { portHolder } from '@chancery/shared/unix/port-holder.ts';
+import { listenPrivately } from '@chancery/shared/unix/private-socket.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { type Callers, limitKeys, slowKeys, type TlsCaller } from './caller.ts';
 
@@ -158,12 +158,11 @@ function tlsCaller(
   };
 }
 
-/** A socket file of ours; `mode` says who may connect, the kernel says who did. Throws unavailable. */
+/** A socket file of ours; its mode says who may connect, the kernel who did. Throws file, file_mode, unavailable. */
 export async function listenUnix(
   { path, via, connections }: UnixListenOptions,
   deps: ListenDeps,
 ): Promise<Listener> {
-  removeStale(path);
   const server = net.createServer({ pauseOnConnect: true }, (socket) => {
     socket.on('error', (error) => deps.log.debug({ err: error }, 'connection failed'));
     try {
@@ -187,24 +186,16 @@ export async function listenUnix(
     }
   });
   const close = closer(server, () => {});
-  await bound(server, { path });
-  chmodSync(path, via === 'admin' ? 0o600 : 0o666);
+  const mode = via === 'admin' ? 0o600 : 0o666;
+  await listenPrivately(server, { path, mode, backlog: BACKLOG, advice: 'one CA uses a dataDir at a time' });
   return { port: 0, close };
 }
 
-/** Only a socket; that no other CA is alive behind it, the exclusive lock on the database has shown. */
-function removeStale(path: string): void {
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return;
-  if (!found.isSocket()) throw new IdentityError('file', `${path} is in the way and is not a socket`);
-  unlinkSync(path);
-}
-
-function bound(server: net.Server, options: net.ListenOptions): Promise<void> {
+function bound(server: net.Server, options: { readonly host: string; readonly port: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
-      const where = options.path ?? `${options.host}:${options.port}`;
-      const says = cannotListen(where, error, () => portHolder(options.port ?? 0));
+      const { host, port } = options;
+      const says = cannotListen(`${host}:${port}`, error, () => portHolder(port));
       reject(new IdentityError('unavailable', says, { cause: error }));
     });
     server.listen({ backlog: BACKLOG, ...options }, resolve);

@@ -6,7 +6,6 @@ const SENTENCES: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'no interface of this machine has this address',
   EACCES:
     'permission denied; ports below 1024 need CAP_NET_BIND_SERVICE, and a socket needs a folder to write in',
-  ENOENT: 'its folder does not exist',
   ENOTFOUND: 'the name does not resolve',
 };
 

@@ -3,16 +3,15 @@
  * found the port, nor for another user of the machine. It reads no message; the gateway does that.
  */
 import { randomUUID } from 'node:crypto';
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { connect, type Socket } from 'node:net';
-import { dirname } from 'node:path';
+import type { Socket } from 'node:net';
 import { Folder } from '@chancery/shared/audit/folder.ts';
 import { Connections } from '@chancery/shared/door/connections.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
+import { listenPrivately } from '@chancery/shared/unix/private-socket.ts';
 import { chosenHeaders, ensureJson, header, readBody } from '../wire/http-body.ts';
 import { refuse } from '../wire/reply.ts';
 import type { Dialler, Posted } from './dial.ts';
@@ -60,6 +59,7 @@ const TO_GATEWAY = [
   'mcp-name',
 ];
 
+/** Throws file_mode, file, unavailable. The caller closes it. */
 export async function startListener(options: ListenerOptions): Promise<Listener> {
   const { local, uid, platform, log } = options;
   const allowed = new WeakSet<Socket>();
@@ -89,8 +89,8 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     }
   });
   await (local.kind === 'unix'
-    ? listenUnix(server, local.path, uid)
-    : listenOn(server, { host: HOST, port: local.port }));
+    ? listenPrivately(server, { path: local.path, mode: 0o600, advice: 'give another path' })
+    : listenOn(server, local.port));
   const address = server.address();
   port = typeof address === 'object' ? address?.port : undefined;
   return {
@@ -168,41 +168,12 @@ function methodOf({ method }: IncomingMessage): Posted['method'] {
   return method;
 }
 
-/** Throws file_mode, file. The socket is this user's alone before anybody can call. */
-async function listenUnix(server: Server, path: string, uid: number): Promise<void> {
-  const directory = lstatSync(dirname(path));
-  ensure(directory.isDirectory(), 'file_mode', `${dirname(path)} is a link or no directory`);
-  ensure((directory.mode & 0o022) === 0, 'file_mode', `others may write to ${dirname(path)}`);
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  ensure(
-    found === undefined || (found.isSocket() && found.uid === uid),
-    'file',
-    `${path} is not a socket of ours`,
-  );
-  ensure(found === undefined || !(await answers(path)), 'file', `another process serves ${path}`);
-  // Left behind by one that was killed.
-  if (found !== undefined) unlinkSync(path);
-  await listenOn(server, { path });
-  chmodSync(path, 0o600);
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(path, () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', () => resolve(false));
-  });
-}
-
-function listenOn(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
-  const name = 'path' in where ? where.path : `${where.host}:${where.port}`;
+function listenOn(server: Server, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (error: Error): void =>
-      reject(refusalOf(error, 'unavailable', cannotListen(name, error)) satisfies IdentityError);
+      reject(refusalOf(error, 'unavailable', cannotListen(`${HOST}:${port}`, error)) satisfies IdentityError);
     server.once('error', failed);
-    server.listen(where, () => {
+    server.listen({ host: HOST, port }, () => {
       server.off('error', failed);
       resolve();
     });

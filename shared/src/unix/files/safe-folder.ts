@@ -37,9 +37,16 @@ export function openSafeFolder(path: string, mode: number): SafeFolder {
   }
 }
 
-/** Nobody else may write in it. Throws file_mode. Blocks. */
+/**
+ * Looks at the folder as `openSafeFolder` does, without opening it: for files whose path others have to know, such as a
+ * database or a socket. Throws file_mode, and what the file system throws where the folder is missing. Blocks.
+ */
 export function ensurePrivateFolder(path: string): void {
-  ensureOwn(path, fs.statSync(path));
+  const owners = ownOwners('file_mode');
+  ensureLinks(path, owners);
+  const found = fs.statSync(path);
+  ensureOwner(found.uid, path, owners);
+  ensureOwn(path, found);
 }
 
 /** What everybody shares, as /tmp, must stay open to everybody. */

@@ -1,0 +1,130 @@
+/**
+ * A unix socket of this process at a path: in a folder that nobody else may change, never in the place of a socket that
+ * somebody serves, and with its mode before the first caller can connect.
+ */
+import { randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import net from 'node:net';
+import { dirname } from 'node:path';
+import { umask } from 'node:process';
+import { ensure, IdentityError } from '../ground/errors.ts';
+import { cannotListen } from '../text/listening.ts';
+import { systemSentence } from '../text/system-sentence.ts';
+import { ensureOwner, ownOwners } from './files/links.ts';
+import { ensurePrivateFolder } from './files/safe-folder.ts';
+import { peerOf } from './peer-credentials.ts';
+
+export interface PrivateSocket {
+  readonly path: string;
+  /** Who may connect, as chmod(2) has it: 0o600, or 0o666 for every user of this machine. */
+  readonly mode: number;
+  /** What an operator does where another process serves the path. */
+  readonly advice: string;
+  /** Callers that the kernel may hold until they are accepted. Node's 511 where it is left out. */
+  readonly backlog?: number;
+}
+
+/**
+ * Resolves once `server` listens at the path; the server removes the file when it closes. A socket that a process left
+ * behind is replaced. Throws file_mode where others may change the folder, file where something else is at the path,
+ * and unavailable where a process serves it or the path cannot be bound.
+ */
+export async function listenPrivately(server: net.Server, socket: PrivateSocket): Promise<void> {
+  const { path, advice } = socket;
+  const folder = dirname(path);
+  // libuv says EACCES where bind(2) says ENOENT.
+  ensure(fs.existsSync(folder), 'unavailable', `cannot listen on ${path}: its folder does not exist`);
+  ensurePrivateFolder(folder);
+  ensureNothingElse(path);
+  await removeDead(path, advice);
+  await bind(server, socket);
+}
+
+/** Nothing is at `path`, or a socket of root or of this user. A link is no socket. Throws file. Blocks. */
+export function ensureNothingElse(path: string): void {
+  const found = fs.lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  ensure(found.isSocket(), 'file', `${path} is in the way and is not a socket`);
+  ensureOwner(found.uid, `the socket ${path}`, ownOwners('file'));
+}
+
+/**
+ * Two processes may find the same dead socket: the slower one must not remove what the faster one has put in its place.
+ * So the file is moved aside first, and looked at again where nobody else sees it.
+ */
+async function removeDead(path: string, advice: string): Promise<void> {
+  const found = look(path);
+  if (found === undefined) return;
+  await ensureDead(path, advice);
+  const aside = `${path}.${randomBytes(6).toString('hex')}`;
+  try {
+    fs.renameSync(path, aside);
+  } catch (error) {
+    if (isMissing(error)) return;
+    throw new IdentityError('file', `${path} could not be replaced: ${says(error)}`, { cause: error });
+  }
+  if (look(aside) !== found) {
+    fs.linkSync(aside, path);
+    fs.unlinkSync(aside);
+    throw new IdentityError('unavailable', `another process has just begun to serve ${path}: ${advice}`);
+  }
+  fs.unlinkSync(aside);
+}
+
+/** Differs for two files, also where the second one has got the number of the first. Undefined where nothing is. */
+function look(path: string): string | undefined {
+  const found = fs.lstatSync(path, { throwIfNoEntry: false, bigint: true });
+  return found && `${found.dev} ${found.ino} ${found.mtimeNs}`;
+}
+
+/**
+ * unix(7): only a socket that nobody listens on refuses. A process that is stopped, or whose queue is full, serves its
+ * socket still; what this user may not ask cannot be known to be dead.
+ */
+async function ensureDead(path: string, advice: string): Promise<void> {
+  const probe = net.connect(path);
+  try {
+    const answer = await new Promise<Error | undefined>((resolve) => {
+      probe.once('connect', () => resolve(undefined)).once('error', resolve);
+    });
+    if (hasCode(answer, 'ECONNREFUSED') || isMissing(answer)) return;
+    const who =
+      answer === undefined ? servedBy(probe) : `another process may serve ${path} (${says(answer)})`;
+    throw new IdentityError('unavailable', `${who}: ${advice}`, { cause: answer });
+  } finally {
+    probe.destroy();
+  }
+
+  function servedBy(connected: net.Socket): string {
+    try {
+      return `another process (pid ${peerOf(connected).pid}) serves ${path}`;
+    } catch {
+      return `another process serves ${path}`;
+    }
+  }
+}
+
+/** bind(2) makes the file with the mode that the umask leaves, and fails where there is one. Node binds at once. */
+function bind(server: net.Server, { path, mode, backlog }: PrivateSocket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (error: Error): void =>
+      reject(new IdentityError('unavailable', cannotListen(path, error), { cause: error }));
+    server.once('error', failed);
+    const before = umask(0o777 & ~mode);
+    try {
+      server.listen({ path, ...(backlog !== undefined && { backlog }) }, () => {
+        server.off('error', failed);
+        resolve();
+      });
+    } finally {
+      umask(before);
+    }
+    // A default ACL of the folder counts instead of the umask (acl(5)).
+    if (server.listening) fs.chmodSync(path, mode);
+  });
+}
+
+const hasCode = (error: unknown, code: string): boolean =>
+  error instanceof Error && 'code' in error && error.code === code;
+const isMissing = (error: unknown): boolean => hasCode(error, 'ENOENT');
+const says = (error: unknown): string => systemSentence(error) ?? String(error);
