@@ -41,7 +41,7 @@ import { CLAIMS } from './wire/claims.ts';
 import { header } from './wire/http-body.ts';
 import { reasonOf } from './wire/reason.ts';
 import { refuse } from './wire/reply.ts';
-import { KEEPALIVE_MS, noticeLoss } from './wire/tcp.ts';
+import { noticeLoss } from './wire/tcp.ts';
 
 export interface GatewayOptions extends HeldLimits {
   readonly listen: { readonly host: string; readonly port: number };
@@ -163,9 +163,8 @@ function serverOf({ svid, log }: GatewayOptions, gate: Gate, peers: Peers): Serv
   const { recorder } = gate;
   const onRequest = (req: IncomingMessage, res: ServerResponse): void =>
     void answer(gate, peers, { req, res, log });
-  const alive = { keepAlive: true, keepAliveInitialDelay: KEEPALIVE_MS };
   const tls = { ...tlsOf(svid.current()), handshakeTimeout: HANDSHAKE_MS };
-  const server = createServer({ ...tls, ...alive }, onRequest);
+  const server = createServer(tls, onRequest);
   recordHttpFailures(server, {
     onRequest,
     onRefused: (socket, error, httpMethod) =>

@@ -177,6 +177,16 @@ describe('M54 a claim that comes before the CA has linked its certificate', () =
     expect(await outcome).toBe('cut');
   });
 
+  test('is forgotten with its connection', async () => {
+    const { outcome } = await early();
+    clock.move(1.1 * HOUR);
+    expect(await outcome).toBe('cut');
+    await expect.poll(ends).toHaveLength(1);
+    const looked = vi.spyOn(world.links, 'get');
+    world.tellLinks();
+    expect(looked).not.toHaveBeenCalled();
+  });
+
   test('is over with its call: a link that comes later leaves the connection to its own certificate', async () => {
     world.links.clear();
     const tls = { ...clientTls(old, world.td.bundle.current()), checkServerIdentity: () => undefined };

@@ -74,6 +74,34 @@ test.runIf(process.platform === 'linux')(
 );
 
 test.runIf(process.platform === 'linux')(
+  'M72 a connection that is used again is asked as late, and as soon, as before',
+  async () => {
+    const { target } = server;
+    const upstream = target.kind === 'url' ? Number(target.url.port) : 0;
+    const connect = await connectTo(world, { kind: 'tcp', port: 0 });
+    const leave = new AbortController();
+    const call = (id: number) =>
+      fetch(`http://127.0.0.1:${connect.port}/mcp`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+        body: JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'echo' } }),
+        signal: leave.signal,
+      }).then((response) => response.text());
+    await call(1);
+    server.say = () => {};
+    const calling = call(2).catch(() => {});
+    await expect.poll(() => server.seen.length).toBe(2);
+    for (const port of [world.gateway.port, upstream])
+      await expect
+        .poll(() => keepalives('remote', port).map((seconds = 0) => seconds > 2 && seconds < 60))
+        .toEqual([true]);
+    leave.abort();
+    await calling;
+    await connect.close();
+  },
+);
+
+test.runIf(process.platform === 'linux')(
   'M72 the connection of a request that is sent again after a stale one is asked and watched, too',
   async () => {
     const { target } = server;
