@@ -16,7 +16,7 @@ import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
 import { type ApplyOptions, compileStored } from '../registry/registry.ts';
 import { type ResourceFile, readResources } from '../registry/resources.ts';
 import { clockWarning } from '../store/clock-warning.ts';
-import { lookAt, type Snapshot } from '../store/sqlite/look.ts';
+import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
 import type { AuthorityRecord } from '../store/store.ts';
 import { printWarnings, SHARED_IDS_FLAG } from './apply.ts';
 import { FILE_FLAG, readFiles } from './files.ts';

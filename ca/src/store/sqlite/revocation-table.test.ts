@@ -7,7 +7,7 @@ import { ManualClock } from '../../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../../test/kit/processes.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
 import type { RevocationDraft } from '../store.ts';
-import { MIGRATIONS } from './schema.ts';
+import { MIGRATIONS } from './file/schema.ts';
 import { openSqlite } from './sqlite.ts';
 
 const folder = makeFolder();

@@ -23,11 +23,12 @@ import type {
   Succession,
   TokenName,
 } from '../store.ts';
-import { ensureNotOlder, writeGeneration } from './generation.ts';
+import { ensureNotOlder, writeGeneration } from './file/generation.ts';
+import { openDatabase, storeRefusal } from './file/open.ts';
+import { sameFiles } from './file/same-files.ts';
 import { GroupCommit } from './group-commit.ts';
 import { Guests } from './holders/guests.ts';
 import { KeyHolders } from './holders/key-holders.ts';
-import { openDatabase, storeRefusal } from './open.ts';
 import { RevocationTable } from './revocation-table.ts';
 import {
   authorityOf,
@@ -39,7 +40,6 @@ import {
   successionOf,
   textOfEvent,
 } from './rows.ts';
-import { sameFiles } from './same-files.ts';
 import { statements } from './statements.ts';
 
 /**

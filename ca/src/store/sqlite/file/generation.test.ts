@@ -2,12 +2,12 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from '
 import { join } from 'node:path';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
-import { NOW } from '../../../../test/kit/certificates.ts';
-import { ManualClock } from '../../../../test/kit/manual-clock.ts';
-import { makeFolder, removeFolder } from '../../../../test/kit/processes.ts';
-import { refusal } from '../../../../test/kit/refusal.ts';
-import type { Store } from '../store.ts';
-import { openSqlite } from './sqlite.ts';
+import { NOW } from '../../../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
+import { makeFolder, removeFolder } from '../../../../../test/kit/processes.ts';
+import { refusal } from '../../../../../test/kit/refusal.ts';
+import type { Store } from '../../store.ts';
+import { openSqlite } from '../sqlite.ts';
 
 const folder = makeFolder();
 afterAll(() => removeFolder(folder));

@@ -2,11 +2,11 @@ import { copyFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, expect, test } from 'vitest';
-import { NOW } from '../../../../test/kit/certificates.ts';
-import { ManualClock } from '../../../../test/kit/manual-clock.ts';
-import { makeFolder, removeFolder } from '../../../../test/kit/processes.ts';
-import { refusal } from '../../../../test/kit/refusal.ts';
-import { openSqlite } from './sqlite.ts';
+import { NOW } from '../../../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
+import { makeFolder, removeFolder } from '../../../../../test/kit/processes.ts';
+import { refusal } from '../../../../../test/kit/refusal.ts';
+import { openSqlite } from '../sqlite.ts';
 
 const folder = makeFolder();
 afterAll(() => removeFolder(folder));

@@ -2,10 +2,10 @@
 import { existsSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
-import type { AuthorityRecord, RegistryRecord } from '../store.ts';
+import type { AuthorityRecord, RegistryRecord } from '../../store.ts';
+import { authorityOf } from '../rows.ts';
 import { ensureNotOlder } from './generation.ts';
 import { ensureKnownSchema, storeRefusal } from './open.ts';
-import { authorityOf } from './rows.ts';
 
 export interface Snapshot {
   readonly newestRecordAt: Date | undefined;
