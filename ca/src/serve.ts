@@ -32,6 +32,7 @@ import { listenTls, listenUnix } from './rpc/listen.ts';
 import { Nonces } from './rpc/nonces.ts';
 import { grpcServer } from './rpc/server.ts';
 import { tellOfClock } from './store/clock-warning.ts';
+import { nodeMemory } from './store/node-memory.ts';
 import { openSqlite } from './store/sqlite/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { Successions } from './succession/successions.ts';
@@ -55,15 +56,16 @@ export interface RunningCa {
 const CLOSE_GRACE_MS = 2_000;
 
 /** Opens store, keys and sockets. Throws store, file, file_mode, config, authority_unfit, unavailable. */
-export function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
-  return runCa(settings, deps, openStore(settings, deps.clock));
+export async function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
+  return runCa(settings, deps, await openStore(settings, deps.clock));
 }
 
-export function openStore({ dataDir }: Pick<CaSettings, 'dataDir'>, clock: Clock): Store {
+/** Throws store, file, file_mode. */
+export async function openStore({ dataDir }: Pick<CaSettings, 'dataDir'>, clock: Clock): Promise<Store> {
   makeFolder(dataDir, 0o711);
   ensurePrivateFolder(dataDir);
   const { database, generation } = paths(dataDir);
-  return openSqlite(database, clock, generation);
+  return await openSqlite(database, clock, generation);
 }
 
 /** The authorities of this data folder, open for signing. */
@@ -166,7 +168,7 @@ async function openPlatforms(settings: CaSettings, { store, clock, log, open }: 
   const outbound = openOutbound();
   open.push({ close: async () => outbound.close() });
   const { trustDomain, file } = settings;
-  const known = { trustDomain, memory: store, readFile: readBeside(file), outbound, clock, log };
+  const known = { trustDomain, memory: nodeMemory(store), readFile: readBeside(file), outbound, clock, log };
   const attestors = await attestorsFrom(settings.attestors, known);
   return new Map(attestors.map((attestor) => [attestor.type, attestor]));
 }

@@ -12,7 +12,7 @@ import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
 import type { Authorities } from './authority/authorities.ts';
 import { type IssueDeps, issue } from './authority/issue.ts';
 import { OWN_HOLDER, type Revocations } from './revocation/revocations.ts';
-import type { Store } from './store/store.ts';
+import type { CertificateStore } from './store/store.ts';
 
 const SERVER_TTL_SECONDS = 86_400;
 /** How often the CA looks whether something of its own is due; everything it renews has hours left then. */
@@ -47,7 +47,7 @@ export interface UpkeepDeps {
   readonly random: (size: number) => Uint8Array;
   readonly authorities: Authorities;
   readonly revocations: Revocations;
-  readonly store: Store;
+  readonly store: CertificateStore;
   readonly trustDomain: TrustDomain;
   readonly svid: LiveValue<Svid>;
 }

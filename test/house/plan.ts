@@ -34,8 +34,10 @@ const PROTO = 'proto/src/gen';
 /** `ca` and `agent` never meet; within each, siblings that are not named here get values from serve.ts or run.ts. */
 const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/store/sqlite/holders': shared('ground evidence'),
-  'ca/src/store': [
+  'ca/src/store': shared('ground spiffe evidence revocation audit'),
+  'ca/src/store/sqlite': [
     ...shared('text ground unix spiffe evidence keys revocation audit'),
+    'ca/src/store',
     'ca/src/store/sqlite/holders',
   ],
   'ca/src/tokens': shared('ground outbound'),
@@ -46,7 +48,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/authority': [...shared('ground unix spiffe evidence keys x509'), 'ca/src/store'],
   'ca/src/registry': [...shared('ground config spiffe evidence policy'), 'ca/src/store'],
   'ca/src/impact': [...shared('ground spiffe evidence'), 'ca/src/registry'],
-  'ca/src/revocation': [...shared('ground spiffe evidence revocation audit'), 'ca/src/store'],
+  'ca/src/revocation': [...shared('ground spiffe evidence revocation'), 'ca/src/store'],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, 'ca/src/store', 'ca/src/revocation'],
   'ca/src/door': shared('ground spiffe door health x509 audit'),
   'ca/src/rpc': [
@@ -72,6 +74,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/serve.ts': [
     ...shared('text ground unix spiffe evidence door health keys outbound audit'),
     'ca/src/store',
+    'ca/src/store/sqlite',
     'ca/src/attestors',
     'ca/src/authority',
     'ca/src/registry',
@@ -87,6 +90,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('text ground unix cli config der spiffe keys x509 outbound revocation'),
     PROTO,
     'ca/src/store',
+    'ca/src/store/sqlite',
     'ca/src/attestors',
     'ca/src/authority',
     'ca/src/registry',

@@ -2,12 +2,13 @@
 import { randomBytes } from 'node:crypto';
 import { Authorities, type AuthorityDeps, createRoot } from '@chancery/ca/authority/authorities.ts';
 import type { AuthorityKeys } from '@chancery/ca/authority/key-files.ts';
-import { openSqlite } from '@chancery/ca/store/sqlite/sqlite.ts';
+import type { Store } from '@chancery/ca/store/store.ts';
 import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { type ProvenKey, verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
 import { NOW } from './certificates.ts';
 import { ManualClock } from './manual-clock.ts';
+import { memoryStore } from './store/memory-store.ts';
 
 const DAY = 86_400;
 export const ROOT_TTL = 365 * DAY;
@@ -34,14 +35,16 @@ export function memoryKeys(): AuthorityKeys & { readonly signers: Map<string, Si
 }
 
 /** With a root, and whatever `open` made under it, from the start of the kit's time. */
-export async function makeAuthorities(changes: Partial<AuthorityDeps> = {}) {
+export async function makeAuthorities(
+  changes: Partial<Omit<AuthorityDeps, 'store'>> & { store?: Store } = {},
+) {
   const clock = new ManualClock(NOW);
   const deps = {
     trustDomain: parseTrustDomain('prod.example'),
     rootTtl: ROOT_TTL,
     intermediateTtl: INTERMEDIATE_TTL,
     keys: memoryKeys(),
-    store: openSqlite(':memory:', clock),
+    store: await memoryStore(clock),
     random: (size: number) => randomBytes(size),
     ...changes,
     clock,

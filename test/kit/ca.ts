@@ -84,7 +84,7 @@ export async function startTestCa(config: object, log: Log = silentLog): Promise
 async function openTestCa(file: string, deps: ServeDeps, clock: MovableClock): Promise<TestCa> {
   const dir = dirname(file);
   const settings = readCaConfig(file);
-  const store = openStore(settings, clock);
+  const store = await openStore(settings, clock);
   const { bundle: source } = await openAuthorities(settings, deps, store);
   const bundle = source.current();
   const running = await runCa(settings, deps, store);

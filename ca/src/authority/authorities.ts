@@ -14,7 +14,7 @@ import { type Certificate, parseCertificate } from '@chancery/shared/x509/certif
 import { keyIdentifierOf, readSubjectAltName } from '@chancery/shared/x509/extensions.ts';
 import { text } from '@chancery/shared/x509/names.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
-import type { AuthorityRecord, Store } from '../store/store.ts';
+import type { AuditIntake, AuthorityRecord, AuthorityStore } from '../store/store.ts';
 import { certify } from './certify.ts';
 import type { AuthorityKeys } from './key-files.ts';
 import { type LeafTemplate, leafTemplate } from './profile.ts';
@@ -34,7 +34,7 @@ export interface AuthorityDeps {
   readonly rootTtl: number;
   readonly intermediateTtl: number;
   readonly keys: AuthorityKeys;
-  readonly store: Store;
+  readonly store: AuthorityStore & Pick<AuditIntake, 'append'>;
   readonly clock: Clock;
   readonly random: (size: number) => Uint8Array;
 }

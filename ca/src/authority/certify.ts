@@ -8,7 +8,7 @@ import type { Certificate } from '@chancery/shared/x509/certificate.ts';
 import { lintAuthority } from '@chancery/shared/x509/compose/lint.ts';
 import { assembleCertificate, writeTbs } from '@chancery/shared/x509/compose/tbs.ts';
 import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
-import type { AuthorityRecord, Store } from '../store/store.ts';
+import type { AuditIntake, AuthorityRecord, AuthorityStore } from '../store/store.ts';
 import type { AuthorityKeys } from './key-files.ts';
 import { authorityFields, BACKDATE_SECONDS, PATH_LENGTH } from './profile.ts';
 import { drawSerial } from './serial.ts';
@@ -17,7 +17,7 @@ export interface CertifyDeps {
   readonly trustDomain: TrustDomain;
   readonly ttlSeconds: number;
   readonly keys: AuthorityKeys;
-  readonly store: Store;
+  readonly store: AuthorityStore & Pick<AuditIntake, 'append'>;
   readonly clock: Clock;
   readonly random: (size: number) => Uint8Array;
 }

@@ -12,7 +12,7 @@ import { isReserved, type Role, roleNamedBy } from '@chancery/shared/spiffe/rese
 import { lintSvid } from '@chancery/shared/x509/compose/lint.ts';
 import { assembleCertificate, writeTbs } from '@chancery/shared/x509/compose/tbs.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
-import type { Issuance, Store } from '../store/store.ts';
+import type { CertificateStore, Issuance } from '../store/store.ts';
 import type { Authorities, Issuer } from './authorities.ts';
 import { BACKDATE_SECONDS, leafFields } from './profile.ts';
 import { drawSerial } from './serial.ts';
@@ -45,7 +45,7 @@ export interface IssuedSvid {
 
 export interface IssueDeps {
   readonly authorities: Authorities;
-  readonly store: Store;
+  readonly store: Pick<CertificateStore, 'record'>;
   readonly clock: Clock;
   readonly random: (size: number) => Uint8Array;
 }
@@ -116,7 +116,7 @@ function ensureOwnName({ id, role }: Order): void {
   ensure(named === role, 'no_identity', `${id} is reserved for the trust domain itself`);
 }
 
-async function record(ready: Prepared, store: Store): Promise<Recorded> {
+async function record(ready: Prepared, store: Pick<CertificateStore, 'record'>): Promise<Recorded> {
   const { serial, id, platform, node, identity, notAfter, origin, succeeds } = ready.issuance;
   await store.record(ready.issuance, {
     type: 'svid.issuing',

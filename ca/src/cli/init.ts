@@ -75,7 +75,7 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps)
   const config = exampleConfig(trustDomain);
   const settings = existsSync(file) ? readCaConfig(file) : parseCaConfig(config, file);
   makeFolder(dirname(file), 0o755);
-  const store = openStore(settings, deps.clock);
+  const store = await openStore(settings, deps.clock);
   try {
     const root = (await store.authorities()).find(({ kind }) => kind === 'root');
     if (!existsSync(settings.keyEncryptionKey)) {
@@ -114,7 +114,7 @@ async function makeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
 }
 
 async function makeRoot(settings: CaSettings, deps: ServeDeps) {
-  const store = openStore(settings, deps.clock);
+  const store = await openStore(settings, deps.clock);
   try {
     const keys = keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey));
     return await createRoot({ ...deps, ...settings, keys, store });

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
-import { openSqlite } from '../store/sqlite/sqlite.ts';
+import { memoryStore } from '../../../test/kit/store/memory-store.ts';
 import type { Store } from '../store/store.ts';
 import { openRegistry, type Registry } from './registry.ts';
 
@@ -19,7 +19,7 @@ const id = (name: string) => parseSpiffeId(`spiffe://prod.example/${name}`);
 let store: Store;
 let registry: Registry;
 beforeEach(async () => {
-  store = openSqlite(':memory:', new ManualClock(NOW));
+  store = await memoryStore(new ManualClock(NOW));
   registry = await openRegistry({ store, trustDomain, platforms });
 });
 const names = () => registry.sets.current().resources.map(({ name }) => name);

@@ -2,7 +2,7 @@
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
-import type { RegistryRecord, Store } from '../store/store.ts';
+import type { RegistryRecord, RegistryStore } from '../store/store.ts';
 import { type Change, diffOf } from './diff.ts';
 import { earn } from './earn.ts';
 import type { Facts } from './facts.ts';
@@ -47,7 +47,7 @@ export interface VersionedSet extends ResourceSet {
 }
 
 export interface RegistryDeps {
-  readonly store: Store;
+  readonly store: RegistryStore;
   readonly trustDomain: TrustDomain;
   readonly platforms: ReadonlySet<string>;
 }

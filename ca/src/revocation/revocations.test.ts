@@ -163,11 +163,11 @@ describe('a revocation', () => {
   });
 
   test('beyond ten thousand is refused', async () => {
-    const list = Array.from({ length: 10_000 }, (_, index) => ({
-      ...{ ...order('id', `${ID}/${index}`), number: index + 1, serials: [], at: NOW, until: undefined },
-    }));
-    vi.spyOn(deps.store, 'revocations').mockResolvedValue({ list, sequence: 10_000n });
-    revocations = await openRevocations(deps);
+    const of = async (n: number) => {
+      const { target, reason, by } = order('id', `${ID}/${n}`);
+      await deps.store.revoke({ target, reason, by, until: undefined }, 10_000);
+    };
+    await Promise.all(Array.from({ length: 10_000 }, (_, n) => of(n)));
     await expect(revocations.revoke(order('id', ID))).rejects.toThrow(
       refusal('revocation', /^10000 revocations are in force/),
     );

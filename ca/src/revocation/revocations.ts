@@ -1,6 +1,4 @@
 /** Who is cut off: kept in the store, loaded before the CA serves, asked at each call, heard by open streams. */
-
-import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { nodeName } from '@chancery/shared/evidence/several.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
@@ -21,7 +19,7 @@ import {
 } from '@chancery/shared/revocation/revocation-set.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
-import type { RevocationDraft, Store } from '../store/store.ts';
+import type { AgentStore, CertificateStore, RevocationDraft, RevocationStore } from '../store/store.ts';
 import { issuedSerial } from './serials.ts';
 
 export interface RevocationOrder {
@@ -66,7 +64,7 @@ export interface Revocations {
 }
 
 export interface RevocationDeps {
-  readonly store: Store;
+  readonly store: RevocationStore & AgentStore & Pick<CertificateStore, 'issuance' | 'issuedFrom'>;
   readonly clock: Clock;
   readonly trustDomain: TrustDomain;
 }
@@ -132,25 +130,18 @@ class LiveRevocations implements Revocations {
 
   lift(number: number, by: string): Promise<MadeRevocation> {
     return this.#inTurn(async () => {
-      const lifted = await this.#deps.store.lift(number, by, ({ target }) => ({
-        type: 'revocation.lifted',
-        number,
-        target,
-        by,
-      }));
+      const lifted = await this.#deps.store.lift(number, by);
       this.#publish(this.standing().filter((each) => each.number !== number));
       return lifted;
     });
   }
 
   async #revoke(order: RevocationOrder): Promise<MadeRevocation> {
-    const room = this.standing().length < MAX_IN_FORCE;
-    ensure(room, 'revocation', `${MAX_IN_FORCE} revocations are in force: lift some, or use a pattern`);
     const draft = await draftOf(order, this.#deps);
     const early = alone(draft, this.#deps.clock);
     this.#coming.add(early);
     try {
-      const made = await this.#deps.store.revoke(draft, eventOf);
+      const made = await this.#deps.store.revoke(draft, MAX_IN_FORCE);
       this.#publish([...this.standing(), made]);
       return made;
     } finally {
@@ -169,15 +160,6 @@ class LiveRevocations implements Revocations {
     this.#sets.publish(revocationSet(next, this.#sets.current().sequence + 1n));
   }
 }
-
-const eventOf = ({ number, target, reason, until, by }: MadeRevocation): AuditEvent => ({
-  type: 'revocation.made',
-  number,
-  target,
-  reason,
-  ...(until === undefined ? {} : { until: until.toISOString() }),
-  by,
-});
 
 /** A revoked certificate stays revoked until its own end, and is not carried along any longer. Throws revocation. */
 async function draftOf(order: RevocationOrder, deps: RevocationDeps): Promise<RevocationDraft> {

@@ -1,7 +1,7 @@
 /** Which certificate an operator means who types a serial, or the beginning of one. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseTarget, type Target } from '@chancery/shared/revocation/revocation.ts';
-import type { RecordedIssuance, Store } from '../store/store.ts';
+import type { CertificateStore, RecordedIssuance } from '../store/store.ts';
 
 export interface NamedSerial {
   readonly text: string;
@@ -18,7 +18,10 @@ const MAX_LISTED = 10;
  * The one certificate on record whose serial is `text` or begins so. Of several that have not expired none is chosen,
  * and one that has expired does not make a beginning ambiguous. Throws revocation, store.
  */
-export async function issuedSerial({ text, now, force }: NamedSerial, store: Store): Promise<Target> {
+export async function issuedSerial(
+  { text, now, force }: NamedSerial,
+  store: Pick<CertificateStore, 'issuedFrom'>,
+): Promise<Target> {
   const prefix = text.replaceAll(':', '').toLowerCase();
   if (force || !PREFIX.test(prefix)) return parseTarget('serial', text);
   const found = await store.issuedFrom(prefix);

@@ -30,7 +30,7 @@ import { type IssueDeps, type IssuedSvid, issue } from '../authority/issue.ts';
 import type { Earned } from '../registry/identity.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Revocations } from '../revocation/revocations.ts';
-import type { RecordedIssuance } from '../store/store.ts';
+import type { AuditIntake, CertificateStore, RecordedIssuance } from '../store/store.ts';
 import { predecessorOf, provenPredecessor, type Successions } from '../succession/successions.ts';
 import type { Agents } from './agents.ts';
 import type { Caller } from './caller.ts';
@@ -38,6 +38,7 @@ import type { Stream } from './handler.ts';
 import { NONCE_SECONDS, type Nonce, type Nonces } from './nonces.ts';
 
 export interface ExchangeDeps extends IssueDeps {
+  readonly store: CertificateStore & Pick<AuditIntake, 'append'>;
   readonly trustDomain: TrustDomain;
   readonly attestors: ReadonlyMap<string, Attestor>;
   readonly registry: Registry;
@@ -98,7 +99,7 @@ async function admit(
   const holder = { platform: proven.platform, node: proven.node };
   if (renewing !== undefined) ensureSameNode(renewing, holder);
   const earned = deps.registry.choose(proven, renewing?.id ?? wanted);
-  await ensureFreshKey(key, earned, holder, { deps, renewing });
+  ensureFreshKey(key, earned, renewing);
   // A renewal shows the old certificate; who joins again may have the old key sign for the new one.
   const successor = { id: earned.id, ...holder };
   const proof = { proof: hello.succeeds, key, trustDomain: deps.trustDomain };
@@ -208,14 +209,8 @@ function ensureSameNode(renewing: RecordedIssuance, holder: Holder): void {
   ensure(same, 'ek_changed', `${renewing.id} was given to ${nodeName(renewing)}, not ${nodeName(holder)}`);
 }
 
-async function ensureFreshKey(
-  key: ProvenKey,
-  earned: Earned,
-  holder: Holder,
-  { deps, renewing }: { deps: ExchangeDeps; renewing: RecordedIssuance | undefined },
-): Promise<void> {
-  const elsewhere = await deps.store.keyHeldElsewhere(key.sha256, holder, deps.clock.now());
-  ensure(!elsewhere, 'csr_key', 'the key belongs to another node');
+/** Whether another node holds the key is the store's to say, when it records the certificate. */
+function ensureFreshKey(key: ProvenKey, earned: Earned, renewing: RecordedIssuance | undefined): void {
   const kept = renewing !== undefined && hex(renewing.keySha256) === hex(key.sha256);
   ensure(
     !kept || earned.keyReuse,

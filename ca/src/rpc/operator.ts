@@ -17,7 +17,7 @@ import { type Explanation, explainCall, explainFacts } from '../registry/explain
 import type { Applied, ApplyOptions, Registry, VersionedSet } from '../registry/registry.ts';
 import { keyOf, MAX_SET_BYTES, type ResourceFile } from '../registry/resources.ts';
 import { OWN_HOLDER } from '../revocation/revocations.ts';
-import type { RecordedIssuance, Store } from '../store/store.ts';
+import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/store.ts';
 import type { LiveAgent } from './agents.ts';
 import { ensureOperator } from './caller.ts';
 import { bidi, type Stream, unary } from './handler.ts';
@@ -25,7 +25,7 @@ import { type RevokeDeps, revokeMethods } from './revoke.ts';
 
 export interface OperatorDeps extends RevokeDeps {
   readonly registry: Registry;
-  readonly store: Store;
+  readonly store: AgentStore & Pick<CertificateStore, 'issued'>;
   readonly clock: Clock;
 }
 

@@ -51,6 +51,7 @@ const OPTIONS: grpc.ServerOptions = {
 };
 
 export interface ServerDeps extends AttestationDeps, OperatorDeps, HandlerDeps {
+  readonly store: AttestationDeps['store'] & OperatorDeps['store'];
   /** As many may be open at once. */
   readonly connections: number;
 }

@@ -4,13 +4,13 @@
  */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
-import type { Store } from './store.ts';
+import type { AuditIntake } from './store.ts';
 
 const TOLERANCE_SECONDS = 60;
 
 export interface ClockWarningDeps {
   readonly clock: Clock;
-  readonly store: Store;
+  readonly store: Pick<AuditIntake, 'newestRecordAt'>;
   readonly log: Log;
 }
 

@@ -1,6 +1,7 @@
 /**
- * What the CA must not forget. SQLite keeps it for one process; PostgreSQL will keep it for several behind this same
- * interface, which is why everything answers by promise.
+ * What the CA must not forget, one interface a role. SQLite keeps it for one process; PostgreSQL will keep it for
+ * several behind these same interfaces. So each change of state is one method, which checks and writes in one
+ * transaction: between two methods another writer may come. Every method throws store where the store does not answer.
  */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
@@ -50,6 +51,12 @@ export interface TokenName {
   readonly id: string;
 }
 
+/** A node of one platform. */
+export interface NodeName {
+  readonly platform: string;
+  readonly node: string;
+}
+
 /** A revocation that has no number yet. */
 export type RevocationDraft = Pick<MadeRevocation, 'target' | 'reason' | 'by' | 'until'>;
 
@@ -85,57 +92,86 @@ export interface StoredEvent {
   readonly event: AuditEvent;
 }
 
-export interface Store {
+export interface CertificateStore {
   /**
-   * Writes the record and its audit entry in one transaction; resolves when both are durable. Throws store; csr_key
-   * where another node holds the key by then; rate where the node has too many valid certificates with an origin.
+   * Writes the record and its audit entry in one transaction; resolves when both are durable. Throws csr_key where
+   * another node holds the key; rate where the node has too many valid certificates with an origin.
    */
   record(issuance: Issuance, event: AuditEvent): Promise<void>;
-  append(event: AuditEvent): Promise<void>;
-  events(after: number, limit: number): Promise<readonly StoredEvent[]>;
-
-  /** When the newest record was written, by the clock of then; undefined where there is none. */
-  newestRecordAt(): Promise<Date | undefined>;
-
   issuance(serial: string): Promise<RecordedIssuance | undefined>;
   /** Those whose serial begins with these hexadecimal digits, ascending: at most 1000. */
   issuedFrom(prefix: string): Promise<readonly RecordedIssuance[]>;
-  /** Those whose old certificate has not expired, oldest first. */
-  successions(): Promise<readonly Succession[]>;
   /** Newest first. */
   issued(query: { readonly id?: SpiffeId; readonly limit: number }): Promise<readonly RecordedIssuance[]>;
-  /** True where an unexpired certificate with this key belongs to another node. */
-  keyHeldElsewhere(keySha256: Uint8Array, holder: Holder, now: Date): Promise<boolean>;
   /**
    * Forgets certificates that expired before `time`, never others, and tokens past their end; returns how many
    * certificates.
    */
   prune(time: Date): Promise<number>;
+}
 
-  /** Throws store where the files of the database were replaced or removed: nothing more can be recorded then. */
-  ensureOwnFiles(): void;
+/** What agents hold now. */
+export interface AgentStore {
+  /** Unexpired certificates: all that the target could match, and perhaps others. */
+  certified(now: Date, target: Target): Promise<readonly Certified[]>;
+  /** Those whose old certificate has not expired, oldest first. */
+  successions(): Promise<readonly Succession[]>;
+}
 
+export interface AuthorityStore {
   authorities(): Promise<readonly AuthorityRecord[]>;
   saveAuthority(record: AuthorityRecord, event: AuditEvent): Promise<void>;
+}
 
+export interface RegistryStore {
   registry(): Promise<RegistryRecord | undefined>;
   /** Refuses (store) unless `record.version` is the stored version plus one. */
   saveRegistry(record: RegistryRecord, event: AuditEvent): Promise<void>;
+}
 
-  /** Stores `next(previous)`; what `next` throws leaves the old state and is thrown on. */
-  advance(platform: string, node: string, next: (previous: string | undefined) => string): Promise<void>;
-
-  /** Remembers until `until` that a token came with this key. Throws jti_replay where it came with another. */
-  bind(token: TokenName, keySha256: Uint8Array, until: Date): Promise<void>;
-
+export interface RevocationStore {
   /** Those in force now, by their numbers. */
   revocations(): Promise<StoredRevocations>;
-  /** Unexpired certificates: all that the target could match, and perhaps others. */
-  certified(now: Date, target: Target): Promise<readonly Certified[]>;
-  /** Writes it under the next number. Certificates whose recording was asked for before are among its serials. */
-  revoke(draft: RevocationDraft, event: (made: MadeRevocation) => AuditEvent): Promise<MadeRevocation>;
-  /** Throws revocation where none of this number is in force. */
-  lift(number: number, by: string, event: (lifted: MadeRevocation) => AuditEvent): Promise<MadeRevocation>;
+  /**
+   * Writes it under the next number, with its audit entry. Certificates whose recording was asked for before are among
+   * its serials. Throws revocation where `max` are in force already.
+   */
+  revoke(draft: RevocationDraft, max: number): Promise<MadeRevocation>;
+  /** With its audit entry. Throws revocation where none of this number is in force. */
+  lift(number: number, by: string): Promise<MadeRevocation>;
+}
 
+/** What is remembered of nodes between their attestations. */
+export interface NodeStore {
+  nodeState(name: NodeName): Promise<string | undefined>;
+  /** Writes `to` where the stored state is `from`, and nothing where it is another one by now: then false. */
+  swapNodeState(name: NodeName, from: string | undefined, to: string): Promise<boolean>;
+}
+
+export interface TokenStore {
+  /** Remembers until `until` that a token came with this key. Throws jti_replay where it came with another. */
+  bind(token: TokenName, keySha256: Uint8Array, until: Date): Promise<void>;
+}
+
+/** Where audit events go in. */
+export interface AuditIntake {
+  append(event: AuditEvent): Promise<void>;
+  events(after: number, limit: number): Promise<readonly StoredEvent[]>;
+  /** When the newest record was written, by the clock of then; undefined where there is none. */
+  newestRecordAt(): Promise<Date | undefined>;
+}
+
+export interface Store
+  extends CertificateStore,
+    AgentStore,
+    AuthorityStore,
+    RegistryStore,
+    RevocationStore,
+    NodeStore,
+    TokenStore,
+    AuditIntake {
+  /** Looks now. Throws store where nothing more can be recorded: the files of the database were replaced or removed. */
+  ensureOwnFiles(): void;
+  /** Writes what waits, then refuses everything. */
   close(): Promise<void>;
 }

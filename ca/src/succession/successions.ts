@@ -14,7 +14,7 @@ import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import type { Revocations } from '../revocation/revocations.ts';
-import type { RecordedIssuance, Store, Succession } from '../store/store.ts';
+import type { CertificateStore, RecordedIssuance, Succession } from '../store/store.ts';
 
 /** Gateways hear of what came within this together, and of a lone one at once. */
 const BATCH_MS = 50;
@@ -137,7 +137,7 @@ export class Successions {
 const nodeOf = ({ holder }: Succession): string => nodeName(holder);
 
 export interface SuccessionDeps {
-  readonly store: Store;
+  readonly store: Pick<CertificateStore, 'issuance'>;
   readonly clock: Clock;
   readonly revocations: Revocations;
 }

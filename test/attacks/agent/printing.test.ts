@@ -48,7 +48,7 @@ describe('I60 a name with control characters of every kind is escaped', () => {
 
   test('in the audit log', async () => {
     const path = join(dir, 'ca.db');
-    const store = openSqlite(path, systemClock);
+    const store = await openSqlite(path, systemClock);
     await store.append({ type: 'request.refused', rpc: 'Attest', code: 'svid', detail: NAME, peer: NAME });
     await store.close();
     const rows = new DatabaseSync(path, { readOnly: true }).prepare('SELECT * FROM audit').all();

@@ -40,7 +40,7 @@ test('I62 a CA whose revocation was lost with the WAL does not start', async () 
   rmSync(`${database}-wal`, { force: true });
   const deps = { clock: ca.clock, log: silentLog, random: () => new Uint8Array(32), ownUid: 0 };
   const settings = readCaConfig(join(ca.dir, 'ca.yaml'));
-  expect(() => startCa(settings, deps)).toThrow(
+  await expect(startCa(settings, deps)).rejects.toThrow(
     refusal('store', /the database is older than the CA that last ran/),
   );
   removeFolder(ca.dir);

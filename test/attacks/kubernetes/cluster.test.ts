@@ -8,6 +8,7 @@ import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { KubernetesConfig } from '@chancery/ca/attestors/kubernetes/config.ts';
 import { boundedLibrary, Connections } from '@chancery/ca/attestors/kubernetes/transport.ts';
 import { kubernetesAttestor } from '@chancery/ca/attestors/kubernetes.ts';
+import { nodeMemory } from '@chancery/ca/store/node-memory.ts';
 import { openSqlite } from '@chancery/ca/store/sqlite/sqlite.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
@@ -58,10 +59,10 @@ describe('C42 a token belongs to the first key that came with it', () => {
     const jti = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()).jti;
     const open = () => openSqlite(`${dir}/ca.db`, world.clock);
     const name = { platform: 'kubernetes/eu-1', id: jti };
-    const first = open();
+    const first = await open();
     const until: Date[] = [];
     const memory = {
-      advance: first.advance,
+      advance: async () => {},
       bind: async (...[of, sha256, end]: Parameters<typeof first.bind>) => {
         until.push(end);
         await first.bind(of, sha256, end);
@@ -69,7 +70,7 @@ describe('C42 a token belongs to the first key that came with it', () => {
     };
     await attestPod(world, await world.attestor({}, undefined, memory), { token, key });
     await first.close();
-    const again = open();
+    const again = await open();
     world.clock.move(629);
     await again.prune(world.clock.now());
     const other = await proven();
@@ -410,8 +411,9 @@ describe('a kubeconfig that would give our credentials away, or has none, refuse
 describe('what the config and the kubeconfig rule out is refused all the same', () => {
   test('no way to ask', async () => {
     const config = { ...KubernetesConfig.parse({ review: {} }), review: undefined };
-    const { clock, store: memory, outbound } = world;
-    const deps = { clock, memory, outbound, log: silentLog, trustDomain: parseTrustDomain('test.example') };
+    const { clock, store, outbound } = world;
+    const known = { clock, memory: nodeMemory(store), outbound, log: silentLog };
+    const deps = { ...known, trustDomain: parseTrustDomain('test.example') };
     const attempt = kubernetesAttestor(config, {
       ...deps,
       type: 'kubernetes/x',

@@ -5,7 +5,7 @@ import type { EvidenceDeps } from '@chancery/agent/evidence/evidence.ts';
 import type { Attestor, Facts } from '@chancery/ca/attestors/attestor.ts';
 import { AzureConfig } from '@chancery/ca/attestors/azure/config.ts';
 import { azureAttestor } from '@chancery/ca/attestors/azure.ts';
-import { openSqlite } from '@chancery/ca/store/sqlite/sqlite.ts';
+import { nodeMemory } from '@chancery/ca/store/node-memory.ts';
 import type { Store } from '@chancery/ca/store/store.ts';
 import { nonceOf, packAzureAnswer } from '@chancery/shared/evidence/azure.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
@@ -16,6 +16,7 @@ import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import { proven } from '../authority.ts';
 import { MovableClock } from '../clock.ts';
+import { memoryStore } from '../store/memory-store.ts';
 import { type Entra, type ManagedIdentity, startEntra } from './entra.ts';
 import { type DocumentRecipe, documentOf, type Imds, startAzureImds, type Vm } from './imds.ts';
 import { type DocumentSigners, makeDocumentSigners } from './signers.ts';
@@ -71,7 +72,7 @@ export async function startAzureWorld(): Promise<AzureWorld> {
     ['root.pem', signers.rootPem],
     ['issuing.pem', signers.issuingPem],
   ]);
-  const store = openSqlite(':memory:', clock);
+  const store = await memoryStore(clock);
   const called: OutboundRequest[] = [];
   const outbound = recording(openOutbound(), called);
   const readFile = (path: string): Uint8Array => {
@@ -95,7 +96,7 @@ export async function startAzureWorld(): Promise<AzureWorld> {
         clock,
         log,
         outbound,
-        memory: store,
+        memory: nodeMemory(store),
         trustDomain: TRUST_DOMAIN,
         readFile,
       });

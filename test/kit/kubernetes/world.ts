@@ -8,7 +8,7 @@ import {
 import type { Attestor, Facts, NodeMemory } from '@chancery/ca/attestors/attestor.ts';
 import { KubernetesConfig } from '@chancery/ca/attestors/kubernetes/config.ts';
 import { kubernetesAttestor } from '@chancery/ca/attestors/kubernetes.ts';
-import { openSqlite } from '@chancery/ca/store/sqlite/sqlite.ts';
+import { nodeMemory } from '@chancery/ca/store/node-memory.ts';
 import type { Store } from '@chancery/ca/store/store.ts';
 import { attestationBinding, audienceOf } from '@chancery/shared/evidence/binding.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
@@ -18,6 +18,7 @@ import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import { proven } from '../authority.ts';
 import { MovableClock } from '../clock.ts';
+import { memoryStore } from '../store/memory-store.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { type Account, DEFAULT_TOKEN_SECONDS, type Pod } from './cluster.ts';
 import { kubeconfigOf } from './kubeconfig.ts';
@@ -54,7 +55,7 @@ export async function startKubernetesWorld(publicIssuer = false): Promise<Kubern
   server.allow(usernameOf('chancery', 'ca'), 'create tokenreviews', 'get pods');
   server.allow(usernameOf('agents', 'billing'), 'create serviceaccounts/token agents/billing');
   const files = new Map([['kubeconfig', kubeconfigOf(server, reviewer)]]);
-  const store = openSqlite(':memory:', clock);
+  const store = await memoryStore(clock);
   const outbound = openOutbound();
   const deps = { clock, log: silentLog, outbound, trustDomain: TRUST_DOMAIN };
   const readFile = (path: string): Uint8Array => {
@@ -71,7 +72,7 @@ export async function startKubernetesWorld(publicIssuer = false): Promise<Kubern
     files,
     outbound,
     reviewer,
-    attestor: async (config = {}, type = 'kubernetes/eu-1', memory = store) => {
+    attestor: async (config = {}, type = 'kubernetes/eu-1', memory = nodeMemory(store)) => {
       const parsed = KubernetesConfig.parse({
         review: { kubeconfig: 'kubeconfig', timeout: '1s' },
         ...config,

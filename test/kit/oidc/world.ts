@@ -3,7 +3,7 @@ import type { Attestor, AttestorDeps, Facts } from '@chancery/ca/attestors/attes
 import { GcpConfig, gcpAttestor } from '@chancery/ca/attestors/gcp.ts';
 import { OidcConfig } from '@chancery/ca/attestors/oidc/config.ts';
 import { oidcAttestor } from '@chancery/ca/attestors/oidc.ts';
-import { openSqlite } from '@chancery/ca/store/sqlite/sqlite.ts';
+import { nodeMemory } from '@chancery/ca/store/node-memory.ts';
 import { attestationBinding, audienceOf } from '@chancery/shared/evidence/binding.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
@@ -12,6 +12,7 @@ import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import { proven } from '../authority.ts';
 import { MovableClock } from '../clock.ts';
+import { memoryStore } from '../store/memory-store.ts';
 import { type IssuerOptions, startIssuer, type TestIssuer } from './issuer.ts';
 
 const TRUST_DOMAIN = parseTrustDomain('test.example');
@@ -33,12 +34,12 @@ export interface OidcWorld {
 export async function startOidcWorld(options: Omit<IssuerOptions, 'now'> = {}): Promise<OidcWorld> {
   const clock = new MovableClock();
   const issuer = await startIssuer({ ...options, now: () => clock.now() });
-  const store = openSqlite(':memory:', clock);
+  const store = await memoryStore(clock);
   const outbound = openOutbound();
   const files = new Map<string, string>();
   const deps: AttestorDeps = {
     trustDomain: TRUST_DOMAIN,
-    memory: store,
+    memory: nodeMemory(store),
     outbound,
     clock,
     log: silentLog,

@@ -21,8 +21,13 @@ export class RevocationTable {
     this.#sql = statements(db);
   }
 
-  /** Within the transaction of its audit entry: every certificate that was to be recorded before has been. */
-  insert({ target, reason, by, until }: RevocationDraft, now: Date): MadeRevocation {
+  /**
+   * Within the transaction of its audit entry: every certificate that was to be recorded before has been. Throws
+   * revocation where `max` are in force.
+   */
+  insert({ target, reason, by, until }: RevocationDraft, now: Date, max: number): MadeRevocation {
+    const inForce = Number(this.#sql.inForceCount.get(now.getTime())?.['n']);
+    ensure(inForce < max, 'revocation', `${max} revocations are in force: lift some, or use a pattern`);
     const end = until === undefined ? null : until.getTime();
     const row = [target.kind, target.value, reason, by, now.getTime(), end];
     const number = Number(this.#sql.insert.run(...row).lastInsertRowid);
@@ -90,6 +95,7 @@ function statements(db: DatabaseSync) {
     one: sql(`SELECT * FROM revocations WHERE n = ? AND ${inForce}`),
     lift: sql('UPDATE revocations SET lifted_by = ?, lifted_at = ? WHERE n = ?'),
     inForce: sql(`SELECT * FROM revocations WHERE ${inForce} ORDER BY n`),
+    inForceCount: sql(`SELECT count(*) AS n FROM revocations WHERE ${inForce}`),
     count: sql('SELECT count(*) AS made, count(lifted_at) AS lifted FROM revocations'),
     unexpired: sql(UNEXPIRED),
     certified: {

@@ -8,6 +8,13 @@ import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
 import type { AuthorityRecord, Issuance, RecordedIssuance, StoredEvent, Succession } from '../store.ts';
 
+/**
+ * Values that may cross to another thread have bytes as hexadecimal: with a view of bytes, all memory behind it would
+ * cross, whatever else is in there.
+ */
+export type IssuanceRow = Omit<Issuance, 'keySha256'> & { readonly keySha256: string };
+export type AuthorityRow = Omit<AuthorityRecord, 'certificate'> & { readonly certificate: string };
+
 type Row = Readonly<Record<string, unknown>>;
 
 export function issuanceOf(row: Row): RecordedIssuance {
@@ -73,14 +80,14 @@ function bytes(row: Row, column: string): Uint8Array {
   return asBuffer(value);
 }
 
-export function insertIssuance(statement: StatementSync, issuance: Issuance, at: number): void {
+export function insertIssuance(statement: StatementSync, issuance: IssuanceRow, at: number): void {
   statement.run(
     fromHex(issuance.serial),
     issuance.id,
     issuance.platform,
     issuance.node,
     issuance.identity,
-    issuance.keySha256,
+    fromHex(issuance.keySha256),
     fromHex(issuance.issuer),
     issuance.notBefore.getTime(),
     issuance.notAfter.getTime(),
@@ -90,7 +97,7 @@ export function insertIssuance(statement: StatementSync, issuance: Issuance, at:
   );
 }
 
-export const fromHex = (text: string): Uint8Array => asBuffer(Buffer.from(text, 'hex'));
+export const fromHex = (text: string): Buffer => Buffer.from(text, 'hex');
 
 /** The least and the greatest serial that begin with these digits. No serial is longer than 20 bytes. */
 export function serialsFrom(prefix: string): readonly [Uint8Array, Uint8Array] {

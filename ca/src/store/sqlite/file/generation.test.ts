@@ -22,7 +22,7 @@ beforeEach(() => {
   generation = join(dir, 'keys', 'generation');
 });
 
-const open = (): Store => openSqlite(database, new ManualClock(NOW), generation);
+const open = (): Promise<Store> => openSqlite(database, new ManualClock(NOW), generation);
 const written = (): string => readFileSync(generation, 'latin1');
 
 async function revoke(store: Store): Promise<void> {
@@ -32,7 +32,7 @@ async function revoke(store: Store): Promise<void> {
     by: 'uid 0',
     until: undefined,
   } as const;
-  await store.revoke(draft, () => event);
+  await store.revoke(draft, 9);
 }
 
 /** What a killed process leaves: the files of a moment. */
@@ -49,7 +49,7 @@ function putBack(withWal: boolean): void {
 
 describe('the generation is written', () => {
   test('at once for a revocation and what the operator changes, each minute for the rest', async () => {
-    const store = open();
+    const store = await open();
     await store.append(event);
     expect(() => written()).toThrow('ENOENT');
     await revoke(store);
@@ -66,16 +66,16 @@ describe('the generation is written', () => {
   });
 
   test('at the start, where it was behind', async () => {
-    const store = open();
+    const store = await open();
     await store.append(event);
     await store.close();
     writeFileSync(generation, '0\n');
-    await open().close();
+    await (await open()).close();
     expect(written()).toBe('1\n');
   });
 
   test('later where it cannot be written now: what was committed holds', async () => {
-    const store = open();
+    const store = await open();
     await revoke(store);
     rmSync(join(generation, '..'), { recursive: true });
     writeFileSync(join(generation, '..'), 'a file');
@@ -83,7 +83,7 @@ describe('the generation is written', () => {
     await expect(store.prune(NOW)).rejects.toThrow(refusal('file', /generation could not be written/));
     await store.close();
     rmSync(join(generation, '..'));
-    const again = open();
+    const again = await open();
     expect((await again.revocations()).list).toHaveLength(2);
     await again.close();
   });
@@ -96,18 +96,18 @@ describe('I62 a database that is older than the CA that last ran is refused', ()
   );
 
   test('an older copy that was put back', async () => {
-    const store = open();
+    const store = await open();
     await store.append(event);
     killedCopy(true);
     await store.append(event);
     await revoke(store);
     await store.close();
     putBack(true);
-    expect(open).toThrow(older);
+    await expect(open()).rejects.toThrow(older);
   });
 
   test('a WAL that was lost after a kill', async () => {
-    const store = open();
+    const store = await open();
     await store.append(event);
     await store.append(event);
     await revoke(store);
@@ -115,58 +115,58 @@ describe('I62 a database that is older than the CA that last ran is refused', ()
     await store.close();
     writeFileSync(generation, '3\n');
     putBack(false);
-    expect(open).toThrow(older);
+    await expect(open()).rejects.toThrow(older);
   });
 
   test('the operator goes on without what is missing by removing the file', async () => {
-    const store = open();
+    const store = await open();
     await store.append(event);
     killedCopy(true);
     await revoke(store);
     await store.close();
     putBack(true);
     rmSync(generation);
-    const again = open();
+    const again = await open();
     expect(await again.events(0, 9)).toHaveLength(1);
     await again.close();
     expect(written()).toBe('1\n');
   });
 
   test('and lets the database go, so that the next start finds it free', async () => {
-    const store = open();
+    const store = await open();
     await store.append(event);
     await store.close();
     writeFileSync(generation, '99\n');
-    expect(open).toThrow(refusal('store', /older/));
+    await expect(open()).rejects.toThrow(refusal('store', /older/));
     writeFileSync(generation, '1\n');
-    await open().close();
+    await (await open()).close();
   });
 });
 
 test('a database that is ahead, as after a kill between commit and file, opens', async () => {
-  const store = open();
+  const store = await open();
   await store.append(event);
   await store.append(event);
   await store.close();
   writeFileSync(generation, '1\n');
-  await open().close();
+  await (await open()).close();
 });
 
 test.each(['', 'x\n', '-1\n', '1', '1\n2\n', `${'9'.repeat(16)}\n`])(
   'a damaged file is refused: %j',
   async (text) => {
-    const store = open();
+    const store = await open();
     await store.append(event);
     await store.close();
     writeFileSync(generation, text);
-    expect(open).toThrow(
+    await expect(open()).rejects.toThrow(
       refusal('store', /generation is damaged: a number is expected; restore it or remove it/),
     );
   },
 );
 
 test('a database in memory has none', async () => {
-  const store = openSqlite(':memory:', new ManualClock(NOW));
+  const store = await openSqlite(':memory:', new ManualClock(NOW));
   await revoke(store);
   await store.prune(NOW);
   await store.close();

@@ -26,7 +26,7 @@ test.each<[string, RegExp, (path: string) => void]>([
   ],
 ])('I59 %s takes no record any more', async (name, message, spoil) => {
   const path = join(folder, `${name.replaceAll(' ', '-')}.db`);
-  const store = openSqlite(path, new ManualClock(NOW));
+  const store = await openSqlite(path, new ManualClock(NOW));
   await store.append(event);
   spoil(path);
   await expect(store.append(event)).rejects.toThrow(refusal('store', message));

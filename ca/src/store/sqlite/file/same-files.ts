@@ -1,21 +1,31 @@
 /** Whether the database's files are still those that were opened: what goes into a removed file is lost. */
-import { type Stats, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 
-/** Remembers the files of the open database. What it returns looks at them again and throws store. */
-export function sameFiles(path: string): () => void {
-  if (path === ':memory:') return () => {};
-  const opened = [path, `${path}-wal`].map((file) => ({ file, stats: statsOf(file) }));
-  return () => {
-    for (const { file, stats } of opened) {
-      const now = statsOf(file);
-      const same = stats === undefined || (now?.ino === stats.ino && now.dev === stats.dev);
-      const what = `${file} was ${now === undefined ? 'removed' : 'replaced'} while the CA was running`;
-      const advice =
-        'nothing is signed any more. Stop the CA, put the right database in place, and start it again';
-      ensure(same, 'store', `${what}: ${advice}`);
-    }
-  };
+/** A file as it was opened; `inode` and `device` are undefined where there was none. */
+export interface OwnFile {
+  readonly file: string;
+  readonly inode: number | undefined;
+  readonly device: number | undefined;
 }
 
-const statsOf = (file: string): Stats | undefined => statSync(file, { throwIfNoEntry: false });
+/** The files of the open database; none of one in memory. */
+export const ownFiles = (path: string): readonly OwnFile[] =>
+  path === ':memory:' ? [] : [path, `${path}-wal`].map(fileNow);
+
+/** Looks at them again, and throws store. */
+export function ensureSameFiles(files: readonly OwnFile[]): void {
+  for (const { file, inode, device } of files) {
+    if (inode === undefined) continue;
+    const now = fileNow(file);
+    const what = `${file} was ${now.inode === undefined ? 'removed' : 'replaced'} while the CA was running`;
+    const advice =
+      'nothing is signed any more. Stop the CA, put the right database in place, and start it again';
+    ensure(now.inode === inode && now.device === device, 'store', `${what}: ${advice}`);
+  }
+}
+
+function fileNow(file: string): OwnFile {
+  const stats = statSync(file, { throwIfNoEntry: false });
+  return { file, inode: stats?.ino, device: stats?.dev };
+}

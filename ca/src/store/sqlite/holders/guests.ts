@@ -1,6 +1,7 @@
 /**
  * How many valid certificates each node has that were issued with one of its own (IssueX509). Their number is bounded,
- * because each costs a record and memory until its end. In memory: 8 bytes each; filled from the store at the start.
+ * because each costs a record and memory until its end. In memory: 8 bytes each; filled from the database at the
+ * start, and changed only within its transactions.
  */
 
 import { type Holder, nodeName } from '@chancery/shared/evidence/several.ts';
@@ -24,7 +25,7 @@ export class Guests {
     this.#max = max;
   }
 
-  /** Counts a certificate that may still fail; the returned function takes it back. Throws rate. */
+  /** Counts a certificate that may still not be recorded; the returned function takes it back. Throws rate. */
   add(guest: Guest, now: Date): () => void {
     const { origin, notAfter } = guest;
     if (origin === undefined) return () => {};

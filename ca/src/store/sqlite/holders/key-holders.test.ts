@@ -1,67 +1,63 @@
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { refusal } from '../../../../../test/kit/refusal.ts';
 import { KeyHolders } from './key-holders.ts';
 
-const NOW = new Date('2026-11-20T12:00:00Z');
-const later = (seconds: number): Date => new Date(NOW.getTime() + seconds * 1000);
-const KEY = new Uint8Array(32).fill(7);
+const NOON = Date.parse('2026-11-20T12:00:00Z');
+const later = (seconds: number): number => NOON + seconds * 1000;
 const one = { platform: 'tpm', node: 'one' };
-
-describe('a key that node one holds until noon and a minute', () => {
-  const holders = new KeyHolders();
-  holders.add(KEY, one, { notAfter: later(60), now: NOW });
-  holders.add(KEY, one, { notAfter: later(30), now: NOW });
-
-  test.each([
-    ['node one itself', one, NOW, KEY, false],
-    ['another node', { ...one, node: 'two' }, NOW, KEY, true],
-    ['the same name on another platform', { ...one, platform: 'unix' }, NOW, KEY, true],
-    ['another node after the shorter certificate', { ...one, node: 'two' }, later(45), KEY, true],
-    ['another node after the end', { ...one, node: 'two' }, later(60), KEY, false],
-    ['another key', { ...one, node: 'two' }, NOW, new Uint8Array(32).fill(8), false],
-  ] as const)('is elsewhere for %s: %s', (_, holder, now, key, elsewhere) => {
-    expect(holders.isElsewhere(key, holder, now)).toBe(elsewhere);
-  });
-
-  test('is forgotten at its end and not before', () => {
-    holders.forgetExpired(later(59));
-    expect(holders.size).toBe(1);
-    holders.forgetExpired(later(60));
-    expect(holders.size).toBe(0);
-  });
+const two = { ...one, node: 'two' };
+const elsewhere = refusal('csr_key', /^the key belongs to another node$/);
+const of = (node: object, changes: object = {}) => ({
+  ...one,
+  key: 'k',
+  notAfter: later(60),
+  now: NOON,
+  ...node,
+  ...changes,
 });
 
-describe('a key that is being recorded', () => {
-  const two = { ...one, node: 'two' };
-  const until = { notAfter: later(60), now: NOW };
-
-  test('is refused to another node, until it is known not to be recorded', () => {
+test.each([
+  ['node one itself', one, {}, false],
+  ['another node', two, {}, true],
+  ['the same name on another platform', { platform: 'unix' }, {}, true],
+  ['another node after the shorter certificate', two, { now: later(45) }, true],
+  ['another node after the end', two, { now: later(60) }, false],
+  ['another node with another key', two, { key: 'other' }, false],
+])(
+  'a key that node one holds until noon and a minute is refused to %s: %o %o',
+  (_, node, changes, refused) => {
     const holders = new KeyHolders();
-    const first = holders.claim(KEY, one, until);
-    const second = holders.claim(KEY, two, until);
-    first.take();
-    first.take();
-    expect(() => second.take()).toThrow(/belongs to another node/);
-    first.release();
-    second.take();
-    second.keep();
-    expect(holders.isElsewhere(KEY, one, NOW)).toBe(true);
-    expect(holders.isElsewhere(KEY, two, NOW)).toBe(false);
-  });
+    holders.take(of(one));
+    holders.take(of(one, { notAfter: later(30) }));
+    const take = () => holders.take(of(node, { notAfter: later(90), ...changes }));
+    if (refused) expect(take).toThrow(elsewhere);
+    else expect(take).not.toThrow();
+  },
+);
 
-  test('stays taken while one of two certificates of its node is on its way', () => {
-    const holders = new KeyHolders();
-    const claims = [holders.claim(KEY, one, until), holders.claim(KEY, one, until)];
-    for (const claim of claims) claim.take();
-    claims[0]?.release();
-    expect(holders.isElsewhere(KEY, two, NOW)).toBe(true);
-    claims[1]?.release();
-    expect(holders.isElsewhere(KEY, two, NOW)).toBe(false);
-  });
+test('a key is forgotten at its end and not before', () => {
+  const holders = new KeyHolders();
+  holders.take(of(one));
+  holders.forgetExpired(later(59));
+  expect(holders.size).toBe(1);
+  holders.forgetExpired(later(60));
+  expect(holders.size).toBe(0);
+});
+
+test('what is taken back leaves what was there before', () => {
+  const holders = new KeyHolders();
+  holders.take(of(one))();
+  const longer = holders.take(of(two));
+  holders.take(of(two, { notAfter: later(90) }))();
+  expect(() => holders.take(of(one, { now: later(59) }))).toThrow(elsewhere);
+  holders.take(of(one, { now: later(60) }))();
+  longer();
+  expect(holders.size).toBe(0);
 });
 
 test('a later record of another node does not lock the first one out', () => {
   const holders = new KeyHolders();
-  holders.add(KEY, one, { notAfter: later(60), now: NOW });
-  holders.add(KEY, { ...one, node: 'two' }, { notAfter: later(90), now: NOW });
-  expect(holders.isElsewhere(KEY, one, NOW)).toBe(false);
+  holders.load(of(one));
+  holders.load(of(two, { notAfter: later(90) }));
+  expect(() => holders.take(of(one))).not.toThrow();
 });

@@ -1,0 +1,27 @@
+/** What the database is asked, as plain values that may cross to another thread. */
+import type { Reads } from './reads.ts';
+import type { Writes } from './writes.ts';
+
+export interface ReadCall {
+  readonly kind: 'read';
+  readonly name: keyof Reads;
+  readonly args: readonly unknown[];
+}
+
+export interface WriteCall {
+  readonly kind: 'write';
+  readonly name: keyof Writes;
+  /** When it was asked for, in milliseconds. */
+  readonly at: number;
+  readonly args: readonly unknown[];
+}
+
+export type Call = ReadCall | WriteCall;
+
+/** Asks the database, wherever it runs. Writes are made in the order in which they are asked for. */
+export interface Asked {
+  call(call: Call): Promise<unknown>;
+  /** Throws store where the files of the database are not those that were opened, or the database does not answer. */
+  ensureOwnFiles(): void;
+  close(): Promise<void>;
+}

@@ -1,0 +1,157 @@
+/**
+ * The database of one CA: one SQLite file, open in one thread. WAL and synchronous FULL, so what was answered survives
+ * the power. Every method blocks until the disk has answered.
+ */
+import type { DatabaseSync } from 'node:sqlite';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { commitTogether, type Outcome, type Transaction } from './batch.ts';
+import type { ReadCall, WriteCall } from './calls.ts';
+import { ensureNotOlder, writeGeneration } from './file/generation.ts';
+import { openDatabase, storeRefusal } from './file/open.ts';
+import { ensureSameFiles, type OwnFile, ownFiles } from './file/same-files.ts';
+import { Guests } from './holders/guests.ts';
+import { KeyHolders } from './holders/key-holders.ts';
+import { Undo } from './holders/undo.ts';
+import { type Reads, readsOf } from './reads.ts';
+import { RevocationTable } from './revocation-table.ts';
+import { issuanceOf } from './rows.ts';
+import { type Memory, type Writes, writesOf } from './writes.ts';
+
+export interface DatabaseAt {
+  readonly path: string;
+  /** The file that says how far the database had come; a database that is older is refused. */
+  readonly generation: string | undefined;
+  /** The time of opening, in milliseconds. */
+  readonly now: number;
+}
+
+/** What must not be lost unnoticed: the generation is written with it. */
+const MARKED: ReadonlySet<keyof Writes> = new Set(['saveAuthority', 'saveRegistry', 'revoke', 'lift']);
+
+export class Engine {
+  readonly files: readonly OwnFile[];
+  readonly #at: DatabaseAt;
+  readonly #db: DatabaseSync;
+  readonly #reads: Reads;
+  readonly #writes: Writes;
+  readonly #transaction: Transaction;
+  readonly #memory: Memory = { keys: new KeyHolders(), guests: new Guests(), undo: new Undo() };
+  readonly #newest: () => number;
+
+  /** Opens or makes the file, 0600, and brings its schema up to date. Throws store, file. */
+  static open(at: DatabaseAt): Engine {
+    const db = openDatabase(at.path);
+    try {
+      return new Engine(db, at);
+    } catch (error) {
+      db.close();
+      throw storeRefusal(error, at.path);
+    }
+  }
+
+  private constructor(db: DatabaseSync, at: DatabaseAt) {
+    this.#at = at;
+    this.#db = db;
+    this.files = ownFiles(at.path);
+    const newest = db.prepare('SELECT max(sequence) AS newest FROM audit');
+    this.#newest = () => Number(newest.get()?.['newest'] ?? 0);
+    if (at.generation !== undefined) ensureNotOlder(at.generation, this.#newest());
+    const revocations = new RevocationTable(db);
+    this.#reads = readsOf(db, revocations);
+    this.#writes = writesOf(db, revocations, this.#memory);
+    this.#transaction = transactionOf(db, this.#memory.undo, this.files);
+    this.#load(at.now);
+    this.#mark();
+  }
+
+  /** Throws what the read throws, as a refusal. */
+  read({ name, args }: ReadCall): unknown {
+    try {
+      return (this.#reads[name] as (...args: readonly unknown[]) => unknown)(...args);
+    } catch (error) {
+      throw storeRefusal(error, this.#at.path);
+    }
+  }
+
+  /** In one transaction where that can be: the outcomes are in the order of the calls, and durable. */
+  write(calls: readonly WriteCall[]): readonly Outcome[] {
+    const runs = calls.map((call) => () => this.#run(call));
+    const outcomes = commitTogether(runs, this.#transaction, (error) => storeRefusal(error, this.#at.path));
+    if (calls.some(({ name }) => MARKED.has(name))) this.#tryMark();
+    return outcomes.map((outcome, n) => {
+      const call = calls[n];
+      return call?.name === 'prune' ? this.#pruned(outcome, call) : outcome;
+    });
+  }
+
+  close(): void {
+    this.#tryMark();
+    this.#db.close();
+  }
+
+  #run({ name, at, args }: WriteCall): unknown {
+    return (this.#writes[name] as (at: number, ...args: readonly unknown[]) => unknown)(at, ...args);
+  }
+
+  /** Once a minute: forgets in memory, and writes how far the database has come. */
+  #pruned(outcome: Outcome, { at }: WriteCall): Outcome {
+    if (outcome.error !== undefined) return outcome;
+    try {
+      this.#memory.keys.forgetExpired(at);
+      this.#memory.guests.forgetExpired(new Date(at));
+      this.#mark();
+      return outcome;
+    } catch (error) {
+      return { error: storeRefusal(error, this.#at.path) };
+    }
+  }
+
+  #load(now: number): void {
+    const unexpired = this.#db.prepare('SELECT * FROM certificates WHERE not_after > ? ORDER BY n');
+    for (const row of unexpired.iterate(now)) {
+      const { keySha256, notAfter, platform, node, origin } = issuanceOf(row);
+      const key = asBuffer(keySha256).toString('latin1');
+      this.#memory.keys.load({ key, platform, node, notAfter: notAfter.getTime(), now });
+      this.#memory.guests.load({ platform, node, origin, notAfter });
+    }
+  }
+
+  /** What is committed holds, also where its generation cannot be written; upkeep tries again and tells. */
+  #tryMark(): void {
+    try {
+      this.#mark();
+    } catch {
+      // See above.
+    }
+  }
+
+  /** After the commit: a file that is behind the database only notices less. */
+  #mark(): void {
+    const newest = this.#newest();
+    if (this.#at.generation !== undefined && newest > 0) writeGeneration(this.#at.generation, newest);
+  }
+}
+
+function transactionOf(db: DatabaseSync, undo: Undo, files: readonly OwnFile[]): Transaction {
+  const changes = db.prepare('SELECT total_changes() AS changes');
+  const changed = () => changes.get()?.['changes'];
+  return {
+    begin: () => db.exec('BEGIN IMMEDIATE'),
+    commit: () => {
+      ensureSameFiles(files);
+      db.exec('COMMIT');
+      undo.keep();
+    },
+    rollback: () => {
+      undo.backTo(0);
+      db.exec('ROLLBACK');
+    },
+    mark: () => {
+      const [steps, before] = [undo.mark(), changed()];
+      return () => {
+        undo.backTo(steps);
+        return changed() === before;
+      };
+    },
+  };
+}

@@ -1,0 +1,55 @@
+/** What is read from the database: each by one statement, prepared once. */
+import type { DatabaseSync } from 'node:sqlite';
+import type { Target } from '@chancery/shared/revocation/revocation.ts';
+import type { NodeName } from '../store.ts';
+import type { RevocationTable } from './revocation-table.ts';
+import { authorityOf, fromHex, issuanceOf, SUCCESSIONS, serialsFrom, successionOf } from './rows.ts';
+
+export type Reads = ReturnType<typeof readsOf>;
+
+/** Times are milliseconds. */
+export function readsOf(db: DatabaseSync, revocations: RevocationTable) {
+  const sql = statements(db);
+  return {
+    events: (after: number, limit: number) => sql.events.all(after, limit),
+    newestRecordAt: () => {
+      const at = sql.newestEvent.get()?.['at'];
+      return at === undefined ? undefined : Number(at);
+    },
+    issuance: (serial: string) => {
+      const row = sql.bySerial.get(fromHex(serial));
+      return row && issuanceOf(row);
+    },
+    issuedFrom: (prefix: string) => sql.between.all(...serialsFrom(prefix)).map(issuanceOf),
+    issued: (id: string | undefined, limit: number) =>
+      (id === undefined ? sql.newest.all(limit) : sql.newestOf.all(id, limit)).map(issuanceOf),
+    certified: (now: number, target: Target) => [...revocations.certified(new Date(now), target)],
+    successions: (now: number) => sql.successions.all(now).map(successionOf),
+    authorities: () => sql.authorities.all().map(authorityOf),
+    registry: () => {
+      const row = sql.registry.get();
+      return row && { version: Number(row['version']), resources: String(row['resources']) };
+    },
+    revocations: (now: number) => revocations.inForce(new Date(now)),
+    nodeState: ({ platform, node }: NodeName) => {
+      const row = sql.node.get(platform, node);
+      return row && String(row['state']);
+    },
+  };
+}
+
+function statements(db: DatabaseSync) {
+  const sql = (text: string) => db.prepare(text);
+  return {
+    events: sql('SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?'),
+    newestEvent: sql('SELECT at FROM audit ORDER BY sequence DESC LIMIT 1'),
+    bySerial: sql('SELECT * FROM certificates WHERE serial = ?'),
+    between: sql('SELECT * FROM certificates WHERE serial BETWEEN ? AND ? ORDER BY serial LIMIT 1000'),
+    newest: sql('SELECT * FROM certificates ORDER BY n DESC LIMIT ?'),
+    newestOf: sql('SELECT * FROM certificates WHERE id = ? ORDER BY n DESC LIMIT ?'),
+    successions: sql(SUCCESSIONS),
+    authorities: sql('SELECT * FROM authorities ORDER BY not_after'),
+    registry: sql('SELECT * FROM registry ORDER BY version DESC LIMIT 1'),
+    node: sql('SELECT state FROM nodes WHERE platform = ? AND node = ?'),
+  };
+}

@@ -1,0 +1,102 @@
+/**
+ * What changes the database. Each is one transition: it checks first and writes then, within the transaction of its
+ * batch, and throws a refusal before it has written anything.
+ */
+import type { DatabaseSync } from 'node:sqlite';
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { equal } from '@chancery/shared/ground/bytes.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import type { NodeName, RegistryRecord, RevocationDraft, TokenName } from '../store.ts';
+import type { Guests } from './holders/guests.ts';
+import type { KeyHolders } from './holders/key-holders.ts';
+import type { Undo } from './holders/undo.ts';
+import type { RevocationTable } from './revocation-table.ts';
+import { type AuthorityRow, fromHex, type IssuanceRow, insertIssuance, textOfEvent } from './rows.ts';
+
+/** What the database knows in memory besides, changed and taken back with its transactions. */
+export interface Memory {
+  readonly keys: KeyHolders;
+  readonly guests: Guests;
+  readonly undo: Undo;
+}
+
+export type Writes = ReturnType<typeof writesOf>;
+
+/** `at` is when each was asked for; times are milliseconds, events are JSON text. */
+export function writesOf(db: DatabaseSync, revocations: RevocationTable, { keys, guests, undo }: Memory) {
+  const sql = statements(db);
+  const audit = (at: number, event: string): void => void sql.audit.run(at, event);
+  return {
+    append: audit,
+    record: (at: number, issuance: IssuanceRow, event: string): void => {
+      const { platform, node, notAfter } = issuance;
+      const key = fromHex(issuance.keySha256).toString('latin1');
+      undo.add(guests.add(issuance, new Date(at)));
+      undo.add(keys.take({ key, platform, node, notAfter: notAfter.getTime(), now: at }));
+      insertIssuance(sql.certificate, issuance, at);
+      audit(at, event);
+    },
+    prune: (at: number, before: number): number => {
+      sql.pruneTokens.run(at);
+      return Number(sql.prune.run(before).changes);
+    },
+    saveAuthority: (at: number, record: AuthorityRow, event: string): void => {
+      const { serial, kind, certificate, notAfter } = record;
+      sql.authority.run(fromHex(serial), kind, fromHex(certificate), notAfter.getTime());
+      audit(at, event);
+    },
+    saveRegistry: (at: number, { version, resources }: RegistryRecord, event: string): void => {
+      const last = Number(sql.registryVersion.get()?.['version'] ?? 0);
+      ensure(version === last + 1, 'store', `registry is at version ${last}, not ${version - 1}`);
+      sql.saveRegistry.run(version, resources, at);
+      audit(at, event);
+    },
+    swapNodeState: (_: number, { platform, node }: NodeName, from: string | undefined, to: string): boolean =>
+      (from === undefined ? sql.newNode.run(platform, node, to) : sql.swapNode.run(to, platform, node, from))
+        .changes === 1,
+    bind: (_: number, { platform, id }: TokenName, keySha256: string, until: number): void => {
+      const [key, bound] = [fromHex(keySha256), sql.token.get(platform, id)?.['key_sha256']];
+      const same = bound === undefined || (bound instanceof Uint8Array && equal(bound, key));
+      ensure(same, 'jti_replay', `token ${id} of ${platform} was used with another key`);
+      sql.saveToken.run(platform, id, key, until);
+    },
+    revoke: (at: number, draft: RevocationDraft, max: number): MadeRevocation => {
+      const made = revocations.insert(draft, new Date(at), max);
+      audit(at, textOfEvent(eventOfRevocation(made)));
+      return made;
+    },
+    lift: (at: number, number: number, by: string): MadeRevocation => {
+      const lifted = revocations.lift(number, by, new Date(at));
+      const { target } = lifted;
+      audit(at, textOfEvent({ type: 'revocation.lifted', number, target, by }));
+      return lifted;
+    },
+  };
+}
+
+const eventOfRevocation = ({ number, target, reason, until, by }: MadeRevocation): AuditEvent => ({
+  type: 'revocation.made',
+  number,
+  target,
+  reason,
+  ...(until === undefined ? {} : { until: until.toISOString() }),
+  by,
+});
+
+function statements(db: DatabaseSync) {
+  const sql = (text: string) => db.prepare(text);
+  return {
+    certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    audit: sql('INSERT INTO audit VALUES (NULL, ?, ?)'),
+    prune: sql('DELETE FROM certificates WHERE not_after < ?'),
+    authority: sql('INSERT INTO authorities VALUES (?, ?, ?, ?)'),
+    registryVersion: sql('SELECT version FROM registry ORDER BY version DESC LIMIT 1'),
+    saveRegistry: sql('INSERT INTO registry VALUES (?, ?, ?)'),
+    token: sql('SELECT key_sha256 FROM tokens WHERE platform = ? AND id = ?'),
+    saveToken: sql('INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?)'),
+    pruneTokens: sql('DELETE FROM tokens WHERE until < ?'),
+    newNode: sql('INSERT INTO nodes VALUES (?, ?, ?) ON CONFLICT DO NOTHING'),
+    swapNode: sql('UPDATE nodes SET state = ? WHERE platform = ? AND node = ? AND state = ?'),
+  };
+}

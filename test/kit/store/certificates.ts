@@ -1,0 +1,149 @@
+/** Certificates on record: who has which key, and how many. */
+import type { Issuance, Store } from '@chancery/ca/store/store.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { expect, test } from 'vitest';
+import { after, NOW } from '../certificates.ts';
+import { refusal } from '../refusal.ts';
+import { event, id, issuance } from './records.ts';
+import type { Subject } from './subject.ts';
+
+const elsewhere = refusal('csr_key', /^the key belongs to another node$/);
+
+export function certificateTests(subject: Subject): void {
+  listTests(subject);
+  keyTests(subject);
+  guestTests(subject);
+  agentTests(subject);
+}
+
+const recordIn =
+  (subject: Subject) =>
+  (changes: Partial<Issuance> = {}) =>
+    subject.store.record({ ...issuance, ...changes }, event);
+
+const serialsIn =
+  (subject: Subject) =>
+  async (query: Parameters<Store['issued']>[0]): Promise<readonly string[]> =>
+    (await subject.store.issued(query)).map(({ serial }) => serial);
+
+function listTests(subject: Subject): void {
+  const [record, serials] = [recordIn(subject), serialsIn(subject)];
+
+  test('an issuance is read as it was written, across a restart', async () => {
+    const whole = { ...issuance, origin: '40cc', succeeds: '40dd' };
+    await record();
+    await record({ ...whole, serial: '40ee' });
+    await subject.restart();
+    expect(await subject.store.issuance('40aa')).toEqual({ ...issuance, recordedAt: NOW });
+    expect(await subject.store.issuance('40ee')).toEqual({ ...whole, serial: '40ee', recordedAt: NOW });
+    expect(await subject.store.issuance('40ab')).toBeUndefined();
+    expect(await subject.store.events(0, 1)).toEqual([{ sequence: 1, at: NOW, event }]);
+  });
+
+  test('issuances are listed newest first, by SPIFFE ID where asked, and by the beginning of a serial', async () => {
+    const other = parseSpiffeId('spiffe://prod.example/other');
+    await record({ serial: '01' });
+    await record({ serial: '03', id: other });
+    await record({ serial: '0234' });
+    expect(await serials({ limit: 10 })).toEqual(['0234', '03', '01']);
+    expect(await serials({ limit: 1 })).toEqual(['0234']);
+    expect(await serials({ limit: 10, id: other })).toEqual(['03']);
+    expect((await subject.store.issuedFrom('023')).map(({ serial }) => serial)).toEqual(['0234']);
+  });
+
+  test('a serial that is there is refused with its audit entry, and its neighbours are kept', async () => {
+    const writes = ['01', '01', '02'].map((serial) => record({ serial }));
+    const answers = await Promise.allSettled(writes);
+    expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(answers[1]).toMatchObject({ reason: refusal('store', /UNIQUE constraint|duplicate key/) });
+    expect(await serials({ limit: 10 })).toEqual(['02', '01']);
+    expect(await subject.store.events(0, 10)).toHaveLength(2);
+  });
+
+  test('issuances are pruned when they have expired, never before', async () => {
+    await record({ serial: '01', notAfter: after(-1) });
+    await record({ serial: '02', notAfter: NOW });
+    await record({ serial: '03', notAfter: after(1) });
+    expect(await subject.store.prune(NOW)).toBe(1);
+    expect(await serials({ limit: 10 })).toEqual(['03', '02']);
+    expect(await subject.store.prune(NOW)).toBe(0);
+  });
+}
+
+function keyTests(subject: Subject): void {
+  const record = recordIn(subject);
+
+  test.each<[string, Partial<Issuance>, boolean]>([
+    ['another node', { node: 'b' }, true],
+    ['another platform', { platform: 'unix' }, true],
+    ['the same node', {}, false],
+    ['another node until just now', { node: 'b', notAfter: NOW }, false],
+    ['another node with another key', { node: 'b', keySha256: Buffer.alloc(32, 2) }, false],
+  ])('a key that is held by %s is refused: %o %s', async (_, changes, refused) => {
+    await record({ serial: '01', ...changes });
+    const second = record({ serial: '02' });
+    if (refused) await expect(second).rejects.toThrow(elsewhere);
+    else await second;
+    expect(await subject.store.events(0, 10)).toHaveLength(refused ? 1 : 2);
+  });
+
+  test('a key is held across a restart, until its certificate expires', async () => {
+    await record({ serial: '01', node: 'b' });
+    await subject.restart();
+    await expect(record({ serial: '02' })).rejects.toThrow(elsewhere);
+    subject.clock.advanceTo(after(60));
+    await subject.store.prune(NOW);
+    await record({ serial: '02', notAfter: after(120) });
+  });
+
+  test('a record that failed holds no key', async () => {
+    await record({ serial: '01', keySha256: Buffer.alloc(32, 2) });
+    await expect(record({ serial: '01', node: 'b' })).rejects.toThrow(refusal('store', /./));
+    await record({ serial: '02' });
+  });
+}
+
+function guestTests(subject: Subject): void {
+  const record = recordIn(subject);
+  const guest = (n: number) => ({ serial: n.toString(16).padStart(8, '0'), origin: '40aa', node: 'g' });
+
+  test('certificates with an origin are counted by node, across a restart, and one that failed is not', async () => {
+    await Promise.all(Array.from({ length: 9_999 }, (_, n) => record(guest(n))));
+    await expect(record(guest(0))).rejects.toThrow(refusal('store', /UNIQUE|duplicate/));
+    await record(guest(10_000));
+    await subject.restart();
+    const full = refusal('rate', /^tpm\/g has 10000 valid certificates by IssueX509$/);
+    await expect(record(guest(10_001))).rejects.toThrow(full);
+    await record({ ...guest(10_001), node: 'h', keySha256: Buffer.alloc(32, 2) });
+    subject.clock.advanceTo(after(60));
+    await record({ ...guest(10_002), notAfter: after(120) });
+  });
+}
+
+function agentTests(subject: Subject): void {
+  const record = recordIn(subject);
+
+  test('who holds an unexpired certificate is told by target', async () => {
+    await record({ serial: '01', notAfter: NOW });
+    await record({ serial: '02', origin: '01' });
+    const held = { serial: '02', origin: '01', id, identity: 'web', holder: { platform: 'tpm', node: 'a' } };
+    for (const [kind, value] of [
+      ['id', id],
+      ['pattern', '*'],
+      ['serial', '01'],
+      ['node', 'tpm/a'],
+    ] as const)
+      expect(await subject.store.certified(NOW, { kind, value })).toEqual([held]);
+    expect(await subject.store.certified(NOW, { kind: 'id', value: `${id}2` })).toEqual([]);
+    expect(await subject.store.certified(after(60), { kind: 'id', value: id })).toEqual([]);
+  });
+
+  test('a succession lasts as long as the old certificate', async () => {
+    await record({ serial: '01', notAfter: after(30) });
+    await record({ serial: '02', succeeds: '01' });
+    const holder = { platform: 'tpm', node: 'a' };
+    expect(await subject.store.successions()).toEqual([{ old: '01', next: '02', until: after(30), holder }]);
+    subject.clock.advanceTo(after(30));
+    expect(await subject.store.successions()).toEqual([]);
+  });
+}
