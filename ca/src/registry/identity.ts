@@ -2,11 +2,11 @@
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { attributePrefix, isPlatformName } from '@chancery/shared/evidence/several.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { type Condition, compileCondition } from '@chancery/shared/policy/condition.ts';
 import { ResourceName } from '@chancery/shared/policy/resources.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { z } from 'zod';
-import { type Condition, compileCondition } from './condition.ts';
 import { type Facts, provenBy, type Scope, scopeOf } from './facts.ts';
 import { compileTemplate, type Template } from './template.ts';
 
@@ -93,7 +93,7 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
   const fits = (facts: Facts): boolean => {
     const proven = provenBy(facts);
     if (!platforms.every((platform) => proven.includes(platform))) return false;
-    return when === undefined || when.holds(scopeOf(facts, platforms)) === true;
+    return when === undefined || when.holds(scopeOf(facts, platforms).variables) === true;
   };
   return {
     name,
@@ -167,7 +167,7 @@ function compileDnsName(text: string, platforms: readonly string[]): Template {
 
 function ensureHolds(name: string, when: Condition | undefined, scope: Scope): void {
   if (when === undefined) return;
-  const answer = when.holds(scope);
+  const answer = when.holds(scope.variables);
   const why = typeof answer === 'string' ? answer : `is ${answer}`;
   ensure(answer === true, 'no_identity', `${name}: when (${when.source}) ${why}`);
 }

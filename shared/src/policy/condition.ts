@@ -1,22 +1,24 @@
-/** CEL over attested attributes. Linear-time regular expressions; an error or a non-boolean is a no. */
-import { celEnv, isCelError, parse, plan } from '@bufbuild/cel';
-import { refusalOf } from '@chancery/shared/ground/errors.ts';
-import type { Scope } from './facts.ts';
+/**
+ * Conditions in CEL over what an operator may name. They are pure, their regular expressions take linear time, and an
+ * error or an answer that is not a boolean is a no.
+ */
+import { createRequire } from 'node:module';
+import type { CelInput } from '@bufbuild/cel';
+import { refusalOf } from '../ground/errors.ts';
 
 export interface Condition {
   readonly source: string;
   /** True or false, or a sentence that says why it is neither. */
-  holds(scope: Scope): boolean | string;
+  holds(variables: Readonly<Record<string, CelInput>>): boolean | string;
 }
-
-const env = celEnv();
 
 /** Throws resource where the text is not CEL. */
 export function compileCondition(source: string): Condition {
+  const { isCelError } = engine();
   const evaluate = planOf(source);
   return {
     source,
-    holds: ({ variables }) => {
+    holds: (variables) => {
       const answer = evaluate(variables);
       if (isCelError(answer)) return `fails: ${answer.message}`;
       return typeof answer === 'boolean' ? answer : 'is not a boolean';
@@ -24,7 +26,18 @@ export function compileCondition(source: string): Condition {
   };
 }
 
+type Cel = typeof import('@bufbuild/cel');
+
+/** Loaded at the first condition: most agents are never sent one. */
+function engine(): Cel {
+  return createRequire(import.meta.url)('@bufbuild/cel') as Cel;
+}
+
+let env: ReturnType<Cel['celEnv']> | undefined;
+
 function planOf(source: string) {
+  const { celEnv, parse, plan } = engine();
+  env ??= celEnv();
   try {
     return plan(env, parse(source));
   } catch (error) {
