@@ -17,7 +17,7 @@ import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts';
 import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
-import { keyFiles } from './authority/key-files.ts';
+import { type KeyHomes, keyFiles, oneHome } from './authority/key-files.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
 import { type Doors, openDoors } from './door/doors.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
@@ -68,14 +68,18 @@ export async function openStore({ dataDir }: Pick<CaSettings, 'dataDir'>, clock:
   return await openSqlite(database, clock, generation);
 }
 
+/** Where this CA's keys are. Throws file, file_mode. */
+export const keysOf = (settings: Pick<CaSettings, 'dataDir' | 'keyEncryptionKey'>): KeyHomes =>
+  oneHome(keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey)));
+
 /** The authorities of this data folder, open for signing. */
 export async function openAuthorities(
   settings: CaSettings,
   deps: ServeDeps,
   store: Store,
 ): Promise<Authorities> {
-  const { trustDomain, rootTtl, intermediateTtl, dataDir } = settings;
-  const keys = keyFiles(paths(dataDir).keys, readKek(settings.keyEncryptionKey));
+  const { trustDomain, rootTtl, intermediateTtl } = settings;
+  const keys = keysOf(settings);
   return Authorities.open({ ...deps, trustDomain, rootTtl, intermediateTtl, keys, store });
 }
 

@@ -78,6 +78,16 @@ describe('OpenSSL, strict,', () => {
     expect(openssl(...strict, '-CAfile', alone, alone)).toContain('OK');
   });
 
+  test('verifies what a P-384 key signed', async () => {
+    const large = makeAuthority('Large', undefined, { key: generateKey('ecdsa-p384') });
+    const above = file('large.pem', 'CERTIFICATE', large.certificate.der);
+    const leaf = file('leaf.pem', 'CERTIFICATE', makeLeaf(id, large).certificate.der);
+    expect(openssl(...strict, '-CAfile', above, above)).toContain('OK');
+    expect(openssl(...strict, '-CAfile', above, leaf)).toContain('OK');
+    const csr = file('csr.pem', 'CERTIFICATE REQUEST', await writeCsr(signerOf(generateKey('ecdsa-p384'))));
+    openssl('req', '-in', csr, '-noout', '-verify');
+  });
+
   test.each(leaves)('verifies %s, for servers and for clients', (_, { certificate }) => {
     const leaf = file('leaf.pem', 'CERTIFICATE', certificate.der);
     for (const purpose of ['sslserver', 'sslclient'])

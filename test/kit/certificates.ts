@@ -3,7 +3,7 @@ import { createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { constructed, DerReader, TAG } from '@chancery/shared/der/read.ts';
 import * as der from '@chancery/shared/der/write.ts';
 import { oid, sequence } from '@chancery/shared/der/write.ts';
-import { generateKey, spkiOf } from '@chancery/shared/keys/key.ts';
+import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import {
   assembleCertificate,
@@ -84,7 +84,8 @@ export function authorityFields(
 /** A root where there is no issuer. */
 export function makeAuthority(name: string, issuer?: Made, recipe: Recipe = {}): Made {
   const { key = generateKey(), extensions, fields } = recipe;
-  const tbs = writeTbs({ ...authorityFields(name, key, issuer, extensions), ...fields });
+  const { algorithm } = signerOf(issuer?.key ?? key);
+  const tbs = writeTbs({ ...authorityFields(name, key, issuer, extensions), ...fields }, algorithm);
   return { key, certificate: parseCertificate(signed(tbs, issuer?.key ?? key)) };
 }
 
@@ -115,12 +116,18 @@ export function leafFields(
 
 export function makeLeaf(id: string, issuer: Made, recipe: Recipe = {}): Made {
   const { key = generateKey(), extensions, fields } = recipe;
-  const tbs = writeTbs({ ...leafFields(id, key, issuer, extensions), ...fields });
+  const { algorithm } = signerOf(issuer.key);
+  const tbs = writeTbs({ ...leafFields(id, key, issuer, extensions), ...fields }, algorithm);
   return { key, certificate: parseCertificate(signed(tbs, issuer.key)) };
 }
 
 export function signed(tbs: Uint8Array, key: KeyObject): Uint8Array {
-  return assembleCertificate(tbs, sign('sha256', tbs, key));
+  const { algorithm } = signerOf(key);
+  return assembleCertificate(
+    tbs,
+    algorithm,
+    sign(algorithm === 'ecdsa-p384' ? 'sha384' : 'sha256', tbs, key),
+  );
 }
 
 /** What a manufacturer of TPMs may write and `writeTbs` never does: whole elements of these fields. */

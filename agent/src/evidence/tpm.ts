@@ -143,6 +143,7 @@ async function createKey(open: Open, keys: Map<string, WrappedKey>): Promise<Pla
   keys.set(hex(spki), key);
   return {
     spki,
+    algorithm: 'ecdsa-p256',
     pem: writeTpmKeyPem(key),
     sign: (data) => using(open, (tpm) => signWithTpmKey(tpm, key, data)),
   };

@@ -5,6 +5,7 @@ import { hex } from '@chancery/shared/ground/bytes.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { INTERMEDIATE_TTL, makeAuthorities, memoryKeys, ROOT_TTL } from '../../../test/kit/authority.ts';
 import { after, NOW } from '../../../test/kit/certificates.ts';
@@ -56,6 +57,17 @@ describe('the root', () => {
   });
 });
 
+test('each kind’s keys are in the home of their own, and sign by their own algorithm', async () => {
+  const homes = { root: memoryKeys('ecdsa-p384'), intermediate: memoryKeys() };
+  const { authorities, root } = await makeAuthorities({ keys: homes });
+  expect([homes.root.signers.size, homes.intermediate.signers.size]).toEqual([1, 1]);
+  const { certificate, signer } = authorities.issuer(NOW);
+  expect(signer.algorithm).toBe('ecdsa-p256');
+  const anchors = [parseCertificate(root.certificate)];
+  expect(() => verifyPath({ leaf: certificate, intermediates: [], anchors, now: NOW })).not.toThrow();
+  expect(hex(certificate.signatureAlgorithm)).toBe('300a06082a8648ce3d040303');
+});
+
 describe('the intermediate', () => {
   test('is within the root’s validity, at its very beginning and at its end', async () => {
     const made = await makeAuthorities();
@@ -81,7 +93,7 @@ describe('the intermediate', () => {
 
   test('is not signed where that cannot be recorded', async () => {
     const made = await makeAuthorities();
-    const rootSigner = await made.keys.load(made.root.serial);
+    const rootSigner = await made.keys.root.load(made.root.serial);
     const sign = vi.spyOn(rootSigner, 'sign');
     made.clock.jump(after(HALF));
     vi.spyOn(made.store, 'append').mockRejectedValue(new Error('disk full'));

@@ -16,7 +16,7 @@ import { text } from '@chancery/shared/x509/names.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import type { AuditIntake, AuthorityRecord, AuthorityStore } from '../store/store.ts';
 import { certify } from './certify.ts';
-import type { AuthorityKeys } from './key-files.ts';
+import type { KeyHomes } from './key-files.ts';
 import { type LeafTemplate, leafTemplate } from './profile.ts';
 
 /** An authority in the act of signing leaves. */
@@ -33,7 +33,7 @@ export interface AuthorityDeps {
   readonly trustDomain: TrustDomain;
   readonly rootTtl: number;
   readonly intermediateTtl: number;
-  readonly keys: AuthorityKeys;
+  readonly keys: KeyHomes;
   readonly store: AuthorityStore & Pick<AuditIntake, 'append'>;
   readonly clock: Clock;
   readonly random: (size: number) => Uint8Array;
@@ -145,16 +145,18 @@ async function freshIssuer(
   const now = deps.clock.now();
   const fresh = records.findLast(
     ({ kind, certificate, serial }) =>
-      kind === 'intermediate' && isFresh(parseCertificate(certificate), now) && deps.keys.has(serial),
+      kind === 'intermediate' &&
+      isFresh(parseCertificate(certificate), now) &&
+      deps.keys.intermediate.has(serial),
   );
   const chosen = fresh ?? (await makeIntermediate(root, deps));
   const all = fresh === undefined ? [...records, chosen] : records;
-  const issuer = issuerOf(chosen, await deps.keys.load(chosen.serial));
+  const issuer = issuerOf(chosen, await deps.keys.intermediate.load(chosen.serial));
   // What nothing will sign with again is only something to steal. Before its end it may sign again: a clock that was
   // ahead has made a successor that is not valid yet.
   for (const { kind, serial, notAfter } of all)
     if (kind === 'intermediate' && serial !== chosen.serial && notAfter <= now)
-      await deps.keys.remove(serial);
+      await deps.keys.intermediate.remove(serial);
   return { records: all, issuer };
 }
 
@@ -162,7 +164,7 @@ async function makeIntermediate(root: AuthorityRecord, deps: AuthorityDeps): Pro
   const certificate = parseCertificate(root.certificate);
   // Before there is a key: one that nothing can certify would be left behind at each try.
   ensureInTime(certificate, deps.clock.now());
-  const signer = await deps.keys.load(root.serial);
+  const signer = await deps.keys.root.load(root.serial);
   return certify('intermediate', { ...deps, ttlSeconds: deps.intermediateTtl }, { certificate, signer });
 }
 

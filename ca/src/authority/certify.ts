@@ -9,14 +9,14 @@ import { lintAuthority } from '@chancery/shared/x509/compose/lint.ts';
 import { assembleCertificate, writeTbs } from '@chancery/shared/x509/compose/tbs.ts';
 import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
 import type { AuditIntake, AuthorityRecord, AuthorityStore } from '../store/store.ts';
-import type { AuthorityKeys } from './key-files.ts';
+import type { KeyHomes } from './key-files.ts';
 import { authorityFields, BACKDATE_SECONDS, PATH_LENGTH } from './profile.ts';
 import { drawSerial } from './serial.ts';
 
 export interface CertifyDeps {
   readonly trustDomain: TrustDomain;
   readonly ttlSeconds: number;
-  readonly keys: AuthorityKeys;
+  readonly keys: KeyHomes;
   readonly store: AuthorityStore & Pick<AuditIntake, 'append'>;
   readonly clock: Clock;
   readonly random: (size: number) => Uint8Array;
@@ -35,7 +35,7 @@ export async function certify(
 ): Promise<AuthorityRecord> {
   const serial = drawSerial(deps.clock.now(), deps.random);
   const name = hex(serial);
-  const own = await deps.keys.create(name);
+  const own = await deps.keys[kind].create(name);
   const keyId = keyIdentifierOf(own.spki, 'certificate_parse');
   const signer = parent && {
     subject: parent.certificate.subject,
@@ -43,9 +43,9 @@ export async function certify(
   };
   const validity = validityOf(deps, parent?.certificate);
   const { trustDomain } = deps;
-  const tbs = writeTbs(
-    authorityFields({ kind, trustDomain, spki: own.spki, keyId, signer }, serial, validity),
-  );
+  const signing = parent?.signer ?? own;
+  const fields = authorityFields({ kind, trustDomain, spki: own.spki, keyId, signer }, serial, validity);
+  const tbs = writeTbs(fields, signing.algorithm);
   lintAuthority(tbs, {
     trustDomain,
     issuer: parent?.certificate,
@@ -54,7 +54,7 @@ export async function certify(
   });
   const about = { kind, serial: name, notAfter: validity.notAfter.toISOString() } as const;
   await deps.store.append({ type: 'authority.certifying', ...about, tbs: hash('sha256', tbs, 'hex') });
-  const certificate = assembleCertificate(tbs, await (parent?.signer ?? own).sign(tbs));
+  const certificate = assembleCertificate(tbs, signing.algorithm, await signing.sign(tbs));
   const record = { serial: name, kind, certificate, notAfter: validity.notAfter };
   await deps.store.saveAuthority(record, { type: 'authority.certified', ...about });
   return record;

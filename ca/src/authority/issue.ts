@@ -86,7 +86,7 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
     role: order.role,
   };
   const serial = drawSerial(now, random);
-  const tbs = writeTbs(leafFields(issuer.template, subject, serial, validity));
+  const tbs = writeTbs(leafFields(issuer.template, subject, serial, validity), issuer.signer.algorithm);
   lintSvid(tbs, { issuer: issuer.certificate, id: order.id, dnsNames: order.dnsNames, spki: order.key.spki });
   const { id, platform, node, identity } = order;
   const issuance: Issuance = {
@@ -134,7 +134,8 @@ async function record(ready: Prepared, store: Pick<CertificateStore, 'record'>):
 }
 
 async function sign(ready: Recorded): Promise<Uint8Array> {
-  return assembleCertificate(ready.tbs, await ready.issuer.signer.sign(ready.tbs));
+  const { signer } = ready.issuer;
+  return assembleCertificate(ready.tbs, signer.algorithm, await signer.sign(ready.tbs));
 }
 
 /** Never outside the issuer's own validity (RFC 5280 lets it, but nobody could use it), nor beyond what was asked. */

@@ -5,9 +5,11 @@ import { refusalOf } from '@chancery/shared/ground/errors.ts';
 import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
 import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
+import type { AuthorityRecord } from '../store/store.ts';
 
 /** Where authorities' keys are kept, by the serial of their certificate. */
 export interface AuthorityKeys {
+  /** Which algorithm it has is the home's choice. */
   create(serial: string): Promise<Signer>;
   has(serial: string): boolean;
   /** Throws file, file_mode. */
@@ -16,6 +18,12 @@ export interface AuthorityKeys {
   remove(serial: string): Promise<void>;
 }
 
+/** The root's key may be kept where the CA rarely or never reaches it, and the intermediates' beside the CA. */
+export type KeyHomes = Readonly<Record<AuthorityRecord['kind'], AuthorityKeys>>;
+
+export const oneHome = (keys: AuthorityKeys): KeyHomes => ({ root: keys, intermediate: keys });
+
+/** One folder for all kinds. The folder is made when the first key is. */
 export function keyFiles(folder: string, keyEncryptionKey: Uint8Array): AuthorityKeys {
   const pathOf = (serial: string) => join(folder, `${serial}.key`);
   return {

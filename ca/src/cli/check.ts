@@ -11,10 +11,10 @@ import { ensureNothingElse } from '@chancery/shared/unix/private-socket.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { attestorsFrom, platformsOf } from '../attestors/index.ts';
 import { ensureInTime, ensureRootOf, isFresh, NO_ROOT } from '../authority/authorities.ts';
-import { keyFiles } from '../authority/key-files.ts';
 import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
 import { type ApplyOptions, compileStored } from '../registry/registry.ts';
 import { type ResourceFile, readResources } from '../registry/resources.ts';
+import { keysOf } from '../serve.ts';
 import { clockWarning } from '../store/clock-warning.ts';
 import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
 import type { AuthorityRecord } from '../store/store.ts';
@@ -114,13 +114,14 @@ const NOTHING: Snapshot = { newestRecordAt: undefined, authorities: [], registry
 
 /** An intermediate that may sign now with its key, or a root that may make one. */
 async function ensureCanSign(settings: CaSettings, { root, records, now }: Authority): Promise<void> {
-  const keys = keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey));
+  const keys = keysOf(settings);
   const fresh = records.findLast(
     ({ kind, certificate, serial }) =>
-      kind === 'intermediate' && isFresh(parseCertificate(certificate), now) && keys.has(serial),
+      kind === 'intermediate' && isFresh(parseCertificate(certificate), now) && keys.intermediate.has(serial),
   );
   ensureInTime(parseCertificate(root.certificate), now);
-  await keys.load((fresh ?? root).serial);
+  const needed = fresh ?? root;
+  await keys[needed.kind].load(needed.serial);
 }
 
 interface Authority {

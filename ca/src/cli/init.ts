@@ -4,14 +4,13 @@ import { dirname, join, resolve } from 'node:path';
 import { type Command, MisuseError } from '@chancery/shared/cli/program.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import { createKek, readKek } from '@chancery/shared/keys/file.ts';
+import { createKek } from '@chancery/shared/keys/file.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { createRoot, ensureRootOf } from '../authority/authorities.ts';
-import { keyFiles } from '../authority/key-files.ts';
-import { type CaSettings, parseCaConfig, paths, readCaConfig } from '../config.ts';
-import { openStore, type ServeDeps } from '../serve.ts';
+import { type CaSettings, parseCaConfig, readCaConfig } from '../config.ts';
+import { keysOf, openStore, type ServeDeps } from '../serve.ts';
 import { JSON_FLAG, printJson } from './flags.ts';
 
 export const init = (deps: ServeDeps): Command => ({
@@ -83,10 +82,10 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps)
       ensure(root === undefined, 'file', lost);
       createKek(settings.keyEncryptionKey);
     }
-    const keys = keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey));
+    const keys = keysOf(settings);
     if (root !== undefined) {
       ensureRootOf(root, trustDomain);
-      await keys.load(root.serial);
+      await keys.root.load(root.serial);
     }
     const made = root ?? (await createRoot({ ...deps, ...settings, keys, store }));
     writeExample(join(dirname(file), 'resources'), trustDomain);
@@ -116,7 +115,7 @@ async function makeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
 async function makeRoot(settings: CaSettings, deps: ServeDeps) {
   const store = await openStore(settings, deps.clock);
   try {
-    const keys = keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey));
+    const keys = keysOf(settings);
     return await createRoot({ ...deps, ...settings, keys, store });
   } finally {
     await store.close();

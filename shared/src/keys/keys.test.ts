@@ -28,13 +28,23 @@ function written(text: string | Uint8Array, mode = 0o600): string {
   return path;
 }
 
-test('a signer signs ECDSA with SHA-256', () => {
-  const key = generateKey();
-  const signer = signerOf(key);
+test.each([
+  ['ecdsa-p256', 'sha256'],
+  ['ecdsa-p384', 'sha384'],
+] as const)('a signer signs as its key does: %s with %s', (algorithm, digest) => {
+  const signer = signerOf(generateKey(algorithm));
+  expect(signer.algorithm).toBe(algorithm);
   const data = utf8('data');
   const signature = signer.sign(data) as Uint8Array;
   const publicKey = { key: Buffer.from(signer.spki), format: 'der', type: 'spki' } as const;
-  expect(verify('sha256', data, publicKey, signature)).toBe(true);
+  expect(verify(digest, data, publicKey, signature)).toBe(true);
+});
+
+test.each([
+  ['P-521', generateKeyPairSync('ec', { namedCurve: 'P-521' })],
+  ['RSA', generateKeyPairSync('rsa', { modulusLength: 2048 })],
+])('a key on %s signs nothing', (_, { privateKey }) => {
+  expect(() => signerOf(privateKey)).toThrow('P-256 or P-384');
 });
 
 describe('a key file', () => {

@@ -8,7 +8,7 @@ import { ensureDer } from '../der/walk.ts';
 import { bitBytes, explicit, sequence } from '../der/write.ts';
 import { ensure } from '../ground/errors.ts';
 import type { Signer } from '../keys/key.ts';
-import { ECDSA_SHA256, isSignedBy } from './algorithm.ts';
+import { IDENTIFIER, isSignedBy } from './algorithm.ts';
 import { parseExtensions } from './certificate.ts';
 import { ensureStrongKey } from './key-strength.ts';
 import { EMPTY_NAME } from './names.ts';
@@ -44,7 +44,7 @@ export function verifyCsr(der: Uint8Array): ProvenKey {
 /** A request with an empty subject and no attributes. */
 export async function writeCsr(signer: Signer): Promise<Uint8Array> {
   const info = sequence(VERSION_1, EMPTY_NAME, signer.spki, explicit(0));
-  return sequence(info, ECDSA_SHA256, bitBytes(await signer.sign(info)));
+  return sequence(info, IDENTIFIER[signer.algorithm], bitBytes(await signer.sign(info)));
 }
 
 interface ParsedCsr {

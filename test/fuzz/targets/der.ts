@@ -191,7 +191,7 @@ const signedChain: Target = {
 };
 
 const signedBy = (tbs: Uint8Array, key: KeyObject): Uint8Array =>
-  assembleCertificate(tbs, sign('sha256', tbs, key));
+  assembleCertificate(tbs, 'ecdsa-p256', sign('sha256', tbs, key));
 
 const tbsOf = (certificate: Uint8Array): Uint8Array => parseCertificate(certificate).tbs;
 

@@ -94,22 +94,25 @@ function write(
   } = fields;
   const { issuer, ca = false, more = [] } = fields;
   const { usage = ca ? [5] : [] } = fields;
-  const tbs = writeTbs({
-    serial: Uint8Array.of(1, ...spki.subarray(-8)),
-    issuer: commonName(issuer.name),
-    subject: commonName(subject),
-    notBefore,
-    notAfter,
-    spki,
-    extensions: [
-      basicConstraints(ca ? { pathLength: undefined } : undefined),
-      ...(usage.length > 0 ? [keyUsage(...usage)] : []),
-      ...(ca ? [subjectKeyIdentifier(keyIdentifierOf(spki, 'internal'))] : []),
-      authorityKeyIdentifier(keyIdentifierOf(spkiOf(issuer.key), 'internal')),
-      ...(purposes.length > 0 ? [extKeyUsage(...purposes)] : []),
-      ...names,
-      ...more,
-    ],
-  });
-  return assembleCertificate(tbs, sign('sha256', tbs, issuer.key));
+  const tbs = writeTbs(
+    {
+      serial: Uint8Array.of(1, ...spki.subarray(-8)),
+      issuer: commonName(issuer.name),
+      subject: commonName(subject),
+      notBefore,
+      notAfter,
+      spki,
+      extensions: [
+        basicConstraints(ca ? { pathLength: undefined } : undefined),
+        ...(usage.length > 0 ? [keyUsage(...usage)] : []),
+        ...(ca ? [subjectKeyIdentifier(keyIdentifierOf(spki, 'internal'))] : []),
+        authorityKeyIdentifier(keyIdentifierOf(spkiOf(issuer.key), 'internal')),
+        ...(purposes.length > 0 ? [extKeyUsage(...purposes)] : []),
+        ...names,
+        ...more,
+      ],
+    },
+    'ecdsa-p256',
+  );
+  return assembleCertificate(tbs, 'ecdsa-p256', sign('sha256', tbs, issuer.key));
 }

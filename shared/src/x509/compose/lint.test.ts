@@ -10,7 +10,7 @@ import {
   uriConstraint,
 } from '../../../../test/kit/certificates.ts';
 import * as der from '../../der/write.ts';
-import { generateKey, spkiOf } from '../../keys/key.ts';
+import { generateKey, type KeyAlgorithm, spkiOf } from '../../keys/key.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../spiffe/id.ts';
 import * as x509 from '../extensions.ts';
 import { type AuthorityOrder, lintAuthority, lintSvid, type SvidOrder } from './lint.ts';
@@ -34,7 +34,10 @@ describe('an SVID', () => {
     fields: Partial<CertificateFields>,
     changed: Partial<SvidOrder> = {},
   ) =>
-    lintSvid(writeTbs({ ...leafFields(id, key, limited, extensions), ...fields }), { ...order, ...changed });
+    lintSvid(writeTbs({ ...leafFields(id, key, limited, extensions), ...fields }, 'ecdsa-p256'), {
+      ...order,
+      ...changed,
+    });
   const names = (uris: readonly string[], dnsNames: readonly string[] = [], critical = true) => ({
     names: x509.subjectAltName({ uris, dnsNames, critical }),
   });
@@ -168,7 +171,7 @@ describe('an SVID', () => {
   });
 
   test('of a negative serial number, another algorithm or another version is found', () => {
-    const tbs = Buffer.from(writeTbs(leafFields(id, key, limited)));
+    const tbs = Buffer.from(writeTbs(leafFields(id, key, limited), 'ecdsa-p256'));
     const bend = (at: string, byte: number, from: Uint8Array = tbs): Uint8Array => {
       const bent = Buffer.from(from);
       const found = bent.indexOf(Buffer.from(at, 'hex')) + at.length / 2 - 1;
@@ -176,9 +179,19 @@ describe('an SVID', () => {
       return bent;
     };
     expect(() => lintSvid(bend('021001', 0x81), order)).toThrow(refusal(/serial number is negative/));
-    expect(() => lintSvid(bend('2a8648ce3d040302', 3), order)).toThrow(refusal(/not ecdsa-with-SHA256/));
+    expect(() => lintSvid(bend('2a8648ce3d040302', 3), order)).toThrow(
+      refusal(/not that of the authority’s key/),
+    );
     expect(() => lintSvid(bend('a003020102', 1), order)).toThrow(refusal(/version 2, not 3/));
   });
+});
+
+test('a certificate is signed as the key of its authority signs', () => {
+  const large = makeAuthority('Large', undefined, { key: generateKey('ecdsa-p384') });
+  const order: SvidOrder = { issuer: large.certificate, id, spki };
+  const tbs = (algorithm: KeyAlgorithm) => writeTbs(leafFields(id, key, large), algorithm);
+  expect(() => lintSvid(tbs('ecdsa-p384'), order)).not.toThrow();
+  expect(() => lintSvid(tbs('ecdsa-p256'), order)).toThrow(refusal(/not that of the authority’s key/));
 });
 
 describe('an authority', () => {
@@ -190,7 +203,10 @@ describe('an authority', () => {
     changed: Partial<AuthorityOrder> = {},
   ) =>
     lintAuthority(
-      writeTbs({ ...authorityFields('New', key, root, { ...tight, ...extensions }), ...fields }),
+      writeTbs(
+        { ...authorityFields('New', key, root, { ...tight, ...extensions }), ...fields },
+        'ecdsa-p256',
+      ),
       { ...order, ...changed },
     );
   const named = (uri: string) => ({ names: x509.subjectAltName({ uris: [uri], critical: false }) });
@@ -200,7 +216,7 @@ describe('an authority', () => {
     expect(() =>
       lint({ ...named('spiffe://prod.example'), limit: uriConstraint(trustDomain) }, {}),
     ).not.toThrow();
-    const tbs = writeTbs(authorityFields('Root', key, undefined));
+    const tbs = writeTbs(authorityFields('Root', key, undefined), 'ecdsa-p256');
     expect(() => lintAuthority(tbs, { ...order, issuer: undefined, pathLength: undefined })).not.toThrow();
   });
 

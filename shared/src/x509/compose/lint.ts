@@ -4,10 +4,11 @@
  */
 import { equal } from '../../ground/bytes.ts';
 import { ensure } from '../../ground/errors.ts';
+import { algorithmOf } from '../../keys/key.ts';
 import type { SpiffeId, TrustDomain } from '../../spiffe/id.ts';
 import { trustDomainId } from '../../spiffe/id.ts';
 import { isReserved, roleNamedBy } from '../../spiffe/reserved.ts';
-import { ECDSA_SHA256 } from '../algorithm.ts';
+import { IDENTIFIER } from '../algorithm.ts';
 import { type Certificate, parseTbs, type TbsCertificate } from '../certificate.ts';
 import {
   EKU,
@@ -72,7 +73,7 @@ const AUTHORITY_EXTENSIONS: readonly string[] = [
 /** A workload's certificate. Throws lint. */
 export function lintSvid(tbs: Uint8Array, order: SvidOrder): void {
   const found = parseTbs(tbs, 'lint');
-  lintBody(found, order);
+  lintBody(found, order.spki, order.issuer.spki);
   lintIssuer(found, order.issuer);
   lintExtensions(found, LEAF_EXTENSIONS);
   lintSvidNames(found, order);
@@ -108,7 +109,7 @@ function lintMark(purposes: ReadonlySet<string>, id: SpiffeId): void {
 export function lintAuthority(tbs: Uint8Array, order: AuthorityOrder): void {
   const { issuer, trustDomain, pathLength } = order;
   const found = parseTbs(tbs, 'lint');
-  lintBody(found, order);
+  lintBody(found, order.spki, issuer?.spki ?? order.spki);
   if (issuer === undefined)
     ensure(equal(found.issuer, found.subject), 'lint', 'a root is issued by another name');
   else lintIssuer(found, issuer);
@@ -139,13 +140,15 @@ export function lintAuthority(tbs: Uint8Array, order: AuthorityOrder): void {
   readNameConstraints(found, 'lint');
 }
 
-function lintBody(found: TbsCertificate, { spki }: { readonly spki: Uint8Array }): void {
+function lintBody(found: TbsCertificate, spki: Uint8Array, signingKey: Uint8Array): void {
   const { serial, signatureAlgorithm, notBefore, notAfter } = found;
   ensure((serial[0] ?? 0x80) < 0x80, 'lint', 'serial number is negative');
   ensure(serial.length <= MAX_SERIAL_OCTETS, 'lint', `serial number has ${serial.length} octets, at most 20`);
   const bits = serial.length * 8 - (serial[0] === 0 ? 8 : 0);
   ensure(bits >= MIN_SERIAL_BITS, 'lint', `serial number has ${bits} bits, at least ${MIN_SERIAL_BITS}`);
-  ensure(equal(signatureAlgorithm, ECDSA_SHA256), 'lint', 'signature algorithm is not ecdsa-with-SHA256');
+  const algorithm = algorithmOf(signingKey);
+  const asSigned = algorithm !== undefined && equal(signatureAlgorithm, IDENTIFIER[algorithm]);
+  ensure(asSigned, 'lint', 'signature algorithm is not that of the authority’s key');
   ensure(notBefore < notAfter, 'lint', 'validity ends before it begins');
   ensure(equal(found.spki, spki), 'lint', 'public key is not the one that was proven');
 }

@@ -11,7 +11,8 @@ import {
   utf8String,
   writeHeaderAt,
 } from '../../der/write.ts';
-import { ECDSA_SHA256 } from '../algorithm.ts';
+import type { KeyAlgorithm } from '../../keys/key.ts';
+import { IDENTIFIER } from '../algorithm.ts';
 
 export interface CertificateFields {
   /** Big-endian magnitude. RFC 5280 §4.1.2.2: positive, and at most 20 octets as an INTEGER. */
@@ -36,20 +37,21 @@ export function commonName(text: string): Uint8Array {
 /** `[0] EXPLICIT INTEGER 2`, version 3. */
 const VERSION_3 = Uint8Array.of(0xa0, 3, TAG.integer, 1, 2);
 
-/** RFC 5280 §4.1.2, signed with ECDSA and SHA-256. Checks nothing: lint.ts reads it again. */
-export function writeTbs(fields: CertificateFields): Uint8Array {
+/** RFC 5280 §4.1.2, to be signed by a key of this algorithm. Checks nothing: lint.ts reads it again. */
+export function writeTbs(fields: CertificateFields, algorithm: KeyAlgorithm): Uint8Array {
+  const identifier = IDENTIFIER[algorithm];
   const { issuer, subject, notBefore, notAfter, spki, extensions } = fields;
   const serial = unsignedInteger(fields.serial);
   const times = timeSize(notBefore) + timeSize(notAfter);
   const listed = extensions.reduce((sum, extension) => sum + extension.length, 0);
   const list = headerSize(listed) + listed;
   const fixed =
-    VERSION_3.length + serial.length + ECDSA_SHA256.length + issuer.length + subject.length + spki.length;
+    VERSION_3.length + serial.length + identifier.length + issuer.length + subject.length + spki.length;
   const size = fixed + headerSize(times) + times + headerSize(list) + list;
 
   const out = Buffer.allocUnsafe(headerSize(size) + size);
   let at = writeHeaderAt(out, 0, TAG.sequence, size);
-  at = copyAt(out, at, VERSION_3, serial, ECDSA_SHA256, issuer);
+  at = copyAt(out, at, VERSION_3, serial, identifier, issuer);
   at = writeHeaderAt(out, at, TAG.sequence, times);
   at = writeTimeAt(out, writeTimeAt(out, at, notBefore), notAfter);
   at = copyAt(out, at, subject, spki);
@@ -59,9 +61,13 @@ export function writeTbs(fields: CertificateFields): Uint8Array {
   return out;
 }
 
-/** `signature` is ECDSA-with-SHA256 over `tbs`, as the DER sequence of r and s. */
-export function assembleCertificate(tbs: Uint8Array, signature: Uint8Array): Uint8Array {
-  return sequence(tbs, ECDSA_SHA256, bitBytes(signature));
+/** `signature` is over `tbs`, by the key that `tbs` was written for. */
+export function assembleCertificate(
+  tbs: Uint8Array,
+  algorithm: KeyAlgorithm,
+  signature: Uint8Array,
+): Uint8Array {
+  return sequence(tbs, IDENTIFIER[algorithm], bitBytes(signature));
 }
 
 function copyAt(out: Uint8Array, start: number, ...parts: readonly Uint8Array[]): number {
