@@ -35,6 +35,8 @@ export interface CallEvent {
   readonly allow?: boolean | undefined;
   readonly rule?: string | undefined;
   readonly reason?: string | undefined;
+  /** `nobody`: a rule asks for an approval, and nobody can give one. */
+  readonly approval?: 'nobody' | undefined;
   readonly policyVersion?: number | undefined;
   /** SHA-256 of the arguments as JSON, as they are forwarded. */
   readonly argumentsSha256?: string | undefined;

@@ -86,19 +86,17 @@ const BACKLOG = 4_096;
 const HANDSHAKE_MS = 5_000;
 /** Throws what the sources throw while they have no value yet; rejects with the reason when it cannot listen. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { svid, bundle, policy, revocations, clock, log, upstream: target } = options;
+  const { svid, bundle, policy, revocations, clock } = options;
   const { maxRequestBytes = MAX_REQUEST_BYTES } = options;
   const connections = placesOf(options);
   const recorder = new CallRecorder(options);
-  const upstream =
-    target.kind === 'command'
-      ? commandUpstream(target, log, options.sessions?.max, clock)
-      : httpUpstream(target, log);
+  const upstream = upstreamOf(options);
   const listeners = new Listeners(options.server);
   const sessions = sessionsOf(options, upstream, recorder, listeners);
   const gate: Gate = {
     server: options.server,
     policy,
+    clock,
     recorder,
     sessions,
     upstream,
@@ -142,6 +140,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       recorder.close();
     },
   };
+}
+
+function upstreamOf({ upstream: target, log, sessions, clock }: GatewayOptions): Upstream {
+  return target.kind === 'command'
+    ? commandUpstream(target, log, sessions?.max, clock)
+    : httpUpstream(target, log);
 }
 
 function peersOf(options: GatewayOptions, recorder: CallRecorder, connections: Connections): Peers {

@@ -1,41 +1,80 @@
 /**
- * May this caller reach this server, and call this tool of it? Two tiers; a matching deny beats any allow; what no rule
- * allows is denied. Pure and synchronous: the same question to the same policy has the same answer.
+ * May this caller reach this server, and call this tool of it? Two tiers. A matching deny beats an ask, and an ask
+ * beats an allow; what no rule allows is denied. Pure and synchronous: the same call under the same policy has the same
+ * answer.
  */
 import type { SpiffeId } from '../spiffe/id.ts';
-import type { Decision, Policy, Rules } from './policy.ts';
-
-export interface ToolCall {
-  readonly caller: SpiffeId;
-  /** The McpServer resource's name. */
-  readonly server: string;
-  readonly tool: string;
-}
+import type { Call } from './call.ts';
+import type { Allowed, Decision, Denied } from './decision.ts';
+import type { Policy } from './policy.ts';
+import type { Line, Lines } from './rules.ts';
 
 /** MCP 2025-11-25, server/tools: a name has 1 to 128 characters. It also bounds the work of a pattern. */
 const MAX_TOOL_NAME = 128;
 
-/** Tier 1: the caller is let in if any rule allows it any tool of a server that is registered. */
-export function decideServer(policy: Policy, caller: SpiffeId, server: string): Decision {
-  if (!policy.servers.has(server)) return deny(undefined, `no server is registered as ${server}`);
+/** Tier 1: the caller is let in if any rule may allow it any tool of a server that is registered. */
+export function decideServer(policy: Policy, caller: SpiffeId, server: string): Allowed | Denied {
+  if (!policy.servers.has(server)) return denied(undefined, `no server is registered as ${server}`);
   const { entrance } = policy.rulesFor(caller, server);
-  if (entrance === undefined) return deny(undefined, `no Access rule lets ${caller} reach server ${server}`);
+  if (entrance === undefined)
+    return denied(undefined, `no Access rule lets ${caller} reach server ${server}`);
   return { allow: true, rule: entrance, reason: `${entrance} lets ${caller} reach server ${server}` };
 }
 
-/** Tier 2, which implies tier 1. */
-export function decide(policy: Policy, call: ToolCall): Decision {
+/** Tier 2, which implies tier 1. A condition that cannot be decided counts against the call. */
+export function decide(policy: Policy, call: Call): Decision {
+  const refused = refusedAtOnce(policy, call);
+  if (refused !== undefined) return refused;
+  return policy.rulesFor(call.caller, call.server).decide(call.tool, (lines) => decideTool(lines, call));
+}
+
+function decideTool({ deny, ask, allow }: Lines, call: Call): Decision {
   const { caller, server, tool } = call;
+  const what = `${caller} call tool ${tool} of server ${server}`;
+  const denial =
+    deny.find((line) => holds(line, call) !== false) ?? ask.find((line) => isUnknown(line, call));
+  if (denial !== undefined)
+    return denied(denial.rule, `${denial.rule} does not let ${what}: ${denial.pattern.text}`);
+  const question = ask.find((line) => holds(line, call));
+  if (question !== undefined) {
+    const { rule, pattern } = question;
+    return {
+      allow: false,
+      ask: true,
+      rule,
+      reason: `${rule} lets ${what} with an approval: ${pattern.text}`,
+    };
+  }
+  const grant = allow.find((line) => holds(line, call));
+  if (grant === undefined) return denied(undefined, `no Access rule lets ${what}`);
+  return { allow: true, rule: grant.rule, reason: `${grant.rule} lets ${what}: ${grant.pattern.text}` };
+}
+
+/**
+ * Whether a list shows the tool. `maybe` where that depends on what is known with the call only: a condition on its
+ * arguments, or an approval.
+ */
+export function mayCall(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
+  if (refusedAtOnce(policy, call) !== undefined) return 'no';
+  const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).about(call.tool);
+  if (deny.some((line) => holds(line, call))) return 'no';
+  const possible = [...ask, ...allow].filter((line) => holds(line, call) !== false);
+  if (possible.length === 0) return 'no';
+  const doubts = [...deny, ...ask].some((line) => holds(line, call) !== false);
+  return !doubts && allow.some((line) => holds(line, call)) ? 'yes' : 'maybe';
+}
+
+/** Tier 1, and names that no rule can allow. */
+function refusedAtOnce(policy: Policy, { caller, server, tool }: Call): Denied | undefined {
   const entered = decideServer(policy, caller, server);
   if (!entered.allow) return entered;
-  if (tool.length > MAX_TOOL_NAME) return deny(undefined, `the tool's name has ${tool.length} characters`);
+  if (tool.length > MAX_TOOL_NAME) return denied(undefined, `the tool's name has ${tool.length} characters`);
   if (!isCanonical(tool))
-    return deny(
+    return denied(
       undefined,
       "the tool's name has characters that cannot be seen, or another form of common ones",
     );
-  const rules = policy.rulesFor(caller, server);
-  return rules.decided.get(tool, () => decideTool(rules, call));
+  return undefined;
 }
 
 /**
@@ -49,16 +88,14 @@ function isCanonical(tool: string): boolean {
   return seen.trim().replace(/\s+/gu, ' ') === tool;
 }
 
-function decideTool({ allow, deny: denials }: Rules, { caller, server, tool }: ToolCall): Decision {
-  const what = `${caller} call tool ${tool} of server ${server}`;
-  const denial = denials.find(({ pattern }) => pattern.matches(tool));
-  if (denial !== undefined)
-    return deny(denial.rule, `${denial.rule} does not let ${what}: ${denial.pattern.text}`);
-  const grant = allow.find(({ pattern }) => pattern.matches(tool));
-  if (grant === undefined) return deny(undefined, `no Access rule lets ${what}`);
-  return { allow: true, rule: grant.rule, reason: `${grant.rule} lets ${what}: ${grant.pattern.text}` };
+function holds({ when }: Line, call: Call): boolean | undefined {
+  return when === undefined || when(call);
 }
 
-function deny(rule: string | undefined, reason: string): Decision {
+function isUnknown(line: Line, call: Call): boolean {
+  return holds(line, call) === undefined;
+}
+
+function denied(rule: string | undefined, reason: string): Denied {
   return { allow: false, rule, reason };
 }

@@ -3,8 +3,9 @@ import { ensure } from '../ground/errors.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import { Memo } from './memo.ts';
 import type { Access, McpServer } from './resources.ts';
+import { type Line, Rules } from './rules.ts';
 import { compileSpiffePattern } from './spiffe-pattern.ts';
-import { compileToolPattern, type ToolPattern } from './tool-pattern.ts';
+import { compileToolPattern } from './tool-pattern.ts';
 
 /** Immutable, but for what it remembers of itself: a new version is a new Policy, so no answer outlives its rules. */
 export interface Policy {
@@ -14,26 +15,6 @@ export interface Policy {
   rulesFor(caller: SpiffeId, server: string): Rules;
 }
 
-/** The part of the policy that speaks of one caller at one server, in the order of the rules' names. */
-export interface Rules {
-  /** The first rule that allows any tool at all. */
-  readonly entrance: string | undefined;
-  readonly allow: readonly Line[];
-  readonly deny: readonly Line[];
-  /** Decisions already made under these rules, by tool. */
-  readonly decided: Memo<string, Decision>;
-}
-
-export interface Line {
-  readonly rule: string;
-  readonly pattern: ToolPattern;
-}
-
-/** `reason` is a sentence for people: the operator's `explain`, the record and the denied caller read it. */
-export type Decision =
-  | { readonly allow: true; readonly rule: string; readonly reason: string }
-  | { readonly allow: false; readonly rule: string | undefined; readonly reason: string };
-
 interface CompiledAccess {
   readonly name: string;
   readonly who: readonly ((id: SpiffeId) => boolean)[];
@@ -42,9 +23,8 @@ interface CompiledAccess {
   readonly deny: readonly Line[];
 }
 
-/** So many pairs of caller and server, and tools for each, are remembered; what is forgotten is computed again. */
+/** So many pairs of caller and server are remembered; what is forgotten is computed again. */
 const PAIRS = 10_000;
-const TOOLS = 512;
 
 /**
  * Throws `policy`, naming the rule. A rule may name a server that is not here: an agent is sent only what
@@ -91,12 +71,8 @@ function speaksOf(rule: CompiledAccess, caller: SpiffeId, server: string): boole
   return rule.servers.has(server) && rule.who.some((matches) => matches(caller));
 }
 
+/** No resource says what to ask about yet. */
 function rulesOf(rules: readonly CompiledAccess[]): Rules {
   const allow = rules.flatMap((rule) => rule.allow);
-  return {
-    entrance: allow[0]?.rule,
-    allow,
-    deny: rules.flatMap((rule) => rule.deny),
-    decided: new Memo(TOOLS),
-  };
+  return new Rules({ allow, ask: [], deny: rules.flatMap((rule) => rule.deny) });
 }

@@ -15,6 +15,7 @@ import { isEventId } from '@chancery/shared/mcp/sse.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
 import { narrowClient } from '@chancery/shared/mcp/tools.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
+import { closed } from '@chancery/shared/policy/decision.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { CANCELLED, cancelledId } from '../upstream/numbering.ts';
 import type { Outbound } from '../upstream/upstream.ts';
@@ -228,11 +229,18 @@ function enter(
   const policy = gate.policy.current();
   // Again: the body comes later than the head, and there may be another policy.
   const entered = decideServer(policy, peer.id, gate.server);
+  const situation = {
+    caller: peer.id,
+    server: gate.server,
+    now: gate.clock.now(),
+    session: about.session,
+  };
   const verdict = entered.allow
-    ? judge(policy, { caller: peer.id, server: gate.server, era, freeText: gate.freeText }, entered, message)
+    ? judge(policy, { ...situation, era, freeText: gate.freeText }, entered, message)
     : { decision: entered, use: undefined };
-  const recordId = gate.recorder.decided(peer, message, verdict, { policy, ...about });
-  const { decision, use } = verdict;
+  const { use } = verdict;
+  const decision = closed(verdict.decision);
+  const recordId = gate.recorder.decided(peer, message, { decision, use }, { policy, ...about });
   seen.recordId = recordId;
   seen.tool = use?.tool;
   if (decision.allow) {

@@ -6,7 +6,8 @@ import type { FreeText } from '@chancery/shared/mcp/results.ts';
 import { LISTEN, listensToTools, onSubscription } from '@chancery/shared/mcp/subscription.ts';
 import { type ToolUse, toolUseOf } from '@chancery/shared/mcp/tools.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
-import type { Decision, Policy } from '@chancery/shared/policy/policy.ts';
+import type { Allowed, Decision, Denied } from '@chancery/shared/policy/decision.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 const CALL = 'tools/call';
@@ -68,20 +69,22 @@ export interface Situation {
   readonly server: string;
   readonly era: Era;
   readonly freeText: FreeText;
+  readonly now: Date;
+  readonly session: string | undefined;
 }
 
 /** `entered` is the decision of tier 1, which allows. Throws mcp_parse for a call whose tool cannot be read. */
 export function judge(
   policy: Policy,
-  { caller, server, era, freeText }: Situation,
-  entered: Decision,
+  { era, freeText, ...where }: Situation,
+  entered: Allowed,
   message: Message,
 ): Verdict {
   // A posted response was matched with the server's own request before it came here.
   if (message.kind === 'response') return { decision: entered, use: undefined };
   if (message.kind === 'request' && message.method === CALL) {
     const use = toolUseOf(message);
-    return { decision: decide(policy, { caller, server, tool: use.tool }), use };
+    return { decision: decide(policy, { ...where, tool: use.tool, arguments: use.arguments }), use };
   }
   const { kind, method } = message;
   const listens = kind === 'request' && era === 'modern' && method === LISTEN && listensToTools(message);
@@ -110,6 +113,6 @@ export function mayAsk(method: string): boolean {
   return method === 'ping';
 }
 
-function noRule(method: string): Decision {
+function noRule(method: string): Denied {
   return { allow: false, rule: undefined, reason: `no kind of rule can allow ${method}` };
 }

@@ -60,7 +60,6 @@ export class Listeners {
   }
 
   #rulesOf(policy: Policy, caller: SpiffeId): string {
-    const { allow, deny } = policy.rulesFor(caller, this.#server);
-    return JSON.stringify([allow, deny].map((lines) => lines.map(({ pattern }) => pattern.text)));
+    return policy.rulesFor(caller, this.#server).patterns;
   }
 }

@@ -6,10 +6,11 @@ import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { isJsonObject } from '@chancery/shared/ground/json.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Message, Response } from '@chancery/shared/mcp/message.ts';
-import type { Decision, Policy } from '@chancery/shared/policy/policy.ts';
+import type { ToolUse } from '@chancery/shared/mcp/tools.ts';
+import type { Allowed, Denied } from '@chancery/shared/policy/decision.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { bounded, type CallEvent, type RecordCall, sha256 } from '../call-event.ts';
-import type { Verdict } from './judge.ts';
 import type { Asked, Session } from './sessions.ts';
 
 export interface RecorderOptions {
@@ -56,8 +57,8 @@ export class CallRecorder {
    * Returns the id of the record. Throws what the sink throws, and the message goes no further. Each allowed call has
    * a record of its own; repeated denials are folded.
    */
-  decided(peer: VerifiedSvid, message: Message, verdict: Verdict, about: Decided): string {
-    const { decision, use } = verdict;
+  decided(peer: VerifiedSvid, message: Message, ruling: Ruling, about: Decided): string {
+    const { decision, use } = ruling;
     const event = this.#eventOf(peer, 'decided', {
       from: 'client',
       ...describe(message),
@@ -74,7 +75,12 @@ export class CallRecorder {
   }
 
   /** A request without a message, or one whose message is not read: it is decided by its head. */
-  decidedByHead(peer: VerifiedSvid, httpMethod: string, decision: Decision, about: DecidedByHead): string {
+  decidedByHead(
+    peer: VerifiedSvid,
+    httpMethod: string,
+    decision: Allowed | Denied,
+    about: DecidedByHead,
+  ): string {
     const event = this.#eventOf(peer, 'decided', {
       from: 'client',
       httpMethod,
@@ -235,7 +241,16 @@ export type Who = VerifiedSvid | { readonly address: string };
 
 const isPeer = (who: Who): who is VerifiedSvid => 'id' in who;
 
-const said = ({ allow, rule, reason }: Decision) => ({ allow, rule, reason });
+/** A decision as it is carried out. */
+export interface Ruling {
+  readonly decision: Allowed | Denied;
+  readonly use: ToolUse | undefined;
+}
+
+function said(decision: Allowed | Denied): Pick<CallEvent, 'allow' | 'rule' | 'reason' | 'approval'> {
+  const { allow, rule, reason } = decision;
+  return allow ? { allow, rule, reason } : { allow, rule, reason, approval: decision.approval };
+}
 
 type Fields = Omit<CallEvent, 'id' | 'stage' | 'time' | 'caller' | 'serial' | 'server'>;
 

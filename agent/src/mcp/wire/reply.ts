@@ -8,7 +8,7 @@ import {
   type RpcError,
   writeMessage,
 } from '@chancery/shared/mcp/message.ts';
-import type { Decision } from '@chancery/shared/policy/policy.ts';
+import type { Denied } from '@chancery/shared/policy/decision.ts';
 
 /** JSON-RPC's own codes (section 5.1), those of MCP 2026-07-28, and ours, which lie outside -32768..-32000. */
 const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number] } = {
@@ -110,7 +110,7 @@ export function refusalResponse(error: IdentityError, id: Id | undefined): Respo
  * In an HTTP 200, so that the model's client shows it: a 403 makes clients start an OAuth flow or drop the connection.
  * Unlike other refusals it says why: the caller is known, and the rule is about it.
  */
-export function denial(id: Id | undefined, decision: Decision, decisionId: string): Response {
+export function denial(id: Id | undefined, decision: Denied, decisionId: string): Response {
   const { reason, rule } = decision;
   const data = { reason, decisionId, ...(rule === undefined ? {} : { rule }) };
   return errorResponse(id, { code: DENIED, message: 'the call is not allowed', data });

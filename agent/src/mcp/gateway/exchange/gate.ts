@@ -1,5 +1,6 @@
 /** What an exchange is given: what all exchanges of one gateway share, and what its own request is. */
 
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Request } from '@chancery/shared/mcp/message.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
@@ -17,6 +18,7 @@ import { Unread, type UnreadLimits } from './unread.ts';
 export interface Gate {
   readonly server: string;
   readonly policy: Source<Policy>;
+  readonly clock: Clock;
   readonly recorder: CallRecorder;
   readonly sessions: Sessions;
   readonly upstream: Upstream;

@@ -5,8 +5,9 @@
 import { type Message, type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { narrowError } from '@chancery/shared/mcp/results.ts';
 import { acknowledgesTools } from '@chancery/shared/mcp/subscription.ts';
-import { decide } from '@chancery/shared/policy/decide.ts';
-import type { Decision } from '@chancery/shared/policy/policy.ts';
+import type { Call } from '@chancery/shared/policy/call.ts';
+import { decide, mayCall } from '@chancery/shared/policy/decide.ts';
+import { closed } from '@chancery/shared/policy/decision.ts';
 import { denial } from '../../wire/reply.ts';
 import { mayAsk, told } from '../judge.ts';
 import type { Asked, Session } from '../sessions.ts';
@@ -84,17 +85,18 @@ export class Passing {
 
   /** A new policy cuts the connection of a call, and its client may ask for the answer on another one. */
   #narrowed(asked: Asked, response: Response): Response {
-    const decision = asked.tool === undefined ? undefined : this.#decide(asked.tool);
+    const policy = this.#gate.policy.current();
+    const decision = asked.tool === undefined ? undefined : closed(decide(policy, this.#callOf(asked.tool)));
     if (decision?.allow === false) return denial(response.id, decision, asked.recordId);
     return narrowAnswer(asked, response, {
       era: this.#facts.era,
       freeText: this.#gate.freeText,
-      may: (tool) => this.#decide(tool).allow,
+      may: (tool) => mayCall(policy, this.#callOf(tool)) !== 'no',
     });
   }
 
-  #decide(tool: string): Decision {
-    const { server, policy } = this.#gate;
-    return decide(policy.current(), { caller: this.#facts.peer.id, server, tool });
+  #callOf(tool: string): Call {
+    const { server, clock } = this.#gate;
+    return { caller: this.#facts.peer.id, server, tool, now: clock.now(), session: this.session?.id };
   }
 }

@@ -1,0 +1,18 @@
+/** What is decided about: who wants to call what, with what, when and where. */
+import type { JsonObject } from '../ground/json.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
+
+/**
+ * Each optional field may be unknown: when tools are listed there are no arguments yet, and the operator's `explain`
+ * names a tool only. A condition that needs an unknown field cannot be decided.
+ */
+export interface Call {
+  readonly caller: SpiffeId;
+  /** The McpServer resource's name. */
+  readonly server: string;
+  readonly tool: string;
+  readonly arguments?: JsonObject | undefined;
+  readonly now?: Date | undefined;
+  /** Of the legacy era, as the client knows it. */
+  readonly session?: string | undefined;
+}

@@ -1,0 +1,34 @@
+/** The three answers of a policy. `reason` is a sentence for the operator's `explain`, the record and the caller. */
+
+export interface Allowed {
+  readonly allow: true;
+  readonly rule: string;
+  readonly reason: string;
+}
+
+export interface Denied {
+  readonly allow: false;
+  readonly ask?: undefined;
+  /** The rule that denies; undefined where no rule allows. */
+  readonly rule: string | undefined;
+  readonly reason: string;
+  /** What came of a rule's wish for an approval. */
+  readonly approval?: 'nobody';
+}
+
+/** Allowed once somebody approves. `allow` is false, so code that knows no approvals denies. */
+export interface Asked {
+  readonly allow: false;
+  readonly ask: true;
+  readonly rule: string;
+  readonly reason: string;
+}
+
+export type Decision = Allowed | Denied | Asked;
+
+/** The decision where nobody can approve: an ask is denied. */
+export function closed(decision: Decision): Allowed | Denied {
+  if (decision.allow || decision.ask === undefined) return decision;
+  const { rule, reason } = decision;
+  return { allow: false, rule, reason: `${reason}; nobody can approve it here`, approval: 'nobody' };
+}

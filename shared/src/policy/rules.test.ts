@@ -1,0 +1,160 @@
+/** What no resource says yet: conditions, and rules that ask for an approval. */
+import { expect, test } from 'vitest';
+import { parseSpiffeId } from '../spiffe/id.ts';
+import type { Call } from './call.ts';
+import { decide, decideServer, mayCall } from './decide.ts';
+import { closed } from './decision.ts';
+import { compilePolicy, type Policy } from './policy.ts';
+import { McpServer } from './resources.ts';
+import { type Line, type Lines, Rules, type When } from './rules.ts';
+import { compileToolPattern } from './tool-pattern.ts';
+
+const caller = parseSpiffeId('spiffe://prod.example/agents/triage');
+const github = McpServer.parse({
+  kind: 'McpServer',
+  name: 'github',
+  identity: 'spiffe://prod.example/tools/github',
+  address: 'github:1',
+});
+
+function policyOf(lines: Partial<Lines>): Policy {
+  const rules = new Rules({ allow: [], ask: [], deny: [], ...lines });
+  return { ...compilePolicy([github], 1n), rulesFor: () => rules };
+}
+const line = (rule: string, pattern: string, when?: When): Line => ({
+  rule,
+  pattern: compileToolPattern(pattern),
+  ...(when && { when }),
+});
+const onOwner: When = ({ arguments: args }) => (args === undefined ? undefined : args['owner'] === 'acme');
+const fails: When = () => undefined;
+const never: When = () => false;
+
+const named: Call = { caller, server: 'github', tool: 'create_issue' };
+const acme: Call = { ...named, arguments: { owner: 'acme' } };
+const other: Call = { ...named, arguments: { owner: 'other' } };
+
+/** The answer to a call, in one word. */
+function answer(policy: Policy, call: Call): 'allow' | 'ask' | 'deny' {
+  const decision = decide(policy, call);
+  if (decision.allow) return 'allow';
+  return decision.ask === true ? 'ask' : 'deny';
+}
+
+test.each<[string, Partial<Lines>, [Call, string][]]>([
+  [
+    'an allow with a condition',
+    { allow: [line('a', '*', onOwner)] },
+    [
+      [acme, 'allow'],
+      [other, 'deny'],
+      [named, 'deny'],
+    ],
+  ],
+  [
+    'an allow whose condition fails beside one that holds',
+    { allow: [line('a', '*', fails), line('b', '*', never), line('c', '*')] },
+    [[named, 'allow']],
+  ],
+  ['an allow whose condition fails', { allow: [line('a', '*', fails)] }, [[acme, 'deny']]],
+  [
+    'a deny with a condition',
+    { allow: [line('a', '*')], deny: [line('b', '*', onOwner)] },
+    [
+      [acme, 'deny'],
+      [other, 'allow'],
+      [named, 'deny'],
+    ],
+  ],
+  ['a deny of another tool', { allow: [line('a', '*')], deny: [line('b', 'delete_*')] }, [[named, 'allow']]],
+  [
+    'an ask',
+    { ask: [line('a', 'create_*')] },
+    [
+      [named, 'ask'],
+      [{ ...named, tool: 'delete_issue' }, 'deny'],
+    ],
+  ],
+  ['an ask beats an allow', { ask: [line('b', 'create_*')], allow: [line('a', '*')] }, [[named, 'ask']]],
+  ['a deny beats an ask', { ask: [line('a', '*')], deny: [line('b', '*')] }, [[named, 'deny']]],
+  [
+    'an ask with a condition',
+    { ask: [line('a', '*', onOwner)], allow: [line('b', '*')] },
+    [
+      [acme, 'ask'],
+      [other, 'allow'],
+      [named, 'deny'],
+    ],
+  ],
+])('%s', (_name, lines, expected) => {
+  // One policy, for what it remembers of the first call must not decide the next.
+  const policy = policyOf(lines);
+  expect(expected.map(([call]) => answer(policy, call))).toEqual(expected.map(([, word]) => word));
+});
+
+test.each<[string, Partial<Lines>, string]>([
+  ['allowed by name', { allow: [line('a', '*')] }, 'yes'],
+  ['allowed by name, and perhaps by arguments', { allow: [line('a', '*', onOwner), line('b', '*')] }, 'yes'],
+  ['allowed by arguments', { allow: [line('a', '*', onOwner)] }, 'maybe'],
+  [
+    'allowed by name, denied by arguments',
+    { allow: [line('a', '*')], deny: [line('b', '*', onOwner)] },
+    'maybe',
+  ],
+  ['to be asked about', { ask: [line('a', '*')] }, 'maybe'],
+  [
+    'allowed, or to be asked about by arguments',
+    { allow: [line('a', '*')], ask: [line('b', '*', onOwner)] },
+    'maybe',
+  ],
+  ['allowed, and never to be asked about', { allow: [line('a', '*')], ask: [line('b', '*', never)] }, 'yes'],
+  ['allowed, and never denied', { allow: [line('a', '*')], deny: [line('b', '*', never)] }, 'yes'],
+  ['denied by name', { allow: [line('a', '*', onOwner)], deny: [line('b', '*')] }, 'no'],
+  ['never allowed', { allow: [line('a', '*', never)] }, 'no'],
+  ['another tool is allowed', { allow: [line('a', 'delete_*')] }, 'no'],
+  ['nothing is allowed', {}, 'no'],
+])('in a list, a tool that is %s', (_name, lines, expected) => {
+  expect(mayCall(policyOf(lines), named)).toBe(expected);
+});
+
+test('no list has a name that no rule can allow', () => {
+  const all = policyOf({ allow: [line('a', '*')] });
+  expect(mayCall(all, { ...named, tool: 'list_\u200bx' })).toBe('no');
+  expect(mayCall(all, { ...named, server: 'gitlab' })).toBe('no');
+});
+
+test('a condition sees the whole call', () => {
+  const seen: Call[] = [];
+  const call = { ...acme, now: new Date(0), session: 'a' };
+  const when: When = (given) => seen.push(given) > 0;
+  expect(answer(policyOf({ allow: [line('a', '*', when)] }), call)).toBe('allow');
+  expect(seen).toEqual([call]);
+});
+
+test('a rule that only asks lets its caller in', () => {
+  const policy = policyOf({ ask: [line('a', '*')] });
+  expect(decideServer(policy, caller, 'github')).toMatchObject({ allow: true, rule: 'a' });
+});
+
+test('an ask names its rule, and is a denial where nobody can approve', () => {
+  const asked = decide(policyOf({ ask: [line('a', 'create_*')] }), named);
+  const says = `a lets ${caller} call tool create_issue of server github with an approval: create_*`;
+  expect(asked).toEqual({ allow: false, ask: true, rule: 'a', reason: says });
+  const reason = `${says}; nobody can approve it here`;
+  expect(closed(asked)).toEqual({ allow: false, rule: 'a', reason, approval: 'nobody' });
+});
+
+test('what is allowed or denied stays so where nobody can approve', () => {
+  for (const lines of [{ allow: [line('a', '*')] }, {}]) {
+    const decision = decide(policyOf(lines), named);
+    expect(closed(decision)).toBe(decision);
+  }
+});
+
+test('rules of other patterns give another list', () => {
+  const of = (lines: Partial<Lines>): string =>
+    new Rules({ allow: [], ask: [], deny: [], ...lines }).patterns;
+  expect(of({ allow: [line('a', 'x')] })).toBe(of({ allow: [line('b', 'x')] }));
+  const all = [{}, { allow: [line('a', 'x')] }, { ask: [line('a', 'x')] }, { deny: [line('a', 'x')] }];
+  expect(new Set(all.map(of)).size).toBe(all.length);
+});

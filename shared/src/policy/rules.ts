@@ -1,0 +1,79 @@
+/** What the rules of one policy say of one caller at one server. */
+import type { Call } from './call.ts';
+import type { Decision } from './decision.ts';
+import { Memo } from './memo.ts';
+import type { ToolPattern } from './tool-pattern.ts';
+
+/** One tool pattern of one rule. */
+export interface Line {
+  readonly rule: string;
+  readonly pattern: ToolPattern;
+  /** The rule's condition. A line without one holds for each tool that the pattern matches. */
+  readonly when?: When;
+}
+
+/** Pure. Undefined where it cannot be decided: it needs a field that the call does not have, or it fails. */
+export type When = (call: Call) => boolean | undefined;
+
+/** In the order of the rules' names. */
+export interface Lines {
+  readonly allow: readonly Line[];
+  /** These allow a call once somebody approves it. */
+  readonly ask: readonly Line[];
+  readonly deny: readonly Line[];
+}
+
+interface Known {
+  readonly lines: Lines;
+  readonly isConditional: boolean;
+  decision?: Decision;
+}
+
+/** So many tools are remembered for one caller at one server; what is forgotten is computed again. */
+const TOOLS = 512;
+
+export class Rules {
+  readonly #lines: Lines;
+  readonly #byTool = new Memo<string, Known>(TOOLS);
+
+  constructor(lines: Lines) {
+    this.#lines = lines;
+  }
+
+  /** The first rule that may allow any tool at all. */
+  get entrance(): string | undefined {
+    const { allow, ask } = this.#lines;
+    return (allow[0] ?? ask[0])?.rule;
+  }
+
+  /** The lines whose pattern matches the tool. */
+  about(tool: string): Lines {
+    return this.#known(tool).lines;
+  }
+
+  /** What `decideBy` makes of these lines. Remembered where no line has a condition, so it may depend on names only. */
+  decide(tool: string, decideBy: (lines: Lines) => Decision): Decision {
+    const known = this.#known(tool);
+    if (known.isConditional) return decideBy(known.lines);
+    known.decision ??= decideBy(known.lines);
+    return known.decision;
+  }
+
+  #known(tool: string): Known {
+    return this.#byTool.get(tool, () => {
+      const matching = (lines: readonly Line[]) => lines.filter(({ pattern }) => pattern.matches(tool));
+      const { allow, ask, deny } = this.#lines;
+      const lines = { allow: matching(allow), ask: matching(ask), deny: matching(deny) };
+      const isConditional = Object.values(lines)
+        .flat()
+        .some(({ when }) => when !== undefined);
+      return { lines, isConditional };
+    });
+  }
+
+  /** Equal for two sets of rules by which a caller sees the same list of tools, whatever the server has. */
+  get patterns(): string {
+    const { allow, ask, deny } = this.#lines;
+    return JSON.stringify([allow, ask, deny].map((lines) => lines.map(({ pattern }) => pattern.text)));
+  }
+}
