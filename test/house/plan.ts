@@ -50,7 +50,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/impact': [...shared('ground spiffe evidence'), 'ca/src/registry'],
   'ca/src/revocation': [...shared('ground spiffe evidence revocation'), 'ca/src/store'],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, 'ca/src/store', 'ca/src/revocation'],
-  'ca/src/door': shared('ground spiffe door health x509 audit'),
+  'ca/src/door': shared('ground spiffe evidence door health x509 audit'),
   'ca/src/rpc': [
     ...shared('text ground unix spiffe evidence door keys x509 tls revocation audit'),
     PROTO,

@@ -11,12 +11,12 @@ import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { issue } from '../authority/issue.ts';
+import type { Limits, Share } from '../door/limits.ts';
 import type { RecordedIssuance } from '../store/store.ts';
 import { comesOf, predecessorOf } from '../succession/successions.ts';
 import { type Caller, limitKeys } from './caller.ts';
 import { type ExchangeDeps, exchange, issuedMessage } from './exchange.ts';
 import { bidi, type Stream, unary } from './handler.ts';
-import type { Limits, Share } from './limits.ts';
 
 export interface AttestationDeps extends ExchangeDeps {
   readonly limits: Limits;

@@ -1,7 +1,7 @@
 /** A certified node that asks for as many certificates as it can: row I64. */
 import { randomBytes } from 'node:crypto';
+import { Limits } from '@chancery/ca/door/limits.ts';
 import { issueX509 } from '@chancery/ca/rpc/attestation.ts';
-import { Limits } from '@chancery/ca/rpc/limits.ts';
 import type { Issuance } from '@chancery/ca/store/store.ts';
 import { IssueX509Request } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
