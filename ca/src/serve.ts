@@ -11,6 +11,7 @@ import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { serveHealth } from '@chancery/shared/health/server.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
+import { Callers } from '@chancery/shared/rpc/callers.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
@@ -26,10 +27,10 @@ import { createMetrics } from './health/metrics.ts';
 import { openRegistry } from './registry/registry.ts';
 import { openRevocations } from './revocation/revocations.ts';
 import { Agents } from './rpc/agents.ts';
-import { Callers } from './rpc/caller.ts';
-import { recordRefusal } from './rpc/handler.ts';
-import { listenTls, listenUnix } from './rpc/listen.ts';
+import type { Caller } from './rpc/caller.ts';
+import { listenLocally, listenTls } from './rpc/listen.ts';
 import { Nonces } from './rpc/nonces.ts';
+import { recordRefusal } from './rpc/refuse.ts';
 import { grpcServer } from './rpc/server.ts';
 import { tellOfClock } from './store/clock-warning.ts';
 import { nodeMemory } from './store/node-memory.ts';
@@ -132,7 +133,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
     now: () => clock.now(),
   });
   const successions = new Successions(clock, deps.random(32), await store.successions());
-  const callers = new Callers();
+  const callers = new Callers<Caller>();
   const nonces = new Nonces(clock, deps.random);
   const { outcome, observe } = metrics;
   const watched = { registry, revocations, successions, authorities, agents };
@@ -179,7 +180,7 @@ async function openPlatforms(settings: CaSettings, { store, clock, log, open }: 
 
 interface ListenAllDeps extends OpenDeps {
   readonly doors: Doors;
-  readonly callers: Callers;
+  readonly callers: Callers<Caller>;
   readonly inject: Parameters<typeof listenTls>[1]['inject'];
   readonly svid: LiveValue<Svid>;
   readonly authorities: Authorities;
@@ -204,9 +205,9 @@ async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<num
   };
   const over = await listenTls(options, deps);
   open.push(over);
-  open.push(await listenUnix({ path: admin, via: 'admin', connections: doors.admin }, deps));
+  open.push(await listenLocally({ path: admin, via: 'admin', connections: doors.admin }, deps));
   if (settings.attestors.unix !== undefined)
-    open.push(await listenUnix({ path: join, via: 'join', connections: doors.join }, deps));
+    open.push(await listenLocally({ path: join, via: 'join', connections: doors.join }, deps));
   return over.port;
 }
 

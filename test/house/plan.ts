@@ -17,6 +17,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   'shared/src/evidence': shared('ground'),
   'shared/src/aws': shared('ground'),
   'shared/src/door': shared('ground unix'),
+  'shared/src/rpc': shared('ground unix door'),
   'shared/src/health': shared('text ground unix config door'),
   'shared/src/keys': shared('text ground unix der'),
   'shared/src/x509': shared('ground der spiffe keys'),
@@ -52,7 +53,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, 'ca/src/store', 'ca/src/revocation'],
   'ca/src/door': shared('ground spiffe evidence door health x509 audit'),
   'ca/src/rpc': [
-    ...shared('text ground unix spiffe evidence door keys x509 tls revocation audit'),
+    ...shared('text ground unix spiffe evidence door rpc keys x509 tls revocation audit'),
     PROTO,
     'ca/src/store',
     'ca/src/attestors',
@@ -72,7 +73,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     'ca/src/revocation',
   ],
   'ca/src/serve.ts': [
-    ...shared('text ground unix spiffe evidence door health keys outbound audit'),
+    ...shared('text ground unix spiffe evidence door rpc health keys outbound audit'),
     'ca/src/store',
     'ca/src/store/sqlite',
     'ca/src/attestors',

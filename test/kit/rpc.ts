@@ -7,13 +7,15 @@ import { Limits } from '@chancery/ca/door/limits.ts';
 import { openRegistry } from '@chancery/ca/registry/registry.ts';
 import { openRevocations } from '@chancery/ca/revocation/revocations.ts';
 import { Agents } from '@chancery/ca/rpc/agents.ts';
-import { type Caller, Callers, type TlsCaller } from '@chancery/ca/rpc/caller.ts';
-import type { Handled } from '@chancery/ca/rpc/handler.ts';
+import type { Caller, TlsCaller } from '@chancery/ca/rpc/caller.ts';
 import { Nonces } from '@chancery/ca/rpc/nonces.ts';
+import { refuserOf } from '@chancery/ca/rpc/refuse.ts';
 import { Successions } from '@chancery/ca/succession/successions.ts';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { REFUSALS, type Refusal } from '@chancery/shared/ground/errors.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
+import { Callers } from '@chancery/shared/rpc/callers.ts';
+import type { Handled } from '@chancery/shared/rpc/method.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import * as grpc from '@grpc/grpc-js';
@@ -36,6 +38,7 @@ export async function makeRpc(attestors: readonly Attestor[] = []) {
     openAttestationsPerAddress: many,
   };
   const [outcomes, observed]: [string[], string[]] = [[], []];
+  const audit = (event: AuditEvent) => store.append(event);
   return {
     ...made,
     log: silentLog,
@@ -45,7 +48,7 @@ export async function makeRpc(attestors: readonly Attestor[] = []) {
     agents: new Agents(clock),
     successions: new Successions(clock, new Uint8Array(32)),
     limits: new Limits(limits, clock),
-    callers: new Callers(),
+    callers: new Callers<Caller>(),
     nonces: new Nonces(clock, (size) => randomBytes(size)),
     ownUid: 1000,
     outcomes,
@@ -53,7 +56,8 @@ export async function makeRpc(attestors: readonly Attestor[] = []) {
     outcome: (platform: string, outcome: string) => void outcomes.push(`${platform} ${outcome}`),
     observe: (name: string, seconds: number, outcome: string) =>
       void observed.push(`${name} ${seconds} ${outcome}`),
-    audit: (event: AuditEvent) => store.append(event),
+    audit,
+    refuse: refuserOf({ audit, log: silentLog, clock }),
   };
 }
 

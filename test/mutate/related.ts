@@ -53,6 +53,7 @@ const RELATED: readonly Related[] = [
       'test/attacks/issuing/nonces',
     ],
   },
+  { room: 'shared/src/rpc', near: ['shared/src/rpc'], far: ['ca/src/rpc'] },
   {
     room: 'shared/src/x509',
     near: ['shared/src/x509'],

@@ -16,7 +16,7 @@ import type { RecordedIssuance } from '../store/store.ts';
 import { comesOf, predecessorOf } from '../succession/successions.ts';
 import { type Caller, limitKeys } from './caller.ts';
 import { type ExchangeDeps, exchange, issuedMessage } from './exchange.ts';
-import { bidi, type Stream, unary } from './handler.ts';
+import { bidi, type Stream, unary } from './methods.ts';
 
 export interface AttestationDeps extends ExchangeDeps {
   readonly limits: Limits;

@@ -1,6 +1,6 @@
 /** Who is at the other end of a connection to the CA, and whether they still are who they were. */
 import { type ShareKeys, shareKeys } from '@chancery/shared/door/keys.ts';
-import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { LivePeer } from '@chancery/shared/unix/peer-credentials.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 
@@ -68,43 +68,5 @@ export function standingOf(caller: Caller, now: Date): Standing {
     return { kind: 'known', svid: caller.svid(now) };
   } catch {
     return { kind: 'stranger' };
-  }
-}
-
-/**
- * Connections by the key under which grpc-js names their peer. A key is a number of ours and never reused, so a call
- * cannot be taken for one on another connection.
- */
-export class Callers {
-  readonly #byKey = new Map<string, Caller>();
-  #next = 1;
-
-  get size(): number {
-    return this.#byKey.size;
-  }
-
-  /**
-   * Marks the socket with an address that grpc-js will report (a port of 0 it would leave out); returns the
-   * way to forget it.
-   */
-  add(socket: object, caller: Caller): () => void {
-    const key = `caller-${this.#next}`;
-    this.#next += 1;
-    this.#byKey.set(key, caller);
-    Object.defineProperty(socket, 'remoteAddress', { value: key });
-    Object.defineProperty(socket, 'remotePort', { value: 1 });
-    return () => this.#byKey.delete(key);
-  }
-
-  /** Undefined once the connection is gone. */
-  at(socket: object): Caller | undefined {
-    return this.#byKey.get(String(Reflect.get(socket, 'remoteAddress')));
-  }
-
-  /** `peer` as grpc-js gives it: "key:port". Throws no_peer once the connection is gone. */
-  of(peer: string): Caller {
-    const caller = this.#byKey.get(peer.slice(0, peer.lastIndexOf(':')));
-    if (caller === undefined) throw new IdentityError('no_peer', 'the connection is gone');
-    return caller;
   }
 }

@@ -34,7 +34,7 @@ import type { AuditIntake, CertificateStore, RecordedIssuance } from '../store/s
 import { predecessorOf, provenPredecessor, type Successions } from '../succession/successions.ts';
 import type { Agents } from './agents.ts';
 import type { Caller } from './caller.ts';
-import type { Stream } from './handler.ts';
+import type { Stream } from './methods.ts';
 import { NONCE_SECONDS, type Nonce, type Nonces } from './nonces.ts';
 
 export interface ExchangeDeps extends IssueDeps {

@@ -7,6 +7,8 @@ import { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { LiveValue } from '@chancery/shared/ground/source.ts';
+import { Callers } from '@chancery/shared/rpc/callers.ts';
+import type { Listener } from '@chancery/shared/rpc/listener.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
@@ -18,8 +20,8 @@ import { openDoor } from '../../../test/kit/flood/doors.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
-import { type Caller, Callers, type TlsCaller } from './caller.ts';
-import { type Listener, listenTls, listenUnix } from './listen.ts';
+import type { Caller, TlsCaller } from './caller.ts';
+import { listenLocally, listenTls } from './listen.ts';
 
 const folder = makeFolder();
 afterAll(() => removeFolder(folder));
@@ -34,7 +36,7 @@ function kept<T extends Listener>(listener: T): T {
 
 /** Listens with these, and tells of each connection by its caller. */
 function arrivals() {
-  const callers = new Callers();
+  const callers = new Callers<Caller>();
   const waiting: ((socket: net.Socket) => void)[] = [];
   const inject = (socket: net.Socket): void => waiting.shift()?.(socket);
   const next = async (): Promise<{ socket: net.Socket; caller: Caller }> => {
@@ -55,7 +57,7 @@ describe('a unix socket', () => {
     'for %s has its mode, its caller is whom the kernel names, and it is forgotten with its connection',
     async (via, mode) => {
       const { callers, next, deps } = arrivals();
-      kept(await listenUnix({ path, via, connections: openDoor() }, deps));
+      kept(await listenLocally({ path, via, connections: openDoor() }, deps));
       expect(fs.statSync(path).mode & 0o777).toBe(mode);
       const arrival = next();
       const client = net.connect(path);
@@ -81,22 +83,22 @@ describe('a unix socket', () => {
     dead.close();
     await once(dead, 'close');
     fs.renameSync(`${path}.left`, path);
-    kept(await listenUnix({ path, via: 'admin', connections: openDoor() }, deps));
+    kept(await listenLocally({ path, via: 'admin', connections: openDoor() }, deps));
     expect(fs.statSync(path).isSocket()).toBe(true);
   });
 
   test('does not take the place of one that another CA serves', async () => {
     const { deps } = arrivals();
     const options = { path, via: 'admin', connections: openDoor() } as const;
-    kept(await listenUnix(options, deps));
-    await expect(listenUnix(options, deps)).rejects.toThrow(
+    kept(await listenLocally(options, deps));
+    await expect(listenLocally(options, deps)).rejects.toThrow(
       refusal('unavailable', /^another process \(pid \d+\) serves .*: one CA uses a dataDir at a time$/),
     );
   });
 
   test('is refused where there is no folder for it', async () => {
     await expect(
-      listenUnix(
+      listenLocally(
         { path: join(folder, 'none', 'a.sock'), via: 'join', connections: openDoor() },
         arrivals().deps,
       ),

@@ -2,37 +2,31 @@
  * Where callers come in: a TLS port and the CA's own unix sockets. TLS ends here, not in grpc-js, so that resumption is
  * off, the certificate can be swapped while connections live, and one mechanism names every caller.
  */
-import net from 'node:net';
+import type net from 'node:net';
 import tls from 'node:tls';
 import type { Connection, Connections } from '@chancery/shared/door/connections.ts';
 import { deferAccept } from '@chancery/shared/door/defer-accept.ts';
 import type { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
-import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
+import { listenUnix, type UnixListenDeps, type UnixPeer } from '@chancery/shared/rpc/listen-unix.ts';
+import { closerOf, type Listener } from '@chancery/shared/rpc/listener.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
-import { openPeer, peerOf } from '@chancery/shared/unix/peer-credentials.ts';
 import { portHolder } from '@chancery/shared/unix/port-holder.ts';
-import { listenPrivately } from '@chancery/shared/unix/private-socket.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
-import { type Callers, limitKeys, slowKeys, type TlsCaller } from './caller.ts';
+import { type Caller, limitKeys, slowKeys, type TlsCaller } from './caller.ts';
 
 /** For the first byte, and then for the handshake. */
 const HANDSHAKE_MS = 5_000;
 /** What the kernel may hold for us while many arrive at once; it takes its own limit where that is lower. */
 const BACKLOG = 4_096;
-/** From the start of closing on; calls have ended or were cut before. */
-const CUT_AFTER_MS = 3_000;
 
-export interface ListenDeps {
-  readonly callers: Callers;
-  readonly inject: (socket: net.Socket) => void;
-  readonly log: Log;
+export interface ListenDeps extends UnixListenDeps<Caller> {
   readonly clock: Clock;
 }
 
@@ -47,18 +41,13 @@ export interface TlsListenOptions {
   readonly nodeOf: (serial: string) => Promise<string | undefined>;
 }
 
-export interface UnixListenOptions {
+export interface LocalListenOptions {
   readonly path: string;
   readonly via: 'admin' | 'join';
   readonly connections: Connections;
 }
 
-export interface Listener {
-  readonly port: number;
-  close(): Promise<void>;
-}
-
-/** Throws unavailable where the address cannot be bound. */
+/** The caller closes it. Throws unavailable where the address cannot be bound. */
 export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Promise<Listener> {
   const { svid } = options;
   const server = tls.createServer({
@@ -83,7 +72,7 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
     // Node itself leaves a connection open whose handshake took too long.
     socket.destroy();
   });
-  const close = closer(server, stop);
+  const close = closerOf(server, stop);
   await bound(server, { host: options.host, port: options.port });
   deferAccept(server);
   return { port: portOf(server), close };
@@ -158,37 +147,15 @@ function tlsCaller(
   };
 }
 
-/** A socket file of ours; its mode says who may connect, the kernel who did. Throws file, file_mode, unavailable. */
-export async function listenUnix(
-  { path, via, connections }: UnixListenOptions,
-  deps: ListenDeps,
+/** The sockets of the CA: root and its own user on admin.sock, every user of this machine on join.sock. */
+export function listenLocally(
+  { path, via, connections }: LocalListenOptions,
+  deps: UnixListenDeps<Caller>,
 ): Promise<Listener> {
-  const server = net.createServer({ pauseOnConnect: true }, (socket) => {
-    socket.on('error', (error) => deps.log.debug({ err: error }, 'connection failed'));
-    try {
-      // Its uid first: one that gets no place costs one descriptor, and one that is held costs three.
-      const { uid } = peerOf(socket);
-      const connection = connections.arrive(socket, { address: `uid ${uid}` });
-      if (connection === undefined) return;
-      const peer = openPeer(socket);
-      const address = `pid ${peer.pid} uid ${peer.uid}`;
-      const answer = () => connection.answer();
-      const forget = deps.callers.add(socket, { via, address, answer, peer });
-      socket.once('close', () => {
-        forget();
-        peer.close();
-      });
-      deps.inject(socket);
-      socket.resume();
-    } catch (error) {
-      deps.log.warn({ err: error }, 'a caller on the socket could not be identified');
-      socket.destroy();
-    }
-  });
-  const close = closer(server, () => {});
   const mode = via === 'admin' ? 0o600 : 0o666;
-  await listenPrivately(server, { path, mode, backlog: BACKLOG, advice: 'one CA uses a dataDir at a time' });
-  return { port: 0, close };
+  const advice = 'one CA uses a dataDir at a time';
+  const callerOf = (connected: UnixPeer): Caller => ({ via, ...connected });
+  return listenUnix({ path, mode, advice, backlog: BACKLOG, connections, callerOf }, deps);
 }
 
 function bound(server: net.Server, options: { readonly host: string; readonly port: number }): Promise<void> {
@@ -205,22 +172,4 @@ function bound(server: net.Server, options: { readonly host: string; readonly po
 function portOf(server: net.Server): number {
   const address = server.address();
   return typeof address === 'object' && address !== null ? address.port : 0;
-}
-
-/** Cuts whatever connection is left: one that arrived last, or says nothing, must not keep the CA alive. */
-function closer(server: net.Server, stop: () => void): () => Promise<void> {
-  const sockets = new Set<net.Socket>();
-  server.on('connection', (socket: net.Socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  });
-  return async () => {
-    stop();
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    const cut = setTimeout(() => {
-      for (const socket of sockets) socket.destroy();
-    }, CUT_AFTER_MS);
-    await closed;
-    clearTimeout(cut);
-  };
 }

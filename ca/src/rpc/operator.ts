@@ -20,7 +20,7 @@ import { OWN_HOLDER } from '../revocation/revocations.ts';
 import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/store.ts';
 import type { LiveAgent } from './agents.ts';
 import { ensureOperator } from './caller.ts';
-import { bidi, type Stream, unary } from './handler.ts';
+import { bidi, type Stream, unary } from './methods.ts';
 import { type RevokeDeps, revokeMethods } from './revoke.ts';
 
 export interface OperatorDeps extends RevokeDeps {

@@ -10,7 +10,7 @@ import { type MadeRevocation, parseReason } from '@chancery/shared/revocation/re
 import { matcherOf, type RevocationOrder, type Revocations } from '../revocation/revocations.ts';
 import type { Agents } from './agents.ts';
 import { ensureOperator } from './caller.ts';
-import { unary } from './handler.ts';
+import { unary } from './methods.ts';
 
 export interface RevokeDeps {
   readonly revocations: Revocations;

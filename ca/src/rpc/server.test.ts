@@ -4,15 +4,16 @@ import { join } from 'node:path';
 import { AttestationService, IdentityService } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import type { RpcServer } from '@chancery/shared/rpc/server.ts';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { makeRpc, type Rpc, stranger } from '../../../test/kit/rpc.ts';
-import { type GrpcServer, grpcServer } from './server.ts';
+import { grpcServer } from './server.ts';
 
 const folder = makeFolder();
 let rpc: Rpc;
-let server: GrpcServer;
+let server: RpcServer;
 let listening: net.Server;
 let client: grpc.Client;
 beforeAll(async () => {

@@ -1,21 +1,17 @@
 /** The gRPC server: its methods, and the bounds on what a caller may hold open. */
 
 import type { Http2Server } from 'node:http2';
-import type net from 'node:net';
-import * as grpc from '@grpc/grpc-js';
+import type { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
+import type { Callers } from '@chancery/shared/rpc/callers.ts';
+import type { HandlerDeps } from '@chancery/shared/rpc/handler.ts';
+import type { Handled } from '@chancery/shared/rpc/method.ts';
+import { type RpcServer, type RpcServerOptions, rpcServer } from '@chancery/shared/rpc/server.ts';
 import { guardStreams, type MethodBounds, type StreamPeer } from '../door/streams.ts';
 import { type AttestationDeps, attest, issueX509, renew } from './attestation.ts';
-import { limitKeys, slowKeys, standingOf } from './caller.ts';
-import { definitionOf, type Handled, type HandlerDeps, tellRefusal } from './handler.ts';
+import { type Caller, limitKeys, slowKeys, standingOf } from './caller.ts';
 import { type OperatorDeps, operatorMethods } from './operator.ts';
+import { type RefusalDeps, refuserOf, tellRefusal } from './refuse.ts';
 import { getBundle, watch } from './trust.ts';
-
-export interface GrpcServer {
-  /** Takes over a connection whose caller is in `callers`. */
-  readonly inject: (socket: net.Socket) => void;
-  /** Lets calls end for that long, then cuts them. */
-  close(graceMs: number): Promise<void>;
-}
 
 const MAX_STREAMS_PER_CONNECTION = 256;
 /** Resources of an operator, and evidence of several platforms. */
@@ -38,7 +34,7 @@ const BOUNDS: Readonly<Record<string, Partial<Record<StreamPeer['kind'], number>
 const MAX_SESSION_MB = 16;
 
 /** Keepalive finds an agent whose machine is gone, so that its place is free again; connections are renewed hourly. */
-const OPTIONS: grpc.ServerOptions = {
+const CHANNEL: RpcServerOptions['channel'] = {
   'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
   'grpc.max_concurrent_streams': MAX_STREAMS_PER_CONNECTION,
   'grpc-node.max_session_memory': MAX_SESSION_MB,
@@ -50,14 +46,21 @@ const OPTIONS: grpc.ServerOptions = {
   'grpc.enable_channelz': 0,
 };
 
-export interface ServerDeps extends AttestationDeps, OperatorDeps, HandlerDeps {
+export interface ServerDeps extends AttestationDeps, OperatorDeps, RefusalDeps {
   readonly store: AttestationDeps['store'] & OperatorDeps['store'];
+  readonly callers: Callers<Caller>;
+  /** Observes each finished call: seconds, and the refusal's code or "ok". */
+  readonly observe: HandlerDeps<Caller>['observe'];
+  /** Where new connections wait. */
+  readonly slow?: SlowAddresses;
   /** As many may be open at once. */
   readonly connections: number;
 }
 
-export function grpcServer(deps: ServerDeps): GrpcServer {
-  const server = new grpc.Server(OPTIONS);
+/** The caller closes it. */
+export function grpcServer(deps: ServerDeps): RpcServer {
+  const { callers, clock, log, observe } = deps;
+  const handling = { callers, clock, log, observe, refuse: refuserOf(deps) };
   const handled = [
     attest(deps),
     renew(deps),
@@ -65,38 +68,8 @@ export function grpcServer(deps: ServerDeps): GrpcServer {
     watch(deps),
     getBundle(deps),
     ...operatorMethods(deps),
-  ].map((method) => method(deps));
-  const run = Object.fromEntries(handled.map((each) => [each.method.path, each.run]));
-  server.addService(definitionOf(handled), run);
-  const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
-  guard(http2ServerOf(server), handled, deps);
-  return {
-    inject: (socket) => injector.injectConnection(socket),
-    close: async (graceMs) => {
-      injector.drain(graceMs);
-      await new Promise<void>((resolve) => {
-        // A connection that fails at this moment may never be reported as closed.
-        const cut = setTimeout(() => {
-          server.forceShutdown();
-          resolve();
-        }, graceMs);
-        server.tryShutdown(() => {
-          clearTimeout(cut);
-          resolve();
-        });
-      });
-      injector.destroy();
-    },
-  };
-}
-
-/** grpc-js makes the HTTP/2 server of an injector itself and has no option for what is bounded here. */
-function http2ServerOf(server: grpc.Server): Http2Server {
-  const servers: unknown = Reflect.get(server, 'http2Servers');
-  const [only] = servers instanceof Map ? servers.keys() : [];
-  if (typeof only?.prependListener !== 'function')
-    throw new TypeError('grpc-js keeps its HTTP/2 servers elsewhere');
-  return only;
+  ].map((method) => method(handling));
+  return rpcServer({ channel: CHANNEL, handled, guard: (server) => guard(server, handled, deps) });
 }
 
 function guard(server: Http2Server, handled: readonly Handled[], deps: ServerDeps): void {

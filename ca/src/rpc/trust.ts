@@ -22,7 +22,7 @@ import { pushedTo } from '../succession/pushed.ts';
 import type { LiveAgent } from './agents.ts';
 import { type AttestationDeps, certified, certifiedPeer } from './attestation.ts';
 import { callerKey } from './caller.ts';
-import { bidi, type Stream, unary } from './handler.ts';
+import { bidi, type Stream, unary } from './methods.ts';
 
 const [HELLO_SECONDS, INSTANCE_BYTES] = [10, 16];
 

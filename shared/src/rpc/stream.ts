@@ -1,0 +1,100 @@
+/** One side of a streaming call, as a handler has it: messages by waiting for them, with a deadline for each. */
+import type * as grpc from '@grpc/grpc-js';
+import { addSeconds, type Clock } from '../ground/clock.ts';
+import { IdentityError } from '../ground/errors.ts';
+import { type Method, type RequestOf, type ResponseOf, readRequest } from './method.ts';
+
+export interface Stream<Req, Res, C> {
+  readonly caller: C;
+  /** Aborts when the caller goes away. */
+  readonly signal: AbortSignal;
+  /**
+   * The next message, undefined at the end of them. Throws deadline after that many seconds or when the
+   * caller is gone, and message_parse.
+   */
+  read(seconds: number): Promise<Req | undefined>;
+  /** Resolves when the message is handed to the transport, which waits for a slow reader. Throws deadline. */
+  send(message: Res): Promise<void>;
+}
+
+export function streamOf<M extends Method, C>(
+  method: M,
+  call: grpc.ServerDuplexStream<Buffer, ResponseOf<M>>,
+  { caller, clock }: { readonly caller: C; readonly clock: Clock },
+): Stream<RequestOf<M>, ResponseOf<M>, C> {
+  const gone = new AbortController();
+  const incoming = new Incoming(call);
+  const leave = (why: string) => gone.abort(new IdentityError('deadline', why));
+  call.once('cancelled', () => leave('the caller cancelled'));
+  call.once('close', () => leave('the stream is closed'));
+  call.on('error', () => leave('the stream failed'));
+  return {
+    caller,
+    signal: gone.signal,
+    read: async (seconds) => {
+      const bytes = await incoming.next(clock, seconds, gone.signal);
+      return bytes && readRequest(method, bytes);
+    },
+    send: (message) =>
+      new Promise((resolve, reject) => {
+        if (gone.signal.aborted) return reject(gone.signal.reason);
+        call.write(message, () => resolve());
+      }),
+  };
+}
+
+/** Messages in order, one ahead at most: a caller that floods waits for its own transport window. */
+class Incoming {
+  readonly #call: grpc.ServerDuplexStream<Buffer, unknown>;
+  readonly #queue: Buffer[] = [];
+  #ended = false;
+  #wake: () => void = () => {};
+
+  constructor(call: grpc.ServerDuplexStream<Buffer, unknown>) {
+    this.#call = call;
+    call.on('data', (bytes: Buffer) => {
+      this.#queue.push(bytes);
+      call.pause();
+      this.#wake();
+    });
+    call.once('end', () => {
+      this.#ended = true;
+      this.#wake();
+    });
+  }
+
+  async next(clock: Clock, seconds: number, gone: AbortSignal): Promise<Buffer | undefined> {
+    gone.throwIfAborted();
+    if (this.#queue.length === 0 && !this.#ended) await this.#arrival(clock, seconds, gone);
+    gone.throwIfAborted();
+    const message = this.#queue.shift();
+    this.#call.resume();
+    return message;
+  }
+
+  async #arrival(clock: Clock, seconds: number, gone: AbortSignal): Promise<void> {
+    const done = new AbortController();
+    const arrived = new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    const signal = AbortSignal.any([done.signal, gone]);
+    const late = timeout(clock, seconds, signal);
+    const left = new Promise<void>((_, reject) =>
+      gone.addEventListener('abort', () => reject(gone.reason), { once: true, signal: done.signal }),
+    );
+    try {
+      await Promise.race([arrived, late, left]);
+    } finally {
+      done.abort();
+    }
+  }
+}
+
+async function timeout(clock: Clock, seconds: number, signal: AbortSignal): Promise<void> {
+  try {
+    await clock.sleepUntil(addSeconds(clock.now(), seconds), signal);
+  } catch {
+    return;
+  }
+  throw new IdentityError('deadline', `no message came within ${seconds} s`);
+}
