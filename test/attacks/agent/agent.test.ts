@@ -278,7 +278,7 @@ async function asNobody(script: string, ...args: readonly string[]): Promise<str
   return (await run(process.execPath, options)).stdout.trim();
 }
 
-const moduleAt = (path: string): string => new URL(`../../${path}`, import.meta.url).href;
+const moduleAt = (path: string): string => new URL(`../../../${path}`, import.meta.url).href;
 
 describe('I27 on a socket', () => {
   const JOIN = `
