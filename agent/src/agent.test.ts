@@ -9,8 +9,9 @@ import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../test/kit/ca.ts';
 import { makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
+import { withMemoryKeys } from '../../test/kit/observe/agent.ts';
 import { makeSoftwareTpm, type SoftwareTpm } from '../../test/kit/tpm/swtpm.ts';
-import { type Agent, startAgent } from './agent.ts';
+import { type MemoryKeyAgent, startAgent } from './agent.ts';
 import { type AgentSettings, paths } from './config.ts';
 import { loadKnownGood, saveKnownGood } from './trust/last-known-good.ts';
 import { NO_REVOCATIONS } from './trust/revocations.ts';
@@ -50,7 +51,7 @@ afterAll(async () => {
 let folders = 0;
 let settings: AgentSettings;
 let log: ReturnType<typeof listening>;
-let agents: Agent[];
+let agents: MemoryKeyAgent[];
 let acknowledgedBefore: number;
 beforeEach(async () => {
   folders += 1;
@@ -74,9 +75,11 @@ afterEach(async () => {
   for (const agent of agents) await agent.close();
 });
 
-async function start(changes: Partial<AgentSettings> = {}, clock: Clock = ca.clock): Promise<Agent> {
+async function start(changes: Partial<AgentSettings> = {}, clock: Clock = ca.clock): Promise<MemoryKeyAgent> {
   const deps = { clock, random: () => 0.5, randomBytes, log, env: {}, version: 'test' };
-  const agent = await startAgent({ ...settings, ...changes }, deps, AbortSignal.timeout(60_000));
+  const agent = withMemoryKeys(
+    await startAgent({ ...settings, ...changes }, deps, AbortSignal.timeout(60_000)),
+  );
   agents.push(agent);
   return agent;
 }
@@ -115,13 +118,13 @@ async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) await turn();
 }
 /** The first snapshot is in force, and its acknowledgement on record. */
-async function settled(agent: Agent): Promise<void> {
+async function settled(agent: MemoryKeyAgent): Promise<void> {
   await until(() => hasPolicy(agent));
   await until(async () => (await acknowledged()) > acknowledgedBefore);
 }
-const hasPolicy = (agent: Agent): boolean => {
+const hasPolicy = (agent: MemoryKeyAgent): boolean => {
   try {
-    return agent.policy.current() !== undefined;
+    return agent.trust.policy.current() !== undefined;
   } catch {
     return false;
   }
@@ -134,7 +137,7 @@ describe('the last known good', () => {
   const changeState = (change: (stored: Record<string, unknown>) => object): void => {
     writeFileSync(statePath(), JSON.stringify(change(JSON.parse(readFileSync(statePath(), 'utf8')))));
   };
-  const serialsOf = ({ svid }: Agent): readonly string[] =>
+  const serialsOf = ({ svid }: MemoryKeyAgent): readonly string[] =>
     svid.current().chain.map((der) => Buffer.from(der).toString('hex'));
   async function restart(changes: Partial<AgentSettings> = {}) {
     const before = await start();
@@ -148,7 +151,9 @@ describe('the last known good', () => {
     const { had, restarted } = await restart();
     expect(await restarted()).toEqual(had);
     expect(log.lines).toContain('started with the saved SVID');
-    expect(decideServer(agents.at(-1)?.policy.current() ?? expect.fail(), ID, 'github').allow).toBe(true);
+    expect(decideServer(agents.at(-1)?.trust.policy.current() ?? expect.fail(), ID, 'github').allow).toBe(
+      true,
+    );
   });
 
   test('has the revocations, before the CA has said anything', async () => {
@@ -165,7 +170,7 @@ describe('the last known good', () => {
       return { ...state, revocations: { sequence: '1', list: [revoked] } };
     });
     const ca = { ...settings.ca, address: '127.0.0.1:1' };
-    const { revocations } = await start({ ca });
+    const { revocations } = (await start({ ca })).trust;
     const peer = { id: parseSpiffeId(`${ID}2`) };
     expect(revocations.current().revoked(peer, new Date())).toMatchObject({ number: 1 });
   });
@@ -316,12 +321,12 @@ describe('a disk that is full', () => {
     const agent = await start();
     await settled(agent);
     fill();
-    expect(decideServer(agent.policy.current(), ID, 'github').allow).toBe(true);
+    expect(decideServer(agent.trust.policy.current(), ID, 'github').allow).toBe(true);
     const before = await acknowledged();
     const refused = log.next(/snapshot from the CA is not acknowledged/);
     await ca.apply(identity('unix'), server);
     await refused;
-    expect(decideServer(agent.policy.current(), ID, 'github').allow).toBe(false);
+    expect(decideServer(agent.trust.policy.current(), ID, 'github').allow).toBe(false);
     expect(await acknowledged()).toBe(before);
   });
 });
@@ -332,16 +337,16 @@ describe('revocations', () => {
   test('are pushed, in force, on disk and acknowledged, and the policy is not pushed with them', async () => {
     const agent = await start();
     await settled(agent);
-    const policy = agent.policy.current();
+    const policy = agent.trust.policy.current();
     const before = await acknowledged();
     await ca.revoke('id', other.id);
     await until(async () => (await acknowledged()) > before);
-    const [first] = agent.revocations.current().list;
+    const [first] = agent.trust.revocations.current().list;
     expect(first).toMatchObject({ target: { kind: 'id', value: other.id }, reason: 'keyCompromise' });
-    expect(agent.policy.current()).toBe(policy);
+    expect(agent.trust.policy.current()).toBe(policy);
     expect(loadKnownGood(statePath())).toMatchObject({ revocations: { list: [first] } });
     await agent.close();
-    expect((await start()).revocations.current().revoked(other, ca.clock.now())).toEqual(first);
+    expect((await start()).trust.revocations.current().revoked(other, ca.clock.now())).toEqual(first);
   });
 
   test('count with a full disk too', async () => {
@@ -353,7 +358,7 @@ describe('revocations', () => {
     await ca.revoke('id', `${other.id}/full`);
     await refused;
     const peer = { id: parseSpiffeId(`${other.id}/full`) };
-    expect(agent.revocations.current().revoked(peer, ca.clock.now())).toBeDefined();
+    expect(agent.trust.revocations.current().revoked(peer, ca.clock.now())).toBeDefined();
   });
 });
 

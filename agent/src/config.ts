@@ -221,7 +221,7 @@ function contradictions(settings: AgentSettings): readonly Contradiction[] {
     found.push(['id', `id: ${id} is not of trust domain ${trustDomain}`]);
   if (id !== undefined && isReserved(id))
     found.push(['id', `id: ${id} is reserved for the trust domain itself`]);
-  if (evidence?.tpm?.key === 'tpm') found.push(...beyondFiles(rest));
+  if (keysStayInPlatform(settings)) found.push(...beyondFiles(rest));
   return found;
 }
 
@@ -250,6 +250,10 @@ function beyondFiles({ gateway, connect, outputs }: Pick<AgentSettings, 'gateway
     found.push(['evidence', 'outputs: a key in the TPM is of use by its file only; name a folder for it']);
   return found;
 }
+
+/** Whether this process can use no key itself: its keys are made in the platform and stay there. */
+export const keysStayInPlatform = ({ evidence }: Pick<AgentSettings, 'evidence'>): boolean =>
+  evidence?.tpm?.key === 'tpm';
 
 /** What to write instead. */
 export const IN_MEMORY = 'this needs a key that the agent can use itself: write evidence.tpm.key: memory';

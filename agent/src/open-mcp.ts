@@ -5,7 +5,7 @@ import type { Log } from '@chancery/shared/ground/log.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { makeNotDumpable } from '@chancery/shared/unix/not-dumpable.ts';
 import { localEndpoint } from './addresses.ts';
-import { type Agent, heardRevocation } from './agent.ts';
+import type { MemoryKeyAgent } from './agent.ts';
 import type { AgentSettings, GatewaySettings } from './config.ts';
 import type { CallEvent } from './mcp/call-event.ts';
 import { startConnect } from './mcp/connect.ts';
@@ -14,6 +14,7 @@ import { accountFor, environmentFor } from './mcp/upstream/account.ts';
 import { allowedEnvironment } from './mcp/upstream/command.ts';
 import type { UpstreamTarget } from './mcp/upstream/upstream.ts';
 import { openCallRecords } from './outputs/call-records.ts';
+import { heardRevocation } from './trust/stream-state.ts';
 
 export interface McpDeps {
   readonly clock: Clock;
@@ -38,7 +39,7 @@ export interface McpOpening {
 /** Resolves with the gateway's port, where there is a gateway. */
 export async function openMcp(
   settings: AgentSettings,
-  agent: Agent,
+  agent: MemoryKeyAgent,
   { deps, parts, count }: McpOpening,
 ): Promise<number | undefined> {
   const { maxRequestBytes } = settings;
@@ -47,21 +48,28 @@ export async function openMcp(
   for (const { server, listen } of settings.connect) {
     const local = localEndpoint(listen);
     const own = { uid: deps.ownUid, maxRequestBytes, revocation: async () => revocationOf(agent) };
-    parts.push(await startConnect({ ...deps, ...agent, ...own, server, local }));
+    parts.push(await startConnect({ ...deps, ...sourcesOf(agent), ...own, server, local }));
   }
   return gateway?.port;
 }
 
-const revocationOf = (agent: Agent) => heardRevocation(agent.renewalFailure(), agent.trustStream());
+const sourcesOf = ({ svid, bundle, trust }: MemoryKeyAgent) => ({ svid, bundle, ...trust });
+
+const revocationOf = ({ renewalFailure, trust }: MemoryKeyAgent) =>
+  heardRevocation(renewalFailure(), trust.stream());
 
 type BoundedGateway = GatewaySettings & Pick<AgentSettings, 'maxRequestBytes'>;
 
-async function openGateway(settings: BoundedGateway, agent: Agent, { deps, parts, count }: McpOpening) {
+async function openGateway(
+  settings: BoundedGateway,
+  agent: MemoryKeyAgent,
+  { deps, parts, count }: McpOpening,
+) {
   const records = openCallRecords(settings.records);
   parts.push(records);
   const gateway = await startGateway({
     ...deps,
-    ...agent,
+    ...sourcesOf(agent),
     server: settings.server,
     listen: hostAndPort(settings.listen),
     upstream: upstreamOf(settings.upstream, deps),

@@ -2,14 +2,14 @@
 
 import { serveHealth } from '@chancery/shared/health/server.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
-import { type Agent, type AgentDeps, prepareFolder, startAgent } from './agent.ts';
-import { type AgentSettings, paths } from './config.ts';
+import { type Agent, type AgentDeps, type MemoryKeyAgent, startAgent } from './agent.ts';
+import { type AgentSettings, keysStayInPlatform, paths } from './config.ts';
+import { prepareDataDir } from './data-dir.ts';
 import { ensureConfiguredPortsFree } from './free-ports.ts';
 import type { AgentMetrics } from './health/metrics.ts';
 import type { Closing, McpDeps, McpOpening } from './open-mcp.ts';
 import type { NotifyDeps } from './outputs/notify.ts';
 import { startOutputs } from './outputs/outputs.ts';
-import { type PlatformKeyAgent, startPlatformKeyAgent } from './platform-key-agent.ts';
 import { type Known, statusOf } from './status.ts';
 import { serveLocalApi } from './workload/local-api.ts';
 import type { StatusReport } from './workload/local-messages.ts';
@@ -17,7 +17,7 @@ import type { StatusReport } from './workload/local-messages.ts';
 export interface RunDeps extends AgentDeps, McpDeps, NotifyDeps {}
 
 export interface Running {
-  readonly agent: Agent | PlatformKeyAgent;
+  readonly agent: Agent;
   readonly gatewayPort: number | undefined;
   close(): Promise<void>;
 }
@@ -36,18 +36,23 @@ export async function runAgent(
   };
   const close = async (): Promise<void> => void (await Promise.all([outputs?.close(), closeParts()]));
   try {
-    prepareFolder(settings.dataDir);
+    prepareDataDir(settings.dataDir);
     await ensureUpstream(settings, deps);
     await ensureConfiguredPortsFree(settings);
-    const inTpm = settings.evidence?.tpm?.key === 'tpm';
-    const joined = Promise.withResolvers<Agent>();
+    const joined = Promise.withResolvers<MemoryKeyAgent>();
     // Nobody may be waiting for it when it fails.
     joined.promise.catch(() => {});
     const known: Known = { settings, clock: deps.clock, version: deps.version };
     const status = () => statusOf(known);
     const { log, ownUid } = deps;
     const { socket } = paths(settings.dataDir);
-    const api = { path: socket, agent: inTpm ? undefined : joined.promise, status, ownUid, log };
+    const api = {
+      path: socket,
+      agent: keysStayInPlatform(settings) ? undefined : joined.promise,
+      status,
+      ownUid,
+      log,
+    };
     parts.push(await serveLocalApi(api));
     const metrics = await openHealth(settings, { deps, parts, status });
     const patient = {
@@ -56,17 +61,16 @@ export async function runAgent(
         known.joinFailure = failure.message;
       },
     };
-    const agent = await (inTpm ? startPlatformKeyAgent : startAgent)(settings, patient, signal).catch(
-      (error: unknown) => {
-        joined.reject(error);
-        throw error;
-      },
-    );
+    const agent = await startAgent(settings, patient, signal).catch((error: unknown) => {
+      joined.reject(error);
+      throw error;
+    });
     known.agent = agent;
     parts.push(agent, { close: agent.svid.onChange(() => metrics?.rotated()) });
-    const full = 'policy' in agent ? agent : undefined;
-    if (full !== undefined) joined.resolve(full);
-    known.gatewayPort = full && (await openMcpParts(settings, full, { deps, parts, count: metrics?.call }));
+    if (agent.trust !== undefined) {
+      joined.resolve(agent);
+      known.gatewayPort = await openMcpParts(settings, agent, { deps, parts, count: metrics?.call });
+    }
     known.outputs = startOutputs({ ...deps, ...agent, outputs: settings.outputs });
     outputs = known.outputs;
     return { agent, gatewayPort: known.gatewayPort, close };
@@ -111,7 +115,7 @@ async function openHealth(
 /** Loaded where it is configured: an agent that only keeps files does without it. */
 async function openMcpParts(
   settings: AgentSettings,
-  agent: Agent,
+  agent: MemoryKeyAgent,
   opening: McpOpening,
 ): Promise<number | undefined> {
   if (settings.gateway === undefined && settings.connect.length === 0) return undefined;

@@ -6,11 +6,12 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { after, makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
 import { ManualClock } from '../../test/kit/manual-clock.ts';
-import { type Agent, type StreamState, stateAfter } from './agent.ts';
+import type { Agent } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import { type Known, statusOf } from './status.ts';
 import { NO_REVOCATIONS } from './trust/revocations.ts';
 import { compileSnapshot } from './trust/snapshot.ts';
+import { type StreamState, stateAfter } from './trust/stream-state.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');
 const missing = () => new IdentityError('unavailable', 'none');
@@ -74,17 +75,19 @@ function statusAt(
   const agent: Agent = {
     svid: new LiveValue(missing, svid),
     bundle: new LiveValue(missing),
-    policy: new LiveValue(missing, compileSnapshot(resources, 5n)),
-    revocations: new LiveValue(missing, revocations),
-    resources: () => [],
-    successions: { follows: () => false, onChange: () => () => {} },
+    trust: {
+      policy: new LiveValue(missing, compileSnapshot(resources, 5n)),
+      revocations: new LiveValue(missing, revocations),
+      resources: () => [],
+      successions: { follows: () => false, onChange: () => () => {} },
+      stream: () => stream,
+      caTarget: () => {
+        throw missing();
+      },
+    },
     renewalFailure: () => renewal,
-    trustStream: () => stream,
     skewSeconds: () => skew,
     ended: new Promise(() => {}),
-    caTarget: () => {
-      throw missing();
-    },
     close: async () => {},
   };
   return statusOf({

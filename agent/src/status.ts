@@ -6,11 +6,12 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { describeRevocation, saysRevoked } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import { type Agent, heardRevocation } from './agent.ts';
+import type { Agent } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import type { Outputs } from './outputs/outputs.ts';
-import type { PlatformKeyAgent } from './platform-key-agent.ts';
 import { describeSkew, isSkewed } from './svid/skew.ts';
+import type { Trust } from './trust/follow.ts';
+import { heardRevocation } from './trust/stream-state.ts';
 import type { StatusReport } from './workload/local-messages.ts';
 
 /** A restart of the CA is over by then. */
@@ -22,7 +23,7 @@ export interface Known {
   readonly clock: Clock;
   readonly version: string;
   /** Undefined before it has joined. */
-  agent?: Agent | PlatformKeyAgent;
+  agent?: Agent;
   /** Why the last attempt to join failed. */
   joinFailure?: string;
   gatewayPort?: number | undefined;
@@ -47,10 +48,9 @@ export function statusOf(known: Known): StatusReport {
       ...always,
       problems: [`not joined yet: ${joinFailure ?? 'the first attempt is under way'}`],
     };
-  const full = 'policy' in agent ? agent : undefined;
   const svid = agent.svid.current();
-  const policy = full && policyOf(full);
-  const stream = full?.trustStream();
+  const policy = agent.trust && policyOf(agent.trust);
+  const stream = agent.trust?.stream();
   const report = {
     ...always,
     spiffeId: svid.id,
@@ -70,7 +70,7 @@ export function statusOf(known: Known): StatusReport {
     policyVersion: policy === undefined ? null : Number(policy.version),
     servers: [...(policy?.servers.keys() ?? [])],
   };
-  const revoked = revocationOf(report, full, clock) ?? null;
+  const revoked = revocationOf(report, agent, clock) ?? null;
   const problems = [
     ...problemsOf({ ...report, revoked }, clock.now()),
     ...gatewayProblem(gateway, svid.id, policy),
@@ -115,10 +115,10 @@ interface Joined extends Omit<StatusReport, 'problems' | 'revoked'> {
 }
 
 /** By the set that the CA pushed, or by its answer to a caller that is cut off. */
-function revocationOf(facts: Joined, full: Agent | undefined, clock: Clock): string | undefined {
+function revocationOf(facts: Joined, { svid, trust }: Agent, clock: Clock): string | undefined {
   const { renewalFailure, trustStream, serial } = facts;
-  const id = full?.svid.current().id;
-  const found = id && revocationsOf(full)?.revoked({ id, serial }, clock.now());
+  const { id } = svid.current();
+  const found = trust && revocationsOf(trust)?.revoked({ id, serial }, clock.now());
   if (found !== undefined) return describeRevocation(found);
   return heardRevocation(renewalFailure, trustStream);
 }
@@ -148,11 +148,9 @@ function problemsOf(facts: Joined & Pick<StatusReport, 'revoked'>, now: Date): s
   ];
 }
 
-function policyOf({ policy }: Agent): Policy | undefined {
-  return known(() => policy.current());
-}
+const policyOf = ({ policy }: Trust): Policy | undefined => known(() => policy.current());
 
-const revocationsOf = (full: Agent | undefined) => full && known(() => full.revocations.current());
+const revocationsOf = ({ revocations }: Trust) => known(() => revocations.current());
 
 /** Undefined before the CA has said it. */
 function known<T>(read: () => T): T | undefined {

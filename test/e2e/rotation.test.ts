@@ -2,20 +2,21 @@
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Agent, startAgent } from '@chancery/agent/agent.ts';
+import { type MemoryKeyAgent, startAgent } from '@chancery/agent/agent.ts';
 import type { AgentSettings } from '@chancery/agent/config.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
+import { withMemoryKeys } from '../kit/observe/agent.ts';
 import { seeded } from '../kit/random.ts';
 
 const TTL_SECONDS = 300;
 const STEP_SECONDS = 20;
 const spread = seeded(7);
 let ca: TestCa;
-let agent: Agent;
+let agent: MemoryKeyAgent;
 const stop = new AbortController();
 beforeAll(async () => {
   ca = await startTestCa({});
@@ -45,7 +46,7 @@ beforeAll(async () => {
     env: {},
     version: 'test',
   };
-  agent = await startAgent(settings, deps, stop.signal);
+  agent = withMemoryKeys(await startAgent(settings, deps, stop.signal));
 });
 afterAll(async () => {
   stop.abort();

@@ -13,10 +13,11 @@ import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { saysRevoked } from '@chancery/shared/revocation/revocation.ts';
 import { localEndpoint } from '../addresses.ts';
-import { type AgentSettings, IN_MEMORY, paths, readAgentConfig } from '../config.ts';
+import { type AgentSettings, IN_MEMORY, keysStayInPlatform, paths, readAgentConfig } from '../config.ts';
 import { ensurePortsFree } from '../free-ports.ts';
 import type { ConnectOptions } from '../mcp/connect.ts';
 import { MAX_REQUEST_BYTES } from '../mcp/upstream/upstream.ts';
+import { heardRevocation } from '../trust/stream-state.ts';
 import { type AttachOptions, attach, readRevocation } from '../workload/attach.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
 import { aborted, type RunCommandDeps } from './run.ts';
@@ -137,14 +138,16 @@ function localOf(invocation: Invocation, deps: ConnectCommandDeps): ConnectOptio
 /** Beside a running agent this process is its guest; without one it proves the workload itself. */
 async function sourcesFor(settings: AgentSettings, deps: ConnectCommandDeps, io: Io): Promise<Sources> {
   const log = deps.logAt(QUIET);
-  ensure(settings.evidence?.tpm?.key !== 'tpm', 'config', `connect: ${IN_MEMORY}`);
+  ensure(!keysStayInPlatform(settings), 'config', `connect: ${IN_MEMORY}`);
   const { socket } = paths(settings.dataDir);
   if (existsSync(socket)) return attached({ socket, clock: deps.clock, log }, io.signal);
   // Beside a running agent this process needs no gRPC.
-  const { heardRevocation, startAgent } = await import('../agent.ts');
+  const { startAgent } = await import('../agent.ts');
   const agent = await startAgent(settings, { ...deps, log, env: io.env }, io.signal);
-  const revocation = async () => heardRevocation(agent.renewalFailure(), agent.trustStream());
-  return { ...agent, revocation };
+  ensure(agent.trust !== undefined, 'config', `connect: ${IN_MEMORY}`);
+  const { svid, bundle, trust, renewalFailure } = agent;
+  const revocation = async () => heardRevocation(renewalFailure(), trust.stream());
+  return { ...trust, svid, bundle, revocation, close: () => agent.close() };
 }
 
 /** Rejects with the revocation of this identity, where there is one, whatever else ended the attempt. */

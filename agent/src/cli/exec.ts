@@ -11,6 +11,7 @@ import type { AgentSettings } from '../config.ts';
 import type { Running } from '../run.ts';
 import { JOB_FLAGS, jobSettings, timeoutOf } from './job.ts';
 import type { RunCommandDeps } from './run.ts';
+import { within } from './within.ts';
 
 export const exec = (deps: RunCommandDeps): Command => ({
   says:
@@ -64,7 +65,6 @@ async function startFor(settings: AgentSettings, { deps, io, folder, seconds }: 
   const outputs = [{ dir: join(folder, 'svid'), mode: '0600' }];
   const log = deps.logAt('warn');
   const { runAgent } = await import('../run.ts');
-  const { within } = await import('../join-once.ts');
   return within(seconds, io.signal, (until, givesUp) =>
     runAgent({ ...joinOnly(settings), outputs }, { ...deps, log, env: io.env, givesUp }, until),
   );

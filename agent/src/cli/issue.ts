@@ -5,6 +5,7 @@ import { writeOutput } from '../outputs/files.ts';
 import { JSON_FLAG } from './flags.ts';
 import { JOB_FLAGS, jobSettings, timeoutOf } from './job.ts';
 import type { RunCommandDeps } from './run.ts';
+import { within } from './within.ts';
 
 export const issue = (deps: RunCommandDeps): Command => ({
   says: 'Joins once, writes svid.pem, key.pem (0600) and bundle.pem to a folder, and exits: for jobs without an agent.',
@@ -18,7 +19,7 @@ export const issue = (deps: RunCommandDeps): Command => ({
     if (out === undefined) throw new MisuseError('expected --out DIR');
     const seconds = timeoutOf(invocation);
     const settings = jobSettings(invocation, out);
-    const { joinOnce, within } = await import('../join-once.ts');
+    const { joinOnce } = await import('../agent.ts');
     const log = deps.logAt('warn');
     const { svid, bundle } = await within(seconds, io.signal, (until, givesUp) =>
       joinOnce(settings, { ...deps, log, env: io.env, givesUp }, until),

@@ -27,6 +27,7 @@ import { type VerifiedSvid, verifySvid } from '@chancery/shared/x509/verify/svid
 import type * as grpc from '@grpc/grpc-js';
 import type { EvidenceSource, Exchange } from '../evidence/evidence.ts';
 import { refusalFromCa } from './channel.ts';
+import type { Certified } from './life.ts';
 import { describeSkew, isSkewed, type SkewWarning, skewOf } from './skew.ts';
 
 export interface ObtainRequest {
@@ -50,9 +51,6 @@ export interface ObtainRequest {
 const EXCHANGE_MS = 30_000;
 
 type Call = grpc.ClientDuplexStream<AttestRequest, AttestResponse>;
-
-/** All of an SVID but its key. */
-export type Certified = Omit<Svid, 'key'>;
 
 export interface Obtained {
   readonly certified: Certified;

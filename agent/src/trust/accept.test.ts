@@ -4,7 +4,7 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
 import { makeAuthority } from '../../../test/kit/certificates.ts';
-import { acceptBundle, follow, isSameBundle } from './accept.ts';
+import { acceptBundle, followBundle, isSameBundle } from './accept.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const [a, b, c] = ['a', 'b', 'c'].map((name) => makeAuthority(name).certificate.der) as [
@@ -61,7 +61,7 @@ test.each([
   const heard: Bundle[] = [];
   const errors: object[] = [];
   live.onChange((bundle) => heard.push(bundle));
-  follow(live, next, { ...silentLog, error: (fields) => errors.push(fields) });
+  followBundle(live, next, { ...silentLog, error: (fields) => errors.push(fields) });
   expect([heard.length, errors.length]).toEqual([published, told]);
   expect(live.current()).toBe(published === 1 ? next : known);
 });

@@ -25,7 +25,7 @@ export function acceptBundle(known: Bundle, next: Bundle): Bundle {
 }
 
 /** Rejects an invalid bundle and logs why; the known bundle stays in force. */
-export function follow(live: LiveValue<Bundle>, next: Bundle, log: Log): void {
+export function followBundle(live: LiveValue<Bundle>, next: Bundle, log: Log): void {
   const known = live.current();
   try {
     if (!isSameBundle(known, acceptBundle(known, next))) live.publish(next);

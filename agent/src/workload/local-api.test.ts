@@ -21,11 +21,10 @@ import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { after, type Made, makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
-import type { Agent } from '../agent.ts';
 import { loadRevocations, NO_REVOCATIONS } from '../trust/revocations.ts';
 import { compileSnapshot } from '../trust/snapshot.ts';
 import { type Attached, attach, readStatus } from './attach.ts';
-import { serveLocalApi } from './local-api.ts';
+import { type ServedAgent, serveLocalApi } from './local-api.ts';
 import type { StatusReport } from './local-messages.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
@@ -85,16 +84,15 @@ function fakeAgent() {
     policy: new LiveValue<Policy>(missing, compileSnapshot([], 5n)),
     revocations: new LiveValue<RevocationSet>(missing, NO_REVOCATIONS),
   };
-  const agent: Agent = {
+  const agent: ServedAgent = {
     ...sources,
-    resources: () => [],
-    successions: { follows: () => false, onChange: () => () => {} },
-    renewalFailure: () => undefined,
-    trustStream: () => ({ failure: undefined, since: after(0) }),
-    skewSeconds: () => undefined,
-    ended: new Promise(() => {}),
-    caTarget: () => ({ address: caAddress, credentials: grpc.credentials.createInsecure(), options: {} }),
-    close: async () => {},
+    trust: {
+      ...sources,
+      resources: () => [],
+      successions: { follows: () => false, onChange: () => () => {} },
+      stream: () => ({ failure: undefined, since: after(0) }),
+      caTarget: () => ({ address: caAddress, credentials: grpc.credentials.createInsecure(), options: {} }),
+    },
   };
   return { agent, ...sources };
 }
@@ -121,7 +119,7 @@ const status: StatusReport = {
 type Served = Awaited<ReturnType<typeof serveLocalApi>>;
 let fake: ReturnType<typeof fakeAgent>;
 let served: Served | undefined;
-const serve = async (agent: Agent | undefined = fake.agent, uid = ownUid): Promise<void> => {
+const serve = async (agent: ServedAgent | undefined = fake.agent, uid = ownUid): Promise<void> => {
   const options = { path, agent: agent && Promise.resolve(agent), status: () => status };
   served = await serveLocalApi({ ...options, ownUid: uid, log: silentLog });
 };
@@ -223,7 +221,7 @@ describe('the agent’s socket', () => {
 
   test('streams what is in force and every change, and forgets who has left', async () => {
     let listeners = 0;
-    const onChange: Agent['svid']['onChange'] = (listener) => {
+    const onChange: ServedAgent['svid']['onChange'] = (listener) => {
       listeners += 1;
       const stop = fake.svid.onChange(listener);
       return () => {
@@ -252,7 +250,7 @@ describe('the agent’s socket', () => {
 
   test('has nothing to tell before there is a policy, then tells it', async () => {
     const policy = new LiveValue<Policy>(missing);
-    await serve({ ...fake.agent, policy });
+    await serve({ ...fake.agent, trust: { ...fake.agent.trust, policy } });
     const request = http.get({ socketPath: path, path: '/v1/trust', agent: false });
     const [response] = (await once(request, 'response')) as [http.IncomingMessage];
     const first = once(response, 'data');

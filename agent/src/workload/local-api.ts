@@ -11,15 +11,18 @@ import { readWhole } from '@chancery/shared/ground/read-whole.ts';
 import { peerOf } from '@chancery/shared/unix/peer-credentials.ts';
 import { listenPrivately } from '@chancery/shared/unix/private-socket.ts';
 import * as grpc from '@grpc/grpc-js';
-import type { Agent } from '../agent.ts';
+import type { MemoryKeyAgent } from '../agent.ts';
 import { refusalFromCa } from '../svid/channel.ts';
 import { storeRevocations } from '../trust/revocations.ts';
 import type { StatusReport, TrustLine } from './local-messages.ts';
 
+/** What of an agent is served. */
+export type ServedAgent = Pick<MemoryKeyAgent, 'svid' | 'bundle' | 'trust'>;
+
 export interface LocalApiOptions {
   readonly path: string;
   /** Once it has joined. Undefined where the key is not ours to use: then only the status is served. */
-  readonly agent: Promise<Agent> | undefined;
+  readonly agent: Promise<ServedAgent> | undefined;
   readonly status: () => StatusReport;
   readonly ownUid: number;
   readonly log: Log;
@@ -79,7 +82,7 @@ function json(response: http.ServerResponse, value: unknown): void {
 }
 
 /** The state as soon as the agent has joined and after every change, one line each. */
-async function streamTrust(joining: Promise<Agent>, response: http.ServerResponse): Promise<void> {
+async function streamTrust(joining: Promise<ServedAgent>, response: http.ServerResponse): Promise<void> {
   response.writeHead(200, { 'content-type': 'application/x-ndjson' }).flushHeaders();
   const agent = await joining;
   if (response.closed) return;
@@ -87,7 +90,7 @@ async function streamTrust(joining: Promise<Agent>, response: http.ServerRespons
     const line = trustLine(agent);
     if (line !== undefined) response.write(`${JSON.stringify(line)}\n`);
   };
-  const sources = [agent.svid, agent.bundle, agent.policy, agent.revocations];
+  const sources = [agent.svid, agent.bundle, agent.trust.policy, agent.trust.revocations];
   const stops = sources.map((source) => source.onChange(send));
   response.once('close', () => {
     for (const stop of stops) stop();
@@ -95,7 +98,8 @@ async function streamTrust(joining: Promise<Agent>, response: http.ServerRespons
   send();
 }
 
-function trustLine({ svid, bundle, policy, resources, revocations }: Agent): TrustLine | undefined {
+function trustLine({ svid, bundle, trust }: ServedAgent): TrustLine | undefined {
+  const { policy, resources, revocations } = trust;
   try {
     const { trustDomain, authorities, sequence } = bundle.current();
     return {
@@ -111,8 +115,8 @@ function trustLine({ svid, bundle, policy, resources, revocations }: Agent): Tru
   }
 }
 
-async function issue(agent: Agent, csr: Buffer, succeeds: Buffer): Promise<Issued> {
-  const target = agent.caTarget();
+async function issue(agent: ServedAgent, csr: Buffer, succeeds: Buffer): Promise<Issued> {
+  const target = agent.trust.caTarget();
   const client = new IdentityClient(target.address, target.credentials, target.options);
   try {
     const { issued } = await new Promise<{ issued: readonly Issued[] }>((resolve, reject) => {

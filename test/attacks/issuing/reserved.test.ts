@@ -20,6 +20,7 @@ import { stringify } from 'yaml';
 import { makeAuthorities, proven } from '../../kit/authority.ts';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
 import { helloMessage, issueOne, joinAs, openAttest } from '../../kit/join.ts';
+import { withMemoryKeys } from '../../kit/observe/agent.ts';
 import { refusal } from '../../kit/refusal.ts';
 import { expectRefusal } from '../../kit/talk.ts';
 
@@ -175,7 +176,7 @@ describe('I52 a revoked certificate of the CA', () => {
     // The agent is back by the new certificate, and follows.
     await ca.apply(identity('workload', `${DOMAIN}/workload`), server('late', `${DOMAIN}/late`));
     await ca.apply(identity('workload', `${DOMAIN}/workload`), server('own', `${DOMAIN}/workload`));
-    await vi.waitFor(() => expect([...agent.policy.current().servers.keys()]).toEqual(['own']));
+    await vi.waitFor(() => expect([...agent.trust.policy.current().servers.keys()]).toEqual(['own']));
   });
 
   test('I97 is known to an agent whose saved certificate cannot be used, before the CA is asked', async () => {
@@ -184,7 +185,7 @@ describe('I52 a revoked certificate of the CA', () => {
     const first = await startedAgent(ca, silentLog);
     await ca.revoke('serial', serial);
     const isKnown = (agent: typeof first) =>
-      agent.revocations
+      agent.trust.revocations
         .current()
         .revoked({ id: parseSpiffeId(`${DOMAIN}/chancery/ca`), serial }, new Date()) !== undefined;
     await vi.waitFor(() => expect(isKnown(first)).toBe(true));
@@ -213,7 +214,7 @@ async function startedAgent(ca: TestCa, log: typeof silentLog, id?: string) {
   const config = { trustDomain, ca: { address, bundle, socket: ca.joinSocket }, evidence: { unix: {} } };
   writeFileSync(file, stringify({ ...config, ...(id && { id }), dataDir: joinPath(ca.dir, 'agent') }));
   const deps = { clock: systemClock, random: Math.random, randomBytes, log, env: {}, version: 'test' };
-  const agent = await startAgent(readAgentConfig(file), deps, AbortSignal.timeout(60_000));
+  const agent = withMemoryKeys(await startAgent(readAgentConfig(file), deps, AbortSignal.timeout(60_000)));
   closing.push(() => agent.close());
   return agent;
 }

@@ -1,7 +1,7 @@
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { describe, expect, test } from 'vitest';
-import { refusal } from '../../test/kit/refusal.ts';
-import { within } from './join-once.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { within } from './within.ts';
 
 const away = new IdentityError('unavailable', 'the CA does not answer: ECONNREFUSED');
 const cut = new IdentityError('unavailable', 'the CA has not answered yet');

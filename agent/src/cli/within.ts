@@ -1,15 +1,5 @@
-/** For jobs that run no agent: one certificate, or the reason why there is none, within a bound. */
+/** A bound on how long a job waits for a certificate. */
 import { IdentityError, isRefusal, type Refusal } from '@chancery/shared/ground/errors.ts';
-import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-import type { Svid } from '@chancery/shared/spiffe/svid.ts';
-import type { AgentDeps } from './agent.ts';
-import { type AgentSettings, IN_MEMORY } from './config.ts';
-import { findEvidence } from './evidence/auto.ts';
-import { askCa } from './svid/ask-ca.ts';
-import { untilItWorks } from './svid/retry.ts';
-import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
-
-export type JoinSettings = Pick<AgentSettings, 'trustDomain' | 'ca' | 'evidence' | 'id'>;
 
 /** What may be otherwise in a moment; a refusal is the same however often it is asked for. */
 const MENDS_ITSELF: readonly Refusal[] = ['unavailable', 'platform_unavailable', 'tpm_device'];
@@ -49,23 +39,4 @@ function lateRefusal(error: unknown, last: IdentityError | undefined, seconds: n
   const cutShort = isRefusal(error) ? error.message : 'nothing has answered yet';
   const why = last === undefined ? cutShort : `${last.message}; the attempt after that was cut short`;
   return new IdentityError('unavailable', `no certificate in ${seconds} s: ${why}`, { cause: error });
-}
-
-/** Throws bootstrap, config, platform_unavailable, refused_by_ca, unavailable. */
-export async function joinOnce(
-  settings: JoinSettings,
-  deps: AgentDeps,
-  signal: AbortSignal,
-): Promise<{ svid: Svid; bundle: Bundle }> {
-  if (settings.evidence?.tpm?.key === 'tpm') throw new IdentityError('config', IN_MEMORY);
-  const { trustDomain, id, ca } = settings;
-  const evidence = await findEvidence(settings.evidence, { ...deps, trustDomain }, signal);
-  try {
-    const bundle = await untilItWorks(() => bootstrapBundle(bootstrapOf(settings)), deps, signal);
-    const instance = deps.randomBytes(16);
-    const asking = { evidence, bundle, id, instance, clock: deps.clock, signal };
-    return { svid: await untilItWorks(() => askCa(asking, ca, undefined), deps, signal), bundle };
-  } finally {
-    await evidence.close();
-  }
 }

@@ -1,0 +1,96 @@
+/**
+ * The life of one SVID, wherever its private key is: obtained or resumed, saved, published, renewed. It knows neither
+ * how an SVID is obtained nor what else the agent holds, so that an agent can hold several beside one trust stream.
+ */
+import { whenSetBack } from '@chancery/shared/ground/clock.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import { alarm, expiredUnnoticed } from './alarm.ts';
+import { type RetryDeps, untilItWorks } from './retry.ts';
+import { rotate } from './rotate.ts';
+
+/** All of an SVID but its key. */
+export type Certified = Omit<Svid, 'key'>;
+
+export interface LifeDeps<S extends Certified> extends RetryDeps {
+  /** Gets the SVID after `current`, or the first one. */
+  readonly obtain: (current: S | undefined) => Promise<S>;
+  /** Puts an SVID where a restart finds it; left out where there is no such place. */
+  readonly save?: (svid: S) => void;
+}
+
+export class SvidLife<S extends Certified> {
+  readonly #deps: LifeDeps<S>;
+  readonly #svid = new LiveValue<S>(() => new IdentityError('unavailable', 'there is no SVID yet'));
+  #failure: string | undefined;
+
+  constructor(deps: LifeDeps<S>) {
+    this.#deps = deps;
+  }
+
+  /** The newest SVID; it stays there after it has expired. */
+  get svid(): Source<S> {
+    return this.#svid;
+  }
+
+  /** Why the last renewal failed; undefined where it did not. */
+  readonly renewalFailure = (): string | undefined => this.#failure;
+
+  /** Begins with an SVID that was saved. It may be due for renewal; it must not have expired. */
+  resume(saved: S): void {
+    this.#svid.publish(saved);
+    const { id, notAfter, renewAfter } = saved;
+    const isDue = this.#deps.clock.now() >= renewAfter;
+    const says = isDue ? 'started with the saved SVID; renewing it now' : 'started with the saved SVID';
+    this.#deps.log.info({ id, notAfter }, says);
+  }
+
+  /**
+   * Resolves with the first SVID, however long that takes. Throws the abort, what `obtain` refuses for good, and what
+   * `givesUp` gives up on.
+   */
+  async join(signal: AbortSignal): Promise<S> {
+    const svid = await untilItWorks(() => this.#deps.obtain(undefined), this.#deps, signal);
+    this.#deps.log.info({ id: svid.id, notAfter: svid.notAfter }, 'joined');
+    this.#publish(svid);
+    return svid;
+  }
+
+  /** Keeps the SVID fresh. Needs a first one. Ends only by throwing: the abort, or a bug. */
+  keep(signal: AbortSignal): Promise<never> {
+    const { clock, random, log } = this.#deps;
+    return rotate(
+      this.#svid.current(),
+      {
+        clock,
+        random,
+        setBack: (until) => whenSetBack(clock, until),
+        renew: (current) => this.#deps.obtain(current),
+        publish: (svid) => {
+          log.info({ id: svid.id, notAfter: svid.notAfter }, 'rotated');
+          this.#failure = undefined;
+          this.#publish(svid);
+        },
+        onExpired: (svid) => {
+          this.#failure = expiredUnnoticed({ clock, log, svid });
+        },
+        onFailure: (error, failures) => {
+          this.#failure = alarm(error, failures, { clock, log, svid: this.#svid.current() });
+        },
+      },
+      signal,
+    );
+  }
+
+  /** A full disk must not take away a good certificate: only a restart would miss what was not saved. */
+  #publish(svid: S): void {
+    try {
+      this.#deps.save?.(svid);
+    } catch (error) {
+      const says = 'the SVID could not be saved; after a restart the agent must join again';
+      this.#deps.log.error({ err: error }, says);
+    }
+    this.#svid.publish(svid);
+  }
+}
