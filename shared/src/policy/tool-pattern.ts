@@ -6,6 +6,7 @@
 import { createRequire } from 'node:module';
 import type { RE2JS } from '@bufbuild/re2';
 import { ensure, refusalOf } from '../ground/errors.ts';
+import { matchGlob } from '../text/glob.ts';
 
 export interface ToolPattern {
   readonly text: string;
@@ -23,28 +24,7 @@ export function compileToolPattern(text: string): ToolPattern {
   if (text.startsWith('/')) return regex(text);
   // The tool names of the MCP specification, and the marks that servers put between a prefix and a name.
   ensure(/^[A-Za-z0-9_.:@/*-]+$/.test(text), 'policy', `${text}: not a tool name, a glob with * or /regex/`);
-  return text.includes('*') ? glob(text) : { text, matches: (tool) => tool === text };
-}
-
-function glob(text: string): ToolPattern {
-  const [head = '', ...rest] = text.split('*');
-  const tail = rest.pop() ?? '';
-  return {
-    text,
-    matches(tool) {
-      if (tool.length < head.length + tail.length || !tool.startsWith(head) || !tool.endsWith(tail))
-        return false;
-      const end = tool.length - tail.length;
-      let at = head.length;
-      // Leftmost is enough: if the pieces fit in order anywhere, they fit at their first places.
-      for (const piece of rest) {
-        const found = tool.indexOf(piece, at);
-        if (found === -1 || found + piece.length > end) return false;
-        at = found + piece.length;
-      }
-      return true;
-    },
-  };
+  return { text, matches: (tool) => matchGlob(text, tool) };
 }
 
 function regex(text: string): ToolPattern {
