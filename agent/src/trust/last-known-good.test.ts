@@ -52,10 +52,13 @@ afterAll(() => rmSync(dir, { recursive: true }));
 const path = join(dir, 'state.json');
 beforeEach(() => saveKnownGood(path, good));
 
+function loaded(): KnownGood {
+  const known = loadKnownGood(path);
+  return known === undefined || 'unusable' in known ? expect.fail('it was not loaded') : known;
+}
+
 test('what was saved is loaded, the big numbers whole', () => {
-  const loaded = loadKnownGood(path);
-  if (loaded === undefined || 'unusable' in loaded) return expect.fail();
-  const { svid, bundle, policy, revocations } = loaded;
+  const { svid, bundle, policy, revocations } = loaded();
   expect(bundle).toEqual(good.bundle);
   expect(policy).toEqual(good.policy);
   expect(revocations).toMatchObject({ sequence: 7n, list: good.revocations.list });
@@ -90,8 +93,17 @@ test('another version is told by its number', () => {
   unusableFor('version 1 is expected, found 2');
 });
 
+test('keys that a newer agent added are ignored, in the bundle and the policy too', () => {
+  const added = { kind: 'jwt' };
+  change((stored) => {
+    const { bundle, policy } = stored as { readonly bundle: object; readonly policy: object };
+    return { ...stored, svids: [added], bundle: { ...bundle, added }, policy: { ...policy, added } };
+  });
+  const { svid, bundle, policy } = loaded();
+  expect([svid.id, bundle, policy]).toEqual([id, good.bundle, good.policy]);
+});
+
 test.each<readonly [string, (stored: object) => object]>([
-  ['a key that nobody knows', (stored) => ({ ...stored, extra: 1 })],
   ['no chain', (stored) => ({ ...stored, chain: [] })],
   ['a chain that is none', (stored) => ({ ...stored, chain: ['AAAA'] })],
   ['bytes that are not base64', (stored) => ({ ...stored, chain: ['?'] })],
@@ -107,6 +119,10 @@ test.each<readonly [string, (stored: object) => object]>([
   [
     'a revocation that cannot be read',
     (stored) => ({ ...stored, revocations: { sequence: '1', list: [{ ...revocation, kind: 'name' }] } }),
+  ],
+  [
+    'a revocation with a key that is not known',
+    (stored) => ({ ...stored, revocations: { sequence: '1', list: [{ ...revocation, but: 'web' }] } }),
   ],
   ['a version that is not a number', (stored) => ({ ...stored, policy: { version: '-1', resources: [] } })],
 ])('damaged: %s', (_, spoil) => {
@@ -124,8 +140,8 @@ function change(spoil: (stored: object) => object): void {
 }
 
 function unusableFor(says: string | RegExp): void {
-  const loaded = loadKnownGood(path);
-  const unusable = loaded !== undefined && 'unusable' in loaded ? loaded.unusable : 'it was loaded';
+  const known = loadKnownGood(path);
+  const unusable = known !== undefined && 'unusable' in known ? known.unusable : 'it was loaded';
   if (typeof says === 'string') expect(unusable).toBe(says);
   else expect(unusable).toMatch(says);
 }

@@ -23,6 +23,13 @@ export interface KnownGood {
 }
 
 const MAX_BYTES = 16 * 1024 * 1024;
+/**
+ * Older and newer agents read each other's file by this rule. A key may be added under the same version if an agent
+ * that does not know it stays right without it: an agent ignores the keys that it does not know, and drops them when
+ * it writes; an added key may be missing. `id`, `chain`, `key` and `renewAfter` at the top are the workload's first
+ * SVID; those of further SVIDs go into an added key. Whatever takes something away (a new kind of revocation) makes an
+ * older agent wrong, and needs the next version: an agent sets a file of another version aside and joins anew.
+ */
 const VERSION = 1;
 const bytes = z.base64().transform((text): Uint8Array => Buffer.from(text, 'base64'));
 const whole = z
@@ -30,18 +37,18 @@ const whole = z
   .regex(/^\d{1,20}$/)
   .transform(BigInt);
 
-const Stored = z.strictObject({
+const Stored = z.object({
   version: z.literal(VERSION),
   id: z.string().transform(parseSpiffeId),
   chain: z.array(bytes).min(1).max(8),
   key: bytes,
   renewAfter: z.iso.datetime().transform((text) => new Date(text)),
-  bundle: z.strictObject({
+  bundle: z.object({
     trustDomain: z.string().transform(parseTrustDomain),
     authorities: z.array(bytes).min(1),
     sequence: whole,
   }),
-  policy: z.strictObject({ version: whole, resources: z.array(z.string()) }),
+  policy: z.object({ version: whole, resources: z.array(z.string()) }),
   revocations: StoredRevocations.transform(loadRevocations),
 });
 
