@@ -1,6 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { utf8 } from '../ground/bytes.ts';
-import { ensureLegacyVersion, ensureModern, eraOf, headersFor, type McpHeaders } from './era.ts';
+import {
+  ensureLegacyMethod,
+  ensureLegacyVersion,
+  ensureModern,
+  eraOf,
+  headersFor,
+  legacyHeaders,
+  type McpHeaders,
+  readEra,
+} from './era.ts';
 import { readMessage } from './message.ts';
 
 const VERSION = 'io.modelcontextprotocol/protocolVersion';
@@ -163,4 +172,41 @@ describe('ensureModern', () => {
       'mcp-method': 'tools/list',
     });
   });
+});
+
+describe('readEra', () => {
+  const bare: McpHeaders = { version: undefined, method: undefined, name: undefined };
+  const legacy = { ...bare, version: '2025-11-25' };
+
+  test.each([
+    ['a modern call', echo, genuine, 'modern'],
+    ['a legacy call', call({}), legacy, 'legacy'],
+    ['a legacy call without a version', call({}), bare, 'legacy'],
+    ['a legacy request that only the legacy era has', call({}, 'ping'), legacy, 'legacy'],
+    ['a notification that no revision has', notify(), bare, 'legacy'],
+  ])('%s', (_name, message, headers, era) => {
+    expect(readEra(message, headers)).toBe(era);
+  });
+
+  test.each([
+    ['a modern ping', call({ _meta: meta }, 'ping'), { ...genuine, method: 'ping' }, 'mcp_unknown'],
+    ['a modern request that nobody knows, without _meta', call({}, 'x'), genuine, 'mcp_unknown'],
+    ['a name of an object', call({}, 'constructor'), genuine, 'mcp_unknown'],
+    ['a modern call without _meta', call({ name: 'echo' }), genuine, 'mcp_meta'],
+    ['a request of a later revision', call({}, 'x'), { ...bare, version: '2027-01-01' }, 'mcp_meta'],
+    ['a legacy call of an unknown version', call({}), { ...bare, version: '2024-01-01' }, 'mcp_version'],
+  ])('refuses %s', (_name, message, headers, code) => {
+    expect(() => readEra(message, headers)).toThrow(expect.objectContaining({ code }));
+  });
+});
+
+test('only a legacy client may GET and DELETE', () => {
+  for (const version of [undefined, '2024-11-05', '2025-11-25', '2024-01-01']) ensureLegacyMethod(version);
+  for (const version of ['2026-07-28', '2027-01-01', 'draft'])
+    expect(() => ensureLegacyMethod(version)).toThrow(expect.objectContaining({ code: 'mcp_method' }));
+});
+
+test('a legacy message has the version header that its client sent', () => {
+  expect(legacyHeaders(undefined)).toEqual({});
+  expect(legacyHeaders('2025-11-25')).toEqual({ 'mcp-protocol-version': '2025-11-25' });
 });

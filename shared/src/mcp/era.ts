@@ -1,14 +1,38 @@
 /**
- * Which of the two eras of MCP a message belongs to, and what the modern one (>= 2026-07-28) asks of its HTTP headers.
- * The body decides, the headers are compared: a proxy that believed `Mcp-Name` could be told one tool and pass another.
+ * Which of the two eras of MCP a message belongs to, and what each revision asks of its HTTP request. The body decides,
+ * the headers are compared: a proxy that believed `Mcp-Name` could be told one tool and pass another.
  */
 import { ensure } from '../ground/errors.ts';
 import { isJsonObject, type JsonObject } from '../ground/json.ts';
 import type { Message } from './message.ts';
+import { LISTEN } from './subscription.ts';
 
 /** A later revision may mean things by the same words that are not known here, so it is refused until it is. */
 export const MODERN_VERSIONS: readonly string[] = ['2026-07-28'];
+const FIRST_MODERN = '2026-07-28';
 const LEGACY_VERSIONS: readonly string[] = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
+/**
+ * The requests of 2026-07-28. What is none of them gets the answer that the revision has for it: a client tells by it
+ * what it is talking to. `initialize` is here because a client of two eras may still begin with it.
+ */
+const MODERN_REQUESTS = new Set([
+  'initialize',
+  'server/discover',
+  'tools/list',
+  'tools/call',
+  'resources/list',
+  'resources/templates/list',
+  'resources/read',
+  'prompts/list',
+  'prompts/get',
+  'completion/complete',
+  LISTEN,
+  'tasks/get',
+  'tasks/list',
+  'tasks/result',
+  'tasks/update',
+  'tasks/cancel',
+]);
 
 const VERSION_KEY = 'io.modelcontextprotocol/protocolVersion';
 export const CAPABILITIES_KEY = 'io.modelcontextprotocol/clientCapabilities';
@@ -26,6 +50,29 @@ export type Era = 'legacy' | 'modern';
 export function eraOf(message: Message, version: string | undefined): Era {
   const modern = claimedVersion(message) !== undefined || (version !== undefined && isModern(version));
   return modern ? 'modern' : 'legacy';
+}
+
+/**
+ * The era of a message that came with these headers, and is as its era wants it. Throws mcp_unknown for a request that
+ * its revision does not have, whatever else is wrong with it; and mcp_version, mcp_parse, mcp_meta, mcp_headers.
+ */
+export function readEra(message: Message, headers: McpHeaders): Era {
+  const version = claimedVersion(message) ?? headers.version;
+  if (version !== undefined && MODERN_VERSIONS.includes(version)) ensureKnown(message);
+  const era = eraOf(message, headers.version);
+  if (era === 'modern') ensureModern(message, headers);
+  else ensureLegacyVersion(headers.version);
+  return era;
+}
+
+function ensureKnown(message: Message): void {
+  const known = message.kind !== 'request' || MODERN_REQUESTS.has(message.method);
+  ensure(known, 'mcp_unknown', 'the revision 2026-07-28 has no such method');
+}
+
+/** GET and DELETE are of the legacy era; its revisions are all before the first modern one. Throws mcp_method. */
+export function ensureLegacyMethod(version: string | undefined): void {
+  ensure(version === undefined || version < FIRST_MODERN, 'mcp_method', 'a modern client only posts');
 }
 
 /** Throws mcp_version. An absent header means 2025-03-26 (2025-06-18, transports, "Protocol Version Header"). */
@@ -74,6 +121,11 @@ export function headersFor(message: Message): Record<string, string> {
   };
 }
 
+/** The header that a legacy message has to have: the client's own, where it sent one. */
+export function legacyHeaders(version: string | undefined): Record<string, string> {
+  return version === undefined ? {} : { 'mcp-protocol-version': version };
+}
+
 /** Undefined also where it is not a string: such a message is not modern, and no legacy server reads the key. */
 export function claimedVersion(message: Message): string | undefined {
   if (message.kind === 'response') return undefined;
@@ -83,7 +135,7 @@ export function claimedVersion(message: Message): string | undefined {
 }
 
 function isModern(version: string): boolean {
-  return /^\d{4}-\d{2}-\d{2}$/.test(version) && version >= '2026-07-28';
+  return /^\d{4}-\d{2}-\d{2}$/.test(version) && version >= FIRST_MODERN;
 }
 
 function ensureMeta(params: JsonObject | undefined, claimed: string | undefined): void {

@@ -9,9 +9,9 @@ import { MAX_CLAIM_BYTES, readClaims, writeClaimed } from '../wire/claims.ts';
 import { ensureJson } from '../wire/http-body.ts';
 import { writeJson } from '../wire/reply.ts';
 import type { Gate } from './exchange/gate.ts';
-import { letIn } from './handle.ts';
 import type { Allows, ClaimTerms } from './open-call.ts';
 import type { Peers } from './peers.ts';
+import { letIn } from './request/handle.ts';
 
 export const allowsBy =
   (policy: Policy, server: string): Allows =>

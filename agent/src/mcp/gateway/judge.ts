@@ -1,5 +1,4 @@
 /** Which messages pass, by whose rule. What no kind of rule speaks of yet is denied, whoever asks. */
-import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
@@ -13,28 +12,8 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 const CALL = 'tools/call';
 /** Needed to reach any tool at all; whoever may enter may ask these. The answers are filtered. */
 const OPEN_REQUESTS = new Set(['initialize', 'ping', 'server/discover', 'tools/list']);
-/** Of these, what 2026-07-28 does not have. */
-const LEGACY_ONLY = new Set(['ping']);
 /** In the modern era each request says the level that it wants (2026-07-28, "Logging"). */
 const SET_LEVEL = 'logging/setLevel';
-/**
- * The other requests of 2026-07-28, for which there are no rules yet. What is none of either gets the answer that the
- * revision has for it: a client tells by it what it is talking to.
- */
-const WITHOUT_RULES = new Set([
-  'resources/list',
-  'resources/templates/list',
-  'resources/read',
-  'prompts/list',
-  'prompts/get',
-  'completion/complete',
-  LISTEN,
-  'tasks/get',
-  'tasks/list',
-  'tasks/result',
-  'tasks/update',
-  'tasks/cancel',
-]);
 /** These tell the server about requests of the caller's own. */
 const OPEN_NOTIFICATIONS = new Set([
   'notifications/initialized',
@@ -49,15 +28,6 @@ const OPEN_TO_CLIENT = new Set([
   'notifications/message',
   'notifications/tools/list_changed',
 ]);
-
-/** Throws mcp_unknown for a request that 2026-07-28 does not have, whatever else is wrong with it. */
-export function ensureKnown(message: Message): void {
-  if (message.kind !== 'request') return;
-  const { method } = message;
-  const open = OPEN_REQUESTS.has(method) && !LEGACY_ONLY.has(method);
-  const known = open || method === CALL || WITHOUT_RULES.has(method);
-  ensure(known, 'mcp_unknown', 'the revision 2026-07-28 has no such method');
-}
 
 export interface Verdict {
   readonly decision: Decision;

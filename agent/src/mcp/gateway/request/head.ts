@@ -1,0 +1,45 @@
+/** The head of an HTTP request, read once. It says how the body is read; what is decided is in the body. */
+import type { IncomingMessage } from 'node:http';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { McpHeaders } from '@chancery/shared/mcp/era.ts';
+import { header } from '../../wire/http-body.ts';
+
+export interface Head {
+  readonly method: string;
+  readonly mcp: McpHeaders;
+  readonly session: string | undefined;
+  readonly lastEventId: string | undefined;
+  /** In lower case. */
+  readonly accept: string;
+  /** `Mcp-Param-*`: the only headers of a client's that travel on, for the server compares them (2026-07-28). */
+  readonly params: Readonly<Record<string, string>>;
+  /** The client waits to be asked for the body. */
+  readonly expects: boolean;
+  /** Of the body: undefined where its head does not say how long it is. */
+  readonly bytes: number | undefined;
+}
+
+export function readHead(req: IncomingMessage): Head {
+  const { 'transfer-encoding': coding, 'content-length': length = '0', expect } = req.headers;
+  const params: Record<string, string> = {};
+  for (const name in req.headers) if (name.startsWith('mcp-param-')) params[name] = header(req, name) ?? '';
+  return {
+    method: String(req.method),
+    mcp: {
+      version: header(req, 'mcp-protocol-version'),
+      method: header(req, 'mcp-method'),
+      name: header(req, 'mcp-name'),
+    },
+    session: header(req, 'mcp-session-id'),
+    lastEventId: header(req, 'last-event-id'),
+    accept: (header(req, 'accept') ?? '').toLowerCase(),
+    params,
+    expects: expect !== undefined,
+    bytes: coding === undefined ? Number(length) : undefined,
+  };
+}
+
+/** Throws mcp_accept. */
+export function ensureAccepts({ accept }: Head, type: string): void {
+  ensure(accept.includes(type), 'mcp_accept', `Accept does not list ${type}`);
+}

@@ -1,0 +1,88 @@
+/** POST: one message of a client, read, decided, recorded, and only then passed on. */
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { headersFor, legacyHeaders, readEra } from '@chancery/shared/mcp/era.ts';
+import { type Message, type Notification, readMessage } from '@chancery/shared/mcp/message.ts';
+import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
+import { narrowClient } from '@chancery/shared/mcp/tools.ts';
+import { CANCELLED, cancelledId } from '../../upstream/numbering.ts';
+import type { Outbound } from '../../upstream/upstream.ts';
+import { ensureJson } from '../../wire/http-body.ts';
+import type { Body } from '../bodies.ts';
+import { Exchange } from '../exchange/exchange.ts';
+import type { Gate } from '../exchange/gate.ts';
+import { ensureNew, type Pending, type Session } from '../sessions.ts';
+import { type Entering, enter } from './enter.ts';
+import { ensureAccepts } from './head.ts';
+import { type Asking, sessionOf } from './inbound.ts';
+import { listenBy, passOn } from './pass.ts';
+
+/** Throws what the caller answers and records. */
+export async function post(gate: Gate, asking: Asking): Promise<void> {
+  const { req, res, peer, head, begin } = asking;
+  ensureJson(req);
+  ensureAccepts(head, 'application/json');
+  ensureAccepts(head, 'text/event-stream');
+  // The server leaves this to us, so that only those who may enter are asked for their body.
+  if (head.expects) res.writeContinue();
+  const body = await gate.bodies.hold(req, peer.id, gate.maxRequestBytes);
+  let passed = false;
+  try {
+    begin();
+    passed = decideAndPass(gate, asking, body);
+  } finally {
+    if (!passed) body.hold.free();
+  }
+}
+
+/** True where the message goes to the server, which frees its body. */
+function decideAndPass(gate: Gate, asking: Asking, body: Body): boolean {
+  const { res, peer, seen } = asking;
+  const entering = readEntering(gate, asking, body);
+  if (!enter(gate, entering)) return false;
+  const { message, era, session, pending } = entering;
+  if (message.kind === 'notification') noteCancelled(session, message);
+  // A call may be open for hours: from here on nothing of its arguments is kept but on their way to the server.
+  const request = message.kind === 'request' ? { ...message, params: undefined } : undefined;
+  seen.message = request;
+  const back = new Exchange(gate, res, { peer, era, request, session, pending, hold: body.hold, call: seen });
+  if (request?.method === LISTEN) listenBy(gate, back, { peer, session });
+  const outbound = outboundOf(asking, entering);
+  return passOn(back, () => gate.upstream.send(outbound, back));
+}
+
+/** Throws mcp_parse and what `readEra` throws; mcp_session, mcp_sessions. */
+function readEntering(gate: Gate, asking: Asking, { bytes }: Body): Entering {
+  const { res, peer, head, seen } = asking;
+  const message = readMessage(bytes, gate.maxRequestBytes);
+  seen.message = message;
+  const era = readEra(message, head.mcp);
+  const session = era === 'legacy' ? sessionOf(gate, asking) : undefined;
+  if (message.kind === 'response') ensureAsked(session, message);
+  const pending: Pending = session?.pending ?? new Map();
+  if (message.kind === 'request') ensureNew(pending, message.id);
+  if (message.kind === 'request' && message.method === 'initialize') gate.sessions.ensureRoom(peer.id);
+  return { message, era, peer, res, session, pending, seen, bytes: bytes.length };
+}
+
+function outboundOf({ head, peer }: Asking, { message, era, session }: Entering): Outbound {
+  const headers =
+    era === 'modern' ? { ...headersFor(message), ...head.params } : legacyHeaders(head.mcp.version);
+  const forwarded: Message = message.kind === 'request' ? narrowClient(message) : message;
+  return { caller: peer.id, era, message: forwarded, session: session?.upstream, headers };
+}
+
+/** What the server then makes of the request is no answer (2025-11-25, "Cancellation"). */
+function noteCancelled(session: Session | undefined, message: Notification): void {
+  const id = message.method === CANCELLED ? cancelledId(message) : undefined;
+  const asked = id === undefined ? undefined : session?.pending.get(id);
+  if (asked !== undefined) asked.cancelled = true;
+}
+
+/** Throws mcp_parse. A client answers what its server asked in this session, once, and nothing else. */
+function ensureAsked(
+  session: Session | undefined,
+  { id }: { readonly id: string | number | undefined },
+): void {
+  const was = session !== undefined && id !== undefined && session.asked.delete(id);
+  ensure(was, 'mcp_parse', 'the response matches no request of the server');
+}
