@@ -34,7 +34,7 @@ import { recordRefusal } from './rpc/refuse.ts';
 import { grpcServer } from './rpc/server.ts';
 import { tellOfClock } from './store/clock-warning.ts';
 import { nodeMemory } from './store/node-memory.ts';
-import { openSqlite } from './store/sqlite/sqlite.ts';
+import { openSqliteThread } from './store/sqlite/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { Successions } from './succession/successions.ts';
 import { ownSvid, startUpkeep, whyOwnUnfit } from './upkeep.ts';
@@ -58,15 +58,19 @@ const CLOSE_GRACE_MS = 2_000;
 
 /** Opens store, keys and sockets. Throws store, file, file_mode, config, authority_unfit, unavailable. */
 export async function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
-  return runCa(settings, deps, await openStore(settings, deps.clock));
+  return runCa(settings, deps, await openStore(settings, deps.clock, openSqliteThread));
 }
 
-/** Throws store, file, file_mode. */
-export async function openStore({ dataDir }: Pick<CaSettings, 'dataDir'>, clock: Clock): Promise<Store> {
+/** `open` says on which thread. Throws store, file, file_mode. */
+export async function openStore(
+  { dataDir }: Pick<CaSettings, 'dataDir'>,
+  clock: Clock,
+  open: typeof openSqliteThread,
+): Promise<Store> {
   makeFolder(dataDir, 0o711);
   ensurePrivateFolder(dataDir);
   const { database, generation } = paths(dataDir);
-  return await openSqlite(database, clock, generation);
+  return open(database, clock, generation);
 }
 
 /** Where this CA's keys are. Throws file, file_mode. */

@@ -6,6 +6,7 @@ import { tlsTarget, unixTarget } from '@chancery/agent/svid/channel.ts';
 import { init } from '@chancery/ca/cli/init.ts';
 import { paths, readCaConfig } from '@chancery/ca/config.ts';
 import { openAuthorities, openStore, type RunningCa, runCa, type ServeDeps } from '@chancery/ca/serve.ts';
+import { openSqliteThread } from '@chancery/ca/store/sqlite/sqlite.ts';
 import type { Store } from '@chancery/ca/store/store.ts';
 import {
   type ApplyResponse,
@@ -84,7 +85,7 @@ export async function startTestCa(config: object, log: Log = silentLog): Promise
 async function openTestCa(file: string, deps: ServeDeps, clock: MovableClock): Promise<TestCa> {
   const dir = dirname(file);
   const settings = readCaConfig(file);
-  const store = await openStore(settings, clock);
+  const store = await openStore(settings, clock, openSqliteThread);
   const { bundle: source } = await openAuthorities(settings, deps, store);
   const bundle = source.current();
   const running = await runCa(settings, deps, store);

@@ -11,6 +11,7 @@ import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { createRoot, ensureRootOf } from '../authority/authorities.ts';
 import { type CaSettings, parseCaConfig, readCaConfig } from '../config.ts';
 import { keysOf, openStore, type ServeDeps } from '../serve.ts';
+import { openSqlite } from '../store/sqlite/sqlite.ts';
 import { JSON_FLAG, printJson } from './flags.ts';
 
 export const init = (deps: ServeDeps): Command => ({
@@ -74,7 +75,7 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps)
   const config = exampleConfig(trustDomain);
   const settings = existsSync(file) ? readCaConfig(file) : parseCaConfig(config, file);
   makeFolder(dirname(file), 0o755);
-  const store = await openStore(settings, deps.clock);
+  const store = await openStore(settings, deps.clock, openSqlite);
   try {
     const root = (await store.authorities()).find(({ kind }) => kind === 'root');
     if (!existsSync(settings.keyEncryptionKey)) {
@@ -113,7 +114,7 @@ async function makeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
 }
 
 async function makeRoot(settings: CaSettings, deps: ServeDeps) {
-  const store = await openStore(settings, deps.clock);
+  const store = await openStore(settings, deps.clock, openSqlite);
   try {
     const keys = keysOf(settings);
     return await createRoot({ ...deps, ...settings, keys, store });

@@ -13,7 +13,7 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { commonName } from '@chancery/shared/x509/compose/tbs.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
 import { type Made, makeAuthority, makeLeaf, type Recipe } from '../../kit/certificates.ts';
 import { freshCsr, helloMessage, issueOne, joinAs, openRenew } from '../../kit/join.ts';
@@ -104,6 +104,11 @@ describe('a certificate that was good', () => {
     watching.send({ message: { $case: 'hello', value: { instance: randomBytes(16), version: 'test' } } });
     const { sequence } = await watching.next();
     watching.send({ message: { $case: 'ack', value: { sequence } } });
+    // From then on the CA waits for the next message.
+    await vi.waitFor(async () => {
+      const events = (await ca.store.events(0, 1000)).map(({ event }) => event.type);
+      expect(events).toContain('agent.acknowledged');
+    });
     ca.clock.move(61);
     await expectRefusal(ca, await watching.status(), 'expired_peer', /has expired/);
     client.close();

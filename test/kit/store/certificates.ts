@@ -64,7 +64,9 @@ function listTests(subject: Subject): void {
     await record({ serial: '01', notAfter: after(-1) });
     await record({ serial: '02', notAfter: NOW });
     await record({ serial: '03', notAfter: after(1) });
+    expect(await subject.store.issuance('01')).toBeDefined();
     expect(await subject.store.prune(NOW)).toBe(1);
+    expect(await subject.store.issuance('01')).toBeUndefined();
     expect(await serials({ limit: 10 })).toEqual(['03', '02']);
     expect(await subject.store.prune(NOW)).toBe(0);
   });

@@ -2,7 +2,7 @@
 
 import type { StatementSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
@@ -77,7 +77,7 @@ export const originOf = (row: Row): { readonly origin?: string } =>
 function bytes(row: Row, column: string): Uint8Array {
   const value = row[column];
   if (!(value instanceof Uint8Array)) throw new IdentityError('store', `column ${column} is not bytes`);
-  return asBuffer(value);
+  return value;
 }
 
 export function insertIssuance(statement: StatementSync, issuance: IssuanceRow, at: number): void {

@@ -1,6 +1,6 @@
 /** The embedded store: what it is asked becomes plain values for the database, which runs here or on a thread. */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import { hex } from '@chancery/shared/ground/bytes.ts';
+import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -8,6 +8,7 @@ import type {
   AuthorityRecord,
   Issuance,
   NodeName,
+  RecordedIssuance,
   RegistryRecord,
   RevocationDraft,
   Store,
@@ -17,7 +18,9 @@ import type {
 import type { Asked } from './calls.ts';
 import { openHere } from './here.ts';
 import type { Reads } from './reads.ts';
+import { RecentIssuances } from './recent.ts';
 import { eventOf, textOfEvent } from './rows.ts';
+import { openOnThread } from './thread/thread.ts';
 import type { Writes } from './writes.ts';
 
 /**
@@ -28,35 +31,52 @@ export async function openSqlite(path: string, clock: Clock, generation?: string
   return new SqliteStore(openHere({ path, generation, now: clock.now().getTime() }), clock);
 }
 
+/** As `openSqlite`, with the database on a thread of its own: for a CA that serves. */
+export async function openSqliteThread(path: string, clock: Clock, generation?: string): Promise<Store> {
+  return new SqliteStore(await openOnThread({ path, generation, now: clock.now().getTime() }), clock);
+}
+
 type Rest<F> = F extends (at: number, ...rest: infer R) => unknown ? R : never;
 
 class SqliteStore implements Store {
   readonly #asked: Asked;
   readonly #clock: Clock;
+  readonly #recent = new RecentIssuances();
 
   constructor(asked: Asked, clock: Clock) {
     this.#asked = asked;
     this.#clock = clock;
   }
 
-  record({ keySha256, ...issuance }: Issuance, event: AuditEvent): Promise<void> {
-    return this.#write('record', { ...issuance, keySha256: hex(keySha256) }, textOfEvent(event));
+  async record(issuance: Issuance, event: AuditEvent): Promise<void> {
+    const recordedAt = this.#clock.now();
+    const row = { ...issuance, keySha256: hex(issuance.keySha256) };
+    await this.#write('record', row, textOfEvent(event));
+    this.#recent.keep({ ...issuance, recordedAt });
   }
 
-  issuance(serial: string) {
-    return this.#read('issuance', serial);
+  async issuance(serial: string): Promise<RecordedIssuance | undefined> {
+    const known = this.#recent.get(serial);
+    if (known !== undefined) return known;
+    const read = await this.#read('issuance', serial);
+    if (read === undefined) return undefined;
+    const found = arrived(read);
+    this.#recent.keep(found);
+    return found;
   }
 
-  issuedFrom(prefix: string) {
-    return this.#read('issuedFrom', prefix);
+  async issuedFrom(prefix: string): Promise<readonly RecordedIssuance[]> {
+    return (await this.#read('issuedFrom', prefix)).map(arrived);
   }
 
-  issued({ id, limit }: { id?: SpiffeId; limit: number }) {
-    return this.#read('issued', id, limit);
+  async issued({ id, limit }: { id?: SpiffeId; limit: number }): Promise<readonly RecordedIssuance[]> {
+    return (await this.#read('issued', id, limit)).map(arrived);
   }
 
-  prune(time: Date): Promise<number> {
-    return this.#write('prune', time.getTime());
+  async prune(time: Date): Promise<number> {
+    const pruned = await this.#write('prune', time.getTime());
+    if (pruned > 0) this.#recent.forget();
+    return pruned;
   }
 
   certified(now: Date, target: Target) {
@@ -67,8 +87,9 @@ class SqliteStore implements Store {
     return this.#read('successions', this.#now());
   }
 
-  authorities() {
-    return this.#read('authorities');
+  async authorities(): Promise<readonly AuthorityRecord[]> {
+    const found = await this.#read('authorities');
+    return found.map((each) => ({ ...each, certificate: asBuffer(each.certificate) }));
   }
 
   saveAuthority({ certificate, ...record }: AuthorityRecord, event: AuditEvent): Promise<void> {
@@ -140,3 +161,9 @@ class SqliteStore implements Store {
     return this.#clock.now().getTime();
   }
 }
+
+/** A Buffer that crosses a thread arrives without its methods. */
+const arrived = (issuance: RecordedIssuance): RecordedIssuance => ({
+  ...issuance,
+  keySha256: asBuffer(issuance.keySha256),
+});

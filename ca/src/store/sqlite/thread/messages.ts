@@ -1,0 +1,43 @@
+/** What goes between the CA and the thread of its database. Values only: no secrets, no callbacks, no shared memory. */
+import { IdentityError, isRefusal, type Refusal } from '@chancery/shared/ground/errors.ts';
+import type { Call } from '../calls.ts';
+import type { OwnFile } from '../file/same-files.ts';
+
+export interface NumberedCall {
+  readonly number: number;
+  readonly call: Call;
+}
+
+export type ToThread =
+  | { readonly kind: 'calls'; readonly calls: readonly NumberedCall[] }
+  | { readonly kind: 'close' };
+
+/** A class does not cross a thread; its code and its sentence do. */
+export interface CrossingError {
+  readonly code: Refusal;
+  readonly message: string;
+  readonly cause: string | undefined;
+}
+
+export interface NumberedAnswer {
+  readonly number: number;
+  readonly value?: unknown;
+  readonly error?: CrossingError | undefined;
+}
+
+export type FromThread =
+  | { readonly kind: 'opened'; readonly files: readonly OwnFile[] }
+  | { readonly kind: 'refused'; readonly error: CrossingError }
+  | { readonly kind: 'answers'; readonly answers: readonly NumberedAnswer[] };
+
+export function crossing(error: unknown): CrossingError {
+  if (!isRefusal(error)) return { code: 'store', message: textOf(error), cause: undefined };
+  const { code, message, cause } = error;
+  return { code, message, cause: cause === undefined ? undefined : textOf(cause) };
+}
+
+export function crossed({ code, message, cause }: CrossingError): IdentityError {
+  return new IdentityError(code, message, cause === undefined ? {} : { cause: new Error(cause) });
+}
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,119 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { NOW } from '../../../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
+import { makeFolder, removeFolder } from '../../../../../test/kit/processes.ts';
+import { refusal } from '../../../../../test/kit/refusal.ts';
+import { event, issuance } from '../../../../../test/kit/store/records.ts';
+import { storeSuite } from '../../../../../test/kit/store/suite.ts';
+import type { Store } from '../../store.ts';
+import { openSqlite, openSqliteThread } from '../sqlite.ts';
+import type { ToThread } from './messages.ts';
+
+const folder = makeFolder();
+afterAll(() => removeFolder(folder));
+let files = 0;
+const freshPath = (): string => {
+  files += 1;
+  return join(folder, `${files}.db`);
+};
+const clock = new ManualClock(NOW);
+const post = vi.spyOn(Worker.prototype, 'postMessage');
+
+storeSuite(() => {
+  const path = freshPath();
+  return (at) => openSqliteThread(path, at);
+});
+
+describe('opening', () => {
+  test('is refused with the code and the sentence of the thread, and lets the file go', async () => {
+    const [path, generation] = [freshPath(), join(folder, 'generation')];
+    const first = await openSqlite(path, clock);
+    const held = refusal('store', /another process holds it: is a chancery-ca already running/);
+    await expect(openSqliteThread(path, clock)).rejects.toThrow(held);
+    await first.close();
+    writeFileSync(generation, '9\n');
+    const older = refusal('store', /the database is older than the CA that last ran here/);
+    await expect(openSqliteThread(path, clock, generation)).rejects.toThrow(older);
+    const again = await openSqliteThread(path, clock);
+    await again.close();
+  });
+});
+
+describe('a store on a thread', () => {
+  let store: Store;
+  let worker: Worker;
+  beforeEach(async () => {
+    store = await openSqliteThread(freshPath(), clock);
+    post.mockClear();
+    await store.append(event);
+    worker = post.mock.contexts.at(-1) as Worker;
+  });
+  afterEach(() => store.close());
+
+  const messages = () => post.mock.calls.map(([message]) => message as ToThread);
+
+  test('sends what is asked in one turn in one message, and a lone call at once', async () => {
+    expect(messages()).toHaveLength(1);
+    await Promise.all([store.append(event), store.append(event), store.events(0, 1)]);
+    expect(messages()).toHaveLength(2);
+    expect(messages()[1]).toMatchObject({ kind: 'calls', calls: [{}, {}, {}] });
+  });
+
+  test('sends no memory beside what is asked', async () => {
+    const secret = Buffer.from('the key of the root');
+    const memory = Buffer.concat([secret, Buffer.alloc(32, 1)]);
+    await store.record({ ...issuance, keySha256: memory.subarray(secret.length) }, event);
+    const sent = JSON.stringify(messages(), (_, value) =>
+      ArrayBuffer.isView(value) ? Buffer.from(value.buffer).toString('latin1') : value,
+    );
+    expect(sent).toContain('01'.repeat(32));
+    expect(sent).not.toContain(secret.toString());
+  });
+
+  test('refuses what cannot cross, and goes on', async () => {
+    const broken = { ...issuance, serial: (() => {}) as never };
+    await expect(store.record(broken, event)).rejects.toThrow(refusal('internal', /could not be cloned/));
+    await store.record(issuance, event);
+  });
+
+  test('that dies fails the calls that wait, and all that come', async () => {
+    const gone = refusal(
+      'store',
+      /\.db: the thread of the database ended; nothing is signed any more\. Restart/,
+    );
+    const waiting = [store.record(issuance, event), store.events(0, 1)].map((call) =>
+      expect(call).rejects.toThrow(gone),
+    );
+    await worker.terminate();
+    await Promise.all(waiting);
+    await expect(store.append(event)).rejects.toThrow(gone);
+    expect(() => store.ensureOwnFiles()).toThrow(gone);
+  });
+
+  test('takes a bounded number of calls while the disk does not answer', async () => {
+    const calls = Array.from({ length: 16_385 }, () => store.newestRecordAt());
+    const last = calls.pop();
+    await expect(last).rejects.toThrow(
+      refusal('store', /^16384 calls wait for the database; try again later$/),
+    );
+    await Promise.all(calls);
+    await store.append(event);
+  });
+
+  test('that does not close in time fails what waits, and is waited for no longer', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    post.mockImplementation(() => {});
+    const waiting = expect(store.append(event)).rejects.toThrow(
+      refusal('store', /^the database did not close within 2\.5 s$/),
+    );
+    const closed = store.close();
+    await vi.advanceTimersByTimeAsync(2_500);
+    await Promise.all([waiting, closed]);
+    vi.useRealTimers();
+    post.mockRestore();
+    await worker.terminate();
+  });
+});

@@ -1,0 +1,81 @@
+/**
+ * The thread of the database: only `thread.ts` starts it. It answers what has arrived, then waits for more, so what
+ * arrives while the disk is syncing shares the next transaction, and a lone write waits for nobody.
+ */
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import type { WriteCall } from '../calls.ts';
+import { type DatabaseAt, Engine } from '../engine.ts';
+import {
+  crossing,
+  type FromThread,
+  type NumberedAnswer,
+  type NumberedCall,
+  type ToThread,
+} from './messages.ts';
+
+/** Bounds one transaction. */
+const MAX_WRITES = 512;
+
+function open(at: DatabaseAt, port: MessagePort): void {
+  const say = (message: FromThread): void => port.postMessage(message);
+  try {
+    const engine = Engine.open(at);
+    say({ kind: 'opened', files: engine.files });
+    port.on('message', (first: ToThread) => {
+      const { calls, close } = gather(first, port);
+      answer(engine, calls, (answers) => say({ kind: 'answers', answers }));
+      if (!close) return;
+      engine.close();
+      port.close();
+    });
+  } catch (error) {
+    say({ kind: 'refused', error: crossing(error) });
+  }
+}
+
+/** All that has arrived by now, in order; nothing comes after a close. */
+function gather(first: ToThread, port: MessagePort): { calls: readonly NumberedCall[]; close: boolean } {
+  const calls: NumberedCall[] = [];
+  for (let message: ToThread | undefined = first; message !== undefined; message = next(port)) {
+    if (message.kind === 'close') return { calls, close: true };
+    calls.push(...message.calls);
+    if (calls.length >= MAX_WRITES) break;
+  }
+  return { calls, close: false };
+}
+
+const next = (port: MessagePort): ToThread | undefined => receiveMessageOnPort(port)?.message;
+
+/** Reads are answered before the disk is waited for. */
+function answer(
+  engine: Engine,
+  calls: readonly NumberedCall[],
+  reply: (answers: readonly NumberedAnswer[]) => void,
+): void {
+  const reads: NumberedAnswer[] = [];
+  const writes: { readonly number: number; readonly call: WriteCall }[] = [];
+  for (const { number, call } of calls)
+    if (call.kind === 'write') writes.push({ number, call });
+    else reads.push(readOf(number, () => engine.read(call)));
+  if (reads.length > 0) reply(reads);
+  while (writes.length > 0) {
+    const batch = writes.splice(0, MAX_WRITES);
+    const outcomes = engine.write(batch.map(({ call }) => call));
+    reply(
+      batch.map(({ number }, n) => {
+        const { value, error } = outcomes[n] ?? {};
+        return error === undefined ? { number, value } : { number, error: crossing(error) };
+      }),
+    );
+  }
+}
+
+function readOf(number: number, read: () => unknown): NumberedAnswer {
+  try {
+    return { number, value: read() };
+  } catch (error) {
+    return { number, error: crossing(error) };
+  }
+}
+
+if (parentPort !== null) open(workerData as DatabaseAt, parentPort);
