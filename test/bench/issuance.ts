@@ -2,8 +2,11 @@
  * Issuing, measured at a real CA process over gRPC with mutual TLS: each call is one CSR, verified, composed, linted,
  * recorded with its audit entry on disk, signed. The crypto floor is measured in the same run on the same machine.
  */
+
+import { spawn } from 'node:child_process';
 import { createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { join as joinPath } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { unixEvidence } from '@chancery/agent/evidence/unix.ts';
 import { tlsTarget, unixTarget } from '@chancery/agent/svid/channel.ts';
@@ -29,6 +32,7 @@ const KEYS = 2_000;
 const WARM_UP_MS = 2_000;
 const FULL_MS = 6_000;
 const HALF_MS = 6_000;
+const LONE_MS = 4_000;
 
 export const issuance: Bench = {
   says: 'certificates issued, recorded and logged over gRPC with mutual TLS',
@@ -44,7 +48,7 @@ export const issuance: Bench = {
       await ca.apply([{ kind: 'Identity', name: 'load', platform: 'unix', id }]);
       const pid = serving.child.pid ?? 0;
       const call = await caller(ca);
-      return await measure({ call, pid, startMs }, progress);
+      return await measure({ call, pid, startMs, dir }, progress);
     } finally {
       await serving.stop();
       removeFolder(dir);
@@ -86,9 +90,11 @@ interface Measured {
   readonly call: Call;
   readonly pid: number;
   readonly startMs: number;
+  /** On the disk of the CA's database. */
+  readonly dir: string;
 }
 
-async function measure({ call, pid, startMs }: Measured, progress: Progress) {
+async function measure({ call, pid, startMs, dir }: Measured, progress: Progress) {
   progress('warming up');
   await closedLoop(call, WARM_UP_MS);
   progress('as fast as it goes');
@@ -101,6 +107,10 @@ async function measure({ call, pid, startMs }: Measured, progress: Progress) {
   // The first moments are the load generator's own: its collector and compiler take the CA's core.
   await openLoop(call, perSecond / 2, WARM_UP_MS);
   const latencies = await openLoop(call, perSecond / 2, HALF_MS);
+  progress('one caller at a time');
+  const lone = await oneByOne(call, LONE_MS);
+  progress('at half of that, beside a busy disk');
+  const busy = await besideBusyDisk(dir, () => openLoop(call, perSecond / 2, HALF_MS));
   progress('the crypto floor');
   const floorMicros = floor();
   return {
@@ -110,6 +120,11 @@ async function measure({ call, pid, startMs }: Measured, progress: Progress) {
         'p50 and p99 at half of that',
         `${quantile(latencies, 0.5).toFixed(2)} and ${quantile(latencies, 0.99).toFixed(2)} ms`,
       ],
+      [
+        'p50 and p99 beside a busy disk',
+        `${quantile(busy, 0.5).toFixed(2)} and ${quantile(busy, 0.99).toFixed(2)} ms`,
+      ],
+      ['p50, one caller at a time', `${quantile(lone, 0.5).toFixed(2)} ms`],
       ["the CA's CPU per issuance", `${cpuMicros.toFixed(0)} us`],
       ['crypto floor (verify, sign, import)', `${floorMicros.toFixed(0)} us`],
       ['ratio', (cpuMicros / floorMicros).toFixed(2)],
@@ -120,6 +135,8 @@ async function measure({ call, pid, startMs }: Measured, progress: Progress) {
       perSecond: Math.round(perSecond),
       p50Ms: quantile(latencies, 0.5),
       p99Ms: quantile(latencies, 0.99),
+      busyDiskP99Ms: quantile(busy, 0.99),
+      loneP50Ms: quantile(lone, 0.5),
       cpuMicros: Math.round(cpuMicros),
       floorMicros: Math.round(floorMicros * 10) / 10,
       ratio: Math.round((cpuMicros / floorMicros) * 100) / 100,
@@ -139,6 +156,36 @@ async function closedLoop(call: Call, ms: number): Promise<{ count: number; ms: 
   };
   await Promise.all(Array.from({ length: CONCURRENCY }, worker));
   return { count, ms: performance.now() - start };
+}
+
+async function oneByOne(call: Call, ms: number): Promise<readonly number[]> {
+  const latencies: number[] = [];
+  const start = performance.now();
+  for (let n = 0; performance.now() - start < ms; n += 1) {
+    const asked = performance.now();
+    await call(n);
+    latencies.push(performance.now() - asked);
+  }
+  return latencies;
+}
+
+const BUSY_BYTES = 1 << 20;
+
+/** A process writes a megabyte and syncs it, over and over, as a neighbour on the same disk would. */
+async function besideBusyDisk<T>(dir: string, run: () => Promise<T>): Promise<T> {
+  const file = joinPath(dir, 'busy');
+  const writes = `const fs = require('node:fs'), bytes = Buffer.alloc(${BUSY_BYTES}, 1);
+    const fd = fs.openSync(process.argv[1], 'w');
+    for (let n = 0; ; n += 1) {
+      fs.writeSync(fd, bytes, 0, bytes.length, (n % 64) * bytes.length);
+      fs.fdatasyncSync(fd);
+    }`;
+  const child = spawn(process.execPath, ['-e', writes, file], { stdio: 'ignore' });
+  try {
+    return await run();
+  } finally {
+    child.kill('SIGKILL');
+  }
 }
 
 /** Calls leave by the clock, whether the last has come back or not: no slow answer hides behind a slow question. */
