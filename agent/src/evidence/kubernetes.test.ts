@@ -1,10 +1,14 @@
-import { utf8 } from '@chancery/shared/ground/bytes.ts';
-import type { OutboundRequest } from '@chancery/shared/outbound/http.ts';
-import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import type { OutboundReply } from '@chancery/shared/outbound/http.ts';
 import { describe, expect, test } from 'vitest';
-import { ManualClock } from '../../../test/kit/manual-clock.ts';
+import {
+  AUDIENCE,
+  answerOf as answerFrom,
+  type Place,
+  type PlaceOptions,
+  place as placeWith,
+  replied,
+} from '../../../test/kit/evidence/place.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
-import type { EvidenceDeps } from './evidence.ts';
 import { KubernetesEvidenceConfig, kubernetesEvidence, kubernetesEvidenceKind } from './kubernetes.ts';
 
 const tokenOf = (claims: object): string =>
@@ -22,40 +26,19 @@ const FILES: Readonly<Record<string, string>> = {
   '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt': 'PEM',
 };
 const IN_A_POD = { KUBERNETES_SERVICE_HOST: '10.0.0.1', KUBERNETES_SERVICE_PORT: '6443' };
-const MINTED = { status: 201, contentType: '', body: utf8('{"status":{"token":"x.y.z"}}') };
+const MINTED = replied(201, '{"status":{"token":"x.y.z"}}');
 
-function place(changes: Partial<EvidenceDeps> & { files?: typeof FILES; answer?: typeof MINTED } = {}) {
-  const { files = FILES, answer = MINTED, ...rest } = changes;
-  const asked: OutboundRequest[] = [];
-  const deps: EvidenceDeps = {
-    trustDomain: parseTrustDomain('test.example'),
-    env: IN_A_POD,
-    clock: new ManualClock(new Date(0)),
-    outbound: {
-      request: async (request) => {
-        asked.push(request);
-        return answer;
-      },
-      close() {},
-    },
-    readFile: async (path) => {
-      const text = files[path];
-      if (text === undefined) throw new Error(`ENOENT: ${path}`);
-      return utf8(text);
-    },
-    ...rest,
-  };
-  return { deps, asked };
+function place({
+  files = FILES,
+  env = IN_A_POD,
+  answer = MINTED,
+}: Pick<PlaceOptions, 'files' | 'env'> & { answer?: OutboundReply } = {}): Place {
+  return placeWith({ files, env, answer: () => answer });
 }
 
-async function answerOf(config: object, { deps }: ReturnType<typeof place>): Promise<string> {
+async function answerOf(config: object, { deps }: Place): Promise<string> {
   const source = kubernetesEvidence(KubernetesEvidenceConfig.parse(config), deps);
-  const exchange = await source.begin(new Uint8Array(), AbortSignal.timeout(5_000));
-  expect(exchange.opening).toEqual(new Uint8Array());
-  const answer = await exchange.answer(new Uint8Array(), new Uint8Array(32).fill(7));
-  await exchange.end();
-  await source.close();
-  return Buffer.from(answer).toString();
+  return Buffer.from(await answerFrom(source)).toString();
 }
 
 test('is named by its cluster where that is told', () => {
@@ -76,7 +59,9 @@ describe('a projected token', () => {
   });
 
   test('that is not there is told by its path', async () => {
-    await expect(answerOf({ token: '/none' }, place())).rejects.toEqual(refusal('file', /^\/none: ENOENT/));
+    await expect(answerOf({ token: '/none' }, place())).rejects.toEqual(
+      refusal('file', /^\/none: no such file/),
+    );
   });
 });
 
@@ -97,7 +82,7 @@ describe('a requested token', () => {
       apiVersion: 'authentication.k8s.io/v1',
       kind: 'TokenRequest',
       spec: {
-        audiences: ['chancery://test.example/BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc'],
+        audiences: [AUDIENCE],
         expirationSeconds: 600,
         boundObjectRef: { apiVersion: 'v1', kind: 'Pod', name: 'billing-0', uid: 'u-1' },
       },
@@ -135,7 +120,7 @@ describe('a requested token', () => {
 
 describe('looks whether this is a pod', () => {
   const { '/var/run/secrets/tokens/chancery': _, ...unprojected } = FILES;
-  const forbidden = { ...MINTED, status: 403, body: utf8('{"message":"cannot create"}') };
+  const forbidden = replied(403, '{"message":"cannot create"}');
   test.each([
     ['a projected token', place(), { usable: true, says: /^a projected token at/ }],
     [
