@@ -1,7 +1,7 @@
 /**
- * Records test/vectors/wire from a running CA, by `node test/kit/recorded/record-wire-vectors.ts NAME`: the bytes of
- * one join, one renewal, one more certificate and one trust stream. A recording is never made again under its name: it is
- * what peers of that day say. Keys are made for it and thrown away.
+ * Records test/vectors/wire from a running CA, by `node test/kit/recorded/record-wire-vectors.ts NAME`: the bytes of a
+ * join, one more certificate and one trust stream. A recording is never made again under its name: it is what peers of
+ * that day say. Keys are made for it and thrown away.
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
