@@ -56,8 +56,8 @@ export interface CallEvent {
 }
 
 /**
- * Called synchronously, before the message goes on. May throw, which refuses the message: no record, no call. Several
- * at once are answers, which wait for nobody.
+ * Called synchronously, before the messages go on. May throw, which refuses them: no record, no call. Several at once
+ * are decisions and answers of one turn of the event loop.
  */
 export type RecordCall = (...events: readonly CallEvent[]) => void;
 

@@ -33,7 +33,7 @@ import { Peers, type PeersOptions, type Successions } from './gateway/peers.ts';
 import { addressOf, placesOf } from './gateway/places.ts';
 import { CallRecorder } from './gateway/record.ts';
 import { handle } from './gateway/request/handle.ts';
-import type { Seen } from './gateway/request/inbound.ts';
+import { begunBy, type Seen } from './gateway/request/inbound.ts';
 import { type SessionLimits, Sessions } from './gateway/sessions.ts';
 import { commandUpstream } from './upstream/command.ts';
 import { httpUpstream } from './upstream/http.ts';
@@ -234,25 +234,12 @@ async function answer(
     ensure(req.socket instanceof TLSSocket, 'no_peer', 'a request without TLS');
     peer = peers.of(req.socket);
     if (req.url === CLAIMS) return await claimCalls(gate, peers, { req, res, peer });
-    await handle(gate, { req, res, peer, begin: beginner(peers, { req, res }, seen) }, seen);
+    await handle(gate, begunBy(peers, { req, res, peer }, seen), seen);
   } catch (error) {
     if (!isRefusal(error)) log.error({ err: error }, 'the gateway failed');
     const refusal = refusalOf(error, 'internal', 'the gateway failed');
     refuseRequest(gate, { req, res }, refusal, { peer, seen });
   }
-}
-
-function beginner(
-  peers: Peers,
-  { req, res }: { req: IncomingMessage; res: ServerResponse },
-  seen: Seen,
-): () => void {
-  return () => {
-    ensure(req.socket instanceof TLSSocket, 'no_peer', 'a request without TLS');
-    const ended = peers.begin(req.socket, seen);
-    if (res.closed) ended();
-    else res.once('close', ended);
-  };
 }
 
 function refuseRequest(

@@ -136,6 +136,16 @@ export class Peers {
     };
   }
 
+  /** Whether a request that has begun may go on. Throws no_peer, expired_peer, revoked_peer. */
+  ensureStands(socket: TLSSocket): void {
+    const connection = this.#open.get(socket);
+    ensure(connection !== undefined, 'no_peer', 'the connection has ended');
+    const { holder, until } = connection;
+    const expired = this.#options.clock.now() >= until;
+    ensure(!expired, 'expired_peer', `the certificate of ${holder.id} has expired`);
+    this.#ensureNotRevoked(connection);
+  }
+
   /**
    * Has the open call with this secret go on under the certificate of `socket`, to that one's end at most. Throws
    * mcp_call, revoked_peer, and what `terms.record` throws.

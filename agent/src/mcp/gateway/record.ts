@@ -12,6 +12,7 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { bounded, type CallEvent, type RecordCall, sha256 } from '../call-event.ts';
 import type { Asked, Session } from './sessions.ts';
+import { Turn } from './turn.ts';
 
 export interface RecorderOptions {
   readonly server: string;
@@ -28,14 +29,17 @@ export class CallRecorder {
   /** Apart, so that strangers, however many, take no place of a caller's. */
   readonly #callers: Folder<CallEvent>;
   readonly #strangers: Folder<CallEvent>;
-  /** Answers of this turn, which are written together. */
-  readonly #answers: { readonly id: string; readonly event: () => CallEvent }[] = [];
+  readonly #turn: Turn;
 
   constructor({ server, clock, record, log }: RecorderOptions) {
     this.#server = server;
     this.#clock = clock;
     this.#record = record;
     this.#log = log;
+    this.#turn = new Turn(record, (error, ids) => {
+      const lost = { count: ids.length, ids: ids.slice(0, MAX_IDS) };
+      log.error({ err: error, stage: 'answered', ...lost }, NOT_RECORDED);
+    });
     const options = {
       clock,
       write: (event: CallEvent, folded: Folded | undefined) => this.#write({ ...event, ...folded }),
@@ -48,30 +52,25 @@ export class CallRecorder {
 
   /** Writes what is counted and not yet written. */
   close(): void {
-    this.#writeAnswers();
+    this.#turn.flush();
     this.#callers.close();
     this.#strangers.close();
   }
 
   /**
-   * Returns the id of the record. Throws what the sink throws, and the message goes no further. Each allowed call has
-   * a record of its own; repeated denials are folded.
+   * Resolves once the decision is recorded, with the id of the record. `rule` is called with that id at the end of the
+   * turn. Rejects with what it or the sink throws, and the message goes no further. Each allowed call has a record of
+   * its own, and those of one turn share a write; repeated denials are folded.
    */
-  decided(peer: VerifiedSvid, message: Message, ruling: Ruling, about: Decided): string {
-    const { decision, use } = ruling;
-    const event = this.#eventOf(peer, 'decided', {
-      from: 'client',
-      ...describe(message),
-      tool: use?.tool,
-      argumentsSha256: use === undefined ? undefined : sha256(JSON.stringify(use.arguments)),
-      ...said(decision),
-      policyVersion: Number(about.policy.version),
-      session: about.session,
-      bytes: about.bytes,
+  decided(peer: VerifiedSvid, message: Message, rule: (recordId: string) => Ruling): Promise<Recorded> {
+    return this.#turn.decide(() => {
+      const recordId = randomUUID();
+      const ruling = rule(recordId);
+      const event = { ...this.#eventOf(peer, 'decided', decidedFields(message, ruling)), id: recordId };
+      if (ruling.decision.allow) return { event, value: { recordId, ruling } };
+      const folded = this.#fold(`denied ${event.method} ${event.tool}`, event);
+      return { event: undefined, value: { recordId: folded, ruling } };
     });
-    if (!decision.allow) return this.#fold(`denied ${event.method} ${event.tool}`, event);
-    this.#write(event);
-    return event.id;
   }
 
   /** A request without a message, or one whose message is not read: it is decided by its head. */
@@ -123,15 +122,7 @@ export class CallRecorder {
       }),
       id: asked.recordId,
     });
-    if (this.#answers.push({ id: asked.recordId, event }) === 1) setImmediate(() => this.#writeAnswers());
-  }
-
-  #writeAnswers(): void {
-    const answers = this.#answers.splice(0);
-    if (answers.length === 0) return;
-    const ids = answers.slice(0, MAX_IDS).map(({ id }) => id);
-    const write = (): void => this.#record(...answers.map(({ event }) => bounded(event())));
-    this.#quietly('answered', write, { count: answers.length, ids });
+    this.#turn.answer({ id: asked.recordId, event });
   }
 
   /** The last record of a call that got no answer, with what is known of its end. */
@@ -199,7 +190,7 @@ export class CallRecorder {
     try {
       return record();
     } catch (error) {
-      this.#log.error({ err: error, stage, ...which }, 'an event could not be recorded');
+      this.#log.error({ err: error, stage, ...which }, NOT_RECORDED);
       return undefined;
     }
   }
@@ -242,9 +233,17 @@ export type Who = VerifiedSvid | { readonly address: string };
 const isPeer = (who: Who): who is VerifiedSvid => 'id' in who;
 
 /** A decision as it is carried out. */
-export interface Ruling {
+export interface Ruling extends DecidedByHead {
   readonly decision: Allowed | Denied;
   readonly use: ToolUse | undefined;
+  /** Whether the caller may reach the server at all. */
+  readonly reaches: boolean;
+  readonly bytes: number;
+}
+
+interface Recorded {
+  readonly recordId: string;
+  readonly ruling: Ruling;
 }
 
 function said(decision: Allowed | Denied): Pick<CallEvent, 'allow' | 'rule' | 'reason' | 'approval'> {
@@ -259,8 +258,17 @@ export interface DecidedByHead {
   readonly session: string | undefined;
 }
 
-export interface Decided extends DecidedByHead {
-  readonly bytes: number;
+function decidedFields(message: Message, { decision, use, policy, session, bytes }: Ruling): Fields {
+  return {
+    from: 'client',
+    ...describe(message),
+    tool: use?.tool,
+    argumentsSha256: use === undefined ? undefined : sha256(JSON.stringify(use.arguments)),
+    ...said(decision),
+    policyVersion: Number(policy.version),
+    session,
+    bytes,
+  };
 }
 
 function describe(message: Message): Pick<CallEvent, 'kind' | 'method' | 'requestId' | 'traceparent'> {
@@ -289,3 +297,4 @@ interface Lost {
   readonly ids?: readonly string[];
 }
 const MAX_IDS = 20;
+const NOT_RECORDED = 'an event could not be recorded';

@@ -90,6 +90,11 @@ export class Sessions {
     return session;
   }
 
+  /** Throws mcp_session where it has ended. */
+  ensureOpen(session: Session): void {
+    ensure(this.#byId.get(session.id) === session, 'mcp_session', 'the session has ended');
+  }
+
   /** Throws mcp_sessions. Called before the server is asked for a session, in the turn in which that is reserved. */
   ensureRoom(caller: SpiffeId): void {
     const { max, maxPerCaller } = this.#options.limits;

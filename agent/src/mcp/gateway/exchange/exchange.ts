@@ -8,6 +8,7 @@ import { type Back, badAnswer, type Place } from '../../upstream/upstream.ts';
 import { Held } from '../../wire/held.ts';
 import { inOnePiece } from '../../wire/http-body.ts';
 import { refusalResponse, refuse, writeJson } from '../../wire/reply.ts';
+import type { Hold } from '../bodies.ts';
 import type { Unanswered } from '../record.ts';
 import type { Session } from '../sessions.ts';
 import { notTheAnswer } from './answers.ts';
@@ -23,6 +24,8 @@ export class Exchange implements Back {
   readonly #wrote: () => void;
   /** Frees the place of the session that this request may begin. */
   readonly #unreserve: (() => void) | undefined;
+  /** Of the body, once the message passes. */
+  #hold: Hold | undefined;
   /** The session that this request began. */
   #begun: Session | undefined;
   /** Its client may ask for the rest of the stream (2025-11-25, "Resumability and Redelivery"). */
@@ -37,25 +40,31 @@ export class Exchange implements Back {
     this.#held = new Held(res);
     this.#passing = new Passing(gate, facts);
     this.#wrote = gate.unread.count(facts.peer.id, res, (reason) => this.#unread(reason));
-    if (facts.session !== undefined) this.#enter(facts.session);
+    if (facts.session !== undefined) this.#use(facts.session);
     if (facts.request?.method === 'initialize') this.#unreserve = gate.sessions.reserve(facts.peer.id);
     this.onClose(() => this.#closed());
-    facts.hold?.onLost((reason) => this.fail(reason));
+  }
+
+  /** The message passes: from now on it is answered here, and its body is held for the server. */
+  enter(hold: Hold): void {
+    this.#hold = hold;
+    hold.onLost((reason) => this.fail(reason));
+    if (this.#res.closed) this.#left();
   }
 
   sent(): void {
-    this.#facts.hold?.free();
+    this.#hold?.free();
   }
 
   onLost(listener: () => void): void {
-    this.#facts.hold?.onLost(listener);
+    this.#hold?.onLost(listener);
   }
 
   session(name: string): void {
     const { peer, pending } = this.#facts;
     this.#unreserve?.();
     const session = this.#gate.sessions.open(peer, name, pending);
-    this.#enter(session);
+    this.#use(session);
     this.#begun = session;
     this.#res.setHeader('mcp-session-id', session.id);
   }
@@ -66,7 +75,7 @@ export class Exchange implements Back {
     if (!this.#res.headersSent) this.#res.removeHeader('mcp-session-id');
   }
 
-  #enter(session: Session): void {
+  #use(session: Session): void {
     this.#passing.session = session;
     session.open += 1;
   }
@@ -176,7 +185,8 @@ export class Exchange implements Back {
 
   #abandon(outcome: Unanswered = 'abandoned', detail?: string): void {
     const { peer, request, pending } = this.#facts;
-    const asked = request === undefined ? undefined : pending.get(request.id);
+    // Before it passes, its id may be that of another request, which waits for its own answer.
+    const asked = request === undefined || this.#hold === undefined ? undefined : pending.get(request.id);
     if (asked === undefined) return;
     pending.delete(asked.requestId);
     this.#gate.recorder.unanswered(peer, asked, outcome, detail);
@@ -211,10 +221,14 @@ export class Exchange implements Back {
     this.#wrote();
     this.#unreserve?.();
     if (this.#passing.session !== undefined) this.#passing.session.open -= 1;
-    // Nobody can ask for the answer any more, where it may not still come on a stream that resumes.
+    this.#left();
+    this.#endUnbegun();
+  }
+
+  /** Nobody can ask for the answer any more, where it may not still come on a stream that resumes. */
+  #left(): void {
     const { cut } = this.#facts.call;
     if (!this.#resumable) this.#abandon(cut === undefined ? 'abandoned' : 'unknown', cut);
-    this.#endUnbegun();
   }
 
   /** Of a session that the server did not agree to, or whose id did not arrive, nobody makes use. */

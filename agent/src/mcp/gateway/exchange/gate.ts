@@ -7,7 +7,7 @@ import type { FreeText } from '@chancery/shared/mcp/results.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
-import { Bodies, type BodyLimits, bodyLimits, type Hold } from '../bodies.ts';
+import { Bodies, type BodyLimits, bodyLimits } from '../bodies.ts';
 import type { Listeners } from '../listeners.ts';
 import type { OpenCall } from '../open-call.ts';
 import type { CallRecorder } from '../record.ts';
@@ -35,7 +35,6 @@ export interface ExchangeFacts {
   readonly era: 'legacy' | 'modern';
   /** Without its parameters; undefined for a GET, a DELETE, a notification and a client's response. */
   readonly request: Request | undefined;
-  readonly hold?: Hold;
   readonly session: Session | undefined;
   /** The session's, or this request's alone. */
   readonly pending: Pending;

@@ -1,18 +1,24 @@
-/** Whether a message passes: decided by the newest policy and recorded. */
+/**
+ * Whether a message passes: decided by the newest policy, and recorded. This takes until the end of the turn, and will
+ * take as long as an approval. What may change meanwhile is looked at after the wait, in the turn in which the decision
+ * is recorded and the message goes on.
+ */
 import type { ServerResponse } from 'node:http';
+import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
-import type { Message } from '@chancery/shared/mcp/message.ts';
+import type { Message, Request } from '@chancery/shared/mcp/message.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
-import { closed } from '@chancery/shared/policy/decision.ts';
+import { closed, type Denied } from '@chancery/shared/policy/decision.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { denial, writeJson } from '../../wire/reply.ts';
 import type { Gate } from '../exchange/gate.ts';
 import { judge } from '../judge.ts';
-import { addPending, type Pending, type Session } from '../sessions.ts';
-import type { Seen } from './inbound.ts';
+import type { Ruling } from '../record.ts';
+import { type Asked, addPending, ensureNew, type Pending, type Session } from '../sessions.ts';
+import type { Begun, Seen } from './inbound.ts';
 
 /** A message that has been read, and whose it is. */
-export interface Entering {
+export interface Entering extends Pick<Begun, 'ensureStands'> {
   readonly message: Message;
   readonly era: Era;
   readonly peer: VerifiedSvid;
@@ -22,38 +28,79 @@ export interface Entering {
   readonly seen: Seen;
   /** Of its body. */
   readonly bytes: number;
+  /** Why its body had to give way to another one, where it had. */
+  readonly lost: () => IdentityError | undefined;
 }
 
-/** True lets the message pass; else the client has its answer. Throws what the sink of the records throws. */
-export function enter(gate: Gate, entering: Entering): boolean {
-  const { message, era, peer, res, session, pending, seen, bytes } = entering;
-  const policy = gate.policy.current();
-  // Again: the body comes later than the head, and there may be another policy.
-  const entered = decideServer(policy, peer.id, gate.server);
-  const who = { caller: peer.id, server: gate.server };
-  const situation = { ...who, now: gate.clock.now(), session: session?.id, era, freeText: gate.freeText };
-  const verdict = entered.allow
-    ? judge(policy, situation, entered, message)
-    : { decision: entered, use: undefined };
-  const { use } = verdict;
-  const decision = closed(verdict.decision);
-  const about = { policy, session: session?.id, bytes };
-  const recordId = gate.recorder.decided(peer, message, { decision, use }, about);
-  seen.recordId = recordId;
-  seen.tool = use?.tool;
-  const id = message.kind === 'request' ? message.id : undefined;
-  if (decision.allow) {
-    if (message.kind !== 'request') return true;
-    const { method } = message;
-    const asked = { recordId, requestId: message.id, method, tool: use?.tool, startedMs: performance.now() };
-    const forgotten = addPending(pending, asked);
-    if (forgotten !== undefined)
-      gate.recorder.unanswered(peer, forgotten, 'unknown', 'too many requests are open');
-    return true;
+/**
+ * True lets the message pass; else the client has its answer. Throws what the sink of the records throws, what `judge`
+ * throws, and mcp_session, mcp_call, mcp_parse, rate and what `ensureStands` throws for what has changed.
+ */
+export async function enter(gate: Gate, entering: Entering): Promise<boolean> {
+  const { message, peer, pending, seen } = entering;
+  let asked: Asked | undefined;
+  const decide = (recordId: string): Ruling => {
+    ensureUnchanged(gate, entering);
+    const ruling = rulingOn(gate, entering);
+    if (ruling.decision.allow && message.kind === 'request') {
+      asked = askedBy(message, recordId, ruling);
+      remember(gate, entering, asked);
+    }
+    return ruling;
+  };
+  try {
+    const { recordId, ruling } = await gate.recorder.decided(peer, message, decide);
+    seen.recordId = recordId;
+    seen.tool = ruling.use?.tool;
+    if (!ruling.decision.allow) deny(entering, { ...ruling, decision: ruling.decision }, recordId);
+    return ruling.decision.allow;
+  } catch (error) {
+    if (asked !== undefined) pending.delete(asked.requestId);
+    throw error;
   }
-  if (!entered.allow) writeJson(res, 403, denial(id, decision, recordId));
+}
+
+function ensureUnchanged(gate: Gate, entering: Entering): void {
+  const { message, session, pending, res, ensureStands, lost } = entering;
+  ensureStands();
+  const reason = lost();
+  if (reason !== undefined) throw reason;
+  if (session !== undefined) gate.sessions.ensureOpen(session);
+  if (message.kind !== 'request') return;
+  ensure(!res.destroyed && res.socket?.destroyed !== true, 'mcp_call', 'the client left before the decision');
+  ensureNew(pending, message.id);
+}
+
+function rulingOn(gate: Gate, { message, era, peer, session, bytes }: Entering): Ruling {
+  const { freeText, server } = gate;
+  const policy = gate.policy.current();
+  const about = { policy, session: session?.id, bytes };
+  // Again: the body comes later than the head, and there may be another policy.
+  const entered = decideServer(policy, peer.id, server);
+  if (!entered.allow) return { ...about, decision: entered, use: undefined, reaches: false };
+  const where = { caller: peer.id, server, now: gate.clock.now(), session: session?.id };
+  const { decision, use } = judge(policy, { ...where, era, freeText }, entered, message);
+  return { ...about, decision: closed(decision), use, reaches: true };
+}
+
+function askedBy({ id: requestId, method }: Request, recordId: string, { use }: Ruling): Asked {
+  return { recordId, requestId, method, tool: use?.tool, startedMs: performance.now() };
+}
+
+function remember(gate: Gate, { peer, pending }: Entering, asked: Asked): void {
+  const forgotten = addPending(pending, asked);
+  if (forgotten !== undefined)
+    gate.recorder.unanswered(peer, forgotten, 'unknown', 'too many requests are open');
+}
+
+function deny(
+  { message, res }: Entering,
+  { decision, reaches }: Ruling & { readonly decision: Denied },
+  recordId: string,
+): void {
+  const id = message.kind === 'request' ? message.id : undefined;
+  if (!reaches) writeJson(res, 403, denial(id, decision, recordId));
   else if (id !== undefined) writeJson(res, 200, denial(id, decision, recordId));
   // A notification has no answer; 202 says that it came, and the record says what became of it.
   else res.writeHead(202, { 'content-length': 0 }).end();
-  return false;
 }

@@ -1,9 +1,12 @@
 /** A caller's request, and what is known of it while it is open. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { TLSSocket } from 'node:tls';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type { Gate } from '../exchange/gate.ts';
 import type { OpenCall } from '../open-call.ts';
+import type { Peers } from '../peers.ts';
 import type { Session } from '../sessions.ts';
 import type { Head } from './head.ts';
 
@@ -16,6 +19,8 @@ export interface Inbound {
 export interface Begun extends Inbound {
   /** Called once the request is whole: from then on it is open, and its connection is owed an answer. */
   readonly begin: () => void;
+  /** Throws where the connection, or the certificate that it stands by, has ended since. */
+  readonly ensureStands: () => void;
 }
 
 /** One for the MCP endpoint. */
@@ -27,6 +32,26 @@ export interface Asking extends Begun {
 /** What a failure should say of the message it belongs to, and what a claim needs to know of the call. */
 export interface Seen extends OpenCall {
   message: Message | undefined;
+}
+
+export function begunBy(peers: Peers, inbound: Inbound, seen: Seen): Begun {
+  const { req, res } = inbound;
+  const socket = (): TLSSocket => {
+    ensure(req.socket instanceof TLSSocket, 'no_peer', 'a request without TLS');
+    return req.socket;
+  };
+  return {
+    ...inbound,
+    begin() {
+      const ended = peers.begin(socket(), seen);
+      if (res.closed) ended();
+      else res.once('close', ended);
+    },
+    ensureStands() {
+      ensure(seen.cut === undefined, 'mcp_call', `the connection was cut: ${seen.cut}`);
+      peers.ensureStands(socket());
+    },
+  };
 }
 
 /** Undefined where the request names none. Throws mcp_session. */

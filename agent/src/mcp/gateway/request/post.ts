@@ -1,5 +1,5 @@
 /** POST: one message of a client, read, decided, recorded, and only then passed on. */
-import { ensure } from '@chancery/shared/ground/errors.ts';
+import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
 import { headersFor, legacyHeaders, readEra } from '@chancery/shared/mcp/era.ts';
 import { type Message, type Notification, readMessage } from '@chancery/shared/mcp/message.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
@@ -28,31 +28,33 @@ export async function post(gate: Gate, asking: Asking): Promise<void> {
   let passed = false;
   try {
     begin();
-    passed = decideAndPass(gate, asking, body);
+    passed = await decideAndPass(gate, asking, body);
   } finally {
     if (!passed) body.hold.free();
   }
 }
 
 /** True where the message goes to the server, which frees its body. */
-function decideAndPass(gate: Gate, asking: Asking, body: Body): boolean {
+async function decideAndPass(gate: Gate, asking: Asking, body: Body): Promise<boolean> {
   const { res, peer, seen } = asking;
   const entering = readEntering(gate, asking, body);
-  if (!enter(gate, entering)) return false;
   const { message, era, session, pending } = entering;
-  if (message.kind === 'notification') noteCancelled(session, message);
-  // A call may be open for hours: from here on nothing of its arguments is kept but on their way to the server.
+  // A call may be open for hours: once it has passed, nothing of its arguments is kept but on their way to the server.
   const request = message.kind === 'request' ? { ...message, params: undefined } : undefined;
+  // Before the wait, for it keeps the session in use and the place of a new one.
+  const back = new Exchange(gate, res, { peer, era, request, session, pending, call: seen });
+  if (!(await enter(gate, entering))) return false;
   seen.message = request;
-  const back = new Exchange(gate, res, { peer, era, request, session, pending, hold: body.hold, call: seen });
+  back.enter(body.hold);
+  if (message.kind === 'notification') noteCancelled(session, message);
   if (request?.method === LISTEN) listenBy(gate, back, { peer, session });
   const outbound = outboundOf(asking, entering);
   return passOn(back, () => gate.upstream.send(outbound, back));
 }
 
 /** Throws mcp_parse and what `readEra` throws; mcp_session, mcp_sessions. */
-function readEntering(gate: Gate, asking: Asking, { bytes }: Body): Entering {
-  const { res, peer, head, seen } = asking;
+function readEntering(gate: Gate, asking: Asking, { bytes, hold }: Body): Entering {
+  const { res, peer, head, seen, ensureStands } = asking;
   const message = readMessage(bytes, gate.maxRequestBytes);
   seen.message = message;
   const era = readEra(message, head.mcp);
@@ -61,7 +63,12 @@ function readEntering(gate: Gate, asking: Asking, { bytes }: Body): Entering {
   const pending: Pending = session?.pending ?? new Map();
   if (message.kind === 'request') ensureNew(pending, message.id);
   if (message.kind === 'request' && message.method === 'initialize') gate.sessions.ensureRoom(peer.id);
-  return { message, era, peer, res, session, pending, seen, bytes: bytes.length };
+  let reason: IdentityError | undefined;
+  hold.onLost((why) => {
+    reason = why;
+  });
+  const whose = { peer, res, session, pending, seen, ensureStands };
+  return { message, era, ...whose, bytes: bytes.length, lost: () => reason };
 }
 
 function outboundOf({ head, peer }: Asking, { message, era, session }: Entering): Outbound {
