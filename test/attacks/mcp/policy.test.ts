@@ -2,6 +2,7 @@
 import { decide, decideServer } from '@chancery/shared/policy/decide.ts';
 import { compilePolicy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import { compileSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts';
 import { compileToolPattern } from '@chancery/shared/policy/tool-pattern.ts';
 import { expect, test } from 'vitest';
 import { id } from '../../kit/mcp/world.ts';
@@ -41,8 +42,9 @@ test.each([
   ['spiffe://*/app', 'policy'],
   ['spiffe://prod.example*/app', 'spiffe_id'],
   ['spiffe://prod.example/app*', 'spiffe_id'],
-])('I31 %s is no pattern', (who) => {
-  expect(() => policy({ allow: ['*'] }, [who])).toThrow();
+])('I31 %s is no pattern', (who, code) => {
+  expect(() => compileSpiffePattern(who)).toThrow(expect.objectContaining({ code }));
+  expect(() => policy({ allow: ['*'] }, [who])).toThrow(expect.objectContaining({ name: 'ZodError' }));
 });
 
 test.each([
