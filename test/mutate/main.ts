@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { root } from '../kit/processes.ts';
 import { type Copy, copyOf } from './copy.ts';
 import { type Mutant, mutantsOf } from './mutants.ts';
-import { testsOf } from './related.ts';
+import { testsBySource } from './related.ts';
 import { startTests, type Tests } from './run.ts';
 
 const ROOMS = [
@@ -16,11 +16,15 @@ const ROOMS = [
   'shared/src/x509',
   'shared/src/tpm',
   'shared/src/policy',
+  'shared/src/mcp',
+  'agent/src/mcp',
 ];
 
 interface Work {
   readonly copy: Copy;
   readonly tests: Tests;
+  /** In goes, those most likely to fail first. */
+  readonly testsOf: (file: string) => readonly (readonly string[])[];
 }
 
 async function main(paths: readonly string[]): Promise<number> {
@@ -30,11 +34,21 @@ async function main(paths: readonly string[]): Promise<number> {
   mkdirSync(join(copy.root, 'tmp'));
   const tests = await startTests(copy.root);
   try {
-    return await mutate(paths.length === 0 ? ROOMS : paths, { copy, tests });
+    const testsOf = testsBySource(textsOf(copy, tests.files));
+    return await mutate(paths.length === 0 ? ROOMS : paths, { copy, tests, testsOf });
   } finally {
     await tests.close();
     copy.remove();
   }
+}
+
+/** Without tests that only another command runs. */
+function textsOf({ root: at, files }: Copy, tests: readonly string[]): ReadonlyMap<string, string> {
+  const run = new Set(tests);
+  const wanted = files.filter(
+    (file) => file.endsWith('.ts') && (run.has(file) || !file.endsWith('.test.ts')),
+  );
+  return new Map(wanted.map((file) => [file, readFileSync(join(at, file), 'utf8')]));
 }
 
 async function mutate(paths: readonly string[], work: Work): Promise<number> {
@@ -50,7 +64,7 @@ async function mutate(paths: readonly string[], work: Work): Promise<number> {
   }));
   const count = all.reduce((sum, { mutants }) => sum + mutants.length, 0);
   console.log(`${count} checks in ${sources.length} files`);
-  const needed = [...new Set(sources.flatMap((file) => testsOf(file, work.tests.files).flat()))];
+  const needed = [...new Set(sources.flatMap((file) => work.testsOf(file).flat()))];
   if (needed.length === 0 || !(await work.tests.pass(needed))) {
     console.error('the tests fail, or there are none, without any mutant: run them first');
     return 2;
@@ -74,7 +88,7 @@ async function mutate(paths: readonly string[], work: Work): Promise<number> {
   return survivors.length === 0 ? 0 : 1;
 }
 
-async function isKilled(file: string, { text }: Mutant, { copy, tests }: Work): Promise<boolean> {
+async function isKilled(file: string, { text }: Mutant, { copy, tests, testsOf }: Work): Promise<boolean> {
   const path = join(copy.root, file);
   const genuine = readFileSync(path, 'utf8');
   const write = (now: string): void => {
@@ -83,7 +97,7 @@ async function isKilled(file: string, { text }: Mutant, { copy, tests }: Work): 
   };
   write(text);
   try {
-    for (const files of testsOf(file, tests.files)) if (!(await tests.pass(files))) return true;
+    for (const files of testsOf(file)) if (!(await tests.pass(files))) return true;
     return false;
   } finally {
     write(genuine);
