@@ -138,7 +138,7 @@ describe('limits', () => {
     expect(page).toContain(`one to ${constantIn('shared/src/evidence/several.ts', 'MAX_PLATFORMS')} names`);
     const part = constantIn('shared/src/evidence/several.ts', 'MAX_EVIDENCE_BYTES');
     expect(page.replaceAll('\n', ' ')).toContain(`A field has at most ${part} bytes`);
-    const claim = constantIn('ca/src/rpc/agents.ts', 'CLAIM_SECONDS');
+    const claim = constantIn('ca/src/agents/agents.ts', 'CLAIM_SECONDS');
     expect(page).toContain(`for ${claim} s after a certificate`);
     const skew = constantIn('ca/src/attestors/aws/iam.ts', 'MAX_SKEW_SECONDS') / 60;
     expect(page).toContain(`at most ${skew} minutes from the CA's clock`);

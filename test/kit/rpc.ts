@@ -1,12 +1,12 @@
 /** The CA's RPCs without a network: calls as grpc-js makes them, over rooms that are real but in memory. */
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
+import { Agents } from '@chancery/ca/agents/agents.ts';
 import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { type IssuedSvid, issue } from '@chancery/ca/authority/issue.ts';
 import { Limits } from '@chancery/ca/door/limits.ts';
 import { openRegistry } from '@chancery/ca/registry/registry.ts';
 import { openRevocations } from '@chancery/ca/revocation/revocations.ts';
-import { Agents } from '@chancery/ca/rpc/agents.ts';
 import type { Caller, TlsCaller } from '@chancery/ca/rpc/caller.ts';
 import { Nonces } from '@chancery/ca/rpc/nonces.ts';
 import { refuserOf } from '@chancery/ca/rpc/refuse.ts';

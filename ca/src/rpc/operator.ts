@@ -11,6 +11,7 @@ import { nodeName } from '@chancery/shared/evidence/several.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { LiveAgent } from '../agents/agents.ts';
 import { type CertifiedAgent, type Loss, lossesOf } from '../impact/losses.ts';
 import type { Change } from '../registry/diff.ts';
 import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
@@ -18,7 +19,6 @@ import type { Applied, ApplyOptions, Registry, VersionedSet } from '../registry/
 import { keyOf, MAX_SET_BYTES, type ResourceFile } from '../registry/resources.ts';
 import { OWN_HOLDER } from '../revocation/revocations.ts';
 import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/store.ts';
-import type { LiveAgent } from './agents.ts';
 import { ensureOperator } from './caller.ts';
 import { bidi, type Stream, unary } from './methods.ts';
 import { type RevokeDeps, revokeMethods } from './revoke.ts';

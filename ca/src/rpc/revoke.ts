@@ -7,8 +7,8 @@ import {
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { type MadeRevocation, parseReason } from '@chancery/shared/revocation/revocation.ts';
+import type { Agents } from '../agents/agents.ts';
 import { matcherOf, type RevocationOrder, type Revocations } from '../revocation/revocations.ts';
-import type { Agents } from './agents.ts';
 import { ensureOperator } from './caller.ts';
 import { unary } from './methods.ts';
 
