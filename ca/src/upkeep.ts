@@ -9,9 +9,10 @@ import { caId } from '@chancery/shared/spiffe/reserved.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
+import { OWN_HOLDER } from './agents/holders.ts';
 import type { Authorities } from './authority/authorities.ts';
 import { type IssueDeps, issue } from './authority/issue.ts';
-import { OWN_HOLDER, type Revocations } from './revocation/revocations.ts';
+import type { Revocations } from './revocation/revocations.ts';
 import type { CertificateStore } from './store/store.ts';
 
 const SERVER_TTL_SECONDS = 86_400;

@@ -247,7 +247,7 @@ describe('a CA that serves', () => {
       out: /^SERIAL +SPIFFE ID +PLATFORM +IDENTITY +NOT BEFORE +NOT AFTER\n40[0-9a-f]{38} +spiffe:/,
     });
     expectRan(await ca.cli('agents'), 0, {
-      out: /^SPIFFE ID +ADDRESS +VERSION +CONNECTED +CERTIFICATE UNTIL +STATE SEEN\n$/,
+      out: /^SPIFFE ID +ADDRESS +VERSION +CONNECTED +CERTIFICATE UNTIL +NOT ACKNOWLEDGED\n$/,
     });
     expectRan(await ca.cli('check'), 0, { out: /ca\.yaml is good: cli\.example, unix, 0 resources\n$/ });
   });

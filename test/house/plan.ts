@@ -41,6 +41,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     'ca/src/store',
     'ca/src/store/sqlite/holders',
   ],
+  'ca/src/agents': [...shared('ground spiffe evidence'), 'ca/src/store'],
   'ca/src/tokens': shared('ground outbound'),
   'ca/src/attestors': [
     ...shared('text ground unix config der spiffe evidence aws x509 tpm outbound'),
@@ -48,9 +49,8 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/authority': [...shared('ground unix spiffe evidence keys x509'), 'ca/src/store'],
   'ca/src/registry': [...shared('ground config spiffe evidence policy'), 'ca/src/store'],
-  'ca/src/impact': [...shared('ground spiffe evidence'), 'ca/src/registry'],
-  'ca/src/agents': [...shared('ground spiffe evidence'), 'ca/src/registry', 'ca/src/impact'],
-  'ca/src/revocation': [...shared('ground spiffe evidence revocation'), 'ca/src/store'],
+  'ca/src/impact': [...shared('ground spiffe'), 'ca/src/agents', 'ca/src/registry'],
+  'ca/src/revocation': [...shared('ground spiffe evidence revocation'), 'ca/src/store', 'ca/src/agents'],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, 'ca/src/store', 'ca/src/revocation'],
   'ca/src/door': shared('ground spiffe evidence door health x509 audit'),
   'ca/src/rpc': [
@@ -71,6 +71,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/upkeep.ts': [
     ...shared('ground spiffe keys x509'),
     'ca/src/store',
+    'ca/src/agents',
     'ca/src/authority',
     'ca/src/revocation',
   ],
@@ -91,7 +92,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     'ca/src/upkeep.ts',
   ],
   'ca/src/cli': [
-    ...shared('text ground unix cli config der spiffe keys x509 outbound revocation'),
+    ...shared('text ground unix cli config der spiffe evidence keys x509 outbound revocation'),
     PROTO,
     'ca/src/store',
     'ca/src/store/sqlite',

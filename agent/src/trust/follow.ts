@@ -55,6 +55,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
     {
       ...options,
       targetFor,
+      taken: () => state.taken,
       accept: (snapshot, ca) => state.accept(snapshot, () => ca && ensureCa(ca, judge)),
       onState: (failure) => {
         stream = stateAfter(stream, failure, clock.now());

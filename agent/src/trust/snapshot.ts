@@ -14,7 +14,7 @@ import { z } from 'zod';
 import { acceptBundle } from './accept.ts';
 
 /** What a state on the trust stream has. */
-export type State = Omit<WatchResponse, 'successions'>;
+export type State = Omit<WatchResponse, 'successions' | 'takesParts'>;
 
 const Resource = z.discriminatedUnion('kind', [McpServer, Access]);
 

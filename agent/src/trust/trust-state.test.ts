@@ -1,11 +1,11 @@
-import type { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { makeAuthority, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
-import { type SavedTrust, TrustState } from './trust-state.ts';
+import type { State } from './snapshot.ts';
+import { type Part, type SavedTrust, TrustState } from './trust-state.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const root = asBuffer(makeAuthority('root').certificate.der);
@@ -23,8 +23,7 @@ const message = {
   bundle: { trustDomain, x509Authorities: [root], sequence: 1n },
   policy: { version: 1n, resources: [] },
   revocations: { sequence: 1n, list: [revoked], since: 0n, gone: [] },
-  successions: [],
-} satisfies WatchResponse;
+} satisfies State;
 
 let saved: SavedTrust[];
 let save: (state: SavedTrust) => void;
@@ -43,6 +42,7 @@ test('a snapshot is on disk, then in force', () => {
     saved.push(state);
   };
   trust.accept(message);
+  expect(trust.taken.toSorted()).toEqual(['bundle', 'policy', 'revocations']);
   expect(trust.policy.current().version).toBe(1n);
   expect(isRevoked()).toBe(true);
   expect(saved).toEqual([trust.state()]);
@@ -65,18 +65,25 @@ test('a lifted revocation is over, also where a CA that was restored counts from
   expect(isRevoked()).toBe(false);
 });
 
-test.each<[string, object, Parameters<typeof refusal>]>([
-  ['the policy', { policy: { version: 1n, resources: ['{}'] } }, ['policy', /cannot be read/]],
-  ['the bundle', { bundle: undefined }, ['message_parse', /without its bundle/]],
+test.each<[string, object, Parameters<typeof refusal>, readonly Part[]]>([
+  [
+    'the policy',
+    { policy: { version: 1n, resources: ['{}'] } },
+    ['policy', /cannot be read/],
+    ['revocations'],
+  ],
+  ['the bundle', { bundle: undefined }, ['message_parse', /without its bundle/], ['revocations']],
   [
     'another revocation',
     { revocations: { ...message.revocations, list: [revoked, { ...revoked, kind: 'name' }] } },
     ['revocation', /cannot be read by this version/],
+    ['bundle', 'policy'],
   ],
-])('a revocation counts, and is on disk, though %s cannot be read', (_, changes, [code, says]) => {
+])('a revocation counts, and is on disk, though %s cannot be read', (_, changes, [code, says], taken) => {
   expect(() => trust.accept({ ...message, ...changes })).toThrow(refusal(code, says));
   expect(isRevoked()).toBe(true);
   expect(saved.at(-1)?.revocations.list).toHaveLength(1);
+  expect(trust.taken).toEqual(taken);
 });
 
 test('a revocation counts though the disk is full', () => {
@@ -84,6 +91,7 @@ test('a revocation counts though the disk is full', () => {
     throw new IdentityError('file', 'the disk is full');
   };
   expect(() => trust.accept(message)).toThrow('the disk is full');
+  expect(trust.taken).toEqual([]);
   expect(isRevoked()).toBe(true);
   expect(trust.policy.current().version).toBe(1n);
 });

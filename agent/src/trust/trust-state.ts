@@ -12,6 +12,9 @@ import { type Compiled, compileSnapshot, readSnapshot, type Snapshot, type State
 
 export type SavedTrust = Omit<KnownGood, 'svid'>;
 
+/** Of a snapshot, as it is acknowledged. */
+export type Part = 'bundle' | 'policy' | 'revocations';
+
 export class TrustState {
   readonly bundle = new LiveValue<Bundle>(() => new IdentityError('unavailable', 'there is no bundle yet'));
   readonly policy = new LiveValue<Policy>(
@@ -24,6 +27,8 @@ export class TrustState {
   );
   /** Those behind `policy`, as the CA sent them. */
   resources: readonly string[] = [];
+  /** The parts of the last message that are in force and on disk. */
+  taken: readonly Part[] = [];
   readonly #save: (state: SavedTrust) => void;
   #compiled: Compiled | undefined;
   #revoked: RevocationsMessage | undefined;
@@ -51,6 +56,7 @@ export class TrustState {
    * count whatever becomes of the rest: they only take away. `ensureSender` throws where one of them is of the sender.
    */
   accept(message: State, ensureSender: () => void = () => {}): void {
+    this.taken = [];
     const unreadable = this.#revoke(message);
     const before = this.state();
     const { next, problem } = this.#read(message, before.bundle, ensureSender);
@@ -61,6 +67,8 @@ export class TrustState {
       // With a full disk too: what is forbidden from now on is. It is only not acknowledged then.
       if (next !== undefined) this.#putInForce(next, message);
     }
+    const revocations = unreadable === undefined ? (['revocations'] as const) : [];
+    this.taken = next === undefined ? revocations : [...revocations, 'bundle', 'policy'];
     if (problem !== undefined) throw problem;
     if (unreadable !== undefined) throw unreadable;
   }

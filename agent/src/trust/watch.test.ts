@@ -39,7 +39,11 @@ beforeAll(async () => {
       const note = (event: string) => run === String(runs) && tell(event);
       note(`open ${name}`);
       stream.on('data', ({ message }: WatchRequest) => {
-        if (message?.$case === 'ack') note(`ack ${name} ${message.value.sequence}`);
+        if (message?.$case === 'ack') {
+          const { sequence, parts } = message.value;
+          const said = parts && ` of ${parts.bundle} ${parts.policy} ${parts.revocations}`;
+          note(`ack ${name} ${sequence}${said ?? ''}`);
+        }
         if (message?.$case === 'hello')
           note(`hello ${name} ${message.value.version} ${message.value.instance.length}`);
       });
@@ -61,6 +65,7 @@ const snapshot = (sequence: bigint): WatchResponse => ({
   policy: undefined,
   revocations: undefined,
   successions: [],
+  takesParts: false,
 });
 
 /** SVIDs are told apart by their chain's one byte here. */
@@ -133,6 +138,7 @@ function start(changes: Partial<WatchDeps> = {}, pauses: 'jump' | 'wait' = 'wait
       },
     }),
     accept: ({ sequence }) => void accepted.push(sequence),
+    taken: () => ['bundle', 'policy', 'revocations'],
     instance: Buffer.alloc(16),
     version: '1.2.3',
     clock: time.clock,
@@ -172,6 +178,24 @@ test('a snapshot that is refused is not acknowledged, and the stream goes on', a
   expect(logged).toEqual([{ err: expect.objectContaining({ code: 'bundle' }), sequence: 4 }]);
 });
 
+test('a CA that takes parts hears of revocations from a snapshot that is refused', async () => {
+  const [policy, takesParts] = [{ version: 1n, resources: [] }, true];
+  onOpen = (stream) => {
+    stream.write({ ...snapshot(4n), policy, revocations: revocations(1n, 0n), takesParts });
+    stream.write({ ...snapshot(5n), policy, revocations: revocations(2n, 0n), takesParts });
+  };
+  let taken: ReturnType<WatchDeps['taken']> = [];
+  start({
+    taken: () => taken,
+    accept: ({ sequence }) => {
+      taken = sequence === 4n ? ['policy', 'revocations'] : ['revocations'];
+      if (sequence === 5n) throw new IdentityError('bundle', 'bundle both adds and removes authorities');
+    },
+  });
+  await seen('ack 1 4 of 0 1 2');
+  expect(events).toContain('ack 1 4 of 0 1 1');
+});
+
 const revocations = (sequence: bigint, since: bigint) => ({ sequence, list: [], since, gone: [] });
 
 test('what a snapshot leaves out is what the one before on this stream had', async () => {
@@ -183,7 +207,7 @@ test('what a snapshot leaves out is what the one before on this stream had', asy
   const whole: Parameters<WatchDeps['accept']>[0][] = [];
   start({ accept: (state) => void whole.push(state) });
   await seen('ack 1 5');
-  expect(whole[1]).toEqual({ ...snapshot(5n), policy, revocations: revocations(2n, 0n) });
+  expect(whole[1]).toMatchObject({ ...snapshot(5n), policy, revocations: revocations(2n, 0n) });
 });
 
 test('a change of what was not said ends the stream, and the next one begins with all of it', async () => {

@@ -15,13 +15,17 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
 import { refusalFromCa, type Target } from '../svid/channel.ts';
+import { Acknowledging } from './acknowledging.ts';
 import { completed, type State } from './snapshot.ts';
+import type { Part } from './trust-state.ts';
 
 export interface WatchDeps {
   readonly svid: Source<Svid>;
   readonly targetFor: (svid: Svid) => Target;
   /** Puts the whole state in force and on disk; `ca` is who sent it. Throws where it must not be. */
   readonly accept: (snapshot: State, ca: VerifiedSvid | undefined) => void;
+  /** The parts of the last snapshot that are in force and on disk, where `accept` threw too. */
+  readonly taken: () => readonly Part[];
   /** Which certificates took the place of which, for gateways. */
   readonly onSuccessions: (list: readonly Succession[]) => void;
   /** Called with undefined where the CA is heard, and with the reason where it is not. */
@@ -150,6 +154,11 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
   call.on('error', (error: grpc.ServiceError) => end(refusalFromCa(error)));
   call.on('end', () => end(new IdentityError('unavailable', 'the CA ended the trust stream')));
   let state: State | undefined;
+  const acknowledging = new Acknowledging();
+  const acknowledge = (followed: State, isWhole: boolean, { takesParts }: WatchResponse): void => {
+    const value = acknowledging.after(followed, { taken: deps.taken(), isWhole, takesParts });
+    if (value !== undefined) call.write({ message: { $case: 'ack', value } });
+  };
   call.on('data', (snapshot: WatchResponse) => {
     if (snapshot.successions.length > 0) deps.onSuccessions(snapshot.successions);
     if (snapshot.sequence === 0n) return;
@@ -165,7 +174,7 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
     try {
       deps.accept(state, target.ca?.());
     } catch (error) {
-      // Not acknowledged: the operator sees that this agent has not followed.
+      // The operator sees that this agent has not followed.
       deps.log.error(
         { err: error, sequence: Number(snapshot.sequence) },
         'a snapshot from the CA is not acknowledged',
@@ -174,10 +183,10 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
       if (isRefusal(error, 'revoked_peer')) {
         call.cancel();
         end(error);
-      }
+      } else acknowledge(state, false, snapshot);
       return;
     }
-    call.write({ message: { $case: 'ack', value: { sequence: snapshot.sequence } } });
+    acknowledge(state, true, snapshot);
     onSnapshot();
   });
   const { instance, version } = deps;

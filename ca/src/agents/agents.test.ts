@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
+import { Acknowledged } from './acknowledged.ts';
 import { Agents, type LiveAgent } from './agents.ts';
 
 const machine = { platform: 'tpm', node: 'ek1' };
@@ -16,7 +17,7 @@ const agentOn = (holder = machine): LiveAgent => ({
   version: 'test',
   connectedAt: NOW,
   certificateNotAfter: after(60),
-  acknowledged: 0n,
+  acknowledged: new Acknowledged(),
 });
 const taken = refusal('ek_in_use', /^tpm\/ek1 has a live agent already/);
 

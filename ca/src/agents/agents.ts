@@ -4,8 +4,15 @@ import { type Holder, nodeName, partsOf } from '@chancery/shared/evidence/severa
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { type Clock, isRecent } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import type { CertifiedAgent } from '../impact/losses.ts';
-import type { Facts } from '../registry/facts.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Acknowledged } from './acknowledged.ts';
+
+/** What a certificate says of its holder. */
+export interface CertifiedAgent extends Holder {
+  readonly id: SpiffeId;
+  /** The name of the Identity that its certificate was given by. */
+  readonly identity: string;
+}
 
 export interface LiveAgent extends CertifiedAgent {
   readonly serial: string;
@@ -13,7 +20,12 @@ export interface LiveAgent extends CertifiedAgent {
   readonly version: string;
   readonly connectedAt: Date;
   readonly certificateNotAfter: Date;
-  acknowledged: bigint;
+  readonly acknowledged: Acknowledged;
+}
+
+/** What the evidence of a node proved. */
+export interface ProvenNode extends Holder {
+  readonly attributes: Readonly<Record<string, string>>;
 }
 
 /** How long a fresh certificate holds its machine's place until its agent's stream is open. */
@@ -39,7 +51,7 @@ export class Agents {
   readonly #live = new Set<LiveAgent>();
   readonly #places = new Map<string, Place>();
   /** By node. */
-  readonly #facts = new Map<string, Facts>();
+  readonly #facts = new Map<string, ProvenNode>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -54,7 +66,7 @@ export class Agents {
   }
 
   /** Remembers what the newest evidence of a node proved, for as long as it is connected. */
-  proved(node: Facts & Holder): void {
+  proved(node: ProvenNode): void {
     if (this.#facts.size > 2 * this.#live.size + SPARE_PLACES) {
       const connected = new Set([...this.#live].map(nodeName));
       for (const key of this.#facts.keys()) if (!connected.has(key)) this.#facts.delete(key);
@@ -63,7 +75,7 @@ export class Agents {
   }
 
   /** Undefined where this CA process has not seen the node's evidence. */
-  factsOf(node: Holder): Facts | undefined {
+  factsOf(node: Holder): ProvenNode | undefined {
     return this.#facts.get(nodeName(node));
   }
 

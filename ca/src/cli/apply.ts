@@ -4,7 +4,7 @@ import { type Command, type Invocation, type Io, MisuseError } from '@chancery/s
 import type { ResourceFile } from '../registry/resources.ts';
 import { streamToOperator } from './admin.ts';
 import { FILE_FLAG, readFiles } from './files.ts';
-import { CONFIG_FLAG, JSON_FLAG, printJson } from './flags.ts';
+import { CONFIG_FLAG, JSON_FLAG, printJson, printUnacknowledged } from './flags.ts';
 
 /** Of text in one message. */
 const CHUNK_BYTES = 1024 * 1024;
@@ -40,6 +40,7 @@ export const apply: Command = {
       version: answers.at(-1)?.version ?? 0n,
       warnings: answers.flatMap(({ warnings }) => warnings),
       losses: answers.flatMap(({ losses }) => losses),
+      unacknowledged: answers.at(-1)?.unacknowledged,
     };
     printWarnings(io, [...answer.warnings, ...answer.losses.map(lossSentence)]);
     if (invocation.has('json')) printJson(io, answer);
@@ -105,7 +106,7 @@ function holdersOf({ agents, connected }: AgentLoss): string {
     : `${some(agents)}, ${agents - connected} of them ${away}`;
 }
 
-function printChanges(io: Io, { changes, version }: ApplyResponse, dryRun: boolean): void {
+function printChanges(io: Io, { changes, version, unacknowledged }: ApplyResponse, dryRun: boolean): void {
   for (const { change, kind, name, diff } of changes) {
     io.out(`${change} ${kind}/${name}\n`);
     io.out(`${diff.replaceAll(/^/gm, '  ')}\n`);
@@ -119,4 +120,5 @@ function printChanges(io: Io, { changes, version }: ApplyResponse, dryRun: boole
       ? `${what}; version ${version} stays in force (dry run)\n`
       : `${what}; version ${version} is in force\n`,
   );
+  printUnacknowledged(io, unacknowledged);
 }

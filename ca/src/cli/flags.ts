@@ -1,5 +1,6 @@
 /** Flags that several commands share. */
 import { existsSync } from 'node:fs';
+import type { Unacknowledged } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { Flag, Invocation, Io } from '@chancery/shared/cli/program.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
@@ -75,6 +76,15 @@ export function printTable(
       .join('  ')
       .trimEnd();
   io.out(`${[head, ...rows].map(line).join('\n')}\n`);
+}
+
+/** Who has not acknowledged a change when it is answered: most agents do within a second. */
+export function printUnacknowledged(io: Pick<Io, 'out'>, behind: Unacknowledged | undefined): void {
+  const { connected, away } = behind ?? { connected: 0n, away: 0n };
+  if (connected === 1n) io.out('1 connected agent has not acknowledged it yet\n');
+  if (connected > 1n) io.out(`${connected} connected agents have not acknowledged it yet\n`);
+  if (away === 1n) io.out('1 agent or job without a trust stream hears of it when it connects\n');
+  if (away > 1n) io.out(`${away} agents or jobs without a trust stream hear of it when they connect\n`);
 }
 
 export const instant = (seconds: bigint): string => new Date(Number(seconds) * 1000).toISOString();

@@ -1,5 +1,8 @@
 /** `agents`, `issued`, `get`, `export`: what the running CA knows. */
+import type { ListAgentsResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import type { SnapshotParts } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
+import { nodeName } from '@chancery/shared/evidence/several.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { stringify } from 'yaml';
 import type { Resource } from '../registry/resources.ts';
@@ -11,27 +14,54 @@ const KINDS = ['Access', 'Identity', 'McpServer'] as const;
 const TRIES = 5;
 
 export const agents: Command = {
-  says: 'Lists the agents whose trust stream is open.',
-  flags: { ...CONFIG_FLAG, ...JSON_FLAG },
+  says: 'Lists the agents whose trust stream is open, and what each has acknowledged.',
+  flags: {
+    away: { type: 'boolean', says: 'List instead who holds a certificate and has no trust stream.' },
+    ...CONFIG_FLAG,
+    ...JSON_FLAG,
+  },
   async run(invocation, io) {
-    const { agents: list } = await callOperator(invocation, (client) => client.listAgents, {});
-    if (invocation.has('json')) printJson(io, list);
-    else
-      printTable(
-        io,
-        ['SPIFFE ID', 'ADDRESS', 'VERSION', 'CONNECTED', 'CERTIFICATE UNTIL', 'STATE SEEN'],
-        list.map((each) => [
-          each.spiffeId,
-          each.address,
-          each.version,
-          instant(each.connectedAt),
-          instant(each.certificateNotAfter),
-          String(each.acknowledgedSequence),
-        ]),
-      );
+    const answer = await callOperator(invocation, (client) => client.listAgents, {});
+    if (invocation.has('away')) printAway(invocation, io, answer);
+    else if (invocation.has('json')) printJson(io, answer.agents);
+    else printAgents(io, answer);
     return 0;
   },
 };
+
+function printAgents(io: Io, { agents: list, current, awayCount }: ListAgentsResponse): void {
+  printTable(
+    io,
+    ['SPIFFE ID', 'ADDRESS', 'VERSION', 'CONNECTED', 'CERTIFICATE UNTIL', 'NOT ACKNOWLEDGED'],
+    list.map((each) => [
+      each.spiffeId,
+      each.address,
+      each.version,
+      instant(each.connectedAt),
+      instant(each.certificateNotAfter),
+      behind(each.acknowledged, current),
+    ]),
+  );
+  if (awayCount > 0n)
+    io.err(`${awayCount} with a certificate and without a trust stream: chancery-ca agents --away\n`);
+}
+
+/** The parts that an agent has not acknowledged as they are in force, or "-". */
+function behind(has: SnapshotParts | undefined, current: SnapshotParts | undefined): string {
+  const parts = ['bundle', 'policy', 'revocations'] as const;
+  return parts.filter((part) => (has?.[part] ?? 0n) < (current?.[part] ?? 0n)).join(', ') || '-';
+}
+
+function printAway(invocation: Invocation, io: Io, { away, awayCount }: ListAgentsResponse): void {
+  if (invocation.has('json')) printJson(io, away);
+  else
+    printTable(
+      io,
+      ['SPIFFE ID', 'NODE'],
+      away.map((each) => [each.spiffeId, nodeName(each)]),
+    );
+  if (awayCount > away.length) io.err(`${awayCount - BigInt(away.length)} more are not listed\n`);
+}
 
 export const issued: Command = {
   says: 'Lists certificates, newest first.',

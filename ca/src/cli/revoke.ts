@@ -4,7 +4,7 @@ import { type Command, type Invocation, type Io, MisuseError, meant } from '@cha
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { REASONS, type Target } from '@chancery/shared/revocation/revocation.ts';
 import { callOperator } from './admin.ts';
-import { CONFIG_FLAG, instant, JSON_FLAG, printJson, printTable } from './flags.ts';
+import { CONFIG_FLAG, instant, JSON_FLAG, printJson, printTable, printUnacknowledged } from './flags.ts';
 
 const WAYS = 'give one of SERIAL, SPIFFE-ID, --node PLATFORM/NODE and --pattern PATTERN';
 
@@ -112,4 +112,5 @@ function printRevoked(io: Io, answer: RevokeResponse, kind: string): void {
         `cut off ${cut}\n`,
     );
   for (const id of spiffeIds) io.out(`  ${id}\n`);
+  printUnacknowledged(io, answer.unacknowledged);
 }

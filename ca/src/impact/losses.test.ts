@@ -1,8 +1,9 @@
 import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
+import type { CertifiedAgent } from '../agents/agents.ts';
 import type { Facts } from '../registry/facts.ts';
 import { readResources } from '../registry/resources.ts';
-import { type CertifiedAgent, lossesOf } from './losses.ts';
+import { lossesOf } from './losses.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const platforms = new Set(['unix', 'tpm']);

@@ -4,19 +4,13 @@
  * servers that they are no longer the gateway of.
  */
 
-import type { Holder } from '@chancery/shared/evidence/several.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { CertifiedAgent } from '../agents/agents.ts';
 import { Breath } from '../registry/breath.ts';
 import { type Facts, provenBy } from '../registry/facts.ts';
 import type { Identity } from '../registry/identity.ts';
 import { keyOf, type Resource, type ResourceSet } from '../registry/resources.ts';
-
-export interface CertifiedAgent extends Holder {
-  readonly id: SpiffeId;
-  /** The name of the Identity that its certificate was given by. */
-  readonly identity: string;
-}
 
 export interface Loss {
   readonly id: SpiffeId;

@@ -19,6 +19,7 @@ import {
 } from '@chancery/shared/revocation/revocation-set.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
+import { OWN_HOLDER } from '../agents/holders.ts';
 import type { AgentStore, CertificateStore, RevocationDraft, RevocationStore } from '../store/store.ts';
 import { issuedSerial } from './serials.ts';
 
@@ -68,9 +69,6 @@ export interface RevocationDeps {
   readonly clock: Clock;
   readonly trustDomain: TrustDomain;
 }
-
-/** The CA as the holder of its own certificates. */
-export const OWN_HOLDER = { platform: 'self', node: 'ca' } as const;
 
 /** Each is sent to every agent, and looked at when a set is made. */
 const MAX_IN_FORCE = 10_000;

@@ -1,6 +1,8 @@
 import { type ApplyRequest, OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { proven } from '../../../test/kit/authority.ts';
 import {
   applied,
   callUnary,
@@ -11,7 +13,9 @@ import {
   type Rpc,
   stranger,
 } from '../../../test/kit/rpc.ts';
+import { Acknowledged } from '../agents/acknowledged.ts';
 import { unixAttestor } from '../attestors/unix.ts';
+import { issue } from '../authority/issue.ts';
 import type { Caller, UnixCaller } from './caller.ts';
 import { operatorMethods } from './operator.ts';
 
@@ -84,6 +88,7 @@ async function stream(requests: readonly ApplyRequest[], caller: Caller = root, 
     changes: written.flatMap(({ changes }) => changes),
     version: written.at(-1)?.version,
     warnings: written.at(-1)?.warnings,
+    unacknowledged: written.at(-1)?.unacknowledged,
     messages: written.length,
   };
 }
@@ -209,6 +214,16 @@ describe('a set in several messages', () => {
     await stream([setOf(identity)]);
     await expect(stream([setOf()])).rejects.toThrow(/Pass --prune-all/);
     expect((await stream([{ ...setOf(), pruneAll: true }])).changes).toMatchObject([{ change: 'removed' }]);
+  });
+});
+
+describe('who has not acknowledged a change', () => {
+  test('is counted after apply, and not after a dry run or where nothing changes', async () => {
+    await certifiedCaller(rpc);
+    const told = async (dryRun: boolean) => (await stream([{ ...setOf(identity), dryRun }])).unacknowledged;
+    expect(await told(true)).toBeUndefined();
+    expect(await told(false)).toEqual({ connected: 0n, away: 1n });
+    expect(await told(false)).toBeUndefined();
   });
 });
 
@@ -340,6 +355,9 @@ describe('lists', () => {
   test('of agents', async () => {
     const { caller, issued } = await certifiedCaller(rpc);
     const svid = caller.svid(rpc.clock.now());
+    const acknowledged = new Acknowledged();
+    acknowledged.sending(7n, { bundle: 1n, policy: 2n, revocations: 4n });
+    acknowledged.take({ sequence: 7n });
     rpc.agents.open(
       {
         ...svid,
@@ -350,12 +368,15 @@ describe('lists', () => {
         version: '1',
         connectedAt: rpc.clock.now(),
         certificateNotAfter: svid.notAfter,
-        acknowledged: 7n,
+        acknowledged,
       },
       Buffer.alloc(16),
     );
+    const other = { id: parseSpiffeId('spiffe://prod.example/job'), platform: 'fake', node: 'n2' };
+    await issue({ ...other, identity: 'job', ttlSeconds: 60, dnsNames: [], key: await proven() }, rpc);
     const seconds = (time: Date) => BigInt(time.getTime() / 1000);
-    expect((await call('listAgents', {})).agents).toEqual([
+    const listed = await call('listAgents', {});
+    expect(listed.agents).toEqual([
       {
         spiffeId: svid.id,
         serial: issued.serial,
@@ -364,7 +385,11 @@ describe('lists', () => {
         connectedAt: seconds(rpc.clock.now()),
         certificateNotAfter: seconds(issued.notAfter),
         acknowledgedSequence: 7n,
+        acknowledged: { bundle: 1n, policy: 2n, revocations: 4n },
       },
     ]);
+    expect(listed.current).toEqual({ bundle: 1n, policy: 0n, revocations: 0n });
+    expect(listed.away).toEqual([{ spiffeId: other.id, platform: 'fake', node: 'n2' }]);
+    expect(listed.awayCount).toBe(1n);
   });
 });

@@ -8,31 +8,33 @@ import type {
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { nodeName } from '@chancery/shared/evidence/several.ts';
-import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { LiveAgent } from '../agents/agents.ts';
-import { type CertifiedAgent, type Loss, lossesOf } from '../impact/losses.ts';
+import type { Parts } from '../agents/acknowledged.ts';
+import type { CertifiedAgent, LiveAgent } from '../agents/agents.ts';
+import { holdersOf, unacknowledged } from '../agents/holders.ts';
+import type { Authorities } from '../authority/authorities.ts';
+import { type Loss, lossesOf } from '../impact/losses.ts';
 import type { Change } from '../registry/diff.ts';
 import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
 import type { Applied, ApplyOptions, Registry, VersionedSet } from '../registry/registry.ts';
 import { keyOf, MAX_SET_BYTES, type ResourceFile } from '../registry/resources.ts';
-import { OWN_HOLDER } from '../revocation/revocations.ts';
 import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/store.ts';
 import { ensureOperator } from './caller.ts';
 import { bidi, type Stream, unary } from './methods.ts';
-import { type RevokeDeps, revokeMethods } from './revoke.ts';
+import { type RevokeDeps, revokeMethods, unacknowledgedMessage } from './revoke.ts';
 
 export interface OperatorDeps extends RevokeDeps {
   readonly registry: Registry;
+  readonly authorities: Authorities;
   readonly store: AgentStore & Pick<CertificateStore, 'issued'>;
-  readonly clock: Clock;
 }
 
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
 const MAX_WARNINGS = 100;
 const MAX_NODES = 10;
+const MAX_AWAY = 1000;
 /** Between two messages of a set. */
 const NEXT_SECONDS = 30;
 /** Of one message; with diffs of this length at most. */
@@ -42,17 +44,18 @@ const MAX_DIFF = 64 * 1024;
 const PAGE_BYTES = 1024 * 1024;
 
 export function operatorMethods(deps: OperatorDeps) {
-  const { registry, store, agents, ownUid } = deps;
+  const { registry, store, ownUid } = deps;
   return [
     bidi('Apply', OperatorService.apply, async (stream) => {
       const by = ensureOperator(stream.caller, ownUid);
       const { files, dryRun, how } = await readSet(stream);
-      await tell(stream, await (dryRun ? registry.diff(files, how) : registry.apply(files, by, how)), deps);
+      const applied = await (dryRun ? registry.diff(files, how) : registry.apply(files, by, how));
+      await tell(stream, applied, deps, { dryRun });
     }),
     bidi('Diff', OperatorService.diff, async (stream) => {
       ensureOperator(stream.caller, ownUid);
       const { files, how } = await readSet(stream);
-      await tell(stream, await registry.diff(files, how), deps);
+      await tell(stream, await registry.diff(files, how), deps, { dryRun: true });
     }),
     unary('Explain', OperatorService.explain, async ({ about }, caller): Promise<ExplainResponse> => {
       ensureOperator(caller, ownUid);
@@ -73,7 +76,13 @@ export function operatorMethods(deps: OperatorDeps) {
     }),
     unary('ListAgents', OperatorService.listAgents, async (_, caller) => {
       ensureOperator(caller, ownUid);
-      return { agents: agents.list().map(agentMessage) };
+      const { connected, away } = await holdersOf(deps);
+      return {
+        agents: connected.map(agentMessage),
+        current: currentParts(deps),
+        away: away.slice(0, MAX_AWAY).map(({ id, platform, node }) => ({ spiffeId: id, platform, node })),
+        awayCount: BigInt(away.length),
+      };
     }),
     unary('ListIssued', OperatorService.listIssued, async ({ limit, spiffeId }, caller) => {
       ensureOperator(caller, ownUid);
@@ -110,36 +119,29 @@ async function readSet(stream: ApplyStream): Promise<{
   return { files, dryRun: first.dryRun, how: first };
 }
 
-/** A prefix of every SPIFFE ID. */
-const ANYBODY = { kind: 'pattern', value: '*' } as const;
-
-/** What the connected agents hold, and who holds an unexpired certificate beside them. */
-async function affected({ agents, store, clock }: OperatorDeps): Promise<readonly CertifiedAgent[]> {
-  const connected = agents.list();
-  const keyOf = ({ id, platform, node }: CertifiedAgent): string => JSON.stringify([id, platform, node]);
-  const others = new Map<string, CertifiedAgent>();
-  // The newest comes last.
-  for (const { id, identity, holder } of await store.certified(clock.now(), ANYBODY))
-    if (holder.platform !== OWN_HOLDER.platform)
-      others.set(keyOf({ id, identity, ...holder }), { id, identity, ...holder });
-  for (const each of connected) others.delete(keyOf(each));
-  return [...connected, ...others.values()];
-}
-
-async function tell(stream: ApplyStream, applied: Applied, deps: OperatorDeps): Promise<void> {
-  const { agents } = deps;
+async function tell(
+  stream: ApplyStream,
+  applied: Applied,
+  deps: OperatorDeps,
+  { dryRun }: { readonly dryRun: boolean },
+): Promise<void> {
   const { changes, warnings, version } = applied;
-  const all = changes.length === 0 ? [] : await affected(deps);
-  const losses = await lossesOf(applied, all, (agent) => agents.factsOf(agent));
-  const connected = new Set<CertifiedAgent>(agents.list());
+  const holders = changes.length === 0 ? undefined : await holdersOf(deps);
+  const { connected, away } = holders ?? { connected: [], away: [] };
+  const losses = await lossesOf(applied, [...connected, ...away], (agent) => deps.agents.factsOf(agent));
+  const live = new Set<CertifiedAgent>(connected);
   const told = changes.map(changeMessage);
-  while (told.length > MAX_TOLD)
-    await stream.send({ changes: told.splice(0, MAX_TOLD), version: 0n, warnings: [], losses: [] });
+  const more = { version: 0n, warnings: [], losses: [], unacknowledged: undefined };
+  while (told.length > MAX_TOLD) await stream.send({ changes: told.splice(0, MAX_TOLD), ...more });
   await stream.send({
     changes: told,
     version: BigInt(version),
     warnings: warnings.slice(0, MAX_WARNINGS),
-    losses: losses.slice(0, MAX_WARNINGS).map((loss) => lossMessage(loss, connected)),
+    losses: losses.slice(0, MAX_WARNINGS).map((loss) => lossMessage(loss, live)),
+    unacknowledged:
+      holders && !dryRun
+        ? unacknowledgedMessage(unacknowledged(holders, { policy: BigInt(version) }))
+        : undefined,
   });
 }
 
@@ -154,6 +156,12 @@ function changeMessage({ change, kind, name, diff }: Change) {
   const cut = left > 0 ? `${diff.slice(0, MAX_DIFF)}\n… and ${left} more characters` : diff;
   return { change, kind, name, diff: cut };
 }
+
+const currentParts = ({ authorities, registry, revocations }: OperatorDeps): Parts => ({
+  bundle: authorities.bundle.current().sequence,
+  policy: BigInt(registry.sets.current().version),
+  revocations: revocations.sets.current().sequence,
+});
 
 function page(
   { resources, version }: VersionedSet,
@@ -207,7 +215,8 @@ function agentMessage(agent: LiveAgent) {
     version: agent.version,
     connectedAt: seconds(agent.connectedAt),
     certificateNotAfter: seconds(agent.certificateNotAfter),
-    acknowledgedSequence: agent.acknowledged,
+    acknowledgedSequence: agent.acknowledged.sequence,
+    acknowledged: agent.acknowledged.parts,
     serial: agent.serial,
   };
 }

@@ -259,6 +259,7 @@ describe('the operator', () => {
     expect(answered).toMatchObject({
       revocation: { number: 1n, kind, value, reason: 'keyCompromise', by: 'uid 0' },
       ...matched,
+      unacknowledged: { connected: 0n, away: 0n },
     });
     expect((answered.revocation?.until ?? 0n) - (answered.revocation?.at ?? 0n)).toBe(60n);
     await call.failed;
@@ -266,7 +267,11 @@ describe('the operator', () => {
 
   test('is told when it cuts off nobody', async () => {
     await connected();
-    expect(await ask({ value: `${ID}2` })).toMatchObject({ certificates: 0n, agents: 0n, spiffeIds: [] });
+    const cut = { certificates: 0n, agents: 0n, spiffeIds: [] };
+    expect(await ask({ value: `${ID}2` })).toMatchObject({
+      ...cut,
+      unacknowledged: { connected: 1n, away: 0n },
+    });
   });
 
   test('revokes the one certificate whose serial begins so', async () => {

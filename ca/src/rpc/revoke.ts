@@ -4,17 +4,23 @@ import {
   OperatorService,
   type RevokeRequest,
   type RevokeResponse,
+  type Unacknowledged as UnacknowledgedMessage,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { type MadeRevocation, parseReason } from '@chancery/shared/revocation/revocation.ts';
-import type { Agents } from '../agents/agents.ts';
+import {
+  type AwayAgent,
+  type HolderDeps,
+  holdersOf,
+  type Unacknowledged,
+  unacknowledged,
+} from '../agents/holders.ts';
 import { matcherOf, type RevocationOrder, type Revocations } from '../revocation/revocations.ts';
 import { ensureOperator } from './caller.ts';
 import { unary } from './methods.ts';
 
-export interface RevokeDeps {
+export interface RevokeDeps extends HolderDeps {
   readonly revocations: Revocations;
-  readonly agents: Agents;
   /** The user that runs the CA; root is always an operator. */
   readonly ownUid: number;
 }
@@ -51,19 +57,27 @@ async function revoke(request: RevokeRequest, by: string, deps: RevokeDeps): Pro
   };
   // Before: those that are cut off are no longer on the list. What takes time comes after.
   const matches = matcherOf(order.target);
-  const agents = deps.agents.list().filter(({ id, serial, platform, node }) => {
-    return matches({ id, serial, holder: { platform, node } });
-  });
+  const isCutOff = ({ id, serial, platform, node }: AwayAgent): boolean =>
+    matches({ id, serial, holder: { platform, node } });
+  const agents = deps.agents.list().filter(isCutOff);
   const made = dryRun ? undefined : await deps.revocations.revoke(order);
+  const wanted = { revocations: deps.revocations.sets.current().sequence };
   const { certificates, ids } = await deps.revocations.matched(order);
+  const behind = made && unacknowledged(await holdersOf(deps), wanted, isCutOff);
   return {
     revocation: made && revocationMessage(made),
     certificates: BigInt(certificates),
     agents: BigInt(agents.length),
     spiffeIds: ids.slice(0, MAX_LISTED_IDS),
     value: order.target.value,
+    unacknowledged: behind && unacknowledgedMessage(behind),
   };
 }
+
+export const unacknowledgedMessage = ({ connected, away }: Unacknowledged): UnacknowledgedMessage => ({
+  connected: BigInt(connected),
+  away: BigInt(away),
+});
 
 const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
 

@@ -1,5 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { TrustService, type WatchRequest } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type SnapshotParts,
+  TrustService,
+  type WatchRequest,
+} from '@chancery/proto/gen/chancery/v1/trust.ts';
 import type { Refusal } from '@chancery/shared/ground/errors.ts';
 import { parseTarget } from '@chancery/shared/revocation/revocation.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
@@ -22,7 +28,9 @@ beforeEach(async () => {
   rpc = await makeRpc();
 });
 
-const ack = (sequence: bigint): WatchRequest => ({ message: { $case: 'ack', value: { sequence } } });
+const ack = (sequence: bigint, parts?: SnapshotParts): WatchRequest => ({
+  message: { $case: 'ack', value: { sequence, parts } },
+});
 const hello = (changes: object = {}): WatchRequest => ({
   message: { $case: 'hello', value: { instance: randomBytes(16), version: '1.0', ...changes } },
 });
@@ -55,6 +63,49 @@ test('anyone may have the bundle', async () => {
   expect(response).toEqual({ trustDomain, sequence, x509Authorities: authorities });
 });
 
+/** As an agent of 0.1.0 sends them, before acknowledgements had parts. */
+const recorded: { readonly messages: readonly { method: string; from: string; bytes: string }[] } =
+  JSON.parse(readFileSync(join(import.meta.dirname, '../../../test/vectors/wire/0-1-0.json'), 'utf8'));
+const [oldHello, oldAck] = recorded.messages
+  .filter(({ method, from }) => method === 'Watch' && from === 'agent')
+  .map(({ bytes }) => Buffer.from(bytes, 'hex'));
+
+describe('what an agent has acknowledged', () => {
+  const acknowledgedBy = (sequence: bigint) =>
+    vi.waitFor(() => {
+      const [agent] = rpc.agents.list();
+      expect(agent?.acknowledged.sequence).toBe(sequence);
+      return agent?.acknowledged.parts;
+    });
+
+  test('is each part of a snapshot, where it knows no parts, by the bytes of then', async () => {
+    const { call } = await watching();
+    call.emit('data', oldHello);
+    expect(await call.next()).toMatchObject({ sequence: 1n, takesParts: true });
+    call.emit('data', oldAck);
+    expect(await acknowledgedBy(1n)).toEqual({ bundle: 1n, policy: 0n, revocations: 0n });
+  });
+
+  test('is a part of a snapshot that it does not follow, and on record', async () => {
+    const { call } = await followed();
+    call.say(ack(1n, { bundle: 1n, policy: 0n, revocations: 0n }));
+    await applied(rpc, server('one'));
+    expect(await call.next()).toMatchObject({ sequence: 2n });
+    call.say(ack(1n, { bundle: 1n, policy: 1n, revocations: 0n }));
+    await vi.waitFor(async () => {
+      const events = (await rpc.store.events(0, 100)).map(({ event }) => event);
+      expect(events.at(-1)).toMatchObject({
+        type: 'agent.acknowledged',
+        sequence: 1,
+        bundle: 1,
+        policy: 1,
+        revocations: 0,
+      });
+    });
+    expect(rpc.agents.list()[0]?.acknowledged.has({ policy: 1n })).toBe(true);
+  });
+});
+
 describe('a watcher', () => {
   test('whose snapshot cannot be made is let go, and the log says why', async () => {
     const { call } = await followed();
@@ -85,7 +136,7 @@ describe('a watcher', () => {
     expect(await call.next()).toMatchObject({ sequence: 3n, policy: { version: 2n } });
     call.say(ack(2n));
     call.say(ack(3n));
-    await vi.waitFor(() => expect(rpc.agents.list()[0]?.acknowledged).toBe(3n));
+    await vi.waitFor(() => expect(rpc.agents.list()[0]?.acknowledged.sequence).toBe(3n));
     expect(rpc.agents.list()).toMatchObject([
       { serial: issued.serial, platform: 'fake', node: 'n1', version: '1.0' },
     ]);
@@ -213,6 +264,11 @@ describe('a watcher', () => {
     ['acknowledges twice', [ack(1n), ack(1n)], /^acknowledged 1 after 1$/],
     ['acknowledges backwards', [ack(1n), ack(0n)], /^acknowledged 0 after 1$/],
     ['acknowledges what was never sent', [ack(2n)], /^acknowledged 2, which was not sent$/],
+    [
+      'acknowledges a part that was never sent',
+      [ack(1n, { bundle: 1n, policy: 1n, revocations: 0n })],
+      /^acknowledged policy 1, which was not sent$/,
+    ],
   ])('that %s is refused', async (_, messages, detail) => {
     const { call } = await followed();
     for (const message of messages) call.say(message);

@@ -16,6 +16,7 @@ import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { RevocablePeer, RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { Acknowledged, type Parts } from '../agents/acknowledged.ts';
 import type { LiveAgent } from '../agents/agents.ts';
 import { gatewaysOf, policyViewOf } from '../registry/policy-view.ts';
 import type { VersionedSet } from '../registry/registry.ts';
@@ -63,15 +64,15 @@ async function followed(
     version: hello.version.replaceAll(/[^\w.+-]/g, '?').slice(0, 64),
     connectedAt: deps.clock.now(),
     certificateNotAfter: svid.notAfter,
-    acknowledged: 0n,
+    acknowledged: new Acknowledged(),
   };
   const left = deps.agents.open(agent, hello.instance);
-  const pushing = push(stream, svid.id, deps);
+  const pushing = push(stream, agent, deps);
   const cut = untilRevoked(certifiedPeer(record), deps);
   try {
     const { id, serial, address: peer } = agent;
     await deps.store.append({ type: 'agent.connected', id, serial, peer });
-    await Promise.race([readAcks({ stream, agent, sent: pushing.sent }, deps), cut.revoked, pushing.failed]);
+    await Promise.race([readAcks({ stream, agent }, deps), cut.revoked, pushing.failed]);
   } finally {
     cut.stop();
     pushing.stop();
@@ -107,34 +108,23 @@ function untilRevoked(peer: RevocablePeer, { revocations }: AttestationDeps) {
 interface Watching {
   readonly stream: Stream<WatchRequest, WatchResponse>;
   readonly agent: LiveAgent;
-  /** The sequence of the newest snapshot that was handed to the transport; 0 before the first. */
-  readonly sent: () => bigint;
 }
 
 interface Pushing {
-  readonly sent: () => bigint;
   /** Rejects where a snapshot could not be made or sent: the agent has missed something, so its stream has to end. */
   readonly failed: Promise<never>;
   stop(): void;
 }
 
 /** Ends when the caller leaves, and with expired_peer at the end of its certificate: nothing outlives it. */
-async function readAcks({ stream, agent, sent }: Watching, { clock, store }: AttestationDeps): Promise<void> {
+async function readAcks({ stream, agent }: Watching, { clock, store }: AttestationDeps): Promise<void> {
   for (;;) {
     const left = Math.max(0, agent.certificateNotAfter.getTime() - clock.now().getTime()) / 1000;
     const message = await nextOrExpired(stream, left, agent, clock);
     if (message === undefined) return;
     ensure(message.message?.$case === 'ack', 'out_of_order', 'expected an acknowledgement');
-    const { sequence } = message.message.value;
-    ensure(
-      sequence > agent.acknowledged,
-      'out_of_order',
-      `acknowledged ${sequence} after ${agent.acknowledged}`,
-    );
-    // A rotation of the root waits for these: nobody may have followed what was not said yet.
-    ensure(sequence <= sent(), 'out_of_order', `acknowledged ${sequence}, which was not sent`);
-    agent.acknowledged = sequence;
-    await store.append({ type: 'agent.acknowledged', id: agent.id, sequence: Number(sequence) });
+    agent.acknowledged.take(message.message.value);
+    await store.append({ type: 'agent.acknowledged', id: agent.id, ...agent.acknowledged.numbers() });
   }
 }
 
@@ -161,7 +151,7 @@ async function nextOrExpired(
 }
 
 /** Sends the state now and after every change; a slow reader gets the newest state, not a queue of old ones. */
-function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): Pushing {
+function push(stream: Watching['stream'], { id, acknowledged }: LiveAgent, deps: AttestationDeps): Pushing {
   let sent: Sent | undefined;
   let sending = false;
   const due = { state: false, successions: false };
@@ -170,9 +160,10 @@ function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): 
   const sendState = async (): Promise<void> => {
     const [next, message] = snapshot(id, sent, deps);
     const news = next.sequence !== sent?.sequence;
-    // Before it is sent: the answer may be here before the transport has said that it took it.
     sent = next;
-    if (news) await stream.send(message);
+    if (!news) return;
+    acknowledged.sending(next.sequence, next.parts);
+    await stream.send(message);
   };
   const send = async (): Promise<void> => {
     if (sending) return;
@@ -213,7 +204,6 @@ function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): 
   hear();
   changed();
   return {
-    sent: () => sent?.sequence ?? 0n,
     failed,
     stop: () => {
       for (const stop of stops) stop();
@@ -224,6 +214,7 @@ function push(stream: Watching['stream'], id: SpiffeId, deps: AttestationDeps): 
 /** What a stream was sent last. */
 interface Sent {
   readonly sequence: bigint;
+  readonly parts: Parts;
   readonly policy: number;
   readonly revocations: RevocationSet;
 }
@@ -236,9 +227,10 @@ function snapshot(id: SpiffeId, before: Sent | undefined, deps: AttestationDeps)
   const set = deps.registry.sets.current();
   const bundle = deps.authorities.bundle.current();
   const revoked = deps.revocations.sets.current();
-  const sequence = bundle.sequence + BigInt(set.version) + revoked.sequence;
+  const parts = { bundle: bundle.sequence, policy: BigInt(set.version), revocations: revoked.sequence };
+  const sequence = parts.bundle + parts.policy + parts.revocations;
   return [
-    { sequence, policy: set.version, revocations: revoked },
+    { sequence, parts, policy: set.version, revocations: revoked },
     {
       sequence,
       bundle: bundleMessage(bundle),
@@ -246,6 +238,7 @@ function snapshot(id: SpiffeId, before: Sent | undefined, deps: AttestationDeps)
       revocations:
         before?.revocations === revoked ? undefined : revocationsMessage(revoked, before?.revocations),
       successions: [],
+      takesParts: true,
     },
   ];
 }

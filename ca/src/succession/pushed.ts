@@ -20,7 +20,13 @@ export function pushedTo(isGateway: () => boolean, successions: Successions): ()
   };
 }
 
-const NO_STATE = { sequence: 0n, bundle: undefined, policy: undefined, revocations: undefined };
+const NO_STATE = {
+  sequence: 0n,
+  bundle: undefined,
+  policy: undefined,
+  revocations: undefined,
+  takesParts: false,
+};
 
 const messageOf = ({ old, next, until, share }: SharedSuccession) => ({
   old: Buffer.from(old, 'hex'),

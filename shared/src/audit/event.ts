@@ -79,7 +79,16 @@ export type AuditEvent =
       readonly serial: string;
       readonly peer: string;
     }
-  | { readonly type: 'agent.acknowledged'; readonly id: SpiffeId; readonly sequence: number };
+  | {
+      readonly type: 'agent.acknowledged';
+      readonly id: SpiffeId;
+      /** Of the newest snapshot that is wholly in force there. */
+      readonly sequence: number;
+      /** What is in force there by part, which may be ahead; absent in records of older versions. */
+      readonly bundle?: number;
+      readonly policy?: number;
+      readonly revocations?: number;
+    };
 
 /** Resolves once the event is durable. */
 export type Audit = (event: AuditEvent) => Promise<void>;

@@ -126,7 +126,7 @@ describe('messages', () => {
     const { address, credentials, options } = ca.target();
     const client = new TrustClient(address, credentials, options);
     const watching = talk(client.watch());
-    watching.send({ message: { $case: 'ack', value: { sequence: 9n } } });
+    watching.send({ message: { $case: 'ack', value: { sequence: 9n, parts: undefined } } });
     await expectRefusal(ca, await watching.status(), 'no_peer', /no certificate/);
     client.close();
   });

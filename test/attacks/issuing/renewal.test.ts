@@ -103,7 +103,7 @@ describe('a certificate that was good', () => {
     const watching = talk(client.watch());
     watching.send({ message: { $case: 'hello', value: { instance: randomBytes(16), version: 'test' } } });
     const { sequence } = await watching.next();
-    watching.send({ message: { $case: 'ack', value: { sequence } } });
+    watching.send({ message: { $case: 'ack', value: { sequence, parts: undefined } } });
     // From then on the CA waits for the next message.
     await vi.waitFor(async () => {
       const events = (await ca.store.events(0, 1000)).map(({ event }) => event.type);

@@ -141,6 +141,7 @@ const snapshots = (): readonly Uint8Array[] => {
   const whole: WatchResponse = {
     sequence: 7n,
     successions: [],
+    takesParts: true,
     bundle: { trustDomain: TRUST_DOMAIN, x509Authorities: [Buffer.from(recorded('root'))], sequence: 2n },
     policy: { version: 3n, resources: RESOURCES },
     revocations: {

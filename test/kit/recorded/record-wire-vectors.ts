@@ -48,7 +48,12 @@ try {
   await ca.revoke('id', `spiffe://${TRUST_DOMAIN}/another`);
   const watch = { $case: 'hello', value: { instance: randomBytes(16), version: '0.1.0' } } as const;
   await converse('Watch', ca.target(svid), [requestSerialize({ message: watch })]);
-  messages.push(asked('Watch', requestSerialize({ message: { $case: 'ack', value: { sequence: 1n } } })));
+  messages.push(
+    asked(
+      'Watch',
+      requestSerialize({ message: { $case: 'ack', value: { sequence: 1n, parts: undefined } } }),
+    ),
+  );
 } finally {
   await ca.close();
 }

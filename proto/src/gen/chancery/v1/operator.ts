@@ -20,6 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { SnapshotParts } from "./trust.ts";
 
 export const protobufPackage = "chancery.v1";
 
@@ -57,6 +58,19 @@ export interface ApplyResponse {
   warnings: string[];
   /** In the last message: what the change takes from connected agents: at most 100. */
   losses: AgentLoss[];
+  /** In the last message, where something has changed. */
+  unacknowledged: Unacknowledged | undefined;
+}
+
+/** Who has not acknowledged a change at the moment of the answer. */
+export interface Unacknowledged {
+  /** Agents with an open trust stream: they are sent it at once. */
+  connected: bigint;
+  /**
+   * SPIFFE IDs on nodes with an unexpired certificate and no trust stream: agents that are away, and jobs. They hear of
+   * the change when they connect.
+   */
+  away: bigint;
 }
 
 /** One thing that connected agents of one SPIFFE ID lose by a change. */
@@ -145,6 +159,21 @@ export interface ListAgentsRequest {
 
 export interface ListAgentsResponse {
   agents: Agent[];
+  /** What is in force at the CA: an agent with less has not acknowledged it. */
+  current:
+    | SnapshotParts
+    | undefined;
+  /** Without a trust stream: the first 1000. */
+  away: AwayAgent[];
+  /** How many there are. */
+  awayCount: bigint;
+}
+
+/** A SPIFFE ID on a node, with an unexpired certificate and no trust stream: an agent that is away, or a job. */
+export interface AwayAgent {
+  spiffeId: string;
+  platform: string;
+  node: string;
 }
 
 export interface Agent {
@@ -155,6 +184,7 @@ export interface Agent {
   certificateNotAfter: bigint;
   acknowledgedSequence: bigint;
   serial: string;
+  acknowledged: SnapshotParts | undefined;
 }
 
 export interface ListIssuedRequest {
@@ -207,6 +237,8 @@ export interface RevokeResponse {
   spiffeIds: string[];
   /** The value that is revoked, or would be: a serial in full. */
   value: string;
+  /** Absent after a dry run. Whom the revocation cuts off is not counted as connected. */
+  unacknowledged: Unacknowledged | undefined;
 }
 
 export interface Revocation {
@@ -384,7 +416,7 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
 };
 
 function createBaseApplyResponse(): ApplyResponse {
-  return { changes: [], version: 0n, warnings: [], losses: [] };
+  return { changes: [], version: 0n, warnings: [], losses: [], unacknowledged: undefined };
 }
 
 export const ApplyResponse: MessageFns<ApplyResponse> = {
@@ -403,6 +435,9 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
     }
     for (const v of message.losses) {
       AgentLoss.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.unacknowledged !== undefined) {
+      Unacknowledged.encode(message.unacknowledged, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -450,6 +485,77 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
             }
 
             message.losses.push(AgentLoss.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.unacknowledged = Unacknowledged.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseUnacknowledged(): Unacknowledged {
+  return { connected: 0n, away: 0n };
+}
+
+export const Unacknowledged: MessageFns<Unacknowledged> = {
+  encode(message: Unacknowledged, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.connected !== 0n) {
+      if (BigInt.asUintN(64, message.connected) !== message.connected) {
+        throw new globalThis.Error("value provided for field message.connected of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.connected);
+    }
+    if (message.away !== 0n) {
+      if (BigInt.asUintN(64, message.away) !== message.away) {
+        throw new globalThis.Error("value provided for field message.away of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.away);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Unacknowledged {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnacknowledged();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.connected = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.away = reader.uint64() as bigint;
             continue;
           }
         }
@@ -1171,13 +1277,25 @@ export const ListAgentsRequest: MessageFns<ListAgentsRequest> = {
 };
 
 function createBaseListAgentsResponse(): ListAgentsResponse {
-  return { agents: [] };
+  return { agents: [], current: undefined, away: [], awayCount: 0n };
 }
 
 export const ListAgentsResponse: MessageFns<ListAgentsResponse> = {
   encode(message: ListAgentsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.agents) {
       Agent.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.current !== undefined) {
+      SnapshotParts.encode(message.current, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.away) {
+      AwayAgent.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.awayCount !== 0n) {
+      if (BigInt.asUintN(64, message.awayCount) !== message.awayCount) {
+        throw new globalThis.Error("value provided for field message.awayCount of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.awayCount);
     }
     return writer;
   },
@@ -1203,6 +1321,98 @@ export const ListAgentsResponse: MessageFns<ListAgentsResponse> = {
             message.agents.push(Agent.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.current = SnapshotParts.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.away.push(AwayAgent.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.awayCount = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAwayAgent(): AwayAgent {
+  return { spiffeId: "", platform: "", node: "" };
+}
+
+export const AwayAgent: MessageFns<AwayAgent> = {
+  encode(message: AwayAgent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.spiffeId !== "") {
+      writer.uint32(10).string(message.spiffeId);
+    }
+    if (message.platform !== "") {
+      writer.uint32(18).string(message.platform);
+    }
+    if (message.node !== "") {
+      writer.uint32(26).string(message.node);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AwayAgent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAwayAgent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.spiffeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.platform = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1225,6 +1435,7 @@ function createBaseAgent(): Agent {
     certificateNotAfter: 0n,
     acknowledgedSequence: 0n,
     serial: "",
+    acknowledged: undefined,
   };
 }
 
@@ -1259,6 +1470,9 @@ export const Agent: MessageFns<Agent> = {
     }
     if (message.serial !== "") {
       writer.uint32(58).string(message.serial);
+    }
+    if (message.acknowledged !== undefined) {
+      SnapshotParts.encode(message.acknowledged, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1330,6 +1544,14 @@ export const Agent: MessageFns<Agent> = {
             }
 
             message.serial = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.acknowledged = SnapshotParts.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1694,7 +1916,7 @@ export const RevokeRequest: MessageFns<RevokeRequest> = {
 };
 
 function createBaseRevokeResponse(): RevokeResponse {
-  return { revocation: undefined, certificates: 0n, agents: 0n, spiffeIds: [], value: "" };
+  return { revocation: undefined, certificates: 0n, agents: 0n, spiffeIds: [], value: "", unacknowledged: undefined };
 }
 
 export const RevokeResponse: MessageFns<RevokeResponse> = {
@@ -1719,6 +1941,9 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
     }
     if (message.value !== "") {
       writer.uint32(42).string(message.value);
+    }
+    if (message.unacknowledged !== undefined) {
+      Unacknowledged.encode(message.unacknowledged, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1774,6 +1999,14 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
             }
 
             message.value = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.unacknowledged = Unacknowledged.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -2133,7 +2366,7 @@ export const OperatorService = {
       Buffer.from(ListResourcesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListResourcesResponse => ListResourcesResponse.decode(value),
   },
-  /** Role: reader. The agents whose streams are open. */
+  /** Role: reader. The agents whose streams are open, and who holds a certificate without one. */
   listAgents: {
     path: "/chancery.v1.Operator/ListAgents" as const,
     requestStream: false as const,
@@ -2201,7 +2434,7 @@ export interface OperatorServer extends UntypedServiceImplementation {
   explain: handleUnaryCall<ExplainRequest, ExplainResponse>;
   /** Role: reader. The set in force, in pages. */
   listResources: handleUnaryCall<ListResourcesRequest, ListResourcesResponse>;
-  /** Role: reader. The agents whose streams are open. */
+  /** Role: reader. The agents whose streams are open, and who holds a certificate without one. */
   listAgents: handleUnaryCall<ListAgentsRequest, ListAgentsResponse>;
   /** Role: reader. Newest first. */
   listIssued: handleUnaryCall<ListIssuedRequest, ListIssuedResponse>;
@@ -2257,7 +2490,7 @@ export interface OperatorClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListResourcesResponse) => void,
   ): ClientUnaryCall;
-  /** Role: reader. The agents whose streams are open. */
+  /** Role: reader. The agents whose streams are open, and who holds a certificate without one. */
   listAgents(
     request: ListAgentsRequest,
     callback: (error: ServiceError | null, response: ListAgentsResponse) => void,

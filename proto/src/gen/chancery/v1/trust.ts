@@ -36,7 +36,25 @@ export interface WatchHello {
 }
 
 export interface WatchAck {
+  /** The newest snapshot that is in force and on disk, wholly; 0 where none is yet. Says that all of its parts are. */
   sequence: bigint;
+  /**
+   * Where the snapshot before had takes_parts: what is in force and on disk, part by part. A part may be ahead of
+   * sequence: an agent takes revocations from a snapshot whose bundle or policy it refuses. Each number is of a part
+   * that was sent on this stream, or 0, and never smaller than in the acknowledgement before; one of them, or sequence,
+   * is larger. An agent that does not know parts leaves them out.
+   */
+  parts: SnapshotParts | undefined;
+}
+
+/** What a snapshot is made of, each by its own number, which only grows. */
+export interface SnapshotParts {
+  /** Bundle.sequence. */
+  bundle: bigint;
+  /** Policy.version. */
+  policy: bigint;
+  /** Revocations.sequence. */
+  revocations: bigint;
 }
 
 /** The full state, but for parts that are the same as in the snapshot before on this stream: those may be absent. */
@@ -50,6 +68,8 @@ export interface WatchResponse {
     | undefined;
   /** For gateways, in messages of their own: those since the message before on this stream. */
   successions: Succession[];
+  /** An acknowledgement may have parts. A CA that does not know parts leaves this out, and refuses them. */
+  takesParts: boolean;
 }
 
 export interface Bundle {
@@ -223,7 +243,7 @@ export const WatchHello: MessageFns<WatchHello> = {
 };
 
 function createBaseWatchAck(): WatchAck {
-  return { sequence: 0n };
+  return { sequence: 0n, parts: undefined };
 }
 
 export const WatchAck: MessageFns<WatchAck> = {
@@ -233,6 +253,9 @@ export const WatchAck: MessageFns<WatchAck> = {
         throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
       }
       writer.uint32(8).uint64(message.sequence);
+    }
+    if (message.parts !== undefined) {
+      SnapshotParts.encode(message.parts, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -258,6 +281,91 @@ export const WatchAck: MessageFns<WatchAck> = {
             message.sequence = reader.uint64() as bigint;
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.parts = SnapshotParts.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSnapshotParts(): SnapshotParts {
+  return { bundle: 0n, policy: 0n, revocations: 0n };
+}
+
+export const SnapshotParts: MessageFns<SnapshotParts> = {
+  encode(message: SnapshotParts, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bundle !== 0n) {
+      if (BigInt.asUintN(64, message.bundle) !== message.bundle) {
+        throw new globalThis.Error("value provided for field message.bundle of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.bundle);
+    }
+    if (message.policy !== 0n) {
+      if (BigInt.asUintN(64, message.policy) !== message.policy) {
+        throw new globalThis.Error("value provided for field message.policy of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.policy);
+    }
+    if (message.revocations !== 0n) {
+      if (BigInt.asUintN(64, message.revocations) !== message.revocations) {
+        throw new globalThis.Error("value provided for field message.revocations of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.revocations);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotParts {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotParts();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.bundle = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.policy = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.revocations = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -272,7 +380,14 @@ export const WatchAck: MessageFns<WatchAck> = {
 };
 
 function createBaseWatchResponse(): WatchResponse {
-  return { sequence: 0n, bundle: undefined, policy: undefined, revocations: undefined, successions: [] };
+  return {
+    sequence: 0n,
+    bundle: undefined,
+    policy: undefined,
+    revocations: undefined,
+    successions: [],
+    takesParts: false,
+  };
 }
 
 export const WatchResponse: MessageFns<WatchResponse> = {
@@ -294,6 +409,9 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     }
     for (const v of message.successions) {
       Succession.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.takesParts !== false) {
+      writer.uint32(48).bool(message.takesParts);
     }
     return writer;
   },
@@ -349,6 +467,14 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             }
 
             message.successions.push(Succession.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.takesParts = reader.bool();
             continue;
           }
         }

@@ -1,0 +1,106 @@
+/** What the CA has sent on one trust stream, and what the agent has acknowledged of it: wholly, and part by part. */
+import { ensure } from '@chancery/shared/ground/errors.ts';
+
+/** The parts of a snapshot, each by its own number, which only grows. */
+export interface Parts {
+  readonly bundle: bigint;
+  readonly policy: bigint;
+  readonly revocations: bigint;
+}
+
+const PARTS = ['bundle', 'policy', 'revocations'] as const satisfies readonly (keyof Parts)[];
+const NOTHING: Parts = { bundle: 0n, policy: 0n, revocations: 0n };
+
+/** As an agent sends it; an agent of before the parts names none. */
+export interface Acknowledgement {
+  readonly sequence: bigint;
+  readonly parts?: Parts | undefined;
+}
+
+/** Snapshots that are remembered until they are acknowledged; an agent that acknowledges an older one says less. */
+const MAX_OPEN = 64;
+
+export class Acknowledged {
+  #sequence = 0n;
+  #parts = NOTHING;
+  #lastSent = 0n;
+  #sentParts = NOTHING;
+  /** By sequence, ascending. */
+  readonly #open = new Map<bigint, Parts>();
+
+  /** The newest snapshot that is wholly in force; 0 before the first. */
+  get sequence(): bigint {
+    return this.#sequence;
+  }
+
+  /** At least what that snapshot had; an agent may have taken a part of a later one. */
+  get parts(): Parts {
+    return this.#parts;
+  }
+
+  /** The CA is about to send a snapshot: its answer may be here before the transport has said that it took it. */
+  sending(sequence: bigint, parts: Parts): void {
+    this.#lastSent = sequence;
+    this.#sentParts = parts;
+    this.#open.set(sequence, parts);
+    const [oldest] = this.#open.keys();
+    if (this.#open.size > MAX_OPEN && oldest !== undefined) this.#open.delete(oldest);
+  }
+
+  /**
+   * A rotation of the root waits for these: nobody may have followed what was not sent yet, nor gone back. One that
+   * names no parts has all of its snapshot's. Throws out_of_order.
+   */
+  take({ sequence, parts }: Acknowledgement): void {
+    const before = this.#sequence;
+    const moves = sequence > before || (parts !== undefined && sequence === before && this.#isMore(parts));
+    ensure(moves, 'out_of_order', `acknowledged ${sequence} after ${before}`);
+    ensure(sequence <= this.#lastSent, 'out_of_order', `acknowledged ${sequence}, which was not sent`);
+    const next = this.#after(sequence, parts);
+    for (const part of PARTS) {
+      const said = parts?.[part] ?? next[part];
+      ensure(
+        said >= this.#parts[part],
+        'out_of_order',
+        `acknowledged ${part} ${said} after ${this.#parts[part]}`,
+      );
+      ensure(
+        said <= this.#sentParts[part],
+        'out_of_order',
+        `acknowledged ${part} ${said}, which was not sent`,
+      );
+    }
+    this.#sequence = sequence;
+    this.#parts = next;
+    for (const each of this.#open.keys()) if (each <= sequence) this.#open.delete(each);
+  }
+
+  /** For the audit log. */
+  numbers() {
+    const { bundle, policy, revocations } = this.#parts;
+    const parts = { bundle: Number(bundle), policy: Number(policy), revocations: Number(revocations) };
+    return { sequence: Number(this.#sequence), ...parts };
+  }
+
+  /** True where the agent has this of each part. */
+  has(wanted: Partial<Parts>): boolean {
+    return PARTS.every((part) => this.#parts[part] >= (wanted[part] ?? 0n));
+  }
+
+  #isMore(parts: Parts): boolean {
+    return PARTS.some((part) => parts[part] > this.#parts[part]);
+  }
+
+  #after(sequence: bigint, said: Parts | undefined): Parts {
+    const whole = this.#open.get(sequence) ?? NOTHING;
+    const most = (part: keyof Parts): bigint =>
+      [whole[part], said?.[part] ?? 0n].reduce(larger, this.#parts[part]);
+    return { bundle: most('bundle'), policy: most('policy'), revocations: most('revocations') };
+  }
+}
+
+/** Math.max takes no bigint. */
+function larger(a: bigint, b: bigint): bigint {
+  if (a > b) return a;
+  return b;
+}

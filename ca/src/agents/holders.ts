@@ -1,0 +1,65 @@
+/**
+ * Who holds what the CA has issued: agents with an open trust stream, and whoever has an unexpired certificate without
+ * one: an agent that is away, and a job, which never opens one. These hear of nothing until they connect.
+ */
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { AgentStore } from '../store/store.ts';
+import type { Parts } from './acknowledged.ts';
+import type { Agents, CertifiedAgent, LiveAgent } from './agents.ts';
+
+/** The CA as the holder of its own certificates. */
+export const OWN_HOLDER = { platform: 'self', node: 'ca' } as const;
+
+/** Without a trust stream. */
+export interface AwayAgent extends CertifiedAgent {
+  /** Of its newest certificate. */
+  readonly serial: string;
+}
+
+export interface Holders {
+  readonly connected: readonly LiveAgent[];
+  /** One for each SPIFFE ID on each node, where no agent with both is connected. */
+  readonly away: readonly AwayAgent[];
+}
+
+export interface HolderDeps {
+  readonly agents: Agents;
+  readonly store: AgentStore;
+  readonly clock: Clock;
+}
+
+/** A prefix of every SPIFFE ID. */
+const ANYBODY = { kind: 'pattern', value: '*' } as const;
+
+/** Reads every unexpired certificate. Throws store. */
+export async function holdersOf({ agents, store, clock }: HolderDeps): Promise<Holders> {
+  const certified = await store.certified(clock.now(), ANYBODY);
+  const away = new Map<string, AwayAgent>();
+  // The newest comes last.
+  for (const { id, identity, serial, holder } of certified)
+    if (holder.platform !== OWN_HOLDER.platform)
+      away.set(keyOf({ id, ...holder }), { id, identity, serial, ...holder });
+  const connected = agents.list();
+  for (const each of connected) away.delete(keyOf(each));
+  return { connected, away: [...away.values()] };
+}
+
+const keyOf = ({ id, platform, node }: Pick<CertifiedAgent, 'id' | 'platform' | 'node'>): string =>
+  JSON.stringify([id, platform, node]);
+
+/** How many have not acknowledged a change. */
+export interface Unacknowledged {
+  readonly connected: number;
+  /** They hear of it when they connect. */
+  readonly away: number;
+}
+
+/** Of the holders, except those that the change cuts off. */
+export function unacknowledged(
+  { connected, away }: Holders,
+  wanted: Partial<Parts>,
+  isCutOff: (agent: AwayAgent) => boolean = () => false,
+): Unacknowledged {
+  const behind = connected.filter((each) => !each.acknowledged.has(wanted) && !isCutOff(each));
+  return { connected: behind.length, away: away.filter((each) => !isCutOff(each)).length };
+}
