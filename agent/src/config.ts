@@ -176,6 +176,7 @@ export type AgentSettings = z.infer<typeof AgentConfig> & {
   readonly where?: (path: readonly PropertyKey[]) => string;
 };
 
+/** Absolute paths of the agent's own files: `state` holds the private key, `socket` is for `status` and `connect`. */
 export const paths = (dataDir: string) => ({
   state: resolve(dataDir, 'state.json'),
   socket: resolve(dataDir, 'agent.sock'),

@@ -30,6 +30,7 @@ export interface Known {
   outputs?: Outputs;
 }
 
+/** The report of this moment. Reads no file and asks nobody. */
 export function statusOf(known: Known): StatusReport {
   const { settings, clock, version, agent, joinFailure, gatewayPort, outputs } = known;
   const { gateway, connect } = settings;

@@ -33,6 +33,10 @@ type Sources = Pick<ConnectOptions, 'svid' | 'bundle' | 'policy' | 'revocations'
 /** An MCP client's log shows what a program writes to standard error: only what it must know belongs there. */
 const QUIET = 'warn';
 
+/**
+ * Serves until the client or a signal ends it. Its log is quiet: an MCP client shows what a program writes to
+ * standard error.
+ */
 export const connect = (deps: ConnectCommandDeps): Command => ({
   says: 'Connects an MCP client on standard input and output to the MCP server NAME; with --listen on a local address.',
   positionals: 'NAME',

@@ -13,6 +13,7 @@ import { JOB_FLAGS, jobSettings, timeoutOf } from './job.ts';
 import type { RunCommandDeps } from './run.ts';
 import { within } from './within.ts';
 
+/** Exits with the command's own status, as a shell does: 127 where it is not found, 126 where it cannot be run. */
 export const exec = (deps: RunCommandDeps): Command => ({
   says:
     'Runs a command with its own certificate in files that SPIFFE_*_FILE name, renewed while it runs, gone after. ' +

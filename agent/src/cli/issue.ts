@@ -7,6 +7,7 @@ import { JOB_FLAGS, jobSettings, timeoutOf } from './job.ts';
 import type { RunCommandDeps } from './run.ts';
 import { within } from './within.ts';
 
+/** Writes the folder only once there is a certificate. Throws unavailable when --timeout is over. */
 export const issue = (deps: RunCommandDeps): Command => ({
   says: 'Joins once, writes svid.pem, key.pem (0600) and bundle.pem to a folder, and exits: for jobs without an agent.',
   flags: {

@@ -66,6 +66,7 @@ function withId(settings: AgentSettings, text: string): AgentSettings {
   return { ...settings, id };
 }
 
+/** Seconds, 60 where --timeout is missing. Throws config where it is not a duration. */
 export function timeoutOf(invocation: Invocation): number {
   return parseDuration(invocation.text('timeout') ?? '60s');
 }

@@ -12,6 +12,7 @@ export interface AgentProgramDeps extends ConnectCommandDeps {
   readonly self: () => Self;
 }
 
+/** All commands by name; `runProgram` runs one of them. `version` is what --version prints. */
 export function agentProgram(deps: AgentProgramDeps, version: string): Program {
   return {
     name: 'chancery-agent',

@@ -11,12 +11,14 @@ export interface RunCommandDeps extends Omit<RunDeps, 'log' | 'env'> {
   readonly logAt: (level: LogLevel) => Log;
 }
 
+/** Serves until SIGINT, SIGTERM or SIGQUIT, and then closes all that the config opened. */
 export const run = (deps: RunCommandDeps): Command => ({
   says: 'Runs the agent in the foreground: SVID, trust stream, outputs, gateway and local addresses of its config.',
   flags: CONFIG_FLAG,
   run: (invocation, io) => runUntilTold(settingsOf(invocation), deps, io),
 });
 
+/** Serves as `run` does. Throws config where the config has no gateway. */
 export const gateway = (deps: RunCommandDeps): Command => ({
   says: 'As run, but refuses a config without a gateway.',
   flags: CONFIG_FLAG,
@@ -58,6 +60,7 @@ async function runUntilTold(settings: AgentSettings, deps: RunCommandDeps, io: I
   return 0;
 }
 
+/** Resolves when the signal aborts, at once where it has; never rejects. */
 export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();

@@ -29,5 +29,6 @@ export async function findEvidence(
   return openEvidence(configOf(found), deps);
 }
 
+/** The first usable platform, which `platform: auto` takes; undefined where there is none. */
 export const firstUsable = (tried: readonly Detected[]): Detected | undefined =>
   tried.find(({ usable }) => usable);

@@ -53,6 +53,10 @@ interface Asked extends Call {
   readonly deps: EvidenceDeps;
 }
 
+/**
+ * Asks the metadata service for a document and a token in each exchange. The exchange throws platform_unavailable
+ * with Azure's reason, evidence_parse where the CA asks for anything else. There is nothing to close.
+ */
 export function azureEvidence(config: AzureEvidenceConfig, deps: EvidenceDeps): EvidenceSource {
   return {
     platform: 'azure',

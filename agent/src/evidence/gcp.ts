@@ -37,6 +37,10 @@ export const gcpEvidenceKind: EvidenceKind<GcpEvidenceConfig> = {
 
 const DETECT_MS = 1_000;
 
+/**
+ * Asks the metadata server once for each exchange, for at most 5 s. The exchange throws platform_unavailable with
+ * the URL and the status. There is nothing to close.
+ */
 export function gcpEvidence(
   { endpoint, serviceAccount }: GcpEvidenceConfig,
   deps: EvidenceDeps,

@@ -46,6 +46,10 @@ export const kubernetesEvidenceKind: EvidenceKind<KubernetesEvidenceConfig> = {
   detect: detectPod,
 };
 
+/**
+ * Reads or requests a token for each exchange. The exchange throws file where a file cannot be read,
+ * platform_unavailable with the API server's reason. There is nothing to close.
+ */
 export function kubernetesEvidence(config: KubernetesEvidenceConfig, deps: EvidenceDeps): EvidenceSource {
   const { cluster } = config;
   const tokenFor = async (binding: Uint8Array, signal: AbortSignal): Promise<string> =>

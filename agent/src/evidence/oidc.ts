@@ -60,6 +60,10 @@ function detected(env: EvidenceDeps['env']): Detection {
   return { usable: false, says: `neither ${REQUEST_URL} nor ${VARIABLE} is set` };
 }
 
+/**
+ * Reads or requests a token for each exchange. The exchange throws platform_unavailable where there is no token.
+ * There is nothing to close.
+ */
 export function oidcEvidence(config: OidcEvidenceConfig, deps: EvidenceDeps): EvidenceSource {
   return {
     platform: config.issuer === undefined ? 'oidc' : `oidc/${config.issuer}`,

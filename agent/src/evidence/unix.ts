@@ -16,6 +16,10 @@ export const unixEvidenceKind: EvidenceKind<UnixEvidenceConfig> = {
   },
 };
 
+/**
+ * Opens nothing and says nothing. The exchange throws out_of_order where the CA asks a question. There is nothing to
+ * close.
+ */
 export function unixEvidence(): EvidenceSource {
   return {
     platform: 'unix',

@@ -10,6 +10,7 @@ export interface AgentMetrics extends Exposition {
   rotated(): void;
 }
 
+/** Gauges are computed from `status` at each scrape. Needs no closing. */
 export function createAgentMetrics(status: () => StatusReport, now: () => Date): AgentMetrics {
   const registry = new Registry();
   const registers = [registry];

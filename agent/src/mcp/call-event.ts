@@ -61,6 +61,7 @@ export interface CallEvent {
  */
 export type RecordCall = (...events: readonly CallEvent[]) => void;
 
+/** SHA-256 of the UTF-8 text: 64 lower-case hexadecimal digits. */
 export function sha256(json: string): string {
   return hash('sha256', json, 'hex');
 }

@@ -33,6 +33,10 @@ export interface Connect {
   close(): Promise<void>;
 }
 
+/**
+ * Resolves when clients can connect; the gateway is reached at the first request. `done` rejects with revoked_peer
+ * where a revocation ended a stdio client. Throws file, file_mode, unavailable. The caller closes it.
+ */
 export async function startConnect(options: ConnectOptions): Promise<Connect> {
   const { local, clock, uid, platform, log, maxRequestBytes = MAX_REQUEST_BYTES } = options;
   const dialler = new Dialler(options);

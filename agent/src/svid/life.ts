@@ -20,6 +20,7 @@ export interface LifeDeps<S extends Certified> extends RetryDeps {
   readonly save?: (svid: S) => void;
 }
 
+/** Obtains, saves, publishes and renews one SVID. Ends with the signals that `join` and `keep` get. */
 export class SvidLife<S extends Certified> {
   readonly #deps: LifeDeps<S>;
   readonly #svid = new LiveValue<S>(() => new IdentityError('unavailable', 'there is no SVID yet'));

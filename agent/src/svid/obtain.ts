@@ -58,9 +58,14 @@ export interface Obtained {
   readonly authorities: readonly Uint8Array[];
 }
 
+/**
+ * Joins, with evidence and a key in memory. Takes at most 30 s. Throws refused_by_ca, unavailable, svid,
+ * expired_peer, message_parse, and what the evidence throws.
+ */
 export const join = (client: AttestationClient, request: ObtainRequest): Promise<Svid> =>
   withFreshKey((options) => client.attest(options), request);
 
+/** Renews over mutual TLS, with fresh evidence and a new key in memory. Throws what `join` throws. */
 export const renew = (client: IdentityClient, request: ObtainRequest): Promise<Svid> =>
   withFreshKey((options) => client.renew(options), request);
 

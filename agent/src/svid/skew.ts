@@ -9,9 +9,11 @@ export function skewOf(now: Date, caSeconds: bigint): number | undefined {
   return caSeconds === 0n ? undefined : Math.round(now.getTime() / 1000 - Number(caSeconds));
 }
 
+/** A clause for a log line or an error; `seconds` is positive where this clock is ahead. */
 export const describeSkew = (seconds: number): string =>
   `this machine's clock is ${Math.abs(seconds)} s ${seconds < 0 ? 'behind' : 'ahead of'} the CA's`;
 
+/** Whether the clocks differ by more than a minute. False where the CA has not told its time. */
 export const isSkewed = (seconds: number | undefined): seconds is number =>
   seconds !== undefined && Math.abs(seconds) > TOLERANCE_SECONDS;
 

@@ -34,6 +34,7 @@ export function followBundle(live: LiveValue<Bundle>, next: Bundle, log: Log): v
   }
 }
 
+/** Whether both have the same sequence and the same authorities, in whatever order. */
 export function isSameBundle(a: Bundle, b: Bundle): boolean {
   return a.sequence === b.sequence && isWithin(a, b) && isWithin(b, a);
 }

@@ -11,6 +11,7 @@ export interface Followed {
   readonly takesParts: boolean;
 }
 
+/** One for each trust stream: it remembers what was acknowledged on it. */
 export class Acknowledging {
   #last: SnapshotParts = { bundle: 0n, policy: 0n, revocations: 0n };
   #sequence = 0n;

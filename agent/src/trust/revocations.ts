@@ -25,6 +25,7 @@ const LAST_SECOND = BigInt(Date.parse('9999-12-31T23:59:59Z') / 1000);
 const endOf = (until: bigint): Date | undefined =>
   until > 0n && until <= LAST_SECOND ? new Date(Number(until) * 1000) : undefined;
 
+/** Reads what the CA sent. Never throws: the first revocation that cannot be read is returned beside the others. */
 export function readRevocations({ sequence, list }: Whole): ReadRevocations {
   const problems: IdentityError[] = [];
   const read = list.flatMap(({ number, kind, value, serials, reason, until }) => {
@@ -60,6 +61,7 @@ export const StoredRevocations = z.strictObject({
 });
 export type StoredRevocations = z.infer<typeof StoredRevocations>;
 
+/** The form for JSON that `loadRevocations` reads. */
 export function storeRevocations({ sequence: last, list }: RevocationSet): StoredRevocations {
   return {
     sequence: String(last),

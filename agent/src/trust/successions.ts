@@ -15,6 +15,7 @@ interface Before {
   readonly share: string;
 }
 
+/** Which certificate replaced which, by serial. Limited in all and for each node; the oldest is forgotten first. */
 export class Successions {
   readonly #clock: Clock;
   /** By the serial of the newer certificate, which has one predecessor at most. */

@@ -15,6 +15,10 @@ export type SavedTrust = Omit<KnownGood, 'svid'>;
 /** Of a snapshot, as it is acknowledged. */
 export type Part = 'bundle' | 'policy' | 'revocations';
 
+/**
+ * The state in force. `bundle` and `policy` throw unavailable until there is one. `accept` blocks until the state is
+ * on disk.
+ */
 export class TrustState {
   readonly bundle = new LiveValue<Bundle>(() => new IdentityError('unavailable', 'there is no bundle yet'));
   readonly policy = new LiveValue<Policy>(

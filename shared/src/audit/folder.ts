@@ -38,6 +38,10 @@ interface Window<E> {
 
 const OTHERS = '';
 
+/**
+ * Records the first event of each kind, and counts those after it. `close` writes what is counted; after that, every
+ * event is written in full.
+ */
 export class Folder<E extends { readonly id: string }> {
   readonly #options: Required<FolderOptions<E>>;
   readonly #bySource = new Map<string, Map<string, Window<E>>>();

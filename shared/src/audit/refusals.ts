@@ -34,6 +34,7 @@ interface Refused {
 
 const REFERENCE_DIGITS = 8;
 
+/** Records refusals. The caller closes it, which writes what is counted and not yet written. */
 export class Refusals {
   readonly #options: RefusalsOptions;
   readonly #proven: Folder<Refused>;

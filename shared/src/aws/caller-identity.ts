@@ -18,6 +18,7 @@ export interface Varying {
 /** STS knows nothing of it, but does not answer where it is not the one that was signed. */
 const BINDING_HEADER = 'x-chancery-binding';
 
+/** The request without its signature. The agent and the CA get the same bytes from the same values. */
 export function callerIdentityRequest({ host, date, sessionToken, binding }: Varying): PostRequest {
   return {
     headers: {

@@ -26,6 +26,7 @@ export interface PostRequest {
 
 const ALGORITHM = 'AWS4-HMAC-SHA256';
 
+/** X-Amz-Date: UTC to the second, as in "20261120T101500Z". */
 export const amzDate = (time: Date): string => time.toISOString().replace(/[-:]|\.\d{3}/g, '');
 
 /** "20261120/eu-west-1/sts/aws4_request". */

@@ -159,6 +159,7 @@ function misused(io: Io, why: string, command: string): ExitStatus {
   return 2;
 }
 
+/** The text of `--help`: all commands, wrapped to `width` columns. */
 export function usageOf(program: Program, width?: number): string {
   const rows = Object.entries(program.commands).map(([name, { says }]) => [name, says] as const);
   const all = [...rows, ['completion', 'Prints a completion script for bash: source it.'] as const];
@@ -166,6 +167,7 @@ export function usageOf(program: Program, width?: number): string {
   return `${program.name}: ${program.says}\n\n${usage}\n\n${twoColumns(all, width)}\n\nEvery command takes --help.\n`;
 }
 
+/** The text of `COMMAND --help`: its flags, wrapped to `width` columns. */
 export function commandUsage(program: Program, name: string, command: Command, width?: number): string {
   const rows = Object.entries(command.flags).map(([flag, { says, value, short }]) => {
     const left = `${short === undefined ? '' : `-${short}, `}--${flag}${value === undefined ? '' : ` ${value}`}`;

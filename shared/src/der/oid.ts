@@ -4,6 +4,10 @@ import { ensure, type Refusal } from '../ground/errors.ts';
 /** No arc in use is near this; beyond it a number would lose digits and two OIDs would look alike. */
 const MAX_ARC = Number.MAX_SAFE_INTEGER;
 
+/**
+ * The dotted text of an OID's content octets. Throws `code`, naming `what`, where they are not minimal, are cut
+ * short or have a number beyond 2^53.
+ */
 export function readOid(content: Uint8Array, code: Refusal, what: string): string {
   let text = '';
   let arc = 0;
@@ -27,6 +31,7 @@ function firstTwo(arc: number): string {
   return `${root}.${arc - root * 40}`;
 }
 
+/** The content octets, without tag and length. The text is not checked. */
 export function oidContent(text: string): Uint8Array {
   const [root = 0, second = 0, ...rest] = text.split('.').map(Number);
   return Uint8Array.from([root * 40 + second, ...rest].flatMap(base128));

@@ -16,11 +16,17 @@ export function tlv(tag: number, ...content: readonly Uint8Array[]): Uint8Array 
   return out;
 }
 
+/** SEQUENCE; each item is a whole TLV. */
 export const sequence = (...items: readonly Uint8Array[]): Uint8Array => tlv(TAG.sequence, ...items);
+/** SET; each item is a whole TLV, in the order in which DER wants them. */
 export const set = (...items: readonly Uint8Array[]): Uint8Array => tlv(TAG.set, ...items);
+/** OCTET STRING of all parts, one after the other. */
 export const octets = (...content: readonly Uint8Array[]): Uint8Array => tlv(TAG.octetString, ...content);
+/** OBJECT IDENTIFIER from dotted text. */
 export const oid = (dotted: string): Uint8Array => tlv(TAG.oid, oidContent(dotted));
+/** BOOLEAN; DER writes true as 0xff (X.690 §11.1). */
 export const boolean = (value: boolean): Uint8Array => Uint8Array.of(TAG.boolean, 1, value ? 0xff : 0);
+/** UTF8String. */
 export const utf8String = (text: string): Uint8Array => tlv(TAG.utf8String, utf8(text));
 /** `[n] EXPLICIT`, and `[n] IMPLICIT` over a SEQUENCE or SET whose items these are. */
 export const explicit = (n: number, ...items: readonly Uint8Array[]): Uint8Array =>
@@ -48,12 +54,14 @@ export function unsignedInteger(magnitude: Uint8Array): Uint8Array {
   return padded ? tlv(TAG.integer, Uint8Array.of(0), minimal) : tlv(TAG.integer, minimal);
 }
 
+/** INTEGER from 0 to 2^32 - 1. Throws RangeError beyond. */
 export function smallInteger(value: number): Uint8Array {
   const bytes = Buffer.allocUnsafe(4);
   bytes.writeUInt32BE(value);
   return unsignedInteger(bytes);
 }
 
+/** UTCTime up to 2049, GeneralizedTime from 2050 (RFC 5280 §4.1.2.5), to the second. */
 export function time(value: Date): Uint8Array {
   const out = new Uint8Array(timeSize(value));
   writeTimeAt(out, 0, value);

@@ -20,6 +20,7 @@ interface Bucket {
 const MAX_KEYS = 10_000;
 const PART = 0.1;
 
+/** Limits how fast each key may go: one bucket for each, all of one size. */
 export class Buckets {
   readonly #settings: BucketSettings;
   readonly #clock: Clock;

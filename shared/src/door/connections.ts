@@ -58,6 +58,7 @@ export interface Connection {
 /** Of strangers behind one address, which does not make them the first to give way. */
 const FEW = 8;
 
+/** Gives each connection of one port its place, and ends those that give way. */
 export class Connections {
   /** On which no byte has come. */
   readonly #mute: Places;
@@ -204,6 +205,7 @@ export class Connections {
   }
 }
 
+/** The address and network by which a connection is counted. */
 export const keysOf = (socket: Socket): ShareKeys => shareKeys(socket.remoteAddress ?? '');
 
 /** Undefined where it gets none, which is told to `lose`. */

@@ -10,6 +10,7 @@ interface Entry {
   readonly pass: () => void;
 }
 
+/** Limits of `ms` milliseconds each. It sleeps only while one runs, so it needs no closing. */
 export class Deadlines {
   readonly ms: number;
   readonly #clock: Clock;

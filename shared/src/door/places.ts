@@ -64,6 +64,7 @@ interface Held {
 const MAX_PASSED_OVER = 16;
 const nothing = (): void => {};
 
+/** A limited number of places. Whoever takes one leaves it. */
 export class Places {
   readonly #settings: PlaceSettings;
   readonly #held = new Set<Held>();

@@ -14,6 +14,7 @@ const SLOW_MS = 10_000;
 /** The oldest is forgotten first. */
 const MAX_KEYS = 10_000;
 
+/** Remembers whose connections were ended: at most 10,000 addresses and certificates, the newest. */
 export class SlowAddresses {
   readonly #clock: Clock;
   readonly #waiting: readonly Deadlines[];

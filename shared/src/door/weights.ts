@@ -31,6 +31,7 @@ interface Held {
   readonly lose: (reason: IdentityError) => void;
 }
 
+/** Limits the bytes that are held. Whoever opens a weight frees it. */
 export class Weights {
   readonly #settings: WeightSettings;
   readonly #what: string;

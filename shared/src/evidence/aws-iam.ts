@@ -12,6 +12,7 @@ const field = (what: string, maxBytes: number, code: Refusal = 'evidence_parse')
 /** Which of a region's names the CA will call: the host is signed, so the agent must know. */
 const QUESTION = [field('kind of endpoint', 32)];
 
+/** Bytes for the wire; `endpoints` is one of `ENDPOINTS`. */
 export const packStsQuestion = (endpoints: string): Uint8Array => packFields(ascii(endpoints));
 
 /** Throws evidence_parse. */
@@ -42,6 +43,7 @@ const ANSWER = [
   field('signature', 32),
 ];
 
+/** Bytes for the wire; the CA writes the signed request again from these values. */
 export function packStsAnswer({ region, date, credential, sessionToken, signature }: StsAnswer): Uint8Array {
   return packFields(ascii(region), ascii(date), ascii(credential), ascii(sessionToken), signature);
 }

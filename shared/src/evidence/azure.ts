@@ -13,6 +13,7 @@ const FIELDS: readonly Field[] = [
   { what: 'document', maxBytes: 32 * 1024, code: 'evidence_parse' },
 ];
 
+/** Bytes for the wire, which `unpackAzureAnswer` reads. Checks no bound. */
 export const packAzureAnswer = ({ token, document }: AzureAnswer): Uint8Array => packFields(token, document);
 
 /** Throws evidence_parse. */

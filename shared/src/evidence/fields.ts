@@ -11,6 +11,7 @@ export interface Field {
   readonly code: Refusal;
 }
 
+/** Bytes for the wire, which `unpackFields` reads. Checks no bound. */
 export function packFields(...fields: readonly Uint8Array[]): Uint8Array {
   return concat(u8(VERSION), ...fields.map(lp));
 }

@@ -21,6 +21,7 @@ export const kindOf = (platform: string): string => platform.split('/', 1)[0] ??
 /** How a kind is written before an attribute, in conditions, templates and logs: CEL has no dash in a name. */
 export const attributePrefix = (platform: string): string => kindOf(platform).replaceAll('-', '_');
 
+/** Whether the text is a kind of platform, alone or with an instance, as in "kubernetes/eu-1". */
 export const isPlatformName = (text: string): boolean => PLATFORM.test(text);
 
 /** The canonical name of a set: ascending. Throws platform_unknown for what is no set of platforms. */
@@ -46,6 +47,7 @@ export function splitPlatforms(text: string): readonly string[] {
 /** One entry a platform: undefined where it says nothing. */
 export type Said = readonly (Uint8Array | undefined)[];
 
+/** Bytes for the wire, which `unpackSaid` reads. Saying nothing differs from saying the empty string. */
 export function packSaid(said: Said): Uint8Array {
   return packFields(...said.map((each) => (each === undefined ? new Uint8Array() : concat(SAID, each))));
 }

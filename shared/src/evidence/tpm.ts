@@ -44,6 +44,7 @@ const OPENING = [
   field('EK certificate chain', MAX_EK_CHAIN, 'ek_encoding'),
 ];
 
+/** Bytes for the wire, which `unpackOpening` reads. Checks no bound. */
 export function packOpening(opening: TpmOpening): Uint8Array {
   const { ekCertificate, ekPublic, akPublic, keyPublic, eventLog, ekChain } = opening;
   return packFields(ekCertificate, ekPublic, akPublic, keyPublic, eventLog, ekChain);
@@ -68,6 +69,7 @@ export interface TpmQuestion {
 
 const QUESTION = [field('credential', 256), field('encrypted seed', 512), field('PCR selection', 64)];
 
+/** Bytes for the wire, which `unpackQuestion` reads. Checks no bound. */
 export function packQuestion(question: TpmQuestion): Uint8Array {
   return packFields(question.credential, question.encryptedSeed, question.selection);
 }
@@ -103,6 +105,7 @@ const ANSWER = [
   field('certify signature', SIGNATURE),
 ];
 
+/** Bytes for the wire, which `unpackAnswer` reads. Checks no bound. */
 export function packAnswer({ proof, quote, pcrValues, certify }: TpmAnswer): Uint8Array {
   return packFields(proof, quote.attest, quote.signature, pcrValues, certify.attest, certify.signature);
 }

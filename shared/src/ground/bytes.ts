@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { timingSafeEqual } from 'node:crypto';
 import { ensure, IdentityError, type Refusal } from './errors.ts';
 
+/** A copy of all parts, one after the other. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat(parts);
 }
@@ -12,9 +13,13 @@ export function equal(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
+/** Hexadecimal digits, lower case, without separators. */
 export const hex = (bytes: Uint8Array): string => asBuffer(bytes).toString('hex');
+/** Base64 with padding (RFC 4648 §4). */
 export const base64 = (bytes: Uint8Array): string => asBuffer(bytes).toString('base64');
+/** Base64url without padding (RFC 4648 §5). */
 export const base64url = (bytes: Uint8Array): string => asBuffer(bytes).toString('base64url');
+/** The bytes of a text; lone surrogates become U+FFFD. */
 export const utf8 = (text: string): Uint8Array => Buffer.from(text, 'utf8');
 
 /** A Buffer over the same memory, for the methods that only Buffer has. */
@@ -29,16 +34,19 @@ export function withoutBom(bytes: Uint8Array): Uint8Array {
   return BOM.every((byte, at) => bytes[at] === byte) ? bytes.subarray(BOM.length) : bytes;
 }
 
+/** One byte: `value` modulo 256. */
 export function u8(value: number): Uint8Array {
   return Uint8Array.of(value);
 }
 
+/** Two bytes, big-endian. Throws RangeError beyond 65535. */
 export function u16(value: number): Uint8Array {
   const out = Buffer.allocUnsafe(2);
   out.writeUInt16BE(value);
   return out;
 }
 
+/** Four bytes, big-endian: `value` modulo 2^32. */
 export function u32(value: number): Uint8Array {
   const out = Buffer.allocUnsafe(4);
   out.writeUInt32BE(value >>> 0);

@@ -27,6 +27,7 @@ const LOOK_MS = 15_000;
 /** What the two clocks may differ by without a step: rounding, and the slewing of a wall clock. */
 const SLACK_MS = 1_000;
 
+/** A clock of these parts. It looks at the wall clock at least every 15 s of a wait, so it notices a step. */
 export function clockOf({ wall, monotonic, sleep: pause }: ClockParts): Clock {
   return {
     now: () => new Date(wall()),
@@ -68,4 +69,5 @@ export function isRecent(at: Date, seconds: number, now: Date): boolean {
 /** Of an instant that was noted and now: where the clock was set back, what was noted is to come. */
 export const earlier = (noted: Date, now: Date): Date => (noted < now ? noted : now);
 
+/** A new instant; `seconds` may be negative or a fraction. */
 export const addSeconds = (time: Date, seconds: number): Date => new Date(time.getTime() + seconds * 1000);

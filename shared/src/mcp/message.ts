@@ -71,6 +71,7 @@ export function readMessage(
   return value['method'] === undefined ? readResponse(value) : readCall(value);
 }
 
+/** The message as one line of JSON, its keys in a fixed order. */
 export function writeMessage(message: Message): string {
   if (message.kind !== 'response') {
     const { method, params } = message;
@@ -81,6 +82,10 @@ export function writeMessage(message: Message): string {
   return JSON.stringify({ jsonrpc: '2.0', id: id ?? null, result, error });
 }
 
+/**
+ * An error response. Without an id it is written with `id: null`, as JSON-RPC has it for a request that could not be
+ * read.
+ */
 export function errorResponse(id: Id | undefined, error: RpcError): Response {
   return { kind: 'response', id, result: undefined, error };
 }

@@ -123,6 +123,7 @@ export class OutlineReader {
 
 const KEYS = new Set(['jsonrpc', 'id', 'method', 'result', 'error']);
 
+/** The outlines of a body that could not be read; a batch has several. Never throws. */
 export function outlinesOf(bytes: Uint8Array): readonly Outline[] {
   const reader = new OutlineReader();
   reader.push(asBuffer(bytes));

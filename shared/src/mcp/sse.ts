@@ -42,6 +42,10 @@ export function lastEventHeader(id: string): string {
   return Buffer.from(id, 'utf8').toString('latin1');
 }
 
+/**
+ * Parses one event stream. Calls its sink synchronously from `push`; an event that has not ended waits for the next
+ * `push`.
+ */
 export class SseReader {
   readonly #sink: SseSink;
   readonly #maxBytes: number;

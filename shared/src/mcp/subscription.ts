@@ -11,8 +11,10 @@ const CHANGED = 'notifications/tools/list_changed';
 const TOOLS = 'toolsListChanged';
 const ID_KEY = 'io.modelcontextprotocol/subscriptionId';
 
+/** Whether the client wants to hear of changes of the list of tools. */
 export const listensToTools = ({ params }: Request): boolean => hasTools(params?.['notifications']);
 
+/** The request as the server gets it: it asks for changes of the list of tools only. */
 export const narrowListen = (request: Request): Request => ({
   ...request,
   params: { ...request.params, notifications: { [TOOLS]: true } },

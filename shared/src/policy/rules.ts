@@ -32,6 +32,7 @@ interface Known {
 /** So many tools are remembered for one caller at one server; what is forgotten is computed again. */
 const TOOLS = 512;
 
+/** The rules of one policy for one caller at one server. It remembers its answers. */
 export class Rules {
   readonly #lines: Lines;
   readonly #byTool = new Memo<string, Known>(TOOLS);

@@ -30,6 +30,7 @@ export interface RevocationSet<R extends Revocation = Revocation> {
 /** So many SPIFFE IDs are remembered with the patterns that they match; a forgotten one is matched again. */
 const REMEMBERED_IDS = 10_000;
 
+/** Indexes `list`, which must not change afterwards. `sequence` grows with every change of the revocations. */
 export function revocationSet<R extends Revocation>(list: readonly R[], sequence: bigint): RevocationSet<R> {
   const exact = new Map<string, R[]>();
   const add = (kind: string, value: string, revocation: R) => {
@@ -75,5 +76,6 @@ export function ensureNotRevoked(set: RevocationSet, peer: RevocablePeer, now: D
     throw new IdentityError('revoked_peer', `${peer.id}: ${describeRevocation(revoked)}`);
 }
 
+/** Whether a revocation counts at `now`: before `until`, and for ever where it has none. */
 export const inForce = ({ until }: Pick<Revocation, 'until'>, now: Date): boolean =>
   until === undefined || now < until;

@@ -17,6 +17,7 @@ export interface Stream<Req, Res, C> {
   send(message: Res): Promise<void>;
 }
 
+/** Wraps a gRPC call; it does not end the call. */
 export function streamOf<M extends Method, C>(
   method: M,
   call: grpc.ServerDuplexStream<Buffer, ResponseOf<M>>,

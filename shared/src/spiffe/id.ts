@@ -36,6 +36,7 @@ export function parseSpiffeId(text: string): SpiffeId {
   return text as SpiffeId;
 }
 
+/** The part between the scheme and the path; a SpiffeId always has one. */
 export function trustDomainOf(id: SpiffeId): TrustDomain {
   return id.slice(SCHEME.length, id.indexOf('/', SCHEME.length)) as TrustDomain;
 }

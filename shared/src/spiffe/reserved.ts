@@ -22,5 +22,6 @@ export function roleNamedBy(id: SpiffeId): Role | undefined {
   return role === 'operator' && name !== undefined ? 'operator' : undefined;
 }
 
+/** The SPIFFE ID of the trust domain's own CA. */
 export const caId = (trustDomain: TrustDomain): SpiffeId =>
   parseSpiffeId(`spiffe://${trustDomain}/${RESERVED}/ca`);

@@ -36,6 +36,7 @@ function identityOf(svid: Svid): SecureContextOptions {
   return { cert: svid.chain.map((der) => writePem('CERTIFICATE', der)).join(''), key: keyPem(svid.key) };
 }
 
+/** The private key in PEM (PKCS #8), not encrypted. */
 export function keyPem(key: KeyObject): string {
   return key.export({ type: 'pkcs8', format: 'pem' }).toString();
 }

@@ -106,6 +106,7 @@ export function extKeyUsage(...purposes: readonly string[]): Uint8Array {
   return extension(OID.extKeyUsage, false, der.sequence(...purposes.map(der.oid)));
 }
 
+/** §4.2.1.12: the purposes, as dotted OIDs; undefined where there is no such extension. Throws `code`. */
 export function readExtKeyUsage(from: TbsCertificate, code: Refusal): ReadonlySet<string> | undefined {
   return readValue(from, OID.extKeyUsage, code, (reader) => {
     const list = reader.sequence('extended key usage');
@@ -123,6 +124,7 @@ export interface SubjectAltNames {
   readonly critical: boolean;
 }
 
+/** §4.2.1.6. The names are written as they are: whoever composes a certificate has checked them. */
 export function subjectAltName({ uris, dnsNames = [], critical }: SubjectAltNames): Uint8Array {
   const names = [
     ...uris.map((uri) => der.implicit(NAME.uri, utf8(uri))),
@@ -131,6 +133,7 @@ export function subjectAltName({ uris, dnsNames = [], critical }: SubjectAltName
   return extension(OID.subjectAltName, critical, der.sequence(...names));
 }
 
+/** §4.2.1.6: all names; undefined where there is no such extension. Throws `code`. */
 export function readSubjectAltName(from: TbsCertificate, code: Refusal): readonly GeneralName[] | undefined {
   const found = from.extensions.get(OID.subjectAltName);
   return found && readGeneralNames(found.value, code, 'subject alternative name');
@@ -141,6 +144,7 @@ export function subjectKeyIdentifier(keyId: Uint8Array): Uint8Array {
   return extension(OID.subjectKeyIdentifier, false, der.octets(keyId));
 }
 
+/** §4.2.1.2; undefined where there is no such extension. Throws `code`. */
 export function readSubjectKeyIdentifier(from: TbsCertificate, code: Refusal): Uint8Array | undefined {
   return readValue(from, OID.subjectKeyIdentifier, code, (reader) => reader.octets('subject key identifier'));
 }
@@ -156,6 +160,7 @@ export interface AuthorityKeyIdentifier {
   readonly namesCertificate: boolean;
 }
 
+/** §4.2.1.1; undefined where there is no such extension. Throws `code`. */
 export function readAuthorityKeyIdentifier(
   from: TbsCertificate,
   code: Refusal,

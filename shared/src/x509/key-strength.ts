@@ -111,6 +111,7 @@ function unsigned(integer: Uint8Array, code: Refusal): Uint8Array {
  */
 const ROCA_PRIMES = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157] as const;
 
+/** Whether an RSA modulus (big-endian) has the form of CVE-2017-15361; a sound key has it by chance, very rarely. */
 export function isRoca(modulus: Uint8Array): boolean {
   return ROCA_PRIMES.every((prime) => isPowerOfF4(remainder(modulus, prime), prime));
 }

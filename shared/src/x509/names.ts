@@ -19,6 +19,7 @@ const EMAIL_ADDRESS = '1.2.840.113549.1.9.1';
 /** The empty Name: `SEQUENCE {}`. */
 export const EMPTY_NAME: Uint8Array = Uint8Array.of(TAG.sequence, 0);
 
+/** Whether a Name in DER has no elements. */
 export const isEmptyName = (name: Uint8Array): boolean => equal(name, EMPTY_NAME);
 
 /** Cuts GeneralNames, the SEQUENCE and all; at least one (§4.2.1.6). */
@@ -38,6 +39,9 @@ const TEXT_KINDS: readonly number[] = [NAME.email, NAME.dns, NAME.uri];
 const LAST_KIND = 8;
 const ASCII = /^[\x21-\x7e]*$/;
 
+/**
+ * Cuts one GeneralName from `reader`. Throws `code` for a kind that does not exist, and for text that is not ASCII.
+ */
 export function readGeneralName(reader: DerReader, code: Refusal, what: string): GeneralName {
   const kind = (reader.tag ?? 0) & 0x1f;
   ensure(kind <= LAST_KIND, code, `${what} has a name of unknown kind ${kind}`);
@@ -54,6 +58,7 @@ export function readGeneralName(reader: DerReader, code: Refusal, what: string):
   return { kind, value };
 }
 
+/** The bytes as Latin-1: one character for each byte. */
 export const text = (value: Uint8Array): string => asBuffer(value).toString('latin1');
 
 /** Each relative distinguished name as one string, so that names compare by element. */
@@ -78,6 +83,7 @@ export function countRelativeNames(name: Uint8Array, code: Refusal): number {
   return count;
 }
 
+/** Whether two Names in DER are the same by §7.1. Throws `code` where one cannot be read. */
 export function isSameName(a: Uint8Array, b: Uint8Array, code: Refusal): boolean {
   return equal(a, b) || isWithin(readName(a, code), readName(b, code), true);
 }

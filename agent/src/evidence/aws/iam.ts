@@ -31,6 +31,10 @@ export const awsIamEvidenceKind: EvidenceKind<AwsIamEvidenceConfig> = {
   detect: detectAws,
 };
 
+/**
+ * Signs for the STS that the CA asks for. The exchange throws platform_unavailable where AWS gives no credentials,
+ * evidence_parse where the CA asks for an unknown endpoint. There is nothing to close.
+ */
 export function awsIamEvidence(caller: AwsCaller, { clock }: Pick<EvidenceDeps, 'clock'>): EvidenceSource {
   return {
     platform: 'aws-iam',

@@ -89,6 +89,10 @@ export interface SignedStatement {
   readonly signature: Uint8Array;
 }
 
+/**
+ * One method for each TPM2 command, over a device that the caller opens and closes. Handles are numbers that the
+ * caller flushes. Every method throws tpm_device, with the command's name where the TPM refuses it.
+ */
 export class TpmCommands {
   readonly #device: TpmDevice;
 

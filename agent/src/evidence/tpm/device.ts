@@ -36,6 +36,7 @@ export async function openTpm(device: string, timing: DeviceTiming = DEVICE_TIMI
   return tpmOver(transport, timing);
 }
 
+/** A device over a transport that is already open; closing the device destroys the transport. */
 export function tpmOver(transport: TpmTransport, timing: DeviceTiming): TpmDevice {
   let last: Promise<unknown> = Promise.resolve();
   let broken: unknown;

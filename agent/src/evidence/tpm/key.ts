@@ -31,6 +31,7 @@ export async function signWithTpmKey(
   return sequence(unsignedInteger(scalars.subarray(0, 32)), unsignedInteger(scalars.subarray(32)));
 }
 
+/** The key's SubjectPublicKeyInfo, in DER. Throws tpm_device where the TPM made another kind of key. */
 export function spkiOfTpmKey(key: WrappedKey): Uint8Array {
   return spkiOf(readPublicArea(key.publicArea, TPM_KEY, 'tpm_device'));
 }

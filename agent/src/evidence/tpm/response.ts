@@ -7,6 +7,7 @@ export const MAX_RESPONSE_BYTES = 4096;
 const SIZE_OFFSET = 2;
 const SIZE_END = 6;
 
+/** Joins the pieces of a TPM's responses, one response after the other, for one transport. */
 export class ResponseAssembler {
   #bytes: Uint8Array = new Uint8Array();
 

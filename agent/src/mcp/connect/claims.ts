@@ -64,6 +64,7 @@ const SHORTEST_ANSWER_SECONDS = 1;
 /** A gateway has renewed at six tenths of its certificate's life. */
 const RENEWED = 0.8;
 
+/** Claims open calls for all connections to one gateway. Ends with the signal `closed` of its options. */
 export class Claims {
   readonly #options: ClaimsOptions;
   readonly #due = new Set<TLSSocket>();

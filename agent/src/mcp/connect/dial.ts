@@ -69,6 +69,10 @@ interface Sending {
 const RETRY_SECONDS = [0.1, 0.5, 2];
 const PATH = '/mcp';
 
+/**
+ * Sends requests to one server of the registry; connects when there is one. The caller closes it, which ends its
+ * connections.
+ */
 export class Dialler {
   readonly #options: DialOptions;
   readonly #stops: readonly (() => void)[];

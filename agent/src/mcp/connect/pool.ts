@@ -52,6 +52,10 @@ const HANDSHAKE_MS = 10_000;
  */
 const UNUSED_MS = 15_000;
 
+/**
+ * Node's HTTP agent for one gateway. Its TLS connections have the certificate and bundle that were current when it
+ * was made. `destroy` ends them; requests that wait for a connection get unavailable.
+ */
 export class DialAgent extends Agent {
   readonly #server: McpServer;
   readonly #own: Svid;

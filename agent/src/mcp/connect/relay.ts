@@ -18,6 +18,10 @@ const TO_CLIENT = ['content-type', 'content-length', 'cache-control', 'mcp-sessi
 const MAX_RESUMPTIONS = 5;
 const NOWHERE = { id: undefined, retry: undefined };
 
+/**
+ * Sends one request to the gateway and passes the answer on. It starts in the constructor and ends with the
+ * response. It never throws: the client gets an error.
+ */
 export class Relay {
   readonly #dialler: Dialler;
   readonly #posted: Posted;

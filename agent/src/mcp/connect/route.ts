@@ -21,6 +21,10 @@ export interface RouteRequest {
   readonly body: Uint8Array | string | undefined;
 }
 
+/**
+ * One gateway, with the certificate, bundle and registry entry of the moment when it was made. The caller replaces
+ * it after a change, and destroys it. The constructor throws server_unknown.
+ */
 export class Route {
   readonly #server: McpServer;
   readonly #agent: DialAgent;

@@ -35,6 +35,9 @@ export interface Hold {
   onLost(listener: (reason: IdentityError) => void): void;
 }
 
+/**
+ * Reads request bodies, and limits the bytes that a connection, a caller and all callers hold. One for each gateway.
+ */
 export class Bodies {
   readonly #weights: Weights;
 

@@ -13,6 +13,7 @@ import type { Allows, ClaimTerms } from './open-call.ts';
 import type { Peers } from './peers.ts';
 import { letIn } from './request/handle.ts';
 
+/** Whether the policy lets a caller use a tool at `server`, or use the server at all where no tool is given. */
 export const allowsBy =
   (policy: Policy, server: string): Allows =>
   (caller, tool) =>

@@ -10,6 +10,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 /** Each may be a certificate to verify: a few milliseconds for all, and other callers' requests come between. */
 const AT_ONCE = 8;
 
+/** Holds one claim for each connection until it is judged or dropped. */
 export class EarlyClaims<Connection, Claimant> {
   readonly #waiting = new Map<Connection, Claimant>();
   #isTold = false;

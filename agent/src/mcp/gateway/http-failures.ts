@@ -16,6 +16,7 @@ export interface HttpFailures {
   readonly onRefused: (socket: Duplex, error: IdentityError, httpMethod: string | undefined) => void;
 }
 
+/** Adds listeners to `server` for requests that HTTP refuses. Calls `onRefused` before the connection ends. */
 export function recordHttpFailures(server: Server, { onRequest, onRefused }: HttpFailures): void {
   server.on('clientError', (error, socket) => {
     const code = 'code' in error ? String(error.code) : '';

@@ -23,6 +23,7 @@ const CHANGED: Notification = {
   params: undefined,
 };
 
+/** Tells clients that listen when a new policy changes their list of tools. One for each gateway. */
 export class Listeners {
   readonly #open = new Set<Listener>();
   readonly #server: string;

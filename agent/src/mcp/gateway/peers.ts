@@ -64,6 +64,7 @@ interface Connection {
   until: Date;
 }
 
+/** Admits connections, and ends those whose certificate is no longer good. One for each gateway. */
 export class Peers {
   readonly #open = new Map<TLSSocket, Connection>();
   readonly #byDigest = new Map<string, Connection>();

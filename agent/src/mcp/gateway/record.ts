@@ -21,6 +21,7 @@ export interface RecorderOptions {
   readonly log: Log;
 }
 
+/** Records what one gateway decides; rejects where it cannot. The caller closes it, which writes what it counts. */
 export class CallRecorder {
   readonly #server: string;
   readonly #clock: Clock;
@@ -36,9 +37,8 @@ export class CallRecorder {
     this.#clock = clock;
     this.#record = record;
     this.#log = log;
-    this.#turn = new Turn(record, (error, ids) => {
-      const lost = { count: ids.length, ids: ids.slice(0, MAX_IDS) };
-      log.error({ err: error, stage: 'answered', ...lost }, NOT_RECORDED);
+    this.#turn = new Turn(record, (err, ids) => {
+      log.error({ err, stage: 'answered', count: ids.length, ids: ids.slice(0, MAX_IDS) }, NOT_RECORDED);
     });
     const options = {
       clock,

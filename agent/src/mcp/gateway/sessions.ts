@@ -69,6 +69,7 @@ const MAX_PENDING = 1_000;
 /** An idle session ends after its time, and up to a tenth later. A clock that jumps adds one look at most. */
 const LOOKS = 10;
 
+/** The legacy sessions of one gateway. It looks for idle ones until `stop`. */
 export class Sessions {
   readonly #byId = new Map<string, Session>();
   /** That servers have been asked for, by their callers' requests. */

@@ -24,6 +24,7 @@ interface Answer {
   readonly event: () => CallEvent;
 }
 
+/** Writes the records of one turn of the event loop together. `flush` writes at once what waits. */
 export class Turn {
   readonly #record: RecordCall;
   readonly #onLost: (error: unknown, ids: readonly string[]) => void;

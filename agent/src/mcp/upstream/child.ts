@@ -33,6 +33,7 @@ const NOWHERE = { id: undefined, retry: undefined };
 /** Whether it answered once; else whether it ended by itself, or we ended it and cannot tell. */
 export type HowEnded = 'answered' | 'failed' | 'stopped';
 
+/** One process of a stdio server. The constructor starts it; `stop` ends it and its process group. */
 export class Child {
   readonly #process: ChildProcess;
   readonly #log: Log;

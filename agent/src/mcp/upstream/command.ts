@@ -37,6 +37,10 @@ export function allowedEnvironment(
   );
 }
 
+/**
+ * Runs the command, from the first request on. `maxProcesses` is a limit for sessions, and another one for callers
+ * of the modern era. The caller closes it, which ends all processes.
+ */
 export function commandUpstream(
   target: CommandTarget,
   log: Log,

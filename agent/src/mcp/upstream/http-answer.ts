@@ -23,12 +23,14 @@ const NOT_SERVED = new Set([400, 404, 405, 406, 501]);
 /** Of a proxy before a server that is being started. */
 const AWAY = new Set([502, 503, 504]);
 
+/** What `receive` needs to know of the request that was sent. */
 export function askingOf(outbound: Outbound): Omit<Asking, 'method' | 'back' | 'skip' | 'onRedirect'> {
   const { era, session, message, headers } = outbound;
   const { method: asks, id } = message?.kind === 'request' ? message : { method: undefined, id: undefined };
   return { era, session, asks, id, resumes: headers['last-event-id'] !== undefined };
 }
 
+/** Passes the answer to `asking.back`, piece by piece. Never throws: what is wrong goes to `back.fail`. */
 export function receive(response: IncomingMessage, asking: Asking): void {
   const { method, back, asks } = asking;
   const status = response.statusCode ?? 502;

@@ -37,6 +37,9 @@ export interface Asking {
   readonly onRedirect: (location: string | undefined) => void;
 }
 
+/**
+ * Passes each event to `asking.back` until the stream ends. `fail` is called where the stream must not be passed on.
+ */
 export function receiveStream(
   response: IncomingMessage,
   asking: Asking,

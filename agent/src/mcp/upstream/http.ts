@@ -36,6 +36,10 @@ const ACCEPT = 'application/json, text/event-stream';
 
 type HttpTarget = Exclude<UpstreamTarget, { kind: 'command' }>;
 
+/**
+ * Connects when a request is sent, and sends it again only where nothing of it can have arrived. The caller closes
+ * it.
+ */
 export function httpUpstream(target: HttpTarget, log: Log): Upstream {
   const { request, agent } = dialler(target);
   const logs = { skip: skippedLog(log, 'the MCP server'), onRedirect: redirectLog(log) };
@@ -156,6 +160,9 @@ function bodyOf({ message }: Outbound): string | undefined {
   return message === undefined ? undefined : writeMessage(message);
 }
 
+/**
+ * An HTTP agent that keeps idle connections as long as the server announces, at most 60 s. The caller destroys it.
+ */
 export function agentFor(tls: boolean): http.Agent {
   const kept = { keepAlive: true, keepAliveMsecs: KEEPALIVE_MS, timeout: UNSAID_MS };
   const agent = tls ? new https.Agent(kept) : new http.Agent(kept);

@@ -17,6 +17,9 @@ export function underItsId(message: Message, asked: Id | undefined): Message {
     : message;
 }
 
+/**
+ * The token under `_meta`; undefined where the request wants no progress, or the token is neither text nor a number.
+ */
 export function progressTokenOf({ params }: Request): Id | undefined {
   const meta = params?.['_meta'];
   const token = isJsonObject(meta) ? unspelled(meta['progressToken']) : undefined;

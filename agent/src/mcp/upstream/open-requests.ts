@@ -22,6 +22,7 @@ export interface Waiting {
 /** A server that never answers what was cancelled is right (2025-11-25, "Cancellation"); the oldest gives way. */
 const MAX_OWED = 1_000;
 
+/** The open requests at one process, by the ids and progress tokens that the process knows. */
 export class OpenRequests {
   /** By the ids, and by the progress tokens, that the child knows. */
   readonly #waiting = new Map<Id, Waiting>();

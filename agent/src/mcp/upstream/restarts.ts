@@ -16,6 +16,10 @@ interface Failing {
 const PAUSE = { firstSeconds: 1, lastSeconds: 30, spread: 0 };
 const MAX_CALLERS = 1_000;
 
+/**
+ * Delays the next start for a caller whose processes keep failing. `nowMs` is a clock that only grows, in
+ * milliseconds.
+ */
 export class Restarts {
   readonly #nowMs: () => number;
   /** The one that failed longest ago first. */

@@ -8,6 +8,10 @@ const MAX_LINE_BYTES = 4 * 1024;
 const MAX_LINES = 200;
 const MINUTE_MS = 60_000;
 
+/**
+ * Reads `stderr` until it closes: at most 200 lines a minute are logged, and how many more there were. `nowMs` is a
+ * clock that only grows.
+ */
 export function logOutputOf(stderr: Readable, log: Log, nowMs: () => number = () => performance.now()): void {
   let begun = nowMs();
   let lines = 0;

@@ -7,6 +7,7 @@ import { type Message, writeMessage } from '@chancery/shared/mcp/message.ts';
 const MAX_MESSAGES = 100;
 const MAX_CHARACTERS = 1024 * 1024;
 
+/** Keeps at most 100 messages, and 1,048,576 characters, of one process. */
 export class Unheard {
   #held: { readonly message: Message; readonly size: number }[] = [];
   #size = 0;

@@ -22,8 +22,10 @@ export const MAX_CLAIM_BYTES = 32 * 1024;
 export const secretOf = (socket: TLSSocket): Uint8Array =>
   socket.exportKeyingMaterial(SECRET_BYTES, LABEL, Buffer.alloc(0));
 
+/** SHA-256 of the secret, by which the gateway finds the connection. */
 export const digestOf = (secret: Uint8Array): Uint8Array => asBuffer(hash('sha256', secret, 'buffer'));
 
+/** The body of a claim: JSON, each secret in base64url. */
 export const writeClaims = (secrets: readonly Uint8Array[]): string =>
   JSON.stringify({ secrets: secrets.map(base64url) });
 

@@ -11,6 +11,7 @@ const END = '\n\n';
 /** More than the id of an event and the beginning of a message, up to its result, can have. */
 const MAX_HEAD = 8 * 1024;
 
+/** Finds the last event of one stream as it passes by. Keeps at most 8 KiB of an event. */
 export class EventTail {
   /** The beginning of the event that is not whole. */
   #head = Buffer.alloc(0);

@@ -7,6 +7,7 @@ import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
  */
 const HOLD_MS = 5;
 
+/** Delays the head of one event stream for its first message. Writes nothing before `open`. */
 export class Held {
   readonly #res: ServerResponse;
   #headers: OutgoingHttpHeaders | undefined;

@@ -119,6 +119,7 @@ const JSON_TYPE = /^application\/json[ \t]*(?:;[ \t]*(?:[^\s;,="]+=(?:[^\s;,="]+
 const PARAMETER = /;[ \t]*([^\s;,="]+)=([^\s;,="]+|"[^"\\]*")/g;
 const UTF8 = /^"?utf-?8"?$/i;
 
+/** Whether a Content-Type is that of server-sent events, with any parameters. */
 export function isEventStream(type: string | undefined): boolean {
   return type !== undefined && /^text\/event-stream[ \t]*(?:;|$)/i.test(type);
 }

@@ -3,6 +3,9 @@ import { type Outline, OutlineReader } from '@chancery/shared/mcp/outline.ts';
 
 const LF = 0x0a;
 
+/**
+ * Cuts bytes into lines. Calls back synchronously from `push`; a line that has not ended waits for the next `push`.
+ */
 export class LineReader {
   readonly #onLine: (line: Uint8Array) => void;
   readonly #onTooLong: (outlines: readonly Outline[]) => void;

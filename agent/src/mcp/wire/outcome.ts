@@ -28,5 +28,6 @@ export function onOutcome(request: ClientRequest, { onResponse, onError }: Outco
   });
 }
 
+/** The failure of an answer that changes the protocol, or is informational (below 200). */
 export const switched = (status = 101): IdentityError =>
   new IdentityError('mcp_upstream', `the answer was HTTP ${status}, and no other protocol was asked for`);

@@ -116,6 +116,7 @@ export function denial(id: Id | undefined, decision: Denied, decisionId: string)
   return errorResponse(id, { code: DENIED, message: 'the call is not allowed', data });
 }
 
+/** Sends the head and the whole body, and ends the response. A text is sent as it is. */
 export function writeJson(res: ServerResponse, status: number, message: Response | string): void {
   const body = typeof message === 'string' ? message : writeMessage(message);
   res.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });

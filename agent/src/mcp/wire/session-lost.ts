@@ -20,6 +20,7 @@ export interface Answered {
   readonly id: Id | undefined;
 }
 
+/** Whether an answer means that the server no longer knows the session; a refusal of the request itself is not. */
 export function isSessionLost({ status, message, body = new Uint8Array(), id }: Answered): boolean {
   const answer = message?.kind === 'response' ? message : undefined;
   const { code, message: text = '' } = answer?.error ?? {};

@@ -1,6 +1,7 @@
 /** Output of a server that is no message is skipped: the first time with a warning, for some servers log all day. */
 import type { Log } from '@chancery/shared/ground/log.ts';
 
+/** `whose` names the server in the log. Call it once for each server: it remembers whether it has warned. */
 export function skippedLog(log: Log, whose: string): (what: string) => void {
   let warned = false;
   return (what) => {

@@ -40,6 +40,7 @@ function walk(path: string, owners: Owners, left: number): void {
   walk(resolve(fs.realpathSync(parent), fs.readlinkSync(path)), owners, left - 1);
 }
 
+/** Throws the code of `owners` where `uid` is not one of them; `what` names the file. */
 export function ensureOwner(uid: number, what: string, { uids, says, code }: Owners): void {
   ensure(uids.includes(uid), code, `${what} belongs to uid ${uid}; expected ${says}`);
 }

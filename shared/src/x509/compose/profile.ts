@@ -129,6 +129,7 @@ function ensureIssued(certificate: Certificate, { manufacturers = false }: PathR
   ensure(authority?.keyId !== undefined, 'chain', 'a certificate has no authority key identifier');
 }
 
+/** Whether subject and issuer are one name (RFC 5280 §3.2); it need not be signed by its own key. Throws chain. */
 export function isSelfIssued({ subject, issuer }: Certificate): boolean {
   return isSameName(subject, issuer, 'chain');
 }

@@ -19,6 +19,10 @@ export interface NameConstraints {
   readonly excluded: readonly GeneralName[];
 }
 
+/**
+ * §4.2.1.10; undefined where there is no such extension. Throws `code` for one that is empty or malformed, or has a
+ * kind of name that cannot be judged.
+ */
 export function readNameConstraints(from: TbsCertificate, code: Refusal): NameConstraints | undefined {
   const found = from.extensions.get(OID.nameConstraints);
   if (found === undefined) return undefined;

@@ -13,6 +13,7 @@ import { header, isEventStream, isJson, readBody } from '../../wire/http-body.ts
 import { brokeOff } from '../dial.ts';
 import { readStream } from './stream.ts';
 
+/** Discards the body of a response, so that its connection can be used again. Ignores its errors. */
 export function drain(response: IncomingMessage): void {
   response.on('error', () => {});
   response.resume();

@@ -44,6 +44,7 @@ const LONGEST_RETRY_MS = 60_000;
 /** Of a stream in a row, without anything new on it. */
 const MAX_RESUMPTIONS = 5;
 
+/** Sends the messages of one stdio client. Answers go out by `write` of its options, in any order. */
 export class Exchanges {
   readonly #options: ExchangesOptions;
   readonly #skip: (what: string) => void;

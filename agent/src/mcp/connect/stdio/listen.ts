@@ -14,6 +14,7 @@ export interface StdioListenOptions {
 const FIRST_WAIT_SECONDS = 1;
 const LONGEST_WAIT_SECONDS = 30;
 
+/** Opens the stream again whenever it ends: after 1 s, doubling to 30 s. `stop` ends it for good. */
 export class StdioListen {
   readonly #options: StdioListenOptions;
   readonly #stopped = new AbortController();

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Id, Request, Response } from '@chancery/shared/mcp/message.ts';
 
+/** One legacy session. It has no id until `begun` takes it from the server's answer. */
 export class StdioSession {
   /** What the client began with, under an id that no client uses. */
   readonly again: Request;

@@ -36,6 +36,10 @@ export interface StdioRelay {
   close(): Promise<void>;
 }
 
+/**
+ * Relays one client until `input` ends; `close` ends it. A message that cannot be read is answered with an error,
+ * and the next one is read.
+ */
 export function startStdio(options: StdioOptions): StdioRelay {
   const { input, output, dialler, clock, log, maxRequestBytes } = options;
   const write = (message: Message): boolean => output.write(`${writeMessage(message)}\n`);

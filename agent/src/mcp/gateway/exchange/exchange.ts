@@ -15,6 +15,7 @@ import { notTheAnswer } from './answers.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
 import { Passing } from './passing.ts';
 
+/** The answer to one HTTP request, written as the upstream calls. It ends when its response is closed. */
 export class Exchange implements Back {
   readonly #gate: Gate;
   readonly #res: ServerResponse;

@@ -14,6 +14,9 @@ import type { Asked, Session } from '../sessions.ts';
 import { narrowAnswer } from './answers.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
 
+/**
+ * Decides which of the server's messages one exchange passes on, and records what it drops. Writes no answer itself.
+ */
 export class Passing {
   readonly #gate: Gate;
   readonly #facts: ExchangeFacts;

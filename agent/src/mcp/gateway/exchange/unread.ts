@@ -31,6 +31,7 @@ interface Share {
   bytes: number;
 }
 
+/** Limits the bytes of answers that clients have not read. One for each gateway. */
 export class Unread {
   readonly #limits: UnreadLimits;
   readonly #byCaller = new Map<SpiffeId, Share>();

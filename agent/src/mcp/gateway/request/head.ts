@@ -19,6 +19,7 @@ export interface Head {
   readonly bytes: number | undefined;
 }
 
+/** The headers that MCP uses. Never throws: each is checked where it is needed. */
 export function readHead(req: IncomingMessage): Head {
   const { 'transfer-encoding': coding, 'content-length': length = '0', expect } = req.headers;
   const params: Record<string, string> = {};

@@ -34,6 +34,7 @@ export interface Seen extends OpenCall {
   message: Message | undefined;
 }
 
+/** Ties the request to its connection, whose certificate may end or be replaced while the request is open. */
 export function begunBy(peers: Peers, inbound: Inbound, seen: Seen): Begun {
   const { req, res } = inbound;
   const socket = (): TLSSocket => {

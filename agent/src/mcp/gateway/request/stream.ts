@@ -11,6 +11,10 @@ import { ensureAccepts, type Head } from './head.ts';
 import { type Asking, sessionOf } from './inbound.ts';
 import { listenBy, passOn } from './pass.ts';
 
+/**
+ * Answers GET with the server's stream; DELETE ends the session. Throws what refuses the request, before the server
+ * is asked.
+ */
 export function stream(gate: Gate, asking: Asking): void {
   const { res, peer, head, seen } = asking;
   const { version } = head.mcp;
