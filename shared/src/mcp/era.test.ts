@@ -55,6 +55,11 @@ describe('ensureModern', () => {
       { ...genuine, method: 'resources/read', name: 'x:y' },
     ],
     [
+      'a list with a parameter that has no name',
+      call({ '': 'echo', _meta: meta }, 'tools/list'),
+      { ...genuine, method: 'tools/list', name: undefined },
+    ],
+    [
       'a list, without a name',
       call({ _meta: meta }, 'tools/list'),
       { ...genuine, method: 'tools/list', name: undefined },
@@ -93,6 +98,13 @@ describe('ensureModern', () => {
       'another version header',
       echo,
       { ...genuine, version: '2025-11-25' },
+      'mcp_headers',
+      /MCP-Protocol-Version/,
+    ],
+    [
+      'a version header that is known and a claim that is not',
+      call({ name: 'echo', _meta: { ...meta, [VERSION]: '2027-01-01' } }),
+      genuine,
       'mcp_headers',
       /MCP-Protocol-Version/,
     ],

@@ -128,8 +128,7 @@ export function legacyHeaders(version: string | undefined): Record<string, strin
 
 /** Undefined also where it is not a string: such a message is not modern, and no legacy server reads the key. */
 export function claimedVersion(message: Message): string | undefined {
-  if (message.kind === 'response') return undefined;
-  const meta = message.params?.['_meta'];
+  const meta = message.kind === 'response' ? undefined : message.params?.['_meta'];
   const version = isJsonObject(meta) ? meta[VERSION_KEY] : undefined;
   return typeof version === 'string' ? version : undefined;
 }

@@ -89,6 +89,7 @@ export class OutlineReader {
   }
 
   #endValue(): void {
+    // Nothing is kept at other depths; this saves the attempt to read it.
     if (this.#depth !== this.#level) return;
     const value = this.#take();
     const isId = typeof value === 'string' ? value.length <= MAX_ID : Number.isSafeInteger(value);

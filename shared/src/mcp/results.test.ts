@@ -75,6 +75,11 @@ test('narrowServer leaves tools and logs, and promises only what can come', () =
   expect(narrowServer({ capabilities: { prompts: {} } }, 'legacy', FREE)).toEqual({ capabilities: {} });
 });
 
+test('what is no error is not narrowed as one', () => {
+  const response = { kind: 'response', id: 1, result: { a: 1 }, error: undefined } as const;
+  expect(narrowError(response)).toBe(response);
+});
+
 test('an empty result and an error have no room for names', () => {
   expect(emptyResult({ tools: ['a'], _meta: { a: 1 }, resultType: 'complete' })).toEqual({
     resultType: 'complete',

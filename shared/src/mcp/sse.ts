@@ -183,6 +183,7 @@ export function writeEvent(event: Pick<SseEvent, 'id' | 'retry'>, data: string |
 
 function joinLines(lines: readonly Uint8Array[]): Uint8Array {
   const [only] = lines;
+  // Most events are one line, which needs no copy.
   if (lines.length === 1 && only !== undefined) return only;
   return Buffer.concat(lines.flatMap((line, index) => (index === 0 ? [line] : [Uint8Array.of(LF), line])));
 }

@@ -24,6 +24,8 @@ test.each([
   ['an empty name', { name: '' }, /names no tool/],
   ['a name that is a number', { name: 1 }, /names no tool/],
   ['a name that is a list', { name: ['echo'] }, /names no tool/],
+  ['a name with a NUL', { name: 'echo\0x' }, /has no UTF-8 form/],
+  ['a name with a lone surrogate', { name: 'echo\ud800' }, /has no UTF-8 form/],
   ['Name beside name', { name: 'echo', Name: 'get-env' }, /a key other than/],
   ['Name instead of name', { Name: 'get-env' }, /a key other than/],
   ['Arguments beside arguments', { name: 'echo', arguments: {}, Arguments: {} }, /a key other than/],
@@ -50,6 +52,16 @@ test('narrowClient announces nothing a server could ask for', () => {
   });
   const plain = call({ name: 'echo', _meta: { progressToken: 1 } });
   expect(narrowClient(plain)).toBe(plain);
+});
+
+test('narrowClient leaves of a subscription what there are rules for', () => {
+  const key = 'io.modelcontextprotocol/clientCapabilities';
+  const _meta = { [key]: { sampling: {} } };
+  const filter = { toolsListChanged: true, resourceSubscriptions: ['a:b'] };
+  expect(narrowClient(call({ notifications: filter, _meta }, 'subscriptions/listen')).params).toEqual({
+    notifications: { toolsListChanged: true },
+    _meta: { [key]: {} },
+  });
 });
 
 test('arguments that are null are forwarded as they are decided', () => {
