@@ -49,7 +49,7 @@ describe('the root', () => {
   ])('makes no intermediate %s, and leaves no key behind', async (_, now) => {
     const made = await makeAuthorities();
     made.clock.jump(now);
-    vi.spyOn(made.store, 'authorities').mockResolvedValue([made.root]);
+    vi.spyOn(made.store, 'authorities').mockResolvedValue([{ ...made.root, sequence: 1n }]);
     await expect(Authorities.open(made)).rejects.toThrow(
       refusal('authority_unfit', /^the root is valid from 2026-06-01.* to 2027-06-01.*; now is /),
     );
@@ -72,7 +72,7 @@ describe('the intermediate', () => {
   test('is within the root’s validity, at its very beginning and at its end', async () => {
     const made = await makeAuthorities();
     const root = parseCertificate(made.root.certificate);
-    vi.spyOn(made.store, 'authorities').mockResolvedValue([made.root]);
+    vi.spyOn(made.store, 'authorities').mockResolvedValue([{ ...made.root, sequence: 1n }]);
     for (const now of [after(-10), after(ROOT_TTL - 30)]) {
       made.clock.jump(now);
       const { certificate } = (await Authorities.open(made)).issuer(now);

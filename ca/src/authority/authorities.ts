@@ -14,7 +14,7 @@ import { type Certificate, parseCertificate } from '@chancery/shared/x509/certif
 import { keyIdentifierOf, readSubjectAltName } from '@chancery/shared/x509/extensions.ts';
 import { text } from '@chancery/shared/x509/names.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
-import type { AuditIntake, AuthorityRecord, AuthorityStore } from '../store/store.ts';
+import type { AuditIntake, AuthorityRecord, AuthorityStore, StoredAuthority } from '../store/store.ts';
 import { certify } from './certify.ts';
 import type { KeyHomes } from './key-files.ts';
 import { type LeafTemplate, leafTemplate } from './profile.ts';
@@ -60,12 +60,13 @@ export class Authorities {
   /** The instant of the last path check that the issuer passed: the check costs two signatures, so once a second. */
   #fitAt = Number.NaN;
 
-  private constructor(deps: AuthorityDeps, root: AuthorityRecord, fresh: Fresh) {
+  private constructor(deps: AuthorityDeps, root: StoredAuthority, fresh: Fresh) {
     this.#deps = deps;
     this.#root = root;
     this.#fresh = fresh;
     this.#keyNames = keyNamesOf(fresh);
-    const bundle = { trustDomain: deps.trustDomain, authorities: [root.certificate], sequence: 1n };
+    const { certificate, sequence } = root;
+    const bundle = { trustDomain: deps.trustDomain, authorities: [certificate], sequence };
     this.#bundle = new LiveValue<Bundle>(() => new IdentityError('internal', 'no bundle'), bundle);
   }
 

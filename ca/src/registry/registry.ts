@@ -44,6 +44,8 @@ export interface Applied {
 
 export interface VersionedSet extends ResourceSet {
   readonly version: number;
+  /** The store's number of this state. */
+  readonly sequence: bigint;
 }
 
 export interface RegistryDeps {
@@ -56,7 +58,7 @@ export interface RegistryDeps {
 export function compileStored(
   stored: RegistryRecord | undefined,
   deps: Omit<RegistryDeps, 'store'>,
-): VersionedSet {
+): Omit<VersionedSet, 'sequence'> {
   // Written by `apply` below, from resources that the schema had accepted.
   const resources = stored === undefined ? [] : (JSON.parse(stored.resources) as readonly Resource[]);
   return compile(resources, stored?.version ?? 0, deps);
@@ -64,7 +66,8 @@ export function compileStored(
 
 /** Loads the stored set. Throws store, or resource where the CA's config no longer fits it. */
 export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
-  const first = compileStored(await deps.store.registry(), deps);
+  const stored = await deps.store.registry();
+  const first = { ...compileStored(stored, deps), sequence: stored?.sequence ?? 0n };
   const sets = new LiveValue<VersionedSet>(() => new IdentityError('internal', 'no registry'), first);
   const read = async (files: readonly ResourceFile[], how: ApplyOptions = {}) => {
     const { warnings, ...set } = await readResources(files, {
@@ -94,7 +97,7 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
     const { after: set, changes } = read;
     if (changes.length === 0) return read;
     const version = read.version + 1;
-    await deps.store.saveRegistry(
+    const { sequence } = await deps.store.saveRegistry(
       { version, resources: JSON.stringify(set.resources) },
       {
         type: 'registry.applied',
@@ -103,7 +106,7 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
         by,
       },
     );
-    sets.publish({ ...set, version });
+    sets.publish({ ...set, version, sequence });
     return { ...read, version };
   }
 }
@@ -119,7 +122,7 @@ function compile(
   resources: readonly Resource[],
   version: number,
   deps: Omit<RegistryDeps, 'store'>,
-): VersionedSet {
+): Omit<VersionedSet, 'sequence'> {
   for (const each of resources) {
     const orphan = platformsOf(each).find((platform) => !deps.platforms.has(platform));
     if (orphan === undefined) continue;

@@ -56,7 +56,7 @@ describe('a revocation', () => {
     expect(() => ensureGood()).toThrow(revoked);
     revocations = await openRevocations(deps);
     expect(revocations.standing()).toEqual([made]);
-    expect(revocations.sets.current().sequence).toBe(1n);
+    expect(revocations.sets.current().sequence).toBe(2n);
     expect(() => ensureGood()).toThrow(revoked);
     expect((await deps.store.events(0, 100)).at(-1)?.event).toEqual({
       type: 'revocation.made',
@@ -73,7 +73,7 @@ describe('a revocation', () => {
     ensureGood();
     revocations = await openRevocations(deps);
     ensureGood();
-    expect(revocations.sets.current()).toMatchObject({ list: [], sequence: 2n });
+    expect(revocations.sets.current()).toMatchObject({ list: [], sequence: 3n });
     expect((await deps.store.events(0, 100)).at(-1)?.event).toEqual({
       type: 'revocation.lifted',
       number: 1,
@@ -81,7 +81,7 @@ describe('a revocation', () => {
       by: 'uid 7',
     });
     expect(await revocations.revoke(order('id', ID))).toMatchObject({ number: 2 });
-    expect(revocations.sets.current().sequence).toBe(3n);
+    expect(revocations.sets.current().sequence).toBe(4n);
   });
 
   test.each([0, 2])('%i is not there to be lifted', async (number) => {
@@ -101,7 +101,7 @@ describe('a revocation', () => {
     await expect(revocations.lift(1, 'uid 0')).rejects.toThrow(
       refusal('revocation', /there is no revocation 1/),
     );
-    expect((await openRevocations(deps)).sets.current()).toMatchObject({ list: [], sequence: 1n });
+    expect((await openRevocations(deps)).sets.current()).toMatchObject({ list: [], sequence: 2n });
   });
 
   test.each([
@@ -162,15 +162,11 @@ describe('a revocation', () => {
     });
   });
 
-  test('beyond ten thousand is refused', async () => {
-    const of = async (n: number) => {
-      const { target, reason, by } = order('id', `${ID}/${n}`);
-      await deps.store.revoke({ target, reason, by, until: undefined }, 10_000);
-    };
-    await Promise.all(Array.from({ length: 10_000 }, (_, n) => of(n)));
-    await expect(revocations.revoke(order('id', ID))).rejects.toThrow(
-      refusal('revocation', /^10000 revocations are in force/),
-    );
+  test('is one of ten thousand at most', async () => {
+    const revoke = vi.spyOn(deps.store, 'revoke');
+    await revocations.revoke(order('id', ID));
+    // The store counts those in force, within the transaction.
+    expect(revoke).toHaveBeenCalledWith(expect.objectContaining({ by: 'uid 0' }), 10_000);
   });
 });
 

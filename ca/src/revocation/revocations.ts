@@ -128,9 +128,10 @@ class LiveRevocations implements Revocations {
 
   lift(number: number, by: string): Promise<MadeRevocation> {
     return this.#inTurn(async () => {
-      const lifted = await this.#deps.store.lift(number, by);
-      this.#publish(this.standing().filter((each) => each.number !== number));
-      return lifted;
+      const { revocation, sequence } = await this.#deps.store.lift(number, by);
+      const left = this.standing().filter((each) => each.number !== number);
+      this.#sets.publish(revocationSet(left, sequence));
+      return revocation;
     });
   }
 
@@ -139,9 +140,9 @@ class LiveRevocations implements Revocations {
     const early = alone(draft, this.#deps.clock);
     this.#coming.add(early);
     try {
-      const made = await this.#deps.store.revoke(draft, MAX_IN_FORCE);
-      this.#publish([...this.standing(), made]);
-      return made;
+      const { revocation, sequence } = await this.#deps.store.revoke(draft, MAX_IN_FORCE);
+      this.#sets.publish(revocationSet([...this.standing(), revocation], sequence));
+      return revocation;
     } finally {
       this.#coming.delete(early);
     }
@@ -152,10 +153,6 @@ class LiveRevocations implements Revocations {
     const changed = this.#last.then(change);
     this.#last = changed.catch(() => {});
     return changed;
-  }
-
-  #publish(next: readonly MadeRevocation[]): void {
-    this.#sets.publish(revocationSet(next, this.#sets.current().sequence + 1n));
   }
 }
 

@@ -164,7 +164,7 @@ describe('a watcher', () => {
       reason: 'superseded',
       until: 0n,
     };
-    const whole = { sequence: 1n, list: [revoked], since: 0n, gone: [] };
+    const whole = { sequence: 3n, list: [revoked], since: 0n, gone: [] };
     expect(await call.next()).toMatchObject({ sequence: 3n, policy: undefined, revocations: whole });
     await applied(rpc, server('two'));
     expect(await call.next()).toMatchObject({
@@ -175,17 +175,32 @@ describe('a watcher', () => {
     await rpc.revocations.revoke({ ...order, reason: 'superseded', seconds: 60 });
     const until = BigInt(rpc.clock.now().getTime() / 1000 + 60);
     const second = { ...revoked, number: 2n, until };
-    const added = { sequence: 2n, list: [second], since: 1n, gone: [] };
+    const added = { sequence: 5n, list: [second], since: 3n, gone: [] };
     expect(await call.next()).toMatchObject({ sequence: 5n, policy: undefined, revocations: added });
     await rpc.revocations.lift(1, 'the test');
-    const lifted = { sequence: 3n, list: [], since: 2n, gone: [1n] };
+    const lifted = { sequence: 6n, list: [], since: 5n, gone: [1n] };
     expect(await call.next()).toMatchObject({ sequence: 6n, revocations: lifted });
-    const all = { sequence: 3n, list: [second], since: 0n, gone: [] };
+    const all = { sequence: 6n, list: [second], since: 0n, gone: [] };
     expect((await followed()).first).toMatchObject({
       sequence: 6n,
       policy: { version: 2n },
       revocations: all,
     });
+  });
+
+  test('gets two changes of one moment, each under a greater number', async () => {
+    const { call, first } = await followed();
+    expect(first).toMatchObject({ sequence: 1n });
+    const target = parseTarget('id', 'spiffe://prod.example/a');
+    const revoked = { target, reason: 'superseded', seconds: 0, by: 'the test' } as const;
+    await Promise.all([applied(rpc, server('one')), rpc.revocations.revoke(revoked)]);
+    const [second, third] = [await call.next(), await call.next()];
+    expect([second?.sequence, third?.sequence]).toEqual([2n, 3n]);
+    const told = [second, third].map((each) => [each?.policy !== undefined, each?.revocations !== undefined]);
+    expect(told.toSorted()).toEqual([
+      [false, true],
+      [true, false],
+    ]);
   });
 
   test('that is a gateway listens once for successions, whatever is applied, until it leaves', async () => {

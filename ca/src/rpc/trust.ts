@@ -220,15 +220,17 @@ interface Sent {
 }
 
 /**
- * Each part only grows, and every change grows one of them: their sum orders all states, across restarts too. What a
- * stream was sent already is left out: a revocation must not cost the whole policy again, nor the other way round.
+ * Every change of a part has a new number of the store, and the parts change in the order of their numbers: the
+ * greatest orders all states, across restarts. What a stream was sent already is left out: a revocation must not cost
+ * the whole policy again, nor the other way round.
  */
 function snapshot(id: SpiffeId, before: Sent | undefined, deps: AttestationDeps): [Sent, WatchResponse] {
   const set = deps.registry.sets.current();
   const bundle = deps.authorities.bundle.current();
   const revoked = deps.revocations.sets.current();
   const parts = { bundle: bundle.sequence, policy: BigInt(set.version), revocations: revoked.sequence };
-  const sequence = parts.bundle + parts.policy + parts.revocations;
+  const numbers = [bundle, set, revoked].map((part) => part.sequence);
+  const [sequence = 0n] = numbers.toSorted((a, b) => Number(b - a));
   return [
     { sequence, parts, policy: set.version, revocations: revoked },
     {

@@ -39,11 +39,23 @@ export interface AuthorityRecord {
   readonly notAfter: Date;
 }
 
+/**
+ * A number of the store that grows with each root, each change of the registry and each of the revocations: it orders
+ * the states of all three, across restarts.
+ */
+export interface Numbered {
+  readonly sequence: bigint;
+}
+
+export interface StoredAuthority extends AuthorityRecord, Numbered {}
+
 export interface RegistryRecord {
   readonly version: number;
   /** The resources in force, as one JSON array. */
   readonly resources: string;
 }
+
+export interface StoredRegistry extends RegistryRecord, Numbered {}
 
 /** A token that a platform signed: the attestor, and the token's own identifier there. */
 export interface TokenName {
@@ -60,10 +72,14 @@ export interface NodeName {
 /** A revocation that has no number yet. */
 export type RevocationDraft = Pick<MadeRevocation, 'target' | 'reason' | 'by' | 'until'>;
 
-export interface StoredRevocations {
+/** The sequence is that of the last one that was made or lifted; 0 where none ever was. */
+export interface StoredRevocations extends Numbered {
   readonly list: readonly MadeRevocation[];
-  /** How many were ever made and lifted: grows with each, across restarts. */
-  readonly sequence: bigint;
+}
+
+/** One that was made or lifted. */
+export interface ChangedRevocation extends Numbered {
+  readonly revocation: MadeRevocation;
 }
 
 /** An unexpired certificate, for whoever asks what a revocation would match or a change of the resources takes. */
@@ -119,14 +135,14 @@ export interface AgentStore {
 }
 
 export interface AuthorityStore {
-  authorities(): Promise<readonly AuthorityRecord[]>;
-  saveAuthority(record: AuthorityRecord, event: AuditEvent): Promise<void>;
+  authorities(): Promise<readonly StoredAuthority[]>;
+  saveAuthority(record: AuthorityRecord, event: AuditEvent): Promise<Numbered>;
 }
 
 export interface RegistryStore {
-  registry(): Promise<RegistryRecord | undefined>;
+  registry(): Promise<StoredRegistry | undefined>;
   /** Refuses (store) unless `record.version` is the stored version plus one. */
-  saveRegistry(record: RegistryRecord, event: AuditEvent): Promise<void>;
+  saveRegistry(record: RegistryRecord, event: AuditEvent): Promise<Numbered>;
 }
 
 export interface RevocationStore {
@@ -136,9 +152,9 @@ export interface RevocationStore {
    * Writes it under the next number, with its audit entry. Certificates whose recording was asked for before are among
    * its serials. Throws revocation where `max` are in force already.
    */
-  revoke(draft: RevocationDraft, max: number): Promise<MadeRevocation>;
+  revoke(draft: RevocationDraft, max: number): Promise<ChangedRevocation>;
   /** With its audit entry. Throws revocation where none of this number is in force. */
-  lift(number: number, by: string): Promise<MadeRevocation>;
+  lift(number: number, by: string): Promise<ChangedRevocation>;
 }
 
 /** What is remembered of nodes between their attestations. */
@@ -161,6 +177,10 @@ export interface AuditIntake {
   newestRecordAt(): Promise<Date | undefined>;
 }
 
+/**
+ * Changes of authorities, registry and revocations are made one after the other, and each is answered before the next
+ * is made: they become known in the order of their numbers.
+ */
 export interface Store
   extends CertificateStore,
     AgentStore,

@@ -3,12 +3,13 @@ import type { AuthorityRecord } from '@chancery/ca/store/store.ts';
 import { expect, test } from 'vitest';
 import { after } from '../certificates.ts';
 import { refusal } from '../refusal.ts';
-import { authority, event } from './records.ts';
+import { authority, draft, event } from './records.ts';
 import type { Subject } from './subject.ts';
 
 export function stateTests(subject: Subject): void {
   authorityTests(subject);
   registryTests(subject);
+  sequenceTests(subject);
 }
 
 function authorityTests(subject: Subject): void {
@@ -16,7 +17,10 @@ function authorityTests(subject: Subject): void {
     const sooner = { ...authority, serial: '40cc', kind: 'intermediate', notAfter: after(60) } as const;
     await subject.store.saveAuthority(authority, event);
     await subject.store.saveAuthority(sooner, event);
-    expect(await subject.store.authorities()).toEqual([sooner, authority]);
+    expect(await subject.store.authorities()).toEqual([
+      { ...sooner, sequence: 1n },
+      { ...authority, sequence: 1n },
+    ]);
     expect(await subject.store.events(0, 10)).toHaveLength(2);
   });
 
@@ -35,7 +39,7 @@ function registryTests(subject: Subject): void {
     expect(await subject.store.registry()).toBeUndefined();
     await subject.store.saveRegistry({ version: 1, resources: '[]' }, event);
     await subject.store.saveRegistry({ version: 2, resources: '[1]' }, event);
-    expect(await subject.store.registry()).toEqual({ version: 2, resources: '[1]' });
+    expect(await subject.store.registry()).toEqual({ version: 2, resources: '[1]', sequence: 2n });
   });
 
   test.each([1, 3])('the registry refuses version %i after 1, and its audit entry', async (version) => {
@@ -43,7 +47,48 @@ function registryTests(subject: Subject): void {
     const late = subject.store.saveRegistry({ version, resources: '[2]' }, event);
     const says = new RegExp(`^registry is at version 1, not ${version - 1}$`);
     await expect(late).rejects.toThrow(refusal('store', says));
-    expect(await subject.store.registry()).toEqual({ version: 1, resources: '[]' });
+    expect(await subject.store.registry()).toEqual({ version: 1, resources: '[]', sequence: 1n });
     expect(await subject.store.events(0, 10)).toHaveLength(1);
+  });
+}
+
+function sequenceTests(subject: Subject): void {
+  test('one number grows with each root and each change of registry and revocations, across a restart', async () => {
+    const { store } = subject;
+    const numbers = [
+      (await store.saveAuthority(authority, event)).sequence,
+      (await store.saveRegistry({ version: 1, resources: '[]' }, event)).sequence,
+      (await store.revoke(draft, 9)).sequence,
+    ];
+    await subject.restart();
+    numbers.push((await subject.store.lift(1, 'uid 0')).sequence);
+    expect(numbers).toEqual([1n, 2n, 3n, 4n]);
+    expect((await subject.store.authorities()).map(({ sequence }) => sequence)).toEqual([1n]);
+    expect((await subject.store.registry())?.sequence).toBe(2n);
+    expect(await subject.store.revocations()).toEqual({ list: [], sequence: 4n });
+  });
+
+  test('a refused change takes no number', async () => {
+    const { store } = subject;
+    await expect(store.saveRegistry({ version: 2, resources: '[]' }, event)).rejects.toThrow(/version/);
+    await expect(store.revoke(draft, 0)).rejects.toThrow(/in force/);
+    await expect(store.lift(1, 'uid 0')).rejects.toThrow(/no revocation/);
+    expect(await store.saveRegistry({ version: 1, resources: '[]' }, event)).toEqual({ sequence: 1n });
+  });
+
+  test('changes become known in the order of their numbers, however long each takes to act on', async () => {
+    const { store } = subject;
+    const known: bigint[] = [];
+    const slowly = async (change: Promise<{ readonly sequence: bigint }>, steps: number) => {
+      const { sequence } = await change;
+      for (let step = 0; step < steps; step += 1) await Promise.resolve();
+      known.push(sequence);
+    };
+    await Promise.all([
+      slowly(store.saveRegistry({ version: 1, resources: '[]' }, event), 100),
+      slowly(store.revoke(draft, 9), 10),
+      slowly(store.saveAuthority(authority, event), 0),
+    ]);
+    expect(known).toEqual([1n, 2n, 3n]);
   });
 }

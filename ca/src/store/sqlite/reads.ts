@@ -3,7 +3,15 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import type { NodeName } from '../store.ts';
 import type { RevocationTable } from './revocation-table.ts';
-import { authorityOf, fromHex, issuanceOf, SUCCESSIONS, serialsFrom, successionOf } from './rows.ts';
+import {
+  authorityOf,
+  fromHex,
+  issuanceOf,
+  SUCCESSIONS,
+  sequenceOf,
+  serialsFrom,
+  successionOf,
+} from './rows.ts';
 
 export type Reads = ReturnType<typeof readsOf>;
 
@@ -25,10 +33,12 @@ export function readsOf(db: DatabaseSync, revocations: RevocationTable) {
       (id === undefined ? sql.newest.all(limit) : sql.newestOf.all(id, limit)).map(issuanceOf),
     certified: (now: number, target: Target) => [...revocations.certified(new Date(now), target)],
     successions: (now: number) => sql.successions.all(now).map(successionOf),
-    authorities: () => sql.authorities.all().map(authorityOf),
+    authorities: () => sql.authorities.all().map((row) => ({ ...authorityOf(row), ...sequenceOf(row) })),
     registry: () => {
       const row = sql.registry.get();
-      return row && { version: Number(row['version']), resources: String(row['resources']) };
+      return (
+        row && { version: Number(row['version']), resources: String(row['resources']), ...sequenceOf(row) }
+      );
     },
     revocations: (now: number) => revocations.inForce(new Date(now)),
     nodeState: ({ platform, node }: NodeName) => {

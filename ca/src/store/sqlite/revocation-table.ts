@@ -14,6 +14,14 @@ import { originOf, serialOf } from './rows.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 
+interface Lifting {
+  readonly number: number;
+  readonly by: string;
+  /** Milliseconds. */
+  readonly at: number;
+  readonly sequence: bigint;
+}
+
 export class RevocationTable {
   readonly #sql: ReturnType<typeof statements>;
 
@@ -21,32 +29,35 @@ export class RevocationTable {
     this.#sql = statements(db);
   }
 
-  /**
-   * Within the transaction of its audit entry: every certificate that was to be recorded before has been. Throws
-   * revocation where `max` are in force.
-   */
-  insert({ target, reason, by, until }: RevocationDraft, now: Date, max: number): MadeRevocation {
+  /** Throws revocation where `max` are in force. */
+  ensureRoom(now: Date, max: number): void {
     const inForce = Number(this.#sql.inForceCount.get(now.getTime())?.['n']);
     ensure(inForce < max, 'revocation', `${max} revocations are in force: lift some, or use a pattern`);
+  }
+
+  /** Within the transaction of its audit entry: every certificate that was to be recorded before has been. */
+  insert({ target, reason, by, until }: RevocationDraft, now: Date, sequence: bigint): MadeRevocation {
     const end = until === undefined ? null : until.getTime();
-    const row = [target.kind, target.value, reason, by, now.getTime(), end];
+    const row = [target.kind, target.value, reason, by, now.getTime(), end, sequence];
     const number = Number(this.#sql.insert.run(...row).lastInsertRowid);
     const made = { number, target, serials: [], reason, by, at: now, until };
     return withSerials([made], this.certified(now, target))[0] ?? made;
   }
 
-  /** Throws revocation. */
-  lift(number: number, by: string, now: Date): MadeRevocation {
+  /** Throws revocation where none of this number is in force. */
+  standing(number: number, now: Date): MadeRevocation {
     const row = this.#sql.one.get(number, now.getTime());
     ensure(row !== undefined, 'revocation', `there is no revocation ${number} in force`);
-    this.#sql.lift.run(by, now.getTime(), number);
     return revocationOf(row);
+  }
+
+  lift({ number, by, at, sequence }: Lifting): void {
+    this.#sql.lift.run(by, at, sequence, number);
   }
 
   inForce(now: Date): StoredRevocations {
     const list = withSerials(this.#sql.inForce.all(now.getTime()).map(revocationOf), this.#all(now));
-    const { made, lifted } = this.#sql.count.get() ?? {};
-    return { list, sequence: BigInt(Number(made) + Number(lifted)) };
+    return { list, sequence: BigInt(Number(this.#sql.last.get()?.['sequence'] ?? 0)) };
   }
 
   /** All that the target could match, and perhaps others: what the engine leaves out costs least. */
@@ -91,12 +102,12 @@ function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   const inForce = 'lifted_at IS NULL AND (until IS NULL OR until > ?)';
   return {
-    insert: sql('INSERT INTO revocations VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL, NULL)'),
+    insert: sql('INSERT INTO revocations VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)'),
     one: sql(`SELECT * FROM revocations WHERE n = ? AND ${inForce}`),
-    lift: sql('UPDATE revocations SET lifted_by = ?, lifted_at = ? WHERE n = ?'),
+    lift: sql('UPDATE revocations SET lifted_by = ?, lifted_at = ?, sequence = ? WHERE n = ?'),
     inForce: sql(`SELECT * FROM revocations WHERE ${inForce} ORDER BY n`),
     inForceCount: sql(`SELECT count(*) AS n FROM revocations WHERE ${inForce}`),
-    count: sql('SELECT count(*) AS made, count(lifted_at) AS lifted FROM revocations'),
+    last: sql('SELECT max(sequence) AS sequence FROM revocations'),
     unexpired: sql(UNEXPIRED),
     certified: {
       serial: sql(`${UNEXPIRED} AND (serial = ?2 OR origin = ?2)`),

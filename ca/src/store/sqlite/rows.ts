@@ -6,7 +6,14 @@ import { hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
-import type { AuthorityRecord, Issuance, RecordedIssuance, StoredEvent, Succession } from '../store.ts';
+import type {
+  AuthorityRecord,
+  Issuance,
+  Numbered,
+  RecordedIssuance,
+  StoredEvent,
+  Succession,
+} from '../store.ts';
 
 /**
  * Values that may cross to another thread have bytes as hexadecimal: with a view of bytes, all memory behind it would
@@ -67,6 +74,9 @@ export function eventOf(row: Row): StoredEvent {
     event: JSON.parse(String(row['event'])) as AuditEvent,
   };
 }
+
+/** Of the state in which the row was written. */
+export const sequenceOf = (row: Row): Numbered => ({ sequence: BigInt(Number(row['sequence'])) });
 
 /** Hexadecimal. */
 export const serialOf = (row: Row): string => hex(bytes(row, 'serial'));

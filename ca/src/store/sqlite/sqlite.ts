@@ -2,16 +2,19 @@
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
-import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
+import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type {
   AuthorityRecord,
+  ChangedRevocation,
   Issuance,
   NodeName,
+  Numbered,
   RecordedIssuance,
   RegistryRecord,
   RevocationDraft,
   Store,
+  StoredAuthority,
   StoredEvent,
   TokenName,
 } from '../store.ts';
@@ -42,6 +45,7 @@ class SqliteStore implements Store {
   readonly #asked: Asked;
   readonly #clock: Clock;
   readonly #recent = new RecentIssuances();
+  #changes: Promise<unknown> = Promise.resolve();
 
   constructor(asked: Asked, clock: Clock) {
     this.#asked = asked;
@@ -87,33 +91,34 @@ class SqliteStore implements Store {
     return this.#read('successions', this.#now());
   }
 
-  async authorities(): Promise<readonly AuthorityRecord[]> {
+  async authorities(): Promise<readonly StoredAuthority[]> {
     const found = await this.#read('authorities');
     return found.map((each) => ({ ...each, certificate: asBuffer(each.certificate) }));
   }
 
-  saveAuthority({ certificate, ...record }: AuthorityRecord, event: AuditEvent): Promise<void> {
-    return this.#write('saveAuthority', { ...record, certificate: hex(certificate) }, textOfEvent(event));
+  saveAuthority({ certificate, ...record }: AuthorityRecord, event: AuditEvent): Promise<Numbered> {
+    const row = { ...record, certificate: hex(certificate) };
+    return this.#inOrder(() => this.#write('saveAuthority', row, textOfEvent(event)));
   }
 
   registry() {
     return this.#read('registry');
   }
 
-  saveRegistry(record: RegistryRecord, event: AuditEvent): Promise<void> {
-    return this.#write('saveRegistry', record, textOfEvent(event));
+  saveRegistry(record: RegistryRecord, event: AuditEvent): Promise<Numbered> {
+    return this.#inOrder(() => this.#write('saveRegistry', record, textOfEvent(event)));
   }
 
   revocations() {
     return this.#read('revocations', this.#now());
   }
 
-  revoke(draft: RevocationDraft, max: number): Promise<MadeRevocation> {
-    return this.#write('revoke', draft, max);
+  revoke(draft: RevocationDraft, max: number): Promise<ChangedRevocation> {
+    return this.#inOrder(() => this.#write('revoke', draft, max));
   }
 
-  lift(number: number, by: string): Promise<MadeRevocation> {
-    return this.#write('lift', number, by);
+  lift(number: number, by: string): Promise<ChangedRevocation> {
+    return this.#inOrder(() => this.#write('lift', number, by));
   }
 
   nodeState(name: NodeName) {
@@ -149,6 +154,13 @@ class SqliteStore implements Store {
     return this.#asked.close();
   }
 
+  /** A change of state: the next waits until whoever heard of this one has acted on it. */
+  #inOrder<T>(change: () => Promise<T>): Promise<T> {
+    const changed = this.#changes.then(change);
+    this.#changes = changed.then(turn, turn);
+    return changed;
+  }
+
   #read<K extends keyof Reads>(name: K, ...args: Parameters<Reads[K]>): Promise<ReturnType<Reads[K]>> {
     return this.#asked.call({ kind: 'read', name, args }) as Promise<ReturnType<Reads[K]>>;
   }
@@ -161,6 +173,8 @@ class SqliteStore implements Store {
     return this.#clock.now().getTime();
   }
 }
+
+const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 /** A Buffer that crosses a thread arrives without its methods. */
 const arrived = (issuance: RecordedIssuance): RecordedIssuance => ({

@@ -7,7 +7,14 @@ import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
-import type { NodeName, RegistryRecord, RevocationDraft, TokenName } from '../store.ts';
+import type {
+  ChangedRevocation,
+  NodeName,
+  Numbered,
+  RegistryRecord,
+  RevocationDraft,
+  TokenName,
+} from '../store.ts';
 import type { Guests } from './holders/guests.ts';
 import type { KeyHolders } from './holders/key-holders.ts';
 import type { Undo } from './holders/undo.ts';
@@ -26,6 +33,7 @@ export type Writes = ReturnType<typeof writesOf>;
 /** `at` is when each was asked for; times are milliseconds, events are JSON text. */
 export function writesOf(db: DatabaseSync, revocations: RevocationTable, { keys, guests, undo }: Memory) {
   const sql = statements(db);
+  const next = (): bigint => numberOf(sql.next.get());
   const audit = (at: number, event: string): void => void sql.audit.run(at, event);
   return {
     append: audit,
@@ -41,16 +49,21 @@ export function writesOf(db: DatabaseSync, revocations: RevocationTable, { keys,
       sql.pruneTokens.run(at);
       return Number(sql.prune.run(before).changes);
     },
-    saveAuthority: (at: number, record: AuthorityRow, event: string): void => {
+    saveAuthority: (at: number, record: AuthorityRow, event: string): Numbered => {
       const { serial, kind, certificate, notAfter } = record;
-      sql.authority.run(fromHex(serial), kind, fromHex(certificate), notAfter.getTime());
+      // Nobody is told of an intermediate: it comes with each certificate under it.
+      const sequence = kind === 'root' ? next() : numberOf(sql.current.get());
+      sql.authority.run(fromHex(serial), kind, fromHex(certificate), notAfter.getTime(), sequence);
       audit(at, event);
+      return { sequence };
     },
-    saveRegistry: (at: number, { version, resources }: RegistryRecord, event: string): void => {
+    saveRegistry: (at: number, { version, resources }: RegistryRecord, event: string): Numbered => {
       const last = Number(sql.registryVersion.get()?.['version'] ?? 0);
       ensure(version === last + 1, 'store', `registry is at version ${last}, not ${version - 1}`);
-      sql.saveRegistry.run(version, resources, at);
+      const sequence = next();
+      sql.saveRegistry.run(version, resources, at, sequence);
       audit(at, event);
+      return { sequence };
     },
     swapNodeState: (_: number, { platform, node }: NodeName, from: string | undefined, to: string): boolean =>
       (from === undefined ? sql.newNode.run(platform, node, to) : sql.swapNode.run(to, platform, node, from))
@@ -61,19 +74,25 @@ export function writesOf(db: DatabaseSync, revocations: RevocationTable, { keys,
       ensure(same, 'jti_replay', `token ${id} of ${platform} was used with another key`);
       sql.saveToken.run(platform, id, key, until);
     },
-    revoke: (at: number, draft: RevocationDraft, max: number): MadeRevocation => {
-      const made = revocations.insert(draft, new Date(at), max);
-      audit(at, textOfEvent(eventOfRevocation(made)));
-      return made;
+    revoke: (at: number, draft: RevocationDraft, max: number): ChangedRevocation => {
+      revocations.ensureRoom(new Date(at), max);
+      const sequence = next();
+      const revocation = revocations.insert(draft, new Date(at), sequence);
+      audit(at, textOfEvent(eventOfRevocation(revocation)));
+      return { revocation, sequence };
     },
-    lift: (at: number, number: number, by: string): MadeRevocation => {
-      const lifted = revocations.lift(number, by, new Date(at));
-      const { target } = lifted;
+    lift: (at: number, number: number, by: string): ChangedRevocation => {
+      const revocation = revocations.standing(number, new Date(at));
+      const [sequence, { target }] = [next(), revocation];
+      revocations.lift({ number, by, at, sequence });
       audit(at, textOfEvent({ type: 'revocation.lifted', number, target, by }));
-      return lifted;
+      return { revocation, sequence };
     },
   };
 }
+
+const numberOf = (row: Readonly<Record<string, unknown>> | undefined): bigint =>
+  BigInt(Number(row?.['sequence']));
 
 const eventOfRevocation = ({ number, target, reason, until, by }: MadeRevocation): AuditEvent => ({
   type: 'revocation.made',
@@ -88,11 +107,13 @@ function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
     certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    current: sql('SELECT sequence FROM state'),
+    next: sql('UPDATE state SET sequence = sequence + 1 RETURNING sequence'),
     audit: sql('INSERT INTO audit VALUES (NULL, ?, ?)'),
     prune: sql('DELETE FROM certificates WHERE not_after < ?'),
-    authority: sql('INSERT INTO authorities VALUES (?, ?, ?, ?)'),
+    authority: sql('INSERT INTO authorities VALUES (?, ?, ?, ?, ?)'),
     registryVersion: sql('SELECT version FROM registry ORDER BY version DESC LIMIT 1'),
-    saveRegistry: sql('INSERT INTO registry VALUES (?, ?, ?)'),
+    saveRegistry: sql('INSERT INTO registry VALUES (?, ?, ?, ?)'),
     token: sql('SELECT key_sha256 FROM tokens WHERE platform = ? AND id = ?'),
     saveToken: sql('INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?)'),
     pruneTokens: sql('DELETE FROM tokens WHERE until < ?'),

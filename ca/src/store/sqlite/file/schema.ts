@@ -65,4 +65,19 @@ export const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE certificates ADD COLUMN succeeds BLOB;
   `,
+  // Agents know the numbers of before: of the bundle 1, of the others their counts, of all together the sum.
+  `
+  CREATE TABLE state (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    sequence INTEGER NOT NULL
+  ) STRICT;
+  ALTER TABLE authorities ADD COLUMN sequence INTEGER NOT NULL DEFAULT 1;
+  ALTER TABLE registry ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE revocations ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0;
+  INSERT INTO state SELECT 1,
+    (SELECT count(*) > 0 FROM authorities) + (SELECT coalesce(max(version), 0) FROM registry)
+      + (SELECT count(*) + count(lifted_at) FROM revocations);
+  UPDATE registry SET sequence = (SELECT sequence FROM state);
+  UPDATE revocations SET sequence = (SELECT count(*) + count(lifted_at) FROM revocations);
+  `,
 ];

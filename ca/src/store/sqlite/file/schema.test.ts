@@ -1,0 +1,40 @@
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, expect, test } from 'vitest';
+import { NOW } from '../../../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
+import { makeFolder, removeFolder } from '../../../../../test/kit/processes.ts';
+import { draft, event } from '../../../../../test/kit/store/records.ts';
+import { openSqlite } from '../sqlite.ts';
+import { MIGRATIONS } from './schema.ts';
+
+const folder = makeFolder();
+afterAll(() => removeFolder(folder));
+
+test('a database from before there was one number keeps the numbers that agents know, and goes on above', async () => {
+  const path = join(folder, 'old.db');
+  const step = MIGRATIONS.findIndex((sql) => sql.includes('CREATE TABLE state'));
+  const old = new DatabaseSync(path);
+  for (const sql of MIGRATIONS.slice(0, step)) old.exec(sql);
+  old.exec(`
+    INSERT INTO authorities VALUES (x'40bb', 'root', x'00', 0);
+    INSERT INTO registry VALUES (7, '[]', 0);
+    INSERT INTO revocations VALUES (NULL, 'id', 'spiffe://prod.example/a', 'superseded', '', 0, NULL, NULL, NULL);
+    INSERT INTO revocations VALUES (NULL, 'id', 'spiffe://prod.example/b', 'superseded', '', 0, NULL, '', 0);
+    PRAGMA user_version = ${step}`);
+  old.close();
+  const store = await openSqlite(path, new ManualClock(NOW));
+  expect((await store.authorities()).map(({ sequence }) => sequence)).toEqual([1n]);
+  expect((await store.revocations()).sequence).toBe(3n);
+  expect(await store.registry()).toMatchObject({ version: 7, sequence: 11n });
+  expect((await store.revoke(draft, 9)).sequence).toBe(12n);
+  expect(await store.saveRegistry({ version: 8, resources: '[]' }, event)).toEqual({ sequence: 13n });
+  await store.close();
+});
+
+test('a new database begins at 1', async () => {
+  const store = await openSqlite(':memory:', new ManualClock(NOW));
+  expect(await store.registry()).toBeUndefined();
+  expect(await store.saveRegistry({ version: 1, resources: '[]' }, event)).toEqual({ sequence: 1n });
+  await store.close();
+});
