@@ -1,0 +1,106 @@
+import type { JsonObject } from '@chancery/shared/ground/json.ts';
+import type { Era } from '@chancery/shared/mcp/era.ts';
+import type { Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
+import { describe, expect, test } from 'vitest';
+import { NOW } from '../../../../test/kit/certificates.ts';
+import { policyFor, TRIAGE } from '../../../../test/kit/mcp/world.ts';
+import { judge, mayAsk, told } from './judge.ts';
+
+const policy = policyFor(1, { allow: ['echo', 'get-*'], deny: ['get-env'] });
+const entered = { allow: true, rule: 'triage', reason: 'entered' } as const;
+const SAYS_ALL = { instructions: true, logs: true };
+const SAYS_LITTLE = { instructions: false, logs: false };
+
+const request = (method: string, params?: JsonObject): Request => ({
+  kind: 'request',
+  id: 1,
+  method,
+  params,
+});
+const notification = (method: string): Notification => ({ kind: 'notification', method, params: undefined });
+
+const verdict = (message: Message, era: Era, freeText = SAYS_ALL) => {
+  const where = { caller: TRIAGE, server: 'everything', now: NOW, session: undefined };
+  return judge(policy, { ...where, era, freeText }, entered, message);
+};
+const passes = (message: Message, era: Era, freeText = SAYS_ALL): boolean =>
+  verdict(message, era, freeText).decision.allow;
+
+describe('judge', () => {
+  test.each([
+    ['echo', true, 'triage'],
+    ['get-sum', true, 'triage'],
+    ['get-env', false, 'triage'],
+    ['other', false, undefined],
+  ])('decides a call of %s by the rules: %s', (name, allow, rule) => {
+    const { decision, use } = verdict(request('tools/call', { name, arguments: { a: 1 } }), 'legacy');
+    expect(decision).toMatchObject({ allow, rule });
+    expect(use).toEqual({ tool: name, arguments: { a: 1 } });
+  });
+
+  test('a call whose tool cannot be read is refused, not decided', () => {
+    expect(() => verdict(request('tools/call', {}), 'legacy')).toThrow(/names no tool/);
+  });
+
+  const listen = request('subscriptions/listen', { notifications: { toolsListChanged: true } });
+  const listenToMore = request('subscriptions/listen', { notifications: { promptsListChanged: true } });
+  test.each<[string, Message, legacy: boolean, modern: boolean]>([
+    ['initialize', request('initialize'), true, true],
+    ['ping', request('ping'), true, true],
+    ['server/discover', request('server/discover'), true, true],
+    ['tools/list', request('tools/list'), true, true],
+    ['a subscription to the list of tools', listen, false, true],
+    ['a subscription to something else', listenToMore, false, false],
+    ['logging/setLevel', request('logging/setLevel'), true, false],
+    ['resources/read', request('resources/read'), false, false],
+    ['a notification as a request', request('notifications/initialized'), false, false],
+    ['notifications/initialized', notification('notifications/initialized'), true, true],
+    ['notifications/cancelled', notification('notifications/cancelled'), true, true],
+    ['notifications/progress', notification('notifications/progress'), true, true],
+    ['notifications/roots/list_changed', notification('notifications/roots/list_changed'), true, true],
+    ['tools/list as a notification', notification('tools/list'), false, false],
+    ['tools/call as a notification', notification('tools/call'), false, false],
+    ['a name of an object', request('constructor'), false, false],
+    ['a response', { kind: 'response', id: 1, result: {}, error: undefined }, true, true],
+  ])('%s', (_name, message, legacy, modern) => {
+    expect([passes(message, 'legacy'), passes(message, 'modern')]).toEqual([legacy, modern]);
+  });
+
+  test('what no rule can allow says so', () => {
+    expect(verdict(request('prompts/get'), 'modern').decision).toEqual({
+      allow: false,
+      rule: undefined,
+      reason: 'no kind of rule can allow prompts/get',
+    });
+  });
+
+  test('no level is set for logs that do not pass', () => {
+    expect(passes(request('logging/setLevel'), 'legacy', SAYS_LITTLE)).toBe(false);
+  });
+});
+
+describe('told', () => {
+  test.each([
+    ['notifications/cancelled', true, true],
+    ['notifications/progress', true, true],
+    ['notifications/tools/list_changed', true, true],
+    ['notifications/message', true, false],
+    ['notifications/resources/updated', false, false],
+    ['notifications/elicitation/complete', false, false],
+  ])('a server may say %s: %s, without logs %s', (method, all, little) => {
+    const message = notification(method);
+    const pass = [SAYS_ALL, SAYS_LITTLE].map((freeText) => told(message, undefined, freeText));
+    expect(pass).toEqual([all, little].map((passed) => (passed ? message : undefined)));
+  });
+
+  test('on a subscription only what it is for is told', () => {
+    const listening = request('subscriptions/listen');
+    expect(told(notification('notifications/progress'), listening, SAYS_ALL)).toBeUndefined();
+    expect(told(notification('notifications/tools/list_changed'), listening, SAYS_ALL)).toBeDefined();
+  });
+});
+
+test('a server may ask whether its client is there, and nothing else', () => {
+  const methods = ['ping', 'sampling/createMessage', 'elicitation/create', 'roots/list'];
+  expect(methods.filter(mayAsk)).toEqual(['ping']);
+});

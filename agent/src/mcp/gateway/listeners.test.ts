@@ -1,0 +1,56 @@
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import { beforeEach, expect, test } from 'vitest';
+import { policyFor, STRANGER, TRIAGE } from '../../../../test/kit/mcp/world.ts';
+import { Listeners } from './listeners.ts';
+
+const allowing = (...allow: string[]): Policy => policyFor(1, { allow });
+const old = allowing('echo');
+const session = {};
+
+let listeners: Listeners;
+let told: string[];
+beforeEach(() => {
+  listeners = new Listeners('everything');
+  told = [];
+});
+const listen = (of: object | undefined, policy: Policy, caller = TRIAGE): (() => void) =>
+  listeners.add({ caller, session: of }, policy, ({ method }) => void told.push(method));
+const CHANGED = 'notifications/tools/list_changed';
+
+test('a client that listens is told once where a policy changes its list', () => {
+  listen(session, old);
+  listen(session, old, STRANGER);
+  listeners.policyChanged(allowing('echo'));
+  expect(told).toEqual([]);
+  listeners.policyChanged(allowing('other'));
+  listeners.policyChanged(allowing('other'));
+  expect(told).toEqual([CHANGED]);
+});
+
+test('a client that does not listen any more is not told', () => {
+  const stop = listen(session, old);
+  stop();
+  listeners.policyChanged(allowing('other'));
+  expect(told).toEqual([]);
+});
+
+test('what changed before the first stream of a session is told on it', () => {
+  listeners.begun(session, TRIAGE, old);
+  listen(session, allowing('other'));
+  expect(told).toEqual([CHANGED]);
+});
+
+test('what changed between two streams of a session is told on the second, and no third time', () => {
+  listen(session, old)();
+  listeners.begun(session, TRIAGE, old);
+  listen(session, allowing('other'))();
+  listen(session, allowing('other'));
+  expect(told).toEqual([CHANGED]);
+});
+
+test('a client without a session knows what it was told when it began to listen', () => {
+  listen(undefined, allowing('other'));
+  expect(told).toEqual([]);
+  listeners.policyChanged(old);
+  expect(told).toEqual([CHANGED]);
+});
