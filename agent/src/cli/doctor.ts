@@ -96,7 +96,7 @@ async function runningAgent({ dataDir }: AgentSettings): Promise<Seen | undefine
     return { name: socket, good: problems.length === 0, says };
   } catch (error) {
     if (!isRefusal(error)) throw error;
-    return undefined;
+    return error.code === 'unavailable' ? undefined : { name: socket, good: false, says: error.message };
   }
 }
 

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog } from '@chancery/shared/ground/log.ts';
@@ -96,6 +98,30 @@ connect       jira at unix:/run/jira.sock
 
   test('as JSON is the report', async () => {
     await serve();
+    const { status, out } = await cli('status', '--json');
+    expect(status).toBe(0);
+    expect(JSON.parse(out)).toEqual(WELL);
+  });
+
+  test.each([
+    ['is not said', '{"version":"0.9.0"}'],
+    ['is not JSON', 'version 0.9.0'],
+  ])('is 1 and a sentence for an agent of another release: something %s', async (_, body) => {
+    const server = http.createServer((__, response) => response.end(body)).listen(socket);
+    await once(server, 'listening');
+    served = { close: async () => void server.close() };
+    const { status, err } = await cli('status');
+    expect(status).toBe(1);
+    expect(err).toMatch(
+      /^chancery-agent: the agent at \/.*agent\.sock is of another release than this program: restart/,
+    );
+    expect(err.trim().split('\n')).toHaveLength(1);
+    expect(JSON.parse((await cli('doctor', '--json')).out).agent).toMatchObject({ good: false });
+  });
+
+  test('reads the report of a newer agent, which says more', async () => {
+    const later = { ...WELL, mood: 'good' };
+    await serve(later);
     const { status, out } = await cli('status', '--json');
     expect(status).toBe(0);
     expect(JSON.parse(out)).toEqual(WELL);

@@ -17,6 +17,7 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
+import type { z } from 'zod';
 import { loadRevocations } from '../trust/revocations.ts';
 import { compileSnapshot } from '../trust/snapshot.ts';
 import { Refused, StatusReport, SvidAnswer, TrustLine } from './local-messages.ts';
@@ -77,9 +78,18 @@ export async function readRevocation(socket: string): Promise<string | undefined
   }
 }
 
-/** Throws unavailable where no agent answers. */
+/** Throws unavailable where no agent answers, message_parse where an agent of another release does. */
 export async function readStatus(socket: string): Promise<StatusReport> {
-  return StatusReport.parse(JSON.parse(await call(socket, 'GET', '/v1/status', undefined)));
+  return readAs(StatusReport, await call(socket, 'GET', '/v1/status', undefined), socket);
+}
+
+function readAs<T>(form: z.ZodType<T>, text: string, socket: string): T {
+  try {
+    return form.parse(JSON.parse(text));
+  } catch (error) {
+    const says = `the agent at ${socket} is of another release than this program: restart the agent`;
+    throw new IdentityError('message_parse', says, { cause: error });
+  }
 }
 
 interface LiveSources {
@@ -125,7 +135,7 @@ async function followOnce(
 ): Promise<void> {
   let certifiedFor = '';
   for await (const text of linesOf(options.socket, until)) {
-    const line = TrustLine.parse(JSON.parse(text));
+    const line = readAs(TrustLine, text, options.socket);
     const trustDomain = parseTrustDomain(line.bundle.trustDomain);
     const bundle: Bundle = { ...line.bundle, trustDomain, sequence: BigInt(line.bundle.sequence) };
     live.revocations.publish(loadRevocations(line.revocations));
@@ -147,7 +157,7 @@ async function certify(
   const csr = await writeCsr(signerOf(key));
   // Calls that are open may go on under the new certificate.
   const path = old === undefined ? '/v1/svid' : `/v1/svid?succeeds=${serialOf(old)}`;
-  const answer = SvidAnswer.parse(JSON.parse(await call(socket, 'POST', path, csr)));
+  const answer = readAs(SvidAnswer, await call(socket, 'POST', path, csr), socket);
   const { id, certificate } = verifySvid(answer.chain, bundle, clock.now());
   ensure(id === parseSpiffeId(answer.id), 'svid', `the certificate is for ${id}, not ${answer.id}`);
   ensure(equal(certificate.spki, spkiOf(key)), 'svid', 'another key was certified');

@@ -37,8 +37,8 @@ export const SvidAnswer = z.strictObject({
 /** Instead of any answer. */
 export const Refused = z.object({ code: z.string(), message: z.string() });
 
-/** The answer to GET /v1/status. */
-export const StatusReport = z.strictObject({
+/** The answer to GET /v1/status; a newer agent may say more. */
+export const StatusReport = z.object({
   version: z.string(),
   spiffeId: z.string().nullable().describe('Null, as the next three, before the agent has joined.'),
   serial: z.string().nullable(),
