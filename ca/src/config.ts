@@ -143,6 +143,7 @@ export function parseCaConfig(text: string, file: string): CaSettings {
   };
 }
 
+/** Absolute paths of the CA's own files and sockets; `keys` is a folder. */
 export const paths = (dataDir: string) => ({
   database: resolve(dataDir, 'ca.db'),
   keys: resolve(dataDir, 'keys'),

@@ -53,6 +53,7 @@ export interface UpkeepDeps {
   readonly svid: LiveValue<Svid>;
 }
 
+/** Works until it is closed, logs what fails, and tries again. `close` waits for the work under way. */
 export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
   const stop = new AbortController();
   const upkeep = keepUp(deps, stop.signal);

@@ -20,6 +20,7 @@ export interface Acknowledgement {
 /** Snapshots that are remembered until they are acknowledged; an agent that acknowledges an older one says less. */
 const MAX_OPEN = 64;
 
+/** The acknowledgements of one trust stream. Keeps at most 64 snapshots that wait for one. */
 export class Acknowledged {
   #sequence = 0n;
   #parts = NOTHING;

@@ -49,6 +49,7 @@ export const gcpKind: AttestorKind<GcpConfig> = {
 /** What Google gives. */
 const MAX_LIFETIME_SECONDS = 3600;
 
+/** Verifies tokens by the keys at `jwksUri`, which it fetches when it needs them. */
 export function gcpAttestor(config: GcpConfig, deps: AttestorDeps): Attestor {
   const { issuer, jwksUri } = config;
   const source: KeySource = { jwksUri };

@@ -16,6 +16,7 @@ export const unixKind: AttestorKind<UnixConfig> = {
   create: unixAttestor,
 };
 
+/** Throws peer_unknown for a call that did not come over the CA's own socket. */
 export function unixAttestor(): Attestor {
   return {
     type: 'unix',

@@ -51,6 +51,7 @@ interface Fresh {
   readonly issuer: Issuer;
 }
 
+/** Signs for one trust domain. Made by `open`, which loads or makes the keys; needs no closing. */
 export class Authorities {
   readonly #deps: AuthorityDeps;
   readonly #bundle: LiveValue<Bundle>;
@@ -189,6 +190,7 @@ export function ensureRootOf(root: AuthorityRecord, trustDomain: TrustDomain): v
   ensure(holds, 'config', `${says}: correct trustDomain or dataDir`);
 }
 
+/** Throws authority_unfit, with both ends of the validity. */
 export function ensureInTime({ notBefore, notAfter }: Certificate, now: Date): void {
   const [from, to] = [notBefore.toISOString(), notAfter.toISOString()];
   const inTime = notBefore <= now && now < notAfter;

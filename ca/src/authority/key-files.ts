@@ -21,6 +21,7 @@ export interface AuthorityKeys {
 /** The root's key may be kept where the CA rarely or never reaches it, and the intermediates' beside the CA. */
 export type KeyHomes = Readonly<Record<AuthorityRecord['kind'], AuthorityKeys>>;
 
+/** Root and intermediates in one place. */
 export const oneHome = (keys: AuthorityKeys): KeyHomes => ({ root: keys, intermediate: keys });
 
 /** One folder for all kinds. The folder is made when the first key is. */

@@ -32,6 +32,7 @@ export interface LeafTemplate {
 
 const TLS = [extension.EKU.serverAuth, extension.EKU.clientAuth] as const;
 
+/** All of an SVID that is the same for every certificate of this issuer, written once. */
 export function leafTemplate(issuer: Certificate, issuerKeyId: Uint8Array): LeafTemplate {
   return {
     issuer: issuer.subject,

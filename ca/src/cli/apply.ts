@@ -81,6 +81,7 @@ function* partsOf(text: string): Generator<{ readonly text: string; readonly con
   yield { text: rest, continues: false };
 }
 
+/** To standard error, one line each: standard output may be JSON. */
 export function printWarnings(io: Io, warnings: readonly string[]): void {
   for (const each of warnings) io.err(`warning: ${each}\n`);
 }

@@ -87,4 +87,5 @@ export function printUnacknowledged(io: Pick<Io, 'out'>, behind: Unacknowledged 
   if (away > 1n) io.out(`${away} agents or jobs without a trust stream hear of it when they connect\n`);
 }
 
+/** Seconds since 1970 as ISO 8601, in UTC. */
 export const instant = (seconds: bigint): string => new Date(Number(seconds) * 1000).toISOString();

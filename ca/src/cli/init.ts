@@ -14,6 +14,7 @@ import { keysOf, openStore, type ServeDeps } from '../serve.ts';
 import { openSqlite } from '../store/sqlite/sqlite.ts';
 import { JSON_FLAG, printJson } from './flags.ts';
 
+/** With --resume it finishes what an earlier run began; without, it refuses to touch what is there. */
 export const init = (deps: ServeDeps): Command => ({
   says: 'Makes a new CA in a folder: config, key-encryption key, root, an example of resources.',
   flags: {

@@ -10,6 +10,7 @@ import { agents, exportSet, get, issued } from './queries.ts';
 import { revocations, revoke, unrevoke } from './revoke.ts';
 import { type ServeCommandDeps, serve } from './serve.ts';
 
+/** All commands by name; `runProgram` runs one of them. `version` is what --version prints. */
 export function caProgram(deps: ServeCommandDeps, version: string): Program {
   return {
     name: 'chancery-ca',

@@ -11,6 +11,7 @@ export interface ServeCommandDeps extends Omit<ServeDeps, 'log'> {
   readonly logAt: (level: LogLevel) => Log;
 }
 
+/** Serves until SIGINT, SIGTERM or SIGQUIT, and then closes the CA. */
 export const serve = (deps: ServeCommandDeps): Command => ({
   says: 'Runs the CA in the foreground until SIGINT, SIGTERM or SIGQUIT.',
   flags: CONFIG_FLAG,

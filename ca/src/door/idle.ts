@@ -18,6 +18,7 @@ export interface IdleWatch {
 /** `isStranger` is asked each time that the last stream ends. */
 export type WatchIdle = (session: http2.ServerHttp2Session, isStranger: () => boolean) => IdleWatch;
 
+/** Watches each session that is passed to it until the session closes. Needs no closing. */
 export function idleWatcher(clock: Clock): WatchIdle {
   const [idle, goodbye] = [new Deadlines(IDLE_MS, clock), new Deadlines(GOODBYE_MS, clock)];
   return (session, isStranger) => {

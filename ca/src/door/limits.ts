@@ -54,6 +54,7 @@ const followers = (perAddress: number): Places =>
     replacesOwn: false,
   });
 
+/** One for a CA. Whoever gets a place leaves it. */
 export class Limits {
   readonly #rooms: Readonly<Record<Share, Room>>;
   /** Of calls that answer at once: no place, but a rate. */

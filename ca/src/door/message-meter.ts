@@ -5,6 +5,7 @@ const HEAD_BYTES = 5;
 /** What the server takes of any method. */
 const LIBRARY_BYTES = 2 * 1024 * 1024;
 
+/** One for each stream. Counts bytes and keeps none. */
 export class MessageMeter {
   readonly #maxBytes: number;
   readonly #head = Buffer.alloc(HEAD_BYTES);

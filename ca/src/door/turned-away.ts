@@ -30,6 +30,7 @@ export interface TurnedAwayLog {
   close(): void;
 }
 
+/** The caller closes it, which writes what is counted and not yet written. */
 export function turnedAwayLog({ clock, log, count }: TurnedAwayOptions): TurnedAwayLog {
   const write = ({ what, whose, detail }: TurnedAwayAt, folded: Folded | undefined): void =>
     log.warn({ what, whose, detail, ...folded }, 'callers are turned away: too many, or too fast');

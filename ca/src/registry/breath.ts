@@ -2,6 +2,7 @@
 
 const SLICE_MS = 10;
 
+/** One for each piece of long work, which awaits `take` between its steps. */
 export class Breath {
   #since = performance.now();
 

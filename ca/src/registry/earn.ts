@@ -11,6 +11,7 @@ export interface Matched {
   readonly misses: readonly string[];
 }
 
+/** Never throws for facts that earn nothing. `misses` has the nearest first. */
 export function matchFacts({ identities }: Pick<ResourceSet, 'identities'>, facts: Facts): Matched {
   const misses: { nearness: number; why: string }[] = [];
   const earned = identities.flatMap((identity) => {

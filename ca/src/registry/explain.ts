@@ -18,6 +18,7 @@ export interface Explanation {
 /** More would hide the nearest. */
 const MAX_MISSES = 10;
 
+/** Every line is a sentence for the operator; at most ten near misses. */
 export function explainFacts(set: ResourceSet, facts: Facts): Explanation {
   const { earned, misses } = matchFacts(set, facts);
   const why = misses.slice(0, MAX_MISSES);
@@ -43,6 +44,7 @@ export interface Call {
   readonly tool: string;
 }
 
+/** The decision that a gateway would make by this set of resources. */
 export function explainCall({ policy }: ResourceSet, call: Call): Explanation {
   const { allow, rule = '', reason } = decide(policy, call);
   return { spiffeIds: [], allow, rule, lines: [reason] };

@@ -9,6 +9,7 @@ export interface Facts {
   readonly attributes: Readonly<Record<string, string>>;
 }
 
+/** The platforms that proved these facts: one, or several in one exchange. */
 export const provenBy = ({ platform }: Facts): readonly string[] => platform.split('+');
 
 type Attributes = Readonly<Record<string, string>>;

@@ -105,6 +105,7 @@ export function resourceSet(
   };
 }
 
+/** Unique in a set, and what diffs and problems name a resource by. */
 export const keyOf = (resource: Resource): string => `${resource.kind}/${resource.name}`;
 
 /** The attestors that an identity demands; none for other resources. */

@@ -26,6 +26,7 @@ const MAX_CSRS = 64;
 /** A certificate that would end within this is not worth its record. */
 const MIN_LEFT_SECONDS = 1;
 
+/** Anyone may call it. A stranger takes a place and a token before anything is verified. */
 export const attest = (deps: AttestationDeps) =>
   bidi('Attest', AttestationService.attest, async (stream) => {
     const { caller } = stream;
@@ -174,6 +175,7 @@ export async function certified(
   return { svid, record };
 }
 
+/** All that a revocation may name of the certificate. */
 export const certifiedPeer = ({ id, serial, origin, platform, node }: RecordedIssuance): RevocablePeer => ({
   id,
   serial,

@@ -61,6 +61,7 @@ export type Standing =
   | { readonly kind: 'operator' | 'stranger' | 'known'; readonly svid?: undefined }
   | { readonly kind: 'known'; readonly svid: VerifiedSvid };
 
+/** Never throws: a certificate that does not verify makes a stranger. */
 export function standingOf(caller: Caller, now: Date): Standing {
   if (caller.via !== 'tls') return { kind: caller.via === 'admin' ? 'operator' : 'known' };
   if (!caller.shownCertificate) return { kind: 'stranger' };

@@ -219,6 +219,7 @@ function ensureFreshKey(key: ProvenKey, earned: Earned, renewing: RecordedIssuan
   );
 }
 
+/** Times are seconds since 1970. `now` is the CA's clock, by which an agent notices that its own is wrong. */
 export function issuedMessage(issued: IssuedSvid, id: SpiffeId, { authorities, clock }: IssueDeps): Issued {
   return {
     chain: issued.chain.map((der) => asBuffer(der)),

@@ -23,6 +23,7 @@ interface Entry {
   readonly expires: number;
 }
 
+/** One for a CA. Nonces expire by the clock; needs no closing. */
 export class Nonces {
   readonly #live = new Map<string, Entry>();
   readonly #clock: Clock;

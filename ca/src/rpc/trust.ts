@@ -27,12 +27,14 @@ import { bidi, type Stream, unary } from './methods.ts';
 
 const [HELLO_SECONDS, INSTANCE_BYTES] = [10, 16];
 
+/** Anyone may call it; it answers at once. Throws rate. */
 export const getBundle = (deps: AttestationDeps) =>
   unary('GetBundle', TrustService.getBundle, async (_, caller) => {
     deps.limits.call('GetBundle', callerKey(caller, deps.clock.now()));
     return bundleMessage(deps.authorities.bundle.current());
   });
 
+/** Agents with a good SVID may call it, within the places of their node. */
 export const watch = (deps: AttestationDeps) =>
   bidi('Watch', TrustService.watch, async (stream: Stream<WatchRequest, WatchResponse>) => {
     const { svid, record } = await certified(stream.caller, deps);

@@ -14,6 +14,7 @@ export interface ClockWarningDeps {
   readonly log: Log;
 }
 
+/** Logs one warning, or nothing. Asks the store once. */
 export async function tellOfClock({ clock, store, log }: ClockWarningDeps): Promise<void> {
   const now = clock.now();
   const newest = await store.newestRecordAt();

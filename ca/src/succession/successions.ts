@@ -37,6 +37,7 @@ export interface Since {
   readonly last: number;
 }
 
+/** In memory, and limited for each node. Gateways hear of several changes at once, after BATCH_MS. */
 export class Successions {
   readonly #clock: Clock;
   readonly #shareKey: Uint8Array;

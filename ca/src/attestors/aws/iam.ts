@@ -67,6 +67,7 @@ export const awsIamKind: AttestorKind<AwsIamConfig> = {
 /** STS itself allows 15 minutes. The nonce in the binding is the real bound; this one is for clocks that are wrong. */
 const MAX_SKEW_SECONDS = 300;
 
+/** Asks STS once for each attestation, and AWS Organizations where the config says so. */
 export function awsIamAttestor(config: AwsIamConfig, deps: AttestorDeps): Attestor {
   const organizations = config.organization && organizationsOf(config.organization, deps);
   return {

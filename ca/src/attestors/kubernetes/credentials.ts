@@ -29,6 +29,7 @@ interface Loaded {
   readonly ready: Promise<KubeConfig>;
 }
 
+/** The credentials for one cluster, read again while the CA runs. */
 export class Credentials {
   readonly #client: Client;
   readonly #config: ReviewConfig;

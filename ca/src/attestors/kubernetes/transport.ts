@@ -43,6 +43,7 @@ export interface Travel {
   readonly maxBytes: number;
 }
 
+/** The transport that the official client is given for one call, with the limits of `travel`. */
 export const boundedLibrary = (client: Client, travel: Travel): HttpLibrary =>
   client.wrapHttpLibrary({ send: (request) => send(client, request, travel) });
 

@@ -14,6 +14,7 @@ export interface Rule {
   check(claims: Claims): void;
 }
 
+/** One rule for each claim; `check` throws claim_rule. A claim that is missing matches no pattern. */
 export function compileRules(rules: ClaimRules): readonly Rule[] {
   return Object.entries(rules).map(([claim, patterns]) => {
     return {

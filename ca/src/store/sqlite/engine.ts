@@ -28,6 +28,7 @@ export interface DatabaseAt {
 /** What must not be lost unnoticed: the generation is written with it. */
 const MARKED: ReadonlySet<keyof Writes> = new Set(['saveAuthority', 'saveRegistry', 'revoke', 'lift']);
 
+/** The database of one thread, which closes it. Throws store. */
 export class Engine {
   readonly files: readonly OwnFile[];
   readonly #at: DatabaseAt;

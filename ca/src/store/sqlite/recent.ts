@@ -7,6 +7,7 @@ import type { RecordedIssuance } from '../store.ts';
 /** About 700 bytes each. */
 const MAX_KEPT = 4_096;
 
+/** At most 4,096 records; the one that was not asked for longest is forgotten first. */
 export class RecentIssuances {
   readonly #max: number;
   /** By serial, the one that was asked for last at the end. */

@@ -22,6 +22,10 @@ interface Lifting {
   readonly sequence: bigint;
 }
 
+/**
+ * Prepares its statements once, on a connection that the caller owns. Every method blocks; the caller holds the
+ * transaction.
+ */
 export class RevocationTable {
   readonly #sql: ReturnType<typeof statements>;
 

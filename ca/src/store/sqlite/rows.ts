@@ -24,6 +24,7 @@ export type AuthorityRow = Omit<AuthorityRecord, 'certificate'> & { readonly cer
 
 type Row = Readonly<Record<string, unknown>>;
 
+/** Throws store for a column of another type. */
 export function issuanceOf(row: Row): RecordedIssuance {
   return {
     serial: serialOf(row),
@@ -47,6 +48,7 @@ export const SUCCESSIONS = `
   FROM certificates next JOIN certificates old ON old.serial = next.succeeds
   WHERE next.not_after > ?1 AND old.not_after > ?1 ORDER BY next.n`;
 
+/** Of a row of SUCCESSIONS. Throws store for a column of another type. */
 export const successionOf = (row: Row): Succession => ({
   old: hex(bytes(row, 'succeeds')),
   next: serialOf(row),
@@ -54,6 +56,7 @@ export const successionOf = (row: Row): Succession => ({
   holder: { platform: String(row['platform']), node: String(row['node']) },
 });
 
+/** Throws store for an unknown kind and for a column of another type. */
 export function authorityOf(row: Row): AuthorityRecord {
   const kind = row['kind'];
   if (kind !== 'root' && kind !== 'intermediate')
@@ -66,6 +69,7 @@ export function authorityOf(row: Row): AuthorityRecord {
   };
 }
 
+/** The text is trusted: only this program writes it. */
 export function eventOf(row: Row): StoredEvent {
   return {
     sequence: Number(row['sequence']),
@@ -81,6 +85,7 @@ export const sequenceOf = (row: Row): Numbered => ({ sequence: BigInt(Number(row
 /** Hexadecimal. */
 export const serialOf = (row: Row): string => hex(bytes(row, 'serial'));
 
+/** Empty for a certificate that was not issued with another one. */
 export const originOf = (row: Row): { readonly origin?: string } =>
   row['origin'] === null ? {} : { origin: hex(bytes(row, 'origin')) };
 
@@ -90,6 +95,7 @@ function bytes(row: Row, column: string): Uint8Array {
   return value;
 }
 
+/** Binds the columns in the order of the statement. Blocks; throws what SQLite throws. */
 export function insertIssuance(statement: StatementSync, issuance: IssuanceRow, at: number): void {
   statement.run(
     fromHex(issuance.serial),
@@ -107,6 +113,7 @@ export function insertIssuance(statement: StatementSync, issuance: IssuanceRow, 
   );
 }
 
+/** Stops at the first digit that is not hexadecimal: the caller passes checked text. */
 export const fromHex = (text: string): Buffer => Buffer.from(text, 'hex');
 
 /** The least and the greatest serial that begin with these digits. No serial is longer than 20 bytes. */

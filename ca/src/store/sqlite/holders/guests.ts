@@ -16,6 +16,7 @@ interface Guest extends Holder {
   readonly notAfter: Date;
 }
 
+/** What is added in a transaction that is rolled back must be taken back. */
 export class Guests {
   readonly #max: number;
   /** Ends by node. */

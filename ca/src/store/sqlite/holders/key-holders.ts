@@ -17,6 +17,7 @@ interface Taken extends Held {
   readonly now: number;
 }
 
+/** What is taken in a transaction that is rolled back must be given back. */
 export class KeyHolders {
   readonly #held = new Map<string, Held>();
 

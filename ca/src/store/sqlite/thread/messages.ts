@@ -30,12 +30,14 @@ export type FromThread =
   | { readonly kind: 'refused'; readonly error: CrossingError }
   | { readonly kind: 'answers'; readonly answers: readonly NumberedAnswer[] };
 
+/** An error as a value that another thread can read; what is not a refusal becomes `store`. */
 export function crossing(error: unknown): CrossingError {
   if (!isRefusal(error)) return { code: 'store', message: textOf(error), cause: undefined };
   const { code, message, cause } = error;
   return { code, message, cause: cause === undefined ? undefined : textOf(cause) };
 }
 
+/** The refusal on the other side. Its cause has the sentence and not the stack. */
 export function crossed({ code, message, cause }: CrossingError): IdentityError {
   return new IdentityError(code, message, cause === undefined ? {} : { cause: new Error(cause) });
 }
