@@ -13,7 +13,7 @@ import { OWN_HOLDER } from './agents/holders.ts';
 import type { Authorities } from './authority/authorities.ts';
 import { type IssueDeps, issue } from './authority/issue.ts';
 import type { Revocations } from './revocation/revocations.ts';
-import type { CertificateStore } from './store/store.ts';
+import type { AuditIntake, CertificateStore } from './store/store.ts';
 
 const SERVER_TTL_SECONDS = 86_400;
 /** How often the CA looks whether something of its own is due; everything it renews has hours left then. */
@@ -48,7 +48,7 @@ export interface UpkeepDeps {
   readonly random: (size: number) => Uint8Array;
   readonly authorities: Authorities;
   readonly revocations: Revocations;
-  readonly store: CertificateStore;
+  readonly store: CertificateStore & Pick<AuditIntake, 'appendSoon'>;
   readonly trustDomain: TrustDomain;
   readonly svid: LiveValue<Svid>;
 }

@@ -97,6 +97,20 @@ describe('the order', () => {
     expect(await made.store.issued({ limit: 10 })).toEqual([]);
   });
 
+  test('how it ended is on record', async () => {
+    const endOf = async () => {
+      await made.store.append({ type: 'registry.applied', version: 0, changes: [], by: 'the test' });
+      return (await made.store.events(0, 100)).at(-2)?.event;
+    };
+    const { chain, serial } = await issue(order, made);
+    const sha256 = hash('sha256', chain[0] ?? new Uint8Array(), 'hex');
+    expect(await endOf()).toEqual({ type: 'svid.issued', serial, sha256 });
+    const { signer } = made.authorities.issuer(NOW);
+    const sign = vi.fn().mockRejectedValue(new Error('the key manager is away'));
+    await expect(issueWith({ signer: { ...signer, sign } })).rejects.toThrow('the key manager is away');
+    expect(await endOf()).toMatchObject({ type: 'svid.failed', detail: 'the key manager is away' });
+  });
+
   test('one record, one signature', async () => {
     const sign = signing();
     const { signer } = made.authorities.issuer(NOW);

@@ -1,6 +1,6 @@
 /**
- * Issuing: compose, lint, record, sign, in that order and no other. The types hold the order: only `prepare` makes a
- * Prepared, only `record` makes a Recorded, and only a Recorded is signed.
+ * Issuing: compose, lint, record, sign, in that order and no other; how it ended is recorded last. The types hold the
+ * order: only `prepare` makes a Prepared, only `record` makes a Recorded, and only a Recorded is signed.
  */
 import { hash } from 'node:crypto';
 import type { Holder } from '@chancery/shared/evidence/several.ts';
@@ -12,7 +12,7 @@ import { isReserved, type Role, roleNamedBy } from '@chancery/shared/spiffe/rese
 import { lintSvid } from '@chancery/shared/x509/compose/lint.ts';
 import { assembleCertificate, writeTbs } from '@chancery/shared/x509/compose/tbs.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
-import type { CertificateStore, Issuance } from '../store/store.ts';
+import type { AuditIntake, CertificateStore, Issuance } from '../store/store.ts';
 import type { Authorities, Issuer } from './authorities.ts';
 import { BACKDATE_SECONDS, leafFields } from './profile.ts';
 import { drawSerial } from './serial.ts';
@@ -45,7 +45,7 @@ export interface IssuedSvid {
 
 export interface IssueDeps {
   readonly authorities: Authorities;
-  readonly store: Pick<CertificateStore, 'record'>;
+  readonly store: Pick<CertificateStore, 'record'> & Pick<AuditIntake, 'appendSoon'>;
   readonly clock: Clock;
   readonly random: (size: number) => Uint8Array;
 }
@@ -66,7 +66,7 @@ type Recorded = Prepared & { readonly [recorded]: true };
 /** Throws authority_unfit, csr_key, lint, store. */
 export async function issue(order: Order, deps: IssueDeps): Promise<IssuedSvid> {
   const ready = await record(prepare(order, deps), deps.store);
-  const certificate = await sign(ready);
+  const certificate = await sign(ready, deps.store);
   const { issuance, issuer } = ready;
   const { notBefore, notAfter, serial } = issuance;
   const renewAfter = new Date((addSeconds(notBefore, BACKDATE_SECONDS).getTime() + notAfter.getTime()) / 2);
@@ -133,9 +133,19 @@ async function record(ready: Prepared, store: Pick<CertificateStore, 'record'>):
   return ready as Recorded;
 }
 
-async function sign(ready: Recorded): Promise<Uint8Array> {
+/** The intent is on record by now; how it ended follows. A record without its end is of a CA that was killed. */
+async function sign(ready: Recorded, audit: Pick<AuditIntake, 'appendSoon'>): Promise<Uint8Array> {
   const { signer } = ready.issuer;
-  return assembleCertificate(ready.tbs, signer.algorithm, await signer.sign(ready.tbs));
+  const { serial } = ready.issuance;
+  try {
+    const certificate = assembleCertificate(ready.tbs, signer.algorithm, await signer.sign(ready.tbs));
+    audit.appendSoon({ type: 'svid.issued', serial, sha256: hash('sha256', certificate, 'hex') });
+    return certificate;
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    audit.appendSoon({ type: 'svid.failed', serial, detail });
+    throw error;
+  }
 }
 
 /** Never outside the issuer's own validity (RFC 5280 lets it, but nobody could use it), nor beyond what was asked. */

@@ -38,7 +38,7 @@ import type { Stream } from './methods.ts';
 import { NONCE_SECONDS, type Nonce, type Nonces } from './nonces.ts';
 
 export interface ExchangeDeps extends IssueDeps {
-  readonly store: CertificateStore & Pick<AuditIntake, 'append'>;
+  readonly store: CertificateStore & Pick<AuditIntake, 'append' | 'appendSoon'>;
   readonly trustDomain: TrustDomain;
   readonly attestors: ReadonlyMap<string, Attestor>;
   readonly registry: Registry;

@@ -172,6 +172,11 @@ export interface TokenStore {
 /** Where audit events go in. */
 export interface AuditIntake {
   append(event: AuditEvent): Promise<void>;
+  /**
+   * Written with the next change of state, after a second at the latest, and at the close: for what says how something
+   * ended that is on record already. Nobody waits, so a store that fails just then loses it.
+   */
+  appendSoon(event: AuditEvent): void;
   events(after: number, limit: number): Promise<readonly StoredEvent[]>;
   /** When the newest record was written, by the clock of then; undefined where there is none. */
   newestRecordAt(): Promise<Date | undefined>;

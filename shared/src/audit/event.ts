@@ -20,6 +20,18 @@ export type AuditEvent =
       readonly tbs: string;
     }
   | {
+      readonly type: 'svid.issued';
+      readonly serial: string;
+      /** SHA-256 of the certificate, hexadecimal. */
+      readonly sha256: string;
+    }
+  | {
+      /** What was on record as being issued was not signed. */
+      readonly type: 'svid.failed';
+      readonly serial: string;
+      readonly detail: string;
+    }
+  | {
       readonly type: 'node.attested';
       readonly platform: string;
       readonly node: string;

@@ -23,6 +23,20 @@ export function auditTests(subject: Subject): void {
     expect(await subject.store.newestRecordAt()).toEqual(after(5));
   });
 
+  test('an event that may be late goes along with the next write, before it', async () => {
+    const late = { ...event, sequence: 1 };
+    subject.store.appendSoon(late);
+    await subject.store.append(event);
+    expect((await subject.store.events(0, 9)).map((each) => each.event)).toEqual([late, event]);
+  });
+
+  test('an event that may be late is written at the close', async () => {
+    subject.store.appendSoon(event);
+    await subject.store.close();
+    await subject.restart();
+    expect(await subject.store.events(0, 9)).toHaveLength(1);
+  });
+
   test('what waits at the close is written, and everything after it is refused', async () => {
     const { store } = subject;
     const waiting = store.append(event);

@@ -18,7 +18,7 @@ import type {
   StoredEvent,
   TokenName,
 } from '../store.ts';
-import type { Asked } from './calls.ts';
+import type { Asked, WriteCall } from './calls.ts';
 import { openHere } from './here.ts';
 import type { Reads } from './reads.ts';
 import { RecentIssuances } from './recent.ts';
@@ -39,6 +39,9 @@ export async function openSqliteThread(path: string, clock: Clock, generation?: 
   return new SqliteStore(await openOnThread({ path, generation, now: clock.now().getTime() }), clock);
 }
 
+const LATER_MS = 1_000;
+const MAX_LATER = 1_024;
+
 type Rest<F> = F extends (at: number, ...rest: infer R) => unknown ? R : never;
 
 class SqliteStore implements Store {
@@ -46,6 +49,9 @@ class SqliteStore implements Store {
   readonly #clock: Clock;
   readonly #recent = new RecentIssuances();
   #changes: Promise<unknown> = Promise.resolve();
+  /** Events that go along with the next write: a sync of their own would keep that one waiting. */
+  readonly #later: WriteCall[] = [];
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(asked: Asked, clock: Clock) {
     this.#asked = asked;
@@ -137,6 +143,12 @@ class SqliteStore implements Store {
     return this.#write('append', textOfEvent(event));
   }
 
+  appendSoon(event: AuditEvent): void {
+    this.#later.push({ kind: 'write', name: 'append', at: this.#now(), args: [textOfEvent(event)] });
+    if (this.#later.length >= MAX_LATER) this.#writeLater();
+    else this.#timer ??= setTimeout(() => this.#writeLater(), LATER_MS).unref();
+  }
+
   async events(after: number, limit: number): Promise<readonly StoredEvent[]> {
     return (await this.#read('events', after, limit)).map(eventOf);
   }
@@ -151,6 +163,7 @@ class SqliteStore implements Store {
   }
 
   close(): Promise<void> {
+    this.#writeLater();
     return this.#asked.close();
   }
 
@@ -166,7 +179,14 @@ class SqliteStore implements Store {
   }
 
   #write<K extends keyof Writes>(name: K, ...args: Rest<Writes[K]>): Promise<ReturnType<Writes[K]>> {
+    this.#writeLater();
     return this.#asked.call({ kind: 'write', name, at: this.#now(), args }) as Promise<ReturnType<Writes[K]>>;
+  }
+
+  #writeLater(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const call of this.#later.splice(0)) this.#asked.call(call).catch(() => {});
   }
 
   #now(): number {
