@@ -25,6 +25,7 @@ import { type Doors, openDoors } from './door/doors.ts';
 import { Limits } from './door/limits.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
 import { createMetrics } from './health/metrics.ts';
+import { openOperator } from './operator/operator.ts';
 import { openRegistry } from './registry/registry.ts';
 import { openRevocations } from './revocation/revocations.ts';
 import type { Caller } from './rpc/caller.ts';
@@ -146,7 +147,8 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const fold = openRefusals(settings, { ...deps, audit });
   const { connections } = settings.limits;
   const known = { connections, trustDomain, attestors: platforms };
-  const server = grpcServer({ ...deps, ...rooms, ...known, audit, fold });
+  const operator = openOperator({ ...deps, ...watched, audit });
+  const server = grpcServer({ ...deps, ...rooms, ...known, operator, audit, fold });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const { inject } = server;
   const port = await listenAll(settings, { ...deps, doors, callers, inject, svid, authorities });

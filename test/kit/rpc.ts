@@ -5,6 +5,7 @@ import { Agents } from '@chancery/ca/agents/agents.ts';
 import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { type IssuedSvid, issue } from '@chancery/ca/authority/issue.ts';
 import { Limits } from '@chancery/ca/door/limits.ts';
+import { openOperator } from '@chancery/ca/operator/operator.ts';
 import { openRegistry } from '@chancery/ca/registry/registry.ts';
 import { openRevocations } from '@chancery/ca/revocation/revocations.ts';
 import type { Caller, TlsCaller } from '@chancery/ca/rpc/caller.ts';
@@ -39,18 +40,23 @@ export async function makeRpc(attestors: readonly Attestor[] = []) {
   };
   const [outcomes, observed]: [string[], string[]] = [[], []];
   const audit = (event: AuditEvent) => store.append(event);
+  const ownUid = 1000;
+  const rooms = {
+    registry: await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) }),
+    revocations: await openRevocations({ store, clock, trustDomain }),
+    agents: new Agents(clock),
+  };
   return {
     ...made,
     log: silentLog,
     attestors: platforms,
-    registry: await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) }),
-    revocations: await openRevocations({ store, clock, trustDomain }),
-    agents: new Agents(clock),
+    ...rooms,
+    operator: openOperator({ ...made, ...rooms, audit, ownUid }),
     successions: new Successions(clock, new Uint8Array(32)),
     limits: new Limits(limits, clock),
     callers: new Callers<Caller>(),
     nonces: new Nonces(clock, (size) => randomBytes(size)),
-    ownUid: 1000,
+    ownUid,
     outcomes,
     observed,
     outcome: (platform: string, outcome: string) => void outcomes.push(`${platform} ${outcome}`),

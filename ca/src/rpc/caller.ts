@@ -1,8 +1,8 @@
 /** Who is at the other end of a connection to the CA, and whether they still are who they were. */
 import { type ShareKeys, shareKeys } from '@chancery/shared/door/keys.ts';
-import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { LivePeer } from '@chancery/shared/unix/peer-credentials.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
+import type { Asker } from '../operator/verb.ts';
 
 interface Answered {
   /** Keeps the connection from giving way to others until the returned function is called. */
@@ -29,18 +29,11 @@ export interface UnixCaller extends Answered {
 
 export type Caller = TlsCaller | UnixCaller;
 
-/** Who operates: root or the CA's own user, on the admin socket. Throws operator_role, peer_gone. */
-export function ensureOperator(caller: Caller, ownUid: number): string {
-  ensure(
-    caller.via === 'admin',
-    'operator_role',
-    `operators call on the admin socket, not from ${caller.address}`,
-  );
-  const { uid } = caller.peer;
-  ensure(uid === 0 || uid === ownUid, 'operator_role', `uid ${uid} is no operator`);
-  caller.peer.ensureStillThere();
-  return `uid ${uid}`;
-}
+/** Who asks for a verb of the operator: on the admin socket the kernel says who that is. */
+export const askerOf = (caller: Caller): Asker => ({
+  address: caller.address,
+  local: caller.via === 'admin' ? caller.peer : undefined,
+});
 
 /** Whom a limit counts: a user of this machine, or an address and its network. */
 export const limitKeys = (caller: Caller): ShareKeys =>

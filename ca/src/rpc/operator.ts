@@ -1,37 +1,32 @@
-/** The Operator service: on the admin socket, for root and the CA's own user, by peer credentials. */
+/** The Operator service: the operator's verbs over gRPC. The kernel says who asks on the admin socket. */
 import type {
   ApplyRequest,
   ApplyResponse,
+  ExplainRequest,
   ExplainResponse,
   ListResourcesRequest,
   ListResourcesResponse,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { nodeName } from '@chancery/shared/evidence/several.ts';
-import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
-import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Parts } from '../agents/acknowledged.ts';
-import type { CertifiedAgent, LiveAgent } from '../agents/agents.ts';
-import { holdersOf, unacknowledged } from '../agents/holders.ts';
-import type { Authorities } from '../authority/authorities.ts';
-import { type Loss, lossesOf } from '../impact/losses.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { LiveAgent } from '../agents/agents.ts';
+import type { Operator } from '../operator/operator.ts';
+import type { ApplyOrder, ChangeReport, ExplainQuery } from '../operator/resources.ts';
 import type { Change } from '../registry/diff.ts';
-import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
-import type { Applied, ApplyOptions, Registry, VersionedSet } from '../registry/registry.ts';
-import { keyOf, MAX_SET_BYTES, type ResourceFile } from '../registry/resources.ts';
-import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/store.ts';
-import { ensureOperator } from './caller.ts';
+import type { Explanation } from '../registry/explain.ts';
+import type { VersionedSet } from '../registry/registry.ts';
+import { keyOf, MAX_SET_BYTES } from '../registry/resources.ts';
+import type { RecordedIssuance } from '../store/store.ts';
+import { askerOf } from './caller.ts';
 import { bidi, type Stream, unary } from './methods.ts';
-import { type RevokeDeps, revokeMethods, unacknowledgedMessage } from './revoke.ts';
+import { revokeMethods, unacknowledgedMessage } from './revoke.ts';
 
-export interface OperatorDeps extends RevokeDeps {
-  readonly registry: Registry;
-  readonly authorities: Authorities;
-  readonly store: AgentStore & Pick<CertificateStore, 'issued'>;
+export interface OperatorDeps {
+  readonly operator: Operator;
 }
 
-const DEFAULT_LIMIT = 100;
-const MAX_LIMIT = 1000;
 const MAX_WARNINGS = 100;
 const MAX_NODES = 10;
 const MAX_AWAY = 1000;
@@ -43,66 +38,46 @@ const MAX_DIFF = 64 * 1024;
 /** A larger resource has a page of its own. */
 const PAGE_BYTES = 1024 * 1024;
 
-export function operatorMethods(deps: OperatorDeps) {
-  const { registry, store, ownUid } = deps;
+/** Who may not is refused before the set is read. */
+export function operatorMethods({ operator }: OperatorDeps) {
   return [
     bidi('Apply', OperatorService.apply, async (stream) => {
-      const by = ensureOperator(stream.caller, ownUid);
-      const { files, dryRun, how } = await readSet(stream);
-      const applied = await (dryRun ? registry.diff(files, how) : registry.apply(files, by, how));
-      await tell(stream, applied, deps, { dryRun });
+      const apply = operator.apply(askerOf(stream.caller));
+      await tell(stream, await apply(await readSet(stream)));
     }),
     bidi('Diff', OperatorService.diff, async (stream) => {
-      ensureOperator(stream.caller, ownUid);
-      const { files, how } = await readSet(stream);
-      await tell(stream, await registry.diff(files, how), deps, { dryRun: true });
+      const diff = operator.diff(askerOf(stream.caller));
+      await tell(stream, await diff(await readSet(stream)));
     }),
-    unary('Explain', OperatorService.explain, async ({ about }, caller): Promise<ExplainResponse> => {
-      ensureOperator(caller, ownUid);
-      ensure(about !== undefined, 'message_parse', 'explain needs facts or a call');
-      const set = registry.sets.current();
-      if (about.$case === 'facts') {
-        const explained = explainFacts(set, about.value);
-        const ids = explained.spiffeIds.map(parseSpiffeId);
-        return message(unlessRevoked(explained, ids[0], deps));
-      }
-      const { server, tool } = about.value;
-      const id = parseSpiffeId(about.value.caller);
-      return message(unlessRevoked(explainCall(set, { caller: id, server, tool }), id, deps));
+    unary('Explain', OperatorService.explain, async (request, caller) => {
+      const explain = operator.explain(askerOf(caller));
+      return message(await explain(queryOf(request)));
     }),
-    unary('ListResources', OperatorService.listResources, async (request, caller) => {
-      ensureOperator(caller, ownUid);
-      return page(registry.sets.current(), request);
-    }),
+    unary('ListResources', OperatorService.listResources, async (request, caller) =>
+      page(await operator.resources(askerOf(caller))(undefined), request),
+    ),
     unary('ListAgents', OperatorService.listAgents, async (_, caller) => {
-      ensureOperator(caller, ownUid);
-      const { connected, away } = await holdersOf(deps);
+      const { connected, away, current } = await operator.agents(askerOf(caller))(undefined);
       return {
         agents: connected.map(agentMessage),
-        current: currentParts(deps),
+        current,
         away: away.slice(0, MAX_AWAY).map(({ id, platform, node }) => ({ spiffeId: id, platform, node })),
         awayCount: BigInt(away.length),
       };
     }),
     unary('ListIssued', OperatorService.listIssued, async ({ limit, spiffeId }, caller) => {
-      ensureOperator(caller, ownUid);
-      ensure(limit <= MAX_LIMIT, 'message_parse', `limit is ${limit}, at most ${MAX_LIMIT}`);
-      const id = spiffeId === '' ? {} : { id: parseSpiffeId(spiffeId) };
-      const issued = await store.issued({ limit: limit === 0 ? DEFAULT_LIMIT : limit, ...id });
-      return { issued: issued.map(issuedMessage) };
+      const issued = operator.issued(askerOf(caller));
+      const id = spiffeId === '' ? undefined : parseSpiffeId(spiffeId);
+      return { issued: (await issued({ id, limit })).map(issuedMessage) };
     }),
-    ...revokeMethods(deps),
+    ...revokeMethods(operator),
   ] as const;
 }
 
 type ApplyStream = Stream<ApplyRequest, ApplyResponse>;
 
 /** Until the caller's end. Throws deadline, message_size. */
-async function readSet(stream: ApplyStream): Promise<{
-  readonly files: readonly ResourceFile[];
-  readonly dryRun: boolean;
-  readonly how: ApplyOptions;
-}> {
+async function readSet(stream: ApplyStream): Promise<ApplyOrder> {
   const files: { name: string; text: string }[] = [];
   const first = await stream.read(NEXT_SECONDS);
   let [bytes, continues] = [0, false];
@@ -119,17 +94,8 @@ async function readSet(stream: ApplyStream): Promise<{
   return { files, dryRun: first.dryRun, how: first };
 }
 
-async function tell(
-  stream: ApplyStream,
-  applied: Applied,
-  deps: OperatorDeps,
-  { dryRun }: { readonly dryRun: boolean },
-): Promise<void> {
-  const { changes, warnings, version } = applied;
-  const holders = changes.length === 0 ? undefined : await holdersOf(deps);
-  const { connected, away } = holders ?? { connected: [], away: [] };
-  const losses = await lossesOf(applied, [...connected, ...away], (agent) => deps.agents.factsOf(agent));
-  const live = new Set<CertifiedAgent>(connected);
+async function tell(stream: ApplyStream, report: ChangeReport): Promise<void> {
+  const { changes, warnings, version, losses, unacknowledged } = report;
   const told = changes.map(changeMessage);
   const more = { version: 0n, warnings: [], losses: [], unacknowledged: undefined };
   while (told.length > MAX_TOLD) await stream.send({ changes: told.splice(0, MAX_TOLD), ...more });
@@ -137,18 +103,14 @@ async function tell(
     changes: told,
     version: BigInt(version),
     warnings: warnings.slice(0, MAX_WARNINGS),
-    losses: losses.slice(0, MAX_WARNINGS).map((loss) => lossMessage(loss, live)),
-    unacknowledged:
-      holders && !dryRun
-        ? unacknowledgedMessage(unacknowledged(holders, { policy: BigInt(version) }))
-        : undefined,
+    losses: losses.slice(0, MAX_WARNINGS).map(lossMessage),
+    unacknowledged: unacknowledged && unacknowledgedMessage(unacknowledged),
   });
 }
 
-function lossMessage({ id, agents, ...loss }: Loss, live: ReadonlySet<CertifiedAgent>) {
+function lossMessage({ id, agents, connected, ...loss }: ChangeReport['losses'][number]) {
   const nodes = agents.slice(0, MAX_NODES).map(nodeName);
-  const connected = BigInt(agents.filter((each) => live.has(each)).length);
-  return { ...loss, spiffeId: id, agents: BigInt(agents.length), connected, nodes };
+  return { ...loss, spiffeId: id, agents: BigInt(agents.length), connected: BigInt(connected), nodes };
 }
 
 function changeMessage({ change, kind, name, diff }: Change) {
@@ -156,12 +118,6 @@ function changeMessage({ change, kind, name, diff }: Change) {
   const cut = left > 0 ? `${diff.slice(0, MAX_DIFF)}\n… and ${left} more characters` : diff;
   return { change, kind, name, diff: cut };
 }
-
-const currentParts = ({ authorities, registry, revocations }: OperatorDeps): Parts => ({
-  bundle: authorities.bundle.current().sequence,
-  policy: BigInt(registry.sets.current().version),
-  revocations: revocations.sets.current().sequence,
-});
 
 function page(
   { resources, version }: VersionedSet,
@@ -184,20 +140,12 @@ function page(
   return { version: BigInt(version), resources: told, next };
 }
 
-/** The CA does not issue to, nor a gateway ask the rules about, whom the operator has cut off. */
-function unlessRevoked(
-  explained: Explanation,
-  id: SpiffeId | undefined,
-  { revocations }: RevokeDeps,
-): Explanation {
-  if (id === undefined) return explained;
-  try {
-    revocations.ensureGood({ id }, 'revoked_peer');
-    return explained;
-  } catch (error) {
-    if (!isRefusal(error, 'revoked_peer')) throw error;
-    return { ...explained, allow: false, lines: [...explained.lines, `but it is revoked: ${error.message}`] };
-  }
+/** Throws message_parse. */
+function queryOf({ about }: ExplainRequest): ExplainQuery {
+  ensure(about !== undefined, 'message_parse', 'explain needs facts or a call');
+  if (about.$case === 'facts') return { kind: 'facts', facts: about.value };
+  const { server, tool } = about.value;
+  return { kind: 'call', caller: parseSpiffeId(about.value.caller), server, tool };
 }
 
 const message = ({ spiffeIds, lines, ...rest }: Explanation): ExplainResponse => ({

@@ -232,7 +232,7 @@ describe('the operator', () => {
       force: false,
       ...changes,
     };
-    const handled = revokeMethods(rpc).map((each) => each(rpc))[0];
+    const handled = revokeMethods(rpc.operator).map((each) => each(rpc))[0];
     if (handled === undefined) throw new Error('there is no Revoke');
     const bytes = OperatorService.revoke.requestSerialize(request);
     const { error, response } = await callUnary(handled, peerOf(rpc, operator), bytes);

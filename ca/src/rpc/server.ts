@@ -47,7 +47,6 @@ const CHANNEL: RpcServerOptions['channel'] = {
 };
 
 export interface ServerDeps extends AttestationDeps, OperatorDeps, RefusalDeps {
-  readonly store: AttestationDeps['store'] & OperatorDeps['store'];
   readonly callers: Callers<Caller>;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: HandlerDeps<Caller>['observe'];

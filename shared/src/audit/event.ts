@@ -53,6 +53,14 @@ export type AuditEvent =
       readonly since?: string;
     }
   | {
+      /** Before an operator's change, whatever becomes of it; a change that was made is an event of its own. */
+      readonly type: 'operator.acting';
+      readonly verb: string;
+      /** What is to be changed. */
+      readonly about: string;
+      readonly by: string;
+    }
+  | {
       readonly type: 'registry.applied';
       readonly version: number;
       readonly changes: readonly string[];

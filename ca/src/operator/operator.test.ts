@@ -1,0 +1,108 @@
+/** The verbs by their values, through no door. */
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { certifiedCaller, makeRpc, type Rpc } from '../../../test/kit/rpc.ts';
+import type { Operator } from './operator.ts';
+import type { Asker } from './verb.ts';
+
+const ID = 'spiffe://prod.example/w';
+const root: Asker = { address: 'pid 1 uid 0', local: { uid: 0, ensureStillThere: () => {} } };
+const stranger: Asker = { address: '10.0.0.1' };
+const files = [
+  { name: 'w.yaml', text: JSON.stringify({ kind: 'Identity', name: 'w', platform: 'unix', id: ID }) },
+];
+const revocation = { kind: 'id', value: ID, reason: 'keyCompromise', seconds: 0, force: false };
+
+/** Every verb with a value. */
+const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]>>[0] } = {
+  apply: { files, how: {}, dryRun: false },
+  diff: { files, how: {} },
+  explain: { kind: 'facts', facts: { platform: 'unix', attributes: {} } },
+  resources: undefined,
+  agents: undefined,
+  issued: { id: undefined, limit: 0 },
+  revoke: { ...revocation, dryRun: false },
+  lift: 1,
+  revocations: undefined,
+};
+const verbs = Object.keys(VERBS) as (keyof Operator)[];
+const WRITING: Readonly<Record<string, string>> = {
+  apply: '1 files',
+  revoke: `id ${ID}`,
+  lift: 'revocation 1',
+};
+
+let rpc: Rpc;
+beforeEach(async () => {
+  rpc = await makeRpc([{ type: 'unix', attest: () => Promise.reject(new Error('nobody joins here')) }]);
+});
+const run = async (verb: keyof Operator, value: unknown = VERBS[verb]) => {
+  const open = rpc.operator[verb] as unknown as (asker: Asker) => (value: unknown) => Promise<unknown>;
+  return open(root)(value);
+};
+const acts = async () =>
+  (await rpc.store.events(0, 1000))
+    .map(({ event }) => event)
+    .filter(({ type }) => type === 'operator.acting');
+
+describe.each(verbs)('%s', (verb) => {
+  test('is for operators', () => {
+    expect(() => rpc.operator[verb](stranger)).toThrow(/^operators call on the admin socket/);
+  });
+
+  test(`leaves ${WRITING[verb] === undefined ? 'no' : 'an'} event`, async () => {
+    if (verb === 'lift') await rpc.operator.revoke(root)(VERBS.revoke);
+    const before = (await acts()).length;
+    await run(verb);
+    const about = WRITING[verb];
+    const event = { type: 'operator.acting', verb, about, by: 'uid 0' };
+    expect((await acts()).slice(before)).toEqual(about === undefined ? [] : [event]);
+  });
+});
+
+test.each<readonly [keyof Operator, object]>([
+  ['apply', { ...VERBS.apply, dryRun: true }],
+  ['revoke', { ...VERBS.revoke, dryRun: true }],
+])('a dry run of %s changes nothing and leaves no event', async (verb, value) => {
+  const before = (await rpc.store.events(0, 1000)).length;
+  await run(verb, value);
+  expect(await rpc.store.events(0, 1000)).toHaveLength(before);
+  expect([rpc.registry.sets.current().version, rpc.revocations.standing()]).toEqual([0, []]);
+});
+
+test('values in, values out: what a console would show', async () => {
+  const { operator } = rpc;
+  await certifiedCaller(rpc);
+  const applied = await operator.apply(root)(VERBS.apply);
+  expect(applied).toMatchObject({
+    version: 1,
+    changes: [{ change: 'added', key: 'Identity/w' }],
+    // It was given by no Identity of the set.
+    losses: [{ agents: [{ node: 'n1' }], connected: 0 }],
+    unacknowledged: { connected: 0, away: 1 },
+  });
+  expect((await operator.resources(root)(undefined)).resources).toMatchObject([
+    { kind: 'Identity', name: 'w' },
+  ]);
+  expect(await operator.explain(root)(VERBS.explain)).toMatchObject({ allow: true, spiffeIds: [ID] });
+  expect(await operator.agents(root)(undefined)).toMatchObject({
+    connected: [],
+    away: [{ node: 'n1' }],
+    current: { bundle: 1n, policy: 1n, revocations: 0n },
+  });
+  expect(
+    await operator.issued(root)({ id: parseSpiffeId('spiffe://prod.example/web'), limit: 9 }),
+  ).toHaveLength(1);
+  const revoked = await operator.revoke(root)({ ...VERBS.revoke, value: 'spiffe://prod.example/web' });
+  expect(revoked).toMatchObject({ made: { number: 1, by: 'uid 0' }, certificates: 1, agents: 0 });
+  // It is the only holder, and cut off.
+  expect(revoked.unacknowledged).toEqual({ connected: 0, away: 0 });
+  expect(await operator.revocations(root)(undefined)).toEqual([revoked.made]);
+  expect(await operator.lift(root)(1)).toMatchObject({ number: 1 });
+  expect(await operator.revocations(root)(undefined)).toEqual([]);
+});
+
+test('an end that is too far away is refused', async () => {
+  const order = { ...VERBS.revoke, seconds: 2 ** 40 };
+  await expect(rpc.operator.revoke(root)(order)).rejects.toThrow(/^1099511627776 seconds are too long/);
+});

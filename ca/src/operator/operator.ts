@@ -1,0 +1,56 @@
+/**
+ * The operator's hand on a running CA: verbs with values, for whatever door. gRPC on the admin socket is one; each door
+ * says who asks and translates, and decides nothing.
+ */
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Parts } from '../agents/acknowledged.ts';
+import { type Holders, holdersOf } from '../agents/holders.ts';
+import type { Authorities } from '../authority/authorities.ts';
+import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/store.ts';
+import { type ResourceDeps, resourceVerbs } from './resources.ts';
+import { type RevokeDeps, revocationVerbs } from './revocations.ts';
+import { reading, type Verb } from './verb.ts';
+
+export interface OperatorDeps extends ResourceDeps, RevokeDeps {
+  readonly revocations: RevokeDeps['revocations'];
+  readonly store: AgentStore & Pick<CertificateStore, 'issued'>;
+  readonly authorities: Pick<Authorities, 'bundle'>;
+}
+
+export interface AgentReport extends Holders {
+  /** What is in force at the CA: an agent with less has not acknowledged it. */
+  readonly current: Parts;
+}
+
+export interface IssuedQuery {
+  /** Undefined for certificates of any SPIFFE ID. */
+  readonly id: SpiffeId | undefined;
+  /** At most 1000; 0 for 100. */
+  readonly limit: number;
+}
+
+const DEFAULT_LIMIT = 100;
+const MAX_LIMIT = 1000;
+
+export type Operator = ReturnType<typeof openOperator>;
+
+export function openOperator(deps: OperatorDeps) {
+  const { store } = deps;
+  const agents: Verb<undefined, AgentReport> = reading(
+    async () => ({ ...(await holdersOf(deps)), current: partsInForce(deps) }),
+    deps,
+  );
+  /** Newest first. */
+  const issued: Verb<IssuedQuery, readonly RecordedIssuance[]> = reading(async ({ id, limit }) => {
+    ensure(limit <= MAX_LIMIT, 'message_parse', `limit is ${limit}, at most ${MAX_LIMIT}`);
+    return store.issued({ limit: limit === 0 ? DEFAULT_LIMIT : limit, ...(id !== undefined && { id }) });
+  }, deps);
+  return { ...resourceVerbs(deps), ...revocationVerbs(deps), agents, issued };
+}
+
+const partsInForce = ({ authorities, registry, revocations }: OperatorDeps): Parts => ({
+  bundle: authorities.bundle.current().sequence,
+  policy: BigInt(registry.sets.current().version),
+  revocations: revocations.sets.current().sequence,
+});

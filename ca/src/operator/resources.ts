@@ -1,0 +1,112 @@
+/** The operator's verbs about resources: what applying a set does, and why facts and calls are decided as they are. */
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
+import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { CertifiedAgent } from '../agents/agents.ts';
+import { type HolderDeps, holdersOf, type Unacknowledged, unacknowledged } from '../agents/holders.ts';
+import { type Loss, lossesOf } from '../impact/losses.ts';
+import type { Change } from '../registry/diff.ts';
+import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
+import type { Facts } from '../registry/facts.ts';
+import type { Applied, ApplyOptions, Registry } from '../registry/registry.ts';
+import type { ResourceFile } from '../registry/resources.ts';
+import type { Revocations } from '../revocation/revocations.ts';
+import { reading, type VerbDeps, writing } from './verb.ts';
+
+export interface ResourceDeps extends VerbDeps, HolderDeps {
+  readonly registry: Registry;
+  readonly revocations: Pick<Revocations, 'ensureGood'>;
+}
+
+/** A whole set. */
+export interface SetOrder {
+  readonly files: readonly ResourceFile[];
+  readonly how: ApplyOptions;
+}
+
+export interface ApplyOrder extends SetOrder {
+  readonly dryRun: boolean;
+}
+
+/** What a change of the set does, or would do. */
+export interface ChangeReport {
+  readonly changes: readonly Change[];
+  readonly warnings: readonly string[];
+  /** In force now. */
+  readonly version: number;
+  readonly losses: readonly (Loss & { readonly connected: number })[];
+  /** Undefined where nothing has changed. */
+  readonly unacknowledged: Unacknowledged | undefined;
+}
+
+export type ExplainQuery =
+  | { readonly kind: 'facts'; readonly facts: Facts }
+  | { readonly kind: 'call'; readonly caller: SpiffeId; readonly server: string; readonly tool: string };
+
+export const resourceVerbs = (deps: ResourceDeps) => ({
+  apply: writing<ApplyOrder, ChangeReport>(
+    {
+      name: 'apply',
+      about: ({ files, dryRun }) => (dryRun ? undefined : `${files.length} files`),
+      run: async ({ files, how, dryRun }, by) => {
+        const { registry } = deps;
+        const applied = await (dryRun ? registry.diff(files, how) : registry.apply(files, by, how));
+        return reportOf(applied, deps, { dryRun });
+      },
+    },
+    deps,
+  ),
+  diff: reading<SetOrder, ChangeReport>(
+    async ({ files, how }) => reportOf(await deps.registry.diff(files, how), deps, { dryRun: true }),
+    deps,
+  ),
+  explain: reading(async (query: ExplainQuery) => explain(query, deps), deps),
+  /** The set in force. */
+  resources: reading(async (_: undefined) => deps.registry.sets.current(), deps),
+});
+
+async function reportOf(
+  applied: Applied,
+  deps: ResourceDeps,
+  { dryRun }: { readonly dryRun: boolean },
+): Promise<ChangeReport> {
+  const { changes, warnings, version } = applied;
+  const holders = changes.length === 0 ? { connected: [], away: [] } : await holdersOf(deps);
+  const { connected, away } = holders;
+  const losses = await lossesOf(applied, [...connected, ...away], (agent) => deps.agents.factsOf(agent));
+  const live = new Set<CertifiedAgent>(connected);
+  const hasChanged = changes.length > 0 && !dryRun;
+  return {
+    changes,
+    warnings,
+    version,
+    losses: losses.map((loss) => ({
+      ...loss,
+      connected: loss.agents.filter((each) => live.has(each)).length,
+    })),
+    unacknowledged: hasChanged ? unacknowledged(holders, { policy: BigInt(version) }) : undefined,
+  };
+}
+
+function explain(query: ExplainQuery, { registry, revocations }: ResourceDeps): Explanation {
+  const set = registry.sets.current();
+  if (query.kind === 'call') return unlessRevoked(explainCall(set, query), query.caller, revocations);
+  const explained = explainFacts(set, query.facts);
+  const [first] = explained.spiffeIds.map(parseSpiffeId);
+  return unlessRevoked(explained, first, revocations);
+}
+
+/** The CA does not issue to, nor a gateway ask the rules about, whom the operator has cut off. */
+function unlessRevoked(
+  explained: Explanation,
+  id: SpiffeId | undefined,
+  revocations: ResourceDeps['revocations'],
+): Explanation {
+  if (id === undefined) return explained;
+  try {
+    revocations.ensureGood({ id }, 'revoked_peer');
+    return explained;
+  } catch (error) {
+    if (!isRefusal(error, 'revoked_peer')) throw error;
+    return { ...explained, allow: false, lines: [...explained.lines, `but it is revoked: ${error.message}`] };
+  }
+}

@@ -1,0 +1,85 @@
+/** The operator's verbs that cut off and let in again. */
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { type MadeRevocation, parseReason } from '@chancery/shared/revocation/revocation.ts';
+import {
+  type AwayAgent,
+  type HolderDeps,
+  holdersOf,
+  type Unacknowledged,
+  unacknowledged,
+} from '../agents/holders.ts';
+import {
+  type Matched,
+  matcherOf,
+  type NamedTarget,
+  type RevocationOrder,
+  type Revocations,
+} from '../revocation/revocations.ts';
+import { reading, type VerbDeps, writing } from './verb.ts';
+
+export interface RevokeDeps extends VerbDeps, HolderDeps {
+  readonly revocations: Revocations;
+}
+
+export interface RevokeOrder extends NamedTarget {
+  /** A CRLReason of RFC 5280 by its name. */
+  readonly reason: string;
+  /** 0 for no end. */
+  readonly seconds: number;
+  readonly dryRun: boolean;
+}
+
+/** What a revocation cuts off, or would. */
+export interface RevokeReport extends Matched {
+  /** Undefined after a dry run, as `unacknowledged`. */
+  readonly made: MadeRevocation | undefined;
+  /** The value that is revoked, or would be: a serial in full. */
+  readonly value: string;
+  /** How many had a trust stream open. */
+  readonly agents: number;
+  /** Of those that it does not cut off. */
+  readonly unacknowledged: Unacknowledged | undefined;
+}
+
+/** A hundred years: beyond is a slip, and beyond some more no Date. */
+const MAX_SECONDS = 100 * 365 * 86_400;
+
+export const revocationVerbs = (deps: RevokeDeps) => ({
+  revoke: writing<RevokeOrder, RevokeReport>(
+    {
+      name: 'revoke',
+      about: ({ kind, value, dryRun }) => (dryRun ? undefined : `${kind} ${value}`),
+      run: (order, by) => revoke(order, by, deps),
+    },
+    deps,
+  ),
+  /** By its number. */
+  lift: writing<number, MadeRevocation>(
+    {
+      name: 'lift',
+      about: (number) => `revocation ${number}`,
+      run: (number, by) => deps.revocations.lift(number, by),
+    },
+    deps,
+  ),
+  /** Those in force, by their numbers. */
+  revocations: reading(async (_: undefined) => deps.revocations.standing(), deps),
+});
+
+async function revoke(wanted: RevokeOrder, by: string, deps: RevokeDeps): Promise<RevokeReport> {
+  const { reason, seconds, dryRun } = wanted;
+  ensure(seconds <= MAX_SECONDS, 'revocation', `${seconds} seconds are too long: leave the end out`);
+  const { revocations } = deps;
+  const target = await revocations.named(wanted);
+  const order: RevocationOrder = { target, reason: parseReason(reason), seconds, by };
+  // Before: those that are cut off are no longer on the list. What takes time comes after.
+  const matches = matcherOf(target);
+  const isCutOff = ({ id, serial, platform, node }: AwayAgent): boolean =>
+    matches({ id, serial, holder: { platform, node } });
+  const agents = deps.agents.list().filter(isCutOff).length;
+  const made = dryRun ? undefined : await revocations.revoke(order);
+  const { sequence } = revocations.sets.current();
+  const matched = await revocations.matched(order);
+  const behind = made && unacknowledged(await holdersOf(deps), { revocations: sequence }, isCutOff);
+  return { made, value: target.value, ...matched, agents, unacknowledged: behind };
+}
