@@ -26,11 +26,7 @@ const testsOf = testsBySource(sources);
 const BESIDE = ['shared/src/policy/decide.test.ts'];
 
 test.each([
-  [
-    'beside it, then by the fewest imports',
-    'shared/src/policy/decide.ts',
-    [BESIDE, ['test/e2e/c.test.ts'], ['test/attacks/a.test.ts']],
-  ],
+  ['beside it, then by the fewest imports', 'shared/src/policy/decide.ts', [BESIDE, ['test/e2e/c.test.ts']]],
   ['by an import of its own', 'shared/src/policy/memo.ts', [BESIDE, ['test/attacks/b.test.ts']]],
   ['in another folder', 'agent/src/judge.ts', [['agent/src/agent.test.ts'], ['test/attacks/a.test.ts']]],
   ['of nobody', 'shared/src/policy/patterns.ts', [BESIDE]],

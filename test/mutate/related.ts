@@ -1,14 +1,11 @@
 /**
- * Which tests answer for a file: first those beside it, because they are quick; then those that get to it by the fewest
- * imports, and those by the next fewest. Imports of types alone do not count, for they run nothing.
+ * Which tests answer for a file: first those beside it, because they are quick; then those others that get to it by the
+ * fewest imports. Imports of types alone do not count, for they run nothing.
  */
 import { posix } from 'node:path';
 
 /** Paths from the root, and what is in them. */
 export type Sources = ReadonlyMap<string, string>;
-
-/** Beyond the tests beside a file. */
-const MAX_GOES = 2;
 
 /** For a file, the tests that answer for it, in goes. */
 export function testsBySource(sources: Sources): (file: string) => readonly (readonly string[])[] {
@@ -16,18 +13,16 @@ export function testsBySource(sources: Sources): (file: string) => readonly (rea
   return (file) => {
     const isBeside = (test: string): boolean => posix.dirname(test) === posix.dirname(file);
     const beside = [...sources.keys()].filter((path) => isTest(path) && isBeside(path));
-    const goes = [beside];
+    let nearest: readonly string[] = [];
     let step = new Set([file]);
     const known = new Set([file, ...beside]);
-    while (step.size > 0 && goes.length <= MAX_GOES) {
-      step = new Set(
-        [...step].flatMap((path) => importers.get(path) ?? []).filter((path) => !known.has(path)),
-      );
+    while (step.size > 0 && nearest.length === 0) {
+      const next = [...step].flatMap((path) => importers.get(path) ?? []);
+      step = new Set(next.filter((path) => !known.has(path)));
       for (const path of step) known.add(path);
-      goes.push([...step].filter(isTest).toSorted());
-      if (goes.at(-1)?.length === 0) goes.pop();
+      nearest = [...step].filter(isTest).toSorted();
     }
-    return goes.filter((tests) => tests.length > 0);
+    return [beside, nearest].filter((tests) => tests.length > 0);
   };
 }
 
