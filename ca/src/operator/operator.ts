@@ -35,6 +35,7 @@ const MAX_LIMIT = 1000;
 
 export type Operator = ReturnType<typeof openOperator>;
 
+/** Every verb checks who asks before it acts (see `Verb`). Needs no closing. */
 export function openOperator(deps: OperatorDeps) {
   const { store } = deps;
   const agents: Verb<undefined, AgentReport> = reading(

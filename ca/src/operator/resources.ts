@@ -42,6 +42,10 @@ export type ExplainQuery =
   | { readonly kind: 'facts'; readonly facts: Facts }
   | { readonly kind: 'call'; readonly caller: SpiffeId; readonly server: string; readonly tool: string };
 
+/**
+ * `apply` with `dryRun`, `diff`, `explain` and `resources` change nothing. Throws resource, with every problem of a
+ * set at once.
+ */
 export const resourceVerbs = (deps: ResourceDeps) => ({
   apply: writing<ApplyOrder, ChangeReport>(
     {

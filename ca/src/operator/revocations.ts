@@ -44,6 +44,7 @@ export interface RevokeReport extends Matched {
 /** A hundred years: beyond is a slip, and beyond some more no Date. */
 const MAX_SECONDS = 100 * 365 * 86_400;
 
+/** `revoke` resolves once the revocation is durable; agents hear of it after that. Throws revocation. */
 export const revocationVerbs = (deps: RevokeDeps) => ({
   revoke: writing<RevokeOrder, RevokeReport>(
     {

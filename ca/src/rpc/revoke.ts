@@ -14,6 +14,7 @@ import { unary } from './methods.ts';
 
 const MAX_LISTED_IDS = 100;
 
+/** Each method names one verb of the operator, which checks who asks. */
 export const revokeMethods = (operator: Operator) =>
   [
     unary('Revoke', OperatorService.revoke, async ({ seconds, ...request }, caller) =>
@@ -36,6 +37,7 @@ const reportMessage = (report: RevokeReport): RevokeResponse => ({
   unacknowledged: report.unacknowledged && unacknowledgedMessage(report.unacknowledged),
 });
 
+/** How many agents have not acknowledged a change yet: on a trust stream, and without one. */
 export const unacknowledgedMessage = ({ connected, away }: Unacknowledged): UnacknowledgedMessage => ({
   connected: BigInt(connected),
   away: BigInt(away),
