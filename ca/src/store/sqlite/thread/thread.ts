@@ -20,13 +20,18 @@ const MAX_WAITING = 16_384;
 /** Within the 5 s in which a server ends, after the calls in flight have had their 2 s. */
 const CLOSE_MS = 2_500;
 
+/** Calls and answers live for milliseconds: a larger young generation only keeps memory that is not used. */
+const YOUNG_MB = 4;
+
 /**
  * Resolves when the database is open. The thread gets the names of the files, and neither the environment nor the
  * arguments of this process. Throws what opening throws: store, file.
  */
 export async function openOnThread(at: DatabaseAt): Promise<Asked> {
   const url = new URL('./worker.ts', import.meta.url);
-  const worker = new Worker(url, { name: 'store', workerData: at, env: {}, argv: [], execArgv: [] });
+  const nothing = { env: {}, argv: [], execArgv: [] };
+  const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MB };
+  const worker = new Worker(url, { name: 'store', workerData: at, ...nothing, resourceLimits });
   const { promise: opened, resolve, reject } = Promise.withResolvers<readonly OwnFile[]>();
   worker.once('message', (message: FromThread) => {
     if (message.kind === 'opened') resolve(message.files);
