@@ -6,6 +6,15 @@ import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 
+/** What this agent understands; 0 is 1, from a CA that says nothing (docs/versions.md). */
+const READER_VERSION = 1;
+
+/** Throws message_parse where the CA says that an agent of this version must not use what it sends. */
+export function ensureReadable({ readerVersion }: { readonly readerVersion: number }): void {
+  const says = `what the CA sends is for readers of version ${readerVersion}, and this agent is of ${READER_VERSION}`;
+  ensure(readerVersion <= READER_VERSION, 'message_parse', `${says}: upgrade the agent`);
+}
+
 /**
  * An update adds authorities or removes some, never both: a bundle that shares nothing with the last one is another
  * trust domain's, or an attack (architecture.md section 7). Throws bundle.

@@ -8,9 +8,16 @@ const ALL = ['bundle', 'policy', 'revocations'] as const;
 function stateOf(sequence: bigint, [bundle, policy, revocations]: readonly bigint[]): State {
   return {
     sequence,
-    bundle: { trustDomain: 'prod.example', x509Authorities: [], sequence: bundle ?? 0n },
+    bundle: {
+      trustDomain: 'prod.example',
+      x509Authorities: [],
+      sequence: bundle ?? 0n,
+      jwtAuthorities: [],
+      readerVersion: 0,
+    },
     policy: { version: policy ?? 0n, resources: [] },
     revocations: { sequence: revocations ?? 0n, list: [], since: 0n, gone: [] },
+    readerVersion: 0,
   };
 }
 const parts = (bundle: bigint, policy: bigint, revocations: bigint) => ({ bundle, policy, revocations });

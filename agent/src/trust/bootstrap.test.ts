@@ -150,7 +150,13 @@ describe('a pin', () => {
   beforeAll(async () => {
     server.addService(TrustService, {
       getBundle: (_: unknown, done: grpc.sendUnaryData<unknown>) =>
-        done(null, { trustDomain, x509Authorities: offered.map(asBuffer), sequence: 3n }),
+        done(null, {
+          trustDomain,
+          x509Authorities: offered.map(asBuffer),
+          sequence: 3n,
+          jwtAuthorities: [],
+          readerVersion: 0,
+        }),
       watch: () => {},
     });
     // Whoever answers at the address: the certificate is nobody's that we know.

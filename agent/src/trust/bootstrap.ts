@@ -10,6 +10,7 @@ import { inFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import * as grpc from '@grpc/grpc-js';
 import { refusalFromCa, type Target, unverifiedTarget } from '../svid/channel.ts';
+import { ensureReadable } from './accept.ts';
 
 export interface BootstrapOptions {
   readonly trustDomain: TrustDomain;
@@ -92,14 +93,19 @@ function bundleIn(bytes: Buffer, trustDomain: TrustDomain): Bundle {
   return bundle;
 }
 
-/** What whoever answers there says: worth what the target's verification, or a pin, is worth. Throws unavailable. */
+/** Worth what the verification of the target, or a pin, is worth. Throws unavailable, message_parse. */
 export function fetchBundle(target: Target): Promise<readonly Uint8Array[]> {
   const client = new TrustClient(target.address, target.credentials, target.options);
   return new Promise((resolve, reject) => {
     client.getBundle({}, new grpc.Metadata(), { deadline: Date.now() + CALL_MS }, (error, response) => {
       client.close();
-      if (error) reject(refusalFromCa(error));
-      else resolve(response.x509Authorities);
+      if (error) return reject(refusalFromCa(error));
+      try {
+        ensureReadable(response);
+        resolve(response.x509Authorities);
+      } catch (unreadable) {
+        reject(unreadable);
+      }
     });
   });
 }

@@ -50,16 +50,31 @@ describe('a snapshot', () => {
     asBuffer(makeAuthority(name).certificate.der),
   ) as [Buffer, Buffer, Buffer];
   const known = { trustDomain, authorities: [root], sequence: 1n };
-  const bundle = { trustDomain: 'prod.example', x509Authorities: [root, next], sequence: 2n };
+  const bundle = {
+    trustDomain: 'prod.example',
+    x509Authorities: [root, next],
+    sequence: 2n,
+    jwtAuthorities: [],
+    readerVersion: 0,
+  };
   const policy = { version: 7n, resources: text(server, access) };
   const revocations = { sequence: 0n, list: [], since: 0n, gone: [] };
-  const genuine = { sequence: 9n, bundle, policy, revocations };
+  const genuine = { sequence: 9n, bundle, policy, revocations, readerVersion: 0 };
 
   test('is read whole', () => {
     const read = readSnapshot(genuine, known);
     expect(read.bundle).toEqual({ trustDomain, authorities: [root, next], sequence: 2n });
     expect(read.policy.version).toBe(7n);
     expect(read.resources).toBe(policy.resources);
+  });
+
+  test.each([
+    ['a snapshot', { readerVersion: 2 }],
+    ['a bundle', { bundle: { ...bundle, readerVersion: 2 } }],
+  ])('%s for newer readers only is not put in force', (_, changes) => {
+    const says = /readers of version 2, and this agent is of 1: upgrade the agent/;
+    expect(() => readSnapshot({ ...genuine, ...changes }, known)).toThrow(refusal('message_parse', says));
+    expect(() => readSnapshot({ ...genuine, readerVersion: 1 }, known)).not.toThrow();
   });
 
   test('that leaves a part out means the one before', () => {

@@ -11,7 +11,7 @@ import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
-import { acceptBundle } from './accept.ts';
+import { acceptBundle, ensureReadable } from './accept.ts';
 
 /** What a state on the trust stream has. */
 export type State = Omit<WatchResponse, 'successions' | 'takesParts'>;
@@ -54,12 +54,14 @@ function changed(known: RevocationsMessage | undefined, next: RevocationsMessage
 
 /** Throws message_parse, trust_domain, bundle, certificate_parse, policy. */
 export function readSnapshot(
-  { bundle, policy }: State,
+  { bundle, policy, readerVersion }: State,
   known: Bundle,
   compiled?: Compiled | undefined,
 ): Snapshot {
+  ensureReadable({ readerVersion });
   ensure(bundle !== undefined, 'message_parse', 'a snapshot is without its bundle');
   ensure(policy !== undefined, 'message_parse', 'a snapshot is without its policy');
+  ensureReadable(bundle);
   const { trustDomain, x509Authorities: authorities, sequence } = bundle;
   const next = { trustDomain: parseTrustDomain(trustDomain), authorities, sequence };
   return {

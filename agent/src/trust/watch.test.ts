@@ -65,6 +65,7 @@ const snapshot = (sequence: bigint): WatchResponse => ({
   policy: undefined,
   revocations: undefined,
   successions: [],
+  readerVersion: 0,
   takesParts: false,
 });
 

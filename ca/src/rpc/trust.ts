@@ -242,6 +242,7 @@ function snapshot(id: SpiffeId, before: Sent | undefined, deps: AttestationDeps)
       revocations:
         before?.revocations === revoked ? undefined : revocationsMessage(revoked, before?.revocations),
       successions: [],
+      readerVersion: 0,
       takesParts: true,
     },
   ];
@@ -289,6 +290,9 @@ const revokedMessage = ({ number, target, serials, reason, until }: Revocation) 
   until: until === undefined ? 0n : BigInt(Math.ceil(until.getTime() / 1000)),
 });
 
+/** The only kind yet, for every reader. */
+const ONLY_X509 = { jwtAuthorities: [], readerVersion: 0 };
+
 function bundleMessage({ trustDomain, authorities, sequence }: Bundle): BundleMessage {
-  return { trustDomain, x509Authorities: authorities.map((der) => asBuffer(der)), sequence };
+  return { ...ONLY_X509, trustDomain, x509Authorities: authorities.map((der) => asBuffer(der)), sequence };
 }

@@ -26,6 +26,7 @@ const NO_STATE = {
   policy: undefined,
   revocations: undefined,
   takesParts: false,
+  readerVersion: 0,
 };
 
 const messageOf = ({ old, next, until, share }: SharedSuccession) => ({

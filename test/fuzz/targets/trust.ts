@@ -141,8 +141,15 @@ const snapshots = (): readonly Uint8Array[] => {
   const whole: WatchResponse = {
     sequence: 7n,
     successions: [],
+    readerVersion: 0,
     takesParts: true,
-    bundle: { trustDomain: TRUST_DOMAIN, x509Authorities: [Buffer.from(recorded('root'))], sequence: 2n },
+    bundle: {
+      trustDomain: TRUST_DOMAIN,
+      x509Authorities: [Buffer.from(recorded('root'))],
+      sequence: 2n,
+      jwtAuthorities: [],
+      readerVersion: 0,
+    },
     policy: { version: 3n, resources: RESOURCES },
     revocations: {
       sequence: 9n,

@@ -70,13 +70,32 @@ export interface WatchResponse {
   successions: Succession[];
   /** An acknowledgement may have parts. A CA that does not know parts leaves this out, and refuses them. */
   takesParts: boolean;
+  /**
+   * The lowest version of a reader that may put this in force; 0 is 1, today's. It grows when a message gains what a
+   * reader must not ignore (docs/versions.md).
+   */
+  readerVersion: number;
 }
 
+/** Authorities of each kind. A reader ignores kinds that it does not know: it verifies nothing with them. */
 export interface Bundle {
   trustDomain: string;
   /** X.509 DER. */
   x509Authorities: Buffer[];
   sequence: bigint;
+  /** Verify JWT-SVIDs; none from a CA that issues none. */
+  jwtAuthorities: JwtAuthority[];
+  /** As in WatchResponse. */
+  readerVersion: number;
+}
+
+export interface JwtAuthority {
+  /** The `kid` of the tokens. */
+  keyId: string;
+  /** SubjectPublicKeyInfo, DER. */
+  publicKey: Buffer;
+  /** Seconds since 1970; 0 for no end. */
+  expiresAt: bigint;
 }
 
 export interface Policy {
@@ -387,6 +406,7 @@ function createBaseWatchResponse(): WatchResponse {
     revocations: undefined,
     successions: [],
     takesParts: false,
+    readerVersion: 0,
   };
 }
 
@@ -412,6 +432,9 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     }
     if (message.takesParts !== false) {
       writer.uint32(48).bool(message.takesParts);
+    }
+    if (message.readerVersion !== 0) {
+      writer.uint32(56).uint32(message.readerVersion);
     }
     return writer;
   },
@@ -477,6 +500,14 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             message.takesParts = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.readerVersion = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -491,7 +522,7 @@ export const WatchResponse: MessageFns<WatchResponse> = {
 };
 
 function createBaseBundle(): Bundle {
-  return { trustDomain: "", x509Authorities: [], sequence: 0n };
+  return { trustDomain: "", x509Authorities: [], sequence: 0n, jwtAuthorities: [], readerVersion: 0 };
 }
 
 export const Bundle: MessageFns<Bundle> = {
@@ -507,6 +538,12 @@ export const Bundle: MessageFns<Bundle> = {
         throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
       }
       writer.uint32(24).uint64(message.sequence);
+    }
+    for (const v of message.jwtAuthorities) {
+      JwtAuthority.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.readerVersion !== 0) {
+      writer.uint32(40).uint32(message.readerVersion);
     }
     return writer;
   },
@@ -546,6 +583,93 @@ export const Bundle: MessageFns<Bundle> = {
             }
 
             message.sequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.jwtAuthorities.push(JwtAuthority.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.readerVersion = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJwtAuthority(): JwtAuthority {
+  return { keyId: "", publicKey: Buffer.alloc(0), expiresAt: 0n };
+}
+
+export const JwtAuthority: MessageFns<JwtAuthority> = {
+  encode(message: JwtAuthority, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.keyId !== "") {
+      writer.uint32(10).string(message.keyId);
+    }
+    if (message.publicKey.length !== 0) {
+      writer.uint32(18).bytes(message.publicKey);
+    }
+    if (message.expiresAt !== 0n) {
+      if (BigInt.asIntN(64, message.expiresAt) !== message.expiresAt) {
+        throw new globalThis.Error("value provided for field message.expiresAt of type int64 too large");
+      }
+      writer.uint32(24).int64(message.expiresAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JwtAuthority {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJwtAuthority();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keyId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.publicKey = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.expiresAt = reader.int64() as bigint;
             continue;
           }
         }
