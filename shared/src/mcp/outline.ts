@@ -13,8 +13,13 @@ export interface Outline {
   readonly identified: boolean;
   /** It has `method`: a request or a notification. */
   readonly call: boolean;
-  /** It has `result` or `error`, and `jsonrpc` or no other key but `id`. A line of a log has not. */
+  /** It has `result` or `error`, and `jsonrpc` or no other key but `id`. */
   readonly answer: boolean;
+  /**
+   * It has `jsonrpc`; or all that was read is whole, and its `result` or `error` is an object. What else has no
+   * `jsonrpc` is taken for a line of a log, such as `{"id":1,"error":"no row"}`.
+   */
+  readonly certain: boolean;
 }
 
 /** More than a key or an id of a message has; what is longer is neither. */
@@ -27,7 +32,10 @@ const [OPEN, CLOSE, OPEN_LIST, CLOSE_LIST, SPACE] = [0x7b, 0x7d, 0x5b, 0x5d, 0x2
 
 /** Looks at the members of the outermost object, or of the objects in the outermost array, piece by piece. */
 export class OutlineReader {
-  readonly #outlines: Outline[] = [];
+  readonly #outlines: (Outline & { readonly versioned: boolean })[] = [];
+  /** The outermost object or array has ended, and something comes after it. */
+  #closed = false;
+  #followed = false;
   readonly #token: number[] = [];
   /** The depth at which the members of a message stand: 1, in a batch 2. */
   #level = 1;
@@ -39,6 +47,9 @@ export class OutlineReader {
   /** A key that JSON-RPC does not know has come. */
   #foreign = false;
   #ids: Id[] = [];
+  /** Objects in the value that is being read, and whether `result` or `error` was one. */
+  #objects = 0;
+  #answersByObject = false;
 
   push(bytes: Uint8Array): void {
     for (const byte of bytes) {
@@ -49,8 +60,9 @@ export class OutlineReader {
 
   /** Also of a message that has no end. */
   finish(): readonly Outline[] {
+    const whole = this.#depth === 0 && !this.#followed;
     this.#endMessage();
-    return this.#outlines;
+    return whole ? this.#outlines : this.#outlines.map((each) => ({ ...each, certain: each.versioned }));
   }
 
   #inString(byte: number): void {
@@ -61,15 +73,18 @@ export class OutlineReader {
   }
 
   #outside(byte: number): void {
+    if (this.#closed && byte > SPACE) this.#followed = true;
     if (byte === QUOTE) {
       this.#quoted = true;
       this.#keep(byte);
     } else if (byte === OPEN || byte === OPEN_LIST) {
       if (this.#depth === 0) this.#level = byte === OPEN ? 1 : 2;
+      if (this.#depth === this.#level && byte === OPEN) this.#objects += 1;
       this.#depth += 1;
     } else if (byte === CLOSE || byte === CLOSE_LIST) {
       if (this.#depth === this.#level) this.#endMessage();
       this.#depth = Math.max(0, this.#depth - 1);
+      this.#closed ||= this.#depth === 0;
     } else if (byte === COLON) this.#endKey();
     else if (byte === COMMA) this.#endValue();
     else if (byte > SPACE) this.#keep(byte);
@@ -91,6 +106,9 @@ export class OutlineReader {
   #endValue(): void {
     // Nothing is kept at other depths; this saves the attempt to read it.
     if (this.#depth !== this.#level) return;
+    const isObject = this.#objects === 1 && this.#token.length === 0;
+    this.#objects = 0;
+    this.#answersByObject ||= isObject && (this.#key === 'result' || this.#key === 'error');
     const value = this.#take();
     const isId = typeof value === 'string' ? value.length <= MAX_ID : Number.isSafeInteger(value);
     if (this.#key === 'id' && isId && this.#ids.length < 2) this.#ids.push(value as Id);
@@ -101,12 +119,14 @@ export class OutlineReader {
     this.#endValue();
     const keys = this.#keys;
     const identified = keys.has('id');
-    const named = keys.has('jsonrpc') || (identified && !this.#foreign);
+    const versioned = keys.has('jsonrpc');
+    const named = versioned || (identified && !this.#foreign);
     const answer = named && (keys.has('result') || keys.has('error'));
-    const some = keys.size > 0 && this.#outlines.length < MAX_MESSAGES;
-    if (some) this.#outlines.push({ ids: this.#ids, identified, call: keys.has('method'), answer });
+    const certain = versioned || this.#answersByObject;
+    const what = { ids: this.#ids, identified, call: keys.has('method'), answer, versioned, certain };
+    if (keys.size > 0 && this.#outlines.length < MAX_MESSAGES) this.#outlines.push(what);
     this.#keys = new Set();
-    this.#foreign = false;
+    this.#foreign = this.#answersByObject = false;
     this.#ids = [];
   }
 
@@ -133,8 +153,15 @@ export function outlinesOf(bytes: Uint8Array): readonly Outline[] {
 
 /** Whose answers are among them. */
 export function answeredIn(outlines: readonly Outline[]): readonly Id[] {
-  return outlines.flatMap(({ ids, answer, call }) => (answer && !call ? ids : []));
+  return outlines.flatMap((each) => (isAnswer(each) ? each.ids : []));
 }
+
+/** Whether an answer is among them that names no request. */
+export function answersNameless(outlines: readonly Outline[]): boolean {
+  return outlines.some((each) => isAnswer(each) && each.ids.length === 0);
+}
+
+const isAnswer = ({ answer, certain, call }: Outline): boolean => answer && certain && !call;
 
 /**
  * What asked for an answer: a call, or what is too broken to say that it is none. Undefined for an id that an answer

@@ -22,6 +22,8 @@ const CR = 0x0d;
 const COLON = 0x3a;
 const SPACE = 0x20;
 const BOM = Buffer.of(0xef, 0xbb, 0xbf);
+/** About what the view of some bytes takes. */
+const PIECE_BYTES = 128;
 
 export interface SseSink {
   onEvent(event: SseEvent): void;
@@ -66,6 +68,11 @@ export class SseReader {
   constructor(sink: SseSink, maxBytes: number) {
     this.#sink = sink;
     this.#maxBytes = maxBytes;
+  }
+
+  /** Bytes that are kept of an event that is not whole, and what it costs to keep them in pieces. */
+  get held(): number {
+    return this.#outline === undefined ? this.#held + PIECE_BYTES * this.#line.length : 0;
   }
 
   /** Calls the sink for each event that this chunk completes. */

@@ -92,6 +92,18 @@ describe.each([
   });
 });
 
+const META = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientCapabilities': {},
+};
+const postModern = (): Promise<Answer> =>
+  post(rpc('tools/call', { name: 'echo', _meta: META }, 7), {
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': 'tools/call',
+    'mcp-name': 'echo',
+  });
+let session: Record<string, string>;
+
 const CONTENT = { content: [{ type: 'text', text: 'done' }] };
 /** One call that is answered so, and whether its session goes on. */
 async function oddlyAnswered(odd: (res: Parameters<FakeServer['say']>[1], id: number) => void) {
@@ -109,7 +121,7 @@ test.each([2 ** 31, -(2 ** 31) - 1, 1e15])(
     const error = { code, message: 'm' };
     const { status, json } = await oddlyAnswered((res, id) => reply(res, { jsonrpc: '2.0', id, error }));
     const says =
-      "the answer of the MCP server could not be read: the error's code is not an integer of 32 bits";
+      "the answer of the MCP server could not be read: the error's code is not an integer of 32 bits; it may have done what was asked";
     expect([status, json.id, json.error]).toEqual([200, 7, { code: -31502, message: says }]);
   },
 );
@@ -124,13 +136,7 @@ describe('M66 a result in another HTTP status of a server is HTTP 200 to a clien
 
   test.each([202, 400])('modern, %s', async (code) => {
     server.say = (_seen, res) => reply(res, { jsonrpc: '2.0', id: 7, result: CONTENT }, {}, code);
-    const meta = {
-      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-      'io.modelcontextprotocol/clientCapabilities': {},
-    };
-    const asked = rpc('tools/call', { name: 'echo', _meta: meta }, 7);
-    const named = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'echo' };
-    expect((await post(asked, named)).status).toBe(200);
+    expect((await postModern()).status).toBe(200);
   });
 });
 
@@ -140,6 +146,83 @@ test('a byte order mark before an answer is left out', async () => {
     res.end(`\ufeff${JSON.stringify({ jsonrpc: '2.0', id, result: CONTENT })}`);
   });
   expect(json.result).toEqual(CONTENT);
+});
+
+test.each([201, 202])('M66 a stream of a call with HTTP %s is read as one with 200', async (code) => {
+  const answer = { jsonrpc: '2.0', id: 7, result: CONTENT };
+  const { status, json } = await oddlyAnswered((res) => {
+    res.writeHead(code, { 'content-type': 'text/event-stream' });
+    // Left open: the answer ends it.
+    res.write(`data: ${JSON.stringify(answer)}\n\n`);
+  });
+  expect([status, json]).toEqual([200, answer]);
+});
+
+describe('M66 an error in another HTTP status is HTTP 200 to a client', () => {
+  const error = { code: -32603, message: 'boom' };
+  test.each([202, 206])('legacy, %s', async (code) => {
+    const { status, json } = await oddlyAnswered((res, id) =>
+      reply(res, { jsonrpc: '2.0', id, error }, {}, code),
+    );
+    expect([status, json.error]).toEqual([200, error]);
+  });
+
+  test.each([202, 206])('modern, %s', async (code) => {
+    server.say = (_seen, res) => reply(res, { jsonrpc: '2.0', id: 7, error }, {}, code);
+    const { status, json } = await postModern();
+    expect([status, json.error]).toEqual([200, error]);
+  });
+});
+
+test.each([201, 202, 400])('M66 a session that begins with HTTP %s is known, and ended', async (code) => {
+  const result = { protocolVersion: '2025-11-25', capabilities: {}, serverInfo: {} };
+  server.say = (_seen, res) =>
+    reply(res, { jsonrpc: '2.0', id: 0, result }, { 'mcp-session-id': 'up' }, code);
+  const { status, headers } = await post(INITIALIZE);
+  expect(status).toBe(200);
+  server.say = politely;
+  const session = { 'mcp-session-id': String(headers['mcp-session-id']) };
+  expect((await post(call(7), session)).json.result.content[0].text).toBe('echo');
+  expect(server.seen.at(-1)?.headers['mcp-session-id']).toBe('up');
+  await other('DELETE', session);
+  expect(server.seen.at(-1)).toMatchObject({ method: 'DELETE', headers: { 'mcp-session-id': 'up' } });
+});
+
+test.each([401, 403])('M66 a result in HTTP %s, which is about the gateway, is none', async (code) => {
+  const { status, json } = await oddlyAnswered((res, id) =>
+    reply(res, { jsonrpc: '2.0', id, result: CONTENT }, {}, code),
+  );
+  expect([status, json.error.message]).toEqual([200, `the MCP server answered HTTP ${code}`]);
+});
+
+test('M66 a result in HTTP 404 of a session is a lost session', async () => {
+  const session = await begin();
+  server.say = (_seen, res) => reply(res, { jsonrpc: '2.0', id: 7, result: CONTENT }, {}, 404);
+  expect(await post(call(7), session)).toMatchObject({ status: 404, json: { error: { code: -32001 } } });
+});
+
+describe('M78 a result that comes for a message that asks for none', () => {
+  const answer = { jsonrpc: '2.0', id: 5, result: CONTENT };
+  test.each([
+    ['a notification', 400, () => post(rpc('notifications/initialized', {}), session), 400],
+    ['the end of a session', 200, () => other('DELETE', session), 200],
+  ])('is no answer to an open call: %s', async (_name, code, send, expected) => {
+    session = await begin();
+    const released = Promise.withResolvers<void>();
+    server.say = (seen, res) => {
+      if (seen.json?.method !== 'tools/call') return reply(res, answer, {}, code);
+      released.promise.then(() => reply(res, { ...answer, result: { content: [] } }));
+    };
+    const open = post(call(5), session);
+    await expect.poll(() => server.seen.some(({ json }) => json?.id === 5)).toBe(true);
+    const { status, text } = await send();
+    expect([status, text.includes('done')]).toEqual([expected, false]);
+    expect(world.events.some(({ requestId, outcome }) => requestId === 5 && outcome === 'result')).toBe(
+      false,
+    );
+    released.resolve();
+    await open;
+  });
 });
 
 describe('M67 an error without an id in the stream of a call', () => {
@@ -165,6 +248,37 @@ test('M69 404 with an error under the id of the call that is about something els
     reply(res, { jsonrpc: '2.0', id, error }, {}, 404),
   );
   expect([status, json.id, json.error]).toEqual([200, 7, error]);
+});
+
+describe('M69 an error of the call that the gateway cannot read ends no session', () => {
+  test.each([
+    [
+      'a code beyond 32 bits',
+      404,
+      { jsonrpc: '2.0', id: 7, error: { code: 2 ** 32, message: 'no such thing' } },
+    ],
+    ['no version', 404, { id: 7, error: { code: -32602, message: 'no such thing' } }],
+    ['its id as text', 404, { id: '7', error: { code: -32602, message: 'no such thing' } }],
+    [
+      'a code beyond 32 bits, and another session in its words',
+      400,
+      { jsonrpc: '2.0', id: 7, error: { code: 2 ** 32, message: 'no such shopping session' } },
+    ],
+  ])('%s', async (_name, code, body) => {
+    const { status, json } = await oddlyAnswered((res) => reply(res, body, {}, code));
+    expect([status, json.id, json.error.code]).toEqual([200, 7, -31502]);
+  });
+
+  test.each([
+    ['has no id', 404, { error: { code: -32602, message: 'no such thing' } }],
+    ['has the code for a lost one', 404, { id: 7, error: { code: -32001, message: 'no such thing' } }],
+    ['speaks of the session', 400, { id: 7, error: { code: -32000, message: 'No valid session ID' } }],
+    ['has a text in the place of an object', 400, { error: 'session not found' }],
+  ])('but one that %s does', async (_name, code, body) => {
+    const session = await begin();
+    server.say = (_seen, res) => reply(res, body, {}, code);
+    expect((await post(call(7), session)).status).toBe(404);
+  });
 });
 
 test.each([

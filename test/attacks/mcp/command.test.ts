@@ -278,6 +278,7 @@ test('M70 a caller that leaves each initialize has no more processes than places
     ...{ session: () => {}, answer: () => {}, open: () => {}, event: () => true, keepAlive: () => {} },
     ...{ end: () => {}, sent: () => {}, onLost: () => {}, answered: false, fail: () => {} },
     ...{ cancelled: () => {}, onDrain: () => {}, onClose: () => {} },
+    ...{ holding: () => {}, isCancelled: false },
   });
   const message = { kind: 'request' as const, id: 1, method: 'initialize', params: {} };
   const initialize = (caller: SpiffeId) => {

@@ -8,6 +8,7 @@ import { type Answer, ask, connectTo, startWorld, TRIAGE, type World } from '../
 /** A stdio server that writes what its tool's argument `raw` says, with the id of the call for ID. */
 const SERVER = `
 let heard = [];
+let late;
 require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
   const { id, method, params } = JSON.parse(line);
   heard.push({ id, method, params });
@@ -23,7 +24,10 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
   const large = 'x'.repeat(params.arguments.bytes ?? 0);
   const { raw } = params.arguments;
   if (raw !== undefined) console.log(raw.replaceAll('ID', id).replaceAll('LARGE', large));
-  if (params.name !== 'raw') say({ content: [{ type: 'text', text: 'fine' }] });
+  const answer = () => say({ content: [{ type: 'text', text: params.arguments.text ?? 'fine' }] });
+  if (params.name === 'late') late = answer;
+  else if (params.name !== 'raw') answer();
+  if (params.name === 'release') late();
 });`;
 
 let world: World;
@@ -129,6 +133,49 @@ describe('M30: an odd message of a stdio server fails its own call, and nobody e
     const bytes = raw.includes('LARGE') ? 16 * MIB : 0;
     const answer = await post(call(2, 'fine', { raw, bytes }), await begin());
     expect(answer.json.result.content[0].text).toBe('fine');
+  });
+});
+
+describe('M76 a line of a log that names the id of an open call of another client', () => {
+  test.each([
+    '{"id":1,"error":"db: no row"}',
+    '{"error":null,"id":1}',
+    '{"id":1,"result":"created"}',
+    '{"id":"1","error":"x"}',
+    '[{"id":1,"result":2}]',
+    '{"id":1,"result":2}{"level":3}',
+    '{"id":1,"error":"x",',
+  ])('fails no call: %s', async (raw) => {
+    world = await startWorld(stdio);
+    const open = modernly(7, 'late', { text: 'the answer' }, 7);
+    await expect.poll(() => world.events.some(({ tool }) => tool === 'late')).toBe(true);
+    expect((await modernly(8, 'release', { raw }, 8)).json.result.content[0].text).toBe('fine');
+    expect((await open).json.result.content[0].text).toBe('the answer');
+  });
+});
+
+describe('M71 a second call of an id whose first call failed by a line that cannot be read', () => {
+  const error = '{"id":ID,"error":{"code":1,"message":"row is locked","data":1}}';
+
+  test('does not have the answer of the first', async () => {
+    world = await startWorld(stdio);
+    const session = await begin();
+    const first = await post(call(5, 'late', { raw: error, text: 'of the first' }), session);
+    expect(first.json.error.message).toMatch(/could not be read: .*; it may have done what was asked$/);
+    const second = await post(call(5, 'release', { text: 'of the second' }), session);
+    expect(second.json.result.content[0].text).toBe('of the second');
+  });
+
+  test('does not, either, where the client of the first left before', async () => {
+    world = await startWorld(stdio);
+    const session = await begin();
+    const left = post(call(5, 'late', { text: 'of the first' }), session);
+    await expect.poll(() => world.events.some(({ tool }) => tool === 'late')).toBe(true);
+    await post(notification('notifications/cancelled', { requestId: 5 }), session);
+    await left;
+    await post(call(6, 'x', { raw: error.replace('ID', '5') }), session);
+    const second = await post(call(5, 'release', { text: 'of the second' }), session);
+    expect(second.json.result.content[0].text).toBe('of the second');
   });
 });
 

@@ -6,8 +6,7 @@ import { type RequestOptions, request } from 'node:https';
 import { type AddressInfo, createServer as createNetServer } from 'node:net';
 import type { CallEvent, RecordCall } from '@chancery/agent/mcp/call-event.ts';
 import { type ConnectOptions, startConnect } from '@chancery/agent/mcp/connect.ts';
-import type { BodyLimits } from '@chancery/agent/mcp/gateway/bodies.ts';
-import type { UnreadLimits } from '@chancery/agent/mcp/gateway/exchange/unread.ts';
+import type { HeldLimits } from '@chancery/agent/mcp/gateway/exchange/gate.ts';
 import { type Gateway, type GatewayOptions, startGateway } from '@chancery/agent/mcp/gateway.ts';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
@@ -91,15 +90,13 @@ export interface World {
   close(): Promise<void>;
 }
 
-export interface WorldOptions {
+export interface WorldOptions extends HeldLimits {
   /** Access's, for `who`. */
   readonly tools?: object;
   readonly clock?: Clock;
   readonly log?: Log;
   readonly freeText?: FreeText;
   readonly connections?: Partial<ConnectionSettings>;
-  readonly bodies?: Partial<BodyLimits>;
-  readonly unread?: Partial<UnreadLimits>;
   readonly sessions?: GatewayOptions['sessions'];
   readonly maxCallSeconds?: number;
   readonly maxRequestBytes?: number;
@@ -145,6 +142,7 @@ export async function startWorld(
     ...(instead.bodies === undefined ? {} : { bodies: instead.bodies }),
     ...(instead.sessions === undefined ? {} : { sessions: instead.sessions }),
     ...(instead.unread === undefined ? {} : { unread: instead.unread }),
+    ...(instead.arriving === undefined ? {} : { arriving: instead.arriving }),
     record: record ?? ((...more) => void events.push(...more)),
     successions: {
       follows: (next, old) => links.get(next) === old,

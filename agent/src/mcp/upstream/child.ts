@@ -172,7 +172,7 @@ export class Child {
   /** Fails the calls that it answers, and no others. */
   #unreadable(outlines: readonly Outline[], error: unknown): void {
     const failed = answeredIn(outlines).map((id) => {
-      const waiting = this.#requests.take(id);
+      const waiting = this.#requests.fail(id);
       waiting?.back.fail(badAnswer(error));
       return waiting;
     });

@@ -15,7 +15,7 @@ function back(fail: () => void, session: (name: string) => void = () => {}): Bac
   return {
     ...{ session, answer: nothing, open: nothing, event: () => true, keepAlive: nothing, end: nothing },
     ...{ sent: nothing, onLost: nothing, answered: false, fail, cancelled: nothing },
-    ...{ onDrain: nothing, onClose: nothing },
+    ...{ onDrain: nothing, onClose: nothing, holding: nothing, isCancelled: false },
   };
 }
 

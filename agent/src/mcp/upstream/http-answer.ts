@@ -1,5 +1,6 @@
 /** What an MCP server answers over HTTP, read by its status and its type, and what the client gets for it. */
 import type { IncomingMessage } from 'node:http';
+import type { Weight } from '@chancery/shared/door/weights.ts';
 import { withoutBom } from '@chancery/shared/ground/bytes.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { errorResponse, type Message, type Response, readMessage } from '@chancery/shared/mcp/message.ts';
@@ -8,7 +9,7 @@ import { switched } from '../wire/outcome.ts';
 import { isSessionLost, sessionLost } from '../wire/session-lost.ts';
 import { type Asking, receiveStream } from './http-stream.ts';
 import { underItsId } from './numbering.ts';
-import { badAnswer, MAX_ANSWER_BYTES, type Outbound } from './upstream.ts';
+import { type Back, badAnswer, MAX_ANSWER_BYTES, type Outbound } from './upstream.ts';
 
 /**
  * Would make a client begin an OAuth flow or follow us elsewhere; the server's trust in us is not the
@@ -45,14 +46,16 @@ export function receive(response: IncomingMessage, asking: Asking): void {
   try {
     if (status < 200) throw switched(status);
     const type = header(response, 'content-type');
-    const begins = asks === 'initialize' && status === 200;
+    const isSuccess = status >= 200 && status < 300;
+    // There may be a result in any status; of an error, the session has to be ended.
+    const begins = asks === 'initialize';
     const session = header(response, 'mcp-session-id');
     if (begins && session !== undefined) back.session(session);
     // Nothing is expected in it (2025-11-25, transports: 202 without a body), so nothing in it matters.
-    if (method === 'POST' && asks === undefined && status >= 200 && status < 300) {
+    if (method === 'POST' && asks === undefined && isSuccess) {
       response.resume();
       back.answer(202, undefined);
-    } else if (status === 200 && isEventStream(type)) {
+    } else if (isSuccess && isEventStream(type)) {
       ensureNotCoded(response);
       // Its end, however it comes, may be one after which the client resumes it.
       onBroken = () => {};
@@ -66,13 +69,17 @@ export function receive(response: IncomingMessage, asking: Asking): void {
 async function whole(response: IncomingMessage, status: number, asking: Asking): Promise<void> {
   const { method, back, session, resumes, asks } = asking;
   if (status < 300) ensureNotCoded(response);
-  const bytes = await readBody(response, MAX_ANSWER_BYTES);
+  const bytes = await readBody(response, MAX_ANSWER_BYTES, () => weightOf(back));
+  back.holding(0);
   if (status >= 300 && (status < 400 || NOT_FOR_CLIENTS.has(status))) {
     if (REDIRECTS.has(status)) asking.onRedirect(header(response, 'location'));
     answerFailed(status, 502, asking);
     return;
   }
-  const message = messageIn(response, bytes, status, asking);
+  const read = messageIn(response, bytes, status, asking);
+  // A POST or DELETE that asks nothing has no result; this one would be taken for that of an open call.
+  const unasked = asks === undefined && method !== 'GET' && read !== undefined && isResult(read);
+  const message = unasked ? undefined : read;
   // Only what has to be served tells: a server without GET answers 404 in a session that it knows.
   const tells = session !== undefined && (method === 'POST' || (method === 'GET' && resumes));
   if (tells && isSessionLost({ status, message, body: bytes, id: asking.id }))
@@ -94,6 +101,16 @@ async function whole(response: IncomingMessage, status: number, asking: Asking):
  */
 function listensInVain(status: number, { method, resumes }: Asking): boolean {
   return method === 'GET' && !resumes && NOT_SERVED.has(status);
+}
+
+/** What it has of a body that is not whole counts as an event does. */
+function weightOf(back: Back): Weight {
+  let held = 0;
+  const set = (bytes: number): void => {
+    held = bytes;
+    back.holding(held);
+  };
+  return { add: (bytes) => set(held + bytes), free: () => set(0) };
 }
 
 function ensureNotCoded(response: IncomingMessage): void {

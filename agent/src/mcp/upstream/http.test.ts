@@ -58,6 +58,8 @@ function send(
       answer: resolve,
       open: none,
       event: () => true,
+      holding: none,
+      isCancelled: false,
       keepAlive: none,
       end: none,
       sent: () => left && resolve(UNSENT),

@@ -79,3 +79,20 @@ test('a process that ends leaves all that waited', () => {
   expect(requests.takeAll()).toEqual([waiting]);
   expect([requests.idle, requests.byToken('p')]).toEqual([true, undefined]);
 });
+
+test.each<[string, number | string]>([
+  ['its id', 5],
+  ['its id as text', '5'],
+])('a request that fails by %s owes its answer until that can be read', (_name, named) => {
+  const { id, waiting } = requests.open(request(5), back, false);
+  expect(id).toBe(5);
+  expect([requests.fail(named), requests.fail(named)]).toEqual([waiting, undefined]);
+  expect(requests.open(request(5), back, false).id).not.toBe(5);
+  expect(requests.take(5)).toBeUndefined();
+  expect(requests.open(request(5), back, false).id).toBe(5);
+});
+
+test('what fails no request is owed by none', () => {
+  expect(requests.fail(9)).toBeUndefined();
+  expect(requests.isOwed(9)).toBe(false);
+});

@@ -63,14 +63,26 @@ export class OpenRequests {
 
   /** It is answered: by its id, or by its number as a string, as servers answer that keep ids as text. */
   take(answered: Id): Waiting | undefined {
-    const known = this.#waiting.has(answered) || this.#owed.has(answered);
-    const id = known || String(Number(answered)) !== answered ? answered : Number(answered);
+    const id = this.#known(answered);
     this.#owed.delete(id);
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
     const { token } = waiting ?? {};
     if (token !== undefined && this.#byToken.get(token) === waiting) this.#byToken.delete(token);
     return waiting;
+  }
+
+  /** What answers it cannot be read, and may be a line of a log: the answer may still come. */
+  fail(answered: Id): Waiting | undefined {
+    const id = this.#known(answered);
+    const waiting = this.#waiting.get(id);
+    if (waiting !== undefined || this.#owed.has(id)) this.leave(id);
+    return waiting;
+  }
+
+  #known(answered: Id): Id {
+    const known = this.#waiting.has(answered) || this.#owed.has(answered);
+    return known || String(Number(answered)) !== answered ? answered : Number(answered);
   }
 
   /** Nobody waits for its answer, which may still come. */

@@ -66,8 +66,12 @@ export interface Back {
   /** The answer has gone to the client, so that what the upstream still has to say is for nobody. */
   readonly answered: boolean;
   fail(error: IdentityError): void;
+  /** So many bytes of what is not whole are held for this client. */
+  holding(bytes: number): void;
   /** The client has cancelled the request, so that no answer comes. */
   cancelled(): void;
+  /** It has, and the request is still open. */
+  readonly isCancelled: boolean;
   onDrain(listener: () => void): void;
   /** The client left, or the answer is complete. */
   onClose(listener: () => void): void;
@@ -100,7 +104,9 @@ export const MAY_HAVE_ACTED = 'it may have done what was asked';
 
 function saysOf(error: unknown): string {
   const limit = `${MAX_ANSWER_BYTES / 1024 / 1024} MiB`;
-  if (isRefusal(error, 'mcp_size')) return `the answer of the MCP server was larger than ${limit}`;
-  if (isRefusal(error)) return `the answer of the MCP server could not be read: ${error.message}`;
+  if (isRefusal(error, 'mcp_size'))
+    return `the answer of the MCP server was larger than ${limit}; ${MAY_HAVE_ACTED}`;
+  if (isRefusal(error))
+    return `the answer of the MCP server could not be read: ${error.message}; ${MAY_HAVE_ACTED}`;
   return `the MCP server was reached but did not answer: ${reasonOf(error)}; ${MAY_HAVE_ACTED}`;
 }

@@ -3,18 +3,26 @@
  * reference server answers 400 with a JSON-RPC error that speaks of the session, and the Python SDK before 2.0 answers
  * 400 with a sentence that does.
  */
-import { asBuffer } from '@chancery/shared/ground/bytes.ts';
-import { errorResponse, type Id, type Message, type Response } from '@chancery/shared/mcp/message.ts';
+import { asBuffer, withoutBom } from '@chancery/shared/ground/bytes.ts';
+import {
+  errorResponse,
+  type Id,
+  type Message,
+  type Response,
+  type RpcError,
+} from '@chancery/shared/mcp/message.ts';
 
 /** More than a sentence. */
 const MAX_SENTENCE = 1_024;
+/** An error with its data. */
+const MAX_ERROR = 64 * 1_024;
 const SPEAKS_OF_IT = /session|not initialized/i;
 
 /** An answer to what named a session. */
 export interface Answered {
   readonly status: number;
   readonly message: Message | undefined;
-  /** Looked at where there is no message in it. */
+  /** Looked at where there is no message in it that can be read. */
   readonly body?: Uint8Array;
   /** Of the request that it answers. */
   readonly id: Id | undefined;
@@ -22,16 +30,32 @@ export interface Answered {
 
 /** Whether an answer means that the server no longer knows the session; a refusal of the request itself is not. */
 export function isSessionLost({ status, message, body = new Uint8Array(), id }: Answered): boolean {
-  const answer = message?.kind === 'response' ? message : undefined;
+  const answer = message === undefined ? errorIn(body) : message.kind === 'response' ? message : undefined;
   const { code, message: text = '' } = answer?.error ?? {};
   const spoken = SPEAKS_OF_IT.test(text);
   // An error under the id of the request that says something else is about that request, as in 2026-07-28.
-  if (status === 404)
-    return code === undefined || id === undefined || answer?.id !== id || code === -32001 || spoken;
+  const isOwn = id !== undefined && answer?.id !== undefined && String(answer.id) === String(id);
+  if (status === 404) return code === undefined || !isOwn || code === -32001 || spoken;
   if (status !== 400) return false;
   // Another 400 is about the request, such as a version that the server does not know.
-  if (message === undefined) return body.length === 0 || SPEAKS_OF_IT.test(sentenceIn(body));
+  if (answer === undefined && message === undefined)
+    return body.length === 0 || SPEAKS_OF_IT.test(sentenceIn(body));
   return (code === -32000 || code === -32001) && spoken;
+}
+
+/** The error of a body that is no message to us: its code has more than 32 bits, or its version is not there. */
+function errorIn(body: Uint8Array): { readonly id: unknown; readonly error: RpcError } | undefined {
+  if (body.length > MAX_ERROR) return undefined;
+  try {
+    const value: unknown = JSON.parse(asBuffer(withoutBom(body)).toString('utf8'));
+    const { id, error } = Object(value);
+    const { code, message } = Object(error);
+    return typeof code === 'number' && typeof message === 'string'
+      ? { id, error: { code, message } }
+      : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function sentenceIn(body: Uint8Array): string {

@@ -14,7 +14,7 @@ test('a request whose client has left already leaves no request of its session o
   res.destroy();
   await setImmediate();
   expect(res.closed).toBe(true);
-  const gate = { unread: new Unread() } as unknown as Gate;
+  const gate = { unread: new Unread(), arriving: new Unread() } as unknown as Gate;
   const session = { open: 0 } as unknown as Session;
   const peer = { id: parseSpiffeId('spiffe://prod.example/a') } as VerifiedSvid;
   const back = new Exchange(gate, res, {
@@ -38,7 +38,7 @@ function exchangeOfRequest() {
   const res = new ServerResponse(new IncomingMessage(new Socket()));
   const ends: unknown[] = [];
   const recorder = { unanswered: (...[, asked, outcome]: unknown[]) => void ends.push([asked, outcome]) };
-  const gate = { unread: new Unread(), recorder } as unknown as Gate;
+  const gate = { unread: new Unread(), arriving: new Unread(), recorder } as unknown as Gate;
   const waiting = { recordId: 'a', requestId: 1, method: 'tools/call', tool: 'echo', startedMs: 0 };
   const pending = new Map([[1, waiting]]);
   const request = { kind: 'request', id: 1, method: 'tools/call', params: undefined } as const;

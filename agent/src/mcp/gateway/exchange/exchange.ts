@@ -23,6 +23,7 @@ export class Exchange implements Back {
   readonly #held: Held;
   readonly #passing: Passing;
   readonly #wrote: () => void;
+  readonly #arrived: () => void;
   /** Frees the place of the session that this request may begin. */
   readonly #unreserve: (() => void) | undefined;
   /** Of the body, once the message passes. */
@@ -32,6 +33,8 @@ export class Exchange implements Back {
   /** Its client may ask for the rest of the stream (2025-11-25, "Resumability and Redelivery"). */
   #resumable = false;
   #opened = false;
+  /** Bytes that the upstream holds of what is not whole. */
+  #partial = 0;
   #owed: Notification | undefined;
 
   constructor(gate: Gate, res: ServerResponse, facts: ExchangeFacts) {
@@ -40,7 +43,10 @@ export class Exchange implements Back {
     this.#facts = facts;
     this.#held = new Held(res);
     this.#passing = new Passing(gate, facts);
-    this.#wrote = gate.unread.count(facts.peer.id, res, (reason) => this.#unread(reason));
+    const lose = (reason: string): void => this.#unread(reason);
+    const ifOpen = (bytes: number): number => (res.destroyed ? 0 : bytes);
+    this.#wrote = gate.unread.count(facts.peer.id, () => ifOpen(res.writableLength), lose);
+    this.#arrived = gate.arriving.count(facts.peer.id, () => ifOpen(this.#partial), lose);
     if (facts.session !== undefined) this.#use(facts.session);
     if (facts.request?.method === 'initialize') this.#unreserve = gate.sessions.reserve(facts.peer.id);
     this.onClose(() => this.#closed());
@@ -159,6 +165,11 @@ export class Exchange implements Back {
     this.#res.end();
   }
 
+  get isCancelled(): boolean {
+    const { request, pending } = this.#facts;
+    return request !== undefined && pending.get(request.id)?.cancelled === true;
+  }
+
   get answered(): boolean {
     return this.#passing.answered;
   }
@@ -193,7 +204,12 @@ export class Exchange implements Back {
     this.#gate.recorder.unanswered(peer, asked, outcome, detail);
   }
 
-  /** Its client does not read, and what it holds is needed for others. */
+  holding(bytes: number): void {
+    this.#partial = bytes;
+    this.#arrived();
+  }
+
+  /** Its client does not read, or its server sends no end, and what it holds is needed for others. */
   #unread(reason: string): void {
     this.#gate.recorder.dropped(this.#facts.peer, undefined, reason);
     if (!this.#resumable) this.#abandon('error', reason);
@@ -220,6 +236,7 @@ export class Exchange implements Back {
   #closed(): void {
     this.#held.drop();
     this.#wrote();
+    this.#arrived();
     this.#unreserve?.();
     if (this.#passing.session !== undefined) this.#passing.session.open -= 1;
     this.#left();

@@ -27,6 +27,7 @@ export interface Gate {
   readonly maxRequestBytes: number;
   readonly bodies: Bodies;
   readonly unread: Unread;
+  readonly arriving: Unread;
   readonly listeners: Listeners;
 }
 
@@ -46,10 +47,16 @@ export interface HeldLimits {
   readonly bodies?: Partial<BodyLimits>;
   /** Of answers that clients do not read; by default 128 MiB of a caller and 512 MiB of all. */
   readonly unread?: Partial<UnreadLimits>;
+  /** Of answers that are not whole; by default as much. */
+  readonly arriving?: Partial<UnreadLimits>;
 }
 
 /** What bounds the messages that a gateway holds, in either direction. */
-export function heldBy(limits: HeldLimits, maxRequestBytes: number): Pick<Gate, 'bodies' | 'unread'> {
+export function heldBy(
+  limits: HeldLimits,
+  maxRequestBytes: number,
+): Pick<Gate, 'bodies' | 'unread' | 'arriving'> {
   const bodies = new Bodies({ ...bodyLimits(maxRequestBytes), ...limits.bodies });
-  return { bodies, unread: new Unread(limits.unread) };
+  const arriving = new Unread(limits.arriving, 'in answers that are not whole');
+  return { bodies, unread: new Unread(limits.unread), arriving };
 }

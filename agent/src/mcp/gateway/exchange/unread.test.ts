@@ -15,7 +15,8 @@ beforeEach(() => {
 /** A client with an answer; returns what writes so much more of it, or is read. */
 function client(name: string, caller = a): (writableLength: number) => void {
   const res = { writableLength: 0, destroyed: false };
-  const look = unread.count(caller, res, () => {
+  const held = (): number => (res.destroyed ? 0 : res.writableLength);
+  const look = unread.count(caller, held, () => {
     res.destroyed = true;
     lost.push(name);
   });

@@ -1,9 +1,9 @@
 /**
- * Bounds what the gateway holds of answers that their clients do not read: for a stream, for a caller over all its
- * streams and whole answers, and for all callers. A caller that holds too much loses the answer of its own that holds
- * most. When all together hold too much, so does the caller that holds most: whoever reads slowly costs nobody else.
+ * Bounds what the gateway holds of answers that their clients have not read or that are not whole: for a stream, for a
+ * caller over all its streams and whole answers, and for all callers. A caller that holds too much loses the answer of
+ * its own that holds most. When all together hold too much, so does the caller that holds most: whoever reads slowly
+ * costs nobody else.
  */
-import type { ServerResponse } from 'node:http';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 export interface UnreadLimits {
@@ -21,7 +21,7 @@ const UNREAD_LIMITS: UnreadLimits = { perStream: PER_STREAM, perCaller: PER_CALL
 /** What one client has to read. */
 interface Waiting {
   readonly caller: SpiffeId;
-  readonly res: Pick<ServerResponse, 'writableLength' | 'destroyed'>;
+  readonly held: () => number;
   readonly lose: (reason: string) => void;
   bytes: number;
 }
@@ -35,26 +35,31 @@ interface Share {
 export class Unread {
   readonly #limits: UnreadLimits;
   readonly #byCaller = new Map<SpiffeId, Share>();
+  readonly #what: string;
   #total = 0;
 
-  constructor(limits: Partial<UnreadLimits> = {}) {
+  /** `what` the bytes are, as the record calls it. */
+  constructor(limits: Partial<UnreadLimits> = {}, what = 'to read') {
     this.#limits = { ...UNREAD_LIMITS, ...limits };
+    this.#what = what;
   }
 
   get total(): number {
     return this.#total;
   }
 
-  /** Returns what has to be called after each write, and at the end. `lose` has to destroy the response. */
-  count(caller: SpiffeId, res: Waiting['res'], lose: Waiting['lose']): () => void {
-    const waiting: Waiting = { caller, res, lose, bytes: 0 };
+  /**
+   * Returns what has to be called when `held`, its bytes, may have grown, and at the end. `lose` has to let go of all.
+   */
+  count(caller: SpiffeId, held: Waiting['held'], lose: Waiting['lose']): () => void {
+    const waiting: Waiting = { caller, held, lose, bytes: 0 };
     return () => this.#look(waiting);
   }
 
   #look(waiting: Waiting): void {
     const { perStream, perCaller, total } = this.#limits;
     this.#measure(waiting);
-    if (waiting.bytes > perStream) this.#lose(waiting, `the client has ${waiting.bytes} bytes to read`);
+    if (waiting.bytes > perStream) this.#lose(waiting, `the client has ${waiting.bytes} bytes ${this.#what}`);
     const share = this.#byCaller.get(waiting.caller);
     if (share !== undefined && share.bytes > perCaller) this.#bound(waiting.caller, share);
     if (this.#total > total) this.#boundAll();
@@ -67,7 +72,7 @@ export class Unread {
       if (largest === undefined) return;
       this.#lose(
         largest,
-        `the clients of ${caller} have ${share.bytes} bytes to read, this one ${largest.bytes}`,
+        `the clients of ${caller} have ${share.bytes} bytes ${this.#what}, this one ${largest.bytes}`,
       );
     }
   }
@@ -79,7 +84,7 @@ export class Unread {
       const share = mostOf(this.#byCaller.values());
       const largest = mostOf(share?.waiting ?? []);
       if (largest === undefined) return;
-      const says = `all clients have ${this.#total} bytes to read, those of ${largest.caller} most of them`;
+      const says = `all clients have ${this.#total} bytes ${this.#what}, those of ${largest.caller} most of them`;
       this.#lose(largest, `${says}: ${share?.bytes}`);
     }
   }
@@ -91,7 +96,7 @@ export class Unread {
 
   /** What a client has read since is known only by a look. */
   #measure(waiting: Waiting): void {
-    this.#set(waiting, waiting.res.destroyed ? 0 : waiting.res.writableLength);
+    this.#set(waiting, waiting.held());
   }
 
   #set(waiting: Waiting, bytes: number): void {
