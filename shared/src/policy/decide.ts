@@ -83,6 +83,7 @@ function refusedAtOnce(policy: Policy, { caller, server, tool }: Call): Denied |
  * could be another tool's there: no rule can allow it.
  */
 function isCanonical(tool: string): boolean {
+  // Nearly every name. Such a name is its own canonical form, so this only saves work.
   if (/^[\w.-]+$/.test(tool)) return true;
   const seen = tool.normalize('NFKC').replace(/[\p{C}\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}]/gu, '');
   return seen.trim().replace(/\s+/gu, ' ') === tool;
