@@ -3,8 +3,15 @@
  * found the port, nor for another user of the machine. It reads no message; the gateway does that.
  */
 import { randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { Folder } from '@chancery/shared/audit/folder.ts';
 import { Connections } from '@chancery/shared/door/connections.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
@@ -78,6 +85,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     });
   });
   server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.on('clientError', endFailed);
   server.on('connection', (socket) => {
     try {
       ensureOwnUser(socket, uid, platform);
@@ -103,6 +111,24 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       }),
   };
 }
+
+/**
+ * As Node does it, but for a connection on which nothing was asked: a client that is about to send its request there
+ * would take an HTTP 408 for its answer.
+ */
+export function endFailed(error: Error, socket: Duplex): void {
+  const code = 'code' in error ? String(error.code) : '';
+  const status = STATUS[code] ?? 400;
+  const asked = socket instanceof Socket && socket.bytesRead > 0;
+  if (asked && socket.writable && code !== 'ECONNRESET' && socket.bytesWritten === 0)
+    socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`);
+  socket.destroy();
+}
+const STATUS: Readonly<Record<string, number>> = {
+  HPE_HEADER_OVERFLOW: 431,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+};
 
 /** Refusals of one kind are one line in full and one a minute with their number: another user may cause any number. */
 function tellerOf({ clock, log }: ListenerOptions) {

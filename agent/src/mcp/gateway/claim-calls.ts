@@ -2,13 +2,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
-import { decide, decideServer } from '@chancery/shared/policy/decide.ts';
+import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { MAX_CLAIM_BYTES, readClaims, writeClaimed } from '../wire/claims.ts';
 import { ensureJson } from '../wire/http-body.ts';
 import { writeJson } from '../wire/reply.ts';
 import type { Gate } from './exchange/gate.ts';
+import { deniedMeanwhile } from './judge.ts';
 import type { Allows, ClaimTerms } from './open-call.ts';
 import type { Peers } from './peers.ts';
 import { letIn } from './request/handle.ts';
@@ -17,8 +18,9 @@ import { letIn } from './request/handle.ts';
 export const allowsBy =
   (policy: Policy, server: string): Allows =>
   (caller, tool) =>
-    (tool === undefined ? decideServer(policy, caller, server) : decide(policy, { caller, server, tool }))
-      .allow;
+    tool === undefined
+      ? decideServer(policy, caller, server).allow
+      : deniedMeanwhile(policy, { caller, server, tool }) === undefined;
 
 /** Today's policy. */
 export const termsOf = ({ policy, server, recorder }: Gate): ClaimTerms => ({

@@ -1,10 +1,13 @@
 import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import { type Line, type Lines, Rules, type When } from '@chancery/shared/policy/rules.ts';
+import { compileToolPattern } from '@chancery/shared/policy/tool-pattern.ts';
 import { describe, expect, test } from 'vitest';
 import { NOW } from '../../../../test/kit/certificates.ts';
 import { policyFor, TRIAGE } from '../../../../test/kit/mcp/world.ts';
-import { judge, mayAsk, told } from './judge.ts';
+import { deniedMeanwhile, judge, mayAsk, told } from './judge.ts';
 
 const policy = policyFor(1, { allow: ['echo', 'get-*'], deny: ['get-env'] });
 const entered = { allow: true, rule: 'triage', reason: 'entered' } as const;
@@ -103,4 +106,27 @@ describe('told', () => {
 test('a server may ask whether its client is there, and nothing else', () => {
   const methods = ['ping', 'sampling/createMessage', 'elicitation/create', 'roots/list'];
   expect(methods.filter(mayAsk)).toEqual(['ping']);
+});
+
+const line = (rule: string, pattern: string, when?: When): Line => ({
+  rule,
+  pattern: compileToolPattern(pattern),
+  ...(when === undefined ? {} : { when }),
+});
+const acme: When = (call) => (call.arguments === undefined ? undefined : call.arguments['owner'] === 'acme');
+const of = (lines: Partial<Lines>): Policy => ({
+  ...policyFor(1, { allow: ['*'] }),
+  rulesFor: () => new Rules({ allow: [], ask: [], deny: [], ...lines }),
+});
+test.each<[string, Partial<Lines>, string | undefined]>([
+  ['allowed', { allow: [line('a', '*')] }, undefined],
+  ['allowed by its arguments', { allow: [line('a', '*', acme)] }, undefined],
+  ['not denied by its arguments', { allow: [line('a', '*')], deny: [line('d', '*', acme)] }, undefined],
+  ['denied', { allow: [line('a', '*')], deny: [line('d', 'echo')] }, 'd'],
+  ['allowed by no rule', { allow: [line('a', 'get-*')] }, 'none'],
+  ['only allowed with an approval', { allow: [line('a', '*')], ask: [line('q', 'echo')] }, 'q'],
+])('an open call whose tool is %s by now', (_name, lines, rule) => {
+  const denied = deniedMeanwhile(of(lines), { caller: TRIAGE, server: 'everything', tool: 'echo' });
+  expect(denied && (denied.rule ?? 'none')).toBe(rule);
+  expect(denied?.approval).toBe(rule === 'q' ? 'nobody' : undefined);
 });

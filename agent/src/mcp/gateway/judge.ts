@@ -4,8 +4,9 @@ import type { Message, Notification, Request } from '@chancery/shared/mcp/messag
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
 import { LISTEN, listensToTools, onSubscription } from '@chancery/shared/mcp/subscription.ts';
 import { type ToolUse, toolUseOf } from '@chancery/shared/mcp/tools.ts';
-import { decide } from '@chancery/shared/policy/decide.ts';
-import type { Allowed, Decision, Denied } from '@chancery/shared/policy/decision.ts';
+import type { Call } from '@chancery/shared/policy/call.ts';
+import { decide, mayCall } from '@chancery/shared/policy/decide.ts';
+import { type Allowed, closed, type Decision, type Denied } from '@chancery/shared/policy/decision.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
@@ -61,6 +62,18 @@ export function judge(
   const open = listens || (kind === 'request' ? OPEN_REQUESTS : OPEN_NOTIFICATIONS).has(method);
   const sets = kind === 'request' && era === 'legacy' && method === SET_LEVEL && freeText.logs;
   return { decision: open || sets ? entered : noRule(method), use: undefined };
+}
+
+/**
+ * Why a call that was allowed may not go on. Its arguments are not kept, so that a condition on them, which they met,
+ * stays met.
+ */
+export function deniedMeanwhile(policy: Policy, call: Call): Denied | undefined {
+  const decision = decide(policy, call);
+  const asks = !decision.allow && decision.ask === true;
+  if (!asks && mayCall(policy, call) !== 'no') return undefined;
+  const now = closed(decision);
+  return now.allow ? undefined : now;
 }
 
 /** Towards the client: true for what a server may say unasked. */

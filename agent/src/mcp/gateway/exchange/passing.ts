@@ -6,10 +6,9 @@ import { type Message, type Response, writeMessage } from '@chancery/shared/mcp/
 import { narrowError } from '@chancery/shared/mcp/results.ts';
 import { acknowledgesTools } from '@chancery/shared/mcp/subscription.ts';
 import type { Call } from '@chancery/shared/policy/call.ts';
-import { decide, mayCall } from '@chancery/shared/policy/decide.ts';
-import { closed } from '@chancery/shared/policy/decision.ts';
+import { mayCall } from '@chancery/shared/policy/decide.ts';
 import { denial } from '../../wire/reply.ts';
-import { mayAsk, told } from '../judge.ts';
+import { deniedMeanwhile, mayAsk, told } from '../judge.ts';
 import type { Asked, Session } from '../sessions.ts';
 import { narrowAnswer } from './answers.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
@@ -89,8 +88,8 @@ export class Passing {
   /** A new policy cuts the connection of a call, and its client may ask for the answer on another one. */
   #narrowed(asked: Asked, response: Response): Response {
     const policy = this.#gate.policy.current();
-    const decision = asked.tool === undefined ? undefined : closed(decide(policy, this.#callOf(asked.tool)));
-    if (decision?.allow === false) return denial(response.id, decision, asked.recordId);
+    const denied = asked.tool === undefined ? undefined : deniedMeanwhile(policy, this.#callOf(asked.tool));
+    if (denied !== undefined) return denial(response.id, denied, asked.recordId);
     return narrowAnswer(asked, response, {
       era: this.#facts.era,
       freeText: this.#gate.freeText,
