@@ -14,6 +14,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Folder } from '@chancery/shared/audit/folder.ts';
 import { Connections } from '@chancery/shared/door/connections.ts';
+import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, type IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
@@ -22,6 +23,7 @@ import { listenPrivately } from '@chancery/shared/unix/private-socket.ts';
 import { chosenHeaders, ensureJson, header, readBody } from '../wire/http-body.ts';
 import { refuse } from '../wire/reply.ts';
 import type { Dialler, Posted } from './dial.ts';
+import { IdleConnections } from './idle-connections.ts';
 import { ensureOwnUser } from './local-peer.ts';
 import { Relay } from './relay.ts';
 
@@ -52,6 +54,9 @@ const HOST = '127.0.0.1';
  * apart: so longer than clients keep theirs (httpx 5 s, Java 30 s, Go 90 s).
  */
 const KEEP_ALIVE_MS = 95_000;
+/** Far more than one user's clients keep; each is a descriptor. */
+const MAX_IDLE = 256;
+const IDLE_PART = 1 / 4;
 /** Connections of other users, who get no answer but a refusal. */
 const OF_OTHERS = { strangers: 16, perStranger: 16, certified: 0, perCertificate: 0, perHolder: 0 };
 const LOCAL_NAMES = ['127.0.0.1', 'localhost', '[::1]'];
@@ -71,10 +76,12 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   const { local, uid, platform, log } = options;
   const allowed = new WeakSet<Socket>();
   const others = new Connections(OF_OTHERS, () => {});
+  const idle = new IdleConnections(Math.min(MAX_IDLE, Math.floor(openFilesLimit() * IDLE_PART)));
   const tell = tellerOf(options);
   let port: number | undefined;
   const server = createServer((req, res) => {
     res.sendDate = false;
+    res.once('close', idle.ask(req.socket));
     res.on('error', (error) => log.debug({ err: error }, 'an answer did not arrive'));
     answer(options, port, { req, res, allowed }).catch((error) => {
       tell.refused(error, 'a local request was refused');
@@ -90,6 +97,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     try {
       ensureOwnUser(socket, uid, platform);
       allowed.add(socket);
+      idle.add(socket);
     } catch (error) {
       tell.refused(error, 'a local caller was refused');
       // Its next request is answered with the reason, for which it needs no descriptor for long.

@@ -1,0 +1,39 @@
+/** Local connections on which nothing is asked: beyond a number of them, the one that has been so longest is closed. */
+import type { Socket } from 'node:net';
+
+/** Destroys what it closes; keeps no process alive. */
+export class IdleConnections {
+  readonly #most: number;
+  /** The one that has been idle longest is the first. */
+  readonly #idle = new Set<Socket>();
+  readonly #asked = new WeakMap<Socket, number>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** A new connection: nothing is asked on it yet. */
+  add(socket: Socket): void {
+    socket.once('close', () => this.#idle.delete(socket));
+    this.#rest(socket);
+  }
+
+  /** A request has come; returns what is called when its answer is over. A client may ask again before that. */
+  ask(socket: Socket): () => void {
+    this.#idle.delete(socket);
+    this.#asked.set(socket, (this.#asked.get(socket) ?? 0) + 1);
+    return () => {
+      const left = (this.#asked.get(socket) ?? 1) - 1;
+      this.#asked.set(socket, left);
+      if (left === 0 && !socket.destroyed) this.#rest(socket);
+    };
+  }
+
+  #rest(socket: Socket): void {
+    this.#idle.add(socket);
+    const [longest] = this.#idle;
+    if (this.#idle.size <= this.#most || longest === undefined) return;
+    this.#idle.delete(longest);
+    longest.destroy();
+  }
+}
