@@ -58,7 +58,9 @@ test('I44 a unary call whose message never comes ends by its deadline', { timeou
   );
   await Promise.all(calls.map((call) => statusOf(call)));
   for (const call of calls) expect(call.rstCode).toBe(CALM);
-  expect((await ca().refusals()).at(-1)).toMatchObject({ code: 'deadline', peer: '127.0.0.10' });
+  // The messages of the test before may end at the same time.
+  const refusals = await ca().refusals();
+  expect(refusals).toContainEqual(expect.objectContaining({ code: 'deadline', peer: '127.0.0.10' }));
 });
 
 test.each([
