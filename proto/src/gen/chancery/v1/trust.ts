@@ -71,8 +71,8 @@ export interface WatchResponse {
   /** An acknowledgement may have parts. A CA that does not know parts leaves this out, and refuses them. */
   takesParts: boolean;
   /**
-   * The lowest version of a reader that may put this in force; 0 is 1, today's. It grows when a message gains what a
-   * reader must not ignore (docs/versions.md).
+   * The lowest version of a reader that may put bundle and policy in force; 0 is 1, today's. It grows when a message gains
+   * what a reader must not ignore (docs/versions.md). Revocations are put in force by every reader: they only take away.
    */
   readerVersion: number;
 }
