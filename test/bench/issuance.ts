@@ -5,14 +5,12 @@
 
 import { spawn } from 'node:child_process';
 import { createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join as joinPath } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { unixEvidence } from '@chancery/agent/evidence/unix.ts';
-import { tlsTarget, unixTarget } from '@chancery/agent/svid/channel.ts';
-import { join } from '@chancery/agent/svid/obtain.ts';
+import { tlsTarget } from '@chancery/agent/svid/channel.ts';
 import { bootstrapBundle } from '@chancery/agent/trust/bootstrap.ts';
-import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
@@ -20,12 +18,13 @@ import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { type CaFolder, makeCa, makeFolder, removeFolder } from '../kit/processes.ts';
 import type { Bench, Progress } from './bench.ts';
 import { cpuMicrosOf, quantile, rssMbOf } from './measure.ts';
+import { Nodes, TRUST_DOMAIN } from './revocation/fleet.ts';
 
-/** One node asks for all of them here; the rates of one node are not what is measured. */
+/** Few nodes ask for all of them here; the rates of one node are not what is measured. */
 const UNBOUND = { attestationsPerSecond: 100_000, attestationBurst: 100_000 };
 
-const TRUST_DOMAIN = 'bench.example';
-const CHANNELS = 4;
+/** Each may have 10,000 valid certificates. */
+const NODES = 8;
 const CONCURRENCY = 64;
 /** Enough that none is in two calls at a time, few enough that this process's own garbage does not show. */
 const KEYS = 2_000;
@@ -38,16 +37,22 @@ export const issuance: Bench = {
   says: 'certificates issued, recorded and logged over gRPC with mutual TLS',
   async run(progress) {
     const dir = makeFolder();
-    const ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} }, limits: UNBOUND });
+    const nodes = new Nodes();
+    const keys = joinPath(dir, 'keys.json');
+    writeFileSync(keys, nodes.keys());
+    const ca = await makeCa(dir, TRUST_DOMAIN, {
+      attestors: { unix: {}, ...nodes.attestors(keys) },
+      limits: UNBOUND,
+    });
     const starting = performance.now();
     const serving = await ca.serve();
     const startMs = performance.now() - starting;
     try {
       await ca.saveBundle();
       const id = `spiffe://${TRUST_DOMAIN}/load`;
-      await ca.apply([{ kind: 'Identity', name: 'load', platform: 'unix', id }]);
+      await ca.apply([{ kind: 'Identity', name: 'load', platform: nodes.platform, id }]);
       const pid = serving.child.pid ?? 0;
-      const call = await caller(ca);
+      const call = await caller(ca, nodes);
       return await measure({ call, pid, startMs, dir }, progress);
     } finally {
       await serving.stop();
@@ -58,23 +63,12 @@ export const issuance: Bench = {
 
 type Call = (n: number) => Promise<void>;
 
-/** Joins as a workload does, then calls over channels of its own with one CSR each time. */
-async function caller(ca: CaFolder): Promise<Call> {
+/** Nodes join, then call over a connection each with one CSR each time: the CA bounds the certificates of one node. */
+async function caller(ca: CaFolder, nodes: Nodes): Promise<Call> {
   const trustDomain = parseTrustDomain(TRUST_DOMAIN);
   const address = `127.0.0.1:${ca.port}`;
   const bundle = await bootstrapBundle({ trustDomain, address, bundleFile: ca.bundle, pin: undefined });
-  const socket = unixTarget(ca.joinSocket);
-  const joining = new AttestationClient(socket.address, socket.credentials, socket.options);
-  const svid = await join(joining, {
-    evidence: unixEvidence(),
-    bundle,
-    id: undefined,
-    instance: new Uint8Array(16),
-    clock: systemClock,
-    signal: AbortSignal.timeout(10_000),
-  });
-  joining.close();
-  const clients = Array.from({ length: CHANNELS }, () => {
+  const clients = (await nodes.join({ ca, bundle }, NODES)).map(({ svid }) => {
     const target = tlsTarget(address, bundle, svid, systemClock);
     return new IdentityClient(target.address, target.credentials, target.options);
   });
@@ -82,7 +76,7 @@ async function caller(ca: CaFolder): Promise<Call> {
   return (n) =>
     new Promise((resolve, reject) => {
       const request = { csrs: [Buffer.from(csrs[n % csrs.length] ?? [])], succeeds: Buffer.alloc(0) };
-      clients[n % CHANNELS]?.issueX509(request, (error) => (error ? reject(error) : resolve()));
+      clients[n % NODES]?.issueX509(request, (error) => (error ? reject(error) : resolve()));
     });
 }
 
