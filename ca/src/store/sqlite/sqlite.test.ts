@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setImmediate } from 'node:timers/promises';
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { NOW } from '../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../test/kit/manual-clock.ts';
@@ -151,4 +152,21 @@ describe('a full disk', () => {
     await store.record(large, event);
     expect(await store.events(0, 10)).toHaveLength(2);
   });
+});
+
+test('an event that may be late is written after a second where nothing else is', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const lone = await openSqlite(':memory:', new ManualClock(NOW));
+  try {
+    lone.appendSoon(event);
+    vi.advanceTimersByTime(999);
+    await setImmediate();
+    expect(await lone.events(0, 9)).toEqual([]);
+    vi.advanceTimersByTime(1);
+    await setImmediate();
+    expect(await lone.events(0, 9)).toHaveLength(1);
+  } finally {
+    vi.useRealTimers();
+    await lone.close();
+  }
 });
