@@ -1,6 +1,7 @@
 import { beforeEach, expect, test, vi } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
+import { systemClock } from '../ground/clock.ts';
 import { Deadlines } from './deadlines.ts';
 
 let clock: ManualClock;
@@ -32,17 +33,27 @@ test('each passes after its time, and one sleeper waits for all', async () => {
   expect(clock.sleeping).toBe(0);
 });
 
-test('one that is stopped does not pass, and nobody sleeps for nothing', async () => {
+test('one that is stopped does not pass, and nobody sleeps for longer than its time', async () => {
   const [stopA, stopB] = [start('a'), start('b')];
   stopA();
   stopA();
   stopB();
   await at(1);
-  expect(clock.sleeping).toBe(0);
   start('c');
   expect(clock.sleeping).toBe(1);
+  await at(10);
+  expect(passed).toEqual([]);
   await at(11);
   expect(passed).toEqual(['c']);
+  expect(clock.sleeping).toBe(0);
+});
+
+test('the process may end while one runs', () => {
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const before = timers();
+  const stop = new Deadlines(10_000, systemClock).start(() => {});
+  expect(timers()).toBe(before);
+  stop();
 });
 
 test('one that begins in the turn in which the last was stopped passes, too', async () => {

@@ -10,13 +10,13 @@ interface Entry {
   readonly pass: () => void;
 }
 
-/** Limits of `ms` milliseconds each. It sleeps only while one runs, so it needs no closing. */
+/** Limits of `ms` milliseconds each. Needs no closing: the process may end while it sleeps. */
 export class Deadlines {
   readonly ms: number;
   readonly #clock: Clock;
   /** In the order in which they began. */
   readonly #entries = new Set<Entry>();
-  #awake: AbortController | undefined;
+  #sleeps = false;
 
   constructor(ms: number, clock: Clock) {
     this.ms = ms;
@@ -27,27 +27,18 @@ export class Deadlines {
   start(pass: () => void): () => void {
     const entry = { at: this.#clock.now().getTime(), pass };
     this.#entries.add(entry);
-    if (this.#awake === undefined) void this.#watch();
-    return () => {
-      this.#entries.delete(entry);
-      if (this.#entries.size === 0) this.#awake?.abort();
-    };
+    if (!this.#sleeps) void this.#watch();
+    return () => void this.#entries.delete(entry);
   }
 
+  /** To wake it when the last is stopped would cost more than to let it sleep: a call starts and stops several. */
   async #watch(): Promise<void> {
-    const awake = new AbortController();
-    this.#awake = awake;
+    this.#sleeps = true;
     for (let [first] = this.#entries; first !== undefined; [first] = this.#entries) {
-      try {
-        await this.#clock.sleepUntil(new Date(first.at + this.ms), awake.signal);
-      } catch {
-        // Nothing was left; something may have begun since.
-        break;
-      }
+      await this.#clock.sleepUntil(new Date(first.at + this.ms), undefined, { ref: false });
       this.#passLate();
     }
-    this.#awake = undefined;
-    if (this.#entries.size > 0) void this.#watch();
+    this.#sleeps = false;
   }
 
   #passLate(): void {

@@ -5,9 +5,15 @@ export interface Clock {
   now(): Date;
   /**
    * Resolves at `time` on the wall clock, at once if that is past, and at the latest a second after the time that was
-   * left at the call has passed. Rejects with the signal's reason when that aborts.
+   * left at the call has passed. Rejects with the signal's reason when that aborts. With `ref` false the process may
+   * end meanwhile.
    */
-  sleepUntil(time: Date, signal?: AbortSignal): Promise<void>;
+  sleepUntil(time: Date, signal?: AbortSignal, options?: SleepOptions): Promise<void>;
+}
+
+/** As the options of Node's own timers. */
+export interface SleepOptions {
+  readonly ref: boolean;
 }
 
 /** What a clock is made of, so that a test can suspend a machine. */
@@ -16,7 +22,7 @@ export interface ClockParts {
   readonly wall: () => number;
   /** Milliseconds that only grow, and that stand still while the machine is suspended. */
   readonly monotonic: () => number;
-  readonly sleep: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
+  readonly sleep: (ms: number, signal: AbortSignal | undefined, options: SleepOptions) => Promise<void>;
 }
 
 /**
@@ -31,12 +37,13 @@ const SLACK_MS = 1_000;
 export function clockOf({ wall, monotonic, sleep: pause }: ClockParts): Clock {
   return {
     now: () => new Date(wall()),
-    async sleepUntil(time, signal) {
+    async sleepUntil(time, signal, options = { ref: true }) {
       const begun = monotonic();
       const longest = time.getTime() - wall() + SLACK_MS;
       // The second term ends a wait during which the wall clock was set back.
       const left = () => Math.min(time.getTime() - wall(), longest - (monotonic() - begun));
-      for (let ms = left(); ms > 0; ms = left()) await pause(Math.ceil(Math.min(ms, LOOK_MS)), signal);
+      for (let ms = left(); ms > 0; ms = left())
+        await pause(Math.ceil(Math.min(ms, LOOK_MS)), signal, options);
       signal?.throwIfAborted();
     },
   };
@@ -45,7 +52,7 @@ export function clockOf({ wall, monotonic, sleep: pause }: ClockParts): Clock {
 export const systemClock: Clock = clockOf({
   wall: () => Date.now(),
   monotonic: () => performance.now(),
-  sleep: (ms, signal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
+  sleep: (ms, signal, { ref }) => sleep(ms, undefined, signal === undefined ? { ref } : { signal, ref }),
 });
 
 /** Less than this is the slewing of a wall clock, and not a step that makes certificates invalid. */
