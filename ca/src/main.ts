@@ -1,11 +1,11 @@
 #!/usr/bin/env -S node --disable-sigusr1
 /** chancery-ca: the only file of the CA that touches the process. */
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { endWith, processIo } from '@chancery/shared/cli/process-io.ts';
 import { runProgram } from '@chancery/shared/cli/program.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { jsonLog } from '@chancery/shared/ground/log.ts';
+import { pooledRandom } from '@chancery/shared/ground/random.ts';
 import { caProgram } from './cli/program.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -14,7 +14,7 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 const program = caProgram(
   {
     clock: systemClock,
-    random: (size) => randomBytes(size),
+    random: pooledRandom(),
     ownUid: process.getuid?.() ?? -1,
     logAt: (level) => jsonLog(level, 'chancery-ca'),
   },

@@ -5,15 +5,24 @@ import { RecentIssuances } from './recent.ts';
 
 const of = (serial: string) => ({ ...issuance, serial, recordedAt: NOW });
 
-test('a full memory forgets the record that was asked for longest ago', () => {
-  const recent = new RecentIssuances(2);
+const kept = (recent: RecentIssuances, ...serials: readonly string[]) =>
+  serials.filter((serial) => recent.get(serial) !== undefined);
+
+test('a full memory forgets the half that was not asked for', () => {
+  const recent = new RecentIssuances(4);
   recent.keep(of('01'));
   recent.keep(of('02'));
-  expect(recent.get('01')).toEqual(of('01'));
-  recent.keep(of('03'));
-  expect(['01', '02', '03'].filter((serial) => recent.get(serial) !== undefined)).toEqual(['01', '03']);
   recent.keep(of('03'));
   expect(recent.get('01')).toEqual(of('01'));
+  recent.keep(of('04'));
+  expect(kept(recent, '01', '02', '03')).toEqual(['01', '03']);
   recent.forget();
-  expect(recent.get('01')).toBeUndefined();
+  expect(kept(recent, '01', '03', '04')).toEqual([]);
+});
+
+test('no more is kept than was said', () => {
+  const recent = new RecentIssuances(4);
+  const serials = Array.from({ length: 9 }, (_, n) => `0${n}`);
+  for (const serial of serials) recent.keep(of(serial));
+  expect(serials.filter((serial) => recent.get(serial) !== undefined).length).toBeLessThanOrEqual(4);
 });

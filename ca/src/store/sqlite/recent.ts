@@ -7,34 +7,39 @@ import type { RecordedIssuance } from '../store.ts';
 /** About 700 bytes each. */
 const MAX_KEPT = 4_096;
 
-/** At most 4,096 records; the one that was not asked for longest is forgotten first. */
+/**
+ * At most 4,096 records, in two halves: when the newer half is full, the older one is forgotten. To forget one record
+ * at a time would cost more, since a Map passes over all that was deleted before its first key.
+ */
 export class RecentIssuances {
-  readonly #max: number;
-  /** By serial, the one that was asked for last at the end. */
-  readonly #kept = new Map<string, RecordedIssuance>();
+  readonly #half: number;
+  /** By serial: written or asked for since the other half was full. */
+  #newer = new Map<string, RecordedIssuance>();
+  #older: ReadonlyMap<string, RecordedIssuance> = new Map();
 
   constructor(max: number = MAX_KEPT) {
-    this.#max = max;
+    this.#half = max / 2;
   }
 
   get(serial: string): RecordedIssuance | undefined {
-    const found = this.#kept.get(serial);
-    if (found !== undefined) this.keep(found);
-    return found;
+    const found = this.#newer.get(serial);
+    if (found !== undefined) return found;
+    const older = this.#older.get(serial);
+    if (older !== undefined) this.keep(older);
+    return older;
   }
 
   keep(issuance: RecordedIssuance): void {
-    this.#kept.delete(issuance.serial);
-    this.#kept.set(issuance.serial, issuance);
-    if (this.#kept.size <= this.#max) return;
-    for (const serial of this.#kept.keys()) {
-      this.#kept.delete(serial);
-      return;
+    if (this.#newer.size >= this.#half) {
+      this.#older = this.#newer;
+      this.#newer = new Map();
     }
+    this.#newer.set(issuance.serial, issuance);
   }
 
   /** Some were pruned. */
   forget(): void {
-    this.#kept.clear();
+    this.#newer.clear();
+    this.#older = new Map();
   }
 }

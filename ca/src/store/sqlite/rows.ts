@@ -123,7 +123,10 @@ export function serialsFrom(prefix: string): readonly [Uint8Array, Uint8Array] {
 }
 
 /** As it is stored: on one line, without control characters, each string bounded. */
-export const textOfEvent = (event: AuditEvent): string => printable(JSON.stringify(event, boundedText));
+export function textOfEvent(event: AuditEvent): string {
+  const text = JSON.stringify(event);
+  return printable(text.length > MAX_TEXT ? JSON.stringify(event, boundedText) : text);
+}
 
 /** What a peer says, such as an attribute or a name, must not fill the disk by one event. */
 const MAX_TEXT = 4096;
