@@ -9,7 +9,7 @@ import { caId } from '@chancery/shared/spiffe/reserved.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
-import { OWN_HOLDER } from './agents/holders.ts';
+import { OWN_NODE } from './agents/holders.ts';
 import type { Authorities } from './authority/authorities.ts';
 import { type IssueDeps, issue } from './authority/issue.ts';
 import type { Revocations } from './revocation/revocations.ts';
@@ -29,7 +29,7 @@ export async function ownSvid(deps: IssueDeps, trustDomain: TrustDomain): Promis
   const issued = await issue(
     {
       id,
-      ...OWN_HOLDER,
+      ...OWN_NODE,
       role: 'ca',
       identity: 'chancery-ca',
       key: proven,
@@ -88,8 +88,8 @@ async function renewOwn(deps: UpkeepDeps): Promise<void> {
   const { clock, revocations, trustDomain, svid } = deps;
   const { id, renewAfter } = svid.current();
   const { serial, notBefore } = certificateOf(svid);
-  const [now, holder] = [clock.now(), OWN_HOLDER];
-  const revoked = revocations.sets.current().revoked({ id, serial: hex(serial), holder }, now);
+  const [now, node] = [clock.now(), OWN_NODE];
+  const revoked = revocations.sets.current().revoked({ id, serial: hex(serial), node }, now);
   // From the future: the clock has been set back since.
   if (revoked === undefined && notBefore <= now && now < renewAfter) return;
   svid.publish(await ownSvid(deps, trustDomain));

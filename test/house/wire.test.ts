@@ -6,7 +6,7 @@ import { signPost } from '@chancery/shared/aws/sign.ts';
 import { packStsQuestion, unpackStsAnswer, unpackStsQuestion } from '@chancery/shared/evidence/aws-iam.ts';
 import { nonceOf, unpackAzureAnswer } from '@chancery/shared/evidence/azure.ts';
 import { attestationBinding, audienceOf } from '@chancery/shared/evidence/binding.ts';
-import { packSaid } from '@chancery/shared/evidence/several.ts';
+import { packPieces } from '@chancery/shared/evidence/pieces.ts';
 import { unpackAnswer, unpackOpening, unpackQuestion } from '@chancery/shared/evidence/tpm.ts';
 import { concat, hex, u8, u32 } from '@chancery/shared/ground/bytes.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
@@ -93,7 +93,7 @@ const LIMITS = [
   ['nonce', 'ca/src/rpc/nonces.ts', 'NONCE_BYTES', ' bytes', 1],
   ['`instance`', 'ca/src/rpc/exchange.ts', 'INSTANCE_BYTES', ' bytes', 1],
   ['`csr`', 'shared/src/x509/csr.ts', 'MAX_BYTES', ' bytes', 1],
-  ['`evidence` in `hello`', 'shared/src/evidence/several.ts', 'MAX_EVIDENCE_BYTES', ' bytes', 1],
+  ['`evidence` in `hello`', 'shared/src/evidence/pieces.ts', 'MAX_EVIDENCE_BYTES', ' bytes', 1],
   ['a gRPC message', 'ca/src/rpc/server.ts', 'MAX_MESSAGE_BYTES', ' bytes', 1],
   ['a message of `Attest` over TLS', 'ca/src/rpc/server.ts', 'OPENING_BYTES', ' bytes', 1],
   ['an `IssueX509` request', 'ca/src/rpc/server.ts', 'CSRS_BYTES', ' bytes', 1],
@@ -135,8 +135,8 @@ describe('limits', () => {
   });
 
   test('numbers in sentences', () => {
-    expect(page).toContain(`one to ${constantIn('shared/src/evidence/several.ts', 'MAX_PLATFORMS')} names`);
-    const part = constantIn('shared/src/evidence/several.ts', 'MAX_EVIDENCE_BYTES');
+    expect(page).toContain(`one to ${constantIn('shared/src/evidence/platform.ts', 'MAX_PLATFORMS')} names`);
+    const part = constantIn('shared/src/evidence/pieces.ts', 'MAX_EVIDENCE_BYTES');
     expect(page.replaceAll('\n', ' ')).toContain(`A field has at most ${part} bytes`);
     const claim = constantIn('ca/src/agents/agents.ts', 'CLAIM_SECONDS');
     expect(page).toContain(`for ${claim} s after a certificate`);
@@ -159,7 +159,7 @@ describe('examples', () => {
   const request = callerIdentityRequest({ host, date: scope.date, sessionToken: 'token', binding });
   const signature = signPost(request, scope, 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY');
   const said = (...parts: readonly (string | undefined)[]) =>
-    hex(packSaid(parts.map((part) => (part === undefined ? undefined : Buffer.from(part)))));
+    hex(packPieces(parts.map((part) => (part === undefined ? undefined : Buffer.from(part)))));
 
   test('values', () => {
     expect(Object.fromEntries(rowsUnder(page, 'Examples').map(([what, value]) => [what, value]))).toEqual({

@@ -95,8 +95,8 @@ export async function certifiedCaller(
   ttlSeconds = 3600,
 ): Promise<{ caller: TlsCaller; issued: IssuedSvid }> {
   const id = parseSpiffeId('spiffe://prod.example/web');
-  const holder = { platform: 'fake', node: 'n1', identity: 'web' };
-  const issued = await issue({ id, ...holder, ttlSeconds, dnsNames: [], key: await proven() }, rpc);
+  const node = { platform: 'fake', node: 'n1', identity: 'web' };
+  const issued = await issue({ id, ...node, ttlSeconds, dnsNames: [], key: await proven() }, rpc);
   const bundle = rpc.authorities.bundle.current();
   const svid = (now: Date) => verifySvid(issued.chain, bundle, now);
   return { issued, caller: { ...stranger, shownCertificate: true, svid } };

@@ -1,4 +1,4 @@
-import { packSaid, unpackSaid } from '@chancery/shared/evidence/several.ts';
+import { packPieces, unpackPieces } from '@chancery/shared/evidence/pieces.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -33,7 +33,7 @@ function source(platform: string, begin: 'begins' | 'fails' = 'begins'): Evidenc
 
 const begin = (all: EvidenceSource) => all.begin(new Uint8Array(), AbortSignal.timeout(5_000));
 const textsOf = (said: Uint8Array, names: readonly string[]) =>
-  unpackSaid(said, names).map((each) => each && Buffer.from(each).toString());
+  unpackPieces(said, names).map((each) => each && Buffer.from(each).toString());
 
 test('one platform is itself, and none is refused', () => {
   const one = source('tpm');
@@ -63,17 +63,17 @@ describe('one exchange with several', () => {
   });
 
   test('gives each its own question, and no answer of one that was not asked', async () => {
-    const asked = packSaid([utf8('a'), utf8('b')]);
+    const asked = packPieces([utf8('a'), utf8('b')]);
     expect(textsOf(await answerOf(both(), asked), names)).toEqual(['gcp: a', 'tpm: b']);
     expect(log).toEqual(['end gcp', 'end tpm', 'close gcp', 'close tpm']);
-    expect(textsOf(await answerOf(both(), packSaid([undefined, utf8('b')])), names)).toEqual([
+    expect(textsOf(await answerOf(both(), packPieces([undefined, utf8('b')])), names)).toEqual([
       undefined,
       'tpm: b',
     ]);
   });
 
   test('refuses a CA that asks nothing of any', async () => {
-    const attempt = answerOf(both(), packSaid([undefined, undefined]));
+    const attempt = answerOf(both(), packPieces([undefined, undefined]));
     await expect(attempt).rejects.toEqual(refusal('evidence_parse', /asks nothing of any platform$/));
   });
 

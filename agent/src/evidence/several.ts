@@ -1,6 +1,7 @@
 /** Evidence of several platforms in one exchange; mirrors ca/attestors/prove.ts. */
 
-import { joinPlatforms, packSaid, splitPlatforms, unpackSaid } from '@chancery/shared/evidence/several.ts';
+import { packPieces, unpackPieces } from '@chancery/shared/evidence/pieces.ts';
+import { joinPlatforms, splitPlatforms } from '@chancery/shared/evidence/platform.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { EvidenceSource, Exchange } from './evidence.ts';
 
@@ -41,9 +42,9 @@ async function beginAll(
   }
   const names = sources.map(({ platform }) => platform);
   return {
-    opening: packSaid(exchanges.map(({ opening }) => (opening.length === 0 ? undefined : opening))),
+    opening: packPieces(exchanges.map(({ opening }) => (opening.length === 0 ? undefined : opening))),
     answer: async (question, binding) => {
-      const questions = unpackSaid(question, names);
+      const questions = unpackPieces(question, names);
       ensure(
         questions.some((each) => each !== undefined),
         'evidence_parse',
@@ -52,7 +53,7 @@ async function beginAll(
       const answers = questions.map((each, index) =>
         each === undefined ? undefined : exchanges[index]?.answer(each, binding),
       );
-      return packSaid(await Promise.all(answers));
+      return packPieces(await Promise.all(answers));
     },
     end,
   };

@@ -8,8 +8,8 @@ import { Agents, type LiveAgent } from './agents.ts';
 
 const machine = { platform: 'tpm', node: 'ek1' };
 const [first, second] = [Buffer.alloc(16, 1), Buffer.alloc(16, 2)];
-const agentOn = (holder = machine): LiveAgent => ({
-  ...holder,
+const agentOn = (node = machine): LiveAgent => ({
+  ...node,
   id: parseSpiffeId('spiffe://prod.example/machine'),
   identity: 'machine',
   serial: '40',
@@ -55,7 +55,7 @@ describe('a machine’s place', () => {
     agents.claim(machine, second);
   });
 
-  test('stays its holder’s while a stream is open, and is free when the last has ended', () => {
+  test('belongs to one process while its streams are open, and is free when the last has ended', () => {
     agents.claim(machine, first);
     const leave = [agents.open(agentOn(), first), agents.open(agentOn(), first)];
     clock.jump(after(1000));
@@ -69,7 +69,7 @@ describe('a machine’s place', () => {
     expect(() => agents.claim(machine, first)).toThrow(taken);
   });
 
-  test('is free at once when the holder’s stream has ended, whatever is left of its claim', () => {
+  test('is free at once when the stream of its process has ended, even within the claim', () => {
     agents.claim(machine, first);
     agents.open(agentOn(), first)();
     agents.claim(machine, second);

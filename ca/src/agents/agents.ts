@@ -1,14 +1,14 @@
 /** The agents that are alive: who has a stream open, on which machine, and what each has acknowledged. */
 
-import { type Holder, nodeName, partsOf } from '@chancery/shared/evidence/several.ts';
+import { type Node, nodeName, nodesOf } from '@chancery/shared/evidence/node.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { type Clock, isRecent } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Acknowledged } from './acknowledged.ts';
 
-/** What a certificate says of its holder. */
-export interface CertifiedAgent extends Holder {
+/** An agent, by its certificate. */
+export interface CertifiedAgent extends Node {
   readonly id: SpiffeId;
   /** The name of the Identity that its certificate was given by. */
   readonly identity: string;
@@ -24,7 +24,7 @@ export interface LiveAgent extends CertifiedAgent {
 }
 
 /** What the evidence of a node proved. */
-export interface ProvenNode extends Holder {
+export interface ProvenNode extends Node {
   readonly attributes: Readonly<Record<string, string>>;
 }
 
@@ -38,7 +38,7 @@ interface Place {
   /** Open streams by agent process. */
   readonly streams: Map<string, number>;
   /** The process that was given a certificate as the machine's only one. */
-  holder: string | undefined;
+  process: string | undefined;
   claimedAt: Date | undefined;
 }
 
@@ -75,7 +75,7 @@ export class Agents {
   }
 
   /** Undefined where this CA process has not seen the node's evidence. */
-  factsOf(node: Holder): ProvenNode | undefined {
+  factsOf(node: Node): ProvenNode | undefined {
     return this.#facts.get(nodeName(node));
   }
 
@@ -83,14 +83,14 @@ export class Agents {
    * Takes the machine's place for the agent process `instance`. Throws ek_in_use where another one holds it, or only
    * has a stream open: after a restart of the CA that is all that is known of it.
    */
-  claim(holder: Holder, instance: Uint8Array): void {
+  claim(node: Node, instance: Uint8Array): void {
     if (this.#places.size > 2 * this.#live.size + SPARE_PLACES) this.#forget();
     const name = hex(instance);
-    const place = this.#place(holder);
+    const place = this.#place(node);
     const other = this.#isHeldByOther(place, name) || [...place.streams.keys()].some((each) => each !== name);
-    const key = nodeName(holder);
+    const key = nodeName(node);
     ensure(!other, 'ek_in_use', `${key} has a live agent already: a copied machine, or a second agent on it`);
-    place.holder = name;
+    place.process = name;
     place.claimedAt = this.#clock.now();
   }
 
@@ -100,24 +100,24 @@ export class Agents {
    */
   open(agent: LiveAgent, instance: Uint8Array): () => void {
     const name = hex(instance);
-    const holders = partsOf(agent);
-    for (const holder of holders) {
-      const other = this.#isHeldByOther(this.#place(holder), name);
-      ensure(!other, 'ek_in_use', `${nodeName(holder)} is held by another agent process`);
+    const nodes = nodesOf(agent);
+    for (const node of nodes) {
+      const other = this.#isHeldByOther(this.#place(node), name);
+      ensure(!other, 'ek_in_use', `${nodeName(node)} is held by another agent process`);
     }
-    for (const holder of holders) {
-      const { streams } = this.#place(holder);
+    for (const node of nodes) {
+      const { streams } = this.#place(node);
       streams.set(name, (streams.get(name) ?? 0) + 1);
     }
     this.#live.add(agent);
     return () => {
       this.#live.delete(agent);
-      for (const holder of holders) this.#leave(holder, name);
+      for (const node of nodes) this.#leave(node, name);
     };
   }
 
-  #leave(holder: Holder, name: string): void {
-    const place = this.#place(holder);
+  #leave(node: Node, name: string): void {
+    const place = this.#place(node);
     const left = (place.streams.get(name) ?? 0) - 1;
     if (left > 0) {
       place.streams.set(name, left);
@@ -125,13 +125,13 @@ export class Agents {
     }
     place.streams.delete(name);
     // The place is free for a restarted agent at once.
-    if (place.holder === name) place.claimedAt = undefined;
-    if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(nodeName(holder));
+    if (place.process === name) place.claimedAt = undefined;
+    if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(nodeName(node));
   }
 
-  #place(holder: Holder): Place {
-    const key = nodeName(holder);
-    const place = this.#places.get(key) ?? { streams: new Map(), holder: undefined, claimedAt: undefined };
+  #place(node: Node): Place {
+    const key = nodeName(node);
+    const place = this.#places.get(key) ?? { streams: new Map(), process: undefined, claimedAt: undefined };
     this.#places.set(key, place);
     return place;
   }
@@ -141,8 +141,8 @@ export class Agents {
   }
 
   #isHeldByOther(place: Place, name: string): boolean {
-    const { holder, streams } = place;
-    return holder !== undefined && holder !== name && (streams.has(holder) || this.#isClaimed(place));
+    const { process, streams } = place;
+    return process !== undefined && process !== name && (streams.has(process) || this.#isClaimed(place));
   }
 
   /** Claims that no stream has followed, once they are more than the agents. */

@@ -5,14 +5,14 @@ import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import type { Certified } from '../store/store.ts';
 import { Acknowledged } from './acknowledged.ts';
 import { Agents } from './agents.ts';
-import { holdersOf, OWN_HOLDER, unacknowledged } from './holders.ts';
+import { holdersOf, OWN_NODE, unacknowledged } from './holders.ts';
 
 const id = (name: string) => parseSpiffeId(`spiffe://prod.example/${name}`);
-const certified = (name: string, serial: string, holder = { platform: 'tpm', node: name }): Certified => ({
+const certified = (name: string, serial: string, node = { platform: 'tpm', node: name }): Certified => ({
   serial,
   id: id(name),
   identity: `${name}-${serial}`,
-  holder,
+  node,
 });
 const clock = new ManualClock(NOW);
 let agents: Agents;
@@ -39,7 +39,7 @@ beforeEach(() => {
     certified('web', '1'),
     certified('job', '2'),
     certified('job', '3'),
-    certified('ca', '4', OWN_HOLDER),
+    certified('ca', '4', OWN_NODE),
   ];
 });
 

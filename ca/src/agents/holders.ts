@@ -7,8 +7,8 @@ import type { AgentStore } from '../store/store.ts';
 import type { Parts } from './acknowledged.ts';
 import type { Agents, CertifiedAgent, LiveAgent } from './agents.ts';
 
-/** The CA as the holder of its own certificates. */
-export const OWN_HOLDER = { platform: 'self', node: 'ca' } as const;
+/** The node that the CA records for its own certificates. */
+export const OWN_NODE = { platform: 'self', node: 'ca' } as const;
 
 /** Without a trust stream. */
 export interface AwayAgent extends CertifiedAgent {
@@ -36,9 +36,9 @@ export async function holdersOf({ agents, store, clock }: HolderDeps): Promise<H
   const certified = await store.certified(clock.now(), ANYBODY);
   const away = new Map<string, AwayAgent>();
   // The newest comes last.
-  for (const { id, identity, serial, holder } of certified)
-    if (holder.platform !== OWN_HOLDER.platform)
-      away.set(keyOf({ id, ...holder }), { id, identity, serial, ...holder });
+  for (const { id, identity, serial, node } of certified)
+    if (node.platform !== OWN_NODE.platform)
+      away.set(keyOf({ id, ...node }), { id, identity, serial, ...node });
   const connected = agents.list();
   for (const each of connected) away.delete(keyOf(each));
   return { connected, away: [...away.values()] };

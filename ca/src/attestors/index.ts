@@ -1,6 +1,6 @@
 /** The list of platforms: a line in `KINDS` is all that a new one takes here. */
 
-import { isPlatformName } from '@chancery/shared/evidence/several.ts';
+import { isPlatformName } from '@chancery/shared/evidence/platform.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { z } from 'zod';
 import type { Attestor, AttestorDeps, AttestorKind } from './attestor.ts';

@@ -1,4 +1,4 @@
-import { packSaid, unpackSaid } from '@chancery/shared/evidence/several.ts';
+import { packPieces, unpackPieces } from '@chancery/shared/evidence/pieces.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { describe, expect, test, vi } from 'vitest';
@@ -37,7 +37,7 @@ const turnWith = async (challenge: Turn['challenge']): Promise<Turn> => ({
 /** An agent that answers each question with its upper case. */
 const answering = (names: readonly string[]) =>
   vi.fn(async (question: Uint8Array) =>
-    packSaid(unpackSaid(question, names).map((each) => each && utf8(text(each).toUpperCase()))),
+    packPieces(unpackPieces(question, names).map((each) => each && utf8(text(each).toUpperCase()))),
   );
 
 test('one platform alone speaks as itself', async () => {
@@ -64,7 +64,7 @@ describe('several platforms', () => {
       attestor('tpm', { exclusive: true }),
       attestor('unix', { asks: false }),
     ];
-    const opening = packSaid([undefined, utf8('ek'), undefined]);
+    const opening = packPieces([undefined, utf8('ek'), undefined]);
     const facts = await prove(all, opening, await turnWith(challenge));
     expect(challenge).toHaveBeenCalledTimes(1);
     expect(facts).toEqual({
@@ -85,30 +85,39 @@ describe('several platforms', () => {
   test('that have no question at all ask none', async () => {
     const challenge = vi.fn();
     const silent = ['a', 'b'].map((type) => attestor(type, { asks: false }));
-    const facts = await prove(silent, packSaid([undefined, undefined]), await turnWith(challenge));
+    const facts = await prove(silent, packPieces([undefined, undefined]), await turnWith(challenge));
     expect(facts.platform).toBe('a+b');
     expect(challenge).not.toHaveBeenCalled();
   });
 
   const names = ['a', 'b'];
-  const nothing = packSaid([undefined, undefined]);
+  const nothing = packPieces([undefined, undefined]);
   test.each<[string, readonly Attestor[], Uint8Array, RegExp]>([
     ['one refuses before it asks', [refusing('a', false), attestor('b')], nothing, /^a says no$/],
     ['one refuses after the answer', [attestor('a'), refusing('b', true)], nothing, /^b says no$/],
     ['a silent one refuses', [attestor('a'), refusing('b', false)], nothing, /^b says no$/],
-    ['there is an opening for one only', [attestor('a'), attestor('b')], packSaid([undefined]), /ends early/],
+    [
+      'there is an opening for one only',
+      [attestor('a'), attestor('b')],
+      packPieces([undefined]),
+      /ends early/,
+    ],
   ])('are refused together where %s', async (_, all, opening, says) => {
     const turn = await turnWith(answering(names));
     await expect(prove(all, opening, turn)).rejects.toThrow(says);
   });
 
   test.each([
-    ['one answer is missing', packSaid([utf8('x'), undefined, undefined]), /^b was asked and says nothing$/],
-    ['one answers unasked', packSaid([utf8('x'), utf8('y'), utf8('z')]), /^c was not asked$/],
+    [
+      'one answer is missing',
+      packPieces([utf8('x'), undefined, undefined]),
+      /^b was asked and says nothing$/,
+    ],
+    ['one answers unasked', packPieces([utf8('x'), utf8('y'), utf8('z')]), /^c was not asked$/],
     ['the answer is one platform’s', utf8('x'), /version/],
   ])('are refused where %s', async (_, answer, says) => {
     const all = [attestor('a'), attestor('b'), attestor('c', { asks: false })];
-    const opening = packSaid([undefined, undefined, undefined]);
+    const opening = packPieces([undefined, undefined, undefined]);
     const turn = await turnWith(async () => answer);
     await expect(prove(all, opening, turn)).rejects.toThrow(refusal('evidence_parse', says));
   });

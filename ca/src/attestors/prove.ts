@@ -3,24 +3,18 @@
  * holds theirs. What they prove is joined under each one's name.
  */
 
-import {
-  attributePrefix,
-  type Holder,
-  joinNodes,
-  joinPlatforms,
-  packSaid,
-  type Said,
-  unpackSaid,
-} from '@chancery/shared/evidence/several.ts';
+import { joinNodes, type Node } from '@chancery/shared/evidence/node.ts';
+import { type Pieces, packPieces, unpackPieces } from '@chancery/shared/evidence/pieces.ts';
+import { attributePrefix, joinPlatforms } from '@chancery/shared/evidence/platform.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Attestor, Facts, Turn } from './attestor.ts';
 
 /** What all of an exchange's platforms proved together. */
-export interface Proven extends Holder {
+export interface Proven extends Node {
   /** As `kind.name`. */
   readonly attributes: Readonly<Record<string, string>>;
   /** The nodes among them that have one agent at most. */
-  readonly exclusive: readonly Holder[];
+  readonly exclusive: readonly Node[];
 }
 
 /** `attestors` in the order in which the agent named them; `opening` is what it said first. Throws IdentityError. */
@@ -32,7 +26,7 @@ export async function prove(
   const [only] = attestors;
   if (only !== undefined && attestors.length === 1)
     return joined([{ type: only.type, facts: await only.attest(opening, turn) }]);
-  const openings = unpackSaid(
+  const openings = unpackPieces(
     opening,
     attestors.map(({ type }) => type),
   );
@@ -71,7 +65,7 @@ class Round {
   readonly #turn: Turn;
   readonly #asked = new Map<number, Uint8Array>();
   readonly #silent = new Set<number>();
-  readonly #answers = Promise.withResolvers<Said>();
+  readonly #answers = Promise.withResolvers<Pieces>();
 
   constructor(names: readonly string[], turn: Turn) {
     this.#names = names;
@@ -105,9 +99,9 @@ class Round {
     this.#exchange().then(this.#answers.resolve, this.#answers.reject);
   }
 
-  async #exchange(): Promise<Said> {
+  async #exchange(): Promise<Pieces> {
     const questions = this.#names.map((_, index) => this.#asked.get(index));
-    const said = unpackSaid(await this.#turn.challenge(packSaid(questions)), this.#names);
+    const said = unpackPieces(await this.#turn.challenge(packPieces(questions)), this.#names);
     for (const index of this.#silent)
       ensure(said[index] === undefined, 'evidence_parse', `${this.#names[index]} was not asked`);
     return said;

@@ -3,7 +3,7 @@
  * order: only `prepare` makes a Prepared, only `record` makes a Recorded, and only a Recorded is signed.
  */
 import { hash } from 'node:crypto';
-import type { Holder } from '@chancery/shared/evidence/several.ts';
+import type { Node } from '@chancery/shared/evidence/node.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
@@ -18,7 +18,7 @@ import { BACKDATE_SECONDS, leafFields } from './profile.ts';
 import { drawSerial } from './serial.ts';
 
 /** What the registry decided and the CSR proved. */
-export interface Order extends Holder {
+export interface Order extends Node {
   readonly id: SpiffeId;
   readonly key: ProvenKey;
   readonly ttlSeconds: number;

@@ -2,7 +2,7 @@
 import type { ListAgentsResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { SnapshotParts } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
-import { nodeName } from '@chancery/shared/evidence/several.ts';
+import { nodeName } from '@chancery/shared/evidence/node.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { stringify } from 'yaml';
 import type { Resource } from '../registry/resources.ts';

@@ -6,7 +6,7 @@
 import { Buckets } from '@chancery/shared/door/buckets.ts';
 import { NETWORK_SHARES, type ShareKeys } from '@chancery/shared/door/keys.ts';
 import { type Place, Places } from '@chancery/shared/door/places.ts';
-import { type Holder, nodeName } from '@chancery/shared/evidence/several.ts';
+import { type Node, nodeName } from '@chancery/shared/evidence/node.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 
 export interface LimitSettings {
@@ -32,7 +32,7 @@ const TRUST_STREAMS = 64;
 const GUEST_STREAMS = 4;
 
 /** A certificate; `origin` is the serial of the one that it was asked for with. */
-interface Follower extends Holder {
+interface Follower extends Node {
   readonly serial: string;
   readonly origin?: string | undefined;
 }

@@ -76,7 +76,7 @@ async function revoke(wanted: RevokeOrder, by: string, deps: RevokeDeps): Promis
   // Before: those that are cut off are no longer on the list. What takes time comes after.
   const matches = matcherOf(target);
   const isCutOff = ({ id, serial, platform, node }: AwayAgent): boolean =>
-    matches({ id, serial, holder: { platform, node } });
+    matches({ id, serial, node: { platform, node } });
   const agents = deps.agents.list().filter(isCutOff).length;
   const made = dryRun ? undefined : await revocations.revoke(order);
   const { sequence } = revocations.sets.current();

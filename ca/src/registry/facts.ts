@@ -1,5 +1,5 @@
 /** What was proven, as identities see it: by `kind.name`, and by `name` where one platform is demanded. */
-import { attributePrefix } from '@chancery/shared/evidence/several.ts';
+import { attributePrefix } from '@chancery/shared/evidence/platform.ts';
 
 /** What attestors proved together. */
 export interface Facts {

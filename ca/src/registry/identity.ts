@@ -1,6 +1,6 @@
 /** `kind: Identity`: the rule by which one platform's facts earn a SPIFFE ID. */
 import { parseDuration } from '@chancery/shared/config/duration.ts';
-import { attributePrefix, isPlatformName } from '@chancery/shared/evidence/several.ts';
+import { attributePrefix, isPlatformName } from '@chancery/shared/evidence/platform.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { type Condition, compileCondition } from '@chancery/shared/policy/condition.ts';
 import { ResourceName } from '@chancery/shared/policy/resources.ts';

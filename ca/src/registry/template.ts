@@ -3,7 +3,7 @@
  * segment.
  */
 
-import { attributePrefix } from '@chancery/shared/evidence/several.ts';
+import { attributePrefix } from '@chancery/shared/evidence/platform.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Scope } from './facts.ts';
 

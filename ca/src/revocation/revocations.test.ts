@@ -21,7 +21,7 @@ const issuance: Issuance = {
   notAfter: after(60),
 };
 const keyOf = (n: number) => ({ keySha256: Buffer.alloc(32, n) });
-const peer = { id: ID, serial: '40aa', holder: { platform: 'fake', node: 'n1' } };
+const peer = { id: ID, serial: '40aa', node: { platform: 'fake', node: 'n1' } };
 
 let deps: Awaited<ReturnType<typeof makeAuthorities>>;
 let revocations: Revocations;
@@ -189,7 +189,7 @@ describe('a node', () => {
     const made = await revocations.revoke(order('serial', '40aa'));
     expect(made.serials).toEqual(['40ab']);
     expect((await openRevocations(deps)).standing()).toEqual([made]);
-    expect(() => ensureGood({ serial: '40ab', holder: undefined })).toThrow(revoked);
+    expect(() => ensureGood({ serial: '40ab', node: undefined })).toThrow(revoked);
     expect(() => ensureGood({ serial: '40ad', origin: '40aa' })).toThrow(revoked);
     ensureGood({ serial: '40ac' });
     expect(await revocations.matched(order('serial', '40aa'))).toMatchObject({ certificates: 2 });

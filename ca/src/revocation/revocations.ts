@@ -1,5 +1,5 @@
 /** Who is cut off: kept in the store, loaded before the CA serves, asked at each call, heard by open streams. */
-import { nodeName } from '@chancery/shared/evidence/several.ts';
+import { nodeName } from '@chancery/shared/evidence/node.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
@@ -19,7 +19,7 @@ import {
 } from '@chancery/shared/revocation/revocation-set.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
-import { OWN_HOLDER } from '../agents/holders.ts';
+import { OWN_NODE } from '../agents/holders.ts';
 import type { AgentStore, CertificateStore, RevocationDraft, RevocationStore } from '../store/store.ts';
 import { issuedSerial } from './serials.ts';
 
@@ -163,7 +163,7 @@ async function draftOf(order: RevocationOrder, deps: RevocationDeps): Promise<Re
   const now = deps.clock.now();
   const asked = seconds === 0 ? undefined : addSeconds(now, seconds);
   const issued = target.kind === 'serial' ? await deps.store.issuance(target.value) : undefined;
-  const reserved = target.kind === 'node' ? target.value === nodeName(OWN_HOLDER) : isReserved(target.value);
+  const reserved = target.kind === 'node' ? target.value === nodeName(OWN_NODE) : isReserved(target.value);
   const how = 'the names of the CA are not revoked; revoke its certificate by serial, and it makes another';
   ensure(!reserved, 'revocation', how);
   if (issued === undefined) return { target, reason, by, until: asked };

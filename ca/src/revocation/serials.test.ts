@@ -8,7 +8,7 @@ import { issuedSerial } from './serials.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');
 const made = { type: 'agent.acknowledged', id, sequence: 1 } as const;
-const holder = { platform: 'fake', node: 'n1', identity: 'web' };
+const node = { platform: 'fake', node: 'n1', identity: 'web' };
 
 let store: Store;
 beforeEach(async () => {
@@ -19,7 +19,7 @@ let keys = 0;
 async function record(serial: string, notAfter = after(60)): Promise<void> {
   keys += 1;
   const keySha256 = Buffer.alloc(32, keys);
-  await store.record({ serial, id, ...holder, keySha256, issuer: '40bb', notBefore: NOW, notAfter }, made);
+  await store.record({ serial, id, ...node, keySha256, issuer: '40bb', notBefore: NOW, notAfter }, made);
 }
 const meant = async (text: string, force = false) =>
   (await issuedSerial({ text, now: NOW, force }, store)).value;

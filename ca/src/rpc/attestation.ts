@@ -2,7 +2,7 @@
 import type { IssueX509Request, IssueX509Response } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { AttestationService, IdentityService } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import type { ShareKeys } from '@chancery/shared/door/keys.ts';
-import { nodeName } from '@chancery/shared/evidence/several.ts';
+import { nodeName } from '@chancery/shared/evidence/node.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
@@ -133,7 +133,7 @@ export const issueX509 = (deps: AttestationDeps) =>
               old: old.serial,
               next: issued.serial,
               until: old.notAfter,
-              holder: { platform, node },
+              node: { platform, node },
             });
           return issuedMessage(issued, id, deps);
         }),
@@ -180,7 +180,7 @@ export const certifiedPeer = ({ id, serial, origin, platform, node }: RecordedIs
   id,
   serial,
   origin,
-  holder: { platform, node },
+  node: { platform, node },
 });
 
 function svidOf(caller: Caller, clock: Clock): VerifiedSvid {

@@ -10,12 +10,9 @@ import type {
   Issued,
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
-import {
-  type Holder,
-  MAX_EVIDENCE_BYTES,
-  nodeName,
-  splitPlatforms,
-} from '@chancery/shared/evidence/several.ts';
+import { type Node, nodeName } from '@chancery/shared/evidence/node.ts';
+import { MAX_EVIDENCE_BYTES } from '@chancery/shared/evidence/pieces.ts';
+import { splitPlatforms } from '@chancery/shared/evidence/platform.ts';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
@@ -96,12 +93,12 @@ async function admit(
   const wanted = hello.spiffeId === '' ? undefined : parseSpiffeId(hello.spiffeId);
   ensure(wanted === undefined || !isReserved(wanted), 'not_entitled', `${wanted} is reserved`);
   const { proven, written } = await attest(attestors, hello, key, { stream, deps });
-  const holder = { platform: proven.platform, node: proven.node };
-  if (renewing !== undefined) ensureSameNode(renewing, holder);
+  const node = { platform: proven.platform, node: proven.node };
+  if (renewing !== undefined) ensureSameNode(renewing, node);
   const earned = deps.registry.choose(proven, renewing?.id ?? wanted);
   ensureFreshKey(key, earned, renewing);
   // A renewal shows the old certificate; who joins again may have the old key sign for the new one.
-  const successor = { id: earned.id, ...holder };
+  const successor = { id: earned.id, ...node };
   const proof = { proof: hello.succeeds, key, trustDomain: deps.trustDomain };
   const old =
     renewing === undefined
@@ -110,14 +107,14 @@ async function admit(
   // Last, with nothing awaited until the record is on its way: a revocation sees either this refusal or that record.
   const code = renewing === undefined ? 'revoked_identity' : 'revoked_peer';
   deps.revocations.ensureGood(
-    { id: earned.id, serial: renewing?.serial, origin: renewing?.origin, holder },
+    { id: earned.id, serial: renewing?.serial, origin: renewing?.origin, node },
     code,
   );
-  for (const node of proven.exclusive) deps.agents.claim(node, hello.instance);
-  const issued = await issue({ ...earned, ...holder, key, succeeds: old?.serial }, deps);
-  deps.agents.proved({ ...holder, attributes: proven.attributes });
+  for (const each of proven.exclusive) deps.agents.claim(each, hello.instance);
+  const issued = await issue({ ...earned, ...node, key, succeeds: old?.serial }, deps);
+  deps.agents.proved({ ...node, attributes: proven.attributes });
   if (old !== undefined)
-    deps.successions.add({ old: old.serial, next: issued.serial, until: old.notAfter, holder });
+    deps.successions.add({ old: old.serial, next: issued.serial, until: old.notAfter, node });
   await written;
   return issuedMessage(issued, earned.id, deps);
 }
@@ -204,9 +201,9 @@ async function readHello(stream: ExchangeStream): Promise<Hello> {
 }
 
 /** One registered node, one endorsement key: a renewal speaks for the node that the certificate was given to. */
-function ensureSameNode(renewing: RecordedIssuance, holder: Holder): void {
-  const same = renewing.platform === holder.platform && renewing.node === holder.node;
-  ensure(same, 'ek_changed', `${renewing.id} was given to ${nodeName(renewing)}, not ${nodeName(holder)}`);
+function ensureSameNode(renewing: RecordedIssuance, node: Node): void {
+  const same = renewing.platform === node.platform && renewing.node === node.node;
+  ensure(same, 'ek_changed', `${renewing.id} was given to ${nodeName(renewing)}, not ${nodeName(node)}`);
 }
 
 /** Whether another node holds the key is the store's to say, when it records the certificate. */

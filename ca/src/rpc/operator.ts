@@ -8,7 +8,7 @@ import type {
   ListResourcesResponse,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { nodeName } from '@chancery/shared/evidence/several.ts';
+import { nodeName } from '@chancery/shared/evidence/node.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { LiveAgent } from '../agents/agents.ts';

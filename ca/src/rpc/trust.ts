@@ -8,7 +8,7 @@ import {
   type WatchRequest,
   type WatchResponse,
 } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { nodeName } from '@chancery/shared/evidence/several.ts';
+import { nodeName } from '@chancery/shared/evidence/node.ts';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';

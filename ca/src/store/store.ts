@@ -4,12 +4,12 @@
  * transaction: between two methods another writer may come. Every method throws store where the store does not answer.
  */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import type { Holder } from '@chancery/shared/evidence/several.ts';
+import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 /** A certificate, recorded before it is signed. */
-export interface Issuance extends Holder {
+export interface Issuance extends Node {
   /** Hexadecimal, as X.509 tools print it. */
   readonly serial: string;
   readonly id: SpiffeId;
@@ -63,12 +63,6 @@ export interface TokenName {
   readonly id: string;
 }
 
-/** A node of one platform. */
-export interface NodeName {
-  readonly platform: string;
-  readonly node: string;
-}
-
 /** A revocation that has no number yet. */
 export type RevocationDraft = Pick<MadeRevocation, 'target' | 'reason' | 'by' | 'until'>;
 
@@ -89,7 +83,7 @@ export interface Certified {
   readonly id: SpiffeId;
   /** The `kind: Identity` that gave the SPIFFE ID. */
   readonly identity: string;
-  readonly holder: Holder;
+  readonly node: Node;
 }
 
 /** One certificate took the place of another of the same SPIFFE ID and node. */
@@ -99,7 +93,7 @@ export interface Succession {
   readonly next: string;
   /** The end of the old one: from then on nothing can be taken over from it. */
   readonly until: Date;
-  readonly holder: Holder;
+  readonly node: Node;
 }
 
 export interface StoredEvent {
@@ -159,9 +153,9 @@ export interface RevocationStore {
 
 /** What is remembered of nodes between their attestations. */
 export interface NodeStore {
-  nodeState(name: NodeName): Promise<string | undefined>;
+  nodeState(node: Node): Promise<string | undefined>;
   /** Writes `to` where the stored state is `from`, and nothing where it is another one by now: then false. */
-  swapNodeState(name: NodeName, from: string | undefined, to: string): Promise<boolean>;
+  swapNodeState(node: Node, from: string | undefined, to: string): Promise<boolean>;
 }
 
 export interface TokenStore {

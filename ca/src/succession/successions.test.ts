@@ -11,7 +11,7 @@ const of = (number: number, node = 'n1', until = after(60)) => ({
   old: serial(number),
   next: serial(number + 1),
   until,
-  holder: { platform: 'fake', node },
+  node: { platform: 'fake', node },
 });
 const nexts = (successions: Successions, since = 0): readonly string[] =>
   successions.since(since).list.map(({ next }) => next);

@@ -5,7 +5,7 @@
  */
 import { createHmac, createPublicKey, hash, verify } from 'node:crypto';
 import type { SuccessionProof as Proof } from '@chancery/proto/gen/chancery/v1/attestation.ts';
-import { type Holder, nodeName } from '@chancery/shared/evidence/several.ts';
+import { type Node, nodeName } from '@chancery/shared/evidence/node.ts';
 import { successionStatement } from '@chancery/shared/evidence/succession.ts';
 import { asBuffer, equal, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
@@ -135,7 +135,7 @@ export class Successions {
   }
 }
 
-const nodeOf = ({ holder }: Succession): string => nodeName(holder);
+const nodeOf = ({ node }: Succession): string => nodeName(node);
 
 export interface SuccessionDeps {
   readonly store: Pick<CertificateStore, 'issuance'>;
@@ -144,7 +144,7 @@ export interface SuccessionDeps {
 }
 
 /** Whose certificate is to take the place of another. */
-export interface Successor extends Holder {
+export interface Successor extends Node {
   readonly id: SpiffeId;
 }
 
@@ -160,7 +160,7 @@ export async function predecessorOf(
   const record = serial === undefined ? undefined : await store.issuance(serial);
   if (record === undefined || record.notAfter <= clock.now()) return undefined;
   const same = record.id === id && record.platform === platform && record.node === node;
-  const peer = { id, serial: record.serial, origin: record.origin, holder: { platform, node } };
+  const peer = { id, serial: record.serial, origin: record.origin, node: { platform, node } };
   return same && isGood(peer, revocations) ? record : undefined;
 }
 

@@ -1,6 +1,6 @@
 /** The revocations of one moment, indexed so that asking about a peer costs the same however many there are. */
 
-import { type Holder, nodeName, partsOf } from '../evidence/several.ts';
+import { type Node, nodeName, nodesOf } from '../evidence/node.ts';
 import { IdentityError } from '../ground/errors.ts';
 import { Memo } from '../policy/memo.ts';
 import { compileSpiffePattern } from '../policy/spiffe-pattern.ts';
@@ -15,7 +15,7 @@ export interface RevocablePeer {
   /** Serial of the attested certificate that its own came of, where that is another one and is known. */
   readonly origin?: string | undefined;
   /** Undefined where only the certificate is known. */
-  readonly holder?: Holder | undefined;
+  readonly node?: Node | undefined;
 }
 
 /** Immutable, but for what it remembers of itself. */
@@ -55,13 +55,13 @@ export function revocationSet<R extends Revocation>(list: readonly R[], sequence
   return {
     sequence,
     list,
-    revoked: ({ id, serial, origin, holder }, now) => {
+    revoked: ({ id, serial, origin, node }, now) => {
       const found = [
         ...of('id', id),
         ...(serial === undefined ? [] : of('serial', serial)),
         ...(origin === undefined ? [] : of('serial', origin)),
         // Of a certificate that several platforms vouched for, each is a node that may be revoked.
-        ...(holder === undefined ? [] : partsOf(holder).flatMap((each) => of('node', nodeName(each)))),
+        ...(node === undefined ? [] : nodesOf(node).flatMap((each) => of('node', nodeName(each)))),
         ...(patterns.length === 0 ? [] : byPattern(id)),
       ];
       return found.find((revocation) => inForce(revocation, now));

@@ -14,7 +14,7 @@ import { ensureNotRevoked, revocationSet } from './revocation-set.ts';
 
 const ID = parseSpiffeId('spiffe://prod.example/agents/web');
 const SERIAL = '40aa';
-const peer = { id: ID, serial: SERIAL, holder: { platform: 'fake', node: 'n1' } };
+const peer = { id: ID, serial: SERIAL, node: { platform: 'fake', node: 'n1' } };
 const revocation = (kind: string, value: string, changes: Partial<Revocation> = {}): Revocation => ({
   number: 1,
   target: parseTarget(kind, value),
@@ -106,16 +106,16 @@ describe('a set', () => {
   });
 
   test('revokes a node that is one of several behind a certificate', () => {
-    const holder = { platform: 'kubernetes/eu-1+tpm', node: 'uid+n1' };
-    expect(by(revocation('node', 'tpm/n1'), { holder })).toBeDefined();
-    expect(by(revocation('node', 'kubernetes/eu-1/uid'), { holder })).toBeDefined();
-    expect(by(revocation('node', 'tpm/uid'), { holder })).toBeUndefined();
+    const node = { platform: 'kubernetes/eu-1+tpm', node: 'uid+n1' };
+    expect(by(revocation('node', 'tpm/n1'), { node })).toBeDefined();
+    expect(by(revocation('node', 'kubernetes/eu-1/uid'), { node })).toBeDefined();
+    expect(by(revocation('node', 'tpm/uid'), { node })).toBeUndefined();
   });
 
   test('revokes the certificates of a node for whoever does not know nodes', () => {
     const node = revocation('node', 'fake/n1', { serials: [SERIAL] });
-    expect(by(node, { holder: undefined })).toBeDefined();
-    expect(by(node, { holder: undefined, serial: '40ab' })).toBeUndefined();
+    expect(by(node, { node: undefined })).toBeDefined();
+    expect(by(node, { node: undefined, serial: '40ab' })).toBeUndefined();
   });
 
   test('does not revoke by a serial who has none', () => {
@@ -149,7 +149,7 @@ test.each([
 
 test('whom a set revokes is refused with the revocation that does it', () => {
   const set = revocationSet([revocation('node', 'fake/n1', { until: after(60) })], 1n);
-  ensureNotRevoked(set, { ...peer, holder: undefined }, NOW);
+  ensureNotRevoked(set, { ...peer, node: undefined }, NOW);
   ensureNotRevoked(set, peer, after(60));
   expect(() => ensureNotRevoked(set, peer, NOW)).toThrow(
     refusal('revoked_peer', /^spiffe:\/\/prod.example\/agents\/web: revocation 1 \(node fake\/n1, keyComp/),

@@ -29,8 +29,8 @@ test('I65 successions by the hundred wake no agent but gateways, and those once'
     vi.spyOn(rpc.revocations.sets, 'current'),
     vi.spyOn(rpc.successions, 'since'),
   ];
-  const holder = { platform: 'fake', node: 'n2' };
-  const add = (n: number) => rpc.successions.add({ old: `40${n}`, next: `41${n}`, until: after(60), holder });
+  const node = { platform: 'fake', node: 'n2' };
+  const add = (n: number) => rpc.successions.add({ old: `40${n}`, next: `41${n}`, until: after(60), node });
   for (let n = 100; n < 300; n += 1) add(n);
   for (const spy of [resources, state, since]) expect(spy).not.toHaveBeenCalled();
 

@@ -7,14 +7,9 @@ import {
   unpackStsQuestion,
 } from '@chancery/shared/evidence/aws-iam.ts';
 import { packAzureAnswer, unpackAzureAnswer } from '@chancery/shared/evidence/azure.ts';
-import {
-  joinNodes,
-  joinPlatforms,
-  packSaid,
-  partsOf,
-  splitPlatforms,
-  unpackSaid,
-} from '@chancery/shared/evidence/several.ts';
+import { joinNodes, nodesOf } from '@chancery/shared/evidence/node.ts';
+import { packPieces, unpackPieces } from '@chancery/shared/evidence/pieces.ts';
+import { joinPlatforms, splitPlatforms } from '@chancery/shared/evidence/platform.ts';
 import * as tpm from '@chancery/shared/evidence/tpm.ts';
 import { concat, lp, u8, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { law, type Target } from '../engine.ts';
@@ -140,8 +135,8 @@ const several = packed({
     [bytes(4), undefined, bytes(0)],
     [undefined, bytes(100), bytes(300)],
   ],
-  pack: packSaid,
-  unpack: (input) => unpackSaid(input, PLATFORMS),
+  pack: packPieces,
+  unpack: (input) => unpackPieces(input, PLATFORMS),
 });
 
 const platforms: Target = {
@@ -154,10 +149,10 @@ const platforms: Target = {
       const text = Buffer.from(input).toString('latin1');
       const names = splitPlatforms(text);
       const nodes = names.map((name) => `${name}%2B+%25/node`);
-      const holder = { platform: joinPlatforms(names), node: joinNodes(nodes) };
+      const joined = { platform: joinPlatforms(names), node: joinNodes(nodes) };
       law(
-        JSON.stringify(partsOf(holder).map(({ node }) => node)) === JSON.stringify(nodes),
-        'nodes come apart otherwise',
+        JSON.stringify(nodesOf(joined).map(({ node }) => node)) === JSON.stringify(nodes),
+        'joined nodes are split another way',
       );
       return latin1(names.join('+'));
     },

@@ -243,7 +243,7 @@ function keepRevocations(message: NonNullable<WatchResponse['revocations']>): vo
   const peer = {
     id: parseSpiffeId('spiffe://prod.example/web'),
     serial: '01ff',
-    holder: { platform: 'tpm', node: 'abc' },
+    node: { platform: 'tpm', node: 'abc' },
   };
   law(
     set.revoked(peer, NOW)?.number === again.revoked(peer, NOW)?.number,

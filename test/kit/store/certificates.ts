@@ -128,7 +128,7 @@ function agentTests(subject: Subject): void {
   test('who holds an unexpired certificate is told by target', async () => {
     await record({ serial: '01', notAfter: NOW });
     await record({ serial: '02', origin: '01' });
-    const held = { serial: '02', origin: '01', id, identity: 'web', holder: { platform: 'tpm', node: 'a' } };
+    const held = { serial: '02', origin: '01', id, identity: 'web', node: { platform: 'tpm', node: 'a' } };
     for (const [kind, value] of [
       ['id', id],
       ['pattern', '*'],
@@ -143,8 +143,8 @@ function agentTests(subject: Subject): void {
   test('a succession lasts as long as the old certificate', async () => {
     await record({ serial: '01', notAfter: after(30) });
     await record({ serial: '02', succeeds: '01' });
-    const holder = { platform: 'tpm', node: 'a' };
-    expect(await subject.store.successions()).toEqual([{ old: '01', next: '02', until: after(30), holder }]);
+    const node = { platform: 'tpm', node: 'a' };
+    expect(await subject.store.successions()).toEqual([{ old: '01', next: '02', until: after(30), node }]);
     subject.clock.advanceTo(after(30));
     expect(await subject.store.successions()).toEqual([]);
   });

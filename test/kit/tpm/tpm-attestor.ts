@@ -4,7 +4,7 @@ import type { Attestor, Facts, NodeMemory } from '@chancery/ca/attestors/attesto
 import { TpmConfig } from '@chancery/ca/attestors/tpm/config.ts';
 import { tpmAttestor } from '@chancery/ca/attestors/tpm.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
-import { nodeName } from '@chancery/shared/evidence/several.ts';
+import { nodeName } from '@chancery/shared/evidence/node.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { type GrpcStatus, IdentityError, REFUSALS, type Refusal } from '@chancery/shared/ground/errors.ts';
 import { type Log, silentLog } from '@chancery/shared/ground/log.ts';

@@ -1,7 +1,7 @@
 /** What is read from the database: each by one statement, prepared once. */
 import type { DatabaseSync } from 'node:sqlite';
+import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
-import type { NodeName } from '../store.ts';
 import type { RevocationTable } from './revocation-table.ts';
 import {
   authorityOf,
@@ -41,7 +41,7 @@ export function readsOf(db: DatabaseSync, revocations: RevocationTable) {
       );
     },
     revocations: (now: number) => revocations.inForce(new Date(now)),
-    nodeState: ({ platform, node }: NodeName) => {
+    nodeState: ({ platform, node }: Node) => {
       const row = sql.node.get(platform, node);
       return row && String(row['state']);
     },

@@ -1,6 +1,6 @@
 /** The table of revocations, and what certificates a node has: part of the SQLite store. */
 import type { DatabaseSync } from 'node:sqlite';
-import { nodeName, partsOf } from '@chancery/shared/evidence/several.ts';
+import { nodeName, nodesOf } from '@chancery/shared/evidence/node.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import {
   type MadeRevocation,
@@ -92,8 +92,8 @@ function withSerials(
 }
 
 /** What takes a certificate along besides its own serial and SPIFFE ID. */
-function widerTargets({ origin, holder }: Certified): readonly Target[] {
-  const nodes = partsOf(holder).map((each): Target => ({ kind: 'node', value: nodeName(each) }));
+function widerTargets({ origin, node }: Certified): readonly Target[] {
+  const nodes = nodesOf(node).map((each): Target => ({ kind: 'node', value: nodeName(each) }));
   return origin === undefined ? nodes : [{ kind: 'serial', value: origin }, ...nodes];
 }
 
@@ -129,7 +129,7 @@ function certifiedOf(row: Row): Certified {
     ...originOf(row),
     id: parseSpiffeId(String(row['id'])),
     identity: String(row['identity']),
-    holder: { platform: String(row['platform']), node: String(row['node']) },
+    node: { platform: String(row['platform']), node: String(row['node']) },
   };
 }
 

@@ -53,7 +53,7 @@ export const successionOf = (row: Row): Succession => ({
   old: hex(bytes(row, 'succeeds')),
   next: serialOf(row),
   until: new Date(Number(row['until'])),
-  holder: { platform: String(row['platform']), node: String(row['node']) },
+  node: { platform: String(row['platform']), node: String(row['node']) },
 });
 
 /** Throws store for an unknown kind and for a column of another type. */

@@ -1,5 +1,6 @@
 /** The embedded store: what it is asked becomes plain values for the database, which runs here or on a thread. */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import type { Node } from '@chancery/shared/evidence/node.ts';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
@@ -8,7 +9,6 @@ import type {
   AuthorityRecord,
   ChangedRevocation,
   Issuance,
-  NodeName,
   Numbered,
   RecordedIssuance,
   RegistryRecord,
@@ -127,12 +127,12 @@ class SqliteStore implements Store {
     return this.#inOrder(() => this.#write('lift', number, by));
   }
 
-  nodeState(name: NodeName) {
-    return this.#read('nodeState', name);
+  nodeState(node: Node) {
+    return this.#read('nodeState', node);
   }
 
-  swapNodeState(name: NodeName, from: string | undefined, to: string): Promise<boolean> {
-    return this.#write('swapNodeState', name, from, to);
+  swapNodeState(node: Node, from: string | undefined, to: string): Promise<boolean> {
+    return this.#write('swapNodeState', node, from, to);
   }
 
   bind(token: TokenName, keySha256: Uint8Array, until: Date): Promise<void> {

@@ -4,17 +4,11 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import type { Node } from '@chancery/shared/evidence/node.ts';
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
-import type {
-  ChangedRevocation,
-  NodeName,
-  Numbered,
-  RegistryRecord,
-  RevocationDraft,
-  TokenName,
-} from '../store.ts';
+import type { ChangedRevocation, Numbered, RegistryRecord, RevocationDraft, TokenName } from '../store.ts';
 import type { Guests } from './holders/guests.ts';
 import type { KeyHolders } from './holders/key-holders.ts';
 import type { Undo } from './holders/undo.ts';
@@ -65,7 +59,7 @@ export function writesOf(db: DatabaseSync, revocations: RevocationTable, { keys,
       audit(at, event);
       return { sequence };
     },
-    swapNodeState: (_: number, { platform, node }: NodeName, from: string | undefined, to: string): boolean =>
+    swapNodeState: (_: number, { platform, node }: Node, from: string | undefined, to: string): boolean =>
       (from === undefined ? sql.newNode.run(platform, node, to) : sql.swapNode.run(to, platform, node, from))
         .changes === 1,
     bind: (_: number, { platform, id }: TokenName, keySha256: string, until: number): void => {

@@ -4,14 +4,14 @@
  * start, and changed only within its transactions.
  */
 
-import { type Holder, nodeName } from '@chancery/shared/evidence/several.ts';
+import { type Node, nodeName } from '@chancery/shared/evidence/node.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 
 /** Two at once for 5,000 processes of one node: certificates are renewed at half of their life. */
 const MAX_PER_NODE = 10_000;
 
 /** A certificate; `origin` is the serial of the one that it was asked for with. */
-interface Guest extends Holder {
+interface Guest extends Node {
   readonly origin?: string | undefined;
   readonly notAfter: Date;
 }

@@ -4,10 +4,10 @@
  * start, and changed only within its transactions.
  */
 
-import type { Holder } from '@chancery/shared/evidence/several.ts';
+import type { Node } from '@chancery/shared/evidence/node.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 
-interface Held extends Holder {
+interface Held extends Node {
   readonly notAfter: number;
 }
 
@@ -57,4 +57,4 @@ export class KeyHolders {
   }
 }
 
-const isSame = (a: Holder, b: Holder): boolean => a.platform === b.platform && a.node === b.node;
+const isSame = (a: Node, b: Node): boolean => a.platform === b.platform && a.node === b.node;
