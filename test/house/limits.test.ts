@@ -27,9 +27,9 @@ const UNREAD = 'agent/src/mcp/gateway/exchange/unread.ts';
 
 /** What the page says, with `#` for the number; where the number is; what one of its unit is. */
 const PROMISES: readonly (readonly [says: string, file: string, name: string, unit?: number])[] = [
-  ['and # s to arrive', 'ca/src/door/streams.ts', 'MESSAGE_MS', 1000],
-  ['The headers of a call have at most # KiB', 'ca/src/door/headers.ts', 'MAX_HEADER_BYTES', KIB],
-  ['An open call counts # KiB more', 'ca/src/door/streams.ts', 'STREAM_BYTES', KIB],
+  ['and # s to arrive', 'shared/src/door/http2/streams.ts', 'MESSAGE_MS', 1000],
+  ['The headers of a call have at most # KiB', 'shared/src/door/http2/headers.ts', 'MAX_HEADER_BYTES', KIB],
+  ['An open call counts # KiB more', 'shared/src/door/http2/streams.ts', 'STREAM_BYTES', KIB],
   ['a stranger has at most # on a connection', 'ca/src/door/streams.ts', 'STRANGER_STREAMS'],
   ['over and over is closed: # at once', 'ca/src/door/streams.ts', 'RESETS.burst'],
   ['at once and # a second are allowed', 'ca/src/door/streams.ts', 'RESETS.perSecond'],
@@ -63,7 +63,7 @@ const PROMISES: readonly (readonly [says: string, file: string, name: string, un
   ['the handshake must end within another # s', 'ca/src/rpc/listen.ts', 'HANDSHAKE_MS', 1000],
   ['the first byte must come within # s', 'agent/src/mcp/gateway.ts', 'HANDSHAKE_MS', 1000],
   ['the handshake must end within another # s', 'agent/src/mcp/gateway.ts', 'HANDSHAKE_MS', 1000],
-  ['asks nothing ends after # s', 'ca/src/door/idle.ts', 'IDLE_MS', 1000],
+  ['asks nothing ends after # s', 'shared/src/door/http2/idle.ts', 'IDLE_MS', 1000],
 ];
 
 test('docs/operations.md has the open files that CA and gateway want', () => {

@@ -17,6 +17,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   'shared/src/evidence': shared('ground'),
   'shared/src/aws': shared('ground'),
   'shared/src/door': shared('ground unix'),
+  'shared/src/door/http2': shared('ground door'),
   'shared/src/rpc': shared('ground unix door'),
   'shared/src/health': shared('text ground unix config door'),
   'shared/src/keys': shared('text ground unix der'),
@@ -52,7 +53,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/impact': [...shared('ground spiffe'), 'ca/src/agents', 'ca/src/registry'],
   'ca/src/revocation': [...shared('ground spiffe evidence revocation'), 'ca/src/store', 'ca/src/agents'],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, 'ca/src/store', 'ca/src/revocation'],
-  'ca/src/door': shared('ground spiffe evidence door health x509 audit'),
+  'ca/src/door': shared('ground evidence door door/http2 health audit'),
   'ca/src/operator': [
     ...shared('ground unix spiffe revocation audit'),
     'ca/src/store',
@@ -63,7 +64,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     'ca/src/revocation',
   ],
   'ca/src/rpc': [
-    ...shared('text ground unix spiffe evidence door rpc keys x509 tls revocation audit'),
+    ...shared('text ground unix spiffe evidence door door/http2 rpc keys x509 tls revocation audit'),
     PROTO,
     'ca/src/store',
     'ca/src/agents',

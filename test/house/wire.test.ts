@@ -98,7 +98,13 @@ const LIMITS = [
   ['a message of `Attest` over TLS', 'ca/src/rpc/server.ts', 'OPENING_BYTES', ' bytes', 1],
   ['an `IssueX509` request', 'ca/src/rpc/server.ts', 'CSRS_BYTES', ' bytes', 1],
   ['any other request', 'ca/src/rpc/server.ts', 'OTHER_BYTES', ' bytes', 1],
-  ['a message, from its first byte to its last', 'ca/src/door/streams.ts', 'MESSAGE_MS', ' s', 1000],
+  [
+    'a message, from its first byte to its last',
+    'shared/src/door/http2/streams.ts',
+    'MESSAGE_MS',
+    ' s',
+    1000,
+  ],
   ['a token (JWT)', 'ca/src/tokens/jwt.ts', 'MAX_TOKEN_BYTES', ' bytes', 1],
   ['CSRs in one `IssueX509`', 'ca/src/rpc/attestation.ts', 'MAX_CSRS', '', 1],
   [
@@ -113,7 +119,7 @@ const LIMITS = [
   ['the same of one such certificate', 'ca/src/door/limits.ts', 'GUEST_STREAMS', '', 1],
   ['open streams on one connection', 'ca/src/rpc/server.ts', 'MAX_STREAMS_PER_CONNECTION', '', 1],
   ['the same without a good certificate', 'ca/src/door/streams.ts', 'STRANGER_STREAMS', '', 1],
-  ['request headers of a call', 'ca/src/door/headers.ts', 'MAX_HEADER_BYTES', ' bytes', 1],
+  ['request headers of a call', 'shared/src/door/http2/headers.ts', 'MAX_HEADER_BYTES', ' bytes', 1],
 ] as const;
 
 function constantIn(path: string, name: string): number {

@@ -1,14 +1,15 @@
 /** The gRPC server: its methods, and the bounds on what a caller may hold open. */
 
 import type { Http2Server } from 'node:http2';
+import { guardStreams, type MethodBounds, type StreamPeer } from '@chancery/shared/door/http2/streams.ts';
 import type { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import type { Callers } from '@chancery/shared/rpc/callers.ts';
 import type { HandlerDeps } from '@chancery/shared/rpc/handler.ts';
 import type { Handled } from '@chancery/shared/rpc/method.ts';
 import { type RpcServer, type RpcServerOptions, rpcServer } from '@chancery/shared/rpc/server.ts';
-import { guardStreams, type MethodBounds, type StreamPeer } from '../door/streams.ts';
+import { streamBounds } from '../door/streams.ts';
 import { type AttestationDeps, attest, issueX509, renew } from './attestation.ts';
-import { type Caller, limitKeys, slowKeys, standingOf } from './caller.ts';
+import { type Caller, limitKeys, type Standing, slowKeys, standingOf } from './caller.ts';
 import { type OperatorDeps, operatorMethods } from './operator.ts';
 import { type RefusalDeps, refuserOf, tellRefusal } from './refuse.ts';
 import { getBundle, watch } from './trust.ts';
@@ -22,7 +23,7 @@ const OPENING_BYTES = 1280 * 1024;
 const CSRS_BYTES = 256 * 1024;
 const OTHER_BYTES = 16 * 1024;
 /** The largest request of a method by who asks; of the others, OTHER_BYTES. */
-const BOUNDS: Readonly<Record<string, Partial<Record<StreamPeer['kind'], number>>>> = {
+const BOUNDS: Readonly<Record<string, Partial<Record<Standing['kind'], number>>>> = {
   Attest: { stranger: OPENING_BYTES, known: MAX_MESSAGE_BYTES, operator: MAX_MESSAGE_BYTES },
   Renew: { known: MAX_MESSAGE_BYTES },
   IssueX509: { known: CSRS_BYTES },
@@ -71,26 +72,34 @@ export function grpcServer(deps: ServerDeps): RpcServer {
   return rpcServer({ channel: CHANNEL, handled, guard: (server) => guard(server, handled, deps) });
 }
 
+/** `kind` gives a method its bound. */
+interface Peer extends StreamPeer {
+  readonly kind: Standing['kind'];
+}
+
 function guard(server: Http2Server, handled: readonly Handled[], deps: ServerDeps): void {
   const { callers, clock } = deps;
   const byPath = new Map(handled.map((each) => [each.method.path, each]));
-  const boundsOf = (path: string, { kind }: StreamPeer): MethodBounds => {
+  const boundsOf = (path: string, { kind }: Peer): MethodBounds => {
     const found = byPath.get(path);
     const maxBytes = BOUNDS[found?.name ?? '']?.[kind] ?? OTHER_BYTES;
     return { maxBytes, unary: found?.method.requestStream !== true };
   };
-  guardStreams(server, {
+  guardStreams<Peer>(server, {
     clock,
-    connections: deps.connections,
+    bounds: streamBounds(deps.connections),
+    libraryBytes: MAX_MESSAGE_BYTES,
     boundsOf,
     peerOf: (socket) => {
       const caller = callers.at(socket);
-      return caller && { keys: limitKeys(caller), ...standingOf(caller, clock.now()) };
+      if (caller === undefined) return undefined;
+      const { kind, svid } = standingOf(caller, clock.now());
+      return { keys: limitKeys(caller), kind, svid, isStranger: kind === 'stranger' };
     },
     onFlood: ({ keys, svid }) => deps.slow?.add(slowKeys(keys, svid)),
-    onRefused: (refusal, path, { keys, kind }) => {
+    onRefused: (refusal, path, { keys, isStranger }) => {
       const name = byPath.get(path)?.name ?? 'unknown';
-      const peer = { source: keys.address, isStranger: kind === 'stranger' };
+      const peer = { source: keys.address, isStranger };
       tellRefusal(refusal, { name, from: keys.address, peer }, deps);
     },
   });

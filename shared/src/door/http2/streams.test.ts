@@ -1,26 +1,35 @@
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import net from 'node:net';
-import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { after, NOW } from '../../../test/kit/certificates.ts';
-import { framed } from '../../../test/kit/flood/stranger.ts';
-import { ManualClock } from '../../../test/kit/manual-clock.ts';
-import { guardStreams, type StreamPeer } from './streams.ts';
+import { after, NOW } from '../../../../test/kit/certificates.ts';
+import { framed } from '../../../../test/kit/flood/stranger.ts';
+import { ManualClock } from '../../../../test/kit/manual-clock.ts';
+import { guardStreams, type StreamBounds, type StreamPeer } from './streams.ts';
 
 const MIB = 1024 * 1024;
 const CALM = http2.constants.NGHTTP2_ENHANCE_YOUR_CALM;
-/** By where they come from; all of them count as one address. */
-const KINDS: Readonly<Record<string, StreamPeer['kind']>> = {
-  '127.0.0.2': 'stranger',
-  '127.0.0.3': 'known',
-  '127.0.0.4': 'known',
-  '127.0.0.5': 'known',
+const BOUNDS: StreamBounds = {
+  strangers: { total: 64 * MIB, perConnection: 4 * MIB, perAddress: 8 * MIB, perNetwork: 16 * MIB },
+  messages: { total: 128 * MIB, perConnection: 8 * MIB, perAddress: 16 * MIB, perNetwork: 32 * MIB },
+  calls: {
+    total: 160 * MIB,
+    perConnection: 8 * MIB,
+    perAddress: 16 * MIB,
+    perNetwork: 120 * MIB,
+    what: 'open call',
+  },
+  strangerStreams: 32,
+  failures: { perSecond: 2, burst: 20 },
+  resets: { perSecond: 10, burst: 300 },
+  resetsOfAll: { perSecond: 40, burst: 800 },
 };
+/** By where they come from; all of them count as one address. */
+const STRANGER = '127.0.0.2';
 const SVIDS: Readonly<Record<string, StreamPeer['svid']>> = Object.fromEntries(
   ['127.0.0.4', '127.0.0.5'].map((from) => [
     from,
-    { id: parseSpiffeId('spiffe://prod.example/node'), serial: `serial of ${from}` },
+    { id: 'spiffe://prod.example/node', serial: `serial of ${from}` },
   ]),
 );
 
@@ -44,14 +53,15 @@ beforeEach(async () => {
   });
   guardStreams(server, {
     clock,
-    connections: 100,
+    bounds: BOUNDS,
+    libraryBytes: 2 * MIB,
     peerOf: (socket) => {
       const address = (socket as net.Socket).remoteAddress ?? '';
-      return { keys: { address: 'site' }, kind: KINDS[address] ?? 'stranger', svid: SVIDS[address] };
+      return { keys: { address: 'site' }, isStranger: address === STRANGER, svid: SVIDS[address] };
     },
     boundsOf: (path) => ({ maxBytes: 2 * MIB, unary: path === '/unary' }),
-    onRefused: ({ code, message }, _, { kind }) => {
-      refused.push(`${kind}: ${code}`);
+    onRefused: ({ code, message }, _, { isStranger }) => {
+      refused.push(`${isStranger ? 'stranger' : 'known'}: ${code}`);
       reasons.add(message);
     },
     onFlood: () => {

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
-import { framed } from '../../../test/kit/flood/stranger.ts';
-import { refusal } from '../../../test/kit/refusal.ts';
+import { framed } from '../../../../test/kit/flood/stranger.ts';
+import { refusal } from '../../../../test/kit/refusal.ts';
 import { MessageMeter } from './message-meter.ts';
+
+const BOUNDS = { maxBytes: 9, libraryBytes: 20 };
 
 test.each([
   ['a whole message', [framed(new Uint8Array(3))], { begun: true, unfinished: 0 }],
@@ -15,15 +17,20 @@ test.each([
     { begun: true, unfinished: 5 },
   ],
 ])('%s is counted', (_, chunks, expected) => {
-  const meter = new MessageMeter(9);
+  const meter = new MessageMeter(BOUNDS);
   expect(chunks.map((chunk) => meter.take(chunk)).at(-1)).toEqual(expected);
 });
 
 test('a message over its bound is refused by its head, however the head is cut', () => {
-  const meter = new MessageMeter(9);
+  const meter = new MessageMeter(BOUNDS);
   const head = framed(new Uint8Array(), 10);
   for (const byte of head.subarray(0, 4)) meter.take(Uint8Array.of(byte));
   expect(() => meter.take(head.subarray(4))).toThrow(
     refusal('message_size', /^a message of 10 bytes; 9 are allowed$/),
   );
+});
+
+test('a message that grpc-js refuses by its head is left to it', () => {
+  const meter = new MessageMeter(BOUNDS);
+  expect(meter.take(framed(new Uint8Array(), 21))).toEqual({ begun: false, unfinished: 5 });
 });

@@ -1,7 +1,7 @@
 /** Ends HTTP/2 connections on which nothing is asked: they hold a place and two buffers for nothing. */
 import type http2 from 'node:http2';
-import { Deadlines } from '@chancery/shared/door/deadlines.ts';
-import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Clock } from '../../ground/clock.ts';
+import { Deadlines } from '../deadlines.ts';
 
 /** A stranger's connection between two calls, and anybody's before the first one. */
 const IDLE_MS = 10_000;

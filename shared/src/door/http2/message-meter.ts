@@ -1,21 +1,25 @@
 /** Where the messages of one gRPC stream begin and end: a flag, four bytes of length, the message. */
-import { ensure } from '@chancery/shared/ground/errors.ts';
+import { ensure } from '../../ground/errors.ts';
 
 const HEAD_BYTES = 5;
-/** What the server takes of any method. */
-const LIBRARY_BYTES = 2 * 1024 * 1024;
+
+export interface MessageBounds {
+  readonly maxBytes: number;
+  /** What grpc-js takes of any method: it answers a larger message itself, by its head. */
+  readonly libraryBytes: number;
+}
 
 /** One for each stream. Counts bytes and keeps none. */
 export class MessageMeter {
-  readonly #maxBytes: number;
+  readonly #bounds: MessageBounds;
   readonly #head = Buffer.alloc(HEAD_BYTES);
   #headBytes = 0;
   /** Bytes of the message that are still to come. */
   #left = 0;
   #seen = 0;
 
-  constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
+  constructor(bounds: MessageBounds) {
+    this.#bounds = bounds;
   }
 
   /**
@@ -48,9 +52,12 @@ export class MessageMeter {
 
   #begin(): void {
     this.#left = this.#head.readUInt32BE(1);
-    const max = this.#maxBytes;
-    // grpc-js answers such a head itself.
-    if (this.#left > LIBRARY_BYTES) return;
-    ensure(this.#left <= max, 'message_size', `a message of ${this.#left} bytes; ${max} are allowed`);
+    const { maxBytes, libraryBytes } = this.#bounds;
+    if (this.#left > libraryBytes) return;
+    ensure(
+      this.#left <= maxBytes,
+      'message_size',
+      `a message of ${this.#left} bytes; ${maxBytes} are allowed`,
+    );
   }
 }

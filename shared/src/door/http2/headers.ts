@@ -2,7 +2,7 @@
  * What a stream costs from its request headers on. HPACK sends a repeated field as one byte (RFC 7541 section 6.1), so
  * what arrives says nothing about what it becomes; the limits of HTTP/2 hold only for peers that acknowledge them.
  */
-import { ensure } from '@chancery/shared/ground/errors.ts';
+import { ensure } from '../../ground/errors.ts';
 
 /** gRPC clients send some hundred bytes. */
 export const MAX_HEADER_BYTES = 8 * 1024;

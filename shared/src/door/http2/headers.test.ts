@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { refusal } from '../../../test/kit/refusal.ts';
+import { refusal } from '../../../../test/kit/refusal.ts';
 import { headerBytes, MAX_HEADER_BYTES } from './headers.ts';
 
 const FIELD = ['x-a', 'y'.repeat(MAX_HEADER_BYTES - 32 - 3)];
