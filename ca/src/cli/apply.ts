@@ -4,19 +4,19 @@ import { type Command, type Invocation, type Io, MisuseError } from '@chancery/s
 import type { ResourceFile } from '../registry/resources.ts';
 import { streamToOperator } from './admin.ts';
 import { FILE_FLAG, readFiles } from './files.ts';
-import { CONFIG_FLAG, JSON_FLAG, printJson, printUnacknowledged } from './flags.ts';
+import {
+  CONFIG_FLAG,
+  JSON_FLAG,
+  printJson,
+  printUnacknowledged,
+  printWarnings,
+  SHARED_IDS_FLAG,
+} from './flags.ts';
 
 /** Of text in one message. */
 const CHUNK_BYTES = 1024 * 1024;
 /** Of text that the CA reads in about a second. */
 const SLOW_BYTES = 512 * 1024;
-
-export const SHARED_IDS_FLAG = {
-  'allow-shared-server-ids': {
-    type: 'boolean',
-    says: "Accept templates that can give a server's SPIFFE ID on another platform.",
-  },
-} as const;
 
 export const apply: Command = {
   says: 'Replaces the set in force by the given resources; removes all others.',
@@ -79,11 +79,6 @@ function* partsOf(text: string): Generator<{ readonly text: string; readonly con
     rest = rest.slice(at);
   }
   yield { text: rest, continues: false };
-}
-
-/** To standard error, one line each: standard output may be JSON. */
-export function printWarnings(io: Io, warnings: readonly string[]): void {
-  for (const each of warnings) io.err(`warning: ${each}\n`);
 }
 
 function lossSentence(loss: AgentLoss): string {

@@ -18,9 +18,8 @@ import { keysOf } from '../serve.ts';
 import { clockWarning } from '../store/clock-warning.ts';
 import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
 import type { AuthorityRecord } from '../store/store.ts';
-import { printWarnings, SHARED_IDS_FLAG } from './apply.ts';
 import { FILE_FLAG, readFiles } from './files.ts';
-import { CONFIG_FLAG, configFile, JSON_FLAG, printJson } from './flags.ts';
+import { CONFIG_FLAG, configFile, JSON_FLAG, printJson, printWarnings, SHARED_IDS_FLAG } from './flags.ts';
 
 const STRICT_FLAG = {
   strict: { type: 'boolean', says: 'Treat warnings as errors.' },

@@ -20,6 +20,13 @@ export const JSON_FLAG = {
   json: { type: 'boolean', says: 'Print JSON.' },
 } as const satisfies Record<string, Flag>;
 
+export const SHARED_IDS_FLAG = {
+  'allow-shared-server-ids': {
+    type: 'boolean',
+    says: "Accept templates that can give a server's SPIFFE ID on another platform.",
+  },
+} as const satisfies Record<string, Flag>;
+
 /** `hint` is said where none is there. Throws config. */
 export function configFile(invocation: Invocation, hint = ''): string {
   const found = invocation.text('config') ?? ['ca.yaml', SYSTEM_CONFIG].find((path) => existsSync(path));
@@ -47,6 +54,11 @@ export function printJson(io: Io, value: unknown): void {
     return each === 0n ? null : instant(each);
   };
   io.out(`${JSON.stringify(value, plain, 2)}\n`);
+}
+
+/** To standard error, one line each: standard output may be JSON. */
+export function printWarnings(io: Io, warnings: readonly string[]): void {
+  for (const each of warnings) io.err(`warning: ${each}\n`);
 }
 
 /**
