@@ -7,14 +7,14 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../test/kit/ca.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../test/kit/ca/ca.ts';
 import { makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
 import { withMemoryKeys } from '../../test/kit/observe/agent.ts';
 import { makeSoftwareTpm, type SoftwareTpm } from '../../test/kit/tpm/swtpm.ts';
 import { type MemoryKeyAgent, startAgent } from './agent.ts';
 import { type AgentSettings, paths } from './config.ts';
-import { loadKnownGood, saveKnownGood } from './trust/last-known-good.ts';
-import { NO_REVOCATIONS } from './trust/revocations.ts';
+import { loadKnownGood, saveKnownGood } from './trust/state/last-known-good.ts';
+import { NO_REVOCATIONS } from './trust/state/revocations.ts';
 
 const ID = parseSpiffeId(`spiffe://${TRUST_DOMAIN}/workload`);
 const TTL_SECONDS = 300;

@@ -18,10 +18,10 @@ import { type RetryDeps, untilItWorks } from './svid/retry.ts';
 import { SkewWarning } from './svid/skew.ts';
 import { followBundle } from './trust/accept.ts';
 import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
-import { followTrust, type Trust } from './trust/follow.ts';
-import { type KnownGood, loadKnownGood, saveKnownGood, setAside } from './trust/last-known-good.ts';
-import { compileSnapshot } from './trust/snapshot.ts';
-import { TrustState } from './trust/trust-state.ts';
+import { type KnownGood, loadKnownGood, saveKnownGood, setAside } from './trust/state/last-known-good.ts';
+import { compileSnapshot } from './trust/state/snapshot.ts';
+import { TrustState } from './trust/state/trust-state.ts';
+import { followTrust, type Trust } from './trust/stream/follow.ts';
 
 export interface AgentDeps extends RetryDeps {
   readonly randomBytes: (size: number) => Uint8Array;

@@ -11,10 +11,10 @@ import type { CallEvent } from './mcp/call-event.ts';
 import { startConnect } from './mcp/connect.ts';
 import { startGateway } from './mcp/gateway.ts';
 import { accountFor, environmentFor } from './mcp/upstream/account.ts';
-import { allowedEnvironment } from './mcp/upstream/command.ts';
+import { allowedEnvironment } from './mcp/upstream/stdio/command.ts';
 import type { UpstreamTarget } from './mcp/upstream/upstream.ts';
 import { openCallRecords } from './outputs/call-records.ts';
-import { heardRevocation } from './trust/stream-state.ts';
+import { heardRevocation } from './trust/stream/stream-state.ts';
 
 export interface McpDeps {
   readonly clock: Clock;

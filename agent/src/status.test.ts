@@ -9,9 +9,9 @@ import { ManualClock } from '../../test/kit/manual-clock.ts';
 import type { Agent } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import { type Known, statusOf } from './status.ts';
-import { NO_REVOCATIONS } from './trust/revocations.ts';
-import { compileSnapshot } from './trust/snapshot.ts';
-import { type StreamState, stateAfter } from './trust/stream-state.ts';
+import { NO_REVOCATIONS } from './trust/state/revocations.ts';
+import { compileSnapshot } from './trust/state/snapshot.ts';
+import { type StreamState, stateAfter } from './trust/stream/stream-state.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');
 const missing = () => new IdentityError('unavailable', 'none');

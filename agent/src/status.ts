@@ -10,8 +10,8 @@ import type { Agent } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import type { Outputs } from './outputs/outputs.ts';
 import { describeSkew, isSkewed } from './svid/skew.ts';
-import type { Trust } from './trust/follow.ts';
-import { heardRevocation } from './trust/stream-state.ts';
+import type { Trust } from './trust/stream/follow.ts';
+import { heardRevocation } from './trust/stream/stream-state.ts';
 import type { StatusReport } from './workload/local-messages.ts';
 
 /** A restart of the CA is over by then. */

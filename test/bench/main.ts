@@ -6,12 +6,12 @@ import { cpus, totalmem } from 'node:os';
 import { agent } from './agent.ts';
 import type { Bench, Outcome } from './bench.ts';
 import { decide } from './decide.ts';
-import { flood } from './flood.ts';
-import { gateway } from './gateway.ts';
+import { flood } from './flood/flood.ts';
 import { issuance } from './issuance.ts';
-import { joins } from './join.ts';
-import { parallel } from './parallel.ts';
-import { revocation } from './revocation.ts';
+import { joins } from './join/join.ts';
+import { gateway } from './mcp/gateway.ts';
+import { parallel } from './mcp/parallel.ts';
+import { revocation } from './revocation/revocation.ts';
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   issuance,

@@ -8,7 +8,7 @@ import { writePem } from '@chancery/shared/der/pem.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca/ca.ts';
 import { withMemoryKeys } from '../kit/observe/agent.ts';
 import { seeded } from '../kit/random.ts';
 

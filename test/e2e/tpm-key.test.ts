@@ -15,7 +15,7 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { signalProcess } from '@chancery/shared/unix/pidfd.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca/ca.ts';
 import { makeAuthority } from '../kit/certificates.ts';
 import { freePort } from '../kit/processes.ts';
 import { sourceOf } from '../kit/tpm/live-tpm.ts';

@@ -22,7 +22,7 @@ function valueIn(file: string, name: string): number {
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-const PLACES = 'agent/src/mcp/gateway/places.ts';
+const PLACES = 'agent/src/mcp/gateway/peers/places.ts';
 const UNREAD = 'agent/src/mcp/gateway/exchange/unread.ts';
 
 /** What the page says, with `#` for the number; where the number is; what one of its unit is. */
@@ -44,9 +44,9 @@ const PROMISES: readonly (readonly [says: string, file: string, name: string, un
   ['more, # for each certificate', 'ca/src/door/limits.ts', 'GUEST_STREAMS'],
   ['come within # ms', 'ca/src/succession/successions.ts', 'BATCH_MS'],
   ['keep # of these links for a node', 'ca/src/succession/successions.ts', 'MAX_PER_NODE'],
-  ['keep # of these links for a node', 'agent/src/trust/successions.ts', 'MAX_PER_SHARE'],
+  ['keep # of these links for a node', 'agent/src/trust/stream/successions.ts', 'MAX_PER_SHARE'],
   ['for a node, and # in all', 'ca/src/succession/successions.ts', 'MAX_KEPT'],
-  ['for a node, and # in all', 'agent/src/trust/successions.ts', 'MAX_KEPT'],
+  ['for a node, and # in all', 'agent/src/trust/stream/successions.ts', 'MAX_KEPT'],
   ['at most # (at a gateway 1,024) for one certificate', 'ca/src/config.ts', 'connectionsPerCaller'],
   ['(at a gateway #) for one certificate', PLACES, 'PER_CERTIFICATE'],
   ['Strangers have # places', 'ca/src/config.ts', 'strangerConnections'],

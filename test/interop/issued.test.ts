@@ -13,8 +13,8 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { Crypto } from '@peculiar/webcrypto';
 import * as peculiar from '@peculiar/x509';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
-import { issueOne, joinAs } from '../kit/join.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca/ca.ts';
+import { issueOne, joinAs } from '../kit/ca/join.ts';
 
 const crypto = new Crypto();
 const ID = parseSpiffeId(`spiffe://${TRUST_DOMAIN}/ns/default/sa/web`);

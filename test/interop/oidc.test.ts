@@ -10,7 +10,7 @@ import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { proven } from '../kit/authority.ts';
+import { proven } from '../kit/ca/authority.ts';
 import { startMetadata } from '../kit/gcp/metadata.ts';
 import type { Served } from '../kit/http/served.ts';
 import { type OidcWorld, startOidcWorld } from '../kit/oidc/world.ts';

@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca/ca.ts';
 import { type ApiServer, startApiServer } from '../kit/kubernetes/api-server.ts';
 import { DEFAULT_TOKEN_SECONDS, type Pod } from '../kit/kubernetes/cluster.ts';
 import { kubeconfigOf } from '../kit/kubernetes/kubeconfig.ts';

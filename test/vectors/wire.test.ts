@@ -5,16 +5,16 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { unixTarget } from '@chancery/agent/svid/channel.ts';
-import { readSnapshot } from '@chancery/agent/trust/snapshot.ts';
+import { readSnapshot } from '@chancery/agent/trust/state/snapshot.ts';
 import { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca.ts';
-import { joinAs } from '../kit/join.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../kit/ca/ca.ts';
+import { joinAs } from '../kit/ca/join.ts';
 import { METHODS, type Recorded, type WireVector } from '../kit/recorded/wire-vector.ts';
-import { talk } from '../kit/talk.ts';
+import { talk } from '../kit/ca/talk.ts';
 
 const DIR = join(import.meta.dirname, 'wire');
 const recordings = readdirSync(DIR).map((file) => {

@@ -17,7 +17,7 @@ import { type AgentSettings, IN_MEMORY, keysStayInPlatform, paths, readAgentConf
 import { ensurePortsFree } from '../free-ports.ts';
 import type { ConnectOptions } from '../mcp/connect.ts';
 import { MAX_REQUEST_BYTES } from '../mcp/upstream/upstream.ts';
-import { heardRevocation } from '../trust/stream-state.ts';
+import { heardRevocation } from '../trust/stream/stream-state.ts';
 import { type AttachOptions, attach, readRevocation } from '../workload/attach.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
 import { aborted, type RunCommandDeps } from './run.ts';

@@ -2,8 +2,8 @@
 import type { Program } from '@chancery/shared/cli/program.ts';
 import { type ConnectCommandDeps, connect } from './connect.ts';
 import { doctor } from './doctor.ts';
-import { exec } from './exec.ts';
-import { issue } from './issue.ts';
+import { exec } from './job/exec.ts';
+import { issue } from './job/issue.ts';
 import { gateway, run } from './run.ts';
 import type { Self } from './self.ts';
 import { mcp, status } from './status.ts';

@@ -18,8 +18,8 @@ import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import type { z } from 'zod';
-import { loadRevocations } from '../trust/revocations.ts';
-import { compileSnapshot } from '../trust/snapshot.ts';
+import { loadRevocations } from '../trust/state/revocations.ts';
+import { compileSnapshot } from '../trust/state/snapshot.ts';
 import { Refused, StatusReport, SvidAnswer, TrustLine } from './local-messages.ts';
 
 export interface Attached {

@@ -13,7 +13,7 @@ import { listenPrivately } from '@chancery/shared/unix/private-socket.ts';
 import * as grpc from '@grpc/grpc-js';
 import type { MemoryKeyAgent } from '../agent.ts';
 import { refusalFromCa } from '../svid/channel.ts';
-import { storeRevocations } from '../trust/revocations.ts';
+import { storeRevocations } from '../trust/state/revocations.ts';
 import type { StatusReport, TrustLine } from './local-messages.ts';
 
 /** What of an agent is served. */

@@ -1,6 +1,6 @@
 /** What the agent's own socket says, on both sides of it. */
 import { z } from 'zod';
-import { StoredRevocations } from '../trust/revocations.ts';
+import { StoredRevocations } from '../trust/state/revocations.ts';
 
 const bytes = z.base64().transform((text): Uint8Array => Buffer.from(text, 'base64'));
 

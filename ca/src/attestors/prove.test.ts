@@ -2,7 +2,7 @@ import { packPieces, unpackPieces } from '@chancery/shared/evidence/pieces.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { describe, expect, test, vi } from 'vitest';
-import { proven } from '../../../test/kit/authority.ts';
+import { proven } from '../../../test/kit/ca/authority.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import type { Attestor, Turn } from './attestor.ts';
 import { prove } from './prove.ts';

@@ -7,7 +7,7 @@ import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import { afterAll, describe, expect, test, vi } from 'vitest';
-import { INTERMEDIATE_TTL, makeAuthorities, memoryKeys, ROOT_TTL } from '../../../test/kit/authority.ts';
+import { INTERMEDIATE_TTL, makeAuthorities, memoryKeys, ROOT_TTL } from '../../../test/kit/ca/authority.ts';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { refusal } from '../../../test/kit/refusal.ts';

@@ -10,7 +10,7 @@ import {
   memoryKeys,
   proven,
   ROOT_TTL,
-} from '../../../test/kit/authority.ts';
+} from '../../../test/kit/ca/authority.ts';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import type { Issuer } from './authorities.ts';

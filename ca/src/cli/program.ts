@@ -1,13 +1,13 @@
 /** The command line of chancery-ca. */
 import type { Program } from '@chancery/shared/cli/program.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
-import { apply } from './apply.ts';
 import { bundle } from './bundle.ts';
 import { check } from './check.ts';
-import { explain } from './explain.ts';
 import { init } from './init.ts';
-import { agents, exportSet, get, issued } from './queries.ts';
-import { revocations, revoke, unrevoke } from './revoke.ts';
+import { apply } from './operator/apply.ts';
+import { explain } from './operator/explain.ts';
+import { agents, exportSet, get, issued } from './operator/queries.ts';
+import { revocations, revoke, unrevoke } from './operator/revoke.ts';
 import { type ServeCommandDeps, serve } from './serve.ts';
 
 /** All commands by name; `runProgram` runs one of them. `version` is what --version prints. */

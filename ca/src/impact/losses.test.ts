@@ -1,7 +1,7 @@
 import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
 import type { CertifiedAgent } from '../agents/agents.ts';
-import type { Facts } from '../registry/facts.ts';
+import type { Facts } from '../registry/identity/facts.ts';
 import { readResources } from '../registry/resources.ts';
 import { lossesOf } from './losses.ts';
 

@@ -8,8 +8,8 @@ import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { CertifiedAgent } from '../agents/agents.ts';
 import { Breath } from '../registry/breath.ts';
-import { type Facts, provenBy } from '../registry/facts.ts';
-import type { Identity } from '../registry/identity.ts';
+import { type Facts, provenBy } from '../registry/identity/facts.ts';
+import type { Identity } from '../registry/identity/identity.ts';
 import { keyOf, type Resource, type ResourceSet } from '../registry/resources.ts';
 
 export interface Loss {

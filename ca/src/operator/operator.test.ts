@@ -1,7 +1,7 @@
 /** The verbs by their values, through no door. */
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { certifiedCaller, makeRpc, type Rpc } from '../../../test/kit/rpc.ts';
+import { certifiedCaller, makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
 import type { Operator } from './operator.ts';
 import type { Asker } from './verb.ts';
 

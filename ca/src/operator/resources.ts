@@ -6,7 +6,7 @@ import { type HolderDeps, holdersOf, type Unacknowledged, unacknowledged } from 
 import { type Loss, lossesOf } from '../impact/losses.ts';
 import type { Change } from '../registry/diff.ts';
 import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
-import type { Facts } from '../registry/facts.ts';
+import type { Facts } from '../registry/identity/facts.ts';
 import type { Applied, ApplyOptions, Registry } from '../registry/registry.ts';
 import type { ResourceFile } from '../registry/resources.ts';
 import type { Revocations } from '../revocation/revocations.ts';

@@ -1,7 +1,7 @@
 /** Which identities of a set facts earn, and why they earn no others. */
 import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
-import type { Facts } from './facts.ts';
-import type { Earned } from './identity.ts';
+import type { Facts } from './identity/facts.ts';
+import type { Earned } from './identity/identity.ts';
 import type { ResourceSet } from './resources.ts';
 
 export interface Matched {

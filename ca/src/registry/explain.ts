@@ -2,7 +2,7 @@
 import { decide } from '@chancery/shared/policy/decide.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { matchFacts } from './earn.ts';
-import type { Facts } from './facts.ts';
+import type { Facts } from './identity/facts.ts';
 import type { ResourceSet } from './resources.ts';
 
 export interface Explanation {

@@ -5,8 +5,8 @@ import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { RegistryRecord, RegistryStore } from '../store/store.ts';
 import { type Change, diffOf } from './diff.ts';
 import { earn } from './earn.ts';
-import type { Facts } from './facts.ts';
-import type { Earned } from './identity.ts';
+import type { Facts } from './identity/facts.ts';
+import type { Earned } from './identity/identity.ts';
 import {
   keyOf,
   platformsOf,

@@ -7,8 +7,8 @@ import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
 import { Breath } from './breath.ts';
-import { compileIdentity, type Identity, IdentityResource } from './identity.ts';
-import { overlapsOf, reservedIn } from './names.ts';
+import { compileIdentity, type Identity, IdentityResource } from './identity/identity.ts';
+import { overlapsOf, reservedIn } from './identity/names.ts';
 
 export const Resource = z.discriminatedUnion('kind', [IdentityResource, McpServer, Access]);
 export type Resource = z.infer<typeof Resource>;

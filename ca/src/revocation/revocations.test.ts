@@ -1,7 +1,7 @@
 import { parseTarget } from '@chancery/shared/revocation/revocation.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { makeAuthorities } from '../../../test/kit/authority.ts';
+import { makeAuthorities } from '../../../test/kit/ca/authority.ts';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import type { Issuance } from '../store/store.ts';

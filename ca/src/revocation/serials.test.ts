@@ -1,6 +1,6 @@
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, expect, test } from 'vitest';
-import { makeAuthorities } from '../../../test/kit/authority.ts';
+import { makeAuthorities } from '../../../test/kit/ca/authority.ts';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import type { Store } from '../store/store.ts';

@@ -2,9 +2,9 @@ import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { stranger } from '../../../test/kit/ca/rpc.ts';
 import { NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
-import { stranger } from '../../../test/kit/rpc.ts';
 import type { Caller } from './caller.ts';
 import { type RefusalDeps, refuserOf } from './refuse.ts';
 

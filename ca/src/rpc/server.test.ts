@@ -7,8 +7,8 @@ import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import type { RpcServer } from '@chancery/shared/rpc/server.ts';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeRpc, type Rpc, stranger } from '../../../test/kit/ca/rpc.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
-import { makeRpc, type Rpc, stranger } from '../../../test/kit/rpc.ts';
 import { grpcServer } from './server.ts';
 
 const folder = makeFolder();

@@ -8,11 +8,11 @@ import type { HandlerDeps } from '@chancery/shared/rpc/handler.ts';
 import type { Handled } from '@chancery/shared/rpc/method.ts';
 import { type RpcServer, type RpcServerOptions, rpcServer } from '@chancery/shared/rpc/server.ts';
 import { streamBounds } from '../door/streams.ts';
-import { type AttestationDeps, attest, issueX509, renew } from './attestation.ts';
 import { type Caller, limitKeys, type Standing, slowKeys, standingOf } from './caller.ts';
-import { type OperatorDeps, operatorMethods } from './operator.ts';
+import { type AttestationDeps, attest, issueX509, renew } from './exchange/attestation.ts';
+import { type OperatorDeps, operatorMethods } from './operator/operator.ts';
 import { type RefusalDeps, refuserOf, tellRefusal } from './refuse.ts';
-import { getBundle, watch } from './trust.ts';
+import { getBundle, watch } from './trust/trust.ts';
 
 const MAX_STREAMS_PER_CONNECTION = 256;
 /** Resources of an operator, and evidence of several platforms. */

@@ -31,10 +31,10 @@ import { keyPem } from '@chancery/shared/tls/options.ts';
 import { signalProcess } from '@chancery/shared/unix/pidfd.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
+import { helloMessage, joinAs } from '../../kit/ca/join.ts';
+import { expectRefusal } from '../../kit/ca/talk.ts';
 import { type Made, makeAuthority, makeLeaf, type Recipe } from '../../kit/certificates.ts';
-import { helloMessage, joinAs } from '../../kit/join.ts';
-import { expectRefusal } from '../../kit/talk.ts';
 import { sourceOf } from '../../kit/tpm/live-tpm.ts';
 import { makeSoftwareTpm, type SoftwareTpm } from '../../kit/tpm/swtpm.ts';
 

@@ -9,7 +9,6 @@ import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
 import { u8, utf8 } from '@chancery/shared/ground/bytes.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { proven } from '../../kit/authority.ts';
 import type { AccessKey } from '../../kit/aws/directory.ts';
 import {
   ACCOUNT,
@@ -20,6 +19,7 @@ import {
   iamEvidence,
   startAwsWorld,
 } from '../../kit/aws/world.ts';
+import { proven } from '../../kit/ca/authority.ts';
 import { refusal } from '../../kit/refusal.ts';
 
 let world: AwsWorld;

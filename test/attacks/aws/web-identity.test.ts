@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { proven } from '../../kit/authority.ts';
 import type { AccessKey, Account } from '../../kit/aws/directory.ts';
 import { type Algorithm, makeIssuer, mintToken } from '../../kit/aws/issuer.ts';
 import { serveIssuers } from '../../kit/aws/sts.ts';
@@ -19,6 +18,7 @@ import {
   startAwsWorld,
   webIdentityEvidence,
 } from '../../kit/aws/world.ts';
+import { proven } from '../../kit/ca/authority.ts';
 import type { Served } from '../../kit/http/served.ts';
 import { refusal } from '../../kit/refusal.ts';
 

@@ -6,7 +6,6 @@ import { randomUUID } from 'node:crypto';
 import { packAzureAnswer } from '@chancery/shared/evidence/azure.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { proven } from '../../kit/authority.ts';
 import { version2 } from '../../kit/azure/entra.ts';
 import type { Vm } from '../../kit/azure/imds.ts';
 import {
@@ -19,6 +18,7 @@ import {
   startAzureWorld,
   TENANT,
 } from '../../kit/azure/world.ts';
+import { proven } from '../../kit/ca/authority.ts';
 import type { Spoilt } from '../../kit/http/served.ts';
 import { type JwsParts, publicJwk, signingKey, writeJws } from '../../kit/oidc/jws.ts';
 import { refusal } from '../../kit/refusal.ts';

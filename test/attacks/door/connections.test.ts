@@ -6,12 +6,12 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { freshCsr, helloMessage, issueOne, joinAs, openRenew } from '../../kit/ca/join.ts';
+import { expectRefusal } from '../../kit/ca/talk.ts';
 import { floodedCa, WORKLOAD } from '../../kit/flood/flooded.ts';
 import { connectFrom, fallSilent, framed, statusOf } from '../../kit/flood/stranger.ts';
-import { freshCsr, helloMessage, issueOne, joinAs, openRenew } from '../../kit/join.ts';
 import { type FakeServer, startFakeServer } from '../../kit/mcp/server.ts';
 import { ask, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
-import { expectRefusal } from '../../kit/talk.ts';
 
 const GET_BUNDLE = '/chancery.v1.Trust/GetBundle';
 const PLACES = 8;

@@ -2,10 +2,10 @@
 import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import * as grpc from '@grpc/grpc-js';
 import { expect, test, vi } from 'vitest';
-import { startTestCa } from '../../kit/ca.ts';
+import { startTestCa } from '../../kit/ca/ca.ts';
+import { helloMessage, joinAs } from '../../kit/ca/join.ts';
 import { floodedCa, WORKLOAD } from '../../kit/flood/flooded.ts';
 import { framed, statusOf, stranger } from '../../kit/flood/stranger.ts';
-import { helloMessage, joinAs } from '../../kit/join.ts';
 
 const ATTEST = '/chancery.v1.Attestation/Attest';
 const PLACES = 6;

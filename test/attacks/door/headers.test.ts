@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import http2, { type IncomingHttpHeaders } from 'node:http2';
 import net from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { joinAs } from '../../kit/ca/join.ts';
 import { floodedCa, WORKLOAD } from '../../kit/flood/flooded.ts';
 import { statusOf } from '../../kit/flood/stranger.ts';
-import { joinAs } from '../../kit/join.ts';
 
 const { NGHTTP2_ENHANCE_YOUR_CALM: CALM } = http2.constants;
 const GET_BUNDLE = '/chancery.v1.Trust/GetBundle';

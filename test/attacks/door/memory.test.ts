@@ -2,9 +2,9 @@
 import http2 from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import { expect, test, vi } from 'vitest';
+import { joinAs } from '../../kit/ca/join.ts';
 import { floodedCa, WORKLOAD } from '../../kit/flood/flooded.ts';
 import { framed, type Stranger, statusOf } from '../../kit/flood/stranger.ts';
-import { joinAs } from '../../kit/join.ts';
 
 const CALM = http2.constants.NGHTTP2_ENHANCE_YOUR_CALM;
 const MIB = 1024 * 1024;

@@ -10,10 +10,10 @@ import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import type { Refusal } from '@chancery/shared/ground/errors.ts';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
-import { freshCsr, helloMessage, openAttest } from '../../kit/join.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
+import { freshCsr, helloMessage, openAttest } from '../../kit/ca/join.ts';
+import { expectRefusal, talk } from '../../kit/ca/talk.ts';
 import { root } from '../../kit/processes.ts';
-import { expectRefusal, talk } from '../../kit/talk.ts';
 
 const LIMITS = {
   attestationsPerSecond: 1,

@@ -7,7 +7,7 @@ import { constants, copyFileSync } from 'node:fs';
 import { join as joinPath } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
 import { root } from '../../kit/processes.ts';
 
 let ca: TestCa;

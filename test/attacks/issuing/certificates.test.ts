@@ -1,7 +1,7 @@
 /** A certified node that asks for as many certificates as it can: row I64. */
 import { randomBytes } from 'node:crypto';
 import { Limits } from '@chancery/ca/door/limits.ts';
-import { issueX509 } from '@chancery/ca/rpc/attestation.ts';
+import { issueX509 } from '@chancery/ca/rpc/exchange/attestation.ts';
 import type { Issuance } from '@chancery/ca/store/store.ts';
 import { IssueX509Request } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
@@ -9,7 +9,7 @@ import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import * as grpc from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
-import { callUnary, certifiedCaller, makeRpc, peerOf, type Rpc } from '../../kit/rpc.ts';
+import { callUnary, certifiedCaller, makeRpc, peerOf, type Rpc } from '../../kit/ca/rpc.ts';
 
 const freshCsr = async () => Buffer.from(await writeCsr(signerOf(generateKey())));
 

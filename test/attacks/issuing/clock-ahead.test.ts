@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { connect } from 'node:tls';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { afterEach, expect, test, vi } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
-import { joinAs } from '../../kit/join.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
+import { joinAs } from '../../kit/ca/join.ts';
 
 let ca: TestCa;
 afterEach(() => ca.close());

@@ -5,7 +5,7 @@ import { readCaConfig } from '@chancery/ca/config.ts';
 import { startCa } from '@chancery/ca/serve.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { expect, test } from 'vitest';
-import { startTestCa } from '../../kit/ca.ts';
+import { startTestCa } from '../../kit/ca/ca.ts';
 import { removeFolder } from '../../kit/processes.ts';
 import { refusal } from '../../kit/refusal.ts';
 

@@ -8,9 +8,9 @@ import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import '../../kit/reflect.ts';
 import * as peculiar from '@peculiar/x509';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
-import { freshCsr, helloMessage, issueOne, joinAs, openAttest } from '../../kit/join.ts';
-import { expectRefusal } from '../../kit/talk.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
+import { freshCsr, helloMessage, issueOne, joinAs, openAttest } from '../../kit/ca/join.ts';
+import { expectRefusal } from '../../kit/ca/talk.ts';
 
 const ID = `spiffe://${TRUST_DOMAIN}/workload`;
 const identity = {

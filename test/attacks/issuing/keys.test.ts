@@ -8,9 +8,9 @@ import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
-import { helloMessage, joinAs, openRenew } from '../../kit/join.ts';
-import { expectRefusal } from '../../kit/talk.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
+import { helloMessage, joinAs, openRenew } from '../../kit/ca/join.ts';
+import { expectRefusal } from '../../kit/ca/talk.ts';
 import { makeSoftwareTpm, type SoftwareTpm } from '../../kit/tpm/swtpm.ts';
 
 const INSTANCE = randomBytes(16);

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Exchange } from '@chancery/agent/evidence/evidence.ts';
 import { tpmEvidence } from '@chancery/agent/evidence/tpm.ts';
 import { renew } from '@chancery/agent/svid/obtain.ts';
-import { Nonces } from '@chancery/ca/rpc/nonces.ts';
+import { Nonces } from '@chancery/ca/rpc/exchange/nonces.ts';
 import { type AttestResponse, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
@@ -12,9 +12,9 @@ import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
-import { helloMessage, joinAs, openAttest } from '../../kit/join.ts';
-import { expectRefusal, talk } from '../../kit/talk.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
+import { helloMessage, joinAs, openAttest } from '../../kit/ca/join.ts';
+import { expectRefusal, talk } from '../../kit/ca/talk.ts';
 import { makeSoftwareTpm, type SoftwareTpm } from '../../kit/tpm/swtpm.ts';
 
 /** One agent process, so that its exchanges do not stand in each other's way. */

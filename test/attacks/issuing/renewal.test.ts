@@ -14,10 +14,10 @@ import { clientTls } from '@chancery/shared/tls/options.ts';
 import { commonName } from '@chancery/shared/x509/compose/tbs.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
+import { freshCsr, helloMessage, issueOne, joinAs, openRenew } from '../../kit/ca/join.ts';
+import { expectRefusal, talk } from '../../kit/ca/talk.ts';
 import { type Made, makeAuthority, makeLeaf, type Recipe } from '../../kit/certificates.ts';
-import { freshCsr, helloMessage, issueOne, joinAs, openRenew } from '../../kit/join.ts';
-import { expectRefusal, talk } from '../../kit/talk.ts';
 
 const ID = parseSpiffeId(`spiffe://${TRUST_DOMAIN}/workload`);
 const identity = { kind: 'Identity', name: 'workload', platform: 'unix', id: ID, x509: { ttl: '1m' } };

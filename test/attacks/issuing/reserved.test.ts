@@ -7,7 +7,7 @@ import { startAgent } from '@chancery/agent/agent.ts';
 import { readAgentConfig } from '@chancery/agent/config.ts';
 import { issue } from '@chancery/ca/authority/issue.ts';
 import { explainFacts } from '@chancery/ca/registry/explain.ts';
-import { compileIdentity, IdentityResource } from '@chancery/ca/registry/identity.ts';
+import { compileIdentity, IdentityResource } from '@chancery/ca/registry/identity/identity.ts';
 import { readResources } from '@chancery/ca/registry/resources.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
@@ -17,12 +17,12 @@ import { compileSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts'
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
-import { makeAuthorities, proven } from '../../kit/authority.ts';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
-import { helloMessage, issueOne, joinAs, openAttest } from '../../kit/join.ts';
+import { makeAuthorities, proven } from '../../kit/ca/authority.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
+import { helloMessage, issueOne, joinAs, openAttest } from '../../kit/ca/join.ts';
+import { expectRefusal } from '../../kit/ca/talk.ts';
 import { withMemoryKeys } from '../../kit/observe/agent.ts';
 import { refusal } from '../../kit/refusal.ts';
-import { expectRefusal } from '../../kit/talk.ts';
 
 const DOMAIN = `spiffe://${TRUST_DOMAIN}`;
 const trustDomain = parseTrustDomain(TRUST_DOMAIN);

@@ -1,13 +1,13 @@
 /** One key for two nodes: rows I53 and I54. */
 import { issue } from '@chancery/ca/authority/issue.ts';
-import { issueX509 } from '@chancery/ca/rpc/attestation.ts';
+import { issueX509 } from '@chancery/ca/rpc/exchange/attestation.ts';
 import { IssueX509Request } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
 import { expect, test } from 'vitest';
-import { proven } from '../../kit/authority.ts';
-import { callUnary, certifiedCaller, expectRefused, makeRpc, peerOf } from '../../kit/rpc.ts';
+import { proven } from '../../kit/ca/authority.ts';
+import { callUnary, certifiedCaller, expectRefused, makeRpc, peerOf } from '../../kit/ca/rpc.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');
 const orderOf = (node: string) =>

@@ -6,10 +6,10 @@ import { join } from '@chancery/agent/svid/obtain.ts';
 import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
-import { issueOne, joinAs } from '../../kit/join.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
+import { issueOne, joinAs } from '../../kit/ca/join.ts';
+import { expectRefusal } from '../../kit/ca/talk.ts';
 import { refusal } from '../../kit/refusal.ts';
-import { expectRefusal } from '../../kit/talk.ts';
 
 const TTL_SECONDS = 60;
 let ca: TestCa;

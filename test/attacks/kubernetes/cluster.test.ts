@@ -15,7 +15,7 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
-import { proven } from '../../kit/authority.ts';
+import { proven } from '../../kit/ca/authority.ts';
 import { startStranger } from '../../kit/kubernetes/api-server.ts';
 import { kubeconfigOf } from '../../kit/kubernetes/kubeconfig.ts';
 import type { Trouble } from '../../kit/kubernetes/trouble.ts';

@@ -1,7 +1,7 @@
 /** Rows C33, C38 to C42 where the cluster is not asked: tokens are verified by its keys, from a file or discovered. */
 import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { proven } from '../../kit/authority.ts';
+import { proven } from '../../kit/ca/authority.ts';
 import { COMMON_ISSUER } from '../../kit/kubernetes/cluster.ts';
 import { attestPod, type KubernetesWorld, OURS, startKubernetesWorld } from '../../kit/kubernetes/world.ts';
 import { refusal } from '../../kit/refusal.ts';

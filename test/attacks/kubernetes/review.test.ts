@@ -2,7 +2,7 @@
 import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { REFUSALS } from '@chancery/shared/ground/errors.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { proven } from '../../kit/authority.ts';
+import { proven } from '../../kit/ca/authority.ts';
 import type { Pod } from '../../kit/kubernetes/cluster.ts';
 import type { Claims } from '../../kit/kubernetes/tokens.ts';
 import {

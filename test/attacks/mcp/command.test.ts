@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { allowedEnvironment, commandUpstream } from '@chancery/agent/mcp/upstream/command.ts';
+import { allowedEnvironment, commandUpstream } from '@chancery/agent/mcp/upstream/stdio/command.ts';
 import type { Back, UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';

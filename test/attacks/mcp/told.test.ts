@@ -1,7 +1,7 @@
 /** What a stdio server and the gateway tell unasked: it reaches the one whom it concerns, and nobody else. */
 import { request } from 'node:https';
 import { PassThrough } from 'node:stream';
-import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
+import { allowedEnvironment } from '@chancery/agent/mcp/upstream/stdio/command.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/server.ts';

@@ -1,7 +1,7 @@
 /** C24, C34, C35 and what an eavesdropper can do with tokens of CI systems and of Google's instances. */
 import { OidcConfig } from '@chancery/ca/attestors/oidc/config.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { proven } from '../../kit/authority.ts';
+import { proven } from '../../kit/ca/authority.ts';
 import { attestToken, FIXED_AUDIENCE, type OidcWorld, startOidcWorld } from '../../kit/oidc/world.ts';
 import { refusal } from '../../kit/refusal.ts';
 import { type Expected, expectRefusal } from '../../kit/tpm/tpm-attestor.ts';

@@ -9,9 +9,9 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca.ts';
-import { helloMessage, issueOne, joinAs, openRenew } from '../../kit/join.ts';
-import { expectRefusal, talk } from '../../kit/talk.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
+import { helloMessage, issueOne, joinAs, openRenew } from '../../kit/ca/join.ts';
+import { expectRefusal, talk } from '../../kit/ca/talk.ts';
 
 const ID = parseSpiffeId(`spiffe://${TRUST_DOMAIN}/workload`);
 const identity = { kind: 'Identity', name: 'workload', platform: 'unix', id: ID, x509: { ttl: '10m' } };

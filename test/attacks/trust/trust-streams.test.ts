@@ -1,11 +1,11 @@
 /** Trust streams that one certified node opens, or wakes, by the thousand: rows I65 and M57. */
 import { randomBytes } from 'node:crypto';
-import { watch } from '@chancery/ca/rpc/trust.ts';
+import { watch } from '@chancery/ca/rpc/trust/trust.ts';
 import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import * as grpc from '@grpc/grpc-js';
 import { beforeEach, expect, test, vi } from 'vitest';
+import { applied, certifiedCaller, FakeCall, makeRpc, peerOf, type Rpc } from '../../kit/ca/rpc.ts';
 import { after } from '../../kit/certificates.ts';
-import { applied, certifiedCaller, FakeCall, makeRpc, peerOf, type Rpc } from '../../kit/rpc.ts';
 
 let rpc: Rpc;
 beforeEach(async () => {

@@ -9,7 +9,7 @@ import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { FakeTpm } from '../../kit/tpm/fake-tpm.ts';
-import { McpCaller, type Target } from '../mcp-caller.ts';
+import { McpCaller, type Target } from '../mcp/caller.ts';
 
 /** One honest act; it throws where it fails. */
 export type Act = () => Promise<unknown>;

@@ -4,8 +4,8 @@ import {
   readRevocations,
   StoredRevocations,
   storeRevocations,
-} from '@chancery/agent/trust/revocations.ts';
-import { compileSnapshot, completed, readSnapshot } from '@chancery/agent/trust/snapshot.ts';
+} from '@chancery/agent/trust/state/revocations.ts';
+import { compileSnapshot, completed, readSnapshot } from '@chancery/agent/trust/state/snapshot.ts';
 import { Revoked, WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';

@@ -11,7 +11,7 @@ import { jsonLog } from '@chancery/shared/ground/log.ts';
 import { type Outbound, type OutboundRequest, openOutbound } from '@chancery/shared/outbound/http.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
-import { proven } from '../authority.ts';
+import { proven } from '../ca/authority.ts';
 import { MovableClock } from '../clock.ts';
 import { type AccessKey, type Account, Directory } from './directory.ts';
 import { jwksOf, makeIssuer } from './issuer.ts';

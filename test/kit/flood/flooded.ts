@@ -1,6 +1,6 @@
 /** A test CA with one identity, `w` of platform unix, and strangers that are closed after each test. */
 import { afterAll, afterEach, beforeAll } from 'vitest';
-import { startTestCa, type TestCa, TRUST_DOMAIN } from '../ca.ts';
+import { startTestCa, type TestCa, TRUST_DOMAIN } from '../ca/ca.ts';
 import { connectFrom, fallSilent, type Stranger, stranger } from './stranger.ts';
 
 export const WORKLOAD = `spiffe://${TRUST_DOMAIN}/w`;

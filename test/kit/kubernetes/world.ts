@@ -16,7 +16,7 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import { type Outbound, openOutbound } from '@chancery/shared/outbound/http.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
-import { proven } from '../authority.ts';
+import { proven } from '../ca/authority.ts';
 import { MovableClock } from '../clock.ts';
 import { memoryStore } from '../store/memory-store.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';

@@ -8,7 +8,7 @@ import type { CallEvent, RecordCall } from '@chancery/agent/mcp/call-event.ts';
 import { type ConnectOptions, startConnect } from '@chancery/agent/mcp/connect.ts';
 import type { HeldLimits } from '@chancery/agent/mcp/gateway/exchange/gate.ts';
 import { type Gateway, type GatewayOptions, startGateway } from '@chancery/agent/mcp/gateway.ts';
-import { allowedEnvironment } from '@chancery/agent/mcp/upstream/command.ts';
+import { allowedEnvironment } from '@chancery/agent/mcp/upstream/stdio/command.ts';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 import type { ConnectionSettings } from '@chancery/shared/door/connections.ts';
 import { type Clock, systemClock } from '@chancery/shared/ground/clock.ts';

@@ -11,9 +11,9 @@ import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import * as grpc from '@grpc/grpc-js';
-import { startTestCa, TRUST_DOMAIN } from '../ca.ts';
-import { freshCsr, helloMessage, joinAs } from '../join.ts';
-import { talk } from '../talk.ts';
+import { startTestCa, TRUST_DOMAIN } from '../ca/ca.ts';
+import { freshCsr, helloMessage, joinAs } from '../ca/join.ts';
+import { talk } from '../ca/talk.ts';
 import { METHODS, type Recorded, type WireVector } from './wire-vector.ts';
 
 const DIR = join(import.meta.dirname, '../../vectors/wire');

@@ -20,8 +20,8 @@ import { ensure, type IdentityError, refusalOf } from '@chancery/shared/ground/e
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { listenPrivately } from '@chancery/shared/unix/private-socket.ts';
+import { refuse } from '../wire/answer/reply.ts';
 import { chosenHeaders, ensureJson, header, readBody } from '../wire/http-body.ts';
-import { refuse } from '../wire/reply.ts';
 import type { Dialler, Posted } from './dial.ts';
 import { IdleConnections } from './idle-connections.ts';
 import { ensureOwnUser } from './local-peer.ts';

@@ -8,9 +8,9 @@ import { IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { type Id, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { askedIn, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { lastEventHeader, writeEvent } from '@chancery/shared/mcp/sse.ts';
+import { refusalResponse, refuse } from '../wire/answer/reply.ts';
 import { EventTail } from '../wire/event-tail.ts';
 import { chosenHeaders, header, inOnePiece, isEventStream } from '../wire/http-body.ts';
-import { refusalResponse, refuse } from '../wire/reply.ts';
 import { brokeOff, type Dialler, type Posted, SERVER_MAY_HAVE_ACTED } from './dial.ts';
 
 const TO_CLIENT = ['content-type', 'content-length', 'cache-control', 'mcp-session-id', 'allow'];

@@ -2,7 +2,7 @@
 import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Message, Response } from '@chancery/shared/mcp/message.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { reasonOf } from '../wire/reason.ts';
+import { reasonOf } from '../wire/answer/reason.ts';
 import type { Account } from './account.ts';
 
 /** Where the MCP server is. */

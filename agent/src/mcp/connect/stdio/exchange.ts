@@ -13,8 +13,8 @@ import {
 } from '@chancery/shared/mcp/message.ts';
 import { lastEventHeader } from '@chancery/shared/mcp/sse.ts';
 import { CANCELLED, cancelledId } from '../../upstream/numbering.ts';
+import { isSessionLost } from '../../wire/answer/session-lost.ts';
 import { header, isEventStream } from '../../wire/http-body.ts';
-import { isSessionLost } from '../../wire/session-lost.ts';
 import { skippedLog } from '../../wire/skipped.ts';
 import type { Dialler, Posted } from '../dial.ts';
 import { answerTo, drain, failureOf, jsonOf } from './answer.ts';

@@ -9,7 +9,7 @@ import {
   narrowServer,
 } from '@chancery/shared/mcp/results.ts';
 import { resultOf } from '@chancery/shared/mcp/subscription.ts';
-import { denial } from '../../wire/reply.ts';
+import { denial } from '../../wire/answer/reply.ts';
 import type { Asked } from '../sessions.ts';
 
 export interface Narrowing {

@@ -5,11 +5,11 @@ import { type Message, type Notification, writeMessage } from '@chancery/shared/
 import { KEEP_ALIVE, writeEvent } from '@chancery/shared/mcp/sse.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
 import { type Back, badAnswer, type Place } from '../../upstream/upstream.ts';
+import { refusalResponse, refuse, writeJson } from '../../wire/answer/reply.ts';
 import { Held } from '../../wire/held.ts';
 import { inOnePiece } from '../../wire/http-body.ts';
-import { refusalResponse, refuse, writeJson } from '../../wire/reply.ts';
 import type { Hold } from '../bodies.ts';
-import type { Unanswered } from '../record.ts';
+import type { Unanswered } from '../records/record.ts';
 import type { Session } from '../sessions.ts';
 import { notTheAnswer } from './answers.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';

@@ -9,8 +9,8 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { Bodies, type BodyLimits, bodyLimits } from '../bodies.ts';
 import type { Listeners } from '../listeners.ts';
-import type { OpenCall } from '../open-call.ts';
-import type { CallRecorder } from '../record.ts';
+import type { OpenCall } from '../peers/open-call.ts';
+import type { CallRecorder } from '../records/record.ts';
 import type { Pending, Session, Sessions } from '../sessions.ts';
 import { Unread, type UnreadLimits } from './unread.ts';
 

@@ -7,7 +7,7 @@ import { narrowError } from '@chancery/shared/mcp/results.ts';
 import { acknowledgesTools } from '@chancery/shared/mcp/subscription.ts';
 import type { Call } from '@chancery/shared/policy/call.ts';
 import { mayCall } from '@chancery/shared/policy/decide.ts';
-import { denial } from '../../wire/reply.ts';
+import { denial } from '../../wire/answer/reply.ts';
 import { deniedMeanwhile, mayAsk, told } from '../judge.ts';
 import type { Asked, Session } from '../sessions.ts';
 import { narrowAnswer } from './answers.ts';

@@ -16,7 +16,7 @@ import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
 import { live, policyFor, STRANGER, TRIAGE } from '../../../../../test/kit/mcp/world.ts';
 import type { CallEvent } from '../../call-event.ts';
 import type { Gate } from '../exchange/gate.ts';
-import { CallRecorder } from '../record.ts';
+import { CallRecorder } from '../records/record.ts';
 import { type Session, Sessions } from '../sessions.ts';
 import { type Entering, enter } from './enter.ts';
 

@@ -10,10 +10,10 @@ import type { Message, Request } from '@chancery/shared/mcp/message.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import { closed, type Denied } from '@chancery/shared/policy/decision.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
-import { denial, writeJson } from '../../wire/reply.ts';
+import { denial, writeJson } from '../../wire/answer/reply.ts';
 import type { Gate } from '../exchange/gate.ts';
 import { judge } from '../judge.ts';
-import type { Ruling } from '../record.ts';
+import type { Ruling } from '../records/record.ts';
 import { type Asked, addPending, ensureNew, type Pending, type Session } from '../sessions.ts';
 import type { Begun, Seen } from './inbound.ts';
 

@@ -2,7 +2,7 @@
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { ensureLegacyMethod } from '@chancery/shared/mcp/era.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
-import { denial, writeJson } from '../../wire/reply.ts';
+import { denial, writeJson } from '../../wire/answer/reply.ts';
 import type { Gate } from '../exchange/gate.ts';
 import { readHead } from './head.ts';
 import type { Begun, Inbound, Seen } from './inbound.ts';

@@ -5,8 +5,8 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type { Gate } from '../exchange/gate.ts';
-import type { OpenCall } from '../open-call.ts';
-import type { Peers } from '../peers.ts';
+import type { OpenCall } from '../peers/open-call.ts';
+import type { Peers } from '../peers/peers.ts';
 import type { Session } from '../sessions.ts';
 import type { Head } from './head.ts';
 

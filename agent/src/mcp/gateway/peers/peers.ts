@@ -1,0 +1,295 @@
+/**
+ * The gateway's connections: each peer is verified when it connects, may ask only while its certificate is valid, and
+ * is cut, with every stream of its, when that ends or is revoked, or when the bundle or the policy no longer know it.
+ *
+ * One thing outlives a certificate: an open call that its caller has claimed with the certificate that took its place
+ * (docs/mcp.md, "Calls that outlive a certificate"). Its connection is then held by that certificate, and goes by it in
+ * all that is above, and no new request is accepted on it.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
+import type { Certified, Connections } from '@chancery/shared/door/connections.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
+import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { peerChain, verifyPeer } from '@chancery/shared/tls/peer.ts';
+import { type VerifiedSvid, verifierOf } from '@chancery/shared/x509/verify/svid.ts';
+import { digestOf, secretOf } from '../../wire/claims.ts';
+import { EarlyClaims } from './early-claims.ts';
+import type { Allows, ClaimTerms, OpenCall } from './open-call.ts';
+import { addressOf } from './places.ts';
+
+/** What the CA has said of certificates that took the place of others. */
+export interface Successions {
+  /** By their serials. */
+  follows(next: string, old: string): boolean;
+  /** Returns what ends it. */
+  onChange(listener: () => void): () => void;
+}
+
+export interface PeersOptions {
+  readonly bundle: Source<Bundle>;
+  readonly revocations: Source<RevocationSet>;
+  readonly clock: Clock;
+  readonly connections: Connections;
+  readonly successions: Successions;
+  /** From the request to the end of a call that is claimed, however often. */
+  readonly maxCallSeconds: number;
+  /** `peer` is undefined for a stranger. */
+  readonly onRefused: (error: IdentityError, peer: VerifiedSvid | undefined, address: string) => void;
+}
+
+/** By whose certificate a connection is to stand. */
+interface Claimant {
+  readonly peer: VerifiedSvid;
+  readonly chain: readonly Uint8Array[];
+}
+
+interface Connection {
+  /** Who made it. */
+  readonly peer: VerifiedSvid;
+  /** SHA-256 of its secret. */
+  readonly digest: Uint8Array;
+  /** When each open request began. */
+  readonly calls: Map<OpenCall, Date>;
+  /** By whose certificate it stands: the same SPIFFE ID's. */
+  holder: VerifiedSvid;
+  /** The holder's, X.509 DER. */
+  chain: readonly Uint8Array[];
+  /** Certificates that it stood by before. */
+  readonly former: VerifiedSvid[];
+  until: Date;
+}
+
+/** Admits connections, and ends those whose certificate is no longer good. One for each gateway. */
+export class Peers {
+  readonly #open = new Map<TLSSocket, Connection>();
+  readonly #byDigest = new Map<string, Connection>();
+  readonly #early = new EarlyClaims<Connection, Claimant>();
+  readonly #options: PeersOptions;
+
+  constructor(options: PeersOptions) {
+    this.#options = options;
+  }
+
+  /** After the handshake, before the first request. A stranger's connection is closed. */
+  admit(socket: TLSSocket): void {
+    const { bundle, clock } = this.#options;
+    let peer: VerifiedSvid | undefined;
+    try {
+      peer = verifyPeer(socket, bundle.current(), clock.now());
+      const chain = peerChain(socket);
+      const digest = digestOf(secretOf(socket));
+      const calls = new Map<OpenCall, Date>();
+      const held = { holder: peer, chain, former: [], until: peer.notAfter };
+      const connection: Connection = { peer, digest, calls, ...held };
+      this.#ensureNotRevoked(connection);
+      // Without a place it is destroyed already, or its peer has gone.
+      if (this.#options.connections.of(socket)?.certify(this.#certified(socket, peer)) !== true) return;
+      this.#open.set(socket, connection);
+      this.#byDigest.set(keyOf(digest), connection);
+      const closed = new AbortController();
+      socket.once('close', () => {
+        closed.abort();
+        this.#open.delete(socket);
+        this.#byDigest.delete(keyOf(digest));
+        this.#early.drop(connection);
+      });
+      this.#cutAtEnd(socket, connection, closed.signal).catch(() => {});
+    } catch (error) {
+      this.#refuse(socket, error, peer);
+    }
+  }
+
+  /** Whose request this is. Throws no_peer, expired_peer, revoked_peer. */
+  of(socket: TLSSocket): VerifiedSvid {
+    const connection = this.#open.get(socket);
+    ensure(connection !== undefined, 'no_peer', 'a request on a connection that was not admitted');
+    const { peer, holder } = connection;
+    const expired = this.#options.clock.now() >= peer.notAfter;
+    ensure(!expired, 'expired_peer', `the certificate of ${peer.id} has expired`);
+    ensure(
+      holder === peer,
+      'expired_peer',
+      `${peer.id} has claimed the calls of this connection with a newer certificate`,
+    );
+    this.#ensureNotRevoked(connection);
+    return peer;
+  }
+
+  /**
+   * Counts a request as open, now that it is whole; returns the way to count it closed. Throws what `of` throws: while
+   * the request came, its certificate may have ended, or its connection may have been claimed with a newer one.
+   */
+  begin(socket: TLSSocket, call: OpenCall): () => void {
+    this.of(socket);
+    const connection = this.#open.get(socket);
+    const answered = this.#options.connections.of(socket)?.answer();
+    connection?.calls.set(call, this.#options.clock.now());
+    return () => {
+      answered?.();
+      connection?.calls.delete(call);
+      // What the claim was for is over.
+      if (connection?.calls.size === 0 && connection.holder !== connection.peer) socket.end();
+    };
+  }
+
+  /** Whether a request that has begun may go on. Throws no_peer, expired_peer, revoked_peer. */
+  ensureStands(socket: TLSSocket): void {
+    const connection = this.#open.get(socket);
+    ensure(connection !== undefined, 'no_peer', 'the connection has ended');
+    const { holder, until } = connection;
+    const expired = this.#options.clock.now() >= until;
+    ensure(!expired, 'expired_peer', `the certificate of ${holder.id} has expired`);
+    this.#ensureNotRevoked(connection);
+  }
+
+  /**
+   * Has the open call with this secret go on under the certificate of `socket`, to that one's end at most. Throws
+   * mcp_call, revoked_peer, and what `terms.record` throws.
+   */
+  claim(socket: TLSSocket, secret: Uint8Array, terms: ClaimTerms): void {
+    const claimant = this.#open.get(socket);
+    ensure(claimant !== undefined, 'no_peer', 'a claim on a connection that was not admitted');
+    const digest = digestOf(secret);
+    const connection = this.#byDigest.get(keyOf(digest));
+    const own =
+      connection !== undefined &&
+      timingSafeEqual(digest, connection.digest) &&
+      connection.peer.id === claimant.peer.id;
+    ensure(own && connection.calls.size > 0, 'mcp_call', 'no open call of this caller has such a secret');
+    this.#pass(connection, { peer: claimant.peer, chain: claimant.chain }, terms);
+  }
+
+  /**
+   * After the CA has told of successions: a claim may have come before them, and its connection may be gone. Until the
+   * old certificate ends, it is judged again as it would be today.
+   */
+  claimAgain(termsNow: () => ClaimTerms): Promise<void> {
+    const judgeOf = () => {
+      const verify = verifierOf(this.#options.bundle.current(), this.#options.clock.now());
+      const terms = termsNow();
+      return (connection: Connection, claimant: Claimant): void => {
+        try {
+          if (connection.calls.size === 0) return;
+          verify(claimant.chain);
+          this.#pass(connection, claimant, terms);
+        } catch (error) {
+          if (!isRefusal(error)) throw error;
+        }
+      };
+    };
+    return this.#early.judge((connection, { peer }) => this.#isLinked(peer, connection), judgeOf);
+  }
+
+  #isLinked(next: VerifiedSvid, { holder }: Connection): boolean {
+    return next.serial === holder.serial || this.#options.successions.follows(next.serial, holder.serial);
+  }
+
+  /** Throws what `claim` throws. */
+  #pass(connection: Connection, claimant: Claimant, { allows, record }: ClaimTerms): void {
+    const { clock, maxCallSeconds } = this.#options;
+    const [{ peer: next }, { holder }] = [claimant, connection];
+    const linked = this.#isLinked(next, connection);
+    if (linked) this.#early.drop(connection);
+    else this.#early.keep(connection, claimant);
+    ensure(
+      linked,
+      'mcp_call',
+      `the CA has not said that certificate ${next.serial} took the place of ${holder.serial}`,
+    );
+    ensure(clock.now() < connection.until, 'expired_peer', `the certificate of ${next.id} has expired`);
+    this.#ensureNotRevoked({ holder: next, former: [] });
+    this.#ensureNotRevoked(connection);
+    this.#ensureAllowed(connection, allows);
+    const begun = Math.min(...[...connection.calls.values()].map((time) => time.getTime()));
+    const until = new Date(Math.min(next.notAfter.getTime(), begun + maxCallSeconds * 1000));
+    if (until <= connection.until) return;
+    for (const call of connection.calls.keys()) record(next, call);
+    connection.former.push(holder);
+    connection.holder = next;
+    connection.chain = claimant.chain;
+    connection.until = until;
+  }
+
+  /** For a record of what is no request. */
+  whoIs(socket: Duplex): VerifiedSvid | { readonly address: string } {
+    const peer = socket instanceof TLSSocket ? this.#open.get(socket)?.peer : undefined;
+    return peer ?? { address: addressOf(socket) };
+  }
+
+  /** After a revocation. */
+  cutRevoked(): void {
+    this.#lookAgain((connection) => this.#ensureNotRevoked(connection));
+  }
+
+  /** After a new policy: whoever lost the server goes, and every open call whose tool is denied now. */
+  judgeAgain(allows: Allows): void {
+    this.#lookAgain((connection) => this.#ensureAllowed(connection, allows));
+  }
+
+  cutAll(): void {
+    for (const socket of this.#open.keys()) this.#cut(socket, 'the gateway stopped');
+  }
+
+  /** After a new bundle: an authority that was taken out takes its peers along. */
+  verifyAgain(): void {
+    const verify = verifierOf(this.#options.bundle.current(), this.#options.clock.now());
+    this.#lookAgain(({ chain }) => verify(chain));
+  }
+
+  /** By SPIFFE ID: a workload can have several certificates. */
+  #certified(socket: TLSSocket, peer: VerifiedSvid): Certified {
+    const onLost = (refusal: IdentityError): void => this.#refuse(socket, refusal, peer);
+    return { serial: peer.serial, holder: peer.id, onLost };
+  }
+
+  #lookAgain(look: (connection: Connection) => void): void {
+    for (const [socket, connection] of [...this.#open]) {
+      if (socket.destroyed) continue;
+      try {
+        look(connection);
+      } catch (error) {
+        this.#refuse(socket, error, connection.peer);
+      }
+    }
+  }
+
+  /** A claim puts the end off, so there is another look at it. */
+  async #cutAtEnd(socket: TLSSocket, connection: Connection, closed: AbortSignal): Promise<void> {
+    const { clock, maxCallSeconds } = this.#options;
+    while (clock.now() < connection.until) await clock.sleepUntil(connection.until, closed);
+    const { holder, until } = connection;
+    const says = `an open call ends after ${maxCallSeconds} s`;
+    if (until < holder.notAfter) this.#refuse(socket, new IdentityError('mcp_call', says), holder);
+    else this.#cut(socket, `the certificate of ${holder.id} has expired`);
+  }
+
+  #ensureAllowed({ peer, calls }: Connection, allows: Allows): void {
+    ensure(allows(peer.id, undefined), 'mcp_call', `no rule lets ${peer.id} reach this server any more`);
+    for (const { tool } of calls.keys())
+      if (tool !== undefined)
+        ensure(allows(peer.id, tool), 'mcp_call', `no rule lets ${peer.id} call tool ${tool} any more`);
+  }
+
+  #ensureNotRevoked({ holder, former }: Pick<Connection, 'holder' | 'former'>): void {
+    const { revocations, clock } = this.#options;
+    for (const each of [holder, ...former]) ensureNotRevoked(revocations.current(), each, clock.now());
+  }
+
+  #refuse(socket: TLSSocket, error: unknown, peer: VerifiedSvid | undefined): void {
+    const refusal = refusalOf(error, 'no_peer', 'the peer could not be verified');
+    this.#options.onRefused(refusal, peer, addressOf(socket));
+    this.#cut(socket, refusal.message);
+  }
+
+  #cut(socket: TLSSocket, why: string): void {
+    for (const call of this.#open.get(socket)?.calls.keys() ?? []) call.cut = why;
+    socket.destroy();
+  }
+}
+
+const keyOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');

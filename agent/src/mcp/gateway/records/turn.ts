@@ -1,0 +1,84 @@
+/**
+ * The records of one turn of the event loop, written together: a write costs more than the decision that it records.
+ * Whoever waits for a record goes on after the write and before anything else happens.
+ */
+import { bounded, type CallEvent, type RecordCall } from '../../call-event.ts';
+
+/** `event` is undefined where the decision is on record already. */
+interface Decided<T> {
+  readonly event: CallEvent | undefined;
+  readonly value: T;
+}
+
+/** Decides. Returns the event to be written and who waits for it, where there is one. */
+type Decision = () => Awaited | undefined;
+
+interface Awaited {
+  readonly event: CallEvent;
+  readonly onWritten: () => void;
+  readonly onFailed: (error: unknown) => void;
+}
+
+interface Answer {
+  readonly id: string;
+  readonly event: () => CallEvent;
+}
+
+/** Writes the records of one turn of the event loop together. `flush` writes at once what waits. */
+export class Turn {
+  readonly #record: RecordCall;
+  readonly #onLost: (error: unknown, ids: readonly string[]) => void;
+  readonly #decisions: Decision[] = [];
+  readonly #answers: Answer[] = [];
+
+  /** `onLost` is told of answers that could not be recorded. */
+  constructor(record: RecordCall, onLost: (error: unknown, ids: readonly string[]) => void) {
+    this.#record = record;
+    this.#onLost = onLost;
+  }
+
+  /**
+   * Resolves with the value once its event is written. `decide` is called at the end of the turn, right before the
+   * write, so that it sees all that has changed by then. Rejects with what `decide` or the write throws.
+   */
+  decide<T>(decide: () => Decided<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#decisions.push(() => {
+        try {
+          const { event, value } = decide();
+          if (event !== undefined) return { event, onWritten: () => resolve(value), onFailed: reject };
+          resolve(value);
+        } catch (error) {
+          reject(error);
+        }
+        return undefined;
+      });
+      this.#flushSoon();
+    });
+  }
+
+  /** Nobody waits for it. */
+  answer(answer: Answer): void {
+    this.#answers.push(answer);
+    this.#flushSoon();
+  }
+
+  #flushSoon(): void {
+    if (this.#decisions.length + this.#answers.length === 1) setImmediate(() => this.flush());
+  }
+
+  flush(): void {
+    const awaited = this.#decisions.splice(0).flatMap((decide) => decide() ?? []);
+    const answers = this.#answers.splice(0);
+    const events = [...awaited, ...answers.map(({ event }) => ({ event: event() }))];
+    try {
+      if (events.length > 0) this.#record(...events.map(({ event }) => bounded(event)));
+    } catch (error) {
+      for (const { onFailed } of awaited) onFailed(error);
+      const ids = answers.map(({ id }) => id);
+      if (ids.length > 0) this.#onLost(error, ids);
+      return;
+    }
+    for (const { onWritten } of awaited) onWritten();
+  }
+}

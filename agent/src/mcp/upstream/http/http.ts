@@ -1,0 +1,214 @@
+/** An MCP server that speaks Streamable HTTP, at a URL or on a unix socket. Redirects are not followed. */
+import http, { type ClientRequest } from 'node:http';
+import https from 'node:https';
+import { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import { writeMessage } from '@chancery/shared/mcp/message.ts';
+import { onOutcome } from '../../wire/answer/outcome.ts';
+import { skippedLog } from '../../wire/skipped.ts';
+import { KEEPALIVE_MS, noticeLoss } from '../../wire/tcp.ts';
+import { CANCELLED } from '../numbering.ts';
+import {
+  type Back,
+  badAnswer,
+  type Outbound,
+  type Upstream,
+  type UpstreamTarget,
+  unreachable,
+} from '../upstream.ts';
+import { askingOf, receive } from './answer.ts';
+
+/** The server's memory is its own business; this bounds ours. */
+const MAX_SESSIONS = 5_000;
+/**
+ * Of an idle connection, so that the server does not close it under a request: shorter than servers keep theirs that do
+ * not say how long (gunicorn 2 s, nginx often 3 s, uvicorn 5 s). One that says it (Keep-Alive) is believed.
+ */
+const IDLE_MS = 1_500;
+const LONGEST_IDLE_MS = 60_000;
+/** Longer than any server says: Node takes the lesser of the two. */
+const UNSAID_MS = 86_400_000;
+/** Small enough that the kernel takes all of it or nothing. */
+const ONE_PIECE = 16 * 1024;
+const LINGER_MS = 1_000;
+const ACCEPT = 'application/json, text/event-stream';
+
+type HttpTarget = Exclude<UpstreamTarget, { kind: 'command' }>;
+
+/**
+ * Connects when a request is sent, and sends it again only where nothing of it can have arrived. The caller closes
+ * it.
+ */
+export function httpUpstream(target: HttpTarget, log: Log): Upstream {
+  const { request, agent } = dialler(target);
+  const logs = { skip: skippedLog(log, 'the MCP server'), onRedirect: redirectLog(log) };
+  const ask = (method: string, outbound: Outbound, text: string | undefined, back: Back): void => {
+    const headers = [...headersOf(outbound, text), ...Object.entries(outbound.headers).flat()];
+    const asking = { ...askingOf(outbound), method, back, ...logs };
+    const again = Buffer.byteLength(text ?? '') < ONE_PIECE;
+    // Not kept once it is sent, after which it may not be sent again: the server may take hours to answer.
+    let body: { readonly text: string | undefined } | undefined = { text };
+    let outgoing: ClientRequest | undefined;
+    let left = false;
+    const send = (fresh: boolean): void => {
+      const sent = request(method, headers, fresh);
+      outgoing = sent;
+      const wasReached = reaching(sent);
+      const onError = (error: Error): void => {
+        if (!fresh && !left && body !== undefined && wasNotSent(sent, error)) send(true);
+        else back.fail(wasReached() ? badAnswer(error) : unreachable(error));
+      };
+      onOutcome(sent, { onResponse: (response) => receive(response, asking), onError });
+      const over = (): void => {
+        if (outgoing !== sent) return;
+        body = undefined;
+        back.sent();
+      };
+      sent.once('finish', over).once('close', over);
+      sent.end(body?.text);
+      if (!again) body = undefined;
+    };
+    back.onClose(() => {
+      left = true;
+      if (outgoing !== undefined) back.answered ? linger(outgoing) : outgoing.destroy();
+    });
+    afterPoll(agent, () => (left ? back.sent() : send(false)));
+  };
+  const quietly = (method: string, session: string, body?: string): void => {
+    const outgoing = request(method, headersOf({ session }, body), false);
+    outgoing.on('response', (response) => response.resume());
+    outgoing.on('error', (error) => log.warn({ err: error }, `the MCP server did not take a ${method}`));
+    outgoing.end(body);
+  };
+  return {
+    maxSessions: MAX_SESSIONS,
+    send(outbound, back) {
+      const { message, era } = outbound;
+      // Its id is the client's own, and other clients use the same: it would cancel theirs (2026-07-28: over HTTP a
+      // client cancels by closing its request, which `back.onClose` passes on).
+      const cancels = era === 'modern' && message?.kind === 'notification' && message.method === CANCELLED;
+      if (cancels) {
+        back.sent();
+        back.answer(202, undefined);
+      } else ask('POST', outbound, bodyOf(outbound), back);
+    },
+    listen: (outbound, back) => ask('GET', outbound, undefined, back),
+    end: (outbound, back) => ask('DELETE', outbound, undefined, back),
+    refuse(session, answer) {
+      if (session !== undefined) quietly('POST', session, writeMessage(answer));
+    },
+    forget: (session) => quietly('DELETE', session),
+    // Over HTTP a server says so in its next answer.
+    onSessionEnd: () => {},
+    async close() {
+      agent.destroy();
+    },
+  };
+}
+
+/** Of the operator's own server, which answers each request alike: one warning. */
+function redirectLog(log: Log): (location: string | undefined) => void {
+  let warned = false;
+  return (location = '') => {
+    const says =
+      'the MCP server redirects, which is not followed: set gateway.upstream.url to the final address';
+    log[warned ? 'debug' : 'warn']({ location: location.slice(0, MAX_LOCATION) }, says);
+    warned = true;
+  };
+}
+const MAX_LOCATION = 256;
+
+/**
+ * The server may have closed an idle connection a moment ago. Whoever has not yet looked at the network does so before
+ * it chooses a connection: once every event that is there by now has been dealt with.
+ */
+function afterPoll(agent: http.Agent, go: () => void): void {
+  const idle = Object.values(agent.freeSockets).some((sockets) => (sockets?.length ?? 0) > 0);
+  // The first may run in the same turn of the event loop, after its look at the network.
+  if (idle) setImmediate(() => setImmediate(go));
+  else go();
+}
+
+/** Whether a request has had a connection, with the TLS handshake where there is one. */
+function reaching(sent: ClientRequest): () => boolean {
+  let reached = false;
+  sent.once('socket', (socket) => {
+    reached = !socket.connecting;
+    if (reached) return;
+    socket.once(socket instanceof TLSSocket ? 'secureConnect' : 'connect', () => {
+      reached = true;
+    });
+  });
+  return () => reached;
+}
+
+/** True only where the kernel took no byte of it: a server that has read some may have acted on it. */
+function wasNotSent(sent: ClientRequest, error: Error): boolean {
+  const closed = 'code' in error && error.code === 'EPIPE' && 'syscall' in error && error.syscall === 'write';
+  return sent.reusedSocket && closed;
+}
+
+/** Lets a request whose answer has been passed on end by itself, which keeps its connection. */
+function linger(outgoing: ClientRequest): void {
+  if (outgoing.closed) return;
+  const timer = setTimeout(() => outgoing.destroy(), LINGER_MS);
+  outgoing.once('close', () => clearTimeout(timer));
+}
+
+function bodyOf({ message }: Outbound): string | undefined {
+  return message === undefined ? undefined : writeMessage(message);
+}
+
+/**
+ * An HTTP agent that keeps idle connections as long as the server announces, at most 60 s. The caller destroys it.
+ */
+export function agentFor(tls: boolean): http.Agent {
+  const kept = { keepAlive: true, keepAliveMsecs: KEEPALIVE_MS, timeout: UNSAID_MS };
+  const agent = tls ? new https.Agent(kept) : new http.Agent(kept);
+  const keep = agent.keepSocketAlive.bind(agent);
+  agent.keepSocketAlive = (socket) => {
+    // Its declaration knows no return value; its documentation does.
+    const isKept: unknown = keep(socket);
+    if (socket instanceof Socket) {
+      const said = socket.timeout === undefined || socket.timeout >= UNSAID_MS ? IDLE_MS : socket.timeout;
+      socket.setTimeout(Math.min(said, LONGEST_IDLE_MS));
+    }
+    return isKept;
+  };
+  return agent;
+}
+
+function dialler(target: HttpTarget) {
+  const tls = target.kind === 'url' && target.url.protocol === 'https:';
+  const agent = agentFor(tls);
+  const where =
+    target.kind === 'unix'
+      ? { socketPath: target.path, path: target.endpoint }
+      : { host: hostOf(target.url), port: target.url.port, path: target.url.pathname + target.url.search };
+  const host = target.kind === 'unix' ? 'localhost' : target.url.host;
+  const { request } = tls ? https : http;
+  return {
+    agent,
+    /** A list of headers is written as it is; an object would be copied and checked name by name. */
+    request: (method: string, headers: readonly string[], fresh: boolean): ClientRequest =>
+      request({ ...where, method, headers: ['host', host, ...headers], agent: fresh ? false : agent }).once(
+        'socket',
+        (socket) => noticeLoss(socket),
+      ),
+  };
+}
+
+/** A URL writes an IPv6 address in brackets, a socket does not. */
+const hostOf = ({ hostname }: URL): string => hostname.replace(/^\[|\]$/g, '');
+
+function headersOf(
+  { session }: { readonly session: string | undefined },
+  body: string | undefined,
+): string[] {
+  const headers = ['accept', ACCEPT, 'accept-encoding', 'identity'];
+  if (session !== undefined) headers.push('mcp-session-id', session);
+  if (body !== undefined)
+    headers.push('content-type', 'application/json', 'content-length', String(Buffer.byteLength(body)));
+  return headers;
+}

@@ -1,0 +1,178 @@
+/**
+ * An MCP server that speaks stdio: the gateway starts it, one process a legacy session and one a caller in the modern
+ * era, for a stdio server takes everybody on its input to be one client.
+ *
+ * A process that ends takes its session along: what waits is answered with an error, and the next request
+ * with 404, upon which the client begins a new session and so a new process. So a server that crashes is
+ * restarted by demand, never in a loop of our own; one that ends without an answer is so less and less often.
+ */
+import { randomUUID } from 'node:crypto';
+import { Buckets } from '@chancery/shared/door/buckets.ts';
+import { type Clock, systemClock } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Back, CommandTarget, Outbound, Upstream } from '../upstream.ts';
+import { Child } from './child.ts';
+import { Restarts } from './restarts.ts';
+
+/** Each is a process, of a session or of a caller in the modern era. */
+export const MAX_PROCESSES = 64;
+/** Of one caller, that has started as many as there can be. */
+const STARTS_PER_SECOND = 1;
+
+/** What a program commonly needs and no secret travels in. */
+const COMMON = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'SHELL', 'TERM'];
+
+/** The variables that a started server gets: the common ones and those `names` adds. Nothing else of `env` leaks. */
+export function allowedEnvironment(
+  env: Readonly<Record<string, string | undefined>>,
+  names: readonly string[],
+): Record<string, string> {
+  return Object.fromEntries(
+    [...COMMON, ...names].flatMap((name) => {
+      const value = env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
+/**
+ * Runs the command, from the first request on. `maxProcesses` is a limit for sessions, and another one for callers
+ * of the modern era. The caller closes it, which ends all processes.
+ */
+export function commandUpstream(
+  target: CommandTarget,
+  log: Log,
+  maxProcesses = MAX_PROCESSES,
+  clock: Clock = systemClock,
+): Upstream {
+  const [sessions, callers] = [new Processes(maxProcesses), new Processes(maxProcesses)];
+  const bySession = new Map<string, Child>();
+  const byCaller = new Map<SpiffeId, Child>();
+  const children = new Children(() => new Child(target, log), maxProcesses, clock);
+  const modern = (caller: SpiffeId): Child => {
+    const known = byCaller.get(caller);
+    if (known !== undefined) return known;
+    const child = children.start(caller, callers, () => makeRoom(byCaller, maxProcesses));
+    return keep(byCaller, caller, child);
+  };
+  const legacy = ({ session }: Outbound): Child => {
+    ensure(session !== undefined, 'mcp_parse', 'a request without a session');
+    const child = bySession.get(session);
+    ensure(child !== undefined, 'mcp_session', 'the process of the session has ended');
+    return child;
+  };
+  let onSessionEnd: (session: string) => void = () => {};
+  const begin = (caller: SpiffeId, back: Back): Child => {
+    const name = randomUUID();
+    const child = keep(bySession, name, children.start(caller, sessions));
+    child.onEnd(() => onSessionEnd(name));
+    back.session(name);
+    return child;
+  };
+  return {
+    maxSessions: maxProcesses,
+    send(outbound, back) {
+      const { message, era, session } = outbound;
+      if (era === 'modern') modern(outbound.caller).send(message, back, { renumber: true });
+      else if (message?.kind === 'request' && message.method === 'initialize' && session === undefined)
+        begin(outbound.caller, back).send(message, back, { renumber: false });
+      else legacy(outbound).send(message, back, { renumber: false });
+    },
+    listen: (outbound, back) => legacy(outbound).listen(back),
+    end(outbound, back) {
+      void legacy(outbound).stop();
+      back.answer(200, undefined);
+    },
+    refuse: (session, answer) => bySession.get(session ?? '')?.write(answer),
+    forget: (session) => void bySession.get(session)?.stop(),
+    onSessionEnd(listener) {
+      onSessionEnd = listener;
+    },
+    close: () => children.stop(),
+  };
+}
+
+function keep<K>(among: Map<K, Child>, key: K, child: Child): Child {
+  among.set(key, child);
+  child.onEnd(() => {
+    if (among.get(key) === child) among.delete(key);
+  });
+  return child;
+}
+
+/** Each start is worth many requests of a caller, whatever the process answers before it ends. */
+class Children {
+  readonly #make: () => Child;
+  readonly #restarts = new Restarts();
+  readonly #starts: Buckets;
+  readonly #running = new Set<Child>();
+
+  constructor(make: () => Child, maxProcesses: number, clock: Clock) {
+    this.#make = make;
+    const burst = Math.max(maxProcesses, MAX_PROCESSES);
+    this.#starts = new Buckets({ perSecond: STARTS_PER_SECOND, burst }, clock);
+  }
+
+  /** Throws rate, mcp_upstream. Others give way only to one that may start. */
+  start(caller: SpiffeId, places: Processes, giveWay: () => void = () => {}): Child {
+    places.ensureRoom(caller);
+    this.#restarts.ensureMayStart(caller);
+    this.#starts.spend(caller, 'starts processes of the MCP server');
+    giveWay();
+    const child = this.#make();
+    this.#running.add(child);
+    child.onEnd(places.enter(caller));
+    child.onEnd((how) => {
+      this.#running.delete(child);
+      this.#restarts.ended(caller, how);
+    });
+    return child;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#running].map((child) => child.stop()));
+  }
+}
+
+/** Throws rate. A process with no open request gives way; what comes for it from now on begins another. */
+function makeRoom(byCaller: Map<SpiffeId, Child>, max: number): void {
+  if (byCaller.size < max) return;
+  const idle = [...byCaller].find(([, child]) => child.idle);
+  ensure(idle !== undefined, 'rate', `${max} callers have requests open`);
+  const [caller, child] = idle;
+  byCaller.delete(caller);
+  void child.stop();
+}
+
+/** Those that end, which takes seconds, have as many places as those in use. */
+class Processes {
+  readonly #max: number;
+  readonly #byCaller = new Map<SpiffeId, number>();
+  #all = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** Throws rate. */
+  ensureRoom(caller: SpiffeId): void {
+    const own = this.#byCaller.get(caller) ?? 0;
+    const isFull = own >= this.#max || this.#all >= 2 * this.#max;
+    ensure(!isFull, 'rate', `${own} processes of ${caller}, and ${this.#all} of all, run or end`);
+  }
+
+  /** Returns what to call when it has ended. */
+  enter(caller: SpiffeId): () => void {
+    this.#add(caller, 1);
+    return () => this.#add(caller, -1);
+  }
+
+  #add(caller: SpiffeId, count: number): void {
+    const own = (this.#byCaller.get(caller) ?? 0) + count;
+    this.#all += count;
+    if (own > 0) this.#byCaller.set(caller, own);
+    else this.#byCaller.delete(caller);
+  }
+}

@@ -1,0 +1,90 @@
+/** A snapshot of the CA, read again on this side: what the agent enforces it has parsed itself. */
+import type {
+  Policy as PolicyMessage,
+  Revocations as RevocationsMessage,
+  WatchResponse,
+} from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { sentence, sentencesOf } from '@chancery/shared/config/schema.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
+import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
+import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { z } from 'zod';
+import { acceptBundle, ensureReadable } from '../accept.ts';
+
+/** What a state on the trust stream has. */
+export type State = Omit<WatchResponse, 'successions' | 'takesParts'>;
+
+const Resource = z.discriminatedUnion('kind', [McpServer, Access]);
+
+export interface Snapshot {
+  readonly bundle: Bundle;
+  readonly policy: Policy;
+  /** Those that `policy` was compiled from, as they came. */
+  readonly resources: readonly string[];
+}
+
+/** A policy as it was read: it remembers its decisions, and reading the same one again would forget them. */
+export interface Compiled {
+  readonly message: PolicyMessage;
+  readonly policy: Policy;
+}
+
+/**
+ * The state after `next`, which may leave out what is as it was `before` on the same stream. What was refused then is
+ * there again, and is refused again. Throws out_of_order where it is a change of something else.
+ */
+export function completed(before: State | undefined, next: State): State {
+  const { policy = before?.policy } = next;
+  const known = before?.revocations;
+  const revocations = next.revocations === undefined ? known : changed(known, next.revocations);
+  return { ...next, policy, revocations };
+}
+
+function changed(known: RevocationsMessage | undefined, next: RevocationsMessage): RevocationsMessage {
+  const { since, gone } = next;
+  if (since === 0n) return next;
+  const said = known?.sequence ?? 'nothing';
+  ensure(said === since, 'out_of_order', `a change of revocations ${since} came after ${said}`);
+  const over = new Set(gone);
+  const kept = known?.list.filter(({ number }) => !over.has(number)) ?? [];
+  return { ...next, list: [...kept, ...next.list], since: 0n, gone: [] };
+}
+
+/** Throws message_parse, trust_domain, bundle, certificate_parse, policy. */
+export function readSnapshot(
+  { bundle, policy, readerVersion }: State,
+  known: Bundle,
+  compiled?: Compiled | undefined,
+): Snapshot {
+  ensureReadable({ readerVersion });
+  ensure(bundle !== undefined, 'message_parse', 'a snapshot is without its bundle');
+  ensure(policy !== undefined, 'message_parse', 'a snapshot is without its policy');
+  ensureReadable(bundle);
+  const { trustDomain, x509Authorities: authorities, sequence } = bundle;
+  const next = { trustDomain: parseTrustDomain(trustDomain), authorities, sequence };
+  return {
+    bundle: acceptBundle(known, next),
+    policy:
+      compiled?.message === policy ? compiled.policy : compileSnapshot(policy.resources, policy.version),
+    resources: policy.resources,
+  };
+}
+
+/** Throws policy: a resource that this agent cannot read may be the one that forbids something. */
+export function compileSnapshot(resources: readonly string[], version: bigint): Policy {
+  return compilePolicy(resources.map(read), version);
+}
+
+function read(text: string): z.infer<typeof Resource> {
+  try {
+    return Resource.parse(JSON.parse(text), { error: sentence });
+  } catch (error) {
+    if (error instanceof z.ZodError)
+      throw new IdentityError('policy', `a resource cannot be read by this version: ${sentencesOf(error)}`, {
+        cause: error,
+      });
+    throw refusalOf(error, 'policy', 'a resource is not JSON');
+  }
+}

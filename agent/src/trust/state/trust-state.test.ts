@@ -1,0 +1,113 @@
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { beforeEach, expect, test, vi } from 'vitest';
+import { makeAuthority, NOW } from '../../../../test/kit/certificates.ts';
+import { refusal } from '../../../../test/kit/refusal.ts';
+import type { State } from './snapshot.ts';
+import { type Part, type SavedTrust, TrustState } from './trust-state.ts';
+
+const trustDomain = parseTrustDomain('prod.example');
+const root = asBuffer(makeAuthority('root').certificate.der);
+const peer = { id: parseSpiffeId('spiffe://prod.example/web') };
+const revoked = {
+  number: 1n,
+  kind: 'id',
+  value: peer.id,
+  serials: [],
+  reason: 'keyCompromise',
+  until: 0n,
+};
+const message = {
+  sequence: 3n,
+  bundle: { trustDomain, x509Authorities: [root], sequence: 1n, jwtAuthorities: [], readerVersion: 0 },
+  policy: { version: 1n, resources: [] },
+  revocations: { sequence: 1n, list: [revoked], since: 0n, gone: [] },
+  readerVersion: 0,
+} satisfies State;
+
+let saved: SavedTrust[];
+let save: (state: SavedTrust) => void;
+let trust: TrustState;
+beforeEach(() => {
+  saved = [];
+  save = (state) => void saved.push(state);
+  trust = new TrustState((state) => save(state));
+  trust.bundle.publish({ trustDomain, authorities: [root], sequence: 1n });
+});
+const isRevoked = (): boolean => trust.revocations.current().revoked(peer, NOW) !== undefined;
+
+test('a snapshot is on disk, then in force', () => {
+  save = (state) => {
+    expect(() => trust.policy.current()).toThrow('no policy yet');
+    saved.push(state);
+  };
+  trust.accept(message);
+  expect(trust.taken.toSorted()).toEqual(['bundle', 'policy', 'revocations']);
+  expect(trust.policy.current().version).toBe(1n);
+  expect(isRevoked()).toBe(true);
+  expect(saved).toEqual([trust.state()]);
+});
+
+test('a revocation leaves the policy, and what it remembers, as it is', () => {
+  const heard = vi.fn();
+  trust.accept({ ...message, revocations: { ...message.revocations, sequence: 0n, list: [] } });
+  const policy = trust.policy.current();
+  trust.policy.onChange(heard);
+  trust.accept(message);
+  expect(trust.policy.current()).toBe(policy);
+  expect(heard).not.toHaveBeenCalled();
+  expect(isRevoked()).toBe(true);
+});
+
+test('a lifted revocation is over, also where a CA that was restored counts from before', () => {
+  trust.accept(message);
+  trust.accept({ ...message, revocations: { ...message.revocations, list: [] } });
+  expect(isRevoked()).toBe(false);
+});
+
+test.each<[string, object, Parameters<typeof refusal>, readonly Part[]]>([
+  [
+    'the policy',
+    { policy: { version: 1n, resources: ['{}'] } },
+    ['policy', /cannot be read/],
+    ['revocations'],
+  ],
+  ['the bundle', { bundle: undefined }, ['message_parse', /without its bundle/], ['revocations']],
+  [
+    'another revocation',
+    { revocations: { ...message.revocations, list: [revoked, { ...revoked, kind: 'name' }] } },
+    ['revocation', /cannot be read by this version/],
+    ['bundle', 'policy'],
+  ],
+])('a revocation counts, and is on disk, though %s cannot be read', (_, changes, [code, says], taken) => {
+  expect(() => trust.accept({ ...message, ...changes })).toThrow(refusal(code, says));
+  expect(isRevoked()).toBe(true);
+  expect(saved.at(-1)?.revocations.list).toHaveLength(1);
+  expect(trust.taken).toEqual(taken);
+});
+
+test('a revocation counts though the disk is full', () => {
+  save = () => {
+    throw new IdentityError('file', 'the disk is full');
+  };
+  expect(() => trust.accept(message)).toThrow('the disk is full');
+  expect(trust.taken).toEqual([]);
+  expect(isRevoked()).toBe(true);
+  expect(trust.policy.current().version).toBe(1n);
+});
+
+test('a snapshot without revocations is refused, and takes none away', () => {
+  trust.accept(message);
+  expect(() => trust.accept({ ...message, revocations: undefined })).toThrow(
+    refusal('message_parse', /without its revocations/),
+  );
+  expect(isRevoked()).toBe(true);
+});
+
+test('what was on disk is in force again', () => {
+  trust.accept(message);
+  const again = new TrustState(save);
+  again.resume(trust.state());
+  expect(again.state()).toEqual(trust.state());
+});

@@ -1,0 +1,112 @@
+/** What the CA sent to this agent: the bundle, the policy and the revocations, in force and on disk. */
+import type { Revocations as RevocationsMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { LiveValue } from '@chancery/shared/ground/source.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { isSameBundle } from '../accept.ts';
+import type { KnownGood } from './last-known-good.ts';
+import { NO_REVOCATIONS, readRevocations } from './revocations.ts';
+import { type Compiled, compileSnapshot, readSnapshot, type Snapshot, type State } from './snapshot.ts';
+
+export type SavedTrust = Omit<KnownGood, 'svid'>;
+
+/** Of a snapshot, as it is acknowledged. */
+export type Part = 'bundle' | 'policy' | 'revocations';
+
+/**
+ * The state in force. `bundle` and `policy` throw unavailable until there is one. `accept` blocks until the state is
+ * on disk.
+ */
+export class TrustState {
+  readonly bundle = new LiveValue<Bundle>(() => new IdentityError('unavailable', 'there is no bundle yet'));
+  readonly policy = new LiveValue<Policy>(
+    () => new IdentityError('unavailable', 'the CA has sent no policy yet'),
+  );
+  /** None until the CA has told of some, and then there is no policy either. */
+  readonly revocations = new LiveValue<RevocationSet>(
+    () => new IdentityError('internal', 'no revocations'),
+    NO_REVOCATIONS,
+  );
+  /** Those behind `policy`, as the CA sent them. */
+  resources: readonly string[] = [];
+  /** The parts of the last message that are in force and on disk. */
+  taken: readonly Part[] = [];
+  readonly #save: (state: SavedTrust) => void;
+  #compiled: Compiled | undefined;
+  #revoked: RevocationsMessage | undefined;
+
+  /** `save` throws what keeps the state from the disk. */
+  constructor(save: (state: SavedTrust) => void) {
+    this.#save = save;
+  }
+
+  /** From the disk, before anything is served. */
+  resume({ bundle, policy, revocations }: SavedTrust): void {
+    this.revocations.publish(revocations);
+    this.bundle.publish(bundle);
+    this.resources = policy.resources;
+    this.policy.publish(compileSnapshot(policy.resources, policy.version));
+  }
+
+  state(): SavedTrust {
+    const policy = { version: this.#policyVersion(), resources: this.resources };
+    return { bundle: this.bundle.current(), policy, revocations: this.revocations.current() };
+  }
+
+  /**
+   * Puts a whole snapshot on disk, then in force. Throws where it must not be acknowledged. Revocations come first and
+   * count whatever becomes of the rest: they only take away. `ensureSender` throws where one of them is of the sender.
+   */
+  accept(message: State, ensureSender: () => void = () => {}): void {
+    this.taken = [];
+    const unreadable = this.#revoke(message);
+    const before = this.state();
+    const { next, problem } = this.#read(message, before.bundle, ensureSender);
+    try {
+      const policy = next && { version: next.policy.version, resources: next.resources };
+      this.#save({ ...before, bundle: next?.bundle ?? before.bundle, policy: policy ?? before.policy });
+    } finally {
+      // With a full disk too: what is forbidden from now on is. It is only not acknowledged then.
+      if (next !== undefined) this.#putInForce(next, message);
+    }
+    const revocations = unreadable === undefined ? (['revocations'] as const) : [];
+    this.taken = next === undefined ? revocations : [...revocations, 'bundle', 'policy'];
+    if (problem !== undefined) throw problem;
+    if (unreadable !== undefined) throw unreadable;
+  }
+
+  #revoke({ revocations: message }: State): IdentityError | undefined {
+    ensure(message !== undefined, 'message_parse', 'a snapshot is without its revocations');
+    const { set, unreadable } = readRevocations(message);
+    if (message !== this.#revoked) this.revocations.publish(set);
+    this.#revoked = message;
+    return unreadable;
+  }
+
+  #read(message: State, known: Bundle, ensureSender: () => void) {
+    try {
+      ensureSender();
+      return { next: readSnapshot(message, known, this.#compiled) };
+    } catch (problem) {
+      return { next: undefined, problem };
+    }
+  }
+
+  #putInForce({ bundle, policy, resources }: Snapshot, message: State): void {
+    if (!isSameBundle(this.bundle.current(), bundle)) this.bundle.publish(bundle);
+    if (message.policy === undefined || message.policy === this.#compiled?.message) return;
+    this.#compiled = { message: message.policy, policy };
+    this.resources = resources;
+    this.policy.publish(policy);
+  }
+
+  #policyVersion(): bigint {
+    try {
+      return this.policy.current().version;
+    } catch {
+      return 0n;
+    }
+  }
+}

@@ -1,0 +1,78 @@
+/** Follows the CA: one trust stream, shown one SVID, whatever number of SVIDs the agent holds. */
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import { ensureCa, type Judge, type Target, tlsTarget } from '../../svid/channel.ts';
+import type { TrustState } from '../state/trust-state.ts';
+import { type StreamState, stateAfter } from './stream-state.ts';
+import { Successions } from './successions.ts';
+import { watchTrust } from './watch.ts';
+
+/** What the CA pushes, besides the bundle, to an agent that can show it an SVID. */
+export interface Trust {
+  readonly policy: Source<Policy>;
+  readonly revocations: Source<RevocationSet>;
+  /** Which certificates replaced which; the CA tells only gateways. */
+  readonly successions: Pick<Successions, 'follows' | 'onChange'>;
+  /** The resources behind `policy`, as the CA sent them. */
+  readonly resources: () => readonly string[];
+  readonly stream: () => StreamState;
+  /** Where the CA answers calls that need an SVID. */
+  readonly caTarget: () => Target;
+}
+
+export interface FollowOptions {
+  /** The CA's, as host:port. */
+  readonly address: string;
+  /** Shown to the CA; a new one gets a new stream. */
+  readonly svid: Source<Svid>;
+  /** 16 random bytes that name this process to the CA. */
+  readonly instance: Uint8Array;
+  readonly version: string;
+  readonly clock: Clock;
+  /** From 0 up to 1. */
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+export interface Following {
+  readonly trust: Trust;
+  /** Resolves when the signal has ended the stream. */
+  readonly ended: Promise<void>;
+}
+
+/** Keeps `state` as the CA sends it, from now on until the signal. `state` needs a bundle by then. */
+export function followTrust(state: TrustState, options: FollowOptions, signal: AbortSignal): Following {
+  const { address, svid, clock } = options;
+  const judge: Judge = { now: () => clock.now(), revocations: state.revocations };
+  const targetFor = (shown: Svid): Target => tlsTarget(address, state.bundle.current(), shown, judge);
+  const successions = new Successions(clock);
+  let stream: StreamState = { failure: 'the CA was not heard yet', since: clock.now() };
+  const ended = watchTrust(
+    {
+      ...options,
+      targetFor,
+      taken: () => state.taken,
+      accept: (snapshot, ca) => state.accept(snapshot, () => ca && ensureCa(ca, judge)),
+      onState: (failure) => {
+        stream = stateAfter(stream, failure, clock.now());
+      },
+      onSuccessions: (list) => successions.add(list),
+    },
+    signal,
+  );
+  return {
+    trust: {
+      policy: state.policy,
+      revocations: state.revocations,
+      successions,
+      resources: () => state.resources,
+      stream: () => stream,
+      caTarget: () => targetFor(svid.current()),
+    },
+    ended,
+  };
+}

@@ -1,0 +1,203 @@
+/** The trust stream: what the CA pushes, put in force and on disk before it is acknowledged. */
+import {
+  type Succession,
+  TrustClient,
+  type WatchRequest,
+  type WatchResponse,
+} from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { backoffSeconds } from '@chancery/shared/ground/backoff.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
+import type * as grpc from '@grpc/grpc-js';
+import { refusalFromCa, type Target } from '../../svid/channel.ts';
+import { completed, type State } from '../state/snapshot.ts';
+import type { Part } from '../state/trust-state.ts';
+import { Acknowledging } from './acknowledging.ts';
+
+export interface WatchDeps {
+  readonly svid: Source<Svid>;
+  readonly targetFor: (svid: Svid) => Target;
+  /** Puts the whole state in force and on disk; `ca` is who sent it. Throws where it must not be. */
+  readonly accept: (snapshot: State, ca: VerifiedSvid | undefined) => void;
+  /** The parts of the last snapshot that are in force and on disk, where `accept` threw too. */
+  readonly taken: () => readonly Part[];
+  /** Which certificates took the place of which, for gateways. */
+  readonly onSuccessions: (list: readonly Succession[]) => void;
+  /** Called with undefined where the CA is heard, and with the reason where it is not. */
+  readonly onState?: (failure: string | undefined) => void;
+  readonly instance: Uint8Array;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+const RETRY = { firstSeconds: 0.5, lastSeconds: 30, spread: 0.2 };
+/** The CA sends what is in force as soon as the stream is open. */
+const FIRST_SNAPSHOT_SECONDS = 10;
+
+/** Keeps one stream open until the signal; a new SVID gets a new stream before the old one is closed. */
+export async function watchTrust(deps: WatchDeps, signal: AbortSignal): Promise<void> {
+  let failures = 0;
+  while (!signal.aborted) {
+    try {
+      await watchOn(deps, signal, () => {
+        failures = 0;
+      });
+    } catch (error) {
+      if (signal.aborted) return;
+      failures += 1;
+      deps.onState?.(error instanceof Error ? error.message : String(error));
+      deps.log.warn(
+        { err: error, failures },
+        'the trust stream is down; the last bundle, policy and revocations stay in force',
+      );
+      await pause(deps, backoffSeconds(RETRY, failures, deps.random()), signal);
+    }
+  }
+}
+
+/** A new SVID ends the pause: it may be the old one that is not accepted. */
+async function pause({ clock, svid }: WatchDeps, seconds: number, signal: AbortSignal): Promise<void> {
+  const rotated = new AbortController();
+  const stop = svid.onChange(() => rotated.abort());
+  const until = AbortSignal.any([signal, rotated.signal]);
+  await clock.sleepUntil(addSeconds(clock.now(), seconds), until).catch(() => {});
+  stop();
+}
+
+/** Ends by throwing why a stream ended. */
+async function watchOn(deps: WatchDeps, signal: AbortSignal, onSnapshot: () => void): Promise<void> {
+  // Two while one takes the other's place: whatever ends this must end both.
+  const open = new Set<TrustStream>();
+  const closeAll = () => {
+    for (const stream of open) stream.close();
+  };
+  const next = async (): Promise<TrustStream> => {
+    const stream = openStream(deps, onSnapshot);
+    open.add(stream);
+    await untilHeard(stream, deps.clock);
+    deps.onState?.(undefined);
+    return stream;
+  };
+  signal.addEventListener('abort', closeAll, { once: true });
+  try {
+    let stream = await next();
+    for (;;) {
+      await untilRotated(stream, deps.svid);
+      const successor = await next();
+      stream.close();
+      open.delete(stream);
+      stream = successor;
+    }
+  } finally {
+    signal.removeEventListener('abort', closeAll);
+    closeAll();
+  }
+}
+
+/** Throws why the stream ended, or unavailable. */
+async function untilHeard({ first, ended }: TrustStream, clock: Clock): Promise<void> {
+  const heard = new AbortController();
+  const late = clock.sleepUntil(addSeconds(clock.now(), FIRST_SNAPSHOT_SECONDS), heard.signal).then(() => {
+    throw new IdentityError('unavailable', 'the CA opened the trust stream and said nothing');
+  });
+  late.catch(() => {});
+  try {
+    await Promise.race([first, ended, late]);
+  } finally {
+    heard.abort();
+  }
+}
+
+/** Resolves when there is another SVID than the stream's. Throws why the stream ended. */
+function untilRotated(stream: TrustStream, svid: Source<Svid>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = svid.onChange(() => settle());
+    const settle = (error?: unknown): void => {
+      stop();
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    stream.ended.catch(settle);
+    if (svid.current() !== stream.svid) settle();
+  });
+}
+
+interface TrustStream {
+  readonly svid: Svid;
+  /** Resolves at the first snapshot, accepted or not: the stream that it replaces would have had it too. */
+  readonly first: Promise<void>;
+  /** Rejects when the stream ends, for whatever reason. */
+  readonly ended: Promise<void>;
+  close(): void;
+}
+
+function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
+  const svid = deps.svid.current();
+  const target = deps.targetFor(svid);
+  const client = new TrustClient(target.address, target.credentials, target.options);
+  const call: grpc.ClientDuplexStream<WatchRequest, WatchResponse> = client.watch();
+  const first = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<void>();
+  // Whoever does not wait for it must not be ended by it.
+  ended.promise.catch(() => {});
+  const end = (error: unknown): void => {
+    client.close();
+    ended.reject(error);
+  };
+  call.on('error', (error: grpc.ServiceError) => end(refusalFromCa(error)));
+  call.on('end', () => end(new IdentityError('unavailable', 'the CA ended the trust stream')));
+  let state: State | undefined;
+  const acknowledging = new Acknowledging();
+  const acknowledge = (followed: State, isWhole: boolean, { takesParts }: WatchResponse): void => {
+    const value = acknowledging.after(followed, { taken: deps.taken(), isWhole, takesParts });
+    if (value !== undefined) call.write({ message: { $case: 'ack', value } });
+  };
+  call.on('data', (snapshot: WatchResponse) => {
+    if (snapshot.successions.length > 0) deps.onSuccessions(snapshot.successions);
+    if (snapshot.sequence === 0n) return;
+    first.resolve();
+    try {
+      state = completed(state, snapshot);
+    } catch (error) {
+      // What this stream says can no longer be followed; a new one begins with all of it.
+      call.cancel();
+      end(error);
+      return;
+    }
+    try {
+      deps.accept(state, target.ca?.());
+    } catch (error) {
+      // The operator sees that this agent has not followed.
+      deps.log.error(
+        { err: error, sequence: Number(snapshot.sequence) },
+        'a snapshot from the CA is not acknowledged',
+      );
+      // The CA has another certificate by now, and whoever shows this one is not believed.
+      if (isRefusal(error, 'revoked_peer')) {
+        call.cancel();
+        end(error);
+      } else acknowledge(state, false, snapshot);
+      return;
+    }
+    acknowledge(state, true, snapshot);
+    onSnapshot();
+  });
+  const { instance, version } = deps;
+  call.write({ message: { $case: 'hello', value: { instance: asBuffer(instance), version } } });
+  return {
+    svid,
+    first: first.promise,
+    ended: ended.promise,
+    close: () => {
+      call.cancel();
+      client.close();
+    },
+  };
+}

@@ -1,0 +1,166 @@
+/** `agents`, `issued`, `get`, `export`: what the running CA knows. */
+import type { ListAgentsResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import type { SnapshotParts } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
+import { nodeName } from '@chancery/shared/evidence/node.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { stringify } from 'yaml';
+import type { Resource } from '../../registry/resources.ts';
+import { CONFIG_FLAG, instant, JSON_FLAG, printJson, printTable } from '../flags.ts';
+import { callOperator } from './admin.ts';
+
+const KINDS = ['Access', 'Identity', 'McpServer'] as const;
+/** A set that changes under every reading is not read. */
+const TRIES = 5;
+
+export const agents: Command = {
+  says: 'Lists the agents whose trust stream is open, and what each has acknowledged.',
+  flags: {
+    away: { type: 'boolean', says: 'List instead who holds a certificate and has no trust stream.' },
+    ...CONFIG_FLAG,
+    ...JSON_FLAG,
+  },
+  async run(invocation, io) {
+    const answer = await callOperator(invocation, (client) => client.listAgents, {});
+    if (invocation.has('away')) printAway(invocation, io, answer);
+    else if (invocation.has('json')) printJson(io, answer.agents);
+    else printAgents(io, answer);
+    return 0;
+  },
+};
+
+function printAgents(io: Io, { agents: list, current, awayCount }: ListAgentsResponse): void {
+  printTable(
+    io,
+    ['SPIFFE ID', 'ADDRESS', 'VERSION', 'CONNECTED', 'CERTIFICATE UNTIL', 'NOT ACKNOWLEDGED'],
+    list.map((each) => [
+      each.spiffeId,
+      each.address,
+      each.version,
+      instant(each.connectedAt),
+      instant(each.certificateNotAfter),
+      behind(each.acknowledged, current),
+    ]),
+  );
+  if (awayCount > 0n)
+    io.err(`${awayCount} with a certificate and without a trust stream: chancery-ca agents --away\n`);
+}
+
+/** The parts that an agent has not acknowledged as they are in force, or "-". */
+function behind(has: SnapshotParts | undefined, current: SnapshotParts | undefined): string {
+  const parts = ['bundle', 'policy', 'revocations'] as const;
+  return parts.filter((part) => (has?.[part] ?? 0n) < (current?.[part] ?? 0n)).join(', ') || '-';
+}
+
+function printAway(invocation: Invocation, io: Io, { away, awayCount }: ListAgentsResponse): void {
+  if (invocation.has('json')) printJson(io, away);
+  else
+    printTable(
+      io,
+      ['SPIFFE ID', 'NODE'],
+      away.map((each) => [each.spiffeId, nodeName(each)]),
+    );
+  if (awayCount > away.length) io.err(`${awayCount - BigInt(away.length)} more are not listed\n`);
+}
+
+export const issued: Command = {
+  says: 'Lists certificates, newest first.',
+  flags: {
+    id: { type: 'string', value: 'SPIFFE-ID', says: 'Only certificates of this SPIFFE ID.' },
+    limit: { type: 'string', short: 'n', value: 'COUNT', says: 'How many, at most 1000 (default: 100).' },
+    ...CONFIG_FLAG,
+    ...JSON_FLAG,
+  },
+  async run(invocation, io) {
+    const limit = Number(invocation.text('limit') ?? 100);
+    if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
+      throw new MisuseError('--limit is a number from 1 to 1000');
+    const request = { limit, spiffeId: invocation.text('id') ?? '' };
+    const { issued: list } = await callOperator(invocation, (client) => client.listIssued, request);
+    if (invocation.has('json')) printJson(io, list);
+    else
+      printTable(
+        io,
+        ['SERIAL', 'SPIFFE ID', 'PLATFORM', 'IDENTITY', 'NOT BEFORE', 'NOT AFTER'],
+        list.map((each) => [
+          each.serial,
+          each.spiffeId,
+          each.platform,
+          each.identity,
+          instant(each.notBefore),
+          instant(each.notAfter),
+        ]),
+      );
+    return 0;
+  },
+};
+
+export const get: Command = {
+  says: 'Lists the resources in force; with KIND/NAME prints that one as YAML.',
+  positionals: '[KIND[/NAME]]',
+  flags: { ...CONFIG_FLAG, ...JSON_FLAG },
+  async run(invocation, io) {
+    const { kind, name } = wanted(invocation);
+    const { resources } = await inForce(invocation, kind, name);
+    if (name !== '' && resources.length === 0)
+      throw new IdentityError('resource', `no ${kind}/${name} is in force`);
+    if (invocation.has('json')) printJson(io, resources);
+    else if (name === '') printTable(io, ['KIND', 'NAME', 'ABOUT'], resources.map(row));
+    else printYaml(io, resources);
+    return 0;
+  },
+};
+
+export const exportSet: Command = {
+  says: 'Prints all resources in force as YAML that apply -f - takes.',
+  flags: CONFIG_FLAG,
+  async run(invocation, io) {
+    const { resources, version } = await inForce(invocation, '', '');
+    io.out(`# Version ${version}: ${resources.length} resources.\n`);
+    printYaml(io, resources);
+    return 0;
+  },
+};
+
+function wanted({ positionals }: Invocation): { readonly kind: string; readonly name: string } {
+  const [given = '', ...more] = positionals;
+  const [typed = '', name = ''] = given.split('/');
+  const kind = KINDS.find((each) => each.toLowerCase() === typed.toLowerCase());
+  if (more.length > 0 || (given !== '' && kind === undefined))
+    throw new MisuseError(
+      `expected one of ${KINDS.join(', ')}, or KIND/NAME; found "${positionals.join(' ')}"`,
+    );
+  return { kind: kind ?? '', name };
+}
+
+/** One set, page by page. Throws unavailable. */
+async function inForce(
+  invocation: Invocation,
+  kind: string,
+  name: string,
+): Promise<{ readonly resources: readonly Resource[]; readonly version: bigint }> {
+  for (let attempt = 0; attempt < TRIES; attempt += 1) {
+    const resources: Resource[] = [];
+    let [after, version]: [string, bigint | undefined] = ['', undefined];
+    do {
+      const page = await callOperator(invocation, (client) => client.listResources, { kind, name, after });
+      version ??= page.version;
+      if (page.version !== version) version = undefined;
+      else resources.push(...page.resources.map((text) => JSON.parse(text) as Resource));
+      after = page.next;
+    } while (after !== '' && version !== undefined);
+    if (version !== undefined) return { resources, version };
+  }
+  throw new IdentityError('unavailable', 'the resources changed while they were read; try again');
+}
+
+function row(resource: Resource): readonly string[] {
+  const { kind, name } = resource;
+  if (kind === 'Identity') return [kind, name, resource.id];
+  if (kind === 'McpServer') return [kind, name, `${resource.identity} at ${resource.address}`];
+  return [kind, name, `${resource.who.join(', ')} to ${resource.servers.join(', ')}`];
+}
+
+function printYaml(io: Io, resources: readonly Resource[]): void {
+  io.out(resources.map((each) => stringify(each, { lineWidth: 0 })).join('---\n'));
+}

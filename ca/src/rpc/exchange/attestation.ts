@@ -1,0 +1,190 @@
+/** Attestation.Attest, Identity.Renew and Identity.IssueX509: the ways to a certificate. */
+import type { IssueX509Request, IssueX509Response } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { AttestationService, IdentityService } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import type { ShareKeys } from '@chancery/shared/door/keys.ts';
+import { nodeName } from '@chancery/shared/evidence/node.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
+import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
+import { verifyCsr } from '@chancery/shared/x509/csr.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
+import { issue } from '../../authority/issue.ts';
+import type { Limits, Share } from '../../door/limits.ts';
+import type { RecordedIssuance } from '../../store/store.ts';
+import { comesOf, predecessorOf } from '../../succession/successions.ts';
+import { type Caller, limitKeys } from '../caller.ts';
+import { bidi, type Stream, unary } from '../methods.ts';
+import { type ExchangeDeps, exchange, issuedMessage } from './exchange.ts';
+
+export interface AttestationDeps extends ExchangeDeps {
+  readonly limits: Limits;
+}
+
+const MAX_CSRS = 64;
+/** A certificate that would end within this is not worth its record. */
+const MIN_LEFT_SECONDS = 1;
+
+/** Anyone may call it. A stranger takes a place and a token before anything is verified. */
+export const attest = (deps: AttestationDeps) =>
+  bidi('Attest', AttestationService.attest, async (stream) => {
+    const { caller } = stream;
+    const share = caller.via === 'tls' ? 'stranger' : 'local';
+    await inPlace(stream, { share, keys: limitKeys(caller) }, deps, (placed) =>
+      exchange(placed, deps, undefined),
+    );
+  });
+
+/** The identity is the caller's own, from its certificate; the evidence must speak for the same node. */
+export const renew = (deps: AttestationDeps) =>
+  bidi('Renew', IdentityService.renew, async (stream) => {
+    const { record } = await certified(stream.caller, deps);
+    await inPlace(stream, { share: 'certified', keys: { address: nodeName(record) } }, deps, (placed) =>
+      exchange(stillCertified(placed, record, deps), deps, record),
+    );
+  });
+
+/** Whom a limit on certified callers counts: the node, whatever its address. */
+
+/**
+ * Runs an exchange in a place of its share; the stream ends when the place goes to another caller. While the caller
+ * waits for us, its connection does not give way either.
+ */
+async function inPlace<Req, Res>(
+  stream: Stream<Req, Res>,
+  { share, keys }: { share: Share; keys: ShareKeys },
+  { limits }: AttestationDeps,
+  run: (placed: Stream<Req, Res>) => Promise<void>,
+): Promise<void> {
+  const place = limits.enter(share, keys);
+  let answered = (): void => {};
+  try {
+    const read = async (seconds: number): Promise<Req | undefined> => {
+      answered();
+      const message = await place.listen(stream.read(limits.patience(share, seconds)));
+      answered = stream.caller.answer?.() ?? answered;
+      return message;
+    };
+    await run({ ...stream, read });
+  } finally {
+    answered();
+    place.leave();
+  }
+}
+
+/** Looks at the caller's certificate again with each message: it may end, be revoked or leave the bundle in between. */
+function stillCertified<Req, Res>(
+  stream: Stream<Req, Res>,
+  record: RecordedIssuance,
+  { clock, revocations }: AttestationDeps,
+): Stream<Req, Res> {
+  return {
+    ...stream,
+    read: async (seconds) => {
+      const message = await stream.read(seconds);
+      svidOf(stream.caller, clock);
+      revocations.ensureGood(certifiedPeer(record), 'revoked_peer');
+      return message;
+    },
+  };
+}
+
+/** More certificates for the caller's own identity, none beyond the end of the one it shows. */
+export const issueX509 = (deps: AttestationDeps) =>
+  unary(
+    'IssueX509',
+    IdentityService.issueX509,
+    async (request: IssueX509Request, caller): Promise<IssueX509Response> => {
+      const { record } = await certified(caller, deps);
+      const { csrs, succeeds } = request;
+      deps.limits.call('IssueX509', nodeName(record), Math.min(Math.max(csrs.length, 1), MAX_CSRS));
+      ensure(
+        csrs.length >= 1 && csrs.length <= MAX_CSRS,
+        'message_parse',
+        `${csrs.length} CSRs, expected 1 to ${MAX_CSRS}`,
+      );
+      const leftSeconds = Math.ceil((record.notAfter.getTime() - deps.clock.now().getTime()) / 1000);
+      ensure(leftSeconds >= MIN_LEFT_SECONDS, 'expired_peer', 'the caller’s certificate is about to end');
+      ensure(succeeds.length === 0 || csrs.length === 1, 'message_parse', 'succeeds with several CSRs');
+      const { id, platform, node, identity, notAfter } = record;
+      const origin = record.origin ?? record.serial;
+      const old = succeeds.length === 0 ? undefined : await guestBefore(hex(succeeds), record, deps);
+      const issued = await Promise.all(
+        csrs.map(async (csr) => {
+          const key = verifyCsr(csr);
+          const order = {
+            id,
+            platform,
+            node,
+            identity,
+            origin,
+            succeeds: old?.serial,
+            key,
+            ttlSeconds: leftSeconds,
+            notBeyond: notAfter,
+            dnsNames: [],
+          };
+          // Nothing is awaited from here until the record is on its way, as in an exchange.
+          deps.revocations.ensureGood(certifiedPeer(record), 'revoked_peer');
+          const issued = await issue(order, deps);
+          if (old !== undefined)
+            deps.successions.add({
+              old: old.serial,
+              next: issued.serial,
+              until: old.notAfter,
+              node: { platform, node },
+            });
+          return issuedMessage(issued, id, deps);
+        }),
+      );
+      deps.outcome(platform, 'issued');
+      return { issued };
+    },
+  );
+
+/**
+ * The certificate that a guest of the caller's agent had before: issued through the same agent, with this certificate
+ * or one that it succeeds. Undefined for any other.
+ */
+async function guestBefore(
+  serial: string,
+  caller: RecordedIssuance,
+  deps: ExchangeDeps,
+): Promise<RecordedIssuance | undefined> {
+  const old = await predecessorOf(serial, caller, deps);
+  if (old?.origin === undefined) return undefined;
+  return (await comesOf(caller.origin ?? caller.serial, old.origin, deps)) ? old : undefined;
+}
+
+/**
+ * A caller over TLS whose certificate is good now, was recorded here and is not revoked. Throws no_peer, expired_peer,
+ * revoked_peer, wrong_peer, chain, svid.
+ */
+export async function certified(
+  caller: Caller,
+  { store, clock, revocations }: Pick<ExchangeDeps, 'store' | 'clock' | 'revocations'>,
+): Promise<{ svid: VerifiedSvid; record: RecordedIssuance }> {
+  const svid = svidOf(caller, clock);
+  // With the CA's own key, or from before its names were reserved: such a certificate asks for nothing.
+  ensure(!isReserved(svid.id), 'wrong_peer', `${svid.id} is reserved for the trust domain itself`);
+  const record = await store.issuance(svid.serial);
+  ensure(record !== undefined, 'chain', `certificate ${svid.serial} is not on record`);
+  ensure(record.id === svid.id, 'chain', `certificate ${svid.serial} was recorded for ${record.id}`);
+  revocations.ensureGood(certifiedPeer(record), 'revoked_peer');
+  return { svid, record };
+}
+
+/** All that a revocation may name of the certificate. */
+export const certifiedPeer = ({ id, serial, origin, platform, node }: RecordedIssuance): RevocablePeer => ({
+  id,
+  serial,
+  origin,
+  node: { platform, node },
+});
+
+function svidOf(caller: Caller, clock: Clock): VerifiedSvid {
+  if (caller.via !== 'tls')
+    throw new IdentityError('no_peer', 'this needs a certificate, so not a unix socket');
+  return caller.svid(clock.now());
+}

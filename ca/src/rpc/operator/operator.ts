@@ -1,0 +1,184 @@
+/** The Operator service: the operator's verbs over gRPC. The kernel says who asks on the admin socket. */
+import type {
+  ApplyRequest,
+  ApplyResponse,
+  ExplainRequest,
+  ExplainResponse,
+  ListResourcesRequest,
+  ListResourcesResponse,
+} from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { nodeName } from '@chancery/shared/evidence/node.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { LiveAgent } from '../../agents/agents.ts';
+import type { Operator } from '../../operator/operator.ts';
+import type { ApplyOrder, ChangeReport, ExplainQuery } from '../../operator/resources.ts';
+import type { Change } from '../../registry/diff.ts';
+import type { Explanation } from '../../registry/explain.ts';
+import type { VersionedSet } from '../../registry/registry.ts';
+import { keyOf, MAX_SET_BYTES } from '../../registry/resources.ts';
+import type { RecordedIssuance } from '../../store/store.ts';
+import { askerOf } from '../caller.ts';
+import { bidi, type Stream, unary } from '../methods.ts';
+import { revokeMethods, unacknowledgedMessage } from './revoke.ts';
+
+export interface OperatorDeps {
+  readonly operator: Operator;
+}
+
+const MAX_WARNINGS = 100;
+const MAX_NODES = 10;
+const MAX_AWAY = 1000;
+/** Between two messages of a set. */
+const NEXT_SECONDS = 30;
+/** Of one message; with diffs of this length at most. */
+const MAX_TOLD = 16;
+const MAX_DIFF = 64 * 1024;
+/** A larger resource has a page of its own. */
+const PAGE_BYTES = 1024 * 1024;
+
+/** Who may not is refused before the set is read. */
+export function operatorMethods({ operator }: OperatorDeps) {
+  return [
+    bidi('Apply', OperatorService.apply, async (stream) => {
+      const apply = operator.apply(askerOf(stream.caller));
+      await tell(stream, await apply(await readSet(stream)));
+    }),
+    bidi('Diff', OperatorService.diff, async (stream) => {
+      const diff = operator.diff(askerOf(stream.caller));
+      await tell(stream, await diff(await readSet(stream)));
+    }),
+    unary('Explain', OperatorService.explain, async (request, caller) => {
+      const explain = operator.explain(askerOf(caller));
+      return message(await explain(queryOf(request)));
+    }),
+    unary('ListResources', OperatorService.listResources, async (request, caller) =>
+      page(await operator.resources(askerOf(caller))(undefined), request),
+    ),
+    unary('ListAgents', OperatorService.listAgents, async (_, caller) => {
+      const { connected, away, current } = await operator.agents(askerOf(caller))(undefined);
+      return {
+        agents: connected.map(agentMessage),
+        current,
+        away: away.slice(0, MAX_AWAY).map(({ id, platform, node }) => ({ spiffeId: id, platform, node })),
+        awayCount: BigInt(away.length),
+      };
+    }),
+    unary('ListIssued', OperatorService.listIssued, async ({ limit, spiffeId }, caller) => {
+      const issued = operator.issued(askerOf(caller));
+      const id = spiffeId === '' ? undefined : parseSpiffeId(spiffeId);
+      return { issued: (await issued({ id, limit })).map(issuedMessage) };
+    }),
+    ...revokeMethods(operator),
+  ] as const;
+}
+
+type ApplyStream = Stream<ApplyRequest, ApplyResponse>;
+
+/** Until the caller's end. Throws deadline, message_size. */
+async function readSet(stream: ApplyStream): Promise<ApplyOrder> {
+  const files: { name: string; text: string }[] = [];
+  const first = await stream.read(NEXT_SECONDS);
+  let [bytes, continues] = [0, false];
+  for (let message = first; message !== undefined; message = await stream.read(NEXT_SECONDS))
+    for (const { name, text, ...file } of message.files) {
+      bytes += Buffer.byteLength(text);
+      ensure(bytes <= MAX_SET_BYTES, 'message_size', `the set has more than ${MAX_SET_BYTES} bytes of text`);
+      const last = files.at(-1);
+      if (continues && last !== undefined) last.text += text;
+      else files.push({ name, text });
+      ({ continues } = file);
+    }
+  ensure(first !== undefined && !continues, 'message_parse', 'the set is not whole');
+  return { files, dryRun: first.dryRun, how: first };
+}
+
+async function tell(stream: ApplyStream, report: ChangeReport): Promise<void> {
+  const { changes, warnings, version, losses, unacknowledged } = report;
+  const told = changes.map(changeMessage);
+  const more = { version: 0n, warnings: [], losses: [], unacknowledged: undefined };
+  while (told.length > MAX_TOLD) await stream.send({ changes: told.splice(0, MAX_TOLD), ...more });
+  await stream.send({
+    changes: told,
+    version: BigInt(version),
+    warnings: warnings.slice(0, MAX_WARNINGS),
+    losses: losses.slice(0, MAX_WARNINGS).map(lossMessage),
+    unacknowledged: unacknowledged && unacknowledgedMessage(unacknowledged),
+  });
+}
+
+function lossMessage({ id, agents, connected, ...loss }: ChangeReport['losses'][number]) {
+  const nodes = agents.slice(0, MAX_NODES).map(nodeName);
+  return { ...loss, spiffeId: id, agents: BigInt(agents.length), connected: BigInt(connected), nodes };
+}
+
+function changeMessage({ change, kind, name, diff }: Change) {
+  const left = diff.length - MAX_DIFF;
+  const cut = left > 0 ? `${diff.slice(0, MAX_DIFF)}\n… and ${left} more characters` : diff;
+  return { change, kind, name, diff: cut };
+}
+
+function page(
+  { resources, version }: VersionedSet,
+  { kind, name, after }: ListResourcesRequest,
+): ListResourcesResponse {
+  const wanted = resources.filter(
+    (each) =>
+      (kind === '' || each.kind === kind) && (name === '' || each.name === name) && keyOf(each) > after,
+  );
+  const told: string[] = [];
+  let bytes = 0;
+  for (const each of wanted) {
+    const text = JSON.stringify(each);
+    bytes += Buffer.byteLength(text);
+    if (bytes > PAGE_BYTES && told.length > 0) break;
+    told.push(text);
+  }
+  const last = wanted[told.length - 1];
+  const next = told.length < wanted.length && last !== undefined ? keyOf(last) : '';
+  return { version: BigInt(version), resources: told, next };
+}
+
+/** Throws message_parse. */
+function queryOf({ about }: ExplainRequest): ExplainQuery {
+  ensure(about !== undefined, 'message_parse', 'explain needs facts or a call');
+  if (about.$case === 'facts') return { kind: 'facts', facts: about.value };
+  const { server, tool } = about.value;
+  return { kind: 'call', caller: parseSpiffeId(about.value.caller), server, tool };
+}
+
+const message = ({ spiffeIds, lines, ...rest }: Explanation): ExplainResponse => ({
+  ...rest,
+  spiffeIds: [...spiffeIds],
+  lines: [...lines],
+});
+
+const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
+
+function agentMessage(agent: LiveAgent) {
+  return {
+    spiffeId: agent.id,
+    address: agent.address,
+    version: agent.version,
+    connectedAt: seconds(agent.connectedAt),
+    certificateNotAfter: seconds(agent.certificateNotAfter),
+    acknowledgedSequence: agent.acknowledged.sequence,
+    acknowledged: agent.acknowledged.parts,
+    serial: agent.serial,
+  };
+}
+
+function issuedMessage(issued: RecordedIssuance) {
+  const { serial, id, platform, node, identity } = issued;
+  return {
+    serial,
+    spiffeId: id,
+    platform,
+    node,
+    identity,
+    notBefore: seconds(issued.notBefore),
+    notAfter: seconds(issued.notAfter),
+    recordedAt: seconds(issued.recordedAt),
+  };
+}

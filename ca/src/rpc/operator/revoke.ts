@@ -1,0 +1,57 @@
+/** The operator's calls that cut off and let in again, over gRPC. */
+import type {
+  Revocation as RevocationMessage,
+  RevokeResponse,
+  Unacknowledged as UnacknowledgedMessage,
+} from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import type { Unacknowledged } from '../../agents/holders.ts';
+import type { Operator } from '../../operator/operator.ts';
+import type { RevokeReport } from '../../operator/revocations.ts';
+import { askerOf } from '../caller.ts';
+import { unary } from '../methods.ts';
+
+const MAX_LISTED_IDS = 100;
+
+/** Each method names one verb of the operator, which checks who asks. */
+export const revokeMethods = (operator: Operator) =>
+  [
+    unary('Revoke', OperatorService.revoke, async ({ seconds, ...request }, caller) =>
+      reportMessage(await operator.revoke(askerOf(caller))({ ...request, seconds: Number(seconds) })),
+    ),
+    unary('LiftRevocation', OperatorService.liftRevocation, async ({ number }, caller) => ({
+      revocation: revocationMessage(await operator.lift(askerOf(caller))(Number(number))),
+    })),
+    unary('ListRevocations', OperatorService.listRevocations, async (_, caller) => ({
+      revocations: (await operator.revocations(askerOf(caller))(undefined)).map(revocationMessage),
+    })),
+  ] as const;
+
+const reportMessage = (report: RevokeReport): RevokeResponse => ({
+  revocation: report.made && revocationMessage(report.made),
+  certificates: BigInt(report.certificates),
+  agents: BigInt(report.agents),
+  spiffeIds: report.ids.slice(0, MAX_LISTED_IDS),
+  value: report.value,
+  unacknowledged: report.unacknowledged && unacknowledgedMessage(report.unacknowledged),
+});
+
+/** How many agents have not acknowledged a change yet: on a trust stream, and without one. */
+export const unacknowledgedMessage = ({ connected, away }: Unacknowledged): UnacknowledgedMessage => ({
+  connected: BigInt(connected),
+  away: BigInt(away),
+});
+
+const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
+
+function revocationMessage({ number, target, reason, by, at, until }: MadeRevocation): RevocationMessage {
+  return {
+    number: BigInt(number),
+    ...target,
+    reason,
+    by,
+    at: seconds(at),
+    until: until === undefined ? 0n : seconds(until),
+  };
+}

@@ -1,0 +1,47 @@
+/** Two hundred tool calls at once, directly and through connect and gateway: what a fan-out of an agent's costs. */
+import type { Bench } from '../bench.ts';
+import { quantile } from '../measure.ts';
+import { McpCaller } from './caller.ts';
+import { openSoon, plainAgent, startWorld } from './gateway.ts';
+
+const CALLS = 200;
+const ROUNDS = 15;
+
+export const parallel: Bench = {
+  says: `${CALLS} tool calls at once, directly and through connect and gateway`,
+  async run(progress) {
+    progress('starting CA, server, gateway and connect');
+    const world = await startWorld();
+    try {
+      const through: number[] = [];
+      const direct: number[] = [];
+      for (let round = 0; round < ROUNDS; round += 1) {
+        progress(`round ${round + 1} of ${ROUNDS}`);
+        // A client of its own each time, so that neither has connections left over from the last round.
+        direct.push(await together(await McpCaller.open({ agent: plainAgent(), port: world.serverPort })));
+        through.push(await together(await openSoon({ agent: plainAgent(), port: world.connectPort })));
+      }
+      // Both of one round met the machine alike, which two medians did not.
+      const times = through.map((ms, round) => ms / (direct[round] ?? ms));
+      const [directMs, throughMs] = [quantile(direct, 0.5), quantile(through, 0.5)];
+      const ms = (value: number): string => `${value.toFixed(0)} ms`;
+      return {
+        json: { directMs, throughMs },
+        table: [
+          ['directly, the median round', ms(directMs)],
+          ['through connect and gateway', ms(throughMs)],
+          ['times as long, the median of the rounds (budget 2)', quantile(times, 0.5).toFixed(2)],
+          ['through, the first round', ms(through[0] ?? 0)],
+        ],
+      };
+    } finally {
+      await world.close();
+    }
+  },
+};
+
+async function together(caller: McpCaller): Promise<number> {
+  const started = performance.now();
+  await Promise.all(Array.from({ length: CALLS }, () => caller.calls(1)));
+  return performance.now() - started;
+}

@@ -1,0 +1,60 @@
+/** A CA's authorities in memory, under a clock that a test moves. */
+import { randomBytes } from 'node:crypto';
+import { Authorities, type AuthorityDeps, createRoot } from '@chancery/ca/authority/authorities.ts';
+import { type AuthorityKeys, type KeyHomes, oneHome } from '@chancery/ca/authority/key-files.ts';
+import type { Store } from '@chancery/ca/store/store.ts';
+import { generateKey, type KeyAlgorithm, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { type ProvenKey, verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
+import { NOW } from '../certificates.ts';
+import { ManualClock } from '../manual-clock.ts';
+import { memoryStore } from '../store/memory-store.ts';
+
+const DAY = 86_400;
+export const ROOT_TTL = 365 * DAY;
+export const INTERMEDIATE_TTL = 2 * DAY;
+
+/** Keys by serial, which a test may take away or exchange. */
+export function memoryKeys(algorithm?: KeyAlgorithm): MemoryKeys {
+  const signers = new Map<string, Signer>();
+  const keys: AuthorityKeys = {
+    create: async (serial) => {
+      const signer = signerOf(generateKey(algorithm));
+      signers.set(serial, signer);
+      return signer;
+    },
+    has: (serial) => signers.has(serial),
+    load: async (serial) => {
+      const signer = signers.get(serial);
+      if (signer === undefined) throw new Error(`missing key ${serial}`);
+      return signer;
+    },
+    remove: async (serial) => void signers.delete(serial),
+  };
+  return { ...keys, ...oneHome(keys), signers };
+}
+
+/** A home, or the one of all kinds. */
+type MemoryKeys = AuthorityKeys & KeyHomes & { readonly signers: Map<string, Signer> };
+
+/** With a root, and whatever `open` made under it, from the start of the kit's time. */
+export async function makeAuthorities(
+  changes: Partial<Omit<AuthorityDeps, 'store' | 'keys'>> & { store?: Store; keys?: KeyHomes } = {},
+) {
+  const clock = new ManualClock(NOW);
+  const deps = {
+    trustDomain: parseTrustDomain('prod.example'),
+    rootTtl: ROOT_TTL,
+    intermediateTtl: INTERMEDIATE_TTL,
+    keys: memoryKeys(),
+    store: await memoryStore(clock),
+    random: (size: number) => randomBytes(size),
+    ...changes,
+    clock,
+  };
+  const root = await createRoot(deps);
+  return { ...deps, root, authorities: await Authorities.open(deps) };
+}
+
+export const proven = async (key: Signer = signerOf(generateKey())): Promise<ProvenKey> =>
+  verifyCsr(await writeCsr(key));
