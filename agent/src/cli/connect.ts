@@ -144,7 +144,7 @@ async function sourcesFor(settings: AgentSettings, deps: ConnectCommandDeps, io:
   const log = deps.logAt(QUIET);
   ensure(!keysStayInPlatform(settings), 'config', `connect: ${IN_MEMORY}`);
   const { socket } = paths(settings.dataDir);
-  if (existsSync(socket)) return attached({ socket, clock: deps.clock, log }, io.signal);
+  if (existsSync(socket)) return attached({ socket, clock: deps.clock, random: deps.random, log }, io.signal);
   // Beside a running agent this process needs no gRPC.
   const { startAgent } = await import('../agent.ts');
   const agent = await startAgent(settings, { ...deps, log, env: io.env }, io.signal);

@@ -3,9 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { base64 } from '@chancery/shared/ground/bytes.ts';
+import { type Clock, systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
-import { afterAll, expect, test } from 'vitest';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { verifyCsr } from '@chancery/shared/x509/csr.ts';
+import { afterAll, expect, test, vi } from 'vitest';
+import { after, makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { attach } from './attach.ts';
 
@@ -16,7 +20,10 @@ test('an agent of another release ends the attempt, with what to do', async () =
   const socket = join(dir, 'agent.sock');
   const server = http.createServer((_, response) => response.end('{"svid":"2026"}\n')).listen(socket);
   await once(server, 'listening');
-  const attempt = attach({ socket, clock: systemClock, log: silentLog }, AbortSignal.timeout(60_000));
+  const attempt = attach(
+    { socket, clock: systemClock, random: () => 0, log: silentLog },
+    AbortSignal.timeout(60_000),
+  );
   await expect(attempt).rejects.toEqual(
     refusal(
       'message_parse',
@@ -24,4 +31,77 @@ test('an agent of another release ends the attempt, with what to do', async () =
     ),
   );
   server.close();
+});
+
+const id = parseSpiffeId('spiffe://prod.example/web');
+const root = makeAuthority('Root');
+const line = {
+  svidNotAfter: after(3600).toISOString(),
+  bundle: { trustDomain: 'prod.example', authorities: [base64(root.certificate.der)], sequence: '1' },
+  policy: { version: '1', resources: [] },
+  revocations: { sequence: '0', list: [] },
+};
+
+/** An agent's socket: one line on its trust stream, and a certificate for each CSR. */
+async function serveAgent(socket: string): Promise<http.Server> {
+  const server = http.createServer(async (request, response) => {
+    if (request.method === 'GET') {
+      response.write(`${JSON.stringify(line)}\n`);
+      return;
+    }
+    const { spki } = verifyCsr(Buffer.concat(await request.toArray()));
+    const { certificate } = makeLeaf(id, root, { fields: { spki } });
+    const renewAfter = after(1800).getTime() / 1000;
+    response.end(JSON.stringify({ id, chain: [base64(certificate.der)], renewAfter }));
+  });
+  await once(server.listen(socket), 'listening');
+  return server;
+}
+
+async function end(server: http.Server): Promise<void> {
+  const closed = once(server, 'close');
+  server.close();
+  server.closeAllConnections();
+  await closed;
+}
+
+test('an agent that does not answer is asked less and less often, and soon again after an answer', async () => {
+  const socket = join(dir, 'away.sock');
+  /** In seconds. Each lasts one turn of the event loop. */
+  const pauses: number[] = [];
+  const clock: Clock = {
+    now: () => NOW,
+    sleepUntil: (time) => {
+      pauses.push((time.getTime() - NOW.getTime()) / 1000);
+      return new Promise((resolve) => setImmediate(resolve));
+    },
+  };
+  const stop = new AbortController();
+  const guest = attach({ socket, clock, random: () => 0.5, log: silentLog }, stop.signal);
+  await vi.waitFor(() => expect(pauses.length).toBeGreaterThan(7));
+  expect(pauses.slice(0, 7)).toEqual([0.5, 1, 2, 4, 8, 10, 10]);
+  const server = await serveAgent(socket);
+  const { svid, close } = await guest;
+  expect(svid.current().id).toBe(id);
+  const before = pauses.length;
+  await end(server);
+  await vi.waitFor(() => expect(pauses.length).toBeGreaterThan(before + 2));
+  expect(pauses.slice(before, before + 3)).toEqual([0.5, 1, 2]);
+  close();
+});
+
+test('the pauses of many processes beside one agent differ', async () => {
+  const pauseAt = async (random: number): Promise<number> => {
+    const stop = new AbortController();
+    const slept = Promise.withResolvers<number>();
+    const sleepUntil: Clock['sleepUntil'] = async (time) => {
+      slept.resolve((time.getTime() - NOW.getTime()) / 1000);
+      stop.abort();
+    };
+    const clock = { now: () => NOW, sleepUntil };
+    const options = { socket: join(dir, 'none.sock'), clock, random: () => random, log: silentLog };
+    await attach(options, stop.signal).catch(() => {});
+    return slept.promise;
+  };
+  expect([await pauseAt(0), await pauseAt(1)]).toEqual([0.4, 0.6]);
 });

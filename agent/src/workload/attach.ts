@@ -3,6 +3,7 @@
  * and policy. It certifies anew whenever the agent has rotated, and waits for the agent when that restarts.
  */
 import http from 'node:http';
+import { backoffSeconds } from '@chancery/shared/ground/backoff.ts';
 import { equal, hex } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
@@ -33,11 +34,14 @@ export interface Attached {
 export interface AttachOptions {
   readonly socket: string;
   readonly clock: Clock;
+  /** From 0 up to 1. */
+  readonly random: () => number;
   readonly log: Log;
 }
 
 const CALL_MS = 15_000;
-const RETRY_SECONDS = 1;
+/** A restart of the agent takes seconds; many processes may wait for it. */
+const RETRY = { firstSeconds: 0.5, lastSeconds: 10, spread: 0.2 };
 const MAX_ANSWER_BYTES = 256 * 1024;
 
 /**
@@ -101,30 +105,36 @@ interface LiveSources {
 
 interface Following {
   readonly until: AbortSignal;
+  /** Called whenever what the agent has sent is in force, with a certificate that goes with it. */
   readonly onReady: () => void;
   /** True ends it. */
   readonly onFailure: (error: unknown) => boolean;
 }
 
 async function follow(options: AttachOptions, live: LiveSources, following: Following): Promise<void> {
-  const { clock, log, socket } = options;
-  let failures = 0;
+  const { clock, log, socket, random } = options;
+  let [failures, warned] = [0, false];
+  const onReady = (): void => {
+    [failures, warned] = [0, false];
+    following.onReady();
+  };
   while (!following.until.aborted) {
     try {
-      await followOnce(options, live, following);
-      failures = 0;
+      await followOnce(options, live, { ...following, onReady });
       log.info({ socket }, 'the agent closed its stream; attaching again');
     } catch (error) {
       if (following.until.aborted) return;
       if (following.onFailure(error)) return;
       const says =
         'the agent does not answer; the last bundle and policy stay in force until the certificate expires';
-      // Once, for it is asked every second.
-      if (failures === 0) log.warn({ err: error }, says);
-      else log.debug({ err: error }, says);
-      failures += 1;
+      // Once, and not at each attempt.
+      if (warned) log.debug({ err: error }, says);
+      else log.warn({ err: error }, says);
+      warned = true;
     }
-    await clock.sleepUntil(addSeconds(clock.now(), RETRY_SECONDS), following.until).catch(() => {});
+    failures += 1;
+    const seconds = backoffSeconds(RETRY, failures, random());
+    await clock.sleepUntil(addSeconds(clock.now(), seconds), following.until).catch(() => {});
   }
 }
 
@@ -141,9 +151,10 @@ async function followOnce(
     live.revocations.publish(loadRevocations(line.revocations));
     live.bundle.publish(bundle);
     live.policy.publish(compileSnapshot(line.policy.resources, BigInt(line.policy.version)));
-    if (line.svidNotAfter === certifiedFor) continue;
-    live.svid.publish(await certify(options, bundle, live.svid.has() ? live.svid.current() : undefined));
-    certifiedFor = line.svidNotAfter;
+    if (line.svidNotAfter !== certifiedFor) {
+      live.svid.publish(await certify(options, bundle, live.svid.has() ? live.svid.current() : undefined));
+      certifiedFor = line.svidNotAfter;
+    }
     onReady();
   }
 }

@@ -356,7 +356,7 @@ describe('a guest of the agent', () => {
   const clock = { now: () => NOW, sleepUntil: () => new Promise<void>((resolve) => setImmediate(resolve)) };
   const visit = async (): Promise<Attached> => {
     const log = { ...silentLog, warn: (fields: object) => warnings.push(fields) };
-    const guest = await attach({ socket: path, clock, log }, stop.signal);
+    const guest = await attach({ socket: path, clock, random: () => 0.5, log }, stop.signal);
     guests.push(guest);
     return guest;
   };
