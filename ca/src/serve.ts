@@ -17,6 +17,7 @@ import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts';
 import { Agents } from './agents/agents.ts';
+import { behindByPart } from './agents/holders.ts';
 import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
 import { type KeyHomes, keyFiles, oneHome } from './authority/key-files.ts';
@@ -25,7 +26,7 @@ import { type Doors, openDoors } from './door/doors.ts';
 import { Limits } from './door/limits.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
 import { createMetrics } from './health/metrics.ts';
-import { openOperator } from './operator/operator.ts';
+import { openOperator, partsInForce } from './operator/operator.ts';
 import { openRegistry } from './registry/registry.ts';
 import { openRevocations } from './revocation/revocations.ts';
 import type { Caller } from './rpc/caller.ts';
@@ -132,6 +133,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   const metrics = createMetrics({
     authorities: () => authorities.states(),
     connectedAgents: () => agents.size,
+    unacknowledgedAgents: () => behindByPart(agents, partsInForce({ authorities, registry, revocations })),
     openExchanges: () => limits.open,
     openConnections: () => ({ ...doors.tls.open, local: doors.join.open.strangers }),
     revocations: () => revocations.standing().length,

@@ -64,6 +64,7 @@ test('metrics are those of docs/operations.md, all of them', async () => {
   const sources = {
     authorities: () => [],
     connectedAgents: () => 0,
+    unacknowledgedAgents: () => ({}),
     openExchanges: () => 0,
     openConnections: () => ({}),
     revocations: () => 0,

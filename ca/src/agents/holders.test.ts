@@ -5,7 +5,7 @@ import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import type { Certified } from '../store/store.ts';
 import { Acknowledged } from './acknowledged.ts';
 import { Agents } from './agents.ts';
-import { holdersOf, OWN_NODE, unacknowledged } from './holders.ts';
+import { behindByPart, holdersOf, OWN_NODE, unacknowledged } from './holders.ts';
 
 const id = (name: string) => parseSpiffeId(`spiffe://prod.example/${name}`);
 const certified = (name: string, serial: string, node = { platform: 'tpm', node: name }): Certified => ({
@@ -69,5 +69,15 @@ test('connected agents without a part, and all that are away, have not acknowled
   expect(unacknowledged(all, { policy: 2n }, ({ serial }) => serial === '3')).toEqual({
     connected: 1,
     away: 0,
+  });
+});
+
+test('connected agents that are behind are counted for each part', () => {
+  connect('web', 1n);
+  connect('db', 2n);
+  expect(behindByPart(agents, { bundle: 1n, policy: 2n, revocations: 3n })).toEqual({
+    bundle: 0,
+    policy: 1,
+    revocations: 2,
   });
 });

@@ -63,3 +63,14 @@ export function unacknowledged(
   const behind = connected.filter((each) => !each.acknowledged.has(wanted) && !isCutOff(each));
   return { connected: behind.length, away: away.filter((each) => !isCutOff(each)).length };
 }
+
+/** How many connected agents have not acknowledged each part as it is in force. */
+export function behindByPart(
+  agents: Pick<Agents, 'list'>,
+  inForce: Parts,
+): Readonly<Record<keyof Parts, number>> {
+  const list = agents.list();
+  const count = (part: keyof Parts): number =>
+    list.filter(({ acknowledged }) => !acknowledged.has({ [part]: inForce[part] })).length;
+  return { bundle: count('bundle'), policy: count('policy'), revocations: count('revocations') };
+}

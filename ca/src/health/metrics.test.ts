@@ -6,6 +6,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
   const metrics = createMetrics({
     authorities: () => [{ kind: 'root', serial: '40aa', notAfter: after(60) }],
     connectedAgents: () => 7,
+    unacknowledgedAgents: () => ({ policy: 2 }),
     openExchanges: () => 3,
     openConnections: () => ({ strangers: 2 }),
     revocations: () => 5,
@@ -24,6 +25,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_rpc_duration_seconds_bucket{le="0.005",rpc="Attest",outcome="ok"} 1',
     'chancery_authority_expiry_seconds{kind="root",serial="40aa"} 60',
     'chancery_connected_agents 7',
+    'chancery_unacknowledged_agents{part="policy"} 2',
     'chancery_open_exchanges 3',
     'chancery_open_connections{share="strangers"} 2',
     'chancery_revocations 5',

@@ -5,6 +5,8 @@ import type { AuthorityState } from '../authority/authorities.ts';
 export interface MetricSources {
   readonly authorities: () => readonly AuthorityState[];
   readonly connectedAgents: () => number;
+  /** Of those: how many have not acknowledged what is in force, by part. */
+  readonly unacknowledgedAgents: () => Readonly<Record<string, number>>;
   readonly openExchanges: () => number;
   /** By whose they are. */
   readonly openConnections: () => Readonly<Record<string, number>>;
@@ -77,6 +79,15 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
     registers,
     collect() {
       this.set(sources.connectedAgents());
+    },
+  });
+  new Gauge({
+    name: 'chancery_unacknowledged_agents',
+    help: 'Connected agents that have not acknowledged the bundle, policy or revocations in force.',
+    labelNames: ['part'],
+    registers,
+    collect() {
+      for (const [part, count] of Object.entries(sources.unacknowledgedAgents())) this.set({ part }, count);
     },
   });
   new Gauge({

@@ -50,7 +50,12 @@ export function openOperator(deps: OperatorDeps) {
   return { ...resourceVerbs(deps), ...revocationVerbs(deps), agents, issued };
 }
 
-const partsInForce = ({ authorities, registry, revocations }: OperatorDeps): Parts => ({
+/** What is in force now. */
+export const partsInForce = ({
+  authorities,
+  registry,
+  revocations,
+}: Pick<OperatorDeps, 'authorities' | 'registry' | 'revocations'>): Parts => ({
   bundle: authorities.bundle.current().sequence,
   policy: BigInt(registry.sets.current().version),
   revocations: revocations.sets.current().sequence,

@@ -1,5 +1,5 @@
 /** `agents`, `issued`, `get`, `export`: what the running CA knows. */
-import type { ListAgentsResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import type { Agent, ListAgentsResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { SnapshotParts } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
 import { nodeName } from '@chancery/shared/evidence/node.ts';
@@ -9,6 +9,7 @@ import type { Resource } from '../../registry/resources.ts';
 import { CONFIG_FLAG, instant, JSON_FLAG, printJson, printTable } from '../flags.ts';
 import { callOperator } from './admin.ts';
 
+const PARTS = ['bundle', 'policy', 'revocations'] as const;
 const KINDS = ['Access', 'Identity', 'McpServer'] as const;
 /** A set that changes under every reading is not read. */
 const TRIES = 5;
@@ -23,13 +24,21 @@ export const agents: Command = {
   async run(invocation, io) {
     const answer = await callOperator(invocation, (client) => client.listAgents, {});
     if (invocation.has('away')) printAway(invocation, io, answer);
-    else if (invocation.has('json')) printJson(io, answer.agents);
+    else if (invocation.has('json'))
+      printJson(
+        io,
+        answer.agents.map((each) => ({ ...each, notAcknowledged: behind(each, answer.current) })),
+      );
     else printAgents(io, answer);
     return 0;
   },
 };
 
-function printAgents(io: Io, { agents: list, current, awayCount }: ListAgentsResponse): void {
+/** Prints a table of connected agents and, on standard error, how many have not acknowledged what is in force. */
+export function printAgents(
+  io: Pick<Io, 'out' | 'err' | 'columns'>,
+  { agents: list, current, awayCount }: ListAgentsResponse,
+): void {
   printTable(
     io,
     ['SPIFFE ID', 'ADDRESS', 'VERSION', 'CONNECTED', 'CERTIFICATE UNTIL', 'NOT ACKNOWLEDGED'],
@@ -39,17 +48,22 @@ function printAgents(io: Io, { agents: list, current, awayCount }: ListAgentsRes
       each.version,
       instant(each.connectedAt),
       instant(each.certificateNotAfter),
-      behind(each.acknowledged, current),
+      behind(each, current).join(', ') || '-',
     ]),
   );
+  for (const part of PARTS) {
+    const count = list.filter((each) => behind(each, current).includes(part)).length;
+    const have = count === 1 ? 'has' : 'have';
+    if (count > 0)
+      io.err(`${count} of ${list.length} agents ${have} not acknowledged the ${part} in force\n`);
+  }
   if (awayCount > 0n)
     io.err(`${awayCount} with a certificate and without a trust stream: chancery-ca agents --away\n`);
 }
 
-/** The parts that an agent has not acknowledged as they are in force, or "-". */
-function behind(has: SnapshotParts | undefined, current: SnapshotParts | undefined): string {
-  const parts = ['bundle', 'policy', 'revocations'] as const;
-  return parts.filter((part) => (has?.[part] ?? 0n) < (current?.[part] ?? 0n)).join(', ') || '-';
+/** The parts that an agent has not acknowledged as they are in force. */
+function behind({ acknowledged }: Agent, current: SnapshotParts | undefined): readonly string[] {
+  return PARTS.filter((part) => (acknowledged?.[part] ?? 0n) < (current?.[part] ?? 0n));
 }
 
 function printAway(invocation: Invocation, io: Io, { away, awayCount }: ListAgentsResponse): void {

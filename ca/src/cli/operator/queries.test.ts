@@ -1,0 +1,51 @@
+import type { Agent, ListAgentsResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { expect, test } from 'vitest';
+import { printAgents } from './queries.ts';
+
+const agent = (spiffeId: string, acknowledged: Agent['acknowledged']): Agent => ({
+  spiffeId,
+  address: '127.0.0.1',
+  acknowledgedSequence: 0n,
+  version: '1',
+  serial: '40aa',
+  connectedAt: 0n,
+  certificateNotAfter: 0n,
+  acknowledged,
+});
+
+function printed(answer: Partial<ListAgentsResponse>): { readonly out: string; readonly err: string } {
+  const out: string[] = [];
+  const err: string[] = [];
+  const io = { out: (text: string) => void out.push(text), err: (text: string) => void err.push(text) };
+  const current = { bundle: 1n, policy: 5n, revocations: 7n };
+  printAgents(io, { agents: [], away: [], awayCount: 0n, current, ...answer });
+  return { out: out.join(''), err: err.join('') };
+}
+
+test('agents: each row names what is not acknowledged, and the lines below count the agents', () => {
+  const agents = [
+    agent('spiffe://a/up-to-date', { bundle: 1n, policy: 5n, revocations: 7n }),
+    agent('spiffe://a/behind', { bundle: 1n, policy: 4n, revocations: 6n }),
+    agent('spiffe://a/new', undefined),
+  ];
+  const { out, err } = printed({ agents });
+  expect(out.split('\n').map((line) => line.split('  ').at(-1)?.trim())).toEqual([
+    'NOT ACKNOWLEDGED',
+    '-',
+    'policy, revocations',
+    'bundle, policy, revocations',
+    '',
+  ]);
+  expect(err.split('\n')).toEqual([
+    '1 of 3 agents has not acknowledged the bundle in force',
+    '2 of 3 agents have not acknowledged the policy in force',
+    '2 of 3 agents have not acknowledged the revocations in force',
+    '',
+  ]);
+});
+
+test('agents: nothing is said below the table where every agent has all of it', () => {
+  const agents = [agent('spiffe://a/b', { bundle: 1n, policy: 5n, revocations: 7n })];
+  expect(printed({ agents }).err).toBe('');
+  expect(printed({ agents, awayCount: 2n }).err).toMatch(/^2 with a certificate and without a trust stream/);
+});
