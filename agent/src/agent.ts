@@ -77,7 +77,7 @@ export async function startAgent(
     await start.evidence.close();
     throw error;
   });
-  // Reported to whoever asks for it; otherwise a rejection would end the process.
+  // Handled by the code that asks for it. Without this line a rejection would end the process.
   agent.ended.catch(() => {});
   return {
     ...agent,

@@ -16,12 +16,12 @@ interface Port {
 
 /**
  * Throws unavailable with the line of the config and the process that has the port. The ports are free again
- * afterwards: whoever calls before there is a certificate is refused, as if nobody listened.
+ * afterwards: until there is a certificate, connections are refused as if nothing listened.
  */
 export const ensureConfiguredPortsFree = (settings: AgentSettings): Promise<void> =>
   ensurePortsFree(portsOf(settings));
 
-/** All are held at once, so that one that is written twice is found. */
+/** Opens all ports at once, which finds a port that is configured twice. */
 export async function ensurePortsFree(ports: readonly Port[]): Promise<void> {
   const held: net.Server[] = [];
   try {

@@ -116,7 +116,7 @@ export interface CaSettings extends Omit<z.infer<typeof CaConfig>, 'trustDomain'
 /** Throws config with every problem at once. */
 export const readCaConfig = (file: string): CaSettings => parseCaConfig(readConfigFile(file, ''), file);
 
-/** `text` is what `file` has, or will have. Throws config with every problem at once. */
+/** `text` is the content of `file`, also before it is written. Throws config with every problem at once. */
 export function parseCaConfig(text: string, file: string): CaSettings {
   const problems = new Problems();
   const [read, ...more] = readDocuments(text, file, CaConfig, problems);
@@ -152,7 +152,7 @@ export const paths = (dataDir: string) => ({
   join: resolve(dataDir, 'join.sock'),
 });
 
-/** Of a file that the config names: those of all manufacturers of TPMs together have less. */
+/** The largest file that the config may name: those of all TPM manufacturers together are smaller. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
 
 /** Reads a file that the config names, which decides who is trusted. Throws as `readTrustedFile`. Blocks. */

@@ -52,7 +52,7 @@ export interface RunningCa {
   /** The TLS port, and the port of health and metrics. */
   readonly port: number;
   readonly httpPort: number;
-  /** Lets calls end for a little, then cuts them; the store is closed last. */
+  /** Lets calls end for 2 s, then cuts them. The store is closed last. */
   close(): Promise<void>;
 }
 
@@ -63,7 +63,7 @@ export async function startCa(settings: CaSettings, deps: ServeDeps): Promise<Ru
   return runCa(settings, deps, await openStore(settings, deps.clock, openSqliteThread));
 }
 
-/** `open` says on which thread. Throws store, file, file_mode. */
+/** `open` chooses the thread. Throws store, file, file_mode. */
 export async function openStore(
   { dataDir }: Pick<CaSettings, 'dataDir'>,
   clock: Clock,
@@ -94,7 +94,7 @@ interface Closing {
   close(): Promise<void>;
 }
 
-/** As `startCa`, on a store that the caller has opened; closing the CA closes it, and so does failing to start. */
+/** As `startCa`, on a store that the caller has opened. Closing the CA closes it, and so does a failed start. */
 export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store): Promise<RunningCa> {
   const open: Closing[] = [];
   const close = async (): Promise<void> => {
@@ -111,7 +111,7 @@ export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store)
 
 interface OpenDeps extends ServeDeps {
   readonly store: Store;
-  /** Takes whatever has to be closed again, as soon as it is open. */
+  /** Everything that has been opened and must be closed. */
   readonly open: Closing[];
 }
 
@@ -163,7 +163,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<Runni
   return { port, httpPort: http.port };
 }
 
-/** What folds refusals on their way to the audit log. */
+/** Folds refusals on their way to the audit log. */
 function openRefusals({ limits }: CaSettings, deps: OpenDeps & { readonly audit: Audit }) {
   const { clock, log, random, open, audit } = deps;
   const refusals = new Refusals({

@@ -243,7 +243,7 @@ describe('what a change takes from agents', () => {
     expect((await apply()).stderr).toContain(removed);
   });
 
-  test('is told of an agent that is not connected, too, while its certificate is good', async () => {
+  test('warns of an agent that is not connected, too, while its certificate is good', async () => {
     await ca.apply([identity('w'), notes]);
     await agent.stop();
     await vi.waitFor(

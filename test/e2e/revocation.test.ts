@@ -71,7 +71,7 @@ test.each([
 
 test.each([
   [
-    'what is no serial',
+    'an invalid serial',
     ['web'],
     1,
     /^chancery-ca: "web" is not a serial in hexadecimal, of at most 20 bytes\n$/,

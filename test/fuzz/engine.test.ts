@@ -43,7 +43,7 @@ describe('what breaks a law is found', () => {
     });
   });
 
-  test('a throw of what is no error', async () => {
+  test('a thrown value that is not an Error', async () => {
     const target = toy(
       (input) => {
         if (input[1] !== 2) throw 'no';

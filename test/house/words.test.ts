@@ -29,6 +29,17 @@ const RIDDLES: readonly (readonly [RegExp, string])[] = [
   [/none that can|what no (name|header value) may/i, 'is too large; has characters that it must not have'],
   [/says nothing before it is asked|speaks only when/i, 'the first message must be empty'],
   [/\bis no (time|UUID|object|region|JSON|number|string|list|name|file|URL|certificate|key)\b/, 'is not a'],
+  [/\bwhoever\b/i, 'names the party: the caller, a peer, a gateway'],
+  [/\bbut for\b/, 'except'],
+  [/\bupon which\b/, 'then'],
+  [/\b(is|are|was|were|has) told of\b|\bhears? of nothing\b/, 'is notified, is not informed'],
+  [/\bwhat is no [a-z]+/, 'what is not a serial'],
+  [/\b(by|of|to) whose\b|\bof whom\b/i, 'the certificate that holds it'],
+  [
+    /\bone (call|cell|event|file|interface|line|message|process|sentence) an? [a-z]+/i,
+    'one line for each file',
+  ],
+  [/\bthe way to count it\b/, 'the returned function counts it as closed'],
   [/Invalid input|expected \w+, received/, 'a string is expected, found a number'],
 ];
 

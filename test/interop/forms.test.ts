@@ -96,7 +96,7 @@ test.each<[string, string, string, RequestInit, number, RegExp]>([
   expect([reply.status, await reply.text()]).toEqual([status, expect.stringMatching(says)]);
 });
 
-test('sts does not sign for a form that it cannot read, whoever asks', async () => {
+test('sts does not sign for a form that it cannot read', async () => {
   const reply = await fetch(`${served.get('sts')?.url}/`, post(FORM, 'Action=GetCallerIdentity'));
   expect(await reply.text()).toMatch(/MissingAuthenticationToken/);
 });

@@ -1,4 +1,4 @@
-/** A clock that runs with the real one, and can be moved and held; whoever sleeps past the new time wakes. */
+/** A clock that runs with the real one, and can be moved and held. Moving it wakes every sleeper that is due. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 
 interface Sleeper {
@@ -27,7 +27,7 @@ export class MovableClock implements Clock {
     }
   }
 
-  /** Time stands still, but for moves, until it is released. */
+  /** Time stands still until it is released, except for moves. */
   hold(): void {
     this.#held = this.now().getTime();
     for (const { timer } of this.#sleepers) clearTimeout(timer);

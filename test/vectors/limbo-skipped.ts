@@ -9,7 +9,7 @@ export interface Skipped {
 
 export const SKIPPED: readonly Skipped[] = [
   {
-    why: 'Matching the peer’s DNS name or address is not asked of path validation here: a peer is known by its SPIFFE ID, which `verifySvid` reads and whoever dials compares whole.',
+    why: 'Matching the peer’s DNS name or address is not part of path validation here: a peer is known by its SPIFFE ID, which `verifySvid` reads and the client compares whole.',
     cases: [
       'rfc5280::ca-as-leaf-wrong-san',
       'webpki::cn::case-mismatch',

@@ -62,7 +62,7 @@ function answer(vector: Case): { result: Case['expected_result']; reason: string
   }
 }
 
-test('every case of limbo agrees, but for those that are listed', (context) => {
+test('every case of limbo agrees, except the listed ones', (context) => {
   const cases = read(vectorsOrSkip(SOURCE, context));
   const disagree = cases
     .map((vector) => ({ id: vector.id, expected: vector.expected_result, ...answer(vector) }))

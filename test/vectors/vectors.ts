@@ -8,7 +8,7 @@ const root = resolve(import.meta.dirname, '../..');
 export interface VectorSource {
   /** The folder's name below the vectors' one. */
   readonly folder: string;
-  /** Repository and commit, for whoever wants to run them. */
+  /** Repository and commit of the tests. */
   readonly from: string;
 }
 

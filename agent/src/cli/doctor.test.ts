@@ -54,7 +54,7 @@ describe('doctor', () => {
     expect(out).not.toMatch(/E[A-Z]+: |\b(access|connect|getaddrinfo) |Error:|Last error/);
   });
 
-  test('fits a terminal of 40 columns but for words that are longer', async () => {
+  test('fits a terminal of 40 columns, except for longer words', async () => {
     const { out } = await cli(['doctor'], 40);
     const wide = out.split('\n').filter((line) => line.length > 40 && line.trim().includes(' '));
     expect(wide).toEqual([]);

@@ -138,7 +138,7 @@ function oneAtATime(openDevice: () => Promise<TpmDevice>): Open {
 async function createKey(open: Open, keys: Map<string, WrappedKey>): Promise<PlatformKey> {
   const key = await using(open, createTpmKey);
   const spki = spkiOfTpmKey(key);
-  // Only the newest is ever certified: whoever needs an older one has its file.
+  // Only the newest key is ever certified. An older one that is still in use is in its own file.
   keys.clear();
   keys.set(hex(spki), key);
   return {

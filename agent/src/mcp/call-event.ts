@@ -5,29 +5,30 @@ import type { Id } from '@chancery/shared/mcp/message.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 export interface CallEvent {
-  /** Joins an answer to its request; a denied caller is shown it as `decisionId`. */
+  /** The same for a request and its answer. A denied caller sees it as `decisionId`. */
   readonly id: string;
   /**
-   * `decided`: allowed or denied by a rule, or by the lack of one. `answered`: the server's answer was passed
-   * on, or the caller left before it came. `refused`: it could not be read or breaks the protocol. `dropped`:
-   * likewise, from the server. `ended`: a session is over. `claimed`: an open call goes on under a newer certificate.
+   * `decided`: a rule, or the lack of one, allowed or denied the message. `answered`: the server's answer was passed
+   * on, or the caller left before it came. `refused`: a message of the caller could not be read or breaks the protocol.
+   * `dropped`: the same for a message of the server. `ended`: a session is over. `claimed`: an open call continues
+   * under a newer certificate.
    */
   readonly stage: 'decided' | 'answered' | 'refused' | 'dropped' | 'ended' | 'claimed';
   readonly time: Date;
   readonly from: 'client' | 'server';
   readonly caller: SpiffeId | undefined;
-  /** Of the caller's certificate, hexadecimal. */
+  /** The serial of the caller's certificate, hexadecimal. */
   readonly serial: string | undefined;
   /** Where a stranger's connection came from: an IPv4 address or an IPv6 /48. */
   readonly address?: string | undefined;
   readonly server: string;
-  /** Of what has no message, or none that was read. */
+  /** Set where the request has no message, or its message was not read. */
   readonly httpMethod?: string | undefined;
-  /** Where the record stands for several events of one kind, of which it is the last; since when. */
+  /** Set where the record is the last of several events of one kind: how many, and since when. */
   readonly count?: number | undefined;
   readonly since?: Date | undefined;
   readonly kind?: 'request' | 'notification' | 'response' | undefined;
-  /** Ours, as the client knows it. */
+  /** The gateway's id of the session, which the client knows. */
   readonly session?: string | undefined;
   readonly method?: string | undefined;
   readonly tool?: string | undefined;
@@ -38,26 +39,26 @@ export interface CallEvent {
   /** `nobody`: a rule asks for an approval, and nobody can give one. */
   readonly approval?: 'nobody' | undefined;
   readonly policyVersion?: number | undefined;
-  /** SHA-256 of the arguments as JSON, as they are forwarded. */
+  /** SHA-256 of the arguments, as the JSON that is forwarded. */
   readonly argumentsSha256?: string | undefined;
   readonly outcome?: 'result' | 'error' | 'abandoned' | 'unknown' | undefined;
-  /** Of the server's error, where the outcome is one. */
+  /** The code of the server's error, where the outcome is an error. */
   readonly rpcCode?: number | undefined;
-  /** SHA-256 of the result as JSON, as it is forwarded. */
+  /** SHA-256 of the result, as the JSON that is forwarded. */
   readonly resultSha256?: string | undefined;
   readonly code?: Refusal | undefined;
   readonly detail?: string | undefined;
   /** Milliseconds from reading the request to writing its answer. */
   readonly latencyMs?: number | undefined;
-  /** Of the body or the answer. */
+  /** The size of the body or of the answer. */
   readonly bytes?: number | undefined;
-  /** W3C trace context, as the client put it in `_meta`. */
+  /** W3C trace context from the `_meta` of the client's message. */
   readonly traceparent?: string | undefined;
 }
 
 /**
- * Called synchronously, before the messages go on. May throw, which refuses them: no record, no call. Several at once
- * are decisions and answers of one turn of the event loop.
+ * Called synchronously, before the messages are forwarded. If it throws, the messages are refused: no record, no call.
+ * Several events are the decisions and answers of one turn of the event loop.
  */
 export type RecordCall = (...events: readonly CallEvent[]) => void;
 
@@ -66,10 +67,10 @@ export function sha256(json: string): string {
   return hash('sha256', json, 'hex');
 }
 
-/** In a record; longer text is cut. Longer than any SPIFFE ID, session or name of a tool that a rule can allow. */
+/** Longer text is cut in a record. No SPIFFE ID, session or tool name that a rule can allow is longer. */
 const MAX_TEXT = 2_048;
 
-/** The event with no text longer than a record holds. */
+/** The event, with text cut to what a record holds. */
 export function bounded(event: CallEvent): CallEvent {
   const long = Object.entries(event).filter(
     ([, value]) => typeof value === 'string' && value.length > MAX_TEXT,

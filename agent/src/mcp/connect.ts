@@ -1,6 +1,7 @@
 /**
- * `connect`: gives an MCP client on this machine one MCP server by name, over stdio, a unix socket or a local URL. In
- * between is mutual TLS with this workload's SVID; the client needs no secret and notices no rotation.
+ * `connect`: gives an MCP client on this machine one MCP server by name, over stdio, a unix socket or a local URL. It
+ * speaks mutual TLS to the server's gateway with this workload's SVID, so the client needs no secret and does not
+ * notice rotation.
  */
 
 import type { Readable, Writable } from 'node:stream';
@@ -15,27 +16,27 @@ export interface ConnectOptions extends DialOptions {
   readonly local:
     | { readonly kind: 'stdio'; readonly input: Readable; readonly output: Writable }
     | LocalEndpoint;
-  /** Whose programs may call: this process's user. */
+  /** Only programs of this user may call: the user of this process. */
   readonly uid: number;
   readonly platform: NodeJS.Platform;
-  /** Of one message of the client; 16 MiB unless given. */
+  /** The largest message of the client; 16 MiB by default. */
   readonly maxRequestBytes?: number | undefined;
 }
 
 export interface Connect {
-  /** Of a TCP listener. */
+  /** Set for a TCP listener. */
   readonly port: number | undefined;
   /**
-   * Resolves when a stdio client has left; a listener goes on until it is closed. Rejects with revoked_peer where this
-   * identity is revoked by then.
+   * Resolves when a stdio client has left; never for a listener, which serves until it is closed. Rejects with
+   * revoked_peer if this identity is revoked by then.
    */
   readonly done: Promise<void>;
   close(): Promise<void>;
 }
 
 /**
- * Resolves when clients can connect; the gateway is reached at the first request. `done` rejects with revoked_peer
- * where a revocation ended a stdio client. Throws file, file_mode, unavailable. The caller closes it.
+ * Resolves when clients can connect. It connects to the gateway at the first request. `done` rejects with revoked_peer
+ * if a revocation ended a stdio client. Throws file, file_mode, unavailable. The caller closes it.
  */
 export async function startConnect(options: ConnectOptions): Promise<Connect> {
   const { local, clock, uid, platform, log, maxRequestBytes = MAX_REQUEST_BYTES } = options;

@@ -1,9 +1,9 @@
 /**
- * The gateway: mutual TLS in front of an MCP server that knows nothing of it. Each request is decided by the newest
- * policy, recorded, written anew and passed on; each answer is filtered, recorded and written anew.
+ * The gateway: mutual TLS in front of an MCP server, which needs no change. It decides each request by the newest
+ * policy, records it, and forwards what it read, written anew. It filters, records and rewrites each answer.
  *
- * What it does not do: it does not make up for a server of one era in front of a client of the other. A modern client
- * of a legacy server gets that server's own answer to `server/discover`, and falls back as it would without us.
+ * It does not translate between eras. A modern client of a legacy server gets that server's own answer to
+ * `server/discover`, and falls back as it would without a gateway.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
@@ -56,14 +56,17 @@ export interface GatewayOptions extends HeldLimits {
   readonly clock: Clock;
   readonly log: Log;
   readonly record: RecordCall;
-  /** By default as many as the upstream can hold, half of them for one caller, and an hour. */
+  /**
+   * By default as many sessions as the upstream can hold, at most half of them for one caller, idle for at most an
+   * hour.
+   */
   readonly sessions?: Partial<SessionLimits>;
   readonly successions: Successions;
-  /** How long a call may last that outlives its certificate; by default a day. */
+  /** How long a call may last if it outlives its certificate; by default a day. */
   readonly maxCallSeconds?: number | undefined;
-  /** Of one message of a client; by default 16 MiB. */
+  /** The largest message of a client; by default 16 MiB. */
   readonly maxRequestBytes?: number | undefined;
-  /** By default all. */
+  /** By default all kinds of free text pass. */
   readonly freeText?: FreeText;
   /** By default what the limit of open files allows. */
   readonly connections?: Partial<ConnectionSettings>;
@@ -71,21 +74,21 @@ export interface GatewayOptions extends HeldLimits {
 
 export interface Gateway {
   readonly port: number;
-  /** Cuts what is open and resolves when no connection and no child process is left. */
+  /** Ends all connections. Resolves when no connection and no child process is left. */
   close(): Promise<void>;
 }
 
-/** Longer than any client of ours keeps an idle connection, so that it is never we who close under a request. */
+/** Longer than `connect` keeps an idle connection, so that the gateway never closes one under a request. */
 const KEEP_ALIVE_MS = 10 * 60_000;
-/** A request is small: whoever takes longer to send one holds a place for nothing. */
+/** Requests are small: a caller that takes longer to send one holds a place for nothing. */
 const REQUEST_MS = 30_000;
 const MAX_CALL_SECONDS = 86_400;
 const FREE_TEXT: FreeText = { instructions: true, logs: true };
-/** What the kernel may hold for us while many arrive at once. */
+/** Connections that the kernel may hold while many arrive at once. */
 const BACKLOG = 4_096;
-/** For the first byte, and then for two round trips and a few milliseconds of work. */
+/** The time for the first byte, and again for the handshake: two round trips and a few milliseconds of work. */
 const HANDSHAKE_MS = 5_000;
-/** Throws what the sources throw while they have no value yet; rejects with the reason when it cannot listen. */
+/** Throws what the sources throw while they have no value yet. Rejects if it cannot listen. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { svid, bundle, policy, revocations, clock } = options;
   const { maxRequestBytes = MAX_REQUEST_BYTES } = options;
@@ -110,7 +113,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const server = serverOf(options, gate, peers);
   connections.guard(server, { firstByteMs: HANDSHAKE_MS });
   const stops = [
-    // Connections that are open keep the certificate they were made with; new ones get the new.
+    // Open connections keep the certificate of their handshake; new ones get the new certificate.
     svid.onChange((next) => server.setSecureContext(tlsOf(next))),
     bundle.onChange(() => peers.verifyAgain()),
     options.successions.onChange(() => claimAgain(options, gate, peers)),
@@ -215,7 +218,7 @@ function sessionsOf(
   return table;
 }
 
-/** The chain is verified by us, so OpenSSL must let every certificate through to `Peers.admit`. */
+/** `Peers.admit` verifies the chain, so OpenSSL must accept every certificate. */
 function tlsOf(svid: Svid) {
   return { ...serverTls(svid), requestCert: true, rejectUnauthorized: false };
 }
@@ -227,7 +230,7 @@ async function answer(
 ): Promise<void> {
   const seen: Seen = { message: undefined, recordId: undefined, tool: undefined };
   res.sendDate = false;
-  // A client that leaves while it is being answered is no failure of ours.
+  // A client may leave while it is answered: that is no failure.
   res.on('error', (error) => log.debug({ err: error }, 'an answer did not arrive'));
   let peer: VerifiedSvid | undefined;
   try {
@@ -249,21 +252,22 @@ function refuseRequest(
   { peer, seen }: { peer: VerifiedSvid | undefined; seen: Seen },
 ): void {
   const { message } = seen;
-  // Its connection was refused and has its record.
+  // The refused connection already has a record.
   if (peer === undefined && req.socket.destroyed) return;
   recorder.refused(peer ?? { address: addressOf(req.socket) }, error, {
     httpMethod: req.method,
     ...(message === undefined ? {} : { message }),
   });
   if (res.headersSent) return;
-  // What was not read to its end would be taken for the next request; a stranger gets no next one.
-  // What is too large is skipped until REQUEST_MS: many clients read no answer before they have sent all.
+  // The connection ends, since the unread rest would be taken for the next request; and a stranger gets no next
+  // request. The rest of a body that is too large is skipped until REQUEST_MS: many clients read no answer before they
+  // have sent everything.
   const rest = !req.complete && error.code !== 'mcp_size';
   if (rest || peer === undefined) res.setHeader('connection', 'close');
   refuse(res, error, message?.kind === 'request' ? message.id : undefined, dataOf(req, error, seen));
 }
 
-/** 2026-07-28, "Protocol Version Negotiation": the client picks another from this. */
+/** The versions that the client can choose from (2026-07-28, "Protocol Version Negotiation"). */
 function dataOf(req: IncomingMessage, error: IdentityError, { message }: Seen) {
   if (error.code !== 'mcp_version') return undefined;
   const claimed = message === undefined ? undefined : claimedVersion(message);

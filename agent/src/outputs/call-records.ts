@@ -12,7 +12,7 @@ export interface CallRecords {
   close(): void;
 }
 
-/** A regular file: whoever reads a pipe could stop all calls. Throws file. */
+/** A regular file: the reader of a pipe could stop all calls. Throws file. */
 export function openCallRecords(path: string): CallRecords {
   const fd = open(path);
   // Of a process that was killed, or a disk that was full: the next record stands on a line of its own.

@@ -84,7 +84,7 @@ describe('the files', () => {
       const found = statSync(at(name));
       expect([found.uid, found.gid]).toEqual([wantedUid, wantedGid]);
     }
-    // Whoever owns the files must not be able to put others in their place.
+    // The owner of the files must not be able to replace them.
     expect(statSync(at('..data')).uid).toBe(uid);
   });
 
@@ -128,7 +128,7 @@ describe('a change', () => {
   test.each<[string, () => void]>([
     ['nothing', () => {}],
     ['what is not ours', () => writeFileSync(at('other.txt'), 'x')],
-  ])('I91 is none where %s has changed: whoever watches the folder is not woken', (_, change) => {
+  ])('I91 is none where %s has changed: watchers of the folder are not woken', (_, change) => {
     const held = holding();
     writeOutput(output, held, bundle, NOW);
     const before = [

@@ -41,7 +41,9 @@ export async function notifyReader(
   }
 }
 
-/** Throws file. Whoever writes the pid file must neither choose which process we signal, nor keep us reading. */
+/**
+ * Throws file. The writer of the pid file must not be able to choose any process to signal, nor to keep this reading.
+ */
 function pidIn(file: string, output: OutputSettings, { ownPid, ownUid }: NotifyDeps): number {
   const text = inFile(file, 'file', () => readPidFile(file, writersOf(output, ownUid)));
   const pid = Number(text);

@@ -8,7 +8,7 @@ export interface AlarmDeps {
   readonly log: Log;
 }
 
-/** Returns the reason, for whoever asks for the status. */
+/** Returns the reason, for the status. */
 export function alarm(error: unknown, failures: number, { svid, clock, log }: AlarmDeps): string {
   const leftSeconds = Math.round((svid.notAfter.getTime() - clock.now().getTime()) / 1000);
   const says =

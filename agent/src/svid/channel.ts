@@ -27,7 +27,7 @@ export interface Target {
 /** What the agent knows when the CA answers. */
 export interface Judge {
   now(): Date;
-  /** Undefined where the CA has told of none yet: at the first join, and for what is not an agent. */
+  /** Undefined before the CA has sent any: at the first join, and for programs other than agents. */
   readonly revocations?: Source<RevocationSet>;
 }
 

@@ -23,9 +23,9 @@ export interface RotateDeps<S extends Lifetime> {
 }
 
 /**
- * Keeps one SVID fresh, and goes on trying after it has expired: a process that ended would only be started again to
- * wait for the same CA, and an expired certificate does no harm, for whoever verifies it refuses it. Ends only by
- * throwing the abort.
+ * Keeps one SVID fresh, and continues after it has expired: if the process ended, it would only be restarted to wait
+ * for the same CA, and an expired certificate does no harm, because every verifier refuses it. Ends only by throwing
+ * the abort.
  */
 export async function rotate<S extends Lifetime>(
   first: S,

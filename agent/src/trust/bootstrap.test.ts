@@ -159,7 +159,7 @@ describe('a pin', () => {
         }),
       watch: () => {},
     });
-    // Whoever answers at the address: the certificate is nobody's that we know.
+    // Any server may answer at the address: its certificate is not one that the agent knows.
     const stranger = makeAuthority('stranger');
     const { certificate, key } = makeLeaf('spiffe://elsewhere.example/x', stranger);
     const credentials = grpc.ServerCredentials.createSsl(null, [

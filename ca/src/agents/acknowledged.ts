@@ -1,7 +1,7 @@
-/** What the CA has sent on one trust stream, and what the agent has acknowledged of it: wholly, and part by part. */
+/** What the CA has sent on one trust stream, and what the agent has acknowledged: whole snapshots and single parts. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 
-/** The parts of a snapshot, each by its own number, which only grows. */
+/** The parts of a snapshot, each by its own number. The numbers only grow. */
 export interface Parts {
   readonly bundle: bigint;
   readonly policy: bigint;
@@ -11,16 +11,16 @@ export interface Parts {
 const PARTS = ['bundle', 'policy', 'revocations'] as const satisfies readonly (keyof Parts)[];
 const NOTHING: Parts = { bundle: 0n, policy: 0n, revocations: 0n };
 
-/** As an agent sends it; an agent of before the parts names none. */
+/** As an agent sends it. Older agents name no parts. */
 export interface Acknowledgement {
   readonly sequence: bigint;
   readonly parts?: Parts | undefined;
 }
 
-/** Snapshots that are remembered until they are acknowledged; an agent that acknowledges an older one says less. */
+/** How many snapshots are remembered until they are acknowledged. The parts of older ones are unknown. */
 const MAX_OPEN = 64;
 
-/** The acknowledgements of one trust stream. Keeps at most 64 snapshots that wait for one. */
+/** The acknowledgements of one trust stream. Remembers at most 64 snapshots that are not acknowledged. */
 export class Acknowledged {
   #sequence = 0n;
   #parts = NOTHING;
@@ -34,12 +34,12 @@ export class Acknowledged {
     return this.#sequence;
   }
 
-  /** At least what that snapshot had; an agent may have taken a part of a later one. */
+  /** At least the parts of that snapshot; the agent may have acknowledged a part of a later one. */
   get parts(): Parts {
     return this.#parts;
   }
 
-  /** The CA is about to send a snapshot: its answer may be here before the transport has said that it took it. */
+  /** Called before a snapshot is sent: its acknowledgement may arrive before the transport confirms the write. */
   sending(sequence: bigint, parts: Parts): void {
     this.#lastSent = sequence;
     this.#sentParts = parts;
@@ -49,8 +49,8 @@ export class Acknowledged {
   }
 
   /**
-   * A rotation of the root waits for these: nobody may have followed what was not sent yet, nor gone back. One that
-   * names no parts has all of its snapshot's. Throws out_of_order.
+   * Takes an acknowledgement. One without parts counts for all parts of its snapshot. Throws out_of_order for what was
+   * not sent, and for less than before: a rotation of the root will depend on these.
    */
   take({ sequence, parts }: Acknowledgement): void {
     const before = this.#sequence;
@@ -83,7 +83,7 @@ export class Acknowledged {
     return { sequence: Number(this.#sequence), ...parts };
   }
 
-  /** True where the agent has this of each part. */
+  /** True if the agent has each wanted part, or a newer one. */
   has(wanted: Partial<Parts>): boolean {
     return PARTS.every((part) => this.#parts[part] >= (wanted[part] ?? 0n));
   }

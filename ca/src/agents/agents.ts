@@ -1,4 +1,4 @@
-/** The agents that are alive: who has a stream open, on which machine, and what each has acknowledged. */
+/** The connected agents: which streams are open, on which machine, and what each has acknowledged. */
 
 import { type Node, nodeName, nodesOf } from '@chancery/shared/evidence/node.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
@@ -10,7 +10,7 @@ import type { Acknowledged } from './acknowledged.ts';
 /** An agent, by its certificate. */
 export interface CertifiedAgent extends Node {
   readonly id: SpiffeId;
-  /** The name of the Identity that its certificate was given by. */
+  /** The name of the Identity that its certificate was issued by. */
   readonly identity: string;
 }
 
@@ -30,21 +30,21 @@ export interface ProvenNode extends Node {
 
 /** How long a fresh certificate holds its machine's place until its agent's stream is open. */
 const CLAIM_SECONDS = 15;
-/** Places without a stream that are kept before anybody looks through them. */
+/** Places without a stream that are kept before they are searched for old ones. */
 const SPARE_PLACES = 64;
 
-/** Of one machine. */
+/** The place of one machine. */
 interface Place {
   /** Open streams by agent process. */
   readonly streams: Map<string, number>;
-  /** The process that was given a certificate as the machine's only one. */
+  /** The process that has a certificate as the machine's only agent. */
   process: string | undefined;
   claimedAt: Date | undefined;
 }
 
 /**
- * A machine that can have one agent only (a TPM) has one place. Whoever holds it keeps it while its stream is open, so
- * that a copy of the machine is noticed when it asks; a restarted agent gets it as soon as the old stream has ended.
+ * A machine that can have only one agent (a TPM) has one place. An agent process keeps it while its stream is open, so
+ * a copy of the machine is noticed when it asks. A restarted agent gets the place as soon as the old stream has ended.
  */
 export class Agents {
   readonly #clock: Clock;
@@ -74,14 +74,14 @@ export class Agents {
     this.#facts.set(nodeName(node), node);
   }
 
-  /** Undefined where this CA process has not seen the node's evidence. */
+  /** Undefined if this CA process has not seen the node's evidence. */
   factsOf(node: Node): ProvenNode | undefined {
     return this.#facts.get(nodeName(node));
   }
 
   /**
-   * Takes the machine's place for the agent process `instance`. Throws ek_in_use where another one holds it, or only
-   * has a stream open: after a restart of the CA that is all that is known of it.
+   * Takes the machine's place for the agent process `instance`. Throws ek_in_use if another process holds the place or
+   * has a stream open: after a restart of the CA only the streams are known.
    */
   claim(node: Node, instance: Uint8Array): void {
     if (this.#places.size > 2 * this.#live.size + SPARE_PLACES) this.#forget();
@@ -95,8 +95,8 @@ export class Agents {
   }
 
   /**
-   * Counts a stream as open; returns the way to count it closed. Throws ek_in_use where another process holds
-   * the place.
+   * Counts a stream as open; the returned function counts it as closed. Throws ek_in_use if another process holds the
+   * place.
    */
   open(agent: LiveAgent, instance: Uint8Array): () => void {
     const name = hex(instance);
@@ -145,7 +145,7 @@ export class Agents {
     return process !== undefined && process !== name && (streams.has(process) || this.#isClaimed(place));
   }
 
-  /** Claims that no stream has followed, once they are more than the agents. */
+  /** Forgets expired claims without a stream. Called when there are more places than agents. */
   #forget(): void {
     for (const [key, place] of this.#places)
       if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(key);

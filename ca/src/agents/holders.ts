@@ -1,6 +1,6 @@
 /**
- * Who holds what the CA has issued: agents with an open trust stream, and whoever has an unexpired certificate without
- * one: an agent that is away, and a job, which never opens one. These hear of nothing until they connect.
+ * The holders of unexpired certificates. Some are connected: agents with an open trust stream. The others are away:
+ * agents without a stream, and jobs, which never open one. They hear of changes only when they connect.
  */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { AgentStore } from '../store/store.ts';
@@ -10,15 +10,15 @@ import type { Agents, CertifiedAgent, LiveAgent } from './agents.ts';
 /** The node that the CA records for its own certificates. */
 export const OWN_NODE = { platform: 'self', node: 'ca' } as const;
 
-/** Without a trust stream. */
+/** A holder of a certificate without a trust stream. */
 export interface AwayAgent extends CertifiedAgent {
-  /** Of its newest certificate. */
+  /** The serial of its newest certificate. */
   readonly serial: string;
 }
 
 export interface Holders {
   readonly connected: readonly LiveAgent[];
-  /** One for each SPIFFE ID on each node, where no agent with both is connected. */
+  /** One for each SPIFFE ID on each node, unless an agent with both is connected. */
   readonly away: readonly AwayAgent[];
 }
 
@@ -47,14 +47,14 @@ export async function holdersOf({ agents, store, clock }: HolderDeps): Promise<H
 const keyOf = ({ id, platform, node }: Pick<CertifiedAgent, 'id' | 'platform' | 'node'>): string =>
   JSON.stringify([id, platform, node]);
 
-/** How many have not acknowledged a change. */
+/** How many holders have not acknowledged a change. */
 export interface Unacknowledged {
   readonly connected: number;
   /** They hear of it when they connect. */
   readonly away: number;
 }
 
-/** Of the holders, except those that the change cuts off. */
+/** Counts the holders that have not acknowledged a change, except those that the change cuts off. */
 export function unacknowledged(
   { connected, away }: Holders,
   wanted: Partial<Parts>,

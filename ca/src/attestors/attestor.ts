@@ -13,32 +13,31 @@ import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import type { z } from 'zod';
 
 /**
- * An attestor turns one platform's evidence into facts. It may refuse; it may not decide.
- * Which SPIFFE ID the facts earn is the registry's business.
+ * An attestor turns one platform's evidence into facts, or refuses it. It does not choose a SPIFFE ID: the registry
+ * does.
  */
 export interface Attestor {
   /**
-   * "tpm", or "kubernetes/eu-1" for one of several of a kind. The caller stamps the kind on every attribute, so no
+   * "tpm", or "kubernetes/eu-1" for one of several of a kind. The caller puts the kind before every attribute, so no
    * attestor can speak for another.
    */
   readonly type: string;
-  /** `opening` is what the agent said first, unread. Throws IdentityError. */
+  /** `opening` is the agent's first message, unread. Throws IdentityError. */
   attest(opening: Uint8Array, turn: Turn): Promise<Facts>;
 }
 
-/** One exchange with one agent: what it wants certified, and a way to ask it questions. */
+/** One exchange with one agent: the key to certify, and a way to ask a question. */
 export interface Turn {
   now(): Date;
-  /** The key of the CSR, whose possession is proven already. */
+  /** The key of the CSR, whose possession is proven. */
   readonly key: ProvenKey;
   /**
-   * What the evidence must be bound to: docs/issuance.md's SHA-256 over trust domain, this stream's nonce and
-   * the key.
+   * What the evidence must be bound to: the SHA-256 over trust domain, nonce of this stream and key (docs/issuance.md).
    */
   readonly binding: Uint8Array;
-  /** Who the kernel says is calling, where the call came over the CA's own socket. */
+  /** The kernel-verified peer, if the call came over the CA's own socket. */
   readonly peer: LivePeer | undefined;
-  /** Asks the agent one question, together with this stream's nonce. Once an exchange. */
+  /** Asks the agent one question, together with the nonce of this stream. At most once per exchange. */
   challenge(question: Uint8Array): Promise<Uint8Array>;
 }
 
@@ -46,22 +45,22 @@ export interface Facts {
   /** The node's name on its platform, unique and never reused there. */
   readonly node: string;
   readonly attributes: Readonly<Record<string, string>>;
-  /** True where the node has one agent at most, so that a second live one is a copy of the machine. */
+  /** True if the node has at most one agent, so that a second connected one is a copy of the machine. */
   readonly exclusive: boolean;
 }
 
-/** What attestors may remember between exchanges; durable, and atomic for a node. */
+/** What attestors remember between exchanges. Durable, and atomic for each node. */
 export interface NodeMemory {
-  /** Stores `next(previous)` for the node; what `next` throws leaves the old state and is thrown on. */
+  /** Stores `next(previous)` for the node. If `next` throws, the old state stays and the error is thrown. */
   advance(platform: string, node: string, next: (previous: string | undefined) => string): Promise<void>;
-  /** Remembers until `until` that a token came with this key. Throws jti_replay where it came with another. */
+  /** Remembers until `until` that a token came with this key. Throws jti_replay if it came with another key before. */
   bind(token: { platform: string; id: string }, keySha256: Uint8Array, until: Date): Promise<void>;
 }
 
 export interface AttestorDeps {
   readonly trustDomain: TrustDomain;
   readonly memory: NodeMemory;
-  /** Reads a file that the config names, which decides who is trusted; called within `inFileOf`. */
+  /** Reads a file of the config that decides who is trusted. Called within `inFileOf`. */
   readonly readFile: (path: string) => Uint8Array;
   readonly outbound: Outbound;
   readonly clock: Clock;
@@ -74,7 +73,7 @@ export interface AttestorKind<Config> {
   /** One sentence for the reference page. */
   readonly says: string;
   readonly schema: z.ZodType<Config>;
-  /** `type` is the kind's, or "kind/instance" where there may be several. Throws config. */
+  /** `type` is the kind, or "kind/instance" if there may be several. Throws config. */
   create(config: Config, deps: AttestorDeps & { readonly type: string }): Attestor | Promise<Attestor>;
 }
 

@@ -1,8 +1,8 @@
 /**
- * An Azure VM, by its managed identity's token and its attested document. Proves that Azure's metadata service signed,
- * for a nonce made of this exchange's binding, that a VM of this ID in this subscription asked; and that Entra ID gave
- * a token for us to a managed identity on a machine of that subscription. The nonce has 33 bits, and the token none: it
- * says nothing of the exchange, and what ties its machine's name to the document's vmId is only what `sameVm` says.
+ * An Azure VM, by its managed identity's token and its attested document. Proves two things: Azure's metadata service
+ * signed for a VM with this ID in this subscription, over a nonce from this exchange's binding; and Entra ID gave a
+ * token for the CA to a managed identity on a machine of that subscription. The nonce has 33 bits. The token has no
+ * nonce and is not bound to the exchange; only `sameVm` ties its machine's name to the document's vmId.
  */
 
 import { nonceOf, unpackAzureAnswer } from '@chancery/shared/evidence/azure.ts';
@@ -32,7 +32,7 @@ export function azureAttestor(config: AzureConfig, deps: AttestorDeps): Attestor
       ensure(opening.length === 0, 'evidence_parse', 'the first message of an Azure VM must be empty');
       const answer = unpackAzureAnswer(await turn.challenge(new Uint8Array()));
       const tenant = tenantNamedBy(answer.token, policy);
-      // Before the token: this needs nobody's keys, so only VMs of Azure can make us fetch any.
+      // Verified before the token: it needs no fetched keys, so only VMs of Azure can make the CA fetch any.
       const document = verifyDocument(answer.document, nonceOf(turn.binding), { policy, now: turn.now() });
       const identity = await verifyIdentity(answer.token, tenant, { policy, now: turn.now() });
       ensureAllowed(identity.machine, tenant);
@@ -47,7 +47,7 @@ interface Judge {
   readonly now: Date;
 }
 
-/** By what the token says of itself: a stranger's choice among ours, and no more. */
+/** Chooses a configured tenant by the unverified token. */
 function tenantNamedBy(token: Uint8Array, { tenants }: AzurePolicy): Tenant {
   const { iss } = peekClaims(token);
   const tenant = typeof iss === 'string' ? tenants.get(iss) : undefined;
@@ -67,9 +67,9 @@ function verifyDocument(der: Uint8Array, nonce: string, { policy, now }: Judge):
 
 /** A managed identity, and the machine that it spoke from. */
 interface Identity {
-  /** Of the service principal; never given twice. */
+  /** The ID of the service principal, which is never reused. */
   readonly principalId: string;
-  /** The resource ID of what the identity belongs to: the machine, or an identity of its own. */
+  /** The resource ID that the identity belongs to: the machine, or a user-assigned identity. */
   readonly resource: string;
   readonly machineId: string;
   readonly machine: Machine;
@@ -82,14 +82,14 @@ async function verifyIdentity(token: Uint8Array, tenant: Tenant, { policy, now }
   const claims = await verifyToken(token, rules, now);
   ensure(claims.string('tid') === tenant.id, 'issuer_unknown', 'tid is another tenant than that of iss');
   const principalId = claims.string('oid');
-  // Of an application: a user's `sub` is made for each application.
+  // True for an application: a user's `sub` differs for each application.
   ensure(claims.subject === principalId, 'claim_rule', 'sub is not oid: no managed identity’s token');
   return { principalId, ...machineOf(claims) };
 }
 
 /**
- * `xms_mirid` is the resource that the identity belongs to: of a system-assigned one the machine, of a user-assigned
- * one a resource of its own, whose machine is in `xms_az_rid`.
+ * `xms_mirid` is the resource of the identity: the machine for a system-assigned identity. A user-assigned identity is
+ * a resource of its own; its machine is in `xms_az_rid`.
  */
 function machineOf(claims: Claims): Omit<Identity, 'principalId'> {
   const resource = readResourceId(claims.string('xms_mirid'));
@@ -108,8 +108,8 @@ function ensureAllowed({ subscription, resourceGroup }: Machine, tenant: Tenant)
 }
 
 /**
- * The token has the machine's name, the document its ID, and Azure signs nowhere that the two belong together. What
- * both have is the subscription; and a name may be held to the first ID that it came with.
+ * The token has the machine's name and the document its ID, but Azure signs nowhere that they belong together. Both
+ * have the subscription. Besides, a name can be pinned to the first ID that it came with.
  */
 async function ensureSameVm(
   { principalId, machineId, machine }: Identity,

@@ -1,6 +1,6 @@
 /**
  * A Compute Engine instance's identity token. Proves that Google's metadata server gave this token, for this key and
- * exchange, to whoever asked on that instance. It does not tell processes of one instance apart, nor say what they run.
+ * exchange, to a process on that instance. It does not tell processes of one instance apart, nor say what they run.
  */
 
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
@@ -46,7 +46,7 @@ export const gcpKind: AttestorKind<GcpConfig> = {
   create: gcpAttestor,
 };
 
-/** What Google gives. */
+/** The lifetime that Google gives. */
 const MAX_LIFETIME_SECONDS = 3600;
 
 /** Verifies tokens by the keys at `jwksUri`, which it fetches when it needs them. */
@@ -85,7 +85,7 @@ export function gcpAttestor(config: GcpConfig, deps: AttestorDeps): Attestor {
   };
 }
 
-/** An instance's name may be given again; its ID is not. */
+/** The name of an instance may be reused; its ID is not. */
 function factsOf(instance: JsonObject, email: Json | undefined): Facts {
   const projectNumber = idOf(instance, 'project_number');
   const instanceId = idOf(instance, 'instance_id');

@@ -1,4 +1,4 @@
-/** The list of platforms: a line in `KINDS` is all that a new one takes here. */
+/** The list of platforms: a new one needs one line in `KINDS` here. */
 
 import { isPlatformName } from '@chancery/shared/evidence/platform.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
@@ -32,7 +32,7 @@ interface Entry<Input> {
   create(config: Input, deps: AttestorDeps): Promise<readonly Attestor[]>;
 }
 
-/** A platform of which there is one. */
+/** A platform that is configured once. */
 function one<Config>(kind: AttestorKind<Config>): Entry<Config> {
   return {
     schema: kind.schema.describe(kind.says),
@@ -41,7 +41,7 @@ function one<Config>(kind: AttestorKind<Config>): Entry<Config> {
   };
 }
 
-/** A platform of which there may be several, each under a name of the operator's. */
+/** A platform that may be configured several times, each under a name that the operator chooses. */
 function named<Config>(kind: AttestorKind<Config>): Entry<Readonly<Record<string, Config>>> {
   const nameOf = (instance: string): string => `${kind.type}/${instance}`;
   const instance = z
@@ -98,7 +98,7 @@ function configured(config: AttestorsConfig) {
 }
 
 /**
- * The attestor that an agent means: by its whole name, or by its kind where there is one of that kind. Throws
+ * The attestor that an agent names: by its whole name, or by its kind if there is only one of that kind. Throws
  * platform_unknown.
  */
 export function attestorNamed(attestors: ReadonlyMap<string, Attestor>, name: string): Attestor {

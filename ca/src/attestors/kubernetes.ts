@@ -1,8 +1,8 @@
 /**
  * A pod of a Kubernetes cluster, by its service-account token. Proves that the cluster minted this token for this pod
- * and for us, within the last half hour; with `review`, that the pod was there and running just now; with a bound
- * audience, that it was minted for this exchange and this key. It does not prove which container of the pod asks, nor
- * anything that the cluster's administrators, or whoever may create pods for the account, would not wish it to.
+ * and for the CA within the last half hour; with `review`, that the pod exists and runs now; with a bound audience,
+ * that the token was minted for this exchange and this key. It does not prove which container of the pod asks, and does
+ * not protect from the cluster's administrators, or from others who may create pods for the account.
  */
 
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
@@ -34,7 +34,7 @@ export const kubernetesKind: AttestorKind<KubernetesConfig> = {
 
 type Deps = AttestorDeps & { readonly type: string };
 
-/** How it is found out whether a token is one cluster's own. */
+/** How the CA verifies that a token comes from one cluster. */
 interface Cluster {
   /** Proves what the claims say. Throws IdentityError. */
   authenticate(token: Uint8Array, claims: PodClaims, now: Date): Promise<void>;
@@ -65,7 +65,7 @@ async function clusterOf({ review, jwks, maxTokenLifetime }: KubernetesConfig, d
   throw new IdentityError('config', `${deps.type}: neither review nor jwks`);
 }
 
-/** The API server is authoritative: the token's account and pod must still be there. */
+/** Asks the API server, which is authoritative: the token's account and pod must still exist. */
 async function asked(config: ReviewConfig, deps: Deps): Promise<Cluster> {
   const api = await openClusterApi(config, deps);
   return {
@@ -77,7 +77,7 @@ async function asked(config: ReviewConfig, deps: Deps): Promise<Cluster> {
   };
 }
 
-/** The keys are those of the configured cluster, whatever `iss` says: most clusters call themselves the same. */
+/** Uses the keys of the configured cluster, whatever `iss` says: most clusters have the same `iss`. */
 function byJwks({ issuer, file, ca }: JwksConfig, maxLifetimeSeconds: number, deps: Deps): Cluster {
   const roots = ca === undefined ? undefined : readTlsRoots(deps, ca);
   const withRoots = { ...deps, ca: roots };
@@ -93,7 +93,7 @@ function byJwks({ issuer, file, ca }: JwksConfig, maxLifetimeSeconds: number, de
   };
 }
 
-/** True where the audience carries the binding, false for a plain token. Throws k8s_audience. */
+/** True if the audience carries the binding, false for a plain token. Throws k8s_audience. */
 function ensureForUs(
   { audience }: PodClaims,
   config: KubernetesConfig,
@@ -114,7 +114,7 @@ function ensureForUs(
   return false;
 }
 
-/** What clocks may differ by. */
+/** The allowed difference of clocks. */
 const SKEW_SECONDS = 30;
 
 function ensureShortLived(claims: PodClaims, { maxTokenLifetime }: KubernetesConfig, now: Date): void {
@@ -138,9 +138,9 @@ function ensureAllowed({ namespace, serviceAccount }: PodClaims, config: Kuberne
   ensure(serviceAccounts?.includes(account) ?? true, 'claim_rule', `service account ${account} may not join`);
 }
 
-/** A plain token is good for one key: whoever reads it later, on its way or at rest, comes too late. */
+/** A plain token is good for one key only, so a stolen copy that comes later is refused. */
 async function bindToKey({ id, expiresAt }: PodClaims, { memory, type }: Deps, { key }: Turn): Promise<void> {
-  // Forgotten only when no clock would take it any more.
+  // Forgotten only when no clock would accept the token any more.
   await memory.bind({ platform: type, id }, key.sha256, addSeconds(expiresAt, 2 * SKEW_SECONDS));
 }
 

@@ -1,8 +1,8 @@
 /**
- * ID tokens of an OpenID Connect issuer, such as a CI system's. Proves that the issuer signed these claims for a job,
- * for this key and exchange where the job may choose its audience. Where it may not, the token is good for the first
- * key that it comes with until it ends, so whoever takes it from the job before its use can use it. It says nothing of
- * the machine, nor of what else the job runs.
+ * ID tokens of an OpenID Connect issuer, such as a CI system. Proves that the issuer signed these claims for a job;
+ * and, if the job may choose the audience, for this key and exchange. If it may not, the token is good for the first
+ * key that it comes with, so a thief who uses it before the job can use it. It does not prove on which machine the job
+ * runs, nor what else it runs.
  */
 
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
@@ -30,7 +30,7 @@ export const oidcKind: AttestorKind<OidcConfig> = {
   create: oidcAttestor,
 };
 
-/** Longer than a token's last second, by the skew that is allowed. */
+/** How long after its end a token is remembered, because of the allowed skew. */
 const AFTER_SECONDS = 60;
 
 /** Throws config. */
@@ -64,7 +64,7 @@ function keysOf(
   return keySetFrom(jwksUri === undefined ? { discover: issuer } : { jwksUri }, withRoots);
 }
 
-/** A token that says nothing of the key is good for one key: the one with which it came first. */
+/** A token that is not bound to a key is good for one key: the first that it comes with. */
 function bindToKey(
   claims: Claims,
   { key }: Turn,

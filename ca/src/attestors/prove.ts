@@ -1,6 +1,6 @@
 /**
- * One exchange's evidence, of one platform or of several: all must pass, over one nonce, with at most one question that
- * holds theirs. What they prove is joined under each one's name.
+ * Verifies the evidence of one exchange, of one platform or several: all must pass, over one nonce. At most one
+ * question is sent, which contains those of all platforms. The facts are joined, each under its platform's name.
  */
 
 import { joinNodes, type Node } from '@chancery/shared/evidence/node.ts';
@@ -9,15 +9,15 @@ import { attributePrefix, joinPlatforms } from '@chancery/shared/evidence/platfo
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Attestor, Facts, Turn } from './attestor.ts';
 
-/** What all of an exchange's platforms proved together. */
+/** What all platforms of an exchange proved together. */
 export interface Proven extends Node {
   /** As `kind.name`. */
   readonly attributes: Readonly<Record<string, string>>;
-  /** The nodes among them that have one agent at most. */
+  /** The nodes that have at most one agent. */
   readonly exclusive: readonly Node[];
 }
 
-/** `attestors` in the order in which the agent named them; `opening` is what it said first. Throws IdentityError. */
+/** `attestors` are in the order in which the agent named them; `opening` is its first message. Throws IdentityError. */
 export async function prove(
   attestors: readonly Attestor[],
   opening: Uint8Array,
@@ -59,7 +59,7 @@ async function part(attestor: Attestor, opening: Uint8Array | undefined, { round
   }
 }
 
-/** The platforms' own questions become one, sent once each has asked or has finished without asking. */
+/** Joins the platforms' questions into one. It is sent once each platform has asked or has finished without asking. */
 class Round {
   readonly #names: readonly string[];
   readonly #turn: Turn;
@@ -70,7 +70,7 @@ class Round {
   constructor(names: readonly string[], turn: Turn) {
     this.#names = names;
     this.#turn = turn;
-    // Nobody may be waiting for it when it fails.
+    // There may be no waiter when it fails.
     this.#answers.promise.catch(() => {});
   }
 

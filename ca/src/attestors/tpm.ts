@@ -76,12 +76,12 @@ export function tpmAttestor(
   };
 }
 
-/** What the agent says it is, cut to known shapes; nothing of it is proven. */
+/** What the agent claims, parsed and unverified. */
 interface Claim {
   readonly endorsement: ClaimedEndorsement;
   readonly ak: PublicArea;
   readonly speaker: Speaker;
-  /** Undefined for a key that does not live in the TPM. */
+  /** Undefined for a key outside the TPM. */
   readonly key: PublicArea | undefined;
   readonly events: readonly LogEvent[] | undefined;
 }
@@ -107,7 +107,7 @@ function readEk(bytes: Uint8Array): PublicArea {
   return readPublicArea(bytes, template, 'ek_parse');
 }
 
-/** The two attributes are in the template too; they have their own code because each is an attack of its own. */
+/** The template includes both attributes; they have codes of their own because each is an attack of its own. */
 function readAk(bytes: Uint8Array): PublicArea {
   const attributes = attributesOf(bytes);
   const restricted = (attributes & ATTRIBUTE.restricted) !== 0;
@@ -128,7 +128,7 @@ function readKey(bytes: Uint8Array, { key }: Turn): PublicArea | undefined {
   return area;
 }
 
-/** The HMAC shows the secret without telling it, and for this exchange only. */
+/** The HMAC proves knowledge of the secret for this exchange only, without revealing it. */
 function ensureActivated({ proof }: TpmAnswer, secret: Uint8Array, binding: Uint8Array): void {
   const expected = createHmac('sha256', secret).update(binding).digest();
   ensure(

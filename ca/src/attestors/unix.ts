@@ -1,6 +1,6 @@
 /**
- * A caller on the CA's own socket: the kernel says which process and which user it is. Proves the uid and gid at
- * connect(2). Does not prove which program it is, nor tell two processes of one user apart.
+ * A caller on the CA's own socket, by kernel-verified peer credentials. Proves the uid and gid at connect(2). It does
+ * not prove which program it is, nor tell two processes of one user apart.
  */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { z } from 'zod';

@@ -1,4 +1,4 @@
-/** `bundle`: the authorities, for whoever is to trust them. */
+/** `bundle`: prints the authorities that agents and other software must trust. */
 
 import type { Bundle as BundleMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';

@@ -1,4 +1,4 @@
-/** `check`: all that `serve` would refuse, found without a running CA and without changing anything. */
+/** `check`: finds everything that `serve` would refuse, without a running CA and without any change. */
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import type { Command } from '@chancery/shared/cli/program.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
@@ -44,11 +44,11 @@ export const check: Command = {
   },
 };
 
-/** How many resources there are, and what to look at. Throws all that is wrong, one below the other. */
+/** Returns the number of resources, and warnings. Throws every problem at once, one per line. */
 async function checked(settings: CaSettings, files: readonly ResourceFile[], how: ApplyOptions) {
   const { trustDomain, file } = settings;
   const context = { trustDomain, platforms: new Set(platformsOf(settings.attestors)), version: 0, ...how };
-  // An attestor reads its files when it is made; it remembers and asks nothing until it attests.
+  // An attestor reads its files when it is made. It needs memory and network only when it attests.
   const nothing = { advance: async () => {}, bind: async () => {} };
   const outbound = openOutbound();
   const warnings: string[] = [];
@@ -85,7 +85,7 @@ async function refusalFrom(attempt: () => unknown): Promise<readonly IdentityErr
   }
 }
 
-/** What `serve` would find in dataDir, by one look at each. */
+/** The checks of `serve` on dataDir, one by one. */
 function dataAttempts(settings: CaSettings, warn: (warning: string) => void): readonly (() => unknown)[] {
   const { dataDir, trustDomain, attestors } = settings;
   const at = paths(dataDir);
@@ -111,7 +111,7 @@ function dataAttempts(settings: CaSettings, warn: (warning: string) => void): re
 
 const NOTHING: Snapshot = { newestRecordAt: undefined, authorities: [], registry: undefined };
 
-/** An intermediate that may sign now with its key, or a root that may make one. */
+/** Throws unless an intermediate may sign now and has its key, or the root may make one. */
 async function ensureCanSign(settings: CaSettings, { root, records, now }: Authority): Promise<void> {
   const keys = keysOf(settings);
   const fresh = records.findLast(

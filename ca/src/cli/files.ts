@@ -23,8 +23,8 @@ const MAX_DEPTH = 32;
 const MAX_NAMED = 20;
 
 /**
- * The files that -f names, each once. In folders, links are followed; what starts with a dot and what is no YAML is
- * skipped, and named on standard error. Throws file.
+ * The files that -f names, each once. In folders it follows links, skips names that start with a dot and files that are
+ * not YAML, and names those on standard error. Throws file.
  */
 export async function readFiles(invocation: Invocation, io: Io): Promise<readonly ResourceFile[]> {
   const found = new Found();
@@ -41,7 +41,7 @@ const isFolder = (path: string): boolean => inFile(path, 'file', () => statSync(
 class Found {
   readonly files: ResourceFile[] = [];
   readonly skipped: string[] = [];
-  /** By where they really are, so that two links to one file, or a link to a folder above, are read once. */
+  /** Real paths, so that two links to one file, or a link to a folder above, are read once. */
   readonly #seen = new Set<string>();
   #bytes = 0;
 
@@ -101,7 +101,7 @@ function nameSkipped(skipped: readonly string[], io: Io): void {
   if (skipped.length > 0) io.err(`${sentenceOf(skipped)}\n`);
 }
 
-/** Empty where nothing was. */
+/** Empty if nothing was skipped. */
 function sentenceOf(skipped: readonly string[]): string {
   if (skipped.length === 0) return '';
   const more = skipped.length > MAX_NAMED ? ` and ${skipped.length - MAX_NAMED} more` : '';

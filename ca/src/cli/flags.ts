@@ -27,7 +27,7 @@ export const SHARED_IDS_FLAG = {
   },
 } as const satisfies Record<string, Flag>;
 
-/** `hint` is said where none is there. Throws config. */
+/** `hint` ends the error if there is no config. Throws config. */
 export function configFile(invocation: Invocation, hint = ''): string {
   const found = invocation.text('config') ?? ['ca.yaml', SYSTEM_CONFIG].find((path) => existsSync(path));
   const says = `neither ./ca.yaml nor ${SYSTEM_CONFIG} is there; name one with --config${hint}`;
@@ -35,7 +35,7 @@ export function configFile(invocation: Invocation, hint = ''): string {
   return found;
 }
 
-/** Seconds since 1970 in answers of the CA; 0 where none is set. */
+/** Fields with seconds since 1970 in answers of the CA; 0 means not set. */
 const TIMES = new Set([
   'connectedAt',
   'certificateNotAfter',
@@ -46,7 +46,7 @@ const TIMES = new Set([
   'until',
 ]);
 
-/** Times as RFC 3339, or null. bigint has no JSON; every other one of ours fits a number. */
+/** Prints times as RFC 3339, or null. JSON has no bigint; all other values fit a number. */
 export function printJson(io: Io, value: unknown): void {
   const plain = (key: string, each: unknown): unknown => {
     if (typeof each !== 'bigint') return each;
@@ -62,8 +62,8 @@ export function printWarnings(io: Io, warnings: readonly string[]): void {
 }
 
 /**
- * Columns wide enough for their longest cell; where the terminal is too narrow for them, one cell a line and an empty
- * line between rows, so that nothing is cut off. A cell cannot begin a line.
+ * Prints columns that fit their longest cell. If the terminal is too narrow, prints one cell per line and an empty line
+ * between rows, so that nothing is cut off. A cell cannot begin a line.
  */
 export function printTable(
   io: Pick<Io, 'out' | 'columns'>,
@@ -90,7 +90,7 @@ export function printTable(
   io.out(`${[head, ...rows].map(line).join('\n')}\n`);
 }
 
-/** Who has not acknowledged a change when it is answered: most agents do within a second. */
+/** Says how many have not acknowledged a change yet: most agents do within a second. */
 export function printUnacknowledged(io: Pick<Io, 'out'>, behind: Unacknowledged | undefined): void {
   const { connected, away } = behind ?? { connected: 0n, away: 0n };
   if (connected === 1n) io.out('1 connected agent has not acknowledged it yet\n');

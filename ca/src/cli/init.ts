@@ -14,7 +14,7 @@ import { keysOf, openStore, type ServeDeps } from '../serve.ts';
 import { openSqlite } from '../store/sqlite/sqlite.ts';
 import { JSON_FLAG, printJson } from './flags.ts';
 
-/** With --resume it finishes what an earlier run began; without, it refuses to touch what is there. */
+/** With --resume it completes an earlier run; without, it refuses to touch existing files. */
 export const init = (deps: ServeDeps): Command => ({
   says: 'Makes a new CA in a folder: config, key-encryption key, root, an example of resources.',
   flags: {
@@ -46,7 +46,7 @@ export const init = (deps: ServeDeps): Command => ({
   },
 });
 
-/** Of the flag, or of the config where there is one already. Throws config. */
+/** From the flag, or from the config if there is one. Throws config. */
 function trustDomainOf(name: string | undefined, file: string | undefined): TrustDomain {
   const written = file !== undefined && existsSync(file) ? readCaConfig(file).trustDomain : undefined;
   if (name === undefined) {
@@ -71,7 +71,7 @@ function ensureNothingThere(file: string, trustDomain: TrustDomain): void {
 const resumeCommand = (file: string, trustDomain: string): string =>
   `chancery-ca init --resume --trust-domain ${trustDomain} --dir ${dirname(file)}`;
 
-/** Makes what is missing, in the order of `makeCa`, and touches nothing that is there. */
+/** Makes what is missing, in the order of `makeCa`, and keeps everything that exists. */
 async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
   const config = exampleConfig(trustDomain);
   const settings = existsSync(file) ? readCaConfig(file) : parseCaConfig(config, file);
@@ -98,14 +98,14 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps)
   }
 }
 
-/** The config is written last: whoever finds one finds a whole CA. */
+/** The config is written last: if it exists, the CA is complete. */
 async function makeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
   const config = exampleConfig(trustDomain);
   const settings = parseCaConfig(config, file);
   makeFolder(dirname(file), 0o755);
   createKek(settings.keyEncryptionKey);
   const root = await makeRoot(settings, deps).catch((error: unknown) => {
-    // Nothing is encrypted under it, and another try needs its place.
+    // Nothing is encrypted under it yet, and another attempt needs its path.
     rmSync(settings.keyEncryptionKey);
     throw error;
   });

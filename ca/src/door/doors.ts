@@ -36,7 +36,7 @@ export interface DoorDeps {
   readonly turnedAway: TurnedAwayLog;
 }
 
-/** Throws config where `openFiles` is too low for any service. */
+/** Throws config if `openFiles` is too low for any service. */
 export function openDoors(
   settings: DoorSettings,
   openFiles: number,
@@ -45,7 +45,7 @@ export function openDoors(
   const wanted = { certified: settings.connections, strangers: settings.strangerConnections, join: JOIN };
   const shares = divide(openFiles, RESERVED, {
     certified: { wanted: wanted.certified, each: 1, part: 0.6 },
-    // As many again before their first byte, and as many that wait.
+    // As many again before their first byte, and as many again that wait.
     strangers: { wanted: wanted.strangers, each: 3, part: 0.25 },
     join: { wanted: wanted.join, each: LOCAL_DESCRIPTORS, part: 0.15 },
   });
@@ -63,7 +63,7 @@ export function openDoors(
     if (code === 'rate') turnedAway.tell({ what: 'connections', whose: 'anyone' }, message);
   };
   return {
-    // One SPIFFE ID may be that of many nodes.
+    // Many nodes may have one SPIFFE ID.
     tls: door({ strangers, certified, perCertificate: each, perHolder: certified }),
     join: door({ strangers: shares.join }),
     admin: door({ strangers: ADMIN, perStranger: ADMIN }),

@@ -1,6 +1,6 @@
 /**
- * What callers may have open or start. Certified renewals, the local socket and strangers have places and rates of
- * their own, so that none of them can take what another one needs.
+ * Limits of what callers have open or start. Certified callers, the local socket and strangers each have places and
+ * rates of their own, so that none can take what another needs.
  */
 
 import { Buckets } from '@chancery/shared/door/buckets.ts';
@@ -19,19 +19,19 @@ export interface LimitSettings {
 export type Share = 'certified' | 'local' | 'stranger';
 
 const EXCHANGES = 'starts exchanges';
-/** Places of strangers from which on their messages must come sooner, and how soon: a part taken, seconds. */
+/** When this part of the places is taken, messages must come within these seconds. */
 const PATIENCE = [
   [0.9, 1],
   [0.5, 3],
 ] as const;
 
-/** Agents of one node, each with one more while it renews. */
+/** Streams of the agents of one node; each has two while it renews. */
 const TRUST_STREAMS = 64;
 
-/** Of one guest of a node: one that has them all would lock out the others. */
+/** Streams of one guest of a node, so that none locks out the others. */
 const GUEST_STREAMS = 4;
 
-/** A certificate; `origin` is the serial of the one that it was asked for with. */
+/** A certificate. `origin` is the serial of the one that it was requested with. */
 interface Follower extends Node {
   readonly serial: string;
   readonly origin?: string | undefined;
@@ -54,10 +54,10 @@ const followers = (perAddress: number): Places =>
     replacesOwn: false,
   });
 
-/** One for a CA. Whoever gets a place leaves it. */
+/** The limits of one CA. The caller leaves each place that it gets. */
 export class Limits {
   readonly #rooms: Readonly<Record<Share, Room>>;
-  /** Of calls that answer at once: no place, but a rate. */
+  /** Calls that are answered at once take no place, but have a rate. */
   readonly #calls: Buckets;
   readonly #agents = followers(TRUST_STREAMS);
   readonly #guests = followers(GUEST_STREAMS);
@@ -100,12 +100,12 @@ export class Limits {
     return place;
   }
 
-  /** Counts one unary call, by the certificates that it asks for, or the start of one stream. Throws rate. */
+  /** Counts one unary call, as many times as it asks for certificates, or the start of one stream. Throws rate. */
   call(rpc: string, key: string, certificates = 1): void {
     this.#calls.spend(`${rpc} of ${key}`, 'comes', certificates);
   }
 
-  /** A place for one trust stream. The guests of a node have a share apart from its agents'. Throws rate. */
+  /** A place for one trust stream. The guests of a node have a share of their own beside its agents. Throws rate. */
   follow(follower: Follower): Place {
     const { origin, serial } = follower;
     const name = nodeName(follower);
@@ -116,7 +116,7 @@ export class Limits {
     });
   }
 
-  /** Seconds that a caller gets instead of `seconds` while places are scarce. */
+  /** The seconds that a caller has: fewer than `seconds` while places are scarce. */
   patience(share: Share, seconds: number): number {
     const { pressure } = this.#rooms[share].places;
     const [, scarce] = PATIENCE.find(([part]) => pressure >= part) ?? [0, seconds];

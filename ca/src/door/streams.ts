@@ -1,4 +1,4 @@
-/** What all peers of the CA's gRPC server may make it hold by HTTP/2 streams. */
+/** Bounds on what peers can make the CA's gRPC server hold by HTTP/2 streams. */
 import { STREAM_BYTES, type StreamBounds } from '@chancery/shared/door/http2/streams.ts';
 
 const MIB = 1024 * 1024;
@@ -11,7 +11,7 @@ const STRANGERS = {
   little: 2 * MIB,
   what: 'open call',
 } as const;
-/** Unfinished messages of certificates, by address, and of users of this machine. */
+/** Unfinished messages of certified peers, by address, and of users of this machine. */
 const KNOWN = { total: 128 * MIB, perConnection: 8 * MIB, perAddress: 16 * MIB, perNetwork: 32 * MIB };
 /** Open streams of a stranger on one connection: an agent that joins needs two. */
 const STRANGER_STREAMS = 32;
@@ -19,7 +19,7 @@ const STRANGER_STREAMS = 32;
 const KNOWN_CALLS = { perConnection: 8 * MIB, perAddress: 16 * MIB, what: 'open call' } as const;
 /** An agent keeps one trust stream open, and now and then renews beside it. */
 const CALLS_OF_CONNECTION = 2;
-/** Of all open calls of certificates, those of one SPIFFE ID: all nodes may have it. */
+/** The part of all open calls that one SPIFFE ID may have: all nodes may share it. */
 const PART_OF_ID = 0.75;
 const RESETS = { perSecond: 10, burst: 300 };
 /** An agent that joins makes two calls, and waits for seconds after a refusal. */
@@ -27,7 +27,7 @@ const FAILURES_OF_STRANGER = { perSecond: 2, burst: 20 };
 /** Agents of one site may share an address. */
 const RESETS_OF_ADDRESS = { perSecond: 40, burst: 800 };
 
-/** `connections`: as many may be open at once. */
+/** `connections` is how many may be open at once. */
 export function streamBounds(connections: number): StreamBounds {
   const total = KNOWN.total + connections * CALLS_OF_CONNECTION * STREAM_BYTES;
   return {

@@ -1,13 +1,12 @@
 /**
- * Tells the operator that callers are turned away for lack of places or for their rate: one line of the log, and one
- * with their number at the end of each minute, whatever they send. They are in no audit log: a flood must not fill the
- * disk.
+ * Logs that callers are turned away for lack of places or for their rate: one line at once, and then one per minute
+ * with their number. The audit log has none of them: a flood must not fill the disk.
  */
 import { type Folded, Folder } from '@chancery/shared/audit/folder.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 
-/** What was refused, and whose it was. Both are short lists: they are labels of a metric. */
+/** What was refused, and to whom. Both are short lists, because they are labels of a metric. */
 export interface TurnedAway {
   readonly what: 'connections' | 'calls';
   readonly whose: 'strangers' | 'others' | 'anyone';
@@ -26,7 +25,7 @@ interface TurnedAwayAt extends TurnedAway {
 
 export interface TurnedAwayLog {
   tell(of: TurnedAway, detail: string): void;
-  /** Says how many were not said yet. */
+  /** Writes the count of those that are not written yet. */
   close(): void;
 }
 

@@ -8,7 +8,7 @@ export interface MetricSources {
   /** Of those: how many have not acknowledged what is in force, by part. */
   readonly unacknowledgedAgents: () => Readonly<Record<string, number>>;
   readonly openExchanges: () => number;
-  /** By whose they are. */
+  /** Connections by share. */
   readonly openConnections: () => Readonly<Record<string, number>>;
   readonly revocations: () => number;
   readonly now: () => Date;

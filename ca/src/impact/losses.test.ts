@@ -43,7 +43,7 @@ const [W, USERS, G, NOTES] = [
 const before = await setOf(W, USERS, G, NOTES);
 const [w, user, gateway] = [agent('w'), agent('users', 'users/1000'), agent('g')];
 
-/** One sentence a loss. */
+/** One sentence for each loss. */
 async function lost(
   after: readonly object[],
   connected: readonly CertifiedAgent[] = [w, user, gateway],

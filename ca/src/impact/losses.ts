@@ -1,7 +1,6 @@
 /**
- * What a new set of resources takes from agents: those that are connected, and those with a certificate that has not
- * expired. They lose a SPIFFE ID that their evidence no longer earns, so that their renewals are refused, and MCP
- * servers that they are no longer the gateway of.
+ * What a new set of resources takes from agents that are connected or have an unexpired certificate: a SPIFFE ID that
+ * their evidence no longer earns, so that renewals are refused, and MCP servers that they are no longer the gateway of.
  */
 
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -15,12 +14,12 @@ import { keyOf, type Resource, type ResourceSet } from '../registry/resources.ts
 export interface Loss {
   readonly id: SpiffeId;
   readonly what: 'identity' | 'server';
-  /** Of the Identity or the McpServer. */
+  /** The name of the Identity or the McpServer. */
   readonly name: string;
-  /** False where an agent's evidence is not known, so that nobody can tell. */
+  /** False if the evidence of an agent is not known. */
   readonly certain: boolean;
   readonly why: string;
-  /** Those who lose it. */
+  /** The agents that lose it. */
   readonly agents: readonly CertifiedAgent[];
 }
 
@@ -29,7 +28,7 @@ interface Change {
   readonly after: ResourceSet;
 }
 
-/** `factsOf` answers undefined where the agent's evidence is not known. Breathes between agents. */
+/** `factsOf` returns undefined if the agent's evidence is not known. Lets other work run between agents. */
 export async function lossesOf(
   change: Change,
   connected: readonly CertifiedAgent[],
@@ -58,7 +57,7 @@ export async function lossesOf(
 
 type Lost = Omit<Loss, 'id' | 'agents'>;
 
-/** By kind and name: what gives today what it gave. */
+/** Resources that give the same as before, by kind and name. */
 function unchanged({ before, after }: Change): ReadonlySet<string> {
   const old = new Map(before.resources.map((each) => [keyOf(each), JSON.stringify(each)]));
   return new Set(
@@ -102,7 +101,7 @@ function whyLost(
 
 const isServer = (each: Resource) => each.kind === 'McpServer';
 
-/** By the SPIFFE ID of the gateway. */
+/** Lost servers by the SPIFFE ID of their gateway. */
 function lostServers({ before, after }: Change): ReadonlyMap<string, readonly Lost[]> {
   const now = new Map(after.resources.filter(isServer).map((each) => [each.name, each.identity]));
   const lost = before.resources.filter(isServer).flatMap(({ name, identity }) => {

@@ -1,6 +1,6 @@
 /**
- * The operator's hand on a running CA: verbs with values, for whatever door. gRPC on the admin socket is one; each door
- * says who asks and translates, and decides nothing.
+ * What an operator can do with a running CA: verbs with values, for any door. gRPC on the admin socket is one door. A
+ * door says who asks, and translates; it decides nothing.
  */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';

@@ -1,4 +1,4 @@
-/** The operator's verbs about resources: what applying a set does, and why facts and calls are decided as they are. */
+/** The operator's verbs about resources: apply a set, show what it would change, explain decisions. */
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { CertifiedAgent } from '../agents/agents.ts';
@@ -27,14 +27,14 @@ export interface ApplyOrder extends SetOrder {
   readonly dryRun: boolean;
 }
 
-/** What a change of the set does, or would do. */
+/** What a change of the set does or would do. */
 export interface ChangeReport {
   readonly changes: readonly Change[];
   readonly warnings: readonly string[];
   /** In force now. */
   readonly version: number;
   readonly losses: readonly (Loss & { readonly connected: number })[];
-  /** Undefined where nothing has changed. */
+  /** Undefined if nothing has changed. */
   readonly unacknowledged: Unacknowledged | undefined;
 }
 
@@ -99,7 +99,7 @@ function explain(query: ExplainQuery, { registry, revocations }: ResourceDeps): 
   return unlessRevoked(explained, first, revocations);
 }
 
-/** The CA does not issue to, nor a gateway ask the rules about, whom the operator has cut off. */
+/** Says that an identity is revoked: then the CA issues nothing, and gateways do not ask the rules. */
 function unlessRevoked(
   explained: Explanation,
   id: SpiffeId | undefined,

@@ -1,4 +1,4 @@
-/** The operator's verbs that cut off and let in again. */
+/** The operator's verbs that revoke, and that lift revocations. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { type MadeRevocation, parseReason } from '@chancery/shared/revocation/revocation.ts';
 import {
@@ -29,19 +29,19 @@ export interface RevokeOrder extends NamedTarget {
   readonly dryRun: boolean;
 }
 
-/** What a revocation cuts off, or would. */
+/** What a revocation cuts off or would cut off. */
 export interface RevokeReport extends Matched {
   /** Undefined after a dry run, as `unacknowledged`. */
   readonly made: MadeRevocation | undefined;
-  /** The value that is revoked, or would be: a serial in full. */
+  /** The revoked value; for a serial, all its digits. */
   readonly value: string;
-  /** How many had a trust stream open. */
+  /** How many of the agents had an open trust stream. */
   readonly agents: number;
-  /** Of those that it does not cut off. */
+  /** Holders that it does not cut off. */
   readonly unacknowledged: Unacknowledged | undefined;
 }
 
-/** A hundred years: beyond is a slip, and beyond some more no Date. */
+/** A hundred years: more is a mistake, and much more is not a valid Date. */
 const MAX_SECONDS = 100 * 365 * 86_400;
 
 /** `revoke` resolves once the revocation is durable; agents hear of it after that. Throws revocation. */
@@ -73,7 +73,7 @@ async function revoke(wanted: RevokeOrder, by: string, deps: RevokeDeps): Promis
   const { revocations } = deps;
   const target = await revocations.named(wanted);
   const order: RevocationOrder = { target, reason: parseReason(reason), seconds, by };
-  // Before: those that are cut off are no longer on the list. What takes time comes after.
+  // Counted before, because agents that are cut off leave the list. The slow part comes after.
   const matches = matcherOf(target);
   const isCutOff = ({ id, serial, platform, node }: AwayAgent): boolean =>
     matches({ id, serial, node: { platform, node } });

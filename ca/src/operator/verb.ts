@@ -1,12 +1,12 @@
-/** What every verb of the operator shares, whatever its door: first the role, then the event, then the act. */
+/** What every verb of the operator does, at any door: check the role, write the event, then act. */
 import type { Audit } from '@chancery/shared/audit/event.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { LivePeer } from '@chancery/shared/unix/peer-credentials.ts';
 
-/** A reader asks what is so, a writer changes it. */
+/** A reader may ask, a writer may also change. */
 export type Role = 'reader' | 'writer';
 
-/** Who asks, as a door has found out. */
+/** Who asks, as the door has found. */
 export interface Asker {
   /** For refusals and the audit log. */
   readonly address: string;
@@ -15,8 +15,8 @@ export interface Asker {
 }
 
 /**
- * Throws operator_role or peer_gone at once, before a door reads what is asked for; the returned function acts. It
- * throws what its verb throws, and store where the event of a change cannot be written: then nothing is changed.
+ * Throws operator_role or peer_gone at once, before a door reads the request. The returned function acts. It throws
+ * what its verb throws, and store if the event of a change cannot be written: then nothing is changed.
  */
 export type Verb<Value, Answer> = (asker: Asker) => (value: Value) => Promise<Answer>;
 
@@ -26,7 +26,7 @@ export interface VerbDeps {
   readonly ownUid: number;
 }
 
-/** A verb that changes nothing leaves no event. */
+/** A verb that changes nothing, and writes no event. */
 export function reading<Value, Answer>(
   run: (value: Value) => Promise<Answer>,
   { ownUid }: VerbDeps,
@@ -39,13 +39,16 @@ export function reading<Value, Answer>(
 
 export interface Writing<Value, Answer> {
   readonly name: string;
-  /** What is to be changed, for the audit log; undefined where this value changes nothing, as a dry run. */
+  /** What will be changed, for the audit log; undefined if nothing will be, as in a dry run. */
   readonly about: (value: Value) => string | undefined;
   /** `by` is the operator. */
   readonly run: (value: Value, by: string) => Promise<Answer>;
 }
 
-/** The event is durable before anything is changed. What was changed has an event of its own, in its transaction. */
+/**
+ * A verb that changes state. Its event is durable before any change. The change has an event of its own, in its
+ * transaction.
+ */
 export function writing<Value, Answer>(
   { name, about, run }: Writing<Value, Answer>,
   deps: VerbDeps,

@@ -1,12 +1,12 @@
-/** Long work in slices, so that the calls of others are answered meanwhile. */
+/** Runs long work in slices, so that other calls are answered in between. */
 
 const SLICE_MS = 10;
 
-/** One for each piece of long work, which awaits `take` between its steps. */
+/** One for each long task, which awaits `take` between its steps. */
 export class Breath {
   #since = performance.now();
 
-  /** Resolves at once, or after whatever else waits where the slice is over. */
+  /** Resolves at once; when the slice is over, after other waiting work. */
   async take(): Promise<void> {
     if (performance.now() - this.#since < SLICE_MS) return;
     await new Promise((resolve) => void setImmediate(resolve));

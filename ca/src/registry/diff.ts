@@ -1,4 +1,4 @@
-/** What would change, as a person reads it: resource by resource, line by line. */
+/** What would change, in text for a person: by resource and line. */
 import { stringify } from 'yaml';
 import { Breath } from './breath.ts';
 import { keyOf, type Resource } from './resources.ts';
@@ -13,7 +13,7 @@ export interface Change {
   readonly diff: string;
 }
 
-/** Breathes between resources: a set may have thousands. */
+/** Lets other work run between resources: a set may have thousands. */
 export async function diffOf(
   before: readonly Resource[],
   after: readonly Resource[],

@@ -1,4 +1,4 @@
-/** Which identities of a set facts earn, and why they earn no others. */
+/** Which identities of a set facts earn, and why they do not earn the others. */
 import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Facts } from './identity/facts.ts';
 import type { Earned } from './identity/identity.ts';
@@ -7,7 +7,7 @@ import type { ResourceSet } from './resources.ts';
 export interface Matched {
   /** The default first. */
   readonly earned: readonly Earned[];
-  /** For each other identity the term that failed, the nearest first. */
+  /** The failed term of each other identity, the nearest first. */
   readonly misses: readonly string[];
 }
 
@@ -29,7 +29,7 @@ export function matchFacts({ identities }: Pick<ResourceSet, 'identities'>, fact
 
 /** Every SPIFFE ID that the facts earn, the default first. Throws no_identity with the nearest miss. */
 export function earn({ identities }: Pick<ResourceSet, 'identities'>, facts: Facts): readonly Earned[] {
-  // Why an identity is missed takes ten times as long to say as that it is, and there may be thousands.
+  // The reasons take ten times as long as the result, and there may be thousands.
   const near = identities.filter((identity) => identity.fits(facts));
   const { earned } = matchFacts({ identities: near }, facts);
   if (earned.length > 0) return earned;

@@ -1,4 +1,4 @@
-/** Why facts earn what they earn and calls are decided as they are: by the functions that decide. */
+/** Explains which identities facts earn and how calls are decided, by the same functions that decide. */
 import { decide } from '@chancery/shared/policy/decide.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { matchFacts } from './earn.ts';
@@ -7,9 +7,9 @@ import type { ResourceSet } from './resources.ts';
 
 export interface Explanation {
   readonly allow: boolean;
-  /** The identity or the access rule that decides; empty where none does. */
+  /** The identity or the access rule that decides; empty if there is none. */
   readonly rule: string;
-  /** Those that facts earn, the default first. */
+  /** The SPIFFE IDs that the facts earn, the default first. */
   readonly spiffeIds: readonly string[];
   /** For a person. */
   readonly lines: readonly string[];

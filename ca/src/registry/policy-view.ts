@@ -1,4 +1,4 @@
-/** The part of the policy that one SVID needs to know, and no more: who else may do what is not its business. */
+/** The part of the policy that one SVID needs, and no more: it must not learn the rights of others. */
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -20,10 +20,10 @@ export function policyViewOf(
   });
 }
 
-/** Found once for each version of the resources, whatever the number of streams. */
+/** Computed once for each version of the resources, for all streams. */
 const gateways = new WeakMap<ResourceSet, ReadonlySet<string>>();
 
-/** The SPIFFE IDs of those with a registered MCP server. */
+/** The SPIFFE IDs of the gateways of registered MCP servers. */
 export function gatewaysOf(set: ResourceSet): ReadonlySet<string> {
   const known = gateways.get(set);
   if (known !== undefined) return known;

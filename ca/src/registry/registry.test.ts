@@ -125,7 +125,7 @@ describe('facts', () => {
     expect(registry.choose(facts, id('c')).id).toBe(id('c'));
   });
 
-  test('do not earn what they do not fit, whoever asks', async () => {
+  test('do not earn what they do not fit', async () => {
     await registry.apply([identity('b'), identity('a', 'tpm')], 'uid 0');
     expect(() => registry.choose(facts, id('a'))).toThrow(
       refusal('not_entitled', /^asked for spiffe:\/\/prod.example\/a, earned spiffe:\/\/prod.example\/b$/),

@@ -1,4 +1,4 @@
-/** The resources in force. Facts come in, SPIFFE IDs go out; each new version is stored before anybody acts on it. */
+/** The resources in force. Facts come in, SPIFFE IDs go out. Each new version is stored before it is used. */
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
@@ -54,7 +54,7 @@ export interface RegistryDeps {
   readonly platforms: ReadonlySet<string>;
 }
 
-/** Throws resource where the CA's config no longer fits the stored set. */
+/** Throws resource if the CA's config no longer fits the stored set. */
 export function compileStored(
   stored: RegistryRecord | undefined,
   deps: Omit<RegistryDeps, 'store'>,
@@ -64,7 +64,7 @@ export function compileStored(
   return compile(resources, stored?.version ?? 0, deps);
 }
 
-/** Loads the stored set. Throws store, or resource where the CA's config no longer fits it. */
+/** Loads the stored set. Throws store, or resource if the CA's config no longer fits it. */
 export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
   const stored = await deps.store.registry();
   const first = { ...compileStored(stored, deps), sequence: stored?.sequence ?? 0n };
@@ -87,7 +87,7 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
     diff: read,
     apply: (files, by, how) => {
       const applied = last.then(async () => apply(await read(files, how), by));
-      // One at a time: each is a difference from the one before.
+      // Changes are made one at a time: each builds on the one before.
       last = applied.catch(() => {});
       return applied;
     },
@@ -111,7 +111,7 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
   }
 }
 
-/** An empty folder or a failed pipe must not take every name away. */
+/** An empty folder or a failed pipe must not remove every name. */
 function ensureNothingIn(before: readonly Resource[]): void {
   if (before.length === 0) return;
   const what = `these files have no resources; all ${before.length} in force would be removed`;

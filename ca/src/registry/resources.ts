@@ -35,7 +35,7 @@ export interface SetContext {
 }
 
 export interface ReadSet extends ResourceSet {
-  /** Sentences about what is accepted and may not be meant. */
+  /** Warnings about what is accepted but may be a mistake. */
   readonly warnings: readonly string[];
 }
 
@@ -68,7 +68,7 @@ export async function readResources(files: readonly ResourceFile[], context: Set
   return { ...resourceSet(resources, context, identities), warnings };
 }
 
-/** Throws nothing: adds what is refused to `problems`, and returns what the operator should look at. */
+/** Never throws: adds refusals to `problems`, and returns warnings. */
 async function ensureApart(
   found: readonly Found[],
   { context, problems, breath }: { context: SetContext; problems: Problems; breath: Breath },
@@ -86,7 +86,7 @@ async function ensureApart(
   return warnings;
 }
 
-/** Compiles resources that `readResources` accepted before; `compiled` are those identities that are already. */
+/** Compiles resources that `readResources` accepted. `compiled` are identities that are already compiled. */
 export function resourceSet(
   unsorted: readonly Resource[],
   context: SetContext,
@@ -126,7 +126,7 @@ function refuseTwins(found: readonly Found[], problems: Problems): void {
   }
 }
 
-/** A rule about a server or a platform that is not there would read as if it did something. */
+/** Refuses a rule about an unknown server or platform: it would look effective but do nothing. */
 function refuseDangling(found: readonly Found[], context: SetContext, problems: Problems): void {
   const servers = new Set(found.flatMap(({ value }) => (value.kind === 'McpServer' ? [value.name] : [])));
   for (const { value, file, lineOf } of found) {

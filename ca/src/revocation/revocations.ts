@@ -1,4 +1,4 @@
-/** Who is cut off: kept in the store, loaded before the CA serves, asked at each call, heard by open streams. */
+/** Revocations: kept in the store, loaded before the CA serves, asked at each call, and pushed to open streams. */
 import { nodeName } from '@chancery/shared/evidence/node.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
@@ -35,11 +35,11 @@ export interface RevocationOrder {
 export interface NamedTarget {
   readonly kind: string;
   readonly value: string;
-  /** For a serial that this CA has no record of. */
+  /** Accepts a serial that this CA has no record of. */
   readonly force: boolean;
 }
 
-/** What a revocation cuts off, or would. */
+/** What a revocation cuts off or would cut off. */
 export interface Matched {
   /** Its unexpired certificates. */
   readonly certificates: number;
@@ -48,15 +48,21 @@ export interface Matched {
 }
 
 export interface Revocations {
-  /** Those on record; each change is durable before it is here. */
+  /** The revocations on record. Each change is durable before it appears here. */
   readonly sets: Source<RevocationSet<MadeRevocation>>;
   /** Those in force now, by their numbers. */
   standing(): readonly MadeRevocation[];
-  /** Throws `code` for a peer that is revoked now, or is about to be: a cut that is on its way to the disk counts. */
+  /** Throws `code` if the peer is revoked, also by a revocation that is still being written. */
   ensureGood(peer: RevocablePeer, code: 'revoked_peer' | 'revoked_identity'): void;
-  /** What an operator means; a serial must be on record, in full or by its beginning. Throws revocation, store. */
+  /**
+   * The target that an operator names. A serial must be on record, in full or by its first digits. Throws revocation,
+   * store.
+   */
   named(target: NamedTarget): Promise<Target>;
-  /** Reads the store: after a revocation rather than before it. Throws revocation, as `revoke` would. */
+  /**
+   * What the order matches. Reads the store, so it is slow: call it after a revocation. Throws revocation, as `revoke`
+   * would.
+   */
   matched(order: RevocationOrder): Promise<Matched>;
   /** Throws revocation, store. */
   revoke(order: RevocationOrder): Promise<MadeRevocation>;
@@ -70,7 +76,7 @@ export interface RevocationDeps {
   readonly trustDomain: TrustDomain;
 }
 
-/** Each is sent to every agent, and looked at when a set is made. */
+/** Each is sent to every agent, and indexed in each set. */
 const MAX_IN_FORCE = 10_000;
 
 /** Loads those in force. Throws store. */
@@ -82,7 +88,7 @@ export async function openRevocations(deps: RevocationDeps): Promise<Revocations
 class LiveRevocations implements Revocations {
   readonly #deps: RevocationDeps;
   readonly #sets: LiveValue<RevocationSet<MadeRevocation>>;
-  /** What is being written: refused already, so that nothing is issued to it while the disk turns. */
+  /** Revocations that are being written. They count already, so that nothing is issued meanwhile. */
   readonly #coming = new Set<RevocationSet<MadeRevocation>>();
   #last: Promise<unknown> = Promise.resolve();
 
@@ -148,7 +154,7 @@ class LiveRevocations implements Revocations {
     }
   }
 
-  /** One at a time: each set is made from the one before. */
+  /** Changes are made one at a time: each set builds on the one before. */
   #inTurn<T>(change: () => Promise<T>): Promise<T> {
     const changed = this.#last.then(change);
     this.#last = changed.catch(() => {});
@@ -156,7 +162,7 @@ class LiveRevocations implements Revocations {
   }
 }
 
-/** A revoked certificate stays revoked until its own end, and is not carried along any longer. Throws revocation. */
+/** A revocation of a certificate ends with that certificate. Throws revocation. */
 async function draftOf(order: RevocationOrder, deps: RevocationDeps): Promise<RevocationDraft> {
   const { target, reason, seconds, by } = order;
   ensureOfDomain(target, deps.trustDomain);
@@ -173,16 +179,16 @@ async function draftOf(order: RevocationOrder, deps: RevocationDeps): Promise<Re
   return { target, reason, by, until: asked !== undefined && asked < notAfter ? asked : notAfter };
 }
 
-/** A set of this one, which has no number yet. */
+/** A set of this one revocation, which has no number yet. */
 const alone = (draft: RevocationDraft, clock: Clock): RevocationSet<MadeRevocation> =>
   revocationSet([{ ...draft, number: 0, serials: [], at: clock.now() }], 0n);
 
-/** Whom a revocation of this target would match. */
+/** Which peers a revocation of this target would match. */
 export function matcherOf(target: Target): (peer: RevocablePeer) => boolean {
   const order = { number: 0, serials: [], reason: 'unspecified', until: undefined } as const;
   const set = revocationSet([{ ...order, target }], 0n);
   return (peer) => set.revoked(peer, EVER) !== undefined;
 }
 
-/** What has no end counts at any time. */
+/** A revocation without an end counts at any time. */
 const EVER = new Date(0);

@@ -1,4 +1,4 @@
-/** Which certificate an operator means who types a serial, or the beginning of one. */
+/** Finds the certificate by the serial, or its first digits, that an operator types. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseTarget, type Target } from '@chancery/shared/revocation/revocation.ts';
 import type { CertificateStore, RecordedIssuance } from '../store/store.ts';
@@ -6,7 +6,7 @@ import type { CertificateStore, RecordedIssuance } from '../store/store.ts';
 export interface NamedSerial {
   readonly text: string;
   readonly now: Date;
-  /** Accepts a whole serial that is not on record, and expands nothing. */
+  /** Accepts a whole serial that is not on record, and completes none. */
   readonly force: boolean;
 }
 
@@ -15,8 +15,8 @@ const PREFIX = /^[0-9a-f]{1,40}$/;
 const MAX_LISTED = 10;
 
 /**
- * The one certificate on record whose serial is `text` or begins so. Of several that have not expired none is chosen,
- * and one that has expired does not make a beginning ambiguous. Throws revocation, store.
+ * The only certificate on record whose serial is `text` or begins with it. Throws revocation if several unexpired ones
+ * do; expired ones do not make it ambiguous. Throws store.
  */
 export async function issuedSerial(
   { text, now, force }: NamedSerial,

@@ -1,4 +1,4 @@
-/** Who is at the other end of a connection to the CA, and whether they still are who they were. */
+/** The peer of a connection to the CA, checked again at each use. */
 import { type ShareKeys, shareKeys } from '@chancery/shared/door/keys.ts';
 import type { LivePeer } from '@chancery/shared/unix/peer-credentials.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
@@ -9,14 +9,11 @@ interface Answered {
   readonly answer?: () => () => void;
 }
 
-/**
- * Over TLS; `svid` is undefined for a caller without a certificate and a refusal for one whose certificate is
- * not good.
- */
+/** A caller over TLS. `svid` throws for a caller without a certificate, and for one whose certificate is not good. */
 export interface TlsCaller extends Answered {
   readonly via: 'tls';
   readonly address: string;
-  /** Verified against the bundle as it is now. Throws no_peer, expired_peer, chain, svid. */
+  /** Verified against the current bundle. Throws no_peer, expired_peer, chain, svid. */
   svid(now: Date): VerifiedSvid;
   readonly shownCertificate: boolean;
 }
@@ -29,32 +26,34 @@ export interface UnixCaller extends Answered {
 
 export type Caller = TlsCaller | UnixCaller;
 
-/** Who asks for a verb of the operator: on the admin socket the kernel says who that is. */
+/** The asker of an operator's verb: the kernel-verified peer on the admin socket. */
 export const askerOf = (caller: Caller): Asker => ({
   address: caller.address,
   local: caller.via === 'admin' ? caller.peer : undefined,
 });
 
-/** Whom a limit counts: a user of this machine, or an address and its network. */
+/** The keys that limits count by: a user of this machine, or an address and its network. */
 export const limitKeys = (caller: Caller): ShareKeys =>
   caller.via === 'tls' ? shareKeys(caller.address) : { address: `uid ${caller.peer.uid}` };
 
-/** Who has a rate of its own: a certified peer by its certificate, since others may have its address. */
+/** The key for rates: a certified peer's certificate, since others may share its address. */
 export function callerKey(caller: Caller, now: Date): string {
   const { svid } = standingOf(caller, now);
   return svid === undefined ? limitKeys(caller).address : `certificate ${svid.serial}`;
 }
 
-/** Whom a goodbye makes wait: a certified peer by its certificate, so that no neighbour waits for what it did. */
+/**
+ * The keys by which a flooding peer is slowed: a certified peer's certificate, so that its neighbours need not wait.
+ */
 export const slowKeys = (keys: ShareKeys, svid: Pick<VerifiedSvid, 'serial'> | undefined): ShareKeys =>
   svid === undefined ? keys : { address: `certificate ${svid.serial}` };
 
-/** What its bounds are by; a stranger's certificate is missing, or no longer good. */
+/** The kind of caller, for its bounds. A stranger has no certificate, or one that is not good. */
 export type Standing =
   | { readonly kind: 'operator' | 'stranger' | 'known'; readonly svid?: undefined }
   | { readonly kind: 'known'; readonly svid: VerifiedSvid };
 
-/** Never throws: a certificate that does not verify makes a stranger. */
+/** Never throws: a caller whose certificate does not verify is a stranger. */
 export function standingOf(caller: Caller, now: Date): Standing {
   if (caller.via !== 'tls') return { kind: caller.via === 'admin' ? 'operator' : 'known' };
   if (!caller.shownCertificate) return { kind: 'stranger' };

@@ -1,6 +1,6 @@
 /**
- * Where callers come in: a TLS port and the CA's own unix sockets. TLS ends here, not in grpc-js, so that resumption is
- * off, the certificate can be swapped while connections live, and one mechanism names every caller.
+ * Accepts callers on a TLS port and on the CA's own unix sockets. TLS ends here and not in grpc-js, so that resumption
+ * is off, the certificate can be replaced while connections are open, and one mechanism names every caller.
  */
 import type net from 'node:net';
 import tls from 'node:tls';
@@ -21,9 +21,9 @@ import { portHolder } from '@chancery/shared/unix/port-holder.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { type Caller, limitKeys, slowKeys, type TlsCaller } from './caller.ts';
 
-/** For the first byte, and then for the handshake. */
+/** The time for the first byte, and again for the handshake. */
 const HANDSHAKE_MS = 5_000;
-/** What the kernel may hold for us while many arrive at once; it takes its own limit where that is lower. */
+/** Connections that the kernel may hold while many arrive at once. It uses its own limit if that is lower. */
 const BACKLOG = 4_096;
 
 export interface ListenDeps extends UnixListenDeps<Caller> {
@@ -37,7 +37,7 @@ export interface TlsListenOptions {
   readonly slow: SlowAddresses;
   readonly svid: Source<Svid>;
   readonly bundle: Source<Bundle>;
-  /** The node of the certificate with this serial; undefined where it is not on record. */
+  /** The node of the certificate with this serial; undefined if it is not on record. */
   readonly nodeOf: (serial: string) => Promise<string | undefined>;
 }
 
@@ -47,13 +47,13 @@ export interface LocalListenOptions {
   readonly connections: Connections;
 }
 
-/** The caller closes it. Throws unavailable where the address cannot be bound. */
+/** The caller closes it. Throws unavailable if the address cannot be bound. */
 export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Promise<Listener> {
   const { svid } = options;
   const server = tls.createServer({
     ...serverTls(svid.current()),
     requestCert: true,
-    // The peer is checked on every call by our own path validation: joining needs no certificate at all.
+    // Our own path validation checks the peer on every call; joining needs no certificate.
     rejectUnauthorized: false,
     ALPNProtocols: ['h2'],
     handshakeTimeout: HANDSHAKE_MS,
@@ -69,7 +69,7 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
   });
   server.on('tlsClientError', (error, socket) => {
     deps.log.debug({ err: error }, 'TLS handshake failed');
-    // Node itself leaves a connection open whose handshake took too long.
+    // Node does not close a connection whose handshake takes too long.
     socket.destroy();
   });
   const close = closerOf(server, stop);
@@ -85,7 +85,7 @@ async function admit(
 ): Promise<void> {
   socket.on('error', (error) => log.debug({ err: error }, 'connection failed'));
   const connection = connections.of(socket);
-  // RFC 9113 section 3.2: HTTP/2 over TLS is agreed by ALPN; whoever offers none has nothing to say here.
+  // HTTP/2 over TLS requires ALPN (RFC 9113 section 3.2): a peer without it is refused.
   if (socket.alpnProtocol !== 'h2' || connection === undefined) {
     socket.destroy();
     return;
@@ -93,7 +93,7 @@ async function admit(
   const caller = tlsCaller(socket, connection, { bundle, clock });
   const svid = goodSvidOf(caller, clock);
   if (svid !== undefined) {
-    // One SPIFFE ID may be that of many nodes, so they cannot share its places.
+    // Many nodes may have one SPIFFE ID, so places are counted by node.
     const holder = (await nodeOf(svid.serial)) ?? svid.id;
     if (socket.destroyed || !connection.certify({ serial: svid.serial, holder })) return;
   }
@@ -103,7 +103,7 @@ async function admit(
   inject(socket);
 }
 
-/** Undefined for whoever has none: such peers stay where strangers are. */
+/** Undefined for a peer without a good certificate, which stays a stranger. */
 function goodSvidOf(caller: TlsCaller, clock: Clock): VerifiedSvid | undefined {
   try {
     return caller.svid(clock.now());
@@ -112,7 +112,7 @@ function goodSvidOf(caller: TlsCaller, clock: Clock): VerifiedSvid | undefined {
   }
 }
 
-/** Path validation once a connection and bundle; validity in time at every question. */
+/** Validates the path once per connection and bundle, and the time on every call. */
 function tlsCaller(
   socket: tls.TLSSocket,
   connection: Connection,
@@ -147,7 +147,7 @@ function tlsCaller(
   };
 }
 
-/** The sockets of the CA: root and its own user on admin.sock, every user of this machine on join.sock. */
+/** Listens on a socket of the CA: root and the CA's user on admin.sock, every user of this machine on join.sock. */
 export function listenLocally(
   { path, via, connections }: LocalListenOptions,
   deps: UnixListenDeps<Caller>,

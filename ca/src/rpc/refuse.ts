@@ -19,14 +19,14 @@ export interface RefusalDeps {
   readonly turnedAway?: TurnedAwayLog;
 }
 
-/** Records each refused call of the server, and says what its peer is told. */
+/** Records each refused call of the server, and returns the sentence for its peer. */
 export function refuserOf(deps: RefusalDeps): HandlerDeps<Caller>['refuse'] {
   return (refusal, name, caller) => {
     const from = caller?.address ?? 'a connection that is gone';
     const isStranger = caller === undefined || standingOf(caller, deps.clock.now()).kind === 'stranger';
     const peer = { source: caller === undefined ? from : limitKeys(caller).address, isStranger };
     const reference = tellRefusal(refusal, { name, from, peer }, deps);
-    // Behind the admin socket sits the operator, who has to mend it.
+    // The operator on the admin socket gets the reason, to fix it.
     if (caller?.via === 'admin') return refusal.message;
     const { says } = REFUSALS[refusal.code];
     return reference === undefined ? says : `${says} (reference ${reference})`;
@@ -34,8 +34,7 @@ export function refuserOf(deps: RefusalDeps): HandlerDeps<Caller>['refuse'] {
 }
 
 /**
- * A flood must not fill the disk: what was refused for its rate is counted, not recorded. Returns the reference of the
- * record.
+ * A flood must not fill the disk: refusals for a rate are counted, not recorded. Returns the reference of the record.
  */
 export function tellRefusal(
   { code, message }: IdentityError,

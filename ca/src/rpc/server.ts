@@ -22,7 +22,7 @@ const OPENING_BYTES = 1280 * 1024;
 /** 64 CSRs. */
 const CSRS_BYTES = 256 * 1024;
 const OTHER_BYTES = 16 * 1024;
-/** The largest request of a method by who asks; of the others, OTHER_BYTES. */
+/** The largest request of a method, by the kind of caller; OTHER_BYTES for all others. */
 const BOUNDS: Readonly<Record<string, Partial<Record<Standing['kind'], number>>>> = {
   Attest: { stranger: OPENING_BYTES, known: MAX_MESSAGE_BYTES, operator: MAX_MESSAGE_BYTES },
   Renew: { known: MAX_MESSAGE_BYTES },
@@ -31,10 +31,10 @@ const BOUNDS: Readonly<Record<string, Partial<Record<Standing['kind'], number>>>
   Diff: { operator: MAX_MESSAGE_BYTES },
   Explain: { operator: MAX_MESSAGE_BYTES },
 };
-/** Millions of bytes of headers and of answers that nobody reads, per connection; new streams are refused beyond. */
+/** Millions of bytes of headers and of unread answers, per connection. Beyond it, new streams are refused. */
 const MAX_SESSION_MB = 16;
 
-/** Keepalive finds an agent whose machine is gone, so that its place is free again; connections are renewed hourly. */
+/** Keepalive finds agents whose machine is gone, which frees their places. Connections are renewed hourly. */
 const CHANNEL: RpcServerOptions['channel'] = {
   'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
   'grpc.max_concurrent_streams': MAX_STREAMS_PER_CONNECTION,
@@ -53,7 +53,7 @@ export interface ServerDeps extends AttestationDeps, OperatorDeps, RefusalDeps {
   readonly observe: HandlerDeps<Caller>['observe'];
   /** Where new connections wait. */
   readonly slow?: SlowAddresses;
-  /** As many may be open at once. */
+  /** How many connections may be open at once. */
   readonly connections: number;
 }
 
@@ -72,7 +72,7 @@ export function grpcServer(deps: ServerDeps): RpcServer {
   return rpcServer({ channel: CHANNEL, handled, guard: (server) => guard(server, handled, deps) });
 }
 
-/** `kind` gives a method its bound. */
+/** The bound of a method depends on `kind`. */
 interface Peer extends StreamPeer {
   readonly kind: Standing['kind'];
 }

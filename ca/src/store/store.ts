@@ -1,7 +1,7 @@
 /**
- * What the CA must not forget, one interface a role. SQLite keeps it for one process; PostgreSQL will keep it for
- * several behind these same interfaces. So each change of state is one method, which checks and writes in one
- * transaction: between two methods another writer may come. Every method throws store where the store does not answer.
+ * What the CA must not forget, with one interface for each role. SQLite keeps it for one process; PostgreSQL will keep
+ * it for several, behind the same interfaces. So each change of state is one method, which checks and writes in one
+ * transaction: between two methods another writer may come. Every method throws store if the store does not answer.
  */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { Node } from '@chancery/shared/evidence/node.ts';
@@ -76,7 +76,7 @@ export interface ChangedRevocation extends Numbered {
   readonly revocation: MadeRevocation;
 }
 
-/** An unexpired certificate, for whoever asks what a revocation would match or a change of the resources takes. */
+/** An unexpired certificate, as needed to find what a revocation matches or what a change of the resources takes. */
 export interface Certified {
   readonly serial: string;
   readonly origin?: string | undefined;

@@ -3,10 +3,13 @@ import type { WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import type { SharedSuccession, Successions } from './successions.ts';
 
-/** Of one message. */
+/** Successions in one message. */
 const MAX_LISTED = 4_096;
 
-/** Gives, each time, messages with those that the stream was not sent yet; none while its agent is not a gateway. */
+/**
+ * The returned function gives messages with the successions that the stream has not been sent; none while its agent is
+ * not a gateway.
+ */
 export function pushedTo(isGateway: () => boolean, successions: Successions): () => readonly WatchResponse[] {
   let told = 0;
   return () => {

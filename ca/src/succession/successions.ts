@@ -1,7 +1,7 @@
 /**
- * Which certificate took the place of which, for as long as the old one is valid. Gateways are told, for an open call
- * may go on under the successor of the certificate that it was made with (docs/mcp.md, "Calls that outlive a
- * certificate"). Never between two SPIFFE IDs or two nodes: `predecessorOf` is on every way in.
+ * Which certificate replaced which, for as long as the old one is valid. Gateways get these links, because an open call
+ * may continue under the successor of its certificate (docs/mcp.md, "Calls that outlive a certificate"). Both
+ * certificates have the same SPIFFE ID and node: `predecessorOf` checks that for every link.
  */
 import { createHmac, createPublicKey, hash, verify } from 'node:crypto';
 import type { SuccessionProof as Proof } from '@chancery/proto/gen/chancery/v1/attestation.ts';
@@ -16,28 +16,28 @@ import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import type { CertificateStore, RecordedIssuance, Succession } from '../store/store.ts';
 
-/** Gateways hear of what came within this together, and of a lone one at once. */
+/** Gateways get links that come within this time together, and a single one at once. */
 const BATCH_MS = 50;
 const SHARE_BYTES = 8;
 /**
- * In all, and of one node: a node that renews over and over pushes out its own and nobody else's. All guests of a node
- * renew at the same moment, each with a link that must reach gateways.
+ * Links in all and of one node: a node that renews often pushes out only its own links. All guests of a node renew at
+ * the same moment, and each link must reach gateways.
  */
 const MAX_KEPT = 65_536;
 const MAX_PER_NODE = 4_096;
 
 export interface SharedSuccession extends Succession {
-  /** By which a gateway knows those of one node, without its name. */
+  /** Marks the links of one node for gateways, without its name. */
   readonly share: Uint8Array;
 }
 
-/** Those with a number above the last one that a stream was sent. */
+/** The links with a number above the last one that a stream was sent. */
 export interface Since {
   readonly list: readonly SharedSuccession[];
   readonly last: number;
 }
 
-/** In memory, and limited for each node. Gateways hear of several changes at once, after BATCH_MS. */
+/** Kept in memory, and bounded for each node. Gateways get several changes together, after BATCH_MS. */
 export class Successions {
   readonly #clock: Clock;
   readonly #shareKey: Uint8Array;
@@ -47,7 +47,7 @@ export class Successions {
   readonly #byNode = new Map<string, number[]>();
   readonly #changes = new LiveValue<number>(() => new TypeError('no number'), 0);
   #last = 0;
-  /** Told within BATCH_MS, and whether there is more to tell then. */
+  /** Whether listeners were called within the last BATCH_MS, and whether there is more. */
   #told = false;
   #more = false;
   #afterSweep = 0;
@@ -143,14 +143,14 @@ export interface SuccessionDeps {
   readonly revocations: Revocations;
 }
 
-/** Whose certificate is to take the place of another. */
+/** The SPIFFE ID and node of a certificate that is to replace another. */
 export interface Successor extends Node {
   readonly id: SpiffeId;
 }
 
 /**
- * The certificate of this serial, where the successor has its SPIFFE ID and its node and it is good now. Undefined
- * where it is not: then the new certificate takes nothing over.
+ * The certificate with this serial, if it is good now and has the successor's SPIFFE ID and node. Otherwise undefined:
+ * then the new certificate replaces none.
  */
 export async function predecessorOf(
   serial: string | undefined,
@@ -164,7 +164,7 @@ export async function predecessorOf(
   return same && isGood(peer, revocations) ? record : undefined;
 }
 
-/** As an agent sends it, and the new key, which is proven. */
+/** The proof of an agent, and the new key, which is proven. */
 export interface ProofOfSuccession {
   readonly proof: Proof | undefined;
   readonly key: ProvenKey;
@@ -172,9 +172,8 @@ export interface ProofOfSuccession {
 }
 
 /**
- * The certificate that the agent says the new one takes the place of: what `predecessorOf` returns, once the old key
- * has signed for the new one. Undefined where the agent names none, or one that there is nothing to take over from.
- * Throws csr_pop.
+ * The certificate that the new one replaces, as the agent claims: what `predecessorOf` returns, after the old key has
+ * signed for the new one. Undefined if the agent names none, or `predecessorOf` finds none. Throws csr_pop.
  */
 export async function provenPredecessor(
   { proof, key, trustDomain }: ProofOfSuccession,
@@ -206,10 +205,10 @@ function isGood(peer: Parameters<Revocations['ensureGood']>[0], revocations: Rev
   }
 }
 
-/** Renewals between two certificates of one agent while the older is valid: it renews at half of life. */
+/** The most renewals between two certificates of one agent while the older is valid: it renews at half of its life. */
 const MAX_STEPS = 8;
 
-/** Whether the agent whose certificate is `serial` had `old`: it is the same certificate, or its successor. */
+/** True if certificate `serial` is `old`, or replaced it in at most 8 renewals. */
 export async function comesOf(
   serial: string,
   old: string,

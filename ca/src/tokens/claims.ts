@@ -1,4 +1,4 @@
-/** What a verified token says, asked for by name and type. */
+/** The claims of a verified token, by name and type. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/ground/json.ts';
 
@@ -22,7 +22,7 @@ export class Claims implements Standard {
     this.expiresAt = expiresAt;
   }
 
-  /** `path` goes into objects by name. Throws claim_rule unless it is a string that is not empty. */
+  /** `path` are names of nested objects. Throws claim_rule unless the claim is a non-empty string. */
   string(...path: readonly string[]): string {
     const value = this.find(...path);
     ensure(
@@ -33,7 +33,7 @@ export class Claims implements Standard {
     return value;
   }
 
-  /** Undefined where it, or what holds it, is missing. */
+  /** Undefined if the claim, or an object on its path, is missing. */
   find(...path: readonly string[]): Json | undefined {
     return path.reduce<Json | undefined>(
       (value, name) => (isJsonObject(value) && Object.hasOwn(value, name) ? value[name] : undefined),

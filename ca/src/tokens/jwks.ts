@@ -1,8 +1,8 @@
 /**
- * An issuer's keys (RFC 7517): from a file, an address or discovery. Fetched keys are kept: they are fetched again
- * every ten minutes, and they are good for a day where the issuer cannot be reached, so that its outage does not become
- * ours. A token with an unknown key name may be the first of a new key, or a stranger's: such fetches have a share of
- * their own, one in ten seconds, and one name causes one fetch in half a minute.
+ * An issuer's keys (RFC 7517): from a file, an address or discovery. Fetched keys are kept and fetched again every ten
+ * minutes. If the issuer cannot be reached they are good for a day, so that its outage does not stop the CA. A token
+ * with an unknown key name may be the first with a new key, or a stranger's. Fetches for such names have a rate of
+ * their own: one in ten seconds, and one per name in half a minute.
  */
 import { type Clock, isRecent } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -13,8 +13,8 @@ import { type IssuerKey, type IssuerKeys, importKey, readKeys } from './keys.ts'
 
 export interface KeySet {
   /**
-   * Without `kid`, the one key of a set that has one. Throws jwt_signature for a key that the issuer does not have,
-   * jwt_alg for another kind, keys_unavailable.
+   * Without `kid`, the only key of a set of one. Throws jwt_signature for an unknown key, jwt_alg for another kind,
+   * keys_unavailable.
    */
   keyFor(kid: string | undefined, alg: string): Promise<CryptoKey>;
 }
@@ -35,15 +35,15 @@ export interface KeySetDeps {
 
 const REFRESH_SECONDS = 600;
 const AT_MOST_EVERY_SECONDS = 60;
-/** For names that the set does not have. */
+/** The interval of fetches for unknown names. */
 const UNKNOWN_EVERY_SECONDS = 10;
 const SAME_UNKNOWN_EVERY_SECONDS = 30;
-/** Of the names above: more than can cause a fetch while one of them is remembered. */
+/** How many unknown names are remembered: more than can cause a fetch in that time. */
 const MAX_UNKNOWN = 16;
 const GOOD_FOR_SECONDS = 86_400;
 const MAX_BYTES = 256 * 1024;
 
-/** Nothing is fetched before the first key is asked for. Throws config for a bad static set. */
+/** Fetches nothing before the first key is needed. Throws config for a bad static set. */
 export function keySetFrom(source: KeySource, deps: KeySetDeps): KeySet {
   if (!('jwks' in source)) return new FetchedKeys(() => fetchKeys(source, deps), deps);
   const keys = readKeys(source.jwks, 'config');
@@ -77,7 +77,7 @@ class FetchedKeys implements KeySet {
     const known = this.#known();
     if (known === undefined) await this.#refresh();
     else if (kid === undefined || known.all.named.has(kid)) {
-      // In its own time: this caller has what it needs.
+      // Not awaited: this caller has its key.
       if (!isRecent(known.at, REFRESH_SECONDS, this.#clock.now())) void this.#refresh();
     } else await this.#refreshFor(kid);
     const keys = this.#known();
@@ -88,14 +88,14 @@ class FetchedKeys implements KeySet {
     return importKey(foundIn(keys.all, kid), alg);
   }
 
-  /** Keys from the future are from before the clock was set back: their day begins with the next fetch. */
+  /** Keys with a time in the future were fetched before the clock was set back. They are good until the next fetch. */
   #known(): Fetched | undefined {
     const [keys, now] = [this.#keys, this.#clock.now()];
     if (keys === undefined || keys.at > now) return keys;
     return isRecent(keys.at, GOOD_FOR_SECONDS, now) ? keys : undefined;
   }
 
-  /** Whoever comes while keys are being fetched waits for those. Never throws. */
+  /** Callers that come during a fetch wait for it. Never throws. */
   #refresh(): Promise<void> {
     const now = this.#clock.now();
     if (this.#fetching !== undefined) return this.#fetching;
@@ -105,7 +105,7 @@ class FetchedKeys implements KeySet {
     return this.#fetch(now);
   }
 
-  /** Takes nothing from the share above, which tokens with known names and first fetches have. Never throws. */
+  /** Has a rate of its own, apart from that of known names and first fetches. Never throws. */
   #refreshFor(kid: string): Promise<void> {
     const now = this.#clock.now();
     if (this.#fetching !== undefined) return this.#fetching;
@@ -188,8 +188,8 @@ function documentOf(body: Uint8Array, where: string): JsonObject {
 }
 
 /**
- * A kube-apiserver produces `application/jwk-set+json` (RFC 7517, section 8.5.1) for keys and nothing else, and
- * answers 406 to whoever does not accept it. The body is read strictly, whatever its type.
+ * A kube-apiserver sends keys only as `application/jwk-set+json` (RFC 7517, section 8.5.1), and answers 406 if the
+ * request does not accept it. The body is read strictly, whatever its type.
  */
 const ACCEPT = 'application/json, application/jwk-set+json, */*;q=0.1';
 

@@ -1,7 +1,7 @@
 /**
- * Signed tokens of platforms (RFC 7515, 7519), read strictly. The signature is jose's to verify; what may be in the
- * header, one audience, times and their bounds are checked here, for jose accepts several audiences, an expiry in ten
- * years and a claim twice.
+ * Signed tokens of platforms (RFC 7515, 7519), read strictly. jose verifies the signature. This file checks the header,
+ * the one audience, and times with their bounds: jose accepts several audiences, an expiry in ten years and a repeated
+ * claim.
  */
 import { asBuffer, equal, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
@@ -10,7 +10,7 @@ import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/s
 import { Claims } from './claims.ts';
 import type { KeySet } from './jwks.ts';
 
-/** Asymmetric, and neither RSA with SHA-1 nor "none": a key that verifies must not be one that signs. */
+/** Asymmetric only, so that a key that verifies cannot sign; no "none", and no RSA with SHA-1. */
 export const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'ES256', 'ES384', 'EdDSA'] as const;
 export type Algorithm = (typeof ALGORITHMS)[number];
 
@@ -29,8 +29,8 @@ const MAX_TOKEN_BYTES = 16 * 1024;
 const SKEW_SECONDS = 30;
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 /**
- * Members that name the key once more, or its certificate (RFC 7515, sections 4.1.6 to 4.1.8), are in the tokens of
- * GitHub, Azure, Keycloak and ADFS. Nothing is done with them: the key comes from the issuer's set.
+ * Tokens of GitHub, Azure, Keycloak and ADFS also name the key's certificate (RFC 7515, sections 4.1.6 to 4.1.8). These
+ * members are ignored: the key comes from the issuer's set.
  */
 const HEADER = new Set(['alg', 'kid', 'typ', 'x5t', 'x5t#S256', 'x5c']);
 
@@ -52,7 +52,7 @@ export async function verifyToken(token: Uint8Array, rules: TokenRules, now: Dat
   return new Claims(payload, { subject: sub, issuedAt, expiresAt });
 }
 
-/** The claims as they stand, unverified: to choose by, never to decide by. Throws jwt_parse, jwt_duplicate. */
+/** The unverified claims, to choose an issuer by, never to decide by. Throws jwt_parse, jwt_duplicate. */
 export const peekClaims = (token: Uint8Array): JsonObject => cut(token).payload;
 
 function cut(token: Uint8Array) {
@@ -80,7 +80,7 @@ function objectOf(what: string, part: string): JsonObject {
   return value;
 }
 
-/** One text a value (RFC 4648, section 3.5): no padding, and no bits that are dropped. */
+/** Accepts one text per value (RFC 4648, section 3.5): no padding, and no dropped bits. */
 function decode(what: string, part: string): Uint8Array {
   const bytes = Buffer.from(part, 'base64url');
   const same = equal(utf8(bytes.toString('base64url')), utf8(part));
@@ -88,7 +88,7 @@ function decode(what: string, part: string): Uint8Array {
   return bytes;
 }
 
-/** RFC 7519, section 5.1: `typ` is a media type, so its case says nothing. */
+/** `typ` is a media type (RFC 7519, section 5.1), so its case does not matter. */
 function readHeader(
   header: JsonObject,
   algorithms: readonly Algorithm[],
@@ -117,7 +117,7 @@ async function verifySignature(text: string, key: CryptoKey, alg: Algorithm): Pr
   ensure(verified, 'jwt_signature', 'the signature does not verify');
 }
 
-/** Ours and no other: a token that is also for somebody else may have come from them. */
+/** Exactly our audience: a token with another audience beside it may come from there. */
 function ensureAudience(aud: Json | undefined, expected: string): void {
   const [only, ...more] = Array.isArray(aud) ? (aud as readonly Json[]) : [aud];
   ensure(only === expected && more.length === 0, 'jwt_aud', `aud is ${said(aud)}, expected ${expected}`);

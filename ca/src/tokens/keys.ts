@@ -16,7 +16,7 @@ const PRIVATE = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
 const MIN_MODULUS_BITS = 2048;
 /**
  * As for certificates. Work grows with the cube; and OpenSSL leaves an error behind where it refuses a far larger one,
- * which Node then takes for that of the next key, whoever's it is.
+ * which Node then takes for that of the next key.
  */
 const MAX_MODULUS_BITS = 8192;
 /** By algorithm: the key type, and the curve where it has one. */

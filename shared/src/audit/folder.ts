@@ -1,11 +1,11 @@
 /**
  * Folds repeated events: the first of a kind is recorded in full and at once, those after it in the same window are
- * counted, and the window ends with one record that is the last of them with their number. What one source can cause
- * to be written is bounded by time, whatever it sends.
+ * counted, and the window ends with one record that is the last of them with their number. What one source can cause to
+ * be written is bounded by time, whatever it sends.
  *
- * A source is whoever causes events: a caller, an address. Each has a bounded number of kinds, and the folder a bounded
- * number of sources; what is beyond either is one kind, or one source, together. So one source's variety does not
- * hide another's events.
+ * A source causes events: a caller, an address. Each has a bounded number of kinds, and the folder a bounded number of
+ * sources; what is beyond either is one kind, or one source, together. So one source's variety does not hide another's
+ * events.
  */
 import type { Clock } from '../ground/clock.ts';
 

@@ -36,7 +36,7 @@ test('what never answers ends with the signal, and is made anew', async () => {
   expect(await credentials()).toBe(key);
 });
 
-test('nothing is asked for whoever has stopped waiting', async () => {
+test('nothing is asked for a caller that has stopped waiting', async () => {
   const loaded = Promise.withResolvers<typeof ask>();
   const ask = vi.fn(async () => key);
   const stop = new AbortController();

@@ -6,9 +6,9 @@ type Provider = () => Promise<AwsCredentials>;
 const LIMIT_MS = 10_000;
 
 /**
- * What `make` gives, asked for ten seconds at most. One that fails is made anew at the next call: the SDK's would
- * share an answer that never comes with whoever asks later. Throws what the SDK throws, the signal's reason or a
- * TimeoutError.
+ * The provider of `make`, with at most ten seconds for each call. One that fails is made anew at the next call: the
+ * SDK's provider would share an answer that never comes with later callers. Throws what the SDK throws, the signal's
+ * reason or a TimeoutError.
  */
 export function boundedProvider(
   make: () => Promise<Provider>,
@@ -31,7 +31,7 @@ export function boundedProvider(
   };
 }
 
-/** Whoever has stopped waiting while the SDK was loaded asks for nothing. */
+/** Asks only if the caller still waits after the SDK was loaded. */
 function askUnless(end: AbortSignal, ask: Provider): Promise<AwsCredentials> {
   end.throwIfAborted();
   return ask();

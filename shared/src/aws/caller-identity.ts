@@ -1,6 +1,6 @@
 /**
  * The one request that an agent signs and the CA writes again and sends: sts:GetCallerIdentity, bound to a key by a
- * header of ours. Everything in it is fixed but for the values in `Varying`, so a client shapes nothing of it.
+ * header of ours. Only the values in `Varying` differ, so a client cannot change anything else.
  */
 import { hex } from '../ground/bytes.ts';
 import type { PostRequest } from './sign.ts';

@@ -42,7 +42,7 @@ export function processIo(): Io {
     columns: process.stdout.columns,
     serves: (onHangup) => {
       process.off('SIGHUP', hungUp).on('SIGHUP', onHangup);
-      // Does not keep the process alive: whoever closes in time is not waited for.
+      // Does not keep the process alive if everything closes in time.
       const bound = (): void => void setTimeout(() => process.exit(0), CLOSE_MS).unref();
       if (stop.signal.aborted) bound();
       else stop.signal.addEventListener('abort', bound, { once: true });

@@ -91,7 +91,7 @@ describe('a command that a signal ends', () => {
     ['the reason', interrupted, interrupted, 130],
     ['what it waited for', aborted, new Interrupted('SIGTERM'), 143],
     ['a refusal', new IdentityError('unavailable', 'cancelled'), interrupted, 130],
-  ])('says nothing of %s, and answers as the signal', async (_, error, reason, status) => {
+  ])('prints nothing for %s, and exits as the signal says', async (_, error, reason, status) => {
     expect(await ended(error, reason)).toEqual({ status, err: '' });
   });
 

@@ -36,7 +36,7 @@ export interface Io {
   /** Standard input to its end. Throws file where it is longer, or not UTF-8. */
   input(maxBytes: number): Promise<string>;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborts on SIGINT, SIGTERM, SIGQUIT and, but for a server, SIGHUP, with Interrupted. */
+  /** Aborts with Interrupted on SIGINT, SIGTERM, SIGQUIT and, unless it is a server, SIGHUP. */
   readonly signal: AbortSignal;
   readonly isTerminal: boolean;
   /** Of the terminal that `out` writes to; undefined where it is none. */

@@ -31,7 +31,7 @@ export class Problems {
     this.#found.push({ file: printable(file), line, says: printable(says) });
   }
 
-  /** Throws `code` with one line a problem, file by file from the top. */
+  /** Throws `code` with one line for each problem, in the order of the files. */
   throwIfAny(code: Refusal): void {
     if (this.#found.length === 0) return;
     const inOrder = this.#found.toSorted((a, b) =>

@@ -13,9 +13,9 @@ interface Bucket {
 }
 
 /**
- * Keys remembered. Past it, full buckets are forgotten, which say nothing that a new one would not; where there are
- * none, a part of the buckets, the fullest first. Whoever has more keys than this gains a few tokens of them by that,
- * and had as many by its other keys; to refuse whoever is not remembered would lock out everybody else.
+ * How many keys are remembered. Beyond it, full buckets are forgotten, which equal new ones; if there are none, a part
+ * of the buckets, the fullest first. A peer with more keys than this gains a few tokens, which its other keys would
+ * give it anyway. Refusing unknown keys instead would lock out everybody else.
  */
 const MAX_KEYS = 10_000;
 const PART = 0.1;

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { seeded } from '../../../test/kit/random.ts';
 import { type Place, type PlaceSettings, Places } from './places.ts';
 
-/** What the rules of `Places` say, by a look at every place: whoever is asked to give way is the first of these. */
+/** The rules of `Places`, by a look at every place: the first of these has to give way. */
 interface Model {
   readonly name: number;
   readonly address: string;

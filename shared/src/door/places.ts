@@ -1,7 +1,7 @@
 /**
- * A bounded number of places, with a share for each key. When all are taken, the silent holder of the key that holds
- * most gives way, the longest silent first: whoever is being answered keeps its place. Where only a larger key gives
- * way, the largest one does so even if all its places are being answered, because some requests never end.
+ * A bounded number of places, with a share for each key. When all are taken, a silent holder of the key that holds most
+ * gives way, the longest silent first; a holder that is being answered keeps its place. If only a larger key may give
+ * way, the largest one does so even if all its holders are being answered, because some requests never end.
  */
 import { ensure, IdentityError } from '../ground/errors.ts';
 import type { ShareKeys } from './keys.ts';
@@ -64,7 +64,7 @@ interface Held {
 const MAX_PASSED_OVER = 16;
 const nothing = (): void => {};
 
-/** A limited number of places. Whoever takes one leaves it. */
+/** A limited number of places. The caller leaves each place that it takes. */
 export class Places {
   readonly #settings: PlaceSettings;
   readonly #held = new Set<Held>();

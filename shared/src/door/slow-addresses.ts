@@ -1,6 +1,6 @@
 /**
- * Addresses of strangers, and certificates, whose connections have just been ended for what they did. A new connection
- * of theirs waits after its handshake, so that whoever comes back at once gains little. It is a wait and no refusal:
+ * Addresses of strangers, and certificates, whose connections were just ended for misbehaviour. Their new connections
+ * wait after the handshake, so that a peer that comes back at once gains little. They wait and are not refused, because
  * others may have the same address.
  */
 import type { Clock } from '../ground/clock.ts';

@@ -1,7 +1,7 @@
 /**
- * Bytes of unfinished messages and of open streams, counted against the connection, address and network that sent them.
- * When all together hold too many, the oldest of the network that holds most is given up; where no network holds more
- * than an honest one may, the oldest of all, so that many small ones do not push out whoever sends one large message.
+ * Bytes of unfinished messages and of open streams, counted for the connection, address and network that sent them. If
+ * all together hold too many, the oldest of the network that holds most is given up. If no network holds more than an
+ * honest one may, the oldest of all is given up, so that many small networks do not push out one large message.
  */
 import { ensure, IdentityError } from '../ground/errors.ts';
 import type { ShareKeys } from './keys.ts';
@@ -31,7 +31,7 @@ interface Held {
   readonly lose: (reason: IdentityError) => void;
 }
 
-/** Limits the bytes that are held. Whoever opens a weight frees it. */
+/** Limits the bytes that are held. The caller frees each weight that it opens. */
 export class Weights {
   readonly #settings: WeightSettings;
   readonly #what: string;

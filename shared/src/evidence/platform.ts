@@ -15,7 +15,7 @@ export const attributePrefix = (platform: string): string => kindOf(platform).re
 /** Whether the text is a kind of platform, alone or with an instance, as in "kubernetes/eu-1". */
 export const isPlatformName = (text: string): boolean => PLATFORM.test(text);
 
-/** The canonical name of a set: ascending. Throws platform_unknown for what is no set of platforms. */
+/** The canonical name of a set: ascending. Throws platform_unknown unless `names` is a set of platforms. */
 export function joinPlatforms(names: readonly string[]): string {
   return splitPlatforms(names.toSorted().join('+')).join('+');
 }

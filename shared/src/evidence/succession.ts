@@ -7,7 +7,7 @@ const CONTEXT = utf8('chancery-succession-v1');
 
 /**
  * Over the context, the trust domain, the old certificate's serial and SHA-256 of the new key's SubjectPublicKeyInfo
- * (DER). It names no exchange: whoever repeats it needs the new key.
+ * (DER). It names no exchange: a replay needs the new key.
  */
 export function successionStatement(trustDomain: string, serial: Uint8Array, spki: Uint8Array): Uint8Array {
   return concat(CONTEXT, lp(utf8(trustDomain)), lp(serial), lp(hash('sha256', spki, 'buffer')));

@@ -6,8 +6,8 @@
  *
  * Numbers. What is read is written again for the next reader, so no number may change on the way. One that a double
  * holds (its shortest decimal form has the same value) is a `number`; any other, such as a 64-bit row id, is kept as it
- * was written in an `ExactNumber`, which JSON.stringify writes back digit for digit. Whoever expects a `number` sees
- * something else and must refuse; nobody ever sees a rounded value.
+ * was written in an `ExactNumber`, which JSON.stringify writes back digit for digit. A reader that expects a `number`
+ * must refuse it; no reader ever gets a rounded value.
  */
 import { isUtf8 } from 'node:buffer';
 import { asBuffer } from './bytes.ts';
@@ -37,7 +37,7 @@ export interface JsonLimits {
   readonly spelledFrom?: number;
 }
 
-/** Throws `limits.code`. Keys keep their order but for integer-like ones, which JavaScript puts first. */
+/** Throws `limits.code`. Keys keep their order, except integer-like ones, which JavaScript puts first. */
 export function parseJson(bytes: Uint8Array, limits: JsonLimits): Json {
   const { code, maxBytes } = limits;
   ensure(bytes.length <= maxBytes, code, `${bytes.length} bytes of JSON, at most ${maxBytes} are read`);

@@ -48,7 +48,7 @@ test('a refusal has its code, its detail and its cause, and no stack', () => {
   });
 });
 
-test('a bug has its stack, and what is no error is said', () => {
+test('a bug is logged with its stack, and a thrown value that is not an Error as text', () => {
   const err = new TypeError('undefined is not a function');
   expect(logged('error', { err }, 'no')?.['err']).toEqual({ message: err.message, stack: err.stack });
   expect(logged('error', { err: 7 }, 'no')?.['err']).toEqual({ message: '7' });

@@ -28,7 +28,7 @@ export interface HealthServer {
   close(): Promise<void>;
 }
 
-/** A request is a line: whoever takes longer to send it holds a place for nothing. */
+/** A request is one line: a client that takes longer to send it holds a place for nothing. */
 const TIMEOUTS = { requestTimeout: 5_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
 /** Open connections of everybody, and of one address. */
 export const HEALTH_CONNECTIONS = 64;

@@ -1,8 +1,8 @@
 /**
- * Private keys in files, encrypted: whoever copies the disk or a backup has nothing without the key-encryption key,
+ * Encrypted private keys in files: a copy of the disk or a backup is worth nothing without the key-encryption key,
  * which is kept elsewhere. One PEM block, CHANCERY ENCRYPTED KEY:
  *
- *   version (1) || salt (32) || SHA-256 of the SPKI (32) || AES-256-GCM ciphertext of PKCS #8 || tag (16)
+ * version (1) || salt (32) || SHA-256 of the SPKI (32) || AES-256-GCM ciphertext of PKCS #8 || tag (16)
  *
  * Key and nonce are HKDF-SHA256 of the key-encryption key with the salt; a salt is used once. The version, the salt and
  * the SPKI's hash, which tells keys apart without opening them, are authenticated with it.

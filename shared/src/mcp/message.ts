@@ -1,6 +1,6 @@
 /**
- * JSON-RPC 2.0 as MCP uses it, read strictly: one message a body, keys exactly so named, nothing beside them. What is
- * forwarded is `writeMessage` of what was read, never the bytes that came, so the next reader cannot see anything else.
+ * JSON-RPC 2.0 as MCP uses it, read strictly: one message per body, exact names of keys, and no other keys. The gateway
+ * forwards `writeMessage` of what it read, never the received bytes, so the next reader cannot see anything else.
  */
 import { ensure } from '../ground/errors.ts';
 import { isJsonObject, type Json, type JsonObject, parseJson } from '../ground/json.ts';

@@ -75,7 +75,7 @@ test('narrowServer leaves tools and logs, and promises only what can come', () =
   expect(narrowServer({ capabilities: { prompts: {} } }, 'legacy', FREE)).toEqual({ capabilities: {} });
 });
 
-test('what is no error is not narrowed as one', () => {
+test('a result without an error is not narrowed as an error', () => {
   const response = { kind: 'response', id: 1, result: { a: 1 }, error: undefined } as const;
   expect(narrowError(response)).toBe(response);
 });

@@ -25,7 +25,7 @@ export interface OutboundRequest {
 }
 
 export interface OutboundReply {
-  /** As it came: whoever needs a 200 refuses the rest, redirects too. */
+  /** The status as received: a caller that needs 200 refuses the rest, also redirects. */
   readonly status: number;
   readonly contentType: string;
   readonly body: Uint8Array;

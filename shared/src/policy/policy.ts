@@ -7,7 +7,7 @@ import { type Line, Rules } from './rules.ts';
 import { compileSpiffePattern } from './spiffe-pattern.ts';
 import { compileToolPattern } from './tool-pattern.ts';
 
-/** Immutable, but for what it remembers of itself: a new version is a new Policy, so no answer outlives its rules. */
+/** Immutable, except for a memo of its own answers. A new version is a new Policy, so no answer outlives its rules. */
 export interface Policy {
   readonly version: bigint;
   readonly servers: ReadonlyMap<string, McpServer>;

@@ -7,7 +7,7 @@ import { compileSpiffePattern } from '../policy/spiffe-pattern.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import { describeRevocation, type Revocation } from './revocation.ts';
 
-/** Whoever shows a certificate, or asks for one. */
+/** A peer that shows a certificate, or asks for one. */
 export interface RevocablePeer {
   readonly id: SpiffeId;
   /** Undefined where it has no certificate yet. */
@@ -18,7 +18,7 @@ export interface RevocablePeer {
   readonly node?: Node | undefined;
 }
 
-/** Immutable, but for what it remembers of itself. */
+/** Immutable, except for a memo of its own answers. */
 export interface RevocationSet<R extends Revocation = Revocation> {
   /** Grows with every revocation and every lifting of one. */
   readonly sequence: bigint;

@@ -112,7 +112,7 @@ describe('a set', () => {
     expect(by(revocation('node', 'tpm/uid'), { node })).toBeUndefined();
   });
 
-  test('revokes the certificates of a node for whoever does not know nodes', () => {
+  test('revokes the certificates of a node for a gateway, which does not know nodes', () => {
     const node = revocation('node', 'fake/n1', { serials: [SERIAL] });
     expect(by(node, { node: undefined })).toBeDefined();
     expect(by(node, { node: undefined, serial: '40ab' })).toBeUndefined();

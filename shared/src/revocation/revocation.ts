@@ -26,8 +26,8 @@ export interface Revocation {
   readonly number: number;
   readonly target: Target;
   /**
-   * Certificates that are revoked with the target: those of a node, for whoever knows certificates and not nodes, and
-   * those that were asked for with a certificate. No others are issued while it is in force.
+   * Certificates that are revoked with the target: those of a node, because gateways know certificates and not nodes,
+   * and those that were requested with a certificate. No others are issued while it is in force.
    */
   readonly serials: readonly string[];
   readonly reason: Reason;

@@ -200,7 +200,7 @@ describe('a stream', () => {
     ['cancelled', /^the caller cancelled$/],
     ['close', /^the stream is closed$/],
     ['error', /^the stream failed$/],
-  ])('that ends by %s ends whoever reads, sends or listens', async (event, message) => {
+  ])('that ends by %s ends reads, writes and listeners', async (event, message) => {
     const { fake, stream } = streaming();
     const reading = stream.read(10);
     fake.emit(event, new Error('gone'));

@@ -1,4 +1,4 @@
-/** Globs, in which `*` is any run of characters. Matching takes time linear in the text, whoever wrote either. */
+/** Globs, in which `*` is any run of characters. Matching takes time linear in the text, for any pattern. */
 
 /** Of whole texts. */
 export function matchGlob(pattern: string, text: string): boolean {

@@ -158,7 +158,7 @@ function hasExited(pidfd: number): boolean {
   pollfd.writeInt16LE(POLLIN, 4);
   for (;;) {
     const ready = libc().poll(pollfd, 1, 0);
-    // A signal to us, such as a profiler's, says nothing of the peer.
+    // A signal to this process, such as a profiler's, does not concern the peer.
     if (ready >= 0 || libc().errno() !== EINTR) return ready !== 0;
   }
 }

@@ -32,8 +32,7 @@ const UID_AT = HEADER + 64;
 const STATE_AT = HEADER + 1;
 
 /**
- * Throws peer_unknown: no such socket, or one that its owner has closed. Of such a one the kernel says uid 0, whoever
- * it was.
+ * Throws peer_unknown for no such socket, and for one that its owner has closed: for that the kernel always says uid 0.
  */
 export function tcpOwner(ends: TcpEnds): number {
   const { libc, fd } = opened();

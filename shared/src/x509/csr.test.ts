@@ -32,7 +32,7 @@ interface Csr {
 
 const nothing = new Uint8Array();
 
-/** A genuine CSR but for what is given. */
+/** A genuine CSR with the given changes. */
 function csr(changed: Csr = {}): Uint8Array {
   const signer = changed.key ?? key;
   const info = der.sequence(

@@ -31,9 +31,9 @@ export const EKU = {
 
 /**
  * The mark of the CA or of an operator: a purpose that no workload's certificate has. EST marks its servers likewise
- * (RFC 7030 §3.6.1). RFC 6402 §2.10: id-kp-cmcCA is for a certification authority, id-kp-cmcRA for whoever decides
- * about enrolment in its name. Both are registered and short: Go refuses a certificate with an arc of more than 31
- * bits, which a UUID under 2.25 has.
+ * (RFC 7030 §3.6.1). RFC 6402 §2.10: id-kp-cmcCA is for a certification authority, id-kp-cmcRA for a registration
+ * authority, which decides about enrolment. Both are registered and short: Go refuses a certificate with an arc of more
+ * than 31 bits, which a UUID under 2.25 has.
  */
 export const ROLE_MARK: Readonly<Record<Role, string>> = {
   ca: '1.3.6.1.5.5.7.3.27',
@@ -124,7 +124,7 @@ export interface SubjectAltNames {
   readonly critical: boolean;
 }
 
-/** §4.2.1.6. The names are written as they are: whoever composes a certificate has checked them. */
+/** §4.2.1.6. Writes the names unchecked: the caller that composes a certificate has checked them. */
 export function subjectAltName({ uris, dnsNames = [], critical }: SubjectAltNames): Uint8Array {
   const names = [
     ...uris.map((uri) => der.implicit(NAME.uri, utf8(uri))),

@@ -334,7 +334,7 @@ process.stdin.resume().on('end', () => {
 });
 `;
 
-  test('of the CA, whoever inherits the connection of a process that has ended gets nothing', async () => {
+  test('of the CA, a process that inherits the connection of an ended process gets nothing', async () => {
     const hello = framed(AttestRequest.encode(await helloMessage()).finish()).toString('hex');
     const before = (await ca.store.issued({ limit: 1000 })).length;
     const options = ['--input-type=module', '-e', PASS_ON, ca.joinSocket, HEIR, hello];

@@ -46,7 +46,7 @@ const contentFor = (nonce: string): Buffer =>
   Buffer.from(JSON.stringify(contentOf(world.vm, nonce, world.clock.now())));
 const attestor = (config: object = {}) => world.attestor({ sameVm: 'subscription', ...config });
 
-/** A document that is genuine but for its message, its signer info, or who signed. */
+/** A genuine document with another message, signer info or signer. */
 interface Spoilt {
   readonly by?: Made;
   readonly message?: Partial<SignedDataRecipe>;
@@ -127,7 +127,7 @@ describe('a genuine document', () => {
   });
 });
 
-describe('C20 who signed, whoever else’s certificate is there', () => {
+describe('C20 the signer, whatever other certificates are there', () => {
   const forged = (): Made => world.signers.certify(['metadata.azure.com'], { issuer: otherCa });
   test('a genuine certificate first, and another one that signed', async () => {
     const by = forged();

@@ -42,7 +42,7 @@ const seconds = (fromNow = 0): number => Math.floor(world.clock.now().getTime() 
 const OTHER_TENANT = '11111111-2222-3333-4444-555555555555';
 const OTHER_SUBSCRIPTION = '99999999-1bf0-4dda-aec3-cb9272f09590';
 
-/** The VM's genuine token but for these; `undefined` drops a claim. */
+/** The VM's genuine token with these changes; `undefined` drops a claim. */
 const token = (changes: object = {}, parts: JwsParts = {}, vm: Vm = world.vm): string => {
   const [identity = world.identity] = vm.identities;
   return world.entra.token(identity, AUDIENCE, changes, parts);

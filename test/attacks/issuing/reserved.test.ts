@@ -163,7 +163,7 @@ describe('I55 a template that can give what another resource states', () => {
 });
 
 describe('I52 a revoked certificate of the CA', () => {
-  test('is replaced at once, and agents leave it and take no more from whoever shows it', async () => {
+  test('is replaced at once, and agents leave it and trust no peer that shows it', async () => {
     const ca = await startedCa();
     const errors: object[] = [];
     const log = { ...silentLog, error: (fields: object) => void errors.push(fields) };

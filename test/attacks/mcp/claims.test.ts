@@ -221,7 +221,7 @@ test('M90 claims that no link is for cost no signature, however often the CA tel
   await expect.poll(() => calls.open).toBe(20);
   const secrets = opens.map(({ secret }) => secret);
   expect(await claim(world, next, ...secrets)).toEqual(secrets.map(() => false));
-  // Whoever verifies a certificate asks for it.
+  // Every verification of a certificate asks for it.
   const bundle = vi.spyOn(world.td.bundle, 'current');
   for (let told = 0; told < 50; told += 1) {
     world.links.set(`40${told}`, `41${told}`);
@@ -382,7 +382,7 @@ describe('M39 a claimed call is cut by a revocation', () => {
     world.revocations.publish(revocationSet([], 2n));
   });
 
-  test('and a claim looks at the old certificate, whether the gateway was told of it or not', async () => {
+  test('and a claim looks at the old certificate, even if the gateway does not know it', async () => {
     await stop();
     let set = revocationSet([], 0n) as RevocationSet;
     await start({ revocations: { current: () => set, onChange: () => () => {} } });

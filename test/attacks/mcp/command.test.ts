@@ -190,7 +190,7 @@ test('M59 one that ends at once is started less and less often, for the caller t
   expect((await modern('x', other)).json.result).toBeDefined();
   const works = async () => (await modern('x')).json.result !== undefined;
   await expect.poll(works, { timeout: 60_000, interval: 100 }).toBe(true);
-  // Whoever was answered once is started again at once.
+  // A server that has answered once is started again at once.
   expect((await modern('crash')).json.error.code).toBe(-31502);
   expect((await modern('x')).json.result).toBeDefined();
 });

@@ -55,7 +55,7 @@ async function begin(): Promise<Record<string, string>> {
 }
 
 type Odd = (res: Parameters<FakeServer['say']>[1], id: number | string) => void;
-/** Polite but for calls of the tool `odd`. */
+/** Well-behaved, except for calls of the tool `odd`. */
 const oddly =
   (odd: Odd): FakeServer['say'] =>
   (seen, res, req) => {

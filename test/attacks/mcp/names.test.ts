@@ -1,4 +1,4 @@
-/** Names of tools that a caller may not call: written in another way, or told of beside the list. */
+/** Names of tools that a caller may not call: in another spelling, or outside the list. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/server.ts';
 import { ask, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';

@@ -198,7 +198,7 @@ describe('M15 a revocation', () => {
     expect(await post(call())).toMatchObject(RESULT);
   });
 
-  test('is looked at with each request on an open connection, told of or not', async () => {
+  test('is checked with each request on an open connection, even without a notification', async () => {
     let set = revocationSet([], 0n) as RevocationSet;
     const silent = { current: () => set, onChange: () => () => {} };
     const deaf = await startWorld(server.target, { revocations: silent });

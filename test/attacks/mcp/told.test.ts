@@ -287,7 +287,7 @@ describe('a legacy HTTP server without a stream on which it speaks unasked', () 
     await expect.poll(() => changesIn(heard)).toBe(1);
   });
 
-  test('I94 a stdio client of a server without sessions is told of its rules, too', async () => {
+  test('I94 a stdio client of a server without sessions is notified of changed rules, too', async () => {
     server.say = (seen, res) => {
       if (seen.method === 'GET') res.writeHead(405).end();
       else if (seen.json?.id === undefined) res.writeHead(202).end();

@@ -151,7 +151,7 @@ describe('C35 GitLab', () => {
 
   test.each<[string, object, RegExp]>([
     ['of an unprotected branch', { ref_protected: 'false' }, /ref_protected is "false": the branch or tag/],
-    ['that says nothing of its branch', { ref_protected: undefined }, /ref_protected .* it is missing/],
+    ['without a claim for its branch', { ref_protected: undefined }, /ref_protected .* it is missing/],
     ['of a merge request', { pipeline_source: 'merge_request_event' }, /a merge request’s job/],
     ['of a fork', { project_id: '23' }, /project_id is "23", expected 22/],
     ['without a number', { job_id: undefined }, /job_id, which names the job, is missing/],

@@ -16,7 +16,7 @@ const U = (code: Expected['code'], says: RegExp): Expected => ({ status: 'U', co
 const I = (code: Expected['code'], says: RegExp): Expected => ({ status: 'I', code, says });
 const seconds = (): number => Math.floor(world.clock.now().getTime() / 1000);
 
-/** A genuine token but for these. */
+/** A genuine token with these changes. */
 const attempt = (claims: object, parts?: JwsParts, config?: object) =>
   attestToken(world, world.oidc(config), {
     token: (aud) => world.issuer.token({ aud, ...claims }, parts),

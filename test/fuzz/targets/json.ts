@@ -126,7 +126,7 @@ const sse: Target = {
     ].map(utf8),
     run: (input) => {
       const whole = eventsIn([input]);
-      // A stream of a byte each, and one cut in two: whoever sends chooses.
+      // A stream byte by byte, and one cut in two: the sender chooses.
       const pieces = input.length < 512 ? [...input].map((byte) => Uint8Array.of(byte)) : [input];
       law(isDeepStrictEqual(eventsIn(pieces), whole), 'other events come in pieces');
       const middle = input.length >> 1;

@@ -38,7 +38,7 @@ export const attributesFor = (content: Uint8Array, digest = 'sha256'): readonly 
 
 export interface SignerRecipe {
   readonly content: Uint8Array;
-  /** Whom the signer info names. */
+  /** The certificate that the signer info names. */
   readonly certificate: Certificate;
   readonly key: KeyObject;
   /** Signed instead of the content. */

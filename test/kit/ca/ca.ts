@@ -1,4 +1,4 @@
-/** A whole CA in this process, real but for its clock, whose audit log the tests can read. */
+/** A whole CA in this process, real except for its clock. Tests can read its audit log. */
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { dirname, join as joinPath } from 'node:path';

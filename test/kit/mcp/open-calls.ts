@@ -43,7 +43,7 @@ export interface RawCall {
   readonly outcome: Promise<number | 'failed' | 'cut'>;
 }
 
-/** One request on a connection of its own, as whoever has this key. */
+/** One request on a connection of its own, with this key. */
 export async function openCall(world: World, svid: Svid, tool = 'echo'): Promise<RawCall> {
   const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: tool } });
   const tls = { ...clientTls(svid, world.td.bundle.current()), checkServerIdentity: () => undefined };

@@ -17,7 +17,7 @@ export const EvidenceVector = z.strictObject({
   /** Of the CA: its `attestors`. */
   config: z.record(z.string(), z.unknown()),
   files: z.record(z.string(), z.string()),
-  /** What whoever the CA asked answered. */
+  /** The answers of the service that the CA asked. */
   replies: z.array(
     z.strictObject({ url: z.string(), status: z.int(), contentType: z.string(), body: z.string() }),
   ),

@@ -29,7 +29,7 @@ interface Recording {
   readonly files?: EvidenceVector['files'];
   /** What the agent answers. */
   readonly answer: (binding: Uint8Array, question: Uint8Array) => Uint8Array | Promise<Uint8Array>;
-  /** Whom the CA will ask. */
+  /** The service that the CA will ask. */
   readonly asks?: readonly {
     readonly url: string;
     readonly headers?: Record<string, string>;

@@ -48,7 +48,7 @@ function ensureInstalled(): void {
       throw new Error(`${program} is not installed: apt-get install swtpm swtpm-tools tpm2-tools`);
 }
 
-/** The machine's shared /var/lib/swtpm-localca belongs to whoever ran first, so each TPM has a CA of its own. */
+/** The shared /var/lib/swtpm-localca belongs to the first user of the machine, so each TPM has a CA of its own. */
 async function manufacture(dir: string): Promise<void> {
   const ca = join(dir, 'ca');
   const localca = {

@@ -51,7 +51,7 @@ export async function regionOfInstance(deps: Deps, signal: AbortSignal): Promise
   return region;
 }
 
-/** What AWS sets where it gives credentials: Lambda and EKS, ECS and EKS Pod Identity, and whoever runs by hand. */
+/** Variables with credentials: Lambda and EKS set some, ECS and EKS Pod Identity others; the last are set by hand. */
 const SIGNS = [
   'AWS_WEB_IDENTITY_TOKEN_FILE',
   'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI',

@@ -1,7 +1,7 @@
 /**
- * Calls that are open when a certificate is renewed, ours or the gateway's, are claimed over a connection made with the
- * certificates of now. The gateway goes on with those that it confirms, and so do we: a connection lasts to the end of
- * the newest certificate with which its gateway confirmed the call, and no longer.
+ * Claims open calls after a renewal of our certificate or the gateway's, over a connection made with the current
+ * certificates. Gateway and client continue the calls that the gateway confirms. A connection lasts until the newest
+ * certificate with which its gateway confirmed the call ends, and no longer.
  */
 import type { TLSSocket } from 'node:tls';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
@@ -16,28 +16,28 @@ import { MAX_CLAIMS, secretOf } from '../wire/claims.ts';
 /** An open connection to a gateway. */
 export interface Link {
   readonly secret: Uint8Array;
-  /** By whose certificates it stands: the one that it was made with first. */
+  /** The gateway's certificates that this connection is good for, the one of its handshake first. */
   readonly gateways: VerifiedSvid[];
-  /** By which of our certificates the gateway lets it stand. */
+  /** Our certificate that the gateway holds this connection by. */
   own: Svid;
   until: Date;
-  /** It will be claimed when its gateway should have renewed. */
+  /** A claim is planned for when its gateway should have renewed. */
   planned: boolean;
-  /** Lets it take no more requests: it is closed when the one that it has is done. */
+  /** Ends it after its current request: it takes no more requests. */
   readonly retire: () => void;
-  /** The connection has. */
+  /** Aborted when the connection is closed. */
   readonly closed: AbortSignal;
 }
 
-/** Of whatever route. */
+/** Connections of all routes. */
 export type Links = Map<TLSSocket, Link>;
 
-/** Which calls go on, and by whose certificates. */
+/** Which calls continue, and by which certificates. */
 export interface Answer {
   readonly claimed: readonly boolean[];
   readonly gateway: VerifiedSvid;
   readonly own: Svid;
-  /** Lets the connection of the claim take no more requests, so that the next claim makes one. */
+  /** Ends the connection of this claim, so that the next claim makes a new one. */
   leave(): void;
 }
 
@@ -47,28 +47,28 @@ export interface ClaimsOptions {
   readonly log: Log;
   readonly closed: AbortSignal;
   readonly svid: Source<Svid>;
-  /** To whom new connections lead. Throws unavailable before there is a policy. */
+  /** The gateway that new connections lead to. Throws unavailable before there is a policy. */
   readonly gateway: () => SpiffeId | undefined;
   /** Asks a gateway of this identity, until the signal. */
   readonly ask: (identity: SpiffeId, secrets: readonly Uint8Array[], signal: AbortSignal) => Promise<Answer>;
 }
 
-/** The CA tells gateways of a renewal at once, but not before us. */
+/** The CA answers us first, and tells gateways of the renewal right after that. */
 const FIRST_WAIT_SECONDS = 0.5;
 const LONGEST_WAIT_SECONDS = 30;
 const SHORTEST_WAIT_SECONDS = 0.2;
-/** Of the time that is left to a call: a machine may be slow, and a certificate short. */
+/** The longest pause as a part of a call's remaining time: a machine may be slow, and a certificate short. */
 const PART_OF_LEFT = 0.25;
 const ANSWER_SECONDS = 10;
 const SHORTEST_ANSWER_SECONDS = 1;
-/** A gateway has renewed at six tenths of its certificate's life. */
+/** The part of its certificate's life by which a gateway should have renewed: it does so at six tenths. */
 const RENEWED = 0.8;
 
 /** Claims open calls for all connections to one gateway. Ends with the signal `closed` of its options. */
 export class Claims {
   readonly #options: ClaimsOptions;
   readonly #due = new Set<TLSSocket>();
-  /** The pause before the next question, and its end. */
+  /** The pause before the next question in seconds, and when it ends. */
   #seconds = FIRST_WAIT_SECONDS;
   #next: Date | undefined;
   #running = false;
@@ -79,7 +79,7 @@ export class Claims {
   }
 
   /**
-   * Counts a connection whose gateway has been verified, made with our certificate `own`; `onRetire` is called when the
+   * Adds a connection whose gateway has been verified, made with our certificate `own`. `onRetire` is called when the
    * gateway should have renewed.
    */
   admit(
@@ -100,7 +100,7 @@ export class Claims {
     });
     cutAtEnd(socket, link, clock).catch(() => {});
     this.#plan(socket, link, gateway, onRetire);
-    // We have renewed during its handshake: what is sent on it stands by the certificate before.
+    // We renewed during the handshake: requests on this connection are held by the certificate before.
     if (svid.current() !== own) this.claim([socket]);
   }
 
@@ -115,13 +115,13 @@ export class Claims {
     clock.sleepUntil(retirementOf(gateway, clock.now()), link.closed).then(due, () => {});
   }
 
-  /** Of connections that are idle there is nothing to claim: they are closed by then. */
+  /** Idle connections have nothing to claim: they are closed by then. */
   claim(sockets: Iterable<TLSSocket>): void {
     for (const socket of sockets) if (!socket.destroyed) this.#due.add(socket);
     if (this.#due.size === 0) return;
     this.#seconds = FIRST_WAIT_SECONDS;
     const next = this.#pauseEnd();
-    // A question that is planned already is not put off, or a stream of new claims would put it off for ever.
+    // A planned question keeps its time: otherwise new claims could postpone it for ever.
     if (this.#next === undefined || next < this.#next) {
       this.#next = next;
       this.#wake.abort();
@@ -151,7 +151,7 @@ export class Claims {
     return addSeconds(this.#options.clock.now(), Math.max(seconds, SHORTEST_WAIT_SECONDS));
   }
 
-  /** Until the first of the calls that are due is cut, here or at the gateway. */
+  /** Seconds until the first of the due calls is cut, here or at the gateway. */
   #leftSeconds(): number {
     const now = this.#options.clock.now().getTime();
     const left = [...this.#due].flatMap((socket) => {
@@ -161,11 +161,11 @@ export class Claims {
     return Math.min(...left.filter((seconds) => seconds > 0));
   }
 
-  /** True where there are more than one question could name. */
+  /** True if more calls are due than one question can name. */
   async #ask(): Promise<boolean> {
     const { links, closed } = this.#options;
     const identity = this.#options.gateway();
-    // A secret is its own gateway's to know: the registry may name another identity by now.
+    // Only its own gateway may see a secret: the registry may name another identity by now.
     const due = [...this.#due].filter((socket) => links.get(socket)?.gateways[0]?.id === identity);
     const asked = due.slice(0, MAX_CLAIMS);
     if (identity === undefined || asked.length === 0) return false;
@@ -180,7 +180,7 @@ export class Claims {
       'the gateway was asked for open calls',
     );
     for (const [index, socket] of asked.entries()) {
-      // Those that are not confirmed yet go to the end.
+      // Calls that are not confirmed yet are asked for last.
       const was = this.#due.delete(socket);
       const done = claimed[index] === true && this.#confirmed(socket, answer);
       if (was && !done) this.#due.add(socket);
@@ -194,7 +194,7 @@ export class Claims {
     return addSeconds(this.#options.clock.now(), Math.max(seconds, SHORTEST_ANSWER_SECONDS));
   }
 
-  /** False where there is more to ask for: the gateway answered with a certificate that is due itself. */
+  /** False if the gateway answered with a certificate that is due itself: then there is more to ask. */
   #confirmed(socket: TLSSocket, { gateway, own }: Answer): boolean {
     const link = this.#options.links.get(socket);
     if (link === undefined) return true;
@@ -212,7 +212,7 @@ export class Claims {
   }
 }
 
-/** Aborts `over` where there is no answer by the end. */
+/** Aborts `over` if there is no answer in time. */
 async function inTime<T>(
   answer: Promise<T>,
   end: Date,
@@ -230,7 +230,7 @@ async function inTime<T>(
   }
 }
 
-/** A confirmed claim puts the end off, so there is another look at it. */
+/** A confirmed claim moves the end, so this looks again. */
 async function cutAtEnd(socket: TLSSocket, link: Link, clock: Clock): Promise<void> {
   while (clock.now() < link.until) await clock.sleepUntil(link.until, link.closed);
   socket.destroy(
@@ -239,15 +239,15 @@ async function cutAtEnd(socket: TLSSocket, link: Link, clock: Clock): Promise<vo
 }
 
 /**
- * When requests should find another connection: once the gateway has another certificate. Where it should have had one
- * already, its CA may be away: half of what is left, to look again.
+ * When new requests should use another connection: once the gateway should have renewed. If that time is past, the
+ * gateway's CA may be away: then after half of the remaining time.
  */
 function retirementOf(gateway: VerifiedSvid, now: Date): Date {
   const halfway = now.getTime() + (gateway.notAfter.getTime() - now.getTime()) / 2;
   return new Date(Math.max(renewalOf(gateway), halfway));
 }
 
-/** When a gateway has another certificate, in milliseconds since 1970. */
+/** When a gateway should have renewed, in milliseconds since 1970. */
 function renewalOf({ certificate, notAfter }: VerifiedSvid): number {
   const begin = certificate.notBefore.getTime();
   return begin + (notAfter.getTime() - begin) * RENEWED;

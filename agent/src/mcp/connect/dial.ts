@@ -1,8 +1,8 @@
 /**
- * Connections to one MCP server's gateway: mutual TLS with today's SVID, the registry's address, and exactly the SPIFFE
- * ID that the registry names. What changes (our certificate, the bundle, the registry) makes new connections; requests
- * that are under way end on the old ones, and are claimed over the new. A gateway that is revoked is cut off at once,
- * whatever is under way.
+ * Connections to one MCP server's gateway: mutual TLS with the current SVID, to the address and exactly the SPIFFE ID
+ * that the registry names. After a change of our certificate, the bundle or the registry, new requests use new
+ * connections; open requests end on the old ones and are claimed over the new ones. A revoked gateway is cut off at
+ * once, with its open requests.
  */
 import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
@@ -35,7 +35,7 @@ export interface DialOptions {
   readonly revocations: Source<RevocationSet>;
   readonly clock: Clock;
   readonly log: Log;
-  /** What the agent knows of a revocation of this identity beyond the set that it passed on. */
+  /** A revocation of this identity that the agent knows of and that is not in the set that it passed on. */
   readonly revocation?: () => Promise<string | undefined>;
 }
 
@@ -45,32 +45,32 @@ export interface Posted {
   readonly body: Uint8Array | string | undefined;
   /** Instead of the MCP endpoint. */
   readonly path?: string;
-  /** Goes to a gateway of this identity or to none, whatever the registry says by then. */
+  /** The only identity that may get it, even if the registry names another one by then. */
   readonly identity?: SpiffeId;
 }
 
 export interface Reached {
   onResponse(response: IncomingMessage): void;
-  /** Nothing more comes. */
+  /** Called at most once, and last. */
   onError(error: IdentityError): void;
 }
 
 interface Sending {
   readonly posted: Posted;
   readonly reached: Reached;
-  /** Ends what is under way for it: the wait for a connection, or the request. */
+  /** Ends the wait for a connection, or the request. */
   stop: () => void;
-  /** Given up. */
+  /** The caller has given it up. */
   over: boolean;
   onUnsent: (error: unknown) => void;
 }
 
-/** After a connection failed while it was being made. */
+/** Pauses after a connection could not be made. */
 const RETRY_SECONDS = [0.1, 0.5, 2];
 const PATH = '/mcp';
 
 /**
- * Sends requests to one server of the registry; connects when there is one. The caller closes it, which ends its
+ * Sends requests to one server of the registry. It connects at the first request. The caller closes it, which ends its
  * connections.
  */
 export class Dialler {
@@ -107,8 +107,8 @@ export class Dialler {
   }
 
   /**
-   * Sends one request. It is sent again only if no connection could be made for it: once one byte of it may have left,
-   * the server may have acted on it, and a tool must not be called twice. Returns the way to give it up.
+   * Sends one request. It is sent again only if no connection could be made for it: once a byte may have left, the
+   * server may have acted, and a tool must not be called twice. The returned function gives it up.
    */
   send(posted: Posted, reached: Reached): () => void {
     const { clock } = this.#options;
@@ -130,7 +130,7 @@ export class Dialler {
     };
   }
 
-  /** A gateway that cuts a revoked caller off says nothing: where that may be why a request failed, this does. */
+  /** A gateway cuts a revoked caller off without a word. If a revocation may be why a request failed, this says so. */
   async explain(error: unknown): Promise<unknown> {
     const revocation = await this.revocation();
     return revocation === undefined
@@ -138,7 +138,7 @@ export class Dialler {
       : new IdentityError('mcp_upstream', saysRevoked(revocation), { cause: error });
   }
 
-  /** What revoked this identity, where something did. */
+  /** The revocation of this identity, if there is one. */
   async revocation(): Promise<string | undefined> {
     const { svid, revocations, clock, revocation } = this.#options;
     try {
@@ -147,12 +147,12 @@ export class Dialler {
       const found = revocations.current().revoked({ id, serial }, clock.now());
       return found === undefined ? await revocation?.() : describeRevocation(found);
     } catch {
-      // Neither has anything to say before the first snapshot, or while the agent is away.
+      // Neither is known before the first snapshot, or while the agent is away.
       return undefined;
     }
   }
 
-  /** Rejects where the gateway cannot be reached or does not answer as one, and at the signal. */
+  /** Rejects if the gateway cannot be reached or gives no valid answer, and when the signal aborts. */
   async #claim(identity: SpiffeId, secrets: readonly Uint8Array[], signal: AbortSignal): Promise<Answer> {
     const headers = { 'content-type': 'application/json' };
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
@@ -163,7 +163,7 @@ export class Dialler {
         reject(new IdentityError('unavailable', 'the gateway did not answer a claim in time'));
       });
     });
-    // The connection is there while it answers, and was not handed over before.
+    // The connection exists while it answers, and is not known before.
     const { socket } = response;
     const link = socket instanceof TLSSocket ? this.#links.get(socket) : undefined;
     const { gateways: [gateway] = [], own, retire } = link ?? {};
@@ -174,7 +174,7 @@ export class Dialler {
       'mcp_upstream',
       'the connection of the claims has ended',
     );
-    // A call may have taken it by now.
+    // Another request may use it by now.
     return { claimed: readClaimed(body), gateway, own, leave: retire };
   }
 
@@ -191,7 +191,7 @@ export class Dialler {
       const { identity = route.identity, path } = sending.posted;
       ensure(identity === route.identity, 'wrong_peer', `the gateway is ${route.identity} now`);
       const turn: Turn = (outcome) => {
-        // Its turn goes to the next one.
+        // The next waiting request gets the connection.
         if (sending.over) return;
         if (outcome === 'ready') this.#write(route, sending);
         else if (outcome === 'retired') this.#attempt(sending);
@@ -218,12 +218,12 @@ export class Dialler {
       onResponse: (response) => reached.onResponse(response),
       onError: (error) => (connected ? reached.onError(this.#broken(error)) : sending.onUnsent(error)),
     });
-    // As text a body goes out in one piece with its head; latin1 is bytes, one for one.
+    // Node sends a text body in one piece with the head; latin1 keeps every byte.
     if (body instanceof Uint8Array) outgoing.end(asBuffer(body).toString('latin1'), 'latin1');
     else outgoing.end(body);
   }
 
-  /** The caller is this user: it is told where, who and why. */
+  /** The caller is this user, so the error names address, identity and reason. */
   #unreachable(error: unknown): IdentityError {
     const at = this.#route === undefined ? '' : ` at ${this.#route.address}`;
     return refusalOf(error, 'mcp_upstream', `the gateway${at}: ${reasonOf(error)}`);
@@ -253,23 +253,26 @@ export class Dialler {
 
   #retire(): void {
     const route = this.#route;
-    // Requests that wait for it ask for a route anew before it has returned.
+    // Waiting requests ask for a new route before this call returns.
     this.#route = undefined;
     route?.retire();
   }
 }
 
-/** A model that is told so does not call again without looking. */
+/** A model that reads this checks before it calls again. */
 export const SERVER_MAY_HAVE_ACTED = 'the MCP server may have done what was asked';
 
-/** While an answer came, or before it. */
+/** The connection ended before the answer was complete. */
 export const brokeOff = (): IdentityError =>
   new IdentityError(
     'mcp_upstream',
     `the connection to the gateway ended before the answer; ${SERVER_MAY_HAVE_ACTED}`,
   );
 
-/** The network's failures pass, and so does the time before the first policy; a stranger at the address stays one. */
+/**
+ * True for failures that can pass: of the network, and before the first policy. A wrong identity at the address does
+ * not pass.
+ */
 function mayPass(error: unknown): boolean {
   return !isRefusal(error) || error.code === 'unavailable';
 }

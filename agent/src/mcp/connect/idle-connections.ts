@@ -1,7 +1,7 @@
-/** Local connections on which nothing is asked: beyond a number of them, the one that has been so longest is closed. */
+/** Bounds idle local connections: when there are too many, the one that has been idle longest is closed. */
 import type { Socket } from 'node:net';
 
-/** Destroys what it closes; keeps no process alive. */
+/** Closes connections by destroying their sockets. It does not keep the process alive. */
 export class IdleConnections {
   readonly #most: number;
   /** The one that has been idle longest is the first. */
@@ -12,13 +12,16 @@ export class IdleConnections {
     this.#most = most;
   }
 
-  /** A new connection: nothing is asked on it yet. */
+  /** Adds a new connection, which is idle. */
   add(socket: Socket): void {
     socket.once('close', () => this.#idle.delete(socket));
     this.#rest(socket);
   }
 
-  /** A request has come; returns what is called when its answer is over. A client may ask again before that. */
+  /**
+   * A request has come. The caller calls the returned function when the answer is complete. A client may send another
+   * request before that.
+   */
   ask(socket: Socket): () => void {
     this.#idle.delete(socket);
     this.#asked.set(socket, (this.#asked.get(socket) ?? 0) + 1);

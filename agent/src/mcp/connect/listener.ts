@@ -1,6 +1,6 @@
 /**
- * A local URL or socket for MCP clients that speak HTTP. It is for this user's programs only: not for a web page that
- * found the port, nor for another user of the machine. It reads no message; the gateway does that.
+ * A local URL or socket for MCP clients that speak HTTP. It serves programs of this user only: no web page that found
+ * the port, and no other user of the machine. It does not read messages; the gateway does.
  */
 import { randomUUID } from 'node:crypto';
 import {
@@ -39,7 +39,7 @@ export interface ListenerOptions {
   readonly platform: NodeJS.Platform;
   readonly clock: Clock;
   readonly log: Log;
-  /** Of one message. */
+  /** The largest message. */
   readonly maxRequestBytes: number;
 }
 
@@ -50,17 +50,17 @@ export interface Listener {
 
 const HOST = '127.0.0.1';
 /**
- * Of an idle connection. A client that takes one while we close it loses its call, and many calls are a few seconds
- * apart: so longer than clients keep theirs (httpx 5 s, Java 30 s, Go 90 s).
+ * How long an idle connection is kept. A client that sends a request while we close the connection loses its call, so
+ * this is longer than clients keep theirs (httpx 5 s, Java 30 s, Go 90 s).
  */
 const KEEP_ALIVE_MS = 95_000;
-/** Far more than one user's clients keep; each is a descriptor. */
+/** Far more than one user's clients keep. Each takes a descriptor. */
 const MAX_IDLE = 256;
 const IDLE_PART = 1 / 4;
-/** Connections of other users, who get no answer but a refusal. */
+/** Connections of other users: they get a refusal and nothing else. */
 const OF_OTHERS = { strangers: 16, perStranger: 16, certified: 0, perCertificate: 0, perHolder: 0 };
 const LOCAL_NAMES = ['127.0.0.1', 'localhost', '[::1]'];
-/** What the gateway or the server behind it may want; nothing that is the client's secret. */
+/** Headers that the gateway or the MCP server needs. None carries a secret of the client. */
 const TO_GATEWAY = [
   'content-type',
   'accept',
@@ -86,7 +86,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     answer(options, port, { req, res, allowed }).catch((error) => {
       tell.refused(error, 'a local request was refused');
       const refusal = refusalOf(error, 'internal', 'connect failed');
-      // What is too large is skipped: many clients read no answer before they have sent all.
+      // The rest of a body that is too large is skipped: many clients read no answer before they have sent everything.
       if (!req.complete && refusal.code !== 'mcp_size') res.setHeader('connection', 'close');
       if (!res.headersSent) refuse(res, refusal, undefined);
     });
@@ -100,7 +100,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       idle.add(socket);
     } catch (error) {
       tell.refused(error, 'a local caller was refused');
-      // Its next request is answered with the reason, for which it needs no descriptor for long.
+      // Its next request gets the reason. Until then its connection counts against the bound for other users.
       others.arrive(socket, { address: 'other users' });
     }
   });
@@ -121,8 +121,8 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
 }
 
 /**
- * As Node does it, but for a connection on which nothing was asked: a client that is about to send its request there
- * would take an HTTP 408 for its answer.
+ * Does what Node does, except for a connection without a request: a client that is about to send one would take an HTTP
+ * 408 for its answer.
  */
 export function endFailed(error: Error, socket: Duplex): void {
   const code = 'code' in error ? String(error.code) : '';
@@ -138,7 +138,10 @@ const STATUS: Readonly<Record<string, number>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,
 };
 
-/** Refusals of one kind are one line in full and one a minute with their number: another user may cause any number. */
+/**
+ * Logs the first refusal of a kind in full, then one line per minute with their number: another user may cause any
+ * number.
+ */
 function tellerOf({ clock, log }: ListenerOptions) {
   const folder = new Folder<{ id: string; error: unknown; says: string }>({
     clock,
@@ -175,12 +178,12 @@ async function answer(
 }
 
 /**
- * Throws mcp_origin. A page in a browser sends its Origin, and one that made its own name point here sends that name as
- * Host (DNS rebinding); a program of this user's sends neither.
+ * Throws mcp_origin. A page in a browser sends its Origin. A page whose own name resolves to this machine sends that
+ * name as Host (DNS rebinding). A program of this user sends neither.
  */
 function ensureLocal(req: IncomingMessage, port: number | undefined): void {
   const origin = header(req, 'origin');
-  // Another port is another program, and its pages are another site's.
+  // Another port belongs to another program, so its pages are of another site.
   const suffix = port === undefined ? '' : `:${port}`;
   const own = origin === undefined || LOCAL_NAMES.some((name) => origin === `http://${name}${suffix}`);
   ensure(own, 'mcp_origin', `Origin is ${origin}`);

@@ -1,7 +1,7 @@
 /**
- * Who dials a local listener, as the kernel knows it. A unix socket has peer credentials; for loopback TCP on Linux the
- * kernel is asked for the owner of the caller's socket. Elsewhere a TCP caller cannot be told, and the unix socket is
- * the one to use.
+ * Finds the user that connects to a local listener, by the kernel. A unix socket has peer credentials; for loopback
+ * TCP, Linux knows the owner of the caller's socket. On other systems the owner of a TCP connection is not known: use
+ * the unix socket there.
  */
 import { isIPv4, type Socket } from 'node:net';
 import { ensure } from '@chancery/shared/ground/errors.ts';
@@ -19,8 +19,8 @@ export function ensureOwnUser(socket: Socket, uid: number, platform: NodeJS.Plat
 type AddressKey = 'remoteAddress' | 'remotePort' | 'localAddress' | 'localPort';
 
 /**
- * The listener is on 127.0.0.1, so IPv4 is asked for; the kernel finds a caller's IPv6 socket with mapped addresses
- * under that, too. Throws peer_unknown.
+ * Looks for an IPv4 socket, since the listener is on 127.0.0.1. The kernel finds a caller's IPv6 socket with mapped
+ * addresses, too. Throws peer_unknown.
  */
 export function tcpOwnerOf({ remoteAddress, remotePort, localAddress, localPort }: Pick<Socket, AddressKey>) {
   const [caller, listener] = [bytesOf(remoteAddress), bytesOf(localAddress)];

@@ -1,7 +1,6 @@
 /**
- * The connections to one gateway. A call takes one that is idle; where there is none it waits for whichever comes
- * first, one that falls idle or a new one. They are not made all at once: a handshake costs both sides more than a
- * call.
+ * The connections to one gateway. A call uses an idle one. If there is none, it waits for the first that becomes idle
+ * or is made. New ones are not made all at once: a handshake costs both sides more than a call.
  */
 
 import { Agent, type RequestOptions } from 'node:https';
@@ -27,34 +26,37 @@ export interface PoolOptions {
   readonly clock: Clock;
 }
 
-/** A request made while this runs gets a connection, unless the pool is retired or none could be made. */
+/** A request made inside this callback gets the connection, if the outcome is "ready". */
 export type Turn = (outcome: 'ready' | 'retired' | Error) => void;
 
-/** A claim goes first, and has a connection beyond the most: all others may be held by the calls that it is for. */
+/** A claim goes first, and may exceed the bound on connections: the calls that it claims may hold all of them. */
 export interface Wanted {
   readonly turn: Turn;
   readonly isClaim: boolean;
 }
 
-/** An idle connection is closed by us, long before the gateway would: it must not close under a request. */
+/** We close an idle connection long before the gateway would, so that the gateway never closes it under a request. */
 const IDLE_MS = 60_000;
 const MAX_IDLE = 32;
-/** Streams and long calls hold theirs; so many at once are more than one user's clients have. */
+/** Streams and long calls each hold a connection. One user's clients have fewer at once. */
 const MAX_CONNECTIONS = 256;
-/** One after the other where they are quick; one more so often where the way is long. Warm ones are given so long. */
+/**
+ * How long existing connections get to become free before another is made. New ones are made one after the other, and
+ * one more after each such time if handshakes take longer.
+ */
 const OPENING_MS = 100;
 const MAX_OPENING = 16;
 const MAX_WAITING = 4_096;
 const HANDSHAKE_MS = 10_000;
 /**
- * Of a connection that no request has used: half of what the gateway gives a client for its first request, after which
- * it answers 408. The next request would take that for its own answer.
+ * How long a connection without a request is kept: half of what the gateway allows until the first request. After that
+ * the gateway answers 408, which the next request would take for its own answer.
  */
 const UNUSED_MS = 15_000;
 
 /**
- * Node's HTTP agent for one gateway. Its TLS connections have the certificate and bundle that were current when it
- * was made. `destroy` ends them; requests that wait for a connection get unavailable.
+ * Node's HTTP agent for one gateway. Its TLS connections use the certificate and bundle that were current when it was
+ * made. `destroy` ends them; waiting requests get unavailable.
  */
 export class DialAgent extends Agent {
   readonly #server: McpServer;
@@ -64,20 +66,20 @@ export class DialAgent extends Agent {
   readonly #options: PoolOptions;
   readonly #claims: Claims;
   readonly #retired = new WeakSet<Duplex>();
-  /** Requests that wait for a connection: claims first, then the oldest. */
+  /** Requests that wait for a connection: claims first, then by age. */
   readonly #waiting: Wanted[] = [];
-  /** Connections that no request has used yet, and what ends them. */
+  /** Connections that no request has used yet, with the timer that ends each. */
   readonly #fresh = new Map<TLSSocket, NodeJS.Timeout>();
   #opening = 0;
   #growing: NodeJS.Timeout | undefined;
-  /** Whether a connection came free since the last look, or none for one look: then those who wait need a new one. */
+  /** Whether a connection became free since the last look. If none did, the waiting requests need a new one. */
   #moves = false;
   #still = false;
   #live = 0;
   #over = false;
 
   constructor(server: McpServer, options: PoolOptions, claims: Claims) {
-    // First in, first out: Node skips closed connections at the head of the idle ones only.
+    // First in, first out: Node skips closed connections only at the head of its idle list.
     const scheduling = 'fifo';
     super({
       keepAlive: true,
@@ -90,7 +92,7 @@ export class DialAgent extends Agent {
     this.#server = server;
     this.#bundle = options.bundle.current();
     this.#own = options.svid.current();
-    // One for all its connections: keys and authorities are read once.
+    // One TLS context for all connections, so that keys and authorities are read once.
     this.#tls = createSecureContext(clientTls(this.#own, this.#bundle));
     this.#options = options;
     this.#claims = claims;
@@ -115,18 +117,20 @@ export class DialAgent extends Agent {
     this.#grow();
   }
 
-  /** It waits no longer. */
+  /** Removes a request that no longer waits. */
   leave(wanted: Wanted): void {
     const at = this.#waiting.indexOf(wanted);
     if (at !== -1) this.#waiting.splice(at, 1);
   }
 
-  /** All its connections lead to one place as one identity, so they need no names to be told apart by. */
+  /** All connections lead to one address and one identity, so they share one name. */
   override getName(): string {
     return this.#server.identity;
   }
 
-  /** Node asks for a connection where none is idle: one that has been made and proven, or else it waits for one. */
+  /**
+   * Node calls this if no connection is idle. Gives it a verified connection that no request has used, or one later.
+   */
   override createConnection(
     _options: RequestOptions,
     callback?: (error: Error | null, socket: Duplex) => void,
@@ -145,7 +149,7 @@ export class DialAgent extends Agent {
     return idle?.some((socket) => !socket.destroyed) === true || this.#unused().length > 0;
   }
 
-  /** On which nothing has come: whoever sends an answer before a request is about to close. */
+  /** Connections on which nothing was received: a peer that answers before a request is about to close. */
   #unused(): readonly TLSSocket[] {
     return [...this.#fresh.keys()].filter((socket) => !socket.destroyed && socket.readableLength === 0);
   }
@@ -185,7 +189,7 @@ export class DialAgent extends Agent {
         this.#failed(error);
         return;
       }
-      // Those who waited for it have gone elsewhere.
+      // The requests that waited for it have gone elsewhere.
       if (this.#over) socket.destroy();
       else
         this.#fresh.set(
@@ -196,17 +200,20 @@ export class DialAgent extends Agent {
     });
   }
 
-  /** What cannot change fails everybody; where calls are under way, one of their connections will come free. */
+  /**
+   * Fails all waiting requests if the gateway is refused or no connection is left, else only the first: an open
+   * connection will become free for the others.
+   */
   #failed(error: Error): void {
     const all = this.#live === 0 || isRefusal(error);
     for (const { turn } of this.#waiting.splice(0, all ? this.#waiting.length : 1)) turn(error);
     this.#grow();
   }
 
-  /** No request sees the socket before its peer is proven, and no TLS session outlives one. */
+  /** No request gets the socket before its peer is verified. No TLS session is resumed. */
   #connect(done: (error: Error | undefined) => void): TLSSocket {
     const { host, port } = hostAndPort(this.#server.address);
-    // The name to expect is a SPIFFE ID, which `#admit` compares; the address is only where it is.
+    // `#admit` compares the SPIFFE ID; the name in the address is not verified.
     const checkServerIdentity = () => undefined;
     const socket = connect({ secureContext: this.#tls, host, port, checkServerIdentity });
     socket.setNoDelay(true);
@@ -251,25 +258,25 @@ export class DialAgent extends Agent {
     this.#claims.admit(socket, { gateway: peer, own: this.#own }, () => this.#retireSocket(socket));
   }
 
-  /** Node asks when a request is done, and closes where the answer is no. */
+  /** Node calls this after a request, and closes the socket if it returns false. */
   override keepSocketAlive(socket: Duplex): boolean {
-    // Its declaration knows no return value; its documentation does.
+    // The return value is documented, but not declared.
     const kept: unknown = super.keepSocketAlive(socket);
     return kept === true && !this.#retired.has(socket);
   }
 
-  /** No new request on it: at the end of the gateway's certificate it is cut, but for a call that is claimed. */
+  /** It takes no new request. At the end of the gateway's certificate it is cut, unless its call is claimed. */
   #retireSocket(socket: TLSSocket): void {
     this.#retired.add(socket);
     const idle = Object.values(this.freeSockets).flat();
     if (idle.some((each) => each === socket)) socket.destroy();
   }
 
-  /** Closes idle connections now and the others when their request is done; whoever waits goes elsewhere. */
+  /** Closes idle connections now, and the others after their request. Waiting requests go elsewhere. */
   retire(): void {
     this.#over = true;
     clearTimeout(this.#growing);
-    // The agent closes a socket that comes free when it may keep none.
+    // An agent that may keep no idle socket closes each one that becomes free.
     this.maxFreeSockets = 0;
     for (const socket of [...Object.values(this.freeSockets).flat(), ...this.#fresh.keys()])
       socket?.destroy();

@@ -1,7 +1,7 @@
 /**
- * A request of a local client at the gateway. The answer is passed on as it comes. Where the connection to the gateway
- * ends before the answer is whole, the client still gets one: the rest of a stream that can be resumed, else an error
- * under the id of its request, as far as what has been sent leaves room for one.
+ * Relays one request of a local client to the gateway, and passes the answer on as it arrives. If the connection to the
+ * gateway ends early, the client still gets an end: the rest of a stream that can be resumed, else an error under the
+ * id of its request, if what was already sent allows one.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
@@ -14,22 +14,22 @@ import { chosenHeaders, header, inOnePiece, isEventStream } from '../wire/http-b
 import { brokeOff, type Dialler, type Posted, SERVER_MAY_HAVE_ACTED } from './dial.ts';
 
 const TO_CLIENT = ['content-type', 'content-length', 'cache-control', 'mcp-session-id', 'allow'];
-/** Of a stream in a row, without a new place on it. */
+/** Resumptions in a row that brought nothing new. */
 const MAX_RESUMPTIONS = 5;
 const NOWHERE = { id: undefined, retry: undefined };
 
 /**
- * Sends one request to the gateway and passes the answer on. It starts in the constructor and ends with the
- * response. It never throws: the client gets an error.
+ * Sends one request to the gateway and passes the answer on. It starts in the constructor and ends with the response.
+ * It never throws: errors go to the client.
  */
 export class Relay {
   readonly #dialler: Dialler;
   readonly #posted: Posted;
   readonly #res: ServerResponse;
-  /** Of an answer that is an event stream. */
+  /** Set for an answer that is an event stream. */
   #tail: EventTail | undefined;
   #giveUp: () => void;
-  /** Its connection is known to have ended. */
+  /** The connection of this request has ended. */
   #ended = false;
   #resumedFrom: string | undefined;
   #resumptions = 0;
@@ -42,7 +42,7 @@ export class Relay {
       onResponse: (response) => this.#begin(response),
       onError: (error) => this.#over(error),
     });
-    // In the modern era this cancels; in the legacy one the gateway knows that it does not.
+    // This cancels in the modern era, and not in the legacy era. The gateway knows which.
     if (res.closed) this.#giveUp();
     else res.once('close', () => this.#giveUp());
   }
@@ -62,11 +62,11 @@ export class Relay {
     this.#res.writeHead(response.statusCode ?? 502, chosenHeaders(response, TO_CLIENT, undefined));
   }
 
-  /** As `pipe` would, which sets up and takes down far more than one answer needs. */
+  /** Does what `pipe` does, which costs far more than one answer needs. */
   #pass(response: IncomingMessage): void {
     const res = this.#res;
     response.on('data', (chunk: Buffer) => {
-      // The head waits for the body: where that does not come, there is room for an error.
+      // The head waits for the body, so that an error can still be sent if no body comes.
       this.#head(response);
       inOnePiece(res);
       this.#tail?.push(chunk);
@@ -83,14 +83,14 @@ export class Relay {
     });
   }
 
-  /** Of one connection, once. */
+  /** Called once for each connection. */
   #over(error: IdentityError): void {
     if (this.#ended || this.#res.destroyed) return;
     this.#ended = true;
     if (!this.#resume(error)) void this.#fail(error);
   }
 
-  /** Whether the rest of a legacy stream is asked for (2025-11-25, "Resumability and Redelivery"). */
+  /** Asks for the rest of a legacy stream (2025-11-25, "Resumability and Redelivery"). False if it cannot. */
   #resume(error: IdentityError): boolean {
     const { method, headers } = this.#posted;
     const [place, id] = [this.#tail?.place, this.#id()];
@@ -131,7 +131,7 @@ export class Relay {
     if (res.destroyed) return;
     const id = this.#id();
     if (!res.headersSent) refuse(res, told, id);
-    // Of half an answer, or a stream that answers nothing, only the end of the connection tells.
+    // Half an answer, or a stream without an answer, can only be cut: that is how the client knows.
     else if (this.#tail === undefined || id === undefined) res.destroy();
     else if (this.#tail.answers(id)) res.end();
     else res.end(this.#tail.giveUpEvent() + writeEvent(NOWHERE, writeMessage(refusalResponse(told, id))));
@@ -140,11 +140,11 @@ export class Relay {
   async #explained(error: IdentityError): Promise<IdentityError> {
     const told = refusalOf(await this.#dialler.explain(error), 'internal', 'connect failed');
     if (told === error || !this.#res.headersSent) return told;
-    // The cause of the cut says nothing about the call that it cut.
+    // Why the connection was cut says nothing about the call.
     return new IdentityError('mcp_upstream', `${told.message}; ${SERVER_MAY_HAVE_ACTED}`);
   }
 
-  /** Of the one request in a body that is otherwise not read here. */
+  /** The id of the request in the body, which is otherwise not read here. */
   #id(): Id | undefined {
     const { body } = this.#posted;
     const bytes = typeof body === 'string' ? Buffer.from(body) : (body ?? new Uint8Array());

@@ -22,7 +22,7 @@ export interface RouteRequest {
 }
 
 /**
- * One gateway, with the certificate, bundle and registry entry of the moment when it was made. The caller replaces
+ * One gateway, with the certificate, bundle and registry entry that were current when it was made. The caller replaces
  * it after a change, and destroys it. The constructor throws server_unknown.
  */
 export class Route {
@@ -57,7 +57,8 @@ export class Route {
   }
 
   request({ method, headers, body, path }: RouteRequest): ClientRequest {
-    // A list is written as it is; an object is checked and copied name by name, as these were when they came.
+    // Node writes a list as it is. It would check and copy an object name by name; these headers were checked when they
+    // came.
     const list = ['host', this.#server.address, ...Object.entries(headers).flat()];
     if (body !== undefined) list.push('content-length', String(Buffer.byteLength(body)));
     return request({ method, path, agent: this.#agent, headers: list });

@@ -1,6 +1,6 @@
 /**
- * Reads bodies of callers and bounds what they hold: for a connection, for a caller, and for all. A body counts until
- * the MCP server has taken it; while the server works on it, nothing of it is kept. When all hold too much, the oldest
+ * Reads request bodies and bounds their bytes: for a connection, for a caller, and for all. A body counts until the MCP
+ * server has taken it; it is not kept while the server works on it. If all bodies together exceed the bound, the oldest
  * body of the caller that holds most is refused.
  */
 import type { IncomingMessage } from 'node:http';
@@ -12,11 +12,13 @@ import { readBody } from '../wire/http-body.ts';
 export type BodyLimits = Pick<WeightSettings, 'total' | 'perConnection'> & { readonly perCaller: number };
 
 const MIB = 1024 * 1024;
-/** With the largest request by default, as many as four and eight of those. */
+/** Four and eight requests of the default largest size. */
 const PER_CALLER = 64 * MIB;
 const TOTAL = 128 * MIB;
 
-/** A connection may hold one request of the largest size, a caller two, and two callers all. */
+/**
+ * A connection may hold one request of the largest size, a caller at least two, and all callers together at least four.
+ */
 export function bodyLimits(maxRequestBytes: number): BodyLimits {
   const perCaller = Math.max(PER_CALLER, 2 * maxRequestBytes);
   return { perConnection: maxRequestBytes, perCaller, total: Math.max(TOTAL, 2 * perCaller) };
@@ -28,16 +30,14 @@ export interface Body {
   readonly hold: Hold;
 }
 
-/** That a body, or what was made of it, is counted: until `free`. It does not have the body itself. */
+/** The count of a body, or of what was made of it, until `free`. It does not hold the body itself. */
 export interface Hold {
   free(): void;
-  /** Calls back where the body has to give way to another one; what is made of it must be let go of. */
+  /** Calls back if the body must give way to another one: then everything made of it must be dropped. */
   onLost(listener: (reason: IdentityError) => void): void;
 }
 
-/**
- * Reads request bodies, and limits the bytes that a connection, a caller and all callers hold. One for each gateway.
- */
+/** Reads request bodies, and bounds the bytes of a connection, a caller and all callers. One for each gateway. */
 export class Bodies {
   readonly #weights: Weights;
 
@@ -45,7 +45,7 @@ export class Bodies {
     this.#weights = new Weights({ total, perConnection, perAddress: perCaller, perNetwork: perCaller });
   }
 
-  /** Throws mcp_size, mcp_parse, and rate where the caller or everybody holds too much. */
+  /** Throws mcp_size, mcp_parse, and rate if the caller or all callers hold too much. */
   async hold(req: IncomingMessage, caller: SpiffeId, maxBytes: number): Promise<Body> {
     const listeners: ((reason: IdentityError) => void)[] = [];
     let lost: IdentityError | undefined;
@@ -67,7 +67,7 @@ export class Bodies {
     return { bytes, hold: { free: () => weight.free(), onLost } };
   }
 
-  /** Of a body that nothing is kept of. Throws what `hold` throws. */
+  /** Reads a body that is not kept. Throws what `hold` throws. */
   async read(req: IncomingMessage, caller: SpiffeId, maxBytes: number): Promise<Buffer> {
     const { bytes, hold } = await this.hold(req, caller, maxBytes);
     hold.free();

@@ -1,9 +1,9 @@
-/** Requests that HTTP itself refuses: each is recorded, and its connection ends. */
+/** Records requests that HTTP itself refuses, and ends their connections. */
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 
-/** Of Node; others are connections that broke, which is no request. */
+/** By Node's error code. Other codes are broken connections, not requests. */
 const STATUS: Readonly<Record<string, number>> = {
   HPE_HEADER_OVERFLOW: 431,
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
@@ -11,12 +11,12 @@ const STATUS: Readonly<Record<string, number>> = {
 };
 
 export interface HttpFailures {
-  /** Answers an ordinary request. */
+  /** Called for each other request. */
   readonly onRequest: (req: IncomingMessage, res: ServerResponse) => void;
   readonly onRefused: (socket: Duplex, error: IdentityError, httpMethod: string | undefined) => void;
 }
 
-/** Adds listeners to `server` for requests that HTTP refuses. Calls `onRefused` before the connection ends. */
+/** Adds listeners to `server` for requests that HTTP refuses. Calls `onRefused` before it ends the connection. */
 export function recordHttpFailures(server: Server, { onRequest, onRefused }: HttpFailures): void {
   server.on('clientError', (error, socket) => {
     const code = 'code' in error ? String(error.code) : '';
@@ -35,7 +35,7 @@ export function recordHttpFailures(server: Server, { onRequest, onRefused }: Htt
     onRefused(socket, new IdentityError('mcp_method', 'the gateway is not an HTTP proxy'), method);
     goodbye(socket, 405);
   });
-  // Whether the client may send its body is decided with the rest of the head.
+  // The rest of the head decides whether the client may send its body.
   server.on('checkContinue', onRequest);
   server.on('checkExpectation', ({ method, socket }, res) => {
     onRefused(socket, new IdentityError('mcp_parse', 'only Expect: 100-continue is supported'), method);

@@ -1,4 +1,4 @@
-/** Which messages pass, by whose rule. What no kind of rule speaks of yet is denied, whoever asks. */
+/** Decides which messages pass, and by which rule. Denies every method that no kind of rule covers yet. */
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
@@ -11,18 +11,21 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 const CALL = 'tools/call';
-/** Needed to reach any tool at all; whoever may enter may ask these. The answers are filtered. */
+/**
+ * Every caller that may reach the server may send these: no tool can be called without them. Their answers are
+ * filtered.
+ */
 const OPEN_REQUESTS = new Set(['initialize', 'ping', 'server/discover', 'tools/list']);
-/** In the modern era each request says the level that it wants (2026-07-28, "Logging"). */
+/** Legacy only: in the modern era each request says its log level (2026-07-28, "Logging"). */
 const SET_LEVEL = 'logging/setLevel';
-/** These tell the server about requests of the caller's own. */
+/** Notifications about the caller's own requests. */
 const OPEN_NOTIFICATIONS = new Set([
   'notifications/initialized',
   'notifications/cancelled',
   'notifications/progress',
   'notifications/roots/list_changed',
 ]);
-/** What a server may tell a client unasked; `resources/updated` and the like speak of what no rule allows. */
+/** Notifications that a server may send unasked. Others, such as `resources/updated`, are about what no rule allows. */
 const OPEN_TO_CLIENT = new Set([
   'notifications/cancelled',
   'notifications/progress',
@@ -44,14 +47,17 @@ export interface Situation {
   readonly session: string | undefined;
 }
 
-/** `entered` is the decision of tier 1, which allows. Throws mcp_parse for a call whose tool cannot be read. */
+/**
+ * `entered` is the decision that lets the caller reach the server. Throws mcp_parse for a call whose tool cannot be
+ * read.
+ */
 export function judge(
   policy: Policy,
   { era, freeText, ...where }: Situation,
   entered: Allowed,
   message: Message,
 ): Verdict {
-  // A posted response was matched with the server's own request before it came here.
+  // A posted response was matched with the server's request before.
   if (message.kind === 'response') return { decision: entered, use: undefined };
   if (message.kind === 'request' && message.method === CALL) {
     const use = toolUseOf(message);
@@ -64,10 +70,7 @@ export function judge(
   return { decision: open || sets ? entered : noRule(method), use: undefined };
 }
 
-/**
- * Why a call that was allowed may not go on. Its arguments are not kept, so that a condition on them, which they met,
- * stays met.
- */
+/** Why an open call, which was allowed, is denied now. Its arguments are not kept: a condition on them stays met. */
 export function deniedMeanwhile(policy: Policy, call: Call): Denied | undefined {
   const decision = decide(policy, call);
   const asks = !decision.allow && decision.ask === true;
@@ -76,12 +79,12 @@ export function deniedMeanwhile(policy: Policy, call: Call): Denied | undefined 
   return now.allow ? undefined : now;
 }
 
-/** Towards the client: true for what a server may say unasked. */
+/** True for notifications that a server may send to the client unasked. */
 function mayTell(method: string, { logs }: FreeText): boolean {
   return OPEN_TO_CLIENT.has(method) && (logs || method !== 'notifications/message');
 }
 
-/** A notification as it goes to the client, for a subscription or anything else; undefined for what may not. */
+/** The notification as it goes to the client; undefined if it may not. */
 export function told(
   message: Notification,
   request: Request | undefined,
@@ -91,7 +94,7 @@ export function told(
   return mayTell(message.method, freeText) ? message : undefined;
 }
 
-/** Towards the client: a server may ask whether it is still there, and nothing else until rules say so. */
+/** True for requests that a server may send to the client: only ping, until there are rules for others. */
 export function mayAsk(method: string): boolean {
   return method === 'ping';
 }

@@ -1,12 +1,12 @@
 /**
- * Streams on which clients listen: a client whose list of tools a new policy changes is told so. What changes while a
- * session has no stream, before its first or between two, is told when it has one.
+ * Streams on which clients listen: a client is notified when a new policy changes its list of tools. If its session has
+ * no open stream at that moment, it is notified on its next one.
  */
 import type { Notification } from '@chancery/shared/mcp/message.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
-/** Of whom the client is; the session is any object that lasts as long as it. */
+/** Which client listens. The session is any object that lives as long as the session. */
 interface Hearer {
   readonly caller: SpiffeId;
   readonly session: object | undefined;
@@ -23,23 +23,23 @@ const CHANGED: Notification = {
   params: undefined,
 };
 
-/** Tells clients that listen when a new policy changes their list of tools. One for each gateway. */
+/** Notifies listening clients when a new policy changes their list of tools. One for each gateway. */
 export class Listeners {
   readonly #open = new Set<Listener>();
   readonly #server: string;
-  /** By which rules the client of a session knows its list. */
+  /** The rules behind the list that the client of a session has. */
   readonly #known = new WeakMap<object, string>();
 
   constructor(server: string) {
     this.#server = server;
   }
 
-  /** A session whose client has no list yet, or asks for one under these rules. */
+  /** Notes that the client of this session has no list yet, or asks for one under these rules. */
   begun(session: object, caller: SpiffeId, policy: Policy): void {
     this.#known.set(session, this.#rulesOf(policy, caller));
   }
 
-  /** Returns what ends it. */
+  /** The returned function removes it. */
   add({ caller, session }: Hearer, policy: Policy, tell: Listener['tell']): () => void {
     const rules = this.#rulesOf(policy, caller);
     const known = (session && this.#known.get(session)) ?? rules;

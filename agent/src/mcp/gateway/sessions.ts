@@ -1,9 +1,9 @@
 /**
- * Legacy sessions (2025-11-25, "Session Management"). The server mints an id, we keep it and give the client one of our
- * own, bound to the client's SPIFFE ID: to anybody else it does not exist.
+ * Legacy sessions (2025-11-25, "Session Management"). The gateway keeps the server's session id and gives the client
+ * one of its own, bound to the client's SPIFFE ID: for any other caller the session does not exist.
  *
- * A session ends when its client, its server or a revocation ends it, or when it was idle for long. No session is ended
- * to make room for another: a client between two requests would lose what its server keeps for it.
+ * A session ends when its client, its server or a revocation ends it, or when it is idle for too long. It never gives
+ * way to another session: its client would lose what the server keeps for it.
  */
 import { randomUUID } from 'node:crypto';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
@@ -15,19 +15,19 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 export interface Session {
   readonly id: string;
   readonly caller: SpiffeId;
-  /** Of the certificate that it was begun with, hexadecimal. */
+  /** The serial of the certificate that began it, hexadecimal. */
   readonly serial: string;
-  /** The upstream's own name for it. */
+  /** The upstream's name for it. */
   readonly upstream: string;
-  /** What the client asked and has no answer to yet, on whatever stream that comes. */
+  /** Requests of the client that have no answer yet, on any stream. */
   readonly pending: Pending;
-  /** Ids of the server's own requests that were passed to the client and wait for its answer. */
+  /** Ids of the server's requests that were passed to the client and wait for its answer. */
   readonly asked: Set<Id>;
-  /** HTTP requests of it that are open. */
+  /** How many of its HTTP requests are open. */
   open: number;
   /** Ends each stream on which its client listens. */
   readonly streams: Set<() => void>;
-  /** Looks, a part of the idle time each, that found it unused. */
+  /** How many looks in a row found it unused. Looks are a part of the idle time apart. */
   idleLooks: number;
 }
 
@@ -35,7 +35,7 @@ type Beginner = Pick<VerifiedSvid, 'id' | 'serial'>;
 
 export type Pending = Map<Id, Asked>;
 
-/** A request on its way. */
+/** A request that has no answer yet. */
 export interface Asked {
   readonly recordId: string;
   readonly requestId: Id;
@@ -43,15 +43,15 @@ export interface Asked {
   readonly tool: string | undefined;
   /** `performance.now()`. */
   readonly startedMs: number;
-  /** Its client wants no answer any more. */
+  /** Its client has cancelled it. */
   cancelled?: true;
-  /** Its end is on record. */
+  /** Its end has been recorded. */
   ended?: true;
 }
 
 export interface SessionLimits {
   readonly max: number;
-  /** One caller cannot take the places of all others. */
+  /** One caller cannot take all places. */
   readonly maxPerCaller: number;
   readonly idleSeconds: number;
 }
@@ -60,19 +60,19 @@ export interface SessionsOptions {
   readonly limits: SessionLimits;
   readonly clock: Clock;
   readonly onBegin?: (session: Session) => void;
-  /** Called once for each session, with the reason. `atServer` is false where the server has ended it already. */
+  /** Called once for each session, with the reason. `atServer` is false if the server has already ended it. */
   readonly onEnd: (session: Session, why: string, atServer: boolean) => void;
 }
 
-/** More than any client has in flight. */
+/** More than any client has open at once. */
 const MAX_PENDING = 1_000;
-/** An idle session ends after its time, and up to a tenth later. A clock that jumps adds one look at most. */
+/** An idle session ends after the idle time, at most a tenth later. A jump of the clock adds at most one look. */
 const LOOKS = 10;
 
 /** The legacy sessions of one gateway. It looks for idle ones until `stop`. */
 export class Sessions {
   readonly #byId = new Map<string, Session>();
-  /** That servers have been asked for, by their callers' requests. */
+  /** Sessions that servers have been asked for, by the requests of their callers. */
   readonly #coming = new Map<object, SpiffeId>();
   readonly #options: SessionsOptions;
   readonly #stopped = new AbortController();
@@ -82,7 +82,7 @@ export class Sessions {
     this.#options = options;
   }
 
-  /** Throws mcp_session, alike for an id that never was and for another caller's. */
+  /** Throws mcp_session, with no difference between an unknown id and another caller's. */
   find(id: string, caller: SpiffeId): Session {
     const session = this.#byId.get(id);
     ensure(session !== undefined, 'mcp_session', 'no such session');
@@ -91,12 +91,12 @@ export class Sessions {
     return session;
   }
 
-  /** Throws mcp_session where it has ended. */
+  /** Throws mcp_session if it has ended. */
   ensureOpen(session: Session): void {
     ensure(this.#byId.get(session.id) === session, 'mcp_session', 'the session has ended');
   }
 
-  /** Throws mcp_sessions. Called before the server is asked for a session, in the turn in which that is reserved. */
+  /** Throws mcp_sessions. Called before the server is asked for a session, in the turn that reserves its place. */
   ensureRoom(caller: SpiffeId): void {
     const { max, maxPerCaller } = this.#options.limits;
     const callers = [...[...this.#byId.values()].map((session) => session.caller), ...this.#coming.values()];
@@ -107,7 +107,10 @@ export class Sessions {
     ensure(callers.length < max, 'mcp_sessions', says);
   }
 
-  /** A place until the server has answered. Returns what frees it, or hands it to the session that is opened next. */
+  /**
+   * Reserves a place until the server has answered. The returned function frees it, or hands it to the session that is
+   * opened next.
+   */
   reserve(caller: SpiffeId): () => void {
     const place = {};
     this.#coming.set(place, caller);
@@ -123,12 +126,12 @@ export class Sessions {
     return session;
   }
 
-  /** The server has ended it, or is being told by whoever calls this. */
+  /** Ends a session that the server has ended, or that the caller of this ends there. */
   close(session: Session, why: string): void {
     this.#remove(session, why, false);
   }
 
-  /** Ends those that are `over`, here and at the server. */
+  /** Ends the sessions that are `over`, here and at the server. */
   end(over: (session: Session) => boolean, why: string, atServer = true): void {
     for (const session of [...this.#byId.values()].filter(over)) this.#remove(session, why, atServer);
   }
@@ -162,14 +165,17 @@ export class Sessions {
   }
 }
 
-/** Throws mcp_parse: two answers to one id could not be told apart. Called before the request is recorded. */
+/**
+ * Throws mcp_parse if the id is in use: two answers to one id could not be told apart. Called before the request is
+ * recorded.
+ */
 export function ensureNew(pending: Pending, id: Id): void {
   ensure(!pending.has(id), 'mcp_parse', 'a request with this id has no answer yet');
 }
 
 /**
- * Returns the oldest of too many, which is forgotten: its client has left or has cancelled it long ago, for it cannot
- * have that many open.
+ * Adds a request. If there are too many, forgets and returns the oldest: no client has that many open, so it was left
+ * or cancelled long ago.
  */
 export function addPending(pending: Pending, asked: Asked): Asked | undefined {
   const [oldest] = pending.values();

@@ -1,13 +1,14 @@
 /**
- * As whom a `command` server runs. A server that shares the agent's user reads the agent's state and its socket, so
- * root has to say so. Only root can name another: a process with CAP_SETUID alone would pass its capabilities on.
+ * The user and group that a `command` server runs as. A server with the agent's user can read the agent's state and its
+ * socket, so a config for root must name a user. Only root can name another one: a process with CAP_SETUID alone would
+ * pass its capabilities on.
  */
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 
 export interface Account {
   readonly uid: number;
   readonly gid: number;
-  /** What the user database says of it; undefined for a bare number. */
+  /** From the user database; undefined for a bare number. */
   readonly name: string | undefined;
   readonly home: string | undefined;
 }
@@ -23,7 +24,7 @@ export interface AccountFiles {
   readonly group: string;
 }
 
-/** Undefined: the agent's own. Throws config. */
+/** Undefined for the agent's own user. Throws config. */
 export function accountFor(
   { user, group }: Wanted,
   ownUid: number,
@@ -70,7 +71,7 @@ function entry(
   return { id, fields };
 }
 
-/** The server's environment: of another user, that user's HOME and USER. */
+/** The server's environment. For another user, with that user's HOME and USER. */
 export function environmentFor(
   account: Account | undefined,
   env: Readonly<Record<string, string>>,

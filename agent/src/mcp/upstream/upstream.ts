@@ -1,4 +1,4 @@
-/** The seam between the gateway and the MCP server behind it, whatever that is reached by. */
+/** The seam between the gateway and the MCP server behind it, over HTTP or stdio. */
 import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Message, Response } from '@chancery/shared/mcp/message.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -12,9 +12,9 @@ export type UpstreamTarget =
   | {
       readonly kind: 'command';
       readonly command: readonly [string, ...string[]];
-      /** All that the server gets to see; make it with `allowedEnvironment`. */
+      /** The server's whole environment; make it with `allowedEnvironment`. */
       readonly env: Readonly<Record<string, string>>;
-      /** As whom it runs; by default as the agent. */
+      /** The user that it runs as; by default the agent's. */
       readonly account?: Account | undefined;
     };
 
@@ -23,19 +23,22 @@ export type CommandTarget = Extract<UpstreamTarget, { kind: 'command' }>;
 export interface Upstream {
   /** The most sessions it can hold at once. */
   readonly maxSessions: number;
-  /** Passes one message on. What comes of it goes to `back`, at once or later. */
+  /** Passes one message on. The answer goes to `back`, at once or later. */
   send(outbound: Outbound, back: Back): void;
-  /** Opens the stream on which a legacy server speaks unasked; where it has none, the gateway is alone on it. */
+  /**
+   * Opens the stream for messages that a legacy server sends unasked. If the server has none, only the gateway writes
+   * to it.
+   */
   listen(outbound: Outbound, back: Back): void;
-  /** Ends a legacy session at its client's wish. */
+  /** Ends a legacy session for its client. */
   end(outbound: Outbound, back: Back): void;
-  /** Answers a request of the server's own that no rule lets through. */
+  /** Answers a request of the server that no rule allows. */
   refuse(session: string | undefined, answer: Response): void;
-  /** Frees what an evicted session holds. */
+  /** Frees what an ended session holds. */
   forget(session: string): void;
   /** Calls back with the name of each session that has ended at the server by itself. */
   onSessionEnd(listener: (session: string) => void): void;
-  /** Resolves when nothing of it is left running. */
+  /** Resolves when everything has ended. */
   close(): Promise<void>;
 }
 
@@ -43,15 +46,15 @@ export interface Outbound {
   readonly caller: SpiffeId;
   readonly era: 'legacy' | 'modern';
   readonly message: Message | undefined;
-  /** As the upstream named it by `Back.session`. */
+  /** The name that the upstream gave by `Back.session`. */
   readonly session: string | undefined;
-  /** Already chosen by allow-list. */
+  /** Chosen by an allow-list before. */
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** The way back to one client's one HTTP request. Exactly one of `answer`, `open`...`end` and `fail` is used. */
+/** The way back to one HTTP request of one client. Exactly one of `answer`, `open`...`end` and `fail` is used. */
 export interface Back {
-  /** The upstream's name for the session that this `initialize` began; before the answer. */
+  /** The upstream's name for the session that this `initialize` began. Called before the answer. */
   session(name: string): void;
   answer(status: number, message: Message | undefined): void;
   open(): void;
@@ -59,47 +62,47 @@ export interface Back {
   event(place: Place, message: Message | undefined): boolean;
   keepAlive(): void;
   end(): void;
-  /** The upstream has taken all of the message, or will not: it holds nothing of it in our memory any more. */
+  /** The upstream no longer holds the message in our memory: it was sent whole, or never will be. */
   sent(): void;
-  /** Before `sent`: what it holds of the message is needed for others, and the client has been refused. */
+  /** Called before `sent` if others need the memory that the message takes. The client has been refused by then. */
   onLost(listener: () => void): void;
-  /** The answer has gone to the client, so that what the upstream still has to say is for nobody. */
+  /** The client has its answer. Whatever else the upstream sends goes to nobody. */
   readonly answered: boolean;
   fail(error: IdentityError): void;
-  /** So many bytes of what is not whole are held for this client. */
+  /** Says how many bytes of incomplete messages are held for this client. */
   holding(bytes: number): void;
-  /** The client has cancelled the request, so that no answer comes. */
+  /** The client has cancelled the request, so no answer comes. */
   cancelled(): void;
-  /** It has, and the request is still open. */
+  /** The client has cancelled, and the request is still open. */
   readonly isCancelled: boolean;
   onDrain(listener: () => void): void;
   /** The client left, or the answer is complete. */
   onClose(listener: () => void): void;
 }
 
-/** Where an event stands in its stream, for a client that resumes. */
+/** The place of an event in its stream, for a client that resumes. */
 export interface Place {
   readonly id: string | undefined;
   readonly retry: number | undefined;
 }
 
-/** A request may hold a file, an answer several. */
+/** A message may hold a file. */
 export const MAX_REQUEST_BYTES = 16 * 1024 * 1024;
 export const MAX_ANSWER_BYTES = MAX_REQUEST_BYTES;
 
-/** Whatever was wrong with an answer is the server's fault, and so a bad gateway's to the client, who is told what. */
+/** A faulty answer is the server's fault: the client gets a bad gateway error that says what was wrong. */
 export function badAnswer(error: unknown): IdentityError {
   if (isRefusal(error, 'mcp_upstream')) return error;
   return new IdentityError('mcp_upstream', saysOf(error), { cause: error });
 }
 
-/** No connection was made: the server has not seen the request. */
+/** No connection was made, so the server has not seen the request. */
 export function unreachable(error: unknown): IdentityError {
   const says = `the MCP server could not be reached: ${reasonOf(error)}`;
   return new IdentityError('mcp_upstream', says, { cause: error });
 }
 
-/** For whoever reads the error and may call again. */
+/** For a reader of the error who may call again. */
 export const MAY_HAVE_ACTED = 'it may have done what was asked';
 
 function saysOf(error: unknown): string {

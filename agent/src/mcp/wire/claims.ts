@@ -1,7 +1,8 @@
 /**
- * How `connect` claims calls that are open on connections of its former certificate, over one of its new certificate.
- * The secret of a call is that of its connection, which both ends derive from the handshake and neither sends before it
- * is claimed (RFC 5705, RFC 8446 section 7.5): a stolen certificate key, or a record of the traffic, does not give it.
+ * How `connect` claims its open calls after a renewal: the calls are on connections of the former certificate, the
+ * claim is on a connection of the new one. The secret of a call is that of its connection. Both ends derive it from the
+ * handshake, and neither sends it before the claim (RFC 5705, RFC 8446 section 7.5), so a stolen certificate key or
+ * recorded traffic does not reveal it.
  */
 import { hash } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
@@ -11,18 +12,18 @@ import { isJsonObject, type Json, parseJson } from '@chancery/shared/ground/json
 
 export const CLAIMS = '/chancery/claims';
 
-/** Labels that are not registered begin so (RFC 5705 section 4). */
+/** The prefix of labels that are not registered (RFC 5705 section 4). */
 const LABEL = 'EXPERIMENTAL-chancery-call';
 export const SECRET_BYTES = 32;
-/** More than one connect has connections. */
+/** As many as the connections of one `connect`. */
 export const MAX_CLAIMS = 256;
 export const MAX_CLAIM_BYTES = 32 * 1024;
 
-/** After the handshake. */
+/** The secret of a connection, after its handshake. */
 export const secretOf = (socket: TLSSocket): Uint8Array =>
   socket.exportKeyingMaterial(SECRET_BYTES, LABEL, Buffer.alloc(0));
 
-/** SHA-256 of the secret, by which the gateway finds the connection. */
+/** SHA-256 of the secret: the gateway finds the connection by it. */
 export const digestOf = (secret: Uint8Array): Uint8Array => asBuffer(hash('sha256', secret, 'buffer'));
 
 /** The body of a claim: JSON, each secret in base64url. */
@@ -41,7 +42,7 @@ export function readClaims(body: Uint8Array): readonly Uint8Array[] {
   });
 }
 
-/** Which of the calls go on, in the order of their secrets. */
+/** Which of the calls continue, in the order of their secrets. */
 export const writeClaimed = (claimed: readonly boolean[]): string => JSON.stringify({ claimed });
 
 /** Throws mcp_parse. */

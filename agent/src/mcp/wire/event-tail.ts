@@ -1,6 +1,7 @@
 /**
- * How far a stream of events has come that is passed on unread. Its writer is our gateway, so an event ends with an
- * empty line of LF, its id comes first, and a message names its id before its result.
+ * Follows an event stream that is passed on unread: which event was last, and whether it was the answer. Our gateway
+ * writes the stream, so an event ends with an empty line of LF, its id comes first, and a message has its id before its
+ * result.
  */
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import type { Id } from '@chancery/shared/mcp/message.ts';
@@ -8,16 +9,16 @@ import { answeredIn, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 
 const LF = 0x0a;
 const END = '\n\n';
-/** More than the id of an event and the beginning of a message, up to its result, can have. */
+/** Enough for the id of an event and the beginning of a message, up to its result. */
 const MAX_HEAD = 8 * 1024;
 
 /** Finds the last event of one stream as it passes by. Keeps at most 8 KiB of an event. */
 export class EventTail {
-  /** The beginning of the event that is not whole. */
+  /** The beginning of the incomplete event. */
   #head = Buffer.alloc(0);
   #size = 0;
   #afterLf = false;
-  /** The beginning of the last whole event with a message. */
+  /** The beginning of the last complete event with a message. */
   #last = '';
   #place: string | undefined;
 
@@ -37,20 +38,20 @@ export class EventTail {
     this.#afterLf = start < chunk.length && chunk.at(-1) === LF;
   }
 
-  /** Of the last whole event with an id; undefined where there is none to resume from. */
+  /** The id of the last complete event that has one; undefined if there is none to resume from. */
   get place(): string | undefined {
     return this.#place === '' ? undefined : this.#place;
   }
 
-  /** Whether the last message is the answer to this request: after it a stream has no other. */
+  /** True if the last message is the answer to this request: no message follows it. */
   answers(id: Id): boolean {
     const data = lineOf(this.#last, 'data: ');
     return data !== undefined && answeredIn(outlinesOf(Buffer.from(data))).includes(id);
   }
 
   /**
-   * Takes the event that is not whole as given up. Returns what makes the client ignore it: events of another type are
-   * no messages (WHATWG HTML section 9.2.6: of two types the last counts).
+   * Gives up the incomplete event. Returns text that makes the client ignore it: an event of another type is not a
+   * message (WHATWG HTML section 9.2.6: the last type counts).
    */
   giveUpEvent(): string {
     const end = this.#size === 0 ? '' : `${this.#afterLf ? '' : '\n'}event: cut\n\n`;

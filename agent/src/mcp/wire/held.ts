@@ -1,13 +1,13 @@
-/** The beginning of an event stream, which waits a moment for the first message to leave with. */
+/** Holds the beginning of an event stream for a moment, so that it leaves together with the first message. */
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 
 /**
- * So long the head of a stream, and events that only mark a place in it, wait for the first message to leave with: a
- * server's commonest stream is one mark and one answer, and each piece costs a wake-up on every machine on the way.
+ * How long the head of a stream, and events that only mark a place, wait for the first message. Most streams are one
+ * mark and one answer, and each piece costs a wake-up on every machine on the way.
  */
 const HOLD_MS = 5;
 
-/** Delays the head of one event stream for its first message. Writes nothing before `open`. */
+/** Delays the head of one event stream until its first message. Writes nothing before `open`. */
 export class Held {
   readonly #res: ServerResponse;
   #headers: OutgoingHttpHeaders | undefined;
@@ -18,18 +18,18 @@ export class Held {
     this.#res = res;
   }
 
-  /** Whether the stream is open, and its head has not left. */
+  /** True if the stream is open and its head is still held. */
   get holds(): boolean {
     return this.#headers !== undefined;
   }
 
-  /** `briefly`: for a moment; else until it is released. */
+  /** `briefly`: holds the head for a moment; else until it is released. */
   open(headers: OutgoingHttpHeaders, briefly: boolean): void {
     this.#headers = headers;
     if (briefly) this.#timer = setTimeout(() => this.release(), HOLD_MS);
   }
 
-  /** An event, which waits as long as the head does. */
+  /** Writes an event, which waits as long as the head. */
   write(event: string): void {
     if (this.#headers === undefined) this.#res.write(event);
     else this.#marks += event;
@@ -43,7 +43,7 @@ export class Held {
     this.drop();
   }
 
-  /** The response is closed. */
+  /** Drops what is held: the response is closed. */
   drop(): void {
     clearTimeout(this.#timer);
     this.#headers = undefined;

@@ -45,7 +45,7 @@ describe('a body', () => {
     const message = messageOf(pieces.map((piece) => Buffer.from(piece)));
     const body = await readBody(message, 100, weigh);
     expect(String(body)).toBe(pieces.join(''));
-    // Whoever has it frees it.
+    // The owner of the body frees it.
     expect(at.now).toBeGreaterThanOrEqual(body.length);
   });
 

@@ -1,15 +1,15 @@
-/** HTTP messages, read with bounds before anything is made of them. */
+/** Reads HTTP messages within bounds, before they are parsed. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Weight } from '@chancery/shared/door/weights.ts';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 
 /**
- * Counts what is held of a body until it is freed, by `readBody` where that fails and else by whoever has the body;
- * `lose` is for a body that is not whole and has to give way to another.
+ * Counts the bytes of a body until they are freed: by `readBody` if that fails, else by the owner of the body. `lose`
+ * is called if the incomplete body must give way to another.
  */
 export type Weigh = (lose: (reason: IdentityError) => void) => Weight;
 
-/** Throws mcp_size without reading further, mcp_parse where the body ends early, and what `weigh` throws. */
+/** Throws mcp_size without reading further, mcp_parse if the body ends early, and what `weigh` throws. */
 export function readBody(message: IncomingMessage, maxBytes: number, weigh?: Weigh): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const tooLarge = () => new IdentityError('mcp_size', `a body of more than ${maxBytes} bytes`);
@@ -35,7 +35,7 @@ export function readBody(message: IncomingMessage, maxBytes: number, weigh?: Wei
     });
     message.on('end', () => {
       resolve(body.bytes());
-      // The message, and with it these listeners, lives until it is answered.
+      // The message lives until it is answered, and its listeners with it.
       body.drop();
     });
     const endedEarly = (cause?: unknown): void =>
@@ -48,8 +48,8 @@ export function readBody(message: IncomingMessage, maxBytes: number, weigh?: Wei
 }
 
 /**
- * What came of a body, in memory of its own: pieces as they came would hold far more than their bytes, because each may
- * be a byte of a larger read. It grows to twice what it holds at most, and never beyond `max`.
+ * Collects a body in its own memory: each received piece may be one byte of a larger buffer, and would keep all of it.
+ * Takes at most twice the bytes it has, and never more than `max`.
  */
 class Collected {
   readonly #max: number;
@@ -72,7 +72,7 @@ class Collected {
   }
 
   #grow(size: number): void {
-    // Most bodies come in one piece.
+    // Most bodies arrive in one piece.
     const capacity = this.size === 0 ? size : Math.max(size, Math.min(2 * size, this.#max));
     this.#onGrow(capacity - this.#memory.length);
     const memory = Buffer.allocUnsafeSlow(capacity);
@@ -90,7 +90,9 @@ class Collected {
   }
 }
 
-/** Throws mcp_media: another type, two of them (Node keeps the first, the next reader may not), or a coding. */
+/**
+ * Throws mcp_media for another type, two types (Node keeps the first, the next reader may not), or a content coding.
+ */
 export function ensureJson(request: IncomingMessage): void {
   const { rawHeaders } = request;
   let types = 0;
@@ -109,7 +111,9 @@ function isContentType(name: string | undefined): boolean {
 }
 const CONTENT_TYPE = 'content-type';
 
-/** RFC 9110 section 8.3.1. JSON has no parameters (RFC 8259 section 11); a charset that is there has to be right. */
+/**
+ * RFC 9110 section 8.3.1. JSON has no parameters (RFC 8259 section 11), but a charset must be UTF-8 if it is present.
+ */
 export function isJson(type: string | undefined): boolean {
   if (type === undefined || !JSON_TYPE.test(type)) return false;
   const parameters = [...type.matchAll(PARAMETER)];
@@ -124,13 +128,13 @@ export function isEventStream(type: string | undefined): boolean {
   return type !== undefined && /^text\/event-stream[ \t]*(?:;|$)/i.test(type);
 }
 
-/** A header that must not be there twice; Node joins its values with a comma, which no value of ours has. */
+/** The value of a header that must not be repeated: Node joins repeated values with a comma, which none of ours has. */
 export function header(message: IncomingMessage, name: string): string | undefined {
   const value = message.headers[name];
   return typeof value === 'string' ? value : undefined;
 }
 
-/** Of the headers, those of these names and, where it is given, of this prefix. */
+/** The headers with these names, or with this prefix if one is given. */
 export function chosenHeaders(
   from: IncomingMessage,
   names: readonly string[],
@@ -146,11 +150,11 @@ export function chosenHeaders(
 }
 
 /**
- * Holds back what is written until everything that came in one read has been dealt with, so that the head of an answer,
- * its events and its end leave in one piece: each piece wakes the next process on the way.
+ * Holds writes back until Node has handled everything from one read, so that the head, the events and the end of an
+ * answer leave in one piece: each piece wakes the next process on the way.
  */
 export function inOnePiece(res: ServerResponse): void {
   res.cork();
-  // Runs when the queue of process.nextTick is empty, and with it what Node has parsed so far.
+  // Runs after the queue of process.nextTick, and so after everything that Node has parsed.
   queueMicrotask(() => res.uncork());
 }

@@ -1,21 +1,19 @@
-/** Lines out of a byte stream, each bounded; the framing of MCP over stdio. */
+/** Cuts a byte stream into lines of bounded length: the framing of MCP over stdio. */
 import { type Outline, OutlineReader } from '@chancery/shared/mcp/outline.ts';
 
 const LF = 0x0a;
 
-/**
- * Cuts bytes into lines. Calls back synchronously from `push`; a line that has not ended waits for the next `push`.
- */
+/** Cuts bytes into lines. Calls back synchronously from `push`; an incomplete line waits for the next `push`. */
 export class LineReader {
   readonly #onLine: (line: Uint8Array) => void;
   readonly #onTooLong: (outlines: readonly Outline[]) => void;
   readonly #maxBytes: number;
   #held: Uint8Array[] = [];
   #size = 0;
-  /** Of a line that has become too long: nothing else of it is kept. */
+  /** The outline of a line that is too long: nothing else of it is kept. */
   #outline: OutlineReader | undefined;
 
-  /** Lines of blanks are left out. A line of more than `maxBytes` is skipped and told of at its end. */
+  /** Blank lines are skipped. A line of more than `maxBytes` is skipped, and reported at its end. */
   constructor(
     onLine: (line: Uint8Array) => void,
     maxBytes: number,
@@ -63,7 +61,7 @@ export class LineReader {
 const [BRACE, BRACKET] = [0x7b, 0x5b];
 const BLANKS = new Set([0x20, 0x09, 0x0d]);
 
-/** Whether a line begins as an object or a list does, and so may be a message. */
+/** True if a line begins like an object or a list, and so may be a message. */
 export function beginsAsJson(line: Uint8Array): boolean {
   const first = line.find((byte) => !BLANKS.has(byte));
   return first === BRACE || first === BRACKET;

@@ -1,4 +1,6 @@
-/** Output of a server that is no message is skipped: the first time with a warning, for some servers log all day. */
+/**
+ * Logs skipped output of a server that is not a message. Only the first is a warning, because some servers log all day.
+ */
 import type { Log } from '@chancery/shared/ground/log.ts';
 
 /** `whose` names the server in the log. Call it once for each server: it remembers whether it has warned. */

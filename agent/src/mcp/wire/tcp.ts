@@ -1,25 +1,28 @@
-/** How soon a connection notices that the network has forgotten it: a NAT or a firewall drops a flow without a word. */
+/** Notices connections that the network has dropped: a NAT or a firewall drops a flow silently. */
 import type { Socket } from 'node:net';
 import { openLibc } from '@chancery/shared/unix/libc.ts';
 
-/** Without a byte for so long the kernel asks, then once a second; ten questions without an answer end it. */
+/**
+ * After this time without a byte the kernel sends a probe, then one per second. Ten unanswered probes end the
+ * connection.
+ */
 export const KEEPALIVE_MS = 30_000;
 
 interface Loss {
-  /** How long the other kernel may acknowledge nothing. */
+  /** How long sent bytes may stay unacknowledged. */
   readonly silentMs: number;
   readonly lookMs: number;
 }
 
-/** As long as keepalive takes. */
+/** The time that keepalive takes. */
 const LOSS: Loss = { silentMs: KEEPALIVE_MS + 10_000, lookMs: 10_000 };
 
 const watched = new WeakSet<Socket>();
 
 /**
- * Gives a connection keepalive, and ends it where bytes that were sent stay unacknowledged for as long as keepalive
- * takes: they stop keepalive, and the kernel sends them again for a quarter of an hour. A peer that acknowledges and
- * does not read stays, which TCP_USER_TIMEOUT would end (tcp(7)). Keepalive alone where there is no Linux or glibc.
+ * Gives a connection keepalive, and ends it if sent bytes stay unacknowledged as long as keepalive takes: such bytes
+ * stop keepalive, and the kernel retransmits them for a quarter of an hour. A peer that acknowledges without reading
+ * stays connected; TCP_USER_TIMEOUT would end it (tcp(7)). Without Linux and glibc, keepalive alone.
  */
 export function noticeLoss(socket: Socket, { silentMs, lookMs }: Loss = LOSS): void {
   if (watched.has(socket)) return;
@@ -34,7 +37,7 @@ export function noticeLoss(socket: Socket, { silentMs, lookMs }: Loss = LOSS): v
   socket.once('close', () => clearInterval(timer));
 }
 
-/** As the kernel says it where keepalive ends a connection. */
+/** The error that the kernel gives if keepalive ends a connection. */
 const timedOut = (): Error =>
   Object.assign(new Error('read ETIMEDOUT'), { code: 'ETIMEDOUT', syscall: 'read' });
 
@@ -48,12 +51,12 @@ const LAST_SENT_AT = 44;
 const LAST_ACK_AT = 56;
 const INFO_BYTES = 60;
 
-/** Of one alone nothing follows: it may be lost, and Linux leaves one in half a second unanswered. */
+/** One unanswered segment proves nothing: it may be lost, and Linux leaves one per half second unanswered. */
 const MIN_ASKED = 2;
 
 /**
- * How long nothing was acknowledged, 0 where nothing was sent since; undefined where the kernel has no word: no TCP, no
- * Linux, no glibc, or a closed socket.
+ * How long nothing was acknowledged; 0 if nothing was sent since. Undefined if the kernel cannot say: no TCP, no Linux,
+ * no glibc, or a closed socket.
  */
 function unansweredMs(socket: Socket): number | undefined {
   const { fd } = (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle ?? {};

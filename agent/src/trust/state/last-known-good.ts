@@ -90,7 +90,7 @@ export function loadKnownGood(path: string): KnownGood | Unusable | undefined {
 /** So that an agent that is started over and over does not fill the disk. */
 const MAX_ASIDE = 5;
 
-/** Keeps an unusable file for whoever wants to know why, under the name that is returned. Throws file. */
+/** Renames an unusable file, so that an operator can find out why. Returns the new name. Throws file. */
 export function setAside(path: string): string {
   const names = Array.from(
     { length: MAX_ASIDE },

@@ -57,7 +57,7 @@ test.each([
   ['of a kind that is not known', { kind: 'authority' }, /^revocation 2 cannot be read .*by authority$/],
   ['for a reason that is not known', { reason: 'because' }, /"because" is not a reason/],
   ['of what is no SPIFFE ID', { value: 'web' }, /SPIFFE ID does not start/],
-  ['with what is no serial', { serials: ['x'] }, /"x" is not a serial/],
+  ['with an invalid serial', { serials: ['x'] }, /"x" is not a serial/],
   ['of a number beyond counting', { number: 2n ** 53n }, /its number is too large/],
 ])('one %s is told, and keeps no other from counting', (_, changes, message) => {
   const { set, unreadable } = readRevocations({ sequence: 7n, list: [{ ...byId, ...changes }, byNode] });

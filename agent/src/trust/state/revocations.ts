@@ -5,7 +5,7 @@ import { parseReason, parseTarget, type Revocation } from '@chancery/shared/revo
 import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { z } from 'zod';
 
-/** Before the CA has told of any. */
+/** The set before the CA has sent any. */
 export const NO_REVOCATIONS = revocationSet<Revocation>([], 0n);
 
 /** Not a change of others. */

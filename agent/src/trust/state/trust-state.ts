@@ -24,7 +24,7 @@ export class TrustState {
   readonly policy = new LiveValue<Policy>(
     () => new IdentityError('unavailable', 'the CA has sent no policy yet'),
   );
-  /** None until the CA has told of some, and then there is no policy either. */
+  /** Empty until the CA has sent some; until then there is no policy either. */
   readonly revocations = new LiveValue<RevocationSet>(
     () => new IdentityError('internal', 'no revocations'),
     NO_REVOCATIONS,

@@ -60,7 +60,7 @@ test('those that have ended, and the oldest of too many, are forgotten', () => {
 
 const serial = (n: number): string => n.toString(16).padStart(8, '0');
 
-test('whoever waits for a succession hears of each addition', () => {
+test('listeners are called after each addition', () => {
   const successions = new Successions(new ManualClock(NOW));
   let heard = 0;
   const stop = successions.onChange(() => {

@@ -145,7 +145,7 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
   const call: grpc.ClientDuplexStream<WatchRequest, WatchResponse> = client.watch();
   const first = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
-  // Whoever does not wait for it must not be ended by it.
+  // Without a waiter, a rejection must not end the process.
   ended.promise.catch(() => {});
   const end = (error: unknown): void => {
     client.close();
@@ -179,7 +179,7 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
         { err: error, sequence: Number(snapshot.sequence) },
         'a snapshot from the CA is not acknowledged',
       );
-      // The CA has another certificate by now, and whoever shows this one is not believed.
+      // The CA has another certificate by now, so a peer with this one is not trusted.
       if (isRefusal(error, 'revoked_peer')) {
         call.cancel();
         end(error);

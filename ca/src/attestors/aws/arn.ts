@@ -6,9 +6,9 @@ export interface PrincipalArn {
   /** 12 digits. */
   readonly account: string;
   readonly kind: PrincipalKind;
-  /** Of a role or user, without its path: no two of an account have one name, whatever their paths. Empty for root. */
+  /** The name of a role or user, without its path; it is unique in its account. Empty for root. */
   readonly name: string;
-  /** Of an assumed role: chosen by whoever assumed it, so nothing may rest on it. */
+  /** The session of an assumed role. The caller that assumed it chose the name, so no rule may depend on it. */
   readonly session: string | undefined;
   /** The ARN without the session. */
   readonly arn: string;
@@ -27,11 +27,13 @@ export type PrincipalKind = keyof typeof SHAPES;
 const MAX_LENGTH = 2048;
 const ARN = /^arn:(aws[a-z-]{0,16}):(iam|sts)::(\d{12}):(.+)$/;
 
-/** Throws `code` for what is no principal's ARN. The ARN itself stays out of the message: it may be anything. */
+/**
+ * Throws `code` unless the text is the ARN of a principal. The message does not repeat the text, which may be anything.
+ */
 export function parsePrincipalArn(text: string, code: Refusal): PrincipalArn {
   ensure(text.length <= MAX_LENGTH, code, `an ARN of ${text.length} characters`);
   const [, partition = '', service = '', account = '', resource = ''] = ARN.exec(text) ?? [];
-  // As a segment of a path each of these is another path.
+  // As a segment of a path, each of these names another path.
   const dots = resource.split('/').some((each) => each === '.' || each === '..');
   ensure(!dots, code, 'the ARN has "." or ".." as a name');
   for (const [kind, shape] of Object.entries(SHAPES) as [PrincipalKind, RegExp][]) {
@@ -43,7 +45,7 @@ export function parsePrincipalArn(text: string, code: Refusal): PrincipalArn {
   ensure(false, code, 'the ARN is not that of a role, a user, a federated user or root');
 }
 
-/** Undefined where the text is a pattern that could only ever mean what it says; else what to write instead. */
+/** Undefined if the pattern is unambiguous; else what to write instead. */
 export function problemWithPattern(text: string, kinds: readonly PrincipalKind[]): string | undefined {
   const [arn, partition = '', service = '', region, account = '', ...resource] = text.split(':');
   if (arn !== 'arn' || region !== '' || resource.length !== 1)

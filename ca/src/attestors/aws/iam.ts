@@ -1,7 +1,7 @@
 /**
- * AWS, by asking STS. Proves that somebody held the credentials of an IAM principal in one of these accounts within
- * the last minutes and signed for this key in this exchange. The agent sends values, no request: the CA writes the
- * request itself, so nobody else chooses what is asked of whom. It does not prove on which machine the credentials
+ * AWS, by asking STS. Proves that the caller had the credentials of an IAM principal of a configured account within the
+ * last minutes, and signed for this key in this exchange. The agent sends values and not a request: the CA writes the
+ * request itself, so only the CA chooses what is asked, and where. It does not prove on which machine the credentials
  * were used.
  */
 import { ENDPOINTS, partitionOf, stsHost } from '@chancery/shared/aws/hosts.ts';
@@ -16,7 +16,7 @@ import { account, arnPatterns, patternsOutside } from './config.ts';
 import { OrganizationConfig, organizationsOf } from './organizations.ts';
 import { askSts, type CallerIdentity, type SignedCall } from './sts.ts';
 
-/** What GetCallerIdentity can tell of. */
+/** The principals that GetCallerIdentity can return. */
 const KINDS = ['assumed-role', 'user', 'federated-user', 'root'] as const;
 
 export const AwsIamConfig = z
@@ -64,10 +64,10 @@ export const awsIamKind: AttestorKind<AwsIamConfig> = {
   create: awsIamAttestor,
 };
 
-/** STS itself allows 15 minutes. The nonce in the binding is the real bound; this one is for clocks that are wrong. */
+/** STS allows 15 minutes. The nonce in the binding is the real bound; this one catches wrong clocks. */
 const MAX_SKEW_SECONDS = 300;
 
-/** Asks STS once for each attestation, and AWS Organizations where the config says so. */
+/** Asks STS once for each attestation, and AWS Organizations if it is configured. */
 export function awsIamAttestor(config: AwsIamConfig, deps: AttestorDeps): Attestor {
   const organizations = config.organization && organizationsOf(config.organization, deps);
   return {
@@ -83,7 +83,9 @@ export function awsIamAttestor(config: AwsIamConfig, deps: AttestorDeps): Attest
   };
 }
 
-/** Every value of the agent's is one of ours, or of one exact form, before any of it goes into a request. */
+/**
+ * Checks every value of the agent before it goes into a request: it must be one of a fixed list, or of one exact form.
+ */
 function signedCall(answer: StsAnswer, config: AwsIamConfig, turn: Turn): SignedCall {
   const { region, date, credential, sessionToken, signature } = answer;
   const host = config.regions.includes(region) ? stsHost(region, config.endpoints) : undefined;
@@ -126,7 +128,7 @@ function ensureAllowed(caller: CallerIdentity, region: string, config: AwsIamCon
   ensure(matches, 'arn_policy', `${arn} matches none of the patterns`);
 }
 
-/** The session's name is not among them: whoever assumes a role chooses it. */
+/** The session's name is no attribute: the caller that assumes a role chooses it. */
 function factsOf(caller: CallerIdentity, organization: readonly string[] | undefined): Facts {
   const { partition, account, kind, name, uniqueId, arn } = caller;
   const own: Readonly<Record<string, string>> =

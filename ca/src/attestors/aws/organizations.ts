@@ -1,4 +1,4 @@
-/** Where an account stands in its organisation: AWS Organizations is asked, with the CA's own credentials. */
+/** The place of an account in its organization. Asks AWS Organizations with the CA's own credentials. */
 
 import { boundedProvider } from '@chancery/shared/aws/bounded-provider.ts';
 import {
@@ -34,7 +34,7 @@ export const OrganizationConfig = z
 export type OrganizationConfig = z.infer<typeof OrganizationConfig>;
 
 export interface Organizations {
-  /** The organisation and, where units are configured, what is between it and the account. Throws aws_organization. */
+  /** The organization and, if units are configured, the units between it and the account. Throws aws_organization. */
   pathOf(account: string, now: Date): Promise<readonly string[]>;
 }
 
@@ -45,7 +45,7 @@ const LIMITS = { code: 'aws_organization', maxBytes: 64 * 1024, maxDepth: 6 } as
 
 type Ask = (operation: string, input: object) => Promise<JsonObject>;
 
-/** Asks the service for each account anew: an account that was moved is judged by its new place. */
+/** Asks the service every time, so that a moved account is judged by its new place. */
 export function organizationsOf(config: OrganizationConfig, deps: AttestorDeps): Organizations {
   const credentials = ownCredentials();
   return {
@@ -60,7 +60,7 @@ export function organizationsOf(config: OrganizationConfig, deps: AttestorDeps):
         ensure(allowed, 'aws_organization', `account ${account} is below none of the units`);
         return [config.id, ...path];
       } catch (error) {
-        // Closed, whatever went wrong: an account that cannot be looked up is in no organisation.
+        // Fails closed: an account that cannot be looked up is in no organization.
         if (isRefusal(error, 'aws_organization')) throw error;
         const why = `Organizations could not be asked about account ${account}: ${messageOf(error)}`;
         throw new IdentityError('aws_organization', why, { cause: error });

@@ -17,9 +17,12 @@ export interface SignedCall {
   readonly signature: Uint8Array;
 }
 
-/** What STS says of the holder of the key that signed. */
+/** What STS says of the principal whose key signed. */
 export interface CallerIdentity extends PrincipalArn {
-  /** Never used again: "AROA..." of a role, "AIDA..." of a user; the account of root, the name of the federated. */
+  /**
+   * An id that is never reused: "AROA..." for a role, "AIDA..." for a user, the account for root, the name for a
+   * federated user.
+   */
   readonly uniqueId: string;
 }
 
@@ -50,7 +53,7 @@ export async function askSts(
 const mediaType = ({ contentType }: OutboundReply): string =>
   contentType.split(';', 1)[0]?.trim().slice(0, 100) ?? '';
 
-/** JSON is asked for; an endpoint that knows XML only sends that. Both become the same members. */
+/** The CA asks for JSON. An endpoint that knows only XML sends XML. Both are read into the same members. */
 function read(reply: OutboundReply): Json {
   const type = mediaType(reply);
   if (/^(text|application)\/xml$/i.test(type)) return parseXml(decode(reply.body), 'sts_response');
@@ -67,7 +70,7 @@ function decode(body: Uint8Array): string {
   }
 }
 
-/** STS's code is told to the operator; its message and the request are not, for a token may be in them. */
+/** The operator gets the code of STS, but not its message or the request, which may contain a token. */
 function refusalOf(reply: OutboundReply): IdentityError {
   const { status } = reply;
   if (status >= 300 && status < 400)
@@ -103,7 +106,7 @@ function readIdentity(answer: Json): CallerIdentity {
   return { ...principal, uniqueId: uniqueIdOf(principal, member(result, 'UserId')) };
 }
 
-/** An answer that also holds an error says two things, and neither counts. */
+/** Throws if there are other members: an answer with an error beside it is ambiguous. */
 function ensureOnly(object: JsonObject, names: readonly string[]): void {
   const strange = Object.keys(object).find((name) => !names.includes(name));
   ensure(

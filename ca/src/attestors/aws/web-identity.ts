@@ -1,7 +1,7 @@
 /**
- * AWS, by a token that its STS signs (sts:GetWebIdentityToken). Proves that an IAM principal of a known account asked
- * AWS within the last minutes for a token for this very exchange. Checked here with the account's keys; AWS is not
- * asked. It does not prove on which machine, but for what AWS itself says of the session.
+ * AWS, by a token that STS signs (sts:GetWebIdentityToken). Proves that an IAM principal of a configured account asked
+ * AWS within the last minutes for a token for this exchange. The CA verifies it with the account's keys, without asking
+ * AWS. It does not prove on which machine, except for what AWS itself says of the session.
  */
 import { PARTITION_NAMES } from '@chancery/shared/aws/hosts.ts';
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
@@ -16,10 +16,10 @@ import { matchesSegments } from '../segments.ts';
 import { type PrincipalArn, parsePrincipalArn } from './arn.ts';
 import { account, arnPatterns, organizationalUnit, organizationId, patternsOutside } from './config.ts';
 
-/** Whose ARN a token's `sub` can be. */
+/** The principals whose ARN can be a token's `sub`. */
 const KINDS = ['role', 'user', 'root', 'federated-user'] as const;
 
-/** What this attestor proves itself; a tag must not pass for one of them. */
+/** Attributes that this attestor proves itself. No tag may have such a name. */
 const OWN_ATTRIBUTES = ['partition', 'account', 'principal', 'arn', 'role', 'user', 'organization'];
 const MORE_ATTRIBUTES = ['organizationPath', 'instanceArn', 'functionArn'];
 
@@ -108,10 +108,10 @@ interface Issuer {
 const ALGORITHMS = ['ES384', 'RS256'] as const;
 /** Agents ask for 60 seconds. */
 const MAX_LIFETIME_SECONDS = 300;
-/** Where AWS puts what it says itself. `request_tags` beside it is the caller's own words: nothing here reads it. */
+/** The claim with what AWS itself says. `request_tags` beside it is what the caller says: it is not read. */
 const AWS = 'https://sts.amazonaws.com/';
 
-/** Throws config where a file of keys cannot be used. */
+/** Throws config if a file of keys cannot be used. */
 export function awsWebIdentityAttestor(config: AwsWebIdentityConfig, deps: AttestorDeps): Attestor {
   const issuers = new Map(
     config.issuers.map(({ url, account, partition, jwks }): [string, Issuer] => {
@@ -145,7 +145,7 @@ export function awsWebIdentityAttestor(config: AwsWebIdentityConfig, deps: Attes
   };
 }
 
-/** An issuer speaks for one account, whatever its tokens say. */
+/** An issuer may speak for its own account only, whatever its tokens say. */
 function principalOf(claims: Claims, { account, partition }: Issuer): PrincipalArn {
   const said = claims.string(AWS, 'aws_account');
   ensure(
@@ -213,7 +213,7 @@ function factsOf(
   };
 }
 
-/** A claim of another type is none. */
+/** A claim of another type counts as missing. */
 function textOf(claims: Claims, ...path: readonly string[]): string | undefined {
   const value = claims.find(...path);
   return typeof value === 'string' && value !== '' ? value : undefined;

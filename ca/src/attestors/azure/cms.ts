@@ -1,6 +1,6 @@
 /**
- * CMS SignedData (RFC 5652) as Azure signs its attested documents: the content inside, one signer, named by issuer and
- * serial number. Cuts it; signer.ts judges.
+ * Reads CMS SignedData (RFC 5652) as Azure writes it for attested documents: the content inside, one signer, named by
+ * issuer and serial number. It verifies nothing; signer.ts does.
  */
 
 import { constructed, DerReader, TAG } from '@chancery/shared/der/read.ts';
@@ -11,7 +11,7 @@ import { type Certificate, parseCertificate } from '@chancery/shared/x509/certif
 export interface SignedData {
   /** What is signed, and nothing beside it. */
   readonly content: Uint8Array;
-  /** In the message's order; who issued whom is unknown. */
+  /** In the order of the message; which issued which is unknown. */
   readonly certificates: readonly Certificate[];
   readonly signer: SignerInfo;
 }
@@ -23,7 +23,7 @@ export interface SignerInfo {
   readonly digest: Digest;
   /** The whole AlgorithmIdentifier of the signature, with the digest in it. */
   readonly algorithm: Uint8Array;
-  /** Undefined where the signature is over the content itself. */
+  /** Undefined if the signature is over the content itself. */
   readonly attributes: SignedAttributes | undefined;
   readonly signature: Uint8Array;
 }
@@ -31,7 +31,7 @@ export interface SignerInfo {
 export interface SignedAttributes {
   /** What the signature is over: the element with the tag of a SET (§5.4). */
   readonly signed: Uint8Array;
-  /** Of the content that they speak for. */
+  /** The type of the signed content. */
   readonly contentType: string;
   readonly messageDigest: Uint8Array;
 }
@@ -40,7 +40,7 @@ export type Digest = 'sha256' | 'sha384' | 'sha512';
 
 const CODE = 'evidence_parse';
 const SIGNED_DATA = '1.2.840.113549.1.7.2';
-/** Plain bytes: the only content that is read. */
+/** Plain bytes: the only content type that is read. */
 export const DATA = '1.2.840.113549.1.7.1';
 const CONTENT_TYPE = '1.2.840.113549.1.9.3';
 const MESSAGE_DIGEST = '1.2.840.113549.1.9.4';
@@ -48,7 +48,7 @@ const MESSAGE_DIGEST = '1.2.840.113549.1.9.4';
 const MAX_CERTIFICATES = 8;
 const MAX_ATTRIBUTES = 16;
 
-/** Azure names the signature's algorithm where the digest's belongs; everybody reads it as its digest. */
+/** Azure names the signature algorithm instead of the digest; all readers take the digest from it. */
 const DIGESTS: Readonly<Record<string, Digest>> = {
   '2.16.840.1.101.3.4.2.1': 'sha256',
   '2.16.840.1.101.3.4.2.2': 'sha384',
@@ -87,7 +87,7 @@ export function readSignedData(der: Uint8Array): SignedData {
   wrapper.done('signed data');
   const version = body.smallInteger('version of signed data');
   ensure(version === 1, CODE, `signed data has version ${version}, 1 is read`);
-  // What the signers' digests are, they say themselves below, where it counts.
+  // Skipped: each signer names its digest below.
   body.element(TAG.set, 'digest algorithms');
   const content = readContent(body.sequence('content info'));
   const certificates = readCertificates(body.optional(constructed(0), 'certificates'));
@@ -96,7 +96,7 @@ export function readSignedData(der: Uint8Array): SignedData {
   return { content, certificates, signer };
 }
 
-/** Content that is elsewhere (a detached signature) is not read: only what came with the signature is judged. */
+/** A detached signature, whose content is elsewhere, is refused. */
 function readContent(info: DerReader): Uint8Array {
   const type = info.oid('type of the content');
   ensure(type === DATA, CODE, `the signed content is of type ${type}, not data`);
@@ -141,7 +141,7 @@ function readOnlySigner(infos: DerReader): SignerInfo {
   const attributes = info.tag === constructed(0) ? readAttributes(info) : undefined;
   const algorithm = readSignature(info.sequence('signature algorithm'), digest);
   const signature = info.octets('signature');
-  // Unsigned attributes say nothing that anybody has signed.
+  // Unsigned attributes are ignored.
   info.done('signer info');
   return { issuer, serial, digest, algorithm, attributes, signature };
 }

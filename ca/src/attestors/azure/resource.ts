@@ -41,7 +41,7 @@ export function readMachine(id: string): Machine {
 
 /**
  * True for `/subscriptions/S/resourcegroups/G/providers/microsoft.managedidentity/userassignedidentities/NAME` and
- * nothing longer: a resource below another one may have that in its path, and belongs to whoever made it.
+ * nothing longer: a nested resource may have that in its path, and its creator chooses its name.
  */
 export const isUserAssignedIdentity = (id: string): boolean => USER_ASSIGNED.test(id);
 

@@ -1,8 +1,8 @@
 /**
- * Who signed a document: the one certificate that the signature verifies by, which must have a path to a configured
- * root and the name of Azure's metadata service. Other certificates in the message are intermediates at most, whoever
- * they are of (SPIRE once judged the first one instead). Intermediates come with the message and from the
- * config; the address that a certificate names for its issuer's (RFC 5280 §4.2.2.1) is a stranger's: never called.
+ * Finds the signer of a document: the one certificate that the signature verifies with. It must have a path to a
+ * configured root and the name of Azure's metadata service. Other certificates in the message can only be intermediates
+ * (SPIRE once judged the first one instead). Intermediates come from the message and from the config. The address for
+ * its issuer's certificate that a certificate names (RFC 5280 §4.2.2.1) is never called: a stranger may have chosen it.
  */
 import { hash, type KeyObject } from 'node:crypto';
 import { equal } from '@chancery/shared/ground/bytes.ts';
@@ -40,7 +40,7 @@ function signerOf({ certificates, signer }: SignedData): Certificate {
 }
 
 /**
- * For TLS servers: only for those do public authorities check that a name is its holder's, and Azure signs with such
+ * Requires a certificate for TLS servers: public authorities verify the name only for those, and Azure signs with such
  * certificates.
  */
 function ensureTrusted(
@@ -57,7 +57,7 @@ function ensureTrusted(
   });
 }
 
-/** Those that may stand in the leaf's path, by name: a config may list all of a cloud's. */
+/** The certificates that may be in the leaf's path, by name: a config may list all of a cloud. */
 function issuersAbove(leaf: Certificate, all: readonly Certificate[]): readonly Certificate[] {
   const found: Certificate[] = [];
   const names = [leaf.issuer];

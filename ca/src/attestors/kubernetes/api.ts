@@ -1,6 +1,6 @@
 /**
- * The two questions that we ask a cluster's API server: whose token is this, and is that pod there. What comes back is
- * read strictly; an answer that is late, long, elsewhere or of another shape is none, and a token is in no message.
+ * The two questions to a cluster's API server: whose token is this, and does that pod exist. Answers are read strictly:
+ * one that is late, too long, redirected or of another shape is refused. No message contains a token.
  */
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { z } from 'zod';
@@ -11,7 +11,7 @@ import { boundedLibrary, type Client, Connections, type Travel } from './transpo
 export interface ClusterApi {
   /** Throws platform_unavailable. */
   review(token: string, audience: string): Promise<Review>;
-  /** Undefined where there is none of this name. Throws platform_unavailable. */
+  /** Undefined if there is no such pod. Throws platform_unavailable. */
   pod(namespace: string, name: string): Promise<LivePod | undefined>;
 }
 
@@ -31,7 +31,7 @@ const LivePod = z.object({
     name: z.string(),
     namespace: z.string(),
     uid: z.string(),
-    /** A time of the client's own type; there or not is what counts. */
+    /** A time of the client's own type. Only its presence counts. */
     deletionTimestamp: z.unknown().optional(),
   }),
   spec: z.object({ nodeName: z.string().optional(), serviceAccountName: z.string().optional() }),
@@ -90,7 +90,7 @@ function configured(client: Client, travel: Travel): Configured {
   });
 }
 
-/** A credential helper of a kubeconfig may hang too, before there is a request. */
+/** A kubeconfig's credential helper may hang, too, before there is a request. */
 const rejected = (signal: AbortSignal): Promise<never> =>
   new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
 

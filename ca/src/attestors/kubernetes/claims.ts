@@ -1,6 +1,6 @@
 /**
- * What a service-account token says of itself, cut to the shape of a pod's token. Nothing of it is proven here; what is
- * not of this shape is refused before anybody is asked about it.
+ * The unverified claims of a service-account token, in the shape of a pod's token. A token of another shape is refused
+ * before the API server is asked.
  */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/ground/json.ts';

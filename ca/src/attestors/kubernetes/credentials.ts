@@ -1,6 +1,6 @@
 /**
- * Where a cluster's API server is and who we are there: a kubeconfig, or the files of the pod that the CA runs in. Read
- * again while we run, for credentials in files are exchanged.
+ * The address of a cluster's API server and the CA's credentials there: a kubeconfig, or the files of the pod that the
+ * CA runs in. They are read again while the CA runs, because credentials in files are replaced.
  */
 import { isAbsolute } from 'node:path';
 import { env } from 'node:process';
@@ -16,16 +16,16 @@ import type { Client } from './transport.ts';
 
 export interface CredentialsDeps extends Pick<AttestorDeps, 'readFile' | 'clock'> {
   readonly type: string;
-  /** Before the paths of a pod's own files; empty where it is missing. */
+  /** A prefix for the paths of a pod's own files; empty by default. */
   readonly root?: string;
 }
 
-/** As the Kubernetes clients do. */
+/** The interval of the Kubernetes clients. */
 const REREAD_SECONDS = 60;
 
 interface Loaded {
   readonly at: Date;
-  /** When a credential helper of the kubeconfig, if there is one, has answered. */
+  /** Resolves when the credential helper of the kubeconfig, if there is one, has answered. */
   readonly ready: Promise<KubeConfig>;
 }
 
@@ -45,8 +45,8 @@ export class Credentials {
   }
 
   /**
-   * Everybody waits for the same helper: one that hangs, or fails, is run once a minute, not once a request. Throws
-   * config, and what the helper says.
+   * All callers wait for the same helper: one that hangs or fails is run once per minute, and not for each request.
+   * Throws config, and the error of the helper.
    */
   current(): Promise<KubeConfig> {
     if (!isRecent(this.#loaded.at, REREAD_SECONDS, this.#deps.clock.now())) this.#loaded = this.#load();
@@ -56,7 +56,7 @@ export class Credentials {
   #load(): Loaded {
     const config = loadKubeConfig(this.#client, this.#config, this.#deps);
     const ready = config.applyToHTTPSOptions({}).then(() => config);
-    // Nobody may be waiting for it yet.
+    // There may be no waiter yet.
     ready.catch(() => {});
     return { at: this.#deps.clock.now(), ready };
   }
@@ -76,17 +76,17 @@ function loadKubeConfig(client: Client, config: ReviewConfig, deps: CredentialsD
   }
   if (context !== undefined) loaded.setCurrentContext(context);
   const named = ensureUsable(loaded, where);
-  // The client reads them itself, whatever they are and whoever writes them.
+  // The client reads these files itself, and checks neither kind nor owner.
   if (kubeconfig !== undefined) for (const path of named) inFileOf(deps, path, () => {});
   return loaded;
 }
 
-/** Where Kubernetes mounts what a pod is for the API server. */
+/** Where Kubernetes mounts a pod's credentials. */
 const OWN_FILES = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /**
- * Read by us and not by the client, which would wait for a pipe, read a file of any size, and ask nobody whose it is.
- * The kubelet writes these files, and the links that lead to them, as root, or as the pod's user.
+ * The CA reads these files itself: the client would wait for a pipe, read a file of any size, and check no owner. The
+ * kubelet writes the files, and the links that lead to them, as root or as the pod's user.
  */
 function loadFromPod(loaded: KubeConfig, { readFile, root = '' }: CredentialsDeps): void {
   const [host = '', port = ''] = [env['KUBERNETES_SERVICE_HOST'], env['KUBERNETES_SERVICE_PORT']];
@@ -104,8 +104,8 @@ function loadFromPod(loaded: KubeConfig, { readFile, root = '' }: CredentialsDep
 }
 
 /**
- * What the client would take as leave to go without, or to go elsewhere, is refused. Returns the files that it names.
- * Throws config.
+ * Refuses settings that would make the client skip verification or use another server. Returns the files that the
+ * kubeconfig names. Throws config.
  */
 function ensureUsable(loaded: KubeConfig, where: string): readonly string[] {
   const need: (holds: boolean, what: string) => asserts holds = (holds, what) =>
@@ -128,5 +128,5 @@ function ensureUsable(loaded: KubeConfig, where: string): readonly string[] {
   return files;
 }
 
-/** The client says null and undefined for what is not there. */
+/** The client has null or undefined for what is missing. */
 const isSet = <T>(value: T): value is NonNullable<T> => value !== null && value !== undefined && value !== '';

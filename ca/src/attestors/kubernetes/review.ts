@@ -1,4 +1,4 @@
-/** What a TokenReview and a look at the pod must say, so that a token's claims count as proven. */
+/** What a TokenReview and the pod must say before a token's claims count as proven. */
 import { ensure, type Refusal } from '@chancery/shared/ground/errors.ts';
 import type { LivePod, Review } from './api.ts';
 import type { PodClaims } from './claims.ts';
@@ -10,7 +10,7 @@ export function ensureReviewed(review: Review, claims: PodClaims, token: string)
   const said = withoutToken(review.error ?? '', token);
   const believed = review.authenticated === true && (review.error ?? '') === '';
   ensure(believed, 'k8s_cluster', `the cluster does not believe the token: ${said}`);
-  // A server that knows nothing of audiences names none: it has checked the token for itself.
+  // A server without support for audiences names none: then it has checked the token for its own audience.
   const ours = review.audiences?.includes(claims.audience) ?? false;
   ensure(ours, 'k8s_audience', 'the cluster does not say that the token is for us');
   const { username = '', extra = {} } = review.user ?? {};
@@ -24,7 +24,7 @@ export function ensureReviewed(review: Review, claims: PodClaims, token: string)
     ensureExtra(extra, { name, value, code });
   need('pod-name', pod.name, 'k8s_unbound');
   need('pod-uid', pod.uid, 'k8s_unbound');
-  // Clusters before 1.30 say neither of these.
+  // Clusters before 1.30 have neither of these.
   if (node !== undefined || `${EXTRA}node-name` in extra) need('node-name', node?.name ?? '', 'k8s_subject');
   if (node !== undefined || `${EXTRA}node-uid` in extra) need('node-uid', node?.uid ?? '', 'k8s_subject');
   if (`${EXTRA}credential-id` in extra) need('credential-id', `JTI=${id}`, 'k8s_subject');
@@ -41,7 +41,7 @@ function ensureExtra(
 
 const MAX_SAID = 300;
 
-/** The server's own words, for the operator's eyes; no part of a token belongs in a log. */
+/** The server's message for the operator, without any part of the token. */
 function withoutToken(said: string, token: string): string {
   const hidden = token.split('.').reduce((text, part) => text.replaceAll(part, '...'), said);
   return JSON.stringify(hidden.slice(0, MAX_SAID));

@@ -1,7 +1,7 @@
 /**
- * How requests of the official client travel. Its own way follows redirects and takes the body along, which for a
- * TokenReview is a workload's token; it reads as much, for as long, as the server sends; and it makes a connection for
- * each request. This way follows none, bounds time and size, and keeps connections.
+ * The transport of the official client's requests. The client's own transport follows redirects and sends the body
+ * again, which for a TokenReview is a workload's token. It has no bound on time and size, and makes a connection for
+ * each request. This one follows no redirects, bounds time and size, and keeps connections.
  */
 
 import { setImmediate } from 'node:timers/promises';
@@ -9,7 +9,7 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import { readAnswer } from '@chancery/shared/ground/read-whole.ts';
 import type { HttpLibrary, KubeConfig, RequestContext, ResponseContext } from '@kubernetes/client-node';
 
-/** The client's module; 85 MB, so it comes by import() where it is needed. */
+/** The client's module. It takes 85 MB, so it is loaded by import() when it is needed. */
 export type Client = typeof import('@kubernetes/client-node');
 
 type Dispatcher = NonNullable<ReturnType<RequestContext['getDispatcher']>>;
@@ -18,7 +18,9 @@ type Dispatcher = NonNullable<ReturnType<RequestContext['getDispatcher']>>;
 export class Connections {
   #kept: { readonly credentials: KubeConfig; readonly dispatcher: Dispatcher } | undefined;
 
-  /** `fresh` is what the client made for this request; it has no connection yet, and needs no end without one. */
+  /**
+   * `fresh` is the dispatcher that the client made for this request. It has no connection yet, so it needs no closing.
+   */
   take(credentials: KubeConfig, fresh: Dispatcher): Dispatcher {
     if (this.#kept?.credentials === credentials) return this.#kept.dispatcher;
     this.drop(this.#kept?.dispatcher);
@@ -26,7 +28,7 @@ export class Connections {
     return fresh;
   }
 
-  /** Closed when the requests that are on their way have ended; the next one has another. */
+  /** Closes the dispatcher once its open requests have ended. The next request gets a new one. */
   drop(dispatcher: Dispatcher | undefined): void {
     if (dispatcher === undefined || this.#kept?.dispatcher !== dispatcher) return;
     this.#kept = undefined;
@@ -36,14 +38,14 @@ export class Connections {
 
 export interface Travel {
   readonly connections: Connections;
-  /** A token or certificate of theirs is in the request already. */
+  /** The request already has their token or certificate. */
   readonly credentials: KubeConfig;
   /** Ends the whole request, a slow body included. */
   readonly signal: AbortSignal;
   readonly maxBytes: number;
 }
 
-/** The transport that the official client is given for one call, with the limits of `travel`. */
+/** The transport for one call of the official client, with the limits of `travel`. */
 export const boundedLibrary = (client: Client, travel: Travel): HttpLibrary =>
   client.wrapHttpLibrary({ send: (request) => send(client, request, travel) });
 
@@ -57,7 +59,7 @@ async function send(client: Client, request: RequestContext, travel: Travel): Pr
     return await exchange(client, request, { ...travel, dispatcher: kept });
   } catch (error) {
     connections.drop(kept);
-    // The server may close a kept connection in the moment in which it is used again. To ask twice changes nothing.
+    // The server may close a kept connection just when it is used again. Asking twice changes nothing.
     if (kept === fresh || !isClosed(error)) throw error;
     return await exchange(client, request, { ...travel, dispatcher: connections.take(credentials, fresh) });
   }
@@ -74,7 +76,7 @@ async function exchange(
   const path = `${pathname}${search}`;
   const reply = await dispatcher.request({ origin, path, method, headers, body: sent, signal });
   const bytes = await readAnswer(reply.body, maxBytes);
-  // A turn of the loop after its body's end, the connection is free; who asks earlier is given another.
+  // The connection is free one turn of the event loop after the end of the body. An earlier request gets another one.
   await setImmediate();
   const type = String(reply.headers['content-type'] ?? '');
   const whole = new client.SelfDecodingBody(Promise.resolve(bytes));

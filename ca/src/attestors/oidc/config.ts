@@ -57,10 +57,10 @@ export const OidcConfig = z.strictObject({
 });
 export type OidcConfig = z.infer<typeof OidcConfig>;
 
-/** What a verified token must say, and what it then means. */
+/** The rules for a verified token, and the facts that it gives. */
 export interface OidcPolicy {
   readonly issuer: string;
-  /** Undefined where the audience carries the binding. */
+  /** Undefined if the audience carries the binding. */
   readonly audience: string | undefined;
   readonly maxLifetimeSeconds: number;
   /** Throws claim_rule. */
@@ -69,7 +69,7 @@ export interface OidcPolicy {
   readonly node: readonly string[];
 }
 
-/** `where` is how the config names it. Throws config. */
+/** `where` is its place in the config. Throws config. */
 export function oidcPolicy(config: OidcConfig, trustDomain: string, where: string): OidcPolicy {
   const preset = config.preset && PRESETS[config.preset];
   const issuer = config.issuer ?? preset?.issuer;

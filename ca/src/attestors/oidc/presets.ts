@@ -1,4 +1,4 @@
-/** Issuers that everybody uses, with what each one's tokens mean and what is refused unless an operator asks for it. */
+/** Well-known issuers: the meaning of their claims, and defaults that refuse what an operator must allow explicitly. */
 import type { Claims } from '../../tokens/claims.ts';
 import { textOf } from './rules.ts';
 
@@ -7,17 +7,17 @@ export interface Preset {
   /** Whether a job may choose its token's audience, so that it carries the binding. */
   readonly choosesAudience: boolean;
   /**
-   * Claims that name whose token it is and are never given to somebody else. The issuer signs for all of its customers,
-   * so the operator must say a literal value of one of them.
+   * Claims that name the owner of a token and are never reused. The issuer signs for all its customers, so the operator
+   * must give a literal value for one of them.
    */
   readonly owners: readonly string[];
-  /** Claims that look like names but are not: by each, what to write instead. */
+  /** Claims that look like names but are not, each with what to write instead. */
   readonly unfit: Readonly<Record<string, string>>;
-  /** In force for each claim that the operator has no rule for. */
+  /** Rules for claims that the operator has no rule for. */
   readonly defaults: Readonly<Record<string, (value: string, claims: Claims) => string | undefined>>;
   /** Attributes by name: the claim that holds each. */
   readonly attributes: Readonly<Record<string, string>>;
-  /** The claims that name the job, unique together and never given again. */
+  /** The claims that name the job. Together they are unique and never reused. */
   readonly node: readonly string[];
 }
 
@@ -30,7 +30,7 @@ const github: Preset = {
   owners: ['repository_id', 'repository_owner_id'],
   unfit: { sub: INSTEAD },
   defaults: {
-    // Whoever can open a pull request chooses what such a job runs.
+    // The author of a pull request chooses what such a job runs.
     event_name: (value) =>
       value.startsWith('pull_request') ? 'a pull request’s job is not let in' : undefined,
     job_workflow_ref: (value, claims) =>

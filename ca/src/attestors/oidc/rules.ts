@@ -1,4 +1,4 @@
-/** Which tokens of an issuer are let in: each ruled claim must have one of the values that the operator wrote. */
+/** Which tokens of an issuer are accepted: each claim with a rule must have one of the operator's values. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Json } from '@chancery/shared/ground/json.ts';
 import type { Claims } from '../../tokens/claims.ts';
@@ -30,7 +30,7 @@ export function compileRules(rules: ClaimRules): readonly Rule[] {
   });
 }
 
-/** A scalar as its text: issuers write numbers and booleans now as such, now as strings. */
+/** A scalar as text: some issuers write numbers and booleans as strings. */
 export function textOf(value: Json | undefined): string | undefined {
   if (typeof value === 'string') return value;
   return typeof value === 'boolean' || Number.isSafeInteger(value) ? String(value) : undefined;

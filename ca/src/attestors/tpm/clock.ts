@@ -1,4 +1,4 @@
-/** A TPM's own counters, which only grow: a machine put back to a snapshot shows in them. */
+/** A TPM's counters, which only grow: they reveal a machine that was restored from a snapshot. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { ClockInfo } from '@chancery/shared/tpm/attest.ts';
 
@@ -12,8 +12,8 @@ const OLDER = 'the TPM was put back to an older state, or cleared';
 const FORGET = 'accepted again when the operator makes the CA forget this TPM';
 
 /**
- * The state to remember after `now`, given the one before; throws rollback. TPM2_Clear starts the counters anew: a
- * cleared TPM is another machine to us until the operator says otherwise.
+ * The state to remember after `now`, given the previous one. Throws rollback. TPM2_Clear resets the counters: a cleared
+ * TPM is refused until the operator allows it.
  */
 export function advanceClock(previous: string | undefined, now: ClockInfo): string {
   if (previous !== undefined) ensureNoRollback(readState(previous), now);

@@ -1,6 +1,6 @@
 /**
- * EK certificates of Compute Engine's Shielded VMs. Google's CA names no TCG purpose and no TPM; in place of them an
- * extension names the instance. The CA certifies signing keys of the same VMs as well, told apart by their key usage.
+ * EK certificates of Compute Engine's Shielded VMs. Google's CA names no TCG purpose and no TPM; instead an extension
+ * names the instance. The CA also certifies signing keys of the same VMs, which have another key usage.
  */
 import { constructed, DerReader, TAG } from '@chancery/shared/der/read.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';

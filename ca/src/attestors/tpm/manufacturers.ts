@@ -1,6 +1,6 @@
 /**
- * Files with certificates of TPM manufacturers: PEM, one or many, or one certificate in DER, as vendors publish them.
- * What cannot be used is named, and skipped where the file has others that can.
+ * Files with certificates of TPM manufacturers, as vendors publish them: one or more in PEM, or one in DER. An unusable
+ * certificate is named, and skipped if the file has usable ones.
  */
 
 import { readPem } from '@chancery/shared/der/pem.ts';
@@ -25,7 +25,7 @@ export interface ManufacturerDeps {
   readonly log: Log;
 }
 
-/** Throws config, with the file's name, where a file has no usable certificate. */
+/** Throws config, with the file's name, if a file has no usable certificate. */
 export function readManufacturers(
   { kind, paths }: ManufacturerFiles,
   deps: ManufacturerDeps,
@@ -50,7 +50,7 @@ interface Read {
   readonly problem?: string;
 }
 
-/** Not by time: a root that expires must not keep the CA from its next start, and path.ts refuses it. */
+/** Does not check the time: an expired root must not keep the CA from starting, and path.ts refuses it. */
 function judge(der: Uint8Array, kind: ManufacturerFiles['kind']): Read {
   const rules = { manufacturers: true };
   try {
@@ -70,7 +70,7 @@ const DER_SEQUENCE = 0x30;
 const AFTER = /^(\s|#[^\n]*(\n|$))*$/;
 const LABEL = 'CERTIFICATE';
 
-/** A file in DER is one certificate; what is behind it is judged with it. */
+/** A DER file is one certificate; trailing bytes make it invalid. */
 function cutBlocks(bytes: Uint8Array): readonly Uint8Array[] {
   if (bytes[0] === DER_SEQUENCE) return [bytes];
   const text = asBuffer(bytes).toString('latin1');

@@ -1,4 +1,4 @@
-/** How a command reaches the running CA: its admin socket, where the kernel says who calls. */
+/** Connects a command to the running CA by its admin socket, where the kernel says who calls. */
 
 import { existsSync } from 'node:fs';
 import { Readable } from 'node:stream';
@@ -10,9 +10,9 @@ import { paths, readCaConfig } from '../../config.ts';
 import { configFile } from '../flags.ts';
 
 const CALL_SECONDS = 30;
-/** A set of resources at its limit takes the CA a minute of one core. */
+/** A set of the largest size takes the CA a minute of one core. */
 const STREAM_SECONDS = 600;
-/** A page of resources may be one of the largest. */
+/** A page may be one resource of the largest size. */
 const OPTIONS: grpc.ClientOptions = { 'grpc.max_receive_message_length': 32 * 1024 * 1024 };
 
 type Unary<Req, Res> = (
@@ -24,7 +24,7 @@ type Unary<Req, Res> = (
 
 type Duplex<Req, Res> = (options: grpc.CallOptions) => grpc.ClientDuplexStream<Req, Res>;
 
-/** Runs one call. Throws unavailable where no CA answers, else what the CA said. */
+/** Runs one call. Throws unavailable if no CA answers, else the CA's refusal. */
 export const callOperator = <Req, Res>(
   invocation: Invocation,
   method: (client: OperatorClient) => Unary<Req, Res>,
@@ -39,7 +39,7 @@ export const callOperator = <Req, Res>(
     });
   });
 
-/** Sends all of it, as fast as the CA reads, and collects the answers. Throws as `callOperator` does. */
+/** Sends all messages as fast as the CA reads, and collects the answers. Throws as `callOperator` does. */
 export const streamToOperator = <Req, Res>(
   invocation: Invocation,
   method: (client: OperatorClient) => Duplex<Req, Res>,
@@ -48,7 +48,7 @@ export const streamToOperator = <Req, Res>(
   withOperator(invocation, async (client, failed) => {
     const options = { deadline: new Date(Date.now() + STREAM_SECONDS * 1000) };
     const call = method(client).call(client, options);
-    // grpc-js types what it writes; a stream of Node's takes anything.
+    // grpc-js types its messages; Node's streams take anything.
     Readable.from(requests).pipe(call as unknown as NodeJS.WritableStream);
     try {
       return await call.toArray();
@@ -75,7 +75,7 @@ async function withOperator<Res>(
 }
 
 function refusalFrom(error: grpc.ServiceError, socket: string): IdentityError {
-  // grpc-js leaves an empty note behind what it says of a socket that nobody serves.
+  // grpc-js ends its message about an unserved socket with an empty note.
   const says = error.details.replace(/\. Resolution note:\s*$/, '');
   if (error.code === grpc.status.UNAVAILABLE)
     return new IdentityError('unavailable', `the CA at ${socket} is not available: ${says}`, {

@@ -13,9 +13,9 @@ import {
 } from '../flags.ts';
 import { streamToOperator } from './admin.ts';
 
-/** Of text in one message. */
+/** Text in one message. */
 const CHUNK_BYTES = 1024 * 1024;
-/** Of text that the CA reads in about a second. */
+/** Text that the CA reads in about a second. */
 const SLOW_BYTES = 512 * 1024;
 
 export const apply: Command = {
@@ -69,7 +69,9 @@ function* messages(files: readonly ResourceFile[], invocation: Invocation): Gene
   yield { files: chunk, ...flags };
 }
 
-/** A quarter of the bound each, since a UTF-16 unit is at most three bytes of UTF-8. No pair of surrogates is split. */
+/**
+ * Parts of a quarter of the bound, since a UTF-16 unit is at most three bytes of UTF-8. Does not split surrogate pairs.
+ */
 function* partsOf(text: string): Generator<{ readonly text: string; readonly continues: boolean }> {
   let rest = text;
   while (rest.length > CHUNK_BYTES / 4) {

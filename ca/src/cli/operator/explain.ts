@@ -67,7 +67,7 @@ async function explainOffline(
     trustDomain,
     platforms,
     version: 0,
-    // What applying it would refuse is for `check` and `apply` to say.
+    // `check` and `apply` say what applying would refuse.
     allowSharedServerIds: true,
   });
   if (about.$case === 'facts') return explainFacts(set, about.value);
@@ -92,7 +92,7 @@ function question(invocation: Invocation): About {
   return { $case: 'call', value: { caller, server, tool } };
 }
 
-/** A line of the log has more; only these two say what was proven. */
+/** A line of the log has more fields; only these two say what was proven. */
 const SavedFacts = z.object({ platform: z.string(), attributes: z.record(z.string(), z.string()) });
 
 function readFacts(file: string): z.infer<typeof SavedFacts> {

@@ -11,7 +11,7 @@ import { callOperator } from './admin.ts';
 
 const PARTS = ['bundle', 'policy', 'revocations'] as const;
 const KINDS = ['Access', 'Identity', 'McpServer'] as const;
-/** A set that changes under every reading is not read. */
+/** Attempts to read a set that does not change in between. */
 const TRIES = 5;
 
 export const agents: Command = {

@@ -1,4 +1,4 @@
-/** `revoke`, `unrevoke` and `revocations`: who is cut off before the end of its certificate. */
+/** `revoke`, `unrevoke` and `revocations`: cut identities off before their certificates end. */
 import type { Revocation, RevokeResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { type Command, type Invocation, type Io, MisuseError, meant } from '@chancery/shared/cli/program.ts';
 import { parseDuration } from '@chancery/shared/config/duration.ts';

@@ -1,11 +1,11 @@
-/** What was proven, as identities see it: by `kind.name`, and by `name` where one platform is demanded. */
+/** What was proven, as identities see it: as `kind.name`, and as `name` if only one platform is demanded. */
 import { attributePrefix } from '@chancery/shared/evidence/platform.ts';
 
 /** What attestors proved together. */
 export interface Facts {
   /** One attestor's name, or several joined by "+". */
   readonly platform: string;
-  /** As `kind.name`; of one platform alone also as `name`, which is how a person asks. */
+  /** As `kind.name`; for a single platform also as `name`. */
   readonly attributes: Readonly<Record<string, string>>;
 }
 
@@ -16,13 +16,13 @@ type Attributes = Readonly<Record<string, string>>;
 
 /** What a condition or a template may name. */
 export interface Scope {
-  /** `kind.name`, or `name` where one platform is demanded. */
+  /** `kind.name`, or `name` if only one platform is demanded. */
   valueOf(name: string): string | undefined;
   /** For CEL: `name`, and `kind` with its attributes as a map. */
   readonly variables: Readonly<Record<string, string | Attributes>>;
 }
 
-/** `demanded` are the platforms of the identity: what others proved beside them is not its business. */
+/** `demanded` are the platforms of the identity: it does not see what other platforms proved. */
 export function scopeOf(facts: Facts, demanded: readonly string[]): Scope {
   const kinds = demanded.map(attributePrefix);
   const byKind = Object.fromEntries(kinds.map((kind) => [kind, ownOf(facts, kind)]));

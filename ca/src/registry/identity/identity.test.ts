@@ -185,7 +185,7 @@ describe('attributes', () => {
   test.each([
     ['both platform and platforms', { platforms: ['tpm', 'unix'] }, /not both/],
     ['neither', { platform: undefined }, /^platform is missing/],
-    ['what is no platform name', { platform: 'Kubernetes' }, /"Kubernetes" is not the name of a platform/],
+    ['an invalid platform name', { platform: 'Kubernetes' }, /"Kubernetes" is not the name of a platform/],
     [
       'two platforms of a kind',
       { platform: undefined, platforms: ['kubernetes/a', 'kubernetes/b'] },

@@ -107,7 +107,7 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
       const scope = scopeOf(facts, platforms);
       ensureHolds(name, when, scope);
       const earned = parseSpiffeId(filled(`${name}: id`, id, scope));
-      // Attributes are chosen by whoever names machines and groups, who need not be the operator.
+      // Others than the operator may name machines and groups, and so choose attributes.
       ensure(
         !isReserved(earned),
         'no_identity',

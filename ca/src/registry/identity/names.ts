@@ -1,6 +1,6 @@
 /**
- * Names that a set of resources must not give away: those that the trust domain keeps for itself, and those that one
- * resource states in full while a template of another one can give them to whoever chooses an attribute.
+ * Names that a set of resources must not give away: names that the trust domain reserves, and names that one resource
+ * states in full while the template of another can produce them from an attribute.
  */
 import type { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
@@ -10,12 +10,12 @@ import { compileTemplate } from './template.ts';
 type Resource = IdentityResource | McpServer | Access;
 
 export interface Reserved {
-  /** Where in the resource. */
+  /** The place in the resource. */
   readonly path: readonly PropertyKey[];
   readonly says: string;
 }
 
-/** A template whose first path segment is an attribute is refused when it gives a reserved name, not before. */
+/** A template whose first path segment is an attribute is not refused here, but when it gives a reserved name. */
 export function reservedIn(resource: Resource): readonly Reserved[] {
   const why = (text: string) => `${text}: /chancery is reserved for the trust domain itself`;
   const one = (key: string, text: string) => (isReserved(text) ? [{ path: [key], says: why(text) }] : []);
@@ -30,7 +30,7 @@ export interface Overlap {
   /** The identity whose template can give what another resource states. */
   readonly template: Resource;
   readonly says: string;
-  /** The other one is a server, and its SPIFFE ID is given on a platform that the template does not demand. */
+  /** The other resource is a server, and its SPIFFE ID is earned on a platform that the template does not demand. */
   readonly acrossPlatforms: boolean;
 }
 
@@ -40,7 +40,7 @@ interface Giver {
   readonly canGive: (id: string) => boolean;
 }
 
-/** Of resources that compile one by one: template by template, what it overlaps. */
+/** The overlaps of each template, one template at a time. The resources must compile. */
 export function* overlapsOf(resources: readonly Resource[]): Generator<readonly Overlap[]> {
   const givers = resources.flatMap((each) => (each.kind === 'Identity' ? [giverOf(each)] : []));
   const stated = resources.flatMap((each) => statedBy(each));
@@ -65,7 +65,7 @@ function overlapOf(
 
 /**
  * An identity that gives the server its SPIFFE ID by other evidence than `giver` demands: one that states it, else
- * another template. Undefined where whoever `giver` admits has proved all that the server has to prove.
+ * another template. Undefined if `giver` demands all the evidence that the server must show.
  */
 function ownerElsewhere(giver: Giver, id: string, givers: readonly Giver[]): Giver | undefined {
   const all = givers.filter(({ canGive }) => canGive(id));

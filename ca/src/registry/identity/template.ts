@@ -1,20 +1,17 @@
-/**
- * `{attribute}` in a SPIFFE ID or a DNS name. An attribute that is missing refuses; it never becomes an empty
- * segment.
- */
+/** `{attribute}` in a SPIFFE ID or a DNS name. A missing attribute refuses; it never becomes an empty segment. */
 
 import { attributePrefix } from '@chancery/shared/evidence/platform.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Scope } from './facts.ts';
 
 export interface Template {
-  /** The first attribute that it needs and that is not there, or that is not a piece of one path segment. */
+  /** The first attribute that is missing, or that is not a piece of one path segment. */
   missing(scope: Scope): string | undefined;
-  /** Only where nothing is missing. */
+  /** Call it only if nothing is missing. */
   fill(scope: Scope): string;
   /** Whether some attributes would make it this text. */
   canGive(text: string): boolean;
-  /** As if each attribute were "x". */
+  /** The text with "x" for each attribute. */
   readonly sample: string;
 }
 

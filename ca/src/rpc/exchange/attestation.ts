@@ -23,10 +23,10 @@ export interface AttestationDeps extends ExchangeDeps {
 }
 
 const MAX_CSRS = 64;
-/** A certificate that would end within this is not worth its record. */
+/** A certificate that would end sooner is not issued. */
 const MIN_LEFT_SECONDS = 1;
 
-/** Anyone may call it. A stranger takes a place and a token before anything is verified. */
+/** Anyone may call it. A stranger needs a place and a token of its rate before anything is verified. */
 export const attest = (deps: AttestationDeps) =>
   bidi('Attest', AttestationService.attest, async (stream) => {
     const { caller } = stream;
@@ -36,7 +36,7 @@ export const attest = (deps: AttestationDeps) =>
     );
   });
 
-/** The identity is the caller's own, from its certificate; the evidence must speak for the same node. */
+/** Renews the identity of the caller's certificate. The evidence must be of the same node. */
 export const renew = (deps: AttestationDeps) =>
   bidi('Renew', IdentityService.renew, async (stream) => {
     const { record } = await certified(stream.caller, deps);
@@ -45,11 +45,11 @@ export const renew = (deps: AttestationDeps) =>
     );
   });
 
-/** Whom a limit on certified callers counts: the node, whatever its address. */
+/** The key for limits of certified callers: the node, at any address. */
 
 /**
- * Runs an exchange in a place of its share; the stream ends when the place goes to another caller. While the caller
- * waits for us, its connection does not give way either.
+ * Runs an exchange in a place of its share. The stream ends if the place goes to another caller. The connection does
+ * not give way while the caller waits for the CA.
  */
 async function inPlace<Req, Res>(
   stream: Stream<Req, Res>,
@@ -73,7 +73,9 @@ async function inPlace<Req, Res>(
   }
 }
 
-/** Looks at the caller's certificate again with each message: it may end, be revoked or leave the bundle in between. */
+/**
+ * Checks the caller's certificate again with each message: it may expire, be revoked, or lose its authority in between.
+ */
 function stillCertified<Req, Res>(
   stream: Stream<Req, Res>,
   record: RecordedIssuance,
@@ -90,7 +92,7 @@ function stillCertified<Req, Res>(
   };
 }
 
-/** More certificates for the caller's own identity, none beyond the end of the one it shows. */
+/** Issues more certificates for the caller's own identity. None outlives the certificate that it shows. */
 export const issueX509 = (deps: AttestationDeps) =>
   unary(
     'IssueX509',
@@ -125,7 +127,7 @@ export const issueX509 = (deps: AttestationDeps) =>
             notBeyond: notAfter,
             dnsNames: [],
           };
-          // Nothing is awaited from here until the record is on its way, as in an exchange.
+          // Awaits nothing until the record is on its way, as in an exchange.
           deps.revocations.ensureGood(certifiedPeer(record), 'revoked_peer');
           const issued = await issue(order, deps);
           if (old !== undefined)
@@ -144,8 +146,8 @@ export const issueX509 = (deps: AttestationDeps) =>
   );
 
 /**
- * The certificate that a guest of the caller's agent had before: issued through the same agent, with this certificate
- * or one that it succeeds. Undefined for any other.
+ * The previous certificate of a guest of the caller's agent: it was issued through the same agent, with this
+ * certificate or one that it replaced. Undefined for any other.
  */
 async function guestBefore(
   serial: string,
@@ -158,7 +160,7 @@ async function guestBefore(
 }
 
 /**
- * A caller over TLS whose certificate is good now, was recorded here and is not revoked. Throws no_peer, expired_peer,
+ * The certificate of a caller over TLS that is good now, on record and not revoked. Throws no_peer, expired_peer,
  * revoked_peer, wrong_peer, chain, svid.
  */
 export async function certified(
@@ -166,7 +168,7 @@ export async function certified(
   { store, clock, revocations }: Pick<ExchangeDeps, 'store' | 'clock' | 'revocations'>,
 ): Promise<{ svid: VerifiedSvid; record: RecordedIssuance }> {
   const svid = svidOf(caller, clock);
-  // With the CA's own key, or from before its names were reserved: such a certificate asks for nothing.
+  // Refuses the CA's own certificate, and one from before its name was reserved.
   ensure(!isReserved(svid.id), 'wrong_peer', `${svid.id} is reserved for the trust domain itself`);
   const record = await store.issuance(svid.serial);
   ensure(record !== undefined, 'chain', `certificate ${svid.serial} is not on record`);
@@ -175,7 +177,7 @@ export async function certified(
   return { svid, record };
 }
 
-/** All that a revocation may name of the certificate. */
+/** The certificate, as revocations name it. */
 export const certifiedPeer = ({ id, serial, origin, platform, node }: RecordedIssuance): RevocablePeer => ({
   id,
   serial,

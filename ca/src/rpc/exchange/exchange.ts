@@ -1,6 +1,6 @@
 /**
- * The exchange that Attest and Renew share: Hello, Challenge, Evidence, Issued. Evidence becomes facts here, facts
- * become an identity in the registry, and the authority signs; this file only carries values from one to the next.
+ * The exchange of Attest and Renew: Hello, Challenge, Evidence, Issued. Attestors turn evidence into facts, the
+ * registry turns facts into an identity, and the authority signs. This file only passes values between them.
  */
 import { createHash } from 'node:crypto';
 import type {
@@ -51,18 +51,18 @@ export interface ExchangeDeps extends IssueDeps {
 
 type ExchangeStream = Stream<AttestRequest, AttestResponse>;
 
-/** Time to the first message: an open stream that says nothing holds one of its address's places. */
+/** Time to the first message: a silent stream holds one of its address's places. */
 const HELLO_SECONDS = 10;
 const INSTANCE_BYTES = 16;
 
-/** `renewing` is the record of the certificate that the caller shows; without it a workload joins. */
+/** `renewing` is the record of the caller's certificate; without it a workload joins. */
 export async function exchange(
   stream: ExchangeStream,
   deps: ExchangeDeps,
   renewing: RecordedIssuance | undefined,
 ): Promise<void> {
   const hello = await readHello(stream);
-  // A name that a peer made up must not become a time series.
+  // An invented name must not become a time series.
   let platform = 'unknown';
   try {
     const attestors = splitPlatforms(hello.platform).map((name) => attestorNamed(deps.attestors, name));
@@ -88,7 +88,7 @@ async function admit(
   attestors: readonly Attestor[],
   { stream, deps, renewing }: Admission,
 ): Promise<Issued> {
-  // Cheapest first: nothing dear happens for a caller that has not proved its key.
+  // Cheap checks first: nothing expensive is done for a caller that has not proved its key.
   const key = verifyCsr(hello.csr);
   const wanted = hello.spiffeId === '' ? undefined : parseSpiffeId(hello.spiffeId);
   ensure(wanted === undefined || !isReserved(wanted), 'not_entitled', `${wanted} is reserved`);
@@ -97,14 +97,15 @@ async function admit(
   if (renewing !== undefined) ensureSameNode(renewing, node);
   const earned = deps.registry.choose(proven, renewing?.id ?? wanted);
   ensureFreshKey(key, earned, renewing);
-  // A renewal shows the old certificate; who joins again may have the old key sign for the new one.
+  // A renewal shows the old certificate. A workload that joins again may sign with the old key for the new one.
   const successor = { id: earned.id, ...node };
   const proof = { proof: hello.succeeds, key, trustDomain: deps.trustDomain };
   const old =
     renewing === undefined
       ? await provenPredecessor(proof, successor, deps)
       : await predecessorOf(renewing.serial, successor, deps);
-  // Last, with nothing awaited until the record is on its way: a revocation sees either this refusal or that record.
+  // Checked last, and nothing is awaited until the record is on its way: a revocation is either seen here, or sees the
+  // record.
   const code = renewing === undefined ? 'revoked_identity' : 'revoked_peer';
   deps.revocations.ensureGood(
     { id: earned.id, serial: renewing?.serial, origin: renewing?.origin, node },
@@ -121,11 +122,11 @@ async function admit(
 
 interface Attested {
   readonly proven: Proven;
-  /** When the audit log has it; what is written later reaches the disk with it or after it. */
+  /** Resolves when the audit log has the attestation. Later writes reach the disk with it or after it. */
   readonly written: Promise<void>;
 }
 
-/** The nonce is drawn for this stream, consumed by its one answer and forgotten with it. */
+/** Draws a nonce for this stream, which its one answer consumes. */
 async function attest(
   attestors: readonly Attestor[],
   hello: Hello,
@@ -139,7 +140,7 @@ async function attest(
     const { platform, node, attributes } = proven;
     deps.log.info({ platform, node, attributes }, 'attested');
     const evidence = seen.digest('hex');
-    // Not awaited here: a join would wait for the disk twice.
+    // Not awaited here, since a join would wait for the disk twice.
     const written = deps.store.append({ type: 'node.attested', platform, node, attributes, evidence });
     written.catch(() => {});
     return { proven, written };
@@ -151,7 +152,7 @@ async function attest(
 interface TurnParts {
   readonly stream: ExchangeStream;
   readonly deps: ExchangeDeps;
-  /** Digests what the agent says, so that the audit log can name it without keeping it. */
+  /** Hashes the agent's messages, so that the audit log can name them without keeping them. */
   readonly seen: { update(bytes: Uint8Array): unknown };
 }
 
@@ -200,13 +201,13 @@ async function readHello(stream: ExchangeStream): Promise<Hello> {
   return hello;
 }
 
-/** One registered node, one endorsement key: a renewal speaks for the node that the certificate was given to. */
+/** A renewal must be of the node that the certificate was issued to. */
 function ensureSameNode(renewing: RecordedIssuance, node: Node): void {
   const same = renewing.platform === node.platform && renewing.node === node.node;
   ensure(same, 'ek_changed', `${renewing.id} was given to ${nodeName(renewing)}, not ${nodeName(node)}`);
 }
 
-/** Whether another node holds the key is the store's to say, when it records the certificate. */
+/** Does not check whether another node holds the key: the store does, when it records the certificate. */
 function ensureFreshKey(key: ProvenKey, earned: Earned, renewing: RecordedIssuance | undefined): void {
   const kept = renewing !== undefined && hex(renewing.keySha256) === hex(key.sha256);
   ensure(
@@ -216,7 +217,7 @@ function ensureFreshKey(key: ProvenKey, earned: Earned, renewing: RecordedIssuan
   );
 }
 
-/** Times are seconds since 1970. `now` is the CA's clock, by which an agent notices that its own is wrong. */
+/** Times are seconds since 1970. `now` is the CA's clock, so that an agent notices when its own is wrong. */
 export function issuedMessage(issued: IssuedSvid, id: SpiffeId, { authorities, clock }: IssueDeps): Issued {
   return {
     chain: issued.chain.map((der) => asBuffer(der)),

@@ -1,6 +1,6 @@
 /**
- * Nonces: 32 random bytes, good once, in one stream, for a minute. Only live ones are kept, so a flood of streams is
- * bounded by the limit on open exchanges, and a used or foreign nonce is told from one that never was.
+ * Nonces: 32 random bytes, good once, in one stream, for a minute. Only live ones are kept, so the limit on open
+ * exchanges bounds them. A used nonce, one of another stream and an unknown one are told apart.
  */
 
 import { equal, hex } from '@chancery/shared/ground/bytes.ts';
@@ -14,7 +14,7 @@ export interface Nonce {
   readonly bytes: Uint8Array;
   /** Throws nonce_mismatch, nonce_used, nonce_expired; never succeeds twice. */
   consume(answered: Uint8Array): void;
-  /** Forgets it when its stream ends. */
+  /** Forgets the nonce; called when its stream ends. */
   release(): void;
 }
 
@@ -23,7 +23,7 @@ interface Entry {
   readonly expires: number;
 }
 
-/** One for a CA. Nonces expire by the clock; needs no closing. */
+/** The nonces of one CA. They expire by the clock. Needs no closing. */
 export class Nonces {
   readonly #live = new Map<string, Entry>();
   readonly #clock: Clock;
@@ -41,7 +41,7 @@ export class Nonces {
   draw(): Nonce {
     const bytes = this.#random(NONCE_BYTES);
     const key = hex(bytes);
-    // Two streams with one nonce would mean a broken source of randomness: nothing may rest on it.
+    // Two streams with one nonce mean that the source of randomness is broken.
     ensure(
       bytes.length === NONCE_BYTES && !this.#live.has(key),
       'internal',

@@ -253,7 +253,7 @@ describe('explain', () => {
     });
   });
 
-  test('says no of whom the operator has cut off', async () => {
+  test('says no for an identity that the operator has cut off', async () => {
     const access = { kind: 'Access', name: 'a', who: [ID], servers: ['s'], tools: { allow: ['*'] } };
     await applied(rpc, identity, server, access);
     await call('revoke', requests.revoke);

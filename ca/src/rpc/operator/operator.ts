@@ -1,4 +1,4 @@
-/** The Operator service: the operator's verbs over gRPC. The kernel says who asks on the admin socket. */
+/** The Operator service: the operator's verbs over gRPC, for kernel-verified peers of the admin socket. */
 import type {
   ApplyRequest,
   ApplyResponse,
@@ -30,15 +30,15 @@ export interface OperatorDeps {
 const MAX_WARNINGS = 100;
 const MAX_NODES = 10;
 const MAX_AWAY = 1000;
-/** Between two messages of a set. */
+/** The longest pause between two messages of a set. */
 const NEXT_SECONDS = 30;
-/** Of one message; with diffs of this length at most. */
+/** Changes in one message, with diffs of at most this length. */
 const MAX_TOLD = 16;
 const MAX_DIFF = 64 * 1024;
 /** A larger resource has a page of its own. */
 const PAGE_BYTES = 1024 * 1024;
 
-/** Who may not is refused before the set is read. */
+/** A caller without the role is refused before its request is read. */
 export function operatorMethods({ operator }: OperatorDeps) {
   return [
     bidi('Apply', OperatorService.apply, async (stream) => {
@@ -76,7 +76,7 @@ export function operatorMethods({ operator }: OperatorDeps) {
 
 type ApplyStream = Stream<ApplyRequest, ApplyResponse>;
 
-/** Until the caller's end. Throws deadline, message_size. */
+/** Reads until the caller's end. Throws deadline, message_size. */
 async function readSet(stream: ApplyStream): Promise<ApplyOrder> {
   const files: { name: string; text: string }[] = [];
   const first = await stream.read(NEXT_SECONDS);

@@ -183,7 +183,7 @@ describe('joining', () => {
   });
 });
 
-describe('whoever is revoked after the first look at it', () => {
+describe('a caller that is revoked after the first look at it', () => {
   /** As if the revocation had come after so many looks. */
   const blindFor = (looks: number): void => {
     const look = vi.spyOn(rpc.revocations, 'ensureGood');

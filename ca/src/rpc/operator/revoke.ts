@@ -1,4 +1,4 @@
-/** The operator's calls that cut off and let in again, over gRPC. */
+/** The operator's calls that revoke and lift revocations, over gRPC. */
 import type {
   Revocation as RevocationMessage,
   RevokeResponse,
@@ -37,7 +37,7 @@ const reportMessage = (report: RevokeReport): RevokeResponse => ({
   unacknowledged: report.unacknowledged && unacknowledgedMessage(report.unacknowledged),
 });
 
-/** How many agents have not acknowledged a change yet: on a trust stream, and without one. */
+/** How many agents have not acknowledged a change yet, with a trust stream and without one. */
 export const unacknowledgedMessage = ({ connected, away }: Unacknowledged): UnacknowledgedMessage => ({
   connected: BigInt(connected),
   away: BigInt(away),

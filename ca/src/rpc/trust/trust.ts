@@ -40,7 +40,7 @@ export const watch = (deps: AttestationDeps) =>
     const { svid, record } = await certified(stream.caller, deps);
     deps.limits.call('Watch', nodeName(record));
     const place = deps.limits.follow(record);
-    // It is silent while nothing changes: its connection gives way only within the share of its node.
+    // The stream is silent while nothing changes, so its connection gives way only within the share of its node.
     const answered = stream.caller.answer?.();
     try {
       await followed(stream, { svid, record }, deps);
@@ -89,10 +89,10 @@ async function readHello(stream: Stream<WatchRequest, WatchResponse>): Promise<W
   return first.value;
 }
 
-/** `revoked` rejects with revoked_peer as soon as the peer is revoked: it may say nothing for hours. */
+/** `revoked` rejects with revoked_peer as soon as the peer is revoked: it may send nothing for hours. */
 function untilRevoked(peer: RevocablePeer, { revocations }: AttestationDeps) {
   const { promise: revoked, reject } = Promise.withResolvers<never>();
-  // Nobody may be waiting yet.
+  // There may be no waiter yet.
   revoked.catch(() => {});
   const look = (): void => {
     try {
@@ -102,7 +102,7 @@ function untilRevoked(peer: RevocablePeer, { revocations }: AttestationDeps) {
     }
   };
   const stop = revocations.sets.onChange(look);
-  // The hello was waited for after the certificate was looked at.
+  // Checked again, because the hello came after the first check.
   look();
   return { revoked, stop };
 }
@@ -113,7 +113,7 @@ interface Watching {
 }
 
 interface Pushing {
-  /** Rejects where a snapshot could not be made or sent: the agent has missed something, so its stream has to end. */
+  /** Rejects if a snapshot could not be made or sent: the agent has missed a change, so its stream must end. */
   readonly failed: Promise<never>;
   stop(): void;
 }
@@ -184,14 +184,14 @@ function push(stream: Watching['stream'], { id, acknowledged }: LiveAgent, deps:
   const sendOrEnd = (what: keyof typeof due): void => {
     due[what] = true;
     send().catch((error: unknown) => {
-      // The stream's own end is noticed by whoever reads it; a snapshot that cannot be sent then is nobody's loss.
+      // The reader notices the end of the stream; a snapshot that cannot be sent then is not missed.
       if (stream.signal.aborted) return;
       deps.log.error({ err: error, id }, 'a snapshot could not be sent; the trust stream ends');
       reject(error);
     });
   };
   const { registry, authorities, revocations } = deps;
-  // An agent that is no gateway is not woken: anybody with a certificate can make many of them.
+  // Only gateways are woken: any agent with a certificate can cause many successions.
   let deaf = (): void => {};
   const hear = (): void => {
     deaf();
@@ -213,7 +213,7 @@ function push(stream: Watching['stream'], { id, acknowledged }: LiveAgent, deps:
   };
 }
 
-/** What a stream was sent last. */
+/** What was last sent on a stream. */
 interface Sent {
   readonly sequence: bigint;
   readonly parts: Parts;
@@ -222,9 +222,9 @@ interface Sent {
 }
 
 /**
- * Every change of a part has a new number of the store, and the parts change in the order of their numbers: the
- * greatest orders all states, across restarts. What a stream was sent already is left out: a revocation must not cost
- * the whole policy again, nor the other way round.
+ * Every change of a part has a new number of the store, and parts change in the order of these numbers. So the greatest
+ * number orders all states, across restarts. A part that was already sent is left out: a revocation must not send the
+ * whole policy again, and the other way round.
  */
 function snapshot(id: SpiffeId, before: Sent | undefined, deps: AttestationDeps): [Sent, WatchResponse] {
   const set = deps.registry.sets.current();
@@ -253,7 +253,7 @@ function policyMessage(set: VersionedSet, id: SpiffeId): PolicyMessage {
   return { version: BigInt(set.version), resources };
 }
 
-/** The last change that was told of each set, for all agents: they are pushed it by the thousand in one turn. */
+/** The last message made of each set, for all agents: it is pushed to thousands in one turn. */
 const changes = new WeakMap<
   RevocationSet,
   { before: RevocationSet | undefined; message: RevocationsMessage }
@@ -290,7 +290,7 @@ const revokedMessage = ({ number, target, serials, reason, until }: Revocation) 
   until: until === undefined ? 0n : BigInt(Math.ceil(until.getTime() / 1000)),
 });
 
-/** The only kind yet, for every reader. */
+/** The only kind of authorities so far; every reader may use it. */
 const ONLY_X509 = { jwtAuthorities: [], readerVersion: 0 };
 
 function bundleMessage({ trustDomain, authorities, sequence }: Bundle): BundleMessage {

@@ -167,7 +167,7 @@ class SqliteStore implements Store {
     return this.#asked.close();
   }
 
-  /** A change of state: the next waits until whoever heard of this one has acted on it. */
+  /** A change of state. The next one waits until the listeners have acted on this one. */
   #inOrder<T>(change: () => Promise<T>): Promise<T> {
     const changed = this.#changes.then(change);
     this.#changes = changed.then(turn, turn);

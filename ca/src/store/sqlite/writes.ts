@@ -45,7 +45,7 @@ export function writesOf(db: DatabaseSync, revocations: RevocationTable, { keys,
     },
     saveAuthority: (at: number, record: AuthorityRow, event: string): Numbered => {
       const { serial, kind, certificate, notAfter } = record;
-      // Nobody is told of an intermediate: it comes with each certificate under it.
+      // An intermediate changes no state that agents get: each certificate under it includes it.
       const sequence = kind === 'root' ? next() : numberOf(sql.current.get());
       sql.authority.run(fromHex(serial), kind, fromHex(certificate), notAfter.getTime(), sequence);
       audit(at, event);

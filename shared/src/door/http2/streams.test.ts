@@ -176,7 +176,7 @@ describe('time', () => {
   });
 });
 
-test('who opens streams only to reset them is sent away, and is told of once', async () => {
+test('a peer that opens streams only to reset them is disconnected, and reported once', async () => {
   const session = from('127.0.0.2');
   const closed = new Promise((resolve) => session.once('close', resolve));
   const more = (): void => {

@@ -1,4 +1,4 @@
-/** Links on a path. Whoever owns one decides where the path leads. */
+/** Links on a path. The owner of a link decides where the path leads. */
 import fs from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { geteuid } from 'node:process';

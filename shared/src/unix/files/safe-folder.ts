@@ -10,7 +10,7 @@ const OTHERS_WRITE = 0o022;
 /** inode(7): only the owner of a file removes it. */
 const STICKY = 0o1000;
 
-/** An open folder. Whoever renames it or puts another one in its place does not change what `path` leads to. */
+/** An open folder. Renaming or replacing it does not change what `path` leads to. */
 export interface SafeFolder {
   /** Below /proc/self/fd, for as long as the folder is open. */
   readonly path: string;
@@ -18,9 +18,10 @@ export interface SafeFolder {
 }
 
 /**
- * Makes the folder where it is missing, looks at it and at every link on its path, and opens it; the caller closes it.
- * Links belong to root or to us: whoever owns one decides where the files go. The folder is ours or root's, and nobody
- * else writes in it. Parents may be open to others, as /tmp is. Throws file, file_mode. Blocks.
+ * Makes the folder if it is missing, checks it and every link on its path, and opens it; the caller closes it. Links
+ * must belong to root or to this user, since the owner of a link decides where the files go. The folder must belong to
+ * one of them, too, and nobody else may write in it. Parents may be open to others, as /tmp is. Throws file, file_mode.
+ * Blocks.
  */
 export function openSafeFolder(path: string, mode: number): SafeFolder {
   const owners = ownOwners('file_mode');

@@ -42,7 +42,7 @@ export interface PathRules {
   readonly manufacturers?: boolean;
 }
 
-/** Throws chain. The last certificate of a path, whoever it is: an SVID, an endorsement key, even an authority. */
+/** Throws chain. The last certificate of a path, of any kind: an SVID, an endorsement key, even an authority. */
 export function ensureLeaf(leaf: Certificate, rules: PathRules): void {
   const { eku } = rules;
   ensureAny(leaf);

@@ -223,7 +223,7 @@ describe('refuses', () => {
       /basic constraints of an authority are not critical/,
     ],
     [
-      'a path length of what is no authority',
+      'a path length without an authority',
       under({ extensions: { constraints: extension('2.5.29.19', true, notAuthority) } }),
       'chain',
       /limit the path length of a certificate that is not a CA/,

@@ -1,4 +1,4 @@
-/** Answers of the gateway that are one HTTP body, and our own where there is none. */
+/** Answers of the gateway that are one HTTP body, and our own errors if there is none. */
 import type { IncomingMessage } from 'node:http';
 import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
 import {
@@ -19,7 +19,7 @@ export function drain(response: IncomingMessage): void {
   response.resume();
 }
 
-/** Undefined where the body is not JSON. Throws mcp_upstream. */
+/** Undefined if the body is not JSON. Throws mcp_upstream. */
 export async function jsonOf(response: IncomingMessage): Promise<Message | undefined> {
   if (!isJson(header(response, 'content-type'))) {
     drain(response);
@@ -34,7 +34,7 @@ export async function jsonOf(response: IncomingMessage): Promise<Message | undef
   }
 }
 
-/** Of a request of our own, which no client sees. */
+/** The answer to a request of our own, which no client sees. */
 export async function answerTo(id: Id, response: IncomingMessage): Promise<Response> {
   let answer: Message | undefined;
   const take = (message: Message): true => {
@@ -51,7 +51,7 @@ export async function answerTo(id: Id, response: IncomingMessage): Promise<Respo
   );
 }
 
-/** The client is this user's own, and shows the message and nothing else. */
+/** The client belongs to this user, and shows only the message of an error. */
 export function failureOf(id: Id, error: unknown): Response {
   const { message } = isRefusal(error)
     ? error

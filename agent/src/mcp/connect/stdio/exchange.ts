@@ -25,10 +25,10 @@ export interface ExchangesOptions {
   readonly dialler: Dialler;
   readonly clock: Clock;
   readonly log: Log;
-  /** To the client; false asks for a pause until `onDrain`. */
+  /** Writes to the client. False asks for a pause until `onDrain`. */
   write(message: Message): boolean;
   onDrain(resume: () => void): void;
-  /** Whether the client has so much to read that no other answer should be fetched for it. */
+  /** True if the client has too much to read: then no further answer is fetched for it. */
   readonly full: () => boolean;
 }
 
@@ -38,10 +38,10 @@ interface Flight {
 }
 
 const ACCEPT = 'application/json, text/event-stream';
-/** Between the end of a stream and its resumption, where the server does not say. */
+/** The pause before a stream is resumed, if the server does not say. */
 const RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
-/** Of a stream in a row, without anything new on it. */
+/** Resumptions in a row that brought nothing new. */
 const MAX_RESUMPTIONS = 5;
 
 /** Sends the messages of one stdio client. Answers go out by `write` of its options, in any order. */
@@ -50,7 +50,7 @@ export class Exchanges {
   readonly #skip: (what: string) => void;
   readonly #flights = new Map<Id, Flight>();
   #session: StdioSession | undefined;
-  /** The last version a request claimed; notifications need not claim one. */
+  /** The version of the last request that named one; notifications need not. */
   #modern: string | undefined;
   #renewal: Promise<void> | undefined;
 
@@ -64,12 +64,12 @@ export class Exchanges {
     return this.#session?.id;
   }
 
-  /** The headers of whatever belongs to the legacy session. */
+  /** The headers of messages in the legacy session. */
   sessionHeaders(): Record<string, string> {
     return this.#session?.headers() ?? {};
   }
 
-  /** Resolves when the message has been answered, or taken; a failure is the client's answer, never a rejection. */
+  /** Resolves when the message is answered or accepted. Never rejects: a failure is an answer to the client. */
   async send(message: Message): Promise<void> {
     if (message.kind !== 'request') return this.#tell(message);
     if (message.method === 'initialize') this.#session = new StdioSession(message);
@@ -87,13 +87,13 @@ export class Exchanges {
     }
   }
 
-  /** Passes what a stream of the gateway's says on to the client. Rejects when it breaks off. */
+  /** Passes the messages of a gateway's stream to the client. Rejects if the stream breaks off. */
   stream(response: IncomingMessage, onPlace: (id: string | undefined) => void): Promise<void> {
     const { write, onDrain } = this.#options;
     return readStream(response, { onMessage: write, onPlace, onDrain, onSkipped: this.#skip });
   }
 
-  /** Gives up what is under way and tells the server that the session is over. */
+  /** Gives up open requests and tells the server that the session is over. */
   async end(): Promise<void> {
     for (const { stop } of this.#flights.values()) stop.abort();
     if (this.session === undefined) return;
@@ -106,12 +106,12 @@ export class Exchanges {
     const cancelled = message.kind === 'notification' ? this.#cancelledBy(message) : undefined;
     const claimed = claimedVersion(message);
     if (claimed !== undefined) this.#modern = claimed;
-    // In the modern era HTTP cancels by closing the answer, so the notification that stdio has for it ends here.
+    // In the modern era HTTP cancels by closing the answer, so the notification of stdio is not forwarded.
     if (cancelled?.modern !== true)
       await this.#post(message, claimed !== undefined).then(drain, (error) =>
         this.#options.log.warn({ err: error }, 'a notification of the client was lost'),
       );
-    // A cancelled request gets no answer (2025-11-25, "Cancellation"), so nothing is waited for.
+    // A cancelled request gets no answer (2025-11-25, "Cancellation"), so this does not wait.
     cancelled?.stop.abort();
   }
 
@@ -129,14 +129,14 @@ export class Exchanges {
     const status = response.statusCode ?? 502;
     if (status === 200 && isEventStream(header(response, 'content-type')))
       return this.#follow(request, response, flight);
-    // What the client does not read stays with the gateway, which bounds it.
+    // Answers that the client does not read stay at the gateway, which bounds them.
     while (this.#options.full()) await new Promise<void>((resolve) => this.#options.onDrain(resolve));
     const answer = await jsonOf(response);
     const lost = session?.id !== undefined && isSessionLost({ status, message: answer, id: request.id });
     if (session === undefined || !lost) return this.#answerWith(request, response, answer);
     ensure(mayRenew, 'mcp_upstream', 'the MCP server does not keep its sessions');
     await this.#renew(session);
-    // It was not carried out, but what it builds on may be gone: whoever made the calls before it decides.
+    // The call was not made, but the state of earlier calls may be gone: the client decides.
     ensure(request.method !== 'tools/call' || before === 0, 'mcp_upstream', LOST);
     return this.#ask(request, flight, false);
   }
@@ -144,7 +144,7 @@ export class Exchanges {
   #answerWith(request: Request, response: IncomingMessage, answer: Message | undefined): void {
     const status = response.statusCode ?? 502;
     if (answer?.kind !== 'response') throw new IdentityError('mcp_upstream', `no answer in HTTP ${status}`);
-    // An error that names no request is about the one that was posted.
+    // An error without an id is about the request that was posted.
     const shown = answer.error === undefined ? answer : { ...answer, id: request.id };
     ensure(shown.id === request.id, 'mcp_upstream', 'the answer is to another request');
     this.#begun(request, header(response, 'mcp-session-id'), shown);
@@ -157,7 +157,7 @@ export class Exchanges {
       session.begun(id, answer);
   }
 
-  /** Resumes a stream that ends after an event with an id (2025-11-25, "Resumability"), until the answer is there. */
+  /** Resumes a stream that ends after an event with an id (2025-11-25, "Resumability"), until the answer has come. */
   async #follow(request: Request, first: IncomingMessage, flight: Flight): Promise<void> {
     const session = this.#session;
     const id = header(first, 'mcp-session-id');
@@ -187,7 +187,7 @@ export class Exchanges {
     }
   }
 
-  /** Undefined where it may work later. */
+  /** Undefined if it may work later. */
   async #resume(place: string, waitMs: number, signal: AbortSignal): Promise<IncomingMessage | undefined> {
     const { clock } = this.#options;
     await clock.sleepUntil(addSeconds(clock.now(), waitMs / 1000), signal);
@@ -218,7 +218,7 @@ export class Exchanges {
     return this.sessionHeaders();
   }
 
-  /** Rejects when it is given up, also while the answer is read. */
+  /** Rejects when the request is given up, also while its answer is read. */
   #reach(posted: Posted, signal?: AbortSignal): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
@@ -231,7 +231,7 @@ export class Exchanges {
     });
   }
 
-  /** Begins a lost session again and tells the client: what it knows of the tools may be of yesterday. */
+  /** Begins a lost session again and tells the client, whose list of tools may be out of date. */
   async #renew(lost: StdioSession): Promise<void> {
     if (this.#session === lost)
       this.#renewal ??= this.#beginAgain(lost).finally(() => {

@@ -1,4 +1,4 @@
-/** The stream on which a legacy server speaks unasked, kept open for as long as the session lasts. */
+/** The stream for messages that a legacy server sends unasked. It is open as long as the session. */
 import type { IncomingMessage } from 'node:http';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { lastEventHeader } from '@chancery/shared/mcp/sse.ts';
@@ -14,7 +14,7 @@ export interface StdioListenOptions {
 const FIRST_WAIT_SECONDS = 1;
 const LONGEST_WAIT_SECONDS = 30;
 
-/** Opens the stream again whenever it ends: after 1 s, doubling to 30 s. `stop` ends it for good. */
+/** Opens the stream again whenever it ends: after 1 s, doubling to 30 s. `stop` ends this. */
 export class StdioListen {
   readonly #options: StdioListenOptions;
   readonly #stopped = new AbortController();
@@ -41,10 +41,10 @@ export class StdioListen {
     let last: { readonly id: string; readonly session: string | undefined } | undefined;
     let wait = FIRST_WAIT_SECONDS;
     while (!this.#stopped.signal.aborted) {
-      // An event of a session that was lost is no place in the next one.
+      // An event id of a lost session is no place in the next one.
       const resumable = last?.session === this.#options.exchanges.session;
       const response = await this.#open(resumable ? last?.id : undefined);
-      // The server has no such stream, or nobody has this session any more: a request will find out.
+      // The server has no such stream, or the session is gone: the next request finds out.
       if (response?.statusCode === 405) return;
       if (response?.statusCode === 200) {
         wait = FIRST_WAIT_SECONDS;

@@ -1,16 +1,16 @@
-/** The legacy session that a stdio client's `initialize` began, and what it takes to begin it again. */
+/** The legacy session that a stdio client's `initialize` began, with what is needed to begin it again. */
 import { randomUUID } from 'node:crypto';
 import type { Id, Request, Response } from '@chancery/shared/mcp/message.ts';
 
 /** One legacy session. It has no id until `begun` takes it from the server's answer. */
 export class StdioSession {
-  /** What the client began with, under an id that no client uses. */
+  /** The client's `initialize`, under an id that no client uses. */
   readonly again: Request;
   readonly initialize: Id;
   /** Undefined before the answer, and for a server without sessions. */
   id: string | undefined;
   version: string | undefined;
-  /** Calls sent in it: they may have left something behind at the server. */
+  /** Calls that were sent in it: the server may keep state of them. */
   calls = 0;
 
   constructor(initialize: Request) {
@@ -25,7 +25,7 @@ export class StdioSession {
     };
   }
 
-  /** Takes over what the server answered to `initialize`. */
+  /** Takes the session's id and the server's answer to `initialize`. */
   begun(id: string | undefined, { result }: Response): void {
     this.id = id;
     const version = result?.['protocolVersion'];

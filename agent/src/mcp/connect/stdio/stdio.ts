@@ -1,6 +1,6 @@
 /**
- * MCP over stdio for a client that started us, carried as Streamable HTTP to the gateway: a message a line in either
- * direction. Standard output carries messages and nothing else.
+ * MCP over stdio for a client that started this process, forwarded as Streamable HTTP to the gateway. Each line is one
+ * message, in both directions. Standard output carries nothing but messages.
  */
 import type { Readable, Writable } from 'node:stream';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
@@ -26,7 +26,7 @@ export interface StdioOptions {
   readonly dialler: Dialler;
   readonly clock: Clock;
   readonly log: Log;
-  /** Of one message. */
+  /** The largest message. */
   readonly maxRequestBytes: number;
 }
 
@@ -37,8 +37,8 @@ export interface StdioRelay {
 }
 
 /**
- * Relays one client until `input` ends; `close` ends it. A message that cannot be read is answered with an error,
- * and the next one is read.
+ * Relays one client until `input` ends or `close` is called. A message that cannot be read is answered with an error,
+ * and the relay continues.
  */
 export function startStdio(options: StdioOptions): StdioRelay {
   const { input, output, dialler, clock, log, maxRequestBytes } = options;
@@ -53,14 +53,14 @@ export function startStdio(options: StdioOptions): StdioRelay {
   });
   const listen = new StdioListen({ dialler, clock, exchanges });
   let turn: Promise<void> = Promise.resolve();
-  /** What comes before a request must have arrived before it; requests themselves run side by side. */
+  /** Messages before a request must arrive before it. Requests run concurrently. */
   const take = async (message: Message): Promise<void> => {
     const answered = exchanges.send(message);
     if (message.kind === 'request' && message.method !== 'initialize') return;
     await answered;
     if (message.kind === 'notification' && message.method === 'notifications/initialized') listen.start();
   };
-  /** Answers whoever asked, where that can be told, and goes on with the next line. */
+  /** Answers the requests that can be identified, and continues with the next line. */
   const unreadable = (outlines: readonly Outline[], error: unknown, code: number): void => {
     log.warn({ err: error }, 'skipped a message of the client that cannot be read');
     const text = error instanceof Error ? error.message : String(error);
@@ -105,7 +105,7 @@ export function startStdio(options: StdioOptions): StdioRelay {
   };
 }
 
-/** One listener, however many wait. */
+/** One listener for all that wait. */
 function drainOf(output: Writable): (resume: () => void) => void {
   let waiting: (() => void)[] = [];
   output.on('drain', () => {

@@ -1,4 +1,4 @@
-/** An event stream of the gateway's, read message by message for a stdio client. */
+/** An event stream of the gateway, read message by message for a stdio client. */
 import type { IncomingMessage } from 'node:http';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { errorResponse, type Message, readMessage } from '@chancery/shared/mcp/message.ts';
@@ -10,16 +10,16 @@ import { brokeOff } from '../dial.ts';
 export interface StreamSink {
   /** False asks for a pause until `onDrain`. */
   onMessage(message: Message): boolean;
-  /** A place to resume from, and the server's wish when. */
+  /** A place to resume from, and after how long the server wants that. */
   onPlace(id: string | undefined, retryMs: number | undefined): void;
   onSkipped(what: string): void;
   onDrain(resume: () => void): void;
 }
 
-/** Resolves at the end of the stream. Rejects with mcp_upstream when it breaks off. */
+/** Resolves at the end of the stream. Rejects with mcp_upstream if it breaks off. */
 export function readStream(response: IncomingMessage, sink: StreamSink): Promise<void> {
   let flowing = true;
-  /** Fails the requests that it answers, and no others. */
+  /** Fails only the requests that this message answers. */
   const unreadable = (outlines: readonly Outline[], error: unknown): void => {
     const { message } = badAnswer(error);
     const ids = answeredIn(outlines);

@@ -1,4 +1,4 @@
-/** What of a server's answer goes to the client that asked. */
+/** Decides which part of a server's answer goes to the client that asked. */
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Id, Message, Response } from '@chancery/shared/mcp/message.ts';
 import {
@@ -19,12 +19,12 @@ export interface Narrowing {
   readonly may: (tool: string) => boolean;
 }
 
-/** The result of an allowed call as it is; of everything else, what there are rules for. Throws mcp_parse. */
+/** The result of an allowed call unchanged; of other answers, only what rules cover. Throws mcp_parse. */
 export function narrowAnswer(asked: Asked, response: Response, { era, freeText, may }: Narrowing): Response {
   const { id, result } = response;
   if (asked.method !== 'tools/call' && result === undefined) return narrowError(response);
   if (result === undefined) return response;
-  // 2026-07-28, "Multi Round-Trip Requests": a question to the client in the shape of an answer.
+  // A question to the client in the shape of an answer (2026-07-28, "Multi Round-Trip Requests").
   const kind = result['resultType'];
   if (kind !== undefined && kind !== 'complete') {
     const reason = 'no kind of rule can allow a server to ask the client for input';
@@ -37,7 +37,7 @@ export function narrowAnswer(asked: Asked, response: Response, { era, freeText, 
   return response;
 }
 
-/** What a server sent in the place of the answer to `asked`. */
+/** What a server sent instead of the answer to `asked`. */
 export function notTheAnswer(message: Message | undefined, asked: Id | undefined): string {
   if (message?.kind !== 'response') return 'the MCP server answered with a call instead of a response';
   const [found, expected] = [message.id, asked].map((id) => JSON.stringify(id ?? null));

@@ -1,4 +1,4 @@
-/** One HTTP request of one client and what comes back for it. Everything from the server passes here. */
+/** One HTTP request of one client, and its answer. Everything that the server sends for it passes here. */
 import type { ServerResponse } from 'node:http';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { type Message, type Notification, writeMessage } from '@chancery/shared/mcp/message.ts';
@@ -15,7 +15,7 @@ import { notTheAnswer } from './answers.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
 import { Passing } from './passing.ts';
 
-/** The answer to one HTTP request, written as the upstream calls. It ends when its response is closed. */
+/** Writes the answer to one HTTP request as the upstream calls back. It ends when its response is closed. */
 export class Exchange implements Back {
   readonly #gate: Gate;
   readonly #res: ServerResponse;
@@ -26,14 +26,14 @@ export class Exchange implements Back {
   readonly #arrived: () => void;
   /** Frees the place of the session that this request may begin. */
   readonly #unreserve: (() => void) | undefined;
-  /** Of the body, once the message passes. */
+  /** The hold on the body, once the message passes. */
   #hold: Hold | undefined;
   /** The session that this request began. */
   #begun: Session | undefined;
-  /** Its client may ask for the rest of the stream (2025-11-25, "Resumability and Redelivery"). */
+  /** The client may ask for the rest of the stream (2025-11-25, "Resumability and Redelivery"). */
   #resumable = false;
   #opened = false;
-  /** Bytes that the upstream holds of what is not whole. */
+  /** Bytes that the upstream holds of incomplete messages. */
   #partial = 0;
   #owed: Notification | undefined;
 
@@ -52,7 +52,7 @@ export class Exchange implements Back {
     this.onClose(() => this.#closed());
   }
 
-  /** The message passes: from now on it is answered here, and its body is held for the server. */
+  /** The message passes: from now on this answers it, and holds its body for the server. */
   enter(hold: Hold): void {
     this.#hold = hold;
     hold.onLost((reason) => this.fail(reason));
@@ -76,7 +76,7 @@ export class Exchange implements Back {
     this.#res.setHeader('mcp-session-id', session.id);
   }
 
-  /** A session whose `initialize` is refused is over, and its client is not told of it. */
+  /** A session whose `initialize` failed is over, without a word to its client. */
   #failed(): void {
     this.#passing.outcome = 'error';
     if (!this.#res.headersSent) this.#res.removeHeader('mcp-session-id');
@@ -91,7 +91,7 @@ export class Exchange implements Back {
     if (this.#isBegun) return;
     this.#answerWith(status, message);
     const { session } = this.#facts;
-    // The server has forgotten the session, and so do we: the client begins anew (2025-11-25).
+    // The server has forgotten the session, so the gateway does, too: the client begins a new one (2025-11-25).
     if (status === 404 && session !== undefined)
       this.#gate.sessions.close(session, 'the MCP server does not know it');
   }
@@ -118,7 +118,7 @@ export class Exchange implements Back {
   open(): void {
     if (this.#isBegun) return;
     this.#opened = true;
-    // Whether there is a session is known by the answer to `initialize`, so that its head waits for it.
+    // The answer to `initialize` says whether there is a session, so the head waits for it.
     this.#held.open(
       { 'content-type': 'text/event-stream', 'cache-control': 'no-store' },
       this.#begun === undefined,
@@ -127,7 +127,7 @@ export class Exchange implements Back {
   }
 
   event(place: Place, message: Message | undefined): boolean {
-    // What follows the answer, or a failure in the same piece.
+    // Events after the answer, or after a failure in the same piece, are dropped.
     if (this.#res.writableEnded || this.#res.destroyed) return true;
     this.#resumable ||= this.#passing.session !== undefined && place.id !== undefined && place.id !== '';
     inOnePiece(this.#res);
@@ -137,17 +137,20 @@ export class Exchange implements Back {
       if (this.#passing.outcome === 'error') this.#failed();
       if (message !== undefined) this.#held.release();
       this.#held.write(writeEvent(place, text));
-      // The answer is the last thing on its stream (2025-11-25 and 2026-07-28, transports), so both leave together.
+      // The answer is the last event of its stream (2025-11-25 and 2026-07-28, transports), so answer and end leave
+      // together.
       if (this.#passing.answered) this.#res.end();
-      // A subscription may have been acknowledged by this.
+      // This event may have acknowledged a subscription.
       else if (this.#owed !== undefined) this.tell();
     });
-    // A server that speaks on one stream for many clients cannot wait for one of them.
+    // A server that writes for many clients on one stream cannot wait for one of them.
     this.#wrote();
     return this.#res.writableEnded || !this.#res.writableNeedDrain;
   }
 
-  /** From the gateway itself. Kept until the stream is open, and a subscription acknowledged. */
+  /**
+   * Sends a notification of the gateway itself. It is kept until the stream is open and the subscription acknowledged.
+   */
   tell(notification = this.#owed): void {
     const ready = this.#opened && (this.#facts.request?.method !== LISTEN || this.#passing.subscribed);
     this.#owed = ready ? undefined : notification;
@@ -197,7 +200,7 @@ export class Exchange implements Back {
 
   #abandon(outcome: Unanswered = 'abandoned', detail?: string): void {
     const { peer, request, pending } = this.#facts;
-    // Before it passes, its id may be that of another request, which waits for its own answer.
+    // Before the message passes, its id may belong to another request, which waits for its own answer.
     const asked = request === undefined || this.#hold === undefined ? undefined : pending.get(request.id);
     if (asked === undefined) return;
     pending.delete(asked.requestId);
@@ -209,7 +212,7 @@ export class Exchange implements Back {
     this.#arrived();
   }
 
-  /** Its client does not read, or its server sends no end, and what it holds is needed for others. */
+  /** The client does not read, or the server sends no end: others need the memory that this holds. */
   #unread(reason: string): void {
     this.#gate.recorder.dropped(this.#facts.peer, undefined, reason);
     if (!this.#resumable) this.#abandon('error', reason);
@@ -243,13 +246,13 @@ export class Exchange implements Back {
     this.#endUnbegun();
   }
 
-  /** Nobody can ask for the answer any more, where it may not still come on a stream that resumes. */
+  /** The client is gone. Unless it can resume the stream, nobody gets the answer any more. */
   #left(): void {
     const { cut } = this.#facts.call;
     if (!this.#resumable) this.#abandon(cut === undefined ? 'abandoned' : 'unknown', cut);
   }
 
-  /** Of a session that the server did not agree to, or whose id did not arrive, nobody makes use. */
+  /** Ends a session that the server refused, or whose id did not reach the client: nobody can use it. */
   #endUnbegun(): void {
     const failed = this.#passing.outcome === 'error';
     const arrived = this.#passing.outcome === 'result' && this.#res.writableFinished;

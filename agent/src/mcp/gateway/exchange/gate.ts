@@ -1,4 +1,4 @@
-/** What an exchange is given: what all exchanges of one gateway share, and what its own request is. */
+/** What an exchange gets: what all exchanges of one gateway share, and its own request. */
 
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
@@ -23,7 +23,7 @@ export interface Gate {
   readonly sessions: Sessions;
   readonly upstream: Upstream;
   readonly freeText: FreeText;
-  /** Of one message of a client. */
+  /** The largest message of a client. */
   readonly maxRequestBytes: number;
   readonly bodies: Bodies;
   readonly unread: Unread;
@@ -34,24 +34,24 @@ export interface Gate {
 export interface ExchangeFacts {
   readonly peer: VerifiedSvid;
   readonly era: 'legacy' | 'modern';
-  /** Without its parameters; undefined for a GET, a DELETE, a notification and a client's response. */
+  /** The request without its parameters; undefined for a GET, a DELETE, a notification and a client's response. */
   readonly request: Request | undefined;
   readonly session: Session | undefined;
-  /** The session's, or this request's alone. */
+  /** The session's pending requests, or this request alone. */
   readonly pending: Pending;
   readonly call: Pick<OpenCall, 'cut'>;
 }
 
 export interface HeldLimits {
-  /** Of bodies that are not whole; by default 64 MiB of a caller and 128 MiB of all. */
+  /** Bytes of request bodies; by default 64 MiB of a caller and 128 MiB of all. */
   readonly bodies?: Partial<BodyLimits>;
-  /** Of answers that clients do not read; by default 128 MiB of a caller and 512 MiB of all. */
+  /** Bytes of answers that clients do not read; by default 128 MiB of a caller and 512 MiB of all. */
   readonly unread?: Partial<UnreadLimits>;
-  /** Of answers that are not whole; by default as much. */
+  /** Bytes of incomplete answers; by default as many. */
   readonly arriving?: Partial<UnreadLimits>;
 }
 
-/** What bounds the messages that a gateway holds, in either direction. */
+/** The bounds on messages that a gateway holds, in both directions. */
 export function heldBy(
   limits: HeldLimits,
   maxRequestBytes: number,

@@ -1,6 +1,6 @@
 /**
- * What of a server's messages goes to the client of one request: answers only to what was asked, lists filtered for
- * this caller, and nothing said or asked that no rule lets through. What is dropped is recorded.
+ * Decides which of a server's messages go to the client of one request: answers only to what it asked, lists filtered
+ * for this caller, and no notification or request that no rule allows. Records what it drops.
  */
 import { type Message, type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { narrowError } from '@chancery/shared/mcp/results.ts';
@@ -14,16 +14,16 @@ import { narrowAnswer } from './answers.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
 
 /**
- * Decides which of the server's messages one exchange passes on, and records what it drops. Writes no answer itself.
+ * Decides which of the server's messages one exchange passes on, and records what it drops. It writes no answer itself.
  */
 export class Passing {
   readonly #gate: Gate;
   readonly #facts: ExchangeFacts;
   session: Session | undefined;
-  /** The answer to the request has been passed. */
+  /** The answer to the request has been passed on. */
   answered = false;
   outcome: 'result' | 'error' | undefined;
-  /** The server has agreed to tell of changes of the list. */
+  /** The server has agreed to notify of changes of the list. */
   subscribed = false;
 
   constructor(gate: Gate, facts: ExchangeFacts) {
@@ -31,7 +31,7 @@ export class Passing {
     this.#facts = facts;
   }
 
-  /** What goes to the client for this message of the server's; undefined drops it. */
+  /** What goes to the client for this message of the server. Undefined drops it. */
   pass(message: Message): string | undefined {
     if (message.kind === 'response') return this.#passAnswer(message);
     const { recorder, upstream } = this.#gate;
@@ -50,13 +50,13 @@ export class Passing {
     }
     const reason = `no kind of rule can allow a server ${message.method}`;
     recorder.dropped(peer, message, reason);
-    // The modern era knows no requests of a server's, and so no way to answer one.
+    // In the modern era servers send no requests, so there is no way to answer one.
     const refusal = denial(message.id, { allow: false, rule: undefined, reason }, 'none');
     if (era === 'legacy') upstream.refuse(session?.upstream, refusal);
     return undefined;
   }
 
-  /** The body of an HTTP answer; an error in it is about the request that was posted, whatever id it names. */
+  /** The body of an HTTP answer. An error in it is about the request that was posted, whatever id it names. */
   passWhole(message: Message): string | undefined {
     const { peer, request } = this.#facts;
     if (message.kind !== 'response') {
@@ -85,7 +85,10 @@ export class Passing {
     return text;
   }
 
-  /** A new policy cuts the connection of a call, and its client may ask for the answer on another one. */
+  /**
+   * Asks the newest policy again: a new policy cuts the connection of a denied call, but its client may resume the
+   * answer on another one.
+   */
   #narrowed(asked: Asked, response: Response): Response {
     const policy = this.#gate.policy.current();
     const denied = asked.tool === undefined ? undefined : deniedMeanwhile(policy, this.#callOf(asked.tool));

@@ -1,8 +1,7 @@
 /**
- * Bounds what the gateway holds of answers that their clients have not read or that are not whole: for a stream, for a
- * caller over all its streams and whole answers, and for all callers. A caller that holds too much loses the answer of
- * its own that holds most. When all together hold too much, so does the caller that holds most: whoever reads slowly
- * costs nobody else.
+ * Bounds the bytes of answers that clients have not read, or that are incomplete: for a stream, for a caller over all
+ * its answers, and for all callers. A caller over its bound loses its own largest answer. If all callers together are
+ * over the bound, the caller that holds most loses its largest one: slow readers cost nobody else.
  */
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
@@ -12,13 +11,13 @@ export interface UnreadLimits {
   readonly total: number;
 }
 
-/** Two of the largest answers for a stream, and eight for a caller: many small ones at once are ordinary. */
+/** Two answers of the largest size for a stream, and eight for a caller: many small ones at once are common. */
 const PER_STREAM = 32 * 1024 * 1024;
 const PER_CALLER = 128 * 1024 * 1024;
 const TOTAL = 512 * 1024 * 1024;
 const UNREAD_LIMITS: UnreadLimits = { perStream: PER_STREAM, perCaller: PER_CALLER, total: TOTAL };
 
-/** What one client has to read. */
+/** The answer that one client has to read. */
 interface Waiting {
   readonly caller: SpiffeId;
   readonly held: () => number;
@@ -38,7 +37,7 @@ export class Unread {
   readonly #what: string;
   #total = 0;
 
-  /** `what` the bytes are, as the record calls it. */
+  /** `what`: the name of the bytes in records. */
   constructor(limits: Partial<UnreadLimits> = {}, what = 'to read') {
     this.#limits = { ...UNREAD_LIMITS, ...limits };
     this.#what = what;
@@ -49,7 +48,7 @@ export class Unread {
   }
 
   /**
-   * Returns what has to be called when `held`, its bytes, may have grown, and at the end. `lose` has to let go of all.
+   * Returns the function to call when the bytes `held` may have grown, and at the end. `lose` must drop all of them.
    */
   count(caller: SpiffeId, held: Waiting['held'], lose: Waiting['lose']): () => void {
     const waiting: Waiting = { caller, held, lose, bytes: 0 };
@@ -94,7 +93,7 @@ export class Unread {
     waiting.lose(reason);
   }
 
-  /** What a client has read since is known only by a look. */
+  /** Asks again for the bytes: the client may have read some. */
   #measure(waiting: Waiting): void {
     this.#set(waiting, waiting.held());
   }

@@ -1,13 +1,13 @@
 /**
- * Claims of open calls with certificates that the CA has not linked yet, until its word of them comes: one for each
- * connection that is claimed, so that a caller's share of the connections bounds them.
+ * Claims that come before the CA has linked their certificate with the old one. They wait for the CA's message: one for
+ * each claimed connection, so that a caller's share of connections bounds them.
  *
- * The CA's word may come at any rate, and be about anybody. So a message costs a look at the links, and only what is
- * linked is judged, a few at a time, for that costs signatures. Messages that come meanwhile are one more look.
+ * Such messages may come at any rate, about any caller. So each costs one look at the links; only linked claims are
+ * judged, a few at a time, since judging verifies signatures. All messages that come meanwhile cost one more look.
  */
 import { setImmediate as breathe } from 'node:timers/promises';
 
-/** Each may be a certificate to verify: a few milliseconds for all, and other callers' requests come between. */
+/** Each may need a certificate verified: a few milliseconds in all, so that other callers' requests come in between. */
 const AT_ONCE = 8;
 
 /** Holds one claim for each connection until it is judged or dropped. */
@@ -24,7 +24,7 @@ export class EarlyClaims<Connection, Claimant> {
     this.#waiting.delete(connection);
   }
 
-  /** `judgeOf` is called for each few, by what holds then. A claim that is judged waits no longer. */
+  /** Calls `judgeOf` for each group, so that it judges by the current state. A judged claim no longer waits. */
   async judge(
     isLinked: (connection: Connection, claimant: Claimant) => boolean,
     judgeOf: () => (connection: Connection, claimant: Claimant) => void,
@@ -52,7 +52,7 @@ export class EarlyClaims<Connection, Claimant> {
     judge: (connection: Connection, claimant: Claimant) => void,
   ): void {
     for (const [connection, claimant] of few) {
-      // Its connection may have ended, or be claimed by another, while others were judged.
+      // Its connection may have ended or been claimed while others were judged.
       if (this.#waiting.get(connection) !== claimant) continue;
       this.#waiting.delete(connection);
       judge(connection, claimant);

@@ -1,10 +1,11 @@
 /**
- * The gateway's connections: each peer is verified when it connects, may ask only while its certificate is valid, and
- * is cut, with every stream of its, when that ends or is revoked, or when the bundle or the policy no longer know it.
+ * The gateway's connections. Each peer is verified when it connects, and may send requests only while its certificate
+ * is valid. Its connection is cut, with all its streams, when the certificate expires or is revoked, or when the bundle
+ * or the policy no longer covers it.
  *
- * One thing outlives a certificate: an open call that its caller has claimed with the certificate that took its place
- * (docs/mcp.md, "Calls that outlive a certificate"). Its connection is then held by that certificate, and goes by it in
- * all that is above, and no new request is accepted on it.
+ * Only one thing outlives a certificate: an open call that its caller has claimed with the certificate that replaced it
+ * (docs/mcp.md, "Calls that outlive a certificate"). From then on the new certificate holds the connection: all rules
+ * above apply to it, and the connection takes no new request.
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { Duplex } from 'node:stream';
@@ -22,9 +23,9 @@ import { EarlyClaims } from './early-claims.ts';
 import type { Allows, ClaimTerms, OpenCall } from './open-call.ts';
 import { addressOf } from './places.ts';
 
-/** What the CA has said of certificates that took the place of others. */
+/** Which certificates replaced which, by the CA. */
 export interface Successions {
-  /** By their serials. */
+  /** Whether `next` replaced `old`. Both are serials. */
   follows(next: string, old: string): boolean;
   /** Returns what ends it. */
   onChange(listener: () => void): () => void;
@@ -36,30 +37,30 @@ export interface PeersOptions {
   readonly clock: Clock;
   readonly connections: Connections;
   readonly successions: Successions;
-  /** From the request to the end of a call that is claimed, however often. */
+  /** The longest life of a claimed call, from its request on, however often it is claimed. */
   readonly maxCallSeconds: number;
   /** `peer` is undefined for a stranger. */
   readonly onRefused: (error: IdentityError, peer: VerifiedSvid | undefined, address: string) => void;
 }
 
-/** By whose certificate a connection is to stand. */
+/** The certificate that is to hold a connection. */
 interface Claimant {
   readonly peer: VerifiedSvid;
   readonly chain: readonly Uint8Array[];
 }
 
 interface Connection {
-  /** Who made it. */
+  /** The peer of the handshake. */
   readonly peer: VerifiedSvid;
   /** SHA-256 of its secret. */
   readonly digest: Uint8Array;
-  /** When each open request began. */
+  /** Open requests, and when each began. */
   readonly calls: Map<OpenCall, Date>;
-  /** By whose certificate it stands: the same SPIFFE ID's. */
+  /** The certificate that holds the connection now; its SPIFFE ID is that of `peer`. */
   holder: VerifiedSvid;
   /** The holder's, X.509 DER. */
   chain: readonly Uint8Array[];
-  /** Certificates that it stood by before. */
+  /** Certificates that held it before. */
   readonly former: VerifiedSvid[];
   until: Date;
 }
@@ -75,7 +76,7 @@ export class Peers {
     this.#options = options;
   }
 
-  /** After the handshake, before the first request. A stranger's connection is closed. */
+  /** Called after the handshake, before the first request. Closes the connection of a stranger. */
   admit(socket: TLSSocket): void {
     const { bundle, clock } = this.#options;
     let peer: VerifiedSvid | undefined;
@@ -87,7 +88,7 @@ export class Peers {
       const held = { holder: peer, chain, former: [], until: peer.notAfter };
       const connection: Connection = { peer, digest, calls, ...held };
       this.#ensureNotRevoked(connection);
-      // Without a place it is destroyed already, or its peer has gone.
+      // Without a place the socket is destroyed already, or its peer has left.
       if (this.#options.connections.of(socket)?.certify(this.#certified(socket, peer)) !== true) return;
       this.#open.set(socket, connection);
       this.#byDigest.set(keyOf(digest), connection);
@@ -104,7 +105,7 @@ export class Peers {
     }
   }
 
-  /** Whose request this is. Throws no_peer, expired_peer, revoked_peer. */
+  /** The peer that sends this request. Throws no_peer, expired_peer, revoked_peer. */
   of(socket: TLSSocket): VerifiedSvid {
     const connection = this.#open.get(socket);
     ensure(connection !== undefined, 'no_peer', 'a request on a connection that was not admitted');
@@ -121,8 +122,8 @@ export class Peers {
   }
 
   /**
-   * Counts a request as open, now that it is whole; returns the way to count it closed. Throws what `of` throws: while
-   * the request came, its certificate may have ended, or its connection may have been claimed with a newer one.
+   * Counts a complete request as open; the returned function counts it as closed. Throws what `of` throws: while the
+   * request arrived, its certificate may have ended, or a newer one may have claimed its connection.
    */
   begin(socket: TLSSocket, call: OpenCall): () => void {
     this.of(socket);
@@ -132,12 +133,12 @@ export class Peers {
     return () => {
       answered?.();
       connection?.calls.delete(call);
-      // What the claim was for is over.
+      // The claimed call is over.
       if (connection?.calls.size === 0 && connection.holder !== connection.peer) socket.end();
     };
   }
 
-  /** Whether a request that has begun may go on. Throws no_peer, expired_peer, revoked_peer. */
+  /** Throws no_peer, expired_peer, revoked_peer unless an open request may continue. */
   ensureStands(socket: TLSSocket): void {
     const connection = this.#open.get(socket);
     ensure(connection !== undefined, 'no_peer', 'the connection has ended');
@@ -148,7 +149,7 @@ export class Peers {
   }
 
   /**
-   * Has the open call with this secret go on under the certificate of `socket`, to that one's end at most. Throws
+   * Continues the open call with this secret under the certificate of `socket`, at most until that ends. Throws
    * mcp_call, revoked_peer, and what `terms.record` throws.
    */
   claim(socket: TLSSocket, secret: Uint8Array, terms: ClaimTerms): void {
@@ -165,8 +166,8 @@ export class Peers {
   }
 
   /**
-   * After the CA has told of successions: a claim may have come before them, and its connection may be gone. Until the
-   * old certificate ends, it is judged again as it would be today.
+   * Judges early claims again after the CA has sent successions, by the current policy. A claim waits until the old
+   * certificate ends, even if the connection that brought it is gone.
    */
   claimAgain(termsNow: () => ClaimTerms): Promise<void> {
     const judgeOf = () => {
@@ -215,18 +216,18 @@ export class Peers {
     connection.until = until;
   }
 
-  /** For a record of what is no request. */
+  /** The peer of a socket, for records of events that are not requests. */
   whoIs(socket: Duplex): VerifiedSvid | { readonly address: string } {
     const peer = socket instanceof TLSSocket ? this.#open.get(socket)?.peer : undefined;
     return peer ?? { address: addressOf(socket) };
   }
 
-  /** After a revocation. */
+  /** Cuts revoked peers, after a revocation. */
   cutRevoked(): void {
     this.#lookAgain((connection) => this.#ensureNotRevoked(connection));
   }
 
-  /** After a new policy: whoever lost the server goes, and every open call whose tool is denied now. */
+  /** Cuts peers that may no longer reach the server, and open calls whose tool is now denied, after a new policy. */
   judgeAgain(allows: Allows): void {
     this.#lookAgain((connection) => this.#ensureAllowed(connection, allows));
   }
@@ -235,13 +236,13 @@ export class Peers {
     for (const socket of this.#open.keys()) this.#cut(socket, 'the gateway stopped');
   }
 
-  /** After a new bundle: an authority that was taken out takes its peers along. */
+  /** Cuts peers whose authority was removed, after a new bundle. */
   verifyAgain(): void {
     const verify = verifierOf(this.#options.bundle.current(), this.#options.clock.now());
     this.#lookAgain(({ chain }) => verify(chain));
   }
 
-  /** By SPIFFE ID: a workload can have several certificates. */
+  /** Shares are counted by SPIFFE ID: a workload can have several certificates. */
   #certified(socket: TLSSocket, peer: VerifiedSvid): Certified {
     const onLost = (refusal: IdentityError): void => this.#refuse(socket, refusal, peer);
     return { serial: peer.serial, holder: peer.id, onLost };
@@ -258,7 +259,7 @@ export class Peers {
     }
   }
 
-  /** A claim puts the end off, so there is another look at it. */
+  /** A claim moves the end, so this looks again. */
   async #cutAtEnd(socket: TLSSocket, connection: Connection, closed: AbortSignal): Promise<void> {
     const { clock, maxCallSeconds } = this.#options;
     while (clock.now() < connection.until) await clock.sleepUntil(connection.until, closed);

@@ -1,4 +1,4 @@
-/** How many connections a gateway may have, and whose. */
+/** How many connections a gateway may have, in all and by caller. */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ConnectionSettings, Connections } from '@chancery/shared/door/connections.ts';
@@ -7,18 +7,18 @@ import { shareKeys } from '@chancery/shared/door/keys.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { HEALTH_CONNECTIONS } from '@chancery/shared/health/server.ts';
 
-/** For records, keys, the agent's own sockets, its CA and child processes. */
+/** Descriptors for records, keys, the agent's own sockets, its CA and child processes. */
 const RESERVED_FILES = 256 + HEALTH_CONNECTIONS;
 const CERTIFIED = 10_000;
 const STRANGERS = 1_024;
-/** Strangers are those whose handshake is not done; a pool of connections begins at once. */
+/** A stranger is a peer before the end of its handshake. A pool opens many connections at once. */
 const PER_STRANGER = 128;
-/** As many as four pools of connect can have. */
+/** Four full pools of `connect`. */
 const PER_CERTIFICATE = 1_024;
-/** Of all callers' connections, those of one SPIFFE ID: several machines may have it. */
+/** The part of all connections that one SPIFFE ID may have: several machines may share it. */
 const PART_OF_CALLER = 0.5;
 
-/** A request may need a connection to the MCP server, too. Throws config. */
+/** Counts two descriptors for a caller's connection: a request may need one to the MCP server. Throws config. */
 export function placesOf({
   connections,
   log,
@@ -28,7 +28,7 @@ export function placesOf({
 }): Connections {
   const { certified, strangers } = divide(openFilesLimit(), RESERVED_FILES, {
     certified: { wanted: CERTIFIED, each: 2, part: 0.75 },
-    // As many again before their first byte.
+    // As many again are strangers before their first byte.
     strangers: { wanted: STRANGERS, each: 2, part: 0.25 },
   });
   const places = { certified, strangers, perStranger: PER_STRANGER, perCertificate: PER_CERTIFICATE };
@@ -36,7 +36,7 @@ export function placesOf({
   return new Connections({ ...places, perHolder, ...connections }, ({ message }) => log.debug({}, message));
 }
 
-/** Of a stranger: its IPv4 address, or the /48 of its IPv6 address, since one site has all addresses below that. */
+/** The address of a stranger for records: IPv4, or the /48 of IPv6, since one site has all addresses below that. */
 export function addressOf(socket: Duplex): string {
   const address = socket instanceof Socket ? (socket.remoteAddress ?? '') : '';
   const { address: single, network } = shareKeys(address);

@@ -21,13 +21,13 @@ export interface RecorderOptions {
   readonly log: Log;
 }
 
-/** Records what one gateway decides; rejects where it cannot. The caller closes it, which writes what it counts. */
+/** Records what one gateway decides, and rejects if it cannot. The caller closes it, which writes what is counted. */
 export class CallRecorder {
   readonly #server: string;
   readonly #clock: Clock;
   readonly #record: RecordCall;
   readonly #log: Log;
-  /** Apart, so that strangers, however many, take no place of a caller's. */
+  /** Separate, so that strangers never take the place of a caller's events. */
   readonly #callers: Folder<CallEvent>;
   readonly #strangers: Folder<CallEvent>;
   readonly #turn: Turn;
@@ -50,7 +50,7 @@ export class CallRecorder {
     this.#strangers = new Folder(options);
   }
 
-  /** Writes what is counted and not yet written. */
+  /** Writes events that are counted and not yet written. */
   close(): void {
     this.#turn.flush();
     this.#callers.close();
@@ -58,9 +58,9 @@ export class CallRecorder {
   }
 
   /**
-   * Resolves once the decision is recorded, with the id of the record. `rule` is called with that id at the end of the
-   * turn. Rejects with what it or the sink throws, and the message goes no further. Each allowed call has a record of
-   * its own, and those of one turn share a write; repeated denials are folded.
+   * Resolves with the id of the record once it is written. Calls `rule` with that id at the end of the turn. Rejects
+   * with what `rule` or the sink throws: then the message is not forwarded. Each allowed call has its own record;
+   * repeated denials are folded.
    */
   decided(peer: VerifiedSvid, message: Message, rule: (recordId: string) => Ruling): Promise<Recorded> {
     return this.#turn.decide(() => {
@@ -73,7 +73,7 @@ export class CallRecorder {
     });
   }
 
-  /** A request without a message, or one whose message is not read: it is decided by its head. */
+  /** Records a request that is decided by its head: its message is missing, or not read. */
   decidedByHead(
     peer: VerifiedSvid,
     httpMethod: string,
@@ -90,19 +90,19 @@ export class CallRecorder {
     return this.#fold(`${httpMethod} ${decision.allow}`, event);
   }
 
-  /** A session is over, and why. */
+  /** Records that a session is over, and why. */
   ended({ id: session, caller, serial }: Session, detail: string): void {
     const event = this.#eventOf({ id: caller, serial }, 'ended', { from: 'client', session, detail });
     this.#quietly('ended', () => this.#fold('ended', event));
   }
 
-  /** An open call goes on under another certificate of its caller. Throws what the sink throws, and it does not. */
+  /** Records that an open call continues under another certificate. Throws what the sink throws: then it does not. */
   claimed(peer: VerifiedSvid, recordId: string | undefined): void {
     const event = this.#eventOf(peer, 'claimed', { from: 'client' });
     this.#write(recordId === undefined ? event : { ...event, id: recordId });
   }
 
-  /** `text` is the answer as it is forwarded. Recorded when it is on its way: nobody waits for the record. */
+  /** Records an answer, without delaying it. `text` is what is forwarded. */
   answered(peer: VerifiedSvid, asked: Asked, response: Response, text: string): void {
     if (endedBefore(asked)) return;
     const latencyMs = performance.now() - asked.startedMs;
@@ -125,7 +125,7 @@ export class CallRecorder {
     this.#turn.answer({ id: asked.recordId, event });
   }
 
-  /** The last record of a call that got no answer, with what is known of its end. */
+  /** Records the end of a call without an answer, with what is known of it. */
   unanswered(peer: Caller, asked: Asked, outcome: Unanswered, detail?: string): void {
     if (endedBefore(asked)) return;
     const latencyMs = performance.now() - asked.startedMs;
@@ -142,7 +142,7 @@ export class CallRecorder {
     });
   }
 
-  /** What a server says unasked and may. */
+  /** Records an allowed message that a server sent unasked. */
   told(peer: VerifiedSvid, message: Message): void {
     this.#folded(peer, 'decided', { from: 'server', ...describe(message), allow: true });
   }
@@ -152,7 +152,7 @@ export class CallRecorder {
     this.#folded(peer, 'dropped', { from: 'server', ...what, allow: false, detail });
   }
 
-  /** True where it was recorded in full, so that a log line that goes with it is as rare. */
+  /** True if it was recorded in full, so that its log line is as rare as its record. */
   refused(
     who: Who,
     error: IdentityError,
@@ -178,7 +178,7 @@ export class CallRecorder {
     return this.#callers.add({ source: event.caller ?? '', kind }, event);
   }
 
-  /** Of what has happened already: a record that fails is an alarm, and undoes nothing. */
+  /** Records what has already happened: if that fails, it is logged and changes nothing. */
   #note(peer: Caller, id: string, stage: CallEvent['stage'], fields: Fields): void {
     this.#quietly(stage, () => this.#write({ ...this.#eventOf(peer, stage, fields), id }), {
       count: 1,
@@ -213,12 +213,12 @@ export class CallRecorder {
 }
 
 /**
- * `error`: the server failed, and the client was told. `abandoned`: the client left or cancelled. `unknown`: the
- * session ended or the gateway cut the call, so nobody sees an answer; the server may have done what was asked.
+ * `error`: the server failed; the client got an error. `abandoned`: the client left or cancelled. `unknown`: the
+ * session ended or the gateway cut the call; the server may have done what was asked.
  */
 export type Unanswered = 'error' | 'abandoned' | 'unknown';
 
-/** Of a call whose session has ended, the connection ends, too, or the answer still comes: one record stands. */
+/** True if the end of this call is on record already, because its session has ended. */
 function endedBefore(asked: Asked): boolean {
   const { ended = false } = asked;
   asked.ended = true;
@@ -227,12 +227,12 @@ function endedBefore(asked: Asked): boolean {
 
 type Caller = Pick<VerifiedSvid, 'id' | 'serial'>;
 
-/** A caller, or where a stranger's connection comes from. */
+/** A caller, or the address of a stranger. */
 export type Who = VerifiedSvid | { readonly address: string };
 
 const isPeer = (who: Who): who is VerifiedSvid => 'id' in who;
 
-/** A decision as it is carried out. */
+/** A decision, as it is carried out. */
 export interface Ruling extends DecidedByHead {
   readonly decision: Allowed | Denied;
   readonly use: ToolUse | undefined;
@@ -284,7 +284,7 @@ function describe(message: Message): Pick<CallEvent, 'kind' | 'method' | 'reques
 /** W3C Trace Context section 3.2.2. */
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-/** `writeMessage` puts the result last; inside a string the mark cannot occur, for its quotes would be escaped. */
+/** `writeMessage` puts the result last. The mark cannot occur in a string, where its quotes would be escaped. */
 function resultText(text: string): string {
   return text.slice(text.indexOf(RESULT) + RESULT.length, -1);
 }

@@ -1,16 +1,16 @@
 /**
- * The records of one turn of the event loop, written together: a write costs more than the decision that it records.
- * Whoever waits for a record goes on after the write and before anything else happens.
+ * Writes the records of one turn of the event loop together: a write costs more than a decision. Whatever waits for a
+ * record continues right after the write, before any other event.
  */
 import { bounded, type CallEvent, type RecordCall } from '../../call-event.ts';
 
-/** `event` is undefined where the decision is on record already. */
+/** `event` is undefined if the decision is already on record. */
 interface Decided<T> {
   readonly event: CallEvent | undefined;
   readonly value: T;
 }
 
-/** Decides. Returns the event to be written and who waits for it, where there is one. */
+/** Decides. Returns the event to write, if there is one, and what waits for it. */
 type Decision = () => Awaited | undefined;
 
 interface Awaited {
@@ -24,22 +24,22 @@ interface Answer {
   readonly event: () => CallEvent;
 }
 
-/** Writes the records of one turn of the event loop together. `flush` writes at once what waits. */
+/** Writes the records of one turn of the event loop together. `flush` writes the waiting ones at once. */
 export class Turn {
   readonly #record: RecordCall;
   readonly #onLost: (error: unknown, ids: readonly string[]) => void;
   readonly #decisions: Decision[] = [];
   readonly #answers: Answer[] = [];
 
-  /** `onLost` is told of answers that could not be recorded. */
+  /** `onLost` is called with answers that could not be recorded. */
   constructor(record: RecordCall, onLost: (error: unknown, ids: readonly string[]) => void) {
     this.#record = record;
     this.#onLost = onLost;
   }
 
   /**
-   * Resolves with the value once its event is written. `decide` is called at the end of the turn, right before the
-   * write, so that it sees all that has changed by then. Rejects with what `decide` or the write throws.
+   * Resolves with the value once its event is written. Calls `decide` at the end of the turn, right before the write,
+   * so that it sees every change until then. Rejects with what `decide` or the write throws.
    */
   decide<T>(decide: () => Decided<T>): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -57,7 +57,7 @@ export class Turn {
     });
   }
 
-  /** Nobody waits for it. */
+  /** Records an answer. Nothing waits for the record. */
   answer(answer: Answer): void {
     this.#answers.push(answer);
     this.#flushSoon();

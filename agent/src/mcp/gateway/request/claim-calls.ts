@@ -1,4 +1,4 @@
-/** A caller that renewed claims its open calls: one request, one verdict for each secret. */
+/** A caller claims its open calls after it has renewed: one request, with one verdict for each secret. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -22,13 +22,13 @@ export const allowsBy =
       ? decideServer(policy, caller, server).allow
       : deniedMeanwhile(policy, { caller, server, tool }) === undefined;
 
-/** Today's policy. */
+/** The terms by the current policy. */
 export const termsOf = ({ policy, server, recorder }: Gate): ClaimTerms => ({
   allows: allowsBy(policy.current(), server),
   record: (next, { recordId }) => recorder.claimed(next, recordId),
 });
 
-/** Throws what the caller answers and records. */
+/** Throws refusals, which the caller answers and records. */
 export async function claimCalls(
   gate: Gate,
   peers: Peers,

@@ -1,7 +1,7 @@
 /**
- * Whether a message passes: decided by the newest policy, and recorded. This takes until the end of the turn, and will
- * take as long as an approval. What may change meanwhile is looked at after the wait, in the turn in which the decision
- * is recorded and the message goes on.
+ * Decides whether a message passes, by the newest policy, and records it. This takes until the end of the turn, and
+ * will take as long as an approval. After the wait it checks everything that may have changed, in the same turn in
+ * which the decision is recorded and the message is forwarded.
  */
 import type { ServerResponse } from 'node:http';
 import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
@@ -17,7 +17,7 @@ import type { Ruling } from '../records/record.ts';
 import { type Asked, addPending, ensureNew, type Pending, type Session } from '../sessions.ts';
 import type { Begun, Seen } from './inbound.ts';
 
-/** A message that has been read, and whose it is. */
+/** A message that has been read, with its caller. */
 export interface Entering extends Pick<Begun, 'ensureStands'> {
   readonly message: Message;
   readonly era: Era;
@@ -26,15 +26,15 @@ export interface Entering extends Pick<Begun, 'ensureStands'> {
   readonly session: Session | undefined;
   readonly pending: Pending;
   readonly seen: Seen;
-  /** Of its body. */
+  /** The size of its body. */
   readonly bytes: number;
-  /** Why its body had to give way to another one, where it had. */
+  /** Why its body had to give way to another one, if it had. */
   readonly lost: () => IdentityError | undefined;
 }
 
 /**
- * True lets the message pass; else the client has its answer. Throws what the sink of the records throws, what `judge`
- * throws, and mcp_session, mcp_call, mcp_parse, rate and what `ensureStands` throws for what has changed.
+ * True if the message passes; else the client has been answered. Throws what the sink of records and `judge` throw, and
+ * for changes during the wait: mcp_session, mcp_call, mcp_parse, rate and what `ensureStands` throws.
  */
 export async function enter(gate: Gate, entering: Entering): Promise<boolean> {
   const { message, peer, pending, seen } = entering;
@@ -75,7 +75,7 @@ function rulingOn(gate: Gate, { message, era, peer, session, bytes }: Entering):
   const { freeText, server } = gate;
   const policy = gate.policy.current();
   const about = { policy, session: session?.id, bytes };
-  // Again: the body comes later than the head, and there may be another policy.
+  // Checked again: the body comes after the head, and there may be another policy.
   const entered = decideServer(policy, peer.id, server);
   if (!entered.allow) return { ...about, decision: entered, use: undefined, reaches: false };
   const where = { caller: peer.id, server, now: gate.clock.now(), session: session?.id };
@@ -101,6 +101,6 @@ function deny(
   const id = message.kind === 'request' ? message.id : undefined;
   if (!reaches) writeJson(res, 403, denial(id, decision, recordId));
   else if (id !== undefined) writeJson(res, 200, denial(id, decision, recordId));
-  // A notification has no answer; 202 says that it came, and the record says what became of it.
+  // A notification has no answer: 202 says that it arrived, and the record says what was decided.
   else res.writeHead(202, { 'content-length': 0 }).end();
 }

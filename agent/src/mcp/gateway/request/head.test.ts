@@ -37,7 +37,7 @@ test('what is not there is undefined, and no body is a body of no bytes', () => 
   expect(head({}, 'GET')).toEqual({ method: 'GET', mcp, ...absent, ...rest });
 });
 
-test('a body in chunks says nothing of its length', () => {
+test('a body in chunks has no known length', () => {
   expect(head({ 'transfer-encoding': 'chunked' }).bytes).toBeUndefined();
 });
 

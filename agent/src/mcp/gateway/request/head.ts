@@ -1,4 +1,4 @@
-/** The head of an HTTP request, read once. It says how the body is read; what is decided is in the body. */
+/** The head of an HTTP request, read once. It says how to read the body; decisions are made on the body. */
 import type { IncomingMessage } from 'node:http';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { McpHeaders } from '@chancery/shared/mcp/era.ts';
@@ -11,15 +11,15 @@ export interface Head {
   readonly lastEventId: string | undefined;
   /** In lower case. */
   readonly accept: string;
-  /** `Mcp-Param-*`: the only headers of a client's that travel on, for the server compares them (2026-07-28). */
+  /** `Mcp-Param-*`: the only headers of a client that are forwarded, since the server compares them (2026-07-28). */
   readonly params: Readonly<Record<string, string>>;
-  /** The client waits to be asked for the body. */
+  /** The client waits for 100 Continue before it sends the body. */
   readonly expects: boolean;
-  /** Of the body: undefined where its head does not say how long it is. */
+  /** The length of the body; undefined if the head does not say it. */
   readonly bytes: number | undefined;
 }
 
-/** The headers that MCP uses. Never throws: each is checked where it is needed. */
+/** Reads the headers that MCP uses. Never throws: each is checked where it is used. */
 export function readHead(req: IncomingMessage): Head {
   const { 'transfer-encoding': coding, 'content-length': length = '0', expect } = req.headers;
   const params: Record<string, string> = {};

@@ -1,4 +1,4 @@
-/** A caller's request, and what is known of it while it is open. */
+/** A caller's request, with what is known of it while it is open. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import { ensure } from '@chancery/shared/ground/errors.ts';
@@ -17,19 +17,19 @@ export interface Inbound {
 }
 
 export interface Begun extends Inbound {
-  /** Called once the request is whole: from then on it is open, and its connection is owed an answer. */
+  /** Called once the request is complete: from then on it is open, and needs an answer. */
   readonly begin: () => void;
-  /** Throws where the connection, or the certificate that it stands by, has ended since. */
+  /** Throws if the connection, or the certificate that holds it, has ended since. */
   readonly ensureStands: () => void;
 }
 
-/** One for the MCP endpoint. */
+/** A request to the MCP endpoint. */
 export interface Asking extends Begun {
   readonly head: Head;
   readonly seen: Seen;
 }
 
-/** What a failure should say of the message it belongs to, and what a claim needs to know of the call. */
+/** What was read of a request: failures name it, and claims need it. */
 export interface Seen extends OpenCall {
   message: Message | undefined;
 }
@@ -55,7 +55,7 @@ export function begunBy(peers: Peers, inbound: Inbound, seen: Seen): Begun {
   };
 }
 
-/** Undefined where the request names none. Throws mcp_session. */
+/** Undefined if the request names no session. Throws mcp_session. */
 export function sessionOf(gate: Gate, { head, peer }: Asking): Session | undefined {
   return head.session === undefined ? undefined : gate.sessions.find(head.session, peer.id);
 }

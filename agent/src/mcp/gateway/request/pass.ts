@@ -1,11 +1,11 @@
-/** What a request that passes needs, whatever its method. */
+/** What every request that passes needs, whatever its method. */
 import { refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Exchange } from '../exchange/exchange.ts';
 import type { Gate } from '../exchange/gate.ts';
 import type { Session } from '../sessions.ts';
 import type { Inbound } from './inbound.ts';
 
-/** True where it passes. Whatever goes wrong, the exchange answers from here on: it knows what waits for an answer. */
+/** True if it passes. From here on the exchange answers every failure: it knows what waits for an answer. */
 export function passOn(back: Exchange, send: () => void): boolean {
   try {
     send();
@@ -20,7 +20,7 @@ interface Listening extends Pick<Inbound, 'peer'> {
   readonly session: Session | undefined;
 }
 
-/** The client is told when a new policy changes its list of tools. */
+/** Notifies the client on this stream when a new policy changes its list of tools. */
 export function listenBy(gate: Gate, back: Exchange, { peer, session }: Listening): void {
   const hearer = { caller: peer.id, session };
   const stop = gate.listeners.add(hearer, gate.policy.current(), (told) => back.tell(told));

@@ -1,4 +1,4 @@
-/** POST: one message of a client, read, decided, recorded, and only then passed on. */
+/** POST: reads one message of a client, decides it, records it, and only then forwards it. */
 import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
 import { headersFor, legacyHeaders, readEra } from '@chancery/shared/mcp/era.ts';
 import { type Message, type Notification, readMessage } from '@chancery/shared/mcp/message.ts';
@@ -16,13 +16,13 @@ import { ensureAccepts } from './head.ts';
 import { type Asking, sessionOf } from './inbound.ts';
 import { listenBy, passOn } from './pass.ts';
 
-/** Throws what the caller answers and records. */
+/** Throws refusals, which the caller answers and records. */
 export async function post(gate: Gate, asking: Asking): Promise<void> {
   const { req, res, peer, head, begin } = asking;
   ensureJson(req);
   ensureAccepts(head, 'application/json');
   ensureAccepts(head, 'text/event-stream');
-  // The server leaves this to us, so that only those who may enter are asked for their body.
+  // Node leaves 100 Continue to us, so that only callers that may reach the server are asked for the body.
   if (head.expects) res.writeContinue();
   const body = await gate.bodies.hold(req, peer.id, gate.maxRequestBytes);
   let passed = false;
@@ -34,14 +34,14 @@ export async function post(gate: Gate, asking: Asking): Promise<void> {
   }
 }
 
-/** True where the message goes to the server, which frees its body. */
+/** True if the message goes to the server; then the upstream frees its body. */
 async function decideAndPass(gate: Gate, asking: Asking, body: Body): Promise<boolean> {
   const { res, peer, seen } = asking;
   const entering = readEntering(gate, asking, body);
   const { message, era, session, pending } = entering;
-  // A call may be open for hours: once it has passed, nothing of its arguments is kept but on their way to the server.
+  // A call may be open for hours, so its arguments are kept only until the server has taken them.
   const request = message.kind === 'request' ? { ...message, params: undefined } : undefined;
-  // Before the wait, for it keeps the session in use and the place of a new one.
+  // Made before the wait: it keeps the session in use, and reserves the place of a new one.
   const back = new Exchange(gate, res, { peer, era, request, session, pending, call: seen });
   if (!(await enter(gate, entering))) return false;
   seen.message = request;
@@ -78,14 +78,14 @@ function outboundOf({ head, peer }: Asking, { message, era, session }: Entering)
   return { caller: peer.id, era, message: forwarded, session: session?.upstream, headers };
 }
 
-/** What the server then makes of the request is no answer (2025-11-25, "Cancellation"). */
+/** Notes a cancelled request: what the server still sends for it is no answer (2025-11-25, "Cancellation"). */
 function noteCancelled(session: Session | undefined, message: Notification): void {
   const id = message.method === CANCELLED ? cancelledId(message) : undefined;
   const asked = id === undefined ? undefined : session?.pending.get(id);
   if (asked !== undefined) asked.cancelled = true;
 }
 
-/** Throws mcp_parse. A client answers what its server asked in this session, once, and nothing else. */
+/** Throws mcp_parse unless the response answers a request of the server in this session, for the first time. */
 function ensureAsked(
   session: Session | undefined,
   { id }: { readonly id: string | number | undefined },

@@ -11,10 +11,7 @@ import { ensureAccepts, type Head } from './head.ts';
 import { type Asking, sessionOf } from './inbound.ts';
 import { listenBy, passOn } from './pass.ts';
 
-/**
- * Answers GET with the server's stream; DELETE ends the session. Throws what refuses the request, before the server
- * is asked.
- */
+/** Answers GET with the server's stream; DELETE ends the session. Throws refusals before the server is asked. */
 export function stream(gate: Gate, asking: Asking): void {
   const { res, peer, head, seen } = asking;
   const { version } = head.mcp;
@@ -48,14 +45,14 @@ export function stream(gate: Gate, asking: Asking): void {
 /** Throws mcp_session, mcp_parse. */
 function placeOf({ lastEventId: id }: Head, session: Session | undefined): Record<string, string> {
   if (id === undefined) return {};
-  // An event's id alone would let one caller read what another was told.
+  // An event id without its session would let one caller read another's events.
   ensure(session !== undefined, 'mcp_session', 'Last-Event-ID without a session');
   const isOurs = isEventId(Buffer.from(id, 'latin1').toString('utf8'));
   ensure(isOurs, 'mcp_parse', 'Last-Event-ID is not an event id of this gateway');
   return { 'last-event-id': id };
 }
 
-/** A client that listens in a session that is over would hear nothing of its next one. */
+/** Ends the stream with its session: a client that still listens there would miss the next session. */
 function endWith(session: Session, back: Exchange): void {
   const end = (): void => {
     back.open();

@@ -1,4 +1,4 @@
-/** What an MCP server answers over HTTP, read by its status and its type, and what the client gets for it. */
+/** Reads the answer of an MCP server over HTTP by its status and type, and decides what the client gets. */
 import type { IncomingMessage } from 'node:http';
 import type { Weight } from '@chancery/shared/door/weights.ts';
 import { withoutBom } from '@chancery/shared/ground/bytes.ts';
@@ -12,16 +12,15 @@ import { type Back, badAnswer, MAX_ANSWER_BYTES, type Outbound } from '../upstre
 import { type Asking, receiveStream } from './stream.ts';
 
 /**
- * Would make a client begin an OAuth flow or follow us elsewhere; the server's trust in us is not the
- * client's matter.
+ * These statuses make a client begin an OAuth flow. Whether the server trusts the gateway does not concern the client.
  */
 const NOT_FOR_CLIENTS = new Set([401, 403, 407]);
-/** RFC 9110 section 15.4: of the others with 3xx, 304 is about a cache and 300 a choice. */
+/** RFC 9110 section 15.4. Of the other 3xx, 304 is about a cache and 300 is a choice. */
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
-/** What servers say to a GET or a DELETE that they do not have. */
+/** Answers of servers to a GET or DELETE that they do not support. */
 const NOT_SERVED = new Set([400, 404, 405, 406, 501]);
 
-/** Of a proxy before a server that is being started. */
+/** Answers of a proxy in front of a server that starts. */
 const AWAY = new Set([502, 503, 504]);
 
 /** What `receive` needs to know of the request that was sent. */
@@ -31,7 +30,7 @@ export function askingOf(outbound: Outbound): Omit<Asking, 'method' | 'back' | '
   return { era, session, asks, id, resumes: headers['last-event-id'] !== undefined };
 }
 
-/** Passes the answer to `asking.back`, piece by piece. Never throws: what is wrong goes to `back.fail`. */
+/** Passes the answer to `asking.back`, piece by piece. Never throws: failures go to `back.fail`. */
 export function receive(response: IncomingMessage, asking: Asking): void {
   const { method, back, asks } = asking;
   const status = response.statusCode ?? 502;
@@ -47,17 +46,17 @@ export function receive(response: IncomingMessage, asking: Asking): void {
     if (status < 200) throw switched(status);
     const type = header(response, 'content-type');
     const isSuccess = status >= 200 && status < 300;
-    // There may be a result in any status; of an error, the session has to be ended.
+    // Any status may carry a result. On an error the session has to be ended.
     const begins = asks === 'initialize';
     const session = header(response, 'mcp-session-id');
     if (begins && session !== undefined) back.session(session);
-    // Nothing is expected in it (2025-11-25, transports: 202 without a body), so nothing in it matters.
+    // No body is expected (2025-11-25, transports: 202 without a body), so it is ignored.
     if (method === 'POST' && asks === undefined && isSuccess) {
       response.resume();
       back.answer(202, undefined);
     } else if (isSuccess && isEventStream(type)) {
       ensureNotCoded(response);
-      // Its end, however it comes, may be one after which the client resumes it.
+      // After any end the client may resume the stream.
       onBroken = () => {};
       receiveStream(response, begins ? { ...asking, session: session ?? asking.session } : asking, fail);
     } else whole(response, status, asking).catch(fail);
@@ -77,10 +76,10 @@ async function whole(response: IncomingMessage, status: number, asking: Asking):
     return;
   }
   const read = messageIn(response, bytes, status, asking);
-  // A POST or DELETE that asks nothing has no result; this one would be taken for that of an open call.
+  // A POST or DELETE without a request has no result: the client would take this one for the result of an open call.
   const unasked = asks === undefined && method !== 'GET' && read !== undefined && isResult(read);
   const message = unasked ? undefined : read;
-  // Only what has to be served tells: a server without GET answers 404 in a session that it knows.
+  // A 404 counts only for what a server must support: one without GET answers 404 in a session that it knows.
   const tells = session !== undefined && (method === 'POST' || (method === 'GET' && resumes));
   if (tells && isSessionLost({ status, message, body: bytes, id: asking.id }))
     back.answer(404, sessionLost());
@@ -95,15 +94,15 @@ async function whole(response: IncomingMessage, status: number, asking: Asking):
 }
 
 /**
- * The server has no stream on which it speaks unasked (2025-11-25, "Listening for Messages from the Server"): 405, or
- * what its framework says to a method that no route has. The client keeps one with the gateway, which has something to
- * tell when rules change. A client that resumes waits for an answer.
+ * True if the server has no stream for unasked messages (2025-11-25, "Listening for Messages from the Server"): it
+ * answers 405, or what its framework answers to an unknown method. The client then keeps a stream with the gateway
+ * alone, which notifies it when rules change. A client that resumes waits for an answer instead.
  */
 function listensInVain(status: number, { method, resumes }: Asking): boolean {
   return method === 'GET' && !resumes && NOT_SERVED.has(status);
 }
 
-/** What it has of a body that is not whole counts as an event does. */
+/** Counts the bytes of an incomplete body as those of an event. */
 function weightOf(back: Back): Weight {
   let held = 0;
   const set = (bytes: number): void => {
@@ -133,7 +132,9 @@ const shown = (value: string): string =>
   value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}...` : value;
 const MAX_SHOWN = 100;
 
-/** An HTTP error may come from a framework or a proxy: its body counts where it is JSON-RPC. */
+/**
+ * The message in a body. An HTTP error may come from a framework or a proxy, so its body counts only if it is JSON-RPC.
+ */
 function messageIn(
   response: IncomingMessage,
   bytes: Buffer,
@@ -155,9 +156,10 @@ function answerFailed(status: number, otherwise: number, asking: Asking): void {
 }
 
 /**
- * One failed request is HTTP 200 with the error under its id: an HTTP error ends the whole session of some clients, and
- * others do not show what is in its body. Another 2xx is 200, too: after 202 clients read no answer. A modern client
- * reads the body, and tells by 4xx what a server knows (2026-07-28, transports), so there the server's status stays.
+ * The HTTP status for the client. A failed request is HTTP 200 with the error under its id: an HTTP error ends the
+ * whole session of some clients, and others do not show its body. Any other 2xx becomes 200, since clients read no
+ * answer after 202. In the modern era the server's status stays: clients read the body, and learn from 4xx what the
+ * server supports (2026-07-28, transports).
  */
 function shownStatus(status: number, { era, asks }: Asking): number {
   const meant = era === 'modern' && status >= 400 && status < 500;
@@ -169,9 +171,9 @@ function failure(status: number): Response {
   return errorResponse(undefined, { code: -31502, message: `the MCP server answered HTTP ${status}${why}` });
 }
 
-/** Whatever HTTP status it came with: clients read no result in an HTTP error. */
+/** A result makes the answer HTTP 200, whatever its status was: clients read no result in an HTTP error. */
 const isResult = (message: Message): boolean => message.kind === 'response' && message.result !== undefined;
 
-/** The address behind us is not the client's matter: the log has it. */
+/** Does not name the server's address, which does not concern the client: the log has it. */
 const REDIRECTED =
   ', a redirect, which is not followed: gateway.upstream.url has to be set to the final address';

@@ -19,27 +19,24 @@ import {
 } from '../upstream.ts';
 import { askingOf, receive } from './answer.ts';
 
-/** The server's memory is its own business; this bounds ours. */
+/** Bounds the gateway's memory, not the server's. */
 const MAX_SESSIONS = 5_000;
 /**
- * Of an idle connection, so that the server does not close it under a request: shorter than servers keep theirs that do
- * not say how long (gunicorn 2 s, nginx often 3 s, uvicorn 5 s). One that says it (Keep-Alive) is believed.
+ * How long an idle connection is kept if the server does not say (Keep-Alive). Shorter than servers keep theirs
+ * (gunicorn 2 s, nginx often 3 s, uvicorn 5 s), so that the server does not close it under a request.
  */
 const IDLE_MS = 1_500;
 const LONGEST_IDLE_MS = 60_000;
-/** Longer than any server says: Node takes the lesser of the two. */
+/** Longer than any server announces: Node uses the lesser of the two. */
 const UNSAID_MS = 86_400_000;
-/** Small enough that the kernel takes all of it or nothing. */
+/** Small enough for the kernel to take all of it or nothing. */
 const ONE_PIECE = 16 * 1024;
 const LINGER_MS = 1_000;
 const ACCEPT = 'application/json, text/event-stream';
 
 type HttpTarget = Exclude<UpstreamTarget, { kind: 'command' }>;
 
-/**
- * Connects when a request is sent, and sends it again only where nothing of it can have arrived. The caller closes
- * it.
- */
+/** Connects when a request is sent. Sends it again only if no byte can have arrived. The caller closes it. */
 export function httpUpstream(target: HttpTarget, log: Log): Upstream {
   const { request, agent } = dialler(target);
   const logs = { skip: skippedLog(log, 'the MCP server'), onRedirect: redirectLog(log) };
@@ -47,7 +44,7 @@ export function httpUpstream(target: HttpTarget, log: Log): Upstream {
     const headers = [...headersOf(outbound, text), ...Object.entries(outbound.headers).flat()];
     const asking = { ...askingOf(outbound), method, back, ...logs };
     const again = Buffer.byteLength(text ?? '') < ONE_PIECE;
-    // Not kept once it is sent, after which it may not be sent again: the server may take hours to answer.
+    // Dropped once it is sent, since it is never sent again after that: the server may take hours to answer.
     let body: { readonly text: string | undefined } | undefined = { text };
     let outgoing: ClientRequest | undefined;
     let left = false;
@@ -85,8 +82,8 @@ export function httpUpstream(target: HttpTarget, log: Log): Upstream {
     maxSessions: MAX_SESSIONS,
     send(outbound, back) {
       const { message, era } = outbound;
-      // Its id is the client's own, and other clients use the same: it would cancel theirs (2026-07-28: over HTTP a
-      // client cancels by closing its request, which `back.onClose` passes on).
+      // Not forwarded: its id is the client's own, and other clients use the same id, so it would cancel their
+      // requests. Over HTTP a client cancels by closing its request (2026-07-28), which `back.onClose` passes on.
       const cancels = era === 'modern' && message?.kind === 'notification' && message.method === CANCELLED;
       if (cancels) {
         back.sent();
@@ -99,7 +96,7 @@ export function httpUpstream(target: HttpTarget, log: Log): Upstream {
       if (session !== undefined) quietly('POST', session, writeMessage(answer));
     },
     forget: (session) => quietly('DELETE', session),
-    // Over HTTP a server says so in its next answer.
+    // Over HTTP, a server says in its next answer that a session has ended.
     onSessionEnd: () => {},
     async close() {
       agent.destroy();
@@ -107,7 +104,7 @@ export function httpUpstream(target: HttpTarget, log: Log): Upstream {
   };
 }
 
-/** Of the operator's own server, which answers each request alike: one warning. */
+/** Warns once: the operator's own server answers each request alike. */
 function redirectLog(log: Log): (location: string | undefined) => void {
   let warned = false;
   return (location = '') => {
@@ -120,17 +117,17 @@ function redirectLog(log: Log): (location: string | undefined) => void {
 const MAX_LOCATION = 256;
 
 /**
- * The server may have closed an idle connection a moment ago. Whoever has not yet looked at the network does so before
- * it chooses a connection: once every event that is there by now has been dealt with.
+ * The server may have closed an idle connection a moment ago. So this waits until Node has handled all network events
+ * that have arrived, before it chooses a connection.
  */
 function afterPoll(agent: http.Agent, go: () => void): void {
   const idle = Object.values(agent.freeSockets).some((sockets) => (sockets?.length ?? 0) > 0);
-  // The first may run in the same turn of the event loop, after its look at the network.
+  // The first callback may still run in this turn of the event loop.
   if (idle) setImmediate(() => setImmediate(go));
   else go();
 }
 
-/** Whether a request has had a connection, with the TLS handshake where there is one. */
+/** Whether a request got a connection, after the TLS handshake if there is one. */
 function reaching(sent: ClientRequest): () => boolean {
   let reached = false;
   sent.once('socket', (socket) => {
@@ -143,13 +140,13 @@ function reaching(sent: ClientRequest): () => boolean {
   return () => reached;
 }
 
-/** True only where the kernel took no byte of it: a server that has read some may have acted on it. */
+/** True only if the kernel took no byte of it: a server that has read some may have acted on it. */
 function wasNotSent(sent: ClientRequest, error: Error): boolean {
   const closed = 'code' in error && error.code === 'EPIPE' && 'syscall' in error && error.syscall === 'write';
   return sent.reusedSocket && closed;
 }
 
-/** Lets a request whose answer has been passed on end by itself, which keeps its connection. */
+/** Lets an answered request end by itself, which keeps its connection. */
 function linger(outgoing: ClientRequest): void {
   if (outgoing.closed) return;
   const timer = setTimeout(() => outgoing.destroy(), LINGER_MS);
@@ -168,7 +165,7 @@ export function agentFor(tls: boolean): http.Agent {
   const agent = tls ? new https.Agent(kept) : new http.Agent(kept);
   const keep = agent.keepSocketAlive.bind(agent);
   agent.keepSocketAlive = (socket) => {
-    // Its declaration knows no return value; its documentation does.
+    // The return value is documented, but not declared.
     const isKept: unknown = keep(socket);
     if (socket instanceof Socket) {
       const said = socket.timeout === undefined || socket.timeout >= UNSAID_MS ? IDLE_MS : socket.timeout;
@@ -190,7 +187,7 @@ function dialler(target: HttpTarget) {
   const { request } = tls ? https : http;
   return {
     agent,
-    /** A list of headers is written as it is; an object would be copied and checked name by name. */
+    /** Node writes a list of headers as it is; it would copy and check an object name by name. */
     request: (method: string, headers: readonly string[], fresh: boolean): ClientRequest =>
       request({ ...where, method, headers: ['host', host, ...headers], agent: fresh ? false : agent }).once(
         'socket',
@@ -199,7 +196,7 @@ function dialler(target: HttpTarget) {
   };
 }
 
-/** A URL writes an IPv6 address in brackets, a socket does not. */
+/** A URL has an IPv6 address in brackets; a socket takes it without. */
 const hostOf = ({ hostname }: URL): string => hostname.replace(/^\[|\]$/g, '');
 
 function headersOf(

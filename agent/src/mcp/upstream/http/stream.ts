@@ -1,4 +1,4 @@
-/** An event stream of an MCP server over HTTP, passed on event by event. */
+/** Passes on the event stream of an MCP server over HTTP, event by event. */
 import type { IncomingMessage } from 'node:http';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import {
@@ -20,26 +20,24 @@ import {
   type Place,
 } from '../upstream.ts';
 
-/** What an answer is read by. */
+/** What was asked: an answer is read by it. */
 export interface Asking {
   readonly method: string;
   readonly era: Outbound['era'];
-  /** That it is in, or that it begins. */
+  /** The session that the request is in, or begins. */
   readonly session: string | undefined;
-  /** The method of the request; undefined where none is made. */
+  /** The method of the request; undefined if the message is no request. */
   readonly asks: string | undefined;
-  /** Of that request. */
+  /** The id of that request. */
   readonly id: Id | undefined;
-  /** A stream that broke off is asked for again. */
+  /** The request resumes a stream. */
   readonly resumes: boolean;
   readonly back: Back;
   readonly skip: (what: string) => void;
   readonly onRedirect: (location: string | undefined) => void;
 }
 
-/**
- * Passes each event to `asking.back` until the stream ends. `fail` is called where the stream must not be passed on.
- */
+/** Passes each event to `asking.back` until the stream ends. Calls `fail` if the stream must not be passed on. */
 export function receiveStream(
   response: IncomingMessage,
   asking: Asking,
@@ -66,7 +64,7 @@ export function receiveStream(
     if (held !== reader.held) back.holding(reader.held);
     held = reader.held;
     if (events.flowing) return;
-    // A slow client slows its server down instead of filling our memory.
+    // A slow client slows its server down instead of filling the gateway's memory.
     response.pause();
     back.onDrain(() => response.resume());
   });
@@ -80,17 +78,17 @@ export function receiveStream(
   });
 }
 
-/** What the events of one stream are to its client. */
+/** The events of one stream, as its client gets them. */
 class Events {
   readonly #asking: Asking;
   /**
-   * A client resumes a stream after an event with an id (2025-11-25, "Resumability"), and the gateway lets it only in a
-   * session; otherwise its end is the end.
+   * A client may resume a stream after an event with an id (2025-11-25, "Resumability"). The gateway allows that only
+   * in a session; otherwise the end of the stream is final.
    */
   #resumable = false;
-  /** Its stream is for this request alone, so that is what an error without an id is about, where no answer comes. */
+  /** An error without an id. The stream is for this request alone, so the error is about it if no answer comes. */
   #nameless: RpcError | undefined;
-  /** The client has room for more. */
+  /** The client can take more. */
   flowing = true;
 
   constructor(asking: Asking) {
@@ -108,7 +106,7 @@ class Events {
     if (error !== undefined) this.#took(NOWHERE, error);
   }
 
-  /** False where there is no answer, and none can come any more. */
+  /** False if there is no answer and none can come. */
   end(): boolean {
     const { asks, id, back } = this.#asking;
     const over = asks === undefined || back.answered || this.#resumable;
@@ -130,14 +128,15 @@ class Events {
     if (error !== undefined && asked !== undefined) {
       this.#drop();
       this.#nameless = bounded(error);
-      // What follows this event may be nothing, so no client is to resume after it.
+      // Nothing may follow this event, so no client may resume after it.
       this.#resumable = false;
       back.keepAlive();
       return;
     }
     const { id, retry } = place;
     this.#resumable ||= era === 'legacy' && session !== undefined && id !== undefined && id !== '';
-    // An event of another type, or one that cannot be read, is no event to the client: some report an empty one.
+    // An event of another type, or one that cannot be read, is not sent: some clients report an empty event as an
+    // error.
     if (message === undefined && id === undefined && retry === undefined) back.keepAlive();
     else this.#pass(place, message);
   }
@@ -150,7 +149,7 @@ class Events {
     }
   }
 
-  /** Fails the requests that it answers. Returns the failure where it answers and names none. */
+  /** Fails the requests that this event answers. Returns the failure if it is an answer without an id. */
   #unreadable(outlines: readonly Outline[], error: unknown): Message | undefined {
     const { message } = badAnswer(error);
     const failure = { code: -31502, message };
@@ -167,7 +166,7 @@ class Events {
     this.flowing = back.event(place, message);
   }
 
-  /** An error that names no request and is not about this one: for the record. */
+  /** Records an error without an id that is not about this request. */
   #drop(): void {
     const error = this.#nameless;
     this.#nameless = undefined;
@@ -175,13 +174,13 @@ class Events {
   }
 }
 
-/** Kept for as long as the stream is open, and nothing of the message that it came in with it. */
+/** A small copy, which is kept while the stream is open; the message that it came in is not. */
 function bounded({ code, message }: RpcError): RpcError {
   const kept = message.length > MAX_KEPT ? `${message.slice(0, MAX_KEPT)}...` : message;
-  // A copy, because a part of a text keeps all of it.
+  // Copied, because a part of a string keeps the whole string in memory.
   return { code, message: Buffer.from(kept).toString() };
 }
-/** Characters. */
+/** In characters. */
 const MAX_KEPT = 1_024;
 
 const NOWHERE: Place = { id: undefined, retry: undefined };

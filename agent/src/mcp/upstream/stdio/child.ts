@@ -1,4 +1,4 @@
-/** One running stdio MCP server: a JSON-RPC message a line in, a line out (2025-11-25, transports, "stdio"). */
+/** One running stdio MCP server: each line in and out is one JSON-RPC message (2025-11-25, transports, "stdio"). */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { kill } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,13 +24,13 @@ import { OpenRequests, type Waiting } from './open-requests.ts';
 import { logOutputOf } from './server-log.ts';
 import { Unheard } from './unheard.ts';
 
-/** How long it gets to end by itself, and then by SIGTERM. */
+/** How long the process has to end by itself, and then by SIGTERM. */
 const GRACE_MS = 2_000;
-/** For what the process wrote before it exited. */
+/** How long the output from before the exit is read. */
 const LAST_WORDS_MS = 500;
 const NOWHERE = { id: undefined, retry: undefined };
 
-/** Whether it answered once; else whether it ended by itself, or we ended it and cannot tell. */
+/** `answered`: it answered at least once. Else `failed` if it ended by itself, and `stopped` if we ended it. */
 export type HowEnded = 'answered' | 'failed' | 'stopped';
 
 /** One process of a stdio server. The constructor starts it; `stop` ends it and its process group. */
@@ -48,7 +48,7 @@ export class Child {
   constructor({ command: [file, ...args], env, account }: CommandTarget, log: Log) {
     this.#log = log;
     this.#skip = skippedLog(log, 'the MCP server');
-    // A group of its own, so that what the command starts ends with it.
+    // A process group of its own, so that everything the command starts ends with it.
     this.#process = spawn(file, args, {
       env,
       detached: true,
@@ -64,15 +64,15 @@ export class Child {
     this.#process.stdout?.on('data', (chunk: Buffer) => lines.push(chunk));
     this.#process.stdin?.on('error', (error) => log.debug({ err: error }, 'the MCP server stopped reading'));
     this.#process.on('error', (error) => log.error({ err: error, file }, 'the MCP server could not be run'));
-    // For an agent that ends without having stopped it.
+    // For an agent that ends without stopping it.
     const kept = atEnd(() => this.#kill('SIGKILL'));
     this.#exited = new Promise((resolve) => {
       this.#process.once('error', () => resolve());
       this.#process.once('close', () => resolve());
       this.#process.once('exit', () => {
-        // What it started and left behind ends with it, whoever ended it.
+        // Ends the processes that it started and left behind.
         this.#kill('SIGKILL');
-        // A process that left the group may hold the pipes open for ever.
+        // A process that left the group may hold the pipes open.
         setTimeout(() => this.#letGo(), LAST_WORDS_MS).unref();
       });
     });
@@ -94,12 +94,12 @@ export class Child {
     if (this.#how === 'failed') this.#how = 'stopped';
   }
 
-  /** `renumber` gives requests ids of our own, where several clients of one caller share the process. */
+  /** `renumber` gives requests ids of our own: several clients of one caller share the process. */
   send(message: Message | undefined, back: Back, { renumber }: { renumber: boolean }): void {
     if (message === undefined) return;
     const unread = this.#process.stdin?.writableLength ?? 0;
     ensure(unread <= MAX_ANSWER_BYTES, 'rate', `the MCP server has ${unread} bytes to read`);
-    // What a process does not read cannot be taken back.
+    // Bytes that the process has not read cannot be taken back.
     back.onLost(() => {
       this.#isStopped();
       this.#kill('SIGKILL');
@@ -117,7 +117,7 @@ export class Child {
     this.write(withProgressToken({ ...message, id }, waiting.token), sent);
   }
 
-  /** The newest listener gets what belongs to no request. */
+  /** The newest listener gets the messages that belong to no request. */
   listen(back: Back): void {
     this.#listener?.end();
     this.#listener = back;
@@ -128,14 +128,17 @@ export class Child {
     for (const message of this.#unheard.take()) back.event(NOWHERE, message);
   }
 
-  /** `sent` is called when the process has read it, or cannot any more. */
+  /** Calls `sent` when the process has read the message, or no longer can. */
   write(message: Message, sent: () => void = () => {}): void {
     const { stdin } = this.#process;
     if (stdin === null) sent();
     else stdin.write(`${writeMessage(message)}\n`, () => sent());
   }
 
-  /** First by closing its input, as the specification has it, then harder. Resolves when the process is gone. */
+  /**
+   * Ends the process: closes its input, as the specification says, then sends SIGTERM and SIGKILL. Resolves when the
+   * process is gone.
+   */
   async stop(): Promise<void> {
     this.#isStopped();
     const gone = this.#exited.then(() => true);
@@ -169,7 +172,7 @@ export class Child {
     else this.#say(message);
   }
 
-  /** Fails the calls that it answers, and no others. */
+  /** Fails only the calls that this line answers. */
   #unreadable(outlines: readonly Outline[], error: unknown): void {
     const failed = answeredIn(outlines).map((id) => {
       const waiting = this.#requests.fail(id);
@@ -196,10 +199,10 @@ export class Child {
     waiting.back.end();
   }
 
-  /** Progress goes to the request that asked for it; the rest has no addressee but the session. */
+  /** Progress goes to the request that asked for it; other notifications go to the session. */
   #tell(notification: Notification): void {
     const known = this.#requests.byToken(notification.params?.['progressToken']);
-    // 2026-07-28, "Subscriptions": over stdio these say whose they are.
+    // Over stdio these name their subscription (2026-07-28, "Subscriptions").
     const subscriber = this.#requests.get(subscriptionOf(notification) ?? '');
     if (subscriber !== undefined) this.#stream(subscriber, notification);
     else if (known === undefined) {
@@ -218,16 +221,16 @@ export class Child {
     to.back.event(NOWHERE, notification);
   }
 
-  /** To the session. */
+  /** Sends a message to the session. */
   #say(message: Message): void {
     if (this.#listener === undefined) this.#unheard.hold(message);
     else this.#listener.event(NOWHERE, message);
   }
 
   /**
-   * A cancelled request gets no answer (2025-11-25, "Cancellation"), so its HTTP request ends here. Where clients share
-   * the process, an id that two of them use names neither: such a client cancels by closing its request. False where
-   * nothing is written.
+   * A cancelled request gets no answer (2025-11-25, "Cancellation"), so its HTTP request ends here. If clients share
+   * the process, an id that two of them use is ambiguous and cancels nothing: such a client cancels by closing its
+   * request. False if nothing is written.
    */
   #cancel(notification: Notification, renumber: boolean, sent: () => void): boolean {
     const named = cancelledId(notification);
@@ -235,7 +238,7 @@ export class Child {
     const [only] = same;
     if (same.length > 1) return false;
     if (only === undefined) {
-      // Its client has left already, and its id is the child's.
+      // Its client has already left, and the id is the one that the child knows.
       if (renumber || named === undefined || !this.#requests.isOwed(named)) return false;
       this.write(notification, sent);
       return true;
@@ -247,7 +250,7 @@ export class Child {
     return true;
   }
 
-  /** In the modern era closing the answer cancels (2026-07-28); in the legacy one it does not. */
+  /** Closing the answer cancels in the modern era (2026-07-28), but not in the legacy era. */
   #left(id: Id, waiting: Waiting, modern: boolean): void {
     if (this.#requests.get(id) !== waiting) return;
     this.#requests.leave(id);
@@ -262,7 +265,7 @@ export class Child {
   }
 
   #kill(signal: NodeJS.Signals): void {
-    // What it started in turn is in its process group; none where nothing could be started.
+    // The process group holds what it started in turn. There is none if the process could not be started.
     const { pid } = this.#process;
     if (pid === undefined) return;
     try {

@@ -1,10 +1,10 @@
 /**
- * An MCP server that speaks stdio: the gateway starts it, one process a legacy session and one a caller in the modern
- * era, for a stdio server takes everybody on its input to be one client.
+ * An MCP server that speaks stdio and that the gateway starts: one process for each legacy session, and one for each
+ * caller in the modern era. A stdio server takes all input for that of one client.
  *
- * A process that ends takes its session along: what waits is answered with an error, and the next request
- * with 404, upon which the client begins a new session and so a new process. So a server that crashes is
- * restarted by demand, never in a loop of our own; one that ends without an answer is so less and less often.
+ * The end of a process ends its session: open requests are answered with an error, and the next request with 404. Then
+ * the client begins a new session, and so a new process. So a server that crashes is restarted on demand, never in a
+ * loop. One that ends without an answer is restarted less and less often.
  */
 import { randomUUID } from 'node:crypto';
 import { Buckets } from '@chancery/shared/door/buckets.ts';
@@ -16,15 +16,15 @@ import type { Back, CommandTarget, Outbound, Upstream } from '../upstream.ts';
 import { Child } from './child.ts';
 import { Restarts } from './restarts.ts';
 
-/** Each is a process, of a session or of a caller in the modern era. */
+/** For sessions, and again for callers in the modern era. */
 export const MAX_PROCESSES = 64;
-/** Of one caller, that has started as many as there can be. */
+/** The rate of one caller that has started as many as there can be. */
 const STARTS_PER_SECOND = 1;
 
-/** What a program commonly needs and no secret travels in. */
+/** Variables that programs commonly need and that carry no secret. */
 const COMMON = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'SHELL', 'TERM'];
 
-/** The variables that a started server gets: the common ones and those `names` adds. Nothing else of `env` leaks. */
+/** The variables that a started server gets: the common ones and those in `names`, and nothing else of `env`. */
 export function allowedEnvironment(
   env: Readonly<Record<string, string | undefined>>,
   names: readonly string[],
@@ -38,8 +38,8 @@ export function allowedEnvironment(
 }
 
 /**
- * Runs the command, from the first request on. `maxProcesses` is a limit for sessions, and another one for callers
- * of the modern era. The caller closes it, which ends all processes.
+ * Runs the command from the first request on. `maxProcesses` limits the processes of sessions, and separately those of
+ * callers in the modern era. The caller closes it, which ends all processes.
  */
 export function commandUpstream(
   target: CommandTarget,
@@ -102,7 +102,7 @@ function keep<K>(among: Map<K, Child>, key: K, child: Child): Child {
   return child;
 }
 
-/** Each start is worth many requests of a caller, whatever the process answers before it ends. */
+/** Starts processes within a rate for each caller: a start costs as much as many requests. */
 class Children {
   readonly #make: () => Child;
   readonly #restarts = new Restarts();
@@ -115,7 +115,7 @@ class Children {
     this.#starts = new Buckets({ perSecond: STARTS_PER_SECOND, burst }, clock);
   }
 
-  /** Throws rate, mcp_upstream. Others give way only to one that may start. */
+  /** Throws rate, mcp_upstream. `giveWay` is called only if a process may start. */
   start(caller: SpiffeId, places: Processes, giveWay: () => void = () => {}): Child {
     places.ensureRoom(caller);
     this.#restarts.ensureMayStart(caller);
@@ -136,7 +136,7 @@ class Children {
   }
 }
 
-/** Throws rate. A process with no open request gives way; what comes for it from now on begins another. */
+/** Throws rate. A process without open requests gives way: the next request of its caller starts another. */
 function makeRoom(byCaller: Map<SpiffeId, Child>, max: number): void {
   if (byCaller.size < max) return;
   const idle = [...byCaller].find(([, child]) => child.idle);
@@ -146,7 +146,7 @@ function makeRoom(byCaller: Map<SpiffeId, Child>, max: number): void {
   void child.stop();
 }
 
-/** Those that end, which takes seconds, have as many places as those in use. */
+/** Bounds processes. Those that are ending, which takes seconds, have as many places again. */
 class Processes {
   readonly #max: number;
   readonly #byCaller = new Map<SpiffeId, number>();
@@ -163,7 +163,7 @@ class Processes {
     ensure(!isFull, 'rate', `${own} processes of ${caller}, and ${this.#all} of all, run or end`);
   }
 
-  /** Returns what to call when it has ended. */
+  /** The caller calls the returned function when the process has ended. */
   enter(caller: SpiffeId): () => void {
     this.#add(caller, 1);
     return () => this.#add(caller, -1);

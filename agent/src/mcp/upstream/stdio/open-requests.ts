@@ -1,6 +1,6 @@
 /**
- * The requests that one stdio server has not answered. A client that left or cancelled may use its id again, while the
- * server may still answer the first request: until then the second one goes under another id.
+ * The requests that one stdio server has not answered. A client that left or cancelled may use its id again while the
+ * server may still answer the first request: until then the second one gets another id.
  */
 import { randomUUID } from 'node:crypto';
 import type { Id, Notification, Request } from '@chancery/shared/mcp/message.ts';
@@ -9,25 +9,25 @@ import type { Back } from '../upstream.ts';
 
 export interface Waiting {
   readonly back: Back;
-  /** The client's own, which the child may not have seen. */
+  /** The client's id, which the child may not know. */
   readonly id: Id;
-  /** The client's own, and the one that the child knows. */
+  /** The client's progress token, and the one that the child knows. */
   readonly progressToken: Id | undefined;
   readonly token: Id | undefined;
-  /** The least level of the log messages that it asked for. */
+  /** The least level of log messages that it wants. */
   readonly least: number | undefined;
   streaming: boolean;
 }
 
-/** A server that never answers what was cancelled is right (2025-11-25, "Cancellation"); the oldest gives way. */
+/** A server need not answer a cancelled request (2025-11-25, "Cancellation"), so the oldest gives way. */
 const MAX_OWED = 1_000;
 
 /** The open requests at one process, by the ids and progress tokens that the process knows. */
 export class OpenRequests {
-  /** By the ids, and by the progress tokens, that the child knows. */
+  /** By the ids and the progress tokens that the child knows. */
   readonly #waiting = new Map<Id, Waiting>();
   readonly #byToken = new Map<Id, Waiting>();
-  /** Ids that the child knows, of requests that nobody waits for any more. */
+  /** Ids that the child knows, of requests that nobody waits for. */
   readonly #owed = new Set<Id>();
   #nextId = 1;
 
@@ -35,7 +35,7 @@ export class OpenRequests {
     return this.#waiting.size === 0;
   }
 
-  /** `renumber` gives it an id of our own. Returns the id that the child is to know it by. */
+  /** `renumber` gives the request an id of our own. Returns the id for the child. */
   open(request: Request, back: Back, renumber: boolean): { readonly id: Id; readonly waiting: Waiting } {
     const again = this.#owed.has(request.id);
     const id = renumber ? this.#nextId++ : again ? randomUUID() : request.id;
@@ -56,12 +56,15 @@ export class OpenRequests {
     return typeof token === 'string' || typeof token === 'number' ? this.#byToken.get(token) : undefined;
   }
 
-  /** Those that their client knows by this id, with the child's. */
+  /** The requests with this id of their client, each with the child's id. */
   namedBy(id: Id | undefined): readonly (readonly [Id, Waiting])[] {
     return [...this.#waiting].filter(([, waiting]) => waiting.id === id);
   }
 
-  /** It is answered: by its id, or by its number as a string, as servers answer that keep ids as text. */
+  /**
+   * Removes an answered request. The answer has its id, or its number as a string: servers that keep ids as text send
+   * that.
+   */
   take(answered: Id): Waiting | undefined {
     const id = this.#known(answered);
     this.#owed.delete(id);
@@ -72,7 +75,7 @@ export class OpenRequests {
     return waiting;
   }
 
-  /** What answers it cannot be read, and may be a line of a log: the answer may still come. */
+  /** The line that answers it cannot be read. It may be a log line, so the real answer may still come. */
   fail(answered: Id): Waiting | undefined {
     const id = this.#known(answered);
     const waiting = this.#waiting.get(id);
@@ -85,7 +88,7 @@ export class OpenRequests {
     return known || String(Number(answered)) !== answered ? answered : Number(answered);
   }
 
-  /** Nobody waits for its answer, which may still come. */
+  /** Nobody waits for the answer any more, but it may still come. */
   leave(id: Id): void {
     this.take(id);
     this.#owed.add(id);
@@ -105,8 +108,8 @@ export class OpenRequests {
   }
 
   /**
-   * 2026-07-28, "Logging": log messages belong to the request that asked for their level. Over stdio they do not say
-   * which one that is, so each open request that asked for it gets them: all are the same caller's.
+   * Log messages belong to the request that asked for their level (2026-07-28, "Logging"). Over stdio they do not name
+   * it, so each open request that asked for the level gets them: all are of the same caller.
    */
   askersOf(log: Notification): readonly Waiting[] {
     const level = levelOf(log);

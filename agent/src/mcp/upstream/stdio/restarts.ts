@@ -1,6 +1,6 @@
 /**
- * How soon a process that ended without one answer is started again: each start costs more than a request. Counted for
- * each caller, for a caller may be who makes it end.
+ * How soon a process that ended without an answer is started again: a start costs more than a request. Counted for each
+ * caller, because a caller may be the cause.
  */
 import { backoffSeconds } from '@chancery/shared/ground/backoff.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
@@ -8,21 +8,21 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 interface Failing {
   readonly failures: number;
-  /** When the next start may be. */
+  /** The earliest time of the next start. */
   readonly nextMs: number;
 }
 
-/** After the second failure, doubling; the first may be chance. */
+/** From the second failure on, doubling; the first may be chance. */
 const PAUSE = { firstSeconds: 1, lastSeconds: 30, spread: 0 };
 const MAX_CALLERS = 1_000;
 
 /**
- * Delays the next start for a caller whose processes keep failing. `nowMs` is a clock that only grows, in
+ * Delays the next start for a caller whose processes keep failing. `nowMs` is a clock that only advances, in
  * milliseconds.
  */
 export class Restarts {
   readonly #nowMs: () => number;
-  /** The one that failed longest ago first. */
+  /** The caller whose last failure is oldest comes first. */
   readonly #byCaller = new Map<SpiffeId, Failing>();
 
   constructor(nowMs: () => number = () => performance.now()) {
@@ -38,7 +38,7 @@ export class Restarts {
     throw new IdentityError('mcp_upstream', `${says}; it is started again in ${Math.ceil(leftMs / 1000)} s`);
   }
 
-  /** Of a process that was stopped before its first answer nothing is known: what was counted stays. */
+  /** A process that was stopped before its first answer tells nothing: the count stays. */
   ended(caller: SpiffeId, how: 'answered' | 'failed' | 'stopped'): void {
     if (how === 'answered') this.#byCaller.delete(caller);
     if (how === 'failed') this.#failed(caller);

@@ -1,16 +1,16 @@
-/** A started server's standard error, inside log lines of our own: it can neither forge one nor flood the log. */
+/** Logs a started server's standard error inside our own log lines: it can neither forge a line nor flood the log. */
 import type { Readable } from 'node:stream';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { LineReader } from '../../wire/lines.ts';
 
 const MAX_LINE_BYTES = 4 * 1024;
-/** In a minute; what is beyond is counted. */
+/** Lines per minute; more are counted. */
 const MAX_LINES = 200;
 const MINUTE_MS = 60_000;
 
 /**
- * Reads `stderr` until it closes: at most 200 lines a minute are logged, and how many more there were. `nowMs` is a
- * clock that only grows.
+ * Reads `stderr` until it closes. Logs at most 200 lines per minute, and how many more there were. `nowMs` is a clock
+ * that only advances.
  */
 export function logOutputOf(stderr: Readable, log: Log, nowMs: () => number = () => performance.now()): void {
   let begun = nowMs();

@@ -1,6 +1,6 @@
 /**
- * What a stdio server says before its client listens: kept, within bounds, for servers announce and log from their
- * first moment, and a client opens its stream after it has begun the session. The oldest gives way.
+ * Keeps what a stdio server sends before its client listens: servers notify and log from their start, and a client
+ * opens its stream only after it has begun the session. The oldest message gives way.
  */
 import { type Message, writeMessage } from '@chancery/shared/mcp/message.ts';
 
@@ -21,7 +21,7 @@ export class Unheard {
       this.#size -= this.#held.shift()?.size ?? 0;
   }
 
-  /** All of them, once. */
+  /** Returns all of them, once. */
   take(): readonly Message[] {
     const held = this.#held.map(({ message }) => message);
     this.#held = [];

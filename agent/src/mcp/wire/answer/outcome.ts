@@ -1,4 +1,4 @@
-/** What comes of a request that we send: an answer or an error, in every case. */
+/** Ends every request that we send with an answer or an error. */
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 
@@ -7,7 +7,9 @@ export interface Outcome {
   readonly onError: (error: Error) => void;
 }
 
-/** An answer that switches protocols, which nobody asked for, is an error: Node only closes the request then. */
+/**
+ * An answer that switches protocols is an error, since we never ask for that: Node alone would only close the request.
+ */
 export function onOutcome(request: ClientRequest, { onResponse, onError }: Outcome): void {
   let isTold = false;
   const fail = (error: Error): void => {
@@ -28,6 +30,6 @@ export function onOutcome(request: ClientRequest, { onResponse, onError }: Outco
   });
 }
 
-/** The failure of an answer that changes the protocol, or is informational (below 200). */
+/** The error for an answer that switches the protocol, or is informational (below 200). */
 export const switched = (status = 101): IdentityError =>
   new IdentityError('mcp_upstream', `the answer was HTTP ${status}, and no other protocol was asked for`);

@@ -1,8 +1,8 @@
-/** What became of a connection, in words that may go to a client: no address of what stands behind us. */
+/** Why a connection failed, in words that may go to a client: without the address of the server behind the gateway. */
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { NETWORK_SENTENCES } from '@chancery/shared/text/network-sentence.ts';
 
-/** Of a refusal its own words; of anything else the kind. */
+/** The message of a refusal; for other errors, their kind. */
 export function reasonOf(error: unknown): string {
   if (isRefusal(error)) return error.message;
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';

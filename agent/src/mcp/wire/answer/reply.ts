@@ -1,4 +1,4 @@
-/** How a no looks on the wire: an HTTP status, and a JSON-RPC error that a client can show. */
+/** Refusals on the wire: an HTTP status, and a JSON-RPC error that a client can show. */
 import type { ServerResponse } from 'node:http';
 import { type IdentityError, REFUSALS, type Refusal } from '@chancery/shared/ground/errors.ts';
 import {
@@ -10,7 +10,7 @@ import {
 } from '@chancery/shared/mcp/message.ts';
 import type { Denied } from '@chancery/shared/policy/decision.ts';
 
-/** JSON-RPC's own codes (section 5.1), those of MCP 2026-07-28, and ours, which lie outside -32768..-32000. */
+/** Codes of JSON-RPC (section 5.1), of MCP 2026-07-28, and our own, which are outside -32768..-32000. */
 const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number] } = {
   mcp_parse: [400, -32600],
   mcp_size: [413, -32600],
@@ -21,7 +21,7 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
   mcp_version: [400, -32022],
   mcp_method: [405, -31405],
   mcp_unknown: [404, -32601],
-  // 2025-11-25, transports: clients begin a new session on 404; the SDKs look for this code, too.
+  // Clients begin a new session on 404 (2025-11-25, transports). The SDKs look for this code, too.
   mcp_session: [404, -32001],
   mcp_call: [403, -31403],
   mcp_origin: [403, -31403],
@@ -39,7 +39,7 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
 };
 export const DENIED = -31403;
 
-/** These are about the client's own message, or about its server: it is told what happened. */
+/** Refusals of the client's own message, or failures of its server: the client gets the details. */
 const TOLD: ReadonlySet<Refusal> = new Set([
   'mcp_parse',
   'mcp_size',
@@ -54,18 +54,21 @@ const TOLD: ReadonlySet<Refusal> = new Set([
   'server_unknown',
 ]);
 
-/** Clients show this and nothing else of an error. */
+/** The only part of an error that clients show. */
 export function messageOf({ code, message }: IdentityError): string {
   return TOLD.has(code) ? message : REFUSALS[code].says;
 }
 
 /**
- * These fail one call and no more. Where its id is known they are HTTP 200: an HTTP error ends the whole session of
- * some clients, and others do not show what is in its body.
+ * These fail only one call. If its id is known they are HTTP 200: an HTTP error ends the whole session of some clients,
+ * and others do not show its body.
  */
 const ABOUT_ONE_CALL: ReadonlySet<Refusal> = new Set(['mcp_upstream', 'wrong_peer']);
 
-/** Of most refusals the client gets the table's sentence. `data` is what the protocol asks for. */
+/**
+ * Answers with a refusal. For most codes the client gets the sentence of the table. `data` is what the protocol asks
+ * for.
+ */
 export function refuse(
   res: ServerResponse,
   error: IdentityError,
@@ -83,8 +86,8 @@ export function refuse(
 }
 
 /**
- * A stream whose server or gateway is away for a moment: its client asks for it again, as it would where it could not
- * reach the server itself. An HTTP error makes clients give the stream up, and some of them their session.
+ * Ends a stream whose server or gateway is away for a moment, so that its client opens it again, as if it could not
+ * reach the server. After an HTTP error clients give up the stream, and some their session.
  */
 function endSoon(res: ServerResponse): void {
   res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
@@ -92,23 +95,23 @@ function endSoon(res: ServerResponse): void {
   const timer = setTimeout(() => res.end(), AWAY_MS);
   res.once('close', () => clearTimeout(timer));
 }
-/** A client that asks again at once does so no more often. */
+/** Slows a client that asks again at once. */
 const AWAY_MS = 1_000;
 
-/** Who is refused GET or DELETE is a modern client, which only posts. */
+/** The methods that are allowed. Only modern clients are refused GET or DELETE, and they only post. */
 function allowed(method: string | undefined): string {
   return method === 'GET' || method === 'DELETE' ? 'POST' : 'POST, GET, DELETE';
 }
 
-/** The same refusal inside an event stream that is open already. */
+/** A refusal inside an event stream that is already open. */
 export function refusalResponse(error: IdentityError, id: Id | undefined): Response {
   const [, code] = WIRE[error.code] ?? [500, -32603];
   return errorResponse(id, { code, message: messageOf(error) });
 }
 
 /**
- * In an HTTP 200, so that the model's client shows it: a 403 makes clients start an OAuth flow or drop the connection.
- * Unlike other refusals it says why: the caller is known, and the rule is about it.
+ * Sent with HTTP 200, so that clients show it: after a 403 they start an OAuth flow or drop the connection. Unlike
+ * other refusals it gives the reason: the caller is known, and the rule is about it.
  */
 export function denial(id: Id | undefined, decision: Denied, decisionId: string): Response {
   const { reason, rule } = decision;
@@ -116,7 +119,7 @@ export function denial(id: Id | undefined, decision: Denied, decisionId: string)
   return errorResponse(id, { code: DENIED, message: 'the call is not allowed', data });
 }
 
-/** Sends the head and the whole body, and ends the response. A text is sent as it is. */
+/** Sends the head and the whole body, and ends the response. Text is sent as it is. */
 export function writeJson(res: ServerResponse, status: number, message: Response | string): void {
   const body = typeof message === 'string' ? message : writeMessage(message);
   res.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });

@@ -132,7 +132,7 @@ export interface ExplainResponse {
   /** For a call. */
   allow: boolean;
   rule: string;
-  /** One line a step, for a person. */
+  /** One line for each step, for a person. */
   lines: string[];
 }
 
@@ -237,7 +237,7 @@ export interface RevokeResponse {
   spiffeIds: string[];
   /** The value that is revoked, or would be: a serial in full. */
   value: string;
-  /** Absent after a dry run. Whom the revocation cuts off is not counted as connected. */
+  /** Absent after a dry run. Agents that the revocation cuts off are not counted as connected. */
   unacknowledged: Unacknowledged | undefined;
 }
 

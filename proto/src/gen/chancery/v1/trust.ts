@@ -57,7 +57,7 @@ export interface SnapshotParts {
   revocations: bigint;
 }
 
-/** The full state, but for parts that are the same as in the snapshot before on this stream: those may be absent. */
+/** The full state. Parts that are the same as in the previous snapshot on this stream may be absent. */
 export interface WatchResponse {
   /** Grows with every change. 0 where the message has successions and nothing else: it is not acknowledged. */
   sequence: bigint;
