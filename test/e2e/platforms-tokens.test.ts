@@ -1,7 +1,7 @@
 /** Real processes where tokens speak: a CA, and agents in a job of GitHub and on an instance of Google. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { startMetadata } from '../kit/gcp/metadata.ts';
+import { INSTANCE, startMetadata } from '../kit/gcp/metadata.ts';
 import type { Served } from '../kit/http/served.ts';
 import { failedRenewal, nextCertificate } from '../kit/observe/renewals.ts';
 import { readStatus } from '../kit/observe/status.ts';
@@ -22,14 +22,6 @@ import {
 const TRUST_DOMAIN = 'tokens.example';
 const PATIENCE = { timeout: 100_000, interval: 50 };
 const now = () => new Date();
-const instance = {
-  project_id: 'my-project',
-  project_number: 739419398126,
-  zone: 'us-west1-b',
-  instance_id: '152986662232938449',
-  instance_name: 'vm-1',
-  instance_creation_timestamp: 1496952205,
-};
 const workflow = {
   repository: 'octo-org/octo-repo',
   repository_id: '74',
@@ -64,7 +56,7 @@ beforeAll(async () => {
   google = await startIssuer({ now });
   hub = await startIssuer({ now, claims: workflow });
   const token = (claims: object): string => google.token(claims);
-  metadata = await startMetadata({ instance, email: 'a@my-project.example', token, now });
+  metadata = await startMetadata({ instance: INSTANCE, email: 'a@my-project.example', token, now });
   const gcp = { projects: ['my-project'], issuer: google.url, jwksUri: `${google.url}/jwks` };
   const github = { preset: 'github', issuer: hub.url, claims: { repository_id: ['74'] } };
   ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { gcp, oidc: { github } } });

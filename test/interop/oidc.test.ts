@@ -11,19 +11,11 @@ import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { proven } from '../kit/ca/authority.ts';
-import { startMetadata } from '../kit/gcp/metadata.ts';
+import { INSTANCE, startMetadata } from '../kit/gcp/metadata.ts';
 import type { Served } from '../kit/http/served.ts';
 import { type OidcWorld, startOidcWorld } from '../kit/oidc/world.ts';
 import { refusal } from '../kit/refusal.ts';
 
-const instance = {
-  project_id: 'my-project',
-  project_number: 739419398126,
-  zone: 'us-west1-b',
-  instance_id: '152986662232938449',
-  instance_name: 'vm-1',
-  instance_creation_timestamp: 1496952205,
-};
 const email = '739419398126-compute@developer.gserviceaccount.com';
 
 let world: OidcWorld;
@@ -34,8 +26,8 @@ beforeAll(async () => {
   const { issuer, clock } = world;
   const now = () => clock.now();
   const token = (claims: object) => issuer.token(claims);
-  metadata = await startMetadata({ instance, email, token, now });
-  noAccount = await startMetadata({ instance, token, now });
+  metadata = await startMetadata({ instance: INSTANCE, email, token, now });
+  noAccount = await startMetadata({ instance: INSTANCE, token, now });
 });
 afterAll(() => Promise.all([world.close(), metadata.close(), noAccount.close()]));
 afterEach(() => {
@@ -74,7 +66,7 @@ describe('clients that others wrote', () => {
       property,
       params: { audience: 'ours', format: 'full' },
     });
-    expect(claimsOf(token)).toMatchObject({ aud: 'ours', email, google: { compute_engine: instance } });
+    expect(claimsOf(token)).toMatchObject({ aud: 'ours', email, google: { compute_engine: INSTANCE } });
     const standard = await gcpMetadata.instance<string>({ property, params: { audience: 'ours' } });
     expect(claimsOf(standard)).not.toHaveProperty('google');
     const bare = await fetch(`${metadata.url}/computeMetadata/v1/instance/id`);

@@ -17,6 +17,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sized } from '../kit/tpm/fake-tpm.ts';
 import { sourceOf } from '../kit/tpm/live-tpm.ts';
 import { makeSoftwareTpm, runTool, type SoftwareTpm } from '../kit/tpm/swtpm.ts';
+import { makeStorageKey, quoteByTool, runAndFlush } from '../kit/tpm/tools.ts';
 import { expectRefusal } from '../kit/tpm/tpm-attestor.ts';
 
 let tpm: SoftwareTpm;
@@ -32,12 +33,7 @@ afterAll(async () => {
 
 const at = (name: string): string => join(dir, name);
 
-/** There is no resource manager: each tool leaves what it loaded. */
-async function tool(...command: readonly string[]): Promise<string> {
-  const out = await runTool(tpm, command);
-  await runTool(tpm, ['tpm2_flushcontext', '-t']);
-  return out;
-}
+const tool = (...command: readonly string[]): Promise<string> => runAndFlush(tpm, ...command);
 
 async function onDevice<T>(use: (commands: TpmCommands) => Promise<T>): Promise<T> {
   const device = await openTpm(tpm.device);
@@ -236,23 +232,8 @@ test('their quote passes our verification, and without what we asked does not', 
   const ak = await toolAk();
   const nonce = randomBytes(32);
   const values = new Uint8Array(3 * 32);
-  await tool(
-    'tpm2_quote',
-    '-Q',
-    '-c',
-    at('ak.ctx'),
-    '-l',
-    'sha256:0,1,7',
-    '-q',
-    hex(nonce),
-    '-m',
-    at('m'),
-    '-s',
-    at('s'),
-    '-g',
-    'sha256',
-  );
-  const quote = { attest: await readFile(at('m')), signature: await readFile(at('s')) };
+  const asked = { context: at('ak.ctx'), selection: 'sha256:0,1,7', nonce: hex(nonce), at };
+  const quote = await quoteByTool(tpm, asked);
   const verified = verifyQuote(quote, values, [0, 1, 7], speakerOf(ak, nonce));
   expect([...verified.pcrs.keys()]).toEqual([0, 1, 7]);
   const fewer = async () => verifyQuote(quote, values.subarray(32), [0, 1], speakerOf(ak, nonce));
@@ -284,23 +265,8 @@ test.each(['rsa', 'ecc'])(
         says: /not the template AK P-256: it is RSA, not ECC$/,
       });
     const nonce = randomBytes(32);
-    await tool(
-      'tpm2_quote',
-      '-Q',
-      '-c',
-      at('child.ctx'),
-      '-l',
-      'sha256:0',
-      '-q',
-      hex(nonce),
-      '-m',
-      at('m'),
-      '-s',
-      at('s'),
-      '-g',
-      'sha256',
-    );
-    const quote = { attest: await readFile(at('m')), signature: await readFile(at('s')) };
+    const asked = { context: at('child.ctx'), selection: 'sha256:0', nonce: hex(nonce), at };
+    const quote = await quoteByTool(tpm, asked);
     const speaker = speakerOf(readPublicArea(bytes, AK, 'ak_template'), nonce);
     const verify = async () => verifyQuote(quote, new Uint8Array(32), [0], speaker);
     await expectRefusal(verify(), {
@@ -348,21 +314,7 @@ test('our key file is the one that tpm2_encodeobject writes, and their loader ta
   const areas = splitKeyFile(der);
   await writeFile(at('k.pub'), areas.publicArea);
   await writeFile(at('k.priv'), areas.privateArea);
-  const storage = 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt';
-  await tool(
-    'tpm2_createprimary',
-    '-Q',
-    '-C',
-    'o',
-    '-g',
-    'sha256',
-    '-G',
-    'ecc',
-    '-a',
-    storage,
-    '-c',
-    at('srk.ctx'),
-  );
+  await makeStorageKey(tpm, at('srk.ctx'));
   await tool(
     'tpm2_encodeobject',
     '-C',

@@ -41,6 +41,14 @@ import { makeSoftwareTpm, type SoftwareTpm } from '../../kit/tpm/swtpm.ts';
 const run = promisify(execFile);
 const isRoot = process.getuid?.() === 0;
 const ROOT_ONLY = 'only root can start a process of another user or give a folder away';
+const DEPS = {
+  clock: systemClock,
+  random: Math.random,
+  randomBytes,
+  log: silentLog,
+  env: {},
+  version: 'test',
+};
 const CA_ID = `spiffe://${TRUST_DOMAIN}/chancery/ca`;
 
 let tpm: SoftwareTpm;
@@ -94,7 +102,7 @@ async function firstWarning(settings: AgentSettings): Promise<{ code: string; me
       stop.abort();
     },
   };
-  const deps = { clock: systemClock, random: Math.random, randomBytes, log, env: {}, version: 'test' };
+  const deps = { ...DEPS, log };
   await expect(startAgent(settings, deps, stop.signal)).rejects.toThrow();
   return heard[0]?.err ?? expect.fail('the agent said nothing');
 }
@@ -246,15 +254,7 @@ describe('I18 the first trust', () => {
   });
 
   test('a pin of another key', async () => {
-    const deps = {
-      clock: systemClock,
-      random: Math.random,
-      randomBytes,
-      log: silentLog,
-      env: {},
-      version: 'test',
-    };
-    const attempt = startAgent(pinned('ab'.repeat(32)), deps, AbortSignal.timeout(120_000));
+    const attempt = startAgent(pinned('ab'.repeat(32)), DEPS, AbortSignal.timeout(120_000));
     await expect(attempt).rejects.toMatchObject({ code: 'bootstrap' });
   });
 
@@ -371,15 +371,7 @@ request.once('socket', (socket) => socket.once('connect', () => setImmediate(() 
     const settings = settingsWith();
     const ownUid = process.getuid?.() ?? 0;
     const fixed = { env: {}, ownPid: process.pid, signalProcess, platform: process.platform, ownUid };
-    const deps = {
-      clock: systemClock,
-      random: Math.random,
-      randomBytes,
-      log: silentLog,
-      env: {},
-      version: 'test',
-    };
-    const running = await runAgent(settings, { ...deps, ...fixed }, new AbortController().signal);
+    const running = await runAgent(settings, { ...DEPS, ...fixed }, new AbortController().signal);
     closing.push(() => running.close());
     return paths(settings.dataDir).socket;
   }
@@ -409,15 +401,7 @@ request.once('socket', (socket) => socket.once('connect', () => setImmediate(() 
 
 describe('I29 the agent’s folder', () => {
   const refused = async (dataDir: string): Promise<unknown> => {
-    const deps = {
-      clock: systemClock,
-      random: Math.random,
-      randomBytes,
-      log: silentLog,
-      env: {},
-      version: 'test',
-    };
-    const attempt = startAgent(settingsWith({ dataDir }), deps, AbortSignal.timeout(120_000));
+    const attempt = startAgent(settingsWith({ dataDir }), DEPS, AbortSignal.timeout(120_000));
     return attempt.then(
       async (agent) => {
         await agent.close();

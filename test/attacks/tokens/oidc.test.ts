@@ -2,6 +2,7 @@
 import { OidcConfig } from '@chancery/ca/attestors/oidc/config.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { proven } from '../../kit/ca/authority.ts';
+import { INSTANCE } from '../../kit/gcp/metadata.ts';
 import { attestToken, FIXED_AUDIENCE, type OidcWorld, startOidcWorld } from '../../kit/oidc/world.ts';
 import { refusal } from '../../kit/refusal.ts';
 import { type Expected, expectRefusal } from '../../kit/tpm/tpm-attestor.ts';
@@ -235,17 +236,9 @@ describe('any issuer', () => {
 });
 
 describe('C24 Google', () => {
-  const instance = {
-    project_id: 'my-project',
-    project_number: 739419398126,
-    zone: 'us-west1-b',
-    instance_id: '152986662232938449',
-    instance_name: 'vm-1',
-    instance_creation_timestamp: 1496952205,
-  };
   const email = '739419398126-compute@developer.gserviceaccount.com';
   const google = (changes: object = {}) => ({
-    google: { compute_engine: { ...instance, ...changes } },
+    google: { compute_engine: { ...INSTANCE, ...changes } },
     email,
     email_verified: true,
   });

@@ -22,7 +22,8 @@ import { AK, EK_RSA_2048 } from '@chancery/shared/tpm/templates.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeAreaKey, sized } from '../../kit/tpm/fake-tpm.ts';
 import { attestLive, attestorOf, sourceOf } from '../../kit/tpm/live-tpm.ts';
-import { makeSoftwareTpm, runTool, type SoftwareTpm } from '../../kit/tpm/swtpm.ts';
+import { makeSoftwareTpm, type SoftwareTpm } from '../../kit/tpm/swtpm.ts';
+import { makeStorageKey, runAndFlush } from '../../kit/tpm/tools.ts';
 import { expectRefusal } from '../../kit/tpm/tpm-attestor.ts';
 
 let tpm: SoftwareTpm;
@@ -38,10 +39,7 @@ afterAll(async () => {
 });
 
 const at = (name: string): string => join(dir, name);
-async function tool(...command: readonly string[]): Promise<void> {
-  await runTool(tpm, command);
-  await runTool(tpm, ['tpm2_flushcontext', '-t']);
-}
+const tool = (...command: readonly string[]): Promise<string> => runAndFlush(tpm, ...command);
 
 test('T7 a software key that claims to be an AK: the TPM will not open its credential', async () => {
   const claimed = makeAreaKey(AK);
@@ -94,21 +92,7 @@ test('T20 a real quote over nothing', async () => {
 test('T6 an imported software key: a real TPM activates it as an AK, the CA does not', async () => {
   const pem = generateKey().export({ type: 'sec1', format: 'pem' });
   await writeFile(at('soft.pem'), pem);
-  const storage = 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt';
-  await tool(
-    'tpm2_createprimary',
-    '-Q',
-    '-C',
-    'o',
-    '-g',
-    'sha256',
-    '-G',
-    'ecc',
-    '-a',
-    storage,
-    '-c',
-    at('srk.ctx'),
-  );
+  await makeStorageKey(tpm, at('srk.ctx'));
   const area = ['-a', 'userwithauth|restricted|sign', '-u', at('soft.pub'), '-r', at('soft.priv')];
   await tool(
     'tpm2_import',

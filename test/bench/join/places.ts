@@ -10,7 +10,7 @@ import { startEntra } from '../../kit/azure/entra.ts';
 import { startAzureImds } from '../../kit/azure/imds.ts';
 import { makeDocumentSigners } from '../../kit/azure/signers.ts';
 import { letsIn, makeVm } from '../../kit/azure/world.ts';
-import { startMetadata } from '../../kit/gcp/metadata.ts';
+import { INSTANCE, startMetadata } from '../../kit/gcp/metadata.ts';
 import { startApiServer } from '../../kit/kubernetes/api-server.ts';
 import { DEFAULT_TOKEN_SECONDS } from '../../kit/kubernetes/cluster.ts';
 import { kubeconfigOf } from '../../kit/kubernetes/kubeconfig.ts';
@@ -122,16 +122,8 @@ async function startOidc(): Promise<Place> {
 
 async function startGcp(): Promise<Place> {
   const google = await startIssuer({ now });
-  const instance = {
-    project_id: 'my-project',
-    project_number: 739419398126,
-    zone: 'us-west1-b',
-    instance_id: '152986662232938449',
-    instance_name: 'vm-1',
-    instance_creation_timestamp: 1496952205,
-  };
   const token = (claims: object): string => google.token(claims);
-  const metadata = await startMetadata({ instance, email: 'a@my-project.example', token, now });
+  const metadata = await startMetadata({ instance: INSTANCE, email: 'a@my-project.example', token, now });
   return {
     platform: 'gcp',
     attestor: { projects: ['my-project'], issuer: google.url, jwksUri: `${google.url}/jwks` },

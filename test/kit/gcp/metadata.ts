@@ -11,6 +11,16 @@ export interface Instance {
   readonly instance_creation_timestamp: number;
 }
 
+/** As Google's documentation has one. */
+export const INSTANCE: Instance = {
+  project_id: 'my-project',
+  project_number: 739419398126,
+  zone: 'us-west1-b',
+  instance_id: '152986662232938449',
+  instance_name: 'vm-1',
+  instance_creation_timestamp: 1496952205,
+};
+
 export interface MetadataOptions {
   readonly instance: Instance;
   /** The e-mail address of the default service account; without one there are no identity tokens. */
