@@ -3,19 +3,16 @@ import net from 'node:net';
 import tls, { type ConnectionOptions } from 'node:tls';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, startFakeServer } from '../../kit/mcp/server.ts';
-import { ask, connectTo, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
+import type { FakeServer } from '../../kit/mcp/server.ts';
+import { ask, connectTo, TRIAGE, type World } from '../../kit/mcp/world.ts';
 
 let server: FakeServer;
 let world: World;
 beforeAll(async () => {
-  server = await startFakeServer();
-  world = await startWorld(server.target);
+  ({ server, world } = await startPlayed());
 });
-afterAll(async () => {
-  await world.close();
-  await server.close();
-});
+afterAll(() => stopPlayed(world, server));
 beforeEach(() => {
   server.seen.length = 0;
 });

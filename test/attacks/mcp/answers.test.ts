@@ -1,32 +1,28 @@
 /** Answers of a server over HTTP that are no answer to MCP, and what a client can make of them. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/server.ts';
-import { type Answer, ask, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import {
+  callOf as call,
+  callerOf,
+  INITIALIZE,
+  MODERN_META,
+  modernHeaders,
+  rpc,
+  startPlayed,
+  stopPlayed,
+} from '../../kit/mcp/caller.ts';
+import { type FakeServer, politely, reply, stream } from '../../kit/mcp/server.ts';
+import type { Answer, World } from '../../kit/mcp/world.ts';
 
 let world: World;
 let server: FakeServer;
 beforeEach(async () => {
-  server = await startFakeServer();
-  world = await startWorld(server.target);
+  ({ server, world } = await startPlayed());
 });
-afterEach(async () => {
-  await world.close();
-  await server.close();
-});
+afterEach(() => stopPlayed(world, server));
 
-const rpc = (method: string, params: object, id?: number) =>
-  JSON.stringify({ jsonrpc: '2.0', id, method, params });
-const call = (id: number) => rpc('tools/call', { name: 'echo' }, id);
-const INITIALIZE = rpc('initialize', { protocolVersion: '2025-11-25', capabilities: {} }, 0);
-const post = (body: string, headers: Record<string, string> = {}): Promise<Answer> =>
-  ask(world, world.td.svid(TRIAGE), { body, headers });
-const other = (method: 'GET' | 'DELETE', headers: Record<string, string>): Promise<Answer> =>
-  ask(world, world.td.svid(TRIAGE), { method, headers: { accept: 'text/event-stream', ...headers } });
-
-async function begin(): Promise<Record<string, string>> {
-  const { headers } = await post(INITIALIZE);
-  return { 'mcp-session-id': String(headers['mcp-session-id']) };
-}
+const { post, other: asked, begin } = callerOf(() => world);
+const other = (method: 'GET' | 'DELETE', headers: Record<string, string>) =>
+  asked(method, { accept: 'text/event-stream', ...headers });
 
 test.each([300, 304, 305])(
   'M95 HTTP %s of a server is no redirect that an operator could set right',
@@ -92,16 +88,8 @@ describe.each([
   });
 });
 
-const META = {
-  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-  'io.modelcontextprotocol/clientCapabilities': {},
-};
 const postModern = (): Promise<Answer> =>
-  post(rpc('tools/call', { name: 'echo', _meta: META }, 7), {
-    'mcp-protocol-version': '2026-07-28',
-    'mcp-method': 'tools/call',
-    'mcp-name': 'echo',
-  });
+  post(call(7, 'echo', { _meta: MODERN_META }), modernHeaders('tools/call', 'echo'));
 let session: Record<string, string>;
 
 const CONTENT = { content: [{ type: 'text', text: 'done' }] };

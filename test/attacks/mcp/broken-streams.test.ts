@@ -1,41 +1,18 @@
 /** Event streams that are odd or end before their time: what a client needs of them is not lost. Rows M62, M82, M83. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, politely, startFakeServer, stream } from '../../kit/mcp/server.ts';
-import {
-  type Answer,
-  ask,
-  connectTo,
-  freePort,
-  live,
-  policyFor,
-  startWorld,
-  TRIAGE,
-  type World,
-} from '../../kit/mcp/world.ts';
+import { callOf as call, callerOf, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
+import { type FakeServer, politely, stream } from '../../kit/mcp/server.ts';
+import { connectTo, freePort, live, policyFor, type World } from '../../kit/mcp/world.ts';
 
 let world: World;
 let server: FakeServer;
 beforeEach(async () => {
-  server = await startFakeServer();
-  world = await startWorld(server.target);
+  ({ server, world } = await startPlayed());
 });
-afterEach(async () => {
-  await world.close();
-  await server.close();
-});
+afterEach(() => stopPlayed(world, server));
 
-const rpc = (method: string, params: object, id: number) =>
-  JSON.stringify({ jsonrpc: '2.0', id, method, params });
-const call = (id: number, name = 'echo') => rpc('tools/call', { name }, id);
-const post = (body: string, headers: Record<string, string> = {}): Promise<Answer> =>
-  ask(world, world.td.svid(TRIAGE), { body, headers });
-const get = (headers: Record<string, string>): Promise<Answer> =>
-  ask(world, world.td.svid(TRIAGE), { method: 'GET', headers });
-
-async function begin(): Promise<Record<string, string>> {
-  const { headers } = await post(rpc('initialize', { protocolVersion: '2025-11-25', capabilities: {} }, 0));
-  return { 'mcp-session-id': String(headers['mcp-session-id']) };
-}
+const { post, other, begin } = callerOf(() => world);
+const get = (headers: Record<string, string>) => other('GET', headers);
 
 test('M62 an event of another type is no answer', async () => {
   server.say = ({ json: { id } }, res) => {

@@ -7,6 +7,16 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
+  callOf as call,
+  callerOf,
+  INITIALIZE,
+  MODERN_META,
+  modernHeaders,
+  rpc,
+  startPlayed,
+  stopPlayed,
+} from '../../kit/mcp/caller.ts';
+import {
   type FakeServer,
   politely,
   type RpcJson,
@@ -14,45 +24,19 @@ import {
   startFakeServer,
   stream,
 } from '../../kit/mcp/server.ts';
-import { type Answer, ask, connectTo, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask, connectTo, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
 
 let world: World;
 let server: FakeServer;
 beforeEach(async () => {
-  server = await startFakeServer();
-  world = await startWorld(server.target);
+  ({ server, world } = await startPlayed());
 });
-afterEach(async () => {
-  await world.close();
-  await server.close();
-});
+afterEach(() => stopPlayed(world, server));
 
-const rpc = (method: string, params: object, id?: number) =>
-  JSON.stringify({ jsonrpc: '2.0', id, method, params });
-const call = (id: number, name = 'echo', params: object = {}) => rpc('tools/call', { name, ...params }, id);
-const INITIALIZE = rpc('initialize', { protocolVersion: '2025-11-25', capabilities: {} }, 0);
 const INITIALIZED = rpc('notifications/initialized', {});
-const MODERN = {
-  _meta: {
-    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-    'io.modelcontextprotocol/clientCapabilities': {},
-  },
-};
+const { post, other, begin } = callerOf(() => world);
 const modernly = (id: number) =>
-  post(call(id, 'echo', MODERN), {
-    'mcp-protocol-version': '2026-07-28',
-    'mcp-method': 'tools/call',
-    'mcp-name': 'echo',
-  });
-const post = (body: string, headers: Record<string, string> = {}): Promise<Answer> =>
-  ask(world, world.td.svid(TRIAGE), { body, headers });
-const other = (method: 'GET' | 'DELETE', headers: Record<string, string>): Promise<Answer> =>
-  ask(world, world.td.svid(TRIAGE), { method, headers });
-
-async function begin(): Promise<Record<string, string>> {
-  const { headers } = await post(INITIALIZE);
-  return { 'mcp-session-id': String(headers['mcp-session-id']) };
-}
+  post(call(id, 'echo', { _meta: MODERN_META }), modernHeaders('tools/call', 'echo'));
 
 type Odd = (res: Parameters<FakeServer['say']>[1], id: number | string) => void;
 /** Well-behaved, except for calls of the tool `odd`. */

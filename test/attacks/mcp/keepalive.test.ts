@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { type FakeServer, politely, startFakeServer } from '../../kit/mcp/server.ts';
-import { ask, connectTo, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
+import { type FakeServer, politely } from '../../kit/mcp/server.ts';
+import { ask, connectTo, TRIAGE, type World } from '../../kit/mcp/world.ts';
 
 const watched = vi.hoisted<Socket[]>(() => []);
 vi.mock(import('@chancery/agent/mcp/wire/tcp.ts'), async (original) => {
@@ -18,13 +19,9 @@ vi.mock(import('@chancery/agent/mcp/wire/tcp.ts'), async (original) => {
 let server: FakeServer;
 let world: World;
 beforeEach(async () => {
-  server = await startFakeServer();
-  world = await startWorld(server.target);
+  ({ server, world } = await startPlayed());
 });
-afterEach(async () => {
-  await world.close();
-  await server.close();
-});
+afterEach(() => stopPlayed(world, server));
 
 /** Seconds until the kernel asks the other side, of each established connection; undefined where it never does. */
 function keepalives(end: 'local' | 'remote', port: number): readonly (number | undefined)[] {

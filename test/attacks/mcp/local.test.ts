@@ -14,13 +14,13 @@ import { createServer as createTlsServer } from 'node:tls';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { type FakeServer, politely, startFakeServer } from '../../kit/mcp/server.ts';
+import { startPlayed, stdioAnswers, stopPlayed } from '../../kit/mcp/caller.ts';
+import { type FakeServer, politely } from '../../kit/mcp/server.ts';
 import {
   connectTo,
   id,
   live,
   policyFor,
-  startWorld,
   TOOLS,
   TRIAGE,
   TrustDomainInMemory,
@@ -34,13 +34,9 @@ let server: FakeServer;
 let world: World;
 let directory: string;
 beforeAll(async () => {
-  server = await startFakeServer();
-  world = await startWorld(server.target);
+  ({ server, world } = await startPlayed());
 });
-afterAll(async () => {
-  await world.close();
-  await server.close();
-});
+afterAll(() => stopPlayed(world, server));
 beforeEach(() => {
   server.seen.length = 0;
   server.say = politely;
@@ -293,28 +289,10 @@ describe('a call is not made twice, and a rotation is not noticed', () => {
 });
 
 describe('stdio', () => {
-  async function lines(written: readonly string[], expected: number): Promise<unknown[]> {
-    const input = new PassThrough();
-    const output = new PassThrough();
-    const connect = await connectTo(world, { kind: 'stdio', input, output });
-    let out = '';
-    output.on('data', (chunk) => {
-      out += chunk;
-    });
-    for (const line of written) input.write(`${line}\n`);
-    await expect.poll(() => out.split('\n').length - 1).toBe(expected);
-    input.end();
-    await connect.done;
-    return out
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line));
-  }
-
   test('M2, M3: what cannot be read is refused here already', async () => {
     const bad = ['[]', '{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}', 'x'];
-    const answers = await lines([...bad, CALL], 4);
-    const codes = answers.map((answer) => (answer as { error?: { code: number } }).error?.code);
+    const answers = (await stdioAnswers(world, [...bad, CALL], 4)).map((line) => JSON.parse(line));
+    const codes = answers.map((answer) => answer.error?.code);
     expect(codes).toEqual([-32600, -32600, -32700, undefined]);
     expect(server.seen).toHaveLength(1);
   });

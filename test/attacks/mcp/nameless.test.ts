@@ -3,37 +3,27 @@ import { request } from 'node:https';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, politely, reply, type Say, startFakeServer } from '../../kit/mcp/server.ts';
-import { type Answer, ask, id, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { callOf as call, callerOf, rpc, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
+import { type FakeServer, politely, reply, type Say } from '../../kit/mcp/server.ts';
+import { id, TRIAGE, type World } from '../../kit/mcp/world.ts';
 
 const MIB = 1024 * 1024;
 const OTHER = id('agents/other');
 let world: World;
 let server: FakeServer;
 beforeEach(async () => {
-  server = await startFakeServer();
-  world = await startWorld(server.target, { who: [TRIAGE, OTHER], arriving: { perCaller: 24 * MIB } });
+  ({ server, world } = await startPlayed({ who: [TRIAGE, OTHER], arriving: { perCaller: 24 * MIB } }));
 });
-afterEach(async () => {
-  await world.close();
-  await server.close();
-});
+afterEach(() => stopPlayed(world, server));
 
-const rpc = (method: string, params: object, id?: number) =>
-  JSON.stringify({ jsonrpc: '2.0', id, method, params });
-const call = (id: number) => rpc('tools/call', { name: 'echo' }, id);
-const post = (body: string, headers: Record<string, string> = {}): Promise<Answer> =>
-  ask(world, world.td.svid(TRIAGE), { body, headers });
-const resume = (headers: Record<string, string>, from: string): Promise<Answer> =>
-  ask(world, world.td.svid(TRIAGE), {
-    method: 'GET',
-    headers: { accept: 'text/event-stream', ...headers, 'last-event-id': from },
-  });
+const { post, other, begin: beginSession } = callerOf(() => world);
+const resume = (headers: Record<string, string>, from: string) =>
+  other('GET', { accept: 'text/event-stream', ...headers, 'last-event-id': from });
 async function begin(): Promise<Record<string, string>> {
   server.say = politely;
-  const { headers } = await post(rpc('initialize', { protocolVersion: '2025-11-25', capabilities: {} }, 0));
+  const session = await beginSession();
   world.events.length = 0;
-  return { 'mcp-session-id': String(headers['mcp-session-id']) };
+  return session;
 }
 
 /** Writes these events to each call, and then ends its stream or breaks it off. */

@@ -1,28 +1,21 @@
 /** Names of tools that a caller may not call: in another spelling, or outside the list. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/server.ts';
+import { MODERN_META, rpc, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
+import { type FakeServer, politely, reply, stream } from '../../kit/mcp/server.ts';
 import { ask, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
 
 let server: FakeServer;
 let world: World;
 const TOOLS = { allow: ['*'], deny: ['get-env'] };
 beforeEach(async () => {
-  server = await startFakeServer();
-  world = await startWorld(server.target, { tools: TOOLS });
+  ({ server, world } = await startPlayed({ tools: TOOLS }));
 });
-afterEach(async () => {
-  await world.close();
-  await server.close();
-});
+afterEach(() => stopPlayed(world, server));
 
-const META = {
-  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-  'io.modelcontextprotocol/clientCapabilities': {},
-};
 const post = (method: string, params: object = {}, headers: Record<string, string> = {}, to = world) =>
-  ask(to, to.td.svid(TRIAGE), { body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }), headers });
+  ask(to, to.td.svid(TRIAGE), { body: rpc(method, params, 1), headers });
 const modern = (method: string, version = '2026-07-28') =>
-  post(method, { _meta: META }, { 'mcp-protocol-version': version, 'mcp-method': method });
+  post(method, { _meta: MODERN_META }, { 'mcp-protocol-version': version, 'mcp-method': method });
 
 test.each([
   ['get-env '],

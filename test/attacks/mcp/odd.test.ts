@@ -2,8 +2,17 @@
 import { PassThrough } from 'node:stream';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { afterEach, describe, expect, test } from 'vitest';
+import {
+  callerOf,
+  callOf,
+  INITIALIZE,
+  MODERN_META,
+  modernHeaders,
+  rpc,
+  stdioAnswers,
+} from '../../kit/mcp/caller.ts';
 import { type FakeServer, politely, startFakeServer, stream } from '../../kit/mcp/server.ts';
-import { type Answer, ask, connectTo, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { connectTo, startWorld, type World } from '../../kit/mcp/world.ts';
 
 /** A stdio server that writes what its tool's argument `raw` says, with the id of the call for ID. */
 const SERVER = `
@@ -40,26 +49,9 @@ afterEach(async () => {
 
 const stdio: UpstreamTarget = { kind: 'command', command: [process.execPath, '-e', SERVER], env: {} };
 const call = (id: number, name: string, args: object = {}, meta: object = {}) =>
-  JSON.stringify({
-    jsonrpc: '2.0',
-    id,
-    method: 'tools/call',
-    params: { name, arguments: args, _meta: meta },
-  });
-const notification = (method: string, params: object = {}) =>
-  JSON.stringify({ jsonrpc: '2.0', method, params });
-const initialize = JSON.stringify({
-  jsonrpc: '2.0',
-  id: 0,
-  method: 'initialize',
-  params: { protocolVersion: '2025-11-25', capabilities: {} },
-});
-const post = (body: string, headers: Record<string, string> = {}): Promise<Answer> =>
-  ask(world, world.td.svid(TRIAGE), { body, headers });
-async function begin(): Promise<Record<string, string>> {
-  const { headers } = await post(initialize);
-  return { 'mcp-session-id': String(headers['mcp-session-id']) };
-}
+  callOf(id, name, { arguments: args, _meta: meta });
+const notification = (method: string, params: object = {}) => rpc(method, params);
+const { post, begin } = callerOf(() => world);
 
 const MIB = 1024 * 1024;
 const deep = `${'['.repeat(80)}${']'.repeat(80)}`;
@@ -211,16 +203,8 @@ describe('M30: an odd event of a server that speaks HTTP', () => {
   });
 });
 
-const META = {
-  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-  'io.modelcontextprotocol/clientCapabilities': {},
-};
 const modernly = (id: number, name: string, args: object, token: number) =>
-  post(call(id, name, args, { ...META, progressToken: token }), {
-    'mcp-protocol-version': '2026-07-28',
-    'mcp-method': 'tools/call',
-    'mcp-name': name,
-  });
+  post(call(id, name, args, { ...MODERN_META, progressToken: token }), modernHeaders('tools/call', name));
 
 describe('M31: clients of one caller that share a process and count alike', () => {
   test('each is shown its own progress', async () => {
@@ -272,25 +256,12 @@ test('a cancelled call to a stdio server ends its HTTP request', async () => {
 });
 
 describe('stdio', () => {
-  async function lines(written: readonly string[], expected: number): Promise<readonly string[]> {
-    const [input, output] = [new PassThrough(), new PassThrough()];
-    const connect = await connectTo(world, { kind: 'stdio', input, output });
-    let out = '';
-    output.on('data', (chunk) => {
-      out += chunk;
-    });
-    for (const line of written) input.write(`${line}\n`);
-    await expect.poll(() => out.split('\n').length - 1).toBe(expected);
-    input.end();
-    await connect.done;
-    return out.trim().split('\n');
-  }
-
   test('M32 what cannot be read is answered by its id, and the next line is read', async () => {
     server = await startFakeServer();
     world = await startWorld(server.target);
     const large = call(4, 'x', { text: 'x'.repeat(16 * MIB) });
-    const answers = await lines(
+    const answers = await stdioAnswers(
+      world,
       [
         '{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"a":1,"a":2}}',
         large,
@@ -344,8 +315,8 @@ describe('stdio', () => {
       say({ ...seen, headers: { ...headers, 'last-event-id': last } }, res, req);
     };
     world = await startWorld(server.target);
-    const written = [initialize, notification('notifications/initialized'), call(6, 'x')];
-    const [, answer] = await lines(written, 2);
+    const written = [INITIALIZE, notification('notifications/initialized'), call(6, 'x')];
+    const [, answer] = await stdioAnswers(world, written, 2);
     expect(JSON.parse(answer ?? '')).toMatchObject({ id: 6, result: { content: [{ text: 'late' }] } });
   });
 
@@ -366,7 +337,7 @@ describe('stdio', () => {
         res.end(JSON.stringify({ jsonrpc: '2.0', id: null, error: { code, message } }));
       };
       world = await startWorld(server.target);
-      const written = [initialize, notification('notifications/initialized'), call(1, 'echo')];
+      const written = [INITIALIZE, notification('notifications/initialized'), call(1, 'echo')];
       const [input, output] = [new PassThrough(), new PassThrough()];
       const connect = await connectTo(world, { kind: 'stdio', input, output });
       let out = '';

@@ -5,27 +5,23 @@ import { connect as connectTls } from 'node:tls';
 import type { CallEvent } from '@chancery/agent/mcp/call-event.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/server.ts';
+import { rpc, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
+import { type FakeServer, politely, reply, stream } from '../../kit/mcp/server.ts';
 import { windowClock } from '../../kit/mcp/windows.ts';
-import { ask, revoked, STRANGER, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask, revoked, STRANGER, TRIAGE, type World } from '../../kit/mcp/world.ts';
 
 let server: FakeServer;
 let world: World;
 let endWindow: () => Promise<void>;
 beforeEach(async () => {
-  server = await startFakeServer();
   const windows = windowClock();
   endWindow = windows.endWindow;
-  world = await startWorld(server.target, { tools: { allow: ['echo'] }, clock: windows.clock });
+  ({ server, world } = await startPlayed({ tools: { allow: ['echo'] }, clock: windows.clock }));
 });
-afterEach(async () => {
-  await world.close();
-  await server.close();
-});
+afterEach(() => stopPlayed(world, server));
 
 const triage = () => world.td.svid(TRIAGE);
-const message = (method: string, params: object = {}) =>
-  JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
+const message = (method: string, params: object = {}) => rpc(method, params, 1);
 const call = (name: string) => message('tools/call', { name, arguments: {} });
 const kept = (event: Partial<CallEvent>) =>
   world.events.filter((each) =>

@@ -1,26 +1,14 @@
 /** Attacks by way of a certificate that was revoked, at the gateway and towards one: row M15. */
-import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
-import { Agent, request } from 'node:https';
-import { hex } from '@chancery/shared/ground/bytes.ts';
+import { Agent } from 'node:https';
 import { inForce, type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
-import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MovableClock } from '../../kit/clock.ts';
-import { type FakeServer, politely, startFakeServer, stream } from '../../kit/mcp/server.ts';
-import {
-  type Answer,
-  ask,
-  connectTo,
-  id,
-  revoked,
-  startWorld,
-  TOOLS,
-  TRIAGE,
-  type World,
-} from '../../kit/mcp/world.ts';
+import { callerOf, rpc, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
+import { serialOf } from '../../kit/mcp/open-calls.ts';
+import { type FakeServer, politely, stream } from '../../kit/mcp/server.ts';
+import { ask, connectTo, id, revoked, startWorld, TOOLS, TRIAGE, type World } from '../../kit/mcp/world.ts';
 
 /** An error of the call's own is HTTP 200, too. */
 const RESULT = { status: 200, text: expect.stringContaining('"result"') };
@@ -32,45 +20,17 @@ let world: World;
 let clock: MovableClock;
 let svid: Svid;
 beforeEach(async () => {
-  server = await startFakeServer();
   clock = new MovableClock();
-  world = await startWorld(server.target, { clock, who: [TRIAGE, OTHER] });
+  ({ server, world } = await startPlayed({ clock, who: [TRIAGE, OTHER] }));
   svid = world.td.svid(TRIAGE);
 });
-afterEach(async () => {
-  await world.close();
-  await server.close();
-});
+afterEach(() => stopPlayed(world, server));
 
-const serialOf = ({ chain: [leaf] }: Svid): string =>
-  leaf === undefined ? '' : hex(parseCertificate(leaf).serial);
-const call = (method = 'tools/call', params: object = { name: 'echo' }) =>
-  JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
-const post = (body: string, headers: Record<string, string> = {}, as = svid): Promise<Answer> =>
-  ask(world, as, { body, headers });
-
-async function begin(as = svid): Promise<Record<string, string>> {
-  const params = { protocolVersion: '2025-11-25', capabilities: {} };
-  const { headers } = await post(call('initialize', params), {}, as);
-  return { 'mcp-session-id': String(headers['mcp-session-id']) };
-}
-
-/** A GET stream, open until the test or the gateway ends it. */
-async function listen(headers: Record<string, string>, as = svid) {
-  const tls = { ...clientTls(as, world.td.bundle.current()), checkServerIdentity: () => undefined };
-  const where = {
-    host: '127.0.0.1',
-    port: world.gateway.port,
-    path: '/mcp',
-    method: 'GET',
-    agent: false as const,
-  };
-  const outgoing = request({ ...tls, ...where, headers: { accept: 'text/event-stream', ...headers } }).end();
-  const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
-  response.resume();
-  response.on('error', () => {});
-  return { response, closed: new Promise((resolve) => response.once('close', resolve)) };
-}
+const { post, begin, listen } = callerOf(
+  () => world,
+  () => svid,
+);
+const call = (method = 'tools/call', params: object = { name: 'echo' }) => rpc(method, params, 1);
 
 const openStream: FakeServer['say'] = (seen, res, req) =>
   seen.method === 'GET' ? stream(res, [], true) : politely(seen, res, req);

@@ -2,8 +2,6 @@
  * Attacks by way of sessions, streams and time: other people's sessions, certificates that end, servers that
  * overstep.
  */
-import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
 import { Agent, request } from 'node:https';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
@@ -11,7 +9,8 @@ import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeAuthority } from '../../kit/certificates.ts';
 import { MovableClock } from '../../kit/clock.ts';
-import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/server.ts';
+import { callerOf, rpc, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
+import { type FakeServer, politely, reply, stream } from '../../kit/mcp/server.ts';
 import {
   type Answer,
   ask,
@@ -32,43 +31,19 @@ let world: World;
 let clock: MovableClock;
 let svid: Svid;
 beforeEach(async () => {
-  server = await startFakeServer();
   clock = new MovableClock();
   const tools = { allow: ['echo', 'get-*'], deny: ['get-env'] };
-  world = await startWorld(server.target, { tools, clock, who: [TRIAGE, OTHER] });
+  ({ server, world } = await startPlayed({ tools, clock, who: [TRIAGE, OTHER] }));
   svid = world.td.svid(TRIAGE);
 });
-afterEach(async () => {
-  await world.close();
-  await server.close();
-});
+afterEach(() => stopPlayed(world, server));
 
+const { post, begin, listen } = callerOf(
+  () => world,
+  () => svid,
+);
 const call = (method = 'tools/call', params: object = { name: 'echo' }, callId: number | string = 1) =>
-  JSON.stringify({ jsonrpc: '2.0', id: callId, method, params });
-const post = (body: string, headers: Record<string, string> = {}, as = svid): Promise<Answer> =>
-  ask(world, as, { body, headers });
-
-async function begin(): Promise<Record<string, string>> {
-  const { headers } = await post(call('initialize', { protocolVersion: '2025-11-25', capabilities: {} }));
-  return { 'mcp-session-id': String(headers['mcp-session-id']) };
-}
-
-/** A GET stream, open until the test or the gateway ends it. */
-async function listen(
-  headers: Record<string, string> = {},
-): Promise<{ response: IncomingMessage; closed: Promise<unknown> }> {
-  const tls = {
-    ...clientTls(svid, world.td.bundle.current()),
-    checkServerIdentity: () => undefined,
-    agent: false as const,
-  };
-  const where = { host: '127.0.0.1', port: world.gateway.port, path: '/mcp', method: 'GET' };
-  const outgoing = request({ ...tls, ...where, headers: { accept: 'text/event-stream', ...headers } }).end();
-  const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
-  response.resume();
-  response.on('error', () => {});
-  return { response, closed: new Promise((resolve) => response.once('close', resolve)) };
-}
+  rpc(method, params, callId);
 
 const openStream: FakeServer['say'] = (seen, res, req) =>
   seen.method === 'GET' ? stream(res, [], true) : politely(seen, res, req);
