@@ -19,6 +19,7 @@ export class ManualClock implements Clock {
   }
 
   sleepUntil(time: Date, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
     if (time <= this.#now) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const sleeper = { time, wake: resolve };

@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
-import { expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { Session } from '../sessions.ts';
 import { Exchange } from './exchange.ts';
 import type { Gate } from './gate.ts';
@@ -72,3 +72,49 @@ test.each(['before', 'after'])(
     expect([pending.size, ends]).toEqual([0, [[waiting, 'abandoned']]]);
   },
 );
+
+describe('what a server sends that is not whole', () => {
+  const limits = { perStream: 1_000, perCaller: 100, total: 1_000 };
+  let arriving: Unread;
+  let dropped: unknown[];
+  beforeEach(() => {
+    arriving = new Unread(limits, 'in answers that are not whole');
+    dropped = [];
+  });
+  function exchangeOf(name: string) {
+    const res = new ServerResponse(new IncomingMessage(new Socket()));
+    const recorder = {
+      dropped: ({ id }: VerifiedSvid, _message: unknown, detail: string) => void dropped.push([id, detail]),
+    };
+    const gate = { unread: new Unread(), arriving, recorder } as unknown as Gate;
+    const peer = { id: parseSpiffeId(`spiffe://prod.example/${name}`) } as VerifiedSvid;
+    const [era, call] = ['legacy', {}] as const;
+    const facts = { peer, era, request: undefined, session: undefined, pending: new Map(), call };
+    return { res, back: new Exchange(gate, res, facts) };
+  }
+
+  test('counts for its caller, whose largest answer is lost', () => {
+    const [one, two, other] = [exchangeOf('a'), exchangeOf('a'), exchangeOf('b')];
+    other.back.holding(90);
+    one.back.holding(40);
+    two.back.holding(60);
+    expect([dropped, arriving.total]).toEqual([[], 190]);
+    one.back.holding(41);
+    const detail = expect.stringMatching(
+      /prod.example\/a have 101 bytes in answers that are not whole, this one 60$/,
+    );
+    expect(dropped).toEqual([['spiffe://prod.example/a', detail]]);
+    expect([one, two, other].map(({ res }) => res.destroyed)).toEqual([false, true, false]);
+    expect(arriving.total).toBe(131);
+  });
+
+  test('counts no more once its client has left', async () => {
+    const { res, back } = exchangeOf('a');
+    back.holding(90);
+    res.destroy();
+    await setImmediate();
+    expect(arriving.total).toBe(0);
+    back.holding(90);
+    expect(arriving.total).toBe(0);
+  });
+});

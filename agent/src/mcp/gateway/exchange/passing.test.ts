@@ -1,0 +1,274 @@
+import type { JsonObject } from '@chancery/shared/ground/json.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
+import type { LiveValue } from '@chancery/shared/ground/source.ts';
+import type { Message, Request, Response } from '@chancery/shared/mcp/message.ts';
+import type { Call } from '@chancery/shared/policy/call.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import { type Line, type Lines, Rules, type When } from '@chancery/shared/policy/rules.ts';
+import { compileToolPattern } from '@chancery/shared/policy/tool-pattern.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { NOW } from '../../../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
+import { live, policyFor, TRIAGE } from '../../../../../test/kit/mcp/world.ts';
+import { CallRecorder } from '../records/record.ts';
+import { type Asked, type Pending, type Session, Sessions } from '../sessions.ts';
+import type { ExchangeFacts, Gate } from './gate.ts';
+import { Passing } from './passing.ts';
+
+const peer = { id: TRIAGE, serial: '01' } as VerifiedSvid;
+const clock = new ManualClock(NOW);
+let events: object[];
+let refusedUpstream: [session: string | undefined, answer: Response][];
+let policy: LiveValue<Policy>;
+let recorder: CallRecorder;
+let gate: Gate;
+let session: Session;
+beforeEach(() => {
+  [events, refusedUpstream] = [[], []];
+  policy = live(policyFor(1, { allow: ['echo', 'get-*'], deny: ['get-env'] }));
+  const record = (...more: readonly object[]): void => void events.push(...more);
+  recorder = new CallRecorder({ server: 'everything', clock, record, log: silentLog });
+  const limits = { max: 9, maxPerCaller: 9, idleSeconds: 60 };
+  const sessions = new Sessions({ limits, clock, onEnd: () => {} });
+  session = sessions.open(peer, 'of the server', new Map());
+  const upstream = {
+    refuse: (...refusal: [string | undefined, Response]) => void refusedUpstream.push(refusal),
+  };
+  const freeText = { instructions: true, logs: false };
+  gate = { server: 'everything', policy, clock, recorder, freeText, upstream } as unknown as Gate;
+});
+
+const request = (id: number | string, method: string): Request => ({
+  kind: 'request',
+  id,
+  method,
+  params: undefined,
+});
+const asked = ({ id, method }: Request, tool?: string): [number | string, Asked] => [
+  id,
+  { recordId: `record ${id}`, requestId: id, method, tool, startedMs: performance.now() },
+];
+/** The exchange of a request that waits for its answer, with these others. */
+function passing(
+  own: Request | undefined,
+  changes: Partial<ExchangeFacts> & { tool?: string } = {},
+): Passing {
+  const { tool, ...facts } = changes;
+  const pending: Pending = new Map(own === undefined ? [] : [asked(own, tool)]);
+  const all = { peer, era: 'legacy', request: own, session, pending, call: {}, ...facts } as const;
+  const passes = new Passing(gate, all);
+  passes.session = all.session;
+  return passes;
+}
+const result = (id: number | string, members: JsonObject = {}): Response => ({
+  kind: 'response',
+  id,
+  result: members,
+  error: undefined,
+});
+const error = (id: number | string | undefined, data?: JsonObject): Response => ({
+  kind: 'response',
+  id,
+  result: undefined,
+  error: { code: -32603, message: 'boom', data },
+});
+const notification = (method: string, params?: JsonObject): Message => ({
+  kind: 'notification',
+  method,
+  params,
+});
+const json = (text: string | undefined) => (text === undefined ? undefined : JSON.parse(text));
+/** What was recorded, with what is still to be written. */
+const recorded = (): readonly object[] => {
+  recorder.close();
+  return events;
+};
+
+describe('what a server says', () => {
+  test('passes where a server may say it, and is on record', () => {
+    const said = notification('notifications/progress', { progressToken: 1 });
+    expect(json(passing(undefined).pass(said))).toMatchObject({ method: 'notifications/progress' });
+    expect(recorded()).toMatchObject([{ stage: 'decided', from: 'server', allow: true }]);
+  });
+
+  test.each(['notifications/resources/updated', 'notifications/message'])('%s is dropped', (method) => {
+    expect(passing(undefined).pass(notification(method))).toBeUndefined();
+    const detail = `a server may not send ${method}`;
+    expect(recorded()).toMatchObject([{ stage: 'dropped', method, detail }]);
+  });
+
+  test('that it tells of the list of tools makes a subscription', () => {
+    const listen = passing(request(1, 'subscriptions/listen'), { era: 'modern', session: undefined });
+    expect(listen.subscribed).toBe(false);
+    listen.pass(notification('notifications/tools/list_changed'));
+    expect(listen.subscribed).toBe(false);
+    const params = { notifications: { toolsListChanged: true } };
+    listen.pass(notification('notifications/subscriptions/acknowledged', params));
+    expect(listen.subscribed).toBe(true);
+    listen.pass(notification('notifications/tools/list_changed'));
+    expect(listen.subscribed).toBe(true);
+  });
+
+  test('that it is there is asked in a session, whose client may answer', () => {
+    expect(json(passing(undefined).pass(request('p', 'ping')))).toMatchObject({ id: 'p', method: 'ping' });
+    expect([...session.asked]).toEqual(['p']);
+    expect(recorded()).toMatchObject([{ allow: true }]);
+    expect(refusedUpstream).toEqual([]);
+  });
+
+  test.each<[string, string, Partial<ExchangeFacts>, upstream: string | undefined]>([
+    ['sampling', 'sampling/createMessage', {}, 'of the server'],
+    ['a ping without a session', 'ping', { session: undefined }, undefined],
+  ])('is refused where it asks for %s', (_name, method, changes, upstream) => {
+    expect(passing(undefined, changes).pass(request('p', method))).toBeUndefined();
+    expect(session.asked.size).toBe(0);
+    const reason = `no kind of rule can allow a server ${method}`;
+    expect(recorded()).toMatchObject([{ stage: 'dropped', method, detail: reason }]);
+    expect(refusedUpstream).toMatchObject([
+      [upstream, { id: 'p', error: { code: -31403, data: { reason } } }],
+    ]);
+  });
+
+  test('gets no answer in the modern era, which has none', () => {
+    const said = passing(undefined, { era: 'modern', session: undefined }).pass(request('p', 'ping'));
+    expect([said, refusedUpstream, recorded().length]).toEqual([undefined, [], 1]);
+  });
+});
+
+describe('an answer', () => {
+  const call = request(1, 'tools/call');
+
+  test('of a call passes as it is, and is its record', () => {
+    const passes = passing(call, { tool: 'echo' });
+    expect(json(passes.pass(result(1, { content: [], more: 1 })))).toMatchObject({
+      id: 1,
+      result: { content: [], more: 1 },
+    });
+    expect([passes.answered, passes.outcome]).toEqual([true, 'result']);
+    expect(recorded()).toMatchObject([
+      { id: 'record 1', stage: 'answered', outcome: 'result', tool: 'echo' },
+    ]);
+  });
+
+  test('passes once', () => {
+    const passes = passing(call, { tool: 'echo' });
+    passes.pass(result(1));
+    expect(passes.pass(result(1))).toBeUndefined();
+    expect(recorded()).toMatchObject([{ stage: 'dropped' }, { stage: 'answered' }]);
+  });
+
+  test.each<[string, Response]>([
+    ['to nothing that was asked', result(99)],
+    ['that names no request', error(undefined)],
+  ])('%s is dropped', (_name, response) => {
+    const passes = passing(call, { tool: 'echo' });
+    expect(passes.pass(response)).toBeUndefined();
+    expect([passes.answered, passes.outcome]).toEqual([false, undefined]);
+    const detail = 'an answer to nothing that was asked here';
+    expect(recorded()).toMatchObject([{ stage: 'dropped', detail }]);
+  });
+
+  test('to another request of the session passes, and is not the end of this one', () => {
+    const other = request(2, 'tools/call');
+    const pending: Pending = new Map([asked(call, 'echo'), asked(other, 'echo')]);
+    const passes = passing(call, { pending });
+    expect(json(passes.pass(result(2)))).toMatchObject({ id: 2 });
+    expect([passes.answered, [...pending.keys()]]).toEqual([false, [1]]);
+  });
+
+  test('that is an error has that outcome', () => {
+    const passes = passing(call, { tool: 'echo' });
+    expect(json(passes.pass(error(1, { any: 'data' })))).toMatchObject({ error: { data: { any: 'data' } } });
+    expect([passes.answered, passes.outcome]).toEqual([true, 'error']);
+  });
+
+  test('of a call whose tool was denied meanwhile is a denial', () => {
+    const passes = passing(call, { tool: 'echo' });
+    policy.publish(policyFor(1, { allow: ['other'] }, 2n));
+    const { error: denied } = json(passes.pass(result(1, { secret: 'x' })));
+    expect(denied).toMatchObject({ code: -31403, data: { decisionId: 'record 1' } });
+    expect(passes.outcome).toBe('error');
+  });
+});
+
+describe('a list of tools', () => {
+  const list = request(1, 'tools/list');
+  const names = ['echo', 'get-env', 'get-sum', 'other'];
+  const tools = names.map((name) => ({ name, inputSchema: {} }));
+  const listed = (changes: Partial<ExchangeFacts> = {}): unknown[] =>
+    json(passing(list, changes).pass(result(1, { tools }))).result.tools.map(
+      ({ name }: { name: string }) => name,
+    );
+
+  const line = (pattern: string, when?: When): Line => ({
+    rule: 'r',
+    pattern: compileToolPattern(pattern),
+    ...(when === undefined ? {} : { when }),
+  });
+  const of = (lines: Partial<Lines>): Policy => ({
+    ...policy.current(),
+    rulesFor: () => new Rules({ allow: [], ask: [], deny: [], ...lines }),
+  });
+  const byArguments: When = ({ arguments: args }) => (args === undefined ? undefined : args['owner'] === 'a');
+
+  test('has those that its caller may call', () => {
+    expect(listed()).toEqual(['echo', 'get-sum']);
+  });
+
+  test.each<[string, Partial<Lines>]>([
+    ['are allowed by their arguments', { allow: [line('get-*', byArguments)] }],
+    ['are denied by their arguments', { allow: [line('get-*')], deny: [line('*', byArguments)] }],
+    ['need an approval', { ask: [line('get-*')] }],
+  ])('has those that %s, which a list does not know', (_name, lines) => {
+    policy.publish(of(lines));
+    expect(listed()).toEqual(['get-env', 'get-sum']);
+  });
+
+  test('asks with the session and the time', () => {
+    const seen: Call[] = [];
+    policy.publish(of({ allow: [line('echo', (given) => seen.push(given) > 0)] }));
+    expect(listed()).toEqual(['echo']);
+    const where = { caller: TRIAGE, server: 'everything', session: session.id };
+    expect(seen[0]).toEqual({ ...where, tool: 'echo', now: NOW });
+    expect(listed({ session: undefined })).toEqual(['echo']);
+    expect(seen.at(-1)).toMatchObject({ session: undefined });
+  });
+
+  test('is by the policy of when it comes', () => {
+    policy.publish(policyFor(1, { allow: ['other'] }, 2n));
+    expect(listed()).toEqual(['other']);
+  });
+});
+
+describe('a body in the place of a stream', () => {
+  const call = request(1, 'tools/call');
+
+  test.each<[string, Message]>([
+    ['a request', request(1, 'ping')],
+    ['a notification', notification('notifications/progress')],
+  ])('is no answer where it is %s', (_name, message) => {
+    expect(passing(call, { tool: 'echo' }).passWhole(message)).toBeUndefined();
+    const detail = 'a call in the place of an answer';
+    expect(recorded()).toMatchObject([{ stage: 'dropped', detail }]);
+  });
+
+  test('is the result of the request by its id only', () => {
+    expect(json(passing(call, { tool: 'echo' }).passWhole(result(1)))).toMatchObject({ id: 1, result: {} });
+    expect(passing(call, { tool: 'echo' }).passWhole(result(2))).toBeUndefined();
+  });
+
+  test.each([undefined, 1, 99])('is an error of the request, by whatever id: %s', (id) => {
+    const passes = passing(call, { tool: 'echo' });
+    expect(json(passes.passWhole(error(id)))).toMatchObject({ id: 1, error: { message: 'boom' } });
+    expect([passes.answered, passes.outcome]).toEqual([true, 'error']);
+  });
+
+  test('is an error without its data where nothing was asked', () => {
+    expect(json(passing(undefined).passWhole(error(undefined, { tools: ['get-env'] })))).toEqual({
+      jsonrpc: '2.0',
+      id: null,
+      error: { code: -32603, message: 'boom' },
+    });
+  });
+});

@@ -1,0 +1,72 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { claim, holdCalls, openCall, serialOf } from '../../../../../test/kit/mcp/open-calls.ts';
+import { type FakeServer, startFakeServer } from '../../../../../test/kit/mcp/server.ts';
+import {
+  ask,
+  id,
+  policyFor,
+  STRANGER,
+  startWorld,
+  TRIAGE,
+  type World,
+} from '../../../../../test/kit/mcp/world.ts';
+import { CLAIMS, writeClaims } from '../../wire/claims.ts';
+import { allowsBy } from './claim-calls.ts';
+
+let server: FakeServer;
+let world: World;
+beforeEach(async () => {
+  server = await startFakeServer();
+  world = await startWorld(server.target);
+});
+afterEach(async () => {
+  await world.close();
+  await server.close();
+});
+
+const SECRET = new Uint8Array(32).fill(7);
+const claiming = (options: Parameters<typeof ask>[2], caller = TRIAGE) =>
+  ask(world, world.td.svid(caller), { path: CLAIMS, ...options });
+const refusals = () => world.events.flatMap(({ stage, code }) => (stage === 'refused' ? [code] : []));
+
+describe('a claim', () => {
+  test('is answered for each secret, and those that name no call are on record', async () => {
+    const calls = holdCalls(server);
+    const [old, next] = [world.td.svid(TRIAGE), world.td.svid(TRIAGE, 7200)];
+    world.links.set(serialOf(next), serialOf(old));
+    const { secret, outcome } = await openCall(world, old);
+    await expect.poll(() => calls.open).toBe(1);
+    expect(await claim(world, next, SECRET, secret)).toEqual([false, true]);
+    expect(refusals()).toEqual(['mcp_call']);
+    const decided = world.events.find(({ stage }) => stage === 'decided');
+    expect(world.events.at(-1)).toMatchObject({ stage: 'claimed', id: decided?.id, serial: serialOf(next) });
+    calls.answerAll();
+    expect(await outcome).toBe(200);
+  });
+
+  test.each<[string, Parameters<typeof ask>[2], number, string]>([
+    ['that is not posted', { method: 'GET' }, 405, 'mcp_method'],
+    ['of another type', { body: 'x', headers: { 'content-type': 'text/plain' } }, 415, 'mcp_media'],
+    ['that cannot be read', { body: '{"secrets":["short"]}' }, 400, 'mcp_parse'],
+    ['of more bytes than 256 secrets have', { body: ' '.repeat(32 * 1024 + 1) }, 413, 'mcp_size'],
+    ['of more than 256 secrets', { body: writeClaims(Array(257).fill(SECRET)) }, 400, 'mcp_parse'],
+  ])('%s is refused', async (_name, options, status, code) => {
+    expect((await claiming(options)).status).toBe(status);
+    expect(refusals()).toEqual([code]);
+  });
+
+  test('of a caller that no rule lets in is not read', async () => {
+    expect((await claiming({ body: writeClaims([SECRET]) }, STRANGER)).status).toBe(403);
+    expect(world.events).toMatchObject([{ stage: 'decided', allow: false, caller: STRANGER }]);
+  });
+});
+
+test.each([
+  ['uses the server', TRIAGE, undefined, true],
+  ['has no rule', STRANGER, undefined, false],
+  ['calls a tool that is allowed', TRIAGE, 'echo', true],
+  ['calls a tool that is not', TRIAGE, 'other', false],
+  ['has no rule, for a tool', id('agents/other'), 'echo', false],
+] as const)('what allows a caller that %s', (_name, caller, tool, allowed) => {
+  expect(allowsBy(policyFor(1, { allow: ['echo'] }), 'everything')(caller, tool)).toBe(allowed);
+});
