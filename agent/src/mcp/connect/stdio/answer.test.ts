@@ -89,6 +89,6 @@ describe('answerTo', () => {
 test.each([
   ['a refusal in its own words', new IdentityError('wrong_peer', 'the gateway is x'), 'the gateway is x'],
   ['anything else as a failure of ours', new TypeError('no'), 'connect failed: TypeError: no'],
-])('a client is told of %s', (_name, error, message) => {
+])('a client gets %s', (_name, error, message) => {
   expect(failureOf(7, error)).toMatchObject({ id: 7, error: { code: -31502, message } });
 });

@@ -141,7 +141,7 @@ describe('the session that initialize begins', () => {
     expect(arrived[0]?.headers).not.toHaveProperty('mcp-session-id');
   });
 
-  test('is told of its end, once', async () => {
+  test('is ended at the server, once', async () => {
     await begin();
     await exchanges.end();
     await exchanges.end();
