@@ -5,7 +5,7 @@ import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/
 import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
 import { nodeName } from '@chancery/shared/evidence/node.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
-import { isRefusal } from '@chancery/shared/ground/errors.ts';
+import { type IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { serveHealth } from '@chancery/shared/health/server.ts';
@@ -52,6 +52,8 @@ export interface RunningCa {
   /** The TLS port, and the port of health and metrics. */
   readonly port: number;
   readonly httpPort: number;
+  /** Resolves where nothing can be signed any more in this process, and says why: close it, and let it start again. */
+  readonly lost: Promise<IdentityError>;
   /** Lets calls end for 2 s, then cuts them. The store is closed last. */
   close(): Promise<void>;
 }
@@ -102,7 +104,7 @@ export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store)
     await store.close();
   };
   try {
-    return { ...(await openAll(settings, { ...deps, store, open })), close };
+    return { ...(await openAll(settings, { ...deps, store, open })), lost: store.lost, close };
   } catch (error) {
     await close();
     throw error;
@@ -115,7 +117,7 @@ interface OpenDeps extends ServeDeps {
   readonly open: Closing[];
 }
 
-async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Omit<RunningCa, 'close'>> {
+async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Pick<RunningCa, 'port' | 'httpPort'>> {
   const { clock, log, store, open } = deps;
   const turnedAway = turnedAwayLog({ clock, log, count: (of) => metrics.turnedAway(of) });
   open.push({ close: async () => turnedAway.close() });

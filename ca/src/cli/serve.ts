@@ -11,7 +11,7 @@ export interface ServeCommandDeps extends Omit<ServeDeps, 'log'> {
   readonly logAt: (level: LogLevel) => Log;
 }
 
-/** Serves until SIGINT, SIGTERM or SIGQUIT, and then closes the CA. */
+/** Serves until SIGINT, SIGTERM or SIGQUIT, and then closes the CA. Throws store where its database is lost. */
 export const serve = (deps: ServeCommandDeps): Command => ({
   says: 'Runs the CA in the foreground until SIGINT, SIGTERM or SIGQUIT.',
   flags: CONFIG_FLAG,
@@ -24,11 +24,15 @@ export const serve = (deps: ServeCommandDeps): Command => ({
     const { trustDomain, listen, http } = settings;
     const health = `${http.healthOnly ? 'health' : 'metrics'} on ${portIn(http.listen, ca.httpPort)}`;
     io.out(`chancery-ca serves ${trustDomain} on ${portIn(listen, ca.port)}, ${health}\n`);
-    await new Promise<void>((resolve) => {
-      if (io.signal.aborted) resolve();
-      else io.signal.addEventListener('abort', () => resolve(), { once: true });
+    const told = new Promise<undefined>((resolve) => {
+      if (io.signal.aborted) resolve(undefined);
+      else io.signal.addEventListener('abort', () => resolve(undefined), { once: true });
     });
+    const lost = await Promise.race([told, ca.lost]);
+    if (lost !== undefined) log.error({ err: lost }, 'the CA ends');
     await ca.close();
+    // A service manager starts it again.
+    if (lost !== undefined) throw lost;
     return 0;
   },
 });

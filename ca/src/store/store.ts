@@ -5,6 +5,7 @@
  */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { Node } from '@chancery/shared/evidence/node.ts';
+import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
@@ -189,6 +190,8 @@ export interface Store
     NodeStore,
     TokenStore,
     AuditIntake {
+  /** Resolves where nothing can be recorded any more in this process, and says why; never for a close. */
+  readonly lost: Promise<IdentityError>;
   /** Looks now. Throws store where nothing more can be recorded: the files of the database were replaced or removed. */
   ensureOwnFiles(): void;
   /** Writes what waits, then refuses everything. */

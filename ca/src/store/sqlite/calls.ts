@@ -1,4 +1,5 @@
 /** What the database is asked, as plain values that may cross to another thread. */
+import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Reads } from './reads.ts';
 import type { Writes } from './writes.ts';
 
@@ -21,6 +22,8 @@ export type Call = ReadCall | WriteCall;
 /** Asks the database, wherever it runs. Writes are made in the order in which they are asked for. */
 export interface Asked {
   call(call: Call): Promise<unknown>;
+  /** Resolves where it answers no more though nobody has closed it, and says why. */
+  readonly lost: Promise<IdentityError>;
   /** Throws store where the files of the database are not those that were opened, or the database does not answer. */
   ensureOwnFiles(): void;
   close(): Promise<void>;

@@ -14,6 +14,7 @@ interface Waiting {
 export const openHere = (at: DatabaseAt): Asked => new Here(Engine.open(at));
 
 class Here implements Asked {
+  readonly lost = new Promise<never>(() => {});
   readonly #engine: Engine;
   #waiting: Waiting[] = [];
   #closed = false;

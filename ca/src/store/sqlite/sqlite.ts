@@ -3,6 +3,7 @@ import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type {
@@ -45,6 +46,7 @@ const MAX_LATER = 1_024;
 type Rest<F> = F extends (at: number, ...rest: infer R) => unknown ? R : never;
 
 class SqliteStore implements Store {
+  readonly lost: Promise<IdentityError>;
   readonly #asked: Asked;
   readonly #clock: Clock;
   readonly #recent = new RecentIssuances();
@@ -55,6 +57,7 @@ class SqliteStore implements Store {
 
   constructor(asked: Asked, clock: Clock) {
     this.#asked = asked;
+    this.lost = asked.lost;
     this.#clock = clock;
   }
 

@@ -82,15 +82,24 @@ describe('a store on a thread', () => {
   test('that dies fails the calls that wait, and all that come', async () => {
     const gone = refusal(
       'store',
-      /\.db: the thread of the database ended; nothing is signed any more\. Restart/,
+      /\.db: the thread of the database ended; nothing can be signed any more: the CA has to start again/,
     );
     const waiting = [store.record(issuance, event), store.events(0, 1)].map((call) =>
       expect(call).rejects.toThrow(gone),
     );
     await worker.terminate();
     await Promise.all(waiting);
+    expect(await store.lost).toEqual(gone);
     await expect(store.append(event)).rejects.toThrow(gone);
     expect(() => store.ensureOwnFiles()).toThrow(gone);
+  });
+
+  test('that is closed is not lost', async () => {
+    const lost = vi.fn();
+    void store.lost.then(lost);
+    await store.close();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(lost).not.toHaveBeenCalled();
   });
 
   test('takes a bounded number of calls while the disk does not answer', async () => {

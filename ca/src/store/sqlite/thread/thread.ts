@@ -48,6 +48,7 @@ interface Waiting {
 }
 
 class StoreThread implements Asked {
+  readonly lost: Promise<IdentityError>;
   readonly #worker: Worker;
   readonly #files: readonly OwnFile[];
   readonly #waiting = new Map<number, Waiting>();
@@ -61,9 +62,12 @@ class StoreThread implements Asked {
   constructor(worker: Worker, at: DatabaseAt, files: readonly OwnFile[]) {
     this.#worker = worker;
     this.#files = files;
+    const { promise: lost, resolve: lose } = Promise.withResolvers<IdentityError>();
+    this.lost = lost;
     this.#gone = new Promise((resolve) => {
       worker.once('exit', () => {
         this.#end(ended(at));
+        if (this.#closed === undefined && this.#over !== undefined) lose(this.#over);
         resolve();
       });
     });
@@ -147,7 +151,7 @@ class StoreThread implements Asked {
 
 function ended({ path }: DatabaseAt, error?: unknown): IdentityError {
   const says = error instanceof Error ? `: ${error.message}` : '';
-  const advice = 'nothing is signed any more. Restart the CA';
+  const advice = 'nothing can be signed any more: the CA has to start again';
   return new IdentityError('store', `${path}: the thread of the database ended${says}; ${advice}`, {
     cause: error,
   });
