@@ -59,10 +59,8 @@ const PROMISES: readonly (readonly [says: string, file: string, name: string, un
   ['`join.sock` has #,', 'ca/src/door/doors.ts', 'JOIN'],
   ['the health port has #,', 'shared/src/health/server.ts', 'HEALTH_CONNECTIONS'],
   ['at most # for an address. When', 'shared/src/health/server.ts', 'PER_ADDRESS'],
-  ['the first byte must come within # s', 'ca/src/rpc/listen.ts', 'HANDSHAKE_MS', 1000],
-  ['the handshake must end within another # s', 'ca/src/rpc/listen.ts', 'HANDSHAKE_MS', 1000],
-  ['the first byte must come within # s', 'agent/src/mcp/gateway.ts', 'HANDSHAKE_MS', 1000],
-  ['the handshake must end within another # s', 'agent/src/mcp/gateway.ts', 'HANDSHAKE_MS', 1000],
+  ['the first byte must come within # s', 'shared/src/door/first-byte.ts', 'HANDSHAKE_MS', 1000],
+  ['the handshake must end within another # s', 'shared/src/door/first-byte.ts', 'HANDSHAKE_MS', 1000],
   ['asks nothing ends after # s', 'shared/src/door/http2/idle.ts', 'IDLE_MS', 1000],
 ];
 

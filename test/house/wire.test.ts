@@ -81,12 +81,12 @@ describe('templates', () => {
 const LIMITS = [
   [
     'the first byte of a TLS connection, from when the kernel hands it over',
-    'ca/src/rpc/listen.ts',
+    'shared/src/door/first-byte.ts',
     'HANDSHAKE_MS',
     ' s',
     1000,
   ],
-  ['TLS handshake, from its first byte', 'ca/src/rpc/listen.ts', 'HANDSHAKE_MS', ' s', 1000],
+  ['TLS handshake, from its first byte', 'shared/src/door/first-byte.ts', 'HANDSHAKE_MS', ' s', 1000],
   ['time to `hello`', 'ca/src/rpc/exchange/exchange.ts', 'HELLO_SECONDS', ' s', 1],
   ['time to `evidence`, and life of the nonce', 'ca/src/rpc/exchange/nonces.ts', 'NONCE_SECONDS', ' s', 1],
   ['an exchange at our agent, end to end', 'agent/src/svid/obtain.ts', 'EXCHANGE_MS', ' s', 1000],

@@ -1,13 +1,13 @@
 /** `doctor`: what this machine could prove, and whether the CA can be reached: why an agent does not join. */
 import { existsSync } from 'node:fs';
 import net from 'node:net';
-import { type Command, twoColumns, wrapped } from '@chancery/shared/cli/program.ts';
+import { type Command, JSON_FLAG, twoColumns, wrapped } from '@chancery/shared/cli/program.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { NETWORK_SENTENCES } from '@chancery/shared/text/network-sentence.ts';
 import { type AgentSettings, paths, readAgentConfig } from '../config.ts';
 import { readStatus } from '../workload/attach.ts';
-import { CONFIG_FLAG, configFile, JSON_FLAG } from './flags.ts';
+import { CONFIG_FLAG, configFile } from './flags.ts';
 import type { RunCommandDeps } from './run.ts';
 
 interface Seen {

@@ -12,10 +12,6 @@ export const CONFIG_FLAG = {
   },
 } as const satisfies Record<string, Flag>;
 
-export const JSON_FLAG = {
-  json: { type: 'boolean', says: 'Print JSON.' },
-} as const satisfies Record<string, Flag>;
-
 /** The path that --config names; else ./agent.yaml where it exists, else the path of the system's config. */
 export function configFile(invocation: Invocation): string {
   return invocation.text('config') ?? (existsSync('agent.yaml') ? 'agent.yaml' : SYSTEM_CONFIG);

@@ -1,11 +1,11 @@
 /** `status` and `mcp config`: what the agent is, and how an MCP client is pointed at it. */
 import { resolve } from 'node:path';
-import { type Command, type ExitStatus, MisuseError } from '@chancery/shared/cli/program.ts';
+import { type Command, type ExitStatus, JSON_FLAG, MisuseError } from '@chancery/shared/cli/program.ts';
 import { paths, readAgentConfig } from '../config.ts';
 import { describeSkew } from '../svid/skew.ts';
 import { readStatus } from '../workload/attach.ts';
 import type { StatusReport } from '../workload/local-messages.ts';
-import { CONFIG_FLAG, configFile, JSON_FLAG } from './flags.ts';
+import { CONFIG_FLAG, configFile } from './flags.ts';
 import type { Self } from './self.ts';
 
 export const status: Command = {

@@ -11,6 +11,7 @@ import type { AddressInfo } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { ConnectionSettings, Connections } from '@chancery/shared/door/connections.ts';
 import { deferAccept } from '@chancery/shared/door/defer-accept.ts';
+import { BACKLOG, HANDSHAKE_MS } from '@chancery/shared/door/first-byte.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
@@ -84,10 +85,7 @@ const KEEP_ALIVE_MS = 10 * 60_000;
 const REQUEST_MS = 30_000;
 const MAX_CALL_SECONDS = 86_400;
 const FREE_TEXT: FreeText = { instructions: true, logs: true };
-/** Connections that the kernel may hold while many arrive at once. */
-const BACKLOG = 4_096;
-/** The time for the first byte, and again for the handshake: two round trips and a few milliseconds of work. */
-const HANDSHAKE_MS = 5_000;
+
 /** Throws what the sources throw while they have no value yet. Rejects if it cannot listen. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { svid, bundle, policy, revocations, clock } = options;

@@ -8,7 +8,8 @@ export interface Parts {
   readonly revocations: bigint;
 }
 
-const PARTS = ['bundle', 'policy', 'revocations'] as const satisfies readonly (keyof Parts)[];
+/** In the order in which they are listed. */
+export const PARTS = ['bundle', 'policy', 'revocations'] as const satisfies readonly (keyof Parts)[];
 const NOTHING: Parts = { bundle: 0n, policy: 0n, revocations: 0n };
 
 /** As an agent sends it. Older agents name no parts. */

@@ -1,6 +1,6 @@
 /** `check`: finds everything that `serve` would refuse, without a running CA and without any change. */
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
-import type { Command } from '@chancery/shared/cli/program.ts';
+import { type Command, JSON_FLAG } from '@chancery/shared/cli/program.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { type Log, silentLog } from '@chancery/shared/ground/log.ts';
@@ -19,7 +19,7 @@ import { clockWarning } from '../store/clock-warning.ts';
 import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
 import type { AuthorityRecord } from '../store/store.ts';
 import { FILE_FLAG, readFiles } from './files.ts';
-import { CONFIG_FLAG, configFile, JSON_FLAG, printJson, printWarnings, SHARED_IDS_FLAG } from './flags.ts';
+import { CONFIG_FLAG, configFile, printJson, printWarnings, SHARED_IDS_FLAG } from './flags.ts';
 
 const STRICT_FLAG = {
   strict: { type: 'boolean', says: 'Treat warnings as errors.' },

@@ -16,10 +16,6 @@ export const CONFIG_FLAG = {
   },
 } as const satisfies Record<string, Flag>;
 
-export const JSON_FLAG = {
-  json: { type: 'boolean', says: 'Print JSON.' },
-} as const satisfies Record<string, Flag>;
-
 export const SHARED_IDS_FLAG = {
   'allow-shared-server-ids': {
     type: 'boolean',

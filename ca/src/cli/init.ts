@@ -1,7 +1,7 @@
 /** `init`: a config, a key-encryption key, a root, and a folder for resources. Refuses to touch what is there. */
 import { existsSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { type Command, MisuseError } from '@chancery/shared/cli/program.ts';
+import { type Command, JSON_FLAG, MisuseError } from '@chancery/shared/cli/program.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { createKek } from '@chancery/shared/keys/file.ts';
@@ -12,7 +12,7 @@ import { createRoot, ensureRootOf } from '../authority/authorities.ts';
 import { type CaSettings, parseCaConfig, readCaConfig } from '../config.ts';
 import { keysOf, openStore, type ServeDeps } from '../serve.ts';
 import { openSqlite } from '../store/sqlite/sqlite.ts';
-import { JSON_FLAG, printJson } from './flags.ts';
+import { printJson } from './flags.ts';
 
 /** With --resume it completes an earlier run; without, it refuses to touch existing files. */
 export const init = (deps: ServeDeps): Command => ({

@@ -6,6 +6,7 @@ import type net from 'node:net';
 import tls from 'node:tls';
 import type { Connection, Connections } from '@chancery/shared/door/connections.ts';
 import { deferAccept } from '@chancery/shared/door/defer-accept.ts';
+import { BACKLOG, HANDSHAKE_MS } from '@chancery/shared/door/first-byte.ts';
 import type { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
@@ -20,11 +21,6 @@ import { verifyPeer } from '@chancery/shared/tls/peer.ts';
 import { portHolder } from '@chancery/shared/unix/port-holder.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { type Caller, limitKeys, slowKeys, type TlsCaller } from './caller.ts';
-
-/** The time for the first byte, and again for the handshake. */
-const HANDSHAKE_MS = 5_000;
-/** Connections that the kernel may hold while many arrive at once. It uses its own limit if that is lower. */
-const BACKLOG = 4_096;
 
 export interface ListenDeps extends UnixListenDeps<Caller> {
   readonly clock: Clock;

@@ -48,6 +48,11 @@ export interface Io {
   serves?(onHangup: () => void): void;
 }
 
+/** For each command that can print JSON. */
+export const JSON_FLAG = {
+  json: { type: 'boolean', says: 'Print JSON.' },
+} as const satisfies Record<string, Flag>;
+
 /** The status that a shell gives a program which a signal ended. */
 export const ENDS = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as const;
 

@@ -1,8 +1,8 @@
 /** `issue`: one certificate for a job that runs no agent: joins, writes files, exits. */
 import { join, resolve } from 'node:path';
-import { type Command, MisuseError } from '@chancery/shared/cli/program.ts';
+import { type Command, JSON_FLAG, MisuseError } from '@chancery/shared/cli/program.ts';
 import { writeOutput } from '../../outputs/files.ts';
-import { JSON_FLAG } from '../flags.ts';
+
 import type { RunCommandDeps } from '../run.ts';
 import { JOB_FLAGS, jobSettings, timeoutOf } from './settings.ts';
 import { within } from './within.ts';

@@ -15,7 +15,7 @@ import { brokeOff, type Dialler, type Posted, SERVER_MAY_HAVE_ACTED } from './di
 
 const TO_CLIENT = ['content-type', 'content-length', 'cache-control', 'mcp-session-id', 'allow'];
 /** Resumptions in a row that brought nothing new. */
-const MAX_RESUMPTIONS = 5;
+export const MAX_RESUMPTIONS = 5;
 const NOWHERE = { id: undefined, retry: undefined };
 
 /**

@@ -1,16 +1,15 @@
 /** `apply`: makes the given resources the whole set in force, or shows what that would change. */
 import type { AgentLoss, ApplyRequest, ApplyResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
+import {
+  type Command,
+  type Invocation,
+  type Io,
+  JSON_FLAG,
+  MisuseError,
+} from '@chancery/shared/cli/program.ts';
 import type { ResourceFile } from '../../registry/resources.ts';
 import { FILE_FLAG, readFiles } from '../files.ts';
-import {
-  CONFIG_FLAG,
-  JSON_FLAG,
-  printJson,
-  printUnacknowledged,
-  printWarnings,
-  SHARED_IDS_FLAG,
-} from '../flags.ts';
+import { CONFIG_FLAG, printJson, printUnacknowledged, printWarnings, SHARED_IDS_FLAG } from '../flags.ts';
 import { streamToOperator } from './admin.ts';
 
 /** Text in one message. */

@@ -1,7 +1,7 @@
 /** `explain`: why facts earn a SPIFFE ID, or a call is allowed: by the running CA's resources, or by files, offline. */
 
 import type { ExplainRequest } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { type Command, type Invocation, MisuseError } from '@chancery/shared/cli/program.ts';
+import { type Command, type Invocation, JSON_FLAG, MisuseError } from '@chancery/shared/cli/program.ts';
 import { sentence, sentencesOf } from '@chancery/shared/config/schema.ts';
 import { utf8Text } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
@@ -13,7 +13,7 @@ import { readCaConfig } from '../../config.ts';
 import { type Explanation, explainCall, explainFacts } from '../../registry/explain.ts';
 import { type ResourceFile, readResources } from '../../registry/resources.ts';
 import { FILE_FLAG, readFiles } from '../files.ts';
-import { CONFIG_FLAG, configFile, JSON_FLAG, printJson } from '../flags.ts';
+import { CONFIG_FLAG, configFile, printJson } from '../flags.ts';
 import { callOperator } from './admin.ts';
 
 export const explain: Command = {

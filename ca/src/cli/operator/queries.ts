@@ -1,15 +1,21 @@
 /** `agents`, `issued`, `get`, `export`: what the running CA knows. */
 import type { Agent, ListAgentsResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { SnapshotParts } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
+import {
+  type Command,
+  type Invocation,
+  type Io,
+  JSON_FLAG,
+  MisuseError,
+} from '@chancery/shared/cli/program.ts';
 import { nodeName } from '@chancery/shared/evidence/node.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { stringify } from 'yaml';
+import { PARTS } from '../../agents/acknowledged.ts';
 import type { Resource } from '../../registry/resources.ts';
-import { CONFIG_FLAG, instant, JSON_FLAG, printJson, printTable } from '../flags.ts';
+import { CONFIG_FLAG, instant, printJson, printTable } from '../flags.ts';
 import { callOperator } from './admin.ts';
 
-const PARTS = ['bundle', 'policy', 'revocations'] as const;
 const KINDS = ['Access', 'Identity', 'McpServer'] as const;
 /** Attempts to read a set that does not change in between. */
 const TRIES = 5;

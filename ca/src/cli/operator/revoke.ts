@@ -1,9 +1,16 @@
 /** `revoke`, `unrevoke` and `revocations`: cut identities off before their certificates end. */
 import type { Revocation, RevokeResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import { type Command, type Invocation, type Io, MisuseError, meant } from '@chancery/shared/cli/program.ts';
+import {
+  type Command,
+  type Invocation,
+  type Io,
+  JSON_FLAG,
+  MisuseError,
+  meant,
+} from '@chancery/shared/cli/program.ts';
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { REASONS, type Target } from '@chancery/shared/revocation/revocation.ts';
-import { CONFIG_FLAG, instant, JSON_FLAG, printJson, printTable, printUnacknowledged } from '../flags.ts';
+import { CONFIG_FLAG, instant, printJson, printTable, printUnacknowledged } from '../flags.ts';
 import { callOperator } from './admin.ts';
 
 const WAYS = 'give one of SERIAL, SPIFFE-ID, --node PLATFORM/NODE and --pattern PATTERN';

@@ -17,6 +17,7 @@ import { isSessionLost } from '../../wire/answer/session-lost.ts';
 import { header, isEventStream } from '../../wire/http-body.ts';
 import { skippedLog } from '../../wire/skipped.ts';
 import type { Dialler, Posted } from '../dial.ts';
+import { MAX_RESUMPTIONS } from '../relay.ts';
 import { answerTo, drain, failureOf, jsonOf } from './answer.ts';
 import { StdioSession } from './session.ts';
 import { readStream } from './stream.ts';
@@ -41,8 +42,6 @@ const ACCEPT = 'application/json, text/event-stream';
 /** The pause before a stream is resumed, if the server does not say. */
 const RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
-/** Resumptions in a row that brought nothing new. */
-const MAX_RESUMPTIONS = 5;
 
 /** Sends the messages of one stdio client. Answers go out by `write` of its options, in any order. */
 export class Exchanges {
