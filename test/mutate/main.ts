@@ -13,11 +13,13 @@ import { startTests, type Tests } from './run.ts';
 const ROOMS = [
   'ca/src/attestors',
   'ca/src/authority',
+  'ca/src/rpc',
   'shared/src/x509',
   'shared/src/tpm',
   'shared/src/policy',
   'shared/src/mcp',
   'agent/src/mcp',
+  'agent/src/trust',
 ];
 
 interface Work {
