@@ -25,16 +25,16 @@ import { followTrust, type Trust } from './trust/stream/follow.ts';
 
 export interface AgentDeps extends RetryDeps {
   readonly randomBytes: (size: number) => Uint8Array;
-  /** Where platforms and CI systems say where their services are. */
+  /** The environment: platforms and CI systems say there where their services are. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
 }
 
 interface EveryAgent {
   readonly bundle: Source<Bundle>;
-  /** Why the last renewal of the SVID failed; undefined where it did not. */
+  /** Why the last renewal of the SVID failed; undefined if it succeeded. */
   readonly renewalFailure: () => string | undefined;
-  /** Seconds by which this clock is ahead of the CA's; undefined where the CA has not told its time yet. */
+  /** Seconds by which this clock is ahead of the CA's; undefined before the CA has sent its time. */
   readonly skewSeconds: () => number | undefined;
   /** Rejects when the agent is closed, and on a bug. */
   readonly ended: Promise<never>;
@@ -42,16 +42,19 @@ interface EveryAgent {
   close(): Promise<void>;
 }
 
-/** Its keys are in memory: it shows its SVID to the CA, follows the CA, and starts from the disk without it. */
+/**
+ * An agent with its keys in memory. It shows its SVID to the CA, follows the CA, and can start from its disk without
+ * the CA.
+ */
 export interface MemoryKeyAgent extends EveryAgent {
   readonly svid: Source<Svid>;
   readonly trust: Trust;
 }
 
 /**
- * Its keys stay in its platform (a TPM), for programs that use such a key by its file. Node's TLS cannot, so it joins
- * anew each time and learns of the bundle then and not before. What it obtained is in its outputs, good on this machine
- * only; it saves nothing else.
+ * An agent whose keys stay in its platform (a TPM), for programs that use such a key by its file. Node's TLS cannot, so
+ * it joins again each time and gets the bundle only then. Its outputs are good on this machine only; it saves nothing
+ * else.
  */
 export interface PlatformKeyAgent extends EveryAgent {
   readonly svid: Source<PlatformSvid>;
@@ -61,8 +64,8 @@ export interface PlatformKeyAgent extends EveryAgent {
 export type Agent = MemoryKeyAgent | PlatformKeyAgent;
 
 /**
- * Resolves with the first SVID: the last known good one where it is still valid, else a new one, however long the CA
- * takes to answer. Throws bootstrap, file, file_mode, and what the CA refuses for good. The caller closes the agent.
+ * Resolves with the first SVID: the last known good one if it is still valid, else a new one, however long the CA
+ * takes. Throws bootstrap, file, file_mode, and permanent refusals of the CA. The caller closes the agent.
  */
 export async function startAgent(
   settings: AgentSettings,
@@ -92,10 +95,7 @@ export async function startAgent(
 
 export type JoinSettings = Pick<AgentSettings, 'trustDomain' | 'ca' | 'evidence' | 'id'>;
 
-/**
- * A life that ends after its first SVID. Throws bootstrap, config, platform_unavailable, refused_by_ca,
- * unavailable.
- */
+/** Runs an agent until its first SVID. Throws bootstrap, config, platform_unavailable, refused_by_ca, unavailable. */
 export async function joinOnce(
   settings: JoinSettings,
   deps: AgentDeps,
@@ -187,7 +187,7 @@ async function withPlatformKeys(start: Start): Promise<Begun<PlatformKeyAgent>> 
   return { svid, bundle, trust: undefined, renewalFailure, ended: life.keep(signal) };
 }
 
-/** Undefined where the agent has to join. Publishes the revocations in any case. Throws file, file_mode. */
+/** Undefined if the agent has to join. Publishes the saved revocations in any case. Throws file, file_mode. */
 function lastKnownGood(
   path: string,
   { settings, deps: { clock, log } }: Start,
@@ -200,12 +200,12 @@ function lastKnownGood(
     return undefined;
   }
   if (known === undefined || known.bundle.trustDomain !== settings.trustDomain) return undefined;
-  // Even where the SVID cannot be used: they may name a certificate of the CA, which this agent is about to ask.
+  // Also if the SVID cannot be used: they may name the certificate of the CA, which this agent is about to ask.
   trust.revocations.publish(known.revocations);
   try {
     const { id } = verifySvid(known.svid.chain, known.bundle, clock.now());
     ensure(settings.id === undefined || id === settings.id, 'svid', `it is for ${id}`);
-    // Another version of the agent may have written what this one cannot read.
+    // Another version of the agent may have written a file that this one cannot read.
     compileSnapshot(known.policy.resources, known.policy.version);
     return known;
   } catch (error) {

@@ -93,7 +93,7 @@ const GatewayConfig = z.strictObject({
     .describe('Sessions of legacy clients. Where all are in use, a new one is refused.'),
   maxCallDuration: parsed(parseDuration)
     .prefault('24h')
-    .describe('How long a call may last that goes on under a renewed certificate of its caller.'),
+    .describe('How long a call may last if it continues under a renewed certificate of its caller.'),
   freeText: z
     .strictObject({
       instructions: z.boolean().default(true).describe('Its instructions to clients.'),
@@ -172,7 +172,7 @@ export type OutputSettings = z.infer<typeof OutputConfig>;
 export type GatewaySettings = z.infer<typeof GatewayConfig>;
 
 export type AgentSettings = z.infer<typeof AgentConfig> & {
-  /** File, line and key of a value of the config; undefined where flags are the config. */
+  /** File, line and key of a value of the config; undefined if flags are the config. */
   readonly where?: (path: readonly PropertyKey[]) => string;
 };
 
@@ -182,7 +182,7 @@ export const paths = (dataDir: string) => ({
   socket: resolve(dataDir, 'agent.sock'),
 });
 
-/** Read where neither a flag names a config nor ./agent.yaml is there. */
+/** The config if no flag names one and there is no ./agent.yaml. */
 export const SYSTEM_CONFIG = '/etc/chancery/agent.yaml';
 const NOR_HERE = ', nor ./agent.yaml; name one with --config';
 
@@ -190,7 +190,7 @@ const NOR_HERE = ', nor ./agent.yaml; name one with --config';
 export const readAgentConfig = (path: string): AgentSettings =>
   parseAgentConfig(readConfigFile(path, path === SYSTEM_CONFIG ? NOR_HERE : ''), path);
 
-/** `text` is what `path` has; relative paths in it are made absolute against its folder. Throws config. */
+/** `text` is the content of `path`; relative paths in it are relative to its folder. Throws config. */
 export function parseAgentConfig(text: string, path: string): AgentSettings {
   const problems = new Problems();
   const [read, ...more] = readDocuments(text, path, AgentConfig, problems);
@@ -210,7 +210,7 @@ export function parseAgentConfig(text: string, path: string): AgentSettings {
 
 type Contradiction = readonly [key: keyof AgentSettings, says: string];
 
-/** What each key may say alone and not together. */
+/** Finds keys that are valid alone but not together. */
 function contradictions(settings: AgentSettings): readonly Contradiction[] {
   const { platform, evidence, ca, id, trustDomain, ...rest } = settings;
   const found: Contradiction[] = [];
@@ -226,7 +226,7 @@ function contradictions(settings: AgentSettings): readonly Contradiction[] {
   return found;
 }
 
-/** Paths of sockets that no socket can have. */
+/** Finds paths that are too long for a socket. */
 function tooLong({ dataDir, ca, gateway, connect }: AgentSettings): readonly Contradiction[] {
   const upstream = gateway !== undefined && 'socket' in gateway.upstream ? gateway.upstream.socket : '';
   const local = connect.flatMap(({ listen }) => (listen.startsWith('unix:') ? [listen.slice(5)] : []));
@@ -252,7 +252,7 @@ function beyondFiles({ gateway, connect, outputs }: Pick<AgentSettings, 'gateway
   return found;
 }
 
-/** Whether this process can use no key itself: its keys are made in the platform and stay there. */
+/** True if the keys are made in the platform and stay there, so that this process cannot use them. */
 export const keysStayInPlatform = ({ evidence }: Pick<AgentSettings, 'evidence'>): boolean =>
   evidence?.tpm?.key === 'tpm';
 

@@ -30,13 +30,13 @@ export interface Closing {
 
 export interface McpOpening {
   readonly deps: McpDeps;
-  /** Gets what has to be closed again, in the order of opening. */
+  /** Collects what must be closed, in the order of opening. */
   readonly parts: Closing[];
   /** Sees every record that is written. */
   readonly count?: ((event: CallEvent) => void) | undefined;
 }
 
-/** Resolves with the gateway's port, where there is a gateway. */
+/** Resolves with the gateway's port, if there is a gateway. */
 export async function openMcp(
   settings: AgentSettings,
   agent: MemoryKeyAgent,
@@ -94,7 +94,7 @@ function sessionsOf({ max, perCaller, idle }: NonNullable<GatewaySettings['sessi
   };
 }
 
-/** As which user a command would run. Throws config. */
+/** The user that a command would run as. Throws config. */
 export const accountOf = (upstream: Parameters<typeof accountFor>[0], ownUid: number) =>
   accountFor(upstream, ownUid, () => ({
     passwd: readFileSync('/etc/passwd', 'utf8'),

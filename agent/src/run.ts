@@ -29,7 +29,7 @@ export async function runAgent(
   signal: AbortSignal,
 ): Promise<Running> {
   const parts: Closing[] = [];
-  // Beside the others: a command of an output and a server of the gateway each have a grace to end.
+  // Closed at the same time as the others: an output's command and a gateway's server each have a grace to end.
   let outputs: Closing | undefined;
   const closeParts = async (): Promise<void> => {
     for (const part of parts.toReversed()) await part.close();
@@ -40,7 +40,7 @@ export async function runAgent(
     await ensureUpstream(settings, deps);
     await ensureConfiguredPortsFree(settings);
     const joined = Promise.withResolvers<MemoryKeyAgent>();
-    // Nobody may be waiting for it when it fails.
+    // There may be no waiter when it fails.
     joined.promise.catch(() => {});
     const known: Known = { settings, clock: deps.clock, version: deps.version };
     const status = () => statusOf(known);
@@ -80,7 +80,7 @@ export async function runAgent(
   }
 }
 
-/** What can be seen to be wrong before the CA is asked for a certificate. Throws config. */
+/** Checks what can be checked before the CA is asked for a certificate. Throws config. */
 async function ensureUpstream({ gateway }: AgentSettings, deps: RunDeps): Promise<void> {
   if (gateway === undefined || !('command' in gateway.upstream)) return;
   const { accountOf } = await import('./open-mcp.ts');
@@ -93,7 +93,7 @@ interface HealthParts {
   readonly status: () => StatusReport;
 }
 
-/** Open before the agent has joined, so that a probe sees why it has not. Loaded where it is configured. */
+/** Opened before the agent has joined, so that a probe sees why it has not. Loaded only if it is configured. */
 async function openHealth(
   { http }: AgentSettings,
   { deps, parts, status }: HealthParts,
@@ -112,7 +112,7 @@ async function openHealth(
   return metrics;
 }
 
-/** Loaded where it is configured: an agent that only keeps files does without it. */
+/** Loaded only if it is configured: an agent that only keeps files does not need it. */
 async function openMcpParts(
   settings: AgentSettings,
   agent: MemoryKeyAgent,

@@ -1,4 +1,4 @@
-/** What the agent says of itself: facts for a program, and sentences about problems that an operator has to mend. */
+/** The agent's status: facts for programs, and sentences about problems that an operator must fix. */
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -14,7 +14,7 @@ import type { Trust } from './trust/stream/follow.ts';
 import { heardRevocation } from './trust/stream/stream-state.ts';
 import type { StatusReport } from './workload/local-messages.ts';
 
-/** A restart of the CA is over by then. */
+/** A restart of the CA takes less. */
 const SILENCE_SECONDS = 60;
 
 /** Filled in as the agent comes up. */
@@ -93,7 +93,7 @@ const NOT_JOINED = {
   servers: [],
 };
 
-/** By the part of the policy that the CA pushes to this identity: a gateway gets its own server, by whatever name. */
+/** Judged by the policy that the CA pushes to this identity: a gateway gets its own server, under any name. */
 function gatewayProblem(
   gateway: AgentSettings['gateway'],
   id: SpiffeId,
@@ -108,14 +108,14 @@ function gatewayProblem(
     : [`gateway: McpServer ${gateway.server} is registered for ${identity}, not ${id}`];
 }
 
-/** Of an agent that has joined. */
+/** The report of an agent that has joined. */
 interface Joined extends Omit<StatusReport, 'problems' | 'revoked'> {
   readonly serial: string;
   readonly notAfter: string;
   readonly renewAfter: string;
 }
 
-/** By the set that the CA pushed, or by its answer to a caller that is cut off. */
+/** Found in the set that the CA pushed, or in its answer to a revoked caller. */
 function revocationOf(facts: Joined, { svid, trust }: Agent, clock: Clock): string | undefined {
   const { renewalFailure, trustStream, serial } = facts;
   const { id } = svid.current();
@@ -124,7 +124,7 @@ function revocationOf(facts: Joined, { svid, trust }: Agent, clock: Clock): stri
   return heardRevocation(renewalFailure, trustStream);
 }
 
-/** One sentence each. What will end by itself is left out. */
+/** One sentence for each problem. Problems that end by themselves are left out. */
 function problemsOf(facts: Joined & Pick<StatusReport, 'revoked'>, now: Date): string[] {
   const { notAfter, renewAfter, expired, renewalFailure, revoked, trustStream, skewSeconds, outputs } = facts;
   const [due, end] = [Date.parse(renewAfter), Date.parse(notAfter)];
@@ -133,7 +133,7 @@ function problemsOf(facts: Joined & Pick<StatusReport, 'revoked'>, now: Date): s
   return [
     ...(revoked === null ? [] : [saysRevoked(revoked)]),
     ...(expired ? [`the certificate expired at ${notAfter}${failing}`] : []),
-    // Attempts go on for half of the time that is left after the first one.
+    // Reported once half of the time that was left at the first failure is over.
     ...(renewalFailure !== null && !expired && now.getTime() > (due + end) / 2
       ? [`the certificate ends at ${notAfter}${failing}`]
       : []),

@@ -75,7 +75,7 @@ export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
 const certificateOf = (svid: LiveValue<Svid>) =>
   parseCertificate(svid.current().chain[0] ?? new Uint8Array());
 
-/** Undefined where peers whose clock is right accept it. */
+/** Undefined if peers whose clock is right accept it. */
 export function whyOwnUnfit(svid: LiveValue<Svid>, now: Date): string | undefined {
   const { notBefore, notAfter } = certificateOf(svid);
   if (notBefore <= now && now <= notAfter) return undefined;

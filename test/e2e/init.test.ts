@@ -17,7 +17,7 @@ const KILL_AT = fileURLToPath(new URL('../kit/observe/kill-at.ts', import.meta.u
 const folder = makeFolder();
 afterAll(() => removeFolder(folder));
 
-/** Runs init and ends it after so many changes of the disk; true where it was done before. */
+/** Runs init and ends it after so many changes of the disk; true if it was done before. */
 function initKilledAt(changes: number, dir: string): Promise<boolean> {
   const args = ['--import', KILL_AT, CA_MAIN, 'init', '--trust-domain', TRUST_DOMAIN, '--dir', dir];
   const env = { ...process.env, KILL_AT: String(changes) };

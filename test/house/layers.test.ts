@@ -71,7 +71,7 @@ function mayImport(from: string, to: string): boolean {
   return isTest(from) && target === 'test/kit';
 }
 
-/** The first cycle met, from a file to itself; empty where there is none. */
+/** The first cycle met, from a file to itself; empty if there is none. */
 function cycleIn(next: ReadonlyMap<string, readonly string[]>): readonly string[] {
   const done = new Set<string>();
   const visit = (path: string, trail: readonly string[]): readonly string[] => {

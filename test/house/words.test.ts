@@ -39,6 +39,7 @@ const RIDDLES: readonly (readonly [RegExp, string])[] = [
     /\bone (call|cell|event|file|interface|line|message|process|sentence) an? [a-z]+/i,
     'one line for each file',
   ],
+  [/\b(undefined|empty|true|false) where\b/i, 'undefined if'],
   [/\bthe way to count it\b/, 'the returned function counts it as closed'],
   [/Invalid input|expected \w+, received/, 'a string is expected, found a number'],
 ];

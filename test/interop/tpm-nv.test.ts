@@ -146,7 +146,7 @@ describe('ekCertificate', () => {
   test.each<[string, () => string | Uint8Array]>([
     ['DER', () => rsa],
     ['PEM', () => writePem('CERTIFICATE', rsa)],
-  ])('in %s takes the place of NV memory', async (_, content) => {
+  ])('in %s replaces NV memory', async (_, content) => {
     const source = sourceOf(tpm, { ekCertificate: await written('ek', content()) });
     expect((await attestLive(source, attestorOf(tpm))).node).toBe(nodeOfRsa);
   });

@@ -30,13 +30,10 @@ type Sources = Pick<ConnectOptions, 'svid' | 'bundle' | 'policy' | 'revocations'
   close(): Promise<void> | void;
 };
 
-/** An MCP client's log shows what a program writes to standard error: only what it must know belongs there. */
+/** MCP clients show standard error in their log, so only what a user must know is written there. */
 const QUIET = 'warn';
 
-/**
- * Serves until the client or a signal ends it. Its log is quiet: an MCP client shows what a program writes to
- * standard error.
- */
+/** Serves until the client or a signal ends it. It logs only warnings, because MCP clients show standard error. */
 export const connect = (deps: ConnectCommandDeps): Command => ({
   says: 'Connects an MCP client on standard input and output to the MCP server NAME; with --listen on a local address.',
   positionals: 'NAME',
@@ -72,10 +69,7 @@ export const connect = (deps: ConnectCommandDeps): Command => ({
   },
 });
 
-/**
- * Reads what the client writes while there is no agent yet, so that its end is seen: a client that has left waits for
- * nobody, and neither do we.
- */
+/** Reads the client's input before there is an agent, to notice its end: if the client has left, the command ends. */
 function heldInput(input: Readable): HeldInput {
   const left = new AbortController();
   const end = (): void =>
@@ -95,7 +89,7 @@ function heldInput(input: Readable): HeldInput {
 interface HeldInput {
   readonly input: Readable;
   readonly left: AbortSignal;
-  /** From now on the end of the input is the relay's to see. */
+  /** From now on the relay watches for the end of the input. */
   ready(): void;
 }
 
@@ -154,7 +148,7 @@ async function sourcesFor(settings: AgentSettings, deps: ConnectCommandDeps, io:
   return { ...trust, svid, bundle, revocation, close: () => agent.close() };
 }
 
-/** Rejects with the revocation of this identity, where there is one, whatever else ended the attempt. */
+/** If this identity is revoked, rejects with the revocation instead of any other failure. */
 async function attached(options: AttachOptions, signal: AbortSignal): Promise<Sources> {
   const revocation = () => readRevocation(options.socket);
   try {

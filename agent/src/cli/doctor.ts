@@ -1,4 +1,4 @@
-/** `doctor`: what this machine could prove, and whether the CA can be reached: why an agent does not join. */
+/** `doctor`: shows why an agent does not join: what this machine could prove, and whether the CA can be reached. */
 import { existsSync } from 'node:fs';
 import net from 'node:net';
 import { type Command, JSON_FLAG, twoColumns, wrapped } from '@chancery/shared/cli/program.ts';
@@ -16,7 +16,7 @@ interface Seen {
   readonly says: string;
 }
 
-/** Changes nothing. The look for platforms takes at most 2 s, the question to the CA at most 10 s. */
+/** Changes nothing. Looks for platforms for at most 2 s, and asks the CA for at most 10 s. */
 export const doctor = (deps: RunCommandDeps): Command => ({
   says:
     'Reports what this machine can prove, whether the CA answers, and what is wrong with the agent that runs. ' +
@@ -50,7 +50,7 @@ export const doctor = (deps: RunCommandDeps): Command => ({
   },
 });
 
-/** Nothing on a machine says that the CA's socket is there: only a config names it. */
+/** The CA's socket cannot be detected: only a config names it. */
 async function withSocket(found: readonly Seen[], { evidence, ca }: AgentSettings): Promise<readonly Seen[]> {
   const { socket } = ca;
   if (evidence?.unix === undefined || socket === undefined) return found;
@@ -63,7 +63,7 @@ async function withSocket(found: readonly Seen[], { evidence, ca }: AgentSetting
   return found.map((each) => (each.name === 'unix' ? { ...each, good: refused === undefined, says } : each));
 }
 
-/** Why not, where it cannot. */
+/** The error, if the socket cannot be connected. */
 function connected(path: string): Promise<NodeJS.ErrnoException | undefined> {
   return new Promise((resolve) => {
     const socket = net.connect(path, () => {
@@ -74,7 +74,7 @@ function connected(path: string): Promise<NodeJS.ErrnoException | undefined> {
   });
 }
 
-/** The CA by its address, verified as the agent verifies it before anything else. */
+/** The CA at its address, verified as an agent verifies it. */
 async function seenOf(settings: AgentSettings, clock: Clock): Promise<Seen> {
   const name = settings.ca.address;
   const { checkCa } = await import('../trust/check-ca.ts');
@@ -87,7 +87,7 @@ async function seenOf(settings: AgentSettings, clock: Clock): Promise<Seen> {
   }
 }
 
-/** What the agent that runs here says of itself; undefined where none does. */
+/** The status of the agent that runs here; undefined if none runs. */
 async function runningAgent({ dataDir }: AgentSettings): Promise<Seen | undefined> {
   const { socket } = paths(dataDir);
   try {

@@ -12,7 +12,7 @@ export const CONFIG_FLAG = {
   },
 } as const satisfies Record<string, Flag>;
 
-/** The path that --config names; else ./agent.yaml where it exists, else the path of the system's config. */
+/** The path of --config; else ./agent.yaml if it exists, else the path of the system's config. */
 export function configFile(invocation: Invocation): string {
   return invocation.text('config') ?? (existsSync('agent.yaml') ? 'agent.yaml' : SYSTEM_CONFIG);
 }

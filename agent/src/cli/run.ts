@@ -18,7 +18,7 @@ export const run = (deps: RunCommandDeps): Command => ({
   run: (invocation, io) => runUntilTold(settingsOf(invocation), deps, io),
 });
 
-/** Serves as `run` does. Throws config where the config has no gateway. */
+/** Serves as `run` does. Throws config if the config has no gateway. */
 export const gateway = (deps: RunCommandDeps): Command => ({
   says: 'As run, but refuses a config without a gateway.',
   flags: CONFIG_FLAG,
@@ -39,7 +39,7 @@ async function runUntilTold(settings: AgentSettings, deps: RunCommandDeps, io: I
   const log = deps.logAt(settings.logLevel);
   io.serves?.(() => log.info({}, 'SIGHUP ignored: restart to read the config again'));
   giveBackFreedMemory(io.signal);
-  // Here and not above: the other commands do without gRPC.
+  // Imported here, since the other commands need no gRPC.
   const { runAgent } = await import('../run.ts');
   const running = await runAgent(settings, { ...deps, log, env: io.env }, io.signal).catch(
     (error: unknown) => {
@@ -47,7 +47,7 @@ async function runUntilTold(settings: AgentSettings, deps: RunCommandDeps, io: I
       return undefined;
     },
   );
-  // Told to end before it had joined: it has done as it was told.
+  // A signal ended it before it had joined: that is success.
   if (running === undefined) return 0;
   const { id, notAfter } = running.agent.svid.current();
   const before = running.gatewayPort === undefined ? '' : `, gateway on port ${running.gatewayPort}`;

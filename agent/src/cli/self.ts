@@ -1,12 +1,12 @@
-/** How this program is named so that the name is still right after an upgrade. */
+/** Names this program so that the name stays right after an upgrade. */
 import { realpathSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 
-/** An absolute path of a program, and what it is given first. */
+/** The absolute path of a program, and its first arguments. */
 export type Self = readonly [program: string, ...first: string[]];
 
 /**
- * Node and this program by links that lead to them, on PATH or in a folder node_modules above: a link's target has the
+ * Names Node and this program by links to them, on PATH or in a folder node_modules above: the target of a link has the
  * version in its path, and an upgrade removes it. Without such a link, by the paths themselves.
  */
 export function stableSelf(node: string, main: string, path: string | undefined): Self {

@@ -1,4 +1,4 @@
-/** `status` and `mcp config`: what the agent is, and how an MCP client is pointed at it. */
+/** `status` and `mcp config`: the state of the agent, and the entry for an MCP client. */
 import { resolve } from 'node:path';
 import { type Command, type ExitStatus, JSON_FLAG, MisuseError } from '@chancery/shared/cli/program.ts';
 import { paths, readAgentConfig } from '../config.ts';
@@ -50,16 +50,16 @@ function linesOf(report: StatusReport): readonly string[] {
   ];
 }
 
-/** Of whole seconds, and the way of the message. */
+/** The error of whole seconds and of the message's way. */
 const ROUNDING_SECONDS = 2;
 
 const heard = ({ since, failure }: NonNullable<StatusReport['trustStream']>): string =>
   failure === null ? `heard since ${since}` : `not heard since ${since}: ${failure}`;
 
-/** 1 where an operator has to act. */
+/** 1 if an operator has to act. */
 const exitStatus = ({ problems }: StatusReport): ExitStatus => (problems.length > 0 ? 1 : 0);
 
-/** The shapes that MCP clients read, as of their documentation. */
+/** The entries that MCP clients read, by their documentation. */
 const CLIENTS = {
   claude: (name: string, entry: StdioEntry) => ({ mcpServers: { [name]: entry } }),
   cursor: (name: string, entry: StdioEntry) => ({ mcpServers: { [name]: entry } }),
@@ -71,7 +71,7 @@ interface StdioEntry {
   readonly args: readonly string[];
 }
 
-/** `self` is how this program was started: an MCP client has another PATH, so the entry names everything in full. */
+/** `self` names this program in full, since an MCP client may have another PATH. */
 export const mcp = (self: () => Self): Command => ({
   says: "`mcp config NAME` prints the entry for an MCP client's own config.",
   positionals: 'config NAME',

@@ -11,7 +11,7 @@ import {
   openEvidence,
 } from './index.ts';
 
-/** What the config names, or what is found where it names nothing. Throws platform_unavailable with all it tried. */
+/** The platform of the config, or the one that is found. Throws platform_unavailable with everything that was tried. */
 export async function findEvidence(
   config: EvidenceConfig | undefined,
   deps: OpenDeps & { readonly log: Log },
@@ -29,6 +29,6 @@ export async function findEvidence(
   return openEvidence(configOf(found), deps);
 }
 
-/** The first usable platform, which `platform: auto` takes; undefined where there is none. */
+/** The first usable platform, which `platform: auto` uses; undefined if there is none. */
 export const firstUsable = (tried: readonly Detected[]): Detected | undefined =>
   tried.find(({ usable }) => usable);

@@ -12,7 +12,7 @@ import { isCallable } from '@chancery/shared/outbound/address.ts';
 import { z } from 'zod';
 import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
 
-/** Link-local: never leaves the host, so that plain HTTP is what Azure has there. */
+/** Link-local, so requests never leave the host and Azure serves plain HTTP. */
 const METADATA = 'http://169.254.169.254';
 
 export const AzureEvidenceConfig = z.strictObject({
@@ -55,7 +55,7 @@ interface Asked extends Call {
 
 /**
  * Asks the metadata service for a document and a token in each exchange. The exchange throws platform_unavailable
- * with Azure's reason, evidence_parse where the CA asks for anything else. There is nothing to close.
+ * with Azure's reason, evidence_parse if the CA asks for anything else. There is nothing to close.
  */
 export function azureEvidence(config: AzureEvidenceConfig, deps: EvidenceDeps): EvidenceSource {
   return {
@@ -92,7 +92,7 @@ async function tokenFrom(asked: Asked): Promise<string> {
 const TRIES = 3;
 const PAUSE_SECONDS = 1;
 
-/** The service may answer a second question with what it has kept of the first. Throws platform_unavailable. */
+/** Asks for a document. The service may answer a second request from its cache. Throws platform_unavailable. */
 async function documentFor(nonce: string, asked: Asked): Promise<Uint8Array> {
   const { clock } = asked.deps;
   for (let tries = 1; ; tries += 1) {
@@ -114,7 +114,7 @@ async function documentFor(nonce: string, asked: Asked): Promise<Uint8Array> {
 const TIMEOUT_MS = 5_000;
 const MAX_BYTES = 128 * 1024;
 
-/** The header keeps out requests that somebody was tricked into: Azure refuses without it. */
+/** Azure requires this header, which requests that a program was tricked into do not have. */
 async function ask(
   path: string,
   { config, deps, signal }: Call,
@@ -136,7 +136,7 @@ async function ask(
   return answer;
 }
 
-/** Azure's own sentence: which identity is missing, which application is not known. */
+/** Azure's own message, such as which identity is missing or which application is unknown. */
 function reasonIn(body: Uint8Array): string {
   const [, sentence] =
     /"error_description"\s*:\s*"([^"\\]{1,300})/.exec(asBuffer(body).toString('latin1')) ?? [];
@@ -145,7 +145,7 @@ function reasonIn(body: Uint8Array): string {
 
 const DETECT_MS = 1_000;
 
-/** Whether the VM has an identity that the CA knows, only a token could tell: joining says so. */
+/** Detects an Azure VM. Whether its identity is known to the CA shows only when it joins. */
 async function detectVm(deps: Pick<EvidenceDeps, 'outbound'>, signal: AbortSignal): Promise<Detection> {
   const asked = { config: { endpoint: METADATA }, deps, signal };
   try {

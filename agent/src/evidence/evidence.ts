@@ -11,19 +11,19 @@ export interface EvidenceSource {
   readonly platform: string;
   /** Starts one exchange for the key with this SubjectPublicKeyInfo. Throws IdentityError. */
   begin(spki: Uint8Array, signal: AbortSignal): Promise<Exchange>;
-  /** Makes the key to be certified, where the platform keeps it; the agent makes its own where this is missing. */
+  /** Makes the key to be certified if the platform keeps it. Without this method the agent makes its own key. */
   createKey?(): Promise<PlatformKey>;
   close(): Promise<void>;
 }
 
 /** A key that never leaves its platform. Not to be used while an exchange is open: the device is busy. */
 export interface PlatformKey extends Signer {
-  /** For programs that can use it where it is. */
+  /** For programs that can use the key in its platform. */
   readonly pem: string;
 }
 
 export interface Exchange {
-  /** What the platform says first; empty where the platform answers a challenge only. */
+  /** The first message of the platform; empty if it only answers a challenge. */
   readonly opening: Uint8Array;
   /** Answers the CA's one question; `binding` is computed from the challenge's nonce. */
   answer(question: Uint8Array, binding: Uint8Array): Promise<Uint8Array>;
@@ -49,12 +49,12 @@ export interface EvidenceDeps {
 /** Looking needs no trust domain. */
 export type DetectDeps = Omit<EvidenceDeps, 'trustDomain'>;
 
-/** Whether this machine is such a place, and how it is told. */
+/** Whether this machine is on the platform, and how that was found. */
 export interface Detection {
   readonly usable: boolean;
-  /** What was looked at and found, for a person. */
+  /** What was checked and found, for a person. */
   readonly says: string;
-  /** What the platform's config must say beside its defaults, such as which CI system this is. */
+  /** Settings beside the defaults, such as which CI system this is. */
   readonly config?: Readonly<Record<string, string>>;
 }
 
@@ -65,6 +65,6 @@ export interface EvidenceKind<Config> {
   readonly says: string;
   readonly schema: z.ZodType<Config>;
   create(config: Config, deps: EvidenceDeps): EvidenceSource;
-  /** Looks, with the config's defaults, and changes nothing. Ends when `signal` aborts. Never throws. */
+  /** Looks for the platform with the default config, and changes nothing. Ends when `signal` aborts. Never throws. */
   detect(deps: DetectDeps, signal: AbortSignal): Promise<Detection>;
 }

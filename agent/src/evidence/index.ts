@@ -1,4 +1,4 @@
-/** The list of platforms on the agent's side: a line in `KINDS` is all that a new one takes here. */
+/** The list of platforms on the agent's side: a new one needs one line in `KINDS` here. */
 
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { readTrustedFile } from '@chancery/shared/unix/files/trusted-file.ts';
@@ -15,12 +15,12 @@ import { allOf } from './several.ts';
 import { tpmEvidenceKind } from './tpm.ts';
 import { unixEvidenceKind } from './unix.ts';
 
-/** In the order in which `platform: auto` prefers them: what says most about this very workload comes first. */
+/** In the order of preference of `platform: auto`: the evidence that says most about this workload comes first. */
 const KINDS = {
   oidc: oidcEvidenceKind,
   kubernetes: kubernetesEvidenceKind,
   'aws-iam': awsIamEvidenceKind,
-  // After aws-iam, which needs nothing to be enabled in the account: both find the same.
+  // After aws-iam, which needs no setting in the account: both find the same principal.
   'aws-web-identity': awsWebIdentityEvidenceKind,
   azure: azureEvidenceKind,
   gcp: gcpEvidenceKind,
@@ -44,7 +44,7 @@ export const EvidenceConfig = z
   });
 export type EvidenceConfig = z.infer<typeof EvidenceConfig>;
 
-/** Of a token, or of the certificates of a cluster's CA. */
+/** Bounds for a token, or the certificates of a cluster's CA. */
 const READING = { maxBytes: 1024 * 1024, code: 'file' } as const;
 
 const readFile: ReadFile = async (path, kind) =>
@@ -66,12 +66,12 @@ export function openEvidence(config: EvidenceConfig, deps: OpenDeps): EvidenceSo
   return { ...source, close };
 }
 
-/** One platform and what was seen of it. */
+/** One platform, and what was found of it. */
 export interface Detected extends Detection {
   readonly platform: Name;
 }
 
-/** A metadata server that is there answers in milliseconds; one that is not may never. */
+/** A metadata server answers within milliseconds; without one there may never be an answer. */
 const DETECT_MS = 2_000;
 
 /** Looks for every platform at once; in order of preference. Takes at most two seconds. */

@@ -1,6 +1,6 @@
 /**
- * Evidence of a pod: a service-account token for the CA. Either the one that the kubelet projects into a file and
- * exchanges before it ends, or one that is requested from the API server for this exchange alone.
+ * Evidence of a pod: a service-account token for the CA. Either the token that the kubelet projects into a file and
+ * renews, or one that the API server gives for this exchange alone.
  */
 
 import { audienceOf } from '@chancery/shared/evidence/binding.ts';
@@ -47,7 +47,7 @@ export const kubernetesEvidenceKind: EvidenceKind<KubernetesEvidenceConfig> = {
 };
 
 /**
- * Reads or requests a token for each exchange. The exchange throws file where a file cannot be read,
+ * Reads or requests a token for each exchange. The exchange throws file if a file cannot be read,
  * platform_unavailable with the API server's reason. There is nothing to close.
  */
 export function kubernetesEvidence(config: KubernetesEvidenceConfig, deps: EvidenceDeps): EvidenceSource {
@@ -128,7 +128,7 @@ function serverOf({ server }: KubernetesEvidenceConfig, { env }: EvidenceDeps): 
 
 const NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
-/** Who the pod is, by the token that the kubelet gave it; it is ours, so nothing is proven by it here. */
+/** The pod's names, from its own unverified token. */
 function readOwnToken(token: string) {
   const claims = readJson(Buffer.from(token.split('.')[1] ?? '', 'base64url'));
   const own = objectAt(claims, 'kubernetes.io');
@@ -164,7 +164,7 @@ function readJson(bytes: Uint8Array): JsonObject {
   return value;
 }
 
-/** The API server's own reason, where it gives one: it says which right is missing. */
+/** The API server's reason, if it gives one: it names the missing right. */
 function messageOf(body: Uint8Array): string {
   try {
     const { message } = readJson(body);
@@ -174,7 +174,7 @@ function messageOf(body: Uint8Array): string {
   }
 }
 
-/** A projected token needs no rights, so it comes first; whether one may be requested, only the API server knows. */
+/** A projected token needs no rights, so it comes first. Only the API server knows whether a token may be requested. */
 async function detectPod(deps: EvidenceDeps, signal: AbortSignal): Promise<Detection> {
   if (await canRead(deps, PROJECTED)) return { usable: true, says: `a projected token at ${PROJECTED}` };
   if (deps.env['KUBERNETES_SERVICE_HOST'] === undefined)

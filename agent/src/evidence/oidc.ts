@@ -12,7 +12,7 @@ import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { z } from 'zod';
 import type { Detection, EvidenceDeps, EvidenceKind, EvidenceSource } from './evidence.ts';
 
-/** What docs/attestors/oidc.md tells a GitLab job to call its token. */
+/** The name of a GitLab job's token in docs/attestors/oidc.md. */
 const VARIABLE = 'CHANCERY_ID_TOKEN';
 
 export const OidcEvidenceConfig = z
@@ -61,7 +61,7 @@ function detected(env: EvidenceDeps['env']): Detection {
 }
 
 /**
- * Reads or requests a token for each exchange. The exchange throws platform_unavailable where there is no token.
+ * Reads or requests a token for each exchange. The exchange throws platform_unavailable if there is no token.
  * There is nothing to close.
  */
 export function oidcEvidence(config: OidcEvidenceConfig, deps: EvidenceDeps): EvidenceSource {

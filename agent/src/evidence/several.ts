@@ -5,7 +5,7 @@ import { joinPlatforms, splitPlatforms } from '@chancery/shared/evidence/platfor
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { EvidenceSource, Exchange } from './evidence.ts';
 
-/** The one that is there, or all of them as one. Throws config. */
+/** The only source, or all of them as one. Throws config. */
 export function allOf(sources: readonly EvidenceSource[]): EvidenceSource {
   const [only] = sources;
   if (only !== undefined && sources.length === 1) return only;

@@ -109,7 +109,7 @@ export function tpmEvidence(config: TpmEvidenceConfig): EvidenceSource {
 
 type Open = (signal?: AbortSignal) => Promise<TpmDevice>;
 
-/** A device serves one client: who opens it waits until the one before has closed it. */
+/** A device serves one client at a time: opening it waits until the client before has closed it. */
 function oneAtATime(openDevice: () => Promise<TpmDevice>): Open {
   let last: Promise<void> = Promise.resolve();
   return async (signal) => {
@@ -163,7 +163,7 @@ async function using<T>(open: Open, use: (tpm: TpmCommands) => Promise<T>): Prom
 interface Keys {
   readonly ek: EndorsementKey;
   readonly ak: TpmObject;
-  /** The key to be certified, where it lives in the TPM. */
+  /** The key to be certified, if it lives in the TPM. */
   readonly key: TpmObject | undefined;
 }
 
@@ -223,7 +223,7 @@ async function activate(tpm: TpmCommands, { ek, ak }: Keys, question: TpmQuestio
 /** TPML_PCR_SELECTION of one bank: count u32, hash u16, size u8, bitmap. */
 const BITMAP_OFFSET = 7;
 
-/** Asks for what is left until all was read; a TPM gives eight values a call at most. */
+/** Asks until all PCRs are read: a TPM gives at most eight values per call. */
 async function readPcrs(tpm: TpmCommands, selection: Uint8Array): Promise<Uint8Array> {
   const left = Uint8Array.from(selection);
   const values: Uint8Array[] = [];
@@ -240,7 +240,7 @@ async function readPcrs(tpm: TpmCommands, selection: Uint8Array): Promise<Uint8A
   return concat(...values);
 }
 
-/** The kernel's own file claims no size. What is in it, the quote proves. */
+/** The kernel's file reports no size. The quote proves its content. */
 function readEventLog(path: string | undefined): Uint8Array {
   if (path === undefined) return new Uint8Array();
   const reading = { maxBytes: MAX_EVENT_LOG, code: 'tpm_device' } as const;

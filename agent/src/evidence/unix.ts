@@ -16,10 +16,7 @@ export const unixEvidenceKind: EvidenceKind<UnixEvidenceConfig> = {
   },
 };
 
-/**
- * Opens nothing and says nothing. The exchange throws out_of_order where the CA asks a question. There is nothing to
- * close.
- */
+/** Sends no evidence. The exchange throws out_of_order if the CA asks a question. Needs no closing. */
 export function unixEvidence(): EvidenceSource {
   return {
     platform: 'unix',

@@ -1,4 +1,4 @@
-/** Where a gateway's decisions go: one JSON line each, appended to a file of our own, 0600, before the call goes on. */
+/** Writes a gateway's decisions to a file, 0600, as JSON lines, before the call is forwarded. */
 import fs from 'node:fs';
 import { refusalOf } from '@chancery/shared/ground/errors.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
@@ -7,7 +7,7 @@ import { openPrivateFile } from '@chancery/shared/unix/files/append-file.ts';
 import { inFile } from '@chancery/shared/unix/files/whole-file.ts';
 
 export interface CallRecords {
-  /** All by one write. Throws file where a line could not be written: no record, no call. */
+  /** Appends all events by one write. Throws file if a line could not be written: no record, no call. */
   record(...events: readonly object[]): void;
   close(): void;
 }
@@ -15,13 +15,13 @@ export interface CallRecords {
 /** A regular file: the reader of a pipe could stop all calls. Throws file. */
 export function openCallRecords(path: string): CallRecords {
   const fd = open(path);
-  // Of a process that was killed, or a disk that was full: the next record stands on a line of its own.
+  // A killed process or a full disk may leave half a line: the next record begins a new line.
   let torn = endsWithinLine(path);
   return {
     record: (...events) => {
       const lines = events.map((event) => `${printable(JSON.stringify(event))}\n`).join('');
       try {
-        // Unlike writeSync, all of it or an error.
+        // Unlike writeSync, writes everything or throws.
         fs.writeFileSync(fd, torn ? `\n${lines}` : lines);
         torn = false;
       } catch (error) {

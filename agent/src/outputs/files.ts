@@ -18,7 +18,7 @@ import type { OutputSettings } from '../config.ts';
 
 const CURRENT = '..data';
 const NAMES = ['svid.pem', 'key.pem', 'bundle.pem'] as const;
-/** Folders of ours, by a name that nothing else has: they alone are ever removed. */
+/** The names of our folders, which nothing else has: only they are removed. */
 const VERSION = /^\.\.\d{4}-\d\d-\d\dT\d\d_\d\d_\d\d\.\d{3}Z\.[0-9a-f]{8}$/;
 const PUBLIC_MODE = 0o644;
 
@@ -30,8 +30,8 @@ export interface Holding {
 }
 
 /**
- * Writes the files and switches them; where they are as they should be, nothing is touched, for others watch them.
- * Throws file, file_mode; what was there before then stays whole.
+ * Writes the files and switches them. Files that are up to date are not touched, because programs watch them. Throws
+ * file, file_mode; then the old files stay complete.
  */
 export function writeOutput(output: OutputSettings, holding: Holding, bundle: Bundle, now: Date): void {
   const folder = openSafeFolder(output.dir, 0o755);
@@ -76,7 +76,7 @@ function writeVersion(folder: string, files: readonly OutputFile[], output: Outp
     writeFileAtomic(join(folder, name), bytes, mode, ownerOf(output));
 }
 
-/** All of it: whatever else is found is written anew, and leftovers then go. */
+/** True if every file is up to date. Otherwise all are written again, which removes leftovers. */
 function isCurrent(dir: string, files: readonly OutputFile[], output: OutputSettings): boolean {
   const [version = '', ...more] = fs.readdirSync(dir).filter((name) => VERSION.test(name));
   if (version === '' || more.length > 0 || !isLink(version, join(dir, CURRENT))) return false;
@@ -90,12 +90,12 @@ function isCurrent(dir: string, files: readonly OutputFile[], output: OutputSett
 function isAs(path: string, { bytes, mode }: OutputFile, { uid, gid }: OutputSettings): boolean {
   const found = fs.lstatSync(path, { throwIfNoEntry: false });
   if (!found?.isFile() || found.size !== bytes.length || (found.mode & 0o7777) !== mode) return false;
-  // Without `gid` it is the group that the folder gives.
+  // Without `gid`, the folder gives the group.
   const owned = found.uid === (uid ?? geteuid?.()) && found.gid === (gid ?? found.gid);
   return owned && equal(contentOf(path), bytes);
 }
 
-/** The folder is safe: nobody else puts another file there between the look and this. */
+/** The folder is safe: nobody else can replace a file after the check. */
 function contentOf(path: string): Uint8Array {
   try {
     return fs.readFileSync(path);
@@ -108,7 +108,7 @@ function switchTo(dir: string, version: string): void {
   replaceLink(version, join(dir, CURRENT));
   for (const name of NAMES)
     if (!isLink(join(CURRENT, name), join(dir, name))) replaceLink(join(CURRENT, name), join(dir, name));
-  // The one before, and what a crash has left.
+  // Removes the version before, and leftovers of a crash.
   for (const name of fs.readdirSync(dir))
     if (VERSION.test(name) && name !== version) fs.rmSync(join(dir, name), { recursive: true, force: true });
 }

@@ -15,12 +15,12 @@ export interface HookBounds {
   readonly graceMs: number;
 }
 
-/** Of standard error: its end, where the reason usually is. */
+/** How much of the end of standard error is kept: the reason is usually there. */
 const SAID_CHARACTERS = 1_000;
-/** For what it wrote before it exited. A process that left the group may hold standard error open for ever. */
+/** How long output from before the exit is read. A process that left the group may hold standard error open. */
 const LAST_WORDS_MS = 500;
 
-/** Runs it to its end, and ends it when `closing` aborts. Throws unavailable where it does not end with status 0. */
+/** Runs the command to its end, and ends it when `closing` aborts. Throws unavailable unless its status is 0. */
 export async function runHook(
   [program, ...args]: readonly [string, ...string[]],
   { runMs, graceMs }: HookBounds,
@@ -71,7 +71,7 @@ function ended(child: ChildProcess): Promise<Ended> {
       ),
     );
     child.once('exit', (code, signal) => {
-      // What it started and left behind in its group ends with it.
+      // Ends the processes that it started and left behind in its group.
       killGroup(child, 'SIGKILL');
       const last = setTimeout(() => child.stderr?.destroy(), LAST_WORDS_MS);
       child.once('close', () => {

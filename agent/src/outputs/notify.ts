@@ -1,4 +1,4 @@
-/** Tells the program that reads an output: a signal to its process, or a command. */
+/** Notifies the program that reads an output, by a signal to its process or by a command. */
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { ensureLinks, ensureOwner, type Owners } from '@chancery/shared/unix/files/links.ts';
 import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
@@ -7,9 +7,9 @@ import type { OutputSettings } from '../config.ts';
 import { type HookBounds, runHook } from './hook.ts';
 
 const COMMAND: HookBounds = { runMs: 30_000, graceMs: 2_000 };
-/** The first process of the system or the container, which a pid file has no business to name. */
+/** The first process of the system or the container: no pid file may name it. */
 const INIT = 1;
-/** Of a pid, and of white space around it. */
+/** Enough for a pid and white space around it. */
 const PID_FILE_BYTES = 32;
 const OTHERS_WRITE = 0o002;
 
@@ -21,7 +21,7 @@ export interface NotifyDeps {
   readonly bounds?: HookBounds;
 }
 
-/** `closing` ends a command that runs. Throws unavailable, file with what went wrong; the files stay. */
+/** `closing` ends a running command. Throws unavailable, file with the reason; the files stay. */
 export async function notifyReader(
   output: OutputSettings,
   deps: NotifyDeps,
@@ -64,7 +64,7 @@ function readPidFile(file: string, writers: Owners): string {
   return bytes.toString('latin1').trim();
 }
 
-/** Each may signal the process anyway. */
+/** Users that may signal the process anyway. */
 function writersOf({ uid = 0 }: OutputSettings, ownUid: number): Owners {
   const says = `root, uid ${ownUid} (the agent) or the owner of the files`;
   return { uids: [0, ownUid, uid], says, code: 'file' };

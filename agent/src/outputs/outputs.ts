@@ -1,4 +1,4 @@
-/** Keeps the outputs in step with the SVID and the bundle: each by itself, so that none waits for another. */
+/** Keeps the outputs up to date with the SVID and the bundle. Each is independent, so that none waits for another. */
 import { backoffSeconds } from '@chancery/shared/ground/backoff.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
@@ -20,18 +20,18 @@ export interface OutputsOptions extends NotifyDeps {
 
 export interface OutputState {
   readonly dir: string;
-  /** Why it is not up to date; undefined where it is. */
+  /** Why it is not up to date; undefined if it is. */
   readonly failure: string | undefined;
 }
 
 export interface Outputs {
   readonly states: () => readonly OutputState[];
-  /** Resolves when what has been begun is done; a command that still runs by then has 1 s, and is then ended. */
+  /** Resolves when open work is done. A command that still runs has 1 s, and is then ended. */
   close(): Promise<void>;
 }
 
 const RETRY = { firstSeconds: 1, lastSeconds: 60, spread: 0.2 };
-/** With the command's own grace less than the 5 s that the process has to close. */
+/** Together with the command's grace less than the 5 s that the process has to close. */
 const CLOSE_MS = 1_000;
 
 /** Writes at once and after every change, and again after a failure, which leaves the last good files. */
@@ -92,7 +92,7 @@ class KeptOutput {
     clearTimeout(timer);
   }
 
-  /** One attempt after the other, until the newest state is written and told, or the output is closed. */
+  /** Attempts until the newest state is written and its reader notified, or the output is closed. */
   async #run(): Promise<void> {
     let failures = 0;
     while (this.#done < this.#wanted) {

@@ -1,4 +1,4 @@
-/** What an operator hears while an SVID cannot be renewed. */
+/** Logs for an operator that an SVID cannot be renewed. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 
@@ -19,7 +19,9 @@ export function alarm(error: unknown, failures: number, { svid, clock, log }: Al
   return error instanceof Error ? error.message : String(error);
 }
 
-/** A machine that slept, or whose clock was set, finds its SVID expired. Returns the reason, as `alarm` does. */
+/**
+ * Logs that an SVID expired unnoticed: the machine slept, or its clock was set. Returns the reason, as `alarm` does.
+ */
 export function expiredUnnoticed({ svid, clock, log }: AlarmDeps): string {
   const expiredSeconds = Math.round((clock.now().getTime() - svid.notAfter.getTime()) / 1000);
   const says =

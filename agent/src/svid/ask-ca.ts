@@ -1,4 +1,4 @@
-/** Which of the CA's doors an SVID is asked at. */
+/** Asks the CA for an SVID, at its TLS port or its socket. */
 import { AttestationClient, IdentityClient } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { isLocal } from '../evidence/several.ts';
@@ -13,9 +13,8 @@ export interface CaAddress {
 }
 
 /**
- * Renews over mutual TLS where there is a valid certificate, and joins otherwise. A certificate that the CA does not
- * accept does not stand in the way of a join: by the CA's clock it may have expired. The unix platform needs the CA's
- * socket.
+ * Renews over mutual TLS with a valid certificate, and joins otherwise. If the CA does not accept the certificate, it
+ * joins, too: by the CA's clock the certificate may have expired. The unix platform needs the CA's socket.
  */
 export async function askCa(request: ObtainRequest, ca: CaAddress, current: Svid | undefined): Promise<Svid> {
   const { evidence, bundle, clock, revocations } = request;

@@ -1,4 +1,4 @@
-/** How the agent reaches its CA: gRPC over TLS to a name and mark of the CA's, or over the CA's own unix socket. */
+/** Connects to the CA: gRPC over TLS, verified by the CA's name and mark, or over the CA's own unix socket. */
 
 import net from 'node:net';
 import tls, { type PeerCertificate } from 'node:tls';
@@ -20,7 +20,7 @@ export interface Target {
   readonly address: string;
   readonly credentials: grpc.ChannelCredentials;
   readonly options: grpc.ClientOptions;
-  /** Who answered the last handshake; undefined before the first, and over a unix socket always. */
+  /** The peer of the last handshake; undefined before the first, and always over a unix socket. */
   readonly ca?: () => VerifiedSvid | undefined;
 }
 
@@ -41,12 +41,12 @@ const OPTIONS: grpc.ClientOptions = {
   'grpc.max_reconnect_backoff_ms': 5_000,
 };
 
-/** Without an SVID only what anyone may call is offered there. */
+/** Without an SVID, only calls that need no certificate work. */
 export function tlsTarget(address: string, bundle: Bundle, svid: Svid | undefined, judge: Judge): Target {
   const context = tls.createSecureContext(clientTls(svid, bundle));
   let ca: VerifiedSvid | undefined;
   const credentials = grpc.credentials.createFromSecureContext(context, {
-    // OpenSSL has built a path by now; the verdict on the name and the profile is ours.
+    // OpenSSL has built a path by now; our own checks judge the name and the profile.
     checkServerIdentity: (_host, certificate) => {
       const verdict = verdictOn(certificate, bundle, judge);
       if (verdict instanceof Error) return verdict;
@@ -57,15 +57,12 @@ export function tlsTarget(address: string, bundle: Bundle, svid: Svid | undefine
   return { address, credentials, options: { ...OPTIONS, ...serverName(address) }, ca: () => ca };
 }
 
-/**
- * The file system says who may have made the socket; what comes over it is verified against the bundle all
- * the same.
- */
+/** The file system says who may have made the socket. Answers are verified against the bundle all the same. */
 export function unixTarget(path: string): Target {
   return { address: `unix:${path}`, credentials: grpc.credentials.createInsecure(), options: OPTIONS };
 }
 
-/** For the one call that needs no trust: its answer is checked against a pin. */
+/** For the only call that needs no trust: its answer is checked against a pin. */
 export function unverifiedTarget(address: string): Target {
   const credentials = grpc.credentials.createSsl(null, null, null, { rejectUnauthorized: false });
   return { address, credentials, options: { ...OPTIONS, ...serverName(address) } };
@@ -96,10 +93,10 @@ export function ensureCa(peer: VerifiedSvid, { now, revocations }: Judge): void 
 
 /** What grpc-js writes around the reason of a failed connection. */
 const NOTES = /^No connection established\. Last error: (Error: )?|\. Resolution note:\s*$/g;
-/** grpc-js, of a call that we ended ourselves: our own time was up. */
+/** The details of grpc-js for a call that we ended because our own time was up. */
 const CANCELLED_HERE = 'Cancelled on client';
 
-/** What the CA refused, by its public sentence; or that it could not be reached. */
+/** The CA's refusal, by its public sentence, or unavailable. */
 export function refusalFromCa(error: grpc.ServiceError): IdentityError {
   const away: readonly number[] = [
     grpc.status.UNAVAILABLE,

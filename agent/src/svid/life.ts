@@ -1,6 +1,6 @@
 /**
- * The life of one SVID, wherever its private key is: obtained or resumed, saved, published, renewed. It knows neither
- * how an SVID is obtained nor what else the agent holds, so that an agent can hold several beside one trust stream.
+ * The life of one SVID: obtained or resumed, saved, published, renewed. It does not know how an SVID is obtained, where
+ * its key is, or what else the agent holds, so that an agent can hold several beside one trust stream.
  */
 import { whenSetBack } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
@@ -16,7 +16,7 @@ export type Certified = Omit<Svid, 'key'>;
 export interface LifeDeps<S extends Certified> extends RetryDeps {
   /** Gets the SVID after `current`, or the first one. */
   readonly obtain: (current: S | undefined) => Promise<S>;
-  /** Puts an SVID where a restart finds it; left out where there is no such place. */
+  /** Saves an SVID for a restart; missing if it cannot be saved. */
   readonly save?: (svid: S) => void;
 }
 
@@ -35,7 +35,7 @@ export class SvidLife<S extends Certified> {
     return this.#svid;
   }
 
-  /** Why the last renewal failed; undefined where it did not. */
+  /** Why the last renewal failed; undefined if it succeeded. */
   readonly renewalFailure = (): string | undefined => this.#failure;
 
   /** Begins with an SVID that was saved. It may be due for renewal; it must not have expired. */
@@ -84,7 +84,7 @@ export class SvidLife<S extends Certified> {
     );
   }
 
-  /** A full disk must not take away a good certificate: only a restart would miss what was not saved. */
+  /** A full disk must not take away a good certificate: only a restart needs the saved one. */
   #publish(svid: S): void {
     try {
       this.#deps.save?.(svid);

@@ -1,7 +1,4 @@
-/**
- * Gets one SVID: a fresh key, its CSR, the platform's evidence, and a look at all that comes back before it
- * is used.
- */
+/** Gets one SVID: makes a key and a CSR, sends the platform's evidence, and checks everything that comes back. */
 import type { KeyObject } from 'node:crypto';
 import type {
   AttestationClient,
@@ -38,16 +35,16 @@ export interface ObtainRequest {
   /** 16 random bytes that name this process to the CA. */
   readonly instance: Uint8Array;
   readonly clock: Clock;
-  /** For the CA's own certificate; undefined where none are known yet. */
+  /** Checked for the CA's own certificate; undefined if none are known yet. */
   readonly revocations?: Source<RevocationSet>;
-  /** Hears how far the clocks are apart. */
+  /** Gets the difference of the clocks. */
   readonly skew?: SkewWarning;
   readonly signal: AbortSignal;
-  /** The certificate that the new one takes the place of, where a join has to say so. */
+  /** The certificate that the new one replaces, if a join has to name it. */
   readonly succeeds?: Svid | undefined;
 }
 
-/** One whole exchange takes a TPM about 100 ms; a CA that says nothing for this long is treated as away. */
+/** An exchange with a TPM takes about 100 ms; a CA that is silent for this long is treated as away. */
 const EXCHANGE_MS = 30_000;
 
 type Call = grpc.ClientDuplexStream<AttestRequest, AttestResponse>;
@@ -79,8 +76,8 @@ export const joinWith = (
 type Open = (options: grpc.CallOptions) => Call;
 
 /**
- * A key whose certificate did not come is the next attempt's too: a token that was shown with it may be bound to it at
- * the CA, and there may be no other token for minutes.
+ * A key without a certificate is used again in the next attempt: the CA may have bound a token to it, and there may be
+ * no other token for minutes.
  */
 const uncertified = new WeakMap<EvidenceSource, KeyObject>();
 
@@ -109,12 +106,12 @@ async function obtain(open: Open, signer: Signer, request: ObtainRequest): Promi
   } finally {
     request.signal.removeEventListener('abort', cancel);
     call.cancel();
-    // Why the exchange failed matters more; a device that could not be freed is freed before the next one.
+    // The failure of the exchange matters more. A device that could not be freed is freed before the next one.
     await exchange.end().catch(() => {});
   }
 }
 
-/** By the old key, for the new one. */
+/** Signs with the old key for the new one. */
 async function proofOf({ succeeds, bundle }: ObtainRequest, spki: Uint8Array) {
   if (succeeds === undefined) return undefined;
   const { serial } = parseCertificate(succeeds.chain[0] ?? new Uint8Array());
@@ -147,7 +144,7 @@ function converse(call: Call, exchange: Exchange, spki: Uint8Array, request: Obt
 
 type Expected = Pick<ObtainRequest, 'bundle' | 'id' | 'clock' | 'skew'>;
 
-/** The certificate must be for our key, for the name we expect, of our trust domain, and good now. */
+/** Checks that the certificate is for our key and the expected name, of our trust domain, and valid now. */
 export function acceptIssued(
   issued: Issued,
   spki: Uint8Array,
@@ -185,13 +182,13 @@ function verified(issued: Issued, bundle: Bundle, { now, ahead }: Moment): Verif
   }
 }
 
-/** Of the wait that the CA asks for: a certificate that is left less by this clock has as good as expired. */
+/** The least part of the wait that the CA asks for: with less left by this clock, a certificate counts as expired. */
 const LEAST_SHARE = 1 / 60;
 
 /**
- * Not before the time that the CA asks for, and not sooner after now than the CA asks for: our clock may be ahead, and
- * would have us renew at once, again and again. At most half of what is left, so that it is renewed while we may still
- * use it. Throws expired_peer.
+ * The time of renewal: not before the time that the CA names, and not sooner from now than the CA's wait, because a
+ * clock that is ahead would make the agent renew in a loop. At most half of the remaining time, so that the certificate
+ * is still valid. Throws expired_peer.
  */
 function renewalBy(issued: Issued, asked: Date, { now, notAfter }: { now: Date; notAfter: Date }): Date {
   const wait = Number(issued.renewAfter - issued.now) * 1000;

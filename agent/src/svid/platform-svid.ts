@@ -18,7 +18,7 @@ export interface ObtainedPlatformSvid {
 }
 
 /**
- * Node's TLS cannot use such a key, so the CA is shown no certificate. Throws config where the platform keeps no keys,
+ * Node's TLS cannot use such a key, so the CA is shown no certificate. Throws config if the platform keeps no keys,
  * and what a join throws.
  */
 export async function obtainPlatformSvid(

@@ -1,4 +1,4 @@
-/** The first steps of an agent, tried until they work: a CA that is not up yet is no reason to end. */
+/** Retries the first steps of an agent until they work: the CA may not be up yet. */
 import { backoffSeconds } from '@chancery/shared/ground/backoff.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { type IdentityError, isRefusal, type Refusal } from '@chancery/shared/ground/errors.ts';
@@ -9,17 +9,17 @@ export interface RetryDeps {
   /** From 0 up to 1. */
   readonly random: () => number;
   readonly log: Log;
-  /** Asked about each failure that could mend itself; an agent waits however long, a job does not. */
+  /** Called for each failure that may pass. An agent waits without a bound, a job does not. */
   readonly givesUp?: (failure: IdentityError) => boolean;
-  /** Hears of each failure after which there is another attempt. */
+  /** Called for each failure that is followed by another attempt. */
   readonly onFailure?: (failure: IdentityError) => void;
 }
 
 const RETRY = { firstSeconds: 1, lastSeconds: 30, spread: 0.2 };
-/** Misconfigured here: trying again changes nothing. */
+/** Errors of configuration: another attempt changes nothing. */
 const FINAL: readonly Refusal[] = ['bootstrap', 'bundle', 'config', 'file', 'file_mode'];
 
-/** Throws the abort, what is misconfigured here, and what is a bug. */
+/** Throws the abort, errors of configuration, and bugs. */
 export async function untilItWorks<T>(
   attempt: () => Promise<T>,
   { clock, log, random, givesUp, onFailure }: RetryDeps,

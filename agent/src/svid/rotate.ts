@@ -17,7 +17,7 @@ export interface RotateDeps<S extends Lifetime> {
   readonly publish: (svid: S) => void;
   /** Resolves when the clock has been set back: the SVID may be from the future then. Rejects at the signal. */
   readonly setBack: (signal: AbortSignal) => Promise<void>;
-  /** Called before the first attempt where the SVID expired while the loop slept. */
+  /** Called before the first attempt if the SVID expired while the loop slept. */
   readonly onExpired: (expired: S) => void;
   readonly onFailure: (error: unknown, failures: number) => void;
 }
@@ -34,7 +34,7 @@ export async function rotate<S extends Lifetime>(
 ): Promise<never> {
   let svid = first;
   let failures = 0;
-  // Drawn once a certificate, so that a fleet that joined together does not renew together.
+  // Drawn once per certificate, so that a fleet that joined together does not renew together.
   let spread = deps.random();
   // A saved SVID may have seconds left.
   let isDue = deps.clock.now() >= first.renewAfter;
@@ -72,7 +72,7 @@ async function wait(
   }
 }
 
-/** `spread` is of the whole lifetime, too; less where renewAfter is near an end of it. */
+/** `spread` is also a part of the whole lifetime; smaller if renewAfter is near an end of it. */
 const RETRY = { firstSeconds: 1, lastSeconds: 60, spread: 0.1 };
 
 /**

@@ -1,10 +1,10 @@
-/** How far this machine's clock is from the CA's, by the time that the CA sends with a certificate. */
+/** The difference between this machine's clock and the CA's, by the time that the CA sends with a certificate. */
 import type { Log } from '@chancery/shared/ground/log.ts';
 
-/** Below it are the rounding to seconds, the way of the message, and clocks that are kept in time. */
+/** Rounding to seconds, the way of the message, and synchronized clocks stay below it. */
 const TOLERANCE_SECONDS = 60;
 
-/** Seconds by which this clock is ahead; undefined where the CA does not tell its time. */
+/** Seconds by which this clock is ahead; undefined if the CA does not tell its time. */
 export function skewOf(now: Date, caSeconds: bigint): number | undefined {
   return caSeconds === 0n ? undefined : Math.round(now.getTime() / 1000 - Number(caSeconds));
 }
@@ -13,11 +13,11 @@ export function skewOf(now: Date, caSeconds: bigint): number | undefined {
 export const describeSkew = (seconds: number): string =>
   `this machine's clock is ${Math.abs(seconds)} s ${seconds < 0 ? 'behind' : 'ahead of'} the CA's`;
 
-/** Whether the clocks differ by more than a minute. False where the CA has not told its time. */
+/** Whether the clocks differ by more than a minute. False if the CA has not told its time. */
 export const isSkewed = (seconds: number | undefined): seconds is number =>
   seconds !== undefined && Math.abs(seconds) > TOLERANCE_SECONDS;
 
-/** Warns once when the clocks differ, and again after they agreed in between or where the direction is another. */
+/** Warns once when the clocks differ, and again after they agreed or if the direction changes. */
 export class SkewWarning {
   readonly #log: Log;
   #told = 0;

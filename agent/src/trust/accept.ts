@@ -1,4 +1,4 @@
-/** When a new bundle may take the place of an old one. */
+/** Decides whether a new bundle may replace an old one. */
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
@@ -6,10 +6,10 @@ import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 
-/** What this agent understands; 0 is 1, from a CA that says nothing (docs/versions.md). */
+/** The version that this agent reads; 0 means 1, from a CA that names none (docs/versions.md). */
 const READER_VERSION = 1;
 
-/** Throws message_parse where the CA says that an agent of this version must not use what it sends. */
+/** Throws message_parse if the CA says that an agent of this version must not use its message. */
 export function ensureReadable({ readerVersion }: { readonly readerVersion: number }): void {
   const says = `what the CA sends is for readers of version ${readerVersion}, and this agent is of ${READER_VERSION}`;
   ensure(readerVersion <= READER_VERSION, 'message_parse', `${says}: upgrade the agent`);

@@ -1,4 +1,4 @@
-/** The first trust in the CA: a bundle file, or a pin on a root's key. Without either there is none, and no agent. */
+/** The first trust in the CA: a bundle file, or a pin on a root's key. Without either the agent does not start. */
 import { hash } from 'node:crypto';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { readPem } from '@chancery/shared/der/pem.ts';
@@ -53,7 +53,7 @@ export async function bootstrapBundle(options: BootstrapOptions): Promise<Bundle
   return { trustDomain, authorities, sequence: 0n };
 }
 
-/** What cannot be read is not what was pinned. */
+/** A certificate that cannot be read is not the pinned one. */
 function isPinned(der: Uint8Array, pin: string): boolean {
   try {
     return hash('sha256', parseCertificate(der).spki, 'hex') === pin;
@@ -93,7 +93,7 @@ function bundleIn(bytes: Buffer, trustDomain: TrustDomain): Bundle {
   return bundle;
 }
 
-/** Worth what the verification of the target, or a pin, is worth. Throws unavailable, message_parse. */
+/** Verifies nothing: the target or a pin must. Throws unavailable, message_parse. */
 export function fetchBundle(target: Target): Promise<readonly Uint8Array[]> {
   const client = new TrustClient(target.address, target.credentials, target.options);
   return new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-/** Whether the CA can be reached and is who it should be: the first step of every join, alone. */
+/** Checks that the CA can be reached and is verified: the first step of every join. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { tlsTarget } from '../svid/channel.ts';
 import { bootstrapBundle, bootstrapOf, fetchBundle } from './bootstrap.ts';

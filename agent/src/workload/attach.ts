@@ -45,8 +45,8 @@ const RETRY = { firstSeconds: 0.5, lastSeconds: 10, spread: 0.2 };
 const MAX_ANSWER_BYTES = 256 * 1024;
 
 /**
- * Resolves when everything is there to use, however long the agent takes to answer. Rejects with what the agent refuses
- * for good, and once `signal` is aborted with the last failure.
+ * Resolves when everything is ready, however long the agent takes. Rejects with a permanent refusal of the agent, or
+ * with the last failure once `signal` is aborted.
  */
 export async function attach(options: AttachOptions, signal: AbortSignal): Promise<Attached> {
   const missing = () => new IdentityError('unavailable', 'the agent has not answered yet');
@@ -73,7 +73,7 @@ export async function attach(options: AttachOptions, signal: AbortSignal): Promi
   return { ...live, close: () => stop.abort() };
 }
 
-/** Which revocation cut this identity off, as the agent knows it; undefined where none did, or no agent answers. */
+/** The revocation of this identity, as the agent knows it; undefined if there is none, or no agent answers. */
 export async function readRevocation(socket: string): Promise<string | undefined> {
   try {
     return (await readStatus(socket)).revoked ?? undefined;
@@ -82,7 +82,7 @@ export async function readRevocation(socket: string): Promise<string | undefined
   }
 }
 
-/** Throws unavailable where no agent answers, message_parse where an agent of another release does. */
+/** Throws unavailable if no agent answers, message_parse if an agent of another release does. */
 export async function readStatus(socket: string): Promise<StatusReport> {
   return readAs(StatusReport, await call(socket, 'GET', '/v1/status', undefined), socket);
 }
@@ -107,7 +107,7 @@ interface Following {
   readonly until: AbortSignal;
   /** Called whenever what the agent has sent is in force, with a certificate that goes with it. */
   readonly onReady: () => void;
-  /** True ends it. */
+  /** True ends the attempts. */
   readonly onFailure: (error: unknown) => boolean;
 }
 
@@ -166,7 +166,7 @@ async function certify(
 ): Promise<Svid> {
   const key = generateKey();
   const csr = await writeCsr(signerOf(key));
-  // Calls that are open may go on under the new certificate.
+  // Open calls may continue under the new certificate.
   const path = old === undefined ? '/v1/svid' : `/v1/svid?succeeds=${serialOf(old)}`;
   const answer = readAs(SvidAnswer, await call(socket, 'POST', path, csr), socket);
   const { id, certificate } = verifySvid(answer.chain, bundle, clock.now());
@@ -206,7 +206,7 @@ async function call(
   return textOf(await request(socket, { method, path, signal: AbortSignal.timeout(CALL_MS) }, body));
 }
 
-/** Throws unavailable with what the agent says instead of an answer. */
+/** Throws unavailable with the agent's message if there is no answer. */
 async function textOf(response: http.IncomingMessage): Promise<string> {
   const parts: Buffer[] = [];
   let size = 0;
@@ -218,13 +218,13 @@ async function textOf(response: http.IncomingMessage): Promise<string> {
   }
   const text = Buffer.concat(parts).toString('utf8');
   const status = response.statusCode ?? 500;
-  // The agent says no, or does not serve this: it will say the same the next time.
+  // The agent refuses, or does not serve this: another attempt gets the same answer.
   ensure(status !== 400 && status !== 403, 'refused_by_ca', `the agent refused: ${reasonIn(text)}`);
   ensure(status === 200, 'unavailable', `the agent answered HTTP ${status}: ${reasonIn(text)}`);
   return text;
 }
 
-/** The agent says no in JSON; something else may answer anything. */
+/** The agent refuses in JSON; another program may answer anything. */
 function reasonIn(text: string): string {
   try {
     const { message } = Refused.parse(JSON.parse(text));

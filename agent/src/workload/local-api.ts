@@ -16,19 +16,19 @@ import { refusalFromCa } from '../svid/channel.ts';
 import { storeRevocations } from '../trust/state/revocations.ts';
 import type { StatusReport, TrustLine } from './local-messages.ts';
 
-/** What of an agent is served. */
+/** The parts of an agent that are served. */
 export type ServedAgent = Pick<MemoryKeyAgent, 'svid' | 'bundle' | 'trust'>;
 
 export interface LocalApiOptions {
   readonly path: string;
-  /** Once it has joined. Undefined where the key is not ours to use: then only the status is served. */
+  /** Resolves once the agent has joined. Undefined if the agent cannot use its key: then only the status is served. */
   readonly agent: Promise<ServedAgent> | undefined;
   readonly status: () => StatusReport;
   readonly ownUid: number;
   readonly log: Log;
 }
 
-/** With the serial of the certificate that the new one takes the place of, where there is one. */
+/** `succeeds` is the serial of the certificate that the new one replaces. */
 const SVID_REQUEST = /^POST \/v1\/svid(?:\?succeeds=((?:[0-9a-f]{2}){1,20}))?$/;
 const MAX_CSR_BYTES = 16 * 1024;
 const CALL_MS = 10_000;
@@ -81,7 +81,7 @@ function json(response: http.ServerResponse, value: unknown): void {
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value));
 }
 
-/** The state as soon as the agent has joined and after every change, one line each. */
+/** Sends the state once the agent has joined and after every change, each as one line. */
 async function streamTrust(joining: Promise<ServedAgent>, response: http.ServerResponse): Promise<void> {
   response.writeHead(200, { 'content-type': 'application/x-ndjson' }).flushHeaders();
   const agent = await joining;
@@ -109,7 +109,7 @@ function trustLine({ svid, bundle, trust }: ServedAgent): TrustLine | undefined 
       revocations: storeRevocations(revocations.current()),
     };
   } catch (error) {
-    // Nothing to tell before the first snapshot has come; the next change sends it.
+    // There is no state before the first snapshot; the next change sends it.
     if (isRefusal(error, 'unavailable')) return undefined;
     throw error;
   }

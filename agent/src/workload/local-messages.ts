@@ -1,4 +1,4 @@
-/** What the agent's own socket says, on both sides of it. */
+/** The messages on the agent's own socket, for both sides. */
 import { z } from 'zod';
 import { StoredRevocations } from '../trust/state/revocations.ts';
 

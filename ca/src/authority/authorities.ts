@@ -131,7 +131,7 @@ export class Authorities {
 export const NO_ROOT =
   'there is no root yet: finish it with chancery-ca init --resume, or, if this CA has run before, restore dataDir';
 
-/** Makes the root of a new trust domain. Throws store where there is one. */
+/** Makes the root of a new trust domain. Throws store if there is one. */
 export async function createRoot(deps: AuthorityDeps): Promise<AuthorityRecord> {
   const records = await deps.store.authorities();
   ensure(records.length === 0, 'store', 'this CA has a root already');

@@ -28,7 +28,7 @@ export interface Order extends Node {
   readonly identity: string;
   /** Serial of the attested certificate that it comes of, where it is not attested for itself. */
   readonly origin?: string;
-  /** Serial of the certificate that this one takes the place of, of the same SPIFFE ID and node. */
+  /** Serial of the certificate that this one replaces, of the same SPIFFE ID and node. */
   readonly succeeds?: string | undefined;
   /** For the CA itself and its operators; no order for a workload has one. */
   readonly role?: Role;

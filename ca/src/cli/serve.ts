@@ -11,7 +11,7 @@ export interface ServeCommandDeps extends Omit<ServeDeps, 'log'> {
   readonly logAt: (level: LogLevel) => Log;
 }
 
-/** Serves until SIGINT, SIGTERM or SIGQUIT, and then closes the CA. Throws store where its database is lost. */
+/** Serves until SIGINT, SIGTERM or SIGQUIT, and then closes the CA. Throws store if its database is lost. */
 export const serve = (deps: ServeCommandDeps): Command => ({
   says: 'Runs the CA in the foreground until SIGINT, SIGTERM or SIGQUIT.',
   flags: CONFIG_FLAG,

@@ -75,7 +75,7 @@ describe('a unix socket', () => {
     },
   );
 
-  test('takes the place of one that a dead CA left', async () => {
+  test('replaces one that a dead CA left', async () => {
     const { deps } = arrivals();
     const dead = net.createServer().listen(path);
     await once(dead, 'listening');
@@ -87,7 +87,7 @@ describe('a unix socket', () => {
     expect(fs.statSync(path).isSocket()).toBe(true);
   });
 
-  test('does not take the place of one that another CA serves', async () => {
+  test('does not replace one that another CA serves', async () => {
     const { deps } = arrivals();
     const options = { path, via: 'admin', connections: openDoor() } as const;
     kept(await listenLocally(options, deps));

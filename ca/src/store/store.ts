@@ -22,7 +22,7 @@ export interface Issuance extends Node {
   readonly issuer: string;
   /** Serial of the attested certificate that it came of, which is revoked with all that came of it. */
   readonly origin?: string | undefined;
-  /** Serial of the certificate that it takes the place of, of the same SPIFFE ID and node. */
+  /** Serial of the certificate that it replaces, of the same SPIFFE ID and node. */
   readonly succeeds?: string | undefined;
   readonly notBefore: Date;
   readonly notAfter: Date;
@@ -87,7 +87,7 @@ export interface Certified {
   readonly node: Node;
 }
 
-/** One certificate took the place of another of the same SPIFFE ID and node. */
+/** One certificate replaced another of the same SPIFFE ID and node. */
 export interface Succession {
   /** Serials, hexadecimal. */
   readonly old: string;
@@ -105,8 +105,8 @@ export interface StoredEvent {
 
 export interface CertificateStore {
   /**
-   * Writes the record and its audit entry in one transaction; resolves when both are durable. Throws csr_key where
-   * another node holds the key; rate where the node has too many valid certificates with an origin.
+   * Writes the record and its audit entry in one transaction; resolves when both are durable. Throws csr_key if
+   * another node holds the key; rate if the node has too many valid certificates with an origin.
    */
   record(issuance: Issuance, event: AuditEvent): Promise<void>;
   issuance(serial: string): Promise<RecordedIssuance | undefined>;
@@ -145,10 +145,10 @@ export interface RevocationStore {
   revocations(): Promise<StoredRevocations>;
   /**
    * Writes it under the next number, with its audit entry. Certificates whose recording was asked for before are among
-   * its serials. Throws revocation where `max` are in force already.
+   * its serials. Throws revocation if `max` are in force already.
    */
   revoke(draft: RevocationDraft, max: number): Promise<ChangedRevocation>;
-  /** With its audit entry. Throws revocation where none of this number is in force. */
+  /** With its audit entry. Throws revocation if none of this number is in force. */
   lift(number: number, by: string): Promise<ChangedRevocation>;
 }
 
@@ -160,7 +160,7 @@ export interface NodeStore {
 }
 
 export interface TokenStore {
-  /** Remembers until `until` that a token came with this key. Throws jti_replay where it came with another. */
+  /** Remembers until `until` that a token came with this key. Throws jti_replay if it came with another. */
   bind(token: TokenName, keySha256: Uint8Array, until: Date): Promise<void>;
 }
 
@@ -173,7 +173,7 @@ export interface AuditIntake {
    */
   appendSoon(event: AuditEvent): void;
   events(after: number, limit: number): Promise<readonly StoredEvent[]>;
-  /** When the newest record was written, by the clock of then; undefined where there is none. */
+  /** When the newest record was written, by the clock of then; undefined if there is none. */
   newestRecordAt(): Promise<Date | undefined>;
 }
 
@@ -192,7 +192,7 @@ export interface Store
     AuditIntake {
   /** Resolves where nothing can be recorded any more in this process, and says why; never for a close. */
   readonly lost: Promise<IdentityError>;
-  /** Looks now. Throws store where nothing more can be recorded: the files of the database were replaced or removed. */
+  /** Looks now. Throws store if nothing more can be recorded: the files of the database were replaced or removed. */
   ensureOwnFiles(): void;
   /** Writes what waits, then refuses everything. */
   close(): Promise<void>;

@@ -33,7 +33,7 @@ const KIND_OF: Readonly<Record<string, string>> = {
 /** The keys of a set that may verify a token. */
 export interface IssuerKeys {
   readonly named: ReadonlyMap<string, IssuerKey>;
-  /** For a token without `kid`: the set's one key, with or without a name; undefined where there are several. */
+  /** For a token without `kid`: the set's one key, with or without a name; undefined if there are several. */
   readonly only: IssuerKey | undefined;
 }
 
@@ -87,7 +87,7 @@ function modulusBits(n: string): number {
   return first < 0 ? 0 : (bytes.length - first) * 8 - Math.clz32(bytes[first] ?? 0) + 24;
 }
 
-/** Throws jwt_alg where the key is for something else. */
+/** Throws jwt_alg if the key is for something else. */
 export async function importKey({ jwk, imported }: IssuerKey, alg: string): Promise<CryptoKey> {
   const { alg: only = alg } = jwk;
   const kind = kindOf(jwk);

@@ -14,7 +14,7 @@ export type AuditEvent =
       readonly identity: string;
       /** Serial of the attested certificate that it comes of, where it was not attested for itself. */
       readonly origin?: string;
-      /** Serial of the certificate that it takes the place of. */
+      /** Serial of the certificate that it replaces. */
       readonly succeeds?: string;
       /** SHA-256 of the to-be-signed bytes, hexadecimal: ties this line to one certificate. */
       readonly tbs: string;

@@ -124,7 +124,7 @@ export class Folder<E extends { readonly id: string }> {
     }
   }
 
-  /** One that had repeats goes on, so that a steady source gets one record a window and no second full one. */
+  /** One that had repeats continues, so that a steady source gets one record a window and no second full one. */
   #endWindow(windows: Map<string, Window<E>>, kind: string, window: Window<E>): void {
     const { count, since, last } = window;
     if (count === 0) {

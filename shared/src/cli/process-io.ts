@@ -89,7 +89,7 @@ export function endWith(status: number): void {
   linger();
 }
 
-/** To its end. Throws file where it is longer, or not UTF-8. */
+/** To its end. Throws file if it is longer, or not UTF-8. */
 export async function textOf(stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<string> {
   const tooLong = () => new IdentityError('file', `standard input has more than ${maxBytes} bytes`);
   return utf8Text(await readWhole(stream, maxBytes, tooLong), 'file', 'standard input');

@@ -33,13 +33,13 @@ export interface Command {
 export interface Io {
   out(text: string): void;
   err(text: string): void;
-  /** Standard input to its end. Throws file where it is longer, or not UTF-8. */
+  /** Standard input to its end. Throws file if it is longer, or not UTF-8. */
   input(maxBytes: number): Promise<string>;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborts with Interrupted on SIGINT, SIGTERM, SIGQUIT and, unless it is a server, SIGHUP. */
   readonly signal: AbortSignal;
   readonly isTerminal: boolean;
-  /** Of the terminal that `out` writes to; undefined where it is none. */
+  /** Of the terminal that `out` writes to; undefined if it is none. */
   readonly columns?: number | undefined;
   /**
    * Says that this command is a server: SIGHUP calls `onHangup` instead of ending it, and the process ends at most 5 s
@@ -147,7 +147,7 @@ function whyMisused(error: unknown, { flags }: Command): string {
   return `unknown flag ${flag}${meant(flag, known)}`;
 }
 
-/** Empty where none is near. */
+/** Empty if none is near. */
 export function meant(word: string, known: readonly string[]): string {
   const found = nearest(word, known);
   return found === undefined ? '' : `; did you mean ${found}?`;

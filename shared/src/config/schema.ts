@@ -79,7 +79,7 @@ function missing(issue: z.core.$ZodRawIssue): string {
   return 'missing';
 }
 
-/** Undefined where the arms say more than the union. */
+/** Undefined if the arms say more than the union. */
 function unionProblem({ discriminator, input, ...rest }: Raw<'invalid_union'>): string | undefined {
   if (discriminator === undefined || !('options' in rest) || !Array.isArray(rest.options)) return undefined;
   const found: unknown =

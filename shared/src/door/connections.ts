@@ -3,7 +3,7 @@
  * speak first, nothing more is spent on it before a byte has come. Strangers have a share
  * for each address, uid and network; when their places are full, the longest silent connection of the key that holds
  * most gives way. A peer that has shown a good certificate is counted apart from then on, by its holder, wherever it
- * comes from: no stranger can push it out, and a new holder takes the place of one of the largest.
+ * comes from: no stranger can push it out, and a new holder replaces one of the largest.
  */
 import type { Server, Socket } from 'node:net';
 import { type IdentityError, refusalOf } from '../ground/errors.ts';
@@ -41,11 +41,11 @@ export interface Certified {
 }
 
 export interface Connection {
-  /** Moves it to the places of certified peers. False where none is free: the connection has ended. */
+  /** Moves it to the places of certified peers. False if none is free: the connection has ended. */
   certify(certified: Certified): boolean;
   /**
    * Resolves when a peer under these keys has waited, where it has to. A stranger has a place meanwhile among those
-   * that wait: connections on which no handshake is done push out none of them. False where it has ended.
+   * that wait: connections on which no handshake is done push out none of them. False if it has ended.
    */
   wait(slow: SlowAddresses, keys: ShareKeys): Promise<boolean>;
   /**
@@ -208,7 +208,7 @@ export class Connections {
 /** The address and network by which a connection is counted. */
 export const keysOf = (socket: Socket): ShareKeys => shareKeys(socket.remoteAddress ?? '');
 
-/** Undefined where it gets none, which is told to `lose`. */
+/** Undefined if it gets none, which is told to `lose`. */
 function takePlace(places: Places, keys: ShareKeys, tenant: Tenant & Pick<Required<Tenant>, 'lose'>) {
   try {
     return places.take(keys, tenant);
@@ -218,7 +218,7 @@ function takePlace(places: Places, keys: ShareKeys, tenant: Tenant & Pick<Requir
   }
 }
 
-/** One name for a TCP connection and the TLS above it. Undefined where the peer has left already. */
+/** One name for a TCP connection and the TLS above it. Undefined if the peer has left already. */
 function peerOf({ remoteAddress, remotePort, localAddress }: Socket): string | undefined {
   return remoteAddress === undefined ? undefined : `${remoteAddress} ${remotePort} ${localAddress}`;
 }

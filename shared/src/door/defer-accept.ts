@@ -12,7 +12,7 @@ const TCP_DEFER_ACCEPT = 9;
 const SECONDS = 30;
 
 /**
- * For a server that listens and whose peers speak first. False where the kernel cannot do it; then silent connections
+ * For a server that listens and whose peers speak first. False if the kernel cannot do it; then silent connections
  * come as they are made, and have places of their own.
  */
 export function deferAccept(server: Server): boolean {

@@ -19,7 +19,7 @@ export interface PlaceSettings {
    * would. The latter is for places whose loss ends the work that is done in them.
    */
   readonly givesWay: 'anyone' | 'larger';
-  /** A newcomer whose own share is full takes the place of its own longest silent one; otherwise it is refused. */
+  /** A newcomer whose own share is full replaces its own longest silent one; otherwise it is refused. */
   readonly replacesOwn: boolean;
 }
 
@@ -217,7 +217,7 @@ export class Places {
     return found;
   }
 
-  /** Ends the one that goes first. False where there is none. */
+  /** Ends the one that goes first. False if there is none. */
   #giveWay(next: () => Held | undefined, full = 'all places were taken'): boolean {
     for (let passed = 0; ; passed += 1) {
       const loser = next();

@@ -11,7 +11,7 @@ const PRESENT = u8(1);
 /** Of one platform, and of several together. */
 export const MAX_EVIDENCE_BYTES = 2 * 1024 * 1024;
 
-/** One for each platform; undefined where it says nothing. */
+/** One for each platform; undefined if it says nothing. */
 export type Pieces = readonly (Uint8Array | undefined)[];
 
 /** Bytes for the wire, which `unpackPieces` reads. */

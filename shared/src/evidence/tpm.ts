@@ -29,7 +29,7 @@ export interface TpmOpening {
   readonly akPublic: Uint8Array;
   /** TPMT_PUBLIC of the key to be certified; empty for a key that does not live in the TPM. */
   readonly keyPublic: Uint8Array;
-  /** The firmware's event log in TCG's crypto-agile format; empty where there is none. */
+  /** The firmware's event log in TCG's crypto-agile format; empty if there is none. */
   readonly eventLog: Uint8Array;
   /** The issuers of the EK certificate that the TPM brings along: X.509 DER, one behind the other; often empty. */
   readonly ekChain: Uint8Array;
@@ -87,7 +87,7 @@ export interface TpmAnswer {
   readonly quote: Statement;
   /** The PCRs' values in ascending order of index, joined. */
   readonly pcrValues: Uint8Array;
-  /** TPMS_ATTEST and TPMT_SIGNATURE over the certified key; both empty where it does not live in the TPM. */
+  /** TPMS_ATTEST and TPMT_SIGNATURE over the certified key; both empty if it does not live in the TPM. */
   readonly certify: Statement;
 }
 

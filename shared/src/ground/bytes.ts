@@ -126,7 +126,7 @@ export class Reader {
   }
 }
 
-/** Throws the code where the bytes are not UTF-8, as text of Windows tools and old systems is not. `what` they are. */
+/** Throws the code if the bytes are not UTF-8, as text of Windows tools and old systems is not. `what` they are. */
 export function utf8Text(bytes: Uint8Array, code: Refusal, what = 'the file'): string {
   if (isUtf8(bytes)) return asBuffer(bytes).toString('utf8');
   const [first, second] = bytes;

@@ -9,7 +9,7 @@ import { portHolder } from '../unix/port-holder.ts';
 export interface HealthOptions {
   readonly host: string;
   readonly port: number;
-  /** Undefined where only health is served. */
+  /** Undefined if only health is served. */
   readonly metrics: Exposition | undefined;
   /** Undefined when the program can do its work, else why it cannot. */
   readonly unfit: () => string | undefined;

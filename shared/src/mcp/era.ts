@@ -37,7 +37,7 @@ const MODERN_REQUESTS = new Set([
 const VERSION_KEY = 'io.modelcontextprotocol/protocolVersion';
 export const CAPABILITIES_KEY = 'io.modelcontextprotocol/clientCapabilities';
 
-/** The three headers that repeat the body; undefined where the request has none. */
+/** The three headers that repeat the body; undefined if the request has none. */
 export interface McpHeaders {
   readonly version: string | undefined;
   readonly method: string | undefined;

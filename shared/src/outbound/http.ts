@@ -32,7 +32,7 @@ export interface OutboundReply {
 }
 
 export interface Outbound {
-  /** Throws platform_unavailable where no whole reply came in time. */
+  /** Throws platform_unavailable if no whole reply came in time. */
   request(request: OutboundRequest): Promise<OutboundReply>;
   close(): void;
 }

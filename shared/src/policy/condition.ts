@@ -12,7 +12,7 @@ export interface Condition {
   holds(variables: Readonly<Record<string, CelInput>>): boolean | string;
 }
 
-/** Throws resource where the text is not CEL. */
+/** Throws resource if the text is not CEL. */
 export function compileCondition(source: string): Condition {
   const { isCelError } = engine();
   const evaluate = planOf(source);

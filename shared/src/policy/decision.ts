@@ -9,7 +9,7 @@ export interface Allowed {
 export interface Denied {
   readonly allow: false;
   readonly ask?: undefined;
-  /** The rule that denies; undefined where no rule allows. */
+  /** The rule that denies; undefined if no rule allows. */
   readonly rule: string | undefined;
   readonly reason: string;
   /** What came of a rule's wish for an approval. */

@@ -12,7 +12,7 @@ export interface Line {
   readonly when?: When;
 }
 
-/** Pure. Undefined where it cannot be decided: it needs a field that the call does not have, or it fails. */
+/** Pure. Undefined if it cannot be decided: it needs a field that the call does not have, or it fails. */
 export type When = (call: Call) => boolean | undefined;
 
 /** In the order of the rules' names. */

@@ -10,11 +10,11 @@ import { describeRevocation, type Revocation } from './revocation.ts';
 /** A peer that shows a certificate, or asks for one. */
 export interface RevocablePeer {
   readonly id: SpiffeId;
-  /** Undefined where it has no certificate yet. */
+  /** Undefined if it has no certificate yet. */
   readonly serial?: string | undefined;
   /** Serial of the attested certificate that its own came of, where that is another one and is known. */
   readonly origin?: string | undefined;
-  /** Undefined where only the certificate is known. */
+  /** Undefined if only the certificate is known. */
   readonly node?: Node | undefined;
 }
 

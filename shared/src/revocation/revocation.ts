@@ -60,7 +60,7 @@ export function parseTarget(kind: string, text: string): Target {
   return { kind: known, value };
 }
 
-/** Throws revocation where the target is a name of another trust domain. */
+/** Throws revocation if the target is a name of another trust domain. */
 export function ensureOfDomain({ kind, value }: Target, trustDomain: TrustDomain): void {
   if (kind !== 'id' && kind !== 'pattern') return;
   const domain = trustDomainOf(sampleOf(kind, value));

@@ -2,7 +2,7 @@
 
 const MOST_CHANGES = 2;
 
-/** The known word with the fewest changed, added, missing or swapped letters; undefined where none is near. */
+/** The known word with the fewest changed, added, missing or swapped letters; undefined if none is near. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   const [best] = known
     .map((each) => ({ each, changes: distance(word, each) }))

@@ -4,7 +4,7 @@ import { platform } from 'node:process';
 /** Linux has 108 bytes for it, macOS and the BSDs 104. */
 export const MAX_SOCKET_PATH_BYTES = (platform === 'linux' ? 108 : 104) - 1;
 
-/** Why no socket can be at `path`; undefined where one can. */
+/** Why no socket can be at `path`; undefined if one can. */
 export function socketPathProblem(path: string): string | undefined {
   const bytes = Buffer.byteLength(path);
   if (bytes <= MAX_SOCKET_PATH_BYTES) return undefined;

@@ -13,7 +13,7 @@ const SENTENCES: Readonly<Record<string, string>> = {
   ELOOP: 'too many links, or a link to itself',
 };
 
-/** Without the path. Undefined where the error is not the operating system's. */
+/** Without the path. Undefined if the error is not the operating system's. */
 export function systemSentence(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return undefined;
   return SENTENCES[String(error.code)] ?? error.message;

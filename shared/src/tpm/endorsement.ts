@@ -21,7 +21,7 @@ export interface ManufacturerTrust {
 
 /** What a kind of EK certificate must be, and what it says of its TPM. */
 export interface EkProfile {
-  /** The purpose that the certificate names; undefined where its kind names none. */
+  /** The purpose that the certificate names; undefined if its kind names none. */
   readonly eku: string | undefined;
   /** What the certificate says beside its key. Throws ek_profile. */
   read(certificate: Certificate): Readonly<Record<string, string>>;

@@ -53,7 +53,7 @@ function differenceOf(bytes: Uint8Array, prefix: Uint8Array): string {
   return ': another hash, policy, scheme or curve';
 }
 
-/** Whether `bytes` begin with `prefix`; false where they are shorter. */
+/** Whether `bytes` begin with `prefix`; false if they are shorter. */
 export function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
   return bytes.length >= prefix.length && equal(bytes.subarray(0, prefix.length), prefix);
 }

@@ -16,7 +16,7 @@ export interface Speaker {
   readonly binding: Uint8Array;
 }
 
-/** Throws ak_template where the area holds no point of the curve. */
+/** Throws ak_template if the area holds no point of the curve. */
 export function speakerOf(ak: PublicArea, binding: Uint8Array): Speaker {
   return { key: keyOf(ak, 'ak_template'), qualifiedName: qualifiedNameOf(ak), binding };
 }

@@ -6,7 +6,7 @@ import { openLibc } from './libc.ts';
 
 const PR_SET_DUMPABLE = 4;
 
-/** False where the system has no such thing; then other processes of the same user can read this one. */
+/** False if the system has no such thing; then other processes of the same user can read this one. */
 export function makeNotDumpable(): boolean {
   try {
     const prctl = openLibc().func('int prctl(int, ulong, ulong, ulong, ulong)');

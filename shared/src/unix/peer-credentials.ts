@@ -54,7 +54,7 @@ export function openPeer(socket: Socket): LivePeer {
   }
 }
 
-/** Undefined where the kernel is older than SO_PEERPIDFD. Throws peer_gone: another process may have the pid by now. */
+/** Undefined if the kernel is older than SO_PEERPIDFD. Throws peer_gone: another process may have the pid by now. */
 export function pidfdOf(fd: number, pid: number): number | undefined {
   const pidfd = socketOption(fd, SO_PEERPIDFD, 4)?.readInt32LE(0);
   ensure(pidfd !== undefined || libc().errno() === ENOPROTOOPT, 'peer_gone', `process ${pid} has exited`);

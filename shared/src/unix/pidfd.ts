@@ -26,7 +26,7 @@ const SYS_PIDFD_SEND_SIGNAL = 424;
 const SYS_PIDFD_OPEN = 434;
 
 /**
- * Signals a process after `check` has looked at it. Throws unavailable where there is no such process, it has ended
+ * Signals a process after `check` has looked at it. Throws unavailable if there is no such process, it has ended
  * meanwhile, or the kernel does not allow it; and what `check` throws.
  */
 export const signalProcess: SignalProcess = (pid, signal, check) => {

@@ -84,7 +84,7 @@ describe('a private socket', () => {
     expect(inFolder()).toEqual([]);
   });
 
-  test('takes the place of one that a killed process left, and leaves nothing else behind', async () => {
+  test('replaces one that a killed process left, and leaves nothing else behind', async () => {
     killed();
     expect(inFolder()).toEqual(['some.sock']);
     await listen();

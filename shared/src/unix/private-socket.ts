@@ -26,7 +26,7 @@ export interface PrivateSocket {
 
 /**
  * Resolves once `server` listens at the path; the server removes the file when it closes. A socket that a process left
- * behind is replaced. Throws file_mode where others may change the folder, file where something else is at the path,
+ * behind is replaced. Throws file_mode if others may change the folder, file if something else is at the path,
  * and unavailable where a process serves it or the path cannot be bound.
  */
 export async function listenPrivately(server: net.Server, socket: PrivateSocket): Promise<void> {
@@ -71,7 +71,7 @@ async function removeDead(path: string, advice: string): Promise<void> {
   fs.unlinkSync(aside);
 }
 
-/** Differs for two files, also where the second one has got the number of the first. Undefined where nothing is. */
+/** Differs for two files, also where the second one has got the number of the first. Undefined if nothing is. */
 function look(path: string): string | undefined {
   const found = fs.lstatSync(path, { throwIfNoEntry: false, bigint: true });
   return found && `${found.dev} ${found.ino} ${found.mtimeNs}`;

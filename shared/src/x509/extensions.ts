@@ -106,7 +106,7 @@ export function extKeyUsage(...purposes: readonly string[]): Uint8Array {
   return extension(OID.extKeyUsage, false, der.sequence(...purposes.map(der.oid)));
 }
 
-/** §4.2.1.12: the purposes, as dotted OIDs; undefined where there is no such extension. Throws `code`. */
+/** §4.2.1.12: the purposes, as dotted OIDs; undefined if there is no such extension. Throws `code`. */
 export function readExtKeyUsage(from: TbsCertificate, code: Refusal): ReadonlySet<string> | undefined {
   return readValue(from, OID.extKeyUsage, code, (reader) => {
     const list = reader.sequence('extended key usage');
@@ -133,7 +133,7 @@ export function subjectAltName({ uris, dnsNames = [], critical }: SubjectAltName
   return extension(OID.subjectAltName, critical, der.sequence(...names));
 }
 
-/** §4.2.1.6: all names; undefined where there is no such extension. Throws `code`. */
+/** §4.2.1.6: all names; undefined if there is no such extension. Throws `code`. */
 export function readSubjectAltName(from: TbsCertificate, code: Refusal): readonly GeneralName[] | undefined {
   const found = from.extensions.get(OID.subjectAltName);
   return found && readGeneralNames(found.value, code, 'subject alternative name');
@@ -144,7 +144,7 @@ export function subjectKeyIdentifier(keyId: Uint8Array): Uint8Array {
   return extension(OID.subjectKeyIdentifier, false, der.octets(keyId));
 }
 
-/** §4.2.1.2; undefined where there is no such extension. Throws `code`. */
+/** §4.2.1.2; undefined if there is no such extension. Throws `code`. */
 export function readSubjectKeyIdentifier(from: TbsCertificate, code: Refusal): Uint8Array | undefined {
   return readValue(from, OID.subjectKeyIdentifier, code, (reader) => reader.octets('subject key identifier'));
 }
@@ -160,7 +160,7 @@ export interface AuthorityKeyIdentifier {
   readonly namesCertificate: boolean;
 }
 
-/** §4.2.1.1; undefined where there is no such extension. Throws `code`. */
+/** §4.2.1.1; undefined if there is no such extension. Throws `code`. */
 export function readAuthorityKeyIdentifier(
   from: TbsCertificate,
   code: Refusal,

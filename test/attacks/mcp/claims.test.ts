@@ -114,7 +114,7 @@ describe('M16 an open call', () => {
 test('M35 a thief with a stolen key gains no minute by the renewal of its owner', async () => {
   const [victim, thief] = [await opened(), await opened()];
   expect(await claim(world, next, victim.secret)).toEqual([true]);
-  // The thief knows the secret of its own call, and has no certificate that took the place of the stolen one.
+  // The thief knows the secret of its own call, and has no certificate that replaced the stolen one.
   expect(await claim(world, old, thief.secret)).toEqual([true]);
   clock.move(1.1 * HOUR);
   expect(await thief.outcome).toBe('cut');

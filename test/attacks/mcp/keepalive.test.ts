@@ -23,7 +23,7 @@ beforeEach(async () => {
 });
 afterEach(() => stopPlayed(world, server));
 
-/** Seconds until the kernel asks the other side, of each established connection; undefined where it never does. */
+/** Seconds until the kernel asks the other side, of each established connection; undefined if it never does. */
 function keepalives(end: 'local' | 'remote', port: number): readonly (number | undefined)[] {
   const rows = readFileSync('/proc/net/tcp', 'latin1').trim().split('\n').slice(1);
   return rows.flatMap((row) => {

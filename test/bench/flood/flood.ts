@@ -96,7 +96,7 @@ interface Measured {
   /** The most in a long calm before all attacks. */
   readonly rssMbCalm: number;
   readonly rssMbPeak: number;
-  /** After the attack, until memory was within a tenth of the calm; undefined where it was not within a minute. */
+  /** After the attack, until memory was within a tenth of the calm; undefined if it was not within a minute. */
   readonly rssSeconds: number | undefined;
   readonly opened: number;
   readonly refused: number;

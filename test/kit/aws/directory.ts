@@ -6,7 +6,7 @@ export interface Account {
   readonly id: string;
   readonly partition: string;
   readonly organization: { readonly id: string; readonly path: readonly string[] } | undefined;
-  /** Undefined where outbound web identity federation is not enabled. */
+  /** Undefined if outbound web identity federation is not enabled. */
   readonly issuer: Issuer | undefined;
 }
 

@@ -137,7 +137,7 @@ export interface VmExchange {
   readonly nonce?: Uint8Array;
 }
 
-/** One exchange, with the agent's side played by the test; genuine where the test says nothing. */
+/** One exchange, with the agent's side played by the test; genuine if the test says nothing. */
 export async function attestVm(
   world: AzureWorld,
   attestor: Attestor,

@@ -17,7 +17,7 @@ export interface FormFault {
   readonly says: string;
 }
 
-/** Undefined where nothing is wrong. */
+/** Undefined if nothing is wrong. */
 export function faultOf(received: Received, form: Form): FormFault | undefined {
   const { method, target, headers } = received;
   const { methods = ['GET'], parameters = [], produces, consumes } = form;

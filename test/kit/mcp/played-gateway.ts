@@ -77,7 +77,7 @@ export async function playGateway(): Promise<PlayedGateway> {
   });
 }
 
-/** The gateway's answer to one request; rejects where there is none. */
+/** The gateway's answer to one request; rejects if there is none. */
 export const sendBy = (dialler: Dialler, posted: Partial<Posted> = {}): Promise<IncomingMessage> =>
   new Promise((resolve, reject) => {
     const whole: Posted = { method: 'POST', headers: {}, body: '{}', ...posted };

@@ -83,7 +83,7 @@ export interface World {
   readonly policy: LiveValue<Policy>;
   readonly revocations: LiveValue<RevocationSet>;
   readonly events: CallEvent[];
-  /** What the CA would tell: a newer certificate's serial, and the one that it took the place of. */
+  /** What the CA would tell: a newer certificate's serial, and the one that it replaced. */
   readonly links: Map<string, string>;
   /** Tells the gateway of it, after claims that came too early. */
   tellLinks(): void;

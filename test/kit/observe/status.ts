@@ -4,7 +4,7 @@ import type { StatusReport } from '@chancery/agent/workload/local-messages.ts';
 
 type Joined = { [K in keyof StatusReport]: K extends 'serial' | 'spiffeId' ? string : StatusReport[K] };
 
-/** Throws where no agent answers, or where it has not joined. */
+/** Throws where no agent answers, or if it has not joined. */
 export async function readStatus(socket: string): Promise<Joined> {
   const status = await read(socket);
   const { serial, spiffeId } = status;

@@ -11,7 +11,7 @@ export function textsIn(folders: readonly string[]): readonly string[] {
     .flatMap((path) => textOf(path) ?? []);
 }
 
-/** Undefined where there is a folder, or nothing any more. */
+/** Undefined if there is a folder, or nothing any more. */
 function textOf(path: string): string | undefined {
   if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return undefined;
   try {

@@ -193,7 +193,7 @@ export function valuesOf(selection: Uint8Array, pcrs: readonly Uint8Array[]): Ui
   return concat(...pcrs.filter((_, i) => ((bitmap[i >> 3] ?? 0) & (1 << (i & 7))) !== 0));
 }
 
-/** TPM2_ActivateCredential with a P-256 EK: undefined where the integrity does not hold for this name. */
+/** TPM2_ActivateCredential with a P-256 EK: undefined if the integrity does not hold for this name. */
 function openCredential(ek: ECDH, question: Uint8Array, akName: Uint8Array): Uint8Array | undefined {
   const { credential, encryptedSeed } = unpackQuestion(question);
   const point = new Reader(encryptedSeed, 'internal');

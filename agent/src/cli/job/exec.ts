@@ -13,7 +13,7 @@ import type { RunCommandDeps } from '../run.ts';
 import { JOB_FLAGS, jobSettings, timeoutOf } from './settings.ts';
 import { within } from './within.ts';
 
-/** Exits with the command's own status, as a shell does: 127 where it is not found, 126 where it cannot be run. */
+/** Exits with the command's own status, as a shell does: 127 if it is not found, 126 if it cannot be run. */
 export const exec = (deps: RunCommandDeps): Command => ({
   says:
     'Runs a command with its own certificate in files that SPIFFE_*_FILE name, renewed while it runs, gone after. ' +
@@ -42,7 +42,7 @@ export const exec = (deps: RunCommandDeps): Command => ({
   },
 });
 
-/** Only this user's, and in memory where the system offers that (XDG Base Directory Specification). */
+/** A folder that only this user can read, in memory if the system offers that (XDG Base Directory Specification). */
 function makeFolder(env: Io['env']): string {
   const folder = mkdtempSync(join(env['XDG_RUNTIME_DIR'] ?? tmpdir(), 'chancery-'));
   mkdirSync(join(folder, 'svid'), { mode: 0o700 });
@@ -56,7 +56,7 @@ interface Starting {
   readonly seconds: number;
 }
 
-/** The rest of a config is `run`'s, which may run beside us: its ports, its records, its outputs, which would stay. */
+/** Leaves out what belongs to `run`, which may run at the same time: its ports, its records, its outputs. */
 const joinOnly = ({ gateway: _gateway, http: _http, ...settings }: AgentSettings): AgentSettings => ({
   ...settings,
   connect: [],
@@ -71,7 +71,7 @@ async function startFor(settings: AgentSettings, { deps, io, folder, seconds }: 
   );
 }
 
-/** The names say what spiffe-helper's and other SPIFFE tools' files are; no standard names such variables. */
+/** The names are those of files of spiffe-helper and other SPIFFE tools; no standard names such variables. */
 function environmentOf(folder: string, { agent }: Running, { env }: Io): NodeJS.ProcessEnv {
   const file = (name: string): string => join(folder, 'svid', name);
   ensure(existsSync(file('svid.pem')), 'file', `the certificate could not be written to ${folder}`);
@@ -84,14 +84,14 @@ function environmentOf(folder: string, { agent }: Running, { env }: Io): NodeJS.
   };
 }
 
-/** As a shell has them: not found, found and not to be run. */
+/** The statuses of a shell: not found, and found but not executable. */
 const NOT_FOUND = 127;
 const NOT_RUNNABLE = 126;
 const BY_SIGNAL = 128;
 
 /**
- * A signal that ends us ends the command by SIGTERM, and we end with it: it may have something to finish. Where we end
- * at once, so does the command: its files are gone.
+ * A signal to this process ends the command by SIGTERM, and this process ends after it: the command may have work to
+ * finish. If this process must end at once, so does the command: its files are gone.
  */
 function runCommand(
   [program, ...args]: readonly [string, ...string[]],

@@ -1,4 +1,4 @@
-/** What `issue` and `exec` share: settings from flags where a job has no config, and how long they wait. */
+/** What `issue` and `exec` share: settings from flags if a job has no config, and how long they wait. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Flag, type Invocation, MisuseError } from '@chancery/shared/cli/program.ts';
@@ -29,8 +29,8 @@ export const JOB_FLAGS = {
 const INSTEAD = ['ca', 'trust-domain', 'bundle', 'pin'] as const;
 
 /**
- * Flags alone are a whole config with `platform: auto`; a config is one without them. `dataDir` is for what only lives
- * as long as the job. Throws config.
+ * Settings from flags alone, with `platform: auto`, or from a config alone. `dataDir` holds what lives only as long as
+ * the job. Throws config.
  */
 export function jobSettings(invocation: Invocation, dataDir: string): AgentSettings {
   const given = INSTEAD.filter((flag) => invocation.text(flag) !== undefined);
@@ -54,7 +54,7 @@ function settingsFromFlags(invocation: Invocation): AgentSettings {
   if (address === undefined || trustDomain === undefined)
     throw new MisuseError('expected --ca and --trust-domain together');
   const trusted = { ...(bundle && { bundle: resolve(bundle) }), ...(pin && { pin }) };
-  // JSON is YAML: one reader, and its sentences, for both.
+  // JSON is YAML: one reader and its messages serve both.
   const config = { trustDomain, ca: { address, ...trusted }, platform: 'auto', dataDir: '.' };
   return parseAgentConfig(JSON.stringify(config), 'flags');
 }
@@ -66,7 +66,7 @@ function withId(settings: AgentSettings, text: string): AgentSettings {
   return { ...settings, id };
 }
 
-/** Seconds, 60 where --timeout is missing. Throws config where it is not a duration. */
+/** Seconds, 60 where --timeout is missing. Throws config if it is not a duration. */
 export function timeoutOf(invocation: Invocation): number {
   return parseDuration(invocation.text('timeout') ?? '60s');
 }

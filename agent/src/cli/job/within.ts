@@ -1,12 +1,12 @@
 /** A bound on how long a job waits for a certificate. */
 import { IdentityError, isRefusal, type Refusal } from '@chancery/shared/ground/errors.ts';
 
-/** What may be otherwise in a moment; a refusal is the same however often it is asked for. */
+/** Failures that may pass; other refusals stay the same at every attempt. */
 const MENDS_ITSELF: readonly Refusal[] = ['unavailable', 'platform_unavailable', 'tpm_device'];
 
 /**
- * Runs `start` until it works, for at most `seconds`; once it has, `signal` goes on being the caller's alone. Throws
- * what was refused, or unavailable with the last failure.
+ * Runs `start` until it works, for at most `seconds`; after that only the caller's `signal` ends it. Throws the
+ * refusal, or unavailable with the last failure.
  */
 export async function within<T>(
   seconds: number,
@@ -31,8 +31,8 @@ export async function within<T>(
 }
 
 /**
- * What is thrown when the time is up. The attempt that was cut short ends with an error that says no more than that, so
- * the failure of the one before is the reason, where there was one.
+ * The error when the time is up. The interrupted attempt has no reason of its own, so the error gives the failure of
+ * the attempt before, if there was one.
  */
 function lateRefusal(error: unknown, last: IdentityError | undefined, seconds: number): unknown {
   if (isRefusal(error) && !MENDS_ITSELF.includes(error.code)) return error;

@@ -1,4 +1,4 @@
-/** Who this workload is to AWS: credentials and region, wherever AWS puts them. */
+/** Finds this workload's AWS credentials and region, wherever AWS provides them. */
 
 import { boundedProvider } from '@chancery/shared/aws/bounded-provider.ts';
 import type { AwsCredentials } from '@chancery/shared/aws/sign.ts';
@@ -7,7 +7,7 @@ import type { EvidenceDeps } from '../evidence.ts';
 import { regionOfInstance } from './metadata.ts';
 
 export interface AwsCaller {
-  /** Fresh ones: the SDK keeps them until shortly before their end. Throws platform_unavailable. */
+  /** Valid credentials: the SDK keeps them until shortly before their end. Throws platform_unavailable. */
   credentials(signal: AbortSignal): Promise<AwsCredentials>;
   /** Throws platform_unavailable. */
   region(signal: AbortSignal): Promise<string>;
@@ -28,7 +28,7 @@ export function awsCaller(region: string | undefined, deps: EvidenceDeps): AwsCa
         return found;
       } catch (error) {
         signal.throwIfAborted();
-        // What the SDK throws names where it looked, never a secret.
+        // Errors of the SDK name where it looked, and never contain a secret.
         const why = error instanceof Error ? error.message : String(error);
         throw new IdentityError('platform_unavailable', `no AWS credentials: ${why}`, { cause: error });
       }

@@ -32,14 +32,14 @@ export const awsIamEvidenceKind: EvidenceKind<AwsIamEvidenceConfig> = {
 };
 
 /**
- * Signs for the STS that the CA asks for. The exchange throws platform_unavailable where AWS gives no credentials,
- * evidence_parse where the CA asks for an unknown endpoint. There is nothing to close.
+ * Signs for the STS endpoint that the CA asks for. The exchange throws platform_unavailable if AWS gives no
+ * credentials, evidence_parse if the CA asks for an unknown endpoint. Needs no closing.
  */
 export function awsIamEvidence(caller: AwsCaller, { clock }: Pick<EvidenceDeps, 'clock'>): EvidenceSource {
   return {
     platform: 'aws-iam',
     async begin(_spki, signal) {
-      // Before the exchange is open: its nonce does not live long.
+      // Done before the exchange is open, because its nonce lives only a minute.
       const [credentials, region] = await Promise.all([caller.credentials(signal), caller.region(signal)]);
       return {
         opening: new Uint8Array(),

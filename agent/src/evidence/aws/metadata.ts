@@ -1,4 +1,4 @@
-/** The EC2 instance metadata service, version 2: every question needs a token that only the instance gets. */
+/** The EC2 instance metadata service, version 2: every request needs a token that only the instance gets. */
 
 import { partitionOf } from '@chancery/shared/aws/hosts.ts';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
@@ -8,7 +8,7 @@ import type { Detection, EvidenceDeps } from '../evidence.ts';
 
 type Deps = Pick<EvidenceDeps, 'env' | 'outbound'>;
 
-/** It answers in a millisecond, or is not there. */
+/** It answers within milliseconds, or does not exist. */
 const TIMEOUT_MS = 1_000;
 const MAX_BYTES = 4096;
 const TTL_SECONDS = '60';
@@ -60,7 +60,7 @@ const SIGNS = [
   'AWS_PROFILE',
 ];
 
-/** Whether AWS has given this workload credentials; asks for a token, and for nothing with it. */
+/** Whether AWS provides credentials to this workload. Asks the service for a token only. */
 export async function detectAws(deps: Deps, signal: AbortSignal): Promise<Detection> {
   const sign = SIGNS.find((name) => (deps.env[name] ?? '') !== '');
   if (sign !== undefined) return { usable: true, says: `${sign} is set` };

@@ -38,7 +38,7 @@ const TIMEOUT_MS = 10_000;
 
 /**
  * Asks STS for a token, for at most 10 s. The exchange throws platform_unavailable with AWS's reason, evidence_parse
- * where the CA asks for anything else. There is nothing to close.
+ * if the CA asks for anything else. There is nothing to close.
  */
 export function awsWebIdentityEvidence(
   caller: AwsCaller,

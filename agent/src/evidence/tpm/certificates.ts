@@ -1,4 +1,4 @@
-/** What a TPM keeps about its endorsement keys in NV memory: certificates and their issuers. */
+/** Certificates of endorsement keys, and their issuers, in a TPM's NV memory. */
 
 import { MAX_EK_CHAIN } from '@chancery/shared/evidence/tpm.ts';
 import { asBuffer, concat } from '@chancery/shared/ground/bytes.ts';
@@ -15,15 +15,15 @@ const MAX_ISSUERS = 8;
 const NV_CHUNK = 512;
 const MAX_CERTIFICATE = 8 * 1024;
 
-/** The certificate at this index; undefined where there is no index, or nothing was ever written to it. */
+/** The certificate at this index; undefined if there is no index, or nothing was written to it. */
 export async function readCertificate(tpm: TpmCommands, index: number): Promise<Uint8Array | undefined> {
   const bytes = await readIndex(tpm, index);
   return bytes === undefined || isBlank(bytes) ? undefined : cutDer(bytes);
 }
 
 /**
- * The issuers that the TPM brings along (Intel's on-die CA), one behind the other; empty where it has none. They only
- * help the CA to find a path, so what cannot be read is left out.
+ * The issuers in the TPM (Intel's on-die CA), concatenated; empty if there are none. They only help the CA to find a
+ * path, so unreadable ones are left out.
  */
 export async function readChain(tpm: TpmCommands): Promise<Uint8Array> {
   try {
@@ -83,12 +83,12 @@ export function cutChain(bytes: Uint8Array): readonly Uint8Array[] {
 
 const isFilling = (byte: number | undefined): boolean => byte === 0 || byte === 0xff;
 
-/** Of a SEQUENCE of 256 bytes or more, which every certificate is. */
+/** The length of a SEQUENCE of 256 bytes or more, which every certificate is. */
 function derLength(bytes: Buffer): number | undefined {
   return bytes.length > 4 && bytes.readUInt16BE(0) === 0x3082 ? 4 + bytes.readUInt16BE(2) : undefined;
 }
 
-/** Undefined where the TPM has nothing at that handle; a TPM that does not answer at all fails the next command. */
+/** Undefined if the TPM has nothing at that handle. If the TPM does not answer at all, the next command fails. */
 export async function ifThere<T>(value: Promise<T>): Promise<T | undefined> {
   try {
     return await value;

@@ -1,4 +1,4 @@
-/** TPM 2.0 commands (Part 3), as many as an attestation needs. Effects only: what came back is judged at the CA. */
+/** The TPM 2.0 commands (Part 3) that an attestation needs. Effects only: the CA judges the results. */
 import { randomBytes } from 'node:crypto';
 import { concat, Reader, u8, u16, u32 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
@@ -74,11 +74,11 @@ export interface NvArea {
   readonly index: number;
   readonly size: number;
   readonly written: boolean;
-  /** Whose authorisation reads it. */
+  /** The handle whose authorisation reads it. */
   readonly reader: number;
 }
 
-/** A key as TPM2_Create gives it: only its parent loads it. */
+/** A key as TPM2_Create gives it: only its parent can load it. */
 export interface WrappedKey {
   readonly publicArea: Uint8Array;
   readonly privateArea: Uint8Array;
@@ -179,7 +179,7 @@ export class TpmCommands {
     return { index, size, reader, written: (attributes & NV_WRITTEN) !== 0 };
   }
 
-  /** By the empty password of the index itself, or of the owner where the index may not be read by its own. */
+  /** Reads with the empty password of the index, or of the owner if the index does not allow its own. */
   async nvRead({ index, reader }: NvArea, length: number, offset: number): Promise<Uint8Array> {
     const call = {
       handles: [reader, index],
@@ -206,7 +206,7 @@ export class TpmCommands {
     for (const slot of SLOTS) for (const handle of await this.#handles(slot)) await this.flush(handle);
   }
 
-  /** Those that are defined from `first` to `last`, ascending; at most 254. */
+  /** The defined indices from `first` to `last`, ascending; at most 254. */
   async nvIndices(first: number, last: number): Promise<readonly number[]> {
     return (await this.#handles(first)).filter((index) => index >= first && index <= last);
   }
@@ -247,7 +247,7 @@ function authorisations(sessions: readonly number[]): Uint8Array {
 
 const inPublic = ({ prefix, unique }: Template): Uint8Array => sized(concat(prefix, unique));
 
-/** TPM2B_ATTEST, then TPMT_SIGNATURE up to the sessions, whose size no one needs. */
+/** TPM2B_ATTEST, then TPMT_SIGNATURE up to the sessions. */
 function statement(body: Reader): SignedStatement {
   const attest = body.sized16('statement');
   return { attest, signature: cutSignature(body) };

@@ -1,6 +1,6 @@
 /**
- * A TPM as a pipe for raw commands: one in flight, a time limit, a bounded patience with a TPM that asks to be asked
- * again. After a timeout or a broken response the device cannot be used and says so at once.
+ * A TPM as a pipe for raw commands: one at a time, with a time limit, and a bounded number of repeats if the TPM asks
+ * for them. After a timeout or a broken response every command fails at once.
  */
 import { setTimeout as sleepFor } from 'node:timers/promises';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';

@@ -17,7 +17,7 @@ export interface EndorsementKey extends TpmObject {
   readonly certificate: Uint8Array;
   /** Its issuers, DER, one behind the other; often empty. */
   readonly chain: Uint8Array;
-  /** True where the empty password does not authorise it, and its policy must. */
+  /** True if its policy authorises it, and not the empty password. */
   readonly byPolicy: boolean;
 }
 
@@ -42,10 +42,10 @@ const CANDIDATES: readonly Candidate[] = [
   { name: 'P-384', certificateAt: 0x01c0_0016, keyAt: 0x8101_0016, template: EK_P384, byPolicy: false },
 ];
 
-/** What may go wrong with one kind of key while another kind is good. */
+/** Failures of one kind of key, after which another kind may still be good. */
 const UNUSABLE: readonly Refusal[] = ['tpm_device', 'certificate_parse'];
 
-/** The first whose certificate and key are there and fit. `file` is used in place of NV memory. Throws tpm_device. */
+/** The first key that exists and matches its certificate. `file` replaces NV memory. Throws tpm_device. */
 export async function findEndorsementKey(tpm: TpmCommands, file?: string): Promise<EndorsementKey> {
   const given = file === undefined ? undefined : readCertificateFile(file);
   const reasons: string[] = [];
@@ -67,7 +67,7 @@ export async function findEndorsementKey(tpm: TpmCommands, file?: string): Promi
 
 const NONE_HINT = 'get it from the manufacturer and name its file: evidence.tpm.ekCertificate';
 
-/** The persistent key where it is the certificate's; else made anew from its template. Throws tpm_device. */
+/** The persistent key if it matches the certificate; else made again from its template. Throws tpm_device. */
 async function loadKey(
   tpm: TpmCommands,
   { keyAt, template }: Candidate,

@@ -1,4 +1,4 @@
-/** Keys that live in the TPM: made there, certified there, and nowhere else of any use. */
+/** Keys that are made in the TPM and cannot leave it. */
 import { hash } from 'node:crypto';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { boolean, explicit, octets, oid, sequence, unsignedInteger } from '@chancery/shared/der/write.ts';
@@ -31,7 +31,7 @@ export async function signWithTpmKey(
   return sequence(unsignedInteger(scalars.subarray(0, 32)), unsignedInteger(scalars.subarray(32)));
 }
 
-/** The key's SubjectPublicKeyInfo, in DER. Throws tpm_device where the TPM made another kind of key. */
+/** The key's SubjectPublicKeyInfo, in DER. Throws tpm_device if the TPM made another kind of key. */
 export function spkiOfTpmKey(key: WrappedKey): Uint8Array {
   return spkiOf(readPublicArea(key.publicArea, TPM_KEY, 'tpm_device'));
 }

@@ -1,4 +1,4 @@
-/** Puts a TPM's response together: it may arrive in pieces, and its header tells how long it is. */
+/** Joins a TPM's response, which may arrive in pieces. Its header has its length. */
 import { asBuffer, concat } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 
@@ -11,7 +11,7 @@ const SIZE_END = 6;
 export class ResponseAssembler {
   #bytes: Uint8Array = new Uint8Array();
 
-  /** The whole response, once it is there. Throws tpm_device where the device says more than that. */
+  /** The whole response, once it is complete. Throws tpm_device if the device sends more. */
   push(piece: Uint8Array): Uint8Array | undefined {
     this.#bytes = concat(this.#bytes, piece);
     if (this.#bytes.length < SIZE_END) return undefined;

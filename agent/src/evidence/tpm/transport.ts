@@ -1,8 +1,8 @@
-/** What a file and a socket have in common where a TPM is behind them. */
+/** What a file and a socket in front of a TPM have in common. */
 
-/** Carries one command and brings its whole response. Never called again before it has answered. */
+/** Sends one command and returns its whole response. Called again only after it has answered. */
 export interface TpmTransport {
   exchange(command: Uint8Array): Promise<Uint8Array>;
-  /** Ends what is in flight; idempotent. */
+  /** Ends an open command; idempotent. */
   destroy(): void;
 }

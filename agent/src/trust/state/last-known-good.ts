@@ -76,7 +76,7 @@ export interface Unusable {
   readonly unusable: string;
 }
 
-/** Undefined where there is none. Throws file, file_mode: a file that is open to others is never used. */
+/** Undefined if there is none. Throws file, file_mode: a file that is open to others is never used. */
 export function loadKnownGood(path: string): KnownGood | Unusable | undefined {
   if (!existsSync(path)) return undefined;
   const text = Buffer.from(readProtectedFile(path, MAX_BYTES)).toString('utf8');
@@ -87,7 +87,7 @@ export function loadKnownGood(path: string): KnownGood | Unusable | undefined {
   }
 }
 
-/** So that an agent that is started over and over does not fill the disk. */
+/** Bounds the files of an agent that restarts again and again. */
 const MAX_ASIDE = 5;
 
 /** Renames an unusable file, so that an operator can find out why. Returns the new name. Throws file. */
@@ -96,7 +96,7 @@ export function setAside(path: string): string {
     { length: MAX_ASIDE },
     (_, at) => `${path}.unusable${at === 0 ? '' : `.${at + 1}`}`,
   );
-  // The oldest say most of how it began; the last name is used again.
+  // The oldest files show best how it began; the last name is reused.
   const aside = names.find((name) => !existsSync(name)) ?? `${path}.unusable.${MAX_ASIDE}`;
   try {
     renameSync(path, aside);
@@ -118,7 +118,7 @@ function parse(text: string): KnownGood {
   return { svid: { id, chain, key, notBefore, notAfter, renewAfter }, bundle, policy, revocations };
 }
 
-/** Nothing that the file holds: a parser may quote what it could not read. */
+/** Contains nothing of the file: a parser may quote what it could not read. */
 function reasonOf(error: unknown): string {
   if (isRefusal(error, 'file')) return error.message;
   if (error instanceof z.ZodError) return `damaged at ${error.issues[0]?.path.join('.') || 'its top level'}`;

@@ -1,4 +1,4 @@
-/** Revocations on their way through the agent: from the CA, to the disk and back, to programs beside it. */
+/** The forms of revocations in an agent: from the CA, on disk, and for programs beside it. */
 import type { Revocations as RevocationsMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseReason, parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
@@ -12,7 +12,7 @@ export const NO_REVOCATIONS = revocationSet<Revocation>([], 0n);
 type Whole = Pick<RevocationsMessage, 'sequence' | 'list'>;
 
 export interface ReadRevocations {
-  /** All that could be read: one that could not must not keep the others from counting. */
+  /** Every revocation that could be read: an unreadable one must not disable the others. */
   readonly set: RevocationSet;
   readonly unreadable: IdentityError | undefined;
 }
@@ -21,7 +21,7 @@ export interface ReadRevocations {
 const MAX_NUMBER = BigInt(Number.MAX_SAFE_INTEGER);
 const LAST_SECOND = BigInt(Date.parse('9999-12-31T23:59:59Z') / 1000);
 
-/** A time that nobody can write, or before all times, is no end: it must not let anybody in. */
+/** A time that is not a valid Date counts as no end: it must not lift a revocation. */
 const endOf = (until: bigint): Date | undefined =>
   until > 0n && until <= LAST_SECOND ? new Date(Number(until) * 1000) : undefined;
 
@@ -45,7 +45,7 @@ export function readRevocations({ sequence, list }: Whole): ReadRevocations {
 
 const sequence = z.string().regex(/^\d{1,20}$/);
 
-/** As they stand in the state file and on the agent's socket. */
+/** The form in the state file and on the agent's socket. */
 export const StoredRevocations = z.strictObject({
   sequence,
   list: z.array(

@@ -1,4 +1,4 @@
-/** A snapshot of the CA, read again on this side: what the agent enforces it has parsed itself. */
+/** Reads a snapshot of the CA: the agent parses everything that it enforces. */
 import type {
   Policy as PolicyMessage,
   Revocations as RevocationsMessage,
@@ -13,7 +13,7 @@ import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
 import { acceptBundle, ensureReadable } from '../accept.ts';
 
-/** What a state on the trust stream has. */
+/** The state in a message of the trust stream. */
 export type State = Omit<WatchResponse, 'successions' | 'takesParts'>;
 
 const Resource = z.discriminatedUnion('kind', [McpServer, Access]);
@@ -21,19 +21,19 @@ const Resource = z.discriminatedUnion('kind', [McpServer, Access]);
 export interface Snapshot {
   readonly bundle: Bundle;
   readonly policy: Policy;
-  /** Those that `policy` was compiled from, as they came. */
+  /** The resources of `policy`, as received. */
   readonly resources: readonly string[];
 }
 
-/** A policy as it was read: it remembers its decisions, and reading the same one again would forget them. */
+/** A compiled policy with its message. It remembers its decisions, which compiling it again would lose. */
 export interface Compiled {
   readonly message: PolicyMessage;
   readonly policy: Policy;
 }
 
 /**
- * The state after `next`, which may leave out what is as it was `before` on the same stream. What was refused then is
- * there again, and is refused again. Throws out_of_order where it is a change of something else.
+ * The state after `next`, which leaves out parts that are as `before` on the same stream. A part that was refused
+ * before is completed, too, and refused again. Throws out_of_order if `next` changes another state than `before`.
  */
 export function completed(before: State | undefined, next: State): State {
   const { policy = before?.policy } = next;

@@ -12,7 +12,7 @@ import { type Compiled, compileSnapshot, readSnapshot, type Snapshot, type State
 
 export type SavedTrust = Omit<KnownGood, 'svid'>;
 
-/** Of a snapshot, as it is acknowledged. */
+/** A part of a snapshot, as it is acknowledged. */
 export type Part = 'bundle' | 'policy' | 'revocations';
 
 /**
@@ -29,7 +29,7 @@ export class TrustState {
     () => new IdentityError('internal', 'no revocations'),
     NO_REVOCATIONS,
   );
-  /** Those behind `policy`, as the CA sent them. */
+  /** The resources of `policy`, as the CA sent them. */
   resources: readonly string[] = [];
   /** The parts of the last message that are in force and on disk. */
   taken: readonly Part[] = [];
@@ -37,12 +37,12 @@ export class TrustState {
   #compiled: Compiled | undefined;
   #revoked: RevocationsMessage | undefined;
 
-  /** `save` throws what keeps the state from the disk. */
+  /** `save` throws if the state cannot be written. */
   constructor(save: (state: SavedTrust) => void) {
     this.#save = save;
   }
 
-  /** From the disk, before anything is served. */
+  /** Takes a state from the disk, before anything is served. */
   resume({ bundle, policy, revocations }: SavedTrust): void {
     this.revocations.publish(revocations);
     this.bundle.publish(bundle);
@@ -56,8 +56,8 @@ export class TrustState {
   }
 
   /**
-   * Puts a whole snapshot on disk, then in force. Throws where it must not be acknowledged. Revocations come first and
-   * count whatever becomes of the rest: they only take away. `ensureSender` throws where one of them is of the sender.
+   * Puts a whole snapshot on disk, then in force. Throws if it must not be acknowledged. Revocations come first and
+   * count even if the rest is refused: they only take away. `ensureSender` throws if one of them revokes the sender.
    */
   accept(message: State, ensureSender: () => void = () => {}): void {
     this.taken = [];
@@ -68,7 +68,7 @@ export class TrustState {
       const policy = next && { version: next.policy.version, resources: next.resources };
       this.#save({ ...before, bundle: next?.bundle ?? before.bundle, policy: policy ?? before.policy });
     } finally {
-      // With a full disk too: what is forbidden from now on is. It is only not acknowledged then.
+      // Also with a full disk: a new prohibition counts at once. Then the snapshot is only not acknowledged.
       if (next !== undefined) this.#putInForce(next, message);
     }
     const revocations = unreadable === undefined ? (['revocations'] as const) : [];

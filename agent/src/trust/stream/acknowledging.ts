@@ -1,10 +1,10 @@
-/** What an agent acknowledges on one trust stream: whole snapshots, and parts of those that it follows in part only. */
+/** What an agent acknowledges on one trust stream: whole snapshots, or parts of those that it takes only in part. */
 import type { SnapshotParts, WatchAck } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import type { State } from '../state/snapshot.ts';
 import type { Part } from '../state/trust-state.ts';
 
 export interface Followed {
-  /** What of the snapshot is in force and on disk. */
+  /** The parts of the snapshot that are in force and on disk. */
   readonly taken: readonly Part[];
   readonly isWhole: boolean;
   /** The CA knows parts. */
@@ -16,7 +16,7 @@ export class Acknowledging {
   #last: SnapshotParts = { bundle: 0n, policy: 0n, revocations: 0n };
   #sequence = 0n;
 
-  /** Undefined where there is nothing new to say, or one part is missing and the CA does not know parts. */
+  /** Undefined if there is nothing new to acknowledge, or a part is missing and the CA does not know parts. */
   after(state: State, { taken, isWhole, takesParts }: Followed): WatchAck | undefined {
     if (isWhole) this.#sequence = state.sequence;
     const before = this.#last;

@@ -1,4 +1,4 @@
-/** Follows the CA: one trust stream, shown one SVID, whatever number of SVIDs the agent holds. */
+/** Follows the CA over one trust stream with one SVID, however many SVIDs the agent holds. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
@@ -20,7 +20,7 @@ export interface Trust {
   /** The resources behind `policy`, as the CA sent them. */
   readonly resources: () => readonly string[];
   readonly stream: () => StreamState;
-  /** Where the CA answers calls that need an SVID. */
+  /** The CA, for calls that need an SVID. */
   readonly caTarget: () => Target;
 }
 
@@ -44,7 +44,7 @@ export interface Following {
   readonly ended: Promise<void>;
 }
 
-/** Keeps `state` as the CA sends it, from now on until the signal. `state` needs a bundle by then. */
+/** Keeps `state` as the CA sends it, until the signal. `state` must have a bundle. */
 export function followTrust(state: TrustState, options: FollowOptions, signal: AbortSignal): Following {
   const { address, svid, clock } = options;
   const judge: Judge = { now: () => clock.now(), revocations: state.revocations };

@@ -1,23 +1,25 @@
-/** Whether the CA is heard over the trust stream, and what it says when it has cut this agent off. */
+/** Whether the trust stream is up, and the CA's answer to a revoked agent. */
 import { earlier } from '@chancery/shared/ground/clock.ts';
 import { REFUSALS } from '@chancery/shared/ground/errors.ts';
 
-/** Whether the CA is heard. */
+/** Whether the trust stream is up. */
 export interface StreamState {
-  /** Why it is not; undefined where it is. */
+  /** Why it is down; undefined if it is up. */
   readonly failure: string | undefined;
   readonly since: Date;
 }
 
-/** The state after a report at `now`. A state that lasts begins at `now` at the latest: the clock may be set back. */
+/**
+ * The state after a report at `now`. An unchanged state begins at `now` at the latest, since the clock may be set back.
+ */
 export function stateAfter(before: StreamState, failure: string | undefined, now: Date): StreamState {
   const isNews = (failure === undefined) !== (before.failure === undefined);
   return { failure, since: isNews ? now : earlier(before.since, now) };
 }
 
 /**
- * The CA's answer to a revoked agent, which may come before the revocation itself; undefined where there was none. An
- * agent whose trust stream is open is not revoked, whatever its last renewal was told; `stream` is null where the agent
+ * The CA's answer to a revoked agent, which may come before the revocation itself; undefined if there was none. An
+ * agent with an open trust stream is not revoked, even if its last renewal was refused. `stream` is null if the agent
  * has none.
  */
 export function heardRevocation(

@@ -1,12 +1,15 @@
-/** Which certificates took the place of which, as the CA tells a gateway: in memory, until the old one has ended. */
+/** Which certificates replaced which, as the CA tells a gateway. Kept in memory until the old one has ended. */
 import type { Succession } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 
-/** As many as the CA keeps, in all and of one node: a node that renews over and over pushes out its own. */
+/** As many as the CA keeps, in all and of one node: a node that renews often pushes out only its own. */
 const MAX_KEPT = 65_536;
 const MAX_PER_SHARE = 4_096;
-/** An agent renews at half of life: few steps lie between two certificates while the older is valid. */
+/**
+ * An agent renews at half of its certificate's life, so there are few steps between two certificates while the older is
+ * valid.
+ */
 const MAX_STEPS = 8;
 
 interface Before {
@@ -18,7 +21,7 @@ interface Before {
 /** Which certificate replaced which, by serial. Limited in all and for each node; the oldest is forgotten first. */
 export class Successions {
   readonly #clock: Clock;
-  /** By the serial of the newer certificate, which has one predecessor at most. */
+  /** By the serial of the newer certificate, which has at most one predecessor. */
   readonly #before = new Map<string, Before>();
   /** The newer serials by node, oldest first. */
   readonly #byShare = new Map<string, Set<string>>();
@@ -40,7 +43,7 @@ export class Successions {
     for (const listener of this.#listeners) listener();
   }
 
-  /** Called after each addition. Returns what ends it. */
+  /** Calls `listener` after each addition, until the returned function is called. */
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -65,7 +68,7 @@ export class Successions {
     if (own?.size === 0) this.#byShare.delete(share);
   }
 
-  /** Forgets the oldest of each node that has most, until there are few enough. */
+  /** Forgets the oldest link of each node that has most, until there are few enough. */
   #thin(): void {
     let most = 0;
     for (const { size } of this.#byShare.values()) most = Math.max(most, size);
@@ -76,7 +79,7 @@ export class Successions {
     }
   }
 
-  /** Whether `next` came, by the CA's word, of the certificate `old`, which is still valid. Serials, hexadecimal. */
+  /** Whether `next` replaced `old`, by the CA, and `old` is still valid. Serials, hexadecimal. */
   follows(next: string, old: string): boolean {
     const now = this.#clock.now().getTime();
     let at = next;

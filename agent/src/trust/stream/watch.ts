@@ -22,13 +22,13 @@ import { Acknowledging } from './acknowledging.ts';
 export interface WatchDeps {
   readonly svid: Source<Svid>;
   readonly targetFor: (svid: Svid) => Target;
-  /** Puts the whole state in force and on disk; `ca` is who sent it. Throws where it must not be. */
+  /** Puts the whole state in force and on disk; `ca` is the sender. Throws if it must not be acknowledged. */
   readonly accept: (snapshot: State, ca: VerifiedSvid | undefined) => void;
-  /** The parts of the last snapshot that are in force and on disk, where `accept` threw too. */
+  /** The parts of the last snapshot that are in force and on disk, also if `accept` threw. */
   readonly taken: () => readonly Part[];
-  /** Which certificates took the place of which, for gateways. */
+  /** Called with certificates that replaced others, at gateways. */
   readonly onSuccessions: (list: readonly Succession[]) => void;
-  /** Called with undefined where the CA is heard, and with the reason where it is not. */
+  /** Called with undefined when the stream is up, and with the reason when it is down. */
   readonly onState?: (failure: string | undefined) => void;
   readonly instance: Uint8Array;
   readonly version: string;
@@ -62,7 +62,7 @@ export async function watchTrust(deps: WatchDeps, signal: AbortSignal): Promise<
   }
 }
 
-/** A new SVID ends the pause: it may be the old one that is not accepted. */
+/** A new SVID ends the pause: the CA may have refused the old one. */
 async function pause({ clock, svid }: WatchDeps, seconds: number, signal: AbortSignal): Promise<void> {
   const rotated = new AbortController();
   const stop = svid.onChange(() => rotated.abort());
@@ -73,7 +73,7 @@ async function pause({ clock, svid }: WatchDeps, seconds: number, signal: AbortS
 
 /** Ends by throwing why a stream ended. */
 async function watchOn(deps: WatchDeps, signal: AbortSignal, onSnapshot: () => void): Promise<void> {
-  // Two while one takes the other's place: whatever ends this must end both.
+  // Two streams while one replaces the other: both must end together with this.
   const open = new Set<TrustStream>();
   const closeAll = () => {
     for (const stream of open) stream.close();
@@ -131,7 +131,7 @@ function untilRotated(stream: TrustStream, svid: Source<Svid>): Promise<void> {
 
 interface TrustStream {
   readonly svid: Svid;
-  /** Resolves at the first snapshot, accepted or not: the stream that it replaces would have had it too. */
+  /** Resolves at the first snapshot, accepted or not: the replaced stream would have got it, too. */
   readonly first: Promise<void>;
   /** Rejects when the stream ends, for whatever reason. */
   readonly ended: Promise<void>;
@@ -166,7 +166,7 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
     try {
       state = completed(state, snapshot);
     } catch (error) {
-      // What this stream says can no longer be followed; a new one begins with all of it.
+      // This stream can no longer be followed; a new one begins with the full state.
       call.cancel();
       end(error);
       return;
@@ -174,7 +174,7 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
     try {
       deps.accept(state, target.ca?.());
     } catch (error) {
-      // The operator sees that this agent has not followed.
+      // The operator sees that this agent has not acknowledged it.
       deps.log.error(
         { err: error, sequence: Number(snapshot.sequence) },
         'a snapshot from the CA is not acknowledged',

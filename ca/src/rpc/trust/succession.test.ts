@@ -1,4 +1,4 @@
-/** Which certificates take the place of others, as Attest, Renew and IssueX509 record it and Watch tells it. */
+/** Which certificates replace others, as Attest, Renew and IssueX509 record it and Watch tells it. */
 import { type KeyObject, randomBytes, sign } from 'node:crypto';
 import {
   AttestationService,
@@ -110,7 +110,7 @@ const before = async (serial: string) => (await rpc.store.issuance(serial))?.suc
 const told = () => rpc.successions.since(0).list.map(({ old, next }) => [old, next]);
 
 describe('a renewed certificate', () => {
-  test('takes the place of the one that the renewal was made with, on record and for gateways', async () => {
+  test('replaces the one that the renewal was made with, on record and for gateways', async () => {
     const first = await obtain();
     const second = await obtain(first.caller);
     expect(await before(first.serial)).toBeUndefined();
@@ -134,7 +134,7 @@ describe('a renewed certificate', () => {
 });
 
 describe('a certificate of an agent that joins again', () => {
-  test('takes the place of the one whose key has signed for the new key', async () => {
+  test('replaces the one whose key has signed for the new key', async () => {
     const first = await obtain();
     const second = await again(first);
     const third = await again(second);
@@ -144,7 +144,7 @@ describe('a certificate of an agent that joins again', () => {
     ]);
   });
 
-  test('takes the place of none that it does not name, whatever streams its process has open', async () => {
+  test('replaces none that it does not name, whatever streams its process has open', async () => {
     const first = await obtain();
     const stream = follow(first.caller);
     await stream.next();
@@ -204,7 +204,7 @@ describe('a certificate of an agent that joins again', () => {
   });
 });
 
-describe('a certificate takes the place of', () => {
+describe('a certificate replaces', () => {
   const web = { id: parseSpiffeId(WEB), platform: 'fake', node: 'n1' };
 
   test('one of the same SPIFFE ID and node that is good now', async () => {
@@ -234,7 +234,7 @@ describe('a certificate takes the place of', () => {
 });
 
 describe('a certificate of a guest', () => {
-  test('takes the place of the one before, issued through the same agent with the certificate before', async () => {
+  test('replaces the one before, issued through the same agent with the certificate before', async () => {
     const first = await obtain();
     const old = await guest(first.caller);
     const third = await obtain((await obtain(first.caller)).caller);
@@ -253,7 +253,7 @@ describe('a certificate of a guest', () => {
     expect(told()).toEqual([]);
   });
 
-  test('is asked for alone where it takes the place of another', async () => {
+  test('is asked for alone where it replaces another', async () => {
     const first = await obtain();
     const csrs = [await freshCsr(), await freshCsr()];
     const bytes = IdentityService.issueX509.requestSerialize({ csrs, succeeds: Buffer.from('40aa', 'hex') });

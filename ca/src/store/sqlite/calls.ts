@@ -24,7 +24,7 @@ export interface Asked {
   call(call: Call): Promise<unknown>;
   /** Resolves where it answers no more though nobody has closed it, and says why. */
   readonly lost: Promise<IdentityError>;
-  /** Throws store where the files of the database are not those that were opened, or the database does not answer. */
+  /** Throws store if the files of the database are not those that were opened, or the database does not answer. */
   ensureOwnFiles(): void;
   close(): Promise<void>;
 }

@@ -33,7 +33,7 @@ export class RevocationTable {
     this.#sql = statements(db);
   }
 
-  /** Throws revocation where `max` are in force. */
+  /** Throws revocation if `max` are in force. */
   ensureRoom(now: Date, max: number): void {
     const inForce = Number(this.#sql.inForceCount.get(now.getTime())?.['n']);
     ensure(inForce < max, 'revocation', `${max} revocations are in force: lift some, or use a pattern`);
@@ -48,7 +48,7 @@ export class RevocationTable {
     return withSerials([made], this.certified(now, target))[0] ?? made;
   }
 
-  /** Throws revocation where none of this number is in force. */
+  /** Throws revocation if none of this number is in force. */
   standing(number: number, now: Date): MadeRevocation {
     const row = this.#sql.one.get(number, now.getTime());
     ensure(row !== undefined, 'revocation', `there is no revocation ${number} in force`);

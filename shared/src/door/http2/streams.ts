@@ -149,7 +149,7 @@ interface Opened<P> {
   readonly session: http2.Http2Session;
 }
 
-/** Counts a stream until it is closed. False where it is refused: the server is not shown it. */
+/** Counts a stream until it is closed. False if it is refused: the server is not shown it. */
 function weigh<P extends StreamPeer>(
   { stream, path, peer, session }: Opened<P>,
   raw: readonly string[],

@@ -40,7 +40,7 @@ export function openSafeFolder(path: string, mode: number): SafeFolder {
 
 /**
  * Looks at the folder as `openSafeFolder` does, without opening it: for files whose path others have to know, such as a
- * database or a socket. Throws file_mode, and what the file system throws where the folder is missing. Blocks.
+ * database or a socket. Throws file_mode, and what the file system throws if the folder is missing. Blocks.
  */
 export function ensurePrivateFolder(path: string): void {
   const owners = ownOwners('file_mode');

@@ -41,7 +41,7 @@ export interface SvidOrder {
 }
 
 export interface AuthorityOrder {
-  /** The authority that will sign; undefined where it signs itself. */
+  /** The authority that will sign; undefined if it signs itself. */
   readonly issuer: Certificate | undefined;
   readonly trustDomain: TrustDomain;
   readonly spki: Uint8Array;

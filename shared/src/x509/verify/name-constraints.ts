@@ -20,7 +20,7 @@ export interface NameConstraints {
 }
 
 /**
- * §4.2.1.10; undefined where there is no such extension. Throws `code` for one that is empty or malformed, or has a
+ * §4.2.1.10; undefined if there is no such extension. Throws `code` for one that is empty or malformed, or has a
  * kind of name that cannot be judged.
  */
 export function readNameConstraints(from: TbsCertificate, code: Refusal): NameConstraints | undefined {

@@ -200,7 +200,7 @@ export class Peers {
     ensure(
       linked,
       'mcp_call',
-      `the CA has not said that certificate ${next.serial} took the place of ${holder.serial}`,
+      `the CA has not said that certificate ${next.serial} replaced ${holder.serial}`,
     );
     ensure(clock.now() < connection.until, 'expired_peer', `the certificate of ${next.id} has expired`);
     this.#ensureNotRevoked({ holder: next, former: [] });

@@ -27,7 +27,7 @@ export class CallRecorder {
   readonly #clock: Clock;
   readonly #record: RecordCall;
   readonly #log: Log;
-  /** Separate, so that strangers never take the place of a caller's events. */
+  /** Separate, so that strangers never replace a caller's events. */
   readonly #callers: Folder<CallEvent>;
   readonly #strangers: Folder<CallEvent>;
   readonly #turn: Turn;

@@ -8,7 +8,7 @@ import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 
-/** Throws store where the file knows of more events than the database has. */
+/** Throws store if the file knows of more events than the database has. */
 export function ensureNotOlder(path: string, sequence: number): void {
   const known = readGeneration(path);
   const lost = known - sequence;

@@ -17,7 +17,7 @@ const BUSY = 5;
 const UNKNOWN_BEFORE_MIGRATION = 0;
 
 /**
- * Undefined where a running CA holds the database: it has found it good. Throws store for what `openSqlite` refuses.
+ * Undefined if a running CA holds the database: it has found it good. Throws store for what `openSqlite` refuses.
  */
 export function lookAt(path: string, generation: string): Snapshot | undefined {
   // Without a WAL a read-only connection would make one; immutable reads the file alone.

@@ -24,7 +24,7 @@ export function openDatabase(path: string): DatabaseSync {
   }
 }
 
-/** The schema's version. Throws store where a newer program made it. */
+/** The schema's version. Throws store if a newer program made it. */
 export function ensureKnownSchema(db: DatabaseSync): number {
   const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
   ensure(

@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 
-/** A file as it was opened; `inode` and `device` are undefined where there was none. */
+/** A file as it was opened; `inode` and `device` are undefined if there was none. */
 export interface OwnFile {
   readonly file: string;
   readonly inode: number | undefined;

@@ -38,7 +38,7 @@ export class KeyHolders {
 
   /**
    * Counts a certificate that may still not be recorded; the returned function takes it back, before anything else is
-   * taken. Throws csr_key where another node has the key.
+   * taken. Throws csr_key if another node has the key.
    */
   take(taken: Taken): () => void {
     const { key, now } = taken;

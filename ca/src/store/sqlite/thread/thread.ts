@@ -1,5 +1,5 @@
 /**
- * The database on a thread of its own: the disk is waited for there, and the event loop of the CA goes on. Nothing is
+ * The database on a thread of its own: the disk is waited for there, and the event loop of the CA continues. Nothing is
  * answered before it is durable.
  */
 import { Worker } from 'node:worker_threads';

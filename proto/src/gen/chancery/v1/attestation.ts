@@ -38,13 +38,13 @@ export interface Hello {
   platform: string;
   /** PKCS #10, DER. It contributes a proven public key and nothing else. */
   csr: Buffer;
-  /** What the platform says first; empty where the platform answers a challenge only. */
+  /** What the platform says first; empty if the platform answers a challenge only. */
   evidence: Buffer;
   /** The SPIFFE ID wanted where several are earned; empty takes the first by name. */
   spiffeId: string;
   /** 16 random bytes that name this agent process, so that a restarted agent and a cloned one can be told apart. */
   instance: Buffer;
-  /** Attest only: the certificate, still valid, that the new one takes the place of. Renew has it from the TLS peer. */
+  /** Attest only: the certificate, still valid, that the new one replaces. Renew has it from the TLS peer. */
   succeeds: SuccessionProof | undefined;
 }
 

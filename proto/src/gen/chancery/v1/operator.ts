@@ -83,7 +83,7 @@ export interface AgentLoss {
   what: string;
   /** Of the Identity that their certificates were given by, or of the McpServer. */
   name: string;
-  /** False where this CA process has not seen their evidence, so that they may lose it. */
+  /** False if this CA process has not seen their evidence, so that they may lose it. */
   certain: boolean;
   /** For a person. */
   why: string;

@@ -128,7 +128,7 @@ export interface Revoked {
   until: bigint;
 }
 
-/** One certificate took the place of another of the same SPIFFE ID and node. */
+/** One certificate replaced another of the same SPIFFE ID and node. */
 export interface Succession {
   /** Serials. */
   old: Buffer;
