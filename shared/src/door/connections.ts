@@ -1,9 +1,9 @@
 /**
- * The connections of one port. Each takes a place as it arrives, before a byte of it is read; on a port whose peers
- * speak first, nothing more is spent on it before a byte has come. Strangers have a share
- * for each address, uid and network; when their places are full, the longest silent connection of the key that holds
- * most gives way. A peer that has shown a good certificate is counted apart from then on, by its holder, wherever it
- * comes from: no stranger can push it out, and a new holder replaces one of the largest.
+ * The connections of one port. Each takes a place on arrival, before a byte of it is read. If peers speak first, it
+ * costs nothing more until its first byte. Strangers have a share for each address, uid and network; when their places
+ * are full, the longest silent connection of the key that holds most gives way. Once a peer has shown a good
+ * certificate, it counts by its holder, from any address: no stranger can push it out, and a new holder replaces a
+ * connection of the largest one.
  */
 import type { Server, Socket } from 'node:net';
 import { type IdentityError, refusalOf } from '../ground/errors.ts';
@@ -14,12 +14,12 @@ import type { SlowAddresses } from './slow-addresses.ts';
 
 export interface ConnectionSettings {
   /**
-   * Of peers that have shown no certificate yet, and how many of them one address or uid may have. A port that waits
-   * for the first byte has as many again for connections on which none has come, and as many for those that `wait`.
+   * Connections without a certificate, and how many of them one address or uid may have. A port that waits for the
+   * first byte has as many again before that byte, and as many again that `wait`.
    */
   readonly strangers: number;
   readonly perStranger: number;
-  /** Of peers that have shown a good certificate, and how many one certificate and one holder of some may have. */
+  /** Connections with a good certificate, and how many one certificate and one holder may have. */
   readonly certified: number;
   readonly perCertificate: number;
   readonly perHolder: number;
@@ -27,16 +27,16 @@ export interface ConnectionSettings {
 
 /** How a connection begins whose peer speaks first. */
 export interface Opening {
-  /** One that says nothing for so long is reset. */
+  /** A connection without a byte for this long is reset. */
   readonly firstByteMs: number;
 }
 
-/** By whom a connection counts once its certificate is known. */
+/** How a connection counts once its certificate is known. */
 export interface Certified {
   readonly serial: string;
-  /** Who has the certificate, and may have others: a share by certificate is one for everybody who can get several. */
+  /** The owner of the certificate, who may have several: shares by certificate alone would favour owners of many. */
   readonly holder: string;
-  /** Hears instead of everybody's listener that the connection is refused or gives way. */
+  /** Called instead of the port's listener if the connection is refused or gives way. */
   readonly onLost?: (refusal: IdentityError) => void;
 }
 
@@ -44,23 +44,23 @@ export interface Connection {
   /** Moves it to the places of certified peers. False if none is free: the connection has ended. */
   certify(certified: Certified): boolean;
   /**
-   * Resolves when a peer under these keys has waited, where it has to. A stranger has a place meanwhile among those
-   * that wait: connections on which no handshake is done push out none of them. False if it has ended.
+   * Resolves when a peer under these keys has waited, if it must. Meanwhile a stranger has a place among the waiting
+   * ones, which connections before their handshake cannot push out. False if the connection has ended.
    */
   wait(slow: SlowAddresses, keys: ShareKeys): Promise<boolean>;
   /**
-   * The peer is owed an answer to a request that is whole. Until the returned function is called, the connection gives
-   * way to nobody, or only as one of the largest holder.
+   * A complete request waits for its answer. Until the returned function is called, the connection does not give way,
+   * except as one of the largest holder.
    */
   answer(): () => void;
 }
 
-/** Of strangers behind one address, which does not make them the first to give way. */
+/** So many strangers at one address do not make it the first to give way. */
 const FEW = 8;
 
 /** Gives each connection of one port its place, and ends those that give way. */
 export class Connections {
-  /** On which no byte has come. */
+  /** Connections without a byte. */
   readonly #mute: Places;
   readonly #strangers: Places;
   readonly #waiting: Places;
@@ -68,7 +68,7 @@ export class Connections {
   readonly #onRefused: (refusal: IdentityError) => void;
   readonly #byPeer = new Map<string, Connection>();
 
-  /** `onRefused` hears of each connection that is refused or gives way. */
+  /** `onRefused` is called for each connection that is refused or gives way. */
   constructor(
     { strangers, perStranger, certified, perCertificate, perHolder }: ConnectionSettings,
     onRefused: (refusal: IdentityError) => void,
@@ -103,15 +103,15 @@ export class Connections {
   }
 
   /**
-   * Lets a TCP server have only the connections that got a place. With `opening` it gets each of them with the peer's
-   * first byte, and until then they have places of their own.
+   * Gives a TCP server only the connections that got a place. With `opening`, the server gets each at the peer's first
+   * byte; until then they have places of their own.
    */
   guard(server: Server, opening?: Opening): void {
     const listeners = server.listeners('connection');
     server.removeAllListeners('connection');
     server.on('connection', (socket: Socket) => {
       const serve = (): void => {
-        // While it waited, the server may have begun to close.
+        // The server may have begun to close meanwhile.
         if (!server.listening) socket.destroy();
         else if (this.#admit(socket)) for (const listener of listeners) listener.call(server, socket);
       };
@@ -120,12 +120,12 @@ export class Connections {
     });
   }
 
-  /** A flood of connections that say nothing pushes out none on which a byte has come. */
+  /** A flood of silent connections does not push out one with a byte. */
   #holdBack(socket: Socket, { firstByteMs }: Opening, serve: () => void): void {
     const keys = keysOf(socket);
     const lose = (reason: IdentityError): void => {
       this.#onRefused(reason);
-      // Nothing is on its way to this peer. A reset leaves nothing behind in the kernel.
+      // Nothing has been sent to this peer, and a reset leaves no state in the kernel.
       socket.resetAndDestroy();
     };
     const place = takePlace(this.#mute, keys, { lose });
@@ -149,12 +149,14 @@ export class Connections {
     return true;
   }
 
-  /** Of a guarded server; TLS may have wrapped the socket since. Undefined once the peer is gone. */
+  /** The connection of a guarded server's socket, also after TLS has wrapped it. Undefined once the peer is gone. */
   of(socket: Socket): Connection | undefined {
     return this.#byPeer.get(peerOf(socket) ?? '');
   }
 
-  /** Gives it a place until it is closed; one that gets none is destroyed, and the answer is undefined. */
+  /**
+   * Gives the socket a place until it is closed. Without a place the socket is destroyed, and the result is undefined.
+   */
   arrive(socket: Socket, keys: ShareKeys): Connection | undefined {
     let read = socket.bytesRead;
     const heard = (): boolean => {
@@ -208,7 +210,7 @@ export class Connections {
 /** The address and network by which a connection is counted. */
 export const keysOf = (socket: Socket): ShareKeys => shareKeys(socket.remoteAddress ?? '');
 
-/** Undefined if it gets none, which is told to `lose`. */
+/** Undefined if it gets no place; then `lose` is called. */
 function takePlace(places: Places, keys: ShareKeys, tenant: Tenant & Pick<Required<Tenant>, 'lose'>) {
   try {
     return places.take(keys, tenant);

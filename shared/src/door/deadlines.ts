@@ -1,6 +1,6 @@
 /**
- * Time limits of one length for any number of things. What began first ends first, so one sleeper does for all, and to
- * begin and to stop cost no timer.
+ * Time limits of one length. The limit that began first ends first, so one sleeper serves all, and starting or stopping
+ * one costs no timer.
  */
 import type { Clock } from '../ground/clock.ts';
 
@@ -31,7 +31,7 @@ export class Deadlines {
     return () => void this.#entries.delete(entry);
   }
 
-  /** To wake it when the last is stopped would cost more than to let it sleep: a call starts and stops several. */
+  /** The sleeper is not woken when the last limit stops: a call starts and stops several. */
   async #watch(): Promise<void> {
     this.#sleeps = true;
     for (let [first] = this.#entries; first !== undefined; [first] = this.#entries) {
@@ -44,7 +44,7 @@ export class Deadlines {
   #passLate(): void {
     const now = this.#clock.now().getTime();
     for (const entry of this.#entries) {
-      // The wall clock was set back: it begins anew, instead of lasting as much longer.
+      // If the wall clock was set back, the limit begins again instead of lasting longer by that time.
       if (entry.at > now) entry.at = now;
       if (entry.at + this.ms > now) continue;
       this.#entries.delete(entry);

@@ -10,13 +10,13 @@ export interface Port {
   readonly wanted: number;
   /** Descriptors that each connection holds. */
   readonly each: number;
-  /** Of the descriptors that are left where not all can have what they want; all parts are 1. */
+  /** The part of the descriptors that this port gets if not all can have what they want. All parts add up to 1. */
   readonly part: number;
 }
 
-/** Fewer descriptors for connections than this serve nobody. */
+/** The least descriptors for connections. */
 const LEAST = 128;
-/** Where the system does not say. */
+/** The limit if the system does not say. */
 const UNKNOWN = 4_096;
 
 /** The soft limit, which Node raises to the hard one at its start. */

@@ -1,6 +1,6 @@
 /**
- * Holds a TCP connection back from its server until the peer has spoken. One that says nothing then costs a socket and
- * a place, and no TLS.
+ * Gives a TCP connection to its server at the peer's first byte. A silent connection costs a socket and a place, but no
+ * TLS.
  */
 import type { Socket } from 'node:net';
 

@@ -1,4 +1,4 @@
-/** Which address and which network a peer counts against, so that one customer of a provider has one share. */
+/** The address and the network that a peer counts for, so that one customer of a provider has one share. */
 import net from 'node:net';
 
 export interface ShareKeys {

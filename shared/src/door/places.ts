@@ -12,18 +12,20 @@ export interface PlaceSettings {
   readonly total: number;
   readonly perAddress: number;
   readonly perNetwork: number;
-  /** Where anyone gives way, keys that hold at most so many are alike: an honest site opens a few at once, too. */
+  /**
+   * If anyone may give way, keys that hold at most so many are treated alike: an honest site opens a few at once, too.
+   */
   readonly few: number;
   /**
-   * Who gives way when all places are taken: anyone who is silent, or only a key that holds more than the newcomer's
-   * would. The latter is for places whose loss ends the work that is done in them.
+   * Which holders may give way when all places are taken: every silent one, or only those of a key that holds more than
+   * the newcomer's would. The latter is for places whose loss ends work.
    */
   readonly givesWay: 'anyone' | 'larger';
   /** A newcomer whose own share is full replaces its own longest silent one; otherwise it is refused. */
   readonly replacesOwn: boolean;
 }
 
-/** How a place knows of its holder. */
+/** How a place reaches its holder. */
 export interface Tenant {
   /** Called when the place goes to another. */
   readonly lose?: (reason: IdentityError) => void;
@@ -34,7 +36,7 @@ export interface Tenant {
 export interface Place {
   /** Waits for the peer's next message. Throws rate when the place goes to another meanwhile. */
   listen<T>(message: Promise<T>): Promise<T>;
-  /** The peer is owed an answer, so its place goes to nobody until the returned function is called. */
+  /** The peer waits for an answer, so its place does not give way until the returned function is called. */
   answer(): () => void;
   /** Leaving twice counts once. */
   leave(): void;
@@ -55,12 +57,12 @@ interface Held {
   /** Answers that its peer is owed; while there are any it is not silent. */
   owed: number;
   readonly tenant: Required<Tenant>;
-  /** Why it is lost, and who waits to hear that. */
+  /** Why the place is lost, and what waits for that. */
   reason: IdentityError | undefined;
   loss: PromiseWithResolvers<never> | undefined;
 }
 
-/** Silent ones that turn out to have been heard are passed over so many times for one newcomer. */
+/** How many silent holders one newcomer may find to have been active, and pass over. */
 const MAX_PASSED_OVER = 16;
 const nothing = (): void => {};
 
@@ -129,7 +131,7 @@ export class Places {
     };
   }
 
-  /** It begins to be silent only now, if it is owed nothing. */
+  /** Its silence begins now, if no answer is open. */
   #putLast(held: Held): void {
     if (!this.#held.has(held)) return;
     this.#turn += 1;
@@ -261,10 +263,10 @@ function moveLast(set: Set<Held>, held: Held): void {
   set.add(held);
 }
 
-/** Rejects when the place is lost. Few ask, so there is no promise before the first one does. */
+/** Rejects when the place is lost. The promise is made at the first call, since few ask. */
 function lossOf(held: Held): Promise<never> {
   held.loss ??= Promise.withResolvers<never>();
-  // Nobody listens while the peer is answered.
+  // There may be no waiter while the peer is answered.
   held.loss.promise.catch(nothing);
   if (held.reason !== undefined) held.loss.reject(held.reason);
   return held.loss.promise;

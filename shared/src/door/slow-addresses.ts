@@ -7,9 +7,9 @@ import type { Clock } from '../ground/clock.ts';
 import { Deadlines } from './deadlines.ts';
 import type { ShareKeys } from './keys.ts';
 
-/** In turn: peers that were sent away together come back one after another. */
+/** Used in turn, so that peers that were disconnected together come back one after another. */
 const WAITS_MS = [1_000, 1_125, 1_250, 1_375, 1_500, 1_625, 1_750, 1_875];
-/** After the last peer was sent away. */
+/** How long after the last disconnect new connections wait. */
 const SLOW_MS = 10_000;
 /** The oldest is forgotten first. */
 const MAX_KEYS = 10_000;

@@ -11,7 +11,7 @@ export interface WeightSettings {
   readonly perConnection: number;
   readonly perAddress: number;
   readonly perNetwork: number;
-  /** Networks that hold at most so much are alike: none by default. */
+  /** Networks that hold at most this much are treated alike; 0 by default. */
   readonly little?: number;
   /** What is counted, as refusals call it: unfinished messages by default. */
   readonly what?: 'unfinished message' | 'open call';
@@ -35,7 +35,7 @@ interface Held {
 export class Weights {
   readonly #settings: WeightSettings;
   readonly #what: string;
-  /** By network, else address: what each has, oldest first. One is found without a look at all others. */
+  /** What each network, else address, holds, oldest first. */
   readonly #byNetwork = new Map<string | object, Set<Held>>();
   /** The oldest first. */
   readonly #all = new Set<Held>();

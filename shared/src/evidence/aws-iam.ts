@@ -9,7 +9,7 @@ const field = (what: string, maxBytes: number, code: Refusal = 'evidence_parse')
   code,
 });
 
-/** Which of a region's names the CA will call: the host is signed, so the agent must know. */
+/** Which host of a region the CA will call: the host is signed, so the agent must know it. */
 const QUESTION = [field('kind of endpoint', 32)];
 
 /** Bytes for the wire; `endpoints` is one of `ENDPOINTS`. */
@@ -21,7 +21,7 @@ export function unpackStsQuestion(bytes: Uint8Array): string {
   return text(endpoints);
 }
 
-/** The request itself stays away: the CA writes it again. */
+/** The values of the signed request; the CA writes the request again. */
 export interface StsAnswer {
   readonly region: string;
   /** X-Amz-Date. */
@@ -34,7 +34,7 @@ export interface StsAnswer {
   readonly signature: Uint8Array;
 }
 
-/** AWS says not to rely on a session token's size; those that are seen have one or two thousand characters. */
+/** AWS promises no size of session tokens; known ones have one or two thousand characters. */
 const ANSWER = [
   field('region', 32, 'sts_host'),
   field('date', 16, 'sts_date'),

@@ -26,8 +26,8 @@ const LOWEST = 1_000_000_000n;
 const COUNT = 9_000_000_000n;
 
 /**
- * The nonce of the attested document, by which alone it is bound to the exchange and the key. Azure takes ten digits
- * and no more: 33 bits of the binding. The first is no zero, so that nobody takes it for a shorter number.
+ * The nonce of the attested document: only it binds the document to the exchange and the key. Azure takes at most ten
+ * digits: 33 bits of the binding. The first digit is not zero, so that it cannot be read as a shorter number.
  */
 export const nonceOf = (binding: Uint8Array): string =>
   String(LOWEST + (asBuffer(binding).readBigUInt64BE(0) % COUNT));

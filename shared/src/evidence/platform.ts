@@ -1,7 +1,7 @@
 /** Names of platforms: "tpm", an instance such as "kubernetes/eu-1", and several joined by "+" in ascending order. */
 import { ensure } from '../ground/errors.ts';
 
-/** More would be a way to make the CA work, not a way to prove more. */
+/** More would cost the CA work and prove nothing more. */
 const MAX_PLATFORMS = 4;
 /** A kind such as "tpm", or one instance of a kind, such as "kubernetes/eu-1". */
 const PLATFORM = /^[a-z][a-z0-9-]{0,31}(\/[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?$/;

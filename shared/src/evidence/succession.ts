@@ -1,4 +1,4 @@
-/** What the key of a certificate signs, so that a certificate for another key takes its place. */
+/** The statement that an old key signs, so that a certificate for a new key may replace its own. */
 import { hash } from 'node:crypto';
 import { concat, lp, utf8 } from '../ground/bytes.ts';
 

@@ -4,9 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export interface Clock {
   now(): Date;
   /**
-   * Resolves at `time` on the wall clock, at once if that is past, and at the latest a second after the time that was
-   * left at the call has passed. Rejects with the signal's reason when that aborts. With `ref` false the process may
-   * end meanwhile.
+   * Resolves at `time` on the wall clock; at once if that is past, and at most a second later than the wait at the
+   * call. Rejects with the signal's reason when that aborts. With `ref` false the process may end meanwhile.
    */
   sleepUntil(time: Date, signal?: AbortSignal, options?: SleepOptions): Promise<void>;
 }
@@ -73,7 +72,7 @@ export function isRecent(at: Date, seconds: number, now: Date): boolean {
   return agoMs >= 0 && agoMs < seconds * 1000;
 }
 
-/** Of an instant that was noted and now: where the clock was set back, what was noted is to come. */
+/** The earlier of a noted instant and now: a noted instant may be in the future if the clock was set back. */
 export const earlier = (noted: Date, now: Date): Date => (noted < now ? noted : now);
 
 /** A new instant; `seconds` may be negative or a fraction. */

@@ -1,6 +1,6 @@
 /**
- * Every way this system says no. A code is the reason an auditor reads; it meets the wire here and nowhere else,
- * as a gRPC status and a sentence that many codes share, so that a refusal is not an oracle.
+ * All refusals of this system. The code is the reason for an auditor. On the wire it is only a gRPC status and a
+ * sentence that many codes share, so that a refusal is not an oracle.
  */
 import { printableLines } from '../text/printable.ts';
 
@@ -171,7 +171,7 @@ export class IdentityError extends Error {
     // A flood causes thousands of these in a second; a stack is most of their cost, and says nothing of a peer's rate.
     const { stackTraceLimit } = Error;
     if (code === 'rate') Error.stackTraceLimit = 0;
-    // A detail quotes what came from outside, and is shown in logs and on terminals.
+    // A detail may quote input from outside, and is shown in logs and on terminals.
     super(printableLines(detail), options);
     Error.stackTraceLimit = stackTraceLimit;
     this.code = code;

@@ -1,4 +1,4 @@
-/** The operational log: JSON lines on standard error. What was decided, and why, is the audit log's business. */
+/** The operational log: JSON lines on standard error. Decisions and their reasons are in the audit log. */
 import { pino } from 'pino';
 import { printableLines } from '../text/printable.ts';
 import { isRefusal } from './errors.ts';
@@ -30,7 +30,7 @@ export function jsonLog(level: LogLevel, name: string): Log {
 
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** No stack for a refusal: it is an ordinary answer, and its message says what was expected and found. */
+/** A refusal is logged without a stack: it is an ordinary answer, and its message says what was expected and found. */
 function errorFields(error: unknown): object {
   if (isRefusal(error)) return { code: error.code, detail: error.message, ...causeOf(error) };
   return error instanceof Error ? { message: error.message, stack: error.stack } : { message: String(error) };

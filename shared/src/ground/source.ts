@@ -2,11 +2,11 @@
 export interface Source<T> {
   /** The newest value. Throws a refusal while there is none. */
   current(): T;
-  /** Calls `listener` after each change, synchronously; returns the way to stop. */
+  /** Calls `listener` after each change, synchronously, until the returned function is called. */
   onChange(listener: (value: T) => void): () => void;
 }
 
-/** A source and the one place that sets it. */
+/** A source, with the method that sets it. */
 export class LiveValue<T> implements Source<T> {
   readonly #listeners = new Set<(value: T) => void>();
   readonly #missing: () => Error;

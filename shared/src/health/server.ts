@@ -13,7 +13,7 @@ export interface HealthOptions {
   readonly metrics: Exposition | undefined;
   /** Undefined when the program can do its work, else why it cannot. */
   readonly unfit: () => string | undefined;
-  /** Told of a new reason. */
+  /** Logs each new reason. */
   readonly log?: Pick<Log, 'warn'> | undefined;
 }
 
@@ -101,10 +101,10 @@ async function answer(
     return { status: 404, body: `see /healthz, /readyz${metrics === undefined ? '' : ', /metrics'}\n` };
   const why = unfit();
   if (why === undefined) return { status: 200, body: 'ready\n' };
-  // Beyond loopback anybody asks, and the reason names paths and people.
+  // Beyond loopback anybody may ask, and the reason can name paths and people.
   return { status: 503, body: metrics === undefined ? 'not ready\n' : `${why}\n` };
 }
 
-/** A web page whose name was made to resolve to loopback asks with that name, and reads nothing. */
+/** Refuses other hosts: a web page whose name resolves to loopback sends that name (DNS rebinding). */
 const isOwnName = (host: string | undefined): boolean =>
   host !== undefined && /^(127(\.[0-9]{1,3}){3}|\[::1\]|localhost)(:[0-9]{1,5})?$/i.test(host);

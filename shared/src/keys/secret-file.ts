@@ -1,6 +1,6 @@
 /**
- * Files that hold secrets: read only when nobody else could have, written so that a crash leaves the old or the new
- * one. Checks are made on the open file, so that what was checked is what is read.
+ * Files with secrets: read only if nobody else could read or write them, and written so that a crash leaves the old or
+ * the new file. The open file is checked, so that the checked file is the one that is read.
  */
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';

@@ -1,19 +1,19 @@
 /**
- * Which of the two eras of MCP a message belongs to, and what each revision asks of its HTTP request. The body decides,
- * the headers are compared: a proxy that believed `Mcp-Name` could be told one tool and pass another.
+ * Which of the two eras of MCP a message belongs to, and what each revision demands of its HTTP request. The body
+ * decides, and the headers must agree: otherwise a proxy that trusts `Mcp-Name` could see one tool and pass another.
  */
 import { ensure } from '../ground/errors.ts';
 import { isJsonObject, type JsonObject } from '../ground/json.ts';
 import type { Message } from './message.ts';
 import { LISTEN } from './subscription.ts';
 
-/** A later revision may mean things by the same words that are not known here, so it is refused until it is. */
+/** A later revision may give the same words another meaning, so it is refused until it is known here. */
 export const MODERN_VERSIONS: readonly string[] = ['2026-07-28'];
 const FIRST_MODERN = '2026-07-28';
 const LEGACY_VERSIONS: readonly string[] = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
 /**
- * The requests of 2026-07-28. What is none of them gets the answer that the revision has for it: a client tells by it
- * what it is talking to. `initialize` is here because a client of two eras may still begin with it.
+ * The requests of 2026-07-28. Any other request gets the answer that the revision defines, by which a client learns
+ * what it talks to. `initialize` is included because a client of both eras may begin with it.
  */
 const MODERN_REQUESTS = new Set([
   'initialize',
@@ -53,8 +53,8 @@ export function eraOf(message: Message, version: string | undefined): Era {
 }
 
 /**
- * The era of a message that came with these headers, and is as its era wants it. Throws mcp_unknown for a request that
- * its revision does not have, whatever else is wrong with it; and mcp_version, mcp_parse, mcp_meta, mcp_headers.
+ * The era of a message with these headers, which must be valid in it. Throws mcp_unknown for a request that its
+ * revision does not have, before anything else; and mcp_version, mcp_parse, mcp_meta, mcp_headers.
  */
 export function readEra(message: Message, headers: McpHeaders): Era {
   const version = claimedVersion(message) ?? headers.version;
@@ -109,7 +109,7 @@ export function ensureModern(message: Message, headers: McpHeaders): void {
     );
 }
 
-/** The headers that a modern message has to have, made from the message; none for a legacy one. */
+/** The headers that a modern message needs, made from the message; none for a legacy one. */
 export function headersFor(message: Message): Record<string, string> {
   const claimed = claimedVersion(message);
   if (claimed === undefined || message.kind === 'response') return {};
@@ -121,12 +121,12 @@ export function headersFor(message: Message): Record<string, string> {
   };
 }
 
-/** The header that a legacy message has to have: the client's own, where it sent one. */
+/** The header that a legacy message needs: the client's own, if it sent one. */
 export function legacyHeaders(version: string | undefined): Record<string, string> {
   return version === undefined ? {} : { 'mcp-protocol-version': version };
 }
 
-/** Undefined also where it is not a string: such a message is not modern, and no legacy server reads the key. */
+/** Undefined also if it is not a string: such a message is not modern, and no legacy server reads the key. */
 export function claimedVersion(message: Message): string | undefined {
   const meta = message.kind === 'response' ? undefined : message.params?.['_meta'];
   const version = isJsonObject(meta) ? meta[VERSION_KEY] : undefined;
@@ -173,7 +173,7 @@ function decodeHeader(value: string): string | undefined {
   const encoded = SENTINEL.exec(value)?.[1];
   if (encoded === undefined) return value;
   const bytes = Buffer.from(encoded, 'base64');
-  // Not canonical, or not UTF-8: another reader may see another name, so it is nobody's.
+  // If it is not canonical or not UTF-8, another reader may see another name, so it names no tool.
   return bytes.toString('base64') === encoded && encodeHeader(bytes.toString('utf8')) === value
     ? bytes.toString('utf8')
     : undefined;

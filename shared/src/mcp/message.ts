@@ -38,14 +38,14 @@ export interface RpcError {
 
 export type Message = Request | Notification | Response;
 
-/** A tool's schema nests, but not like this; each level costs the reader a stack frame. */
+/** Schemas of tools nest less than this. Each level costs the reader a stack frame. */
 const MAX_DEPTH = 64;
 const BY_SENDER = {
   client: { oddStrings: 'values' },
   // A result may be a table of small numbers.
   server: { oddStrings: 'everywhere', bytesPerValue: 8 },
 } as const;
-/** Arguments and what is in a result; ids, codes and what the protocol counts with stand above. */
+/** From this depth on there are arguments and parts of results; ids, codes and counters of the protocol are above. */
 const SPELLED_FROM = 3;
 const MAX_ID = 256;
 const MAX_METHOD = 128;
@@ -64,7 +64,7 @@ export function readMessage(
   const value = parseJson(bytes, { ...limits, ...BY_SENDER[from] });
   ensure(!Array.isArray(value), 'mcp_parse', 'the message is a batch, which MCP had in 2025-03-26 only');
   ensure(isJsonObject(value), 'mcp_parse', 'the message is not one JSON object');
-  // `Method` beside or instead of `method` is how a lenient reader downstream would be told something else.
+  // A lenient reader downstream could take `Method` for `method`, and see another message.
   for (const key of Object.keys(value))
     ensure(ENVELOPE.has(key), 'mcp_parse', 'the message has a key that JSON-RPC does not know');
   ensure(value['jsonrpc'] === '2.0', 'mcp_parse', 'the message is not JSON-RPC 2.0');
@@ -121,7 +121,10 @@ function readResponse(message: JsonObject): Response {
   return { kind: 'response', id: readId(id), result, error: undefined };
 }
 
-/** Of result and error one is there (JSON-RPC 2.0 section 5); peers write null for the other, as JSON-RPC 1.0 did. */
+/**
+ * Exactly one of result and error is present (JSON-RPC 2.0 section 5). Some peers write null for the other, as JSON-RPC
+ * 1.0 did.
+ */
 function besides(message: JsonObject, member: string, other: string): Json | undefined {
   const value = message[member];
   return value === null && message[other] !== undefined ? undefined : value;

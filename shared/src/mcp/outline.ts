@@ -1,28 +1,28 @@
 /**
- * What can be told of a message that cannot be read: which request it belongs to. Its length has no bound, so nothing
- * of it is kept but the ids and which keys of JSON-RPC it has.
+ * Finds which request an unreadable message belongs to. Its length has no bound, so only the ids are kept, and which
+ * keys of JSON-RPC it has.
  */
 import { asBuffer } from '../ground/bytes.ts';
 import type { Id } from './message.ts';
 
 /** One message, or one element of a batch. */
 export interface Outline {
-  /** More than one where the key comes twice: readers differ on which counts. */
+  /** More than one if the key is repeated: readers differ on which counts. */
   readonly ids: readonly Id[];
-  /** It has `id`, which may be none that an answer can name. */
+  /** It has `id`, which may be one that no answer can name. */
   readonly identified: boolean;
   /** It has `method`: a request or a notification. */
   readonly call: boolean;
   /** It has `result` or `error`, and `jsonrpc` or no other key but `id`. */
   readonly answer: boolean;
   /**
-   * It has `jsonrpc`; or all that was read is whole, and its `result` or `error` is an object. What else has no
-   * `jsonrpc` is taken for a line of a log, such as `{"id":1,"error":"no row"}`.
+   * It has `jsonrpc`; or it is complete, and its `result` or `error` is an object. Anything else without `jsonrpc`
+   * counts as a log line, such as `{"id":1,"error":"no row"}`.
    */
   readonly certain: boolean;
 }
 
-/** More than a key or an id of a message has; what is longer is neither. */
+/** Longer than any key or id of a message. */
 const MAX_TOKEN = 1_600;
 const MAX_ID = 256;
 /** Of a batch. */
@@ -151,12 +151,12 @@ export function outlinesOf(bytes: Uint8Array): readonly Outline[] {
   return reader.finish();
 }
 
-/** Whose answers are among them. */
+/** The ids of the requests that are answered. */
 export function answeredIn(outlines: readonly Outline[]): readonly Id[] {
   return outlines.flatMap((each) => (isAnswer(each) ? each.ids : []));
 }
 
-/** Whether an answer is among them that names no request. */
+/** True if one of them is an answer without an id. */
 export function answersNameless(outlines: readonly Outline[]): boolean {
   return outlines.some((each) => isAnswer(each) && each.ids.length === 0);
 }
@@ -164,8 +164,8 @@ export function answersNameless(outlines: readonly Outline[]): boolean {
 const isAnswer = ({ answer, certain, call }: Outline): boolean => answer && certain && !call;
 
 /**
- * What asked for an answer: a call, or what is too broken to say that it is none. Undefined for an id that an answer
- * cannot name, such as null or a fraction.
+ * The id of a request, or of a message that may be one. Undefined for an id that no answer can name, such as null or a
+ * fraction.
  */
 export function askedIn(outlines: readonly Outline[]): readonly (Id | undefined)[] {
   const asking = outlines.filter(({ answer, call, identified }) => identified && (call || !answer));

@@ -1,13 +1,13 @@
 /**
- * Answers of a server that are not the result of an allowed call, built anew from what the revisions define (2025-11-25
- * and 2026-07-28, schema): any other member could name what the list leaves out.
+ * Builds answers other than the result of an allowed call anew from what the revisions define (2025-11-25 and
+ * 2026-07-28, schema): any other member could name a tool that the list leaves out.
  */
 import { ensure } from '../ground/errors.ts';
 import { isJsonObject, type Json, type JsonObject } from '../ground/json.ts';
 import type { Era } from './era.ts';
 import type { Response } from './message.ts';
 
-/** What a server may say in its own words, besides the results of calls. */
+/** The free text that a server may send, besides the results of calls. */
 export interface FreeText {
   readonly instructions: boolean;
   /** Log messages, and the request that sets their level. */
@@ -37,10 +37,9 @@ export function filterTools(result: JsonObject, allows: (tool: string) => boolea
 }
 
 /**
- * What a server announces, less what no rule can allow yet: a client then does not ask for it in vain. The gateway
- * tells a legacy client that listens when rules change the list, whatever the server promises and whether or not it
- * has a stream for that. In the modern era `tools/list_changed` comes on a subscription, which the server has to
- * serve.
+ * The capabilities of a server without those that no rule can allow yet, so that clients do not ask for them. Legacy
+ * clients always get `tools/list_changed`, since the gateway sends it when rules change. In the modern era it comes on
+ * a subscription, which the server must support.
  */
 export function narrowServer(result: JsonObject, era: Era, free: FreeText): JsonObject {
   const { capabilities, instructions } = result;

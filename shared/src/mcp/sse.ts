@@ -14,7 +14,7 @@ export interface SseEvent {
   readonly data: Uint8Array | undefined;
 }
 
-/** What keeps a connection alive, and nothing else. */
+/** A comment that keeps the connection alive. */
 export const KEEP_ALIVE = ':\n\n';
 
 const LF = 0x0a;
@@ -22,7 +22,7 @@ const CR = 0x0d;
 const COLON = 0x3a;
 const SPACE = 0x20;
 const BOM = Buffer.of(0xef, 0xbb, 0xbf);
-/** About what the view of some bytes takes. */
+/** About the memory of one view of bytes. */
 const PIECE_BYTES = 128;
 
 export interface SseSink {
@@ -59,7 +59,7 @@ export class SseReader {
   #event: string | undefined;
   #retry: number | undefined;
   #blank = true;
-  /** Of an event that has become too large: nothing else of it is kept. */
+  /** The outline of an event that is too large: nothing else of it is kept. */
   #outline: OutlineReader | undefined;
   /** The first bytes of the stream, until it is known whether they are a byte order mark. */
   #begin: Buffer | undefined = Buffer.alloc(0);
@@ -70,7 +70,7 @@ export class SseReader {
     this.#maxBytes = maxBytes;
   }
 
-  /** Bytes that are kept of an event that is not whole, and what it costs to keep them in pieces. */
+  /** The memory of an incomplete event, with the cost of its pieces. */
   get held(): number {
     return this.#outline === undefined ? this.#held + PIECE_BYTES * this.#line.length : 0;
   }
@@ -163,7 +163,7 @@ export class SseReader {
     }
     this.#line.push(bytes);
     if (this.#held <= this.#maxBytes) return;
-    // The names of fields stand outside the message, so they are no matter.
+    // Names of fields are outside the message, so they do not count.
     this.#outline = new OutlineReader();
     for (const each of [...this.#data, ...this.#line]) this.#outline.push(each);
     this.#data = [];
@@ -171,7 +171,7 @@ export class SseReader {
   }
 }
 
-/** It comes back in a header, which holds no control character. An empty one says that there is none any more. */
+/** The client sends the id back in a header, which cannot hold control characters. An empty id resets it. */
 export function isEventId(id: string): boolean {
   return id.length <= 1_024 && !/\p{Cc}|\ufffd/u.test(id.replaceAll('\t', ''));
 }

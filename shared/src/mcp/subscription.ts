@@ -1,6 +1,6 @@
 /**
- * The stream of `subscriptions/listen` (2026-07-28, "Subscriptions"). Changes of the list of tools are all that there
- * is a rule for, so a subscription is narrowed to them, and what comes on it is built anew.
+ * The stream of `subscriptions/listen` (2026-07-28, "Subscriptions"). There are rules only for the list of tools, so a
+ * subscription is narrowed to its changes, and messages on it are built anew.
  */
 import { isJsonObject, type JsonObject, unspelled } from '../ground/json.ts';
 import type { Id, Notification, Request } from './message.ts';
@@ -11,7 +11,7 @@ const CHANGED = 'notifications/tools/list_changed';
 const TOOLS = 'toolsListChanged';
 const ID_KEY = 'io.modelcontextprotocol/subscriptionId';
 
-/** Whether the client wants to hear of changes of the list of tools. */
+/** True if the client asks for changes of the list of tools. */
 export const listensToTools = ({ params }: Request): boolean => hasTools(params?.['notifications']);
 
 /** The request as the server gets it: it asks for changes of the list of tools only. */
@@ -20,7 +20,7 @@ export const narrowListen = (request: Request): Request => ({
   params: { ...request.params, notifications: { [TOOLS]: true } },
 });
 
-/** As it goes to the client that listens by the request `id`; undefined for what does not belong there. */
+/** The notification for the client that listens by request `id`; undefined if it does not belong there. */
 export function onSubscription(id: Id, { kind, method, params }: Notification): Notification | undefined {
   const meta = { _meta: { [ID_KEY]: id } };
   if (method === CHANGED) return { kind, method, params: meta };

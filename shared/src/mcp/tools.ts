@@ -1,4 +1,4 @@
-/** What the gateway has to understand inside a client's message: whom it calls, and what it says it can do. */
+/** What the gateway reads inside a client's message: the tool that it calls, and the capabilities that it announces. */
 import { ensure } from '../ground/errors.ts';
 import { isJsonObject, type JsonObject } from '../ground/json.ts';
 import { CAPABILITIES_KEY } from './era.ts';
@@ -10,7 +10,7 @@ export interface ToolUse {
   readonly arguments: JsonObject;
 }
 
-/** `task`, `inputResponses` and `requestState` are of features that no rule speaks of yet, so they refuse too. */
+/** `task`, `inputResponses` and `requestState` belong to features without rules, so they are refused, too. */
 const CALL_KEYS = new Set(['name', 'arguments', '_meta']);
 
 /** Throws mcp_parse. A call whose tool cannot be read is refused; it never counts as a call of no tool. */
@@ -31,13 +31,13 @@ export function toolUseOf({ params = {} }: Request): ToolUse {
 }
 
 /**
- * What a client announces, less what a server may not ask of it: sampling, elicitation and roots have no rules yet.
- * A server that knows so finds another way, where a refused request would fail the call.
+ * The capabilities of a client without those that a server may not use: sampling, elicitation and roots have no rules
+ * yet. A server that knows this finds another way, while a refused request would fail the call.
  */
 export function narrowClient(request: Request): Request {
   if (request.method === LISTEN && listensToTools(request)) return narrowCapabilities(narrowListen(request));
   const { params } = request;
-  // Decided as no arguments, so forwarded as such.
+  // Forwarded without arguments, as it was decided.
   if (request.method === 'tools/call' && params?.['arguments'] === null)
     return narrowClient({ ...request, params: { ...params, arguments: {} } });
   if (request.method === 'initialize') return { ...request, params: { ...params, capabilities: {} } };

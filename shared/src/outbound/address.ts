@@ -11,7 +11,7 @@ export function isCallable(text: string): boolean {
   return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.test(url.hostname));
 }
 
-/** An answer that anybody on the way could write proves nothing. */
+/** An answer that others on the network could write proves nothing. */
 export const address = z.string().refine(isCallable, {
   error: ({ input }) =>
     `${String(input)} cannot be called: write an https address without a user name; http is for loopback only`,

@@ -1,7 +1,7 @@
 /**
- * HTTP to platforms: metadata servers, key sets, token services. Every call is bounded in time and size, follows no
- * redirect (it would take our credentials, or our address, where somebody else wants them) and goes to an address that
- * an operator or a table of ours named, never a peer.
+ * HTTP to platforms: metadata servers, key sets, token services. Every call is bounded in time and size, and follows no
+ * redirect, which could send our credentials elsewhere. Addresses come from an operator or a table of ours, never from
+ * a peer.
  */
 import http from 'node:http';
 import https from 'node:https';
@@ -15,9 +15,9 @@ export interface OutboundRequest {
   readonly method?: 'GET' | 'POST' | 'PUT';
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | string;
-  /** For all of it, a slow body included; 10 seconds where it is missing. */
+  /** Limits the whole call, including a slow body; 10 seconds by default. */
   readonly timeoutMs?: number;
-  /** Of the reply's body; 1 MiB where it is missing. */
+  /** The largest body of the reply; 1 MiB by default. */
   readonly maxBytes?: number;
   /** PEM, instead of the system's roots. */
   readonly ca?: string | Uint8Array;
@@ -54,7 +54,7 @@ export function openOutbound(): Outbound {
       try {
         return await exchange(url, request, agent);
       } catch (error) {
-        // The other side may close a kept connection in the moment in which it is used again.
+        // The other side may close a kept connection just when it is used again.
         if (!(error instanceof StaleConnection)) throw error;
         return await exchange(url, request, undefined);
       }

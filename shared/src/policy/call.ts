@@ -1,4 +1,4 @@
-/** What is decided about: who wants to call what, with what, when and where. */
+/** The call that is decided about: caller, server, tool, arguments, time and session. */
 import type { JsonObject } from '../ground/json.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 

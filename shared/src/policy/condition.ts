@@ -1,6 +1,6 @@
 /**
- * Conditions in CEL over what an operator may name. They are pure, their regular expressions take linear time, and an
- * error or an answer that is not a boolean is a no.
+ * Conditions in CEL over names that an operator may use. They are pure, and their regular expressions take linear time.
+ * An error, or a result that is not a boolean, counts as no.
  */
 import { createRequire } from 'node:module';
 import type { CelInput } from '@bufbuild/cel';
@@ -46,7 +46,7 @@ function planOf(source: string) {
   }
 }
 
-/** CEL keeps words such as `namespace` for itself, but not behind a dot. */
+/** CEL reserves words such as `namespace`, except behind a dot. */
 const hintFor = (says: string): string =>
   says.includes('reserved identifier')
     ? '; write it with its platform, for instance kubernetes.namespace'

@@ -12,7 +12,7 @@ import type { Line, Lines } from './rules.ts';
 /** MCP 2025-11-25, server/tools: a name has 1 to 128 characters. It also bounds the work of a pattern. */
 const MAX_TOOL_NAME = 128;
 
-/** Tier 1: the caller is let in if any rule may allow it any tool of a server that is registered. */
+/** Tier 1: the caller may reach a registered server if any rule may allow it any tool there. */
 export function decideServer(policy: Policy, caller: SpiffeId, server: string): Allowed | Denied {
   if (!policy.servers.has(server)) return denied(undefined, `no server is registered as ${server}`);
   const { entrance } = policy.rulesFor(caller, server);
@@ -51,8 +51,7 @@ function decideTool({ deny, ask, allow }: Lines, call: Call): Decision {
 }
 
 /**
- * Whether a list shows the tool. `maybe` where that depends on what is known with the call only: a condition on its
- * arguments, or an approval.
+ * Whether a list shows the tool. `maybe` if that depends on the call: on a condition on its arguments, or an approval.
  */
 export function mayCall(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
   if (refusedAtOnce(policy, call) !== undefined) return 'no';
@@ -78,9 +77,9 @@ function refusedAtOnce(policy: Policy, { caller, server, tool }: Call): Denied |
 }
 
 /**
- * MCP asks for letters, digits and `_-.` (2025-11-25, server/tools), and servers use more. A server may read a name
- * without what cannot be seen or in another form of the same characters, so a name that is not its own canonical form
- * could be another tool's there: no rule can allow it.
+ * MCP asks for letters, digits and `_-.` (2025-11-25, server/tools), and servers use more. A server may ignore
+ * invisible characters, or read another Unicode form of the same name. So a name that is not canonical could be another
+ * tool there, and no rule can allow it.
  */
 function isCanonical(tool: string): boolean {
   // Nearly every name. Such a name is its own canonical form, so this only saves work.

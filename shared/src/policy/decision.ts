@@ -12,7 +12,7 @@ export interface Denied {
   /** The rule that denies; undefined if no rule allows. */
   readonly rule: string | undefined;
   readonly reason: string;
-  /** What came of a rule's wish for an approval. */
+  /** The result of a rule that asks for an approval. */
   readonly approval?: 'nobody';
 }
 
@@ -26,7 +26,7 @@ export interface Asked {
 
 export type Decision = Allowed | Denied | Asked;
 
-/** The decision where nobody can approve: an ask is denied. */
+/** The decision without approvals: an ask is denied. */
 export function closed(decision: Decision): Allowed | Denied {
   if (decision.allow || decision.ask === undefined) return decision;
   const { rule, reason } = decision;

@@ -1,4 +1,4 @@
-/** Remembers what a pure function answered, in bounded space: names come from peers, who can make up any number. */
+/** Remembers the results of a pure function, in bounded space: peers choose names, and can invent any number. */
 export class Memo<K, V> {
   readonly #max: number;
   readonly #known = new Map<K, V>();

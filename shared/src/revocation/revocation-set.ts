@@ -12,7 +12,7 @@ export interface RevocablePeer {
   readonly id: SpiffeId;
   /** Undefined if it has no certificate yet. */
   readonly serial?: string | undefined;
-  /** Serial of the attested certificate that its own came of, where that is another one and is known. */
+  /** Serial of the attested certificate that its own came from, if that is another one and known. */
   readonly origin?: string | undefined;
   /** Undefined if only the certificate is known. */
   readonly node?: Node | undefined;
@@ -60,7 +60,7 @@ export function revocationSet<R extends Revocation>(list: readonly R[], sequence
         ...of('id', id),
         ...(serial === undefined ? [] : of('serial', serial)),
         ...(origin === undefined ? [] : of('serial', origin)),
-        // Of a certificate that several platforms vouched for, each is a node that may be revoked.
+        // If several platforms vouched for a certificate, each has a node that may be revoked.
         ...(node === undefined ? [] : nodesOf(node).flatMap((each) => of('node', nodeName(each)))),
         ...(patterns.length === 0 ? [] : byPattern(id)),
       ];
@@ -76,6 +76,6 @@ export function ensureNotRevoked(set: RevocationSet, peer: RevocablePeer, now: D
     throw new IdentityError('revoked_peer', `${peer.id}: ${describeRevocation(revoked)}`);
 }
 
-/** Whether a revocation counts at `now`: before `until`, and for ever where it has none. */
+/** Whether a revocation counts at `now`: before `until`, and for ever if it has none. */
 export const inForce = ({ until }: Pick<Revocation, 'until'>, now: Date): boolean =>
   until === undefined || now < until;

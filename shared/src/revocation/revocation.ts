@@ -3,7 +3,7 @@ import { ensure, IdentityError } from '../ground/errors.ts';
 import { compileSpiffePattern } from '../policy/spiffe-pattern.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from '../spiffe/id.ts';
 
-/** Those of RFC 5280 §5.3.1 that mean something here, by their names there. */
+/** The reasons of RFC 5280 §5.3.1 that apply here, by their names there. */
 export const REASONS = [
   'unspecified',
   'keyCompromise',
@@ -46,7 +46,7 @@ const SERIAL = /^([0-9a-f]{2}){1,20}$/;
 const NODE = /^[^/\s]+\/\S.*$/;
 const MAX_VALUE = 2048;
 
-/** Throws revocation: a target that nothing could ever match is a slip of the hand, and must not look like a cut. */
+/** Throws revocation for a target that nothing can match: it is a mistake, and must not look like a revocation. */
 export function parseTarget(kind: string, text: string): Target {
   const known = KINDS.find((each) => each === kind);
   ensure(known !== undefined, 'revocation', `nothing is revoked by ${kind || 'nothing'}`);

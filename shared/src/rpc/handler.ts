@@ -1,6 +1,6 @@
 /**
- * What every RPC shares: read the message strictly, find the caller, run, and refuse once. Handlers know no gRPC, and
- * this file knows no caller: `C` is whatever a door knows of its peers.
+ * What every RPC does: read the message strictly, find the caller, run the handler, and refuse once. Handlers do not
+ * depend on gRPC, and this file not on the caller: `C` is what a door knows of its peers.
  */
 import * as grpc from '@grpc/grpc-js';
 import type { Clock } from '../ground/clock.ts';
@@ -15,8 +15,8 @@ export interface HandlerDeps<C> {
   readonly clock: Clock;
   readonly log: Log;
   /**
-   * Hears of each refused call once, by the method's name, and returns the sentence for the peer; the status is the
-   * table's. `caller` is undefined once its connection is gone.
+   * Called once for each refused call, with the method's name. Returns the sentence for the peer; the table gives the
+   * status. `caller` is undefined once its connection is gone.
    */
   readonly refuse: (refusal: IdentityError, rpc: string, caller: C | undefined) => string;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */

@@ -1,4 +1,4 @@
-/** A socket file at which callers come in that the kernel names. */
+/** Listens on a socket file, whose callers the kernel identifies. */
 import net from 'node:net';
 import type { Connections } from '../door/connections.ts';
 import type { Log } from '../ground/log.ts';
@@ -11,7 +11,7 @@ import { closerOf, type Listener } from './listener.ts';
 export interface UnixPeer {
   /** For logs: "pid 1 uid 0". */
   readonly address: string;
-  /** Its process, which is let go with the connection. */
+  /** The process of the caller, released with the connection. */
   readonly peer: LivePeer;
   /** Keeps the connection from giving way to others until the returned function is called. */
   readonly answer: () => () => void;

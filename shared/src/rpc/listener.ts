@@ -12,8 +12,8 @@ export interface Listener {
 const CUT_AFTER_MS = 3_000;
 
 /**
- * The way to close a server, to be made before it listens. Cuts whatever connection is left: one that arrived last, or
- * says nothing, must not keep the process alive. `stop` runs first.
+ * Returns a function that closes a server. Call this before the server listens. It cuts every connection that is left,
+ * so that none keeps the process alive. `stop` runs first.
  */
 export function closerOf(server: net.Server, stop: () => void = () => {}): () => Promise<void> {
   const sockets = new Set<net.Socket>();

@@ -15,7 +15,7 @@ export interface Method {
 export type RequestOf<M extends Method> = ReturnType<M['requestDeserialize']>;
 export type ResponseOf<M extends Method> = ReturnType<M['responseDeserialize']>;
 
-/** A method with what answers it; `name` is for the log and for metrics. */
+/** A method with its handler. `name` is for the log and for metrics. */
 export interface Handled {
   readonly name: string;
   readonly method: Method;
@@ -30,8 +30,8 @@ export function definitionOf(handled: readonly Handled[]): grpc.ServiceDefinitio
 }
 
 /**
- * Refuses what the schema does not know: what decodes must encode to the same bytes, so that no reader of the same
- * message can have seen another one in it. Throws message_parse.
+ * Reads a message strictly: it must encode to the same bytes again, so that no other reader can see another message in
+ * it. Throws message_parse.
  */
 export function readRequest<M extends Method>(method: M, bytes: Buffer): RequestOf<M> {
   let message: RequestOf<M>;

@@ -1,6 +1,6 @@
 /**
- * What a stream costs from its request headers on. HPACK sends a repeated field as one byte (RFC 7541 section 6.1), so
- * what arrives says nothing about what it becomes; the limits of HTTP/2 hold only for peers that acknowledge them.
+ * The memory that request headers take. HPACK sends a repeated field as one byte (RFC 7541 section 6.1), so the
+ * received bytes do not show it; and the limits of HTTP/2 hold only for peers that acknowledge them.
  */
 import { ensure } from '../../ground/errors.ts';
 

@@ -1,11 +1,11 @@
-/** Ends HTTP/2 connections on which nothing is asked: they hold a place and two buffers for nothing. */
+/** Ends HTTP/2 connections without requests: they hold a place and two buffers for nothing. */
 import type http2 from 'node:http2';
 import type { Clock } from '../../ground/clock.ts';
 import { Deadlines } from '../deadlines.ts';
 
-/** A stranger's connection between two calls, and anybody's before the first one. */
+/** For a stranger between two calls, and for every peer before the first call. */
 const IDLE_MS = 10_000;
-/** For what is on its way in both directions after the goodbye. */
+/** For frames that are on their way when GOAWAY is sent. */
 const GOODBYE_MS = 1_000;
 const NO_ERROR = 0;
 

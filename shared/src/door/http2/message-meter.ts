@@ -1,4 +1,4 @@
-/** Where the messages of one gRPC stream begin and end: a flag, four bytes of length, the message. */
+/** Finds where the messages of one gRPC stream begin and end: a flag, four bytes of length, the message. */
 import { ensure } from '../../ground/errors.ts';
 
 const HEAD_BYTES = 5;
@@ -9,7 +9,7 @@ export interface MessageBounds {
   readonly libraryBytes: number;
 }
 
-/** One for each stream. Counts bytes and keeps none. */
+/** One for each stream. It counts bytes and keeps none. */
 export class MessageMeter {
   readonly #bounds: MessageBounds;
   readonly #head = Buffer.alloc(HEAD_BYTES);
@@ -23,8 +23,8 @@ export class MessageMeter {
   }
 
   /**
-   * Takes what arrived. `unfinished`: the bytes that are here of a message that is not whole yet; `begun`: another
-   * message became whole just before it. Throws message_size.
+   * Takes received bytes. `unfinished` is the bytes of an incomplete message so far; `begun`: a message was completed
+   * in this chunk. Throws message_size.
    */
   take(chunk: Uint8Array): { readonly begun: boolean; readonly unfinished: number } {
     let at = 0;

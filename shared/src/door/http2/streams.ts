@@ -14,7 +14,7 @@ import { headerBytes } from './headers.ts';
 import { idleWatcher } from './idle.ts';
 import { MessageMeter } from './message-meter.ts';
 
-/** What is held for a stream beside its headers. */
+/** The memory of a stream beside its headers. */
 export const STREAM_BYTES = 16 * 1024;
 const MESSAGE_MS = 10_000;
 const AFTER_ANSWER_MS = 1_000;
@@ -51,7 +51,7 @@ export interface StreamPeer {
 
 export interface MethodBounds {
   readonly maxBytes: number;
-  /** Its request is one message, and no handler waits for it. */
+  /** The request is one message, which no handler waits for. */
   readonly unary: boolean;
 }
 
@@ -64,12 +64,15 @@ export interface StreamGuards<P extends StreamPeer> {
   readonly peerOf: (socket: object) => P | undefined;
   readonly boundsOf: (path: string, peer: P) => MethodBounds;
   readonly onRefused: (refusal: IdentityError, path: string, peer: P) => void;
-  /** That peer's connection is closed for opening streams only to reset them. */
+  /** Called when a peer's connection is closed because it opens streams only to reset them. */
   readonly onFlood: (peer: P) => void;
   readonly clock: Clock;
 }
 
-/** Sees each stream before the server does; one that has ended by then is not shown to the server, which would fail. */
+/**
+ * Checks each stream before the server gets it. A stream that has already ended is not given to the server, which would
+ * fail.
+ */
 export function guardStreams<P extends StreamPeer>(server: http2.Http2Server, guards: StreamGuards<P>): void {
   const { bounds, clock } = guards;
   const strangers = new Weights(bounds.strangers);
@@ -88,9 +91,9 @@ export function guardStreams<P extends StreamPeer>(server: http2.Http2Server, gu
     session.removeAllListeners('stream');
     session.on('stream', (stream: http2.ServerHttp2Stream, headers, flags, raw: readonly string[]) => {
       const peer = guards.peerOf(socket);
-      // By the session: a stream that was reset in the read that opened it knows its session no more.
+      // Asked of the session: a stream that was reset in the read that opened it no longer knows its session.
       if (over || session.destroyed || peer === undefined) return;
-      // Of a stream that is refused here nobody else hears.
+      // Nothing else handles errors of a stream that is refused here.
       stream.on('error', () => {});
       const opened = { stream, path: headers[':path'] ?? '', peer, session };
       onReset(opened, () => {
@@ -103,7 +106,7 @@ export function guardStreams<P extends StreamPeer>(server: http2.Http2Server, gu
           guards.onFlood(peer);
           over = true;
           session.goaway(ENHANCE_YOUR_CALM);
-          // The goodbye leaves first.
+          // Lets GOAWAY leave first.
           setImmediate(() => session.destroy());
         }
       });
@@ -119,7 +122,7 @@ export function guardStreams<P extends StreamPeer>(server: http2.Http2Server, gu
 }
 
 /**
- * Of a known peer, a stream that it reset; of a stranger, every stream that was no success, because a refusal may come
+ * Counts a stream that a known peer reset; for a stranger, every stream that failed, because the refusal may come
  * before the reset.
  */
 function onReset({ stream, peer }: Opened<StreamPeer>, spend: () => void): void {
@@ -132,7 +135,7 @@ function onReset({ stream, peer }: Opened<StreamPeer>, spend: () => void): void 
     });
 }
 
-/** RFC 9113 section 8.1: a stream that is answered needs no rest of its request, which may never come. */
+/** Closes an answered stream (RFC 9113 section 8.1): the rest of its request is not needed and may never come. */
 function closeAnswered(stream: http2.ServerHttp2Stream, deadlines: Deadlines): void {
   stream.once('finish', () => {
     stream.once(
@@ -188,7 +191,7 @@ function meter<P extends StreamPeer>(
   const refuse = (refusal: IdentityError): void => {
     done();
     guards.onRefused(refusal, path, peer);
-    // No answer: grpc-js would fail by a second one. gRPC clients read this code as RESOURCE_EXHAUSTED.
+    // Sends no answer, because grpc-js would fail on a second one. gRPC clients read this code as RESOURCE_EXHAUSTED.
     stream.close(ENHANCE_YOUR_CALM);
   };
   const { keys, svid } = peer;
@@ -196,7 +199,7 @@ function meter<P extends StreamPeer>(
   const weight: Weight = weights.open(shares, session, refuse);
   let stop: (() => void) | undefined;
   const start = (): void => {
-    // One that runs is not put off.
+    // A running limit is not extended.
     stop ??= whole.start(() =>
       refuse(new IdentityError('deadline', `a message was not whole after ${whole.ms} ms`)),
     );
@@ -213,7 +216,7 @@ function meter<P extends StreamPeer>(
     if (stream.destroyed || stream.closed || stream.writableEnded) return;
     try {
       const { begun, unfinished } = messages.take(chunk);
-      // A unary message waits, whole or not, until its sender has ended.
+      // A unary message is held until its sender ends the request, even if it is complete.
       const bytes = unary ? counted + chunk.length : unfinished;
       if (!unary && begun) done();
       if (bytes === 0) return;
