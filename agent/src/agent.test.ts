@@ -248,7 +248,7 @@ describe('the last known good', () => {
 });
 
 describe.each(['unix', 'tpm'] as const)('without an identity any more (%s)', (platform) => {
-  test('serves until the end, says so, goes on after it, and is back when it is given one again', async () => {
+  test('serves until its certificate ends, reports that, keeps trying, and recovers when it gets a new one', async () => {
     const evidence =
       platform === 'unix' ? { unix: {} } : { tpm: { device: tpm.device, key: 'memory' as const } };
     const agent = await start({ evidence });
@@ -288,7 +288,7 @@ test('an SVID that has expired by the CA’s clock and not by the agent’s is r
   expect(log.lines.filter((line) => /could not be renewed/.test(line))).toEqual([]);
 });
 
-test('a machine that slept past the end of its SVID says so and renews at once', async () => {
+test('a machine that slept past the end of its SVID logs that and renews at once', async () => {
   const agent = await start();
   const first = agent.svid.current();
   const [said, rotated] = [log.next(/expired before it was renewed/), log.next(/^rotated$/)];

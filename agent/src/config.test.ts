@@ -30,7 +30,7 @@ const least = {
   dataDir: 'data',
 };
 
-describe('what is accepted', () => {
+describe('accepted configs', () => {
   test('the least, with its defaults and its paths made absolute', () => {
     expect(read(least)).toEqual({
       trustDomain: 'prod.example',
@@ -90,7 +90,7 @@ describe('what is accepted', () => {
 const gateway = { server: 'github', listen: '127.0.0.1:1', upstream: { url: 'http://127.0.0.1:2/mcp' } };
 const inTpm = { ...least, evidence: { tpm: { key: 'tpm' } }, outputs: [{ dir: 'out' }] };
 
-describe('what is refused', () => {
+describe('refused configs', () => {
   test.each<readonly [string, object | string, RegExp]>([
     ['no CA', { ...least, ca: undefined }, /^1: ca: /],
     ['neither bundle nor pin', { ...least, ca: { address: 'ca:1' } }, /ca: set `bundle` or `pin`/],
@@ -155,7 +155,7 @@ describe('what is refused', () => {
       /connect: this needs a key that the agent can use itself/,
     ],
     [
-      'a key in the TPM that nobody gets',
+      'a key in the TPM without an output',
       { ...inTpm, outputs: [] },
       /outputs: a key in the TPM is of use by its file only/,
     ],

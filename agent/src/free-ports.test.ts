@@ -36,7 +36,7 @@ test.each([
   ['of a gateway', () => gateway(taken), '7: gateway.listen'],
   ['of connect', () => connect('127.0.0.1:0', taken), '9: connect.1.listen'],
   ['of health', () => `http: ${taken}\n`, '5: http'],
-])('a port %s that is taken is told with the line of the config and the process', async (_, more, where) => {
+])('a taken port %s is reported with the line of the config and the process', async (_, more, where) => {
   await expect(ensureConfiguredPortsFree(config(more()))).rejects.toThrow(
     refusal(
       'unavailable',

@@ -22,7 +22,7 @@ function read(text: string) {
   return readCaConfig(file);
 }
 
-test('what is not said is said in docs/config.md; paths start at the file', () => {
+test('defaults are those of docs/config.md; paths are relative to the file', () => {
   expect(read(GENUINE)).toEqual({
     file,
     trustDomain: 'prod.example',

@@ -24,7 +24,7 @@ beforeAll(() => {
 
 const cli = (...args: readonly string[]) => agentCli([...args, '--config', file]);
 
-describe('what is not meant', () => {
+describe('misuse', () => {
   const unix = { evidence: { unix: {} }, ca: { ...least.ca, socket: 'join.sock' } };
   const inTpm = { evidence: { tpm: { key: 'tpm' } }, outputs: [{ dir: 'out' }] };
   test.each<readonly [string, object, readonly string[], RegExp]>([
@@ -49,12 +49,7 @@ describe('what is not meant', () => {
       /connect: this needs a key that the agent can use/,
     ],
     ['mcp without its verb', unix, ['mcp'], /expected: mcp config NAME/],
-    [
-      'mcp for a client that nobody knows',
-      unix,
-      ['mcp', 'config', 'a', '--client', 'toString'],
-      /--client is one of/,
-    ],
+    ['mcp for an unknown client', unix, ['mcp', 'config', 'a', '--client', 'toString'], /--client is one of/],
     ['a config that is broken', { ca: {} }, ['run'], /ca\.address/],
     ['an unknown command', unix, ['toString'], /unknown command "toString"/],
   ])('%s', async (_, changes, args, says) => {

@@ -36,7 +36,7 @@ test('a Node of the packages beside the program is named by its folder without a
   ]);
 });
 
-test('what leads to another version is not named', () => {
+test('a link to another version is not named', () => {
   writeFileSync(join(dir, 'other'), '');
   link(join(dir, 'other'), 'bin', 'node');
   expect(stableSelf(node, main, [join(dir, 'bin'), join(dir, 'v26.1', 'bin')].join(':'))).toEqual([

@@ -43,7 +43,7 @@ describe('platform: auto', () => {
     expect(firstUsable([seen('oidc', false)])).toBeUndefined();
   });
 
-  test('looks at every platform, even where it is told to end', async () => {
+  test('checks every platform, even if it is aborted', async () => {
     const tried = await detectAll(depsIn(CI), aborted);
     expect(tried.map(({ platform }) => platform)).toEqual(Object.keys(EvidenceConfig.shape));
     expect(tried.filter(({ says }) => says === '')).toEqual([]);

@@ -41,7 +41,7 @@ async function answerOf(config: object, { deps }: Place): Promise<string> {
   return Buffer.from(await answerFrom(source)).toString();
 }
 
-test('is named by its cluster where that is told', () => {
+test('is named by its cluster if the config has it', () => {
   const { deps } = place();
   const named = (config: object) => kubernetesEvidence(KubernetesEvidenceConfig.parse(config), deps).platform;
   expect(named({})).toBe('kubernetes');
@@ -49,7 +49,7 @@ test('is named by its cluster where that is told', () => {
 });
 
 describe('a projected token', () => {
-  test('is what the file has now, and nobody is asked', async () => {
+  test('is the current content of the file, without a request', async () => {
     const files = { ...FILES };
     const here = place({ files });
     expect(await answerOf({}, here)).toBe('a.b.c');
@@ -58,7 +58,7 @@ describe('a projected token', () => {
     expect(here.asked).toEqual([]);
   });
 
-  test('that is not there is told by its path', async () => {
+  test('a missing file is named by its path', async () => {
     await expect(answerOf({ token: '/none' }, place())).rejects.toEqual(
       refusal('file', /^\/none: no such file/),
     );

@@ -39,7 +39,7 @@ describe('the token', () => {
   });
 });
 
-describe('what an operator reads where there is no token', () => {
+describe('errors for an operator if there is no token', () => {
   const set = { tokenVariable: 'CI_TOKEN' };
   const away = new IdentityError(
     'platform_unavailable',

@@ -33,12 +33,12 @@ describe('the config', () => {
   });
 });
 
-test('keys are made in the TPM only where the config says so', () => {
+test('keys are made in the TPM only if the config asks for it', () => {
   expect(sourceFor({}).createKey).toBeUndefined();
   expect(sourceFor({ key: 'tpm' }).createKey).toBeDefined();
 });
 
-describe('what an operator reads where there is no evidence', () => {
+describe('errors for an operator if there is no evidence', () => {
   const big = join(dir, 'big');
   writeFileSync(big, Buffer.alloc(MAX_EVENT_LOG + 1));
   test.each([

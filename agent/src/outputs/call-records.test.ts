@@ -18,7 +18,7 @@ import { openCallRecords } from './call-records.ts';
 const dir = mkdtempSync(join(tmpdir(), 'records-'));
 afterAll(() => rmSync(dir, { recursive: true }));
 
-test('a line an event, appended to what was there, for nobody else to read', () => {
+test('each event is one line, appended to the file, which only its owner can read', () => {
   const path = join(dir, 'calls.jsonl');
   writeFileSync(path, '{"before":true}\n');
   chmodSync(path, 0o644);
@@ -32,7 +32,7 @@ test('a line an event, appended to what was there, for nobody else to read', () 
   expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
-test('a file that cannot be opened is told at once', () => {
+test('a file that cannot be opened is reported at once', () => {
   expect(() => openCallRecords(join(dir, 'none', 'calls.jsonl'))).toThrow(
     expect.objectContaining({
       code: 'file',
@@ -78,7 +78,7 @@ test.each([
   ['is a pipe', (path: string) => execFileSync('mkfifo', [path]), /expected, found a pipe$/],
   ['leads to a device', (path: string) => symlinkSync('/dev/full', path), /expected, found a device$/],
   ['is a folder', (path: string) => mkdirSync(path), /expected, found a folder/],
-])('I81 a file for records that %s is refused, and nobody waits', (what, make, says) => {
+])('I81 a file for records that %s is refused without waiting', (what, make, says) => {
   const path = join(dir, what.replaceAll(' ', '-'));
   make(path);
   expect(() => openCallRecords(path)).toThrow(

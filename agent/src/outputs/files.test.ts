@@ -285,7 +285,7 @@ describe('a change', () => {
     expect(pairs()).toBe(true);
   });
 
-  test('a folder that cannot be made is told', () => {
+  test('a folder that cannot be made is reported', () => {
     writeFileSync(output.dir, 'in the way');
     expect(() => writeOutput(output, holding(), bundle, NOW)).toThrow(
       expect.objectContaining({ code: 'file' }),

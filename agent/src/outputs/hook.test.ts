@@ -59,7 +59,7 @@ describe('I80 a command of an output', () => {
     process.kill(await pidIn(file), 'SIGKILL');
   });
 
-  test('that writes without an end is told by the end of what it wrote', async () => {
+  test('that writes without an end is reported with the end of its output', async () => {
     const hook = shell(
       'i=0; while [ $i -lt 2000 ]; do echo 0123456789 >&2; i=$((i+1)); done; echo last >&2; exit 3',
     );

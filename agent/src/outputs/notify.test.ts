@@ -154,7 +154,7 @@ describe('I70 a pid file', () => {
     ['is longer than a pid', () => writeFileSync(pidFile, ' '.repeat(33)), /33 bytes, at most 32/],
     ['claims no size', () => symlinkSync('/proc/self/status', pidFile), /more than 32 bytes/],
     ['is open to others', () => openToOthers(pidFile), /others may write it/],
-  ])('that %s is refused, and nobody is signalled', async (_, make, says) => {
+  ])('that %s is refused, and no process gets a signal', async (_, make, says) => {
     make();
     await expect(notify({ ...output, signal }, silent)).rejects.toMatchObject(refused('file', says));
     rmSync(pidFile, { recursive: true });

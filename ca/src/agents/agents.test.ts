@@ -95,7 +95,7 @@ describe('a machine’s place', () => {
     agents.claim({ ...machine, platform: 'other' }, second);
   });
 
-  test('is shared where nobody claims it, as users of one machine do', () => {
+  test('is shared if it is not claimed, as by users of one machine', () => {
     const users = { platform: 'unix', node: 'uid/0' };
     agents.open(agentOn(users), first);
     agents.open(agentOn(users), second);

@@ -43,7 +43,7 @@ beforeEach(() => {
   ];
 });
 
-test('who has a certificate and no stream is away, once, by its newest certificate; the CA is nobody', async () => {
+test('a holder without a stream is away, once, by its newest certificate; the CA is not counted', async () => {
   connect('web', 1n);
   const { connected, away } = await holders();
   expect(connected.map((each) => each.id)).toEqual([id('web')]);

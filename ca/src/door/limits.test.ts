@@ -27,7 +27,7 @@ test('a place is free once, however often it is left', () => {
   expect(limits.open).toBe(1);
 });
 
-test('what is refused is not counted', () => {
+test('a refused call is not counted', () => {
   enter('a');
   enter('a');
   expect(() => enter('a')).toThrow(refusal('rate', /^a has 2 exchanges open$/));
@@ -47,7 +47,7 @@ test('time earns no more than the burst, and none when it goes backwards', () =>
   expect(start).toThrow(fast);
 });
 
-test('a call costs what it asks for; above the burst a full bucket owes the rest', () => {
+test('a call costs its certificates; above the burst a full bucket owes the rest', () => {
   const call = (certificates: number) => limits.call('IssueX509', 'n1', certificates);
   call(5);
   expect(() => call(1)).toThrow(refusal('rate', /^IssueX509 of n1 comes faster than allowed$/));

@@ -25,7 +25,7 @@ beforeEach(async () => {
 const names = () => registry.sets.current().resources.map(({ name }) => name);
 
 describe('apply', () => {
-  test('replaces the whole set, on record, and tells those who listen', async () => {
+  test('replaces the whole set, records it, and calls the listeners', async () => {
     const told: number[] = [];
     registry.sets.onChange(({ version }) => told.push(version));
     await registry.apply([identity('a'), identity('b')], 'uid 0');
@@ -109,7 +109,7 @@ test('while a large set is read, others are answered', async () => {
   expect(answered).toBeGreaterThan(1);
 });
 
-test('diff says what apply would do, and does nothing', async () => {
+test('diff says what apply would change, and changes nothing', async () => {
   expect(await registry.diff([identity('a')])).toMatchObject({
     changes: [{ change: 'added', key: 'Identity/a' }],
     warnings: [],

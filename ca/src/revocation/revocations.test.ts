@@ -230,7 +230,7 @@ describe('listeners', () => {
     expect(heard).toHaveBeenCalledOnce();
   });
 
-  test('hear nothing of what the disk did not take, and the peer is good again', async () => {
+  test('are not called for a revocation that could not be written, and the peer is good again', async () => {
     vi.spyOn(deps.store, 'revoke').mockRejectedValueOnce(new Error('the disk is full'));
     await expect(revocations.revoke(order('id', ID))).rejects.toThrow('the disk is full');
     ensureGood();
@@ -238,7 +238,7 @@ describe('listeners', () => {
   });
 });
 
-test('what would match is told, and nothing changes', async () => {
+test('reports what would match, and changes nothing', async () => {
   const other = parseSpiffeId('spiffe://prod.example/api');
   await deps.store.record({ ...issuance, serial: '40ab', id: other }, fence);
   await deps.store.record({ ...issuance, serial: '40ac', notAfter: NOW }, fence);

@@ -43,7 +43,7 @@ describe('a refusal', () => {
     ]);
   });
 
-  test('tells the operator, who has to mend it, the reason', () => {
+  test('gives the reason to the operator, who has to fix it', () => {
     expect(refuse(new IdentityError('resource', 'a.yaml:3: unknown key'), operator)).toBe(
       'a.yaml:3: unknown key',
     );

@@ -30,7 +30,7 @@ describe('when the time is up the reason is', () => {
     );
   });
 
-  test('what was waited for, where nothing failed before', async () => {
+  test('the name of the wait, if nothing failed before', async () => {
     await expect(attempts(undefined, () => cut)).rejects.toThrow(
       refusal('unavailable', /^no certificate in 0\.02 s: the CA has not answered yet$/),
     );

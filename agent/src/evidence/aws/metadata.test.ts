@@ -42,7 +42,7 @@ describe('the region of an instance', () => {
     ['no service', () => away, /timed out$/],
     ['no region', instance(replied(404)), /^the instance metadata tells no region: 404$/],
     ['a region that is none', instance(replied(200, 'evil.example')), /tells no region: 200$/],
-  ])('is not there with %s, and the agent says so', async (_, answer, says) => {
+  ])('is reported as missing with %s', async (_, answer, says) => {
     const attempt = regionOfInstance(place({ answer }).deps, soon());
     await expect(attempt).rejects.toEqual(refusal('platform_unavailable', says));
   });

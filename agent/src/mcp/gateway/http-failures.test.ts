@@ -74,7 +74,7 @@ test('CONNECT is refused with its method on record', async () => {
   expect(refused).toEqual([[refusal('mcp_method', /not an HTTP proxy$/), 'CONNECT', true]]);
 });
 
-test('what a client expects beyond 100-continue is refused', async () => {
+test('any Expect other than 100-continue is refused', async () => {
   const text = await say(`${POST}expect: magic\r\ncontent-length: 0\r\n\r\n`);
   expect(text).toMatch(/^HTTP\/1.1 417 Expectation Failed\r\n[\s\S]*connection: close/i);
   expect(refused).toEqual([[refusal('mcp_parse', /only Expect: 100-continue/), 'POST', true]]);

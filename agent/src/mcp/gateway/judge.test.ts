@@ -69,7 +69,7 @@ describe('judge', () => {
     expect([passes(message, 'legacy'), passes(message, 'modern')]).toEqual([legacy, modern]);
   });
 
-  test('what no rule can allow says so', () => {
+  test('a method that no rule can allow is denied with that reason', () => {
     expect(verdict(request('prompts/get'), 'modern').decision).toEqual({
       allow: false,
       rule: undefined,
@@ -96,7 +96,7 @@ describe('told', () => {
     expect(pass).toEqual([all, little].map((passed) => (passed ? message : undefined)));
   });
 
-  test('on a subscription only what it is for is told', () => {
+  test('a subscription carries only the notifications that it asked for', () => {
     const listening = request('subscriptions/listen');
     expect(told(notification('notifications/progress'), listening, SAYS_ALL)).toBeUndefined();
     expect(told(notification('notifications/tools/list_changed'), listening, SAYS_ALL)).toBeDefined();

@@ -17,7 +17,7 @@ const listen = (of: object | undefined, policy: Policy, caller = TRIAGE): (() =>
   listeners.add({ caller, session: of }, policy, ({ method }) => void told.push(method));
 const CHANGED = 'notifications/tools/list_changed';
 
-test('a client that listens is told once where a policy changes its list', () => {
+test('a listening client is notified once when a policy changes its list', () => {
   listen(session, old);
   listen(session, old, STRANGER);
   listeners.policyChanged(allowing('echo'));
@@ -34,13 +34,13 @@ test('a client that does not listen any more is not told', () => {
   expect(told).toEqual([]);
 });
 
-test('what changed before the first stream of a session is told on it', () => {
+test('a change before the first stream of a session is sent on that stream', () => {
   listeners.begun(session, TRIAGE, old);
   listen(session, allowing('other'));
   expect(told).toEqual([CHANGED]);
 });
 
-test('what changed between two streams of a session is told on the second, and no third time', () => {
+test('a change between two streams of a session is sent on the second, and only once', () => {
   listen(session, old)();
   listeners.begun(session, TRIAGE, old);
   listen(session, allowing('other'))();

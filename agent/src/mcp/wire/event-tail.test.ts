@@ -48,7 +48,7 @@ describe('a stream answers a request', () => {
     for (const tail of tails(text)) expect(tail.answers(7)).toBe(answered);
   });
 
-  test('whose id is text', () => {
+  test('with an id that is text', () => {
     for (const tail of tails(answer('7')))
       expect([tail.answers('7'), tail.answers(7)]).toEqual([true, false]);
   });

@@ -2,7 +2,7 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import { expect, test } from 'vitest';
 import { skippedLog } from './skipped.ts';
 
-test('what is skipped is one warning for each server, and debug from then on', () => {
+test('skipped output is logged as a warning once for each server, then at debug level', () => {
   const logged: unknown[] = [];
   const log = {
     ...silentLog,

@@ -80,7 +80,7 @@ describe('a request', () => {
     expect(second.state.requests).toBe(0);
   });
 
-  test('whose kept connection is closed in that moment is sent again, on one that others then use', async () => {
+  test('is sent again if its kept connection is closed just then, on a connection that others then use', async () => {
     const [connections, first, second] = [
       new Connections(),
       makeDispatcher(closedByServer()),

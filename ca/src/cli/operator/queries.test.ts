@@ -22,7 +22,7 @@ function printed(answer: Partial<ListAgentsResponse>): { readonly out: string; r
   return { out: out.join(''), err: err.join('') };
 }
 
-test('agents: each row names what is not acknowledged, and the lines below count the agents', () => {
+test('agents: each row names the parts that are not acknowledged, and the lines below count the agents', () => {
   const agents = [
     agent('spiffe://a/up-to-date', { bundle: 1n, policy: 5n, revocations: 7n }),
     agent('spiffe://a/behind', { bundle: 1n, policy: 4n, revocations: 6n }),

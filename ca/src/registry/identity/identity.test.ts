@@ -36,7 +36,7 @@ test('facts that fit earn a SPIFFE ID, its names and its lifetime', () => {
   });
 });
 
-test('what is not said is an hour, no DNS names and a fresh key', () => {
+test('the defaults are an hour, no DNS names and a fresh key', () => {
   const { when: _, x509: __, ...bare } = genuine;
   const earned = compileIdentity(IdentityResource.parse(bare), trustDomain).earn(facts);
   expect(earned).toMatchObject({ ttlSeconds: 3600, dnsNames: [], keyReuse: false });

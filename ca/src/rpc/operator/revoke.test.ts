@@ -174,7 +174,7 @@ describe('joining', () => {
     expect(await rpc.store.issued({ limit: 9, id: ID as never })).toEqual([]);
   });
 
-  test('is open to who has had a certificate revoked', async () => {
+  test('is open to a workload that has had a certificate revoked', async () => {
     const { issued } = await certifiedCaller(rpc);
     await revoked('serial', issued.serial);
     const call = joining();
@@ -248,7 +248,7 @@ describe('the operator', () => {
     return { issued, call };
   }
 
-  test.each(everyWay)('is told what a revocation by %s cuts off', async (kind, naming) => {
+  test.each(everyWay)('gets what a revocation by %s cuts off', async (kind, naming) => {
     const { issued, call } = await connected();
     const value = naming(issued.serial);
     const matched = { certificates: 1n, agents: 1n, spiffeIds: [ID] };
@@ -265,7 +265,7 @@ describe('the operator', () => {
     await call.failed;
   });
 
-  test('is told when it cuts off nobody', async () => {
+  test('is warned if it cuts off nobody', async () => {
     await connected();
     const cut = { certificates: 0n, agents: 0n, spiffeIds: [] };
     expect(await ask({ value: `${ID}2` })).toMatchObject({
@@ -274,7 +274,7 @@ describe('the operator', () => {
     });
   });
 
-  test('revokes the one certificate whose serial begins so', async () => {
+  test('revokes the only certificate with a serial that begins like this', async () => {
     const { issued } = await connected();
     const begun = { kind: 'serial', value: issued.serial.slice(0, 9) };
     expect(await ask({ ...begun, dryRun: true })).toMatchObject({ value: issued.serial, certificates: 1n });

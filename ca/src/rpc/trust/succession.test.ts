@@ -262,7 +262,7 @@ describe('a certificate of a guest', () => {
   });
 });
 
-test('a gateway is told on its stream, without a number to acknowledge; other agents are not', async () => {
+test('a gateway gets successions on its stream, without a number to acknowledge; other agents get none', async () => {
   const first = await obtain();
   const stream = follow(first.caller, randomBytes(16));
   await stream.next();

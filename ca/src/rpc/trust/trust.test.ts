@@ -107,7 +107,7 @@ describe('what an agent has acknowledged', () => {
 });
 
 describe('a watcher', () => {
-  test('whose snapshot cannot be made is let go, and the log says why', async () => {
+  test('is disconnected if its snapshot cannot be made, and the log says why', async () => {
     const { call } = await followed();
     const error = vi.spyOn(rpc.log, 'error');
     const { bundle } = rpc.authorities;
@@ -150,7 +150,7 @@ describe('a watcher', () => {
     expect(types).toContain('agent.connected');
   });
 
-  test('gets of a change what has changed, and all of it on a new stream', async () => {
+  test('gets only the changed parts, and all parts on a new stream', async () => {
     await applied(rpc, server('one'));
     const order = { target: parseTarget('id', 'spiffe://prod.example/a'), seconds: 0, by: 'the test' };
     const { call, first } = await followed();

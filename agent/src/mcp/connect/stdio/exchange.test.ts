@@ -168,7 +168,7 @@ describe('a session that is lost', () => {
   const LOST = { error: { code: -32001, message: 'session not found' } };
   const lose = (method: string): void => once(method, (res) => say(res, LOST, 404));
 
-  test('is begun again for a request that is not a call, and its client is told', async () => {
+  test('is begun again for a request that is not a call, and its client is notified', async () => {
     await begin();
     lose('tools/list');
     await exchanges.send(request(1, 'tools/list'));
@@ -270,7 +270,7 @@ describe('an answer', () => {
 });
 
 describe('a request that its client cancels', () => {
-  test('gets no answer, and in a session its server is told', async () => {
+  test('gets no answer, and in a session its server is notified', async () => {
     await begin();
     const closed = Promise.withResolvers<void>();
     once('tools/call', (res) => Boolean(res.once('close', () => closed.resolve())));
@@ -291,7 +291,7 @@ describe('a request that its client cancels', () => {
     expect([methods(), written]).toEqual([['tools/call'], []]);
   });
 
-  test('of an id that is not open, the server is told', async () => {
+  test('of an id that is not open is sent to the server', async () => {
     await exchanges.send(cancelled(9));
     expect(methods()).toEqual(['notifications/cancelled']);
   });
@@ -308,7 +308,7 @@ test('a modern client needs no version in its notifications', async () => {
   expect(arrived.at(-1)?.headers).toMatchObject({ 'mcp-protocol-version': '2026-07-28' });
 });
 
-test('what is open when its client leaves is given up', async () => {
+test('open requests are given up when their client leaves', async () => {
   await begin();
   const closed = Promise.withResolvers<void>();
   once('tools/call', (res) => Boolean(res.once('close', () => closed.resolve())));

@@ -72,7 +72,7 @@ test('each answer is one line', async () => {
   expect(said).toBe(`${JSON.stringify({ jsonrpc: '2.0', id: 1, result })}\n`);
 });
 
-test('what comes before a request has arrived before it, and requests run side by side', async () => {
+test('messages before a request arrive before it, and requests run concurrently', async () => {
   holds = new Set(['initialize', 'notifications/x', 'tools/call']);
   write({ id: 0, method: 'initialize', params: {} }, { method: 'notifications/x' });
   write({ id: 1, method: 'tools/call', params: { name: 'a' } }, { id: 2, method: 'ping' });

@@ -34,7 +34,7 @@ test('a stream may have as much to read as its bound, and is lost beyond it', ()
   expect([lost, unread.total]).toEqual([['a'], 0]);
 });
 
-test('what has been read counts no more', () => {
+test('bytes that have been read no longer count', () => {
   const [one, two] = [client('one'), client('two')];
   one(90);
   one(0);

@@ -42,7 +42,7 @@ test('M90 the linked ones are judged a few in one turn of the event loop, each o
   expect(judged).toEqual(numbers);
 });
 
-test('M90 what is told while they are judged is one more look, however often', async () => {
+test('M90 all messages that come while claims are judged cost one more look', async () => {
   const claims = claimsOf([1]);
   let looks = 0;
   const look = (): boolean => {

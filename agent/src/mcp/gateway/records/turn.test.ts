@@ -31,7 +31,7 @@ test('decisions and answers of one turn share a write', async () => {
   expect(written.slice(1)).toEqual([['d']]);
 });
 
-test('what is decided waits for its record', async () => {
+test('a decision waits for its record', async () => {
   const order: string[] = [];
   const done = turn
     .decide(() => {
@@ -65,7 +65,7 @@ test('a decision that throws fails alone', async () => {
   expect(written).toEqual([['a']]);
 });
 
-test('what is on record already needs no write', async () => {
+test('a decision that is on record needs no write', async () => {
   isFull = true;
   expect(await turn.decide(() => ({ event: undefined, value: 'denied' }))).toBe('denied');
   expect(lost).toEqual([]);

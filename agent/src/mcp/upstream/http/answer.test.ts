@@ -169,15 +169,18 @@ describe('the answer of a request', () => {
 });
 
 describe('a redirect, or what is not for clients', () => {
-  test.each([301, 302, 303, 307, 308])('HTTP %i is told to the operator and not followed', async (status) => {
-    const headers = { ...JSON_TYPE, location: 'http://10.0.0.1/' };
-    expect(await received(answering(status, headers, result()))).toEqual([['answer', 200]]);
-    expect(redirects).toEqual(['http://10.0.0.1/']);
-    const message = expect.stringMatching(
-      /^the MCP server answered HTTP 30., a redirect, which is not followed/,
-    );
-    expect(back.messages).toMatchObject([{ error: { code: -31502, message } }]);
-  });
+  test.each([301, 302, 303, 307, 308])(
+    'HTTP %i is logged for the operator and not followed',
+    async (status) => {
+      const headers = { ...JSON_TYPE, location: 'http://10.0.0.1/' };
+      expect(await received(answering(status, headers, result()))).toEqual([['answer', 200]]);
+      expect(redirects).toEqual(['http://10.0.0.1/']);
+      const message = expect.stringMatching(
+        /^the MCP server answered HTTP 30., a redirect, which is not followed/,
+      );
+      expect(back.messages).toMatchObject([{ error: { code: -31502, message } }]);
+    },
+  );
 
   test.each([300, 304, 305, 401, 403, 407])('HTTP %i is a failure of the server', async (status) => {
     expect(await received(answering(status, { location: 'x' }), MODERN)).toEqual([['answer', 200]]);

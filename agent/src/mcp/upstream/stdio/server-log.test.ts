@@ -47,7 +47,7 @@ test('200 lines a minute are logged, and how many more there were', async () => 
   expect([logged.at(-1), leftOut]).toEqual(['next', [3]]);
 });
 
-test('what was left out is told at the end', async () => {
+test('the number of lines that were left out is logged at the end', async () => {
   await write('x\n'.repeat(201));
   await end();
   expect(leftOut).toEqual([1]);

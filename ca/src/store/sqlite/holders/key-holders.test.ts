@@ -44,7 +44,7 @@ test('a key is forgotten at its end and not before', () => {
   expect(holders.size).toBe(0);
 });
 
-test('what is taken back leaves what was there before', () => {
+test('taking a key back restores the holder before', () => {
   const holders = new KeyHolders();
   holders.take(of(one))();
   const longer = holders.take(of(two));

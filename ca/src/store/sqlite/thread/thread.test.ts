@@ -73,7 +73,7 @@ describe('a store on a thread', () => {
     expect(sent).not.toContain(secret.toString());
   });
 
-  test('refuses what cannot cross, and goes on', async () => {
+  test('refuses a value that cannot cross, and continues', async () => {
     const broken = { ...issuance, serial: (() => {}) as never };
     await expect(store.record(broken, event)).rejects.toThrow(refusal('internal', /could not be cloned/));
     await store.record(issuance, event);
@@ -112,7 +112,7 @@ describe('a store on a thread', () => {
     await store.append(event);
   });
 
-  test('that does not close in time fails what waits, and is waited for no longer', async () => {
+  test('that does not close in time fails the waiting calls, and is not waited for', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     post.mockImplementation(() => {});
     const waiting = expect(store.append(event)).rejects.toThrow(
