@@ -9,10 +9,10 @@ import {
   type CaFolder,
   freePort,
   makeAgent,
-  makeCa,
   makeFolder,
   type Running,
   removeFolder,
+  serveUnixCa,
 } from '../kit/processes.ts';
 
 const DOMAIN = 'health.example';
@@ -23,10 +23,10 @@ let agent: AgentFolder;
 let port: number;
 const running: Running[] = [];
 beforeAll(async () => {
-  ca = await makeCa(makeFolder(), DOMAIN, { attestors: { unix: {} } });
-  running.push(await ca.serve());
-  await ca.apply([{ kind: 'Identity', name: 'w', platform: 'unix', id: ID }]);
-  await ca.saveBundle();
+  const identity = { kind: 'Identity', name: 'w', platform: 'unix', id: ID };
+  const served = await serveUnixCa(makeFolder(), DOMAIN, [identity]);
+  ca = served.ca;
+  running.push(served.serving);
   port = await freePort();
   agent = makeAgent(ca, 'agent', { evidence: { unix: {} }, http: `127.0.0.1:${port}` });
   running.push(await agent.run());

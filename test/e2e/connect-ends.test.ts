@@ -3,7 +3,15 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { AGENT_MAIN, freePort, makeAgent, makeCa, makeFolder, removeFolder } from '../kit/processes.ts';
+import {
+  AGENT_MAIN,
+  type CaFolder,
+  freePort,
+  makeAgent,
+  makeFolder,
+  removeFolder,
+  serveUnixCa,
+} from '../kit/processes.ts';
 
 const TRUST_DOMAIN = 'ends.example';
 const WEB = `spiffe://${TRUST_DOMAIN}/web`;
@@ -16,22 +24,20 @@ const INITIALIZE = {
 
 const dir = makeFolder();
 const parts: (() => Promise<void>)[] = [];
-let ca: Awaited<ReturnType<typeof makeCa>>;
+let ca: CaFolder;
 let deadPort: number;
 /** Its agent runs on after it was revoked. */
 let revoked: Awaited<ReturnType<typeof startAgent>>;
 beforeAll(async () => {
-  ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
-  const serving = await ca.serve();
-  parts.push(() => serving.stop());
-  await ca.saveBundle();
   deadPort = await freePort();
   const server = `spiffe://${TRUST_DOMAIN}/tools/x`;
-  await ca.apply([
+  const served = await serveUnixCa(dir, TRUST_DOMAIN, [
     { kind: 'Identity', name: 'web', platform: 'unix', id: WEB },
     { kind: 'McpServer', name: 'gone', identity: server, address: `127.0.0.1:${deadPort}` },
     { kind: 'Access', name: 'a', who: [WEB], servers: ['gone'], tools: { allow: ['*'] } },
   ]);
+  ca = served.ca;
+  parts.push(() => served.serving.stop());
 });
 afterAll(async () => {
   for (const part of parts.toReversed()) await part();

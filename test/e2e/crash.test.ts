@@ -18,10 +18,10 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import {
   type CaFolder,
   makeAgent,
-  makeCa,
   makeFolder,
   type Running,
   removeFolder,
+  serveUnixCa,
 } from '../kit/processes.ts';
 
 const TRUST_DOMAIN = 'crash.example';
@@ -36,10 +36,7 @@ let ca: CaFolder;
 let serving: Running;
 beforeAll(async () => {
   dir = makeFolder();
-  ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
-  serving = await ca.serve();
-  await ca.saveBundle();
-  await ca.apply([
+  ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, [
     {
       kind: 'Identity',
       name: 'a-agent',
@@ -49,7 +46,7 @@ beforeAll(async () => {
       x509: { ttl: '1h' },
     },
     { kind: 'Identity', name: 'b-load', platform: 'unix', id: LOAD },
-  ]);
+  ]));
 });
 afterAll(async () => {
   await serving.stop('SIGKILL');

@@ -11,10 +11,10 @@ import {
   type CaFolder,
   freePort,
   makeAgent,
-  makeCa,
   makeFolder,
   type Running,
   removeFolder,
+  serveUnixCa,
 } from '../kit/processes.ts';
 
 const TRUST_DOMAIN = 'late.example';
@@ -32,17 +32,14 @@ let connect: ChildProcess;
 let answers: Interface;
 beforeAll(async () => {
   server = await startFakeServer();
-  ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
-  serving = await ca.serve();
-  await ca.saveBundle();
   const port = await freePort();
   const x509 = { ttl: `${TTL_SECONDS}s` };
-  await ca.apply([
+  ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, [
     { kind: 'Identity', name: 'web', platform: 'unix', id: CALLER, x509 },
     { kind: 'Identity', name: 'x', platform: 'unix', id: SERVER, x509 },
     { kind: 'McpServer', name: 'x', identity: SERVER, address: `127.0.0.1:${port}` },
     { kind: 'Access', name: 'a', who: [CALLER], servers: ['x'], tools: { allow: ['echo'] } },
-  ]);
+  ]));
   const upstream = { url: server.target.kind === 'url' ? server.target.url.href : '' };
   const gateway = { server: 'x', listen: `127.0.0.1:${port}`, upstream };
   agents = {

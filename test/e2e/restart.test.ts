@@ -12,10 +12,10 @@ import {
   type CaFolder,
   freePort,
   makeAgent,
-  makeCa,
   makeFolder,
   type Running,
   removeFolder,
+  serveUnixCa,
 } from '../kit/processes.ts';
 
 const run = promisify(execFile);
@@ -27,11 +27,10 @@ let agent: AgentFolder;
 let running: Running;
 beforeAll(async () => {
   dir = makeFolder();
-  ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
-  serving = await ca.serve();
-  await ca.saveBundle();
   const x509 = { ttl: '10m', dnsNames: ['localhost'] };
-  await ca.apply([{ kind: 'Identity', name: 'w', platform: 'unix', id: `spiffe://${TRUST_DOMAIN}/w`, x509 }]);
+  const id = `spiffe://${TRUST_DOMAIN}/w`;
+  const identity = { kind: 'Identity', name: 'w', platform: 'unix', id, x509 };
+  ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, [identity]));
   const told = join(dir, 'told');
   const outputs = [{ dir: 'out', mode: '0640', command: ['/bin/sh', '-c', `echo told >> ${told}`] }];
   agent = makeAgent(ca, 'agent', { evidence: { unix: {} }, outputs });

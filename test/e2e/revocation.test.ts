@@ -9,11 +9,11 @@ import {
   type CaFolder,
   freePort,
   makeAgent,
-  makeCa,
   makeFolder,
   type Ran,
   type Running,
   removeFolder,
+  serveUnixCa,
 } from '../kit/processes.ts';
 
 const TRUST_DOMAIN = 'cut.example';
@@ -25,10 +25,8 @@ let agent: AgentFolder;
 let running: Running;
 beforeAll(async () => {
   dir = makeFolder();
-  ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
-  serving = await ca.serve();
-  await ca.saveBundle();
-  await ca.apply([{ kind: 'Identity', name: 'w', platform: 'unix', id: ID }]);
+  const identity = { kind: 'Identity', name: 'w', platform: 'unix', id: ID };
+  ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, [identity]));
   agent = makeAgent(ca, 'agent', { evidence: { unix: {} } });
   running = await agent.run();
   await vi.waitFor(async () => expect(await connected()).toBe(1));

@@ -10,10 +10,10 @@ import {
   isRunning,
   killLeft,
   makeAgent,
-  makeCa,
   makeFolder,
   type Running,
   removeFolder,
+  serveUnixCa,
 } from '../kit/processes.ts';
 
 const TRUST_DOMAIN = 'signals.example';
@@ -21,10 +21,8 @@ const dir = makeFolder();
 let ca: CaFolder;
 let serving: Running;
 beforeAll(async () => {
-  ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} } });
-  serving = await ca.serve();
-  await ca.saveBundle();
-  await ca.apply([{ kind: 'Identity', name: 'w', platform: 'unix', id: `spiffe://${TRUST_DOMAIN}/w` }]);
+  const identity = { kind: 'Identity', name: 'w', platform: 'unix', id: `spiffe://${TRUST_DOMAIN}/w` };
+  ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, [identity]));
 });
 afterAll(async () => {
   await serving.stop('SIGKILL');

@@ -156,6 +156,19 @@ export async function makeCa(dir: string, trustDomain: string, config: object): 
   };
 }
 
+/** A CA in this folder that serves, with these resources in force, for agents by the `unix` attestor. */
+export async function serveUnixCa(
+  dir: string,
+  trustDomain: string,
+  resources: readonly object[],
+): Promise<{ readonly ca: CaFolder; readonly serving: Running }> {
+  const ca = await makeCa(dir, trustDomain, { attestors: { unix: {} } });
+  const serving = await ca.serve();
+  await ca.saveBundle();
+  await ca.apply(resources);
+  return { ca, serving };
+}
+
 export interface AgentFolder {
   readonly dir: string;
   readonly config: string;

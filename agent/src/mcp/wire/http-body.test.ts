@@ -1,11 +1,21 @@
-import type { IncomingMessage } from 'node:http';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { describe, expect, test } from 'vitest';
 import { refusal } from '../../../../test/kit/refusal.ts';
-import { readBody, type Weigh } from './http-body.ts';
+import {
+  chosenHeaders,
+  ensureJson,
+  header,
+  isEventStream,
+  isJson,
+  readBody,
+  type Weigh,
+} from './http-body.ts';
 
 const messageOf = (pieces: Iterable<Buffer>, headers = {}): IncomingMessage =>
   Object.assign(Readable.from(pieces, { objectMode: false }), {
@@ -93,3 +103,82 @@ function held(): number {
   const { heapUsed, arrayBuffers } = process.memoryUsage();
   return heapUsed + arrayBuffers;
 }
+
+/** A request with these header lines, as Node reads it. */
+async function requestWith(...lines: readonly string[]): Promise<IncomingMessage> {
+  const server = createServer();
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const arrived = once(server, 'request');
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  socket.on('error', () => {}).write(['POST / HTTP/1.1', 'host: x', ...lines, '', ''].join('\r\n'));
+  const [request] = (await arrived) as [IncomingMessage];
+  socket.destroy();
+  server.close();
+  return request;
+}
+const JSON_LINE = 'content-type: application/json';
+
+describe('JSON', () => {
+  test('is what one Content-Type says, without a coding', async () => {
+    ensureJson(await requestWith(JSON_LINE));
+    ensureJson(await requestWith('Content-TYPE: application/json; charset=utf-8'));
+  });
+
+  test.each<[string, string[], RegExp]>([
+    ['no type', [], /^0 Content-Type headers$/],
+    ['two types', [JSON_LINE, 'Content-Type: text/plain'], /^2 Content-Type headers$/],
+    ['the same type twice', [JSON_LINE, JSON_LINE], /^2 Content-Type headers$/],
+    ['another type', ['content-type: text/plain'], /is not application\/json in UTF-8$/],
+    ['a coding', [JSON_LINE, 'content-encoding: gzip'], /has a Content-Encoding$/],
+    ['the coding that is none', [JSON_LINE, 'content-encoding: identity'], /has a Content-Encoding$/],
+  ])('is refused with %s', async (_name, lines, says) => {
+    const request = await requestWith(...lines);
+    expect(() => ensureJson(request)).toThrow(refusal('mcp_media', says));
+  });
+
+  test.each<[string | undefined, boolean]>([
+    ['application/json', true],
+    ['Application/JSON ; charset="UTF-8"', true],
+    ['application/json;charset=utf8;', true],
+    ['application/json; profile=x', true],
+    ['application/json; charset=utf-16', false],
+    ['application/json; charset=utf-8; charset=latin1', false],
+    ['application/jsonl', false],
+    ['application/json, text/plain', false],
+    ['text/json', false],
+    [undefined, false],
+  ])('has the type %s: %s', (type, expected) => {
+    expect(isJson(type)).toBe(expected);
+  });
+});
+
+test.each<[string | undefined, boolean]>([
+  ['text/event-stream', true],
+  ['Text/Event-Stream ; charset=utf-8', true],
+  ['text/event-streams', false],
+  ['x text/event-stream', false],
+  [undefined, false],
+])('a stream of events has the type %s: %s', (type, expected) => {
+  expect(isEventStream(type)).toBe(expected);
+});
+
+test('of the headers those are chosen that are named, or begin so', async () => {
+  const request = await requestWith(
+    'accept: a',
+    'mcp-param-a: 1',
+    'mcp-param-b: 2',
+    'cookie: c',
+    'set-cookie: s',
+  );
+  expect(chosenHeaders(request, ['accept', 'set-cookie'], 'mcp-param-')).toEqual({
+    accept: 'a',
+    'mcp-param-a': '1',
+    'mcp-param-b': '2',
+  });
+  expect(chosenHeaders(request, ['accept'], undefined)).toEqual({ accept: 'a' });
+  expect([header(request, 'accept'), header(request, 'set-cookie'), header(request, 'x')]).toEqual([
+    'a',
+    undefined,
+    undefined,
+  ]);
+});
