@@ -1,6 +1,12 @@
 import { execFile, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer, Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { noticeLoss } from './tcp.ts';
 
 /** A network of its own, whose loopback can be taken down under an open connection. */
 const ALONE = ['unshare', '-rn', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'] as const;
@@ -45,4 +51,31 @@ test.skipIf(!possible).each([
   ['bytes arrive', 'resume', "setInterval(() => socket.write('x'), 5);", 'open'],
 ] as const)('I96 where %s, a connection is given up only if it is lost', async (_, peer, then, end) => {
   expect(await ends(peer, then)).toBe(end);
+});
+
+test('a connection is watched once, and not at all where the kernel knows nothing of it', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  const socket = new Socket();
+  noticeLoss(socket, { silentMs: 500, lookMs: 100 });
+  noticeLoss(socket, { silentMs: 500, lookMs: 100 });
+  expect(vi.getTimerCount()).toBe(1);
+  await vi.advanceTimersByTimeAsync(100);
+  expect(vi.getTimerCount()).toBe(0);
+  vi.useRealTimers();
+});
+
+test('of a local socket, which is not TCP, nothing is asked twice', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tcp-'));
+  const server = createServer().listen(join(folder, 's'));
+  await once(server, 'listening');
+  const socket = connect(join(folder, 's'));
+  await once(socket, 'connect');
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  noticeLoss(socket, { silentMs: 500, lookMs: 100 });
+  await vi.advanceTimersByTimeAsync(100);
+  expect(vi.getTimerCount()).toBe(0);
+  vi.useRealTimers();
+  socket.destroy();
+  server.close();
+  rmSync(folder, { recursive: true });
 });

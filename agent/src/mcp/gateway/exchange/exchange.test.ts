@@ -1,9 +1,11 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type GateAnswer, type OpenGate, openGate } from '../../../../../test/kit/mcp/open-gate.ts';
 import type { Session } from '../sessions.ts';
 import { Exchange } from './exchange.ts';
 import type { Gate } from './gate.ts';
@@ -116,5 +118,111 @@ describe('what a server sends that is not whole', () => {
     expect(arriving.total).toBe(0);
     back.holding(90);
     expect(arriving.total).toBe(0);
+  });
+});
+
+describe('what comes of a request', () => {
+  let open: OpenGate;
+  let failed: unknown;
+  beforeEach(async () => {
+    open = await openGate();
+    failed = undefined;
+  });
+  afterEach(() => open.close());
+
+  /** What the client gets where its server does this. */
+  async function answered(serve: OpenGate['serve'], body: object = PING): Promise<GateAnswer> {
+    open.serve = (passed) => {
+      try {
+        serve(passed);
+      } catch (error) {
+        failed = error;
+      }
+    };
+    const answer = await open.ask({ body });
+    expect(failed).toBeUndefined();
+    return answer;
+  }
+  const PING = { id: 1, method: 'ping' };
+  const INITIALIZE = { id: 1, method: 'initialize', params: {} };
+  const NOWHERE = { id: undefined, retry: undefined };
+  const result = { kind: 'response', id: 1, result: {}, error: undefined } as const;
+  const refused = { ...result, result: undefined, error: { code: -32603, message: 'no' } } as const;
+  const note = { kind: 'notification', method: 'notifications/progress', params: undefined } as const;
+  const stages = () => open.events().map(({ stage }) => stage);
+
+  test('is one answer, and no second one', async () => {
+    const { status, text } = await answered(({ back }) => {
+      back.answer(200, result);
+      back.answer(500, refused);
+      back.fail(new IdentityError('mcp_upstream', 'late'));
+    });
+    expect([status, JSON.parse(text)]).toEqual([200, { jsonrpc: '2.0', id: 1, result: {} }]);
+    expect(stages()).toEqual(['decided', 'answered']);
+  });
+
+  test('of a notification is one answer, and no failure after it', async () => {
+    const { status } = await answered(
+      ({ back }) => {
+        back.answer(202, undefined);
+        back.fail(new IdentityError('mcp_upstream', 'late'));
+      },
+      { method: 'notifications/initialized' },
+    );
+    expect([status, stages()]).toEqual([202, ['decided']]);
+  });
+
+  test('is an error where a call comes in the place of the answer', async () => {
+    const { status, text } = await answered(({ back }) => back.answer(200, note));
+    const message = 'the MCP server answered with a call instead of a response';
+    expect([status, JSON.parse(text)]).toMatchObject([200, { id: 1, error: { code: -31502, message } }]);
+  });
+
+  test('is an error where the server fails, as an answer or in the stream', async () => {
+    const gone = new IdentityError('mcp_upstream', 'gone');
+    const whole = await answered(({ back }) => back.fail(gone));
+    expect(JSON.parse(whole.text)).toMatchObject({ id: 1, error: { code: -31502, message: 'gone' } });
+    const streamed = await answered(({ back }) => {
+      back.open();
+      back.keepAlive();
+      back.fail(gone);
+    });
+    expect(streamed.text).toMatch(/^:\n\nevent: message\ndata: .*"id":1,"error".*gone/);
+  });
+
+  test('may be a stream, which is opened once and ends with the answer', async () => {
+    const { text } = await answered(({ back }) => {
+      back.open();
+      back.keepAlive();
+      back.open();
+      expect(back.event(NOWHERE, result)).toBe(true);
+      expect(back.event(NOWHERE, note)).toBe(true);
+    });
+    expect(text).toMatch(/^:\n\nevent: message\ndata: \{"jsonrpc":"2.0","id":1,"result":\{\}\}\n\n$/);
+    expect(stages()).toEqual(['decided', 'answered']);
+  });
+
+  test('in a stream has no event for a message that is dropped', async () => {
+    const { text } = await answered(({ back }) => {
+      back.open();
+      back.event({ id: 'e1', retry: undefined }, { ...note, method: 'notifications/other' });
+      back.event(NOWHERE, result);
+    });
+    expect(text).not.toContain('e1');
+    expect(stages()).toContain('dropped');
+  });
+
+  test.each<[string, typeof result | typeof refused, boolean]>([
+    ['that begins a session names it', result, true],
+    ['that refuses to begin one names none', refused, false],
+  ])('%s, though the server keeps its stream alive first', async (_name, message, begins) => {
+    const { headers } = await answered(({ back }) => {
+      back.session('of the server');
+      back.open();
+      back.keepAlive();
+      back.event(NOWHERE, message);
+    }, INITIALIZE);
+    expect('mcp-session-id' in headers).toBe(begins);
+    await expect.poll(() => open.ended.length).toBe(begins ? 0 : 1);
   });
 });

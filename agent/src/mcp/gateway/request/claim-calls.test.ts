@@ -1,5 +1,11 @@
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { TLSSocket } from 'node:tls';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { claim, holdCalls, openCall, serialOf } from '../../../../../test/kit/mcp/open-calls.ts';
+import { gatePeer, openGate } from '../../../../../test/kit/mcp/open-gate.ts';
 import { type FakeServer, startFakeServer } from '../../../../../test/kit/mcp/server.ts';
 import {
   ask,
@@ -10,8 +16,10 @@ import {
   TRIAGE,
   type World,
 } from '../../../../../test/kit/mcp/world.ts';
+import { refusal } from '../../../../../test/kit/refusal.ts';
 import { CLAIMS, writeClaims } from '../../wire/claims.ts';
-import { allowsBy } from './claim-calls.ts';
+import type { Peers } from '../peers/peers.ts';
+import { allowsBy, claimCalls } from './claim-calls.ts';
 
 let server: FakeServer;
 let world: World;
@@ -69,4 +77,32 @@ test.each([
   ['has no rule, for a tool', id('agents/other'), 'echo', false],
 ] as const)('what allows a caller that %s', (_name, caller, tool, allowed) => {
   expect(allowsBy(policyFor(1, { allow: ['echo'] }), 'everything')(caller, tool)).toBe(allowed);
+});
+
+describe('a claim is judged', () => {
+  const judged = async (socket: Socket, error: unknown): Promise<void> => {
+    const open = await openGate();
+    const claim: Peers['claim'] = () => {
+      throw error;
+    };
+    const peers = { claim } as Partial<Peers> as Peers;
+    const body = Readable.from([Buffer.from(writeClaims([SECRET]))]);
+    const headers = { 'content-type': 'application/json' };
+    const what = { method: 'POST', headers, rawHeaders: Object.entries(headers).flat(), complete: true };
+    const req = Object.assign(body, { ...what, socket }) as unknown as IncomingMessage;
+    const res = new ServerResponse(new IncomingMessage(socket));
+    await claimCalls(open.gate, peers, { req, res, peer: gatePeer }).finally(() => open.close());
+  };
+
+  test('over TLS only', async () => {
+    await expect(judged(new Socket(), undefined)).rejects.toThrow(
+      refusal('no_peer', /^a claim without TLS$/),
+    );
+  });
+
+  test('by refusals, and a failure of ours is none', async () => {
+    const socket = new TLSSocket(new Socket());
+    await judged(socket, new IdentityError('mcp_call', 'no such call'));
+    await expect(judged(socket, new TypeError('odd'))).rejects.toThrow('odd');
+  });
 });
