@@ -42,7 +42,7 @@ const PROTO = 'proto/src/gen';
 /** `ca` and `agent` never meet; within each, siblings that are not named here get values from serve.ts or run.ts. */
 const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/store/sqlite/holders': shared('ground evidence'),
-  'ca/src/store': shared('ground spiffe evidence revocation audit'),
+  'ca/src/store': shared('ground spiffe evidence keys revocation audit'),
   'ca/src/store/sqlite': [
     ...shared('text ground unix spiffe evidence keys revocation audit'),
     ...ca('store store/sqlite/holders'),

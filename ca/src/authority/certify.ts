@@ -55,7 +55,10 @@ export async function certify(
   const about = { kind, serial: name, notAfter: validity.notAfter.toISOString() } as const;
   await deps.store.append({ type: 'authority.certifying', ...about, tbs: hash('sha256', tbs, 'hex') });
   const certificate = assembleCertificate(tbs, signing.algorithm, await signing.sign(tbs));
-  const record = { serial: name, kind, certificate, notAfter: validity.notAfter };
+  // A root signs from the start: nobody has a bundle without it.
+  const state = kind === 'root' ? 'active' : 'prepared';
+  const { algorithm } = own;
+  const record = { serial: name, kind, state, algorithm, certificate, notAfter: validity.notAfter } as const;
   await deps.store.saveAuthority(record, { type: 'authority.certified', ...about });
   return record;
 }

@@ -6,6 +6,7 @@
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { KeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
@@ -32,22 +33,39 @@ export interface RecordedIssuance extends Issuance {
   readonly recordedAt: Date;
 }
 
+/** What an authority signs: a root signs intermediates, an intermediate signs SVIDs. */
+export type AuthorityKind = 'root' | 'intermediate';
+
+/** Which moves there are between them, and what each means, is in authority-states.ts. */
+export type AuthorityState = 'prepared' | 'published' | 'active' | 'retiring' | 'removed';
+
 export interface AuthorityRecord {
   readonly serial: string;
-  readonly kind: 'root' | 'intermediate';
+  readonly kind: AuthorityKind;
+  readonly state: AuthorityState;
+  /** Of its own key; its certificate is signed by the algorithm of its issuer. */
+  readonly algorithm: KeyAlgorithm;
   /** X.509 DER. */
   readonly certificate: Uint8Array;
   readonly notAfter: Date;
 }
 
+/** One step of one authority. */
+export interface AuthorityMove {
+  readonly serial: string;
+  readonly from: AuthorityState;
+  readonly to: AuthorityState;
+}
+
 /**
- * A number of the store that grows with each root, each change of the registry and each of the revocations: it orders
- * the states of all three, across restarts.
+ * A number of the store that grows with each change of the bundle, each of the registry and each of the revocations: it
+ * orders the states of all three, across restarts.
  */
 export interface Numbered {
   readonly sequence: bigint;
 }
 
+/** Its number is that of the change by which it came into the bundle or left it; 0 if it was never there. */
 export interface StoredAuthority extends AuthorityRecord, Numbered {}
 
 export interface RegistryRecord {
@@ -130,8 +148,19 @@ export interface AgentStore {
 }
 
 export interface AuthorityStore {
+  /** All that there ever were, in one order for every reader: the first to end first. */
   authorities(): Promise<readonly StoredAuthority[]>;
+  /**
+   * Writes a new authority with its audit entry; resolves with its number. It is prepared, or it is the first of all, a
+   * root that is active. Throws store for any other, so of two first roots one is refused.
+   */
   saveAuthority(record: AuthorityRecord, event: AuditEvent): Promise<Numbered>;
+  /**
+   * Makes all of these moves in their order, with their audit entry, and resolves with the number of the state after
+   * them. Writes nothing and resolves with undefined if an authority is in another state than `from` by now, or if
+   * another of its kind became active. Throws store for moves that must not be made (authority-states.ts).
+   */
+  moveAuthorities(moves: readonly AuthorityMove[], event: AuditEvent): Promise<Numbered | undefined>;
 }
 
 export interface RegistryStore {

@@ -80,6 +80,11 @@ export type AuditEvent =
       readonly notAfter: string;
     }
   | {
+      /** The states of authorities before and after, all changed at once. */
+      readonly type: 'authority.moved';
+      readonly moves: readonly { readonly serial: string; readonly from: string; readonly to: string }[];
+    }
+  | {
       readonly type: 'revocation.made';
       readonly number: number;
       readonly target: Target;

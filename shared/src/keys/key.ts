@@ -26,6 +26,9 @@ export type KeyAlgorithm = keyof typeof ALGORITHMS;
 
 const NAMES = Object.keys(ALGORITHMS) as readonly KeyAlgorithm[];
 
+/** Whether a text names an algorithm that our signers have. */
+export const isKeyAlgorithm = (name: string): name is KeyAlgorithm => Object.hasOwn(ALGORITHMS, name);
+
 /** A signing key, wherever it is kept. */
 export interface Signer {
   /** SubjectPublicKeyInfo, DER. */

@@ -21,6 +21,8 @@ export const issuance: Issuance = {
 export const authority: AuthorityRecord = {
   serial: '40bb',
   kind: 'root',
+  state: 'active',
+  algorithm: 'ecdsa-p256',
   certificate: Buffer.from('der'),
   notAfter: after(3600),
 };

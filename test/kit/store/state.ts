@@ -1,37 +1,12 @@
-/** Authorities and the registry. */
-import type { AuthorityRecord } from '@chancery/ca/store/store.ts';
+/** The registry, and the number that orders the states of all. */
 import { expect, test } from 'vitest';
-import { after } from '../certificates.ts';
 import { refusal } from '../refusal.ts';
 import { authority, draft, event } from './records.ts';
 import type { Subject } from './subject.ts';
 
 export function stateTests(subject: Subject): void {
-  authorityTests(subject);
   registryTests(subject);
   sequenceTests(subject);
-}
-
-function authorityTests(subject: Subject): void {
-  test('authorities are read as they were written, the first to end first', async () => {
-    const sooner = { ...authority, serial: '40cc', kind: 'intermediate', notAfter: after(60) } as const;
-    await subject.store.saveAuthority(authority, event);
-    await subject.store.saveAuthority(sooner, event);
-    expect(await subject.store.authorities()).toEqual([
-      { ...sooner, sequence: 1n },
-      { ...authority, sequence: 1n },
-    ]);
-    expect(await subject.store.events(0, 10)).toHaveLength(2);
-  });
-
-  test.each<[string, AuthorityRecord, RegExp]>([
-    ['a serial that is there', authority, /UNIQUE|duplicate/],
-    ['a kind that is none', { ...authority, serial: '01', kind: 'leaf' as 'root' }, /CHECK|check/],
-  ])('an authority with %s is refused, and its audit entry', async (_, record, message) => {
-    await subject.store.saveAuthority(authority, event);
-    await expect(subject.store.saveAuthority(record, event)).rejects.toThrow(refusal('store', message));
-    expect(await subject.store.events(0, 10)).toHaveLength(1);
-  });
 }
 
 function registryTests(subject: Subject): void {
@@ -53,7 +28,7 @@ function registryTests(subject: Subject): void {
 }
 
 function sequenceTests(subject: Subject): void {
-  test('one number grows with each root and each change of registry and revocations, across a restart', async () => {
+  test('one number grows with each change of bundle, registry and revocations, across a restart', async () => {
     const { store } = subject;
     const numbers = [
       (await store.saveAuthority(authority, event)).sequence,
@@ -73,6 +48,9 @@ function sequenceTests(subject: Subject): void {
     await expect(store.saveRegistry({ version: 2, resources: '[]' }, event)).rejects.toThrow(/version/);
     await expect(store.revoke(draft, 0)).rejects.toThrow(/in force/);
     await expect(store.lift(1, 'uid 0')).rejects.toThrow(/no revocation/);
+    await expect(store.saveAuthority({ ...authority, state: 'published' }, event)).rejects.toThrow(
+      /prepared/,
+    );
     expect(await store.saveRegistry({ version: 1, resources: '[]' }, event)).toEqual({ sequence: 1n });
   });
 

@@ -4,6 +4,7 @@ import { afterEach, beforeEach } from 'vitest';
 import { NOW } from '../certificates.ts';
 import { ManualClock } from '../manual-clock.ts';
 import { auditTests } from './audit.ts';
+import { authorityTests } from './authorities.ts';
 import { certificateTests } from './certificates.ts';
 import { memoryTests } from './memory.ts';
 import { raceTests } from './races.ts';
@@ -34,6 +35,9 @@ export function storeSuite(fresh: () => OpenStore): void {
       store = await open(clock);
     },
   };
-  for (const tests of [certificateTests, auditTests, stateTests, revocationTests, memoryTests, raceTests])
+  for (const tests of [
+    ...[certificateTests, auditTests, authorityTests, stateTests],
+    ...[revocationTests, memoryTests, raceTests],
+  ])
     tests(subject);
 }

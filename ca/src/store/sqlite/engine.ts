@@ -4,6 +4,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { AuthorityTable } from './authority-table.ts';
 import { commitTogether, type Outcome, type Transaction } from './batch.ts';
 import type { ReadCall, WriteCall } from './calls.ts';
 import { ensureNotOlder, writeGeneration } from './file/generation.ts';
@@ -26,7 +27,13 @@ export interface DatabaseAt {
 }
 
 /** What must not be lost unnoticed: the generation is written with it. */
-const MARKED: ReadonlySet<keyof Writes> = new Set(['saveAuthority', 'saveRegistry', 'revoke', 'lift']);
+const MARKED: ReadonlySet<keyof Writes> = new Set([
+  'saveAuthority',
+  'moveAuthorities',
+  'saveRegistry',
+  'revoke',
+  'lift',
+]);
 
 /** The database of one thread, which closes it. Throws store. */
 export class Engine {
@@ -57,9 +64,9 @@ export class Engine {
     const newest = db.prepare('SELECT max(sequence) AS newest FROM audit');
     this.#newest = () => Number(newest.get()?.['newest'] ?? 0);
     if (at.generation !== undefined) ensureNotOlder(at.generation, this.#newest());
-    const revocations = new RevocationTable(db);
-    this.#reads = readsOf(db, revocations);
-    this.#writes = writesOf(db, revocations, this.#memory);
+    const tables = { authorities: new AuthorityTable(db), revocations: new RevocationTable(db) };
+    this.#reads = readsOf(db, tables);
+    this.#writes = writesOf(db, tables, this.#memory);
     this.#transaction = transactionOf(db, this.#memory.undo, this.files);
     this.#load(at.now);
     this.#mark();

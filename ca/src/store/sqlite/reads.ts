@@ -2,21 +2,20 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
+import type { AuthorityTable } from './authority-table.ts';
 import type { RevocationTable } from './revocation-table.ts';
-import {
-  authorityOf,
-  fromHex,
-  issuanceOf,
-  SUCCESSIONS,
-  sequenceOf,
-  serialsFrom,
-  successionOf,
-} from './rows.ts';
+import { fromHex, issuanceOf, SUCCESSIONS, sequenceOf, serialsFrom, successionOf } from './rows.ts';
 
 export type Reads = ReturnType<typeof readsOf>;
 
+/** Tables that have a class of their own. */
+export interface Tables {
+  readonly authorities: AuthorityTable;
+  readonly revocations: RevocationTable;
+}
+
 /** Times are milliseconds. */
-export function readsOf(db: DatabaseSync, revocations: RevocationTable) {
+export function readsOf(db: DatabaseSync, { authorities, revocations }: Tables) {
   const sql = statements(db);
   return {
     events: (after: number, limit: number) => sql.events.all(after, limit),
@@ -33,7 +32,7 @@ export function readsOf(db: DatabaseSync, revocations: RevocationTable) {
       (id === undefined ? sql.newest.all(limit) : sql.newestOf.all(id, limit)).map(issuanceOf),
     certified: (now: number, target: Target) => [...revocations.certified(new Date(now), target)],
     successions: (now: number) => sql.successions.all(now).map(successionOf),
-    authorities: () => sql.authorities.all().map((row) => ({ ...authorityOf(row), ...sequenceOf(row) })),
+    authorities: () => authorities.all(),
     registry: () => {
       const row = sql.registry.get();
       return (
@@ -58,7 +57,6 @@ function statements(db: DatabaseSync) {
     newest: sql('SELECT * FROM certificates ORDER BY n DESC LIMIT ?'),
     newestOf: sql('SELECT * FROM certificates WHERE id = ? ORDER BY n DESC LIMIT ?'),
     successions: sql(SUCCESSIONS),
-    authorities: sql('SELECT * FROM authorities ORDER BY not_after'),
     registry: sql('SELECT * FROM registry ORDER BY version DESC LIMIT 1'),
     node: sql('SELECT state FROM nodes WHERE platform = ? AND node = ?'),
   };

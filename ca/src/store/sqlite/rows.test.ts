@@ -17,6 +17,8 @@ const row = {
   succeeds: null,
 };
 
+const standing = { kind: 'root', state: 'active', algorithm: 'ecdsa-p256', sequence: 1 };
+
 test('a row is read', () => {
   expect(issuanceOf(row)).toMatchObject({ serial: '40', issuer: '41', notAfter: new Date(60_000) });
 });
@@ -37,11 +39,28 @@ test.each([
   ['an ID that is none', () => issuanceOf({ ...row, id: 'web' }), 'spiffe_id', /does not start/],
   [
     'a certificate that is missing',
-    () => authorityOf({ ...row, kind: 'root' }),
+    () => authorityOf({ ...row, ...standing }),
     'store',
     /^column certificate is not bytes$/,
   ],
-  ['a kind that is none', () => authorityOf({ ...row, kind: 'leaf' }), 'store', /^authority kind leaf$/],
+  [
+    'an unknown kind',
+    () => authorityOf({ ...row, ...standing, kind: 'leaf' }),
+    'store',
+    /^authority kind leaf$/,
+  ],
+  [
+    'an unknown state',
+    () => authorityOf({ ...row, ...standing, state: 'toString' }),
+    'store',
+    /^authority state toString$/,
+  ],
+  [
+    'an unknown algorithm',
+    () => authorityOf({ ...row, ...standing, algorithm: 'rsa' }),
+    'store',
+    /^authority algorithm rsa$/,
+  ],
 ] as const)('a damaged row is refused: %s', (_, read, code, message) => {
   expect(read).toThrow(refusal(code, message));
 });

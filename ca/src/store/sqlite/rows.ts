@@ -4,9 +4,12 @@ import type { StatementSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
+import { isAuthorityState, type Standing } from '../authority-states.ts';
 import type {
+  AuthorityKind,
   AuthorityRecord,
   Issuance,
   Numbered,
@@ -56,18 +59,30 @@ export const successionOf = (row: Row): Succession => ({
   node: { platform: String(row['platform']), node: String(row['node']) },
 });
 
-/** Throws store for an unknown kind and for a column of another type. */
+/** Throws store for an unknown kind, state or algorithm, and for a column of another type. */
 export function authorityOf(row: Row): AuthorityRecord {
-  const kind = row['kind'];
-  if (kind !== 'root' && kind !== 'intermediate')
-    throw new IdentityError('store', `authority kind ${String(kind)}`);
+  const { serial, kind, state } = standingOf(row);
+  const algorithm = String(row['algorithm']);
+  if (!isKeyAlgorithm(algorithm)) throw new IdentityError('store', `authority algorithm ${algorithm}`);
   return {
-    serial: serialOf(row),
+    serial,
     kind,
+    state,
+    algorithm,
     certificate: bytes(row, 'certificate'),
     notAfter: new Date(Number(row['not_after'])),
   };
 }
+
+/** Throws store for an unknown kind or state. */
+export function standingOf(row: Row): Standing {
+  const [kind, state] = [String(row['kind']), String(row['state'])];
+  if (!isKind(kind)) throw new IdentityError('store', `authority kind ${kind}`);
+  if (!isAuthorityState(state)) throw new IdentityError('store', `authority state ${state}`);
+  return { serial: serialOf(row), kind, state, ...sequenceOf(row) };
+}
+
+const isKind = (kind: string): kind is AuthorityKind => kind === 'root' || kind === 'intermediate';
 
 /** The text is trusted: only this program writes it. */
 export function eventOf(row: Row): StoredEvent {

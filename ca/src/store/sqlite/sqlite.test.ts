@@ -89,7 +89,7 @@ storeSuite(() => {
 
 test('an authority that was damaged on disk is refused', async () => {
   engine.exec('PRAGMA ignore_check_constraints = ON');
-  await store.saveAuthority({ ...authority, kind: 'leaf' as 'root' }, event);
+  await store.saveAuthority({ ...authority, kind: 'leaf' as 'root', state: 'prepared' }, event);
   await expect(store.authorities()).rejects.toThrow(refusal('store', /authority kind leaf/));
 });
 

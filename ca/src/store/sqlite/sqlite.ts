@@ -7,6 +7,7 @@ import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type {
+  AuthorityMove,
   AuthorityRecord,
   ChangedRevocation,
   Issuance,
@@ -108,6 +109,10 @@ class SqliteStore implements Store {
   saveAuthority({ certificate, ...record }: AuthorityRecord, event: AuditEvent): Promise<Numbered> {
     const row = { ...record, certificate: hex(certificate) };
     return this.#inOrder(() => this.#write('saveAuthority', row, textOfEvent(event)));
+  }
+
+  moveAuthorities(moves: readonly AuthorityMove[], event: AuditEvent): Promise<Numbered | undefined> {
+    return this.#inOrder(() => this.#write('moveAuthorities', moves, textOfEvent(event)));
   }
 
   registry() {

@@ -8,11 +8,19 @@ import type { Node } from '@chancery/shared/evidence/node.ts';
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
-import type { ChangedRevocation, Numbered, RegistryRecord, RevocationDraft, TokenName } from '../store.ts';
+import type {
+  AuthorityMove,
+  ChangedRevocation,
+  Numbered,
+  RegistryRecord,
+  RevocationDraft,
+  TokenName,
+} from '../store.ts';
+import type { AuthorityTable, Numbers } from './authority-table.ts';
 import type { Guests } from './holders/guests.ts';
 import type { KeyHolders } from './holders/key-holders.ts';
 import type { Undo } from './holders/undo.ts';
-import type { RevocationTable } from './revocation-table.ts';
+import type { Tables } from './reads.ts';
 import { type AuthorityRow, fromHex, type IssuanceRow, insertIssuance, textOfEvent } from './rows.ts';
 
 /** What the database knows in memory besides, changed and taken back with its transactions. */
@@ -25,9 +33,10 @@ export interface Memory {
 export type Writes = ReturnType<typeof writesOf>;
 
 /** `at` is when each was asked for; times are milliseconds, events are JSON text. */
-export function writesOf(db: DatabaseSync, revocations: RevocationTable, { keys, guests, undo }: Memory) {
+export function writesOf(db: DatabaseSync, { authorities, revocations }: Tables, memory: Memory) {
+  const { keys, guests, undo } = memory;
   const sql = statements(db);
-  const next = (): bigint => numberOf(sql.next.get());
+  const numbers = { current: () => numberOf(sql.current.get()), next: () => numberOf(sql.next.get()) };
   const audit = (at: number, event: string): void => void sql.audit.run(at, event);
   return {
     append: audit,
@@ -43,18 +52,11 @@ export function writesOf(db: DatabaseSync, revocations: RevocationTable, { keys,
       sql.pruneTokens.run(at);
       return Number(sql.prune.run(before).changes);
     },
-    saveAuthority: (at: number, record: AuthorityRow, event: string): Numbered => {
-      const { serial, kind, certificate, notAfter } = record;
-      // An intermediate changes no state that agents get: each certificate under it includes it.
-      const sequence = kind === 'root' ? next() : numberOf(sql.current.get());
-      sql.authority.run(fromHex(serial), kind, fromHex(certificate), notAfter.getTime(), sequence);
-      audit(at, event);
-      return { sequence };
-    },
+    ...authorityWrites(authorities, numbers, audit),
     saveRegistry: (at: number, { version, resources }: RegistryRecord, event: string): Numbered => {
       const last = Number(sql.registryVersion.get()?.['version'] ?? 0);
       ensure(version === last + 1, 'store', `registry is at version ${last}, not ${version - 1}`);
-      const sequence = next();
+      const sequence = numbers.next();
       sql.saveRegistry.run(version, resources, at, sequence);
       audit(at, event);
       return { sequence };
@@ -70,17 +72,36 @@ export function writesOf(db: DatabaseSync, revocations: RevocationTable, { keys,
     },
     revoke: (at: number, draft: RevocationDraft, max: number): ChangedRevocation => {
       revocations.ensureRoom(new Date(at), max);
-      const sequence = next();
+      const sequence = numbers.next();
       const revocation = revocations.insert(draft, new Date(at), sequence);
       audit(at, textOfEvent(eventOfRevocation(revocation)));
       return { revocation, sequence };
     },
     lift: (at: number, number: number, by: string): ChangedRevocation => {
       const revocation = revocations.standing(number, new Date(at));
-      const [sequence, { target }] = [next(), revocation];
+      const [sequence, { target }] = [numbers.next(), revocation];
       revocations.lift({ number, by, at, sequence });
       audit(at, textOfEvent({ type: 'revocation.lifted', number, target, by }));
       return { revocation, sequence };
+    },
+  };
+}
+
+function authorityWrites(
+  authorities: AuthorityTable,
+  numbers: Numbers,
+  audit: (at: number, event: string) => void,
+) {
+  return {
+    saveAuthority: (at: number, record: AuthorityRow, event: string): Numbered => {
+      const saved = authorities.save(record, numbers);
+      audit(at, event);
+      return saved;
+    },
+    moveAuthorities: (at: number, moves: readonly AuthorityMove[], event: string): Numbered | undefined => {
+      const moved = authorities.move(moves, numbers);
+      if (moved !== undefined) audit(at, event);
+      return moved;
     },
   };
 }
@@ -105,7 +126,6 @@ function statements(db: DatabaseSync) {
     next: sql('UPDATE state SET sequence = sequence + 1 RETURNING sequence'),
     audit: sql('INSERT INTO audit VALUES (NULL, ?, ?)'),
     prune: sql('DELETE FROM certificates WHERE not_after < ?'),
-    authority: sql('INSERT INTO authorities VALUES (?, ?, ?, ?, ?)'),
     registryVersion: sql('SELECT version FROM registry ORDER BY version DESC LIMIT 1'),
     saveRegistry: sql('INSERT INTO registry VALUES (?, ?, ?, ?)'),
     token: sql('SELECT key_sha256 FROM tokens WHERE platform = ? AND id = ?'),

@@ -15,6 +15,8 @@ export interface Snapshot {
 
 const BUSY = 5;
 const UNKNOWN_BEFORE_MIGRATION = 0;
+/** What an older schema does not say of an authority: all that it has may sign, as their times and keys allow. */
+const BEFORE_STATES = { state: 'active', algorithm: 'ecdsa-p256', sequence: 0 };
 
 /**
  * Undefined if a running CA holds the database: it has found it good. Throws store for what `openSqlite` refuses.
@@ -49,7 +51,10 @@ function snapshotOf(db: DatabaseSync, generation: string): Snapshot {
   const registry = db.prepare('SELECT version, resources FROM registry ORDER BY version DESC LIMIT 1').get();
   return {
     newestRecordAt: newest && new Date(Number(newest['at'])),
-    authorities: db.prepare('SELECT * FROM authorities ORDER BY not_after').all().map(authorityOf),
+    authorities: db
+      .prepare('SELECT * FROM authorities ORDER BY not_after, serial')
+      .all()
+      .map((row) => authorityOf({ ...BEFORE_STATES, ...row })),
     registry: registry && { version: Number(registry['version']), resources: String(registry['resources']) },
   };
 }

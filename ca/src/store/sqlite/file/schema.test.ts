@@ -4,8 +4,9 @@ import { afterAll, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../../../test/kit/processes.ts';
-import { draft, event } from '../../../../../test/kit/store/records.ts';
+import { authority, draft, event } from '../../../../../test/kit/store/records.ts';
 import { openSqlite } from '../sqlite.ts';
+import { lookAt } from './look.ts';
 import { MIGRATIONS } from './schema.ts';
 
 const folder = makeFolder();
@@ -29,6 +30,36 @@ test('a database from before there was one number keeps the numbers that agents 
   expect(await store.registry()).toMatchObject({ version: 7, sequence: 11n });
   expect((await store.revoke(draft, 9)).sequence).toBe(12n);
   expect(await store.saveRegistry({ version: 8, resources: '[]' }, event)).toEqual({ sequence: 13n });
+  await store.close();
+});
+
+test('a database from before there were states has a root that signs, and the newest intermediate under it', async () => {
+  const path = join(folder, 'stateless.db');
+  const step = MIGRATIONS.findIndex((sql) => sql.includes('ADD COLUMN state'));
+  const old = new DatabaseSync(path);
+  for (const sql of MIGRATIONS.slice(0, step)) old.exec(sql);
+  old.exec(`
+    INSERT INTO authorities VALUES (x'40aa', 'root', x'00', 9000, 1);
+    INSERT INTO authorities VALUES (x'40bb', 'intermediate', x'01', 2000, 41);
+    INSERT INTO authorities VALUES (x'40cc', 'intermediate', x'02', 3000, 42);
+    INSERT INTO authorities VALUES (x'40dd', 'intermediate', x'03', 1000, 40);
+    UPDATE state SET sequence = 42;
+    PRAGMA user_version = ${step}`);
+  old.close();
+  const generation = join(folder, 'stateless');
+  expect(lookAt(path, generation)?.authorities.map(({ state }) => state)).toEqual(Array(4).fill('active'));
+  const store = await openSqlite(path, new ManualClock(NOW));
+  const found = (await store.authorities()).map(({ certificate, notAfter, ...each }) => each);
+  const algorithm = 'ecdsa-p256';
+  expect(found).toEqual([
+    { serial: '40dd', kind: 'intermediate', state: 'retiring', algorithm, sequence: 0n },
+    { serial: '40bb', kind: 'intermediate', state: 'retiring', algorithm, sequence: 0n },
+    { serial: '40cc', kind: 'intermediate', state: 'active', algorithm, sequence: 0n },
+    { serial: '40aa', kind: 'root', state: 'active', algorithm, sequence: 1n },
+  ]);
+  await store.saveAuthority({ ...authority, serial: '40ee', state: 'prepared' }, event);
+  const published = { serial: '40ee', from: 'prepared', to: 'published' } as const;
+  expect(await store.moveAuthorities([published], event)).toEqual({ sequence: 43n });
   await store.close();
 });
 

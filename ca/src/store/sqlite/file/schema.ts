@@ -80,4 +80,14 @@ export const MIGRATIONS: readonly string[] = [
   UPDATE registry SET sequence = (SELECT sequence FROM state);
   UPDATE revocations SET sequence = (SELECT count(*) + count(lifted_at) FROM revocations);
   `,
+  // Before, a root was always in the bundle, the newest intermediate signed, and all keys were on P-256. Agents know
+  // the number of the root; an intermediate was never in the bundle.
+  `
+  ALTER TABLE authorities ADD COLUMN state TEXT NOT NULL DEFAULT 'active'
+    CHECK (state IN ('prepared', 'published', 'active', 'retiring', 'removed'));
+  ALTER TABLE authorities ADD COLUMN algorithm TEXT NOT NULL DEFAULT 'ecdsa-p256';
+  UPDATE authorities SET sequence = 0, state = 'retiring' WHERE kind = 'intermediate';
+  UPDATE authorities SET state = 'active' WHERE serial =
+    (SELECT serial FROM authorities WHERE kind = 'intermediate' ORDER BY not_after DESC, serial DESC LIMIT 1);
+  `,
 ];

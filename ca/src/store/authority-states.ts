@@ -1,0 +1,118 @@
+/**
+ * The states of an authority and the moves between them, as a verdict about records, whatever keeps them
+ * (architecture.md section 7):
+ *
+ *   prepared    there is a key and a certificate, and nobody has heard of it
+ *   published   in the bundle; nothing signs with it yet
+ *   active      signs; one of each kind
+ *   retiring    signs nothing new, and what it signed still counts
+ *   removed     not trusted, and its key is gone
+ */
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { AuthorityKind, AuthorityMove, AuthorityState, Numbered } from './store.ts';
+
+/** What of a record decides about its moves. */
+export interface Standing extends Numbered {
+  readonly serial: string;
+  readonly kind: AuthorityKind;
+  readonly state: AuthorityState;
+}
+
+type Moves = Readonly<Record<AuthorityState, readonly AuthorityState[]>>;
+
+/**
+ * Every move but that to removed can be taken back. Every state may go to removed: a stolen key must not wait. A root
+ * is published before it signs. An intermediate comes with each certificate under it and is not published.
+ */
+const MOVES: Readonly<Record<AuthorityKind, Moves>> = {
+  root: {
+    prepared: ['published', 'removed'],
+    published: ['active', 'prepared', 'removed'],
+    active: ['retiring', 'removed'],
+    retiring: ['active', 'removed'],
+    removed: [],
+  },
+  intermediate: {
+    prepared: ['active', 'removed'],
+    published: [],
+    active: ['retiring', 'removed'],
+    retiring: ['active', 'removed'],
+    removed: [],
+  },
+};
+
+const IN_BUNDLE: readonly AuthorityState[] = ['published', 'active', 'retiring'];
+
+/** Whether a text names a state. */
+export const isAuthorityState = (name: string): name is AuthorityState => Object.hasOwn(MOVES.root, name);
+
+/** Whether peers trust it by itself. */
+export const isInBundle = ({ kind, state }: Pick<Standing, 'kind' | 'state'>): boolean =>
+  kind === 'root' && IN_BUNDLE.includes(state);
+
+/** Whether anything new may be signed with it. */
+export const maySign = ({ state }: Pick<Standing, 'state'>): boolean => state === 'active';
+
+/** Whether it may sign some day, so that its key is kept. */
+export const keepsKey = ({ state }: Pick<Standing, 'state'>): boolean => state !== 'removed';
+
+/**
+ * Whether `added` may be written beside what is stored. The first root is active from the start: nobody has a bundle
+ * without it. Throws store.
+ */
+export function ensureNew(
+  stored: readonly Standing[],
+  { kind, state }: Pick<Standing, 'kind' | 'state'>,
+): void {
+  if (kind === 'root' && state === 'active')
+    ensure(stored.length === 0, 'store', 'this CA has a root already');
+  else ensure(state === 'prepared', 'store', `a new ${kind} is ${state}; it must be prepared`);
+}
+
+/**
+ * What is stored after the moves, in the same order; what did not move is the same value. What came into the bundle or
+ * left it has `sequence`. Undefined if an authority is not in the state `from`, or if two of a kind would be active:
+ * then another process was faster. Throws store for a move that does not exist, if no root would be active, and if the
+ * bundle would gain a root and lose another.
+ */
+export function afterMoves<T extends Standing>(
+  stored: readonly T[],
+  moves: readonly AuthorityMove[],
+  sequence: bigint,
+): readonly T[] | undefined {
+  const states = new Map(stored.map(({ serial, state }) => [serial, state]));
+  const kinds = new Map(stored.map(({ serial, kind }) => [serial, kind]));
+  for (const { serial, from, to } of moves) {
+    const kind = kinds.get(serial);
+    if (kind === undefined || states.get(serial) !== from) return undefined;
+    ensure(MOVES[kind][from].includes(to), 'store', `${kind} ${serial} cannot go from ${from} to ${to}`);
+    states.set(serial, to);
+  }
+  const after = stored.map((each) => moved(each, states.get(each.serial) ?? each.state, sequence));
+  const active = (kind: AuthorityKind) => after.filter((each) => each.kind === kind && maySign(each)).length;
+  if (active('root') > 1 || active('intermediate') > 1) return undefined;
+  ensureRoots(stored, after);
+  return after;
+}
+
+/** What must hold of the roots after every step. Throws store. */
+function ensureRoots(before: readonly Standing[], after: readonly Standing[]): void {
+  const isMoved = (each: Standing, n: number): boolean => each.kind === 'root' && each !== before[n];
+  const signs = after.some((each) => each.kind === 'root' && maySign(each));
+  ensure(signs || !after.some(isMoved), 'store', 'no root would be active after this');
+  // Agents refuse a bundle that neither contains the one before nor is contained in it.
+  const [was, is] = [before, after].map((all) => all.filter(isInBundle).map(({ serial }) => serial));
+  const gains = is?.some((serial) => !was?.includes(serial));
+  const loses = was?.some((serial) => !is?.includes(serial));
+  ensure(
+    !gains || !loses,
+    'store',
+    'the bundle would gain a root and lose another: move one after the other',
+  );
+}
+
+function moved<T extends Standing>(before: T, state: AuthorityState, sequence: bigint): T {
+  if (state === before.state) return before;
+  const after = { ...before, state };
+  return isInBundle(after) === isInBundle(before) ? after : { ...after, sequence };
+}

@@ -1,0 +1,64 @@
+/** The table of authorities: part of the SQLite store. */
+import type { DatabaseSync } from 'node:sqlite';
+import { afterMoves, ensureNew, isInBundle, type Standing } from '../authority-states.ts';
+import type { AuthorityMove, Numbered, StoredAuthority } from '../store.ts';
+import { type AuthorityRow, authorityOf, fromHex, sequenceOf, standingOf } from './rows.ts';
+
+/** The number of the state as it is, and a new one. */
+export interface Numbers {
+  current(): bigint;
+  next(): bigint;
+}
+
+/**
+ * Prepares its statements once, on a connection that the caller owns. Every method blocks; the caller holds the
+ * transaction.
+ */
+export class AuthorityTable {
+  readonly #sql: ReturnType<typeof statements>;
+
+  constructor(db: DatabaseSync) {
+    this.#sql = statements(db);
+  }
+
+  /** In an order that no move changes. Throws store for a damaged row. */
+  all(): readonly StoredAuthority[] {
+    return this.#sql.all.all().map((row) => ({ ...authorityOf(row), ...sequenceOf(row) }));
+  }
+
+  /** Returns the number of the record. Throws store for one that must not be written. */
+  save(record: AuthorityRow, { next }: Numbers): Numbered {
+    ensureNew(this.#standings(), record);
+    const sequence = isInBundle(record) ? next() : 0n;
+    const { serial, kind, certificate, notAfter, state, algorithm } = record;
+    const about = [kind, fromHex(certificate), notAfter.getTime()] as const;
+    this.#sql.insert.run(fromHex(serial), ...about, sequence, state, algorithm);
+    return { sequence };
+  }
+
+  /** Returns the number of the state after the moves; undefined if another process was faster. Throws store. */
+  move(moves: readonly AuthorityMove[], { current, next }: Numbers): Numbered | undefined {
+    const [before, last] = [this.#standings(), current()];
+    const after = afterMoves(before, moves, last + 1n);
+    if (after === undefined) return undefined;
+    const changed = after.filter((each, n) => each !== before[n]);
+    for (const { serial, state, sequence } of changed) this.#sql.move.run(state, sequence, fromHex(serial));
+    return { sequence: changed.some(({ sequence }) => sequence > last) ? next() : last };
+  }
+
+  #standings(): readonly Standing[] {
+    return this.#sql.standings.all().map(standingOf);
+  }
+}
+
+function statements(db: DatabaseSync) {
+  const sql = (text: string) => db.prepare(text);
+  return {
+    all: sql('SELECT * FROM authorities ORDER BY not_after, serial'),
+    standings: sql('SELECT serial, kind, state, sequence FROM authorities'),
+    insert: sql(`
+      INSERT INTO authorities (serial, kind, certificate, not_after, sequence, state, algorithm)
+      VALUES (?, ?, ?, ?, ?, ?, ?)`),
+    move: sql('UPDATE authorities SET state = ?, sequence = ? WHERE serial = ?'),
+  };
+}
