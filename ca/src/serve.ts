@@ -133,7 +133,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Pick<Runni
   const agents = new Agents(clock);
   const limits = new Limits(settings.limits, clock);
   const metrics = createMetrics({
-    authorities: () => authorities.states(),
+    authorities: () => authorities.inUse(),
     connectedAgents: () => agents.size,
     unacknowledgedAgents: () => behindByPart(agents, partsInForce({ authorities, registry, revocations })),
     openExchanges: () => limits.open,

@@ -101,7 +101,7 @@ async function keepUp(deps: UpkeepDeps, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     try {
       await clock.sleepUntil(new Date(clock.now().getTime() + UPKEEP_SECONDS * 1000), signal);
-      await authorities.renewIfDue();
+      await authorities.refresh();
       await renewOwn(deps);
       await store.prune(new Date(clock.now().getTime() - KEEP_EXPIRED_DAYS * 86_400_000));
     } catch (error) {

@@ -8,14 +8,16 @@ import type { Certificate } from '@chancery/shared/x509/certificate.ts';
 import { lintAuthority } from '@chancery/shared/x509/compose/lint.ts';
 import { assembleCertificate, writeTbs } from '@chancery/shared/x509/compose/tbs.ts';
 import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
-import type { AuditIntake, AuthorityRecord, AuthorityStore } from '../store/store.ts';
+import type { AuditIntake, AuthorityRecord, AuthorityStore, StoredAuthority } from '../store/store.ts';
 import type { KeyHomes } from './key-files.ts';
-import { authorityFields, BACKDATE_SECONDS, PATH_LENGTH } from './profile.ts';
+import { authorityFields, BACKDATE_SECONDS, PATH_LENGTH, type Validity } from './profile.ts';
 import { drawSerial } from './serial.ts';
 
-export interface CertifyDeps {
+export interface AuthorityDeps {
   readonly trustDomain: TrustDomain;
-  readonly ttlSeconds: number;
+  /** Seconds, as the other. */
+  readonly rootTtl: number;
+  readonly intermediateTtl: number;
   readonly keys: KeyHomes;
   readonly store: AuthorityStore & Pick<AuditIntake, 'append'>;
   readonly clock: Clock;
@@ -27,12 +29,16 @@ interface Parent {
   readonly signer: Signer;
 }
 
+/** Makes the root of a new trust domain. Throws store if there is one: the store checks that when it writes. */
+export const createRoot = (deps: AuthorityDeps): Promise<StoredAuthority> =>
+  certify({ kind: 'root', state: 'active' }, deps, undefined);
+
 /** Without a parent it signs itself. Throws lint, store, file. */
 export async function certify(
-  kind: 'root' | 'intermediate',
-  deps: CertifyDeps,
+  { kind, state }: Pick<AuthorityRecord, 'kind' | 'state'>,
+  deps: AuthorityDeps,
   parent: Parent | undefined,
-): Promise<AuthorityRecord> {
+): Promise<StoredAuthority> {
   const serial = drawSerial(deps.clock.now(), deps.random);
   const name = hex(serial);
   const own = await deps.keys[kind].create(name);
@@ -41,7 +47,7 @@ export async function certify(
     subject: parent.certificate.subject,
     keyId: keyIdentifierOf(parent.certificate.spki, 'certificate_parse'),
   };
-  const validity = validityOf(deps, parent?.certificate);
+  const validity = validityOf(kind, deps, parent?.certificate);
   const { trustDomain } = deps;
   const signing = parent?.signer ?? own;
   const fields = authorityFields({ kind, trustDomain, spki: own.spki, keyId, signer }, serial, validity);
@@ -52,22 +58,41 @@ export async function certify(
     spki: own.spki,
     pathLength: PATH_LENGTH[kind],
   });
-  const about = { kind, serial: name, notAfter: validity.notAfter.toISOString() } as const;
+  const { notAfter } = validity;
+  const about = { kind, serial: name, notAfter: notAfter.toISOString() } as const;
   await deps.store.append({ type: 'authority.certifying', ...about, tbs: hash('sha256', tbs, 'hex') });
   const certificate = assembleCertificate(tbs, signing.algorithm, await signing.sign(tbs));
-  // A root signs from the start: nobody has a bundle without it.
-  const state = kind === 'root' ? 'active' : 'prepared';
-  const { algorithm } = own;
-  const record = { serial: name, kind, state, algorithm, certificate, notAfter: validity.notAfter } as const;
-  await deps.store.saveAuthority(record, { type: 'authority.certified', ...about });
-  return record;
+  const record = { serial: name, kind, state, algorithm: own.algorithm, certificate, notAfter };
+  try {
+    return {
+      ...record,
+      ...(await deps.store.saveAuthority(record, { type: 'authority.certified', ...about })),
+    };
+  } catch (error) {
+    await forgetLoser(record, deps);
+    throw error;
+  }
+}
+
+/**
+ * Of two first roots one is stored. Where that is another one, this one can never be stored, and its key is only
+ * something to steal. Of any other authority it is not known whether it was stored.
+ */
+async function forgetLoser({ kind, state, serial }: AuthorityRecord, deps: AuthorityDeps): Promise<void> {
+  const stored = await deps.store.authorities().catch(() => []);
+  const lost = stored.length > 0 && stored.every((each) => each.serial !== serial);
+  if (kind === 'root' && state === 'active' && lost) await deps.keys.root.remove(serial);
 }
 
 /** Never outside the parent's own, however near its beginning or its end. */
-function validityOf({ clock, ttlSeconds }: CertifyDeps, parent: Certificate | undefined) {
+function validityOf(
+  kind: AuthorityRecord['kind'],
+  { clock, rootTtl, intermediateTtl }: AuthorityDeps,
+  parent: Certificate | undefined,
+): Validity {
   const second = Math.floor(clock.now().getTime() / 1000) * 1000;
   const first = addSeconds(new Date(second), -BACKDATE_SECONDS);
-  const last = addSeconds(new Date(second), ttlSeconds);
+  const last = addSeconds(new Date(second), kind === 'root' ? rootTtl : intermediateTtl);
   return {
     notBefore: later(first, parent?.notBefore ?? first),
     notAfter: earlier(last, parent?.notAfter ?? last),

@@ -13,8 +13,8 @@ import {
 } from '../../../test/kit/ca/authority.ts';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
-import type { Issuer } from './authorities.ts';
 import { issue, type Order } from './issue.ts';
+import type { Issuer } from './issuer.ts';
 import { leafTemplate } from './profile.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');

@@ -13,7 +13,8 @@ import { lintSvid } from '@chancery/shared/x509/compose/lint.ts';
 import { assembleCertificate, writeTbs } from '@chancery/shared/x509/compose/tbs.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
 import type { AuditIntake, CertificateStore, Issuance } from '../store/store.ts';
-import type { Authorities, Issuer } from './authorities.ts';
+import type { Authorities } from './authorities.ts';
+import type { Issuer } from './issuer.ts';
 import { BACKDATE_SECONDS, leafFields } from './profile.ts';
 import { drawSerial } from './serial.ts';
 

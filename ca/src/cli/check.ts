@@ -10,7 +10,7 @@ import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts'
 import { ensureNothingElse } from '@chancery/shared/unix/private-socket.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { attestorsFrom, platformsOf } from '../attestors/index.ts';
-import { ensureInTime, ensureRootOf, isFresh, NO_ROOT } from '../authority/authorities.ts';
+import { ensureInTime, ensureRootOf, freshIntermediate, NO_ROOT, rootOf } from '../authority/records.ts';
 import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
 import { type ApplyOptions, compileStored } from '../registry/registry.ts';
 import { type ResourceFile, readResources } from '../registry/resources.ts';
@@ -99,8 +99,7 @@ function dataAttempts(settings: CaSettings, warn: (warning: string) => void): re
       const now = systemClock.now();
       const clock = clockWarning(found.newestRecordAt, now);
       if (clock !== undefined) warn(clock);
-      const root = found.authorities.find(({ kind }) => kind === 'root');
-      if (root === undefined) throw new IdentityError('store', NO_ROOT);
+      const root = rootOf(found.authorities);
       ensureRootOf(root, trustDomain);
       await ensureCanSign(settings, { root, records: found.authorities, now });
       const platforms = new Set(platformsOf(attestors));
@@ -114,10 +113,8 @@ const NOTHING: Snapshot = { newestRecordAt: undefined, authorities: [], registry
 /** Throws unless an intermediate may sign now and has its key, or the root may make one. */
 async function ensureCanSign(settings: CaSettings, { root, records, now }: Authority): Promise<void> {
   const keys = keysOf(settings);
-  const fresh = records.findLast(
-    ({ kind, certificate, serial }) =>
-      kind === 'intermediate' && isFresh(parseCertificate(certificate), now) && keys.intermediate.has(serial),
-  );
+  const hasKey = (serial: string): boolean => keys.intermediate.has(serial);
+  const fresh = freshIntermediate(records, root, { now, hasKey });
   ensureInTime(parseCertificate(root.certificate), now);
   const needed = fresh ?? root;
   await keys[needed.kind].load(needed.serial);

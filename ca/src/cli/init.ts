@@ -8,7 +8,8 @@ import { createKek } from '@chancery/shared/keys/file.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
-import { createRoot, ensureRootOf } from '../authority/authorities.ts';
+import { createRoot } from '../authority/certify.ts';
+import { ensureRootOf, findRoot } from '../authority/records.ts';
 import { type CaSettings, parseCaConfig, readCaConfig } from '../config.ts';
 import { keysOf, openStore, type ServeDeps } from '../serve.ts';
 import { openSqlite } from '../store/sqlite/sqlite.ts';
@@ -78,7 +79,7 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps)
   makeFolder(dirname(file), 0o755);
   const store = await openStore(settings, deps.clock, openSqlite);
   try {
-    const root = (await store.authorities()).find(({ kind }) => kind === 'root');
+    const root = findRoot(await store.authorities());
     if (!existsSync(settings.keyEncryptionKey)) {
       const lost = `${settings.keyEncryptionKey} is missing, and the root's key is encrypted under it: restore it`;
       ensure(root === undefined, 'file', lost);

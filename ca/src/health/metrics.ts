@@ -1,9 +1,9 @@
 /** Prometheus metrics. Names end in their unit; labels take values from short lists only. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { AuthorityState } from '../authority/authorities.ts';
+import type { AuthorityInUse } from '../authority/authorities.ts';
 
 export interface MetricSources {
-  readonly authorities: () => readonly AuthorityState[];
+  readonly authorities: () => readonly AuthorityInUse[];
   readonly connectedAgents: () => number;
   /** Of those: how many have not acknowledged what is in force, by part. */
   readonly unacknowledgedAgents: () => Readonly<Record<string, number>>;

@@ -1,6 +1,7 @@
 /** A CA's authorities in memory, under a clock that a test moves. */
 import { randomBytes } from 'node:crypto';
-import { Authorities, type AuthorityDeps, createRoot } from '@chancery/ca/authority/authorities.ts';
+import { Authorities } from '@chancery/ca/authority/authorities.ts';
+import { type AuthorityDeps, createRoot } from '@chancery/ca/authority/certify.ts';
 import { type AuthorityKeys, type KeyHomes, oneHome } from '@chancery/ca/authority/key-files.ts';
 import type { Store } from '@chancery/ca/store/store.ts';
 import { generateKey, type KeyAlgorithm, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
@@ -37,10 +38,10 @@ export function memoryKeys(algorithm?: KeyAlgorithm): MemoryKeys {
 /** A home, or the one of all kinds. */
 type MemoryKeys = AuthorityKeys & KeyHomes & { readonly signers: Map<string, Signer> };
 
-/** With a root, and whatever `open` made under it, from the start of the kit's time. */
-export async function makeAuthorities(
-  changes: Partial<Omit<AuthorityDeps, 'store' | 'keys'>> & { store?: Store; keys?: KeyHomes } = {},
-) {
+type Changes = Partial<Omit<AuthorityDeps, 'store' | 'keys'>> & { store?: Store; keys?: KeyHomes };
+
+/** With a root and nothing under it, from the start of the kit's time. */
+export async function makeRoot(changes: Changes = {}) {
   const clock = new ManualClock(NOW);
   const deps = {
     trustDomain: parseTrustDomain('prod.example'),
@@ -52,8 +53,13 @@ export async function makeAuthorities(
     ...changes,
     clock,
   };
-  const root = await createRoot(deps);
-  return { ...deps, root, authorities: await Authorities.open(deps) };
+  return { ...deps, root: await createRoot(deps) };
+}
+
+/** With a root, and whatever `open` made under it, from the start of the kit's time. */
+export async function makeAuthorities(changes: Changes = {}) {
+  const made = await makeRoot(changes);
+  return { ...made, authorities: await Authorities.open(made) };
 }
 
 export const proven = async (key: Signer = signerOf(generateKey())): Promise<ProvenKey> =>

@@ -6,6 +6,7 @@ import { tlsTarget, unixTarget } from '@chancery/agent/svid/channel.ts';
 import { init } from '@chancery/ca/cli/init.ts';
 import { paths, readCaConfig } from '@chancery/ca/config.ts';
 import { openAuthorities, openStore, type RunningCa, runCa, type ServeDeps } from '@chancery/ca/serve.ts';
+import { maySign } from '@chancery/ca/store/authority-states.ts';
 import { openSqliteThread } from '@chancery/ca/store/sqlite/sqlite.ts';
 import type { Store } from '@chancery/ca/store/store.ts';
 import {
@@ -102,7 +103,7 @@ async function openTestCa(file: string, deps: ServeDeps, clock: MovableClock): P
     apply: (...resources) => apply(adminSocket, resources),
     agentsUntil: () => agentsUntil(adminSocket),
     authority: async (kind) => {
-      const record = (await store.authorities()).find((each) => each.kind === kind);
+      const record = (await store.authorities()).find((each) => each.kind === kind && maySign(each));
       if (record === undefined) throw new Error(`there is no ${kind}`);
       const kek = readKek(settings.keyEncryptionKey);
       const key = readKeyFile(joinPath(paths(settings.dataDir).keys, `${record.serial}.key`), kek);

@@ -1,0 +1,41 @@
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { keyFiles } from './key-files.ts';
+
+describe('keys in files', () => {
+  const folder = makeFolder();
+  afterAll(() => removeFolder(folder));
+  const kek = Buffer.alloc(32, 7);
+
+  test('are the owner’s alone, in a folder of the owner’s alone, and are no PEM that others read', async () => {
+    const keys = keyFiles(join(folder, 'keys'), kek);
+    const { spki } = await keys.create('40aa');
+    expect(fs.statSync(join(folder, 'keys')).mode & 0o777).toBe(0o700);
+    const file = join(folder, 'keys', '40aa.key');
+    expect(fs.statSync(file).mode & 0o777).toBe(0o600);
+    expect(fs.readFileSync(file, 'utf8')).toMatch(/^-----BEGIN CHANCERY ENCRYPTED KEY-----/);
+    expect((await keys.load('40aa')).spki).toEqual(spki);
+  });
+
+  test('are gone when they are removed, and may be removed again', async () => {
+    const keys = keyFiles(join(folder, 'removed'), kek);
+    await keys.create('40aa');
+    await keys.create('40ab');
+    await keys.remove('40aa');
+    await keys.remove('40aa');
+    expect(fs.readdirSync(join(folder, 'removed'))).toEqual(['40ab.key']);
+    fs.mkdirSync(join(folder, 'removed', '40ac.key'));
+    await expect(keys.remove('40ac')).rejects.toThrow(refusal('file', /could not be removed/));
+  });
+
+  test.each([
+    ['that is not there', '40bb', kek, /40bb\.key could not be opened/],
+    ['under another key-encryption key', '40aa', Buffer.alloc(32, 8), /does not open/],
+  ])('%s are refused', async (_, serial, other, message) => {
+    const keys = keyFiles(join(folder, 'keys'), other);
+    await expect(keys.load(serial)).rejects.toThrow(refusal('file', message));
+  });
+});

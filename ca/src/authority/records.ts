@@ -1,0 +1,115 @@
+/** What the records of the authorities say: who signs, what agents trust, and what has had its time. Pure. */
+import { hash } from 'node:crypto';
+import { equal, hex } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { type TrustDomain, trustDomainId } from '@chancery/shared/spiffe/id.ts';
+import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { readSubjectAltName } from '@chancery/shared/x509/extensions.ts';
+import { text } from '@chancery/shared/x509/names.ts';
+import { isInBundle, keepsKey, maySign } from '../store/authority-states.ts';
+import type { AuthorityMove, AuthorityRecord, StoredAuthority } from '../store/store.ts';
+
+/** Why a CA without a root does not start, and what to do. */
+export const NO_ROOT =
+  'there is no root yet: finish it with chancery-ca init --resume, or, if this CA has run before, restore dataDir';
+
+/** The root that signs intermediates. Undefined before `init` has made one. */
+export const findRoot = <T extends AuthorityRecord>(records: readonly T[]): T | undefined =>
+  records.find((each) => each.kind === 'root' && maySign(each));
+
+/** As `findRoot`. Throws store if there is none, with what to do. */
+export function rootOf<T extends AuthorityRecord>(records: readonly T[]): T {
+  const root = findRoot(records);
+  if (root === undefined) throw new IdentityError('store', NO_ROOT);
+  return root;
+}
+
+/**
+ * What agents trust, in the order of the records. Its number is that of the newest change of it, which may be that
+ * something left it, so it never goes back.
+ */
+export function bundleOf(records: readonly StoredAuthority[], trustDomain: TrustDomain): Bundle {
+  const authorities = records.filter(isInBundle).map(({ certificate }) => certificate);
+  const [sequence = 0n] = records.map((each) => each.sequence).toSorted((a, b) => Number(b - a));
+  return { trustDomain, authorities, sequence };
+}
+
+export interface Choice {
+  readonly now: Date;
+  /** Whether the key of this serial is at hand. */
+  readonly hasKey: (serial: string) => boolean;
+}
+
+/**
+ * The intermediate that signs or is to sign: issued by this root, before half of its life, with its key. The one that
+ * signs already comes before others, then the newest. Undefined if a new one is needed.
+ */
+export function freshIntermediate<T extends AuthorityRecord>(
+  records: readonly T[],
+  root: AuthorityRecord,
+  { now, hasKey }: Choice,
+): T | undefined {
+  const { subject } = parseCertificate(root.certificate);
+  const fresh = records.filter((each) => {
+    if (each.kind !== 'intermediate' || !keepsKey(each)) return false;
+    const certificate = parseCertificate(each.certificate);
+    return equal(certificate.issuer, subject) && isFresh(certificate, now) && hasKey(each.serial);
+  });
+  return fresh.find(maySign) ?? fresh.at(-1);
+}
+
+/** What makes `chosen` the one that signs, and removes what nothing can sign with any more. */
+export function movesFor(
+  records: readonly AuthorityRecord[],
+  chosen: AuthorityRecord,
+  now: Date,
+): readonly AuthorityMove[] {
+  const others = records.filter(({ kind, serial }) => kind === 'intermediate' && serial !== chosen.serial);
+  return [
+    // What nothing will sign with again is only something to steal. Before its end it may sign again: a clock that was
+    // ahead has made a successor that is not valid yet.
+    ...others
+      .filter((each) => keepsKey(each) && each.notAfter <= now)
+      .map(({ serial, state }) => ({ serial, from: state, to: 'removed' }) as const),
+    ...others
+      .filter((each) => maySign(each) && each.notAfter > now)
+      .map(({ serial, state }) => ({ serial, from: state, to: 'retiring' }) as const),
+    ...(maySign(chosen) ? [] : [{ serial: chosen.serial, from: chosen.state, to: 'active' } as const]),
+  ];
+}
+
+/** Throws config: agents of that trust domain would not believe this root. */
+export function ensureRootOf(root: AuthorityRecord, trustDomain: TrustDomain): void {
+  const names = readSubjectAltName(parseCertificate(root.certificate), 'store') ?? [];
+  const domains = names.map(({ value }) => text(value));
+  const holds = domains.length === 0 || domains.includes(trustDomainId(trustDomain));
+  const says = `the config has trustDomain ${trustDomain}, the root of this dataDir is of ${domains.join(', ')}`;
+  ensure(holds, 'config', `${says}: correct trustDomain or dataDir`);
+}
+
+/** Throws authority_unfit, with both ends of the validity. */
+export function ensureInTime({ notBefore, notAfter }: Certificate, now: Date): void {
+  const [from, to] = [notBefore.toISOString(), notAfter.toISOString()];
+  const inTime = notBefore <= now && now < notAfter;
+  ensure(inTime, 'authority_unfit', `the root is valid from ${from} to ${to}; now is ${now.toISOString()}`);
+}
+
+/** SHA-256 of the key, hexadecimal. A record's certificate never changes. */
+export const keyNameOf = ({ certificate }: AuthorityRecord): string =>
+  hash('sha256', parseCertificate(certificate).spki, 'hex');
+
+/** Throws file if the key is not that of the record. */
+export function ensureKeyOf(
+  { serial, algorithm, certificate }: AuthorityRecord,
+  key: { readonly spki: Uint8Array; readonly algorithm: string },
+): void {
+  const same = hex(key.spki) === hex(parseCertificate(certificate).spki) && key.algorithm === algorithm;
+  ensure(same, 'file', `the key of authority ${serial} is another one`);
+}
+
+/** From its beginning until half-way between the moment it was made and its end. */
+function isFresh({ notBefore, notAfter }: Certificate, now: Date): boolean {
+  return notBefore <= now && now < addSeconds(notBefore, (notAfter.getTime() - notBefore.getTime()) / 2000);
+}

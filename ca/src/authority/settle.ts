@@ -1,0 +1,64 @@
+/**
+ * Brings the authorities to where they should be now, one transition of the store after another: another process may
+ * come between any two, and a crash leaves a state that the next look goes on from.
+ */
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { keepsKey } from '../store/authority-states.ts';
+import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
+import { type AuthorityDeps, certify } from './certify.ts';
+import { type Issuer, issuerOf } from './issuer.ts';
+import type { KeyHomes } from './key-files.ts';
+import { ensureInTime, ensureRootOf, freshIntermediate, movesFor, rootOf } from './records.ts';
+
+export interface Settled {
+  readonly records: readonly StoredAuthority[];
+  /** The active intermediate under the active root. */
+  readonly issuer: Issuer;
+}
+
+/** Each step is one; without another process three are enough. */
+const MAX_STEPS = 16;
+
+/**
+ * Reads the records until nothing is left to do: an intermediate that is fresh is active, and what has ended is
+ * removed. `known` is used again if it still signs. Throws store, config, authority_unfit, file, file_mode, lint.
+ */
+export async function settle(deps: AuthorityDeps, known: Issuer | undefined): Promise<Settled> {
+  const { store, keys, clock } = deps;
+  const hasKey = (serial: string): boolean => keys.intermediate.has(serial);
+  let made: string | undefined;
+  for (let step = 0; step < MAX_STEPS; step += 1) {
+    const [records, now] = [await store.authorities(), clock.now()];
+    const root = rootOf(records);
+    ensureRootOf(root, deps.trustDomain);
+    // Under a root that ends soon a new one is past half of its life at once, and yet the best that there is.
+    const chosen =
+      freshIntermediate(records, root, { now, hasKey }) ?? records.find(({ serial }) => serial === made);
+    const moves = chosen === undefined ? [] : movesFor(records, chosen, now);
+    if (chosen === undefined) made = await makeIntermediate(root, deps);
+    else if (moves.length > 0) await store.moveAuthorities(moves, { type: 'authority.moved', moves });
+    else return { records, issuer: await signing(chosen, keys, known) };
+  }
+  throw new IdentityError('store', 'other processes changed the authorities at the same time; try again');
+}
+
+async function signing(chosen: AuthorityRecord, keys: KeyHomes, known: Issuer | undefined): Promise<Issuer> {
+  const { serial } = chosen;
+  return known?.serial === serial ? known : issuerOf(chosen, await keys.intermediate.load(serial));
+}
+
+async function makeIntermediate(root: AuthorityRecord, deps: AuthorityDeps): Promise<string> {
+  const certificate = parseCertificate(root.certificate);
+  // Before there is a key: one that nothing can certify would be left behind at each try.
+  ensureInTime(certificate, deps.clock.now());
+  const signer = await deps.keys.root.load(root.serial);
+  const made = await certify({ kind: 'intermediate', state: 'prepared' }, deps, { certificate, signer });
+  return made.serial;
+}
+
+/** Removes the keys that nothing will sign with again; does nothing if they are gone. Throws file. */
+export async function forgetKeys(records: readonly AuthorityRecord[], keys: KeyHomes): Promise<void> {
+  for (const { kind, serial } of records.filter((each) => !keepsKey(each)))
+    if (keys[kind].has(serial)) await keys[kind].remove(serial);
+}
