@@ -1,12 +1,13 @@
 /** `init` that is interrupted anywhere, and `init --resume` after it. */
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { caProgram } from '@chancery/ca/cli/program.ts';
+import { MIGRATIONS } from '@chancery/ca/store/sqlite/file/schema.ts';
 import { runProgram } from '@chancery/shared/cli/program.ts';
-import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { type Clock, systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { afterAll, expect, test } from 'vitest';
 import { CA_MAIN, makeFolder, type Ran, removeFolder } from '../kit/processes.ts';
@@ -27,16 +28,11 @@ function initKilledAt(changes: number, dir: string): Promise<boolean> {
 }
 
 /** The same commands, in this process: dozens of processes would take minutes. */
-const program = caProgram(
-  {
-    clock: systemClock,
-    random: randomBytes,
-    ownUid: process.getuid?.() ?? 0,
-    logAt: () => silentLog,
-  },
-  '0',
-);
-async function ca(...args: readonly string[]): Promise<Ran> {
+const programBy = (clock: Clock) =>
+  caProgram({ clock, random: randomBytes, ownUid: process.getuid?.() ?? 0, logAt: () => silentLog }, '0');
+const ca = (...args: readonly string[]): Promise<Ran> => runBy(systemClock, ...args);
+
+async function runBy(clock: Clock, ...args: readonly string[]): Promise<Ran> {
   const [out, err]: [string[], string[]] = [[], []];
   const io = {
     out: (text: string) => void out.push(text),
@@ -46,7 +42,7 @@ async function ca(...args: readonly string[]): Promise<Ran> {
     input: async () => '',
     isTerminal: false,
   };
-  const status = await runProgram(program, args, io);
+  const status = await runProgram(programBy(clock), args, io);
   return { status, stdout: out.join(''), stderr: err.join('') };
 }
 const resume = (dir: string): Promise<Ran> =>
@@ -68,11 +64,45 @@ test('init is interrupted after each change of the disk, and init --resume finis
 
 test('a second init says how to finish the first, and its command works', async () => {
   const dir = join(folder, 'advice');
-  await initKilledAt(5, dir);
+  // The database and its schema come first; before the key-encryption key nothing is left that a second init minds.
+  for (let changes = MIGRATIONS.length; !existsSync(join(dir, 'key-encryption-key')); changes += 1) {
+    rmSync(dir, { recursive: true, force: true });
+    await initKilledAt(changes, dir);
+  }
   const { status, stderr } = await ca('init', '--trust-domain', TRUST_DOMAIN, '--dir', dir);
   expect(status).toBe(1);
   const [, command = ''] = /finish it: chancery-ca (.*)\n$/.exec(stderr) ?? [];
   expect(await ca(...command.split(' '))).toMatchObject({ status: 0 });
+});
+
+const ensureOneCa = async (dir: string): Promise<void> => {
+  expect(await ca('check', '--config', join(dir, 'ca.yaml'))).toMatchObject({ status: 0, stderr: '' });
+  expect(readdirSync(join(dir, 'data', 'keys')).filter((name) => name.endsWith('.key'))).toHaveLength(1);
+};
+
+test('two inits at once make one CA', async () => {
+  const dir = join(folder, 'twice');
+  await Promise.all([initKilledAt(1_000_000, dir), initKilledAt(1_000_000, dir)]);
+  // SQLite may turn both away from a file that both are making.
+  expect(await resume(dir)).toMatchObject({ status: 0, stderr: '' });
+  await ensureOneCa(dir);
+});
+
+test('an init that another one overtakes before it has the database touches nothing', async () => {
+  const dir = join(folder, 'overtaken');
+  const flags = ['--trust-domain', TRUST_DOMAIN, '--dir', dir];
+  let overtaken = false;
+  // The time is asked for right before the database is opened.
+  const now = (): Date => {
+    if (!overtaken) execFileSync(process.execPath, [CA_MAIN, 'init', '--resume', ...flags]);
+    overtaken = true;
+    return systemClock.now();
+  };
+  expect(await runBy({ ...systemClock, now }, 'init', ...flags)).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/ca\.yaml exists already: a CA is made once/),
+  });
+  await ensureOneCa(dir);
 });
 
 test('init --resume of a whole CA changes nothing', async () => {

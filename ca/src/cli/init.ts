@@ -13,6 +13,7 @@ import { ensureRootOf, findRoot } from '../authority/records.ts';
 import { type CaSettings, parseCaConfig, readCaConfig } from '../config.ts';
 import { keysOf, openStore, type ServeDeps } from '../serve.ts';
 import { openSqlite } from '../store/sqlite/sqlite.ts';
+import type { Store } from '../store/store.ts';
 import { printJson } from './flags.ts';
 
 /** With --resume it completes an earlier run; without, it refuses to touch existing files. */
@@ -99,29 +100,37 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps)
   }
 }
 
-/** The config is written last: if it exists, the CA is complete. */
+/**
+ * Holds the lock of the database all the time: of two at once one makes the CA, and the other touches nothing. The
+ * config is written last: if it exists, the CA is complete.
+ */
 async function makeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
   const config = exampleConfig(trustDomain);
   const settings = parseCaConfig(config, file);
   makeFolder(dirname(file), 0o755);
-  createKek(settings.keyEncryptionKey);
-  const root = await makeRoot(settings, deps).catch((error: unknown) => {
-    // Nothing is encrypted under it yet, and another attempt needs its path.
-    rmSync(settings.keyEncryptionKey);
-    throw error;
-  });
-  writeExample(join(dirname(file), 'resources'), trustDomain);
-  writeFileAtomic(file, utf8(config), 0o644);
-  return root;
-}
-
-async function makeRoot(settings: CaSettings, deps: ServeDeps) {
   const store = await openStore(settings, deps.clock, openSqlite);
   try {
-    const keys = keysOf(settings);
-    return await createRoot({ ...deps, ...settings, keys, store });
+    ensureNothingThere(file, trustDomain);
+    const root = await makeRoot(settings, { ...deps, store });
+    writeExample(join(dirname(file), 'resources'), trustDomain);
+    writeFileAtomic(file, utf8(config), 0o644);
+    return root;
   } finally {
     await store.close();
+  }
+}
+
+async function makeRoot(settings: CaSettings, deps: ServeDeps & { readonly store: Store }) {
+  const { keyEncryptionKey } = settings;
+  const known = (await deps.store.authorities()).length;
+  createKek(keyEncryptionKey);
+  try {
+    return await createRoot({ ...deps, ...settings, keys: keysOf(settings) });
+  } catch (error) {
+    const now = await deps.store.authorities().catch(() => undefined);
+    // Nothing is encrypted under it, and another attempt needs its path.
+    if (now?.length === known) rmSync(keyEncryptionKey);
+    throw error;
   }
 }
 
