@@ -1,13 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
 import { silentLog } from '@chancery/shared/ground/log.ts';
-import { type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
+import { type Message, type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
-import { TRIAGE, TrustDomainInMemory } from '../../../../../test/kit/mcp/world.ts';
+import { policyFor, TRIAGE, TrustDomainInMemory } from '../../../../../test/kit/mcp/world.ts';
 import { type CallEvent, sha256 } from '../../call-event.ts';
-import { CallRecorder } from './record.ts';
+import { CallRecorder, type Ruling } from './record.ts';
 
 let written: (readonly CallEvent[])[];
 let recorder: CallRecorder;
@@ -87,4 +87,52 @@ test('an error is recorded with its code and no digest', async () => {
   answered(1, { result: undefined, error: { code: -32602, message: 'x', data: { result: {} } } });
   await setImmediate();
   expect(written.flat()).toMatchObject([{ outcome: 'error', rpcCode: -32602, resultSha256: undefined }]);
+});
+
+const ruling = (allow: boolean): Ruling => ({
+  decision: allow ? { allow, rule: 'r', reason: 'x' } : { allow, rule: 'r', reason: 'x' },
+  use: { tool: 'echo', arguments: {} },
+  reaches: true,
+  bytes: 1,
+  policy: policyFor(1, { allow: ['*'] }, 7n),
+  session: 's',
+});
+const call: Message = { kind: 'request', id: 1, method: 'tools/call', params: undefined };
+
+test.each([
+  ['allowed call has a record', true, 3],
+  ['kind of denial has one record', false, 1],
+])('each %s of its own', async (_name, allow, count) => {
+  const given: string[] = [];
+  const rule = (id: string): Ruling => {
+    given.push(id);
+    return ruling(allow);
+  };
+  const decide = () => recorder.decided(peer, call, rule);
+  const decided = await Promise.all([decide(), decide(), decide()]);
+  expect(new Set(given).size).toBe(3);
+  expect(new Set(decided.map(({ recordId }) => recordId)).size).toBe(count);
+  expect(written.flat()).toHaveLength(count);
+  expect(written.flat()[0]).toMatchObject({
+    stage: 'decided',
+    allow,
+    tool: 'echo',
+    policyVersion: 7,
+    session: 's',
+  });
+});
+
+test('a call has one end, whatever comes after it', async () => {
+  const asked = { recordId: 'a', method: 'tools/call', tool: 'echo', requestId: 1, startedMs: 0 };
+  const empty: Response = { kind: 'response', id: 1, result: {}, error: undefined };
+  recorder.unanswered(peer, asked, 'abandoned');
+  recorder.unanswered(peer, asked, 'unknown', 'cut');
+  recorder.answered(peer, asked, empty, writeMessage(empty));
+  await setImmediate();
+  expect(written.flat()).toMatchObject([{ id: 'a', outcome: 'abandoned', from: 'client' }]);
+});
+
+test('a response that is dropped is on record by its id', () => {
+  recorder.dropped(peer, { kind: 'response', id: 9, result: {}, error: undefined }, 'x');
+  expect(written.flat()).toMatchObject([{ stage: 'dropped', kind: 'response', requestId: 9, detail: 'x' }]);
 });
