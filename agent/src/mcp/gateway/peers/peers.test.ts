@@ -347,6 +347,8 @@ describe('a claim', () => {
     isLinked = true;
     await peers.claimAgain(() => terms);
     expect(recorded).toEqual([]);
+    // Its connection is still that of the old certificate, on which new requests come.
+    expect(peers.of(socket).serial).toBe(serialOf(old));
   });
 
   test.each(['old', 'new'])(
