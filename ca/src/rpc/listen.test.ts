@@ -131,7 +131,13 @@ const foreign = refusal('chain', /^a certificate has no authority key identifier
 
 describe('a TLS port', () => {
   let node = 'n1';
-  const nodeOf = async () => node;
+  /** Until when the store is silent, and how often it was asked. */
+  let [asked, looks] = [Promise.resolve(), 0];
+  const nodeOf = async () => {
+    looks += 1;
+    await asked;
+    return node;
+  };
 
   async function listening(connections = openDoor()) {
     const around = arrivals();
@@ -249,6 +255,19 @@ describe('a TLS port', () => {
     const { dial, slow } = await listening();
     slow.add({ address: '127.0.0.1' });
     expect((await dial(svidOf(root))).caller.shownCertificate).toBe(true);
+  });
+
+  test('I84 a good certificate does not give way to strangers while the CA looks its record up', async () => {
+    const { dial, listener } = await listening(openDoor({ strangers: 1, perStranger: 1 }));
+    const { promise, resolve: found } = Promise.withResolvers<void>();
+    [asked, looks] = [promise, 0];
+    const good = dial(svidOf(root));
+    await vi.waitFor(() => expect(looks).toBe(1));
+    const stranger = net.connect(listener.port, '127.0.0.1').on('error', () => {});
+    stranger.write('x');
+    await once(stranger, 'close');
+    found();
+    expect((await good).caller.shownCertificate).toBe(true);
   });
 
   test('is refused where the address is taken', async () => {

@@ -89,9 +89,14 @@ async function admit(
   const caller = tlsCaller(socket, connection, { bundle, clock });
   const svid = goodSvidOf(caller, clock);
   if (svid !== undefined) {
-    // Many nodes may have one SPIFFE ID, so places are counted by node.
-    const holder = (await nodeOf(svid.serial)) ?? svid.id;
-    if (socket.destroyed || !connection.certify({ serial: svid.serial, holder })) return;
+    // Many nodes may have one SPIFFE ID, so places are counted by node. Until the store says which, the wait is ours.
+    const answered = connection.answer();
+    try {
+      const holder = (await nodeOf(svid.serial)) ?? svid.id;
+      if (socket.destroyed || !connection.certify({ serial: svid.serial, holder })) return;
+    } finally {
+      answered();
+    }
   }
   if (!(await connection.wait(slow, slowKeys(limitKeys(caller), svid)))) return;
   const forget = callers.add(socket, caller);

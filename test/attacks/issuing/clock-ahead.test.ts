@@ -1,13 +1,18 @@
-/** A CA that once ran with its clock ahead: row I57. */
+/** A CA that once ran with its clock ahead: rows I57 and I79. */
 import { once } from 'node:events';
 import { connect } from 'node:tls';
+import { issue } from '@chancery/ca/authority/issue.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterEach, expect, test, vi } from 'vitest';
+import { proven } from '../../kit/ca/authority.ts';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
 import { joinAs } from '../../kit/ca/join.ts';
+import { makeRpc } from '../../kit/ca/rpc.ts';
+import { refusal } from '../../kit/refusal.ts';
 
 let ca: TestCa;
-afterEach(() => ca.close());
+afterEach(() => ca?.close());
 
 const HOUR = 3600;
 const ID = `spiffe://${TRUST_DOMAIN}/a`;
@@ -53,4 +58,24 @@ test('I57 a CA whose clock is set back while it runs says that it is not ready, 
   expect(await isFit()).toBe(false);
   ca.clock.move(61);
   await vi.waitFor(async () => expect(await isFit()).toBe(true), 30_000);
+});
+
+test('I79 a key stays its owner’s when the clock was ahead for a minute', async () => {
+  const rpc = await makeRpc();
+  const key = await proven();
+  const orderOf = (node: string) => ({
+    id: parseSpiffeId(ID),
+    platform: 'fake',
+    node,
+    identity: 'a',
+    ttlSeconds: 60,
+  });
+  await issue({ ...orderOf('owner'), dnsNames: [], key }, rpc);
+  const right = rpc.clock.now();
+  rpc.clock.advanceTo(new Date(right.getTime() + 2 * HOUR * 1000));
+  await rpc.store.prune(new Date(0));
+  rpc.clock.jump(right);
+  const stolen = issue({ ...orderOf('thief'), dnsNames: [], key }, rpc);
+  await expect(stolen).rejects.toThrow(refusal('csr_key', /^the key belongs to another node$/));
+  await issue({ ...orderOf('owner'), dnsNames: [], key }, rpc);
 });

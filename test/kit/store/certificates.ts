@@ -98,6 +98,15 @@ function keyTests(subject: Subject): void {
     await record({ serial: '02', notAfter: after(120) });
   });
 
+  test('a key that expired while the clock was ahead is held again when that is set back', async () => {
+    await record({ serial: '01', node: 'b' });
+    subject.clock.advanceTo(after(7200));
+    await subject.store.prune(NOW);
+    subject.clock.jump(after(1));
+    await expect(record({ serial: '02' })).rejects.toThrow(elsewhere);
+    await record({ serial: '03', node: 'b' });
+  });
+
   test('a record that failed holds no key', async () => {
     await record({ serial: '01', keySha256: Buffer.alloc(32, 2) });
     await expect(record({ serial: '01', node: 'b' })).rejects.toThrow(refusal('store', /./));
@@ -117,6 +126,10 @@ function guestTests(subject: Subject): void {
     const full = refusal('rate', /^tpm\/g has 10000 valid certificates by IssueX509$/);
     await expect(record(guest(10_001))).rejects.toThrow(full);
     await record({ ...guest(10_001), node: 'h', keySha256: Buffer.alloc(32, 2) });
+    subject.clock.advanceTo(after(7200));
+    await subject.store.prune(NOW);
+    subject.clock.jump(after(1));
+    await expect(record(guest(10_001))).rejects.toThrow(full);
     subject.clock.advanceTo(after(60));
     await record({ ...guest(10_002), notAfter: after(120) });
   });

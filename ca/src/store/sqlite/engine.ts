@@ -45,6 +45,8 @@ export class Engine {
   readonly #transaction: Transaction;
   readonly #memory: Memory = { keys: new KeyHolders(), guests: new Guests(), undo: new Undo() };
   readonly #newest: () => number;
+  /** By which time memory has forgotten what was expired. */
+  #forgotAt = Number.NEGATIVE_INFINITY;
 
   /** Opens or makes the file, 0600, and brings its schema up to date. Throws store, file. */
   static open(at: DatabaseAt): Engine {
@@ -83,6 +85,13 @@ export class Engine {
 
   /** In one transaction where that can be: the outcomes are in the order of the calls, and durable. */
   write(calls: readonly WriteCall[]): readonly Outcome[] {
+    try {
+      const now = Math.min(...calls.map(({ at }) => at));
+      if (now < this.#forgotAt) this.#remember(now);
+    } catch (error) {
+      const refusal = storeRefusal(error, this.#at.path);
+      return calls.map(() => ({ error: refusal }));
+    }
     const runs = calls.map((call) => () => this.#run(call));
     const outcomes = commitTogether(runs, this.#transaction, (error) => storeRefusal(error, this.#at.path));
     if (calls.some(({ name }) => MARKED.has(name))) this.#tryMark();
@@ -107,11 +116,20 @@ export class Engine {
     try {
       this.#memory.keys.forgetExpired(at);
       this.#memory.guests.forgetExpired(new Date(at));
+      this.#forgotAt = at;
       this.#mark();
       return outcome;
     } catch (error) {
       return { error: storeRefusal(error, this.#at.path) };
     }
+  }
+
+  /** The clock was set back: what it had made expire is valid again. The database keeps it for longer. */
+  #remember(now: number): void {
+    this.#memory.keys.clear();
+    this.#memory.guests.clear();
+    this.#load(now);
+    this.#forgotAt = now;
   }
 
   #load(now: number): void {

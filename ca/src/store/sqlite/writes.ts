@@ -30,6 +30,9 @@ export interface Memory {
   readonly undo: Undo;
 }
 
+/** Beyond its end a token is remembered for a day: where the clock was ahead, it is good again once that is set right. */
+const TOKEN_KEPT_MS = 86_400_000;
+
 export type Writes = ReturnType<typeof writesOf>;
 
 /** `at` is when each was asked for; times are milliseconds, events are JSON text. */
@@ -49,7 +52,7 @@ export function writesOf(db: DatabaseSync, { authorities, revocations }: Tables,
       audit(at, event);
     },
     prune: (at: number, before: number): number => {
-      sql.pruneTokens.run(at);
+      sql.pruneTokens.run(at - TOKEN_KEPT_MS);
       return Number(sql.prune.run(before).changes);
     },
     ...authorityWrites(authorities, numbers, audit),

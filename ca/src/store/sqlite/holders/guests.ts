@@ -51,6 +51,10 @@ export class Guests {
     this.#ends.set(key, ends);
   }
 
+  clear(): void {
+    this.#ends.clear();
+  }
+
   forgetExpired(now: Date): void {
     for (const key of this.#ends.keys()) this.#forget(key, now);
   }

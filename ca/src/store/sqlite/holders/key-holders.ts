@@ -52,6 +52,10 @@ export class KeyHolders {
     };
   }
 
+  clear(): void {
+    this.#held.clear();
+  }
+
   forgetExpired(now: number): void {
     for (const [key, { notAfter }] of this.#held) if (notAfter <= now) this.#held.delete(key);
   }
