@@ -30,7 +30,7 @@ export interface Memory {
   readonly undo: Undo;
 }
 
-/** Beyond its end a token is remembered for a day: where the clock was ahead, it is good again once that is set right. */
+/** Beyond its end a token is kept for a day: where the clock was ahead, it is good again once that is set right. */
 const TOKEN_KEPT_MS = 86_400_000;
 
 export type Writes = ReturnType<typeof writesOf>;
