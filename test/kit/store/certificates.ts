@@ -112,15 +112,24 @@ function keyTests(subject: Subject): void {
     await expect(record({ serial: '01', node: 'b' })).rejects.toThrow(refusal('store', /./));
     await record({ serial: '02' });
   });
+
+  test('a record that failed takes no key from who holds it', async () => {
+    await record({ serial: '01' });
+    const failed = record({ serial: '01', keySha256: Buffer.alloc(32, 2) });
+    await expect(failed).rejects.toThrow(refusal('store', /UNIQUE|duplicate/));
+    await expect(record({ serial: '02', node: 'b' })).rejects.toThrow(elsewhere);
+  });
 }
 
 function guestTests(subject: Subject): void {
   const record = recordIn(subject);
   const guest = (n: number) => ({ serial: n.toString(16).padStart(8, '0'), origin: '40aa', node: 'g' });
 
-  test('certificates with an origin are counted by node, across a restart, and one that failed is not', async () => {
+  test('certificates with an origin are counted by node, across a restart, and one that failed or was refused is not', async () => {
+    await record({ serial: '01', node: 'h', keySha256: Buffer.alloc(32, 2) });
     await Promise.all(Array.from({ length: 9_999 }, (_, n) => record(guest(n))));
     await expect(record(guest(0))).rejects.toThrow(refusal('store', /UNIQUE|duplicate/));
+    await expect(record({ ...guest(10_000), keySha256: Buffer.alloc(32, 2) })).rejects.toThrow(elsewhere);
     await record(guest(10_000));
     await subject.restart();
     const full = refusal('rate', /^tpm\/g has 10000 valid certificates by IssueX509$/);

@@ -1,7 +1,7 @@
 /** What attestors remember of nodes and tokens. */
 import { nodeMemory } from '@chancery/ca/store/node-memory.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { after } from '../certificates.ts';
 import { refusal } from '../refusal.ts';
 import type { Subject } from './subject.ts';
@@ -47,6 +47,13 @@ function advanceTests(subject: Subject): void {
     await expect(failed).rejects.toBe(refused);
     await advance((before) => `${before} 2`);
     expect(await subject.store.nodeState(a)).toBe('none 1 2');
+  });
+
+  test('an advance to the state before writes nothing', async () => {
+    await advance(() => '1');
+    const swap = vi.spyOn(subject.store, 'swapNodeState');
+    await advance(() => '1');
+    expect(swap).not.toHaveBeenCalled();
   });
 
   test('of many advances at the same moment none is lost', async () => {

@@ -154,10 +154,18 @@ describe('a full disk', () => {
   });
 });
 
-test('an event that may be late is written after a second where nothing else is', async () => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-  const lone = await openSqlite(':memory:', new ManualClock(NOW));
-  try {
+describe('an event that may be late', () => {
+  let lone: Store;
+  beforeEach(async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    lone = await openSqlite(':memory:', clock);
+  });
+  afterEach(async () => {
+    vi.useRealTimers();
+    await lone.close();
+  });
+
+  test('is written after a second where nothing else is', async () => {
     lone.appendSoon(event);
     vi.advanceTimersByTime(999);
     await setImmediate();
@@ -165,8 +173,14 @@ test('an event that may be late is written after a second where nothing else is'
     vi.advanceTimersByTime(1);
     await setImmediate();
     expect(await lone.events(0, 9)).toHaveLength(1);
-  } finally {
-    vi.useRealTimers();
-    await lone.close();
-  }
+  });
+
+  test('is written at once where 1,024 wait', async () => {
+    for (let n = 1; n < 1_024; n += 1) lone.appendSoon(event);
+    await setImmediate();
+    expect(await lone.events(0, 9)).toEqual([]);
+    lone.appendSoon(event);
+    await setImmediate();
+    expect(await lone.events(0, 2_000)).toHaveLength(1_024);
+  });
 });

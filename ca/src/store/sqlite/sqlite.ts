@@ -175,10 +175,10 @@ class SqliteStore implements Store {
     return this.#asked.close();
   }
 
-  /** A change of state. The next one waits until the listeners have acted on this one. */
+  /** A change of state. The next one is asked for after the answer to this one, so its answer comes in a later turn. */
   #inOrder<T>(change: () => Promise<T>): Promise<T> {
     const changed = this.#changes.then(change);
-    this.#changes = changed.then(turn, turn);
+    this.#changes = changed.catch(() => {});
     return changed;
   }
 
@@ -201,8 +201,6 @@ class SqliteStore implements Store {
     return this.#clock.now().getTime();
   }
 }
-
-const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 /** A Buffer that crosses a thread arrives without its methods. */
 const arrived = (issuance: RecordedIssuance): RecordedIssuance => ({
