@@ -328,6 +328,10 @@ describe('a disk that is full', () => {
     await refused;
     expect(decideServer(agent.trust.policy.current(), ID, 'github').allow).toBe(false);
     expect(await acknowledged()).toBe(before);
+    expect(agent.snapshotFailure()).toMatch(/state\.json/);
+    rmSync(statePath(), { recursive: true });
+    await ca.apply(...everything);
+    await until(() => agent.snapshotFailure() === undefined);
   });
 });
 

@@ -34,6 +34,8 @@ interface EveryAgent {
   readonly bundle: Source<Bundle>;
   /** Why the last renewal of the SVID failed; undefined if it succeeded. */
   readonly renewalFailure: () => string | undefined;
+  /** Why some of what the CA sent last is not in force or not on disk; undefined if all of it is. */
+  readonly snapshotFailure: () => string | undefined;
   /** Seconds by which this clock is ahead of the CA's; undefined before the CA has sent its time. */
   readonly skewSeconds: () => number | undefined;
   /** Rejects when the agent is closed, and on a bug. */
@@ -163,7 +165,8 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
     if (signal.aborted) await following.ended;
   });
   const { svid, renewalFailure } = life;
-  return { svid, bundle: trust.bundle, trust: following.trust, renewalFailure, ended };
+  const { trust: followed, snapshotFailure } = following;
+  return { svid, bundle: trust.bundle, trust: followed, renewalFailure, snapshotFailure, ended };
 }
 
 async function withPlatformKeys(start: Start): Promise<Begun<PlatformKeyAgent>> {
@@ -172,19 +175,21 @@ async function withPlatformKeys(start: Start): Promise<Begun<PlatformKeyAgent>> 
   const { clock, log } = deps;
   const missing = () => new IdentityError('unavailable', 'there is no bundle yet');
   const bundle = new LiveValue<Bundle>(missing, await firstBundle(start));
+  let failure: string | undefined;
   const life = new SvidLife<PlatformSvid>({
     ...deps,
     obtain: async () => {
       const known = bundle.current();
       const request = { evidence, bundle: known, id, instance, skew, clock, signal };
       const { svid, authorities } = await obtainPlatformSvid(ca.address, request);
-      followBundle(bundle, { ...known, authorities }, log);
+      failure = followBundle(bundle, { ...known, authorities }, log);
       return svid;
     },
   });
   await life.join(signal);
   const { svid, renewalFailure } = life;
-  return { svid, bundle, trust: undefined, renewalFailure, ended: life.keep(signal) };
+  const own = { renewalFailure, snapshotFailure: () => failure };
+  return { svid, bundle, trust: undefined, ...own, ended: life.keep(signal) };
 }
 
 /** Undefined if the agent has to join. Publishes the saved revocations in any case. Throws file, file_mode. */

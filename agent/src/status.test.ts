@@ -28,11 +28,12 @@ const svid: Svid = {
 let stream: StreamState;
 let skew: number | undefined;
 let renewal: string | undefined;
+let snapshot: string | undefined;
 let revocations: RevocationSet;
 let output: string | undefined;
 beforeEach(() => {
   stream = { failure: undefined, since: after(0) };
-  [skew, renewal, output] = [undefined, undefined, undefined];
+  [skew, renewal, snapshot, output] = [undefined, undefined, undefined, undefined];
   revocations = NO_REVOCATIONS;
 });
 
@@ -86,6 +87,7 @@ function statusAt(
       },
     },
     renewalFailure: () => renewal,
+    snapshotFailure: () => snapshot,
     skewSeconds: () => skew,
     ended: new Promise(() => {}),
     close: async () => {},
@@ -150,6 +152,11 @@ describe('a problem is', () => {
     expect(statusAt(1)).toMatchObject({ skewSeconds: 60, problems: [] });
     skew = -61;
     expect(statusAt(1).problems).toEqual(["this machine's clock is 61 s behind the CA's: set the clock"]);
+  });
+
+  test('a snapshot that was not wholly taken', () => {
+    snapshot = 'the policy is not taken and the one before stays in force: unknown key';
+    expect(statusAt(1).problems).toEqual([`the agent could not take all that the CA sent: ${snapshot}`]);
   });
 
   test('an output that is not up to date', () => {

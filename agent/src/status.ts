@@ -74,6 +74,7 @@ export function statusOf(known: Known): StatusReport {
   const revoked = revocationOf(report, agent, clock) ?? null;
   const problems = [
     ...problemsOf({ ...report, revoked }, clock.now()),
+    ...snapshotProblem(agent),
     ...gatewayProblem(gateway, svid.id, policy),
   ];
   return { ...report, revoked, problems };
@@ -92,6 +93,12 @@ const NOT_JOINED = {
   policyVersion: null,
   servers: [],
 };
+
+/** What the CA sends next may be as unusable, and the policy before it may permit more. */
+function snapshotProblem({ snapshotFailure }: Agent): readonly string[] {
+  const failure = snapshotFailure();
+  return failure === undefined ? [] : [`the agent could not take all that the CA sent: ${failure}`];
+}
 
 /** Judged by the policy that the CA pushes to this identity: a gateway gets its own server, under any name. */
 function gatewayProblem(

@@ -61,7 +61,8 @@ test.each([
   const heard: Bundle[] = [];
   const errors: object[] = [];
   live.onChange((bundle) => heard.push(bundle));
-  followBundle(live, next, { ...silentLog, error: (fields) => errors.push(fields) });
+  const failure = followBundle(live, next, { ...silentLog, error: (fields) => errors.push(fields) });
+  expect(failure !== undefined).toBe(told === 1);
   expect([heard.length, errors.length]).toEqual([published, told]);
   expect(live.current()).toBe(published === 1 ? next : known);
 });

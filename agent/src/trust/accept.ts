@@ -33,13 +33,16 @@ export function acceptBundle(known: Bundle, next: Bundle): Bundle {
   return next;
 }
 
-/** Rejects an invalid bundle and logs why; the known bundle stays in force. */
-export function followBundle(live: LiveValue<Bundle>, next: Bundle, log: Log): void {
+/** Rejects an invalid bundle, logs and returns why; the known bundle stays in force. */
+export function followBundle(live: LiveValue<Bundle>, next: Bundle, log: Log): string | undefined {
   const known = live.current();
   try {
     if (!isSameBundle(known, acceptBundle(known, next))) live.publish(next);
+    return undefined;
   } catch (error) {
     log.error({ err: error }, 'the bundle from the CA is refused');
+    const why = error instanceof Error ? error.message : String(error);
+    return `the bundle is not taken and the one before stays in force: ${why}`;
   }
 }
 

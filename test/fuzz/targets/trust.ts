@@ -5,7 +5,13 @@ import {
   StoredRevocations,
   storeRevocations,
 } from '@chancery/agent/trust/state/revocations.ts';
-import { compileSnapshot, completed, readSnapshot } from '@chancery/agent/trust/state/snapshot.ts';
+import {
+  bundleOf,
+  compileSnapshot,
+  completed,
+  ensureForThisVersion,
+  policyOf,
+} from '@chancery/agent/trust/state/snapshot.ts';
 import { Revoked, WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
@@ -217,7 +223,9 @@ const snapshot: Target = {
         decoded(() => WatchResponse.decode(input)),
       );
       if (message.revocations !== undefined) keepRevocations(message.revocations);
-      readSnapshot(message, KNOWN());
+      ensureForThisVersion(message);
+      bundleOf(message, KNOWN());
+      policyOf(message);
       return undefined;
     },
   }),

@@ -4,7 +4,7 @@ import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
 import { makeAuthority } from '../../../../test/kit/certificates.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
-import { compileSnapshot, completed, readSnapshot } from './snapshot.ts';
+import { bundleOf, compileSnapshot, completed, ensureForThisVersion, policyOf } from './snapshot.ts';
 
 const caller = parseSpiffeId('spiffe://prod.example/agents/a');
 const server = {
@@ -62,10 +62,10 @@ describe('a snapshot', () => {
   const genuine = { sequence: 9n, bundle, policy, revocations, readerVersion: 0 };
 
   test('is read whole', () => {
-    const read = readSnapshot(genuine, known);
-    expect(read.bundle).toEqual({ trustDomain, authorities: [root, next], sequence: 2n });
+    expect(bundleOf(genuine, known)).toEqual({ trustDomain, authorities: [root, next], sequence: 2n });
+    const read = policyOf(genuine);
     expect(read.policy.version).toBe(7n);
-    expect(read.resources).toBe(policy.resources);
+    expect(read.message).toBe(policy);
   });
 
   test.each([
@@ -73,8 +73,8 @@ describe('a snapshot', () => {
     ['a bundle', { bundle: { ...bundle, readerVersion: 2 } }],
   ])('%s for newer readers only is not put in force', (_, changes) => {
     const says = /readers of version 2, and this agent is of 1: upgrade the agent/;
-    expect(() => readSnapshot({ ...genuine, ...changes }, known)).toThrow(refusal('message_parse', says));
-    expect(() => readSnapshot({ ...genuine, readerVersion: 1 }, known)).not.toThrow();
+    expect(() => ensureForThisVersion({ ...genuine, ...changes })).toThrow(refusal('message_parse', says));
+    expect(() => ensureForThisVersion({ ...genuine, readerVersion: 1 })).not.toThrow();
   });
 
   test('that leaves a part out means the one before', () => {
@@ -127,10 +127,9 @@ describe('a snapshot', () => {
   });
 
   test('with the policy that was read before has it with what it remembers', () => {
-    const { policy: compiled } = readSnapshot(genuine, known);
-    const before = { message: policy, policy: compiled };
-    expect(readSnapshot(genuine, known, before).policy).toBe(compiled);
-    expect(readSnapshot({ ...genuine, policy: { ...policy } }, known, before).policy).not.toBe(compiled);
+    const before = policyOf(genuine);
+    expect(policyOf(genuine, before)).toBe(before);
+    expect(policyOf({ ...genuine, policy: { ...policy } }, before).policy).not.toBe(before.policy);
   });
 
   test.each([
@@ -171,8 +170,9 @@ describe('a snapshot', () => {
       says: 'cannot be read by this version',
     },
   ])('with $name is refused', ({ message, code, says }) => {
-    expect(() => readSnapshot(message, known)).toThrow(
-      expect.objectContaining({ code, message: expect.stringContaining(says) }),
-    );
+    expect(() => {
+      bundleOf(message, known);
+      policyOf(message);
+    }).toThrow(expect.objectContaining({ code, message: expect.stringContaining(says) }));
   });
 });

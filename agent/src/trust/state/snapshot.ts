@@ -18,13 +18,6 @@ export type State = Omit<WatchResponse, 'successions' | 'takesParts'>;
 
 const Resource = z.discriminatedUnion('kind', [McpServer, Access]);
 
-export interface Snapshot {
-  readonly bundle: Bundle;
-  readonly policy: Policy;
-  /** The resources of `policy`, as received. */
-  readonly resources: readonly string[];
-}
-
 /** A compiled policy with its message. It remembers its decisions, which compiling it again would lose. */
 export interface Compiled {
   readonly message: PolicyMessage;
@@ -52,24 +45,26 @@ function changed(known: RevocationsMessage | undefined, next: RevocationsMessage
   return { ...next, list: [...kept, ...next.list], since: 0n, gone: [] };
 }
 
-/** Throws message_parse, trust_domain, bundle, certificate_parse, policy. */
-export function readSnapshot(
-  { bundle, policy, readerVersion }: State,
-  known: Bundle,
-  compiled?: Compiled | undefined,
-): Snapshot {
+/** Throws message_parse where an agent of this version must take neither bundle nor policy. */
+export function ensureForThisVersion({ bundle, readerVersion }: State): void {
   ensureReadable({ readerVersion });
+  if (bundle !== undefined) ensureReadable(bundle);
+}
+
+/** Throws message_parse, trust_domain, bundle, certificate_parse. */
+export function bundleOf({ bundle }: State, known: Bundle): Bundle {
   ensure(bundle !== undefined, 'message_parse', 'a snapshot is without its bundle');
-  ensure(policy !== undefined, 'message_parse', 'a snapshot is without its policy');
-  ensureReadable(bundle);
   const { trustDomain, x509Authorities: authorities, sequence } = bundle;
-  const next = { trustDomain: parseTrustDomain(trustDomain), authorities, sequence };
-  return {
-    bundle: acceptBundle(known, next),
-    policy:
-      compiled?.message === policy ? compiled.policy : compileSnapshot(policy.resources, policy.version),
-    resources: policy.resources,
-  };
+  return acceptBundle(known, { trustDomain: parseTrustDomain(trustDomain), authorities, sequence });
+}
+
+/** Compiles nothing if the message is that of `compiled`. Throws message_parse, policy. */
+export function policyOf({ policy, revocations }: State, compiled?: Compiled): Compiled {
+  ensure(policy !== undefined, 'message_parse', 'a snapshot is without its policy');
+  // A policy is never in force without the revocations from beside it.
+  ensure(revocations !== undefined, 'message_parse', 'a policy came without revocations');
+  if (compiled?.message === policy) return compiled;
+  return { message: policy, policy: compileSnapshot(policy.resources, policy.version) };
 }
 
 /** Throws policy: a resource that this agent cannot read may be the one that forbids something. */

@@ -4,8 +4,9 @@ import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { makeAuthority, NOW } from '../../../../test/kit/certificates.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
+import type { Part } from './reading.ts';
 import type { State } from './snapshot.ts';
-import { type Part, type SavedTrust, TrustState } from './trust-state.ts';
+import { type SavedTrust, TrustState } from './trust-state.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const root = asBuffer(makeAuthority('root').certificate.der);
@@ -70,10 +71,36 @@ test.each<[string, object, Parameters<typeof refusal>, readonly Part[]]>([
   [
     'the policy',
     { policy: { version: 1n, resources: ['{}'] } },
-    ['policy', /cannot be read/],
+    ['policy', /^the policy is not taken and the one before stays in force: .*cannot be read/],
+    ['revocations', 'bundle'],
+  ],
+  [
+    'the bundle',
+    { bundle: undefined },
+    ['message_parse', /^the bundle is not taken and the one before stays in force: .*without its bundle$/],
+    ['revocations', 'policy'],
+  ],
+  [
+    'both the bundle and the policy',
+    { bundle: undefined, policy: { version: 1n, resources: ['{}'] } },
+    ['message_parse', /^the bundle is not taken .*; the policy is not taken and /],
     ['revocations'],
   ],
-  ['the bundle', { bundle: undefined }, ['message_parse', /without its bundle/], ['revocations']],
+  [
+    'a snapshot for newer agents',
+    { readerVersion: 2 },
+    [
+      'message_parse',
+      /^the bundle and policy are not taken and those before stay in force: .*upgrade the agent$/,
+    ],
+    ['revocations'],
+  ],
+  [
+    'a bundle for newer agents',
+    { bundle: { ...message.bundle, readerVersion: 2 } },
+    ['message_parse', /^the bundle and policy are not taken .*upgrade the agent$/],
+    ['revocations'],
+  ],
   [
     'another revocation',
     { revocations: { ...message.revocations, list: [revoked, { ...revoked, kind: 'name' }] } },
@@ -85,6 +112,42 @@ test.each<[string, object, Parameters<typeof refusal>, readonly Part[]]>([
   expect(isRevoked()).toBe(true);
   expect(saved.at(-1)?.revocations.list).toHaveLength(1);
   expect(trust.taken).toEqual(taken);
+});
+
+test('a new root is in force though the policy beside it cannot be read, and the old policy stays', () => {
+  trust.accept(message);
+  const policy = trust.policy.current();
+  const x509Authorities = [root, asBuffer(makeAuthority('next').certificate.der)];
+  const bundle = { ...message.bundle, x509Authorities, sequence: 2n };
+  const changed = { ...message, bundle, policy: { version: 2n, resources: ['{}'] } };
+  expect(() => trust.accept(changed)).toThrow(refusal('policy', /cannot be read/));
+  expect(trust.bundle.current()).toEqual({ trustDomain, authorities: x509Authorities, sequence: 2n });
+  expect(trust.policy.current()).toBe(policy);
+  expect(saved.at(-1)).toEqual(trust.state());
+  expect(saved.at(-1)).toMatchObject({ bundle: { sequence: 2n }, policy: { version: 1n } });
+});
+
+test('a new policy is in force though the bundle beside it cannot be read, and the old bundle stays', () => {
+  trust.accept(message);
+  const bundle = { ...message.bundle, x509Authorities: [], sequence: 2n };
+  const changed = { ...message, bundle, policy: { version: 2n, resources: [] } };
+  expect(() => trust.accept(changed)).toThrow(refusal('bundle', /has no authorities/));
+  expect(saved.at(-1)).toMatchObject({ bundle: { sequence: 1n }, policy: { version: 2n } });
+  expect(saved.at(-1)).toEqual(trust.state());
+});
+
+test('a revoked sender brings neither bundle nor policy, whatever else cannot be read', () => {
+  const unreadable = { ...revoked, kind: 'name' };
+  const changed = { ...message, revocations: { ...message.revocations, list: [revoked, unreadable] } };
+  const ensureSender = () => {
+    throw new IdentityError('revoked_peer', 'the CA is revoked');
+  };
+  expect(() => trust.accept(changed, ensureSender)).toThrow(
+    refusal('revoked_peer', /the CA is revoked; rev/),
+  );
+  expect(trust.taken).toEqual([]);
+  expect(trust.policy.has()).toBe(false);
+  expect(isRevoked()).toBe(true);
 });
 
 test('a revocation counts though the disk is full', () => {
@@ -103,6 +166,13 @@ test('a snapshot without revocations is refused, and takes none away', () => {
     refusal('message_parse', /without its revocations/),
   );
   expect(isRevoked()).toBe(true);
+});
+
+test('a policy that comes without revocations is not put in force', () => {
+  const alone = { ...message, revocations: undefined };
+  expect(() => trust.accept(alone)).toThrow(refusal('message_parse', /^the policy is not taken/));
+  expect(trust.policy.has()).toBe(false);
+  expect(trust.taken).toEqual(['bundle']);
 });
 
 test('what was on disk is in force again', () => {

@@ -7,13 +7,18 @@ import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.t
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { isSameBundle } from '../accept.ts';
 import type { KnownGood } from './last-known-good.ts';
+import { type Part, Reading } from './reading.ts';
 import { NO_REVOCATIONS, readRevocations } from './revocations.ts';
-import { type Compiled, compileSnapshot, readSnapshot, type Snapshot, type State } from './snapshot.ts';
+import {
+  bundleOf,
+  type Compiled,
+  compileSnapshot,
+  ensureForThisVersion,
+  policyOf,
+  type State,
+} from './snapshot.ts';
 
 export type SavedTrust = Omit<KnownGood, 'svid'>;
-
-/** A part of a snapshot, as it is acknowledged. */
-export type Part = 'bundle' | 'policy' | 'revocations';
 
 /**
  * The state in force. `bundle` and `policy` throw unavailable until there is one. `accept` blocks until the state is
@@ -56,50 +61,46 @@ export class TrustState {
   }
 
   /**
-   * Puts a whole snapshot on disk, then in force. Throws if it must not be acknowledged. Revocations come first and
-   * count even if the rest is refused: they only take away. `ensureSender` throws if one of them revokes the sender.
+   * Puts a snapshot on disk, then in force, each part by its own rules: a part that is refused keeps no other one out.
+   * Throws if any part must not be acknowledged. Revocations come first: they only take away. `ensureSender` throws if
+   * one of them revokes the sender.
    */
   accept(message: State, ensureSender: () => void = () => {}): void {
     this.taken = [];
-    const unreadable = this.#revoke(message);
+    const reading = new Reading();
+    reading.take('revocations', () => this.#revoke(message));
     const before = this.state();
-    const { next, problem } = this.#read(message, before.bundle, ensureSender);
+    const usable = reading.mayRead(['bundle', 'policy'], () => {
+      ensureSender();
+      ensureForThisVersion(message);
+    });
+    const bundle = usable ? reading.take('bundle', () => bundleOf(message, before.bundle)) : undefined;
+    const policy = usable ? reading.take('policy', () => policyOf(message, this.#compiled)) : undefined;
     try {
-      const policy = next && { version: next.policy.version, resources: next.resources };
-      this.#save({ ...before, bundle: next?.bundle ?? before.bundle, policy: policy ?? before.policy });
+      this.#save({ ...before, ...(bundle && { bundle }), ...(policy && { policy: policy.message }) });
     } finally {
       // Also with a full disk: a new prohibition counts at once. Then the snapshot is only not acknowledged.
-      if (next !== undefined) this.#putInForce(next, message);
+      this.#putInForce(bundle, policy);
     }
-    const revocations = unreadable === undefined ? (['revocations'] as const) : [];
-    this.taken = next === undefined ? revocations : [...revocations, 'bundle', 'policy'];
-    if (problem !== undefined) throw problem;
-    if (unreadable !== undefined) throw unreadable;
+    this.taken = reading.taken;
+    reading.ensureWhole();
   }
 
-  #revoke({ revocations: message }: State): IdentityError | undefined {
+  #revoke({ revocations: message }: State): true {
     ensure(message !== undefined, 'message_parse', 'a snapshot is without its revocations');
     const { set, unreadable } = readRevocations(message);
     if (message !== this.#revoked) this.revocations.publish(set);
     this.#revoked = message;
-    return unreadable;
+    if (unreadable !== undefined) throw unreadable;
+    return true;
   }
 
-  #read(message: State, known: Bundle, ensureSender: () => void) {
-    try {
-      ensureSender();
-      return { next: readSnapshot(message, known, this.#compiled) };
-    } catch (problem) {
-      return { next: undefined, problem };
-    }
-  }
-
-  #putInForce({ bundle, policy, resources }: Snapshot, message: State): void {
-    if (!isSameBundle(this.bundle.current(), bundle)) this.bundle.publish(bundle);
-    if (message.policy === undefined || message.policy === this.#compiled?.message) return;
-    this.#compiled = { message: message.policy, policy };
-    this.resources = resources;
-    this.policy.publish(policy);
+  #putInForce(bundle: Bundle | undefined, policy: Compiled | undefined): void {
+    if (bundle !== undefined && !isSameBundle(this.bundle.current(), bundle)) this.bundle.publish(bundle);
+    if (policy === undefined || policy === this.#compiled) return;
+    this.#compiled = policy;
+    this.resources = policy.message.resources;
+    this.policy.publish(policy.policy);
   }
 
   #policyVersion(): bigint {

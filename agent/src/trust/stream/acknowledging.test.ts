@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import type { Part } from '../state/reading.ts';
 import type { State } from '../state/snapshot.ts';
-import type { Part } from '../state/trust-state.ts';
 import { Acknowledging } from './acknowledging.ts';
 
 const ALL = ['bundle', 'policy', 'revocations'] as const;

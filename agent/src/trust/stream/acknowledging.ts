@@ -1,7 +1,7 @@
 /** What an agent acknowledges on one trust stream: whole snapshots, or parts of those that it takes only in part. */
 import type { SnapshotParts, WatchAck } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import type { Part } from '../state/reading.ts';
 import type { State } from '../state/snapshot.ts';
-import type { Part } from '../state/trust-state.ts';
 
 export interface Followed {
   /** The parts of the snapshot that are in force and on disk. */

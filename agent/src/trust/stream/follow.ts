@@ -1,11 +1,14 @@
 /** Follows the CA over one trust stream with one SVID, however many SVIDs the agent holds. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { ensureCa, type Judge, type Target, tlsTarget } from '../../svid/channel.ts';
+import type { State } from '../state/snapshot.ts';
 import type { TrustState } from '../state/trust-state.ts';
 import { type StreamState, stateAfter } from './stream-state.ts';
 import { Successions } from './successions.ts';
@@ -40,6 +43,8 @@ export interface FollowOptions {
 
 export interface Following {
   readonly trust: Trust;
+  /** Why some of the CA's last snapshot is not in force or not on disk; undefined if all of it is. */
+  readonly snapshotFailure: () => string | undefined;
   /** Resolves when the signal has ended the stream. */
   readonly ended: Promise<void>;
 }
@@ -51,12 +56,24 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
   const targetFor = (shown: Svid): Target => tlsTarget(address, state.bundle.current(), shown, judge);
   const successions = new Successions(clock);
   let stream: StreamState = { failure: 'the CA was not heard yet', since: clock.now() };
+  let snapshotFailure: string | undefined;
+  const accept = (snapshot: State, ca: VerifiedSvid | undefined): void => {
+    try {
+      state.accept(snapshot, () => ca && ensureCa(ca, judge));
+      snapshotFailure = undefined;
+    } catch (error) {
+      // The stream ends for this one, and says so itself.
+      if (!isRefusal(error, 'revoked_peer'))
+        snapshotFailure = error instanceof Error ? error.message : String(error);
+      throw error;
+    }
+  };
   const ended = watchTrust(
     {
       ...options,
       targetFor,
       taken: () => state.taken,
-      accept: (snapshot, ca) => state.accept(snapshot, () => ca && ensureCa(ca, judge)),
+      accept,
       onState: (failure) => {
         stream = stateAfter(stream, failure, clock.now());
       },
@@ -73,6 +90,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       stream: () => stream,
       caTarget: () => targetFor(svid.current()),
     },
+    snapshotFailure: () => snapshotFailure,
     ended,
   };
 }

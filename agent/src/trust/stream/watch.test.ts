@@ -199,6 +199,23 @@ test('a CA that takes parts hears of revocations from a snapshot that is refused
 
 const revocations = (sequence: bigint, since: bigint) => ({ sequence, list: [], since, gone: [] });
 
+test.each<readonly [string, Partial<WatchResponse>, WatchDeps['accept']]>([
+  ['changes another state', { revocations: revocations(2n, 1n) }, () => {}],
+  [
+    'revokes its sender',
+    {},
+    () => {
+      throw new IdentityError('revoked_peer', 'the CA is revoked');
+    },
+  ],
+])('a stream whose first snapshot %s is never reported as up', async (_, changes, accept) => {
+  onOpen = (stream) => stream.write({ ...snapshot(4n), ...changes });
+  const states: (string | undefined)[] = [];
+  start({ accept, onState: (failure) => states.push(failure) }, 'jump');
+  await until(() => states.length > 2);
+  expect(states).not.toContain(undefined);
+});
+
 test('what a snapshot leaves out is what the one before on this stream had', async () => {
   const policy = { version: 1n, resources: [] };
   onOpen = (stream) => {

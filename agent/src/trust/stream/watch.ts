@@ -15,8 +15,8 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
 import { refusalFromCa, type Target } from '../../svid/channel.ts';
+import type { Part } from '../state/reading.ts';
 import { completed, type State } from '../state/snapshot.ts';
-import type { Part } from '../state/trust-state.ts';
 import { Acknowledging } from './acknowledging.ts';
 
 export interface WatchDeps {
@@ -131,7 +131,7 @@ function untilRotated(stream: TrustStream, svid: Source<Svid>): Promise<void> {
 
 interface TrustStream {
   readonly svid: Svid;
-  /** Resolves at the first snapshot, accepted or not: the replaced stream would have got it, too. */
+  /** Resolves at the first snapshot that does not end the stream, accepted or not: the replaced stream gets it, too. */
   readonly first: Promise<void>;
   /** Rejects when the stream ends, for whatever reason. */
   readonly ended: Promise<void>;
@@ -162,7 +162,6 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
   call.on('data', (snapshot: WatchResponse) => {
     if (snapshot.successions.length > 0) deps.onSuccessions(snapshot.successions);
     if (snapshot.sequence === 0n) return;
-    first.resolve();
     try {
       state = completed(state, snapshot);
     } catch (error) {
@@ -183,9 +182,13 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
       if (isRefusal(error, 'revoked_peer')) {
         call.cancel();
         end(error);
-      } else acknowledge(state, false, snapshot);
+        return;
+      }
+      first.resolve();
+      acknowledge(state, false, snapshot);
       return;
     }
+    first.resolve();
     acknowledge(state, true, snapshot);
     onSnapshot();
   });
