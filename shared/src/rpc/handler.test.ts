@@ -20,8 +20,8 @@ const codec = {
   responseSerialize: write,
   responseDeserialize: read,
 };
-const TWICE = { path: '/test.Numbers/Twice', requestStream: false, responseStream: false, ...codec };
-const COUNT = { path: '/test.Numbers/Count', requestStream: true, responseStream: true, ...codec };
+const TWICE = { path: '/test.Numbers/Twice', requestStream: false, responseStream: false, ...codec } as const;
+const COUNT = { path: '/test.Numbers/Count', requestStream: true, responseStream: true, ...codec } as const;
 
 /** What this door knows of its callers. */
 interface Caller {

@@ -4,17 +4,42 @@ import { addSeconds, type Clock } from '../ground/clock.ts';
 import { IdentityError } from '../ground/errors.ts';
 import { type Method, type RequestOf, type ResponseOf, readRequest } from './method.ts';
 
-export interface Stream<Req, Res, C> {
+/** The side of a streaming call that answers. */
+export interface Answers<Res, C> {
   readonly caller: C;
   /** Aborts when the caller goes away. */
   readonly signal: AbortSignal;
+  /** Resolves when the message is handed to the transport, which waits for a slow reader. Throws deadline. */
+  send(message: Res): Promise<void>;
+}
+
+export interface Stream<Req, Res, C> extends Answers<Res, C> {
   /**
    * The next message, undefined at the end of them. Throws deadline after that many seconds or when the
    * caller is gone, and message_parse.
    */
   read(seconds: number): Promise<Req | undefined>;
-  /** Resolves when the message is handed to the transport, which waits for a slow reader. Throws deadline. */
-  send(message: Res): Promise<void>;
+}
+
+/** What both kinds of streaming calls have in grpc-js. */
+type AnsweringCall<Res> = grpc.ServerWritableStream<Buffer, Res> | grpc.ServerDuplexStream<Buffer, Res>;
+
+/** Wraps a gRPC call; it does not end the call. */
+export function answersOf<Res, C>(call: AnsweringCall<Res>, caller: C): Answers<Res, C> {
+  const gone = new AbortController();
+  const leave = (why: string) => gone.abort(new IdentityError('deadline', why));
+  call.once('cancelled', () => leave('the caller cancelled'));
+  call.once('close', () => leave('the stream is closed'));
+  call.on('error', () => leave('the stream failed'));
+  return {
+    caller,
+    signal: gone.signal,
+    send: (message) =>
+      new Promise((resolve, reject) => {
+        if (gone.signal.aborted) return reject(gone.signal.reason);
+        call.write(message, () => resolve());
+      }),
+  };
 }
 
 /** Wraps a gRPC call; it does not end the call. */
@@ -23,24 +48,14 @@ export function streamOf<M extends Method, C>(
   call: grpc.ServerDuplexStream<Buffer, ResponseOf<M>>,
   { caller, clock }: { readonly caller: C; readonly clock: Clock },
 ): Stream<RequestOf<M>, ResponseOf<M>, C> {
-  const gone = new AbortController();
+  const answers = answersOf(call, caller);
   const incoming = new Incoming(call);
-  const leave = (why: string) => gone.abort(new IdentityError('deadline', why));
-  call.once('cancelled', () => leave('the caller cancelled'));
-  call.once('close', () => leave('the stream is closed'));
-  call.on('error', () => leave('the stream failed'));
   return {
-    caller,
-    signal: gone.signal,
+    ...answers,
     read: async (seconds) => {
-      const bytes = await incoming.next(clock, seconds, gone.signal);
+      const bytes = await incoming.next(clock, seconds, answers.signal);
       return bytes && readRequest(method, bytes);
     },
-    send: (message) =>
-      new Promise((resolve, reject) => {
-        if (gone.signal.aborted) return reject(gone.signal.reason);
-        call.write(message, () => resolve());
-      }),
   };
 }
 
