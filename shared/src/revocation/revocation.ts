@@ -46,18 +46,20 @@ const SERIAL = /^([0-9a-f]{2}){1,20}$/;
 const NODE = /^[^/\s]+\/\S.*$/;
 const MAX_VALUE = 2048;
 
+/** Whether this release knows what such a target names. */
+export const isTargetKind = (kind: string): kind is Target['kind'] => KINDS.some((each) => each === kind);
+
 /** Throws revocation for a target that nothing can match: it is a mistake, and must not look like a revocation. */
 export function parseTarget(kind: string, text: string): Target {
-  const known = KINDS.find((each) => each === kind);
-  ensure(known !== undefined, 'revocation', `nothing is revoked by ${kind || 'nothing'}`);
+  ensure(isTargetKind(kind), 'revocation', `nothing is revoked by ${kind || 'nothing'}`);
   ensure(text.length <= MAX_VALUE, 'revocation', `the ${kind} is ${text.length} long, at most ${MAX_VALUE}`);
   // Tools print serials in either case, with or without colons.
-  const value = known === 'serial' ? text.replaceAll(':', '').toLowerCase() : text;
-  if (known === 'serial')
+  const value = kind === 'serial' ? text.replaceAll(':', '').toLowerCase() : text;
+  if (kind === 'serial')
     ensure(SERIAL.test(value), 'revocation', `"${text}" is not a serial in hexadecimal, of at most 20 bytes`);
-  else if (known === 'node') ensure(NODE.test(value), 'revocation', `"${text}" is not PLATFORM/NODE`);
-  else sampleOf(known, value);
-  return { kind: known, value };
+  else if (kind === 'node') ensure(NODE.test(value), 'revocation', `"${text}" is not PLATFORM/NODE`);
+  else sampleOf(kind, value);
+  return { kind, value };
 }
 
 /** Throws revocation if the target is a name of another trust domain. */

@@ -118,7 +118,7 @@ test.each<readonly [string, (stored: object) => object]>([
   ['no revocations', (stored) => ({ ...stored, revocations: undefined })],
   [
     'a revocation that cannot be read',
-    (stored) => ({ ...stored, revocations: { sequence: '1', list: [{ ...revocation, kind: 'name' }] } }),
+    (stored) => ({ ...stored, revocations: { sequence: '1', list: [{ ...revocation, value: 'name' }] } }),
   ],
   [
     'a revocation with a key that is not known',

@@ -81,6 +81,15 @@ test('the last end that there can be is the same after it was stored', () => {
   expect(loadRevocations(stored).list).toEqual(set.list);
 });
 
+test('one of a later release that was stored keeps no other from counting', () => {
+  const { set } = readRevocations({ sequence: 7n, list: [byId, byNode] });
+  const { sequence, list } = storeRevocations(set);
+  const later = list.map((each) => (each.number === 2 ? { ...each, kind: 'authority' } : each));
+  const loaded = loadRevocations({ sequence, list: later });
+  expect(loaded.list).toHaveLength(1);
+  expect(loaded.revoked(peer, NOW)).toMatchObject({ number: 1 });
+});
+
 test('none revokes nobody', () => {
   expect(NO_REVOCATIONS.revoked(peer, NOW)).toBeUndefined();
 });

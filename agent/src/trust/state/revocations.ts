@@ -1,7 +1,12 @@
 /** The forms of revocations in an agent: from the CA, on disk, and for programs beside it. */
 import type { Revocations as RevocationsMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
-import { parseReason, parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
+import {
+  isTargetKind,
+  parseReason,
+  parseTarget,
+  type Revocation,
+} from '@chancery/shared/revocation/revocation.ts';
 import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { z } from 'zod';
 
@@ -75,11 +80,16 @@ export function storeRevocations({ sequence: last, list }: RevocationSet): Store
   };
 }
 
-/** Throws revocation. */
+/**
+ * Leaves out kinds that it does not know, which an agent of a later release wrote: the CA says again what is in force.
+ * Throws revocation.
+ */
 export function loadRevocations({ sequence: last, list }: StoredRevocations): RevocationSet {
-  const read = list.map(({ until, ...each }) =>
-    revocationOf({ ...each, until: until === null ? undefined : new Date(until) }),
-  );
+  const read = list
+    .filter(({ kind }) => isTargetKind(kind))
+    .map(({ until, ...each }) =>
+      revocationOf({ ...each, until: until === null ? undefined : new Date(until) }),
+    );
   return revocationSet(read, BigInt(last));
 }
 
