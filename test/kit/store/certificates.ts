@@ -125,7 +125,7 @@ function guestTests(subject: Subject): void {
   const record = recordIn(subject);
   const guest = (n: number) => ({ serial: n.toString(16).padStart(8, '0'), origin: '40aa', node: 'g' });
 
-  test('certificates with an origin are counted by node, across a restart, without those that were refused', async () => {
+  test('certificates with an origin are counted by node, across a restart, and refused ones are not', async () => {
     await record({ serial: '01', node: 'h', keySha256: Buffer.alloc(32, 2) });
     await Promise.all(Array.from({ length: 9_999 }, (_, n) => record(guest(n))));
     await expect(record(guest(0))).rejects.toThrow(refusal('store', /UNIQUE|duplicate/));
