@@ -1,6 +1,6 @@
 /** Imports run down the stairs of plan.ts, and no file reaches itself. */
 import { expect, test } from 'vitest';
-import { MAY_IMPORT, roomOf } from './plan.ts';
+import { MAY_IMPORT, roomOf, UNIT_TESTS_MAY_IMPORT } from './plan.ts';
 import { importsOf, isTest, paths, textOf } from './repository.ts';
 
 /** Configuration of tools, which belongs to no room. */
@@ -16,18 +16,29 @@ test('every file has a room', () => {
   expect(files.filter((path) => roomOf(path) === undefined)).toEqual([]);
 });
 
+/** What product code and what unit tests are granted, one room at a time. */
+const grants = [...grantsOf('product code', MAY_IMPORT), ...grantsOf('a unit test', UNIT_TESTS_MAY_IMPORT)];
+
 test('every import goes down the stairs', () => {
   const climbing = edges.filter(({ from, to }) => !mayImport(from, to));
   expect(climbing.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
 });
 
+test.each([
+  ['ca/src/rpc/operator/operator.ts', 'ca/src/operator/operator.ts', true],
+  ['ca/src/rpc/operator/operator.ts', 'ca/src/authority/issue.ts', false],
+  ['ca/src/rpc/operator/operator.test.ts', 'ca/src/authority/issue.ts', true],
+  ['ca/src/rpc/operator/operator.test.ts', 'ca/src/serve.ts', false],
+  ['ca/src/rpc/operator/operator.ts', 'test/kit/refusal.ts', false],
+])('%s may import %s: %s', (from, to, may) => {
+  expect(mayImport(from, to)).toBe(may);
+});
+
 test('the plan itself is a staircase', () => {
   const rooms = Object.keys(MAY_IMPORT);
-  const upward = Object.entries(MAY_IMPORT).flatMap(([room, allowed]) =>
-    allowed
-      .filter((other) => !rooms.includes(other) || rooms.indexOf(other) >= rooms.indexOf(room))
-      .map((other) => `${room} names ${other}`),
-  );
+  const upward = grants
+    .filter(({ room, other }) => !rooms.includes(other) || rooms.indexOf(other) >= rooms.indexOf(room))
+    .map(({ room, other }) => `${room} names ${other}`);
   expect(upward).toEqual([]);
 });
 
@@ -37,13 +48,20 @@ test('the architecture page lists every room', () => {
   expect(rooms.filter((room) => !page.includes(`\`${room}\``))).toEqual([]);
 });
 
-test('the plan names no room that is not used', () => {
-  const used = new Set(edges.map(({ from, to }) => `${roomOf(from)} uses ${roomOf(to)}`));
-  const unused = Object.entries(MAY_IMPORT)
-    .filter(([room]) => !room.startsWith('test/'))
-    .flatMap(([room, allowed]) => allowed.map((other) => `${room} uses ${other}`))
-    .filter((use) => !used.has(use));
-  expect(unused).toEqual([]);
+test('product code uses each room that it is granted, and unit tests each room that only they are', () => {
+  const used = new Set(
+    edges.map(
+      ({ from, to }) => `${isTest(from) ? 'a unit test' : 'product code'} of ${roomOf(from)}: ${roomOf(to)}`,
+    ),
+  );
+  const unused = grants
+    .filter(({ room }) => !room.startsWith('test/'))
+    .map(({ who, room, other }) => `${who} of ${room}: ${other}`)
+    .filter((grant) => !used.has(grant));
+  const twice = grantsOf('both', UNIT_TESTS_MAY_IMPORT).filter(({ room, other }) =>
+    MAY_IMPORT[room]?.includes(other),
+  );
+  expect([unused, twice]).toEqual([[], []]);
 });
 
 test('no file reaches itself', () => {
@@ -63,12 +81,16 @@ test('the search for cycles finds one', () => {
   expect(cycleIn(next)).toEqual(['a', 'c', 'd', 'a']);
 });
 
-/** A unit test stands in its own file's room, and may use the kit besides. */
+/** A unit test stands in its own file's room, and may use the kit and what the plan names for it besides. */
 function mayImport(from: string, to: string): boolean {
   const [room, target] = [roomOf(from), roomOf(to)];
   if (room === undefined || target === undefined) return false;
-  if (room === target || (MAY_IMPORT[room] ?? []).includes(target)) return true;
-  return isTest(from) && target === 'test/kit';
+  if (room === target || MAY_IMPORT[room]?.includes(target)) return true;
+  return isTest(from) && (target === 'test/kit' || UNIT_TESTS_MAY_IMPORT[room]?.includes(target) === true);
+}
+
+function grantsOf(who: string, plan: Readonly<Record<string, readonly string[]>>) {
+  return Object.entries(plan).flatMap(([room, others]) => others.map((other) => ({ who, room, other })));
 }
 
 /** The first cycle met, from a file to itself; empty if there is none. */
