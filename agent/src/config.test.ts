@@ -92,6 +92,36 @@ const inTpm = { ...least, evidence: { tpm: { key: 'tpm' } }, outputs: [{ dir: 'o
 
 describe('refused configs', () => {
   test.each<readonly [string, object | string, RegExp]>([
+    ...(
+      [
+        ['{}', 'an empty map'],
+        ['{ ulr: x }', 'a map with ulr'],
+        ['{ url: "http://x", command: [a] }', 'a map with url, command'],
+        ['{ url: "http://x", path: /mcp }', 'a map with url, path'],
+        ['http://x', 'a string'],
+      ] as const
+    ).map(
+      ([upstream, found]) =>
+        [
+          `an upstream that is ${upstream}`,
+          `${stringify(least)}gateway:\n  server: a\n  listen: a:1\n  upstream: ${upstream}\n`,
+          new RegExp(
+            `gateway.upstream: a map with url, or with socket and path, or with command, env, user and group is expected, found ${found}$`,
+          ),
+        ] as const,
+    ),
+    [
+      'a user that is neither a name nor a number',
+      { ...least, gateway: { ...gateway, upstream: { command: ['a'], user: true } } },
+      /gateway\.upstream\.user: a name or a number is expected, found true$/,
+    ],
+    ['health at an empty map', { ...least, http: {} }, /http\.listen: missing/],
+    ['health at another key', { ...least, http: { lsten: 'a:1' } }, /unknown key http\.lsten/],
+    [
+      'health at a number',
+      { ...least, http: 8080 },
+      /http: host:port, for instance 127\.0\.0\.1:9464, or a map with listen and healthOnly is expected, found a number$/,
+    ],
     ['no CA', { ...least, ca: undefined }, /^1: ca: /],
     ['neither bundle nor pin', { ...least, ca: { address: 'ca:1' } }, /ca: set `bundle` or `pin`/],
     [

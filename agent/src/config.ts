@@ -1,7 +1,6 @@
 /** The agent's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
 import { dirname, resolve } from 'node:path';
 import { readConfigFile } from '@chancery/shared/config/config-file.ts';
-import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { by, hostPort } from '@chancery/shared/config/schema.ts';
 import { Problems, readDocuments } from '@chancery/shared/config/yaml.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
@@ -11,10 +10,9 @@ import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { socketPathProblem } from '@chancery/shared/text/socket-path.ts';
 import { z } from 'zod';
 import { EvidenceConfig } from './evidence/index.ts';
+import { ConnectConfig, GatewayConfig } from './mcp-config.ts';
 
 const file = z.string().min(1);
-
-const account = z.union([z.string().min(1), z.int().min(0)]).transform(String);
 
 const parsed = <T>(parse: (text: string) => T) => z.string().transform(by(parse));
 
@@ -51,67 +49,6 @@ const OutputConfig = z.strictObject({
     })
     .optional()
     .describe('Sent after each change, to a process that runs as uid, or as the agent where uid is not set.'),
-});
-
-const UpstreamConfig = z
-  .union([
-    z.strictObject({ url: z.url({ protocol: /^https?$/ }).describe('The MCP endpoint.') }),
-    z.strictObject({
-      socket: file.describe('A unix socket that speaks HTTP. Relative to this file.'),
-      path: z.string().startsWith('/').default('/mcp').describe('The MCP endpoint on it.'),
-    }),
-    z.strictObject({
-      command: z
-        .array(z.string().min(1))
-        .min(1)
-        .describe('A stdio MCP server: a program and its arguments, without a shell.'),
-      env: z
-        .array(z.string().min(1))
-        .default([])
-        .describe('Names of variables of the agent that it gets besides PATH, HOME, LANG and the like.'),
-      user: account
-        .optional()
-        .describe(
-          'User that runs the command, by name or uid. Required where the agent is root, else refused.',
-        ),
-      group: account.optional().describe('And this group, by name or gid (default: that of the user).'),
-    }),
-  ])
-  .describe('The unchanged MCP server: a url, a socket or a command.');
-
-const GatewayConfig = z.strictObject({
-  server: z.string().min(1).describe('The McpServer resource that this gateway stands before.'),
-  listen: hostPort.describe('Where callers reach it: MCP over mutual TLS.'),
-  upstream: UpstreamConfig,
-  sessions: z
-    .strictObject({
-      max: z.int().min(1).max(100_000).optional().describe('At most (default: 64 of a command, else 5000).'),
-      perCaller: z.int().min(1).max(100_000).optional().describe('Of one caller (default: half of max).'),
-      idle: parsed(parseDuration).prefault('1h').describe('An unused session ends after this time.'),
-    })
-    .optional()
-    .describe('Sessions of legacy clients. Where all are in use, a new one is refused.'),
-  maxCallDuration: parsed(parseDuration)
-    .prefault('24h')
-    .describe('How long a call may last if it continues under a renewed certificate of its caller.'),
-  freeText: z
-    .strictObject({
-      instructions: z.boolean().default(true).describe('Its instructions to clients.'),
-      logs: z.boolean().default(true).describe('Its log messages.'),
-    })
-    .prefault({})
-    .describe('What the server may say in its own words, which may name tools that a caller may not call.'),
-  records: file
-    .default('calls.jsonl')
-    .describe('One JSON line for each decision and each answer, 0600. In dataDir unless absolute.'),
-});
-
-const ConnectConfig = z.strictObject({
-  server: z.string().min(1).describe('The McpServer resource to reach.'),
-  listen: z
-    .string()
-    .regex(/^(unix:.+|127\.0\.0\.1:[0-9]{1,5})$/, 'expected unix:PATH or 127.0.0.1:PORT')
-    .describe('Local address for MCP clients of this user: unix:PATH or 127.0.0.1:PORT.'),
 });
 
 export const AgentConfig = z.strictObject({

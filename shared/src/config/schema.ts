@@ -28,6 +28,21 @@ export const hostPort = z
   })
   .refine((text) => hostAndPort(text).port <= MAX_PORT, 'a port is at most 65535');
 
+/** The `error` of a union whose forms `says` lists: for a value of which no form, or more than one, is meant. */
+export const forms =
+  (says: string) =>
+  ({ input }: { readonly input?: unknown }): string =>
+    input === undefined ? `missing (${says} is expected)` : `${says} is expected, found ${withKeys(input)}`;
+
+/**
+ * A map that is one of several forms. An unknown key ends it, since it may be a key of another form; zod's union would
+ * take a map whose only fault is an unknown key for the form that is meant.
+ */
+export const form = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  z.strictObject(shape).check(({ issues }) => {
+    for (const issue of issues) Object.assign(issue, { continue: false });
+  });
+
 /** What a schema says of a value that does not fit, in our words: for `safeParse(value, { error: sentence })`. */
 export const sentence: z.core.$ZodErrorMap = (issue) => {
   if (issue.code !== 'custom' && issue.input === undefined) return missing(issue);
@@ -69,6 +84,8 @@ const FORMATS: Readonly<Record<string, string>> = {
   base64: 'base64',
 };
 const MAX_QUOTED = 60;
+/** Of a map that fits no form: the sentence stays readable. */
+const MAX_KEYS = 8;
 
 type Raw<Code> = Extract<z.core.$ZodRawIssue, { readonly code: Code }>;
 
@@ -102,6 +119,14 @@ const quoted = (value: unknown): string => {
   if (typeof value === 'object' && value !== null) return kindOf(value);
   return (JSON.stringify(value) ?? kindOf(value)).slice(0, MAX_QUOTED);
 };
+
+function withKeys(value: unknown): string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return kindOf(value);
+  const keys = Object.keys(value);
+  return keys.length === 0
+    ? 'an empty map'
+    : `a map with ${keys.slice(0, MAX_KEYS).join(', ')}${keys.length > MAX_KEYS ? ', ...' : ''}`;
+}
 
 function kindOf(value: unknown): string {
   if (value === null) return 'null';

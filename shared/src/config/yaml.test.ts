@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { refusal } from '../../../test/kit/refusal.ts';
+import { form, forms } from './schema.ts';
 import { Problems, readDocuments } from './yaml.ts';
 
 const Cat = z.strictObject({ kind: z.literal('cat'), name: z.string() });
@@ -8,10 +9,11 @@ const Dog = z.strictObject({ kind: z.literal('dog'), name: z.string(), tricks: z
 const Ages = z.strictObject({
   ages: z.record(z.string().regex(/^[a-z]+$/, 'a name is lower-case'), z.int()),
 });
-const Food = z.union([
-  z.strictObject({ meat: z.string() }),
-  z.strictObject({ fish: z.string(), raw: z.boolean() }),
-]);
+const Food = z.union(
+  [z.string().min(1), form({ meat: z.string() }), form({ fish: z.string(), raw: z.boolean() })],
+  { error: forms('a name, or a map with meat, or with fish and raw') },
+);
+const Bowl = z.strictObject({ food: Food });
 const Pet = z.discriminatedUnion('kind', [Cat, Dog]);
 
 /** What is read, and the problems line by line. */
@@ -95,10 +97,38 @@ describe('is refused with its line:', () => {
       ['pets.yaml:1: ages.Tom: a name is lower-case'],
     ],
     [
-      'what fits no arm of a union, as the nearest says',
-      'fish: cod\n',
-      Food,
-      ['pets.yaml:1: raw: missing (true or false is expected)'],
+      'what fits no form, as the form says whose key is present',
+      'food:\n  fish: cod\n',
+      Bowl,
+      ['pets.yaml:2: food.raw: missing (true or false is expected)'],
+    ],
+    [
+      'a form with a key of none',
+      'food: {meat: 1, rwa: true}\n',
+      Bowl,
+      ['pets.yaml:1: food.meat: a string is expected, found a number', 'pets.yaml:1: unknown key food.rwa'],
+    ],
+    ['a form of its type', "food: ''\n", Bowl, ['pets.yaml:1: food: it must not be empty']],
+    ...(
+      [
+        ['keys of two forms', '{meat: ox, fish: cod}', 'a map with meat, fish'],
+        ['keys of two forms, one complete', '{meat: ox, fish: cod, raw: true}', 'a map with meat, fish, raw'],
+        ['keys of no form', '{maet: ox}', 'a map with maet'],
+        ['no key', '{}', 'an empty map'],
+        ['another type', '3', 'a number'],
+        ['a list', '[ox]', 'a list'],
+      ] as const
+    ).map(([name, food, found]): [string, string, z.ZodType, readonly string[]] => [
+      `${name}, where a key has several forms`,
+      `food: ${food}\n`,
+      Bowl,
+      [`pets.yaml:1: food: a name, or a map with meat, or with fish and raw is expected, found ${found}`],
+    ]),
+    [
+      'a missing key of several forms',
+      '{}\n',
+      Bowl,
+      ['pets.yaml:1: food: missing (a name, or a map with meat, or with fish and raw is expected)'],
     ],
   ])('%s', (_, text, schema, says) => {
     expect(read(text, schema)).toEqual({ found: [], says });

@@ -6,6 +6,7 @@ import { Composer, type Document, isNode, isScalar, LineCounter, Parser, visit, 
 import type { z } from 'zod';
 import { IdentityError, type Refusal } from '../ground/errors.ts';
 import { printable } from '../text/printable.ts';
+import { problemsOf } from './problems.ts';
 import { sentence } from './schema.ts';
 
 export interface Problem {
@@ -109,39 +110,11 @@ function read<T>(
   report: (path: readonly PropertyKey[], says: string) => void,
   line: (offset: number) => number,
 ): readonly Read<T>[] {
-  const result = schema.safeParse(document.toJS(), { error: sentence });
+  const result = schema.safeParse(document.toJS(), { error: sentence, reportInput: true });
   if (result.success) return [{ value: result.data, lineOf: (path) => line(offsetOf(document, path)) }];
-  for (const issue of result.error.issues) for (const { path, says } of problemsOf(issue)) report(path, says);
+  for (const { path, says } of problemsOf(result.error.issues)) report(path, says);
   return [];
 }
-
-interface IssueAt {
-  readonly path: readonly PropertyKey[];
-  readonly says: string;
-}
-
-/** A union's own message says nothing; the arm that came closest says what was expected. */
-function problemsOf(issue: z.core.$ZodIssue): readonly IssueAt[] {
-  if (issue.code === 'unrecognized_keys')
-    return issue.keys.map((key) => ({
-      path: [...issue.path, key],
-      says: `unknown key ${dotted([...issue.path, key])}`,
-    }));
-  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-    const arms = issue.errors.map((arm) => arm.flatMap(problemsOf));
-    const nearest = arms.reduce((best, arm) => (arm.length < best.length ? arm : best));
-    return nearest.map(({ path, says }) => ({ path: [...issue.path, ...path], says }));
-  }
-  // Of a record's key zod says only that it is invalid; what is wrong with it is inside.
-  if (issue.code === 'invalid_key')
-    return issue.issues
-      .flatMap(problemsOf)
-      .map(({ says }) => ({ path: issue.path, says: `${dotted(issue.path)}: ${says}` }));
-  const where = issue.path.length === 0 ? '' : `${dotted(issue.path)}: `;
-  return [{ path: issue.path, says: `${where}${issue.message}` }];
-}
-
-const dotted = (path: readonly PropertyKey[]): string => path.map(String).join('.');
 
 /** Where the node at `path` starts, or else its nearest parent that is there. */
 function offsetOf(document: Document, path: readonly PropertyKey[]): number {

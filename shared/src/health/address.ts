@@ -1,6 +1,6 @@
 /** Where health and metrics are served, as configs write it. */
 import { z } from 'zod';
-import { hostPort } from '../config/schema.ts';
+import { form, forms, hostPort } from '../config/schema.ts';
 
 export interface HealthAddress {
   readonly listen: string;
@@ -12,13 +12,16 @@ const LOOPBACK = /^(127(\.[0-9]{1,3}){3}|\[::1\]|localhost):[0-9]+$/;
 
 /** `host:port` on loopback, or `{ listen, healthOnly: true }` anywhere, for the probes of a kubelet. */
 export const healthAddress = z
-  .union([
-    hostPort.transform((listen): HealthAddress => ({ listen, healthOnly: false })),
-    z.strictObject({
-      listen: hostPort.describe('Where.'),
-      healthOnly: z.boolean().default(false).describe('Serves no metrics; needed beyond loopback.'),
-    }),
-  ])
+  .union(
+    [
+      hostPort.transform((listen): HealthAddress => ({ listen, healthOnly: false })),
+      form({
+        listen: hostPort.describe('Where.'),
+        healthOnly: z.boolean().default(false).describe('Serves no metrics; needed beyond loopback.'),
+      }),
+    ],
+    { error: forms('host:port, for instance 127.0.0.1:9464, or a map with listen and healthOnly') },
+  )
   .refine(
     ({ listen, healthOnly }) => healthOnly || LOOPBACK.test(listen),
     'health and metrics are plain HTTP: loopback only; beyond it write { listen: HOST:PORT, healthOnly: true }',

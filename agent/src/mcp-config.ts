@@ -1,0 +1,78 @@
+/** The keys of the agent's config about MCP: `gateway` and `connect`. */
+import { parseDuration } from '@chancery/shared/config/duration.ts';
+import { by, form, forms, hostPort } from '@chancery/shared/config/schema.ts';
+import { z } from 'zod';
+
+const file = z.string().min(1);
+
+const duration = z.string().transform(by(parseDuration));
+
+const account = z
+  .union([z.string().min(1), z.int().min(0)], { error: forms('a name or a number') })
+  .transform(String);
+
+const UpstreamConfig = z
+  .union(
+    [
+      form({ url: z.url({ protocol: /^https?$/ }).describe('The MCP endpoint.') }),
+      form({
+        socket: file.describe('A unix socket that speaks HTTP. Relative to this file.'),
+        path: z.string().startsWith('/').default('/mcp').describe('The MCP endpoint on it.'),
+      }),
+      form({
+        command: z
+          .array(z.string().min(1))
+          .min(1)
+          .describe('A stdio MCP server: a program and its arguments, without a shell.'),
+        env: z
+          .array(z.string().min(1))
+          .default([])
+          .describe('Names of variables of the agent that it gets besides PATH, HOME, LANG and the like.'),
+        user: account
+          .optional()
+          .describe(
+            'User that runs the command, by name or uid. Required where the agent is root, else refused.',
+          ),
+        group: account.optional().describe('And this group, by name or gid (default: that of the user).'),
+      }),
+    ],
+    { error: forms('a map with url, or with socket and path, or with command, env, user and group') },
+  )
+  .describe('The unchanged MCP server: a url, a socket or a command.');
+
+/** `gateway` of the config. */
+export const GatewayConfig = z.strictObject({
+  server: z.string().min(1).describe('The McpServer resource that this gateway stands before.'),
+  listen: hostPort.describe('Where callers reach it: MCP over mutual TLS.'),
+  upstream: UpstreamConfig,
+  sessions: z
+    .strictObject({
+      max: z.int().min(1).max(100_000).optional().describe('At most (default: 64 of a command, else 5000).'),
+      perCaller: z.int().min(1).max(100_000).optional().describe('Of one caller (default: half of max).'),
+      idle: duration.prefault('1h').describe('An unused session ends after this time.'),
+    })
+    .optional()
+    .describe('Sessions of legacy clients. Where all are in use, a new one is refused.'),
+  maxCallDuration: duration
+    .prefault('24h')
+    .describe('How long a call may last if it continues under a renewed certificate of its caller.'),
+  freeText: z
+    .strictObject({
+      instructions: z.boolean().default(true).describe('Its instructions to clients.'),
+      logs: z.boolean().default(true).describe('Its log messages.'),
+    })
+    .prefault({})
+    .describe('What the server may say in its own words, which may name tools that a caller may not call.'),
+  records: file
+    .default('calls.jsonl')
+    .describe('One JSON line for each decision and each answer, 0600. In dataDir unless absolute.'),
+});
+
+/** An entry of `connect` of the config. */
+export const ConnectConfig = z.strictObject({
+  server: z.string().min(1).describe('The McpServer resource to reach.'),
+  listen: z
+    .string()
+    .regex(/^(unix:.+|127\.0\.0\.1:[0-9]{1,5})$/, 'expected unix:PATH or 127.0.0.1:PORT')
+    .describe('Local address for MCP clients of this user: unix:PATH or 127.0.0.1:PORT.'),
+});
