@@ -5,7 +5,7 @@ import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/
 import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
 import { nodeName } from '@chancery/shared/evidence/node.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
-import { type IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import { ensure, type IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { serveHealth } from '@chancery/shared/health/server.ts';
@@ -59,6 +59,8 @@ export interface RunningCa {
 }
 
 const CLOSE_GRACE_MS = 2_000;
+/** A database that owes an answer for so long has a disk that an operator must look at. */
+const STUCK_SECONDS = 10;
 
 /** Opens store, keys and sockets. Throws store, file, file_mode, config, authority_unfit, unavailable. */
 export async function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
@@ -137,6 +139,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Pick<Runni
     connectedAgents: () => agents.size,
     unacknowledgedAgents: () => behindByPart(agents, partsInForce({ authorities, registry, revocations })),
     openExchanges: () => limits.open,
+    storeWaitSeconds: () => store.waitedSeconds(),
     openConnections: () => ({ ...doors.tls.open, local: doors.join.open.strangers }),
     revocations: () => revocations.standing().length,
     now: () => clock.now(),
@@ -224,6 +227,9 @@ async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<num
 function whyUnfit({ clock, store }: OpenDeps, authorities: Authorities, svid: LiveValue<Svid>) {
   try {
     store.ensureOwnFiles();
+    const waited = store.waitedSeconds();
+    const stuck = `the database has not answered for ${Math.round(waited)} s: its disk is slow or stuck`;
+    ensure(waited < STUCK_SECONDS, 'store', stuck);
     authorities.issuer(clock.now());
     return whyOwnUnfit(svid, clock.now());
   } catch (error) {

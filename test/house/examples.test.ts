@@ -66,6 +66,7 @@ test('metrics are those of docs/operations.md, all of them', async () => {
     connectedAgents: () => 0,
     unacknowledgedAgents: () => ({}),
     openExchanges: () => 0,
+    storeWaitSeconds: () => 0,
     openConnections: () => ({}),
     revocations: () => 0,
     now: () => new Date(0),

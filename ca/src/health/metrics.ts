@@ -8,6 +8,8 @@ export interface MetricSources {
   /** Of those: how many have not acknowledged what is in force, by part. */
   readonly unacknowledgedAgents: () => Readonly<Record<string, number>>;
   readonly openExchanges: () => number;
+  /** For how many seconds the database has owed an answer. */
+  readonly storeWaitSeconds: () => number;
   /** Connections by share. */
   readonly openConnections: () => Readonly<Record<string, number>>;
   readonly revocations: () => number;
@@ -96,6 +98,14 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
     registers,
     collect() {
       this.set(sources.openExchanges());
+    },
+  });
+  new Gauge({
+    name: 'chancery_store_wait_seconds',
+    help: 'For how long the oldest call at the database has waited for its answer.',
+    registers,
+    collect() {
+      this.set(sources.storeWaitSeconds());
     },
   });
   new Gauge({

@@ -221,6 +221,8 @@ export interface Store
     AuditIntake {
   /** Resolves where nothing can be recorded any more in this process, and says why; never for a close. */
   readonly lost: Promise<IdentityError>;
+  /** For how many seconds the call that has waited longest has had no answer; 0 where none waits. Wall clocks aside. */
+  waitedSeconds(): number;
   /** Looks now. Throws store if nothing more can be recorded: the files of the database were replaced or removed. */
   ensureOwnFiles(): void;
   /** Writes what waits, then refuses everything. */

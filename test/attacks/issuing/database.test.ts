@@ -1,4 +1,4 @@
-/** I59, I62: the files of the database in other hands than the CA's. */
+/** I59, I62, I85: a database in other hands than the CA's, and one whose disk hangs. */
 import { copyFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { readCaConfig } from '@chancery/ca/config.ts';
@@ -26,6 +26,16 @@ test('I59 /readyz says that the database was replaced', async () => {
     status: 503,
     says: expect.stringMatching(/ca\.db was replaced while the CA was running: nothing is signed any more/),
   });
+  await ca.close();
+});
+
+test.each([
+  [9, 200, 'ready\n'],
+  [11, 503, expect.stringMatching(/the database has not answered for 11 s: its disk is slow or stuck/)],
+])('I85 /readyz of a CA whose disk has hung for %i s is %i', async (seconds, status, says) => {
+  const ca = await startTestCa(unix);
+  ca.store.waitedSeconds = () => seconds;
+  expect(await readiness(ca.running.httpPort)).toEqual({ status, says });
   await ca.close();
 });
 

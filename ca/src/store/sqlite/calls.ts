@@ -24,7 +24,9 @@ export interface Asked {
   call(call: Call): Promise<unknown>;
   /** Resolves where it answers no more though nobody has closed it, and says why. */
   readonly lost: Promise<IdentityError>;
-  /** Throws store if the files of the database are not those that were opened, or the database does not answer. */
+  /** For how many seconds the call that has waited longest has had no answer; 0 where none waits. */
+  waitedSeconds(): number;
+  /** Throws store if the files of the database are not those that were opened, or the database has ended. */
   ensureOwnFiles(): void;
   close(): Promise<void>;
 }

@@ -32,6 +32,11 @@ class Here implements Asked {
     });
   }
 
+  /** A call blocks the thread that could look. */
+  waitedSeconds(): number {
+    return 0;
+  }
+
   ensureOwnFiles(): void {
     ensureSameFiles(this.#engine.files);
   }

@@ -166,6 +166,10 @@ class SqliteStore implements Store {
     return at === undefined ? undefined : new Date(at);
   }
 
+  waitedSeconds(): number {
+    return this.#asked.waitedSeconds();
+  }
+
   ensureOwnFiles(): void {
     this.#asked.ensureOwnFiles();
   }

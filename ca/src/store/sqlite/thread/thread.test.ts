@@ -112,6 +112,21 @@ describe('a store on a thread', () => {
     await store.append(event);
   });
 
+  test('says for how long the oldest call has waited', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    post.mockImplementation(() => {});
+    const waiting = store.append(event).catch(() => {});
+    vi.advanceTimersByTime(5_000);
+    const later = store.append(event).catch(() => {});
+    vi.advanceTimersByTime(7_000);
+    expect(store.waitedSeconds()).toBe(12);
+    vi.useRealTimers();
+    post.mockReset();
+    await worker.terminate();
+    await Promise.all([waiting, later]);
+    expect(store.waitedSeconds()).toBe(0);
+  });
+
   test('that does not close in time fails the waiting calls, and is not waited for', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     post.mockImplementation(() => {});

@@ -43,6 +43,8 @@ export async function openOnThread(at: DatabaseAt): Promise<Asked> {
 }
 
 interface Waiting {
+  /** Milliseconds of the monotonic clock. */
+  readonly since: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
 }
@@ -83,11 +85,16 @@ class StoreThread implements Asked {
     ensure(size < MAX_WAITING, 'store', `${size} calls wait for the database; try again later`);
     return new Promise((resolve, reject) => {
       this.#last += 1;
-      this.#waiting.set(this.#last, { resolve, reject });
+      this.#waiting.set(this.#last, { since: performance.now(), resolve, reject });
       // One message for all that is asked in one turn of the event loop.
       if (this.#outbox.length === 0) setImmediate(() => this.#post());
       this.#outbox.push({ number: this.#last, call });
     });
+  }
+
+  waitedSeconds(): number {
+    const [oldest] = this.#waiting.values();
+    return oldest === undefined ? 0 : (performance.now() - oldest.since) / 1000;
   }
 
   ensureOwnFiles(): void {
