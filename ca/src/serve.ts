@@ -144,6 +144,10 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Pick<Runni
     revocations: () => revocations.standing().length,
     now: () => clock.now(),
   });
+  store.onEventsLost((error, events) => {
+    metrics.eventsLost(events);
+    log.error({ err: error, events }, 'audit events of how an issuing ended could not be written');
+  });
   const successions = new Successions(clock, deps.random(32), await store.successions());
   const callers = new Callers<Caller>();
   const nonces = new Nonces(clock, deps.random);

@@ -134,7 +134,10 @@ async function record(ready: Prepared, store: Pick<CertificateStore, 'record'>):
   return ready as Recorded;
 }
 
-/** The intent is on record by now; how it ended follows. A record without its end is of a CA that was killed. */
+/**
+ * The intent is on record by now; how it ended follows. Where the end is missing, the CA was killed, or the store could
+ * not write the end, which the log says.
+ */
 async function sign(ready: Recorded, audit: Pick<AuditIntake, 'appendSoon'>): Promise<Uint8Array> {
   const { signer } = ready.issuer;
   const { serial } = ready.issuance;

@@ -16,6 +16,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
   metrics.outcome('tpm', 'issued');
   metrics.outcome('tpm', 'issued');
   metrics.observe('Attest', 0.003, 'ok');
+  metrics.eventsLost(3);
   metrics.turnedAway({ what: 'calls', whose: 'strangers' });
   const body = await metrics.text();
   expect(metrics.contentType).toMatch(/^text\/plain; version=/);
@@ -31,6 +32,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_store_wait_seconds 1.5',
     'chancery_open_connections{share="strangers"} 2',
     'chancery_revocations 5',
+    'chancery_audit_events_lost_total 3',
     'chancery_turned_away_total{what="calls",whose="strangers"} 1',
   ])
     expect(lines).toContain(line);

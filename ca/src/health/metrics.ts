@@ -22,6 +22,8 @@ export interface Metrics {
   observe(rpc: string, seconds: number, outcome: string): void;
   /** Counts a connection or a call that was refused for lack of places or for its rate. */
   turnedAway(of: { readonly what: string; readonly whose: string }): void;
+  /** Counts audit events that could not be written. */
+  eventsLost(events: number): void;
   /** The exposition text. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -53,11 +55,17 @@ export function createMetrics(sources: MetricSources): Metrics {
     labelNames: ['what', 'whose'],
     registers,
   });
+  const eventsLost = new Counter({
+    name: 'chancery_audit_events_lost_total',
+    help: 'Audit events of how an issuing ended that could not be written.',
+    registers,
+  });
   addGauges(sources, registers);
   return {
     outcome: (platform, outcome) => issuances.inc({ platform, outcome }),
     observe: (rpc, seconds, outcome) => latency.observe({ rpc, outcome }, seconds),
     turnedAway: ({ what, whose }) => turnedAway.inc({ what, whose }),
+    eventsLost: (events) => eventsLost.inc(events),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };

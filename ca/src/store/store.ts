@@ -198,9 +198,11 @@ export interface AuditIntake {
   append(event: AuditEvent): Promise<void>;
   /**
    * Written with the next change of state, after a second at the latest, and at the close: for what says how something
-   * ended that is on record already. Nobody waits, so a store that fails just then loses it.
+   * ended that is on record already. Nobody waits for the write; `onEventsLost` tells of one that failed.
    */
   appendSoon(event: AuditEvent): void;
+  /** `tell` is called with each failed write of late events: why it failed, and how many events are lost. */
+  onEventsLost(tell: (error: unknown, events: number) => void): void;
   events(after: number, limit: number): Promise<readonly StoredEvent[]>;
   /** When the newest record was written, by the clock of then; undefined if there is none. */
   newestRecordAt(): Promise<Date | undefined>;

@@ -55,6 +55,7 @@ class SqliteStore implements Store {
   /** Events that go along with the next write: a sync of their own would keep that one waiting. */
   readonly #later: WriteCall[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #tellLost: (error: unknown, events: number) => void = () => {};
 
   constructor(asked: Asked, clock: Clock) {
     this.#asked = asked;
@@ -153,8 +154,12 @@ class SqliteStore implements Store {
 
   appendSoon(event: AuditEvent): void {
     this.#later.push({ kind: 'write', name: 'append', at: this.#now(), args: [textOfEvent(event)] });
-    if (this.#later.length >= MAX_LATER) this.#writeLater();
-    else this.#timer ??= setTimeout(() => this.#writeLater(), LATER_MS).unref();
+    if (this.#later.length >= MAX_LATER) void this.#writeLater();
+    else this.#timer ??= setTimeout(() => void this.#writeLater(), LATER_MS).unref();
+  }
+
+  onEventsLost(tell: (error: unknown, events: number) => void): void {
+    this.#tellLost = tell;
   }
 
   async events(after: number, limit: number): Promise<readonly StoredEvent[]> {
@@ -174,9 +179,10 @@ class SqliteStore implements Store {
     this.#asked.ensureOwnFiles();
   }
 
-  close(): Promise<void> {
-    this.#writeLater();
-    return this.#asked.close();
+  async close(): Promise<void> {
+    const written = this.#writeLater();
+    await this.#asked.close();
+    await written;
   }
 
   /** A change of state. The next one is asked for after the answer to this one, so its answer comes in a later turn. */
@@ -191,14 +197,17 @@ class SqliteStore implements Store {
   }
 
   #write<K extends keyof Writes>(name: K, ...args: Rest<Writes[K]>): Promise<ReturnType<Writes[K]>> {
-    this.#writeLater();
+    void this.#writeLater();
     return this.#asked.call({ kind: 'write', name, at: this.#now(), args }) as Promise<ReturnType<Writes[K]>>;
   }
 
-  #writeLater(): void {
+  /** Resolves when each of the late events is written, or counted as lost. Does not throw. */
+  async #writeLater(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    for (const call of this.#later.splice(0)) this.#asked.call(call).catch(() => {});
+    const writes = this.#later.splice(0).map((call) => this.#asked.call(call));
+    const lost = (await Promise.allSettled(writes)).filter((end) => end.status === 'rejected');
+    if (lost[0] !== undefined) this.#tellLost(lost[0].reason, lost.length);
   }
 
   #now(): number {

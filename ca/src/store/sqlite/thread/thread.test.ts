@@ -127,6 +127,25 @@ describe('a store on a thread', () => {
     expect(store.waitedSeconds()).toBe(0);
   });
 
+  test('says how many late events are lost where the database takes no more calls', async () => {
+    const lost = Promise.withResolvers<[unknown, number]>();
+    store.onEventsLost((...told) => lost.resolve(told));
+    const calls = Array.from({ length: 16_384 }, () => store.newestRecordAt());
+    for (const sequence of [1, 2]) store.appendSoon({ ...event, sequence });
+    const refused = expect(store.append(event)).rejects.toThrow(/^16384 calls wait/);
+    expect(await lost.promise).toEqual([refusal('store', /^16384 calls wait for the database/), 2]);
+    await Promise.all([...calls, refused]);
+  });
+
+  test('says how many late events are lost where the thread dies before they are written', async () => {
+    const tell = vi.fn();
+    store.onEventsLost(tell);
+    store.appendSoon(event);
+    await worker.terminate();
+    await store.close();
+    expect(tell).toHaveBeenCalledExactlyOnceWith(refusal('store', /the thread of the database ended/), 1);
+  });
+
   test('that does not close in time fails the waiting calls, and is not waited for', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     post.mockImplementation(() => {});
