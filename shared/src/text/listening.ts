@@ -15,6 +15,7 @@ export function cannotListen(where: string, error: unknown, holder?: () => strin
   const tooLong = where.startsWith('/') ? socketPathProblem(where) : undefined;
   const says = tooLong ?? (error instanceof Error ? error.message : String(error));
   const found = code === 'EADDRINUSE' ? holder?.() : undefined;
-  const who = code !== 'EADDRINUSE' ? '' : found === undefined ? '; ss -lntp shows which' : `: ${found}`;
+  const which = where.startsWith('/') ? 'ss -lxp' : 'ss -lntp';
+  const who = code !== 'EADDRINUSE' ? '' : found === undefined ? `; ${which} shows which` : `: ${found}`;
   return `cannot listen on ${where}: ${SENTENCES[code] ?? says}${who}`;
 }

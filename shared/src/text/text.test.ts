@@ -42,6 +42,9 @@ test('an address that cannot be had is named with the reason', () => {
   expect(cannotListen('127.0.0.1:8443', error('EADDRINUSE'), () => 'nginx, pid 812')).toBe(
     'cannot listen on 127.0.0.1:8443: another process has this address: nginx, pid 812',
   );
+  expect(cannotListen('/run/a.sock', error('EADDRINUSE'))).toBe(
+    'cannot listen on /run/a.sock: another process has this address; ss -lxp shows which',
+  );
   expect(cannotListen('[::1]:1', error('EWHY'))).toBe('cannot listen on [::1]:1: listen failed');
   expect(cannotListen('x', 'odd')).toBe('cannot listen on x: odd');
 });

@@ -7,6 +7,7 @@ import { geteuid, umask } from 'node:process';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
+import { MAX_SOCKET_PATH_BYTES } from '../text/socket-path.ts';
 import { listenPrivately } from './private-socket.ts';
 
 const isRoot = geteuid?.() === 0;
@@ -64,7 +65,7 @@ describe('a private socket', () => {
     const { listen: original } = net.Server.prototype;
     vi.spyOn(net.Server.prototype, 'listen').mockImplementation(function (this: net.Server, ...args) {
       original.apply(this, args);
-      atOnce.push(modeOf(path));
+      atOnce.push(...inFolder().map((name) => modeOf(join(folder, name))));
       return this;
     });
     const before = umask(0);
@@ -82,6 +83,22 @@ describe('a private socket', () => {
     expect(await greeting()).toBe('first');
     await new Promise((resolve) => server.close(resolve));
     expect(inFolder()).toEqual([]);
+  });
+
+  test('I78 is left alone at the end of a server whose own file was removed, and that of the next one goes on', async () => {
+    const first = await listen('first');
+    fs.unlinkSync(path);
+    const second = await listen('second');
+    await new Promise((resolve) => first.close(resolve));
+    expect(await greeting()).toBe('second');
+    await new Promise((resolve) => second.close(resolve));
+    expect(inFolder()).toEqual([]);
+  });
+
+  test('has a path as long as the system takes', async () => {
+    path = join(folder, 'x'.repeat(MAX_SOCKET_PATH_BYTES - folder.length - 1));
+    await listen();
+    expect(await greeting()).toBe('first');
   });
 
   test('replaces one that a killed process left, and leaves nothing else behind', async () => {

@@ -5,10 +5,11 @@
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import net from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { umask } from 'node:process';
-import { ensure, IdentityError } from '../ground/errors.ts';
+import { ensure, IdentityError, refusalOf } from '../ground/errors.ts';
 import { cannotListen } from '../text/listening.ts';
+import { socketPathProblem } from '../text/socket-path.ts';
 import { systemSentence } from '../text/system-sentence.ts';
 import { ensureOwner, ownOwners } from './files/links.ts';
 import { ensurePrivateFolder } from './files/safe-folder.ts';
@@ -25,8 +26,8 @@ export interface PrivateSocket {
 }
 
 /**
- * Resolves once `server` listens at the path; the server removes the file when it closes. A socket that a process left
- * behind is replaced. Throws file_mode if others may change the folder, file if something else is at the path,
+ * Resolves once `server` listens at the path; the file is removed when the server has closed, if it is still the one that
+ * was made here. A socket that a process left behind is replaced. Throws file_mode if others may change the folder, file if something else is at the path,
  * and unavailable where a process serves it or the path cannot be bound.
  */
 export async function listenPrivately(server: net.Server, socket: PrivateSocket): Promise<void> {
@@ -36,6 +37,8 @@ export async function listenPrivately(server: net.Server, socket: PrivateSocket)
   ensure(fs.existsSync(folder), 'unavailable', `cannot listen on ${path}: its folder does not exist`);
   ensurePrivateFolder(folder);
   ensureNothingElse(path);
+  const tooLong = socketPathProblem(path);
+  ensure(tooLong === undefined, 'unavailable', `cannot listen on ${path}: ${tooLong}`);
   await removeDead(path, advice);
   await bind(server, socket);
 }
@@ -66,7 +69,7 @@ async function removeDead(path: string, advice: string): Promise<void> {
   if (look(aside) !== found) {
     fs.linkSync(aside, path);
     fs.unlinkSync(aside);
-    throw new IdentityError('unavailable', `another process has just begun to serve ${path}: ${advice}`);
+    throw justBegun(path, advice);
   }
   fs.unlinkSync(aside);
 }
@@ -104,26 +107,69 @@ async function ensureDead(path: string, advice: string): Promise<void> {
   }
 }
 
-/** bind(2) makes the file with the mode that the umask leaves, and fails where there is one. Node binds at once. */
-function bind(server: net.Server, { path, mode, backlog }: PrivateSocket): Promise<void> {
+/**
+ * Under a name of its own, since libuv removes the name that it has bound when it closes, whatever file has the name by
+ * then. bind(2) makes the file with the mode that the umask leaves.
+ */
+function bind(server: net.Server, { path, mode, advice, backlog }: PrivateSocket): Promise<void> {
   return new Promise((resolve, reject) => {
+    const bound = ownName(path);
     const failed = (error: Error): void =>
       reject(new IdentityError('unavailable', cannotListen(path, error), { cause: error }));
     server.once('error', failed);
     const before = umask(0o777 & ~mode);
     try {
-      server.listen({ path, ...(backlog !== undefined && { backlog }) }, () => {
+      server.listen({ path: bound, ...(backlog !== undefined && { backlog }) }, () => {
         server.off('error', failed);
         resolve();
       });
     } finally {
       umask(before);
     }
-    // A default ACL of the folder counts instead of the umask (acl(5)).
-    if (server.listening) fs.chmodSync(path, mode);
+    // Node binds and listens at once.
+    if (!server.listening) return;
+    try {
+      // A default ACL of the folder counts instead of the umask (acl(5)).
+      fs.chmodSync(bound, mode);
+      moveInPlace(server, { bound, path, advice });
+    } catch (error) {
+      server.close();
+      reject(refusalOf(error, 'file', `${path} could not be made: ${says(error)}`));
+    }
   });
 }
 
+/** Begins as `path` does, so that ss(8) shows it to somebody who looks for `path`, unless that is too long. */
+function ownName(path: string): string {
+  const random = randomBytes(3).toString('hex');
+  const name = `${path}.${random}`;
+  return socketPathProblem(name) === undefined ? name : join(dirname(path), `.${random}`);
+}
+
+interface Place {
+  readonly bound: string;
+  readonly path: string;
+  readonly advice: string;
+}
+
+/** link(2) replaces nothing. Throws unavailable where another process was faster. */
+function moveInPlace(server: net.Server, { bound, path, advice }: Place): void {
+  const own = look(bound);
+  try {
+    fs.linkSync(bound, path);
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) throw justBegun(path, advice);
+    throw error;
+  } finally {
+    fs.unlinkSync(bound);
+  }
+  server.once('close', () => {
+    if (look(path) === own) fs.unlinkSync(path);
+  });
+}
+
+const justBegun = (path: string, advice: string): IdentityError =>
+  new IdentityError('unavailable', `another process has just begun to serve ${path}: ${advice}`);
 const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && 'code' in error && error.code === code;
 const isMissing = (error: unknown): boolean => hasCode(error, 'ENOENT');
