@@ -4,7 +4,7 @@ import { serveHealth } from '@chancery/shared/health/server.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { type Agent, type AgentDeps, type MemoryKeyAgent, startAgent } from './agent.ts';
 import { type AgentSettings, keysStayInPlatform, paths } from './config.ts';
-import { prepareDataDir } from './data-dir.ts';
+import { holdDataDir } from './data-dir.ts';
 import { ensureConfiguredPortsFree } from './free-ports.ts';
 import type { AgentMetrics } from './health/metrics.ts';
 import type { Closing, McpDeps, McpOpening } from './open-mcp.ts';
@@ -36,7 +36,7 @@ export async function runAgent(
   };
   const close = async (): Promise<void> => void (await Promise.all([outputs?.close(), closeParts()]));
   try {
-    prepareDataDir(settings.dataDir);
+    parts.push(holdDataDir(settings.dataDir, deps.log));
     await ensureUpstream(settings, deps);
     await ensureConfiguredPortsFree(settings);
     const joined = Promise.withResolvers<MemoryKeyAgent>();

@@ -200,7 +200,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
   ],
   'agent/src/cli': [
     ...shared('text ground unix cli policy revocation'),
-    ...agent('evidence svid trust trust/stream config.ts agent.ts'),
+    ...agent('evidence svid trust trust/stream config.ts data-dir.ts agent.ts'),
     ...agent('workload mcp/upstream mcp addresses.ts free-ports.ts run.ts'),
   ],
   'agent/src/cli/job': [

@@ -14,6 +14,7 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { saysRevoked } from '@chancery/shared/revocation/revocation.ts';
 import { localEndpoint } from '../addresses.ts';
 import { type AgentSettings, IN_MEMORY, keysStayInPlatform, paths, readAgentConfig } from '../config.ts';
+import { ensureNoAgent } from '../data-dir.ts';
 import { ensurePortsFree } from '../free-ports.ts';
 import type { ConnectOptions } from '../mcp/connect.ts';
 import { MAX_REQUEST_BYTES } from '../mcp/upstream/upstream.ts';
@@ -139,6 +140,7 @@ async function sourcesFor(settings: AgentSettings, deps: ConnectCommandDeps, io:
   ensure(!keysStayInPlatform(settings), 'config', `connect: ${IN_MEMORY}`);
   const { socket } = paths(settings.dataDir);
   if (existsSync(socket)) return attached({ socket, clock: deps.clock, random: deps.random, log }, io.signal);
+  ensureNoAgent(settings.dataDir);
   // Beside a running agent this process needs no gRPC.
   const { startAgent } = await import('../agent.ts');
   const agent = await startAgent(settings, { ...deps, log, env: io.env }, io.signal);

@@ -26,9 +26,9 @@ export interface PrivateSocket {
 }
 
 /**
- * Resolves once `server` listens at the path; the file is removed when the server has closed, if it is still the one that
- * was made here. A socket that a process left behind is replaced. Throws file_mode if others may change the folder, file if something else is at the path,
- * and unavailable where a process serves it or the path cannot be bound.
+ * Resolves once `server` listens at the path. The file is removed when the server has closed, if it is still the one
+ * that was made here. A socket that a process left behind is replaced. Throws file_mode if others may change the
+ * folder, file if something else is at the path, and unavailable where a process serves it or the path cannot be bound.
  */
 export async function listenPrivately(server: net.Server, socket: PrivateSocket): Promise<void> {
   const { path, advice } = socket;
@@ -108,7 +108,7 @@ async function ensureDead(path: string, advice: string): Promise<void> {
 }
 
 /**
- * Under a name of its own, since libuv removes the name that it has bound when it closes, whatever file has the name by
+ * Under a name of its own: when libuv closes, it removes the name that it has bound, whatever file has that name by
  * then. bind(2) makes the file with the mode that the umask leaves.
  */
 function bind(server: net.Server, { path, mode, advice, backlog }: PrivateSocket): Promise<void> {

@@ -131,7 +131,7 @@ function untilRotated(stream: TrustStream, svid: Source<Svid>): Promise<void> {
 
 interface TrustStream {
   readonly svid: Svid;
-  /** Resolves at the first snapshot that does not end the stream, accepted or not: the replaced stream gets it, too. */
+  /** Resolves at the first snapshot that does not end the stream, accepted or not: the replaced one gets it, too. */
   readonly first: Promise<void>;
   /** Rejects when the stream ends, for whatever reason. */
   readonly ended: Promise<void>;

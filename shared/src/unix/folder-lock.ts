@@ -1,0 +1,76 @@
+/**
+ * One process at a time in a folder, by flock(2) of the folder itself: whatever is removed inside, the lock stays, and
+ * the kernel frees it with the process. Linux with glibc.
+ */
+import fs from 'node:fs';
+import os from 'node:os';
+import { ensure, IdentityError } from '../ground/errors.ts';
+import { openLibc } from './libc.ts';
+
+export interface FolderLock {
+  close(): Promise<void>;
+}
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/**
+ * Locks the folder for this process until it is closed. Undefined if the system or the file system has no such lock.
+ * Throws unavailable if another process has it, with its pid where that can be known. Does not wait.
+ */
+export function lockFolder(path: string, advice: string): FolderLock | undefined {
+  const libc = quietly(openLibc);
+  if (libc === undefined) return undefined;
+  const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+  if (libc.func('int flock(int, int)')(fd, LOCK_EX | LOCK_NB) === 0) {
+    let open = true;
+    const close = async (): Promise<void> => {
+      if (open) fs.closeSync(fd);
+      open = false;
+    };
+    return { close };
+  }
+  const errno = libc.errno();
+  fs.closeSync(fd);
+  ensure(errno !== os.constants.errno.EWOULDBLOCK, 'unavailable', `${usedBy(path)}: ${advice}`);
+  return undefined;
+}
+
+/** Throws unavailable if a process is seen that has locked the folder, and takes no lock. */
+export function ensureNotLocked(path: string, advice: string): void {
+  if (folderHolder(path) !== undefined) throw new IdentityError('unavailable', `${usedBy(path)}: ${advice}`);
+}
+
+function usedBy(path: string): string {
+  const pid = folderHolder(path);
+  return `another process${pid === undefined ? '' : ` (pid ${pid})`} uses ${path}`;
+}
+
+/** proc_locks(5). Undefined if nobody has the lock, and where the kernel does not show who has it: in containers. */
+function folderHolder(path: string): number | undefined {
+  const found = fs.statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return undefined;
+  const lines = quietly(() => fs.readFileSync('/proc/locks', 'latin1').split('\n')) ?? [];
+  for (const line of lines) {
+    const [, kind, , access, pid, file] = line.split(/\s+/);
+    const isLock = kind === 'FLOCK' && access === 'WRITE' && file === `${deviceOf(found.dev)}:${found.ino}`;
+    if (isLock && Number(pid) > 0) return Number(pid);
+  }
+  return undefined;
+}
+
+/** Major and minor number, as the kernel prints them; makedev(3) has them in pieces. */
+function deviceOf(dev: number): string {
+  const device = BigInt(dev);
+  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n);
+  const minor = (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
+  return [major, minor].map((each) => each.toString(16).padStart(2, '0')).join(':');
+}
+
+function quietly<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
