@@ -1,5 +1,5 @@
 #!/usr/bin/env -S node --disable-sigusr1
-/** chancery-agent: the only file of the agent that touches the process. */
+/** chancery-agent: gives the program the arguments, streams and signals of the process, and ends it. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,5 +1,5 @@
 #!/usr/bin/env -S node --disable-sigusr1
-/** chancery-ca: the only file of the CA that touches the process. */
+/** chancery-ca: gives the program the arguments, streams and signals of the process, and ends it. */
 import { readFileSync } from 'node:fs';
 import { endWith, processIo } from '@chancery/shared/cli/process-io.ts';
 import { runProgram } from '@chancery/shared/cli/program.ts';

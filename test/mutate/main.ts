@@ -11,9 +11,15 @@ import { testsBySource } from './related.ts';
 import { startTests, type Tests } from './run.ts';
 
 const ROOMS = [
+  'ca/src/agents',
   'ca/src/attestors',
   'ca/src/authority',
+  'ca/src/door',
+  'ca/src/operator',
   'ca/src/rpc',
+  'ca/src/store',
+  'shared/src/door',
+  'shared/src/rpc',
   'shared/src/x509',
   'shared/src/tpm',
   'shared/src/policy',

@@ -1,6 +1,6 @@
 /** Explains which identities facts earn and how calls are decided, by the same functions that decide. */
+import type { Call } from '@chancery/shared/policy/call.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
-import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { matchFacts } from './earn.ts';
 import type { Facts } from './identity/facts.ts';
 import type { ResourceSet } from './resources.ts';
@@ -36,12 +36,6 @@ export function explainFacts(set: ResourceSet, facts: Facts): Explanation {
     spiffeIds: earned.map(({ id }) => id),
     lines: [...given, ...why.map((each) => `no: ${each}`)],
   };
-}
-
-export interface Call {
-  readonly caller: SpiffeId;
-  readonly server: string;
-  readonly tool: string;
 }
 
 /** The decision that a gateway would make by this set of resources. */
