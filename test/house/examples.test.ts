@@ -86,7 +86,8 @@ test('refusals that documents speak of are in the table', () => {
     .flatMap((page) =>
       [...textOf(page).matchAll(/`([a-z]+_[a-z_]+)`/g)].map(([, code = '']) => ({ page, code })),
     );
-  expect(codes.filter(({ code }) => !Object.hasOwn(REFUSALS, code))).toEqual([]);
+  const refusals = codes.filter(({ code }) => !code.startsWith('chancery_'));
+  expect(refusals.filter(({ code }) => !Object.hasOwn(REFUSALS, code))).toEqual([]);
 });
 
 const names = (matches: Iterable<RegExpMatchArray>): readonly string[] =>

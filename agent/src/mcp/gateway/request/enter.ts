@@ -1,7 +1,7 @@
 /**
- * Decides whether a message passes, by the newest policy, and records it. This takes until the end of the turn, in which
- * all decisions are recorded at once. It then checks everything that may have changed, in the same turn in which the
- * decision is recorded and the message is forwarded. An approval belongs before: nothing may wait inside that turn.
+ * Decides whether a message passes, by the newest policy, and records it. This takes until the end of the turn, in
+ * which all decisions are recorded at once. It then checks everything that may have changed, in the same turn in which
+ * the decision is recorded and the message is forwarded. An approval belongs before: nothing may wait inside that turn.
  */
 import type { ServerResponse } from 'node:http';
 import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
