@@ -18,17 +18,17 @@ export interface Acknowledgement {
   readonly parts?: Parts | undefined;
 }
 
-/** How many snapshots are remembered until they are acknowledged. The parts of older ones are unknown. */
-const MAX_OPEN = 64;
+/** How many snapshots are remembered. The parts of older ones are unknown. */
+const MAX_SENT = 64;
 
-/** The acknowledgements of one trust stream. Remembers at most 64 snapshots that are not acknowledged. */
+/** The acknowledgements of one trust stream. Remembers the last 64 snapshots. */
 export class Acknowledged {
   #sequence = 0n;
   #parts = NOTHING;
   #lastSent = 0n;
   #sentParts = NOTHING;
   /** By sequence, ascending. */
-  readonly #open = new Map<bigint, Parts>();
+  readonly #sent = new Map<bigint, Parts>();
 
   /** The newest snapshot that is wholly in force; 0 before the first. */
   get sequence(): bigint {
@@ -44,9 +44,9 @@ export class Acknowledged {
   sending(sequence: bigint, parts: Parts): void {
     this.#lastSent = sequence;
     this.#sentParts = parts;
-    this.#open.set(sequence, parts);
-    const [oldest] = this.#open.keys();
-    if (this.#open.size > MAX_OPEN && oldest !== undefined) this.#open.delete(oldest);
+    this.#sent.set(sequence, parts);
+    const [oldest] = this.#sent.keys();
+    if (this.#sent.size > MAX_SENT && oldest !== undefined) this.#sent.delete(oldest);
   }
 
   /**
@@ -74,7 +74,6 @@ export class Acknowledged {
     }
     this.#sequence = sequence;
     this.#parts = next;
-    for (const each of this.#open.keys()) if (each <= sequence) this.#open.delete(each);
   }
 
   /** For the audit log. */
@@ -94,7 +93,7 @@ export class Acknowledged {
   }
 
   #after(sequence: bigint, said: Parts | undefined): Parts {
-    const whole = this.#open.get(sequence) ?? NOTHING;
+    const whole = this.#sent.get(sequence) ?? NOTHING;
     const most = (part: keyof Parts): bigint =>
       [whole[part], said?.[part] ?? 0n].reduce(larger, this.#parts[part]);
     return { bundle: most('bundle'), policy: most('policy'), revocations: most('revocations') };

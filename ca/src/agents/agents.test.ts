@@ -103,13 +103,44 @@ describe('a machine’s place', () => {
   });
 });
 
-test('claims that no stream followed are forgotten when they have run out, and no others', () => {
-  agents.claim(machine, first);
-  agents.open(agentOn(), first);
-  for (let n = 0; n < 100; n += 1) agents.claim({ ...machine, node: `${n}` }, first);
-  clock.jump(after(15));
-  agents.claim({ ...machine, node: 'last' }, first);
-  expect(() => agents.claim(machine, second)).toThrow(taken);
-  clock.jump(after(16));
-  expect(() => agents.claim({ ...machine, node: 'last' }, second)).toThrow(refusal('ek_in_use', /last/));
+describe('where many machines have come', () => {
+  const claimMany = (): void => {
+    for (let n = 0; n < 100; n += 1) agents.claim({ ...machine, node: `${n}` }, first);
+  };
+
+  test('claims that no stream followed are forgotten when they have run out, and no others', () => {
+    agents.claim(machine, first);
+    agents.open(agentOn(), first);
+    claimMany();
+    expect(agents.places).toBe(101);
+    clock.jump(after(15));
+    agents.claim({ ...machine, node: 'last' }, first);
+    expect(agents.places).toBe(2);
+    expect(() => agents.claim(machine, second)).toThrow(taken);
+    clock.jump(after(16));
+    expect(() => agents.claim({ ...machine, node: 'last' }, second)).toThrow(refusal('ek_in_use', /last/));
+  });
+
+  test('a claim stands', () => {
+    agents.claim(machine, first);
+    claimMany();
+    expect(() => agents.claim(machine, second)).toThrow(taken);
+  });
+
+  test('the place of a machine is forgotten with its last stream', () => {
+    const leave = [agents.open(agentOn(), first), agents.open(agentOn(), first)];
+    leave[0]?.();
+    expect(agents.places).toBe(1);
+    leave[1]?.();
+    expect(agents.places).toBe(0);
+  });
+
+  test('what the evidence of connected ones proved is kept, and of others the newest', () => {
+    const prove = (node: string): void => agents.proved({ ...machine, node, attributes: { node } });
+    const provedOf = (node: string) => agents.factsOf({ ...machine, node })?.attributes;
+    agents.open(agentOn(), first);
+    prove(machine.node);
+    for (let n = 0; n < 100; n += 1) prove(`${n}`);
+    expect([machine.node, '0', '99'].map(provedOf)).toEqual([{ node: machine.node }, undefined, { node: '99' }]);
+  });
 });

@@ -65,6 +65,11 @@ export class Agents {
     return this.#live.size;
   }
 
+  /** How many machines have a place, or had one until a short time ago. */
+  get places(): number {
+    return this.#places.size;
+  }
+
   /** Remembers what the newest evidence of a node proved, for as long as it is connected. */
   proved(node: ProvenNode): void {
     if (this.#facts.size > 2 * this.#live.size + SPARE_PLACES) {
@@ -124,9 +129,8 @@ export class Agents {
       return;
     }
     place.streams.delete(name);
-    // The place is free for a restarted agent at once.
-    if (place.process === name) place.claimedAt = undefined;
-    if (place.streams.size === 0 && !this.#isClaimed(place)) this.#places.delete(nodeName(node));
+    // Also a claim ends here, so that a restarted agent has the place at once.
+    if (place.streams.size === 0) this.#places.delete(nodeName(node));
   }
 
   #place(node: Node): Place {
