@@ -9,6 +9,8 @@ import { guardStreams, type StreamBounds, type StreamPeer } from './streams.ts';
 
 const MIB = 1024 * 1024;
 const CALM = http2.constants.NGHTTP2_ENHANCE_YOUR_CALM;
+/** With empty SETTINGS, RFC 9113 sections 3.4 and 6.5. */
+const PREFACE = Buffer.from(`PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${'\0'.repeat(3)}\x04${'\0'.repeat(5)}`, 'latin1');
 const BOUNDS: StreamBounds = {
   strangers: { total: 64 * MIB, perConnection: 4 * MIB, perAddress: 8 * MIB, perNetwork: 16 * MIB },
   messages: { total: 128 * MIB, perConnection: 8 * MIB, perAddress: 16 * MIB, perNetwork: 32 * MIB },
@@ -49,6 +51,7 @@ beforeEach(async () => {
   server.on('stream', (stream: http2.ServerHttp2Stream, { ':path': path }) => {
     seen += 1;
     stream.on('error', () => {});
+    if (path === '/d') stream.session?.destroy();
     if (path === '/refused') stream.respond({ 'grpc-status': '7' }, { endStream: true });
   });
   guardStreams(server, {
@@ -77,11 +80,13 @@ afterEach(async () => {
   await closed;
 });
 
-function from(localAddress: string): http2.ClientHttp2Session {
+function dial(localAddress: string): net.Socket {
   const { port } = server.address() as net.AddressInfo;
-  const session = http2.connect('http://ca.example', {
-    createConnection: () => net.connect({ host: '127.0.0.1', port, localAddress }),
-  });
+  return net.connect({ host: '127.0.0.1', port, localAddress }).on('error', () => {});
+}
+
+function from(localAddress: string, socket = dial(localAddress)): http2.ClientHttp2Session {
+  const session = http2.connect('http://ca.example', { createConnection: () => socket });
   sessions.push(session.on('error', () => {}));
   return session;
 }
@@ -92,6 +97,11 @@ function call(session: http2.ClientHttp2Session, path: string, body?: Uint8Array
   if (body !== undefined) stream.write(body);
   return stream;
 }
+
+const connectionsOf = (of: http2.Http2Server): Promise<number> =>
+  new Promise((resolve, reject) => {
+    of.getConnections((error, count) => (error ? reject(error) : resolve(count)));
+  });
 
 /** Messages of 1 MiB without their last byte; the answer says how many are still open. */
 function unfinished(address: string, count: number): () => number {
@@ -157,11 +167,42 @@ describe('time', () => {
     await vi.waitFor(() => expect(session.closed).toBe(true));
   });
 
+  test('a stranger’s connection ends 10 s after its last call, and not while another is open', async () => {
+    const session = from(STRANGER);
+    const farewell = vi.fn();
+    session.on('goaway', farewell);
+    const open = call(session, '/stream');
+    const ended = call(session, '/refused');
+    ended.end();
+    await once(ended, 'close');
+    await new Promise((resolve) => session.ping(resolve));
+    await at(20);
+    await new Promise((resolve) => session.ping(resolve));
+    expect(farewell).not.toHaveBeenCalled();
+    open.close(http2.constants.NGHTTP2_CANCEL);
+    await new Promise((resolve) => session.ping(resolve));
+    await at(29.9);
+    await new Promise((resolve) => session.ping(resolve));
+    expect(farewell).not.toHaveBeenCalled();
+    await at(30);
+    await vi.waitFor(() => expect(farewell).toHaveBeenCalledOnce());
+  });
+
+  test('a call that was answered is closed 1 s later, though its request never ends', async () => {
+    const answered = call(from('127.0.0.3'), '/refused');
+    await once(answered, 'end');
+    await vi.waitFor(() => expect(clock.sleeping).toBe(2));
+    await at(0.9);
+    await turn();
+    expect(answered.closed).toBe(false);
+    await at(1);
+    await vi.waitFor(() => expect(answered.closed).toBe(true));
+    expect(answered.rstCode).toBe(http2.constants.NGHTTP2_NO_ERROR);
+  });
+
   test('and one whose peer ignores the goodbye ends 1 s after it', async () => {
-    const { port } = server.address() as net.AddressInfo;
-    const peer = net.connect({ host: '127.0.0.1', port, localAddress: '127.0.0.3' }).on('error', () => {});
-    // The preface and empty SETTINGS, RFC 9113 sections 3.4 and 6.5.
-    peer.write(`PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${'\0'.repeat(3)}\x04${'\0'.repeat(5)}`, 'latin1');
+    const peer = dial('127.0.0.3');
+    peer.write(PREFACE);
     const said: Buffer[] = [];
     peer.on('data', (chunk) => void said.push(Buffer.from(chunk)));
     const closed = new Promise((resolve) => peer.once('close', resolve));
@@ -187,6 +228,52 @@ test('a peer that opens streams only to reset them is disconnected, and reported
   session.once('connect', more);
   await closed;
   expect(floods).toBe(1);
+});
+
+describe('streams of one read', () => {
+  const frame = (type: number, stream: number, payload: readonly number[]): Buffer => {
+    const head = Buffer.alloc(9);
+    head.writeUIntBE(payload.length, 0, 3);
+    head.writeUInt8(type, 3);
+    head.writeUInt8(type === HEADERS ? END_HEADERS : 0, 4);
+    head.writeUInt32BE(stream, 5);
+    return Buffer.concat([head, Buffer.from(payload)]);
+  };
+  const [HEADERS, RST_STREAM, END_HEADERS] = [1, 3, 4];
+  /** :method POST, :scheme http, :authority "a" and a path of one letter (RFC 7541 section 6 and appendix A). */
+  const opened = (stream: number, path = 'a'): Buffer =>
+    frame(HEADERS, stream, [0x83, 0x86, 0x41, 1, 0x61, 0x44, 2, 0x2f, path.charCodeAt(0)]);
+  const reset = (stream: number): Buffer => frame(RST_STREAM, stream, [0, 0, 0, 8]);
+  async function sent(frames: readonly Buffer[]): Promise<void> {
+    const peer = dial(STRANGER).resume();
+    const closed = once(peer, 'close');
+    peer.write(Buffer.concat([PREFACE, ...frames]));
+    await closed;
+  }
+
+  const numbers = Array.from({ length: 25 }, (_, n) => 2 * n + 1);
+  test.each([
+    ['each before the next one', numbers.flatMap((n) => [opened(n), reset(n)]), 21],
+    ['all together', [...numbers.map((n) => opened(n)), ...numbers.map(reset)], 25],
+  ])('are refused after too many that were reset, %s, and none fails the process', async (_, frames, shown) => {
+    await sent([...frames, opened(101)]);
+    expect([floods, refused, seen]).toEqual([1, ['stranger: rate'], shown]);
+  });
+
+  test('are not shown to the server after one that ended the connection', async () => {
+    await sent([opened(1, 'd'), opened(3)]);
+    expect([floods, seen]).toEqual([0, 1]);
+  });
+});
+
+test('a peer that leaves with calls open resets none of them', async () => {
+  const socket = dial(STRANGER);
+  const session = from(STRANGER, socket);
+  for (let n = 0; n < 30; n += 1) call(session, '/stream');
+  await vi.waitFor(() => expect(seen).toBe(30));
+  socket.resetAndDestroy();
+  await vi.waitFor(async () => expect(await connectionsOf(server)).toBe(0));
+  expect([floods, refused]).toEqual([0, []]);
 });
 
 test.each([

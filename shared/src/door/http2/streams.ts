@@ -90,11 +90,10 @@ export function guardStreams<P extends StreamPeer>(server: http2.Http2Server, gu
     if (isStranger(socket)) session.settings({ maxConcurrentStreams: bounds.strangerStreams });
     session.removeAllListeners('stream');
     session.on('stream', (stream: http2.ServerHttp2Stream, headers, flags, raw: readonly string[]) => {
-      const peer = guards.peerOf(socket);
-      // Asked of the session: a stream that was reset in the read that opened it no longer knows its session.
-      if (over || session.destroyed || peer === undefined) return;
-      // Nothing else handles errors of a stream that is refused here.
+      // Nothing else handles errors of a stream that is refused here, and an unhandled one ends the process.
       stream.on('error', () => {});
+      const peer = guards.peerOf(socket);
+      if (over || peer === undefined) return;
       const opened = { stream, path: headers[':path'] ?? '', peer, session };
       onReset(opened, () => {
         if (over || session.destroyed) return;
