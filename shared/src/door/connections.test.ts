@@ -106,14 +106,35 @@ test('I74 a stranger that has to wait is pushed out by none that has made no han
   expect(connections.open.strangers).toBe(2);
 });
 
-test('one that leaves while it waits does not go on', async () => {
-  const slow = new SlowAddresses(new ManualClock(NOW));
-  const { dial } = await guarded(openDoor());
+test('one that leaves while it waits does not go on, and takes no place later', async () => {
+  const clock = new ManualClock(NOW);
+  const slow = new SlowAddresses(clock);
+  const connections = openDoor();
+  const { dial } = await guarded(connections);
   const one = await dial('127.0.0.2');
   slow.add({ address: '127.0.0.2' });
   const waited = one.connection()?.wait(slow, { address: '127.0.0.2' });
   one.socket.destroy();
   expect(await waited).toBe(false);
+  await vi.waitFor(() => expect(connections.open.strangers).toBe(0));
+  clock.advanceTo(after(2));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(connections.open.strangers).toBe(0);
+});
+
+test('a certified peer that has to wait keeps its place among the certified', async () => {
+  const clock = new ManualClock(NOW);
+  const slow = new SlowAddresses(clock);
+  const connections = openDoor();
+  const { dial } = await guarded(connections);
+  const connection = (await dial('127.0.0.2')).connection();
+  connection?.certify(certified('a'));
+  slow.add({ address: 'a' });
+  const waited = connection?.wait(slow, { address: 'a' });
+  expect(connections.open).toEqual({ strangers: 0, certified: 1 });
+  clock.advanceTo(after(1));
+  expect(await waited).toBe(true);
+  expect(connections.open).toEqual({ strangers: 0, certified: 1 });
 });
 
 test('strangers do not push out certified peers, which leave the places of strangers', async () => {

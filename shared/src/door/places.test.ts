@@ -1,5 +1,6 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { seeded } from '../../../test/kit/random.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
 import { type Place, type PlaceSettings, Places } from './places.ts';
 
 /** The rules of `Places`, by a look at every place: the first of these has to give way. */
@@ -132,4 +133,64 @@ test.each([
   const lost = expect(places.take({ address: 'a' }).listen(new Promise(() => {}))).rejects.toThrow(says);
   places.take({ address: perAddress === 1 ? 'a' : 'b' });
   await lost;
+});
+
+describe('a place', () => {
+  const placesOf = (given: Partial<PlaceSettings>): Places =>
+    new Places({
+      what: 'connections',
+      total: 9,
+      perAddress: 9,
+      perNetwork: 9,
+      few: 1,
+      givesWay: 'anyone',
+      replacesOwn: false,
+      ...given,
+    });
+  const [a, b, c] = [{ address: 'a' }, { address: 'b' }, { address: 'c' }];
+
+  test('that is left twice leaves the next one of its address in its share', () => {
+    const places = placesOf({ perAddress: 1 });
+    const first = places.take(a);
+    first.leave();
+    places.take(a);
+    first.leave();
+    expect(() => places.take(a)).toThrow(refusal('rate', /^a has 1 connections open$/));
+    expect(places.open).toBe(1);
+  });
+
+  test('that owes two answers is not silent after one of them, however often that is given', () => {
+    const places = placesOf({ total: 1 });
+    const place = places.take(a);
+    const [one, other] = [place.answer(), place.answer()];
+    one();
+    one();
+    expect(() => places.take(b)).toThrow(refusal('rate', /^1 connections are open$/));
+    other();
+    places.take(b);
+  });
+
+  test('that was left gives way to nobody, though its answer comes later', () => {
+    const places = placesOf({ total: 1 });
+    const [left, open] = [vi.fn(), vi.fn()];
+    const place = places.take(a, { lose: left });
+    const answered = place.answer();
+    place.leave();
+    answered();
+    places.take(b, { lose: open });
+    places.take(c);
+    expect([left.mock.calls.length, open.mock.calls.length]).toEqual([0, 1]);
+  });
+
+  test('is found for a newcomer after 16 others that have spoken', () => {
+    const places = placesOf({ total: 30, perAddress: 30 });
+    let passed = 0;
+    const heard = (): boolean => {
+      passed += 1;
+      return passed < 100;
+    };
+    for (let n = 0; n < 30; n += 1) places.take(a, { heard });
+    places.take(b);
+    expect([passed, places.open]).toEqual([16, 30]);
+  });
 });

@@ -75,3 +75,10 @@ test('ten thousand addresses are remembered, the newest', () => {
   enter({ address: '1' });
   expect(entered).toEqual(['0']);
 });
+
+test('an address whose peer is sent away again is remembered as the newest', () => {
+  for (let n = 0; n < 10_000; n += 1) slow.add({ address: `${n}` });
+  slow.add({ address: '0' });
+  slow.add({ address: 'one more' });
+  expect(['0', '1', '2'].map((address) => slow.has({ address }))).toEqual([true, false, true]);
+});

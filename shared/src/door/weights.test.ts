@@ -46,4 +46,14 @@ describe('bytes of unfinished messages', () => {
     expect(other).not.toHaveBeenCalled();
     expect(weights.total).toBe(85);
   });
+
+  test('do not give way to the same message: it is refused, and keeps what it has', () => {
+    const weights = new Weights({ total: 100, perConnection: 200, perAddress: 200, perNetwork: 200 });
+    const lose = vi.fn();
+    const message = weights.open({ address: 'a' }, ONE, lose);
+    message.add(90);
+    expect(() => message.add(20)).toThrow(refusal('rate', /^the unfinished messages take too many bytes$/));
+    expect(lose).not.toHaveBeenCalled();
+    expect(weights.total).toBe(90);
+  });
 });
