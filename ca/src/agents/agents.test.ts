@@ -141,6 +141,10 @@ describe('where many machines have come', () => {
     agents.open(agentOn(), first);
     prove(machine.node);
     for (let n = 0; n < 100; n += 1) prove(`${n}`);
-    expect([machine.node, '0', '99'].map(provedOf)).toEqual([{ node: machine.node }, undefined, { node: '99' }]);
+    expect([machine.node, '0', '99'].map(provedOf)).toEqual([
+      { node: machine.node },
+      undefined,
+      { node: '99' },
+    ]);
   });
 });

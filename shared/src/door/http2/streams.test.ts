@@ -10,7 +10,10 @@ import { guardStreams, type StreamBounds, type StreamPeer } from './streams.ts';
 const MIB = 1024 * 1024;
 const CALM = http2.constants.NGHTTP2_ENHANCE_YOUR_CALM;
 /** With empty SETTINGS, RFC 9113 sections 3.4 and 6.5. */
-const PREFACE = Buffer.from(`PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${'\0'.repeat(3)}\x04${'\0'.repeat(5)}`, 'latin1');
+const PREFACE = Buffer.from(
+  `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${'\0'.repeat(3)}\x04${'\0'.repeat(5)}`,
+  'latin1',
+);
 const BOUNDS: StreamBounds = {
   strangers: { total: 64 * MIB, perConnection: 4 * MIB, perAddress: 8 * MIB, perNetwork: 16 * MIB },
   messages: { total: 128 * MIB, perConnection: 8 * MIB, perAddress: 16 * MIB, perNetwork: 32 * MIB },
@@ -255,10 +258,13 @@ describe('streams of one read', () => {
   test.each([
     ['each before the next one', numbers.flatMap((n) => [opened(n), reset(n)]), 21],
     ['all together', [...numbers.map((n) => opened(n)), ...numbers.map(reset)], 25],
-  ])('are refused after too many that were reset, %s, and none fails the process', async (_, frames, shown) => {
-    await sent([...frames, opened(101)]);
-    expect([floods, refused, seen]).toEqual([1, ['stranger: rate'], shown]);
-  });
+  ])(
+    'are refused after too many that were reset, %s, and none fails the process',
+    async (_, frames, shown) => {
+      await sent([...frames, opened(101)]);
+      expect([floods, refused, seen]).toEqual([1, ['stranger: rate'], shown]);
+    },
+  );
 
   test('are not shown to the server after one that ended the connection', async () => {
     await sent([opened(1, 'd'), opened(3)]);
