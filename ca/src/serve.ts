@@ -28,6 +28,7 @@ import { turnedAwayLog } from './door/turned-away.ts';
 import { createMetrics } from './health/metrics.ts';
 import { openOperator, partsInForce } from './operator/operator.ts';
 import { openRegistry } from './registry/registry.ts';
+import { refusedByNow } from './registry/resources.ts';
 import { openRevocations } from './revocation/revocations.ts';
 import type { Caller } from './rpc/caller.ts';
 import { Nonces } from './rpc/exchange/nonces.ts';
@@ -129,6 +130,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Pick<Runni
   const { trustDomain } = settings;
   const platforms = await openPlatforms(settings, deps);
   const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
+  for (const warning of refusedByNow(registry.sets.current().resources)) log.warn({}, warning);
   const revocations = await openRevocations({ store, clock, trustDomain });
   const own = await ownSvid({ ...deps, authorities }, trustDomain);
   const svid = new LiveValue<Svid>(() => new TypeError('the CA has no certificate'), own);

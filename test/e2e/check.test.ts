@@ -147,6 +147,19 @@ describe('of the data folder', () => {
     }
   });
 
+  test('a resource that an older release accepted and apply refuses is a warning, of check and of the start', async () => {
+    edit((db) => db.exec(`UPDATE registry SET resources = replace(resources, '"name":"t"', '"name":"t-"')`));
+    const says =
+      /Identity\/t- is in force, but apply refuses it \(name: a name is lower-case .*\): apply a set that has it mended/;
+    expect(await ca.cli('check')).toMatchObject({ status: 0, stderr: expect.stringMatching(says) });
+    expect((await ca.cli('check', '--strict')).stderr).toMatch(says);
+    const warnings: string[] = [];
+    const log = { ...deps.log, warn: (_: object, message: string) => void warnings.push(message) };
+    const running = await startCa(readCaConfig(ca.config), { ...deps, log });
+    await running.close();
+    expect(warnings).toContainEqual(expect.stringMatching(says));
+  });
+
   test('a newest record in the future is a warning, and an error with --strict', async () => {
     edit((db) => db.prepare('UPDATE audit SET at = ?').run(Date.now() + 3_600_000));
     expect(await ca.cli('check')).toMatchObject({

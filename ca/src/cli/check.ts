@@ -13,7 +13,7 @@ import { attestorsFrom, platformsOf } from '../attestors/index.ts';
 import { ensureInTime, ensureRootOf, freshIntermediate, NO_ROOT, rootOf } from '../authority/records.ts';
 import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
 import { type ApplyOptions, compileStored } from '../registry/registry.ts';
-import { type ResourceFile, readResources } from '../registry/resources.ts';
+import { type ResourceFile, readResources, refusedByNow } from '../registry/resources.ts';
 import { keysOf } from '../serve.ts';
 import { clockWarning } from '../store/clock-warning.ts';
 import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
@@ -103,7 +103,8 @@ function dataAttempts(settings: CaSettings, warn: (warning: string) => void): re
       ensureRootOf(root, trustDomain);
       await ensureCanSign(settings, { root, records: found.authorities, now });
       const platforms = new Set(platformsOf(attestors));
-      compileStored(found.registry, { trustDomain, platforms });
+      const { resources } = compileStored(found.registry, { trustDomain, platforms });
+      refusedByNow(resources).forEach(warn);
     },
   ];
 }

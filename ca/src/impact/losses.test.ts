@@ -108,6 +108,10 @@ describe('an agent loses its SPIFFE ID', () => {
     ]);
   });
 
+  test('not where its identity gets another name, though its evidence is not known', async () => {
+    expect(await lost([{ ...W, name: 'w-2' }, USERS, G, NOTES], [w], false)).toEqual([]);
+  });
+
   test('perhaps, where its evidence is not known and its identity is changed; surely, where nothing gives it', async () => {
     expect(await lost([{ ...W, when: 'uid == "0"' }, G, NOTES], [w, user, gateway], false)).toEqual([
       '1 users/1000: Identity/users is removed',

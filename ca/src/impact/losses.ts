@@ -57,12 +57,11 @@ export async function lossesOf(
 
 type Lost = Omit<Loss, 'id' | 'agents'>;
 
-/** Resources that give the same as before, by kind and name. */
+/** Resources of before that the new set has with the same content, perhaps by another name; each as kind and name. */
 function unchanged({ before, after }: Change): ReadonlySet<string> {
-  const old = new Map(before.resources.map((each) => [keyOf(each), JSON.stringify(each)]));
-  return new Set(
-    after.resources.map((each) => (old.get(keyOf(each)) === JSON.stringify(each) ? keyOf(each) : '')),
-  );
+  const contentOf = (each: Resource): string => JSON.stringify({ ...each, name: '' });
+  const contents = new Set(after.resources.map(contentOf));
+  return new Set(before.resources.filter((each) => contents.has(contentOf(each))).map(keyOf));
 }
 
 function lostIdentity(

@@ -1,5 +1,6 @@
 /** The resources that an operator writes: read from YAML, checked as a set, kept as JSON. */
 
+import { sentence, sentencesOf } from '@chancery/shared/config/schema.ts';
 import { eachDocument, Problems, type Read } from '@chancery/shared/config/yaml.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
@@ -104,6 +105,18 @@ export function resourceSet(
     ),
   };
 }
+
+/**
+ * Warnings about resources that an older release accepted and `apply` now refuses. They stay in force, but a set that
+ * has them, such as their own export, cannot be applied.
+ */
+export const refusedByNow = (resources: readonly Resource[]): readonly string[] =>
+  resources.flatMap((each) => {
+    const { error } = Resource.safeParse(each, { error: sentence });
+    if (error === undefined) return [];
+    const why = sentencesOf(error);
+    return [`${keyOf(each)} is in force, but apply refuses it (${why}): apply a set that has it mended`];
+  });
 
 /** Unique in a set, and what diffs and problems name a resource by. */
 export const keyOf = (resource: Resource): string => `${resource.kind}/${resource.name}`;
