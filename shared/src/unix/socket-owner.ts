@@ -23,16 +23,20 @@ const NLM_F_REQUEST = 1;
 const MSG_DONTWAIT = 0x40;
 const [AF_INET, AF_INET6] = [2, 10];
 const IPPROTO_TCP = 6;
-const ESTABLISHED = 1;
+/** <net/tcp_states.h>: open, and closed for writing by its owner, who may still read. */
+const [ESTABLISHED, FIN_WAIT1, FIN_WAIT2] = [1, 4, 5];
 const HEADER = 16;
 const SEQUENCE_AT = 8;
 const REQUEST = 56;
 /** Of `struct inet_diag_msg`, behind the header. */
 const UID_AT = HEADER + 64;
+const INODE_AT = HEADER + 68;
 const STATE_AT = HEADER + 1;
 
 /**
- * Throws peer_unknown for no such socket, and for one that its owner has closed: for that the kernel always says uid 0.
+ * Throws peer_unknown for no such socket, and for one that its owner has closed: for that the kernel may say uid 0. It
+ * is known by its inode, which is 0 from the close on and which the kernel reads after the uid. A socket that is only
+ * shut down for writing still has an owner.
  */
 export function tcpOwner(ends: TcpEnds): number {
   const { libc, fd } = opened();
@@ -45,9 +49,12 @@ export function tcpOwner(ends: TcpEnds): number {
   // The kernel has answered by the time that it has taken the question. An answer to another one is not this one's.
   do length = libc.recv(fd, answer, answer.length, MSG_DONTWAIT);
   while (length >= HEADER && answer.readUInt32LE(SEQUENCE_AT) !== sequence);
-  const found = length >= UID_AT + 4 && answer.readUInt16LE(4) === SOCK_DIAG_BY_FAMILY;
+  const found = length >= INODE_AT + 4 && answer.readUInt16LE(4) === SOCK_DIAG_BY_FAMILY;
   ensure(found, 'peer_unknown', "the kernel does not know the caller's socket");
-  ensure(answer[STATE_AT] === ESTABLISHED, 'peer_unknown', 'the caller has closed its socket');
+  const state = answer[STATE_AT];
+  const isHeld = answer.readUInt32LE(INODE_AT) !== 0;
+  const isOpen = state === ESTABLISHED || state === FIN_WAIT1 || state === FIN_WAIT2;
+  ensure(isHeld && isOpen, 'peer_unknown', 'the caller has closed its socket');
   return answer.readUInt32LE(UID_AT);
 }
 

@@ -6,7 +6,7 @@ import { ensureOwnUser, tcpOwnerOf } from './local-peer.ts';
 
 let server: Server;
 beforeEach(async () => {
-  server = createServer({ pauseOnConnect: true });
+  server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 });
 afterEach(() => server.close());
@@ -55,6 +55,18 @@ test.runIf(own === 0)('M34 another user that closes its socket at once is not ta
   const [socket] = (await once(server, 'connection')) as [Socket];
   if (child.exitCode === null) await once(child, 'exit');
   expect(() => ensureOwnUser(socket, 0, 'linux')).toThrow(unknown);
+  socket.destroy();
+});
+
+test('a caller that has ended its sending still has its user, until it closes', async () => {
+  const { client, socket } = await accepted('127.0.0.1');
+  client.end('the whole request');
+  socket.resume();
+  await once(socket, 'end');
+  expect(tcpOwnerOf(socket)).toBe(own);
+  client.destroy();
+  await once(client, 'close');
+  expect(() => tcpOwnerOf(socket)).toThrow(unknown);
   socket.destroy();
 });
 
