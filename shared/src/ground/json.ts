@@ -11,7 +11,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { asBuffer } from './bytes.ts';
-import { ensure, IdentityError, type Refusal } from './errors.ts';
+import { ensure, IdentityError, isRefusal, type Refusal } from './errors.ts';
 
 export type Json = null | boolean | number | string | ExactNumber | readonly Json[] | JsonObject;
 export interface JsonObject {
@@ -41,10 +41,16 @@ export interface JsonLimits {
 export function parseJson(bytes: Uint8Array, limits: JsonLimits): Json {
   const { code, maxBytes } = limits;
   ensure(bytes.length <= maxBytes, code, `${bytes.length} bytes of JSON, at most ${maxBytes} are read`);
-  ensure(isUtf8(bytes), code, 'the JSON is not UTF-8');
+  if (!isUtf8(bytes)) throw notJson(code, 'the JSON is not UTF-8');
   const maxValues = FREE_VALUES + bytes.length / (limits.bytesPerValue ?? BYTES_PER_VALUE);
   return new JsonReader(asBuffer(bytes).toString('utf8'), limits, maxValues).document();
 }
+
+/** True if `parseJson` refused the bytes because they are no JSON at all, not because they break a limit. */
+export const isNotJson = (error: unknown): boolean => isRefusal(error) && error.cause instanceof SyntaxError;
+
+const notJson = (code: Refusal, what: string): IdentityError =>
+  new IdentityError(code, what, { cause: new SyntaxError(what) });
 
 /** True for `{...}` as JSON has it: no array, no null, no exact number. */
 export function isJsonObject(value: Json | undefined): value is JsonObject {
@@ -121,14 +127,14 @@ class JsonReader {
   /** A value, or a key: each costs memory of its own. */
   #count(): void {
     this.#valuesLeft -= 1;
-    if (this.#valuesLeft < 0) this.#need(false, 'more values than the length of the JSON allows');
+    if (this.#valuesLeft < 0) this.#within(false, 'more values than the length of the JSON allows');
   }
 
   #enter(): void {
     this.#at += 1;
     this.#depth += 1;
     if (this.#depth > this.#limits.maxDepth)
-      this.#need(false, `JSON nested more than ${this.#limits.maxDepth} deep`);
+      this.#within(false, `JSON nested more than ${this.#limits.maxDepth} deep`);
     this.#space();
   }
 
@@ -188,8 +194,8 @@ class JsonReader {
     this.#need(this.#skip('"'), 'a string does not end, or holds a control character');
     const text = this.#unescape(this.#text.slice(start, this.#at));
     // A C string ends at NUL, and a lone surrogate has no UTF-8 form.
-    this.#need(mayBeOdd || !text.includes('\0'), 'a string holds NUL');
-    this.#need(mayBeOdd || text.isWellFormed(), 'a string holds a lone surrogate');
+    this.#within(mayBeOdd || !text.includes('\0'), 'a string holds NUL');
+    this.#within(mayBeOdd || text.isWellFormed(), 'a string holds a lone surrogate');
     return text;
   }
 
@@ -240,8 +246,13 @@ class JsonReader {
     return this.#text.slice(start, this.#at);
   }
 
-  /** The text itself stays out of the message: it is the peer's, and this goes to a log. */
+  /** What the grammar demands. The text stays out of the message: it is the peer's, and this goes to a log. */
   #need(holds: boolean, what: string): asserts holds {
+    if (!holds) throw notJson(this.#limits.code, `${what}, at offset ${this.#at}`);
+  }
+
+  /** What is demanded beyond the grammar. */
+  #within(holds: boolean, what: string): asserts holds {
     ensure(holds, this.#limits.code, holds ? what : `${what}, at offset ${this.#at}`);
   }
 }

@@ -96,13 +96,13 @@ const unreadable: [
     [400, -32600, 'mcp_parse'],
   ],
   ['M2 a NUL in the name', call({ name: 'echo\0get-env' }), {}, [400, -32600, 'mcp_parse']],
-  ['M2 a NUL after the message', `${JSON.stringify(call())}\0`, {}, [400, -32600, 'mcp_parse']],
-  ['M2 a BOM', `\ufeff${JSON.stringify(call())}`, {}, [400, -32600, 'mcp_parse']],
+  ['M2 a NUL after the message', `${JSON.stringify(call())}\0`, {}, [400, -32700, 'mcp_parse']],
+  ['M2 a BOM', `\ufeff${JSON.stringify(call())}`, {}, [400, -32700, 'mcp_parse']],
   [
     'M2 invalid UTF-8',
     Buffer.from(JSON.stringify(call({ name: 'e\xff' })), 'latin1'),
     {},
-    [400, -32600, 'mcp_parse'],
+    [400, -32700, 'mcp_parse'],
   ],
   [
     'M2 a lone surrogate',
@@ -200,8 +200,8 @@ const unreadable: [
   ],
   ['M6 no JSON accepted', call(), { accept: 'text/event-stream' }, [406, -32600, 'mcp_accept']],
   ['M6 no event stream accepted', call(), { accept: 'application/json' }, [406, -32600, 'mcp_accept']],
-  ['M7 no JSON at all', 'tools/call echo', {}, [400, -32600, 'mcp_parse']],
-  ['M7 nothing', '', {}, [400, -32600, 'mcp_parse']],
+  ['M7 no JSON at all', 'tools/call echo', {}, [400, -32700, 'mcp_parse']],
+  ['M7 nothing', '', {}, [400, -32700, 'mcp_parse']],
   ['M7 a call that names no tool', call({ arguments: {} }), {}, [400, -32600, 'mcp_parse']],
   ['M7 a tool that is a list', call({ name: ['echo'] }), {}, [400, -32600, 'mcp_parse']],
 ];

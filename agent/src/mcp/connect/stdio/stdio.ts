@@ -3,9 +3,9 @@
  * message, in both directions. Standard output carries nothing but messages.
  */
 import type { Readable, Writable } from 'node:stream';
-import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { isNotJson } from '@chancery/shared/ground/json.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import {
   errorResponse,
@@ -79,7 +79,7 @@ export function startStdio(options: StdioOptions): StdioRelay {
       const message = readMessage(line, maxRequestBytes);
       turn = turn.then(() => take(message));
     } catch (error) {
-      unreadable(outlinesOf(line), error, isJson(line) ? INVALID : NO_JSON);
+      unreadable(outlinesOf(line), error, isNotJson(error) ? NO_JSON : INVALID);
     }
   };
   const lines = new LineReader(onLine, maxRequestBytes, tooLong);
@@ -118,12 +118,3 @@ function drainOf(output: Writable): (resume: () => void) => void {
 
 /** JSON-RPC 2.0 section 5.1. */
 const [INVALID, NO_JSON] = [-32600, -32700];
-
-function isJson(line: Uint8Array): boolean {
-  try {
-    JSON.parse(asBuffer(line).toString('utf8'));
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -1,6 +1,7 @@
 /** Refusals on the wire: an HTTP status, and a JSON-RPC error that a client can show. */
 import type { ServerResponse } from 'node:http';
 import { type IdentityError, REFUSALS, type Refusal } from '@chancery/shared/ground/errors.ts';
+import { isNotJson } from '@chancery/shared/ground/json.ts';
 import {
   errorResponse,
   type Id,
@@ -38,6 +39,14 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
   unavailable: [503, -31503],
 };
 export const DENIED = -31403;
+/** JSON-RPC 2.0 section 5.1, "Parse error". */
+const NO_JSON = -32700;
+
+/** The HTTP status and the JSON-RPC code of a refusal. */
+const onWire = (error: IdentityError): readonly [status: number, rpc: number] => {
+  const [status, code] = WIRE[error.code] ?? [500, -32603];
+  return [status, error.code === 'mcp_parse' && isNotJson(error) ? NO_JSON : code];
+};
 
 /** Refusals of the client's own message, or failures of its server: the client gets the details. */
 const TOLD: ReadonlySet<Refusal> = new Set([
@@ -75,7 +84,7 @@ export function refuse(
   id: Id | undefined,
   data?: RpcError['data'],
 ): void {
-  const [status, code] = WIRE[error.code] ?? [500, -32603];
+  const [status, code] = onWire(error);
   if (res.req.method === 'GET' && ABOUT_ONE_CALL.has(error.code)) {
     endSoon(res);
     return;
@@ -105,7 +114,7 @@ function allowed(method: string | undefined): string {
 
 /** A refusal inside an event stream that is already open. */
 export function refusalResponse(error: IdentityError, id: Id | undefined): Response {
-  const [, code] = WIRE[error.code] ?? [500, -32603];
+  const [, code] = onWire(error);
   return errorResponse(id, { code, message: messageOf(error) });
 }
 
