@@ -8,6 +8,7 @@ import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import * as grpc from '@grpc/grpc-js';
 import { paths, readCaConfig } from '../../config.ts';
 import { configFile } from '../flags.ts';
+import { type FailedCall, nobodyServes, refusalFrom } from './refusal.ts';
 
 const CALL_SECONDS = 30;
 /** A set of the largest size takes the CA a minute of one core. */
@@ -32,9 +33,11 @@ export const callOperator = <Req, Res>(
 ): Promise<Res> =>
   withOperator(invocation, (client, failed) => {
     const options = { deadline: new Date(Date.now() + CALL_SECONDS * 1000) };
+    const call = method(client);
+    const isChange = changesOf(client).includes(call);
     return new Promise((resolve, reject) => {
-      method(client).call(client, request, new grpc.Metadata(), options, (error, response) =>
-        error ? reject(failed(error)) : resolve(response),
+      call.call(client, request, new grpc.Metadata(), options, (error, response) =>
+        error ? reject(failed(error, { seconds: CALL_SECONDS, isChange })) : resolve(response),
       );
     });
   });
@@ -42,44 +45,45 @@ export const callOperator = <Req, Res>(
 /** Sends all messages as fast as the CA reads, and collects the answers. Throws as `callOperator` does. */
 export const streamToOperator = <Req, Res>(
   invocation: Invocation,
-  method: (client: OperatorClient) => Duplex<Req, Res>,
+  methodOf: (client: OperatorClient) => Duplex<Req, Res>,
   requests: Iterable<Req>,
 ): Promise<readonly Res[]> =>
   withOperator(invocation, async (client, failed) => {
     const options = { deadline: new Date(Date.now() + STREAM_SECONDS * 1000) };
-    const call = method(client).call(client, options);
+    const method = methodOf(client);
+    const call = method.call(client, options);
     // grpc-js types its messages; Node's streams take anything.
     Readable.from(requests).pipe(call as unknown as NodeJS.WritableStream);
     try {
       return await call.toArray();
     } catch (error) {
-      throw failed(error as grpc.ServiceError);
+      throw failed(error as grpc.ServiceError, {
+        seconds: STREAM_SECONDS,
+        isChange: changesOf(client).includes(method),
+      });
     }
   });
 
-type Failed = (error: grpc.ServiceError) => IdentityError;
+const changesOf = ({ apply, revoke, liftRevocation }: OperatorClient): readonly unknown[] => [
+  apply,
+  revoke,
+  liftRevocation,
+];
+
+type Failed = (error: grpc.ServiceError, how: Pick<FailedCall, 'seconds' | 'isChange'>) => IdentityError;
 
 async function withOperator<Res>(
   invocation: Invocation,
   run: (client: OperatorClient, failed: Failed) => Promise<Res>,
 ): Promise<Res> {
   const { admin } = paths(readCaConfig(configFile(invocation)).dataDir);
-  if (!existsSync(admin))
-    throw new IdentityError('unavailable', `no CA is serving at ${admin}: run chancery-ca serve`);
+  if (!existsSync(admin)) throw new IdentityError('unavailable', nobodyServes(admin));
   const client = new OperatorClient(`unix:${admin}`, grpc.credentials.createInsecure(), OPTIONS);
   try {
-    return await run(client, (error) => refusalFrom(error, admin));
+    return await run(client, (error, { seconds, isChange }) =>
+      refusalFrom(error, { socket: admin, seconds, isChange: isChange && !invocation.has('dry-run') }),
+    );
   } finally {
     client.close();
   }
-}
-
-function refusalFrom(error: grpc.ServiceError, socket: string): IdentityError {
-  // grpc-js ends its message about an unserved socket with an empty note.
-  const says = error.details.replace(/\. Resolution note:\s*$/, '');
-  if (error.code === grpc.status.UNAVAILABLE)
-    return new IdentityError('unavailable', `the CA at ${socket} is not available: ${says}`, {
-      cause: error,
-    });
-  return new IdentityError('internal', error.details, { cause: error });
 }
