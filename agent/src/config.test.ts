@@ -115,6 +115,16 @@ describe('refused configs', () => {
       { ...least, gateway: { ...gateway, upstream: { command: ['a'], user: true } } },
       /gateway\.upstream\.user: a name or a number is expected, found true$/,
     ],
+    [
+      'a gateway of a server that no McpServer can be',
+      { ...least, gateway: { ...gateway, server: 'Everything_' } },
+      /gateway\.server: a name is lower-case letters, digits and inner hyphens/,
+    ],
+    [
+      'connect to a server that no McpServer can be',
+      { ...least, connect: [{ server: 'everything-', listen: '127.0.0.1:1' }] },
+      /connect\.0\.server: a name is lower-case letters, digits and inner hyphens/,
+    ],
     ['health at an empty map', { ...least, http: {} }, /http\.listen: missing/],
     ['health at another key', { ...least, http: { lsten: 'a:1' } }, /unknown key http\.lsten/],
     [

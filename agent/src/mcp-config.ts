@@ -1,6 +1,7 @@
 /** The keys of the agent's config about MCP: `gateway` and `connect`. */
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { by, form, forms, hostPort } from '@chancery/shared/config/schema.ts';
+import { ResourceName } from '@chancery/shared/policy/resources.ts';
 import { z } from 'zod';
 
 const file = z.string().min(1);
@@ -42,7 +43,7 @@ const UpstreamConfig = z
 
 /** `gateway` of the config. */
 export const GatewayConfig = z.strictObject({
-  server: z.string().min(1).describe('The McpServer resource that this gateway stands before.'),
+  server: ResourceName.describe('The McpServer resource that this gateway stands before.'),
   listen: hostPort.describe('Where callers reach it: MCP over mutual TLS.'),
   upstream: UpstreamConfig,
   sessions: z
@@ -70,7 +71,7 @@ export const GatewayConfig = z.strictObject({
 
 /** An entry of `connect` of the config. */
 export const ConnectConfig = z.strictObject({
-  server: z.string().min(1).describe('The McpServer resource to reach.'),
+  server: ResourceName.describe('The McpServer resource to reach.'),
   listen: z
     .string()
     .regex(/^(unix:.+|127\.0\.0\.1:[0-9]{1,5})$/, 'expected unix:PATH or 127.0.0.1:PORT')

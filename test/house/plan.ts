@@ -125,7 +125,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
     PROTO,
     ...agent('svid trust/state'),
   ],
-  'agent/src/mcp-config.ts': shared('config'),
+  'agent/src/mcp-config.ts': shared('config policy'),
   'agent/src/config.ts': [...shared('text ground config spiffe health'), ...agent('evidence mcp-config.ts')],
   'agent/src/data-dir.ts': shared('ground unix'),
   'agent/src/agent.ts': [

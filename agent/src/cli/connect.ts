@@ -20,7 +20,7 @@ import type { ConnectOptions } from '../mcp/connect.ts';
 import { MAX_REQUEST_BYTES } from '../mcp/upstream/upstream.ts';
 import { heardRevocation } from '../trust/stream/stream-state.ts';
 import { type AttachOptions, attach, readRevocation } from '../workload/attach.ts';
-import { CONFIG_FLAG, configFile } from './flags.ts';
+import { CONFIG_FLAG, configFile, ensureServerName } from './flags.ts';
 import { aborted, type RunCommandDeps } from './run.ts';
 
 export interface ConnectCommandDeps extends RunCommandDeps {
@@ -49,6 +49,7 @@ export const connect = (deps: ConnectCommandDeps): Command => ({
   async run(invocation, io) {
     const [server, ...more] = invocation.positionals;
     if (server === undefined || more.length > 0) throw new MisuseError('expected: connect NAME');
+    ensureServerName(server);
     const settings = readAgentConfig(configFile(invocation));
     const local = localOf(invocation, deps);
     if (local.kind === 'tcp')

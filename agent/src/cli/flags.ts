@@ -1,6 +1,7 @@
 /** Flags that several commands share. */
 import { existsSync } from 'node:fs';
-import type { Flag, Invocation } from '@chancery/shared/cli/program.ts';
+import { type Flag, type Invocation, MisuseError } from '@chancery/shared/cli/program.ts';
+import { ResourceName } from '@chancery/shared/policy/resources.ts';
 import { SYSTEM_CONFIG } from '../config.ts';
 
 export const CONFIG_FLAG = {
@@ -15,4 +16,10 @@ export const CONFIG_FLAG = {
 /** The path of --config; else ./agent.yaml if it exists, else the path of the system's config. */
 export function configFile(invocation: Invocation): string {
   return invocation.text('config') ?? (existsSync('agent.yaml') ? 'agent.yaml' : SYSTEM_CONFIG);
+}
+
+/** Throws MisuseError for a NAME that no `McpServer` can have. */
+export function ensureServerName(name: string): void {
+  const { error } = ResourceName.safeParse(name);
+  if (error !== undefined) throw new MisuseError(`NAME ${name}: ${error.issues[0]?.message}`);
 }

@@ -49,6 +49,8 @@ describe('misuse', () => {
       /connect: this needs a key that the agent can use/,
     ],
     ['mcp without its verb', unix, ['mcp'], /expected: mcp config NAME/],
+    ['mcp for a name of no server', unix, ['mcp', 'config', 'A_'], /NAME A_: a name is lower-case letters/],
+    ['connect to a name of no server', unix, ['connect', 'a-'], /NAME a-: a name is lower-case letters/],
     ['mcp for an unknown client', unix, ['mcp', 'config', 'a', '--client', 'toString'], /--client is one of/],
     ['a config that is broken', { ca: {} }, ['run'], /ca\.address/],
     ['an unknown command', unix, ['toString'], /unknown command "toString"/],

@@ -5,7 +5,7 @@ import { paths, readAgentConfig } from '../config.ts';
 import { describeSkew } from '../svid/skew.ts';
 import { readStatus } from '../workload/attach.ts';
 import type { StatusReport } from '../workload/local-messages.ts';
-import { CONFIG_FLAG, configFile } from './flags.ts';
+import { CONFIG_FLAG, configFile, ensureServerName } from './flags.ts';
 import type { Self } from './self.ts';
 
 export const status: Command = {
@@ -87,6 +87,7 @@ export const mcp = (self: () => Self): Command => ({
     const [verb, name, ...more] = invocation.positionals;
     if (verb !== 'config' || name === undefined || more.length > 0)
       throw new MisuseError('expected: mcp config NAME');
+    ensureServerName(name);
     const client = invocation.text('client') ?? 'claude';
     if (!isClient(client)) throw new MisuseError(`--client is one of ${Object.keys(CLIENTS).join(', ')}`);
     const [command, ...program] = self();
