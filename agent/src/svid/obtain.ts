@@ -182,7 +182,7 @@ function verified(issued: Issued, bundle: Bundle, { now, ahead }: Moment): Verif
   }
 }
 
-/** The least part of the wait that the CA asks for: with less left by this clock, a certificate counts as expired. */
+/** If this clock leaves less than 1/60 of the wait asked for, the certificate counts as expired. */
 const LEAST_SHARE = 1 / 60;
 
 /**

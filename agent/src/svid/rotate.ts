@@ -13,7 +13,7 @@ export interface RotateDeps<S extends Lifetime> {
   readonly clock: Clock;
   /** From 0 up to 1. */
   readonly random: () => number;
-  readonly renew: (current: S, signal: AbortSignal) => Promise<S>;
+  readonly renew: (current: S) => Promise<S>;
   readonly publish: (svid: S) => void;
   /** Resolves when the clock has been set back: the SVID may be from the future then. Rejects at the signal. */
   readonly setBack: (signal: AbortSignal) => Promise<void>;
@@ -43,7 +43,7 @@ export async function rotate<S extends Lifetime>(
     isDue = false;
     if (failures === 0 && deps.clock.now() >= svid.notAfter) deps.onExpired(svid);
     try {
-      svid = await deps.renew(svid, signal);
+      svid = await deps.renew(svid);
     } catch (error) {
       if (signal.aborted) throw error;
       failures += 1;
@@ -72,7 +72,7 @@ async function wait(
   }
 }
 
-/** `spread` is also a part of the whole lifetime; smaller if renewAfter is near an end of it. */
+/** `spread` of a renewal: a tenth of the lifetime, less if renewAfter is near either end. */
 const RETRY = { firstSeconds: 1, lastSeconds: 60, spread: 0.1 };
 
 /**

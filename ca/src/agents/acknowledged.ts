@@ -18,7 +18,7 @@ export interface Acknowledgement {
   readonly parts?: Parts | undefined;
 }
 
-/** How many snapshots are remembered. The parts of older ones are unknown. */
+/** Snapshots that are remembered. Acknowledging one that was dropped here moves no part forward. */
 const MAX_SENT = 64;
 
 /** The acknowledgements of one trust stream. Remembers the last 64 snapshots. */
@@ -40,7 +40,7 @@ export class Acknowledged {
     return this.#parts;
   }
 
-  /** Called before a snapshot is sent: its acknowledgement may arrive before the transport confirms the write. */
+  /** Call this before sending: the answer may come before the send resolves. */
   sending(sequence: bigint, parts: Parts): void {
     this.#lastSent = sequence;
     this.#sentParts = parts;
@@ -50,8 +50,8 @@ export class Acknowledged {
   }
 
   /**
-   * Takes an acknowledgement. One without parts counts for all parts of its snapshot. Throws out_of_order for what was
-   * not sent, and for less than before: a rotation of the root will depend on these.
+   * Takes an acknowledgement. Without parts, it acknowledges every part of that snapshot. Throws out_of_order for
+   * what was not sent, and for less than before: a rotation of the root will depend on these.
    */
   take({ sequence, parts }: Acknowledgement): void {
     const before = this.#sequence;

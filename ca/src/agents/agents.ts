@@ -30,7 +30,7 @@ export interface ProvenNode extends Node {
 
 /** How long a fresh certificate holds its machine's place until its agent's stream is open. */
 const CLAIM_SECONDS = 15;
-/** Places without a stream that are kept before they are searched for old ones. */
+/** Up to so many places without a stream are not cleaned up. */
 const SPARE_PLACES = 64;
 
 /** The place of one machine. */
@@ -70,7 +70,7 @@ export class Agents {
     return this.#places.size;
   }
 
-  /** Remembers what the newest evidence of a node proved, for as long as it is connected. */
+  /** Remembers what the newest evidence of a node proved: at least while the node is connected. */
   proved(node: ProvenNode): void {
     if (this.#facts.size > 2 * this.#live.size + SPARE_PLACES) {
       const connected = new Set([...this.#live].map(nodeName));

@@ -28,7 +28,7 @@ export interface HolderDeps {
   readonly clock: Clock;
 }
 
-/** A prefix of every SPIFFE ID. */
+/** Matches every certificate. */
 const ANYBODY = { kind: 'pattern', value: '*' } as const;
 
 /** Reads every unexpired certificate. Throws store. */

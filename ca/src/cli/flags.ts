@@ -86,7 +86,10 @@ export function printTable(
   io.out(`${[head, ...rows].map(line).join('\n')}\n`);
 }
 
-/** Says how many have not acknowledged a change yet: most agents do within a second. */
+/**
+ * Says how many had not acknowledged a change when the CA answered. The CA counts right after it has pushed the change,
+ * so that is nearly every connected agent; most acknowledge it within a second.
+ */
 export function printUnacknowledged(io: Pick<Io, 'out'>, behind: Unacknowledged | undefined): void {
   const { connected, away } = behind ?? { connected: 0n, away: 0n };
   if (connected === 1n) io.out('1 connected agent has not acknowledged it yet\n');

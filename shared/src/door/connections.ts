@@ -15,7 +15,7 @@ import type { SlowAddresses } from './slow-addresses.ts';
 export interface ConnectionSettings {
   /**
    * Connections without a certificate, and how many of them one address or uid may have. A port that waits for the
-   * first byte has as many again before that byte, and as many again that `wait`.
+   * first byte has three pools of this size: silent, handshaking, waiting.
    */
   readonly strangers: number;
   readonly perStranger: number;

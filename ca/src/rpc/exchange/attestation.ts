@@ -45,8 +45,6 @@ export const renew = (deps: AttestationDeps) =>
     );
   });
 
-/** The key for limits of certified callers: the node, at any address. */
-
 /**
  * Runs an exchange in a place of its share. The stream ends if the place goes to another caller. The connection does
  * not give way while the caller waits for the CA.

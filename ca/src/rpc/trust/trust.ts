@@ -191,7 +191,7 @@ function push(stream: Watching['stream'], { id, acknowledged }: LiveAgent, deps:
     });
   };
   const { registry, authorities, revocations } = deps;
-  // Only gateways are woken: any agent with a certificate can cause many successions.
+  // Only gateways hear of successions: any caller can make many, and each would wake every agent.
   let deaf = (): void => {};
   const hear = (): void => {
     deaf();

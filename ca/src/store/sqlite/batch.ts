@@ -19,8 +19,8 @@ export type Outcome =
 
 /**
  * Runs all of them in one transaction, and one by one where that fails: a write that cannot be made must not take its
- * neighbours along. A refusal that comes before its write has changed anything costs the others nothing. The outcomes
- * are in the order of the writes, and all of them are durable.
+ * neighbours along. If a write refuses before it changed anything, the rest of the batch commits. The outcomes are in
+ * the order of the writes, and all of them are durable.
  */
 export function commitTogether(
   writes: readonly (() => unknown)[],

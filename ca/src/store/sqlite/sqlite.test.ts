@@ -146,7 +146,7 @@ describe('a full disk', () => {
     expect(await store.events(0, 10)).toHaveLength(1);
   });
 
-  test('that has space again is written on', async () => {
+  test('writing resumes when space is free', async () => {
     await expect(store.record(large, event)).rejects.toThrow(/no space left/);
     engine.exec('PRAGMA max_page_count = 100000');
     await store.record(large, event);

@@ -28,7 +28,7 @@ export interface Entering extends Pick<Begun, 'ensureStands'> {
   readonly seen: Seen;
   /** The size of its body. */
   readonly bytes: number;
-  /** Why its body had to give way to another one, if it had. */
+  /** Set if the body was dropped to make room. */
   readonly lost: () => IdentityError | undefined;
 }
 

@@ -26,7 +26,7 @@ export class Guests {
     this.#max = max;
   }
 
-  /** Counts a certificate that may still not be recorded; the returned function takes it back. Throws rate. */
+  /** Counts a certificate whose recording may yet fail; the returned function takes it back. Throws rate. */
   add(guest: Guest, now: Date): () => void {
     const { origin, notAfter } = guest;
     if (origin === undefined) return () => {};

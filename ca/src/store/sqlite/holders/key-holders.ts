@@ -11,7 +11,7 @@ interface Held extends Node {
   readonly notAfter: number;
 }
 
-/** SHA-256 of a key, hexadecimal, until when, and the time now; times in milliseconds. */
+/** SHA-256 of a key as latin1 text, until when, and the time now; times in milliseconds. */
 interface Taken extends Held {
   readonly key: string;
   readonly now: number;

@@ -79,7 +79,7 @@ describe('a store on a thread', () => {
     await store.record(issuance, event);
   });
 
-  test('that dies fails the calls that wait, and all that come', async () => {
+  test('when the thread dies, waiting and later calls fail', async () => {
     const gone = refusal(
       'store',
       /\.db: the thread of the database ended; nothing can be signed any more: the CA has to start again/,
