@@ -90,6 +90,14 @@ describe('a unary call', () => {
     expect(run).toHaveBeenCalledExactlyOnceWith(21, PEER);
   });
 
+  test('that ends before it began, by a clock that was set back, took no time', async () => {
+    await call(async () => {
+      deps.clock.jump(after(-60));
+      return 1;
+    });
+    expect(observed).toEqual(['Twice 0 ok']);
+  });
+
   test('that is refused has the status of the table and what the door says, told once', async () => {
     const answer = await call(failing(new IdentityError('csr_pop', 'not signed by the key')));
     expect(answer.error).toEqual({ code: grpc.status.INVALID_ARGUMENT, details: 'refused: csr_pop' });
@@ -187,6 +195,23 @@ describe('a stream', () => {
     expect(fake.flow).toEqual(['pause']);
     await stream.read(1);
     expect(fake.flow).toEqual(['pause', 'resume']);
+  });
+
+  test('waits for no time limit of a message that has come', async () => {
+    const { say, stream } = streaming();
+    const reading = stream.read(3600);
+    expect(deps.clock.sleeping).toBe(1);
+    say(1);
+    await reading;
+    expect(deps.clock.sleeping).toBe(0);
+  });
+
+  test('gives no message that came just before its caller left', async () => {
+    const { fake, say, stream } = streaming();
+    const reading = stream.read(10);
+    say(1);
+    fake.emit('cancelled');
+    await expect(reading).rejects.toThrow(refusal('deadline', /^the caller cancelled$/));
   });
 
   test('refuses to wait longer than it is told', async () => {

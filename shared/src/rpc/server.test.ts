@@ -1,5 +1,7 @@
 /** A door without anything of the CA's: a socket file, callers that the kernel names, and gRPC's own client. */
+import { once } from 'node:events';
 import { statSync } from 'node:fs';
+import net from 'node:net';
 import { join } from 'node:path';
 import { pid } from 'node:process';
 import * as grpc from '@grpc/grpc-js';
@@ -14,7 +16,7 @@ import { silentLog } from '../ground/log.ts';
 import { Callers } from './callers.ts';
 import { type Metadata, methodsFor } from './handler.ts';
 import { listenUnix, type UnixPeer } from './listen-unix.ts';
-import { rpcServer } from './server.ts';
+import { type RpcServer, rpcServer } from './server.ts';
 import type { Answers } from './stream.ts';
 
 const write = (value: number): Buffer => Buffer.from(JSON.stringify(value));
@@ -54,6 +56,7 @@ let callers: Callers<UnixPeer>;
 let refuse: ReturnType<typeof vi.fn<() => string>>;
 let client: grpc.Client;
 let close: () => Promise<void>;
+let server: RpcServer;
 const guard = vi.fn();
 beforeEach(async () => {
   folder = makeFolder();
@@ -64,7 +67,7 @@ beforeEach(async () => {
   admit.mockReset();
   upTo.mockReset().mockImplementation(countUpTo);
   const deps = { callers, log: silentLog, clock: new ManualClock(NOW), admit, refuse, observe: () => {} };
-  const server = rpcServer({ channel: {}, handled: methods.map((method) => method(deps)), guard });
+  server = rpcServer({ channel: {}, handled: methods.map((method) => method(deps)), guard });
   const callerOf = (peer: UnixPeer): UnixPeer => peer;
   const at = { path, mode: 0o600, advice: 'stop it', connections: openDoor(), callerOf };
   const listener = await listenUnix(at, { callers, inject: server.inject, log: silentLog });
@@ -107,6 +110,22 @@ test('a stream is answered message by message until its end', async () => {
   for (const each of [7, 7, 7]) call.write(each);
   call.end();
   expect(await call.toArray()).toEqual([1, 2, 3]);
+});
+
+test('closing cuts the calls that are open after the grace', async () => {
+  const call = client.makeBidiStreamRequest(COUNT.path, write, read);
+  const failed = once(call, 'error');
+  call.write(7);
+  await once(call, 'data');
+  await server.close(100);
+  expect(await failed).toMatchObject([{ code: grpc.status.CANCELLED }]);
+  await vi.waitFor(() => expect(callers.size).toBe(0));
+});
+
+test('closing does not wait for connections without calls', async () => {
+  await pidOf(Number.MAX_SAFE_INTEGER);
+  await server.close(60_000);
+  await vi.waitFor(() => expect(callers.size).toBe(0));
 });
 
 test('a caller is forgotten with its connection', async () => {
@@ -211,4 +230,24 @@ describe.each<[string, (metadata: grpc.Metadata, written?: typeof write) => Prom
     );
     expect(upTo).not.toHaveBeenCalled();
   });
+});
+
+test('a caller that cannot be identified is disconnected', async () => {
+  const inject = vi.fn();
+  const warn = vi.fn();
+  const other = join(folder, 'other.sock');
+  const callerOf = (): UnixPeer => {
+    throw new Error('unknown');
+  };
+  const at = { path: other, mode: 0o600, advice: 'stop it', connections: openDoor(), callerOf };
+  const listener = await listenUnix(at, { callers, inject, log: { ...silentLog, warn } });
+  const peer = net.connect(other).on('error', () => {});
+  try {
+    await once(peer.resume(), 'close');
+    expect(warn).toHaveBeenCalledOnce();
+    expect([inject.mock.calls.length, callers.size]).toEqual([0, 0]);
+  } finally {
+    peer.destroy();
+    await listener.close();
+  }
 });

@@ -29,19 +29,16 @@ export function rpcServer({ channel, handled, guard }: RpcServerOptions): RpcSer
   return {
     inject: (socket) => injector.injectConnection(socket),
     close: async (graceMs) => {
+      // Ends connections without calls now, and all others after the grace.
       injector.drain(graceMs);
       await new Promise<void>((resolve) => {
         // A connection that fails at this moment may never be reported as closed.
-        const cut = setTimeout(() => {
-          server.forceShutdown();
-          resolve();
-        }, graceMs);
+        const cut = setTimeout(resolve, graceMs);
         server.tryShutdown(() => {
           clearTimeout(cut);
           resolve();
         });
       });
-      injector.destroy();
     },
   };
 }
