@@ -39,7 +39,7 @@ import { tellOfClock } from './store/clock-warning.ts';
 import { nodeMemory } from './store/node-memory.ts';
 import { openSqliteThread } from './store/sqlite/sqlite.ts';
 import type { Store } from './store/store.ts';
-import { Successions } from './succession/successions.ts';
+import { MAX_KEPT, Successions } from './succession/successions.ts';
 import { ownSvid, startUpkeep, whyOwnUnfit } from './upkeep.ts';
 
 export interface ServeDeps {
@@ -150,7 +150,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Pick<Runni
     metrics.eventsLost(events);
     log.error({ err: error, events }, 'audit events of how an issuing ended could not be written');
   });
-  const successions = new Successions(clock, deps.random(32), await store.successions());
+  const successions = new Successions(clock, deps.random(32), await store.successions(MAX_KEPT));
   const callers = new Callers<Caller>();
   const nonces = new Nonces(clock, deps.random);
   const { outcome, observe } = metrics;

@@ -95,15 +95,21 @@ async function renewOwn(deps: UpkeepDeps): Promise<void> {
   svid.publish(await ownSvid(deps, trustDomain));
 }
 
+/** Some at a time: what asks the store meanwhile is answered in between. */
+async function prune({ clock, store }: UpkeepDeps, signal: AbortSignal): Promise<void> {
+  const before = new Date(clock.now().getTime() - KEEP_EXPIRED_DAYS * 86_400_000);
+  while (!signal.aborted && (await store.prune(before)) > 0);
+}
+
 /** Renews what is the CA's own before it has to be, and forgets what expired long ago. */
 async function keepUp(deps: UpkeepDeps, signal: AbortSignal): Promise<void> {
-  const { clock, log, authorities, store } = deps;
+  const { clock, log, authorities } = deps;
   while (!signal.aborted) {
     try {
       await clock.sleepUntil(new Date(clock.now().getTime() + UPKEEP_SECONDS * 1000), signal);
       await authorities.refresh();
       await renewOwn(deps);
-      await store.prune(new Date(clock.now().getTime() - KEEP_EXPIRED_DAYS * 86_400_000));
+      await prune(deps, signal);
     } catch (error) {
       if (!signal.aborted) log.error({ err: error }, 'upkeep failed; it is tried again in a minute');
     }

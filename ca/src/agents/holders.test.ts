@@ -1,11 +1,11 @@
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test, vi } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
-import type { Certified } from '../store/store.ts';
+import type { Certified, CertifiedQuery } from '../store/store.ts';
 import { Acknowledged } from './acknowledged.ts';
 import { Agents } from './agents.ts';
-import { behindByPart, holdersOf, OWN_NODE, unacknowledged } from './holders.ts';
+import { type AwayAgent, behindByPart, Holders, OWN_NODE, unacknowledged } from './holders.ts';
 
 const id = (name: string) => parseSpiffeId(`spiffe://prod.example/${name}`);
 const certified = (name: string, serial: string, node = { platform: 'tpm', node: name }): Certified => ({
@@ -17,11 +17,24 @@ const certified = (name: string, serial: string, node = { platform: 'tpm', node:
 const clock = new ManualClock(NOW);
 let agents: Agents;
 let known: Certified[];
+const PAGE = 2;
+/** Pages of two, the last to end first. */
 const store = {
-  certified: async () => known,
+  certified: async ({ after }: CertifiedQuery) => {
+    const n = after?.n ?? 0;
+    const list = known.toReversed().slice(n, n + PAGE);
+    return { list, next: n + PAGE < known.length ? { notAfter: 0, n: n + PAGE } : undefined };
+  },
   successions: async () => [],
 };
-const holders = () => holdersOf({ agents, store, clock });
+const holders = () => new Holders({ agents, store, clock });
+
+async function seen(max?: number) {
+  const away: AwayAgent[] = [];
+  const look = await holders().look((page) => void away.push(...page), max);
+  return { ...look, away };
+}
+const nobody = () => false;
 
 function connect(name: string, policy: bigint): void {
   const acknowledged = new Acknowledged();
@@ -34,6 +47,7 @@ function connect(name: string, policy: bigint): void {
   );
 }
 beforeEach(() => {
+  vi.restoreAllMocks();
   agents = new Agents(clock);
   known = [
     certified('web', '1'),
@@ -43,9 +57,9 @@ beforeEach(() => {
   ];
 });
 
-test('a holder without a stream is away, once, by its newest certificate; the CA is not counted', async () => {
+test('a holder without a stream is away, once, by the certificate that ends last; the CA is not counted', async () => {
   connect('web', 1n);
-  const { connected, away } = await holders();
+  const { connected, away } = await seen();
   expect(connected.map((each) => each.id)).toEqual([id('web')]);
   expect(away).toEqual([{ id: id('job'), identity: 'job-3', serial: '3', platform: 'tpm', node: 'job' }]);
 });
@@ -53,23 +67,44 @@ test('a holder without a stream is away, once, by its newest certificate; the CA
 test('an agent with the same SPIFFE ID on another node is away', async () => {
   known.push(certified('web', '5', { platform: 'tpm', node: 'other' }));
   connect('web', 1n);
-  expect((await holders()).away.map(({ serial }) => serial)).toEqual(['3', '5']);
+  expect((await seen()).away.map(({ serial }) => serial)).toEqual(['5', '3']);
 });
 
 test('connected agents without a part, and all that are away, have not acknowledged a change', async () => {
   connect('web', 1n);
   connect('db', 2n);
-  const all = await holders();
-  expect(unacknowledged(all, { policy: 2n })).toEqual({ connected: 1, away: 1 });
-  expect(unacknowledged(all, { policy: 1n })).toEqual({ connected: 0, away: 1 });
-  expect(unacknowledged(all, { policy: 2n }, (agent) => agent.id === id('web'))).toEqual({
-    connected: 0,
-    away: 1,
-  });
-  expect(unacknowledged(all, { policy: 2n }, ({ serial }) => serial === '3')).toEqual({
-    connected: 1,
-    away: 0,
-  });
+  const behind = (policy: bigint, isCutOff: (agent: AwayAgent) => boolean = nobody) =>
+    unacknowledged(holders(), { policy }, isCutOff);
+  const atLeast = false;
+  expect(await behind(2n)).toEqual({ connected: 1, away: 1, atLeast });
+  expect(await behind(1n)).toEqual({ connected: 0, away: 1, atLeast });
+  expect(await behind(2n, (agent) => agent.id === id('web'))).toEqual({ connected: 0, away: 1, atLeast });
+  expect(await behind(2n, ({ serial }) => serial === '3')).toEqual({ connected: 1, away: 0, atLeast });
+});
+
+test('a look ends at its bound and says that there is more', async () => {
+  expect(await seen(2)).toMatchObject({ whole: false, away: [{ serial: '3' }] });
+  expect(await seen(3)).toMatchObject({ whole: true, away: [{ serial: '3' }, { serial: '1' }] });
+  expect(await unacknowledged(holders(), {}, nobody, 2)).toEqual({ connected: 0, away: 1, atLeast: true });
+});
+
+test('those that ask during a look share the next one, each up to its own bound', async () => {
+  const read = vi.spyOn(store, 'certified');
+  const [all, told] = [holders(), [] as string[]];
+  const seeAs = (name: string) => (page: readonly AwayAgent[]) => void told.push(...page.map(() => name));
+  const looks = [all.look(seeAs('a')), all.look(seeAs('b')), all.look(seeAs('c'), 2)];
+  const failing = all.look(() => Promise.reject(new Error('seen enough')));
+  await expect(failing).rejects.toThrow('seen enough');
+  expect((await Promise.all(looks)).map(({ whole }) => whole)).toEqual([true, true, false]);
+  expect(told).toEqual(['a', 'a', 'b', 'c', 'b']);
+  expect(read).toHaveBeenCalledTimes(4);
+});
+
+test('a store that fails ends all that share the look, and the next one is made', async () => {
+  const all = holders();
+  vi.spyOn(store, 'certified').mockRejectedValueOnce(new Error('no store'));
+  await expect(all.look(() => {})).rejects.toThrow('no store');
+  expect(await all.look(() => {})).toMatchObject({ whole: true });
 });
 
 test('connected agents that are behind are counted for each part', () => {

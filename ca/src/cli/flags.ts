@@ -91,12 +91,16 @@ export function printTable(
  * so that is nearly every connected agent; most acknowledge it within a second.
  */
 export function printUnacknowledged(io: Pick<Io, 'out'>, behind: Unacknowledged | undefined): void {
-  const { connected, away } = behind ?? { connected: 0n, away: 0n };
+  const { connected, away, awayAtLeast } = behind ?? { connected: 0n, away: 0n, awayAtLeast: false };
+  const many = atLeast(away, awayAtLeast);
   if (connected === 1n) io.out('1 connected agent has not acknowledged it yet\n');
   if (connected > 1n) io.out(`${connected} connected agents have not acknowledged it yet\n`);
   if (away === 1n) io.out('1 agent or job without a trust stream hears of it when it connects\n');
-  if (away > 1n) io.out(`${away} agents or jobs without a trust stream hear of it when they connect\n`);
+  if (away > 1n) io.out(`${many} agents or jobs without a trust stream hear of it when they connect\n`);
 }
+
+/** A count, where the CA may not have counted all. */
+export const atLeast = (count: bigint, isMore: boolean): string => `${isMore ? 'at least ' : ''}${count}`;
 
 /** Seconds since 1970 as ISO 8601, in UTC. */
 export const instant = (seconds: bigint): string => new Date(Number(seconds) * 1000).toISOString();

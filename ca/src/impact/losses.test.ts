@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { CertifiedAgent } from '../agents/agents.ts';
 import type { Facts } from '../registry/identity/facts.ts';
 import { readResources } from '../registry/resources.ts';
-import { lossesOf } from './losses.ts';
+import { Losses } from './losses.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const platforms = new Set(['unix', 'tpm']);
@@ -49,12 +49,13 @@ async function lost(
   connected: readonly CertifiedAgent[] = [w, user, gateway],
   facts = true,
 ) {
-  const losses = await lossesOf({ before, after: await setOf(...after) }, connected, (each) =>
+  const losses = new Losses({ before, after: await setOf(...after) }, (each) =>
     facts ? known(each) : undefined,
   );
-  return losses.map(
-    ({ id, certain, why, agents }) => `${agents.length} ${id.slice(22)}${certain ? '' : '?'}: ${why}`,
-  );
+  await losses.add(connected, { connected: true });
+  return losses
+    .list()
+    .map(({ id, certain, why, count }) => `${count} ${id.slice(22)}${certain ? '' : '?'}: ${why}`);
 }
 
 describe('an agent loses its SPIFFE ID', () => {

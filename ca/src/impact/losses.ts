@@ -19,43 +19,68 @@ export interface Loss {
   /** False if the evidence of an agent is not known. */
   readonly certain: boolean;
   readonly why: string;
-  /** The agents that lose it. */
+  /** The agents that lose it: the first 10. */
   readonly agents: readonly CertifiedAgent[];
+  /** How many lose it, and how many of them are connected. */
+  readonly count: number;
+  readonly connected: number;
 }
+
+/** Agents that a loss names. */
+const MAX_NAMED = 10;
 
 interface Change {
   readonly before: ResourceSet;
   readonly after: ResourceSet;
 }
 
-/** `factsOf` returns undefined if the agent's evidence is not known. Lets other work run between agents. */
-export async function lossesOf(
-  change: Change,
-  connected: readonly CertifiedAgent[],
-  factsOf: (agent: CertifiedAgent) => Facts | undefined,
-): Promise<readonly Loss[]> {
-  const breath = new Breath();
-  const kept = unchanged(change);
-  const servers = lostServers(change);
-  const losses = new Map<string, Loss & { readonly agents: CertifiedAgent[] }>();
-  const add = (agent: CertifiedAgent, lost: Lost): void => {
-    const key = JSON.stringify([agent.id, lost]);
-    const loss = losses.get(key) ?? { id: agent.id, ...lost, agents: [] };
-    loss.agents.push(agent);
-    losses.set(key, loss);
-  };
-  for (const agent of connected) {
-    if (!kept.has(`Identity/${agent.identity}`)) {
-      const lost = lostIdentity(agent, factsOf(agent), change);
-      if (lost !== undefined) add(agent, lost);
-    }
-    for (const lost of servers.get(agent.id) ?? []) add(agent, lost);
-    await breath.take();
+type Counted = { -readonly [K in keyof Loss]: Loss[K] } & { readonly agents: CertifiedAgent[] };
+
+/** What one change takes, agent by agent. */
+export class Losses {
+  readonly #change: Change;
+  readonly #factsOf: (agent: CertifiedAgent) => Facts | undefined;
+  readonly #kept: ReadonlySet<string>;
+  readonly #servers: ReadonlyMap<string, readonly Lost[]>;
+  readonly #found = new Map<string, Counted>();
+  readonly #breath = new Breath();
+
+  /** `factsOf` returns undefined if the agent's evidence is not known. */
+  constructor(change: Change, factsOf: (agent: CertifiedAgent) => Facts | undefined) {
+    this.#change = change;
+    this.#factsOf = factsOf;
+    this.#kept = unchanged(change);
+    this.#servers = lostServers(change);
   }
-  return [...losses.values()].toSorted((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+
+  /** By SPIFFE ID. */
+  list(): readonly Loss[] {
+    return [...this.#found.values()].toSorted((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+  }
+
+  /** Each agent is added once. Lets other work run between agents. */
+  async add(agents: readonly CertifiedAgent[], how: { readonly connected: boolean }): Promise<void> {
+    for (const agent of agents) {
+      if (!this.#kept.has(`Identity/${agent.identity}`)) {
+        const lost = lostIdentity(agent, this.#factsOf(agent), this.#change);
+        if (lost !== undefined) this.#count(agent, lost, how);
+      }
+      for (const lost of this.#servers.get(agent.id) ?? []) this.#count(agent, lost, how);
+      await this.#breath.take();
+    }
+  }
+
+  #count(agent: CertifiedAgent, lost: Lost, { connected }: { readonly connected: boolean }): void {
+    const key = JSON.stringify([agent.id, lost]);
+    const loss = this.#found.get(key) ?? { id: agent.id, ...lost, agents: [], count: 0, connected: 0 };
+    if (loss.agents.length < MAX_NAMED) loss.agents.push(agent);
+    loss.count += 1;
+    if (connected) loss.connected += 1;
+    this.#found.set(key, loss);
+  }
 }
 
-type Lost = Omit<Loss, 'id' | 'agents'>;
+type Lost = Omit<Loss, 'id' | 'agents' | 'count' | 'connected'>;
 
 /** Resources of before that the new set has with the same content, perhaps by another name; each as kind and name. */
 function unchanged({ before, after }: Change): ReadonlySet<string> {

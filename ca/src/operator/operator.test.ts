@@ -96,7 +96,7 @@ test('values in, values out: what a console would show', async () => {
   const revoked = await operator.revoke(root)({ ...VERBS.revoke, value: 'spiffe://prod.example/web' });
   expect(revoked).toMatchObject({ made: { number: 1, by: 'uid 0' }, certificates: 1, agents: 0 });
   // It is the only holder, and cut off.
-  expect(revoked.unacknowledged).toEqual({ connected: 0, away: 0 });
+  expect(revoked.unacknowledged).toEqual({ connected: 0, away: 0, atLeast: false });
   expect(await operator.revocations(root)(undefined)).toEqual([revoked.made]);
   expect(await operator.lift(root)(1)).toMatchObject({ number: 1 });
   expect(await operator.revocations(root)(undefined)).toEqual([]);

@@ -5,20 +5,26 @@
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Parts } from '../agents/acknowledged.ts';
-import { type Holders, holdersOf } from '../agents/holders.ts';
+import type { LiveAgent } from '../agents/agents.ts';
+import { type AwayAgent, type HolderDeps, Holders } from '../agents/holders.ts';
 import type { Authorities } from '../authority/authorities.ts';
 import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/store.ts';
 import { type ResourceDeps, resourceVerbs } from './resources.ts';
 import { type RevokeDeps, revocationVerbs } from './revocations.ts';
 import { reading, type Verb } from './verb.ts';
 
-export interface OperatorDeps extends ResourceDeps, RevokeDeps {
-  readonly revocations: RevokeDeps['revocations'];
+export interface OperatorDeps extends Omit<ResourceDeps & RevokeDeps, 'holders' | 'agents'>, HolderDeps {
   readonly store: AgentStore & Pick<CertificateStore, 'issued'>;
   readonly authorities: Pick<Authorities, 'bundle'>;
 }
 
-export interface AgentReport extends Holders {
+export interface AgentReport {
+  readonly connected: readonly LiveAgent[];
+  /** One for each SPIFFE ID on each node, unless an agent with both is connected: the first 1000. */
+  readonly away: readonly AwayAgent[];
+  readonly awayCount: number;
+  /** True if there may be more. */
+  readonly atLeast: boolean;
   /** What is in force at the CA: an agent with less has not acknowledged it. */
   readonly current: Parts;
 }
@@ -32,22 +38,31 @@ export interface IssuedQuery {
 
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
+const MAX_AWAY = 1000;
 
 export type Operator = ReturnType<typeof openOperator>;
 
 /** Every verb checks who asks before it acts (see `Verb`). Needs no closing. */
-export function openOperator(deps: OperatorDeps) {
-  const { store } = deps;
-  const agents: Verb<undefined, AgentReport> = reading(
-    async () => ({ ...(await holdersOf(deps)), current: partsInForce(deps) }),
-    deps,
-  );
+export function openOperator(given: OperatorDeps) {
+  const { store } = given;
+  const deps = { ...given, holders: new Holders(given) };
+  const agents: Verb<undefined, AgentReport> = reading(() => agentReport(deps), deps);
   /** Newest first. */
   const issued: Verb<IssuedQuery, readonly RecordedIssuance[]> = reading(async ({ id, limit }) => {
     ensure(limit <= MAX_LIMIT, 'message_parse', `limit is ${limit}, at most ${MAX_LIMIT}`);
     return store.issued({ limit: limit === 0 ? DEFAULT_LIMIT : limit, ...(id !== undefined && { id }) });
   }, deps);
   return { ...resourceVerbs(deps), ...revocationVerbs(deps), agents, issued };
+}
+
+async function agentReport(deps: OperatorDeps & { readonly holders: Holders }): Promise<AgentReport> {
+  const away: AwayAgent[] = [];
+  let awayCount = 0;
+  const { connected, whole } = await deps.holders.look((page) => {
+    away.push(...page.slice(0, MAX_AWAY - away.length));
+    awayCount += page.length;
+  });
+  return { connected, away, awayCount, atLeast: !whole, current: partsInForce(deps) };
 }
 
 /** What is in force now. */

@@ -1,9 +1,9 @@
 /** The operator's verbs about resources: apply a set, show what it would change, explain decisions. */
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { CertifiedAgent } from '../agents/agents.ts';
-import { type HolderDeps, holdersOf, type Unacknowledged, unacknowledged } from '../agents/holders.ts';
-import { type Loss, lossesOf } from '../impact/losses.ts';
+import type { Agents } from '../agents/agents.ts';
+import { behindOf, type Holders, type Look, type Unacknowledged } from '../agents/holders.ts';
+import { type Loss, Losses } from '../impact/losses.ts';
 import type { Change } from '../registry/diff.ts';
 import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
 import type { Facts } from '../registry/identity/facts.ts';
@@ -12,7 +12,9 @@ import type { ResourceFile } from '../registry/resources.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import { reading, type VerbDeps, writing } from './verb.ts';
 
-export interface ResourceDeps extends VerbDeps, HolderDeps {
+export interface ResourceDeps extends VerbDeps {
+  readonly agents: Pick<Agents, 'factsOf'>;
+  readonly holders: Holders;
   readonly registry: Registry;
   readonly revocations: Pick<Revocations, 'ensureGood'>;
 }
@@ -33,7 +35,7 @@ export interface ChangeReport {
   readonly warnings: readonly string[];
   /** In force now. */
   readonly version: number;
-  readonly losses: readonly (Loss & { readonly connected: number })[];
+  readonly losses: readonly Loss[];
   /** Undefined if nothing has changed. */
   readonly unacknowledged: Unacknowledged | undefined;
 }
@@ -74,22 +76,26 @@ async function reportOf(
   { dryRun }: { readonly dryRun: boolean },
 ): Promise<ChangeReport> {
   const { changes, warnings, version } = applied;
-  const holders = changes.length === 0 ? { connected: [], away: [] } : await holdersOf(deps);
-  const { connected, away } = holders;
-  const losses = await lossesOf(applied, [...connected, ...away], (agent) => deps.agents.factsOf(agent));
-  const live = new Set<CertifiedAgent>(connected);
-  const hasChanged = changes.length > 0 && !dryRun;
+  if (changes.length === 0) return { changes, warnings, version, losses: [], unacknowledged: undefined };
+  const losses = new Losses(applied, (agent) => deps.agents.factsOf(agent));
+  let away = 0;
+  const look = await deps.holders.look(async (page) => {
+    away += page.length;
+    await losses.add(page, { connected: false });
+  });
+  await losses.add(look.connected, { connected: true });
+  const behind = behindOf(look.connected, { policy: BigInt(version) }).length;
   return {
     changes,
-    warnings,
+    warnings: [...unseen(look, away), ...warnings],
     version,
-    losses: losses.map((loss) => ({
-      ...loss,
-      connected: loss.agents.filter((each) => live.has(each)).length,
-    })),
-    unacknowledged: hasChanged ? unacknowledged(holders, { policy: BigInt(version) }) : undefined,
+    losses: losses.list(),
+    unacknowledged: dryRun ? undefined : { connected: behind, away, atLeast: !look.whole },
   };
 }
+
+const unseen = ({ whole }: Look, away: number): readonly string[] =>
+  whole ? [] : [`losses are of connected agents and of ${away} others with a certificate; there are more`];
 
 function explain(query: ExplainQuery, { registry, revocations }: ResourceDeps): Explanation {
   const set = registry.sets.current();

@@ -1,13 +1,8 @@
 /** The operator's verbs that revoke, and that lift revocations. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { type MadeRevocation, parseReason } from '@chancery/shared/revocation/revocation.ts';
-import {
-  type AwayAgent,
-  type HolderDeps,
-  holdersOf,
-  type Unacknowledged,
-  unacknowledged,
-} from '../agents/holders.ts';
+import type { Agents } from '../agents/agents.ts';
+import { type AwayAgent, type Holders, type Unacknowledged, unacknowledged } from '../agents/holders.ts';
 import {
   type Matched,
   matcherOf,
@@ -17,7 +12,9 @@ import {
 } from '../revocation/revocations.ts';
 import { reading, type VerbDeps, writing } from './verb.ts';
 
-export interface RevokeDeps extends VerbDeps, HolderDeps {
+export interface RevokeDeps extends VerbDeps {
+  readonly agents: Pick<Agents, 'list'>;
+  readonly holders: Holders;
   readonly revocations: Revocations;
 }
 
@@ -81,6 +78,6 @@ async function revoke(wanted: RevokeOrder, by: string, deps: RevokeDeps): Promis
   const made = dryRun ? undefined : await revocations.revoke(order);
   const { sequence } = revocations.sets.current();
   const matched = await revocations.matched(order);
-  const behind = made && unacknowledged(await holdersOf(deps), { revocations: sequence }, isCutOff);
+  const behind = made && (await unacknowledged(deps.holders, { revocations: sequence }, isCutOff));
   return { made, value: target.value, ...matched, agents, unacknowledged: behind };
 }

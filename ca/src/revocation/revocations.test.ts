@@ -148,7 +148,7 @@ describe('a revocation', () => {
       fence,
     );
     await revocations.revoke(order('serial', '40ca'));
-    expect(await revocations.matched(order('serial', '40ca'))).toEqual({ certificates: 1, ids: [id] });
+    expect(await revocations.matched(order('serial', '40ca'))).toMatchObject({ certificates: 1, ids: [id] });
   });
 
   test('by a pattern does not count the CA itself', async () => {
@@ -243,11 +243,12 @@ test('reports what would match, and changes nothing', async () => {
   await deps.store.record({ ...issuance, serial: '40ab', id: other }, fence);
   await deps.store.record({ ...issuance, serial: '40ac', notAfter: NOW }, fence);
   const matched = (kind: string, value: string) => revocations.matched(order(kind, value));
-  const both = { certificates: 2, ids: [other, ID] };
+  const more = false;
+  const both = { certificates: 2, ids: [other, ID], more };
   expect(await matched('pattern', 'spiffe://prod.example/*')).toEqual(both);
   expect(await matched('pattern', 'spiffe://prod.example/**')).toEqual(both);
-  expect(await matched('id', ID)).toEqual({ certificates: 1, ids: [ID] });
-  expect(await matched('serial', '40ab')).toEqual({ certificates: 1, ids: [other] });
+  expect(await matched('id', ID)).toEqual({ certificates: 1, ids: [ID], more });
+  expect(await matched('serial', '40ab')).toEqual({ certificates: 1, ids: [other], more });
   expect(await matched('node', 'fake/n1')).toEqual(both);
   for (const [kind, value] of [
     ['id', `${ID}2`],
@@ -255,7 +256,7 @@ test('reports what would match, and changes nothing', async () => {
     ['node', 'fake/n2'],
     ['pattern', 'spiffe://prod.example/w/*'],
   ] as const)
-    expect(await matched(kind, value)).toEqual({ certificates: 0, ids: [] });
+    expect(await matched(kind, value)).toEqual({ certificates: 0, ids: [], more });
   deps.clock.jump(after(60));
   await expect(matched('serial', '40aa')).rejects.toThrow(refusal('revocation', /by itself$/));
   await expect(matched('id', 'spiffe://other.example/web')).rejects.toThrow(

@@ -20,7 +20,14 @@ import {
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { OWN_NODE } from '../agents/holders.ts';
-import type { AgentStore, CertificateStore, RevocationDraft, RevocationStore } from '../store/store.ts';
+import type {
+  AgentStore,
+  CertificateStore,
+  CertifiedPage,
+  CertifiedPlace,
+  RevocationDraft,
+  RevocationStore,
+} from '../store/store.ts';
 import { issuedSerial } from './serials.ts';
 
 export interface RevocationOrder {
@@ -41,11 +48,15 @@ export interface NamedTarget {
 
 /** What a revocation cuts off or would cut off. */
 export interface Matched {
-  /** Its unexpired certificates. */
+  /** Its unexpired certificates; counted up to about 100,000. */
   readonly certificates: number;
   /** Their SPIFFE IDs, ascending. */
   readonly ids: readonly string[];
+  /** True if there may be more. */
+  readonly more: boolean;
 }
+
+const MAX_COUNTED = 100_000;
 
 export interface Revocations {
   /** The revocations on record. Each change is durable before it appears here. */
@@ -123,9 +134,16 @@ class LiveRevocations implements Revocations {
   async matched(order: RevocationOrder): Promise<Matched> {
     const { target } = await draftOf(order, this.#deps);
     const matches = matcherOf(target);
-    const found = await this.#deps.store.certified(this.#deps.clock.now(), target);
-    const hit = found.filter(matches);
-    return { certificates: hit.length, ids: [...new Set(hit.map(({ id }) => id))].toSorted() };
+    const [now, ids] = [this.#deps.clock.now(), new Set<string>()];
+    let [after, certificates]: [CertifiedPlace | undefined, number] = [undefined, 0];
+    do {
+      const page: CertifiedPage = await this.#deps.store.certified({ now, target, after });
+      const hit = page.list.filter(matches);
+      for (const { id } of hit) ids.add(id);
+      certificates += hit.length;
+      after = page.next;
+    } while (after !== undefined && certificates < MAX_COUNTED);
+    return { certificates, ids: [...ids].toSorted(), more: after !== undefined };
   }
 
   revoke(order: RevocationOrder): Promise<MadeRevocation> {

@@ -105,6 +105,27 @@ export interface Certified {
   readonly node: Node;
 }
 
+/** Where a page ends: the end of its last certificate, in milliseconds, and the number of its record. */
+export interface CertifiedPlace {
+  readonly notAfter: number;
+  readonly n: number;
+}
+
+export interface CertifiedQuery {
+  /** The same for all pages. */
+  readonly now: Date;
+  readonly target: Target;
+  /** `next` of the page before; undefined for the first page. */
+  readonly after?: CertifiedPlace | undefined;
+}
+
+export interface CertifiedPage {
+  /** At most 1000. It may be empty, and more may come. */
+  readonly list: readonly Certified[];
+  /** Undefined for the last page. */
+  readonly next: CertifiedPlace | undefined;
+}
+
 /** One certificate replaced another of the same SPIFFE ID and node. */
 export interface Succession {
   /** Serials, hexadecimal. */
@@ -134,17 +155,17 @@ export interface CertificateStore {
   issued(query: { readonly id?: SpiffeId; readonly limit: number }): Promise<readonly RecordedIssuance[]>;
   /**
    * Forgets certificates that expired before `time`, never others, and tokens past their end; returns how many
-   * certificates.
+   * certificates. At most 1000 at once, so that other writes come in between: call it until it returns 0.
    */
   prune(time: Date): Promise<number>;
 }
 
 /** What agents hold now. */
 export interface AgentStore {
-  /** Unexpired certificates: all that the target could match, and perhaps others. */
-  certified(now: Date, target: Target): Promise<readonly Certified[]>;
-  /** Those whose old certificate has not expired, oldest first. */
-  successions(): Promise<readonly Succession[]>;
+  /** Unexpired certificates that the target could match, and perhaps others: a page, the last to end first. */
+  certified(query: CertifiedQuery): Promise<CertifiedPage>;
+  /** Those whose old certificate has not expired: the newest, at most `limit`, oldest first. */
+  successions(limit: number): Promise<readonly Succession[]>;
 }
 
 export interface AuthorityStore {

@@ -23,7 +23,7 @@ const SHARE_BYTES = 8;
  * Links in all and of one node: a node that renews often pushes out only its own links. All guests of a node renew at
  * the same moment, and each link must reach gateways.
  */
-const MAX_KEPT = 65_536;
+export const MAX_KEPT = 65_536;
 const MAX_PER_NODE = 4_096;
 
 export interface SharedSuccession extends Succession {

@@ -11,6 +11,7 @@ import { openRevocations } from '@chancery/ca/revocation/revocations.ts';
 import type { Caller, TlsCaller } from '@chancery/ca/rpc/caller.ts';
 import { Nonces } from '@chancery/ca/rpc/exchange/nonces.ts';
 import { refuserOf } from '@chancery/ca/rpc/refuse.ts';
+import type { Store } from '@chancery/ca/store/store.ts';
 import { Successions } from '@chancery/ca/succession/successions.ts';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { REFUSALS, type Refusal } from '@chancery/shared/ground/errors.ts';
@@ -27,8 +28,8 @@ import { makeAuthorities, proven } from './authority.ts';
 export type Rpc = Awaited<ReturnType<typeof makeRpc>>;
 
 /** All that the handlers need, whose audit log and outcomes a test can read. */
-export async function makeRpc(attestors: readonly Attestor[] = []) {
-  const made = await makeAuthorities();
+export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store) {
+  const made = await makeAuthorities(given === undefined ? {} : { store: given });
   const { store, clock, trustDomain } = made;
   const platforms = new Map(attestors.map((attestor) => [attestor.type, attestor]));
   const many = 1000;

@@ -1,5 +1,6 @@
 /** Certificates on record: who has which key, and how many. */
-import type { Issuance, Store } from '@chancery/ca/store/store.ts';
+import type { CertifiedQuery, Issuance, Store } from '@chancery/ca/store/store.ts';
+import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { expect, test } from 'vitest';
 import { after, NOW } from '../certificates.ts';
@@ -68,6 +69,15 @@ function listTests(subject: Subject): void {
     expect(await subject.store.prune(NOW)).toBe(1);
     expect(await subject.store.issuance('01')).toBeUndefined();
     expect(await serials({ limit: 10 })).toEqual(['03', '02']);
+    expect(await subject.store.prune(NOW)).toBe(0);
+  });
+
+  test('a thousand are pruned at once, the first to end first', async () => {
+    const serials = Array.from({ length: 1_001 }, (_, n) => (0x4000_0000 + n).toString(16));
+    await Promise.all(serials.map((serial, n) => record({ serial, notAfter: after(n - 2000) })));
+    expect(await subject.store.prune(NOW)).toBe(1000);
+    expect(await serialsIn(subject)({ limit: 10 })).toEqual(serials.slice(-1));
+    expect(await subject.store.prune(NOW)).toBe(1);
     expect(await subject.store.prune(NOW)).toBe(0);
   });
 }
@@ -146,6 +156,8 @@ function guestTests(subject: Subject): void {
 
 function agentTests(subject: Subject): void {
   const record = recordIn(subject);
+  const certified = (target: Target, changes: Partial<CertifiedQuery> = {}) =>
+    subject.store.certified({ now: NOW, target, ...changes });
 
   test('who holds an unexpired certificate is told by target', async () => {
     await record({ serial: '01', notAfter: NOW });
@@ -157,17 +169,61 @@ function agentTests(subject: Subject): void {
       ['serial', '01'],
       ['node', 'tpm/a'],
     ] as const)
-      expect(await subject.store.certified(NOW, { kind, value })).toEqual([held]);
-    expect(await subject.store.certified(NOW, { kind: 'id', value: `${id}2` })).toEqual([]);
-    expect(await subject.store.certified(after(60), { kind: 'id', value: id })).toEqual([]);
+      expect(await certified({ kind, value })).toEqual({ list: [held], next: undefined });
+    expect((await certified({ kind: 'id', value: `${id}2` })).list).toEqual([]);
+    expect((await certified({ kind: 'id', value: id }, { now: after(60) })).list).toEqual([]);
+  });
+
+  test.each<[string, string, boolean]>([
+    ['tpm', 'a', true],
+    ['tpm', 'b', false],
+    ['aws', 'a', false],
+    ['aws+tpm', 'x+a', true],
+    ['tpm+aws', 'a+x', true],
+    ['aws+tpm', 'x+aa', false],
+  ])('a certificate of %s/%s is asked for by its node', async (platform, node, isHit) => {
+    await record({ platform, node });
+    const { list } = await certified({ kind: 'node', value: 'tpm/a' });
+    expect(list).toHaveLength(isHit ? 1 : 0);
+  });
+
+  test.each<[string, Target]>([
+    ['a pattern', { kind: 'pattern', value: '*' }],
+    ['a SPIFFE ID', { kind: 'id', value: id }],
+    ['a node', { kind: 'node', value: 'tpm/a' }],
+    ['an origin', { kind: 'serial', value: '40cc' }],
+  ])('many certificates of %s come in pages of at most 1000, the last to end first', async (_, target) => {
+    const serials = Array.from({ length: 2_300 }, (_, n) => (0x4000_0000 + n).toString(16));
+    // Several end at the same moment.
+    await Promise.all(
+      serials.map((serial, n) =>
+        record({ serial, origin: '40cc', notAfter: after(60 + Math.floor(n / 700)) }),
+      ),
+    );
+    const found: string[] = [];
+    let [page, pages] = [await certified(target), 1];
+    for (; page.next !== undefined; pages += 1) {
+      expect(page.list.length).toBeLessThanOrEqual(1000);
+      found.push(...page.list.map(({ serial }) => serial));
+      page = await certified(target, { after: page.next });
+    }
+    found.push(...page.list.map(({ serial }) => serial));
+    expect(found).toEqual(serials.toReversed());
+    expect(pages).toBe(3);
   });
 
   test('a succession lasts as long as the old certificate', async () => {
     await record({ serial: '01', notAfter: after(30) });
     await record({ serial: '02', succeeds: '01' });
     const node = { platform: 'tpm', node: 'a' };
-    expect(await subject.store.successions()).toEqual([{ old: '01', next: '02', until: after(30), node }]);
+    expect(await subject.store.successions(9)).toEqual([{ old: '01', next: '02', until: after(30), node }]);
     subject.clock.advanceTo(after(30));
-    expect(await subject.store.successions()).toEqual([]);
+    expect(await subject.store.successions(9)).toEqual([]);
+  });
+
+  test('of many successions the newest are read, oldest first', async () => {
+    await record({ serial: '01' });
+    for (const serial of ['02', '03', '04']) await record({ serial, succeeds: '01' });
+    expect((await subject.store.successions(2)).map(({ next }) => next)).toEqual(['03', '04']);
   });
 }

@@ -18,7 +18,7 @@ function printed(answer: Partial<ListAgentsResponse>): { readonly out: string; r
   const err: string[] = [];
   const io = { out: (text: string) => void out.push(text), err: (text: string) => void err.push(text) };
   const current = { bundle: 1n, policy: 5n, revocations: 7n };
-  printAgents(io, { agents: [], away: [], awayCount: 0n, current, ...answer });
+  printAgents(io, { agents: [], away: [], awayCount: 0n, awayAtLeast: false, current, ...answer });
   return { out: out.join(''), err: err.join('') };
 }
 
@@ -47,5 +47,6 @@ test('agents: each row names the parts that are not acknowledged, and the lines 
 test('agents: nothing is said below the table where every agent has all of it', () => {
   const agents = [agent('spiffe://a/b', { bundle: 1n, policy: 5n, revocations: 7n })];
   expect(printed({ agents }).err).toBe('');
+  expect(printed({ agents, awayCount: 2n, awayAtLeast: true }).err).toMatch(/^at least 2 with a certificate/);
   expect(printed({ agents, awayCount: 2n }).err).toMatch(/^2 with a certificate and without a trust stream/);
 });

@@ -13,7 +13,7 @@ import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { stringify } from 'yaml';
 import { PARTS } from '../../agents/acknowledged.ts';
 import type { Resource } from '../../registry/resources.ts';
-import { CONFIG_FLAG, instant, printJson, printTable } from '../flags.ts';
+import { atLeast, CONFIG_FLAG, instant, printJson, printTable } from '../flags.ts';
 import { callOperator } from './admin.ts';
 
 const KINDS = ['Access', 'Identity', 'McpServer'] as const;
@@ -43,7 +43,7 @@ export const agents: Command = {
 /** Prints a table of connected agents and, on standard error, how many have not acknowledged what is in force. */
 export function printAgents(
   io: Pick<Io, 'out' | 'err' | 'columns'>,
-  { agents: list, current, awayCount }: ListAgentsResponse,
+  { agents: list, current, awayCount, awayAtLeast }: ListAgentsResponse,
 ): void {
   printTable(
     io,
@@ -64,7 +64,9 @@ export function printAgents(
       io.err(`${count} of ${list.length} agents ${have} not acknowledged the ${part} in force\n`);
   }
   if (awayCount > 0n)
-    io.err(`${awayCount} with a certificate and without a trust stream: chancery-ca agents --away\n`);
+    io.err(
+      `${atLeast(awayCount, awayAtLeast)} with a certificate and without a trust stream: chancery-ca agents --away\n`,
+    );
 }
 
 /** The parts that an agent has not acknowledged as they are in force. */
@@ -72,7 +74,11 @@ function behind({ acknowledged }: Agent, current: SnapshotParts | undefined): re
   return PARTS.filter((part) => (acknowledged?.[part] ?? 0n) < (current?.[part] ?? 0n));
 }
 
-function printAway(invocation: Invocation, io: Io, { away, awayCount }: ListAgentsResponse): void {
+function printAway(
+  invocation: Invocation,
+  io: Io,
+  { away, awayCount, awayAtLeast }: ListAgentsResponse,
+): void {
   if (invocation.has('json')) printJson(io, away);
   else
     printTable(
@@ -80,7 +86,8 @@ function printAway(invocation: Invocation, io: Io, { away, awayCount }: ListAgen
       ['SPIFFE ID', 'NODE'],
       away.map((each) => [each.spiffeId, nodeName(each)]),
     );
-  if (awayCount > away.length) io.err(`${awayCount - BigInt(away.length)} more are not listed\n`);
+  if (awayCount > away.length)
+    io.err(`${atLeast(awayCount - BigInt(away.length), awayAtLeast)} more are not listed\n`);
 }
 
 export const issued: Command = {

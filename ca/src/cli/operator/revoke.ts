@@ -110,8 +110,9 @@ const untilOf = ({ until }: Revocation): string => (until === 0n ? 'no end' : in
 const counted = (count: bigint, what: string): string => `${count} ${what}${count === 1n ? '' : 's'}`;
 
 function printRevoked(io: Io, answer: RevokeResponse, kind: string): void {
-  const { revocation, certificates, agents, spiffeIds, value } = answer;
-  const cut = `${counted(certificates, 'unexpired certificate')} and ${counted(agents, 'connected agent')}`;
+  const { revocation, certificates, certificatesAtLeast, agents, spiffeIds, value } = answer;
+  const many = `${certificatesAtLeast ? 'at least ' : ''}${counted(certificates, 'unexpired certificate')}`;
+  const cut = `${many} and ${counted(agents, 'connected agent')}`;
   if (revocation === undefined) io.out(`would revoke ${kind} ${value} and cut off ${cut} (dry run)\n`);
   else
     io.out(

@@ -222,7 +222,7 @@ describe('who has not acknowledged a change', () => {
     await certifiedCaller(rpc);
     const told = async (dryRun: boolean) => (await stream([{ ...setOf(identity), dryRun }])).unacknowledged;
     expect(await told(true)).toBeUndefined();
-    expect(await told(false)).toEqual({ connected: 0n, away: 1n });
+    expect(await told(false)).toEqual({ connected: 0n, away: 1n, awayAtLeast: false });
     expect(await told(false)).toBeUndefined();
   });
 });

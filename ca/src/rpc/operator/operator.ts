@@ -28,8 +28,6 @@ export interface OperatorDeps {
 }
 
 const MAX_WARNINGS = 100;
-const MAX_NODES = 10;
-const MAX_AWAY = 1000;
 /** The longest pause between two messages of a set. */
 const NEXT_SECONDS = 30;
 /** Changes in one message, with diffs of at most this length. */
@@ -57,12 +55,15 @@ export function operatorMethods({ operator }: OperatorDeps) {
       page(await operator.resources(askerOf(caller))(undefined), request),
     ),
     unary('ListAgents', OperatorService.listAgents, async (_, caller) => {
-      const { connected, away, current } = await operator.agents(askerOf(caller))(undefined);
+      const { connected, away, awayCount, atLeast, current } = await operator.agents(askerOf(caller))(
+        undefined,
+      );
       return {
         agents: connected.map(agentMessage),
         current,
-        away: away.slice(0, MAX_AWAY).map(({ id, platform, node }) => ({ spiffeId: id, platform, node })),
-        awayCount: BigInt(away.length),
+        away: away.map(({ id, platform, node }) => ({ spiffeId: id, platform, node })),
+        awayCount: BigInt(awayCount),
+        awayAtLeast: atLeast,
       };
     }),
     unary('ListIssued', OperatorService.listIssued, async ({ limit, spiffeId }, caller) => {
@@ -108,9 +109,9 @@ async function tell(stream: ApplyStream, report: ChangeReport): Promise<void> {
   });
 }
 
-function lossMessage({ id, agents, connected, ...loss }: ChangeReport['losses'][number]) {
-  const nodes = agents.slice(0, MAX_NODES).map(nodeName);
-  return { ...loss, spiffeId: id, agents: BigInt(agents.length), connected: BigInt(connected), nodes };
+function lossMessage({ id, agents, count, connected, ...loss }: ChangeReport['losses'][number]) {
+  const nodes = agents.map(nodeName);
+  return { ...loss, spiffeId: id, agents: BigInt(count), connected: BigInt(connected), nodes };
 }
 
 function changeMessage({ change, kind, name, diff }: Change) {

@@ -251,7 +251,7 @@ describe('the operator', () => {
   test.each(everyWay)('gets what a revocation by %s cuts off', async (kind, naming) => {
     const { issued, call } = await connected();
     const value = naming(issued.serial);
-    const matched = { certificates: 1n, agents: 1n, spiffeIds: [ID] };
+    const matched = { certificates: 1n, certificatesAtLeast: false, agents: 1n, spiffeIds: [ID] };
     expect(await ask({ kind, value, dryRun: true })).toEqual({ revocation: undefined, value, ...matched });
     expect(rpc.revocations.standing()).toEqual([]);
     expect(call.ended).not.toHaveBeenCalled();

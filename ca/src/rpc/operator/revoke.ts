@@ -31,6 +31,7 @@ export const revokeMethods = (operator: Operator) =>
 const reportMessage = (report: RevokeReport): RevokeResponse => ({
   revocation: report.made && revocationMessage(report.made),
   certificates: BigInt(report.certificates),
+  certificatesAtLeast: report.more,
   agents: BigInt(report.agents),
   spiffeIds: report.ids.slice(0, MAX_LISTED_IDS),
   value: report.value,
@@ -38,9 +39,14 @@ const reportMessage = (report: RevokeReport): RevokeResponse => ({
 });
 
 /** How many agents have not acknowledged a change yet, with a trust stream and without one. */
-export const unacknowledgedMessage = ({ connected, away }: Unacknowledged): UnacknowledgedMessage => ({
+export const unacknowledgedMessage = ({
+  connected,
+  away,
+  atLeast,
+}: Unacknowledged): UnacknowledgedMessage => ({
   connected: BigInt(connected),
   away: BigInt(away),
+  awayAtLeast: atLeast,
 });
 
 const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));

@@ -7,6 +7,7 @@ import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { AuthorityTable } from './authority-table.ts';
 import { commitTogether, type Outcome, type Transaction } from './batch.ts';
 import type { ReadCall, WriteCall } from './calls.ts';
+import { CertificatePages } from './certificate-pages.ts';
 import { ensureNotOlder, writeGeneration } from './file/generation.ts';
 import { openDatabase, storeRefusal } from './file/open.ts';
 import { ensureSameFiles, type OwnFile, ownFiles } from './file/same-files.ts';
@@ -66,7 +67,9 @@ export class Engine {
     const newest = db.prepare('SELECT max(sequence) AS newest FROM audit');
     this.#newest = () => Number(newest.get()?.['newest'] ?? 0);
     if (at.generation !== undefined) ensureNotOlder(at.generation, this.#newest());
-    const tables = { authorities: new AuthorityTable(db), revocations: new RevocationTable(db) };
+    const pages = new CertificatePages(db);
+    const revocations = new RevocationTable(db, pages);
+    const tables = { authorities: new AuthorityTable(db), revocations, pages };
     this.#reads = readsOf(db, tables);
     this.#writes = writesOf(db, tables, this.#memory);
     this.#transaction = transactionOf(db, this.#memory.undo, this.files);
@@ -110,9 +113,9 @@ export class Engine {
     return (this.#writes[name] as (at: number, ...args: readonly unknown[]) => unknown)(at, ...args);
   }
 
-  /** Once a minute: forgets in memory, and writes how far the database has come. */
+  /** Once a minute, when nothing is left to prune: forgets in memory, and writes how far the database has come. */
   #pruned(outcome: Outcome, { at }: WriteCall): Outcome {
-    if (outcome.error !== undefined) return outcome;
+    if (outcome.error !== undefined || outcome.value !== 0) return outcome;
     try {
       this.#memory.keys.forgetExpired(at);
       this.#memory.guests.forgetExpired(new Date(at));
@@ -133,7 +136,7 @@ export class Engine {
   }
 
   #load(now: number): void {
-    const unexpired = this.#db.prepare('SELECT * FROM certificates WHERE not_after > ? ORDER BY n');
+    const unexpired = this.#db.prepare('SELECT * FROM certificates WHERE +not_after > ? ORDER BY n');
     for (const row of unexpired.iterate(now)) {
       const { keySha256, notAfter, platform, node, origin } = issuanceOf(row);
       const key = asBuffer(keySha256).toString('latin1');

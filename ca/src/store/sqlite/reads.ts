@@ -1,8 +1,10 @@
-/** What is read from the database: each by one statement, prepared once. */
+/** What is read from the database: statements are prepared once, and each read looks at a bounded number of rows. */
 import type { DatabaseSync } from 'node:sqlite';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
+import type { CertifiedPlace } from '../store.ts';
 import type { AuthorityTable } from './authority-table.ts';
+import type { CertificatePages } from './certificate-pages.ts';
 import type { RevocationTable } from './revocation-table.ts';
 import { fromHex, issuanceOf, SUCCESSIONS, sequenceOf, serialsFrom, successionOf } from './rows.ts';
 
@@ -12,10 +14,11 @@ export type Reads = ReturnType<typeof readsOf>;
 export interface Tables {
   readonly authorities: AuthorityTable;
   readonly revocations: RevocationTable;
+  readonly pages: CertificatePages;
 }
 
 /** Times are milliseconds. */
-export function readsOf(db: DatabaseSync, { authorities, revocations }: Tables) {
+export function readsOf(db: DatabaseSync, { authorities, revocations, pages }: Tables) {
   const sql = statements(db);
   return {
     events: (after: number, limit: number) => sql.events.all(after, limit),
@@ -28,10 +31,12 @@ export function readsOf(db: DatabaseSync, { authorities, revocations }: Tables) 
       return row && issuanceOf(row);
     },
     issuedFrom: (prefix: string) => sql.between.all(...serialsFrom(prefix)).map(issuanceOf),
-    issued: (id: string | undefined, limit: number) =>
-      (id === undefined ? sql.newest.all(limit) : sql.newestOf.all(id, limit)).map(issuanceOf),
-    certified: (now: number, target: Target) => [...revocations.certified(new Date(now), target)],
-    successions: (now: number) => sql.successions.all(now).map(successionOf),
+    issued: (limit: number) => sql.newest.all(limit).map(issuanceOf),
+    issuedTo: (id: string, limit: number, below: number | undefined) => pages.issuedTo(id, limit, below),
+    certified: (now: number, target: Target, after: CertifiedPlace | undefined) =>
+      pages.page(now, target, after),
+    successions: (now: number, limit: number) =>
+      sql.successions.all(now, limit).map(successionOf).toReversed(),
     authorities: () => authorities.all(),
     registry: () => {
       const row = sql.registry.get();
@@ -55,7 +60,6 @@ function statements(db: DatabaseSync) {
     bySerial: sql('SELECT * FROM certificates WHERE serial = ?'),
     between: sql('SELECT * FROM certificates WHERE serial BETWEEN ? AND ? ORDER BY serial LIMIT 1000'),
     newest: sql('SELECT * FROM certificates ORDER BY n DESC LIMIT ?'),
-    newestOf: sql('SELECT * FROM certificates WHERE id = ? ORDER BY n DESC LIMIT ?'),
     successions: sql(SUCCESSIONS),
     registry: sql('SELECT * FROM registry ORDER BY version DESC LIMIT 1'),
     node: sql('SELECT state FROM nodes WHERE platform = ? AND node = ?'),

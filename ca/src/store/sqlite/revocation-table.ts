@@ -8,9 +8,8 @@ import {
   parseTarget,
   type Target,
 } from '@chancery/shared/revocation/revocation.ts';
-import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Certified, RevocationDraft, StoredRevocations } from '../store.ts';
-import { originOf, serialOf } from './rows.ts';
+import type { CertificatePages } from './certificate-pages.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -28,9 +27,11 @@ interface Lifting {
  */
 export class RevocationTable {
   readonly #sql: ReturnType<typeof statements>;
+  readonly #pages: CertificatePages;
 
-  constructor(db: DatabaseSync) {
+  constructor(db: DatabaseSync, pages: CertificatePages) {
     this.#sql = statements(db);
+    this.#pages = pages;
   }
 
   /** Throws revocation if `max` are in force. */
@@ -45,7 +46,7 @@ export class RevocationTable {
     const row = [target.kind, target.value, reason, by, now.getTime(), end, sequence];
     const number = Number(this.#sql.insert.run(...row).lastInsertRowid);
     const made = { number, target, serials: [], reason, by, at: now, until };
-    return withSerials([made], this.certified(now, target))[0] ?? made;
+    return withSerials([made], this.#pages.all(now.getTime(), target))[0] ?? made;
   }
 
   /** Throws revocation if none of this number is in force. */
@@ -64,18 +65,13 @@ export class RevocationTable {
     return { list, sequence: BigInt(Number(this.#sql.last.get()?.['sequence'] ?? 0)) };
   }
 
-  /** All that the target could match, and perhaps others: what the engine leaves out costs least. */
-  *certified(now: Date, target: Target): Iterable<Certified> {
-    const { kind, value } = target;
-    const [literal = ''] = value.split('*', 1);
-    const given = kind === 'serial' ? Buffer.from(value, 'hex') : kind === 'pattern' ? literal : value;
-    for (const row of this.#sql.certified[kind].iterate(now.getTime(), given)) yield certifiedOf(row);
-  }
-
-  *#all(now: Date): Iterable<Certified> {
-    for (const row of this.#sql.unexpired.iterate(now.getTime())) yield certifiedOf(row);
+  #all(now: Date): Iterable<Certified> {
+    return this.#pages.all(now.getTime(), ANYBODY);
   }
 }
+
+/** Matches every certificate. */
+const ANYBODY = { kind: 'pattern', value: '*' } as const;
 
 /** Adds what the targets themselves do not tell, in one reading however many they are. */
 function withSerials(
@@ -99,9 +95,6 @@ function widerTargets({ origin, node }: Certified): readonly Target[] {
 
 const nameOf = ({ kind, value }: Target): string => `${kind} ${value}`;
 
-const UNEXPIRED =
-  'SELECT serial, id, identity, platform, node, origin FROM certificates WHERE not_after > ?1';
-
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   const inForce = 'lifted_at IS NULL AND (until IS NULL OR until > ?)';
@@ -112,24 +105,6 @@ function statements(db: DatabaseSync) {
     inForce: sql(`SELECT * FROM revocations WHERE ${inForce} ORDER BY n`),
     inForceCount: sql(`SELECT count(*) AS n FROM revocations WHERE ${inForce}`),
     last: sql('SELECT max(sequence) AS sequence FROM revocations'),
-    unexpired: sql(UNEXPIRED),
-    certified: {
-      serial: sql(`${UNEXPIRED} AND (serial = ?2 OR origin = ?2)`),
-      id: sql(`${UNEXPIRED} AND id = ?2`),
-      pattern: sql(`${UNEXPIRED} AND substr(id, 1, length(?2)) = ?2`),
-      // Of several platforms behind one certificate any may be the node's.
-      node: sql(`${UNEXPIRED} AND (platform || '/' || node = ?2 OR instr(platform, '+') > 0)`),
-    },
-  };
-}
-
-function certifiedOf(row: Row): Certified {
-  return {
-    serial: serialOf(row),
-    ...originOf(row),
-    id: parseSpiffeId(String(row['id'])),
-    identity: String(row['identity']),
-    node: { platform: String(row['platform']), node: String(row['node']) },
   };
 }
 

@@ -45,11 +45,11 @@ export function issuanceOf(row: Row): RecordedIssuance {
   };
 }
 
-/** Of unexpired certificates, with the end of the old one; its argument is the time. */
+/** Of unexpired certificates, newest first, with the end of the old one; its arguments are the time and how many. */
 export const SUCCESSIONS = `
   SELECT next.serial, next.succeeds, next.platform, next.node, old.not_after AS until
   FROM certificates next JOIN certificates old ON old.serial = next.succeeds
-  WHERE next.not_after > ?1 AND old.not_after > ?1 ORDER BY next.n`;
+  WHERE +next.not_after > ?1 AND +old.not_after > ?1 ORDER BY next.n DESC LIMIT ?2`;
 
 /** Of a row of SUCCESSIONS. Throws store for a column of another type. */
 export const successionOf = (row: Row): Succession => ({

@@ -4,11 +4,11 @@ import type { Node } from '@chancery/shared/evidence/node.ts';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
-import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type {
   AuthorityMove,
   AuthorityRecord,
+  CertifiedQuery,
   ChangedRevocation,
   Issuance,
   Numbered,
@@ -85,7 +85,15 @@ class SqliteStore implements Store {
   }
 
   async issued({ id, limit }: { id?: SpiffeId; limit: number }): Promise<readonly RecordedIssuance[]> {
-    return (await this.#read('issued', id, limit)).map(arrived);
+    if (id === undefined) return (await this.#read('issued', limit)).map(arrived);
+    const found: RecordedIssuance[] = [];
+    let below: number | undefined;
+    do {
+      const page = await this.#read('issuedTo', id, limit - found.length, below);
+      found.push(...page.list.map(arrived));
+      ({ below } = page);
+    } while (below !== undefined && found.length < limit);
+    return found;
   }
 
   async prune(time: Date): Promise<number> {
@@ -94,12 +102,12 @@ class SqliteStore implements Store {
     return pruned;
   }
 
-  certified(now: Date, target: Target) {
-    return this.#read('certified', now.getTime(), target);
+  certified({ now, target, after }: CertifiedQuery) {
+    return this.#read('certified', now.getTime(), target, after);
   }
 
-  successions() {
-    return this.#read('successions', this.#now());
+  successions(limit: number) {
+    return this.#read('successions', this.#now(), limit);
   }
 
   async authorities(): Promise<readonly StoredAuthority[]> {

@@ -33,6 +33,9 @@ export interface Memory {
 /** Beyond its end a token is kept for a day: where the clock was ahead, it is good again once that is set right. */
 const TOKEN_KEPT_MS = 86_400_000;
 
+/** Certificates in one transaction: tens of milliseconds. */
+const MAX_PRUNED = 1000;
+
 export type Writes = ReturnType<typeof writesOf>;
 
 /** `at` is when each was asked for; times are milliseconds, events are JSON text. */
@@ -53,7 +56,7 @@ export function writesOf(db: DatabaseSync, { authorities, revocations }: Tables,
     },
     prune: (at: number, before: number): number => {
       sql.pruneTokens.run(at - TOKEN_KEPT_MS);
-      return Number(sql.prune.run(before).changes);
+      return Number(sql.prune.run(before, MAX_PRUNED).changes);
     },
     ...authorityWrites(authorities, numbers, audit),
     saveRegistry: (at: number, { version, resources }: RegistryRecord, event: string): Numbered => {
@@ -128,7 +131,8 @@ function statements(db: DatabaseSync) {
     current: sql('SELECT sequence FROM state'),
     next: sql('UPDATE state SET sequence = sequence + 1 RETURNING sequence'),
     audit: sql('INSERT INTO audit VALUES (NULL, ?, ?)'),
-    prune: sql('DELETE FROM certificates WHERE not_after < ?'),
+    prune: sql(`DELETE FROM certificates WHERE n IN
+      (SELECT n FROM certificates WHERE not_after < ? ORDER BY not_after LIMIT ?)`),
     registryVersion: sql('SELECT version FROM registry ORDER BY version DESC LIMIT 1'),
     saveRegistry: sql('INSERT INTO registry VALUES (?, ?, ?, ?)'),
     token: sql('SELECT key_sha256 FROM tokens WHERE platform = ? AND id = ?'),

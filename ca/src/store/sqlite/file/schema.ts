@@ -90,4 +90,11 @@ export const MIGRATIONS: readonly string[] = [
   UPDATE authorities SET state = 'active' WHERE serial =
     (SELECT serial FROM authorities WHERE kind = 'intermediate' ORDER BY not_after DESC, serial DESC LIMIT 1);
   `,
+  // What is unexpired is a small part of the table, which keeps records for 30 days after the end.
+  `
+  CREATE INDEX certificates_not_after ON certificates (not_after);
+  CREATE INDEX certificates_node ON certificates (node);
+  CREATE INDEX certificates_origin ON certificates (origin) WHERE origin IS NOT NULL;
+  CREATE INDEX certificates_joined ON certificates (not_after) WHERE instr(platform, '+') > 0;
+  `,
 ];

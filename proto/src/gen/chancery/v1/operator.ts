@@ -71,6 +71,8 @@ export interface Unacknowledged {
    * the change when they connect.
    */
   away: bigint;
+  /** True if the CA did not look at all certificates: more may be away. */
+  awayAtLeast: boolean;
 }
 
 /** One thing that connected agents of one SPIFFE ID lose by a change. */
@@ -167,6 +169,8 @@ export interface ListAgentsResponse {
   away: AwayAgent[];
   /** How many there are. */
   awayCount: bigint;
+  /** True if the CA did not look at all certificates: there may be more. */
+  awayAtLeast: boolean;
 }
 
 /** A SPIFFE ID on a node, with an unexpired certificate and no trust stream: an agent that is away, or a job. */
@@ -238,7 +242,11 @@ export interface RevokeResponse {
   /** The value that is revoked, or would be: a serial in full. */
   value: string;
   /** Absent after a dry run. Agents that the revocation cuts off are not counted as connected. */
-  unacknowledged: Unacknowledged | undefined;
+  unacknowledged:
+    | Unacknowledged
+    | undefined;
+  /** True if the CA did not count all: there may be more certificates, and more SPIFFE IDs. */
+  certificatesAtLeast: boolean;
 }
 
 export interface Revocation {
@@ -509,7 +517,7 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
 };
 
 function createBaseUnacknowledged(): Unacknowledged {
-  return { connected: 0n, away: 0n };
+  return { connected: 0n, away: 0n, awayAtLeast: false };
 }
 
 export const Unacknowledged: MessageFns<Unacknowledged> = {
@@ -525,6 +533,9 @@ export const Unacknowledged: MessageFns<Unacknowledged> = {
         throw new globalThis.Error("value provided for field message.away of type uint64 too large");
       }
       writer.uint32(16).uint64(message.away);
+    }
+    if (message.awayAtLeast !== false) {
+      writer.uint32(24).bool(message.awayAtLeast);
     }
     return writer;
   },
@@ -556,6 +567,14 @@ export const Unacknowledged: MessageFns<Unacknowledged> = {
             }
 
             message.away = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.awayAtLeast = reader.bool();
             continue;
           }
         }
@@ -1277,7 +1296,7 @@ export const ListAgentsRequest: MessageFns<ListAgentsRequest> = {
 };
 
 function createBaseListAgentsResponse(): ListAgentsResponse {
-  return { agents: [], current: undefined, away: [], awayCount: 0n };
+  return { agents: [], current: undefined, away: [], awayCount: 0n, awayAtLeast: false };
 }
 
 export const ListAgentsResponse: MessageFns<ListAgentsResponse> = {
@@ -1296,6 +1315,9 @@ export const ListAgentsResponse: MessageFns<ListAgentsResponse> = {
         throw new globalThis.Error("value provided for field message.awayCount of type uint64 too large");
       }
       writer.uint32(32).uint64(message.awayCount);
+    }
+    if (message.awayAtLeast !== false) {
+      writer.uint32(40).bool(message.awayAtLeast);
     }
     return writer;
   },
@@ -1343,6 +1365,14 @@ export const ListAgentsResponse: MessageFns<ListAgentsResponse> = {
             }
 
             message.awayCount = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.awayAtLeast = reader.bool();
             continue;
           }
         }
@@ -1916,7 +1946,15 @@ export const RevokeRequest: MessageFns<RevokeRequest> = {
 };
 
 function createBaseRevokeResponse(): RevokeResponse {
-  return { revocation: undefined, certificates: 0n, agents: 0n, spiffeIds: [], value: "", unacknowledged: undefined };
+  return {
+    revocation: undefined,
+    certificates: 0n,
+    agents: 0n,
+    spiffeIds: [],
+    value: "",
+    unacknowledged: undefined,
+    certificatesAtLeast: false,
+  };
 }
 
 export const RevokeResponse: MessageFns<RevokeResponse> = {
@@ -1944,6 +1982,9 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
     }
     if (message.unacknowledged !== undefined) {
       Unacknowledged.encode(message.unacknowledged, writer.uint32(50).fork()).join();
+    }
+    if (message.certificatesAtLeast !== false) {
+      writer.uint32(56).bool(message.certificatesAtLeast);
     }
     return writer;
   },
@@ -2007,6 +2048,14 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
             }
 
             message.unacknowledged = Unacknowledged.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.certificatesAtLeast = reader.bool();
             continue;
           }
         }
