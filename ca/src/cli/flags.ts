@@ -86,12 +86,21 @@ export function printTable(
   io.out(`${[head, ...rows].map(line).join('\n')}\n`);
 }
 
+/** What a command says where the answer lacks what every CA of this release sends. */
+export const olderCa = (unknown: string): string =>
+  `${unknown} is not known: the CA that runs is of an older release. Restart it with this one`;
+
 /**
- * Says how many had not acknowledged a change when the CA answered. The CA counts right after it has pushed the change,
- * so that is nearly every connected agent; most acknowledge it within a second.
+ * Says how many had not acknowledged a change that was made when the CA answered. The CA counts right after it has
+ * pushed the change, so that is nearly every connected agent; most acknowledge it within a second. `behind` is
+ * undefined if an older CA does not say it.
  */
-export function printUnacknowledged(io: Pick<Io, 'out'>, behind: Unacknowledged | undefined): void {
-  const { connected, away, awayAtLeast } = behind ?? { connected: 0n, away: 0n, awayAtLeast: false };
+export function printUnacknowledged(io: Pick<Io, 'out' | 'err'>, behind: Unacknowledged | undefined): void {
+  if (behind === undefined) {
+    io.err(`${olderCa('who has not acknowledged it')}\n`);
+    return;
+  }
+  const { connected, away, awayAtLeast } = behind;
   const many = atLeast(away, awayAtLeast);
   if (connected === 1n) io.out('1 connected agent has not acknowledged it yet\n');
   if (connected > 1n) io.out(`${connected} connected agents have not acknowledged it yet\n`);

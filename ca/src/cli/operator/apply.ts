@@ -117,5 +117,5 @@ function printChanges(io: Io, { changes, version, unacknowledged }: ApplyRespons
       ? `${what}; version ${version} stays in force (dry run)\n`
       : `${what}; version ${version} is in force\n`,
   );
-  printUnacknowledged(io, unacknowledged);
+  if (!dryRun && changes.length > 0) printUnacknowledged(io, unacknowledged);
 }

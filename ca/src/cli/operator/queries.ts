@@ -13,7 +13,7 @@ import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { stringify } from 'yaml';
 import { PARTS } from '../../agents/acknowledged.ts';
 import type { Resource } from '../../registry/resources.ts';
-import { atLeast, CONFIG_FLAG, instant, printJson, printTable } from '../flags.ts';
+import { atLeast, CONFIG_FLAG, instant, olderCa, printJson, printTable } from '../flags.ts';
 import { callOperator } from './admin.ts';
 
 const KINDS = ['Access', 'Identity', 'McpServer'] as const;
@@ -29,11 +29,13 @@ export const agents: Command = {
   },
   async run(invocation, io) {
     const answer = await callOperator(invocation, (client) => client.listAgents, {});
+    if (invocation.has('away') && answer.current === undefined)
+      throw new IdentityError('unavailable', olderCa('who has no trust stream'));
     if (invocation.has('away')) printAway(invocation, io, answer);
     else if (invocation.has('json'))
       printJson(
         io,
-        answer.agents.map((each) => ({ ...each, notAcknowledged: behind(each, answer.current) })),
+        answer.agents.map((each) => ({ ...each, notAcknowledged: behind(each, answer.current) ?? null })),
       );
     else printAgents(io, answer);
     return 0;
@@ -54,11 +56,15 @@ export function printAgents(
       each.version,
       instant(each.connectedAt),
       instant(each.certificateNotAfter),
-      behind(each, current).join(', ') || '-',
+      partsSentence(behind(each, current)),
     ]),
   );
+  if (current === undefined) {
+    io.err(`${olderCa('what the agents have acknowledged, and who has no trust stream,')}\n`);
+    return;
+  }
   for (const part of PARTS) {
-    const count = list.filter((each) => behind(each, current).includes(part)).length;
+    const count = list.filter((each) => behind(each, current)?.includes(part)).length;
     const have = count === 1 ? 'has' : 'have';
     if (count > 0)
       io.err(`${count} of ${list.length} agents ${have} not acknowledged the ${part} in force\n`);
@@ -69,9 +75,14 @@ export function printAgents(
     );
 }
 
-/** The parts that an agent has not acknowledged as they are in force. */
-function behind({ acknowledged }: Agent, current: SnapshotParts | undefined): readonly string[] {
-  return PARTS.filter((part) => (acknowledged?.[part] ?? 0n) < (current?.[part] ?? 0n));
+/** The parts that an agent has not acknowledged as they are in force. Undefined if an older CA does not say these. */
+function behind({ acknowledged }: Agent, current: SnapshotParts | undefined): readonly string[] | undefined {
+  return current && PARTS.filter((part) => (acknowledged?.[part] ?? 0n) < current[part]);
+}
+
+function partsSentence(parts: readonly string[] | undefined): string {
+  if (parts === undefined) return 'not known';
+  return parts.join(', ') || '-';
 }
 
 function printAway(

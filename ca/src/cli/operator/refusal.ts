@@ -1,6 +1,7 @@
 /** What a failed call of the CA's admin socket means for the operator, instead of gRPC's words. */
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import * as grpc from '@grpc/grpc-js';
+import { olderCa } from '../flags.ts';
 
 export interface FailedCall {
   readonly socket: string;
@@ -27,7 +28,7 @@ export function refusalFrom(error: grpc.ServiceError, call: FailedCall): Identit
 
 function meaningOf({ code, details }: grpc.ServiceError, call: FailedCall): Meaning {
   const { socket, seconds } = call;
-  const { DEADLINE_EXCEEDED, UNAVAILABLE, INTERNAL, CANCELLED } = grpc.status;
+  const { DEADLINE_EXCEEDED, UNAVAILABLE, UNIMPLEMENTED, INTERNAL, CANCELLED } = grpc.status;
   if (code === DEADLINE_EXCEEDED) {
     const says = `the CA at ${socket} has not answered in ${seconds} s: it is stopped or busy`;
     return ['unavailable', `${says}. ${nextStep(call)}`];
@@ -35,6 +36,7 @@ function meaningOf({ code, details }: grpc.ServiceError, call: FailedCall): Mean
   if (code === UNAVAILABLE && NOT_CONNECTED.test(details)) return ['unavailable', nobodyServes(socket)];
   if ([UNAVAILABLE, INTERNAL, CANCELLED].includes(code) && DROPPED.test(details))
     return ['unavailable', `the CA at ${socket} ended before it answered. ${nextStep(call)}`];
+  if (code === UNIMPLEMENTED) return ['unavailable', olderCa(`the call to ${socket}`)];
   if (code === UNAVAILABLE) return ['unavailable', `the CA at ${socket} cannot do this now: ${details}`];
   return ['internal', details];
 }

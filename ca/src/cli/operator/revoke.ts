@@ -120,5 +120,5 @@ function printRevoked(io: Io, answer: RevokeResponse, kind: string): void {
         `cut off ${cut}\n`,
     );
   for (const id of spiffeIds) io.out(`  ${id}\n`);
-  printUnacknowledged(io, answer.unacknowledged);
+  if (revocation !== undefined) printUnacknowledged(io, answer.unacknowledged);
 }
