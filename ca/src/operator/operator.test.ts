@@ -1,6 +1,6 @@
 /** The verbs by their values, through no door. */
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { certifiedCaller, makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
 import type { Operator } from './operator.ts';
 import type { Asker } from './verb.ts';
@@ -105,4 +105,13 @@ test('values in, values out: what a console would show', async () => {
 test('an end that is too far away is refused', async () => {
   const order = { ...VERBS.revoke, seconds: 2 ** 40 };
   await expect(rpc.operator.revoke(root)(order)).rejects.toThrow(/^1099511627776 seconds are too long/);
+});
+
+test('explain says nothing where the revocations cannot be read', async () => {
+  await rpc.operator.apply(root)(VERBS.apply);
+  const broken = new TypeError('broken');
+  vi.spyOn(rpc.revocations, 'ensureGood').mockImplementation(() => {
+    throw broken;
+  });
+  await expect(rpc.operator.explain(root)(VERBS.explain)).rejects.toBe(broken);
 });
