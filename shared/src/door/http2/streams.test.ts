@@ -259,7 +259,7 @@ describe('streams of one read', () => {
     ['each before the next one', numbers.flatMap((n) => [opened(n), reset(n)]), 21],
     ['all together', [...numbers.map((n) => opened(n)), ...numbers.map(reset)], 25],
   ])(
-    'are refused after too many that were reset, %s, and none fails the process',
+    'I87 are refused after too many that were reset, %s, and none fails the process',
     async (_, frames, shown) => {
       await sent([...frames, opened(101)]);
       expect([floods, refused, seen]).toEqual([1, ['stranger: rate'], shown]);
