@@ -12,6 +12,23 @@ export interface Parts {
 export const PARTS = ['bundle', 'policy', 'revocations'] as const satisfies readonly (keyof Parts)[];
 const NOTHING: Parts = { bundle: 0n, policy: 0n, revocations: 0n };
 
+interface Current<T> {
+  current(): T;
+}
+
+export interface InForce {
+  readonly authorities: { readonly bundle: Current<{ readonly sequence: bigint }> };
+  readonly registry: { readonly sets: Current<{ readonly version: number }> };
+  readonly revocations: { readonly sets: Current<{ readonly sequence: bigint }> };
+}
+
+/** The parts that are in force now. */
+export const partsInForce = ({ authorities, registry, revocations }: InForce): Parts => ({
+  bundle: authorities.bundle.current().sequence,
+  policy: BigInt(registry.sets.current().version),
+  revocations: revocations.sets.current().sequence,
+});
+
 /** As an agent sends it. Older agents name no parts. */
 export interface Acknowledgement {
   readonly sequence: bigint;
@@ -100,8 +117,8 @@ export class Acknowledged {
   }
 }
 
-/** Math.max takes no bigint. */
-function larger(a: bigint, b: bigint): bigint {
+/** The larger of two. Math.max takes no bigint. */
+export function larger(a: bigint, b: bigint): bigint {
   if (a > b) return a;
   return b;
 }

@@ -4,7 +4,7 @@
  */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Parts } from '../agents/acknowledged.ts';
+import { type Parts, partsInForce } from '../agents/acknowledged.ts';
 import type { LiveAgent } from '../agents/agents.ts';
 import { type AwayAgent, type HolderDeps, Holders } from '../agents/holders.ts';
 import type { Authorities } from '../authority/authorities.ts';
@@ -64,14 +64,3 @@ async function agentReport(deps: OperatorDeps & { readonly holders: Holders }): 
   });
   return { connected, away, awayCount, atLeast: !whole, current: partsInForce(deps) };
 }
-
-/** What is in force now. */
-export const partsInForce = ({
-  authorities,
-  registry,
-  revocations,
-}: Pick<OperatorDeps, 'authorities' | 'registry' | 'revocations'>): Parts => ({
-  bundle: authorities.bundle.current().sequence,
-  policy: BigInt(registry.sets.current().version),
-  revocations: revocations.sets.current().sequence,
-});

@@ -32,6 +32,7 @@ import type { AuditIntake, CertificateStore, RecordedIssuance } from '../../stor
 import { predecessorOf, provenPredecessor, type Successions } from '../../succession/successions.ts';
 import type { Caller } from '../caller.ts';
 import type { Stream } from '../methods.ts';
+import { readHello } from './hello.ts';
 import { NONCE_SECONDS, type Nonce, type Nonces } from './nonces.ts';
 
 export interface ExchangeDeps extends IssueDeps {
@@ -51,17 +52,15 @@ export interface ExchangeDeps extends IssueDeps {
 
 type ExchangeStream = Stream<AttestRequest, AttestResponse>;
 
-/** Time to the first message: a silent stream holds one of its address's places. */
-const HELLO_SECONDS = 10;
-const INSTANCE_BYTES = 16;
-
 /** `renewing` is the record of the caller's certificate; without it a workload joins. */
 export async function exchange(
   stream: ExchangeStream,
   deps: ExchangeDeps,
   renewing: RecordedIssuance | undefined,
 ): Promise<void> {
-  const hello = await readHello(stream);
+  const hello = await readHello<Hello>(stream);
+  const { length } = hello.evidence;
+  ensure(length <= MAX_EVIDENCE_BYTES, 'message_size', `evidence is ${length} bytes`);
   // An invented name must not become a time series.
   let platform = 'unknown';
   try {
@@ -183,23 +182,6 @@ function turnOf(nonce: Nonce, key: ProvenKey, { stream, deps, seen }: TurnParts)
 }
 
 const peerOf = (caller: Caller) => (caller.via === 'tls' ? undefined : caller.peer);
-
-async function readHello(stream: ExchangeStream): Promise<Hello> {
-  const first = (await stream.read(HELLO_SECONDS))?.message;
-  ensure(first?.$case === 'hello', 'out_of_order', `expected hello, found ${first?.$case ?? 'nothing'}`);
-  const hello = first.value;
-  ensure(
-    hello.instance.length === INSTANCE_BYTES,
-    'message_parse',
-    `instance is ${hello.instance.length} bytes, not 16`,
-  );
-  ensure(
-    hello.evidence.length <= MAX_EVIDENCE_BYTES,
-    'message_size',
-    `evidence is ${hello.evidence.length} bytes`,
-  );
-  return hello;
-}
 
 /** A renewal must be of the node that the certificate was issued to. */
 function ensureSameNode(renewing: RecordedIssuance, node: Node): void {

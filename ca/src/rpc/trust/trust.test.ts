@@ -264,7 +264,7 @@ describe('a watcher', () => {
       'has an instance of 15 bytes',
       hello({ instance: randomBytes(15) }),
       'message_parse',
-      /^instance must be 16 bytes$/,
+      /^instance is 15 bytes, not 16$/,
     ],
   ])('that %s is refused', async (_, message, code, detail) => {
     const { call } = await watching();

@@ -1,0 +1,105 @@
+/** One snapshot of what agents must know, and its messages. */
+import type {
+  Bundle as BundleMessage,
+  Policy as PolicyMessage,
+  Revocations as RevocationsMessage,
+  WatchResponse,
+} from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { larger, type Parts, partsInForce } from '../../agents/acknowledged.ts';
+import { policyViewOf } from '../../registry/policy-view.ts';
+import type { VersionedSet } from '../../registry/registry.ts';
+import type { AttestationDeps } from '../exchange/attestation.ts';
+
+export type SnapshotDeps = Pick<AttestationDeps, 'authorities' | 'registry' | 'revocations'>;
+
+/** A message that names no reader is of version 1, the oldest (docs/versions.md). */
+const ANY_READER = 0;
+
+/** What was last sent on a stream. */
+export interface Sent {
+  readonly sequence: bigint;
+  readonly parts: Parts;
+  readonly policy: number;
+  readonly revocations: RevocationSet;
+}
+
+/**
+ * Every change of a part has a new number of the store, and parts change in the order of these numbers. So the greatest
+ * number orders all states, across restarts. A part that was already sent is left out: a revocation must not send the
+ * whole policy again, and the other way round.
+ */
+export function snapshot(id: SpiffeId, before: Sent | undefined, deps: SnapshotDeps): [Sent, WatchResponse] {
+  const set = deps.registry.sets.current();
+  const bundle = deps.authorities.bundle.current();
+  const revoked = deps.revocations.sets.current();
+  const parts = partsInForce(deps);
+  const sequence = [bundle, set, revoked].map((part) => part.sequence).reduce(larger);
+  return [
+    { sequence, parts, policy: set.version, revocations: revoked },
+    {
+      sequence,
+      bundle: bundleMessage(bundle),
+      policy: before?.policy === set.version ? undefined : policyMessage(set, id),
+      revocations:
+        before?.revocations === revoked ? undefined : revocationsMessage(revoked, before?.revocations),
+      successions: [],
+      readerVersion: ANY_READER,
+      takesParts: true,
+    },
+  ];
+}
+
+function policyMessage(set: VersionedSet, id: SpiffeId): PolicyMessage {
+  const resources = policyViewOf(set, id).map((resource) => JSON.stringify(resource));
+  return { version: BigInt(set.version), resources };
+}
+
+/** The last message made of each set, for all agents: it is pushed to thousands in one turn. */
+const changes = new WeakMap<
+  RevocationSet,
+  { before: RevocationSet | undefined; message: RevocationsMessage }
+>();
+
+function revocationsMessage(set: RevocationSet, before: RevocationSet | undefined): RevocationsMessage {
+  const known = changes.get(set);
+  if (known !== undefined && known.before === before) return known.message;
+  const message = changeOf(set, before);
+  changes.set(set, { before, message });
+  return message;
+}
+
+function changeOf({ sequence, list }: RevocationSet, before: RevocationSet | undefined): RevocationsMessage {
+  if (before === undefined || before.sequence === 0n)
+    return { sequence, list: list.map(revokedMessage), since: 0n, gone: [] };
+  const [old, standing] = [numbersOf(before), numbersOf({ list })];
+  return {
+    sequence,
+    list: list.filter(({ number }) => !old.has(number)).map(revokedMessage),
+    since: before.sequence,
+    gone: [...old].filter((number) => !standing.has(number)).map(BigInt),
+  };
+}
+
+const numbersOf = ({ list }: Pick<RevocationSet, 'list'>) => new Set(list.map(({ number }) => number));
+
+const revokedMessage = ({ number, target, serials, reason, until }: Revocation) => ({
+  number: BigInt(number),
+  ...target,
+  serials: [...serials],
+  reason,
+  // Up to the next second: late rather than early.
+  until: until === undefined ? 0n : BigInt(Math.ceil(until.getTime() / 1000)),
+});
+
+/** The only kind of authorities so far. */
+const ONLY_X509 = { jwtAuthorities: [], readerVersion: ANY_READER };
+
+/** The message of a bundle. */
+export function bundleMessage({ trustDomain, authorities, sequence }: Bundle): BundleMessage {
+  return { ...ONLY_X509, trustDomain, x509Authorities: authorities.map((der) => asBuffer(der)), sequence };
+}
