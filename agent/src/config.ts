@@ -1,7 +1,7 @@
 /** The agent's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
 import { dirname, resolve } from 'node:path';
 import { readConfigFile } from '@chancery/shared/config/config-file.ts';
-import { by, hostPort } from '@chancery/shared/config/schema.ts';
+import { by, hostPort, text } from '@chancery/shared/config/schema.ts';
 import { Problems, readDocuments } from '@chancery/shared/config/yaml.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { healthAddress } from '@chancery/shared/health/address.ts';
@@ -20,8 +20,7 @@ const OutputConfig = z.strictObject({
   dir: file.describe(
     'Folder for svid.pem, key.pem and bundle.pem, switched together. Relative to this file.',
   ),
-  mode: z
-    .string()
+  mode: text('a file mode such as "0600", in quotes,')
     .regex(/^0[0-7]{3}$/, 'a file mode such as 0600 or 0640, in quotes')
     .default('0600')
     .describe('Mode of key.pem, in quotes; the other two are public: 0644.'),
@@ -59,8 +58,7 @@ export const AgentConfig = z.strictObject({
       bundle: file
         .optional()
         .describe('PEM file or SPIFFE bundle that the CA is verified by. Relative to this file.'),
-      pin: z
-        .string()
+      pin: text('64 hexadecimal digits, in quotes,')
         .regex(
           /^[0-9a-f]{64}$/,
           'SHA-256 of the root public key (SubjectPublicKeyInfo), 64 lower-case hexadecimal digits',

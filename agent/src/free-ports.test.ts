@@ -61,6 +61,6 @@ test('a port that two lines name is found', async () => {
     { where: 'two', listen },
   ];
   await expect(ensurePortsFree(twice)).rejects.toThrow(
-    refusal('unavailable', /^two: 127\.0\.0\.1:\d+ is the address of one, too$/),
+    refusal('config', /^two: 127\.0\.0\.1:\d+ is the address of one, too$/),
   );
 });

@@ -15,8 +15,9 @@ interface Port {
 }
 
 /**
- * Throws unavailable with the line of the config and the process that has the port. The ports are free again
- * afterwards: until there is a certificate, connections are refused as if nothing listened.
+ * Throws config for two entries with one port, and unavailable with the line of the config and the process that has a
+ * port. The ports are free again afterwards: until there is a certificate, connections are refused as if nothing
+ * listened.
  */
 export const ensureConfiguredPortsFree = (settings: AgentSettings): Promise<void> =>
   ensurePortsFree(portsOf(settings));
@@ -36,7 +37,7 @@ export async function ensurePortsFree(ports: readonly Port[]): Promise<void> {
 
 function ensureOnce({ where, listen }: Port, before: readonly Port[]): void {
   const twin = before.find((each) => each.listen === listen && hostAndPort(listen).port !== 0);
-  ensure(twin === undefined, 'unavailable', `${where}: ${listen} is the address of ${twin?.where}, too`);
+  ensure(twin === undefined, 'config', `${where}: ${listen} is the address of ${twin?.where}, too`);
 }
 
 function portsOf({ gateway, connect, http, where }: AgentSettings): readonly Port[] {

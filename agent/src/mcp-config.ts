@@ -1,12 +1,12 @@
 /** The keys of the agent's config about MCP: `gateway` and `connect`. */
 import { parseDuration } from '@chancery/shared/config/duration.ts';
-import { by, form, forms, hostPort } from '@chancery/shared/config/schema.ts';
+import { by, DURATION, form, forms, hostPort, text } from '@chancery/shared/config/schema.ts';
 import { ResourceName } from '@chancery/shared/policy/resources.ts';
 import { z } from 'zod';
 
 const file = z.string().min(1);
 
-const duration = z.string().transform(by(parseDuration));
+const duration = text(DURATION).transform(by(parseDuration));
 
 const account = z
   .union([z.string().min(1), z.int().min(0)], { error: forms('a name or a number') })

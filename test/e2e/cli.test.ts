@@ -249,7 +249,7 @@ describe('a CA that serves', () => {
     expectRan(await ca.cli('agents'), 0, {
       out: /^SPIFFE ID +ADDRESS +VERSION +CONNECTED +CERTIFICATE UNTIL +NOT ACKNOWLEDGED\n$/,
     });
-    expectRan(await ca.cli('check'), 0, { out: /ca\.yaml is good: cli\.example, unix, 0 resources\n$/ });
+    expectRan(await ca.cli('check'), 0, { out: /ca\.yaml is good: cli\.example, unix\n$/ });
   });
 
   test('prints its bundle for every reader', async () => {

@@ -13,7 +13,7 @@ export const GcpEvidenceConfig = z.strictObject({
     .describe('The metadata server.'),
   serviceAccount: z
     .string()
-    .regex(/^[\w.@-]+$/)
+    .regex(/^[\w.@-]+$/, 'the email address of a service account, or default')
     .default('default')
     .describe("Which of the instance's service accounts speaks."),
 });

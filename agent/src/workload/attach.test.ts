@@ -11,7 +11,7 @@ import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import { afterAll, expect, test, vi } from 'vitest';
 import { after, makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
-import { attach } from './attach.ts';
+import { attach, readStatus } from './attach.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'chy-'));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -104,4 +104,15 @@ test('the pauses of many processes beside one agent differ', async () => {
     return slept.promise;
   };
   expect([await pauseAt(0), await pauseAt(1)]).toEqual([0.4, 0.6]);
+});
+
+test('an agent that does not answer in time is stopped or busy, and is not to be run again', async () => {
+  const time = vi
+    .spyOn(AbortSignal, 'timeout')
+    .mockReturnValue(AbortSignal.abort(new DOMException('time is up', 'TimeoutError')));
+  await expect(readStatus('/d/agent.sock')).rejects.toMatchObject({
+    code: 'unavailable',
+    message: 'the agent at /d/agent.sock has not answered in time: it is stopped or busy',
+  });
+  time.mockRestore();
 });

@@ -234,6 +234,9 @@ function reasonIn(text: string): string {
   }
 }
 
+const isTimeUp = (signal: AbortSignal | undefined): boolean =>
+  signal?.aborted === true && signal.reason instanceof Error && signal.reason.name === 'TimeoutError';
+
 function request(
   socket: string,
   options: http.RequestOptions,
@@ -246,7 +249,9 @@ function request(
         refusalOf(
           error,
           'unavailable',
-          `no agent answers at ${socket}: run chancery-agent run (${error.message})`,
+          isTimeUp(options.signal)
+            ? `the agent at ${socket} has not answered in time: it is stopped or busy`
+            : `no agent answers at ${socket}: run chancery-agent run (${error.message})`,
         ),
       ),
     );

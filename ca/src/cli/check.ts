@@ -39,7 +39,10 @@ export const check: Command = {
     const { file, trustDomain } = settings;
     const platforms = platformsOf(settings.attestors);
     if (invocation.has('json')) printJson(io, { config: file, trustDomain, platforms, resources });
-    else io.out(`${file} is good: ${trustDomain}, ${platforms.join(' and ')}, ${resources} resources\n`);
+    else {
+      const read = files.length === 0 ? '' : `, ${resources} resources`;
+      io.out(`${file} is good: ${trustDomain}, ${platforms.join(' and ')}${read}\n`);
+    }
     return 0;
   },
 };

@@ -27,7 +27,7 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
 };
 const verbs = Object.keys(VERBS) as (keyof Operator)[];
 const WRITING: Readonly<Record<string, string>> = {
-  apply: '1 files',
+  apply: '1 file',
   revoke: `id ${ID}`,
   lift: 'revocation 1',
 };

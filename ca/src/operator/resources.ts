@@ -52,7 +52,8 @@ export const resourceVerbs = (deps: ResourceDeps) => ({
   apply: writing<ApplyOrder, ChangeReport>(
     {
       name: 'apply',
-      about: ({ files, dryRun }) => (dryRun ? undefined : `${files.length} files`),
+      about: ({ files, dryRun }) =>
+        dryRun ? undefined : files.length === 1 ? '1 file' : `${files.length} files`,
       run: async ({ files, how, dryRun }, by) => {
         const { registry } = deps;
         const applied = await (dryRun ? registry.diff(files, how) : registry.apply(files, by, how));

@@ -12,7 +12,9 @@ type UnionIssue = Extract<Issue, { readonly code: 'invalid_union' }>;
 
 /** `issues` are those of a parse with `reportInput`, below `parent`. */
 export const problemsOf = (issues: readonly Issue[], parent: Path = []): readonly ProblemAt[] =>
-  issues.flatMap((issue) => problemsOfOne(issue, [...parent, ...issue.path]));
+  issues
+    .filter((issue) => !(isUnsafe(issue) && issues.some((other) => isTighter(other, issue))))
+    .flatMap((issue) => problemsOfOne(issue, [...parent, ...issue.path]));
 
 function problemsOfOne(issue: Issue, path: Path): readonly ProblemAt[] {
   if (issue.code === 'unrecognized_keys')
@@ -47,6 +49,12 @@ function formMeant({ errors, input }: UnionIssue): readonly Issue[] | undefined 
   const meant = forms.filter(({ unknown }) => !known.some((key) => unknown.has(key)));
   return meant.toSorted((a, b) => a.form.length - b.form.length)[0]?.form;
 }
+
+/** zod's own bound of whole numbers, which is no news beside the key's own. */
+const isUnsafe = (issue: Issue): boolean =>
+  issue.code === 'too_big' && issue.maximum === Number.MAX_SAFE_INTEGER;
+const isTighter = (other: Issue, issue: Issue): boolean =>
+  other !== issue && other.code === 'too_big' && String(other.path) === String(issue.path);
 
 const isOtherType = ({ code, path }: Issue): boolean => code === 'invalid_type' && path.length === 0;
 

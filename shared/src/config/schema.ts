@@ -17,11 +17,19 @@ export const by =
     }
   };
 
-/** Seconds. */
-export const duration = (fallback: string) => z.string().default(fallback).transform(by(parseDuration));
+/** A string that `says` describes with an example, for instance where a number without quotes was written. */
+export const text = (says: string) =>
+  z.string({
+    error: ({ input }) =>
+      input === undefined ? `missing (${says} is expected)` : `${says} is expected, found ${kindOf(input)}`,
+  });
 
-export const hostPort = z
-  .string()
+/** Seconds. */
+export const duration = (fallback: string) => text(DURATION).default(fallback).transform(by(parseDuration));
+
+export const DURATION = 'a length of time such as 20s, 15m, 1h or 7d';
+
+export const hostPort = text('host:port, for instance 127.0.0.1:8443,')
   .regex(/^(\[[0-9a-f:]+\]|[a-zA-Z0-9.-]+):[0-9]{1,5}$/, {
     error: 'expected host:port, for instance 127.0.0.1:8443',
     abort: true,
@@ -136,8 +144,9 @@ function kindOf(value: unknown): string {
 }
 
 function typeProblem(expected: string, input: unknown): string {
-  const isFraction = expected === 'int' && typeof input === 'number';
-  return `${KINDS[expected] ?? expected} is expected, found ${isFraction ? input : kindOf(input)}`;
+  // A fraction where a whole number is expected; no number at all (`.nan`), or one without end (`.inf`).
+  const isNumber = ['int', 'number'].includes(expected) && typeof input === 'number';
+  return `${KINDS[expected] ?? expected} is expected, found ${isNumber ? input : kindOf(input)}`;
 }
 
 function sizeProblem(origin: string, bound: string, limit: number | bigint, input: unknown): string {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { refusal } from '../../../test/kit/refusal.ts';
-import { form, forms } from './schema.ts';
+import { duration, form, forms } from './schema.ts';
 import { Problems, readDocuments } from './yaml.ts';
 
 const Cat = z.strictObject({ kind: z.literal('cat'), name: z.string() });
@@ -13,6 +13,7 @@ const Food = z.union(
   [z.string().min(1), form({ meat: z.string() }), form({ fish: z.string(), raw: z.boolean() })],
   { error: forms('a name, or a map with meat, or with fish and raw') },
 );
+const Age = z.strictObject({ age: z.int().max(99) });
 const Bowl = z.strictObject({ food: Food });
 const Pet = z.discriminatedUnion('kind', [Cat, Dog]);
 
@@ -107,6 +108,41 @@ describe('is refused with its line:', () => {
       'food: {meat: 1, rwa: true}\n',
       Bowl,
       ['pets.yaml:1: food.meat: a string is expected, found a number', 'pets.yaml:1: unknown key food.rwa'],
+    ],
+    ['a key that is a list', '? [a, b]\n: 1\n', Pet, ['pets.yaml:1: a key is a text, not a list or a map']],
+    [
+      'a value nested too deep, once',
+      `name: ${'['.repeat(5_000)}\n`,
+      Pet,
+      ['pets.yaml:1: lists or maps are nested too deep'],
+    ],
+    [
+      'a line without a colon',
+      'kind cat\nname: Tom\n',
+      Pet,
+      ['pets.yaml:1: a key without a colon: write "key: value" in one line'],
+    ],
+    [
+      'two keys in one line',
+      'kind: cat name: Tom\n',
+      Pet,
+      [
+        'pets.yaml:1: two keys in one line: write each key in a line of its own, or quote a value that has ": " in it',
+      ],
+    ],
+    ['no number', 'age: .nan\n', Age, ['pets.yaml:1: age: a number is expected, found NaN']],
+    ['a number without end', 'age: .inf\n', Age, ['pets.yaml:1: age: a number is expected, found Infinity']],
+    [
+      'a number far too large, once',
+      'age: 1e30\n',
+      Age,
+      ['pets.yaml:1: age: a number of at most 99 is expected, found 1e+30'],
+    ],
+    [
+      'a number where a string with an example is expected',
+      'life: 3600\n',
+      z.strictObject({ life: duration('1h') }),
+      ['pets.yaml:1: life: a length of time such as 20s, 15m, 1h or 7d is expected, found a number'],
     ],
     ['a form of its type', "food: ''\n", Bowl, ['pets.yaml:1: food: it must not be empty']],
     ...(

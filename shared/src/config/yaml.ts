@@ -2,7 +2,17 @@
  * YAML read once and strictly against a schema: every problem at once, each with its file, line and what was
  * expected.
  */
-import { Composer, type Document, isNode, isScalar, LineCounter, Parser, visit, type YAMLError } from 'yaml';
+import {
+  Composer,
+  type Document,
+  isCollection,
+  isNode,
+  isScalar,
+  LineCounter,
+  Parser,
+  visit,
+  type YAMLError,
+} from 'yaml';
 import type { z } from 'zod';
 import { IdentityError, type Refusal } from '../ground/errors.ts';
 import { printable } from '../text/printable.ts';
@@ -82,7 +92,13 @@ export function* eachDocument<T>(
 function whatSpoils(document: Document): readonly { readonly at: number; readonly says: string }[] {
   const { errors, warnings } = document;
   const found = [...errors, ...warnings].map((problem) => ({ at: problem.pos[0], says: syntax(problem) }));
+  // What is below was not read; the parser says so twice.
+  if (found.some(({ says }) => says === TOO_DEEP)) return found.slice(0, 1);
   visit(document, {
+    Pair: (_, { key }) => {
+      if (isCollection(key))
+        found.push({ at: key.range?.[0] ?? 0, says: 'a key is a text, not a list or a map' });
+    },
     Alias: (_, { range, source }) => {
       found.push({ at: range?.[0] ?? 0, says: `*${source} is an alias: write the value out` });
     },
@@ -96,8 +112,14 @@ function syntax({ code, message }: YAMLError): string {
   if (code === 'TAB_AS_INDENT') return 'a tab indents this line: use spaces';
   if (code === 'TAG_RESOLVE_FAILED') return message.replace('Unresolved tag:', 'unknown tag');
   if (message.startsWith('Implicit map keys need')) return 'a key without a value: write "key: value"';
+  if (message.startsWith('Implicit keys need'))
+    return 'a key without a colon: write "key: value" in one line';
+  if (message.startsWith('Nested mappings are not allowed'))
+    return 'two keys in one line: write each key in a line of its own, or quote a value that has ": " in it';
+  if (message.includes('Maximum call stack')) return TOO_DEEP;
   return message;
 }
+const TOO_DEEP = 'lists or maps are nested too deep';
 
 /** Comments only, or what follows a last `---`. */
 function isEmpty({ contents }: Document): boolean {
