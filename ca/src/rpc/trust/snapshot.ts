@@ -10,7 +10,7 @@ import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { larger, type Parts, partsInForce } from '../../agents/acknowledged.ts';
+import { larger, type Parts } from '../../agents/acknowledged.ts';
 import { policyViewOf } from '../../registry/policy-view.ts';
 import type { VersionedSet } from '../../registry/registry.ts';
 import type { AttestationDeps } from '../exchange/attestation.ts';
@@ -37,7 +37,7 @@ export function snapshot(id: SpiffeId, before: Sent | undefined, deps: SnapshotD
   const set = deps.registry.sets.current();
   const bundle = deps.authorities.bundle.current();
   const revoked = deps.revocations.sets.current();
-  const parts = partsInForce(deps);
+  const parts = { bundle: bundle.sequence, policy: BigInt(set.version), revocations: revoked.sequence };
   const sequence = [bundle, set, revoked].map((part) => part.sequence).reduce(larger);
   return [
     { sequence, parts, policy: set.version, revocations: revoked },
