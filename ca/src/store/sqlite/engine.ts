@@ -36,6 +36,9 @@ const MARKED: ReadonlySet<keyof Writes> = new Set([
   'lift',
 ]);
 
+/** A clock that is corrected by less has nothing read again. */
+const SLACK_MS = 60_000;
+
 /** The database of one thread, which closes it. Throws store. */
 export class Engine {
   readonly files: readonly OwnFile[];
@@ -117,9 +120,10 @@ export class Engine {
   #pruned(outcome: Outcome, { at }: WriteCall): Outcome {
     if (outcome.error !== undefined || outcome.value !== 0) return outcome;
     try {
-      this.#memory.keys.forgetExpired(at);
-      this.#memory.guests.forgetExpired(new Date(at));
-      this.#forgotAt = at;
+      const expired = at - SLACK_MS;
+      this.#memory.keys.forgetExpired(expired);
+      this.#memory.guests.forgetExpired(new Date(expired));
+      this.#forgotAt = expired;
       this.#mark();
       return outcome;
     } catch (error) {
