@@ -25,6 +25,7 @@ export interface McpDeps {
 }
 
 export interface Closing {
+  /** Ends it. Resolves when it has ended. */
   close(): Promise<void> | void;
 }
 

@@ -19,6 +19,7 @@ export interface RunDeps extends AgentDeps, McpDeps, NotifyDeps {}
 export interface Running {
   readonly agent: Agent;
   readonly gatewayPort: number | undefined;
+  /** Ends all that was started. Resolves when it has ended. */
   close(): Promise<void>;
 }
 

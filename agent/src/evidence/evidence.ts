@@ -13,6 +13,7 @@ export interface EvidenceSource {
   begin(spki: Uint8Array, signal: AbortSignal): Promise<Exchange>;
   /** Makes the key to be certified if the platform keeps it. Without this method the agent makes its own key. */
   createKey?(): Promise<PlatformKey>;
+  /** Frees what the source has open. Resolves when it is freed. */
   close(): Promise<void>;
 }
 
@@ -64,6 +65,7 @@ export interface EvidenceKind<Config> {
   /** One sentence for the reference page. */
   readonly says: string;
   readonly schema: z.ZodType<Config>;
+  /** Makes the source; the caller closes it. */
   create(config: Config, deps: EvidenceDeps): EvidenceSource;
   /** Looks for the platform with the default config, and changes nothing. Ends when `signal` aborts. Never throws. */
   detect(deps: DetectDeps, signal: AbortSignal): Promise<Detection>;

@@ -7,6 +7,7 @@ import type { StatusReport } from '../workload/local-messages.ts';
 export interface AgentMetrics extends Exposition {
   /** Counts what the gateway records. */
   call(event: CallEvent): void;
+  /** Counts a new SVID. */
   rotated(): void;
 }
 

@@ -31,6 +31,7 @@ export interface Connect {
    * revoked_peer if this identity is revoked by then.
    */
   readonly done: Promise<void>;
+  /** Ends the listener and the connections to the gateway. Resolves when they have ended. */
   close(): Promise<void>;
 }
 

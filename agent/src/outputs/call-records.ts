@@ -9,6 +9,7 @@ import { inFile } from '@chancery/shared/unix/files/whole-file.ts';
 export interface CallRecords {
   /** Appends all events by one write. Throws file if a line could not be written: no record, no call. */
   record(...events: readonly object[]): void;
+  /** Closes the file. */
   close(): void;
 }
 

@@ -26,6 +26,7 @@ export interface Target {
 
 /** What the agent knows when the CA answers. */
 export interface Judge {
+  /** The time at which validity is checked. */
   now(): Date;
   /** Undefined before the CA has sent any: at the first join, and for programs other than agents. */
   readonly revocations?: Source<RevocationSet>;

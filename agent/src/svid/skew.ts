@@ -32,6 +32,7 @@ export class SkewWarning {
     return this.#seconds;
   }
 
+  /** A new measurement in seconds; logs a warning if the clock begins to be wrong. Ignores undefined. */
   hear(seconds: number | undefined): void {
     if (seconds === undefined) return;
     this.#seconds = seconds;

@@ -28,6 +28,7 @@ export interface Attached {
   readonly bundle: Source<Bundle>;
   readonly policy: Source<Policy>;
   readonly revocations: Source<RevocationSet>;
+  /** Ends the connection to the agent. Does not wait. */
   close(): void;
 }
 

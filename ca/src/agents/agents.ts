@@ -57,10 +57,12 @@ export class Agents {
     this.#clock = clock;
   }
 
+  /** The agents with an open stream, one for each stream. */
   list(): readonly LiveAgent[] {
     return [...this.#live];
   }
 
+  /** How many streams are open. */
   get size(): number {
     return this.#live.size;
   }

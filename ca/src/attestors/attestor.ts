@@ -28,6 +28,7 @@ export interface Attestor {
 
 /** One exchange with one agent: the key to certify, and a way to ask a question. */
 export interface Turn {
+  /** The time at which validity is checked. */
   now(): Date;
   /** The key of the CSR, whose possession is proven. */
   readonly key: ProvenKey;

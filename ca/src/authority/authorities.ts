@@ -44,6 +44,7 @@ export class Authorities {
     return opened;
   }
 
+  /** The bundle: roots that are published, active or retiring. */
   get bundle(): Source<Bundle> {
     return this.#bundle;
   }

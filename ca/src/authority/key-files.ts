@@ -11,6 +11,7 @@ import type { AuthorityRecord } from '../store/store.ts';
 export interface AuthorityKeys {
   /** Which algorithm it has is the home's choice. */
   create(serial: string): Promise<Signer>;
+  /** Whether there is a key for this serial number. */
   has(serial: string): boolean;
   /** Throws file, file_mode. */
   load(serial: string): Promise<Signer>;

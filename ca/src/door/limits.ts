@@ -82,6 +82,7 @@ export class Limits {
     this.#calls = new Buckets(rate, clock);
   }
 
+  /** Open exchanges, of all shares. */
   get open(): number {
     return Object.values(this.#rooms).reduce((sum, { places }) => sum + places.open, 0);
   }

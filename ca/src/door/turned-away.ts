@@ -24,6 +24,7 @@ interface TurnedAwayAt extends TurnedAway {
 }
 
 export interface TurnedAwayLog {
+  /** Counts it and logs it; repeats are folded into one line. */
   tell(of: TurnedAway, detail: string): void;
   /** Writes the count of those that are not written yet. */
   close(): void;

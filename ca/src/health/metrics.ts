@@ -19,6 +19,7 @@ export interface MetricSources {
 export interface Metrics {
   /** Counts an issuance or a refusal by platform. */
   outcome(platform: string, outcome: string): void;
+  /** Counts a call and how long it took. */
   observe(rpc: string, seconds: number, outcome: string): void;
   /** Counts a connection or a call that was refused for lack of places or for its rate. */
   turnedAway(of: { readonly what: string; readonly whose: string }): void;

@@ -148,6 +148,7 @@ export interface CertificateStore {
    * another node holds the key; rate if the node has too many valid certificates with an origin.
    */
   record(issuance: Issuance, event: AuditEvent): Promise<void>;
+  /** By serial number, lower-case hex; undefined if there is no record. */
   issuance(serial: string): Promise<RecordedIssuance | undefined>;
   /** Those whose serial begins with these hexadecimal digits, ascending: at most 1000. */
   issuedFrom(prefix: string): Promise<readonly RecordedIssuance[]>;
@@ -185,6 +186,7 @@ export interface AuthorityStore {
 }
 
 export interface RegistryStore {
+  /** The newest set of resources; undefined before the first. */
   registry(): Promise<StoredRegistry | undefined>;
   /** Refuses (store) unless `record.version` is the stored version plus one. */
   saveRegistry(record: RegistryRecord, event: AuditEvent): Promise<Numbered>;
@@ -204,6 +206,7 @@ export interface RevocationStore {
 
 /** What is remembered of nodes between their attestations. */
 export interface NodeStore {
+  /** Undefined if nothing is remembered of the node. */
   nodeState(node: Node): Promise<string | undefined>;
   /** Writes `to` where the stored state is `from`, and nothing where it is another one by now: then false. */
   swapNodeState(node: Node, from: string | undefined, to: string): Promise<boolean>;
@@ -216,6 +219,7 @@ export interface TokenStore {
 
 /** Where audit events go in. */
 export interface AuditIntake {
+  /** Resolves when the event is durable. */
   append(event: AuditEvent): Promise<void>;
   /**
    * Written with the next change of state, after a second at the latest, and at the close: for what says how something
@@ -224,6 +228,7 @@ export interface AuditIntake {
   appendSoon(event: AuditEvent): void;
   /** `tell` is called with each failed write of late events: why it failed, and how many events are lost. */
   onEventsLost(tell: (error: unknown, events: number) => void): void;
+  /** Events with a number above `after`, ascending: at most `limit`. */
   events(after: number, limit: number): Promise<readonly StoredEvent[]>;
   /** When the newest record was written, by the clock of then; undefined if there is none. */
   newestRecordAt(): Promise<Date | undefined>;

@@ -64,6 +64,7 @@ export class Successions {
     return this.#changes;
   }
 
+  /** Keeps the link and notifies the listeners. */
   add(succession: Succession): void {
     this.#insert(succession);
     this.#tell();
@@ -95,6 +96,7 @@ export class Successions {
     this.#last = number;
   }
 
+  /** The links after `number` whose old certificate is still valid, and the number of the last; 0 gives all. */
   since(number: number): Since {
     const [now, last] = [this.#clock.now(), this.#last];
     const all = number === 0 ? [...this.#kept.values()] : this.#between(number, last);

@@ -15,9 +15,11 @@ export interface Flag extends ParseArgsOptionDescriptor {
 
 export interface Invocation {
   readonly positionals: readonly string[];
+  /** The value of a flag; undefined if it is not given. */
   text(flag: string): string | undefined;
   /** A repeatable flag. */
   texts(flag: string): readonly string[];
+  /** Whether a flag is given. */
   has(flag: string): boolean;
 }
 
@@ -26,12 +28,15 @@ export interface Command {
   /** Names of the positional arguments in usage, for instance `NAME` or `[FILE...]`. */
   readonly positionals?: string;
   readonly flags: Readonly<Record<string, Flag>>;
+  /** Resolves with the exit status. Throws refusals, which the program prints. */
   run(invocation: Invocation, io: Io): Promise<ExitStatus>;
 }
 
 /** All that a command may touch of its process. */
 export interface Io {
+  /** Writes to standard output. */
   out(text: string): void;
+  /** Writes to standard error. */
   err(text: string): void;
   /** Standard input to its end. Throws file if it is longer, or not UTF-8. */
   input(maxBytes: number): Promise<string>;

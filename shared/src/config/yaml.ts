@@ -28,6 +28,7 @@ export interface Problem {
 /** A document that fits its schema, and where each part of it stands. */
 export interface Read<T> {
   readonly value: T;
+  /** The line of this part, from 1; that of its nearest parent if it is not in the file. */
   lineOf(path: readonly PropertyKey[]): number;
 }
 
@@ -38,6 +39,7 @@ const MAX_TOLD = 50;
 export class Problems {
   readonly #found: Problem[] = [];
 
+  /** Notes one problem. Control characters in `file` and `says` are escaped. */
   add(file: string, line: number, says: string): void {
     this.#found.push({ file: printable(file), line, says: printable(says) });
   }

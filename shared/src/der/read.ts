@@ -55,6 +55,7 @@ export class DerReader {
     return this.#bytes.subarray(start, this.#at);
   }
 
+  /** The content of the next element, without tag and length. */
   content(tag: number, what: string): Uint8Array {
     const found = this.tag;
     ensure(found !== undefined, this.#code, `${what} is missing`);
@@ -73,6 +74,7 @@ export class DerReader {
     return new DerReader(this.content(tag, what), this.#code, this.#depth + 1);
   }
 
+  /** A reader over the content of a SEQUENCE. */
   sequence(what: string): DerReader {
     return this.enter(TAG.sequence, what);
   }
@@ -122,6 +124,7 @@ export class DerReader {
     return readOid(this.content(TAG.oid, what), this.#code, what);
   }
 
+  /** The content of an OCTET STRING. */
   octets(what: string): Uint8Array {
     return this.content(TAG.octetString, what);
   }
@@ -145,6 +148,7 @@ export class DerReader {
     return bytes;
   }
 
+  /** Reads a NULL. */
   null(what: string): void {
     ensure(this.content(TAG.null, what).length === 0, this.#code, `${what} is a NULL with content`);
   }
@@ -155,6 +159,7 @@ export class DerReader {
     return readTime(this.element(tag, what), this.#code, what, form);
   }
 
+  /** Throws if bytes are left. */
   done(what: string): void {
     const left = this.#bytes.length - this.#at;
     ensure(left === 0, this.#code, `${what} has ${left} trailing bytes`);

@@ -97,6 +97,7 @@ export class Connections {
     this.#onRefused = onRefused;
   }
 
+  /** How many connections are open. */
   get open(): { readonly strangers: number; readonly certified: number } {
     const strangers = this.#mute.open + this.#strangers.open + this.#waiting.open;
     return { strangers, certified: this.#certified.open };

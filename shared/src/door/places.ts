@@ -81,6 +81,7 @@ export class Places {
     this.#settings = settings;
   }
 
+  /** How many places are taken. */
   get open(): number {
     return this.#held.size;
   }

@@ -27,6 +27,7 @@ export class SlowAddresses {
     this.#waiting = WAITS_MS.map((ms) => new Deadlines(ms, clock));
   }
 
+  /** Notes misbehaviour now. The oldest key is forgotten above the bound. */
   add(keys: ShareKeys): void {
     const key = keyOf(keys);
     this.#since.delete(key);
@@ -35,6 +36,7 @@ export class SlowAddresses {
     if (oldest !== undefined && this.#since.size > MAX_KEYS) this.#since.delete(oldest);
   }
 
+  /** Whether a new connection of these keys waits. */
   has(keys: ShareKeys): boolean {
     return this.#isSlow(keyOf(keys));
   }

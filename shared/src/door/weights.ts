@@ -47,6 +47,7 @@ export class Weights {
     this.#what = settings.what ?? 'unfinished message';
   }
 
+  /** Bytes of all connections. */
   get total(): number {
     return this.#total;
   }

@@ -71,26 +71,32 @@ export class Reader {
     this.#code = code;
   }
 
+  /** How many bytes were read. */
   get offset(): number {
     return this.#at;
   }
 
+  /** How many bytes are left. */
   get left(): number {
     return this.bytes.length - this.#at;
   }
 
+  /** An unsigned 8-bit integer. */
   u8(what: string): number {
     return this.#view.getUint8(this.#step(1, what));
   }
 
+  /** An unsigned 16-bit integer, big-endian. */
   u16(what: string): number {
     return this.#view.getUint16(this.#step(2, what));
   }
 
+  /** An unsigned 32-bit integer, big-endian. */
   u32(what: string): number {
     return this.#view.getUint32(this.#step(4, what));
   }
 
+  /** An unsigned 64-bit integer, big-endian. */
   u64(what: string): bigint {
     return this.#view.getBigUint64(this.#step(8, what));
   }
@@ -108,12 +114,14 @@ export class Reader {
     return this.take(length, what);
   }
 
+  /** A view of the bytes behind a 32-bit length, at most `max`. */
   sized32(what: string, max: number): Uint8Array {
     const length = this.u32(what);
     ensure(length <= max, this.#code, `${what} is ${length} bytes, at most ${max} are read`);
     return this.take(length, what);
   }
 
+  /** Throws if bytes are left. */
   done(what: string): void {
     ensure(this.left === 0, this.#code, `${what} has ${this.left} trailing bytes`);
   }

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Clock {
+  /** The time by the wall clock, which may jump. */
   now(): Date;
   /**
    * Resolves at `time` on the wall clock; at once if that is past, and at most a second later than the wait at the

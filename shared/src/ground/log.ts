@@ -6,9 +6,13 @@ import { isRefusal } from './errors.ts';
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 export interface Log {
+  /** For the search for a fault. */
   debug(fields: object, message: string): void;
+  /** What happened as expected. */
   info(fields: object, message: string): void;
+  /** What an operator should look at. */
   warn(fields: object, message: string): void;
+  /** What does not work. */
   error(fields: object, message: string): void;
 }
 

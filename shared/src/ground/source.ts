@@ -18,20 +18,24 @@ export class LiveValue<T> implements Source<T> {
     this.#value = first;
   }
 
+  /** The newest value. Throws what `missing` returns while there is none. */
   current(): T {
     if (this.#value === undefined) throw this.#missing();
     return this.#value;
   }
 
+  /** Whether there is a value. */
   has(): boolean {
     return this.#value !== undefined;
   }
 
+  /** Calls `listener` with each new value, until the returned function is called. */
   onChange(listener: (value: T) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
+  /** Sets the value and calls the listeners, in the order in which they were added. */
   publish(value: T): void {
     this.#value = value;
     for (const listener of [...this.#listeners]) listener(value);

@@ -20,11 +20,13 @@ export interface HealthOptions {
 /** What Prometheus reads. */
 export interface Exposition {
   readonly contentType: string;
+  /** All metrics in the format of `contentType`. */
   text(): Promise<string>;
 }
 
 export interface HealthServer {
   readonly port: number;
+  /** Ends the server. Resolves when it has ended. */
   close(): Promise<void>;
 }
 

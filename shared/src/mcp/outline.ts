@@ -51,6 +51,7 @@ export class OutlineReader {
   #objects = 0;
   #answersByObject = false;
 
+  /** The next bytes of the message, in pieces of any size. */
   push(bytes: Uint8Array): void {
     for (const byte of bytes) {
       if (this.#quoted) this.#inString(byte);

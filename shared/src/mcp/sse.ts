@@ -26,7 +26,9 @@ const BOM = Buffer.of(0xef, 0xbb, 0xbf);
 const PIECE_BYTES = 128;
 
 export interface SseSink {
+  /** One whole event. */
   onEvent(event: SseEvent): void;
+  /** A comment: a line that begins with a colon. */
   onComment(): void;
   /** An event was larger than the limit and was skipped. */
   onTooLarge(outlines: readonly Outline[]): void;

@@ -34,6 +34,7 @@ export interface OutboundReply {
 export interface Outbound {
   /** Throws platform_unavailable if no whole reply came in time. */
   request(request: OutboundRequest): Promise<OutboundReply>;
+  /** Closes the connections; requests that are open fail. Does not wait. */
   close(): void;
 }
 

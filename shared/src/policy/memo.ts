@@ -7,6 +7,7 @@ export class Memo<K, V> {
     this.#max = max;
   }
 
+  /** How many results are remembered. */
   get size(): number {
     return this.#known.size;
   }

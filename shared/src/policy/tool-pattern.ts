@@ -10,6 +10,7 @@ import { matchGlob } from '../text/glob.ts';
 
 export interface ToolPattern {
   readonly text: string;
+  /** Whether the pattern covers the whole name of the tool. */
   matches(tool: string): boolean;
 }
 

@@ -9,6 +9,7 @@ export class Callers<C> {
   readonly #byKey = new Map<string, C>();
   #next = 1;
 
+  /** How many connections are marked. */
   get size(): number {
     return this.#byKey.size;
   }

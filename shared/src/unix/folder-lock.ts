@@ -8,6 +8,7 @@ import { ensure, IdentityError } from '../ground/errors.ts';
 import { openLibc } from './libc.ts';
 
 export interface FolderLock {
+  /** Frees the lock. Does nothing the second time. */
   close(): Promise<void>;
 }
 

@@ -100,6 +100,10 @@ export class TpmCommands {
     this.#device = device;
   }
 
+  /**
+   * TPM2_CreatePrimary under `hierarchy`, with an empty password. The caller flushes the handle. Throws
+   * tpm_device.
+   */
   async createPrimary(hierarchy: number, template: Template): Promise<TpmObject> {
     const parameters = concat(NO_SENSITIVE, inPublic(template), NONE, u32(0));
     const call = { handles: [hierarchy], auth: [PASSWORD], parameters, returns: 1 };
@@ -107,6 +111,7 @@ export class TpmCommands {
     return { handle, publicArea: body.sized16('public area') };
   }
 
+  /** TPM2_Create: a key that only this TPM can load, under the key with handle `parent`. */
   async create(parent: number, template: Template): Promise<WrappedKey> {
     const parameters = concat(NO_SENSITIVE, inPublic(template), NONE, u32(0));
     const { body } = await this.#run('Create', { handles: [parent], auth: [PASSWORD], parameters });
@@ -114,6 +119,7 @@ export class TpmCommands {
     return { privateArea, publicArea: body.sized16('public area') };
   }
 
+  /** TPM2_Load under the key with handle `parent`. */
   async load(parent: number, key: WrappedKey): Promise<TpmObject> {
     const parameters = concat(sized(key.privateArea), sized(key.publicArea));
     const call = { handles: [parent], auth: [PASSWORD], parameters, returns: 1 };
@@ -121,6 +127,7 @@ export class TpmCommands {
     return { handle, publicArea: key.publicArea };
   }
 
+  /** TPM2_ReadPublic: the public area of a loaded or persistent object. */
   async readPublic(handle: number): Promise<TpmObject> {
     const { body } = await this.#run('ReadPublic', { handles: [handle] });
     return { handle, publicArea: body.sized16('public area') };
@@ -151,6 +158,7 @@ export class TpmCommands {
     return body.sized16('secret');
   }
 
+  /** TPM2_Certify: the key with handle `ak` signs the name of the key with handle `key`, and `data`. */
   async certify(key: number, ak: number, data: Uint8Array): Promise<SignedStatement> {
     const parameters = concat(sized(data), u16(ALG.null));
     const call = { handles: [key, ak], auth: [PASSWORD, PASSWORD], parameters };
@@ -168,6 +176,7 @@ export class TpmCommands {
     return (await this.#run('PCR_Read', { parameters: selection })).body;
   }
 
+  /** TPM2_NV_ReadPublic. `reader` is the handle that authorises reads. */
   async nvPublic(index: number): Promise<NvArea> {
     const { body } = await this.#run('NV_ReadPublic', { handles: [index] });
     const area = new Reader(body.sized16('NV public area'), 'tpm_device');
@@ -197,6 +206,7 @@ export class TpmCommands {
     return cutSignature(body);
   }
 
+  /** TPM2_FlushContext: frees the slot of a loaded object or session. */
   async flush(handle: number): Promise<void> {
     await this.#run('FlushContext', { parameters: u32(handle) });
   }

@@ -12,6 +12,7 @@ import type { TpmTransport } from './transport.ts';
 export interface TpmDevice {
   /** Commands queue up. Throws tpm_device. */
   transmit(command: Uint8Array): Promise<Uint8Array>;
+  /** Closes the transport. Commands that are not answered fail with tpm_device. */
   close(): void;
 }
 

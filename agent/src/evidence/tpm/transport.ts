@@ -2,6 +2,7 @@
 
 /** Sends one command and returns its whole response. Called again only after it has answered. */
 export interface TpmTransport {
+  /** Sends one command and resolves with its whole response. */
   exchange(command: Uint8Array): Promise<Uint8Array>;
   /** Ends an open command; idempotent. */
   destroy(): void;

@@ -50,6 +50,7 @@ export interface Posted {
 }
 
 export interface Reached {
+  /** The head of the answer. Called at most once. */
   onResponse(response: IncomingMessage): void;
   /** Called at most once, and last. */
   onError(error: IdentityError): void;
@@ -178,6 +179,7 @@ export class Dialler {
     return { claimed: readClaimed(body), gateway, own, leave: retire };
   }
 
+  /** Destroys the connections; waiting requests fail with unavailable. Does not wait. */
   close(): void {
     for (const stop of this.#stops) stop();
     this.#closed.abort();

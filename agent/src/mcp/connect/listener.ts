@@ -45,6 +45,7 @@ export interface ListenerOptions {
 
 export interface Listener {
   readonly port: number | undefined;
+  /** Ends the listener and its connections. Resolves when it no longer listens. */
   close(): Promise<void>;
 }
 

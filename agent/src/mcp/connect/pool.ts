@@ -283,6 +283,7 @@ export class DialAgent extends Agent {
     for (const { turn } of this.#waiting.splice(0)) turn('retired');
   }
 
+  /** Closes all connections; waiting requests fail with unavailable. Does not wait. */
   override destroy(): void {
     super.destroy();
     this.#over = true;

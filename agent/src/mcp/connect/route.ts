@@ -36,26 +36,32 @@ export class Route {
     this.#agent = new DialAgent(server, options, claims);
   }
 
+  /** `host:port` of the gateway. */
   get address() {
     return this.#server.address;
   }
 
+  /** The SPIFFE ID that the gateway must have. */
   get identity() {
     return this.#server.identity;
   }
 
+  /** Calls `wanted.turn` once a connection is ready, at once if one is idle. Throws rate, unavailable. */
   take(wanted: Wanted): void {
     this.#agent.take(wanted);
   }
 
+  /** Removes a request that no longer waits. */
   leave(wanted: Wanted): void {
     this.#agent.leave(wanted);
   }
 
+  /** Whether `server` has the same address and SPIFFE ID. */
   leadsTo(server: McpServer | undefined): boolean {
     return server?.address === this.#server.address && server.identity === this.#server.identity;
   }
 
+  /** Makes the HTTP request. Call it inside `Wanted.turn`, so that it gets the connection. */
   request({ method, headers, body, path }: RouteRequest): ClientRequest {
     // Node writes a list as it is. It would check and copy an object name by name; these headers were checked when they
     // came.
@@ -64,10 +70,12 @@ export class Route {
     return request({ method, path, agent: this.#agent, headers: list });
   }
 
+  /** Makes no new connection; open requests finish on theirs. */
   retire(): void {
     this.#agent.retire();
   }
 
+  /** Closes all connections. Does not wait. */
   destroy(): void {
     this.#agent.destroy();
   }

@@ -32,6 +32,7 @@ export interface Body {
 
 /** The count of a body, or of what was made of it, until `free`. It does not hold the body itself. */
 export interface Hold {
+  /** Counts the body no longer. */
   free(): void;
   /** Calls back if the body must give way to another one: then everything made of it must be dropped. */
   onLost(listener: (reason: IdentityError) => void): void;

@@ -49,6 +49,7 @@ export class Listeners {
     return () => this.#open.delete(listener);
   }
 
+  /** Notifies each client whose list of tools changes under this policy. */
   policyChanged(policy: Policy): void {
     for (const listener of this.#open) this.#tellIfNew(listener, this.#rulesOf(policy, listener.caller));
   }

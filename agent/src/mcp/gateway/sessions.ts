@@ -117,6 +117,7 @@ export class Sessions {
     return () => void this.#coming.delete(place);
   }
 
+  /** Opens a session for the caller. `upstream` is the server's name for it. The id is random (UUID). */
   open({ id: caller, serial }: Beginner, upstream: string, pending: Pending): Session {
     const fresh = { asked: new Set<Id>(), streams: new Set<() => void>(), open: 0, idleLooks: 0 };
     const session = { id: randomUUID(), caller, serial, upstream, pending, ...fresh };
@@ -136,6 +137,7 @@ export class Sessions {
     for (const session of [...this.#byId.values()].filter(over)) this.#remove(session, why, atServer);
   }
 
+  /** Ends all sessions at the gateway; the server is not asked to end them. */
   stop(): void {
     this.#stopped.abort();
     this.end(() => true, 'the gateway stopped', false);

@@ -56,11 +56,15 @@ export interface Outbound {
 export interface Back {
   /** The upstream's name for the session that this `initialize` began. Called before the answer. */
   session(name: string): void;
+  /** The whole answer, with its HTTP status. */
   answer(status: number, message: Message | undefined): void;
+  /** Begins an event stream. */
   open(): void;
   /** False asks for a pause until `onDrain`. */
   event(place: Place, message: Message | undefined): boolean;
+  /** Writes a comment to the stream, so that it does not look idle. */
   keepAlive(): void;
+  /** Ends the event stream. */
   end(): void;
   /** The upstream no longer holds the message in our memory: it was sent whole, or never will be. */
   sent(): void;
@@ -68,6 +72,7 @@ export interface Back {
   onLost(listener: () => void): void;
   /** The client has its answer. Whatever else the upstream sends goes to nobody. */
   readonly answered: boolean;
+  /** Answers with an error. */
   fail(error: IdentityError): void;
   /** Says how many bytes of incomplete messages are held for this client. */
   holding(bytes: number): void;
@@ -75,6 +80,7 @@ export interface Back {
   cancelled(): void;
   /** The client has cancelled, and the request is still open. */
   readonly isCancelled: boolean;
+  /** Calls once, when the client has read enough. */
   onDrain(listener: () => void): void;
   /** The client left, or the answer is complete. */
   onClose(listener: () => void): void;

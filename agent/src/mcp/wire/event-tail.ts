@@ -22,6 +22,7 @@ export class EventTail {
   #last = '';
   #place: string | undefined;
 
+  /** The next bytes of the stream, in pieces of any size. */
   push(bytes: Uint8Array): void {
     const chunk = asBuffer(bytes);
     let start = 0;

@@ -35,6 +35,7 @@ export class Held {
     else this.#marks += event;
   }
 
+  /** Writes what is held. Does nothing if nothing is. */
   release(): void {
     if (this.#headers === undefined) return;
     this.#res.writeHead(200, this.#headers);

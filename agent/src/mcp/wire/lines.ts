@@ -24,6 +24,7 @@ export class LineReader {
     this.#onTooLong = onTooLong;
   }
 
+  /** The next bytes. Calls back for each line that they complete. */
   push(chunk: Uint8Array): void {
     let start = 0;
     for (let end = chunk.indexOf(LF); end !== -1; end = chunk.indexOf(LF, start)) {

@@ -14,6 +14,7 @@ export class Reading {
   readonly #taken: Part[] = [];
   readonly #refused: Refused[] = [];
 
+  /** The parts that were read. */
   get taken(): readonly Part[] {
     return this.#taken;
   }

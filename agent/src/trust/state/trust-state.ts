@@ -55,6 +55,7 @@ export class TrustState {
     this.policy.publish(compileSnapshot(policy.resources, policy.version));
   }
 
+  /** All that is in force, as it is saved. Throws unavailable before the first snapshot. */
   state(): SavedTrust {
     const policy = { version: this.#policyVersion(), resources: this.resources };
     return { bundle: this.bundle.current(), policy, revocations: this.revocations.current() };

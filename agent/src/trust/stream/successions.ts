@@ -32,10 +32,12 @@ export class Successions {
     this.#clock = clock;
   }
 
+  /** How many links are kept. */
   get size(): number {
     return this.#before.size;
   }
 
+  /** Keeps the links, then calls the listeners. Forgets links above the bound. */
   add(list: readonly Succession[]): void {
     for (const each of list) this.#keep(hex(each.next), each);
     if (this.#before.size > 2 * this.#afterSweep + MAX_STEPS) this.#sweep();

@@ -34,10 +34,12 @@ export class Nonces {
     this.#random = random;
   }
 
+  /** How many nonces are kept. */
   get size(): number {
     return this.#live.size;
   }
 
+  /** A new nonce, good once and for a minute. Throws internal if the source of randomness repeats itself. */
   draw(): Nonce {
     const bytes = this.#random(NONCE_BYTES);
     const key = hex(bytes);

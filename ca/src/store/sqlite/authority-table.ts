@@ -6,7 +6,9 @@ import { type AuthorityRow, authorityOf, fromHex, sequenceOf, standingOf } from 
 
 /** The number of the state as it is, and a new one. */
 export interface Numbers {
+  /** The number of the state as it is. */
   current(): bigint;
+  /** A new number, greater than all before. */
   next(): bigint;
 }
 

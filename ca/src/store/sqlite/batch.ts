@@ -5,9 +5,11 @@
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 
 export interface Transaction {
+  /** Begins the transaction. Blocks. */
   begin(): void;
   /** Durable when it returns. */
   commit(): void;
+  /** Takes everything back. Blocks. */
   rollback(): void;
   /** Remembers where the transaction is; what it returns takes back what came since, and says whether it could. */
   mark(): () => boolean;

@@ -21,6 +21,7 @@ export type Call = ReadCall | WriteCall;
 
 /** Asks the database, wherever it runs. Writes are made in the order in which they are asked for. */
 export interface Asked {
+  /** Resolves with the answer; for a write, when it is durable. Rejects with the refusal of the store. */
   call(call: Call): Promise<unknown>;
   /** Resolves where it answers no more though nobody has closed it, and says why. */
   readonly lost: Promise<IdentityError>;
@@ -28,5 +29,6 @@ export interface Asked {
   waitedSeconds(): number;
   /** Throws store if the files of the database are not those that were opened, or the database has ended. */
   ensureOwnFiles(): void;
+  /** Answers the calls that wait, then closes the database. */
   close(): Promise<void>;
 }

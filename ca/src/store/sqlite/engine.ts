@@ -107,6 +107,7 @@ export class Engine {
     });
   }
 
+  /** Closes the database. No method may be called afterwards. Blocks. */
   close(): void {
     this.#tryMark();
     this.#db.close();

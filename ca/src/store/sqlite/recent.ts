@@ -21,6 +21,7 @@ export class RecentIssuances {
     this.#half = max / 2;
   }
 
+  /** The record of this serial number (lower-case hex); undefined if it is not remembered. */
   get(serial: string): RecordedIssuance | undefined {
     const found = this.#newer.get(serial);
     if (found !== undefined) return found;
@@ -29,6 +30,7 @@ export class RecentIssuances {
     return older;
   }
 
+  /** Remembers the record. The older half is forgotten when the newer half is full. */
   keep(issuance: RecordedIssuance): void {
     if (this.#newer.size >= this.#half) {
       this.#older = this.#newer;

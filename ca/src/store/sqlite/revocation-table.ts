@@ -56,10 +56,12 @@ export class RevocationTable {
     return revocationOf(row);
   }
 
+  /** Marks one revocation as lifted. Runs in the transaction of the caller. Blocks. */
   lift({ number, by, at, sequence }: Lifting): void {
     this.#sql.lift.run(by, at, sequence, number);
   }
 
+  /** The revocations in force at `now`, each with the serials that it covers. Blocks. */
   inForce(now: Date): StoredRevocations {
     const list = withSerials(this.#sql.inForce.all(now.getTime()).map(revocationOf), this.#all(now));
     return { list, sequence: BigInt(Number(this.#sql.last.get()?.['sequence'] ?? 0)) };

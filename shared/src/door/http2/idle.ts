@@ -12,6 +12,7 @@ const NO_ERROR = 0;
 export interface IdleWatch {
   /** A stream is open; call `ended` when it is closed. */
   begun(): void;
+  /** A stream has closed. */
   ended(): void;
 }
 

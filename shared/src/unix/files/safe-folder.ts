@@ -14,6 +14,7 @@ const STICKY = 0o1000;
 export interface SafeFolder {
   /** Below /proc/self/fd, for as long as the folder is open. */
   readonly path: string;
+  /** Closes the folder; `path` leads nowhere from then on. */
   close(): void;
 }
 

@@ -28,6 +28,7 @@ export interface ExchangesOptions {
   readonly log: Log;
   /** Writes to the client. False asks for a pause until `onDrain`. */
   write(message: Message): boolean;
+  /** Calls once, when the client has read enough. */
   onDrain(resume: () => void): void;
   /** True if the client has too much to read: then no further answer is fetched for it. */
   readonly full: () => boolean;

@@ -25,12 +25,14 @@ export class StdioListen {
     this.#options = options;
   }
 
+  /** Opens the stream, and opens it again after each end, until `stop` or a 405. Does nothing the second time. */
   start(): void {
     if (this.#running) return;
     this.#running = true;
     void this.#run();
   }
 
+  /** Ends the stream for good. */
   stop(): void {
     this.#stopped.abort();
     this.#giveUp?.();

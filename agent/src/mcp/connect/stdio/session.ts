@@ -18,6 +18,7 @@ export class StdioSession {
     this.again = { ...initialize, id: randomUUID() };
   }
 
+  /** The headers that name the session and its protocol version; none before `initialize` is answered. */
   headers(): Record<string, string> {
     return {
       ...(this.id === undefined ? {} : { 'mcp-session-id': this.id }),

@@ -33,6 +33,7 @@ export interface StdioOptions {
 export interface StdioRelay {
   /** Resolves when the client has closed its side and the session has been ended. */
   readonly done: Promise<void>;
+  /** Ends the session at the gateway. Resolves when it has ended. */
   close(): Promise<void>;
 }
 

@@ -12,7 +12,9 @@ export interface StreamSink {
   onMessage(message: Message): boolean;
   /** A place to resume from, and after how long the server wants that. */
   onPlace(id: string | undefined, retryMs: number | undefined): void;
+  /** An unreadable message that belongs to no request, in words for the log. */
   onSkipped(what: string): void;
+  /** Calls once, when the client has read enough. */
   onDrain(resume: () => void): void;
 }
 

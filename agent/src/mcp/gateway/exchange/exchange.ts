@@ -59,14 +59,17 @@ export class Exchange implements Back {
     if (this.#res.closed) this.#left();
   }
 
+  /** `Back.sent`: frees the body of the request. */
   sent(): void {
     this.#hold?.free();
   }
 
+  /** `Back.onLost`. */
   onLost(listener: () => void): void {
     this.#hold?.onLost(listener);
   }
 
+  /** `Back.session`: opens a session of the gateway for it, and sends its id with the answer. */
   session(name: string): void {
     const { peer, pending } = this.#facts;
     this.#unreserve?.();
@@ -87,6 +90,7 @@ export class Exchange implements Back {
     session.open += 1;
   }
 
+  /** `Back.answer`: the whole answer, as JSON. Does nothing once an answer has begun. */
   answer(status: number, message: Message | undefined): void {
     if (this.#isBegun) return;
     this.#answerWith(status, message);
@@ -115,6 +119,7 @@ export class Exchange implements Back {
     return this.#res.headersSent || this.#held.holds;
   }
 
+  /** `Back.open`: begins an event stream. Does nothing once an answer has begun. */
   open(): void {
     if (this.#isBegun) return;
     this.#opened = true;
@@ -126,6 +131,7 @@ export class Exchange implements Back {
     this.tell();
   }
 
+  /** `Back.event`: writes one event. False asks for a pause until `onDrain`. */
   event(place: Place, message: Message | undefined): boolean {
     // Events after the answer, or after a failure in the same piece, are dropped.
     if (this.#res.writableEnded || this.#res.destroyed) return true;
@@ -157,26 +163,31 @@ export class Exchange implements Back {
     if (ready && notification !== undefined) this.event(NOWHERE, notification);
   }
 
+  /** `Back.keepAlive`: writes a comment, so that nobody on the way closes an idle stream. */
   keepAlive(): void {
     if (this.#held.holds && this.#begun !== undefined) return;
     this.#held.release();
     if (!this.#res.writableEnded && !this.#res.destroyed) this.#res.write(KEEP_ALIVE);
   }
 
+  /** `Back.end`: ends the event stream. */
   end(): void {
     this.#held.release();
     this.#res.end();
   }
 
+  /** `Back.isCancelled`. */
   get isCancelled(): boolean {
     const { request, pending } = this.#facts;
     return request !== undefined && pending.get(request.id)?.cancelled === true;
   }
 
+  /** `Back.answered`. */
   get answered(): boolean {
     return this.#passing.answered;
   }
 
+  /** `Back.fail`: answers the request with an error and records it. Does nothing once the response has ended. */
   fail(error: IdentityError): void {
     const { peer, request, pending } = this.#facts;
     const unanswered = request !== undefined && !this.#passing.answered;
@@ -192,6 +203,7 @@ export class Exchange implements Back {
     else this.#res.end();
   }
 
+  /** `Back.cancelled`: ends the response without an answer. */
   cancelled(): void {
     this.#abandon();
     this.open();
@@ -207,6 +219,7 @@ export class Exchange implements Back {
     this.#gate.recorder.unanswered(peer, asked, outcome, detail);
   }
 
+  /** `Back.holding`: bytes count against the share of the caller. */
   holding(bytes: number): void {
     this.#partial = bytes;
     this.#arrived();
@@ -219,10 +232,12 @@ export class Exchange implements Back {
     this.#res.destroy();
   }
 
+  /** `Back.onDrain`: calls once, when the client has read enough. */
   onDrain(listener: () => void): void {
     this.#res.once('drain', listener);
   }
 
+  /** `Back.onClose`: calls once, also if the response has closed already. */
   onClose(listener: () => void): void {
     if (this.#res.closed) queueMicrotask(listener);
     else this.#res.once('close', listener);

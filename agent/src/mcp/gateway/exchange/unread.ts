@@ -43,6 +43,7 @@ export class Unread {
     this.#what = what;
   }
 
+  /** Bytes of all callers. */
   get total(): number {
     return this.#total;
   }

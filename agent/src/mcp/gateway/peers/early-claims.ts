@@ -16,10 +16,12 @@ export class EarlyClaims<Connection, Claimant> {
   #isTold = false;
   #isJudging = false;
 
+  /** Keeps a claim on `connection`, in the place of an earlier one. */
   keep(connection: Connection, claimant: Claimant): void {
     this.#waiting.set(connection, claimant);
   }
 
+  /** Forgets the claim on `connection`. */
   drop(connection: Connection): void {
     this.#waiting.delete(connection);
   }

@@ -232,6 +232,7 @@ export class Peers {
     this.#lookAgain((connection) => this.#ensureAllowed(connection, allows));
   }
 
+  /** Cuts all connections: the gateway stops. */
   cutAll(): void {
     for (const socket of this.#open.keys()) this.#cut(socket, 'the gateway stopped');
   }

@@ -147,6 +147,7 @@ export class CallRecorder {
     this.#folded(peer, 'decided', { from: 'server', ...describe(message), allow: true });
   }
 
+  /** Records a message of the server that was not passed on. Repeats are folded. */
   dropped(peer: VerifiedSvid, message: Message | undefined, detail: string): void {
     const what = message === undefined ? {} : describe(message);
     this.#folded(peer, 'dropped', { from: 'server', ...what, allow: false, detail });
@@ -290,10 +291,9 @@ function resultText(text: string): string {
 }
 const RESULT = '"result":';
 
-/** Records that could not be written. */
+/** Records that could not be written: how many, and the ids of the first ones. */
 interface Lost {
   readonly count?: number;
-  /** The first of them. */
   readonly ids?: readonly string[];
 }
 const MAX_IDS = 20;

@@ -67,6 +67,7 @@ export class Turn {
     if (this.#decisions.length + this.#answers.length === 1) setImmediate(() => this.flush());
   }
 
+  /** Writes what has gathered, and calls back those that wait for it. Blocks for the write. */
   flush(): void {
     const awaited = this.#decisions.splice(0).flatMap((decide) => decide() ?? []);
     const answers = this.#answers.splice(0);

@@ -82,10 +82,12 @@ export class Child {
     });
   }
 
+  /** True if no request waits for an answer. */
   get idle(): boolean {
     return this.#requests.idle;
   }
 
+  /** Calls back once, when the process has ended, also if it has ended already. */
   onEnd(listener: (how: HowEnded) => void): void {
     this.#ended.promise.then(() => listener(this.#how));
   }

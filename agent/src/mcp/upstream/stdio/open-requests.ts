@@ -31,6 +31,7 @@ export class OpenRequests {
   readonly #owed = new Set<Id>();
   #nextId = 1;
 
+  /** True if no request is open. */
   get idle(): boolean {
     return this.#waiting.size === 0;
   }
@@ -48,10 +49,12 @@ export class OpenRequests {
     return { id, waiting };
   }
 
+  /** The open request with the child's id. */
   get(id: Id): Waiting | undefined {
     return this.#waiting.get(id);
   }
 
+  /** The open request with this progress token; undefined if there is none. */
   byToken(token: unknown): Waiting | undefined {
     return typeof token === 'string' || typeof token === 'number' ? this.#byToken.get(token) : undefined;
   }
@@ -96,10 +99,12 @@ export class OpenRequests {
     if (this.#owed.size > MAX_OWED && oldest !== undefined) this.#owed.delete(oldest);
   }
 
+  /** Whether the server may still answer an earlier request with this id, which its client left. */
   isOwed(id: Id): boolean {
     return this.#owed.has(id);
   }
 
+  /** Removes and returns all open requests: the server has ended. */
   takeAll(): readonly Waiting[] {
     const all = [...this.#waiting.values()];
     this.#waiting.clear();

@@ -12,6 +12,7 @@ export class Unheard {
   #held: { readonly message: Message; readonly size: number }[] = [];
   #size = 0;
 
+  /** Keeps the message; drops the oldest ones above the bounds, and a message that is larger than the bound. */
   hold(message: Message): void {
     const size = writeMessage(message).length;
     if (size > MAX_CHARACTERS) return;

@@ -51,14 +51,17 @@ export class Guests {
     this.#ends.set(key, ends);
   }
 
+  /** Forgets all certificates. */
   clear(): void {
     this.#ends.clear();
   }
 
+  /** Forgets the certificates that have expired at `now`. */
   forgetExpired(now: Date): void {
     for (const key of this.#ends.keys()) this.#forget(key, now);
   }
 
+  /** How many nodes have such certificates. */
   get size(): number {
     return this.#ends.size;
   }

@@ -21,6 +21,7 @@ interface Taken extends Held {
 export class KeyHolders {
   readonly #held = new Map<string, Held>();
 
+  /** How many keys are held. */
   get size(): number {
     return this.#held.size;
   }
@@ -52,10 +53,12 @@ export class KeyHolders {
     };
   }
 
+  /** Forgets all keys. */
   clear(): void {
     this.#held.clear();
   }
 
+  /** Forgets the keys whose certificates have expired at `now` (milliseconds since 1970). */
   forgetExpired(now: number): void {
     for (const [key, { notAfter }] of this.#held) if (notAfter <= now) this.#held.delete(key);
   }

@@ -2,6 +2,7 @@
 export class Undo {
   readonly #steps: (() => void)[] = [];
 
+  /** Notes how to take back the change that was just made in memory. */
   add(step: () => void): void {
     this.#steps.push(step);
   }
