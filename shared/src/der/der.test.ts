@@ -87,7 +87,7 @@ describe('the reader refuses', () => {
     expect(() => read(reader(input))).toThrow(refusal(message));
   });
 
-  test('and takes nesting up to its bound', () => {
+  test('no nesting within its bound', () => {
     expect(() => deepest(reader(nested(16)))).not.toThrow();
   });
 
@@ -172,7 +172,7 @@ describe('what is read', () => {
   });
 });
 
-/** The law: whatever is read is written back byte for byte. */
+/** The law: what is read is written back byte for byte. */
 describe('read, write, identical', () => {
   const SEED = 20260601;
 
@@ -185,7 +185,7 @@ describe('read, write, identical', () => {
     }
   });
 
-  test('for what is left of them after a bent byte', () => {
+  test('for those that are still DER after one byte is changed', () => {
     const random = seeded(SEED);
     let accepted = 0;
     for (let i = 0; i < 20_000; i += 1) {

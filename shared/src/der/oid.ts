@@ -1,12 +1,12 @@
 /** OBJECT IDENTIFIER contents (X.690 §8.19), as dotted text. */
 import { ensure, type Refusal } from '../ground/errors.ts';
 
-/** No arc in use is near this; beyond it a number would lose digits and two OIDs would look alike. */
+/** Above this a JavaScript number loses digits, so two OIDs could look alike. No arc in use is near it. */
 const MAX_ARC = Number.MAX_SAFE_INTEGER;
 
 /**
- * The dotted text of an OID's content octets. Throws `code`, naming `what`, where they are not minimal, are cut
- * short or have a number beyond 2^53.
+ * The dotted text of an OID's content octets. Throws `code`, naming `what`, if they are not minimal, end early or have
+ * a number above 2^53.
  */
 export function readOid(content: Uint8Array, code: Refusal, what: string): string {
   let text = '';
@@ -25,7 +25,7 @@ export function readOid(content: Uint8Array, code: Refusal, what: string): strin
   return text;
 }
 
-/** §8.19.4: one number holds the first two. */
+/** §8.19.4: the first number encodes the first two arcs. */
 function firstTwo(arc: number): string {
   const root = Math.min(Math.floor(arc / 40), 2);
   return `${root}.${arc - root * 40}`;

@@ -1,13 +1,10 @@
-/**
- * PEM (RFC 7468): DER in a text file. Text between blocks is a comment (§5.2); a block of another kind is a
- * mistake.
- */
+/** PEM (RFC 7468): DER in a text file. Text between blocks is ignored (§5.2). A block with another label is refused. */
 import { base64 } from '../ground/bytes.ts';
 import { ensure, type Refusal } from '../ground/errors.ts';
 
 const BLOCK = /-----BEGIN ([^\n-]+)-----\r?\n([A-Za-z0-9+/=\s]*?)-----END ([^\n-]+)-----/g;
 
-/** All blocks, at least one, each labelled `label`. */
+/** All blocks, at least one, each with this label. Throws `code`. */
 export function readPem(text: string, label: string, code: Refusal): Uint8Array[] {
   const begins = text.split('-----BEGIN ').length - 1;
   ensure(begins > 0, code, `no PEM block ${label} found`);
@@ -24,13 +21,15 @@ export function readPem(text: string, label: string, code: Refusal): Uint8Array[
   });
 }
 
-/** Lines of 64 characters, as RFC 7468 §2 has them. */
+/** One block, in lines of 64 characters (RFC 7468 §2). */
 export function writePem(label: string, der: Uint8Array): string {
   const lines = base64(der).match(/.{1,64}/g) ?? [];
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
 }
 
-/** Buffer skips what is not base64 and forgives bits after the end; the comparison does not. */
+/**
+ * Buffer ignores characters that are not base64 and extra bits at the end, so the bytes are encoded again and compared.
+ */
 function decode(body: string, code: Refusal): Uint8Array {
   const text = body.replace(/\s/g, '');
   const bytes = Buffer.from(text, 'base64');

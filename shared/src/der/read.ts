@@ -1,6 +1,6 @@
 /**
- * DER in (X.690): definite minimal lengths, one encoding for each value, nothing left over, bounded depth. What this
- * accepts, write.ts gives back byte for byte; a second spelling of a certificate would be a second opinion about it.
+ * Reads DER (X.690): definite and minimal lengths, one encoding for each value, no bytes left over, a bounded depth.
+ * What is read here, write.ts writes back byte for byte, so two encodings of one certificate cannot both be accepted.
  */
 import { ensure, type Refusal } from '../ground/errors.ts';
 import { readOid } from './oid.ts';
@@ -27,10 +27,13 @@ export const constructed = (n: number): number => 0xa0 | n;
 /** `[n] IMPLICIT` over a primitive type. */
 export const primitive = (n: number): number => 0x80 | n;
 
-/** A certificate needs 9. More is somebody else's stack (attacks.md I4). */
+/** A certificate needs 9 levels. The bound keeps nested input from filling the stack (attacks.md I4). */
 const MAX_DEPTH = 16;
 
-/** Cuts elements in order. Every view it returns is over the same memory. */
+/**
+ * Reads elements in order. The bytes that it returns are views of its input. Its methods throw the code of the
+ * constructor, naming `what`.
+ */
 export class DerReader {
   readonly #bytes: Uint8Array;
   readonly #code: Refusal;
@@ -95,7 +98,7 @@ export class DerReader {
     return content[0] === 0xff;
   }
 
-  /** `BOOLEAN DEFAULT FALSE`. §11.5 leaves FALSE out; so many issuers write it that it is read all the same. */
+  /** `BOOLEAN DEFAULT FALSE`. §11.5 leaves FALSE out, but many issuers write it, so it is accepted. */
   flag(what: string): boolean {
     return this.tag === TAG.boolean && this.boolean(what);
   }
@@ -129,7 +132,7 @@ export class DerReader {
     return this.content(TAG.octetString, what);
   }
 
-  /** Named bits in writing order; §11.2.1: what is unused is zero. */
+  /** The bytes of a BIT STRING, and how many bits at its end are unused. Unused bits must be 0 (§11.2.1). */
   bitString(what: string): { bytes: Uint8Array; unused: number } {
     const content = this.content(TAG.bitString, what);
     const unused = content[0] ?? 8;
@@ -153,7 +156,7 @@ export class DerReader {
     ensure(this.content(TAG.null, what).length === 0, this.#code, `${what} is a NULL with content`);
   }
 
-  /** RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050, both in whole seconds of Zulu time. */
+  /** RFC 5280 §4.1.2.5, or as `form` says: UTCTime to 2049, GeneralizedTime from 2050, both in whole seconds of UTC. */
   time(what: string, form: TimeForm = 'rfc5280'): Date {
     const tag = this.tag === TAG.generalizedTime ? TAG.generalizedTime : TAG.utcTime;
     return readTime(this.element(tag, what), this.#code, what, form);
@@ -165,7 +168,7 @@ export class DerReader {
     ensure(left === 0, this.#code, `${what} has ${left} trailing bytes`);
   }
 
-  /** §10.1. The indefinite form (0x80) and the reserved one (0xff) are not lengths at all. */
+  /** §10.1. Refuses the indefinite form (0x80), the reserved one (0xff) and lengths that are not minimal. */
   #length(what: string): number {
     const first = this.#byte(what);
     if (first < 0x80) return first;

@@ -1,6 +1,6 @@
 /**
- * UTCTime and GeneralizedTime as RFC 5280 §4.1.2.5 narrows them: whole seconds, Zulu. UTCTime is for
- * 1950 to 2049 and GeneralizedTime for what is later, up to 99991231235959Z, which says "no end" (§4.1.2.5).
+ * UTCTime and GeneralizedTime as RFC 5280 §4.1.2.5 narrows them: whole seconds, UTC. UTCTime is for 1950 to 2049,
+ * GeneralizedTime for later years up to 99991231235959Z, which means "no end".
  */
 import { equal } from '../ground/bytes.ts';
 import { ensure, type Refusal } from '../ground/errors.ts';
@@ -8,14 +8,15 @@ import { ensure, type Refusal } from '../ground/errors.ts';
 const ZERO = 0x30;
 
 /**
- * `rfc5280` is the one form that §4.1.2.5 allows. Some manufacturers of TPMs (AMD, Alibaba) write GeneralizedTime for
- * years before 2050, too; `any-year` reads that of them. Whatever else the two forms leave open is refused.
+ * `rfc5280` is the one form that §4.1.2.5 allows. Some manufacturers of TPMs (AMD, Alibaba) write GeneralizedTime also
+ * for years before 2050; `any-year` accepts that. All else is the same.
  */
 export type TimeForm = 'rfc5280' | 'any-year';
 
 /**
- * `element` is tag, length and content. Reads the digits, and refuses whatever `writeTimeAt` would write otherwise:
- * other forms, the wrong type for the year, 31 February. The year 10000 would be written as ten and three digits.
+ * Parses `element` (tag, length and content), writes the time again and compares the bytes. So it refuses other forms,
+ * the wrong type for the year, and dates such as 31 February. Bytes that are not digits could give the year 10000, so
+ * the year is checked as well.
  */
 export function readTime(element: Uint8Array, code: Refusal, what: string, form: TimeForm = 'rfc5280'): Date {
   const digits = element.subarray(2);
@@ -31,7 +32,7 @@ export function readTime(element: Uint8Array, code: Refusal, what: string, form:
   return time;
 }
 
-/** Writes tag, length and content at `at`; returns where it ends. Fractions of a second are cut off. */
+/** Writes tag, length and content at `at`; returns the offset after them. Fractions of a second are cut off. */
 export function writeTimeAt(out: Uint8Array, at: number, time: Date): number {
   return writeForm(out, at, time, isGeneralized(time));
 }

@@ -1,4 +1,4 @@
-/** Walks elements that nobody reads, so that they are DER as well: names, attributes, parameters. */
+/** Checks that elements which are not read (names, attributes, parameters) are DER, too. */
 import { ensure, type Refusal } from '../ground/errors.ts';
 import { DerReader, TAG } from './read.ts';
 
@@ -6,7 +6,10 @@ const CONSTRUCTED = 0x20;
 /** Universal numbers 16 and 17, SEQUENCE and SET: the constructed types (X.690 §8.9, §8.11). */
 const GROUPS: readonly number[] = [0x10, 0x11];
 
-/** The universal types whose content has more than one spelling in BER. Context tags and octets are bytes here. */
+/**
+ * The universal types whose content has several encodings in BER. The content of OCTET STRINGs and of primitive context
+ * tags is not looked into.
+ */
 const CANONICAL: Readonly<Record<number, (reader: DerReader, what: string) => void>> = {
   [TAG.boolean]: (reader, what) => reader.boolean(what),
   [TAG.integer]: (reader, what) => reader.integer(what),
@@ -17,7 +20,7 @@ const CANONICAL: Readonly<Record<number, (reader: DerReader, what: string) => vo
   [TAG.generalizedTime]: (reader, what) => reader.time(what),
 };
 
-/** All of `bytes` is exactly one DER element. */
+/** Throws `code` unless `bytes` are exactly one DER element. */
 export function ensureDer(bytes: Uint8Array, code: Refusal, what: string): void {
   const reader = new DerReader(bytes, code);
   walk(reader, code, what);
@@ -39,11 +42,11 @@ function walk(reader: DerReader, code: Refusal, what: string): void {
 
 function ensureTag(tag: number, code: Refusal, what: string): void {
   const number = tag & 0x1f;
-  // Numbers of 31 and more take more bytes; nothing in X.509 or PKCS has one.
+  // Tag numbers from 31 on take more bytes. X.509 and PKCS use none.
   ensure(number !== 0x1f, code, `${what} has a tag of many bytes`);
   if (tag >= 0x40) return;
   ensure(number !== 0, code, `${what} has an end-of-contents tag`);
-  // §10.2: strings in pieces are BER; a primitive SEQUENCE is nothing at all.
+  // §10.2: constructed strings are BER, not DER. A SEQUENCE or SET is always constructed.
   const constructed = (tag & CONSTRUCTED) !== 0;
   ensure(
     GROUPS.includes(number) === constructed,

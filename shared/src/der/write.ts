@@ -1,4 +1,6 @@
-/** DER out: functions named as the ASN.1 is, so that a structure in code looks like its definition. */
+/**
+ * Writes DER. The functions have the names of the ASN.1 types, so that code looks like the definition of a structure.
+ */
 import { utf8 } from '../ground/bytes.ts';
 import { oidContent } from './oid.ts';
 import { constructed, primitive, TAG } from './read.ts';
@@ -18,9 +20,9 @@ export function tlv(tag: number, ...content: readonly Uint8Array[]): Uint8Array 
 
 /** SEQUENCE; each item is a whole TLV. */
 export const sequence = (...items: readonly Uint8Array[]): Uint8Array => tlv(TAG.sequence, ...items);
-/** SET; each item is a whole TLV, in the order in which DER wants them. */
+/** SET; each item is a whole TLV, in the order that DER requires (X.690 §10.3, §11.6). */
 export const set = (...items: readonly Uint8Array[]): Uint8Array => tlv(TAG.set, ...items);
-/** OCTET STRING of all parts, one after the other. */
+/** OCTET STRING of all parts, joined. */
 export const octets = (...content: readonly Uint8Array[]): Uint8Array => tlv(TAG.octetString, ...content);
 /** OBJECT IDENTIFIER from dotted text. */
 export const oid = (dotted: string): Uint8Array => tlv(TAG.oid, oidContent(dotted));
@@ -28,7 +30,7 @@ export const oid = (dotted: string): Uint8Array => tlv(TAG.oid, oidContent(dotte
 export const boolean = (value: boolean): Uint8Array => Uint8Array.of(TAG.boolean, 1, value ? 0xff : 0);
 /** UTF8String. */
 export const utf8String = (text: string): Uint8Array => tlv(TAG.utf8String, utf8(text));
-/** `[n] EXPLICIT`, and `[n] IMPLICIT` over a SEQUENCE or SET whose items these are. */
+/** `[n] EXPLICIT`, or `[n] IMPLICIT` over a SEQUENCE or SET of these items. */
 export const explicit = (n: number, ...items: readonly Uint8Array[]): Uint8Array =>
   tlv(constructed(n), ...items);
 /** `[n] IMPLICIT` over a primitive type: replaces the tag, keeps the content. */
@@ -68,13 +70,13 @@ export function time(value: Date): Uint8Array {
   return out;
 }
 
-/** How many bytes a tag and the length of `length` bytes take. */
+/** The size in bytes of the tag and the length field of an element with `length` bytes of content. */
 export function headerSize(length: number): number {
   if (length < 0x80) return 2;
   return length < 0x100 ? 3 : length < 0x10000 ? 4 : length < 0x1000000 ? 5 : 6;
 }
 
-/** Returns where the content starts. */
+/** Writes tag and length at `at`; returns the offset of the content. */
 export function writeHeaderAt(out: Uint8Array, at: number, tag: number, length: number): number {
   const size = headerSize(length);
   out[at] = tag;

@@ -1,5 +1,5 @@
 /**
- * TLS as every endpoint of ours speaks it: 1.3 only, hybrid key agreement first, and no session resumption, because
+ * TLS options of all our endpoints: version 1.3 only, hybrid key agreement first, and no session resumption, because
  * Node accepts an expired client certificate on a resumed session (architecture.md D11).
  */
 import { constants, type KeyObject } from 'node:crypto';
@@ -18,14 +18,14 @@ const BASE = {
   secureOptions: constants.SSL_OP_NO_TICKET,
 } as const satisfies SecureContextOptions;
 
-/** For a server; whom it accepts is `verifyPeer`'s business, on every connection. */
+/** Options for a server. They accept any client certificate: call `verifyPeer` on every connection. */
 export function serverTls(svid: Svid): SecureContextOptions {
   return { ...BASE, ...identityOf(svid) };
 }
 
 /**
- * For a client. `ca` makes OpenSSL refuse strangers in the handshake; who exactly answered is `verifyPeer`'s
- * business.
+ * Options for a client; without an SVID it shows no certificate. `ca` makes OpenSSL refuse other authorities in the
+ * handshake. The server's SPIFFE ID is not checked: call `verifyPeer`.
  */
 export function clientTls(svid: Svid | undefined, bundle: Bundle): SecureContextOptions {
   const ca = bundle.authorities.map((der) => writePem('CERTIFICATE', der));

@@ -10,7 +10,7 @@ import { clientTls, serverTls } from './options.ts';
 import { verifyPeer } from './peer.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');
-/** OpenSSL, in the handshake, knows the real time only. */
+/** In the handshake OpenSSL checks certificates by the real time. */
 const LONG = { notBefore: new Date('2020-01-01T00:00:00Z'), notAfter: new Date('2120-01-01T00:00:00Z') };
 const root = makeAuthority('Root', undefined, { fields: LONG });
 const issuing = makeAuthority('Issuing', root, { fields: LONG });
@@ -36,7 +36,7 @@ afterEach(() => {
   for (const each of open.splice(0)) each.destroy();
 });
 
-/** Both ends of a connection over loopback, whose handshake has succeeded at the client. */
+/** Both ends of a loopback connection after a handshake that succeeded at the client. */
 async function connected(server: tls.TlsOptions, client: tls.ConnectionOptions) {
   const listening = tls.createServer({ ...server, requestCert: true, rejectUnauthorized: false });
   listening.listen(0, '127.0.0.1');
@@ -94,7 +94,7 @@ describe('the peer', () => {
     return () => verifyPeer(there, bundle, now);
   };
 
-  test('without a certificate is nobody', async () => {
+  test('without a certificate is refused', async () => {
     expect(await shown(undefined)).toThrow(refusal('no_peer', /^the peer showed no certificate$/));
   });
 
@@ -127,7 +127,7 @@ describe('the peer', () => {
     expect(await shown(certificate, now)).toThrow(refusal(code, message));
   });
 
-  test('on a resumed session is refused: it would carry yesterday’s verdict', async () => {
+  test('on a resumed session is refused: its certificate was not verified again', async () => {
     const { secureOptions: _, ...lenient } = serverTls(svid);
     const { secureOptions: __, ...resuming } = clientTls(svid, bundle);
     const dial = await connected(lenient, resuming);
@@ -142,7 +142,7 @@ describe('the peer', () => {
       );
   });
 
-  test('on a session that was offered again is not resumed by a server of ours', async () => {
+  test('that offers an old session gets a full handshake from our server', async () => {
     const { secureOptions: _, ...resuming } = clientTls(svid, bundle);
     const lenient = await connected({ ...serverTls(svid), secureOptions: 0 }, resuming);
     const first = await lenient();

@@ -1,4 +1,4 @@
-/** Numbers of TPM 2.0 (Part 2, sections 6 to 10) that both sides speak. */
+/** Constants of TPM 2.0 (Part 2, sections 6 to 10) that the agent and the CA use. */
 
 /** TPM_ALG_ID, section 6.3. */
 export const ALG = {
@@ -18,7 +18,7 @@ export const CURVE = { p256: 0x0003, p384: 0x0004 } as const;
 /** TPMA_OBJECT, section 8.3. */
 export const ATTRIBUTE = { fixedTpm: 0x2, restricted: 0x1_0000 } as const;
 
-/** The same section's bits by its names. */
+/** The bits of TPMA_OBJECT, with their names in section 8.3. */
 export const ATTRIBUTE_NAMES: readonly (readonly [name: string, bit: number])[] = [
   ['fixedTPM', 0x2],
   ['stClear', 0x4],

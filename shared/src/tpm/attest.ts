@@ -1,9 +1,9 @@
-/** TPMS_ATTEST (Part 2, 10.12.12): what a TPM says about itself under a restricted key. */
+/** TPMS_ATTEST (Part 2, 10.12.12): statements that a TPM signs with a restricted key. */
 import { Reader } from '../ground/bytes.ts';
 import { ensure } from '../ground/errors.ts';
 import { cutSelection } from './boot/pcr.ts';
 
-/** TPM_GENERATED_VALUE: a restricted key signs nothing from outside that begins with it. */
+/** TPM_GENERATED_VALUE: a restricted key signs no outside data that begins with it. */
 const MAGIC = 0xff54_4347;
 /** TPM_ST_ATTEST_*, Part 2, 6.9. */
 const TYPE = { certify: 0x8017, quote: 0x8018 } as const;
@@ -19,7 +19,7 @@ export interface ClockInfo {
   readonly resetCount: number;
   /** Resumes since the last reset. */
   readonly restartCount: number;
-  /** False after a power cut, until the clock has passed every value that it may have told before. */
+  /** False after a power cut, until the clock has passed every value that it may have reported before. */
   readonly safe: boolean;
 }
 
@@ -31,7 +31,7 @@ export interface Attest {
 }
 
 export interface QuoteAttest extends Attest {
-  /** TPML_PCR_SELECTION as it stands in the statement. */
+  /** The bytes of the statement's TPML_PCR_SELECTION. */
   readonly selection: Uint8Array;
   readonly pcrDigest: Uint8Array;
 }

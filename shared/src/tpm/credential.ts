@@ -1,6 +1,6 @@
 /**
- * TPM2_MakeCredential without a TPM (Part 1, section 24; Part 3, section 12.6): a secret that only the TPM of this
- * EK opens, and only for the AK of this name.
+ * TPM2_MakeCredential without a TPM (Part 1, section 24; Part 3, section 12.6): encrypts a secret so that only the TPM
+ * with this EK decrypts it, and only while it has the AK with this name.
  */
 import {
   constants,
@@ -19,14 +19,14 @@ import { keyOf, type PublicArea } from './public-area.ts';
 export interface Credential {
   /** TPMS_ID_OBJECT: the integrity HMAC and the encrypted secret. */
   readonly credential: Uint8Array;
-  /** TPMU_ENCRYPTED_SECRET: the seed, for the EK alone. */
+  /** TPMU_ENCRYPTED_SECRET: the seed, encrypted for the EK. */
   readonly encryptedSeed: Uint8Array;
 }
 
 const NOTHING = new Uint8Array();
 const CURVE_NAME = { p256: 'prime256v1', p384: 'secp384r1' } as const;
 
-/** All hashes are the EK's nameAlg, not the AK's. `secret` is at most as long as that hash. */
+/** All hashes use the EK's nameAlg, not the AK's. `secret` is at most as long as that hash. */
 export function makeCredential(ek: PublicArea, akName: Uint8Array, secret: Uint8Array): Credential {
   const { nameAlg: hash, aesBits } = ek.template;
   const { seed, encryptedSeed } = shareSeed(ek);
@@ -49,7 +49,7 @@ function shareSeed(ek: PublicArea): SharedSeed {
   return shape === 'rsa2048' ? encryptSeed(ek, keyOf(ek, 'ek_parse')) : agreeSeed(ek, CURVE_NAME[shape]);
 }
 
-/** Part 1, annex B: OAEP, whose label has its NUL. */
+/** Part 1, annex B: OAEP. The label includes its NUL byte. */
 function encryptSeed(ek: PublicArea, key: KeyObject): SharedSeed {
   const { nameAlg } = ek.template;
   const seed = randomBytes(HASH_BYTES[nameAlg]);
@@ -61,7 +61,7 @@ function encryptSeed(ek: PublicArea, key: KeyObject): SharedSeed {
   return { seed, encryptedSeed };
 }
 
-/** Part 1, annex C: an ephemeral ECDH; every coordinate keeps its leading zeros. */
+/** Part 1, annex C: ECDH with an ephemeral key. Coordinates keep their leading zeros. */
 function agreeSeed(ek: PublicArea, curve: string): SharedSeed {
   const field = ek.unique.length / 2;
   const ephemeral = createECDH(curve);

@@ -1,6 +1,6 @@
 /**
- * The EK certificate (TCG EK Credential Profile, section 3.2): a manufacturer's word that this key was born in one of
- * its TPMs. It does not say in which machine the TPM is, nor that the bus to it is clean.
+ * The EK certificate (TCG EK Credential Profile, section 3.2): a manufacturer certifies that this key belongs to one of
+ * its TPMs. It does not prove in which machine the TPM is, nor that nobody listens on the bus to it.
  */
 import { hash } from 'node:crypto';
 import { DerReader, TAG } from '../der/read.ts';
@@ -19,19 +19,22 @@ export interface ManufacturerTrust {
   readonly profile: EkProfile;
 }
 
-/** What a kind of EK certificate must be, and what it says of its TPM. */
+/** What a kind of EK certificate must have, and which attributes it gives. */
 export interface EkProfile {
   /** The purpose that the certificate names; undefined if its kind names none. */
   readonly eku: string | undefined;
-  /** What the certificate says beside its key. Throws ek_profile. */
+  /** The attributes of the TPM that the certificate names. Throws ek_profile. */
   read(certificate: Certificate): Readonly<Record<string, string>>;
 }
 
-/** What the agent says, unproven. */
+/** The agent's claim, not yet verified. */
 export interface ClaimedEndorsement {
   /** DER. */
   readonly certificate: Uint8Array;
-  /** The issuers that the TPM brings along: DER, one behind the other, in any order. They only help to find a path. */
+  /**
+   * Certificates of issuers from the TPM: DER, concatenated, in any order. They help to find a path and are not
+   * trusted.
+   */
   readonly chain: Uint8Array;
   /** The endorsement key. */
   readonly area: PublicArea;
@@ -45,13 +48,15 @@ export interface Endorsement {
 
 /** tcg-kp-EKCertificate. */
 const EK_PURPOSE = '2.23.133.8.1';
-/** Vendor ID (`id:49465800`), model, and version of the firmware: tcg-at-tpmManufacturer and its neighbours. */
+/** tcg-at-tpmManufacturer (`id:49465800`), tcg-at-tpmModel and tcg-at-tpmVersion, the version of the firmware. */
 const DEVICE_ATTRIBUTES = { manufacturer: '2.23.133.2.1', model: '2.23.133.2.2', version: '2.23.133.2.3' };
 /** Real chains have two to four. */
 const MAX_BROUGHT = 8;
 const PLAIN = /^[\x20-\x7e]{1,64}$/;
 
-/** The TCG's own: its purpose, and the TPM's manufacturer, model and version by their names in the registry. */
+/**
+ * The TCG's profile: the certificate must have its purpose, and gives the TPM's `manufacturer`, `model` and `version`.
+ */
 export const TCG_PROFILE: EkProfile = {
   eku: EK_PURPOSE,
   read(certificate) {
@@ -61,7 +66,7 @@ export const TCG_PROFILE: EkProfile = {
   },
 };
 
-/** The certificate is for the key of the area. Throws the ek_ codes. */
+/** Verifies that the certificate is for the key of `area` and chains to a manufacturer's root. Throws the ek_ codes. */
 export function verifyEndorsement(
   { certificate: der, chain, area }: ClaimedEndorsement,
   trust: ManufacturerTrust,
@@ -105,7 +110,10 @@ function cutChain(bytes: Uint8Array): readonly Certificate[] {
   return found;
 }
 
-/** Those that can be above the leaf, by their names: vendors have dozens of intermediates, and path.ts tries few. */
+/**
+ * The certificates that can be above the leaf, by their names: vendors have dozens of intermediates, and path.ts tries
+ * at most 64 issuers.
+ */
 function issuersOf(leaf: Certificate, known: readonly Certificate[]): readonly Certificate[] {
   const above = new Set<Certificate>();
   collectIssuers(leaf, known, above);
@@ -120,7 +128,7 @@ function collectIssuers(below: Certificate, known: readonly Certificate[], above
   }
 }
 
-/** Most are valid until 9999, which RFC 5280, 4.1.2.5, has for "no end". */
+/** Most are valid until the end of 9999, which means "no end" (RFC 5280 §4.1.2.5). */
 function ensureValid({ notBefore, notAfter }: Certificate, now: Date): void {
   ensure(
     now >= notBefore,
@@ -165,7 +173,7 @@ function one(attributes: readonly Attribute[], oid: string): string {
   return value;
 }
 
-/** Vendors put the three in one relative name or in three. */
+/** Vendors write the three attributes in one relative distinguished name or in three. */
 function readAttributes(name: Uint8Array): readonly Attribute[] {
   const list = new DerReader(name, 'ek_profile').sequence('name of the TPM');
   const found: Attribute[] = [];

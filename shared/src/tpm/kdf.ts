@@ -1,4 +1,4 @@
-/** The two key derivations of TPM 2.0, Part 1, section 11.4.10. Labels end in their own NUL, once. */
+/** The two key derivations of TPM 2.0, Part 1, section 11.4.10. A label ends with exactly one NUL byte. */
 import { createHmac, hash } from 'node:crypto';
 import { concat, u32, utf8 } from '../ground/bytes.ts';
 import type { HashName } from './algorithms.ts';
@@ -21,7 +21,7 @@ export function kdfA(key: Uint8Array, { hash: name, label, u, v, bits }: Derivat
   );
 }
 
-/** KDFe: SP 800-56A's one-step derivation; z, u and v are x coordinates as long as the field. */
+/** KDFe: SP 800-56A's one-step derivation. `z`, `u` and `v` are x coordinates, padded to the size of the field. */
 export function kdfE(z: Uint8Array, { hash: name, label, u, v, bits }: Derivation): Uint8Array {
   return blocks(bits, (i) => hash(name, concat(u32(i), z, utf8(`${label}\0`), u, v), 'buffer'));
 }

@@ -17,7 +17,7 @@ const UNIQUE_BYTES = { rsa2048: [256], p256: [32, 32], p384: [48, 48] } as const
   readonly number[]
 >;
 
-/** Throws `code` unless `bytes` are the template, byte for byte, and then a key of its shape. */
+/** Throws `code` unless `bytes` begin with the template's prefix, byte for byte, and end with a key of its shape. */
 export function readPublicArea(bytes: Uint8Array, template: Template, code: Refusal): PublicArea {
   const { prefix, name, shape } = template;
   const isOurs = startsWith(bytes, prefix);
@@ -32,14 +32,16 @@ export function readPublicArea(bytes: Uint8Array, template: Template, code: Refu
   return { template, bytes, unique: concat(...unique) };
 }
 
-/** TPMT_PUBLIC: the key's type, the name's hash, the attributes. */
+/** TPMT_PUBLIC begins with the key's type and its nameAlg, two bytes each; then come the attributes. */
 const ATTRIBUTES_AT = 4;
 const TYPES = new Map<number, string>([
   [ALG.rsa, 'RSA'],
   [ALG.ecc, 'ECC'],
 ]);
 
-/** What to change in a key that another program made, as far as its head says. */
+/**
+ * How the area differs from the template, for a user whose key another program made. Compares type and attributes only.
+ */
 function differenceOf(bytes: Uint8Array, prefix: Uint8Array): string {
   if (bytes.length < ATTRIBUTES_AT + 4) return ': it ends early';
   const type = asBuffer(bytes).readUInt16BE(0);
@@ -58,18 +60,21 @@ export function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
   return bytes.length >= prefix.length && equal(bytes.subarray(0, prefix.length), prefix);
 }
 
-/** The object attributes of any TPMT_PUBLIC; 0, which no key has, where it is too short to have them. */
+/** The object attributes of any TPMT_PUBLIC; 0, which no key has, if it is too short. */
 export function attributesOf(bytes: Uint8Array): number {
   return bytes.length < 8 ? 0 : asBuffer(bytes).readUInt32BE(4);
 }
 
-/** Part 1, names: nameAlg and the hash of the public area. It is computed, never received. */
+/**
+ * The name of a key (Part 1, "Names"): nameAlg, then the hash of the public area. Names are computed here and never
+ * received.
+ */
 export function nameOf(area: PublicArea): Uint8Array {
   const { nameAlg } = area.template;
   return concat(u16(HASH_ID[nameAlg]), hash(nameAlg, area.bytes, 'buffer'));
 }
 
-/** Everything before the key in its SubjectPublicKeyInfo: RFC 8017 A.1 with e = 65537, RFC 5480. */
+/** The bytes before the key in a SubjectPublicKeyInfo: RFC 8017 A.1 with e = 65537, RFC 5480. */
 const SPKI_HEAD = {
   rsa2048: '30820122300d06092a864886f70d01010105000382010f003082010a0282010100',
   p256: '3059301306072a8648ce3d020106082a8648ce3d030107034200',
@@ -87,7 +92,7 @@ export function spkiOf(area: PublicArea): Uint8Array {
     : concat(head, UNCOMPRESSED, area.unique);
 }
 
-/** Throws `code` for a point that is not on its curve, infinity among them. */
+/** The public key. Throws `code` for a point that is not on its curve, also for infinity. */
 export function keyOf(area: PublicArea, code: Refusal): KeyObject {
   try {
     return createPublicKey({ key: asBuffer(spkiOf(area)), format: 'der', type: 'spki' });
@@ -96,7 +101,7 @@ export function keyOf(area: PublicArea, code: Refusal): KeyObject {
   }
 }
 
-/** Some TPMs cut the leading zeros of a coordinate. */
+/** Some TPMs omit the leading zeros of a coordinate. */
 function leftPad(bytes: Uint8Array, length: number): Uint8Array {
   return concat(new Uint8Array(length - bytes.length), bytes);
 }

@@ -5,7 +5,7 @@ import { ALG } from './algorithms.ts';
 
 const SCALAR_BYTES = 32;
 
-/** Gives r and s joined, 32 bytes each (IEEE P1363). Throws sig_alg, sig_invalid. */
+/** Returns r and s joined, 32 bytes each (IEEE P1363). Throws sig_alg, sig_invalid. */
 export function readSignature(bytes: Uint8Array): Uint8Array {
   const reader = new Reader(bytes, 'sig_invalid');
   const algorithm = reader.u16('signature algorithm');
@@ -18,7 +18,7 @@ export function readSignature(bytes: Uint8Array): Uint8Array {
   return concat(r, s);
 }
 
-/** Padded to the field's size: a TPM may leave out leading zeros. Zero itself never verifies. */
+/** Padded to the field's size: a TPM may omit leading zeros. A scalar of 0 never verifies. */
 function readScalar(reader: Reader, what: string): Uint8Array {
   const scalar = reader.sized16(what, SCALAR_BYTES);
   return concat(new Uint8Array(SCALAR_BYTES - scalar.length), scalar);

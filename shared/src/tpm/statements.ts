@@ -1,4 +1,6 @@
-/** The verdict on a TPM's two statements: fresh, by this AK, signed, and about what was asked. */
+/**
+ * Verifies the two statements of a TPM, quote and certify: fresh, signed by this AK, and about the expected objects.
+ */
 import { hash, type KeyObject, verify } from 'node:crypto';
 import type { Statement } from '../evidence/tpm.ts';
 import { concat, equal, u16, u32 } from '../ground/bytes.ts';
@@ -9,14 +11,14 @@ import { PCR_BYTES, pcrDigest, writeSelection } from './boot/pcr.ts';
 import { keyOf, nameOf, type PublicArea } from './public-area.ts';
 import { readSignature } from './signature.ts';
 
-/** The attestation key that a credential was made for, and what its statements must carry. */
+/** The attestation key that a credential was made for, and the binding that its statements must carry. */
 export interface Speaker {
   readonly key: KeyObject;
   readonly qualifiedName: Uint8Array;
   readonly binding: Uint8Array;
 }
 
-/** Throws ak_template if the area holds no point of the curve. */
+/** Throws ak_template if the area does not hold a point on its curve. */
 export function speakerOf(ak: PublicArea, binding: Uint8Array): Speaker {
   return { key: keyOf(ak, 'ak_template'), qualifiedName: qualifiedNameOf(ak), binding };
 }
@@ -27,7 +29,10 @@ export interface VerifiedQuote {
   readonly clock: ClockInfo;
 }
 
-/** `asked`: the PCRs in ascending order; `values`: theirs, joined. */
+/**
+ * `asked`: PCR indices in ascending order; `values`: their values, joined. Throws attest_parse, attest_type,
+ * pcr_selection, pcr_digest, nonce_mismatch, ak_mixed, sig_alg, sig_invalid.
+ */
 export function verifyQuote(
   quote: Statement,
   values: Uint8Array,
@@ -35,14 +40,15 @@ export function verifyQuote(
   speaker: Speaker,
 ): VerifiedQuote {
   const attest = readQuote(quote.attest);
-  // Byte for byte: a TPM also quotes an empty selection and an inactive bank, and says so only here.
+  // Compared byte for byte: a TPM also signs a quote of an empty selection or an inactive bank, and only its selection
+  // shows that.
   const selection = writeSelection(asked);
   ensure(
     equal(attest.selection, selection),
     'pcr_selection',
     'the quote covers another selection than was asked',
   );
-  // Equal hashes are equal bytes: as many values as were asked, each as long as its bank's hash.
+  // An equal digest means equal bytes, so there are as many values as were asked for, each of 32 bytes.
   ensure(
     equal(attest.pcrDigest, pcrDigest(values)),
     'pcr_digest',
@@ -53,14 +59,17 @@ export function verifyQuote(
   return { pcrs: new Map(asked.map((index, at) => [index, cut(at)])), clock: attest.clock };
 }
 
-/** The name hashes the attributes, so what `key`'s template promises holds for the certified key. */
+/**
+ * Verifies that the AK certified `key`. A name covers the attributes, so the certified key has those of `key`'s
+ * template. Throws attest_parse, attest_type, certify_name, nonce_mismatch, ak_mixed, sig_alg, sig_invalid.
+ */
 export function verifyCertify(certify: Statement, key: PublicArea, speaker: Speaker): void {
   const attest = readCertify(certify.attest);
   ensure(equal(attest.name, nameOf(key)), 'certify_name', 'the statement certifies another key');
   verifyStatement(attest, certify.signature, speaker);
 }
 
-/** The cheap checks first, the signature last. Throws nonce_mismatch, ak_mixed, sig_alg, sig_invalid. */
+/** The cheap checks come first, the signature last. Throws nonce_mismatch, ak_mixed, sig_alg, sig_invalid. */
 function verifyStatement(attest: Attest, signature: Uint8Array, speaker: Speaker): void {
   ensure(
     equal(attest.extraData, speaker.binding),
@@ -78,8 +87,9 @@ function verifyStatement(attest: Attest, signature: Uint8Array, speaker: Speaker
 }
 
 /**
- * Part 1, qualified names: the hash over the parent's, which for a primary is the hierarchy's handle, and the name.
- * Under another hierarchy the TPM obfuscates its reset count and firmware version.
+ * The qualified name (Part 1, "Names") of a primary key of the endorsement hierarchy: nameAlg, then the hash over the
+ * handle of the hierarchy and the key's name. Under another hierarchy the TPM obfuscates its reset count and firmware
+ * version.
  */
 export function qualifiedNameOf(primary: PublicArea): Uint8Array {
   return concat(u16(ALG.sha256), hash('sha256', concat(u32(ENDORSEMENT), nameOf(primary)), 'buffer'));

@@ -1,6 +1,6 @@
 /**
- * The public areas that are accepted, byte for byte up to the key itself. Only these say fixedTPM, fixedParent and
- * sensitiveDataOrigin in the hashed area; a TPM as gladly activates a credential for an imported software key.
+ * The public areas that are accepted, byte for byte up to the key itself. They require fixedTPM, fixedParent and
+ * sensitiveDataOrigin: a TPM also activates a credential for a software key that was imported.
  */
 import { concat, u16, u32 } from '../ground/bytes.ts';
 import { ALG, CURVE, type HashName } from './algorithms.ts';
@@ -15,7 +15,7 @@ export interface Template {
   readonly nameAlg: HashName;
   /** Key bits of the AES-CFB that protects what is sent to this key; 0 for a key that signs. */
   readonly aesBits: number;
-  /** `unique` as the template for TPM2_CreatePrimary has it. */
+  /** The `unique` field of the template for TPM2_CreatePrimary. */
   readonly unique: Uint8Array;
 }
 
@@ -68,7 +68,10 @@ export const EK_P256: Template = {
   unique: concat(sized(new Uint8Array(32)), sized(new Uint8Array(32))),
 };
 
-/** Annex B, template H-3. Its user authorisation is an empty password, its policy the administrator's. */
+/**
+ * Annex B, template H-3. Use needs an empty password (userWithAuth); the policy is for administration
+ * (adminWithPolicy).
+ */
 export const EK_P384: Template = {
   name: 'EK P-384 (H-3)',
   prefix: concat(
@@ -102,15 +105,18 @@ const signing = (name: string, attributes: number): Template => ({
   unique: concat(NONE, NONE),
 });
 
-/** fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, restricted, sign: signs only what the TPM itself says. */
+/**
+ * fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, restricted, sign. Signs the TPM's own structures, and
+ * outside data only if it does not begin with TPM_GENERATED_VALUE.
+ */
 export const AK = signing('AK P-256', 0x0005_0072);
 
-/** The same, not restricted: a key that signs what it is given and never leaves its TPM. */
+/** The same without `restricted`: signs any data, and never leaves its TPM. */
 export const TPM_KEY = signing('key P-256', 0x0004_0072);
 
 /**
- * Parent of keys in the TPM: fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, noDA, restricted, decrypt.
- * TPM key files that name the owner's hierarchy as their parent mean this primary, with nothing in `unique`.
+ * Parent of keys in the TPM: fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, noDA, restricted, decrypt. A TPM
+ * key file whose parent is the owner's hierarchy means this primary, with an empty `unique`.
  */
 export const STORAGE_P256: Template = {
   name: 'storage key P-256',

@@ -1,4 +1,4 @@
-/** What a real TPM said, recorded; good-… is believed and wrong-… is refused for the reason that it names. */
+/** Recorded statements of a real TPM: good-… is accepted, wrong-… is refused for the reason in its name. */
 import { hash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -92,10 +92,10 @@ test('the manifest lists every file, unchanged', () => {
   for (const name of names) expect(hash('sha256', readFileSync(join(DIR, name)))).toBe(sha256[name]);
 });
 
-describe.each(['good-quote.json', 'good-certify.json'])('%s, spoiled', (name) => {
+describe.each(['good-quote.json', 'good-certify.json'])('%s', (name) => {
   const good = read(name);
 
-  test('in any one bit of each byte of the statement, is refused', () => {
+  test('is refused if one bit of any byte of the statement is changed', () => {
     const attest = bytes(good, 'attest');
     for (let at = 0; at < attest.length; at++) {
       const spoiled = Uint8Array.from(attest, (byte, i) => (i === at ? byte ^ (1 << (at & 7)) : byte));
@@ -103,7 +103,7 @@ describe.each(['good-quote.json', 'good-certify.json'])('%s, spoiled', (name) =>
     }
   });
 
-  test('in any one bit of each byte of the signature, is refused', () => {
+  test('is refused if one bit of any byte of the signature is changed', () => {
     const signature = bytes(good, 'signature');
     for (let at = 0; at < signature.length; at++) {
       const spoiled = Uint8Array.from(signature, (byte, i) => (i === at ? byte ^ 1 : byte));

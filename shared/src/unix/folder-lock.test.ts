@@ -61,7 +61,7 @@ test.skipIf(!HAS_GLIBC)(
 );
 
 test.skipIf(!HAS_GLIBC)(
-  'a lock is held twice by nobody, also within a process, and is free once closed',
+  'a folder is not locked twice, not even by one process, and is free once closed',
   async () => {
     const first = lock();
     expect(lock).toThrow(refusal('unavailable', /stop it$/));

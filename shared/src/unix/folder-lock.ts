@@ -1,6 +1,6 @@
 /**
- * One process at a time in a folder, by flock(2) of the folder itself: whatever is removed inside, the lock stays, and
- * the kernel frees it with the process. Linux with glibc.
+ * Only one process at a time uses a folder, by flock(2) on the folder itself. The lock stays if files in the folder are
+ * removed, and the kernel frees it when the process ends. Linux with glibc.
  */
 import fs from 'node:fs';
 import os from 'node:os';
@@ -17,7 +17,7 @@ const LOCK_NB = 4;
 
 /**
  * Locks the folder for this process until it is closed. Undefined if the system or the file system has no such lock.
- * Throws unavailable if another process has it, with its pid where that can be known. Does not wait.
+ * Throws unavailable if another process has it, with its pid if that is known. Does not wait.
  */
 export function lockFolder(path: string, advice: string): FolderLock | undefined {
   const libc = quietly(openLibc);
@@ -37,7 +37,7 @@ export function lockFolder(path: string, advice: string): FolderLock | undefined
   return undefined;
 }
 
-/** Throws unavailable if a process is seen that has locked the folder, and takes no lock. */
+/** Throws unavailable if /proc/locks shows a process that has locked the folder. Takes no lock. */
 export function ensureNotLocked(path: string, advice: string): void {
   if (folderHolder(path) !== undefined) throw new IdentityError('unavailable', `${usedBy(path)}: ${advice}`);
 }
@@ -47,7 +47,10 @@ function usedBy(path: string): string {
   return `another process${pid === undefined ? '' : ` (pid ${pid})`} uses ${path}`;
 }
 
-/** proc_locks(5). Undefined if nobody has the lock, and where the kernel does not show who has it: in containers. */
+/**
+ * The pid of the process that has locked the folder (proc_locks(5)). Undefined if there is none, or if the kernel does
+ * not show it, as in containers.
+ */
 function folderHolder(path: string): number | undefined {
   const found = fs.statSync(path, { throwIfNoEntry: false });
   if (found === undefined) return undefined;
@@ -60,7 +63,7 @@ function folderHolder(path: string): number | undefined {
   return undefined;
 }
 
-/** Major and minor number, as the kernel prints them; makedev(3) has them in pieces. */
+/** Major and minor number, as /proc/locks prints them; makedev(3) interleaves their bits. */
 function deviceOf(dev: number): string {
   const device = BigInt(dev);
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n);

@@ -1,17 +1,14 @@
 /**
- * Gives memory that is free inside the process back to the system, after each full collection of garbage: glibc keeps
- * the pages of small buffers, so that a flood would show in the resident size for ever (malloc_trim(3)).
+ * Returns free memory of this process to the system after each full garbage collection (malloc_trim(3)). glibc keeps
+ * the pages of small buffers; the resident size would stay as large as a flood has made it.
  */
 import { constants, PerformanceObserver } from 'node:perf_hooks';
 import { openLibc } from './libc.ts';
 
-/** Under a flood many collections follow each other. */
+/** At most one trim in this time: under a flood, collections follow each other closely. */
 const PAUSE_MS = 10_000;
 
-/**
- * Does so until `signal` is aborted, on a thread of libuv's pool, and keeps no process alive. Does nothing where there
- * is no glibc.
- */
+/** Runs until `signal` aborts, on a thread of libuv's pool, and keeps no process alive. Does nothing without glibc. */
 export function giveBackFreedMemory(signal: AbortSignal): void {
   const trim = trimmer();
   if (trim === undefined || signal.aborted) return;
@@ -37,7 +34,7 @@ export function giveBackFreedMemory(signal: AbortSignal): void {
   signal.addEventListener('abort', stop, { once: true });
 }
 
-/** Its declaration does not know `detail`; its documentation does. */
+/** `detail` is documented, but missing in its type. */
 const isFull = (entry: PerformanceEntry & { readonly detail?: { readonly kind?: number } }): boolean =>
   entry.detail?.kind === constants.NODE_PERFORMANCE_GC_MAJOR;
 

@@ -50,8 +50,8 @@ test('names the process that connected, and holds it', async () => {
   socket.destroy();
 });
 
-test('a signal that comes while it looks is not taken for the exit of the peer', async () => {
-  // Of so many looks, dozens are interrupted by the profiler's signal.
+test('a signal during the check is not taken for the exit of the peer', async () => {
+  // Of so many checks, dozens are interrupted by the profiler's signal.
   const script = `
     import { connect, createServer } from 'node:net';
     const { openPeer } = await import(${JSON.stringify(new URL('./peer-credentials.ts', import.meta.url))});
@@ -79,7 +79,7 @@ test('I27 says that a process has exited', async () => {
   socket.destroy();
 });
 
-test('I27 without a pidfd, the open directory of the process tells', async () => {
+test('I27 without a pidfd, the open directory of the process shows its exit', async () => {
   const socket = await childSocket();
   const peer = holdProcess(peerOf(socket), undefined);
   peer.ensureStillThere();
@@ -91,7 +91,7 @@ test('I27 without a pidfd, the open directory of the process tells', async () =>
   socket.destroy();
 });
 
-test('every descriptor is given back, whether a peer was held or gone', async () => {
+test('every descriptor is closed, whether the peer was held or had exited', async () => {
   const socket = await childSocket();
   openPeer(socket).close();
   const before = readdirSync('/proc/self/fd').length;
@@ -110,7 +110,7 @@ test('every descriptor is given back, whether a peer was held or gone', async ()
   socket.destroy();
 });
 
-test('a TCP peer is nobody the kernel knows', async () => {
+test('a TCP socket has no peer credentials', async () => {
   const tcp = createServer();
   await new Promise<void>((resolve) => tcp.listen(0, '127.0.0.1', resolve));
   const { port } = tcp.address() as { port: number };
@@ -122,13 +122,13 @@ test('a TCP peer is nobody the kernel knows', async () => {
   tcp.close();
 });
 
-test('a descriptor that is no socket has no peer', () => {
+test('a descriptor that is not a socket has no peer', () => {
   const fd = openSync('/dev/null', 'r');
   expect(() => peerOf({ _handle: { fd } } as unknown as Socket)).toThrow('the kernel names no peer');
   closeSync(fd);
 });
 
-test('I27 no pidfd from a kernel that has them means that nobody is there', () => {
+test('I27 if a kernel with SO_PEERPIDFD gives no pidfd, the peer has exited', () => {
   const fd = openSync('/dev/null', 'r');
   expect(() => pidfdOf(fd, 42)).toThrow(expect.objectContaining({ code: 'peer_gone' }));
   closeSync(fd);
@@ -154,7 +154,7 @@ test('a closed socket has no peer', async () => {
   expect(() => peerOf(socket)).toThrow('the socket is closed');
 });
 
-test('a closed pidfd cannot vouch for anybody', async () => {
+test('a closed pidfd does not confirm a peer', async () => {
   const socket = await childSocket();
   const fd = openSync('/dev/null', 'r');
   closeSync(fd);

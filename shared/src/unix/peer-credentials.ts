@@ -1,7 +1,6 @@
 /**
- * Who is calling on a unix socket, by kernel-verified peer credentials: SO_PEERCRED, and SO_PEERPIDFD where the
- * kernel has it.
- * It proves pid, uid and gid at connect(2). It does not follow a later exec or a descriptor passed on.
+ * Kernel-verified credentials of the peer on a unix socket: SO_PEERCRED, and SO_PEERPIDFD if the kernel has it. They
+ * prove pid, uid and gid at connect(2), and do not follow a later exec or a descriptor that is passed on.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
@@ -14,7 +13,7 @@ export interface KernelPeer {
   readonly gid: number;
 }
 
-/** A peer whose process is held by descriptors, so that another process under its pid is not taken for it. */
+/** A peer with descriptors of its process, so that another process with its pid is not taken for it. */
 export interface LivePeer extends KernelPeer {
   /** Throws peer_gone once the process has exited, or its pid names another one. */
   ensureStillThere(): void;
@@ -37,12 +36,12 @@ export function peerOf(socket: Socket): KernelPeer {
   const ucred = socketOption(fd, SO_PEERCRED, 12);
   ensure(ucred !== undefined, 'peer_unknown', 'the kernel names no peer for this socket');
   const peer = { pid: ucred.readInt32LE(0), uid: ucred.readUInt32LE(4), gid: ucred.readUInt32LE(8) };
-  // 0 is a process outside our pid namespace, or a TCP socket.
+  // 0 stands for a process outside our pid namespace, and for a TCP socket.
   ensure(peer.pid > 0, 'peer_unknown', `the peer has no process that is seen from here (uid ${peer.uid})`);
   return peer;
 }
 
-/** Reads the peer and holds on to its process. The caller closes it. Throws peer_unknown, peer_gone. */
+/** Reads the peer and opens descriptors of its process. The caller closes it. Throws peer_unknown, peer_gone. */
 export function openPeer(socket: Socket): LivePeer {
   const peer = peerOf(socket);
   const pidfd = pidfdOf(descriptorOf(socket), peer.pid);
@@ -54,14 +53,20 @@ export function openPeer(socket: Socket): LivePeer {
   }
 }
 
-/** Undefined if the kernel is older than SO_PEERPIDFD. Throws peer_gone: another process may have the pid by now. */
+/**
+ * A pidfd of the peer, which the caller closes. Undefined if the kernel is older than SO_PEERPIDFD. Throws peer_gone if
+ * the peer has exited: another process may have the pid by now.
+ */
 export function pidfdOf(fd: number, pid: number): number | undefined {
   const pidfd = socketOption(fd, SO_PEERPIDFD, 4)?.readInt32LE(0);
   ensure(pidfd !== undefined || libc().errno() === ENOPROTOOPT, 'peer_gone', `process ${pid} has exited`);
   return pidfd;
 }
 
-/** Holds the process of `peer.pid`; `pidfd`, where there is one, tells that it is still the one that connected. */
+/**
+ * Opens the process of `peer.pid`. A `pidfd` shows whether that is still the process that connected; `close` closes it,
+ * too. Throws peer_gone.
+ */
 export function holdProcess(peer: KernelPeer, pidfd: number | undefined): LivePeer {
   const proc = openProcess(peer.pid);
   try {
@@ -81,7 +86,7 @@ interface HeldProcess extends KernelPeer {
   readonly first: ProcessMark;
 }
 
-/** What stays the same for the whole life of a process. */
+/** What must not change while a peer is served. */
 export interface ProcessMark {
   readonly startTime: string;
   readonly owner: number;
@@ -111,13 +116,13 @@ function ensureSame({ pid, proc, pidfd, first }: HeldProcess): void {
   ensureSameProcess(pid, first, processAt(proc));
 }
 
-/** Throws peer_gone. */
+/** Throws peer_gone if the process is another one by now, or has another owner. */
 export function ensureSameProcess(pid: number, first: ProcessMark, now: ProcessMark): void {
   ensure(now.startTime === first.startTime, 'peer_gone', `pid ${pid} names another process now`);
   ensure(now.owner === first.owner, 'peer_gone', `process ${pid} has changed its owner`);
 }
 
-/** Reading through the open directory never reaches a later process under the same pid: it fails instead. */
+/** Reads through the open directory: that fails once the process has exited, even if another one has its pid. */
 function processAt(proc: number): ProcessMark {
   try {
     const stat = readFileSync(`/proc/self/fd/${proc}/stat`, 'latin1');
@@ -127,7 +132,10 @@ function processAt(proc: number): ProcessMark {
   }
 }
 
-/** proc_pid_stat(5), field 22. The second is the command in brackets and may hold any byte, brackets too. */
+/**
+ * The start time in clock ticks since boot (proc_pid_stat(5), field 22). Field 2 is the command in brackets and may
+ * hold any byte, brackets too. Throws peer_gone.
+ */
 export function startTimeOf(stat: string): string {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const startTime = fields[19];
@@ -143,7 +151,7 @@ function openProcess(pid: number): number {
   }
 }
 
-/** Node gives no public way to a socket's descriptor; libuv's handle has had `fd` since 0.12. */
+/** Node has no public API for a socket's descriptor; libuv's handle has had `fd` since Node 0.12. */
 function descriptorOf(socket: Socket): number {
   const { _handle } = socket as unknown as { _handle?: { fd?: number } };
   const fd = _handle?.fd;
@@ -180,7 +188,7 @@ interface Libc {
 
 let loaded: Libc | undefined;
 
-/** Loaded at the first call: a process that serves no unix socket does without the native library. */
+/** Loaded at the first call: a process that serves no unix socket does not need the native library. */
 function libc(): Libc {
   loaded ??= loadLibc();
   return loaded;

@@ -1,5 +1,5 @@
 /**
- * One process, held by a pidfd, so that a signal reaches the process that was looked at and never a later one under
+ * Signals a process through a pidfd, so that the signal reaches the process that was checked and never a later one with
  * the same pid.
  */
 import { closeSync, readFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { openLibc } from './libc.ts';
 
 export interface HeldProcess {
   readonly pid: number;
-  /** Real and effective. */
+  /** The real and the effective uid. */
   readonly uids: readonly [number, number];
   /** proc_pid_comm(5): the name of the program, at most 15 bytes of it. */
   readonly name: string;
@@ -32,7 +32,7 @@ const SYS_PIDFD_OPEN = 434;
 export const signalProcess: SignalProcess = (pid, signal, check) => {
   const pidfd = syscall(`process ${pid} cannot be opened`, [SYS_PIDFD_OPEN, pid, 0, 0, 0]);
   try {
-    // Read after the pidfd is open: if the pid has a new owner by now, the pidfd's process is gone and hears nothing.
+    // Read after the pidfd is open. If another process has the pid by now, the signal goes to no process.
     check(processAt(pid));
     const number = os.constants.signals[signal];
     syscall(`process ${pid} cannot be signalled`, [SYS_PIDFD_SEND_SIGNAL, pidfd, number, 0, 0]);
@@ -62,7 +62,7 @@ interface Libc {
 
 let loaded: Libc | undefined;
 
-/** Returns what the kernel answers. Throws unavailable with the name of the kernel's error. */
+/** Returns the result of the system call. Throws unavailable with the name of the kernel's error. */
 function syscall(what: string, values: Arguments): number {
   loaded ??= loadLibc();
   const answer = loaded.syscall(...values);
@@ -73,7 +73,7 @@ function syscall(what: string, values: Arguments): number {
   throw new IdentityError('unavailable', `${what}: ${name}`);
 }
 
-/** Loaded at the first call: most agents signal nobody. */
+/** Loaded at the first call: most agents never send a signal. */
 function loadLibc(): Libc {
   try {
     const { func, errno } = openLibc();

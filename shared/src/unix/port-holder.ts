@@ -1,12 +1,18 @@
-/** Which process listens on a TCP port, from /proc: for a person, and only where this user may see it. Linux. */
+/**
+ * Finds the process that listens on a TCP port, from /proc, for error texts. Finds only processes that this user may
+ * inspect. Linux.
+ */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** proc_pid_net(5): the state of a socket that listens. */
 const LISTENS = '0A';
-/** A machine with more processes takes too long for a sentence. */
+/** How many processes are searched: more would take too long for an error text. */
 const MAX_PROCESSES = 20_000;
 
-/** Its name and pid, such as `nginx, pid 812`. Blocks for some milliseconds. Throws nothing. */
+/**
+ * The process's name and pid, such as `nginx, pid 812`; undefined if it is not found. Blocks for some milliseconds.
+ * Throws nothing.
+ */
 export function portHolder(port: number): string | undefined {
   const sockets = new Set(
     ['/proc/net/tcp', '/proc/net/tcp6']
@@ -34,7 +40,7 @@ function holdsOneOf(sockets: ReadonlySet<string>, folder: string): boolean {
   return descriptors.some((name) => sockets.has(quietly(() => readlinkSync(`${folder}/${name}`), '')));
 }
 
-/** Processes end and hide while we look. */
+/** A process may end, or be hidden, during the search. */
 function quietly<T>(read: () => T, otherwise: T): T {
   try {
     return read();

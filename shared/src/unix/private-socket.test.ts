@@ -85,7 +85,7 @@ describe('a private socket', () => {
     expect(inFolder()).toEqual([]);
   });
 
-  test('I78 is left alone at the end of a server whose own file was removed, and that of the next one goes on', async () => {
+  test('I78 is kept when an older server closes whose own file was removed', async () => {
     const first = await listen('first');
     fs.unlinkSync(path);
     const second = await listen('second');
@@ -95,13 +95,13 @@ describe('a private socket', () => {
     expect(inFolder()).toEqual([]);
   });
 
-  test('has a path as long as the system takes', async () => {
+  test('may have the longest path that the system allows', async () => {
     path = join(folder, 'x'.repeat(MAX_SOCKET_PATH_BYTES - folder.length - 1));
     await listen();
     expect(await greeting()).toBe('first');
   });
 
-  test('replaces one that a killed process left, and leaves nothing else behind', async () => {
+  test('replaces the file that a killed process left, and leaves no other file', async () => {
     killed();
     expect(inFolder()).toEqual(['some.sock']);
     await listen();
@@ -111,21 +111,21 @@ describe('a private socket', () => {
 });
 
 describe('a socket that another process serves is never taken', () => {
-  test('where the process answers', async () => {
+  test('if the process answers', async () => {
     await listen('first');
     const message = `another process (pid ${process.pid}) serves ${path}: stop it`;
     await expect(listen('second')).rejects.toMatchObject({ code: 'unavailable', message });
     expect(await greeting()).toBe('first');
   });
 
-  test('where the process has stopped to accept', async () => {
+  test('if the process no longer accepts', async () => {
     const pid = await stuck(8);
     const message = `another process (pid ${pid}) serves ${path}: stop it`;
     await expect(listen()).rejects.toMatchObject({ code: 'unavailable', message });
     expect(inFolder()).toEqual(['some.sock']);
   });
 
-  test('where its queue is full', async () => {
+  test('if its queue is full', async () => {
     await stuck(0);
     const waiting: net.Socket[] = [];
     let full = false;
@@ -141,7 +141,7 @@ describe('a socket that another process serves is never taken', () => {
     for (const each of waiting) each.destroy();
   });
 
-  test('where two find the same dead socket at once: the faster one keeps it', async () => {
+  test('if two find the same dead socket at once: the faster one keeps it', async () => {
     killed();
     const both = await Promise.allSettled([listen('first'), listen('second')]);
     expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);

@@ -1,6 +1,6 @@
 /**
- * A unix socket of this process at a path: in a folder that nobody else may change, never in the place of a socket that
- * somebody serves, and with its mode before the first caller can connect.
+ * A unix socket of this process. Nobody else may change its folder, it never replaces a socket that another process
+ * serves, and it has its mode before the first caller can connect.
  */
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
@@ -19,16 +19,16 @@ export interface PrivateSocket {
   readonly path: string;
   /** Who may connect, as chmod(2) has it: 0o600, or 0o666 for every user of this machine. */
   readonly mode: number;
-  /** What an operator does where another process serves the path. */
+  /** What an operator should do if another process serves the path. */
   readonly advice: string;
-  /** Callers that the kernel may hold until they are accepted. Node's 511 where it is left out. */
+  /** How many callers the kernel queues until they are accepted; 511 by default, as in Node. */
   readonly backlog?: number;
 }
 
 /**
  * Resolves once `server` listens at the path. The file is removed when the server has closed, if it is still the one
  * that was made here. A socket that a process left behind is replaced. Throws file_mode if others may change the
- * folder, file if something else is at the path, and unavailable where a process serves it or the path cannot be bound.
+ * folder, file if something else is at the path, and unavailable if a process serves it or the path cannot be bound.
  */
 export async function listenPrivately(server: net.Server, socket: PrivateSocket): Promise<void> {
   const { path, advice } = socket;
@@ -43,7 +43,7 @@ export async function listenPrivately(server: net.Server, socket: PrivateSocket)
   await bind(server, socket);
 }
 
-/** Nothing is at `path`, or a socket of root or of this user. A link is no socket. Throws file. Blocks. */
+/** Throws file unless the path is free or has a socket of root or of this user. A link is refused. Blocks. */
 export function ensureNothingElse(path: string): void {
   const found = fs.lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
@@ -52,8 +52,8 @@ export function ensureNothingElse(path: string): void {
 }
 
 /**
- * Two processes may find the same dead socket: the slower one must not remove what the faster one has put in its place.
- * So the file is moved aside first, and looked at again where nobody else sees it.
+ * Two processes may find the same dead socket: the slower one must not remove the new socket of the faster one. So the
+ * file is renamed first, and then compared with the one that was found.
  */
 async function removeDead(path: string, advice: string): Promise<void> {
   const found = look(path);
@@ -74,15 +74,17 @@ async function removeDead(path: string, advice: string): Promise<void> {
   fs.unlinkSync(aside);
 }
 
-/** Differs for two files, also where the second one has got the number of the first. Undefined if nothing is. */
+/**
+ * Identifies a file by device, inode and modification time, because inodes are used again. Undefined if there is none.
+ */
 function look(path: string): string | undefined {
   const found = fs.lstatSync(path, { throwIfNoEntry: false, bigint: true });
   return found && `${found.dev} ${found.ino} ${found.mtimeNs}`;
 }
 
 /**
- * unix(7): only a socket that nobody listens on refuses. A process that is stopped, or whose queue is full, serves its
- * socket still; what this user may not ask cannot be known to be dead.
+ * unix(7): connect(2) is refused only if no process listens. A process that is stopped, or whose queue is full, still
+ * serves its socket. If this user may not connect, the socket is taken as served.
  */
 async function ensureDead(path: string, advice: string): Promise<void> {
   const probe = net.connect(path);
@@ -108,8 +110,8 @@ async function ensureDead(path: string, advice: string): Promise<void> {
 }
 
 /**
- * Under a name of its own: when libuv closes, it removes the name that it has bound, whatever file has that name by
- * then. bind(2) makes the file with the mode that the umask leaves.
+ * Binds a name of its own and links it to `path`: when libuv closes, it removes the name that it has bound, even if
+ * another file has that name by then. bind(2) makes the file with the mode that the umask leaves.
  */
 function bind(server: net.Server, { path, mode, advice, backlog }: PrivateSocket): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -129,7 +131,7 @@ function bind(server: net.Server, { path, mode, advice, backlog }: PrivateSocket
     // Node binds and listens at once.
     if (!server.listening) return;
     try {
-      // A default ACL of the folder counts instead of the umask (acl(5)).
+      // A default ACL of the folder replaces the umask (acl(5)).
       fs.chmodSync(bound, mode);
       moveInPlace(server, { bound, path, advice });
     } catch (error) {
@@ -139,7 +141,7 @@ function bind(server: net.Server, { path, mode, advice, backlog }: PrivateSocket
   });
 }
 
-/** Begins as `path` does, so that ss(8) shows it to somebody who looks for `path`, unless that is too long. */
+/** Begins like `path`, so that ss(8) shows it to an operator who looks for `path`, unless that is too long. */
 function ownName(path: string): string {
   const random = randomBytes(3).toString('hex');
   const name = `${path}.${random}`;
@@ -152,7 +154,7 @@ interface Place {
   readonly advice: string;
 }
 
-/** link(2) replaces nothing. Throws unavailable where another process was faster. */
+/** link(2) never replaces a file. Throws unavailable if another process was faster. */
 function moveInPlace(server: net.Server, { bound, path, advice }: Place): void {
   const own = look(bound);
   try {

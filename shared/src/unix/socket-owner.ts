@@ -1,11 +1,11 @@
 /**
- * Who owns the other end of a loopback TCP connection, asked of the kernel for that one socket (sock_diag(7)). The
- * kernel finds it by its hash, so the cost does not grow with the number of connections. Linux with glibc.
+ * The owner of the other end of a loopback TCP connection. The kernel is asked about that one socket (sock_diag(7)) and
+ * finds it by its hash, so the cost does not grow with the number of connections. Linux with glibc.
  */
 import { ensure, IdentityError } from '../ground/errors.ts';
 import { openLibc } from './libc.ts';
 
-/** Both ends of a connection, as the end that is asked about sees them. */
+/** Both ends of a connection. The local one is the end whose owner is wanted. */
 export interface TcpEnds {
   readonly family: 'IPv4' | 'IPv6';
   readonly localAddress: Uint8Array;
@@ -34,19 +34,19 @@ const INODE_AT = HEADER + 68;
 const STATE_AT = HEADER + 1;
 
 /**
- * Throws peer_unknown for no such socket, and for one that its owner has closed: for that the kernel may say uid 0. It
- * is known by its inode, which is 0 from the close on and which the kernel reads after the uid. A socket that is only
- * shut down for writing still has an owner.
+ * The uid of the owner. Throws peer_unknown if there is no such socket, or if its owner has closed it: then the kernel
+ * may say uid 0. A closed socket has inode 0, and the kernel reads the inode after the uid. A socket that is shut down
+ * for writing only still has an owner. Does not wait.
  */
 export function tcpOwner(ends: TcpEnds): number {
   const { libc, fd } = opened();
   sequence = (sequence + 1) >>> 0;
   const request = requestFor(ends);
   const sent = libc.send(fd, request, request.length, 0);
-  ensure(sent === request.length, 'peer_unknown', 'the kernel takes no question about sockets');
+  ensure(sent === request.length, 'peer_unknown', 'the kernel refused a request about sockets (sock_diag)');
   const answer = Buffer.alloc(1_024);
   let length: number;
-  // The kernel has answered by the time that it has taken the question. An answer to another one is not this one's.
+  // The kernel answers before send(2) returns. Answers to earlier questions are skipped.
   do length = libc.recv(fd, answer, answer.length, MSG_DONTWAIT);
   while (length >= HEADER && answer.readUInt32LE(SEQUENCE_AT) !== sequence);
   const found = length >= INODE_AT + 4 && answer.readUInt16LE(4) === SOCK_DIAG_BY_FAMILY;
@@ -91,7 +91,7 @@ function opened(): { readonly libc: Libc; readonly fd: number } {
   if (kept !== undefined) return kept;
   const libc = loadLibc();
   const fd = libc.socket(AF_NETLINK, SOCK_DGRAM_CLOEXEC, NETLINK_SOCK_DIAG);
-  ensure(fd >= 0, 'peer_unknown', 'the kernel gives no netlink socket for questions about sockets');
+  ensure(fd >= 0, 'peer_unknown', 'cannot open a netlink socket (sock_diag)');
   kept = { libc, fd };
   return kept;
 }

@@ -8,14 +8,14 @@ interface SignatureAlgorithm {
   readonly keyType: 'ec' | 'rsa';
 }
 
-/** What our signers make: ecdsa-with-SHA256 and ecdsa-with-SHA384. */
+/** The algorithms of our signers: ecdsa-with-SHA256 and ecdsa-with-SHA384. */
 export const IDENTIFIER: Readonly<Record<KeyAlgorithm, Uint8Array>> = {
   'ecdsa-p256': Buffer.from('300a06082a8648ce3d040302', 'hex'),
   'ecdsa-p384': Buffer.from('300a06082a8648ce3d040303', 'hex'),
 };
 
 /**
- * Absent parameters for ECDSA, NULL for RSA PKCS #1 v1.5. SHA-1 and PSS are left out: nothing that we meet
+ * Absent parameters for ECDSA, NULL for RSA PKCS #1 v1.5. SHA-1 and PSS are not supported: no certificate that we read
  * needs them.
  */
 const ALGORITHMS: ReadonlyMap<string, SignatureAlgorithm> = new Map([
@@ -35,7 +35,7 @@ export interface Signed {
   readonly signature: Uint8Array;
 }
 
-/** False for an unknown algorithm, one that is not the key's, and a signature that does not verify. */
+/** False for an unknown algorithm, one that does not fit the key, and a signature that does not verify. */
 export function isSignedBy(signed: Signed, key: KeyObject): boolean {
   const algorithm = ALGORITHMS.get(hex(signed.algorithm));
   if (algorithm === undefined || algorithm.keyType !== key.asymmetricKeyType) return false;

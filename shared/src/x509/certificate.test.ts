@@ -42,7 +42,7 @@ function withField(name: keyof typeof FIELD, ...values: readonly Uint8Array[]): 
   return signed(der.sequence(...fields), root.key);
 }
 
-test('a certificate is cut into the parts that were written', () => {
+test('a certificate is read into the parts that were written', () => {
   expect(certificate.notAfter).toEqual(new Date(NOW.getTime() + 3600_000));
   expect(equal(certificate.issuer, root.certificate.subject)).toBe(true);
   expect(readBasicConstraints(certificate, 'der')).toEqual({ ca: false, pathLength: undefined });
@@ -143,7 +143,7 @@ describe('names are the same', () => {
   });
 });
 
-test('names that are malformed refuse to be compared', () => {
+test('names that are malformed are not compared', () => {
   const empty = der.sequence(der.set());
   const refusal = (message: RegExp) =>
     expect.objectContaining({ code: 'chain', message: expect.stringMatching(message) });

@@ -1,7 +1,4 @@
-/**
- * Certificates, read (RFC 5280 §4.1): cut into their parts, nothing believed. Verdicts are in path.ts,
- * svid.ts, lint.ts.
- */
+/** Reads certificates into their parts (RFC 5280 §4.1) and verifies none of them: path.ts, svid.ts and lint.ts do. */
 import type { KeyObject } from 'node:crypto';
 import { constructed, DerReader, TAG } from '../der/read.ts';
 import type { TimeForm } from '../der/time.ts';
@@ -16,7 +13,7 @@ export interface Extension {
   readonly value: Uint8Array;
 }
 
-/** The to-be-signed half. All bytes are views over what was parsed. */
+/** The to-be-signed part. All bytes are views of what was parsed. */
 export interface TbsCertificate {
   readonly tbs: Uint8Array;
   /** The content of the INTEGER: big-endian two's complement. */
@@ -38,7 +35,7 @@ export interface Certificate extends TbsCertificate {
   readonly signature: Uint8Array;
 }
 
-/** Stops an attacker's megabyte before it costs anything; 200 names fit. */
+/** A larger certificate is refused before any work. 200 names fit. */
 const MAX_BYTES = 64 * 1024;
 const VERSION_3 = 2;
 
@@ -58,12 +55,12 @@ function parse(der: Uint8Array, form: TimeForm): Certificate {
   const signature = body.bitBytes('signature');
   body.done('certificate');
   outer.done('certificate');
-  // §4.1.1.2: or the unsigned field would choose how the signed one is checked.
+  // §4.1.1.2. The outer field is not signed, so it must not decide how the signature is checked.
   ensure(equal(algorithm, tbs.signatureAlgorithm), code, 'the two signature algorithms differ');
   return { ...tbs, der, signature };
 }
 
-/** Throws `code`. §4.1.2, in the order of the ASN.1. */
+/** Reads the to-be-signed part (§4.1.2). Throws `code`. */
 export function parseTbs(tbs: Uint8Array, code: Refusal, form: TimeForm = 'rfc5280'): TbsCertificate {
   const outer = new DerReader(tbs, code);
   const body = outer.sequence('to-be-signed certificate');
@@ -77,14 +74,16 @@ export function parseTbs(tbs: Uint8Array, code: Refusal, form: TimeForm = 'rfc52
   validity.done('validity');
   const subject = walked(body, 'subject', code);
   const spki = walked(body, 'public key', code);
-  // Unique identifiers, [1] and [2], would be here: §4.1.2.8 forbids them, and as tags they are not [3].
+  // Unique identifiers, [1] and [2], would be here. §4.1.2.8 forbids them; they are refused, because [3] is expected.
   const extensions = parseExtensions(body.enter(constructed(3), 'extensions'), code);
   body.done('to-be-signed certificate');
   outer.done('to-be-signed certificate');
   return { tbs, serial, signatureAlgorithm, issuer, subject, notBefore, notAfter, spki, extensions };
 }
 
-/** §4.2: at least one, none twice. `reader` stands before the SEQUENCE and is read to its end. */
+/**
+ * §4.2: at least one, none twice; by dotted OID. `reader` is before the SEQUENCE and is read to its end. Throws `code`.
+ */
 export function parseExtensions(reader: DerReader, code: Refusal): ReadonlyMap<string, Extension> {
   const list = reader.sequence('extensions');
   reader.done('extensions');
@@ -104,7 +103,7 @@ export function parseExtensions(reader: DerReader, code: Refusal): ReadonlyMap<s
 
 const keys = new WeakMap<TbsCertificate, KeyObject>();
 
-/** Imported once a certificate. Throws certificate_parse for keys too weak to believe. */
+/** Imported once for each certificate. Throws certificate_parse for a key that is weak or malformed. */
 export function publicKeyOf(certificate: TbsCertificate): KeyObject {
   const known = keys.get(certificate);
   if (known !== undefined) return known;

@@ -71,7 +71,7 @@ describe('proves the key of', () => {
     expect(hex(verifyCsr(withP384).spki)).toBe(hex(spkiOf(p384)));
   });
 
-  /** attacks.md I2: the key is all that comes out. */
+  /** attacks.md I2: only the key comes out. */
   test('a CSR that asks for names, to be an authority, and other purposes', () => {
     const wishes = der.sequence(
       basicConstraints({ pathLength: undefined }),
@@ -191,7 +191,7 @@ describe('refuses', () => {
   even[even.length - 1] = 2;
 
   test.each([
-    ['RSA-2048, as good as it gets', { key: rsa2048, algorithm: RSA_256 }, /RSA keys are not certified/],
+    ['a strong RSA-2048 key', { key: rsa2048, algorithm: RSA_256 }, /RSA keys are not certified/],
     ['RSA-4096', { key: rsa(4096), algorithm: RSA_256 }, /RSA keys are not certified/],
     ['RSA-1024', { key: rsa(1024), algorithm: RSA_256 }, /1024 bits, at least 2048/],
     [
@@ -231,7 +231,7 @@ describe('refuses', () => {
     expect(() => verifyCsr(csr(changed))).toThrow(refusal);
   });
 
-  test('but no ordinary RSA key as ROCA', () => {
+  test('no ordinary RSA key as a ROCA key', () => {
     expect(isRoca(modulus)).toBe(false);
   });
 });

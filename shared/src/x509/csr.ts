@@ -1,6 +1,6 @@
 /**
  * PKCS #10 requests (RFC 2986), read strictly. A CSR contributes a proven public key and nothing else: the names and
- * extensions that it asks for must be well formed and are then forgotten, because the server composes the certificate.
+ * extensions that it asks for must be well formed and are ignored, because the CA composes the certificate.
  */
 import { hash, type KeyObject } from 'node:crypto';
 import { constructed, DerReader, TAG } from '../der/read.ts';
@@ -19,7 +19,7 @@ export interface ProvenKey {
   readonly [proven]: true;
   readonly spki: Uint8Array;
   readonly publicKey: KeyObject;
-  /** Of `spki`: the key's name. */
+  /** SHA-256 of `spki`: the key's name. */
   readonly sha256: Uint8Array;
 }
 
@@ -28,12 +28,14 @@ const MAX_BYTES = 16 * 1024;
 const EXTENSION_REQUEST = '1.2.840.113549.1.9.14';
 const VERSION_1 = Uint8Array.of(TAG.integer, 1, 0);
 
-/** Throws csr_size, csr_parse, csr_key and csr_pop, in the order of what they cost. */
+/**
+ * Verifies the signature and returns the key. Throws csr_size, csr_parse, csr_key and csr_pop, the cheap checks first.
+ */
 export function verifyCsr(der: Uint8Array): ProvenKey {
   ensure(der.length <= MAX_BYTES, 'csr_size', `CSR is ${der.length} bytes, at most ${MAX_BYTES}`);
   const { info, spki, algorithm, signature } = parseCsr(der);
   const publicKey = ensureStrongKey(spki, 'csr_key');
-  // Debian's OpenSSL of 2006 to 2008 made RSA keys that only long lists can tell (CVE-2008-0166).
+  // Debian's OpenSSL of 2006 to 2008 made RSA keys that only long lists can detect (CVE-2008-0166).
   ensure(publicKey.asymmetricKeyType === 'ec', 'csr_key', 'RSA keys are not certified: use P-256 or P-384');
   const signed = isSignedBy({ algorithm, data: info, signature }, publicKey);
   ensure(signed, 'csr_pop', 'CSR is not signed by the key that it asks to certify');

@@ -1,4 +1,4 @@
-/** The extensions that we write and the ones that we judge by (RFC 5280 §4.2.1); a reader stands beside its writer. */
+/** Writers and readers of certificate extensions (RFC 5280 §4.2.1). */
 import { hash } from 'node:crypto';
 import { constructed, DerReader, primitive, TAG } from '../der/read.ts';
 import * as der from '../der/write.ts';
@@ -30,10 +30,10 @@ export const EKU = {
 } as const;
 
 /**
- * The mark of the CA or of an operator: a purpose that no workload's certificate has. EST marks its servers likewise
- * (RFC 7030 §3.6.1). RFC 6402 §2.10: id-kp-cmcCA is for a certification authority, id-kp-cmcRA for a registration
- * authority, which decides about enrolment. Both are registered and short: Go refuses a certificate with an arc of more
- * than 31 bits, which a UUID under 2.25 has.
+ * The extended key usage that marks a certificate as that of the CA or of an operator. No workload's certificate has
+ * it. EST marks its servers in the same way (RFC 7030 §3.6.1). RFC 6402 §2.10: id-kp-cmcCA is for a certification
+ * authority, id-kp-cmcRA for a registration authority, which decides about enrolment. Both are registered and short: Go
+ * refuses a certificate with an arc of more than 31 bits, which a UUID under 2.25 has.
  */
 export const ROLE_MARK: Readonly<Record<Role, string>> = {
   ca: '1.3.6.1.5.5.7.3.27',
@@ -68,7 +68,7 @@ export function basicConstraints(constraints?: { pathLength: number | undefined 
   return extension(OID.basicConstraints, true, der.sequence(der.boolean(true), ...limit));
 }
 
-/** Undefined when the extension is not there; so are the readers below. */
+/** §4.2.1.9; undefined if there is no such extension. Throws `code`. */
 export function readBasicConstraints(from: TbsCertificate, code: Refusal): BasicConstraints | undefined {
   return readValue(from, OID.basicConstraints, code, (reader) => {
     const body = reader.sequence('basic constraints');
@@ -90,7 +90,9 @@ export function keyUsage(...bits: readonly number[]): Uint8Array {
   return extension(OID.keyUsage, true, der.namedBits(...bits));
 }
 
-/** The numbers of the bits that are set; at least one. */
+/**
+ * §4.2.1.3: the numbers of the bits that are set, at least one; undefined if there is no such extension. Throws `code`.
+ */
 export function readKeyUsage(from: TbsCertificate, code: Refusal): ReadonlySet<number> | undefined {
   return readValue(from, OID.keyUsage, code, (reader) => {
     const { bytes } = reader.bitString('key usage');
@@ -124,7 +126,7 @@ export interface SubjectAltNames {
   readonly critical: boolean;
 }
 
-/** §4.2.1.6. Writes the names unchecked: the caller that composes a certificate has checked them. */
+/** §4.2.1.6. Does not check the names: the code that composes a certificate does. */
 export function subjectAltName({ uris, dnsNames = [], critical }: SubjectAltNames): Uint8Array {
   const names = [
     ...uris.map((uri) => der.implicit(NAME.uri, utf8(uri))),
@@ -139,7 +141,7 @@ export function readSubjectAltName(from: TbsCertificate, code: Refusal): readonl
   return found && readGeneralNames(found.value, code, 'subject alternative name');
 }
 
-/** §4.2.1.2. */
+/** §4.2.1.2. Not critical. */
 export function subjectKeyIdentifier(keyId: Uint8Array): Uint8Array {
   return extension(OID.subjectKeyIdentifier, false, der.octets(keyId));
 }
@@ -178,7 +180,7 @@ export function readAuthorityKeyIdentifier(
   });
 }
 
-/** RFC 7093 §2 method 1: the leftmost 160 bits of SHA-256 over the subjectPublicKey bits. */
+/** RFC 7093 §2 method 1: the leftmost 160 bits of SHA-256 over the subjectPublicKey bits. Throws `code`. */
 export function keyIdentifierOf(spki: Uint8Array, code: Refusal): Uint8Array {
   const info = new DerReader(spki, code).sequence('public key');
   info.element(TAG.sequence, 'public key algorithm');

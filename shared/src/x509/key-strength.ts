@@ -1,10 +1,11 @@
 /**
- * Which public keys are strong: P-256, P-384, RSA of 2048 to 4096 bits with exponent 65537; nothing else.
+ * Which public keys are accepted. To be certified: P-256, P-384, and RSA of 2048 to 4096 bits with exponent 65537. In
+ * certificates of others: also P-521, and RSA to 8192 bits.
  *
  * Each key has exactly one accepted SubjectPublicKeyInfo, so its hash names the key: named curves and uncompressed
- * points only (RFC 5480 §2.1.1, §2.2), NULL parameters for RSA (RFC 3279 §2.3.1). Weak by origin: ROCA keys show in the
- * modulus and refuse here. What cannot be seen is a key whose generator was predictable (Debian's OpenSSL of 2006 to
- * 2008): such keys are known only from lists, all of them RSA, which is why a CSR may not bring an RSA key.
+ * points only (RFC 5480 §2.1.1, §2.2), NULL parameters for RSA (RFC 3279 §2.3.1). Keys of the ROCA generator are
+ * recognised by their modulus and are not certified. Keys of a predictable generator (Debian's OpenSSL of 2006 to 2008)
+ * are known only from lists. All of them are RSA keys, so a CSR may not bring an RSA key.
  */
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { DerReader, TAG } from '../der/read.ts';
@@ -12,7 +13,7 @@ import { asBuffer, equal, hex } from '../ground/bytes.ts';
 import { ensure, type Refusal, refusalOf } from '../ground/errors.ts';
 
 interface Policy {
-  /** Lengths and openings of SubjectPublicKeyInfo: all that comes before the coordinates. */
+  /** Length and first bytes of a SubjectPublicKeyInfo: all that comes before the coordinates. */
   readonly curves: readonly { size: number; prefix: Buffer }[];
   readonly maxRsaBits: number;
 }

@@ -22,7 +22,7 @@ export const EMPTY_NAME: Uint8Array = Uint8Array.of(TAG.sequence, 0);
 /** Whether a Name in DER has no elements. */
 export const isEmptyName = (name: Uint8Array): boolean => equal(name, EMPTY_NAME);
 
-/** Cuts GeneralNames, the SEQUENCE and all; at least one (§4.2.1.6). */
+/** Reads GeneralNames with their SEQUENCE; at least one (§4.2.1.6). Throws `code`. */
 export function readGeneralNames(bytes: Uint8Array, code: Refusal, what: string): readonly GeneralName[] {
   const outer = new DerReader(bytes, code);
   const list = outer.sequence(what);
@@ -39,9 +39,7 @@ const TEXT_KINDS: readonly number[] = [NAME.email, NAME.dns, NAME.uri];
 const LAST_KIND = 8;
 const ASCII = /^[\x21-\x7e]*$/;
 
-/**
- * Cuts one GeneralName from `reader`. Throws `code` for a kind that does not exist, and for text that is not ASCII.
- */
+/** Reads one GeneralName. Throws `code` for a kind that does not exist, and for text that is not ASCII. */
 export function readGeneralName(reader: DerReader, code: Refusal, what: string): GeneralName {
   const kind = (reader.tag ?? 0) & 0x1f;
   ensure(kind <= LAST_KIND, code, `${what} has a name of unknown kind ${kind}`);
@@ -52,7 +50,7 @@ export function readGeneralName(reader: DerReader, code: Refusal, what: string):
     return { kind, value: name };
   }
   const value = reader.content(tag, what);
-  // IA5String (§4.2.1.6), and nothing unseen: a NUL or a newline is another name to another reader.
+  // IA5String (§4.2.1.6) of visible characters: other software may read a name with a NUL or a newline differently.
   if (TEXT_KINDS.includes(kind))
     ensure(ASCII.test(text(value)), code, `${what} has a name that is not plain ASCII`);
   return { kind, value };
@@ -65,8 +63,8 @@ export const text = (value: Uint8Array): string => asBuffer(value).toString('lat
 export type DistinguishedName = readonly string[];
 
 /**
- * §7.1: types are equal and values are equal without regard to case, runs of spaces, or whether they are Printable or
- * UTF8 strings. Only ASCII folds: full LDAP preparation (RFC 4518) is more than any issuer relies on.
+ * §7.1: types are equal, and values are equal without regard to case, runs of spaces, or whether they are Printable or
+ * UTF8 strings. Case is folded for ASCII only: no issuer relies on the full preparation of LDAP (RFC 4518).
  */
 export function readName(name: Uint8Array, code: Refusal): DistinguishedName {
   const list = new DerReader(name, code).sequence('name');
@@ -75,7 +73,7 @@ export function readName(name: Uint8Array, code: Refusal): DistinguishedName {
   return parts;
 }
 
-/** How many relative names there are, to bound what comparing them costs. */
+/** How many relative distinguished names there are, to bound the cost of comparisons. Throws `code`. */
 export function countRelativeNames(name: Uint8Array, code: Refusal): number {
   const list = new DerReader(name, code).sequence('name');
   let count = 0;
@@ -83,18 +81,20 @@ export function countRelativeNames(name: Uint8Array, code: Refusal): number {
   return count;
 }
 
-/** Whether two Names in DER are the same by §7.1. Throws `code` where one cannot be read. */
+/** Whether two Names in DER are the same by §7.1. Throws `code` if one cannot be read. */
 export function isSameName(a: Uint8Array, b: Uint8Array, code: Refusal): boolean {
   return equal(a, b) || isWithin(readName(a, code), readName(b, code), true);
 }
 
-/** True when `name` starts with all of `base`, and has no more than it where `whole`. */
+/** Whether `name` begins with all of `base`; with `whole`, whether they are equal. */
 export function isWithin(name: DistinguishedName, base: DistinguishedName, whole = false): boolean {
   if (whole && name.length !== base.length) return false;
   return base.every((part, i) => part === name[i]);
 }
 
-/** The e-mail addresses that old certificates have in the subject; §4.2.1.10 binds them as well. */
+/**
+ * The e-mail addresses in the subject, as old certificates have them; §4.2.1.10 constrains them, too. Throws `code`.
+ */
 export function emailsIn(name: Uint8Array, code: Refusal): readonly Uint8Array[] {
   const list = new DerReader(name, code).sequence('name');
   const found: Uint8Array[] = [];
@@ -122,7 +122,7 @@ function readRelativeName(relative: DerReader, code: Refusal): string {
   return pairs.sort().join('+');
 }
 
-/** Hex, so that no value can look like a separator. */
+/** In hex, so that no value contains a separator. */
 function foldedValue(tag: number, value: Uint8Array): string {
   if (tag !== TAG.utf8String && tag !== TAG.printableString) return `${tag}:${hex(value)}`;
   const folded = text(value)

@@ -1,6 +1,6 @@
 /**
- * The firmware's event log in TCG's crypto-agile format (PC Client Platform Firmware Profile, section 10.2), all of
- * it little-endian. Codec only: what the events are worth is replay.ts's business.
+ * The firmware's event log in TCG's crypto-agile format (PC Client Platform Firmware Profile, section 10.2),
+ * little-endian. This file reads it; replay.ts verifies it.
  */
 import { asBuffer, Reader } from '../../ground/bytes.ts';
 import { ensure } from '../../ground/errors.ts';
@@ -10,16 +10,16 @@ import { PCR_BYTES } from './pcr.ts';
 export interface LogEvent {
   readonly pcr: number;
   readonly type: number;
-  /** SHA-256, as it was extended. */
+  /** SHA-256, as it was extended into the PCR. */
   readonly digest: Uint8Array;
-  /** Proven by nothing but its own digest, where its type's digest is that of the data. */
+  /** Not proven: for many types of events the digest is not that of this data. */
   readonly data: Uint8Array;
 }
 
 /** EV_NO_ACTION: information that is not extended. */
 export const NO_ACTION = 3;
 
-/** A long boot has about a thousand. */
+/** A long boot has about a thousand events. */
 const MAX_EVENTS = 10_000;
 const SHA1_BYTES = 20;
 const SIGNATURE = Buffer.from('Spec ID Event03\0', 'latin1');
@@ -38,7 +38,7 @@ export function readEventLog(bytes: Uint8Array): readonly LogEvent[] {
   return events;
 }
 
-/** The first event is in the old format and tells how long each algorithm's digests are. */
+/** The first event is in the SHA-1 format and lists the digest size of each algorithm. */
 function readHeader(reader: Reader): ReadonlyMap<number, number> {
   u32(reader, 'PCR of the header');
   const type = u32(reader, 'type of the header');

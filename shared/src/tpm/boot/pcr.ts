@@ -21,7 +21,7 @@ function bitmapOf(indices: readonly number[]): Uint8Array {
   return bitmap;
 }
 
-/** Cuts a TPML_PCR_SELECTION of any banks and gives its bytes: it is compared, never interpreted. */
+/** Reads a TPML_PCR_SELECTION of any banks and returns its bytes, which are compared and not interpreted. */
 export function cutSelection(reader: Reader): Uint8Array {
   const start = reader.offset;
   const banks = reader.u32('PCR banks');
@@ -32,7 +32,7 @@ export function cutSelection(reader: Reader): Uint8Array {
   return reader.bytes.subarray(start, reader.offset);
 }
 
-/** The values joined in ascending order of index; what TPM2_Quote signs (Part 3, 18.4). */
+/** The digest that TPM2_Quote signs (Part 3, 18.4), over the values joined in ascending order of index. */
 export function pcrDigest(values: Uint8Array): Uint8Array {
   return hash('sha256', values, 'buffer');
 }

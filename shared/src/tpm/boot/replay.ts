@@ -1,4 +1,4 @@
-/** Whether an event log explains the values that a TPM quoted. */
+/** Verifies that an event log gives the PCR values that a TPM quoted. */
 import { hash } from 'node:crypto';
 import { asBuffer, concat, equal, hex } from '../../ground/bytes.ts';
 import { ensure } from '../../ground/errors.ts';
@@ -6,14 +6,13 @@ import { type LogEvent, NO_ACTION } from './event-log.ts';
 import { PCR_BYTES } from './pcr.ts';
 
 const STARTUP_LOCALITY = Buffer.from('StartupLocality\0', 'latin1');
-/** TPM2_Startup comes from locality 0 or 3; 4 is the hardware's own start of trust. */
+/** TPM2_Startup comes from locality 0 or 3; 4 means that a hardware root of trust (H-CRTM) started before it. */
 const LOCALITIES: readonly number[] = [0, 3, 4];
 
 /**
- * Every quoted PCR must be the outcome of its events, all of them, or its known initial value where it has none. The
- * digests are what the TPM has extended. The data beside them is a comment: nothing here uses it, and real firmware
- * writes data that its digest is not of.
- * Throws eventlog.
+ * Each quoted PCR must have the value that all of its events give, or its initial value if it has none. The digests are
+ * what the TPM has extended. The data beside them is used for the startup locality only: real firmware writes data that
+ * does not match its digest. Throws eventlog.
  */
 export function verifyEventLog(events: readonly LogEvent[], quoted: ReadonlyMap<number, Uint8Array>): void {
   const replayed = replay(events);
@@ -52,7 +51,7 @@ function start(values: Map<number, Uint8Array>, { data }: LogEvent): void {
   values.set(0, value);
 }
 
-/** PC Client Platform TPM Profile, section 4.6.2: those of dynamic launch start as all ones. */
+/** PC Client Platform TPM Profile, section 4.6.2: PCRs 17 to 22, for a dynamic launch, start as all ones. */
 function initialValue(index: number): Uint8Array {
   return new Uint8Array(PCR_BYTES).fill(index >= 17 && index <= 22 ? 0xff : 0);
 }

@@ -1,4 +1,4 @@
-/** Links on a path. The owner of a link decides where the path leads. */
+/** Checks the symbolic links on a path: the owner of a link decides where the path leads. */
 import fs from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { geteuid } from 'node:process';
@@ -7,11 +7,11 @@ import { ensure, type Refusal } from '../../ground/errors.ts';
 export interface Owners {
   readonly uids: readonly number[];
   readonly says: string;
-  /** Of the refusal. */
+  /** The code of the refusal. */
   readonly code: Refusal;
 }
 
-/** Root, who could do everything anyway, and this process's user. */
+/** Root, which may change everything anyway, and the user of this process. */
 export function ownOwners(code: Refusal): Owners {
   const own = geteuid?.() ?? -1;
   const says = own === 0 ? 'root' : `root or uid ${own}, the user of this process`;
@@ -22,8 +22,8 @@ export function ownOwners(code: Refusal): Owners {
 const MAX_LINKS = 40;
 
 /**
- * Each link on the way from the root, and on the way to where it points, belongs to one of the owners, as root's links
- * in the volumes of Kubernetes and systemd do. Throws the code. Blocks.
+ * Throws the code unless each link on the path, and on the paths that its links point to, belongs to one of the owners.
+ * Volumes of Kubernetes and systemd have links of root. Blocks.
  */
 export function ensureLinks(path: string, owners: Owners): void {
   walk(resolve(path), owners, MAX_LINKS);
@@ -40,7 +40,7 @@ function walk(path: string, owners: Owners, left: number): void {
   walk(resolve(fs.realpathSync(parent), fs.readlinkSync(path)), owners, left - 1);
 }
 
-/** Throws the code of `owners` where `uid` is not one of them; `what` names the file. */
+/** Throws the code of `owners` unless `uid` is one of them; `what` names the file. */
 export function ensureOwner(uid: number, what: string, { uids, says, code }: Owners): void {
   ensure(uids.includes(uid), code, `${what} belongs to uid ${uid}; expected ${says}`);
 }

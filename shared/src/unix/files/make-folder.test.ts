@@ -7,7 +7,7 @@ import { makeFolder } from './make-folder.ts';
 const dir = fs.mkdtempSync(join(os.tmpdir(), 'make-folder-'));
 afterAll(() => fs.rmSync(dir, { recursive: true }));
 
-test('makes what is missing, and does nothing where it is there', () => {
+test('makes the missing folders, and does nothing if there are none', () => {
   const path = join(dir, 'a', 'b', 'c');
   makeFolder(path, 0o700);
   makeFolder(path, 0o755);
@@ -15,7 +15,7 @@ test('makes what is missing, and does nothing where it is there', () => {
   expect(fs.statSync(join(dir, 'a')).mode & 0o777).toBe(0o700);
 });
 
-test('ends where a parent is there and refuses children as missing', () => {
+test('ends if a parent exists but refuses children as missing', () => {
   expect(() => makeFolder('/proc/chancery/data', 0o700)).toThrow(/ENOENT.*\/proc\/chancery/);
 });
 

@@ -1,17 +1,17 @@
 /**
- * Makes a folder and its parents. Not by Node's `recursive`, which asks for ever where a parent is there and refuses
+ * Makes a folder and its missing parents. Not by Node's `recursive`: that never ends if a parent is there and refuses
  * children as missing, as /proc does.
  */
 import fs from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
-/** Does nothing where the folder is there. Parents get the same mode. Throws what the file system throws. Blocks. */
+/** Does nothing if the folder is there. Parents get the same mode. Throws what the file system throws. Blocks. */
 export function makeFolder(path: string, mode: number): void {
   const missing: string[] = [];
   for (let at = resolve(path); !fs.existsSync(at) && at !== dirname(at); at = dirname(at))
     missing.unshift(at);
   for (const each of missing) makeOne(each, mode);
-  // EEXIST with the path, as `recursive` has it where a file is in the way.
+  // If a file is in the way, this throws EEXIST with the path, as `recursive` does.
   if (missing.length === 0 && !fs.statSync(path).isDirectory()) fs.mkdirSync(path, mode);
 }
 

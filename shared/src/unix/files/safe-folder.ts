@@ -1,4 +1,4 @@
-/** Folders that secrets are written to: nobody but root and this process's user decides what their path leads to. */
+/** Folders that secrets are written to: only root and the user of this process may change where their path leads. */
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { geteuid } from 'node:process';
@@ -40,7 +40,7 @@ export function openSafeFolder(path: string, mode: number): SafeFolder {
 }
 
 /**
- * Looks at the folder as `openSafeFolder` does, without opening it: for files whose path others have to know, such as a
+ * Checks the folder as `openSafeFolder` does, without opening it: for files whose path others must know, such as a
  * database or a socket. Throws file_mode, and what the file system throws if the folder is missing. Blocks.
  */
 export function ensurePrivateFolder(path: string): void {
@@ -51,7 +51,7 @@ export function ensurePrivateFolder(path: string): void {
   ensureOwn(path, found);
 }
 
-/** What everybody shares, as /tmp, must stay open to everybody. */
+/** The advice for a shared folder such as /tmp is a subfolder: chmod would close it to everybody else. */
 function ensureOwn(path: string, { uid, mode }: fs.Stats): void {
   const isShared = (mode & STICKY) !== 0 || uid !== geteuid?.();
   const advice = isShared

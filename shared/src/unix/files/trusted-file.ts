@@ -1,6 +1,6 @@
 /**
- * Files that decide what is run and who is trusted: configs, roots, keys of issuers. Nobody but root and this process's
- * user writes them, or decides where their path leads.
+ * Files that decide what is run and who is trusted: configs, roots, keys of issuers. Only root and the user of this
+ * process may write them, or change where their path leads.
  */
 import type fs from 'node:fs';
 import { getegid, geteuid } from 'node:process';
@@ -11,9 +11,9 @@ import { type Reading, readWholeFile } from './whole-file.ts';
 const [OTHERS_WRITE, GROUP_WRITES] = [0o002, 0o020];
 
 /**
- * Belongs to root or to this user, and nobody else may write it; a group may where it is the process's own, as a umask
- * of 002 leaves it. Who may write in the folder is not looked at: a ConfigMap's folder is open to all, on a volume that
- * is mounted read-only. Throws as `readWholeFile`. Blocks.
+ * Reads a file that belongs to root or to this user, and that nobody else may write. The process's own group may write
+ * it, as a umask of 002 leaves it. The mode of the folder is not checked: a ConfigMap's folder is open to all, on a
+ * volume that is mounted read-only. Throws as `readWholeFile`. Blocks.
  */
 export function readTrustedFile(path: string, reading: Reading): Buffer {
   ensureLinks(path, ownOwners(reading.code));

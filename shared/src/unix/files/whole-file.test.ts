@@ -14,7 +14,7 @@ afterEach(() => rmSync(file, { recursive: true, force: true }));
 const read = () =>
   inFile(file, 'config', () => readWholeFile(file, { maxBytes: 8, code: 'config' })).toString();
 
-test('I71 a file of as many bytes as are accepted is read, through a link, too', () => {
+test('I71 a file of exactly the accepted size is read, also through a link', () => {
   writeFileSync(file, '12345678');
   expect(read()).toBe('12345678');
   symlinkSync(file, join(dir, 'link'));
@@ -26,7 +26,7 @@ test.each([
   ['a device without an end', () => symlinkSync('/dev/zero', file), /found a device$/],
   ['a folder', () => mkdirSync(file), /a file is expected, found a folder; name the file in it$/],
   ['a larger file', () => writeFileSync(file, '123456789'), /file: 9 bytes, at most 8$/],
-  ['a file of the kernel, which claims no size', () => symlinkSync('/proc/cpuinfo', file), /more than 8/],
+  ['a file of the kernel, which states a size of 0', () => symlinkSync('/proc/cpuinfo', file), /more than 8/],
   ['nothing', () => {}, /file: no such file or folder$/],
   ['a file below a file', () => symlinkSync('/proc/cpuinfo/x', file), /is a file, not a folder$/],
 ])('I71 %s is refused at once, with the name and what was found', (_, make, says) => {

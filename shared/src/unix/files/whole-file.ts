@@ -1,6 +1,6 @@
 /**
- * Files that are read whole under a name from outside: regular ones, and bounded. Opening a named pipe can wait for
- * ever, a device has no end, and a file can grow while it is read.
+ * Reads whole files whose names come from outside. They must be regular files, and are read up to a bound: opening a
+ * named pipe can wait for ever, a device has no end, and a file can grow while it is read.
  */
 import fs from 'node:fs';
 import { ensure, IdentityError, isRefusal, type Refusal } from '../../ground/errors.ts';
@@ -8,7 +8,7 @@ import { systemSentence } from '../../text/system-sentence.ts';
 
 export interface Reading {
   readonly maxBytes: number;
-  /** Of the refusal. */
+  /** The code of the refusal. */
   readonly code: Refusal;
 }
 
@@ -16,15 +16,15 @@ const READ = fs.constants.O_RDONLY | fs.constants.O_NONBLOCK | fs.constants.O_NO
 const CHUNK_BYTES = 64 * 1024;
 
 /**
- * `check` sees the open file before it is read. Throws the code without the path, which the caller names by `inFile`;
- * and what the file system and `check` throw. Blocks.
+ * Reads a regular file of at most `maxBytes`. `check` sees the open file before it is read. Throws the code, and what
+ * the file system and `check` throw; the caller adds the path by `inFile`. Blocks.
  */
 export function readWholeFile(
   path: string,
   { maxBytes, code }: Reading,
   check?: (found: fs.Stats) => void,
 ): Buffer {
-  // Some devices act when they are opened. The open file is looked at again, since the name may lead elsewhere by then.
+  // Checked before, because opening some devices has an effect, and after, because the name may lead elsewhere by then.
   ensureRegular(fs.statSync(path), code);
   const fd = fs.openSync(path, READ);
   try {
@@ -38,7 +38,10 @@ export function readWholeFile(
   }
 }
 
-/** To its end, whatever size it claims: files of the kernel claim none. Blocks. */
+/**
+ * Reads to the end of the file, whatever size it states: files of the kernel state 0. Throws the code above `maxBytes`.
+ * Blocks.
+ */
 export function readOpenFile(fd: number, { maxBytes, code }: Reading): Buffer {
   const chunks: Buffer[] = [];
   let total = 0;
@@ -52,7 +55,10 @@ export function readOpenFile(fd: number, { maxBytes, code }: Reading): Buffer {
   }
 }
 
-/** Names the file in whatever `read` throws for it, and gives that the code. A bug is thrown on. */
+/**
+ * Adds the file's name, and the code, to a refusal or an error of the file system that `read` throws. Other errors are
+ * bugs and pass unchanged.
+ */
 export function inFile<T>(name: string, code: Refusal, read: () => T): T {
   try {
     return read();
@@ -63,7 +69,7 @@ export function inFile<T>(name: string, code: Refusal, read: () => T): T {
   }
 }
 
-/** Throws the code. */
+/** Throws the code unless it is a regular file. */
 export function ensureRegular(found: fs.Stats, code: Refusal): void {
   ensure(!found.isDirectory(), code, 'a file is expected, found a folder; name the file in it');
   ensure(found.isFile(), code, `a regular file is expected, found a ${kindOf(found)}`);

@@ -1,6 +1,6 @@
 /**
- * The last look before the authority signs: reads the to-be-signed bytes again, knowing nothing of how they were
- * written, and compares them with the profile (X509-SVID.md §2 to §4, RFC 5280 §4) and with what was ordered.
+ * The last check before the authority signs. Parses the to-be-signed bytes, independently of the code that wrote them,
+ * and compares them with the profile (X509-SVID.md §2 to §4, RFC 5280 §4) and with the order.
  */
 import { equal } from '../../ground/bytes.ts';
 import { ensure } from '../../ground/errors.ts';
@@ -34,9 +34,9 @@ export interface SvidOrder {
   /** The authority that will sign. */
   readonly issuer: Certificate;
   readonly id: SpiffeId;
-  /** In order; none by default. */
+  /** In this order; none by default. */
   readonly dnsNames?: readonly string[];
-  /** The proven key's. */
+  /** The SubjectPublicKeyInfo of the proven key. */
   readonly spki: Uint8Array;
 }
 
@@ -50,7 +50,10 @@ export interface AuthorityOrder {
 }
 
 const MAX_SERIAL_OCTETS = 20;
-/** CA/Browser Forum Baseline Requirements §7.1: 64 bits of randomness; ours has 128, which begin with few zeros. */
+/**
+ * CA/Browser Forum Baseline Requirements §7.1: 64 bits of randomness. Ours have 128 bits, of which few are leading
+ * zeros.
+ */
 const MIN_SERIAL_BITS = 64;
 
 const LEAF_EXTENSIONS: readonly string[] = [
@@ -95,7 +98,7 @@ export function lintSvid(tbs: Uint8Array, order: SvidOrder): void {
   lintMark(purposes, order.id);
 }
 
-/** Nothing but TLS; a name of the CA or of an operator and its role's mark go together. */
+/** Allows TLS only. A name of the CA or of an operator must have the mark of its role, and no other name may. */
 function lintMark(purposes: ReadonlySet<string>, id: SpiffeId): void {
   const role = roleNamedBy(id);
   ensure(role !== undefined || !isReserved(id), 'lint', `${id} is reserved for the trust domain itself`);
@@ -115,7 +118,7 @@ export function lintAuthority(tbs: Uint8Array, order: AuthorityOrder): void {
   else lintIssuer(found, issuer);
   lintExtensions(found, AUTHORITY_EXTENSIONS);
 
-  // RFC 5280 §4.1.2.6, and names chain paths: two authorities of one name are hard to tell apart.
+  // RFC 5280 §4.1.2.6. Paths are built by names, so two authorities must not have one name.
   ensure(!isEmptyName(found.subject), 'lint', 'an authority has no subject');
   ensure(
     issuer === undefined || !equal(found.subject, issuer.subject),

@@ -1,4 +1,4 @@
-/** What one certificate must be by itself to stand in a path (RFC 5280 §4.1.2, §4.2.1); path.ts joins them. */
+/** Checks each certificate of a path by itself (RFC 5280 §4.1.2, §4.2.1). path.ts checks how they join. */
 import { ensure } from '../../ground/errors.ts';
 import type { Certificate } from '../certificate.ts';
 import {
@@ -15,8 +15,8 @@ import { isEmptyName, isSameName } from '../names.ts';
 import { ensureWellFormed, namesOf } from '../verify/name-constraints.ts';
 
 /**
- * Processed here, or in a way that refuses nothing: policies are tolerated, because nobody asks for one. AKI, SKI and
- * AIA are not among them: §4.2.1.1, §4.2.1.2 and §4.2.2.1 say that they are never critical.
+ * Extensions that are processed, and policies, which are ignored because no caller requires one. AKI, SKI and AIA are
+ * not listed: §4.2.1.1, §4.2.1.2 and §4.2.2.1 say that they are never critical.
  */
 const MAY_BE_CRITICAL: ReadonlySet<string> = new Set([
   OID.keyUsage,
@@ -30,7 +30,7 @@ const MAY_BE_CRITICAL: ReadonlySet<string> = new Set([
 ]);
 const MAX_SERIAL_OCTETS = 20;
 
-/** What is asked of the certificates of a path. */
+/** What a caller requires of the certificates of a path. */
 export interface PathRules {
   /** A purpose (dotted OID) that the leaf must name, and that intermediates must not rule out. */
   readonly eku?: string;
@@ -42,7 +42,7 @@ export interface PathRules {
   readonly manufacturers?: boolean;
 }
 
-/** Throws chain. The last certificate of a path, of any kind: an SVID, an endorsement key, even an authority. */
+/** Checks the leaf of a path, of any kind: an SVID, an endorsement key, even an authority. Throws chain. */
 export function ensureLeaf(leaf: Certificate, rules: PathRules): void {
   const { eku } = rules;
   ensureAny(leaf);
@@ -56,7 +56,7 @@ export function ensureLeaf(leaf: Certificate, rules: PathRules): void {
   ensure(eku === undefined || (purposes?.has(eku) ?? false), 'chain', `the certificate is not for ${eku}`);
 }
 
-/** Throws chain. Of anchors RFC 5280 §6.1.1 (d) takes the name and the key; see `PathRules`. */
+/** Checks an anchor. RFC 5280 §6.1.1 (d) uses only its name and its key; see `PathRules`. Throws chain. */
 export function ensureAnchor(anchor: Certificate, { manufacturers = false }: PathRules): void {
   ensureAuthority(anchor);
   if (!manufacturers) ensureKeyIdentifier(anchor);
@@ -84,31 +84,35 @@ function ensureKeyIdentifier(authority: Certificate): void {
   ensure(keyId !== undefined, 'chain', 'an authority has no subject key identifier');
 }
 
-/** Throws chain. */
+/** Checks an intermediate. Throws chain. */
 export function ensureIntermediate(intermediate: Certificate, rules: PathRules): void {
   const { eku } = rules;
   ensureAuthority(intermediate);
   ensureKeyIdentifier(intermediate);
   ensureIssued(intermediate, rules);
-  // More than RFC 5280 asks, and what everybody does (Mozilla, Go, OpenSSL): purposes bound those below them.
+  // Stricter than RFC 5280, and as Mozilla, Go and OpenSSL do it: purposes limit the certificates below them.
   const purposes = readExtKeyUsage(intermediate, 'chain');
   const allowed = eku === undefined || purposes === undefined || purposes.has(eku) || purposes.has(EKU.any);
   ensure(allowed, 'chain', `an intermediate is not for ${eku}`);
 }
 
 function ensureAny(certificate: Certificate): void {
-  // §4.1.2.4; it keeps authorities from having no subject too, since names chain.
+  // §4.1.2.4. So an authority must have a subject, too, because its subject is the issuer of what it signs.
   ensure(!isEmptyName(certificate.issuer), 'chain', 'a certificate has no issuer');
   for (const [oid, { critical }] of certificate.extensions)
     ensure(!critical || MAY_BE_CRITICAL.has(oid), 'chain', `critical extension ${oid} is not processed`);
-  // §4.2.1.11: it may demand a policy, which is not processed here; critical or not.
+  // §4.2.1.11. Policy constraints may require a policy, which is not processed here, so they are refused, critical or
+  // not.
   ensure(!certificate.extensions.has(OID.policyConstraints), 'chain', 'policy constraints are not processed');
   if (isEmptyName(certificate.subject))
     ensureCritical(certificate, OID.subjectAltName, 'names beside an empty subject');
   ensureWellFormed(namesOf(certificate, 'chain'), 'chain');
 }
 
-/** What its issuer gave it. Not asked of anchors: of them §6.1.1 (d) takes the name and the key. */
+/**
+ * What the issuer sets: serial number and authority key identifier. Anchors are not checked for them: §6.1.1 (d) uses
+ * only their name and key.
+ */
 function ensureIssued(certificate: Certificate, { manufacturers = false }: PathRules): void {
   if (manufacturers) return;
   const { serial } = certificate;
@@ -129,7 +133,7 @@ function ensureIssued(certificate: Certificate, { manufacturers = false }: PathR
   ensure(authority?.keyId !== undefined, 'chain', 'a certificate has no authority key identifier');
 }
 
-/** Whether subject and issuer are one name (RFC 5280 §3.2); it need not be signed by its own key. Throws chain. */
+/** Whether subject and issuer are one name (RFC 5280 §3.2); its own key need not have signed it. Throws chain. */
 export function isSelfIssued({ subject, issuer }: Certificate): boolean {
   return isSameName(subject, issuer, 'chain');
 }

@@ -1,4 +1,6 @@
-/** Certificates, written. The hot path of issuing: lengths are counted, then one allocation holds it all. */
+/**
+ * Writes certificates. This is the hot path of issuing: lengths are counted first, then one allocation holds all bytes.
+ */
 import { constructed, TAG } from '../../der/read.ts';
 import { timeSize, writeTimeAt } from '../../der/time.ts';
 import {
@@ -37,7 +39,9 @@ export function commonName(text: string): Uint8Array {
 /** `[0] EXPLICIT INTEGER 2`, version 3. */
 const VERSION_3 = Uint8Array.of(0xa0, 3, TAG.integer, 1, 2);
 
-/** RFC 5280 §4.1.2, to be signed by a key of this algorithm. Checks nothing: lint.ts reads it again. */
+/**
+ * RFC 5280 §4.1.2, to be signed by a key of this algorithm. Does not check the fields: lint.ts reads the result again.
+ */
 export function writeTbs(fields: CertificateFields, algorithm: KeyAlgorithm): Uint8Array {
   const identifier = IDENTIFIER[algorithm];
   const { issuer, subject, notBefore, notAfter, spki, extensions } = fields;
@@ -61,7 +65,7 @@ export function writeTbs(fields: CertificateFields, algorithm: KeyAlgorithm): Ui
   return out;
 }
 
-/** `signature` is over `tbs`, by the key that `tbs` was written for. */
+/** The whole certificate, in DER. `signature` is over `tbs`, by a key of the algorithm that `tbs` was written for. */
 export function assembleCertificate(
   tbs: Uint8Array,
   algorithm: KeyAlgorithm,

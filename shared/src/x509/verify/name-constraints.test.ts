@@ -51,7 +51,7 @@ const mail = der.sequence(
   der.set(der.sequence(der.oid('1.2.840.113549.1.9.1'), der.tlv(0x16, utf8('root@evil.example')))),
 );
 
-describe('lets through', () => {
+describe('accepts', () => {
   test.each<[string, Constraints, Uint8Array]>([
     ['a URI on the host', { permitted: [uri('prod.example')] }, uri('spiffe://prod.example/x')],
     [

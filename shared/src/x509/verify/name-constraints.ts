@@ -1,4 +1,7 @@
-/** Name constraints (RFC 5280 §4.2.1.10): which names an authority may certify. Kinds it cannot judge, it refuses. */
+/**
+ * Name constraints (RFC 5280 §4.2.1.10): which names an authority may certify. A constrained name of a kind that is not
+ * processed is refused.
+ */
 import { constructed, DerReader } from '../../der/read.ts';
 import { ensure, type Refusal } from '../../ground/errors.ts';
 import type { TbsCertificate } from '../certificate.ts';
@@ -20,8 +23,8 @@ export interface NameConstraints {
 }
 
 /**
- * §4.2.1.10; undefined if there is no such extension. Throws `code` for one that is empty or malformed, or has a
- * kind of name that cannot be judged.
+ * §4.2.1.10; undefined if there is no such extension. Throws `code` if it is empty or malformed. Kinds of names that
+ * are not processed are kept: `ensurePermitted` refuses a name of such a kind.
  */
 export function readNameConstraints(from: TbsCertificate, code: Refusal): NameConstraints | undefined {
   const found = from.extensions.get(OID.nameConstraints);
@@ -46,7 +49,7 @@ export function namesOf(certificate: TbsCertificate, code: Refusal): readonly Ge
   return [...listed, { kind: NAME.directory, value: subject }, ...emails];
 }
 
-/** §6.1.3 (b) and (c). Names must have passed `ensureWellFormed`. */
+/** §6.1.3 (b) and (c). Throws `code` for a name that the constraints do not allow. Call `ensureWellFormed` before. */
 export function ensurePermitted(
   names: readonly GeneralName[],
   constraints: NameConstraints,
@@ -66,7 +69,7 @@ export function ensurePermitted(
   }
 }
 
-/** §4.2.1.6: each name by the syntax of its kind. */
+/** §4.2.1.6. Throws `code` for a name that does not have the syntax of its kind. */
 export function ensureWellFormed(names: readonly GeneralName[], code: Refusal): void {
   for (const { kind, value } of names) {
     const holds = KINDS[kind]?.isName(value) ?? true;
@@ -78,7 +81,7 @@ interface Kind {
   isName(name: Uint8Array): boolean;
   /** Whether all that `name` stands for is inside `constraint`. */
   covers(constraint: Uint8Array, name: Uint8Array, code: Refusal): boolean;
-  /** Whether any of it is, where that is another question: a wildcard. */
+  /** Whether any of it is inside. Given if that differs from `covers`: a wildcard. */
   touches?(constraint: Uint8Array, name: Uint8Array): boolean;
   ensureConstraint?(constraint: Uint8Array, code: Refusal): void;
 }
@@ -90,7 +93,7 @@ const DNS_CONSTRAINT = new RegExp(`^(${LABEL}(\\.${LABEL})*)?$`, 'i');
 const MAILBOX = /^[^@]+@[^@]+$/;
 const EMAIL_CONSTRAINT = /^([^@]+@)?[^@]+$/;
 const ABSOLUTE_URI = /^[a-z][a-z0-9+.-]*:/i;
-/** The host of an authority, without user or port; an address in brackets is no host name. */
+/** The host of an authority, without user or port. An address in brackets is not a host name. */
 const URI_HOST = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?#@]*@)?([^/?#@:[\]]+)(?::\d*)?(?:[/?#]|$)/i;
 
 const lower = (value: Uint8Array): string => text(value).toLowerCase();
@@ -165,7 +168,7 @@ function isSubdomain(name: string, base: string): boolean {
   return base === '' || name === base || name.endsWith(`.${base}`);
 }
 
-/** For e-mail and URIs `host` is that host alone and `.domain` is what is below it. */
+/** For e-mail addresses and URIs, `host` means this host alone, and `.domain` all hosts below it (§4.2.1.10). */
 function isHostWithin(host: string, constraint: string): boolean {
   const [name, limit] = [host.toLowerCase(), constraint.toLowerCase()];
   return limit.startsWith('.') ? name.endsWith(limit) : name === limit;
@@ -177,7 +180,7 @@ function readSubtrees(list: DerReader | undefined, code: Refusal): readonly Gene
   while (list.tag !== undefined) {
     const subtree = list.sequence('subtree');
     bases.push(readGeneralName(subtree, code, 'subtree'));
-    // Minimum and maximum: §4.2.1.10 leaves them unused, so a distance that is written would go unheeded.
+    // §4.2.1.10 does not use minimum and maximum. If one is written, the subtree is refused: it would be ignored.
     subtree.done('subtree');
   }
   ensure(bases.length > 0, code, 'a list of subtrees is empty');

@@ -44,7 +44,7 @@ const underRoot = (recipe: Recipe): Changed => {
 };
 const changedLeaf = (recipe: Recipe): Changed => ({ leaf: makeLeaf(ID, issuing, recipe).certificate });
 
-describe('holds for', () => {
+describe('accepts', () => {
   test('leaf, intermediate, anchor', () => {
     expect(names(verify())).toEqual([leaf, issuing, root].map(({ certificate }) => certificate.serial));
   });
@@ -53,11 +53,11 @@ describe('holds for', () => {
     expect(verify(underRoot({}))).toHaveLength(2);
   });
 
-  test('an anchor that is no root', () => {
+  test('an anchor that is not a root', () => {
     expect(verify({ anchors: only(issuing), intermediates: [] })).toHaveLength(2);
   });
 
-  test('intermediates in any order, with strangers among them', () => {
+  test('intermediates in any order, with unrelated ones among them', () => {
     const stranger = makeAuthority('Stranger');
     const odd = makeAuthority('Odd', stranger, {
       extensions: { odd: extension('1.2.3', true, der.sequence()) },
@@ -67,7 +67,7 @@ describe('holds for', () => {
     ).toHaveLength(3);
   });
 
-  test('another issuer of the same name where the first has expired', () => {
+  test('another issuer of the same name if the first has expired', () => {
     const expired = makeAuthority('Issuing', root, { key: issuing.key, fields: { notAfter: after(-1) } });
     const path = verify({ intermediates: [expired.certificate, issuing.certificate] });
     expect(path[1]).toBe(issuing.certificate);
@@ -93,12 +93,12 @@ describe('holds for', () => {
     expect(verify({ ...changedLeaf(recipe), eku: purpose })).toHaveLength(3);
   });
 
-  test('policies, which nobody asked for', () => {
+  test('policies, which no caller requires', () => {
     const policies = extension('2.5.29.32', true, der.sequence(der.sequence(der.oid('1.2.3.4'))));
     expect(verify(under({ extensions: { policies } }))).toHaveLength(3);
   });
 
-  test('an anchor with serial number 0, and a self-issued certificate that counts for nothing', () => {
+  test('an anchor with serial number 0, and a self-issued one that does not count as intermediate', () => {
     const zero = makeAuthority('Root', undefined, { fields: { serial: Uint8Array.of(0) } });
     const tight = x509.basicConstraints({ pathLength: 0 });
     const top = makeAuthority('Issuing', zero, { extensions: { constraints: tight } });
@@ -465,7 +465,7 @@ describe('before any cryptography, refuses', () => {
   }
 });
 
-test('a maze of authorities that all vouch for each other is left after 64 tries', () => {
+test('a search among authorities that all certify each other ends after 64 tries', () => {
   const [key, name] = [generateKey(), 'Maze'];
   const first = makeAuthority(name, undefined, { key });
   const maze = Array.from({ length: 16 }, () => makeAuthority(name, first, { key }).certificate);
@@ -484,7 +484,7 @@ test.each([500, 501])('I25 500 names under %i constraints', (count) => {
   const uris = Array.from({ length: 500 }, (_, n) => (n === 0 ? ID : `${ID}${n}`));
   const names = x509.subjectAltName({ uris, critical: true });
   const { certificate } = makeLeaf(ID, limited, { extensions: { names } });
-  // Nor does one more of the name, which has none, bring another search.
+  // One more authority of the name, without constraints, does not cause another search.
   const intermediates = [limited, makeAuthority('Issuing', root, { key })].map((each) => each.certificate);
   const search = () => verify({ leaf: certificate, intermediates });
   const refusal = { code: 'chain_too_long', message: 'names and constraints make more than 250000 pairs' };

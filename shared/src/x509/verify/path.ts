@@ -1,7 +1,7 @@
 /**
- * Path validation (RFC 5280 §6.1), from a leaf up to an anchor that the caller trusts, trying other issuers of the same
- * name where one fails. Bounded before any cryptography, because the leaf and the intermediates are a stranger's.
- * Anchors are held to the rules of certificates as well: an expired root anchors nothing.
+ * Path validation (RFC 5280 §6.1), from a leaf up to an anchor that the caller trusts. If one issuer fails, others of
+ * the same name are tried. Bounds are checked before any cryptography, because strangers send the leaf and the
+ * intermediates. Anchors are checked as certificates, too: an expired root is refused.
  */
 import { equal } from '../../ground/bytes.ts';
 import { ensure, IdentityError, isRefusal } from '../../ground/errors.ts';
@@ -20,7 +20,7 @@ import { ensurePermitted, namesOf, readNameConstraints } from './name-constraint
 
 export interface PathRequest extends PathRules {
   readonly leaf: Certificate;
-  /** In any order; what is not needed does no harm. */
+  /** In any order. Those that are not needed are ignored. */
   readonly intermediates: readonly Certificate[];
   readonly anchors: readonly Certificate[];
   readonly now: Date;
@@ -31,12 +31,20 @@ export interface PathRequest extends PathRules {
 const MAX_CHAIN = 16;
 /** Certificates of large web hosts carry some hundreds. */
 const MAX_NAMES = 512;
-/** Names meet constraints pair by pair, before any signature: as many pairs in one search as Go's crypto/x509 has. */
+/**
+ * Names are compared with constraints pair by pair, before any signature: as many pairs in one search as in Go's
+ * crypto/x509.
+ */
 const MAX_PAIRS = 250_000;
-/** Tries of an issuer, each one signature at most. A path of 16 takes 17; what is above is for dead ends. */
+/**
+ * How many issuers are tried, each for at most one signature. A path with 16 intermediates takes 17 tries; the rest is
+ * for dead ends.
+ */
 const MAX_TRIES = 64;
 
-/** The path that holds, leaf first and anchor last. Throws chain, chain_too_long, expired_peer, certificate_parse. */
+/**
+ * Returns the valid path, leaf first and anchor last. Throws chain, chain_too_long, expired_peer, certificate_parse.
+ */
 export function verifyPath(request: PathRequest): readonly Certificate[] {
   const { leaf, intermediates, now } = request;
   ensure(
@@ -51,7 +59,7 @@ export function verifyPath(request: PathRequest): readonly Certificate[] {
   return new Search(request).extend([leaf]);
 }
 
-/** The number of roots tells an empty or wrong bundle from a wrong certificate. */
+/** The number of roots shows whether the bundle is empty. */
 const noRoot = (roots: number): string =>
   `the certificate chain does not end at a trusted root (${roots} trusted)`;
 
@@ -64,7 +72,7 @@ class Search {
     this.#request = request;
   }
 
-  /** `path` is leaf first and holds so far. Throws the first failure on the way to an anchor. */
+  /** `path` is leaf first, and valid so far. Throws the first failure if no path reaches an anchor. */
   extend(path: readonly [Certificate, ...Certificate[]]): readonly Certificate[] {
     const { anchors, intermediates } = this.#request;
     const top = path[path.length - 1] ?? path[0];
@@ -104,7 +112,7 @@ class Search {
     ensureSigned(issuer, path[path.length - 1] ?? path[0]);
   }
 
-  /** §6.1.3 (b), (c): all that is below, except self-issued intermediates. */
+  /** §6.1.3 (b), (c): for all certificates below, except self-issued intermediates. */
   #ensureNames(issuer: Certificate, path: readonly Certificate[]): void {
     const constraints = readNameConstraints(issuer, 'chain');
     if (constraints === undefined) return;

@@ -165,7 +165,7 @@ describe('refuses', () => {
   });
 });
 
-test('a fault of ours is not the certificate’s', async () => {
+test('an error of our own is not reported as a refusal of the certificate', async () => {
   vi.resetModules();
   vi.doMock('../../spiffe/id.ts', () => ({
     parseSpiffeId: () => {

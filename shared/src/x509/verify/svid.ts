@@ -1,6 +1,6 @@
 /**
- * X.509-SVIDs, verified (X509-SVID.md §5): a path to the bundle of the trust domain that the certificate names, then
- * the rules for leaves. Whether the proven ID may do anything is somebody else's question.
+ * Verifies X.509-SVIDs (X509-SVID.md §5): a path to the bundle of the trust domain that the certificate names, then the
+ * rules for leaves. Does not decide what the proven ID may do.
  */
 import { hex } from '../../ground/bytes.ts';
 import { ensure, IdentityError, isRefusal } from '../../ground/errors.ts';
@@ -29,12 +29,12 @@ export interface VerifiedSvid {
   readonly serial: string;
 }
 
-/** Ours has two: leaf and issuing intermediate. */
+/** Our chains have two: leaf and issuing intermediate. */
 const MAX_CHAIN = 8;
 
 /**
- * `chain` is DER, leaf first, as TLS shows it. Checks time, path and profile; revocation and whose key speaks are the
- * caller's. Throws chain, chain_too_long, expired_peer, svid, certificate_parse.
+ * `chain` is DER, leaf first, as TLS sends it. Checks time, path and profile; the caller checks revocation, and that
+ * the peer has the key. Throws chain, chain_too_long, expired_peer, svid, certificate_parse.
  */
 export function verifySvid(chain: readonly Uint8Array[], bundle: Bundle, now: Date): VerifiedSvid {
   ensure(
@@ -52,11 +52,14 @@ export function verifySvid(chain: readonly Uint8Array[], bundle: Bundle, now: Da
   return { id, certificate: leaf, notAfter: leaf.notAfter, serial: hex(leaf.serial) };
 }
 
-/** Whether the certificate says that its holder is the CA, or an operator. No workload's certificate does. */
+/** Whether the certificate has the mark of the CA or of an operator (`ROLE_MARK`). Throws svid. */
 export const hasMark = ({ certificate }: Pick<VerifiedSvid, 'certificate'>, role: Role): boolean =>
   readExtKeyUsage(certificate, 'svid')?.has(ROLE_MARK[role]) ?? false;
 
-/** For as long as `now` is now: many connections stand by one certificate, which is verified once. */
+/**
+ * A verifier that checks each different chain once, since many connections use one certificate. It is good for the
+ * moment `now` only. It throws as `verifySvid`.
+ */
 export function verifierOf(bundle: Bundle, now: Date): (chain: readonly Uint8Array[]) => void {
   const verified = new Set<string>();
   return (chain) => {
@@ -68,14 +71,14 @@ export function verifierOf(bundle: Bundle, now: Date): (chain: readonly Uint8Arr
 
 const anchors = new WeakMap<Bundle, readonly Certificate[]>();
 
-/** Parsed, and their keys imported, once a bundle. */
+/** Parsed once for each bundle; `publicKeyOf` then imports each key once. */
 function anchorsOf(bundle: Bundle): readonly Certificate[] {
   const known = anchors.get(bundle) ?? bundle.authorities.map(parseCertificate);
   anchors.set(bundle, known);
   return known;
 }
 
-/** X509-SVID.md §2 to §4, for a leaf. Throws svid; trusts nobody's signature. */
+/** The SPIFFE ID of a leaf, by X509-SVID.md §2 to §4. Checks no signature. Throws svid. */
 export function readSvid(leaf: TbsCertificate): SpiffeId {
   const ca = readBasicConstraints(leaf, 'svid')?.ca ?? false;
   ensure(!ca, 'svid', 'the certificate of an authority names a workload');
