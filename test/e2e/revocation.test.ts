@@ -113,7 +113,7 @@ test('what matches nothing is said, and made', async () => {
     await ca.cli('revoke', '--node', 'tpm/gone', '--reason', 'cessationOfOperation', '--for', '1h'),
   ).toEqual(
     ran(
-      /^revocation 1 is in force \(until .*Z\): node tpm\/gone\ncut off 0 unexpired certificates and 0 connected agents\n(1 connected agent has not acknowledged it yet\n)?$/,
+      /^revocation 1 is in force \(until .*Z\): node tpm\/gone\ncut off 0 unexpired certificates and 0 connected agents\n(1 connected agent has not acknowledged it yet:\n {2}spiffe:\/\/cut\.example\/w \(\S+\)\n)?$/,
       /^warning: no certificate in force and no connected agent matches node tpm\/gone\n$/,
     ),
   );

@@ -48,7 +48,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('text ground unix spiffe evidence keys revocation audit'),
     ...ca('store store/sqlite/holders'),
   ],
-  'ca/src/agents': [...shared('ground spiffe evidence'), ...ca('store')],
+  'ca/src/agents': [...shared('ground spiffe evidence revocation'), ...ca('store')],
   'ca/src/tokens': shared('ground outbound'),
   'ca/src/attestors': [
     ...shared('text ground unix config der spiffe evidence aws x509 tpm outbound'),

@@ -5,7 +5,7 @@ import { hex } from '@chancery/shared/ground/bytes.ts';
 import { type Clock, isRecent } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Acknowledged } from './acknowledged.ts';
+import type { Acknowledged, Acknowledgement } from './acknowledged.ts';
 
 /** An agent, by its certificate. */
 export interface CertifiedAgent extends Node {
@@ -52,6 +52,7 @@ export class Agents {
   readonly #places = new Map<string, Place>();
   /** By node. */
   readonly #facts = new Map<string, ProvenNode>();
+  readonly #listeners = new Set<(agent: LiveAgent) => void>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -65,6 +66,23 @@ export class Agents {
   /** How many streams are open. */
   get size(): number {
     return this.#live.size;
+  }
+
+  /** Whether its stream is open. */
+  has(agent: LiveAgent): boolean {
+    return this.#live.has(agent);
+  }
+
+  /** Takes an acknowledgement of a connected agent. Throws out_of_order. */
+  acknowledge(agent: LiveAgent, message: Acknowledgement): void {
+    agent.acknowledged.take(message);
+    this.#tell(agent);
+  }
+
+  /** Calls `listener` when an agent has acknowledged something or has left, until the returned function is called. */
+  onProgress(listener: (agent: LiveAgent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** How many machines have a place, or had one until a short time ago. */
@@ -120,7 +138,12 @@ export class Agents {
     return () => {
       this.#live.delete(agent);
       for (const node of nodes) this.#leave(node, name);
+      this.#tell(agent);
     };
+  }
+
+  #tell(agent: LiveAgent): void {
+    for (const listener of [...this.#listeners]) listener(agent);
   }
 
   #leave(node: Node, name: string): void {

@@ -1,3 +1,5 @@
+import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
+import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
@@ -27,14 +29,25 @@ const store = {
   },
   successions: async () => [],
 };
-const holders = () => new Holders({ agents, store, clock });
+let revoked: Revocation[];
+const revocations = { sets: { current: () => revocationSet(revoked, 1n), onChange: () => () => {} } };
+const holders = () => new Holders({ agents, store, clock, revocations });
+/** Revokes certificates by serial. */
+const revoke = (...serials: readonly string[]): void => {
+  revoked = serials.map((value, number) => ({
+    number,
+    target: { kind: 'serial', value },
+    serials: [],
+    reason: 'keyCompromise',
+    until: undefined,
+  }));
+};
 
 async function seen(max?: number) {
   const away: AwayAgent[] = [];
   const look = await holders().look((page) => void away.push(...page), max);
   return { ...look, away };
 }
-const nobody = () => false;
 
 function connect(name: string, policy: bigint): void {
   const acknowledged = new Acknowledged();
@@ -49,6 +62,7 @@ function connect(name: string, policy: bigint): void {
 beforeEach(() => {
   vi.restoreAllMocks();
   agents = new Agents(clock);
+  revoked = [];
   known = [
     certified('web', '1'),
     certified('job', '2'),
@@ -61,7 +75,9 @@ test('a holder without a stream is away, once, by the certificate that ends last
   connect('web', 1n);
   const { connected, away } = await seen();
   expect(connected.map((each) => each.id)).toEqual([id('web')]);
-  expect(away).toEqual([{ id: id('job'), identity: 'job-3', serial: '3', platform: 'tpm', node: 'job' }]);
+  expect(away).toEqual([
+    { id: id('job'), identity: 'job-3', serial: '3', platform: 'tpm', node: 'job', revoked: false },
+  ]);
 });
 
 test('an agent with the same SPIFFE ID on another node is away', async () => {
@@ -73,19 +89,46 @@ test('an agent with the same SPIFFE ID on another node is away', async () => {
 test('connected agents without a part, and all that are away, have not acknowledged a change', async () => {
   connect('web', 1n);
   connect('db', 2n);
-  const behind = (policy: bigint, isCutOff: (agent: AwayAgent) => boolean = nobody) =>
-    unacknowledged(holders(), { policy }, isCutOff);
+  const behind = (policy: bigint) => unacknowledged(holders(), { policy });
+  const names = [`${id('web')} (tpm/web)`];
   const atLeast = false;
-  expect(await behind(2n)).toEqual({ connected: 1, away: 1, atLeast });
-  expect(await behind(1n)).toEqual({ connected: 0, away: 1, atLeast });
-  expect(await behind(2n, (agent) => agent.id === id('web'))).toEqual({ connected: 0, away: 1, atLeast });
-  expect(await behind(2n, ({ serial }) => serial === '3')).toEqual({ connected: 1, away: 0, atLeast });
+  expect(await behind(2n)).toEqual({ connected: 1, names, away: 1, atLeast });
+  expect(await behind(1n)).toEqual({ connected: 0, names: [], away: 1, atLeast });
+  revoke('1');
+  expect(await behind(2n)).toEqual({ connected: 0, names: [], away: 1, atLeast });
+  revoke('2', '3');
+  expect(await behind(2n)).toEqual({ connected: 1, names, away: 0, atLeast });
+});
+
+test('at most ten connected agents are named', async () => {
+  for (let n = 10; n < 22; n += 1) connect(`w${n}`, 1n);
+  const { connected, names } = await unacknowledged(holders(), { policy: 2n });
+  expect([connected, names.length, names.at(-1)]).toEqual([12, 10, `${id('w19')} (tpm/w19)`]);
+});
+
+test('a revoked holder is shown as revoked; it is also shown by a certificate that is not revoked', async () => {
+  connect('web', 1n);
+  revoke('1', '3');
+  const { connected, away } = await seen();
+  expect(connected).toEqual([]);
+  expect(away).toMatchObject([
+    { serial: '3', revoked: true },
+    { serial: '2', revoked: false },
+    { serial: '1', revoked: true },
+  ]);
+  revoke('2', '3');
+  expect((await seen()).away).toMatchObject([{ serial: '3', revoked: true }]);
 });
 
 test('a look ends at its bound and says that there is more', async () => {
   expect(await seen(2)).toMatchObject({ whole: false, away: [{ serial: '3' }] });
   expect(await seen(3)).toMatchObject({ whole: true, away: [{ serial: '3' }, { serial: '1' }] });
-  expect(await unacknowledged(holders(), {}, nobody, 2)).toEqual({ connected: 0, away: 1, atLeast: true });
+  expect(await unacknowledged(holders(), {}, 2)).toEqual({
+    connected: 0,
+    names: [],
+    away: 1,
+    atLeast: true,
+  });
 });
 
 test('those that ask during a look share the next one, each up to its own bound', async () => {

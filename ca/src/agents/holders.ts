@@ -2,7 +2,10 @@
  * The holders of unexpired certificates. Some are connected: agents with an open trust stream. The others are away:
  * agents without a stream, and jobs, which never open one. They hear of changes only when they connect.
  */
+import { nodeName } from '@chancery/shared/evidence/node.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { AgentStore, Certified, CertifiedPage, CertifiedPlace } from '../store/store.ts';
 import type { Parts } from './acknowledged.ts';
 import type { Agents, CertifiedAgent, LiveAgent } from './agents.ts';
@@ -14,16 +17,20 @@ export const OWN_NODE = { platform: 'self', node: 'ca' } as const;
 export interface AwayAgent extends CertifiedAgent {
   /** The serial of its certificate that ends last. */
   readonly serial: string;
+  /** True if that certificate is revoked: the holder cannot connect. */
+  readonly revoked: boolean;
 }
 
 export interface HolderDeps {
   readonly agents: Agents;
   readonly store: AgentStore;
   readonly clock: Clock;
+  readonly revocations: { readonly sets: Source<RevocationSet> };
 }
 
 /** What was looked at. */
 export interface Look {
+  /** Without those that are revoked: their streams end. */
   readonly connected: readonly LiveAgent[];
   /** False if there are more unexpired certificates, of holders that were not seen. */
   readonly whole: boolean;
@@ -60,8 +67,9 @@ export class Holders {
   }
 
   /**
-   * Shows those that are away, one for each SPIFFE ID on each node, those whose certificates end last first. Resolves
-   * after about `max` certificates, or all. Throws store, and what `see` throws.
+   * Shows those that are away, one for each SPIFFE ID on each node, those whose certificates end last first. A holder
+   * whose later certificates are revoked, and an earlier one is not, is shown as revoked and then as not revoked.
+   * Resolves after about `max` certificates, or all. Throws store, and what `see` throws.
    */
   look(see: SeeAway, max: number = MAX_LOOKED_AT): Promise<Look> {
     return new Promise((resolve, reject) => {
@@ -78,13 +86,17 @@ export class Holders {
 
   async #look(askers: readonly Asker[]): Promise<void> {
     const { agents, store, clock } = this.#deps;
-    const [now, connected] = [clock.now(), agents.list()];
+    const now = clock.now();
+    const revocations = this.#deps.revocations.sets.current();
+    const isRevoked = ({ id, serial, platform, node }: Omit<AwayAgent, 'revoked'>): boolean =>
+      revocations.revoked({ id, serial, node: { platform, node } }, now) !== undefined;
+    const connected = agents.list().filter((each) => !isRevoked(each));
     const seen = new Set(connected.map(keyOf));
     let [left, after, count]: [readonly Asker[], CertifiedPlace | undefined, number] = [askers, undefined, 0];
     try {
       do {
         const page: CertifiedPage = await store.certified({ now, target: ANYBODY, after });
-        const away = page.list.flatMap((each) => awayOf(each, seen));
+        const away = page.list.flatMap((each) => awayOf(each, seen, isRevoked));
         after = page.next;
         count += page.list.length;
         const whole = after === undefined;
@@ -118,46 +130,63 @@ async function show(
 }
 
 /** The holder of this certificate, where it was not seen before. */
-function awayOf({ id, identity, serial, node }: Certified, seen: Set<string>): readonly AwayAgent[] {
+function awayOf(
+  { id, identity, serial, node }: Certified,
+  seen: Set<string>,
+  isRevoked: (holder: Omit<AwayAgent, 'revoked'>) => boolean,
+): readonly AwayAgent[] {
   const away = { id, identity, serial, ...node };
   const key = keyOf(away);
   if (node.platform === OWN_NODE.platform || seen.has(key)) return [];
-  seen.add(key);
-  return [away];
+  const revoked = isRevoked(away);
+  const entry = revoked ? `${key} revoked` : key;
+  if (seen.has(entry)) return [];
+  seen.add(entry);
+  return [{ ...away, revoked }];
 }
 
 /** No SPIFFE ID and no platform has a space. */
-const keyOf = ({ id, platform, node }: Pick<CertifiedAgent, 'id' | 'platform' | 'node'>): string =>
+export const keyOf = ({ id, platform, node }: Pick<CertifiedAgent, 'id' | 'platform' | 'node'>): string =>
   `${id} ${platform} ${node}`;
 
 /** How many holders have not acknowledged a change. */
 export interface Unacknowledged {
   readonly connected: number;
+  /** The first 10 of the connected: SPIFFE ID, then platform/node. */
+  readonly names: readonly string[];
   /** They hear of it when they connect. */
   readonly away: number;
   /** True if more may be away. */
   readonly atLeast: boolean;
 }
 
-/** Counts the holders that have not acknowledged a change, except those that the change cuts off. Throws store. */
+/** Names of agents in one answer. */
+const MAX_NAMES = 10;
+
+/** What was not acknowledged, by those that were looked at. `away` holders are not revoked. */
+export function unacknowledgedBy(
+  { connected, whole }: Look,
+  away: number,
+  wanted: Partial<Parts>,
+): Unacknowledged {
+  const behind = connected.filter(({ acknowledged }) => !acknowledged.has(wanted));
+  const names = behind.slice(0, MAX_NAMES).map((each) => `${each.id} (${nodeName(each)})`);
+  return { connected: behind.length, names, away, atLeast: !whole };
+}
+
+/** Counts the holders that have not acknowledged a change, except those that are revoked. Throws store. */
 export async function unacknowledged(
   holders: Holders,
   wanted: Partial<Parts>,
-  isCutOff: (agent: AwayAgent) => boolean,
   max: number = MAX_AFTER_CHANGE,
 ): Promise<Unacknowledged> {
   let away = 0;
   const count = (page: readonly AwayAgent[]): void => {
-    away += page.filter((each) => !isCutOff(each)).length;
+    away += page.filter(({ revoked }) => !revoked).length;
   };
-  const { connected, whole } = await holders.look(count, max);
-  const behind = behindOf(connected, wanted).filter((each) => !isCutOff(each));
-  return { connected: behind.length, away, atLeast: !whole };
+  const look = await holders.look(count, max);
+  return unacknowledgedBy(look, away, wanted);
 }
-
-/** The connected agents that have not acknowledged a change. */
-export const behindOf = (connected: readonly LiveAgent[], wanted: Partial<Parts>): readonly LiveAgent[] =>
-  connected.filter(({ acknowledged }) => !acknowledged.has(wanted));
 
 /** How many connected agents have not acknowledged each part as it is in force. */
 export function behindByPart(

@@ -1,7 +1,7 @@
 import type { Invocation } from '@chancery/shared/cli/program.ts';
 import { describe, expect, test } from 'vitest';
 import { refusal } from '../../../test/kit/refusal.ts';
-import { configFile, printJson, printTable } from './flags.ts';
+import { configFile, printJson, printTable, printUnacknowledged } from './flags.ts';
 
 function printed(print: (io: { out(text: string): void; columns?: number }) => void, columns?: number) {
   const out: string[] = [];
@@ -50,4 +50,17 @@ describe('without --config', () => {
     );
     expect(() => configFile(invocation, ', or make one')).toThrow(/--config, or make one$/);
   });
+});
+
+test.each([
+  [0n, [], ''],
+  [1n, ['spiffe://a/b (tpm/n)'], '1 connected agent has not acknowledged it yet:\n  spiffe://a/b (tpm/n)\n'],
+  [
+    3n,
+    ['spiffe://a/b (tpm/\n)'],
+    '3 connected agents have not acknowledged it yet:\n  spiffe://a/b (tpm/\\u000a)\n  and 2 more: chancery-ca agents\n',
+  ],
+])('%i connected agents that have not acknowledged a change are named', (connected, names, says) => {
+  const behind = { connected, names, away: 0n, awayAtLeast: false };
+  expect(printed((io) => printUnacknowledged({ ...io, err: () => {} }, behind))).toBe(says);
 });

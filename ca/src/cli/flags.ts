@@ -91,19 +91,21 @@ export const olderCa = (unknown: string): string =>
   `${unknown} is not known: the CA that runs is of an older release. Restart it with this one`;
 
 /**
- * Says how many had not acknowledged a change that was made when the CA answered. The CA counts right after it has
- * pushed the change, so that is nearly every connected agent; most acknowledge it within a second. `behind` is
- * undefined if an older CA does not say it.
+ * Says who has not acknowledged a change. The CA waits up to a second for the connected agents before it answers.
+ * `behind` is undefined if an older CA does not say it.
  */
 export function printUnacknowledged(io: Pick<Io, 'out' | 'err'>, behind: Unacknowledged | undefined): void {
   if (behind === undefined) {
     io.err(`${olderCa('who has not acknowledged it')}\n`);
     return;
   }
-  const { connected, away, awayAtLeast } = behind;
+  const { connected, names, away, awayAtLeast } = behind;
   const many = atLeast(away, awayAtLeast);
-  if (connected === 1n) io.out('1 connected agent has not acknowledged it yet\n');
-  if (connected > 1n) io.out(`${connected} connected agents have not acknowledged it yet\n`);
+  const more =
+    connected > names.length ? [`and ${connected - BigInt(names.length)} more: chancery-ca agents`] : [];
+  if (connected === 1n) io.out('1 connected agent has not acknowledged it yet:\n');
+  if (connected > 1n) io.out(`${connected} connected agents have not acknowledged it yet:\n`);
+  if (connected > 0n) for (const each of [...names, ...more]) io.out(`  ${printable(each)}\n`);
   if (away === 1n) io.out('1 agent or job without a trust stream hears of it when it connects\n');
   if (away > 1n) io.out(`${many} agents or jobs without a trust stream hear of it when they connect\n`);
 }

@@ -96,8 +96,21 @@ test('values in, values out: what a console would show', async () => {
   const revoked = await operator.revoke(root)({ ...VERBS.revoke, value: 'spiffe://prod.example/web' });
   expect(revoked).toMatchObject({ made: { number: 1, by: 'uid 0' }, certificates: 1, agents: 0 });
   // It is the only holder, and cut off.
-  expect(revoked.unacknowledged).toEqual({ connected: 0, away: 0, atLeast: false });
+  expect(revoked.unacknowledged).toEqual({ connected: 0, names: [], away: 0, atLeast: false });
   expect(await operator.revocations(root)(undefined)).toEqual([revoked.made]);
+  // No change counts it as a holder that can still hear of it.
+  expect(await operator.apply(root)({ files: [], how: { pruneAll: true }, dryRun: false })).toMatchObject({
+    losses: [],
+    unacknowledged: { connected: 0, names: [], away: 0 },
+  });
+  expect((await operator.revoke(root)({ ...VERBS.revoke, value: `${ID}2` })).unacknowledged).toMatchObject({
+    away: 0,
+  });
+  expect(await operator.lift(root)(2)).toMatchObject({ number: 2 });
+  expect(await operator.agents(root)(undefined)).toMatchObject({
+    away: [{ node: 'n1', revoked: true }],
+    awayCount: 0,
+  });
   expect(await operator.lift(root)(1)).toMatchObject({ number: 1 });
   expect(await operator.revocations(root)(undefined)).toEqual([]);
 });

@@ -6,22 +6,30 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { type Parts, partsInForce } from '../agents/acknowledged.ts';
 import type { LiveAgent } from '../agents/agents.ts';
-import { type AwayAgent, type HolderDeps, Holders } from '../agents/holders.ts';
+import { type AwayAgent, type HolderDeps, Holders, keyOf } from '../agents/holders.ts';
 import type { Authorities } from '../authority/authorities.ts';
+import type { Revocations } from '../revocation/revocations.ts';
 import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/store.ts';
 import { type ResourceDeps, resourceVerbs } from './resources.ts';
 import { type RevokeDeps, revocationVerbs } from './revocations.ts';
 import { reading, type Verb } from './verb.ts';
 
-export interface OperatorDeps extends Omit<ResourceDeps & RevokeDeps, 'holders' | 'agents'>, HolderDeps {
+export interface OperatorDeps
+  extends Omit<ResourceDeps & RevokeDeps, 'holders' | 'agents' | 'revocations'>,
+    Omit<HolderDeps, 'revocations'> {
+  readonly revocations: Revocations;
   readonly store: AgentStore & Pick<CertificateStore, 'issued'>;
   readonly authorities: Pick<Authorities, 'bundle'>;
 }
 
 export interface AgentReport {
   readonly connected: readonly LiveAgent[];
-  /** One for each SPIFFE ID on each node, unless an agent with both is connected: the first 1000. */
+  /**
+   * One for each SPIFFE ID on each node, unless an agent with both is connected: the first 1000. Those that are revoked
+   * come last.
+   */
   readonly away: readonly AwayAgent[];
+  /** Without those that are revoked. */
   readonly awayCount: number;
   /** True if there may be more. */
   readonly atLeast: boolean;
@@ -57,10 +65,17 @@ export function openOperator(given: OperatorDeps) {
 
 async function agentReport(deps: OperatorDeps & { readonly holders: Holders }): Promise<AgentReport> {
   const away: AwayAgent[] = [];
+  const revoked = new Map<string, AwayAgent>();
   let awayCount = 0;
   const { connected, whole } = await deps.holders.look((page) => {
-    away.push(...page.slice(0, MAX_AWAY - away.length));
-    awayCount += page.length;
+    for (const each of page) {
+      if (each.revoked && revoked.size < MAX_AWAY) revoked.set(keyOf(each), each);
+      if (each.revoked) continue;
+      revoked.delete(keyOf(each));
+      if (away.length < MAX_AWAY) away.push(each);
+      awayCount += 1;
+    }
   });
-  return { connected, away, awayCount, atLeast: !whole, current: partsInForce(deps) };
+  const listed = [...away, ...revoked.values()].slice(0, MAX_AWAY);
+  return { connected, away: listed, awayCount, atLeast: !whole, current: partsInForce(deps) };
 }

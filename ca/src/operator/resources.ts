@@ -1,8 +1,10 @@
 /** The operator's verbs about resources: apply a set, show what it would change, explain decisions. */
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Agents } from '../agents/agents.ts';
-import { behindOf, type Holders, type Look, type Unacknowledged } from '../agents/holders.ts';
+import { type Holders, type Look, type Unacknowledged, unacknowledgedBy } from '../agents/holders.ts';
+import { whenAcknowledged } from '../agents/progress.ts';
 import { type Loss, Losses } from '../impact/losses.ts';
 import type { Change } from '../registry/diff.ts';
 import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
@@ -13,7 +15,8 @@ import type { Revocations } from '../revocation/revocations.ts';
 import { reading, type VerbDeps, writing } from './verb.ts';
 
 export interface ResourceDeps extends VerbDeps {
-  readonly agents: Pick<Agents, 'factsOf'>;
+  readonly agents: Pick<Agents, 'factsOf' | 'list' | 'has' | 'onProgress'>;
+  readonly clock: Clock;
   readonly holders: Holders;
   readonly registry: Registry;
   readonly revocations: Pick<Revocations, 'ensureGood'>;
@@ -36,7 +39,7 @@ export interface ChangeReport {
   /** In force now. */
   readonly version: number;
   readonly losses: readonly Loss[];
-  /** Undefined if nothing has changed. */
+  /** Who has not acknowledged the change within a second. Undefined if nothing has changed. */
   readonly unacknowledged: Unacknowledged | undefined;
 }
 
@@ -78,20 +81,22 @@ async function reportOf(
 ): Promise<ChangeReport> {
   const { changes, warnings, version } = applied;
   if (changes.length === 0) return { changes, warnings, version, losses: [], unacknowledged: undefined };
+  const wanted = { policy: BigInt(version) };
+  if (!dryRun) await whenAcknowledged(deps.agents, wanted, deps.clock);
   const losses = new Losses(applied, (agent) => deps.agents.factsOf(agent));
   let away = 0;
   const look = await deps.holders.look(async (page) => {
-    away += page.length;
-    await losses.add(page, { connected: false });
+    const left = page.filter(({ revoked }) => !revoked);
+    away += left.length;
+    await losses.add(left, { connected: false });
   });
   await losses.add(look.connected, { connected: true });
-  const behind = behindOf(look.connected, { policy: BigInt(version) }).length;
   return {
     changes,
     warnings: [...unseen(look, away), ...warnings],
     version,
     losses: losses.list(),
-    unacknowledged: dryRun ? undefined : { connected: behind, away, atLeast: !look.whole },
+    unacknowledged: dryRun ? undefined : unacknowledgedBy(look, away, wanted),
   };
 }
 

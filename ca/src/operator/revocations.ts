@@ -1,8 +1,10 @@
 /** The operator's verbs that revoke, and that lift revocations. */
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { type MadeRevocation, parseReason } from '@chancery/shared/revocation/revocation.ts';
-import type { Agents } from '../agents/agents.ts';
-import { type AwayAgent, type Holders, type Unacknowledged, unacknowledged } from '../agents/holders.ts';
+import type { Agents, LiveAgent } from '../agents/agents.ts';
+import { type Holders, type Unacknowledged, unacknowledged } from '../agents/holders.ts';
+import { whenAcknowledged } from '../agents/progress.ts';
 import {
   type Matched,
   matcherOf,
@@ -13,7 +15,8 @@ import {
 import { reading, type VerbDeps, writing } from './verb.ts';
 
 export interface RevokeDeps extends VerbDeps {
-  readonly agents: Pick<Agents, 'list'>;
+  readonly agents: Pick<Agents, 'list' | 'has' | 'onProgress'>;
+  readonly clock: Clock;
   readonly holders: Holders;
   readonly revocations: Revocations;
 }
@@ -34,14 +37,17 @@ export interface RevokeReport extends Matched {
   readonly value: string;
   /** How many of the agents had an open trust stream. */
   readonly agents: number;
-  /** Holders that it does not cut off. */
+  /** Holders that can connect and have not acknowledged it within a second. */
   readonly unacknowledged: Unacknowledged | undefined;
 }
 
 /** A hundred years: more is a mistake, and much more is not a valid Date. */
 const MAX_SECONDS = 100 * 365 * 86_400;
 
-/** `revoke` resolves once the revocation is durable; agents hear of it after that. Throws revocation. */
+/**
+ * `revoke` makes the revocation durable, pushes it to agents, and waits up to 1 s for them to acknowledge it. Throws
+ * revocation.
+ */
 export const revocationVerbs = (deps: RevokeDeps) => ({
   revoke: writing<RevokeOrder, RevokeReport>(
     {
@@ -72,12 +78,15 @@ async function revoke(wanted: RevokeOrder, by: string, deps: RevokeDeps): Promis
   const order: RevocationOrder = { target, reason: parseReason(reason), seconds, by };
   // Counted before, because agents that are cut off leave the list. The slow part comes after.
   const matches = matcherOf(target);
-  const isCutOff = ({ id, serial, platform, node }: AwayAgent): boolean =>
+  const isCutOff = ({ id, serial, platform, node }: LiveAgent): boolean =>
     matches({ id, serial, node: { platform, node } });
   const agents = deps.agents.list().filter(isCutOff).length;
   const made = dryRun ? undefined : await revocations.revoke(order);
   const { sequence } = revocations.sets.current();
   const matched = await revocations.matched(order);
-  const behind = made && (await unacknowledged(deps.holders, { revocations: sequence }, isCutOff));
-  return { made, value: target.value, ...matched, agents, unacknowledged: behind };
+  const report = { made, value: target.value, ...matched, agents };
+  if (made === undefined) return { ...report, unacknowledged: undefined };
+  const part = { revocations: sequence };
+  await whenAcknowledged(deps.agents, part, deps.clock);
+  return { ...report, unacknowledged: await unacknowledged(deps.holders, part) };
 }

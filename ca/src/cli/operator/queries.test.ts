@@ -1,6 +1,6 @@
 import type { Agent, ListAgentsResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { expect, test } from 'vitest';
-import { printAgents } from './queries.ts';
+import { printAgents, printAway } from './queries.ts';
 
 const agent = (spiffeId: string, acknowledged: Agent['acknowledged']): Agent => ({
   spiffeId,
@@ -49,4 +49,24 @@ test('agents: nothing is said below the table where every agent has all of it', 
   expect(printed({ agents }).err).toBe('');
   expect(printed({ agents, awayCount: 2n, awayAtLeast: true }).err).toMatch(/^at least 2 with a certificate/);
   expect(printed({ agents, awayCount: 2n }).err).toMatch(/^2 with a certificate and without a trust stream/);
+});
+
+test('agents --away: revoked holders are marked, and not counted as those that are not listed', () => {
+  const [out, err]: [string[], string[]] = [[], []];
+  const io = { out: (text: string) => void out.push(text), err: (text: string) => void err.push(text) };
+  const holder = { spiffeId: 'spiffe://a/b', platform: 'tpm', node: 'n', revoked: false };
+  printAway({ has: () => false } as never, io as never, {
+    agents: [],
+    current: undefined,
+    away: [holder, { ...holder, node: 'm', revoked: true }],
+    awayCount: 3n,
+    awayAtLeast: false,
+  });
+  expect(out.join('').split('\n')).toEqual([
+    'SPIFFE ID     NODE   STATE',
+    'spiffe://a/b  tpm/n  -',
+    'spiffe://a/b  tpm/m  revoked',
+    '',
+  ]);
+  expect(err.join('')).toBe('2 more are not listed\n');
 });

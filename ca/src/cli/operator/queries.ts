@@ -85,7 +85,8 @@ function partsSentence(parts: readonly string[] | undefined): string {
   return parts.join(', ') || '-';
 }
 
-function printAway(
+/** Prints a table of the holders without a trust stream and, on standard error, how many are not in it. */
+export function printAway(
   invocation: Invocation,
   io: Io,
   { away, awayCount, awayAtLeast }: ListAgentsResponse,
@@ -94,11 +95,11 @@ function printAway(
   else
     printTable(
       io,
-      ['SPIFFE ID', 'NODE'],
-      away.map((each) => [each.spiffeId, nodeName(each)]),
+      ['SPIFFE ID', 'NODE', 'STATE'],
+      away.map((each) => [each.spiffeId, nodeName(each), each.revoked ? 'revoked' : '-']),
     );
-  if (awayCount > away.length)
-    io.err(`${atLeast(awayCount - BigInt(away.length), awayAtLeast)} more are not listed\n`);
+  const listed = away.filter(({ revoked }) => !revoked).length;
+  if (awayCount > listed) io.err(`${atLeast(awayCount - BigInt(listed), awayAtLeast)} more are not listed\n`);
 }
 
 export const issued: Command = {

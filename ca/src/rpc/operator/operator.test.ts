@@ -222,7 +222,7 @@ describe('who has not acknowledged a change', () => {
     await certifiedCaller(rpc);
     const told = async (dryRun: boolean) => (await stream([{ ...setOf(identity), dryRun }])).unacknowledged;
     expect(await told(true)).toBeUndefined();
-    expect(await told(false)).toEqual({ connected: 0n, away: 1n, awayAtLeast: false });
+    expect(await told(false)).toEqual({ connected: 0n, away: 1n, awayAtLeast: false, names: [] });
     expect(await told(false)).toBeUndefined();
   });
 });
@@ -389,7 +389,15 @@ describe('lists', () => {
       },
     ]);
     expect(listed.current).toEqual({ bundle: 1n, policy: 0n, revocations: 0n });
-    expect(listed.away).toEqual([{ spiffeId: other.id, platform: 'fake', node: 'n2' }]);
-    expect(listed.awayCount).toBe(1n);
+    const job = { spiffeId: other.id, platform: 'fake', node: 'n2' };
+    expect([listed.away, listed.awayCount]).toEqual([[{ ...job, revoked: false }], 1n]);
+    await rpc.revocations.revoke({
+      target: { kind: 'id', value: other.id },
+      reason: 'keyCompromise',
+      seconds: 0,
+      by: 'the test',
+    });
+    const after = await call('listAgents', {});
+    expect([after.away, after.awayCount]).toEqual([[{ ...job, revoked: true }], 0n]);
   });
 });

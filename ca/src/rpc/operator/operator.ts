@@ -61,7 +61,7 @@ export function operatorMethods({ operator }: OperatorDeps) {
       return {
         agents: connected.map(agentMessage),
         current,
-        away: away.map(({ id, platform, node }) => ({ spiffeId: id, platform, node })),
+        away: away.map(({ id, platform, node, revoked }) => ({ spiffeId: id, platform, node, revoked })),
         awayCount: BigInt(awayCount),
         awayAtLeast: atLeast,
       };

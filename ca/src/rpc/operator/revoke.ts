@@ -38,13 +38,15 @@ const reportMessage = (report: RevokeReport): RevokeResponse => ({
   unacknowledged: report.unacknowledged && unacknowledgedMessage(report.unacknowledged),
 });
 
-/** How many agents have not acknowledged a change yet, with a trust stream and without one. */
+/** Who has not acknowledged a change, with a trust stream and without one. */
 export const unacknowledgedMessage = ({
   connected,
+  names,
   away,
   atLeast,
 }: Unacknowledged): UnacknowledgedMessage => ({
   connected: BigInt(connected),
+  names: [...names],
   away: BigInt(away),
   awayAtLeast: atLeast,
 });

@@ -108,13 +108,13 @@ interface Pushing {
 }
 
 /** Ends when the caller leaves, and with expired_peer at the end of its certificate: nothing outlives it. */
-async function readAcks({ stream, agent }: Watching, { clock, store }: TrustDeps): Promise<void> {
+async function readAcks({ stream, agent }: Watching, { agents, clock, store }: TrustDeps): Promise<void> {
   for (;;) {
     const left = Math.max(0, agent.certificateNotAfter.getTime() - clock.now().getTime()) / 1000;
     const message = await nextOrExpired(stream, left, agent, clock);
     if (message === undefined) return;
     ensure(message.message?.$case === 'ack', 'out_of_order', 'expected an acknowledgement');
-    agent.acknowledged.take(message.message.value);
+    agents.acknowledge(agent, message.message.value);
     await store.append({ type: 'agent.acknowledged', id: agent.id, ...agent.acknowledged.numbers() });
   }
 }

@@ -62,9 +62,12 @@ export interface ApplyResponse {
   unacknowledged: Unacknowledged | undefined;
 }
 
-/** Who has not acknowledged a change at the moment of the answer. */
+/**
+ * Who has not acknowledged a change when the CA answers: as soon as all connected agents have, and after one second at
+ * the latest. Revoked holders are not counted.
+ */
 export interface Unacknowledged {
-  /** Agents with an open trust stream: they are sent it at once. */
+  /** Agents with an open trust stream: the CA has sent it to them. */
   connected: bigint;
   /**
    * SPIFFE IDs on nodes with an unexpired certificate and no trust stream: agents that are away, and jobs. They hear of
@@ -73,6 +76,8 @@ export interface Unacknowledged {
   away: bigint;
   /** True if the CA did not look at all certificates: more may be away. */
   awayAtLeast: boolean;
+  /** The first 10 of those that are connected: SPIFFE ID, then platform/node in parentheses. */
+  names: string[];
 }
 
 /** One thing that connected agents of one SPIFFE ID lose by a change. */
@@ -165,9 +170,9 @@ export interface ListAgentsResponse {
   current:
     | SnapshotParts
     | undefined;
-  /** Without a trust stream: the first 1000. */
+  /** Without a trust stream: the first 1000. Those that are revoked come last. */
   away: AwayAgent[];
-  /** How many there are. */
+  /** How many there are that are not revoked. */
   awayCount: bigint;
   /** True if the CA did not look at all certificates: there may be more. */
   awayAtLeast: boolean;
@@ -178,6 +183,8 @@ export interface AwayAgent {
   spiffeId: string;
   platform: string;
   node: string;
+  /** True if its certificate is revoked: it cannot connect. */
+  revoked: boolean;
 }
 
 export interface Agent {
@@ -517,7 +524,7 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
 };
 
 function createBaseUnacknowledged(): Unacknowledged {
-  return { connected: 0n, away: 0n, awayAtLeast: false };
+  return { connected: 0n, away: 0n, awayAtLeast: false, names: [] };
 }
 
 export const Unacknowledged: MessageFns<Unacknowledged> = {
@@ -536,6 +543,9 @@ export const Unacknowledged: MessageFns<Unacknowledged> = {
     }
     if (message.awayAtLeast !== false) {
       writer.uint32(24).bool(message.awayAtLeast);
+    }
+    for (const v of message.names) {
+      writer.uint32(34).string(v!);
     }
     return writer;
   },
@@ -575,6 +585,14 @@ export const Unacknowledged: MessageFns<Unacknowledged> = {
             }
 
             message.awayAtLeast = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.names.push(reader.string());
             continue;
           }
         }
@@ -1389,7 +1407,7 @@ export const ListAgentsResponse: MessageFns<ListAgentsResponse> = {
 };
 
 function createBaseAwayAgent(): AwayAgent {
-  return { spiffeId: "", platform: "", node: "" };
+  return { spiffeId: "", platform: "", node: "", revoked: false };
 }
 
 export const AwayAgent: MessageFns<AwayAgent> = {
@@ -1402,6 +1420,9 @@ export const AwayAgent: MessageFns<AwayAgent> = {
     }
     if (message.node !== "") {
       writer.uint32(26).string(message.node);
+    }
+    if (message.revoked !== false) {
+      writer.uint32(32).bool(message.revoked);
     }
     return writer;
   },
@@ -1441,6 +1462,14 @@ export const AwayAgent: MessageFns<AwayAgent> = {
             }
 
             message.node = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.revoked = reader.bool();
             continue;
           }
         }
