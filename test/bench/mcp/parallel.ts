@@ -1,4 +1,5 @@
 /** Two hundred tool calls at once, directly and through connect and gateway: what a fan-out of an agent's costs. */
+import type { Agent } from 'node:http';
 import type { Bench } from '../bench.ts';
 import { quantile } from '../measure.ts';
 import { McpCaller } from './caller.ts';
@@ -18,8 +19,8 @@ export const parallel: Bench = {
       for (let round = 0; round < ROUNDS; round += 1) {
         progress(`round ${round + 1} of ${ROUNDS}`);
         // A client of its own each time, so that neither has connections left over from the last round.
-        direct.push(await together(await McpCaller.open({ agent: plainAgent(), port: world.serverPort })));
-        through.push(await together(await openSoon({ agent: plainAgent(), port: world.connectPort })));
+        direct.push(await together((agent) => McpCaller.open({ agent, port: world.serverPort })));
+        through.push(await together((agent) => openSoon({ agent, port: world.connectPort })));
       }
       // Both of one round met the machine alike, which two medians did not.
       const times = through.map((ms, round) => ms / (direct[round] ?? ms));
@@ -40,8 +41,13 @@ export const parallel: Bench = {
   },
 };
 
-async function together(caller: McpCaller): Promise<number> {
+async function together(open: (agent: Agent) => Promise<McpCaller>): Promise<number> {
+  const agent = plainAgent();
+  const caller = await open(agent);
   const started = performance.now();
   await Promise.all(Array.from({ length: CALLS }, () => caller.calls(1)));
-  return performance.now() - started;
+  const took = performance.now() - started;
+  // A client that ends closes its connections. Those of past rounds would cost this one.
+  agent.destroy();
+  return took;
 }

@@ -45,6 +45,8 @@ const MAX_CONNECTIONS = 256;
  * one more after each such time if handshakes take longer.
  */
 const OPENING_MS = 100;
+/** Requests may wait this many times OPENING_MS, at the speed of the last one, before a connection is made for them. */
+const PATIENCE = 5;
 const MAX_OPENING = 16;
 const MAX_WAITING = 4_096;
 const HANDSHAKE_MS = 10_000;
@@ -72,8 +74,8 @@ export class DialAgent extends Agent {
   readonly #fresh = new Map<TLSSocket, NodeJS.Timeout>();
   #opening = 0;
   #growing: NodeJS.Timeout | undefined;
-  /** Whether a connection became free since the last look. If none did, the waiting requests need a new one. */
-  #moves = false;
+  /** How often a connection became free since the last look. If none did, the waiting requests need a new one. */
+  #freed = 0;
   #still = false;
   #live = 0;
   #over = false;
@@ -97,7 +99,7 @@ export class DialAgent extends Agent {
     this.#options = options;
     this.#claims = claims;
     this.on('free', () => {
-      this.#moves = true;
+      this.#freed += 1;
       this.#still = false;
       this.#serve();
     });
@@ -171,9 +173,11 @@ export class DialAgent extends Agent {
     if (this.#opening >= this.#waiting.length || this.#growing !== undefined) return;
     this.#growing = setTimeout(() => {
       this.#growing = undefined;
-      this.#still = !this.#moves;
-      this.#moves = false;
-      this.#openOne();
+      const isSlow = this.#waiting.length > this.#freed * PATIENCE;
+      this.#still = this.#freed === 0;
+      this.#freed = 0;
+      // Where connections become free fast enough, another handshake would only delay the requests that wait.
+      if (isSlow || this.#live < MAX_IDLE) this.#openOne();
       this.#grow();
     }, OPENING_MS);
   }
