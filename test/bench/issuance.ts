@@ -52,8 +52,8 @@ export const issuance: Bench = {
       const id = `spiffe://${TRUST_DOMAIN}/load`;
       await ca.apply([{ kind: 'Identity', name: 'load', platform: nodes.platform, id }]);
       const pid = serving.child.pid ?? 0;
-      const call = await caller(ca, nodes);
-      return await measure({ call, pid, startMs, dir }, progress);
+      const { call, refused } = await caller(ca, nodes);
+      return await measure({ call, refused, pid, startMs, dir }, progress);
     } finally {
       await serving.stop();
       removeFolder(dir);
@@ -64,7 +64,7 @@ export const issuance: Bench = {
 type Call = (n: number) => Promise<void>;
 
 /** Nodes join, then call over a connection each with one CSR each time: the CA bounds the certificates of one node. */
-async function caller(ca: CaFolder, nodes: Nodes): Promise<Call> {
+async function caller(ca: CaFolder, nodes: Nodes): Promise<{ readonly call: Call; readonly refused: Call }> {
   const trustDomain = parseTrustDomain(TRUST_DOMAIN);
   const address = `127.0.0.1:${ca.port}`;
   const bundle = await bootstrapBundle({ trustDomain, address, bundleFile: ca.bundle, pin: undefined });
@@ -73,22 +73,33 @@ async function caller(ca: CaFolder, nodes: Nodes): Promise<Call> {
     return new IdentityClient(target.address, target.credentials, target.options);
   });
   const csrs = await Promise.all(Array.from({ length: KEYS }, () => writeCsr(signerOf(generateKey()))));
-  return (n) =>
-    new Promise((resolve, reject) => {
-      const request = { csrs: [Buffer.from(csrs[n % csrs.length] ?? [])], succeeds: Buffer.alloc(0) };
-      clients[n % NODES]?.issueX509(request, (error) => (error ? reject(error) : resolve()));
-    });
+  const succeeds = Buffer.alloc(0);
+  return {
+    call: (n) =>
+      new Promise((resolve, reject) => {
+        const request = { csrs: [Buffer.from(csrs[n % csrs.length] ?? [])], succeeds };
+        clients[n % NODES]?.issueX509(request, (error) => (error ? reject(error) : resolve()));
+      }),
+    refused: (n) =>
+      new Promise((resolve, reject) => {
+        const done = (error: unknown): void =>
+          error ? resolve() : reject(new Error('no CSR, and no error'));
+        clients[n % NODES]?.issueX509({ csrs: [], succeeds }, done);
+      }),
+  };
 }
 
 interface Measured {
   readonly call: Call;
+  /** A call without a CSR: what gRPC and mutual TLS cost alone, at both ends. */
+  readonly refused: Call;
   readonly pid: number;
   readonly startMs: number;
   /** On the disk of the CA's database. */
   readonly dir: string;
 }
 
-async function measure({ call, pid, startMs, dir }: Measured, progress: Progress) {
+async function measure({ call, refused, pid, startMs, dir }: Measured, progress: Progress) {
   progress('warming up');
   await closedLoop(call, WARM_UP_MS);
   progress('as fast as it goes');
@@ -103,6 +114,7 @@ async function measure({ call, pid, startMs, dir }: Measured, progress: Progress
   const latencies = await openLoop(call, perSecond / 2, HALF_MS);
   progress('one caller at a time');
   const lone = await oneByOne(call, LONE_MS);
+  const empty = await oneByOne(refused, LONE_MS);
   progress('at half of that, beside a busy disk');
   const busy = await besideBusyDisk(dir, () => openLoop(call, perSecond / 2, HALF_MS));
   progress('the crypto floor');
@@ -119,6 +131,7 @@ async function measure({ call, pid, startMs, dir }: Measured, progress: Progress
         `${quantile(busy, 0.5).toFixed(2)} and ${quantile(busy, 0.99).toFixed(2)} ms`,
       ],
       ['p50, one caller at a time', `${quantile(lone, 0.5).toFixed(2)} ms`],
+      ['the same for a call that is refused at once', `${quantile(empty, 0.5).toFixed(2)} ms`],
       ["the CA's CPU per issuance", `${cpuMicros.toFixed(0)} us`],
       ['crypto floor (verify, sign, import)', `${floorMicros.toFixed(0)} us`],
       ['ratio', (cpuMicros / floorMicros).toFixed(2)],
@@ -131,6 +144,7 @@ async function measure({ call, pid, startMs, dir }: Measured, progress: Progress
       p99Ms: quantile(latencies, 0.99),
       busyDiskP99Ms: quantile(busy, 0.99),
       loneP50Ms: quantile(lone, 0.5),
+      emptyP50Ms: quantile(empty, 0.5),
       cpuMicros: Math.round(cpuMicros),
       floorMicros: Math.round(floorMicros * 10) / 10,
       ratio: Math.round((cpuMicros / floorMicros) * 100) / 100,
