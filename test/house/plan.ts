@@ -74,7 +74,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/rpc/trust': [
     ...shared('ground spiffe evidence revocation'),
     PROTO,
-    ...ca('agents registry succession rpc rpc/exchange'),
+    ...ca('agents authority registry succession rpc rpc/exchange'),
   ],
   'ca/src/rpc/operator': [
     ...shared('ground spiffe evidence revocation'),

@@ -156,6 +156,7 @@ describe('a pin', () => {
           sequence: 3n,
           jwtAuthorities: [],
           readerVersion: 0,
+          retiringX509: [],
         }),
       watch: () => {},
     });

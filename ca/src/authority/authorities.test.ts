@@ -67,6 +67,7 @@ describe('the root', () => {
     expect(authorities.bundle.current()).toEqual({
       trustDomain,
       authorities: [root.certificate],
+      retiring: [],
       sequence: 1n,
     });
   });

@@ -6,14 +6,13 @@
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
-import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import { isInBundle, keepsKey } from '../store/authority-states.ts';
 import type { AuthorityRecord } from '../store/store.ts';
 import type { AuthorityDeps } from './certify.ts';
 import type { Issuer } from './issuer.ts';
-import { bundleOf, keyNameOf } from './records.ts';
+import { bundleOf, keyNameOf, type PushedBundle } from './records.ts';
 import { forgetKeys, type Settled, settle } from './settle.ts';
 
 export type AuthorityInUse = Pick<AuthorityRecord, 'serial' | 'kind' | 'notAfter'>;
@@ -21,7 +20,7 @@ export type AuthorityInUse = Pick<AuthorityRecord, 'serial' | 'kind' | 'notAfter
 /** Signs for one trust domain. Made by `open`, which loads or makes the keys; needs no closing. */
 export class Authorities {
   readonly #deps: AuthorityDeps;
-  readonly #bundle = new LiveValue<Bundle>(() => new IdentityError('internal', 'no bundle'));
+  readonly #bundle = new LiveValue<PushedBundle>(() => new IdentityError('internal', 'no bundle'));
   readonly #keyNames = new Map<string, string>();
   #settled: Settled;
   #anchors: readonly Certificate[] = [];
@@ -44,8 +43,8 @@ export class Authorities {
     return opened;
   }
 
-  /** The bundle: roots that are published, active or retiring. */
-  get bundle(): Source<Bundle> {
+  /** The bundle: roots that are published, active or retiring, and which of them agents are told to leave. */
+  get bundle(): Source<PushedBundle> {
     return this.#bundle;
   }
 

@@ -6,9 +6,9 @@ import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { type TrustDomain, trustDomainId } from '@chancery/shared/spiffe/id.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import { readSubjectAltName } from '@chancery/shared/x509/extensions.ts';
+import { readSubjectAltName, readSubjectKeyIdentifier } from '@chancery/shared/x509/extensions.ts';
 import { text } from '@chancery/shared/x509/names.ts';
-import { isInBundle, keepsKey, maySign } from '../store/authority-states.ts';
+import { isInBundle, isLeft, keepsKey, maySign } from '../store/authority-states.ts';
 import type { AuthorityMove, AuthorityRecord, StoredAuthority } from '../store/store.ts';
 
 /** Why a CA without a root does not start, and what to do. */
@@ -26,14 +26,28 @@ export function rootOf<T extends AuthorityRecord>(records: readonly T[]): T {
   return root;
 }
 
+/** What agents trust, and what of it they must not rely on for long. */
+export interface PushedBundle extends Bundle {
+  /** SubjectKeyIdentifiers: who holds a certificate under one of these authorities renews at once. */
+  readonly retiring: readonly Uint8Array[];
+}
+
 /**
  * What agents trust, in the order of the records. Its number is that of the newest change of it, which may be that
  * something left it, so it never goes back.
  */
-export function bundleOf(records: readonly StoredAuthority[], trustDomain: TrustDomain): Bundle {
+export function bundleOf(records: readonly StoredAuthority[], trustDomain: TrustDomain): PushedBundle {
   const authorities = records.filter(isInBundle).map(({ certificate }) => certificate);
+  const retiring = records.filter(isLeft).map(({ certificate }) => keyIdOf(certificate));
   const [sequence = 0n] = records.map((each) => each.sequence).toSorted((a, b) => Number(b - a));
-  return { trustDomain, authorities, sequence };
+  return { trustDomain, authorities, retiring, sequence };
+}
+
+/** Each authority of this CA says its own (lint). Throws store for a damaged record. */
+function keyIdOf(certificate: Uint8Array): Uint8Array {
+  const keyId = readSubjectKeyIdentifier(parseCertificate(certificate), 'store');
+  ensure(keyId !== undefined, 'store', 'an authority has no key identifier');
+  return keyId;
 }
 
 export interface Choice {

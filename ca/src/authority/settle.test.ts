@@ -1,6 +1,7 @@
 /** What follows from the states in the store alone: the bundle, its number, and who signs. */
 import { hash } from 'node:crypto';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
 import { describe, expect, test, vi } from 'vitest';
 import { INTERMEDIATE_TTL, makeAuthorities, memoryKeys } from '../../../test/kit/ca/authority.ts';
 import { after, NOW } from '../../../test/kit/certificates.ts';
@@ -78,13 +79,17 @@ describe('the bundle', () => {
       [{ serial: old, from: 'retiring', to: 'removed' }],
     ];
     const sizes: number[] = [];
+    const retiring: (readonly Uint8Array[])[] = [];
     for (const moves of steps) {
       if (moves.length > 0) await move(made, ...moves);
       await made.authorities.refresh();
       sizes.push(made.authorities.bundle.current().authorities.length);
+      retiring.push(made.authorities.bundle.current().retiring);
     }
     expect(sizes).toEqual([1, 2, 2, 1]);
-    expect(published).toEqual([2n, 3n]);
+    const keyId = keyIdentifierOf(parseCertificate(made.root.certificate).spki, 'certificate_parse');
+    expect(retiring).toEqual([[], [], [keyId], []]);
+    expect(published).toEqual([2n, 3n, 4n]);
   });
 
   test('has no smaller number after what was newest in it was taken back', async () => {

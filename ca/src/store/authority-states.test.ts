@@ -77,14 +77,17 @@ describe('a step of a rotation', () => {
   test('swaps who signs at once, and can be taken back', () => {
     const swapped = afterMoves([root, next], swap, 9n) ?? [];
     expect(swapped).toEqual([
-      { ...root, state: 'retiring' },
+      { ...root, state: 'retiring', sequence: 9n },
       { ...next, state: 'active' },
     ]);
     const back: readonly AuthorityMove[] = [
       { serial: '40bb', from: 'active', to: 'retiring' },
       { serial: '40aa', from: 'retiring', to: 'active' },
     ];
-    expect(afterMoves(swapped, back, 9n)).toEqual([root, { ...next, state: 'retiring' }]);
+    expect(afterMoves(swapped, back, 10n)).toEqual([
+      { ...root, sequence: 10n },
+      { ...next, state: 'retiring', sequence: 10n },
+    ]);
   });
 
   test('may go several states at once, each of which must exist', () => {
@@ -95,7 +98,7 @@ describe('a step of a rotation', () => {
     ];
     const stored = [root, of('root', 'prepared')];
     expect(afterMoves(stored, hasty, 9n)).toEqual([
-      { ...root, state: 'retiring' },
+      { ...root, state: 'retiring', sequence: 9n },
       { ...next, state: 'active', sequence: 9n },
     ]);
     const leap: AuthorityMove = { serial: '40bb', from: 'prepared', to: 'active' };
@@ -117,7 +120,7 @@ describe('a step of a rotation', () => {
     );
   });
 
-  test('numbers only what came into the bundle or left it, and leaves the rest as it is', () => {
+  test('numbers only what changes in the bundle, and leaves the rest as it is', () => {
     const other = { ...of('intermediate', 'active'), serial: '40cc' };
     const stored = [root, of('root', 'prepared'), other];
     const after = afterMoves(stored, [{ serial: '40bb', from: 'prepared', to: 'published' }], 9n) ?? [];

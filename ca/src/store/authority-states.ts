@@ -50,6 +50,10 @@ export const isAuthorityState = (name: string): name is AuthorityState => Object
 export const isInBundle = ({ kind, state }: Pick<Standing, 'kind' | 'state'>): boolean =>
   kind === 'root' && IN_BUNDLE.includes(state);
 
+/** Whether agents are told, with the bundle, to leave it: what it signed still counts, and soon will not. */
+export const isLeft = ({ kind, state }: Pick<Standing, 'kind' | 'state'>): boolean =>
+  kind === 'root' && state === 'retiring';
+
 /** Whether anything new may be signed with it. */
 export const maySign = ({ state }: Pick<Standing, 'state'>): boolean => state === 'active';
 
@@ -70,10 +74,10 @@ export function ensureNew(
 }
 
 /**
- * What is stored after the moves, in the same order; what did not move is the same value. What came into the bundle or
- * left it has `sequence`. Undefined if an authority is not in the state `from`, or if two of a kind would be active:
- * then another process was faster. Throws store for a move that does not exist, if no root would be active, and if the
- * bundle would gain a root and lose another.
+ * What is stored after the moves, in the same order; what did not move is the same value. What changes in the bundle
+ * has `sequence`: it came in or left, or agents are told to leave it, or no longer. Undefined if an authority is not in
+ * the state `from`, or if two of a kind would be active: then another process was faster. Throws store for a move that
+ * does not exist, if no root would be active, and if the bundle would gain a root and lose another.
  */
 export function afterMoves<T extends Standing>(
   stored: readonly T[],
@@ -114,5 +118,6 @@ function ensureRoots(before: readonly Standing[], after: readonly Standing[]): v
 function moved<T extends Standing>(before: T, state: AuthorityState, sequence: bigint): T {
   if (state === before.state) return before;
   const after = { ...before, state };
-  return isInBundle(after) === isInBundle(before) ? after : { ...after, sequence };
+  const same = isInBundle(after) === isInBundle(before) && isLeft(after) === isLeft(before);
+  return same ? after : { ...after, sequence };
 }

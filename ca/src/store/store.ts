@@ -65,7 +65,7 @@ export interface Numbered {
   readonly sequence: bigint;
 }
 
-/** Its number is that of the change by which it came into the bundle or left it; 0 if it was never there. */
+/** Its number is that of the newest change of the bundle that it was part of; 0 if it was never there. */
 export interface StoredAuthority extends AuthorityRecord, Numbered {}
 
 export interface RegistryRecord {

@@ -155,6 +155,7 @@ const snapshots = (): readonly Uint8Array[] => {
       sequence: 2n,
       jwtAuthorities: [],
       readerVersion: 0,
+      retiringX509: [],
     },
     policy: { version: 3n, resources: RESOURCES },
     revocations: {

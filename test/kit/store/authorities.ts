@@ -70,8 +70,8 @@ function moveTests(subject: Subject): void {
     const steps: readonly (readonly [readonly AuthorityMove[], bigint])[] = [
       [[{ serial: intermediate.serial, from: 'prepared', to: 'active' }], 1n],
       [[published], 2n],
-      [[retired, signing], 2n],
-      [[removed], 3n],
+      [[retired, signing], 3n],
+      [[removed], 4n],
     ];
     for (const [moves, sequence] of steps) {
       expect(await subject.store.moveAuthorities(moves, event)).toEqual({ sequence });
@@ -79,7 +79,7 @@ function moveTests(subject: Subject): void {
     }
     expect(await stand(subject)).toEqual([
       { serial: intermediate.serial, state: 'active', sequence: 0n },
-      { serial: authority.serial, state: 'removed', sequence: 3n },
+      { serial: authority.serial, state: 'removed', sequence: 4n },
       { serial: next.serial, state: 'active', sequence: 2n },
     ]);
     expect(await subject.store.events(0, 10)).toHaveLength(7);

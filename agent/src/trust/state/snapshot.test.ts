@@ -56,6 +56,7 @@ describe('a snapshot', () => {
     sequence: 2n,
     jwtAuthorities: [],
     readerVersion: 0,
+    retiringX509: [],
   };
   const policy = { version: 7n, resources: text(server, access) };
   const revocations = { sequence: 0n, list: [], since: 0n, gone: [] };

@@ -21,7 +21,14 @@ const revoked = {
 };
 const message = {
   sequence: 3n,
-  bundle: { trustDomain, x509Authorities: [root], sequence: 1n, jwtAuthorities: [], readerVersion: 0 },
+  bundle: {
+    trustDomain,
+    x509Authorities: [root],
+    sequence: 1n,
+    jwtAuthorities: [],
+    readerVersion: 0,
+    retiringX509: [],
+  },
   policy: { version: 1n, resources: [] },
   revocations: { sequence: 1n, list: [revoked], since: 0n, gone: [] },
   readerVersion: 0,

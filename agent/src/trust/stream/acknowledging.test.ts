@@ -14,6 +14,7 @@ function stateOf(sequence: bigint, [bundle, policy, revocations]: readonly bigin
       sequence: bundle ?? 0n,
       jwtAuthorities: [],
       readerVersion: 0,
+      retiringX509: [],
     },
     policy: { version: policy ?? 0n, resources: [] },
     revocations: { sequence: revocations ?? 0n, list: [], since: 0n, gone: [] },

@@ -8,9 +8,9 @@ import type {
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { larger, type Parts } from '../../agents/acknowledged.ts';
+import type { PushedBundle } from '../../authority/records.ts';
 import { policyViewOf } from '../../registry/policy-view.ts';
 import type { VersionedSet } from '../../registry/registry.ts';
 import type { AttestationDeps } from '../exchange/attestation.ts';
@@ -100,6 +100,9 @@ const revokedMessage = ({ number, target, serials, reason, until }: Revocation) 
 const ONLY_X509 = { jwtAuthorities: [], readerVersion: ANY_READER };
 
 /** The message of a bundle. */
-export function bundleMessage({ trustDomain, authorities, sequence }: Bundle): BundleMessage {
-  return { ...ONLY_X509, trustDomain, x509Authorities: authorities.map((der) => asBuffer(der)), sequence };
+export function bundleMessage(bundle: PushedBundle): BundleMessage {
+  const { trustDomain, sequence } = bundle;
+  const x509Authorities = bundle.authorities.map((der) => asBuffer(der));
+  const retiringX509 = bundle.retiring.map((keyId) => asBuffer(keyId));
+  return { ...ONLY_X509, trustDomain, x509Authorities, sequence, retiringX509 };
 }

@@ -21,6 +21,7 @@ import {
   stranger,
 } from '../../../../test/kit/ca/rpc.ts';
 import { after } from '../../../../test/kit/certificates.ts';
+import { bundleMessage } from './snapshot.ts';
 import { getBundle, watch } from './trust.ts';
 
 let rpc: Rpc;
@@ -56,6 +57,12 @@ const server = (name: string) => ({
 });
 const refused = async (call: Awaited<ReturnType<typeof watching>>['call'], code: Refusal, detail: RegExp) =>
   expectRefused(rpc, await call.failed, code, detail);
+
+test('a bundle says which authorities retire', () => {
+  const retiring = [Uint8Array.of(1, 2), Uint8Array.of(3)];
+  const { retiringX509 } = bundleMessage({ ...rpc.authorities.bundle.current(), retiring });
+  expect(retiringX509).toEqual(retiring.map((keyId) => Buffer.from(keyId)));
+});
 
 test('anyone may have the bundle', async () => {
   const { response } = await callUnary(getBundle(rpc)(rpc), peerOf(rpc, stranger), new Uint8Array());

@@ -87,6 +87,12 @@ export interface Bundle {
   jwtAuthorities: JwtAuthority[];
   /** As in WatchResponse. */
   readerVersion: number;
+  /**
+   * SubjectKeyIdentifiers (RFC 5280, section 4.2.1.2) of authorities that still count and soon will not: roots that
+   * retire, and intermediates that nothing may rely on any longer. Who holds a certificate under one of them renews at
+   * once. A reader that does not know this field renews at half of the certificate's life, as always.
+   */
+  retiringX509: Buffer[];
 }
 
 export interface JwtAuthority {
@@ -522,7 +528,7 @@ export const WatchResponse: MessageFns<WatchResponse> = {
 };
 
 function createBaseBundle(): Bundle {
-  return { trustDomain: "", x509Authorities: [], sequence: 0n, jwtAuthorities: [], readerVersion: 0 };
+  return { trustDomain: "", x509Authorities: [], sequence: 0n, jwtAuthorities: [], readerVersion: 0, retiringX509: [] };
 }
 
 export const Bundle: MessageFns<Bundle> = {
@@ -544,6 +550,9 @@ export const Bundle: MessageFns<Bundle> = {
     }
     if (message.readerVersion !== 0) {
       writer.uint32(40).uint32(message.readerVersion);
+    }
+    for (const v of message.retiringX509) {
+      writer.uint32(50).bytes(v!);
     }
     return writer;
   },
@@ -599,6 +608,14 @@ export const Bundle: MessageFns<Bundle> = {
             }
 
             message.readerVersion = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.retiringX509.push(Buffer.from(reader.bytes()));
             continue;
           }
         }
