@@ -55,6 +55,8 @@ describe('accepted configs', () => {
       connect: [
         { server: 'a', listen: 'unix:a.sock' },
         { server: 'b', listen: '127.0.0.1:9000' },
+        { server: 'c', listen: '127.0.0.1:0' },
+        { server: 'd', listen: '127.0.0.1:0' },
       ],
     });
     expect(settings.ca.socket).toBe(join(dir, 'join.sock'));
@@ -74,6 +76,8 @@ describe('accepted configs', () => {
     expect(settings.connect.map(({ listen }) => listen)).toEqual([
       `unix:${join(dir, 'a.sock')}`,
       '127.0.0.1:9000',
+      '127.0.0.1:0',
+      '127.0.0.1:0',
     ]);
   });
 
@@ -168,6 +172,50 @@ describe('refused configs', () => {
       'a mode without its zero',
       { ...least, outputs: [{ dir: 'o', mode: '640' }] },
       /a file mode such as 0600/,
+    ],
+    ...['0604', '0666', '0641'].map((mode): [string, object, RegExp] => [
+      `a key that everybody may use (${mode})`,
+      { ...least, outputs: [{ dir: 'o', mode }] },
+      /^\d+: outputs\.0\.mode: a file mode such as 0600 or 0640 is expected: this one lets every user/,
+    ]),
+    ...['uid', 'gid'].map((key): [string, object, RegExp] => [
+      `a ${key} that means "do not change"`,
+      { ...least, outputs: [{ dir: 'o', [key]: 4_294_967_295 }] },
+      new RegExp(`outputs\\.0\\.${key}: a number of at most 4294967294 is expected, found 4294967295$`),
+    ]),
+    [
+      'one folder for two outputs',
+      { ...least, outputs: [{ dir: 'o' }, { dir: 'p' }, { dir: './p/' }] },
+      /^\d+: outputs\.2\.dir: outputs\.1\.dir is \S+\/p, too; each needs its own$/,
+    ],
+    [
+      'one address for connect and the gateway',
+      {
+        ...least,
+        gateway: { ...gateway, listen: '127.0.0.1:9' },
+        connect: [{ server: 'a', listen: '127.0.0.1:9' }],
+      },
+      /^\d+: connect\.0\.listen: gateway\.listen is 127\.0\.0\.1:9, too; each needs its own$/,
+    ],
+    [
+      'one address for connect and health',
+      { ...least, http: '127.0.0.1:9', connect: [{ server: 'a', listen: '127.0.0.1:9' }] },
+      /^\d+: connect\.0\.listen: http is 127\.0\.0\.1:9, too/,
+    ],
+    [
+      'one socket for two servers',
+      { ...least, connect: ['a', 'b'].map((server) => ({ server, listen: 'unix:a.sock' })) },
+      /^\d+: connect\.1\.listen: connect\.0\.listen is unix:\S+a\.sock, too/,
+    ],
+    [
+      'a name of an issuer that is none',
+      { ...least, evidence: { oidc: { issuer: 'A' } } },
+      /evidence\.oidc\.issuer: a name is lower-case letters/,
+    ],
+    [
+      'a name of a variable that is none',
+      { ...least, evidence: { oidc: { tokenVariable: '1' } } },
+      /evidence\.oidc\.tokenVariable: the name of a variable is letters/,
     ],
     [
       'a command that is a shell line',

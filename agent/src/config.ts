@@ -16,16 +16,20 @@ const file = z.string().min(1);
 
 const parsed = <T>(parse: (text: string) => T) => z.string().transform(by(parse));
 
+/** Linux has 32 bits for a uid or gid, and the last number means "do not change" (chown(2)). */
+const id = z.int().min(0).max(4_294_967_294);
+
 const OutputConfig = z.strictObject({
   dir: file.describe(
     'Folder for svid.pem, key.pem and bundle.pem, switched together. Relative to this file.',
   ),
   mode: text('a file mode such as "0600", in quotes,')
-    .regex(/^0[0-7]{3}$/, 'a file mode such as 0600 or 0640, in quotes')
+    .regex(/^0[0-7]{3}$/, { error: 'a file mode such as 0600 or 0640, in quotes', abort: true })
+    .regex(/0$/, 'a file mode such as 0600 or 0640 is expected: this one lets every user read the key')
     .default('0600')
     .describe('Mode of key.pem, in quotes; the other two are public: 0644.'),
-  uid: z.int().min(0).optional().describe("Owner of the files (default: the agent's own)."),
-  gid: z.int().min(0).optional().describe("Group of the files (default: the agent's own)."),
+  uid: id.optional().describe("Owner of the files (default: the agent's own)."),
+  gid: id.optional().describe("Group of the files (default: the agent's own)."),
   command: z
     .array(z.string().min(1))
     .min(1)
@@ -130,9 +134,16 @@ export function parseAgentConfig(text: string, path: string): AgentSettings {
   const problems = new Problems();
   const [read, ...more] = readDocuments(text, path, AgentConfig, problems);
   const value = read && absolute(read.value, dirname(resolve(path)));
-  if (read !== undefined && value !== undefined)
+  if (read !== undefined && value !== undefined) {
     for (const [key, says] of [...contradictions(read.value), ...tooLong(value)])
       problems.add(path, read.lineOf([key]), says);
+    for (const [place, twin] of twice(value))
+      problems.add(
+        path,
+        read.lineOf(place.key),
+        `${place.key.join('.')}: ${twin.key.join('.')} is ${place.value}, too; each needs its own`,
+      );
+  }
   problems.throwIfAny('config');
   if (read === undefined || value === undefined || more.length > 0)
     throw new IdentityError(
@@ -176,6 +187,31 @@ function tooLong({ dataDir, ca, gateway, connect }: AgentSettings): readonly Con
     return says === undefined ? [] : [[key, `${key}: ${says}`] as const];
   });
 }
+
+interface Place {
+  readonly key: readonly PropertyKey[];
+  readonly value: string;
+}
+
+/** Finds a folder that two outputs want, and an address that two listeners want. */
+function twice({ outputs, http, gateway, connect }: AgentSettings): readonly (readonly [Place, Place])[] {
+  const addresses: readonly (Place | undefined)[] = [
+    http && { key: ['http'], value: http.listen },
+    gateway && { key: ['gateway', 'listen'], value: gateway.listen },
+    ...connect.map(({ listen }, index) => ({ key: ['connect', index, 'listen'], value: listen })),
+  ];
+  return [
+    ...repeated(outputs.map(({ dir }, index) => ({ key: ['outputs', index, 'dir'], value: dir }))),
+    // Each listener on port 0 gets a port of its own.
+    ...repeated(addresses.filter((each) => each !== undefined).filter(({ value }) => !value.endsWith(':0'))),
+  ];
+}
+
+const repeated = (places: readonly Place[]): readonly (readonly [Place, Place])[] =>
+  places.flatMap((place, index) => {
+    const twin = places.slice(0, index).find(({ value }) => value === place.value);
+    return twin === undefined ? [] : [[place, twin] as const];
+  });
 
 /** Node's TLS cannot use a key in a TPM; other programs can, by its file. */
 function beyondFiles({ gateway, connect, outputs }: Pick<AgentSettings, 'gateway' | 'connect' | 'outputs'>) {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../../test/kit/processes.ts';
 import { refusal } from '../../test/kit/refusal.ts';
 import { parseAgentConfig } from './config.ts';
-import { ensureConfiguredPortsFree, ensurePortsFree } from './free-ports.ts';
+import { ensureConfiguredPortsFree } from './free-ports.ts';
 
 let holder: net.Server;
 let taken: string;
@@ -52,15 +52,4 @@ test('ports that are free are free again afterwards', async () => {
   const settings = config(gateway(`127.0.0.1:${port}`) + connect('unix:/run/notes.sock', '127.0.0.1:0'));
   await ensureConfiguredPortsFree(settings);
   await ensureConfiguredPortsFree(settings);
-});
-
-test('a port that two lines name is found', async () => {
-  const listen = `127.0.0.1:${await freePort()}`;
-  const twice = [
-    { where: 'one', listen },
-    { where: 'two', listen },
-  ];
-  await expect(ensurePortsFree(twice)).rejects.toThrow(
-    refusal('config', /^two: 127\.0\.0\.1:\d+ is the address of one, too$/),
-  );
 });

@@ -1,7 +1,7 @@
 /** The ports of the config, tried before the agent joins: a join may use up evidence that can be shown once only. */
 import { once } from 'node:events';
 import net from 'node:net';
-import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { portHolder } from '@chancery/shared/unix/port-holder.ts';
@@ -15,29 +15,20 @@ interface Port {
 }
 
 /**
- * Throws config for two entries with one port, and unavailable with the line of the config and the process that has a
- * port. The ports are free again afterwards: until there is a certificate, connections are refused as if nothing
- * listened.
+ * Throws unavailable with the line of the config and the process that has a port. The ports are free again afterwards:
+ * until there is a certificate, connections are refused as if nothing listened.
  */
 export const ensureConfiguredPortsFree = (settings: AgentSettings): Promise<void> =>
   ensurePortsFree(portsOf(settings));
 
-/** Opens all ports at once, which finds a port that is configured twice. */
+/** As `ensureConfiguredPortsFree`, of these ports. */
 export async function ensurePortsFree(ports: readonly Port[]): Promise<void> {
   const held: net.Server[] = [];
   try {
-    for (const [index, port] of ports.entries()) {
-      ensureOnce(port, ports.slice(0, index));
-      held.push(await hold(port));
-    }
+    for (const port of ports) held.push(await hold(port));
   } finally {
     await Promise.all(held.map((server) => once(server.close(), 'close')));
   }
-}
-
-function ensureOnce({ where, listen }: Port, before: readonly Port[]): void {
-  const twin = before.find((each) => each.listen === listen && hostAndPort(listen).port !== 0);
-  ensure(twin === undefined, 'config', `${where}: ${listen} is the address of ${twin?.where}, too`);
 }
 
 function portsOf({ gateway, connect, http, where }: AgentSettings): readonly Port[] {

@@ -122,6 +122,18 @@ describe('is refused', () => {
       GENUINE.replace('unix: {}', 'kubernetes: { EU_1: { review: {} } }'),
       /:5: attestors\.kubernetes\.EU_1: a name is lower-case letters, digits, dots and dashes$/m,
     ],
+    ...[
+      ['kubernetes', 'review: {}', 'review: ...'],
+      ['kubernetes', 'jwks: { issuer: "https://a" }, audience: b', 'jwks: ..., audience: ...'],
+      ['oidc', 'issuer: "https://a"', 'issuer: ...'],
+    ].map(([type = '', keys = '', shown = '']): [string, string, RegExp] => [
+      `${type} without a name of the instance: ${keys}`,
+      GENUINE.replace('unix: {}', `${type}: { ${keys} }`),
+      new RegExp(
+        `:5: attestors\\.${type}: a name of your choice is missing: write ${type}: { NAME: { ${shown} } }$`,
+        'm',
+      ),
+    ]),
     ['an unknown limit', `${GENUINE}limits: { agents: 1 }\n`, /:6: unknown key limits\.agents$/],
     ['an unknown platform', GENUINE.replace('unix', 'aws'), /:5: unknown key attestors\.aws\n/],
     [
@@ -151,6 +163,16 @@ describe('is refused', () => {
       'a lifetime that is none',
       `${GENUINE}rootTtl: ten years\n`,
       /:6: rootTtl: "ten years" is not a length of time/,
+    ],
+    [
+      'an issuing certificate that ends at once',
+      `${GENUINE}intermediateTtl: 59m\n`,
+      /:6: intermediateTtl: at least 1h is expected, found 3540s: an SVID never outlives/,
+    ],
+    [
+      'an issuing certificate that outlives its root',
+      `${GENUINE}intermediateTtl: 10d\nrootTtl: 1d\n`,
+      /:6: intermediateTtl: 864000s is longer than rootTtl \(86400s\): no certificate outlives its issuer$/,
     ],
     [
       'a limit of nothing',

@@ -11,6 +11,12 @@ import { readTrustedFile } from '@chancery/shared/unix/files/trusted-file.ts';
 import { z } from 'zod';
 import { AttestorsConfig } from './attestors/index.ts';
 
+/**
+ * An issuing certificate signs until half of its life, and no SVID outlives it. So an SVID may have half of this left:
+ * with less, renewals come too often, and an operator has no time to mend what fails.
+ */
+const MIN_INTERMEDIATE_SECONDS = 3600;
+
 export const CaConfig = z.strictObject({
   trustDomain: z
     .string()
@@ -35,7 +41,14 @@ export const CaConfig = z.strictObject({
       "File, 0600, with the 32-byte key in base64 that encrypts the authorities' keys. Relative to this file.",
     ),
   rootTtl: duration('3650d').describe('Lifetime of the root certificate, when it is made.'),
-  intermediateTtl: duration('2d').describe('Lifetime of an issuing certificate; renewed at half of it.'),
+  intermediateTtl: duration('2d')
+    .refine((seconds) => seconds >= MIN_INTERMEDIATE_SECONDS, {
+      error: ({ input }) =>
+        `at least 1h is expected, found ${String(input)}s: an SVID never outlives the certificate that issued it`,
+    })
+    .describe(
+      'Lifetime of an issuing certificate, at least 1h; renewed at half of it. No SVID outlives its own.',
+    ),
   attestors: AttestorsConfig.refine(
     (attestors) => Object.values(attestors).some((each) => each !== undefined),
     'configure at least one attestor, for instance "unix: {}"',
@@ -133,6 +146,13 @@ export function parseCaConfig(text: string, file: string): CaSettings {
     const says = socketPathProblem(socket);
     if (says !== undefined) problems.add(file, read.lineOf(['dataDir']), `dataDir: ${says}`);
   }
+  if (value.intermediateTtl > value.rootTtl)
+    problems.add(
+      file,
+      read.lineOf(['intermediateTtl']),
+      `intermediateTtl: ${value.intermediateTtl}s is longer than rootTtl (${value.rootTtl}s): ` +
+        'no certificate outlives its issuer',
+    );
   problems.throwIfAny('config');
   return {
     ...value,

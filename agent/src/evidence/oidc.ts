@@ -19,13 +19,13 @@ export const OidcEvidenceConfig = z
   .strictObject({
     issuer: z
       .string()
-      .regex(/^[a-z0-9][a-z0-9.-]{0,62}$/)
+      .regex(/^[a-z0-9][a-z0-9.-]{0,62}$/, 'a name is lower-case letters, digits, dots and dashes')
       .optional()
       .describe("The issuer's name in the CA's config; needed where there are several."),
     tokenFile: z.string().min(1).optional().describe('File with the token, read again each time.'),
     tokenVariable: z
       .string()
-      .regex(/^[A-Za-z_]\w*$/)
+      .regex(/^[A-Za-z_]\w*$/, 'the name of a variable is letters, digits and underscores')
       .optional()
       .describe('Environment variable with the token. Without either: GitHub Actions is asked.'),
   })

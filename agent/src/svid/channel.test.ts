@@ -3,8 +3,24 @@ import * as grpc from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
 import { isRefusedCertificate, refusalFromCa } from './channel.ts';
 
-const { UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE } = grpc.status;
+const { UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED } = grpc.status;
 const expired = REFUSALS.expired_peer.says;
+
+const failure = (code: grpc.status, details: string): grpc.ServiceError =>
+  Object.assign(new Error(details), { ...{ code, details, metadata: new grpc.Metadata() } });
+
+test.each([
+  [UNAVAILABLE, 'the store is not available (reference 1234)', 'the CA cannot do this now: '],
+  [UNAVAILABLE, 'the store is not available', 'the CA cannot do this now: '],
+  [DEADLINE_EXCEEDED, 'the time for this ran out', 'the CA cannot do this now: '],
+  // The sentence belongs to another status, so the CA has not sent it.
+  [UNAVAILABLE, 'the time for this ran out', 'the CA does not answer: '],
+  [UNAVAILABLE, 'the store is not available here', 'the CA does not answer: '],
+  [CANCELLED, 'Call cancelled', 'the CA does not answer: '],
+])('status %i with "%s" means: %s', (code, details, says) => {
+  const { code: refusal, message } = refusalFromCa(failure(code, details));
+  expect([refusal, message]).toEqual(['unavailable', `${says}${details}`]);
+});
 
 test.each([
   ['expired certificates and a reference', UNAUTHENTICATED, `${expired} (reference 1234)`, true],
@@ -12,8 +28,5 @@ test.each([
   ['expired certificates, while it is away', UNAVAILABLE, expired, false],
   ['something else', UNAUTHENTICATED, REFUSALS.no_peer.says, false],
 ])('a refusal that speaks of %s (status %i: %s) is one of the certificate: %s', (_, code, details, is) => {
-  const error: grpc.ServiceError = Object.assign(new Error(details), {
-    ...{ code, details, metadata: new grpc.Metadata() },
-  });
-  expect(isRefusedCertificate(refusalFromCa(error))).toBe(is);
+  expect(isRefusedCertificate(refusalFromCa(failure(code, details)))).toBe(is);
 });

@@ -107,11 +107,21 @@ export function refusalFromCa(error: grpc.ServiceError): IdentityError {
   if (error.details === CANCELLED_HERE)
     return new IdentityError('unavailable', 'the CA has not answered yet', { cause: error });
   const details = plainNetwork(error.details.replace(NOTES, ''));
+  if (away.includes(error.code) && isSaidByCa(error))
+    return new IdentityError('unavailable', `the CA cannot do this now: ${details}`, { cause: error });
   if (away.includes(error.code))
     return new IdentityError('unavailable', `the CA does not answer: ${details}`, { cause: error });
   const status = grpc.status[error.code] ?? String(error.code);
   return new IdentityError('refused_by_ca', `the CA refused (${status}): ${details}`, { cause: error });
 }
+
+/** Whether the CA itself sent this: its public sentence for the status, which grpc-js never says. */
+const isSaidByCa = ({ code, details }: grpc.ServiceError): boolean =>
+  Object.values(REFUSALS).some(
+    (each) =>
+      grpc.status[each.grpc] === code &&
+      (details === each.says || details.startsWith(`${each.says} (reference `)),
+  );
 
 /** Whether the CA refused the certificate that the call came with, and not what the call asked for. */
 export function isRefusedCertificate(error: unknown): boolean {

@@ -50,6 +50,10 @@ function named<Config>(kind: AttestorKind<Config>): Entry<Readonly<Record<string
   return {
     schema: z
       .record(instance, kind.schema.describe(`One of them, known as ${nameOf('NAME')}.`))
+      .refine(() => false, {
+        when: ({ issues, value }) => issues.length > 0 && lacksName(kind.schema, value),
+        error: ({ input }) => withName(kind.type, Object.keys(input as object)),
+      })
       .describe(kind.says),
     names: (config) => Object.keys(config).map(nameOf),
     create: (config, deps) =>
@@ -58,6 +62,16 @@ function named<Config>(kind: AttestorKind<Config>): Entry<Readonly<Record<string
       ),
   };
 }
+
+/** Whether the keys of one instance stand where its name is expected. */
+function lacksName(schema: z.ZodType, value: unknown): boolean {
+  if (!(schema instanceof z.ZodObject) || typeof value !== 'object' || value === null) return false;
+  const keys = Object.keys(value);
+  return keys.length > 0 && keys.every((key) => Object.hasOwn(schema.shape, key));
+}
+
+const withName = (type: string, keys: readonly string[]): string =>
+  `a name of your choice is missing: write ${type}: { NAME: { ${keys.map((key) => `${key}: ...`).join(', ')} } }`;
 
 type Kinds = typeof KINDS;
 type ConfigOf<Name extends keyof Kinds> = z.infer<Kinds[Name]['schema']>;

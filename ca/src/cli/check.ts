@@ -40,7 +40,7 @@ export const check: Command = {
     const platforms = platformsOf(settings.attestors);
     if (invocation.has('json')) printJson(io, { config: file, trustDomain, platforms, resources });
     else {
-      const read = files.length === 0 ? '' : `, ${resources} resources`;
+      const read = files.length === 0 ? '' : `, ${resources} ${resources === 1 ? 'resource' : 'resources'}`;
       io.out(`${file} is good: ${trustDomain}, ${platforms.join(' and ')}${read}\n`);
     }
     return 0;

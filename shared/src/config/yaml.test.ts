@@ -123,11 +123,11 @@ describe('is refused with its line:', () => {
       ['pets.yaml:1: a key without a colon: write "key: value" in one line'],
     ],
     [
-      'two keys in one line',
+      'this line has two keys, or the next one is indented too far',
       'kind: cat name: Tom\n',
       Pet,
       [
-        'pets.yaml:1: two keys in one line: write each key in a line of its own, or quote a value that has ": " in it',
+        'pets.yaml:1: this line has two keys, or the next one is indented too far: write each key in a line of its own, and quote a value that has ": " in it',
       ],
     ],
     ['no number', 'age: .nan\n', Age, ['pets.yaml:1: age: a number is expected, found NaN']],

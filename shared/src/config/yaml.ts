@@ -117,7 +117,10 @@ function syntax({ code, message }: YAMLError): string {
   if (message.startsWith('Implicit keys need'))
     return 'a key without a colon: write "key: value" in one line';
   if (message.startsWith('Nested mappings are not allowed'))
-    return 'two keys in one line: write each key in a line of its own, or quote a value that has ": " in it';
+    return (
+      'this line has two keys, or the next one is indented too far: write each key in a line of its own, ' +
+      'and quote a value that has ": " in it'
+    );
   if (message.includes('Maximum call stack')) return TOO_DEEP;
   return message;
 }

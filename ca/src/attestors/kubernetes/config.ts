@@ -75,6 +75,6 @@ export const KubernetesConfig = z
     maxTokenLifetime: duration('30m').describe('A token with a longer life is refused, however old it is.'),
   })
   .refine(({ review, jwks }) => (review === undefined) !== (jwks === undefined), {
-    error: 'name either review, for instance "review: {}", or jwks',
+    error: 'write either review, for instance "review: {}", or jwks',
   });
 export type KubernetesConfig = z.infer<typeof KubernetesConfig>;
