@@ -4,7 +4,7 @@ import net from 'node:net';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
-import { portHolder } from '@chancery/shared/unix/port-holder.ts';
+import { listeningProcess } from '@chancery/shared/unix/listening-process.ts';
 import type { AgentSettings } from './config.ts';
 
 interface Port {
@@ -49,7 +49,7 @@ async function hold({ where, listen }: Port): Promise<net.Server> {
     await once(server.listen({ host, port }), 'listening');
     return server;
   } catch (error) {
-    const says = cannotListen(listen, error, () => portHolder(port));
+    const says = cannotListen(listen, error, () => listeningProcess(port));
     throw new IdentityError('unavailable', where === '' ? says : `${where}: ${says}`, { cause: error });
   }
 }

@@ -1,5 +1,5 @@
 /** What one decision costs, under a policy of some size and with callers and tools that keep changing. */
-import type { Call } from '@chancery/shared/policy/call.ts';
+import type { ToolCall } from '@chancery/shared/policy/call.ts';
 import { decide as decideCall } from '@chancery/shared/policy/decide.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
@@ -36,7 +36,7 @@ function measure(): Outcome {
 }
 
 /** Each call once, under a policy that has seen none of them. */
-function firstDecisions(resources: readonly (McpServer | Access)[], calls: readonly Call[]): number {
+function firstDecisions(resources: readonly (McpServer | Access)[], calls: readonly ToolCall[]): number {
   const fresh: Policy = compilePolicy(resources, 2n);
   return micros(calls.length, (n) => decideCall(fresh, calls[n] ?? callOf(n)));
 }
@@ -74,7 +74,7 @@ function accessOf(n: number): Access {
   });
 }
 
-function callOf(n: number): Call {
+function callOf(n: number): ToolCall {
   const tools = [
     'get_issue',
     'list_issues',

@@ -135,7 +135,7 @@ function localOf(invocation: Invocation, deps: ConnectCommandDeps): ConnectOptio
   return localEndpoint(listen);
 }
 
-/** Beside a running agent this process is its guest; without one it proves the workload itself. */
+/** With a running agent, this process gets its certificate from it; without one, it proves the workload itself. */
 async function sourcesFor(settings: AgentSettings, deps: ConnectCommandDeps, io: Io): Promise<Sources> {
   const log = deps.logAt(QUIET);
   ensure(!keysStayInPlatform(settings), 'config', `connect: ${IN_MEMORY}`);

@@ -42,13 +42,13 @@ export const azureEvidenceKind: EvidenceKind<AzureEvidenceConfig> = {
   detect: detectVm,
 };
 
-interface Call {
+interface MetadataCall {
   readonly config: Pick<AzureEvidenceConfig, 'endpoint'>;
   readonly deps: Pick<EvidenceDeps, 'outbound'>;
   readonly signal: AbortSignal;
 }
 
-interface Asked extends Call {
+interface EvidenceCall extends MetadataCall {
   readonly config: AzureEvidenceConfig;
   readonly deps: EvidenceDeps;
 }
@@ -61,13 +61,13 @@ export function azureEvidence(config: AzureEvidenceConfig, deps: EvidenceDeps): 
   return {
     platform: 'azure',
     async begin(_, signal) {
-      const asked = { config, deps, signal };
+      const call = { config, deps, signal };
       return {
         opening: new Uint8Array(),
         async answer(question, binding) {
           ensure(question.length === 0, 'evidence_parse', 'the CA asks an Azure VM nothing but its nonce');
-          const document = await documentFor(nonceOf(binding), asked);
-          return packAzureAnswer({ token: utf8(await tokenFrom(asked)), document });
+          const document = await documentFor(nonceOf(binding), call);
+          return packAzureAnswer({ token: utf8(await tokenFrom(call)), document });
         },
         async end() {},
       };
@@ -77,14 +77,14 @@ export function azureEvidence(config: AzureEvidenceConfig, deps: EvidenceDeps): 
 }
 
 /** Throws platform_unavailable. */
-async function tokenFrom(asked: Asked): Promise<string> {
-  const { audience, clientId } = asked.config;
+async function tokenFrom(call: EvidenceCall): Promise<string> {
+  const { audience, clientId } = call.config;
   const query = new URLSearchParams({
     'api-version': '2018-02-01',
-    resource: audience ?? `https://${asked.deps.trustDomain}/chancery`,
+    resource: audience ?? `https://${call.deps.trustDomain}/chancery`,
     ...(clientId && { client_id: clientId }),
   });
-  const { access_token: token } = await ask(`identity/oauth2/token?${query}`, asked);
+  const { access_token: token } = await ask(`identity/oauth2/token?${query}`, call);
   ensure(typeof token === 'string', 'platform_unavailable', 'the metadata service gave no access_token');
   return token;
 }
@@ -93,11 +93,11 @@ const TRIES = 3;
 const PAUSE_SECONDS = 1;
 
 /** Asks for a document. The service may answer a second request from its cache. Throws platform_unavailable. */
-async function documentFor(nonce: string, asked: Asked): Promise<Uint8Array> {
-  const { clock } = asked.deps;
+async function documentFor(nonce: string, call: EvidenceCall): Promise<Uint8Array> {
+  const { clock } = call.deps;
   for (let tries = 1; ; tries += 1) {
     const path = `attested/document?api-version=2021-02-01&nonce=${nonce}`;
-    const { encoding, signature } = await ask(path, asked);
+    const { encoding, signature } = await ask(path, call);
     const read = encoding === 'pkcs7' && typeof signature === 'string';
     ensure(read, 'platform_unavailable', 'the metadata service gave no document in pkcs7');
     const document = Buffer.from(signature, 'base64');
@@ -107,7 +107,7 @@ async function documentFor(nonce: string, asked: Asked): Promise<Uint8Array> {
       'platform_unavailable',
       'the metadata service keeps giving a document for another nonce',
     );
-    await clock.sleepUntil(addSeconds(clock.now(), PAUSE_SECONDS), asked.signal);
+    await clock.sleepUntil(addSeconds(clock.now(), PAUSE_SECONDS), call.signal);
   }
 }
 
@@ -117,7 +117,7 @@ const MAX_BYTES = 128 * 1024;
 /** Azure requires this header, which requests that a program was tricked into do not have. */
 async function ask(
   path: string,
-  { config, deps, signal }: Call,
+  { config, deps, signal }: MetadataCall,
   timeoutMs = TIMEOUT_MS,
 ): Promise<JsonObject> {
   const url = `${config.endpoint.replace(/\/$/, '')}/metadata/${path}`;
@@ -147,9 +147,9 @@ const DETECT_MS = 1_000;
 
 /** Detects an Azure VM. Whether its identity is known to the CA shows only when it joins. */
 async function detectVm(deps: Pick<EvidenceDeps, 'outbound'>, signal: AbortSignal): Promise<Detection> {
-  const asked = { config: { endpoint: METADATA }, deps, signal };
+  const call = { config: { endpoint: METADATA }, deps, signal };
   try {
-    const { vmId } = await ask('instance/compute?api-version=2021-02-01', asked, DETECT_MS);
+    const { vmId } = await ask('instance/compute?api-version=2021-02-01', call, DETECT_MS);
     ensure(typeof vmId === 'string', 'platform_unavailable', 'the metadata service names no vmId');
     return { usable: true, says: `Azure's metadata service knows this VM as ${vmId}` };
   } catch (error) {

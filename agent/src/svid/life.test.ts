@@ -5,14 +5,14 @@ import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
-import { type Certified, type LifeDeps, SvidLife } from './life.ts';
+import { type KeylessSvid, type LifeDeps, SvidLife } from './life.ts';
 
 const START = new Date('2026-06-01T00:00:00Z');
 const TTL_SECONDS = 600;
 const away = new IdentityError('unavailable', 'the CA does not answer');
 
 /** Its key is the name of one: a life does not look at it. */
-interface Named extends Certified {
+interface Named extends KeylessSvid {
   readonly key: string;
 }
 

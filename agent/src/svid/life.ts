@@ -11,9 +11,9 @@ import { type RetryDeps, untilItWorks } from './retry.ts';
 import { rotate } from './rotate.ts';
 
 /** All of an SVID but its key. */
-export type Certified = Omit<Svid, 'key'>;
+export type KeylessSvid = Omit<Svid, 'key'>;
 
-export interface LifeDeps<S extends Certified> extends RetryDeps {
+export interface LifeDeps<S extends KeylessSvid> extends RetryDeps {
   /** Gets the SVID after `current`, or the first one. */
   readonly obtain: (current: S | undefined) => Promise<S>;
   /** Saves an SVID for a restart; missing if it cannot be saved. */
@@ -21,7 +21,7 @@ export interface LifeDeps<S extends Certified> extends RetryDeps {
 }
 
 /** Obtains, saves, publishes and renews one SVID. Ends with the signals that `join` and `keep` get. */
-export class SvidLife<S extends Certified> {
+export class SvidLife<S extends KeylessSvid> {
   readonly #deps: LifeDeps<S>;
   readonly #svid = new LiveValue<S>(() => new IdentityError('unavailable', 'there is no SVID yet'));
   #failure: string | undefined;

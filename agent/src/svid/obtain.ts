@@ -24,7 +24,7 @@ import { type VerifiedSvid, verifySvid } from '@chancery/shared/x509/verify/svid
 import type * as grpc from '@grpc/grpc-js';
 import type { EvidenceSource, Exchange } from '../evidence/evidence.ts';
 import { refusalFromCa } from './channel.ts';
-import type { Certified } from './life.ts';
+import type { KeylessSvid } from './life.ts';
 import { describeSkew, isSkewed, type SkewWarning, skewOf } from './skew.ts';
 
 export interface ObtainRequest {
@@ -47,10 +47,10 @@ export interface ObtainRequest {
 /** An exchange with a TPM takes about 100 ms; a CA that is silent for this long is treated as away. */
 const EXCHANGE_MS = 30_000;
 
-type Call = grpc.ClientDuplexStream<AttestRequest, AttestResponse>;
+type AttestStream = grpc.ClientDuplexStream<AttestRequest, AttestResponse>;
 
 export interface Obtained {
-  readonly certified: Certified;
+  readonly certified: KeylessSvid;
   /** The trust domain's, as the CA sent them along. */
   readonly authorities: readonly Uint8Array[];
 }
@@ -73,7 +73,7 @@ export const joinWith = (
   request: ObtainRequest,
 ): Promise<Obtained> => obtain((options) => client.attest(options), signer, request);
 
-type Open = (options: grpc.CallOptions) => Call;
+type Open = (options: grpc.CallOptions) => AttestStream;
 
 /**
  * A key without a certificate is used again in the next attempt: the CA may have bound a token to it, and there may be
@@ -120,7 +120,12 @@ async function proofOf({ succeeds, bundle }: ObtainRequest, spki: Uint8Array) {
   return { serial: asBuffer(serial), publicKey: asBuffer(old.spki), signature: asBuffer(signature) };
 }
 
-function converse(call: Call, exchange: Exchange, spki: Uint8Array, request: ObtainRequest): Promise<Issued> {
+function converse(
+  call: AttestStream,
+  exchange: Exchange,
+  spki: Uint8Array,
+  request: ObtainRequest,
+): Promise<Issued> {
   return new Promise((resolve, reject) => {
     const answer = async ({ message }: AttestResponse): Promise<void> => {
       if (message?.$case === 'issued') return resolve(message.value);
@@ -149,7 +154,7 @@ export function acceptIssued(
   issued: Issued,
   spki: Uint8Array,
   { bundle, id, clock, skew }: Expected,
-): Certified {
+): KeylessSvid {
   const now = clock.now();
   const ahead = skewOf(now, issued.now);
   skew?.hear(ahead);

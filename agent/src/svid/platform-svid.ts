@@ -3,11 +3,11 @@ import { AttestationClient } from '@chancery/proto/gen/chancery/v1/attestation.t
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { PlatformKey } from '../evidence/evidence.ts';
 import { tlsTarget } from './channel.ts';
-import type { Certified } from './life.ts';
+import type { KeylessSvid } from './life.ts';
 import { joinWith, type ObtainRequest } from './obtain.ts';
 
 /** An X.509-SVID whose private key is in its platform. */
-export interface PlatformSvid extends Certified {
+export interface PlatformSvid extends KeylessSvid {
   readonly key: PlatformKey;
 }
 

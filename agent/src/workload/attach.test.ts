@@ -77,11 +77,11 @@ test('an agent that does not answer is asked less and less often, and soon again
     },
   };
   const stop = new AbortController();
-  const guest = attach({ socket, clock, random: () => 0.5, log: silentLog }, stop.signal);
+  const attached = attach({ socket, clock, random: () => 0.5, log: silentLog }, stop.signal);
   await vi.waitFor(() => expect(pauses.length).toBeGreaterThan(7));
   expect(pauses.slice(0, 7)).toEqual([0.5, 1, 2, 4, 8, 10, 10]);
   const server = await serveAgent(socket);
-  const { svid, close } = await guest;
+  const { svid, close } = await attached;
   expect(svid.current().id).toBe(id);
   const before = pauses.length;
   await end(server);

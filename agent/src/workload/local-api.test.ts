@@ -348,26 +348,26 @@ describe('I29 what is in the way of the socket', () => {
   });
 });
 
-describe('a guest of the agent', () => {
+describe('a process that attaches to the agent', () => {
   let stop: AbortController;
-  let guests: Attached[];
+  let all: Attached[];
   let warnings: unknown[];
   /** Pauses last one turn of the event loop. */
   const clock = { now: () => NOW, sleepUntil: () => new Promise<void>((resolve) => setImmediate(resolve)) };
   const visit = async (): Promise<Attached> => {
     const log = { ...silentLog, warn: (fields: object) => warnings.push(fields) };
-    const guest = await attach({ socket: path, clock, random: () => 0.5, log }, stop.signal);
-    guests.push(guest);
-    return guest;
+    const attached = await attach({ socket: path, clock, random: () => 0.5, log }, stop.signal);
+    all.push(attached);
+    return attached;
   };
   beforeEach(() => {
     stop = new AbortController();
-    guests = [];
+    all = [];
     warnings = [];
   });
   afterEach(() => {
     stop.abort();
-    for (const guest of guests) guest.close();
+    for (const attached of all) attached.close();
   });
   const nextOf = <T>(source: { onChange(listener: (value: T) => void): () => void }) =>
     new Promise<T>((resolve) => {
@@ -379,40 +379,40 @@ describe('a guest of the agent', () => {
 
   test('has a key of its own, certified for the agent’s name, and the agent’s bundle and policy', async () => {
     await serve();
-    const guest = await visit();
-    const svid = guest.svid.current();
+    const attached = await visit();
+    const svid = attached.svid.current();
     expect(svid).toMatchObject({ id, notAfter: after(3600), renewAfter: after(1800) });
     expect(issuedTo).toEqual([hex(spkiOf(svid.key))]);
     expect(spkiOf(svid.key)).not.toEqual(spkiOf(fake.svid.current().key));
-    expect(guest.bundle.current()).toEqual({ ...bundle, authorities: [asBuffer(root.certificate.der)] });
-    expect(guest.policy.current().version).toBe(5n);
-    const heard = nextOf(guest.revocations);
+    expect(attached.bundle.current()).toEqual({ ...bundle, authorities: [asBuffer(root.certificate.der)] });
+    expect(attached.policy.current().version).toBe(5n);
+    const heard = nextOf(attached.revocations);
     fake.revocations.publish(loadRevocations({ sequence: '3', list: [revoked] }));
     expect((await heard).list).toMatchObject([{ number: 3, target: { kind: 'id', value: id } }]);
   });
 
   test('gets another certificate when the agent has rotated, and not for other changes', async () => {
     await serve();
-    const guest = await visit();
+    const attached = await visit();
     // Lines are taken one after the other: with the second change in force, the first is done with.
     for (const version of [6n, 7n]) {
-      const changed = nextOf(guest.policy);
+      const changed = nextOf(attached.policy);
       fake.policy.publish(compileSnapshot([], version));
       expect((await changed).version).toBe(version);
     }
     expect(issuedTo).toHaveLength(1);
-    const rotated = nextOf(guest.svid);
+    const rotated = nextOf(attached.svid);
     fake.svid.publish(svidUntil(7200));
     expect(hex(spkiOf((await rotated).key))).toBe(issuedTo[1]);
   });
 
   test('keeps what it has while the agent restarts, and then starts over', async () => {
     await serve();
-    const guest = await visit();
-    const before = guest.svid.current();
+    const attached = await visit();
+    const before = attached.svid.current();
     await served?.close();
-    expect(guest.svid.current()).toBe(before);
-    const again = nextOf(guest.svid);
+    expect(attached.svid.current()).toBe(before);
+    const again = nextOf(attached.svid);
     await serve();
     expect(hex(spkiOf((await again).key))).toBe(issuedTo[1]);
   });
@@ -423,14 +423,14 @@ describe('a guest of the agent', () => {
       setImmediate(() => socket.destroy());
     });
     await serve();
-    const guest = await visit();
+    const attached = await visit();
     await served?.close();
     served = undefined;
     broken.listen(path);
     await once(broken, 'connection');
     broken.close();
     await once(broken, 'close');
-    const again = nextOf(guest.svid);
+    const again = nextOf(attached.svid);
     await serve();
     await again;
   });

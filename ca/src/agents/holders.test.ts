@@ -4,13 +4,17 @@ import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
-import type { Certified, CertifiedQuery } from '../store/store.ts';
+import type { UnexpiredCertificate, UnexpiredQuery } from '../store/store.ts';
 import { Acknowledged } from './acknowledged.ts';
 import { Agents } from './agents.ts';
 import { type AwayAgent, behindByPart, Holders, OWN_NODE, unacknowledged } from './holders.ts';
 
 const id = (name: string) => parseSpiffeId(`spiffe://prod.example/${name}`);
-const certified = (name: string, serial: string, node = { platform: 'tpm', node: name }): Certified => ({
+const certified = (
+  name: string,
+  serial: string,
+  node = { platform: 'tpm', node: name },
+): UnexpiredCertificate => ({
   serial,
   id: id(name),
   identity: `${name}-${serial}`,
@@ -18,11 +22,11 @@ const certified = (name: string, serial: string, node = { platform: 'tpm', node:
 });
 const clock = new ManualClock(NOW);
 let agents: Agents;
-let known: Certified[];
+let known: UnexpiredCertificate[];
 const PAGE = 2;
 /** Pages of two, the last to end first. */
 const store = {
-  certified: async ({ after }: CertifiedQuery) => {
+  certified: async ({ after }: UnexpiredQuery) => {
     const n = after?.n ?? 0;
     const list = known.toReversed().slice(n, n + PAGE);
     return { list, next: n + PAGE < known.length ? { notAfter: 0, n: n + PAGE } : undefined };

@@ -6,7 +6,7 @@ import { nodeName } from '@chancery/shared/evidence/node.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import type { AgentStore, Certified, CertifiedPage, CertifiedPlace } from '../store/store.ts';
+import type { AgentStore, UnexpiredCertificate, UnexpiredPage, UnexpiredPlace } from '../store/store.ts';
 import type { Parts } from './acknowledged.ts';
 import type { Agents, CertifiedAgent, LiveAgent } from './agents.ts';
 
@@ -92,10 +92,10 @@ export class Holders {
       revocations.revoked({ id, serial, node: { platform, node } }, now) !== undefined;
     const connected = agents.list().filter((each) => !isRevoked(each));
     const seen = new Set(connected.map(keyOf));
-    let [left, after, count]: [readonly Asker[], CertifiedPlace | undefined, number] = [askers, undefined, 0];
+    let [left, after, count]: [readonly Asker[], UnexpiredPlace | undefined, number] = [askers, undefined, 0];
     try {
       do {
-        const page: CertifiedPage = await store.certified({ now, target: ANYBODY, after });
+        const page: UnexpiredPage = await store.certified({ now, target: ANYBODY, after });
         const away = page.list.flatMap((each) => awayOf(each, seen, isRevoked));
         after = page.next;
         count += page.list.length;
@@ -131,7 +131,7 @@ async function show(
 
 /** The holder of this certificate, where it was not seen before. */
 function awayOf(
-  { id, identity, serial, node }: Certified,
+  { id, identity, serial, node }: UnexpiredCertificate,
   seen: Set<string>,
   isRevoked: (holder: Omit<AwayAgent, 'revoked'>) => boolean,
 ): readonly AwayAgent[] {

@@ -28,8 +28,8 @@ const PATIENCE = [
 /** Streams of the agents of one node; each has two while it renews. */
 const TRUST_STREAMS = 64;
 
-/** Streams of one guest of a node, so that none locks out the others. */
-const GUEST_STREAMS = 4;
+/** Streams with one derived certificate, so that none locks out the others. */
+const DERIVED_STREAMS = 4;
 
 /** A certificate. `origin` is the serial of the one that it was requested with. */
 interface Follower extends Node {
@@ -60,7 +60,7 @@ export class Limits {
   /** Calls that are answered at once take no place, but have a rate. */
   readonly #calls: Buckets;
   readonly #agents = followers(TRUST_STREAMS);
-  readonly #guests = followers(GUEST_STREAMS);
+  readonly #derived = followers(DERIVED_STREAMS);
 
   constructor(settings: LimitSettings, clock: Clock) {
     const rate = { perSecond: settings.attestationsPerSecond, burst: settings.attestationBurst };
@@ -106,14 +106,14 @@ export class Limits {
     this.#calls.spend(`${rpc} of ${key}`, 'comes', certificates);
   }
 
-  /** A place for one trust stream. The guests of a node have a share of their own beside its agents. Throws rate. */
+  /** A place for one trust stream. Derived certificates (IssueX509) of a node have another share than its agents. Throws rate. */
   follow(follower: Follower): Place {
     const { origin, serial } = follower;
     const name = nodeName(follower);
     if (origin === undefined) return this.#agents.take({ address: name });
-    return this.#guests.take({
-      address: `certificate ${serial} of a guest of ${name}`,
-      network: `${name}, for its guests,`,
+    return this.#derived.take({
+      address: `certificate ${serial} by IssueX509 of ${name}`,
+      network: `${name}, for certificates by IssueX509,`,
     });
   }
 

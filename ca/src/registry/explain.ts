@@ -1,5 +1,5 @@
 /** Explains which identities facts earn and how calls are decided, by the same functions that decide. */
-import type { Call } from '@chancery/shared/policy/call.ts';
+import type { ToolCall } from '@chancery/shared/policy/call.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
 import { matchFacts } from './earn.ts';
 import type { Facts } from './identity/facts.ts';
@@ -39,7 +39,7 @@ export function explainFacts(set: ResourceSet, facts: Facts): Explanation {
 }
 
 /** The decision that a gateway would make by this set of resources. */
-export function explainCall({ policy }: ResourceSet, call: Call): Explanation {
+export function explainCall({ policy }: ResourceSet, call: ToolCall): Explanation {
   const { allow, rule = '', reason } = decide(policy, call);
   return { spiffeIds: [], allow, rule, lines: [reason] };
 }

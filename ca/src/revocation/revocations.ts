@@ -23,10 +23,10 @@ import { OWN_NODE } from '../agents/holders.ts';
 import type {
   AgentStore,
   CertificateStore,
-  CertifiedPage,
-  CertifiedPlace,
   RevocationDraft,
   RevocationStore,
+  UnexpiredPage,
+  UnexpiredPlace,
 } from '../store/store.ts';
 import { issuedSerial } from './serials.ts';
 
@@ -135,9 +135,9 @@ class LiveRevocations implements Revocations {
     const { target } = await draftOf(order, this.#deps);
     const matches = matcherOf(target);
     const [now, ids] = [this.#deps.clock.now(), new Set<string>()];
-    let [after, certificates]: [CertifiedPlace | undefined, number] = [undefined, 0];
+    let [after, certificates]: [UnexpiredPlace | undefined, number] = [undefined, 0];
     do {
-      const page: CertifiedPage = await this.#deps.store.certified({ now, target, after });
+      const page: UnexpiredPage = await this.#deps.store.certified({ now, target, after });
       const hit = page.list.filter(matches);
       for (const { id } of hit) ids.add(id);
       certificates += hit.length;

@@ -18,7 +18,7 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
-import { portHolder } from '@chancery/shared/unix/port-holder.ts';
+import { listeningProcess } from '@chancery/shared/unix/listening-process.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { type Caller, limitKeys, slowKeys, type TlsCaller } from './caller.ts';
 
@@ -163,7 +163,7 @@ function bound(server: net.Server, options: { readonly host: string; readonly po
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
       const { host, port } = options;
-      const says = cannotListen(`${host}:${port}`, error, () => portHolder(port));
+      const says = cannotListen(`${host}:${port}`, error, () => listeningProcess(port));
       reject(new IdentityError('unavailable', says, { cause: error }));
     });
     server.listen({ backlog: BACKLOG, ...options }, resolve);

@@ -96,7 +96,7 @@ export interface ChangedRevocation extends Numbered {
 }
 
 /** An unexpired certificate, as needed to find what a revocation matches or what a change of the resources takes. */
-export interface Certified {
+export interface UnexpiredCertificate {
   readonly serial: string;
   readonly origin?: string | undefined;
   readonly id: SpiffeId;
@@ -106,24 +106,24 @@ export interface Certified {
 }
 
 /** Where a page ends: the end of its last certificate, in milliseconds, and the number of its record. */
-export interface CertifiedPlace {
+export interface UnexpiredPlace {
   readonly notAfter: number;
   readonly n: number;
 }
 
-export interface CertifiedQuery {
+export interface UnexpiredQuery {
   /** The same for all pages. */
   readonly now: Date;
   readonly target: Target;
   /** `next` of the page before; undefined for the first page. */
-  readonly after?: CertifiedPlace | undefined;
+  readonly after?: UnexpiredPlace | undefined;
 }
 
-export interface CertifiedPage {
+export interface UnexpiredPage {
   /** At most 1000. It may be empty, and more may come. */
-  readonly list: readonly Certified[];
+  readonly list: readonly UnexpiredCertificate[];
   /** Undefined for the last page. */
-  readonly next: CertifiedPlace | undefined;
+  readonly next: UnexpiredPlace | undefined;
 }
 
 /** One certificate replaced another of the same SPIFFE ID and node. */
@@ -164,7 +164,7 @@ export interface CertificateStore {
 /** What agents hold now. */
 export interface AgentStore {
   /** Unexpired certificates that the target could match, and perhaps others: a page, the last to end first. */
-  certified(query: CertifiedQuery): Promise<CertifiedPage>;
+  certified(query: UnexpiredQuery): Promise<UnexpiredPage>;
   /** Those whose old certificate has not expired: the newest, at most `limit`, oldest first. */
   successions(limit: number): Promise<readonly Succession[]>;
 }

@@ -20,8 +20,8 @@ import type { CertificateStore, RecordedIssuance, Succession } from '../store/st
 const BATCH_MS = 50;
 const SHARE_BYTES = 8;
 /**
- * Links in all and of one node: a node that renews often pushes out only its own links. All guests of a node renew at
- * the same moment, and each link must reach gateways.
+ * Links in all and of one node: a node that renews often pushes out only its own links. All derived certificates of a
+ * node are renewed at the same moment, and each link must reach gateways.
  */
 export const MAX_KEPT = 65_536;
 const MAX_PER_NODE = 4_096;

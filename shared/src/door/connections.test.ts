@@ -5,7 +5,7 @@ import { after, NOW } from '../../../test/kit/certificates.ts';
 import { openDoor } from '../../../test/kit/flood/doors.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import type { IdentityError } from '../ground/errors.ts';
-import type { Certified, Connection, Connections } from './connections.ts';
+import type { CertifiedPeer, Connection, Connections } from './connections.ts';
 import { SlowAddresses } from './slow-addresses.ts';
 
 const open: { close(): unknown }[] = [];
@@ -41,7 +41,7 @@ async function guarded(connections: Connections, firstByteMs?: number) {
   return { dial, left, mute, arrived, close: () => server.close() };
 }
 
-const certified = (serial: string, holder = serial): Certified => ({ serial, holder });
+const certified = (serial: string, holder = serial): CertifiedPeer => ({ serial, holder });
 
 const closed = ({ socket }: { readonly socket: net.Socket }) =>
   vi.waitFor(() => expect(socket.closed).toBe(true));

@@ -32,7 +32,7 @@ export interface Opening {
 }
 
 /** How a connection counts once its certificate is known. */
-export interface Certified {
+export interface CertifiedPeer {
   readonly serial: string;
   /** The owner of the certificate, who may have several: shares by certificate alone would favour owners of many. */
   readonly holder: string;
@@ -42,7 +42,7 @@ export interface Certified {
 
 export interface Connection {
   /** Moves it to the places of certified peers. False if none is free: the connection has ended. */
-  certify(certified: Certified): boolean;
+  certify(certified: CertifiedPeer): boolean;
   /**
    * Resolves when a peer under these keys has waited, if it must. Meanwhile a stranger has a place among the waiting
    * ones, which connections before their handshake cannot push out. False if the connection has ended.

@@ -1,7 +1,7 @@
 /**
- * A bounded number of places, with a share for each key. When all are taken, a silent holder of the key that holds most
- * gives way, the longest silent first; a holder that is being answered keeps its place. If only a larger key may give
- * way, the largest one does so even if all its holders are being answered, because some requests never end.
+ * A bounded number of places, with a share for each key. When all are taken, a silent tenant of the key that holds most
+ * gives way, the longest silent first; a tenant that is being answered keeps its place. If only a larger key may give
+ * way, the largest one does so even if all its tenants are being answered, because some requests never end.
  */
 import { ensure, IdentityError } from '../ground/errors.ts';
 import type { ShareKeys } from './keys.ts';
@@ -17,7 +17,7 @@ export interface PlaceSettings {
    */
   readonly few: number;
   /**
-   * Which holders may give way when all places are taken: every silent one, or only those of a key that holds more than
+   * Which tenants may give way when all places are taken: every silent one, or only those of a key that holds more than
    * the newcomer's would. The latter is for places whose loss ends work.
    */
   readonly givesWay: 'anyone' | 'larger';
@@ -25,7 +25,7 @@ export interface PlaceSettings {
   readonly replacesOwn: boolean;
 }
 
-/** How a place reaches its holder. */
+/** How a place reaches its tenant, the peer that has it. */
 export interface Tenant {
   /** Called when the place goes to another. */
   readonly lose?: (reason: IdentityError) => void;
@@ -43,15 +43,15 @@ export interface Place {
 }
 
 /** All sets are in the order of `silentSince`, so that the first one is the longest silent. */
-interface Holder {
+interface KeyShare {
   readonly key: string;
   readonly held: Set<Held>;
   readonly silent: Set<Held>;
 }
 
 interface Held {
-  readonly address: Holder;
-  readonly network: Holder | undefined;
+  readonly address: KeyShare;
+  readonly network: KeyShare | undefined;
   /** When it began to wait for its peer, in the order of all such moments. */
   silentSince: number;
   /** Answers that its peer is owed; while there are any it is not silent. */
@@ -62,7 +62,7 @@ interface Held {
   loss: PromiseWithResolvers<never> | undefined;
 }
 
-/** How many silent holders one newcomer may find to have been active, and pass over. */
+/** How many silent tenants one newcomer may find to have been active, and pass over. */
 const MAX_PASSED_OVER = 16;
 const nothing = (): void => {};
 
@@ -71,10 +71,10 @@ export class Places {
   readonly #settings: PlaceSettings;
   readonly #held = new Set<Held>();
   readonly #silent = new Set<Held>();
-  readonly #holders = new Map<string, Holder>();
+  readonly #shares = new Map<string, KeyShare>();
   #owners = 0;
   /** Owners of more than a few, who give way first: there are far fewer of them than places. */
-  readonly #large = new Set<Holder>();
+  readonly #large = new Set<KeyShare>();
   #turn = 0;
 
   constructor(settings: PlaceSettings) {
@@ -94,8 +94,8 @@ export class Places {
   /** Throws rate. */
   take(keys: ShareKeys, { lose = nothing, heard = () => false }: Tenant = {}): Place {
     const { total, perAddress, perNetwork } = this.#settings;
-    const address = this.#holderOf(keys.address);
-    const network = keys.network === undefined ? undefined : this.#holderOf(keys.network);
+    const address = this.#shareOf(keys.address);
+    const network = keys.network === undefined ? undefined : this.#shareOf(keys.network);
     this.#ensureShare(address, perAddress);
     if (network !== undefined) this.#ensureShare(network, perNetwork);
     if (this.#held.size >= total) this.#makeRoom((network ?? address).held.size);
@@ -137,7 +137,7 @@ export class Places {
     if (!this.#held.has(held)) return;
     this.#turn += 1;
     held.silentSince = this.#turn;
-    for (const holder of holdersOf(held)) moveLast(holder.held, held);
+    for (const share of sharesOf(held)) moveLast(share.held, held);
     if (held.owed > 0) return;
     for (const silent of this.#silentOf(held)) moveLast(silent, held);
   }
@@ -148,15 +148,15 @@ export class Places {
   }
 
   #silentOf(held: Held): readonly Set<Held>[] {
-    return [this.#silent, ...holdersOf(held).map(({ silent }) => silent)];
+    return [this.#silent, ...sharesOf(held).map(({ silent }) => silent)];
   }
 
   /** One that holds nothing is not kept until it does. */
-  #holderOf(key: string): Holder {
-    return this.#holders.get(key) ?? { key, held: new Set(), silent: new Set() };
+  #shareOf(key: string): KeyShare {
+    return this.#shares.get(key) ?? { key, held: new Set(), silent: new Set() };
   }
 
-  #ensureShare({ key, held, silent }: Holder, share: number): void {
+  #ensureShare({ key, held, silent }: KeyShare, share: number): void {
     const { what, replacesOwn } = this.#settings;
     if (held.size < share) return;
     const full = `all ${held.size} ${what} of ${key} were open`;
@@ -166,7 +166,7 @@ export class Places {
 
   #enter(held: Held): void {
     this.#held.add(held);
-    for (const holder of holdersOf(held)) this.#holders.set(holder.key, holder);
+    for (const share of sharesOf(held)) this.#shares.set(share.key, share);
     this.#putLast(held);
     const owner = ownerOf(held);
     if (owner.held.size === 1) this.#owners += 1;
@@ -176,16 +176,16 @@ export class Places {
   #leave(held: Held): void {
     if (!this.#held.delete(held)) return;
     for (const silent of this.#silentOf(held)) silent.delete(held);
-    for (const holder of holdersOf(held)) {
-      holder.held.delete(held);
-      if (holder.held.size === 0) this.#holders.delete(holder.key);
+    for (const share of sharesOf(held)) {
+      share.held.delete(held);
+      if (share.held.size === 0) this.#shares.delete(share.key);
     }
     const owner = ownerOf(held);
     if (owner.held.size === 0) this.#owners -= 1;
     this.#classify(owner);
   }
 
-  #classify(owner: Holder): void {
+  #classify(owner: KeyShare): void {
     const { few, givesWay } = this.#settings;
     if (owner.held.size > (givesWay === 'anyone' ? few : 1)) this.#large.add(owner);
     else this.#large.delete(owner);
@@ -201,7 +201,7 @@ export class Places {
   /** From keys that hold so many: a silent one of a key above the average, else any one of the largest key. */
   #takeFromLarger(least: number): boolean {
     const above = Math.max(least, this.#held.size / this.#owners);
-    const from = (size: number, firstOf: (owner: Holder) => Held | undefined) => () =>
+    const from = (size: number, firstOf: (owner: KeyShare) => Held | undefined) => () =>
       this.#largest((owner) => (owner.held.size >= size ? firstOf(owner) : undefined));
     return (
       this.#giveWay(from(above, ({ silent }) => first(silent))) ||
@@ -210,7 +210,7 @@ export class Places {
   }
 
   /** Of these, the one of the larger owner, then the longest silent one. */
-  #largest(firstOf: (owner: Holder) => Held | undefined): Held | undefined {
+  #largest(firstOf: (owner: KeyShare) => Held | undefined): Held | undefined {
     let found: Held | undefined;
     for (const owner of this.#large) {
       if (found !== undefined && owner.held.size < sizeOf(found)) continue;
@@ -245,11 +245,11 @@ export class Places {
   }
 }
 
-const holdersOf = ({ address, network }: Held): readonly Holder[] =>
+const sharesOf = ({ address, network }: Held): readonly KeyShare[] =>
   network === undefined ? [address] : [address, network];
 
 /** By whom it counts when one has to give way. */
-const ownerOf = ({ address, network }: Held): Holder => network ?? address;
+const ownerOf = ({ address, network }: Held): KeyShare => network ?? address;
 const sizeOf = (held: Held): number => ownerOf(held).held.size;
 
 /** The one of the larger owner, then the longest silent one. */

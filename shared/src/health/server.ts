@@ -4,7 +4,7 @@ import { Connections } from '../door/connections.ts';
 import { IdentityError } from '../ground/errors.ts';
 import type { Log } from '../ground/log.ts';
 import { cannotListen } from '../text/listening.ts';
-import { portHolder } from '../unix/port-holder.ts';
+import { listeningProcess } from '../unix/listening-process.ts';
 
 export interface HealthOptions {
   readonly host: string;
@@ -55,7 +55,7 @@ export async function serveHealth(given: HealthOptions): Promise<HealthServer> {
       reject(
         new IdentityError(
           'unavailable',
-          cannotListen(`${options.host}:${options.port}`, error, () => portHolder(options.port)),
+          cannotListen(`${options.host}:${options.port}`, error, () => listeningProcess(options.port)),
         ),
       ),
     );

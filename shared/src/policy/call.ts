@@ -6,7 +6,7 @@ import type { SpiffeId } from '../spiffe/id.ts';
  * Each optional field may be unknown: when tools are listed there are no arguments yet, and the operator's `explain`
  * names a tool only. A condition that needs an unknown field cannot be decided.
  */
-export interface Call {
+export interface ToolCall {
   readonly caller: SpiffeId;
   /** The McpServer resource's name. */
   readonly server: string;

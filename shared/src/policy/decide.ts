@@ -4,7 +4,7 @@
  * answer.
  */
 import type { SpiffeId } from '../spiffe/id.ts';
-import type { Call } from './call.ts';
+import type { ToolCall } from './call.ts';
 import type { Allowed, Decision, Denied } from './decision.ts';
 import type { Policy } from './policy.ts';
 import type { Line, Lines } from './rules.ts';
@@ -22,13 +22,13 @@ export function decideServer(policy: Policy, caller: SpiffeId, server: string): 
 }
 
 /** Tier 2, which implies tier 1. A condition that cannot be decided counts against the call. */
-export function decide(policy: Policy, call: Call): Decision {
+export function decide(policy: Policy, call: ToolCall): Decision {
   const refused = refusedAtOnce(policy, call);
   if (refused !== undefined) return refused;
   return policy.rulesFor(call.caller, call.server).decide(call.tool, (lines) => decideTool(lines, call));
 }
 
-function decideTool({ deny, ask, allow }: Lines, call: Call): Decision {
+function decideTool({ deny, ask, allow }: Lines, call: ToolCall): Decision {
   const { caller, server, tool } = call;
   const what = `${caller} call tool ${tool} of server ${server}`;
   const denial =
@@ -53,7 +53,7 @@ function decideTool({ deny, ask, allow }: Lines, call: Call): Decision {
 /**
  * Whether a list shows the tool. `maybe` if that depends on the call: on a condition on its arguments, or an approval.
  */
-export function mayCall(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
+export function mayCall(policy: Policy, call: ToolCall): 'yes' | 'maybe' | 'no' {
   if (refusedAtOnce(policy, call) !== undefined) return 'no';
   const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).about(call.tool);
   if (deny.some((line) => holds(line, call))) return 'no';
@@ -64,7 +64,7 @@ export function mayCall(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
 }
 
 /** Tier 1, and names that no rule can allow. */
-function refusedAtOnce(policy: Policy, { caller, server, tool }: Call): Denied | undefined {
+function refusedAtOnce(policy: Policy, { caller, server, tool }: ToolCall): Denied | undefined {
   const entered = decideServer(policy, caller, server);
   if (!entered.allow) return entered;
   if (tool.length > MAX_TOOL_NAME) return denied(undefined, `the tool's name has ${tool.length} characters`);
@@ -88,11 +88,11 @@ function isCanonical(tool: string): boolean {
   return seen.trim().replace(/\s+/gu, ' ') === tool;
 }
 
-function holds({ when }: Line, call: Call): boolean | undefined {
+function holds({ when }: Line, call: ToolCall): boolean | undefined {
   return when === undefined || when(call);
 }
 
-function isUnknown(line: Line, call: Call): boolean {
+function isUnknown(line: Line, call: ToolCall): boolean {
   return holds(line, call) === undefined;
 }
 

@@ -1,7 +1,7 @@
 /** What no resource says yet: conditions, and rules that ask for an approval. */
 import { expect, test } from 'vitest';
 import { parseSpiffeId } from '../spiffe/id.ts';
-import type { Call } from './call.ts';
+import type { ToolCall } from './call.ts';
 import { decide, decideServer, mayCall } from './decide.ts';
 import { closed } from './decision.ts';
 import { compilePolicy, type Policy } from './policy.ts';
@@ -30,18 +30,18 @@ const onOwner: When = ({ arguments: args }) => (args === undefined ? undefined :
 const fails: When = () => undefined;
 const never: When = () => false;
 
-const named: Call = { caller, server: 'github', tool: 'create_issue' };
-const acme: Call = { ...named, arguments: { owner: 'acme' } };
-const other: Call = { ...named, arguments: { owner: 'other' } };
+const named: ToolCall = { caller, server: 'github', tool: 'create_issue' };
+const acme: ToolCall = { ...named, arguments: { owner: 'acme' } };
+const other: ToolCall = { ...named, arguments: { owner: 'other' } };
 
 /** The answer to a call, in one word. */
-function answer(policy: Policy, call: Call): 'allow' | 'ask' | 'deny' {
+function answer(policy: Policy, call: ToolCall): 'allow' | 'ask' | 'deny' {
   const decision = decide(policy, call);
   if (decision.allow) return 'allow';
   return decision.ask === true ? 'ask' : 'deny';
 }
 
-test.each<[string, Partial<Lines>, [Call, string][]]>([
+test.each<[string, Partial<Lines>, [ToolCall, string][]]>([
   [
     'an allow with a condition',
     { allow: [line('a', '*', onOwner)] },
@@ -124,7 +124,7 @@ test('no list has a name that no rule can allow', () => {
 });
 
 test('a condition sees the whole call', () => {
-  const seen: Call[] = [];
+  const seen: ToolCall[] = [];
   const call = { ...acme, now: new Date(0), session: 'a' };
   const when: When = (given) => seen.push(given) > 0;
   expect(answer(policyOf({ allow: [line('a', '*', when)] }), call)).toBe('allow');

@@ -1,5 +1,5 @@
 /** What the rules of one policy say of one caller at one server. */
-import type { Call } from './call.ts';
+import type { ToolCall } from './call.ts';
 import type { Decision } from './decision.ts';
 import { Memo } from './memo.ts';
 import type { ToolPattern } from './tool-pattern.ts';
@@ -13,7 +13,7 @@ export interface Line {
 }
 
 /** Pure. Undefined if it cannot be decided: it needs a field that the call does not have, or it fails. */
-export type When = (call: Call) => boolean | undefined;
+export type When = (call: ToolCall) => boolean | undefined;
 
 /** In the order of the rules' names. */
 export interface Lines {

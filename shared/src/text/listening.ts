@@ -9,12 +9,12 @@ const SENTENCES: Readonly<Record<string, string>> = {
   ENOTFOUND: 'the name does not resolve',
 };
 
-/** `where` is host:port or a path; `holder` names the process that listens there, where that can be known. */
-export function cannotListen(where: string, error: unknown, holder?: () => string | undefined): string {
+/** `where` is host:port or a path; `listener` names the process that listens there, where that can be known. */
+export function cannotListen(where: string, error: unknown, listener?: () => string | undefined): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   const tooLong = where.startsWith('/') ? socketPathProblem(where) : undefined;
   const says = tooLong ?? (error instanceof Error ? error.message : String(error));
-  const found = code === 'EADDRINUSE' ? holder?.() : undefined;
+  const found = code === 'EADDRINUSE' ? listener?.() : undefined;
   const which = where.startsWith('/') ? 'ss -lxp' : 'ss -lntp';
   const who = code !== 'EADDRINUSE' ? '' : found === undefined ? `; ${which} shows which` : `: ${found}`;
   return `cannot listen on ${where}: ${SENTENCES[code] ?? says}${who}`;

@@ -39,11 +39,11 @@ export function lockFolder(path: string, advice: string): FolderLock | undefined
 
 /** Throws unavailable if /proc/locks shows a process that has locked the folder. Takes no lock. */
 export function ensureNotLocked(path: string, advice: string): void {
-  if (folderHolder(path) !== undefined) throw new IdentityError('unavailable', `${usedBy(path)}: ${advice}`);
+  if (lockHolder(path) !== undefined) throw new IdentityError('unavailable', `${usedBy(path)}: ${advice}`);
 }
 
 function usedBy(path: string): string {
-  const pid = folderHolder(path);
+  const pid = lockHolder(path);
   return `another process${pid === undefined ? '' : ` (pid ${pid})`} uses ${path}`;
 }
 
@@ -51,7 +51,7 @@ function usedBy(path: string): string {
  * The pid of the process that has locked the folder (proc_locks(5)). Undefined if there is none, or if the kernel does
  * not show it, as in containers.
  */
-function folderHolder(path: string): number | undefined {
+function lockHolder(path: string): number | undefined {
   const found = fs.statSync(path, { throwIfNoEntry: false });
   if (found === undefined) return undefined;
   const lines = quietly(() => fs.readFileSync('/proc/locks', 'latin1').split('\n')) ?? [];

@@ -42,18 +42,18 @@ test('I65 successions by the hundred wake no agent but gateways, and those once'
   expect(state).toHaveBeenCalledOnce();
 });
 
-test('I65 a node has 64 trust streams; its guests have a share apart', async () => {
+test('I65 a node has 64 trust streams; its derived certificates have another share', async () => {
   const { caller, issued } = await certifiedCaller(rpc);
   const streams = Array.from({ length: 65 }, () => follow(caller, true));
   const last = streams.at(-1);
   expect((await last?.failed)?.code).toBe(grpc.status.RESOURCE_EXHAUSTED);
   const record = await rpc.store.issuance(issued.serial);
   vi.spyOn(rpc.store, 'issuance').mockResolvedValue(record && { ...record, origin: '40aa' });
-  const guest = follow(caller);
-  expect((await guest.next()).sequence).toBeGreaterThan(0n);
+  const derived = follow(caller);
+  expect((await derived.next()).sequence).toBeGreaterThan(0n);
 });
 
-test('M57 a guest has 4 trust streams, however many its node has left', async () => {
+test('M57 a derived certificate has 4 trust streams, however many its node has left', async () => {
   const { caller, issued } = await certifiedCaller(rpc);
   const record = await rpc.store.issuance(issued.serial);
   const issuance = vi.spyOn(rpc.store, 'issuance').mockResolvedValue(record && { ...record, origin: '40aa' });

@@ -1,5 +1,5 @@
 /** Certificates on record: who has which key, and how many. */
-import type { CertifiedQuery, Issuance, Store } from '@chancery/ca/store/store.ts';
+import type { Issuance, Store, UnexpiredQuery } from '@chancery/ca/store/store.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { expect, test } from 'vitest';
@@ -13,7 +13,7 @@ const elsewhere = refusal('csr_key', /^the key belongs to another node$/);
 export function certificateTests(subject: Subject): void {
   listTests(subject);
   keyTests(subject);
-  guestTests(subject);
+  derivedTests(subject);
   agentTests(subject);
 }
 
@@ -131,32 +131,32 @@ function keyTests(subject: Subject): void {
   });
 }
 
-function guestTests(subject: Subject): void {
+function derivedTests(subject: Subject): void {
   const record = recordIn(subject);
-  const guest = (n: number) => ({ serial: n.toString(16).padStart(8, '0'), origin: '40aa', node: 'g' });
+  const derived = (n: number) => ({ serial: n.toString(16).padStart(8, '0'), origin: '40aa', node: 'g' });
 
   test('certificates with an origin are counted by node, across a restart, and refused ones are not', async () => {
     await record({ serial: '01', node: 'h', keySha256: Buffer.alloc(32, 2) });
-    await Promise.all(Array.from({ length: 9_999 }, (_, n) => record(guest(n))));
-    await expect(record(guest(0))).rejects.toThrow(refusal('store', /UNIQUE|duplicate/));
-    await expect(record({ ...guest(10_000), keySha256: Buffer.alloc(32, 2) })).rejects.toThrow(elsewhere);
-    await record(guest(10_000));
+    await Promise.all(Array.from({ length: 9_999 }, (_, n) => record(derived(n))));
+    await expect(record(derived(0))).rejects.toThrow(refusal('store', /UNIQUE|duplicate/));
+    await expect(record({ ...derived(10_000), keySha256: Buffer.alloc(32, 2) })).rejects.toThrow(elsewhere);
+    await record(derived(10_000));
     await subject.restart();
     const full = refusal('rate', /^tpm\/g has 10000 valid certificates by IssueX509$/);
-    await expect(record(guest(10_001))).rejects.toThrow(full);
-    await record({ ...guest(10_001), node: 'h', keySha256: Buffer.alloc(32, 2) });
+    await expect(record(derived(10_001))).rejects.toThrow(full);
+    await record({ ...derived(10_001), node: 'h', keySha256: Buffer.alloc(32, 2) });
     subject.clock.advanceTo(after(7200));
     await subject.store.prune(NOW);
     subject.clock.jump(after(1));
-    await expect(record(guest(10_001))).rejects.toThrow(full);
+    await expect(record(derived(10_001))).rejects.toThrow(full);
     subject.clock.advanceTo(after(60));
-    await record({ ...guest(10_002), notAfter: after(120) });
+    await record({ ...derived(10_002), notAfter: after(120) });
   });
 }
 
 function agentTests(subject: Subject): void {
   const record = recordIn(subject);
-  const certified = (target: Target, changes: Partial<CertifiedQuery> = {}) =>
+  const certified = (target: Target, changes: Partial<UnexpiredQuery> = {}) =>
     subject.store.certified({ now: NOW, target, ...changes });
 
   test('who holds an unexpired certificate is told by target', async () => {

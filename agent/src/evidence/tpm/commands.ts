@@ -49,7 +49,7 @@ const NONE = sized(NOTHING);
 /** TPM2B_SENSITIVE_CREATE with no password and no data. */
 const NO_SENSITIVE = sized(concat(NONE, NONE));
 
-interface Call {
+interface TpmCall {
   readonly handles?: readonly number[];
   /** One session for each handle that wants authorisation. */
   readonly auth?: readonly number[];
@@ -228,7 +228,7 @@ export class TpmCommands {
     return Array.from({ length: body.u32('count of handles') }, () => body.u32('handle'));
   }
 
-  async #run(name: keyof typeof COMMAND, call: Call): Promise<Reply> {
+  async #run(name: keyof typeof COMMAND, call: TpmCall): Promise<Reply> {
     const response = await this.#device.transmit(encode(COMMAND[name], call));
     const code = responseCode(response);
     ensure(code !== RC_LOCKOUT, 'tpm_device', `TPM2_${name}: the TPM is locked out; ${LOCKOUT_HINT}`);
@@ -243,7 +243,7 @@ export class TpmCommands {
 
 const LOCKOUT_HINT = 'too many wrong authorisations; see tpm2_dictionarylockout(1)';
 
-function encode(code: number, { handles = [], auth, parameters = NOTHING }: Call): Uint8Array {
+function encode(code: number, { handles = [], auth, parameters = NOTHING }: TpmCall): Uint8Array {
   const area = auth === undefined ? NOTHING : authorisations(auth);
   const body = concat(...handles.map(u32), area, parameters);
   return concat(u16(auth === undefined ? NO_SESSIONS : SESSIONS), u32(10 + body.length), u32(code), body);

@@ -23,7 +23,7 @@ import { reasonOf } from '../wire/answer/reason.ts';
 import { CLAIMS, MAX_CLAIM_BYTES, readClaimed, writeClaims } from '../wire/claims.ts';
 import { readBody } from '../wire/http-body.ts';
 import { type Answer, Claims, type Links } from './claims.ts';
-import type { Turn, Wanted } from './pool.ts';
+import type { OnConnection, Wanted } from './pool.ts';
 import { Route } from './route.ts';
 
 export interface DialOptions {
@@ -192,14 +192,14 @@ export class Dialler {
       const route = this.#current();
       const { identity = route.identity, path } = sending.posted;
       ensure(identity === route.identity, 'wrong_peer', `the gateway is ${route.identity} now`);
-      const turn: Turn = (outcome) => {
+      const onConnection: OnConnection = (outcome) => {
         // The next waiting request gets the connection.
         if (sending.over) return;
         if (outcome === 'ready') this.#write(route, sending);
         else if (outcome === 'retired') this.#attempt(sending);
         else sending.onUnsent(outcome);
       };
-      const wanted: Wanted = { turn, isClaim: path === CLAIMS };
+      const wanted: Wanted = { onConnection, isClaim: path === CLAIMS };
       sending.stop = () => route.leave(wanted);
       route.take(wanted);
     } catch (error) {

@@ -13,7 +13,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { live, TOOLS, TRIAGE, TrustDomainInMemory } from '../../../../test/kit/mcp/world.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
 import { Claims } from './claims.ts';
-import { DialAgent, type Turn, type Wanted } from './pool.ts';
+import { DialAgent, type OnConnection, type Wanted } from './pool.ts';
 
 const WARM = 32;
 const MOST = 256;
@@ -67,11 +67,11 @@ afterEach(async () => {
 async function call(isClaim = false): Promise<void> {
   // A connection that is idle now is so until the request is made.
   const request = await new Promise<ClientRequest>((resolve, reject) => {
-    const turn: Turn = (outcome) => {
+    const onConnection: OnConnection = (outcome) => {
       if (outcome === 'ready') resolve(https.request({ agent: pool, method: 'POST' }).end());
       else reject(new Error(String(outcome)));
     };
-    pool.take({ turn, isClaim });
+    pool.take({ onConnection, isClaim });
   });
   const [response] = await once(request, 'response');
   await once(response.resume(), 'end');
@@ -152,7 +152,7 @@ test('those that wait when the pool is retired hear so at once, and it makes no 
   const turns: unknown[] = [];
   const wanted: Wanted = {
     isClaim: false,
-    turn(outcome) {
+    onConnection(outcome) {
       turns.push(outcome);
       expect(() => pool.take(wanted)).toThrow(refusal('unavailable', /given up/));
     },
@@ -167,7 +167,7 @@ test('those that wait when the pool is retired hear so at once, and it makes no 
 
 test('one that waits no longer gets no connection', async () => {
   const turns: unknown[] = [];
-  const wanted: Wanted = { isClaim: false, turn: (outcome) => void turns.push(outcome) };
+  const wanted: Wanted = { isClaim: false, onConnection: (outcome) => void turns.push(outcome) };
   pool.take(wanted);
   pool.leave(wanted);
   const next = call();
@@ -179,7 +179,7 @@ test('one that waits no longer gets no connection', async () => {
 
 describe('M80 a connection that was made for a request that went elsewhere', () => {
   const spare = async (): Promise<TLSSocket> => {
-    const wanted: Wanted = { turn: () => {}, isClaim: false };
+    const wanted: Wanted = { onConnection: () => {}, isClaim: false };
     const made = once(server, 'secureConnection');
     pool.take(wanted);
     pool.leave(wanted);
@@ -212,8 +212,8 @@ describe('M80 a connection that was made for a request that went elsewhere', () 
 });
 
 test('at most 4,096 requests wait for a connection, and a claim beside them', () => {
-  const turn: Turn = () => {};
-  for (let n = 0; n < 4_096; n += 1) pool.take({ turn, isClaim: false });
-  expect(() => pool.take({ turn, isClaim: false })).toThrow(/^4096 requests wait/);
-  pool.take({ turn, isClaim: true });
+  const onConnection: OnConnection = () => {};
+  for (let n = 0; n < 4_096; n += 1) pool.take({ onConnection, isClaim: false });
+  expect(() => pool.take({ onConnection, isClaim: false })).toThrow(/^4096 requests wait/);
+  pool.take({ onConnection, isClaim: true });
 });

@@ -27,11 +27,11 @@ export interface PoolOptions {
 }
 
 /** A request made inside this callback gets the connection, if the outcome is "ready". */
-export type Turn = (outcome: 'ready' | 'retired' | Error) => void;
+export type OnConnection = (outcome: 'ready' | 'retired' | Error) => void;
 
 /** A claim goes first, and may exceed the bound on connections: the calls that it claims may hold all of them. */
 export interface Wanted {
-  readonly turn: Turn;
+  readonly onConnection: OnConnection;
   readonly isClaim: boolean;
 }
 
@@ -109,7 +109,7 @@ export class DialAgent extends Agent {
   take(wanted: Wanted): void {
     ensure(!this.#over, 'unavailable', 'these connections to the gateway are given up');
     if (this.#waiting.length === 0 && this.#hasIdle()) {
-      wanted.turn('ready');
+      wanted.onConnection('ready');
       return;
     }
     if (this.#waiting.length >= MAX_WAITING && !wanted.isClaim)
@@ -162,7 +162,7 @@ export class DialAgent extends Agent {
   }
 
   #serve(): void {
-    while (this.#waiting.length > 0 && this.#hasIdle()) this.#waiting.shift()?.turn('ready');
+    while (this.#waiting.length > 0 && this.#hasIdle()) this.#waiting.shift()?.onConnection('ready');
     this.#grow();
   }
 
@@ -210,7 +210,8 @@ export class DialAgent extends Agent {
    */
   #failed(error: Error): void {
     const all = this.#live === 0 || isRefusal(error);
-    for (const { turn } of this.#waiting.splice(0, all ? this.#waiting.length : 1)) turn(error);
+    for (const { onConnection } of this.#waiting.splice(0, all ? this.#waiting.length : 1))
+      onConnection(error);
     this.#grow();
   }
 
@@ -284,7 +285,7 @@ export class DialAgent extends Agent {
     this.maxFreeSockets = 0;
     for (const socket of [...Object.values(this.freeSockets).flat(), ...this.#fresh.keys()])
       socket?.destroy();
-    for (const { turn } of this.#waiting.splice(0)) turn('retired');
+    for (const { onConnection } of this.#waiting.splice(0)) onConnection('retired');
   }
 
   /** Closes all connections; waiting requests fail with unavailable. Does not wait. */
@@ -294,6 +295,6 @@ export class DialAgent extends Agent {
     clearTimeout(this.#growing);
     for (const socket of this.#fresh.keys()) socket.destroy();
     const closed = new IdentityError('unavailable', 'connect is closing');
-    for (const { turn } of this.#waiting.splice(0)) turn(closed);
+    for (const { onConnection } of this.#waiting.splice(0)) onConnection(closed);
   }
 }

@@ -46,7 +46,7 @@ export class Route {
     return this.#server.identity;
   }
 
-  /** Calls `wanted.turn` once a connection is ready, at once if one is idle. Throws rate, unavailable. */
+  /** Calls `wanted.onConnection` once a connection is ready, at once if one is idle. Throws rate, unavailable. */
   take(wanted: Wanted): void {
     this.#agent.take(wanted);
   }
@@ -61,7 +61,7 @@ export class Route {
     return server?.address === this.#server.address && server.identity === this.#server.identity;
   }
 
-  /** Makes the HTTP request. Call it inside `Wanted.turn`, so that it gets the connection. */
+  /** Makes the HTTP request. Call it inside `Wanted.onConnection`, so that it gets the connection. */
   request({ method, headers, body, path }: RouteRequest): ClientRequest {
     // Node writes a list as it is. It would check and copy an object name by name; these headers were checked when they
     // came.

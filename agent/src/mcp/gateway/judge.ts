@@ -4,7 +4,7 @@ import type { Message, Notification, Request } from '@chancery/shared/mcp/messag
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
 import { LISTEN, listensToTools, onSubscription } from '@chancery/shared/mcp/subscription.ts';
 import { type ToolUse, toolUseOf } from '@chancery/shared/mcp/tools.ts';
-import type { Call } from '@chancery/shared/policy/call.ts';
+import type { ToolCall } from '@chancery/shared/policy/call.ts';
 import { decide, mayCall } from '@chancery/shared/policy/decide.ts';
 import { type Allowed, closed, type Decision, type Denied } from '@chancery/shared/policy/decision.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
@@ -71,7 +71,7 @@ export function judge(
 }
 
 /** Why an open call, which was allowed, is denied now. Its arguments are not kept: a condition on them stays met. */
-export function deniedMeanwhile(policy: Policy, call: Call): Denied | undefined {
+export function deniedMeanwhile(policy: Policy, call: ToolCall): Denied | undefined {
   const decision = decide(policy, call);
   const asks = !decision.allow && decision.ask === true;
   if (!asks && mayCall(policy, call) !== 'no') return undefined;

@@ -22,7 +22,7 @@ export interface Session {
   /** Requests of the client that have no answer yet, on any stream. */
   readonly pending: Pending;
   /** Ids of the server's requests that were passed to the client and wait for its answer. */
-  readonly asked: Set<Id>;
+  readonly serverRequests: Set<Id>;
   /** How many of its HTTP requests are open. */
   open: number;
   /** Ends each stream on which its client listens. */
@@ -33,10 +33,10 @@ export interface Session {
 
 type Beginner = Pick<VerifiedSvid, 'id' | 'serial'>;
 
-export type Pending = Map<Id, Asked>;
+export type Pending = Map<Id, PendingRequest>;
 
 /** A request that has no answer yet. */
-export interface Asked {
+export interface PendingRequest {
   readonly recordId: string;
   readonly requestId: Id;
   readonly method: string;
@@ -119,7 +119,7 @@ export class Sessions {
 
   /** Opens a session for the caller. `upstream` is the server's name for it. The id is random (UUID). */
   open({ id: caller, serial }: Beginner, upstream: string, pending: Pending): Session {
-    const fresh = { asked: new Set<Id>(), streams: new Set<() => void>(), open: 0, idleLooks: 0 };
+    const fresh = { serverRequests: new Set<Id>(), streams: new Set<() => void>(), open: 0, idleLooks: 0 };
     const session = { id: randomUUID(), caller, serial, upstream, pending, ...fresh };
     this.#byId.set(session.id, session);
     this.#options.onBegin?.(session);
@@ -179,7 +179,7 @@ export function ensureNew(pending: Pending, id: Id): void {
  * Adds a request. If there are too many, forgets and returns the oldest: no client has that many open, so it was left
  * or cancelled long ago.
  */
-export function addPending(pending: Pending, asked: Asked): Asked | undefined {
+export function addPending(pending: Pending, asked: PendingRequest): PendingRequest | undefined {
   const [oldest] = pending.values();
   const forgotten = pending.size >= MAX_PENDING ? oldest : undefined;
   if (forgotten !== undefined) pending.delete(forgotten.requestId);

@@ -104,14 +104,14 @@ async function unitsAbove(account: string, ask: Ask): Promise<readonly string[]>
   ensure(false, 'aws_organization', `more than ${MAX_DEPTH} levels above account ${account}`);
 }
 
-interface Call {
+interface OrganizationsCall {
   readonly operation: string;
   readonly input: object;
   readonly now: Date;
 }
 
 async function call(
-  { operation, input, now }: Call,
+  { operation, input, now }: OrganizationsCall,
   credentials: AwsCredentials,
   { config, deps }: { config: OrganizationConfig; deps: AttestorDeps },
 ): Promise<JsonObject> {

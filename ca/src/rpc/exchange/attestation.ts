@@ -109,7 +109,7 @@ export const issueX509 = (deps: AttestationDeps) =>
       ensure(succeeds.length === 0 || csrs.length === 1, 'message_parse', 'succeeds with several CSRs');
       const { id, platform, node, identity, notAfter } = record;
       const origin = record.origin ?? record.serial;
-      const old = succeeds.length === 0 ? undefined : await guestBefore(hex(succeeds), record, deps);
+      const old = succeeds.length === 0 ? undefined : await derivedBefore(hex(succeeds), record, deps);
       const issued = await Promise.all(
         csrs.map(async (csr) => {
           const key = verifyCsr(csr);
@@ -144,10 +144,10 @@ export const issueX509 = (deps: AttestationDeps) =>
   );
 
 /**
- * The previous certificate of a guest of the caller's agent: it was issued through the same agent, with this
- * certificate or one that it replaced. Undefined for any other.
+ * The previous derived certificate: it was issued through the same agent, with the caller's certificate or one that this
+ * replaced. Undefined for any other.
  */
-async function guestBefore(
+async function derivedBefore(
   serial: string,
   caller: RecordedIssuance,
   deps: ExchangeDeps,

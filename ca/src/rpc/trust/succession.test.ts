@@ -99,7 +99,7 @@ function follow(caller: TlsCaller, as: Buffer = instance) {
   return call;
 }
 
-async function guest(caller: TlsCaller, succeeds = '') {
+async function derived(caller: TlsCaller, succeeds = '') {
   const request = { csrs: [await freshCsr()], succeeds: Buffer.from(succeeds, 'hex') };
   const bytes = IdentityService.issueX509.requestSerialize(request);
   const { response } = await callUnary(issueX509(rpc)(rpc), peerOf(rpc, caller), bytes);
@@ -233,23 +233,23 @@ describe('a certificate replaces', () => {
   });
 });
 
-describe('a certificate of a guest', () => {
+describe('a derived certificate', () => {
   test('replaces the one before, issued through the same agent with the certificate before', async () => {
     const first = await obtain();
-    const old = await guest(first.caller);
+    const old = await derived(first.caller);
     const third = await obtain((await obtain(first.caller)).caller);
-    const next = await guest(third.caller, old);
+    const next = await derived(third.caller, old);
     expect(await before(next)).toBe(old);
     expect(told()).toContainEqual([old, next]);
   });
 
   test('takes nothing over through an agent that does not come of the former one, nor from an agent', async () => {
     const first = await obtain();
-    const old = await guest(first.caller);
+    const old = await derived(first.caller);
     const other = await obtain(stranger, { instance: randomBytes(16) });
-    expect(await before(await guest(other.caller, old))).toBeUndefined();
-    expect(await before(await guest(first.caller, first.serial))).toBeUndefined();
-    expect(await before(await guest(first.caller, '40ff'))).toBeUndefined();
+    expect(await before(await derived(other.caller, old))).toBeUndefined();
+    expect(await before(await derived(first.caller, first.serial))).toBeUndefined();
+    expect(await before(await derived(first.caller, '40ff'))).toBeUndefined();
     expect(told()).toEqual([]);
   });
 

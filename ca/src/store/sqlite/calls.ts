@@ -17,12 +17,12 @@ export interface WriteCall {
   readonly args: readonly unknown[];
 }
 
-export type Call = ReadCall | WriteCall;
+export type DatabaseCall = ReadCall | WriteCall;
 
 /** Asks the database, wherever it runs. Writes are made in the order in which they are asked for. */
-export interface Asked {
+export interface Database {
   /** Resolves with the answer; for a write, when it is durable. Rejects with the refusal of the store. */
-  call(call: Call): Promise<unknown>;
+  call(call: DatabaseCall): Promise<unknown>;
   /** Resolves where it answers no more though nobody has closed it, and says why. */
   readonly lost: Promise<IdentityError>;
   /** For how many seconds the call that has waited longest has had no answer; 0 where none waits. */

@@ -6,7 +6,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { joinNodes } from '@chancery/shared/evidence/node.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Certified, CertifiedPage, CertifiedPlace, RecordedIssuance } from '../store.ts';
+import type { RecordedIssuance, UnexpiredCertificate, UnexpiredPage, UnexpiredPlace } from '../store.ts';
 import { fromHex, issuanceOf, originOf, serialOf } from './rows.ts';
 
 type Row = Readonly<Record<string, unknown>>;
@@ -18,8 +18,8 @@ const PAGE_ROWS = 1000;
 const WINDOW_ROWS = 10_000;
 
 /** Before all places: no certificate ends later than the latest Date. */
-const START: CertifiedPlace = { notAfter: 8.64e15, n: Number.MAX_SAFE_INTEGER };
-const END: CertifiedPlace = { notAfter: 0, n: 0 };
+const START: UnexpiredPlace = { notAfter: 8.64e15, n: Number.MAX_SAFE_INTEGER };
+const END: UnexpiredPlace = { notAfter: 0, n: 0 };
 
 /** Where a page of `issued` continues: below this number. */
 export interface IssuedPage {
@@ -36,7 +36,7 @@ export class CertificatePages {
   }
 
   /** Unexpired certificates that the target could match, the last to end first. */
-  page(now: number, target: Target, after: CertifiedPlace = START): CertifiedPage {
+  page(now: number, target: Target, after: UnexpiredPlace = START): UnexpiredPage {
     const bottom = isIndexed(target) ? undefined : this.#bottom(now, after);
     const { notAfter, n } = bottom ?? END;
     const from = [now, after.notAfter, after.n, notAfter, n, PAGE_ROWS];
@@ -46,8 +46,8 @@ export class CertificatePages {
   }
 
   /** All pages in one go, for a transaction: use it for targets that an index finds. */
-  *all(now: number, target: Target): Iterable<Certified> {
-    let after: CertifiedPlace | undefined;
+  *all(now: number, target: Target): Iterable<UnexpiredCertificate> {
+    let after: UnexpiredPlace | undefined;
     do {
       const { list, next } = this.page(now, target, after);
       yield* list;
@@ -65,7 +65,7 @@ export class CertificatePages {
   }
 
   /** The last row of the window that begins after this place; undefined if all that is left is in it. */
-  #bottom(now: number, { notAfter, n }: CertifiedPlace): CertifiedPlace | undefined {
+  #bottom(now: number, { notAfter, n }: UnexpiredPlace): UnexpiredPlace | undefined {
     const row = this.#sql.bottom.get(now, notAfter, n, WINDOW_ROWS - 1);
     return row && placeOf(row);
   }
@@ -84,9 +84,9 @@ function filterOf({ kind, value }: Target): readonly Value[] {
   return [platform, node, joinNodes(['', node, ''])];
 }
 
-const placeOf = (row: Row): CertifiedPlace => ({ notAfter: Number(row['not_after']), n: Number(row['n']) });
+const placeOf = (row: Row): UnexpiredPlace => ({ notAfter: Number(row['not_after']), n: Number(row['n']) });
 
-const certifiedOf = (row: Row): Certified => ({
+const certifiedOf = (row: Row): UnexpiredCertificate => ({
   serial: serialOf(row),
   ...originOf(row),
   id: parseSpiffeId(String(row['id'])),

@@ -3,18 +3,21 @@ import { after, NOW } from '../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../test/kit/manual-clock.ts';
 import { memoryStore } from '../../../../test/kit/store/memory-store.ts';
 import { event, issuance } from '../../../../test/kit/store/records.ts';
-import { Guests } from './holders/guests.ts';
+import { DerivedCertificates } from './holders/derived-certificates.ts';
 import { KeyHolders } from './holders/key-holders.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
-test('keys and guests whose certificates have expired are forgotten a minute later', async () => {
-  const loads = [vi.spyOn(KeyHolders.prototype, 'load'), vi.spyOn(Guests.prototype, 'load')] as const;
+test('keys and derived certificates that have expired are forgotten a minute later', async () => {
+  const loads = [
+    vi.spyOn(KeyHolders.prototype, 'load'),
+    vi.spyOn(DerivedCertificates.prototype, 'load'),
+  ] as const;
   const clock = new ManualClock(NOW);
   const store = await memoryStore(clock);
   try {
     await store.record({ ...issuance, origin: '40cc' }, event);
-    const sizes = () => loads.map(({ mock }) => (mock.contexts[0] as KeyHolders | Guests).size);
+    const sizes = () => loads.map(({ mock }) => (mock.contexts[0] as KeyHolders | DerivedCertificates).size);
     expect(sizes()).toEqual([1, 1]);
     clock.jump(after(119));
     await store.prune(NOW);

@@ -11,7 +11,7 @@ import { CertificatePages } from './certificate-pages.ts';
 import { ensureNotOlder, writeGeneration } from './file/generation.ts';
 import { openDatabase, storeRefusal } from './file/open.ts';
 import { ensureSameFiles, type OwnFile, ownFiles } from './file/same-files.ts';
-import { Guests } from './holders/guests.ts';
+import { DerivedCertificates } from './holders/derived-certificates.ts';
 import { KeyHolders } from './holders/key-holders.ts';
 import { Undo } from './holders/undo.ts';
 import { type Reads, readsOf } from './reads.ts';
@@ -47,7 +47,7 @@ export class Engine {
   readonly #reads: Reads;
   readonly #writes: Writes;
   readonly #transaction: Transaction;
-  readonly #memory: Memory = { keys: new KeyHolders(), guests: new Guests(), undo: new Undo() };
+  readonly #memory: Memory = { keys: new KeyHolders(), derived: new DerivedCertificates(), undo: new Undo() };
   readonly #newest: () => number;
   /** By which time memory has forgotten what was expired. */
   #forgotAt = Number.NEGATIVE_INFINITY;
@@ -123,7 +123,7 @@ export class Engine {
     try {
       const expired = at - SLACK_MS;
       this.#memory.keys.forgetExpired(expired);
-      this.#memory.guests.forgetExpired(new Date(expired));
+      this.#memory.derived.forgetExpired(new Date(expired));
       this.#forgotAt = expired;
       this.#mark();
       return outcome;
@@ -135,7 +135,7 @@ export class Engine {
   /** The clock was set back: what it had made expire is valid again. The database keeps it for longer. */
   #remember(now: number): void {
     this.#memory.keys.clear();
-    this.#memory.guests.clear();
+    this.#memory.derived.clear();
     this.#load(now);
     this.#forgotAt = now;
   }
@@ -146,7 +146,7 @@ export class Engine {
       const { keySha256, notAfter, platform, node, origin } = issuanceOf(row);
       const key = asBuffer(keySha256).toString('latin1');
       this.#memory.keys.load({ key, platform, node, notAfter: notAfter.getTime(), now });
-      this.#memory.guests.load({ platform, node, origin, notAfter });
+      this.#memory.derived.load({ platform, node, origin, notAfter });
     }
   }
 

@@ -1,6 +1,6 @@
 /** The database in the thread that asks it: reads are answered at once, writes when this turn of the loop is over. */
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
-import type { Asked, Call, WriteCall } from './calls.ts';
+import type { Database, DatabaseCall, WriteCall } from './calls.ts';
 import { type DatabaseAt, Engine } from './engine.ts';
 import { ensureSameFiles } from './file/same-files.ts';
 
@@ -11,9 +11,9 @@ interface Waiting {
 }
 
 /** Throws store, file. */
-export const openHere = (at: DatabaseAt): Asked => new Here(Engine.open(at));
+export const openHere = (at: DatabaseAt): Database => new Here(Engine.open(at));
 
-class Here implements Asked {
+class Here implements Database {
   readonly lost = new Promise<never>(() => {});
   readonly #engine: Engine;
   #waiting: Waiting[] = [];
@@ -23,7 +23,7 @@ class Here implements Asked {
     this.#engine = engine;
   }
 
-  async call(call: Call): Promise<unknown> {
+  async call(call: DatabaseCall): Promise<unknown> {
     if (this.#closed) throw new IdentityError('store', 'the store is closed');
     if (call.kind === 'read') return this.#engine.read(call);
     return new Promise((resolve, reject) => {

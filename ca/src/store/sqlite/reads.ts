@@ -2,7 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
-import type { CertifiedPlace } from '../store.ts';
+import type { UnexpiredPlace } from '../store.ts';
 import type { AuthorityTable } from './authority-table.ts';
 import type { CertificatePages } from './certificate-pages.ts';
 import type { RevocationTable } from './revocation-table.ts';
@@ -33,7 +33,7 @@ export function readsOf(db: DatabaseSync, { authorities, revocations, pages }: T
     issuedFrom: (prefix: string) => sql.between.all(...serialsFrom(prefix)).map(issuanceOf),
     issued: (limit: number) => sql.newest.all(limit).map(issuanceOf),
     issuedTo: (id: string, limit: number, below: number | undefined) => pages.issuedTo(id, limit, below),
-    certified: (now: number, target: Target, after: CertifiedPlace | undefined) =>
+    certified: (now: number, target: Target, after: UnexpiredPlace | undefined) =>
       pages.page(now, target, after),
     successions: (now: number, limit: number) =>
       sql.successions.all(now, limit).map(successionOf).toReversed(),

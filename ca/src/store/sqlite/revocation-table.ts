@@ -8,7 +8,7 @@ import {
   parseTarget,
   type Target,
 } from '@chancery/shared/revocation/revocation.ts';
-import type { Certified, RevocationDraft, StoredRevocations } from '../store.ts';
+import type { RevocationDraft, StoredRevocations, UnexpiredCertificate } from '../store.ts';
 import type { CertificatePages } from './certificate-pages.ts';
 
 type Row = Readonly<Record<string, unknown>>;
@@ -67,7 +67,7 @@ export class RevocationTable {
     return { list, sequence: BigInt(Number(this.#sql.last.get()?.['sequence'] ?? 0)) };
   }
 
-  #all(now: Date): Iterable<Certified> {
+  #all(now: Date): Iterable<UnexpiredCertificate> {
     return this.#pages.all(now.getTime(), ANYBODY);
   }
 }
@@ -78,7 +78,7 @@ const ANYBODY = { kind: 'pattern', value: '*' } as const;
 /** Adds what the targets themselves do not tell, in one reading however many they are. */
 function withSerials(
   list: readonly MadeRevocation[],
-  certified: Iterable<Certified>,
+  certified: Iterable<UnexpiredCertificate>,
 ): readonly MadeRevocation[] {
   const found = new Map<string, string[]>();
   for (const { target } of list)
@@ -90,7 +90,7 @@ function withSerials(
 }
 
 /** What takes a certificate along besides its own serial and SPIFFE ID. */
-function widerTargets({ origin, node }: Certified): readonly Target[] {
+function widerTargets({ origin, node }: UnexpiredCertificate): readonly Target[] {
   const nodes = nodesOf(node).map((each): Target => ({ kind: 'node', value: nodeName(each) }));
   return origin === undefined ? nodes : [{ kind: 'serial', value: origin }, ...nodes];
 }

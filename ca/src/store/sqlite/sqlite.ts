@@ -8,7 +8,6 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type {
   AuthorityMove,
   AuthorityRecord,
-  CertifiedQuery,
   ChangedRevocation,
   Issuance,
   Numbered,
@@ -19,8 +18,9 @@ import type {
   StoredAuthority,
   StoredEvent,
   TokenName,
+  UnexpiredQuery,
 } from '../store.ts';
-import type { Asked, WriteCall } from './calls.ts';
+import type { Database, WriteCall } from './calls.ts';
 import { openHere } from './here.ts';
 import type { Reads } from './reads.ts';
 import { RecentIssuances } from './recent.ts';
@@ -48,7 +48,7 @@ type Rest<F> = F extends (at: number, ...rest: infer R) => unknown ? R : never;
 
 class SqliteStore implements Store {
   readonly lost: Promise<IdentityError>;
-  readonly #asked: Asked;
+  readonly #database: Database;
   readonly #clock: Clock;
   readonly #recent = new RecentIssuances();
   #changes: Promise<unknown> = Promise.resolve();
@@ -57,9 +57,9 @@ class SqliteStore implements Store {
   #timer: NodeJS.Timeout | undefined;
   #tellLost: (error: unknown, events: number) => void = () => {};
 
-  constructor(asked: Asked, clock: Clock) {
-    this.#asked = asked;
-    this.lost = asked.lost;
+  constructor(database: Database, clock: Clock) {
+    this.#database = database;
+    this.lost = database.lost;
     this.#clock = clock;
   }
 
@@ -102,7 +102,7 @@ class SqliteStore implements Store {
     return pruned;
   }
 
-  certified({ now, target, after }: CertifiedQuery) {
+  certified({ now, target, after }: UnexpiredQuery) {
     return this.#read('certified', now.getTime(), target, after);
   }
 
@@ -180,16 +180,16 @@ class SqliteStore implements Store {
   }
 
   waitedSeconds(): number {
-    return this.#asked.waitedSeconds();
+    return this.#database.waitedSeconds();
   }
 
   ensureOwnFiles(): void {
-    this.#asked.ensureOwnFiles();
+    this.#database.ensureOwnFiles();
   }
 
   async close(): Promise<void> {
     const written = this.#writeLater();
-    await this.#asked.close();
+    await this.#database.close();
     await written;
   }
 
@@ -201,19 +201,21 @@ class SqliteStore implements Store {
   }
 
   #read<K extends keyof Reads>(name: K, ...args: Parameters<Reads[K]>): Promise<ReturnType<Reads[K]>> {
-    return this.#asked.call({ kind: 'read', name, args }) as Promise<ReturnType<Reads[K]>>;
+    return this.#database.call({ kind: 'read', name, args }) as Promise<ReturnType<Reads[K]>>;
   }
 
   #write<K extends keyof Writes>(name: K, ...args: Rest<Writes[K]>): Promise<ReturnType<Writes[K]>> {
     void this.#writeLater();
-    return this.#asked.call({ kind: 'write', name, at: this.#now(), args }) as Promise<ReturnType<Writes[K]>>;
+    return this.#database.call({ kind: 'write', name, at: this.#now(), args }) as Promise<
+      ReturnType<Writes[K]>
+    >;
   }
 
   /** Resolves when each of the late events is written, or counted as lost. Does not throw. */
   async #writeLater(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const writes = this.#later.splice(0).map((call) => this.#asked.call(call));
+    const writes = this.#later.splice(0).map((call) => this.#database.call(call));
     const lost = (await Promise.allSettled(writes)).filter((end) => end.status === 'rejected');
     if (lost[0] !== undefined) this.#tellLost(lost[0].reason, lost.length);
   }

@@ -17,7 +17,7 @@ import type {
   TokenName,
 } from '../store.ts';
 import type { AuthorityTable, Numbers } from './authority-table.ts';
-import type { Guests } from './holders/guests.ts';
+import type { DerivedCertificates } from './holders/derived-certificates.ts';
 import type { KeyHolders } from './holders/key-holders.ts';
 import type { Undo } from './holders/undo.ts';
 import type { Tables } from './reads.ts';
@@ -26,7 +26,7 @@ import { type AuthorityRow, fromHex, type IssuanceRow, insertIssuance, textOfEve
 /** What the database knows in memory besides, changed and taken back with its transactions. */
 export interface Memory {
   readonly keys: KeyHolders;
-  readonly guests: Guests;
+  readonly derived: DerivedCertificates;
   readonly undo: Undo;
 }
 
@@ -40,7 +40,7 @@ export type Writes = ReturnType<typeof writesOf>;
 
 /** `at` is when each was asked for; times are milliseconds, events are JSON text. */
 export function writesOf(db: DatabaseSync, { authorities, revocations }: Tables, memory: Memory) {
-  const { keys, guests, undo } = memory;
+  const { keys, derived, undo } = memory;
   const sql = statements(db);
   const numbers = { current: () => numberOf(sql.current.get()), next: () => numberOf(sql.next.get()) };
   const audit = (at: number, event: string): void => void sql.audit.run(at, event);
@@ -49,7 +49,7 @@ export function writesOf(db: DatabaseSync, { authorities, revocations }: Tables,
     record: (at: number, issuance: IssuanceRow, event: string): void => {
       const { platform, node, notAfter } = issuance;
       const key = fromHex(issuance.keySha256).toString('latin1');
-      undo.add(guests.add(issuance, new Date(at)));
+      undo.add(derived.add(issuance, new Date(at)));
       undo.add(keys.take({ key, platform, node, notAfter: notAfter.getTime(), now: at }));
       insertIssuance(sql.certificate, issuance, at);
       audit(at, event);

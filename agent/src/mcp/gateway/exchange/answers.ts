@@ -10,7 +10,7 @@ import {
 } from '@chancery/shared/mcp/results.ts';
 import { resultOf } from '@chancery/shared/mcp/subscription.ts';
 import { denial } from '../../wire/answer/reply.ts';
-import type { Asked } from '../sessions.ts';
+import type { PendingRequest } from '../sessions.ts';
 
 export interface Narrowing {
   readonly era: Era;
@@ -20,7 +20,11 @@ export interface Narrowing {
 }
 
 /** The result of an allowed call unchanged; of other answers, only what rules cover. Throws mcp_parse. */
-export function narrowAnswer(asked: Asked, response: Response, { era, freeText, may }: Narrowing): Response {
+export function narrowAnswer(
+  asked: PendingRequest,
+  response: Response,
+  { era, freeText, may }: Narrowing,
+): Response {
   const { id, result } = response;
   if (asked.method !== 'tools/call' && result === undefined) return narrowError(response);
   if (result === undefined) return response;

@@ -2,7 +2,7 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Message, Request, Response } from '@chancery/shared/mcp/message.ts';
-import type { Call } from '@chancery/shared/policy/call.ts';
+import type { ToolCall } from '@chancery/shared/policy/call.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Line, type Lines, Rules, type When } from '@chancery/shared/policy/rules.ts';
 import { compileToolPattern } from '@chancery/shared/policy/tool-pattern.ts';
@@ -12,7 +12,7 @@ import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
 import { live, policyFor, TRIAGE } from '../../../../../test/kit/mcp/world.ts';
 import { CallRecorder } from '../records/record.ts';
-import { type Asked, type Pending, type Session, Sessions } from '../sessions.ts';
+import { type Pending, type PendingRequest, type Session, Sessions } from '../sessions.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
 import { Passing } from './passing.ts';
 
@@ -45,7 +45,7 @@ const request = (id: number | string, method: string): Request => ({
   method,
   params: undefined,
 });
-const asked = ({ id, method }: Request, tool?: string): [number | string, Asked] => [
+const asked = ({ id, method }: Request, tool?: string): [number | string, PendingRequest] => [
   id,
   { recordId: `record ${id}`, requestId: id, method, tool, startedMs: performance.now() },
 ];
@@ -112,7 +112,7 @@ describe('what a server says', () => {
 
   test('that it is there is asked in a session, whose client may answer', () => {
     expect(json(passing(undefined).pass(request('p', 'ping')))).toMatchObject({ id: 'p', method: 'ping' });
-    expect([...session.asked]).toEqual(['p']);
+    expect([...session.serverRequests]).toEqual(['p']);
     expect(recorded()).toMatchObject([{ allow: true }]);
     expect(refusedUpstream).toEqual([]);
   });
@@ -122,7 +122,7 @@ describe('what a server says', () => {
     ['a ping without a session', 'ping', { session: undefined }, undefined],
   ])('is refused where it asks for %s', (_name, method, changes, upstream) => {
     expect(passing(undefined, changes).pass(request('p', method))).toBeUndefined();
-    expect(session.asked.size).toBe(0);
+    expect(session.serverRequests.size).toBe(0);
     const reason = `no kind of rule can allow a server ${method}`;
     expect(recorded()).toMatchObject([{ stage: 'dropped', method, detail: reason }]);
     expect(refusedUpstream).toMatchObject([
@@ -226,7 +226,7 @@ describe('a list of tools', () => {
   });
 
   test('asks with the session and the time', () => {
-    const seen: Call[] = [];
+    const seen: ToolCall[] = [];
     policy.publish(of({ allow: [line('echo', (given) => seen.push(given) > 0)] }));
     expect(listed()).toEqual(['echo']);
     const where = { caller: TRIAGE, server: 'everything', session: session.id };

@@ -5,11 +5,11 @@
 import { type Message, type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { narrowError } from '@chancery/shared/mcp/results.ts';
 import { acknowledgesTools } from '@chancery/shared/mcp/subscription.ts';
-import type { Call } from '@chancery/shared/policy/call.ts';
+import type { ToolCall } from '@chancery/shared/policy/call.ts';
 import { mayCall } from '@chancery/shared/policy/decide.ts';
 import { denial } from '../../wire/answer/reply.ts';
 import { deniedMeanwhile, mayAsk, told } from '../judge.ts';
-import type { Asked, Session } from '../sessions.ts';
+import type { PendingRequest, Session } from '../sessions.ts';
 import { narrowAnswer } from './answers.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
 
@@ -44,7 +44,7 @@ export class Passing {
       return said && writeMessage(said);
     }
     if (era === 'legacy' && session !== undefined && mayAsk(message.method)) {
-      session.asked.add(message.id);
+      session.serverRequests.add(message.id);
       recorder.told(peer, message);
       return writeMessage(message);
     }
@@ -89,7 +89,7 @@ export class Passing {
    * Asks the newest policy again: a new policy cuts the connection of a denied call, but its client may resume the
    * answer on another one.
    */
-  #narrowed(asked: Asked, response: Response): Response {
+  #narrowed(asked: PendingRequest, response: Response): Response {
     const policy = this.#gate.policy.current();
     const denied = asked.tool === undefined ? undefined : deniedMeanwhile(policy, this.#callOf(asked.tool));
     if (denied !== undefined) return denial(response.id, denied, asked.recordId);
@@ -100,7 +100,7 @@ export class Passing {
     });
   }
 
-  #callOf(tool: string): Call {
+  #callOf(tool: string): ToolCall {
     const { server, clock } = this.#gate;
     return { caller: this.#facts.peer.id, server, tool, now: clock.now(), session: this.session?.id };
   }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import tls, { type TLSSocket } from 'node:tls';
-import type { Certified, Connections } from '@chancery/shared/door/connections.ts';
+import type { CertifiedPeer, Connections } from '@chancery/shared/door/connections.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
@@ -26,7 +26,7 @@ let hasPlace: boolean;
 let isLinked: boolean;
 let maxCallSeconds: number;
 /** What tells a connection that its place went to another. */
-let lose: Certified['onLost'];
+let lose: CertifiedPeer['onLost'];
 /** Answers that are owed, as the places of the connections know it. */
 let owed: number;
 let clock: ManualClock;
@@ -48,7 +48,7 @@ beforeEach(async () => {
       owed -= 1;
     };
   };
-  const certify = ({ onLost }: Certified): boolean => {
+  const certify = ({ onLost }: CertifiedPeer): boolean => {
     lose = onLost;
     return hasPlace;
   };

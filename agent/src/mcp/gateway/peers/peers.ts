@@ -10,7 +10,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import type { Certified, Connections } from '@chancery/shared/door/connections.ts';
+import type { CertifiedPeer, Connections } from '@chancery/shared/door/connections.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
@@ -56,11 +56,11 @@ interface Connection {
   readonly digest: Uint8Array;
   /** Open requests, and when each began. */
   readonly calls: Map<OpenCall, Date>;
-  /** The certificate that holds the connection now; its SPIFFE ID is that of `peer`. */
-  holder: VerifiedSvid;
-  /** The holder's, X.509 DER. */
+  /** The peer by the certificate that the connection counts under now; its SPIFFE ID is that of `peer`. */
+  current: VerifiedSvid;
+  /** Its chain, X.509 DER. */
   chain: readonly Uint8Array[];
-  /** Certificates that held it before. */
+  /** The peer by the certificates before, oldest first. */
   readonly former: VerifiedSvid[];
   until: Date;
 }
@@ -85,7 +85,7 @@ export class Peers {
       const chain = peerChain(socket);
       const digest = digestOf(secretOf(socket));
       const calls = new Map<OpenCall, Date>();
-      const held = { holder: peer, chain, former: [], until: peer.notAfter };
+      const held = { current: peer, chain, former: [], until: peer.notAfter };
       const connection: Connection = { peer, digest, calls, ...held };
       this.#ensureNotRevoked(connection);
       // Without a place the socket is destroyed already, or its peer has left.
@@ -109,11 +109,11 @@ export class Peers {
   of(socket: TLSSocket): VerifiedSvid {
     const connection = this.#open.get(socket);
     ensure(connection !== undefined, 'no_peer', 'a request on a connection that was not admitted');
-    const { peer, holder } = connection;
+    const { peer, current } = connection;
     const expired = this.#options.clock.now() >= peer.notAfter;
     ensure(!expired, 'expired_peer', `the certificate of ${peer.id} has expired`);
     ensure(
-      holder === peer,
+      current === peer,
       'expired_peer',
       `${peer.id} has claimed the calls of this connection with a newer certificate`,
     );
@@ -134,7 +134,7 @@ export class Peers {
       answered?.();
       connection?.calls.delete(call);
       // The claimed call is over.
-      if (connection?.calls.size === 0 && connection.holder !== connection.peer) socket.end();
+      if (connection?.calls.size === 0 && connection.current !== connection.peer) socket.end();
     };
   }
 
@@ -142,9 +142,9 @@ export class Peers {
   ensureStands(socket: TLSSocket): void {
     const connection = this.#open.get(socket);
     ensure(connection !== undefined, 'no_peer', 'the connection has ended');
-    const { holder, until } = connection;
+    const { current, until } = connection;
     const expired = this.#options.clock.now() >= until;
-    ensure(!expired, 'expired_peer', `the certificate of ${holder.id} has expired`);
+    ensure(!expired, 'expired_peer', `the certificate of ${current.id} has expired`);
     this.#ensureNotRevoked(connection);
   }
 
@@ -186,32 +186,32 @@ export class Peers {
     return this.#early.judge((connection, { peer }) => this.#isLinked(peer, connection), judgeOf);
   }
 
-  #isLinked(next: VerifiedSvid, { holder }: Connection): boolean {
-    return next.serial === holder.serial || this.#options.successions.follows(next.serial, holder.serial);
+  #isLinked(next: VerifiedSvid, { current }: Connection): boolean {
+    return next.serial === current.serial || this.#options.successions.follows(next.serial, current.serial);
   }
 
   /** Throws what `claim` throws. */
   #pass(connection: Connection, claimant: Claimant, { allows, record }: ClaimTerms): void {
     const { clock, maxCallSeconds } = this.#options;
-    const [{ peer: next }, { holder }] = [claimant, connection];
+    const [{ peer: next }, { current }] = [claimant, connection];
     const linked = this.#isLinked(next, connection);
     if (linked) this.#early.drop(connection);
     else this.#early.keep(connection, claimant);
     ensure(
       linked,
       'mcp_call',
-      `the CA has not said that certificate ${next.serial} replaced ${holder.serial}`,
+      `the CA has not said that certificate ${next.serial} replaced ${current.serial}`,
     );
     ensure(clock.now() < connection.until, 'expired_peer', `the certificate of ${next.id} has expired`);
-    this.#ensureNotRevoked({ holder: next, former: [] });
+    this.#ensureNotRevoked({ current: next, former: [] });
     this.#ensureNotRevoked(connection);
     this.#ensureAllowed(connection, allows);
     const begun = Math.min(...[...connection.calls.values()].map((time) => time.getTime()));
     const until = new Date(Math.min(next.notAfter.getTime(), begun + maxCallSeconds * 1000));
     if (until <= connection.until) return;
     for (const call of connection.calls.keys()) record(next, call);
-    connection.former.push(holder);
-    connection.holder = next;
+    connection.former.push(current);
+    connection.current = next;
     connection.chain = claimant.chain;
     connection.until = until;
   }
@@ -244,7 +244,7 @@ export class Peers {
   }
 
   /** Shares are counted by SPIFFE ID: a workload can have several certificates. */
-  #certified(socket: TLSSocket, peer: VerifiedSvid): Certified {
+  #certified(socket: TLSSocket, peer: VerifiedSvid): CertifiedPeer {
     const onLost = (refusal: IdentityError): void => this.#refuse(socket, refusal, peer);
     return { serial: peer.serial, holder: peer.id, onLost };
   }
@@ -264,10 +264,10 @@ export class Peers {
   async #cutAtEnd(socket: TLSSocket, connection: Connection, closed: AbortSignal): Promise<void> {
     const { clock, maxCallSeconds } = this.#options;
     while (clock.now() < connection.until) await clock.sleepUntil(connection.until, closed);
-    const { holder, until } = connection;
+    const { current, until } = connection;
     const says = `an open call ends after ${maxCallSeconds} s`;
-    if (until < holder.notAfter) this.#refuse(socket, new IdentityError('mcp_call', says), holder);
-    else this.#cut(socket, `the certificate of ${holder.id} has expired`);
+    if (until < current.notAfter) this.#refuse(socket, new IdentityError('mcp_call', says), current);
+    else this.#cut(socket, `the certificate of ${current.id} has expired`);
   }
 
   #ensureAllowed({ peer, calls }: Connection, allows: Allows): void {
@@ -277,9 +277,9 @@ export class Peers {
         ensure(allows(peer.id, tool), 'mcp_call', `no rule lets ${peer.id} call tool ${tool} any more`);
   }
 
-  #ensureNotRevoked({ holder, former }: Pick<Connection, 'holder' | 'former'>): void {
+  #ensureNotRevoked({ current, former }: Pick<Connection, 'current' | 'former'>): void {
     const { revocations, clock } = this.#options;
-    for (const each of [holder, ...former]) ensureNotRevoked(revocations.current(), each, clock.now());
+    for (const each of [current, ...former]) ensureNotRevoked(revocations.current(), each, clock.now());
   }
 
   #refuse(socket: TLSSocket, error: unknown, peer: VerifiedSvid | undefined): void {

@@ -11,8 +11,8 @@ import type { Allowed, Denied } from '@chancery/shared/policy/decision.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { bounded, type CallEvent, type RecordCall, sha256 } from '../../call-event.ts';
-import type { Asked, Session } from '../sessions.ts';
-import { Turn } from './turn.ts';
+import type { PendingRequest, Session } from '../sessions.ts';
+import { RecordBatch } from './batch.ts';
 
 export interface RecorderOptions {
   readonly server: string;
@@ -30,14 +30,14 @@ export class CallRecorder {
   /** Separate, so that strangers never replace a caller's events. */
   readonly #callers: Folder<CallEvent>;
   readonly #strangers: Folder<CallEvent>;
-  readonly #turn: Turn;
+  readonly #batch: RecordBatch;
 
   constructor({ server, clock, record, log }: RecorderOptions) {
     this.#server = server;
     this.#clock = clock;
     this.#record = record;
     this.#log = log;
-    this.#turn = new Turn(record, (err, ids) => {
+    this.#batch = new RecordBatch(record, (err, ids) => {
       log.error({ err, stage: 'answered', count: ids.length, ids: ids.slice(0, MAX_IDS) }, NOT_RECORDED);
     });
     const options = {
@@ -52,7 +52,7 @@ export class CallRecorder {
 
   /** Writes events that are counted and not yet written. */
   close(): void {
-    this.#turn.flush();
+    this.#batch.flush();
     this.#callers.close();
     this.#strangers.close();
   }
@@ -63,7 +63,7 @@ export class CallRecorder {
    * repeated denials are folded.
    */
   decided(peer: VerifiedSvid, message: Message, rule: (recordId: string) => Ruling): Promise<Recorded> {
-    return this.#turn.decide(() => {
+    return this.#batch.decide(() => {
       const recordId = randomUUID();
       const ruling = rule(recordId);
       const event = { ...this.#eventOf(peer, 'decided', decidedFields(message, ruling)), id: recordId };
@@ -103,7 +103,7 @@ export class CallRecorder {
   }
 
   /** Records an answer, without delaying it. `text` is what is forwarded. */
-  answered(peer: VerifiedSvid, asked: Asked, response: Response, text: string): void {
+  answered(peer: VerifiedSvid, asked: PendingRequest, response: Response, text: string): void {
     if (endedBefore(asked)) return;
     const latencyMs = performance.now() - asked.startedMs;
     const result = response.error === undefined;
@@ -122,11 +122,11 @@ export class CallRecorder {
       }),
       id: asked.recordId,
     });
-    this.#turn.answer({ id: asked.recordId, event });
+    this.#batch.answer({ id: asked.recordId, event });
   }
 
   /** Records the end of a call without an answer, with what is known of it. */
-  unanswered(peer: Caller, asked: Asked, outcome: Unanswered, detail?: string): void {
+  unanswered(peer: Caller, asked: PendingRequest, outcome: Unanswered, detail?: string): void {
     if (endedBefore(asked)) return;
     const latencyMs = performance.now() - asked.startedMs;
     const { method, tool, requestId } = asked;
@@ -220,7 +220,7 @@ export class CallRecorder {
 export type Unanswered = 'error' | 'abandoned' | 'unknown';
 
 /** True if the end of this call is on record already, because its session has ended. */
-function endedBefore(asked: Asked): boolean {
+function endedBefore(asked: PendingRequest): boolean {
   const { ended = false } = asked;
   asked.ended = true;
   return ended;

@@ -5,7 +5,7 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
-import type { Call } from '@chancery/shared/policy/call.ts';
+import type { ToolCall } from '@chancery/shared/policy/call.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Lines, Rules } from '@chancery/shared/policy/rules.ts';
 import { compileToolPattern } from '@chancery/shared/policy/tool-pattern.ts';
@@ -168,8 +168,8 @@ test('a call that has to be approved is denied, and its record says that nobody 
 });
 
 test('a condition sees who calls what with what, when and in which session', async () => {
-  const seen: Call[] = [];
-  const when = (given: Call): boolean => seen.push(given) > 0;
+  const seen: ToolCall[] = [];
+  const when = (given: ToolCall): boolean => seen.push(given) > 0;
   policy.publish(policyOf({ allow: [{ rule: 'careful', pattern, when }] }));
   expect(await enter(gate, entering(call(1, 'echo', { message: 'hi' })))).toBe(true);
   const [who, what] = [

@@ -14,7 +14,7 @@ import { denial, writeJson } from '../../wire/answer/reply.ts';
 import type { Gate } from '../exchange/gate.ts';
 import { judge } from '../judge.ts';
 import type { Ruling } from '../records/record.ts';
-import { type Asked, addPending, ensureNew, type Pending, type Session } from '../sessions.ts';
+import { addPending, ensureNew, type Pending, type PendingRequest, type Session } from '../sessions.ts';
 import type { Begun, Seen } from './inbound.ts';
 
 /** A message that has been read, with its caller. */
@@ -38,7 +38,7 @@ export interface Entering extends Pick<Begun, 'ensureStands'> {
  */
 export async function enter(gate: Gate, entering: Entering): Promise<boolean> {
   const { message, peer, pending, seen } = entering;
-  let asked: Asked | undefined;
+  let asked: PendingRequest | undefined;
   const decide = (recordId: string): Ruling => {
     ensureUnchanged(gate, entering);
     const ruling = rulingOn(gate, entering);
@@ -83,11 +83,11 @@ function rulingOn(gate: Gate, { message, era, peer, session, bytes }: Entering):
   return { ...about, decision: closed(decision), use, reaches: true };
 }
 
-function askedBy({ id: requestId, method }: Request, recordId: string, { use }: Ruling): Asked {
+function askedBy({ id: requestId, method }: Request, recordId: string, { use }: Ruling): PendingRequest {
   return { recordId, requestId, method, tool: use?.tool, startedMs: performance.now() };
 }
 
-function remember(gate: Gate, { peer, pending }: Entering, asked: Asked): void {
+function remember(gate: Gate, { peer, pending }: Entering, asked: PendingRequest): void {
   const forgotten = addPending(pending, asked);
   if (forgotten !== undefined)
     gate.recorder.unanswered(peer, forgotten, 'unknown', 'too many requests are open');

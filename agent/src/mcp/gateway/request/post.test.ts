@@ -100,7 +100,7 @@ test('no more sessions are asked for than there is room', async () => {
 });
 
 test('a response is passed on where the server asked for it in this session, once', async () => {
-  session.asked.add('p');
+  session.serverRequests.add('p');
   const response = { id: 'p', result: {} };
   expect((await inSession(response)).status).toBe(202);
   await inSession(response);

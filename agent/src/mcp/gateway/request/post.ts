@@ -90,6 +90,6 @@ function ensureAsked(
   session: Session | undefined,
   { id }: { readonly id: string | number | undefined },
 ): void {
-  const was = session !== undefined && id !== undefined && session.asked.delete(id);
+  const was = session !== undefined && id !== undefined && session.serverRequests.delete(id);
   ensure(was, 'mcp_parse', 'the response matches no request of the server');
 }

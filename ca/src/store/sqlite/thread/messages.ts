@@ -1,11 +1,11 @@
 /** What goes between the CA and the thread of its database. Values only: no secrets, no callbacks, no shared memory. */
 import { IdentityError, isRefusal, type Refusal } from '@chancery/shared/ground/errors.ts';
-import type { Call } from '../calls.ts';
+import type { DatabaseCall } from '../calls.ts';
 import type { OwnFile } from '../file/same-files.ts';
 
 export interface NumberedCall {
   readonly number: number;
-  readonly call: Call;
+  readonly call: DatabaseCall;
 }
 
 export type ToThread =

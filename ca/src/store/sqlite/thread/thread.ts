@@ -4,7 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
-import type { Asked, Call } from '../calls.ts';
+import type { Database, DatabaseCall } from '../calls.ts';
 import type { DatabaseAt } from '../engine.ts';
 import { ensureSameFiles, type OwnFile } from '../file/same-files.ts';
 import {
@@ -27,7 +27,7 @@ const YOUNG_MB = 4;
  * Resolves when the database is open. The thread gets the names of the files, and neither the environment nor the
  * arguments of this process. Throws what opening throws: store, file.
  */
-export async function openOnThread(at: DatabaseAt): Promise<Asked> {
+export async function openOnThread(at: DatabaseAt): Promise<Database> {
   const url = new URL('./worker.ts', import.meta.url);
   const nothing = { env: {}, argv: [], execArgv: [] };
   const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MB };
@@ -49,7 +49,7 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-class StoreThread implements Asked {
+class StoreThread implements Database {
   readonly lost: Promise<IdentityError>;
   readonly #worker: Worker;
   readonly #files: readonly OwnFile[];
@@ -79,7 +79,7 @@ class StoreThread implements Asked {
     });
   }
 
-  async call(call: Call): Promise<unknown> {
+  async call(call: DatabaseCall): Promise<unknown> {
     if (this.#over !== undefined) throw this.#over;
     const { size } = this.#waiting;
     ensure(size < MAX_WAITING, 'store', `${size} calls wait for the database; try again later`);

@@ -13,7 +13,7 @@ const MAX_PROCESSES = 20_000;
  * The process's name and pid, such as `nginx, pid 812`; undefined if it is not found. Blocks for some milliseconds.
  * Throws nothing.
  */
-export function portHolder(port: number): string | undefined {
+export function listeningProcess(port: number): string | undefined {
   const sockets = new Set(
     ['/proc/net/tcp', '/proc/net/tcp6']
       .flatMap((table) => listeners(table, port))

@@ -25,7 +25,7 @@ interface Answer {
 }
 
 /** Writes the records of one turn of the event loop together. `flush` writes the waiting ones at once. */
-export class Turn {
+export class RecordBatch {
   readonly #record: RecordCall;
   readonly #onLost: (error: unknown, ids: readonly string[]) => void;
   readonly #decisions: Decision[] = [];

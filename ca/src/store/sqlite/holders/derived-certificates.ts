@@ -1,7 +1,7 @@
 /**
- * How many valid certificates each node has that were issued with one of its own (IssueX509). Their number is bounded,
- * because each costs a record and memory until its end. In memory: 8 bytes each; filled from the database at the
- * start, and changed only within its transactions.
+ * How many valid derived certificates each node has: those that it got by IssueX509 with an attested one. Their number is
+ * bounded, because each costs a record and memory until its end. In memory: 8 bytes each; filled from the database at
+ * the start, and changed only within its transactions.
  */
 
 import { type Node, nodeName } from '@chancery/shared/evidence/node.ts';
@@ -10,14 +10,14 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 /** Two at once for 5,000 processes of one node: certificates are renewed at half of their life. */
 const MAX_PER_NODE = 10_000;
 
-/** A certificate; `origin` is the serial of the one that it was asked for with. */
-interface Guest extends Node {
+/** `origin` is the serial of the certificate that it was requested with; undefined for an attested certificate. */
+interface DerivedCertificate extends Node {
   readonly origin?: string | undefined;
   readonly notAfter: Date;
 }
 
 /** What is added in a transaction that is rolled back must be taken back. */
-export class Guests {
+export class DerivedCertificates {
   readonly #max: number;
   /** Ends by node. */
   readonly #ends = new Map<string, number[]>();
@@ -27,14 +27,14 @@ export class Guests {
   }
 
   /** Counts a certificate whose recording may yet fail; the returned function takes it back. Throws rate. */
-  add(guest: Guest, now: Date): () => void {
-    const { origin, notAfter } = guest;
+  add(certificate: DerivedCertificate, now: Date): () => void {
+    const { origin, notAfter } = certificate;
     if (origin === undefined) return () => {};
-    const key = nodeName(guest);
+    const key = nodeName(certificate);
     if ((this.#ends.get(key)?.length ?? 0) >= this.#max) this.#forget(key, now);
     const ends = this.#ends.get(key) ?? [];
     ensure(ends.length < this.#max, 'rate', `${key} has ${ends.length} valid certificates by IssueX509`);
-    this.load(guest);
+    this.load(certificate);
     return () => {
       const at = this.#ends.get(key)?.lastIndexOf(notAfter.getTime()) ?? -1;
       if (at >= 0) this.#ends.get(key)?.splice(at, 1);
@@ -42,10 +42,10 @@ export class Guests {
   }
 
   /** Counts what is on record, even above the bound. */
-  load(guest: Guest): void {
-    const { origin, notAfter } = guest;
+  load(certificate: DerivedCertificate): void {
+    const { origin, notAfter } = certificate;
     if (origin === undefined) return;
-    const key = nodeName(guest);
+    const key = nodeName(certificate);
     const ends = this.#ends.get(key) ?? [];
     ends.push(notAfter.getTime());
     this.#ends.set(key, ends);

@@ -1,12 +1,12 @@
 import { setImmediate } from 'node:timers/promises';
 import { beforeEach, expect, test } from 'vitest';
 import type { CallEvent } from '../../call-event.ts';
-import { Turn } from './turn.ts';
+import { RecordBatch } from './batch.ts';
 
 let written: string[][];
 let lost: (readonly string[])[];
 let isFull: boolean;
-let turn: Turn;
+let batch: RecordBatch;
 beforeEach(() => {
   written = [];
   lost = [];
@@ -15,15 +15,15 @@ beforeEach(() => {
     if (isFull) throw new Error('ENOSPC');
     written.push(events.map(({ id }) => id));
   };
-  turn = new Turn(record, (_error, ids) => void lost.push(ids));
+  batch = new RecordBatch(record, (_error, ids) => void lost.push(ids));
 });
 
 const event = (id: string) => ({ id }) as CallEvent;
-const decide = (id: string): Promise<string> => turn.decide(() => ({ event: event(id), value: id }));
+const decide = (id: string): Promise<string> => batch.decide(() => ({ event: event(id), value: id }));
 
 test('decisions and answers of one turn share a write', async () => {
   const decided = [decide('a'), decide('b')];
-  turn.answer({ id: 'c', event: () => event('c') });
+  batch.answer({ id: 'c', event: () => event('c') });
   expect(written).toEqual([]);
   expect(await Promise.all(decided)).toEqual(['a', 'b']);
   expect(written).toEqual([['a', 'b', 'c']]);
@@ -33,7 +33,7 @@ test('decisions and answers of one turn share a write', async () => {
 
 test('a decision waits for its record', async () => {
   const order: string[] = [];
-  const done = turn
+  const done = batch
     .decide(() => {
       order.push(`decided after ${written.length} writes`);
       return { event: event('a'), value: undefined };
@@ -47,7 +47,7 @@ test('a decision waits for its record', async () => {
 test('a write that fails fails every decision of the turn, and the answers are lost', async () => {
   isFull = true;
   const decided = [decide('a'), decide('b')];
-  turn.answer({ id: 'c', event: () => event('c') });
+  batch.answer({ id: 'c', event: () => event('c') });
   for (const each of await Promise.allSettled(decided))
     expect(each).toMatchObject({ status: 'rejected', reason: { message: 'ENOSPC' } });
   expect(lost).toEqual([['c']]);
@@ -56,7 +56,7 @@ test('a write that fails fails every decision of the turn, and the answers are l
 });
 
 test('a decision that throws fails alone', async () => {
-  const failing = turn.decide(() => {
+  const failing = batch.decide(() => {
     throw new Error('refused');
   });
   const passing = decide('a');
@@ -67,13 +67,13 @@ test('a decision that throws fails alone', async () => {
 
 test('a decision that is on record needs no write', async () => {
   isFull = true;
-  expect(await turn.decide(() => ({ event: undefined, value: 'denied' }))).toBe('denied');
+  expect(await batch.decide(() => ({ event: undefined, value: 'denied' }))).toBe('denied');
   expect(lost).toEqual([]);
 });
 
 test('flush writes what waits, and the turn has nothing left to write', async () => {
   const decided = decide('a');
-  turn.flush();
+  batch.flush();
   expect(written).toEqual([['a']]);
   await setImmediate();
   expect([await decided, written]).toEqual(['a', [['a']]]);
