@@ -17,6 +17,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   'shared/src/text': [],
   'shared/src/ground': shared('text'),
   'shared/src/unix': shared('text ground'),
+  'shared/src/tlog': shared('ground'),
   'shared/src/cli': shared('text ground'),
   'shared/src/config': shared('text ground unix'),
   'shared/src/der': shared('ground'),

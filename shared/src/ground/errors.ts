@@ -139,6 +139,7 @@ export const REFUSALS = {
   policy: { grpc: 'INVALID_ARGUMENT', says: 'the policy is not valid' },
   revocation: { grpc: 'INVALID_ARGUMENT', says: 'the revocation is not valid' },
   config: { grpc: 'INVALID_ARGUMENT', says: 'the config is not valid' },
+  tlog: { grpc: 'INVALID_ARGUMENT', says: 'the log or the proof does not verify' },
   // Machines
   tpm_device: { grpc: 'UNAVAILABLE', says: 'the TPM did not answer' },
   store: { grpc: 'UNAVAILABLE', says: 'the store is not available' },
