@@ -4,7 +4,7 @@ import net from 'node:net';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
-import { listeningProcess } from '@chancery/shared/unix/listening-process.ts';
+import { listeningProcess } from '@chancery/shared/unix/port-listener.ts';
 import type { AgentSettings } from './config.ts';
 
 interface Port {

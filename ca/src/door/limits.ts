@@ -106,7 +106,10 @@ export class Limits {
     this.#calls.spend(`${rpc} of ${key}`, 'comes', certificates);
   }
 
-  /** A place for one trust stream. Derived certificates (IssueX509) of a node have another share than its agents. Throws rate. */
+  /**
+   * A place for one trust stream. Derived certificates (IssueX509) of a node have another share than its agents. Throws
+   * rate.
+   */
   follow(follower: Follower): Place {
     const { origin, serial } = follower;
     const name = nodeName(follower);

@@ -18,7 +18,7 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
-import { listeningProcess } from '@chancery/shared/unix/listening-process.ts';
+import { listeningProcess } from '@chancery/shared/unix/port-listener.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { type Caller, limitKeys, slowKeys, type TlsCaller } from './caller.ts';
 

@@ -4,7 +4,7 @@ import { Connections } from '../door/connections.ts';
 import { IdentityError } from '../ground/errors.ts';
 import type { Log } from '../ground/log.ts';
 import { cannotListen } from '../text/listening.ts';
-import { listeningProcess } from '../unix/listening-process.ts';
+import { listeningProcess } from '../unix/port-listener.ts';
 
 export interface HealthOptions {
   readonly host: string;

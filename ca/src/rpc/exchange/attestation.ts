@@ -144,8 +144,8 @@ export const issueX509 = (deps: AttestationDeps) =>
   );
 
 /**
- * The previous derived certificate: it was issued through the same agent, with the caller's certificate or one that this
- * replaced. Undefined for any other.
+ * The previous derived certificate: it was issued through the same agent, with the caller's certificate or one that
+ * this replaced. Undefined for any other.
  */
 async function derivedBefore(
   serial: string,

@@ -1,7 +1,7 @@
 /**
- * How many valid derived certificates each node has: those that it got by IssueX509 with an attested one. Their number is
- * bounded, because each costs a record and memory until its end. In memory: 8 bytes each; filled from the database at
- * the start, and changed only within its transactions.
+ * How many valid derived certificates each node has: those that it got by IssueX509 with an attested one. Their number
+ * is bounded, because each costs a record and memory until its end. In memory: 8 bytes each; filled from the database
+ * at the start, and changed only within its transactions.
  */
 
 import { type Node, nodeName } from '@chancery/shared/evidence/node.ts';
