@@ -3,6 +3,7 @@ import type { Target } from './engine.ts';
 import { AWS } from './targets/aws.ts';
 import { CLAIMS_TARGETS } from './targets/claims.ts';
 import { CLOUDS } from './targets/clouds.ts';
+import { CRL } from './targets/crl.ts';
 import { DER } from './targets/der.ts';
 import { EVIDENCE } from './targets/evidence.ts';
 import { JSON_TARGETS } from './targets/json.ts';
@@ -14,6 +15,7 @@ export const TARGETS: readonly Target[] = [
   ...TPM,
   ...EVIDENCE,
   ...DER,
+  ...CRL,
   ...JSON_TARGETS,
   ...TOKENS,
   ...CLAIMS_TARGETS,

@@ -111,6 +111,7 @@ export const REFUSALS = {
   // Sent only to a peer that proved the certificate's key
   revoked_peer: { grpc: 'UNAUTHENTICATED', says: 'the peer certificate is revoked' },
   expired_peer: { grpc: 'UNAUTHENTICATED', says: 'the peer certificate has expired' },
+  crl: { grpc: 'INVALID_ARGUMENT', says: 'the revocation list is not valid' },
   // The wire
   message_parse: { grpc: 'INVALID_ARGUMENT', says: REQUEST },
   message_size: { grpc: 'RESOURCE_EXHAUSTED', says: REQUEST },

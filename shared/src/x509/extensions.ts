@@ -6,14 +6,17 @@ import { utf8 } from '../ground/bytes.ts';
 import { ensure, type Refusal } from '../ground/errors.ts';
 import type { Role } from '../spiffe/reserved.ts';
 import type { Extension, TbsCertificate } from './certificate.ts';
-import { type GeneralName, NAME, readGeneralNames } from './names.ts';
+import { type GeneralName, NAME, readGeneralName, readGeneralNames } from './names.ts';
 
 export const OID = {
   subjectKeyIdentifier: '2.5.29.14',
   keyUsage: '2.5.29.15',
   subjectAltName: '2.5.29.17',
   basicConstraints: '2.5.29.19',
+  crlNumber: '2.5.29.20',
+  reasonCode: '2.5.29.21',
   nameConstraints: '2.5.29.30',
+  crlDistributionPoints: '2.5.29.31',
   certificatePolicies: '2.5.29.32',
   policyMappings: '2.5.29.33',
   authorityKeyIdentifier: '2.5.29.35',
@@ -156,6 +159,9 @@ export function authorityKeyIdentifier(keyId: Uint8Array): Uint8Array {
   return extension(OID.authorityKeyIdentifier, false, der.sequence(der.implicit(0, keyId)));
 }
 
+/** A certificate or a revocation list. */
+type Extended = Pick<TbsCertificate, 'extensions'>;
+
 export interface AuthorityKeyIdentifier {
   readonly keyId: Uint8Array | undefined;
   /** Whether it names the issuer's certificate by issuer and serial number as well. */
@@ -164,7 +170,7 @@ export interface AuthorityKeyIdentifier {
 
 /** §4.2.1.1; undefined if there is no such extension. Throws `code`. */
 export function readAuthorityKeyIdentifier(
-  from: TbsCertificate,
+  from: Extended,
   code: Refusal,
 ): AuthorityKeyIdentifier | undefined {
   return readValue(from, OID.authorityKeyIdentifier, code, (reader) => {
@@ -180,6 +186,33 @@ export function readAuthorityKeyIdentifier(
   });
 }
 
+/** §4.2.1.13: where the revocation list of the issuer is. Not critical. */
+export function crlDistributionPoint(url: string): Uint8Array {
+  const fullName = der.explicit(0, der.implicit(NAME.uri, utf8(url)));
+  return extension(OID.crlDistributionPoints, false, der.sequence(der.sequence(der.explicit(0, fullName))));
+}
+
+/**
+ * §4.2.1.13: the names of the distribution points that are for every reason and of the issuer itself; undefined if
+ * there is no such extension. Throws `code`.
+ */
+export function readCrlDistributionPoints(from: Extended, code: Refusal): readonly GeneralName[] | undefined {
+  return readValue(from, OID.crlDistributionPoints, code, (reader) => {
+    const list = reader.sequence('CRL distribution points');
+    const names: GeneralName[] = [];
+    while (list.tag !== undefined) {
+      const point = list.sequence('CRL distribution point');
+      const where = point.enter(constructed(0), 'name of a CRL distribution point');
+      const full = where.enter(constructed(0), 'full name of a CRL distribution point');
+      while (full.tag !== undefined) names.push(readGeneralName(full, code, 'CRL distribution point'));
+      where.done('name of a CRL distribution point');
+      point.done('CRL distribution point');
+    }
+    ensure(names.length > 0, code, 'there is no CRL distribution point');
+    return names;
+  });
+}
+
 /** RFC 7093 §2 method 1: the leftmost 160 bits of SHA-256 over the subjectPublicKey bits. Throws `code`. */
 export function keyIdentifierOf(spki: Uint8Array, code: Refusal): Uint8Array {
   const info = new DerReader(spki, code).sequence('public key');
@@ -188,7 +221,7 @@ export function keyIdentifierOf(spki: Uint8Array, code: Refusal): Uint8Array {
 }
 
 function readValue<T>(
-  from: TbsCertificate,
+  from: Extended,
   id: string,
   code: Refusal,
   read: (reader: DerReader) => T,

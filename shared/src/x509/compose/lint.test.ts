@@ -9,6 +9,7 @@ import {
   makeAuthority,
   uriConstraint,
 } from '../../../../test/kit/certificates.ts';
+import { DerReader } from '../../der/read.ts';
 import * as der from '../../der/write.ts';
 import { generateKey, type KeyAlgorithm, spkiOf } from '../../keys/key.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../spiffe/id.ts';
@@ -24,6 +25,11 @@ const key = generateKey();
 const spki = spkiOf(key);
 const refusal = (message: RegExp) =>
   expect.objectContaining({ code: 'lint', message: expect.stringMatching(message) });
+/** The same extension, critical. */
+function critical(whole: Uint8Array): Uint8Array {
+  const fields = new DerReader(whole, 'der').sequence('it');
+  return extension(fields.oid('it'), true, fields.octets('it'));
+}
 const strange = extension('1.2.3.4', false, der.sequence());
 const otherSpki = spkiOf(generateKey());
 
@@ -50,6 +56,8 @@ describe('an SVID', () => {
       lint({ keyId: x509.subjectKeyIdentifier(x509.keyIdentifierOf(spki, 'der')) }, {}),
     ).not.toThrow();
     expect(() => lint(names([id], [], false), { subject: commonName('web') })).not.toThrow();
+    const crlUrl = 'http://crl.prod.example/40aa.crl';
+    expect(() => lint({ crl: x509.crlDistributionPoint(crlUrl) }, {}, { crlUrl })).not.toThrow();
   });
 
   const ca = parseSpiffeId('spiffe://prod.example/chancery/ca');
@@ -109,6 +117,27 @@ describe('an SVID', () => {
       /identifier is not the authority/,
     ],
     ['with an extension that was not ordered', { strange }, {}, /1.2.3.4 is not in the profile/],
+    [
+      'with a CRL distribution point that was not ordered',
+      { crl: x509.crlDistributionPoint('http://a/b.crl') },
+      {},
+      /CRL distribution point is not left out/,
+    ],
+    ['without an ordered CRL distribution point', {}, {}, /point is not http:/, { crlUrl: 'http://a/b.crl' }],
+    [
+      'with another CRL distribution point',
+      { crl: x509.crlDistributionPoint('http://a/c.crl') },
+      {},
+      /point is not http:\/\/a\/b/,
+      { crlUrl: 'http://a/b.crl' },
+    ],
+    [
+      'with a critical CRL distribution point',
+      { crl: critical(x509.crlDistributionPoint('http://a/b.crl')) },
+      {},
+      /CRL distribution points are critical/,
+      { crlUrl: 'http://a/b.crl' },
+    ],
     ['without names', { names: undefined }, {}, /certificate has no URI name/],
     ['with two IDs', names([id, id]), {}, /more than one URI name/],
     ['with another ID', names([`${id}2`]), {}, /URI name is not spiffe/],

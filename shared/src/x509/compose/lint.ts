@@ -17,6 +17,7 @@ import {
   ROLE_MARK,
   readAuthorityKeyIdentifier,
   readBasicConstraints,
+  readCrlDistributionPoints,
   readExtKeyUsage,
   readKeyUsage,
   readSubjectAltName,
@@ -38,6 +39,8 @@ export interface SvidOrder {
   readonly dnsNames?: readonly string[];
   /** The SubjectPublicKeyInfo of the proven key. */
   readonly spki: Uint8Array;
+  /** The only CRL distribution point; none by default. */
+  readonly crlUrl?: string | undefined;
 }
 
 export interface AuthorityOrder {
@@ -47,6 +50,8 @@ export interface AuthorityOrder {
   readonly spki: Uint8Array;
   /** The path length that it must have. */
   readonly pathLength: number | undefined;
+  /** As in `SvidOrder`; none for a root. */
+  readonly crlUrl?: string | undefined;
 }
 
 const MAX_SERIAL_OCTETS = 20;
@@ -63,6 +68,7 @@ const LEAF_EXTENSIONS: readonly string[] = [
   OID.basicConstraints,
   OID.authorityKeyIdentifier,
   OID.extKeyUsage,
+  OID.crlDistributionPoints,
 ];
 const AUTHORITY_EXTENSIONS: readonly string[] = [
   OID.subjectKeyIdentifier,
@@ -71,6 +77,7 @@ const AUTHORITY_EXTENSIONS: readonly string[] = [
   OID.basicConstraints,
   OID.nameConstraints,
   OID.authorityKeyIdentifier,
+  OID.crlDistributionPoints,
 ];
 
 /** A workload's certificate. Throws lint. */
@@ -79,6 +86,7 @@ export function lintSvid(tbs: Uint8Array, order: SvidOrder): void {
   lintBody(found, order.spki, order.issuer.spki);
   lintIssuer(found, order.issuer);
   lintExtensions(found, LEAF_EXTENSIONS);
+  lintCrlUrl(found, order.crlUrl);
   lintSvidNames(found, order);
 
   lintCritical(found, OID.basicConstraints);
@@ -117,6 +125,7 @@ export function lintAuthority(tbs: Uint8Array, order: AuthorityOrder): void {
     ensure(equal(found.issuer, found.subject), 'lint', 'a root is issued by another name');
   else lintIssuer(found, issuer);
   lintExtensions(found, AUTHORITY_EXTENSIONS);
+  lintCrlUrl(found, order.crlUrl);
 
   // RFC 5280 §4.1.2.6. Paths are built by names, so two authorities must not have one name.
   ensure(!isEmptyName(found.subject), 'lint', 'an authority has no subject');
@@ -175,6 +184,16 @@ function lintIssuer(found: TbsCertificate, issuer: Certificate): void {
 function lintExtensions({ extensions }: TbsCertificate, known: readonly string[]): void {
   for (const oid of extensions.keys())
     ensure(known.includes(oid), 'lint', `extension ${oid} is not in the profile`);
+}
+
+/** RFC 5280 §4.2.1.13: SHOULD NOT be critical. */
+function lintCrlUrl(found: TbsCertificate, url: string | undefined): void {
+  const names = readCrlDistributionPoints(found, 'lint') ?? [];
+  const asOrdered =
+    url === undefined ? names.length === 0 : names.length === 1 && names.every((name) => isUri(name, url));
+  ensure(asOrdered, 'lint', `the CRL distribution point is not ${url ?? 'left out'}`);
+  const critical = found.extensions.get(OID.crlDistributionPoints)?.critical ?? false;
+  ensure(!critical, 'lint', 'CRL distribution points are critical');
 }
 
 function lintSvidNames(found: TbsCertificate, { id, dnsNames = [] }: SvidOrder): void {
