@@ -14,6 +14,7 @@ import type { EvidenceSource } from './evidence/evidence.ts';
 import { askCa } from './svid/ask-ca.ts';
 import { SvidLife } from './svid/life.ts';
 import { obtainPlatformSvid, type PlatformSvid } from './svid/platform-svid.ts';
+import { Retirement } from './svid/retirement.ts';
 import { type RetryDeps, untilItWorks } from './svid/retry.ts';
 import { SkewWarning } from './svid/skew.ts';
 import { followBundle } from './trust/accept.ts';
@@ -146,10 +147,12 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
   const trust = new TrustState((saved) => save({ svid: life.svid.current(), ...saved }));
   const { clock } = deps;
   const asking = { evidence, instance, clock, revocations: trust.revocations, skew, signal };
+  const retirement = new Retirement({ ...deps, retiring: trust.retiring });
   const life = new SvidLife<Svid>({
     ...deps,
     obtain: (current) =>
       askCa({ ...asking, bundle: trust.bundle.current(), id: current?.id ?? id }, ca, current),
+    early: ({ chain }, until) => retirement.due(chain, until),
     save: (svid) => save({ svid, ...trust.state() }),
   });
   const known = lastKnownGood(state, start, trust);

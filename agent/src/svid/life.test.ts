@@ -46,7 +46,7 @@ function keep(life: SvidLife<Named>): void {
   life.keep(stop.signal).catch(() => {});
 }
 
-/** Moves the clock, and waits until every woken sleeper sleeps again: each life sleeps twice, for `setBack`. */
+/** Moves the clock, and waits until every woken sleeper sleeps again: each life sleeps twice, once for a clock that is set back. */
 async function moveTo(seconds: number, sleepers: number): Promise<void> {
   await vi.waitFor(() => expect(clock.sleeping).toBeGreaterThanOrEqual(sleepers));
   clock.advanceTo(later(seconds));

@@ -16,6 +16,8 @@ export type KeylessSvid = Omit<Svid, 'key'>;
 export interface LifeDeps<S extends KeylessSvid> extends RetryDeps {
   /** Gets the SVID after `current`, or the first one. */
   readonly obtain: (current: S | undefined) => Promise<S>;
+  /** Resolves when the SVID should be renewed before its time, and rejects at the signal. */
+  readonly early?: (svid: S, signal: AbortSignal) => Promise<void>;
   /** Saves an SVID for a restart; missing if it cannot be saved. */
   readonly save?: (svid: S) => void;
 }
@@ -60,13 +62,14 @@ export class SvidLife<S extends KeylessSvid> {
 
   /** Keeps the SVID fresh. Needs a first one. Ends only by throwing: the abort, or a bug. */
   keep(signal: AbortSignal): Promise<never> {
-    const { clock, random, log } = this.#deps;
+    const { clock, random, log, early } = this.#deps;
     return rotate(
       this.#svid.current(),
       {
         clock,
         random,
-        setBack: (until) => whenSetBack(clock, until),
+        // An SVID may be from the future after the clock was set back.
+        early: (current, until) => [whenSetBack(clock, until), ...(early ? [early(current, until)] : [])],
         renew: (current) => this.#deps.obtain(current),
         publish: (svid) => {
           log.info({ id: svid.id, notAfter: svid.notAfter }, 'rotated');

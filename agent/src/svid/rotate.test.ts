@@ -65,7 +65,7 @@ async function walk({
   const deps: RotateDeps<Life> = {
     clock,
     random,
-    setBack: never,
+    early: () => [],
     renew: async () => {
       if (!up(seconds(now))) throw new Error('the CA is away');
       return given?.(seconds(now)) ?? life(seconds(now), ttl);
@@ -148,7 +148,7 @@ describe('an hour in a millisecond', () => {
       {
         clock: { now: () => START, sleepUntil: async () => {} },
         random: () => 0.5,
-        setBack: never,
+        early: () => [],
         renew: async () => {
           stop.abort();
           throw new Error('cancelled');
@@ -201,7 +201,7 @@ test('a clock that is set back ends the wait: the SVID may be valid from then on
   const deps: RotateDeps<Life> = {
     clock: { now: () => START, sleepUntil: (_, signal) => never(signal) },
     random: () => 0.5,
-    setBack: (signal) => (renewals === 0 ? setBack.promise : never(signal)),
+    early: (_, signal) => [renewals === 0 ? setBack.promise : never(signal)],
     renew: async () => {
       renewals += 1;
       return life(0, 3600);
@@ -223,9 +223,9 @@ test('nothing of a wait is left when it is over', async () => {
   const deps: RotateDeps<Life> = {
     clock,
     random: () => 0.5,
-    setBack: (signal) => {
+    early: (_, signal) => {
       waits.push(signal);
-      return never(signal);
+      return [never(signal)];
     },
     renew: async () => life(seconds(clock.now()), 3600),
     publish: () => {},
@@ -251,8 +251,9 @@ test('a clock that is set back leaves no sleeper of the wait that it ends', asyn
   const deps: RotateDeps<Life> = {
     clock,
     random: () => 0.5,
-    setBack: (signal) =>
+    early: (_, signal) => [
       Promise.race([new Promise<void>((resolve) => void setBack.push(resolve)), never(signal)]),
+    ],
     renew: async () => life(0, 3600),
     publish: () => {},
     onExpired: () => {},

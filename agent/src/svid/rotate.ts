@@ -15,8 +15,8 @@ export interface RotateDeps<S extends Lifetime> {
   readonly random: () => number;
   readonly renew: (current: S) => Promise<S>;
   readonly publish: (svid: S) => void;
-  /** Resolves when the clock has been set back: the SVID may be from the future then. Rejects at the signal. */
-  readonly setBack: (signal: AbortSignal) => Promise<void>;
+  /** Each resolves when there is a reason to renew the SVID before its time, and rejects at the signal. */
+  readonly early: (svid: S, signal: AbortSignal) => readonly Promise<void>[];
   /** Called before the first attempt if the SVID expired while the loop slept. */
   readonly onExpired: (expired: S) => void;
   readonly onFailure: (error: unknown, failures: number) => void;
@@ -39,7 +39,7 @@ export async function rotate<S extends Lifetime>(
   // A saved SVID may have seconds left.
   let isDue = deps.clock.now() >= first.renewAfter;
   for (;;) {
-    if (!isDue) await wait(nextAttempt(svid, failures, deps.clock.now(), spread), deps, signal);
+    if (!isDue) await wait(svid, nextAttempt(svid, failures, deps.clock.now(), spread), deps, signal);
     isDue = false;
     if (failures === 0 && deps.clock.now() >= svid.notAfter) deps.onExpired(svid);
     try {
@@ -56,14 +56,15 @@ export async function rotate<S extends Lifetime>(
   }
 }
 
-async function wait(
+async function wait<S extends Lifetime>(
+  svid: S,
   until: Date,
-  { clock, setBack }: Pick<RotateDeps<Lifetime>, 'clock' | 'setBack'>,
+  { clock, early }: Pick<RotateDeps<S>, 'clock' | 'early'>,
   signal: AbortSignal,
 ): Promise<void> {
   const over = new AbortController();
   const waiting = AbortSignal.any([signal, over.signal]);
-  const waits = [clock.sleepUntil(until, waiting), setBack(waiting)];
+  const waits = [clock.sleepUntil(until, waiting), ...early(svid, waiting)];
   try {
     await Promise.race(waits);
   } finally {

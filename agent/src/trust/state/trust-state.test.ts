@@ -188,3 +188,21 @@ test('what was on disk is in force again', () => {
   again.resume(trust.state());
   expect(again.state()).toEqual(trust.state());
 });
+
+test('authorities that retire are named with the bundle, and not where that is refused', () => {
+  const retiring = (keyId: Buffer[], trustDomain = message.bundle.trustDomain) => {
+    const attempt = () =>
+      trust.accept({ ...message, bundle: { ...message.bundle, trustDomain, retiringX509: keyId } });
+    return { attempt, known: () => trust.retiring.current() };
+  };
+  const one = Buffer.from('aa', 'hex');
+  const first = retiring([one]);
+  first.attempt();
+  expect(first.known()).toEqual([one]);
+  const refused = retiring([], parseTrustDomain('other.example'));
+  expect(refused.attempt).toThrow(refusal('bundle', /is of other.example/));
+  expect(refused.known()).toEqual([one]);
+  const over = retiring([]);
+  over.attempt();
+  expect(over.known()).toEqual([]);
+});

@@ -34,6 +34,11 @@ export class TrustState {
     () => new IdentityError('internal', 'no revocations'),
     NO_REVOCATIONS,
   );
+  /** Subject key identifiers of authorities that retire: what they issued has to be renewed. Not saved. */
+  readonly retiring = new LiveValue<readonly Uint8Array[]>(
+    () => new IdentityError('internal', 'no authorities'),
+    [],
+  );
   /** The resources of `policy`, as the CA sent them. */
   resources: readonly string[] = [];
   /** The parts of the last message that are in force and on disk. */
@@ -83,6 +88,7 @@ export class TrustState {
       // Also with a full disk: a new prohibition counts at once. Then the snapshot is only not acknowledged.
       this.#putInForce(bundle, policy);
     }
+    if (bundle !== undefined) this.retiring.publish(message.bundle?.retiringX509 ?? []);
     this.taken = reading.taken;
     reading.ensureWhole();
   }
