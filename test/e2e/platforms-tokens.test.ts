@@ -124,7 +124,7 @@ describe.each<[Name, string]>([
   });
 });
 
-test('an issuer whose keys cannot be had stops nobody while those that are known are good', async () => {
+test('an issuer whose keys cannot be fetched stops no join while the known keys are used', async () => {
   const { serial } = await statusOf('gcp');
   google.served.spoil(() => ({ status: 500 }));
   await nextCertificate(socketOf('gcp'), serial);

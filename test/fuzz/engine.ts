@@ -1,6 +1,6 @@
 /**
  * Looks for inputs on which a parser breaks a law: it throws nothing but a typed refusal, what it accepts is written
- * back byte for byte, and 64 KiB take no longer than 100 ms. Seeded, so that every run can be had again.
+ * back byte for byte, and 64 KiB take no longer than 100 ms. Seeded, so that every run can be repeated.
  *
  * What guides it is free here: every check has a sentence of its own, so an input that is refused with a new sentence
  * has come further than the ones before, and is kept to be mutated itself.

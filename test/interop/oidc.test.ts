@@ -1,6 +1,6 @@
 /**
  * Stand-ins for an OpenID Connect issuer, GitHub's token service and Google's metadata server: clients that others wrote
- * are content with them, and ours gets from them what the CA lets in.
+ * are content with them, and ours gets from them what the CA accepts.
  */
 import type { EvidenceDeps, EvidenceKind } from '@chancery/agent/evidence/evidence.ts';
 import { GcpEvidenceConfig, gcpEvidence, gcpEvidenceKind } from '@chancery/agent/evidence/gcp.ts';

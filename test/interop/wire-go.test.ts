@@ -1,5 +1,5 @@
 /**
- * A client in Go, written from docs/wire.md and the protos alone, joins a CA. Where Go or its modules cannot be had the
+ * A client in Go, written from docs/wire.md and the protos alone, joins a CA. If Go or its modules are missing, the
  * tests say so and are left out.
  */
 import { execFile } from 'node:child_process';

@@ -1,4 +1,4 @@
-/** Programs in Go that judge ours. Where Go or its modules cannot be had, a test says so and is left out. */
+/** Programs in Go that judge ours. If Go or its modules are missing, a test says so and is skipped. */
 import { execFile } from 'node:child_process';
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';

@@ -20,12 +20,12 @@ export const AzureEvidenceConfig = z.strictObject({
     .string()
     .regex(/^[!-~]{1,255}$/, 'an audience is an App ID URI, for instance https://prod.example/chancery')
     .optional()
-    .describe("The CA's App ID URI; `https://TRUST-DOMAIN/chancery` where it is missing."),
+    .describe("The CA's App ID URI (default: `https://TRUST-DOMAIN/chancery`)."),
   clientId: z
     .string()
     .regex(/^[0-9a-fA-F-]{36}$/, 'a client ID is a UUID')
     .optional()
-    .describe('Which identity speaks, where the VM has several user-assigned ones.'),
+    .describe('Which identity to use, if the VM has several user-assigned ones.'),
   endpoint: z
     .string()
     .refine((text) => text === METADATA || isCallable(text), 'an address on this machine, or an https one')

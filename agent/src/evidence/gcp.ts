@@ -15,7 +15,7 @@ export const GcpEvidenceConfig = z.strictObject({
     .string()
     .regex(/^[\w.@-]+$/, 'the email address of a service account, or default')
     .default('default')
-    .describe("Which of the instance's service accounts speaks."),
+    .describe("Which of the instance's service accounts to use."),
 });
 export type GcpEvidenceConfig = z.infer<typeof GcpEvidenceConfig>;
 

@@ -34,7 +34,7 @@ export const KubernetesEvidenceConfig = z.strictObject({
   server: z
     .url({ protocol: /^https$/, error: 'an API server is an https address' })
     .optional()
-    .describe('The API server, for `requested`; from `KUBERNETES_SERVICE_HOST` where it is missing.'),
+    .describe('The API server, for `requested` (default: from `KUBERNETES_SERVICE_HOST`).'),
 });
 export type KubernetesEvidenceConfig = z.infer<typeof KubernetesEvidenceConfig>;
 

@@ -23,17 +23,17 @@ export const GcpConfig = z.strictObject({
         ),
     )
     .min(1)
-    .describe('Project IDs or numbers whose instances are let in.'),
+    .describe('Project IDs or numbers whose instances may join.'),
   zones: z
     .array(z.string().regex(/^[a-z]+-[a-z]+[0-9]+-[a-z]$/, 'a zone is for instance europe-west1-b'))
     .min(1)
     .optional()
-    .describe('Zones that are let in (default: all).'),
+    .describe('Zones whose instances may join (default: all).'),
   serviceAccounts: z
     .array(z.email('a service account is its e-mail address'))
     .min(1)
     .optional()
-    .describe("Instances' service accounts that are let in (default: all)."),
+    .describe('Service accounts whose instances may join (default: all).'),
   issuer: address.default('https://accounts.google.com').describe("The tokens' iss."),
   jwksUri: address.default('https://www.googleapis.com/oauth2/v3/certs').describe("Where Google's keys are."),
 });
@@ -121,13 +121,13 @@ function ensureAllowed(
   ensure(
     known,
     'claim_rule',
-    `project ${projectId} (${projectNumber}) is not let in, only ${projects.join(', ')}`,
+    `project ${projectId} (${projectNumber}) is not allowed, only ${projects.join(', ')}`,
   );
   ensure(
     zones?.includes(zone) ?? true,
     'claim_rule',
-    `zone ${zone} is not let in, only ${zones?.join(', ')}`,
+    `zone ${zone} is not allowed, only ${zones?.join(', ')}`,
   );
   const account = serviceAccounts?.includes(serviceAccount) ?? true;
-  ensure(account, 'claim_rule', `service account "${serviceAccount}" is not let in`);
+  ensure(account, 'claim_rule', `service account "${serviceAccount}" is not allowed`);
 }

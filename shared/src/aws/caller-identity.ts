@@ -15,7 +15,7 @@ export interface Varying {
   readonly binding: Uint8Array;
 }
 
-/** STS knows nothing of it, but does not answer where it is not the one that was signed. */
+/** STS does not use it, but refuses a request whose value is not the signed one. */
 const BINDING_HEADER = 'x-chancery-binding';
 
 /** The request without its signature. The agent and the CA get the same bytes from the same values. */

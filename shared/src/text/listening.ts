@@ -1,4 +1,4 @@
-/** What an operator reads where an address cannot be had. */
+/** The error text if a program cannot listen on an address. */
 import { socketPathProblem } from './socket-path.ts';
 
 const SENTENCES: Readonly<Record<string, string>> = {

@@ -26,7 +26,7 @@ test.each(['ca.example:8443', '127.0.0.1:0', '[::]:8443', '[2001:db8::1]:1'])(
   },
 );
 
-test('I92 a socket that cannot be had for the length of its path, in bytes, says so', () => {
+test('I92 a socket whose path has too many bytes is refused with its length', () => {
   const invalid = Object.assign(new Error('listen EINVAL: invalid argument'), { code: 'EINVAL' });
   const path = `/run/${'é'.repeat(60)}`;
   expect(cannotListen(path, invalid)).toBe(
@@ -34,7 +34,7 @@ test('I92 a socket that cannot be had for the length of its path, in bytes, says
   );
 });
 
-test('an address that cannot be had is named with the reason', () => {
+test('an address in use is named with the reason', () => {
   const error = (code: string) => Object.assign(new Error('listen failed'), { code });
   expect(cannotListen('127.0.0.1:8443', error('EADDRINUSE'))).toBe(
     'cannot listen on 127.0.0.1:8443: another process has this address; ss -lntp shows which',

@@ -150,7 +150,7 @@ describe('refuses by the token alone, and asks nobody', () => {
       name: 'C39 an account in capitals',
       token: () => changed(own({ serviceaccount: { name: 'Billing', uid: 'x' } })),
       code: 'k8s_subject',
-      says: /serviceaccount has no name as RFC 1123 has it/,
+      says: /serviceaccount: its name does not follow RFC 1123/,
     },
     {
       name: 'C39 a pod without uid',

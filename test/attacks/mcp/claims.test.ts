@@ -417,7 +417,7 @@ describe('M47 a policy that changes under an open call', () => {
     expect(await outcome).toBe('cut');
   });
 
-  test('cuts an idle connection whose caller is let in no more', async () => {
+  test('cuts an idle connection whose caller is no longer allowed', async () => {
     const tls = { ...clientTls(old, world.td.bundle.current()), checkServerIdentity: () => undefined };
     const agent = new Agent({ keepAlive: true, ...tls });
     const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' });
@@ -428,7 +428,7 @@ describe('M47 a policy that changes under an open call', () => {
     agent.destroy();
   });
 
-  test('cuts a claimed call whose caller is let in no more', async () => {
+  test('cuts a claimed call whose caller is no longer allowed', async () => {
     const { secret, outcome } = await opened();
     await claim(world, next, secret);
     publish({ allow: ['*'] }, [OTHER]);

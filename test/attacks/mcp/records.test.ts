@@ -77,7 +77,7 @@ test('M40 of a caller that no rule lets in no body is read, whatever it holds', 
   socket.destroy();
 });
 
-test('a caller that is let in is asked for its body', async () => {
+test('an allowed caller is asked for its body', async () => {
   const body = call('echo');
   const head = `POST /mcp HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nContent-Length: ${body.length}\r\n`;
   expect(await raw(`${head}Expect: 100-continue\r\n\r\n${body}`)).toMatch(

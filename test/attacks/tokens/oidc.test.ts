@@ -39,7 +39,7 @@ describe('C34 GitHub', () => {
       token: (aud) => world.issuer.token({ aud, ...workflow, ...claims }),
     });
 
-  test('a workflow of the repository is let in', async () => {
+  test('a workflow of the repository is accepted', async () => {
     expect(await attempt({})).toEqual({
       node: '74/1/2',
       exclusive: false,
@@ -143,7 +143,7 @@ describe('C35 GitLab', () => {
       token: world.issuer.token({ ...job, ...claims }),
     });
 
-  test('a job of the project’s protected branch is let in', async () => {
+  test('a job of the project’s protected branch is accepted', async () => {
     expect(await attempt({})).toMatchObject({
       node: '22/302',
       attributes: { projectId: '22', refProtected: 'true', jobId: '302' },
@@ -200,7 +200,7 @@ describe('any issuer', () => {
   });
 
   test.each<[string, object, string]>([
-    ['no claims', { claims: {} }, 'say whose tokens are let in'],
+    ['no claims', { claims: {} }, 'say whose tokens are accepted'],
     [
       'an empty audience',
       { claims: { sub: ['a'] }, audience: '' },
@@ -247,7 +247,7 @@ describe('C24 Google', () => {
       token: (aud) => world.issuer.token({ aud, nbf: undefined, ...google(), ...claims }),
     });
 
-  test('an instance of the project is let in', async () => {
+  test('an instance of the project is accepted', async () => {
     expect(await attempt({})).toEqual({
       node: '739419398126/152986662232938449',
       exclusive: false,
@@ -274,7 +274,7 @@ describe('C24 Google', () => {
     [
       'another project',
       google({ project_id: 'my-project-evil', project_number: 7 }),
-      /project my-project-evil \(7\) is not let/,
+      /project my-project-evil \(7\) is not allowed/,
     ],
     ['an instance without a number', google({ instance_id: undefined }), /instance_id is missing/],
     ['a number that is rounded', google({ project_number: 1e300 }), /project_number is missing/],
@@ -283,8 +283,8 @@ describe('C24 Google', () => {
   });
 
   test.each<[string, object, RegExp]>([
-    ['another zone', { zones: ['europe-west1-b'] }, /zone us-west1-b is not let in, only europe-west1-b/],
-    ['another service account', { serviceAccounts: ['a@b.example'] }, /service account ".*" is not let in/],
+    ['another zone', { zones: ['europe-west1-b'] }, /zone us-west1-b is not allowed, only europe-west1-b/],
+    ['another service account', { serviceAccounts: ['a@b.example'] }, /service account ".*" is not allowed/],
   ])('an instance in %s is refused', async (_, config, says) => {
     await expectRefusal(attempt({}, config), D(says));
   });

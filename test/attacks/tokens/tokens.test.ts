@@ -22,7 +22,7 @@ const attempt = (claims: object, parts?: JwsParts, config?: object) =>
     token: (aud) => world.issuer.token({ aud, ...claims }, parts),
   });
 
-test('a genuine token is let in, as a string or as the only one of a list of audiences', async () => {
+test('a genuine token is accepted, as a string or as the only one of a list of audiences', async () => {
   expect(await attempt({})).toEqual({ node: 'job', attributes: { subject: 'job' }, exclusive: false });
   const listed = attestToken(world, world.oidc(), { token: (aud) => world.issuer.token({ aud: [aud] }) });
   expect(await listed).toMatchObject({ node: 'job' });

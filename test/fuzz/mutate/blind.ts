@@ -1,4 +1,4 @@
-/** Changes that know nothing of what they change. */
+/** Changes that do not depend on the format of their input. */
 import type { Random } from '../../kit/random.ts';
 
 /** `other` is another input of the same target, to borrow from. */

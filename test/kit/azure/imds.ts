@@ -21,7 +21,7 @@ export interface ImdsOptions {
   /** Applications that the tenant knows, by App ID URI. */
   readonly applications: readonly string[];
   readonly port?: number;
-  /** What one VM may ask, tokens apart; 5, as at Azure, where it is missing. */
+  /** How many requests one VM may make each second, tokens apart; by default 5, as at Azure. */
   readonly queriesPerSecond?: number;
 }
 

@@ -2,7 +2,7 @@
 import type { Received } from './served.ts';
 
 export interface Form {
-  /** GET alone where it is missing. */
+  /** By default GET only. */
   readonly methods?: readonly string[];
   /** Of the query, each at most once. A real service may ignore another one; here it shows. */
   readonly parameters?: readonly string[];

@@ -2,7 +2,7 @@
 
 export interface Answer {
   readonly status: number;
-  /** `application/json` where it is missing. */
+  /** By default `application/json`. */
   readonly type?: string;
   readonly body: object;
 }

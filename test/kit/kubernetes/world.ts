@@ -89,7 +89,7 @@ export async function startKubernetesWorld(publicIssuer = false): Promise<Kubern
 
 export interface PodExchange {
   readonly key?: ProvenKey;
-  /** What the agent answers; a genuine plain token of the pod where it is missing. */
+  /** What the agent answers; a genuine plain token of the pod by default. */
   readonly token?: string | ((audience: string) => string);
   readonly opening?: string;
   readonly nonce?: Uint8Array;

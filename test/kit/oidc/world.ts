@@ -25,7 +25,7 @@ export interface OidcWorld {
   readonly deps: AttestorDeps;
   /** What the CA's file reader finds. */
   readonly files: Map<string, string>;
-  /** `config` is beside the issuer's address; it lets in the subject "job" unless it says otherwise. */
+  /** `config` is beside the issuer's address; it accepts the subject "job" unless it says otherwise. */
   oidc(config?: object): Attestor;
   gcp(config?: object): Attestor;
   close(): Promise<void>;

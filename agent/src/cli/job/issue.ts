@@ -11,7 +11,7 @@ import { within } from './within.ts';
 export const issue = (deps: RunCommandDeps): Command => ({
   says: 'Joins once, writes svid.pem, key.pem (0600) and bundle.pem to a folder, and exits: for jobs without an agent.',
   flags: {
-    out: { type: 'string', short: 'o', value: 'DIR', says: 'The folder; made where it is missing.' },
+    out: { type: 'string', short: 'o', value: 'DIR', says: 'The folder, made if it is missing.' },
     ...JOB_FLAGS,
     ...JSON_FLAG,
   },

@@ -95,7 +95,7 @@ describe('--id', () => {
   });
 });
 
-test('--timeout is a duration, a minute where it is missing', () => {
+test('--timeout is a duration, by default a minute', () => {
   expect(timeoutOf(called({}))).toBe(60);
   expect(timeoutOf(called({ timeout: '5m' }))).toBe(300);
   expect(() => timeoutOf(called({ timeout: 'soon' }))).toThrow(/soon/);

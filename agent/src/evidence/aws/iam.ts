@@ -17,9 +17,7 @@ const AwsIamEvidenceConfig = z.strictObject({
     .string()
     .min(1)
     .optional()
-    .describe(
-      'Whose STS the CA asks; where it is missing, AWS_REGION, or the region that the instance is in.',
-    ),
+    .describe('The region whose STS the CA asks (default: AWS_REGION, else that of the instance).'),
 });
 type AwsIamEvidenceConfig = z.infer<typeof AwsIamEvidenceConfig>;
 

@@ -17,7 +17,7 @@ const AwsWebIdentityEvidenceConfig = z.strictObject({
     .string()
     .min(1)
     .optional()
-    .describe('Whose STS is asked; where it is missing, AWS_REGION, or the region that the instance is in.'),
+    .describe('The region whose STS is asked (default: AWS_REGION, else that of the instance).'),
   endpoint: address
     .optional()
     .describe("Where STS is asked instead of the region's own host, such as a VPC endpoint."),

@@ -53,7 +53,7 @@ test.skipIf(!possible).each([
   expect(await ends(peer, then)).toBe(end);
 });
 
-test('a connection is watched once, and not at all where the kernel knows nothing of it', async () => {
+test('a connection is watched once, and not at all if the kernel has no information about it', async () => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   const socket = new Socket();
   noticeLoss(socket, { silentMs: 500, lookMs: 100 });

@@ -76,17 +76,17 @@ const TenantConfig = z.strictObject({
     .array(z.string().regex(/^[a-z0-9_().-]{1,90}$/, 'a resource group is written in lower case'))
     .min(1)
     .optional()
-    .describe('Those whose VMs may join, in lower case; all of the subscriptions where it is missing.'),
+    .describe('Those whose VMs may join, in lower case (default: all of the subscriptions).'),
 });
 
 export const AzureConfig = z.strictObject({
   tenants: z
     .record(uuid('a tenant'), TenantConfig)
     .refine((tenants) => Object.keys(tenants).length > 0, 'name at least one tenant')
-    .describe('Tenants of Entra ID by their ID; a token of any other is refused unread.'),
+    .describe('Tenants of Entra ID by their ID; a token of any other is refused.'),
   audience: audience
     .optional()
-    .describe('The App ID URI that tokens must be for; `https://TRUST-DOMAIN/chancery` where it is missing.'),
+    .describe('The App ID URI that tokens must be for (default: `https://TRUST-DOMAIN/chancery`).'),
   applicationId: uuid('an application')
     .optional()
     .describe('For an application whose access tokens are of version 2: `aud` is then its ID.'),
@@ -100,7 +100,9 @@ export const AzureConfig = z.strictObject({
   intermediates: z
     .array(z.string().min(1))
     .default([])
-    .describe('PEM files with what stands between; Azure does not send it along. Relative to this file.'),
+    .describe(
+      'PEM files with the certificates between roots and signer; Azure does not send them. Relative to this file.',
+    ),
   sameVm: z
     .enum(['pinned', 'subscription'])
     .describe(

@@ -78,7 +78,7 @@ function readRef(own: JsonObject, what: string): Ref | undefined {
   ensure(
     typeof name === 'string' && SUBDOMAIN.test(name),
     'k8s_subject',
-    `${what} has no name as RFC 1123 has it`,
+    `${what}: its name does not follow RFC 1123`,
   );
   ensure(typeof uid === 'string' && UID.test(uid), 'k8s_subject', `${what} has no uid`);
   return { name, uid };

@@ -57,21 +57,17 @@ export const KubernetesConfig = z
       .min(1, 'an empty audience would be the API server’s own')
       .max(255)
       .optional()
-      .describe('What plain projected tokens must be for; `chancery://TRUST-DOMAIN` where it is missing.'),
+      .describe('The audience of plain projected tokens (default: `chancery://TRUST-DOMAIN`).'),
     binding: z
       .enum(['required', 'accepted'])
       .default('accepted')
       .describe('Whether the audience must carry the binding (TokenRequest), or a plain token will do.'),
-    namespaces: z
-      .array(namespace)
-      .min(1)
-      .optional()
-      .describe('Those that may join; all where it is missing.'),
+    namespaces: z.array(namespace).min(1).optional().describe('Those that may join (default: all).'),
     serviceAccounts: z
       .array(account)
       .min(1)
       .optional()
-      .describe('Those that may join, as `NAMESPACE/NAME`; all where it is missing.'),
+      .describe('Those that may join, as `NAMESPACE/NAME` (default: all).'),
     maxTokenLifetime: duration('30m').describe('A token with a longer life is refused, however old it is.'),
   })
   .refine(({ review, jwks }) => (review === undefined) !== (jwks === undefined), {

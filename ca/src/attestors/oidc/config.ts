@@ -19,21 +19,21 @@ export const OidcConfig = z.strictObject({
     .describe('An issuer whose tokens are known: its address, attributes and what it refuses by default.'),
   issuer: address
     .optional()
-    .describe("The tokens' iss, to the letter; needed without a preset, or for one's own GitHub or GitLab."),
+    .describe("The tokens' iss, exactly; needed without a preset, or for a self-managed GitHub or GitLab."),
   audience: z
     .string()
     .min(1, 'an empty audience would accept tokens for anybody: leave the key out, or write one of your own')
     .optional()
     .describe(
-      'For issuers whose jobs cannot choose it: such a token is good for the first key it comes with.',
+      'For issuers whose jobs cannot choose it: such a token is accepted with the first key that it comes with.',
     ),
   claims: z
     .record(claim, z.array(z.string().min(1)).min(1))
     .refine(
       (rules) => Object.keys(rules).length > 0,
-      'say whose tokens are let in, for instance repository_id: ["1"]',
+      'say whose tokens are accepted, for instance repository_id: ["1"]',
     )
-    .describe('Claims by name, each with the values let in; "*" is part of a segment between "/" or ":".'),
+    .describe('Claims by name, each with the allowed values; "*" is part of a segment between "/" or ":".'),
   attributes: z
     .record(z.string().regex(/^[a-z][a-zA-Z0-9]{0,63}$/, 'an attribute is camelCase'), claim)
     .default({})
@@ -91,7 +91,7 @@ export function oidcPolicy(config: OidcConfig, trustDomain: string, where: strin
   ensure(
     owned,
     'config',
-    `${where}: claims: ${owners} needs a value without "*", or every customer’s jobs are let in`,
+    `${where}: claims: ${owners} needs a value without "*", or the jobs of every customer are accepted`,
   );
   const fixed = preset?.choosesAudience === false ? `chancery://${trustDomain}` : undefined;
   return {

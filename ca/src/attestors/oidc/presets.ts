@@ -32,7 +32,7 @@ const github: Preset = {
   defaults: {
     // The author of a pull request chooses what such a job runs.
     event_name: (value) =>
-      value.startsWith('pull_request') ? 'a pull request’s job is not let in' : undefined,
+      value.startsWith('pull_request') ? 'a pull request’s job is not allowed' : undefined,
     job_workflow_ref: (value, claims) =>
       value.startsWith(`${textOf(claims.find('repository'))}/`)
         ? undefined
@@ -63,7 +63,7 @@ const gitlab: Preset = {
   defaults: {
     ref_protected: (value) => (value === 'true' ? undefined : 'the branch or tag is not protected'),
     pipeline_source: (value) =>
-      value === 'merge_request_event' ? 'a merge request’s job is not let in' : undefined,
+      value === 'merge_request_event' ? 'a merge request’s job is not allowed' : undefined,
   },
   attributes: {
     projectId: 'project_id',

@@ -37,7 +37,7 @@ export const TpmConfig = z.strictObject({
     .array(z.string())
     .default([])
     .describe(
-      'Files (PEM, or one in DER) with intermediates, which most TPMs do not bring along. Relative to this file.',
+      'Files (PEM, or one in DER) with intermediates, which most TPMs do not have. Relative to this file.',
     ),
   pcrs: z
     .record(pcrIndex, z.array(digest).min(1))
