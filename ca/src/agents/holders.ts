@@ -23,7 +23,7 @@ export interface AwayAgent extends CertifiedAgent {
 
 export interface HolderDeps {
   readonly agents: Agents;
-  readonly store: AgentStore;
+  readonly store: Pick<AgentStore, 'certified'>;
   readonly clock: Clock;
   readonly revocations: { readonly sets: Source<RevocationSet> };
 }

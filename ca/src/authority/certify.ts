@@ -8,7 +8,7 @@ import type { Certificate } from '@chancery/shared/x509/certificate.ts';
 import { lintAuthority } from '@chancery/shared/x509/compose/lint.ts';
 import { assembleCertificate, writeTbs } from '@chancery/shared/x509/compose/tbs.ts';
 import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
-import type { AuditIntake, AuthorityRecord, AuthorityStore, StoredAuthority } from '../store/store.ts';
+import type { AuditIntake, AuthorityRecord, AuthorityStore, Numbered } from '../store/store.ts';
 import type { KeyHomes } from './key-files.ts';
 import { authorityFields, BACKDATE_SECONDS, PATH_LENGTH, type Validity } from './profile.ts';
 import { drawSerial } from './serial.ts';
@@ -30,7 +30,7 @@ interface Parent {
 }
 
 /** Makes the root of a new trust domain. Throws store if there is one: the store checks that when it writes. */
-export const createRoot = (deps: AuthorityDeps): Promise<StoredAuthority> =>
+export const createRoot = (deps: AuthorityDeps): Promise<AuthorityRecord & Numbered> =>
   certify({ kind: 'root', state: 'active' }, deps, undefined);
 
 /** Without a parent it signs itself. Throws lint, store, file. */
@@ -38,7 +38,7 @@ export async function certify(
   { kind, state }: Pick<AuthorityRecord, 'kind' | 'state'>,
   deps: AuthorityDeps,
   parent: Parent | undefined,
-): Promise<StoredAuthority> {
+): Promise<AuthorityRecord & Numbered> {
   const serial = drawSerial(deps.clock.now(), deps.random);
   const name = hex(serial);
   const own = await deps.keys[kind].create(name);

@@ -54,6 +54,7 @@ test('what is issued is on record, in the audit log, and what every verifier of 
     issuer: made.authorities.issuer(NOW).serial,
     notBefore: after(-10),
     recordedAt: NOW,
+    bundle: bundle.sequence,
   });
   expect((await made.store.events(0, 100)).at(-1)?.event).toEqual({
     ...{ type: 'svid.issuing', id, serial, platform, node, identity },

@@ -100,6 +100,8 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
     issuer: issuer.serial,
     origin: order.origin,
     succeeds: order.succeeds,
+    // The answer has this bundle or a newer one.
+    bundle: authorities.bundle.current().sequence,
     ...validity,
   };
   const made: Omit<Prepared, typeof prepared> = { tbs, issuance, issuer };

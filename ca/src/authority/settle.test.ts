@@ -6,7 +6,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { INTERMEDIATE_TTL, makeAuthorities, memoryKeys } from '../../../test/kit/ca/authority.ts';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
-import type { AuthorityMove, AuthorityState, StoredAuthority } from '../store/store.ts';
+import type { AuthorityMove, AuthorityRecord, AuthorityState } from '../store/store.ts';
 import { Authorities } from './authorities.ts';
 import { certify } from './certify.ts';
 
@@ -27,7 +27,7 @@ const move = async ({ store }: Made, ...moves: readonly AuthorityMove[]): Promis
   expect(await store.moveAuthorities(moves, { type: 'authority.moved', moves })).toBeDefined();
 };
 
-async function rootThat(made: Made, state: AuthorityState): Promise<StoredAuthority> {
+async function rootThat(made: Made, state: AuthorityState): Promise<AuthorityRecord> {
   const root = await certify({ kind: 'root', state: 'prepared' }, made, undefined);
   let from: AuthorityState = 'prepared';
   for (const to of WAYS[state]) {
@@ -51,7 +51,7 @@ const serialsOf = (made: Made): readonly string[] =>
 describe('the bundle', () => {
   test('has the roots that are published, active or retiring, in one order', async () => {
     const made = await makeAuthorities();
-    const roots = new Map<AuthorityState, StoredAuthority>();
+    const roots = new Map<AuthorityState, AuthorityRecord>();
     for (const [n, state] of (['prepared', 'removed', 'retiring', 'published'] as const).entries()) {
       made.clock.jump(after(n + 1));
       roots.set(state, await rootThat(made, state));
@@ -108,7 +108,7 @@ describe('the bundle', () => {
 });
 
 describe('who signs', () => {
-  const isUnder = (made: Made, root: StoredAuthority): boolean => {
+  const isUnder = (made: Made, root: AuthorityRecord): boolean => {
     const { certificate } = made.authorities.issuer(made.clock.now());
     return Buffer.from(certificate.issuer).equals(parseCertificate(root.certificate).subject);
   };

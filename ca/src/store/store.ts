@@ -25,6 +25,8 @@ export interface Issuance extends Node {
   readonly origin?: string | undefined;
   /** Serial of the certificate that it replaces, of the same SPIFFE ID and node. */
   readonly succeeds?: string | undefined;
+  /** The number of the bundle that its holder gets with it, or of an older one; not set where that is not known. */
+  readonly bundle?: bigint | undefined;
   readonly notBefore: Date;
   readonly notAfter: Date;
 }
@@ -66,7 +68,17 @@ export interface Numbered {
 }
 
 /** Its number is that of the newest change of the bundle that it was part of; 0 if it was never there. */
-export interface StoredAuthority extends AuthorityRecord, Numbered {}
+export interface StoredAuthority extends AuthorityRecord, Numbered {
+  /** When it came into its state, by the clock of then; 1970 for a move by an older release. */
+  readonly movedAt: Date;
+}
+
+/** A condition of moves, checked in their transaction. */
+export interface Unused {
+  /** Serials of authorities under which no unexpired certificate may be on record. */
+  readonly issuers: readonly string[];
+  readonly now: Date;
+}
 
 export interface RegistryRecord {
   readonly version: number;
@@ -126,6 +138,29 @@ export interface UnexpiredPage {
   readonly next: UnexpiredPlace | undefined;
 }
 
+/** Unexpired certificates of one SPIFFE ID on one node, under one authority. */
+export interface Holding {
+  readonly id: SpiffeId;
+  readonly node: Node;
+  readonly count: number;
+  /** When the last of them ends. */
+  readonly until: Date;
+}
+
+export interface HoldingsQuery extends Pick<UnexpiredQuery, 'now' | 'after'> {
+  /** Serial of the authority that signed them. */
+  readonly issuer: string;
+  /** Only certificates that came with a bundle of a smaller number. */
+  readonly bundleBelow?: bigint | undefined;
+}
+
+export interface HoldingsPage {
+  /** Of at most 10000 certificates, those that end last first; one holder may be in several pages. */
+  readonly list: readonly Holding[];
+  /** Undefined for the last page. */
+  readonly next: UnexpiredPlace | undefined;
+}
+
 /** One certificate replaced another of the same SPIFFE ID and node. */
 export interface Succession {
   /** Serials, hexadecimal. */
@@ -145,7 +180,7 @@ export interface StoredEvent {
 export interface CertificateStore {
   /**
    * Writes the record and its audit entry in one transaction; resolves when both are durable. Throws csr_key if
-   * another node holds the key; rate if the node has too many valid certificates with an origin.
+   * another node holds the key; rate if the node has too many guests; authority_unfit if the issuer was removed.
    */
   record(issuance: Issuance, event: AuditEvent): Promise<void>;
   /** By serial number, lower-case hex; undefined if there is no record. */
@@ -165,6 +200,8 @@ export interface CertificateStore {
 export interface AgentStore {
   /** Unexpired certificates that the target could match, and perhaps others: a page, the last to end first. */
   certified(query: UnexpiredQuery): Promise<UnexpiredPage>;
+  /** Unexpired certificates under one authority by their holders: a page. */
+  holdings(query: HoldingsQuery): Promise<HoldingsPage>;
   /** Those whose old certificate has not expired: the newest, at most `limit`, oldest first. */
   successions(limit: number): Promise<readonly Succession[]>;
 }
@@ -180,9 +217,14 @@ export interface AuthorityStore {
   /**
    * Makes all of these moves in their order, with their audit entry, and resolves with the number of the state after
    * them. Writes nothing and resolves with undefined if an authority is in another state than `from` by now, or if
-   * another of its kind became active. Throws store for moves that must not be made (authority-states.ts).
+   * another of its kind became active, or where `unused` does not hold. Throws store for moves that must not be made
+   * (authority-states.ts).
    */
-  moveAuthorities(moves: readonly AuthorityMove[], event: AuditEvent): Promise<Numbered | undefined>;
+  moveAuthorities(
+    moves: readonly AuthorityMove[],
+    event: AuditEvent,
+    unused?: Unused,
+  ): Promise<Numbered | undefined>;
 }
 
 export interface RegistryStore {

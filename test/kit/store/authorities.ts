@@ -1,7 +1,7 @@
 /** Authorities, and the moves between their states. */
 import type { AuthorityMove, AuthorityRecord } from '@chancery/ca/store/store.ts';
 import { expect, test } from 'vitest';
-import { after } from '../certificates.ts';
+import { after, NOW } from '../certificates.ts';
 import { refusal } from '../refusal.ts';
 import { authority, event } from './records.ts';
 import type { Subject } from './subject.ts';
@@ -17,6 +17,7 @@ const removed = { serial: authority.serial, from: 'retiring', to: 'removed' } as
 export function authorityTests(subject: Subject): void {
   recordTests(subject);
   moveTests(subject);
+  timeTests(subject);
   refusedMoveTests(subject);
 }
 
@@ -35,9 +36,9 @@ function recordTests(subject: Subject): void {
     await subject.store.saveAuthority(intermediate, event);
     await subject.restart();
     expect(await subject.store.authorities()).toEqual([
-      { ...intermediate, sequence: 0n },
-      { ...authority, sequence: 1n },
-      { ...large, sequence: 0n },
+      { ...intermediate, sequence: 0n, movedAt: NOW },
+      { ...authority, sequence: 1n, movedAt: NOW },
+      { ...large, sequence: 0n, movedAt: NOW },
     ]);
     expect(await subject.store.events(0, 10)).toHaveLength(3);
   });
@@ -83,6 +84,20 @@ function moveTests(subject: Subject): void {
       { serial: next.serial, state: 'active', sequence: 2n },
     ]);
     expect(await subject.store.events(0, 10)).toHaveLength(7);
+  });
+}
+
+function timeTests(subject: Subject): void {
+  test('a move has its time, and what did not move keeps the time that it had', async () => {
+    await saveAll(subject);
+    subject.clock.jump(after(9));
+    await subject.store.moveAuthorities([published], event);
+    const times = (await subject.store.authorities()).map(({ serial, movedAt }) => [serial, movedAt]);
+    expect(times).toEqual([
+      [intermediate.serial, NOW],
+      [authority.serial, NOW],
+      [next.serial, after(9)],
+    ]);
   });
 }
 

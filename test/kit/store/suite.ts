@@ -6,6 +6,7 @@ import { ManualClock } from '../manual-clock.ts';
 import { auditTests } from './audit.ts';
 import { authorityTests } from './authorities.ts';
 import { certificateTests } from './certificates.ts';
+import { holdingTests } from './holdings.ts';
 import { memoryTests } from './memory.ts';
 import { raceTests } from './races.ts';
 import { revocationTests } from './revocations.ts';
@@ -36,7 +37,7 @@ export function storeSuite(fresh: () => OpenStore): void {
     },
   };
   for (const tests of [
-    ...[certificateTests, auditTests, authorityTests, stateTests],
+    ...[certificateTests, holdingTests, auditTests, authorityTests, stateTests],
     ...[revocationTests, memoryTests, raceTests],
   ])
     tests(subject);

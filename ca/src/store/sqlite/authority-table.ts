@@ -1,5 +1,6 @@
 /** The table of authorities: part of the SQLite store. */
 import type { DatabaseSync } from 'node:sqlite';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { afterMoves, ensureNew, isInBundle, type Standing } from '../authority-states.ts';
 import type { AuthorityMove, Numbered, StoredAuthority } from '../store.ts';
 import { type AuthorityRow, authorityOf, fromHex, sequenceOf, standingOf } from './rows.ts';
@@ -25,26 +26,38 @@ export class AuthorityTable {
 
   /** In an order that no move changes. Throws store for a damaged row. */
   all(): readonly StoredAuthority[] {
-    return this.#sql.all.all().map((row) => ({ ...authorityOf(row), ...sequenceOf(row) }));
+    return this.#sql.all.all().map((row) => ({
+      ...authorityOf(row),
+      ...sequenceOf(row),
+      movedAt: new Date(Number(row['moved_at'])),
+    }));
   }
 
   /** Returns the number of the record. Throws store for one that must not be written. */
-  save(record: AuthorityRow, { next }: Numbers): Numbered {
+  save(record: AuthorityRow, at: number, { next }: Numbers): Numbered {
     ensureNew(this.#standings(), record);
     const sequence = isInBundle(record) ? next() : 0n;
     const { serial, kind, certificate, notAfter, state, algorithm } = record;
     const about = [kind, fromHex(certificate), notAfter.getTime()] as const;
-    this.#sql.insert.run(fromHex(serial), ...about, sequence, state, algorithm);
+    this.#sql.insert.run(fromHex(serial), ...about, sequence, state, algorithm, at);
     return { sequence };
   }
 
+  /** Throws authority_unfit if it was removed: nothing may be recorded under it any more. */
+  ensureKept(serial: string): void {
+    const state = this.#sql.state.get(fromHex(serial))?.['state'];
+    const says = `authority ${serial} was removed; the CA takes its successor within a minute`;
+    ensure(state !== 'removed', 'authority_unfit', says);
+  }
+
   /** Returns the number of the state after the moves; undefined if another process was faster. Throws store. */
-  move(moves: readonly AuthorityMove[], { current, next }: Numbers): Numbered | undefined {
+  move(moves: readonly AuthorityMove[], at: number, { current, next }: Numbers): Numbered | undefined {
     const [before, last] = [this.#standings(), current()];
     const after = afterMoves(before, moves, last + 1n);
     if (after === undefined) return undefined;
     const changed = after.filter((each, n) => each !== before[n]);
-    for (const { serial, state, sequence } of changed) this.#sql.move.run(state, sequence, fromHex(serial));
+    for (const { serial, state, sequence } of changed)
+      this.#sql.move.run(state, sequence, at, fromHex(serial));
     return { sequence: changed.some(({ sequence }) => sequence > last) ? next() : last };
   }
 
@@ -57,10 +70,11 @@ function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
     all: sql('SELECT * FROM authorities ORDER BY not_after, serial'),
+    state: sql('SELECT state FROM authorities WHERE serial = ?'),
     standings: sql('SELECT serial, kind, state, sequence FROM authorities'),
     insert: sql(`
-      INSERT INTO authorities (serial, kind, certificate, not_after, sequence, state, algorithm)
-      VALUES (?, ?, ?, ?, ?, ?, ?)`),
-    move: sql('UPDATE authorities SET state = ?, sequence = ? WHERE serial = ?'),
+      INSERT INTO authorities (serial, kind, certificate, not_after, sequence, state, algorithm, moved_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?)`),
+    move: sql('UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
   };
 }

@@ -6,7 +6,15 @@ import type { DatabaseSync } from 'node:sqlite';
 import { joinNodes } from '@chancery/shared/evidence/node.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { RecordedIssuance, UnexpiredCertificate, UnexpiredPage, UnexpiredPlace } from '../store.ts';
+import type {
+  Holding,
+  HoldingsPage,
+  HoldingsQuery,
+  RecordedIssuance,
+  UnexpiredCertificate,
+  UnexpiredPage,
+  UnexpiredPlace,
+} from '../store.ts';
 import { fromHex, issuanceOf, originOf, serialOf } from './rows.ts';
 
 type Row = Readonly<Record<string, unknown>>;
@@ -20,6 +28,8 @@ const WINDOW_ROWS = 10_000;
 /** Before all places: no certificate ends later than the latest Date. */
 const START: UnexpiredPlace = { notAfter: 8.64e15, n: Number.MAX_SAFE_INTEGER };
 const END: UnexpiredPlace = { notAfter: 0, n: 0 };
+/** The greatest that SQLite holds. */
+const MAX_NUMBER = 2n ** 63n - 1n;
 
 /** Where a page of `issued` continues: below this number. */
 export interface IssuedPage {
@@ -53,6 +63,22 @@ export class CertificatePages {
       yield* list;
       after = next;
     } while (after !== undefined);
+  }
+
+  /** Unexpired certificates under one authority, by their holders: those of one window. */
+  holdings({ issuer, now, bundleBelow, after = START }: HoldingsQuery): HoldingsPage {
+    const [name, time] = [fromHex(issuer), now.getTime()];
+    const from = [name, time, after.notAfter, after.n] as const;
+    const row = this.#sql.issuerBottom.get(...from, WINDOW_ROWS - 1);
+    const bottom = row && placeOf(row);
+    const { notAfter, n } = bottom ?? END;
+    const list = this.#sql.holdings.all(...from, notAfter, n, bundleBelow ?? MAX_NUMBER).map(holdingOf);
+    return { list, next: bottom };
+  }
+
+  /** Whether an unexpired certificate is on record under this authority. */
+  isUsed(issuer: string, now: number): boolean {
+    return this.#sql.used.get(fromHex(issuer), now) !== undefined;
   }
 
   /** Of one SPIFFE ID, newest first, from those with a number below `below`: a page. */
@@ -94,6 +120,13 @@ const certifiedOf = (row: Row): UnexpiredCertificate => ({
   node: { platform: String(row['platform']), node: String(row['node']) },
 });
 
+const holdingOf = (row: Row): Holding => ({
+  id: parseSpiffeId(String(row['id'])),
+  node: { platform: String(row['platform']), node: String(row['node']) },
+  count: Number(row['count']),
+  until: new Date(Number(row['until'])),
+});
+
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   const page = (filter: string, notAfter = 'not_after') =>
@@ -102,7 +135,14 @@ function statements(db: DatabaseSync) {
       ORDER BY not_after DESC, n DESC LIMIT ?6`);
   /** A unary plus keeps the index on not_after out. */
   const among = (numbers: string) => page(`n IN (${numbers})`, '+not_after');
+  const under = 'issuer = ?1 AND not_after > ?2 AND (not_after, n) < (?3, ?4)';
   return {
+    issuerBottom: sql(`SELECT n, not_after FROM certificates WHERE ${under}
+      ORDER BY not_after DESC, n DESC LIMIT 1 OFFSET ?5`),
+    holdings: sql(`SELECT id, platform, node, count(*) AS count, max(not_after) AS until FROM certificates
+      WHERE ${under} AND (not_after, n) >= (?5, ?6) AND bundle < ?7
+      GROUP BY id, platform, node ORDER BY until DESC, id, platform, node`),
+    used: sql('SELECT 1 FROM certificates WHERE issuer = ? AND not_after > ? LIMIT 1'),
     bottom: sql(`SELECT n, not_after FROM certificates WHERE not_after > ?1 AND (not_after, n) < (?2, ?3)
       ORDER BY not_after DESC, n DESC LIMIT 1 OFFSET ?4`),
     page: {

@@ -2,7 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
-import type { UnexpiredPlace } from '../store.ts';
+import type { HoldingsQuery, UnexpiredPlace } from '../store.ts';
 import type { AuthorityTable } from './authority-table.ts';
 import type { CertificatePages } from './certificate-pages.ts';
 import type { RevocationTable } from './revocation-table.ts';
@@ -35,6 +35,7 @@ export function readsOf(db: DatabaseSync, { authorities, revocations, pages }: T
     issuedTo: (id: string, limit: number, below: number | undefined) => pages.issuedTo(id, limit, below),
     certified: (now: number, target: Target, after: UnexpiredPlace | undefined) =>
       pages.page(now, target, after),
+    holdings: (query: HoldingsQuery) => pages.holdings(query),
     successions: (now: number, limit: number) =>
       sql.successions.all(now, limit).map(successionOf).toReversed(),
     authorities: () => authorities.all(),

@@ -15,6 +15,7 @@ const row = {
   recorded_at: 1000,
   origin: null,
   succeeds: null,
+  bundle: 0,
 };
 
 const standing = { kind: 'root', state: 'active', algorithm: 'ecdsa-p256', sequence: 1 };

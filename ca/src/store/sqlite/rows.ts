@@ -42,6 +42,7 @@ export function issuanceOf(row: Row): RecordedIssuance {
     recordedAt: new Date(Number(row['recorded_at'])),
     ...originOf(row),
     ...(row['succeeds'] === null ? {} : { succeeds: hex(bytes(row, 'succeeds')) }),
+    ...(row['bundle'] === 0 ? {} : { bundle: BigInt(Number(row['bundle'])) }),
   };
 }
 
@@ -125,6 +126,7 @@ export function insertIssuance(statement: StatementSync, issuance: IssuanceRow, 
     at,
     issuance.origin === undefined ? null : fromHex(issuance.origin),
     issuance.succeeds === undefined ? null : fromHex(issuance.succeeds),
+    issuance.bundle ?? 0n,
   );
 }
 

@@ -9,6 +9,7 @@ import type {
   AuthorityMove,
   AuthorityRecord,
   ChangedRevocation,
+  HoldingsQuery,
   Issuance,
   Numbered,
   RecordedIssuance,
@@ -19,6 +20,7 @@ import type {
   StoredEvent,
   TokenName,
   UnexpiredQuery,
+  Unused,
 } from '../store.ts';
 import type { Database, WriteCall } from './calls.ts';
 import { openHere } from './here.ts';
@@ -106,6 +108,10 @@ class SqliteStore implements Store {
     return this.#read('certified', now.getTime(), target, after);
   }
 
+  holdings(query: HoldingsQuery) {
+    return this.#read('holdings', query);
+  }
+
   successions(limit: number) {
     return this.#read('successions', this.#now(), limit);
   }
@@ -120,8 +126,8 @@ class SqliteStore implements Store {
     return this.#inOrder(() => this.#write('saveAuthority', row, textOfEvent(event)));
   }
 
-  moveAuthorities(moves: readonly AuthorityMove[], event: AuditEvent): Promise<Numbered | undefined> {
-    return this.#inOrder(() => this.#write('moveAuthorities', moves, textOfEvent(event)));
+  moveAuthorities(moves: readonly AuthorityMove[], event: AuditEvent, unused?: Unused) {
+    return this.#inOrder(() => this.#write('moveAuthorities', moves, textOfEvent(event), unused));
   }
 
   registry() {

@@ -15,8 +15,9 @@ import type {
   RegistryRecord,
   RevocationDraft,
   TokenName,
+  Unused,
 } from '../store.ts';
-import type { AuthorityTable, Numbers } from './authority-table.ts';
+import type { Numbers } from './authority-table.ts';
 import type { DerivedCertificates } from './holders/derived-certificates.ts';
 import type { KeyHolders } from './holders/key-holders.ts';
 import type { Undo } from './holders/undo.ts';
@@ -39,7 +40,8 @@ const MAX_PRUNED = 1000;
 export type Writes = ReturnType<typeof writesOf>;
 
 /** `at` is when each was asked for; times are milliseconds, events are JSON text. */
-export function writesOf(db: DatabaseSync, { authorities, revocations }: Tables, memory: Memory) {
+export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
+  const { authorities, revocations } = tables;
   const { keys, derived, undo } = memory;
   const sql = statements(db);
   const numbers = { current: () => numberOf(sql.current.get()), next: () => numberOf(sql.next.get()) };
@@ -47,6 +49,7 @@ export function writesOf(db: DatabaseSync, { authorities, revocations }: Tables,
   return {
     append: audit,
     record: (at: number, issuance: IssuanceRow, event: string): void => {
+      authorities.ensureKept(issuance.issuer);
       const { platform, node, notAfter } = issuance;
       const key = fromHex(issuance.keySha256).toString('latin1');
       undo.add(derived.add(issuance, new Date(at)));
@@ -58,7 +61,7 @@ export function writesOf(db: DatabaseSync, { authorities, revocations }: Tables,
       sql.pruneTokens.run(at - TOKEN_KEPT_MS);
       return Number(sql.prune.run(before, MAX_PRUNED).changes);
     },
-    ...authorityWrites(authorities, numbers, audit),
+    ...authorityWrites(tables, numbers, audit),
     saveRegistry: (at: number, { version, resources }: RegistryRecord, event: string): Numbered => {
       const last = Number(sql.registryVersion.get()?.['version'] ?? 0);
       ensure(version === last + 1, 'store', `registry is at version ${last}, not ${version - 1}`);
@@ -94,18 +97,24 @@ export function writesOf(db: DatabaseSync, { authorities, revocations }: Tables,
 }
 
 function authorityWrites(
-  authorities: AuthorityTable,
+  { authorities, pages }: Tables,
   numbers: Numbers,
   audit: (at: number, event: string) => void,
 ) {
   return {
     saveAuthority: (at: number, record: AuthorityRow, event: string): Numbered => {
-      const saved = authorities.save(record, numbers);
+      const saved = authorities.save(record, at, numbers);
       audit(at, event);
       return saved;
     },
-    moveAuthorities: (at: number, moves: readonly AuthorityMove[], event: string): Numbered | undefined => {
-      const moved = authorities.move(moves, numbers);
+    moveAuthorities: (
+      at: number,
+      moves: readonly AuthorityMove[],
+      event: string,
+      unused?: Unused,
+    ): Numbered | undefined => {
+      if (unused?.issuers.some((issuer) => pages.isUsed(issuer, unused.now.getTime()))) return undefined;
+      const moved = authorities.move(moves, at, numbers);
       if (moved !== undefined) audit(at, event);
       return moved;
     },
@@ -127,7 +136,7 @@ const eventOfRevocation = ({ number, target, reason, until, by }: MadeRevocation
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
-    certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     current: sql('SELECT sequence FROM state'),
     next: sql('UPDATE state SET sequence = sequence + 1 RETURNING sequence'),
     audit: sql('INSERT INTO audit VALUES (NULL, ?, ?)'),

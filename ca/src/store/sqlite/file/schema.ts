@@ -97,4 +97,10 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX certificates_origin ON certificates (origin) WHERE origin IS NOT NULL;
   CREATE INDEX certificates_joined ON certificates (not_after) WHERE instr(platform, '+') > 0;
   `,
+  // Which bundle came with a certificate of before is not known: a rotation waits for its end.
+  `
+  ALTER TABLE certificates ADD COLUMN bundle INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE authorities ADD COLUMN moved_at INTEGER NOT NULL DEFAULT 0;
+  CREATE INDEX certificates_issuer ON certificates (issuer, not_after);
+  `,
 ];
