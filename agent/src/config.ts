@@ -51,7 +51,7 @@ const OutputConfig = z.strictObject({
         .describe('The name of its program, as ps shows it; another program is not signalled.'),
     })
     .optional()
-    .describe('Sent after each change, to a process that runs as uid, or as the agent where uid is not set.'),
+    .describe('Sent after each change, to a process that runs as uid, or as the agent if uid is not set.'),
 });
 
 export const AgentConfig = z.strictObject({
@@ -81,11 +81,11 @@ export const AgentConfig = z.strictObject({
   platform: z
     .literal('auto')
     .optional()
-    .describe('Finds where it runs and proves that; chancery-agent doctor shows what it would find.'),
+    .describe('Finds the platform by itself; chancery-agent doctor shows which.'),
   evidence: EvidenceConfig.optional().describe(
     'Instead of platform: how this workload proves itself. Several must all pass.',
   ),
-  id: parsed(parseSpiffeId).optional().describe('The SPIFFE ID wanted where the evidence earns several.'),
+  id: parsed(parseSpiffeId).optional().describe('The SPIFFE ID to request, if the evidence earns several.'),
   dataDir: file.describe('What a restart without the CA needs; 0700. Relative to this file.'),
   outputs: z.array(OutputConfig).max(16).default([]).describe('Files for programs that read certificates.'),
   gateway: GatewayConfig.optional().describe('Mutual TLS in front of an MCP server.'),

@@ -32,7 +32,7 @@ const UpstreamConfig = z
         user: account
           .optional()
           .describe(
-            'User that runs the command, by name or uid. Required where the agent is root, else refused.',
+            'User that runs the command, by name or uid. Required if the agent is root, else refused.',
           ),
         group: account.optional().describe('And this group, by name or gid (default: that of the user).'),
       }),
@@ -43,7 +43,7 @@ const UpstreamConfig = z
 
 /** `gateway` of the config. */
 export const GatewayConfig = z.strictObject({
-  server: ResourceName.describe('The McpServer resource that this gateway stands before.'),
+  server: ResourceName.describe('The McpServer resource of this gateway.'),
   listen: hostPort.describe('Where callers reach it: MCP over mutual TLS.'),
   upstream: UpstreamConfig,
   sessions: z
@@ -53,7 +53,7 @@ export const GatewayConfig = z.strictObject({
       idle: duration.prefault('1h').describe('An unused session ends after this time.'),
     })
     .optional()
-    .describe('Sessions of legacy clients. Where all are in use, a new one is refused.'),
+    .describe('Sessions of legacy clients. If all are in use, a new one is refused.'),
   maxCallDuration: duration
     .prefault('24h')
     .describe('How long a call may last if it continues under a renewed certificate of its caller.'),
@@ -63,7 +63,7 @@ export const GatewayConfig = z.strictObject({
       logs: z.boolean().default(true).describe('Its log messages.'),
     })
     .prefault({})
-    .describe('What the server may say in its own words, which may name tools that a caller may not call.'),
+    .describe('Free text of the server, which may name tools that a caller may not call.'),
   records: file
     .default('calls.jsonl')
     .describe('One JSON line for each decision and each answer, 0600. In dataDir unless absolute.'),

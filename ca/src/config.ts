@@ -94,7 +94,7 @@ export const CaConfig = z.strictObject({
         .min(8)
         .max(1_000_000)
         .default(10_000)
-        .describe('Open connections of peers with a good certificate; fewer where open files are limited.'),
+        .describe('Open connections of peers with a good certificate; fewer if open files are limited.'),
       strangerConnections: z
         .int()
         .min(8)

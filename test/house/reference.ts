@@ -45,8 +45,8 @@ const configPage = (): string =>
 const resourcesPage = (): string =>
   page(
     'Resources',
-    'YAML documents, applied as one set: `chancery-ca apply -f FILE-OR-FOLDER` makes what is given the whole set in ' +
-      'force, and removes what is not among it. `--dry-run` only shows the difference. An unknown key is refused.',
+    'YAML documents, applied as one set: `chancery-ca apply -f FILE-OR-FOLDER` replaces the whole set in force by ' +
+      'the given resources, and removes all others. `--dry-run` only shows the difference. An unknown key is refused.',
     ...(schemaOf(Resource).oneOf ?? []).flatMap((kind) => [
       `## ${String(kind.properties?.['kind']?.const)}`,
       ...(kind.description === undefined ? [] : [kind.description]),
@@ -72,8 +72,8 @@ function errorsPage(): string {
   ]);
   return page(
     'Refusals',
-    'Every way in which Chancery says no. The code and a detail are in the audit log and the operational log; ' +
-      'the peer gets the gRPC status and a sentence that many codes share, so that a refusal teaches it nothing. ' +
+    'All refusals of Chancery. The code and a detail are in the audit log and the operational log. ' +
+      'The peer gets the gRPC status and a sentence that many codes share, so that it does not learn the reason. ' +
       'On the admin socket the operator gets the detail.',
     ...tables,
   );
@@ -90,8 +90,8 @@ const cliPage = (): string =>
   page(
     'Command lines',
     'Exit statuses: 0 done, 1 refused or failed, 2 misused (an unknown flag, a config that cannot be read), 129, ' +
-      '130, 131 and 143 where SIGHUP, SIGINT, SIGQUIT or SIGTERM ended what was not done. ' +
-      '`exec` answers as its command does.',
+      '130, 131 and 143 if SIGHUP, SIGINT, SIGQUIT or SIGTERM ended an unfinished command. ' +
+      '`exec` exits with the status of its command.',
     ...programs().flatMap((program) => [
       `## ${program.name}`,
       fenced(usageOf(program)),

@@ -9,7 +9,7 @@ export interface Skipped {
 
 export const SKIPPED: readonly Skipped[] = [
   {
-    why: 'Matching the peer’s DNS name or address is not part of path validation here: a peer is known by its SPIFFE ID, which `verifySvid` reads and the client compares whole.',
+    why: 'Path validation does not match DNS names or addresses of peers here: `verifySvid` reads the peer’s SPIFFE ID, and the client compares the whole ID.',
     cases: [
       'rfc5280::ca-as-leaf-wrong-san',
       'webpki::cn::case-mismatch',
@@ -30,7 +30,7 @@ export const SKIPPED: readonly Skipped[] = [
     ],
   },
   {
-    why: 'No CRL is consulted: certificates are short-lived, and revocations are pushed and checked by the caller.',
+    why: 'CRLs are not read: certificates are short-lived, and the caller checks the revocations that the CA pushes.',
     cases: [
       'crl::crlnumber-critical',
       'crl::crlnumber-missing',
@@ -39,7 +39,7 @@ export const SKIPPED: readonly Skipped[] = [
     ],
   },
   {
-    why: 'An authority key identifier of an anchor speaks of the anchor’s own issuer, whom nobody looks for: RFC 5280 §6.1.1 (d) takes an anchor’s name and key. The CA/Browser Forum asks more of the roots of browsers.',
+    why: 'The authority key identifier of an anchor names the anchor’s own issuer, which is not part of the path: RFC 5280 §6.1.1 (d) uses only an anchor’s name and key. The CA/Browser Forum requires more of browsers’ roots.',
     cases: [
       'rfc5280::aki::cross-signed-root-missing-aki',
       'webpki::aki::root-with-aki-all-fields',
@@ -63,7 +63,7 @@ export const SKIPPED: readonly Skipped[] = [
     cases: ['webpki::nc::permitted-dns-match-noncritical'],
   },
   {
-    why: 'There is no public suffix list: no authority of ours names web hosts.',
+    why: 'There is no public suffix list: our authorities do not certify web hosts.',
     cases: [
       'webpki::san::public-suffix-multi-label-wildcard-san',
       'webpki::san::public-suffix-private-namespace-wildcard-san',
@@ -71,7 +71,7 @@ export const SKIPPED: readonly Skipped[] = [
     ],
   },
   {
-    why: 'An authority at the end of a path is a CA/Browser Forum matter: limbo’s `rfc5280::ca-as-leaf` allows it. `verifySvid` refuses it with its own reason.',
+    why: 'Only the CA/Browser Forum forbids an authority at the end of a path: limbo’s `rfc5280::ca-as-leaf` allows it. `verifySvid` refuses it with its own reason.',
     cases: ['webpki::ca-as-leaf', 'webpki::ee-basicconstraints-ca'],
   },
   {
@@ -79,7 +79,7 @@ export const SKIPPED: readonly Skipped[] = [
     cases: ['webpki::san::san-critical-with-nonempty-subject'],
   },
   {
-    why: 'Authority information access is never read: nothing is fetched on a stranger’s word.',
+    why: 'Authority information access is not read: the CA fetches no address from a certificate.',
     cases: ['webpki::malformed-aia'],
   },
 ];

@@ -20,7 +20,7 @@ interface Seen {
 export const doctor = (deps: RunCommandDeps): Command => ({
   says:
     'Reports what this machine can prove, whether the CA answers, and what is wrong with the agent that runs. ' +
-    'Exits 1 if the agent cannot join, or where the running one has a problem.',
+    'Exits 1 if the agent cannot join, or if the running one has a problem.',
   flags: { ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const file = configFile(invocation);

@@ -11,7 +11,7 @@ import type { Self } from './self.ts';
 export const status: Command = {
   says:
     'Shows the running agent: SPIFFE ID, certificate, the CA, servers it may reach, outputs. ' +
-    'Exits 1 where none answers, and where it has a problem for an operator.',
+    'Exits 1 if none answers, or if it has a problem for an operator.',
   flags: { ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const { dataDir } = readAgentConfig(configFile(invocation));

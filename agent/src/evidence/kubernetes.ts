@@ -22,7 +22,7 @@ export const KubernetesEvidenceConfig = z.strictObject({
     .string()
     .min(1)
     .optional()
-    .describe("This cluster's name in the CA's config; needed where that has several."),
+    .describe("This cluster's name in the CA's config; needed if that has several."),
   mode: z
     .enum(['projected', 'requested'])
     .default('projected')

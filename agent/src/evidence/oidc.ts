@@ -21,7 +21,7 @@ export const OidcEvidenceConfig = z
       .string()
       .regex(/^[a-z0-9][a-z0-9.-]{0,62}$/, 'a name is lower-case letters, digits, dots and dashes')
       .optional()
-      .describe("The issuer's name in the CA's config; needed where there are several."),
+      .describe("The issuer's name in the CA's config; needed if there are several."),
     tokenFile: z.string().min(1).optional().describe('File with the token, read again each time.'),
     tokenVariable: z
       .string()

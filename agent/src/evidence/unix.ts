@@ -8,7 +8,7 @@ type UnixEvidenceConfig = z.infer<typeof UnixEvidenceConfig>;
 
 export const unixEvidenceKind: EvidenceKind<UnixEvidenceConfig> = {
   platform: 'unix',
-  says: "Nothing: the CA's own unix socket is called.",
+  says: "No evidence: the agent calls the CA's own unix socket.",
   schema: UnixEvidenceConfig,
   create: unixEvidence,
   async detect() {

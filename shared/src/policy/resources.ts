@@ -31,8 +31,8 @@ const Identity = z.string().transform((text, context) => {
 export const McpServer = z
   .strictObject({
     kind: z.literal('McpServer'),
-    name: ResourceName.describe('How rules and `chancery-agent connect NAME` call it.'),
-    identity: Identity.describe('The SPIFFE ID that must answer at `address`; compared exactly.'),
+    name: ResourceName.describe('The name in rules and in `chancery-agent connect NAME`.'),
+    identity: Identity.describe('The SPIFFE ID of the server at `address`; compared exactly.'),
     address: z
       .string()
       .regex(
@@ -45,20 +45,18 @@ export const McpServer = z
       .string()
       .max(200)
       .optional()
-      .describe('Descriptive: the person or team to ask. No rule looks at it.'),
+      .describe('Descriptive: the person or team to ask. No rule uses it.'),
     class: z
       .enum(['tool-endpoint', 'delegated-auth', 'mixed'])
       .optional()
-      .describe('Descriptive: what kind of server it is. Nothing is decided by it.'),
+      .describe('Descriptive: the kind of server. No rule uses it.'),
     tools: z
       .record(
         z.string().min(1).max(128),
         z.strictObject({
           action: z
             .enum(['read', 'query', 'update', 'admin'])
-            .describe(
-              'Descriptive: what calling the tool does. No rule can name it yet, so nothing is decided by it.',
-            ),
+            .describe('Descriptive: what a call of the tool does. No rule can use it yet.'),
         }),
       )
       .optional()
@@ -73,7 +71,7 @@ const ToolPatterns = z.array(z.string().superRefine(compiles(compileToolPattern)
 export const Access = z
   .strictObject({
     kind: z.literal('Access'),
-    name: ResourceName.describe('What decisions and records call this rule.'),
+    name: ResourceName.describe('The name of this rule in decisions and records.'),
     who: z.array(SpiffePattern).min(1).describe('SPIFFE IDs; * is one whole segment, a last ** is the rest.'),
     servers: z.array(ResourceName).min(1).describe('McpServer names, each in full.'),
     tools: z

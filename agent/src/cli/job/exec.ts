@@ -16,8 +16,8 @@ import { within } from './within.ts';
 /** Exits with the command's own status, as a shell does: 127 if it is not found, 126 if it cannot be run. */
 export const exec = (deps: RunCommandDeps): Command => ({
   says:
-    'Runs a command with its own certificate in files that SPIFFE_*_FILE name, renewed while it runs, gone after. ' +
-    'Of a config it takes how to join: outputs, gateway, connect and http are those of `run`.',
+    'Runs a command with a certificate in files that SPIFFE_*_FILE name, renewed while it runs, removed afterwards. ' +
+    'Joins as the config says, and ignores its outputs, gateway, connect and http.',
   positionals: '-- COMMAND [ARGUMENT...]',
   flags: JOB_FLAGS,
   async run(invocation, io) {

@@ -14,14 +14,18 @@ export const JOB_FLAGS = {
   bundle: {
     type: 'string',
     value: 'FILE',
-    says: 'Instead of a config: what the CA is verified by; or --pin.',
+    says: 'Instead of a config: the bundle to verify the CA with; or --pin.',
   },
   pin: {
     type: 'string',
     value: 'SHA256',
     says: "Instead of a config: SHA-256 of the root's public key; or --bundle.",
   },
-  id: { type: 'string', value: 'SPIFFE-ID', says: 'The SPIFFE ID wanted where the evidence earns several.' },
+  id: {
+    type: 'string',
+    value: 'SPIFFE-ID',
+    says: 'The SPIFFE ID to request, if the evidence earns several.',
+  },
   timeout: { type: 'string', value: 'DURATION', says: 'How long to wait for a certificate (default: 60s).' },
   ...CONFIG_FLAG,
 } as const satisfies Record<string, Flag>;

@@ -23,7 +23,7 @@ type AwsIamEvidenceConfig = z.infer<typeof AwsIamEvidenceConfig>;
 
 export const awsIamEvidenceKind: EvidenceKind<AwsIamEvidenceConfig> = {
   platform: 'aws-iam',
-  says: "AWS credentials, wherever AWS's SDK finds them: the CA asks STS whose they are.",
+  says: "AWS credentials that AWS's SDK finds. The CA asks STS for their principal.",
   schema: AwsIamEvidenceConfig,
   create: ({ region }, deps) => awsIamEvidence(awsCaller(region, deps), deps),
   detect: detectAws,

@@ -30,8 +30,8 @@ export const AwsIamConfig = z
         }),
       )
       .min(1)
-      .describe('The regions whose STS is asked: the agent names one of them.'),
-    endpoints: z.enum(ENDPOINTS).default('standard').describe("Which of a region's names for STS is called."),
+      .describe('The regions whose STS the CA may ask; the agent names one of them.'),
+    endpoints: z.enum(ENDPOINTS).default('standard').describe("Which endpoint of a region's STS is called."),
     principals: z
       .array(z.enum(KINDS))
       .min(1)

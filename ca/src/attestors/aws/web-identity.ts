@@ -29,7 +29,7 @@ export const AwsWebIdentityConfig = z
       .array(
         z.strictObject({
           url: address.describe('`iss` of the tokens, exactly: https://...tokens.sts.global.api.aws.'),
-          account: account.describe('The account whose issuer this is, in quotes.'),
+          account: account.describe('The account of this issuer, in quotes.'),
           partition: z
             .enum(PARTITION_NAMES)
             .default('aws')
@@ -44,7 +44,7 @@ export const AwsWebIdentityConfig = z
         }),
       )
       .min(1)
-      .describe('The accounts whose principals may join; each has an issuer of its own.'),
+      .describe('The accounts whose principals may join; each has its own issuer.'),
     principals: z
       .array(z.enum(KINDS))
       .min(1)
@@ -75,7 +75,7 @@ export const AwsWebIdentityConfig = z
           .describe('The account must be below one of these.'),
       })
       .optional()
-      .describe('What AWS must say of the account in the token.'),
+      .describe('What the token must say about the account.'),
   })
   .superRefine(({ issuers, arns }, context) => {
     const accounts = issuers.map((issuer) => issuer.account);

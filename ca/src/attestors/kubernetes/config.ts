@@ -26,21 +26,25 @@ const ReviewConfig = z.strictObject({
     .min(1)
     .optional()
     .describe(
-      'File with the API server and our credentials; without it, the pod that the CA runs in. Relative to this file.',
+      'File with the API server and our credentials (default: those of its pod). Relative to this file.',
     ),
-  context: z.string().min(1).optional().describe('Of the kubeconfig, instead of its current one.'),
+  context: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('The context of the kubeconfig, instead of its current one.'),
   podCheck: z
     .boolean()
     .default(true)
     .describe('Whether the pod is looked up: it must be there, running, on the node that the token names.'),
-  timeout: duration('10s').describe('For one answer of the API server, all of it.'),
+  timeout: duration('10s').describe('For one whole answer of the API server.'),
 });
 export type ReviewConfig = z.infer<typeof ReviewConfig>;
 
 const JwksConfig = z.strictObject({
   issuer: z
     .url({ protocol: /^https$/, error: 'an issuer is an https address' })
-    .describe('`iss` of the tokens, exactly; discovered there where `file` is missing.'),
+    .describe('`iss` of the tokens, exactly; without `file`, the keys are discovered there.'),
   file: z.string().min(1).optional().describe("File with the cluster's keys (JWKS). Relative to this file."),
   ca: z.string().min(1).optional().describe('PEM file to verify the issuer by. Relative to this file.'),
 });
@@ -61,7 +65,7 @@ export const KubernetesConfig = z
     binding: z
       .enum(['required', 'accepted'])
       .default('accepted')
-      .describe('Whether the audience must carry the binding (TokenRequest), or a plain token will do.'),
+      .describe('Whether the audience must carry the binding (TokenRequest), or a plain token is accepted.'),
     namespaces: z.array(namespace).min(1).optional().describe('Those that may join (default: all).'),
     serviceAccounts: z
       .array(account)

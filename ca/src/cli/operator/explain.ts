@@ -37,7 +37,7 @@ export const explain: Command = {
     tool: { type: 'string', value: 'NAME', says: 'Call: the tool.' },
     file: {
       ...FILE_FLAG.file,
-      says: 'Resources to explain by, instead of those in force: offline; repeatable.',
+      says: 'Resources to use instead of those in force, without a running CA; repeatable.',
     },
     ...CONFIG_FLAG,
     ...JSON_FLAG,

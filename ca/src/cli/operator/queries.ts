@@ -23,7 +23,7 @@ const TRIES = 5;
 export const agents: Command = {
   says: 'Lists the agents whose trust stream is open, and what each has acknowledged.',
   flags: {
-    away: { type: 'boolean', says: 'List instead who holds a certificate and has no trust stream.' },
+    away: { type: 'boolean', says: 'List instead the holders of certificates without a trust stream.' },
     ...CONFIG_FLAG,
     ...JSON_FLAG,
   },

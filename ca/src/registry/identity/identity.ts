@@ -20,7 +20,7 @@ const MAX_TTL_SECONDS = 86_400;
 export const IdentityResource = z.strictObject({
   kind: z.literal('Identity'),
   name: ResourceName.describe(
-    'Unique among identities; where several are earned, the first by name is the default.',
+    'Unique among identities; if several are earned, the first by name is the default.',
   ),
   platform: z
     .string()
@@ -33,13 +33,13 @@ export const IdentityResource = z.strictObject({
     .max(4)
     .optional()
     .describe('Attestors that must all pass in one exchange.'),
-  id: z
-    .string()
-    .describe('The SPIFFE ID; {attribute}, or {kind.attribute}, stands for what the platform proved.'),
+  id: z.string().describe('The SPIFFE ID; {attribute}, or {kind.attribute}, is replaced by a proven value.'),
   when: z
     .string()
     .optional()
-    .describe('A CEL condition over attribute and kind.attribute; an error or a non-boolean is a no.'),
+    .describe(
+      'A CEL condition over attribute and kind.attribute; an error or a non-boolean counts as false.',
+    ),
   x509: z
     .strictObject({
       ttl: z.string().default(DEFAULT_TTL).describe('Lifetime of the certificate.'),
