@@ -25,7 +25,7 @@ export function decideServer(policy: Policy, caller: SpiffeId, server: string): 
 export function decide(policy: Policy, call: ToolCall): Decision {
   const refused = refusedAtOnce(policy, call);
   if (refused !== undefined) return refused;
-  return policy.rulesFor(call.caller, call.server).decide(call.tool, (lines) => decideTool(lines, call));
+  return policy.rulesFor(call.caller, call.server).decide(call, decideTool);
 }
 
 function decideTool({ deny, ask, allow }: Lines, call: ToolCall): Decision {
@@ -89,7 +89,7 @@ function isCanonical(tool: string): boolean {
 }
 
 function holds({ when }: Line, call: ToolCall): boolean | undefined {
-  return when === undefined || when(call);
+  return when === undefined || when.holds(call);
 }
 
 function isUnknown(line: Line, call: ToolCall): boolean {

@@ -1,12 +1,12 @@
 /** What no resource says yet: conditions, and rules that ask for an approval. */
-import { expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { parseSpiffeId } from '../spiffe/id.ts';
 import type { ToolCall } from './call.ts';
 import { decide, decideServer, mayCall } from './decide.ts';
 import { closed } from './decision.ts';
 import { compilePolicy, type Policy } from './policy.ts';
 import { McpServer } from './resources.ts';
-import { type Line, type Lines, Rules, type When } from './rules.ts';
+import { type DecideBy, type Line, type Lines, Rules, type When } from './rules.ts';
 import { compileToolPattern } from './tool-pattern.ts';
 
 const caller = parseSpiffeId('spiffe://prod.example/agents/triage');
@@ -21,14 +21,17 @@ function policyOf(lines: Partial<Lines>): Policy {
   const rules = new Rules({ allow: [], ask: [], deny: [], ...lines });
   return { ...compilePolicy([github], 1n), rulesFor: () => rules };
 }
-const line = (rule: string, pattern: string, when?: When): Line => ({
+const line = (rule: string, pattern: string, condition?: When): Line => ({
   rule,
   pattern: compileToolPattern(pattern),
-  ...(when && { when }),
+  ...(condition && { when: condition }),
 });
-const onOwner: When = ({ arguments: args }) => (args === undefined ? undefined : args['owner'] === 'acme');
-const fails: When = () => undefined;
-const never: When = () => false;
+const when = (text: string, holds: When['holds']): When => ({ text, holds });
+const onOwner = when('owner', ({ arguments: args }) =>
+  args === undefined ? undefined : args['owner'] === 'acme',
+);
+const fails = when('fails', () => undefined);
+const never = when('never', () => false);
 
 const named: ToolCall = { caller, server: 'github', tool: 'create_issue' };
 const acme: ToolCall = { ...named, arguments: { owner: 'acme' } };
@@ -126,8 +129,8 @@ test('no list has a name that no rule can allow', () => {
 test('a condition sees the whole call', () => {
   const seen: ToolCall[] = [];
   const call = { ...acme, now: new Date(0), session: 'a' };
-  const when: When = (given) => seen.push(given) > 0;
-  expect(answer(policyOf({ allow: [line('a', '*', when)] }), call)).toBe('allow');
+  const watches = when('watches', (given) => seen.push(given) > 0);
+  expect(answer(policyOf({ allow: [line('a', '*', watches)] }), call)).toBe('allow');
   expect(seen).toEqual([call]);
 });
 
@@ -151,10 +154,40 @@ test('what is allowed or denied stays so where nobody can approve', () => {
   }
 });
 
-test('rules of other patterns give another list', () => {
-  const of = (lines: Partial<Lines>): string =>
-    new Rules({ allow: [], ask: [], deny: [], ...lines }).patterns;
+test('rules of other patterns or conditions give another list', () => {
+  const of = (lines: Partial<Lines>): string => new Rules({ allow: [], ask: [], deny: [], ...lines }).listing;
   expect(of({ allow: [line('a', 'x')] })).toBe(of({ allow: [line('b', 'x')] }));
   const all = [{}, { allow: [line('a', 'x')] }, { ask: [line('a', 'x')] }, { deny: [line('a', 'x')] }];
-  expect(new Set(all.map(of)).size).toBe(all.length);
+  const conditional = [onOwner, never].map((each) => ({ allow: [line('a', 'x', each)] }));
+  expect(new Set([...all, ...conditional].map(of)).size).toBe(all.length + conditional.length);
+});
+
+describe('an answer is remembered', () => {
+  const made: [string, ToolCall][] = [];
+  beforeEach(() => void made.splice(0));
+  const by =
+    (name: string): DecideBy =>
+    (_, call) => {
+      made.push([name, call]);
+      return { allow: true, rule: name, reason: name };
+    };
+  const [first, second] = [by('first'), by('second')];
+  const rulesOf = (lines: Partial<Lines>) => new Rules({ allow: [], ask: [], deny: [], ...lines });
+
+  test('for the function that gave it, and for no other', () => {
+    const rules = rulesOf({ allow: [line('a', '*')] });
+    const rulesBy = (decideBy: DecideBy) => rules.decide(named, decideBy);
+    expect([first, first, second, first].map(rulesBy)).toMatchObject(
+      ['first', 'first', 'second', 'first'].map((rule) => ({ rule })),
+    );
+    expect(made.map(([name]) => name)).toEqual(['first', 'second', 'first']);
+  });
+
+  test('for the names only, without a condition; with one, each call is decided as a whole', () => {
+    rulesOf({ allow: [line('a', '*')] }).decide(acme, first);
+    expect(made.splice(0)).toEqual([['first', named]]);
+    const conditional = rulesOf({ allow: [line('a', '*', onOwner)] });
+    for (const call of [acme, other, acme]) conditional.decide(call, first);
+    expect(made.map(([, call]) => call)).toEqual([acme, other, acme]);
+  });
 });

@@ -12,8 +12,16 @@ export interface Line {
   readonly when?: When;
 }
 
-/** Pure. Undefined if it cannot be decided: it needs a field that the call does not have, or it fails. */
-export type When = (call: ToolCall) => boolean | undefined;
+/** A condition on the call. */
+export interface When {
+  /** As it is written in the rule: conditions with the same text hold for the same calls. */
+  readonly text: string;
+  /** Pure. Undefined if it cannot be decided: it needs a field that the call does not have, or it fails. */
+  readonly holds: (call: ToolCall) => boolean | undefined;
+}
+
+/** Decides by the lines that match the tool. Pure. */
+export type DecideBy = (lines: Lines, call: ToolCall) => Decision;
 
 /** In the order of the rules' names. */
 export interface Lines {
@@ -26,7 +34,8 @@ export interface Lines {
 interface Known {
   readonly lines: Lines;
   readonly isConditional: boolean;
-  decision?: Decision;
+  /** Where no line has a condition: the last answer, and what it was made by. */
+  decided?: { readonly by: DecideBy; readonly decision: Decision };
 }
 
 /** So many tools are remembered for one caller at one server; what is forgotten is computed again. */
@@ -52,12 +61,17 @@ export class Rules {
     return this.#known(tool).lines;
   }
 
-  /** What `decideBy` makes of these lines. Remembered where no line has a condition, so it may depend on names only. */
-  decide(tool: string, decideBy: (lines: Lines) => Decision): Decision {
+  /**
+   * What `decideBy` makes of the lines about the tool, for a call of the caller and server of these rules. Where no
+   * line has a condition, it gets the names only, and its answer is remembered: pass the same function each time.
+   */
+  decide(call: ToolCall, decideBy: DecideBy): Decision {
+    const { caller, server, tool } = call;
     const known = this.#known(tool);
-    if (known.isConditional) return decideBy(known.lines);
-    known.decision ??= decideBy(known.lines);
-    return known.decision;
+    if (known.isConditional) return decideBy(known.lines, call);
+    if (known.decided?.by !== decideBy)
+      known.decided = { by: decideBy, decision: decideBy(known.lines, { caller, server, tool }) };
+    return known.decided.decision;
   }
 
   #known(tool: string): Known {
@@ -73,8 +87,9 @@ export class Rules {
   }
 
   /** Equal for two sets of rules by which a caller sees the same list of tools, whatever the server has. */
-  get patterns(): string {
+  get listing(): string {
     const { allow, ask, deny } = this.#lines;
-    return JSON.stringify([allow, ask, deny].map((lines) => lines.map(({ pattern }) => pattern.text)));
+    const textsOf = ({ pattern, when }: Line) => (when ? [pattern.text, when.text] : [pattern.text]);
+    return JSON.stringify([allow, ask, deny].map((lines) => lines.map(textsOf)));
   }
 }

@@ -113,7 +113,10 @@ const line = (rule: string, pattern: string, when?: When): Line => ({
   pattern: compileToolPattern(pattern),
   ...(when === undefined ? {} : { when }),
 });
-const acme: When = (call) => (call.arguments === undefined ? undefined : call.arguments['owner'] === 'acme');
+const acme: When = {
+  text: 'owner is acme',
+  holds: (call) => (call.arguments === undefined ? undefined : call.arguments['owner'] === 'acme'),
+};
 const of = (lines: Partial<Lines>): Policy => ({
   ...policyFor(1, { allow: ['*'] }),
   rulesFor: () => new Rules({ allow: [], ask: [], deny: [], ...lines }),

@@ -210,7 +210,10 @@ describe('a list of tools', () => {
     ...policy.current(),
     rulesFor: () => new Rules({ allow: [], ask: [], deny: [], ...lines }),
   });
-  const byArguments: When = ({ arguments: args }) => (args === undefined ? undefined : args['owner'] === 'a');
+  const byArguments: When = {
+    text: 'owner is a',
+    holds: ({ arguments: args }) => (args === undefined ? undefined : args['owner'] === 'a'),
+  };
 
   test('has those that its caller may call', () => {
     expect(listed()).toEqual(['echo', 'get-sum']);
@@ -227,7 +230,7 @@ describe('a list of tools', () => {
 
   test('asks with the session and the time', () => {
     const seen: ToolCall[] = [];
-    policy.publish(of({ allow: [line('echo', (given) => seen.push(given) > 0)] }));
+    policy.publish(of({ allow: [line('echo', { text: 'seen', holds: (given) => seen.push(given) > 0 })] }));
     expect(listed()).toEqual(['echo']);
     const where = { caller: TRIAGE, server: 'everything', session: session.id };
     expect(seen[0]).toEqual({ ...where, tool: 'echo', now: NOW });

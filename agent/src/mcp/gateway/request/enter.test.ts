@@ -169,7 +169,7 @@ test('a call that has to be approved is denied, and its record says that nobody 
 
 test('a condition sees who calls what with what, when and in which session', async () => {
   const seen: ToolCall[] = [];
-  const when = (given: ToolCall): boolean => seen.push(given) > 0;
+  const when = { text: 'seen', holds: (given: ToolCall): boolean => seen.push(given) > 0 };
   policy.publish(policyOf({ allow: [{ rule: 'careful', pattern, when }] }));
   expect(await enter(gate, entering(call(1, 'echo', { message: 'hi' })))).toBe(true);
   const [who, what] = [
