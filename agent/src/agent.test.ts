@@ -6,15 +6,39 @@ import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../test/kit/ca/ca.ts';
 import { makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
 import { withMemoryKeys } from '../../test/kit/observe/agent.ts';
 import { makeSoftwareTpm, type SoftwareTpm } from '../../test/kit/tpm/swtpm.ts';
-import { type MemoryKeyAgent, startAgent } from './agent.ts';
+import { joinOnce, type MemoryKeyAgent, startAgent } from './agent.ts';
 import { type AgentSettings, paths } from './config.ts';
 import { loadKnownGood, saveKnownGood } from './trust/state/last-known-good.ts';
 import { NO_REVOCATIONS } from './trust/state/revocations.ts';
+
+/** What the agents of a test have opened and closed, and what their trust streams wait for before they end. */
+const watched = vi.hoisted(() => ({ opened: 0, closed: 0, before: Promise.resolve() }));
+vi.mock(import('./evidence/auto.ts'), async (original) => {
+  const actual = await original();
+  const findEvidence: typeof actual.findEvidence = async (...given) => {
+    const source = await actual.findEvidence(...given);
+    watched.opened += 1;
+    const close = async (): Promise<void> => {
+      watched.closed += 1;
+      await source.close();
+    };
+    return Object.assign(Object.create(source), { close });
+  };
+  return { ...actual, findEvidence };
+});
+vi.mock(import('./trust/stream/follow.ts'), async (original) => {
+  const actual = await original();
+  const followTrust: typeof actual.followTrust = (...given) => {
+    const following = actual.followTrust(...given);
+    return { ...following, ended: following.ended.finally(() => watched.before) };
+  };
+  return { ...actual, followTrust };
+});
 
 const ID = parseSpiffeId(`spiffe://${TRUST_DOMAIN}/workload`);
 const TTL_SECONDS = 300;
@@ -70,6 +94,7 @@ beforeEach(async () => {
   };
   await ca.apply(...everything);
   acknowledgedBefore = await acknowledged();
+  Object.assign(watched, { opened: 0, closed: 0, before: Promise.resolve() });
 });
 afterEach(async () => {
   for (const agent of agents) await agent.close();
@@ -383,4 +408,60 @@ test('an abort while the CA is away ends the start', async () => {
   await log.next(/not joined yet/);
   stop.abort();
   await expect(starting).rejects.toThrow();
+});
+
+describe('the evidence is closed', () => {
+  const deps = () => ({ clock: ca.clock, random: () => 0.5, randomBytes, log, env: {}, version: 'test' });
+  const signal = () => AbortSignal.timeout(60_000);
+  const broken = () => ({ ...settings, ca: { ...settings.ca, bundle: join(ca.dir, 'nothing.pem') } });
+
+  test('after a start that failed', async () => {
+    await expect(startAgent(broken(), deps(), signal())).rejects.toThrow(/nothing\.pem/);
+    expect(watched).toMatchObject({ opened: 1, closed: 1 });
+  });
+
+  test('after the only join of a job, and after one that failed', async () => {
+    expect((await joinOnce(settings, deps(), signal())).svid.id).toBe(ID);
+    expect(watched).toMatchObject({ opened: 1, closed: 1 });
+    await expect(joinOnce(broken(), deps(), signal())).rejects.toThrow(/nothing\.pem/);
+    expect(watched).toMatchObject({ opened: 2, closed: 2 });
+  });
+
+  test('never opened, where a job would need a key that stays in the platform', async () => {
+    const inTpm = { ...settings, evidence: { tpm: { device: tpm.device, key: 'tpm' as const } } };
+    await expect(joinOnce(inTpm, deps(), signal())).rejects.toMatchObject({ code: 'config' });
+    expect(watched.opened).toBe(0);
+  });
+
+  test('after the trust stream has ended', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    watched.before = promise;
+    const agent = await start();
+    await settled(agent);
+    const closing = agent.close();
+    for (let n = 0; n < 20; n += 1) await turn();
+    expect(watched.closed).toBe(0);
+    resolve();
+    await closing;
+    expect(watched.closed).toBe(1);
+  });
+});
+
+test('an abort that nobody waits for ends the agent, and not the process', async () => {
+  const stop = new AbortController();
+  const deps = { clock: ca.clock, random: () => 0.5, randomBytes, log, env: {}, version: 'test' };
+  const { promise, resolve } = Promise.withResolvers<void>();
+  watched.before = promise;
+  const agent = await startAgent(settings, deps, stop.signal);
+  const unhandled = vi.fn();
+  process.on('unhandledRejection', unhandled);
+  try {
+    stop.abort();
+    resolve();
+    for (let n = 0; n < 50; n += 1) await turn();
+    expect(unhandled).not.toHaveBeenCalled();
+  } finally {
+    process.off('unhandledRejection', unhandled);
+    await agent.close();
+  }
 });

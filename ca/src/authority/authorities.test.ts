@@ -18,7 +18,38 @@ import { memoryStore } from '../../../test/kit/store/memory-store.ts';
 import { Authorities } from './authorities.ts';
 import { createRoot } from './certify.ts';
 
+/** Counts the path checks. */
+vi.mock(import('@chancery/shared/x509/verify/path.ts'), async (original) => {
+  const actual = await original();
+  return { ...actual, verifyPath: vi.fn(actual.verifyPath) };
+});
+
 const HALF = INTERMEDIATE_TTL / 2 - 5;
+
+describe('the path of the issuing certificate', () => {
+  test('is checked once a second', async () => {
+    const { authorities } = await makeAuthorities();
+    const checked = (now: Date): number => {
+      vi.mocked(verifyPath).mockClear();
+      authorities.issuer(now);
+      return vi.mocked(verifyPath).mock.calls.length;
+    };
+    expect([NOW, NOW, after(0.9), after(1), after(1)].map(checked)).toEqual([1, 0, 0, 1, 0]);
+  });
+
+  test('is checked again in the same second where the bundle has lost its root', async () => {
+    const { authorities, store } = await makeAuthorities();
+    expect(authorities.issuer(NOW)).toBeDefined();
+    const records = await store.authorities();
+    vi.spyOn(store, 'authorities').mockResolvedValue(
+      records.map((each) => (each.kind === 'root' ? { ...each, state: 'removed', sequence: 99n } : each)),
+    );
+    await expect(authorities.refresh()).rejects.toThrow();
+    expect(() => authorities.issuer(NOW)).toThrow(
+      refusal('authority_unfit', /^the issuing authority is not valid now/),
+    );
+  });
+});
 
 describe('the root', () => {
   test('is made once', async () => {
