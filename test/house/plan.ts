@@ -45,9 +45,13 @@ const PROTO = 'proto/src/gen';
 const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/store/sqlite/holders': shared('ground evidence'),
   'ca/src/store': shared('ground spiffe evidence keys revocation audit'),
+  'ca/src/store/sqlite/tables': [
+    ...shared('text ground spiffe evidence keys revocation audit'),
+    ...ca('store'),
+  ],
   'ca/src/store/sqlite': [
-    ...shared('text ground unix spiffe evidence keys revocation audit'),
-    ...ca('store store/sqlite/holders'),
+    ...shared('ground unix spiffe evidence keys revocation audit'),
+    ...ca('store store/sqlite/holders store/sqlite/tables'),
   ],
   'ca/src/agents': [...shared('ground spiffe evidence revocation'), ...ca('store')],
   'ca/src/tokens': shared('ground outbound'),

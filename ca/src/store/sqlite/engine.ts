@@ -4,10 +4,8 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
-import { AuthorityTable } from './authority-table.ts';
 import { commitTogether, type Outcome, type Transaction } from './batch.ts';
 import type { ReadCall, WriteCall } from './calls.ts';
-import { CertificatePages } from './certificate-pages.ts';
 import { ensureNotOlder, writeGeneration } from './file/generation.ts';
 import { openDatabase, storeRefusal } from './file/open.ts';
 import { ensureSameFiles, type OwnFile, ownFiles } from './file/same-files.ts';
@@ -15,8 +13,10 @@ import { DerivedCertificates } from './holders/derived-certificates.ts';
 import { KeyHolders } from './holders/key-holders.ts';
 import { Undo } from './holders/undo.ts';
 import { type Reads, readsOf } from './reads.ts';
-import { RevocationTable } from './revocation-table.ts';
-import { issuanceOf } from './rows.ts';
+import { AuthorityTable } from './tables/authority-table.ts';
+import { CertificatePages } from './tables/certificate-pages.ts';
+import { RevocationTable } from './tables/revocation-table.ts';
+import { issuanceOf } from './tables/rows.ts';
 import { type Memory, type Writes, writesOf } from './writes.ts';
 
 export interface DatabaseAt {

@@ -3,10 +3,10 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import type { HoldingsQuery, UnexpiredPlace } from '../store.ts';
-import type { AuthorityTable } from './authority-table.ts';
-import type { CertificatePages } from './certificate-pages.ts';
-import type { RevocationTable } from './revocation-table.ts';
-import { fromHex, issuanceOf, SUCCESSIONS, sequenceOf, serialsFrom, successionOf } from './rows.ts';
+import type { AuthorityTable } from './tables/authority-table.ts';
+import type { CertificatePages } from './tables/certificate-pages.ts';
+import type { RevocationTable } from './tables/revocation-table.ts';
+import { fromHex, issuanceOf, SUCCESSIONS, sequenceOf, serialsFrom, successionOf } from './tables/rows.ts';
 
 export type Reads = ReturnType<typeof readsOf>;
 

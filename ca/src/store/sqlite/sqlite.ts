@@ -26,7 +26,7 @@ import type { Database, WriteCall } from './calls.ts';
 import { openHere } from './here.ts';
 import type { Reads } from './reads.ts';
 import { RecentIssuances } from './recent.ts';
-import { eventOf, textOfEvent } from './rows.ts';
+import { eventOf, textOfEvent } from './tables/rows.ts';
 import { openOnThread } from './thread/thread.ts';
 import type { Writes } from './writes.ts';
 

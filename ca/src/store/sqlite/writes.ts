@@ -17,12 +17,12 @@ import type {
   TokenName,
   Unused,
 } from '../store.ts';
-import type { Numbers } from './authority-table.ts';
 import type { DerivedCertificates } from './holders/derived-certificates.ts';
 import type { KeyHolders } from './holders/key-holders.ts';
 import type { Undo } from './holders/undo.ts';
 import type { Tables } from './reads.ts';
-import { type AuthorityRow, fromHex, type IssuanceRow, insertIssuance, textOfEvent } from './rows.ts';
+import type { Numbers } from './tables/authority-table.ts';
+import { type AuthorityRow, fromHex, type IssuanceRow, insertIssuance, textOfEvent } from './tables/rows.ts';
 
 /** What the database knows in memory besides, changed and taken back with its transactions. */
 export interface Memory {

@@ -3,7 +3,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import type { AuthorityRecord, RegistryRecord } from '../../store.ts';
-import { authorityOf } from '../rows.ts';
+import { authorityOf } from '../tables/rows.ts';
 import { ensureNotOlder } from './generation.ts';
 import { ensureKnownSchema, storeRefusal } from './open.ts';
 

@@ -7,7 +7,7 @@ import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
-import { isAuthorityState, type Standing } from '../authority-states.ts';
+import { isAuthorityState, type Standing } from '../../authority-states.ts';
 import type {
   AuthorityKind,
   AuthorityRecord,
@@ -16,7 +16,7 @@ import type {
   RecordedIssuance,
   StoredEvent,
   Succession,
-} from '../store.ts';
+} from '../../store.ts';
 
 /**
  * Values that may cross to another thread have bytes as hexadecimal: with a view of bytes, all memory behind it would

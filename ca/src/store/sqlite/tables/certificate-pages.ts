@@ -14,7 +14,7 @@ import type {
   UnexpiredCertificate,
   UnexpiredPage,
   UnexpiredPlace,
-} from '../store.ts';
+} from '../../store.ts';
 import { fromHex, issuanceOf, originOf, serialOf } from './rows.ts';
 
 type Row = Readonly<Record<string, unknown>>;

@@ -1,8 +1,8 @@
 /** The table of authorities: part of the SQLite store. */
 import type { DatabaseSync } from 'node:sqlite';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import { afterMoves, ensureNew, isInBundle, type Standing } from '../authority-states.ts';
-import type { AuthorityMove, Numbered, StoredAuthority } from '../store.ts';
+import { afterMoves, ensureNew, isInBundle, type Standing } from '../../authority-states.ts';
+import type { AuthorityMove, Numbered, StoredAuthority } from '../../store.ts';
 import { type AuthorityRow, authorityOf, fromHex, sequenceOf, standingOf } from './rows.ts';
 
 /** The number of the state as it is, and a new one. */

@@ -8,7 +8,7 @@ import {
   parseTarget,
   type Target,
 } from '@chancery/shared/revocation/revocation.ts';
-import type { RevocationDraft, StoredRevocations, UnexpiredCertificate } from '../store.ts';
+import type { RevocationDraft, StoredRevocations, UnexpiredCertificate } from '../../store.ts';
 import type { CertificatePages } from './certificate-pages.ts';
 
 type Row = Readonly<Record<string, unknown>>;

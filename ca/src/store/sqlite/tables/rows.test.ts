@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { refusal } from '../../../../test/kit/refusal.ts';
+import { refusal } from '../../../../../test/kit/refusal.ts';
 import { authorityOf, issuanceOf } from './rows.ts';
 
 const row = {
