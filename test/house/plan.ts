@@ -106,7 +106,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/cli/operator': [
     ...shared('ground unix cli config spiffe evidence revocation'),
     PROTO,
-    ...ca('agents attestors registry config.ts cli'),
+    ...ca('agents registry config.ts cli'),
   ],
   'ca/src/cli/program.ts': [...shared('ground cli'), ...ca('cli cli/operator')],
   'ca/src/main.ts': [...shared('ground cli'), ...ca('cli/program.ts')],

@@ -6,7 +6,10 @@ import type { Invocation, Io } from '@chancery/shared/cli/program.ts';
 import { utf8Text } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
-import { MAX_SET_BYTES, type ResourceFile } from '../registry/resources.ts';
+import { platformsOf } from '../attestors/index.ts';
+import { readCaConfig } from '../config.ts';
+import { MAX_SET_BYTES, type ResourceFile, type ResourceSet, readResources } from '../registry/resources.ts';
+import { configFile } from './flags.ts';
 
 export const FILE_FLAG = {
   file: {
@@ -34,6 +37,14 @@ export async function readFiles(invocation: Invocation, io: Io): Promise<readonl
     else found.takeFile(path);
   nameSkipped(found.skipped, io);
   return found.files;
+}
+
+/** What the files of -f would be in force, by the CA's config; `check` says what applying them would refuse. */
+export async function setInFiles(invocation: Invocation, io: Io): Promise<ResourceSet> {
+  const files = await readFiles(invocation, io);
+  const { trustDomain, attestors } = readCaConfig(configFile(invocation));
+  const platforms = new Set(platformsOf(attestors));
+  return readResources(files, { trustDomain, platforms, version: 0, allowSharedServerIds: true });
 }
 
 const isFolder = (path: string): boolean => inFile(path, 'file', () => statSync(path).isDirectory());

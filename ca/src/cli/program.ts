@@ -7,6 +7,7 @@ import { init } from './init.ts';
 import { apply } from './operator/apply.ts';
 import { explain } from './operator/explain.ts';
 import { agents, exportSet, get, issued } from './operator/queries.ts';
+import { reach } from './operator/reach.ts';
 import { revocations, revoke, unrevoke } from './operator/revoke.ts';
 import { type ServeCommandDeps, serve } from './serve.ts';
 
@@ -23,6 +24,7 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       get,
       export: exportSet,
       explain,
+      reach,
       agents,
       issued,
       revoke,

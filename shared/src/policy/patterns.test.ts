@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { parseSpiffeId } from '../spiffe/id.ts';
 import { Memo } from './memo.ts';
-import { compileSpiffePattern } from './spiffe-pattern.ts';
+import { compileSpiffePattern, covers, overlaps } from './spiffe-pattern.ts';
 import { compileToolPattern } from './tool-pattern.ts';
 
 describe('compileSpiffePattern', () => {
@@ -42,6 +42,39 @@ describe('compileSpiffePattern', () => {
       expect.objectContaining({ code, message: expect.stringMatching(message) }),
     );
   });
+});
+
+test('of two patterns one covers the other, or they overlap, as their SPIFFE IDs say', () => {
+  const words = ['a', 'b', '*'];
+  const paths = words.flatMap((one) => [
+    one,
+    ...words.flatMap((two) => [`${one}/${two}`, ...words.map((three) => `${one}/${two}/${three}`)]),
+  ]);
+  const patterns = ['**', ...paths, ...paths.map((path) => `${path}/**`)].map(
+    (path) => `spiffe://td/${path}`,
+  );
+  // Long enough, and with a word of no pattern, so that none of them tells two patterns apart by chance.
+  const letters = ['a', 'b', 'x'];
+  let ids = letters;
+  const all = [...ids];
+  for (let length = 2; length <= 5; length += 1) {
+    ids = ids.flatMap((path) => letters.map((letter) => `${path}/${letter}`));
+    all.push(...ids);
+  }
+  const matched = patterns.map((pattern) => {
+    const matches = compileSpiffePattern(pattern);
+    return all.map((path) => matches(parseSpiffeId(`spiffe://td/${path}`)));
+  });
+  const wrong: string[] = [];
+  for (const [i, one] of patterns.entries())
+    for (const [j, other] of patterns.entries()) {
+      const [ones, others] = [matched[i] ?? [], matched[j] ?? []];
+      const isCovered = others.every((matches, at) => !matches || ones[at]);
+      const isShared = others.some((matches, at) => matches && ones[at]);
+      if (covers(one, other) !== isCovered) wrong.push(`${one} covers ${other}: ${isCovered}`);
+      if (overlaps(one, other) !== isShared) wrong.push(`${one} overlaps ${other}: ${isShared}`);
+    }
+  expect(wrong).toEqual([]);
 });
 
 describe('compileToolPattern', () => {

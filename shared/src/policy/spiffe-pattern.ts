@@ -29,3 +29,29 @@ export function compileSpiffePattern(text: string): (id: SpiffeId) => boolean {
 
 /** `spiffe:`, nothing, the trust domain: the path starts at the fourth piece. */
 const PATH_AT = 3;
+
+/** Whether every SPIFFE ID that matches `inner` matches `outer`, too. Both must compile. */
+export function covers(outer: string, inner: string): boolean {
+  const [o, i] = [piecesOf(outer), piecesOf(inner)];
+  const fits = o.open
+    ? i.fixed.length + (i.open ? 1 : 0) > o.fixed.length
+    : !i.open && o.fixed.length === i.fixed.length;
+  return fits && o.fixed.every((segment, at) => segment === '*' || segment === i.fixed[at]);
+}
+
+/** Whether some SPIFFE ID can match both. Both must compile. */
+export function overlaps(one: string, other: string): boolean {
+  const [a, b] = [piecesOf(one), piecesOf(other)];
+  const longer = a.fixed.length - b.fixed.length;
+  const fits = a.open ? b.open || longer < 0 : b.open ? longer > 0 : longer === 0;
+  const common = a.fixed.slice(0, Math.min(a.fixed.length, b.fixed.length));
+  return (
+    fits && common.every((segment, at) => [segment, b.fixed[at]].includes('*') || segment === b.fixed[at])
+  );
+}
+
+function piecesOf(text: string): { readonly fixed: readonly string[]; readonly open: boolean } {
+  const segments = text.split('/');
+  const open = segments.at(-1) === '**';
+  return { fixed: open ? segments.slice(0, -1) : segments, open };
+}

@@ -8,12 +8,10 @@ import { IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { z } from 'zod';
-import { platformsOf } from '../../attestors/index.ts';
-import { readCaConfig } from '../../config.ts';
 import { type Explanation, explainCall, explainFacts } from '../../registry/explain.ts';
-import { type ResourceFile, readResources } from '../../registry/resources.ts';
-import { FILE_FLAG, readFiles } from '../files.ts';
-import { CONFIG_FLAG, configFile, printJson } from '../flags.ts';
+import type { ResourceSet } from '../../registry/resources.ts';
+import { FILE_FLAG, setInFiles } from '../files.ts';
+import { CONFIG_FLAG, printJson } from '../flags.ts';
 import { callOperator } from './admin.ts';
 
 export const explain: Command = {
@@ -46,7 +44,7 @@ export const explain: Command = {
     const about = question(invocation);
     const answer =
       invocation.texts('file').length > 0
-        ? await explainOffline(invocation, about, await readFiles(invocation, io))
+        ? explainBy(await setInFiles(invocation, io), about)
         : await callOperator(invocation, (client) => client.explain, { about });
     if (invocation.has('json')) printJson(io, answer);
     else io.out(`${answer.allow ? 'yes' : 'no'}: ${answer.lines.join('\n     ')}\n`);
@@ -56,20 +54,7 @@ export const explain: Command = {
 
 type About = NonNullable<ExplainRequest['about']>;
 
-async function explainOffline(
-  invocation: Invocation,
-  about: About,
-  files: readonly ResourceFile[],
-): Promise<Explanation> {
-  const { trustDomain, attestors } = readCaConfig(configFile(invocation));
-  const platforms = new Set(platformsOf(attestors));
-  const set = await readResources(files, {
-    trustDomain,
-    platforms,
-    version: 0,
-    // `check` and `apply` say what applying would refuse.
-    allowSharedServerIds: true,
-  });
+function explainBy(set: ResourceSet, about: About): Explanation {
   if (about.$case === 'facts') return explainFacts(set, about.value);
   const { caller, server, tool } = about.value;
   return explainCall(set, { caller: parseSpiffeId(caller), server, tool });

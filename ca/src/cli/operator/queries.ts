@@ -15,10 +15,9 @@ import { PARTS } from '../../agents/acknowledged.ts';
 import type { Resource } from '../../registry/resources.ts';
 import { atLeast, CONFIG_FLAG, instant, olderCa, printJson, printTable } from '../flags.ts';
 import { callOperator } from './admin.ts';
+import { inForce } from './in-force.ts';
 
 const KINDS = ['Access', 'Identity', 'McpServer'] as const;
-/** Attempts to read a set that does not change in between. */
-const TRIES = 5;
 
 export const agents: Command = {
   says: 'Lists the agents whose trust stream is open, and what each has acknowledged.',
@@ -140,7 +139,7 @@ export const get: Command = {
   flags: { ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const { kind, name } = wanted(invocation);
-    const { resources } = await inForce(invocation, kind, name);
+    const { resources } = await inForce(invocation, { kind, name });
     if (name !== '' && resources.length === 0)
       throw new IdentityError('resource', `no ${kind}/${name} is in force`);
     if (invocation.has('json')) printJson(io, resources);
@@ -154,7 +153,7 @@ export const exportSet: Command = {
   says: 'Prints all resources in force as YAML that apply -f - takes.',
   flags: CONFIG_FLAG,
   async run(invocation, io) {
-    const { resources, version } = await inForce(invocation, '', '');
+    const { resources, version } = await inForce(invocation);
     io.out(`# Version ${version}: ${resources.length} resources.\n`);
     printYaml(io, resources);
     return 0;
@@ -170,27 +169,6 @@ function wanted({ positionals }: Invocation): { readonly kind: string; readonly 
       `expected one of ${KINDS.join(', ')}, or KIND/NAME; found "${positionals.join(' ')}"`,
     );
   return { kind: kind ?? '', name };
-}
-
-/** One set, page by page. Throws unavailable. */
-async function inForce(
-  invocation: Invocation,
-  kind: string,
-  name: string,
-): Promise<{ readonly resources: readonly Resource[]; readonly version: bigint }> {
-  for (let attempt = 0; attempt < TRIES; attempt += 1) {
-    const resources: Resource[] = [];
-    let [after, version]: [string, bigint | undefined] = ['', undefined];
-    do {
-      const page = await callOperator(invocation, (client) => client.listResources, { kind, name, after });
-      version ??= page.version;
-      if (page.version !== version) version = undefined;
-      else resources.push(...page.resources.map((text) => JSON.parse(text) as Resource));
-      after = page.next;
-    } while (after !== '' && version !== undefined);
-    if (version !== undefined) return { resources, version };
-  }
-  throw new IdentityError('unavailable', 'the resources changed while they were read; try again');
 }
 
 function row(resource: Resource): readonly string[] {

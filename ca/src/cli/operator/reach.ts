@@ -1,0 +1,107 @@
+/** `reach`: what an identity may call, and who may call what it serves, by which rules. */
+import {
+  type Command,
+  type Invocation,
+  type Io,
+  JSON_FLAG,
+  MisuseError,
+} from '@chancery/shared/cli/program.ts';
+import { inForce as isInForce } from '@chancery/shared/revocation/revocation-set.ts';
+import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { type Grant, type Reach, type ReachQuery, reachOf, revokesIdentity } from '../../registry/reach.ts';
+import { GRAPHS, type GraphFormat, graphOf } from '../../registry/reach-graph.ts';
+import { FILE_FLAG, setInFiles } from '../files.ts';
+import { CONFIG_FLAG, printJson, printTable } from '../flags.ts';
+import { callOperator } from './admin.ts';
+import { inForce } from './in-force.ts';
+
+export const reach: Command = {
+  says: 'Shows what an identity may call, who may call what it serves, and by which rules.',
+  positionals: '[SPIFFE-ID]',
+  flags: {
+    server: { type: 'string', value: 'NAME', says: 'Only this McpServer; alone: who may call it.' },
+    tool: { type: 'string', value: 'NAME', says: 'Only this tool; alone: who may call it anywhere.' },
+    graph: { type: 'string', value: GRAPHS.join('|'), says: 'Prints a graph of callers and servers.' },
+    file: {
+      ...FILE_FLAG.file,
+      says: 'Resources to read, instead of those in force: offline; repeatable.',
+    },
+    ...CONFIG_FLAG,
+    ...JSON_FLAG,
+  },
+  async run(invocation, io) {
+    const query = queryOf(invocation);
+    const graph = formatOf(invocation);
+    const offline = invocation.texts('file').length > 0;
+    const resources = offline
+      ? (await setInFiles(invocation, io)).resources
+      : (await inForce(invocation)).resources;
+    const found = reachOf(resources, query);
+    const revoked = offline || query.id === undefined ? [] : await revocationsOf(invocation, query.id);
+    if (graph !== undefined) io.out(graphOf([...found.calls, ...found.callers], graph));
+    else if (invocation.has('json')) printJson(io, { ...found, revoked });
+    else print(io, query, found);
+    for (const each of revoked) io.err(`${query.id} is revoked, so that every gateway refuses it: ${each}\n`);
+    return 0;
+  },
+};
+
+/** Throws MisuseError, spiffe_id. */
+function queryOf(invocation: Invocation): ReachQuery {
+  const [named, ...more] = invocation.positionals;
+  const [server, tool] = [invocation.text('server'), invocation.text('tool')];
+  if (more.length > 0) throw new MisuseError(`one SPIFFE ID is expected, found ${more.length + 1}`);
+  if (named === undefined && server === undefined && tool === undefined)
+    throw new MisuseError('give a SPIFFE ID, --server or --tool');
+  return { id: named === undefined ? undefined : parseSpiffeId(named), server, tool };
+}
+
+function formatOf(invocation: Invocation): GraphFormat | undefined {
+  const given = invocation.text('graph');
+  const format = GRAPHS.find((each) => each === given);
+  if (given !== undefined && format === undefined)
+    throw new MisuseError(`--graph is ${GRAPHS.join(' or ')}, found "${given}"`);
+  return format;
+}
+
+/** Why the identity as a whole is revoked; single certificates and nodes of it are not looked at. */
+async function revocationsOf(invocation: Invocation, id: SpiffeId): Promise<readonly string[]> {
+  const { revocations } = await callOperator(invocation, (client) => client.listRevocations, {});
+  const now = new Date();
+  return revocations
+    .filter((each) => {
+      const until = each.until === 0n ? undefined : new Date(Number(each.until) * 1000);
+      return isInForce({ until }, now) && revokesIdentity(each, id);
+    })
+    .map(({ number, kind, value, reason }) => `revocation ${number} of ${kind} ${value} (${reason})`);
+}
+
+function print(io: Io, { id, server, tool }: ReachQuery, { calls, callers }: Reach): void {
+  const what = tool === undefined ? '' : ` ${tool}`;
+  if (id !== undefined && calls.length === 0) io.out(`${id} may call nothing${what && `: not${what}`}\n`);
+  if (calls.length > 0) {
+    io.out(`${id} may call${what}:\n`);
+    printGrants(io, calls);
+  }
+  if (callers.length === 0 && id !== undefined) return;
+  const served = id === undefined ? (server ?? 'any server') : `what ${id} serves`;
+  if (calls.length > 0) io.out('\n');
+  io.out(
+    callers.length === 0 ? `nobody may call${what} at ${served}\n` : `who may call${what} at ${served}:\n`,
+  );
+  if (callers.length > 0) printGrants(io, callers);
+}
+
+function printGrants(io: Io, grants: readonly Grant[]): void {
+  printTable(
+    io,
+    ['WHO', 'SERVER', 'TOOLS', 'EXCEPT', 'RULES'],
+    grants.map(({ who, server, tools, except, exceptForSome, rules }) => [
+      who,
+      server,
+      tools.join(', '),
+      [...except, ...exceptForSome.map((each) => `${each} for some`)].join(', ') || '-',
+      rules.join(', '),
+    ]),
+  );
+}

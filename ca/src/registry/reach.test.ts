@@ -1,0 +1,153 @@
+import { decide } from '@chancery/shared/policy/decide.ts';
+import { compilePolicy } from '@chancery/shared/policy/policy.ts';
+import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import { compileSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { describe, expect, test } from 'vitest';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { reachOf } from './reach.ts';
+import { graphOf } from './reach-graph.ts';
+
+const id = (path: string): SpiffeId => parseSpiffeId(`spiffe://td/${path}`);
+const server = (name: string) =>
+  McpServer.parse({ kind: 'McpServer', name, identity: id(`tools/${name}`), address: 'tools.example:443' });
+const access = (name: string, who: readonly string[], tools: object, servers = ['git']) =>
+  Access.parse({ kind: 'Access', name, who: who.map((each) => `spiffe://td/${each}`), servers, tools });
+
+const SET = [
+  server('git'),
+  server('mail'),
+  access('all-read', ['agents/**'], { allow: ['get-*'], deny: ['get-secret'] }),
+  access('triage-writes', ['agents/triage'], { allow: ['close-issue'] }, ['git', 'mail']),
+  access('night-stop', ['agents/night/*'], { deny: ['get-log'] }),
+];
+
+describe('an identity', () => {
+  test('may call what all of its rules allow together, server by server', () => {
+    const { calls, callers } = reachOf(SET, { id: id('agents/triage') });
+    expect(calls).toEqual([
+      {
+        who: id('agents/triage'),
+        server: 'git',
+        tools: ['close-issue', 'get-*'],
+        except: ['get-secret'],
+        exceptForSome: [],
+        rules: ['all-read', 'triage-writes'],
+      },
+      expect.objectContaining({ server: 'mail', tools: ['close-issue'], except: [] }),
+    ]);
+    expect(callers).toEqual([]);
+  });
+
+  test('of a server shows who may call it', () => {
+    const { calls, callers } = reachOf(SET, { id: id('tools/git') });
+    expect(calls).toEqual([]);
+    expect(callers).toEqual([
+      expect.objectContaining({ who: 'spiffe://td/agents/**', exceptForSome: ['get-log'] }),
+      expect.objectContaining({ who: 'spiffe://td/agents/night/*', except: ['get-log', 'get-secret'] }),
+      expect.objectContaining({ who: id('agents/triage'), exceptForSome: [] }),
+    ]);
+  });
+
+  test('that no rule speaks of, and a reserved one, may call nothing', () => {
+    const open = [...SET, access('everybody', ['**'], { allow: ['*'] })];
+    expect(reachOf(SET, { id: id('web') }).calls).toEqual([]);
+    expect(reachOf(open, { id: id('web') }).calls).toHaveLength(1);
+    expect(reachOf(open, { id: id('chancery/ca') }).calls).toEqual([]);
+  });
+});
+
+describe('a query', () => {
+  test('with a tool keeps the patterns that match it, and nobody whom a rule denies it', () => {
+    const who = (tool: string) => reachOf(SET, { tool }).callers.map((each) => each.who);
+    expect(who('get-issue')).toEqual([
+      'spiffe://td/agents/**',
+      'spiffe://td/agents/night/*',
+      id('agents/triage'),
+    ]);
+    expect(who('close-issue')).toEqual([id('agents/triage'), id('agents/triage')]);
+    expect(who('get-secret')).toEqual([]);
+    expect(reachOf(SET, { tool: 'get-log' }).callers[0]).toMatchObject({
+      tools: ['get-*'],
+      except: [],
+      exceptForSome: ['get-log'],
+    });
+  });
+
+  test('with a server shows that one only, and refuses one that is not registered', () => {
+    expect(reachOf(SET, { server: 'mail' }).callers).toMatchObject([{ server: 'mail' }]);
+    expect(reachOf(SET, { id: id('agents/triage'), server: 'mail' }).calls).toMatchObject([
+      { server: 'mail' },
+    ]);
+    expect(() => reachOf(SET, { server: 'none' })).toThrow(refusal('resource', /no McpServer\/none/));
+  });
+});
+
+test('it says what the decision says, for every identity, server and tool of a thousand random sets', () => {
+  let seed = 7;
+  const below = (n: number): number => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+    return Math.floor((seed / 2 ** 31) * n);
+  };
+  const some = <T>(from: readonly T[]): readonly T[] => from.filter(() => below(3) === 0);
+  const who = ['a', 'a/b', 'a/*', 'a/**', '*', '*/b', '**', '*/*', 'chancery/**'];
+  const tools = ['get', 'get-*', '*', '/(get|put)/', 'put'];
+  const ids = ['a', 'a/b', 'a/b/c', 'b', 'b/b', 'chancery/ca'].map(id);
+  for (let round = 0; round < 1_000; round += 1) {
+    const rules = ['r1', 'r2', 'r3', 'r4'].flatMap((name) => {
+      const [callers, allow, deny] = [some(who), some(tools), some(some(tools))];
+      return callers.length === 0 || allow.length + deny.length === 0
+        ? []
+        : [access(name, callers, { allow, deny }, ['git', 'mail'].slice(below(2)))];
+    });
+    const resources = [server('git'), server('mail'), ...rules];
+    const policy = compilePolicy(resources, 1n);
+    for (const name of ['git', 'mail'])
+      for (const tool of ['get', 'put', 'get-it', 'other']) {
+        const { callers } = reachOf(resources, { server: name, tool });
+        for (const caller of ids) {
+          const { allow } = decide(policy, { caller, server: name, tool });
+          const { calls } = reachOf(resources, { id: caller, server: name, tool });
+          expect(calls.length, `${round} ${caller} ${name} ${tool}`).toBe(allow ? 1 : 0);
+          const speaking = callers.filter((each) => compileSpiffePattern(each.who)(caller));
+          if (allow) expect(speaking.length).toBeGreaterThan(0);
+          // A pattern is listed without a reserve only if all that it stands for may call.
+          else expect(speaking.filter((each) => each.exceptForSome.length === 0)).toEqual([]);
+        }
+      }
+  }
+});
+
+describe('a graph', () => {
+  const { callers } = reachOf(
+    [server('git'), access('a', ['a/**'], { allow: ['/get"(x|y)/'], deny: ['z'] })],
+    { server: 'git' },
+  );
+
+  test('in Mermaid has labels that Mermaid reads as text', () => {
+    expect(graphOf(callers, 'mermaid')).toBe(
+      [
+        'flowchart LR',
+        '  n0["spiffe://td/a/**"]',
+        '  n1["git"]',
+        '  n0 -->|"/get#34;(x#124;y)/ (not z)"| n1',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test('in DOT has quoted labels', () => {
+    expect(graphOf(callers, 'dot')).toBe(
+      [
+        'digraph reach {',
+        '  rankdir=LR;',
+        '  n0 [label="spiffe://td/a/**", shape=ellipse];',
+        '  n1 [label="git", shape=box];',
+        '  n0 -> n1 [label="/get\\"(x|y)/ (not z)"];',
+        '}',
+        '',
+      ].join('\n'),
+    );
+  });
+});
