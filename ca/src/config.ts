@@ -168,6 +168,8 @@ export const paths = (dataDir: string) => ({
   database: resolve(dataDir, 'ca.db'),
   keys: resolve(dataDir, 'keys'),
   generation: resolve(dataDir, 'keys', 'generation'),
+  logKey: resolve(dataDir, 'keys', 'log.key'),
+  log: resolve(dataDir, 'log'),
   admin: resolve(dataDir, 'admin.sock'),
   join: resolve(dataDir, 'join.sock'),
 });

@@ -27,6 +27,9 @@ import { type Doors, openDoors } from './door/doors.ts';
 import { Limits } from './door/limits.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
 import { createMetrics } from './health/metrics.ts';
+import { logFiles } from './log/log-files.ts';
+import { type LogKey, openLogKey } from './log/log-key.ts';
+import { startSequencer } from './log/sequencer.ts';
 import { openOperator } from './operator/operator.ts';
 import { openRegistry } from './registry/registry.ts';
 import { refusedByNow } from './registry/resources.ts';
@@ -85,6 +88,16 @@ export async function openStore(
 export const keysOf = (settings: Pick<CaSettings, 'dataDir' | 'keyEncryptionKey'>): KeyHomes =>
   oneHome(keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey)));
 
+/** The key of the audit log, made if nothing was signed with one yet. Throws file, file_mode, store. */
+export const logKeyOf = (
+  { dataDir, keyEncryptionKey, trustDomain }: CaSettings,
+  store: Store,
+): Promise<LogKey> =>
+  openLogKey(
+    { path: paths(dataDir).logKey, keyEncryptionKey: readKek(keyEncryptionKey), trustDomain },
+    store,
+  );
+
 /** The authorities of this data folder, open for signing. */
 export async function openAuthorities(
   settings: CaSettings,
@@ -128,6 +141,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Pick<Runni
   const doors = openDoors(settings.limits, openFilesLimit(), { clock, log, turnedAway });
   await tellOfClock(deps);
   const authorities = await openAuthorities(settings, deps, store);
+  await openLog(settings, deps);
   const { trustDomain } = settings;
   const platforms = await openPlatforms(settings, deps);
   const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
@@ -173,6 +187,12 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Pick<Runni
   open.push(http, startUpkeep({ ...deps, authorities, revocations, trustDomain, svid }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port };
+}
+
+/** The Merkle log of audit events, which grows from now on. */
+async function openLog(settings: CaSettings, deps: OpenDeps): Promise<void> {
+  const key = await logKeyOf(settings, deps.store);
+  deps.open.push(startSequencer({ ...deps, key, files: logFiles(paths(settings.dataDir).log) }));
 }
 
 /** Folds refusals on their way to the audit log. */

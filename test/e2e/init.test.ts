@@ -77,7 +77,10 @@ test('a second init says how to finish the first, and its command works', async 
 
 const ensureOneCa = async (dir: string): Promise<void> => {
   expect(await ca('check', '--config', join(dir, 'ca.yaml'))).toMatchObject({ status: 0, stderr: '' });
-  expect(readdirSync(join(dir, 'data', 'keys')).filter((name) => name.endsWith('.key'))).toHaveLength(1);
+  const keys = readdirSync(join(dir, 'data', 'keys')).filter((name) => name.endsWith('.key'));
+  // That of the root, and that of the audit log.
+  expect(keys.filter((name) => name !== 'log.key')).toHaveLength(1);
+  expect(keys).toContain('log.key');
 };
 
 test('two inits at once make one CA', async () => {

@@ -11,7 +11,7 @@ import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { createRoot } from '../authority/certify.ts';
 import { ensureRootOf, findRoot } from '../authority/records.ts';
 import { type CaSettings, parseCaConfig, readCaConfig } from '../config.ts';
-import { keysOf, openStore, type ServeDeps } from '../serve.ts';
+import { keysOf, logKeyOf, openStore, type ServeDeps } from '../serve.ts';
 import { openSqlite } from '../store/sqlite/sqlite.ts';
 import type { Store } from '../store/store.ts';
 import { printJson } from './flags.ts';
@@ -92,6 +92,7 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps)
       await keys.root.load(root.serial);
     }
     const made = root ?? (await createRoot({ ...deps, ...settings, keys, store }));
+    await logKeyOf(settings, store);
     writeExample(join(dirname(file), 'resources'), trustDomain);
     if (!existsSync(file)) writeFileAtomic(file, utf8(config), 0o644);
     return made;
@@ -112,6 +113,7 @@ async function makeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
   try {
     ensureNothingThere(file, trustDomain);
     const root = await makeRoot(settings, { ...deps, store });
+    await logKeyOf(settings, store);
     writeExample(join(dirname(file), 'resources'), trustDomain);
     writeFileAtomic(file, utf8(config), 0o644);
     return root;

@@ -9,6 +9,7 @@ import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { KeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { LogStore } from './log-store.ts';
 
 /** A certificate, recorded before it is signed. */
 export interface Issuance extends Node {
@@ -288,7 +289,8 @@ export interface Store
     RevocationStore,
     NodeStore,
     TokenStore,
-    AuditIntake {
+    AuditIntake,
+    LogStore {
   /** Resolves where nothing can be recorded any more in this process, and says why; never for a close. */
   readonly lost: Promise<IdentityError>;
   /** For how many seconds the call that has waited longest has had no answer; 0 where none waits. Wall clocks aside. */

@@ -7,6 +7,7 @@ import { auditTests } from './audit.ts';
 import { authorityTests } from './authorities.ts';
 import { certificateTests } from './certificates.ts';
 import { holdingTests } from './holdings.ts';
+import { logTests } from './log.ts';
 import { memoryTests } from './memory.ts';
 import { raceTests } from './races.ts';
 import { revocationTests } from './revocations.ts';
@@ -38,7 +39,7 @@ export function storeSuite(fresh: () => OpenStore): void {
   };
   for (const tests of [
     ...[certificateTests, holdingTests, auditTests, authorityTests, stateTests],
-    ...[revocationTests, memoryTests, raceTests],
+    ...[revocationTests, memoryTests, raceTests, logTests],
   ])
     tests(subject);
 }

@@ -15,6 +15,7 @@ import { Undo } from './holders/undo.ts';
 import { type Reads, readsOf } from './reads.ts';
 import { AuthorityTable } from './tables/authority-table.ts';
 import { CertificatePages } from './tables/certificate-pages.ts';
+import { LogTable } from './tables/log-table.ts';
 import { RevocationTable } from './tables/revocation-table.ts';
 import { issuanceOf } from './tables/rows.ts';
 import { type Memory, type Writes, writesOf } from './writes.ts';
@@ -72,7 +73,8 @@ export class Engine {
     if (at.generation !== undefined) ensureNotOlder(at.generation, this.#newest());
     const pages = new CertificatePages(db);
     const revocations = new RevocationTable(db, pages);
-    const tables = { authorities: new AuthorityTable(db), revocations, pages };
+    const log = new LogTable(db);
+    const tables = { authorities: new AuthorityTable(db), revocations, pages, log };
     this.#reads = readsOf(db, tables);
     this.#writes = writesOf(db, tables, this.#memory);
     this.#transaction = transactionOf(db, this.#memory.undo, this.files);

@@ -5,6 +5,7 @@ import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import type { HoldingsQuery, UnexpiredPlace } from '../store.ts';
 import type { AuthorityTable } from './tables/authority-table.ts';
 import type { CertificatePages } from './tables/certificate-pages.ts';
+import type { LogTable } from './tables/log-table.ts';
 import type { RevocationTable } from './tables/revocation-table.ts';
 import { fromHex, issuanceOf, SUCCESSIONS, sequenceOf, serialsFrom, successionOf } from './tables/rows.ts';
 
@@ -12,16 +13,19 @@ export type Reads = ReturnType<typeof readsOf>;
 
 /** Tables that have a class of their own. */
 export interface Tables {
+  readonly log: LogTable;
   readonly authorities: AuthorityTable;
   readonly revocations: RevocationTable;
   readonly pages: CertificatePages;
 }
 
 /** Times are milliseconds. */
-export function readsOf(db: DatabaseSync, { authorities, revocations, pages }: Tables) {
+export function readsOf(db: DatabaseSync, { authorities, revocations, pages, log }: Tables) {
   const sql = statements(db);
   return {
     events: (after: number, limit: number) => sql.events.all(after, limit),
+    leaves: (after: number, limit: number) => log.leaves(after, limit),
+    checkpoint: () => log.newest(),
     newestRecordAt: () => {
       const at = sql.newestEvent.get()?.['at'];
       return at === undefined ? undefined : Number(at);

@@ -1,10 +1,12 @@
 /** The embedded store: what it is asked becomes plain values for the database, which runs here or on a thread. */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { isLeaf } from '@chancery/shared/audit/leaves.ts';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { LogCheckpoint } from '../log-store.ts';
 import type {
   AuthorityMove,
   AuthorityRecord,
@@ -163,11 +165,16 @@ class SqliteStore implements Store {
   }
 
   append(event: AuditEvent): Promise<void> {
-    return this.#write('append', textOfEvent(event));
+    return this.#write('append', textOfEvent(event), isLeaf(event));
   }
 
   appendSoon(event: AuditEvent): void {
-    this.#later.push({ kind: 'write', name: 'append', at: this.#now(), args: [textOfEvent(event)] });
+    this.#later.push({
+      kind: 'write',
+      name: 'append',
+      at: this.#now(),
+      args: [textOfEvent(event), isLeaf(event)],
+    });
     if (this.#later.length >= MAX_LATER) void this.#writeLater();
     else this.#timer ??= setTimeout(() => void this.#writeLater(), LATER_MS).unref();
   }
@@ -178,6 +185,18 @@ class SqliteStore implements Store {
 
   async events(after: number, limit: number): Promise<readonly StoredEvent[]> {
     return (await this.#read('events', after, limit)).map(eventOf);
+  }
+
+  leaves(after: number, limit: number) {
+    return this.#read('leaves', after, limit);
+  }
+
+  checkpoint() {
+    return this.#read('checkpoint');
+  }
+
+  saveCheckpoint(from: number, checkpoint: LogCheckpoint): Promise<boolean> {
+    return this.#write('saveCheckpoint', from, checkpoint);
   }
 
   async newestRecordAt(): Promise<Date | undefined> {

@@ -8,6 +8,7 @@ import type { Node } from '@chancery/shared/evidence/node.ts';
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import type { LogCheckpoint } from '../log-store.ts';
 import type {
   AuthorityMove,
   ChangedRevocation,
@@ -41,13 +42,15 @@ export type Writes = ReturnType<typeof writesOf>;
 
 /** `at` is when each was asked for; times are milliseconds, events are JSON text. */
 export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
-  const { authorities, revocations } = tables;
+  const { authorities, revocations, log } = tables;
   const { keys, derived, undo } = memory;
   const sql = statements(db);
   const numbers = { current: () => numberOf(sql.current.get()), next: () => numberOf(sql.next.get()) };
-  const audit = (at: number, event: string): void => void sql.audit.run(at, event);
+  const audit = (at: number, event: string, leaf = true): void => void sql.audit.run(at, event, leaf ? 1 : 0);
   return {
     append: audit,
+    saveCheckpoint: (at: number, from: number, checkpoint: LogCheckpoint): boolean =>
+      log.save(at, from, checkpoint),
     record: (at: number, issuance: IssuanceRow, event: string): void => {
       authorities.ensureKept(issuance.issuer);
       const { platform, node, notAfter } = issuance;
@@ -139,7 +142,7 @@ function statements(db: DatabaseSync) {
     certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     current: sql('SELECT sequence FROM state'),
     next: sql('UPDATE state SET sequence = sequence + 1 RETURNING sequence'),
-    audit: sql('INSERT INTO audit VALUES (NULL, ?, ?)'),
+    audit: sql('INSERT INTO audit (at, event, leaf) VALUES (?, ?, ?)'),
     prune: sql(`DELETE FROM certificates WHERE n IN
       (SELECT n FROM certificates WHERE not_after < ? ORDER BY not_after LIMIT ?)`),
     registryVersion: sql('SELECT version FROM registry ORDER BY version DESC LIMIT 1'),

@@ -103,4 +103,17 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE authorities ADD COLUMN moved_at INTEGER NOT NULL DEFAULT 0;
   CREATE INDEX certificates_issuer ON certificates (issuer, not_after);
   `,
+  // Events of before become entries of the log at the next start.
+  `
+  ALTER TABLE audit ADD COLUMN leaf INTEGER NOT NULL DEFAULT 1;
+  UPDATE audit SET leaf = 0 WHERE json_extract(event, '$.type') IN ('agent.connected', 'agent.acknowledged');
+  CREATE TABLE checkpoints (
+    size INTEGER PRIMARY KEY,
+    root TEXT NOT NULL,
+    through INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    made_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX checkpoints_through ON checkpoints (through);
+  `,
 ];

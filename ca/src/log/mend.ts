@@ -1,0 +1,149 @@
+/** Finds the growing end of the log in its files, and writes spoiled files again from the database. */
+import { equal, hex, utf8 } from '@chancery/shared/ground/bytes.ts';
+import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import { type Checkpoint, openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
+import { leafHash } from '@chancery/shared/tlog/hash.ts';
+import type { NoteKey } from '@chancery/shared/tlog/note.ts';
+import { Tail } from '@chancery/shared/tlog/tail.ts';
+import {
+  hashesAt,
+  hashesOfTile,
+  readBundle,
+  TILE_WIDTH,
+  tileOf,
+  tilePath,
+} from '@chancery/shared/tlog/tile.ts';
+import type { LogCheckpoint, LogStore } from '../store/log-store.ts';
+import { type Branch, EMPTY, grow } from './branch.ts';
+import type { LogFiles } from './log-files.ts';
+
+export interface MendDeps {
+  readonly store: LogStore;
+  readonly files: LogFiles;
+  readonly log: Log;
+  /** Aborts where the CA closes. */
+  readonly signal: AbortSignal;
+}
+
+/** Events that are read from the database at once: a few milliseconds of its thread. */
+export const PAGE = 1_000;
+
+/** The tree of a checkpoint of the database. Throws tlog if the database has other events than were signed. */
+export async function loadBranch(checkpoint: LogCheckpoint | undefined, deps: MendDeps): Promise<Branch> {
+  if (checkpoint === undefined) return EMPTY;
+  const found = await readBranch(checkpoint, deps.files);
+  if (typeof found !== 'string') return found;
+  const { log } = deps;
+  log.warn(
+    { entries: checkpoint.size, problem: found },
+    'the files of the audit log are spoiled; they are written again',
+  );
+  const mended = await rebuild(checkpoint, deps);
+  log.info({ entries: checkpoint.size }, 'the files of the audit log are whole again');
+  return mended;
+}
+
+/** The sentence says what is wrong with the files. */
+async function readBranch({ size, root }: LogCheckpoint, files: LogFiles): Promise<Branch | string> {
+  try {
+    const levels: (readonly Uint8Array[])[] = [];
+    for (let level = 0; hashesAt(level, size) > 0; level += 1) {
+      const name = tileOf(level, hashesAt(level, size) - 1, size);
+      // The end of a level whose last tile is full is the beginning of the next tile.
+      levels.push(name.width === TILE_WIDTH ? [] : hashesOfTile(await read(tilePath(name), files), name));
+    }
+    const tail = new Tail(size, levels);
+    ensure(
+      equal(tail.root(), Buffer.from(root, 'hex')),
+      'tlog',
+      'the last tiles do not have the root of the checkpoint',
+    );
+    return { tail, last: await readLast(tail, files) };
+  } catch (error) {
+    if (!isRefusal(error, 'tlog')) throw error;
+    return error.message;
+  }
+}
+
+async function readLast(tail: Tail, files: LogFiles): Promise<readonly Uint8Array[]> {
+  const hashes = tail.last(0);
+  if (hashes.length === 0) return [];
+  const name = { ...tileOf(0, tail.size - 1, tail.size), level: 'entries' } as const;
+  const { entries, problem } = readBundle(await read(tilePath(name), files), name);
+  ensure(problem === undefined, 'tlog', problem ?? '');
+  const same = entries.every((entry, at) => equal(leafHash(entry), hashes[at] ?? new Uint8Array()));
+  ensure(same, 'tlog', `${tilePath(name)} has other entries than its tile`);
+  return entries;
+}
+
+async function read(path: string, files: LogFiles): Promise<Uint8Array> {
+  const bytes = await files.read(path);
+  ensure(bytes !== undefined, 'tlog', `${path} is missing`);
+  return bytes;
+}
+
+/** Writes all tiles and bundles up to the checkpoint again. */
+async function rebuild({ size, root }: LogCheckpoint, { store, files, signal }: MendDeps): Promise<Branch> {
+  let branch = EMPTY;
+  for (let after = 0; branch.tail.size < size; ) {
+    signal.throwIfAborted();
+    const { entries, through } = await store.leaves(after, PAGE);
+    ensure(
+      through > after,
+      'tlog',
+      `the database has ${branch.tail.size} entries; the signed log has ${size}`,
+    );
+    const isLast = branch.tail.size + entries.length >= size;
+    branch = await grow(branch, entries.slice(0, size - branch.tail.size), isLast ? files : fullOnly(files));
+    after = through;
+  }
+  const says = `the events in the database are not those of the signed checkpoint of ${size} entries`;
+  ensure(hex(branch.tail.root()) === root, 'tlog', says);
+  return branch;
+}
+
+/** On the way to a checkpoint, partial tiles are not its own. */
+const fullOnly = ({ write }: LogFiles): Pick<LogFiles, 'write'> => ({
+  write: async (path, bytes) => (path.includes('.p/') ? undefined : write(path, bytes)),
+});
+
+/** Throws tlog if the published checkpoint is ahead of the database, or if that of the database is not signed. */
+export async function ensureNotAhead(
+  checkpoint: LogCheckpoint | undefined,
+  key: NoteKey,
+  files: LogFiles,
+): Promise<void> {
+  if (checkpoint !== undefined) {
+    const { size, root } = openCheckpoint(utf8(checkpoint.note), key);
+    const same = size === checkpoint.size && hex(root) === checkpoint.root;
+    ensure(
+      same,
+      'tlog',
+      `the checkpoint of ${checkpoint.size} entries in the database is not the signed one`,
+    );
+  }
+  const published = await readPublished(key, files);
+  if (published === undefined) return;
+  const known = checkpoint?.size ?? 0;
+  const advice = 'Put the newest ca.db in place; docs/audit.md says what to do without one';
+  const what = `the published checkpoint has ${published.size} entries and the database ${known}`;
+  ensure(published.size <= known, 'tlog', `${what}: the database is older. ${advice}`);
+  const same = published.size !== known || hex(published.root) === checkpoint?.root;
+  ensure(
+    same,
+    'tlog',
+    `the published checkpoint and the database have another tree of ${known} entries. ${advice}`,
+  );
+}
+
+/** Undefined for a file that is missing or spoiled: it is written again. */
+async function readPublished(key: NoteKey, files: LogFiles): Promise<Checkpoint | undefined> {
+  const note = await files.read('checkpoint');
+  try {
+    return note && openCheckpoint(note, key);
+  } catch (error) {
+    if (!isRefusal(error, 'tlog')) throw error;
+    return undefined;
+  }
+}
