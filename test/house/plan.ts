@@ -19,6 +19,7 @@ const SHARED: Readonly<Record<string, readonly string[]>> = {
   'shared/src/unix': shared('text ground'),
   'shared/src/tlog': shared('ground'),
   'shared/src/cli': shared('text ground'),
+  'shared/src/audit-verify': shared('ground cli tlog'),
   'shared/src/config': shared('text ground unix'),
   'shared/src/der': shared('ground'),
   'shared/src/spiffe': shared('ground der'),

@@ -5,7 +5,12 @@
 import { expect, test } from 'vitest';
 import { isTest, sources, textOf } from './repository.ts';
 
-const OWNERS = ['agent/src/main.ts', 'ca/src/main.ts', 'shared/src/cli/process-io.ts'];
+const OWNERS = [
+  'agent/src/main.ts',
+  'ca/src/main.ts',
+  'shared/src/audit-verify/main.ts',
+  'shared/src/cli/process-io.ts',
+];
 
 const MAY_USE: Readonly<Record<string, readonly string[]>> = {
   // A whole process group ends with its leader.

@@ -1,4 +1,11 @@
 /** What the store keeps of the Merkle log: the order of its entries, and one checkpoint for each size. */
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+
+export interface StoredEvent {
+  readonly sequence: number;
+  readonly at: Date;
+  readonly event: AuditEvent;
+}
 
 export interface Leaves {
   /** The next entries, as text, in the order of the log. */

@@ -9,7 +9,7 @@ import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { KeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { LogStore } from './log-store.ts';
+import type { LogStore, StoredEvent } from './log-store.ts';
 
 /** A certificate, recorded before it is signed. */
 export interface Issuance extends Node {
@@ -170,12 +170,6 @@ export interface Succession {
   /** The end of the old one: from then on nothing can be taken over from it. */
   readonly until: Date;
   readonly node: Node;
-}
-
-export interface StoredEvent {
-  readonly sequence: number;
-  readonly at: Date;
-  readonly event: AuditEvent;
 }
 
 export interface CertificateStore {

@@ -44,6 +44,8 @@ export interface Io {
   /** Aborts with Interrupted on SIGINT, SIGTERM, SIGQUIT and, unless it is a server, SIGHUP. */
   readonly signal: AbortSignal;
   readonly isTerminal: boolean;
+  /** Shows how far a command is, in place of what it showed before; the empty text removes that. Only on a terminal. */
+  progress?(text: string): void;
   /** Of the terminal that `out` writes to; undefined if it is none. */
   readonly columns?: number | undefined;
   /**
@@ -93,18 +95,40 @@ export async function runProgram(program: Program, argv: readonly string[], io: 
     const known = [...Object.keys(program.commands), 'completion'];
     return misused(io, `unknown command "${name}"${meant(name, known)}`, program.name);
   }
+  return runCommand(program.name, { called: name, command }, rest, io);
+}
+
+/** A program that is one command. */
+export interface Single extends Pick<Program, 'name' | 'version'> {
+  readonly command: Command;
+}
+
+/** As `runProgram`, for a program that is one command. */
+export async function runSingle(program: Single, argv: readonly string[], io: Io): Promise<ExitStatus> {
+  const { name, version, command } = program;
+  if (argv.length === 0) return runCommand(name, { called: '', command }, ['--help'], io);
+  if (argv[0] === '--version' || argv[0] === '-v') return say(io, `${name} ${version}\n`);
+  return runCommand(name, { called: '', command }, argv, io);
+}
+
+async function runCommand(
+  program: string,
+  { called, command }: { readonly called: string; readonly command: Command },
+  rest: readonly string[],
+  io: Io,
+): Promise<ExitStatus> {
   if (rest.includes('--help') || rest.includes('-h'))
-    return say(io, commandUsage(program, name, command, io.columns));
+    return say(io, commandUsage({ name: program }, called, command, io.columns));
   try {
     return await command.run(parse(command, rest), io);
   } catch (error) {
-    if (error instanceof MisuseError) return misused(io, error.message, `${program.name} ${name}`);
+    if (error instanceof MisuseError) return misused(io, error.message, `${program} ${called}`.trim());
     const { reason } = io.signal;
     if (reason instanceof Interrupted && isOf(reason, error)) return reason.status;
     // What the file system refuses is the machine's state and not a bug: no stack.
     const says = isRefusal(error) ? error.message : systemSentenceWithPath(error);
     if (says === undefined) throw error;
-    io.err(`${program.name}: ${says}\n`);
+    io.err(`${program}: ${says}\n`);
     // A config that cannot be read is a misuse of the program, as an unknown flag is.
     return isRefusal(error, 'config') ? 2 : 1;
   }
@@ -178,7 +202,12 @@ export function usageOf(program: Program, width?: number): string {
 }
 
 /** The text of `COMMAND --help`: its flags, wrapped to `width` columns. */
-export function commandUsage(program: Program, name: string, command: Command, width?: number): string {
+export function commandUsage(
+  program: Pick<Program, 'name'>,
+  name: string,
+  command: Command,
+  width?: number,
+): string {
   const rows = Object.entries(command.flags).map(([flag, { says, value, short }]) => {
     const left = `${short === undefined ? '' : `-${short}, `}--${flag}${value === undefined ? '' : ` ${value}`}`;
     return [left, says] as const;
@@ -187,7 +216,8 @@ export function commandUsage(program: Program, name: string, command: Command, w
     (part) => part !== undefined,
   );
   const flags = rows.length > 0 ? `\n\n${twoColumns(rows, width)}` : '';
-  return `usage: ${[program.name, name, ...takes].join(' ')}\n\n${command.says}${flags}\n`;
+  const words = [program.name, name, ...takes].filter((word) => word !== '');
+  return `usage: ${words.join(' ')}\n\n${command.says}${flags}\n`;
 }
 
 /** Two columns; the right one is wrapped, below the left one where the terminal is too narrow for both. */

@@ -7,7 +7,6 @@ import { auditTests } from './audit.ts';
 import { authorityTests } from './authorities.ts';
 import { certificateTests } from './certificates.ts';
 import { holdingTests } from './holdings.ts';
-import { logTests } from './log.ts';
 import { memoryTests } from './memory.ts';
 import { raceTests } from './races.ts';
 import { revocationTests } from './revocations.ts';
@@ -39,7 +38,7 @@ export function storeSuite(fresh: () => OpenStore): void {
   };
   for (const tests of [
     ...[certificateTests, holdingTests, auditTests, authorityTests, stateTests],
-    ...[revocationTests, memoryTests, raceTests, logTests],
+    ...[revocationTests, memoryTests, raceTests],
   ])
     tests(subject);
 }

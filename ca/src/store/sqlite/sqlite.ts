@@ -6,7 +6,7 @@ import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { LogCheckpoint } from '../log-store.ts';
+import type { LogCheckpoint, StoredEvent } from '../log-store.ts';
 import type {
   AuthorityMove,
   AuthorityRecord,
@@ -19,7 +19,6 @@ import type {
   RevocationDraft,
   Store,
   StoredAuthority,
-  StoredEvent,
   TokenName,
   UnexpiredQuery,
   Unused,

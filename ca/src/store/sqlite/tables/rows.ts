@@ -8,13 +8,13 @@ import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
 import { isAuthorityState, type Standing } from '../../authority-states.ts';
+import type { StoredEvent } from '../../log-store.ts';
 import type {
   AuthorityKind,
   AuthorityRecord,
   Issuance,
   Numbered,
   RecordedIssuance,
-  StoredEvent,
   Succession,
 } from '../../store.ts';
 

@@ -1,0 +1,119 @@
+import { execFile } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import { appendFileSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { execPath } from 'node:process';
+import { promisify } from 'node:util';
+import { afterAll, beforeEach, expect, test } from 'vitest';
+import { makeFolder, removeFolder, root } from '../../../test/kit/processes.ts';
+import { tileLog } from '../../../test/kit/tlog.ts';
+import { signCheckpoint } from '../tlog/checkpoint.ts';
+import { noteKey, writeVerifierKey } from '../tlog/note.ts';
+
+const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+const key = noteKey('prod.example/chancery/log', publicKey);
+
+const dir = makeFolder();
+afterAll(() => removeFolder(dir));
+const log = join(dir, 'log');
+const at = (name: string): string => join(dir, name);
+/** The program with what it imports, and no package beside it. */
+const alone = join(dir, 'alone');
+cpSync(join(root, 'shared/src'), join(alone, 'src'), { recursive: true });
+cpSync(join(root, 'shared/package.json'), join(alone, 'package.json'));
+
+function write(count: number): void {
+  rmSync(log, { recursive: true, force: true });
+  const { files, root: hash } = tileLog(Array.from({ length: count }, (_, n) => Buffer.from(`entry ${n}`)));
+  const note = signCheckpoint({ size: count, root: hash }, key, privateKey);
+  files.set('checkpoint', Buffer.from(note));
+  files.set('verifier-key', Buffer.from(`${writeVerifierKey(key)}\n`));
+  for (const [path, bytes] of files) {
+    mkdirSync(dirname(join(log, path)), { recursive: true });
+    writeFileSync(join(log, path), bytes);
+  }
+  writeFileSync(at(`kept-${count}`), note);
+}
+
+beforeEach(() => {
+  write(1_000);
+  write(600);
+});
+
+const program = join(alone, 'src/audit-verify/main.ts');
+const run = (...args: string[]) =>
+  promisify(execFile)(execPath, [program, ...args], { cwd: dir, timeout: 60_000 }).then(
+    ({ stdout, stderr }) => ({ status: 0, stdout, stderr }),
+    (error: { code: number; stdout: string; stderr: string }) => ({ ...error, status: error.code }),
+  );
+const own = ['--key', writeVerifierKey(key)];
+
+test('alone, without any package, it verifies a good log, and says what that does not prove', async () => {
+  const good = await run('log', ...own);
+  expect(good).toMatchObject({ status: 0, stderr: '' });
+  expect(good.stdout).toMatch(
+    /^good: log: 600 entries are those that prod\.example\/chancery\/log signed, root \S+=\n/,
+  );
+  expect(good.stdout).toMatch(/\nnot proved without a checkpoint kept elsewhere/);
+  expect((await run('log', ...own, '--from', 'kept-600')).stdout).toMatch(
+    /\ngood: they begin with those .* kept-600\n$/,
+  );
+});
+
+test('with the key of the folder it warns', async () => {
+  const { status, stderr } = await run('log');
+  expect(status).toBe(0);
+  expect(stderr).toMatch(/^warning: the key is that of log\/verifier-key, which comes with the log/);
+});
+
+test('a bad log is status 1, and its first bad entry is named', async () => {
+  appendFileSync(join(log, 'tile/entries/001'), 'x');
+  expect(await run('log', ...own)).toMatchObject({
+    status: 1,
+    stdout: 'BAD  tile/entries/001 has 1 bytes after its last entry\n',
+  });
+  const json = await run('log', ...own, '--from', 'kept-1000', '--json');
+  expect(json.status).toBe(1);
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    good: false,
+    entries: 600,
+    findings: [
+      { entry: 600, problem: expect.stringMatching(/^entries 600 to 999 are missing/) },
+      { entry: 256 },
+    ],
+  });
+});
+
+test.each([
+  [['none'], /none is not a folder/],
+  [['log', 'log'], /give one folder/],
+  [['log', '--key', 'none'], /none cannot be read/],
+  [['log', '--key', 'a+b'], /a verifier key is NAME/],
+  [['log', '--from', 'none'], /none cannot be read/],
+  [['log', '--form', 'x'], /did you mean --from/],
+])('%j cannot be meant: status 2', async (args, says) => {
+  const { status, stderr } = await run(...args);
+  expect(status).toBe(2);
+  expect(stderr).toMatch(says);
+  expect(stderr).toMatch(/\nsee chancery-audit-verify --help\n$/);
+});
+
+test('a kept checkpoint of another key, and a file that cannot be read, are status 2', async () => {
+  const stranger = generateKeyPairSync('ed25519');
+  const other = noteKey(key.name, stranger.publicKey);
+  writeFileSync(at('other'), signCheckpoint({ size: 1, root: Buffer.alloc(32) }, other, stranger.privateKey));
+  const { status, stderr } = await run('log', ...own, '--from', 'other');
+  expect([status, stderr]).toEqual([
+    2,
+    expect.stringMatching(/^chancery-audit-verify: .* is not signed by prod/),
+  ]);
+  rmSync(join(log, 'tile/0/000'));
+  mkdirSync(join(log, 'tile/0/000'));
+  expect(await run('log', ...own)).toMatchObject({ status: 2, stderr: expect.stringMatching(/EISDIR/) });
+});
+
+test('it says what it is for', async () => {
+  expect((await run('--help')).stdout).toMatch(/^usage: chancery-audit-verify DIR \[flags\]\n/);
+  expect((await run()).stdout).toMatch(/^usage: chancery-audit-verify DIR/);
+  expect((await run('--version')).stdout).toMatch(/^chancery-audit-verify \d/);
+});

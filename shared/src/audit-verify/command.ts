@@ -1,0 +1,71 @@
+/** `chancery-audit-verify`: its arguments. */
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Command, type Io, JSON_FLAG, MisuseError } from '../cli/program.ts';
+import { type NoteKey, readVerifierKey } from '../tlog/note.ts';
+import { verifyFolder } from './verify.ts';
+
+const FROM_FLAG = {
+  from: {
+    type: 'string',
+    multiple: true,
+    value: 'CHECKPOINT',
+    says: 'A checkpoint that was kept elsewhere: the log must begin with its entries; repeatable.',
+  },
+} as const;
+
+export const verifyCommand: Command = {
+  says: 'Verifies a copy of an audit log offline: status 0 if it is what was signed, 1 if not, 2 if it cannot tell.',
+  positionals: 'DIR',
+  flags: {
+    key: {
+      type: 'string',
+      value: 'KEY',
+      says: "The log's verifier key, or a file with it (default: DIR/verifier-key, which proves less).",
+    },
+    ...FROM_FLAG,
+    ...JSON_FLAG,
+  },
+  async run(invocation, io) {
+    const [folder, ...more] = invocation.positionals;
+    if (folder === undefined || more.length > 0)
+      throw new MisuseError('give one folder: a copy of dataDir/log');
+    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
+      throw new MisuseError(`${folder} is not a folder`);
+    const key = keyOf(invocation.text('key'), folder, io);
+    const kept = keptOf(invocation.texts('from'));
+    try {
+      return await verifyFolder({ folder, key, kept, json: invocation.has('json') }, io);
+    } catch (error) {
+      io.err(`chancery-audit-verify: ${error instanceof Error ? error.message : String(error)}\n`);
+      return 2;
+    }
+  },
+};
+
+/** Reads the files of `--from`. Throws MisuseError. */
+const keptOf = (files: readonly string[]) => files.map((name) => ({ name, note: readOr(name) }));
+
+function keyOf(given: string | undefined, folder: string, io: Io): NoteKey {
+  const own = join(folder, 'verifier-key');
+  if (given === undefined)
+    io.err(
+      `warning: the key is that of ${own}, which comes with the log: give the key that you know with --key\n`,
+    );
+  const text = given?.includes('+') ? given : Buffer.from(readOr(given ?? own)).toString('utf8');
+  try {
+    return readVerifierKey(text.trim());
+  } catch (error) {
+    throw new MisuseError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function readOr(path: string): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new MisuseError(
+      `${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}

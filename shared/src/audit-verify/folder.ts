@@ -1,0 +1,32 @@
+/** A log in a folder: read for verification and proofs. */
+import fs from 'node:fs/promises';
+import { join } from 'node:path';
+import { ensure } from '../ground/errors.ts';
+import type { ReadFile } from '../tlog/verify-log.ts';
+
+/** A bundle of entries of the greatest length has less. */
+const MAX_BYTES = 32 * 1024 * 1024;
+
+/** Paths are relative to the folder. Throws tlog for a file that is too long, and what the file system refuses. */
+export const readIn =
+  (folder: string): ReadFile =>
+  async (path) => {
+    const file = await openOrMissing(join(folder, path));
+    if (file === undefined) return undefined;
+    try {
+      const { size } = await file.stat();
+      ensure(size <= MAX_BYTES, 'tlog', `${path} has ${size} bytes, at most ${MAX_BYTES}`);
+      return await file.readFile();
+    } finally {
+      await file.close();
+    }
+  };
+
+async function openOrMissing(path: string): Promise<fs.FileHandle | undefined> {
+  try {
+    return await fs.open(path, 'r');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

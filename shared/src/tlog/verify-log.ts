@@ -1,0 +1,168 @@
+/**
+ * Verifies a whole log by its files and the key of its checkpoints. Every entry is hashed; the tree of the entries must
+ * have the signed root. What differs is named by comparing with the tiles, the first difference first.
+ */
+import { equal } from '../ground/bytes.ts';
+import { isRefusal } from '../ground/errors.ts';
+import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
+import { Differences, type Finding } from './differences.ts';
+import { leafHash } from './hash.ts';
+import type { NoteKey } from './note.ts';
+import { type FullTile, Tail } from './tail.ts';
+import { hashesAt, hashesOfTile, readBundle, TILE_WIDTH, type TileName, tileOf, tilePath } from './tile.ts';
+
+/** Gives a file of the log by its path; undefined if there is none. */
+export type ReadFile = (path: string) => Promise<Uint8Array | undefined>;
+
+/** A checkpoint that was kept elsewhere. */
+export interface KeptCheckpoint {
+  /** For the report. */
+  readonly name: string;
+  readonly note: Uint8Array;
+}
+
+export interface LogToVerify {
+  readonly read: ReadFile;
+  readonly key: NoteKey;
+  readonly kept: readonly KeptCheckpoint[];
+  /** Called with the number of entries that were read, of how many. */
+  readonly onProgress?: (read: number, size: number) => void;
+}
+
+export interface LogReport {
+  /** Undefined if the checkpoint cannot be read or is not signed by the key. */
+  readonly checkpoint: Checkpoint | undefined;
+  /** None if the log is what was signed. */
+  readonly findings: readonly Finding[];
+}
+
+/** Throws what `read` throws, and tlog for a kept checkpoint that is not signed by the key. */
+export async function verifyLog(log: LogToVerify): Promise<LogReport> {
+  const kept = log.kept.map(({ name, note }) => ({ name, ...openCheckpoint(note, log.key) }));
+  const opened = await openPublished(log);
+  if (typeof opened === 'string')
+    return { checkpoint: undefined, findings: [{ entry: undefined, problem: opened }] };
+  const verifier = new Verifier(log, opened, kept);
+  return { checkpoint: opened, findings: await verifier.run() };
+}
+
+async function openPublished({ read, key }: LogToVerify): Promise<Checkpoint | string> {
+  const note = await read('checkpoint');
+  if (note === undefined) return 'checkpoint is missing';
+  try {
+    return openCheckpoint(note, key);
+  } catch (error) {
+    if (!isRefusal(error, 'tlog')) throw error;
+    return `checkpoint: ${error.message}`;
+  }
+}
+
+interface Kept extends Checkpoint {
+  readonly name: string;
+}
+
+class Verifier {
+  readonly #log: LogToVerify;
+  readonly #signed: Checkpoint;
+  readonly #kept: readonly Kept[];
+  readonly #differences: Differences;
+  /** The tree of the entries. */
+  #entries = new Tail();
+  /** The tree of the hashes in the tiles of level 0, from the first difference on. */
+  #hashes: Tail | undefined;
+
+  constructor(log: LogToVerify, signed: Checkpoint, kept: readonly Kept[]) {
+    this.#log = log;
+    this.#signed = signed;
+    this.#kept = kept;
+    this.#differences = new Differences(signed);
+  }
+
+  /** Once. Throws what `read` throws. */
+  async run(): Promise<readonly Finding[]> {
+    const { size } = this.#signed;
+    for (let from = 0; from < size; from += TILE_WIDTH) {
+      await this.#bundle(from);
+      this.#log.onProgress?.(Math.min(from + TILE_WIDTH, size), size);
+    }
+    this.#lookAtKept();
+    for (let level = 1; hashesAt(level, size) > 0; level += 1) {
+      const name = tileOf(level, hashesAt(level, size) - 1, size);
+      if (name.width < TILE_WIDTH) await this.#compareTile(name, this.#entries.last(level));
+    }
+    const roots = { entries: this.#entries.root(), hashes: this.#hashes?.root() };
+    const missing = this.#kept.filter((each) => each.size > size);
+    for (const each of missing) this.#differences.missing(each);
+    return this.#differences.findings(roots);
+  }
+
+  /** The entries from `from` on, against the hashes of their tile. */
+  async #bundle(from: number): Promise<void> {
+    const name = tileOf(0, from, this.#signed.size);
+    const bundleName = { ...name, level: 'entries' } as const;
+    const [bundle, tile] = await Promise.all([this.#read(bundleName), this.#tile(name)]);
+    const { entries, problem } =
+      bundle === undefined
+        ? { entries: [], problem: `${tilePath(bundleName)} is missing` }
+        : readBundle(bundle, bundleName);
+    const full: FullTile[] = [];
+    for (let at = 0; at < name.width; at += 1) {
+      this.#lookAtKept();
+      const [entry, hash] = [entries[at], tile[at]];
+      const leaf = entry && leafHash(entry);
+      if (leaf === undefined || hash === undefined || !equal(leaf, hash)) {
+        this.#hashes ??= this.#entries.copy();
+        this.#differences.entry(from + at, leaf === undefined ? problem : undefined, name);
+      }
+      const known = leaf ?? hash ?? new Uint8Array(leafHash(new Uint8Array()).length);
+      this.#entries.add(known, (each) => full.push(each));
+      this.#hashes?.add(hash ?? known, () => {});
+    }
+    if (problem !== undefined && entries.length === name.width) this.#differences.file(from, problem);
+    for (const { level, index, hashes } of full)
+      if (level > 0) await this.#compareTile({ level, index, width: TILE_WIDTH }, hashes);
+  }
+
+  async #compareTile(name: TileName, expected: readonly Uint8Array[]): Promise<void> {
+    const hashes = await this.#tile(name);
+    const at = expected.findIndex((hash, n) => !equal(hash, hashes[n] ?? new Uint8Array()));
+    if (at >= 0) this.#differences.tile(name, at);
+  }
+
+  /** Empty if the tile is missing or has another length. */
+  async #tile(name: TileName): Promise<readonly Uint8Array[]> {
+    const bytes = await this.#read(name);
+    try {
+      return bytes === undefined ? [] : hashesOfTile(bytes, name);
+    } catch (error) {
+      if (!isRefusal(error, 'tlog')) throw error;
+      return [];
+    }
+  }
+
+  /** A log removes a partial file once the full one is there, which begins with it. */
+  async #read(name: TileName): Promise<Uint8Array | undefined> {
+    const bytes = await this.#log.read(tilePath(name));
+    if (bytes !== undefined || name.width === TILE_WIDTH) return bytes;
+    const whole = await this.#log.read(tilePath({ ...name, width: TILE_WIDTH }));
+    if (whole === undefined || name.level === 'entries') return whole && firstEntries(whole, name);
+    return whole.subarray(0, (whole.length / TILE_WIDTH) * name.width);
+  }
+
+  /** Those of the size that the tree has now. */
+  #lookAtKept(): void {
+    for (const kept of this.#kept) {
+      if (kept.size !== this.#entries.size) continue;
+      const isSame = equal(kept.root, this.#entries.root());
+      if (!isSame) this.#differences.kept(kept);
+    }
+  }
+}
+
+function firstEntries(bytes: Uint8Array, name: TileName): Uint8Array {
+  const { entries } = readBundle(bytes, name);
+  return bytes.subarray(
+    0,
+    entries.reduce((sum, { length }) => sum + 2 + length, 0),
+  );
+}
