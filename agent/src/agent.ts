@@ -147,7 +147,7 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
   const trust = new TrustState((saved) => save({ svid: life.svid.current(), ...saved }));
   const { clock } = deps;
   const asking = { evidence, instance, clock, revocations: trust.revocations, skew, signal };
-  const retirement = new Retirement({ ...deps, retiring: trust.retiring });
+  const retirement = new Retirement({ ...deps, retiring: trust.retiring, bundle: trust.bundle });
   const life = new SvidLife<Svid>({
     ...deps,
     obtain: (current) =>

@@ -1,4 +1,6 @@
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { readSubjectKeyIdentifier } from '@chancery/shared/x509/extensions.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
@@ -15,16 +17,24 @@ const intermediate = makeAuthority('intermediate', root);
 const chain = [makeLeaf(TRIAGE, intermediate).certificate.der, intermediate.certificate.der];
 let clock: ManualClock;
 let retiring: ReturnType<typeof live<readonly Uint8Array[]>>;
+let bundle: ReturnType<typeof live<Bundle>>;
 let retirement: Retirement;
 let due: boolean;
 
 const idOf = ({ certificate }: Made): Uint8Array =>
   readSubjectKeyIdentifier(parseCertificate(certificate.der), 'svid') ?? new Uint8Array();
 
+const bundleOf = (...roots: readonly Made[]): Bundle => ({
+  trustDomain: parseTrustDomain('prod.example'),
+  authorities: roots.map(({ certificate }) => certificate.der),
+  sequence: 1n,
+});
+
 beforeEach(() => {
   clock = new ManualClock(START);
   retiring = live<readonly Uint8Array[]>([]);
-  retirement = new Retirement({ retiring, clock, random: () => 0.5 });
+  bundle = live(bundleOf(root));
+  retirement = new Retirement({ retiring, bundle, clock, random: () => 0.5 });
 });
 
 /** Waits as the life of an SVID does, and notes the end. */
@@ -57,6 +67,20 @@ test('one that retired before the wait counts, too', async () => {
   const waiting = begin();
   await vi.waitFor(() => expect(clock.sleeping).toBe(1));
   clock.advanceTo(at(5));
+  await waiting;
+});
+
+test('one whose root has left the bundle is due within two seconds', async () => {
+  const waiting = begin();
+  bundle.publish(bundleOf(root, makeAuthority('another')));
+  await settled();
+  expect(clock.sleeping).toBe(0);
+  bundle.publish(bundleOf(makeAuthority('another')));
+  await vi.waitFor(() => expect(clock.sleeping).toBe(1));
+  clock.advanceTo(at(0.9));
+  await settled();
+  expect(due).toBe(false);
+  clock.advanceTo(at(1));
   await waiting;
 });
 

@@ -1,13 +1,15 @@
-/** When an SVID has to be renewed because an authority above it retires. */
+/** When an SVID has to be renewed because an authority above it retires, or is trusted no more. */
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import { readAuthorityKeyIdentifier } from '@chancery/shared/x509/extensions.ts';
+import { readAuthorityKeyIdentifier, readSubjectKeyIdentifier } from '@chancery/shared/x509/extensions.ts';
 
 export interface RetirementDeps {
   /** Subject key identifiers of authorities that retire, as the CA sent them last. */
   readonly retiring: Source<readonly Uint8Array[]>;
+  readonly bundle: Source<Bundle>;
   readonly clock: Clock;
   /** From 0 up to 1. */
   readonly random: () => number;
@@ -15,7 +17,9 @@ export interface RetirementDeps {
 
 /** All agents hear of it at once: this is over how long they spread their renewals. */
 const SPREAD_SECONDS = 10;
-/** A CA that still issues under an authority that retires is not asked more often. */
+/** Peers refuse an SVID without its root in the bundle, so that renewal is worth more load at once. */
+const REFUSED_SPREAD_SECONDS = 2;
+/** A CA that still issues under such an authority is not asked more often. */
 const AGAIN_SECONDS = 60;
 
 /** One for each SVID that is kept fresh. */
@@ -30,40 +34,62 @@ export class Retirement {
   /** Resolves when this chain (DER, the leaf first) has to be replaced. Rejects with the signal's reason. */
   async due(chain: readonly Uint8Array[], signal: AbortSignal): Promise<void> {
     const { clock, random } = this.#deps;
-    const isUnder = issuersOf(chain);
+    const issuers = issuersOf(chain);
+    let spread: number | undefined;
     // The CA may take it back while this waits.
     do {
-      await this.#until(isUnder, signal);
-      const spread = addSeconds(clock.now(), random() * SPREAD_SECONDS);
-      await clock.sleepUntil(new Date(Math.max(spread.getTime(), this.#notBeforeMs)), signal);
-    } while (!isUnder(this.#deps.retiring.current()));
+      spread = await this.#spread(issuers, signal);
+      const time = addSeconds(clock.now(), random() * spread).getTime();
+      await clock.sleepUntil(new Date(Math.max(time, this.#notBeforeMs)), signal);
+    } while (this.#spreadNow(issuers) === undefined);
     this.#notBeforeMs = addSeconds(clock.now(), AGAIN_SECONDS).getTime();
   }
 
-  async #until(holds: (retiring: readonly Uint8Array[]) => boolean, signal: AbortSignal): Promise<void> {
-    const { retiring } = this.#deps;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+  /** Waits until there is one. */
+  async #spread(issuers: Issuers, signal: AbortSignal): Promise<number> {
+    const { retiring, bundle } = this.#deps;
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
     const look = (): void => {
-      if (holds(retiring.current())) resolve();
+      const spread = this.#spreadNow(issuers);
+      if (spread !== undefined) resolve(spread);
     };
-    const stop = retiring.onChange(look);
+    const stops = [retiring.onChange(look), bundle.onChange(look)];
     const abort = (): void => reject(signal.reason);
     signal.addEventListener('abort', abort, { once: true });
     try {
       signal.throwIfAborted();
       look();
-      await promise;
+      return await promise;
     } finally {
-      stop();
+      for (const stop of stops) stop();
       signal.removeEventListener('abort', abort);
     }
   }
+
+  /** Over how many seconds to spread the renewal; undefined if none is due. */
+  #spreadNow({ all, root }: Issuers): number | undefined {
+    const roots = this.#deps.bundle.current().authorities.map(keyIdOf);
+    // A root without a key identifier may be the one that is asked for.
+    const hasLeft = root !== undefined && roots.every((each) => each !== undefined && !equal(each, root));
+    if (hasLeft) return REFUSED_SPREAD_SECONDS;
+    const retiring = this.#deps.retiring.current();
+    return all.some((issuer) => isAmong(issuer, retiring)) ? SPREAD_SECONDS : undefined;
+  }
 }
 
-/** Whether one of these authorities issued a certificate of the chain. */
-function issuersOf(chain: readonly Uint8Array[]): (retiring: readonly Uint8Array[]) => boolean {
-  const issuers = chain.flatMap(
-    (der) => readAuthorityKeyIdentifier(parseCertificate(der), 'svid')?.keyId ?? [],
-  );
-  return (retiring) => retiring.some((each) => issuers.some((issuer) => equal(issuer, each)));
+/** Key identifiers of the authorities that issued the certificates of a chain. */
+interface Issuers {
+  readonly all: readonly Uint8Array[];
+  /** That of the last certificate, which is in the bundle. */
+  readonly root: Uint8Array | undefined;
 }
+
+function issuersOf(chain: readonly Uint8Array[]): Issuers {
+  const all = chain.map((der) => readAuthorityKeyIdentifier(parseCertificate(der), 'svid')?.keyId);
+  return { all: all.flatMap((each) => each ?? []), root: all.at(-1) };
+}
+
+const keyIdOf = (der: Uint8Array): Uint8Array | undefined =>
+  readSubjectKeyIdentifier(parseCertificate(der), 'bundle');
+
+const isAmong = (id: Uint8Array, ids: readonly Uint8Array[]): boolean => ids.some((each) => equal(each, id));
