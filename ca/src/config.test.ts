@@ -32,6 +32,7 @@ test('defaults are those of docs/config.md; paths are relative to the file', () 
     http: { listen: '127.0.0.1:9464', healthOnly: false },
     rootTtl: 3650 * 86_400,
     intermediateTtl: 2 * 86_400,
+    crl: { ttl: 3600 },
     attestors: { unix: {} },
     limits: {
       refusalsInFull: 1,
@@ -109,6 +110,36 @@ describe('is refused', () => {
       'a trust domain with a scheme',
       GENUINE.replace('prod', 'spiffe://prod'),
       /:1: trustDomain: .*: write it without spiffe:\/\/ and without a path$/m,
+    ],
+    [
+      'a URL of revocation lists over TLS',
+      `${GENUINE}crl: { listen: '0.0.0.0:80', url: https://crl.prod.example }\n`,
+      /:6: crl\.url: expected http:/m,
+    ],
+    [
+      'a URL of revocation lists with a query',
+      `${GENUINE}crl: { listen: '0.0.0.0:80', url: 'http://crl.prod.example/?a' }\n`,
+      /:6: crl\.url: expected http:/m,
+    ],
+    [
+      'a URL of revocation lists that is too long',
+      `${GENUINE}crl: { listen: '0.0.0.0:80', url: http://crl.prod.example/${'a'.repeat(180)} }\n`,
+      /:6: crl\.url: at most 200 characters$/m,
+    ],
+    [
+      'a URL of revocation lists that nobody serves',
+      `${GENUINE}crl: { url: http://crl.prod.example }\n`,
+      /:6: crl\.url: set crl\.listen, too/m,
+    ],
+    [
+      'revocation lists for a second',
+      `${GENUINE}crl: { ttl: 1s }\n`,
+      /:6: crl\.ttl: from 1m to 7d is expected/m,
+    ],
+    [
+      'revocation lists for a month',
+      `${GENUINE}crl: { ttl: 30d }\n`,
+      /:6: crl\.ttl: from 1m to 7d is expected/m,
     ],
     ['an empty data folder', GENUINE.replace('data\n', "''\n"), /:2: dataDir: /],
     ['an unknown key', `${GENUINE}ttl: 1h\n`, /:6: unknown key ttl$/],
@@ -208,6 +239,11 @@ describe('is refused', () => {
       refusal('config', /none\.yaml: no such file$/),
     );
   });
+});
+
+test('the URL of revocation lists has no slash at its end', () => {
+  const crl = "crl: { listen: '0.0.0.0:8880', url: 'http://crl.prod.example:8880/lists/' }";
+  expect(read(`${GENUINE}${crl}\n`).crl.url).toBe('http://crl.prod.example:8880/lists');
 });
 
 test.each(['[::1]:8443', '0.0.0.0:0', 'ca.example:65535'])('%s is an address', (listen) => {

@@ -1,7 +1,7 @@
 /** The CA's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
 import { dirname, resolve } from 'node:path';
 import { readConfigFile } from '@chancery/shared/config/config-file.ts';
-import { by, duration, hostPort } from '@chancery/shared/config/schema.ts';
+import { by, duration, hostPort, text } from '@chancery/shared/config/schema.ts';
 import { Problems, readDocuments } from '@chancery/shared/config/yaml.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { healthAddress } from '@chancery/shared/health/address.ts';
@@ -16,6 +16,40 @@ import { AttestorsConfig } from './attestors/index.ts';
  * with less, renewals come too often, and an operator has no time to mend what fails.
  */
 const MIN_INTERMEDIATE_SECONDS = 3600;
+
+const MIN_CRL_SECONDS = 60;
+const MAX_CRL_SECONDS = 7 * 86_400;
+/** Some readers of certificates allow 255 characters; the name of a list has 46. */
+const MAX_CRL_URL = 200;
+
+const crlUrl = text('a URL such as http://crl.prod.example')
+  .regex(/^http:\/\/[A-Za-z0-9.-]+(:[0-9]{1,5})?(\/[A-Za-z0-9._~-]+)*\/?$/, {
+    error:
+      'expected http://HOST, a port and a path: lists are signed, and the software that asks may not have TLS yet',
+    abort: true,
+  })
+  .refine((url) => url.length <= MAX_CRL_URL, `at most ${MAX_CRL_URL} characters`)
+  .transform((url) => url.replace(/\/$/, ''));
+
+const CrlConfig = z
+  .strictObject({
+    listen: hostPort
+      .optional()
+      .describe('Where they are served over plain HTTP, as /SERIAL.crl (default: nowhere).'),
+    url: crlUrl
+      .optional()
+      .describe('Where clients reach `listen`; certificates then name their list (CRL distribution point).'),
+    ttl: duration('1h')
+      .refine(
+        (seconds) => seconds >= MIN_CRL_SECONDS && seconds <= MAX_CRL_SECONDS,
+        'from 1m to 7d is expected: agents and caches may use a list for so long',
+      )
+      .describe('From a list to its nextUpdate, 1m to 7d; there is a new one before half of it.'),
+  })
+  .refine(({ listen, url }) => url === undefined || listen !== undefined, {
+    path: ['url'],
+    error: 'set crl.listen, too: nobody serves the lists that certificates would name',
+  });
 
 export const CaConfig = z.strictObject({
   trustDomain: z
@@ -49,6 +83,7 @@ export const CaConfig = z.strictObject({
     .describe(
       'Lifetime of an issuing certificate, at least 1h; renewed at half of it. No SVID outlives its own.',
     ),
+  crl: CrlConfig.prefault({}).describe('Revocation lists (CRL) for TLS software that asks nobody else.'),
   attestors: AttestorsConfig.refine(
     (attestors) => Object.values(attestors).some((each) => each !== undefined),
     'configure at least one attestor, for instance "unix: {}"',

@@ -23,10 +23,12 @@ import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
 import { type KeyHomes, keyFiles, oneHome } from './authority/key-files.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
+import { type CrlDeps, type Crls, startCrls } from './crl/crls.ts';
+import { serveCrls } from './crl/server.ts';
 import { type Doors, openDoors } from './door/doors.ts';
 import { Limits } from './door/limits.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
-import { createMetrics } from './health/metrics.ts';
+import { createMetrics, type Metrics } from './health/metrics.ts';
 import { logFiles } from './log/log-files.ts';
 import { type LogKey, openLogKey } from './log/log-key.ts';
 import { startSequencer } from './log/sequencer.ts';
@@ -57,6 +59,8 @@ export interface RunningCa {
   /** The TLS port, and the port of health and metrics. */
   readonly port: number;
   readonly httpPort: number;
+  /** Of the revocation lists; undefined if the config has no `crl.listen`. */
+  readonly crlPort: number | undefined;
   /** Resolves where nothing can be signed any more in this process, and says why: close it, and let it start again. */
   readonly lost: Promise<IdentityError>;
   /** Lets calls end for 2 s, then cuts them. The store is closed last. */
@@ -104,9 +108,10 @@ export async function openAuthorities(
   deps: ServeDeps,
   store: Store,
 ): Promise<Authorities> {
-  const { trustDomain, rootTtl, intermediateTtl } = settings;
+  const { trustDomain, rootTtl, intermediateTtl, crl } = settings;
   const keys = keysOf(settings);
-  return Authorities.open({ ...deps, trustDomain, rootTtl, intermediateTtl, keys, store });
+  const crlBase = crl.url;
+  return Authorities.open({ ...deps, trustDomain, rootTtl, intermediateTtl, keys, crlBase, store });
 }
 
 interface Closing {
@@ -128,13 +133,17 @@ export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store)
   }
 }
 
+type Ports = Pick<RunningCa, 'port' | 'httpPort' | 'crlPort'>;
+
 interface OpenDeps extends ServeDeps {
   readonly store: Store;
   /** Everything that has been opened and must be closed. */
   readonly open: Closing[];
 }
 
-async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Pick<RunningCa, 'port' | 'httpPort'>> {
+const noCertificate = () => new TypeError('the CA has no certificate');
+
+async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const { clock, log, store, open } = deps;
   const turnedAway = turnedAwayLog({ clock, log, count: (of) => metrics.turnedAway(of) });
   open.push({ close: async () => turnedAway.close() });
@@ -147,10 +156,10 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Pick<Runni
   const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
   for (const warning of refusedByNow(registry.sets.current().resources)) log.warn({}, warning);
   const revocations = await openRevocations({ store, clock, trustDomain });
-  const own = await ownSvid({ ...deps, authorities }, trustDomain);
-  const svid = new LiveValue<Svid>(() => new TypeError('the CA has no certificate'), own);
+  const svid = new LiveValue<Svid>(noCertificate, await ownSvid({ ...deps, authorities }, trustDomain));
   const agents = new Agents(clock);
   const limits = new Limits(settings.limits, clock);
+  const crls = await openCrls(settings, { ...deps, authorities, revocations });
   const metrics = createMetrics({
     authorities: () => authorities.inUse(),
     connectedAgents: () => agents.size,
@@ -159,12 +168,10 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Pick<Runni
     storeWaitSeconds: () => store.waitedSeconds(),
     openConnections: () => ({ ...doors.tls.open, local: doors.join.open.strangers }),
     revocations: () => revocations.standing().length,
+    revocationLists: () => (crls.lists.has() ? crls.lists.current() : []),
     now: () => clock.now(),
   });
-  store.onEventsLost((error, events) => {
-    metrics.eventsLost(events);
-    log.error({ err: error, events }, 'audit events of how an issuing ended could not be written');
-  });
+  tellOfLostEvents(deps, metrics);
   const successions = new Successions(clock, deps.random(32), await store.successions(MAX_KEPT));
   const callers = new Callers<Caller>();
   const nonces = new Nonces(clock, deps.random);
@@ -179,14 +186,36 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Pick<Runni
   const server = grpcServer({ ...deps, ...rooms, ...known, operator, audit, fold });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const { inject } = server;
-  const port = await listenAll(settings, { ...deps, doors, callers, inject, svid, authorities });
+  const port = await listenAll(settings, { ...deps, ...rooms, doors, inject, svid });
   const unfit = () => whyUnfit(deps, authorities, svid);
   const { listen, healthOnly } = settings.http;
-  const shown = healthOnly ? undefined : metrics;
-  const http = await serveHealth({ ...hostAndPort(listen), metrics: shown, unfit, log });
+  const at = { ...hostAndPort(listen), metrics: healthOnly ? undefined : metrics };
+  const http = await serveHealth({ ...at, unfit, log });
   open.push(http, startUpkeep({ ...deps, authorities, revocations, trustDomain, svid }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
-  return { port, httpPort: http.port };
+  return { port, httpPort: http.port, crlPort: crls.port };
+}
+
+function tellOfLostEvents({ store, log }: OpenDeps, metrics: Pick<Metrics, 'eventsLost'>): void {
+  store.onEventsLost((error, events) => {
+    metrics.eventsLost(events);
+    log.error({ err: error, events }, 'audit events of how an issuing ended could not be written');
+  });
+}
+
+/** Makes the revocation lists, and serves them where the config says. */
+async function openCrls(
+  settings: CaSettings,
+  deps: OpenDeps & Pick<CrlDeps, 'authorities' | 'revocations'>,
+): Promise<{ readonly lists: Crls['lists']; readonly port: number | undefined }> {
+  const { listen, ttl } = settings.crl;
+  const crls = startCrls({ ...deps, keys: keysOf(settings), ttl });
+  deps.open.push(crls);
+  const { lists } = crls;
+  if (listen === undefined) return { lists, port: undefined };
+  const server = await serveCrls({ ...hostAndPort(listen), lists, clock: deps.clock });
+  deps.open.push(server);
+  return { lists, port: server.port };
 }
 
 /** The Merkle log of audit events, which grows from now on. */

@@ -69,6 +69,7 @@ test('metrics are those of docs/operations.md, all of them', async () => {
     storeWaitSeconds: () => 0,
     openConnections: () => ({}),
     revocations: () => 0,
+    revocationLists: () => [],
     now: () => new Date(0),
   };
   const nothing = { notAfter: '', renewalFailure: null, trustStream: null, skewSeconds: null };

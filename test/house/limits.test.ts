@@ -57,21 +57,23 @@ const PROMISES: readonly (readonly [says: string, file: string, name: string, un
   ['at most # (at a gateway 128) for an IPv4 address', 'ca/src/config.ts', 'connectionsPerCaller'],
   ['(at a gateway #) for an IPv4 address', PLACES, 'PER_STRANGER'],
   ['`join.sock` has #,', 'ca/src/door/doors.ts', 'JOIN'],
-  ['the health port has #,', 'shared/src/health/server.ts', 'HEALTH_CONNECTIONS'],
-  ['at most # for an address. When', 'shared/src/health/server.ts', 'PER_ADDRESS'],
+  ['the health port has #,', 'shared/src/health/plain.ts', 'PLAIN_CONNECTIONS'],
+  ['at most # for an address. When', 'shared/src/health/plain.ts', 'PER_ADDRESS'],
   ['the first byte must come within # s', 'shared/src/door/first-byte.ts', 'HANDSHAKE_MS', 1000],
   ['the handshake must end within another # s', 'shared/src/door/first-byte.ts', 'HANDSHAKE_MS', 1000],
   ['asks nothing ends after # s', 'shared/src/door/http2/idle.ts', 'IDLE_MS', 1000],
 ];
 
 test('docs/operations.md has the open files that CA and gateway want', () => {
-  const [doors, health] = ['ca/src/door/doors.ts', 'shared/src/health/server.ts'];
-  const reserved = 256 + valueIn(health, 'HEALTH_CONNECTIONS');
+  const [doors, health] = ['ca/src/door/doors.ts', 'shared/src/health/plain.ts'];
+  const reserved = 256 + valueIn(health, 'PLAIN_CONNECTIONS');
   const local = valueIn(doors, 'LOCAL_DESCRIPTORS');
   // Strangers have as many places before their first byte, and at the CA as many in which they wait.
   const strangers = 3 * valueIn('ca/src/config.ts', 'strangerConnections');
   const served = valueIn('ca/src/config.ts', 'connections') + valueIn(doors, 'JOIN') * local;
-  const ca = served + strangers + reserved + valueIn(doors, 'ADMIN') * local;
+  // The CA has a port for revocation lists, too.
+  const lists = valueIn(health, 'PLAIN_CONNECTIONS');
+  const ca = served + strangers + reserved + lists + valueIn(doors, 'ADMIN') * local;
   const gateway = 2 * valueIn(PLACES, 'CERTIFIED') + 2 * valueIn(PLACES, 'STRANGERS') + reserved;
   const [forCa, forGateway] = [ca, gateway].map((files) => files.toLocaleString('en'));
   expect(textOf('docs/operations.md')).toContain(`the CA wants ${forCa} `);

@@ -66,6 +66,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/registry': [...shared('ground config spiffe policy'), ...ca('store registry/identity')],
   'ca/src/impact': [...shared('ground spiffe'), ...ca('agents registry/identity registry')],
   'ca/src/revocation': [...shared('ground spiffe evidence revocation'), ...ca('store agents')],
+  'ca/src/crl': [...shared('ground health keys x509 revocation'), ...ca('store authority')],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
   'ca/src/door': shared('ground evidence door door/http2 health audit'),
   'ca/src/operator': [
@@ -98,7 +99,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/serve.ts': [
     ...shared('text ground unix spiffe evidence door rpc health keys outbound audit'),
     ...ca('store store/sqlite agents attestors authority registry revocation succession'),
-    ...ca('log door operator rpc rpc/exchange rpc/server.ts health config.ts upkeep.ts'),
+    ...ca('log crl door operator rpc rpc/exchange rpc/server.ts health config.ts upkeep.ts'),
   ],
   'ca/src/cli': [
     ...shared('text ground unix cli der spiffe keys x509 outbound'),
@@ -231,6 +232,7 @@ const PRODUCT: Readonly<Record<string, readonly string[]>> = {
 /** What unit tests of a room may import besides: rooms above it that its product code must not use. */
 export const UNIT_TESTS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'ca/src/log': shared('audit'),
+  'ca/src/crl': [...shared('spiffe'), ...ca('revocation')],
   'ca/src/rpc/exchange': shared('keys'),
   'ca/src/rpc/trust': shared('keys x509'),
   'ca/src/rpc/operator': [...shared('keys x509'), ...ca('attestors authority rpc/exchange rpc/trust')],

@@ -18,6 +18,7 @@ const certified = (
   serial,
   id: id(name),
   identity: `${name}-${serial}`,
+  issuer: '40bb',
   node,
 });
 const clock = new ManualClock(NOW);

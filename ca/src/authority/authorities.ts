@@ -9,7 +9,7 @@ import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import { isInBundle, keepsKey } from '../store/authority-states.ts';
-import type { AuthorityRecord } from '../store/store.ts';
+import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
 import type { AuthorityDeps } from './certify.ts';
 import type { Issuer } from './issuer.ts';
 import { bundleOf, keyNameOf, type PushedBundle } from './records.ts';
@@ -21,6 +21,9 @@ export type AuthorityInUse = Pick<AuthorityRecord, 'serial' | 'kind' | 'notAfter
 export class Authorities {
   readonly #deps: AuthorityDeps;
   readonly #bundle = new LiveValue<PushedBundle>(() => new IdentityError('internal', 'no bundle'));
+  readonly #records = new LiveValue<readonly StoredAuthority[]>(
+    () => new IdentityError('internal', 'no authorities'),
+  );
   readonly #keyNames = new Map<string, string>();
   #settled: Settled;
   #anchors: readonly Certificate[] = [];
@@ -46,6 +49,11 @@ export class Authorities {
   /** The bundle: roots that are published, active or retiring, and which of them agents are told to leave. */
   get bundle(): Source<PushedBundle> {
     return this.#bundle;
+  }
+
+  /** All that the store had when it was read last; published when one of them is new or in another state. */
+  get records(): Source<readonly StoredAuthority[]> {
+    return this.#records;
   }
 
   /** For metrics: what is in the bundle, and what signs. */
@@ -95,9 +103,13 @@ export class Authorities {
     const named = new Set(this.#keyNames.values());
     for (const each of records) if (!named.has(each.serial)) this.#keyNames.set(keyNameOf(each), each.serial);
     const bundle = bundleOf(records, this.#deps.trustDomain);
-    if (this.#bundle.has() && bundle.sequence <= this.#bundle.current().sequence) return;
-    this.#anchors = bundle.authorities.map((der) => parseCertificate(der));
-    this.#bundle.publish(bundle);
+    const isNews = !this.#bundle.has() || bundle.sequence > this.#bundle.current().sequence;
+    if (isNews) {
+      this.#anchors = bundle.authorities.map((der) => parseCertificate(der));
+      this.#bundle.publish(bundle);
+    }
+    if (!this.#records.has() || standingsOf(this.#records.current()) !== standingsOf(records))
+      this.#records.publish(records);
   }
 
   async #forgetKeys(): Promise<void> {
@@ -119,3 +131,7 @@ export class Authorities {
     }
   }
 }
+
+/** Equal for records of which none is new or in another state. */
+const standingsOf = (records: readonly AuthorityRecord[]): string =>
+  records.map(({ serial, state }) => `${serial} ${state}`).join();

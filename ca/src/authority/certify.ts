@@ -10,7 +10,7 @@ import { assembleCertificate, writeTbs } from '@chancery/shared/x509/compose/tbs
 import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
 import type { AuditIntake, AuthorityRecord, AuthorityStore, Numbered } from '../store/store.ts';
 import type { KeyHomes } from './key-files.ts';
-import { authorityFields, BACKDATE_SECONDS, PATH_LENGTH, type Validity } from './profile.ts';
+import { authorityFields, BACKDATE_SECONDS, crlUrlOf, PATH_LENGTH, type Validity } from './profile.ts';
 import { drawSerial } from './serial.ts';
 
 export interface AuthorityDeps {
@@ -19,6 +19,8 @@ export interface AuthorityDeps {
   readonly rootTtl: number;
   readonly intermediateTtl: number;
   readonly keys: KeyHomes;
+  /** Where the CRLs of this CA are, without the name of the list; certificates name none if it is undefined. */
+  readonly crlBase?: string | undefined;
   readonly store: AuthorityStore & Pick<AuditIntake, 'append'>;
   readonly clock: Clock;
   readonly random: (size: number) => Uint8Array;
@@ -49,14 +51,20 @@ export async function certify(
   };
   const validity = validityOf(kind, deps, parent?.certificate);
   const { trustDomain } = deps;
+  const crlUrl = parent && crlUrlOf(deps.crlBase, hex(parent.certificate.serial));
   const signing = parent?.signer ?? own;
-  const fields = authorityFields({ kind, trustDomain, spki: own.spki, keyId, signer }, serial, validity);
+  const fields = authorityFields(
+    { kind, trustDomain, spki: own.spki, keyId, signer, crlUrl },
+    serial,
+    validity,
+  );
   const tbs = writeTbs(fields, signing.algorithm);
   lintAuthority(tbs, {
     trustDomain,
     issuer: parent?.certificate,
     spki: own.spki,
     pathLength: PATH_LENGTH[kind],
+    crlUrl,
   });
   const { notAfter } = validity;
   const about = { kind, serial: name, notAfter: notAfter.toISOString() } as const;

@@ -2,6 +2,8 @@ import { hash, verify } from 'node:crypto';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate, publicKeyOf } from '@chancery/shared/x509/certificate.ts';
+import { readCrlDistributionPoints } from '@chancery/shared/x509/extensions.ts';
+import { text } from '@chancery/shared/x509/names.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import {
@@ -122,6 +124,20 @@ describe('the order', () => {
     const issuer = publicKeyOf(made.authorities.issuer(NOW).certificate);
     expect(verify('sha256', leaf.tbs, issuer, leaf.signature)).toBe(true);
   });
+});
+
+test('a certificate names the list of its issuer where the config says where lists are, and none otherwise', async () => {
+  const crlBase = 'http://crl.prod.example:8880';
+  const named = await makeAuthorities({ crlBase });
+  const { chain } = await issue(order, named);
+  const lists = [named.authorities.issuer(NOW).serial, named.root.serial].map(
+    (each) => `${crlBase}/${each}.crl`,
+  );
+  const urlsOf = (der: Uint8Array) =>
+    readCrlDistributionPoints(parseCertificate(der), 'der')?.map(({ value }) => text(value));
+  expect(chain.map(urlsOf)).toEqual(lists.map((each) => [each]));
+  expect(urlsOf(named.root.certificate)).toBeUndefined();
+  expect((await issue(order, made)).chain.map(urlsOf)).toEqual([undefined, undefined]);
 });
 
 describe('validity', () => {

@@ -88,7 +88,14 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
   };
   const serial = drawSerial(now, random);
   const tbs = writeTbs(leafFields(issuer.template, subject, serial, validity), issuer.signer.algorithm);
-  lintSvid(tbs, { issuer: issuer.certificate, id: order.id, dnsNames: order.dnsNames, spki: order.key.spki });
+  const { certificate, crlUrl } = issuer;
+  lintSvid(tbs, {
+    issuer: certificate,
+    id: order.id,
+    dnsNames: order.dnsNames,
+    spki: order.key.spki,
+    crlUrl,
+  });
   const { id, platform, node, identity } = order;
   const issuance: Issuance = {
     serial: hex(serial),

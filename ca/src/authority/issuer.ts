@@ -3,7 +3,7 @@ import type { Signer } from '@chancery/shared/keys/key.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
 import type { AuthorityRecord } from '../store/store.ts';
-import { type LeafTemplate, leafTemplate } from './profile.ts';
+import { crlUrlOf, type LeafTemplate, leafTemplate } from './profile.ts';
 import { ensureKeyOf } from './records.ts';
 
 /** A certificate and its key, ready to sign. */
@@ -12,14 +12,17 @@ export interface Issuer {
   readonly certificate: Certificate;
   readonly signer: Signer;
   readonly template: LeafTemplate;
+  /** Where its CRL is, as its certificates say; undefined if they say nothing. */
+  readonly crlUrl: string | undefined;
   /** X.509 DER from the issuer up, without the root. */
   readonly chain: readonly Uint8Array[];
 }
 
-/** Throws file if the key is not that of the record. */
-export function issuerOf(record: AuthorityRecord, signer: Signer): Issuer {
+/** `crlBase` is where the CRLs of this CA are. Throws file if the key is not that of the record. */
+export function issuerOf(record: AuthorityRecord, signer: Signer, crlBase: string | undefined): Issuer {
   ensureKeyOf(record, signer);
   const certificate = parseCertificate(record.certificate);
-  const template = leafTemplate(certificate, keyIdentifierOf(certificate.spki, 'certificate_parse'));
-  return { serial: record.serial, certificate, signer, template, chain: [record.certificate] };
+  const crlUrl = crlUrlOf(crlBase, record.serial);
+  const template = leafTemplate(certificate, keyIdentifierOf(certificate.spki, 'certificate_parse'), crlUrl);
+  return { serial: record.serial, certificate, signer, template, crlUrl, chain: [record.certificate] };
 }

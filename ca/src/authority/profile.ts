@@ -33,7 +33,7 @@ export interface LeafTemplate {
 const TLS = [extension.EKU.serverAuth, extension.EKU.clientAuth] as const;
 
 /** All of an SVID that is the same for every certificate of this issuer, written once. */
-export function leafTemplate(issuer: Certificate, issuerKeyId: Uint8Array): LeafTemplate {
+export function leafTemplate(issuer: Certificate, issuerKeyId: Uint8Array, crlUrl?: string): LeafTemplate {
   return {
     issuer: issuer.subject,
     purposes: {
@@ -45,9 +45,17 @@ export function leafTemplate(issuer: Certificate, issuerKeyId: Uint8Array): Leaf
       extension.keyUsage(extension.KEY_USAGE.digitalSignature),
       extension.basicConstraints(),
       extension.authorityKeyIdentifier(issuerKeyId),
+      ...listAt(crlUrl),
     ],
   };
 }
+
+/** Where the CRL of an authority is, for what it signs; undefined if the config names no place. */
+export const crlUrlOf = (base: string | undefined, serial: string): string | undefined =>
+  base === undefined ? undefined : `${base}/${serial}.crl`;
+
+const listAt = (crlUrl: string | undefined): readonly Uint8Array[] =>
+  crlUrl === undefined ? [] : [extension.crlDistributionPoint(crlUrl)];
 
 /** X509-SVID sections 2 to 4: empty subject, so the SAN is critical; one URI. */
 export function leafFields(
@@ -82,6 +90,8 @@ export interface AuthoritySubject {
   readonly keyId: Uint8Array;
   /** The signer's name and key identifier; for a root its own. */
   readonly signer: { readonly subject: Uint8Array; readonly keyId: Uint8Array } | undefined;
+  /** Of the signer; undefined for a root. */
+  readonly crlUrl: string | undefined;
 }
 
 /** The subject is unique by its serial, so that no two authorities can be taken for one another (section 7). */
@@ -90,7 +100,7 @@ export function authorityFields(
   serial: Uint8Array,
   validity: Validity,
 ): CertificateFields {
-  const { kind, trustDomain, spki, keyId, signer } = subject;
+  const { kind, trustDomain, spki, keyId, signer, crlUrl } = subject;
   const name = commonName(`Chancery ${kind} ${Buffer.from(serial).toString('hex').slice(0, 16)}`);
   return {
     serial,
@@ -104,6 +114,7 @@ export function authorityFields(
       extension.subjectKeyIdentifier(keyId),
       extension.authorityKeyIdentifier(signer?.keyId ?? keyId),
       extension.subjectAltName({ uris: [trustDomainId(trustDomain)], critical: false }),
+      ...listAt(crlUrl),
     ],
   };
 }

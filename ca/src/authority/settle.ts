@@ -38,14 +38,18 @@ export async function settle(deps: AuthorityDeps, known: Issuer | undefined): Pr
     const moves = chosen === undefined ? [] : movesFor(records, chosen, now);
     if (chosen === undefined) made = await makeIntermediate(root, deps);
     else if (moves.length > 0) await store.moveAuthorities(moves, { type: 'authority.moved', moves });
-    else return { records, issuer: await signing(chosen, keys, known) };
+    else return { records, issuer: await signing(chosen, deps, known) };
   }
   throw new IdentityError('store', 'other processes changed the authorities at the same time; try again');
 }
 
-async function signing(chosen: AuthorityRecord, keys: KeyHomes, known: Issuer | undefined): Promise<Issuer> {
+async function signing(
+  chosen: AuthorityRecord,
+  { keys, crlBase }: AuthorityDeps,
+  known: Issuer | undefined,
+): Promise<Issuer> {
   const { serial } = chosen;
-  return known?.serial === serial ? known : issuerOf(chosen, await keys.intermediate.load(serial));
+  return known?.serial === serial ? known : issuerOf(chosen, await keys.intermediate.load(serial), crlBase);
 }
 
 async function makeIntermediate(root: AuthorityRecord, deps: AuthorityDeps): Promise<string> {

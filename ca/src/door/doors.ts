@@ -6,7 +6,7 @@ import { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
-import { HEALTH_CONNECTIONS } from '@chancery/shared/health/server.ts';
+import { PLAIN_CONNECTIONS } from '@chancery/shared/health/plain.ts';
 import type { TurnedAwayLog } from './turned-away.ts';
 
 export interface DoorSettings {
@@ -27,8 +27,8 @@ const ADMIN = 16;
 const JOIN = 256;
 /** The socket, the folder of its process in /proc, and its pidfd. */
 const LOCAL_DESCRIPTORS = 3;
-/** For the operator, probes, the database, keys, logs and questions to platforms. */
-const RESERVED = 256 + ADMIN * LOCAL_DESCRIPTORS + HEALTH_CONNECTIONS;
+/** For the operator, probes, revocation lists, the database, keys, logs and questions to platforms. */
+const RESERVED = 256 + ADMIN * LOCAL_DESCRIPTORS + 2 * PLAIN_CONNECTIONS;
 
 export interface DoorDeps {
   readonly clock: Clock;

@@ -11,6 +11,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     storeWaitSeconds: () => 1.5,
     openConnections: () => ({ strangers: 2 }),
     revocations: () => 5,
+    revocationLists: () => [{ kind: 'root', serial: '40aa', nextUpdate: after(30), entries: { count: 4 } }],
     now: () => NOW,
   });
   metrics.outcome('tpm', 'issued');
@@ -32,6 +33,8 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_store_wait_seconds 1.5',
     'chancery_open_connections{share="strangers"} 2',
     'chancery_revocations 5',
+    'chancery_crl_expiry_seconds{kind="root",serial="40aa"} 30',
+    'chancery_crl_entries{kind="root",serial="40aa"} 4',
     'chancery_audit_events_lost_total 3',
     'chancery_turned_away_total{what="calls",whose="strangers"} 1',
   ])

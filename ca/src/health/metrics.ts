@@ -13,7 +13,18 @@ export interface MetricSources {
   /** Connections by share. */
   readonly openConnections: () => Readonly<Record<string, number>>;
   readonly revocations: () => number;
+  /** The list of each issuer. */
+  readonly revocationLists: () => readonly RevocationList[];
   readonly now: () => Date;
+}
+
+/** What a metric says of a CRL. */
+export interface RevocationList {
+  readonly kind: string;
+  /** Of the issuer. */
+  readonly serial: string;
+  readonly nextUpdate: Date;
+  readonly entries: { readonly count: number };
 }
 
 export interface Metrics {
@@ -132,6 +143,32 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
     registers,
     collect() {
       this.set(sources.revocations());
+    },
+  });
+  addListGauges(sources, registers);
+}
+
+function addListGauges({ revocationLists, now }: MetricSources, registers: Registry[]): void {
+  const labelNames = ['kind', 'serial'];
+  new Gauge({
+    name: 'chancery_crl_expiry_seconds',
+    help: 'Seconds until the nextUpdate of the revocation list (CRL) of this issuer.',
+    labelNames,
+    registers,
+    collect() {
+      this.reset();
+      for (const { kind, serial, nextUpdate } of revocationLists())
+        this.set({ kind, serial }, (nextUpdate.getTime() - now().getTime()) / 1000);
+    },
+  });
+  new Gauge({
+    name: 'chancery_crl_entries',
+    help: 'Certificates on the revocation list (CRL) of this issuer.',
+    labelNames,
+    registers,
+    collect() {
+      this.reset();
+      for (const { kind, serial, entries } of revocationLists()) this.set({ kind, serial }, entries.count);
     },
   });
 }

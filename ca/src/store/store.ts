@@ -109,10 +109,7 @@ export interface ChangedRevocation extends Numbered {
 }
 
 /** An unexpired certificate, as needed to find what a revocation matches or what a change of the resources takes. */
-export interface UnexpiredCertificate {
-  readonly serial: string;
-  readonly origin?: string | undefined;
-  readonly id: SpiffeId;
+export interface UnexpiredCertificate extends Pick<Issuance, 'serial' | 'origin' | 'id' | 'issuer'> {
   /** The `kind: Identity` that gave the SPIFFE ID. */
   readonly identity: string;
   readonly node: Node;

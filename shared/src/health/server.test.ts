@@ -2,9 +2,10 @@ import http from 'node:http';
 import net from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { refusal } from '../../../test/kit/refusal.ts';
-import { type HealthServer, serveHealth } from './server.ts';
+import type { PlainServer } from './plain.ts';
+import { serveHealth } from './server.ts';
 
-let server: HealthServer;
+let server: PlainServer;
 let why: string | undefined;
 const metrics = {
   contentType: 'text/plain; version=0.0.4',

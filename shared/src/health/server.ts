@@ -1,10 +1,7 @@
 /** Health and metrics, for probes and Prometheus: metrics on loopback only. */
-import http from 'node:http';
-import { Connections } from '../door/connections.ts';
-import { IdentityError } from '../ground/errors.ts';
+import type http from 'node:http';
 import type { Log } from '../ground/log.ts';
-import { cannotListen } from '../text/listening.ts';
-import { listeningProcess } from '../unix/port-listener.ts';
+import { listenPlain, type PlainServer } from './plain.ts';
 
 export interface HealthOptions {
   readonly host: string;
@@ -24,22 +21,10 @@ export interface Exposition {
   text(): Promise<string>;
 }
 
-export interface HealthServer {
-  readonly port: number;
-  /** Ends the server. Resolves when it has ended. */
-  close(): Promise<void>;
-}
-
-/** A request is one line: a client that takes longer to send it holds a place for nothing. */
-const TIMEOUTS = { requestTimeout: 5_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
-/** Open connections of everybody, and of one address. */
-export const HEALTH_CONNECTIONS = 64;
-const PER_ADDRESS = 32;
-
 /** GET /healthz: the process answers. GET /readyz: it can do its work. GET /metrics. Throws unavailable. */
-export async function serveHealth(given: HealthOptions): Promise<HealthServer> {
+export async function serveHealth(given: HealthOptions): Promise<PlainServer> {
   const options = { ...given, unfit: logged(given) };
-  const server = http.createServer(TIMEOUTS, (request, response) => {
+  return listenPlain(options, (request, response) => {
     answer(request, options).then(
       ({ status, type = 'text/plain; charset=utf-8', body }) => {
         response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body);
@@ -47,29 +32,6 @@ export async function serveHealth(given: HealthOptions): Promise<HealthServer> {
       () => response.writeHead(500).end(),
     );
   });
-  const none = { certified: 0, perCertificate: 0, perHolder: 0 };
-  const places = { strangers: HEALTH_CONNECTIONS, perStranger: PER_ADDRESS, ...none };
-  new Connections(places, () => {}).guard(server);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(
-        new IdentityError(
-          'unavailable',
-          cannotListen(`${options.host}:${options.port}`, error, () => listeningProcess(options.port)),
-        ),
-      ),
-    );
-    server.listen(options.port, options.host, resolve);
-  });
-  const address = server.address();
-  return {
-    port: typeof address === 'object' && address !== null ? address.port : 0,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
 }
 
 /** The reason, which the log has when it is new. */

@@ -162,7 +162,8 @@ function agentTests(subject: Subject): void {
   test('who holds an unexpired certificate is told by target', async () => {
     await record({ serial: '01', notAfter: NOW });
     await record({ serial: '02', origin: '01' });
-    const held = { serial: '02', origin: '01', id, identity: 'web', node: { platform: 'tpm', node: 'a' } };
+    const node = { platform: 'tpm', node: 'a' };
+    const held = { serial: '02', origin: '01', id, identity: 'web', issuer: '40bb', node };
     for (const [kind, value] of [
       ['id', id],
       ['pattern', '*'],

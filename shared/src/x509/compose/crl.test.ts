@@ -78,7 +78,7 @@ const number = (value: Uint8Array) => extension(x509.OID.crlNumber, false, value
 const entry = (...extensions: readonly Uint8Array[]) =>
   made({ entries: der.sequence(der.smallInteger(5), der.time(NOW), der.sequence(...extensions)) });
 
-describe('a CRL is refused', () => {
+describe('I120 a CRL is refused', () => {
   const good = made({ entries: one });
   const other = makeAuthority('Other');
   const twin = makeAuthority('Root');

@@ -5,10 +5,10 @@ import { type ConnectionSettings, Connections } from '@chancery/shared/door/conn
 import { divide, openFilesLimit } from '@chancery/shared/door/descriptors.ts';
 import { shareKeys } from '@chancery/shared/door/keys.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
-import { HEALTH_CONNECTIONS } from '@chancery/shared/health/server.ts';
+import { PLAIN_CONNECTIONS } from '@chancery/shared/health/plain.ts';
 
 /** Descriptors for records, keys, the agent's own sockets, its CA and child processes. */
-const RESERVED_FILES = 256 + HEALTH_CONNECTIONS;
+const RESERVED_FILES = 256 + PLAIN_CONNECTIONS;
 const CERTIFIED = 10_000;
 const STRANGERS = 1_024;
 /** A stranger is a peer before the end of its handshake. A pool opens many connections at once. */

@@ -15,7 +15,7 @@ import type {
   UnexpiredPage,
   UnexpiredPlace,
 } from '../../store.ts';
-import { fromHex, issuanceOf, originOf, serialOf } from './rows.ts';
+import { fromHex, issuanceOf, issuerOf, originOf, serialOf } from './rows.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 type Value = string | number | Uint8Array;
@@ -117,6 +117,7 @@ const certifiedOf = (row: Row): UnexpiredCertificate => ({
   ...originOf(row),
   id: parseSpiffeId(String(row['id'])),
   identity: String(row['identity']),
+  issuer: issuerOf(row),
   node: { platform: String(row['platform']), node: String(row['node']) },
 });
 
@@ -130,7 +131,7 @@ const holdingOf = (row: Row): Holding => ({
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   const page = (filter: string, notAfter = 'not_after') =>
-    sql(`SELECT n, not_after, serial, id, identity, platform, node, origin FROM certificates
+    sql(`SELECT n, not_after, serial, id, identity, issuer, platform, node, origin FROM certificates
       WHERE ${notAfter} > ?1 AND (${notAfter}, n) < (?2, ?3) AND (${notAfter}, n) >= (?4, ?5) AND ${filter}
       ORDER BY not_after DESC, n DESC LIMIT ?6`);
   /** A unary plus keeps the index on not_after out. */

@@ -36,7 +36,7 @@ export function issuanceOf(row: Row): RecordedIssuance {
     node: String(row['node']),
     identity: String(row['identity']),
     keySha256: bytes(row, 'key_sha256'),
-    issuer: hex(bytes(row, 'issuer')),
+    issuer: issuerOf(row),
     notBefore: new Date(Number(row['not_before'])),
     notAfter: new Date(Number(row['not_after'])),
     recordedAt: new Date(Number(row['recorded_at'])),
@@ -100,6 +100,9 @@ export const sequenceOf = (row: Row): Numbered => ({ sequence: BigInt(Number(row
 
 /** Hexadecimal. */
 export const serialOf = (row: Row): string => hex(bytes(row, 'serial'));
+
+/** Hexadecimal. */
+export const issuerOf = (row: Row): string => hex(bytes(row, 'issuer'));
 
 /** Empty for a certificate that was not issued with another one. */
 export const originOf = (row: Row): { readonly origin?: string } =>

@@ -1,0 +1,66 @@
+/** Which authorities have a CRL, and what its number is: what the records of the store say. Pure. */
+import { equal } from '@chancery/shared/ground/bytes.ts';
+import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { crlEntryEnd, writeCrlEntry } from '@chancery/shared/x509/compose/crl.ts';
+import { isInBundle, keepsKey } from '../store/authority-states.ts';
+import type { AuthorityKind, AuthorityRecord, StoredAuthority } from '../store/store.ts';
+
+/** An authority that signs a CRL. */
+export interface CrlIssuer {
+  readonly serial: string;
+  readonly kind: AuthorityKind;
+  readonly certificate: Certificate;
+}
+
+/** Entries of one list, joined. */
+export interface Entries {
+  readonly count: number;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * The authorities that peers trust, whose certificates may be unexpired and whose key is at hand. `hasKey` may be false
+ * of a root: then nobody here can make its list.
+ */
+export function issuersOf(
+  records: readonly AuthorityRecord[],
+  now: Date,
+  hasKey: (record: AuthorityRecord) => boolean,
+): readonly CrlIssuer[] {
+  const own = records
+    .filter((each) => keepsKey(each) && now < each.notAfter)
+    .map((record) => ({ record, certificate: parseCertificate(record.certificate) }));
+  const roots = own.filter(({ record }) => isInBundle(record)).map(({ certificate }) => certificate);
+  return own
+    .filter(({ record }) => hasKey(record))
+    .filter(({ certificate }) => roots.some(({ subject }) => equal(subject, certificate.issuer)))
+    .filter(({ record }) => record.kind === 'intermediate' || isInBundle(record))
+    .map(({ record: { serial, kind }, certificate }) => ({ serial, kind, certificate }));
+}
+
+/** Intermediates of this root that were removed before their end: then no certificate under them counts. */
+export function revokedIntermediates(
+  records: readonly StoredAuthority[],
+  root: Certificate,
+  now: Date,
+): Entries {
+  const revoked = records
+    .filter((each) => each.kind === 'intermediate' && !keepsKey(each) && now < each.notAfter)
+    .map(({ certificate, movedAt }) => ({ movedAt, ...parseCertificate(certificate) }))
+    .filter(({ issuer }) => equal(issuer, root.subject));
+  const bytes = revoked.map(({ serial, movedAt }) =>
+    writeCrlEntry(serial, crlEntryEnd(movedAt, 'cessationOfOperation')),
+  );
+  return { count: revoked.length, bytes: Buffer.concat(bytes) };
+}
+
+/** More seconds than there are until the year 36812. */
+const SECONDS_BITS = 40n;
+
+/**
+ * RFC 5280 section 5.2.3: grows from list to list. The sequence is that of the revocations, which grows with each that
+ * is made or lifted; the time tells lists of one sequence apart. So nothing is kept for it, and of two processes that
+ * make a list the one that knows more revocations has the greater number. 12 octets at most.
+ */
+export const crlNumber = (sequence: bigint, thisUpdate: Date): bigint =>
+  (sequence << SECONDS_BITS) + BigInt(Math.floor(thisUpdate.getTime() / 1000));

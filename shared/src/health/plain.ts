@@ -1,0 +1,52 @@
+/** A port for plain HTTP with small requests from anybody: health, metrics, revocation lists. */
+import http from 'node:http';
+import { Connections } from '../door/connections.ts';
+import { IdentityError } from '../ground/errors.ts';
+import { cannotListen } from '../text/listening.ts';
+import { listeningProcess } from '../unix/port-listener.ts';
+
+export interface PlainServer {
+  readonly port: number;
+  /** Ends the server. Resolves when it has ended. */
+  close(): Promise<void>;
+}
+
+/** A request is one line: a client that takes longer to send it holds a place for nothing. */
+const TIMEOUTS = { requestTimeout: 5_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
+/** A client that takes nothing of an answer for so long, or sends no other request. */
+const IDLE_MS = 10_000;
+/** Open connections of everybody, and of one address, for each such port. */
+export const PLAIN_CONNECTIONS = 64;
+const PER_ADDRESS = 32;
+
+/** Throws unavailable if it cannot listen, and says who does. */
+export async function listenPlain(
+  { host, port }: { readonly host: string; readonly port: number },
+  listener: http.RequestListener,
+): Promise<PlainServer> {
+  const server = http.createServer(TIMEOUTS, listener);
+  server.setTimeout(IDLE_MS);
+  const none = { certified: 0, perCertificate: 0, perHolder: 0 };
+  const places = { strangers: PLAIN_CONNECTIONS, perStranger: PER_ADDRESS, ...none };
+  new Connections(places, () => {}).guard(server);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(
+        new IdentityError(
+          'unavailable',
+          cannotListen(`${host}:${port}`, error, () => listeningProcess(port)),
+        ),
+      ),
+    );
+    server.listen(port, host, resolve);
+  });
+  const address = server.address();
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
