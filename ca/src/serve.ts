@@ -30,7 +30,7 @@ import { Limits } from './door/limits.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
 import { createMetrics, type Metrics } from './health/metrics.ts';
 import { logFiles } from './log/log-files.ts';
-import { type LogKey, openLogKey } from './log/log-key.ts';
+import { type LogKey, type LogKeyAt, openLogKey, readLogKey } from './log/log-key.ts';
 import { startSequencer } from './log/sequencer.ts';
 import { openOperator } from './operator/operator.ts';
 import { openRegistry } from './registry/registry.ts';
@@ -93,14 +93,17 @@ export const keysOf = (settings: Pick<CaSettings, 'dataDir' | 'keyEncryptionKey'
   oneHome(keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey)));
 
 /** The key of the audit log, made if nothing was signed with one yet. Throws file, file_mode, store. */
-export const logKeyOf = (
-  { dataDir, keyEncryptionKey, trustDomain }: CaSettings,
-  store: Store,
-): Promise<LogKey> =>
-  openLogKey(
-    { path: paths(dataDir).logKey, keyEncryptionKey: readKek(keyEncryptionKey), trustDomain },
-    store,
-  );
+export const logKeyOf = (settings: CaSettings, store: Store): Promise<LogKey> =>
+  openLogKey(logKeyAt(settings), store);
+
+/** The key of the audit log as it is. Throws file, file_mode. */
+export const ownLogKey = (settings: CaSettings): LogKey => readLogKey(logKeyAt(settings));
+
+const logKeyAt = ({ dataDir, keyEncryptionKey, trustDomain }: CaSettings): LogKeyAt => ({
+  path: paths(dataDir).logKey,
+  keyEncryptionKey: readKek(keyEncryptionKey),
+  trustDomain,
+});
 
 /** The authorities of this data folder, open for signing. */
 export async function openAuthorities(

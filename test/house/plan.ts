@@ -85,7 +85,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('agents authority registry succession rpc rpc/exchange'),
   ],
   'ca/src/rpc/operator': [
-    ...shared('ground spiffe evidence revocation'),
+    ...shared('ground spiffe evidence revocation audit'),
     PROTO,
     ...ca('store agents registry operator rpc'),
   ],
@@ -107,9 +107,9 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('store store/sqlite attestors authority registry config.ts serve.ts'),
   ],
   'ca/src/cli/operator': [
-    ...shared('ground unix cli config spiffe evidence revocation'),
+    ...shared('ground unix cli tlog audit-verify config spiffe evidence revocation audit'),
     PROTO,
-    ...ca('agents registry config.ts cli'),
+    ...ca('agents registry config.ts serve.ts cli'),
   ],
   'ca/src/cli/program.ts': [...shared('ground cli'), ...ca('cli cli/operator')],
   'ca/src/main.ts': [...shared('ground cli'), ...ca('cli/program.ts')],

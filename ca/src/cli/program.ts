@@ -5,6 +5,7 @@ import { bundle } from './bundle.ts';
 import { check } from './check.ts';
 import { init } from './init.ts';
 import { apply } from './operator/apply.ts';
+import { audit } from './operator/audit.ts';
 import { explain } from './operator/explain.ts';
 import { agents, exportSet, get, issued } from './operator/queries.ts';
 import { reach } from './operator/reach.ts';
@@ -30,6 +31,7 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       revoke,
       revocations,
       unrevoke,
+      audit,
       bundle,
       check,
     },

@@ -23,7 +23,8 @@ export interface LogKeyAt {
 /** Origin of the checkpoints and name of their key. */
 const originOf = (trustDomain: TrustDomain): string => `${trustDomain}/chancery/log`;
 
-function readLogKey({ path, keyEncryptionKey, trustDomain }: LogKeyAt): LogKey {
+/** Throws file, file_mode. */
+export function readLogKey({ path, keyEncryptionKey, trustDomain }: LogKeyAt): LogKey {
   const privateKey = readKeyFile(path, keyEncryptionKey);
   ensure(
     privateKey.asymmetricKeyType === 'ed25519',

@@ -24,6 +24,16 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
   revoke: { ...revocation, dryRun: false },
   lift: 1,
   revocations: undefined,
+  audit: {
+    words: [],
+    text: '',
+    decision: undefined,
+    since: 0,
+    until: Number.MAX_SAFE_INTEGER,
+    place: undefined,
+    backwards: false,
+    limit: 1,
+  },
 };
 const verbs = Object.keys(VERBS) as (keyof Operator)[];
 const WRITING: Readonly<Record<string, string>> = {

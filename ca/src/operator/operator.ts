@@ -10,6 +10,7 @@ import { type AwayAgent, type HolderDeps, Holders, keyOf } from '../agents/holde
 import type { Authorities } from '../authority/authorities.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/store.ts';
+import { type AuditDeps, auditVerbs } from './audit.ts';
 import { type ResourceDeps, resourceVerbs } from './resources.ts';
 import { type RevokeDeps, revocationVerbs } from './revocations.ts';
 import { reading, type Verb } from './verb.ts';
@@ -18,7 +19,7 @@ export interface OperatorDeps
   extends Omit<ResourceDeps & RevokeDeps, 'holders' | 'agents' | 'revocations'>,
     Omit<HolderDeps, 'revocations'> {
   readonly revocations: Revocations;
-  readonly store: AgentStore & Pick<CertificateStore, 'issued'>;
+  readonly store: AgentStore & Pick<CertificateStore, 'issued'> & AuditDeps['store'];
   readonly authorities: Pick<Authorities, 'bundle'>;
 }
 
@@ -60,7 +61,7 @@ export function openOperator(given: OperatorDeps) {
     ensure(limit <= MAX_LIMIT, 'message_parse', `limit is ${limit}, at most ${MAX_LIMIT}`);
     return store.issued({ limit: limit === 0 ? DEFAULT_LIMIT : limit, ...(id !== undefined && { id }) });
   }, deps);
-  return { ...resourceVerbs(deps), ...revocationVerbs(deps), agents, issued };
+  return { ...resourceVerbs(deps), ...revocationVerbs(deps), ...auditVerbs(deps), agents, issued };
 }
 
 async function agentReport(deps: OperatorDeps & { readonly holders: Holders }): Promise<AgentReport> {

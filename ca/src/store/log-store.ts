@@ -1,5 +1,6 @@
 /** What the store keeps of the Merkle log: the order of its entries, and one checkpoint for each size. */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import type { Decision } from '@chancery/shared/audit/leaves.ts';
 
 export interface StoredEvent {
   readonly sequence: number;
@@ -25,7 +26,43 @@ export interface LogCheckpoint {
   readonly note: string;
 }
 
+/** All that is given must hold. */
+export interface EntryQuery {
+  /** A whole SPIFFE ID, serial number or code, anywhere in the event. */
+  readonly words: readonly string[];
+  /** Any part of the event's JSON; the case of ASCII letters does not count. Empty matches all. */
+  readonly text: string;
+  readonly decision: Decision | undefined;
+  /** Milliseconds since 1970: from `since` on, before `until`. */
+  readonly since: number;
+  readonly until: number;
+  /** Where to go on: `place` of the page before; undefined for the beginning, or the end if it goes backwards. */
+  readonly place: number | undefined;
+  readonly backwards: boolean;
+  /** At most 1000. */
+  readonly limit: number;
+}
+
+export interface FoundEntry {
+  /** Its index in the log; undefined if it is not integrated yet. */
+  readonly index: number | undefined;
+  /** The entry. */
+  readonly text: string;
+}
+
+export interface FoundEntries {
+  /** In the order that was asked for. There may be none, and more may come. */
+  readonly found: readonly FoundEntry[];
+  readonly place: number;
+  /** The place after the newest event: what comes later is asked for with it, forwards. */
+  readonly newest: number;
+  /** False if all was looked at. */
+  readonly more: boolean;
+}
+
 export interface LogStore {
+  /** Looks at a bounded number of events. */
+  search(query: EntryQuery): Promise<FoundEntries>;
   /**
    * Entries after a place; 0 is the beginning. It looks at no more than `limit` events, and there may be none among
    * them: the end is where `through` stays as it was. What was answered once never changes: no event appears before a

@@ -5,7 +5,7 @@ import { type Command, type Io, JSON_FLAG, MisuseError } from '../cli/program.ts
 import { type NoteKey, readVerifierKey } from '../tlog/note.ts';
 import { verifyFolder } from './verify.ts';
 
-const FROM_FLAG = {
+export const FROM_FLAG = {
   from: {
     type: 'string',
     multiple: true,
@@ -44,7 +44,7 @@ export const verifyCommand: Command = {
 };
 
 /** Reads the files of `--from`. Throws MisuseError. */
-const keptOf = (files: readonly string[]) => files.map((name) => ({ name, note: readOr(name) }));
+export const keptOf = (files: readonly string[]) => files.map((name) => ({ name, note: readOr(name) }));
 
 function keyOf(given: string | undefined, folder: string, io: Io): NoteKey {
   const own = join(folder, 'verifier-key');

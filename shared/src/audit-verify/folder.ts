@@ -2,7 +2,7 @@
 import fs from 'node:fs/promises';
 import { join } from 'node:path';
 import { ensure } from '../ground/errors.ts';
-import type { ReadFile } from '../tlog/verify-log.ts';
+import type { ReadFile } from '../tlog/read-log.ts';
 
 /** A bundle of entries of the greatest length has less. */
 const MAX_BYTES = 32 * 1024 * 1024;

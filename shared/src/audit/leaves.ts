@@ -2,29 +2,42 @@
 import { hash } from 'node:crypto';
 import type { AuditEvent } from './event.ts';
 
-/**
- * An entry is evidence: what was given, refused, changed or done. Telemetry says how agents are; it is kept in the
- * database alone.
- */
-const KINDS: Readonly<Record<AuditEvent['type'], 'entry' | 'telemetry'>> = {
-  'svid.issuing': 'entry',
-  'svid.issued': 'entry',
-  'svid.failed': 'entry',
-  'node.attested': 'entry',
-  'request.refused': 'entry',
-  'operator.acting': 'entry',
-  'registry.applied': 'entry',
-  'authority.certifying': 'entry',
-  'authority.certified': 'entry',
-  'authority.moved': 'entry',
-  'revocation.made': 'entry',
-  'revocation.lifted': 'entry',
-  'agent.connected': 'telemetry',
-  'agent.acknowledged': 'telemetry',
+export const DECISIONS = ['allowed', 'denied', 'failed'] as const;
+
+export type Decision = (typeof DECISIONS)[number];
+
+interface Kind {
+  /**
+   * An entry is evidence: what was given, refused, changed or done. Telemetry says how agents are; it is kept in the
+   * database alone.
+   */
+  readonly is: 'entry' | 'telemetry';
+  /** How a request ended, where the event says that. */
+  readonly decision?: Decision;
+}
+
+const KINDS: Readonly<Record<AuditEvent['type'], Kind>> = {
+  'svid.issuing': { is: 'entry' },
+  'svid.issued': { is: 'entry', decision: 'allowed' },
+  'svid.failed': { is: 'entry', decision: 'failed' },
+  'node.attested': { is: 'entry', decision: 'allowed' },
+  'request.refused': { is: 'entry', decision: 'denied' },
+  'operator.acting': { is: 'entry' },
+  'registry.applied': { is: 'entry' },
+  'authority.certifying': { is: 'entry' },
+  'authority.certified': { is: 'entry' },
+  'authority.moved': { is: 'entry' },
+  'revocation.made': { is: 'entry' },
+  'revocation.lifted': { is: 'entry' },
+  'agent.connected': { is: 'telemetry' },
+  'agent.acknowledged': { is: 'telemetry' },
 };
 
 /** Whether the event becomes an entry of the log. */
-export const isLeaf = ({ type }: Pick<AuditEvent, 'type'>): boolean => KINDS[type] === 'entry';
+export const isLeaf = ({ type }: Pick<AuditEvent, 'type'>): boolean => KINDS[type].is === 'entry';
+
+/** Undefined if the event does not say how a request ended. */
+export const decisionOf = ({ type }: Pick<AuditEvent, 'type'>): Decision | undefined => KINDS[type]?.decision;
 
 /** A bundle has two bytes for the length of an entry. */
 const MAX_BYTES = 0xffff;

@@ -112,10 +112,13 @@ test('a proof as text is read as it was written, and holds for its entry alone',
   const checkpoint = signCheckpoint({ size: 5, root: log.root }, key, privateKey);
   const read = async (name: Parameters<typeof tilePath>[0]) => log.files.get(tilePath(name)) ?? bytes('');
   const hashes = await proveInclusion(3, { size: 5, read });
-  const text = writeProof({ index: 3, hashes, checkpoint });
+  const extra = bytes('d');
+  const text = writeProof({ extra, index: 3, hashes, checkpoint });
   const proof = readProof(bytes(text));
-  expect(proof).toEqual({ index: 3, hashes, checkpoint });
-  expect(readProof(bytes(text.replace('\nindex', '\nextra AAAA\nindex')))).toEqual(proof);
+  expect(proof).toEqual({ extra, index: 3, hashes, checkpoint });
+  const bare = writeProof({ ...proof, extra: bytes('') });
+  expect(readProof(bytes(bare))).toEqual({ ...proof, extra: bytes('') });
+  expect(() => readProof(bytes(text.replace('extra ', 'extra -')))).toThrow(refusal('tlog', /extra/));
   expect(verifyProof(proof, bytes('d'), key).size).toBe(5);
   expect(() => verifyProof(proof, bytes('c'), key)).toThrow(refusal('tlog', /does not lead from entry 3/));
   expect(() => verifyProof({ ...proof, index: 2 }, bytes('d'), key)).toThrow(

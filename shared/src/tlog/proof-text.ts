@@ -11,6 +11,8 @@ const BEGINS = 'c2sp.org/tlog-proof@v1';
 const MAX_HASHES = 64;
 
 export interface EntryProof {
+  /** What nobody signs: ours has the entry. Empty if there is none. */
+  readonly extra: Uint8Array;
   /** Of the entry, from 0. */
   readonly index: number;
   readonly hashes: readonly Uint8Array[];
@@ -19,14 +21,16 @@ export interface EntryProof {
 }
 
 /** The text ends with the checkpoint. */
-export const writeProof = ({ index, hashes, checkpoint }: EntryProof): string =>
-  `${[BEGINS, `index ${index}`, ...hashes.map(base64)].join('\n')}\n\n${checkpoint}`;
+export function writeProof({ extra, index, hashes, checkpoint }: EntryProof): string {
+  const before = extra.length > 0 ? [BEGINS, `extra ${base64(extra)}`] : [BEGINS];
+  return `${[...before, `index ${index}`, ...hashes.map(base64)].join('\n')}\n\n${checkpoint}`;
+}
 
-/** Throws tlog. A line `extra`, which nobody signs, is skipped. */
+/** Throws tlog. */
 export function readProof(bytes: Uint8Array): EntryProof {
   const text = utf8Text(bytes, 'tlog', 'the proof');
-  const [, index = '', lines = '', checkpoint = ''] =
-    /^c2sp\.org\/tlog-proof@v1\n(?:extra [^\n]*\n)?index (0|[1-9]\d{0,15})\n((?:[^\n]+\n)*)\n([\s\S]+)$/.exec(
+  const [, encodedExtra = '', index = '', lines = '', checkpoint = ''] =
+    /^c2sp\.org\/tlog-proof@v1\n(?:extra ([^\n]*)\n)?index (0|[1-9]\d{0,15})\n((?:[^\n]+\n)*)\n([\s\S]+)$/.exec(
       text,
     ) ?? [];
   ensure(checkpoint !== '', 'tlog', `this is not a proof: ${BEGINS} is expected`);
@@ -42,7 +46,9 @@ export function readProof(bytes: Uint8Array): EntryProof {
     'tlog',
     'a hash of the proof is not base64',
   );
-  return { index: Number(index), hashes, checkpoint };
+  const extra = Buffer.from(encodedExtra, 'base64');
+  ensure(base64(extra) === encodedExtra, 'tlog', 'the line `extra` of the proof is not base64');
+  return { extra, index: Number(index), hashes, checkpoint };
 }
 
 /** The checkpoint, if this key has signed it and its tree has the entry at the index of the proof. Throws tlog. */

@@ -8,11 +8,9 @@ import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 import { Differences, type Finding } from './differences.ts';
 import { leafHash } from './hash.ts';
 import type { NoteKey } from './note.ts';
+import { type ReadFile, readWidth } from './read-log.ts';
 import { type FullTile, Tail } from './tail.ts';
 import { hashesAt, hashesOfTile, readBundle, TILE_WIDTH, type TileName, tileOf, tilePath } from './tile.ts';
-
-/** Gives a file of the log by its path; undefined if there is none. */
-export type ReadFile = (path: string) => Promise<Uint8Array | undefined>;
 
 /** A checkpoint that was kept elsewhere. */
 export interface KeptCheckpoint {
@@ -100,7 +98,7 @@ class Verifier {
   async #bundle(from: number): Promise<void> {
     const name = tileOf(0, from, this.#signed.size);
     const bundleName = { ...name, level: 'entries' } as const;
-    const [bundle, tile] = await Promise.all([this.#read(bundleName), this.#tile(name)]);
+    const [bundle, tile] = await Promise.all([readWidth(bundleName, this.#log.read), this.#tile(name)]);
     const { entries, problem } =
       bundle === undefined
         ? { entries: [], problem: `${tilePath(bundleName)} is missing` }
@@ -131,22 +129,13 @@ class Verifier {
 
   /** Empty if the tile is missing or has another length. */
   async #tile(name: TileName): Promise<readonly Uint8Array[]> {
-    const bytes = await this.#read(name);
+    const bytes = await readWidth(name, this.#log.read);
     try {
       return bytes === undefined ? [] : hashesOfTile(bytes, name);
     } catch (error) {
       if (!isRefusal(error, 'tlog')) throw error;
       return [];
     }
-  }
-
-  /** A log removes a partial file once the full one is there, which begins with it. */
-  async #read(name: TileName): Promise<Uint8Array | undefined> {
-    const bytes = await this.#log.read(tilePath(name));
-    if (bytes !== undefined || name.width === TILE_WIDTH) return bytes;
-    const whole = await this.#log.read(tilePath({ ...name, width: TILE_WIDTH }));
-    if (whole === undefined || name.level === 'entries') return whole && firstEntries(whole, name);
-    return whole.subarray(0, (whole.length / TILE_WIDTH) * name.width);
   }
 
   /** Those of the size that the tree has now. */
@@ -157,12 +146,4 @@ class Verifier {
       if (!isSame) this.#differences.kept(kept);
     }
   }
-}
-
-function firstEntries(bytes: Uint8Array, name: TileName): Uint8Array {
-  const { entries } = readBundle(bytes, name);
-  return bytes.subarray(
-    0,
-    entries.reduce((sum, { length }) => sum + 2 + length, 0),
-  );
 }

@@ -1,4 +1,6 @@
 /** Audit events, in the order of their writing; the entries of the Merkle log and its checkpoints. */
+
+import type { EntryQuery } from '@chancery/ca/store/log-store.ts';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { expect, test } from 'vitest';
 import { after, NOW } from '../certificates.ts';
@@ -83,6 +85,72 @@ function logTests(subject: Subject): void {
     await subject.store.revoke(draft, 9);
     const { entries } = await subject.store.leaves(0, 10);
     expect(entries.map((each) => JSON.parse(each).type)).toEqual(['operator.acting', 'revocation.made']);
+  });
+
+  const query = {
+    words: [],
+    text: '',
+    decision: undefined,
+    since: 0,
+    until: Number.MAX_SAFE_INTEGER,
+    place: undefined,
+    backwards: false,
+    limit: 1000,
+  };
+  const abouts = async (asked: Partial<EntryQuery>) => {
+    const { found } = await subject.store.search({ ...query, ...asked });
+    return found.map(({ text }) => JSON.parse(text)['about']);
+  };
+
+  test('entries are found by whole words, by text and by time, forwards and backwards', async () => {
+    const { store, clock } = subject;
+    await store.append(acting('id spiffe://test.example/a'));
+    await store.append(event);
+    clock.advanceTo(after(5));
+    await store.append(acting('id spiffe://test.example/a/b 100% "of" it'));
+    expect(await abouts({})).toHaveLength(2);
+    expect(await abouts({ words: ['spiffe://test.example/a'] })).toEqual(['id spiffe://test.example/a']);
+    expect(await abouts({ words: ['spiffe://test.example/a', 'operator.acting'] })).toHaveLength(1);
+    expect(await abouts({ words: ['test.example'] })).toEqual([]);
+    for (const text of ['TEST.example/A/B', '00% "', 'OF" it'])
+      expect(await abouts({ text })).toHaveLength(1);
+    expect(await abouts({ text: '1_0%' })).toEqual([]);
+    expect(await abouts({ since: after(5).getTime() })).toHaveLength(1);
+    expect(await abouts({ until: after(5).getTime() })).toEqual(['id spiffe://test.example/a']);
+    expect(await abouts({ backwards: true, limit: 1 })).toEqual([expect.stringContaining('a/b')]);
+    expect(await abouts({ decision: 'denied' })).toEqual([]);
+    await store.append({ type: 'request.refused', rpc: 'Renew', code: 'csr_pop', detail: 'x', peer: 'y' });
+    expect((await store.search({ ...query, decision: 'denied', words: ['csr_pop'] })).found).toHaveLength(1);
+  });
+
+  test('pages have every entry once, with its index as soon as it is integrated', async () => {
+    const { store } = subject;
+    for (let n = 0; n < 7; n += 1) {
+      await store.append(acting(`${n}`));
+      if (n % 3 === 0) await store.append(event);
+    }
+    const pages = async (backwards: boolean) => {
+      const indexes: (number | undefined)[] = [];
+      let [place, more]: [number | undefined, boolean] = [undefined, true];
+      while (more) {
+        const page = await store.search({ ...query, backwards, limit: 2, place });
+        indexes.push(...page.found.map(({ index }) => index));
+        ({ place, more } = page);
+      }
+      return indexes;
+    };
+    expect(await pages(false)).toEqual(Array(7).fill(undefined));
+    const three = await store.leaves(0, 4);
+    expect(three.entries).toHaveLength(3);
+    await store.saveCheckpoint(0, { ...checkpoint(3), through: three.through });
+    const rest = await store.leaves(three.through, 100);
+    await store.saveCheckpoint(3, { ...checkpoint(7), through: rest.through });
+    await store.append(acting('8'));
+    expect(await pages(false)).toEqual([0, 1, 2, 3, 4, 5, 6, undefined]);
+    expect(await pages(true)).toEqual([undefined, 6, 5, 4, 3, 2, 1, 0]);
+    const { newest } = await store.search({ ...query, backwards: true });
+    await store.append(acting('9'));
+    expect(await abouts({ place: newest })).toEqual(['9']);
   });
 
   test('a checkpoint follows only the one from which it was made, so there is one for each size', async () => {

@@ -111,6 +111,7 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   revoke: { kind: 'id', value: ID, reason: 'unspecified', seconds: 0n, dryRun: false, force: false },
   liftRevocation: { number: 1n },
   listRevocations: {},
+  queryAudit: { words: [], text: '', decision: '', since: 0n, until: 0n, backwards: false, limit: 1 },
 };
 const methods = Object.keys(requests) as Method[];
 

@@ -21,6 +21,7 @@ import { keyOf, MAX_SET_BYTES } from '../../registry/resources.ts';
 import type { RecordedIssuance } from '../../store/store.ts';
 import { askerOf } from '../caller.ts';
 import { bidi, type Stream, unary } from '../methods.ts';
+import { auditMethods } from './audit.ts';
 import { revokeMethods, unacknowledgedMessage } from './revoke.ts';
 
 export interface OperatorDeps {
@@ -72,6 +73,7 @@ export function operatorMethods({ operator }: OperatorDeps) {
       return { issued: (await issued({ id, limit })).map(issuedMessage) };
     }),
     ...revokeMethods(operator),
+    ...auditMethods(operator),
   ] as const;
 }
 

@@ -15,6 +15,7 @@ import { Undo } from './holders/undo.ts';
 import { type Reads, readsOf } from './reads.ts';
 import { AuthorityTable } from './tables/authority-table.ts';
 import { CertificatePages } from './tables/certificate-pages.ts';
+import { EntrySearch } from './tables/entry-search.ts';
 import { LogTable } from './tables/log-table.ts';
 import { RevocationTable } from './tables/revocation-table.ts';
 import { issuanceOf } from './tables/rows.ts';
@@ -73,8 +74,8 @@ export class Engine {
     if (at.generation !== undefined) ensureNotOlder(at.generation, this.#newest());
     const pages = new CertificatePages(db);
     const revocations = new RevocationTable(db, pages);
-    const log = new LogTable(db);
-    const tables = { authorities: new AuthorityTable(db), revocations, pages, log };
+    const [log, entries] = [new LogTable(db), new EntrySearch(db)];
+    const tables = { authorities: new AuthorityTable(db), revocations, pages, log, entries };
     this.#reads = readsOf(db, tables);
     this.#writes = writesOf(db, tables, this.#memory);
     this.#transaction = transactionOf(db, this.#memory.undo, this.files);

@@ -2,9 +2,11 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
+import type { EntryQuery } from '../log-store.ts';
 import type { HoldingsQuery, UnexpiredPlace } from '../store.ts';
 import type { AuthorityTable } from './tables/authority-table.ts';
 import type { CertificatePages } from './tables/certificate-pages.ts';
+import type { EntrySearch } from './tables/entry-search.ts';
 import type { LogTable } from './tables/log-table.ts';
 import type { RevocationTable } from './tables/revocation-table.ts';
 import { fromHex, issuanceOf, SUCCESSIONS, sequenceOf, serialsFrom, successionOf } from './tables/rows.ts';
@@ -14,18 +16,20 @@ export type Reads = ReturnType<typeof readsOf>;
 /** Tables that have a class of their own. */
 export interface Tables {
   readonly log: LogTable;
+  readonly entries: EntrySearch;
   readonly authorities: AuthorityTable;
   readonly revocations: RevocationTable;
   readonly pages: CertificatePages;
 }
 
 /** Times are milliseconds. */
-export function readsOf(db: DatabaseSync, { authorities, revocations, pages, log }: Tables) {
+export function readsOf(db: DatabaseSync, { authorities, revocations, pages, log, entries }: Tables) {
   const sql = statements(db);
   return {
     events: (after: number, limit: number) => sql.events.all(after, limit),
     leaves: (after: number, limit: number) => log.leaves(after, limit),
     checkpoint: () => log.newest(),
+    search: (query: EntryQuery) => entries.search(query),
     newestRecordAt: () => {
       const at = sql.newestEvent.get()?.['at'];
       return at === undefined ? undefined : Number(at);

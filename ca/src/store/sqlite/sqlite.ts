@@ -6,7 +6,7 @@ import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { LogCheckpoint, StoredEvent } from '../log-store.ts';
+import type { EntryQuery, LogCheckpoint, StoredEvent } from '../log-store.ts';
 import type {
   AuthorityMove,
   AuthorityRecord,
@@ -188,6 +188,10 @@ class SqliteStore implements Store {
 
   leaves(after: number, limit: number) {
     return this.#read('leaves', after, limit);
+  }
+
+  search(query: EntryQuery) {
+    return this.#read('search', query);
   }
 
   checkpoint() {

@@ -283,6 +283,46 @@ export interface ListRevocationsResponse {
   revocations: Revocation[];
 }
 
+/** All that is given must hold. */
+export interface QueryAuditRequest {
+  /** A whole SPIFFE ID, serial number or code each, anywhere in the entry: at most 8. */
+  words: string[];
+  /** Any part of the entry's JSON; the case of ASCII letters does not count. */
+  text: string;
+  /** "allowed", "denied" or "failed"; empty for all. */
+  decision: string;
+  /** Milliseconds since 1970: from since on, before until. 0 for no bound. */
+  since: bigint;
+  until: bigint;
+  /** The place of the page before; absent for the first page. */
+  place?:
+    | bigint
+    | undefined;
+  /** Newest first. */
+  backwards: boolean;
+  /** From 1 to 1000. */
+  limit: number;
+}
+
+export interface QueryAuditResponse {
+  /** There may be none, and more may come. */
+  entries: AuditEntry[];
+  place: bigint;
+  /** False if all was looked at. */
+  more: boolean;
+  /** The place after the newest event: what comes later is asked for with it, not backwards. */
+  newest: bigint;
+}
+
+export interface AuditEntry {
+  /** Its index in the log; absent if it is not integrated yet. */
+  index?:
+    | bigint
+    | undefined;
+  /** JSON. */
+  text: string;
+}
+
 function createBaseResourceFile(): ResourceFile {
   return { name: "", text: "", continues: false };
 }
@@ -2397,6 +2437,283 @@ export const ListRevocationsResponse: MessageFns<ListRevocationsResponse> = {
   },
 };
 
+function createBaseQueryAuditRequest(): QueryAuditRequest {
+  return { words: [], text: "", decision: "", since: 0n, until: 0n, place: undefined, backwards: false, limit: 0 };
+}
+
+export const QueryAuditRequest: MessageFns<QueryAuditRequest> = {
+  encode(message: QueryAuditRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.words) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.text !== "") {
+      writer.uint32(18).string(message.text);
+    }
+    if (message.decision !== "") {
+      writer.uint32(26).string(message.decision);
+    }
+    if (message.since !== 0n) {
+      if (BigInt.asUintN(64, message.since) !== message.since) {
+        throw new globalThis.Error("value provided for field message.since of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.since);
+    }
+    if (message.until !== 0n) {
+      if (BigInt.asUintN(64, message.until) !== message.until) {
+        throw new globalThis.Error("value provided for field message.until of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.until);
+    }
+    if (message.place !== undefined) {
+      if (BigInt.asUintN(64, message.place) !== message.place) {
+        throw new globalThis.Error("value provided for field message.place of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.place);
+    }
+    if (message.backwards !== false) {
+      writer.uint32(56).bool(message.backwards);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(64).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueryAuditRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueryAuditRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.words.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.decision = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.since = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.until = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.place = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.backwards = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseQueryAuditResponse(): QueryAuditResponse {
+  return { entries: [], place: 0n, more: false, newest: 0n };
+}
+
+export const QueryAuditResponse: MessageFns<QueryAuditResponse> = {
+  encode(message: QueryAuditResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      AuditEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.place !== 0n) {
+      if (BigInt.asUintN(64, message.place) !== message.place) {
+        throw new globalThis.Error("value provided for field message.place of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.place);
+    }
+    if (message.more !== false) {
+      writer.uint32(24).bool(message.more);
+    }
+    if (message.newest !== 0n) {
+      if (BigInt.asUintN(64, message.newest) !== message.newest) {
+        throw new globalThis.Error("value provided for field message.newest of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.newest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueryAuditResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueryAuditResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(AuditEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.place = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.more = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.newest = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAuditEntry(): AuditEntry {
+  return { index: undefined, text: "" };
+}
+
+export const AuditEntry: MessageFns<AuditEntry> = {
+  encode(message: AuditEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== undefined) {
+      if (BigInt.asUintN(64, message.index) !== message.index) {
+        throw new globalThis.Error("value provided for field message.index of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.index);
+    }
+    if (message.text !== "") {
+      writer.uint32(18).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /**
  * The operator's hand on a running CA.
  * Caller of every RPC: root or the CA's own user, on the CA's admin socket.
@@ -2501,6 +2818,16 @@ export const OperatorService = {
       Buffer.from(ListRevocationsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListRevocationsResponse => ListRevocationsResponse.decode(value),
   },
+  /** Role: reader. Entries of the audit log that match: a page. */
+  queryAudit: {
+    path: "/chancery.v1.Operator/QueryAudit" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: QueryAuditRequest): Buffer => Buffer.from(QueryAuditRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): QueryAuditRequest => QueryAuditRequest.decode(value),
+    responseSerialize: (value: QueryAuditResponse): Buffer => Buffer.from(QueryAuditResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): QueryAuditResponse => QueryAuditResponse.decode(value),
+  },
 } as const;
 
 export interface OperatorServer extends UntypedServiceImplementation {
@@ -2525,6 +2852,8 @@ export interface OperatorServer extends UntypedServiceImplementation {
   liftRevocation: handleUnaryCall<LiftRevocationRequest, LiftRevocationResponse>;
   /** Role: reader. Those in force, by their numbers. */
   listRevocations: handleUnaryCall<ListRevocationsRequest, ListRevocationsResponse>;
+  /** Role: reader. Entries of the audit log that match: a page. */
+  queryAudit: handleUnaryCall<QueryAuditRequest, QueryAuditResponse>;
 }
 
 export interface OperatorClient extends Client {
@@ -2650,6 +2979,22 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListRevocationsResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: reader. Entries of the audit log that match: a page. */
+  queryAudit(
+    request: QueryAuditRequest,
+    callback: (error: ServiceError | null, response: QueryAuditResponse) => void,
+  ): ClientUnaryCall;
+  queryAudit(
+    request: QueryAuditRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: QueryAuditResponse) => void,
+  ): ClientUnaryCall;
+  queryAudit(
+    request: QueryAuditRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: QueryAuditResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -1,0 +1,181 @@
+/** `audit`: looks into the audit log, proves one of its entries, and verifies all of it. */
+import type { AuditEntry, QueryAuditRequest } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { FROM_FLAG, keptOf } from '@chancery/shared/audit-verify/command.ts';
+import { readIn } from '@chancery/shared/audit-verify/folder.ts';
+import { verifyFolder } from '@chancery/shared/audit-verify/verify.ts';
+import {
+  type Command,
+  type ExitStatus,
+  type Invocation,
+  type Io,
+  JSON_FLAG,
+  MisuseError,
+  meant,
+} from '@chancery/shared/cli/program.ts';
+import { asBuffer, base64, utf8 } from '@chancery/shared/ground/bytes.ts';
+import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
+import { writeProof } from '@chancery/shared/tlog/proof-text.ts';
+import { readEntryProof } from '@chancery/shared/tlog/read-log.ts';
+import { paths, readCaConfig } from '../../config.ts';
+import { ownLogKey } from '../../serve.ts';
+import { CONFIG_FLAG, configFile, printTable } from '../flags.ts';
+import { callOperator } from './admin.ts';
+import { queryOf } from './audit-query.ts';
+
+const PAGE = 1_000;
+const DEFAULT_LIMIT = 100;
+const FOLLOW_MS = 1_000;
+
+export const audit: Command = {
+  says: 'Looks into the audit log (query), proves that it has an entry (proof), or verifies all of it (verify).',
+  positionals: 'query | proof ENTRY | verify',
+  flags: {
+    identity: { type: 'string', value: 'SPIFFE-ID', says: 'query: entries that name this SPIFFE ID.' },
+    serial: { type: 'string', value: 'SERIAL', says: 'query: entries that name this certificate.' },
+    code: { type: 'string', value: 'CODE', says: 'query: refusals with this code.' },
+    decision: { type: 'string', value: 'allowed|denied|failed', says: 'query: how requests ended.' },
+    text: { type: 'string', value: 'TEXT', says: 'query: any part of an entry, in upper or lower case.' },
+    since: {
+      type: 'string',
+      value: 'TIME',
+      says: 'query: from this time on; RFC 3339, or how long ago (15m, 7d).',
+    },
+    until: { type: 'string', value: 'TIME', says: 'query: before this time.' },
+    limit: { type: 'string', short: 'n', value: 'COUNT', says: 'query: the newest so many (default: 100).' },
+    all: { type: 'boolean', says: 'query: all that match, however many.' },
+    follow: { type: 'boolean', says: 'query: go on with new entries until it is interrupted.' },
+    ...FROM_FLAG,
+    ...CONFIG_FLAG,
+    ...JSON_FLAG,
+  },
+  run(invocation, io) {
+    const [verb = '', ...more] = invocation.positionals;
+    if (verb === 'proof' && more.length === 1) return proof(more[0] ?? '', invocation, io);
+    if (verb === 'query' && more.length === 0) return query(invocation, io);
+    if (verb === 'verify' && more.length === 0) return verify(invocation, io);
+    throw new MisuseError(`give query, proof ENTRY or verify${meant(verb, ['query', 'proof', 'verify'])}`);
+  },
+};
+
+async function query(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const request = queryOf(invocation, new Date());
+  const limit = limitOf(invocation.text('limit'));
+  const isAll = invocation.has('all');
+  const print = printerOf(invocation, io);
+  let place: bigint | undefined;
+  if (isAll) place = await forwards(request, undefined, { invocation, print });
+  else {
+    const newest = await backwards({ ...request, limit: Math.min(limit, PAGE) }, limit, invocation);
+    ({ place } = newest);
+    print(newest.entries);
+  }
+  while (invocation.has('follow') && !io.signal.aborted) {
+    place = await forwards(request, place, { invocation, print });
+    await pause(FOLLOW_MS, io.signal);
+  }
+  return 0;
+}
+
+interface Output {
+  readonly invocation: Invocation;
+  readonly print: (entries: readonly AuditEntry[]) => void;
+}
+
+/** Prints page by page. Resolves with the place after the last one. */
+async function forwards(
+  request: QueryAuditRequest,
+  from: bigint | undefined,
+  { invocation, print }: Output,
+): Promise<bigint> {
+  let [place, more] = [from, true];
+  while (more) {
+    const page = await ask(invocation, { ...request, limit: PAGE, ...(place !== undefined && { place }) });
+    print(page.entries);
+    ({ place, more } = page);
+  }
+  return place ?? 0n;
+}
+
+/** The newest `limit`, oldest first, and the place after the newest event of all. */
+async function backwards(request: QueryAuditRequest, limit: number, invocation: Invocation) {
+  const entries: AuditEntry[] = [];
+  let [place, more]: [bigint | undefined, boolean] = [undefined, true];
+  let newest = 0n;
+  while (more && entries.length < limit) {
+    const page = await ask(invocation, {
+      ...request,
+      backwards: true,
+      ...(place !== undefined && { place }),
+    });
+    if (place === undefined) newest = page.newest;
+    entries.push(...page.entries);
+    ({ place, more } = page);
+  }
+  return { entries: entries.slice(0, limit).toReversed(), place: newest };
+}
+
+const ask = (invocation: Invocation, request: QueryAuditRequest) =>
+  callOperator(invocation, (client) => client.queryAudit, request);
+
+function limitOf(text: string | undefined): number {
+  const limit = Number(text ?? DEFAULT_LIMIT);
+  if (!Number.isInteger(limit) || limit < 1 || limit > 100_000)
+    throw new MisuseError('--limit is a number from 1 to 100000; --all has no limit');
+  return limit;
+}
+
+/** Resolves early where the signal aborts. */
+const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+
+/** A table, whose head is printed once, or a JSON object a line with the entry's index. */
+function printerOf(invocation: Invocation, io: Io): Output['print'] {
+  let isFirst = true;
+  return (entries) => {
+    if (invocation.has('json')) {
+      for (const each of entries) io.out(`{"entry":${each.index ?? null},${each.text.slice(1)}\n`);
+      return;
+    }
+    if (entries.length === 0 && !isFirst) return;
+    printTable(io, isFirst ? ['ENTRY', 'TIME', 'EVENT', 'ABOUT'] : ['', '', '', ''], entries.map(row));
+    isFirst = false;
+  };
+}
+
+function row({ index, text }: AuditEntry): readonly string[] {
+  const { at, type, ...about } = JSON.parse(text) as Record<string, unknown>;
+  const fields = Object.entries(about).map(([name, value]) => `${name}=${plain(value)}`);
+  return [index === undefined ? '-' : `${index}`, String(at), String(type), fields.join(' ')];
+}
+
+const plain = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
+
+/** Offline: by the files and the key. */
+async function proof(text: string, invocation: Invocation, io: Io): Promise<ExitStatus> {
+  if (!/^(0|[1-9]\d{0,14})$/.test(text)) throw new MisuseError(`"${text}" is not the index of an entry`);
+  const settings = readCaConfig(configFile(invocation));
+  const { verifier } = ownLogKey(settings);
+  const made = await readEntryProof(Number(text), readIn(paths(settings.dataDir).log), verifier);
+  if (!invocation.has('json')) io.out(writeProof(made));
+  else {
+    const { size, root } = openCheckpoint(utf8(made.checkpoint), verifier);
+    const entry = asBuffer(made.extra).toString('utf8');
+    const [hashes, { index, checkpoint }] = [made.hashes.map(base64), made];
+    io.out(`${JSON.stringify({ index, entry, size, root: base64(root), hashes, checkpoint }, null, 2)}\n`);
+  }
+  return 0;
+}
+
+/** Offline: by the files and the key. */
+async function verify(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const settings = readCaConfig(configFile(invocation));
+  const { verifier: key } = ownLogKey(settings);
+  const [folder, kept] = [paths(settings.dataDir).log, keptOf(invocation.texts('from'))];
+  return verifyFolder({ folder, key, kept, json: invocation.has('json') }, io);
+}

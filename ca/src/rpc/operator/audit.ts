@@ -1,0 +1,42 @@
+/** The operator's call that looks into the audit log, over gRPC. */
+import type { QueryAuditRequest, QueryAuditResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { DECISIONS } from '@chancery/shared/audit/leaves.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Operator } from '../../operator/operator.ts';
+import type { EntryQuery, FoundEntries } from '../../store/log-store.ts';
+import { askerOf } from '../caller.ts';
+import { unary } from '../methods.ts';
+
+/** The method names the verb of the operator, which checks who asks. */
+export const auditMethods = (operator: Operator) =>
+  [
+    unary('QueryAudit', OperatorService.queryAudit, async (request, caller) => {
+      const audit = operator.audit(askerOf(caller));
+      return message(await audit(queryOf(request)));
+    }),
+  ] as const;
+
+/** Throws message_parse. */
+function queryOf({ decision, since, until, place, ...query }: QueryAuditRequest): EntryQuery {
+  const known = DECISIONS.find((each) => each === decision);
+  ensure(
+    decision === '' || known !== undefined,
+    'message_parse',
+    `decision is one of ${DECISIONS.join(', ')}`,
+  );
+  return {
+    ...query,
+    decision: known,
+    since: Number(since),
+    until: until === 0n ? Number.MAX_SAFE_INTEGER : Number(until),
+    place: place === undefined ? undefined : Number(place),
+  };
+}
+
+const message = ({ found, place, newest, more }: FoundEntries): QueryAuditResponse => ({
+  entries: found.map(({ index, text }) => ({ index: index === undefined ? undefined : BigInt(index), text })),
+  place: BigInt(place),
+  newest: BigInt(newest),
+  more,
+});

@@ -1,0 +1,163 @@
+/** The audit log as an operator and an auditor use it: a real CA that is killed, its commands, and a copy elsewhere. */
+import { execFile } from 'node:child_process';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execPath } from 'node:process';
+import { readVerifierKey } from '@chancery/shared/tlog/note.ts';
+import { readProof, verifyProof } from '@chancery/shared/tlog/proof-text.ts';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import {
+  CA_MAIN,
+  type CaFolder,
+  makeAgent,
+  makeFolder,
+  type Running,
+  removeFolder,
+  root,
+  runProgram,
+  serveUnixCa,
+} from '../kit/processes.ts';
+
+const TRUST_DOMAIN = 'log.example';
+const ID = `spiffe://${TRUST_DOMAIN}/w`;
+const PATIENCE = { timeout: 60_000, interval: 200 };
+const VERIFY = join(root, 'shared/src/audit-verify/main.ts');
+
+let dir: string;
+let ca: CaFolder;
+let serving: Running;
+beforeAll(async () => {
+  dir = makeFolder();
+  const identity = { kind: 'Identity', name: 'w', platform: 'unix', id: ID, x509: { ttl: '1h' } };
+  ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, [identity]));
+  const agent = makeAgent(ca, 'agent', { evidence: { unix: {} } });
+  const running = await agent.run();
+  await running.stop();
+});
+afterAll(async () => {
+  await serving.stop('SIGKILL');
+  removeFolder(dir);
+});
+
+const log = () => join(ca.dir, 'data/log');
+const key = () => readVerifierKey(readFileSync(join(log(), 'verifier-key'), 'utf8').trim());
+const lines = async (...args: string[]) => {
+  const { stdout } = await ca.cli('audit', 'query', '--json', ...args);
+  return stdout
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line));
+};
+/** All events of now are entries with an index. */
+const integrated = () =>
+  vi.waitFor(
+    async () => expect((await lines('--all')).every(({ entry }) => entry !== null)).toBe(true),
+    PATIENCE,
+  );
+const verify = (folder: string, ...args: string[]) => runProgram(VERIFY, [folder, ...args]);
+
+test('what happened is found by identity, certificate, code, decision, time and text', async () => {
+  await integrated();
+  const [issuing] = await lines('--identity', ID, '--text', 'svid.issuing');
+  expect(issuing).toMatchObject({ type: 'svid.issuing', id: ID, entry: expect.any(Number) });
+  const ofSerial = await lines('--serial', issuing.serial);
+  expect(ofSerial.map(({ type }) => type)).toEqual(['svid.issuing', 'svid.issued']);
+  expect(await lines('--identity', `spiffe://${TRUST_DOMAIN}`)).toEqual([]);
+  expect((await lines('--decision', 'allowed')).map(({ type }) => type)).toContain('node.attested');
+  expect(await lines('--code', 'csr_pop')).toEqual([]);
+  expect(await lines('--until', '1h')).toEqual([]);
+  const all = await lines('--all');
+  expect(all.map(({ entry }) => entry)).toEqual(all.map((_, index) => index));
+  expect(await lines('--limit', '2')).toEqual(all.slice(-2));
+  const { stdout } = await ca.cli('audit', 'query', '--limit', '1', '--serial', issuing.serial);
+  expect(stdout).toMatch(/^ENTRY +TIME +EVENT +ABOUT\n\d+ .*svid\.issued +serial=\w+ sha256=\w+\n$/);
+});
+
+test('--follow prints what is new', async () => {
+  const following = execFile(execPath, [
+    CA_MAIN,
+    'audit',
+    'query',
+    '--follow',
+    '--json',
+    '--config',
+    ca.config,
+  ]);
+  let printed = '';
+  following.stdout?.on('data', (chunk) => {
+    printed += chunk;
+  });
+  await vi.waitFor(() => expect(printed).toMatch(/svid\.issued/), PATIENCE);
+  await ca.cli('revoke', ID, '--reason', 'keyCompromise', '--for', '1s');
+  await vi.waitFor(() => expect(printed).toMatch(/revocation\.made/), PATIENCE);
+  expect(printed.match(/svid\.issued/g)).toHaveLength((await lines('--text', 'svid.issued')).length);
+  const ended = new Promise((resolve) => following.once('exit', resolve));
+  following.kill('SIGINT');
+  await ended;
+});
+
+test('an entry is proved to somebody who has the key and a checkpoint', async () => {
+  await integrated();
+  const { stdout } = await ca.cli('audit', 'proof', '0');
+  const proof = readProof(Buffer.from(stdout));
+  expect(verifyProof(proof, proof.extra, key()).size).toBeGreaterThan(3);
+  expect(Buffer.from(proof.extra).toString()).toMatch(/^{"at":"[^"]+","type":"authority\.certifying"/);
+  const json = JSON.parse((await ca.cli('audit', 'proof', '0', '--json')).stdout);
+  expect(json).toMatchObject({ index: 0, entry: Buffer.from(proof.extra).toString() });
+  const none = await ca.cli('audit', 'proof', '100000');
+  expect(none).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/no entry 100000: the log has \d+, from 0 on/),
+  });
+});
+
+test('killed again and again, the CA has one history, of which every kept checkpoint is a part', async () => {
+  const kept: string[] = [];
+  for (let kill = 0; kill < 5; kill += 1) {
+    await Promise.all(
+      Array.from({ length: 5 }, () => ca.cli('revoke', ID, '--reason', 'superseded', '--for', '1s')),
+    );
+    await serving.stop('SIGKILL');
+    const name = join(dir, `kept-${kill}`);
+    cpSync(join(log(), 'checkpoint'), name);
+    kept.push('--from', name);
+    serving = await ca.serve();
+  }
+  await integrated();
+  const good = await ca.cli('audit', 'verify', ...kept);
+  expect(good).toMatchObject({ status: 0, stderr: '' });
+  expect(good.stdout.match(/they begin with those of the kept checkpoint/g)).toHaveLength(5);
+});
+
+test('a copy that was changed, and one that was cut, are bad by the program of the auditor', async () => {
+  await integrated();
+  const copy = join(dir, 'copy');
+  cpSync(log(), copy, { recursive: true });
+  const own = ['--key', readFileSync(join(copy, 'verifier-key'), 'utf8').trim()];
+  expect(await verify(copy, ...own)).toMatchObject({ status: 0, stdout: expect.stringMatching(/^good: /) });
+  const [earlier, now] = [join(dir, 'kept-0'), join(dir, 'now')];
+  cpSync(join(copy, 'checkpoint'), now);
+  cpSync(earlier, join(copy, 'checkpoint'));
+  const cut = await verify(copy, ...own, '--from', now);
+  expect(cut).toMatchObject({
+    status: 1,
+    stdout: expect.stringMatching(/^BAD {2}entries \d+ to \d+ are missing/),
+  });
+  cpSync(now, join(copy, 'checkpoint'));
+  const size = readFileSync(now, 'utf8').split('\n')[1] ?? '';
+  const bundle = join(copy, `tile/entries/000.p/${size}`);
+  writeFileSync(bundle, readFileSync(bundle, 'latin1').replace('authority', 'autority_'), 'latin1');
+  expect(await verify(copy, ...own)).toMatchObject({
+    status: 1,
+    stdout: expect.stringMatching(
+      /^BAD {2}entry 0: tile\/entries\/000\.p\/\d+ does not have the entry that was signed\n$/,
+    ),
+  });
+});
+
+test('a log whose files are gone is written again from the database', async () => {
+  await serving.stop();
+  rmSync(join(log(), 'tile'), { recursive: true });
+  serving = await ca.serve();
+  await vi.waitFor(async () => expect((await ca.cli('audit', 'verify')).status).toBe(0), PATIENCE);
+});
