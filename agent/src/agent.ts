@@ -144,7 +144,7 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
   const { ca, id } = settings;
   const { state } = paths(dataDir);
   const save = (known: KnownGood): void => saveKnownGood(state, known);
-  const trust = new TrustState((saved) => save({ svid: life.svid.current(), ...saved }));
+  const trust = new TrustState((saved) => save({ svid: life.svid.current(), ...saved }), deps.clock);
   const { clock } = deps;
   const asking = { evidence, instance, clock, revocations: trust.revocations, skew, signal };
   const retirement = new Retirement({ ...deps, retiring: trust.retiring, bundle: trust.bundle });
@@ -214,7 +214,7 @@ function lastKnownGood(
     const { id } = verifySvid(known.svid.chain, known.bundle, clock.now());
     ensure(settings.id === undefined || id === settings.id, 'svid', `it is for ${id}`);
     // Another version of the agent may have written a file that this one cannot read.
-    compileSnapshot(known.policy.resources, known.policy.version);
+    compileSnapshot(known.policy.resources, known.policy.version, clock.now());
     return known;
   } catch (error) {
     log.info({ err: error }, 'the saved SVID cannot be used; joining again');

@@ -4,7 +4,7 @@ import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/r
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { after, makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
+import { after, makeAuthority, makeLeaf, NOW } from '../../test/kit/certificates.ts';
 import { ManualClock } from '../../test/kit/manual-clock.ts';
 import type { Agent } from './agent.ts';
 import type { AgentSettings } from './config.ts';
@@ -77,7 +77,7 @@ function statusAt(
     svid: new LiveValue(missing, svid),
     bundle: new LiveValue(missing),
     trust: {
-      policy: new LiveValue(missing, compileSnapshot(resources, 5n)),
+      policy: new LiveValue(missing, compileSnapshot(resources, 5n, NOW)),
       revocations: new LiveValue(missing, revocations),
       resources: () => [],
       successions: { follows: () => false, onChange: () => () => {} },

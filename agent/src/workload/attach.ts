@@ -151,7 +151,9 @@ async function followOnce(
     const bundle: Bundle = { ...line.bundle, trustDomain, sequence: BigInt(line.bundle.sequence) };
     live.revocations.publish(loadRevocations(line.revocations));
     live.bundle.publish(bundle);
-    live.policy.publish(compileSnapshot(line.policy.resources, BigInt(line.policy.version)));
+    live.policy.publish(
+      compileSnapshot(line.policy.resources, BigInt(line.policy.version), options.clock.now()),
+    );
     if (line.svidNotAfter !== certifiedFor) {
       live.svid.publish(await certify(options, bundle, live.svid.has() ? live.svid.current() : undefined));
       certifiedFor = line.svidNotAfter;

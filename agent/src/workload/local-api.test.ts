@@ -81,7 +81,7 @@ function fakeAgent() {
   const sources = {
     svid: new LiveValue<Svid>(missing, svidUntil(3600)),
     bundle: new LiveValue<Bundle>(missing, bundle),
-    policy: new LiveValue<Policy>(missing, compileSnapshot([], 5n)),
+    policy: new LiveValue<Policy>(missing, compileSnapshot([], 5n, NOW)),
     revocations: new LiveValue<RevocationSet>(missing, NO_REVOCATIONS),
   };
   const agent: ServedAgent = {
@@ -235,7 +235,7 @@ describe('the agent’s socket', () => {
     response.setEncoding('utf8');
     const next = async () => JSON.parse((await once(response, 'data'))[0]);
     expect(await next()).toMatchObject({ svidNotAfter: after(3600).toISOString(), policy: { version: '5' } });
-    fake.policy.publish(compileSnapshot([], 6n));
+    fake.policy.publish(compileSnapshot([], 6n, NOW));
     expect(await next()).toMatchObject({ policy: { version: '6' } });
     fake.svid.publish(svidUntil(7200));
     expect(await next()).toMatchObject({ svidNotAfter: after(7200).toISOString() });
@@ -254,7 +254,7 @@ describe('the agent’s socket', () => {
     const request = http.get({ socketPath: path, path: '/v1/trust', agent: false });
     const [response] = (await once(request, 'response')) as [http.IncomingMessage];
     const first = once(response, 'data');
-    policy.publish(compileSnapshot([], 1n));
+    policy.publish(compileSnapshot([], 1n, NOW));
     expect(JSON.parse(String((await first)[0]))).toMatchObject({ policy: { version: '1' } });
     request.destroy();
   });
@@ -397,7 +397,7 @@ describe('a process that attaches to the agent', () => {
     // Lines are taken one after the other: with the second change in force, the first is done with.
     for (const version of [6n, 7n]) {
       const changed = nextOf(attached.policy);
-      fake.policy.publish(compileSnapshot([], version));
+      fake.policy.publish(compileSnapshot([], version, NOW));
       expect((await changed).version).toBe(version);
     }
     expect(issuedTo).toHaveLength(1);

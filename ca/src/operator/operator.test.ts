@@ -125,6 +125,13 @@ test('values in, values out: what a console would show', async () => {
   expect(await operator.revocations(root)(undefined)).toEqual([]);
 });
 
+test('apply warns of a resource that has ended', async () => {
+  const text = `kind: Identity\nname: w\nplatform: unix\nid: ${ID}\nuntil: '2020-01-01T00:00:00Z'\n`;
+  const { warnings } = await rpc.operator.apply(root)({ ...VERBS.apply, files: [{ name: 'w', text }] });
+  expect(warnings).toEqual(['Identity/w is off: its until (2020-01-01T00:00:00Z) has passed']);
+  expect(await rpc.operator.explain(root)(VERBS.explain)).toMatchObject({ allow: false });
+});
+
 test('an end that is too far away is refused', async () => {
   const order = { ...VERBS.revoke, seconds: 2 ** 40 };
   await expect(rpc.operator.revoke(root)(order)).rejects.toThrow(/^1099511627776 seconds are too long/);

@@ -10,7 +10,7 @@ import type { Change } from '../registry/diff.ts';
 import { type Explanation, explainCall, explainFacts } from '../registry/explain.ts';
 import type { Facts } from '../registry/identity/facts.ts';
 import type { Applied, ApplyOptions, Registry } from '../registry/registry.ts';
-import type { ResourceFile } from '../registry/resources.ts';
+import { type ResourceFile, warnEnded } from '../registry/resources.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import { reading, type VerbDeps, writing } from './verb.ts';
 
@@ -79,7 +79,8 @@ async function reportOf(
   deps: ResourceDeps,
   { dryRun }: { readonly dryRun: boolean },
 ): Promise<ChangeReport> {
-  const { changes, warnings, version } = applied;
+  const { changes, version } = applied;
+  const warnings = [...applied.warnings, ...warnEnded(applied.after, deps.clock.now())];
   if (changes.length === 0) return { changes, warnings, version, losses: [], unacknowledged: undefined };
   const wanted = { policy: BigInt(version) };
   if (!dryRun) await whenAcknowledged(deps.agents, wanted, deps.clock);
@@ -103,10 +104,10 @@ async function reportOf(
 const unseen = ({ whole }: Look, away: number): readonly string[] =>
   whole ? [] : [`losses are of connected agents and of ${away} others with a certificate; there are more`];
 
-function explain(query: ExplainQuery, { registry, revocations }: ResourceDeps): Explanation {
-  const set = registry.sets.current();
-  if (query.kind === 'call') return unlessRevoked(explainCall(set, query), query.caller, revocations);
-  const explained = explainFacts(set, query.facts);
+function explain(query: ExplainQuery, { registry, revocations, clock }: ResourceDeps): Explanation {
+  const [set, now] = [registry.sets.current(), clock.now()];
+  if (query.kind === 'call') return unlessRevoked(explainCall(set, query, now), query.caller, revocations);
+  const explained = explainFacts(set, query.facts, now);
   const [first] = explained.spiffeIds.map(parseSpiffeId);
   return unlessRevoked(explained, first, revocations);
 }

@@ -1,9 +1,11 @@
 /** Explains which identities facts earn and how calls are decided, by the same functions that decide. */
 import type { ToolCall } from '@chancery/shared/policy/call.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
+import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
+import { hasEnded } from '@chancery/shared/policy/until.ts';
 import { matchFacts } from './earn.ts';
 import type { Facts } from './identity/facts.ts';
-import type { ResourceSet } from './resources.ts';
+import type { Resource, ResourceSet } from './resources.ts';
 
 export interface Explanation {
   readonly allow: boolean;
@@ -19,8 +21,8 @@ export interface Explanation {
 const MAX_MISSES = 10;
 
 /** Every line is a sentence for the operator; at most ten near misses. */
-export function explainFacts(set: ResourceSet, facts: Facts): Explanation {
-  const { earned, misses } = matchFacts(set, facts);
+export function explainFacts(set: ResourceSet, facts: Facts, now: Date): Explanation {
+  const { earned, misses } = matchFacts(set, facts, now);
   const why = misses.slice(0, MAX_MISSES);
   if (earned.length === 0) {
     const [nearest = 'the registry has no Identity at all', ...others] = why;
@@ -39,7 +41,17 @@ export function explainFacts(set: ResourceSet, facts: Facts): Explanation {
 }
 
 /** The decision that a gateway would make by this set of resources. */
-export function explainCall({ policy }: ResourceSet, call: ToolCall): Explanation {
-  const { allow, rule = '', reason } = decide(policy, call);
+export function explainCall({ resources, policy }: ResourceSet, call: ToolCall, now: Date): Explanation {
+  const { allow, rule = '', reason } = decide(policyAt(resources, policy, now), call);
   return { spiffeIds: [], allow, rule, lines: [reason] };
+}
+
+/** Compiled again only where something has ended. */
+function policyAt(resources: readonly Resource[], policy: Policy, now: Date): Policy {
+  const standing = resources.filter((each) => !hasEnded(each, now));
+  if (standing.length === resources.length) return policy;
+  return compilePolicy(
+    standing.filter((each) => each.kind !== 'Identity'),
+    policy.version,
+  );
 }

@@ -5,6 +5,7 @@ import { compileSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts'
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
+import { NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { reachOf } from './reach.ts';
 import { graphOf } from './reach-graph.ts';
@@ -25,7 +26,7 @@ const SET = [
 
 describe('an identity', () => {
   test('may call what all of its rules allow together, server by server', () => {
-    const { calls, callers } = reachOf(SET, { id: id('agents/triage') });
+    const { calls, callers } = reachOf(SET, { id: id('agents/triage') }, NOW);
     expect(calls).toEqual([
       {
         who: id('agents/triage'),
@@ -41,7 +42,7 @@ describe('an identity', () => {
   });
 
   test('of a server shows who may call it', () => {
-    const { calls, callers } = reachOf(SET, { id: id('tools/git') });
+    const { calls, callers } = reachOf(SET, { id: id('tools/git') }, NOW);
     expect(calls).toEqual([]);
     expect(callers).toEqual([
       expect.objectContaining({ who: 'spiffe://td/agents/**', exceptForSome: ['get-log'] }),
@@ -52,15 +53,22 @@ describe('an identity', () => {
 
   test('that no rule speaks of, and a reserved one, may call nothing', () => {
     const open = [...SET, access('everybody', ['**'], { allow: ['*'] })];
-    expect(reachOf(SET, { id: id('web') }).calls).toEqual([]);
-    expect(reachOf(open, { id: id('web') }).calls).toHaveLength(1);
-    expect(reachOf(open, { id: id('chancery/ca') }).calls).toEqual([]);
+    expect(reachOf(SET, { id: id('web') }, NOW).calls).toEqual([]);
+    expect(reachOf(open, { id: id('web') }, NOW).calls).toHaveLength(1);
+    expect(reachOf(open, { id: id('chancery/ca') }, NOW).calls).toEqual([]);
   });
+});
+
+test('what has ended does not count', () => {
+  const ending = SET.map((each) => (each.name === 'all-read' ? { ...each, until: NOW.toISOString() } : each));
+  const before = new Date(NOW.getTime() - 1);
+  expect(reachOf(ending, { server: 'git' }, before).callers).toHaveLength(3);
+  expect(reachOf(ending, { server: 'git' }, NOW).callers).toMatchObject([{ rules: ['triage-writes'] }]);
 });
 
 describe('a query', () => {
   test('with a tool keeps the patterns that match it, and nobody whom a rule denies it', () => {
-    const who = (tool: string) => reachOf(SET, { tool }).callers.map((each) => each.who);
+    const who = (tool: string) => reachOf(SET, { tool }, NOW).callers.map((each) => each.who);
     expect(who('get-issue')).toEqual([
       'spiffe://td/agents/**',
       'spiffe://td/agents/night/*',
@@ -68,7 +76,7 @@ describe('a query', () => {
     ]);
     expect(who('close-issue')).toEqual([id('agents/triage'), id('agents/triage')]);
     expect(who('get-secret')).toEqual([]);
-    expect(reachOf(SET, { tool: 'get-log' }).callers[0]).toMatchObject({
+    expect(reachOf(SET, { tool: 'get-log' }, NOW).callers[0]).toMatchObject({
       tools: ['get-*'],
       except: [],
       exceptForSome: ['get-log'],
@@ -76,11 +84,11 @@ describe('a query', () => {
   });
 
   test('with a server shows that one only, and refuses one that is not registered', () => {
-    expect(reachOf(SET, { server: 'mail' }).callers).toMatchObject([{ server: 'mail' }]);
-    expect(reachOf(SET, { id: id('agents/triage'), server: 'mail' }).calls).toMatchObject([
+    expect(reachOf(SET, { server: 'mail' }, NOW).callers).toMatchObject([{ server: 'mail' }]);
+    expect(reachOf(SET, { id: id('agents/triage'), server: 'mail' }, NOW).calls).toMatchObject([
       { server: 'mail' },
     ]);
-    expect(() => reachOf(SET, { server: 'none' })).toThrow(refusal('resource', /no McpServer\/none/));
+    expect(() => reachOf(SET, { server: 'none' }, NOW)).toThrow(refusal('resource', /no McpServer\/none/));
   });
 });
 
@@ -105,10 +113,10 @@ test('it says what the decision says, for every identity, server and tool of a t
     const policy = compilePolicy(resources, 1n);
     for (const name of ['git', 'mail'])
       for (const tool of ['get', 'put', 'get-it', 'other']) {
-        const { callers } = reachOf(resources, { server: name, tool });
+        const { callers } = reachOf(resources, { server: name, tool }, NOW);
         for (const caller of ids) {
           const { allow } = decide(policy, { caller, server: name, tool });
-          const { calls } = reachOf(resources, { id: caller, server: name, tool });
+          const { calls } = reachOf(resources, { id: caller, server: name, tool }, NOW);
           expect(calls.length, `${round} ${caller} ${name} ${tool}`).toBe(allow ? 1 : 0);
           const speaking = callers.filter((each) => compileSpiffePattern(each.who)(caller));
           if (allow) expect(speaking.length).toBeGreaterThan(0);
@@ -123,6 +131,7 @@ describe('a graph', () => {
   const { callers } = reachOf(
     [server('git'), access('a', ['a/**'], { allow: ['/get"(x|y)/'], deny: ['z'] })],
     { server: 'git' },
+    NOW,
   );
 
   test('in Mermaid has labels that Mermaid reads as text', () => {

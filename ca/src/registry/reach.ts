@@ -3,6 +3,7 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import { covers, overlaps } from '@chancery/shared/policy/spiffe-pattern.ts';
 import { compileToolPattern } from '@chancery/shared/policy/tool-pattern.ts';
+import { hasEnded } from '@chancery/shared/policy/until.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import type { Resource } from './resources.ts';
@@ -38,8 +39,9 @@ export interface Reach {
   readonly callers: readonly Grant[];
 }
 
-/** Throws resource if no McpServer has the name. */
-export function reachOf(resources: readonly Resource[], query: ReachQuery): Reach {
+/** What counts at `now`. Throws resource if no McpServer has the name. */
+export function reachOf(all: readonly Resource[], query: ReachQuery, now: Date): Reach {
+  const resources = all.filter((each) => !hasEnded(each, now));
   const named = resources.filter((each) => each.kind === 'McpServer');
   const rules = resources.filter((each) => each.kind === 'Access');
   const { id, server, tool } = query;

@@ -5,6 +5,7 @@ import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { memoryStore } from '../../../test/kit/store/memory-store.ts';
 import type { Store } from '../store/store.ts';
+import { explainCall } from './explain.ts';
 import { openRegistry, type Registry } from './registry.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
@@ -54,11 +55,36 @@ describe('apply', () => {
     expect(await store.events(0, 10)).toHaveLength(1);
   });
 
+  test('of an identity with an end: it gives until then, and no certificate outlives it', async () => {
+    const end = new Date(NOW.getTime() + 60_000);
+    const ending = { name: 'a.yaml', text: `${identity('a').text}until: '${end.toISOString()}'\n` };
+    await registry.apply([ending, identity('b', 'tpm')], 'uid 0');
+    const before = new Date(end.getTime() - 1);
+    expect(registry.choose(facts, undefined, before)).toMatchObject({ identity: 'a', notBeyond: end });
+    expect(() => registry.choose(facts, undefined, end)).toThrow(
+      refusal('no_identity', /^a is off since 2026-.*, its until$/),
+    );
+    await registry.apply([ending, identity('c')], 'uid 0');
+    expect(registry.choose(facts, undefined, end)).toMatchObject({ identity: 'c' });
+  });
+
+  test('of a rule with an end: it counts until then', async () => {
+    const end = new Date(NOW.getTime() + 60_000);
+    const server =
+      'kind: McpServer\nname: git\nidentity: spiffe://prod.example/git\naddress: git.example:443\n';
+    const rule = `kind: Access\nname: r\nwho: [${id('a')}]\nservers: [git]\ntools: { allow: ['*'] }\nuntil: '${end.toISOString()}'\n`;
+    await registry.apply([{ name: 'all.yaml', text: `${server}---\n${rule}` }], 'uid 0');
+    const explained = (now: Date) =>
+      explainCall(registry.sets.current(), { caller: id('a'), server: 'git', tool: 'x' }, now);
+    expect(explained(new Date(end.getTime() - 1))).toMatchObject({ allow: true, rule: 'r' });
+    expect(explained(end)).toMatchObject({ allow: false });
+  });
+
   test('survives a restart', async () => {
     await registry.apply([identity('a')], 'uid 0');
     registry = await openRegistry({ store, trustDomain, platforms });
     expect(registry.sets.current()).toMatchObject({ version: 1, policy: { version: 1n } });
-    expect(registry.choose(facts, undefined).id).toBe(id('a'));
+    expect(registry.choose(facts, undefined, NOW).id).toBe(id('a'));
   });
 
   test('two at once follow one another', async () => {
@@ -121,26 +147,26 @@ test('diff says what apply would change, and changes nothing', async () => {
 describe('facts', () => {
   test('earn every identity that fits, the first by name the default', async () => {
     await registry.apply([identity('c'), identity('b'), identity('a', 'tpm')], 'uid 0');
-    expect(registry.choose(facts, undefined)).toMatchObject({ identity: 'b', id: id('b') });
-    expect(registry.choose(facts, id('c')).id).toBe(id('c'));
+    expect(registry.choose(facts, undefined, NOW)).toMatchObject({ identity: 'b', id: id('b') });
+    expect(registry.choose(facts, id('c'), NOW).id).toBe(id('c'));
   });
 
   test('do not earn what they do not fit', async () => {
     await registry.apply([identity('b'), identity('a', 'tpm')], 'uid 0');
-    expect(() => registry.choose(facts, id('a'))).toThrow(
+    expect(() => registry.choose(facts, id('a'), NOW)).toThrow(
       refusal('not_entitled', /^asked for spiffe:\/\/prod.example\/a, earned spiffe:\/\/prod.example\/b$/),
     );
   });
 
   test('that earn nothing are told the nearest miss', async () => {
     await registry.apply([identity('a', 'tpm'), identity('b', 'unix', "uid == '2'")], 'uid 0');
-    expect(() => registry.choose(facts, undefined)).toThrow(
+    expect(() => registry.choose(facts, undefined, NOW)).toThrow(
       refusal('no_identity', /^b: when \(uid == '2'\) is false$/),
     );
   });
 
   test('earn nothing of an empty registry', () => {
-    expect(() => registry.choose(facts, undefined)).toThrow(
+    expect(() => registry.choose(facts, undefined, NOW)).toThrow(
       refusal('no_identity', /^the registry has no Identity at all$/),
     );
   });
@@ -154,7 +180,7 @@ describe('facts', () => {
       throw new TypeError('a bug');
     };
     const broken = { ...facts, attributes: new Proxy(facts.attributes, { getOwnPropertyDescriptor }) };
-    expect(() => registry.choose(broken, undefined)).toThrow(TypeError);
+    expect(() => registry.choose(broken, undefined, NOW)).toThrow(TypeError);
   });
 });
 

@@ -20,8 +20,11 @@ import {
 
 export interface Registry {
   readonly sets: Source<VersionedSet>;
-  /** The SPIFFE ID asked for, or the default. Throws no_identity with the nearest miss, not_entitled. */
-  choose(facts: Facts, wanted: SpiffeId | undefined): Earned;
+  /**
+   * What the facts earn at `now`: the SPIFFE ID asked for, or the default. Throws no_identity with the nearest miss,
+   * not_entitled.
+   */
+  choose(facts: Facts, wanted: SpiffeId | undefined, now: Date): Earned;
   /** What applying these files would change; the version is the one in force. Throws resource. */
   diff(files: readonly ResourceFile[], how?: ApplyOptions): Promise<Applied>;
   /** Replaces the whole set. Throws resource, store. */
@@ -83,7 +86,7 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
   let last: Promise<unknown> = Promise.resolve();
   return {
     sets,
-    choose: (facts, wanted) => choose(earn(sets.current(), facts), wanted),
+    choose: (facts, wanted, now) => choose(earn(sets.current(), facts, now), wanted),
     diff: read,
     apply: (files, by, how) => {
       const applied = last.then(async () => apply(await read(files, how), by));

@@ -5,6 +5,7 @@ import { eachDocument, Problems, type Read } from '@chancery/shared/config/yaml.
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import { hasEnded } from '@chancery/shared/policy/until.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
 import { Breath } from './breath.ts';
@@ -117,6 +118,12 @@ export const refusedByNow = (resources: readonly Resource[]): readonly string[] 
     const why = sentencesOf(error);
     return [`${keyOf(each)} is in force, but apply refuses it (${why}): apply a set that has it mended`];
   });
+
+/** Warnings about resources that are off from the start. */
+export const warnEnded = ({ resources }: Pick<ResourceSet, 'resources'>, now: Date): readonly string[] =>
+  resources
+    .filter((each) => hasEnded(each, now))
+    .map((each) => `${keyOf(each)} is off: its until (${each.until}) has passed`);
 
 /** Unique in a set, and what diffs and problems name a resource by. */
 export const keyOf = (resource: Resource): string => `${resource.kind}/${resource.name}`;

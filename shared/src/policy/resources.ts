@@ -10,6 +10,7 @@ import { parseSpiffeId } from '../spiffe/id.ts';
 import { hostAndPort, MAX_PORT } from '../text/address.ts';
 import { compileSpiffePattern } from './spiffe-pattern.ts';
 import { compileToolPattern } from './tool-pattern.ts';
+import { Until } from './until.ts';
 
 /** Of every kind of resource: a label of RFC 1123. */
 export const ResourceName = z
@@ -28,6 +29,13 @@ const Identity = z.string().transform((text, context) => {
   }
 });
 
+/** Of every kind of resource. */
+export const Owner = z
+  .string()
+  .max(200)
+  .optional()
+  .describe('Descriptive: the person or team to ask. No rule uses it.');
+
 export const McpServer = z
   .strictObject({
     kind: z.literal('McpServer'),
@@ -41,11 +49,8 @@ export const McpServer = z
       )
       .refine((text) => hostAndPort(text).port <= MAX_PORT, 'the port is above 65535')
       .describe('Where its gateway listens: host:port.'),
-    owner: z
-      .string()
-      .max(200)
-      .optional()
-      .describe('Descriptive: the person or team to ask. No rule uses it.'),
+    owner: Owner,
+    until: Until,
     class: z
       .enum(['tool-endpoint', 'delegated-auth', 'mixed'])
       .optional()
@@ -82,6 +87,8 @@ export const Access = z
         deny: ToolPatterns.default([]).describe('Likewise; a match here beats every allow of every rule.'),
       })
       .refine(({ allow, deny }) => allow.length + deny.length > 0, 'a rule allows or denies something'),
+    owner: Owner,
+    until: Until,
   })
   .describe('Who may call which tools of which servers. What no rule allows is denied.');
 export type Access = z.infer<typeof Access>;

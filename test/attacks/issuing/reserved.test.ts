@@ -60,7 +60,7 @@ describe('I50 a reserved name', () => {
       identity('a', `${DOMAIN}/{group}/{vm}`, 'gcp'),
       identity('b', `${DOMAIN}/vm/{vm}`, 'gcp'),
     ]);
-    const { spiffeIds, lines } = explainFacts(set, facts);
+    const { spiffeIds, lines } = explainFacts(set, facts, new Date());
     expect(spiffeIds).toEqual([`${DOMAIN}/vm/ca`]);
     expect(lines).toContainEqual(
       expect.stringMatching(/chancery\/ca is reserved for the trust domain itself/),

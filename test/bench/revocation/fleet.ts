@@ -117,7 +117,7 @@ export function connect(
 }
 
 function follow({ ca, bundle }: Served, { svid, instance }: Agent, signal: AbortSignal) {
-  const told = new TrustState(() => {});
+  const told = new TrustState(() => {}, systemClock);
   told.bundle.publish(bundle);
   const { promise: heard, resolve, reject } = Promise.withResolvers<void>();
   told.policy.onChange(() => resolve());

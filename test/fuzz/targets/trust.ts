@@ -129,7 +129,7 @@ const policy: Target = {
     run: (input) => {
       const text = textOf(input);
       const [server = '', access = ''] = RESOURCES;
-      const compiled = compileSnapshot(text.includes('McpServer') ? [text, access] : [server, text], 1n);
+      const compiled = compileSnapshot(text.includes('McpServer') ? [text, access] : [server, text], 1n, NOW);
       const caller = parseSpiffeId('spiffe://prod.example/web/1');
       for (const tool of ['query', 'get_it', 'read_x', 'x'.repeat(128)])
         law(

@@ -2,7 +2,7 @@ import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
-import { makeAuthority } from '../../../../test/kit/certificates.ts';
+import { makeAuthority, NOW } from '../../../../test/kit/certificates.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
 import { bundleOf, compileSnapshot, completed, ensureForThisVersion, policyOf } from './snapshot.ts';
 
@@ -18,14 +18,14 @@ const access = { kind: 'Access', name: 'all', who: [caller], servers: ['github']
 const text = (...resources: readonly object[]): string[] => resources.map((each) => JSON.stringify(each));
 
 test('compiles what the CA sent', () => {
-  const policy = compileSnapshot(text(server, access), 7n);
+  const policy = compileSnapshot(text(server, access), 7n, NOW);
   expect(policy.version).toBe(7n);
   expect([...policy.servers.keys()]).toEqual(['github']);
   expect(decideServer(policy, caller, 'github').allow).toBe(true);
 });
 
 test('nothing allows nothing', () => {
-  expect(decideServer(compileSnapshot([], 1n), caller, 'github').allow).toBe(false);
+  expect(decideServer(compileSnapshot([], 1n, NOW), caller, 'github').allow).toBe(false);
 });
 
 test.each([
@@ -39,7 +39,7 @@ test.each([
   ['a missing key', text({ ...server, identity: undefined }), 'cannot be read by this version'],
   ['a broken SPIFFE ID', text({ ...server, identity: 'spiffe://prod.example/../x' }), ''],
 ])('%s is refused as a whole', (_, resources, says) => {
-  expect(() => compileSnapshot([...text(access), ...resources], 1n)).toThrow(
+  expect(() => compileSnapshot([...text(access), ...resources], 1n, NOW)).toThrow(
     expect.objectContaining({ code: 'policy', message: expect.stringContaining(says) }),
   );
 });

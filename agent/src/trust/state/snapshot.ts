@@ -8,6 +8,7 @@ import { sentence, sentencesOf } from '@chancery/shared/config/schema.ts';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import { hasEnded } from '@chancery/shared/policy/until.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
@@ -16,11 +17,15 @@ import { acceptBundle, ensureReadable } from '../accept.ts';
 /** The state in a message of the trust stream. */
 export type State = Omit<WatchResponse, 'successions' | 'takesParts'>;
 
-const Resource = z.discriminatedUnion('kind', [McpServer, Access]);
+const AnyResource = z.discriminatedUnion('kind', [McpServer, Access]);
 
-/** A compiled policy with its message. It remembers its decisions, which compiling it again would lose. */
-export interface Compiled {
+type Resource = McpServer | Access;
+
+/** A policy as it was sent and as it was read. It remembers its decisions, which reading it again would lose. */
+export interface ReadPolicy {
   readonly message: PolicyMessage;
+  readonly resources: readonly Resource[];
+  /** Of all resources, whether they have ended or not. */
   readonly policy: Policy;
 }
 
@@ -58,23 +63,33 @@ export function bundleOf({ bundle }: State, known: Bundle): Bundle {
   return acceptBundle(known, { trustDomain: parseTrustDomain(trustDomain), authorities, sequence });
 }
 
-/** Compiles nothing if the message is that of `compiled`. Throws message_parse, policy. */
-export function policyOf({ policy, revocations }: State, compiled?: Compiled): Compiled {
+/** Reads nothing again if the message is that of `before`. Throws message_parse, policy. */
+export function policyOf({ policy, revocations }: State, before?: ReadPolicy): ReadPolicy {
   ensure(policy !== undefined, 'message_parse', 'a snapshot is without its policy');
   // A policy is never in force without the revocations from beside it.
   ensure(revocations !== undefined, 'message_parse', 'a policy came without revocations');
-  if (compiled?.message === policy) return compiled;
-  return { message: policy, policy: compileSnapshot(policy.resources, policy.version) };
+  return before?.message === policy ? before : readPolicy(policy);
 }
 
 /** Throws policy: a resource that this agent cannot read may be the one that forbids something. */
-export function compileSnapshot(resources: readonly string[], version: bigint): Policy {
-  return compilePolicy(resources.map(read), version);
+export function readPolicy(message: PolicyMessage): ReadPolicy {
+  const resources = message.resources.map(read);
+  return { message, resources, policy: compilePolicy(resources, message.version) };
 }
 
-function read(text: string): z.infer<typeof Resource> {
+/** The policy without what has ended by `now`. It does not throw: `readPolicy` has compiled it all. */
+export function policyAt({ resources, policy }: ReadPolicy, now: Date): Policy {
+  const standing = resources.filter((each) => !hasEnded(each, now));
+  return standing.length === resources.length ? policy : compilePolicy(standing, policy.version);
+}
+
+/** Both at once. Throws policy. */
+export const compileSnapshot = (resources: readonly string[], version: bigint, now: Date): Policy =>
+  policyAt(readPolicy({ resources: [...resources], version }), now);
+
+function read(text: string): Resource {
   try {
-    return Resource.parse(JSON.parse(text), { error: sentence });
+    return AnyResource.parse(JSON.parse(text), { error: sentence });
   } catch (error) {
     if (error instanceof z.ZodError)
       throw new IdentityError('policy', `a resource cannot be read by this version: ${sentencesOf(error)}`, {

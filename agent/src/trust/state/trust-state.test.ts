@@ -1,9 +1,12 @@
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
-import { beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeAuthority, NOW } from '../../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../../test/kit/manual-clock.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
+import { watchEnds } from './ends.ts';
 import type { Part } from './reading.ts';
 import type { State } from './snapshot.ts';
 import { type SavedTrust, TrustState } from './trust-state.ts';
@@ -34,13 +37,14 @@ const message = {
   readerVersion: 0,
 } satisfies State;
 
+const clock = new ManualClock(NOW);
 let saved: SavedTrust[];
 let save: (state: SavedTrust) => void;
 let trust: TrustState;
 beforeEach(() => {
   saved = [];
   save = (state) => void saved.push(state);
-  trust = new TrustState((state) => save(state));
+  trust = new TrustState((state) => save(state), clock);
   trust.bundle.publish({ trustDomain, authorities: [root], sequence: 1n });
 });
 const isRevoked = (): boolean => trust.revocations.current().revoked(peer, NOW) !== undefined;
@@ -184,7 +188,7 @@ test('a policy that comes without revocations is not put in force', () => {
 
 test('what was on disk is in force again', () => {
   trust.accept(message);
-  const again = new TrustState(save);
+  const again = new TrustState(save, clock);
   again.resume(trust.state());
   expect(again.state()).toEqual(trust.state());
 });
@@ -205,4 +209,64 @@ test('authorities that retire are named with the bundle, and not where that is r
   const over = retiring([]);
   over.attempt();
   expect(over.known()).toEqual([]);
+});
+
+describe('a resource with an end', () => {
+  const server = {
+    kind: 'McpServer',
+    name: 'github',
+    identity: 'spiffe://prod.example/tools/github',
+    address: 'github.internal:8443',
+    until: addSeconds(NOW, 60).toISOString(),
+  };
+  const policy = { version: 2n, resources: [JSON.stringify(server)] };
+  const served = (): boolean => trust.policy.current().servers.has('github');
+  let stop: AbortController;
+  let watching: Promise<void>;
+
+  beforeEach(() => {
+    stop = new AbortController();
+    clock.jump(NOW);
+    trust.accept({ ...message, policy });
+    watching = watchEnds(trust, clock, stop.signal);
+  });
+  afterEach(async () => {
+    stop.abort();
+    await watching;
+  });
+
+  test('is off from then on, and in force again where the clock was set back', async () => {
+    const heard = vi.fn();
+    trust.policy.onChange(heard);
+    expect(served()).toBe(true);
+    await vi.waitFor(() => expect(clock.sleeping).toBeGreaterThan(0));
+    clock.advanceTo(addSeconds(NOW, 59.9));
+    await new Promise(setImmediate);
+    expect(served()).toBe(true);
+    clock.advanceTo(addSeconds(NOW, 60));
+    await vi.waitFor(() => expect(served()).toBe(false));
+    expect(heard).toHaveBeenCalledTimes(1);
+    expect(trust.state().policy.resources).toEqual(policy.resources);
+    await vi.waitFor(() => expect(clock.sleeping).toBeGreaterThan(0));
+    clock.jump(NOW);
+    trust.refresh();
+    expect(served()).toBe(true);
+  });
+
+  test('that comes while nothing else has an end is watched, too', async () => {
+    const later = { ...server, until: addSeconds(NOW, 30).toISOString() };
+    trust.accept(message);
+    await new Promise(setImmediate);
+    trust.accept({ ...message, policy: { version: 3n, resources: [JSON.stringify(later)] } });
+    await vi.waitFor(() => expect(clock.sleeping).toBeGreaterThan(0));
+    clock.advanceTo(addSeconds(NOW, 30));
+    await vi.waitFor(() => expect(served()).toBe(false));
+  });
+
+  test('that has ended before the agent starts is off', () => {
+    const again = new TrustState(save, clock);
+    clock.jump(addSeconds(NOW, 61));
+    again.resume(trust.state());
+    expect(again.policy.current().servers.size).toBe(0);
+  });
 });

@@ -1,8 +1,10 @@
 /** What the CA sent to this agent: the bundle, the policy and the revocations, in force and on disk. */
 import type { Revocations as RevocationsMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
+import { endOf, hasEnded } from '@chancery/shared/policy/until.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { isSameBundle } from '../accept.ts';
@@ -11,10 +13,11 @@ import { type Part, Reading } from './reading.ts';
 import { NO_REVOCATIONS, readRevocations } from './revocations.ts';
 import {
   bundleOf,
-  type Compiled,
-  compileSnapshot,
   ensureForThisVersion,
+  policyAt,
   policyOf,
+  type ReadPolicy,
+  readPolicy,
   type State,
 } from './snapshot.ts';
 
@@ -44,20 +47,23 @@ export class TrustState {
   /** The parts of the last message that are in force and on disk. */
   taken: readonly Part[] = [];
   readonly #save: (state: SavedTrust) => void;
-  #compiled: Compiled | undefined;
+  readonly #clock: Pick<Clock, 'now'>;
+  #read: ReadPolicy | undefined;
+  /** How many resources of it have ended. */
+  #ended = 0;
   #revoked: RevocationsMessage | undefined;
 
   /** `save` throws if the state cannot be written. */
-  constructor(save: (state: SavedTrust) => void) {
+  constructor(save: (state: SavedTrust) => void, clock: Pick<Clock, 'now'>) {
     this.#save = save;
+    this.#clock = clock;
   }
 
   /** Takes a state from the disk, before anything is served. */
   resume({ bundle, policy, revocations }: SavedTrust): void {
     this.revocations.publish(revocations);
     this.bundle.publish(bundle);
-    this.resources = policy.resources;
-    this.policy.publish(compileSnapshot(policy.resources, policy.version));
+    this.#enforce(readPolicy({ version: policy.version, resources: [...policy.resources] }));
   }
 
   /** All that is in force, as it is saved. Throws unavailable before the first snapshot. */
@@ -81,7 +87,7 @@ export class TrustState {
       ensureForThisVersion(message);
     });
     const bundle = usable ? reading.take('bundle', () => bundleOf(message, before.bundle)) : undefined;
-    const policy = usable ? reading.take('policy', () => policyOf(message, this.#compiled)) : undefined;
+    const policy = usable ? reading.take('policy', () => policyOf(message, this.#read)) : undefined;
     try {
       this.#save({ ...before, ...(bundle && { bundle }), ...(policy && { policy: policy.message }) });
     } finally {
@@ -102,13 +108,27 @@ export class TrustState {
     return true;
   }
 
-  #putInForce(bundle: Bundle | undefined, policy: Compiled | undefined): void {
+  #putInForce(bundle: Bundle | undefined, policy: ReadPolicy | undefined): void {
     if (bundle !== undefined && !isSameBundle(this.bundle.current(), bundle)) this.bundle.publish(bundle);
-    if (policy === undefined || policy === this.#compiled) return;
-    this.#compiled = policy;
-    this.resources = policy.message.resources;
-    this.policy.publish(policy.policy);
+    if (policy !== undefined && policy !== this.#read) this.#enforce(policy);
   }
+
+  #enforce(read: ReadPolicy): void {
+    const now = this.#clock.now();
+    this.#read = read;
+    this.#ended = endedIn(read, now);
+    this.resources = read.message.resources;
+    this.policy.publish(policyAt(read, now));
+  }
+
+  /** When resources of the policy end or have ended. */
+  readonly ends = (): readonly Date[] => this.#read?.resources.flatMap((each) => endOf(each) ?? []) ?? [];
+
+  /** Puts the policy in force again if a resource of it has ended since, or the clock was set back before an end. */
+  readonly refresh = (): void => {
+    const read = this.#read;
+    if (read !== undefined && endedIn(read, this.#clock.now()) !== this.#ended) this.#enforce(read);
+  };
 
   #policyVersion(): bigint {
     try {
@@ -118,3 +138,6 @@ export class TrustState {
     }
   }
 }
+
+const endedIn = ({ resources }: ReadPolicy, now: Date): number =>
+  resources.filter((each) => hasEnded(each, now)).length;

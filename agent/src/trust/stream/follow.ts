@@ -8,6 +8,7 @@ import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.t
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { ensureCa, type Judge, type Target, tlsTarget } from '../../svid/channel.ts';
+import { watchEnds } from '../state/ends.ts';
 import type { State } from '../state/snapshot.ts';
 import type { TrustState } from '../state/trust-state.ts';
 import { type StreamState, stateAfter } from './stream-state.ts';
@@ -68,7 +69,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       throw error;
     }
   };
-  const ended = watchTrust(
+  const watching = watchTrust(
     {
       ...options,
       targetFor,
@@ -91,6 +92,6 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       caTarget: () => targetFor(svid.current()),
     },
     snapshotFailure: () => snapshotFailure,
-    ended,
+    ended: Promise.all([watching, watchEnds(state, clock, signal)]).then(() => {}),
   };
 }

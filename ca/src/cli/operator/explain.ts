@@ -44,7 +44,7 @@ export const explain: Command = {
     const about = question(invocation);
     const answer =
       invocation.texts('file').length > 0
-        ? explainBy(await setInFiles(invocation, io), about)
+        ? explainBy(await setInFiles(invocation, io), about, new Date())
         : await callOperator(invocation, (client) => client.explain, { about });
     if (invocation.has('json')) printJson(io, answer);
     else io.out(`${answer.allow ? 'yes' : 'no'}: ${answer.lines.join('\n     ')}\n`);
@@ -54,10 +54,10 @@ export const explain: Command = {
 
 type About = NonNullable<ExplainRequest['about']>;
 
-function explainBy(set: ResourceSet, about: About): Explanation {
-  if (about.$case === 'facts') return explainFacts(set, about.value);
+function explainBy(set: ResourceSet, about: About, now: Date): Explanation {
+  if (about.$case === 'facts') return explainFacts(set, about.value, now);
   const { caller, server, tool } = about.value;
-  return explainCall(set, { caller: parseSpiffeId(caller), server, tool });
+  return explainCall(set, { caller: parseSpiffeId(caller), server, tool }, now);
 }
 
 function question(invocation: Invocation): About {

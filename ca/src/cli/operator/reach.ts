@@ -36,7 +36,7 @@ export const reach: Command = {
     const resources = offline
       ? (await setInFiles(invocation, io)).resources
       : (await inForce(invocation)).resources;
-    const found = reachOf(resources, query);
+    const found = reachOf(resources, query, new Date());
     const revoked = offline || query.id === undefined ? [] : await revocationsOf(invocation, query.id);
     if (graph !== undefined) io.out(graphOf([...found.calls, ...found.callers], graph));
     else if (invocation.has('json')) printJson(io, { ...found, revoked });

@@ -3,7 +3,8 @@ import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { attributePrefix, isPlatformName } from '@chancery/shared/evidence/platform.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { type Condition, compileCondition } from '@chancery/shared/policy/condition.ts';
-import { ResourceName } from '@chancery/shared/policy/resources.ts';
+import { Owner, ResourceName } from '@chancery/shared/policy/resources.ts';
+import { endOf, Until } from '@chancery/shared/policy/until.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { z } from 'zod';
@@ -51,6 +52,8 @@ export const IdentityResource = z.strictObject({
     })
     .prefault({})
     .describe('The certificate.'),
+  owner: Owner,
+  until: Until,
 });
 export type IdentityResource = z.infer<typeof IdentityResource>;
 
@@ -61,6 +64,8 @@ export interface Earned {
   readonly ttlSeconds: number;
   readonly dnsNames: readonly string[];
   readonly keyReuse: boolean;
+  /** The end of the identity: no certificate outlives it. */
+  readonly notBeyond?: Date;
 }
 
 export interface Identity {
@@ -90,6 +95,7 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
   const names = resource.x509.dnsNames.map((text) => compileDnsName(text, platforms));
   const when = resource.when === undefined ? undefined : compileCondition(resource.when);
   const { name } = resource;
+  const end = endOf(resource);
   const fits = (facts: Facts): boolean => {
     const proven = provenBy(facts);
     if (!platforms.every((platform) => proven.includes(platform))) return false;
@@ -114,7 +120,8 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
         `${name}: ${earned} is reserved for the trust domain itself`,
       );
       const dnsNames = names.map((each) => dnsName(name, each, scope));
-      return { identity: name, id: earned, ttlSeconds, dnsNames, keyReuse: resource.x509.keyReuse };
+      const { keyReuse } = resource.x509;
+      return { identity: name, id: earned, ttlSeconds, dnsNames, keyReuse, ...(end && { notBeyond: end }) };
     },
     fits,
     nearness: (facts) => {

@@ -94,7 +94,7 @@ async function admit(
   const { proven, written } = await attest(attestors, hello, key, { stream, deps });
   const node = { platform: proven.platform, node: proven.node };
   if (renewing !== undefined) ensureSameNode(renewing, node);
-  const earned = deps.registry.choose(proven, renewing?.id ?? wanted);
+  const earned = deps.registry.choose(proven, renewing?.id ?? wanted, deps.clock.now());
   ensureFreshKey(key, earned, renewing);
   // A renewal shows the old certificate. A workload that joins again may sign with the old key for the new one.
   const successor = { id: earned.id, ...node };
