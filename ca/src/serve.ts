@@ -16,9 +16,7 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts';
-import { partsInForce } from './agents/acknowledged.ts';
 import { Agents } from './agents/agents.ts';
-import { behindByPart } from './agents/holders.ts';
 import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
 import { type KeyHomes, keyFiles, oneHome } from './authority/key-files.ts';
@@ -28,14 +26,15 @@ import { serveCrls } from './crl/server.ts';
 import { type Doors, openDoors } from './door/doors.ts';
 import { Limits } from './door/limits.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
-import { createMetrics, type Metrics } from './health/metrics.ts';
 import { logFiles } from './log/log-files.ts';
 import { type LogKey, type LogKeyAt, openLogKey, readLogKey } from './log/log-key.ts';
 import { startSequencer } from './log/sequencer.ts';
+import { openMetrics } from './measure.ts';
 import { openOperator } from './operator/operator.ts';
 import { openRegistry } from './registry/registry.ts';
 import { refusedByNow } from './registry/resources.ts';
 import { openRevocations } from './revocation/revocations.ts';
+import { openRotation, type Rotation, type RotationDeps } from './rotation/rotation.ts';
 import type { Caller } from './rpc/caller.ts';
 import { Nonces } from './rpc/exchange/nonces.ts';
 import { listenLocally, listenTls } from './rpc/listen.ts';
@@ -46,7 +45,7 @@ import { nodeMemory } from './store/node-memory.ts';
 import { openSqliteThread } from './store/sqlite/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { MAX_KEPT, Successions } from './succession/successions.ts';
-import { ownSvid, startUpkeep, whyOwnUnfit } from './upkeep.ts';
+import { isOwnCurrent, ownSvid, startUpkeep, whyOwnUnfit } from './upkeep.ts';
 
 export interface ServeDeps {
   readonly clock: Clock;
@@ -106,15 +105,13 @@ const logKeyAt = ({ dataDir, keyEncryptionKey, trustDomain }: CaSettings): LogKe
 });
 
 /** The authorities of this data folder, open for signing. */
-export async function openAuthorities(
-  settings: CaSettings,
-  deps: ServeDeps,
-  store: Store,
-): Promise<Authorities> {
+export const openAuthorities = (settings: CaSettings, deps: ServeDeps, store: Store): Promise<Authorities> =>
+  Authorities.open(authorityDeps(settings, { ...deps, store }));
+
+function authorityDeps(settings: CaSettings, deps: ServeDeps & { readonly store: Store }) {
   const { trustDomain, rootTtl, intermediateTtl, crl } = settings;
   const keys = keysOf(settings);
-  const crlBase = crl.url;
-  return Authorities.open({ ...deps, trustDomain, rootTtl, intermediateTtl, keys, crlBase, store });
+  return { ...deps, trustDomain, rootTtl, intermediateTtl, keys, crlBase: crl.url };
 }
 
 interface Closing {
@@ -163,18 +160,9 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const agents = new Agents(clock);
   const limits = new Limits(settings.limits, clock);
   const crls = await openCrls(settings, { ...deps, authorities, revocations });
-  const metrics = createMetrics({
-    authorities: () => authorities.inUse(),
-    connectedAgents: () => agents.size,
-    unacknowledgedAgents: () => behindByPart(agents, partsInForce({ authorities, registry, revocations })),
-    openExchanges: () => limits.open,
-    storeWaitSeconds: () => store.waitedSeconds(),
-    openConnections: () => ({ ...doors.tls.open, local: doors.join.open.strangers }),
-    revocations: () => revocations.standing().length,
-    revocationLists: () => (crls.lists.has() ? crls.lists.current() : []),
-    now: () => clock.now(),
-  });
-  tellOfLostEvents(deps, metrics);
+  const rotation = rotationOf(settings, { ...deps, agents, revocations, authorities, svid });
+  const measured = { agents, authorities, registry, revocations, rotation, limits, doors };
+  const metrics = openMetrics({ ...deps, ...measured, lists: crls.lists });
   const successions = new Successions(clock, deps.random(32), await store.successions(MAX_KEPT));
   const callers = new Callers<Caller>();
   const nonces = new Nonces(clock, deps.random);
@@ -185,7 +173,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const fold = openRefusals(settings, { ...deps, audit });
   const { connections } = settings.limits;
   const known = { connections, trustDomain, attestors: platforms };
-  const operator = openOperator({ ...deps, ...watched, audit });
+  const operator = openOperator({ ...deps, ...watched, rotation, audit });
   const server = grpcServer({ ...deps, ...rooms, ...known, operator, audit, fold });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const { inject } = server;
@@ -197,13 +185,6 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   open.push(http, startUpkeep({ ...deps, authorities, revocations, trustDomain, svid }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port, crlPort: crls.port };
-}
-
-function tellOfLostEvents({ store, log }: OpenDeps, metrics: Pick<Metrics, 'eventsLost'>): void {
-  store.onEventsLost((error, events) => {
-    metrics.eventsLost(events);
-    log.error({ err: error, events }, 'audit events of how an issuing ended could not be written');
-  });
 }
 
 /** Makes the revocation lists, and serves them where the config says. */
@@ -225,6 +206,16 @@ async function openCrls(
 async function openLog(settings: CaSettings, deps: OpenDeps): Promise<void> {
   const key = await logKeyOf(settings, deps.store);
   deps.open.push(startSequencer({ ...deps, key, files: logFiles(paths(settings.dataDir).log) }));
+}
+
+type RotatingDeps = OpenDeps & Pick<RotationDeps, 'agents' | 'revocations'>;
+
+function rotationOf(
+  settings: CaSettings,
+  deps: RotatingDeps & { readonly authorities: Authorities; readonly svid: LiveValue<Svid> },
+): Rotation {
+  const isOwn = () => isOwnCurrent(deps.svid, deps.authorities);
+  return openRotation({ ...deps, ...authorityDeps(settings, deps), isOwnCurrent: isOwn });
 }
 
 /** Folds refusals on their way to the audit log. */

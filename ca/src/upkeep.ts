@@ -63,9 +63,19 @@ export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
       deps.log.error({ err: error }, 'the certificate of the CA is revoked and could not be replaced yet'),
     );
   });
+  // At once: the root that it is under may have to leave the bundle.
+  const unfollow = deps.authorities.onIssuer(() => {
+    renewOwn(deps).catch((error: unknown) =>
+      deps.log.error(
+        { err: error },
+        'the certificate of the CA is under a root that retires; not replaced yet',
+      ),
+    );
+  });
   return {
     close: () => {
       unlisten();
+      unfollow();
       stop.abort();
       return upkeep;
     },
@@ -83,7 +93,11 @@ export function whyOwnUnfit(svid: LiveValue<Svid>, now: Date): string | undefine
   return `the certificate of the CA is valid from ${from} to ${to}, and it is ${now.toISOString()} now`;
 }
 
-/** At half of its life, when it is revoked, and where it is not valid yet. */
+/** Whether the CA's own certificate is under the root that signs now. */
+export const isOwnCurrent = (svid: LiveValue<Svid>, authorities: Authorities): boolean =>
+  authorities.isUnderActiveRoot(svid.current().chain[1] ?? new Uint8Array());
+
+/** At half of its life, when it is revoked, where it is not valid yet, and when its root retires. */
 async function renewOwn(deps: UpkeepDeps): Promise<void> {
   const { clock, revocations, trustDomain, svid } = deps;
   const { id, renewAfter } = svid.current();
@@ -91,7 +105,8 @@ async function renewOwn(deps: UpkeepDeps): Promise<void> {
   const [now, node] = [clock.now(), OWN_NODE];
   const revoked = revocations.sets.current().revoked({ id, serial: hex(serial), node }, now);
   // From the future: the clock has been set back since.
-  if (revoked === undefined && notBefore <= now && now < renewAfter) return;
+  const isGood = revoked === undefined && notBefore <= now && now < renewAfter;
+  if (isGood && isOwnCurrent(svid, deps.authorities)) return;
   svid.publish(await ownSvid(deps, trustDomain));
 }
 

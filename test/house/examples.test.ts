@@ -63,6 +63,7 @@ function commandIn(line: string) {
 test('metrics are those of docs/operations.md, all of them', async () => {
   const sources = {
     authorities: () => [],
+    rotation: async () => ({ stage: 'idle', stragglers: 0, certificates: 0 }),
     connectedAgents: () => 0,
     unacknowledgedAgents: () => ({}),
     openExchanges: () => 0,

@@ -65,13 +65,14 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/registry/identity': shared('ground config spiffe evidence policy'),
   'ca/src/registry': [...shared('ground config spiffe policy'), ...ca('store registry/identity')],
   'ca/src/impact': [...shared('ground spiffe'), ...ca('agents registry/identity registry')],
+  'ca/src/rotation': [...shared('ground spiffe x509 revocation audit'), ...ca('store agents authority')],
   'ca/src/revocation': [...shared('ground spiffe evidence revocation'), ...ca('store agents')],
   'ca/src/crl': [...shared('ground health keys x509 revocation'), ...ca('store authority')],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
   'ca/src/door': shared('ground evidence door door/http2 health audit'),
   'ca/src/operator': [
     ...shared('ground unix spiffe revocation audit'),
-    ...ca('store agents authority registry/identity registry impact revocation'),
+    ...ca('store agents authority registry/identity registry impact rotation revocation'),
   ],
   'ca/src/rpc': [...shared('text ground unix spiffe door rpc x509 tls audit'), ...ca('door operator')],
   'ca/src/rpc/exchange': [
@@ -87,7 +88,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/rpc/operator': [
     ...shared('ground spiffe evidence revocation audit'),
     PROTO,
-    ...ca('store agents registry operator rpc'),
+    ...ca('store agents registry rotation operator rpc'),
   ],
   'ca/src/rpc/server.ts': [
     ...shared('door door/http2 rpc'),
@@ -96,10 +97,14 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/health': ca('authority'),
   'ca/src/config.ts': [...shared('text ground unix config spiffe health'), ...ca('attestors')],
   'ca/src/upkeep.ts': [...shared('ground spiffe keys x509'), ...ca('store agents authority revocation')],
+  'ca/src/measure.ts': [
+    ...shared('ground'),
+    ...ca('store agents authority registry rotation revocation crl door health'),
+  ],
   'ca/src/serve.ts': [
     ...shared('text ground unix spiffe evidence door rpc health keys outbound audit'),
-    ...ca('store store/sqlite agents attestors authority registry revocation succession'),
-    ...ca('log crl door operator rpc rpc/exchange rpc/server.ts health config.ts upkeep.ts'),
+    ...ca('store store/sqlite agents attestors authority registry rotation revocation succession'),
+    ...ca('log crl door operator rpc rpc/exchange rpc/server.ts config.ts upkeep.ts measure.ts'),
   ],
   'ca/src/cli': [
     ...shared('text ground unix cli der spiffe keys x509 outbound'),
@@ -111,7 +116,8 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     PROTO,
     ...ca('agents registry config.ts serve.ts cli'),
   ],
-  'ca/src/cli/program.ts': [...shared('ground cli'), ...ca('cli cli/operator')],
+  'ca/src/cli/rotation': [...shared('ground cli'), PROTO, ...ca('cli cli/operator')],
+  'ca/src/cli/program.ts': [...shared('ground cli'), ...ca('cli cli/operator cli/rotation')],
   'ca/src/main.ts': [...shared('ground cli'), ...ca('cli/program.ts')],
 };
 

@@ -208,8 +208,8 @@ describe('the intermediate', () => {
     await authorities.refresh();
     const { serial } = authorities.issuer(clock.now());
     expect(authorities.inUse()).toEqual([
-      { kind: 'intermediate', serial, notAfter: after(HALF + INTERMEDIATE_TTL) },
-      { kind: 'root', serial: root.serial, notAfter: after(ROOT_TTL) },
+      { kind: 'intermediate', serial, state: 'active', notAfter: after(HALF + INTERMEDIATE_TTL) },
+      { kind: 'root', serial: root.serial, state: 'active', notAfter: after(ROOT_TTL) },
     ]);
   });
 

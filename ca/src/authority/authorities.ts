@@ -3,19 +3,19 @@
  * at half of its life, with a new key and without a change of the bundle (architecture.md section 7). All of it follows
  * from the records in the store; what is here is what they said last.
  */
-import { hex } from '@chancery/shared/ground/bytes.ts';
+import { equal, hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
-import { isInBundle, keepsKey } from '../store/authority-states.ts';
+import { isInBundle, keepsKey, maySign } from '../store/authority-states.ts';
 import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
 import type { AuthorityDeps } from './certify.ts';
 import type { Issuer } from './issuer.ts';
-import { bundleOf, keyNameOf, type PushedBundle } from './records.ts';
-import { forgetKeys, type Settled, settle } from './settle.ts';
+import { bundleOf, keyNameOf, type PushedBundle, rootOf } from './records.ts';
+import { forgetKeys, type Settled, settle, signing } from './settle.ts';
 
-export type AuthorityInUse = Pick<AuthorityRecord, 'serial' | 'kind' | 'notAfter'>;
+export type AuthorityInUse = Pick<AuthorityRecord, 'serial' | 'kind' | 'state' | 'notAfter'>;
 
 /** Signs for one trust domain. Made by `open`, which loads or makes the keys; needs no closing. */
 export class Authorities {
@@ -27,6 +27,7 @@ export class Authorities {
   readonly #keyNames = new Map<string, string>();
   #settled: Settled;
   #anchors: readonly Certificate[] = [];
+  readonly #listeners = new Set<() => void>();
   /** How many of those that were removed have no key any more. */
   #forgotten = 0;
   #refreshing: Promise<unknown> = Promise.resolve();
@@ -61,7 +62,19 @@ export class Authorities {
     const { records, issuer } = this.#settled;
     return records
       .filter((each) => isInBundle(each) || each.serial === issuer.serial)
-      .map(({ serial, kind, notAfter }) => ({ serial, kind, notAfter }));
+      .map(({ serial, kind, state, notAfter }) => ({ serial, kind, state, notAfter }));
+  }
+
+  /** Whether the root that signs now signed this intermediate (X.509 DER). Throws certificate_parse. */
+  isUnderActiveRoot(intermediate: Uint8Array): boolean {
+    const root = parseCertificate(rootOf(this.#settled.records).certificate);
+    return equal(parseCertificate(intermediate).issuer, root.subject);
+  }
+
+  /** Calls `listener` whenever another intermediate begins to sign; the returned function ends that. */
+  onIssuer(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   /** Of any authority that this CA ever had. */
@@ -89,17 +102,31 @@ export class Authorities {
   }
 
   async #refresh(): Promise<void> {
-    const { issuer } = this.#settled;
     // First of all: a root that left the bundle must not wait for an intermediate that cannot be made.
-    this.#take({ records: await this.#deps.store.authorities(), issuer });
-    this.#take(await settle(this.#deps, issuer));
+    const records = await this.#deps.store.authorities();
+    this.#take({ records, issuer: await this.#successor(records) });
+    this.#take(await settle(this.#deps, this.#settled.issuer));
     await this.#forgetKeys();
+  }
+
+  /**
+   * Agents renew at once when they are told to leave a root, so who signs changes with the bundle and not after it. The
+   * one before goes on where the key of the new one does not load; `settle` says why.
+   */
+  async #successor(records: readonly AuthorityRecord[]): Promise<Issuer> {
+    const { issuer } = this.#settled;
+    const active = records.find((each) => each.kind === 'intermediate' && maySign(each));
+    if (active === undefined) return issuer;
+    return signing(active, this.#deps, issuer).catch(() => issuer);
   }
 
   #take(settled: Settled): void {
     const { records } = settled;
+    const isAnother = settled.issuer.serial !== this.#settled.issuer.serial;
     this.#settled = settled;
     this.#fitAt = Number.NaN;
+    // After this turn: the bundle is published by then.
+    if (isAnother) for (const listener of this.#listeners) queueMicrotask(listener);
     const named = new Set(this.#keyNames.values());
     for (const each of records) if (!named.has(each.serial)) this.#keyNames.set(keyNameOf(each), each.serial);
     const bundle = bundleOf(records, this.#deps.trustDomain);

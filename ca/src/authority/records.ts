@@ -50,6 +50,14 @@ function keyIdOf(certificate: Uint8Array): Uint8Array {
   return keyId;
 }
 
+/** Whether this root signed this intermediate, by its issuer's name: each authority has a subject of its own. */
+export function isUnder(intermediate: AuthorityRecord, root: AuthorityRecord): boolean {
+  const { subject } = parseCertificate(root.certificate);
+  return (
+    intermediate.kind === 'intermediate' && equal(parseCertificate(intermediate.certificate).issuer, subject)
+  );
+}
+
 export interface Choice {
   readonly now: Date;
   /** Whether the key of this serial is at hand. */
@@ -65,12 +73,13 @@ export function freshIntermediate<T extends AuthorityRecord>(
   root: AuthorityRecord,
   { now, hasKey }: Choice,
 ): T | undefined {
-  const { subject } = parseCertificate(root.certificate);
-  const fresh = records.filter((each) => {
-    if (each.kind !== 'intermediate' || !keepsKey(each)) return false;
-    const certificate = parseCertificate(each.certificate);
-    return equal(certificate.issuer, subject) && isFresh(certificate, now) && hasKey(each.serial);
-  });
+  const fresh = records.filter(
+    (each) =>
+      keepsKey(each) &&
+      isUnder(each, root) &&
+      isFresh(parseCertificate(each.certificate), now) &&
+      hasKey(each.serial),
+  );
   return fresh.find(maySign) ?? fresh.at(-1);
 }
 

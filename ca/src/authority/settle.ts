@@ -27,14 +27,15 @@ const MAX_STEPS = 16;
 export async function settle(deps: AuthorityDeps, known: Issuer | undefined): Promise<Settled> {
   const { store, keys, clock } = deps;
   const hasKey = (serial: string): boolean => keys.intermediate.has(serial);
-  let made: string | undefined;
+  let made: AuthorityRecord | undefined;
   for (let step = 0; step < MAX_STEPS; step += 1) {
     const [records, now] = [await store.authorities(), clock.now()];
     const root = rootOf(records);
     ensureRootOf(root, deps.trustDomain);
     // Under a root that ends soon a new one is past half of its life at once, and yet the best that there is.
     const chosen =
-      freshIntermediate(records, root, { now, hasKey }) ?? records.find(({ serial }) => serial === made);
+      freshIntermediate(records, root, { now, hasKey }) ??
+      records.find(({ serial }) => serial === made?.serial);
     const moves = chosen === undefined ? [] : movesFor(records, chosen, now);
     if (chosen === undefined) made = await makeIntermediate(root, deps);
     else if (moves.length > 0) await store.moveAuthorities(moves, { type: 'authority.moved', moves });
@@ -43,7 +44,8 @@ export async function settle(deps: AuthorityDeps, known: Issuer | undefined): Pr
   throw new IdentityError('store', 'other processes changed the authorities at the same time; try again');
 }
 
-async function signing(
+/** `known` if it is the chosen one, else that one with its key. Throws file, file_mode. */
+export async function signing(
   chosen: AuthorityRecord,
   { keys, crlBase }: AuthorityDeps,
   known: Issuer | undefined,
@@ -52,13 +54,13 @@ async function signing(
   return known?.serial === serial ? known : issuerOf(chosen, await keys.intermediate.load(serial), crlBase);
 }
 
-async function makeIntermediate(root: AuthorityRecord, deps: AuthorityDeps): Promise<string> {
+/** Makes an intermediate under this root, prepared. Throws authority_unfit, store, file, file_mode, lint. */
+export async function makeIntermediate(root: AuthorityRecord, deps: AuthorityDeps): Promise<AuthorityRecord> {
   const certificate = parseCertificate(root.certificate);
   // Before there is a key: one that nothing can certify would be left behind at each try.
   ensureInTime(certificate, deps.clock.now());
   const signer = await deps.keys.root.load(root.serial);
-  const made = await certify({ kind: 'intermediate', state: 'prepared' }, deps, { certificate, signer });
-  return made.serial;
+  return certify({ kind: 'intermediate', state: 'prepared' }, deps, { certificate, signer });
 }
 
 /** Removes the keys that nothing will sign with again; does nothing if they are gone. Throws file. */

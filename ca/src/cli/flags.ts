@@ -40,6 +40,8 @@ const TIMES = new Set([
   'recordedAt',
   'at',
   'until',
+  'since',
+  'movedAt',
 ]);
 
 /** Prints times as RFC 3339, or null. JSON has no bigint; all other values fit a number. */

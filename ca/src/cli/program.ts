@@ -10,6 +10,7 @@ import { explain } from './operator/explain.ts';
 import { agents, exportSet, get, issued } from './operator/queries.ts';
 import { reach } from './operator/reach.ts';
 import { revocations, revoke, unrevoke } from './operator/revoke.ts';
+import { rotate } from './rotation/rotate.ts';
 import { type ServeCommandDeps, serve } from './serve.ts';
 
 /** All commands by name; `runProgram` runs one of them. `version` is what --version prints. */
@@ -32,6 +33,7 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       revocations,
       unrevoke,
       audit,
+      rotate,
       bundle,
       check,
     },

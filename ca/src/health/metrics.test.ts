@@ -4,7 +4,8 @@ import { createMetrics } from './metrics.ts';
 
 test('metrics are counted by short lists of labels, and measured when they are asked for', async () => {
   const metrics = createMetrics({
-    authorities: () => [{ kind: 'root', serial: '40aa', notAfter: after(60) }],
+    authorities: () => [{ state: 'active', kind: 'root', serial: '40aa', notAfter: after(60) }],
+    rotation: async () => ({ stage: 'published', stragglers: 4, certificates: 6 }),
     connectedAgents: () => 7,
     unacknowledgedAgents: () => ({ policy: 2 }),
     openExchanges: () => 3,
@@ -27,6 +28,11 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_rpc_duration_seconds_bucket{le="0.0025",rpc="Attest",outcome="ok"} 0',
     'chancery_rpc_duration_seconds_bucket{le="0.005",rpc="Attest",outcome="ok"} 1',
     'chancery_authority_expiry_seconds{kind="root",serial="40aa"} 60',
+    'chancery_root_state{serial="40aa",state="active"} 1',
+    'chancery_rotation_stage{stage="published"} 1',
+    'chancery_rotation_stage{stage="idle"} 0',
+    'chancery_rotation_waits_for{what="agents"} 4',
+    'chancery_rotation_waits_for{what="certificates"} 6',
     'chancery_connected_agents 7',
     'chancery_unacknowledged_agents{part="policy"} 2',
     'chancery_open_exchanges 3',

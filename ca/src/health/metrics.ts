@@ -2,8 +2,17 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { AuthorityInUse } from '../authority/authorities.ts';
 
+/** How a rotation of the root stands. */
+export interface RotationGlance {
+  readonly stage: string;
+  readonly stragglers: number;
+  readonly certificates: number;
+}
+
 export interface MetricSources {
   readonly authorities: () => readonly AuthorityInUse[];
+  /** Rejects where the store does not answer: then these metrics are left out. */
+  readonly rotation: () => Promise<RotationGlance>;
   readonly connectedAgents: () => number;
   /** Of those: how many have not acknowledged what is in force, by part. */
   readonly unacknowledgedAgents: () => Readonly<Record<string, number>>;
@@ -83,6 +92,48 @@ export function createMetrics(sources: MetricSources): Metrics {
   };
 }
 
+const STAGES = ['idle', 'prepared', 'published', 'retiring'];
+
+function addRotationGauges({ authorities, rotation }: MetricSources, registers: Registry[]): void {
+  const glance = (): Promise<RotationGlance | undefined> => rotation().catch(() => undefined);
+  new Gauge({
+    name: 'chancery_root_state',
+    help: '1 for the state of each root in the bundle.',
+    labelNames: ['serial', 'state'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { kind, serial, state } of authorities())
+        if (kind === 'root') this.set({ serial, state }, 1);
+    },
+  });
+  new Gauge({
+    name: 'chancery_rotation_stage',
+    help: '1 for the stage of the rotation of the root, 0 for the others.',
+    labelNames: ['stage'],
+    registers,
+    async collect() {
+      const seen = await glance();
+      this.reset();
+      for (const stage of seen === undefined ? [] : STAGES)
+        this.set({ stage }, stage === seen?.stage ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'chancery_rotation_waits_for',
+    help: 'What the next step of the rotation waits for: connected agents, and unexpired certificates.',
+    labelNames: ['what'],
+    registers,
+    async collect() {
+      const seen = await glance();
+      this.reset();
+      if (seen === undefined) return;
+      this.set({ what: 'agents' }, seen.stragglers);
+      this.set({ what: 'certificates' }, seen.certificates);
+    },
+  });
+}
+
 function addGauges(sources: MetricSources, registers: Registry[]): void {
   new Gauge({
     name: 'chancery_authority_expiry_seconds',
@@ -95,6 +146,7 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
         this.set({ kind, serial }, (notAfter.getTime() - sources.now().getTime()) / 1000);
     },
   });
+  addRotationGauges(sources, registers);
   new Gauge({
     name: 'chancery_connected_agents',
     help: 'Agents whose trust stream is open.',

@@ -34,12 +34,19 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
     backwards: false,
     limit: 1,
   },
+  rotate: { intermediate: false, dryRun: false },
+  rotateNext: { without: [ID], everybody: true, reason: 'a drill', dryRun: false },
+  rotateRollback: { dryRun: false },
+  rotationStatus: undefined,
 };
 const verbs = Object.keys(VERBS) as (keyof Operator)[];
 const WRITING: Readonly<Record<string, string>> = {
   apply: '1 file',
   revoke: `id ${ID}`,
   lift: 'revocation 1',
+  rotate: 'root',
+  rotateNext: 'root, without waiting for anybody, because: a drill',
+  rotateRollback: 'root',
 };
 
 let rpc: Rpc;
@@ -62,6 +69,7 @@ describe.each(verbs)('%s', (verb) => {
 
   test(`leaves ${WRITING[verb] === undefined ? 'no' : 'an'} event`, async () => {
     if (verb === 'lift') await rpc.operator.revoke(root)(VERBS.revoke);
+    if (/^rotate[NR]/.test(verb)) await rpc.operator.rotate(root)(VERBS.rotate);
     const before = (await acts()).length;
     await run(verb);
     const about = WRITING[verb];
@@ -73,6 +81,8 @@ describe.each(verbs)('%s', (verb) => {
 test.each<readonly [keyof Operator, object]>([
   ['apply', { ...VERBS.apply, dryRun: true }],
   ['revoke', { ...VERBS.revoke, dryRun: true }],
+  ['rotate', { ...VERBS.rotate, dryRun: true }],
+  ['rotate', { intermediate: true, dryRun: true }],
 ])('a dry run of %s changes nothing and leaves no event', async (verb, value) => {
   const before = (await rpc.store.events(0, 1000)).length;
   await run(verb, value);

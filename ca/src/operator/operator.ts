@@ -13,10 +13,11 @@ import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/st
 import { type AuditDeps, auditVerbs } from './audit.ts';
 import { type ResourceDeps, resourceVerbs } from './resources.ts';
 import { type RevokeDeps, revocationVerbs } from './revocations.ts';
+import { type RotateDeps, rotationVerbs } from './rotation.ts';
 import { reading, type Verb } from './verb.ts';
 
 export interface OperatorDeps
-  extends Omit<ResourceDeps & RevokeDeps, 'holders' | 'agents' | 'revocations'>,
+  extends Omit<ResourceDeps & RevokeDeps & RotateDeps, 'holders' | 'agents' | 'revocations'>,
     Omit<HolderDeps, 'revocations'> {
   readonly revocations: Revocations;
   readonly store: AgentStore & Pick<CertificateStore, 'issued'> & AuditDeps['store'];
@@ -61,7 +62,15 @@ export function openOperator(given: OperatorDeps) {
     ensure(limit <= MAX_LIMIT, 'message_parse', `limit is ${limit}, at most ${MAX_LIMIT}`);
     return store.issued({ limit: limit === 0 ? DEFAULT_LIMIT : limit, ...(id !== undefined && { id }) });
   }, deps);
-  return { ...resourceVerbs(deps), ...revocationVerbs(deps), ...auditVerbs(deps), agents, issued };
+  const rotation = rotationVerbs(deps);
+  return {
+    ...resourceVerbs(deps),
+    ...revocationVerbs(deps),
+    ...auditVerbs(deps),
+    ...rotation,
+    agents,
+    issued,
+  };
 }
 
 async function agentReport(deps: OperatorDeps & { readonly holders: Holders }): Promise<AgentReport> {

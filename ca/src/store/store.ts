@@ -68,16 +68,17 @@ export interface Numbered {
   readonly sequence: bigint;
 }
 
-/** Its number is that of the newest change of the bundle that it was part of; 0 if it was never there. */
+/** Its number is that of the newest change of the bundle that it was part of, or 0. */
 export interface StoredAuthority extends AuthorityRecord, Numbered {
   /** When it came into its state, by the clock of then; 1970 for a move by an older release. */
   readonly movedAt: Date;
 }
 
-/** A condition of moves, checked in their transaction. */
+/** A condition of moves. */
 export interface Unused {
-  /** Serials of authorities under which no unexpired certificate may be on record. */
+  /** Under these authorities no unexpired certificate may be on record, except those of one platform. */
   readonly issuers: readonly string[];
+  readonly exceptPlatform: string;
   readonly now: Date;
 }
 
@@ -209,8 +210,7 @@ export interface AuthorityStore {
   /**
    * Makes all of these moves in their order, with their audit entry, and resolves with the number of the state after
    * them. Writes nothing and resolves with undefined if an authority is in another state than `from` by now, or if
-   * another of its kind became active, or where `unused` does not hold. Throws store for moves that must not be made
-   * (authority-states.ts).
+   * another of its kind became active, or where `unused` does not hold. Throws store for moves that must not be made.
    */
   moveAuthorities(
     moves: readonly AuthorityMove[],

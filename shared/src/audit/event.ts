@@ -83,6 +83,14 @@ export type AuditEvent =
       /** The states of authorities before and after, all changed at once. */
       readonly type: 'authority.moved';
       readonly moves: readonly { readonly serial: string; readonly from: string; readonly to: string }[];
+      /** The operator who asked for it; absent where the CA moved them by itself. */
+      readonly by?: string;
+      /** How many connected agents, and certificates of other holders, had not heard of the root that signs now. */
+      readonly leftBehind?: { readonly agents: number; readonly certificates: number };
+      /** Why the operator did not wait for them. */
+      readonly reason?: string;
+      /** The SPIFFE IDs that the operator did not wait for; the first 100. */
+      readonly without?: readonly string[];
     }
   | {
       readonly type: 'revocation.made';

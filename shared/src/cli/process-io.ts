@@ -44,6 +44,7 @@ export function processIo(): Io {
       progress: (text: string) => void process.stderr.write(`\r\u001b[2K${printableLines(text)}`),
     }),
     columns: process.stdout.columns,
+    ...(process.stderr.isTTY ? { progress: showProgress } : {}),
     serves: (onHangup) => {
       process.off('SIGHUP', hungUp).on('SIGHUP', onHangup);
       // Does not keep the process alive if everything closes in time.
@@ -52,6 +53,12 @@ export function processIo(): Io {
       else stop.signal.addEventListener('abort', bound, { once: true });
     },
   };
+}
+
+/** Goes back to the beginning of the line and clears it. A line that wraps could not be cleared. */
+function showProgress(line: string): void {
+  const width = (process.stderr.columns ?? 80) - 1;
+  process.stderr.write(`\r\u001b[K${printableLines(line).slice(0, width)}`);
 }
 
 const steps = new Set<() => void>();

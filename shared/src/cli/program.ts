@@ -27,6 +27,8 @@ export interface Command {
   readonly says: string;
   /** Names of the positional arguments in usage, for instance `NAME` or `[FILE...]`. */
   readonly positionals?: string;
+  /** What its first argument may be, for completion. */
+  readonly words?: readonly string[];
   readonly flags: Readonly<Record<string, Flag>>;
   /** Resolves with the exit status. Throws refusals, which the program prints. */
   run(invocation: Invocation, io: Io): Promise<ExitStatus>;
@@ -48,6 +50,8 @@ export interface Io {
   progress?(text: string): void;
   /** Of the terminal that `out` writes to; undefined if it is none. */
   readonly columns?: number | undefined;
+  /** Shows one line in place of the one that it showed before; not set where standard error is no terminal. */
+  progress?(line: string): void;
   /**
    * Says that this command is a server: SIGHUP calls `onHangup` instead of ending it, and the process ends at most 5 s
    * after `signal` aborts, whatever is still open.
@@ -251,13 +255,15 @@ export function wrapped(text: string, width: number): readonly string[] {
   return lines;
 }
 
-/** Commands, then each command's flags. */
+const flagsOf = (flags: Command['flags']): readonly string[] =>
+  ['help', ...Object.keys(flags)].map((flag) => `--${flag}`);
+
+/** Commands, then each command's words and flags. */
 function completionOf(program: Program): string {
   const fn = `_${program.name.replaceAll('-', '_')}`;
   const cases = Object.entries(program.commands)
     .map(
-      ([name, { flags }]) =>
-        `    ${name}) words="${['help', ...Object.keys(flags)].map((flag) => `--${flag}`).join(' ')}" ;;`,
+      ([name, { flags, words = [] }]) => `    ${name}) words="${[...words, ...flagsOf(flags)].join(' ')}" ;;`,
     )
     .join('\n');
   const names = [...Object.keys(program.commands), 'completion'].join(' ');

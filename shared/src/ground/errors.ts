@@ -139,6 +139,7 @@ export const REFUSALS = {
   resource: { grpc: 'INVALID_ARGUMENT', says: 'the resources are not valid' },
   policy: { grpc: 'INVALID_ARGUMENT', says: 'the policy is not valid' },
   revocation: { grpc: 'INVALID_ARGUMENT', says: 'the revocation is not valid' },
+  rotation: { grpc: 'FAILED_PRECONDITION', says: 'the rotation cannot go on now' },
   config: { grpc: 'INVALID_ARGUMENT', says: 'the config is not valid' },
   tlog: { grpc: 'INVALID_ARGUMENT', says: 'the log or the proof does not verify' },
   // Machines

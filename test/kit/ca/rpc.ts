@@ -8,6 +8,7 @@ import { Limits } from '@chancery/ca/door/limits.ts';
 import { openOperator } from '@chancery/ca/operator/operator.ts';
 import { openRegistry } from '@chancery/ca/registry/registry.ts';
 import { openRevocations } from '@chancery/ca/revocation/revocations.ts';
+import { openRotation } from '@chancery/ca/rotation/rotation.ts';
 import type { Caller, TlsCaller } from '@chancery/ca/rpc/caller.ts';
 import { Nonces } from '@chancery/ca/rpc/exchange/nonces.ts';
 import { refuserOf } from '@chancery/ca/rpc/refuse.ts';
@@ -47,12 +48,13 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
     revocations: await openRevocations({ store, clock, trustDomain }),
     agents: new Agents(clock),
   };
+  const rotation = openRotation({ ...made, ...rooms, isOwnCurrent: () => true });
   return {
     ...made,
     log: silentLog,
     attestors: platforms,
     ...rooms,
-    operator: openOperator({ ...made, ...rooms, audit, ownUid }),
+    operator: openOperator({ ...made, ...rooms, rotation, audit, ownUid }),
     successions: new Successions(clock, new Uint8Array(32)),
     limits: new Limits(limits, clock),
     callers: new Callers<Caller>(),

@@ -7,6 +7,7 @@ import { refusal } from '../refusal.ts';
 import { authority, event, id, issuance } from './records.ts';
 import type { Subject } from './subject.ts';
 
+const OTHER_KEY = Buffer.alloc(32, 2);
 const other = parseSpiffeId('spiffe://prod.example/other');
 const [issuer, node] = [issuance.issuer, { platform: 'tpm', node: 'a' }];
 
@@ -66,9 +67,17 @@ export function holdingTests(subject: Subject): void {
     const next = { ...authority, serial: '40dd', state: 'prepared' } as const;
     await subject.store.saveAuthority(next, event);
     await recordAll();
+    await subject.store.record(
+      { ...issuance, serial: '06', platform: 'self', keySha256: OTHER_KEY, notAfter: after(99) },
+      event,
+    );
     const moves = [{ serial: next.serial, from: 'prepared', to: 'published' }] as const;
     const move = (now: Date) =>
-      subject.store.moveAuthorities(moves, event, { issuers: ['40dd', issuer], now });
+      subject.store.moveAuthorities(moves, event, {
+        issuers: ['40dd', issuer],
+        exceptPlatform: 'self',
+        now,
+      });
     const before = (await subject.store.events(0, 20)).length;
     expect(await move(after(49))).toBeUndefined();
     expect(await subject.store.events(0, 20)).toHaveLength(before);

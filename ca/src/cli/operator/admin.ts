@@ -16,7 +16,8 @@ const STREAM_SECONDS = 600;
 /** A page may be one resource of the largest size. */
 const OPTIONS: grpc.ClientOptions = { 'grpc.max_receive_message_length': 32 * 1024 * 1024 };
 
-type Unary<Req, Res> = (
+/** A unary call of the generated client. */
+export type Unary<Req, Res> = (
   request: Req,
   metadata: grpc.Metadata,
   options: grpc.CallOptions,
@@ -64,10 +65,9 @@ export const streamToOperator = <Req, Res>(
     }
   });
 
-const changesOf = ({ apply, revoke, liftRevocation }: OperatorClient): readonly unknown[] => [
-  apply,
-  revoke,
-  liftRevocation,
+const changesOf = (client: OperatorClient): readonly unknown[] => [
+  ...[client.apply, client.revoke, client.liftRevocation],
+  ...[client.rotate, client.rotateNext, client.rotateRollback],
 ];
 
 type Failed = (error: grpc.ServiceError, how: Pick<FailedCall, 'seconds' | 'isChange'>) => IdentityError;

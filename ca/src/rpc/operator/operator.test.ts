@@ -112,6 +112,10 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   liftRevocation: { number: 1n },
   listRevocations: {},
   queryAudit: { words: [], text: '', decision: '', since: 0n, until: 0n, backwards: false, limit: 1 },
+  rotate: { intermediate: false, dryRun: false },
+  rotateNext: { without: [], yesToStragglers: false, reason: '', dryRun: false },
+  rotateRollback: { dryRun: false },
+  getRotation: {},
 };
 const methods = Object.keys(requests) as Method[];
 
@@ -134,6 +138,7 @@ describe('every call', () => {
 
     test.each([0, 1000])('is answered for uid %i', async (uid) => {
       if (method === 'liftRevocation') await call('revoke', requests.revoke);
+      if (/^rotate[NR]/.test(method)) await call('rotate', requests.rotate);
       await call(method, requests[method], by(uid));
     });
   });

@@ -23,6 +23,7 @@ import { askerOf } from '../caller.ts';
 import { bidi, type Stream, unary } from '../methods.ts';
 import { auditMethods } from './audit.ts';
 import { revokeMethods, unacknowledgedMessage } from './revoke.ts';
+import { rotateMethods } from './rotate.ts';
 
 export interface OperatorDeps {
   readonly operator: Operator;
@@ -74,6 +75,7 @@ export function operatorMethods({ operator }: OperatorDeps) {
     }),
     ...revokeMethods(operator),
     ...auditMethods(operator),
+    ...rotateMethods(operator),
   ] as const;
 }
 

@@ -116,7 +116,7 @@ function authorityWrites(
       event: string,
       unused?: Unused,
     ): Numbered | undefined => {
-      if (unused?.issuers.some((issuer) => pages.isUsed(issuer, unused.now.getTime()))) return undefined;
+      if (unused !== undefined && pages.isUsed(unused)) return undefined;
       const moved = authorities.move(moves, at, numbers);
       if (moved !== undefined) audit(at, event);
       return moved;

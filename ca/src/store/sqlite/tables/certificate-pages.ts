@@ -14,6 +14,7 @@ import type {
   UnexpiredCertificate,
   UnexpiredPage,
   UnexpiredPlace,
+  Unused,
 } from '../../store.ts';
 import { fromHex, issuanceOf, issuerOf, originOf, serialOf } from './rows.ts';
 
@@ -76,9 +77,10 @@ export class CertificatePages {
     return { list, next: bottom };
   }
 
-  /** Whether an unexpired certificate is on record under this authority. */
-  isUsed(issuer: string, now: number): boolean {
-    return this.#sql.used.get(fromHex(issuer), now) !== undefined;
+  /** Whether an unexpired certificate is on record under one of these authorities. */
+  isUsed({ issuers, exceptPlatform, now }: Unused): boolean {
+    const { used } = this.#sql;
+    return issuers.some((each) => used.get(fromHex(each), now.getTime(), exceptPlatform) !== undefined);
   }
 
   /** Of one SPIFFE ID, newest first, from those with a number below `below`: a page. */
@@ -143,7 +145,7 @@ function statements(db: DatabaseSync) {
     holdings: sql(`SELECT id, platform, node, count(*) AS count, max(not_after) AS until FROM certificates
       WHERE ${under} AND (not_after, n) >= (?5, ?6) AND bundle < ?7
       GROUP BY id, platform, node ORDER BY until DESC, id, platform, node`),
-    used: sql('SELECT 1 FROM certificates WHERE issuer = ? AND not_after > ? LIMIT 1'),
+    used: sql('SELECT 1 FROM certificates WHERE issuer = ? AND not_after > ? AND platform <> ? LIMIT 1'),
     bottom: sql(`SELECT n, not_after FROM certificates WHERE not_after > ?1 AND (not_after, n) < (?2, ?3)
       ORDER BY not_after DESC, n DESC LIMIT 1 OFFSET ?4`),
     page: {

@@ -20,6 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { GetRotationRequest, RotateNextRequest, RotateRequest, RotateRollbackRequest, Rotation } from "./rotation.ts";
 import { SnapshotParts } from "./trust.ts";
 
 export const protobufPackage = "chancery.v1";
@@ -2828,6 +2829,47 @@ export const OperatorService = {
     responseSerialize: (value: QueryAuditResponse): Buffer => Buffer.from(QueryAuditResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): QueryAuditResponse => QueryAuditResponse.decode(value),
   },
+  /** Role: writer. Makes a new root and puts it into the bundle, or replaces the intermediate. */
+  rotate: {
+    path: "/chancery.v1.Operator/Rotate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RotateRequest): Buffer => Buffer.from(RotateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RotateRequest => RotateRequest.decode(value),
+    responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
+  },
+  /** Role: writer. The next step of the rotation; refused while it waits for something. */
+  rotateNext: {
+    path: "/chancery.v1.Operator/RotateNext" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RotateNextRequest): Buffer => Buffer.from(RotateNextRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RotateNextRequest => RotateNextRequest.decode(value),
+    responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
+  },
+  /** Role: writer. Takes the rotation back. */
+  rotateRollback: {
+    path: "/chancery.v1.Operator/RotateRollback" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RotateRollbackRequest): Buffer =>
+      Buffer.from(RotateRollbackRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RotateRollbackRequest => RotateRollbackRequest.decode(value),
+    responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
+  },
+  /** Role: reader. Where the rotation stands, and what it waits for. */
+  getRotation: {
+    path: "/chancery.v1.Operator/GetRotation" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetRotationRequest): Buffer => Buffer.from(GetRotationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetRotationRequest => GetRotationRequest.decode(value),
+    responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
+  },
 } as const;
 
 export interface OperatorServer extends UntypedServiceImplementation {
@@ -2854,6 +2896,14 @@ export interface OperatorServer extends UntypedServiceImplementation {
   listRevocations: handleUnaryCall<ListRevocationsRequest, ListRevocationsResponse>;
   /** Role: reader. Entries of the audit log that match: a page. */
   queryAudit: handleUnaryCall<QueryAuditRequest, QueryAuditResponse>;
+  /** Role: writer. Makes a new root and puts it into the bundle, or replaces the intermediate. */
+  rotate: handleUnaryCall<RotateRequest, Rotation>;
+  /** Role: writer. The next step of the rotation; refused while it waits for something. */
+  rotateNext: handleUnaryCall<RotateNextRequest, Rotation>;
+  /** Role: writer. Takes the rotation back. */
+  rotateRollback: handleUnaryCall<RotateRollbackRequest, Rotation>;
+  /** Role: reader. Where the rotation stands, and what it waits for. */
+  getRotation: handleUnaryCall<GetRotationRequest, Rotation>;
 }
 
 export interface OperatorClient extends Client {
@@ -2995,6 +3045,67 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: QueryAuditResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: writer. Makes a new root and puts it into the bundle, or replaces the intermediate. */
+  rotate(request: RotateRequest, callback: (error: ServiceError | null, response: Rotation) => void): ClientUnaryCall;
+  rotate(
+    request: RotateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  rotate(
+    request: RotateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  /** Role: writer. The next step of the rotation; refused while it waits for something. */
+  rotateNext(
+    request: RotateNextRequest,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  rotateNext(
+    request: RotateNextRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  rotateNext(
+    request: RotateNextRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  /** Role: writer. Takes the rotation back. */
+  rotateRollback(
+    request: RotateRollbackRequest,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  rotateRollback(
+    request: RotateRollbackRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  rotateRollback(
+    request: RotateRollbackRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  /** Role: reader. Where the rotation stands, and what it waits for. */
+  getRotation(
+    request: GetRotationRequest,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  getRotation(
+    request: GetRotationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  getRotation(
+    request: GetRotationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Rotation) => void,
   ): ClientUnaryCall;
 }
 

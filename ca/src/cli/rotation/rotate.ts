@@ -1,0 +1,129 @@
+/** `rotate`: replaces the root of the CA step by step, or the intermediate at once. */
+import type { OperatorClient } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import type { Rotation } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+import {
+  type Command,
+  type ExitStatus,
+  type Invocation,
+  type Io,
+  JSON_FLAG,
+  MisuseError,
+  meant,
+} from '@chancery/shared/cli/program.ts';
+import { CONFIG_FLAG, printJson } from '../flags.ts';
+import { callOperator, type Unary } from '../operator/admin.ts';
+import { printRotation } from './text.ts';
+import { rotateAll, watchRotation } from './watch.ts';
+
+/** The flags of each form besides --config and --json; '' is `rotate` alone. */
+const FORMS: Readonly<Record<string, readonly string[]>> = {
+  '': ['auto', 'intermediate', 'dry-run'],
+  status: ['watch'],
+  next: ['without', 'yes-to-stragglers', 'reason', 'dry-run'],
+  rollback: ['dry-run'],
+};
+const WORDS = Object.keys(FORMS).filter((each) => each !== '');
+
+export const rotate: Command = {
+  says:
+    'Makes a new root and puts it into the bundle. `status` says what the rotation waits for, `next` makes the next ' +
+    'step, `rollback` takes it back.',
+  positionals: '[status | next | rollback]',
+  words: WORDS,
+  flags: {
+    auto: {
+      type: 'boolean',
+      says: 'Make all steps, each as soon as it may be made; goes on where it was ended.',
+    },
+    intermediate: { type: 'boolean', says: 'Replace the intermediate under the root, and not the root.' },
+    watch: { type: 'boolean', says: 'With `status`: print it again whenever it changes.' },
+    without: {
+      type: 'string',
+      multiple: true,
+      value: 'SPIFFE-ID',
+      says: 'With `next`: do not wait for this SPIFFE ID (repeatable).',
+    },
+    'yes-to-stragglers': { type: 'boolean', says: 'With `next` and --reason: wait for nobody.' },
+    reason: { type: 'string', value: 'TEXT', says: 'Why, for the audit log.' },
+    'dry-run': {
+      type: 'boolean',
+      says: 'Only say where the rotation stands, or why the step may not be made.',
+    },
+    ...CONFIG_FLAG,
+    ...JSON_FLAG,
+  },
+  run(invocation, io) {
+    const form = formOf(invocation);
+    if (form === 'status') return status(invocation, io);
+    if (form === 'next') return next(invocation, io);
+    if (form === 'rollback') return step(invocation, io, (client) => client.rotateRollback, {});
+    if (invocation.has('auto')) return auto(invocation, io);
+    return step(invocation, io, (client) => client.rotate, { intermediate: invocation.has('intermediate') });
+  },
+};
+
+/** Throws MisuseError for a word that is none, and for a flag of another form. */
+function formOf(invocation: Invocation): string {
+  const [form = '', ...more] = invocation.positionals;
+  const own = Object.hasOwn(FORMS, form) ? FORMS[form] : undefined;
+  if (own === undefined || more.length > 0)
+    throw new MisuseError(
+      `expected status, next or rollback; found "${invocation.positionals.join(' ')}"${meant(form, WORDS)}`,
+    );
+  for (const [other, flags] of Object.entries(FORMS))
+    for (const flag of flags)
+      if (!own.includes(flag) && isGiven(invocation, flag))
+        throw new MisuseError(`--${flag} is a flag of \`${`rotate ${other}`.trim()}\``);
+  return form;
+}
+
+const isGiven = (invocation: Invocation, flag: string): boolean =>
+  invocation.has(flag) || invocation.texts(flag).length > 0;
+
+async function status(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const read = () => callOperator(invocation, (client) => client.getRotation, {});
+  if (invocation.has('watch')) return watchRotation(read, io, invocation.has('json'));
+  say(invocation, io, await read());
+  return 0;
+}
+
+function next(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const reason = invocation.text('reason') ?? '';
+  const yesToStragglers = invocation.has('yes-to-stragglers');
+  const without = [...invocation.texts('without')];
+  if (yesToStragglers && reason.trim() === '')
+    throw new MisuseError('--yes-to-stragglers needs --reason TEXT, which the audit log keeps');
+  if (reason !== '' && !yesToStragglers && without.length === 0)
+    throw new MisuseError('--reason goes with --without or --yes-to-stragglers');
+  return step(invocation, io, (client) => client.rotateNext, { without, yesToStragglers, reason });
+}
+
+type Step<Req> = (client: OperatorClient) => Unary<Req & { dryRun: boolean }, Rotation>;
+
+async function step<Req>(invocation: Invocation, io: Io, call: Step<Req>, request: Req): Promise<ExitStatus> {
+  const dryRun = invocation.has('dry-run');
+  say(invocation, io, await callOperator(invocation, call, { ...request, dryRun }));
+  if (dryRun && !invocation.has('json')) io.out('nothing was changed (dry run)\n');
+  return 0;
+}
+
+function auto(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  if (invocation.has('intermediate') || invocation.has('dry-run'))
+    throw new MisuseError('--auto makes all steps of a root: leave --intermediate and --dry-run out');
+  const dryRun = false;
+  const plain = { without: [], yesToStragglers: false, reason: '', dryRun };
+  return rotateAll(
+    {
+      status: () => callOperator(invocation, (client) => client.getRotation, {}),
+      begin: () => callOperator(invocation, (client) => client.rotate, { intermediate: false, dryRun }),
+      next: () => callOperator(invocation, (client) => client.rotateNext, plain),
+    },
+    io,
+    invocation.has('json'),
+  );
+}
+
+function say(invocation: Invocation, io: Io, rotation: Rotation): void {
+  if (invocation.has('json')) printJson(io, rotation);
+  else printRotation(io, rotation);
+}

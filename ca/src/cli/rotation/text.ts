@@ -1,0 +1,107 @@
+/** What a rotation looks like on a terminal. */
+import type { HeldCertificates, Rotation } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+import type { Io } from '@chancery/shared/cli/program.ts';
+import { instant, printTable } from '../flags.ts';
+
+const STAGES: Readonly<Record<string, string>> = {
+  idle: 'no rotation is under way',
+  prepared: 'a new root is prepared, and nobody has heard of it',
+  published: 'the new root is in the bundle, and nothing signs with it yet',
+  retiring: 'the new root signs, and the retiring one is in the bundle until nothing chains to it',
+};
+
+const NEXT: Readonly<Record<string, string>> = {
+  prepare: '`chancery-ca rotate` makes a new root and puts it into the bundle',
+  publish: '`chancery-ca rotate next` puts the new root into the bundle',
+  activate: '`chancery-ca rotate next` lets the new root sign',
+  remove: '`chancery-ca rotate next` removes the retiring root and its key; this cannot be taken back',
+};
+
+/** Rows of a table; `--json` has up to 1000. */
+const MAX_ROWS = 20;
+const BAR_COLUMNS = 20;
+
+/** Prints where the rotation stands, what it waits for, and the next step. */
+export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation: Rotation): void {
+  io.out(`${sentenceOf(rotation)}\n`);
+  printTable(
+    io,
+    ['ROOT', 'STATE', 'SINCE', 'UNTIL', 'ALGORITHM'],
+    rotation.roots.map((each) => [
+      each.serial,
+      each.state,
+      instant(each.movedAt),
+      instant(each.notAfter),
+      each.algorithm,
+    ]),
+  );
+  if (rotation.waits.length > 0) io.out(`waits:\n${rotation.waits.map((each) => `  ${each}\n`).join('')}`);
+  printStragglers(io, rotation);
+  printHeld(io, [...rotation.unheard, ...rotation.chained]);
+  if (rotation.stage !== 'idle') io.out(`next:  ${NEXT[rotation.next] ?? rotation.next}\n`);
+}
+
+const sentenceOf = ({ stage }: Rotation): string =>
+  `${stage}: ${STAGES[stage] ?? 'upgrade this chancery-ca'}`;
+
+function printStragglers(io: Pick<Io, 'out' | 'columns'>, { stragglers, stragglerCount }: Rotation): void {
+  if (stragglers.length === 0) return;
+  printTable(
+    io,
+    ['NOT ACKNOWLEDGED', 'NODE', 'ADDRESS', 'VERSION', 'SINCE'],
+    stragglers
+      .slice(0, MAX_ROWS)
+      .map((each) => [
+        each.spiffeId,
+        `${each.platform}/${each.node}`,
+        each.address,
+        each.version,
+        instant(each.since),
+      ]),
+  );
+  more(io, Number(stragglerCount));
+}
+
+function printHeld(io: Pick<Io, 'out' | 'columns'>, held: readonly HeldCertificates[]): void {
+  if (held.length === 0) return;
+  printTable(
+    io,
+    ['CERTIFICATES OF', 'COUNT', 'LAST ENDS'],
+    held
+      .slice(0, MAX_ROWS)
+      .map(({ spiffeId, certificates, until }) => [spiffeId, String(certificates), instant(until)]),
+  );
+  more(io, held.length);
+}
+
+function more(io: Pick<Io, 'out'>, count: number): void {
+  if (count > MAX_ROWS) io.out(`and ${count - MAX_ROWS} more: --json\n`);
+}
+
+/**
+ * One line: how far the step under way has come. `most` is the greatest number of certificates that this command has
+ * seen.
+ */
+export function progressOf(rotation: Rotation, most: number): string {
+  const { stage, agents, stragglerCount, unheardTotal, chainedTotal, waits } = rotation;
+  if (stage === 'published') {
+    const have = Number(agents - stragglerCount);
+    const silent = unheardTotal?.certificates ?? 0n;
+    const also =
+      silent === 0n ? '' : `, ${silent} certificates without a stream ${lastOf(unheardTotal?.until)}`;
+    return `published ${bar(have, Number(agents))} ${have} of ${agents} agents have the new root${also}`;
+  }
+  if (stage === 'retiring') {
+    const left = Number(chainedTotal?.certificates ?? 0n);
+    const also = left === 0 ? '' : `, ${lastOf(chainedTotal?.until)}`;
+    return `retiring ${bar(most - left, most)} ${left} certificates chain to the retiring root${also}`;
+  }
+  return `${stage}${waits.length > 0 ? `: ${waits.join('; ')}` : ''}`;
+}
+
+const lastOf = (until = 0n): string => `the last ends at ${instant(until)}`;
+
+function bar(done: number, of: number): string {
+  const full = of === 0 ? BAR_COLUMNS : Math.floor((done / of) * BAR_COLUMNS);
+  return `[${'#'.repeat(full)}${'.'.repeat(BAR_COLUMNS - full)}]`;
+}

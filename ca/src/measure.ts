@@ -1,0 +1,51 @@
+/** What the metrics of the CA show, asked of its rooms at each scrape. */
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import { partsInForce } from './agents/acknowledged.ts';
+import type { Agents } from './agents/agents.ts';
+import { behindByPart } from './agents/holders.ts';
+import type { Authorities } from './authority/authorities.ts';
+import type { Crls } from './crl/crls.ts';
+import type { Doors } from './door/doors.ts';
+import type { Limits } from './door/limits.ts';
+import { createMetrics, type Metrics } from './health/metrics.ts';
+import type { Registry } from './registry/registry.ts';
+import type { Revocations } from './revocation/revocations.ts';
+import type { Rotation } from './rotation/rotation.ts';
+import type { Store } from './store/store.ts';
+
+export interface Measured {
+  readonly agents: Agents;
+  readonly authorities: Authorities;
+  readonly registry: Registry;
+  readonly revocations: Revocations;
+  readonly rotation: Rotation;
+  readonly limits: Limits;
+  readonly doors: Doors;
+  readonly lists: Crls['lists'];
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly log: Log;
+}
+
+/** Needs no closing. */
+export function openMetrics(rooms: Measured): Metrics {
+  const { agents, authorities, revocations, limits, doors, lists, clock, store, log } = rooms;
+  const metrics = createMetrics({
+    authorities: () => authorities.inUse(),
+    rotation: () => rooms.rotation.glance(),
+    connectedAgents: () => agents.size,
+    unacknowledgedAgents: () => behindByPart(agents, partsInForce(rooms)),
+    openExchanges: () => limits.open,
+    storeWaitSeconds: () => store.waitedSeconds(),
+    openConnections: () => ({ ...doors.tls.open, local: doors.join.open.strangers }),
+    revocations: () => revocations.standing().length,
+    revocationLists: () => (lists.has() ? lists.current() : []),
+    now: () => clock.now(),
+  });
+  store.onEventsLost((error, events) => {
+    metrics.eventsLost(events);
+    log.error({ err: error, events }, 'audit events of how an issuing ended could not be written');
+  });
+  return metrics;
+}

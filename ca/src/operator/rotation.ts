@@ -1,0 +1,67 @@
+/** The operator's verbs that rotate the root and the intermediate. */
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Rotation, StepOrder } from '../rotation/rotation.ts';
+import type { RotationStatus } from '../rotation/status.ts';
+import { reading, type VerbDeps, writing } from './verb.ts';
+
+export interface RotateDeps extends VerbDeps {
+  readonly rotation: Rotation;
+}
+
+export interface RotateOrder {
+  /** True for the intermediate, false for the root. */
+  readonly intermediate: boolean;
+  readonly dryRun: boolean;
+}
+
+export interface RollbackOrder {
+  readonly dryRun: boolean;
+}
+
+const MAX_REASON = 500;
+
+/** Each resolves with the status after it, and agents are told by then. Throws rotation with what a step waits for. */
+export const rotationVerbs = (deps: RotateDeps) => ({
+  rotate: writing<RotateOrder, RotationStatus>(
+    {
+      name: 'rotate',
+      about: ({ intermediate, dryRun }) => (dryRun ? undefined : intermediate ? 'intermediate' : 'root'),
+      run: ({ intermediate, dryRun }, by) =>
+        intermediate ? deps.rotation.renewIntermediate(by, dryRun) : deps.rotation.start(by, dryRun),
+    },
+    deps,
+  ),
+  rotateNext: writing<StepOrder, RotationStatus>(
+    {
+      name: 'rotateNext',
+      about: (order) => (order.dryRun ? undefined : aboutOf(order)),
+      run: (order, by) => {
+        ensureMeant(order);
+        return deps.rotation.next(order, by);
+      },
+    },
+    deps,
+  ),
+  rotateRollback: writing<RollbackOrder, RotationStatus>(
+    {
+      name: 'rotateRollback',
+      about: ({ dryRun }) => (dryRun ? undefined : 'root'),
+      run: ({ dryRun }, by) => deps.rotation.rollback(by, dryRun),
+    },
+    deps,
+  ),
+  rotationStatus: reading((_: undefined) => deps.rotation.status(), deps),
+});
+
+/** Throws message_parse, spiffe_id. */
+function ensureMeant({ without, everybody, reason }: StepOrder): void {
+  for (const each of without) parseSpiffeId(each);
+  ensure(!everybody || reason.trim() !== '', 'message_parse', 'yes to stragglers needs a reason');
+  ensure(reason.length <= MAX_REASON, 'message_parse', `the reason has more than ${MAX_REASON} characters`);
+}
+
+function aboutOf({ without, everybody, reason }: StepOrder): string {
+  const whom = everybody ? ['without waiting for anybody'] : without.map((each) => `without ${each}`);
+  return ['root', ...whom, ...(reason === '' ? [] : [`because: ${reason}`])].join(', ');
+}

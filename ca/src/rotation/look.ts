@@ -1,0 +1,89 @@
+/** Looks at the store and at the open streams for what a rotation waits for. */
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Agents, LiveAgent } from '../agents/agents.ts';
+import { keyOf, OWN_NODE } from '../agents/holders.ts';
+import type { AgentStore, Holding, HoldingsPage, StoredAuthority } from '../store/store.ts';
+import { intermediatesOf, type Standing } from './stage.ts';
+import { type Found, type Held, later, type Straggler } from './status.ts';
+
+export interface LookDeps {
+  readonly agents: Pick<Agents, 'list'>;
+  readonly store: Pick<AgentStore, 'holdings'>;
+  readonly revocations: { readonly sets: Source<RevocationSet> };
+  readonly clock: Clock;
+  /** Whether the CA's own certificate is under the root that signs now. */
+  readonly isOwnCurrent: () => boolean;
+}
+
+/** All of it is read, page by page, and other calls of the store are answered in between. Throws store. */
+export async function look(
+  records: readonly StoredAuthority[],
+  { stage, other }: Standing,
+  deps: LookDeps,
+): Promise<Found> {
+  const now = deps.clock.now();
+  const revoked = deps.revocations.sets.current();
+  const isRevoked = ({ id, node }: Pick<Holding, 'id' | 'node'>, serial = ''): boolean =>
+    revoked.revoked({ id, serial, node }, now) !== undefined;
+  const connected = deps.agents.list().filter((each) => !isRevoked({ id: each.id, node: each }, each.serial));
+  const found = {
+    agents: connected.length,
+    stragglers: [],
+    unheard: [],
+    chained: [],
+    isOwnCurrent: deps.isOwnCurrent(),
+  };
+  if (other === undefined || stage === 'prepared') return found;
+  if (stage === 'retiring')
+    return {
+      ...found,
+      chained: await held(intermediatesOf(records, other), { now, deps, counts: isOthers }),
+    };
+  // A holder with a stream answers for itself. One that is revoked cannot connect, and nobody accepts it.
+  const streams = new Set(connected.map(keyOf));
+  const counts = (each: Holding): boolean =>
+    isOthers(each) && !streams.has(keyOf({ id: each.id, ...each.node })) && !isRevoked(each);
+  const all = records.filter(({ kind, notAfter }) => kind === 'intermediate' && notAfter > now);
+  const unheard = await held(all, { now, deps, counts, bundleBelow: other.sequence });
+  return { ...found, stragglers: connected.flatMap((each) => stragglerOf(each, other)), unheard };
+}
+
+/** The CA replaces its own certificate by itself (`isOwnCurrent`). */
+const isOthers = ({ node }: Holding): boolean => node.platform !== OWN_NODE.platform;
+
+function stragglerOf(agent: LiveAgent, root: StoredAuthority): readonly Straggler[] {
+  if (agent.acknowledged.has({ bundle: root.sequence })) return [];
+  const { id, platform, node, address, version, connectedAt } = agent;
+  const since = later(connectedAt, root.movedAt);
+  return [{ id, platform, node, address, version, since }];
+}
+
+interface How {
+  readonly now: Date;
+  readonly deps: LookDeps;
+  readonly counts: (holding: Holding) => boolean;
+  readonly bundleBelow?: bigint;
+}
+
+/** By SPIFFE ID, those that end last first. */
+async function held(issuers: readonly StoredAuthority[], how: How): Promise<readonly Held[]> {
+  const { now, deps, counts, bundleBelow } = how;
+  const all = new Map<SpiffeId, Held>();
+  for (const { serial: issuer } of issuers) {
+    let after: HoldingsPage['next'];
+    do {
+      const page: HoldingsPage = await deps.store.holdings({ issuer, now, bundleBelow, after });
+      for (const each of page.list.filter(counts)) all.set(each.id, added(all.get(each.id), each));
+      after = page.next;
+    } while (after !== undefined);
+  }
+  return [...all.values()].toSorted((a, b) => b.until.getTime() - a.until.getTime());
+}
+
+function added(before: Held | undefined, { id, count, until }: Holding): Held {
+  if (before === undefined) return { id, certificates: count, until };
+  return { id, certificates: before.certificates + count, until: later(before.until, until) };
+}

@@ -1,0 +1,236 @@
+/**
+ * Rotates the root: prepare, publish, activate, remove, and back. Each step reads the records, decides, and moves
+ * them by compare-and-swap. Nothing is kept in memory: after a crash at any point the same command goes on.
+ */
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { isRecent } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
+import type { Agents } from '../agents/agents.ts';
+import { OWN_NODE } from '../agents/holders.ts';
+import { whenAcknowledged } from '../agents/progress.ts';
+import type { Authorities } from '../authority/authorities.ts';
+import { type AuthorityDeps, certify } from '../authority/certify.ts';
+import { freshIntermediate, rootOf } from '../authority/records.ts';
+import { makeIntermediate } from '../authority/settle.ts';
+import type {
+  AgentStore,
+  AuthorityMove,
+  AuthorityRecord,
+  Numbered,
+  StoredAuthority,
+  Unused,
+} from '../store/store.ts';
+import { type LookDeps, look } from './look.ts';
+import {
+  activeMoves,
+  intermediateMoves,
+  intermediatesOf,
+  publishMoves,
+  removeMoves,
+  type Stage,
+  type Standing,
+  standingOf,
+} from './stage.ts';
+import { type RotationStatus, statusOf, totalOf, type Waiver } from './status.ts';
+
+export interface RotationDeps extends AuthorityDeps, Omit<LookDeps, 'store'> {
+  readonly agents: Pick<Agents, 'list' | 'has' | 'onProgress'>;
+  readonly store: AuthorityDeps['store'] & Pick<AgentStore, 'holdings'>;
+  readonly authorities: Pick<Authorities, 'refresh'>;
+}
+
+/** How an operator asks for a step. */
+export interface StepOrder extends Waiver {
+  /** Why the operator does not wait; may be empty. */
+  readonly reason: string;
+  /** Looks whether the step may be made, and does not make it. */
+  readonly dryRun: boolean;
+}
+
+export type Rotation = ReturnType<typeof openRotation>;
+
+type MovedEvent = Omit<Extract<AuditEvent, { type: 'authority.moved' }>, 'type' | 'moves'>;
+
+/**
+ * The steps of one CA, one after the other in this process. Each resolves with the status after it. Throws rotation
+ * where a step may not be made, with what it waits for; authority_unfit, store, file, file_mode, lint.
+ */
+export function openRotation(deps: RotationDeps) {
+  let last: Promise<unknown> = Promise.resolve();
+  const inOrder = <T>(step: () => Promise<T>): Promise<T> => {
+    const made = last.then(step);
+    last = made.catch(() => {});
+    return made;
+  };
+  return {
+    status: () => statusNow(deps),
+    glance: glanceOf(deps),
+    /** Makes a new root and puts it into the bundle. */
+    start: (by: string, dryRun: boolean) => inOrder(() => start(by, dryRun, deps)),
+    /** Goes on by one step. */
+    next: (order: StepOrder, by: string) => inOrder(() => next(order, by, deps)),
+    /** Takes the rotation back: the root that is new goes, or signs no longer. */
+    rollback: (by: string, dryRun: boolean) => inOrder(() => rollback(by, dryRun, deps)),
+    /** Another intermediate under the active root signs from now on. */
+    renewIntermediate: (by: string, dryRun: boolean) => inOrder(() => renewIntermediate(by, dryRun, deps)),
+  };
+}
+
+/** What the metrics show. */
+export interface Glance {
+  readonly stage: Stage;
+  /** How many connected agents have not acknowledged the published root. */
+  readonly stragglers: number;
+  /** Unexpired certificates that the next step waits for. */
+  readonly certificates: number;
+}
+
+const GLANCE_SECONDS = 30;
+
+/** Counts at most every 30 s: a scrape must not cost the store a look at all certificates. Throws store. */
+function glanceOf(deps: RotationDeps): () => Promise<Glance> {
+  let known: { readonly at: Date; readonly glance: Promise<Glance> } | undefined;
+  return () => {
+    const at = deps.clock.now();
+    if (known !== undefined && isRecent(known.at, GLANCE_SECONDS, at)) return known.glance;
+    const glance = statusNow(deps).then(({ stage, stragglers, unheard, chained }) => ({
+      stage,
+      stragglers: stragglers.length,
+      certificates: totalOf([...unheard, ...chained]).certificates,
+    }));
+    known = { at, glance };
+    return glance;
+  };
+}
+
+async function statusNow(deps: RotationDeps, waiver?: Waiver): Promise<RotationStatus> {
+  const { records, standing } = await read(deps);
+  return statusOf(standing, await look(records, standing, deps), waiver);
+}
+
+async function read({ store }: RotationDeps) {
+  const records = await store.authorities();
+  return { records, standing: standingOf(records) };
+}
+
+async function start(by: string, dryRun: boolean, deps: RotationDeps): Promise<RotationStatus> {
+  const { stage } = (await read(deps)).standing;
+  const underWay = `a rotation is under way (${stage}): chancery-ca rotate status, then rotate next or rotate rollback`;
+  ensure(stage === 'idle' || stage === 'prepared', 'rotation', underWay);
+  if (dryRun) return statusNow(deps);
+  if (stage === 'idle') await certify({ kind: 'root', state: 'prepared' }, deps, undefined);
+  return publish(by, deps);
+}
+
+async function publish(by: string, deps: RotationDeps): Promise<RotationStatus> {
+  const { records, standing } = await read(deps);
+  const root = otherOf(standing);
+  ensure(root.state === 'prepared', 'rotation', FASTER);
+  const { sequence } = await move(publishMoves(records, root), { by }, deps);
+  await whenAcknowledged(deps.agents, { bundle: sequence }, deps.clock);
+  return statusNow(deps);
+}
+
+async function next(order: StepOrder, by: string, deps: RotationDeps): Promise<RotationStatus> {
+  const { records, standing } = await read(deps);
+  const root = otherOf(standing);
+  const found = await look(records, standing, deps);
+  const { waits } = statusOf(standing, found, order);
+  ensure(waits.length === 0, 'rotation', `not yet: ${waits.join('; ')}`);
+  if (order.dryRun) return statusNow(deps, order);
+  if (standing.stage === 'prepared') return publish(by, deps);
+  if (standing.stage === 'published') await activate(root, waivedOf(order, by, found), deps);
+  else await remove(records, root, by, deps);
+  return statusNow(deps);
+}
+
+/** What the audit log keeps of an operator who did not wait. */
+function waivedOf(
+  { without, reason }: StepOrder,
+  by: string,
+  { stragglers, unheard }: Pick<RotationStatus, 'stragglers' | 'unheard'>,
+): MovedEvent {
+  if (stragglers.length === 0 && unheard.length === 0) return { by };
+  const leftBehind = { agents: stragglers.length, certificates: totalOf(unheard).certificates };
+  return { by, leftBehind, reason, without: without.slice(0, 100) };
+}
+
+/** The intermediate is made before the moves: with them it signs at once. */
+async function activate(root: StoredAuthority, about: MovedEvent, deps: RotationDeps): Promise<void> {
+  const { keys, clock, store } = deps;
+  const hasKey = (serial: string): boolean => keys.intermediate.has(serial);
+  const records = await store.authorities();
+  const ready = freshIntermediate(records, root, { now: clock.now(), hasKey });
+  const chosen = ready ?? (await makeIntermediate(root, deps));
+  ensureChain(chosen, root, clock.now());
+  await move(activeMoves(records, root, chosen), about, deps);
+}
+
+/** Throws authority_unfit: what is not valid now must not be made the one that signs. */
+function ensureChain(intermediate: AuthorityRecord, root: AuthorityRecord, now: Date): void {
+  const [leaf, anchor] = [intermediate, root].map(({ certificate }) => parseCertificate(certificate));
+  if (leaf === undefined || anchor === undefined) return;
+  try {
+    verifyPath({ leaf, intermediates: [], anchors: [anchor], now });
+  } catch (error) {
+    const says = error instanceof Error ? error.message : String(error);
+    throw new IdentityError('authority_unfit', `root ${root.serial} is not valid now: ${says}`, {
+      cause: error,
+    });
+  }
+}
+
+async function remove(
+  records: readonly StoredAuthority[],
+  root: StoredAuthority,
+  by: string,
+  deps: RotationDeps,
+): Promise<void> {
+  const issuers = intermediatesOf(records, root).map(({ serial }) => serial);
+  const unused = { issuers, exceptPlatform: OWN_NODE.platform, now: deps.clock.now() };
+  await move(removeMoves(records, root), { by }, deps, unused);
+}
+
+async function rollback(by: string, dryRun: boolean, deps: RotationDeps): Promise<RotationStatus> {
+  const { records, standing } = await read(deps);
+  const root = otherOf(standing);
+  if (dryRun) return statusNow(deps);
+  // What signed before signs again, and the new root retires: what it has signed still counts.
+  if (standing.stage === 'retiring') await activate(root, { by }, deps);
+  else await move(removeMoves(records, root), { by }, deps);
+  return statusNow(deps);
+}
+
+async function renewIntermediate(by: string, dryRun: boolean, deps: RotationDeps): Promise<RotationStatus> {
+  if (dryRun) return statusNow(deps);
+  const records = await deps.store.authorities();
+  const root = rootOf(records);
+  const made = await makeIntermediate(root, deps);
+  ensureChain(made, root, deps.clock.now());
+  await move(intermediateMoves(records, made), { by }, deps);
+  return statusNow(deps);
+}
+
+const FASTER =
+  'the authorities or their certificates changed meanwhile: chancery-ca rotate status, then try again';
+
+/** Throws rotation if no rotation is under way. */
+function otherOf({ other }: Standing): StoredAuthority {
+  ensure(other !== undefined, 'rotation', 'no rotation is under way: chancery-ca rotate begins one');
+  return other;
+}
+
+/** Agents hear of it when this resolves. Throws rotation if another process was faster. */
+async function move(
+  moves: readonly AuthorityMove[],
+  about: MovedEvent,
+  { store, authorities }: RotationDeps,
+  unused?: Unused,
+): Promise<Numbered> {
+  const moved = await store.moveAuthorities(moves, { type: 'authority.moved', moves, ...about }, unused);
+  ensure(moved !== undefined, 'rotation', FASTER);
+  await authorities.refresh();
+  return moved;
+}

@@ -1,0 +1,117 @@
+/** What a rotation waits for, and whether its next step may be made: a verdict about what was found, and pure. */
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Stage, Standing } from './stage.ts';
+
+/** A connected agent that has not acknowledged the bundle with the new root. */
+export interface Straggler {
+  readonly id: SpiffeId;
+  readonly platform: string;
+  readonly node: string;
+  readonly address: string;
+  readonly version: string;
+  /** Since when it could have: the later of its connection and the publication. */
+  readonly since: Date;
+}
+
+/** Unexpired certificates of one SPIFFE ID. */
+export interface Held {
+  readonly id: SpiffeId;
+  readonly certificates: number;
+  /** When the last of them ends. */
+  readonly until: Date;
+}
+
+/** What the store and the streams say. */
+export interface Found {
+  /** Connected agents, without those that are revoked. */
+  readonly agents: number;
+  /** While a root is published. */
+  readonly stragglers: readonly Straggler[];
+  /**
+   * While a root is published: certificates that came without it, of holders that have no trust stream. They cannot
+   * acknowledge; when their certificates end, nothing relies on their bundle.
+   */
+  readonly unheard: readonly Held[];
+  /** While a root retires: certificates that chain to it. */
+  readonly chained: readonly Held[];
+  /** Whether the CA's own certificate is under the root that signs. */
+  readonly isOwnCurrent: boolean;
+}
+
+/** What `rotate next` does, or `rotate` where nothing is under way. */
+export type NextStep = 'prepare' | 'publish' | 'activate' | 'remove';
+
+export interface RotationStatus extends Standing, Found {
+  readonly next: NextStep;
+  /** A sentence for each thing that the next step waits for. Empty if it may be made. */
+  readonly waits: readonly string[];
+}
+
+/** Whom an operator does not wait for. */
+export interface Waiver {
+  /** SPIFFE IDs. */
+  readonly without: readonly string[];
+  /** Nobody at all. */
+  readonly everybody: boolean;
+}
+
+const NEXT: Readonly<Record<Stage, NextStep>> = {
+  idle: 'prepare',
+  prepared: 'publish',
+  published: 'activate',
+  retiring: 'remove',
+};
+
+const NOBODY: Waiver = { without: [], everybody: false };
+
+/** The waiver counts for `activate` only: what a root still carries is not an operator's opinion. */
+export function statusOf(standing: Standing, found: Found, waiver: Waiver = NOBODY): RotationStatus {
+  const next = NEXT[standing.stage];
+  const waits = { prepare: [], publish: [], activate: unheardOf(found, waiver), remove: carriedBy(found) }[
+    next
+  ];
+  return { ...standing, ...found, next, waits };
+}
+
+function unheardOf(
+  { agents, stragglers, unheard }: Found,
+  { without, everybody }: Waiver,
+): readonly string[] {
+  if (everybody) return [];
+  const isWaited = ({ id }: { readonly id: SpiffeId }): boolean => !without.includes(id);
+  const [behind, silent] = [stragglers.filter(isWaited), unheard.filter(isWaited)];
+  return [
+    ...(behind.length === 0
+      ? []
+      : [`not acknowledged by ${behind.length} of ${agents} connected agents: the bundle with the new root`]),
+    ...sentence(silent, 'of holders without a trust stream, issued before the new root was published'),
+  ];
+}
+
+const carriedBy = ({ chained, isOwnCurrent }: Found): readonly string[] => [
+  ...sentence(chained, 'under the retiring root'),
+  ...(isOwnCurrent ? [] : ["the CA's own certificate is still under the retiring root"]),
+];
+
+function sentence(held: readonly Held[], what: string): readonly string[] {
+  if (held.length === 0) return [];
+  const { certificates, until } = totalOf(held);
+  const many = certificates === 1 ? '1 unexpired certificate' : `${certificates} unexpired certificates`;
+  return [`${many} ${what}; the last ends at ${until?.toISOString()}`];
+}
+
+/** Of all together; `until` is undefined if there are none. */
+export function totalOf(held: readonly Held[]): { readonly certificates: number; readonly until?: Date } {
+  const [first, ...more] = held;
+  if (first === undefined) return { certificates: 0 };
+  return more.reduce(
+    (sum, { certificates, until }) => ({
+      certificates: sum.certificates + certificates,
+      until: later(until, sum.until),
+    }),
+    { certificates: first.certificates, until: first.until },
+  );
+}
+
+/** The later of two instants. */
+export const later = (a: Date, b: Date): Date => new Date(Math.max(a.getTime(), b.getTime()));
