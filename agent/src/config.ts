@@ -28,6 +28,10 @@ const OutputConfig = z.strictObject({
     .regex(/0$/, 'a file mode such as 0600 or 0640 is expected: this one lets every user read the key')
     .default('0600')
     .describe('Mode of key.pem, in quotes; the other two are public: 0644.'),
+  crl: z
+    .boolean()
+    .optional()
+    .describe('Also writes crl.pem, 0644: the revocation lists (CRL) of all issuers (default: false).'),
   uid: id.optional().describe("Owner of the files (default: the agent's own)."),
   gid: id.optional().describe("Group of the files (default: the agent's own)."),
   command: z

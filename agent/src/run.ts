@@ -7,6 +7,7 @@ import { type AgentSettings, keysStayInPlatform, paths } from './config.ts';
 import { holdDataDir } from './data-dir.ts';
 import { ensureConfiguredPortsFree } from './free-ports.ts';
 import type { AgentMetrics } from './health/metrics.ts';
+import { openCrls } from './open-crls.ts';
 import type { Closing, McpDeps, McpOpening } from './open-mcp.ts';
 import type { NotifyDeps } from './outputs/notify.ts';
 import { startOutputs } from './outputs/outputs.ts';
@@ -72,7 +73,11 @@ export async function runAgent(
       joined.resolve(agent);
       known.gatewayPort = await openMcpParts(settings, agent, { deps, parts, count: metrics?.call });
     }
-    known.outputs = startOutputs({ ...deps, ...agent, outputs: settings.outputs });
+    const lists = openCrls(settings, agent, deps);
+    if (lists !== undefined) parts.push(lists);
+    known.lists = lists;
+    const { outputs: wanted } = settings;
+    known.outputs = startOutputs({ ...deps, ...agent, outputs: wanted, crls: lists?.lists });
     outputs = known.outputs;
     return { agent, gatewayPort: known.gatewayPort, close };
   } catch (error) {

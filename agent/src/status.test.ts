@@ -82,6 +82,7 @@ function statusAt(
       resources: () => [],
       successions: { follows: () => false, onChange: () => () => {} },
       stream: () => stream,
+      crls: { onChange: () => () => {} },
       caTarget: () => {
         throw missing();
       },

@@ -10,6 +10,7 @@ import type { Agent } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import type { Outputs } from './outputs/outputs.ts';
 import { describeSkew, isSkewed } from './svid/skew.ts';
+import type { KeptCrls } from './trust/crl/crls.ts';
 import type { Trust } from './trust/stream/follow.ts';
 import { heardRevocation } from './trust/stream/stream-state.ts';
 import type { StatusReport } from './workload/local-messages.ts';
@@ -28,11 +29,13 @@ export interface Known {
   joinFailure?: string;
   gatewayPort?: number | undefined;
   outputs?: Outputs;
+  /** Undefined if no output asks for revocation lists. */
+  lists?: Pick<KeptCrls, 'failure'> | undefined;
 }
 
 /** The report of this moment. Reads no file and asks nobody. */
 export function statusOf(known: Known): StatusReport {
-  const { settings, clock, version, agent, joinFailure, gatewayPort, outputs } = known;
+  const { settings, clock, version, agent, joinFailure, gatewayPort, outputs, lists } = known;
   const { gateway, connect } = settings;
   const always = {
     version,
@@ -75,6 +78,7 @@ export function statusOf(known: Known): StatusReport {
   const problems = [
     ...problemsOf({ ...report, revoked }, clock.now()),
     ...snapshotProblem(agent),
+    ...listsProblem(lists?.failure()),
     ...gatewayProblem(gateway, svid.id, policy),
   ];
   return { ...report, revoked, problems };
@@ -99,6 +103,10 @@ function snapshotProblem({ snapshotFailure }: Agent): readonly string[] {
   const failure = snapshotFailure();
   return failure === undefined ? [] : [`the agent could not take all that the CA sent: ${failure}`];
 }
+
+/** The certificate files are up to date all the same. */
+const listsProblem = (failure: string | undefined): readonly string[] =>
+  failure === undefined ? [] : [`crl.pem is not up to date: ${failure}`];
 
 /** Judged by the policy that the CA pushes to this identity: a gateway gets its own server, under any name. */
 function gatewayProblem(

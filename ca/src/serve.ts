@@ -174,7 +174,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const { connections } = settings.limits;
   const known = { connections, trustDomain, attestors: platforms };
   const operator = openOperator({ ...deps, ...watched, rotation, audit });
-  const server = grpcServer({ ...deps, ...rooms, ...known, operator, audit, fold });
+  const server = grpcServer({ ...deps, ...rooms, ...known, operator, audit, fold, crls: crls.lists });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const { inject } = server;
   const port = await listenAll(settings, { ...deps, ...rooms, doors, inject, svid });

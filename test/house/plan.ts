@@ -83,7 +83,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/rpc/trust': [
     ...shared('ground spiffe evidence revocation'),
     PROTO,
-    ...ca('agents authority registry succession rpc rpc/exchange'),
+    ...ca('agents authority registry crl succession door rpc rpc/exchange'),
   ],
   'ca/src/rpc/operator': [
     ...shared('ground spiffe evidence revocation audit'),
@@ -139,6 +139,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
     PROTO,
     ...agent('svid trust/state'),
   ],
+  'agent/src/trust/crl': [...shared('ground spiffe x509'), PROTO, ...agent('svid')],
   'agent/src/mcp-config.ts': shared('config policy'),
   'agent/src/config.ts': [...shared('text ground config spiffe health'), ...agent('evidence mcp-config.ts')],
   'agent/src/data-dir.ts': shared('ground unix'),
@@ -146,6 +147,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...shared('ground spiffe x509'),
     ...agent('evidence svid trust trust/state trust/stream config.ts data-dir.ts'),
   ],
+  'agent/src/open-crls.ts': agent('svid trust/crl config.ts agent.ts'),
   'agent/src/outputs': [...shared('text ground unix cli der spiffe keys tls'), ...agent('config.ts')],
   'agent/src/workload': [
     ...shared('ground unix spiffe keys x509 policy revocation'),
@@ -205,12 +207,13 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
   'agent/src/health': [...shared('health'), ...agent('workload mcp/call-event.ts')],
   'agent/src/status.ts': [
     ...shared('ground spiffe x509 policy revocation'),
-    ...agent('svid trust/stream config.ts agent.ts outputs workload'),
+    ...agent('svid trust/crl trust/stream config.ts agent.ts outputs workload'),
   ],
   'agent/src/free-ports.ts': [...shared('text ground unix'), ...agent('config.ts')],
   'agent/src/run.ts': [
     ...shared('text health'),
-    ...agent('config.ts data-dir.ts agent.ts outputs workload open-mcp.ts health status.ts free-ports.ts'),
+    ...agent('config.ts data-dir.ts agent.ts open-crls.ts outputs workload open-mcp.ts health status.ts'),
+    ...agent('free-ports.ts'),
   ],
   'agent/src/cli': [
     ...shared('text ground unix cli policy revocation'),
@@ -244,6 +247,7 @@ export const UNIT_TESTS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> 
   'ca/src/rpc/operator': [...shared('keys x509'), ...ca('attestors authority rpc/exchange rpc/trust')],
   'ca/src/rpc/server.ts': [PROTO],
   'agent/src/trust': shared('tls'),
+  'agent/src/trust/crl': shared('keys'),
   'agent/src/agent.ts': shared('der policy'),
   'agent/src/mcp/upstream/http': shared('spiffe'),
   'agent/src/mcp/gateway/request': agent('mcp/call-event.ts'),

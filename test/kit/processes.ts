@@ -161,8 +161,9 @@ export async function serveUnixCa(
   dir: string,
   trustDomain: string,
   resources: readonly object[],
+  config: object = {},
 ): Promise<{ readonly ca: CaFolder; readonly serving: Running }> {
-  const ca = await makeCa(dir, trustDomain, { attestors: { unix: {} } });
+  const ca = await makeCa(dir, trustDomain, { attestors: { unix: {} }, ...config });
   const serving = await ca.serve();
   await ca.saveBundle();
   await ca.apply(resources);

@@ -17,7 +17,8 @@ import { openSafeFolder } from '@chancery/shared/unix/files/safe-folder.ts';
 import type { OutputSettings } from '../config.ts';
 
 const CURRENT = '..data';
-const NAMES = ['svid.pem', 'key.pem', 'bundle.pem'] as const;
+/** Where the output asks for it. */
+const CRL_NAME = 'crl.pem';
 /** The names of our folders, which nothing else has: only they are removed. */
 const VERSION = /^\.\.\d{4}-\d\d-\d\dT\d\d_\d\d_\d\d\.\d{3}Z\.[0-9a-f]{8}$/;
 const PUBLIC_MODE = 0o644;
@@ -27,6 +28,8 @@ export interface Holding {
   /** X.509 DER, leaf first. */
   readonly chain: readonly Uint8Array[];
   readonly key: KeyObject | { readonly pem: string };
+  /** Revocation lists, X.509 DER; undefined before the CA has sent any: then those on disk stay. */
+  readonly crls?: readonly Uint8Array[] | undefined;
 }
 
 /**
@@ -37,10 +40,10 @@ export function writeOutput(output: OutputSettings, holding: Holding, bundle: Bu
   const folder = openSafeFolder(output.dir, 0o755);
   const version = `..${now.toISOString().replaceAll(':', '_')}.${randomBytes(4).toString('hex')}`;
   try {
-    const files = filesOf(output, holding, bundle);
+    const files = [...filesOf(output, holding, bundle), ...listsOf(output, holding, folder.path)];
     if (isCurrent(folder.path, files, output)) return;
     writeVersion(join(folder.path, version), files, output);
-    switchTo(folder.path, version);
+    switchTo(folder.path, version, files);
   } catch (error) {
     fs.rmSync(join(folder.path, version), { recursive: true, force: true });
     const found = isRefusal(error) ? error.message : (systemSentenceWithPath(error) ?? String(error));
@@ -54,7 +57,7 @@ export function writeOutput(output: OutputSettings, holding: Holding, bundle: Bu
 }
 
 interface OutputFile {
-  readonly name: (typeof NAMES)[number];
+  readonly name: 'svid.pem' | 'key.pem' | 'bundle.pem' | typeof CRL_NAME;
   readonly bytes: Uint8Array;
   readonly mode: number;
 }
@@ -70,6 +73,16 @@ function filesOf({ mode }: OutputSettings, { chain, key }: Holding, bundle: Bund
   ];
 }
 
+/** None where the output does not ask for them, and where there never were any. */
+function listsOf({ crl }: OutputSettings, { crls }: Holding, dir: string): readonly OutputFile[] {
+  if (crl !== true) return [];
+  const path = join(dir, CRL_NAME);
+  if (crls === undefined && !fs.existsSync(path)) return [];
+  const bytes =
+    crls === undefined ? contentOf(path) : utf8(crls.map((der) => writePem('X509 CRL', der)).join(''));
+  return [{ name: CRL_NAME, bytes, mode: PUBLIC_MODE }];
+}
+
 function writeVersion(folder: string, files: readonly OutputFile[], output: OutputSettings): void {
   fs.mkdirSync(folder, { mode: 0o755 });
   for (const { name, bytes, mode } of files)
@@ -80,6 +93,7 @@ function writeVersion(folder: string, files: readonly OutputFile[], output: Outp
 function isCurrent(dir: string, files: readonly OutputFile[], output: OutputSettings): boolean {
   const [version = '', ...more] = fs.readdirSync(dir).filter((name) => VERSION.test(name));
   if (version === '' || more.length > 0 || !isLink(version, join(dir, CURRENT))) return false;
+  if (hasOldList(dir, files)) return false;
   return files.every(
     (file) =>
       isLink(join(CURRENT, file.name), join(dir, file.name)) &&
@@ -104,14 +118,19 @@ function contentOf(path: string): Uint8Array {
   }
 }
 
-function switchTo(dir: string, version: string): void {
+function switchTo(dir: string, version: string, files: readonly OutputFile[]): void {
   replaceLink(version, join(dir, CURRENT));
-  for (const name of NAMES)
+  for (const { name } of files)
     if (!isLink(join(CURRENT, name), join(dir, name))) replaceLink(join(CURRENT, name), join(dir, name));
+  if (hasOldList(dir, files)) fs.rmSync(join(dir, CRL_NAME));
   // Removes the version before, and leftovers of a crash.
   for (const name of fs.readdirSync(dir))
     if (VERSION.test(name) && name !== version) fs.rmSync(join(dir, name), { recursive: true, force: true });
 }
+
+/** A link of ours to a list that is not written any more leads nowhere. */
+const hasOldList = (dir: string, files: readonly OutputFile[]): boolean =>
+  files.every(({ name }) => name !== CRL_NAME) && isLink(join(CURRENT, CRL_NAME), join(dir, CRL_NAME));
 
 function isLink(target: string, path: string): boolean {
   const found = fs.lstatSync(path, { throwIfNoEntry: false });

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
@@ -30,12 +30,13 @@ const bundleOf = (...authorities: readonly Uint8Array[]): Bundle => ({
 function start(outputs: readonly OutputSettings[]) {
   const svid = new LiveValue<Holding>(missing, keyed('first'));
   const bundle = new LiveValue<Bundle>(missing, bundleOf(root));
+  const crls = new LiveValue<readonly { der: Uint8Array }[]>(missing);
   const failures: object[] = [];
   const log = { ...silentLog, error: (fields: object) => failures.push(fields) };
   const clock = new ManualClock(NOW);
   const deps = { signalProcess: () => {}, ownPid: 1, ownUid: 0, random: () => 0.5 };
-  const kept = startOutputs({ outputs, svid, bundle, clock, log, ...deps });
-  return { svid, bundle, failures, clock, ...kept };
+  const kept = startOutputs({ outputs, svid, bundle, crls, clock, log, ...deps });
+  return { svid, bundle, crls, failures, clock, ...kept };
 }
 
 test('writes at once, after every change, and no more once it is closed', async () => {
@@ -63,6 +64,31 @@ test('follows the bundle as well', async () => {
   await until(() => existsSync(told) && readFileSync(told, 'utf8') === 'told\ntold\n');
   await close();
   expect(readFileSync(join(dir, 'bundle.pem'), 'utf8').match(/BEGIN/g)).toHaveLength(2);
+});
+
+test('has the revocation lists where it asks for them, and only then follows them', async () => {
+  const [dir, other, told] = [join(base, 'l'), join(base, 'm'), join(base, 'lists')];
+  const tell = (name: string) => ['/bin/sh', '-c', `echo ${name} >> ${told}`];
+  const read = () => (existsSync(told) ? readFileSync(told, 'utf8').trim().split('\n').toSorted() : []);
+  const lists = () => readFileSync(join(dir, 'crl.pem'), 'utf8').match(/BEGIN X509 CRL/g)?.length;
+  const asks = { dir, mode: '0600', crl: true, command: tell('asks') };
+  const { crls, close } = start([asks, { dir: other, mode: '0600', command: tell('other') }]);
+  await until(() => read().length === 2);
+  expect(existsSync(join(dir, 'crl.pem'))).toBe(false);
+  crls.publish([{ der: root }, { der: second }]);
+  await until(() => read().length === 3);
+  expect(read()).toEqual(['asks', 'asks', 'other']);
+  expect(lists()).toBe(2);
+  expect(existsSync(join(other, 'crl.pem'))).toBe(false);
+  await close();
+  // After a restart those on disk stay until the CA has sent others.
+  const again = start([{ dir, mode: '0600', crl: true }]);
+  again.svid.publish(keyed('later'));
+  await again.close();
+  expect(lists()).toBe(2);
+  const without = start([{ dir, mode: '0600' }]);
+  await without.close();
+  expect(readdirSync(dir)).not.toContain('crl.pem');
 });
 
 /** Resolves when `holds` does; what it waits for happens in other processes. */

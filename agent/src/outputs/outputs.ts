@@ -8,10 +8,20 @@ import type { OutputSettings } from '../config.ts';
 import { type Holding, writeOutput } from './files.ts';
 import { type NotifyDeps, notifyReader } from './notify.ts';
 
+/** Revocation lists, which there may be none of yet. */
+interface ListSource {
+  /** X.509 DER, verified. */
+  current(): readonly { readonly der: Uint8Array }[];
+  has(): boolean;
+  onChange(listener: () => void): () => void;
+}
+
 export interface OutputsOptions extends NotifyDeps {
   readonly outputs: readonly OutputSettings[];
   readonly svid: Source<Holding>;
   readonly bundle: Source<Bundle>;
+  /** For outputs with `crl`; undefined if there are none. */
+  readonly crls: ListSource | undefined;
   readonly clock: Clock;
   /** From 0 up to 1. */
   readonly random: () => number;
@@ -40,12 +50,19 @@ export function startOutputs(options: OutputsOptions): Outputs {
   const change = (): void => {
     for (const each of kept) each.change();
   };
-  const stops = [options.svid.onChange(change), options.bundle.onChange(change)];
+  const changeLists = (): void => {
+    for (const each of kept) if (each.hasLists) each.change();
+  };
+  const stops = [
+    options.svid.onChange(change),
+    options.bundle.onChange(change),
+    options.crls?.onChange(changeLists),
+  ];
   change();
   return {
     states: () => kept.map((each) => each.state()),
     close: async () => {
-      for (const stop of stops) stop();
+      for (const stop of stops) stop?.();
       await Promise.all(kept.map((each) => each.close()));
     },
   };
@@ -68,6 +85,11 @@ class KeptOutput {
   constructor(output: OutputSettings, options: OutputsOptions) {
     this.#output = output;
     this.#options = options;
+  }
+
+  /** Whether it is written for a new revocation list. */
+  get hasLists(): boolean {
+    return this.#output.crl === true;
   }
 
   state(): OutputState {
@@ -109,9 +131,10 @@ class KeptOutput {
   }
 
   async #attempt(attempt: number): Promise<boolean> {
-    const { svid, bundle, clock, log } = this.#options;
+    const { svid, bundle, crls, clock, log } = this.#options;
     try {
-      writeOutput(this.#output, svid.current(), bundle.current(), clock.now());
+      const lists = crls?.has() === true ? crls.current().map(({ der }) => der) : undefined;
+      writeOutput(this.#output, { ...svid.current(), crls: lists }, bundle.current(), clock.now());
       await notifyReader(this.#output, this.#options, this.#ending.signal);
       this.#failure = undefined;
       return true;

@@ -1,4 +1,5 @@
 /** Which authorities have a CRL, and what its number is: what the records of the store say. Pure. */
+import { hash } from 'node:crypto';
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { crlEntryEnd, writeCrlEntry } from '@chancery/shared/x509/compose/crl.ts';
@@ -53,6 +54,14 @@ export function revokedIntermediates(
   );
   return { count: revoked.length, bytes: Buffer.concat(bytes) };
 }
+
+/** A name of all these lists together, for agents, which differs when one of them does. */
+export function stateOf(lists: readonly { readonly serial: string; readonly number: bigint }[]): Uint8Array {
+  const names = lists.map(({ serial, number }) => `${serial} ${number}`);
+  return hash('sha256', names.toSorted().join(), 'buffer').subarray(0, STATE_BYTES);
+}
+
+const STATE_BYTES = 16;
 
 /** More seconds than there are until the year 36812. */
 const SECONDS_BITS = 40n;

@@ -54,6 +54,21 @@ const followers = (perAddress: number): Places =>
     replacesOwn: false,
   });
 
+/** Answers of many megabytes that callers are being sent. A fleet asks at once when a list is new. */
+const DOWNLOADS: Readonly<Record<Share, number>> = { certified: 1024, local: 64, stranger: 64 };
+const DOWNLOADS_OF_ONE = 4;
+
+const downloads = (total: number): Places =>
+  new Places({
+    what: 'downloads',
+    total,
+    perAddress: DOWNLOADS_OF_ONE,
+    perNetwork: DOWNLOADS_OF_ONE * NETWORK_SHARES,
+    few: 1,
+    givesWay: 'anyone',
+    replacesOwn: false,
+  });
+
 /** The limits of one CA. The caller leaves each place that it gets. */
 export class Limits {
   readonly #rooms: Readonly<Record<Share, Room>>;
@@ -61,6 +76,11 @@ export class Limits {
   readonly #calls: Buckets;
   readonly #agents = followers(TRUST_STREAMS);
   readonly #derived = followers(DERIVED_STREAMS);
+  readonly #downloads: Readonly<Record<Share, Places>> = {
+    certified: downloads(DOWNLOADS.certified),
+    local: downloads(DOWNLOADS.local),
+    stranger: downloads(DOWNLOADS.stranger),
+  };
 
   constructor(settings: LimitSettings, clock: Clock) {
     const rate = { perSecond: settings.attestationsPerSecond, burst: settings.attestationBurst };
@@ -85,6 +105,11 @@ export class Limits {
   /** Open exchanges, of all shares. */
   get open(): number {
     return Object.values(this.#rooms).reduce((sum, { places }) => sum + places.open, 0);
+  }
+
+  /** A place for one long answer. Throws rate. */
+  download(share: Share, keys: ShareKeys): Place {
+    return this.#downloads[share].take(keys);
   }
 
   /** A place for one exchange. Throws rate. */

@@ -5,4 +5,4 @@ import type { Caller } from './caller.ts';
 
 export type Stream<Req, Res> = RpcStream<Req, Res, Caller>;
 
-export const { unary, bidi } = methodsFor<Caller>();
+export const { unary, serverStream, bidi } = methodsFor<Caller>();

@@ -12,6 +12,7 @@ import { type Caller, limitKeys, type Standing, slowKeys, standingOf } from './c
 import { type AttestationDeps, attest, issueX509, renew } from './exchange/attestation.ts';
 import { type OperatorDeps, operatorMethods } from './operator/operator.ts';
 import { type RefusalDeps, refuserOf, tellRefusal } from './refuse.ts';
+import { type CrlsDeps, getCrls } from './trust/crls.ts';
 import { getBundle, watch } from './trust/trust.ts';
 
 const MAX_STREAMS_PER_CONNECTION = 256;
@@ -47,7 +48,7 @@ const CHANNEL: RpcServerOptions['channel'] = {
   'grpc.enable_channelz': 0,
 };
 
-export interface ServerDeps extends AttestationDeps, OperatorDeps, RefusalDeps {
+export interface ServerDeps extends AttestationDeps, OperatorDeps, RefusalDeps, CrlsDeps {
   readonly callers: Callers<Caller>;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: HandlerDeps<Caller>['observe'];
@@ -67,6 +68,7 @@ export function grpcServer(deps: ServerDeps): RpcServer {
     issueX509(deps),
     watch(deps),
     getBundle(deps),
+    getCrls(deps),
     ...operatorMethods(deps),
   ].map((method) => method(handling));
   return rpcServer({ channel: CHANNEL, handled, guard: (server) => guard(server, handled, deps) });

@@ -23,13 +23,16 @@ export function pushedTo(isGateway: () => boolean, successions: Successions): ()
   };
 }
 
-const NO_STATE = {
+/** Of a message that is no snapshot. */
+export const NO_STATE = {
   sequence: 0n,
   bundle: undefined,
   policy: undefined,
   revocations: undefined,
   takesParts: false,
   readerVersion: 0,
+  successions: [],
+  crls: Buffer.alloc(0),
 };
 
 const messageOf = ({ old, next, until, share }: SharedSuccession) => ({

@@ -147,6 +147,7 @@ const snapshots = (): readonly Uint8Array[] => {
   const whole: WatchResponse = {
     sequence: 7n,
     successions: [],
+    crls: Buffer.alloc(0),
     readerVersion: 0,
     takesParts: true,
     bundle: {

@@ -4,6 +4,7 @@ import { EventEmitter } from 'node:events';
 import { Agents } from '@chancery/ca/agents/agents.ts';
 import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { type IssuedSvid, issue } from '@chancery/ca/authority/issue.ts';
+import type { MadeCrl } from '@chancery/ca/crl/sign.ts';
 import { Limits } from '@chancery/ca/door/limits.ts';
 import { openOperator } from '@chancery/ca/operator/operator.ts';
 import { openRegistry } from '@chancery/ca/registry/registry.ts';
@@ -15,8 +16,9 @@ import { refuserOf } from '@chancery/ca/rpc/refuse.ts';
 import type { Store } from '@chancery/ca/store/store.ts';
 import { Successions } from '@chancery/ca/succession/successions.ts';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import { REFUSALS, type Refusal } from '@chancery/shared/ground/errors.ts';
+import { IdentityError, REFUSALS, type Refusal } from '@chancery/shared/ground/errors.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
+import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { Callers } from '@chancery/shared/rpc/callers.ts';
 import type { Handled } from '@chancery/shared/rpc/method.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -47,6 +49,7 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
     registry: await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) }),
     revocations: await openRevocations({ store, clock, trustDomain }),
     agents: new Agents(clock),
+    crls: new LiveValue<readonly MadeCrl[]>(() => new IdentityError('unavailable', 'no lists')),
   };
   const rotation = openRotation({ ...made, ...rooms, isOwnCurrent: () => true });
   return {

@@ -15,7 +15,7 @@ import { z } from 'zod';
 import { acceptBundle, ensureReadable } from '../accept.ts';
 
 /** The state in a message of the trust stream. */
-export type State = Omit<WatchResponse, 'successions' | 'takesParts'>;
+export type State = Omit<WatchResponse, 'successions' | 'takesParts' | 'crls'>;
 
 const AnyResource = z.discriminatedUnion('kind', [McpServer, Access]);
 

@@ -1,8 +1,8 @@
 /** Follows the CA over one trust stream with one SVID, however many SVIDs the agent holds. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
-import { isRefusal } from '@chancery/shared/ground/errors.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
-import type { Source } from '@chancery/shared/ground/source.ts';
+import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
@@ -21,6 +21,8 @@ export interface Trust {
   readonly revocations: Source<RevocationSet>;
   /** Which certificates replaced which; the CA tells only gateways. */
   readonly successions: Pick<Successions, 'follows' | 'onChange'>;
+  /** What the CA calls its revocation lists (CRL) together; published each time it says it. */
+  readonly crls: Pick<Source<Uint8Array>, 'onChange'>;
   /** The resources behind `policy`, as the CA sent them. */
   readonly resources: () => readonly string[];
   readonly stream: () => StreamState;
@@ -56,6 +58,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
   const judge: Judge = { now: () => clock.now(), revocations: state.revocations };
   const targetFor = (shown: Svid): Target => tlsTarget(address, state.bundle.current(), shown, judge);
   const successions = new Successions(clock);
+  const crls = new LiveValue<Uint8Array>(() => new IdentityError('unavailable', 'the CA was not heard yet'));
   let stream: StreamState = { failure: 'the CA was not heard yet', since: clock.now() };
   let snapshotFailure: string | undefined;
   const accept = (snapshot: State, ca: VerifiedSvid | undefined): void => {
@@ -79,6 +82,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
         stream = stateAfter(stream, failure, clock.now());
       },
       onSuccessions: (list) => successions.add(list),
+      onCrls: (state) => crls.publish(state),
     },
     signal,
   );
@@ -87,6 +91,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       policy: state.policy,
       revocations: state.revocations,
       successions,
+      crls,
       resources: () => state.resources,
       stream: () => stream,
       caTarget: () => targetFor(svid.current()),

@@ -65,6 +65,7 @@ const snapshot = (sequence: bigint): WatchResponse => ({
   policy: undefined,
   revocations: undefined,
   successions: [],
+  crls: Buffer.alloc(0),
   readerVersion: 0,
   takesParts: false,
 });
@@ -122,6 +123,7 @@ function start(changes: Partial<WatchDeps> = {}, pauses: 'jump' | 'wait' = 'wait
   const deps: WatchDeps = {
     svid,
     onSuccessions: () => {},
+    onCrls: () => {},
     targetFor: (current) => ({
       address: `127.0.0.1:${port}`,
       credentials: grpc.credentials.createInsecure(),

@@ -28,6 +28,8 @@ export interface WatchDeps {
   readonly taken: () => readonly Part[];
   /** Called with certificates that replaced others, at gateways. */
   readonly onSuccessions: (list: readonly Succession[]) => void;
+  /** Called with the name of the CA's revocation lists, which differs when one of them does. */
+  readonly onCrls: (state: Uint8Array) => void;
   /** Called with undefined when the stream is up, and with the reason when it is down. */
   readonly onState?: (failure: string | undefined) => void;
   readonly instance: Uint8Array;
@@ -161,6 +163,7 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
   };
   call.on('data', (snapshot: WatchResponse) => {
     if (snapshot.successions.length > 0) deps.onSuccessions(snapshot.successions);
+    if (snapshot.crls.length > 0) deps.onCrls(snapshot.crls);
     if (snapshot.sequence === 0n) return;
     try {
       state = completed(state, snapshot);

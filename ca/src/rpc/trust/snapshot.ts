@@ -19,6 +19,7 @@ export type SnapshotDeps = Pick<AttestationDeps, 'authorities' | 'registry' | 'r
 
 /** A message that names no reader is of version 1, the oldest (docs/versions.md). */
 const ANY_READER = 0;
+const NO_LISTS = Buffer.alloc(0);
 
 /** What was last sent on a stream. */
 export interface Sent {
@@ -48,6 +49,7 @@ export function snapshot(id: SpiffeId, before: Sent | undefined, deps: SnapshotD
       revocations:
         before?.revocations === revoked ? undefined : revocationsMessage(revoked, before?.revocations),
       successions: [],
+      crls: NO_LISTS,
       readerVersion: ANY_READER,
       takesParts: true,
     },

@@ -17,10 +17,12 @@ import { callerKey } from '../caller.ts';
 import { type AttestationDeps, certified, certifiedPeer } from '../exchange/attestation.ts';
 import { readHello } from '../exchange/hello.ts';
 import { bidi, type Stream, unary } from '../methods.ts';
+import { type CrlsDeps, listsMessage } from './crls.ts';
 import { bundleMessage, type Sent, type SnapshotDeps, snapshot } from './snapshot.ts';
 
 /** What the trust stream needs of the CA. */
 type TrustDeps = SnapshotDeps &
+  CrlsDeps &
   Pick<AttestationDeps, 'store' | 'agents' | 'successions' | 'limits' | 'clock' | 'log'>;
 
 /** Anyone may call it; it answers at once. Throws rate. */
@@ -145,7 +147,7 @@ async function nextOrExpired(
 function push(stream: Watching['stream'], { id, acknowledged }: LiveAgent, deps: TrustDeps): Pushing {
   let sent: Sent | undefined;
   let sending = false;
-  const due = { state: false, successions: false };
+  const due = { state: false, successions: false, crls: false };
   const gateway = () => gatewaysOf(deps.registry.sets.current()).has(id);
   const successions = pushedTo(gateway, deps.successions);
   const sendState = async (): Promise<void> => {
@@ -159,11 +161,11 @@ function push(stream: Watching['stream'], { id, acknowledged }: LiveAgent, deps:
   const send = async (): Promise<void> => {
     if (sending) return;
     sending = true;
-    while (due.state || due.successions) {
-      const state = due.state;
-      due.state = false;
-      due.successions = false;
+    while (due.state || due.successions || due.crls) {
+      const { state, crls } = due;
+      Object.assign(due, { state: false, successions: false, crls: false });
       if (state) await sendState();
+      if (crls && deps.crls.has()) await stream.send(listsMessage(deps.crls.current()));
       for (const more of successions()) await stream.send(more);
     }
     sending = false;
@@ -190,10 +192,12 @@ function push(stream: Watching['stream'], { id, acknowledged }: LiveAgent, deps:
   const stops = [
     registry.sets.onChange(hear),
     ...[registry.sets, authorities.bundle, revocations.sets].map((source) => source.onChange(changed)),
+    deps.crls.onChange(() => sendOrEnd('crls')),
     () => deaf(),
   ];
   hear();
   changed();
+  sendOrEnd('crls');
   return {
     failed,
     stop: () => {

@@ -12,8 +12,10 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
   type handleBidiStreamingCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -75,6 +77,8 @@ export interface WatchResponse {
    * what a reader must not ignore (docs/versions.md). Revocations are put in force by every reader: they only take away.
    */
   readerVersion: number;
+  /** In messages of their own, with sequence 0: GetCrls has other lists than before, and CrlPart.state names them so. */
+  crls: Buffer;
 }
 
 /** Authorities of each kind. A reader ignores kinds that it does not know: it verifies nothing with them. */
@@ -149,6 +153,18 @@ export interface Succession {
 }
 
 export interface GetBundleRequest {
+}
+
+export interface GetCrlsRequest {
+}
+
+export interface CrlPart {
+  /** In the first message: a name of all lists together, which differs when one of them does. */
+  state: Buffer;
+  /** X.509 DER of the issuer of the list that begins with this message: a root, or an intermediate under one. */
+  issuer: Buffer;
+  /** The next bytes of the list, DER. A list ends before the next issuer, or with the stream. */
+  data: Buffer;
 }
 
 function createBaseWatchRequest(): WatchRequest {
@@ -413,6 +429,7 @@ function createBaseWatchResponse(): WatchResponse {
     successions: [],
     takesParts: false,
     readerVersion: 0,
+    crls: Buffer.alloc(0),
   };
 }
 
@@ -441,6 +458,9 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     }
     if (message.readerVersion !== 0) {
       writer.uint32(56).uint32(message.readerVersion);
+    }
+    if (message.crls.length !== 0) {
+      writer.uint32(66).bytes(message.crls);
     }
     return writer;
   },
@@ -512,6 +532,14 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             }
 
             message.readerVersion = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.crls = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -1088,6 +1116,109 @@ export const GetBundleRequest: MessageFns<GetBundleRequest> = {
   },
 };
 
+function createBaseGetCrlsRequest(): GetCrlsRequest {
+  return {};
+}
+
+export const GetCrlsRequest: MessageFns<GetCrlsRequest> = {
+  encode(_: GetCrlsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetCrlsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetCrlsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCrlPart(): CrlPart {
+  return { state: Buffer.alloc(0), issuer: Buffer.alloc(0), data: Buffer.alloc(0) };
+}
+
+export const CrlPart: MessageFns<CrlPart> = {
+  encode(message: CrlPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state.length !== 0) {
+      writer.uint32(10).bytes(message.state);
+    }
+    if (message.issuer.length !== 0) {
+      writer.uint32(18).bytes(message.issuer);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(26).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CrlPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCrlPart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.state = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.issuer = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /** What an agent must know at once: the trust bundle and the policy. */
 export type TrustService = typeof TrustService;
 export const TrustService = {
@@ -1114,6 +1245,16 @@ export const TrustService = {
     responseSerialize: (value: Bundle): Buffer => Buffer.from(Bundle.encode(value).finish()),
     responseDeserialize: (value: Buffer): Bundle => Bundle.decode(value),
   },
+  /** Caller: anyone. The revocation lists (CRL, RFC 5280 section 5) of the issuers of the trust domain, in parts. */
+  getCrls: {
+    path: "/chancery.v1.Trust/GetCrls" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: GetCrlsRequest): Buffer => Buffer.from(GetCrlsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetCrlsRequest => GetCrlsRequest.decode(value),
+    responseSerialize: (value: CrlPart): Buffer => Buffer.from(CrlPart.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CrlPart => CrlPart.decode(value),
+  },
 } as const;
 
 export interface TrustServer extends UntypedServiceImplementation {
@@ -1124,6 +1265,8 @@ export interface TrustServer extends UntypedServiceImplementation {
   watch: handleBidiStreamingCall<WatchRequest, WatchResponse>;
   /** Caller: anyone. The trust domain's authorities are public. */
   getBundle: handleUnaryCall<GetBundleRequest, Bundle>;
+  /** Caller: anyone. The revocation lists (CRL, RFC 5280 section 5) of the issuers of the trust domain, in parts. */
+  getCrls: handleServerStreamingCall<GetCrlsRequest, CrlPart>;
 }
 
 export interface TrustClient extends Client {
@@ -1150,6 +1293,9 @@ export interface TrustClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Bundle) => void,
   ): ClientUnaryCall;
+  /** Caller: anyone. The revocation lists (CRL, RFC 5280 section 5) of the issuers of the trust domain, in parts. */
+  getCrls(request: GetCrlsRequest, options?: Partial<CallOptions>): ClientReadableStream<CrlPart>;
+  getCrls(request: GetCrlsRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<CrlPart>;
 }
 
 export const TrustClient = makeGenericClientConstructor(TrustService, "chancery.v1.Trust") as unknown as {
