@@ -4,6 +4,7 @@
  */
 import { cpus, totalmem } from 'node:os';
 import { agent } from './agent.ts';
+import { audit } from './audit.ts';
 import type { Bench, Outcome } from './bench.ts';
 import { decide } from './decide.ts';
 import { flood } from './flood/flood.ts';
@@ -20,6 +21,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   parallel,
   agent,
   revocation,
+  audit,
   flood,
   decide,
 };

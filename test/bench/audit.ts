@@ -1,0 +1,135 @@
+/**
+ * The Merkle log: how fast events become entries, what a proof costs as the log grows, and how long a query takes that
+ * looks at every event. The part `10m` goes on to ten million entries: minutes, and about 10 GB of disk.
+ */
+import { generateKeyPairSync } from 'node:crypto';
+import { join } from 'node:path';
+import { logFiles } from '@chancery/ca/log/log-files.ts';
+import { Sequencer } from '@chancery/ca/log/sequencer.ts';
+import { openSqliteThread } from '@chancery/ca/store/sqlite/sqlite.ts';
+import type { Store } from '@chancery/ca/store/store.ts';
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { readIn } from '@chancery/shared/audit-verify/folder.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { type NoteKey, noteKey } from '@chancery/shared/tlog/note.ts';
+import { type EntryProof, verifyProof } from '@chancery/shared/tlog/proof-text.ts';
+import { readEntryProof } from '@chancery/shared/tlog/read-log.ts';
+import { makeFolder, removeFolder } from '../kit/processes.ts';
+import type { Bench, Outcome } from './bench.ts';
+
+const SIZES = [1_000, 10_000, 100_000, 1_000_000];
+const LARGEST = 10_000_000;
+/** Events that wait for the disk together. */
+const BATCH = 5_000;
+const PROOFS = 200;
+
+export const audit: Bench = {
+  says: 'audit events integrated into the Merkle log, proofs and queries',
+  parts: ['10m'],
+  async run(progress, only) {
+    const dir = makeFolder();
+    const store = await openSqliteThread(join(dir, 'ca.db'), systemClock);
+    try {
+      return await measure({ store, folder: join(dir, 'log'), progress }, [
+        ...SIZES,
+        ...(only.length > 0 ? [LARGEST] : []),
+      ]);
+    } finally {
+      await store.close();
+      removeFolder(dir);
+    }
+  },
+};
+
+interface World {
+  readonly store: Store;
+  readonly folder: string;
+  readonly progress: (step: string) => void;
+}
+
+interface Measured {
+  readonly entries: number;
+  readonly proofMicros: number;
+  readonly verifyMicros: number;
+}
+
+async function measure({ store, folder, progress }: World, wanted: readonly number[]): Promise<Outcome> {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const key = { privateKey, verifier: noteKey('bench.example/chancery/log', publicKey) };
+  const sequencer = new Sequencer({
+    store,
+    files: logFiles(folder),
+    key,
+    clock: systemClock,
+    log: silentLog,
+  });
+  const sizes: Measured[] = [];
+  let [entries, seconds, cpu] = [0, 0, 0];
+  for (const size of wanted) {
+    for (let left = size - entries; left > 0; left -= BATCH) {
+      progress(`${size - left} entries of ${wanted.at(-1)}`);
+      await Promise.all(
+        Array.from({ length: Math.min(BATCH, left) }, (_, n) => store.append(eventOf(size - left + n))),
+      );
+      const [before, used] = [performance.now(), process.cpuUsage()];
+      while ((await sequencer.step()) > 0);
+      const spent = process.cpuUsage(used);
+      seconds += (performance.now() - before) / 1000;
+      cpu += spent.user + spent.system;
+    }
+    entries = size;
+    sizes.push({ entries, ...(await proofsOf(folder, entries, key.verifier)) });
+  }
+  progress('a query');
+  const queryMs = await queryEverything(store);
+  const appendsPerSecond = Math.round(entries / seconds);
+  const cpuMicros = cpu / entries;
+  return {
+    json: { appendsPerSecond, cpuMicros, queryMs, sizes },
+    table: [
+      ['integrated, while nothing else runs', `${appendsPerSecond} entries/s`],
+      ['CPU of it for one entry', `${cpuMicros.toFixed(1)} us`],
+      [`a query that looks at all ${entries} events`, `${queryMs.toFixed(0)} ms`],
+      ...sizes.map((each): [string, string] => [
+        `a proof of one of ${each.entries}: read and made; verified`,
+        `${each.proofMicros.toFixed(0)} and ${each.verifyMicros.toFixed(0)} us`,
+      ]),
+    ],
+  };
+}
+
+async function proofsOf(folder: string, size: number, key: NoteKey): Promise<Omit<Measured, 'entries'>> {
+  const read = readIn(folder);
+  const proofs: EntryProof[] = [];
+  const begun = performance.now();
+  for (let n = 0; n < PROOFS; n += 1)
+    proofs.push(await readEntryProof(Math.floor((n * size) / PROOFS), read, key));
+  const made = performance.now();
+  for (const proof of proofs) verifyProof(proof, proof.extra, key);
+  const done = performance.now();
+  return { proofMicros: ((made - begun) * 1000) / PROOFS, verifyMicros: ((done - made) * 1000) / PROOFS };
+}
+
+/** The newest entry that names an identity that there is once, at the beginning. */
+async function queryEverything(store: Store): Promise<number> {
+  const begun = performance.now();
+  let [place, more]: [number | undefined, boolean] = [undefined, true];
+  const words = ['spiffe://bench.example/workload/0'];
+  const fixed = { words, text: '', decision: undefined, since: 0, until: Number.MAX_SAFE_INTEGER };
+  while (more) ({ place, more } = await store.search({ ...fixed, backwards: true, limit: 100, place }));
+  return performance.now() - begun;
+}
+
+/** As large as an issuance. */
+const eventOf = (n: number): AuditEvent => ({
+  type: 'svid.issuing',
+  id: parseSpiffeId(`spiffe://bench.example/workload/${n}`),
+  serial: n.toString(16).padStart(40, '0'),
+  notAfter: '2026-11-30T02:00:00.000Z',
+  platform: 'kubernetes/eu-1',
+  node: `7f9f5f0e-${n}`,
+  identity: 'kubernetes-workloads',
+  tbs: n.toString(16).padStart(64, '0'),
+});
