@@ -44,14 +44,22 @@ test('defaults are those of docs/config.md; paths are relative to the file', () 
       strangerConnections: 1024,
       connectionsPerCaller: 64,
     },
+    audit: { checkpointCopies: undefined, copyEvery: 3600 },
     logLevel: 'info',
   });
+});
+
+test('copies of checkpoints go to a folder that is relative to the file', () => {
+  const { audit } = read(`${GENUINE}audit: { checkpointCopies: copies, copyEvery: 5m }\n`);
+  expect(audit).toEqual({ checkpointCopies: join(folder, 'copies'), copyEvery: 300 });
 });
 
 test('its folder holds the database, the keys and the sockets', () => {
   expect(paths('/var/lib/chancery')).toEqual({
     database: '/var/lib/chancery/ca.db',
     keys: '/var/lib/chancery/keys',
+    log: '/var/lib/chancery/log',
+    logKey: '/var/lib/chancery/keys/log.key',
     generation: '/var/lib/chancery/keys/generation',
     admin: '/var/lib/chancery/admin.sock',
     join: '/var/lib/chancery/join.sock',

@@ -149,6 +149,19 @@ export const CaConfig = z.strictObject({
     })
     .prefault({})
     .describe('What one client, and all together, may ask of the CA.'),
+  audit: z
+    .strictObject({
+      checkpointCopies: z
+        .string()
+        .min(1)
+        .optional()
+        .describe(
+          'Folder on another machine or mount for copies of checkpoints; it must exist. Relative to this file.',
+        ),
+      copyEvery: duration('1h').describe('The shortest time between two copies.'),
+    })
+    .prefault({})
+    .describe('The audit log.'),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error'])
     .default('info')
@@ -194,6 +207,11 @@ export function parseCaConfig(text: string, file: string): CaSettings {
     trustDomain: parseTrustDomain(value.trustDomain),
     dataDir,
     keyEncryptionKey: resolve(here, value.keyEncryptionKey),
+    audit: {
+      ...value.audit,
+      checkpointCopies:
+        value.audit.checkpointCopies === undefined ? undefined : resolve(here, value.audit.checkpointCopies),
+    },
     file,
   };
 }

@@ -26,10 +26,8 @@ import { serveCrls } from './crl/server.ts';
 import { type Doors, openDoors } from './door/doors.ts';
 import { Limits } from './door/limits.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
-import { logFiles } from './log/log-files.ts';
-import { type LogKey, type LogKeyAt, openLogKey, readLogKey } from './log/log-key.ts';
-import { startSequencer } from './log/sequencer.ts';
 import { openMetrics } from './measure.ts';
+import { openLog } from './open-log.ts';
 import { openOperator } from './operator/operator.ts';
 import { openRegistry } from './registry/registry.ts';
 import { refusedByNow } from './registry/resources.ts';
@@ -91,19 +89,6 @@ export async function openStore(
 export const keysOf = (settings: Pick<CaSettings, 'dataDir' | 'keyEncryptionKey'>): KeyHomes =>
   oneHome(keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey)));
 
-/** The key of the audit log, made if nothing was signed with one yet. Throws file, file_mode, store. */
-export const logKeyOf = (settings: CaSettings, store: Store): Promise<LogKey> =>
-  openLogKey(logKeyAt(settings), store);
-
-/** The key of the audit log as it is. Throws file, file_mode. */
-export const ownLogKey = (settings: CaSettings): LogKey => readLogKey(logKeyAt(settings));
-
-const logKeyAt = ({ dataDir, keyEncryptionKey, trustDomain }: CaSettings): LogKeyAt => ({
-  path: paths(dataDir).logKey,
-  keyEncryptionKey: readKek(keyEncryptionKey),
-  trustDomain,
-});
-
 /** The authorities of this data folder, open for signing. */
 export const openAuthorities = (settings: CaSettings, deps: ServeDeps, store: Store): Promise<Authorities> =>
   Authorities.open(authorityDeps(settings, { ...deps, store }));
@@ -150,7 +135,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const doors = openDoors(settings.limits, openFilesLimit(), { clock, log, turnedAway });
   await tellOfClock(deps);
   const authorities = await openAuthorities(settings, deps, store);
-  await openLog(settings, deps);
+  open.push(await openLog(settings, deps));
   const { trustDomain } = settings;
   const platforms = await openPlatforms(settings, deps);
   const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
@@ -200,12 +185,6 @@ async function openCrls(
   const server = await serveCrls({ ...hostAndPort(listen), lists, clock: deps.clock });
   deps.open.push(server);
   return { lists, port: server.port };
-}
-
-/** The Merkle log of audit events, which grows from now on. */
-async function openLog(settings: CaSettings, deps: OpenDeps): Promise<void> {
-  const key = await logKeyOf(settings, deps.store);
-  deps.open.push(startSequencer({ ...deps, key, files: logFiles(paths(settings.dataDir).log) }));
 }
 
 type RotatingDeps = OpenDeps & Pick<RotationDeps, 'agents' | 'revocations'>;

@@ -14,6 +14,7 @@ import { refusal } from '../../../test/kit/refusal.ts';
 import { memoryStore } from '../../../test/kit/store/memory-store.ts';
 import { rootByDefinition, tileLog } from '../../../test/kit/tlog.ts';
 import type { Store } from '../store/store.ts';
+import { Copies } from './copies.ts';
 import { type LogFiles, logFiles } from './log-files.ts';
 import type { LogKey } from './log-key.ts';
 import { Sequencer, type SequencerDeps } from './sequencer.ts';
@@ -270,7 +271,12 @@ test('a checkpoint in the database that this key has not signed ends the log', a
   await expect(step).rejects.toThrow(refusal('tlog', /not signed by test\.example/));
 });
 
-test('a full disk loses nothing: it is told once, and the log goes on by itself', async () => {
+test.each([
+  ['ENOSPC: no space left on device'],
+  ['EROFS: read-only file system'],
+  ['EACCES: permission denied'],
+  ['EIO: i/o error'],
+])('%s loses nothing: it is told once, and the log goes on by itself', async (says) => {
   const lines: string[] = [];
   const keep = (_: object, message: string) => void lines.push(message);
   const log: Log = { debug: keep, info: keep, warn: keep, error: keep };
@@ -278,7 +284,7 @@ test('a full disk loses nothing: it is told once, and the log goes on by itself'
   const files: LogFiles = {
     ...deps.files,
     write: async (path, bytes) => {
-      if (full) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+      if (full) throw Object.assign(new Error(says), { code: says.split(':')[0] });
       return logFiles(folder).write(path, bytes);
     },
   };
@@ -298,4 +304,67 @@ test('a full disk loses nothing: it is told once, and the log goes on by itself'
     'the audit log does not grow; events are kept in the database, and it is tried again',
     'the audit log grows again',
   ]);
+});
+
+describe('copies of checkpoints', () => {
+  const copyFolder = () => join(folder, 'copies');
+  const copies = () => fs.readdirSync(copyFolder()).toSorted();
+  const newest = async () => {
+    const checkpoint = await store.checkpoint();
+    if (checkpoint === undefined) throw new Error('no checkpoint');
+    return checkpoint;
+  };
+  const grown = async (sequencer: Sequencer, count = 1) => {
+    await append(count);
+    await sequencer.step();
+    return newest();
+  };
+
+  test('the first is made at once, then at most one in the given time, each a file of its own', async () => {
+    fs.mkdirSync(copyFolder());
+    const sequencer = new Sequencer(deps);
+    const keeper = new Copies({ folder: copyFolder(), everySeconds: 60, clock, log: silentLog });
+    await keeper.keep(await grown(sequencer));
+    await keeper.keep(await grown(sequencer));
+    expect(copies()).toEqual(['1.checkpoint']);
+    clock.jump(after(61));
+    await keeper.keep(await newest());
+    await keeper.keep(await newest());
+    expect(copies()).toEqual(['1.checkpoint', '2.checkpoint']);
+    const note = fs.readFileSync(join(copyFolder(), '2.checkpoint'));
+    expect(openCheckpoint(note, key.verifier).size).toBe(2);
+    // After a restart the same one is there already.
+    await new Copies({ folder: copyFolder(), everySeconds: 60, clock, log: silentLog }).keep(await newest());
+    expect(copies()).toHaveLength(2);
+  });
+
+  test('a folder that is missing is not made: it is told once, and the copy follows when it is there', async () => {
+    const lines: string[] = [];
+    const keep = (_: object, message: string) => void lines.push(message);
+    const log: Log = { debug: keep, info: keep, warn: keep, error: keep };
+    const keeper = new Copies({ folder: copyFolder(), everySeconds: 60, clock, log });
+    const checkpoint = await grown(new Sequencer(deps));
+    for (let n = 0; n < 3; n += 1) await keeper.keep(checkpoint);
+    expect(fs.existsSync(copyFolder())).toBe(false);
+    fs.mkdirSync(copyFolder());
+    await keeper.keep(checkpoint);
+    expect(copies()).toEqual(['1.checkpoint']);
+    expect(lines).toEqual([
+      'a checkpoint could not be copied; it is tried again',
+      'checkpoints are copied again',
+    ]);
+  });
+
+  test('a CA that serves copies the newest also when nothing more happens', async () => {
+    const kept: number[] = [];
+    const keeper = { keep: async ({ size }: { size: number }) => void kept.push(size) };
+    await append(3);
+    const sequencer = new Sequencer({ ...deps, copies: keeper });
+    const running = sequencer.run();
+    await vi.waitFor(() => expect(clock.sleeping).toBe(1));
+    clock.advanceTo(after(1));
+    await vi.waitFor(() => expect(kept).toEqual([3, 3]));
+    sequencer.stop();
+    await running;
+  });
 });

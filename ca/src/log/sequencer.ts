@@ -10,10 +10,13 @@ import { signCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { writeVerifierKey } from '@chancery/shared/tlog/note.ts';
 import type { LogCheckpoint } from '../store/log-store.ts';
 import { type Branch, grow, outgrown } from './branch.ts';
+import type { Copies } from './copies.ts';
 import type { LogKey } from './log-key.ts';
 import { ensureNotAhead, loadBranch, type MendDeps, PAGE } from './mend.ts';
 
 export interface SequencerDeps extends Omit<MendDeps, 'signal'> {
+  /** Undefined if no copies are wanted. */
+  readonly copies?: Pick<Copies, 'keep'> | undefined;
   readonly key: LogKey;
   readonly clock: Clock;
 }
@@ -27,6 +30,7 @@ const RETRY_SECONDS = 5;
 
 /** Where the log is: the tree of the newest checkpoint, and how far the database was read for the next. */
 interface Place {
+  readonly checkpoint: LogCheckpoint | undefined;
   readonly branch: Branch;
   readonly through: number;
 }
@@ -58,19 +62,21 @@ export class Sequencer {
     if (!(await this.#deps.store.saveCheckpoint(before, checkpoint))) return 0;
     await this.#deps.files.write('checkpoint', utf8(checkpoint.note));
     for (const folder of outgrown(before, checkpoint.size)) await this.#deps.files.removeFolder(folder);
-    this.#place = { branch, through };
+    this.#place = { checkpoint, branch, through };
     return entries.length;
   }
 
   /** Steps until `close`; logs what fails, and tries again. */
   async run(): Promise<void> {
-    const { clock, log } = this.#deps;
+    const { clock, log, copies } = this.#deps;
     const { signal } = this.#stop;
     let failing: string | undefined;
     while (!signal.aborted) {
       let pause = PAUSE_SECONDS;
       try {
         if ((await this.step()) >= MAX_STEP) pause = 0;
+        const newest = this.#place?.checkpoint;
+        if (newest !== undefined) await copies?.keep(newest);
         if (failing !== undefined) log.info({}, 'the audit log grows again');
         failing = undefined;
       } catch (error) {
@@ -101,7 +107,7 @@ export class Sequencer {
     const branch = await loadBranch(checkpoint, { ...this.#deps, signal: this.#stop.signal });
     await files.write('verifier-key', utf8(`${writeVerifierKey(key.verifier)}\n`));
     if (checkpoint !== undefined) await files.write('checkpoint', utf8(checkpoint.note));
-    return { branch, through: checkpoint?.through ?? 0 };
+    return { checkpoint, branch, through: checkpoint?.through ?? 0 };
   }
 
   /** Up to MAX_STEP entries and a page. */

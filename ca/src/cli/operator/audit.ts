@@ -17,7 +17,7 @@ import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { writeProof } from '@chancery/shared/tlog/proof-text.ts';
 import { readEntryProof } from '@chancery/shared/tlog/read-log.ts';
 import { paths, readCaConfig } from '../../config.ts';
-import { ownLogKey } from '../../serve.ts';
+import { ownLogKey } from '../../open-log.ts';
 import { CONFIG_FLAG, configFile, printTable } from '../flags.ts';
 import { callOperator } from './admin.ts';
 import { queryOf } from './audit-query.ts';

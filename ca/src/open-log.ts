@@ -1,0 +1,37 @@
+/** The Merkle log of audit events of one data folder: its key, and its growth while the CA serves. */
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import { readKek } from '@chancery/shared/keys/file.ts';
+import { type CaSettings, paths } from './config.ts';
+import { Copies } from './log/copies.ts';
+import { logFiles } from './log/log-files.ts';
+import { type LogKey, type LogKeyAt, openLogKey, readLogKey } from './log/log-key.ts';
+import { startSequencer } from './log/sequencer.ts';
+import type { Store } from './store/store.ts';
+
+/** The key of the audit log, made if nothing was signed with one yet. Throws file, file_mode, store. */
+export const logKeyOf = (settings: CaSettings, store: Store): Promise<LogKey> =>
+  openLogKey(logKeyAt(settings), store);
+
+/** The key of the audit log as it is. Throws file, file_mode. */
+export const ownLogKey = (settings: CaSettings): LogKey => readLogKey(logKeyAt(settings));
+
+const logKeyAt = ({ dataDir, keyEncryptionKey, trustDomain }: CaSettings): LogKeyAt => ({
+  path: paths(dataDir).logKey,
+  keyEncryptionKey: readKek(keyEncryptionKey),
+  trustDomain,
+});
+
+export interface OpenLogDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The log grows until it is closed. Throws file, file_mode, store. */
+export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<{ close(): Promise<void> }> {
+  const key = await logKeyOf(settings, deps.store);
+  const { checkpointCopies: folder, copyEvery: everySeconds } = settings.audit;
+  const copies = folder === undefined ? undefined : new Copies({ ...deps, folder, everySeconds });
+  return startSequencer({ ...deps, key, files: logFiles(paths(settings.dataDir).log), copies });
+}
