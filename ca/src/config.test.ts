@@ -206,12 +206,22 @@ describe('is refused', () => {
     [
       'an issuing certificate that ends at once',
       `${GENUINE}intermediateTtl: 59m\n`,
-      /:6: intermediateTtl: at least 1h is expected, found 3540s: an SVID never outlives/,
+      /:6: intermediateTtl: at least 1h is expected, found 59m: an SVID never outlives/,
+    ],
+    [
+      'a root that ends at once',
+      `${GENUINE}rootTtl: 30m\n`,
+      /:6: rootTtl: at least 1h is expected, found 30m: an SVID never outlives/,
     ],
     [
       'an issuing certificate that outlives its root',
-      `${GENUINE}intermediateTtl: 10d\nrootTtl: 1d\n`,
-      /:6: intermediateTtl: 864000s is longer than rootTtl \(86400s\): no certificate outlives its issuer$/,
+      `${GENUINE}rootTtl: 24h\nintermediateTtl: "10d"\n`,
+      /:7: intermediateTtl: 10d is longer than rootTtl \(24h\): no certificate outlives its issuer$/,
+    ],
+    [
+      'an issuing certificate that outlives a root of the default lifetime',
+      `${GENUINE}intermediateTtl: 4000d\n`,
+      /:6: intermediateTtl: 4000d is longer than rootTtl \(3650d\): no certificate outlives its issuer$/,
     ],
     [
       'a limit of nothing',
@@ -248,6 +258,17 @@ describe('is refused', () => {
     );
   });
 });
+
+test.each([
+  ['1d', 86_400],
+  ['2d', 172_800],
+  ['30d', 172_800],
+])(
+  'a root that lives %s, and no other lifetime, is enough: the issuing certificate lives %i s',
+  (root, ttl) => {
+    expect(read(`${GENUINE}rootTtl: ${root}\n`).intermediateTtl).toBe(ttl);
+  },
+);
 
 test('the URL of revocation lists has no slash at its end', () => {
   const crl = "crl: { listen: '0.0.0.0:8880', url: 'http://crl.prod.example:8880/lists/' }";

@@ -1,9 +1,10 @@
 /** The CA's config: one YAML file, read once, strictly. The reference page is printed from these sentences. */
 import { dirname, resolve } from 'node:path';
 import { readConfigFile } from '@chancery/shared/config/config-file.ts';
-import { by, duration, hostPort, text } from '@chancery/shared/config/schema.ts';
-import { Problems, readDocuments } from '@chancery/shared/config/yaml.ts';
-import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { parseDuration } from '@chancery/shared/config/duration.ts';
+import { by, DURATION, duration, hostPort, text } from '@chancery/shared/config/schema.ts';
+import { Problems, type Read, readDocuments } from '@chancery/shared/config/yaml.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { healthAddress } from '@chancery/shared/health/address.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { socketPathProblem } from '@chancery/shared/text/socket-path.ts';
@@ -15,7 +16,18 @@ import { AttestorsConfig } from './attestors/index.ts';
  * An issuing certificate signs until half of its life, and no SVID outlives it. So an SVID may have half of this left:
  * with less, renewals come too often, and an operator has no time to mend what fails.
  */
-const MIN_INTERMEDIATE_SECONDS = 3600;
+const MIN_AUTHORITY_SECONDS = 3600;
+const ROOT_TTL = '3650d';
+const INTERMEDIATE_TTL = '2d';
+
+const authorityTtl = text(DURATION).transform(
+  by((text) => {
+    const seconds = parseDuration(text);
+    const says = `at least 1h is expected, found ${text}: an SVID never outlives the certificate that issued it`;
+    ensure(seconds >= MIN_AUTHORITY_SECONDS, 'config', says);
+    return seconds;
+  }),
+);
 
 const MIN_CRL_SECONDS = 60;
 const MAX_CRL_SECONDS = 7 * 86_400;
@@ -74,14 +86,14 @@ export const CaConfig = z.strictObject({
     .describe(
       "File, 0600, with the 32-byte key in base64 that encrypts the authorities' keys. Relative to this file.",
     ),
-  rootTtl: duration('3650d').describe('Lifetime of the root certificate, when it is made.'),
-  intermediateTtl: duration('2d')
-    .refine((seconds) => seconds >= MIN_INTERMEDIATE_SECONDS, {
-      error: ({ input }) =>
-        `at least 1h is expected, found ${String(input)}s: an SVID never outlives the certificate that issued it`,
-    })
+  rootTtl: authorityTtl
+    .prefault(ROOT_TTL)
+    .describe('Lifetime of the root certificate, when it is made; at least 1h.'),
+  intermediateTtl: authorityTtl
+    .optional()
     .describe(
-      'Lifetime of an issuing certificate, at least 1h; renewed at half of it. No SVID outlives its own.',
+      'Lifetime of an issuing certificate, from 1h to rootTtl; renewed at half of it. ' +
+        'An SVID ends no later than this certificate. (Default: 2d, or rootTtl if that is shorter.)',
     ),
   crl: CrlConfig.prefault({}).describe('Revocation lists (CRL) for TLS software that asks nobody else.'),
   attestors: AttestorsConfig.refine(
@@ -169,8 +181,10 @@ export const CaConfig = z.strictObject({
 });
 
 /** The config with its paths made absolute and its names parsed. */
-export interface CaSettings extends Omit<z.infer<typeof CaConfig>, 'trustDomain'> {
+export interface CaSettings extends Omit<z.infer<typeof CaConfig>, 'trustDomain' | 'intermediateTtl'> {
   readonly trustDomain: TrustDomain;
+  /** Seconds; never more than `rootTtl`. */
+  readonly intermediateTtl: number;
   readonly file: string;
 }
 
@@ -194,13 +208,7 @@ export function parseCaConfig(text: string, file: string): CaSettings {
     const says = socketPathProblem(socket);
     if (says !== undefined) problems.add(file, read.lineOf(['dataDir']), `dataDir: ${says}`);
   }
-  if (value.intermediateTtl > value.rootTtl)
-    problems.add(
-      file,
-      read.lineOf(['intermediateTtl']),
-      `intermediateTtl: ${value.intermediateTtl}s is longer than rootTtl (${value.rootTtl}s): ` +
-        'no certificate outlives its issuer',
-    );
+  const intermediateTtl = intermediateTtlOf(read, (line, says) => problems.add(file, line, says));
   problems.throwIfAny('config');
   return {
     ...value,
@@ -212,8 +220,23 @@ export function parseCaConfig(text: string, file: string): CaSettings {
       checkpointCopies:
         value.audit.checkpointCopies === undefined ? undefined : resolve(here, value.audit.checkpointCopies),
     },
+    intermediateTtl,
     file,
   };
+}
+
+function intermediateTtlOf(
+  { value, lineOf, writtenAt }: Read<z.infer<typeof CaConfig>>,
+  report: (line: number, says: string) => void,
+): number {
+  const { rootTtl, intermediateTtl } = value;
+  if (intermediateTtl === undefined) return Math.min(parseDuration(INTERMEDIATE_TTL), rootTtl);
+  if (intermediateTtl > rootTtl) {
+    const [given, root] = [writtenAt(['intermediateTtl']), writtenAt(['rootTtl']) ?? ROOT_TTL];
+    const says = `intermediateTtl: ${given} is longer than rootTtl (${root}): no certificate outlives its issuer`;
+    report(lineOf(['intermediateTtl']), says);
+  }
+  return intermediateTtl;
 }
 
 /** Absolute paths of the CA's own files and sockets; `keys` is a folder. */

@@ -32,7 +32,7 @@ function read<T>(text: string, schema: z.ZodType<T>) {
 const CAT = 'kind: cat\nname: Tom\n';
 const DOG = 'kind: dog\nname: Rex\ntricks:\n  - sit\n  - roll\n';
 
-test('each document is a value, and knows the lines of its parts', () => {
+test('each document is a value, and knows the lines and the texts of its parts', () => {
   const { found, says } = read(`# pets\n${CAT}---\n${DOG}`, Pet);
   expect(says).toEqual([]);
   expect(found.map(({ value }) => value.name)).toEqual(['Tom', 'Rex']);
@@ -40,6 +40,9 @@ test('each document is a value, and knows the lines of its parts', () => {
   expect(
     [['name'], ['tricks', 1], ['tricks', 'none'], ['collar'], []].map((path) => dog?.lineOf(path)),
   ).toEqual([6, 9, 8, 5, 5]);
+  expect(
+    [['name'], ['tricks', 1], ['tricks', 2], ['tricks'], ['collar']].map((path) => dog?.writtenAt(path)),
+  ).toEqual(['Rex', 'roll', undefined, undefined, undefined]);
 });
 
 test.each(['', '# nothing\n', '---\n', '---\n---\n'])('no document is in %j', (text) => {

@@ -30,6 +30,8 @@ export interface Read<T> {
   readonly value: T;
   /** The line of this part, from 1; that of its nearest parent if it is not in the file. */
   lineOf(path: readonly PropertyKey[]): number;
+  /** A text or number as it is written; undefined if it is not in the file. */
+  writtenAt(path: readonly PropertyKey[]): string | undefined;
 }
 
 /** A person mends these first; the answer of a gRPC call holds no more. */
@@ -138,7 +140,14 @@ function read<T>(
   line: (offset: number) => number,
 ): readonly Read<T>[] {
   const result = schema.safeParse(document.toJS(), { error: sentence, reportInput: true });
-  if (result.success) return [{ value: result.data, lineOf: (path) => line(offsetOf(document, path)) }];
+  if (result.success)
+    return [
+      {
+        value: result.data,
+        lineOf: (path) => line(offsetOf(document, path)),
+        writtenAt: (path) => sourceOf(document, path),
+      },
+    ];
   for (const { path, says } of problemsOf(result.error.issues)) report(path, says);
   return [];
 }
@@ -151,4 +160,9 @@ function offsetOf(document: Document, path: readonly PropertyKey[]): number {
   }
   const { contents } = document;
   return isNode(contents) && contents.range ? contents.range[0] : 0;
+}
+
+function sourceOf(document: Document, path: readonly PropertyKey[]): string | undefined {
+  const node = document.getIn(path, true);
+  return isScalar(node) ? node.source : undefined;
 }
