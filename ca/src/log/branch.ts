@@ -36,25 +36,27 @@ interface TileFile {
 export async function grow(
   branch: Branch,
   added: readonly string[],
-  { write }: Pick<LogFiles, 'write'>,
+  files: Pick<LogFiles, 'write' | 'writeSynced'>,
 ): Promise<Branch> {
   const tail = branch.tail.copy();
-  const files: TileFile[] = [];
+  const tiles: TileFile[] = [];
   let last = [...branch.last];
   for (const [n, text] of added.entries()) {
     if (n % SLICE === SLICE - 1) await nextTurn();
     const entry = utf8(text);
     last.push(entry);
     tail.add(leafHash(entry), ({ level, index, hashes }) =>
-      files.push({ name: { level, index, width: TILE_WIDTH }, bytes: Buffer.concat(hashes) }),
+      tiles.push({ name: { level, index, width: TILE_WIDTH }, bytes: Buffer.concat(hashes) }),
     );
     if (last.length < TILE_WIDTH) continue;
-    files.push(bundleFile(tail.size - 1, last));
+    tiles.push(bundleFile(tail.size - 1, last));
     last = [];
   }
-  if (last.length > 0) files.push(bundleFile(tail.size - 1, last));
-  files.push(...partialTiles(tail, branch.tail.size));
-  for (const { name, bytes } of files) await write(tilePath(name), bytes);
+  if (last.length > 0) tiles.push(bundleFile(tail.size - 1, last));
+  tiles.push(...partialTiles(tail, branch.tail.size));
+  for (const { name, bytes } of tiles)
+    if (name.width < TILE_WIDTH) await files.write(tilePath(name), bytes);
+    else await files.writeSynced(tilePath(name), bytes);
   return { tail, last };
 }
 

@@ -104,8 +104,9 @@ async function rebuild({ size, root }: LogCheckpoint, { store, files, signal }: 
 }
 
 /** On the way to a checkpoint, partial tiles are not its own. */
-const fullOnly = ({ write }: LogFiles): Pick<LogFiles, 'write'> => ({
-  write: async (path, bytes) => (path.includes('.p/') ? undefined : write(path, bytes)),
+const fullOnly = ({ writeSynced }: LogFiles): Pick<LogFiles, 'write' | 'writeSynced'> => ({
+  write: async () => {},
+  writeSynced,
 });
 
 /** Throws tlog if the published checkpoint is ahead of the database, or if that of the database is not signed. */

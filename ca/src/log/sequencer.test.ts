@@ -283,6 +283,7 @@ test.each([
   let full = true;
   const files: LogFiles = {
     ...deps.files,
+    writeSynced: async () => {},
     write: async (path, bytes) => {
       if (full) throw Object.assign(new Error(says), { code: says.split(':')[0] });
       return logFiles(folder).write(path, bytes);

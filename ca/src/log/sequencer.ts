@@ -24,7 +24,7 @@ export interface SequencerDeps extends Omit<MendDeps, 'signal'> {
 /** Entries of one checkpoint, about: more wait for the next. */
 const MAX_STEP = 8_192;
 /** New entries wait for this long, and for the step. */
-const PAUSE_SECONDS = 0.5;
+const PAUSE_SECONDS = 0.75;
 /** After a failure. */
 const RETRY_SECONDS = 5;
 
@@ -113,12 +113,11 @@ export class Sequencer {
   /** Up to MAX_STEP entries and a page. */
   async #read(from: number): Promise<{ readonly entries: readonly string[]; readonly through: number }> {
     const entries: string[] = [];
-    let [through, after] = [from, -1];
-    while (through !== after && entries.length < MAX_STEP) {
-      after = through;
-      const page = await this.#deps.store.leaves(after, PAGE);
+    let [through, more] = [from, true];
+    while (more && entries.length < MAX_STEP) {
+      const page = await this.#deps.store.leaves(through, PAGE);
       entries.push(...page.entries);
-      ({ through } = page);
+      ({ through, more } = page);
     }
     return { entries, through };
   }

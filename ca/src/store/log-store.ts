@@ -13,6 +13,8 @@ export interface Leaves {
   readonly entries: readonly string[];
   /** The place after them: what follows is asked for with it. */
   readonly through: number;
+  /** False if there was nothing after them. */
+  readonly more: boolean;
 }
 
 export interface LogCheckpoint {
@@ -65,7 +67,7 @@ export interface LogStore {
   search(query: EntryQuery): Promise<FoundEntries>;
   /**
    * Entries after a place; 0 is the beginning. It looks at no more than `limit` events, and there may be none among
-   * them: the end is where `through` stays as it was. What was answered once never changes: no event appears before a
+   * them. What was answered once never changes: no event appears before a
    * place that was answered.
    */
   leaves(after: number, limit: number): Promise<Leaves>;

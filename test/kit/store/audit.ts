@@ -75,7 +75,11 @@ function logTests(subject: Subject): void {
     ]);
     const second = await store.leaves(first.through, 2);
     expect(second.entries).toHaveLength(1);
-    expect(await store.leaves(second.through, 2)).toEqual({ entries: [], through: second.through });
+    expect(await store.leaves(second.through, 2)).toEqual({
+      entries: [],
+      through: second.through,
+      more: false,
+    });
     await subject.restart();
     expect(await subject.store.leaves(0, 2)).toEqual(first);
   });

@@ -18,7 +18,8 @@ export class LogTable {
     const entries = rows
       .filter((row) => row['leaf'] === 1)
       .map(({ at, event }) => entryText(new Date(Number(at)), String(event)));
-    return { entries, through: Number(rows.at(-1)?.['sequence'] ?? after) };
+    const through = Number(rows.at(-1)?.['sequence'] ?? after);
+    return { entries, through, more: rows.length === limit };
   }
 
   /** The newest; undefined before the first. */
