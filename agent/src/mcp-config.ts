@@ -41,6 +41,8 @@ const UpstreamConfig = z
   )
   .describe('The unchanged MCP server: a url, a socket or a command.');
 
+const MIN_STALENESS_SECONDS = 60;
+
 /** `gateway` of the config. */
 export const GatewayConfig = z.strictObject({
   server: ResourceName.describe('The McpServer resource of this gateway.'),
@@ -57,6 +59,15 @@ export const GatewayConfig = z.strictObject({
   maxCallDuration: duration
     .prefault('24h')
     .describe('How long a call may last if it continues under a renewed certificate of its caller.'),
+  maxStaleness: duration
+    .refine(
+      (seconds) => seconds >= MIN_STALENESS_SECONDS,
+      'at least 1m is expected: a restart of the CA takes less',
+    )
+    .optional()
+    .describe(
+      'After so long without its CA the gateway takes no new calls, at least 1m (default: it goes on).',
+    ),
   freeText: z
     .strictObject({
       instructions: z.boolean().default(true).describe('Its instructions to clients.'),

@@ -14,6 +14,7 @@ import { accountFor, environmentFor } from './mcp/upstream/account.ts';
 import { allowedEnvironment } from './mcp/upstream/stdio/command.ts';
 import type { UpstreamTarget } from './mcp/upstream/upstream.ts';
 import { openCallRecords } from './outputs/call-records.ts';
+import { ensureHeardWithin } from './trust/stream/heard.ts';
 import { heardRevocation } from './trust/stream/stream-state.ts';
 
 export interface McpDeps {
@@ -81,6 +82,7 @@ async function openGateway(
     freeText: settings.freeText,
     maxCallSeconds: settings.maxCallDuration,
     maxRequestBytes: settings.maxRequestBytes,
+    ensureHeard: ensureHeardWithin(settings.maxStaleness, agent.trust),
     sessions: sessionsOf(settings.sessions),
   });
   parts.push(gateway);

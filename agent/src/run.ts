@@ -11,7 +11,7 @@ import { openCrls } from './open-crls.ts';
 import type { Closing, McpDeps, McpOpening } from './open-mcp.ts';
 import type { NotifyDeps } from './outputs/notify.ts';
 import { startOutputs } from './outputs/outputs.ts';
-import { type Known, statusOf } from './status.ts';
+import { type Known, staleInSeconds, statusOf } from './status.ts';
 import { serveLocalApi } from './workload/local-api.ts';
 import type { StatusReport } from './workload/local-messages.ts';
 
@@ -56,7 +56,7 @@ export async function runAgent(
       log,
     };
     parts.push(await serveLocalApi(api));
-    const metrics = await openHealth(settings, { deps, parts, status });
+    const metrics = await openHealth(settings, { deps, parts, status, staleIn: () => staleInSeconds(known) });
     const patient = {
       ...deps,
       onFailure: (failure: Error) => {
@@ -97,16 +97,17 @@ interface HealthParts {
   readonly deps: RunDeps;
   readonly parts: Closing[];
   readonly status: () => StatusReport;
+  readonly staleIn: () => number | undefined;
 }
 
 /** Opened before the agent has joined, so that a probe sees why it has not. Loaded only if it is configured. */
 async function openHealth(
   { http }: AgentSettings,
-  { deps, parts, status }: HealthParts,
+  { deps, parts, status, staleIn }: HealthParts,
 ): Promise<AgentMetrics | undefined> {
   if (http === undefined) return undefined;
   const { createAgentMetrics } = await import('./health/metrics.ts');
-  const metrics = createAgentMetrics(status, () => deps.clock.now());
+  const metrics = createAgentMetrics(status, () => deps.clock.now(), staleIn);
   const unfit = (): string | undefined => {
     const { expired, revoked, spiffeId, problems } = status();
     if (spiffeId === null) return problems.join('; ');

@@ -68,6 +68,20 @@ test.each([
   expect(statusAt(1, { gateway, connect: [] }, resources).problems).toEqual(problems);
 });
 
+let silent = 0;
+test('a gateway that has not heard its CA for maxStaleness says that it takes no new calls', () => {
+  const stale = 'gateway: new calls are refused, because the CA was not heard for maxStaleness';
+  const settings = { gateway: { ...gateway, maxStaleness: 300 }, connect: [] };
+  const problems = () => statusAt(1, settings, [resource('github')]).problems;
+  expect(problems()).toEqual([]);
+  silent = 299;
+  expect(problems()).toEqual([]);
+  silent = 300;
+  expect(problems()).toEqual([stale]);
+  expect(statusAt(1, { gateway, connect: [] }, [resource('github')]).problems).toEqual([]);
+  silent = 0;
+});
+
 function statusAt(
   seconds: number,
   settings: Known['settings'] = { gateway: undefined, connect: [] },
@@ -82,6 +96,7 @@ function statusAt(
       resources: () => [],
       successions: { follows: () => false, onChange: () => () => {} },
       stream: () => stream,
+      silentSeconds: () => silent,
       crls: { onChange: () => () => {} },
       caTarget: () => {
         throw missing();

@@ -80,6 +80,7 @@ export function statusOf(known: Known): StatusReport {
     ...snapshotProblem(agent),
     ...listsProblem(lists?.failure()),
     ...gatewayProblem(gateway, svid.id, policy),
+    ...staleProblem(staleInSeconds(known)),
   ];
   return { ...report, revoked, problems };
 }
@@ -103,6 +104,16 @@ function snapshotProblem({ snapshotFailure }: Agent): readonly string[] {
   const failure = snapshotFailure();
   return failure === undefined ? [] : [`the agent could not take all that the CA sent: ${failure}`];
 }
+
+/** Until the gateway takes no new calls; 0 when it takes none, undefined if nothing bounds that. */
+export function staleInSeconds({ settings, agent }: Pick<Known, 'settings' | 'agent'>): number | undefined {
+  const max = settings.gateway?.maxStaleness;
+  if (max === undefined || agent?.trust === undefined) return undefined;
+  return Math.max(0, max - agent.trust.silentSeconds());
+}
+
+const staleProblem = (left: number | undefined): readonly string[] =>
+  left === 0 ? ['gateway: new calls are refused, because the CA was not heard for maxStaleness'] : [];
 
 /** The certificate files are up to date all the same. */
 const listsProblem = (failure: string | undefined): readonly string[] =>

@@ -75,7 +75,11 @@ test('metrics are those of docs/operations.md, all of them', async () => {
   };
   const nothing = { notAfter: '', renewalFailure: null, trustStream: null, skewSeconds: null };
   const report = { ...nothing, outputs: [], problems: [] } as unknown as StatusReport;
-  const agent = createAgentMetrics(() => report, sources.now);
+  const agent = createAgentMetrics(
+    () => report,
+    sources.now,
+    () => undefined,
+  );
   const text = `${await createMetrics(sources).text()}${await agent.text()}`;
   const exposed = text.matchAll(/^# HELP (chancery_\w+)/gm);
   const told = withoutBlocks(textOf('docs/operations.md')).matchAll(/`(chancery_[a-z_]+)/g);

@@ -41,6 +41,7 @@ test('the state is measured when it is asked for, and records are counted by the
   const metrics = createAgentMetrics(
     () => report,
     () => NOW,
+    () => 42,
   );
   metrics.rotated();
   for (const more of [
@@ -58,6 +59,7 @@ test('the state is measured when it is asked for, and records are counted by the
     'chancery_gateway_records_total{outcome="result"} 1',
     'chancery_gateway_records_total{outcome="refused"} 1',
     'chancery_svid_rotations_total 1',
+    'chancery_gateway_stale_in_seconds 42',
     'chancery_svid_expiry_seconds 90',
     'chancery_svid_renewal_failing 1',
     'chancery_trust_stream_up 0',

@@ -12,7 +12,11 @@ export interface AgentMetrics extends Exposition {
 }
 
 /** Gauges are computed from `status` at each scrape. Needs no closing. */
-export function createAgentMetrics(status: () => StatusReport, now: () => Date): AgentMetrics {
+export function createAgentMetrics(
+  status: () => StatusReport,
+  now: () => Date,
+  staleIn: () => number | undefined,
+): AgentMetrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -28,6 +32,7 @@ export function createAgentMetrics(status: () => StatusReport, now: () => Date):
     registers,
   });
   addGauges(status, now, registers);
+  addStaleGauge(staleIn, registers);
   return {
     call: (event) => calls.inc({ outcome: outcomeOf(event) }, event.count ?? 1),
     rotated: () => rotations.inc(),
@@ -73,6 +78,17 @@ function addGauges(status: () => StatusReport, now: () => Date, registers: Regis
     'Problems for an operator, which chancery-agent status lists.',
     ({ problems }) => problems.length,
   );
+}
+
+function addStaleGauge(staleIn: () => number | undefined, registers: Registry[]): void {
+  new Gauge({
+    name: 'chancery_gateway_stale_in_seconds',
+    help: 'Seconds until the gateway takes no new calls, because its CA was not heard; NaN without maxStaleness.',
+    registers,
+    collect() {
+      this.set(staleIn() ?? Number.NaN);
+    },
+  });
 }
 
 function outcomeOf({ stage, allow, outcome }: CallEvent): string {

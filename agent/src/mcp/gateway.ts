@@ -67,6 +67,8 @@ export interface GatewayOptions extends HeldLimits {
   readonly maxCallSeconds?: number | undefined;
   /** The largest message of a client; by default 16 MiB. */
   readonly maxRequestBytes?: number | undefined;
+  /** Throws ca_unheard where a new call must not be admitted; by default never. */
+  readonly ensureHeard?: (() => void) | undefined;
   /** By default all kinds of free text pass. */
   readonly freeText?: FreeText;
   /** By default what the limit of open files allows. */
@@ -106,6 +108,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     maxRequestBytes,
     ...heldBy(options, maxRequestBytes),
     listeners,
+    ensureHeard: options.ensureHeard ?? (() => {}),
   };
   const peers = peersOf(options, recorder, connections);
   const server = serverOf(options, gate, peers);

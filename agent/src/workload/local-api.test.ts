@@ -91,6 +91,7 @@ function fakeAgent() {
       resources: () => [],
       successions: { follows: () => false, onChange: () => () => {} },
       stream: () => ({ failure: undefined, since: after(0) }),
+      silentSeconds: () => 0,
       crls: { onChange: () => () => {} },
       caTarget: () => ({ address: caAddress, credentials: grpc.credentials.createInsecure(), options: {} }),
     },

@@ -133,6 +133,7 @@ export const REFUSALS = {
   mcp_session: { grpc: 'NOT_FOUND', says: 'the session is not known' },
   mcp_call: { grpc: 'PERMISSION_DENIED', says: 'the call may not go on' },
   mcp_origin: { grpc: 'PERMISSION_DENIED', says: 'the origin is not allowed' },
+  ca_unheard: { grpc: 'UNAVAILABLE', says: 'the gateway has not heard from its CA for too long' },
   mcp_upstream: { grpc: 'UNAVAILABLE', says: 'the MCP server could not be reached' },
   server_unknown: { grpc: 'NOT_FOUND', says: 'the MCP server is not registered' },
   // Resources and config

@@ -107,6 +107,7 @@ export async function openGate(held: HeldLimits = {}): Promise<OpenGate> {
     freeText: { instructions: true, logs: true },
     ...heldBy(held, maxRequestBytes),
     listeners: new Listeners('everything'),
+    ensureHeard: () => {},
   };
   const server = createServer({ keepAlive: false });
   const take = (req: IncomingMessage, res: Begun['res']): void => {

@@ -11,6 +11,7 @@ import { ensureCa, type Judge, type Target, tlsTarget } from '../../svid/channel
 import { watchEnds } from '../state/ends.ts';
 import type { State } from '../state/snapshot.ts';
 import type { TrustState } from '../state/trust-state.ts';
+import { Heard } from './heard.ts';
 import { type StreamState, stateAfter } from './stream-state.ts';
 import { Successions } from './successions.ts';
 import { watchTrust } from './watch.ts';
@@ -26,6 +27,8 @@ export interface Trust {
   /** The resources behind `policy`, as the CA sent them. */
   readonly resources: () => readonly string[];
   readonly stream: () => StreamState;
+  /** For how long nothing was heard from the CA; 0 while the stream is up. */
+  readonly silentSeconds: () => number;
   /** The CA, for calls that need an SVID. */
   readonly caTarget: () => Target;
 }
@@ -58,6 +61,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
   const judge: Judge = { now: () => clock.now(), revocations: state.revocations };
   const targetFor = (shown: Svid): Target => tlsTarget(address, state.bundle.current(), shown, judge);
   const successions = new Successions(clock);
+  const heard = new Heard(clock);
   const crls = new LiveValue<Uint8Array>(() => new IdentityError('unavailable', 'the CA was not heard yet'));
   let stream: StreamState = { failure: 'the CA was not heard yet', since: clock.now() };
   let snapshotFailure: string | undefined;
@@ -80,6 +84,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       accept,
       onState: (failure) => {
         stream = stateAfter(stream, failure, clock.now());
+        heard.report(failure === undefined);
       },
       onSuccessions: (list) => successions.add(list),
       onCrls: (state) => crls.publish(state),
@@ -94,6 +99,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       crls,
       resources: () => state.resources,
       stream: () => stream,
+      silentSeconds: () => heard.silentSeconds(),
       caTarget: () => targetFor(svid.current()),
     },
     snapshotFailure: () => snapshotFailure,

@@ -29,6 +29,8 @@ export interface Gate {
   readonly unread: Unread;
   readonly arriving: Unread;
   readonly listeners: Listeners;
+  /** Throws ca_unheard if what the CA says may have changed too long ago. */
+  readonly ensureHeard: () => void;
 }
 
 export interface ExchangeFacts {

@@ -32,11 +32,13 @@ let gate: Gate;
 /** Why the connection does not stand any more, and why the body is lost. */
 let fallen: IdentityError | undefined;
 let lost: IdentityError | undefined;
+let unheard: IdentityError | undefined;
 beforeEach(() => {
   events = [];
   isFull = false;
   fallen = undefined;
   lost = undefined;
+  unheard = undefined;
   policy = live(allowing(7n, 'echo'));
   const clock = new ManualClock(NOW);
   const record = (...more: readonly CallEvent[]): void => {
@@ -48,7 +50,11 @@ beforeEach(() => {
   sessions = new Sessions({ limits, clock, onEnd: () => {} });
   session = sessions.open(peer, 'of the server', new Map());
   const freeText = { instructions: true, logs: true };
-  gate = { server: 'everything', policy, clock, recorder, sessions, freeText } as Partial<Gate> as Gate;
+  const ensureHeard = (): void => {
+    if (unheard !== undefined) throw unheard;
+  };
+  const parts = { server: 'everything', policy, clock, recorder, sessions, freeText, ensureHeard };
+  gate = parts as Partial<Gate> as Gate;
 });
 
 const call = (id: number, tool = 'echo', args: JsonObject = {}): Message => ({
@@ -96,6 +102,11 @@ const refusedAfterTheWait: readonly [string, (waiting: Entering) => void, string
   ['the certificate expires', () => (fallen = new IdentityError('expired_peer', 'x')), 'expired_peer'],
   ['the caller is revoked', () => (fallen = new IdentityError('revoked_peer', 'x')), 'revoked_peer'],
   ['the body has to give way', () => (lost = new IdentityError('rate', 'x')), 'rate'],
+  [
+    'I126 the CA is silent for too long',
+    () => (unheard = new IdentityError('ca_unheard', 'x')),
+    'ca_unheard',
+  ],
   ['the session ends', () => sessions.close(session, 'x'), 'mcp_session'],
   ['the client leaves', ({ res }) => void res.destroy(), 'mcp_call'],
 ];

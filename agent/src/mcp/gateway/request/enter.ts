@@ -34,7 +34,7 @@ export interface Entering extends Pick<Begun, 'ensureStands'> {
 
 /**
  * True if the message passes; else the client has been answered. Throws what the sink of records and `judge` throw, and
- * for changes during the wait: mcp_session, mcp_call, mcp_parse, rate and what `ensureStands` throws.
+ * for changes during the wait: mcp_session, mcp_call, mcp_parse, rate, ca_unheard and what `ensureStands` throws.
  */
 export async function enter(gate: Gate, entering: Entering): Promise<boolean> {
   const { message, peer, pending, seen } = entering;
@@ -67,6 +67,7 @@ function ensureUnchanged(gate: Gate, entering: Entering): void {
   if (reason !== undefined) throw reason;
   if (session !== undefined) gate.sessions.ensureOpen(session);
   if (message.kind !== 'request') return;
+  gate.ensureHeard();
   ensure(!res.destroyed && res.socket?.destroyed !== true, 'mcp_call', 'the client left before the decision');
   ensureNew(pending, message.id);
 }
