@@ -1,7 +1,8 @@
 /** Who may call which tools of which servers, read off the rules: for an auditor, and for an incident. Pure. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { whyNoTool } from '@chancery/shared/policy/decide.ts';
 import type { Access, McpServer } from '@chancery/shared/policy/resources.ts';
-import { covers, overlaps } from '@chancery/shared/policy/spiffe-pattern.ts';
+import { compareSpiffePattern, type Reach as Extent } from '@chancery/shared/policy/spiffe-pattern.ts';
 import { compileToolPattern } from '@chancery/shared/policy/tool-pattern.ts';
 import { hasEnded } from '@chancery/shared/policy/until.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -39,64 +40,95 @@ export interface Reach {
   readonly callers: readonly Grant[];
 }
 
-/** What counts at `now`. Throws resource if no McpServer has the name. */
-export function reachOf(all: readonly Resource[], query: ReachQuery, now: Date): Reach {
+/** What counts at `now`. Throws resource if no McpServer has the name, and if no rule can allow the tool. */
+export function reachOf(all: readonly Resource[], { id, server, tool }: ReachQuery, now: Date): Reach {
   const resources = all.filter((each) => !hasEnded(each, now));
   const named = resources.filter((each) => each.kind === 'McpServer');
-  const rules = resources.filter((each) => each.kind === 'Access');
-  const { id, server, tool } = query;
   const known = server === undefined || named.some(({ name }) => name === server);
   ensure(known, 'resource', `no McpServer/${server} is in force: see chancery-ca get McpServer`);
+  const why = tool === undefined ? undefined : whyNoTool(tool);
+  ensure(why === undefined, 'resource', `no rule can allow this tool: ${why}`);
+  const rules = resources.filter((each) => each.kind === 'Access').map(ruleOf);
   const servers = named.filter(({ name }) => server === undefined || name === server);
-  const asked = (grants: readonly Grant[]) => grants.flatMap((each) => narrowed(each, tool));
   const serving = servers.filter(({ identity }) => id === undefined || identity === id);
+  const narrow = narrowTo(tool);
   return {
-    calls: id === undefined ? [] : asked(servers.flatMap(({ name }) => grantOf(id, name, rules))),
-    callers: asked(serving.flatMap((each) => grantsAt(each, rules))),
+    calls:
+      id === undefined
+        ? []
+        : servers.flatMap(({ name }) => grantOf(id, name, aboutServer(name, rules))).flatMap(narrow),
+    callers: serving.flatMap((each) => grantsAt(each, rules)).flatMap(narrow),
+  };
+}
+
+interface Rule {
+  readonly access: Access;
+  /** Whether the rule speaks of all SPIFFE IDs that a pattern stands for. Remembered: servers share callers. */
+  readonly speaksOf: (who: string) => Extent;
+}
+
+function ruleOf(access: Access): Rule {
+  const patterns = access.who.map(compareSpiffePattern);
+  const known = new Map<string, Extent>();
+  const extentOf = (who: string): Extent => {
+    const extents = patterns.map((reaches) => reaches(who));
+    if (extents.includes('all')) return 'all';
+    return extents.includes('some') ? 'some' : 'none';
+  };
+  return {
+    access,
+    speaksOf: (who) => {
+      const extent = known.get(who) ?? extentOf(who);
+      known.set(who, extent);
+      return extent;
+    },
   };
 }
 
 /** Whether the target of a revocation, as the CA lists it, is this identity as a whole. */
 export const revokesIdentity = ({ kind, value }: { kind: string; value: string }, id: SpiffeId): boolean =>
-  kind === 'id' ? value === id : kind === 'pattern' && covers(value, id) && !isReserved(id);
+  kind === 'id'
+    ? value === id
+    : kind === 'pattern' && compareSpiffePattern(value)(id) === 'all' && !isReserved(id);
 
-function grantsAt({ name }: McpServer, rules: readonly Access[]): readonly Grant[] {
-  const about = rules.filter(({ servers }) => servers.includes(name));
-  const who = [...new Set(about.flatMap((rule) => rule.who))].toSorted();
+function grantsAt({ name }: McpServer, rules: readonly Rule[]): readonly Grant[] {
+  const about = aboutServer(name, rules);
+  const who = [...new Set(about.flatMap(({ access }) => access.who))].toSorted();
   return who.flatMap((each) => grantOf(each, name, about));
 }
 
-/** None if no rule allows anything. No rule speaks of a reserved name. */
-function grantOf(who: string, server: string, rules: readonly Access[]): readonly Grant[] {
+const aboutServer = (name: string, rules: readonly Rule[]): readonly Rule[] =>
+  rules.filter(({ access }) => access.servers.includes(name));
+
+/** Nothing if no rule allows anything. No rule speaks of a reserved name. `about` are the rules of the server. */
+function grantOf(who: string, server: string, about: readonly Rule[]): readonly Grant[] {
   if (isReserved(who)) return [];
-  const about = rules.filter(({ servers }) => servers.includes(server));
-  const sure = about.filter((rule) => rule.who.some((pattern) => covers(pattern, who)));
-  const some = about.filter((rule) => !sure.includes(rule) && rule.who.some((each) => overlaps(each, who)));
-  const tools = unique(sure.flatMap((rule) => rule.tools.allow));
-  if (tools.length === 0) return [];
+  const speaking = (extent: Extent): readonly Access[] =>
+    about.flatMap(({ access, speaksOf }) => (speaksOf(who) === extent ? [access] : []));
+  const sure = speaking('all');
   const except = unique(sure.flatMap((rule) => rule.tools.deny));
-  const exceptForSome = unique(some.flatMap((rule) => rule.tools.deny));
-  const denying = some.filter((rule) => rule.tools.deny.length > 0);
-  return [
-    {
-      who,
-      server,
-      tools,
-      except,
-      exceptForSome,
-      rules: unique([...sure, ...denying].map(({ name }) => name)),
-    },
-  ];
+  const tools = unique(sure.flatMap((rule) => rule.tools.allow));
+  if (tools.every((each) => except.includes('*') || except.includes(each))) return [];
+  const denying = speaking('some').filter((rule) => rule.tools.deny.length > 0);
+  const exceptForSome = unique(denying.flatMap((rule) => rule.tools.deny));
+  const names = unique([...sure, ...denying].map(({ name }) => name));
+  return [{ who, server, tools, except, exceptForSome, rules: names }];
 }
 
-/** Only the patterns that match the tool; nothing if the caller may not call it. */
-function narrowed(grant: Grant, tool: string | undefined): readonly Grant[] {
-  if (tool === undefined) return [grant];
-  const matching = (patterns: readonly string[]) =>
-    patterns.filter((text) => compileToolPattern(text).matches(tool));
-  const tools = matching(grant.tools);
-  if (tools.length === 0 || matching(grant.except).length > 0) return [];
-  return [{ ...grant, tools, except: [], exceptForSome: matching(grant.exceptForSome) }];
+/** Keeps only the patterns that match the tool, and nothing of a caller that may not call it. */
+function narrowTo(tool: string | undefined): (grant: Grant) => readonly Grant[] {
+  if (tool === undefined) return (grant) => [grant];
+  const known = new Map<string, boolean>();
+  const matches = (text: string): boolean => {
+    const found = known.get(text) ?? compileToolPattern(text).matches(tool);
+    known.set(text, found);
+    return found;
+  };
+  return (grant) => {
+    const tools = grant.tools.filter(matches);
+    if (tools.length === 0 || grant.except.some(matches)) return [];
+    return [{ ...grant, tools, except: [], exceptForSome: grant.exceptForSome.filter(matches) }];
+  };
 }
 
 const unique = (values: readonly string[]): readonly string[] => [...new Set(values)].toSorted();

@@ -67,13 +67,15 @@ export function mayCall(policy: Policy, call: ToolCall): 'yes' | 'maybe' | 'no' 
 function refusedAtOnce(policy: Policy, { caller, server, tool }: ToolCall): Denied | undefined {
   const entered = decideServer(policy, caller, server);
   if (!entered.allow) return entered;
-  if (tool.length > MAX_TOOL_NAME) return denied(undefined, `the tool's name has ${tool.length} characters`);
-  if (!isCanonical(tool))
-    return denied(
-      undefined,
-      "the tool's name has characters that cannot be seen, or another form of common ones",
-    );
-  return undefined;
+  const why = whyNoTool(tool);
+  return why === undefined ? undefined : denied(undefined, why);
+}
+
+/** Why no rule can allow a tool of this name; undefined if one can. */
+export function whyNoTool(tool: string): string | undefined {
+  if (tool.length > MAX_TOOL_NAME) return `the tool's name has ${tool.length} characters`;
+  if (isCanonical(tool)) return undefined;
+  return "the tool's name has characters that cannot be seen, or another form of common ones";
 }
 
 /**

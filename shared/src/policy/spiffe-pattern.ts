@@ -30,18 +30,33 @@ export function compileSpiffePattern(text: string): (id: SpiffeId) => boolean {
 /** `spiffe:`, nothing, the trust domain: the path starts at the fourth piece. */
 const PATH_AT = 3;
 
-/** Whether every SPIFFE ID that matches `inner` matches `outer`, too. Both must compile. */
-export function covers(outer: string, inner: string): boolean {
-  const [o, i] = [piecesOf(outer), piecesOf(inner)];
-  const fits = o.open
-    ? i.fixed.length + (i.open ? 1 : 0) > o.fixed.length
-    : !i.open && o.fixed.length === i.fixed.length;
-  return fits && o.fixed.every((segment, at) => segment === '*' || segment === i.fixed[at]);
+/** Whether every SPIFFE ID that matches the other pattern matches this one, or some of them, or none. */
+export type Reach = 'all' | 'some' | 'none';
+
+/** How a pattern reaches others. It is taken apart once, for many others. Both must compile. */
+export function compareSpiffePattern(text: string): (other: string) => Reach {
+  const own = piecesOf(text);
+  return (other) => {
+    const given = piecesOf(other);
+    if (covers(own, given)) return 'all';
+    return overlaps(own, given) ? 'some' : 'none';
+  };
 }
 
-/** Whether some SPIFFE ID can match both. Both must compile. */
-export function overlaps(one: string, other: string): boolean {
-  const [a, b] = [piecesOf(one), piecesOf(other)];
+interface Pieces {
+  readonly fixed: readonly string[];
+  /** `**` follows. */
+  readonly open: boolean;
+}
+
+function covers(outer: Pieces, inner: Pieces): boolean {
+  const fits = outer.open
+    ? inner.fixed.length + (inner.open ? 1 : 0) > outer.fixed.length
+    : !inner.open && outer.fixed.length === inner.fixed.length;
+  return fits && outer.fixed.every((segment, at) => segment === '*' || segment === inner.fixed[at]);
+}
+
+function overlaps(a: Pieces, b: Pieces): boolean {
   const longer = a.fixed.length - b.fixed.length;
   const fits = a.open ? b.open || longer < 0 : b.open ? longer > 0 : longer === 0;
   const common = a.fixed.slice(0, Math.min(a.fixed.length, b.fixed.length));
@@ -50,7 +65,7 @@ export function overlaps(one: string, other: string): boolean {
   );
 }
 
-function piecesOf(text: string): { readonly fixed: readonly string[]; readonly open: boolean } {
+function piecesOf(text: string): Pieces {
   const segments = text.split('/');
   const open = segments.at(-1) === '**';
   return { fixed: open ? segments.slice(0, -1) : segments, open };

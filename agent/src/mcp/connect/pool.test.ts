@@ -112,16 +112,43 @@ test('a claim gets a connection where calls hold all that there may be, before t
   expect(connections).toBe(MOST + 1);
 });
 
-test('where calls end fast enough, those that wait take their connections, and no new one is made', async () => {
+test('a queue that drains gets no connection of its own', async () => {
   const waiting = await twentyWait();
   for (const one of waiting.slice(0, 10)) await endNewest(one);
   await vi.advanceTimersByTimeAsync(100);
-  // All that wait would be served within half a second, so there is no handshake.
   for (const one of waiting.slice(10, 11)) await endNewest(one);
   expect(connections).toBe(WARM);
   await vi.advanceTimersByTimeAsync(100);
   // Nine wait, and one was served in that time.
   await until(() => connections > WARM);
+  expect(connections).toBe(WARM + 1);
+});
+
+test('a queue that stays gets connections, however fast its calls end', async () => {
+  const waiting = [...(await twentyWait())];
+  for (const one of waiting.slice(0, 10)) {
+    await endNewest(one);
+    // Each that ends makes another.
+    const again = call();
+    again.catch(() => {});
+    waiting.push(again);
+  }
+  await vi.advanceTimersByTimeAsync(100);
+  await until(() => connections > WARM);
+  expect(connections).toBe(WARM + 1);
+});
+
+test('what became free before any request waited does not count', async () => {
+  for (let n = 0; n < WARM; n += 1) void call().catch(() => {});
+  await atServer(WARM);
+  const freed = Array.from({ length: 8 }, () => once(pool, 'free'));
+  for (const each of held.splice(0, 8)) each.end();
+  await Promise.all(freed);
+  for (let n = 0; n < 8; n += 1) void call().catch(() => {});
+  await atServer(WARM);
+  void call().catch(() => {});
+  await vi.advanceTimersByTimeAsync(100);
+  await atServer(WARM + 1);
   expect(connections).toBe(WARM + 1);
 });
 

@@ -18,6 +18,7 @@ import { clientTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
 import { KEEPALIVE_MS, noticeLoss } from '../wire/tcp.ts';
 import type { Claims } from './claims.ts';
+import { QueueWatch } from './queue.ts';
 
 export interface PoolOptions {
   readonly svid: Source<Svid>;
@@ -40,13 +41,8 @@ const IDLE_MS = 60_000;
 const MAX_IDLE = 32;
 /** Streams and long calls each hold a connection. One user's clients have fewer at once. */
 const MAX_CONNECTIONS = 256;
-/**
- * How long existing connections get to become free before another is made. New ones are made one after the other, and
- * one more after each such time if handshakes take longer.
- */
+/** How long connections get to become free before another is made, and how long new ones wait for each other. */
 const OPENING_MS = 100;
-/** Requests may wait this many times OPENING_MS, at the speed of the last one, before a connection is made for them. */
-const PATIENCE = 5;
 const MAX_OPENING = 16;
 const MAX_WAITING = 4_096;
 const HANDSHAKE_MS = 10_000;
@@ -74,8 +70,7 @@ export class DialAgent extends Agent {
   readonly #fresh = new Map<TLSSocket, NodeJS.Timeout>();
   #opening = 0;
   #growing: NodeJS.Timeout | undefined;
-  /** How often a connection became free since the last look. If none did, the waiting requests need a new one. */
-  #freed = 0;
+  readonly #queue = new QueueWatch();
   #still = false;
   #live = 0;
   #over = false;
@@ -99,7 +94,7 @@ export class DialAgent extends Agent {
     this.#options = options;
     this.#claims = claims;
     this.on('free', () => {
-      this.#freed += 1;
+      this.#queue.free();
       this.#still = false;
       this.#serve();
     });
@@ -116,6 +111,7 @@ export class DialAgent extends Agent {
       throw new IdentityError('rate', `${MAX_WAITING} requests wait for a connection to the gateway`);
     if (wanted.isClaim) this.#waiting.unshift(wanted);
     else this.#waiting.push(wanted);
+    this.#queue.waits(this.#waiting.length);
     this.#grow();
   }
 
@@ -170,14 +166,17 @@ export class DialAgent extends Agent {
     if (this.#over) return;
     const isClaim = this.#waiting[0]?.isClaim === true;
     if (this.#opening === 0 && (this.#live < MAX_IDLE || this.#still || isClaim)) this.#openOne();
+    if (this.#waiting.length === 0) {
+      clearTimeout(this.#growing);
+      this.#growing = undefined;
+    }
     if (this.#opening >= this.#waiting.length || this.#growing !== undefined) return;
+    this.#queue.begin(this.#waiting.length);
     this.#growing = setTimeout(() => {
       this.#growing = undefined;
-      const isSlow = this.#waiting.length > this.#freed * PATIENCE;
-      this.#still = this.#freed === 0;
-      this.#freed = 0;
-      // Where connections become free fast enough, another handshake would only delay the requests that wait.
-      if (isSlow || this.#live < MAX_IDLE) this.#openOne();
+      this.#still = this.#queue.isStill;
+      // Another handshake only delays a burst that drains.
+      if (!this.#queue.drains(this.#waiting.length) || this.#live < MAX_IDLE) this.#openOne();
       this.#grow();
     }, OPENING_MS);
   }

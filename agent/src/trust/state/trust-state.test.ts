@@ -209,6 +209,11 @@ test('authorities that retire are named with the bundle, and not where that is r
   const over = retiring([]);
   over.attempt();
   expect(over.known()).toEqual([]);
+  save = () => {
+    throw new IdentityError('file', 'disk full');
+  };
+  expect(first.attempt).toThrow(refusal('file', /disk full/));
+  expect(first.known()).toEqual([one]);
 });
 
 describe('a resource with an end', () => {

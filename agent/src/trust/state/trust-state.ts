@@ -93,8 +93,8 @@ export class TrustState {
     } finally {
       // Also with a full disk: a new prohibition counts at once. Then the snapshot is only not acknowledged.
       this.#putInForce(bundle, policy);
+      if (bundle !== undefined) this.retiring.publish(message.bundle?.retiringX509 ?? []);
     }
-    if (bundle !== undefined) this.retiring.publish(message.bundle?.retiringX509 ?? []);
     this.taken = reading.taken;
     reading.ensureWhole();
   }

@@ -78,7 +78,8 @@ async function revocationsOf(invocation: Invocation, id: SpiffeId): Promise<read
 
 function print(io: Io, { id, server, tool }: ReachQuery, { calls, callers }: Reach): void {
   const what = tool === undefined ? '' : ` ${tool}`;
-  if (id !== undefined && calls.length === 0) io.out(`${id} may call nothing${what && `: not${what}`}\n`);
+  if (id !== undefined && calls.length === 0)
+    io.out(tool === undefined ? `${id} may call nothing\n` : `${id} may not call ${tool}\n`);
   if (calls.length > 0) {
     io.out(`${id} may call${what}:\n`);
     printGrants(io, calls);
