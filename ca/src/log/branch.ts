@@ -60,6 +60,12 @@ export async function grow(
   return { tail, last };
 }
 
+/** Writes the last tiles and the last bundle again. */
+export async function writeEnd({ tail, last }: Branch, files: Pick<LogFiles, 'write'>): Promise<void> {
+  const tiles = [...partialTiles(tail, 0), ...(last.length > 0 ? [bundleFile(tail.size - 1, last)] : [])];
+  for (const { name, bytes } of tiles) await files.write(tilePath(name), bytes);
+}
+
 const bundleFile = (newest: number, entries: readonly Uint8Array[]): TileFile => ({
   name: { level: 'entries', index: Math.floor(newest / TILE_WIDTH), width: entries.length },
   bytes: writeBundle(entries),

@@ -3,7 +3,7 @@ import { equal, hex, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { type Checkpoint, openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
-import { leafHash } from '@chancery/shared/tlog/hash.ts';
+import { hashOfComplete, leafHash } from '@chancery/shared/tlog/hash.ts';
 import type { NoteKey } from '@chancery/shared/tlog/note.ts';
 import { Tail } from '@chancery/shared/tlog/tail.ts';
 import {
@@ -11,11 +11,12 @@ import {
   hashesOfTile,
   readBundle,
   TILE_WIDTH,
+  type TileName,
   tileOf,
   tilePath,
 } from '@chancery/shared/tlog/tile.ts';
 import type { LogCheckpoint, LogStore } from '../store/log-store.ts';
-import { type Branch, EMPTY, grow } from './branch.ts';
+import { type Branch, EMPTY, grow, writeEnd } from './branch.ts';
 import type { LogFiles } from './log-files.ts';
 
 export interface MendDeps {
@@ -39,7 +40,7 @@ export async function loadBranch(checkpoint: LogCheckpoint | undefined, deps: Me
     { entries: checkpoint.size, problem: found },
     'the files of the audit log are spoiled; they are written again',
   );
-  const mended = await rebuild(checkpoint, deps);
+  const mended = (await mendEnd(checkpoint, deps)) ?? (await rebuild(checkpoint, deps));
   log.info({ entries: checkpoint.size }, 'the files of the audit log are whole again');
   return mended;
 }
@@ -81,6 +82,49 @@ async function read(path: string, files: LogFiles): Promise<Uint8Array> {
   const bytes = await files.read(path);
   ensure(bytes !== undefined, 'tlog', `${path} is missing`);
   return bytes;
+}
+
+/** From the full tiles and the newest entries of the database; undefined if these do not have the signed root. */
+async function mendEnd({ size, root }: LogCheckpoint, deps: MendDeps): Promise<Branch | undefined> {
+  const { files } = deps;
+  try {
+    const last = await newestEntries(size - (size % TILE_WIDTH), size, deps);
+    const levels = [last.map(leafHash)];
+    for (let level = 1; hashesAt(level, size) > 0; level += 1) {
+      const count = hashesAt(level, size);
+      const below = Array.from({ length: count % TILE_WIDTH }, (_, at) => count - (count % TILE_WIDTH) + at);
+      levels.push(
+        await Promise.all(
+          below.map((index) => hashOfTile({ level: level - 1, index, width: TILE_WIDTH }, files)),
+        ),
+      );
+    }
+    const branch = { tail: new Tail(size, levels), last };
+    if (hex(branch.tail.root()) !== root) return undefined;
+    await writeEnd(branch, files);
+    return branch;
+  } catch (error) {
+    if (!isRefusal(error, 'tlog')) throw error;
+    return undefined;
+  }
+}
+
+const hashOfTile = async (name: TileName, files: LogFiles): Promise<Uint8Array> =>
+  hashOfComplete(hashesOfTile(await read(tilePath(name), files), name));
+
+/** Entries of the database from one index to before another, counted from the checkpoint before them. */
+async function newestEntries(from: number, to: number, { store }: MendDeps): Promise<readonly Uint8Array[]> {
+  const before = await store.checkpoint(from);
+  let [at, through, more] = [before?.size ?? 0, before?.through ?? 0, true];
+  const found: string[] = [];
+  while (more && at < to) {
+    const page = await store.leaves(through, PAGE);
+    found.push(...page.entries.slice(Math.max(from - at, 0), to - at));
+    at += page.entries.length;
+    ({ through, more } = page);
+  }
+  ensure(found.length === to - from, 'tlog', `the database does not have the entries ${from} to ${to - 1}`);
+  return found.map(utf8);
 }
 
 /** Writes all tiles and bundles up to the checkpoint again. */

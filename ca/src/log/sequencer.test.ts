@@ -222,8 +222,24 @@ describe('spoiled files are written again from the database at the next start:',
     await new Sequencer(deps).step();
     spoil(path, change);
     await append(1);
+    const full = fs.statSync(join(folder, 'tile/0/000')).mtimeMs;
     await new Sequencer(deps).step();
     await expectWhole(301);
+    // Of these files only.
+    expect(fs.statSync(join(folder, 'tile/0/000')).mtimeMs).toBe(full);
+  });
+
+  test('the last ones of a log that grew in uneven steps', async () => {
+    const sequencer = new Sequencer(deps);
+    for (const count of [200, 100, 1, 700, 300]) {
+      await append(count);
+      await sequencer.step();
+    }
+    for (const path of ['tile/0/005.p', 'tile/1/000.p', 'tile/entries/005.p'])
+      fs.rmSync(join(folder, path), { recursive: true });
+    await append(1);
+    await new Sequencer(deps).step();
+    await expectWhole(1_302);
   });
 
   test('all of them', async () => {

@@ -71,8 +71,8 @@ export interface LogStore {
    * place that was answered.
    */
   leaves(after: number, limit: number): Promise<Leaves>;
-  /** The newest; undefined before the first. */
-  checkpoint(): Promise<LogCheckpoint | undefined>;
+  /** The newest of at most `size` entries, or of all; undefined if there is none. */
+  checkpoint(size?: number): Promise<LogCheckpoint | undefined>;
   /**
    * Writes a checkpoint where the newest has the size `from` (0: where there is none), and resolves with true when it
    * is durable. Writes nothing where another was made meanwhile: then false. So there is one for each size, for ever.

@@ -170,5 +170,7 @@ function logTests(subject: Subject): void {
     );
     await subject.restart();
     expect(await subject.store.checkpoint()).toEqual(checkpoint(3));
+    expect(await subject.store.checkpoint(2)).toEqual(checkpoint(2));
+    expect(await subject.store.checkpoint(1)).toBeUndefined();
   });
 }

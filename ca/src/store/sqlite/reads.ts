@@ -28,7 +28,7 @@ export function readsOf(db: DatabaseSync, { authorities, revocations, pages, log
   return {
     events: (after: number, limit: number) => sql.events.all(after, limit),
     leaves: (after: number, limit: number) => log.leaves(after, limit),
-    checkpoint: () => log.newest(),
+    checkpoint: (size: number | undefined) => log.newest(size),
     search: (query: EntryQuery) => entries.search(query),
     newestRecordAt: () => {
       const at = sql.newestEvent.get()?.['at'];

@@ -194,8 +194,8 @@ class SqliteStore implements Store {
     return this.#read('search', query);
   }
 
-  checkpoint() {
-    return this.#read('checkpoint');
+  checkpoint(size?: number) {
+    return this.#read('checkpoint', size);
   }
 
   saveCheckpoint(from: number, checkpoint: LogCheckpoint): Promise<boolean> {

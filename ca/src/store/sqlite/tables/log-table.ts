@@ -22,9 +22,9 @@ export class LogTable {
     return { entries, through, more: rows.length === limit };
   }
 
-  /** The newest; undefined before the first. */
-  newest(): LogCheckpoint | undefined {
-    const row = this.#sql.newest.get();
+  /** The newest of at most `size` entries; undefined if there is none. */
+  newest(size = Number.MAX_SAFE_INTEGER): LogCheckpoint | undefined {
+    const row = this.#sql.newest.get(size);
     return (
       row && {
         size: Number(row['size']),
@@ -49,7 +49,7 @@ function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
     rows: sql('SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?'),
-    newest: sql('SELECT * FROM checkpoints ORDER BY size DESC LIMIT 1'),
+    newest: sql('SELECT * FROM checkpoints WHERE size <= ? ORDER BY size DESC LIMIT 1'),
     insert: sql('INSERT INTO checkpoints (size, root, through, note, made_at) VALUES (?, ?, ?, ?, ?)'),
   };
 }
