@@ -16,6 +16,7 @@ const ROOMS = [
   'ca/src/authority',
   'ca/src/door',
   'ca/src/operator',
+  'ca/src/rotation',
   'ca/src/rpc',
   'ca/src/store',
   'shared/src/door',
