@@ -173,10 +173,10 @@ describe('refused configs', () => {
       { ...least, outputs: [{ dir: 'o', mode: '640' }] },
       /a file mode such as 0600/,
     ],
-    ...['0604', '0666', '0641'].map((mode): [string, object, RegExp] => [
-      `a key that everybody may use (${mode})`,
+    ...['0601', '0602', '0604', '0666', '0641'].map((mode): [string, object, RegExp] => [
+      `a mode with rights for everybody (${mode})`,
       { ...least, outputs: [{ dir: 'o', mode }] },
-      /^\d+: outputs\.0\.mode: a file mode such as 0600 or 0640 is expected: this one lets every user/,
+      /^\d+: outputs\.0\.mode: a file mode such as 0600 or 0640 is expected: only the owner and the group may have rights$/,
     ]),
     ...['uid', 'gid'].map((key): [string, object, RegExp] => [
       `a ${key} that means "do not change"`,

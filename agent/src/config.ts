@@ -25,7 +25,7 @@ const OutputConfig = z.strictObject({
   ),
   mode: text('a file mode such as "0600", in quotes,')
     .regex(/^0[0-7]{3}$/, { error: 'a file mode such as 0600 or 0640, in quotes', abort: true })
-    .regex(/0$/, 'a file mode such as 0600 or 0640 is expected: this one lets every user read the key')
+    .regex(/0$/, 'a file mode such as 0600 or 0640 is expected: only the owner and the group may have rights')
     .default('0600')
     .describe('Mode of key.pem, in quotes; the other two are public: 0644.'),
   crl: z
@@ -197,7 +197,7 @@ interface Place {
   readonly value: string;
 }
 
-/** Finds a folder that two outputs want, and an address that two listeners want. */
+/** Finds a folder that two outputs use, and an address that two listeners use. */
 function twice({ outputs, http, gateway, connect }: AgentSettings): readonly (readonly [Place, Place])[] {
   const addresses: readonly (Place | undefined)[] = [
     http && { key: ['http'], value: http.listen },

@@ -5,9 +5,9 @@ import { beforeEach, expect, test, vi } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import type { UnexpiredCertificate, UnexpiredQuery } from '../store/store.ts';
-import { Acknowledged } from './acknowledged.ts';
+import { Acknowledged, type Parts } from './acknowledged.ts';
 import { Agents } from './agents.ts';
-import { type AwayAgent, behindByPart, Holders, OWN_NODE, unacknowledged } from './holders.ts';
+import { type Awaited, type AwayAgent, behindByPart, Holders, OWN_NODE, unacknowledged } from './holders.ts';
 
 const id = (name: string) => parseSpiffeId(`spiffe://prod.example/${name}`);
 const certified = (
@@ -54,16 +54,19 @@ async function seen(max?: number) {
   return { ...look, away };
 }
 
-function connect(name: string, policy: bigint): void {
+function connect(name: string, policy: bigint): () => void {
   const acknowledged = new Acknowledged();
   acknowledged.sending(9n, { bundle: 1n, policy, revocations: 0n });
   acknowledged.take({ sequence: 9n });
   const agent = { id: id(name), platform: 'tpm', node: name, identity: name, serial: '1', address: 'a' };
-  agents.open(
+  return agents.open(
     { ...agent, version: '1', connectedAt: NOW, certificateNotAfter: after(60), acknowledged },
     Buffer.from(name.padEnd(16)),
   );
 }
+/** After a wait in which nobody has acknowledged anything. */
+const awaited = (wanted: Partial<Parts>): Awaited => ({ wanted, behind: agents.list() });
+
 beforeEach(() => {
   vi.restoreAllMocks();
   agents = new Agents(clock);
@@ -94,7 +97,7 @@ test('an agent with the same SPIFFE ID on another node is away', async () => {
 test('connected agents without a part, and all that are away, have not acknowledged a change', async () => {
   connect('web', 1n);
   connect('db', 2n);
-  const behind = (policy: bigint) => unacknowledged(holders(), { policy });
+  const behind = (policy: bigint) => unacknowledged(holders(), awaited({ policy }));
   const names = [`${id('web')} (tpm/web)`];
   const atLeast = false;
   expect(await behind(2n)).toEqual({ connected: 1, names, away: 1, atLeast });
@@ -105,9 +108,26 @@ test('connected agents without a part, and all that are away, have not acknowled
   expect(await behind(2n)).toEqual({ connected: 1, names, away: 0, atLeast });
 });
 
+test('an agent that renews, with two streams, is named once', async () => {
+  connect('web', 1n);
+  connect('web', 1n);
+  const { connected, names } = await unacknowledged(holders(), awaited({ policy: 2n }));
+  expect([connected, names]).toEqual([1, [`${id('web')} (tpm/web)`]]);
+});
+
+test('an agent that has connected after the change is not named, nor is one that has left', async () => {
+  connect('web', 1n);
+  const leave = connect('db', 1n);
+  const change = awaited({ policy: 2n });
+  leave();
+  connect('new', 1n);
+  const { connected, names } = await unacknowledged(holders(), change);
+  expect([connected, names]).toEqual([1, [`${id('web')} (tpm/web)`]]);
+});
+
 test('at most ten connected agents are named', async () => {
   for (let n = 10; n < 22; n += 1) connect(`w${n}`, 1n);
-  const { connected, names } = await unacknowledged(holders(), { policy: 2n });
+  const { connected, names } = await unacknowledged(holders(), awaited({ policy: 2n }));
   expect([connected, names.length, names.at(-1)]).toEqual([12, 10, `${id('w19')} (tpm/w19)`]);
 });
 
@@ -128,7 +148,7 @@ test('a revoked holder is shown as revoked; it is also shown by a certificate th
 test('a look ends at its bound and says that there is more', async () => {
   expect(await seen(2)).toMatchObject({ whole: false, away: [{ serial: '3' }] });
   expect(await seen(3)).toMatchObject({ whole: true, away: [{ serial: '3' }, { serial: '1' }] });
-  expect(await unacknowledged(holders(), {}, 2)).toEqual({
+  expect(await unacknowledged(holders(), awaited({}), 2)).toEqual({
     connected: 0,
     names: [],
     away: 1,

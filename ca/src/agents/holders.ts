@@ -17,7 +17,7 @@ export const OWN_NODE = { platform: 'self', node: 'ca' } as const;
 export interface AwayAgent extends CertifiedAgent {
   /** The serial of its certificate that ends last. */
   readonly serial: string;
-  /** True if that certificate is revoked: the holder cannot connect. */
+  /** True if that certificate is revoked: the holder cannot connect with it. */
   readonly revoked: boolean;
 }
 
@@ -149,8 +149,9 @@ function awayOf(
 export const keyOf = ({ id, platform, node }: Pick<CertifiedAgent, 'id' | 'platform' | 'node'>): string =>
   `${id} ${platform} ${node}`;
 
-/** How many holders have not acknowledged a change. */
+/** How many holders have not acknowledged a change; an agent with two streams is one. */
 export interface Unacknowledged {
+  /** Of the agents that were connected when the change was made, and are still. */
   readonly connected: number;
   /** The first 10 of the connected: SPIFFE ID, then platform/node. */
   readonly names: readonly string[];
@@ -163,21 +164,30 @@ export interface Unacknowledged {
 /** Names of agents in one answer. */
 const MAX_NAMES = 10;
 
+/** A change that an answer has waited for. */
+export interface Awaited {
+  readonly wanted: Partial<Parts>;
+  /** Those that had not acknowledged it after the wait. Others have had less time. */
+  readonly behind: readonly LiveAgent[];
+}
+
 /** What was not acknowledged, by those that were looked at. `away` holders are not revoked. */
 export function unacknowledgedBy(
   { connected, whole }: Look,
   away: number,
-  wanted: Partial<Parts>,
+  { wanted, behind }: Awaited,
 ): Unacknowledged {
-  const behind = connected.filter(({ acknowledged }) => !acknowledged.has(wanted));
-  const names = behind.slice(0, MAX_NAMES).map((each) => `${each.id} (${nodeName(each)})`);
-  return { connected: behind.length, names, away, atLeast: !whole };
+  const late = new Set(behind.filter(({ acknowledged }) => !acknowledged.has(wanted)));
+  // An agent that renews has two streams for a moment.
+  const holders = new Map(connected.filter((each) => late.has(each)).map((each) => [keyOf(each), each]));
+  const names = [...holders.values()].slice(0, MAX_NAMES).map((each) => `${each.id} (${nodeName(each)})`);
+  return { connected: holders.size, names, away, atLeast: !whole };
 }
 
 /** Counts the holders that have not acknowledged a change, except those that are revoked. Throws store. */
 export async function unacknowledged(
   holders: Holders,
-  wanted: Partial<Parts>,
+  change: Awaited,
   max: number = MAX_AFTER_CHANGE,
 ): Promise<Unacknowledged> {
   let away = 0;
@@ -185,7 +195,7 @@ export async function unacknowledged(
     away += page.filter(({ revoked }) => !revoked).length;
   };
   const look = await holders.look(count, max);
-  return unacknowledgedBy(look, away, wanted);
+  return unacknowledgedBy(look, away, change);
 }
 
 /** How many connected agents have not acknowledged each part as it is in force. */

@@ -35,15 +35,16 @@ function connect(name: string): { readonly agent: LiveAgent; readonly leave: () 
 /** Whether the wait has ended. */
 function waiting() {
   const state = { ended: false };
-  const ended = whenAcknowledged(agents, { policy: 2n }, clock).then(() => {
+  const ended = whenAcknowledged(agents, { policy: 2n }, clock).then((behind) => {
     state.ended = true;
+    return behind;
   });
   return { state, ended };
 }
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 test('without connected agents, and when all have it, nobody waits', async () => {
-  await waiting().ended;
+  expect(await waiting().ended).toEqual([]);
   agents.acknowledge(connect('a').agent, { sequence: 9n });
   await waiting().ended;
   expect(clock.sleeping).toBe(0);
@@ -58,20 +59,22 @@ test('the wait ends when the last agent has acknowledged it or has left', async 
   agents.acknowledge(c.agent, { sequence: 0n, parts: { bundle: 1n, policy: 0n, revocations: 0n } });
   await turn();
   expect(state.ended).toBe(false);
+  connect('d');
   agents.acknowledge(c.agent, { sequence: 9n });
-  await ended;
+  expect(await ended).toEqual([]);
   expect(clock.now()).toEqual(NOW);
 });
 
 test('the wait for an agent that says nothing ends after a second, and nobody listens any more', async () => {
-  connect('a');
+  const { agent } = connect('a');
   const stop = vi.fn();
   vi.spyOn(agents, 'onProgress').mockReturnValue(stop);
   const { state, ended } = waiting();
   clock.advanceTo(after(0.9));
   await turn();
   expect(state.ended).toBe(false);
+  connect('b');
   clock.advanceTo(after(1));
-  await ended;
+  expect(await ended).toEqual([agent]);
   expect([stop.mock.calls.length, clock.sleeping]).toEqual([1, 0]);
 });

@@ -54,13 +54,15 @@ describe('without --config', () => {
 
 test.each([
   [0n, [], ''],
+  [1n, [], '1 connected agent has not acknowledged it yet\n'],
+  [3n, [], '3 connected agents have not acknowledged it yet\n'],
   [1n, ['spiffe://a/b (tpm/n)'], '1 connected agent has not acknowledged it yet:\n  spiffe://a/b (tpm/n)\n'],
   [
     3n,
     ['spiffe://a/b (tpm/\n)'],
     '3 connected agents have not acknowledged it yet:\n  spiffe://a/b (tpm/\\u000a)\n  and 2 more: chancery-ca agents\n',
   ],
-])('%i connected agents that have not acknowledged a change are named', (connected, names, says) => {
+])('%i connected agents that have not acknowledged a change are named: %j', (connected, names, says) => {
   const behind = { connected, names, away: 0n, awayAtLeast: false };
   expect(printed((io) => printUnacknowledged({ ...io, err: () => {} }, behind))).toBe(says);
 });

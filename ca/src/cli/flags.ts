@@ -105,9 +105,11 @@ export function printUnacknowledged(io: Pick<Io, 'out' | 'err'>, behind: Unackno
   const many = atLeast(away, awayAtLeast);
   const more =
     connected > names.length ? [`and ${connected - BigInt(names.length)} more: chancery-ca agents`] : [];
-  if (connected === 1n) io.out('1 connected agent has not acknowledged it yet:\n');
-  if (connected > 1n) io.out(`${connected} connected agents have not acknowledged it yet:\n`);
-  if (connected > 0n) for (const each of [...names, ...more]) io.out(`  ${printable(each)}\n`);
+  // A CA of an older release counts them and sends no names.
+  const [end, list] = names.length === 0 ? ['', []] : [':', [...names, ...more]];
+  if (connected === 1n) io.out(`1 connected agent has not acknowledged it yet${end}\n`);
+  if (connected > 1n) io.out(`${connected} connected agents have not acknowledged it yet${end}\n`);
+  if (connected > 0n) for (const each of list) io.out(`  ${printable(each)}\n`);
   if (away === 1n) io.out('1 agent or job without a trust stream hears of it when it connects\n');
   if (away > 1n) io.out(`${many} agents or jobs without a trust stream hear of it when they connect\n`);
 }

@@ -1,7 +1,11 @@
 /** The verbs by their values, through no door. */
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { certifiedCaller, makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
+import { Acknowledged } from '../agents/acknowledged.ts';
+import type { LiveAgent } from '../agents/agents.ts';
+import type { Unacknowledged } from '../agents/holders.ts';
 import type { Operator } from './operator.ts';
 import type { Asker } from './verb.ts';
 
@@ -154,4 +158,72 @@ test('explain says nothing where the revocations cannot be read', async () => {
     throw broken;
   });
   await expect(rpc.operator.explain(root)(VERBS.explain)).rejects.toBe(broken);
+});
+
+/** A trust stream to which the CA has sent every change that a test makes. */
+function connectedAgent(name: string): { readonly acknowledge: () => void } {
+  const acknowledged = new Acknowledged();
+  acknowledged.sending(9n, { bundle: 9n, policy: 9n, revocations: 9n });
+  const now = rpc.clock.now();
+  const agent: LiveAgent = {
+    id: parseSpiffeId(`spiffe://prod.example/${name}`),
+    ...{ platform: 'unix', node: name, identity: name, serial: '1', address: 'a', version: '1' },
+    ...{ connectedAt: now, certificateNotAfter: addSeconds(now, 3600), acknowledged },
+  };
+  rpc.agents.open(agent, Buffer.from(name.padEnd(16)));
+  return { acknowledge: () => rpc.agents.acknowledge(agent, { sequence: 9n }) };
+}
+
+describe.each([
+  [
+    'apply',
+    {
+      ...VERBS.apply,
+      files: [
+        { name: 'v.yaml', text: JSON.stringify({ kind: 'Identity', name: 'v', platform: 'unix', id: ID }) },
+      ],
+    },
+  ],
+  ['revoke', { ...VERBS.revoke, value: `${ID}2` }],
+] as const)('%s with connected agents', (verb, value) => {
+  const running = () => run(verb, value) as Promise<{ readonly unacknowledged: Unacknowledged }>;
+  const isWaiting = () => vi.waitFor(() => expect(rpc.clock.sleeping).toBe(1));
+
+  test('answers when they have acknowledged the change', async () => {
+    const { acknowledge } = connectedAgent('a');
+    const answer = running();
+    await isWaiting();
+    acknowledge();
+    expect((await answer).unacknowledged).toMatchObject({ connected: 0, names: [] });
+  });
+
+  test('names those that say nothing for a second, and none that has connected meanwhile', async () => {
+    connectedAgent('a');
+    const answer = running();
+    await isWaiting();
+    connectedAgent('b');
+    rpc.clock.advanceTo(addSeconds(rpc.clock.now(), 1));
+    const names = ['spiffe://prod.example/a (unix/a)'];
+    expect((await answer).unacknowledged).toMatchObject({ connected: 1, names });
+  });
+
+  test('does not wait for them in a dry run', async () => {
+    await run('apply');
+    // It has not acknowledged the set in force.
+    connectedAgent('a');
+    expect(await run(verb, { ...value, dryRun: true })).toMatchObject({ unacknowledged: undefined });
+    expect(rpc.clock.sleeping).toBe(0);
+  });
+});
+
+test('a holder whose later certificate is revoked is listed once, by the one that is not', async () => {
+  const { issued: earlier } = await certifiedCaller(rpc, 1800);
+  const { issued: later } = await certifiedCaller(rpc, 3600);
+  await run('revoke', { ...VERBS.revoke, kind: 'serial', value: later.serial });
+  expect(await run('agents')).toMatchObject({
+    away: [{ serial: earlier.serial, revoked: false }],
+    awayCount: 1,
+  });
+  const { away } = (await run('agents')) as { readonly away: readonly unknown[] };
+  expect(away).toHaveLength(1);
 });

@@ -83,7 +83,7 @@ async function reportOf(
   const warnings = [...applied.warnings, ...warnEnded(applied.after, deps.clock.now())];
   if (changes.length === 0) return { changes, warnings, version, losses: [], unacknowledged: undefined };
   const wanted = { policy: BigInt(version) };
-  if (!dryRun) await whenAcknowledged(deps.agents, wanted, deps.clock);
+  const behind = dryRun ? [] : await whenAcknowledged(deps.agents, wanted, deps.clock);
   const losses = new Losses(applied, (agent) => deps.agents.factsOf(agent));
   let away = 0;
   const look = await deps.holders.look(async (page) => {
@@ -97,7 +97,7 @@ async function reportOf(
     warnings: [...unseen(look, away), ...warnings],
     version,
     losses: losses.list(),
-    unacknowledged: dryRun ? undefined : unacknowledgedBy(look, away, wanted),
+    unacknowledged: dryRun ? undefined : unacknowledgedBy(look, away, { wanted, behind }),
   };
 }
 

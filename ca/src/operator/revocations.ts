@@ -87,6 +87,6 @@ async function revoke(wanted: RevokeOrder, by: string, deps: RevokeDeps): Promis
   const report = { made, value: target.value, ...matched, agents };
   if (made === undefined) return { ...report, unacknowledged: undefined };
   const part = { revocations: sequence };
-  await whenAcknowledged(deps.agents, part, deps.clock);
-  return { ...report, unacknowledged: await unacknowledged(deps.holders, part) };
+  const behind = await whenAcknowledged(deps.agents, part, deps.clock);
+  return { ...report, unacknowledged: await unacknowledged(deps.holders, { wanted: part, behind }) };
 }

@@ -50,7 +50,9 @@ export const isAuthorityState = (name: string): name is AuthorityState => Object
 export const isInBundle = ({ kind, state }: Pick<Standing, 'kind' | 'state'>): boolean =>
   kind === 'root' && IN_BUNDLE.includes(state);
 
-/** Whether agents are told, with the bundle, to leave it: what it signed still counts, and soon will not. */
+/**
+ * Whether agents are told, with the bundle, to leave it: it is still trusted and will be removed.
+ */
 export const isLeft = ({ kind, state }: Pick<Standing, 'kind' | 'state'>): boolean =>
   kind === 'root' && state === 'retiring';
 

@@ -68,7 +68,7 @@ export interface ApplyResponse {
  * the latest. Revoked holders are not counted.
  */
 export interface Unacknowledged {
-  /** Agents with an open trust stream: the CA has sent it to them. */
+  /** Agents with an open trust stream since before the change: the CA has sent it to them. */
   connected: bigint;
   /**
    * SPIFFE IDs on nodes with an unexpired certificate and no trust stream: agents that are away, and jobs. They hear of

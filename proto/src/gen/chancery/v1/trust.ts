@@ -92,9 +92,9 @@ export interface Bundle {
   /** As in WatchResponse. */
   readerVersion: number;
   /**
-   * SubjectKeyIdentifiers (RFC 5280, section 4.2.1.2) of authorities that still count and soon will not: roots that
-   * retire, and intermediates that nothing may rely on any longer. Who holds a certificate under one of them renews at
-   * once. A reader that does not know this field renews at half of the certificate's life, as always.
+   * SubjectKeyIdentifiers (RFC 5280, section 4.2.1.2) of authorities that are still trusted and will be removed: roots
+   * that retire, and intermediates that nothing may rely on any longer. Who holds a certificate under one of them renews
+   * at once. A reader that does not know this field renews at half of the certificate's life, as always.
    */
   retiringX509: Buffer[];
 }
