@@ -2,11 +2,11 @@
  * Revocation reaches TLS software that is not ours: nginx and OpenSSL, by the files of an output and by the list that a
  * certificate names.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { askNginx, makeNginx, type Nginx, nginxVersion } from '../kit/nginx.ts';
+import { askOver, makeNginx, type Nginx, nginxVersion } from '../kit/nginx.ts';
 import { readStatus } from '../kit/observe/status.ts';
 import {
   type AgentFolder,
@@ -98,8 +98,8 @@ describe('a revoked certificate', () => {
     if (NGINX === undefined) return console.info('nginx is missing: its part of this test is left out');
     nginx.start();
     await vi.waitFor(async () => {
-      expect(await askNginx(port, tls('good'))).toBe('HTTP/1.1 200 OK');
-      expect(await askNginx(port, tls('bad'))).toBe('HTTP/1.1 200 OK');
+      expect(await askOver(port, tls('good'))).toBe('HTTP/1.1 200 OK');
+      expect(await askOver(port, tls('bad'))).toBe('HTTP/1.1 200 OK');
     }, WAIT);
     // The output is up to date once nginx was told.
     await vi.waitFor(async () => expect((await statusOfProxy()).outputs[0]?.failure).toBeNull(), WAIT);
@@ -122,12 +122,38 @@ describe('a revoked certificate', () => {
     expect(verify('good', '-crl_check_all')[0]).toBe(0);
     if (NGINX !== undefined) {
       await vi.waitFor(async () => {
-        expect(await askNginx(port, tls('bad'))).toBe('HTTP/1.1 400 Bad Request');
+        expect(await askOver(port, tls('bad'))).toBe('HTTP/1.1 400 Bad Request');
       }, WAIT);
       console.info(`${NGINX} refuses ${Math.round(performance.now() - revoked)} ms after the command`);
-      expect(await askNginx(port, tls('good'))).toBe('HTTP/1.1 200 OK');
+      expect(await askOver(port, tls('good'))).toBe('HTTP/1.1 200 OK');
     }
     expect((await statusOfProxy()).problems).toEqual([]);
+  });
+
+  test('is refused by HAProxy, which reads the same files', async () => {
+    if (spawnSync('haproxy', ['-v']).status !== 0)
+      return console.info('HAProxy is missing: this test is left out');
+    const [own, listen] = [join(dir, 'haproxy'), await freePort()];
+    fs.mkdirSync(own);
+    const both = ['svid.pem', 'key.pem'].map((name) => fs.readFileSync(join(tls('proxy'), name), 'utf8'));
+    fs.writeFileSync(join(own, 'both.pem'), both.join(''), { mode: 0o600 });
+    const [bundle, lists] = [join(tls('proxy'), 'bundle.pem'), join(tls('proxy'), 'crl.pem')];
+    const bind = `bind 127.0.0.1:${listen} ssl crt ${join(own, 'both.pem')} verify required`;
+    const front = [
+      'frontend it',
+      'mode http',
+      'timeout client 5s',
+      `${bind} ca-file ${bundle} crl-file ${lists}`,
+    ];
+    const config = join(own, 'haproxy.cfg');
+    fs.writeFileSync(config, `${front.join('\n')}\nhttp-request return status 200\n`);
+    const haproxy = spawn('haproxy', ['-db', '-f', config], { stdio: 'ignore' });
+    try {
+      await vi.waitFor(async () => expect(await askOver(listen, tls('good'))).toBe('HTTP/1.1 200 OK'), WAIT);
+      expect(await askOver(listen, tls('bad'))).toMatch(/alert certificate revoked/);
+    } finally {
+      haproxy.kill('SIGKILL');
+    }
   });
 
   test('is on the list that it names itself', async () => {

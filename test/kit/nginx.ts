@@ -65,8 +65,8 @@ http {
   };
 }
 
-/** What nginx answers to the holder of the files in `client`: the status line, or why there is no connection. */
-export function askNginx(port: number, client: string): Promise<string> {
+/** What a server answers to the holder of the files in `client`: the status line, or why there is no connection. */
+export function askOver(port: number, client: string): Promise<string> {
   const file = (name: string) => fs.readFileSync(join(client, name));
   return new Promise((resolve) => {
     const socket = tls.connect({

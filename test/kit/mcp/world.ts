@@ -107,6 +107,7 @@ export interface WorldOptions extends HeldLimits {
   readonly td?: TrustDomainInMemory;
   /** What the gateway looks at instead of the world's own. */
   readonly revocations?: Source<RevocationSet>;
+  readonly ensureHeard?: GatewayOptions['ensureHeard'];
 }
 
 export async function startWorld(
@@ -150,6 +151,7 @@ export async function startWorld(
     },
     maxCallSeconds: instead.maxCallSeconds,
     maxRequestBytes: instead.maxRequestBytes,
+    ensureHeard: instead.ensureHeard,
   });
   policy.publish(policyFor(gateway.port, tools, 2n, who));
   return {
