@@ -1,4 +1,5 @@
 /** The steps of a rotation on real authorities in memory, on a clock that the test moves. */
+import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
@@ -8,6 +9,7 @@ import { makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
 import { after } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { Acknowledged } from '../agents/acknowledged.ts';
+import { OWN_NODE } from '../agents/holders.ts';
 import { Authorities } from '../authority/authorities.ts';
 import { issue } from '../authority/issue.ts';
 import { openRotation, type Rotation, type RotationDeps, type StepOrder } from './rotation.ts';
@@ -177,6 +179,22 @@ describe('the step that lets the new root sign', () => {
       'published active',
       'prepared active',
     ]);
+  });
+
+  test('is not made with a root whose key is another one', async () => {
+    await rotation.start(BY, false);
+    const { serial = '' } = (await rotation.status()).other ?? {};
+    (rpc.keys as ReturnType<typeof memoryKeys>).signers.set(serial, signerOf(generateKey()));
+    await expect(next()).rejects.toThrow(refusal('authority_unfit', /^root 40[0-9a-f]+ is not valid now: /));
+    expect((await states()).toSorted()).toEqual(['active', 'published']);
+  });
+
+  test("does not count the CA's own certificate, which it replaces by itself", async () => {
+    const own = { ...OWN_NODE, identity: 'chancery-ca', ttlSeconds: 3600, dnsNames: [] };
+    await issue({ id, ...own, key: await proven() }, rpc);
+    await rotation.start(BY, false);
+    expect((await rotation.status()).unheard).toEqual([]);
+    expect((await next()).chained).toEqual([]);
   });
 
   test('is not made with a root that is not valid now', async () => {
