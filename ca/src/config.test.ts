@@ -169,8 +169,19 @@ describe('is refused', () => {
       `${type} without a name of the instance: ${keys}`,
       GENUINE.replace('unix: {}', `${type}: { ${keys} }`),
       new RegExp(
-        `:5: attestors\\.${type}: a name of your choice is missing: write ${type}: { NAME: { ${shown} } }$`,
-        'm',
+        `^[^\n]*:5: attestors\\.${type}: a name of your choice is missing: write ${type}: { NAME: { ${shown} } }$`,
+      ),
+    ]),
+    [
+      'a cluster with the name of a key, and an unknown key: it does not lack a name',
+      GENUINE.replace('unix: {}', 'kubernetes: { review: { review: {}, bogus: 1 } }'),
+      /^[^\n]*:5: unknown key attestors\.kubernetes\.review\.bogus$/,
+    ],
+    ...['kubernetes', 'oidc'].map((type): [string, string, RegExp] => [
+      `${type} without an instance`,
+      GENUINE.replace('unix: {}', `${type}: {}`),
+      new RegExp(
+        `:5: attestors\\.${type}: configure at least one, under a name of your choice: ${type}: { NAME`,
       ),
     ]),
     ['an unknown limit', `${GENUINE}limits: { agents: 1 }\n`, /:6: unknown key limits\.agents$/],

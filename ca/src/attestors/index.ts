@@ -50,10 +50,20 @@ function named<Config>(kind: AttestorKind<Config>): Entry<Readonly<Record<string
   return {
     schema: z
       .record(instance, kind.schema.describe(`One of them, known as ${nameOf('NAME')}.`))
-      .refine(() => false, {
-        when: ({ issues, value }) => issues.length > 0 && lacksName(kind.schema, value),
-        error: ({ input }) => withName(kind.type, Object.keys(input as object)),
-      })
+      .superRefine(
+        (value, context) => {
+          const { issues } = context;
+          if (issues.length > 0 && lacksName(kind.schema, value)) {
+            // The others say of its keys what is true of names only.
+            issues.splice(0);
+            context.addIssue(withName(kind.type, Object.keys(value)));
+          } else if (issues.length === 0 && Object.keys(value).length === 0)
+            context.addIssue(
+              `configure at least one, under a name of your choice: ${kind.type}: { NAME: { ... } }`,
+            );
+        },
+        { when: ({ value }) => typeof value === 'object' && value !== null },
+      )
       .describe(kind.says),
     names: (config) => Object.keys(config).map(nameOf),
     create: (config, deps) =>
@@ -66,8 +76,14 @@ function named<Config>(kind: AttestorKind<Config>): Entry<Readonly<Record<string
 /** Whether the keys of one instance stand where its name is expected. */
 function lacksName(schema: z.ZodType, value: unknown): boolean {
   if (!(schema instanceof z.ZodObject) || typeof value !== 'object' || value === null) return false;
+  const isKey = (key: string): boolean => Object.hasOwn(schema.shape, key);
+  // An instance may have the name of a key. Every map has the keys with a default here.
+  const isWritten = (key: string): boolean =>
+    isKey(key) && z.safeParse(schema.shape[key], undefined).data === undefined;
+  const isInstance = (each: unknown): boolean =>
+    typeof each === 'object' && each !== null && Object.keys(each).some(isWritten);
   const keys = Object.keys(value);
-  return keys.length > 0 && keys.every((key) => Object.hasOwn(schema.shape, key));
+  return keys.length > 0 && keys.every(isKey) && !Object.values(value).some(isInstance);
 }
 
 const withName = (type: string, keys: readonly string[]): string =>
