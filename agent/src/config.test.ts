@@ -202,6 +202,20 @@ describe('refused configs', () => {
       { ...least, http: '127.0.0.1:9', connect: [{ server: 'a', listen: '127.0.0.1:9' }] },
       /^\d+: connect\.0\.listen: http is 127\.0\.0\.1:9, too/,
     ],
+    ...['0.0.0.0', '[::]'].map((host): [string, object, RegExp] => [
+      `one port for connect and for the gateway on ${host}`,
+      {
+        ...least,
+        gateway: { ...gateway, listen: `${host}:9` },
+        connect: [{ server: 'a', listen: '127.0.0.1:9' }],
+      },
+      /^\d+: connect\.0\.listen: gateway\.listen is \S+:9, too; each needs its own$/,
+    ]),
+    [
+      "the agent's own socket for connect",
+      { ...least, connect: [{ server: 'a', listen: 'unix:data/agent.sock' }] },
+      /^\d+: connect\.0\.listen: agent\.sock is unix:\S+agent\.sock, too/,
+    ],
     [
       'one socket for two servers',
       { ...least, connect: ['a', 'b'].map((server) => ({ server, listen: 'unix:a.sock' })) },
