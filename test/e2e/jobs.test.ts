@@ -195,22 +195,21 @@ describe('exec', () => {
   });
 
   test('takes from a config how to join, and runs beside the agent of that config', async () => {
-    const taken = net.createServer().listen(0, '127.0.0.1');
-    await once(taken, 'listening');
-    const address = taken.address();
-    const listen = `127.0.0.1:${address !== null && typeof address === 'object' ? address.port : 0}`;
+    const taken = [1, 2, 3].map(() => net.createServer().listen(0, '127.0.0.1'));
+    await Promise.all(taken.map((each) => once(each, 'listening')));
+    const [http, local, outer] = taken.map((each) => `127.0.0.1:${(each.address() as net.AddressInfo).port}`);
     const config = join(dir, 'beside.yaml');
     const ours = { trustDomain: TRUST_DOMAIN, ca: { address: `127.0.0.1:${ca.port}`, bundle: ca.bundle } };
     const running = {
-      http: listen,
-      connect: [{ server: 's', listen }],
-      gateway: { server: 's', listen, upstream: { url: 'http://127.0.0.1:1/mcp' } },
+      http,
+      connect: [{ server: 's', listen: local }],
+      gateway: { server: 's', listen: outer, upstream: { url: 'http://127.0.0.1:1/mcp' } },
       outputs: [{ dir: 'of-the-agent' }],
     };
     const text = JSON.stringify({ ...ours, platform: 'auto', dataDir: 'beside', ...running });
     writeFileSync(config, text);
     const ran = await agent(['exec', '--config', config, '--id', ID, '--', 'true']);
-    taken.close();
+    for (const each of taken) each.close();
     expect(ran).toEqual({ status: 0, stdout: '', stderr: '' });
     expect([existsSync(join(dir, 'of-the-agent')), existsSync(join(dir, 'beside'))]).toEqual([false, false]);
   });

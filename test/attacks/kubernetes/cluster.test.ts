@@ -386,11 +386,11 @@ describe('a kubeconfig that would give our credentials away, or has none, refuse
 
   test.each([
     { name: 'an empty audience', config: { audience: '' }, says: /an empty audience/ },
-    { name: 'neither way', config: { review: undefined }, says: /name either review/ },
+    { name: 'neither way', config: { review: undefined }, says: /write either review/ },
     {
       name: 'both ways',
       config: { jwks: { issuer: 'https://issuer.example' } },
-      says: /name either review/,
+      says: /write either review/,
     },
     {
       name: 'an issuer without TLS',
