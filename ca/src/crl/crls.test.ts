@@ -197,6 +197,18 @@ describe('an intermediate', () => {
     ]);
   });
 
+  test('that a clock ahead has removed as ended is on no list when the clock is right again', async () => {
+    await made();
+    deps.clock.jump(after(2 * INTERMEDIATE_TTL));
+    await deps.authorities.refresh();
+    deps.clock.jump(NOW);
+    await deps.authorities.refresh();
+    await crls.close();
+    open();
+    await made();
+    expect(serials('root')).toEqual([]);
+  });
+
   test('that is removed before its end is on the list of its root', async () => {
     await made();
     const { serial } = listOf('intermediate');
@@ -228,6 +240,20 @@ describe('a list that cannot be made', () => {
       expect.stringMatching(/could not be made; trying again$/),
     );
     error.mockRestore();
+  });
+
+  test('is tried again within 15 seconds where the one before is still in force', async () => {
+    await made();
+    const load = vi.spyOn(deps.keys.intermediate, 'load').mockRejectedValue(new Error('too many open files'));
+    await record('40aa');
+    await revoke(parseTarget('id', WEB));
+    await eventually(() => expect(load).toHaveBeenCalled());
+    await new Promise(setImmediate);
+    expect(serials()).toEqual([]);
+    load.mockRestore();
+    const failed = deps.clock.now().getTime();
+    await listed('40aa');
+    expect(deps.clock.now().getTime() - failed).toBeLessThan(60_000);
   });
 
   test('leaves the one before in force until its end, and is made when it can be', async () => {

@@ -68,6 +68,8 @@ class CrlKeeper {
   );
   readonly #deps: CrlDeps;
   readonly #revoked: RevokedEntries;
+  /** Whether a list could not be made the last time, also where the one before is still in use. */
+  #failed = false;
   #changed = Promise.withResolvers<void>();
 
   constructor(deps: CrlDeps) {
@@ -121,13 +123,14 @@ class CrlKeeper {
     const [records, set, now] = [authorities.records.current(), revocations.sets.current(), clock.now()];
     const issuers = issuersOf(records, now, ({ kind, serial }) => keys[kind].has(serial));
     const revoked = await this.#revoked.of(set, now);
+    this.#failed = false;
     const lists = await Promise.all(
       issuers.map((issuer) => this.#list(issuer, entriesOf(issuer, revoked, { records, now }), { set, now })),
     );
     const made = lists.filter((each) => each !== undefined);
     this.lists.publish(made);
     const renewAt = addSeconds(now, ttl * RENEW_AT);
-    if (made.length < lists.length) return earlier(renewAt, addSeconds(now, RETRY_SECONDS));
+    if (this.#failed) return earlier(renewAt, addSeconds(now, RETRY_SECONDS));
     // Certificates end one by one, and a list that names one for a while longer harms nobody.
     const ends = nextEnd(set, { now, time: addSeconds(now, END_SECONDS) });
     return ends === undefined ? renewAt : earlier(renewAt, ends);
@@ -151,6 +154,7 @@ class CrlKeeper {
     try {
       return await this.#sign(draft);
     } catch (error) {
+      this.#failed = true;
       log.error(
         { err: error, issuer: issuer.serial },
         'a revocation list (CRL) could not be made; trying again',

@@ -39,7 +39,10 @@ export function issuersOf(
     .map(({ record: { serial, kind }, certificate }) => ({ serial, kind, certificate }));
 }
 
-/** Intermediates of this root that were removed before their end: then no certificate under them counts. */
+/**
+ * Intermediates of this root that were removed before their end: then no certificate under them counts. One that was
+ * removed as ended, by a clock that was ahead, is not among them.
+ */
 export function revokedIntermediates(
   records: readonly StoredAuthority[],
   root: Certificate,
@@ -47,6 +50,7 @@ export function revokedIntermediates(
 ): Entries {
   const revoked = records
     .filter((each) => each.kind === 'intermediate' && !keepsKey(each) && now < each.notAfter)
+    .filter(({ movedAt, notAfter }) => movedAt < notAfter)
     .map(({ certificate, movedAt }) => ({ movedAt, ...parseCertificate(certificate) }))
     .filter(({ issuer }) => equal(issuer, root.subject));
   const bytes = revoked.map(({ serial, movedAt }) =>

@@ -144,6 +144,8 @@ async function rebuild({ size, root }: LogCheckpoint, { store, files, signal }: 
   }
   const says = `the events in the database are not those of the signed checkpoint of ${size} entries`;
   ensure(hex(branch.tail.root()) === root, 'tlog', says);
+  // The last page writes the partial tiles that are new since the page before, and no other.
+  await writeEnd(branch, files);
   return branch;
 }
 

@@ -6,7 +6,7 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Agents, LiveAgent } from '../agents/agents.ts';
 import { keyOf, OWN_NODE } from '../agents/holders.ts';
 import type { AgentStore, Holding, HoldingsPage, StoredAuthority } from '../store/store.ts';
-import { intermediatesOf, type Standing } from './stage.ts';
+import { issuersUnder, type Standing } from './stage.ts';
 import { type Found, type Held, later, type Straggler } from './status.ts';
 
 export interface LookDeps {
@@ -26,9 +26,14 @@ export async function look(
 ): Promise<Found> {
   const now = deps.clock.now();
   const revoked = deps.revocations.sets.current();
-  const isRevoked = ({ id, node }: Pick<Holding, 'id' | 'node'>, serial = ''): boolean =>
-    revoked.revoked({ id, serial, node }, now) !== undefined;
-  const connected = deps.agents.list().filter((each) => !isRevoked({ id: each.id, node: each }, each.serial));
+  const connected = deps.agents
+    .list()
+    .filter(({ id, serial, ...node }) => revoked.revoked({ id, serial, node }, now) === undefined);
+  // One that comes back before its certificate ends is waited for.
+  const isRevoked = ({ id, node, until }: Holding): boolean => {
+    const found = revoked.revoked({ id, serial: '', node }, now);
+    return found !== undefined && (found.until === undefined || found.until >= until);
+  };
   const found = {
     agents: connected.length,
     stragglers: [],
@@ -40,9 +45,9 @@ export async function look(
   if (stage === 'retiring')
     return {
       ...found,
-      chained: await held(intermediatesOf(records, other), { now, deps, counts: isOthers }),
+      chained: await held(issuersUnder(records, other, now), { now, deps, counts: isOthers }),
     };
-  // A holder with a stream answers for itself. One that is revoked cannot connect, and nobody accepts it.
+  // A holder with a stream answers for itself. Nobody accepts one that is revoked until its certificate ends.
   const streams = new Set(connected.map(keyOf));
   const counts = (each: Holding): boolean =>
     isOthers(each) && !streams.has(keyOf({ id: each.id, ...each.node })) && !isRevoked(each);

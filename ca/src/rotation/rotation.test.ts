@@ -152,6 +152,14 @@ describe('the step that lets the new root sign', () => {
     expect((await rotation.status()).stragglers).toEqual([]);
   });
 
+  test('counts a holder whose revocation ends before its certificate', async () => {
+    await certificate(3600);
+    await rotation.start(BY, false);
+    const target = { kind: 'id', value: id } as const;
+    await rpc.revocations.revoke({ target, reason: 'keyCompromise', seconds: 600, by: BY });
+    expect((await rotation.status()).waits).toHaveLength(1);
+  });
+
   test('does not wait where an operator says so, and the audit log has who, why and for whom', async () => {
     await certificate(100, 'job');
     agent();
@@ -252,6 +260,20 @@ describe('the step that removes the old root', () => {
       /under the retiring root/,
     );
   });
+});
+
+test('the removal waits for certificates of an intermediate that a clock ahead has removed as ended', async () => {
+  const [now, far] = [rpc.clock.now(), after(30 * 86_400)];
+  await certificate(3600);
+  rpc.clock.jump(far);
+  await rpc.authorities.refresh();
+  rpc.clock.jump(now);
+  await rpc.authorities.refresh();
+  await rotation.start(BY, false);
+  await next({ everybody: true, reason: 'a clock was ahead' });
+  const { stage, chained } = await rotation.status();
+  expect([stage, chained.map(({ certificates }) => certificates)]).toEqual(['retiring', [1]]);
+  await expect(next()).rejects.toThrow(refusal('rotation', /^not yet: 1 unexpired certificate/));
 });
 
 describe('a rollback', () => {

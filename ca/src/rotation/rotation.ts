@@ -26,7 +26,7 @@ import { type LookDeps, look } from './look.ts';
 import {
   activeMoves,
   intermediateMoves,
-  intermediatesOf,
+  issuersUnder,
   publishMoves,
   removeMoves,
   type Stage,
@@ -188,8 +188,9 @@ async function remove(
   by: string,
   deps: RotationDeps,
 ): Promise<void> {
-  const issuers = intermediatesOf(records, root).map(({ serial }) => serial);
-  const unused = { issuers, exceptPlatform: OWN_NODE.platform, now: deps.clock.now() };
+  const now = deps.clock.now();
+  const issuers = issuersUnder(records, root, now).map(({ serial }) => serial);
+  const unused = { issuers, exceptPlatform: OWN_NODE.platform, now };
   await move(removeMoves(records, root), { by }, deps, unused);
 }
 

@@ -78,8 +78,18 @@ export const removeMoves = (
     to: 'removed',
   }));
 
+/**
+ * Those under this root whose certificates may be unexpired, in whatever state: a clock that was ahead has removed some
+ * as ended.
+ */
+export const issuersUnder = <T extends AuthorityRecord>(
+  records: readonly T[],
+  root: AuthorityRecord,
+  now: Date,
+): readonly T[] => records.filter((each) => isUnder(each, root) && (keepsKey(each) || now < each.notAfter));
+
 /** Those under this root that were not removed. */
-export const intermediatesOf = <T extends AuthorityRecord>(
+const intermediatesOf = <T extends AuthorityRecord>(
   records: readonly T[],
   root: AuthorityRecord,
 ): readonly T[] => records.filter((each) => keepsKey(each) && isUnder(each, root));

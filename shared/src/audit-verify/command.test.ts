@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { appendFileSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -109,7 +109,11 @@ test('a kept checkpoint of another key, and a file that cannot be read, are stat
   ]);
   rmSync(join(log, 'tile/0/000'));
   mkdirSync(join(log, 'tile/0/000'));
-  expect(await run('log', ...own)).toMatchObject({ status: 2, stderr: expect.stringMatching(/EISDIR/) });
+  const refused = { status: 2, stderr: expect.stringMatching(/tile\/0\/000 is no regular file\n$/) };
+  expect(await run('log', ...own)).toMatchObject(refused);
+  rmSync(join(log, 'tile/0/000'), { recursive: true });
+  execFileSync('mkfifo', [join(log, 'tile/0/000')]);
+  expect(await run('log', ...own)).toMatchObject(refused);
 });
 
 test('it says what it is for', async () => {

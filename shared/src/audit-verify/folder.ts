@@ -14,7 +14,9 @@ export const readIn =
     const file = await openOrMissing(join(folder, path));
     if (file === undefined) return undefined;
     try {
-      const { size } = await file.stat();
+      const found = await file.stat();
+      ensure(found.isFile(), 'tlog', `${path} is no regular file`);
+      const { size } = found;
       ensure(size <= MAX_BYTES, 'tlog', `${path} has ${size} bytes, at most ${MAX_BYTES}`);
       return await file.readFile();
     } finally {
@@ -24,7 +26,8 @@ export const readIn =
 
 async function openOrMissing(path: string): Promise<fs.FileHandle | undefined> {
   try {
-    return await fs.open(path, 'r');
+    // Not blocked by a pipe that somebody has put in the place of a file.
+    return await fs.open(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw error;
