@@ -1,6 +1,7 @@
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeAuthority, NOW } from '../../../../test/kit/certificates.ts';
@@ -226,6 +227,7 @@ describe('a resource with an end', () => {
   };
   const policy = { version: 2n, resources: [JSON.stringify(server)] };
   const served = (): boolean => trust.policy.current().servers.has('github');
+  const log = { ...silentLog, error: vi.fn() };
   let stop: AbortController;
   let watching: Promise<void>;
 
@@ -233,7 +235,7 @@ describe('a resource with an end', () => {
     stop = new AbortController();
     clock.jump(NOW);
     trust.accept({ ...message, policy });
-    watching = watchEnds(trust, clock, stop.signal);
+    watching = watchEnds(trust, { clock, log }, stop.signal);
   });
   afterEach(async () => {
     stop.abort();
@@ -256,6 +258,17 @@ describe('a resource with an end', () => {
     clock.jump(NOW);
     trust.refresh();
     expect(served()).toBe(true);
+  });
+
+  test('is off although one that hears of it fails, and that is logged', async () => {
+    const off = trust.policy.onChange(() => {
+      throw new Error('the disk is full');
+    });
+    await vi.waitFor(() => expect(clock.sleeping).toBeGreaterThan(0));
+    clock.advanceTo(addSeconds(NOW, 60));
+    await vi.waitFor(() => expect(log.error).toHaveBeenCalledTimes(1));
+    expect(served()).toBe(false);
+    off();
   });
 
   test('that comes while nothing else has an end is watched, too', async () => {

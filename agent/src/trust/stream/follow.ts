@@ -103,6 +103,6 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       caTarget: () => targetFor(svid.current()),
     },
     snapshotFailure: () => snapshotFailure,
-    ended: Promise.all([watching, watchEnds(state, clock, signal)]).then(() => {}),
+    ended: Promise.all([watching, watchEnds(state, options, signal)]).then(() => {}),
   };
 }
