@@ -13,11 +13,16 @@ const MAX_LENGTH = 2048;
 
 /** A page of entries that match. Throws message_parse. */
 export const auditVerbs = (deps: AuditDeps) => ({
-  audit: reading(async (query: EntryQuery) => {
-    const { limit, words, text } = query;
-    ensure(limit >= 1 && limit <= MAX_PAGE, 'message_parse', `limit is ${limit}, at most ${MAX_PAGE}`);
-    const isShort = words.length <= MAX_WORDS && [...words, text].every(({ length }) => length <= MAX_LENGTH);
-    ensure(isShort, 'message_parse', `at most ${MAX_WORDS} words, of at most ${MAX_LENGTH} characters`);
-    return deps.store.search(query);
-  }, deps),
+  audit: reading(
+    'audit',
+    async (query: EntryQuery) => {
+      const { limit, words, text } = query;
+      ensure(limit >= 1 && limit <= MAX_PAGE, 'message_parse', `limit is ${limit}, at most ${MAX_PAGE}`);
+      const isShort =
+        words.length <= MAX_WORDS && [...words, text].every(({ length }) => length <= MAX_LENGTH);
+      ensure(isShort, 'message_parse', `at most ${MAX_WORDS} words, of at most ${MAX_LENGTH} characters`);
+      return deps.store.search(query);
+    },
+    deps,
+  ),
 });

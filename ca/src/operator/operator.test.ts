@@ -77,7 +77,7 @@ describe.each(verbs)('%s', (verb) => {
     const before = (await acts()).length;
     await run(verb);
     const about = WRITING[verb];
-    const event = { type: 'operator.acting', verb, about, by: 'uid 0' };
+    const event = { type: 'operator.acting', verb, about, by: 'uid 0 by the admin socket' };
     expect((await acts()).slice(before)).toEqual(about === undefined ? [] : [event]);
   });
 });
@@ -118,7 +118,11 @@ test('values in, values out: what a console would show', async () => {
     await operator.issued(root)({ id: parseSpiffeId('spiffe://prod.example/web'), limit: 9 }),
   ).toHaveLength(1);
   const revoked = await operator.revoke(root)({ ...VERBS.revoke, value: 'spiffe://prod.example/web' });
-  expect(revoked).toMatchObject({ made: { number: 1, by: 'uid 0' }, certificates: 1, agents: 0 });
+  expect(revoked).toMatchObject({
+    made: { number: 1, by: 'uid 0 by the admin socket' },
+    certificates: 1,
+    agents: 0,
+  });
   // It is the only holder, and cut off.
   expect(revoked.unacknowledged).toEqual({ connected: 0, names: [], away: 0, atLeast: false });
   expect(await operator.revocations(root)(undefined)).toEqual([revoked.made]);

@@ -13,6 +13,7 @@ import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/st
 import { type AuditDeps, auditVerbs } from './audit.ts';
 import { type ResourceDeps, resourceVerbs } from './resources.ts';
 import { type RevokeDeps, revocationVerbs } from './revocations.ts';
+import type { VerbName } from './roles.ts';
 import { type RotateDeps, rotationVerbs } from './rotation.ts';
 import { reading, type Verb } from './verb.ts';
 
@@ -56,12 +57,16 @@ export type Operator = ReturnType<typeof openOperator>;
 export function openOperator(given: OperatorDeps) {
   const { store } = given;
   const deps = { ...given, holders: new Holders(given) };
-  const agents: Verb<undefined, AgentReport> = reading(() => agentReport(deps), deps);
+  const agents: Verb<undefined, AgentReport> = reading('agents', () => agentReport(deps), deps);
   /** Newest first. */
-  const issued: Verb<IssuedQuery, readonly RecordedIssuance[]> = reading(async ({ id, limit }) => {
-    ensure(limit <= MAX_LIMIT, 'message_parse', `limit is ${limit}, at most ${MAX_LIMIT}`);
-    return store.issued({ limit: limit === 0 ? DEFAULT_LIMIT : limit, ...(id !== undefined && { id }) });
-  }, deps);
+  const issued: Verb<IssuedQuery, readonly RecordedIssuance[]> = reading(
+    'issued',
+    async ({ id, limit }) => {
+      ensure(limit <= MAX_LIMIT, 'message_parse', `limit is ${limit}, at most ${MAX_LIMIT}`);
+      return store.issued({ limit: limit === 0 ? DEFAULT_LIMIT : limit, ...(id !== undefined && { id }) });
+    },
+    deps,
+  );
   const rotation = rotationVerbs(deps);
   return {
     ...resourceVerbs(deps),
@@ -70,7 +75,7 @@ export function openOperator(given: OperatorDeps) {
     ...rotation,
     agents,
     issued,
-  };
+  } satisfies Readonly<Record<VerbName, unknown>>;
 }
 
 async function agentReport(deps: OperatorDeps & { readonly holders: Holders }): Promise<AgentReport> {

@@ -12,6 +12,7 @@ import type { Facts } from '../registry/identity/facts.ts';
 import type { Applied, ApplyOptions, Registry } from '../registry/registry.ts';
 import { type ResourceFile, warnEnded } from '../registry/resources.ts';
 import type { Revocations } from '../revocation/revocations.ts';
+import { ofServers, widening } from './scope.ts';
 import { reading, type VerbDeps, writing } from './verb.ts';
 
 export interface ResourceDeps extends VerbDeps {
@@ -57,21 +58,31 @@ export const resourceVerbs = (deps: ResourceDeps) => ({
       name: 'apply',
       about: ({ files, dryRun }) =>
         dryRun ? undefined : files.length === 1 ? '1 file' : `${files.length} files`,
-      run: async ({ files, how, dryRun }, by) => {
+      run: async ({ files, how, dryRun }, by, acting) => {
         const { registry } = deps;
-        const applied = await (dryRun ? registry.diff(files, how) : registry.apply(files, by, how));
+        const agree = (applied: Applied): void => {
+          if (widening(applied).length > 0) acting.ensureFresh();
+        };
+        const applied = await (dryRun
+          ? registry.diff(files, how)
+          : registry.apply(files, by, { ...how, agree }));
         return reportOf(applied, deps, { dryRun });
       },
     },
     deps,
   ),
   diff: reading<SetOrder, ChangeReport>(
+    'diff',
     async ({ files, how }) => reportOf(await deps.registry.diff(files, how), deps, { dryRun: true }),
     deps,
   ),
-  explain: reading(async (query: ExplainQuery) => explain(query, deps), deps),
-  /** The set in force. */
-  resources: reading(async (_: undefined) => deps.registry.sets.current(), deps),
+  explain: reading('explain', async (query: ExplainQuery) => explain(query, deps), deps),
+  /** The set in force; for an owner of servers their part of it. */
+  resources: reading(
+    'resources',
+    async (_: undefined, { servers }) => ofServers(deps.registry.sets.current(), servers),
+    deps,
+  ),
 });
 
 async function reportOf(

@@ -67,7 +67,7 @@ export const revocationVerbs = (deps: RevokeDeps) => ({
     deps,
   ),
   /** Those in force, by their numbers. */
-  revocations: reading(async (_: undefined) => deps.revocations.standing(), deps),
+  revocations: reading('revocations', async (_: undefined) => deps.revocations.standing(), deps),
 });
 
 async function revoke(wanted: RevokeOrder, by: string, deps: RevokeDeps): Promise<RevokeReport> {

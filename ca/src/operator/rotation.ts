@@ -51,7 +51,7 @@ export const rotationVerbs = (deps: RotateDeps) => ({
     },
     deps,
   ),
-  rotationStatus: reading((_: undefined) => deps.rotation.status(), deps),
+  rotationStatus: reading('rotationStatus', (_: undefined) => deps.rotation.status(), deps),
 });
 
 /** Throws message_parse, spiffe_id. */

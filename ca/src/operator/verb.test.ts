@@ -1,7 +1,10 @@
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
+import type { Person, VerbName } from './roles.ts';
 import { type Asker, reading, type VerbDeps, writing } from './verb.ts';
 
 const local = (uid: number): Asker => ({
@@ -18,6 +21,18 @@ const gone: Asker = {
   },
 };
 
+const clock = new ManualClock(new Date('2026-01-01T12:00:00Z'));
+/** Who signed in so many seconds ago. */
+const signedIn = (role: Person['role'], secondsAgo = 0): Asker => ({
+  address: '10.0.0.2',
+  person: async () => ({
+    by: 'ada',
+    role,
+    servers: ['payments'],
+    authTime: addSeconds(clock.now(), -secondsAgo),
+  }),
+});
+
 /** What happened, in order. */
 let steps: unknown[];
 let deps: VerbDeps;
@@ -28,14 +43,14 @@ beforeEach(() => {
     await Promise.resolve();
     order.push(event);
   };
-  deps = { audit, ownUid: 1000 };
+  deps = { audit, ownUid: 1000, clock };
 });
 
-const ask = () => reading(async (value: number) => 2 * value, deps);
-const change = () =>
+const ask = () => reading('agents', async (value: number) => 2 * value, deps);
+const change = (name: VerbName = 'revoke') =>
   writing<string, string>(
     {
-      name: 'change',
+      name,
       about: (value) => (value === 'dry' ? undefined : value),
       run: async (value, by) => {
         steps.push(`ran ${value} by ${by}`);
@@ -63,7 +78,7 @@ describe.each([
     [
       'from elsewhere',
       { address: '10.0.0.1' },
-      refusal('operator_role', /^operators call on the admin socket, not from 10\.0\.0\.1$/),
+      refusal('operator_role', /^operators call on the admin socket, or with .*; 10\.0\.0\.1 does neither$/),
     ],
     ['for a process that is gone', gone, refusal('peer_gone', /has exited/)],
   ])('%s', (__, asker, refused) => {
@@ -76,8 +91,8 @@ describe('the event of a writing verb', () => {
   test('is durable before the act, and names the operator and what is changed', async () => {
     await change()(local(0))('x');
     expect(steps).toEqual([
-      { type: 'operator.acting', verb: 'change', about: 'x', by: 'uid 0' },
-      'ran x by uid 0',
+      { type: 'operator.acting', verb: 'revoke', about: 'x', by: 'uid 0 by the admin socket' },
+      'ran x by uid 0 by the admin socket',
     ]);
   });
 
@@ -89,7 +104,7 @@ describe('the event of a writing verb', () => {
 
   test('is left out where nothing is changed', async () => {
     await change()(local(0))('dry');
-    expect(steps).toEqual(['ran dry by uid 0']);
+    expect(steps).toEqual(['ran dry by uid 0 by the admin socket']);
   });
 
   test('has 2000 characters of what is changed', async () => {
@@ -101,4 +116,55 @@ describe('the event of a writing verb', () => {
 test('a reading verb leaves no event', async () => {
   await ask()(local(0))(1);
   expect(steps).toEqual([]);
+});
+
+describe('an operator who has signed in', () => {
+  test('acts under the name of the sign-in', async () => {
+    await change()(signedIn('operator', 3000))('x');
+    expect(steps).toEqual([
+      { type: 'operator.acting', verb: 'revoke', about: 'x', by: 'ada' },
+      'ran x by ada',
+    ]);
+  });
+
+  test.each<readonly [string, Person['role'], RegExp]>([
+    ['a reader', 'reader', /^ada has the role reader, and revoke needs operator$/],
+    ['an owner', 'owner', /^ada has the role owner, and revoke needs operator$/],
+  ])('I150 who is %s changes nothing', async (_, role, message) => {
+    await expect(change()(signedIn(role))('x')).rejects.toThrow(refusal('operator_role', message));
+    expect(steps).toEqual([]);
+  });
+
+  test('asks as a reader, and not as an owner where the verb is not for owners', async () => {
+    expect(await ask()(signedIn('reader'))(21)).toBe(42);
+    await expect(ask()(signedIn('owner'))(21)).rejects.toThrow(
+      refusal('operator_role', /^ada has the role owner, and agents needs reader$/),
+    );
+  });
+
+  test('gives a verb for owners the servers to keep to, and to nobody else', async () => {
+    const servers = reading('resources', async (_: undefined, acting) => acting.servers, deps);
+    expect(await servers(signedIn('owner'))(undefined)).toEqual(['payments']);
+    expect(await servers(signedIn('reader'))(undefined)).toBeUndefined();
+    expect(await servers(local(0))(undefined)).toBeUndefined();
+  });
+
+  test('I151 needs a sign-in of the last 5 minutes for what is destructive, and none for a dry run', async () => {
+    const message = /^ada signed in at 2026-01-01T11:54:59.000Z; lift needs .*: chancery-ca login --again$/;
+    await expect(change('lift')(signedIn('operator', 301))('x')).rejects.toThrow(
+      refusal('operator_fresh', message),
+    );
+    expect(steps).toEqual([]);
+    await change('lift')(signedIn('operator', 301))('dry');
+    await change('lift')(signedIn('operator', 300))('x');
+    expect(steps).toContain('ran x by ada');
+  });
+
+  test('is refused where the sign-in is no longer good', async () => {
+    const revoked = async () => Promise.reject(new IdentityError('revoked_peer', 'it is revoked'));
+    await expect(change()({ address: 'a', person: revoked })('x')).rejects.toThrow(
+      refusal('revoked_peer', /it is revoked/),
+    );
+    expect(steps).toEqual([]);
+  });
 });

@@ -1,10 +1,9 @@
-/** What every verb of the operator does, at any door: check the role, write the event, then act. */
+/** What every verb of the operator does, at any door: check who asks, write the event, then act. */
 import type { Audit } from '@chancery/shared/audit/event.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { LivePeer } from '@chancery/shared/unix/peer-credentials.ts';
-
-/** A reader may ask, a writer may also change. */
-export type Role = 'reader' | 'writer';
+import { ensureFresh, ensureRole, type Need, type Person, VERBS, type VerbName } from './roles.ts';
 
 /** Who asks, as the door has found. */
 export interface Asker {
@@ -12,37 +11,55 @@ export interface Asker {
   readonly address: string;
   /** The process at the other end of the admin socket; undefined on every other door. */
   readonly local?: Pick<LivePeer, 'uid' | 'ensureStillThere'> | undefined;
+  /**
+   * Who shows a good certificate of an operator; undefined for everybody else. Asks the store: throws operator_role,
+   * revoked_peer, expired_peer.
+   */
+  readonly person?: (() => Promise<Person>) | undefined;
 }
 
 /**
- * Throws operator_role or peer_gone at once, before a door reads the request. The returned function acts. It throws
- * what its verb throws, and store if the event of a change cannot be written: then nothing is changed.
+ * Throws operator_role or peer_gone at once, before a door reads the request, to everybody but operators. The returned
+ * function checks role and sign-in, and acts. It throws operator_role, operator_fresh, what its verb throws, and store
+ * if the event of a change cannot be written: then nothing is changed.
  */
 export type Verb<Value, Answer> = (asker: Asker) => (value: Value) => Promise<Answer>;
 
 export interface VerbDeps {
   readonly audit: Audit;
+  readonly clock: Clock;
   /** The user that runs the CA; root is always an operator. */
   readonly ownUid: number;
 }
 
+/** An operator in the act of one verb. */
+export interface Acting {
+  /** How the audit log names the operator. */
+  readonly by: string;
+  /** Names of servers to which the verb must keep; undefined for a caller that is no owner. */
+  readonly servers: readonly string[] | undefined;
+  /** Throws operator_fresh if the operator has not signed in lately. */
+  ensureFresh(): void;
+}
+
 /** A verb that changes nothing, and writes no event. */
 export function reading<Value, Answer>(
-  run: (value: Value) => Promise<Answer>,
-  { ownUid }: VerbDeps,
+  name: VerbName,
+  run: (value: Value, acting: Acting) => Promise<Answer>,
+  deps: VerbDeps,
 ): Verb<Value, Answer> {
   return (asker) => {
-    ensureRole('reader', asker, ownUid);
-    return run;
+    const admitted = admit(name, asker, deps);
+    return async (value) => run(value, await admitted());
   };
 }
 
 export interface Writing<Value, Answer> {
-  readonly name: string;
+  readonly name: VerbName;
   /** What will be changed, for the audit log; undefined if nothing will be, as in a dry run. */
   readonly about: (value: Value) => string | undefined;
   /** `by` is the operator. */
-  readonly run: (value: Value, by: string) => Promise<Answer>;
+  readonly run: (value: Value, by: string, acting: Acting) => Promise<Answer>;
 }
 
 /**
@@ -53,26 +70,44 @@ export function writing<Value, Answer>(
   { name, about, run }: Writing<Value, Answer>,
   deps: VerbDeps,
 ): Verb<Value, Answer> {
+  const { fresh }: Need = VERBS[name];
   return (asker) => {
-    const by = ensureRole('writer', asker, deps.ownUid);
+    const admitted = admit(name, asker, deps);
     return async (value) => {
+      const acting = await admitted();
+      const { by } = acting;
       const what = about(value);
-      if (what !== undefined)
+      if (what !== undefined) {
+        if (fresh === 'always') acting.ensureFresh();
         await deps.audit({ type: 'operator.acting', verb: name, about: what.slice(0, 2000), by });
-      return run(value, by);
+      }
+      return run(value, by, acting);
     };
   };
 }
 
-/** Returns how the audit log names the operator. */
-function ensureRole(role: Role, { address, local }: Asker, ownUid: number): string {
-  ensure(local !== undefined, 'operator_role', `operators call on the admin socket, not from ${address}`);
-  const { uid } = local;
-  ensure(rolesOf(uid, ownUid).includes(role), 'operator_role', `uid ${uid} is no operator`);
-  local.ensureStillThere();
-  return `uid ${uid}`;
+/** Refuses at once a caller that is no operator; the returned function says who it is, and refuses by role. */
+function admit(
+  name: VerbName,
+  { address, local, person }: Asker,
+  { ownUid, clock }: VerbDeps,
+): () => Promise<Acting> {
+  if (local !== undefined) {
+    const { uid } = local;
+    ensure(uid === 0 || uid === ownUid, 'operator_role', `uid ${uid} is no operator`);
+    local.ensureStillThere();
+    const by = `uid ${uid} by the admin socket`;
+    return async () => ({ by, servers: undefined, ensureFresh: () => {} });
+  }
+  const ways = 'operators call on the admin socket, or with the certificate that chancery-ca login gives';
+  ensure(person !== undefined, 'operator_role', `${ways}; ${address} does neither`);
+  return async () => {
+    const who = await person();
+    ensureRole(name, who);
+    return {
+      by: who.by,
+      servers: who.role === 'owner' ? who.servers : undefined,
+      ensureFresh: () => ensureFresh(name, who, clock.now()),
+    };
+  };
 }
-
-/** Root and the CA's own user have both roles, and nobody else has one. */
-const rolesOf = (uid: number, ownUid: number): readonly Role[] =>
-  uid === 0 || uid === ownUid ? ['reader', 'writer'] : [];

@@ -34,6 +34,8 @@ export interface Registry {
 export interface ApplyOptions extends Pick<SetContext, 'allowSharedServerIds'> {
   /** Accepts an empty set, which removes every resource. */
   readonly pruneAll?: boolean;
+  /** Called with what is about to change, at the moment of the change; nothing changes if it throws. */
+  readonly agree?: (changes: Applied) => void;
 }
 
 export interface Applied {
@@ -89,16 +91,17 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
     choose: (facts, wanted, now) => choose(earn(sets.current(), facts, now), wanted),
     diff: read,
     apply: (files, by, how) => {
-      const applied = last.then(async () => apply(await read(files, how), by));
+      const applied = last.then(async () => apply(await read(files, how), by, how));
       // Changes are made one at a time: each builds on the one before.
       last = applied.catch(() => {});
       return applied;
     },
   };
 
-  async function apply(read: Applied, by: string): Promise<Applied> {
+  async function apply(read: Applied, by: string, how: ApplyOptions = {}): Promise<Applied> {
     const { after: set, changes } = read;
     if (changes.length === 0) return read;
+    how.agree?.(read);
     const version = read.version + 1;
     const { sequence } = await deps.store.saveRegistry(
       { version, resources: JSON.stringify(set.resources) },

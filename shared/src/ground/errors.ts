@@ -119,6 +119,10 @@ export const REFUSALS = {
   rate: { grpc: 'RESOURCE_EXHAUSTED', says: BUSY },
   deadline: { grpc: 'DEADLINE_EXCEEDED', says: 'the time for this ran out' },
   operator_role: { grpc: 'PERMISSION_DENIED', says: 'the caller may not do this' },
+  operator_fresh: {
+    grpc: 'PERMISSION_DENIED',
+    says: 'this needs a fresh sign-in: chancery-ca login --again',
+  },
   // MCP
   mcp_parse: { grpc: 'INVALID_ARGUMENT', says: MCP },
   mcp_sessions: { grpc: 'RESOURCE_EXHAUSTED', says: 'the caller or the gateway has too many sessions' },

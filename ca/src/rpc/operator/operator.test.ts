@@ -152,7 +152,7 @@ describe('apply', () => {
     });
     expect((await rpc.store.events(0, 100)).at(-1)?.event).toMatchObject({
       type: 'registry.applied',
-      by: 'uid 1000',
+      by: 'uid 1000 by the admin socket',
     });
   });
 

@@ -125,7 +125,7 @@ function changeMessage({ change, kind, name, diff }: Change) {
 }
 
 function page(
-  { resources, version }: VersionedSet,
+  { resources, version }: Pick<VersionedSet, 'resources' | 'version'>,
   { kind, name, after }: ListResourcesRequest,
 ): ListResourcesResponse {
   const wanted = resources.filter(

@@ -279,7 +279,7 @@ describe('the operator', () => {
     expect(call.ended).not.toHaveBeenCalled();
     const answered = await ask({ kind, value, seconds: 60n });
     expect(answered).toMatchObject({
-      revocation: { number: 1n, kind, value, reason: 'keyCompromise', by: 'uid 0' },
+      revocation: { number: 1n, kind, value, reason: 'keyCompromise', by: 'uid 0 by the admin socket' },
       ...matched,
       unacknowledged: { connected: 0n, away: 0n },
     });

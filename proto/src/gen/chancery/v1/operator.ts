@@ -2717,11 +2717,14 @@ export const AuditEntry: MessageFns<AuditEntry> = {
 
 /**
  * The operator's hand on a running CA.
- * Caller of every RPC: root or the CA's own user, on the CA's admin socket.
+ * Caller of every RPC: root or the CA's own user, on the CA's admin socket, who have every role and need no sign-in.
  */
 export type OperatorService = typeof OperatorService;
 export const OperatorService = {
-  /** Role: writer. Replaces the whole set of resources, or with dry_run shows what would change. */
+  /**
+   * Role: operator; a fresh sign-in where it widens access. Replaces the whole set of resources, or with dry_run shows
+   * what would change.
+   */
   apply: {
     path: "/chancery.v1.Operator/Apply" as const,
     requestStream: true as const,
@@ -2751,7 +2754,7 @@ export const OperatorService = {
     responseSerialize: (value: ExplainResponse): Buffer => Buffer.from(ExplainResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ExplainResponse => ExplainResponse.decode(value),
   },
-  /** Role: reader. The set in force, in pages. */
+  /** Role: reader; an owner of servers sees their part. The set in force, in pages. */
   listResources: {
     path: "/chancery.v1.Operator/ListResources" as const,
     requestStream: false as const,
@@ -2783,7 +2786,7 @@ export const OperatorService = {
     responseDeserialize: (value: Buffer): ListIssuedResponse => ListIssuedResponse.decode(value),
   },
   /**
-   * Role: writer. Cuts off a certificate, a SPIFFE ID, a node, or with dry_run says what that would cut off. In force
+   * Role: operator. Cuts off a certificate, a SPIFFE ID, a node, or with dry_run says what that would cut off. In force
    * here once this is answered; the CA pushes it to agents at once.
    */
   revoke: {
@@ -2795,7 +2798,7 @@ export const OperatorService = {
     responseSerialize: (value: RevokeResponse): Buffer => Buffer.from(RevokeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RevokeResponse => RevokeResponse.decode(value),
   },
-  /** Role: writer. Ends a revocation before its time. */
+  /** Role: operator, and a fresh sign-in. Ends a revocation before its time. */
   liftRevocation: {
     path: "/chancery.v1.Operator/LiftRevocation" as const,
     requestStream: false as const,
@@ -2829,7 +2832,7 @@ export const OperatorService = {
     responseSerialize: (value: QueryAuditResponse): Buffer => Buffer.from(QueryAuditResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): QueryAuditResponse => QueryAuditResponse.decode(value),
   },
-  /** Role: writer. Makes a new root and puts it into the bundle, or replaces the intermediate. */
+  /** Role: operator, and a fresh sign-in. Makes a new root and puts it into the bundle, or replaces the intermediate. */
   rotate: {
     path: "/chancery.v1.Operator/Rotate" as const,
     requestStream: false as const,
@@ -2839,7 +2842,7 @@ export const OperatorService = {
     responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
     responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
   },
-  /** Role: writer. The next step of the rotation; refused while it waits for something. */
+  /** Role: operator, and a fresh sign-in. The next step of the rotation; refused while it waits for something. */
   rotateNext: {
     path: "/chancery.v1.Operator/RotateNext" as const,
     requestStream: false as const,
@@ -2849,7 +2852,7 @@ export const OperatorService = {
     responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
     responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
   },
-  /** Role: writer. Takes the rotation back. */
+  /** Role: operator, and a fresh sign-in. Takes the rotation back. */
   rotateRollback: {
     path: "/chancery.v1.Operator/RotateRollback" as const,
     requestStream: false as const,
@@ -2873,41 +2876,47 @@ export const OperatorService = {
 } as const;
 
 export interface OperatorServer extends UntypedServiceImplementation {
-  /** Role: writer. Replaces the whole set of resources, or with dry_run shows what would change. */
+  /**
+   * Role: operator; a fresh sign-in where it widens access. Replaces the whole set of resources, or with dry_run shows
+   * what would change.
+   */
   apply: handleBidiStreamingCall<ApplyRequest, ApplyResponse>;
   /** Role: reader. Compares the given set with the one in force. */
   diff: handleBidiStreamingCall<ApplyRequest, ApplyResponse>;
   /** Role: reader. Why these facts earn this SPIFFE ID, or why this call is allowed or denied. */
   explain: handleUnaryCall<ExplainRequest, ExplainResponse>;
-  /** Role: reader. The set in force, in pages. */
+  /** Role: reader; an owner of servers sees their part. The set in force, in pages. */
   listResources: handleUnaryCall<ListResourcesRequest, ListResourcesResponse>;
   /** Role: reader. The agents whose streams are open, and who holds a certificate without one. */
   listAgents: handleUnaryCall<ListAgentsRequest, ListAgentsResponse>;
   /** Role: reader. Newest first. */
   listIssued: handleUnaryCall<ListIssuedRequest, ListIssuedResponse>;
   /**
-   * Role: writer. Cuts off a certificate, a SPIFFE ID, a node, or with dry_run says what that would cut off. In force
+   * Role: operator. Cuts off a certificate, a SPIFFE ID, a node, or with dry_run says what that would cut off. In force
    * here once this is answered; the CA pushes it to agents at once.
    */
   revoke: handleUnaryCall<RevokeRequest, RevokeResponse>;
-  /** Role: writer. Ends a revocation before its time. */
+  /** Role: operator, and a fresh sign-in. Ends a revocation before its time. */
   liftRevocation: handleUnaryCall<LiftRevocationRequest, LiftRevocationResponse>;
   /** Role: reader. Those in force, by their numbers. */
   listRevocations: handleUnaryCall<ListRevocationsRequest, ListRevocationsResponse>;
   /** Role: reader. Entries of the audit log that match: a page. */
   queryAudit: handleUnaryCall<QueryAuditRequest, QueryAuditResponse>;
-  /** Role: writer. Makes a new root and puts it into the bundle, or replaces the intermediate. */
+  /** Role: operator, and a fresh sign-in. Makes a new root and puts it into the bundle, or replaces the intermediate. */
   rotate: handleUnaryCall<RotateRequest, Rotation>;
-  /** Role: writer. The next step of the rotation; refused while it waits for something. */
+  /** Role: operator, and a fresh sign-in. The next step of the rotation; refused while it waits for something. */
   rotateNext: handleUnaryCall<RotateNextRequest, Rotation>;
-  /** Role: writer. Takes the rotation back. */
+  /** Role: operator, and a fresh sign-in. Takes the rotation back. */
   rotateRollback: handleUnaryCall<RotateRollbackRequest, Rotation>;
   /** Role: reader. Where the rotation stands, and what it waits for. */
   getRotation: handleUnaryCall<GetRotationRequest, Rotation>;
 }
 
 export interface OperatorClient extends Client {
-  /** Role: writer. Replaces the whole set of resources, or with dry_run shows what would change. */
+  /**
+   * Role: operator; a fresh sign-in where it widens access. Replaces the whole set of resources, or with dry_run shows
+   * what would change.
+   */
   apply(): ClientDuplexStream<ApplyRequest, ApplyResponse>;
   apply(options: Partial<CallOptions>): ClientDuplexStream<ApplyRequest, ApplyResponse>;
   apply(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ApplyRequest, ApplyResponse>;
@@ -2931,7 +2940,7 @@ export interface OperatorClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ExplainResponse) => void,
   ): ClientUnaryCall;
-  /** Role: reader. The set in force, in pages. */
+  /** Role: reader; an owner of servers sees their part. The set in force, in pages. */
   listResources(
     request: ListResourcesRequest,
     callback: (error: ServiceError | null, response: ListResourcesResponse) => void,
@@ -2980,7 +2989,7 @@ export interface OperatorClient extends Client {
     callback: (error: ServiceError | null, response: ListIssuedResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Role: writer. Cuts off a certificate, a SPIFFE ID, a node, or with dry_run says what that would cut off. In force
+   * Role: operator. Cuts off a certificate, a SPIFFE ID, a node, or with dry_run says what that would cut off. In force
    * here once this is answered; the CA pushes it to agents at once.
    */
   revoke(
@@ -2998,7 +3007,7 @@ export interface OperatorClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RevokeResponse) => void,
   ): ClientUnaryCall;
-  /** Role: writer. Ends a revocation before its time. */
+  /** Role: operator, and a fresh sign-in. Ends a revocation before its time. */
   liftRevocation(
     request: LiftRevocationRequest,
     callback: (error: ServiceError | null, response: LiftRevocationResponse) => void,
@@ -3046,7 +3055,7 @@ export interface OperatorClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: QueryAuditResponse) => void,
   ): ClientUnaryCall;
-  /** Role: writer. Makes a new root and puts it into the bundle, or replaces the intermediate. */
+  /** Role: operator, and a fresh sign-in. Makes a new root and puts it into the bundle, or replaces the intermediate. */
   rotate(request: RotateRequest, callback: (error: ServiceError | null, response: Rotation) => void): ClientUnaryCall;
   rotate(
     request: RotateRequest,
@@ -3059,7 +3068,7 @@ export interface OperatorClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Rotation) => void,
   ): ClientUnaryCall;
-  /** Role: writer. The next step of the rotation; refused while it waits for something. */
+  /** Role: operator, and a fresh sign-in. The next step of the rotation; refused while it waits for something. */
   rotateNext(
     request: RotateNextRequest,
     callback: (error: ServiceError | null, response: Rotation) => void,
@@ -3075,7 +3084,7 @@ export interface OperatorClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Rotation) => void,
   ): ClientUnaryCall;
-  /** Role: writer. Takes the rotation back. */
+  /** Role: operator, and a fresh sign-in. Takes the rotation back. */
   rotateRollback(
     request: RotateRollbackRequest,
     callback: (error: ServiceError | null, response: Rotation) => void,

@@ -1,0 +1,64 @@
+/** What each verb of the operator needs: who may use it, and how fresh the sign-in must be. */
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+
+/** An operator may do all that a reader may; an owner may do what concerns the servers that it is an owner of. */
+const ROLES = ['reader', 'operator', 'owner'] as const;
+export type Role = (typeof ROLES)[number];
+
+/** One line of the table. */
+export interface Need {
+  readonly role: Exclude<Role, 'owner'>;
+  /** Owners may use it as well; the verb itself keeps to their servers. */
+  readonly owners?: true;
+  /** What a sign-in of at most `FRESH_SECONDS` is needed for: every use that changes something, or some. */
+  readonly fresh?: 'always' | 'where it widens access';
+}
+
+/** Every verb by its name: a verb without a line does not compile. */
+export const VERBS = {
+  agents: { role: 'reader' },
+  apply: { role: 'operator', fresh: 'where it widens access' },
+  audit: { role: 'reader' },
+  diff: { role: 'reader' },
+  explain: { role: 'reader' },
+  issued: { role: 'reader' },
+  lift: { role: 'operator', fresh: 'always' },
+  resources: { role: 'reader', owners: true },
+  revocations: { role: 'reader' },
+  revoke: { role: 'operator' },
+  rotate: { role: 'operator', fresh: 'always' },
+  rotateNext: { role: 'operator', fresh: 'always' },
+  rotateRollback: { role: 'operator', fresh: 'always' },
+  rotationStatus: { role: 'reader' },
+} as const satisfies Readonly<Record<string, Need>>;
+
+export type VerbName = keyof typeof VERBS;
+
+/** From `auth_time` (OpenID Connect Core, section 2) to the use of a verb that needs a fresh sign-in. */
+const FRESH_SECONDS = 300;
+
+/** Somebody who has signed in, as the store has it. */
+export interface Person {
+  /** How the audit log names them: by subject and issuer. */
+  readonly by: string;
+  readonly role: Role;
+  /** Names of the McpServers that an owner is an owner of. */
+  readonly servers: readonly string[];
+  /** When they last showed the issuer who they are. */
+  readonly authTime: Date;
+}
+
+/** Throws operator_role. */
+export function ensureRole(verb: VerbName, { by, role }: Person): void {
+  const need: Need = VERBS[verb];
+  const may = role === 'operator' || (role === 'owner' ? need.owners === true : role === need.role);
+  ensure(may, 'operator_role', `${by} has the role ${role}, and ${verb} needs ${need.role}`);
+}
+
+/** Throws operator_fresh. */
+export function ensureFresh(verb: VerbName, { by, authTime }: Person, now: Date): void {
+  const says = `${by} signed in at ${authTime.toISOString()}; ${verb} needs a sign-in of the last 5 minutes`;
+  const isFresh = addSeconds(authTime, FRESH_SECONDS) >= now;
+  ensure(isFresh, 'operator_fresh', `${says}: chancery-ca login --again`);
+}

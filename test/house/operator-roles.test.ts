@@ -1,0 +1,45 @@
+/** Each call of the Operator service says in its .proto the role and the sign-in that the table of verbs has. */
+import { type Need, VERBS, type VerbName } from '@chancery/ca/operator/roles.ts';
+import { expect, test } from 'vitest';
+import { textOf } from './repository.ts';
+
+/** Calls whose verb has another name. */
+const NAMED: Readonly<Record<string, VerbName>> = {
+  ListResources: 'resources',
+  ListAgents: 'agents',
+  ListIssued: 'issued',
+  LiftRevocation: 'lift',
+  ListRevocations: 'revocations',
+  QueryAudit: 'audit',
+  GetRotation: 'rotationStatus',
+};
+
+const calls = [
+  ...textOf('proto/chancery/v1/operator.proto').matchAll(/((?: {2}\/\/.*\n)+) {2}rpc (\w+)\(/g),
+].map(([, comment = '', name = '']) => ({
+  name,
+  verb: NAMED[name] ?? `${name.charAt(0).toLowerCase()}${name.slice(1)}`,
+  says: comment.replaceAll(/\s*\/\/\s?/g, ' ').trim(),
+}));
+
+const saying = ({ role, owners, fresh }: Need): string =>
+  [
+    `Role: ${role}`,
+    ...(owners === true ? ['; an owner of servers sees their part'] : []),
+    ...(fresh === 'always'
+      ? [', and a fresh sign-in']
+      : fresh === undefined
+        ? []
+        : [`; a fresh sign-in ${fresh}`]),
+    '.',
+  ].join('');
+
+test('every verb has a call', () => {
+  expect(calls.map(({ verb }) => verb).toSorted()).toEqual(Object.keys(VERBS).toSorted());
+});
+
+test.each(calls)('$name says what $verb needs', ({ verb, says }) => {
+  const need = Object.entries(VERBS).find(([name]) => name === verb)?.[1];
+  expect(need).toBeDefined();
+  expect(says.startsWith(saying(need ?? { role: 'reader' }))).toBe(true);
+});
