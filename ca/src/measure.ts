@@ -9,6 +9,7 @@ import type { Crls } from './crl/crls.ts';
 import type { Doors } from './door/doors.ts';
 import type { Limits } from './door/limits.ts';
 import { createMetrics, type Metrics } from './health/metrics.ts';
+import type { GrowingLog } from './log/sequencer.ts';
 import type { Registry } from './registry/registry.ts';
 import type { Revocations } from './revocation/revocations.ts';
 import type { Rotation } from './rotation/rotation.ts';
@@ -22,6 +23,7 @@ export interface Measured {
   readonly rotation: Rotation;
   readonly limits: Limits;
   readonly doors: Doors;
+  readonly auditLog: Pick<GrowingLog, 'isFailing'>;
   readonly lists: Crls['lists'];
   readonly clock: Clock;
   readonly store: Store;
@@ -41,6 +43,7 @@ export function openMetrics(rooms: Measured): Metrics {
     openConnections: () => ({ ...doors.tls.open, local: doors.join.open.strangers }),
     revocations: () => revocations.standing().length,
     revocationLists: () => (lists.has() ? lists.current() : []),
+    isLogFailing: () => rooms.auditLog.isFailing(),
     now: () => clock.now(),
   });
   store.onEventsLost((error, events) => {

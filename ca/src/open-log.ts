@@ -6,7 +6,7 @@ import { type CaSettings, paths } from './config.ts';
 import { Copies } from './log/copies.ts';
 import { logFiles } from './log/log-files.ts';
 import { type LogKey, type LogKeyAt, openLogKey, readLogKey } from './log/log-key.ts';
-import { startSequencer } from './log/sequencer.ts';
+import { type GrowingLog, startSequencer } from './log/sequencer.ts';
 import type { Store } from './store/store.ts';
 
 /** The key of the audit log, made if nothing was signed with one yet. Throws file, file_mode, store. */
@@ -29,9 +29,10 @@ export interface OpenLogDeps {
 }
 
 /** The log grows until it is closed. Throws file, file_mode, store. */
-export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<{ close(): Promise<void> }> {
+export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<GrowingLog> {
   const key = await logKeyOf(settings, deps.store);
   const { checkpointCopies: folder, copyEvery: everySeconds } = settings.audit;
-  const copies = folder === undefined ? undefined : new Copies({ ...deps, folder, everySeconds });
+  const { verifier } = key;
+  const copies = folder === undefined ? undefined : new Copies({ ...deps, folder, everySeconds, verifier });
   return startSequencer({ ...deps, key, files: logFiles(paths(settings.dataDir).log), copies });
 }

@@ -135,7 +135,8 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const doors = openDoors(settings.limits, openFilesLimit(), { clock, log, turnedAway });
   await tellOfClock(deps);
   const authorities = await openAuthorities(settings, deps, store);
-  open.push(await openLog(settings, deps));
+  const auditLog = await openLog(settings, deps);
+  open.push(auditLog);
   const { trustDomain } = settings;
   const platforms = await openPlatforms(settings, deps);
   const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
@@ -146,7 +147,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const limits = new Limits(settings.limits, clock);
   const crls = await openCrls(settings, { ...deps, authorities, revocations });
   const rotation = rotationOf(settings, { ...deps, agents, revocations, authorities, svid });
-  const measured = { agents, authorities, registry, revocations, rotation, limits, doors };
+  const measured = { agents, authorities, registry, revocations, rotation, limits, doors, auditLog };
   const metrics = openMetrics({ ...deps, ...measured, lists: crls.lists });
   const successions = new Successions(clock, deps.random(32), await store.successions(MAX_KEPT));
   const callers = new Callers<Caller>();

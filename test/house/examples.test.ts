@@ -71,6 +71,7 @@ test('metrics are those of docs/operations.md, all of them', async () => {
     openConnections: () => ({}),
     revocations: () => 0,
     revocationLists: () => [],
+    isLogFailing: () => false,
     now: () => new Date(0),
   };
   const nothing = { notAfter: '', renewalFailure: null, trustStream: null, skewSeconds: null };

@@ -54,7 +54,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('ground unix spiffe evidence keys revocation audit'),
     ...ca('store store/sqlite/holders store/sqlite/tables'),
   ],
-  'ca/src/log': [...shared('ground unix tlog spiffe keys'), ...ca('store')],
+  'ca/src/log': [...shared('ground unix tlog audit-verify spiffe keys'), ...ca('store')],
   'ca/src/agents': [...shared('ground spiffe evidence revocation'), ...ca('store')],
   'ca/src/tokens': shared('ground outbound'),
   'ca/src/attestors': [
@@ -99,7 +99,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/upkeep.ts': [...shared('ground spiffe keys x509'), ...ca('store agents authority revocation')],
   'ca/src/measure.ts': [
     ...shared('ground'),
-    ...ca('store agents authority registry rotation revocation crl door health'),
+    ...ca('store log agents authority registry rotation revocation crl door health'),
   ],
   'ca/src/open-log.ts': [...shared('ground keys'), ...ca('store log config.ts')],
   'ca/src/serve.ts': [

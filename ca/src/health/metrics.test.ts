@@ -13,6 +13,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     openConnections: () => ({ strangers: 2 }),
     revocations: () => 5,
     revocationLists: () => [{ kind: 'root', serial: '40aa', nextUpdate: after(30), entries: { count: 4 } }],
+    isLogFailing: () => true,
     now: () => NOW,
   });
   metrics.outcome('tpm', 'issued');
@@ -42,6 +43,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_crl_expiry_seconds{kind="root",serial="40aa"} 30',
     'chancery_crl_entries{kind="root",serial="40aa"} 4',
     'chancery_audit_events_lost_total 3',
+    'chancery_audit_log_failing 1',
     'chancery_turned_away_total{what="calls",whose="strangers"} 1',
   ])
     expect(lines).toContain(line);

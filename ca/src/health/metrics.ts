@@ -24,6 +24,8 @@ export interface MetricSources {
   readonly revocations: () => number;
   /** The list of each issuer. */
   readonly revocationLists: () => readonly RevocationList[];
+  /** True while the Merkle log of audit events does not grow. */
+  readonly isLogFailing: () => boolean;
   readonly now: () => Date;
 }
 
@@ -197,7 +199,19 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
       this.set(sources.revocations());
     },
   });
+  addLogGauge(sources, registers);
   addListGauges(sources, registers);
+}
+
+function addLogGauge(sources: MetricSources, registers: Registry[]): void {
+  new Gauge({
+    name: 'chancery_audit_log_failing',
+    help: '1 while the signed audit log does not grow; the log of the CA says why.',
+    registers,
+    collect() {
+      this.set(sources.isLogFailing() ? 1 : 0);
+    },
+  });
 }
 
 function addListGauges({ revocationLists, now }: MetricSources, registers: Registry[]): void {

@@ -1,17 +1,25 @@
 /**
  * Copies of checkpoints in a folder elsewhere: what they cover cannot be rewritten by somebody who has the CA's machine
- * and not the copies. Each copy is a new file, so that the folder may refuse every change of a file that it has.
+ * and not the copies. Each copy is a new file, so that the folder may refuse every change of a file that it has. They
+ * also tell a CA whose database was restored from a backup what it has signed before.
  */
 import fs from 'node:fs/promises';
 import { join } from 'node:path';
+import { readIn } from '@chancery/shared/audit-verify/folder.ts';
+import { equal, hex, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { type Clock, isRecent } from '@chancery/shared/ground/clock.ts';
+import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
-import type { LogCheckpoint } from '../store/log-store.ts';
+import { type Checkpoint, openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
+import type { NoteKey } from '@chancery/shared/tlog/note.ts';
+import type { LogCheckpoint, LogStore } from '../store/log-store.ts';
 
 export interface CopiesDeps {
   /** It is not made: a mount that is missing is an error. */
   readonly folder: string;
   readonly everySeconds: number;
+  readonly store: Pick<LogStore, 'checkpoint'>;
+  readonly verifier: NoteKey;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -21,44 +29,129 @@ export class Copies {
   readonly #deps: CopiesDeps;
   #copied: { readonly size: number; readonly at: Date } | undefined;
   #failing: string | undefined;
+  /** False until the copies were compared with the database: their folder may be missing for a while. */
+  #compared = false;
 
   constructor(deps: CopiesDeps) {
     this.#deps = deps;
   }
 
-  /** Copies the newest checkpoint if it is time. Logs once what fails and does not throw: the next call tries again. */
+  /**
+   * Compares the newest copies with the database. Throws tlog if a copy has a checkpoint that the database does not
+   * have: signing on would give a size two roots. A folder that cannot be read is logged once and compared later.
+   */
+  async compare(): Promise<void> {
+    this.#compared = false;
+    await this.#trying(() => this.#compareAll());
+  }
+
+  /**
+   * Copies the newest checkpoint if it is time. Logs once what fails, and the next call tries again. Throws tlog if a
+   * copy has another checkpoint than the database.
+   */
   async keep({ size, note }: LogCheckpoint): Promise<void> {
-    const { folder, everySeconds, clock, log } = this.#deps;
+    const { everySeconds, clock } = this.#deps;
     const now = clock.now();
     if (this.#copied?.size === size) return;
     if (this.#copied !== undefined && isRecent(this.#copied.at, everySeconds, now)) return;
-    const path = join(folder, `${size}.checkpoint`);
-    try {
-      await writeNew(path, note);
-      if (this.#failing !== undefined) log.info({ path }, 'checkpoints are copied again');
+    await this.#trying(async () => {
+      if (!this.#compared) await this.#compareAll();
+      await this.#write(size, note);
+      if (this.#failing !== undefined)
+        this.#deps.log.info({ path: this.#at(size) }, 'checkpoints are copied again');
       this.#copied = { size, at: now };
       this.#failing = undefined;
+    });
+  }
+
+  async #trying(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
     } catch (error) {
+      if (isRefusal(error, 'tlog')) throw error;
       const says = error instanceof Error ? error.message : String(error);
+      const { folder, log } = this.#deps;
       if (says !== this.#failing)
-        log.error({ err: error, path }, 'a checkpoint could not be copied; it is tried again');
+        log.error({ err: error, folder }, 'a checkpoint could not be copied; it is tried again');
       this.#failing = says;
     }
   }
+
+  #at(size: number): string {
+    return join(this.#deps.folder, nameOf(size));
+  }
+
+  /** The database is read after the folder: what another process copies meanwhile is in it. */
+  async #compareAll(): Promise<void> {
+    const sizes = (await fs.readdir(this.#deps.folder)).flatMap(sizeOf).sort((a, b) => b - a);
+    const { store } = this.#deps;
+    const signed = (await store.checkpoint())?.size ?? 0;
+    for (const size of sizes) {
+      const copy = await this.#read(size);
+      if (copy === undefined) continue;
+      const { folder } = this.#deps;
+      const what = `the copy ${nameOf(size)} in ${folder} has ${copy.size} entries and the database ${signed}`;
+      ensure(copy.size <= signed, 'tlog', `${what}: the database is older. ${ADVICE}`);
+      await this.#ensureSame(copy);
+      break;
+    }
+    this.#compared = true;
+  }
+
+  /** Undefined for a file that is torn, or that is no checkpoint of this log. */
+  async #read(size: number): Promise<Checkpoint | undefined> {
+    const { folder, verifier } = this.#deps;
+    try {
+      const bytes = await readIn(folder)(nameOf(size));
+      const copy = bytes && openCheckpoint(bytes, verifier);
+      return copy?.size === size ? copy : undefined;
+    } catch (error) {
+      if (!isRefusal(error, 'tlog')) throw error;
+      return undefined;
+    }
+  }
+
+  async #ensureSame({ size, root }: Checkpoint): Promise<void> {
+    const own = await this.#deps.store.checkpoint(size);
+    const isSame = own?.size === size && own.root === hex(root);
+    const what = `the copy ${nameOf(size)} in ${this.#deps.folder} has another tree of ${size} entries`;
+    ensure(isSame, 'tlog', `${what} than the database. ${ADVICE}`);
+  }
+
+  /** Durable when it resolves. A file that exists stays as it is; the rest of one that was cut off is added. */
+  async #write(size: number, note: string): Promise<void> {
+    const [path, bytes] = [this.#at(size), utf8(note)];
+    try {
+      return await writeSynced(path, 'wx', bytes);
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    }
+    const copy = await this.#read(size);
+    if (copy !== undefined) return this.#ensureSame(copy);
+    const { size: length } = await fs.stat(path);
+    const isCut = length < bytes.length && equal(await fs.readFile(path), bytes.subarray(0, length));
+    if (!isCut) throw new Error(`${path} ${NO_COPY}`);
+    await writeSynced(path, 'a', bytes.subarray(length));
+  }
 }
 
-/** Durable when it resolves; a file that is there already stays as it is. */
-async function writeNew(path: string, text: string): Promise<void> {
+const ADVICE = 'Put the newest ca.db in place; docs/audit.md says what to do without one';
+const NO_COPY = 'is no checkpoint of this log: remove it, and give each CA a folder of its own';
+
+const nameOf = (size: number): string => `${size}.checkpoint`;
+
+function sizeOf(name: string): readonly number[] {
+  const size = Number(/^(0|[1-9]\d*)\.checkpoint$/.exec(name)?.[1]);
+  return Number.isSafeInteger(size) ? [size] : [];
+}
+
+/** With "a" it works in a folder whose files may only grow. */
+async function writeSynced(path: string, flags: 'wx' | 'a', bytes: Uint8Array): Promise<void> {
+  const file = await fs.open(path, flags, 0o644);
   try {
-    const file = await fs.open(path, 'wx', 0o644);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    // Made before a restart; or torn then, and the next size has a copy of its own.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }

@@ -326,6 +326,8 @@ test.each([
 
 describe('copies of checkpoints', () => {
   const copyFolder = () => join(folder, 'copies');
+  const copiesTo = (log: Log) =>
+    new Copies({ folder: copyFolder(), everySeconds: 60, store, verifier: key.verifier, clock, log });
   const copies = () => fs.readdirSync(copyFolder()).toSorted();
   const newest = async () => {
     const checkpoint = await store.checkpoint();
@@ -341,7 +343,7 @@ describe('copies of checkpoints', () => {
   test('the first is made at once, then at most one in the given time, each a file of its own', async () => {
     fs.mkdirSync(copyFolder());
     const sequencer = new Sequencer(deps);
-    const keeper = new Copies({ folder: copyFolder(), everySeconds: 60, clock, log: silentLog });
+    const keeper = copiesTo(silentLog);
     await keeper.keep(await grown(sequencer));
     await keeper.keep(await grown(sequencer));
     expect(copies()).toEqual(['1.checkpoint']);
@@ -352,7 +354,7 @@ describe('copies of checkpoints', () => {
     const note = fs.readFileSync(join(copyFolder(), '2.checkpoint'));
     expect(openCheckpoint(note, key.verifier).size).toBe(2);
     // After a restart the same one is there already.
-    await new Copies({ folder: copyFolder(), everySeconds: 60, clock, log: silentLog }).keep(await newest());
+    await copiesTo(silentLog).keep(await newest());
     expect(copies()).toHaveLength(2);
   });
 
@@ -360,7 +362,7 @@ describe('copies of checkpoints', () => {
     const lines: string[] = [];
     const keep = (_: object, message: string) => void lines.push(message);
     const log: Log = { debug: keep, info: keep, warn: keep, error: keep };
-    const keeper = new Copies({ folder: copyFolder(), everySeconds: 60, clock, log });
+    const keeper = copiesTo(log);
     const checkpoint = await grown(new Sequencer(deps));
     for (let n = 0; n < 3; n += 1) await keeper.keep(checkpoint);
     expect(fs.existsSync(copyFolder())).toBe(false);
@@ -375,7 +377,8 @@ describe('copies of checkpoints', () => {
 
   test('a CA that serves copies the newest also when nothing more happens', async () => {
     const kept: number[] = [];
-    const keeper = { keep: async ({ size }: { size: number }) => void kept.push(size) };
+    const keep = async ({ size }: { size: number }) => void kept.push(size);
+    const keeper = { compare: async () => {}, keep };
     await append(3);
     const sequencer = new Sequencer({ ...deps, copies: keeper });
     const running = sequencer.run();

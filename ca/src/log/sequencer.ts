@@ -16,7 +16,7 @@ import { ensureNotAhead, loadBranch, type MendDeps, PAGE } from './mend.ts';
 
 export interface SequencerDeps extends Omit<MendDeps, 'signal'> {
   /** Undefined if no copies are wanted. */
-  readonly copies?: Pick<Copies, 'keep'> | undefined;
+  readonly copies?: Pick<Copies, 'compare' | 'keep'> | undefined;
   readonly key: LogKey;
   readonly clock: Clock;
 }
@@ -41,9 +41,15 @@ export class Sequencer {
   readonly #stop = new AbortController();
   /** Undefined before the first step, and after a failed one. */
   #place: Place | undefined;
+  #isFailing = false;
 
   constructor(deps: SequencerDeps) {
     this.#deps = deps;
+  }
+
+  /** True while the log does not grow: the newest step failed. */
+  get isFailing(): boolean {
+    return this.#isFailing;
   }
 
   /** Resolves with the number of integrated entries. Throws tlog, store, and what the file system refuses. */
@@ -79,8 +85,11 @@ export class Sequencer {
         if (newest !== undefined) await copies?.keep(newest);
         if (failing !== undefined) log.info({}, 'the audit log grows again');
         failing = undefined;
+        this.#isFailing = false;
       } catch (error) {
         if (signal.aborted) return;
+        this.#isFailing = true;
+        this.#place = undefined;
         pause = RETRY_SECONDS;
         const says = error instanceof Error ? error.message : String(error);
         if (says !== failing)
@@ -101,7 +110,8 @@ export class Sequencer {
 
   /** Publishes what the database has and the files may not have: a step may have ended in between. */
   async #load(): Promise<Place> {
-    const { store, files, key } = this.#deps;
+    const { store, files, key, copies } = this.#deps;
+    await copies?.compare();
     const checkpoint = await store.checkpoint();
     await ensureNotAhead(checkpoint, key.verifier, files);
     const branch = await loadBranch(checkpoint, { ...this.#deps, signal: this.#stop.signal });
@@ -129,11 +139,19 @@ export class Sequencer {
   }
 }
 
-/** Works until it is closed. `close` waits for the step under way. */
-export function startSequencer(deps: SequencerDeps): { close(): Promise<void> } {
+export interface GrowingLog {
+  /** True while it does not grow. */
+  isFailing(): boolean;
+  /** Waits for the step under way. */
+  close(): Promise<void>;
+}
+
+/** Works until it is closed. */
+export function startSequencer(deps: SequencerDeps): GrowingLog {
   const sequencer = new Sequencer(deps);
   const running = sequencer.run();
   return {
+    isFailing: () => sequencer.isFailing,
     close: () => {
       sequencer.stop();
       return running;

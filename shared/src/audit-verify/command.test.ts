@@ -7,8 +7,10 @@ import { promisify } from 'node:util';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { makeFolder, removeFolder, root } from '../../../test/kit/processes.ts';
 import { tileLog } from '../../../test/kit/tlog.ts';
+import { Interrupted, type Io, runSingle } from '../cli/program.ts';
 import { signCheckpoint } from '../tlog/checkpoint.ts';
 import { noteKey, writeVerifierKey } from '../tlog/note.ts';
+import { verifyCommand } from './command.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 const key = noteKey('prod.example/chancery/log', publicKey);
@@ -114,6 +116,29 @@ test('a kept checkpoint of another key, and a file that cannot be read, are stat
   rmSync(join(log, 'tile/0/000'), { recursive: true });
   execFileSync('mkfifo', [join(log, 'tile/0/000')]);
   expect(await run('log', ...own)).toMatchObject(refused);
+});
+
+test('a file of the key may have "+" in its name, and in those of its folders', async () => {
+  mkdirSync(at('c++'), { recursive: true });
+  writeFileSync(at('c++/key+1'), `${writeVerifierKey(key)}\n`);
+  expect(await run('log', '--key', 'c++/key+1')).toMatchObject({ status: 0, stderr: '' });
+});
+
+test.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)('%s ends it while it reads', async (signal, status) => {
+  const stop = new AbortController();
+  const shown: string[] = [];
+  const io = { out: () => {}, err: () => {}, signal: stop.signal } as unknown as Io;
+  const progress = (line: string): void => {
+    shown.push(line);
+    stop.abort(new Interrupted(signal));
+  };
+  const single = { name: 'chancery-audit-verify', version: '1', command: verifyCommand };
+  expect(await runSingle(single, [log, ...own], { ...io, progress })).toBe(status);
+  // One step of the bar, and its removal.
+  expect(shown).toEqual([expect.stringMatching(/ 256 of 600 entries$/), '']);
 });
 
 test('it says what it is for', async () => {

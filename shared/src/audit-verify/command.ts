@@ -1,5 +1,5 @@
 /** `chancery-audit-verify`: its arguments. */
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, type Io, JSON_FLAG, MisuseError } from '../cli/program.ts';
 import { type NoteKey, readVerifierKey } from '../tlog/note.ts';
@@ -37,6 +37,7 @@ export const verifyCommand: Command = {
     try {
       return await verifyFolder({ folder, key, kept, json: invocation.has('json') }, io);
     } catch (error) {
+      if (io.signal.aborted) throw error;
       io.err(`chancery-audit-verify: ${error instanceof Error ? error.message : String(error)}\n`);
       return 2;
     }
@@ -52,13 +53,20 @@ function keyOf(given: string | undefined, folder: string, io: Io): NoteKey {
     io.err(
       `warning: the key is that of ${own}, which comes with the log: give the key that you know with --key\n`,
     );
-  const text = given?.includes('+') ? given : Buffer.from(readOr(given ?? own)).toString('utf8');
+  // The name of a file may have a "+", too.
+  const isKey = (text: string): boolean =>
+    VERIFIER_KEY.test(text) || (text.includes('+') && !existsSync(text));
+  const text =
+    given !== undefined && isKey(given) ? given : Buffer.from(readOr(given ?? own)).toString('utf8');
   try {
     return readVerifierKey(text.trim());
   } catch (error) {
     throw new MisuseError(error instanceof Error ? error.message : String(error));
   }
 }
+
+/** NAME+key ID+base64 of 33 bytes, whose first is 1. */
+const VERIFIER_KEY = /^[^+]+\+[0-9a-f]{8}\+A[\w+/=]{43}$/;
 
 function readOr(path: string): Uint8Array {
   try {

@@ -2,6 +2,7 @@
 import type { ExitStatus, Io } from '../cli/program.ts';
 import { base64 } from '../ground/bytes.ts';
 import type { NoteKey } from '../tlog/note.ts';
+import type { ReadFile } from '../tlog/read-log.ts';
 import { type KeptCheckpoint, type LogReport, verifyLog } from '../tlog/verify-log.ts';
 import { readIn } from './folder.ts';
 
@@ -12,13 +13,20 @@ export interface FolderToVerify {
   readonly json: boolean;
 }
 
-/** 0 if the log is what was signed, else 1. Throws tlog for a kept checkpoint that the key has not signed. */
+/**
+ * 0 if the log is what was signed, else 1. Throws tlog for a kept checkpoint that the key has not signed, and the
+ * reason of `io.signal` when it aborts.
+ */
 export async function verifyFolder(of: FolderToVerify, io: Io): Promise<ExitStatus> {
   const { folder, key, kept, json } = of;
   const bar = new ProgressBar(json ? undefined : io);
   const onProgress = (read: number, size: number): void => bar.show(read, size);
-  const report = await verifyLog({ read: readIn(folder), key, kept, onProgress });
-  bar.clear();
+  const inFolder = readIn(folder);
+  const read: ReadFile = (path) => {
+    io.signal.throwIfAborted();
+    return inFolder(path);
+  };
+  const report = await verifyLog({ read, key, kept, onProgress }).finally(() => bar.clear());
   if (json) io.out(`${JSON.stringify(jsonOf(report, of), null, 2)}\n`);
   else print(report, of, io);
   return report.findings.length === 0 ? 0 : 1;

@@ -1,0 +1,153 @@
+import { generateKeyPairSync } from 'node:crypto';
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { silentLog } from '@chancery/shared/ground/log.ts';
+import { openCheckpoint, signCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
+import { noteKey } from '@chancery/shared/tlog/note.ts';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { after, NOW } from '../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../test/kit/manual-clock.ts';
+import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { memoryStore } from '../../../test/kit/store/memory-store.ts';
+import type { Store } from '../store/store.ts';
+import { Copies } from './copies.ts';
+import { logFiles } from './log-files.ts';
+import { Sequencer } from './sequencer.ts';
+
+const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+const verifier = noteKey('test.example/chancery/log', publicKey);
+const key = { privateKey, verifier };
+
+let folder: string;
+let elsewhere: string;
+let clock: ManualClock;
+const stores: Store[] = [];
+beforeEach(() => {
+  folder = makeFolder();
+  elsewhere = join(folder, 'copies');
+  fs.mkdirSync(elsewhere);
+  clock = new ManualClock(NOW);
+});
+afterEach(async () => {
+  await Promise.all(stores.splice(0).map((store) => store.close()));
+  removeFolder(folder);
+});
+
+/** A CA of its own database and files; all of them copy to one folder. */
+async function aLife(name: string) {
+  const store = await memoryStore(clock);
+  stores.push(store);
+  const log = { ...silentLog, error: vi.fn() };
+  const copies = new Copies({ folder: elsewhere, everySeconds: 60, store, verifier, clock, log });
+  const sequencer = new Sequencer({ store, files: logFiles(join(folder, name)), key, clock, log, copies });
+  const append = async (count: number) => {
+    for (let n = 0; n < count; n += 1)
+      await store.append({ type: 'operator.acting', verb: 'apply', about: `${name} ${n}`, by: 'uid 0' });
+  };
+  const newest = async () => {
+    const checkpoint = await store.checkpoint();
+    if (checkpoint === undefined) throw new Error('no checkpoint');
+    return checkpoint;
+  };
+  const grow = async (count: number) => {
+    await append(count);
+    await sequencer.step();
+    await copies.keep(await newest());
+  };
+  return { store, copies, sequencer, append, newest, grow, log };
+}
+
+const copyOf = (size: number): string => join(elsewhere, `${size}.checkpoint`);
+
+test('I115 a database from a backup signs nothing in place of what a copy has', async () => {
+  await (await aLife('one')).grow(20);
+  const copy = fs.readFileSync(copyOf(20));
+  const restored = await aLife('restored');
+  for (const count of [5, 15, 10]) {
+    await restored.append(count);
+    await expect(restored.sequencer.step()).rejects.toThrow(
+      refusal(
+        'tlog',
+        /^the copy 20\.checkpoint in .* has 20 entries and the database 0: the database is older\. Put/,
+      ),
+    );
+  }
+  expect(await restored.store.checkpoint()).toBeUndefined();
+  expect(fs.readFileSync(copyOf(20))).toEqual(copy);
+});
+
+test('I116 a copy of another tree of a size that the database has signed ends the log, also where its folder came late', async () => {
+  await (await aLife('one')).grow(20);
+  fs.renameSync(elsewhere, `${elsewhere}-away`);
+  const restored = await aLife('restored');
+  await restored.grow(20);
+  expect(restored.log.error).toHaveBeenCalledTimes(1);
+  fs.renameSync(`${elsewhere}-away`, elsewhere);
+  const other = refusal(
+    'tlog',
+    /^the copy 20\.checkpoint in .* has another tree of 20 entries than the database/,
+  );
+  await expect(restored.copies.keep(await restored.newest())).rejects.toThrow(other);
+  const again = new Sequencer({
+    ...restored,
+    files: logFiles(join(folder, 'restored')),
+    key,
+    clock,
+    log: silentLog,
+  });
+  await restored.append(1);
+  await expect(again.step()).rejects.toThrow(other);
+  expect((await restored.newest()).size).toBe(20);
+});
+
+test('a copy of another tree that appears later is refused when its size is copied', async () => {
+  const one = await aLife('one');
+  await one.grow(3);
+  const root = Buffer.alloc(32, 1);
+  fs.writeFileSync(copyOf(5), signCheckpoint({ size: 5, root }, verifier, privateKey));
+  clock.jump(after(61));
+  await expect(one.grow(2)).rejects.toThrow(refusal('tlog', /has another tree of 5 entries/));
+});
+
+test('while the log is refused, `isFailing` holds, and it goes on by itself once the copy is gone', async () => {
+  await (await aLife('one')).grow(20);
+  const restored = await aLife('restored');
+  await restored.append(1);
+  const running = restored.sequencer.run();
+  await vi.waitFor(() => expect(clock.sleeping).toBe(1));
+  expect(restored.sequencer.isFailing).toBe(true);
+  fs.rmSync(copyOf(20));
+  clock.advanceTo(after(6));
+  await vi.waitFor(() => expect(restored.sequencer.isFailing).toBe(false));
+  restored.sequencer.stop();
+  await running;
+  expect((await restored.newest()).size).toBe(1);
+});
+
+test.each([0, 1, 100])('a copy that was cut off after %i bytes is completed', async (length) => {
+  const one = await aLife('one');
+  await one.append(4);
+  await one.sequencer.step();
+  const { note, size } = await one.newest();
+  fs.writeFileSync(copyOf(size), note.slice(0, length));
+  await one.copies.keep(await one.newest());
+  expect(openCheckpoint(fs.readFileSync(copyOf(size)), verifier).size).toBe(4);
+});
+
+test.each([
+  ['another text', 'not a checkpoint'],
+  ['a checkpoint of another size', signCheckpoint({ size: 9, root: Buffer.alloc(32) }, verifier, privateKey)],
+  ['a longer text', 'x'.repeat(5_000)],
+])('%s in the place of a copy stays, is logged once, and does not end the log', async (_, text) => {
+  const one = await aLife('one');
+  fs.writeFileSync(copyOf(4), text);
+  fs.writeFileSync(copyOf(400), text);
+  await one.grow(4);
+  await one.copies.keep(await one.newest());
+  expect(one.log.error).toHaveBeenCalledTimes(1);
+  expect(one.log.error.mock.calls[0]?.[0].err.message).toMatch(/4\.checkpoint is no checkpoint of this log/);
+  expect(fs.readFileSync(copyOf(4), 'utf8')).toBe(text);
+  await one.append(1);
+  expect(await one.sequencer.step()).toBe(1);
+});
