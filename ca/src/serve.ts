@@ -19,13 +19,14 @@ import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts'
 import { Agents } from './agents/agents.ts';
 import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
-import { type KeyHomes, keyFiles, oneHome } from './authority/key-files.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
 import { type CrlDeps, type Crls, startCrls } from './crl/crls.ts';
 import { serveCrls } from './crl/server.ts';
 import { type Doors, openDoors } from './door/doors.ts';
 import { Limits } from './door/limits.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
+import { type KeyHomes, oneHome } from './keys/homes.ts';
+import { keyFiles } from './keys/key-files.ts';
 import { openMetrics } from './measure.ts';
 import { openLog } from './open-log.ts';
 import { openOperator } from './operator/operator.ts';

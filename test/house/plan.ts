@@ -61,13 +61,14 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('text ground unix config der spiffe evidence aws x509 tpm outbound'),
     ...ca('tokens'),
   ],
-  'ca/src/authority': [...shared('ground unix spiffe evidence keys x509'), ...ca('store')],
+  'ca/src/keys': [...shared('ground unix keys'), ...ca('store')],
+  'ca/src/authority': [...shared('ground spiffe evidence keys x509'), ...ca('store keys')],
   'ca/src/registry/identity': shared('ground config spiffe evidence policy'),
   'ca/src/registry': [...shared('ground config spiffe policy'), ...ca('store registry/identity')],
   'ca/src/impact': [...shared('ground spiffe'), ...ca('agents registry/identity registry')],
   'ca/src/rotation': [...shared('ground spiffe x509 revocation audit'), ...ca('store agents authority')],
   'ca/src/revocation': [...shared('ground spiffe evidence revocation'), ...ca('store agents')],
-  'ca/src/crl': [...shared('ground health keys x509 revocation'), ...ca('store authority')],
+  'ca/src/crl': [...shared('ground health keys x509 revocation'), ...ca('store keys authority')],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
   'ca/src/door': shared('ground evidence door door/http2 health audit'),
   'ca/src/operator': [
@@ -104,7 +105,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/open-log.ts': [...shared('ground keys'), ...ca('store log config.ts')],
   'ca/src/serve.ts': [
     ...shared('text ground unix spiffe evidence door rpc health keys outbound audit'),
-    ...ca('store store/sqlite agents attestors authority registry rotation revocation succession'),
+    ...ca('store store/sqlite agents attestors keys authority registry rotation revocation succession'),
     ...ca('open-log.ts crl door operator rpc rpc/exchange rpc/server.ts config.ts upkeep.ts measure.ts'),
   ],
   'ca/src/cli': [

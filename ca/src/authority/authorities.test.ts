@@ -152,7 +152,7 @@ describe('the intermediate', () => {
 
   test('is not signed where that cannot be recorded', async () => {
     const made = await makeAuthorities();
-    const rootSigner = await made.keys.root.load(made.root.serial);
+    const rootSigner = await made.keys.root.load(made.root.key);
     const sign = vi.spyOn(rootSigner, 'sign');
     made.clock.jump(after(HALF));
     vi.spyOn(made.store, 'append').mockRejectedValue(new Error('disk full'));
@@ -264,7 +264,7 @@ describe('the intermediate', () => {
     const { serial } = made.authorities.issuer(NOW);
     keys.signers.set(serial, signerOf(generateKey()));
     await expect(Authorities.open(made)).rejects.toThrow(
-      refusal('file', new RegExp(`^the key of authority ${serial} is another one$`)),
+      refusal('key_wrong', new RegExp(`^the key of authority ${serial} is another one$`)),
     );
   });
 });

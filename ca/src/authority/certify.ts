@@ -8,8 +8,8 @@ import type { Certificate } from '@chancery/shared/x509/certificate.ts';
 import { lintAuthority } from '@chancery/shared/x509/compose/lint.ts';
 import { assembleCertificate, writeTbs } from '@chancery/shared/x509/compose/tbs.ts';
 import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
+import type { KeyHomes } from '../keys/homes.ts';
 import type { AuditIntake, AuthorityRecord, AuthorityStore, Numbered } from '../store/store.ts';
-import type { KeyHomes } from './key-files.ts';
 import { authorityFields, BACKDATE_SECONDS, crlUrlOf, PATH_LENGTH, type Validity } from './profile.ts';
 import { drawSerial } from './serial.ts';
 
@@ -43,7 +43,7 @@ export async function certify(
 ): Promise<AuthorityRecord & Numbered> {
   const serial = drawSerial(deps.clock.now(), deps.random);
   const name = hex(serial);
-  const own = await deps.keys[kind].create(name);
+  const { signer: own, place: key } = await deps.keys[kind].create(name);
   const keyId = keyIdentifierOf(own.spki, 'certificate_parse');
   const signer = parent && {
     subject: parent.certificate.subject,
@@ -70,7 +70,7 @@ export async function certify(
   const about = { kind, serial: name, notAfter: notAfter.toISOString() } as const;
   await deps.store.append({ type: 'authority.certifying', ...about, tbs: hash('sha256', tbs, 'hex') });
   const certificate = assembleCertificate(tbs, signing.algorithm, await signing.sign(tbs));
-  const record = { serial: name, kind, state, algorithm: own.algorithm, certificate, notAfter };
+  const record = { serial: name, kind, state, algorithm: own.algorithm, key, certificate, notAfter };
   try {
     return {
       ...record,
@@ -86,10 +86,13 @@ export async function certify(
  * Of two first roots one is stored. Where that is another one, this one can never be stored, and its key is only
  * something to steal. Of any other authority it is not known whether it was stored.
  */
-async function forgetLoser({ kind, state, serial }: AuthorityRecord, deps: AuthorityDeps): Promise<void> {
+async function forgetLoser(
+  { kind, state, serial, key }: AuthorityRecord,
+  deps: AuthorityDeps,
+): Promise<void> {
   const stored = await deps.store.authorities().catch(() => []);
   const lost = stored.length > 0 && stored.every((each) => each.serial !== serial);
-  if (kind === 'root' && state === 'active' && lost) await deps.keys.root.remove(serial);
+  if (kind === 'root' && state === 'active' && lost) await deps.keys.root.remove(key);
 }
 
 /** Never outside the parent's own, however near its beginning or its end. */

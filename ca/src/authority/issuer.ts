@@ -18,7 +18,7 @@ export interface Issuer {
   readonly chain: readonly Uint8Array[];
 }
 
-/** `crlBase` is where the CRLs of this CA are. Throws file if the key is not that of the record. */
+/** `crlBase` is where the CRLs of this CA are. Throws key_wrong if the key is not that of the record. */
 export function issuerOf(record: AuthorityRecord, signer: Signer, crlBase: string | undefined): Issuer {
   ensureKeyOf(record, signer);
   const certificate = parseCertificate(record.certificate);

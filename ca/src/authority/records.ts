@@ -1,8 +1,9 @@
-/** What the records of the authorities say: who signs, what agents trust, and what has had its time. Pure. */
+/** What the records of the authorities say: who signs, what agents trust, and what has had its time. */
 import { hash } from 'node:crypto';
 import { equal, hex } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { KeyHome } from '@chancery/shared/keys/home.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { type TrustDomain, trustDomainId } from '@chancery/shared/spiffe/id.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
@@ -60,27 +61,25 @@ export function isUnder(intermediate: AuthorityRecord, root: AuthorityRecord): b
 
 export interface Choice {
   readonly now: Date;
-  /** Whether the key of this serial is at hand. */
-  readonly hasKey: (serial: string) => boolean;
+  /** The home of intermediates' keys: one without its key cannot sign. */
+  readonly keys: Pick<KeyHome, 'has'>;
 }
 
 /**
  * The intermediate that signs or is to sign: issued by this root, before half of its life, with its key. The one that
  * signs already comes before others, then the newest. Undefined if a new one is needed.
  */
-export function freshIntermediate<T extends AuthorityRecord>(
+export async function freshIntermediate<T extends AuthorityRecord>(
   records: readonly T[],
   root: AuthorityRecord,
-  { now, hasKey }: Choice,
-): T | undefined {
+  { now, keys }: Choice,
+): Promise<T | undefined> {
   const fresh = records.filter(
-    (each) =>
-      keepsKey(each) &&
-      isUnder(each, root) &&
-      isFresh(parseCertificate(each.certificate), now) &&
-      hasKey(each.serial),
+    (each) => keepsKey(each) && isUnder(each, root) && isFresh(parseCertificate(each.certificate), now),
   );
-  return fresh.find(maySign) ?? fresh.at(-1);
+  const found = await Promise.all(fresh.map(({ key }) => keys.has(key)));
+  const usable = fresh.filter((_, n) => found[n] === true);
+  return usable.find(maySign) ?? usable.at(-1);
 }
 
 /** What makes `chosen` the one that signs, and removes what nothing can sign with any more. */
@@ -123,13 +122,13 @@ export function ensureInTime({ notBefore, notAfter }: Certificate, now: Date): v
 export const keyNameOf = ({ certificate }: AuthorityRecord): string =>
   hash('sha256', parseCertificate(certificate).spki, 'hex');
 
-/** Throws file if the key is not that of the record. */
+/** Throws key_wrong if the key is not that of the record. */
 export function ensureKeyOf(
   { serial, algorithm, certificate }: AuthorityRecord,
   key: { readonly spki: Uint8Array; readonly algorithm: string },
 ): void {
   const same = hex(key.spki) === hex(parseCertificate(certificate).spki) && key.algorithm === algorithm;
-  ensure(same, 'file', `the key of authority ${serial} is another one`);
+  ensure(same, 'key_wrong', `the key of authority ${serial} is another one`);
 }
 
 /** From its beginning until half-way between the moment it was made and its end. */

@@ -238,6 +238,6 @@ test('a record whose algorithm is not that of the key is refused', async () => {
     stored.map((each) => ({ ...each, algorithm: 'ecdsa-p384' as const })),
   );
   await expect(Authorities.open(made)).rejects.toThrow(
-    refusal('file', /^the key of authority \w+ is another one$/),
+    refusal('key_wrong', /^the key of authority \w+ is another one$/),
   );
 });

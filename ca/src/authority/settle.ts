@@ -4,11 +4,11 @@
  */
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import type { KeyHomes } from '../keys/homes.ts';
 import { keepsKey } from '../store/authority-states.ts';
 import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
 import { type AuthorityDeps, certify } from './certify.ts';
 import { type Issuer, issuerOf } from './issuer.ts';
-import type { KeyHomes } from './key-files.ts';
 import { ensureInTime, ensureRootOf, freshIntermediate, movesFor, rootOf } from './records.ts';
 
 export interface Settled {
@@ -26,7 +26,6 @@ const MAX_STEPS = 16;
  */
 export async function settle(deps: AuthorityDeps, known: Issuer | undefined): Promise<Settled> {
   const { store, keys, clock } = deps;
-  const hasKey = (serial: string): boolean => keys.intermediate.has(serial);
   let made: AuthorityRecord | undefined;
   for (let step = 0; step < MAX_STEPS; step += 1) {
     const [records, now] = [await store.authorities(), clock.now()];
@@ -34,7 +33,7 @@ export async function settle(deps: AuthorityDeps, known: Issuer | undefined): Pr
     ensureRootOf(root, deps.trustDomain);
     // Under a root that ends soon a new one is past half of its life at once, and yet the best that there is.
     const chosen =
-      freshIntermediate(records, root, { now, hasKey }) ??
+      (await freshIntermediate(records, root, { now, keys: keys.intermediate })) ??
       records.find(({ serial }) => serial === made?.serial);
     const moves = chosen === undefined ? [] : movesFor(records, chosen, now);
     if (chosen === undefined) made = await makeIntermediate(root, deps);
@@ -50,8 +49,8 @@ export async function signing(
   { keys, crlBase }: AuthorityDeps,
   known: Issuer | undefined,
 ): Promise<Issuer> {
-  const { serial } = chosen;
-  return known?.serial === serial ? known : issuerOf(chosen, await keys.intermediate.load(serial), crlBase);
+  const { serial, key } = chosen;
+  return known?.serial === serial ? known : issuerOf(chosen, await keys.intermediate.load(key), crlBase);
 }
 
 /** Makes an intermediate under this root, prepared. Throws authority_unfit, store, file, file_mode, lint. */
@@ -59,12 +58,12 @@ export async function makeIntermediate(root: AuthorityRecord, deps: AuthorityDep
   const certificate = parseCertificate(root.certificate);
   // Before there is a key: one that nothing can certify would be left behind at each try.
   ensureInTime(certificate, deps.clock.now());
-  const signer = await deps.keys.root.load(root.serial);
+  const signer = await deps.keys.root.load(root.key);
   return certify({ kind: 'intermediate', state: 'prepared' }, deps, { certificate, signer });
 }
 
 /** Removes the keys that nothing will sign with again; does nothing if they are gone. Throws file. */
 export async function forgetKeys(records: readonly AuthorityRecord[], keys: KeyHomes): Promise<void> {
-  for (const { kind, serial } of records.filter((each) => !keepsKey(each)))
-    if (keys[kind].has(serial)) await keys[kind].remove(serial);
+  for (const { kind, key } of records.filter((each) => !keepsKey(each)))
+    if (await keys[kind].has(key)) await keys[kind].remove(key);
 }

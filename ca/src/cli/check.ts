@@ -117,11 +117,10 @@ const NOTHING: Snapshot = { newestRecordAt: undefined, authorities: [], registry
 /** Throws unless an intermediate may sign now and has its key, or the root may make one. */
 async function ensureCanSign(settings: CaSettings, { root, records, now }: Authority): Promise<void> {
   const keys = keysOf(settings);
-  const hasKey = (serial: string): boolean => keys.intermediate.has(serial);
-  const fresh = freshIntermediate(records, root, { now, hasKey });
+  const fresh = await freshIntermediate(records, root, { now, keys: keys.intermediate });
   ensureInTime(parseCertificate(root.certificate), now);
   const needed = fresh ?? root;
-  await keys[needed.kind].load(needed.serial);
+  await keys[needed.kind].load(needed.key);
 }
 
 interface Authority {

@@ -90,7 +90,7 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps)
     const keys = keysOf(settings);
     if (root !== undefined) {
       ensureRootOf(root, trustDomain);
-      await keys.root.load(root.serial);
+      await keys.root.load(root.key);
     }
     const made = root ?? (await createRoot({ ...deps, ...settings, keys, store }));
     await logKeyOf(settings, store);

@@ -226,9 +226,9 @@ describe('a list that cannot be made', () => {
     await crls.close();
     const [root] = await deps.store.authorities();
     const load = deps.keys.root.load;
-    vi.spyOn(deps.keys.root, 'load').mockImplementation(async (serial) => {
-      if (serial === deps.root.serial) throw new Error('the key is offline');
-      return load(serial);
+    vi.spyOn(deps.keys.root, 'load').mockImplementation(async (place) => {
+      if (place.reference === deps.root.key.reference) throw new Error('the key is offline');
+      return load(place);
     });
     const error = vi.spyOn(silentLog, 'error');
     open();

@@ -9,8 +9,8 @@ import type { Log } from '@chancery/shared/ground/log.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import type { KeyHomes } from '../authority/key-files.ts';
 import { BACKDATE_SECONDS } from '../authority/profile.ts';
+import type { KeyHomes } from '../keys/homes.ts';
 import type { AgentStore, StoredAuthority } from '../store/store.ts';
 import { type EntriesOf, nextEnd, RevokedEntries } from './entries.ts';
 import { type CrlIssuer, type Entries, issuersOf, revokedIntermediates } from './issuers.ts';
@@ -121,7 +121,10 @@ class CrlKeeper {
   async #make(): Promise<Date> {
     const { authorities, revocations, keys, clock, ttl } = this.#deps;
     const [records, set, now] = [authorities.records.current(), revocations.sets.current(), clock.now()];
-    const issuers = issuersOf(records, now, ({ kind, serial }) => keys[kind].has(serial));
+    const wanted = issuersOf(records, now);
+    const found = await Promise.all(wanted.map(({ kind, key }) => keys[kind].has(key)));
+    // Of a root the key may be elsewhere: then nobody here can make its list.
+    const issuers = wanted.filter((_, n) => found[n] === true);
     const revoked = await this.#revoked.of(set, now);
     this.#failed = false;
     const lists = await Promise.all(
@@ -164,8 +167,8 @@ class CrlKeeper {
   }
 
   async #sign(draft: CrlDraft): Promise<MadeCrl> {
-    const { kind, serial } = draft.issuer;
-    return signCrl(draft, await this.#deps.keys[kind].load(serial));
+    const { kind, key } = draft.issuer;
+    return signCrl(draft, await this.#deps.keys[kind].load(key));
   }
 }
 

@@ -1,6 +1,7 @@
 /** Which authorities have a CRL, and what its number is: what the records of the store say. Pure. */
 import { hash } from 'node:crypto';
 import { equal } from '@chancery/shared/ground/bytes.ts';
+import type { KeyPlace } from '@chancery/shared/keys/home.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { crlEntryEnd, writeCrlEntry } from '@chancery/shared/x509/compose/crl.ts';
 import { isInBundle, keepsKey } from '../store/authority-states.ts';
@@ -11,6 +12,7 @@ export interface CrlIssuer {
   readonly serial: string;
   readonly kind: AuthorityKind;
   readonly certificate: Certificate;
+  readonly key: KeyPlace;
 }
 
 /** Entries of one list, joined. */
@@ -20,23 +22,17 @@ export interface Entries {
 }
 
 /**
- * The authorities that peers trust, whose certificates may be unexpired and whose key is at hand. `hasKey` may be false
- * of a root: then nobody here can make its list.
+ * The authorities that peers trust and whose certificates may be unexpired. One whose key is not at hand has no list.
  */
-export function issuersOf(
-  records: readonly AuthorityRecord[],
-  now: Date,
-  hasKey: (record: AuthorityRecord) => boolean,
-): readonly CrlIssuer[] {
+export function issuersOf(records: readonly AuthorityRecord[], now: Date): readonly CrlIssuer[] {
   const own = records
     .filter((each) => keepsKey(each) && now < each.notAfter)
     .map((record) => ({ record, certificate: parseCertificate(record.certificate) }));
   const roots = own.filter(({ record }) => isInBundle(record)).map(({ certificate }) => certificate);
   return own
-    .filter(({ record }) => hasKey(record))
     .filter(({ certificate }) => roots.some(({ subject }) => equal(subject, certificate.issuer)))
     .filter(({ record }) => record.kind === 'intermediate' || isInBundle(record))
-    .map(({ record: { serial, kind }, certificate }) => ({ serial, kind, certificate }));
+    .map(({ record: { serial, kind, key }, certificate }) => ({ serial, kind, key, certificate }));
 }
 
 /**

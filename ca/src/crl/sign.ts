@@ -25,14 +25,14 @@ export interface CrlDraft {
   readonly nextUpdate: Date;
 }
 
-/** `signer` has the key of the issuer. Throws lint, file, and what the key throws. */
+/** `signer` has the key of the issuer. Throws lint, key_wrong, and what the key throws. */
 export async function signCrl(draft: CrlDraft, signer: Signer): Promise<MadeCrl> {
   const { issuer, entries, sequence, thisUpdate, nextUpdate } = draft;
   const number = crlNumber(sequence, thisUpdate);
   const { certificate } = issuer;
   ensure(
     equal(signer.spki, certificate.spki),
-    'file',
+    'key_wrong',
     `the key of authority ${issuer.serial} is another one`,
   );
   const fields = {

@@ -160,9 +160,8 @@ function waivedOf(
 /** The intermediate is made before the moves: with them it signs at once. */
 async function activate(root: StoredAuthority, about: MovedEvent, deps: RotationDeps): Promise<void> {
   const { keys, clock, store } = deps;
-  const hasKey = (serial: string): boolean => keys.intermediate.has(serial);
   const records = await store.authorities();
-  const ready = freshIntermediate(records, root, { now: clock.now(), hasKey });
+  const ready = await freshIntermediate(records, root, { now: clock.now(), keys: keys.intermediate });
   const chosen = ready ?? (await makeIntermediate(root, deps));
   ensureChain(chosen, root, clock.now());
   await move(activeMoves(records, root, chosen), about, deps);

@@ -14,6 +14,7 @@ const record: StoredAuthority = {
     kind: 'root',
     state: 'active',
     algorithm: 'ecdsa-p256',
+    key: { home: 'memory', reference: '40aa' },
     certificate: new Uint8Array(),
   },
   ...{ notAfter: after(9), sequence: 1n, movedAt: NOW },

@@ -6,6 +6,7 @@
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { KeyPlace } from '@chancery/shared/keys/home.ts';
 import type { KeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -48,6 +49,8 @@ export interface AuthorityRecord {
   readonly state: AuthorityState;
   /** Of its own key; its certificate is signed by the algorithm of its issuer. */
   readonly algorithm: KeyAlgorithm;
+  /** Where the key is, and what it is called there. */
+  readonly key: KeyPlace;
   /** X.509 DER. */
   readonly certificate: Uint8Array;
   readonly notAfter: Date;

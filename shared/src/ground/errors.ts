@@ -96,6 +96,8 @@ export const REFUSALS = {
   revoked_identity: { grpc: 'PERMISSION_DENIED', says: NOT_YOURS },
   key_reuse: { grpc: 'PERMISSION_DENIED', says: CSR },
   authority_unfit: { grpc: 'UNAVAILABLE', says: 'the authority cannot issue now' },
+  key_missing: { grpc: 'UNAVAILABLE', says: 'the authority cannot issue now' },
+  key_wrong: { grpc: 'UNAVAILABLE', says: 'the authority cannot issue now' },
   lint: { grpc: 'INTERNAL', says: 'the certificate could not be issued' },
   // Certificates and peers
   der: { grpc: 'INVALID_ARGUMENT', says: 'the DER is not valid' },

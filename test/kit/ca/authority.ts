@@ -2,8 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { Authorities } from '@chancery/ca/authority/authorities.ts';
 import { type AuthorityDeps, createRoot } from '@chancery/ca/authority/certify.ts';
-import { type AuthorityKeys, type KeyHomes, oneHome } from '@chancery/ca/authority/key-files.ts';
+import { type KeyHomes, oneHome } from '@chancery/ca/keys/homes.ts';
 import type { Store } from '@chancery/ca/store/store.ts';
+import type { KeyHome } from '@chancery/shared/keys/home.ts';
 import { generateKey, type KeyAlgorithm, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { type ProvenKey, verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
@@ -18,25 +19,25 @@ export const INTERMEDIATE_TTL = 2 * DAY;
 /** Keys by serial, which a test may take away or exchange. */
 export function memoryKeys(algorithm?: KeyAlgorithm): MemoryKeys {
   const signers = new Map<string, Signer>();
-  const keys: AuthorityKeys = {
-    create: async (serial) => {
+  const keys: KeyHome = {
+    create: async (reference) => {
       const signer = signerOf(generateKey(algorithm));
-      signers.set(serial, signer);
+      signers.set(reference, signer);
+      return { place: { home: 'memory', reference }, signer };
+    },
+    has: async ({ reference }) => signers.has(reference),
+    load: async ({ reference }) => {
+      const signer = signers.get(reference);
+      if (signer === undefined) throw new Error(`missing key ${reference}`);
       return signer;
     },
-    has: (serial) => signers.has(serial),
-    load: async (serial) => {
-      const signer = signers.get(serial);
-      if (signer === undefined) throw new Error(`missing key ${serial}`);
-      return signer;
-    },
-    remove: async (serial) => void signers.delete(serial),
+    remove: async ({ reference }) => void signers.delete(reference),
   };
   return { ...keys, ...oneHome(keys), signers };
 }
 
 /** A home, or the one of all kinds. */
-type MemoryKeys = AuthorityKeys & KeyHomes & { readonly signers: Map<string, Signer> };
+type MemoryKeys = KeyHome & KeyHomes & { readonly signers: Map<string, Signer> };
 
 type Changes = Partial<Omit<AuthorityDeps, 'store' | 'keys'>> & { store?: Store; keys?: KeyHomes };
 

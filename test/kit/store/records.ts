@@ -23,6 +23,7 @@ export const authority: AuthorityRecord = {
   kind: 'root',
   state: 'active',
   algorithm: 'ecdsa-p256',
+  key: { home: 'memory', reference: '40bb' },
   certificate: Buffer.from('der'),
   notAfter: after(3600),
 };

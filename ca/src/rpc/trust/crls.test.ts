@@ -24,9 +24,9 @@ beforeEach(async () => {
 });
 
 function listOf(size: number, number = 1n): MadeCrl {
-  const { certificate: der, serial, kind } = rpc.root;
+  const { certificate: der, serial, kind, key } = rpc.root;
   const entries = { count: 0, bytes: new Uint8Array() };
-  const about = { serial, kind, certificate: parseCertificate(der), number, entries };
+  const about = { serial, kind, key, certificate: parseCertificate(der), number, entries };
   return { ...about, der: randomBytes(size), thisUpdate: NOW, nextUpdate: after(60) };
 }
 

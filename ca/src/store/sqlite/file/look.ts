@@ -3,7 +3,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import type { AuthorityRecord, RegistryRecord } from '../../store.ts';
-import { authorityOf } from '../tables/rows.ts';
+import { authorityOf, serialOf } from '../tables/rows.ts';
 import { ensureNotOlder } from './generation.ts';
 import { ensureKnownSchema, storeRefusal } from './open.ts';
 
@@ -16,7 +16,7 @@ export interface Snapshot {
 const BUSY = 5;
 const UNKNOWN_BEFORE_MIGRATION = 0;
 /** What an older schema does not say of an authority: all that it has may sign, as their times and keys allow. */
-const BEFORE_STATES = { state: 'active', algorithm: 'ecdsa-p256', sequence: 0 };
+const BEFORE_STATES = { state: 'active', algorithm: 'ecdsa-p256', sequence: 0, key_home: 'file' };
 
 /**
  * Undefined if a running CA holds the database: it has found it good. Throws store for what `openSqlite` refuses.
@@ -54,7 +54,7 @@ function snapshotOf(db: DatabaseSync, generation: string): Snapshot {
     authorities: db
       .prepare('SELECT * FROM authorities ORDER BY not_after, serial')
       .all()
-      .map((row) => authorityOf({ ...BEFORE_STATES, ...row })),
+      .map((row) => authorityOf({ ...BEFORE_STATES, key_reference: serialOf(row), ...row })),
     registry: registry && { version: Number(registry['version']), resources: String(registry['resources']) },
   };
 }

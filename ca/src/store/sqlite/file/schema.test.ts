@@ -47,9 +47,14 @@ test('a database from before there were states has a root that signs, and the ne
     PRAGMA user_version = ${step}`);
   old.close();
   const generation = join(folder, 'stateless');
-  expect(lookAt(path, generation)?.authorities.map(({ state }) => state)).toEqual(Array(4).fill('active'));
+  const looked = lookAt(path, generation)?.authorities ?? [];
+  expect(looked.map(({ state }) => state)).toEqual(Array(4).fill('active'));
+  const places = ['40dd', '40bb', '40cc', '40aa'].map((reference) => ({ home: 'file', reference }));
+  expect(looked.map(({ key }) => key)).toEqual(places);
   const store = await openSqlite(path, new ManualClock(NOW));
-  const found = (await store.authorities()).map(({ certificate, notAfter, movedAt, ...each }) => each);
+  const all = await store.authorities();
+  expect(all.map(({ key }) => key)).toEqual(places);
+  const found = all.map(({ certificate, notAfter, movedAt, key, ...each }) => each);
   const algorithm = 'ecdsa-p256';
   expect(found).toEqual([
     { serial: '40dd', kind: 'intermediate', state: 'retiring', algorithm, sequence: 0n },

@@ -116,4 +116,10 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE UNIQUE INDEX checkpoints_through ON checkpoints (through);
   `,
+  // Before, each key was a file with the serial of its certificate as its name.
+  `
+  ALTER TABLE authorities ADD COLUMN key_home TEXT NOT NULL DEFAULT 'file';
+  ALTER TABLE authorities ADD COLUMN key_reference TEXT NOT NULL DEFAULT '';
+  UPDATE authorities SET key_reference = lower(hex(serial));
+  `,
 ];

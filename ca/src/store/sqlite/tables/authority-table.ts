@@ -37,9 +37,9 @@ export class AuthorityTable {
   save(record: AuthorityRow, at: number, { next }: Numbers): Numbered {
     ensureNew(this.#standings(), record);
     const sequence = isInBundle(record) ? next() : 0n;
-    const { serial, kind, certificate, notAfter, state, algorithm } = record;
+    const { serial, kind, certificate, notAfter, state, algorithm, key } = record;
     const about = [kind, fromHex(certificate), notAfter.getTime()] as const;
-    this.#sql.insert.run(fromHex(serial), ...about, sequence, state, algorithm, at);
+    this.#sql.insert.run(fromHex(serial), ...about, sequence, state, algorithm, at, key.home, key.reference);
     return { sequence };
   }
 
@@ -73,8 +73,9 @@ function statements(db: DatabaseSync) {
     state: sql('SELECT state FROM authorities WHERE serial = ?'),
     standings: sql('SELECT serial, kind, state, sequence FROM authorities'),
     insert: sql(`
-      INSERT INTO authorities (serial, kind, certificate, not_after, sequence, state, algorithm, moved_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?)`),
+      INSERT INTO authorities (serial, kind, certificate, not_after, sequence, state, algorithm, moved_at,
+        key_home, key_reference)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     move: sql('UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
   };
 }

@@ -70,6 +70,7 @@ export function authorityOf(row: Row): AuthorityRecord {
     kind,
     state,
     algorithm,
+    key: { home: String(row['key_home']), reference: String(row['key_reference']) },
     certificate: bytes(row, 'certificate'),
     notAfter: new Date(Number(row['not_after'])),
   };

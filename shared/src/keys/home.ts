@@ -1,0 +1,30 @@
+/** Homes of keys: where authorities' keys are made, kept and used. A key may never leave its home. */
+import type { Signer } from './key.ts';
+
+/** Names a key for as long as it exists, across restarts and across changes of the config. */
+export interface KeyPlace {
+  /** The name of the home. */
+  readonly home: string;
+  /** What the home calls the key. */
+  readonly reference: string;
+}
+
+export interface HomeKey {
+  readonly place: KeyPlace;
+  readonly signer: Signer;
+}
+
+/**
+ * Throws key_missing for a key that is not there, key_wrong for one that is another key or in another home, and what
+ * the home's own reading throws.
+ */
+export interface KeyHome {
+  /** `label` is unique. Which algorithm the key has is the home's choice. */
+  create(label: string): Promise<HomeKey>;
+  /** Whether the key is there; it may still not open. */
+  has(place: KeyPlace): Promise<boolean>;
+  /** To sign with, for as long as the home has the key. */
+  load(place: KeyPlace): Promise<Signer>;
+  /** Does nothing where there is no such key. */
+  remove(place: KeyPlace): Promise<void>;
+}
