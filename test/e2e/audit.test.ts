@@ -1,6 +1,6 @@
 /** The audit log as an operator and an auditor use it: a real CA that is killed, its commands, and a copy elsewhere. */
 import { execFile } from 'node:child_process';
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execPath } from 'node:process';
 import { readVerifierKey } from '@chancery/shared/tlog/note.ts';
@@ -161,3 +161,49 @@ test('a log whose files are gone is written again from the database', async () =
   serving = await ca.serve();
   await vi.waitFor(async () => expect((await ca.cli('audit', 'verify')).status).toBe(0), PATIENCE);
 });
+
+test('I115 a CA whose dataDir is from a backup signs nothing until its copies are elsewhere, and serves', async () => {
+  const [own, copies] = [join(dir, 'restored'), join(dir, 'copies')];
+  mkdirSync(copies);
+  const config = { audit: { checkpointCopies: copies } };
+  const one = await serveUnixCa(own, 'restored.example', [], config);
+  const sizes = () => readdirSync(copies).map((name) => Number(name.split('.')[0]));
+  await vi.waitFor(() => expect(sizes()).toHaveLength(1), PATIENCE);
+  await one.serving.stop();
+  const [data, backup] = [join(own, 'data'), join(own, 'backup')];
+  cpSync(data, backup, { recursive: true });
+  const revoke = () => one.ca.cli('revoke', 'spiffe://restored.example/w', '--reason', 'superseded');
+  let running = await one.ca.serve();
+  await revoke();
+  await running.stop();
+  running = await one.ca.serve();
+  await vi.waitFor(() => expect(Math.max(...sizes())).toBeGreaterThan(sizeIn(backup)), PATIENCE);
+  await running.stop();
+  rmSync(data, { recursive: true });
+  cpSync(backup, data, { recursive: true });
+  running = await one.ca.serve();
+  try {
+    const metrics = async () => (await fetch(`http://127.0.0.1:${one.ca.httpPort}/metrics`)).text();
+    await vi.waitFor(
+      async () => expect(await metrics()).toMatch(/^chancery_audit_log_failing 1$/m),
+      PATIENCE,
+    );
+    expect(running.log()).toMatch(
+      /the copy \d+\.checkpoint in .*: the database is older\. Put the newest ca\.db/,
+    );
+    expect((await revoke()).status).toBe(0);
+    expect(sizeIn(data)).toBe(sizeIn(backup));
+    renameSync(copies, join(dir, 'evidence'));
+    mkdirSync(copies);
+    await vi.waitFor(() => expect(sizeIn(data)).toBeGreaterThan(sizeIn(backup)), PATIENCE);
+    await vi.waitFor(
+      async () => expect(await metrics()).toMatch(/^chancery_audit_log_failing 0$/m),
+      PATIENCE,
+    );
+  } finally {
+    await running.stop('SIGKILL');
+  }
+});
+
+const sizeIn = (data: string): number =>
+  Number(readFileSync(join(data, 'log/checkpoint'), 'utf8').split('\n')[1]);
