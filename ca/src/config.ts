@@ -11,6 +11,7 @@ import { socketPathProblem } from '@chancery/shared/text/socket-path.ts';
 import { readTrustedFile } from '@chancery/shared/unix/files/trusted-file.ts';
 import { z } from 'zod';
 import { AttestorsConfig } from './attestors/index.ts';
+import { OperatorsConfig } from './sign-in/config.ts';
 
 /**
  * An issuing certificate signs until half of its life, and no SVID outlives it. So an SVID may have half of this left:
@@ -100,6 +101,9 @@ export const CaConfig = z.strictObject({
     (attestors) => Object.values(attestors).some((each) => each !== undefined),
     'configure at least one attestor, for instance "unix: {}"',
   ).describe('The platforms that may join.'),
+  operators: OperatorsConfig.optional().describe(
+    'Operators who sign in by OpenID Connect; without it, only the admin socket (docs/operators.md).',
+  ),
   limits: z
     .strictObject({
       attestationsPerSecond: z

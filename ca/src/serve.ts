@@ -39,11 +39,14 @@ import { Nonces } from './rpc/exchange/nonces.ts';
 import { listenLocally, listenTls } from './rpc/listen.ts';
 import { recordRefusal } from './rpc/refuse.ts';
 import { grpcServer } from './rpc/server.ts';
+import { personOf, type SessionDeps } from './sign-in/sessions.ts';
+import { type SignInDeps, signIn } from './sign-in/sign-in.ts';
 import { tellOfClock } from './store/clock-warning.ts';
 import { nodeMemory } from './store/node-memory.ts';
 import { openSqliteThread } from './store/sqlite/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { MAX_KEPT, Successions } from './succession/successions.ts';
+import { keySetFrom } from './tokens/jwks.ts';
 import { isOwnCurrent, ownSvid, startUpkeep, whyOwnUnfit } from './upkeep.ts';
 
 export interface ServeDeps {
@@ -161,7 +164,8 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const { connections } = settings.limits;
   const known = { connections, trustDomain, attestors: platforms };
   const operator = openOperator({ ...deps, ...watched, rotation, audit });
-  const server = grpcServer({ ...deps, ...rooms, ...known, operator, audit, fold, crls: crls.lists });
+  const signIn = openSignIn(settings, { ...deps, ...watched });
+  const server = grpcServer({ ...deps, ...rooms, ...known, operator, signIn, audit, fold, crls: crls.lists });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const { inject } = server;
   const port = await listenAll(settings, { ...deps, ...rooms, doors, inject, svid });
@@ -213,6 +217,18 @@ function openRefusals({ limits }: CaSettings, deps: OpenDeps & { readonly audit:
   return (event: RefusalEvent, peer: RefusedPeer) => refusals.tell(event, peer);
 }
 
+/** Undefined if the config has no `operators`. */
+function openSignIn(settings: CaSettings, deps: OpenDeps & Pick<SignInDeps, 'authorities' | 'revocations'>) {
+  const { operators: config, trustDomain, file } = settings;
+  if (config === undefined) return undefined;
+  const outbound = openOutbound();
+  deps.open.push({ close: async () => outbound.close() });
+  const ca = config.ca === undefined ? undefined : readBeside(file)(config.ca);
+  const keys = keySetFrom({ discover: config.issuer }, { ...deps, outbound, ca });
+  const all = { ...deps, trustDomain, config, keys };
+  return { config, run: (request: Parameters<typeof signIn>[0]) => signIn(request, all) };
+}
+
 async function openPlatforms(settings: CaSettings, { store, clock, log, open }: OpenDeps) {
   const outbound = openOutbound();
   open.push({ close: async () => outbound.close() });
@@ -228,6 +244,7 @@ interface ListenAllDeps extends OpenDeps {
   readonly inject: Parameters<typeof listenTls>[1]['inject'];
   readonly svid: LiveValue<Svid>;
   readonly authorities: Authorities;
+  readonly revocations: SessionDeps['revocations'];
 }
 
 /** Returns the port of TLS. */
@@ -246,6 +263,7 @@ async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<num
     svid,
     bundle,
     nodeOf,
+    findPerson: (svid: Parameters<typeof personOf>[0]) => personOf(svid, deps),
   };
   const over = await listenTls(options, deps);
   open.push(over);

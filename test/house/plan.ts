@@ -75,6 +75,10 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('ground unix spiffe revocation audit'),
     ...ca('store agents authority registry/identity registry impact rotation revocation'),
   ],
+  'ca/src/sign-in': [
+    ...shared('text ground spiffe evidence x509 outbound policy'),
+    ...ca('store agents tokens authority revocation operator'),
+  ],
   'ca/src/rpc': [...shared('text ground unix spiffe door rpc x509 tls audit'), ...ca('door operator')],
   'ca/src/rpc/exchange': [
     ...shared('ground spiffe evidence door x509 revocation'),
@@ -89,14 +93,14 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/rpc/operator': [
     ...shared('ground spiffe evidence revocation audit'),
     PROTO,
-    ...ca('store agents registry rotation operator rpc'),
+    ...ca('store agents registry rotation door operator sign-in rpc'),
   ],
   'ca/src/rpc/server.ts': [
     ...shared('door door/http2 rpc'),
     ...ca('door rpc rpc/exchange rpc/trust rpc/operator'),
   ],
   'ca/src/health': ca('authority'),
-  'ca/src/config.ts': [...shared('text ground unix config spiffe health'), ...ca('attestors')],
+  'ca/src/config.ts': [...shared('text ground unix config spiffe health'), ...ca('attestors sign-in')],
   'ca/src/upkeep.ts': [...shared('ground spiffe keys x509'), ...ca('store agents authority revocation')],
   'ca/src/measure.ts': [
     ...shared('ground'),
@@ -105,21 +109,27 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/open-log.ts': [...shared('ground keys'), ...ca('store log config.ts')],
   'ca/src/serve.ts': [
     ...shared('text ground unix spiffe evidence door rpc health keys outbound audit'),
-    ...ca('store store/sqlite agents attestors keys authority registry rotation revocation succession'),
-    ...ca('open-log.ts crl door operator rpc rpc/exchange rpc/server.ts config.ts upkeep.ts measure.ts'),
+    ...ca('store store/sqlite agents tokens attestors keys authority registry rotation revocation'),
+    ...ca('succession sign-in open-log.ts crl door operator rpc rpc/exchange rpc/server.ts config.ts'),
+    ...ca('upkeep.ts measure.ts'),
   ],
   'ca/src/cli': [
     ...shared('text ground unix cli der spiffe keys x509 outbound'),
     PROTO,
     ...ca('store store/sqlite attestors authority registry config.ts open-log.ts serve.ts'),
   ],
+  'ca/src/cli/login': [
+    ...shared('text ground unix cli der spiffe keys x509 tls outbound'),
+    PROTO,
+    ...ca('sign-in cli'),
+  ],
   'ca/src/cli/operator': [
     ...shared('ground unix cli tlog audit-verify config spiffe evidence revocation audit'),
     PROTO,
-    ...ca('agents registry config.ts open-log.ts cli'),
+    ...ca('agents registry config.ts open-log.ts cli cli/login'),
   ],
   'ca/src/cli/rotation': [...shared('ground cli'), PROTO, ...ca('cli cli/operator')],
-  'ca/src/cli/program.ts': [...shared('ground cli'), ...ca('cli cli/operator cli/rotation')],
+  'ca/src/cli/program.ts': [...shared('ground cli'), ...ca('cli cli/login cli/operator cli/rotation')],
   'ca/src/main.ts': [...shared('ground cli'), ...ca('cli/program.ts')],
 };
 
@@ -245,6 +255,7 @@ export const UNIT_TESTS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> 
   'ca/src/rotation': shared('keys'),
   'ca/src/log': shared('audit'),
   'ca/src/crl': [...shared('spiffe'), ...ca('revocation')],
+  'ca/src/sign-in': shared('keys'),
   'ca/src/rpc/exchange': shared('keys'),
   'ca/src/rpc/trust': shared('keys x509'),
   'ca/src/rpc/operator': [...shared('keys x509'), ...ca('attestors authority rpc/exchange rpc/trust')],

@@ -16,6 +16,17 @@ export const CONFIG_FLAG = {
   },
 } as const satisfies Record<string, Flag>;
 
+export const CA_FLAG = {
+  ca: {
+    type: 'string',
+    value: 'HOST:PORT',
+    says: 'A CA where you are signed in (chancery-ca login), instead of the one of a config on this machine.',
+  },
+} as const satisfies Record<string, Flag>;
+
+/** Of every command that asks a running CA. */
+export const OPERATOR_FLAGS = { ...CONFIG_FLAG, ...CA_FLAG } as const satisfies Record<string, Flag>;
+
 export const SHARED_IDS_FLAG = {
   'allow-shared-server-ids': {
     type: 'boolean',
@@ -23,9 +34,13 @@ export const SHARED_IDS_FLAG = {
   },
 } as const satisfies Record<string, Flag>;
 
+/** The config that a command means; undefined if none is named and none is there. */
+export const foundConfig = (invocation: Invocation): string | undefined =>
+  invocation.text('config') ?? ['ca.yaml', SYSTEM_CONFIG].find((path) => existsSync(path));
+
 /** `hint` ends the error if there is no config. Throws config. */
 export function configFile(invocation: Invocation, hint = ''): string {
-  const found = invocation.text('config') ?? ['ca.yaml', SYSTEM_CONFIG].find((path) => existsSync(path));
+  const found = foundConfig(invocation);
   const says = `neither ./ca.yaml nor ${SYSTEM_CONFIG} is there; name one with --config${hint}`;
   if (found === undefined) throw new IdentityError('config', says);
   return found;

@@ -4,6 +4,7 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import { bundle } from './bundle.ts';
 import { check } from './check.ts';
 import { init } from './init.ts';
+import { login } from './login/login.ts';
 import { apply } from './operator/apply.ts';
 import { audit } from './operator/audit.ts';
 import { explain } from './operator/explain.ts';
@@ -22,6 +23,7 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
     commands: {
       init: init({ ...deps, log: silentLog }),
       serve: serve(deps),
+      login,
       apply,
       get,
       export: exportSet,

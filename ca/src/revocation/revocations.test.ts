@@ -132,7 +132,6 @@ describe('a revocation', () => {
 
   test.each([
     ['id', 'spiffe://prod.example/chancery/ca'],
-    ['id', 'spiffe://prod.example/chancery/operator/ann'],
     ['pattern', 'spiffe://prod.example/chancery/**'],
     ['node', 'self/ca'],
   ])('I50 of the CA’s own names by %s %s is refused', async (kind, value) => {

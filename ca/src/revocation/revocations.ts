@@ -17,8 +17,8 @@ import {
   type RevocationSet,
   revocationSet,
 } from '@chancery/shared/revocation/revocation-set.ts';
-import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
-import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
+import { parseSpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { isReserved, roleNamedBy } from '@chancery/shared/spiffe/reserved.ts';
 import { OWN_NODE } from '../agents/holders.ts';
 import type {
   AgentStore,
@@ -187,7 +187,9 @@ async function draftOf(order: RevocationOrder, deps: RevocationDeps): Promise<Re
   const now = deps.clock.now();
   const asked = seconds === 0 ? undefined : addSeconds(now, seconds);
   const issued = target.kind === 'serial' ? await deps.store.issuance(target.value) : undefined;
-  const reserved = target.kind === 'node' ? target.value === nodeName(OWN_NODE) : isReserved(target.value);
+  const isOperator = target.kind === 'id' && roleNamedBy(parseSpiffeId(target.value)) === 'operator';
+  const reserved =
+    target.kind === 'node' ? target.value === nodeName(OWN_NODE) : isReserved(target.value) && !isOperator;
   const how = 'the names of the CA are not revoked; revoke its certificate by serial, and it makes another';
   ensure(!reserved, 'revocation', how);
   if (issued === undefined) return { target, reason, by, until: asked };

@@ -1,7 +1,9 @@
 /** The peer of a connection to the CA, checked again at each use. */
 import { type ShareKeys, shareKeys } from '@chancery/shared/door/keys.ts';
+import { roleNamedBy } from '@chancery/shared/spiffe/reserved.ts';
 import type { LivePeer } from '@chancery/shared/unix/peer-credentials.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
+import { hasMark, type VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
+import type { Person } from '../operator/roles.ts';
 import type { Asker } from '../operator/verb.ts';
 
 interface Answered {
@@ -16,6 +18,8 @@ export interface TlsCaller extends Answered {
   /** Verified against the current bundle. Throws no_peer, expired_peer, chain, svid. */
   svid(now: Date): VerifiedSvid;
   readonly shownCertificate: boolean;
+  /** Looks now. Undefined, or returns it, unless an operator's certificate was shown that is good. */
+  readonly person?: () => Asker['person'];
 }
 
 export interface UnixCaller extends Answered {
@@ -26,11 +30,22 @@ export interface UnixCaller extends Answered {
 
 export type Caller = TlsCaller | UnixCaller;
 
-/** The asker of an operator's verb: the kernel-verified peer on the admin socket. */
+/** The asker of an operator's verb: the kernel-verified peer on the admin socket, or a certificate by sign-in. */
 export const askerOf = (caller: Caller): Asker => ({
   address: caller.address,
   local: caller.via === 'admin' ? caller.peer : undefined,
+  person: caller.via === 'tls' ? caller.person?.() : undefined,
 });
+
+/** How to find the person of a caller; undefined unless it shows an operator's certificate that is good now. */
+export function personOf(
+  caller: TlsCaller,
+  now: Date,
+  find: (svid: VerifiedSvid) => Promise<Person>,
+): Asker['person'] {
+  const { kind, svid } = standingOf(caller, now);
+  return kind === 'operator' && svid !== undefined ? () => find(svid) : undefined;
+}
 
 /** The keys that limits count by: a user of this machine, or an address and its network. */
 export const limitKeys = (caller: Caller): ShareKeys =>
@@ -51,14 +66,19 @@ export const slowKeys = (keys: ShareKeys, svid: Pick<VerifiedSvid, 'serial'> | u
 /** The kind of caller, for its bounds. A stranger has no certificate, or one that is not good. */
 export type Standing =
   | { readonly kind: 'operator' | 'stranger' | 'known'; readonly svid?: undefined }
-  | { readonly kind: 'known'; readonly svid: VerifiedSvid };
+  | { readonly kind: 'known' | 'operator'; readonly svid: VerifiedSvid };
+
+/** The name of an operator, and the mark that no workload's certificate has. */
+const isOperator = (svid: VerifiedSvid): boolean =>
+  roleNamedBy(svid.id) === 'operator' && hasMark(svid, 'operator');
 
 /** Never throws: a caller whose certificate does not verify is a stranger. */
 export function standingOf(caller: Caller, now: Date): Standing {
   if (caller.via !== 'tls') return { kind: caller.via === 'admin' ? 'operator' : 'known' };
   if (!caller.shownCertificate) return { kind: 'stranger' };
   try {
-    return { kind: 'known', svid: caller.svid(now) };
+    const svid = caller.svid(now);
+    return { kind: isOperator(svid) ? 'operator' : 'known', svid };
   } catch {
     return { kind: 'stranger' };
   }

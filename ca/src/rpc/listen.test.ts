@@ -133,6 +133,7 @@ describe('a TLS port', () => {
   let node = 'n1';
   /** Until when the store is silent, and how often it was asked. */
   let [asked, looks] = [Promise.resolve(), 0];
+  const findPerson = async () => Promise.reject(new Error('nobody signs in here'));
   const nodeOf = async () => {
     looks += 1;
     await asked;
@@ -145,7 +146,10 @@ describe('a TLS port', () => {
     const bundle = new LiveValue<Bundle>(() => new Error('none'), bundleOf(1n, root));
     const svid = new LiveValue<Svid>(() => new Error('none'), svidOf(root));
     const listener = kept(
-      await listenTls({ host: '127.0.0.1', port: 0, connections, slow, svid, bundle, nodeOf }, around.deps),
+      await listenTls(
+        { host: '127.0.0.1', port: 0, connections, slow, svid, bundle, nodeOf, findPerson },
+        around.deps,
+      ),
     );
     const dial = async (own: Svid | undefined, options: tls.ConnectionOptions = {}) => {
       const arrival = around.next();
@@ -274,7 +278,16 @@ describe('a TLS port', () => {
     const { listener, bundle, svid, deps } = await listening();
     const slow = new SlowAddresses(deps.clock);
     const again = listenTls(
-      { host: '127.0.0.1', port: listener.port, connections: openDoor(), slow, svid, bundle, nodeOf },
+      {
+        host: '127.0.0.1',
+        port: listener.port,
+        connections: openDoor(),
+        slow,
+        svid,
+        bundle,
+        nodeOf,
+        findPerson,
+      },
       deps,
     );
     await expect(again).rejects.toThrow(

@@ -20,7 +20,7 @@ import { serverTls } from '@chancery/shared/tls/options.ts';
 import { verifyPeer } from '@chancery/shared/tls/peer.ts';
 import { listeningProcess } from '@chancery/shared/unix/port-listener.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
-import { type Caller, limitKeys, slowKeys, type TlsCaller } from './caller.ts';
+import { type Caller, limitKeys, personOf, slowKeys, type TlsCaller } from './caller.ts';
 
 export interface ListenDeps extends UnixListenDeps<Caller> {
   readonly clock: Clock;
@@ -35,6 +35,7 @@ export interface TlsListenOptions {
   readonly bundle: Source<Bundle>;
   /** The node of the certificate with this serial; undefined if it is not on record. */
   readonly nodeOf: (serial: string) => Promise<string | undefined>;
+  readonly findPerson: Parameters<typeof personOf>[2];
 }
 
 export interface LocalListenOptions {
@@ -76,7 +77,7 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
 
 async function admit(
   socket: tls.TLSSocket,
-  { bundle, connections, nodeOf, slow }: TlsListenOptions,
+  { bundle, connections, nodeOf, findPerson, slow }: TlsListenOptions,
   { callers, inject, log, clock }: ListenDeps,
 ): Promise<void> {
   socket.on('error', (error) => log.debug({ err: error }, 'connection failed'));
@@ -86,7 +87,8 @@ async function admit(
     socket.destroy();
     return;
   }
-  const caller = tlsCaller(socket, connection, { bundle, clock });
+  const shown = tlsCaller(socket, connection, { bundle, clock });
+  const caller = { ...shown, person: () => personOf(shown, clock.now(), findPerson) };
   const svid = goodSvidOf(caller, clock);
   if (svid !== undefined) {
     // Many nodes may have one SPIFFE ID, so places are counted by node. Until the store says which, the wait is ours.

@@ -22,12 +22,15 @@ export interface RefusalDeps {
 /** Records each refused call of the server, and returns the sentence for its peer. */
 export function refuserOf(deps: RefusalDeps): HandlerDeps<Caller>['refuse'] {
   return (refusal, name, caller) => {
-    const from = caller?.address ?? 'a connection that is gone';
-    const isStranger = caller === undefined || standingOf(caller, deps.clock.now()).kind === 'stranger';
+    const standing = caller && standingOf(caller, deps.clock.now());
+    const isStranger = standing === undefined || standing.kind === 'stranger';
+    const isOperator = standing?.kind === 'operator';
+    const at = caller?.address ?? 'a connection that is gone';
+    const from = isOperator && standing.svid !== undefined ? `${standing.svid.id} at ${at}` : at;
     const peer = { source: caller === undefined ? from : limitKeys(caller).address, isStranger };
     const reference = tellRefusal(refusal, { name, from, peer }, deps);
-    // The operator on the admin socket gets the reason, to fix it.
-    if (caller?.via === 'admin') return refusal.message;
+    // An operator gets the reason, to fix it.
+    if (isOperator) return refusal.message;
     const { says } = REFUSALS[refusal.code];
     return reference === undefined ? says : `${says} (reference ${reference})`;
   };

@@ -18,7 +18,7 @@ let listening: net.Server;
 let client: grpc.Client;
 beforeAll(async () => {
   rpc = await makeRpc();
-  server = grpcServer({ ...rpc, connections: 100 });
+  server = grpcServer({ ...rpc, signIn: undefined, connections: 100 });
   const path = join(folder, 'a.sock');
   listening = net.createServer((socket) => {
     rpc.callers.add(socket, stranger);

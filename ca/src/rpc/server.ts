@@ -11,6 +11,7 @@ import { streamBounds } from '../door/streams.ts';
 import { type Caller, limitKeys, type Standing, slowKeys, standingOf } from './caller.ts';
 import { type AttestationDeps, attest, issueX509, renew } from './exchange/attestation.ts';
 import { type OperatorDeps, operatorMethods } from './operator/operator.ts';
+import { type SignInMethodDeps, signInMethods } from './operator/sign-in.ts';
 import { type RefusalDeps, refuserOf, tellRefusal } from './refuse.ts';
 import { type CrlsDeps, getCrls } from './trust/crls.ts';
 import { getBundle, watch } from './trust/trust.ts';
@@ -48,7 +49,7 @@ const CHANNEL: RpcServerOptions['channel'] = {
   'grpc.enable_channelz': 0,
 };
 
-export interface ServerDeps extends AttestationDeps, OperatorDeps, RefusalDeps, CrlsDeps {
+export interface ServerDeps extends AttestationDeps, OperatorDeps, RefusalDeps, CrlsDeps, SignInMethodDeps {
   readonly callers: Callers<Caller>;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: HandlerDeps<Caller>['observe'];
@@ -70,6 +71,7 @@ export function grpcServer(deps: ServerDeps): RpcServer {
     getBundle(deps),
     getCrls(deps),
     ...operatorMethods(deps),
+    ...signInMethods(deps),
   ].map((method) => method(handling));
   return rpcServer({ channel: CHANNEL, handled, guard: (server) => guard(server, handled, deps) });
 }

@@ -61,6 +61,20 @@ export type AuditEvent =
       readonly by: string;
     }
   | {
+      /** A person became an operator; the certificate is an event of its own. */
+      readonly type: 'operator.signedIn';
+      readonly id: SpiffeId;
+      /** Subject and issuer, and what the issuer calls them. */
+      readonly by: string;
+      readonly role: string;
+      /** Of an owner: the McpServers. */
+      readonly servers: readonly string[];
+      /** When they showed the issuer who they are. */
+      readonly authTime: string;
+      /** SHA-256 of the SubjectPublicKeyInfo, hexadecimal. */
+      readonly key: string;
+    }
+  | {
       readonly type: 'registry.applied';
       readonly version: number;
       readonly changes: readonly string[];

@@ -21,6 +21,7 @@ const KINDS: Readonly<Record<AuditEvent['type'], Kind>> = {
   'svid.issued': { is: 'entry', decision: 'allowed' },
   'svid.failed': { is: 'entry', decision: 'failed' },
   'node.attested': { is: 'entry', decision: 'allowed' },
+  'operator.signedIn': { is: 'entry', decision: 'allowed' },
   'request.refused': { is: 'entry', decision: 'denied' },
   'operator.acting': { is: 'entry' },
   'registry.applied': { is: 'entry' },

@@ -21,6 +21,8 @@ export interface Invocation {
   texts(flag: string): readonly string[];
   /** Whether a flag is given. */
   has(flag: string): boolean;
+  /** The environment of the process. */
+  readonly env?: Io['env'];
 }
 
 export interface Command {
@@ -124,7 +126,7 @@ async function runCommand(
   if (rest.includes('--help') || rest.includes('-h'))
     return say(io, commandUsage({ name: program }, called, command, io.columns));
   try {
-    return await command.run(parse(command, rest), io);
+    return await command.run({ ...parse(command, rest), env: io.env }, io);
   } catch (error) {
     if (error instanceof MisuseError) return misused(io, error.message, `${program} ${called}`.trim());
     const { reason } = io.signal;

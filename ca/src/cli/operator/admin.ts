@@ -4,10 +4,12 @@ import { existsSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { OperatorClient } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { Invocation } from '@chancery/shared/cli/program.ts';
-import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import * as grpc from '@grpc/grpc-js';
 import { paths, readCaConfig } from '../../config.ts';
-import { configFile } from '../flags.ts';
+import { configFile, foundConfig } from '../flags.ts';
+import { channelTo } from '../login/channel.ts';
+import { keptSession, lastAddress } from '../login/session.ts';
 import { type FailedCall, nobodyServes, refusalFrom } from './refusal.ts';
 
 const CALL_SECONDS = 30;
@@ -70,18 +72,37 @@ const changesOf = (client: OperatorClient): readonly unknown[] => [
   ...[client.rotate, client.rotateNext, client.rotateRollback],
 ];
 
+/** A CA where the operator is signed in, if --ca names one or no config is here; else the admin socket. */
+function doorOf(invocation: Invocation) {
+  const { env = {} } = invocation;
+  const named = invocation.text('ca');
+  const config = named === undefined ? foundConfig(invocation) : undefined;
+  const address = named ?? (config === undefined ? lastAddress(env) : undefined);
+  if (address !== undefined) {
+    const session = keptSession(address, env);
+    const isGood = session !== undefined && session.svid.notAfter > new Date();
+    const says = session === undefined ? 'you are not signed in' : 'your sign-in has ended';
+    ensure(isGood, 'no_peer', `${says} at ${address}: chancery-ca login --ca ${address}`);
+    const { credentials, options } = channelTo(address, session.bundle, session.svid);
+    return { socket: address, target: address, credentials, options };
+  }
+  const { admin } = paths(readCaConfig(configFile(invocation)).dataDir);
+  if (!existsSync(admin)) throw new IdentityError('unavailable', nobodyServes(admin));
+  const credentials = grpc.credentials.createInsecure();
+  return { socket: admin, target: `unix:${admin}`, credentials, options: {} };
+}
+
 type Failed = (error: grpc.ServiceError, how: Pick<FailedCall, 'seconds' | 'isChange'>) => IdentityError;
 
 async function withOperator<Res>(
   invocation: Invocation,
   run: (client: OperatorClient, failed: Failed) => Promise<Res>,
 ): Promise<Res> {
-  const { admin } = paths(readCaConfig(configFile(invocation)).dataDir);
-  if (!existsSync(admin)) throw new IdentityError('unavailable', nobodyServes(admin));
-  const client = new OperatorClient(`unix:${admin}`, grpc.credentials.createInsecure(), OPTIONS);
+  const { socket, target, credentials, options } = doorOf(invocation);
+  const client = new OperatorClient(target, credentials, { ...OPTIONS, ...options });
   try {
     return await run(client, (error, { seconds, isChange }) =>
-      refusalFrom(error, { socket: admin, seconds, isChange: isChange && !invocation.has('dry-run') }),
+      refusalFrom(error, { socket, seconds, isChange: isChange && !invocation.has('dry-run') }),
     );
   } finally {
     client.close();

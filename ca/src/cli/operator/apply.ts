@@ -9,7 +9,7 @@ import {
 } from '@chancery/shared/cli/program.ts';
 import type { ResourceFile } from '../../registry/resources.ts';
 import { FILE_FLAG, readFiles } from '../files.ts';
-import { CONFIG_FLAG, printJson, printUnacknowledged, printWarnings, SHARED_IDS_FLAG } from '../flags.ts';
+import { OPERATOR_FLAGS, printJson, printUnacknowledged, printWarnings, SHARED_IDS_FLAG } from '../flags.ts';
 import { streamToOperator } from './admin.ts';
 
 /** Text in one message. */
@@ -24,7 +24,7 @@ export const apply: Command = {
     'dry-run': { type: 'boolean', says: 'Only show what would change.' },
     ...SHARED_IDS_FLAG,
     'prune-all': { type: 'boolean', says: 'Accept an empty set, which removes every resource.' },
-    ...CONFIG_FLAG,
+    ...OPERATOR_FLAGS,
     ...JSON_FLAG,
   },
   async run(invocation, io) {

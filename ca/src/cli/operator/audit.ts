@@ -18,7 +18,7 @@ import { writeProof } from '@chancery/shared/tlog/proof-text.ts';
 import { readEntryProof } from '@chancery/shared/tlog/read-log.ts';
 import { paths, readCaConfig } from '../../config.ts';
 import { ownLogKey } from '../../open-log.ts';
-import { CONFIG_FLAG, configFile, printTable } from '../flags.ts';
+import { configFile, OPERATOR_FLAGS, printTable } from '../flags.ts';
 import { callOperator } from './admin.ts';
 import { queryOf } from './audit-query.ts';
 
@@ -45,7 +45,7 @@ export const audit: Command = {
     all: { type: 'boolean', says: 'query: all that match, however many.' },
     follow: { type: 'boolean', says: 'query: go on with new entries until it is interrupted.' },
     ...FROM_FLAG,
-    ...CONFIG_FLAG,
+    ...OPERATOR_FLAGS,
     ...JSON_FLAG,
   },
   run(invocation, io) {

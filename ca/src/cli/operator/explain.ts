@@ -11,7 +11,7 @@ import { z } from 'zod';
 import { type Explanation, explainCall, explainFacts } from '../../registry/explain.ts';
 import type { ResourceSet } from '../../registry/resources.ts';
 import { FILE_FLAG, setInFiles } from '../files.ts';
-import { CONFIG_FLAG, printJson } from '../flags.ts';
+import { OPERATOR_FLAGS, printJson } from '../flags.ts';
 import { callOperator } from './admin.ts';
 
 export const explain: Command = {
@@ -37,7 +37,7 @@ export const explain: Command = {
       ...FILE_FLAG.file,
       says: 'Resources to use instead of those in force, without a running CA; repeatable.',
     },
-    ...CONFIG_FLAG,
+    ...OPERATOR_FLAGS,
     ...JSON_FLAG,
   },
   async run(invocation, io) {

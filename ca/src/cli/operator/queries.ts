@@ -13,7 +13,7 @@ import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { stringify } from 'yaml';
 import { PARTS } from '../../agents/acknowledged.ts';
 import type { Resource } from '../../registry/resources.ts';
-import { atLeast, CONFIG_FLAG, instant, olderCa, printJson, printTable } from '../flags.ts';
+import { atLeast, instant, OPERATOR_FLAGS, olderCa, printJson, printTable } from '../flags.ts';
 import { callOperator } from './admin.ts';
 import { inForce } from './in-force.ts';
 
@@ -23,7 +23,7 @@ export const agents: Command = {
   says: 'Lists the agents whose trust stream is open, and what each has acknowledged.',
   flags: {
     away: { type: 'boolean', says: 'List instead the holders of certificates without a trust stream.' },
-    ...CONFIG_FLAG,
+    ...OPERATOR_FLAGS,
     ...JSON_FLAG,
   },
   async run(invocation, io) {
@@ -106,7 +106,7 @@ export const issued: Command = {
   flags: {
     id: { type: 'string', value: 'SPIFFE-ID', says: 'Only certificates of this SPIFFE ID.' },
     limit: { type: 'string', short: 'n', value: 'COUNT', says: 'How many, at most 1000 (default: 100).' },
-    ...CONFIG_FLAG,
+    ...OPERATOR_FLAGS,
     ...JSON_FLAG,
   },
   async run(invocation, io) {
@@ -136,7 +136,7 @@ export const issued: Command = {
 export const get: Command = {
   says: 'Lists the resources in force; with KIND/NAME prints that one as YAML.',
   positionals: '[KIND[/NAME]]',
-  flags: { ...CONFIG_FLAG, ...JSON_FLAG },
+  flags: { ...OPERATOR_FLAGS, ...JSON_FLAG },
   async run(invocation, io) {
     const { kind, name } = wanted(invocation);
     const { resources } = await inForce(invocation, { kind, name });
@@ -151,7 +151,7 @@ export const get: Command = {
 
 export const exportSet: Command = {
   says: 'Prints all resources in force as YAML that apply -f - takes.',
-  flags: CONFIG_FLAG,
+  flags: OPERATOR_FLAGS,
   async run(invocation, io) {
     const { resources, version } = await inForce(invocation);
     io.out(`# Version ${version}: ${resources.length} resources.\n`);

@@ -11,7 +11,7 @@ import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { type Grant, type Reach, type ReachQuery, reachOf, revokesIdentity } from '../../registry/reach.ts';
 import { GRAPHS, type GraphFormat, graphOf } from '../../registry/reach-graph.ts';
 import { FILE_FLAG, setInFiles } from '../files.ts';
-import { CONFIG_FLAG, printJson, printTable } from '../flags.ts';
+import { OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
 import { callOperator } from './admin.ts';
 import { inForce } from './in-force.ts';
 
@@ -26,7 +26,7 @@ export const reach: Command = {
       ...FILE_FLAG.file,
       says: 'Resources to read, instead of those in force: offline; repeatable.',
     },
-    ...CONFIG_FLAG,
+    ...OPERATOR_FLAGS,
     ...JSON_FLAG,
   },
   async run(invocation, io) {

@@ -33,7 +33,11 @@ function meaningOf({ code, details }: grpc.ServiceError, call: FailedCall): Mean
     const says = `the CA at ${socket} has not answered in ${seconds} s: it is stopped or busy`;
     return ['unavailable', `${says}. ${nextStep(call)}`];
   }
-  if (code === UNAVAILABLE && NOT_CONNECTED.test(details)) return ['unavailable', nobodyServes(socket)];
+  if (code === UNAVAILABLE && NOT_CONNECTED.test(details))
+    return [
+      'unavailable',
+      socket.startsWith('/') ? nobodyServes(socket) : `the CA at ${socket} does not answer: ${details}`,
+    ];
   if ([UNAVAILABLE, INTERNAL, CANCELLED].includes(code) && DROPPED.test(details))
     return ['unavailable', `the CA at ${socket} ended before it answered. ${nextStep(call)}`];
   if (code === UNIMPLEMENTED) return ['unavailable', olderCa(`the call to ${socket}`)];

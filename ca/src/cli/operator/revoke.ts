@@ -10,7 +10,7 @@ import {
 } from '@chancery/shared/cli/program.ts';
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { REASONS, type Target } from '@chancery/shared/revocation/revocation.ts';
-import { CONFIG_FLAG, instant, printJson, printTable, printUnacknowledged } from '../flags.ts';
+import { instant, OPERATOR_FLAGS, printJson, printTable, printUnacknowledged } from '../flags.ts';
 import { callOperator } from './admin.ts';
 
 const WAYS = 'give one of SERIAL, SPIFFE-ID, --node PLATFORM/NODE and --pattern PATTERN';
@@ -25,7 +25,7 @@ export const revoke: Command = {
     for: { type: 'string', value: 'DURATION', says: 'How long, for instance 1h or 7d (default: no end).' },
     force: { type: 'boolean', says: 'Revoke a serial that this CA has no record of.' },
     'dry-run': { type: 'boolean', says: 'Only say what would be cut off.' },
-    ...CONFIG_FLAG,
+    ...OPERATOR_FLAGS,
     ...JSON_FLAG,
   },
   async run(invocation, io) {
@@ -51,7 +51,7 @@ export const revoke: Command = {
 export const unrevoke: Command = {
   says: 'Ends a revocation.',
   positionals: 'NUMBER',
-  flags: { ...CONFIG_FLAG, ...JSON_FLAG },
+  flags: { ...OPERATOR_FLAGS, ...JSON_FLAG },
   async run(invocation, io) {
     const [text = '', ...more] = invocation.positionals;
     if (!/^[1-9][0-9]{0,14}$/.test(text) || more.length > 0)
@@ -67,7 +67,7 @@ export const unrevoke: Command = {
 
 export const revocations: Command = {
   says: 'Lists the revocations in force.',
-  flags: { ...CONFIG_FLAG, ...JSON_FLAG },
+  flags: { ...OPERATOR_FLAGS, ...JSON_FLAG },
   async run(invocation, io) {
     const { revocations: list } = await callOperator(invocation, (client) => client.listRevocations, {});
     if (invocation.has('json')) printJson(io, list);

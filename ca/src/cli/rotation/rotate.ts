@@ -10,7 +10,7 @@ import {
   MisuseError,
   meant,
 } from '@chancery/shared/cli/program.ts';
-import { CONFIG_FLAG, printJson } from '../flags.ts';
+import { OPERATOR_FLAGS, printJson } from '../flags.ts';
 import { callOperator, type Unary } from '../operator/admin.ts';
 import { printRotation } from './text.ts';
 import { rotateAll, watchRotation } from './watch.ts';
@@ -49,7 +49,7 @@ export const rotate: Command = {
       type: 'boolean',
       says: 'Only say where the rotation stands, or why the step may not be made.',
     },
-    ...CONFIG_FLAG,
+    ...OPERATOR_FLAGS,
     ...JSON_FLAG,
   },
   run(invocation, io) {

@@ -5,7 +5,13 @@
 import { hex } from '../../ground/bytes.ts';
 import { ensure, IdentityError, isRefusal } from '../../ground/errors.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
-import { parseSpiffeId, type SpiffeId, trustDomainOf } from '../../spiffe/id.ts';
+import {
+  parseSpiffeId,
+  parseTrustDomain,
+  type SpiffeId,
+  type TrustDomain,
+  trustDomainOf,
+} from '../../spiffe/id.ts';
 import type { Role } from '../../spiffe/reserved.ts';
 import { type Certificate, parseCertificate, type TbsCertificate } from '../certificate.ts';
 import {
@@ -50,6 +56,13 @@ export function verifySvid(chain: readonly Uint8Array[], bundle: Bundle, now: Da
   ensure(domain === bundle.trustDomain, 'svid', `${id} is not of trust domain ${bundle.trustDomain}`);
   verifyPath({ leaf, intermediates, anchors: anchorsOf(bundle), now });
   return { id, certificate: leaf, notAfter: leaf.notAfter, serial: hex(leaf.serial) };
+}
+
+/** The trust domain that an authority's certificate names (X509-SVID section 3.1). Throws svid, trust_domain. */
+export function trustDomainIn(authority: Certificate): TrustDomain {
+  const uri = readSubjectAltName(authority, 'svid')?.find(({ kind }) => kind === NAME.uri);
+  ensure(uri !== undefined, 'svid', 'the authority names no trust domain');
+  return parseTrustDomain(text(uri.value).replace(/^spiffe:\/\//, ''));
 }
 
 /** Whether the certificate has the mark of the CA or of an operator (`ROLE_MARK`). Throws svid. */

@@ -2717,7 +2717,8 @@ export const AuditEntry: MessageFns<AuditEntry> = {
 
 /**
  * The operator's hand on a running CA.
- * Caller of every RPC: root or the CA's own user, on the CA's admin socket, who have every role and need no sign-in.
+ * Caller of every RPC: root or the CA's own user, on the CA's admin socket, who have every role and need no sign-in; or
+ * over TLS the holder of a certificate by SignIn, in the role of that sign-in. A fresh sign-in is of the last 5 minutes.
  */
 export type OperatorService = typeof OperatorService;
 export const OperatorService = {

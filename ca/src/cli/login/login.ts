@@ -1,0 +1,143 @@
+/** `login`: a person signs in at the issuer of the CA's config, and this machine gets an operator's certificate. */
+import { spawn } from 'node:child_process';
+import {
+  type GetIssuerResponse,
+  SignInClient,
+  type SignInResponse,
+} from '@chancery/proto/gen/chancery/v1/sign_in.ts';
+import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
+import { readPem } from '@chancery/shared/der/pem.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
+import { openOutbound } from '@chancery/shared/outbound/http.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { readTrustedFile } from '@chancery/shared/unix/files/trusted-file.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { writeCsr } from '@chancery/shared/x509/csr.ts';
+import { trustDomainIn } from '@chancery/shared/x509/verify/svid.ts';
+import * as grpc from '@grpc/grpc-js';
+import { nonceFor } from '../../sign-in/binding.ts';
+import { CA_FLAG, instant } from '../flags.ts';
+import { channelTo } from './channel.ts';
+import { byCode } from './code.ts';
+import { byDevice } from './device.ts';
+import { endpointsOf } from './issuer.ts';
+import { keepSession, keptSession, lastAddress } from './session.ts';
+
+const MAX_BYTES = 1024 * 1024;
+const CALL_MS = 30_000;
+
+export const login: Command = {
+  says: 'Signs you in as an operator of a CA, also from another machine.',
+  flags: {
+    ...CA_FLAG,
+    bundle: {
+      type: 'string',
+      value: 'FILE',
+      says: 'What `chancery-ca bundle` prints; needed for the first sign-in at a CA.',
+    },
+    device: { type: 'boolean', says: 'Sign in with a browser on another machine, by a code.' },
+    again: { type: 'boolean', says: 'Show the issuer anew who you are, for what needs a fresh sign-in.' },
+    'issuer-ca': { type: 'string', value: 'FILE', says: "PEM file of the issuer's own roots." },
+  },
+  async run(invocation, io) {
+    const address = invocation.text('ca') ?? lastAddress(io.env);
+    if (address === undefined) throw new MisuseError('name the CA with --ca HOST:PORT');
+    const bundle = bundleFor(invocation, address, io);
+    const client = clientOf(address, bundle);
+    try {
+      const { issuer, clientId } = await ask<GetIssuerResponse>((done, options) =>
+        client.getIssuer({}, new grpc.Metadata(), options, done),
+      );
+      const key = generateKey();
+      const signer = signerOf(key);
+      const nonce = nonceFor(bundle.trustDomain, signer.spki);
+      const idToken = await tokenFrom({ issuer, clientId, nonce }, invocation, io);
+      const csr = Buffer.from(await writeCsr(signer));
+      const answer = await ask<SignInResponse>((done, options) =>
+        client.signIn({ idToken, csr }, new grpc.Metadata(), options, done),
+      );
+      const notAfter = new Date(Number(answer.notAfter) * 1000);
+      const svid = { id: parseSpiffeId(answer.spiffeId), chain: answer.chain, key };
+      const times = { notBefore: systemClock.now(), notAfter, renewAfter: notAfter };
+      const trusted = { ...bundle, authorities: answer.bundle };
+      keepSession({ address, bundle: trusted, svid: { ...svid, ...times } }, io.env);
+      const of = answer.servers.length === 0 ? '' : ` of ${answer.servers.join(', ')}`;
+      io.out(`signed in at ${address} as ${answer.role}${of} until ${instant(answer.notAfter)}\n`);
+      io.out(`${answer.spiffeId}\n`);
+      return 0;
+    } finally {
+      client.close();
+    }
+  },
+};
+
+/** A file of the operator's, or what the last sign-in left: the roots that this CA is verified by. */
+function bundleFor(invocation: Invocation, address: string, { env }: Io): Bundle {
+  const file = invocation.text('bundle');
+  if (file === undefined) {
+    const kept = keptSession(address, env);
+    if (kept === undefined)
+      throw new MisuseError(
+        'the first sign-in at a CA needs --bundle FILE, which `chancery-ca bundle` prints',
+      );
+    return kept.bundle;
+  }
+  const text = readTrustedFile(file, { maxBytes: MAX_BYTES, code: 'bundle' }).toString('latin1');
+  const authorities = readPem(text, 'CERTIFICATE', 'bundle');
+  const [first] = authorities;
+  ensure(first !== undefined, 'bundle', `${file} has no certificate`);
+  return { authorities, sequence: 0n, trustDomain: trustDomainIn(parseCertificate(first)) };
+}
+
+function clientOf(address: string, bundle: Bundle): SignInClient {
+  const { credentials, options } = channelTo(address, bundle, undefined);
+  return new SignInClient(address, credentials, options);
+}
+
+type Done<Res> = (error: grpc.ServiceError | null, response: Res) => void;
+
+function ask<Res>(call: (done: Done<Res>, options: grpc.CallOptions) => unknown): Promise<Res> {
+  return new Promise((resolve, reject) => {
+    call((error, response) => (error ? reject(refusedBy(error)) : resolve(response)), {
+      deadline: new Date(Date.now() + CALL_MS),
+    });
+  });
+}
+
+function refusedBy(error: grpc.ServiceError): IdentityError {
+  const away = error.code === grpc.status.UNAVAILABLE || error.code === grpc.status.DEADLINE_EXCEEDED;
+  const says = away ? `the CA does not answer: ${error.details}` : `the CA refused: ${error.details}`;
+  const where = away ? '' : '; its audit log has the reason';
+  return new IdentityError(away ? 'unavailable' : 'refused_by_ca', `${says}${where}`, { cause: error });
+}
+
+async function tokenFrom(
+  at: { readonly issuer: string; readonly clientId: string; readonly nonce: string },
+  invocation: Invocation,
+  io: Io,
+): Promise<string> {
+  const outbound = openOutbound();
+  const file = invocation.text('issuer-ca');
+  const ca = file === undefined ? undefined : readTrustedFile(file, { maxBytes: MAX_BYTES, code: 'file' });
+  const deps = { outbound, ca, clock: systemClock, signal: io.signal };
+  const asked = { ...at, again: invocation.has('again') };
+  try {
+    const endpoints = await endpointsOf(at.issuer, deps);
+    if (invocation.has('device')) return await byDevice(endpoints, asked, { ...deps, show: io.err });
+    return await byCode(endpoints, asked, { ...deps, show: (url) => show(url, io) });
+  } finally {
+    outbound.close();
+  }
+}
+
+/** A browser needs a display; the address is printed in any case. */
+function show(url: string, { err, env }: Io): void {
+  err(`sign in at:\n${url}\n`);
+  if (env['DISPLAY'] === undefined && env['WAYLAND_DISPLAY'] === undefined) return;
+  const opener = spawn('xdg-open', [url], { stdio: 'ignore', detached: true });
+  opener.on('error', () => {});
+  opener.unref();
+}

@@ -1,0 +1,55 @@
+/** SignIn.GetIssuer and SignIn.SignIn: how a person becomes an operator, over gRPC. */
+import { SignInService } from '@chancery/proto/gen/chancery/v1/sign_in.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Limits } from '../../door/limits.ts';
+import type { OperatorsConfig } from '../../sign-in/config.ts';
+import type { SignedIn } from '../../sign-in/sign-in.ts';
+import { type Caller, limitKeys } from '../caller.ts';
+import { unary } from '../methods.ts';
+
+export interface SignInMethodDeps {
+  readonly limits: Limits;
+  /** Undefined if the config has no `operators`. */
+  readonly signIn:
+    | {
+        readonly config: Pick<OperatorsConfig, 'issuer' | 'clientId'>;
+        readonly run: (request: { readonly idToken: string; readonly csr: Uint8Array }) => Promise<SignedIn>;
+      }
+    | undefined;
+}
+
+const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
+
+/** Anyone may call them. A sign-in takes a place and a token of the caller's rate, as an attestation does. */
+export const signInMethods = ({ limits, signIn }: SignInMethodDeps) => {
+  const given = () => {
+    ensure(signIn !== undefined, 'operator_role', 'the config of this CA has no `operators`');
+    return signIn;
+  };
+  return [
+    unary('GetIssuer', SignInService.getIssuer, async (_, caller) => {
+      limits.call('GetIssuer', limitKeys(caller).address);
+      const { issuer, clientId } = given().config;
+      return { issuer, clientId };
+    }),
+    unary('SignIn', SignInService.signIn, async (request, caller: Caller) => {
+      const { run } = given();
+      const place = limits.enter(caller.via === 'tls' ? 'stranger' : 'local', limitKeys(caller));
+      try {
+        const { chain, bundle, notAfter, id, role, servers, authTime } = await run(request);
+        return {
+          chain: chain.map(asBuffer),
+          bundle: bundle.map(asBuffer),
+          notAfter: seconds(notAfter),
+          spiffeId: id,
+          role,
+          servers: [...servers],
+          authTime: seconds(authTime),
+        };
+      } finally {
+        place.leave();
+      }
+    }),
+  ] as const;
+};
