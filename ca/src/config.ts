@@ -246,6 +246,7 @@ function intermediateTtlOf(
 /** Absolute paths of the CA's own files and sockets; `keys` is a folder. */
 export const paths = (dataDir: string) => ({
   database: resolve(dataDir, 'ca.db'),
+  databaseCopy: resolve(dataDir, 'ca.db.copy'),
   keys: resolve(dataDir, 'keys'),
   generation: resolve(dataDir, 'keys', 'generation'),
   logKey: resolve(dataDir, 'keys', 'log.key'),

@@ -16,6 +16,12 @@ export const logKeyOf = (settings: CaSettings, store: Store): Promise<LogKey> =>
 /** The key of the audit log as it is. Throws file, file_mode. */
 export const ownLogKey = (settings: CaSettings): LogKey => readLogKey(logKeyAt(settings));
 
+/** The key of an audit log in this file, which the config's key-encryption key opens. Throws file, file_mode. */
+export const logKeyIn = (
+  path: string,
+  { keyEncryptionKey, trustDomain }: Pick<CaSettings, 'keyEncryptionKey' | 'trustDomain'>,
+): LogKey => readLogKey({ path, keyEncryptionKey: readKek(keyEncryptionKey), trustDomain });
+
 const logKeyAt = ({ dataDir, keyEncryptionKey, trustDomain }: CaSettings): LogKeyAt => ({
   path: paths(dataDir).logKey,
   keyEncryptionKey: readKek(keyEncryptionKey),

@@ -163,7 +163,8 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const fold = openRefusals(settings, { ...deps, audit });
   const { connections } = settings.limits;
   const known = { connections, trustDomain, attestors: platforms };
-  const operator = openOperator({ ...deps, ...watched, rotation, audit });
+  const copyPath = paths(settings.dataDir).databaseCopy;
+  const operator = openOperator({ ...deps, ...watched, rotation, audit, copyPath });
   const signIn = openSignIn(settings, { ...deps, ...watched });
   const server = grpcServer({ ...deps, ...rooms, ...known, operator, signIn, audit, fold, crls: crls.lists });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });

@@ -113,6 +113,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('succession sign-in open-log.ts crl door operator rpc rpc/exchange rpc/server.ts config.ts'),
     ...ca('upkeep.ts measure.ts'),
   ],
+  'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store store/sqlite config.ts')],
   'ca/src/cli': [
     ...shared('text ground unix cli der spiffe keys x509 outbound'),
     PROTO,
@@ -129,7 +130,14 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('agents registry config.ts open-log.ts cli cli/login'),
   ],
   'ca/src/cli/rotation': [...shared('ground cli'), PROTO, ...ca('cli cli/operator')],
-  'ca/src/cli/program.ts': [...shared('ground cli'), ...ca('cli cli/login cli/operator cli/rotation')],
+  'ca/src/cli/backup': [
+    ...shared('ground cli audit-verify'),
+    ...ca('backup store/sqlite config.ts open-log.ts cli cli/operator'),
+  ],
+  'ca/src/cli/program.ts': [
+    ...shared('ground cli'),
+    ...ca('cli cli/login cli/operator cli/rotation cli/backup'),
+  ],
   'ca/src/main.ts': [...shared('ground cli'), ...ca('cli/program.ts')],
 };
 

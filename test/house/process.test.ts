@@ -27,6 +27,8 @@ const MAY_USE: Readonly<Record<string, readonly string[]>> = {
   'agent/src/mcp/wire/http-body.ts': ['nextTick'],
   // A pod finds its API server by KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT.
   'ca/src/attestors/kubernetes/credentials.ts': ['env'],
+  // The audit log names who restored a CA.
+  'ca/src/cli/backup/restore.ts': ['geteuid'],
   // The longest path of a socket, and how a peer is found, depend on the system.
   'agent/src/mcp/connect/local-peer.ts': ['platform'],
   'shared/src/text/socket-path.ts': ['platform'],

@@ -34,7 +34,11 @@ export class Authorities {
   /** The instant of the last path check that the issuer passed: the check costs two signatures, so once a second. */
   #fitAt = Number.NaN;
 
-  private constructor(deps: AuthorityDeps, settled: Settled) {
+  /** How often this CA was restored from a backup. */
+  readonly life: number;
+
+  private constructor(deps: AuthorityDeps, settled: Settled, life: number) {
+    this.life = life;
     this.#deps = deps;
     this.#settled = settled;
     this.#take(settled);
@@ -42,7 +46,7 @@ export class Authorities {
 
   /** Loads the authorities; makes an intermediate if none is fresh. Throws store, file, file_mode, authority_unfit. */
   static async open(deps: AuthorityDeps): Promise<Authorities> {
-    const opened = new Authorities(deps, await settle(deps, undefined));
+    const opened = new Authorities(deps, await settle(deps, undefined), await deps.store.life());
     await opened.#forgetKeys();
     return opened;
   }

@@ -41,7 +41,7 @@ export async function certify(
   deps: AuthorityDeps,
   parent: Parent | undefined,
 ): Promise<AuthorityRecord & Numbered> {
-  const serial = drawSerial(deps.clock.now(), deps.random);
+  const serial = drawSerial(deps.clock.now(), deps.random, await deps.store.life());
   const name = hex(serial);
   const { signer: own, place: key } = await deps.keys[kind].create(name);
   const keyId = keyIdentifierOf(own.spki, 'certificate_parse');

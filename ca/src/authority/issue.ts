@@ -86,7 +86,7 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
     spki: order.key.spki,
     role: order.role,
   };
-  const serial = drawSerial(now, random);
+  const serial = drawSerial(now, random, authorities.life);
   const tbs = writeTbs(leafFields(issuer.template, subject, serial, validity), issuer.signer.algorithm);
   const { certificate, crlUrl } = issuer;
   lintSvid(tbs, {

@@ -9,7 +9,7 @@ describe('serial numbers', () => {
 
   test('are 20 positive bytes of which 16 are random', () => {
     for (const byte of [0, 0xff]) {
-      const serial = drawSerial(NOW, bits(byte));
+      const serial = drawSerial(NOW, bits(byte), 0);
       expect(serial).toHaveLength(20);
       expect(serial[0]).toBe(0x40);
       expect(Buffer.from(serial.subarray(4))).toEqual(Buffer.alloc(16, byte));
@@ -17,11 +17,11 @@ describe('serial numbers', () => {
   });
 
   test('go up with time', () => {
-    const earlier = hex(drawSerial(NOW, bits(0xff)));
-    expect(hex(drawSerial(after(0.1), bits(0))) > earlier).toBe(true);
+    const earlier = hex(drawSerial(NOW, bits(0xff), 0));
+    expect(hex(drawSerial(after(0.1), bits(0), 0)) > earlier).toBe(true);
   });
 
   test('are refused from a source that gives too little', () => {
-    expect(() => drawSerial(NOW, () => Buffer.alloc(15))).toThrow(refusal('internal', /gave too little/));
+    expect(() => drawSerial(NOW, () => Buffer.alloc(15), 0)).toThrow(refusal('internal', /gave too little/));
   });
 });

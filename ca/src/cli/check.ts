@@ -112,7 +112,11 @@ function dataAttempts(settings: CaSettings, warn: (warning: string) => void): re
   ];
 }
 
-const NOTHING: Snapshot = { newestRecordAt: undefined, authorities: [], registry: undefined };
+const NOTHING: Pick<Snapshot, 'newestRecordAt' | 'authorities' | 'registry'> = {
+  newestRecordAt: undefined,
+  authorities: [],
+  registry: undefined,
+};
 
 /** Throws unless an intermediate may sign now and has its key, or the root may make one. */
 async function ensureCanSign(settings: CaSettings, { root, records, now }: Authority): Promise<void> {

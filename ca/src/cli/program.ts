@@ -1,6 +1,8 @@
 /** The command line of chancery-ca. */
 import type { Program } from '@chancery/shared/cli/program.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
+import { backup } from './backup/backup.ts';
+import { restore } from './backup/restore.ts';
 import { bundle } from './bundle.ts';
 import { check } from './check.ts';
 import { init } from './init.ts';
@@ -37,6 +39,8 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       audit,
       rotate,
       bundle,
+      backup: backup(deps),
+      restore: restore(deps),
       check,
     },
   };

@@ -11,6 +11,7 @@ import type { Authorities } from '../authority/authorities.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/store.ts';
 import { type AuditDeps, auditVerbs } from './audit.ts';
+import { type BackupDeps, backupVerbs } from './backup.ts';
 import { type ResourceDeps, resourceVerbs } from './resources.ts';
 import { type RevokeDeps, revocationVerbs } from './revocations.ts';
 import type { VerbName } from './roles.ts';
@@ -18,10 +19,13 @@ import { type RotateDeps, rotationVerbs } from './rotation.ts';
 import { reading, type Verb } from './verb.ts';
 
 export interface OperatorDeps
-  extends Omit<ResourceDeps & RevokeDeps & RotateDeps, 'holders' | 'agents' | 'revocations'>,
+  extends Omit<
+      ResourceDeps & RevokeDeps & RotateDeps & BackupDeps,
+      'holders' | 'agents' | 'revocations' | 'store'
+    >,
     Omit<HolderDeps, 'revocations'> {
   readonly revocations: Revocations;
-  readonly store: AgentStore & Pick<CertificateStore, 'issued'> & AuditDeps['store'];
+  readonly store: AgentStore & Pick<CertificateStore, 'issued'> & AuditDeps['store'] & BackupDeps['store'];
   readonly authorities: Pick<Authorities, 'bundle'>;
 }
 
@@ -72,6 +76,7 @@ export function openOperator(given: OperatorDeps) {
     ...resourceVerbs(deps),
     ...revocationVerbs(deps),
     ...auditVerbs(deps),
+    ...backupVerbs(deps),
     ...rotation,
     agents,
     issued,

@@ -20,6 +20,7 @@ export const VERBS = {
   agents: { role: 'reader' },
   apply: { role: 'operator', fresh: 'where it widens access' },
   audit: { role: 'reader' },
+  copyDatabase: { role: 'operator' },
   diff: { role: 'reader' },
   explain: { role: 'reader' },
   issued: { role: 'reader' },

@@ -10,6 +10,7 @@ import type { KeyPlace } from '@chancery/shared/keys/home.ts';
 import type { KeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { FileStore } from './file-store.ts';
 import type { LogStore, StoredEvent } from './log-store.ts';
 
 /** A certificate, recorded before it is signed. */
@@ -203,6 +204,8 @@ export interface AgentStore {
 }
 
 export interface AuthorityStore {
+  /** How often this CA was restored from a backup. It tells the serial numbers of each life apart. */
+  life(): Promise<number>;
   /** All that there ever were, in one order for every reader: the first to end first. */
   authorities(): Promise<readonly StoredAuthority[]>;
   /**
@@ -284,7 +287,8 @@ export interface Store
     NodeStore,
     TokenStore,
     AuditIntake,
-    LogStore {
+    LogStore,
+    FileStore {
   /** Resolves where nothing can be recorded any more in this process, and says why; never for a close. */
   readonly lost: Promise<IdentityError>;
   /** For how many seconds the call that has waited longest has had no answer; 0 where none waits. Wall clocks aside. */

@@ -121,6 +121,18 @@ export type AuditEvent =
       readonly by: string;
     }
   | {
+      /** The CA goes on from a backup, in another life. */
+      readonly type: 'ca.restored';
+      readonly life: number;
+      /** When the backup was made, RFC 3339. */
+      readonly backup: string;
+      /** How many entries of the log came after the backup and were taken from a copy of the log. */
+      readonly entries: number;
+      /** Why the operator accepts the loss of what came after the backup. */
+      readonly reason?: string;
+      readonly by: string;
+    }
+  | {
       readonly type: 'agent.connected';
       readonly id: SpiffeId;
       readonly serial: string;

@@ -30,6 +30,7 @@ const KINDS: Readonly<Record<AuditEvent['type'], Kind>> = {
   'authority.moved': { is: 'entry' },
   'revocation.made': { is: 'entry' },
   'revocation.lifted': { is: 'entry' },
+  'ca.restored': { is: 'entry' },
   'agent.connected': { is: 'telemetry' },
   'agent.acknowledged': { is: 'telemetry' },
 };

@@ -149,6 +149,7 @@ export const REFUSALS = {
   rotation: { grpc: 'FAILED_PRECONDITION', says: 'the rotation cannot go on now' },
   config: { grpc: 'INVALID_ARGUMENT', says: 'the config is not valid' },
   tlog: { grpc: 'INVALID_ARGUMENT', says: 'the log or the proof does not verify' },
+  backup: { grpc: 'FAILED_PRECONDITION', says: 'the backup cannot be made or used' },
   // Machines
   tpm_device: { grpc: 'UNAVAILABLE', says: 'the TPM did not answer' },
   store: { grpc: 'UNAVAILABLE', says: 'the store is not available' },

@@ -33,10 +33,19 @@ const OWNER_ONLY = 0o600;
 
 /** Throws file_mode when others may read the file, and file. Blocks. */
 export function readKeyFile(path: string, kek: Uint8Array): KeyObject {
+  return openKey(blockOf(path), kek, path);
+}
+
+function blockOf(path: string): Uint8Array {
   const text = asBuffer(readProtectedFile(path, MAX_BYTES)).toString('latin1');
   const [block = new Uint8Array(), ...others] = readPem(text, LABEL, 'file');
   ensure(others.length === 0, 'file', `${path} has more than one key`);
-  return openKey(block, kek, path);
+  return block;
+}
+
+/** Throws file if the file is not one encrypted key, without opening it; file_mode. Blocks. */
+export function ensureSealed(path: string): void {
+  blockOf(path);
 }
 
 /** Replaces the file in one step, with mode 0600. Blocks. */

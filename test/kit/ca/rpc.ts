@@ -51,13 +51,22 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
     agents: new Agents(clock),
     crls: new LiveValue<readonly MadeCrl[]>(() => new IdentityError('unavailable', 'no lists')),
   };
+  // What a copy is like is shown with files.
+  vi.spyOn(made.store, 'copyTo').mockResolvedValue();
   const rotation = openRotation({ ...made, ...rooms, isOwnCurrent: () => true });
   return {
     ...made,
     log: silentLog,
     attestors: platforms,
     ...rooms,
-    operator: openOperator({ ...made, ...rooms, rotation, audit, ownUid }),
+    operator: openOperator({
+      ...made,
+      ...rooms,
+      rotation,
+      audit,
+      ownUid,
+      copyPath: 'nowhere',
+    }),
     successions: new Successions(clock, new Uint8Array(32)),
     limits: new Limits(limits, clock),
     callers: new Callers<Caller>(),

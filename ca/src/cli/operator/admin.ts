@@ -28,19 +28,20 @@ export type Unary<Req, Res> = (
 
 type Duplex<Req, Res> = (options: grpc.CallOptions) => grpc.ClientDuplexStream<Req, Res>;
 
-/** Runs one call. Throws unavailable if no CA answers, else the CA's refusal. */
+/** Runs one call, for `seconds` at most. Throws unavailable if no CA answers, else the CA's refusal. */
 export const callOperator = <Req, Res>(
   invocation: Invocation,
   method: (client: OperatorClient) => Unary<Req, Res>,
   request: Req,
+  seconds = CALL_SECONDS,
 ): Promise<Res> =>
   withOperator(invocation, (client, failed) => {
-    const options = { deadline: new Date(Date.now() + CALL_SECONDS * 1000) };
+    const options = { deadline: new Date(Date.now() + seconds * 1000) };
     const call = method(client);
     const isChange = changesOf(client).includes(call);
     return new Promise((resolve, reject) => {
       call.call(client, request, new grpc.Metadata(), options, (error, response) =>
-        error ? reject(failed(error, { seconds: CALL_SECONDS, isChange })) : resolve(response),
+        error ? reject(failed(error, { seconds, isChange })) : resolve(response),
       );
     });
   });

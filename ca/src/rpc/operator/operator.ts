@@ -22,6 +22,7 @@ import type { RecordedIssuance } from '../../store/store.ts';
 import { askerOf } from '../caller.ts';
 import { bidi, type Stream, unary } from '../methods.ts';
 import { auditMethods } from './audit.ts';
+import { backupMethods } from './backup.ts';
 import { revokeMethods, unacknowledgedMessage } from './revoke.ts';
 import { rotateMethods } from './rotate.ts';
 
@@ -75,6 +76,7 @@ export function operatorMethods({ operator }: OperatorDeps) {
     }),
     ...revokeMethods(operator),
     ...auditMethods(operator),
+    ...backupMethods(operator),
     ...rotateMethods(operator),
   ] as const;
 }

@@ -23,6 +23,8 @@ export type DatabaseCall = ReadCall | WriteCall;
 export interface Database {
   /** Resolves with the answer; for a write, when it is durable. Rejects with the refusal of the store. */
   call(call: DatabaseCall): Promise<unknown>;
+  /** Writes a copy to `path`, with all that was answered before. Calls continue meanwhile. Rejects with store. */
+  copyTo(path: string): Promise<void>;
   /** Resolves where it answers no more though nobody has closed it, and says why. */
   readonly lost: Promise<IdentityError>;
   /** For how many seconds the call that has waited longest has had no answer; 0 where none waits. */

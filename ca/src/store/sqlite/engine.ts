@@ -6,6 +6,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { commitTogether, type Outcome, type Transaction } from './batch.ts';
 import type { ReadCall, WriteCall } from './calls.ts';
+import { copyDatabase } from './file/copy.ts';
 import { ensureNotOlder, writeGeneration } from './file/generation.ts';
 import { openDatabase, storeRefusal } from './file/open.ts';
 import { ensureSameFiles, type OwnFile, ownFiles } from './file/same-files.ts';
@@ -108,6 +109,11 @@ export class Engine {
       const call = calls[n];
       return call?.name === 'prune' ? this.#pruned(outcome, call) : outcome;
     });
+  }
+
+  /** Writes a copy to `path` while the database is written to. Does not block. Throws store. */
+  copyTo(path: string): Promise<void> {
+    return copyDatabase(this.#db, path);
   }
 
   /** Closes the database. No method may be called afterwards. Blocks. */

@@ -32,6 +32,10 @@ class Here implements Database {
     });
   }
 
+  copyTo(path: string): Promise<void> {
+    return this.#engine.copyTo(path);
+  }
+
   /** A call blocks the thread that could look. */
   waitedSeconds(): number {
     return 0;

@@ -46,6 +46,7 @@ export function readsOf(db: DatabaseSync, { authorities, revocations, pages, log
     holdings: (query: HoldingsQuery) => pages.holdings(query),
     successions: (now: number, limit: number) =>
       sql.successions.all(now, limit).map(successionOf).toReversed(),
+    life: () => Number(sql.life.get()?.['n'] ?? 0),
     authorities: () => authorities.all(),
     registry: () => {
       const row = sql.registry.get();
@@ -65,6 +66,7 @@ function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
     events: sql('SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?'),
+    life: sql('SELECT max(n) AS n FROM lives'),
     newestEvent: sql('SELECT at FROM audit ORDER BY sequence DESC LIMIT 1'),
     bySerial: sql('SELECT * FROM certificates WHERE serial = ?'),
     between: sql('SELECT * FROM certificates WHERE serial BETWEEN ? AND ? ORDER BY serial LIMIT 1000'),

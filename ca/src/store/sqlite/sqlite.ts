@@ -117,6 +117,14 @@ class SqliteStore implements Store {
     return this.#read('successions', this.#now(), limit);
   }
 
+  life(): Promise<number> {
+    return this.#read('life');
+  }
+
+  copyTo(path: string): Promise<void> {
+    return this.#database.copyTo(path);
+  }
+
   async authorities(): Promise<readonly StoredAuthority[]> {
     const found = await this.#read('authorities');
     return found.map((each) => ({ ...each, certificate: asBuffer(each.certificate) }));

@@ -23,7 +23,14 @@ import type { KeyHolders } from './holders/key-holders.ts';
 import type { Undo } from './holders/undo.ts';
 import type { Tables } from './reads.ts';
 import type { Numbers } from './tables/authority-table.ts';
-import { type AuthorityRow, fromHex, type IssuanceRow, insertIssuance, textOfEvent } from './tables/rows.ts';
+import {
+  type AuthorityRow,
+  fromHex,
+  INSERT_ISSUANCE,
+  type IssuanceRow,
+  insertIssuance,
+  textOfEvent,
+} from './tables/rows.ts';
 
 /** What the database knows in memory besides, changed and taken back with its transactions. */
 export interface Memory {
@@ -139,7 +146,7 @@ const eventOfRevocation = ({ number, target, reason, until, by }: MadeRevocation
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
-    certificate: sql('INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    certificate: sql(INSERT_ISSUANCE),
     current: sql('SELECT sequence FROM state'),
     next: sql('UPDATE state SET sequence = sequence + 1 RETURNING sequence'),
     audit: sql('INSERT INTO audit (at, event, leaf) VALUES (?, ?, ?)'),

@@ -2,12 +2,20 @@
 import { existsSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
+import type { LogCheckpoint } from '../../log-store.ts';
 import type { AuthorityRecord, RegistryRecord } from '../../store.ts';
+import { LogTable } from '../tables/log-table.ts';
 import { authorityOf, serialOf } from '../tables/rows.ts';
 import { ensureNotOlder } from './generation.ts';
 import { ensureKnownSchema, storeRefusal } from './open.ts';
 
 export interface Snapshot {
+  /** The version of its schema. */
+  readonly schema: number;
+  /** The number of its newest audit event; 0 where there is none. */
+  readonly newestEvent: number;
+  /** The newest checkpoint of the audit log. */
+  readonly checkpoint: Pick<LogCheckpoint, 'size' | 'root'> | undefined;
   readonly newestRecordAt: Date | undefined;
   readonly authorities: readonly AuthorityRecord[];
   readonly registry: RegistryRecord | undefined;
@@ -18,10 +26,14 @@ const UNKNOWN_BEFORE_MIGRATION = 0;
 /** What an older schema does not say of an authority: all that it has may sign, as their times and keys allow. */
 const BEFORE_STATES = { state: 'active', algorithm: 'ecdsa-p256', sequence: 0, key_home: 'file' };
 
+/** The first schema that has checkpoints. */
+const WITH_CHECKPOINTS = 9;
+
 /**
- * Undefined if a running CA holds the database: it has found it good. Throws store for what `openSqlite` refuses.
+ * Without a `generation`, a database of any age is looked at. Undefined if a running CA holds the database: it has
+ * found it good. Throws store for what `openSqlite` refuses.
  */
-export function lookAt(path: string, generation: string): Snapshot | undefined {
+export function lookAt(path: string, generation: string | undefined): Snapshot | undefined {
   // Without a WAL a read-only connection would make one; immutable reads the file alone.
   const url = pathToFileURL(path);
   const hasWal = existsSync(`${path}-wal`);
@@ -42,14 +54,20 @@ export function lookAt(path: string, generation: string): Snapshot | undefined {
   }
 }
 
-function snapshotOf(db: DatabaseSync, generation: string): Snapshot {
+const NOTHING = { newestRecordAt: undefined, authorities: [], registry: undefined };
+
+function snapshotOf(db: DatabaseSync, generation: string | undefined): Snapshot {
   const schema = ensureKnownSchema(db);
   if (schema === UNKNOWN_BEFORE_MIGRATION)
-    return { newestRecordAt: undefined, authorities: [], registry: undefined };
+    return { schema, newestEvent: 0, checkpoint: undefined, ...NOTHING };
   const newest = db.prepare('SELECT sequence, at FROM audit ORDER BY sequence DESC LIMIT 1').get();
-  ensureNotOlder(generation, Number(newest?.['sequence'] ?? 0));
+  const newestEvent = Number(newest?.['sequence'] ?? 0);
+  if (generation !== undefined) ensureNotOlder(generation, newestEvent);
   const registry = db.prepare('SELECT version, resources FROM registry ORDER BY version DESC LIMIT 1').get();
   return {
+    schema,
+    newestEvent,
+    checkpoint: schema < WITH_CHECKPOINTS ? undefined : new LogTable(db).newest(),
     newestRecordAt: newest && new Date(Number(newest['at'])),
     authorities: db
       .prepare('SELECT * FROM authorities ORDER BY not_after, serial')

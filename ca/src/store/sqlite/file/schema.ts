@@ -122,4 +122,13 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE authorities ADD COLUMN key_reference TEXT NOT NULL DEFAULT '';
   UPDATE authorities SET key_reference = lower(hex(serial));
   `,
+  // A restored CA begins a life. What agents saw of the life before has smaller numbers than `sequence`.
+  `
+  CREATE TABLE lives (
+    n INTEGER PRIMARY KEY,
+    began_at INTEGER NOT NULL,
+    backup_at INTEGER NOT NULL,
+    sequence INTEGER NOT NULL
+  ) STRICT;
+  `,
 ];

@@ -106,7 +106,9 @@ function statements(db: DatabaseSync) {
     lift: sql('UPDATE revocations SET lifted_by = ?, lifted_at = ?, sequence = ? WHERE n = ?'),
     inForce: sql(`SELECT * FROM revocations WHERE ${inForce} ORDER BY n`),
     inForceCount: sql(`SELECT count(*) AS n FROM revocations WHERE ${inForce}`),
-    last: sql('SELECT max(sequence) AS sequence FROM revocations'),
+    // A restored CA may have lost all of them, and agents know a later state.
+    last: sql(`SELECT max(sequence) AS sequence FROM
+      (SELECT sequence FROM revocations UNION ALL SELECT sequence FROM lives)`),
   };
 }
 

@@ -115,6 +115,10 @@ function bytes(row: Row, column: string): Uint8Array {
   return value;
 }
 
+/** The statement that `insertIssuance` runs. */
+export const INSERT_ISSUANCE =
+  'INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)';
+
 /** Binds the columns in the order of the statement. Blocks; throws what SQLite throws. */
 export function insertIssuance(statement: StatementSync, issuance: IssuanceRow, at: number): void {
   statement.run(

@@ -10,6 +10,7 @@ export interface NumberedCall {
 
 export type ToThread =
   | { readonly kind: 'calls'; readonly calls: readonly NumberedCall[] }
+  | { readonly kind: 'copy'; readonly path: string }
   | { readonly kind: 'close' };
 
 /** A class does not cross a thread; its code and its sentence do. */
@@ -28,6 +29,7 @@ export interface NumberedAnswer {
 export type FromThread =
   | { readonly kind: 'opened'; readonly files: readonly OwnFile[] }
   | { readonly kind: 'refused'; readonly error: CrossingError }
+  | { readonly kind: 'copied'; readonly error?: CrossingError }
   | { readonly kind: 'answers'; readonly answers: readonly NumberedAnswer[] };
 
 /** An error as a value that another thread can read; what is not a refusal becomes `store`. */

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -25,6 +25,33 @@ const post = vi.spyOn(Worker.prototype, 'postMessage');
 storeSuite(() => {
   const path = freshPath();
   return (at) => openSqliteThread(path, at);
+});
+
+describe('a copy', () => {
+  test('has what was written while it was made, and another at once is refused', async () => {
+    const [path, to] = [freshPath(), freshPath()];
+    const store = await openSqliteThread(path, clock);
+    for (let n = 0; n < 400; n += 1) store.appendSoon(event);
+    await store.append(event);
+    const copied = store.copyTo(to);
+    await expect(store.copyTo(to)).rejects.toThrow(refusal('store', /is being copied already/));
+    await store.append(event);
+    await copied;
+    const copy = await openSqlite(to, clock);
+    expect(await copy.events(0, 1000)).toHaveLength(402);
+    expect(statSync(to).mode & 0o777).toBe(0o600);
+    await Promise.all([copy.close(), store.close()]);
+  });
+
+  test('that cannot be written is refused, and the store goes on', async () => {
+    const store = await openSqliteThread(freshPath(), clock);
+    await expect(store.copyTo(join(folder, 'missing/copy'))).rejects.toThrow(
+      refusal('store', /missing\/copy/),
+    );
+    await store.append(event);
+    await store.close();
+    await expect(store.copyTo(freshPath())).rejects.toThrow(refusal('store', /the store is closed/));
+  });
 });
 
 describe('opening', () => {

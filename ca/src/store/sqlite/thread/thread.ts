@@ -60,6 +60,7 @@ class StoreThread implements Database {
   /** Why nothing is asked any more. */
   #over: IdentityError | undefined;
   #closed: Promise<void> | undefined;
+  #copying: PromiseWithResolvers<void> | undefined;
 
   constructor(worker: Worker, at: DatabaseAt, files: readonly OwnFile[]) {
     this.#worker = worker;
@@ -76,6 +77,7 @@ class StoreThread implements Database {
     worker.on('error', (error) => this.#end(ended(at, error)));
     worker.on('message', (message: FromThread) => {
       if (message.kind === 'answers') for (const answer of message.answers) this.#answered(answer);
+      if (message.kind === 'copied') this.#copied(message.error && crossed(message.error));
     });
   }
 
@@ -90,6 +92,23 @@ class StoreThread implements Database {
       if (this.#outbox.length === 0) setImmediate(() => this.#post());
       this.#outbox.push({ number: this.#last, call });
     });
+  }
+
+  copyTo(path: string): Promise<void> {
+    if (this.#over !== undefined) return Promise.reject(this.#over);
+    const busy = new IdentityError('store', 'the database is being copied already; try again later');
+    if (this.#copying !== undefined) return Promise.reject(busy);
+    this.#copying = Promise.withResolvers<void>();
+    const { promise } = this.#copying;
+    this.#say({ kind: 'copy', path });
+    return promise;
+  }
+
+  #copied(error: IdentityError | undefined): void {
+    const copying = this.#copying;
+    this.#copying = undefined;
+    if (error === undefined) copying?.resolve();
+    else copying?.reject(error);
   }
 
   waitedSeconds(): number {
@@ -153,6 +172,7 @@ class StoreThread implements Database {
     this.#over ??= why;
     for (const { reject } of this.#waiting.values()) reject(why);
     this.#waiting.clear();
+    this.#copied(why);
   }
 }
 

@@ -22,8 +22,13 @@ function open(at: DatabaseAt, port: MessagePort): void {
     const engine = Engine.open(at);
     say({ kind: 'opened', files: engine.files });
     port.on('message', (first: ToThread) => {
-      const { calls, close } = gather(first, port);
+      const { calls, copies, close } = gather(first, port);
       answer(engine, calls, (answers) => say({ kind: 'answers', answers }));
+      for (const path of copies)
+        engine.copyTo(path).then(
+          () => say({ kind: 'copied' }),
+          (error) => say({ kind: 'copied', error: crossing(error) }),
+        );
       if (!close) return;
       engine.close();
       port.close();
@@ -33,15 +38,24 @@ function open(at: DatabaseAt, port: MessagePort): void {
   }
 }
 
+interface Gathered {
+  readonly calls: readonly NumberedCall[];
+  /** Where copies of the database are to be written. */
+  readonly copies: readonly string[];
+  readonly close: boolean;
+}
+
 /** All that has arrived by now, in order; nothing comes after a close. */
-function gather(first: ToThread, port: MessagePort): { calls: readonly NumberedCall[]; close: boolean } {
+function gather(first: ToThread, port: MessagePort): Gathered {
   const calls: NumberedCall[] = [];
+  const copies: string[] = [];
   for (let message: ToThread | undefined = first; message !== undefined; message = next(port)) {
-    if (message.kind === 'close') return { calls, close: true };
-    calls.push(...message.calls);
+    if (message.kind === 'close') return { calls, copies, close: true };
+    if (message.kind === 'copy') copies.push(message.path);
+    else calls.push(...message.calls);
     if (calls.length >= MAX_WRITES) break;
   }
-  return { calls, close: false };
+  return { calls, copies, close: false };
 }
 
 const next = (port: MessagePort): ToThread | undefined => receiveMessageOnPort(port)?.message;

@@ -324,6 +324,12 @@ export interface AuditEntry {
   text: string;
 }
 
+export interface CopyDatabaseRequest {
+}
+
+export interface CopyDatabaseResponse {
+}
+
 function createBaseResourceFile(): ResourceFile {
   return { name: "", text: "", continues: false };
 }
@@ -2715,6 +2721,76 @@ export const AuditEntry: MessageFns<AuditEntry> = {
   },
 };
 
+function createBaseCopyDatabaseRequest(): CopyDatabaseRequest {
+  return {};
+}
+
+export const CopyDatabaseRequest: MessageFns<CopyDatabaseRequest> = {
+  encode(_: CopyDatabaseRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CopyDatabaseRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCopyDatabaseRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCopyDatabaseResponse(): CopyDatabaseResponse {
+  return {};
+}
+
+export const CopyDatabaseResponse: MessageFns<CopyDatabaseResponse> = {
+  encode(_: CopyDatabaseResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CopyDatabaseResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCopyDatabaseResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /**
  * The operator's hand on a running CA.
  * Caller of every RPC: root or the CA's own user, on the CA's admin socket, who have every role and need no sign-in; or
@@ -2833,6 +2909,17 @@ export const OperatorService = {
     responseSerialize: (value: QueryAuditResponse): Buffer => Buffer.from(QueryAuditResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): QueryAuditResponse => QueryAuditResponse.decode(value),
   },
+  /** Role: operator. Writes a copy of the database to a file beside it, for a backup, and answers when it is whole. */
+  copyDatabase: {
+    path: "/chancery.v1.Operator/CopyDatabase" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CopyDatabaseRequest): Buffer => Buffer.from(CopyDatabaseRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CopyDatabaseRequest => CopyDatabaseRequest.decode(value),
+    responseSerialize: (value: CopyDatabaseResponse): Buffer =>
+      Buffer.from(CopyDatabaseResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CopyDatabaseResponse => CopyDatabaseResponse.decode(value),
+  },
   /** Role: operator, and a fresh sign-in. Makes a new root and puts it into the bundle, or replaces the intermediate. */
   rotate: {
     path: "/chancery.v1.Operator/Rotate" as const,
@@ -2903,6 +2990,8 @@ export interface OperatorServer extends UntypedServiceImplementation {
   listRevocations: handleUnaryCall<ListRevocationsRequest, ListRevocationsResponse>;
   /** Role: reader. Entries of the audit log that match: a page. */
   queryAudit: handleUnaryCall<QueryAuditRequest, QueryAuditResponse>;
+  /** Role: operator. Writes a copy of the database to a file beside it, for a backup, and answers when it is whole. */
+  copyDatabase: handleUnaryCall<CopyDatabaseRequest, CopyDatabaseResponse>;
   /** Role: operator, and a fresh sign-in. Makes a new root and puts it into the bundle, or replaces the intermediate. */
   rotate: handleUnaryCall<RotateRequest, Rotation>;
   /** Role: operator, and a fresh sign-in. The next step of the rotation; refused while it waits for something. */
@@ -3055,6 +3144,22 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: QueryAuditResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: operator. Writes a copy of the database to a file beside it, for a backup, and answers when it is whole. */
+  copyDatabase(
+    request: CopyDatabaseRequest,
+    callback: (error: ServiceError | null, response: CopyDatabaseResponse) => void,
+  ): ClientUnaryCall;
+  copyDatabase(
+    request: CopyDatabaseRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CopyDatabaseResponse) => void,
+  ): ClientUnaryCall;
+  copyDatabase(
+    request: CopyDatabaseRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CopyDatabaseResponse) => void,
   ): ClientUnaryCall;
   /** Role: operator, and a fresh sign-in. Makes a new root and puts it into the bundle, or replaces the intermediate. */
   rotate(request: RotateRequest, callback: (error: ServiceError | null, response: Rotation) => void): ClientUnaryCall;

@@ -1,0 +1,157 @@
+/**
+ * Makes the data folder of a CA from a backup. It appears whole or not at all. What was revoked after the backup must
+ * not come back: a copy of the audit log says it, or the operator accepts the loss.
+ */
+import fs from 'node:fs';
+import { dirname, join } from 'node:path';
+import { utf8Text } from '@chancery/shared/ground/bytes.ts';
+import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
+import { readKek, readKeyFile } from '@chancery/shared/keys/file.ts';
+import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
+import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
+import type { NoteKey } from '@chancery/shared/tlog/note.ts';
+import { type ReadFile, readWidth } from '@chancery/shared/tlog/read-log.ts';
+import { readBundle, TILE_WIDTH, tileOf } from '@chancery/shared/tlog/tile.ts';
+import { verifyLog } from '@chancery/shared/tlog/verify-log.ts';
+import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
+import { type CaSettings, paths } from '../config.ts';
+import { ensureSound } from '../store/sqlite/file/copy.ts';
+import {
+  beginLife,
+  type LogEnd,
+  type LostEntry,
+  logEndOf,
+  lostEntryOf,
+} from '../store/sqlite/file/second-life.ts';
+import { CONFIG, KEYS, type Manifest, readManifest, verifyFiles } from './manifest.ts';
+
+export interface RestoreOrder {
+  readonly backup: string;
+  readonly settings: Pick<CaSettings, 'dataDir' | 'trustDomain' | 'keyEncryptionKey'>;
+  /** A copy of the folder with the audit log, newer than the backup. */
+  readonly log: { readonly read: ReadFile; readonly key: (keyFile: string) => NoteKey } | undefined;
+  /** Why the loss of what came after the backup is accepted. */
+  readonly reason: string | undefined;
+  readonly by: string;
+  readonly now: Date;
+  /** Changes nothing. */
+  readonly dryRun: boolean;
+  /** Called while files are read, with how far that is. */
+  readonly onProgress: (what: 'the backup' | 'the log', done: number, of: number) => void;
+}
+
+export interface Restored {
+  readonly manifest: Manifest;
+  /** How many entries of the log came after the backup. */
+  readonly lost: readonly LostEntry[];
+  /** Undefined for a dry run. */
+  readonly life: number | undefined;
+}
+
+/** Throws backup, file, file_mode, store, tlog. */
+export async function restore(order: RestoreOrder): Promise<Restored> {
+  const { backup, settings } = order;
+  const manifest = readManifest(backup);
+  const { trustDomain } = settings;
+  const says = `${backup} is of ${manifest.trustDomain}, and the config is of ${trustDomain}`;
+  ensure(manifest.trustDomain === trustDomain, 'backup', says);
+  ensureEmpty(settings.dataDir);
+  await verifyFiles(backup, manifest, (done, of) => order.onProgress('the backup', done, of));
+  ensureKeysOpen(order, manifest);
+  const temporary = `${settings.dataDir}.restoring`;
+  try {
+    fs.rmSync(temporary, { recursive: true, force: true });
+    return await build(temporary, manifest, order);
+  } catch (error) {
+    throw refusalOf(
+      error,
+      'backup',
+      `${backup} could not be restored: ${systemSentence(error) ?? String(error)}`,
+    );
+  } finally {
+    fs.rmSync(temporary, { recursive: true, force: true });
+  }
+}
+
+function ensureEmpty(dataDir: string): void {
+  const isEmpty = !fs.existsSync(dataDir) || fs.readdirSync(dataDir).length === 0;
+  const advice = 'move it away first, and keep it: its log may have what the backup lacks';
+  ensure(isEmpty, 'backup', `${dataDir} is not empty: ${advice}`);
+}
+
+/** Before anything is written: without its key-encryption key a backup cannot be used. */
+function ensureKeysOpen({ backup, settings }: RestoreOrder, { files }: Manifest): void {
+  const kek = readKek(settings.keyEncryptionKey);
+  for (const { name } of files) if (name.startsWith(`${KEYS}/`)) readKeyFile(join(backup, name), kek);
+}
+
+async function build(temporary: string, manifest: Manifest, order: RestoreOrder): Promise<Restored> {
+  const { backup, settings, log, now, reason, by } = order;
+  makeFolder(dirname(temporary), 0o755);
+  fs.mkdirSync(temporary, 0o711);
+  const at = paths(temporary);
+  fs.mkdirSync(at.keys, 0o700);
+  for (const { name } of manifest.files)
+    if (name !== CONFIG) copySynced(join(backup, name), join(temporary, name));
+  ensureSound(at.database);
+  const backupAt = new Date(manifest.madeAt);
+  const end = logEndOf(at.database);
+  const lost = log === undefined ? [] : await lostEntries(end, at.logKey, { ...order, log });
+  if (order.dryRun) return { manifest, lost, life: undefined };
+  const life = beginLife(at.database, { now, backupAt, lost, reason, by });
+  if (fs.existsSync(settings.dataDir)) fs.rmdirSync(settings.dataDir);
+  fs.renameSync(temporary, settings.dataDir);
+  return { manifest, lost, life };
+}
+
+/** Throws tlog, store. */
+async function lostEntries(
+  end: LogEnd,
+  keyFile: string,
+  { log, onProgress }: RestoreOrder & { readonly log: NonNullable<RestoreOrder['log']> },
+): Promise<readonly LostEntry[]> {
+  const key = log.key(keyFile);
+  const kept = end.note === undefined ? [] : [{ name: 'the backup', note: Buffer.from(end.note) }];
+  const report = await verifyLog({
+    read: log.read,
+    key,
+    kept,
+    onProgress: (n, of) => onProgress('the log', n, of),
+  });
+  const [bad] = report.findings;
+  ensure(bad === undefined, 'tlog', `the copy of the log is not that of this CA: ${bad?.problem}`);
+  const note = await log.read('checkpoint');
+  const { size } = openCheckpoint(note ?? new Uint8Array(), key);
+  const after: LostEntry[] = [];
+  const known = end.size + end.entries.length;
+  const first = Math.floor(end.size / TILE_WIDTH) * TILE_WIDTH;
+  for (let from = first; from < size; from += TILE_WIDTH)
+    for (const [n, bytes] of (await bundleAt(from, size, log.read)).entries()) {
+      const index = from + n;
+      if (index < end.size) continue;
+      const entry = utf8Text(bytes, 'tlog', `entry ${index}`);
+      if (index >= known) after.push(lostEntryOf(entry));
+      else {
+        const isSame = entry === end.entries[index - end.size];
+        ensure(isSame, 'tlog', `entry ${index} of the log is another one than in the backup`);
+      }
+    }
+  return after;
+}
+
+/** The log was verified: the bundle is there and whole. */
+async function bundleAt(from: number, size: number, read: ReadFile): Promise<readonly Uint8Array[]> {
+  const name = { ...tileOf(0, from, size), level: 'entries' } as const;
+  return readBundle((await readWidth(name, read)) ?? new Uint8Array(), name).entries;
+}
+
+function copySynced(from: string, to: string): void {
+  fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL);
+  fs.chmodSync(to, 0o600);
+  const fd = fs.openSync(to, 'r');
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}

@@ -1,0 +1,130 @@
+/** `restore`: makes the data folder of a CA from a backup. */
+import { copyFileSync, existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { geteuid } from 'node:process';
+import { readIn } from '@chancery/shared/audit-verify/folder.ts';
+import {
+  type Command,
+  type Invocation,
+  type Io,
+  JSON_FLAG,
+  MisuseError,
+} from '@chancery/shared/cli/program.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { CONFIG } from '../../backup/manifest.ts';
+import { type Restored, restore as restoreFrom } from '../../backup/restore.ts';
+import { type CaSettings, readCaConfig } from '../../config.ts';
+import { logKeyIn } from '../../open-log.ts';
+import { CONFIG_FLAG, configFile, printJson } from '../flags.ts';
+import { Bar } from './bar.ts';
+
+/** Makes a data folder that is missing or empty. */
+export const restore = ({ clock }: { readonly clock: Clock }): Command => ({
+  says:
+    'Makes the data folder of the config from a backup. What was revoked after the backup is taken from a copy of ' +
+    'the audit log (--log), or its loss is accepted (--accept-loss).',
+  positionals: 'DIR',
+  flags: {
+    log: {
+      type: 'string',
+      value: 'DIR',
+      says: 'A copy of dataDir/log, the newest that there is: its entries after the backup are put in.',
+    },
+    'accept-loss': {
+      type: 'boolean',
+      says: 'There is no such copy: what was revoked after the backup is forgotten. Needs --reason.',
+    },
+    reason: { type: 'string', value: 'TEXT', says: 'Why the loss is accepted, for the audit log.' },
+    'dry-run': { type: 'boolean', says: 'Verify everything, and say what would be restored.' },
+    ...CONFIG_FLAG,
+    ...JSON_FLAG,
+  },
+  async run(invocation, io) {
+    const [backup, ...more] = invocation.positionals;
+    if (backup === undefined || more.length > 0) throw new MisuseError('expected the folder of one backup');
+    const reason = reasonOf(invocation);
+    const { settings, isNew } = settingsOf(resolve(backup), invocation);
+    const folder = invocation.text('log');
+    const bar = new Bar(invocation.has('json') ? undefined : io);
+    const restored = await restoreFrom({
+      backup: resolve(backup),
+      settings,
+      log:
+        folder === undefined
+          ? undefined
+          : { read: readIn(resolve(folder)), key: (path) => logKeyIn(path, settings).verifier },
+      reason,
+      by: `uid ${geteuid?.() ?? 'unknown'}`,
+      now: clock.now(),
+      dryRun: invocation.has('dry-run'),
+      onProgress: (what, done, of) => bar.show(what, done, of),
+    });
+    bar.clear();
+    say({ restored, settings, isNew }, invocation, io);
+    return 0;
+  },
+});
+
+/** Undefined with --log. */
+function reasonOf(invocation: Invocation): string | undefined {
+  const [accepts, log] = [invocation.has('accept-loss'), invocation.text('log')];
+  const reason = invocation.text('reason');
+  if (accepts === (log !== undefined))
+    throw new MisuseError(
+      'give --log DIR, a copy of the audit log that is newer than the backup, or else --accept-loss with --reason TEXT',
+    );
+  if (accepts && (reason === undefined || reason.trim() === ''))
+    throw new MisuseError('--accept-loss needs --reason TEXT, which the audit log keeps');
+  if (!accepts && reason !== undefined) throw new MisuseError('--reason goes with --accept-loss');
+  return reason;
+}
+
+/** The config that is named, or that of the backup, written where it is named. */
+function settingsOf(backup: string, invocation: Invocation): { settings: CaSettings; isNew: boolean } {
+  const named = invocation.text('config');
+  if (named === undefined || existsSync(named))
+    return {
+      settings: readCaConfig(configFile(invocation, ', which is made from the backup')),
+      isNew: false,
+    };
+  if (!invocation.has('dry-run')) copyFileSync(join(backup, CONFIG), named);
+  const file = invocation.has('dry-run') ? join(backup, CONFIG) : named;
+  return { settings: readCaConfig(file), isNew: true };
+}
+
+interface Done {
+  readonly restored: Restored;
+  readonly settings: CaSettings;
+  readonly isNew: boolean;
+}
+
+function say({ restored, settings, isNew }: Done, invocation: Invocation, io: Io): void {
+  const { manifest, lost, life } = restored;
+  const { dataDir, file } = settings;
+  const events = lost.map(({ event }) => JSON.parse(event) as { readonly type: string });
+  const of = (type: string): number => events.filter((each) => each.type === type).length;
+  const about = {
+    entries: lost.length,
+    revocations: of('revocation.made'),
+    certificates: of('svid.issuing'),
+    applied: of('registry.applied'),
+  };
+  if (invocation.has('json')) {
+    printJson(io, {
+      dataDir,
+      backup: manifest.madeAt,
+      life: life ?? null,
+      ...about,
+      dryRun: life === undefined,
+    });
+    return;
+  }
+  const did = life === undefined ? 'would be restored (dry run)' : `is restored, life ${life}`;
+  io.out(`${dataDir} ${did}: ${manifest.trustDomain} as of ${manifest.madeAt}\n`);
+  if (isNew) io.out(`${file} is the config of the backup\n`);
+  const { entries, revocations, certificates, applied } = about;
+  if (entries > 0)
+    io.out(`from the log: ${entries} entries, ${revocations} revocations, ${certificates} certificates\n`);
+  if (applied > 0)
+    io.out(`resources were applied ${applied} times after the backup: apply the newest again\n`);
+}

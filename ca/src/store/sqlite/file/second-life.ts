@@ -1,0 +1,180 @@
+/**
+ * Makes a copy of a database fit to begin another life: what agents have seen of the life before must not be newer than
+ * what they are sent from now on. What the audit log says of the time after the copy is put in.
+ */
+import type { DatabaseSync } from 'node:sqlite';
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { entryText } from '@chancery/shared/audit/leaves.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { AuthorityTable } from '../tables/authority-table.ts';
+import { LogTable } from '../tables/log-table.ts';
+import { INSERT_ISSUANCE, insertIssuance, textOfEvent } from '../tables/rows.ts';
+import { openDatabase, storeRefusal } from './open.ts';
+
+/** More changes than any CA makes between two backups. All numbers together stay far below 2^53. */
+const JUMP = 1_000_000;
+
+/** An entry of the log, as the store keeps it. */
+export interface LostEntry {
+  readonly at: Date;
+  /** JSON of an audit event. */
+  readonly event: string;
+}
+
+export interface SecondLife {
+  readonly now: Date;
+  readonly backupAt: Date;
+  /** What the log has after the last entry of the database, in its order. */
+  readonly lost: readonly LostEntry[];
+  readonly reason: string | undefined;
+  readonly by: string;
+}
+
+/** What the database has that its newest checkpoint does not cover. */
+export interface LogEnd {
+  /** The signed note of the newest checkpoint, and how many entries it covers. */
+  readonly note: string | undefined;
+  readonly size: number;
+  /** The entries after those. */
+  readonly entries: readonly string[];
+}
+
+/** Throws store. Blocks. */
+export function logEndOf(path: string): LogEnd {
+  return withDatabase(path, (db) => {
+    const log = new LogTable(db);
+    const newest = log.newest();
+    const entries: string[] = [];
+    for (let after = newest?.through ?? 0, more = true; more; ) {
+      const page = log.leaves(after, 1000);
+      entries.push(...page.entries);
+      ({ through: after, more } = page);
+    }
+    return { note: newest?.note, size: newest?.size ?? 0, entries };
+  });
+}
+
+/** In one transaction; returns the number of the life. Throws store. Blocks. */
+export function beginLife(path: string, life: SecondLife): number {
+  return withDatabase(path, (db) => {
+    db.exec('BEGIN IMMEDIATE');
+    const sequence = jump(db, life.now);
+    const n = Number(db.prepare('SELECT coalesce(max(n), 0) + 1 AS n FROM lives').get()?.['n']);
+    const { now, backupAt, lost, reason, by } = life;
+    db.prepare('INSERT INTO lives VALUES (?, ?, ?, ?)').run(n, now.getTime(), backupAt.getTime(), sequence);
+    putIn(db, lost, sequence);
+    const about = { life: n, backup: backupAt.toISOString(), entries: lost.length };
+    const event: AuditEvent = {
+      type: 'ca.restored',
+      ...about,
+      ...(reason === undefined ? {} : { reason }),
+      by,
+    };
+    const audit = db.prepare('INSERT INTO audit (at, event, leaf) VALUES (?, ?, 1)');
+    audit.run(now.getTime(), textOfEvent(event));
+    db.exec('COMMIT; PRAGMA wal_checkpoint(TRUNCATE)');
+    return n;
+  });
+}
+
+function withDatabase<T>(path: string, run: (db: DatabaseSync) => T): T {
+  const db = openDatabase(path);
+  try {
+    return run(db);
+  } catch (error) {
+    throw storeRefusal(error, path);
+  } finally {
+    db.close();
+  }
+}
+
+/** Returns the number of the state after it, which is that of the bundle, the policy and the revocations. */
+function jump(db: DatabaseSync, now: Date): number {
+  db.exec(`UPDATE state SET sequence = sequence + ${JUMP}`);
+  const sequence = Number(db.prepare('SELECT sequence FROM state').get()?.['sequence']);
+  db.prepare("UPDATE authorities SET sequence = ? WHERE kind = 'root' AND state = 'active'").run(sequence);
+  // Agents compare versions of the policy, too.
+  const newest = db.prepare('SELECT max(version) AS version FROM registry').get()?.['version'];
+  if (newest === null || newest === undefined)
+    db.prepare("INSERT INTO registry VALUES (?, '[]', ?, ?)").run(JUMP, now.getTime(), sequence);
+  else
+    db.prepare('UPDATE registry SET version = version + ?, sequence = ? WHERE version = ?').run(
+      JUMP,
+      sequence,
+      Number(newest),
+    );
+  return sequence;
+}
+
+type Event<Type extends AuditEvent['type']> = Extract<AuditEvent, { readonly type: Type }>;
+
+/** The entries as they were, so that the tree of the log goes on, and what they say was done. */
+function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): void {
+  const sql = statements(db);
+  let issuer = issuerOf(db);
+  for (const { at, event: text } of lost) {
+    sql.audit.run(at.getTime(), text);
+    // Written by the CA of before from this very type.
+    const event = JSON.parse(text) as AuditEvent;
+    if (event.type === 'authority.certified') {
+      const says = 'a root was made after the backup, and its key is not in it';
+      ensure(event.kind !== 'root', 'store', `${says}: use a newer backup`);
+      issuer = event.serial;
+    } else if (event.type === 'svid.issuing') recordLost(sql, { event, at, issuer });
+    else if (event.type === 'revocation.made') revokeAgain(sql, { event, at, sequence });
+    else if (event.type === 'revocation.lifted') sql.lift.run(event.by, at.getTime(), sequence, event.number);
+  }
+}
+
+type Sql = ReturnType<typeof statements>;
+
+/** Its key is not in the log: the record says which node has a certificate until when, under which SPIFFE ID. */
+function recordLost(
+  sql: Sql,
+  { event, at, issuer }: { event: Event<'svid.issuing'>; at: Date; issuer: string },
+): void {
+  const { serial, id, platform, node, identity, notAfter, origin, succeeds } = event;
+  const about = { serial, id, platform, node, identity, origin, succeeds };
+  const times = { notBefore: at, notAfter: new Date(notAfter) };
+  insertIssuance(sql.certificate, { ...about, ...times, keySha256: UNKNOWN_KEY, issuer }, at.getTime());
+}
+const UNKNOWN_KEY = '00'.repeat(32);
+
+function revokeAgain(
+  sql: Sql,
+  { event, at, sequence }: { event: Event<'revocation.made'>; at: Date; sequence: number },
+): void {
+  const { number, target, reason, by, until } = event;
+  const end = until === undefined ? null : new Date(until).getTime();
+  sql.revoke.run(number, target.kind, target.value, reason, by, at.getTime(), end, sequence);
+}
+
+function issuerOf(db: DatabaseSync): string {
+  const active = new AuthorityTable(db)
+    .all()
+    .find((each) => each.kind === 'intermediate' && each.state === 'active');
+  return active?.serial ?? '';
+}
+
+function statements(db: DatabaseSync) {
+  return {
+    audit: db.prepare('INSERT INTO audit (at, event, leaf) VALUES (?, ?, 1)'),
+    revoke: db.prepare('INSERT INTO revocations VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)'),
+    lift: db.prepare('UPDATE revocations SET lifted_by = ?, lifted_at = ?, sequence = ? WHERE n = ?'),
+    certificate: db.prepare(INSERT_ISSUANCE),
+  };
+}
+
+const PREFIX = /^\{"at":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)",/;
+
+/** What the store keeps for an entry of the log. Throws store if that gives another entry. */
+export function lostEntryOf(entry: string): LostEntry {
+  const [prefix = '', time = ''] = PREFIX.exec(entry) ?? [];
+  const kept = { at: new Date(time), event: `{${entry.slice(prefix.length)}` };
+  ensure(
+    prefix !== '' && entryText(kept.at, kept.event) === entry,
+    'store',
+    'the log has an entry that no CA wrote',
+  );
+  return kept;
+}
