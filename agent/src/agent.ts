@@ -11,6 +11,7 @@ import { type AgentSettings, IN_MEMORY, keysStayInPlatform, paths } from './conf
 import { prepareDataDir } from './data-dir.ts';
 import { findEvidence } from './evidence/auto.ts';
 import type { EvidenceSource } from './evidence/evidence.ts';
+import { isLocal } from './evidence/several.ts';
 import { askCa } from './svid/ask-ca.ts';
 import { SvidLife } from './svid/life.ts';
 import { obtainPlatformSvid, type PlatformSvid } from './svid/platform-svid.ts';
@@ -19,6 +20,7 @@ import { type RetryDeps, untilItWorks } from './svid/retry.ts';
 import { SkewWarning } from './svid/skew.ts';
 import { followBundle } from './trust/accept.ts';
 import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
+import { learnBundle } from './trust/learn.ts';
 import { type KnownGood, loadKnownGood, saveKnownGood, setAside } from './trust/state/last-known-good.ts';
 import { compileSnapshot } from './trust/state/snapshot.ts';
 import { TrustState } from './trust/state/trust-state.ts';
@@ -107,10 +109,14 @@ export async function joinOnce(
   if (keysStayInPlatform(settings)) throw new IdentityError('config', IN_MEMORY);
   const { evidence, instance } = await begin(settings, deps, signal);
   try {
-    const bundle = await firstBundle({ settings, deps, signal });
-    const asking = { evidence, bundle, id: settings.id, instance, clock: deps.clock, signal };
-    const life = new SvidLife<Svid>({ ...deps, obtain: () => askCa(asking, settings.ca, undefined) });
-    return { svid: await life.join(signal), bundle };
+    const bundle = liveBundle(await firstBundle({ settings, deps, signal }));
+    const learn = learnBundle(bundle, { ...deps, ...answersOf(settings, evidence) });
+    const asking = { evidence, learn, id: settings.id, instance, clock: deps.clock, signal };
+    const life = new SvidLife<Svid>({
+      ...deps,
+      obtain: () => askCa({ ...asking, bundle: bundle.current() }, settings.ca, undefined),
+    });
+    return { svid: await life.join(signal), bundle: bundle.current() };
   } finally {
     await evidence.close();
   }
@@ -137,6 +143,15 @@ async function begin(settings: JoinSettings, deps: AgentDeps, signal: AbortSigna
 const firstBundle = ({ settings, deps, signal }: Pick<Start, 'settings' | 'deps' | 'signal'>) =>
   untilItWorks(() => bootstrapBundle(bootstrapOf(settings)), deps, signal);
 
+/** Where the answers of the CA come from, as `askCa` chooses. */
+const answersOf = ({ ca }: Pick<JoinSettings, 'ca'>, evidence: EvidenceSource) => ({
+  address: ca.address,
+  isOverSocket: isLocal(evidence) && ca.socket !== undefined,
+});
+
+const liveBundle = (first: Bundle) =>
+  new LiveValue<Bundle>(() => new IdentityError('unavailable', 'there is no bundle yet'), first);
+
 type Begun<A extends Agent> = Omit<A, 'skewSeconds' | 'close'>;
 
 async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise<Begun<MemoryKeyAgent>> {
@@ -148,10 +163,18 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
   const { clock } = deps;
   const asking = { evidence, instance, clock, revocations: trust.revocations, skew, signal };
   const retirement = new Retirement({ ...deps, retiring: trust.retiring, bundle: trust.bundle });
+  // Later the trust stream says it, in order: an answer that was made before a change may come after it.
+  const learn = learnBundle(trust.bundle, {
+    ...deps,
+    ...answersOf(settings, evidence),
+    revocations: trust.revocations,
+  });
   const life = new SvidLife<Svid>({
     ...deps,
-    obtain: (current) =>
-      askCa({ ...asking, bundle: trust.bundle.current(), id: current?.id ?? id }, ca, current),
+    obtain: (current) => {
+      const known = { bundle: trust.bundle.current(), id: current?.id ?? id };
+      return askCa({ ...asking, ...known, learn: current ? undefined : learn }, ca, current);
+    },
     early: ({ chain }, until) => retirement.due(chain, until),
     save: (svid) => save({ svid, ...trust.state() }),
   });
@@ -176,17 +199,18 @@ async function withPlatformKeys(start: Start): Promise<Begun<PlatformKeyAgent>> 
   const { settings, deps, signal, evidence, instance, skew } = start;
   const { ca, id } = settings;
   const { clock, log } = deps;
-  const missing = () => new IdentityError('unavailable', 'there is no bundle yet');
-  const bundle = new LiveValue<Bundle>(missing, await firstBundle(start));
+  const bundle = liveBundle(await firstBundle(start));
   let failure: string | undefined;
   const life = new SvidLife<PlatformSvid>({
     ...deps,
-    obtain: async () => {
+    obtain: () => {
       const known = bundle.current();
-      const request = { evidence, bundle: known, id, instance, skew, clock, signal };
-      const { svid, authorities } = await obtainPlatformSvid(ca.address, request);
-      failure = followBundle(bundle, { ...known, authorities }, log);
-      return svid;
+      const learn = async (authorities: readonly Uint8Array[]) => {
+        failure = followBundle(bundle, { ...known, authorities }, log);
+        return bundle.current();
+      };
+      const request = { evidence, bundle: known, learn, id, instance, skew, clock, signal };
+      return obtainPlatformSvid(ca.address, request);
     },
   });
   await life.join(signal);

@@ -7,7 +7,7 @@ import { nodeName } from '@chancery/shared/evidence/node.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, type IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
-import { LiveValue } from '@chancery/shared/ground/source.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import { serveHealth } from '@chancery/shared/health/server.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
@@ -30,6 +30,7 @@ import { keyFiles } from './keys/key-files.ts';
 import { openMetrics } from './measure.ts';
 import { openLog } from './open-log.ts';
 import { openOperator } from './operator/operator.ts';
+import { OwnCertificate } from './own-certificate.ts';
 import { openRegistry } from './registry/registry.ts';
 import { refusedByNow } from './registry/resources.ts';
 import { openRevocations } from './revocation/revocations.ts';
@@ -47,7 +48,7 @@ import { openSqliteThread } from './store/sqlite/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { MAX_KEPT, Successions } from './succession/successions.ts';
 import { keySetFrom } from './tokens/jwks.ts';
-import { isOwnCurrent, ownSvid, startUpkeep, whyOwnUnfit } from './upkeep.ts';
+import { startUpkeep } from './upkeep.ts';
 
 export interface ServeDeps {
   readonly clock: Clock;
@@ -130,8 +131,6 @@ interface OpenDeps extends ServeDeps {
   readonly open: Closing[];
 }
 
-const noCertificate = () => new TypeError('the CA has no certificate');
-
 async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const { clock, log, store, open } = deps;
   const turnedAway = turnedAwayLog({ clock, log, count: (of) => metrics.turnedAway(of) });
@@ -146,11 +145,12 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
   for (const warning of refusedByNow(registry.sets.current().resources)) log.warn({}, warning);
   const revocations = await openRevocations({ store, clock, trustDomain });
-  const svid = new LiveValue<Svid>(noCertificate, await ownSvid({ ...deps, authorities }, trustDomain));
+  const own = await OwnCertificate.issue({ ...deps, authorities, revocations, trustDomain });
+  const { svid } = own;
   const agents = new Agents(clock);
   const limits = new Limits(settings.limits, clock);
   const crls = await openCrls(settings, { ...deps, authorities, revocations });
-  const rotation = rotationOf(settings, { ...deps, agents, revocations, authorities, svid });
+  const rotation = rotationOf(settings, { ...deps, agents, revocations, authorities, own });
   const measured = { agents, authorities, registry, revocations, rotation, limits, doors, auditLog };
   const metrics = openMetrics({ ...deps, ...measured, lists: crls.lists });
   const successions = new Successions(clock, deps.random(32), await store.successions(MAX_KEPT));
@@ -170,11 +170,11 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const { inject } = server;
   const port = await listenAll(settings, { ...deps, ...rooms, doors, inject, svid });
-  const unfit = () => whyUnfit(deps, authorities, svid);
+  const unfit = () => whyUnfit(deps, authorities, own);
   const { listen, healthOnly } = settings.http;
   const at = { ...hostAndPort(listen), metrics: healthOnly ? undefined : metrics };
   const http = await serveHealth({ ...at, unfit, log });
-  open.push(http, startUpkeep({ ...deps, authorities, revocations, trustDomain, svid }));
+  open.push(http, startUpkeep({ ...deps, authorities, revocations, own }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port, crlPort: crls.port };
 }
@@ -198,10 +198,9 @@ type RotatingDeps = OpenDeps & Pick<RotationDeps, 'agents' | 'revocations'>;
 
 function rotationOf(
   settings: CaSettings,
-  deps: RotatingDeps & { readonly authorities: Authorities; readonly svid: LiveValue<Svid> },
+  deps: RotatingDeps & Pick<RotationDeps, 'own'> & { readonly authorities: Authorities },
 ): Rotation {
-  const isOwn = () => isOwnCurrent(deps.svid, deps.authorities);
-  return openRotation({ ...deps, ...authorityDeps(settings, deps), isOwnCurrent: isOwn });
+  return openRotation({ ...deps, ...authorityDeps(settings, deps) });
 }
 
 /** Folds refusals on their way to the audit log. */
@@ -243,7 +242,7 @@ interface ListenAllDeps extends OpenDeps {
   readonly doors: Doors;
   readonly callers: Callers<Caller>;
   readonly inject: Parameters<typeof listenTls>[1]['inject'];
-  readonly svid: LiveValue<Svid>;
+  readonly svid: Source<Svid>;
   readonly authorities: Authorities;
   readonly revocations: SessionDeps['revocations'];
 }
@@ -274,14 +273,14 @@ async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<num
   return over.port;
 }
 
-function whyUnfit({ clock, store }: OpenDeps, authorities: Authorities, svid: LiveValue<Svid>) {
+function whyUnfit({ clock, store }: OpenDeps, authorities: Authorities, own: OwnCertificate) {
   try {
     store.ensureOwnFiles();
     const waited = store.waitedSeconds();
     const stuck = `the database has not answered for ${Math.round(waited)} s: its disk is slow or stuck`;
     ensure(waited < STUCK_SECONDS, 'store', stuck);
     authorities.issuer(clock.now());
-    return whyOwnUnfit(svid, clock.now());
+    return own.whyUnfit(clock.now());
   } catch (error) {
     if (!isRefusal(error)) throw error;
     return error.message;

@@ -1,6 +1,6 @@
 /** Imports run down the stairs of plan.ts, and no file reaches itself. */
 import { expect, test } from 'vitest';
-import { MAY_IMPORT, roomOf, UNIT_TESTS_MAY_IMPORT } from './plan.ts';
+import { MAY_IMPORT, UNIT_TESTS_MAY_IMPORT } from './plan.ts';
 import { importsOf, isTest, paths, textOf } from './repository.ts';
 
 /** Configuration of tools, which belongs to no room. */
@@ -111,4 +111,15 @@ function cycleIn(next: ReadonlyMap<string, readonly string[]>): readonly string[
     if (cycle.length > 0) return cycle;
   }
   return [];
+}
+
+/**
+ * The longest entry of the plan that is the file or a folder above it; undefined for a file that has no room. A unit
+ * test stands in the room of what it tests.
+ */
+function roomOf(path: string): string | undefined {
+  const subject = path.replace(/\.test\.ts$/, '.ts');
+  return Object.keys(MAY_IMPORT)
+    .filter((room) => subject === room || subject.startsWith(`${room}/`))
+    .toSorted((a, b) => b.length - a.length)[0];
 }

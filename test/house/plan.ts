@@ -101,7 +101,8 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/health': ca('authority'),
   'ca/src/config.ts': [...shared('text ground unix config spiffe health'), ...ca('attestors sign-in')],
-  'ca/src/upkeep.ts': [...shared('ground spiffe keys x509'), ...ca('store agents authority revocation')],
+  'ca/src/own-certificate.ts': [...shared('ground spiffe keys x509'), ...ca('agents authority revocation')],
+  'ca/src/upkeep.ts': [...shared('ground'), ...ca('store authority revocation own-certificate.ts')],
   'ca/src/measure.ts': [
     ...shared('ground'),
     ...ca('store log agents authority registry rotation revocation crl door health'),
@@ -111,7 +112,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('text ground unix spiffe evidence door rpc health keys outbound audit'),
     ...ca('store store/sqlite agents tokens attestors keys authority registry rotation revocation'),
     ...ca('succession sign-in open-log.ts crl door operator rpc rpc/exchange rpc/server.ts config.ts'),
-    ...ca('upkeep.ts measure.ts'),
+    ...ca('own-certificate.ts upkeep.ts measure.ts'),
   ],
   'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store store/sqlite config.ts')],
   'ca/src/cli': [
@@ -264,6 +265,7 @@ export const UNIT_TESTS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> 
   'ca/src/log': shared('audit'),
   'ca/src/crl': [...shared('spiffe'), ...ca('revocation')],
   'ca/src/sign-in': shared('keys'),
+  'ca/src/own-certificate.ts': ca('rotation'),
   'ca/src/rpc/exchange': shared('keys'),
   'ca/src/rpc/trust': shared('keys x509'),
   'ca/src/rpc/operator': [...shared('keys x509'), ...ca('attestors authority rpc/exchange rpc/trust')],
@@ -289,14 +291,3 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
 };
 
 export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = { ...PRODUCT, ...TESTS };
-
-/**
- * The longest entry of the plan that is the file or a folder above it; undefined for a file that has no room. A unit
- * test stands in the room of what it tests.
- */
-export function roomOf(path: string): string | undefined {
-  const subject = path.replace(/\.test\.ts$/, '.ts');
-  return Object.keys(MAY_IMPORT)
-    .filter((room) => subject === room || subject.startsWith(`${room}/`))
-    .toSorted((a, b) => b.length - a.length)[0];
-}

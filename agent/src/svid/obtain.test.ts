@@ -266,15 +266,19 @@ describe('the exchange', () => {
     expect(call.cancelled).toBe(true);
   });
 
-  test('with a key from elsewhere certifies that one, and passes the bundle on', async () => {
+  test('with a key from elsewhere certifies that one, and verifies the answer by the bundle that was learnt from it', async () => {
     const call = new FakeCall(honest);
-    const { certified, authorities } = await joinWith(
-      clientOf(call),
-      signerOf(key),
-      requestWith(evidenceOf().source),
-    );
+    const learnt: string[] = [];
+    const request = requestWith(evidenceOf().source);
+    const learn = async (authorities: readonly Uint8Array[]) => {
+      learnt.push(...authorities.map(hex));
+      return { ...request.bundle, authorities };
+    };
+    const other = { ...request.bundle, authorities: [makeAuthority('Other Root').certificate.der] };
+    const asking = { ...request, bundle: other, learn };
+    const certified = await joinWith(clientOf(call), signerOf(key), asking);
     expect(certified.id).toBe(id);
-    expect(authorities.map(hex)).toEqual([hex(root.certificate.der)]);
+    expect(learnt).toEqual([hex(root.certificate.der)]);
     const [hello] = call.written;
     expect(hello?.message?.$case === 'hello' && hex(verifyCsr(hello.message.value.csr).spki)).toBe(
       hex(spkiOf(key)),

@@ -37,6 +37,11 @@ export interface ObtainRequest {
   readonly clock: Clock;
   /** Checked for the CA's own certificate; undefined if none are known yet. */
   readonly revocations?: Source<RevocationSet>;
+  /**
+   * Gets the authorities that come with the answer, and resolves with the bundle that the answer is verified against;
+   * without it that is `bundle`.
+   */
+  readonly learn?: ((authorities: readonly Uint8Array[]) => Promise<Bundle>) | undefined;
   /** Gets the difference of the clocks. */
   readonly skew?: SkewWarning;
   readonly signal: AbortSignal;
@@ -48,12 +53,6 @@ export interface ObtainRequest {
 const EXCHANGE_MS = 30_000;
 
 type AttestStream = grpc.ClientDuplexStream<AttestRequest, AttestResponse>;
-
-export interface Obtained {
-  readonly certified: KeylessSvid;
-  /** The trust domain's, as the CA sent them along. */
-  readonly authorities: readonly Uint8Array[];
-}
 
 /**
  * Joins, with evidence and a key in memory. Takes at most 30 s. Throws refused_by_ca, unavailable, svid,
@@ -71,7 +70,7 @@ export const joinWith = (
   client: AttestationClient,
   signer: Signer,
   request: ObtainRequest,
-): Promise<Obtained> => obtain((options) => client.attest(options), signer, request);
+): Promise<KeylessSvid> => obtain((options) => client.attest(options), signer, request);
 
 type Open = (options: grpc.CallOptions) => AttestStream;
 
@@ -84,12 +83,12 @@ const uncertified = new WeakMap<EvidenceSource, KeyObject>();
 async function withFreshKey(open: Open, request: ObtainRequest): Promise<Svid> {
   const key = uncertified.get(request.evidence) ?? generateKey();
   uncertified.set(request.evidence, key);
-  const { certified } = await obtain(open, signerOf(key), request);
+  const certified = await obtain(open, signerOf(key), request);
   uncertified.delete(request.evidence);
   return { ...certified, key };
 }
 
-async function obtain(open: Open, signer: Signer, request: ObtainRequest): Promise<Obtained> {
+async function obtain(open: Open, signer: Signer, request: ObtainRequest): Promise<KeylessSvid> {
   const csr = await writeCsr(signer);
   const exchange = await request.evidence.begin(signer.spki, request.signal);
   const call = open({ deadline: Date.now() + EXCHANGE_MS });
@@ -102,7 +101,8 @@ async function obtain(open: Open, signer: Signer, request: ObtainRequest): Promi
     const whose = { spiffeId: id, instance: asBuffer(instance), succeeds };
     call.write({ message: { $case: 'hello', value: { ...hello, ...whose } } });
     const issued = await converse(call, exchange, signer.spki, request);
-    return { certified: acceptIssued(issued, signer.spki, request), authorities: issued.bundle };
+    const bundle = (await request.learn?.(issued.bundle)) ?? request.bundle;
+    return acceptIssued(issued, signer.spki, { ...request, bundle });
   } finally {
     request.signal.removeEventListener('abort', cancel);
     call.cancel();

@@ -11,28 +11,18 @@ export interface PlatformSvid extends KeylessSvid {
   readonly key: PlatformKey;
 }
 
-export interface ObtainedPlatformSvid {
-  readonly svid: PlatformSvid;
-  /** The trust domain's, as the CA sent them along. */
-  readonly authorities: readonly Uint8Array[];
-}
-
 /**
  * Node's TLS cannot use such a key, so the CA is shown no certificate. Throws config if the platform keeps no keys,
  * and what a join throws.
  */
-export async function obtainPlatformSvid(
-  address: string,
-  request: ObtainRequest,
-): Promise<ObtainedPlatformSvid> {
+export async function obtainPlatformSvid(address: string, request: ObtainRequest): Promise<PlatformSvid> {
   const { evidence, bundle, clock } = request;
   const key = await evidence.createKey?.();
   if (key === undefined) throw new IdentityError('config', `${evidence.platform} keeps no keys`);
   const target = tlsTarget(address, bundle, undefined, clock);
   const client = new AttestationClient(target.address, target.credentials, target.options);
   try {
-    const { certified, authorities } = await joinWith(client, key, request);
-    return { svid: { ...certified, key }, authorities };
+    return { ...(await joinWith(client, key, request)), key };
   } finally {
     client.close();
   }

@@ -3,7 +3,7 @@
  * at half of its life, with a new key and without a change of the bundle (architecture.md section 7). All of it follows
  * from the records in the store; what is here is what they said last.
  */
-import { equal, hex } from '@chancery/shared/ground/bytes.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
@@ -12,8 +12,8 @@ import { isInBundle, keepsKey, maySign } from '../store/authority-states.ts';
 import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
 import type { AuthorityDeps } from './certify.ts';
 import type { Issuer } from './issuer.ts';
-import { bundleOf, keyNameOf, type PushedBundle, rootOf } from './records.ts';
-import { forgetKeys, type Settled, settle, signing } from './settle.ts';
+import { bundleOf, freshIntermediate, keyNameOf, longestTrusted, type PushedBundle } from './records.ts';
+import { forgetKeys, makeIntermediate, type Settled, settle, signing } from './settle.ts';
 
 export type AuthorityInUse = Pick<AuthorityRecord, 'serial' | 'kind' | 'state' | 'notAfter'>;
 
@@ -27,7 +27,7 @@ export class Authorities {
   readonly #keyNames = new Map<string, string>();
   #settled: Settled;
   #anchors: readonly Certificate[] = [];
-  readonly #listeners = new Set<() => void>();
+  #ownIssuer: Issuer | undefined;
   /** How many of those that were removed have no key any more. */
   #forgotten = 0;
   #refreshing: Promise<unknown> = Promise.resolve();
@@ -69,16 +69,22 @@ export class Authorities {
       .map(({ serial, kind, state, notAfter }) => ({ serial, kind, state, notAfter }));
   }
 
-  /** Whether the root that signs now signed this intermediate (X.509 DER). Throws certificate_parse. */
-  isUnderActiveRoot(intermediate: Uint8Array): boolean {
-    const root = parseCertificate(rootOf(this.#settled.records).certificate);
-    return equal(parseCertificate(intermediate).issuer, root.subject);
-  }
-
-  /** Calls `listener` whenever another intermediate begins to sign; the returned function ends that. */
-  onIssuer(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+  /**
+   * What signs the CA's own certificate: an intermediate under the root that peers have had longest, so that a holder
+   * of that root alone can still reach the CA. It leaves `without` (a root's serial) out. Throws authority_unfit,
+   * store, file, file_mode, lint.
+   */
+  async ownIssuer(without?: string): Promise<Issuer> {
+    const now = this.#deps.clock.now();
+    const root = longestTrusted(this.#settled.records, { now, without });
+    if (root === undefined || maySign(root)) return this.issuer(now);
+    const keys = this.#deps.keys.intermediate;
+    const ready = await freshIntermediate(this.#settled.records, root, { now, keys });
+    const chosen = ready ?? (await makeIntermediate(root, this.#deps));
+    if (ready === undefined) await this.refresh();
+    this.#ownIssuer = await signing(chosen, this.#deps, this.#ownIssuer);
+    this.#ensureFit(this.#ownIssuer, now);
+    return this.#ownIssuer;
   }
 
   /** Of any authority that this CA ever had. */
@@ -126,11 +132,8 @@ export class Authorities {
 
   #take(settled: Settled): void {
     const { records } = settled;
-    const isAnother = settled.issuer.serial !== this.#settled.issuer.serial;
     this.#settled = settled;
     this.#fitAt = Number.NaN;
-    // After this turn: the bundle is published by then.
-    if (isAnother) for (const listener of this.#listeners) queueMicrotask(listener);
     const named = new Set(this.#keyNames.values());
     for (const each of records) if (!named.has(each.serial)) this.#keyNames.set(keyNameOf(each), each.serial);
     const bundle = bundleOf(records, this.#deps.trustDomain);

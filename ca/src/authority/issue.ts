@@ -45,7 +45,7 @@ export interface IssuedSvid {
 }
 
 export interface IssueDeps {
-  readonly authorities: Authorities;
+  readonly authorities: Pick<Authorities, 'issuer' | 'isAuthorityKey' | 'bundle' | 'life'>;
   readonly store: Pick<CertificateStore, 'record'> & Pick<AuditIntake, 'appendSoon'>;
   readonly clock: Clock;
   readonly random: (size: number) => Uint8Array;

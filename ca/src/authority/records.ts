@@ -27,6 +27,21 @@ export function rootOf<T extends AuthorityRecord>(records: readonly T[]): T {
   return root;
 }
 
+/**
+ * Of the roots that sign or retire and are valid now, the first that was made: in the bundle of every agent, file and
+ * image that has any of them. Undefined if none is valid.
+ */
+export function longestTrusted<T extends AuthorityRecord>(
+  records: readonly T[],
+  { now, without }: { readonly now: Date; readonly without?: string | undefined },
+): T | undefined {
+  const begin = ({ certificate }: T): number => parseCertificate(certificate).notBefore.getTime();
+  return records
+    .filter((each) => each.kind === 'root' && (maySign(each) || isLeft(each)) && each.serial !== without)
+    .filter((each) => begin(each) <= now.getTime() && now < each.notAfter)
+    .toSorted((a, b) => begin(a) - begin(b))[0];
+}
+
 /** What agents trust, and what of it they must not rely on for long. */
 export interface PushedBundle extends Bundle {
   /** SubjectKeyIdentifiers: who holds a certificate under one of these authorities renews at once. */

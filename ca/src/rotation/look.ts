@@ -14,8 +14,6 @@ export interface LookDeps {
   readonly store: Pick<AgentStore, 'holdings'>;
   readonly revocations: { readonly sets: Source<RevocationSet> };
   readonly clock: Clock;
-  /** Whether the CA's own certificate is under the root that signs now. */
-  readonly isOwnCurrent: () => boolean;
 }
 
 /** All of it is read, page by page, and other calls of the store are answered in between. Throws store. */
@@ -39,7 +37,6 @@ export async function look(
     stragglers: [],
     unheard: [],
     chained: [],
-    isOwnCurrent: deps.isOwnCurrent(),
   };
   if (other === undefined || stage === 'prepared') return found;
   if (stage === 'retiring')
@@ -56,7 +53,7 @@ export async function look(
   return { ...found, stragglers: connected.flatMap((each) => stragglerOf(each, other)), unheard };
 }
 
-/** The CA replaces its own certificate by itself (`isOwnCurrent`). */
+/** The CA replaces its own certificate by itself, right before the root that it is under is removed. */
 const isOthers = ({ node }: Holding): boolean => node.platform !== OWN_NODE.platform;
 
 function stragglerOf(agent: LiveAgent, root: StoredAuthority): readonly Straggler[] {

@@ -20,10 +20,8 @@ const PLAIN: StepOrder = { without: [], everybody: false, reason: '', dryRun: fa
 
 let rpc: Rpc;
 let rotation: Rotation;
-let isOwn: boolean;
 beforeEach(async () => {
   rpc = await makeRpc();
-  isOwn = true;
   rotation = openRotation(depsOf(rpc));
 });
 
@@ -32,7 +30,7 @@ const depsOf = (made: Rpc, authorities: Authorities = made.authorities): Rotatio
   authorities,
   // Nobody is waited for after a publication.
   clock: { now: () => made.clock.now(), sleepUntil: async () => {} },
-  isOwnCurrent: () => isOwn,
+  own: { leave: async () => {}, settle: async () => {} },
 });
 
 const next = (changes: Partial<StepOrder> = {}) => rotation.next({ ...PLAIN, ...changes }, BY);
@@ -219,13 +217,16 @@ describe('the step that removes the old root', () => {
     await next();
   });
 
-  test("waits for the CA's own certificate", async () => {
-    isOwn = false;
-    await expect(next()).rejects.toThrow(
-      /^not yet: the CA's own certificate is still under the retiring root$/,
-    );
-    isOwn = true;
+  test("moves the CA's own certificate to the new root first", async () => {
+    const states: (string | undefined)[] = [];
+    const { store, root } = rpc;
+    const leave = async (serial: string) => {
+      const records = await store.authorities();
+      states.push(serial, records.find((each) => each.serial === serial)?.state);
+    };
+    rotation = openRotation({ ...depsOf(rpc), own: { leave, settle: async () => {} } });
     expect((await next()).stage).toBe('idle');
+    expect(states).toEqual([root.serial, 'retiring']);
   });
 
   test('is not made where a certificate is recorded after the look', async () => {

@@ -39,6 +39,13 @@ export interface RotationDeps extends AuthorityDeps, Omit<LookDeps, 'store'> {
   readonly agents: Pick<Agents, 'list' | 'has' | 'onProgress'>;
   readonly store: AuthorityDeps['store'] & Pick<AgentStore, 'holdings'>;
   readonly authorities: Pick<Authorities, 'refresh'>;
+  /** The CA's own certificate. */
+  readonly own: {
+    /** Resolves when it is under another root than that of this serial. */
+    leave(root: string): Promise<void>;
+    /** Resolves when it is under the root that peers have had longest. */
+    settle(): Promise<void>;
+  };
 }
 
 /** How an operator asks for a step. */
@@ -190,7 +197,14 @@ async function remove(
   const now = deps.clock.now();
   const issuers = issuersUnder(records, root, now).map(({ serial }) => serial);
   const unused = { issuers, exceptPlatform: OWN_NODE.platform, now };
-  await move(removeMoves(records, root), { by }, deps, unused);
+  // First: an agent that hears of the removal and dials at once has to trust the CA.
+  await deps.own.leave(root.serial);
+  try {
+    await move(removeMoves(records, root), { by }, deps, unused);
+  } catch (error) {
+    await deps.own.settle();
+    throw error;
+  }
 }
 
 async function rollback(by: string, dryRun: boolean, deps: RotationDeps): Promise<RotationStatus> {

@@ -34,8 +34,6 @@ export interface Found {
   readonly unheard: readonly Held[];
   /** While a root retires: certificates that chain to it. */
   readonly chained: readonly Held[];
-  /** Whether the CA's own certificate is under the root that signs. */
-  readonly isOwnCurrent: boolean;
 }
 
 /** What `rotate next` does, or `rotate` where nothing is under way. */
@@ -88,10 +86,7 @@ function unheardOf(
   ];
 }
 
-const carriedBy = ({ chained, isOwnCurrent }: Found): readonly string[] => [
-  ...sentence(chained, 'under the retiring root'),
-  ...(isOwnCurrent ? [] : ["the CA's own certificate is still under the retiring root"]),
-];
+const carriedBy = ({ chained }: Found): readonly string[] => sentence(chained, 'under the retiring root');
 
 function sentence(held: readonly Held[], what: string): readonly string[] {
   if (held.length === 0) return [];

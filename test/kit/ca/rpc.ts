@@ -53,7 +53,11 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
   };
   // What a copy is like is shown with files.
   vi.spyOn(made.store, 'copyTo').mockResolvedValue();
-  const rotation = openRotation({ ...made, ...rooms, isOwnCurrent: () => true });
+  const rotation = openRotation({
+    ...made,
+    ...rooms,
+    own: { leave: async () => {}, settle: async () => {} },
+  });
   return {
     ...made,
     log: silentLog,
