@@ -66,11 +66,25 @@ test('what happened is found by identity, certificate, code, decision, time and 
   expect((await lines('--decision', 'allowed')).map(({ type }) => type)).toContain('node.attested');
   expect(await lines('--code', 'csr_pop')).toEqual([]);
   expect(await lines('--until', '1h')).toEqual([]);
+  const typed = issuing.serial.toUpperCase().replaceAll(/(..)(?!$)/g, '$1:');
+  expect(await lines('--serial', typed)).toEqual(ofSerial);
   const all = await lines('--all');
   expect(all.map(({ entry }) => entry)).toEqual(all.map((_, index) => index));
   expect(await lines('--limit', '2')).toEqual(all.slice(-2));
   const { stdout } = await ca.cli('audit', 'query', '--limit', '1', '--serial', issuing.serial);
   expect(stdout).toMatch(/^ENTRY +TIME +EVENT +ABOUT\n\d+ .*svid\.issued +serial=\w+ sha256=\w+\n$/);
+});
+
+test.each([
+  [['query', '--serial', '40d1'], /--serial is a whole serial number/],
+  [['query', '--identity', 'agents/w'], /--identity is one whole SPIFFE ID/],
+  [['query', '--code', 'csr_pob'], /did you mean csr_pop\?/],
+  [['query', '--since', '5m', '--until', '1h'], /--until is not after --since/],
+  [['query', '--from', 'x'], /--from is a flag of `audit verify`/],
+  [['verify', '--since', '1h'], /--since is a flag of `audit query`/],
+  [['query', '--all', '--limit', '3'], /leave --limit out/],
+])('%j is refused: it would look like an answer', async (args, says) => {
+  expect(await ca.cli('audit', ...args)).toMatchObject({ status: 2, stderr: expect.stringMatching(says) });
 });
 
 test('--follow prints what is new', async () => {

@@ -308,6 +308,20 @@ describe('a rollback', () => {
     expect((await next()).active.serial).toBe(rpc.root.serial);
   });
 
+  test('is made once: typed again, it does not let the new root sign', async () => {
+    rpc.clock.jump(after(60));
+    await rotation.start(BY, false);
+    await next();
+    await certificate(60);
+    await rotation.rollback(BY, false);
+    const says = refusal(
+      'rotation',
+      /^it is taken back already: root \w+ signs again; .* rotate next removes root/,
+    );
+    await expect(rotation.rollback(BY, false)).rejects.toThrow(says);
+    expect((await rotation.status()).active.serial).toBe(rpc.root.serial);
+  });
+
   test('is refused where no rotation is under way, as the next step is', async () => {
     const says = refusal('rotation', /^no rotation is under way: chancery-ca rotate begins one$/);
     await expect(rotation.rollback(BY, false)).rejects.toThrow(says);

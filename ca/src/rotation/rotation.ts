@@ -210,6 +210,17 @@ async function remove(
 async function rollback(by: string, dryRun: boolean, deps: RotationDeps): Promise<RotationStatus> {
   const { records, standing } = await read(deps);
   const root = otherOf(standing);
+  // Typed twice, a rollback must not bring back what it has just taken away.
+  const [made, signs] = [root, standing.active].map(
+    ({ certificate }) => parseCertificate(certificate).notBefore,
+  );
+  const isBack = standing.stage === 'retiring' && made !== undefined && signs !== undefined && made > signs;
+  const advice = `chancery-ca rotate next removes root ${root.serial}`;
+  ensure(
+    !isBack,
+    'rotation',
+    `it is taken back already: root ${standing.active.serial} signs again; ${advice}`,
+  );
   if (dryRun) return statusNow(deps);
   // What signed before signs again, and the new root retires: what it has signed still counts.
   if (standing.stage === 'retiring') await activate(root, { by }, deps);

@@ -184,7 +184,7 @@ function whyMisused(error: unknown, { flags }: Command): string {
 
 /** Empty if none is near. */
 export function meant(word: string, known: readonly string[]): string {
-  const found = nearest(word, known);
+  const found = known.includes(word) ? undefined : nearest(word, known);
   return found === undefined ? '' : `; did you mean ${found}?`;
 }
 

@@ -3,25 +3,35 @@ import type { QueryAuditRequest } from '@chancery/proto/gen/chancery/v1/operator
 import { DECISIONS } from '@chancery/shared/audit/leaves.ts';
 import { type Invocation, MisuseError, meant } from '@chancery/shared/cli/program.ts';
 import { parseDuration } from '@chancery/shared/config/duration.ts';
-import { isRefusal } from '@chancery/shared/ground/errors.ts';
+import { isRefusal, REFUSALS } from '@chancery/shared/ground/errors.ts';
 
 /** `now` is what "15m ago" counts from. Throws MisuseError. */
 export function queryOf(invocation: Invocation, now: Date): QueryAuditRequest {
   const decision = invocation.text('decision') ?? '';
   if (decision !== '' && !DECISIONS.some((each) => each === decision))
     throw new MisuseError(`--decision is one of ${DECISIONS.join(', ')}${meant(decision, DECISIONS)}`);
-  const given = ['identity', 'serial', 'code'].map((flag) => invocation.text(flag));
-  const words = given.filter((word) => word !== undefined);
-  if (words.includes('')) throw new MisuseError('--identity, --serial and --code are not empty');
-  return {
-    words,
-    decision,
-    text: invocation.text('text') ?? '',
-    since: timeOf(invocation.text('since'), now),
-    until: timeOf(invocation.text('until'), now),
-    backwards: false,
-    limit: 0,
-  };
+  const [since, until] = [timeOf(invocation.text('since'), now), timeOf(invocation.text('until'), now)];
+  if (until !== 0n && until <= since)
+    throw new MisuseError('--until is not after --since: no time is between them');
+  const text = invocation.text('text') ?? '';
+  return { words: wordsOf(invocation), decision, text, since, until, backwards: false, limit: 0 };
+}
+
+/** As the log spells them: what matches nothing because it is misspelt must not look like "it did nothing". */
+function wordsOf(invocation: Invocation): string[] {
+  const [identity, code] = [invocation.text('identity'), invocation.text('code')];
+  if (identity !== undefined && !/^spiffe:\/\/[^*]+$/.test(identity))
+    throw new MisuseError(`--identity is one whole SPIFFE ID, found "${identity}"`);
+  if (code !== undefined && !Object.hasOwn(REFUSALS, code))
+    throw new MisuseError(
+      `"${code}" is no code${meant(code, Object.keys(REFUSALS))}; docs/errors.md has them`,
+    );
+  const typed = invocation.text('serial');
+  // OpenSSL prints upper case, browsers colons.
+  const serial = typed?.replaceAll(':', '').toLowerCase();
+  if (serial !== undefined && !/^[0-9a-f]{16,40}$/.test(serial))
+    throw new MisuseError(`--serial is a whole serial number, in hexadecimal, found "${typed}"`);
+  return [identity, serial, code].filter((word) => word !== undefined);
 }
 
 /** Milliseconds since 1970; 0 for none. */

@@ -50,12 +50,25 @@ export const audit: Command = {
   },
   run(invocation, io) {
     const [verb = '', ...more] = invocation.positionals;
+    ensureOwnFlags(verb, invocation);
     if (verb === 'proof' && more.length === 1) return proof(more[0] ?? '', invocation, io);
     if (verb === 'query' && more.length === 0) return query(invocation, io);
     if (verb === 'verify' && more.length === 0) return verify(invocation, io);
     throw new MisuseError(`give query, proof ENTRY or verify${meant(verb, ['query', 'proof', 'verify'])}`);
   },
 };
+
+const QUERY = ['identity', 'serial', 'code', 'decision', 'text', 'since', 'until', 'limit', 'all', 'follow'];
+
+/** A flag that does nothing is a slip: `--from` for `--since` would print everything. */
+function ensureOwnFlags(verb: string, invocation: Invocation): void {
+  const other = { query: ['from'], proof: [...QUERY, 'from'], verify: QUERY }[verb] ?? [];
+  const found = other.find((flag) => invocation.has(flag) || invocation.texts(flag).length > 0);
+  if (found !== undefined)
+    throw new MisuseError(`--${found} is a flag of \`audit ${found === 'from' ? 'verify' : 'query'}\``);
+  if (verb === 'query' && invocation.has('all') && invocation.text('limit') !== undefined)
+    throw new MisuseError('--all has no limit: leave --limit out');
+}
 
 async function query(invocation: Invocation, io: Io): Promise<ExitStatus> {
   const request = queryOf(invocation, new Date());

@@ -7,7 +7,7 @@ const STAGES: Readonly<Record<string, string>> = {
   idle: 'no rotation is under way',
   prepared: 'a new root is prepared, and nobody has heard of it',
   published: 'the new root is in the bundle, and nothing signs with it yet',
-  retiring: 'the new root signs, and the retiring one is in the bundle until nothing chains to it',
+  retiring: 'one root signs, and the other one is in the bundle until nothing chains to it',
 };
 
 const NEXT: Readonly<Record<string, string>> = {
@@ -41,8 +41,14 @@ export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation:
   if (rotation.stage !== 'idle') io.out(`next:  ${NEXT[rotation.next] ?? rotation.next}\n`);
 }
 
-const sentenceOf = ({ stage }: Rotation): string =>
-  `${stage}: ${STAGES[stage] ?? 'upgrade this chancery-ca'}`;
+function sentenceOf({ stage, roots }: Rotation): string {
+  const [signs, retires] = ['active', 'retiring'].map(
+    (state) => roots.find((each) => each.state === state)?.serial,
+  );
+  if (stage === 'retiring' && signs !== undefined && retires !== undefined)
+    return `retiring: root ${signs} signs; root ${retires} is in the bundle until nothing chains to it`;
+  return `${stage}: ${STAGES[stage] ?? 'upgrade this chancery-ca'}`;
+}
 
 function printStragglers(io: Pick<Io, 'out' | 'columns'>, { stragglers, stragglerCount }: Rotation): void {
   if (stragglers.length === 0) return;

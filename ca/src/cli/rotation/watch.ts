@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Rotation } from '@chancery/proto/gen/chancery/v1/rotation.ts';
 import type { ExitStatus, Io } from '@chancery/shared/cli/program.ts';
-import { isRefusal } from '@chancery/shared/ground/errors.ts';
+import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { printJson } from '../flags.ts';
 import { printRotation, progressOf } from './text.ts';
 
@@ -54,12 +54,15 @@ export async function rotateAll(calls: RotationCalls, io: Io, json: boolean): Pr
     if (rotation.stage === 'idle') rotation = await calls.begin();
     told(rotation);
     const patience = { away: 0, refused: 0 };
+    const target = targetOf(rotation);
     while (rotation.stage !== 'idle') {
+      if (rotation.stage === 'retiring') ensureReached(target, rotation);
       if (rotation.waits.length > 0) await sleep(LOOK_MS, undefined, { signal: io.signal });
       io.signal.throwIfAborted();
       rotation = await look(calls, rotation, patience, io);
       told(rotation);
     }
+    ensureReached(target, rotation);
     io.progress?.('');
     if (json) printJson(io, rotation);
     else printRotation(io, rotation);
@@ -69,6 +72,17 @@ export async function rotateAll(calls: RotationCalls, io: Io, json: boolean): Pr
     if (io.signal.aborted) io.err('the rotation stays where it is; `chancery-ca rotate --auto` goes on\n');
     throw error;
   }
+}
+
+/** The root that is to sign at the end. */
+const targetOf = ({ stage, roots }: Rotation): string | undefined =>
+  roots.find(({ state }) => (state === 'active') === (stage === 'retiring' || stage === 'idle'))?.serial;
+
+/** Throws rotation if somebody has taken the rotation back: then nothing may be removed in their name. */
+function ensureReached(target: string | undefined, { roots }: Rotation): void {
+  const active = roots.find(({ state }) => state === 'active')?.serial;
+  const says = `the rotation was taken back: root ${active} signs, not root ${target}`;
+  ensure(active === target, 'rotation', `${says}; chancery-ca rotate status says where it stands`);
 }
 
 interface Patience {
