@@ -100,6 +100,19 @@ test.each([
   expect(stderr).toMatch(/\nsee chancery-audit-verify --help\n$/);
 });
 
+test('a folder that is no log is status 2, and a kept checkpoint that cannot be read is named', async () => {
+  mkdirSync(at('empty'), { recursive: true });
+  const told = await run('empty', ...own);
+  expect(told).toMatchObject({
+    status: 2,
+    stdout: '',
+    stderr: expect.stringMatching(/it is no copy of an audit log/),
+  });
+  writeFileSync(at('crlf'), 'a\r\n\r\n');
+  const kept = await run('log', ...own, '--from', 'kept-600', '--from', 'crlf');
+  expect(kept).toMatchObject({ status: 2, stderr: expect.stringMatching(/: crlf: /) });
+});
+
 test('a kept checkpoint of another key, and a file that cannot be read, are status 2', async () => {
   const stranger = generateKeyPairSync('ed25519');
   const other = noteKey(key.name, stranger.publicKey);

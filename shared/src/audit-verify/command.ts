@@ -32,6 +32,8 @@ export const verifyCommand: Command = {
       throw new MisuseError('give one folder: a copy of dataDir/log');
     if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
       throw new MisuseError(`${folder} is not a folder`);
+    if (!['checkpoint', 'tile'].some((name) => existsSync(join(folder, name))))
+      throw new MisuseError(`${folder} has neither a checkpoint nor tiles: it is no copy of an audit log`);
     const key = keyOf(invocation.text('key'), folder, io);
     const kept = keptOf(invocation.texts('from'));
     try {

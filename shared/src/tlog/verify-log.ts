@@ -3,7 +3,7 @@
  * have the signed root. What differs is named by comparing with the tiles, the first difference first.
  */
 import { equal } from '../ground/bytes.ts';
-import { isRefusal } from '../ground/errors.ts';
+import { IdentityError, isRefusal } from '../ground/errors.ts';
 import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 import { Differences, type Finding } from './differences.ts';
 import { leafHash } from './hash.ts';
@@ -36,12 +36,21 @@ export interface LogReport {
 
 /** Throws what `read` throws, and tlog for a kept checkpoint that is not signed by the key. */
 export async function verifyLog(log: LogToVerify): Promise<LogReport> {
-  const kept = log.kept.map(({ name, note }) => ({ name, ...openCheckpoint(note, log.key) }));
+  const kept = log.kept.map((each) => openKept(each, log.key));
   const opened = await openPublished(log);
   if (typeof opened === 'string')
     return { checkpoint: undefined, findings: [{ entry: undefined, problem: opened }] };
   const verifier = new Verifier(log, opened, kept);
   return { checkpoint: opened, findings: await verifier.run() };
+}
+
+function openKept({ name, note }: KeptCheckpoint, key: NoteKey): Kept {
+  try {
+    return { name, ...openCheckpoint(note, key) };
+  } catch (error) {
+    if (!isRefusal(error, 'tlog')) throw error;
+    throw new IdentityError('tlog', `${name}: ${error.message}`, { cause: error });
+  }
 }
 
 async function openPublished({ read, key }: LogToVerify): Promise<Checkpoint | string> {

@@ -74,7 +74,12 @@ async function query(invocation: Invocation, io: Io): Promise<ExitStatus> {
   const request = queryOf(invocation, new Date());
   const limit = limitOf(invocation.text('limit'));
   const isAll = invocation.has('all');
-  const print = printerOf(invocation, io);
+  const printed = printerOf(invocation, io);
+  let found = false;
+  const print: Output['print'] = (entries) => {
+    found ||= entries.length > 0;
+    printed(entries);
+  };
   let place: bigint | undefined;
   if (isAll) place = await forwards(request, undefined, { invocation, print });
   else {
@@ -82,6 +87,7 @@ async function query(invocation: Invocation, io: Io): Promise<ExitStatus> {
     ({ place } = newest);
     print(newest.entries);
   }
+  if (!found && !invocation.has('json')) io.err('no entry matches\n');
   while (invocation.has('follow') && !io.signal.aborted) {
     place = await forwards(request, place, { invocation, print });
     await pause(FOLLOW_MS, io.signal);
