@@ -57,6 +57,7 @@ test('copies of checkpoints go to a folder that is relative to the file', () => 
 test('its folder holds the database, the keys and the sockets', () => {
   expect(paths('/var/lib/chancery')).toEqual({
     database: '/var/lib/chancery/ca.db',
+    databaseCopy: '/var/lib/chancery/ca.db.copy',
     keys: '/var/lib/chancery/keys',
     log: '/var/lib/chancery/log',
     logKey: '/var/lib/chancery/keys/log.key',

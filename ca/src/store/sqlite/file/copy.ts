@@ -11,8 +11,8 @@ import { storeRefusal } from './open.ts';
 const PAGES = 64;
 
 /**
- * Writes a copy to `path`, 0600, over what is there. It has everything that was committed before this resolves. Writes
- * by this connection continue meanwhile. Throws store.
+ * Writes a copy to `path`, 0600, over what is there. It has everything that was committed before the call, and
+ * what was until one moment before this resolves. Writes by this connection continue meanwhile. Throws store.
  */
 export async function copyDatabase(db: DatabaseSync, path: string): Promise<void> {
   try {
