@@ -99,7 +99,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('door door/http2 rpc'),
     ...ca('door rpc rpc/exchange rpc/trust rpc/operator'),
   ],
-  'ca/src/health': ca('authority'),
+  'ca/src/health': [...shared('health'), ...ca('authority')],
   'ca/src/config.ts': [...shared('text ground unix config spiffe health'), ...ca('attestors sign-in')],
   'ca/src/own-certificate.ts': [...shared('ground spiffe keys x509'), ...ca('agents authority revocation')],
   'ca/src/upkeep.ts': [...shared('ground'), ...ca('store authority revocation own-certificate.ts')],

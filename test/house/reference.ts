@@ -1,13 +1,17 @@
 /** The reference pages of docs/, printed from what the programs themselves read: schemas, refusals, usage. */
 import { agentProgram } from '@chancery/agent/cli/program.ts';
 import { AgentConfig } from '@chancery/agent/config.ts';
+import { createAgentMetrics } from '@chancery/agent/health/metrics.ts';
 import { caProgram } from '@chancery/ca/cli/program.ts';
 import { CaConfig } from '@chancery/ca/config.ts';
+import { createMetrics, type MetricSources } from '@chancery/ca/health/metrics.ts';
 import { Resource } from '@chancery/ca/registry/resources.ts';
 import { commandUsage, type Program, usageOf } from '@chancery/shared/cli/program.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { REFUSALS } from '@chancery/shared/ground/errors.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
+import type { MetricDefinition } from '@chancery/shared/health/definition.ts';
+import { parse } from 'yaml';
 import { textOf } from './repository.ts';
 import { keyTable, schemaOf } from './schema-table.ts';
 
@@ -17,6 +21,7 @@ export const pages = (): Readonly<Record<string, string>> => ({
   'docs/resources.md': resourcesPage(),
   'docs/errors.md': errorsPage(),
   'docs/cli.md': cliPage(),
+  'docs/metrics.md': metricsPage(),
 });
 
 const PRINTED = '<!-- Printed by `npm run generate`; what to change is named in test/house/reference.ts. -->';
@@ -101,6 +106,78 @@ const cliPage = (): string =>
       ]),
     ]),
   );
+
+/** One alert of deploy/prometheus/rules.yaml. */
+interface Alert {
+  readonly alert: string;
+  readonly expr: string;
+  readonly for?: string;
+  readonly labels: { readonly severity: string };
+  readonly annotations: { readonly summary: string; readonly action: string };
+}
+
+/** Every alert, in its order. */
+export function alerts(): readonly Alert[] {
+  const rules = parse(textOf('deploy/prometheus/rules.yaml')) as {
+    readonly groups: readonly { readonly rules: readonly Alert[] }[];
+  };
+  return rules.groups.flatMap((group) => group.rules);
+}
+
+/** What a CA and an agent expose; nothing is measured. */
+export const metricDefinitions = () => ({
+  'chancery-ca': createMetrics({} as MetricSources).definitions(),
+  'chancery-agent': createAgentMetrics(
+    () => {
+      throw new Error('not measured');
+    },
+    () => new Date(0),
+    () => undefined,
+  ).definitions(),
+});
+
+const metricsPage = (): string =>
+  page(
+    'Metrics and alerts',
+    'Where `http` is configured, each program answers `GET /metrics` there in the format of Prometheus: what ' +
+      'follows, and what the client library measures of the process (`process_`, `nodejs_`).',
+    ...Object.entries(metricDefinitions()).flatMap(([program, metrics]) => [
+      `## Metrics of ${program}`,
+      metricTable(metrics),
+    ]),
+    '## Alerts',
+    'The file `deploy/prometheus/rules.yaml` has these rules, for `rule_files` of Prometheus. Bounds fit the ' +
+      'defaults of the [config](config.md): change them with `x509.ttl`, `intermediateTtl`, `crl.ttl` and ' +
+      '`limits`. A rule whose metric nobody exposes is silent, so `ChanceryCaAbsent` says that no CA is scraped. ' +
+      'A machine whose agent has ended has no metrics: alert on `up` of its job, too.',
+    table(
+      ['alert', 'severity', 'when', 'what to do'],
+      alerts().map(({ alert, labels, expr, annotations, ...rule }) => [
+        `\`${alert}\``,
+        labels.severity,
+        `\`${expr.replaceAll(/\s+/g, ' ')}\`${rule.for === undefined ? '' : ` for ${rule.for}`}`,
+        annotations.action,
+      ]),
+    ),
+  );
+
+const metricTable = (metrics: readonly MetricDefinition[]): string =>
+  table(
+    ['metric', 'type', 'labels', 'meaning'],
+    metrics
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+      .map(({ name, type, labels, help }) => [
+        `\`${name}\``,
+        type,
+        labels.map((label) => `\`${label}\``).join(', '),
+        help,
+      ]),
+  );
+
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => '---'), ...rows]
+    .map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|').trim()).join(' | ')} |`)
+    .join('\n');
 
 const fenced = (text: string): string => `\`\`\`text\n${text.trimEnd()}\n\`\`\``;
 

@@ -1,4 +1,5 @@
 /** The agent's Prometheus metrics. Names end in their unit; labels take values from short lists only. */
+import { definitionsOf, type MetricDefinition } from '@chancery/shared/health/definition.ts';
 import type { Exposition } from '@chancery/shared/health/server.ts';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { CallEvent } from '../mcp/call-event.ts';
@@ -9,6 +10,8 @@ export interface AgentMetrics extends Exposition {
   call(event: CallEvent): void;
   /** Counts a new SVID. */
   rotated(): void;
+  /** All but Node's own, for the printed reference. */
+  definitions(): readonly MetricDefinition[];
 }
 
 /** Gauges are computed from `status` at each scrape. Needs no closing. */
@@ -22,7 +25,9 @@ export function createAgentMetrics(
   collectDefaultMetrics({ register: registry });
   const calls = new Counter({
     name: 'chancery_gateway_records_total',
-    help: 'Records of the gateway: allowed, denied, refused, dropped, ended; and result, error, abandoned, unknown.',
+    help:
+      'Records of the gateway by outcome: allowed, denied, refused, dropped, ended, claimed; ' +
+      'of answers result, error, abandoned, unknown.',
     labelNames: ['outcome'],
     registers,
   });
@@ -38,6 +43,7 @@ export function createAgentMetrics(
     rotated: () => rotations.inc(),
     text: () => registry.metrics(),
     contentType: registry.contentType,
+    definitions: () => definitionsOf(registry.getMetricsAsArray()),
   };
 }
 
@@ -65,7 +71,7 @@ function addGauges(status: () => StatusReport, now: () => Date, registers: Regis
   );
   gauge(
     'chancery_clock_skew_seconds',
-    "How far this clock is ahead of the CA's.",
+    "For how many seconds this clock is ahead of the CA's.",
     ({ skewSeconds }) => skewSeconds ?? undefined,
   );
   gauge(

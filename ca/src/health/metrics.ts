@@ -1,4 +1,5 @@
 /** Prometheus metrics. Names end in their unit; labels take values from short lists only. */
+import { definitionsOf, type MetricDefinition } from '@chancery/shared/health/definition.ts';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { AuthorityInUse } from '../authority/authorities.ts';
 
@@ -50,6 +51,8 @@ export interface Metrics {
   /** The exposition text. */
   text(): Promise<string>;
   readonly contentType: string;
+  /** All but Node's own, for the printed reference. */
+  definitions(): readonly MetricDefinition[];
 }
 
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -61,20 +64,22 @@ export function createMetrics(sources: MetricSources): Metrics {
   collectDefaultMetrics({ register: registry });
   const issuances = new Counter({
     name: 'chancery_issuances_total',
-    help: 'Exchanges that ended with a certificate or a refusal.',
+    help: 'Exchanges that ended with a certificate (issued) or a refusal (refused).',
     labelNames: ['platform', 'outcome'],
     registers,
   });
   const latency = new Histogram({
     name: 'chancery_rpc_duration_seconds',
-    help: 'Duration of finished calls, by the code of the refusal or ok.',
+    help: 'Duration of finished calls; the outcome is ok or the code of the refusal.',
     labelNames: ['rpc', 'outcome'],
     buckets: BUCKETS,
     registers,
   });
   const turnedAway = new Counter({
     name: 'chancery_turned_away_total',
-    help: 'Connections and calls that were refused for lack of places or for their rate.',
+    help:
+      'Connections and calls that were refused for lack of places or for their rate; whose: strangers, ' +
+      'others (certified peers and local users), or anyone (connections).',
     labelNames: ['what', 'whose'],
     registers,
   });
@@ -91,6 +96,7 @@ export function createMetrics(sources: MetricSources): Metrics {
     eventsLost: (events) => eventsLost.inc(events),
     text: () => registry.metrics(),
     contentType: registry.contentType,
+    definitions: () => definitionsOf(registry.getMetricsAsArray()),
   };
 }
 
@@ -111,7 +117,7 @@ function addRotationGauges({ authorities, rotation }: MetricSources, registers: 
   });
   new Gauge({
     name: 'chancery_rotation_stage',
-    help: '1 for the stage of the rotation of the root, 0 for the others.',
+    help: '1 for the stage of the rotation of the root (idle, prepared, published or retiring), 0 for the others.',
     labelNames: ['stage'],
     registers,
     async collect() {
@@ -123,7 +129,9 @@ function addRotationGauges({ authorities, rotation }: MetricSources, registers: 
   });
   new Gauge({
     name: 'chancery_rotation_waits_for',
-    help: 'What the next step of the rotation waits for: connected agents, and unexpired certificates.',
+    help:
+      'What the next step of the rotation waits for: connected agents, and unexpired certificates; ' +
+      'counted at most every 30 s.',
     labelNames: ['what'],
     registers,
     async collect() {
@@ -139,7 +147,7 @@ function addRotationGauges({ authorities, rotation }: MetricSources, registers: 
 function addGauges(sources: MetricSources, registers: Registry[]): void {
   new Gauge({
     name: 'chancery_authority_expiry_seconds',
-    help: 'Seconds until this authority expires; alert well before 0.',
+    help: 'Seconds until this root or intermediate expires; alert well before 0.',
     labelNames: ['kind', 'serial'],
     registers,
     collect() {
@@ -159,7 +167,7 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
   });
   new Gauge({
     name: 'chancery_unacknowledged_agents',
-    help: 'Connected agents that have not acknowledged the bundle, policy or revocations in force.',
+    help: 'Connected agents that have not acknowledged what is in force, by part: bundle, policy or revocations.',
     labelNames: ['part'],
     registers,
     collect() {
@@ -184,7 +192,7 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
   });
   new Gauge({
     name: 'chancery_open_connections',
-    help: 'Connections of certified peers and of strangers on the TLS port, and on join.sock.',
+    help: 'Connections on the TLS port of certified peers and of strangers, and on join.sock (local).',
     labelNames: ['share'],
     registers,
     collect() {
