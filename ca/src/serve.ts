@@ -166,7 +166,8 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const copyPath = paths(settings.dataDir).databaseCopy;
   const operator = openOperator({ ...deps, ...watched, rotation, audit, copyPath });
   const signIn = openSignIn(settings, { ...deps, ...watched });
-  const server = grpcServer({ ...deps, ...rooms, ...known, operator, signIn, audit, fold, crls: crls.lists });
+  const more = { operator, signIn, audit, fold, reports: store, crls: crls.lists };
+  const server = grpcServer({ ...deps, ...rooms, ...known, ...more });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const { inject } = server;
   const port = await listenAll(settings, { ...deps, ...rooms, doors, inject, svid });

@@ -90,14 +90,15 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     PROTO,
     ...ca('agents authority registry crl succession door rpc rpc/exchange'),
   ],
+  'ca/src/rpc/report': [...shared('ground evidence audit'), PROTO, ...ca('store registry rpc rpc/exchange')],
   'ca/src/rpc/operator': [
     ...shared('ground spiffe evidence revocation audit'),
     PROTO,
     ...ca('store agents registry rotation door operator sign-in rpc'),
   ],
   'ca/src/rpc/server.ts': [
-    ...shared('door door/http2 rpc'),
-    ...ca('door rpc rpc/exchange rpc/trust rpc/operator'),
+    ...shared('door door/http2 rpc audit'),
+    ...ca('door rpc rpc/exchange rpc/trust rpc/report rpc/operator'),
   ],
   'ca/src/health': [...shared('health'), ...ca('authority')],
   'ca/src/config.ts': [...shared('text ground unix config spiffe health'), ...ca('attestors sign-in')],

@@ -37,15 +37,19 @@ interface Follower extends Node {
   readonly origin?: string | undefined;
 }
 
+/** Records of one gateway: as many as a call each way at the rate that a gateway can decide. */
+const RECORDS = { perSecond: 4_000, burst: 16_000 };
+const RECORD_BYTES = { perSecond: 4 * 1024 * 1024, burst: 16 * 1024 * 1024 };
+
 interface Room {
   readonly places: Places;
   readonly addresses: Buckets;
   readonly networks: Buckets;
 }
 
-const followers = (perAddress: number): Places =>
+const streams = (what: string, perAddress: number): Places =>
   new Places({
-    what: 'trust streams',
+    what,
     total: Number.POSITIVE_INFINITY,
     perAddress,
     perNetwork: TRUST_STREAMS,
@@ -74,8 +78,11 @@ export class Limits {
   readonly #rooms: Readonly<Record<Share, Room>>;
   /** Calls that are answered at once take no place, but have a rate. */
   readonly #calls: Buckets;
-  readonly #agents = followers(TRUST_STREAMS);
-  readonly #derived = followers(DERIVED_STREAMS);
+  readonly #agents = streams('trust streams', TRUST_STREAMS);
+  readonly #derived = streams('trust streams', DERIVED_STREAMS);
+  readonly #reporters = streams('report streams', TRUST_STREAMS);
+  readonly #records: Buckets;
+  readonly #recordBytes: Buckets;
   readonly #downloads: Readonly<Record<Share, Places>> = {
     certified: downloads(DOWNLOADS.certified),
     local: downloads(DOWNLOADS.local),
@@ -100,6 +107,8 @@ export class Limits {
     });
     this.#rooms = { certified: room(), local: room(), stranger: room() };
     this.#calls = new Buckets(rate, clock);
+    this.#records = new Buckets(RECORDS, clock);
+    this.#recordBytes = new Buckets(RECORD_BYTES, clock);
   }
 
   /** Open exchanges, of all shares. */
@@ -143,6 +152,22 @@ export class Limits {
       address: `certificate ${serial} by IssueX509 of ${name}`,
       network: `${name}, for certificates by IssueX509,`,
     });
+  }
+
+  /** A place for one stream of a gateway's records. Throws rate. */
+  report(node: Node): Place {
+    return this.#reporters.take({ address: nodeName(node) });
+  }
+
+  /** Counts records of one gateway, which waits while this throws rate. */
+  records(gateway: string, count: number, bytes: number): void {
+    this.#records.spend(gateway, 'reports', count);
+    try {
+      this.#recordBytes.spend(gateway, 'reports', bytes);
+    } catch (error) {
+      this.#records.spend(gateway, 'reports', -count);
+      throw error;
+    }
   }
 
   /** The seconds that a caller has: fewer than `seconds` while places are scarce. */

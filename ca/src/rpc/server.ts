@@ -1,6 +1,7 @@
 /** The gRPC server: its methods, and the bounds on what a caller may hold open. */
 
 import type { Http2Server } from 'node:http2';
+import { MAX_BATCH_BYTES } from '@chancery/shared/audit/call-record.ts';
 import { guardStreams, type MethodBounds, type StreamPeer } from '@chancery/shared/door/http2/streams.ts';
 import type { SlowAddresses } from '@chancery/shared/door/slow-addresses.ts';
 import type { Callers } from '@chancery/shared/rpc/callers.ts';
@@ -13,6 +14,7 @@ import { type AttestationDeps, attest, issueX509, renew } from './exchange/attes
 import { type OperatorDeps, operatorMethods } from './operator/operator.ts';
 import { type SignInMethodDeps, signInMethods } from './operator/sign-in.ts';
 import { type RefusalDeps, refuserOf, tellRefusal } from './refuse.ts';
+import { type ReportDeps, report } from './report/report.ts';
 import { type CrlsDeps, getCrls } from './trust/crls.ts';
 import { getBundle, watch } from './trust/trust.ts';
 
@@ -23,12 +25,15 @@ const MAX_MESSAGE_BYTES = 2 * 1024 * 1024;
 const OPENING_BYTES = 1280 * 1024;
 /** 64 CSRs. */
 const CSRS_BYTES = 256 * 1024;
+/** Records of calls, with the length of each. */
+const BATCH_BYTES = MAX_BATCH_BYTES + 4 * 1024;
 const OTHER_BYTES = 16 * 1024;
 /** The largest request of a method, by the kind of caller; OTHER_BYTES for all others. */
 const BOUNDS: Readonly<Record<string, Partial<Record<Standing['kind'], number>>>> = {
   Attest: { stranger: OPENING_BYTES, known: MAX_MESSAGE_BYTES, operator: MAX_MESSAGE_BYTES },
   Renew: { known: MAX_MESSAGE_BYTES },
   IssueX509: { known: CSRS_BYTES },
+  Report: { known: BATCH_BYTES },
   Apply: { operator: MAX_MESSAGE_BYTES },
   Diff: { operator: MAX_MESSAGE_BYTES },
   Explain: { operator: MAX_MESSAGE_BYTES },
@@ -49,7 +54,13 @@ const CHANNEL: RpcServerOptions['channel'] = {
   'grpc.enable_channelz': 0,
 };
 
-export interface ServerDeps extends AttestationDeps, OperatorDeps, RefusalDeps, CrlsDeps, SignInMethodDeps {
+export interface ServerDeps
+  extends AttestationDeps,
+    OperatorDeps,
+    RefusalDeps,
+    CrlsDeps,
+    SignInMethodDeps,
+    ReportDeps {
   readonly callers: Callers<Caller>;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: HandlerDeps<Caller>['observe'];
@@ -70,6 +81,7 @@ export function grpcServer(deps: ServerDeps): RpcServer {
     watch(deps),
     getBundle(deps),
     getCrls(deps),
+    report(deps),
     ...operatorMethods(deps),
     ...signInMethods(deps),
   ].map((method) => method(handling));

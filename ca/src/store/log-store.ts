@@ -1,6 +1,7 @@
 /** What the store keeps of the Merkle log: the order of its entries, and one checkpoint for each size. */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { Decision } from '@chancery/shared/audit/leaves.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 export interface StoredEvent {
   readonly sequence: number;
@@ -78,4 +79,25 @@ export interface LogStore {
    * is durable. Writes nothing where another was made meanwhile: then false. So there is one for each size, for ever.
    */
   saveCheckpoint(from: number, checkpoint: LogCheckpoint): Promise<boolean>;
+}
+
+/** Where one gateway keeps its records until they are here; it numbers them from 1 on. */
+export interface Spool {
+  readonly reporter: SpiffeId;
+  /** Hexadecimal. */
+  readonly spool: string;
+}
+
+export type ReportedCall = Extract<AuditEvent, { readonly type: 'call.recorded' }>;
+
+export interface ReportStore {
+  /** The number of the newest record of this spool that is here; 0 for none. */
+  reportedThrough(spool: Spool): Promise<number>;
+  /**
+   * Writes the events, whose numbers follow each other, in one transaction with how far the spool has come; resolves
+   * with that number when all is durable. Those that are here already are skipped: of two that report the same
+   * records, each record is written once. Throws out_of_order if numbers are missing before the first, unless the spool
+   * itself begins with it (`oldest`).
+   */
+  report(spool: Spool, oldest: number, events: readonly ReportedCall[]): Promise<number>;
 }

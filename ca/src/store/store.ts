@@ -11,7 +11,7 @@ import type { KeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { FileStore } from './file-store.ts';
-import type { LogStore, StoredEvent } from './log-store.ts';
+import type { LogStore, ReportStore, StoredEvent } from './log-store.ts';
 
 /** A certificate, recorded before it is signed. */
 export interface Issuance extends Node {
@@ -274,10 +274,7 @@ export interface AuditIntake {
   newestRecordAt(): Promise<Date | undefined>;
 }
 
-/**
- * Changes of authorities, registry and revocations are made one after the other, and each is answered before the next
- * is made: they become known in the order of their numbers.
- */
+/** Changes of authorities, registry and revocations are made and answered one by one, in the order of their numbers. */
 export interface Store
   extends CertificateStore,
     AgentStore,
@@ -288,6 +285,7 @@ export interface Store
     TokenStore,
     AuditIntake,
     LogStore,
+    ReportStore,
     FileStore {
   /** Resolves where nothing can be recorded any more in this process, and says why; never for a close. */
   readonly lost: Promise<IdentityError>;

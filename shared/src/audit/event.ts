@@ -2,6 +2,7 @@
 import type { Refusal } from '../ground/errors.ts';
 import type { Reason, Target } from '../revocation/revocation.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
+import type { CallRecord } from './call-record.ts';
 
 export type AuditEvent =
   | {
@@ -131,6 +132,19 @@ export type AuditEvent =
       /** Why the operator accepts the loss of what came after the backup. */
       readonly reason?: string;
       readonly by: string;
+    }
+  | {
+      /** A gateway reported one of its records; whether it is true, the gateway alone knows. */
+      readonly type: 'call.recorded';
+      /** Who reported it, by their certificate. */
+      readonly reporter: SpiffeId;
+      readonly serial: string;
+      /** The spool that it comes from, hexadecimal, and its number there: each comes once. */
+      readonly spool: string;
+      readonly number: number;
+      /** Set where the server of the record was not one of the reporter's at that time. */
+      readonly foreign?: true;
+      readonly record: CallRecord;
     }
   | {
       readonly type: 'agent.connected';

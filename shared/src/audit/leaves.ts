@@ -12,8 +12,16 @@ interface Kind {
    * database alone.
    */
   readonly is: 'entry' | 'telemetry';
-  /** How a request ended, where the event says that. */
-  readonly decision?: Decision;
+  /** How a request ended, if the event says that: for every event of this type, or by what it has. */
+  readonly decision?: Decision | ((event: AuditEvent) => Decision | undefined);
+}
+
+function decisionOfCall(event: AuditEvent): Decision | undefined {
+  if (event.type !== 'call.recorded') return undefined;
+  const { allow, outcome } = event.record;
+  if (outcome === 'error' || outcome === 'unknown') return 'failed';
+  if (allow === undefined) return undefined;
+  return allow === true ? 'allowed' : 'denied';
 }
 
 const KINDS: Readonly<Record<AuditEvent['type'], Kind>> = {
@@ -31,6 +39,7 @@ const KINDS: Readonly<Record<AuditEvent['type'], Kind>> = {
   'revocation.made': { is: 'entry' },
   'revocation.lifted': { is: 'entry' },
   'ca.restored': { is: 'entry' },
+  'call.recorded': { is: 'entry', decision: decisionOfCall },
   'agent.connected': { is: 'telemetry' },
   'agent.acknowledged': { is: 'telemetry' },
 };
@@ -39,7 +48,10 @@ const KINDS: Readonly<Record<AuditEvent['type'], Kind>> = {
 export const isLeaf = ({ type }: Pick<AuditEvent, 'type'>): boolean => KINDS[type].is === 'entry';
 
 /** Undefined if the event does not say how a request ended. */
-export const decisionOf = ({ type }: Pick<AuditEvent, 'type'>): Decision | undefined => KINDS[type]?.decision;
+export function decisionOf(event: AuditEvent): Decision | undefined {
+  const decision = KINDS[event.type]?.decision;
+  return typeof decision === 'function' ? decision(event) : decision;
+}
 
 /** A bundle has two bytes for the length of an entry. */
 const MAX_BYTES = 0xffff;

@@ -140,7 +140,12 @@ export const REFUSALS = {
   mcp_call: { grpc: 'PERMISSION_DENIED', says: 'the call may not go on' },
   mcp_origin: { grpc: 'PERMISSION_DENIED', says: 'the origin is not allowed' },
   ca_unheard: { grpc: 'UNAVAILABLE', says: 'the gateway has not heard from its CA for too long' },
+  audit_spool: { grpc: 'UNAVAILABLE', says: 'the gateway cannot record the call as its audit needs it' },
   mcp_upstream: { grpc: 'UNAVAILABLE', says: 'the MCP server could not be reached' },
+  not_gateway: {
+    grpc: 'PERMISSION_DENIED',
+    says: 'only the gateway of a registered MCP server reports calls',
+  },
   server_unknown: { grpc: 'NOT_FOUND', says: 'the MCP server is not registered' },
   // Resources and config
   resource: { grpc: 'INVALID_ARGUMENT', says: 'the resources are not valid' },

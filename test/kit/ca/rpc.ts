@@ -60,6 +60,7 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
   });
   return {
     ...made,
+    reports: store,
     log: silentLog,
     attestors: platforms,
     ...rooms,

@@ -20,6 +20,7 @@ import { EntrySearch } from './tables/entry-search.ts';
 import { LogTable } from './tables/log-table.ts';
 import { RevocationTable } from './tables/revocation-table.ts';
 import { issuanceOf } from './tables/rows.ts';
+import { SpoolTable } from './tables/spool-table.ts';
 import { type Memory, type Writes, writesOf } from './writes.ts';
 
 export interface DatabaseAt {
@@ -76,7 +77,8 @@ export class Engine {
     const pages = new CertificatePages(db);
     const revocations = new RevocationTable(db, pages);
     const [log, entries] = [new LogTable(db), new EntrySearch(db)];
-    const tables = { authorities: new AuthorityTable(db), revocations, pages, log, entries };
+    const own = { authorities: new AuthorityTable(db), spools: new SpoolTable(db) };
+    const tables = { ...own, revocations, pages, log, entries };
     this.#reads = readsOf(db, tables);
     this.#writes = writesOf(db, tables, this.#memory);
     this.#transaction = transactionOf(db, this.#memory.undo, this.files);

@@ -2,7 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
-import type { EntryQuery } from '../log-store.ts';
+import type { EntryQuery, Spool } from '../log-store.ts';
 import type { HoldingsQuery, UnexpiredPlace } from '../store.ts';
 import type { AuthorityTable } from './tables/authority-table.ts';
 import type { CertificatePages } from './tables/certificate-pages.ts';
@@ -10,6 +10,7 @@ import type { EntrySearch } from './tables/entry-search.ts';
 import type { LogTable } from './tables/log-table.ts';
 import type { RevocationTable } from './tables/revocation-table.ts';
 import { fromHex, issuanceOf, SUCCESSIONS, sequenceOf, serialsFrom, successionOf } from './tables/rows.ts';
+import type { SpoolTable } from './tables/spool-table.ts';
 
 export type Reads = ReturnType<typeof readsOf>;
 
@@ -20,16 +21,19 @@ export interface Tables {
   readonly authorities: AuthorityTable;
   readonly revocations: RevocationTable;
   readonly pages: CertificatePages;
+  readonly spools: SpoolTable;
 }
 
 /** Times are milliseconds. */
-export function readsOf(db: DatabaseSync, { authorities, revocations, pages, log, entries }: Tables) {
+export function readsOf(db: DatabaseSync, tables: Tables) {
+  const { authorities, revocations, pages, log, entries, spools } = tables;
   const sql = statements(db);
   return {
     events: (after: number, limit: number) => sql.events.all(after, limit),
     leaves: (after: number, limit: number) => log.leaves(after, limit),
     checkpoint: (size: number | undefined) => log.newest(size),
     search: (query: EntryQuery) => entries.search(query),
+    reportedThrough: (spool: Spool) => spools.through(spool),
     newestRecordAt: () => {
       const at = sql.newestEvent.get()?.['at'];
       return at === undefined ? undefined : Number(at);

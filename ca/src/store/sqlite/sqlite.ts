@@ -6,7 +6,7 @@ import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { EntryQuery, LogCheckpoint, StoredEvent } from '../log-store.ts';
+import type { EntryQuery, LogCheckpoint, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
 import type {
   AuthorityMove,
   AuthorityRecord,
@@ -208,6 +208,14 @@ class SqliteStore implements Store {
 
   saveCheckpoint(from: number, checkpoint: LogCheckpoint): Promise<boolean> {
     return this.#write('saveCheckpoint', from, checkpoint);
+  }
+
+  reportedThrough(spool: Spool): Promise<number> {
+    return this.#read('reportedThrough', spool);
+  }
+
+  report(spool: Spool, oldest: number, events: readonly ReportedCall[]): Promise<number> {
+    return this.#write('report', spool, oldest, events);
   }
 
   async newestRecordAt(): Promise<Date | undefined> {

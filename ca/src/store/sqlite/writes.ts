@@ -8,7 +8,7 @@ import type { Node } from '@chancery/shared/evidence/node.ts';
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
-import type { LogCheckpoint } from '../log-store.ts';
+import type { LogCheckpoint, ReportedCall, Spool } from '../log-store.ts';
 import type {
   AuthorityMove,
   ChangedRevocation,
@@ -49,15 +49,14 @@ export type Writes = ReturnType<typeof writesOf>;
 
 /** `at` is when each was asked for; times are milliseconds, events are JSON text. */
 export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
-  const { authorities, revocations, log } = tables;
+  const { authorities, revocations } = tables;
   const { keys, derived, undo } = memory;
   const sql = statements(db);
   const numbers = { current: () => numberOf(sql.current.get()), next: () => numberOf(sql.next.get()) };
   const audit = (at: number, event: string, leaf = true): void => void sql.audit.run(at, event, leaf ? 1 : 0);
   return {
     append: audit,
-    saveCheckpoint: (at: number, from: number, checkpoint: LogCheckpoint): boolean =>
-      log.save(at, from, checkpoint),
+    ...logWrites(tables, audit),
     record: (at: number, issuance: IssuanceRow, event: string): void => {
       authorities.ensureKept(issuance.issuer);
       const { platform, node, notAfter } = issuance;
@@ -102,6 +101,17 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
       revocations.lift({ number, by, at, sequence });
       audit(at, textOfEvent({ type: 'revocation.lifted', number, target, by }));
       return { revocation, sequence };
+    },
+  };
+}
+
+function logWrites({ log, spools }: Tables, audit: (at: number, event: string) => void) {
+  return {
+    saveCheckpoint: (at: number, from: number, checkpoint: LogCheckpoint): boolean =>
+      log.save(at, from, checkpoint),
+    report: (at: number, spool: Spool, oldest: number, events: readonly ReportedCall[]): number => {
+      for (const event of spools.take(at, spool, oldest, events)) audit(at, textOfEvent(event));
+      return spools.through(spool);
     },
   };
 }

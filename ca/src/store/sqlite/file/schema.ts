@@ -131,4 +131,14 @@ export const MIGRATIONS: readonly string[] = [
     sequence INTEGER NOT NULL
   ) STRICT;
   `,
+  // How far each gateway's records are in the audit table.
+  `
+  CREATE TABLE spools (
+    reporter TEXT NOT NULL,
+    spool BLOB NOT NULL,
+    through INTEGER NOT NULL,
+    heard_at INTEGER NOT NULL,
+    PRIMARY KEY (reporter, spool)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

@@ -9,6 +9,7 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import { AuthorityTable } from '../tables/authority-table.ts';
 import { LogTable } from '../tables/log-table.ts';
 import { INSERT_ISSUANCE, insertIssuance, textOfEvent } from '../tables/rows.ts';
+import { SpoolTable } from '../tables/spool-table.ts';
 import { openDatabase, storeRefusal } from './open.ts';
 
 /** More changes than any CA makes between two backups. All numbers together stay far below 2^53. */
@@ -111,6 +112,7 @@ type Event<Type extends AuditEvent['type']> = Extract<AuditEvent, { readonly typ
 /** The entries as they were, so that the tree of the log goes on, and what they say was done. */
 function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): void {
   const sql = statements(db);
+  const spools = new SpoolTable(db);
   let issuer = issuerOf(db);
   for (const { at, event: text } of lost) {
     sql.audit.run(at.getTime(), text);
@@ -121,6 +123,8 @@ function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): 
       ensure(event.kind !== 'root', 'store', `${says}: use a newer backup`);
       issuer = event.serial;
     } else if (event.type === 'svid.issuing') recordLost(sql, { event, at, issuer });
+    else if (event.type === 'call.recorded' && 'spool' in event)
+      spools.heard(at.getTime(), event, event.number);
     else if (event.type === 'revocation.made') revokeAgain(sql, { event, at, sequence });
     else if (event.type === 'revocation.lifted') sql.lift.run(event.by, at.getTime(), sequence, event.number);
   }

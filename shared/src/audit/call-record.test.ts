@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { utf8 } from '../ground/bytes.ts';
+import { MAX_RECORD_BYTES, readCallRecord } from './call-record.ts';
+
+const genuine = {
+  id: '5c1f',
+  stage: 'decided',
+  time: '2026-06-01T12:00:00.000Z',
+  server: 'everything',
+  caller: 'spiffe://prod.example/agents/triage',
+  requestId: 7,
+  allow: true,
+  latencyMs: 12.345678901234567,
+};
+const read = (value: unknown) => readCallRecord(utf8(JSON.stringify(value)));
+
+test('a record is read as it is', () => {
+  expect(read(genuine)).toEqual(genuine);
+  expect(read({ ...genuine, requestId: 'seven' })).toMatchObject({ requestId: 'seven' });
+});
+
+test.each<[string, unknown, RegExp]>([
+  ['a field that no record has', { ...genuine, operator: 'root' }, /no field operator/],
+  ['a field of another type', { ...genuine, allow: 'yes' }, /no field allow/],
+  ['a field that is an object', { ...genuine, reason: {} }, /more than 1 deep/],
+  ['a field that is null', { ...genuine, reason: null }, /no field reason/],
+  ['no id', { ...genuine, id: undefined }, /needs its id/],
+  ['an empty server', { ...genuine, server: '' }, /needs its id, time and server/],
+  ['a time of a zone', { ...genuine, time: '2026-06-01T12:00:00+02:00' }, /RFC 3339/],
+  ['a stage that is not known', { ...genuine, stage: 'allowed' }, /stage/],
+  ['a list', [genuine], /not a JSON object|deep/],
+  ['too many bytes', { ...genuine, reason: 'x'.repeat(MAX_RECORD_BYTES) }, /at most 32768/],
+])('I119 %s', (_name, spoiled, says) => {
+  expect(() => read(spoiled)).toThrow(refusal('message_parse', says));
+});
+
+test.each([
+  ['the same field twice', `{"id":"a",${JSON.stringify(genuine).slice(1)}`],
+  ['a cut', JSON.stringify(genuine).slice(0, -2)],
+  ['bytes after it', `${JSON.stringify(genuine)}{}`],
+])('I119 %s', (_name, text) => {
+  expect(() => readCallRecord(utf8(text))).toThrow(refusal('message_parse', /./));
+});

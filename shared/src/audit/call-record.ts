@@ -1,0 +1,75 @@
+/** One record of a gateway as the audit log has it: the codec of what gateways report, which the CA reads strictly. */
+import { ensure } from '../ground/errors.ts';
+import { isJsonObject, parseJson } from '../ground/json.ts';
+
+/** The fields of a record (docs/mcp.md, "Records"); times are RFC 3339. */
+export interface CallRecord {
+  readonly id: string;
+  readonly stage: CallStage;
+  readonly time: string;
+  readonly server: string;
+  readonly [field: string]: string | number | boolean;
+}
+
+/** `lost` stands for records that a gateway could not keep; the others are stages of calls. */
+const STAGES = ['decided', 'answered', 'refused', 'dropped', 'ended', 'claimed', 'lost'] as const;
+
+type CallStage = (typeof STAGES)[number];
+
+/** A longer record is cut by its gateway. */
+export const MAX_RECORD_BYTES = 32 * 1024;
+/** Records in one message. */
+export const MAX_BATCH_RECORDS = 512;
+/** Bytes of the records in one message. */
+export const MAX_BATCH_BYTES = 256 * 1024;
+
+const KINDS: Readonly<Record<string, readonly string[]>> = {
+  string: [
+    ...[
+      'id',
+      'stage',
+      'time',
+      'server',
+      'from',
+      'caller',
+      'serial',
+      'address',
+      'httpMethod',
+      'since',
+      'kind',
+    ],
+    ...['session', 'method', 'tool', 'requestId', 'rule', 'reason', 'approval', 'argumentsSha256', 'outcome'],
+    ...['resultSha256', 'code', 'detail', 'traceparent'],
+  ],
+  number: ['count', 'requestId', 'policyVersion', 'rpcCode', 'latencyMs', 'bytes'],
+  boolean: ['allow'],
+};
+
+const LIMITS = {
+  code: 'message_parse',
+  maxBytes: MAX_RECORD_BYTES,
+  maxDepth: 1,
+  oddStrings: 'values',
+} as const;
+
+/** Throws message_parse for anything but an object of known fields, each of its type. */
+export function readCallRecord(bytes: Uint8Array): CallRecord {
+  const record = parseJson(bytes, LIMITS);
+  ensure(isJsonObject(record), 'message_parse', 'a record is not a JSON object');
+  for (const [field, found] of Object.entries(record)) {
+    const isKnown = KINDS[typeof found]?.includes(field) === true;
+    ensure(isKnown, 'message_parse', `a record has no field ${field.slice(0, 40)} of this type`);
+  }
+  const { id, stage, time, server } = record;
+  const named = [id, time, server].every((each) => typeof each === 'string' && each !== '');
+  ensure(named, 'message_parse', 'a record needs its id, time and server');
+  ensure(TIME.test(String(time)), 'message_parse', 'the time of a record is not RFC 3339 in UTC');
+  ensure(
+    STAGES.some((each) => each === stage),
+    'message_parse',
+    'the stage of a record is not known',
+  );
+  return record as unknown as CallRecord;
+}
+
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
