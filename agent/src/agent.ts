@@ -2,7 +2,7 @@
  * The lifecycle of an agent: find the evidence, bootstrap trust in the CA, begin the life of the SVID, follow the CA,
  * close. A job that needs one certificate takes the same steps and stops after the first SVID.
  */
-import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
@@ -25,6 +25,7 @@ import { type KnownGood, loadKnownGood, saveKnownGood, setAside } from './trust/
 import { compileSnapshot } from './trust/state/snapshot.ts';
 import { TrustState } from './trust/state/trust-state.ts';
 import { followTrust, type Trust } from './trust/stream/follow.ts';
+import { Recovery } from './trust/stream/recover.ts';
 
 export interface AgentDeps extends RetryDeps {
   readonly randomBytes: (size: number) => Uint8Array;
@@ -164,29 +165,35 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
   const asking = { evidence, instance, clock, revocations: trust.revocations, skew, signal };
   const retirement = new Retirement({ ...deps, retiring: trust.retiring, bundle: trust.bundle });
   // Later the trust stream says it, in order: an answer that was made before a change may come after it.
+  const { revocations, vouching } = trust;
   const learn = learnBundle(trust.bundle, {
     ...deps,
     ...answersOf(settings, evidence),
-    revocations: trust.revocations,
+    revocations,
+    vouching,
   });
+  const recovery = new Recovery({ ...deps, address: ca.address, state: trust });
   const life = new SvidLife<Svid>({
     ...deps,
-    obtain: (current) => {
-      const known = { bundle: trust.bundle.current(), id: current?.id ?? id };
-      return askCa({ ...asking, ...known, learn: current ? undefined : learn }, ca, current);
-    },
+    obtain: (current) =>
+      recovery.around(() => {
+        const known = { bundle: trust.bundle.current(), id: current?.id ?? id };
+        return askCa({ ...asking, ...known, learn: current ? undefined : learn }, ca, current);
+      }),
     early: ({ chain }, until) => retirement.due(chain, until),
     save: (svid) => save({ svid, ...trust.state() }),
   });
   const known = lastKnownGood(state, start, trust);
   if (known === undefined) {
-    trust.bundle.publish(await firstBundle(start));
+    if (!trust.bundle.has()) trust.bundle.publish(await firstBundle(start));
     await life.join(signal);
   } else {
     trust.resume(known);
     life.resume(known.svid);
   }
-  const following = followTrust(trust, { ...deps, address: ca.address, svid: life.svid, instance }, signal);
+  const recovers = (error: unknown) => recovery.recovers(error);
+  const about = { address: ca.address, svid: life.svid, instance, recovers };
+  const following = followTrust(trust, { ...deps, ...about }, signal);
   const ended = life.keep(signal).finally(async () => {
     if (signal.aborted) await following.ended;
   });
@@ -234,6 +241,11 @@ function lastKnownGood(
   if (known === undefined || known.bundle.trustDomain !== settings.trustDomain) return undefined;
   // Also if the SVID cannot be used: they may name the certificate of the CA, which this agent is about to ask.
   trust.revocations.publish(known.revocations);
+  if (known.logKey !== undefined && isOfOnePiece(known)) {
+    // Newer than the config's: what was removed since must not be trusted again, and vouchers lead on from it.
+    trust.vouching.keep(known.logKey);
+    trust.bundle.publish(known.bundle);
+  }
   try {
     const { id } = verifySvid(known.svid.chain, known.bundle, clock.now());
     ensure(settings.id === undefined || id === settings.id, 'svid', `it is for ${id}`);
@@ -243,5 +255,16 @@ function lastKnownGood(
   } catch (error) {
     log.info({ err: error }, 'the saved SVID cannot be used; joining again');
     return undefined;
+  }
+}
+
+/** Whether the saved bundle is that of the saved SVID, which may have expired since. */
+function isOfOnePiece({ svid, bundle }: KnownGood): boolean {
+  try {
+    verifySvid(svid.chain, bundle, svid.notBefore);
+    return true;
+  } catch (error) {
+    if (isRefusal(error)) return false;
+    throw error;
   }
 }

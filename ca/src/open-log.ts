@@ -7,6 +7,7 @@ import { Copies } from './log/copies.ts';
 import { logFiles } from './log/log-files.ts';
 import { type LogKey, type LogKeyAt, openLogKey, readLogKey } from './log/log-key.ts';
 import { type GrowingLog, startSequencer } from './log/sequencer.ts';
+import { Vouchers } from './log/vouchers.ts';
 import type { Store } from './store/store.ts';
 
 /** The key of the audit log, made if nothing was signed with one yet. Throws file, file_mode, store. */
@@ -34,11 +35,17 @@ export interface OpenLogDeps {
   readonly log: Log;
 }
 
+export interface OpenLog extends GrowingLog {
+  readonly vouchers: Vouchers;
+}
+
 /** The log grows until it is closed. Throws file, file_mode, store. */
-export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<GrowingLog> {
+export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<OpenLog> {
   const key = await logKeyOf(settings, deps.store);
   const { checkpointCopies: folder, copyEvery: everySeconds } = settings.audit;
   const { verifier } = key;
   const copies = folder === undefined ? undefined : new Copies({ ...deps, folder, everySeconds, verifier });
-  return startSequencer({ ...deps, key, files: logFiles(paths(settings.dataDir).log), copies });
+  const files = logFiles(paths(settings.dataDir).log);
+  const vouchers = new Vouchers({ ...deps, files, verifier });
+  return { ...startSequencer({ ...deps, key, files, copies }), vouchers };
 }

@@ -15,11 +15,17 @@ export function ensureReadable({ readerVersion }: { readonly readerVersion: numb
   ensure(readerVersion <= READER_VERSION, 'message_parse', `${says}: upgrade the agent`);
 }
 
+/** Whether an authority that is new was vouched for by one that is known. */
+export type IsVouched = (authority: Uint8Array) => boolean;
+
+/** Before the CA has named the key of its log nothing can be vouched for. */
+const TAKES_ANY: IsVouched = () => true;
+
 /**
  * An update adds authorities or removes some, never both: a bundle that shares nothing with the last one is another
  * trust domain's, or an attack (architecture.md section 7). Throws bundle.
  */
-export function acceptBundle(known: Bundle, next: Bundle): Bundle {
+export function acceptBundle(known: Bundle, next: Bundle, isVouched = TAKES_ANY): Bundle {
   ensure(
     next.trustDomain === known.trustDomain,
     'bundle',
@@ -30,8 +36,14 @@ export function acceptBundle(known: Bundle, next: Bundle): Bundle {
   const superset = isWithin(known, next);
   const subset = isWithin(next, known);
   ensure(superset || subset, 'bundle', 'bundle both adds and removes authorities');
+  const bare = newIn(known, next).filter((der) => !isVouched(der)).length;
+  ensure(bare === 0, 'bundle', `${bare} new authorities are not vouched for by one that is trusted`);
   return next;
 }
+
+/** The authorities of `next` that are not known. */
+export const newIn = (known: Bundle, next: Pick<Bundle, 'authorities'>): readonly Uint8Array[] =>
+  next.authorities.filter((der) => !known.authorities.some((other) => equal(der, other)));
 
 /** Rejects an invalid bundle, logs and returns why; the known bundle stays in force. */
 export function followBundle(live: LiveValue<Bundle>, next: Bundle, log: Log): string | undefined {

@@ -8,8 +8,9 @@ import type { Log } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { type Judge, tlsTarget } from '../svid/channel.ts';
-import { followBundle } from './accept.ts';
+import { followBundle, newIn } from './accept.ts';
 import { fetchBundle } from './bootstrap.ts';
+import { followVouchers, type Vouching } from './vouching.ts';
 
 export interface LearnDeps {
   /** host:port of the CA. */
@@ -18,6 +19,8 @@ export interface LearnDeps {
   readonly isOverSocket: boolean;
   readonly clock: Clock;
   readonly revocations?: Judge['revocations'];
+  /** Undefined for a program that keeps nothing: it takes what a verified CA says. */
+  readonly vouching?: Vouching;
   readonly log: Log;
 }
 
@@ -28,10 +31,25 @@ export interface LearnDeps {
 export function learnBundle(live: LiveValue<Bundle>, deps: LearnDeps) {
   return async (offered: readonly Uint8Array[]): Promise<Bundle> => {
     const known = live.current();
-    const isNews = !isSame(known.authorities, offered);
-    if (isNews) followBundle(live, { ...known, authorities: await proven(offered, known, deps) }, deps.log);
+    if (isSame(known.authorities, offered)) return known;
+    if (deps.vouching?.logKey === undefined)
+      followBundle(live, { ...known, authorities: await proven(offered, known, deps) }, deps.log);
+    else if (newIn(known, { authorities: offered }).length > 0) await extend(live, deps.vouching, deps);
     return live.current();
   };
+}
+
+/** What left the bundle is learned from the trust stream. */
+async function extend(
+  live: LiveValue<Bundle>,
+  vouching: Vouching,
+  { address, log }: LearnDeps,
+): Promise<void> {
+  try {
+    await followVouchers(live, vouching, address);
+  } catch (error) {
+    log.warn({ err: error }, 'the CA gives no vouchers');
+  }
 }
 
 async function proven(

@@ -14,6 +14,7 @@ import type { Authorities } from '../authority/authorities.ts';
 import { type AuthorityDeps, certify } from '../authority/certify.ts';
 import { freshIntermediate, rootOf } from '../authority/records.ts';
 import { makeIntermediate } from '../authority/settle.ts';
+import { vouch } from '../authority/vouch.ts';
 import type {
   AgentStore,
   AuthorityMove,
@@ -135,7 +136,8 @@ async function publish(by: string, deps: RotationDeps): Promise<RotationStatus> 
   const { records, standing } = await read(deps);
   const root = otherOf(standing);
   ensure(root.state === 'prepared', 'rotation', FASTER);
-  const { sequence } = await move(publishMoves(records, root), { by }, deps);
+  const voucher = await vouch(standing.active, root, deps);
+  const { sequence } = await move(publishMoves(records, root), { by, voucher }, deps);
   await whenAcknowledged(deps.agents, { bundle: sequence }, deps.clock);
   return statusNow(deps);
 }

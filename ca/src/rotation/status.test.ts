@@ -17,7 +17,7 @@ const record: StoredAuthority = {
     key: { home: 'memory', reference: '40aa' },
     certificate: new Uint8Array(),
   },
-  ...{ notAfter: after(9), sequence: 1n, movedAt: NOW },
+  ...{ notAfter: after(9), sequence: 1n, movedAt: NOW, publication: undefined },
 };
 const standing = (stage: Stage): Standing => ({
   stage,

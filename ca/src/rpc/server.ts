@@ -16,7 +16,8 @@ import { type SignInMethodDeps, signInMethods } from './operator/sign-in.ts';
 import { type RefusalDeps, refuserOf, tellRefusal } from './refuse.ts';
 import { type ReportDeps, report } from './report/report.ts';
 import { type CrlsDeps, getCrls } from './trust/crls.ts';
-import { getBundle, watch } from './trust/trust.ts';
+import type { SnapshotDeps } from './trust/snapshot.ts';
+import { getBundle, getVouchers, watch } from './trust/trust.ts';
 
 const MAX_STREAMS_PER_CONNECTION = 256;
 /** Resources of an operator, and evidence of several platforms. */
@@ -60,7 +61,8 @@ export interface ServerDeps
     RefusalDeps,
     CrlsDeps,
     SignInMethodDeps,
-    ReportDeps {
+    ReportDeps,
+    Pick<SnapshotDeps, 'vouchers'> {
   readonly callers: Callers<Caller>;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: HandlerDeps<Caller>['observe'];
@@ -80,6 +82,7 @@ export function grpcServer(deps: ServerDeps): RpcServer {
     issueX509(deps),
     watch(deps),
     getBundle(deps),
+    getVouchers(deps),
     getCrls(deps),
     report(deps),
     ...operatorMethods(deps),

@@ -66,6 +66,8 @@ export interface FoundEntries {
 export interface LogStore {
   /** Looks at a bounded number of events. */
   search(query: EntryQuery): Promise<FoundEntries>;
+  /** The index in the log of the event with this sequence; undefined if it is not integrated yet. */
+  indexOf(sequence: number): Promise<number | undefined>;
   /**
    * Entries after a place; 0 is the beginning. It looks at no more than `limit` events, and there may be none among
    * them. What was answered once never changes: no event appears before a

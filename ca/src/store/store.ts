@@ -76,6 +76,8 @@ export interface Numbered {
 export interface StoredAuthority extends AuthorityRecord, Numbered {
   /** When it came into its state, by the clock of then; 1970 for a move by an older release. */
   readonly movedAt: Date;
+  /** Sequence of the audit event that put it into the bundle, where there is one. */
+  readonly publication: number | undefined;
 }
 
 /** A condition of moves. */
@@ -214,9 +216,9 @@ export interface AuthorityStore {
    */
   saveAuthority(record: AuthorityRecord, event: AuditEvent): Promise<Numbered>;
   /**
-   * Makes all of these moves in their order, with their audit entry, and resolves with the number of the state after
-   * them. Writes nothing and resolves with undefined if an authority is in another state than `from` by now, or if
-   * another of its kind became active, or where `unused` does not hold. Throws store for moves that must not be made.
+   * Makes all of these moves in their order, with their audit entry: the number of the state after them. Writes nothing
+   * and resolves with undefined if an authority is not in the state `from`, another of its kind became active, or
+   * `unused` does not hold. Throws store for moves that must not be made.
    */
   moveAuthorities(
     moves: readonly AuthorityMove[],
@@ -261,10 +263,7 @@ export interface TokenStore {
 export interface AuditIntake {
   /** Resolves when the event is durable. */
   append(event: AuditEvent): Promise<void>;
-  /**
-   * Written with the next change of state, after a second at the latest, and at the close: for what says how something
-   * ended that is on record already. Nobody waits for the write; `onEventsLost` tells of one that failed.
-   */
+  /** Written within a second and at the close, for what says how something on record ended; nobody waits for it. */
   appendSoon(event: AuditEvent): void;
   /** `tell` is called with each failed write of late events: why it failed, and how many events are lost. */
   onEventsLost(tell: (error: unknown, events: number) => void): void;

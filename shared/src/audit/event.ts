@@ -2,6 +2,7 @@
 import type { Refusal } from '../ground/errors.ts';
 import type { Reason, Target } from '../revocation/revocation.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
+import type { Voucher } from '../voucher/voucher.ts';
 import type { CallRecord } from './call-record.ts';
 
 export type AuditEvent =
@@ -106,6 +107,8 @@ export type AuditEvent =
       readonly reason?: string;
       /** The SPIFFE IDs that the operator did not wait for; the first 100. */
       readonly without?: readonly string[];
+      /** How the active root vouches for the one that is published. */
+      readonly voucher?: Voucher;
     }
   | {
       readonly type: 'revocation.made';

@@ -126,6 +126,8 @@ function follow({ ca, bundle }: Served, { svid, instance }: Agent, signal: Abort
     targetFor: (by: Svid) => tlsTarget(`127.0.0.1:${ca.port}`, bundle, by, systemClock),
     accept: (snapshot: State) => told.accept(snapshot),
     taken: () => ['bundle', 'policy', 'revocations'] as const,
+    vouching: { isWanted: () => false, take: () => false },
+    recovers: async () => false,
     onCrls: () => {},
     onSuccessions: () => {},
     // An agent that is refused tries again for as long as it runs: nobody would see why the bench stands still.

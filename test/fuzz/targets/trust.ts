@@ -157,6 +157,7 @@ const snapshots = (): readonly Uint8Array[] => {
       jwtAuthorities: [],
       readerVersion: 0,
       retiringX509: [],
+      logKey: '',
     },
     policy: { version: 3n, resources: RESOURCES },
     revocations: {

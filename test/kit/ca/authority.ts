@@ -1,9 +1,11 @@
 /** A CA's authorities in memory, under a clock that a test moves. */
 import { randomBytes } from 'node:crypto';
 import { Authorities } from '@chancery/ca/authority/authorities.ts';
-import { type AuthorityDeps, createRoot } from '@chancery/ca/authority/certify.ts';
+import { type AuthorityDeps, certify, createRoot } from '@chancery/ca/authority/certify.ts';
+import { rootOf } from '@chancery/ca/authority/records.ts';
+import { vouch } from '@chancery/ca/authority/vouch.ts';
 import { type KeyHomes, oneHome } from '@chancery/ca/keys/homes.ts';
-import type { Store } from '@chancery/ca/store/store.ts';
+import type { AuthorityRecord, Store } from '@chancery/ca/store/store.ts';
 import type { KeyHome } from '@chancery/shared/keys/home.ts';
 import { generateKey, type KeyAlgorithm, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
@@ -65,3 +67,14 @@ export async function makeAuthorities(changes: Changes = {}) {
 
 export const proven = async (key: Signer = signerOf(generateKey())): Promise<ProvenKey> =>
   verifyCsr(await writeCsr(key));
+
+/** A new root in the bundle, which the active one vouches for. */
+export async function publishRoot(deps: Parameters<typeof certify>[1]): Promise<AuthorityRecord> {
+  const { store } = deps;
+  const old = rootOf(await store.authorities());
+  const root = await certify({ kind: 'root', state: 'prepared' }, deps, undefined);
+  const voucher = await vouch(old, root, deps);
+  const moves = [{ serial: root.serial, from: 'prepared', to: 'published' }] as const;
+  await store.moveAuthorities(moves, { type: 'authority.moved', moves, voucher });
+  return root;
+}

@@ -73,6 +73,8 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
       copyPath: 'nowhere',
     }),
     successions: new Successions(clock, new Uint8Array(32)),
+    // What they are like is shown with a log.
+    vouchers: { logKey: '', list: async () => [] },
     limits: new Limits(limits, clock),
     callers: new Callers<Caller>(),
     nonces: new Nonces(clock, (size) => randomBytes(size)),

@@ -10,6 +10,7 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
+import { readVerifierKey } from '@chancery/shared/tlog/note.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { z } from 'zod';
 import { loadRevocations, StoredRevocations, storeRevocations } from './revocations.ts';
@@ -20,6 +21,8 @@ export interface KnownGood {
   /** The snapshot's resources, as the CA sent them, and its numbers. */
   readonly policy: { readonly version: bigint; readonly resources: readonly string[] };
   readonly revocations: RevocationSet;
+  /** Of the CA's audit log, as C2SP signed-note writes it; undefined if the CA named none. */
+  readonly logKey?: string | undefined;
 }
 
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -50,10 +53,12 @@ const Stored = z.object({
   }),
   policy: z.object({ version: whole, resources: z.array(z.string()) }),
   revocations: StoredRevocations.transform(loadRevocations),
+  logKey: z.string().optional(),
 });
 
 /** Throws file. */
-export function saveKnownGood(path: string, { svid, bundle, policy, revocations }: KnownGood): void {
+export function saveKnownGood(path: string, known: KnownGood): void {
+  const { svid, bundle, policy, revocations, logKey } = known;
   const stored: z.input<typeof Stored> = {
     version: VERSION,
     id: svid.id,
@@ -67,6 +72,7 @@ export function saveKnownGood(path: string, { svid, bundle, policy, revocations 
     },
     policy: { version: String(policy.version), resources: [...policy.resources] },
     revocations: storeRevocations(revocations),
+    ...(logKey !== undefined && { logKey }),
   };
   writeFileAtomic(path, utf8(JSON.stringify(stored)), 0o600);
 }
@@ -111,11 +117,12 @@ function parse(text: string): KnownGood {
   const stored: unknown = JSON.parse(text);
   const version = z.looseObject({ version: z.unknown() }).safeParse(stored).data?.version;
   ensure(version === VERSION, 'file', `version ${VERSION} is expected, found ${JSON.stringify(version)}`);
-  const { id, chain, key: pkcs8, renewAfter, bundle, policy, revocations } = Stored.parse(stored);
+  const { id, chain, key: pkcs8, renewAfter, bundle, policy, revocations, logKey } = Stored.parse(stored);
+  if (logKey !== undefined) readVerifierKey(logKey);
   const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
   const { notBefore, notAfter, spki } = parseCertificate(chain[0] ?? new Uint8Array());
   ensure(equal(spki, spkiOf(key)), 'file', "the key is not the certificate's");
-  return { svid: { id, chain, key, notBefore, notAfter, renewAfter }, bundle, policy, revocations };
+  return { svid: { id, chain, key, notBefore, notAfter, renewAfter }, bundle, policy, revocations, logKey };
 }
 
 /** Contains nothing of the file: a parser may quote what it could not read. */

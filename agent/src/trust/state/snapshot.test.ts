@@ -57,6 +57,7 @@ describe('a snapshot', () => {
     jwtAuthorities: [],
     readerVersion: 0,
     retiringX509: [],
+    logKey: '',
   };
   const policy = { version: 7n, resources: text(server, access) };
   const revocations = { sequence: 0n, list: [], since: 0n, gone: [] };

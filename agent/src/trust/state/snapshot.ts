@@ -12,7 +12,7 @@ import { hasEnded } from '@chancery/shared/policy/until.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
-import { acceptBundle, ensureReadable } from '../accept.ts';
+import { acceptBundle, ensureReadable, type IsVouched } from '../accept.ts';
 
 /** The state in a message of the trust stream. */
 export type State = Omit<WatchResponse, 'successions' | 'takesParts' | 'crls'>;
@@ -57,10 +57,11 @@ export function ensureForThisVersion({ bundle, readerVersion }: State): void {
 }
 
 /** Throws message_parse, trust_domain, bundle, certificate_parse. */
-export function bundleOf({ bundle }: State, known: Bundle): Bundle {
+export function bundleOf({ bundle }: State, known: Bundle, isVouched?: IsVouched): Bundle {
   ensure(bundle !== undefined, 'message_parse', 'a snapshot is without its bundle');
   const { trustDomain, x509Authorities: authorities, sequence } = bundle;
-  return acceptBundle(known, { trustDomain: parseTrustDomain(trustDomain), authorities, sequence });
+  const next = { trustDomain: parseTrustDomain(trustDomain), authorities, sequence };
+  return acceptBundle(known, next, isVouched);
 }
 
 /** Reads nothing again if the message is that of `before`. Throws message_parse, policy. */

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeAuthority, NOW } from '../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../test/kit/manual-clock.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
+import { newLogKey, proofsOf, publication, vouchedFor } from '../../../../test/kit/voucher.ts';
 import { watchEnds } from './ends.ts';
 import type { Part } from './reading.ts';
 import type { State } from './snapshot.ts';
@@ -32,6 +33,7 @@ const message = {
     jwtAuthorities: [],
     readerVersion: 0,
     retiringX509: [],
+    logKey: '',
   },
   policy: { version: 1n, resources: [] },
   revocations: { sequence: 1n, list: [revoked], since: 0n, gone: [] },
@@ -286,5 +288,51 @@ describe('a resource with an end', () => {
     clock.jump(addSeconds(NOW, 61));
     again.resume(trust.state());
     expect(again.policy.current().servers.size).toBe(0);
+  });
+});
+
+describe("with the key of the CA's log", () => {
+  const [old, next] = [makeAuthority('old'), makeAuthority('next')] as const;
+  const log = newLogKey(trustDomain);
+  const [was, is] = [old, next].map(({ certificate }) => asBuffer(certificate.der)) as [Buffer, Buffer];
+  const pushed = (authorities: readonly Buffer[], sequence: bigint, logKey = log.text): State => ({
+    ...message,
+    bundle: { ...message.bundle, x509Authorities: [...authorities], sequence, logKey },
+  });
+  const proofs = (key = log) => proofsOf([publication(vouchedFor(trustDomain, old, next))], key);
+  const roots = () => trust.bundle.current().authorities.length;
+  beforeEach(() => {
+    trust.bundle.publish({ trustDomain, authorities: [was], sequence: 1n });
+    trust.accept(pushed([was], 1n));
+  });
+
+  test('the key is kept and saved, and an authority is trusted once it is vouched for', async () => {
+    expect(saved.at(-1)).toMatchObject({ logKey: log.text });
+    expect(() => trust.accept(pushed([was, is], 2n))).toThrow(refusal('bundle', /are not vouched for/));
+    expect([trust.isUnvouched, roots()]).toEqual([true, 1]);
+    expect(trust.taken.toSorted()).toEqual(['policy', 'revocations']);
+    expect(trust.vouching.take(await proofs(newLogKey(trustDomain)), trust.bundle.current())).toEqual([]);
+    expect(() => trust.accept(pushed([was, is], 2n))).toThrow(refusal('bundle', /are not vouched for/));
+    expect(trust.vouching.take(await proofs(), trust.bundle.current())).toHaveLength(1);
+    trust.accept(pushed([was, is], 2n));
+    expect([trust.isUnvouched, roots()]).toEqual([false, 2]);
+    trust.accept(pushed([is], 3n));
+    expect(roots()).toBe(1);
+  });
+
+  test('another key, and one that is none, is refused', () => {
+    const other = newLogKey(trustDomain).text;
+    expect(() => trust.accept(pushed([was], 2n, other))).toThrow(refusal('bundle', /with another key/));
+    trust.accept(pushed([was], 2n, ''));
+    const fresh = new TrustState((state) => save(state), clock);
+    fresh.bundle.publish({ trustDomain, authorities: [was], sequence: 1n });
+    expect(() => fresh.accept(pushed([was], 1n, 'nonsense'))).toThrow(refusal('tlog', /verifier key/));
+    expect(fresh.vouching.logKey).toBeUndefined();
+  });
+
+  test('one that was saved counts from the start', () => {
+    const resumed = new TrustState((state) => save(state), clock);
+    resumed.resume(trust.state());
+    expect(() => resumed.accept(pushed([was, is], 2n))).toThrow(refusal('bundle', /are not vouched for/));
   });
 });

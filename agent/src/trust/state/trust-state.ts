@@ -7,7 +7,8 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { endOf, hasEnded } from '@chancery/shared/policy/until.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-import { isSameBundle } from '../accept.ts';
+import { isSameBundle, newIn } from '../accept.ts';
+import { Vouching } from '../vouching.ts';
 import type { KnownGood } from './last-known-good.ts';
 import { type Part, Reading } from './reading.ts';
 import { NO_REVOCATIONS, readRevocations } from './revocations.ts';
@@ -46,6 +47,10 @@ export class TrustState {
   resources: readonly string[] = [];
   /** The parts of the last message that are in force and on disk. */
   taken: readonly Part[] = [];
+  /** Which new authorities may be trusted. */
+  readonly vouching = new Vouching();
+  /** Whether the last message has an authority that nothing vouches for yet. */
+  isUnvouched = false;
   readonly #save: (state: SavedTrust) => void;
   readonly #clock: Pick<Clock, 'now'>;
   #read: ReadPolicy | undefined;
@@ -60,7 +65,8 @@ export class TrustState {
   }
 
   /** Takes a state from the disk, before anything is served. */
-  resume({ bundle, policy, revocations }: SavedTrust): void {
+  resume({ bundle, policy, revocations, logKey }: SavedTrust): void {
+    this.vouching.keep(logKey);
     this.revocations.publish(revocations);
     this.bundle.publish(bundle);
     this.#enforce(readPolicy({ version: policy.version, resources: [...policy.resources] }));
@@ -69,7 +75,8 @@ export class TrustState {
   /** All that is in force, as it is saved. Throws unavailable before the first snapshot. */
   state(): SavedTrust {
     const policy = { version: this.#policyVersion(), resources: this.resources };
-    return { bundle: this.bundle.current(), policy, revocations: this.revocations.current() };
+    const { logKey } = this.vouching;
+    return { bundle: this.bundle.current(), policy, revocations: this.revocations.current(), logKey };
   }
 
   /**
@@ -86,10 +93,11 @@ export class TrustState {
       ensureSender();
       ensureForThisVersion(message);
     });
-    const bundle = usable ? reading.take('bundle', () => bundleOf(message, before.bundle)) : undefined;
+    const bundle = usable ? reading.take('bundle', () => this.#bundleIn(message, before.bundle)) : undefined;
     const policy = usable ? reading.take('policy', () => policyOf(message, this.#read)) : undefined;
     try {
-      this.#save({ ...before, ...(bundle && { bundle }), ...(policy && { policy: policy.message }) });
+      const { logKey } = this.vouching;
+      this.#save({ ...before, logKey, ...(bundle && { bundle }), ...(policy && { policy: policy.message }) });
     } finally {
       // Also with a full disk: a new prohibition counts at once. Then the snapshot is only not acknowledged.
       this.#putInForce(bundle, policy);
@@ -97,6 +105,16 @@ export class TrustState {
     }
     this.taken = reading.taken;
     reading.ensureWhole();
+  }
+
+  /** The key of the log counts from the first bundle on that is taken: that one the CA's certificate vouches for. */
+  #bundleIn(message: State, known: Bundle): Bundle {
+    const { isVouched } = this.vouching;
+    const fresh = newIn(known, { authorities: message.bundle?.x509Authorities ?? [] });
+    this.isUnvouched = isVouched !== undefined && fresh.some((der) => !isVouched(der));
+    const bundle = bundleOf(message, known, isVouched);
+    this.vouching.keep(message.bundle?.logKey);
+    return bundle;
   }
 
   #revoke({ revocations: message }: State): true {

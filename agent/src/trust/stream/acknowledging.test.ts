@@ -15,6 +15,7 @@ function stateOf(sequence: bigint, [bundle, policy, revocations]: readonly bigin
       jwtAuthorities: [],
       readerVersion: 0,
       retiringX509: [],
+      logKey: '',
     },
     policy: { version: policy ?? 0n, resources: [] },
     revocations: { sequence: revocations ?? 0n, list: [], since: 0n, gone: [] },

@@ -42,6 +42,8 @@ export interface FollowOptions {
   readonly instance: Uint8Array;
   readonly version: string;
   readonly clock: Clock;
+  /** Looks whether the agent slept through a rotation, where the CA could not be reached. Does not throw. */
+  readonly recovers: (error: unknown) => Promise<boolean>;
   /** From 0 up to 1. */
   readonly random: () => number;
   readonly log: Log;
@@ -81,6 +83,10 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       ...options,
       targetFor,
       taken: () => state.taken,
+      vouching: {
+        isWanted: () => state.isUnvouched,
+        take: (proofs) => state.vouching.take(proofs, state.bundle.current()).length > 0,
+      },
       accept,
       onState: (failure) => {
         stream = stateAfter(stream, failure, clock.now());

@@ -142,6 +142,8 @@ function start(changes: Partial<WatchDeps> = {}, pauses: 'jump' | 'wait' = 'wait
     }),
     accept: ({ sequence }) => void accepted.push(sequence),
     taken: () => ['bundle', 'policy', 'revocations'],
+    vouching: { isWanted: () => false, take: () => false },
+    recovers: async () => false,
     instance: Buffer.alloc(16),
     version: '1.2.3',
     clock: time.clock,

@@ -8,24 +8,19 @@ import {
 import { backoffSeconds } from '@chancery/shared/ground/backoff.ts';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
-import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
-import type { Log } from '@chancery/shared/ground/log.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
-import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
 import { refusalFromCa, type Target } from '../../svid/channel.ts';
-import type { Part } from '../state/reading.ts';
-import { completed, type State } from '../state/snapshot.ts';
-import { Acknowledging } from './acknowledging.ts';
+import { askVouchers } from '../vouching.ts';
+import { type SnapshotDeps, Snapshots } from './snapshots.ts';
 
-export interface WatchDeps {
+export interface WatchDeps extends SnapshotDeps {
   readonly svid: Source<Svid>;
   readonly targetFor: (svid: Svid) => Target;
-  /** Puts the whole state in force and on disk; `ca` is the sender. Throws if it must not be acknowledged. */
-  readonly accept: (snapshot: State, ca: VerifiedSvid | undefined) => void;
-  /** The parts of the last snapshot that are in force and on disk, also if `accept` threw. */
-  readonly taken: () => readonly Part[];
+  /** Looks whether the agent slept through a rotation, where the CA could not be reached. Does not throw. */
+  readonly recovers: (error: unknown) => Promise<boolean>;
   /** Called with certificates that replaced others, at gateways. */
   readonly onSuccessions: (list: readonly Succession[]) => void;
   /** Called with the name of the CA's revocation lists, which differs when one of them does. */
@@ -34,9 +29,6 @@ export interface WatchDeps {
   readonly onState?: (failure: string | undefined) => void;
   readonly instance: Uint8Array;
   readonly version: string;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Log;
 }
 
 const RETRY = { firstSeconds: 0.5, lastSeconds: 30, spread: 0.2 };
@@ -54,6 +46,7 @@ export async function watchTrust(deps: WatchDeps, signal: AbortSignal): Promise<
     } catch (error) {
       if (signal.aborted) return;
       failures += 1;
+      if (await deps.recovers(error)) continue;
       deps.onState?.(error instanceof Error ? error.message : String(error));
       deps.log.warn(
         { err: error, failures },
@@ -149,51 +142,33 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
   const ended = Promise.withResolvers<void>();
   // Without a waiter, a rejection must not end the process.
   ended.promise.catch(() => {});
-  const end = (error: unknown): void => {
+  const close = (): void => {
+    snapshots.close();
     client.close();
+  };
+  const end = (error: unknown): void => {
+    close();
     ended.reject(error);
   };
+  const snapshots = new Snapshots(deps, {
+    ask: () => askVouchers(client),
+    acknowledge: (value) => void call.write({ message: { $case: 'ack', value } }),
+    ca: () => target.ca?.(),
+    onTaken: (isWhole) => {
+      first.resolve();
+      if (isWhole) onSnapshot();
+    },
+    onSpoiled: (error) => {
+      call.cancel();
+      end(error);
+    },
+  });
   call.on('error', (error: grpc.ServiceError) => end(refusalFromCa(error)));
   call.on('end', () => end(new IdentityError('unavailable', 'the CA ended the trust stream')));
-  let state: State | undefined;
-  const acknowledging = new Acknowledging();
-  const acknowledge = (followed: State, isWhole: boolean, { takesParts }: WatchResponse): void => {
-    const value = acknowledging.after(followed, { taken: deps.taken(), isWhole, takesParts });
-    if (value !== undefined) call.write({ message: { $case: 'ack', value } });
-  };
   call.on('data', (snapshot: WatchResponse) => {
     if (snapshot.successions.length > 0) deps.onSuccessions(snapshot.successions);
     if (snapshot.crls.length > 0) deps.onCrls(snapshot.crls);
-    if (snapshot.sequence === 0n) return;
-    try {
-      state = completed(state, snapshot);
-    } catch (error) {
-      // This stream can no longer be followed; a new one begins with the full state.
-      call.cancel();
-      end(error);
-      return;
-    }
-    try {
-      deps.accept(state, target.ca?.());
-    } catch (error) {
-      // The operator sees that this agent has not acknowledged it.
-      deps.log.error(
-        { err: error, sequence: Number(snapshot.sequence) },
-        'a snapshot from the CA is not acknowledged',
-      );
-      // The CA has another certificate by now, so a peer with this one is not trusted.
-      if (isRefusal(error, 'revoked_peer')) {
-        call.cancel();
-        end(error);
-        return;
-      }
-      first.resolve();
-      acknowledge(state, false, snapshot);
-      return;
-    }
-    first.resolve();
-    acknowledge(state, true, snapshot);
-    onSnapshot();
+    if (snapshot.sequence !== 0n) snapshots.take(snapshot);
   });
   const { instance, version } = deps;
   call.write({ message: { $case: 'hello', value: { instance: asBuffer(instance), version } } });
@@ -203,7 +178,7 @@ function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
     ended: ended.promise,
     close: () => {
       call.cancel();
-      client.close();
+      close();
     },
   };
 }

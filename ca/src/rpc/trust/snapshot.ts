@@ -11,11 +11,14 @@ import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.t
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { larger, type Parts } from '../../agents/acknowledged.ts';
 import type { PushedBundle } from '../../authority/records.ts';
+import type { Vouchers } from '../../log/vouchers.ts';
 import { policyViewOf } from '../../registry/policy-view.ts';
 import type { VersionedSet } from '../../registry/registry.ts';
 import type { AttestationDeps } from '../exchange/attestation.ts';
 
-export type SnapshotDeps = Pick<AttestationDeps, 'authorities' | 'registry' | 'revocations'>;
+export interface SnapshotDeps extends Pick<AttestationDeps, 'authorities' | 'registry' | 'revocations'> {
+  readonly vouchers: Pick<Vouchers, 'logKey' | 'list'>;
+}
 
 /** A message that names no reader is of version 1, the oldest (docs/versions.md). */
 const ANY_READER = 0;
@@ -44,7 +47,7 @@ export function snapshot(id: SpiffeId, before: Sent | undefined, deps: SnapshotD
     { sequence, parts, policy: set.version, revocations: revoked },
     {
       sequence,
-      bundle: bundleMessage(bundle),
+      bundle: bundleMessage(bundle, deps.vouchers),
       policy: before?.policy === set.version ? undefined : policyMessage(set, id),
       revocations:
         before?.revocations === revoked ? undefined : revocationsMessage(revoked, before?.revocations),
@@ -102,9 +105,9 @@ const revokedMessage = ({ number, target, serials, reason, until }: Revocation) 
 const ONLY_X509 = { jwtAuthorities: [], readerVersion: ANY_READER };
 
 /** The message of a bundle. */
-export function bundleMessage(bundle: PushedBundle): BundleMessage {
+export function bundleMessage(bundle: PushedBundle, { logKey }: Pick<Vouchers, 'logKey'>): BundleMessage {
   const { trustDomain, sequence } = bundle;
   const x509Authorities = bundle.authorities.map((der) => asBuffer(der));
   const retiringX509 = bundle.retiring.map((keyId) => asBuffer(keyId));
-  return { ...ONLY_X509, trustDomain, x509Authorities, sequence, retiringX509 };
+  return { ...ONLY_X509, trustDomain, x509Authorities, sequence, retiringX509, logKey };
 }

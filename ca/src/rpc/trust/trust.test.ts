@@ -60,7 +60,7 @@ const refused = async (call: Awaited<ReturnType<typeof watching>>['call'], code:
 
 test('a bundle says which authorities retire', () => {
   const retiring = [Uint8Array.of(1, 2), Uint8Array.of(3)];
-  const { retiringX509 } = bundleMessage({ ...rpc.authorities.bundle.current(), retiring });
+  const { retiringX509 } = bundleMessage({ ...rpc.authorities.bundle.current(), retiring }, rpc.vouchers);
   expect(retiringX509).toEqual(retiring.map((keyId) => Buffer.from(keyId)));
 });
 

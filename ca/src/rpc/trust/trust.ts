@@ -6,6 +6,7 @@ import {
   type WatchResponse,
 } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { nodeName } from '@chancery/shared/evidence/node.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
@@ -29,7 +30,15 @@ type TrustDeps = SnapshotDeps &
 export const getBundle = (deps: TrustDeps) =>
   unary('GetBundle', TrustService.getBundle, async (_, caller) => {
     deps.limits.call('GetBundle', callerKey(caller, deps.clock.now()));
-    return bundleMessage(deps.authorities.bundle.current());
+    return bundleMessage(deps.authorities.bundle.current(), deps.vouchers);
+  });
+
+/** Anyone may call it: what it gives proves itself. Throws rate, store. */
+export const getVouchers = (deps: TrustDeps) =>
+  unary('GetVouchers', TrustService.getVouchers, async (_, caller) => {
+    deps.limits.call('GetVouchers', callerKey(caller, deps.clock.now()));
+    const proofs = await deps.vouchers.list();
+    return { proofs: proofs.map((proof) => asBuffer(proof)) };
   });
 
 /** Agents with a good SVID may call it, within the places of their node. */

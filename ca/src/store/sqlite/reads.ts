@@ -34,6 +34,7 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
     checkpoint: (size: number | undefined) => log.newest(size),
     search: (query: EntryQuery) => entries.search(query),
     reportedThrough: (spool: Spool) => spools.through(spool),
+    indexOf: (sequence: number) => entries.indexOf(sequence),
     newestRecordAt: () => {
       const at = sql.newestEvent.get()?.['at'];
       return at === undefined ? undefined : Number(at);

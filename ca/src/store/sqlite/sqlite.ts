@@ -198,6 +198,10 @@ class SqliteStore implements Store {
     return this.#read('leaves', after, limit);
   }
 
+  indexOf(sequence: number): Promise<number | undefined> {
+    return this.#read('indexOf', sequence);
+  }
+
   search(query: EntryQuery) {
     return this.#read('search', query);
   }

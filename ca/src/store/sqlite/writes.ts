@@ -53,9 +53,10 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
   const { keys, derived, undo } = memory;
   const sql = statements(db);
   const numbers = { current: () => numberOf(sql.current.get()), next: () => numberOf(sql.next.get()) };
-  const audit = (at: number, event: string, leaf = true): void => void sql.audit.run(at, event, leaf ? 1 : 0);
+  const audit = (at: number, event: string, leaf = true): number =>
+    Number(sql.audit.run(at, event, leaf ? 1 : 0).lastInsertRowid);
   return {
-    append: audit,
+    append: (at: number, event: string, leaf: boolean): void => void audit(at, event, leaf),
     ...logWrites(tables, audit),
     record: (at: number, issuance: IssuanceRow, event: string): void => {
       authorities.ensureKept(issuance.issuer);
@@ -119,7 +120,7 @@ function logWrites({ log, spools }: Tables, audit: (at: number, event: string) =
 function authorityWrites(
   { authorities, pages }: Tables,
   numbers: Numbers,
-  audit: (at: number, event: string) => void,
+  audit: (at: number, event: string) => number,
 ) {
   return {
     saveAuthority: (at: number, record: AuthorityRow, event: string): Numbered => {
@@ -135,7 +136,7 @@ function authorityWrites(
     ): Numbered | undefined => {
       if (unused !== undefined && pages.isUsed(unused)) return undefined;
       const moved = authorities.move(moves, at, numbers);
-      if (moved !== undefined) audit(at, event);
+      if (moved !== undefined) authorities.published(moves, audit(at, event));
       return moved;
     },
   };

@@ -141,4 +141,8 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (reporter, spool)
   ) STRICT, WITHOUT ROWID;
   `,
+  // What was published before is not vouched for.
+  `
+  ALTER TABLE authorities ADD COLUMN publication INTEGER;
+  `,
 ];

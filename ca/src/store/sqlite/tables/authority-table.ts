@@ -30,6 +30,7 @@ export class AuthorityTable {
       ...authorityOf(row),
       ...sequenceOf(row),
       movedAt: new Date(Number(row['moved_at'])),
+      publication: row['publication'] === null ? undefined : Number(row['publication']),
     }));
   }
 
@@ -61,6 +62,12 @@ export class AuthorityTable {
     return { sequence: changed.some(({ sequence }) => sequence > last) ? next() : last };
   }
 
+  /** Remembers the audit event of the moves for those that were published with it. */
+  published(moves: readonly AuthorityMove[], event: number): void {
+    for (const { serial, to } of moves)
+      if (to === 'published') this.#sql.published.run(event, fromHex(serial));
+  }
+
   #standings(): readonly Standing[] {
     return this.#sql.standings.all().map(standingOf);
   }
@@ -76,6 +83,7 @@ function statements(db: DatabaseSync) {
       INSERT INTO authorities (serial, kind, certificate, not_after, sequence, state, algorithm, moved_at,
         key_home, key_reference)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    published: sql('UPDATE authorities SET publication = ? WHERE serial = ?'),
     move: sql('UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
   };
 }

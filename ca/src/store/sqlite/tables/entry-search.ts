@@ -41,6 +41,11 @@ export class EntrySearch {
     return { found: found.map(({ index, text }) => ({ index, text })), place: next, newest, more };
   }
 
+  /** Undefined for an event that is not integrated yet, and for one that is not there. */
+  indexOf(sequence: number): number | undefined {
+    return this.#count(sequence, sequence) === 1 ? this.#indexOf(sequence, undefined) : undefined;
+  }
+
   #rows({ words, text, since, until, backwards }: EntryQuery, from: number, to: number) {
     const statement = backwards ? this.#sql.backwards : this.#sql.forwards;
     const like = `%${JSON.stringify(text)

@@ -97,6 +97,12 @@ export interface Bundle {
    * at once. A reader that does not know this field renews at half of the certificate's life, as always.
    */
   retiringX509: Buffer[];
+  /**
+   * Verifies checkpoints of the CA's audit log: a verifier key of C2SP signed-note. A reader keeps the first that it
+   * gets from a CA that it has verified, and from then on trusts a further authority only with a voucher of one that it
+   * trusts, proven to be in that log (GetVouchers). Empty from a CA that gives no vouchers.
+   */
+  logKey: string;
 }
 
 export interface JwtAuthority {
@@ -153,6 +159,17 @@ export interface Succession {
 }
 
 export interface GetBundleRequest {
+}
+
+export interface GetVouchersRequest {
+}
+
+export interface GetVouchersResponse {
+  /**
+   * Each a C2SP tlog-proof of one entry of the audit log, with the entry as extra data: an object of type
+   * "authority.moved" with a voucher. Unordered; at most 32.
+   */
+  proofs: Buffer[];
 }
 
 export interface GetCrlsRequest {
@@ -556,7 +573,15 @@ export const WatchResponse: MessageFns<WatchResponse> = {
 };
 
 function createBaseBundle(): Bundle {
-  return { trustDomain: "", x509Authorities: [], sequence: 0n, jwtAuthorities: [], readerVersion: 0, retiringX509: [] };
+  return {
+    trustDomain: "",
+    x509Authorities: [],
+    sequence: 0n,
+    jwtAuthorities: [],
+    readerVersion: 0,
+    retiringX509: [],
+    logKey: "",
+  };
 }
 
 export const Bundle: MessageFns<Bundle> = {
@@ -581,6 +606,9 @@ export const Bundle: MessageFns<Bundle> = {
     }
     for (const v of message.retiringX509) {
       writer.uint32(50).bytes(v!);
+    }
+    if (message.logKey !== "") {
+      writer.uint32(58).string(message.logKey);
     }
     return writer;
   },
@@ -644,6 +672,14 @@ export const Bundle: MessageFns<Bundle> = {
             }
 
             message.retiringX509.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.logKey = reader.string();
             continue;
           }
         }
@@ -1116,6 +1152,87 @@ export const GetBundleRequest: MessageFns<GetBundleRequest> = {
   },
 };
 
+function createBaseGetVouchersRequest(): GetVouchersRequest {
+  return {};
+}
+
+export const GetVouchersRequest: MessageFns<GetVouchersRequest> = {
+  encode(_: GetVouchersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetVouchersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetVouchersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetVouchersResponse(): GetVouchersResponse {
+  return { proofs: [] };
+}
+
+export const GetVouchersResponse: MessageFns<GetVouchersResponse> = {
+  encode(message: GetVouchersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.proofs) {
+      writer.uint32(10).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetVouchersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetVouchersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.proofs.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseGetCrlsRequest(): GetCrlsRequest {
   return {};
 }
@@ -1245,6 +1362,16 @@ export const TrustService = {
     responseSerialize: (value: Bundle): Buffer => Buffer.from(Bundle.encode(value).finish()),
     responseDeserialize: (value: Buffer): Bundle => Bundle.decode(value),
   },
+  /** Caller: anyone. For who trusts an older root: by whom each newer one was vouched for. */
+  getVouchers: {
+    path: "/chancery.v1.Trust/GetVouchers" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetVouchersRequest): Buffer => Buffer.from(GetVouchersRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetVouchersRequest => GetVouchersRequest.decode(value),
+    responseSerialize: (value: GetVouchersResponse): Buffer => Buffer.from(GetVouchersResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetVouchersResponse => GetVouchersResponse.decode(value),
+  },
   /** Caller: anyone. The revocation lists (CRL, RFC 5280 section 5) of the issuers of the trust domain, in parts. */
   getCrls: {
     path: "/chancery.v1.Trust/GetCrls" as const,
@@ -1265,6 +1392,8 @@ export interface TrustServer extends UntypedServiceImplementation {
   watch: handleBidiStreamingCall<WatchRequest, WatchResponse>;
   /** Caller: anyone. The trust domain's authorities are public. */
   getBundle: handleUnaryCall<GetBundleRequest, Bundle>;
+  /** Caller: anyone. For who trusts an older root: by whom each newer one was vouched for. */
+  getVouchers: handleUnaryCall<GetVouchersRequest, GetVouchersResponse>;
   /** Caller: anyone. The revocation lists (CRL, RFC 5280 section 5) of the issuers of the trust domain, in parts. */
   getCrls: handleServerStreamingCall<GetCrlsRequest, CrlPart>;
 }
@@ -1292,6 +1421,22 @@ export interface TrustClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Bundle) => void,
+  ): ClientUnaryCall;
+  /** Caller: anyone. For who trusts an older root: by whom each newer one was vouched for. */
+  getVouchers(
+    request: GetVouchersRequest,
+    callback: (error: ServiceError | null, response: GetVouchersResponse) => void,
+  ): ClientUnaryCall;
+  getVouchers(
+    request: GetVouchersRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetVouchersResponse) => void,
+  ): ClientUnaryCall;
+  getVouchers(
+    request: GetVouchersRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetVouchersResponse) => void,
   ): ClientUnaryCall;
   /** Caller: anyone. The revocation lists (CRL, RFC 5280 section 5) of the issuers of the trust domain, in parts. */
   getCrls(request: GetCrlsRequest, options?: Partial<CallOptions>): ClientReadableStream<CrlPart>;

@@ -1,0 +1,47 @@
+import { join } from 'node:path';
+import { silentLog } from '@chancery/shared/ground/log.ts';
+import { vouchedRoots } from '@chancery/shared/voucher/voucher.ts';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { makeAuthorities, publishRoot } from '../../../test/kit/ca/authority.ts';
+import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
+import { newLogKey } from '../../../test/kit/voucher.ts';
+import { logFiles } from './log-files.ts';
+import { Sequencer } from './sequencer.ts';
+import { Vouchers } from './vouchers.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = makeFolder();
+});
+afterEach(() => removeFolder(folder));
+
+test('a root that was published has a proof once the log has it, also when it was removed', async () => {
+  const made = await makeAuthorities();
+  const { store, trustDomain } = made;
+  const log = newLogKey(trustDomain);
+  const files = logFiles(join(folder, 'log'));
+  const logged = { store, files, log: silentLog };
+  const key = { verifier: log.verifier, privateKey: log.privateKey };
+  const sequencer = new Sequencer({ ...logged, key, clock: made.clock });
+  const vouchers = new Vouchers({ ...logged, verifier: log.verifier });
+  const old = (await store.authorities()).find(({ kind }) => kind === 'root');
+  if (old === undefined) throw new Error('no root');
+  const roots = async () =>
+    vouchedRoots([old.certificate], await vouchers.list(), { trustDomain, key: log.verifier }).map((der) =>
+      Buffer.from(der).toString('hex'),
+    );
+  await sequencer.step();
+  expect(vouchers.logKey).toBe(log.text);
+  expect(await vouchers.list()).toEqual([]);
+
+  const root = await publishRoot(made);
+  expect(await roots()).toEqual([]);
+  await sequencer.step();
+  const found = [Buffer.from(root.certificate).toString('hex')];
+  expect(await roots()).toEqual(found);
+  const moves = [{ serial: root.serial, from: 'published', to: 'removed' }] as const;
+  await store.moveAuthorities(moves, { type: 'authority.moved', moves });
+  await sequencer.step();
+  expect(await roots()).toEqual(found);
+  expect(await new Vouchers({ ...logged, verifier: log.verifier }).list()).toHaveLength(1);
+});

@@ -1,0 +1,66 @@
+/** What agents ask for where the CA has a root that they do not know: entries of the log with a voucher, and proofs. */
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import { type NoteKey, writeVerifierKey } from '@chancery/shared/tlog/note.ts';
+import { writeProof } from '@chancery/shared/tlog/proof-text.ts';
+import { readEntryProof } from '@chancery/shared/tlog/read-log.ts';
+import type { LogStore } from '../store/log-store.ts';
+import type { AuthorityStore } from '../store/store.ts';
+import type { LogFiles } from './log-files.ts';
+
+export interface VoucherDeps {
+  readonly store: Pick<AuthorityStore, 'authorities'> & Pick<LogStore, 'indexOf'>;
+  readonly files: Pick<LogFiles, 'read'>;
+  /** Of the audit log. */
+  readonly verifier: NoteKey;
+  readonly log: Log;
+}
+
+/** A bundle has had no more roots since an agent slept: years of rotations. */
+const MAX_LISTED = 32;
+
+/** One for each process. A proof holds for ever, so each is made once. */
+export class Vouchers {
+  /** The verifier key of the audit log, as C2SP signed-note writes it. */
+  readonly logKey: string;
+  readonly #deps: VoucherDeps;
+  readonly #proofs = new Map<number, Uint8Array>();
+
+  constructor(deps: VoucherDeps) {
+    this.#deps = deps;
+    this.logKey = writeVerifierKey(deps.verifier);
+  }
+
+  /**
+   * Texts of C2SP tlog-proof, the newest root's first. One that the log does not have yet, within a second of the
+   * publication, is not among them. Throws store.
+   */
+  async list(): Promise<readonly Uint8Array[]> {
+    const records = await this.#deps.store.authorities();
+    const publications = records
+      .flatMap(({ publication }) => publication ?? [])
+      .toSorted((a, b) => b - a)
+      .slice(0, MAX_LISTED);
+    const proofs = await Promise.all(publications.map((each) => this.#proof(each)));
+    return proofs.flatMap((proof) => proof ?? []);
+  }
+
+  async #proof(publication: number): Promise<Uint8Array | undefined> {
+    const known = this.#proofs.get(publication);
+    if (known !== undefined) return known;
+    const { store, files, verifier, log } = this.#deps;
+    const index = await store.indexOf(publication);
+    if (index === undefined) return undefined;
+    try {
+      const proof = utf8(writeProof(await readEntryProof(index, (path) => files.read(path), verifier)));
+      this.#proofs.set(publication, proof);
+      return proof;
+    } catch (error) {
+      // The checkpoint in the folder may be older than that in the database, and may be being replaced.
+      if (!isRefusal(error)) throw error;
+      log.warn({ err: error, index }, 'a voucher cannot be proven yet');
+      return undefined;
+    }
+  }
+}
