@@ -4,6 +4,7 @@ import type { Log } from '@chancery/shared/ground/log.ts';
 import { readKek } from '@chancery/shared/keys/file.ts';
 import { type CaSettings, paths } from './config.ts';
 import { Copies } from './log/copies.ts';
+import { startIndexer } from './log/indexer.ts';
 import { logFiles } from './log/log-files.ts';
 import { type LogKey, type LogKeyAt, openLogKey, readLogKey } from './log/log-key.ts';
 import { type GrowingLog, startSequencer } from './log/sequencer.ts';
@@ -47,5 +48,8 @@ export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<
   const copies = folder === undefined ? undefined : new Copies({ ...deps, folder, everySeconds, verifier });
   const files = logFiles(paths(settings.dataDir).log);
   const vouchers = new Vouchers({ ...deps, files, verifier });
-  return { ...startSequencer({ ...deps, key, files, copies }), vouchers };
+  const growing = startSequencer({ ...deps, key, files, copies });
+  const index = startIndexer(deps);
+  const close = async () => void (await Promise.all([growing.close(), index.close()]));
+  return { isFailing: growing.isFailing, close, vouchers };
 }

@@ -12,6 +12,7 @@ import { issuance } from './issuance.ts';
 import { joins } from './join/join.ts';
 import { gateway } from './mcp/gateway.ts';
 import { parallel } from './mcp/parallel.ts';
+import { restart } from './restart.ts';
 import { revocation } from './revocation/revocation.ts';
 
 const BENCHES: Readonly<Record<string, Bench>> = {
@@ -20,6 +21,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   gateway,
   parallel,
   agent,
+  restart,
   revocation,
   audit,
   flood,

@@ -69,6 +69,11 @@ export interface LogStore {
   /** The index in the log of the event with this sequence; undefined if it is not integrated yet. */
   indexOf(sequence: number): Promise<number | undefined>;
   /**
+   * Adds the next events, at most `limit`, to the index by which `search` finds them without reading on the way; what
+   * is not in it yet is read. Resolves with whether there may be more.
+   */
+  indexEvents(limit: number): Promise<boolean>;
+  /**
    * Entries after a place; 0 is the beginning. It looks at no more than `limit` events, and there may be none among
    * them. What was answered once never changes: no event appears before a
    * place that was answered.

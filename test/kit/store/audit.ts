@@ -3,7 +3,7 @@
  * report, each once and none before one that is missing.
  */
 
-import type { EntryQuery, ReportedCall } from '@chancery/ca/store/log-store.ts';
+import type { EntryQuery, FoundEntry, ReportedCall } from '@chancery/ca/store/log-store.ts';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { expect, test } from 'vitest';
@@ -15,6 +15,7 @@ import type { Subject } from './subject.ts';
 export function auditTests(subject: Subject): void {
   logTests(subject);
   reportTests(subject);
+  for (const each of INDEXES) searchTests(subject, each);
   test('audit entries are read in order, page by page', async () => {
     for (const sequence of [1, 2, 3]) await subject.store.append({ ...event, sequence });
     const read = async (from: number, limit: number) =>
@@ -96,6 +97,37 @@ function logTests(subject: Subject): void {
     expect(entries.map((each) => JSON.parse(each).type)).toEqual(['operator.acting', 'revocation.made']);
   });
 
+  test('a checkpoint follows only the one from which it was made, so there is one for each size', async () => {
+    const { store } = subject;
+    expect(await store.checkpoint()).toBeUndefined();
+    expect(await store.saveCheckpoint(1, checkpoint(2))).toBe(false);
+    expect(await store.saveCheckpoint(0, checkpoint(2))).toBe(true);
+    expect(await store.saveCheckpoint(0, { ...checkpoint(2), root: 'cd' })).toBe(false);
+    const both = [store.saveCheckpoint(2, checkpoint(3)), store.saveCheckpoint(2, checkpoint(4))];
+    expect(await Promise.all(both)).toEqual([true, false]);
+    await expect(store.saveCheckpoint(3, checkpoint(3))).rejects.toThrow(
+      refusal('store', /cannot follow one of 3/),
+    );
+    await subject.restart();
+    expect(await subject.store.checkpoint()).toEqual(checkpoint(3));
+    expect(await subject.store.checkpoint(2)).toEqual(checkpoint(2));
+    expect(await subject.store.checkpoint(1)).toBeUndefined();
+  });
+}
+
+/** What the index has by then must make no difference. */
+const INDEXES: readonly (readonly [string, (subject: Subject) => Promise<unknown>])[] = [
+  ['without an index', async () => {}],
+  ['with a part of the index', ({ store }) => store.indexEvents(2)],
+  [
+    'with an index',
+    async ({ store }) => {
+      while (await store.indexEvents(1));
+    },
+  ],
+];
+
+function searchTests(subject: Subject, [name, index]: (typeof INDEXES)[number]): void {
   const query = {
     words: [],
     text: '',
@@ -107,11 +139,18 @@ function logTests(subject: Subject): void {
     limit: 1000,
   };
   const abouts = async (asked: Partial<EntryQuery>) => {
-    const { found } = await subject.store.search({ ...query, ...asked });
+    await index(subject);
+    const found: FoundEntry[] = [];
+    let [place, more]: [number | undefined, boolean] = [asked.place, true];
+    while (more && found.length < (asked.limit ?? 1000)) {
+      const page = await subject.store.search({ ...query, ...asked, place });
+      found.push(...page.found);
+      ({ place, more } = page);
+    }
     return found.map(({ text }) => JSON.parse(text)['about']);
   };
 
-  test('entries are found by whole words, by text and by time, forwards and backwards', async () => {
+  test(`${name}: entries are found by whole words, by text and by time, forwards and backwards`, async () => {
     const { store, clock } = subject;
     await store.append(acting('id spiffe://test.example/a'));
     await store.append(event);
@@ -129,16 +168,17 @@ function logTests(subject: Subject): void {
     expect(await abouts({ backwards: true, limit: 1 })).toEqual([expect.stringContaining('a/b')]);
     expect(await abouts({ decision: 'denied' })).toEqual([]);
     await store.append({ type: 'request.refused', rpc: 'Renew', code: 'csr_pop', detail: 'x', peer: 'y' });
-    expect((await store.search({ ...query, decision: 'denied', words: ['csr_pop'] })).found).toHaveLength(1);
+    expect(await abouts({ decision: 'denied', words: ['csr_pop'] })).toHaveLength(1);
   });
 
-  test('pages have every entry once, with its index as soon as it is integrated', async () => {
+  test(`${name}: pages have every entry once, with its index as soon as it is integrated`, async () => {
     const { store } = subject;
     for (let n = 0; n < 7; n += 1) {
       await store.append(acting(`${n}`));
       if (n % 3 === 0) await store.append(event);
     }
     const pages = async (backwards: boolean) => {
+      await index(subject);
       const indexes: (number | undefined)[] = [];
       let [place, more]: [number | undefined, boolean] = [undefined, true];
       while (more) {
@@ -160,23 +200,6 @@ function logTests(subject: Subject): void {
     const { newest } = await store.search({ ...query, backwards: true });
     await store.append(acting('9'));
     expect(await abouts({ place: newest })).toEqual(['9']);
-  });
-
-  test('a checkpoint follows only the one from which it was made, so there is one for each size', async () => {
-    const { store } = subject;
-    expect(await store.checkpoint()).toBeUndefined();
-    expect(await store.saveCheckpoint(1, checkpoint(2))).toBe(false);
-    expect(await store.saveCheckpoint(0, checkpoint(2))).toBe(true);
-    expect(await store.saveCheckpoint(0, { ...checkpoint(2), root: 'cd' })).toBe(false);
-    const both = [store.saveCheckpoint(2, checkpoint(3)), store.saveCheckpoint(2, checkpoint(4))];
-    expect(await Promise.all(both)).toEqual([true, false]);
-    await expect(store.saveCheckpoint(3, checkpoint(3))).rejects.toThrow(
-      refusal('store', /cannot follow one of 3/),
-    );
-    await subject.restart();
-    expect(await subject.store.checkpoint()).toEqual(checkpoint(3));
-    expect(await subject.store.checkpoint(2)).toEqual(checkpoint(2));
-    expect(await subject.store.checkpoint(1)).toBeUndefined();
   });
 }
 

@@ -3,23 +3,22 @@
  * the power. Every method blocks until the disk has answered.
  */
 import type { DatabaseSync } from 'node:sqlite';
-import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { commitTogether, type Outcome, type Transaction } from './batch.ts';
 import type { ReadCall, WriteCall } from './calls.ts';
 import { copyDatabase } from './file/copy.ts';
 import { ensureNotOlder, writeGeneration } from './file/generation.ts';
 import { openDatabase, storeRefusal } from './file/open.ts';
 import { ensureSameFiles, type OwnFile, ownFiles } from './file/same-files.ts';
-import { DerivedCertificates } from './holders/derived-certificates.ts';
+import { DerivedCertificates, type ReadEnds } from './holders/derived-certificates.ts';
 import { KeyHolders } from './holders/key-holders.ts';
 import { Undo } from './holders/undo.ts';
 import { type Reads, readsOf } from './reads.ts';
 import { AuthorityTable } from './tables/authority-table.ts';
 import { CertificatePages } from './tables/certificate-pages.ts';
+import { EntryIndex } from './tables/entry-index.ts';
 import { EntrySearch } from './tables/entry-search.ts';
 import { LogTable } from './tables/log-table.ts';
 import { RevocationTable } from './tables/revocation-table.ts';
-import { issuanceOf } from './tables/rows.ts';
 import { SpoolTable } from './tables/spool-table.ts';
 import { type Memory, type Writes, writesOf } from './writes.ts';
 
@@ -51,7 +50,7 @@ export class Engine {
   readonly #reads: Reads;
   readonly #writes: Writes;
   readonly #transaction: Transaction;
-  readonly #memory: Memory = { keys: new KeyHolders(), derived: new DerivedCertificates(), undo: new Undo() };
+  readonly #memory: Memory;
   readonly #newest: () => number;
   /** By which time memory has forgotten what was expired. */
   #forgotAt = Number.NEGATIVE_INFINITY;
@@ -76,13 +75,14 @@ export class Engine {
     if (at.generation !== undefined) ensureNotOlder(at.generation, this.#newest());
     const pages = new CertificatePages(db);
     const revocations = new RevocationTable(db, pages);
-    const [log, entries] = [new LogTable(db), new EntrySearch(db)];
+    const [log, index] = [new LogTable(db), new EntryIndex(db)];
     const own = { authorities: new AuthorityTable(db), spools: new SpoolTable(db) };
-    const tables = { ...own, revocations, pages, log, entries };
+    const tables = { ...own, revocations, pages, log, index, entries: new EntrySearch(db, index) };
     this.#reads = readsOf(db, tables);
+    const derived = new DerivedCertificates(this.#readsEnds(db));
+    this.#memory = { keys: new KeyHolders(db), derived, undo: new Undo() };
     this.#writes = writesOf(db, tables, this.#memory);
     this.#transaction = transactionOf(db, this.#memory.undo, this.files);
-    this.#load(at.now);
     this.#mark();
   }
 
@@ -124,6 +124,15 @@ export class Engine {
     this.#db.close();
   }
 
+  #readsEnds(db: DatabaseSync): ReadEnds {
+    const ends = db.prepare(`SELECT not_after FROM certificates
+      WHERE node = ? AND platform = ? AND origin IS NOT NULL AND not_after > ?`);
+    return ({ platform, node }, after) => {
+      this.#forgotAt = Math.max(this.#forgotAt, after.getTime() - SLACK_MS);
+      return ends.all(node, platform, after.getTime()).map((row) => new Date(Number(row['not_after'])));
+    };
+  }
+
   #run({ name, at, args }: WriteCall): unknown {
     return (this.#writes[name] as (at: number, ...args: readonly unknown[]) => unknown)(at, ...args);
   }
@@ -133,7 +142,6 @@ export class Engine {
     if (outcome.error !== undefined || outcome.value !== 0) return outcome;
     try {
       const expired = at - SLACK_MS;
-      this.#memory.keys.forgetExpired(expired);
       this.#memory.derived.forgetExpired(new Date(expired));
       this.#forgotAt = expired;
       this.#mark();
@@ -143,22 +151,10 @@ export class Engine {
     }
   }
 
-  /** The clock was set back: what it had made expire is valid again. The database keeps it for longer. */
+  /** The clock was set back: what it had made expire is valid again. The database keeps it, and is asked again. */
   #remember(now: number): void {
-    this.#memory.keys.clear();
     this.#memory.derived.clear();
-    this.#load(now);
     this.#forgotAt = now;
-  }
-
-  #load(now: number): void {
-    const unexpired = this.#db.prepare('SELECT * FROM certificates WHERE +not_after > ? ORDER BY n');
-    for (const row of unexpired.iterate(now)) {
-      const { keySha256, notAfter, platform, node, origin } = issuanceOf(row);
-      const key = asBuffer(keySha256).toString('latin1');
-      this.#memory.keys.load({ key, platform, node, notAfter: notAfter.getTime(), now });
-      this.#memory.derived.load({ platform, node, origin, notAfter });
-    }
   }
 
   /** What is committed holds, also where its generation cannot be written; upkeep tries again and tells. */

@@ -6,6 +6,7 @@ import type { EntryQuery, Spool } from '../log-store.ts';
 import type { HoldingsQuery, UnexpiredPlace } from '../store.ts';
 import type { AuthorityTable } from './tables/authority-table.ts';
 import type { CertificatePages } from './tables/certificate-pages.ts';
+import type { EntryIndex } from './tables/entry-index.ts';
 import type { EntrySearch } from './tables/entry-search.ts';
 import type { LogTable } from './tables/log-table.ts';
 import type { RevocationTable } from './tables/revocation-table.ts';
@@ -17,6 +18,7 @@ export type Reads = ReturnType<typeof readsOf>;
 /** Tables that have a class of their own. */
 export interface Tables {
   readonly log: LogTable;
+  readonly index: EntryIndex;
   readonly entries: EntrySearch;
   readonly authorities: AuthorityTable;
   readonly revocations: RevocationTable;

@@ -222,6 +222,10 @@ class SqliteStore implements Store {
     return this.#write('report', spool, oldest, events);
   }
 
+  indexEvents(limit: number): Promise<boolean> {
+    return this.#write('indexEvents', limit);
+  }
+
   async newestRecordAt(): Promise<Date | undefined> {
     const at = await this.#read('newestRecordAt');
     return at === undefined ? undefined : new Date(at);

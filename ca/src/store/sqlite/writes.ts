@@ -60,10 +60,9 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
     ...logWrites(tables, audit),
     record: (at: number, issuance: IssuanceRow, event: string): void => {
       authorities.ensureKept(issuance.issuer);
-      const { platform, node, notAfter } = issuance;
-      const key = fromHex(issuance.keySha256).toString('latin1');
+      const { platform, node } = issuance;
+      keys.ensureFree({ key: fromHex(issuance.keySha256), platform, node, now: at });
       undo.add(derived.add(issuance, new Date(at)));
-      undo.add(keys.take({ key, platform, node, notAfter: notAfter.getTime(), now: at }));
       insertIssuance(sql.certificate, issuance, at);
       audit(at, event);
     },
@@ -106,10 +105,11 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
   };
 }
 
-function logWrites({ log, spools }: Tables, audit: (at: number, event: string) => void) {
+function logWrites({ log, index, spools }: Tables, audit: (at: number, event: string) => void) {
   return {
     saveCheckpoint: (at: number, from: number, checkpoint: LogCheckpoint): boolean =>
       log.save(at, from, checkpoint),
+    indexEvents: (_: number, limit: number): boolean => index.fill(limit),
     report: (at: number, spool: Spool, oldest: number, events: readonly ReportedCall[]): number => {
       for (const event of spools.take(at, spool, oldest, events)) audit(at, textOfEvent(event));
       return spools.through(spool);

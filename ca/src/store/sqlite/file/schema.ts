@@ -145,4 +145,31 @@ export const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE authorities ADD COLUMN publication INTEGER;
   `,
+  // Events of before are indexed by steps while the CA serves. Keys, nodes and successions were read at each start.
+  `
+  CREATE TABLE audit_words (
+    segment INTEGER NOT NULL,
+    word INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (segment, word, sequence)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE audit_blocks (
+    block INTEGER PRIMARY KEY,
+    entries INTEGER NOT NULL,
+    from_at INTEGER NOT NULL,
+    to_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE audit_mark (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    through INTEGER NOT NULL,
+    entries INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO audit_mark VALUES (1, 0, 0);
+  CREATE INDEX certificates_key ON certificates (substr(key_sha256, 1, 8));
+  CREATE INDEX certificates_derived ON certificates (node, not_after) WHERE origin IS NOT NULL;
+  ALTER TABLE certificates ADD COLUMN succeeds_until INTEGER;
+  UPDATE certificates SET succeeds_until =
+    (SELECT old.not_after FROM certificates old WHERE old.serial = certificates.succeeds) WHERE succeeds IS NOT NULL;
+  CREATE INDEX certificates_succession ON certificates (succeeds_until, not_after) WHERE succeeds_until IS NOT NULL;
+  `,
 ];

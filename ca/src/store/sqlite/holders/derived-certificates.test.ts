@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { after, NOW } from '../../../../../test/kit/certificates.ts';
 import { refusal } from '../../../../../test/kit/refusal.ts';
 import { DerivedCertificates } from './derived-certificates.ts';
@@ -7,7 +7,7 @@ const of = (node: string, notAfter = after(60)) => ({ platform: 'fake', node, or
 const full = refusal('rate', /^fake\/n1 has 2 valid certificates by IssueX509$/);
 
 test('a node has a bound of its own, in which attested certificates do not count', () => {
-  const derived = new DerivedCertificates(2);
+  const derived = new DerivedCertificates(() => [], 2);
   for (let n = 0; n < 3; n += 1) derived.add({ ...of('n1'), origin: undefined }, NOW);
   derived.add(of('n1'), NOW);
   derived.add(of('n1'), NOW);
@@ -16,7 +16,7 @@ test('a node has a bound of its own, in which attested certificates do not count
 });
 
 test('a certificate that has ended, or was not recorded, does not count', () => {
-  const derived = new DerivedCertificates(2);
+  const derived = new DerivedCertificates(() => [], 2);
   derived.add(of('n1'), NOW);
   derived.add(of('n1', after(120)), NOW)();
   derived.add(of('n1', after(120)), NOW);
@@ -26,10 +26,23 @@ test('a certificate that has ended, or was not recorded, does not count', () => 
 });
 
 test('a node without valid certificates is forgotten', () => {
-  const derived = new DerivedCertificates(2);
+  const derived = new DerivedCertificates(() => [], 2);
   derived.add(of('n1'), NOW);
   derived.forgetExpired(after(59));
   expect(derived.size).toBe(1);
   derived.forgetExpired(after(60));
   expect(derived.size).toBe(0);
+});
+
+test('what a node has on record counts, and is read once until it is forgotten', () => {
+  const read = vi.fn(() => [after(60)]);
+  const derived = new DerivedCertificates(read, 2);
+  derived.add(of('n1'), NOW);
+  expect(() => derived.add(of('n1'), NOW)).toThrow(full);
+  derived.clear();
+  derived.add(of('n1'), NOW);
+  expect(read.mock.calls).toEqual([
+    [expect.objectContaining({ node: 'n1' }), NOW],
+    [expect.objectContaining({ node: 'n1' }), NOW],
+  ]);
 });

@@ -1,7 +1,7 @@
 /**
  * How many valid derived certificates each node has: those that it got by IssueX509 with an attested one. Their number
- * is bounded, because each costs a record and memory until its end. In memory: 8 bytes each; filled from the database
- * at the start, and changed only within its transactions.
+ * is bounded, because each costs a record and memory until its end. In memory: 8 bytes each; read from the database
+ * where a node is asked for first, and changed only within its transactions.
  */
 
 import { type Node, nodeName } from '@chancery/shared/evidence/node.ts';
@@ -16,42 +16,41 @@ interface DerivedCertificate extends Node {
   readonly notAfter: Date;
 }
 
+/** The ends of a node's derived certificates that end after a time. */
+export type ReadEnds = (node: Node, after: Date) => readonly Date[];
+
 /** What is added in a transaction that is rolled back must be taken back. */
 export class DerivedCertificates {
+  readonly #read: ReadEnds;
   readonly #max: number;
   /** Ends by node. */
   readonly #ends = new Map<string, number[]>();
 
-  constructor(max: number = MAX_PER_NODE) {
+  constructor(read: ReadEnds, max: number = MAX_PER_NODE) {
+    this.#read = read;
     this.#max = max;
   }
 
-  /** Counts a certificate whose recording may yet fail; the returned function takes it back. Throws rate. */
+  /**
+   * Counts a certificate that is not recorded yet, and whose recording may fail; the returned function takes it back.
+   * Throws rate.
+   */
   add(certificate: DerivedCertificate, now: Date): () => void {
     const { origin, notAfter } = certificate;
     if (origin === undefined) return () => {};
     const key = nodeName(certificate);
     if ((this.#ends.get(key)?.length ?? 0) >= this.#max) this.#forget(key, now);
-    const ends = this.#ends.get(key) ?? [];
+    const ends = this.#ends.get(key) ?? this.#read(certificate, now).map((each) => each.getTime());
     ensure(ends.length < this.#max, 'rate', `${key} has ${ends.length} valid certificates by IssueX509`);
-    this.load(certificate);
+    ends.push(notAfter.getTime());
+    this.#ends.set(key, ends);
     return () => {
       const at = this.#ends.get(key)?.lastIndexOf(notAfter.getTime()) ?? -1;
       if (at >= 0) this.#ends.get(key)?.splice(at, 1);
     };
   }
 
-  /** Counts what is on record, even above the bound. */
-  load(certificate: DerivedCertificate): void {
-    const { origin, notAfter } = certificate;
-    if (origin === undefined) return;
-    const key = nodeName(certificate);
-    const ends = this.#ends.get(key) ?? [];
-    ends.push(notAfter.getTime());
-    this.#ends.set(key, ends);
-  }
-
-  /** Forgets all certificates. */
+  /** Forgets all: what is asked for is read again. */
   clear(): void {
     this.#ends.clear();
   }
@@ -61,7 +60,7 @@ export class DerivedCertificates {
     for (const key of this.#ends.keys()) this.#forget(key, now);
   }
 
-  /** How many nodes have such certificates. */
+  /** How many nodes are known to have such certificates. */
   get size(): number {
     return this.#ends.size;
   }

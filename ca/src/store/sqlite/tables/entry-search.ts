@@ -2,43 +2,103 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { decisionOf, entryText } from '@chancery/shared/audit/leaves.ts';
+import { hasWord, isIndexed } from '@chancery/shared/audit/words.ts';
 import type { EntryQuery, FoundEntries, FoundEntry } from '../../log-store.ts';
+import { type EntryIndex, isRare, type Span, segmentAt, wordOfDecision } from './entry-index.ts';
 
-/** Rows that one page looks at: about ten milliseconds. */
+/** Rows that one page reads: about ten milliseconds. */
 const WINDOW = 10_000;
+/** Between two events that are nearer, entries are counted. */
+const NEAR = 128;
+/** Rows that one page finds by the index and looks at, which takes as long, and segments of the index. */
+const MAX_CANDIDATES = 1_000;
+const MAX_SEGMENTS = 256;
+
+type Row = Readonly<Record<string, unknown>>;
 
 interface Found extends FoundEntry {
   readonly sequence: number;
 }
 
+interface Page {
+  readonly found: readonly Found[];
+  /** The last event that was looked at. */
+  readonly place: number;
+}
+
 /** Prepares its statements once, on a connection that the caller owns. Every method blocks. */
 export class EntrySearch {
   readonly #sql: ReturnType<typeof statements>;
+  readonly #index: EntryIndex;
 
-  constructor(db: DatabaseSync) {
+  constructor(db: DatabaseSync, index: EntryIndex) {
     this.#sql = statements(db);
+    this.#index = index;
   }
 
   /** A page, and where the next one goes on. */
   search(query: EntryQuery): FoundEntries {
     const newest = Number(this.#sql.newest.get()?.['newest'] ?? 0);
+    const { backwards, place = backwards ? newest + 1 : 0 } = query;
+    const { through } = this.#index.mark();
+    const isIndexed = backwards ? place <= through + 1 : place < through;
+    const [first, last] = isIndexed ? [1, through] : [through + 1, newest];
+    const span = backwards ? { first, last: place - 1 } : { first: place + 1, last };
+    const page = isIndexed ? this.#lookUp(query, span) : this.#read(query, span);
+    const more = backwards ? page.place > 1 : page.place < newest;
+    return { found: page.found.map(({ index, text }) => ({ index, text })), place: page.place, newest, more };
+  }
+
+  #lookUp(query: EntryQuery, span: Span): Page {
+    const words = query.words.filter(isIndexed);
+    if (isRare(query.decision)) words.push(wordOfDecision(query.decision));
+    if (words.length > 0) return this.#byWords(words, query, span);
+    const begun = this.#index.from(span, query);
+    return begun === undefined ? { found: [], place: endOf(span, query) } : this.#read(query, begun);
+  }
+
+  #byWords(words: readonly string[], query: EntryQuery, span: Span): Page {
     const { backwards, limit } = query;
-    const place = query.place ?? (backwards ? newest + 1 : 0);
-    const end = backwards ? Math.max(place - WINDOW, 0) : Math.min(place + WINDOW, newest);
-    const [from, to] = backwards ? [end, place - 1] : [place, end];
-    const rows = this.#rows(query, from, to);
     const found: Found[] = [];
-    for (const row of rows) {
-      const [sequence, event] = [Number(row['sequence']), String(row['event'])];
-      if (!matches(query, event)) continue;
-      const text = entryText(new Date(Number(row['at'])), event);
-      found.push({ sequence, text, index: this.#indexOf(sequence, found.at(-1)) });
+    let candidates = 0;
+    let segment = segmentAt(backwards ? span.last : span.first, span);
+    for (let segments = 1; ; segments += 1) {
+      const [word = '', ...others] = this.#index.rarestFirst(words, segment);
+      for (const sequence of this.#index.candidates(word, segment, query)) {
+        if (this.#index.mayHave(others, sequence)) this.#readOne(sequence, query, found);
+        candidates += 1;
+        if (found.length === limit || candidates === MAX_CANDIDATES) return { found, place: sequence };
+      }
+      const end = endOf(segment, query);
+      if (end === endOf(span, query) || segments === MAX_SEGMENTS) return { found, place: end };
+      segment = segmentAt(backwards ? end - 1 : end + 1, span);
+    }
+  }
+
+  /** The first window of the span. */
+  #read(query: EntryQuery, { first, last }: Span): Page {
+    const { backwards, limit } = query;
+    const window = backwards
+      ? { first: Math.max(first, last - WINDOW + 1), last }
+      : { first, last: Math.min(last, first + WINDOW - 1) };
+    const found: Found[] = [];
+    for (const row of this.#rows(query, window.first, window.last)) {
+      this.#keep(row, query, found);
       if (found.length === limit) break;
     }
-    const last = found.length === limit ? found.at(-1)?.sequence : undefined;
-    const next = last ?? (backwards ? end + 1 : Math.max(end, place));
-    const more = backwards ? next > 1 : next < newest;
-    return { found: found.map(({ index, text }) => ({ index, text })), place: next, newest, more };
+    const place = found.length === limit ? found.at(-1)?.sequence : undefined;
+    return { found, place: place ?? endOf(window, query) };
+  }
+
+  #readOne(sequence: number, query: EntryQuery, found: Found[]): void {
+    for (const row of this.#rows(query, sequence, sequence)) this.#keep(row, query, found);
+  }
+
+  #keep(row: Row, query: EntryQuery, found: Found[]): void {
+    const [sequence, event] = [Number(row['sequence']), String(row['event'])];
+    if (!matches(query, event)) return;
+    const text = entryText(new Date(Number(row['at'])), event);
+    found.push({ sequence, text, index: this.#indexOf(sequence, found.at(-1)) });
   }
 
   /** Undefined for an event that is not integrated yet, and for one that is not there. */
@@ -54,10 +114,14 @@ export class EntrySearch {
     return statement.iterate(from, to, since, until, words[0] ?? '', like);
   }
 
-  /** From the checkpoint that first has it, or from a neighbour that was found before. */
+  /** From the block of the index, the checkpoint that first has it, or a neighbour that was found before. */
   #indexOf(sequence: number, near: Found | undefined): number | undefined {
     const checkpoint = this.#sql.checkpoint.get(sequence);
     if (checkpoint === undefined) return undefined;
+    if (near === undefined || Math.abs(near.sequence - sequence) > NEAR) {
+      const index = this.#index.indexOf(sequence);
+      if (index !== undefined) return index;
+    }
     const [size, through] = [Number(checkpoint['size']), Number(checkpoint['through'])];
     if (near?.index === undefined || Math.abs(near.sequence - sequence) > through - sequence)
       return size - this.#count(sequence, through);
@@ -76,19 +140,13 @@ function matches({ words, decision }: EntryQuery, event: string): boolean {
   return decision === undefined || decisionOf(JSON.parse(event) as AuditEvent) === decision;
 }
 
-/** Not as a part of a longer SPIFFE ID, number or code. */
-function hasWord(text: string, word: string): boolean {
-  for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1))
-    if (!IN_WORD.test(text[at - 1] ?? '') && !IN_WORD.test(text[at + word.length] ?? '')) return true;
-  return false;
-}
-
-const IN_WORD = /[\w./-]/;
+/** Where the search of a span ends. */
+const endOf = ({ first, last }: Span, { backwards }: EntryQuery): number => (backwards ? first : last);
 
 function statements(db: DatabaseSync) {
   const rows = (order: string) =>
     db.prepare(`SELECT sequence, at, event FROM audit
-      WHERE sequence > ?1 AND sequence <= ?2 AND leaf = 1 AND at >= ?3 AND at < ?4
+      WHERE sequence BETWEEN ?1 AND ?2 AND leaf = 1 AND at >= ?3 AND at < ?4
         AND instr(event, ?5) > 0 AND event LIKE ?6 ESCAPE '\\' ORDER BY sequence ${order}`);
   return {
     newest: db.prepare('SELECT max(sequence) AS newest FROM audit'),

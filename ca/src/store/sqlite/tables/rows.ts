@@ -46,11 +46,15 @@ export function issuanceOf(row: Row): RecordedIssuance {
   };
 }
 
-/** Of unexpired certificates, newest first, with the end of the old one; its arguments are the time and how many. */
+/**
+ * Of unexpired certificates whose old one is unexpired, too, newest first; the arguments are the time and how many. An
+ * index is read for all of them, and records for those that are returned.
+ */
 export const SUCCESSIONS = `
-  SELECT next.serial, next.succeeds, next.platform, next.node, old.not_after AS until
-  FROM certificates next JOIN certificates old ON old.serial = next.succeeds
-  WHERE +next.not_after > ?1 AND +old.not_after > ?1 ORDER BY next.n DESC LIMIT ?2`;
+  SELECT serial, succeeds, platform, node, succeeds_until AS until FROM certificates
+  WHERE n IN (SELECT n FROM certificates INDEXED BY certificates_succession
+    WHERE succeeds_until > ?1 AND not_after > ?1 ORDER BY n DESC LIMIT ?2)
+  ORDER BY n DESC`;
 
 /** Of a row of SUCCESSIONS. Throws store for a column of another type. */
 export const successionOf = (row: Row): Succession => ({
@@ -116,8 +120,8 @@ function bytes(row: Row, column: string): Uint8Array {
 }
 
 /** The statement that `insertIssuance` runs. */
-export const INSERT_ISSUANCE =
-  'INSERT INTO certificates VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)';
+export const INSERT_ISSUANCE = `INSERT INTO certificates
+  VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?12, ?, (SELECT not_after FROM certificates WHERE serial = ?12))`;
 
 /** Binds the columns in the order of the statement. Blocks; throws what SQLite throws. */
 export function insertIssuance(statement: StatementSync, issuance: IssuanceRow, at: number): void {
