@@ -14,6 +14,7 @@ import { gateway } from './mcp/gateway.ts';
 import { parallel } from './mcp/parallel.ts';
 import { restart } from './restart.ts';
 import { revocation } from './revocation/revocation.ts';
+import { rotate } from './rotate.ts';
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   issuance,
@@ -23,6 +24,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   agent,
   restart,
   revocation,
+  rotate,
   audit,
   flood,
   decide,
