@@ -87,7 +87,11 @@ describe('accepted configs', () => {
   });
 
   test('the files in dataDir', () => {
-    expect(paths('/d')).toEqual({ state: '/d/state.json', socket: '/d/agent.sock' });
+    expect(paths('/d')).toEqual({
+      state: '/d/state.json',
+      socket: '/d/agent.sock',
+      spool: '/d/spool',
+    });
   });
 });
 

@@ -124,6 +124,7 @@ export type AgentSettings = z.infer<typeof AgentConfig> & {
 export const paths = (dataDir: string) => ({
   state: resolve(dataDir, 'state.json'),
   socket: resolve(dataDir, 'agent.sock'),
+  spool: resolve(dataDir, 'spool'),
 });
 
 /** The config if no flag names one and there is no ./agent.yaml. */
@@ -287,7 +288,7 @@ function absoluteGateway(
   const { upstream } = gateway;
   return {
     ...gateway,
-    records: resolve(dataDir, gateway.records),
+    records: gateway.records === false ? false : resolve(dataDir, gateway.records),
     upstream: 'socket' in upstream ? { ...upstream, socket: at(upstream.socket) } : upstream,
   };
 }

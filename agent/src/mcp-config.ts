@@ -75,9 +75,23 @@ export const GatewayConfig = z.strictObject({
     })
     .prefault({})
     .describe('Free text of the server, which may name tools that a caller may not call.'),
-  records: file
+  records: z
+    .union([file, z.literal(false)], { error: forms('a file, or false') })
     .default('calls.jsonl')
-    .describe('One JSON line for each decision and each answer, 0600. In dataDir unless absolute.'),
+    .describe(
+      'One JSON line for each decision and each answer, 0600. In dataDir unless absolute. false: no file.',
+    ),
+  report: z
+    .strictObject({
+      maxBytes: z
+        .int()
+        .min(1024 * 1024)
+        .max(1024 ** 4)
+        .default(256 * 1024 * 1024)
+        .describe('Of records that the CA does not have yet, in dataDir/spool.'),
+    })
+    .optional()
+    .describe('Delivers the same records to the audit log of the CA (default: it does not).'),
 });
 
 /** An entry of `connect` of the config. */

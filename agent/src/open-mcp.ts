@@ -6,14 +6,15 @@ import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { makeNotDumpable } from '@chancery/shared/unix/not-dumpable.ts';
 import { localEndpoint } from './addresses.ts';
 import type { MemoryKeyAgent } from './agent.ts';
-import type { AgentSettings, GatewaySettings } from './config.ts';
-import type { CallEvent } from './mcp/call-event.ts';
+import { type AgentSettings, type GatewaySettings, paths } from './config.ts';
+import type { CallEvent, RecordCall } from './mcp/call-event.ts';
 import { startConnect } from './mcp/connect.ts';
 import { startGateway } from './mcp/gateway.ts';
 import { accountFor, environmentFor } from './mcp/upstream/account.ts';
 import { allowedEnvironment } from './mcp/upstream/stdio/command.ts';
 import type { UpstreamTarget } from './mcp/upstream/upstream.ts';
 import { openCallRecords } from './outputs/call-records.ts';
+import { ensureNotRequired, openCallSpool, type SpoolReport } from './spool/call-spool.ts';
 import { ensureHeardWithin } from './trust/stream/heard.ts';
 import { heardRevocation } from './trust/stream/stream-state.ts';
 
@@ -23,6 +24,7 @@ export interface McpDeps {
   readonly ownUid: number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly platform: NodeJS.Platform;
+  readonly random: () => number;
 }
 
 export interface Closing {
@@ -36,17 +38,19 @@ export interface McpOpening {
   readonly parts: Closing[];
   /** Sees every record that is written. */
   readonly count?: ((event: CallEvent) => void) | undefined;
+  /** Called with what says how the spool is, if there is one. */
+  readonly onSpool?: ((report: () => SpoolReport) => unknown) | undefined;
 }
 
 /** Resolves with the gateway's port, if there is a gateway. */
 export async function openMcp(
   settings: AgentSettings,
   agent: MemoryKeyAgent,
-  { deps, parts, count }: McpOpening,
+  { deps, parts, count, onSpool }: McpOpening,
 ): Promise<number | undefined> {
-  const { maxRequestBytes } = settings;
-  const bounded = settings.gateway && { ...settings.gateway, maxRequestBytes };
-  const gateway = bounded && (await openGateway(bounded, agent, { deps, parts, count }));
+  const { maxRequestBytes, dataDir } = settings;
+  const bounded = settings.gateway && { ...settings.gateway, maxRequestBytes, dataDir };
+  const gateway = bounded && (await openGateway(bounded, agent, { deps, parts, count, onSpool }));
   for (const { server, listen } of settings.connect) {
     const local = localEndpoint(listen);
     const own = { uid: deps.ownUid, maxRequestBytes, revocation: async () => revocationOf(agent) };
@@ -60,25 +64,21 @@ const sourcesOf = ({ svid, bundle, trust }: MemoryKeyAgent) => ({ svid, bundle, 
 const revocationOf = ({ renewalFailure, trust }: MemoryKeyAgent) =>
   heardRevocation(renewalFailure(), trust.stream());
 
-type BoundedGateway = GatewaySettings & Pick<AgentSettings, 'maxRequestBytes'>;
+type BoundedGateway = GatewaySettings & Pick<AgentSettings, 'maxRequestBytes' | 'dataDir'>;
 
 async function openGateway(
   settings: BoundedGateway,
   agent: MemoryKeyAgent,
-  { deps, parts, count }: McpOpening,
+  { deps, parts, count, onSpool }: McpOpening,
 ) {
-  const records = openCallRecords(settings.records);
-  parts.push(records);
+  const record = openRecords(settings, agent, { deps, parts, count, onSpool });
   const gateway = await startGateway({
     ...deps,
     ...sourcesOf(agent),
     server: settings.server,
     listen: hostAndPort(settings.listen),
     upstream: upstreamOf(settings.upstream, deps),
-    record: (...events) => {
-      records.record(...events);
-      for (const event of events) count?.(event);
-    },
+    record,
     freeText: settings.freeText,
     maxCallSeconds: settings.maxCallDuration,
     maxRequestBytes: settings.maxRequestBytes,
@@ -87,6 +87,30 @@ async function openGateway(
   });
   parts.push(gateway);
   return gateway;
+}
+
+/** Where records go: first to the spool, which may refuse, then to the file. */
+function openRecords(
+  { server, records, report, dataDir }: BoundedGateway,
+  agent: MemoryKeyAgent,
+  { deps, parts, count, onSpool }: McpOpening,
+): RecordCall {
+  const { policy, caTarget: target } = agent.trust;
+  const isRequired = () => policy.current().servers.get(server)?.audit === 'required';
+  const about = { ...deps, svid: agent.svid, target, server, isRequired };
+  const spool = report && openCallSpool({ ...about, ...report, folder: paths(dataDir).spool });
+  if (spool !== undefined) {
+    parts.push(spool);
+    onSpool?.(() => spool.report());
+  }
+  const file = records === false ? undefined : openCallRecords(records);
+  if (file !== undefined) parts.push(file);
+  return (...events) => {
+    if (spool === undefined) ensureNotRequired(server, isRequired(), events);
+    else spool.record(...events);
+    file?.record(...events);
+    for (const event of events) count?.(event);
+  };
 }
 
 function sessionsOf({ max, perCaller, idle }: NonNullable<GatewaySettings['sessions']> = { idle: 3600 }) {

@@ -11,6 +11,7 @@ import { openCrls } from './open-crls.ts';
 import type { Closing, McpDeps, McpOpening } from './open-mcp.ts';
 import type { NotifyDeps } from './outputs/notify.ts';
 import { startOutputs } from './outputs/outputs.ts';
+import type { SpoolReport } from './spool/call-spool.ts';
 import { type Known, staleInSeconds, statusOf } from './status.ts';
 import { serveLocalApi } from './workload/local-api.ts';
 import type { StatusReport } from './workload/local-messages.ts';
@@ -56,7 +57,9 @@ export async function runAgent(
       log,
     };
     parts.push(await serveLocalApi(api));
-    const metrics = await openHealth(settings, { deps, parts, status, staleIn: () => staleInSeconds(known) });
+    const spool: { report?: () => SpoolReport } = {};
+    const sources = { status, staleIn: () => staleInSeconds(known), spool: () => spool.report?.() };
+    const metrics = await openHealth(settings, { deps, parts, ...sources });
     const patient = {
       ...deps,
       onFailure: (failure: Error) => {
@@ -71,7 +74,8 @@ export async function runAgent(
     parts.push(agent, { close: agent.svid.onChange(() => metrics?.rotated()) });
     if (agent.trust !== undefined) {
       joined.resolve(agent);
-      known.gatewayPort = await openMcpParts(settings, agent, { deps, parts, count: metrics?.call });
+      const onSpool = (report: () => SpoolReport) => Object.assign(spool, { report });
+      known.gatewayPort = await openMcpParts(settings, agent, { deps, parts, count: metrics?.call, onSpool });
     }
     const lists = openCrls(settings, agent, deps);
     if (lists !== undefined) parts.push(lists);
@@ -98,16 +102,17 @@ interface HealthParts {
   readonly parts: Closing[];
   readonly status: () => StatusReport;
   readonly staleIn: () => number | undefined;
+  readonly spool: () => SpoolReport | undefined;
 }
 
 /** Opened before the agent has joined, so that a probe sees why it has not. Loaded only if it is configured. */
 async function openHealth(
   { http }: AgentSettings,
-  { deps, parts, status, staleIn }: HealthParts,
+  { deps, parts, status, staleIn, spool }: HealthParts,
 ): Promise<AgentMetrics | undefined> {
   if (http === undefined) return undefined;
   const { createAgentMetrics } = await import('./health/metrics.ts');
-  const metrics = createAgentMetrics(status, () => deps.clock.now(), staleIn);
+  const metrics = createAgentMetrics(status, () => deps.clock.now(), staleIn, spool);
   const unfit = (): string | undefined => {
     const { expired, revoked, spiffeId, problems } = status();
     if (spiffeId === null) return problems.join('; ');

@@ -171,6 +171,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...agent('evidence svid trust trust/state trust/stream config.ts data-dir.ts'),
   ],
   'agent/src/open-crls.ts': agent('svid trust/crl config.ts agent.ts'),
+  'agent/src/spool': [...shared('text ground unix spiffe audit'), PROTO, ...agent('svid')],
   'agent/src/outputs': [...shared('text ground unix cli der spiffe keys tls'), ...agent('config.ts')],
   'agent/src/workload': [
     ...shared('ground unix spiffe keys x509 policy revocation'),
@@ -224,10 +225,10 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
   'agent/src/addresses.ts': [...shared('text'), ...agent('mcp/connect')],
   'agent/src/open-mcp.ts': [
     ...shared('text ground unix'),
-    ...agent('trust/stream config.ts agent.ts outputs'),
+    ...agent('trust/stream config.ts agent.ts spool outputs'),
     ...agent('mcp/call-event.ts mcp/upstream mcp/upstream/stdio mcp addresses.ts'),
   ],
-  'agent/src/health': [...shared('health'), ...agent('workload mcp/call-event.ts')],
+  'agent/src/health': [...shared('health'), ...agent('spool workload mcp/call-event.ts')],
   'agent/src/status.ts': [
     ...shared('ground spiffe x509 policy revocation'),
     ...agent('svid trust/crl trust/stream config.ts agent.ts outputs workload'),
@@ -236,7 +237,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
   'agent/src/run.ts': [
     ...shared('text health'),
     ...agent('config.ts data-dir.ts agent.ts open-crls.ts outputs workload open-mcp.ts health status.ts'),
-    ...agent('free-ports.ts'),
+    ...agent('spool free-ports.ts'),
   ],
   'agent/src/cli': [
     ...shared('text ground unix cli policy revocation'),

@@ -133,6 +133,7 @@ export const metricDefinitions = () => ({
     },
     () => new Date(0),
     () => undefined,
+    () => undefined,
   ).definitions(),
 });
 

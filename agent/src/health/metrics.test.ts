@@ -42,6 +42,7 @@ test('the state is measured when it is asked for, and records are counted by the
     () => report,
     () => NOW,
     () => 42,
+    () => ({ depth: 3, bytes: 99, oldestSeconds: 2, acknowledged: 7, lost: 1 }),
   );
   metrics.rotated();
   for (const more of [
@@ -60,6 +61,10 @@ test('the state is measured when it is asked for, and records are counted by the
     'chancery_gateway_records_total{outcome="refused"} 1',
     'chancery_svid_rotations_total 1',
     'chancery_gateway_stale_in_seconds 42',
+    'chancery_spool_records 3',
+    'chancery_spool_oldest_seconds 2',
+    'chancery_spool_acknowledged_total 7',
+    'chancery_spool_lost_total 1',
     'chancery_svid_expiry_seconds 90',
     'chancery_svid_renewal_failing 1',
     'chancery_trust_stream_up 0',

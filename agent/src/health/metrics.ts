@@ -3,6 +3,7 @@ import { definitionsOf, type MetricDefinition } from '@chancery/shared/health/de
 import type { Exposition } from '@chancery/shared/health/server.ts';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { CallEvent } from '../mcp/call-event.ts';
+import type { SpoolReport } from '../spool/call-spool.ts';
 import type { StatusReport } from '../workload/local-messages.ts';
 
 export interface AgentMetrics extends Exposition {
@@ -19,6 +20,7 @@ export function createAgentMetrics(
   status: () => StatusReport,
   now: () => Date,
   staleIn: () => number | undefined,
+  spool: () => SpoolReport | undefined,
 ): AgentMetrics {
   const registry = new Registry();
   const registers = [registry];
@@ -38,6 +40,7 @@ export function createAgentMetrics(
   });
   addGauges(status, now, registers);
   addStaleGauge(staleIn, registers);
+  addSpoolMetrics(spool, registers);
   return {
     call: (event) => calls.inc({ outcome: outcomeOf(event) }, event.count ?? 1),
     rotated: () => rotations.inc(),
@@ -96,6 +99,50 @@ function addStaleGauge(staleIn: () => number | undefined, registers: Registry[])
     },
   });
 }
+
+/** NaN for a gateway without `report`; the totals are 0 there. */
+function addSpoolMetrics(spool: () => SpoolReport | undefined, registers: Registry[]): void {
+  const gauge = (name: string, help: string, value: (report: SpoolReport) => number): void => {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        const report = spool();
+        this.set(report === undefined ? Number.NaN : value(report));
+      },
+    });
+  };
+  gauge('chancery_spool_records', 'Records that the CA does not have yet.', ({ depth }) => depth);
+  gauge(
+    'chancery_spool_bytes',
+    'Bytes of the spool on the disk, of gateway.report.maxBytes.',
+    ({ bytes }) => bytes,
+  );
+  gauge(
+    'chancery_spool_oldest_seconds',
+    'Seconds since the oldest record that the CA does not have yet; 0 where there is none.',
+    ({ oldestSeconds }) => oldestSeconds,
+  );
+  const total = (name: string, help: string, value: (report: SpoolReport) => number): void => {
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(value(spool() ?? NO_SPOOL));
+      },
+    });
+  };
+  total('chancery_spool_acknowledged_total', 'Records that the CA has.', ({ acknowledged }) => acknowledged);
+  total(
+    'chancery_spool_lost_total',
+    'Records that the CA will never have, because the spool was full or spoiled.',
+    ({ lost }) => lost,
+  );
+}
+const NO_SPOOL = { depth: 0, bytes: 0, oldestSeconds: 0, acknowledged: 0, lost: 0 };
 
 function outcomeOf({ stage, allow, outcome }: CallEvent): string {
   if (stage === 'decided') return allow === true ? 'allowed' : 'denied';

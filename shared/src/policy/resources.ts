@@ -51,6 +51,12 @@ export const McpServer = z
       .describe('Where its gateway listens: host:port.'),
     owner: Owner,
     until: Until,
+    audit: z
+      .enum(['required'])
+      .optional()
+      .describe(
+        'Without a record on its way to the audit log of the CA its gateway lets no call in (default: it does).',
+      ),
     class: z
       .enum(['tool-endpoint', 'delegated-auth', 'mixed'])
       .optional()

@@ -31,8 +31,13 @@ function wordsOf(invocation: Invocation): string[] {
   const serial = typed?.replaceAll(':', '').toLowerCase();
   if (serial !== undefined && !/^[0-9a-f]{16,40}$/.test(serial))
     throw new MisuseError(`--serial is a whole serial number, in hexadecimal, found "${typed}"`);
-  return [identity, serial, code].filter((word) => word !== undefined);
+  const ofCalls = ['server', 'tool'].map((field) => fieldOf(field, invocation.text(field)));
+  return [identity, serial, code, ...ofCalls].filter((word) => word !== undefined);
 }
+
+/** The field as it stands in an entry: in a text that a peer chose, its quotes would be escaped. */
+const fieldOf = (field: string, value: string | undefined): string | undefined =>
+  value === undefined ? undefined : `${JSON.stringify(field)}:${JSON.stringify(value)}`;
 
 /** Milliseconds since 1970; 0 for none. */
 function timeOf(text: string | undefined, now: Date): bigint {

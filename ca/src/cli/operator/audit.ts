@@ -33,6 +33,12 @@ export const audit: Command = {
     identity: { type: 'string', value: 'SPIFFE-ID', says: 'query: entries that name this SPIFFE ID.' },
     serial: { type: 'string', value: 'SERIAL', says: 'query: entries that name this certificate.' },
     code: { type: 'string', value: 'CODE', says: 'query: refusals with this code.' },
+    server: {
+      type: 'string',
+      value: 'NAME',
+      says: 'query: calls of this McpServer, as gateways report them.',
+    },
+    tool: { type: 'string', value: 'NAME', says: 'query: calls of this tool.' },
     decision: { type: 'string', value: 'allowed|denied|failed', says: 'query: how requests ended.' },
     text: { type: 'string', value: 'TEXT', says: 'query: any part of an entry, in upper or lower case.' },
     since: {
@@ -58,7 +64,20 @@ export const audit: Command = {
   },
 };
 
-const QUERY = ['identity', 'serial', 'code', 'decision', 'text', 'since', 'until', 'limit', 'all', 'follow'];
+const QUERY = [
+  'identity',
+  'serial',
+  'code',
+  'server',
+  'tool',
+  'decision',
+  'text',
+  'since',
+  'until',
+  'limit',
+  'all',
+  'follow',
+];
 
 /** A flag that does nothing is a slip: `--from` for `--since` would print everything. */
 function ensureOwnFlags(verb: string, invocation: Invocation): void {

@@ -72,14 +72,28 @@ export class RecordBatch {
     const awaited = this.#decisions.splice(0).flatMap((decide) => decide() ?? []);
     const answers = this.#answers.splice(0);
     const events = [...awaited, ...answers.map(({ event }) => ({ event: event() }))];
+    const ids = answers.map(({ id }) => id);
     try {
-      if (events.length > 0) this.#record(...events.map(({ event }) => bounded(event)));
+      this.#write(events);
     } catch (error) {
+      // New calls may need more room than answers do.
+      if (awaited.length > 0) this.#writeAnswers(events.slice(awaited.length), ids);
+      else this.#onLost(error, ids);
       for (const { onFailed } of awaited) onFailed(error);
-      const ids = answers.map(({ id }) => id);
-      if (ids.length > 0) this.#onLost(error, ids);
       return;
     }
     for (const { onWritten } of awaited) onWritten();
+  }
+
+  #writeAnswers(events: readonly { readonly event: CallEvent }[], ids: readonly string[]): void {
+    try {
+      this.#write(events);
+    } catch (error) {
+      this.#onLost(error, ids);
+    }
+  }
+
+  #write(events: readonly { readonly event: CallEvent }[]): void {
+    if (events.length > 0) this.#record(...events.map(({ event }) => bounded(event)));
   }
 }

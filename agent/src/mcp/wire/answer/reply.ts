@@ -38,6 +38,7 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
   rate: [503, -31503],
   unavailable: [503, -31503],
   ca_unheard: [503, -31503],
+  audit_spool: [503, -31503],
 };
 export const DENIED = -31403;
 /** JSON-RPC 2.0 section 5.1, "Parse error". */

@@ -1,0 +1,135 @@
+/**
+ * A gateway's records on their way to the audit log of the CA. Where its server has `audit: required`, a record that
+ * cannot be kept refuses its call. Otherwise the call goes on; what is lost is counted, and said in a record once there
+ * is room again.
+ */
+import { randomUUID } from 'node:crypto';
+import { MAX_RECORD_BYTES } from '@chancery/shared/audit/call-record.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import { type DeliverDeps, deliver } from './deliver.ts';
+import { Spool, type SpoolOptions } from './spool.ts';
+
+/** What this needs of an event; all its fields are written. */
+export interface SpooledEvent {
+  readonly stage: string;
+  readonly allow?: boolean | undefined;
+}
+
+export interface CallSpoolOptions extends SpoolOptions, Pick<DeliverDeps, 'svid' | 'target' | 'random'> {
+  /** The McpServer. */
+  readonly server: string;
+  /** Whether the newest policy has `audit: required` for it. */
+  readonly isRequired: () => boolean;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface SpoolReport {
+  /** Records, and bytes on the disk. */
+  readonly depth: number;
+  readonly bytes: number;
+  /** Seconds since the oldest record that the CA does not have; 0 where there is none. */
+  readonly oldestSeconds: number;
+  /** Since the start of this process. */
+  readonly acknowledged: number;
+  readonly lost: number;
+}
+
+export interface CallSpool {
+  /** Throws audit_spool where the events must not happen without a record. Blocks for the write. */
+  record(...events: readonly SpooledEvent[]): void;
+  /** Reads a record from the disk. Blocks. */
+  report(): SpoolReport;
+  /** Ends the delivery. What is not delivered stays. */
+  close(): Promise<void>;
+}
+
+/** Of the spool, for the answers of calls that go on: a new call must leave it free. */
+const SPARE_PART = 1 / 8;
+
+/** Opens the spool and begins to deliver it. Throws file. */
+export function openCallSpool(options: CallSpoolOptions): CallSpool {
+  const { server, isRequired, clock, log, maxBytes } = options;
+  const spool = new Spool(options);
+  const lostRecord = (fields: object): string =>
+    JSON.stringify({ id: randomUUID(), stage: 'lost', time: clock.now(), server, ...fields });
+  let waiting: { count: number; since: Date } | undefined;
+  let lost = 0;
+  const lose = (count: number, error: unknown): void => {
+    lost += count;
+    if (waiting === undefined)
+      log.error({ err: error }, 'records of calls are lost for the audit log of the CA; the calls go on');
+    waiting ??= { count: 0, since: clock.now() };
+    waiting.count += count;
+  };
+  const stop = new AbortController();
+  const spoiled = (detail: string): string => {
+    lost += 1;
+    return lostRecord({ count: 1, detail });
+  };
+  const delivering = deliver({ ...options, spool, lost: spoiled }, stop.signal);
+  const begun = spool.through;
+  return {
+    record(...events) {
+      const isNew = isRequired() && letsIn(events);
+      const records = events.map(recordOf);
+      if (waiting !== undefined) records.unshift(lostRecord({ ...waiting, detail: 'the spool was full' }));
+      try {
+        spool.append(records, { durable: isRequired(), spare: isNew ? maxBytes * SPARE_PART : 0 });
+        waiting = undefined;
+      } catch (error) {
+        // Its calls are refused, so nothing of them is missing.
+        if (isNew) throw error;
+        lose(events.length, error);
+        if (isRequired()) throw error;
+      }
+    },
+    report: () => ({
+      depth: spool.depth,
+      bytes: spool.bytes,
+      oldestSeconds: ageOf(spool.oldestUnsent(), clock),
+      acknowledged: Math.max(0, spool.through - begun),
+      lost,
+    }),
+    close: async () => {
+      stop.abort();
+      await delivering;
+      spool.close();
+    },
+  };
+}
+
+/** Whether these records let a call in. */
+const letsIn = (events: readonly SpooledEvent[]): boolean =>
+  events.some(({ stage, allow }) => stage === 'decided' && allow === true);
+
+/** For a gateway that does not deliver its records: a server that requires it gets no calls. Throws audit_spool. */
+export function ensureNotRequired(
+  server: string,
+  isRequired: boolean,
+  events: readonly SpooledEvent[],
+): void {
+  const says = `the McpServer ${server} has audit: required, and this gateway has no \`report\` in its config`;
+  ensure(!isRequired || !letsIn(events), 'audit_spool', says);
+}
+
+/** Seconds since the time of a record. */
+function ageOf(json: string | undefined, clock: Clock): number {
+  if (json === undefined) return 0;
+  const [, time = ''] = /"time":"([^"]+)"/.exec(json) ?? [];
+  return Math.max(0, (clock.now().getTime() - Date.parse(time)) / 1000) || 0;
+}
+
+/** Text that makes it too long is cut. */
+function recordOf(event: SpooledEvent): string {
+  const json = JSON.stringify(event);
+  if (json.length * 3 <= MAX_RECORD_BYTES || Buffer.byteLength(json) <= MAX_RECORD_BYTES) return json;
+  return JSON.stringify(event, (_, value: unknown) =>
+    typeof value === 'string' && value.length > MAX_TEXT
+      ? `${value.slice(0, MAX_TEXT).toWellFormed()}...`
+      : value,
+  );
+}
+const MAX_TEXT = 256;

@@ -1,0 +1,183 @@
+/** Delivers a spool to the CA over a stream of its own: one message at a time, each until the CA has it on its disk. */
+import {
+  AuditClient,
+  type ReportRequest,
+  type ReportResponse,
+} from '@chancery/proto/gen/chancery/v1/audit.ts';
+import { readCallRecord } from '@chancery/shared/audit/call-record.ts';
+import { backoffSeconds } from '@chancery/shared/ground/backoff.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import * as grpc from '@grpc/grpc-js';
+import { refusalFromCa, type Target } from '../svid/channel.ts';
+import type { Batch, Spool } from './spool.ts';
+
+export interface DeliverDeps {
+  readonly spool: Spool;
+  readonly svid: Source<Svid>;
+  /** The CA, by the current SVID. */
+  readonly target: () => Target;
+  /** JSON of a record that stands for one that cannot be sent. */
+  readonly lost: (detail: string) => string;
+  /** Called with undefined when the CA answers, and with the reason when it does not. */
+  readonly onState?: (failure: string | undefined) => void;
+  readonly clock: Clock;
+  /** From 0 up to 1. */
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+const RETRY = { firstSeconds: 0.5, lastSeconds: 30, spread: 0.2 };
+/** A CA that is busy lets gateways wait. */
+const ANSWER_SECONDS = 60;
+/** What comes meanwhile shares a message. */
+const GATHER_SECONDS = 0.1;
+
+/** Delivers until the signal; a new SVID gets a new stream. */
+export async function deliver(deps: DeliverDeps, signal: AbortSignal): Promise<void> {
+  const { clock, log, random } = deps;
+  let failures = 0;
+  let isChecked = false;
+  while (!signal.aborted) {
+    try {
+      await deliverOn(deps, { signal, isChecked, onAnswer: () => (failures = 0) });
+      isChecked = false;
+    } catch (error) {
+      if (signal.aborted) return;
+      failures += 1;
+      // A record that the CA cannot read would be in the way of all that follow.
+      isChecked = isUnreadable(error);
+      deps.onState?.(error instanceof Error ? error.message : String(error));
+      log.warn({ err: error, failures }, 'records of calls are not delivered; they are kept and sent again');
+      await pause(backoffSeconds(RETRY, failures, random()), clock, signal);
+    }
+  }
+}
+
+/** Ends early at the signal. */
+const pause = (seconds: number, clock: Clock, signal: AbortSignal): Promise<void> =>
+  clock.sleepUntil(addSeconds(clock.now(), seconds), signal).catch(() => {});
+
+interface Delivering {
+  readonly signal: AbortSignal;
+  /** Reads each record as the CA does. */
+  readonly isChecked: boolean;
+  readonly onAnswer: () => void;
+}
+
+/** Resolves when there is another SVID. Throws why the stream ended. */
+async function deliverOn(deps: DeliverDeps, { signal, isChecked, onAnswer }: Delivering): Promise<void> {
+  const { spool, svid, clock } = deps;
+  const shown = svid.current();
+  const stream = openStream(deps, signal);
+  try {
+    const hello = { spool: Buffer.from(spool.id, 'hex'), oldest: BigInt(spool.oldest) };
+    let through = await stream.ask({ message: { $case: 'hello', value: hello } });
+    const { id } = spool;
+    spool.acknowledge(through);
+    onAnswer();
+    deps.onState?.(undefined);
+    while (svid.current() === shown && spool.id === id && !signal.aborted) {
+      const batch = spool.read(through);
+      if (batch === undefined) {
+        await news(deps, stream);
+        continue;
+      }
+      await spool.sync();
+      const sent = batch.first + batch.records.length - 1;
+      through = await stream.ask(messageOf(batch, isChecked, deps));
+      ensure(through === sent, 'out_of_order', `the CA has ${through} records where it was sent ${sent}`);
+      spool.acknowledge(through);
+      if (!batch.more) await pause(GATHER_SECONDS, clock, stream.ended);
+    }
+  } finally {
+    stream.close();
+  }
+}
+
+/** Resolves when there may be something to do. Throws why the stream ended. */
+async function news({ spool, svid }: DeliverDeps, { ended }: ReportStream): Promise<void> {
+  const waiting = new AbortController();
+  const signal = AbortSignal.any([ended, waiting.signal]);
+  const stop = svid.onChange(() => waiting.abort());
+  await spool.change(signal);
+  stop();
+  ended.throwIfAborted();
+}
+
+function messageOf({ first, records }: Batch, isChecked: boolean, { lost }: DeliverDeps): ReportRequest {
+  const bytes = records.map((json) => {
+    if (json === undefined) return Buffer.from(lost('the record was spoiled on the disk'));
+    return Buffer.from(isChecked && !isReadable(json) ? lost('the record cannot be read') : json);
+  });
+  return { message: { $case: 'batch', value: { first: BigInt(first), records: bytes } } };
+}
+
+function isReadable(json: string): boolean {
+  try {
+    readCallRecord(utf8(json));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isUnreadable(error: unknown): boolean {
+  if (!isRefusal(error, 'refused_by_ca')) return false;
+  return (error.cause as grpc.ServiceError | undefined)?.code === grpc.status.INVALID_ARGUMENT;
+}
+
+interface ReportStream {
+  /** Resolves with what the CA has after this message. Throws why the stream ended, or unavailable. */
+  ask(message: ReportRequest): Promise<number>;
+  /** Aborts when the stream ends, with the reason. */
+  readonly ended: AbortSignal;
+  close(): void;
+}
+
+function openStream({ target, clock }: DeliverDeps, signal: AbortSignal): ReportStream {
+  const { address, credentials, options } = target();
+  const client = new AuditClient(address, credentials, options);
+  const call: grpc.ClientDuplexStream<ReportRequest, ReportResponse> = client.report();
+  const over = new AbortController();
+  const ended = AbortSignal.any([signal, over.signal]);
+  let answered: (response: ReportResponse) => void = () => {};
+  call.on('data', (response: ReportResponse) => answered(response));
+  call.on('error', (error: grpc.ServiceError) => over.abort(refusalFromCa(error)));
+  call.on('end', () => over.abort(new IdentityError('unavailable', 'the CA ended the report stream')));
+  return {
+    ended,
+    ask: async (message) => {
+      ended.throwIfAborted();
+      const { promise, resolve } = Promise.withResolvers<ReportResponse>();
+      answered = resolve;
+      call.write(message);
+      return Number((await withinTime(promise, clock, ended)).through);
+    },
+    close: () => {
+      call.cancel();
+      client.close();
+    },
+  };
+}
+
+async function withinTime<T>(answer: Promise<T>, clock: Clock, ended: AbortSignal): Promise<T> {
+  const done = new AbortController();
+  const signal = AbortSignal.any([done.signal, ended]);
+  const late = clock.sleepUntil(addSeconds(clock.now(), ANSWER_SECONDS), signal).then(() => {
+    throw new IdentityError('unavailable', `the CA has not answered within ${ANSWER_SECONDS} s`);
+  });
+  late.catch(() => {});
+  try {
+    return await Promise.race([answer, late]);
+  } catch (error) {
+    ended.throwIfAborted();
+    throw error;
+  } finally {
+    done.abort();
+  }
+}
