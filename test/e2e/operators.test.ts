@@ -139,6 +139,28 @@ describe('roles', () => {
   });
 });
 
+test('a review lists what is due, and a sign-off is on record under the name of the person', async () => {
+  await login(sre);
+  const listed = JSON.parse((await run(['review', '--all', '--json'])).stdout);
+  expect(listed.map(({ name, why }: { name: string; why: string[] }) => [name, why])).toEqual([
+    ['other', []],
+    ['payments', []],
+  ]);
+  expect((await run(['review'])).stdout).toBe('no resource needs a review\n');
+  expect(await run(['review', 'sign-off', 'McpServer/payments'])).toMatchObject({ status: 2 });
+  const signed = await run(['review', 'sign-off', 'McpServer/payments', '--reason', 'still ours']);
+  expect(signed).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(/^signed off McpServer\/payments as it is/),
+  });
+  const entries = await run(['audit', 'query', '--text', 'review.signedOff', '--json']);
+  expect(JSON.parse(entries.stdout)).toMatchObject({
+    name: 'payments',
+    reason: 'still ours',
+    by: expect.stringMatching(/^ada of/),
+  });
+});
+
 test('I151 what is destructive needs a sign-in of the last 5 minutes, and says how to get one', async () => {
   await login({ ...sre, auth_time: ago(400) });
   expect(await run(['revoke', WEB, '--reason', 'keyCompromise'])).toMatchObject({ status: 0 });

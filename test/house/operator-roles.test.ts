@@ -12,6 +12,7 @@ const NAMED: Readonly<Record<string, VerbName>> = {
   ListRevocations: 'revocations',
   QueryAudit: 'audit',
   GetRotation: 'rotationStatus',
+  ListRequests: 'requests',
 };
 
 const calls = [

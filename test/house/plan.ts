@@ -73,7 +73,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
   'ca/src/door': shared('ground evidence door door/http2 health audit'),
   'ca/src/operator': [
-    ...shared('ground unix spiffe revocation audit'),
+    ...shared('ground unix spiffe policy revocation audit'),
     ...ca('store agents authority registry/identity registry impact rotation revocation'),
   ],
   'ca/src/sign-in': [
@@ -133,13 +133,14 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('agents registry config.ts open-log.ts cli cli/login'),
   ],
   'ca/src/cli/rotation': [...shared('ground cli'), PROTO, ...ca('cli cli/operator')],
+  'ca/src/cli/review': [...shared('ground cli'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/backup': [
     ...shared('ground cli audit-verify'),
     ...ca('backup store/sqlite config.ts open-log.ts cli cli/operator'),
   ],
   'ca/src/cli/program.ts': [
     ...shared('ground cli'),
-    ...ca('cli cli/login cli/operator cli/rotation cli/backup'),
+    ...ca('cli cli/login cli/operator cli/rotation cli/review cli/backup'),
   ],
   'ca/src/main.ts': [...shared('ground cli'), ...ca('cli/program.ts')],
 };

@@ -56,6 +56,10 @@ const TIMES = new Set([
   'at',
   'until',
   'since',
+  'lastUse',
+  'ownerSeen',
+  'reviewBy',
+  'signedOffAt',
   'movedAt',
 ]);
 

@@ -13,6 +13,8 @@ import { explain } from './operator/explain.ts';
 import { agents, exportSet, get, issued } from './operator/queries.ts';
 import { reach } from './operator/reach.ts';
 import { revocations, revoke, unrevoke } from './operator/revoke.ts';
+import { countersign } from './review/countersign.ts';
+import { review } from './review/review.ts';
 import { rotate } from './rotation/rotate.ts';
 import { type ServeCommandDeps, serve } from './serve.ts';
 
@@ -36,6 +38,8 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       revoke,
       revocations,
       unrevoke,
+      review,
+      countersign,
       audit,
       rotate,
       bundle,

@@ -1,4 +1,5 @@
 /** The verbs by their values, through no door. */
+import { hash } from 'node:crypto';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
@@ -6,6 +7,7 @@ import { certifiedCaller, makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts'
 import { Acknowledged } from '../agents/acknowledged.ts';
 import type { LiveAgent } from '../agents/agents.ts';
 import type { Unacknowledged } from '../agents/holders.ts';
+import { Resource } from '../registry/resources.ts';
 import type { Operator } from './operator.ts';
 import type { Asker } from './verb.ts';
 
@@ -15,6 +17,13 @@ const stranger: Asker = { address: '10.0.0.1' };
 const files = [
   { name: 'w.yaml', text: JSON.stringify({ kind: 'Identity', name: 'w', platform: 'unix', id: ID }) },
 ];
+/** Of the resource as the registry keeps it. */
+const kept = Resource.parse({ kind: 'Identity', name: 'w', platform: 'unix', id: ID });
+const DIGEST = hash('sha256', JSON.stringify(kept), 'hex');
+const asked = {
+  ...{ verb: 'rotate', digest: 'd', about: 'root', by: 'ada', until: new Date('2100-01-01T00:00:00Z') },
+  person: parseSpiffeId('spiffe://prod.example/chancery/operator/ada'),
+};
 const revocation = { kind: 'id', value: ID, reason: 'keyCompromise', seconds: 0, force: false };
 
 /** Every verb with a value. */
@@ -43,6 +52,10 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
   rotateNext: { without: [ID], everybody: true, reason: 'a drill', dryRun: false },
   rotateRollback: { dryRun: false },
   rotationStatus: undefined,
+  review: { all: true },
+  signOff: { kind: 'Identity', name: 'w', digest: DIGEST, reason: 'still needed' },
+  requests: undefined,
+  countersign: 1,
 };
 const verbs = Object.keys(VERBS) as (keyof Operator)[];
 const WRITING: Readonly<Record<string, string>> = {
@@ -53,6 +66,8 @@ const WRITING: Readonly<Record<string, string>> = {
   rotate: 'root',
   rotateNext: 'root, without waiting for anybody, because: a drill',
   rotateRollback: 'root',
+  signOff: 'Identity/w',
+  countersign: 'request 1',
 };
 
 let rpc: Rpc;
@@ -75,6 +90,8 @@ describe.each(verbs)('%s', (verb) => {
 
   test(`leaves ${WRITING[verb] === undefined ? 'no' : 'an'} event`, async () => {
     if (verb === 'lift') await rpc.operator.revoke(root)(VERBS.revoke);
+    if (verb === 'signOff') await run('apply');
+    if (verb === 'countersign') await rpc.store.request(asked, 1);
     if (/^rotate[NR]/.test(verb)) await rpc.operator.rotate(root)(VERBS.rotate);
     const before = (await acts()).length;
     await run(verb);

@@ -12,20 +12,31 @@ import type { Revocations } from '../revocation/revocations.ts';
 import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/store.ts';
 import { type AuditDeps, auditVerbs } from './audit.ts';
 import { type BackupDeps, backupVerbs } from './backup.ts';
+import { type CountersignDeps, countersignVerbs } from './countersign.ts';
 import { type ResourceDeps, resourceVerbs } from './resources.ts';
+import { type ReviewDeps, reviewVerbs } from './review.ts';
 import { type RevokeDeps, revocationVerbs } from './revocations.ts';
 import type { VerbName } from './roles.ts';
 import { type RotateDeps, rotationVerbs } from './rotation.ts';
-import { reading, type Verb } from './verb.ts';
+import { type SecondDeps, takeSecond } from './second.ts';
+import { reading, type Verb, type VerbDeps } from './verb.ts';
 
 export interface OperatorDeps
   extends Omit<
-      ResourceDeps & RevokeDeps & RotateDeps & BackupDeps,
-      'holders' | 'agents' | 'revocations' | 'store'
+      ResourceDeps & RevokeDeps & RotateDeps & BackupDeps & ReviewDeps,
+      'holders' | 'agents' | 'revocations' | 'store' | 'second'
     >,
     Omit<HolderDeps, 'revocations'> {
   readonly revocations: Revocations;
-  readonly store: AgentStore & Pick<CertificateStore, 'issued'> & AuditDeps['store'] & BackupDeps['store'];
+  readonly store: AgentStore &
+    Pick<CertificateStore, 'issued'> &
+    AuditDeps['store'] &
+    BackupDeps['store'] &
+    ReviewDeps['store'] &
+    CountersignDeps['store'] &
+    SecondDeps['store'];
+  /** Whether what needs a fresh sign-in needs a second person, too. */
+  readonly twoPeople: boolean;
   readonly authorities: Pick<Authorities, 'bundle'>;
 }
 
@@ -60,7 +71,10 @@ export type Operator = ReturnType<typeof openOperator>;
 /** Every verb checks who asks before it acts (see `Verb`). Needs no closing. */
 export function openOperator(given: OperatorDeps) {
   const { store } = given;
-  const deps = { ...given, holders: new Holders(given) };
+  const second: VerbDeps['second'] = given.twoPeople
+    ? (verb, person, use) => takeSecond(verb, person, use, given)
+    : undefined;
+  const deps = { ...given, holders: new Holders(given), second };
   const agents: Verb<undefined, AgentReport> = reading('agents', () => agentReport(deps), deps);
   /** Newest first. */
   const issued: Verb<IssuedQuery, readonly RecordedIssuance[]> = reading(
@@ -77,6 +91,8 @@ export function openOperator(given: OperatorDeps) {
     ...revocationVerbs(deps),
     ...auditVerbs(deps),
     ...backupVerbs(deps),
+    ...reviewVerbs(deps),
+    ...countersignVerbs(deps),
     ...rotation,
     agents,
     issued,

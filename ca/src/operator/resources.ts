@@ -60,8 +60,12 @@ export const resourceVerbs = (deps: ResourceDeps) => ({
         dryRun ? undefined : files.length === 1 ? '1 file' : `${files.length} files`,
       run: async ({ files, how, dryRun }, by, acting) => {
         const { registry } = deps;
-        const agree = (applied: Applied): void => {
-          if (widening(applied).length > 0) acting.ensureFresh();
+        const agree = async (applied: Applied): Promise<void> => {
+          if (widening(applied).length === 0) return;
+          acting.ensureFresh();
+          // The set that is applied, and the one that it replaces: a change in between needs another countersignature.
+          const exact = { resources: applied.after.resources, version: applied.version };
+          await acting.takeSecond({ exact, about: aboutChanges(applied) });
         };
         const applied = await (dryRun
           ? registry.diff(files, how)
@@ -84,6 +88,9 @@ export const resourceVerbs = (deps: ResourceDeps) => ({
     deps,
   ),
 });
+
+const aboutChanges = ({ changes, version }: Applied): string =>
+  [`of version ${version}`, ...changes.map(({ change, key }) => `${change} ${key}`)].join(', ');
 
 async function reportOf(
   applied: Applied,

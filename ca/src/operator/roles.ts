@@ -1,6 +1,7 @@
 /** What each verb of the operator needs: who may use it, and how fresh the sign-in must be. */
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 /** An operator may do all that a reader may; an owner may do what concerns the servers that it is an owner of. */
 const ROLES = ['reader', 'operator', 'owner'] as const;
@@ -13,6 +14,8 @@ export interface Need {
   readonly owners?: true;
   /** What a sign-in of at most `FRESH_SECONDS` is needed for: every use that changes something, or some. */
   readonly fresh?: 'always' | 'where it widens access';
+  /** Never needs two people; every other verb that needs a fresh sign-in may. */
+  readonly alone?: true;
 }
 
 /** Every verb by its name: a verb without a line does not compile. */
@@ -21,17 +24,21 @@ export const VERBS = {
   apply: { role: 'operator', fresh: 'where it widens access' },
   audit: { role: 'reader' },
   copyDatabase: { role: 'operator' },
+  countersign: { role: 'operator', fresh: 'always', alone: true },
   diff: { role: 'reader' },
   explain: { role: 'reader' },
   issued: { role: 'reader' },
   lift: { role: 'operator', fresh: 'always' },
+  requests: { role: 'reader' },
   resources: { role: 'reader', owners: true },
+  review: { role: 'reader' },
   revocations: { role: 'reader' },
   revoke: { role: 'operator' },
   rotate: { role: 'operator', fresh: 'always' },
   rotateNext: { role: 'operator', fresh: 'always' },
   rotateRollback: { role: 'operator', fresh: 'always' },
   rotationStatus: { role: 'reader' },
+  signOff: { role: 'operator' },
 } as const satisfies Readonly<Record<string, Need>>;
 
 export type VerbName = keyof typeof VERBS;
@@ -41,6 +48,8 @@ const FRESH_SECONDS = 300;
 
 /** Somebody who has signed in, as the store has it. */
 export interface Person {
+  /** That of their certificate: one for each person, whatever they are called. */
+  readonly id: SpiffeId;
   /** How the audit log names them: by subject and issuer. */
   readonly by: string;
   readonly role: Role;

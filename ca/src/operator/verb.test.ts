@@ -1,6 +1,7 @@
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
@@ -26,6 +27,7 @@ const clock = new ManualClock(new Date('2026-01-01T12:00:00Z'));
 const signedIn = (role: Person['role'], secondsAgo = 0): Asker => ({
   address: '10.0.0.2',
   person: async () => ({
+    id: parseSpiffeId('spiffe://prod.example/chancery/operator/ada'),
     by: 'ada',
     role,
     servers: ['payments'],
@@ -43,7 +45,7 @@ beforeEach(() => {
     await Promise.resolve();
     order.push(event);
   };
-  deps = { audit, ownUid: 1000, clock };
+  deps = { audit, ownUid: 1000, clock, second: undefined };
 });
 
 const ask = () => reading('agents', async (value: number) => 2 * value, deps);

@@ -4,6 +4,7 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { LivePeer } from '@chancery/shared/unix/peer-credentials.ts';
 import { ensureFresh, ensureRole, type Need, type Person, VERBS, type VerbName } from './roles.ts';
+import type { Use } from './second.ts';
 
 /** Who asks, as the door has found. */
 export interface Asker {
@@ -28,6 +29,11 @@ export type Verb<Value, Answer> = (asker: Asker) => (value: Value) => Promise<An
 export interface VerbDeps {
   readonly audit: Audit;
   readonly clock: Clock;
+  /**
+   * For a verb that needs a fresh sign-in, of a person who signed in: takes the countersignature of this use. Throws
+   * operator_second, countersign. Undefined if one person suffices.
+   */
+  readonly second: ((verb: VerbName, person: Person, use: Use) => Promise<void>) | undefined;
   /** The user that runs the CA; root is always an operator. */
   readonly ownUid: number;
 }
@@ -38,8 +44,12 @@ export interface Acting {
   readonly by: string;
   /** Names of servers to which the verb must keep; undefined for a caller that is no owner. */
   readonly servers: readonly string[] | undefined;
+  /** Undefined on the admin socket. */
+  readonly person: Person | undefined;
   /** Throws operator_fresh if the operator has not signed in lately. */
   ensureFresh(): void;
+  /** Where two people are needed: takes the countersignature of this use. Throws operator_second, countersign. */
+  takeSecond(use: Use): Promise<void>;
 }
 
 /** A verb that changes nothing, and writes no event. */
@@ -78,7 +88,10 @@ export function writing<Value, Answer>(
       const { by } = acting;
       const what = about(value);
       if (what !== undefined) {
-        if (fresh === 'always') acting.ensureFresh();
+        if (fresh === 'always') {
+          acting.ensureFresh();
+          await acting.takeSecond({ exact: value, about: what });
+        }
         await deps.audit({ type: 'operator.acting', verb: name, about: what.slice(0, 2000), by });
       }
       return run(value, by, acting);
@@ -87,27 +100,30 @@ export function writing<Value, Answer>(
 }
 
 /** Refuses at once a caller that is no operator; the returned function says who it is, and refuses by role. */
-function admit(
-  name: VerbName,
-  { address, local, person }: Asker,
-  { ownUid, clock }: VerbDeps,
-): () => Promise<Acting> {
+function admit(name: VerbName, { address, local, person }: Asker, deps: VerbDeps): () => Promise<Acting> {
+  const { ownUid, clock, second } = deps;
   if (local !== undefined) {
     const { uid } = local;
     ensure(uid === 0 || uid === ownUid, 'operator_role', `uid ${uid} is no operator`);
     local.ensureStillThere();
     const by = `uid ${uid} by the admin socket`;
-    return async () => ({ by, servers: undefined, ensureFresh: () => {} });
+    const nothing = { ensureFresh: () => {}, takeSecond: async () => {} };
+    return async () => ({ by, person: undefined, servers: undefined, ...nothing });
   }
   const ways = 'operators call on the admin socket, or with the certificate that chancery-ca login gives';
   ensure(person !== undefined, 'operator_role', `${ways}; ${address} does neither`);
+  const { alone }: Need = VERBS[name];
   return async () => {
     const who = await person();
     ensureRole(name, who);
     return {
       by: who.by,
+      person: who,
       servers: who.role === 'owner' ? who.servers : undefined,
       ensureFresh: () => ensureFresh(name, who, clock.now()),
+      takeSecond: async (use) => {
+        if (alone !== true) await second?.(name, who, use);
+      },
     };
   };
 }

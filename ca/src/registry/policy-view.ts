@@ -4,7 +4,10 @@ import type { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { ResourceSet } from './resources.ts';
 
-/** A gateway gets its own servers and the rules about them; a caller gets the servers that it may reach. */
+/**
+ * A gateway gets its own servers and the rules about them; a caller gets the servers that it may reach. When to review
+ * them is for operators, and an agent of an older release refuses a key that it does not know.
+ */
 export function policyViewOf(
   { resources, policy }: ResourceSet,
   id: SpiffeId,
@@ -14,10 +17,12 @@ export function policyViewOf(
   );
   const reachable = (server: McpServer) =>
     own.has(server.name) || decideServer(policy, id, server.name).allow;
-  return resources.filter((each): each is McpServer | Access => {
-    if (each.kind === 'McpServer') return reachable(each);
-    return each.kind === 'Access' && each.servers.some((name) => own.has(name));
-  });
+  return resources
+    .filter((each): each is McpServer | Access => {
+      if (each.kind === 'McpServer') return reachable(each);
+      return each.kind === 'Access' && each.servers.some((name) => own.has(name));
+    })
+    .map(({ reviewBy: _, ...each }) => each);
 }
 
 /** Computed once for each version of the resources, for all streams. */

@@ -35,7 +35,7 @@ export interface ApplyOptions extends Pick<SetContext, 'allowSharedServerIds'> {
   /** Accepts an empty set, which removes every resource. */
   readonly pruneAll?: boolean;
   /** Called with what is about to change, at the moment of the change; nothing changes if it throws. */
-  readonly agree?: (changes: Applied) => void;
+  readonly agree?: (changes: Applied) => void | Promise<void>;
 }
 
 export interface Applied {
@@ -101,7 +101,7 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
   async function apply(read: Applied, by: string, how: ApplyOptions = {}): Promise<Applied> {
     const { after: set, changes } = read;
     if (changes.length === 0) return read;
-    how.agree?.(read);
+    await how.agree?.(read);
     const version = read.version + 1;
     const { sequence } = await deps.store.saveRegistry(
       { version, resources: JSON.stringify(set.resources) },

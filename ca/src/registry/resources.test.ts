@@ -167,4 +167,12 @@ describe('what concerns an SVID', async () => {
   ])('%s', (_, path, expected) => {
     expect(keys(path)).toEqual(expected);
   });
+
+  test('has no date of a review: an agent of an older release refuses a key that it does not know', async () => {
+    const due = await read(SERVER, IDENTITY, `${ACCESS}\nreviewBy: 2027-01-01T00:00:00Z\n`);
+    const view = policyViewOf(due, parseSpiffeId('spiffe://prod.example/github'));
+    expect(view.map(({ name }) => name)).toEqual(['triage', 'github']);
+    expect(JSON.stringify(view)).not.toContain('reviewBy');
+    expect(JSON.stringify(due.resources)).toContain('reviewBy');
+  });
 });

@@ -43,6 +43,10 @@ export const OperatorsConfig = z.strictObject({
     .describe('The public client that is registered there; the aud of its tokens.'),
   roles: z.array(RoleRule).min(1).describe('Who has which role; nobody else is an operator.'),
   algorithms: z.array(z.enum(ALGORITHMS)).min(1).default(['RS256']).describe('How ID tokens may be signed.'),
+  twoPeople: z
+    .boolean()
+    .default(false)
+    .describe('Whether what needs a fresh sign-in needs a second operator, too: chancery-ca countersign.'),
   ca: z.string().min(1).optional().describe("PEM file of the issuer's own roots. Relative to this file."),
 });
 export type OperatorsConfig = z.infer<typeof OperatorsConfig>;

@@ -5,10 +5,12 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { OWN_NODE } from '../agents/holders.ts';
+import type { SeenPerson } from '../operator/review.ts';
 import type { Person } from '../operator/roles.ts';
 import type { Revocations } from '../revocation/revocations.ts';
+import type { OperatorStore } from '../store/operator-store.ts';
 import type { CertificateStore, NodeStore } from '../store/store.ts';
-import { byOf, type Given, type Named } from './person.ts';
+import { byOf, type Given, type Named, nameOf } from './person.ts';
 
 /** One key of a person, until its certificate ends. */
 export interface Session extends Given {
@@ -54,6 +56,17 @@ export async function remember(
   throw new IdentityError('store', 'other sign-ins of the same person came in between; try again');
 }
 
+/** Everybody who has signed in here, also those who have left: at most 10,000. */
+export async function peopleSeen(store: Pick<OperatorStore, 'nodeStates'>): Promise<readonly SeenPerson[]> {
+  const { platform, node } = nodeOf('');
+  return (await store.nodeStates(platform, node)).map((state) => {
+    const { iss, sub, sessions } = JSON.parse(state) as Kept;
+    const names = [sub, nameOf({ iss, sub }), ...sessions.map(({ called }) => called)];
+    const last = Math.max(...sessions.map(({ authTime }) => authTime));
+    return { names: names.filter((each) => each !== ''), lastSignIn: new Date(last * 1000) };
+  });
+}
+
 /** The person of a good certificate with the mark of an operator. Throws operator_role, revoked_peer. */
 export async function personOf(
   svid: Pick<VerifiedSvid, 'id' | 'serial'>,
@@ -74,5 +87,5 @@ export async function personOf(
   const { platform, node } = record;
   revocations.ensureGood({ id, serial, node: { platform, node } }, 'revoked_peer');
   const { role, servers, called, authTime } = session;
-  return { by: byOf({ ...kept, called }), role, servers, authTime: new Date(authTime * 1000) };
+  return { id, by: byOf({ ...kept, called }), role, servers, authTime: new Date(authTime * 1000) };
 }

@@ -12,6 +12,7 @@ import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocat
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { FileStore } from './file-store.ts';
 import type { LogStore, ReportStore, StoredEvent } from './log-store.ts';
+import type { OperatorStore } from './operator-store.ts';
 
 /** A certificate, recorded before it is signed. */
 export interface Issuance extends Node {
@@ -285,6 +286,7 @@ export interface Store
     AuditIntake,
     LogStore,
     ReportStore,
+    OperatorStore,
     FileStore {
   /** Resolves where nothing can be recorded any more in this process, and says why; never for a close. */
   readonly lost: Promise<IdentityError>;

@@ -125,6 +125,28 @@ export type AuditEvent =
       readonly by: string;
     }
   | {
+      /** Somebody has looked at a resource as it is, and says that it may stay. Changes nothing. */
+      readonly type: 'review.signedOff';
+      readonly kind: string;
+      readonly name: string;
+      /** SHA-256 of the resource's JSON, hexadecimal. */
+      readonly digest: string;
+      /** That of the resource. */
+      readonly reviewBy?: string;
+      readonly reason: string;
+      readonly by: string;
+    }
+  | {
+      /** One use of a verb was asked for, countersigned by a second person, and taken: of each number in this order. */
+      readonly type: 'countersign.requested' | 'countersign.signed' | 'countersign.used';
+      readonly number: number;
+      readonly verb: string;
+      /** SHA-256 of the verb and all that it is given, hexadecimal. */
+      readonly digest: string;
+      readonly about: string;
+      readonly by: string;
+    }
+  | {
       /** The CA goes on from a backup, in another life. */
       readonly type: 'ca.restored';
       readonly life: number;

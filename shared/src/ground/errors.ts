@@ -125,6 +125,12 @@ export const REFUSALS = {
     grpc: 'PERMISSION_DENIED',
     says: 'this needs a fresh sign-in: chancery-ca login --again',
   },
+  operator_second: {
+    grpc: 'PERMISSION_DENIED',
+    says: 'this needs a second operator: chancery-ca countersign',
+  },
+  countersign: { grpc: 'FAILED_PRECONDITION', says: 'this request cannot be countersigned' },
+  review: { grpc: 'FAILED_PRECONDITION', says: 'this resource cannot be signed off' },
   // MCP
   mcp_parse: { grpc: 'INVALID_ARGUMENT', says: MCP },
   mcp_sessions: { grpc: 'RESOURCE_EXHAUSTED', says: 'the caller or the gateway has too many sessions' },

@@ -10,7 +10,7 @@ import { parseSpiffeId } from '../spiffe/id.ts';
 import { hostAndPort, MAX_PORT } from '../text/address.ts';
 import { compileSpiffePattern } from './spiffe-pattern.ts';
 import { compileToolPattern } from './tool-pattern.ts';
-import { Until } from './until.ts';
+import { ReviewBy, Until } from './until.ts';
 
 /** Of every kind of resource: a label of RFC 1123. */
 export const ResourceName = z
@@ -57,6 +57,7 @@ export const McpServer = z
       .describe(
         'Without a record on its way to the audit log of the CA its gateway lets no call in (default: it does).',
       ),
+    reviewBy: ReviewBy,
     class: z
       .enum(['tool-endpoint', 'delegated-auth', 'mixed'])
       .optional()
@@ -95,6 +96,7 @@ export const Access = z
       .refine(({ allow, deny }) => allow.length + deny.length > 0, 'a rule allows or denies something'),
     owner: Owner,
     until: Until,
+    reviewBy: ReviewBy,
   })
   .describe('Who may call which tools of which servers. What no rule allows is denied.');
 export type Access = z.infer<typeof Access>;

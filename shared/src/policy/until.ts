@@ -7,6 +7,14 @@ export const Until = z.iso
   .optional()
   .describe('Off from this instant on, RFC 3339: it gives, names and allows nothing, and denies nothing.');
 
+/** The field of every kind of resource. Only the CA keeps it: agents are not sent it. */
+export const ReviewBy = z.iso
+  .datetime({ offset: true, error: 'an instant as 2027-01-31T18:00:00Z is expected, with its zone' })
+  .optional()
+  .describe(
+    'When somebody must have looked at it again, RFC 3339; for `chancery-ca review`. No rule uses it.',
+  );
+
 interface Ending {
   readonly until?: string | undefined;
 }

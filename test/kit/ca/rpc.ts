@@ -71,6 +71,8 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
       audit,
       ownUid,
       copyPath: 'nowhere',
+      people: async () => [],
+      twoPeople: false,
     }),
     successions: new Successions(clock, new Uint8Array(32)),
     // What they are like is shown with a log.

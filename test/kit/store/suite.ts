@@ -8,6 +8,7 @@ import { authorityTests } from './authorities.ts';
 import { certificateTests } from './certificates.ts';
 import { holdingTests } from './holdings.ts';
 import { memoryTests } from './memory.ts';
+import { operatorTests } from './operators/operators.ts';
 import { raceTests } from './races.ts';
 import { revocationTests } from './revocations.ts';
 import { stateTests } from './state.ts';
@@ -38,7 +39,7 @@ export function storeSuite(fresh: () => OpenStore): void {
   };
   for (const tests of [
     ...[certificateTests, holdingTests, auditTests, authorityTests, stateTests],
-    ...[revocationTests, memoryTests, raceTests],
+    ...[revocationTests, memoryTests, raceTests, operatorTests],
   ])
     tests(subject);
 }

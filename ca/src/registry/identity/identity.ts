@@ -4,7 +4,7 @@ import { attributePrefix, isPlatformName } from '@chancery/shared/evidence/platf
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { type Condition, compileCondition } from '@chancery/shared/policy/condition.ts';
 import { Owner, ResourceName } from '@chancery/shared/policy/resources.ts';
-import { endOf, Until } from '@chancery/shared/policy/until.ts';
+import { endOf, ReviewBy, Until } from '@chancery/shared/policy/until.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { z } from 'zod';
@@ -54,6 +54,7 @@ export const IdentityResource = z.strictObject({
     .describe('The certificate.'),
   owner: Owner,
   until: Until,
+  reviewBy: ReviewBy,
 });
 export type IdentityResource = z.infer<typeof IdentityResource>;
 

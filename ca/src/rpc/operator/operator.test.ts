@@ -117,8 +117,21 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   rotateNext: { without: [], yesToStragglers: false, reason: '', dryRun: false },
   rotateRollback: { dryRun: false },
   getRotation: {},
+  review: { all: true },
+  signOff: { kind: 'Identity', name: 'w', digest: '', reason: 'still needed' },
+  listRequests: {},
+  countersign: { number: 1n },
 };
 const methods = Object.keys(requests) as Method[];
+const asked = {
+  ...{ verb: 'rotate', digest: 'd', about: 'root', by: 'ada', until: new Date('2100-01-01T00:00:00Z') },
+  person: parseSpiffeId('spiffe://prod.example/chancery/operator/ada'),
+};
+/** As an operator who has looked at it asks. */
+const signedOff = async () => {
+  const { resources } = await call('review', requests.review);
+  return { ...requests.signOff, digest: resources[0]?.digest ?? '' };
+};
 
 describe('every call', () => {
   test('is one of these', () => {
@@ -140,7 +153,9 @@ describe('every call', () => {
     test.each([0, 1000])('is answered for uid %i', async (uid) => {
       if (method === 'liftRevocation') await call('revoke', requests.revoke);
       if (/^rotate[NR]/.test(method)) await call('rotate', requests.rotate);
-      await call(method, requests[method], by(uid));
+      if (method === 'countersign') await rpc.store.request(asked, 1);
+      if (method === 'signOff') await call('apply', requests.apply);
+      await call(method, method === 'signOff' ? await signedOff() : requests[method], by(uid));
     });
   });
 });

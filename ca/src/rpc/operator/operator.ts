@@ -23,6 +23,7 @@ import { askerOf } from '../caller.ts';
 import { bidi, type Stream, unary } from '../methods.ts';
 import { auditMethods } from './audit.ts';
 import { backupMethods } from './backup.ts';
+import { reviewMethods } from './review.ts';
 import { revokeMethods, unacknowledgedMessage } from './revoke.ts';
 import { rotateMethods } from './rotate.ts';
 
@@ -77,6 +78,7 @@ export function operatorMethods({ operator }: OperatorDeps) {
     ...revokeMethods(operator),
     ...auditMethods(operator),
     ...backupMethods(operator),
+    ...reviewMethods(operator),
     ...rotateMethods(operator),
   ] as const;
 }

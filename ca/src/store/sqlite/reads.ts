@@ -9,6 +9,8 @@ import type { CertificatePages } from './tables/certificate-pages.ts';
 import type { EntryIndex } from './tables/entry-index.ts';
 import type { EntrySearch } from './tables/entry-search.ts';
 import type { LogTable } from './tables/log-table.ts';
+import type { RequestTable } from './tables/request-table.ts';
+import type { ReviewTable } from './tables/review-table.ts';
 import type { RevocationTable } from './tables/revocation-table.ts';
 import { fromHex, issuanceOf, SUCCESSIONS, sequenceOf, serialsFrom, successionOf } from './tables/rows.ts';
 import type { SpoolTable } from './tables/spool-table.ts';
@@ -24,11 +26,13 @@ export interface Tables {
   readonly revocations: RevocationTable;
   readonly pages: CertificatePages;
   readonly spools: SpoolTable;
+  readonly reviews: ReviewTable;
+  readonly requests: RequestTable;
 }
 
 /** Times are milliseconds. */
 export function readsOf(db: DatabaseSync, tables: Tables) {
-  const { authorities, revocations, pages, log, entries, spools } = tables;
+  const { authorities, revocations, pages, log, entries, spools, reviews, requests } = tables;
   const sql = statements(db);
   return {
     events: (after: number, limit: number) => sql.events.all(after, limit),
@@ -53,6 +57,9 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
     holdings: (query: HoldingsQuery) => pages.holdings(query),
     successions: (now: number, limit: number) =>
       sql.successions.all(now, limit).map(successionOf).toReversed(),
+    identityUses: (below: number | undefined) => reviews.uses(below),
+    signOffs: () => reviews.signOffs(),
+    requests: (now: number) => requests.open(now),
     life: () => Number(sql.life.get()?.['n'] ?? 0),
     authorities: () => authorities.all(),
     registry: () => {
@@ -62,6 +69,8 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
       );
     },
     revocations: (now: number) => revocations.inForce(new Date(now)),
+    nodeStates: (platform: string, prefix: string) =>
+      sql.nodes.all(platform, prefix, `${prefix}\u{10ffff}`).map((row) => String(row['state'])),
     nodeState: ({ platform, node }: Node) => {
       const row = sql.node.get(platform, node);
       return row && String(row['state']);
@@ -80,6 +89,7 @@ function statements(db: DatabaseSync) {
     newest: sql('SELECT * FROM certificates ORDER BY n DESC LIMIT ?'),
     successions: sql(SUCCESSIONS),
     registry: sql('SELECT * FROM registry ORDER BY version DESC LIMIT 1'),
+    nodes: sql('SELECT state FROM nodes WHERE platform = ? AND node BETWEEN ? AND ? LIMIT 10000'),
     node: sql('SELECT state FROM nodes WHERE platform = ? AND node = ?'),
   };
 }

@@ -7,6 +7,7 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { EntryQuery, LogCheckpoint, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
+import type { Countersigner, RequestDraft, SignOff } from '../operator-store.ts';
 import type {
   AuthorityMove,
   AuthorityRecord,
@@ -59,6 +60,15 @@ class SqliteStore implements Store {
   readonly #later: WriteCall[] = [];
   #timer: NodeJS.Timeout | undefined;
   #tellLost: (error: unknown, events: number) => void = () => {};
+
+  readonly nodeStates = (platform: string, prefix: string) => this.#read('nodeStates', platform, prefix);
+  readonly identityUses = (below: number | undefined) => this.#read('identityUses', below);
+  readonly signOffs = () => this.#read('signOffs');
+  readonly signOff = (made: SignOff) => this.#write('signOff', made);
+  readonly requests = () => this.#read('requests', this.#now());
+  readonly request = (draft: RequestDraft, max: number) => this.#write('request', draft, max);
+  readonly countersign = (number: number, by: Countersigner) => this.#write('countersign', number, by);
+  readonly useRequest = (digest: string, person: SpiffeId) => this.#write('useRequest', digest, person);
 
   constructor(database: Database, clock: Clock) {
     this.#database = database;

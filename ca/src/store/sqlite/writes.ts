@@ -21,6 +21,7 @@ import type {
 import type { DerivedCertificates } from './holders/derived-certificates.ts';
 import type { KeyHolders } from './holders/key-holders.ts';
 import type { Undo } from './holders/undo.ts';
+import { operatorWrites } from './operator-writes.ts';
 import type { Tables } from './reads.ts';
 import type { Numbers } from './tables/authority-table.ts';
 import {
@@ -68,9 +69,11 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
     },
     prune: (at: number, before: number): number => {
       sql.pruneTokens.run(at - TOKEN_KEPT_MS);
+      tables.reviews.keepUses(before, MAX_PRUNED);
       return Number(sql.prune.run(before, MAX_PRUNED).changes);
     },
     ...authorityWrites(tables, numbers, audit),
+    ...operatorWrites(tables, audit),
     saveRegistry: (at: number, { version, resources }: RegistryRecord, event: string): Numbered => {
       const last = Number(sql.registryVersion.get()?.['version'] ?? 0);
       ensure(version === last + 1, 'store', `registry is at version ${last}, not ${version - 1}`);

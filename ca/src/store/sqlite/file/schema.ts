@@ -172,4 +172,35 @@ export const MIGRATIONS: readonly string[] = [
     (SELECT old.not_after FROM certificates old WHERE old.serial = certificates.succeeds) WHERE succeeds IS NOT NULL;
   CREATE INDEX certificates_succession ON certificates (succeeds_until, not_after) WHERE succeeds_until IS NOT NULL;
   `,
+  // When an Identity was last used is known beyond its certificates' records from now on.
+  `
+  CREATE TABLE identity_uses (
+    name TEXT PRIMARY KEY,
+    at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE sign_offs (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    review_by TEXT,
+    reason TEXT NOT NULL,
+    made_by TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, name)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE requests (
+    n INTEGER PRIMARY KEY,
+    verb TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    about TEXT NOT NULL,
+    person TEXT NOT NULL,
+    requested_by TEXT NOT NULL,
+    requested_at INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    countersigned_by TEXT,
+    countersigned_at INTEGER,
+    used_at INTEGER
+  ) STRICT;
+  CREATE INDEX requests_until ON requests (until) WHERE used_at IS NULL;
+  `,
 ];

@@ -330,6 +330,81 @@ export interface CopyDatabaseRequest {
 export interface CopyDatabaseResponse {
 }
 
+export interface ReviewRequest {
+  /** Also resources that nobody must look at. */
+  all: boolean;
+}
+
+export interface ReviewResponse {
+  resources: ReviewedResource[];
+}
+
+/** Times are seconds since 1970, 0 for none. */
+export interface ReviewedResource {
+  kind: string;
+  name: string;
+  /** "unused", "overdue", "next-date", "ended", "ending", "owner". */
+  why: string[];
+  /** SHA-256 of the resource, hexadecimal: what SignOff takes. */
+  digest: string;
+  /** The last certificate of an Identity; the last call at an McpServer, or by an Access, that a gateway reported. */
+  lastUse: bigint;
+  /** False if nothing on record could say it. */
+  useKnown: boolean;
+  owner: string;
+  /** When somebody of the owner's name last signed in here. */
+  ownerSeen: bigint;
+  reviewBy: bigint;
+  until: bigint;
+  /** Of the resource as it is; empty if there is none. */
+  signedOffAt: bigint;
+  signedOffBy: string;
+  signedOffReason: string;
+}
+
+export interface SignOffRequest {
+  kind: string;
+  name: string;
+  digest: string;
+  reason: string;
+}
+
+export interface SignOffResponse {
+  at: bigint;
+  by: string;
+}
+
+export interface ListRequestsRequest {
+}
+
+export interface ListRequestsResponse {
+  requests: CountersignedUse[];
+}
+
+/** One use of a verb, by one person, that another person must agree to. */
+export interface CountersignedUse {
+  number: bigint;
+  verb: string;
+  /** For the second person. */
+  about: string;
+  /** SHA-256 of the verb and all that it is given, hexadecimal. */
+  digest: string;
+  by: string;
+  /** Seconds since 1970. */
+  at: bigint;
+  until: bigint;
+  /** The second person; empty if there is none yet. */
+  countersignedBy: string;
+}
+
+export interface CountersignRequest {
+  number: bigint;
+}
+
+export interface CountersignResponse {
+  request: CountersignedUse | undefined;
+}
+
 function createBaseResourceFile(): ResourceFile {
   return { name: "", text: "", continues: false };
 }
@@ -2791,10 +2866,757 @@ export const CopyDatabaseResponse: MessageFns<CopyDatabaseResponse> = {
   },
 };
 
+function createBaseReviewRequest(): ReviewRequest {
+  return { all: false };
+}
+
+export const ReviewRequest: MessageFns<ReviewRequest> = {
+  encode(message: ReviewRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.all !== false) {
+      writer.uint32(8).bool(message.all);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReviewRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReviewRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.all = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReviewResponse(): ReviewResponse {
+  return { resources: [] };
+}
+
+export const ReviewResponse: MessageFns<ReviewResponse> = {
+  encode(message: ReviewResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.resources) {
+      ReviewedResource.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReviewResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReviewResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.resources.push(ReviewedResource.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReviewedResource(): ReviewedResource {
+  return {
+    kind: "",
+    name: "",
+    why: [],
+    digest: "",
+    lastUse: 0n,
+    useKnown: false,
+    owner: "",
+    ownerSeen: 0n,
+    reviewBy: 0n,
+    until: 0n,
+    signedOffAt: 0n,
+    signedOffBy: "",
+    signedOffReason: "",
+  };
+}
+
+export const ReviewedResource: MessageFns<ReviewedResource> = {
+  encode(message: ReviewedResource, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    for (const v of message.why) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.digest !== "") {
+      writer.uint32(34).string(message.digest);
+    }
+    if (message.lastUse !== 0n) {
+      if (BigInt.asIntN(64, message.lastUse) !== message.lastUse) {
+        throw new globalThis.Error("value provided for field message.lastUse of type int64 too large");
+      }
+      writer.uint32(40).int64(message.lastUse);
+    }
+    if (message.useKnown !== false) {
+      writer.uint32(48).bool(message.useKnown);
+    }
+    if (message.owner !== "") {
+      writer.uint32(58).string(message.owner);
+    }
+    if (message.ownerSeen !== 0n) {
+      if (BigInt.asIntN(64, message.ownerSeen) !== message.ownerSeen) {
+        throw new globalThis.Error("value provided for field message.ownerSeen of type int64 too large");
+      }
+      writer.uint32(64).int64(message.ownerSeen);
+    }
+    if (message.reviewBy !== 0n) {
+      if (BigInt.asIntN(64, message.reviewBy) !== message.reviewBy) {
+        throw new globalThis.Error("value provided for field message.reviewBy of type int64 too large");
+      }
+      writer.uint32(72).int64(message.reviewBy);
+    }
+    if (message.until !== 0n) {
+      if (BigInt.asIntN(64, message.until) !== message.until) {
+        throw new globalThis.Error("value provided for field message.until of type int64 too large");
+      }
+      writer.uint32(80).int64(message.until);
+    }
+    if (message.signedOffAt !== 0n) {
+      if (BigInt.asIntN(64, message.signedOffAt) !== message.signedOffAt) {
+        throw new globalThis.Error("value provided for field message.signedOffAt of type int64 too large");
+      }
+      writer.uint32(88).int64(message.signedOffAt);
+    }
+    if (message.signedOffBy !== "") {
+      writer.uint32(98).string(message.signedOffBy);
+    }
+    if (message.signedOffReason !== "") {
+      writer.uint32(106).string(message.signedOffReason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReviewedResource {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReviewedResource();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.why.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lastUse = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.useKnown = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.owner = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.ownerSeen = reader.int64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.reviewBy = reader.int64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.until = reader.int64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.signedOffAt = reader.int64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.signedOffBy = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.signedOffReason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSignOffRequest(): SignOffRequest {
+  return { kind: "", name: "", digest: "", reason: "" };
+}
+
+export const SignOffRequest: MessageFns<SignOffRequest> = {
+  encode(message: SignOffRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.digest !== "") {
+      writer.uint32(26).string(message.digest);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SignOffRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSignOffRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSignOffResponse(): SignOffResponse {
+  return { at: 0n, by: "" };
+}
+
+export const SignOffResponse: MessageFns<SignOffResponse> = {
+  encode(message: SignOffResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.at !== 0n) {
+      if (BigInt.asIntN(64, message.at) !== message.at) {
+        throw new globalThis.Error("value provided for field message.at of type int64 too large");
+      }
+      writer.uint32(8).int64(message.at);
+    }
+    if (message.by !== "") {
+      writer.uint32(18).string(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SignOffResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSignOffResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.at = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListRequestsRequest(): ListRequestsRequest {
+  return {};
+}
+
+export const ListRequestsRequest: MessageFns<ListRequestsRequest> = {
+  encode(_: ListRequestsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRequestsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRequestsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListRequestsResponse(): ListRequestsResponse {
+  return { requests: [] };
+}
+
+export const ListRequestsResponse: MessageFns<ListRequestsResponse> = {
+  encode(message: ListRequestsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.requests) {
+      CountersignedUse.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRequestsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRequestsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requests.push(CountersignedUse.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCountersignedUse(): CountersignedUse {
+  return { number: 0n, verb: "", about: "", digest: "", by: "", at: 0n, until: 0n, countersignedBy: "" };
+}
+
+export const CountersignedUse: MessageFns<CountersignedUse> = {
+  encode(message: CountersignedUse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0n) {
+      if (BigInt.asUintN(64, message.number) !== message.number) {
+        throw new globalThis.Error("value provided for field message.number of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.number);
+    }
+    if (message.verb !== "") {
+      writer.uint32(18).string(message.verb);
+    }
+    if (message.about !== "") {
+      writer.uint32(26).string(message.about);
+    }
+    if (message.digest !== "") {
+      writer.uint32(34).string(message.digest);
+    }
+    if (message.by !== "") {
+      writer.uint32(42).string(message.by);
+    }
+    if (message.at !== 0n) {
+      if (BigInt.asIntN(64, message.at) !== message.at) {
+        throw new globalThis.Error("value provided for field message.at of type int64 too large");
+      }
+      writer.uint32(48).int64(message.at);
+    }
+    if (message.until !== 0n) {
+      if (BigInt.asIntN(64, message.until) !== message.until) {
+        throw new globalThis.Error("value provided for field message.until of type int64 too large");
+      }
+      writer.uint32(56).int64(message.until);
+    }
+    if (message.countersignedBy !== "") {
+      writer.uint32(66).string(message.countersignedBy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CountersignedUse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCountersignedUse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.verb = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.about = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.at = reader.int64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.until = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.countersignedBy = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCountersignRequest(): CountersignRequest {
+  return { number: 0n };
+}
+
+export const CountersignRequest: MessageFns<CountersignRequest> = {
+  encode(message: CountersignRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0n) {
+      if (BigInt.asUintN(64, message.number) !== message.number) {
+        throw new globalThis.Error("value provided for field message.number of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.number);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CountersignRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCountersignRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCountersignResponse(): CountersignResponse {
+  return { request: undefined };
+}
+
+export const CountersignResponse: MessageFns<CountersignResponse> = {
+  encode(message: CountersignResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.request !== undefined) {
+      CountersignedUse.encode(message.request, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CountersignResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCountersignResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.request = CountersignedUse.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /**
  * The operator's hand on a running CA.
  * Caller of every RPC: root or the CA's own user, on the CA's admin socket, who have every role and need no sign-in; or
  * over TLS the holder of a certificate by SignIn, in the role of that sign-in. A fresh sign-in is of the last 5 minutes.
+ * If the config says so, what needs a fresh sign-in needs a second person, too; Countersign itself does not.
  */
 export type OperatorService = typeof OperatorService;
 export const OperatorService = {
@@ -2920,6 +3742,47 @@ export const OperatorService = {
       Buffer.from(CopyDatabaseResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CopyDatabaseResponse => CopyDatabaseResponse.decode(value),
   },
+  /** Role: reader. Resources that somebody must look at again, and why. */
+  review: {
+    path: "/chancery.v1.Operator/Review" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReviewRequest): Buffer => Buffer.from(ReviewRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReviewRequest => ReviewRequest.decode(value),
+    responseSerialize: (value: ReviewResponse): Buffer => Buffer.from(ReviewResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReviewResponse => ReviewResponse.decode(value),
+  },
+  /** Role: operator. Records that somebody has looked at a resource as it is; changes nothing. */
+  signOff: {
+    path: "/chancery.v1.Operator/SignOff" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SignOffRequest): Buffer => Buffer.from(SignOffRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SignOffRequest => SignOffRequest.decode(value),
+    responseSerialize: (value: SignOffResponse): Buffer => Buffer.from(SignOffResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SignOffResponse => SignOffResponse.decode(value),
+  },
+  /** Role: reader. What waits for a second person. */
+  listRequests: {
+    path: "/chancery.v1.Operator/ListRequests" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRequestsRequest): Buffer => Buffer.from(ListRequestsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRequestsRequest => ListRequestsRequest.decode(value),
+    responseSerialize: (value: ListRequestsResponse): Buffer =>
+      Buffer.from(ListRequestsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListRequestsResponse => ListRequestsResponse.decode(value),
+  },
+  /** Role: operator, and a fresh sign-in. The second person agrees to one use of a verb, which another asked for. */
+  countersign: {
+    path: "/chancery.v1.Operator/Countersign" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CountersignRequest): Buffer => Buffer.from(CountersignRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CountersignRequest => CountersignRequest.decode(value),
+    responseSerialize: (value: CountersignResponse): Buffer => Buffer.from(CountersignResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CountersignResponse => CountersignResponse.decode(value),
+  },
   /** Role: operator, and a fresh sign-in. Makes a new root and puts it into the bundle, or replaces the intermediate. */
   rotate: {
     path: "/chancery.v1.Operator/Rotate" as const,
@@ -2992,6 +3855,14 @@ export interface OperatorServer extends UntypedServiceImplementation {
   queryAudit: handleUnaryCall<QueryAuditRequest, QueryAuditResponse>;
   /** Role: operator. Writes a copy of the database to a file beside it, for a backup, and answers when it is whole. */
   copyDatabase: handleUnaryCall<CopyDatabaseRequest, CopyDatabaseResponse>;
+  /** Role: reader. Resources that somebody must look at again, and why. */
+  review: handleUnaryCall<ReviewRequest, ReviewResponse>;
+  /** Role: operator. Records that somebody has looked at a resource as it is; changes nothing. */
+  signOff: handleUnaryCall<SignOffRequest, SignOffResponse>;
+  /** Role: reader. What waits for a second person. */
+  listRequests: handleUnaryCall<ListRequestsRequest, ListRequestsResponse>;
+  /** Role: operator, and a fresh sign-in. The second person agrees to one use of a verb, which another asked for. */
+  countersign: handleUnaryCall<CountersignRequest, CountersignResponse>;
   /** Role: operator, and a fresh sign-in. Makes a new root and puts it into the bundle, or replaces the intermediate. */
   rotate: handleUnaryCall<RotateRequest, Rotation>;
   /** Role: operator, and a fresh sign-in. The next step of the rotation; refused while it waits for something. */
@@ -3160,6 +4031,70 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CopyDatabaseResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: reader. Resources that somebody must look at again, and why. */
+  review(
+    request: ReviewRequest,
+    callback: (error: ServiceError | null, response: ReviewResponse) => void,
+  ): ClientUnaryCall;
+  review(
+    request: ReviewRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReviewResponse) => void,
+  ): ClientUnaryCall;
+  review(
+    request: ReviewRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReviewResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: operator. Records that somebody has looked at a resource as it is; changes nothing. */
+  signOff(
+    request: SignOffRequest,
+    callback: (error: ServiceError | null, response: SignOffResponse) => void,
+  ): ClientUnaryCall;
+  signOff(
+    request: SignOffRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SignOffResponse) => void,
+  ): ClientUnaryCall;
+  signOff(
+    request: SignOffRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SignOffResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: reader. What waits for a second person. */
+  listRequests(
+    request: ListRequestsRequest,
+    callback: (error: ServiceError | null, response: ListRequestsResponse) => void,
+  ): ClientUnaryCall;
+  listRequests(
+    request: ListRequestsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListRequestsResponse) => void,
+  ): ClientUnaryCall;
+  listRequests(
+    request: ListRequestsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListRequestsResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: operator, and a fresh sign-in. The second person agrees to one use of a verb, which another asked for. */
+  countersign(
+    request: CountersignRequest,
+    callback: (error: ServiceError | null, response: CountersignResponse) => void,
+  ): ClientUnaryCall;
+  countersign(
+    request: CountersignRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CountersignResponse) => void,
+  ): ClientUnaryCall;
+  countersign(
+    request: CountersignRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CountersignResponse) => void,
   ): ClientUnaryCall;
   /** Role: operator, and a fresh sign-in. Makes a new root and puts it into the bundle, or replaces the intermediate. */
   rotate(request: RotateRequest, callback: (error: ServiceError | null, response: Rotation) => void): ClientUnaryCall;

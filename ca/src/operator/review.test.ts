@@ -1,0 +1,130 @@
+/** Which resources a review lists, and why. */
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { beforeEach, expect, test, vi } from 'vitest';
+import { applied, makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { issuance } from '../../../test/kit/store/records.ts';
+import { openOperator } from './operator.ts';
+import type { Reviewed, SeenPerson, Why } from './review.ts';
+import type { Asker } from './verb.ts';
+
+const DAY = 86_400;
+const PAST = '2020-01-01T00:00:00Z';
+const root: Asker = { address: 'pid 1 uid 0', local: { uid: 0, ensureStillThere: () => {} } };
+const ID = 'spiffe://prod.example/w';
+const identity = { kind: 'Identity', name: 'w', platform: 'unix', id: ID };
+const server = { kind: 'McpServer', name: 's', identity: ID, address: 'a:1' };
+const access = { kind: 'Access', name: 'a', who: [ID], servers: ['s'], tools: { allow: ['*'] } };
+
+let rpc: Rpc;
+let people: readonly SeenPerson[];
+let operator: ReturnType<typeof openOperator>;
+beforeEach(async () => {
+  rpc = await makeRpc([{ type: 'unix', attest: () => Promise.reject(new Error('nobody joins here')) }]);
+  people = [];
+  const doors = { copyPath: 'nowhere', twoPeople: false, rotation: undefined as never };
+  operator = openOperator({ ...rpc, ...doors, people: async () => people });
+});
+
+const ago = (days: number): Date => addSeconds(rpc.clock.now(), -days * DAY);
+const inDays = (days: number): string => ago(-days).toISOString();
+const list = (all = false): Promise<readonly Reviewed[]> => operator.review(root)({ all });
+const why = async (): Promise<Record<string, readonly Why[]>> =>
+  Object.fromEntries((await list()).map((each) => [each.resource.kind, each.why]));
+
+/** A certificate by the Identity `w`, recorded so many days ago. */
+async function issued(days: number): Promise<void> {
+  const now = rpc.clock.now();
+  rpc.clock.jump(ago(days));
+  const issuer = rpc.authorities.inUse().find(({ kind }) => kind === 'intermediate')?.serial ?? '';
+  const id = parseSpiffeId(ID);
+  await rpc.store.record({ ...issuance, id, identity: 'w', issuer }, { ...event, id });
+  rpc.clock.jump(now);
+}
+const event = { type: 'agent.acknowledged', sequence: 1 } as const;
+
+test.each<[string, object, number, readonly Why[] | undefined]>([
+  ['used lately', {}, 89, undefined],
+  ['used long ago', {}, 91, ['unused']],
+  ['whose review is due', { reviewBy: PAST }, 1, ['overdue']],
+  ['that has ended', { until: PAST }, 1, ['ended']],
+])('an Identity %s', async (_, more, days, expected) => {
+  await applied(rpc, { ...identity, ...more });
+  await issued(days);
+  expect((await why())['Identity']).toEqual(expected);
+});
+
+test('an Identity without any certificate on record is unused, and one that ends within 30 days is named', async () => {
+  await applied(rpc, { ...identity, until: inDays(29) });
+  expect(await why()).toEqual({ Identity: ['unused', 'ending'] });
+  await applied(rpc, { ...identity, until: inDays(31), reviewBy: inDays(1) });
+  await issued(1);
+  expect(await why()).toEqual({});
+  expect(await list(true)).toHaveLength(1);
+});
+
+test('servers and rules are unused only where gateways report calls, by calls at their own servers', async () => {
+  await applied(rpc, identity, server, access);
+  await issued(1);
+  expect(await why()).toEqual({});
+  const calls: { readonly server: string; readonly rule: string; readonly more?: object }[] = [];
+  vi.spyOn(rpc.store, 'search').mockImplementation(async () => ({
+    found: calls.map(({ more = {}, ...record }) => ({
+      index: undefined,
+      text: JSON.stringify({
+        at: rpc.clock.now(),
+        type: 'call.recorded',
+        record: { stage: 'decided', ...record },
+        ...more,
+      }),
+    })),
+    ...{ place: 0, newest: 0, more: false },
+  }));
+  calls.push({ server: 's', rule: 'other' });
+  expect(await why()).toEqual({ Access: ['unused'] });
+  calls.push({ server: 's', rule: 'a', more: { foreign: true } });
+  expect(await why()).toEqual({ Access: ['unused'] });
+  calls.push({ server: 's', rule: 'a' });
+  expect(await why()).toEqual({});
+  expect((await list(true)).find(({ resource }) => resource.kind === 'Access')?.lastUse).toEqual(
+    rpc.clock.now(),
+  );
+});
+
+test('an owner who has not signed in for 90 days is named; a team is not known', async () => {
+  await applied(rpc, { ...identity, owner: 'ada' });
+  await issued(1);
+  expect(await why()).toEqual({});
+  people = [{ names: ['ada', 'x'], lastSignIn: ago(91) }];
+  expect(await why()).toEqual({ Identity: ['owner'] });
+  people = [...people, { names: ['ada'], lastSignIn: ago(1) }];
+  expect(await why()).toEqual({});
+});
+
+test('I155 a sign-off is for the resource as it was seen, and changes nothing but what the list says', async () => {
+  await applied(rpc, { ...identity, reviewBy: PAST });
+  await issued(1);
+  const [seen] = await list();
+  const order = { kind: 'Identity', name: 'w', digest: seen?.digest ?? '', reason: 'needed' };
+  const before = rpc.registry.sets.current();
+  await operator.signOff(root)(order);
+  expect(rpc.registry.sets.current()).toBe(before);
+  expect(await list()).toMatchObject([{ why: ['next-date'], signedOff: { reason: 'needed' } }]);
+  await applied(rpc, { ...identity, x509: { ttl: '2h' }, reviewBy: PAST });
+  expect(await list()).toMatchObject([{ why: ['overdue'], signedOff: undefined }]);
+  const says = /^Identity\/w has changed meanwhile: look at it again$/;
+  await expect(operator.signOff(root)(order)).rejects.toThrow(refusal('review', says));
+});
+
+test.each<[string, object, RegExp]>([
+  ['what is not in force', { name: 'v' }, /^there is no Identity\/v in force$/],
+  ['without a reason', { reason: ' ' }, /^a reason of 1 to 1000 characters is needed$/],
+  ['with a reason that is too long', { reason: 'x'.repeat(1001) }, /^a reason of 1 to 1000/],
+])('I155 a sign-off of %s is refused', async (_, more, says) => {
+  await applied(rpc, identity);
+  const digest = (await list(true))[0]?.digest ?? '';
+  const order = { kind: 'Identity', name: 'w', digest, reason: 'needed', ...more };
+  await expect(operator.signOff(root)(order)).rejects.toThrow(refusal('review', says));
+  expect(await rpc.store.signOffs()).toEqual([]);
+});

@@ -1,0 +1,184 @@
+/** The operator's verbs of a review: which resources somebody must look at again, and that somebody has. */
+import { hash } from 'node:crypto';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { endOf } from '@chancery/shared/policy/until.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { Resource } from '../registry/resources.ts';
+import type { LogStore, ReportedCall } from '../store/log-store.ts';
+import type { MadeSignOff, OperatorStore } from '../store/operator-store.ts';
+import { reading, type VerbDeps, writing } from './verb.ts';
+
+export interface ReviewDeps extends VerbDeps {
+  readonly registry: Pick<Registry, 'sets'>;
+  readonly store: Pick<OperatorStore, 'identityUses' | 'signOffs' | 'signOff'> & ReadsCalls;
+  /** Who has signed in here, by all names that an `owner` may have for them. */
+  readonly people: () => Promise<readonly SeenPerson[]>;
+}
+
+type ReadsCalls = Pick<LogStore, 'search'>;
+
+export interface SeenPerson {
+  readonly names: readonly string[];
+  readonly lastSignIn: Date;
+}
+
+/**
+ * Why a resource is listed. `unused`: for 90 days, or never on record. `overdue`: its reviewBy has passed. `next-date`:
+ * likewise, and it was signed off as it is, so a next reviewBy is missing. `ended`, `ending`: its until has passed, or
+ * comes within 30 days. `owner`: who owns it has signed in here, and not for 90 days.
+ */
+export type Why = 'unused' | 'overdue' | 'next-date' | 'ended' | 'ending' | 'owner';
+
+export interface Reviewed {
+  readonly resource: Resource;
+  readonly digest: string;
+  readonly why: readonly Why[];
+  /** Undefined if none is on record. */
+  readonly lastUse: Date | undefined;
+  /** False if nothing on record could say it: then it is not unused. */
+  readonly isUseKnown: boolean;
+  /** Of the resource as it is. */
+  readonly signedOff: MadeSignOff | undefined;
+  /** Undefined if nobody of the owner's name has signed in here. */
+  readonly ownerSeen: Date | undefined;
+}
+
+export interface SignOffOrder {
+  readonly kind: string;
+  readonly name: string;
+  /** Of the resource that the operator has seen. */
+  readonly digest: string;
+  readonly reason: string;
+}
+
+const DAY = 86_400;
+const UNUSED_SECONDS = 90 * DAY;
+const ENDING_SECONDS = 30 * DAY;
+const MAX_REASON = 1000;
+/** Entries of the audit log in one page, and pages: a million events. */
+const PAGE = 1000;
+const MAX_PAGES = 100;
+
+/** `review` with `all` lists what nobody must look at, too. Throws review for a resource that is not as it was seen. */
+export const reviewVerbs = (deps: ReviewDeps) => ({
+  review: reading('review', ({ all }: { readonly all: boolean }) => review(all, deps), deps),
+  signOff: writing<SignOffOrder, MadeSignOff>(
+    {
+      name: 'signOff',
+      about: ({ kind, name }) => `${kind}/${name}`,
+      run: async ({ kind, name, digest, reason }, by) => {
+        const found = deps.registry.sets
+          .current()
+          .resources.find((each) => each.kind === kind && each.name === name);
+        ensure(found !== undefined, 'review', `there is no ${kind}/${name} in force`);
+        const isSame = digest === digestOf(found);
+        ensure(isSame, 'review', `${kind}/${name} has changed meanwhile: look at it again`);
+        const isReason = reason.trim() !== '' && reason.length <= MAX_REASON;
+        ensure(isReason, 'review', `a reason of 1 to ${MAX_REASON} characters is needed`);
+        return deps.store.signOff({ kind, name, digest, reviewBy: found.reviewBy, reason, by });
+      },
+    },
+    deps,
+  ),
+});
+
+const digestOf = (resource: Resource): string => hash('sha256', JSON.stringify(resource), 'hex');
+
+async function review(all: boolean, deps: ReviewDeps): Promise<readonly Reviewed[]> {
+  const { resources } = deps.registry.sets.current();
+  const now = deps.clock.now();
+  const [signOffs, people] = [await deps.store.signOffs(), await deps.people()];
+  const identities = await identityUses(deps);
+  const calls = await callsOf(resources, now, deps);
+  const listed = resources.map((resource): Reviewed => {
+    const digest = digestOf(resource);
+    const { kind, name, owner, reviewBy } = resource;
+    const isSame = (each: MadeSignOff) =>
+      each.kind === kind && each.name === name && each.digest === digest && each.reviewBy === reviewBy;
+    const isUseKnown = kind === 'Identity' || calls.isKnown;
+    const lastUse = kind === 'Identity' ? identities.get(name) : calls.last.get(`${kind}/${name}`);
+    const seen = owner === undefined ? [] : people.filter(({ names }) => names.includes(owner));
+    const ownerSeen = newest(seen.map(({ lastSignIn }) => lastSignIn));
+    const found = { resource, digest, isUseKnown, lastUse, signedOff: signOffs.find(isSame), ownerSeen };
+    return { ...found, why: whyOf(found, now) };
+  });
+  return all ? listed : listed.filter(({ why }) => why.length > 0);
+}
+
+function whyOf(
+  { resource, isUseKnown, lastUse, signedOff, ownerSeen }: Omit<Reviewed, 'why'>,
+  now: Date,
+): readonly Why[] {
+  const why: Why[] = [];
+  const isLongAgo = (time: Date): boolean => addSeconds(time, UNUSED_SECONDS) < now;
+  if (isUseKnown && (lastUse === undefined || isLongAgo(lastUse))) why.push('unused');
+  const { reviewBy } = resource;
+  if (reviewBy !== undefined && new Date(reviewBy) <= now)
+    why.push(signedOff === undefined ? 'overdue' : 'next-date');
+  const end = endOf(resource);
+  if (end !== undefined && end <= now) why.push('ended');
+  else if (end !== undefined && end <= addSeconds(now, ENDING_SECONDS)) why.push('ending');
+  if (ownerSeen !== undefined && isLongAgo(ownerSeen)) why.push('owner');
+  return why;
+}
+
+/** Reads all records of certificates, page by page. */
+async function identityUses({ store }: ReviewDeps): Promise<ReadonlyMap<string, Date>> {
+  const last = new Map<string, Date>();
+  let below: number | undefined;
+  do {
+    const page = await store.identityUses(below);
+    for (const { name, at } of page.list) last.set(name, newest([at, last.get(name) ?? at]) ?? at);
+    ({ below } = page);
+  } while (below !== undefined);
+  return last;
+}
+
+interface Calls {
+  /** False if no gateway reports its calls to this CA. */
+  readonly isKnown: boolean;
+  /** Of each McpServer and Access, by kind and name. */
+  readonly last: ReadonlyMap<string, Date>;
+}
+
+/** An entry of a reported call, as far as a review reads it. */
+interface CallEntry extends Pick<ReportedCall, 'foreign'> {
+  readonly at: string;
+  readonly record: { readonly stage: string; readonly server: string; readonly rule?: string };
+}
+
+/** Goes back through the calls of 90 days, until every server and rule was found. */
+async function callsOf(resources: readonly Resource[], now: Date, { store }: ReviewDeps): Promise<Calls> {
+  const last = new Map<string, Date>();
+  const wanted = new Set(
+    resources.filter(({ kind }) => kind !== 'Identity').map(({ kind, name }) => `${kind}/${name}`),
+  );
+  const since = addSeconds(now, -UNUSED_SECONDS).getTime();
+  const query = {
+    words: [],
+    text: '"type":"call.recorded"',
+    decision: undefined,
+    backwards: true,
+    limit: PAGE,
+  };
+  let [isKnown, place]: [boolean, number | undefined] = [false, undefined];
+  for (let pages = 0; pages < MAX_PAGES && wanted.size > 0; pages += 1) {
+    const page = await store.search({ ...query, since, until: Number.MAX_SAFE_INTEGER, place });
+    for (const { text } of page.found) {
+      isKnown = true;
+      const { at, foreign, record } = JSON.parse(text) as CallEntry;
+      // Of another one's server a gateway could say anything.
+      if (foreign === true || record.stage !== 'decided') continue;
+      for (const key of [`McpServer/${record.server}`, `Access/${record.rule}`])
+        if (wanted.delete(key)) last.set(key, new Date(at));
+    }
+    if (!page.more) return { isKnown, last };
+    ({ place } = page);
+  }
+  // More calls than were looked at: what was not found may have been used.
+  return { isKnown: isKnown && wanted.size === 0, last };
+}
+
+const newest = (times: readonly Date[]): Date | undefined =>
+  times.toSorted((a, b) => b.getTime() - a.getTime())[0];

@@ -1,0 +1,117 @@
+/** What needs two people, by the verbs. */
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { openOperator } from './operator.ts';
+import type { Person } from './roles.ts';
+import type { Asker } from './verb.ts';
+
+const root: Asker = { address: 'pid 1 uid 0', local: { uid: 0, ensureStillThere: () => {} } };
+const ID = 'spiffe://prod.example/w';
+const files = (name: string) => [
+  { name, text: JSON.stringify({ kind: 'Identity', name, platform: 'unix', id: ID }) },
+];
+const needed = (verb: string) =>
+  refusal('operator_second', new RegExp(`^${verb} needs two people: request \\d`));
+
+let rpc: Rpc;
+let operator: ReturnType<typeof openOperator>;
+beforeEach(async () => {
+  rpc = await makeRpc([{ type: 'unix', attest: () => Promise.reject(new Error('nobody joins here')) }]);
+  const doors = { copyPath: 'nowhere', twoPeople: true, rotation: undefined as never };
+  operator = openOperator({ ...rpc, ...doors, people: async () => [] });
+  const revocation = { kind: 'id', value: ID, reason: 'keyCompromise', seconds: 0, force: false };
+  for (let n = 0; n < 2; n += 1) await operator.revoke(root)({ ...revocation, dryRun: false });
+});
+
+/** A person of this name, who is called `called` this time. */
+const signedIn = (name: string, more: Partial<Person> & { readonly called?: string } = {}): Asker => ({
+  address: '10.0.0.2',
+  person: async () => ({
+    id: parseSpiffeId(`spiffe://prod.example/chancery/operator/${name}`),
+    by: more.called ?? name,
+    role: 'operator',
+    servers: [],
+    authTime: rpc.clock.now(),
+    ...more,
+  }),
+});
+const [ada, bob] = [signedIn('ada'), signedIn('bob')];
+const standing = () => rpc.revocations.standing().map(({ number }) => number);
+
+describe('I148 a destructive verb with two people', () => {
+  test('is done after the other has countersigned it, once', async () => {
+    await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
+    expect(standing()).toEqual([1, 2]);
+    expect(await operator.requests(bob)(undefined)).toMatchObject([
+      { number: 1, verb: 'lift', about: 'revocation 1', by: 'ada' },
+    ]);
+    await operator.countersign(bob)(1);
+    await operator.lift(ada)(1);
+    expect(standing()).toEqual([2]);
+    await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
+    const acting = (await rpc.store.events(0, 99)).map(({ event }) => event);
+    expect(acting.slice(-7)).toMatchObject([
+      { type: 'countersign.requested', by: 'ada' },
+      { type: 'operator.acting', verb: 'countersign', by: 'bob' },
+      { type: 'countersign.signed', by: 'bob' },
+      { type: 'countersign.used', by: 'ada' },
+      { type: 'operator.acting', verb: 'lift', by: 'ada' },
+      { type: 'revocation.lifted', number: 1 },
+      { type: 'countersign.requested', by: 'ada' },
+    ]);
+  });
+
+  test('is not done with a countersignature for another value, or of another person', async () => {
+    await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
+    await operator.countersign(bob)(1);
+    await expect(operator.lift(ada)(2)).rejects.toThrow(needed('lift'));
+    await expect(operator.lift(bob)(1)).rejects.toThrow(needed('lift'));
+    expect(standing()).toEqual([1, 2]);
+  });
+
+  test('is not countersigned by the same person under another name, by a reader, or after a stale sign-in', async () => {
+    await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
+    const again = signedIn('ada', { called: 'somebody else' });
+    await expect(operator.countersign(again)(1)).rejects.toThrow(refusal('countersign', /is your own/));
+    const reader = signedIn('bob', { role: 'reader' });
+    await expect(operator.countersign(reader)(1)).rejects.toThrow(
+      refusal('operator_role', /has the role reader/),
+    );
+    const stale = signedIn('bob', { authTime: new Date(rpc.clock.now().getTime() - 301_000) });
+    await expect(operator.countersign(stale)(1)).rejects.toThrow(refusal('operator_fresh', /last 5 minutes/));
+    await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
+  });
+
+  test('is done at once by root on the admin socket, and is on record as that', async () => {
+    await operator.lift(root)(1);
+    expect(standing()).toEqual([2]);
+    expect((await rpc.store.events(0, 99)).at(-1)?.event).toMatchObject({ by: 'uid 0 by the admin socket' });
+  });
+});
+
+describe('I148 an apply that widens access', () => {
+  const apply = (asker: Asker, name: string, dryRun = false) =>
+    operator.apply(asker)({ files: files(name), how: {}, dryRun });
+
+  test('is countersigned for its very set and the one that it replaces', async () => {
+    await expect(apply(ada, 'w')).rejects.toThrow(needed('apply'));
+    const [request] = await operator.requests(bob)(undefined);
+    expect(request?.about).toBe('of version 0, added Identity/w');
+    await operator.countersign(bob)(request?.number ?? 0);
+    await expect(apply(ada, 'v')).rejects.toThrow(needed('apply'));
+    // Somebody else was faster: what was countersigned is another change by now.
+    await apply(root, 'u');
+    await expect(apply(ada, 'w')).rejects.toThrow(needed('apply'));
+    expect(rpc.registry.sets.current().version).toBe(1);
+  });
+
+  test('is made when it was, and a dry run needs nobody', async () => {
+    await apply(ada, 'w', true);
+    expect(await operator.requests(bob)(undefined)).toEqual([]);
+    await expect(apply(ada, 'w')).rejects.toThrow(needed('apply'));
+    await operator.countersign(bob)(1);
+    expect(await apply(ada, 'w')).toMatchObject({ version: 1 });
+  });
+});

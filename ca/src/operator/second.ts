@@ -1,0 +1,54 @@
+/** Two people for one use of a verb: the one who asks, and another who countersigns exactly that. */
+import { hash } from 'node:crypto';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { OperatorStore } from '../store/operator-store.ts';
+import type { Person, VerbName } from './roles.ts';
+
+/** One use of a verb. */
+export interface Use {
+  /** All that the verb is given, and what else decides its effect: plain values and bigints. */
+  readonly exact: unknown;
+  /** For the second person. */
+  readonly about: string;
+}
+
+export interface SecondDeps {
+  readonly store: Pick<OperatorStore, 'useRequest' | 'request'>;
+  readonly clock: Clock;
+}
+
+/** From the request to the use: a countersignature that nobody needed any more must not lie about. */
+const REQUEST_SECONDS = 3600;
+const MAX_OPEN = 100;
+const MAX_ABOUT = 4000;
+
+/**
+ * Takes the countersignature of this use, which is then gone. Where there is none it stores a request, and throws
+ * operator_second, which names it. Throws countersign if too many wait.
+ */
+export async function takeSecond(
+  verb: VerbName,
+  { by, id }: Person,
+  { exact, about }: Use,
+  { store, clock }: SecondDeps,
+): Promise<void> {
+  const digest = digestOf(verb, exact);
+  if ((await store.useRequest(digest, id)) !== undefined) return;
+  const until = addSeconds(clock.now(), REQUEST_SECONDS);
+  const draft = { verb, digest, about: about.slice(0, MAX_ABOUT), person: id, by, until };
+  const request = await store.request(draft, MAX_OPEN);
+  const waits = `request ${request.number} waits for another operator until ${request.until.toISOString()}`;
+  const next = `after \`chancery-ca countersign ${request.number}\` by that one, run this command again`;
+  throw new IdentityError('operator_second', `${verb} needs two people: ${waits}; ${next}`);
+}
+
+/** Of equal values the same, whatever the order of their keys. */
+const digestOf = (verb: VerbName, exact: unknown): string =>
+  hash('sha256', JSON.stringify([verb, exact], sorted), 'hex');
+
+function sorted(_: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
