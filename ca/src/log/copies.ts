@@ -38,7 +38,7 @@ export class Copies {
 
   /**
    * Compares the newest copies with the database. Throws tlog if a copy has a checkpoint that the database does not
-   * have: signing on would give a size two roots. A folder that cannot be read is logged once and compared later.
+   * have, or may have one and cannot be read: signing on would give a size two roots. A folder that cannot be read is logged once and compared later.
    */
   async compare(): Promise<void> {
     this.#compared = false;
@@ -86,10 +86,12 @@ export class Copies {
     const sizes = (await fs.readdir(this.#deps.folder)).flatMap(sizeOf).sort((a, b) => b - a);
     const { store } = this.#deps;
     const signed = (await store.checkpoint())?.size ?? 0;
+    const { folder } = this.#deps;
     for (const size of sizes) {
       const copy = await this.#read(size);
+      const torn = `${nameOf(size)} in ${folder} cannot be read as a checkpoint of this log, and the database has`;
+      ensure(copy !== undefined || size <= signed, 'tlog', `${torn} ${signed} entries: ${TORN}`);
       if (copy === undefined) continue;
-      const { folder } = this.#deps;
       const what = `the copy ${nameOf(size)} in ${folder} has ${copy.size} entries and the database ${signed}`;
       ensure(copy.size <= signed, 'tlog', `${what}: the database is older. ${ADVICE}`);
       await this.#ensureSame(copy);
@@ -98,7 +100,7 @@ export class Copies {
     this.#compared = true;
   }
 
-  /** Undefined for a file that is torn, or that is no checkpoint of this log. */
+  /** Undefined for a file that is torn, or that is no checkpoint of this log with this size. */
   async #read(size: number): Promise<Checkpoint | undefined> {
     const { folder, verifier } = this.#deps;
     try {
@@ -136,7 +138,10 @@ export class Copies {
 }
 
 const ADVICE = 'Put the newest ca.db in place; docs/audit.md says what to do without one';
-const NO_COPY = 'is no checkpoint of this log: remove it, and give each CA a folder of its own';
+const TORN =
+  'a checkpoint of that size may have been signed. Move the file away and keep it; docs/audit.md says how to go on';
+const NO_COPY =
+  'is no checkpoint of this log: move it away and keep it, and give each CA a folder of its own';
 
 const nameOf = (size: number): string => `${size}.checkpoint`;
 
