@@ -82,10 +82,32 @@ test.each([
   [['query', '--code', 'csr_pob'], /did you mean csr_pop\?/],
   [['query', '--since', '5m', '--until', '1h'], /--until is not after --since/],
   [['query', '--from', 'x'], /--from is a flag of `audit verify`/],
-  [['verify', '--since', '1h'], /--since is a flag of `audit query`/],
+  [['verify', '--since', '1h'], /--since is a flag of `audit query` and `audit export`/],
+  [['export', '--limit', '3'], /--limit is a flag of `audit query`/],
+  [['query', '--format', 'ocsf'], /--format is a flag of `audit export`/],
+  [['export', '--format', 'oscf'], /--format is one of json, ocsf; did you mean ocsf\?/],
   [['query', '--all', '--limit', '3'], /leave --limit out/],
 ])('%j is refused: it would look like an answer', async (args, says) => {
   expect(await ca.cli('audit', ...args)).toMatchObject({ status: 2, stderr: expect.stringMatching(says) });
+});
+
+test('export prints the entries that query prints, or events of OCSF, of a range', async () => {
+  await integrated();
+  const { stdout } = await ca.cli('audit', 'export');
+  expect(
+    stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line)),
+  ).toEqual(await lines('--all'));
+  const ocsf = await ca.cli('audit', 'export', '--format', 'ocsf', '--decision', 'allowed', '--until', '0m');
+  const events = ocsf.stdout
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line));
+  expect(events.length).toBeGreaterThan(0);
+  for (const each of events) expect(each).toMatchObject({ status_id: 1, metadata: { version: '1.8.0' } });
+  expect(await ca.cli('audit', 'export', '--until', '2000-01-01')).toMatchObject({ status: 0, stdout: '' });
 });
 
 test('--follow prints what is new', async () => {

@@ -38,7 +38,8 @@ export class Copies {
 
   /**
    * Compares the newest copies with the database. Throws tlog if a copy has a checkpoint that the database does not
-   * have, or may have one and cannot be read: signing on would give a size two roots. A folder that cannot be read is logged once and compared later.
+   * have, or may have one and cannot be read: signing on would give a size two roots. A folder that
+   * cannot be read is logged once and compared later.
    */
   async compare(): Promise<void> {
     this.#compared = false;

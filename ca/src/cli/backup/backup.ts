@@ -15,9 +15,9 @@ import { ensureFree, makeBackup } from '../../backup/make.ts';
 import { DATABASE, type Manifest, readManifest, verifyFiles } from '../../backup/manifest.ts';
 import { type CaSettings, paths, readCaConfig } from '../../config.ts';
 import { copyClosedDatabase, ensureSound } from '../../store/sqlite/file/copy.ts';
+import { Bar } from '../bar.ts';
 import { CONFIG_FLAG, configFile, printJson } from '../flags.ts';
 import { callOperator } from '../operator/admin.ts';
-import { Bar } from './bar.ts';
 
 /** A database of many gigabytes. */
 const COPY_SECONDS = 3600;

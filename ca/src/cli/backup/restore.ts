@@ -15,8 +15,8 @@ import { CONFIG } from '../../backup/manifest.ts';
 import { type Restored, restore as restoreFrom } from '../../backup/restore.ts';
 import { type CaSettings, readCaConfig } from '../../config.ts';
 import { logKeyIn } from '../../open-log.ts';
+import { Bar } from '../bar.ts';
 import { CONFIG_FLAG, configFile, printJson } from '../flags.ts';
-import { Bar } from './bar.ts';
 
 /** Makes a data folder that is missing or empty. */
 export const restore = ({ clock }: { readonly clock: Clock }): Command => ({

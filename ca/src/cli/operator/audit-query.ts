@@ -1,9 +1,17 @@
-/** What `audit query` asks for, from its flags. */
+/** What `audit query` and `audit export` ask for, from their flags. */
 import type { QueryAuditRequest } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { DECISIONS } from '@chancery/shared/audit/leaves.ts';
 import { type Invocation, MisuseError, meant } from '@chancery/shared/cli/program.ts';
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { isRefusal, REFUSALS } from '@chancery/shared/ground/errors.ts';
+import { callOperator } from './admin.ts';
+
+/** Entries that are asked for at once. */
+export const PAGE = 1_000;
+
+/** A page of entries. Throws what the call throws. */
+export const askAudit = (invocation: Invocation, request: QueryAuditRequest) =>
+  callOperator(invocation, (client) => client.queryAudit, request);
 
 /** `now` is what "15m ago" counts from. Throws MisuseError. */
 export function queryOf(invocation: Invocation, now: Date): QueryAuditRequest {

@@ -19,37 +19,49 @@ import { readEntryProof } from '@chancery/shared/tlog/read-log.ts';
 import { paths, readCaConfig } from '../../config.ts';
 import { ownLogKey } from '../../open-log.ts';
 import { configFile, OPERATOR_FLAGS, printTable } from '../flags.ts';
-import { callOperator } from './admin.ts';
-import { queryOf } from './audit-query.ts';
+import { exportEntries } from './audit-export.ts';
+import { askAudit, PAGE, queryOf } from './audit-query.ts';
 
-const PAGE = 1_000;
 const DEFAULT_LIMIT = 100;
 const FOLLOW_MS = 1_000;
 
 export const audit: Command = {
-  says: 'Looks into the audit log (query), proves that it has an entry (proof), or verifies all of it (verify).',
-  positionals: 'query | proof ENTRY | verify',
+  says: 'Looks into the audit log (query), exports it, proves that it has an entry (proof), or verifies all of it.',
+  positionals: 'query | export | proof ENTRY | verify',
   flags: {
-    identity: { type: 'string', value: 'SPIFFE-ID', says: 'query: entries that name this SPIFFE ID.' },
-    serial: { type: 'string', value: 'SERIAL', says: 'query: entries that name this certificate.' },
-    code: { type: 'string', value: 'CODE', says: 'query: refusals with this code.' },
+    identity: {
+      type: 'string',
+      value: 'SPIFFE-ID',
+      says: 'query, export: entries that name this SPIFFE ID.',
+    },
+    serial: { type: 'string', value: 'SERIAL', says: 'query, export: entries that name this certificate.' },
+    code: { type: 'string', value: 'CODE', says: 'query, export: refusals with this code.' },
     server: {
       type: 'string',
       value: 'NAME',
-      says: 'query: calls of this McpServer, as gateways report them.',
+      says: 'query, export: calls of this McpServer, as gateways report them.',
     },
-    tool: { type: 'string', value: 'NAME', says: 'query: calls of this tool.' },
-    decision: { type: 'string', value: 'allowed|denied|failed', says: 'query: how requests ended.' },
-    text: { type: 'string', value: 'TEXT', says: 'query: any part of an entry, in upper or lower case.' },
+    tool: { type: 'string', value: 'NAME', says: 'query, export: calls of this tool.' },
+    decision: { type: 'string', value: 'allowed|denied|failed', says: 'query, export: how requests ended.' },
+    text: {
+      type: 'string',
+      value: 'TEXT',
+      says: 'query, export: any part of an entry, in upper or lower case.',
+    },
     since: {
       type: 'string',
       value: 'TIME',
-      says: 'query: from this time on; RFC 3339, or how long ago (15m, 7d).',
+      says: 'query, export: from this time on; RFC 3339, or how long ago (15m, 7d).',
     },
-    until: { type: 'string', value: 'TIME', says: 'query: before this time.' },
+    until: { type: 'string', value: 'TIME', says: 'query, export: before this time.' },
     limit: { type: 'string', short: 'n', value: 'COUNT', says: 'query: the newest so many (default: 100).' },
     all: { type: 'boolean', says: 'query: all that match, however many.' },
     follow: { type: 'boolean', says: 'query: go on with new entries until it is interrupted.' },
+    format: {
+      type: 'string',
+      value: 'json|ocsf',
+      says: 'export: the entries (default), or events of OCSF 1.8.0, API Activity and Authentication.',
+    },
     ...FROM_FLAG,
     ...OPERATOR_FLAGS,
     ...JSON_FLAG,
@@ -59,32 +71,30 @@ export const audit: Command = {
     ensureOwnFlags(verb, invocation);
     if (verb === 'proof' && more.length === 1) return proof(more[0] ?? '', invocation, io);
     if (verb === 'query' && more.length === 0) return query(invocation, io);
+    if (verb === 'export' && more.length === 0) return exportEntries(invocation, io);
     if (verb === 'verify' && more.length === 0) return verify(invocation, io);
-    throw new MisuseError(`give query, proof ENTRY or verify${meant(verb, ['query', 'proof', 'verify'])}`);
+    throw new MisuseError(`give query, export, proof ENTRY or verify${meant(verb, VERBS)}`);
   },
 };
 
-const QUERY = [
-  'identity',
-  'serial',
-  'code',
-  'server',
-  'tool',
-  'decision',
-  'text',
-  'since',
-  'until',
-  'limit',
-  'all',
-  'follow',
-];
+const VERBS = ['query', 'export', 'proof', 'verify'];
+const FILTERS = ['identity', 'serial', 'code', 'server', 'tool', 'decision', 'text', 'since', 'until'];
+const PRINTING = ['limit', 'all', 'follow'];
+
+/** The verbs that take a flag; a flag that is not here is for all of them. */
+const OF_VERBS: Readonly<Record<string, readonly string[]>> = {
+  ...Object.fromEntries(FILTERS.map((flag) => [flag, ['query', 'export']])),
+  ...Object.fromEntries(PRINTING.map((flag) => [flag, ['query']])),
+  format: ['export'],
+  from: ['verify'],
+};
 
 /** A flag that does nothing is a slip: `--from` for `--since` would print everything. */
 function ensureOwnFlags(verb: string, invocation: Invocation): void {
-  const other = { query: ['from'], proof: [...QUERY, 'from'], verify: QUERY }[verb] ?? [];
-  const found = other.find((flag) => invocation.has(flag) || invocation.texts(flag).length > 0);
-  if (found !== undefined)
-    throw new MisuseError(`--${found} is a flag of \`audit ${found === 'from' ? 'verify' : 'query'}\``);
+  const isGiven = (flag: string) => invocation.has(flag) || invocation.texts(flag).length > 0;
+  const other = Object.entries(OF_VERBS).find(([flag, verbs]) => !verbs.includes(verb) && isGiven(flag));
+  if (other !== undefined && VERBS.includes(verb))
+    throw new MisuseError(`--${other[0]} is a flag of \`audit ${other[1].join('` and `audit ')}\``);
   if (verb === 'query' && invocation.has('all') && invocation.text('limit') !== undefined)
     throw new MisuseError('--all has no limit: leave --limit out');
 }
@@ -127,7 +137,11 @@ async function forwards(
 ): Promise<bigint> {
   let [place, more] = [from, true];
   while (more) {
-    const page = await ask(invocation, { ...request, limit: PAGE, ...(place !== undefined && { place }) });
+    const page = await askAudit(invocation, {
+      ...request,
+      limit: PAGE,
+      ...(place !== undefined && { place }),
+    });
     print(page.entries);
     ({ place, more } = page);
   }
@@ -140,7 +154,7 @@ async function backwards(request: QueryAuditRequest, limit: number, invocation: 
   let [place, more]: [bigint | undefined, boolean] = [undefined, true];
   let newest = 0n;
   while (more && entries.length < limit) {
-    const page = await ask(invocation, {
+    const page = await askAudit(invocation, {
       ...request,
       backwards: true,
       ...(place !== undefined && { place }),
@@ -151,9 +165,6 @@ async function backwards(request: QueryAuditRequest, limit: number, invocation: 
   }
   return { entries: entries.slice(0, limit).toReversed(), place: newest };
 }
-
-const ask = (invocation: Invocation, request: QueryAuditRequest) =>
-  callOperator(invocation, (client) => client.queryAudit, request);
 
 function limitOf(text: string | undefined): number {
   const limit = Number(text ?? DEFAULT_LIMIT);
