@@ -37,8 +37,8 @@ export interface Agent {
   readonly instance: Uint8Array;
 }
 
-/** Of connections on which no certificate was shown yet, an address has 64 at the CA. */
-const AT_ONCE = 16;
+/** Of connections on which no certificate was shown yet, an address has 64 at the CA: for eight processes at once. */
+const AT_ONCE = 6;
 
 /** A cluster whose keys the CA has in a file: nobody is asked while pods join. */
 export class Nodes {
@@ -98,9 +98,12 @@ export async function joinAs(
   }
 }
 
+/** What a stream needs to know of the CA. */
+type Reached = Pick<Served, 'bundle'> & { readonly ca: Pick<CaFolder, 'port'> };
+
 /** Each has a connection and a stream of its own, and has put the first state in force. Throws where one is refused. */
 export function connect(
-  served: Served,
+  served: Reached,
   agents: readonly Agent[],
   parts: Parts,
 ): Promise<readonly TrustState[]> {
@@ -116,7 +119,7 @@ export function connect(
   });
 }
 
-function follow({ ca, bundle }: Served, { svid, instance }: Agent, signal: AbortSignal) {
+function follow({ ca, bundle }: Reached, { svid, instance }: Agent, signal: AbortSignal) {
   const told = new TrustState(() => {}, systemClock);
   told.bundle.publish(bundle);
   const { promise: heard, resolve, reject } = Promise.withResolvers<void>();

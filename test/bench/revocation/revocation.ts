@@ -1,8 +1,8 @@
 /**
  * From the operator's command to the cut: a revocation is asked for on the admin socket of a real CA process, written
  * to disk, pushed over real trust streams with mutual TLS, read and in force at each agent; and a stream that is open
- * at a gateway is cut. The agents are in this one process, without their disks: on their own machines they would not
- * wait for each other. Each is a node of its own.
+ * at a gateway is cut. The agents are in eight processes, without their disks: on their own machines they would not wait
+ * for each other. Each is a node of its own.
  */
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -13,7 +13,6 @@ import { unixEvidence } from '@chancery/agent/evidence/unix.ts';
 import { startGateway } from '@chancery/agent/mcp/gateway.ts';
 import { unixTarget } from '@chancery/agent/svid/channel.ts';
 import { bootstrapBundle } from '@chancery/agent/trust/bootstrap.ts';
-import type { TrustState } from '@chancery/agent/trust/state/trust-state.ts';
 import { OperatorClient } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
@@ -26,6 +25,7 @@ import { makeCa, makeFolder, removeFolder } from '../../kit/processes.ts';
 import type { Bench, Outcome, Progress } from '../bench.ts';
 import { quantile, rssMbOf } from '../measure.ts';
 import { type Agent, connect, joinAs, Nodes, type Parts, type Served, TRUST_DOMAIN } from './fleet.ts';
+import { Groups } from './groups.ts';
 
 /** One user of this machine joins for all of them; the rates of one caller are not what is measured. */
 const UNBOUND = { attestationsPerSecond: 100_000, attestationBurst: 100_000 };
@@ -35,6 +35,7 @@ const GATEWAY = nameOf('tools/everything');
 const CALLER = nameOf('agents/caller');
 const FLEET = `spiffe://${TRUST_DOMAIN}/fleet/{pod}`;
 const FLEETS = [100, 1000];
+const PROCESSES = 8;
 const ROUNDS = 30;
 
 export const revocation: Bench = {
@@ -105,23 +106,22 @@ async function startWorld(parts: Parts): Promise<World> {
 }
 
 async function measure(world: World, parts: Parts, progress: Progress): Promise<Outcome> {
-  const fleet: TrustState[] = [];
+  const groups = new Groups(PROCESSES, parts);
   const table: [string, string][] = [];
   const json: Record<string, number> = {};
+  let connected = 0;
   for (const size of FLEETS) {
-    const more = size - fleet.length;
+    const more = size - connected;
     // Before the joins: connections use memory again that joins have left, and would seem to take too little.
     const before = rssMbOf(world.pid);
     progress(`joining ${more} nodes`);
-    const isLast = size === FLEETS.at(-1);
-    const agents = await world.nodes.join(world, isLast ? more - 1 : more);
+    const agents = await world.nodes.join(world, more);
     progress(`connecting ${size} agents`);
-    fleet.push(...(await connect(world, agents, parts)));
-    // Alone, after all the others: it is told last.
-    if (isLast) fleet.push(...(await connect(world, [world.gateway], parts)));
+    await groups.connect(world, agents);
+    connected = size;
     json[`kbPerAgentAt${size}`] = Math.round(((rssMbOf(world.pid) - before) * 1000) / more);
     progress(`revoking before ${size} agents`);
-    const delays = (await inTurn(ROUNDS, (round) => reach(world, fleet, `${size}/${round}`))).flat();
+    const delays = (await inTurn(ROUNDS, (round) => reach(world, groups, `${size}/${round}`))).flat();
     table.push([`in force at ${size} agents, p50 and p99`, both(delays)]);
     json[`inForce${size}P50Ms`] = quantile(delays, 0.5);
     json[`inForce${size}P99Ms`] = quantile(delays, 0.99);
@@ -129,10 +129,10 @@ async function measure(world: World, parts: Parts, progress: Progress): Promise<
   // The first hundred make the process grow by what it keeps for itself.
   table.push(['memory at the CA for each of the last 900 agents', `${json['kbPerAgentAt1000']} KB`]);
   progress('cutting streams');
-  const cuts = await cutStreams(world, fleet, parts);
+  const cuts = await cutStreams(world, groups, parts);
   json['cutP50Ms'] = quantile(cuts, 0.5);
   json['cutP99Ms'] = quantile(cuts, 0.99);
-  table.push([`an open stream at a gateway cut, ${fleet.length} agents connected, p50 and p99`, both(cuts)]);
+  table.push([`an open stream at a gateway cut, ${connected} agents connected, p50 and p99`, both(cuts)]);
   return { table, json };
 }
 
@@ -146,24 +146,15 @@ async function inTurn<T>(rounds: number, run: (round: number) => Promise<T>): Pr
 }
 
 /** Milliseconds from the command until this revocation is in force, one an agent. */
-async function reach(world: World, fleet: readonly TrustState[], round: string): Promise<readonly number[]> {
+async function reach(world: World, groups: Groups, round: string): Promise<readonly number[]> {
   const id = nameOf(`nobody/${round}`);
-  const start = performance.now();
-  const heard = fleet.map(
-    ({ revocations }) =>
-      new Promise<number>((resolve) => {
-        const stop = revocations.onChange((set) => {
-          if (set.revoked({ id }, systemClock.now()) === undefined) return;
-          stop();
-          resolve(performance.now() - start);
-        });
-      }),
-  );
+  const reached = await groups.expect('revoked', id);
+  const start = process.hrtime.bigint();
   const number = await world.revoke(id);
-  const delays = await Promise.all(heard);
-  const lifted = fleet.map(({ revocations }) => changed(revocations));
+  const delays = (await reached()).map((at) => Number(at - start) / 1e6);
+  const lifted = await groups.expect('lifted', id);
   await world.lift(number);
-  await Promise.all(lifted);
+  await lifted();
   return delays;
 }
 
@@ -176,14 +167,10 @@ function changed(source: Source<unknown>): Promise<void> {
   });
 }
 
-/** The last of the fleet is the gateway's agent: it is told last. */
-async function cutStreams(
-  world: World,
-  fleet: readonly TrustState[],
-  parts: Parts,
-): Promise<readonly number[]> {
-  const told = fleet.at(-1);
-  if (told === undefined) throw new Error('there is no fleet');
+/** The gateway's agent is in this process, and has joined after all the others: it is told last. */
+async function cutStreams(world: World, groups: Groups, parts: Parts): Promise<readonly number[]> {
+  const [told] = await connect(world, [world.gateway], parts);
+  if (told === undefined) throw new Error('the gateway has no stream');
   const server = await startFakeServer();
   parts.push(() => server.close());
   server.say = (_seen, res) => stream(res, [], true);
@@ -208,9 +195,10 @@ async function cutStreams(
     await closed();
     const milliseconds = performance.now() - start;
     const number = await revoking;
-    const lifted = fleet.map(({ revocations }) => changed(revocations));
+    const everywhere = await groups.expect('lifted', CALLER);
+    const lifted = changed(told.revocations);
     await world.lift(number);
-    await Promise.all(lifted);
+    await Promise.all([lifted, everywhere()]);
     return milliseconds;
   });
 }
