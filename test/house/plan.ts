@@ -64,6 +64,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/keys': [...shared('ground unix keys'), ...ca('store')],
   'ca/src/authority': [...shared('ground spiffe evidence keys x509 voucher'), ...ca('store keys')],
+  'ca/src/ceremony': [...shared('ground unix der spiffe keys x509'), ...ca('store authority')],
   'ca/src/registry/identity': shared('ground config spiffe evidence policy'),
   'ca/src/registry': [...shared('ground config spiffe policy'), ...ca('store registry/identity')],
   'ca/src/impact': [...shared('ground spiffe'), ...ca('agents registry/identity registry')],
@@ -138,9 +139,10 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('ground cli audit-verify'),
     ...ca('backup store/sqlite config.ts open-log.ts cli cli/operator'),
   ],
+  'ca/src/cli/ceremony': [...shared('ground cli config der spiffe keys'), ...ca('ceremony')],
   'ca/src/cli/program.ts': [
     ...shared('ground cli'),
-    ...ca('cli cli/login cli/operator cli/rotation cli/review cli/backup'),
+    ...ca('cli cli/login cli/operator cli/rotation cli/review cli/backup cli/ceremony'),
   ],
   'ca/src/main.ts': [...shared('ground cli'), ...ca('cli/program.ts')],
 };

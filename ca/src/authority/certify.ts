@@ -1,16 +1,15 @@
 /** Makes an authority: key, lint, intent on record, signature, certificate on record. */
 import { hash } from 'node:crypto';
 import { hex } from '@chancery/shared/ground/bytes.ts';
-import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Signer } from '@chancery/shared/keys/key.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { Certificate } from '@chancery/shared/x509/certificate.ts';
-import { lintAuthority } from '@chancery/shared/x509/compose/lint.ts';
-import { assembleCertificate, writeTbs } from '@chancery/shared/x509/compose/tbs.ts';
-import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
+import { assembleCertificate } from '@chancery/shared/x509/compose/tbs.ts';
 import type { KeyHomes } from '../keys/homes.ts';
 import type { AuditIntake, AuthorityRecord, AuthorityStore, Numbered } from '../store/store.ts';
-import { authorityFields, BACKDATE_SECONDS, crlUrlOf, PATH_LENGTH, type Validity } from './profile.ts';
+import { draftAuthority, validityWithin } from './draft.ts';
+import { BACKDATE_SECONDS, crlUrlOf } from './profile.ts';
 import { drawSerial } from './serial.ts';
 
 export interface AuthorityDeps {
@@ -44,28 +43,19 @@ export async function certify(
   const serial = drawSerial(deps.clock.now(), deps.random, await deps.store.life());
   const name = hex(serial);
   const { signer: own, place: key } = await deps.keys[kind].create(name);
-  const keyId = keyIdentifierOf(own.spki, 'certificate_parse');
-  const signer = parent && {
-    subject: parent.certificate.subject,
-    keyId: keyIdentifierOf(parent.certificate.spki, 'certificate_parse'),
-  };
-  const validity = validityOf(kind, deps, parent?.certificate);
-  const { trustDomain } = deps;
+  const { trustDomain, clock, rootTtl, intermediateTtl } = deps;
+  const ttlSeconds = kind === 'root' ? rootTtl : intermediateTtl;
+  const validity = validityWithin(parent?.certificate, {
+    now: clock.now(),
+    ttlSeconds,
+    backdateSeconds: BACKDATE_SECONDS,
+  });
   const crlUrl = parent && crlUrlOf(deps.crlBase, hex(parent.certificate.serial));
   const signing = parent?.signer ?? own;
-  const fields = authorityFields(
-    { kind, trustDomain, spki: own.spki, keyId, signer, crlUrl },
-    serial,
-    validity,
-  );
-  const tbs = writeTbs(fields, signing.algorithm);
-  lintAuthority(tbs, {
-    trustDomain,
-    issuer: parent?.certificate,
-    spki: own.spki,
-    pathLength: PATH_LENGTH[kind],
-    crlUrl,
-  });
+  const { algorithm } = signing;
+  const { spki } = own;
+  const draft = { kind, trustDomain, spki, crlUrl, serial, validity, algorithm };
+  const tbs = draftAuthority({ ...draft, parent: parent?.certificate });
   const { notAfter } = validity;
   const about = { kind, serial: name, notAfter: notAfter.toISOString() } as const;
   await deps.store.append({ type: 'authority.certifying', ...about, tbs: hash('sha256', tbs, 'hex') });
@@ -94,21 +84,3 @@ async function forgetLoser(
   const lost = stored.length > 0 && stored.every((each) => each.serial !== serial);
   if (kind === 'root' && state === 'active' && lost) await deps.keys.root.remove(key);
 }
-
-/** Never outside the parent's own, however near its beginning or its end. */
-function validityOf(
-  kind: AuthorityRecord['kind'],
-  { clock, rootTtl, intermediateTtl }: AuthorityDeps,
-  parent: Certificate | undefined,
-): Validity {
-  const second = Math.floor(clock.now().getTime() / 1000) * 1000;
-  const first = addSeconds(new Date(second), -BACKDATE_SECONDS);
-  const last = addSeconds(new Date(second), kind === 'root' ? rootTtl : intermediateTtl);
-  return {
-    notBefore: later(first, parent?.notBefore ?? first),
-    notAfter: earlier(last, parent?.notAfter ?? last),
-  };
-}
-
-const later = (a: Date, b: Date): Date => (a > b ? a : b);
-const earlier = (a: Date, b: Date): Date => (a < b ? a : b);

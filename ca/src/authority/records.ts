@@ -139,7 +139,7 @@ export const keyNameOf = ({ certificate }: AuthorityRecord): string =>
 
 /** Throws key_wrong if the key is not that of the record. */
 export function ensureKeyOf(
-  { serial, algorithm, certificate }: AuthorityRecord,
+  { serial, algorithm, certificate }: Pick<AuthorityRecord, 'serial' | 'algorithm' | 'certificate'>,
   key: { readonly spki: Uint8Array; readonly algorithm: string },
 ): void {
   const same = hex(key.spki) === hex(parseCertificate(certificate).spki) && key.algorithm === algorithm;

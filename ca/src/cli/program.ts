@@ -4,6 +4,7 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import { backup } from './backup/backup.ts';
 import { restore } from './backup/restore.ts';
 import { bundle } from './bundle.ts';
+import { ceremony } from './ceremony/ceremony.ts';
 import { check } from './check.ts';
 import { init } from './init.ts';
 import { login } from './login/login.ts';
@@ -45,6 +46,7 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       bundle,
       backup: backup(deps),
       restore: restore(deps),
+      ceremony: ceremony(deps),
       check,
     },
   };

@@ -21,6 +21,15 @@ export function readPem(text: string, label: string, code: Refusal): Uint8Array[
   });
 }
 
+/** As `readPem`, and nothing but the blocks may be there, as `writePem` writes them. Throws `code`. */
+export function readPemOnly(text: string, label: string, code: Refusal): Uint8Array[] {
+  const blocks = readPem(text, label, code);
+  const plain = blocks.map((block) => writePem(label, block)).join('');
+  const says = `there is more than PEM blocks ${label} in lines of 64 characters`;
+  ensure(text.replaceAll('\r\n', '\n') === plain, code, says);
+  return blocks;
+}
+
 /** One block, in lines of 64 characters (RFC 7468 §2). */
 export function writePem(label: string, der: Uint8Array): string {
   const lines = base64(der).match(/.{1,64}/g) ?? [];

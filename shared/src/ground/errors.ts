@@ -98,6 +98,14 @@ export const REFUSALS = {
   authority_unfit: { grpc: 'UNAVAILABLE', says: 'the authority cannot issue now' },
   key_missing: { grpc: 'UNAVAILABLE', says: 'the authority cannot issue now' },
   key_wrong: { grpc: 'UNAVAILABLE', says: 'the authority cannot issue now' },
+  authority_request: {
+    grpc: 'INVALID_ARGUMENT',
+    says: 'the request for the certificate of an authority is not acceptable',
+  },
+  authority_answer: {
+    grpc: 'INVALID_ARGUMENT',
+    says: 'the certificate of an authority is not acceptable',
+  },
   lint: { grpc: 'INTERNAL', says: 'the certificate could not be issued' },
   // Certificates and peers
   der: { grpc: 'INVALID_ARGUMENT', says: 'the DER is not valid' },

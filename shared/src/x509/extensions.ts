@@ -72,7 +72,7 @@ export function basicConstraints(constraints?: { pathLength: number | undefined 
 }
 
 /** §4.2.1.9; undefined if there is no such extension. Throws `code`. */
-export function readBasicConstraints(from: TbsCertificate, code: Refusal): BasicConstraints | undefined {
+export function readBasicConstraints(from: Extended, code: Refusal): BasicConstraints | undefined {
   return readValue(from, OID.basicConstraints, code, (reader) => {
     const body = reader.sequence('basic constraints');
     const ca = body.flag('cA');
@@ -96,7 +96,7 @@ export function keyUsage(...bits: readonly number[]): Uint8Array {
 /**
  * §4.2.1.3: the numbers of the bits that are set, at least one; undefined if there is no such extension. Throws `code`.
  */
-export function readKeyUsage(from: TbsCertificate, code: Refusal): ReadonlySet<number> | undefined {
+export function readKeyUsage(from: Extended, code: Refusal): ReadonlySet<number> | undefined {
   return readValue(from, OID.keyUsage, code, (reader) => {
     const { bytes } = reader.bitString('key usage');
     const bits = Array.from({ length: bytes.length * 8 }, (_, bit) => bit);
@@ -139,7 +139,7 @@ export function subjectAltName({ uris, dnsNames = [], critical }: SubjectAltName
 }
 
 /** §4.2.1.6: all names; undefined if there is no such extension. Throws `code`. */
-export function readSubjectAltName(from: TbsCertificate, code: Refusal): readonly GeneralName[] | undefined {
+export function readSubjectAltName(from: Extended, code: Refusal): readonly GeneralName[] | undefined {
   const found = from.extensions.get(OID.subjectAltName);
   return found && readGeneralNames(found.value, code, 'subject alternative name');
 }
