@@ -162,10 +162,11 @@ describe('the lists', () => {
     expect(new Set(numbers).size).toBe(3);
   });
 
-  test('of a clock that was ahead are replaced when it is set back', async () => {
+  test('of a clock that was ahead are replaced when it is set back, and their numbers grow', async () => {
     await made();
     deps.clock.advanceTo(after(86_400));
     await made(2);
+    const { number } = listOf('intermediate');
     deps.clock.advanceTo(after(86_415));
     deps.clock.jump(after(60));
     await vi.waitFor(() => {
@@ -175,6 +176,7 @@ describe('the lists', () => {
       expect(listOf('intermediate').thisUpdate <= deps.clock.now()).toBe(true);
     });
     expect(listOf('root').thisUpdate <= deps.clock.now()).toBe(true);
+    expect(listOf('intermediate').number).toBeGreaterThan(number);
   });
 });
 

@@ -153,7 +153,8 @@ class CrlKeeper {
     if (isRoot && before !== undefined && isFresh(before, entries, now)) return before;
     const life = isRoot ? Math.max(ttl, ROOT_TTL_SECONDS) : ttl;
     const thisUpdate = addSeconds(now, -BACKDATE_SECONDS);
-    const draft = { issuer, entries, sequence: set.sequence, thisUpdate, nextUpdate: addSeconds(now, life) };
+    const numbers = { sequence: set.sequence, before: before?.number };
+    const draft = { issuer, entries, ...numbers, thisUpdate, nextUpdate: addSeconds(now, life) };
     try {
       return await this.#sign(draft);
     } catch (error) {

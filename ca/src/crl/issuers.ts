@@ -69,7 +69,10 @@ const SECONDS_BITS = 40n;
 /**
  * RFC 5280 section 5.2.3: grows from list to list. The sequence is that of the revocations, which grows with each that
  * is made or lifted; the time tells lists of one sequence apart. So nothing is kept for it, and of two processes that
- * make a list the one that knows more revocations has the greater number. 12 octets at most.
+ * make a list the one that knows more revocations has the greater number. `before` is the number of the list before in
+ * this process: the clock may have been set back since, and two lists may be of one second. 12 octets at most.
  */
-export const crlNumber = (sequence: bigint, thisUpdate: Date): bigint =>
-  (sequence << SECONDS_BITS) + BigInt(Math.floor(thisUpdate.getTime() / 1000));
+export function crlNumber(sequence: bigint, thisUpdate: Date, before: bigint | undefined): bigint {
+  const number = (sequence << SECONDS_BITS) + BigInt(Math.floor(thisUpdate.getTime() / 1000));
+  return before === undefined || before < number ? number : before + 1n;
+}

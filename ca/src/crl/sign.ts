@@ -21,14 +21,16 @@ export interface CrlDraft {
   readonly entries: Entries;
   /** Of the revocations that the entries are of. */
   readonly sequence: bigint;
+  /** The number of the list of this issuer before; undefined for the first of this process. */
+  readonly before: bigint | undefined;
   readonly thisUpdate: Date;
   readonly nextUpdate: Date;
 }
 
 /** `signer` has the key of the issuer. Throws lint, key_wrong, and what the key throws. */
 export async function signCrl(draft: CrlDraft, signer: Signer): Promise<MadeCrl> {
-  const { issuer, entries, sequence, thisUpdate, nextUpdate } = draft;
-  const number = crlNumber(sequence, thisUpdate);
+  const { issuer, entries, sequence, before, thisUpdate, nextUpdate } = draft;
+  const number = crlNumber(sequence, thisUpdate, before);
   const { certificate } = issuer;
   ensure(
     equal(signer.spki, certificate.spki),
