@@ -5,7 +5,15 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { cpus } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,6 +37,7 @@ const commands = {
   mutate: () => [system(ORACLES, 'needed'), run('test/mutate/main.ts', args)],
   fuzz: () => run('test/fuzz/main.ts', args),
   generate: () => generate(),
+  pkcs11: () => compilePkcs11(),
   format: () => tool('biome', ['check', '--write', '.']),
   ca: () => run('ca/src/main.ts', args),
   agent: () => run('agent/src/main.ts', args),
@@ -116,6 +125,23 @@ function generate() {
   must(join(bin, 'buf'), ['lint'], { cwd: join(root, 'proto') });
   must(join(bin, 'buf'), ['generate'], { cwd: join(root, 'proto') });
   if (existsSync(join(root, 'test/house/print-docs.ts'))) run('test/house/print-docs.ts', []);
+}
+
+/** The native half of pkcs11js, for CAs with keys in a token; an install needs no compiler. */
+function compilePkcs11() {
+  const folder = join(root, 'ca/node_modules/pkcs11js');
+  const module = join(folder, 'build/Release/pkcs11.node');
+  if (existsSync(module)) return;
+  if (!onPath('c++')) system({ 'c++': 'g++' }, 'needed');
+  const headers = join(root, 'node_modules/node-api-headers/include');
+  const sources = ['dl', 'common', 'main'].map((name) => join(folder, 'src', `${name}.cpp`));
+  const about = ['-DNAPI_DISABLE_CPP_EXCEPTIONS', '-DNODE_GYP_MODULE_NAME=pkcs11', `-I${headers}`];
+  mkdirSync(dirname(module), { recursive: true });
+  // Under another name first: a test must not load half of it.
+  const partial = `${module}.${process.pid}`;
+  const flags = ['-shared', '-fPIC', '-O2', '-std=c++17', '-ldl', ...about, `-I${join(folder, 'includes')}`];
+  must('c++', [...sources, ...flags, '-o', partial], {});
+  renameSync(partial, module);
 }
 
 function tool(name, rest) {

@@ -30,6 +30,10 @@ test('defaults are those of docs/config.md; paths are relative to the file', () 
     keyEncryptionKey: '/etc/chancery/key',
     listen: '127.0.0.1:8443',
     http: { listen: '127.0.0.1:9464', healthOnly: false },
+    keys: {
+      root: { home: 'file', algorithm: 'ecdsa-p256' },
+      intermediate: { home: 'file', algorithm: 'ecdsa-p256' },
+    },
     rootTtl: 3650 * 86_400,
     intermediateTtl: 2 * 86_400,
     crl: { ttl: 3600 },
@@ -47,6 +51,28 @@ test('defaults are those of docs/config.md; paths are relative to the file', () 
     audit: { checkpointCopies: undefined, copyEvery: 3600 },
     logLevel: 'info',
   });
+});
+
+test('keys may be in a token, whose PIN is in a file beside the config', () => {
+  const { keys } = read(
+    `${GENUINE}keys:\n  root: { home: pkcs11, algorithm: ecdsa-p384 }\n  pkcs11: { module: /m.so, token: a b, pinFile: pin }\n`,
+  );
+  expect(keys).toEqual({
+    root: { home: 'pkcs11', algorithm: 'ecdsa-p384' },
+    intermediate: { home: 'file', algorithm: 'ecdsa-p256' },
+    pkcs11: { module: '/m.so', token: 'a b', pinFile: join(folder, 'pin') },
+  });
+});
+
+test.each([
+  ['keys: { root: { home: pkcs11 } }', /keys\.root\.home: set keys\.pkcs11, too/],
+  ['keys: { root: { home: memory } }', /keys\.root\.home/],
+  ['keys: { root: { algorithm: rsa } }', /keys\.root\.algorithm/],
+  ['keys: { pkcs11: { module: m.so, token: a, pinFile: pin } }', /an absolute path is expected/],
+  ["keys: { pkcs11: { module: /m.so, token: 'a ', pinFile: pin } }", /1 to 32 printable characters/],
+  ['keys: { pkcs11: { module: /m.so, token: a, pin: 1234 } }', /pin/],
+])('%s is refused', (text, message) => {
+  expect(() => read(`${GENUINE}${text}\n`)).toThrow(refusal('config', message));
 });
 
 test('copies of checkpoints go to a folder that is relative to the file', () => {

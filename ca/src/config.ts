@@ -11,6 +11,7 @@ import { socketPathProblem } from '@chancery/shared/text/socket-path.ts';
 import { readTrustedFile } from '@chancery/shared/unix/files/trusted-file.ts';
 import { z } from 'zod';
 import { AttestorsConfig } from './attestors/index.ts';
+import { KeysConfig } from './keys/config.ts';
 import { OperatorsConfig } from './sign-in/config.ts';
 
 /**
@@ -87,6 +88,7 @@ export const CaConfig = z.strictObject({
     .describe(
       "File, 0600, with the 32-byte key in base64 that encrypts the authorities' keys. Relative to this file.",
     ),
+  keys: KeysConfig,
   rootTtl: authorityTtl
     .prefault(ROOT_TTL)
     .describe('Lifetime of the root certificate, when it is made; at least 1h.'),
@@ -219,6 +221,7 @@ export function parseCaConfig(text: string, file: string): CaSettings {
     trustDomain: parseTrustDomain(value.trustDomain),
     dataDir,
     keyEncryptionKey: resolve(here, value.keyEncryptionKey),
+    keys: withPaths(value.keys, here),
     audit: {
       ...value.audit,
       checkpointCopies:
@@ -227,6 +230,13 @@ export function parseCaConfig(text: string, file: string): CaSettings {
     intermediateTtl,
     file,
   };
+}
+
+/** Paths are relative to the config. */
+function withPaths({ pkcs11, ...keys }: KeysConfig, here: string): KeysConfig {
+  return pkcs11 === undefined
+    ? keys
+    : { ...keys, pkcs11: { ...pkcs11, pinFile: resolve(here, pkcs11.pinFile) } };
 }
 
 function intermediateTtlOf(

@@ -9,7 +9,6 @@ import { ensure, type IdentityError, isRefusal } from '@chancery/shared/ground/e
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import { serveHealth } from '@chancery/shared/health/server.ts';
-import { readKek } from '@chancery/shared/keys/file.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { Callers } from '@chancery/shared/rpc/callers.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
@@ -25,9 +24,9 @@ import { serveCrls } from './crl/server.ts';
 import { type Doors, openDoors } from './door/doors.ts';
 import { Limits } from './door/limits.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
-import { type KeyHomes, oneHome } from './keys/homes.ts';
-import { keyFiles } from './keys/key-files.ts';
+import type { KeyHomes } from './keys/homes.ts';
 import { openMetrics } from './measure.ts';
+import { keysOf } from './open-keys.ts';
 import { openLog } from './open-log.ts';
 import { openOperator } from './operator/operator.ts';
 import { OwnCertificate } from './own-certificate.ts';
@@ -90,18 +89,18 @@ export async function openStore(
   return open(database, clock, generation);
 }
 
-/** Where this CA's keys are. Throws file, file_mode. */
-export const keysOf = (settings: Pick<CaSettings, 'dataDir' | 'keyEncryptionKey'>): KeyHomes =>
-  oneHome(keyFiles(paths(settings.dataDir).keys, readKek(settings.keyEncryptionKey)));
-
 /** The authorities of this data folder, open for signing. */
-export const openAuthorities = (settings: CaSettings, deps: ServeDeps, store: Store): Promise<Authorities> =>
-  Authorities.open(authorityDeps(settings, { ...deps, store }));
+export const openAuthorities = (
+  settings: CaSettings,
+  deps: ServeDeps & { readonly store: Store; readonly keys: KeyHomes },
+): Promise<Authorities> => Authorities.open(authorityDeps(settings, deps));
 
-function authorityDeps(settings: CaSettings, deps: ServeDeps & { readonly store: Store }) {
+function authorityDeps<T extends ServeDeps & { readonly store: Store; readonly keys: KeyHomes }>(
+  settings: CaSettings,
+  deps: T,
+) {
   const { trustDomain, rootTtl, intermediateTtl, crl } = settings;
-  const keys = keysOf(settings);
-  return { ...deps, trustDomain, rootTtl, intermediateTtl, keys, crlBase: crl.url };
+  return { ...deps, trustDomain, rootTtl, intermediateTtl, crlBase: crl.url };
 }
 
 interface Closing {
@@ -111,12 +110,20 @@ interface Closing {
 /** As `startCa`, on a store that the caller has opened. Closing the CA closes it, and so does a failed start. */
 export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store): Promise<RunningCa> {
   const open: Closing[] = [];
+  let closeKeys = async (): Promise<void> => {};
   const close = async (): Promise<void> => {
     await Promise.all(open.map((part) => part.close()));
+    await closeKeys();
     await store.close();
   };
   try {
-    return { ...(await openAll(settings, { ...deps, store, open })), lost: store.lost, close };
+    const keys = await keysOf(settings);
+    closeKeys = () => keys.close();
+    return {
+      ...(await openAll(settings, { ...deps, store, keys: keys.homes, open })),
+      lost: store.lost,
+      close,
+    };
   } catch (error) {
     await close();
     throw error;
@@ -127,6 +134,7 @@ type Ports = Pick<RunningCa, 'port' | 'httpPort' | 'crlPort'>;
 
 interface OpenDeps extends ServeDeps {
   readonly store: Store;
+  readonly keys: KeyHomes;
   /** Everything that has been opened and must be closed. */
   readonly open: Closing[];
 }
@@ -137,7 +145,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   open.push({ close: async () => turnedAway.close() });
   const doors = openDoors(settings.limits, openFilesLimit(), { clock, log, turnedAway });
   await tellOfClock(deps);
-  const authorities = await openAuthorities(settings, deps, store);
+  const authorities = await openAuthorities(settings, deps);
   const auditLog = await openLog(settings, deps);
   open.push(auditLog);
   const { trustDomain } = settings;
@@ -189,7 +197,7 @@ async function openCrls(
   deps: OpenDeps & Pick<CrlDeps, 'authorities' | 'revocations'>,
 ): Promise<{ readonly lists: Crls['lists']; readonly port: number | undefined }> {
   const { listen, ttl } = settings.crl;
-  const crls = startCrls({ ...deps, keys: keysOf(settings), ttl });
+  const crls = startCrls({ ...deps, ttl });
   deps.open.push(crls);
   const { lists } = crls;
   if (listen === undefined) return { lists, port: undefined };
@@ -283,8 +291,8 @@ function whyUnfit({ clock, store }: OpenDeps, authorities: Authorities, own: Own
     const waited = store.waitedSeconds();
     const stuck = `the database has not answered for ${Math.round(waited)} s: its disk is slow or stuck`;
     ensure(waited < STUCK_SECONDS, 'store', stuck);
-    authorities.issuer(clock.now());
-    return own.whyUnfit(clock.now());
+    const { signer } = authorities.issuer(clock.now());
+    return signer.unable?.() ?? own.whyUnfit(clock.now());
   } catch (error) {
     if (!isRefusal(error)) throw error;
     return error.message;

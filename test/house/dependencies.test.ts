@@ -13,7 +13,8 @@ const manifest = (folder: string): Record<string, Record<string, string> | undef
 
 /** Ours are packages of this workspace, not dependencies. */
 const declared = (folder: string): readonly string[] =>
-  [manifest(folder)['dependencies'], manifest(folder)['devDependencies']]
+  ['dependencies', 'optionalDependencies', 'devDependencies']
+    .map((list) => manifest(folder)[list])
     .flatMap((list) => Object.keys(list ?? {}))
     .filter((name) => !name.startsWith('@chancery/'));
 

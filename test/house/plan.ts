@@ -62,7 +62,8 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('text ground unix config der spiffe evidence aws x509 tpm outbound'),
     ...ca('tokens'),
   ],
-  'ca/src/keys': [...shared('ground unix keys'), ...ca('store')],
+  'ca/src/keys/pkcs11': shared('ground unix keys'),
+  'ca/src/keys': [...shared('ground unix config keys'), ...ca('store keys/pkcs11')],
   'ca/src/authority': [...shared('ground spiffe evidence keys x509 voucher'), ...ca('store keys')],
   'ca/src/ceremony': [...shared('ground unix der spiffe keys x509'), ...ca('store authority')],
   'ca/src/registry/identity': shared('ground config spiffe evidence policy'),
@@ -103,25 +104,26 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('door rpc rpc/exchange rpc/trust rpc/report rpc/operator'),
   ],
   'ca/src/health': [...shared('health'), ...ca('authority')],
-  'ca/src/config.ts': [...shared('text ground unix config spiffe health'), ...ca('attestors sign-in')],
+  'ca/src/config.ts': [...shared('text ground unix config spiffe health'), ...ca('attestors keys sign-in')],
   'ca/src/own-certificate.ts': [...shared('ground spiffe keys x509'), ...ca('agents authority revocation')],
   'ca/src/upkeep.ts': [...shared('ground'), ...ca('store authority revocation own-certificate.ts')],
   'ca/src/measure.ts': [
     ...shared('ground'),
     ...ca('store log agents authority registry rotation revocation crl door health'),
   ],
+  'ca/src/open-keys.ts': [...shared('keys'), ...ca('keys config.ts')],
   'ca/src/open-log.ts': [...shared('ground keys'), ...ca('store log config.ts')],
   'ca/src/serve.ts': [
-    ...shared('text ground unix spiffe evidence door rpc health keys outbound audit'),
+    ...shared('text ground unix spiffe evidence door rpc health outbound audit'),
     ...ca('store store/sqlite agents tokens attestors keys authority registry rotation revocation'),
-    ...ca('succession sign-in open-log.ts crl door operator rpc rpc/exchange rpc/server.ts config.ts'),
-    ...ca('own-certificate.ts upkeep.ts measure.ts'),
+    ...ca('succession sign-in open-keys.ts open-log.ts crl door operator rpc rpc/exchange rpc/server.ts'),
+    ...ca('config.ts own-certificate.ts upkeep.ts measure.ts'),
   ],
   'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store store/sqlite config.ts')],
   'ca/src/cli': [
     ...shared('text ground unix cli der spiffe keys x509 outbound'),
     PROTO,
-    ...ca('store store/sqlite attestors authority registry config.ts open-log.ts serve.ts'),
+    ...ca('store store/sqlite attestors authority registry config.ts open-keys.ts open-log.ts serve.ts'),
   ],
   'ca/src/cli/login': [
     ...shared('text ground unix cli der spiffe keys x509 tls outbound'),
@@ -255,14 +257,12 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
   'agent/src/main.ts': [...shared('ground unix cli'), ...agent('cli cli/program.ts')],
 };
 
-const SDK: Readonly<Record<string, readonly string[]>> = { 'sdk/src': [] };
-
 const PRODUCT: Readonly<Record<string, readonly string[]>> = {
   ...SHARED,
   [PROTO]: [],
   ...CA,
   ...AGENT,
-  ...SDK,
+  'sdk/src': [],
 };
 
 /** What unit tests of a room may import besides: rooms above it that its product code must not use. */

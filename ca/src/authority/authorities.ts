@@ -8,7 +8,7 @@ import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
-import { isInBundle, keepsKey, maySign } from '../store/authority-states.ts';
+import { isInBundle, maySign } from '../store/authority-states.ts';
 import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
 import type { AuthorityDeps } from './certify.ts';
 import type { Issuer } from './issuer.ts';
@@ -28,8 +28,9 @@ export class Authorities {
   #settled: Settled;
   #anchors: readonly Certificate[] = [];
   #ownIssuer: Issuer | undefined;
-  /** How many of those that were removed have no key any more. */
-  #forgotten = 0;
+  /** Those that were removed and have no key any more, by serial. */
+  readonly #forgotten = new Set<string>();
+  #unforgotten: string | undefined;
   #refreshing: Promise<unknown> = Promise.resolve();
   /** The instant of the last path check that the issuer passed: the check costs two signatures, so once a second. */
   #fitAt = Number.NaN;
@@ -146,12 +147,14 @@ export class Authorities {
       this.#records.publish(records);
   }
 
+  /** What could not be removed is tried again with each refresh, and told once. */
   async #forgetKeys(): Promise<void> {
-    const { records } = this.#settled;
-    const removed = records.filter((each) => !keepsKey(each)).length;
-    if (removed === this.#forgotten) return;
-    await forgetKeys(records, this.#deps.keys);
-    this.#forgotten = removed;
+    const { keys, log } = this.#deps;
+    const failure = await forgetKeys(this.#settled.records, keys, this.#forgotten);
+    const says = failure === undefined ? undefined : String(failure);
+    if (says !== undefined && says !== this.#unforgotten)
+      log.warn({ err: failure }, 'the key of an authority that was removed could not be removed yet');
+    this.#unforgotten = says;
   }
 
   #ensureFit(issuer: Issuer, now: Date): void {

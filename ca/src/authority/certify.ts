@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Signer } from '@chancery/shared/keys/key.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { Certificate } from '@chancery/shared/x509/certificate.ts';
@@ -22,6 +23,7 @@ export interface AuthorityDeps {
   readonly crlBase?: string | undefined;
   readonly store: AuthorityStore & Pick<AuditIntake, 'append'>;
   readonly clock: Clock;
+  readonly log: Log;
   readonly random: (size: number) => Uint8Array;
 }
 

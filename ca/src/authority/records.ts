@@ -82,7 +82,8 @@ export interface Choice {
 
 /**
  * The intermediate that signs or is to sign: issued by this root, before half of its life, with its key. The one that
- * signs already comes before others, then the newest. Undefined if a new one is needed.
+ * signs already comes before others, then the newest. Undefined if a new one is needed. Homes are asked in this order
+ * and no further than needed: one that an operator has left behind is not asked while another key signs.
  */
 export async function freshIntermediate<T extends AuthorityRecord>(
   records: readonly T[],
@@ -92,9 +93,9 @@ export async function freshIntermediate<T extends AuthorityRecord>(
   const fresh = records.filter(
     (each) => keepsKey(each) && isUnder(each, root) && isFresh(parseCertificate(each.certificate), now),
   );
-  const found = await Promise.all(fresh.map(({ key }) => keys.has(key)));
-  const usable = fresh.filter((_, n) => found[n] === true);
-  return usable.find(maySign) ?? usable.at(-1);
+  const others = fresh.filter((each) => !maySign(each)).toReversed();
+  for (const each of [...fresh.filter(maySign), ...others]) if (await keys.has(each.key)) return each;
+  return undefined;
 }
 
 /** What makes `chosen` the one that signs, and removes what nothing can sign with any more. */

@@ -62,8 +62,25 @@ export async function makeIntermediate(root: AuthorityRecord, deps: AuthorityDep
   return certify({ kind: 'intermediate', state: 'prepared' }, deps, { certificate, signer });
 }
 
-/** Removes the keys that nothing will sign with again; does nothing if they are gone. Throws file. */
-export async function forgetKeys(records: readonly AuthorityRecord[], keys: KeyHomes): Promise<void> {
-  for (const { kind, key } of records.filter((each) => !keepsKey(each)))
-    if (await keys[kind].has(key)) await keys[kind].remove(key);
+/**
+ * Removes the keys that nothing will sign with again, of the authorities that are not in `forgotten`; does nothing if
+ * they are gone. Returns the first failure: a home that does not answer, or that the config has no more, must not stop
+ * a CA that signs with others. Adds to `forgotten`.
+ */
+export async function forgetKeys(
+  records: readonly AuthorityRecord[],
+  keys: KeyHomes,
+  forgotten: Set<string>,
+): Promise<unknown> {
+  const failures = new Map<string, unknown>();
+  for (const { serial, kind, key } of records.filter((each) => !keepsKey(each))) {
+    if (forgotten.has(serial) || failures.has(key.home)) continue;
+    try {
+      if (await keys[kind].has(key)) await keys[kind].remove(key);
+      forgotten.add(serial);
+    } catch (error) {
+      failures.set(key.home, error);
+    }
+  }
+  return failures.values().next().value;
 }

@@ -12,9 +12,9 @@ import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { attestorsFrom, platformsOf } from '../attestors/index.ts';
 import { ensureInTime, ensureRootOf, freshIntermediate, NO_ROOT, rootOf } from '../authority/records.ts';
 import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
+import { withKeys } from '../open-keys.ts';
 import { type ApplyOptions, compileStored } from '../registry/registry.ts';
 import { type ResourceFile, readResources, refusedByNow } from '../registry/resources.ts';
-import { keysOf } from '../serve.ts';
 import { clockWarning } from '../store/clock-warning.ts';
 import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
 import type { AuthorityRecord } from '../store/store.ts';
@@ -120,11 +120,12 @@ const NOTHING: Pick<Snapshot, 'newestRecordAt' | 'authorities' | 'registry'> = {
 
 /** Throws unless an intermediate may sign now and has its key, or the root may make one. */
 async function ensureCanSign(settings: CaSettings, { root, records, now }: Authority): Promise<void> {
-  const keys = keysOf(settings);
-  const fresh = await freshIntermediate(records, root, { now, keys: keys.intermediate });
-  ensureInTime(parseCertificate(root.certificate), now);
-  const needed = fresh ?? root;
-  await keys[needed.kind].load(needed.key);
+  await withKeys(settings, async (keys) => {
+    const fresh = await freshIntermediate(records, root, { now, keys: keys.intermediate });
+    ensureInTime(parseCertificate(root.certificate), now);
+    const needed = fresh ?? root;
+    await keys[needed.kind].load(needed.key);
+  });
 }
 
 interface Authority {

@@ -11,8 +11,9 @@ import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { createRoot } from '../authority/certify.ts';
 import { ensureRootOf, findRoot } from '../authority/records.ts';
 import { type CaSettings, parseCaConfig, readCaConfig } from '../config.ts';
+import { withKeys } from '../open-keys.ts';
 import { logKeyOf } from '../open-log.ts';
-import { keysOf, openStore, type ServeDeps } from '../serve.ts';
+import { openStore, type ServeDeps } from '../serve.ts';
 import { openSqlite } from '../store/sqlite/sqlite.ts';
 import type { Store } from '../store/store.ts';
 import { printJson } from './flags.ts';
@@ -87,12 +88,12 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps)
       ensure(root === undefined, 'file', lost);
       createKek(settings.keyEncryptionKey);
     }
-    const keys = keysOf(settings);
-    if (root !== undefined) {
+    const made = await withKeys(settings, async (keys) => {
+      if (root === undefined) return createRoot({ ...deps, ...settings, keys, store });
       ensureRootOf(root, trustDomain);
       await keys.root.load(root.key);
-    }
-    const made = root ?? (await createRoot({ ...deps, ...settings, keys, store }));
+      return root;
+    });
     await logKeyOf(settings, store);
     writeExample(join(dirname(file), 'resources'), trustDomain);
     if (!existsSync(file)) writeFileAtomic(file, utf8(config), 0o644);
@@ -128,7 +129,7 @@ async function makeRoot(settings: CaSettings, deps: ServeDeps & { readonly store
   const known = (await deps.store.authorities()).length;
   createKek(keyEncryptionKey);
   try {
-    return await createRoot({ ...deps, ...settings, keys: keysOf(settings) });
+    return await withKeys(settings, (keys) => createRoot({ ...deps, ...settings, keys }));
   } catch (error) {
     const now = await deps.store.authorities().catch(() => undefined);
     // Nothing is encrypted under it, and another attempt needs its path.

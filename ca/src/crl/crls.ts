@@ -119,12 +119,9 @@ class CrlKeeper {
   }
 
   async #make(): Promise<Date> {
-    const { authorities, revocations, keys, clock, ttl } = this.#deps;
+    const { authorities, revocations, clock, ttl } = this.#deps;
     const [records, set, now] = [authorities.records.current(), revocations.sets.current(), clock.now()];
-    const wanted = issuersOf(records, now);
-    const found = await Promise.all(wanted.map(({ kind, key }) => keys[kind].has(key)));
-    // Of a root the key may be elsewhere: then nobody here can make its list.
-    const issuers = wanted.filter((_, n) => found[n] === true);
+    const issuers = issuersOf(records, now);
     const revoked = await this.#revoked.of(set, now);
     this.#failed = false;
     const lists = await Promise.all(
@@ -167,9 +164,12 @@ class CrlKeeper {
     }
   }
 
-  async #sign(draft: CrlDraft): Promise<MadeCrl> {
+  async #sign(draft: CrlDraft): Promise<MadeCrl | undefined> {
     const { kind, key } = draft.issuer;
-    return signCrl(draft, await this.#deps.keys[kind].load(key));
+    const home = this.#deps.keys[kind];
+    // Of a root the key may be elsewhere: then nobody here can make its list.
+    if (!(await home.has(key))) return undefined;
+    return signCrl(draft, await home.load(key));
   }
 }
 

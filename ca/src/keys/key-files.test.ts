@@ -24,6 +24,13 @@ describe('keys in files', () => {
     expect([await keys.has(place), await keys.has(at('40ff'))]).toEqual([true, false]);
   });
 
+  test('are of the algorithm that is asked for', async () => {
+    const keys = keyFiles(join(folder, 'algorithms'), kek);
+    const made = [await keys.create('40aa'), await keys.create('40ab', 'ecdsa-p384')];
+    expect(made.map(({ signer }) => signer.algorithm)).toEqual(['ecdsa-p256', 'ecdsa-p384']);
+    expect((await keys.load(at('40ab'))).algorithm).toBe('ecdsa-p384');
+  });
+
   test('are gone when they are removed, and may be removed again', async () => {
     const keys = keyFiles(join(folder, 'removed'), kek);
     await keys.create('40aa');

@@ -7,27 +7,24 @@ import type { KeyHome, KeyPlace } from '@chancery/shared/keys/home.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 
-const HOME = 'file';
+/** As records and the config name it. */
+export const FILE = 'file';
 /** A reference becomes the name of a file: nothing in the database may lead out of the folder. */
 const REFERENCE = /^[0-9a-f]{2,40}$/;
 
 /** A reference is the serial of the certificate. The folder is made with the first key. Throws file, file_mode. */
 export function keyFiles(folder: string, keyEncryptionKey: Uint8Array): KeyHome {
   const pathOf = ({ home, reference }: KeyPlace): string => {
-    ensure(
-      home === HOME,
-      'key_wrong',
-      `key ${reference} is in the home ${home}, and this CA has only ${HOME}`,
-    );
+    ensure(home === FILE, 'key_wrong', `key ${reference} is in the home ${home}, and not in ${FILE}`);
     ensure(REFERENCE.test(reference), 'key_wrong', `key ${reference} is not named as a file of a key is`);
     return join(folder, `${reference}.key`);
   };
   return {
-    async create(label) {
-      const place = { home: HOME, reference: label };
+    async create(label, algorithm) {
+      const place = { home: FILE, reference: label };
       const path = pathOf(place);
       makeFolder(folder, 0o700);
-      const key = generateKey();
+      const key = generateKey(algorithm);
       writeKeyFile(path, key, keyEncryptionKey);
       return { place, signer: signerOf(key) };
     },

@@ -98,6 +98,8 @@ export const REFUSALS = {
   authority_unfit: { grpc: 'UNAVAILABLE', says: 'the authority cannot issue now' },
   key_missing: { grpc: 'UNAVAILABLE', says: 'the authority cannot issue now' },
   key_wrong: { grpc: 'UNAVAILABLE', says: 'the authority cannot issue now' },
+  key_unreachable: { grpc: 'UNAVAILABLE', says: 'the authority cannot issue now' },
+  key_refused: { grpc: 'UNAVAILABLE', says: 'the authority cannot issue now' },
   authority_request: {
     grpc: 'INVALID_ARGUMENT',
     says: 'the request for the certificate of an authority is not acceptable',

@@ -1,5 +1,5 @@
 /** Homes of keys: where authorities' keys are made, kept and used. A key may never leave its home. */
-import type { Signer } from './key.ts';
+import type { KeyAlgorithm, Signer } from './key.ts';
 
 /** Names a key for as long as it exists, across restarts and across changes of the config. */
 export interface KeyPlace {
@@ -15,13 +15,14 @@ export interface HomeKey {
 }
 
 /**
- * Throws key_missing for a key that is not there, key_wrong for one that is another key or in another home, and what
- * the home's own reading throws.
+ * Throws key_missing for a key that is not there, key_wrong for one that is another key or in another home; of homes
+ * outside this machine's files key_unreachable while they do not answer and key_refused where they say no; and what the
+ * home's own reading throws.
  */
 export interface KeyHome {
-  /** `label` is unique. Which algorithm the key has is the home's choice. */
-  create(label: string): Promise<HomeKey>;
-  /** Whether the key is there; it may still not open. */
+  /** `label` is unique. Which algorithm the key has without `algorithm` is the home's choice. */
+  create(label: string, algorithm?: KeyAlgorithm): Promise<HomeKey>;
+  /** Whether the key is there; it may still not open. Throws where the home does not answer: then nobody knows. */
   has(place: KeyPlace): Promise<boolean>;
   /** To sign with, for as long as the home has the key. */
   load(place: KeyPlace): Promise<Signer>;

@@ -6,6 +6,7 @@ import { rootOf } from '@chancery/ca/authority/records.ts';
 import { vouch } from '@chancery/ca/authority/vouch.ts';
 import { type KeyHomes, oneHome } from '@chancery/ca/keys/homes.ts';
 import type { AuthorityRecord, Store } from '@chancery/ca/store/store.ts';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { KeyHome } from '@chancery/shared/keys/home.ts';
 import { generateKey, type KeyAlgorithm, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
@@ -52,6 +53,7 @@ export async function makeRoot(changes: Changes = {}) {
     intermediateTtl: INTERMEDIATE_TTL,
     keys: memoryKeys(),
     store: await memoryStore(clock),
+    log: silentLog,
     random: (size: number) => randomBytes(size),
     ...changes,
     clock,

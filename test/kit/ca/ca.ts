@@ -5,6 +5,7 @@ import { dirname, join as joinPath } from 'node:path';
 import { tlsTarget, unixTarget } from '@chancery/agent/svid/channel.ts';
 import { init } from '@chancery/ca/cli/init.ts';
 import { paths, readCaConfig } from '@chancery/ca/config.ts';
+import { withKeys } from '@chancery/ca/open-keys.ts';
 import { openAuthorities, openStore, type RunningCa, runCa, type ServeDeps } from '@chancery/ca/serve.ts';
 import { maySign } from '@chancery/ca/store/authority-states.ts';
 import { openSqliteThread } from '@chancery/ca/store/sqlite/sqlite.ts';
@@ -87,7 +88,9 @@ async function openTestCa(file: string, deps: ServeDeps, clock: MovableClock): P
   const dir = dirname(file);
   const settings = readCaConfig(file);
   const store = await openStore(settings, clock, openSqliteThread);
-  const { bundle: source } = await openAuthorities(settings, deps, store);
+  const { bundle: source } = await withKeys(settings, (keys) =>
+    openAuthorities(settings, { ...deps, store, keys }),
+  );
   const bundle = source.current();
   const running = await runCa(settings, deps, store);
   const { join: joinSocket, admin: adminSocket } = paths(settings.dataDir);
