@@ -1,8 +1,9 @@
 /** People sign in and operate a CA from another machine: real processes, and a strict stand-in of an issuer. */
 import { spawn } from 'node:child_process';
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { stringify } from 'yaml';
 import { type PersonIssuer, startPersonIssuer } from '../kit/oidc/person-issuer.ts';
 import {
   CA_MAIN,
@@ -130,6 +131,17 @@ describe('roles', () => {
     expect(stdout).toContain('payments');
     expect(stdout).not.toContain('other');
     expect(await run(['agents'])).toMatchObject({ status: 1 });
+    const file = join(away, 'payments.yaml');
+    const server = { kind: 'McpServer', name: 'payments', identity: `spiffe://${TRUST_DOMAIN}/payments` };
+    writeFileSync(file, stringify({ ...server, address: 'localhost:9444' }));
+    expect(await run(['apply', '-f', file])).toMatchObject({ status: 0 });
+    writeFileSync(file, stringify({ ...server, name: 'other', address: 'localhost:9444' }));
+    const refused = await run(['apply', '-f', file]);
+    expect(refused).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('McpServer/other is defined at'),
+    });
+    expect((await ca.cli('get')).stdout).toMatch(/other[\s\S]*payments/);
   });
 
   test('a person without a rule gets no certificate', async () => {

@@ -26,7 +26,7 @@ const calls = [
 const saying = ({ role, owners, fresh }: Need): string =>
   [
     `Role: ${role}`,
-    ...(owners === true ? ['; an owner of servers sees their part'] : []),
+    ...(owners === true ? ['; owners of servers for their part'] : []),
     ...(fresh === 'always'
       ? [', and a fresh sign-in']
       : fresh === undefined

@@ -108,6 +108,8 @@ const ROWS: Readonly<Record<string, Row>> = {
     after: 90,
   },
   ChanceryGatewayStale: always('chancery_gateway_stale_in_seconds', 0, 1, 5),
+  ChanceryRecordsLost: growing('chancery_spool_lost_total', 1, 0, 30),
+  ChanceryRecordsLate: always('chancery_spool_oldest_seconds', 301, 300, 15),
   ChanceryDeniedCalls: {
     fires: { 'chancery_gateway_records_total{outcome="denied"}': `0+0x${DAY} 0+20x60` },
     silent: { 'chancery_gateway_records_total{outcome="denied"}': `0+20x${DAY + 60}` },

@@ -1,6 +1,6 @@
 /** The operator's verbs about resources: apply a set, show what it would change, explain decisions. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
-import { isRefusal } from '@chancery/shared/ground/errors.ts';
+import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Agents } from '../agents/agents.ts';
 import { type Holders, type Look, type Unacknowledged, unacknowledgedBy } from '../agents/holders.ts';
@@ -12,8 +12,8 @@ import type { Facts } from '../registry/identity/facts.ts';
 import type { Applied, ApplyOptions, Registry } from '../registry/registry.ts';
 import { type ResourceFile, warnEnded } from '../registry/resources.ts';
 import type { Revocations } from '../revocation/revocations.ts';
-import { ofServers, widening } from './scope.ts';
-import { reading, type VerbDeps, writing } from './verb.ts';
+import { ensureOwn, ofServers, widening, withRest } from './scope.ts';
+import { type Acting, reading, type VerbDeps, writing } from './verb.ts';
 
 export interface ResourceDeps extends VerbDeps {
   readonly agents: Pick<Agents, 'factsOf' | 'list' | 'has' | 'onProgress'>;
@@ -58,26 +58,13 @@ export const resourceVerbs = (deps: ResourceDeps) => ({
       name: 'apply',
       about: ({ files, dryRun }) =>
         dryRun ? undefined : files.length === 1 ? '1 file' : `${files.length} files`,
-      run: async ({ files, how, dryRun }, by, acting) => {
-        const { registry } = deps;
-        const agree = async (applied: Applied): Promise<void> => {
-          if (widening(applied).length === 0) return;
-          acting.ensureFresh();
-          // The set that is applied, and the one that it replaces: a change in between needs another countersignature.
-          const exact = { resources: applied.after.resources, version: applied.version };
-          await acting.takeSecond({ exact, about: aboutChanges(applied) });
-        };
-        const applied = await (dryRun
-          ? registry.diff(files, how)
-          : registry.apply(files, by, { ...how, agree }));
-        return reportOf(applied, deps, { dryRun });
-      },
+      run: (order, _, acting) => applied(order, acting, deps),
     },
     deps,
   ),
   diff: reading<SetOrder, ChangeReport>(
     'diff',
-    async ({ files, how }) => reportOf(await deps.registry.diff(files, how), deps, { dryRun: true }),
+    (order, acting) => applied({ ...order, dryRun: true }, acting, deps),
     deps,
   ),
   explain: reading('explain', async (query: ExplainQuery) => explain(query, deps), deps),
@@ -89,6 +76,33 @@ export const resourceVerbs = (deps: ResourceDeps) => ({
   ),
 });
 
+/** Applies a set, or shows what it would change; an owner's set is their part of it. */
+async function applied(order: ApplyOrder, acting: Acting, deps: ResourceDeps): Promise<ChangeReport> {
+  const { registry } = deps;
+  const { servers, by } = acting;
+  const { dryRun } = order;
+  const base = registry.sets.current();
+  const files = servers === undefined ? order.files : withRest(base, order.files, servers);
+  const how = servers === undefined ? order.how : {};
+  const ensureScope = (found: Applied): void => {
+    if (servers === undefined) return;
+    ensure(found.version === base.version, 'resource', 'somebody applied another set meanwhile; try again');
+    ensureOwn(found, { by, servers });
+  };
+  const agree = async (found: Applied): Promise<void> => {
+    ensureScope(found);
+    if (widening(found).length === 0) return;
+    acting.ensureFresh();
+    // The set that is applied, and the one that it replaces: a change in between needs another countersignature.
+    const exact = { resources: found.after.resources, version: found.version };
+    await acting.takeSecond({ exact, about: aboutChanges(found) });
+  };
+  if (!dryRun) return reportOf(await registry.apply(files, by, { ...how, agree }), deps, order, servers);
+  const found = await registry.diff(files, how);
+  ensureScope(found);
+  return reportOf(found, deps, order, servers);
+}
+
 const aboutChanges = ({ changes, version }: Applied): string =>
   [`of version ${version}`, ...changes.map(({ change, key }) => `${change} ${key}`)].join(', ');
 
@@ -96,9 +110,12 @@ async function reportOf(
   applied: Applied,
   deps: ResourceDeps,
   { dryRun }: { readonly dryRun: boolean },
+  servers: readonly string[] | undefined,
 ): Promise<ChangeReport> {
   const { changes, version } = applied;
-  const warnings = [...applied.warnings, ...warnEnded(applied.after, deps.clock.now())];
+  const ended = warnEnded(ofServers({ ...applied.after, version }, servers), deps.clock.now());
+  // Those of the set may name what an owner does not see.
+  const warnings = [...(servers === undefined ? applied.warnings : []), ...ended];
   if (changes.length === 0) return { changes, warnings, version, losses: [], unacknowledged: undefined };
   const wanted = { policy: BigInt(version) };
   const behind = dryRun ? [] : await whenAcknowledged(deps.agents, wanted, deps.clock);

@@ -21,11 +21,11 @@ export interface Need {
 /** Every verb by its name: a verb without a line does not compile. */
 export const VERBS = {
   agents: { role: 'reader' },
-  apply: { role: 'operator', fresh: 'where it widens access' },
+  apply: { role: 'operator', owners: true, fresh: 'where it widens access' },
   audit: { role: 'reader' },
   copyDatabase: { role: 'operator' },
   countersign: { role: 'operator', fresh: 'always', alone: true },
-  diff: { role: 'reader' },
+  diff: { role: 'reader', owners: true },
   explain: { role: 'reader' },
   issued: { role: 'reader' },
   lift: { role: 'operator', fresh: 'always' },

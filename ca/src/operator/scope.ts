@@ -1,7 +1,8 @@
-/** What of a set of resources an owner of servers may see, and which changes of a set widen access. */
+/** What of a set of resources an owner of servers may see and change, and which changes of a set widen access. */
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Change } from '../registry/diff.ts';
 import type { Applied, VersionedSet } from '../registry/registry.ts';
-import { keyOf, type Resource } from '../registry/resources.ts';
+import { keyOf, type Resource, type ResourceFile } from '../registry/resources.ts';
 
 /** The servers, and the rules for them without the names of other servers. Everything where the caller is no owner. */
 export function ofServers(
@@ -17,6 +18,48 @@ function partOf(resource: Resource, servers: readonly string[]): readonly Resour
   if (resource.kind !== 'Access') return [];
   const own = resource.servers.filter((each) => servers.includes(each));
   return own.length === 0 ? [] : [{ ...resource, servers: own }];
+}
+
+/** What an owner has the whole say in: their servers, and rules that are for no other server. */
+const isOwn = (resource: Resource, servers: readonly string[]): boolean =>
+  resource.kind === 'McpServer'
+    ? servers.includes(resource.name)
+    : resource.kind === 'Access' && resource.servers.every((each) => servers.includes(each));
+
+/** A whole set of an owner's files: these in place of their part, and the rest as it is in force. */
+export function withRest(
+  { resources }: Pick<VersionedSet, 'resources'>,
+  files: readonly ResourceFile[],
+  servers: readonly string[],
+): readonly ResourceFile[] {
+  const rest = resources.filter((each) => !isOwn(each, servers));
+  return [...rest.map((each) => ({ name: keyOf(each), text: JSON.stringify(each) })), ...files];
+}
+
+/**
+ * Of the changes that an owner's set makes. That a server exists, and by which SPIFFE ID, is not theirs to say: rules
+ * of others rely on it. Throws operator_role.
+ */
+export function ensureOwn(
+  { changes, before, after }: Pick<Applied, 'changes' | 'before' | 'after'>,
+  { by, servers }: { readonly by: string; readonly servers: readonly string[] },
+): void {
+  const [old, now] = [before, after].map(
+    ({ resources }) => new Map(resources.map((each) => [keyOf(each), each])),
+  );
+  for (const { key } of changes) {
+    const [from, to] = [old?.get(key), now?.get(key)];
+    const both = [from, to].filter((each) => each !== undefined);
+    const says = `${by} is owner of ${servers.join(', ')}; ${key}`;
+    ensure(
+      both.every((each) => isOwn(each, servers)),
+      'operator_role',
+      `${says} is not for these alone`,
+    );
+    if (!both.some(({ kind }) => kind === 'McpServer')) continue;
+    const isSame = from?.kind === 'McpServer' && to?.kind === 'McpServer' && from.identity === to.identity;
+    ensure(isSame, 'operator_role', `${says} is added, removed or given another identity by operators alone`);
+  }
 }
 
 /**

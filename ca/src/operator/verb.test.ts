@@ -132,10 +132,14 @@ describe('an operator who has signed in', () => {
   test.each<readonly [string, Person['role'], RegExp]>([
     ['a reader', 'reader', /^ada has the role reader, and revoke needs operator$/],
     ['an owner', 'owner', /^ada has the role owner, and revoke needs operator$/],
-  ])('I150 who is %s changes nothing', async (_, role, message) => {
-    await expect(change()(signedIn(role))('x')).rejects.toThrow(refusal('operator_role', message));
-    expect(steps).toEqual([]);
-  });
+  ])(
+    'I150 who is %s changes nothing, and is refused before a large request is read',
+    async (_, role, message) => {
+      await expect(change()(signedIn(role))('x')).rejects.toThrow(refusal('operator_role', message));
+      await expect(change()(signedIn(role)).admit()).rejects.toThrow(refusal('operator_role', message));
+      expect(steps).toEqual([]);
+    },
+  );
 
   test('asks as a reader, and not as an owner where the verb is not for owners', async () => {
     expect(await ask()(signedIn('reader'))(21)).toBe(42);

@@ -24,7 +24,13 @@ export interface Asker {
  * function checks role and sign-in, and acts. It throws operator_role, operator_fresh, what its verb throws, and store
  * if the event of a change cannot be written: then nothing is changed.
  */
-export type Verb<Value, Answer> = (asker: Asker) => (value: Value) => Promise<Answer>;
+export type Verb<Value, Answer> = (asker: Asker) => Run<Value, Answer>;
+
+export interface Run<Value, Answer> {
+  (value: Value): Promise<Answer>;
+  /** For a door whose request is large: checks the role before any of it is read. Throws operator_role. */
+  admit(): Promise<void>;
+}
 
 export interface VerbDeps {
   readonly audit: Audit;
@@ -60,7 +66,7 @@ export function reading<Value, Answer>(
 ): Verb<Value, Answer> {
   return (asker) => {
     const admitted = admit(name, asker, deps);
-    return async (value) => run(value, await admitted());
+    return runOf(admitted, async (value: Value) => run(value, await admitted()));
   };
 }
 
@@ -83,7 +89,7 @@ export function writing<Value, Answer>(
   const { fresh }: Need = VERBS[name];
   return (asker) => {
     const admitted = admit(name, asker, deps);
-    return async (value) => {
+    return runOf(admitted, async (value: Value) => {
       const acting = await admitted();
       const { by } = acting;
       const what = about(value);
@@ -95,9 +101,14 @@ export function writing<Value, Answer>(
         await deps.audit({ type: 'operator.acting', verb: name, about: what.slice(0, 2000), by });
       }
       return run(value, by, acting);
-    };
+    });
   };
 }
+
+const runOf = <Value, Answer>(
+  admitted: () => Promise<Acting>,
+  run: (value: Value) => Promise<Answer>,
+): Run<Value, Answer> => Object.assign(run, { admit: async () => void (await admitted()) });
 
 /** Refuses at once a caller that is no operator; the returned function says who it is, and refuses by role. */
 function admit(name: VerbName, { address, local, person }: Asker, deps: VerbDeps): () => Promise<Acting> {

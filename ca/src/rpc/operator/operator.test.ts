@@ -239,6 +239,20 @@ describe('a set in several messages', () => {
   });
 });
 
+test('I149 apply does not read the set of who has not the role', async () => {
+  const person = async () => ({
+    ...{ id: asked.person, by: 'grace', role: 'reader' as const, servers: [], authTime: new Date(0) },
+  });
+  const handled = operatorMethods(rpc)
+    .map((each) => each(rpc))
+    .find((each) => each.method.path === OperatorService.apply.path);
+  if (handled === undefined) throw new Error('Apply is not answered');
+  const talk = new FakeCall(OperatorService.apply, peerOf(rpc, { ...stranger, person: () => person }));
+  talk.run(handled);
+  // It has sent nothing yet.
+  expect((await talk.failed).details).toBe('the caller may not do this');
+});
+
 describe('who has not acknowledged a change', () => {
   test('is counted after apply, and not after a dry run or where nothing changes', async () => {
     await certifiedCaller(rpc);

@@ -3621,8 +3621,8 @@ export const CountersignResponse: MessageFns<CountersignResponse> = {
 export type OperatorService = typeof OperatorService;
 export const OperatorService = {
   /**
-   * Role: operator; a fresh sign-in where it widens access. Replaces the whole set of resources, or with dry_run shows
-   * what would change.
+   * Role: operator; owners of servers for their part; a fresh sign-in where it widens access. Replaces the whole set of
+   * resources, of an owner their part of it, or with dry_run shows what would change.
    */
   apply: {
     path: "/chancery.v1.Operator/Apply" as const,
@@ -3633,7 +3633,7 @@ export const OperatorService = {
     responseSerialize: (value: ApplyResponse): Buffer => Buffer.from(ApplyResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ApplyResponse => ApplyResponse.decode(value),
   },
-  /** Role: reader. Compares the given set with the one in force. */
+  /** Role: reader; owners of servers for their part. Compares the given set with the one in force. */
   diff: {
     path: "/chancery.v1.Operator/Diff" as const,
     requestStream: true as const,
@@ -3653,7 +3653,7 @@ export const OperatorService = {
     responseSerialize: (value: ExplainResponse): Buffer => Buffer.from(ExplainResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ExplainResponse => ExplainResponse.decode(value),
   },
-  /** Role: reader; an owner of servers sees their part. The set in force, in pages. */
+  /** Role: reader; owners of servers for their part. The set in force, in pages. */
   listResources: {
     path: "/chancery.v1.Operator/ListResources" as const,
     requestStream: false as const,
@@ -3828,15 +3828,15 @@ export const OperatorService = {
 
 export interface OperatorServer extends UntypedServiceImplementation {
   /**
-   * Role: operator; a fresh sign-in where it widens access. Replaces the whole set of resources, or with dry_run shows
-   * what would change.
+   * Role: operator; owners of servers for their part; a fresh sign-in where it widens access. Replaces the whole set of
+   * resources, of an owner their part of it, or with dry_run shows what would change.
    */
   apply: handleBidiStreamingCall<ApplyRequest, ApplyResponse>;
-  /** Role: reader. Compares the given set with the one in force. */
+  /** Role: reader; owners of servers for their part. Compares the given set with the one in force. */
   diff: handleBidiStreamingCall<ApplyRequest, ApplyResponse>;
   /** Role: reader. Why these facts earn this SPIFFE ID, or why this call is allowed or denied. */
   explain: handleUnaryCall<ExplainRequest, ExplainResponse>;
-  /** Role: reader; an owner of servers sees their part. The set in force, in pages. */
+  /** Role: reader; owners of servers for their part. The set in force, in pages. */
   listResources: handleUnaryCall<ListResourcesRequest, ListResourcesResponse>;
   /** Role: reader. The agents whose streams are open, and who holds a certificate without one. */
   listAgents: handleUnaryCall<ListAgentsRequest, ListAgentsResponse>;
@@ -3875,13 +3875,13 @@ export interface OperatorServer extends UntypedServiceImplementation {
 
 export interface OperatorClient extends Client {
   /**
-   * Role: operator; a fresh sign-in where it widens access. Replaces the whole set of resources, or with dry_run shows
-   * what would change.
+   * Role: operator; owners of servers for their part; a fresh sign-in where it widens access. Replaces the whole set of
+   * resources, of an owner their part of it, or with dry_run shows what would change.
    */
   apply(): ClientDuplexStream<ApplyRequest, ApplyResponse>;
   apply(options: Partial<CallOptions>): ClientDuplexStream<ApplyRequest, ApplyResponse>;
   apply(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ApplyRequest, ApplyResponse>;
-  /** Role: reader. Compares the given set with the one in force. */
+  /** Role: reader; owners of servers for their part. Compares the given set with the one in force. */
   diff(): ClientDuplexStream<ApplyRequest, ApplyResponse>;
   diff(options: Partial<CallOptions>): ClientDuplexStream<ApplyRequest, ApplyResponse>;
   diff(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ApplyRequest, ApplyResponse>;
@@ -3901,7 +3901,7 @@ export interface OperatorClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ExplainResponse) => void,
   ): ClientUnaryCall;
-  /** Role: reader; an owner of servers sees their part. The set in force, in pages. */
+  /** Role: reader; owners of servers for their part. The set in force, in pages. */
   listResources(
     request: ListResourcesRequest,
     callback: (error: ServiceError | null, response: ListResourcesResponse) => void,
