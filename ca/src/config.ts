@@ -65,6 +65,8 @@ const CrlConfig = z
     error: 'set crl.listen, too: nobody serves the lists that certificates would name',
   });
 
+const DAY = 86_400;
+
 export const CaConfig = z.strictObject({
   trustDomain: z
     .string()
@@ -177,6 +179,13 @@ export const CaConfig = z.strictObject({
           'Folder on another machine or mount for copies of checkpoints; it must exist. Relative to this file.',
         ),
       copyEvery: duration('1h').describe('The shortest time between two copies.'),
+      keep: text(DURATION)
+        .transform(by(parseDuration))
+        .refine((seconds) => seconds >= DAY, 'at least 1d is expected')
+        .optional()
+        .describe(
+          'How long entries are kept, at least 1d; then they are pruned, 65,536 together (default: for ever).',
+        ),
     })
     .prefault({})
     .describe('The audit log.'),

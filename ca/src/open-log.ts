@@ -7,6 +7,7 @@ import { Copies } from './log/copies.ts';
 import { startIndexer } from './log/indexer.ts';
 import { logFiles } from './log/log-files.ts';
 import { type LogKey, type LogKeyAt, openLogKey, readLogKey } from './log/log-key.ts';
+import { startPruner } from './log/pruner.ts';
 import { type GrowingLog, startSequencer } from './log/sequencer.ts';
 import { Vouchers } from './log/vouchers.ts';
 import type { Store } from './store/store.ts';
@@ -50,6 +51,8 @@ export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<
   const vouchers = new Vouchers({ ...deps, files, verifier });
   const growing = startSequencer({ ...deps, key, files, copies });
   const index = startIndexer(deps);
-  const close = async () => void (await Promise.all([growing.close(), index.close()]));
+  const { keep: keepSeconds } = settings.audit;
+  const pruner = keepSeconds === undefined ? undefined : startPruner({ ...deps, files, keepSeconds });
+  const close = async () => void (await Promise.all([growing.close(), index.close(), pruner?.close()]));
   return { isFailing: growing.isFailing, close, vouchers };
 }

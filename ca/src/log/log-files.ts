@@ -14,8 +14,8 @@ export interface LogFiles {
   write(path: string, bytes: Uint8Array): Promise<void>;
   /** Also durable when it resolves. */
   writeSynced(path: string, bytes: Uint8Array): Promise<void>;
-  /** Removes a folder with its files; does nothing if there is none. */
-  removeFolder(path: string): Promise<void>;
+  /** Removes a file, or a folder with its files; does nothing if there is none. */
+  remove(path: string): Promise<void>;
 }
 
 /** Paths are relative to the folder, which is made with the first file; 0700 and 0600. */
@@ -50,7 +50,7 @@ export function logFiles(folder: string): LogFiles {
       for (let each = dirname(at(path)); each.length >= folder.length; each = dirname(each))
         await syncFolder(each);
     },
-    removeFolder: (path) => fs.rm(at(path), { recursive: true, force: true }),
+    remove: (path) => fs.rm(at(path), { recursive: true, force: true }),
   };
 }
 

@@ -129,6 +129,9 @@ async function newestEntries(from: number, to: number, { store }: MendDeps): Pro
 
 /** Writes all tiles and bundles up to the checkpoint again. */
 async function rebuild({ size, root }: LogCheckpoint, { store, files, signal }: MendDeps): Promise<Branch> {
+  const { entries: pruned } = await store.pruning();
+  const gone = `the database was pruned of the entries before ${pruned}, so it cannot give the files again`;
+  ensure(pruned === 0, 'tlog', `${gone}: put a copy of dataDir/log in place`);
   let branch = EMPTY;
   for (let after = 0; branch.tail.size < size; ) {
     signal.throwIfAborted();

@@ -67,7 +67,7 @@ export class Sequencer {
     // Another process was faster: the next step begins from its checkpoint.
     if (!(await this.#deps.store.saveCheckpoint(before, checkpoint))) return 0;
     await this.#deps.files.write('checkpoint', utf8(checkpoint.note));
-    for (const folder of outgrown(before, checkpoint.size)) await this.#deps.files.removeFolder(folder);
+    for (const folder of outgrown(before, checkpoint.size)) await this.#deps.files.remove(folder);
     this.#place = { checkpoint, branch, through };
     return entries.length;
   }

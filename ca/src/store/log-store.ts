@@ -63,7 +63,27 @@ export interface FoundEntries {
   readonly more: boolean;
 }
 
+/** What may be pruned: entries before an index, and the events before a sequence, which are no more than those. */
+export interface Prunable {
+  readonly entries: number;
+  readonly first: number;
+}
+
+/** How far the log is pruned. */
+export interface Pruning extends Prunable {
+  /** The sequence of the event that says so. */
+  readonly announced: number;
+  /** How many entries are gone. It is less than `entries` while they are being removed. */
+  readonly done: number;
+}
+
 export interface LogStore {
+  /** With what else is due: entries of before that time, by multiples of `unit`. */
+  pruning(before?: Date, unit?: number): Promise<Pruning & { readonly due: Prunable | undefined }>;
+  /** Writes that it will be pruned, with its event. False if that changed meanwhile: `from` is what was known. */
+  announcePruning(from: number, to: Prunable, event: AuditEvent): Promise<boolean>;
+  /** Removes events, at most `limit`, and what leads to them. Resolves with false if nothing was left. */
+  pruneEvents(limit: number): Promise<boolean>;
   /** Looks at a bounded number of events. */
   search(query: EntryQuery): Promise<FoundEntries>;
   /** The index in the log of the event with this sequence; undefined if it is not integrated yet. */

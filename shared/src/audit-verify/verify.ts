@@ -32,21 +32,28 @@ export async function verifyFolder(of: FolderToVerify, io: Io): Promise<ExitStat
   return report.findings.length === 0 ? 0 : 1;
 }
 
-function print({ checkpoint, findings }: LogReport, { folder, key, kept }: FolderToVerify, io: Io): void {
+function print(
+  { checkpoint, from, findings }: LogReport,
+  { folder, key, kept }: FolderToVerify,
+  io: Io,
+): void {
   for (const { problem } of findings) io.out(`BAD  ${problem}\n`);
   if (checkpoint === undefined || findings.length > 0) return;
   const { size, root } = checkpoint;
-  const says = `${size} entries are those that ${key.name} signed, root ${base64(root)}`;
+  const which = from === 0 ? `${size} entries` : `entries ${from} to ${size - 1} of ${size}`;
+  const says = `${which} are those that ${key.name} signed, root ${base64(root)}`;
   io.out(`good: ${folder}: ${says}\n`);
+  if (from > 0) io.out(`entries before ${from} were pruned, as a kept entry says\n`);
   for (const { name } of kept) io.out(`good: they begin with those of the kept checkpoint ${name}\n`);
   if (kept.length === 0)
     io.out('not proved without a checkpoint kept elsewhere (--from): that no later entries were cut off\n');
 }
 
-const jsonOf = ({ checkpoint, findings }: LogReport, { key, kept }: FolderToVerify) => ({
+const jsonOf = ({ checkpoint, from, findings }: LogReport, { key, kept }: FolderToVerify) => ({
   good: findings.length === 0,
   origin: key.name,
   entries: checkpoint?.size ?? null,
+  from,
   root: checkpoint === undefined ? null : base64(checkpoint.root),
   kept: kept.map(({ name }) => name),
   findings: findings.map(({ entry, problem }) => ({ entry: entry ?? null, problem })),

@@ -159,6 +159,13 @@ export type AuditEvent =
       readonly by: string;
     }
   | {
+      /** The entries before this number are removed from now on; all of them are older than `before`. */
+      readonly type: 'log.pruned';
+      readonly entries: number;
+      /** RFC 3339. */
+      readonly before: string;
+    }
+  | {
       /** A gateway reported one of its records; whether it is true, the gateway alone knows. */
       readonly type: 'call.recorded';
       /** Who reported it, by their certificate. */

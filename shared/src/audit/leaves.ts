@@ -43,6 +43,7 @@ const KINDS: Readonly<Record<AuditEvent['type'], Kind>> = {
   'countersign.signed': { is: 'entry' },
   'countersign.used': { is: 'entry' },
   'ca.restored': { is: 'entry' },
+  'log.pruned': { is: 'entry' },
   'call.recorded': { is: 'entry', decision: decisionOfCall },
   'agent.connected': { is: 'telemetry' },
   'agent.acknowledged': { is: 'telemetry' },

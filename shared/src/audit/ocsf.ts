@@ -32,6 +32,7 @@ const ACTIVITIES: Readonly<Record<string, number>> = {
   'registry.applied': UPDATE,
   'revocation.made': CREATE,
   'revocation.lifted': DELETE,
+  'log.pruned': DELETE,
 };
 
 /** Entries that say what is going to be tried. */

@@ -64,6 +64,21 @@ export class Differences {
     });
   }
 
+  /** A checkpoint that was kept is of entries that are not there any more. */
+  pruned({ name, size }: { readonly name: string; readonly size: number }, from: number): void {
+    const problem = `the kept checkpoint ${name} has ${size} entries, and those before ${from} were pruned`;
+    this.#kept.push({
+      entry: undefined,
+      problem: `${problem}: compare with one of at least ${from} entries`,
+    });
+  }
+
+  /** The first entries are missing, and no entry says that they were pruned. */
+  unsaid(from: number): void {
+    const problem = `entries 0 to ${from - 1} are missing, and no entry after them says that they were pruned`;
+    this.#missing.push({ entry: 0, problem });
+  }
+
   /** The worst first. */
   findings(roots: Roots): readonly Finding[] {
     const { root, size } = this.#signed;

@@ -1,11 +1,26 @@
-/** Reads of a log: its checkpoint, one entry, and the proof of it. */
+/**
+ * Reads of a log: its checkpoint, one entry, and the proof of it. A log may be pruned of its oldest entries: their
+ * bundles and tiles of level 0 are gone, and the tiles above prove that what is kept comes after them. An entry that is
+ * kept says what was pruned, so that nobody can pass a loss off as pruning.
+ */
 import { asBuffer, utf8Text } from '../ground/bytes.ts';
 import { ensure } from '../ground/errors.ts';
 import { openCheckpoint } from './checkpoint.ts';
+import { HASH_BYTES } from './hash.ts';
 import type { NoteKey } from './note.ts';
 import { type EntryProof, verifyProof } from './proof-text.ts';
 import { proveInclusion } from './prove.ts';
-import { readBundle, TILE_WIDTH, type TileName, tileOf, tilePath } from './tile.ts';
+import { Tail } from './tail.ts';
+import {
+  hashesAt,
+  hashesOfTile,
+  PRUNED_TOGETHER,
+  readBundle,
+  TILE_WIDTH,
+  type TileName,
+  tileOf,
+  tilePath,
+} from './tile.ts';
 
 /** Gives a file of the log by its path; undefined if there is none. */
 export type ReadFile = (path: string) => Promise<Uint8Array | undefined>;
@@ -17,7 +32,7 @@ export async function readEntryProof(index: number, read: ReadFile, key: NoteKey
   const { size } = openCheckpoint(note, key);
   const readTile = async (name: TileName): Promise<Uint8Array> => {
     const bytes = await readWidth(name, read);
-    ensure(bytes !== undefined, 'tlog', `${tilePath(name)} is missing`);
+    ensure(bytes !== undefined, 'tlog', `${tilePath(name)} is missing: was entry ${index} pruned?`);
     return bytes;
   };
   const hashes = await proveInclusion(index, { size, read: readTile });
@@ -41,3 +56,37 @@ export async function readWidth(name: TileName, read: ReadFile): Promise<Uint8Ar
 
 const lengthOfEntries = (bytes: Uint8Array, name: TileName): number =>
   readBundle(bytes, name).entries.reduce((sum, { length }) => sum + 2 + length, 0);
+
+/** How many entries were pruned, by the entry of the log that says so; 0 for any other entry. */
+export function prunedBy(entry: Uint8Array): number {
+  const begin = asBuffer(entry).toString('latin1', 0, 128);
+  return Number(/^\{"at":"[^"]*","type":"log\.pruned","entries":(\d{1,15}),/.exec(begin)?.[1] ?? 0);
+}
+
+/** Where the kept part of a log of `size` entries may begin, by its files. Throws what `read` throws. */
+export async function keptFrom(size: number, read: ReadFile): Promise<number> {
+  const isThere = async (name: TileName) => (await read(tilePath(name))) !== undefined;
+  let from = 0;
+  for (; from + PRUNED_TOGETHER <= size; from += PRUNED_TOGETHER) {
+    const index = from / TILE_WIDTH;
+    if (await isThere({ level: 'entries', index, width: TILE_WIDTH })) break;
+    if (await isThere({ level: 0, index, width: TILE_WIDTH })) break;
+  }
+  return from;
+}
+
+/** The tree of the first `from` entries of a log, by its tiles above level 1; undefined if one of them is missing. */
+export async function tailOfPruned(from: number, size: number, read: ReadFile): Promise<Tail | undefined> {
+  const levels: (readonly Uint8Array[])[] = [];
+  for (let level = 0; hashesAt(level, from) > 0; level += 1) {
+    const inTile = hashesAt(level, from) % TILE_WIDTH;
+    if (inTile === 0) levels.push([]);
+    else {
+      const name = tileOf(level, hashesAt(level, from) - 1, size);
+      const bytes = await readWidth(name, read);
+      if (bytes === undefined || bytes.length !== name.width * HASH_BYTES) return undefined;
+      levels.push(hashesOfTile(bytes, name).slice(0, inTile));
+    }
+  }
+  return new Tail(from, levels);
+}

@@ -7,6 +7,9 @@ import { HASH_BYTES } from './hash.ts';
 
 export const TILE_WIDTH = 256;
 
+/** How many entries are pruned together: those of a full tile of level 1. */
+export const PRUNED_TOGETHER = TILE_WIDTH ** 2;
+
 export interface TileName {
   /** Of the hashes: 0 for those of entries. `entries` is a bundle of entries themselves. */
   readonly level: number | 'entries';

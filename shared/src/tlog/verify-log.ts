@@ -8,7 +8,7 @@ import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 import { Differences, type Finding } from './differences.ts';
 import { leafHash } from './hash.ts';
 import type { NoteKey } from './note.ts';
-import { type ReadFile, readWidth } from './read-log.ts';
+import { keptFrom, prunedBy, type ReadFile, readWidth, tailOfPruned } from './read-log.ts';
 import { type FullTile, Tail } from './tail.ts';
 import { hashesAt, hashesOfTile, readBundle, TILE_WIDTH, type TileName, tileOf, tilePath } from './tile.ts';
 
@@ -30,6 +30,8 @@ export interface LogToVerify {
 export interface LogReport {
   /** Undefined if the checkpoint cannot be read or is not signed by the key. */
   readonly checkpoint: Checkpoint | undefined;
+  /** The first entry that is kept: what is before it was pruned. */
+  readonly from: number;
   /** None if the log is what was signed. */
   readonly findings: readonly Finding[];
 }
@@ -39,9 +41,10 @@ export async function verifyLog(log: LogToVerify): Promise<LogReport> {
   const kept = log.kept.map((each) => openKept(each, log.key));
   const opened = await openPublished(log);
   if (typeof opened === 'string')
-    return { checkpoint: undefined, findings: [{ entry: undefined, problem: opened }] };
+    return { checkpoint: undefined, from: 0, findings: [{ entry: undefined, problem: opened }] };
   const verifier = new Verifier(log, opened, kept);
-  return { checkpoint: opened, findings: await verifier.run() };
+  const findings = await verifier.run();
+  return { checkpoint: opened, from: verifier.from, findings };
 }
 
 function openKept({ name, note }: KeptCheckpoint, key: NoteKey): Kept {
@@ -75,6 +78,9 @@ class Verifier {
   readonly #differences: Differences;
   /** The tree of the entries. */
   #entries = new Tail();
+  #from = 0;
+  /** How many entries were pruned, by an entry that is kept. */
+  #pruned = 0;
   /** The tree of the hashes in the tiles of level 0, from the first difference on. */
   #hashes: Tail | undefined;
 
@@ -88,11 +94,13 @@ class Verifier {
   /** Once. Throws what `read` throws. */
   async run(): Promise<readonly Finding[]> {
     const { size } = this.#signed;
-    for (let from = 0; from < size; from += TILE_WIDTH) {
+    await this.#begin();
+    for (let from = this.#from; from < size; from += TILE_WIDTH) {
       await this.#bundle(from);
       this.#log.onProgress?.(Math.min(from + TILE_WIDTH, size), size);
     }
     this.#lookAtKept();
+    if (this.#pruned < this.#from) this.#differences.unsaid(this.#from);
     for (let level = 1; hashesAt(level, size) > 0; level += 1) {
       const name = tileOf(level, hashesAt(level, size) - 1, size);
       if (name.width < TILE_WIDTH) await this.#compareTile(name, this.#entries.last(level));
@@ -101,6 +109,22 @@ class Verifier {
     const missing = this.#kept.filter((each) => each.size > size);
     for (const each of missing) this.#differences.missing(each);
     return this.#differences.findings(roots);
+  }
+
+  /** The first entry that is kept, once it ran. */
+  get from(): number {
+    return this.#from;
+  }
+
+  /** Where entries were pruned, the tree begins with the hashes of the tiles above them. */
+  async #begin(): Promise<void> {
+    const { size } = this.#signed;
+    const from = await keptFrom(size, this.#log.read);
+    const tail = from === 0 ? undefined : await tailOfPruned(from, size, this.#log.read);
+    if (tail === undefined) return;
+    this.#from = from;
+    this.#entries = tail;
+    for (const each of this.#kept) if (each.size < from) this.#differences.pruned(each, from);
   }
 
   /** The entries from `from` on, against the hashes of their tile. */
@@ -117,6 +141,7 @@ class Verifier {
       this.#lookAtKept();
       const [entry, hash] = [entries[at], tile[at]];
       const leaf = entry && leafHash(entry);
+      if (entry !== undefined) this.#pruned = Math.max(this.#pruned, prunedBy(entry));
       if (leaf === undefined || hash === undefined || !equal(leaf, hash)) {
         this.#hashes ??= this.#entries.copy();
         this.#differences.entry(from + at, leaf === undefined ? problem : undefined, name);

@@ -18,6 +18,7 @@ import { CertificatePages } from './tables/certificate-pages.ts';
 import { EntryIndex } from './tables/entry-index.ts';
 import { EntrySearch } from './tables/entry-search.ts';
 import { LogTable } from './tables/log-table.ts';
+import { PruneTable } from './tables/prune-table.ts';
 import { RequestTable } from './tables/request-table.ts';
 import { ReviewTable } from './tables/review-table.ts';
 import { RevocationTable } from './tables/revocation-table.ts';
@@ -79,7 +80,8 @@ export class Engine {
     const revocations = new RevocationTable(db, pages);
     const [log, index] = [new LogTable(db), new EntryIndex(db)];
     const [reviews, requests] = [new ReviewTable(db), new RequestTable(db)];
-    const own = { authorities: new AuthorityTable(db), spools: new SpoolTable(db), reviews, requests };
+    const [prune, spools] = [new PruneTable(db), new SpoolTable(db)];
+    const own = { authorities: new AuthorityTable(db), spools, prune, reviews, requests };
     const tables = { ...own, revocations, pages, log, index, entries: new EntrySearch(db, index) };
     this.#reads = readsOf(db, tables);
     const derived = new DerivedCertificates(this.#readsEnds(db));

@@ -9,6 +9,7 @@ import type { CertificatePages } from './tables/certificate-pages.ts';
 import type { EntryIndex } from './tables/entry-index.ts';
 import type { EntrySearch } from './tables/entry-search.ts';
 import type { LogTable } from './tables/log-table.ts';
+import type { PruneTable } from './tables/prune-table.ts';
 import type { RequestTable } from './tables/request-table.ts';
 import type { ReviewTable } from './tables/review-table.ts';
 import type { RevocationTable } from './tables/revocation-table.ts';
@@ -22,6 +23,7 @@ export interface Tables {
   readonly log: LogTable;
   readonly index: EntryIndex;
   readonly entries: EntrySearch;
+  readonly prune: PruneTable;
   readonly authorities: AuthorityTable;
   readonly revocations: RevocationTable;
   readonly pages: CertificatePages;
@@ -39,6 +41,10 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
     leaves: (after: number, limit: number) => log.leaves(after, limit),
     checkpoint: (size: number | undefined) => log.newest(size),
     search: (query: EntryQuery) => entries.search(query),
+    pruning: (before: number, unit: number) => ({
+      ...tables.prune.state(),
+      due: tables.prune.due(before, unit),
+    }),
     reportedThrough: (spool: Spool) => spools.through(spool),
     indexOf: (sequence: number) => entries.indexOf(sequence),
     newestRecordAt: () => {

@@ -6,7 +6,7 @@ import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { EntryQuery, LogCheckpoint, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
+import type { EntryQuery, LogCheckpoint, Prunable, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
 import type { Countersigner, RequestDraft, SignOff } from '../operator-store.ts';
 import type {
   AuthorityMove,
@@ -28,7 +28,7 @@ import type { Database, WriteCall } from './calls.ts';
 import { openHere } from './here.ts';
 import type { Reads } from './reads.ts';
 import { RecentIssuances } from './recent.ts';
-import { eventOf, textOfEvent } from './tables/rows.ts';
+import { arrived, eventOf, textOfEvent } from './tables/rows.ts';
 import { openOnThread } from './thread/thread.ts';
 import type { Writes } from './writes.ts';
 
@@ -232,6 +232,18 @@ class SqliteStore implements Store {
     return this.#write('report', spool, oldest, events);
   }
 
+  pruning(before = new Date(0), unit = 1) {
+    return this.#read('pruning', before.getTime(), unit);
+  }
+
+  announcePruning(from: number, to: Prunable, event: AuditEvent): Promise<boolean> {
+    return this.#write('announcePruning', from, to, textOfEvent(event));
+  }
+
+  pruneEvents(limit: number): Promise<boolean> {
+    return this.#write('pruneEvents', limit);
+  }
+
   indexEvents(limit: number): Promise<boolean> {
     return this.#write('indexEvents', limit);
   }
@@ -286,9 +298,3 @@ class SqliteStore implements Store {
     return this.#clock.now().getTime();
   }
 }
-
-/** A Buffer that crosses a thread arrives without its methods. */
-const arrived = (issuance: RecordedIssuance): RecordedIssuance => ({
-  ...issuance,
-  keySha256: asBuffer(issuance.keySha256),
-});

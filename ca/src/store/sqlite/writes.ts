@@ -8,7 +8,7 @@ import type { Node } from '@chancery/shared/evidence/node.ts';
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
-import type { LogCheckpoint, ReportedCall, Spool } from '../log-store.ts';
+import type { LogCheckpoint, Prunable, ReportedCall, Spool } from '../log-store.ts';
 import type {
   AuthorityMove,
   ChangedRevocation,
@@ -108,10 +108,17 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
   };
 }
 
-function logWrites({ log, index, spools }: Tables, audit: (at: number, event: string) => void) {
+function logWrites({ log, index, prune, spools }: Tables, audit: (at: number, event: string) => void) {
   return {
     saveCheckpoint: (at: number, from: number, checkpoint: LogCheckpoint): boolean =>
       log.save(at, from, checkpoint),
+    announcePruning: (at: number, from: number, to: Prunable, event: string): boolean => {
+      if (prune.state().entries !== from) return false;
+      audit(at, event);
+      prune.announce(to);
+      return true;
+    },
+    pruneEvents: (_: number, limit: number): boolean => prune.prune(limit),
     indexEvents: (_: number, limit: number): boolean => index.fill(limit),
     report: (at: number, spool: Spool, oldest: number, events: readonly ReportedCall[]): number => {
       for (const event of spools.take(at, spool, oldest, events)) audit(at, textOfEvent(event));

@@ -203,4 +203,14 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX requests_until ON requests (until) WHERE used_at IS NULL;
   `,
+  `
+  CREATE TABLE audit_pruned (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    entries INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    announced INTEGER NOT NULL,
+    done INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO audit_pruned VALUES (1, 0, 0, 0, 0);
+  `,
 ];

@@ -10,8 +10,8 @@ import { type Decision, decisionOf } from '@chancery/shared/audit/leaves.ts';
 import { indexedWords } from '@chancery/shared/audit/words.ts';
 
 /** Events by sequence: the times of a block are known, the words of a segment have one place. */
-const BLOCK = 256;
-const SEGMENT = 65_536;
+export const BLOCK = 256;
+export const SEGMENT = 65_536;
 
 /** How far the index is: the last event, and how many entries there are up to it. */
 export interface Mark {

@@ -39,14 +39,21 @@ export class EntrySearch {
   /** A page, and where the next one goes on. */
   search(query: EntryQuery): FoundEntries {
     const newest = Number(this.#sql.newest.get()?.['newest'] ?? 0);
+    const oldest = this.#oldest();
     const { backwards, place = backwards ? newest + 1 : 0 } = query;
     const { through } = this.#index.mark();
     const isIndexed = backwards ? place <= through + 1 : place < through;
-    const [first, last] = isIndexed ? [1, through] : [through + 1, newest];
-    const span = backwards ? { first, last: place - 1 } : { first: place + 1, last };
+    const [first, last] = isIndexed ? [oldest, through] : [Math.max(through + 1, oldest), newest];
+    const span = backwards ? { first, last: place - 1 } : { first: Math.max(place + 1, first), last };
+    if (span.first > span.last) return { found: [], place: backwards ? oldest : last, newest, more: false };
     const page = isIndexed ? this.#lookUp(query, span) : this.#read(query, span);
-    const more = backwards ? page.place > 1 : page.place < newest;
+    const more = backwards ? page.place > oldest : page.place < newest;
     return { found: page.found.map(({ index, text }) => ({ index, text })), place: page.place, newest, more };
+  }
+
+  /** What is before it was pruned. */
+  #oldest(): number {
+    return Number(this.#sql.oldest.get()?.['oldest'] ?? 1);
   }
 
   #lookUp(query: EntryQuery, span: Span): Page {
@@ -149,6 +156,7 @@ function statements(db: DatabaseSync) {
       WHERE sequence BETWEEN ?1 AND ?2 AND leaf = 1 AND at >= ?3 AND at < ?4
         AND instr(event, ?5) > 0 AND event LIKE ?6 ESCAPE '\\' ORDER BY sequence ${order}`);
   return {
+    oldest: db.prepare('SELECT min(sequence) AS oldest FROM audit'),
     newest: db.prepare('SELECT max(sequence) AS newest FROM audit'),
     forwards: rows('ASC'),
     backwards: rows('DESC'),

@@ -2,7 +2,7 @@
 
 import type { StatementSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import { hex } from '@chancery/shared/ground/bytes.ts';
+import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -161,3 +161,9 @@ export function textOfEvent(event: AuditEvent): string {
 const MAX_TEXT = 4096;
 const boundedText = (_: string, value: unknown): unknown =>
   typeof value === 'string' && value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}...` : value;
+
+/** A Buffer that crosses a thread arrives without its methods. */
+export const arrived = (issuance: RecordedIssuance): RecordedIssuance => ({
+  ...issuance,
+  keySha256: asBuffer(issuance.keySha256),
+});
