@@ -163,7 +163,7 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
   const trust = new TrustState((saved) => save({ svid: life.svid.current(), ...saved }), deps.clock);
   const { clock } = deps;
   const asking = { evidence, instance, clock, revocations: trust.revocations, skew, signal };
-  const retirement = new Retirement({ ...deps, retiring: trust.retiring, bundle: trust.bundle });
+  const retirement = new Retirement({ ...deps, ...asking, retiring: trust.retiring, bundle: trust.bundle });
   // Later the trust stream says it, in order: an answer that was made before a change may come after it.
   const { revocations, vouching } = trust;
   const learn = learnBundle(trust.bundle, {

@@ -262,11 +262,12 @@ function intermediateTtlOf(
   return intermediateTtl;
 }
 
-/** Absolute paths of the CA's own files and sockets; `keys` is a folder. */
+/** Absolute paths of the CA's own files and sockets; `keys` and `standbyKeys` are folders. */
 export const paths = (dataDir: string) => ({
   database: resolve(dataDir, 'ca.db'),
   databaseCopy: resolve(dataDir, 'ca.db.copy'),
   keys: resolve(dataDir, 'keys'),
+  standbyKeys: resolve(dataDir, 'standby'),
   generation: resolve(dataDir, 'keys', 'generation'),
   logKey: resolve(dataDir, 'keys', 'log.key'),
   log: resolve(dataDir, 'log'),

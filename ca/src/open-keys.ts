@@ -9,7 +9,8 @@ type KeySettings = Pick<CaSettings, 'dataDir' | 'keyEncryptionKey' | 'keys'>;
 /** The homes of this CA's keys; the caller closes them. Throws file, file_mode, key_unreachable. */
 export async function keysOf(settings: KeySettings): Promise<OpenKeys> {
   const keyEncryptionKey = readKek(settings.keyEncryptionKey);
-  return openKeys(settings.keys, { folder: paths(settings.dataDir).keys, keyEncryptionKey });
+  const { keys: folder, standbyKeys: standbyFolder } = paths(settings.dataDir);
+  return openKeys(settings.keys, { folder, standbyFolder, keyEncryptionKey });
 }
 
 /** Runs `work` with them, and closes them. Throws as `keysOf`, and what `work` throws. */

@@ -11,6 +11,7 @@ import { caId } from '@chancery/shared/spiffe/reserved.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
+import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
 import { OWN_NODE } from './agents/holders.ts';
 import type { Authorities } from './authority/authorities.ts';
 import { type IssueDeps, issue } from './authority/issue.ts';
@@ -43,8 +44,8 @@ export class OwnCertificate {
   }
 
   /**
-   * Replaces it at half of its life, when it is revoked, where it is not valid yet, and where it is under another root
-   * than the one that peers have had longest. Throws what `issue` throws.
+   * Replaces it at half of its life, when it is revoked or its issuer is tainted, where it is not valid yet, and where
+   * it is under another root than the one that peers have had longest. Throws what `issue` throws.
    */
   settle(): Promise<void> {
     return this.#inOrder(() => this.#settle(undefined));
@@ -78,12 +79,13 @@ export class OwnCertificate {
   }
 
   #isGood(svid: Svid): boolean {
-    const { clock, revocations } = this.#deps;
+    const { clock, revocations, authorities } = this.#deps;
     const { serial, notBefore } = certificateAt(svid, 0);
     const [now, node] = [clock.now(), OWN_NODE];
+    const isTainted = authorities.isTainted({ authorities: [keyNameOf(certificateAt(svid, 1))] });
     const revoked = revocations.sets.current().revoked({ id: svid.id, serial: hex(serial), node }, now);
     // From the future: the clock has been set back since.
-    return revoked === undefined && notBefore <= now && now < svid.renewAfter;
+    return !isTainted && revoked === undefined && notBefore <= now && now < svid.renewAfter;
   }
 }
 

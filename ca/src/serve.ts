@@ -3,7 +3,6 @@
 import type { Audit, AuditEvent } from '@chancery/shared/audit/event.ts';
 import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
-import { nodeName } from '@chancery/shared/evidence/node.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, type IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
@@ -18,6 +17,7 @@ import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts'
 import { Agents } from './agents/agents.ts';
 import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
+import { recordedNodes } from './authority/recorded.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
 import { type CrlDeps, type Crls, startCrls } from './crl/crls.ts';
 import { serveCrls } from './crl/server.ts';
@@ -263,18 +263,14 @@ interface ListenAllDeps extends OpenDeps {
 async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<number> {
   const { admin, join } = paths(settings.dataDir);
   const { svid, authorities, doors, open, store } = deps;
-  const nodeOf = async (serial: string): Promise<string | undefined> => {
-    const record = await store.issuance(serial);
-    return record && nodeName(record);
-  };
-  const { bundle } = authorities;
   const options = {
     ...hostAndPort(settings.listen),
     connections: doors.tls,
     slow: doors.slow,
     svid,
-    bundle,
-    nodeOf,
+    bundle: authorities.callers,
+    nodeOf: recordedNodes(store),
+    isTainted: authorities.isTainted,
     findPerson: (svid: Parameters<typeof personOf>[0]) => personOf(svid, deps),
   };
   const over = await listenTls(options, deps);

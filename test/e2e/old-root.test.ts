@@ -41,6 +41,10 @@ beforeAll(async () => {
   const github = { preset: 'github', issuer: hub.url, claims: { repository_id: ['74'] } };
   ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {}, oidc: { github } } });
   serving = await ca.serve();
+  // A file and a pin of the old root alone, as those of a CA that was made before there were standby roots.
+  const { authorities } = JSON.parse((await ca.cli('authorities', '--json')).stdout);
+  const spare = authorities.find(({ state }: { state: string }) => state === 'standby').serial;
+  expect((await ca.cli('taint', spare, '--reason', 'none stands by', '--yes')).status).toBe(0);
   await ca.saveBundle();
   await ca.apply([identity('ci', 'oidc/github'), identity('file', 'unix'), identity('pin', 'unix')]);
   oldBundle = join(dir, 'old.pem');

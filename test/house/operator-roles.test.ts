@@ -11,6 +11,7 @@ const NAMED: Readonly<Record<string, VerbName>> = {
   LiftRevocation: 'lift',
   ListRevocations: 'revocations',
   QueryAudit: 'audit',
+  ListAuthorities: 'authorities',
   GetRotation: 'rotationStatus',
   ListRequests: 'requests',
 };

@@ -1,8 +1,4 @@
-/**
- * The plan of the house. A room is a folder, or a file where one file of a folder stands on another stair than its
- * neighbours. A room may import itself and the rooms named here, all of which stand above it in this list. Its unit
- * tests may import a few more.
- */
+/** The plan of the house: each room (a folder, or one file of it), and the rooms above it that it may import. */
 
 /** Rooms of one package: names with a space between them. */
 const roomsOf =
@@ -114,7 +110,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/open-keys.ts': [...shared('keys'), ...ca('keys config.ts')],
   'ca/src/open-log.ts': [...shared('ground keys'), ...ca('store log config.ts')],
   'ca/src/serve.ts': [
-    ...shared('text ground unix spiffe evidence door rpc health outbound audit'),
+    ...shared('text ground unix spiffe door rpc health outbound audit'),
     ...ca('store store/sqlite agents tokens attestors keys authority registry rotation revocation'),
     ...ca('succession sign-in open-keys.ts open-log.ts crl door operator rpc rpc/exchange rpc/server.ts'),
     ...ca('config.ts own-certificate.ts upkeep.ts measure.ts'),
@@ -156,7 +152,11 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
     PROTO,
     ...agent('evidence'),
   ],
-  'agent/src/trust': [...shared('ground unix der spiffe tlog x509 voucher'), PROTO, ...agent('svid')],
+  'agent/src/trust': [
+    ...shared('ground unix der spiffe tlog x509 revocation voucher'),
+    PROTO,
+    ...agent('svid'),
+  ],
   'agent/src/trust/state': [
     ...shared('text ground tlog config spiffe keys x509 policy revocation'),
     PROTO,

@@ -1,8 +1,11 @@
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
+import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { readSubjectKeyIdentifier } from '@chancery/shared/x509/extensions.ts';
+import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { type Made, makeAuthority, makeLeaf } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
@@ -18,6 +21,7 @@ const chain = [makeLeaf(TRIAGE, intermediate).certificate.der, intermediate.cert
 let clock: ManualClock;
 let retiring: ReturnType<typeof live<readonly Uint8Array[]>>;
 let bundle: ReturnType<typeof live<Bundle>>;
+let revocations: ReturnType<typeof live<RevocationSet>>;
 let retirement: Retirement;
 let due: boolean;
 
@@ -34,7 +38,8 @@ beforeEach(() => {
   clock = new ManualClock(START);
   retiring = live<readonly Uint8Array[]>([]);
   bundle = live(bundleOf(root));
-  retirement = new Retirement({ retiring, bundle, clock, random: () => 0.5 });
+  revocations = live<RevocationSet>(revocationSet<Revocation>([], 0n));
+  retirement = new Retirement({ retiring, bundle, revocations, clock, random: () => 0.5 });
 });
 
 /** Waits as the life of an SVID does, and notes the end. */
@@ -131,4 +136,17 @@ test('a wait that is aborted leaves nothing behind', async () => {
   retiring.publish([idOf(root)]);
   await settled();
   expect(clock.sleeping).toBe(0);
+});
+
+test('one under an authority whose key is revoked is due within two seconds (I100)', async () => {
+  const waiting = begin();
+  const value = keyNameOf(intermediate.certificate);
+  const revoked = { number: 1, target: { kind: 'authority', value }, serials: [], until: undefined } as const;
+  revocations.publish(revocationSet([{ ...revoked, reason: 'keyCompromise' }], 2n));
+  await settled();
+  clock.advanceTo(at(0.9));
+  await settled();
+  expect(due).toBe(false);
+  clock.advanceTo(at(1));
+  await waiting;
 });

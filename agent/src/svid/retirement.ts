@@ -2,14 +2,18 @@
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { readAuthorityKeyIdentifier, readSubjectKeyIdentifier } from '@chancery/shared/x509/extensions.ts';
+import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
 
 export interface RetirementDeps {
   /** Subject key identifiers of authorities that retire, as the CA sent them last. */
   readonly retiring: Source<readonly Uint8Array[]>;
   readonly bundle: Source<Bundle>;
+  /** Those of authorities count: peers refuse what a tainted one has signed. */
+  readonly revocations: Source<RevocationSet>;
   readonly clock: Clock;
   /** From 0 up to 1. */
   readonly random: () => number;
@@ -34,7 +38,7 @@ export class Retirement {
   /** Resolves when this chain (DER, the leaf first) has to be replaced. Rejects with the signal's reason. */
   async due(chain: readonly Uint8Array[], signal: AbortSignal): Promise<void> {
     const { clock, random } = this.#deps;
-    const issuers = issuersOf(chain);
+    const issuers = { ...issuersOf(chain), chain };
     let spread: number | undefined;
     // The CA may take it back while this waits.
     do {
@@ -47,13 +51,13 @@ export class Retirement {
 
   /** Waits until there is one. */
   async #spread(issuers: Issuers, signal: AbortSignal): Promise<number> {
-    const { retiring, bundle } = this.#deps;
+    const { retiring, bundle, revocations } = this.#deps;
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     const look = (): void => {
       const spread = this.#spreadNow(issuers);
       if (spread !== undefined) resolve(spread);
     };
-    const stops = [retiring.onChange(look), bundle.onChange(look)];
+    const stops = [retiring, bundle, revocations].map((each) => (each as Source<unknown>).onChange(look));
     const abort = (): void => reject(signal.reason);
     signal.addEventListener('abort', abort, { once: true });
     try {
@@ -67,13 +71,27 @@ export class Retirement {
   }
 
   /** Over how many seconds to spread the renewal; undefined if none is due. */
-  #spreadNow({ all, root }: Issuers): number | undefined {
+  #spreadNow(issuers: Issuers): number | undefined {
+    const { all, root } = issuers;
     const roots = this.#deps.bundle.current().authorities.map(keyIdOf);
     // A root without a key identifier may be the one that is asked for.
     const hasLeft = root !== undefined && roots.every((each) => each !== undefined && !equal(each, root));
-    if (hasLeft) return REFUSED_SPREAD_SECONDS;
+    if (hasLeft || this.#isTainted(issuers)) return REFUSED_SPREAD_SECONDS;
     const retiring = this.#deps.retiring.current();
     return all.some((issuer) => isAmong(issuer, retiring)) ? SPREAD_SECONDS : undefined;
+  }
+
+  /** Nothing is verified: the chain is the agent's own. */
+  #isTainted({ all, chain }: Issuers): boolean {
+    const revoked = this.#deps.revocations.current().list.filter(({ target }) => target.kind === 'authority');
+    if (revoked.length === 0) return false;
+    const known = [...chain.slice(1), ...this.#deps.bundle.current().authorities];
+    const above = known.filter((der) => {
+      const keyId = keyIdOf(der);
+      return keyId !== undefined && isAmong(keyId, all);
+    });
+    const keys = above.map((der) => keyNameOf(parseCertificate(der)));
+    return revoked.some(({ target }) => keys.includes(target.value));
   }
 }
 
@@ -82,9 +100,10 @@ interface Issuers {
   readonly all: readonly Uint8Array[];
   /** That of the last certificate, which is in the bundle. */
   readonly root: Uint8Array | undefined;
+  readonly chain: readonly Uint8Array[];
 }
 
-function issuersOf(chain: readonly Uint8Array[]): Issuers {
+function issuersOf(chain: readonly Uint8Array[]): Omit<Issuers, 'chain'> {
   const all = chain.map((der) => readAuthorityKeyIdentifier(parseCertificate(der), 'svid')?.keyId);
   return { all: all.flatMap((each) => each ?? []), root: all.at(-1) };
 }

@@ -1,10 +1,12 @@
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { LiveValue } from '@chancery/shared/ground/source.ts';
+import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
 import { describe, expect, test } from 'vitest';
 import { makeAuthority } from '../../../test/kit/certificates.ts';
-import { acceptBundle, followBundle, isSameBundle } from './accept.ts';
+import { acceptBundle, ensureUntainted, followBundle, isSameBundle } from './accept.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const [a, b, c] = ['a', 'b', 'c'].map((name) => makeAuthority(name).certificate.der) as [
@@ -47,6 +49,19 @@ test.each([
   expect(() => acceptBundle(bundleOf(a, b), next)).toThrow(
     expect.objectContaining({ code, message: expect.stringContaining(says) }),
   );
+});
+
+test('one with a key of a tainted authority is refused, in whatever certificate it is (I103)', () => {
+  const stolen = makeAuthority('stolen');
+  const again = makeAuthority('again', undefined, { key: stolen.key });
+  const value = keyNameOf(stolen.certificate);
+  const revoked = { number: 1, target: { kind: 'authority', value }, serials: [], until: undefined } as const;
+  const set = revocationSet([{ ...revoked, reason: 'keyCompromise' } as const], 2n);
+  for (const { certificate } of [stolen, again])
+    expect(() => ensureUntainted(bundleOf(a, certificate.der), set)).toThrow(
+      expect.objectContaining({ code: 'bundle', message: 'bundle has an authority whose key is revoked' }),
+    );
+  expect(ensureUntainted(bundleOf(a, b), set)).toEqual(bundleOf(a, b));
 });
 
 test.each([

@@ -3,8 +3,10 @@ import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
 
 /** The version that this agent reads; 0 means 1, from a CA that names none (docs/versions.md). */
 const READER_VERSION = 1;
@@ -44,6 +46,19 @@ export function acceptBundle(known: Bundle, next: Bundle, isVouched = TAKES_ANY)
 /** The authorities of `next` that are not known. */
 export const newIn = (known: Bundle, next: Pick<Bundle, 'authorities'>): readonly Uint8Array[] =>
   next.authorities.filter((der) => !known.authorities.some((other) => equal(der, other)));
+
+/** Whether the key of an authority is revoked. */
+export function isTainted(der: Uint8Array, { list }: RevocationSet): boolean {
+  const revoked = list.flatMap(({ target: { kind, value } }) => (kind === 'authority' ? [value] : []));
+  return revoked.length > 0 && revoked.includes(keyNameOf(parseCertificate(der)));
+}
+
+/** Throws bundle if the key of an authority in it is revoked: the CA took it away, and nobody may bring it back. */
+export function ensureUntainted(bundle: Bundle, set: RevocationSet): Bundle {
+  const isClean = !bundle.authorities.some((der) => isTainted(der, set));
+  ensure(isClean, 'bundle', 'bundle has an authority whose key is revoked');
+  return bundle;
+}
 
 /** Rejects an invalid bundle, logs and returns why; the known bundle stays in force. */
 export function followBundle(live: LiveValue<Bundle>, next: Bundle, log: Log): string | undefined {

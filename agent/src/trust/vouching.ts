@@ -15,8 +15,14 @@ const CALL_MS = 10_000;
 /** What was proven so far, and the key that proves. */
 export class Vouching {
   readonly #vouched = new Set<string>();
+  readonly #isTainted: (authority: Uint8Array) => boolean;
   #key: NoteKey | undefined;
   #keyText: string | undefined;
+
+  /** A tainted authority vouches for none, and none vouches for it. */
+  constructor(isTainted: (authority: Uint8Array) => boolean) {
+    this.#isTainted = isTainted;
+  }
 
   /** The verifier key of the CA's audit log; undefined until one is kept. */
   get logKey(): string | undefined {
@@ -41,7 +47,9 @@ export class Vouching {
   /** The authorities that these proofs lead to from those that are known; none without a key. */
   take(proofs: readonly Uint8Array[], { trustDomain, authorities }: Bundle): readonly Uint8Array[] {
     if (this.#key === undefined) return [];
-    const found = vouchedRoots(authorities, proofs, { trustDomain, key: this.#key });
+    const isClean = (der: Uint8Array): boolean => !this.#isTainted(der);
+    const about = { trustDomain, key: this.#key, isTrusted: isClean };
+    const found = vouchedRoots(authorities.filter(isClean), proofs, about);
     for (const der of found) this.#vouched.add(hex(der));
     return found;
   }

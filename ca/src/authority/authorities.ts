@@ -6,13 +6,22 @@
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import { isInBundle, maySign } from '../store/authority-states.ts';
 import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
 import type { AuthorityDeps } from './certify.ts';
 import type { Issuer } from './issuer.ts';
-import { bundleOf, freshIntermediate, keyNameOf, longestTrusted, type PushedBundle } from './records.ts';
+import {
+  bundleOf,
+  callersBundle,
+  freshIntermediate,
+  isTainted,
+  keyNameOf,
+  longestTrusted,
+  type PushedBundle,
+} from './records.ts';
 import { forgetKeys, makeIntermediate, type Settled, settle, signing } from './settle.ts';
 
 export type AuthorityInUse = Pick<AuthorityRecord, 'serial' | 'kind' | 'state' | 'notAfter'>;
@@ -24,6 +33,7 @@ export class Authorities {
   readonly #records = new LiveValue<readonly StoredAuthority[]>(
     () => new IdentityError('internal', 'no authorities'),
   );
+  readonly #callers = new LiveValue<Bundle>(() => new IdentityError('internal', 'no bundle'));
   readonly #keyNames = new Map<string, string>();
   #settled: Settled;
   #anchors: readonly Certificate[] = [];
@@ -56,6 +66,17 @@ export class Authorities {
   get bundle(): Source<PushedBundle> {
     return this.#bundle;
   }
+
+  /** With what the paths of callers are built: see `callersBundle`. */
+  get callers(): Source<Bundle> {
+    return this.#callers;
+  }
+
+  /** Whether one of the authorities above a certificate is tainted; they are named by their keys. */
+  readonly isTainted = ({ authorities }: { readonly authorities: readonly string[] }): boolean => {
+    const tainted = this.#settled.records.filter(isTainted).map(keyNameOf);
+    return authorities.some((each) => tainted.includes(each));
+  };
 
   /** All that the store had when it was read last; published when one of them is new or in another state. */
   get records(): Source<readonly StoredAuthority[]> {
@@ -141,6 +162,7 @@ export class Authorities {
     const isNews = !this.#bundle.has() || bundle.sequence > this.#bundle.current().sequence;
     if (isNews) {
       this.#anchors = bundle.authorities.map((der) => parseCertificate(der));
+      this.#callers.publish(callersBundle(bundle, records));
       this.#bundle.publish(bundle);
     }
     if (!this.#records.has() || standingsOf(this.#records.current()) !== standingsOf(records))

@@ -36,15 +36,19 @@ interface Parent {
 export const createRoot = (deps: AuthorityDeps): Promise<AuthorityRecord & Numbered> =>
   certify({ kind: 'root', state: 'active' }, deps, undefined);
 
+/** Makes a standby root, prepared, with its key in the home of its own. Throws lint, store, file. */
+export const certifyStandby = (deps: AuthorityDeps): Promise<AuthorityRecord & Numbered> =>
+  certify({ kind: 'root', state: 'prepared', standby: true }, deps, undefined);
+
 /** Without a parent it signs itself. Throws lint, store, file. */
 export async function certify(
-  { kind, state }: Pick<AuthorityRecord, 'kind' | 'state'>,
+  { kind, state, standby }: Pick<AuthorityRecord, 'kind' | 'state' | 'standby'>,
   deps: AuthorityDeps,
   parent: Parent | undefined,
 ): Promise<AuthorityRecord & Numbered> {
   const serial = drawSerial(deps.clock.now(), deps.random, await deps.store.life());
   const name = hex(serial);
-  const { signer: own, place: key } = await deps.keys[kind].create(name);
+  const { signer: own, place: key } = await deps.keys[standby ? 'standby' : kind].create(name);
   const { trustDomain, clock, rootTtl, intermediateTtl } = deps;
   const ttlSeconds = kind === 'root' ? rootTtl : intermediateTtl;
   const validity = validityWithin(parent?.certificate, {
@@ -62,7 +66,8 @@ export async function certify(
   const about = { kind, serial: name, notAfter: notAfter.toISOString() } as const;
   await deps.store.append({ type: 'authority.certifying', ...about, tbs: hash('sha256', tbs, 'hex') });
   const certificate = assembleCertificate(tbs, signing.algorithm, await signing.sign(tbs));
-  const record = { serial: name, kind, state, algorithm: own.algorithm, key, certificate, notAfter };
+  const made = { serial: name, kind, state, algorithm: own.algorithm, key, certificate, notAfter };
+  const record: AuthorityRecord = standby ? { ...made, standby } : made;
   try {
     return {
       ...record,

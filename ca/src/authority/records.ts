@@ -54,13 +54,30 @@ export interface PushedBundle extends Bundle {
  */
 export function bundleOf(records: readonly StoredAuthority[], trustDomain: TrustDomain): PushedBundle {
   const authorities = records.filter(isInBundle).map(({ certificate }) => certificate);
-  const retiring = records.filter(isLeft).map(({ certificate }) => keyIdOf(certificate));
+  const isToLeave = (each: StoredAuthority): boolean => isLeft(each) || isTainted(each);
+  const retiring = records.filter(isToLeave).map(({ certificate }) => keyIdOf(certificate));
   const [sequence = 0n] = records.map((each) => each.sequence).toSorted((a, b) => Number(b - a));
   return { trustDomain, authorities, retiring, sequence };
 }
 
-/** Each authority of this CA says its own (lint). Throws store for a damaged record. */
-function keyIdOf(certificate: Uint8Array): Uint8Array {
+/** Whether its key counts as stolen. */
+export const isTainted = ({ taintedAt }: Pick<StoredAuthority, 'taintedAt'>): boolean =>
+  taintedAt !== undefined;
+
+/**
+ * With what the CA builds the paths of its callers: the bundle, and tainted roots. A caller under one of
+ * those is accepted only if its serial and its key are on record, so the signature proves nothing.
+ */
+export function callersBundle(bundle: Bundle, records: readonly StoredAuthority[]): Bundle {
+  const tainted = records.filter((each) => each.kind === 'root' && isTainted(each));
+  return {
+    ...bundle,
+    authorities: [...bundle.authorities, ...tainted.map(({ certificate }) => certificate)],
+  };
+}
+
+/** SubjectKeyIdentifier. Each authority of this CA says its own (lint). Throws store for a damaged record. */
+export function keyIdOf(certificate: Uint8Array): Uint8Array {
   const keyId = readSubjectKeyIdentifier(parseCertificate(certificate), 'store');
   ensure(keyId !== undefined, 'store', 'an authority has no key identifier');
   return keyId;

@@ -15,6 +15,7 @@ import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
 import { withKeys } from '../open-keys.ts';
 import { type ApplyOptions, compileStored } from '../registry/registry.ts';
 import { type ResourceFile, readResources, refusedByNow } from '../registry/resources.ts';
+import { isStandby } from '../store/authority-states.ts';
 import { clockWarning } from '../store/clock-warning.ts';
 import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
 import type { AuthorityRecord } from '../store/store.ts';
@@ -104,6 +105,7 @@ function dataAttempts(settings: CaSettings, warn: (warning: string) => void): re
       if (clock !== undefined) warn(clock);
       const root = rootOf(found.authorities);
       ensureRootOf(root, trustDomain);
+      if (!found.authorities.some(isStandby)) warn(NO_STANDBY);
       await ensureCanSign(settings, { root, records: found.authorities, now });
       const platforms = new Set(platformsOf(attestors));
       const { resources } = compileStored(found.registry, { trustDomain, platforms });
@@ -111,6 +113,10 @@ function dataAttempts(settings: CaSettings, warn: (warning: string) => void): re
     },
   ];
 }
+
+const NO_STANDBY =
+  "no root stands by: if the root's key is stolen, each agent and job that is not connected at that moment needs " +
+  'the new bundle by hand, and those that are get it by the stolen key; chancery-ca rotate standby makes one';
 
 const NOTHING: Pick<Snapshot, 'newestRecordAt' | 'authorities' | 'registry'> = {
   newestRecordAt: undefined,

@@ -8,9 +8,10 @@ import { createKek } from '@chancery/shared/keys/file.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
-import { createRoot } from '../authority/certify.ts';
-import { ensureRootOf, findRoot } from '../authority/records.ts';
-import { type CaSettings, parseCaConfig, readCaConfig } from '../config.ts';
+import { type AuthorityDeps, certifyStandby, createRoot } from '../authority/certify.ts';
+import { ensureRootOf, findRoot, rootOf } from '../authority/records.ts';
+import { vouch } from '../authority/vouch.ts';
+import { type CaSettings, parseCaConfig, paths, readCaConfig } from '../config.ts';
 import { withKeys } from '../open-keys.ts';
 import { logKeyOf } from '../open-log.ts';
 import { openStore, type ServeDeps } from '../serve.ts';
@@ -43,7 +44,9 @@ export const init = (deps: ServeDeps): Command => ({
     const trustDomain = trustDomainOf(invocation.text('trust-domain'), resume ? file : undefined);
     if (!resume) ensureNothingThere(file, trustDomain);
     const root = await (resume ? resumeCa : makeCa)(file, trustDomain, deps);
-    const about = { config: file, trustDomain, root: root.serial, rootNotAfter: root.notAfter.toISOString() };
+    const standbyKey = paths(readCaConfig(file).dataDir).standbyKeys;
+    const rootNotAfter = root.notAfter.toISOString();
+    const about = { config: file, trustDomain, root: root.serial, rootNotAfter, standbyKey };
     if (invocation.has('json')) printJson(io, about);
     else io.out(nextSteps(about));
     return 0;
@@ -94,6 +97,7 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps)
       await keys.root.load(root.key);
       return root;
     });
+    await withKeys(settings, (keys) => standBy({ ...deps, ...settings, keys, store }));
     await logKeyOf(settings, store);
     writeExample(join(dirname(file), 'resources'), trustDomain);
     if (!existsSync(file)) writeFileAtomic(file, utf8(config), 0o644);
@@ -115,6 +119,7 @@ async function makeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
   try {
     ensureNothingThere(file, trustDomain);
     const root = await makeRoot(settings, { ...deps, store });
+    await withKeys(settings, (keys) => standBy({ ...deps, ...settings, keys, store }));
     await logKeyOf(settings, store);
     writeExample(join(dirname(file), 'resources'), trustDomain);
     writeFileAtomic(file, utf8(config), 0o644);
@@ -136,6 +141,16 @@ async function makeRoot(settings: CaSettings, deps: ServeDeps & { readonly store
     if (now?.length === known) rmSync(keyEncryptionKey);
     throw error;
   }
+}
+
+/** Into the first bundle that anybody gets: it is there on the night in which the other one is stolen. */
+async function standBy(deps: AuthorityDeps): Promise<void> {
+  const records = await deps.store.authorities();
+  const root = records.find(({ standby }) => standby) ?? (await certifyStandby(deps));
+  if (root.state !== 'prepared') return;
+  const moves = [{ serial: root.serial, from: 'prepared', to: 'published' }] as const;
+  const voucher = await vouch(rootOf(records), root, deps);
+  await deps.store.moveAuthorities(moves, { type: 'authority.moved', moves, voucher });
 }
 
 function writeExample(folder: string, trustDomain: string): void {
@@ -167,13 +182,16 @@ function nextSteps({
   config,
   root,
   rootNotAfter,
+  standbyKey,
 }: {
   config: string;
   root: string;
   rootNotAfter: string;
+  standbyKey: string;
 }): string {
   return `made ${config}, root ${root} (until ${rootNotAfter})
 next:  chancery-ca serve --config ${config}
        chancery-ca apply --config ${config} -f ${join(resolve(config, '..'), 'resources')}
+       move ${standbyKey} to a safe place offline: its root stands by for the day on which this one is stolen
 `;
 }

@@ -17,6 +17,7 @@ import { revocations, revoke, unrevoke } from './operator/revoke.ts';
 import { countersign } from './review/countersign.ts';
 import { review } from './review/review.ts';
 import { rotate } from './rotation/rotate.ts';
+import { authorities, taint } from './rotation/taint.ts';
 import { type ServeCommandDeps, serve } from './serve.ts';
 
 /** All commands by name; `runProgram` runs one of them. `version` is what --version prints. */
@@ -42,7 +43,9 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       review,
       countersign,
       audit,
+      authorities,
       rotate,
+      taint,
       bundle,
       backup: backup(deps),
       restore: restore(deps),

@@ -4,7 +4,7 @@ import { equal } from '@chancery/shared/ground/bytes.ts';
 import type { KeyPlace } from '@chancery/shared/keys/home.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { crlEntryEnd, writeCrlEntry } from '@chancery/shared/x509/compose/crl.ts';
-import { isInBundle, keepsKey } from '../store/authority-states.ts';
+import { isInBundle, isStandby, keepsKey } from '../store/authority-states.ts';
 import type { AuthorityKind, AuthorityRecord, StoredAuthority } from '../store/store.ts';
 
 /** An authority that signs a CRL. */
@@ -26,7 +26,8 @@ export interface Entries {
  */
 export function issuersOf(records: readonly AuthorityRecord[], now: Date): readonly CrlIssuer[] {
   const own = records
-    .filter((each) => keepsKey(each) && now < each.notAfter)
+    // A root that stands by has signed nothing, and its key is elsewhere.
+    .filter((each) => keepsKey(each) && now < each.notAfter && !isStandby(each))
     .map((record) => ({ record, certificate: parseCertificate(record.certificate) }));
   const roots = own.filter(({ record }) => isInBundle(record)).map(({ certificate }) => certificate);
   return own
@@ -47,10 +48,13 @@ export function revokedIntermediates(
   const revoked = records
     .filter((each) => each.kind === 'intermediate' && !keepsKey(each) && now < each.notAfter)
     .filter(({ movedAt, notAfter }) => movedAt < notAfter)
-    .map(({ certificate, movedAt }) => ({ movedAt, ...parseCertificate(certificate) }))
+    .map(({ certificate, movedAt, taintedAt }) => ({ movedAt, taintedAt, ...parseCertificate(certificate) }))
     .filter(({ issuer }) => equal(issuer, root.subject));
-  const bytes = revoked.map(({ serial, movedAt }) =>
-    writeCrlEntry(serial, crlEntryEnd(movedAt, 'cessationOfOperation')),
+  const bytes = revoked.map(({ serial, movedAt, taintedAt }) =>
+    writeCrlEntry(
+      serial,
+      crlEntryEnd(taintedAt ?? movedAt, taintedAt === undefined ? 'cessationOfOperation' : 'keyCompromise'),
+    ),
   );
   return { count: revoked.length, bytes: Buffer.concat(bytes) };
 }

@@ -4,11 +4,14 @@ import type { KeyHome, KeyPlace } from '@chancery/shared/keys/home.ts';
 import type { KeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import type { AuthorityKind } from '../store/store.ts';
 
-/** The root's key may be kept where the CA rarely or never reaches it, and the intermediates' beside the CA. */
-export type KeyHomes = Readonly<Record<AuthorityKind, KeyHome>>;
+/**
+ * The root's key may be kept where the CA rarely or never reaches it, and the intermediates' beside the CA. In
+ * `standby` keys of standby roots are made; `root` finds them by their place.
+ */
+export type KeyHomes = Readonly<Record<AuthorityKind | 'standby', KeyHome>>;
 
-/** Root and intermediates in one place. */
-export const oneHome = (keys: KeyHome): KeyHomes => ({ root: keys, intermediate: keys });
+/** All in one place. */
+export const oneHome = (keys: KeyHome): KeyHomes => ({ root: keys, intermediate: keys, standby: keys });
 
 /** Where new keys of one kind are made, and of which algorithm. */
 export interface NewKeys {
@@ -23,7 +26,7 @@ export interface NewKeys {
 export function homesBy(
   open: ReadonlyMap<string, KeyHome>,
   wanted: Readonly<Record<AuthorityKind, NewKeys>>,
-): KeyHomes {
+): Omit<KeyHomes, 'standby'> {
   const homeOf = ({ home, reference }: KeyPlace): KeyHome => {
     const found = open.get(home);
     if (found !== undefined) return found;

@@ -1,4 +1,4 @@
-/** The home `file`: one folder of files, each encrypted under the key-encryption key. */
+/** A home of keys: one folder of files, each encrypted under the key-encryption key. */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
@@ -9,19 +9,21 @@ import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 
 /** As records and the config name it. */
 export const FILE = 'file';
+/** The home of standby roots: a folder that an operator carries elsewhere, and brings back in an emergency. */
+export const STANDBY = 'standby';
 /** A reference becomes the name of a file: nothing in the database may lead out of the folder. */
 const REFERENCE = /^[0-9a-f]{2,40}$/;
 
 /** A reference is the serial of the certificate. The folder is made with the first key. Throws file, file_mode. */
-export function keyFiles(folder: string, keyEncryptionKey: Uint8Array): KeyHome {
+export function keyFiles(folder: string, keyEncryptionKey: Uint8Array, name = FILE): KeyHome {
   const pathOf = ({ home, reference }: KeyPlace): string => {
-    ensure(home === FILE, 'key_wrong', `key ${reference} is in the home ${home}, and not in ${FILE}`);
+    ensure(home === name, 'key_wrong', `key ${reference} is in the home ${home}, and not in ${name}`);
     ensure(REFERENCE.test(reference), 'key_wrong', `key ${reference} is not named as a file of a key is`);
     return join(folder, `${reference}.key`);
   };
   return {
     async create(label, algorithm) {
-      const place = { home: FILE, reference: label };
+      const place = { home: name, reference: label };
       const path = pathOf(place);
       makeFolder(folder, 0o700);
       const key = generateKey(algorithm);

@@ -1,14 +1,15 @@
 /** The homes of keys that the config names, opened. */
 import { join } from 'node:path';
-import type { KeyHome } from '@chancery/shared/keys/home.ts';
 import type { KeysConfig } from './config.ts';
 import { homesBy, type KeyHomes } from './homes.ts';
-import { FILE, keyFiles } from './key-files.ts';
+import { FILE, keyFiles, STANDBY } from './key-files.ts';
 import { openPkcs11, PKCS11 } from './pkcs11/pkcs11-home.ts';
 
 export interface KeysAt {
   /** The folder of the home `file`, and of what homes remember. */
   readonly folder: string;
+  /** The folder of the keys of standby roots. */
+  readonly standbyFolder: string;
   readonly keyEncryptionKey: Uint8Array;
 }
 
@@ -19,11 +20,17 @@ export interface OpenKeys {
 }
 
 /** Asks no home for a key yet. Throws key_unreachable where a module cannot be used. */
-export async function openKeys(config: KeysConfig, { folder, keyEncryptionKey }: KeysAt): Promise<OpenKeys> {
-  const homes = new Map<string, KeyHome>([[FILE, keyFiles(folder, keyEncryptionKey)]]);
+export async function openKeys(config: KeysConfig, at: KeysAt): Promise<OpenKeys> {
+  const { folder, standbyFolder, keyEncryptionKey } = at;
+  const spare = keyFiles(standbyFolder, keyEncryptionKey, STANDBY);
+  const homes = new Map([
+    [FILE, keyFiles(folder, keyEncryptionKey)],
+    [STANDBY, spare],
+  ]);
+  const standby = { ...spare, create: (label: string) => spare.create(label, config.root.algorithm) };
   const refusedFile = join(folder, 'refused-pin');
   const { pkcs11 } = config;
   const token = pkcs11 && (await openPkcs11({ ...pkcs11, refusedFile, keyEncryptionKey }));
   if (token !== undefined) homes.set(PKCS11, token);
-  return { homes: homesBy(homes, config), close: async () => token?.close() };
+  return { homes: { ...homesBy(homes, config), standby }, close: async () => token?.close() };
 }

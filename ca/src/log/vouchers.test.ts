@@ -44,4 +44,13 @@ test('a root that was published has a proof once the log has it, also when it wa
   await sequencer.step();
   expect(await roots()).toEqual(found);
   expect(await new Vouchers({ ...logged, verifier: log.verifier }).list()).toHaveLength(1);
+
+  // The stolen key may have vouched for a root of the thief.
+  const draft = { target: { kind: 'authority', value: '00'.repeat(32) }, reason: 'keyCompromise' } as const;
+  const about = { type: 'authority.tainted', serial: old.serial, kind: 'root', moves: [] } as const;
+  await store.taintAuthority(
+    { authority: old.serial, moves: [], draft: { ...draft, by: 'uid 0', until: undefined } },
+    { ...about, reason: 'stolen', by: 'uid 0' },
+  );
+  expect(await vouchers.list()).toEqual([]);
 });

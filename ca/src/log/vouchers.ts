@@ -1,4 +1,5 @@
 /** What agents ask for where the CA has a root that they do not know: entries of the log with a voucher, and proofs. */
+import { hash } from 'node:crypto';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
@@ -6,16 +7,20 @@ import { type NoteKey, writeVerifierKey } from '@chancery/shared/tlog/note.ts';
 import { writeProof } from '@chancery/shared/tlog/proof-text.ts';
 import { readEntryProof } from '@chancery/shared/tlog/read-log.ts';
 import type { LogStore } from '../store/log-store.ts';
-import type { AuthorityStore } from '../store/store.ts';
+import type { AuditIntake, AuthorityStore, StoredAuthority } from '../store/store.ts';
 import type { LogFiles } from './log-files.ts';
 
 export interface VoucherDeps {
-  readonly store: Pick<AuthorityStore, 'authorities'> & Pick<LogStore, 'indexOf'>;
+  readonly store: Pick<AuthorityStore, 'authorities'> &
+    Pick<LogStore, 'indexOf'> &
+    Pick<AuditIntake, 'events'>;
   readonly files: Pick<LogFiles, 'read'>;
   /** Of the audit log. */
   readonly verifier: NoteKey;
   readonly log: Log;
 }
+
+const nameOf = ({ certificate }: StoredAuthority): string => hash('sha256', certificate, 'hex');
 
 /** A bundle has had no more roots since an agent slept: years of rotations. */
 const MAX_LISTED = 32;
@@ -34,7 +39,7 @@ export class Vouchers {
 
   /**
    * Texts of C2SP tlog-proof, the newest root's first. One that the log does not have yet, within a second of the
-   * publication, is not among them. Throws store.
+   * publication, is not among them, and none by a tainted root. Throws store.
    */
   async list(): Promise<readonly Uint8Array[]> {
     const records = await this.#deps.store.authorities();
@@ -42,8 +47,19 @@ export class Vouchers {
       .flatMap(({ publication }) => publication ?? [])
       .toSorted((a, b) => b - a)
       .slice(0, MAX_LISTED);
-    const proofs = await Promise.all(publications.map((each) => this.#proof(each)));
+    const tainted = records.filter(({ taintedAt }) => taintedAt !== undefined).map(nameOf);
+    const proofs = await Promise.all(
+      publications.map(async (each) => ((await this.#isBy(tainted, each)) ? undefined : this.#proof(each))),
+    );
     return proofs.flatMap((proof) => proof ?? []);
+  }
+
+  /** Whether one of these roots, by the SHA-256 of its certificate, vouches in this event. */
+  async #isBy(roots: readonly string[], publication: number): Promise<boolean> {
+    if (roots.length === 0) return false;
+    const [found] = await this.#deps.store.events(publication - 1, 1);
+    const by = found?.event.type === 'authority.moved' ? found.event.voucher?.by : undefined;
+    return by !== undefined && roots.includes(by);
   }
 
   async #proof(publication: number): Promise<Uint8Array | undefined> {

@@ -23,6 +23,7 @@ export const VERBS = {
   agents: { role: 'reader' },
   apply: { role: 'operator', owners: true, fresh: 'where it widens access' },
   audit: { role: 'reader' },
+  authorities: { role: 'reader' },
   copyDatabase: { role: 'operator' },
   countersign: { role: 'operator', fresh: 'always', alone: true },
   diff: { role: 'reader', owners: true },
@@ -39,6 +40,8 @@ export const VERBS = {
   rotateRollback: { role: 'operator', fresh: 'always' },
   rotationStatus: { role: 'reader' },
   signOff: { role: 'operator' },
+  standBy: { role: 'operator', fresh: 'always' },
+  taint: { role: 'operator', fresh: 'always' },
 } as const satisfies Readonly<Record<string, Need>>;
 
 export type VerbName = keyof typeof VERBS;

@@ -3,6 +3,7 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Rotation, StepOrder } from '../rotation/rotation.ts';
 import type { RotationStatus } from '../rotation/status.ts';
+import type { TaintOrder, TaintReport } from '../rotation/taint.ts';
 import { reading, type VerbDeps, writing } from './verb.ts';
 
 export interface RotateDeps extends VerbDeps {
@@ -51,13 +52,46 @@ export const rotationVerbs = (deps: RotateDeps) => ({
     },
     deps,
   ),
+  standBy: writing<RollbackOrder, RotationStatus>(
+    {
+      name: 'standBy',
+      about: ({ dryRun }) => (dryRun ? undefined : 'standby root'),
+      run: ({ dryRun }, by) => deps.rotation.standBy(by, dryRun),
+    },
+    deps,
+  ),
+  taint: writing<TaintOrder, TaintReport>(
+    {
+      name: 'taint',
+      about: ({ authority, reason, dryRun }) =>
+        dryRun ? undefined : `authority ${authority}, because: ${reason}`,
+      run: (order, by) => {
+        ensureReason(order.reason, 'taint');
+        return deps.rotation.taint(order, by);
+      },
+    },
+    deps,
+  ),
+  /** Each with the unexpired certificates under it. */
+  authorities: reading('authorities', (_: undefined) => deps.rotation.authorities(), deps),
   rotationStatus: reading('rotationStatus', (_: undefined) => deps.rotation.status(), deps),
 });
 
 /** Throws message_parse, spiffe_id. */
 function ensureMeant({ without, everybody, reason }: StepOrder): void {
   for (const each of without) parseSpiffeId(each);
-  ensure(!everybody || reason.trim() !== '', 'message_parse', 'yes to stragglers needs a reason');
+  if (everybody) ensureReason(reason, 'yes to stragglers');
+  ensureShort(reason);
+}
+
+/** Throws message_parse. */
+function ensureReason(reason: string, what: string): void {
+  ensure(reason.trim() !== '', 'message_parse', `${what} needs a reason`);
+  ensureShort(reason);
+}
+
+/** Throws message_parse. */
+function ensureShort(reason: string): void {
   ensure(reason.length <= MAX_REASON, 'message_parse', `the reason has more than ${MAX_REASON} characters`);
 }
 

@@ -23,6 +23,7 @@ import { OWN_NODE } from '../agents/holders.ts';
 import type {
   AgentStore,
   CertificateStore,
+  ChangedRevocation,
   RevocationDraft,
   RevocationStore,
   UnexpiredPage,
@@ -77,6 +78,8 @@ export interface Revocations {
   matched(order: RevocationOrder): Promise<Matched>;
   /** Throws revocation, store. */
   revoke(order: RevocationOrder): Promise<MadeRevocation>;
+  /** Puts a revocation in force that is in the store already. */
+  keep(changed: ChangedRevocation): Promise<void>;
   /** Throws revocation, store. */
   lift(number: number, by: string): Promise<MadeRevocation>;
 }
@@ -159,6 +162,12 @@ class LiveRevocations implements Revocations {
     });
   }
 
+  keep({ revocation, sequence }: ChangedRevocation): Promise<void> {
+    return this.#inTurn(async () =>
+      this.#sets.publish(revocationSet([...this.standing(), revocation], sequence)),
+    );
+  }
+
   async #revoke(order: RevocationOrder): Promise<MadeRevocation> {
     const draft = await draftOf(order, this.#deps);
     const early = alone(draft, this.#deps.clock);
@@ -183,6 +192,8 @@ class LiveRevocations implements Revocations {
 /** A revocation of a certificate ends with that certificate. Throws revocation. */
 async function draftOf(order: RevocationOrder, deps: RevocationDeps): Promise<RevocationDraft> {
   const { target, reason, seconds, by } = order;
+  const taint = 'an authority is not revoked by itself, since another one must sign: chancery-ca taint';
+  ensure(target.kind !== 'authority', 'revocation', taint);
   ensureOfDomain(target, deps.trustDomain);
   const now = deps.clock.now();
   const asked = seconds === 0 ? undefined : addSeconds(now, seconds);

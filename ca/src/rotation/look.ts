@@ -53,6 +53,19 @@ export async function look(
   return { ...found, stragglers: connected.flatMap((each) => stragglerOf(each, other)), unheard };
 }
 
+/** Unexpired certificates under an authority, other than the CA's own, by SPIFFE ID. Throws store. */
+export function heldUnder(
+  records: readonly StoredAuthority[],
+  authority: StoredAuthority,
+  deps: HeldDeps,
+): Promise<readonly Held[]> {
+  const now = deps.clock.now();
+  const issuers = authority.kind === 'root' ? issuersUnder(records, authority, now) : [authority];
+  return held(issuers, { now, deps, counts: isOthers });
+}
+
+type HeldDeps = Pick<LookDeps, 'store' | 'clock'>;
+
 /** The CA replaces its own certificate by itself, right before the root that it is under is removed. */
 const isOthers = ({ node }: Holding): boolean => node.platform !== OWN_NODE.platform;
 
@@ -65,7 +78,7 @@ function stragglerOf(agent: LiveAgent, root: StoredAuthority): readonly Straggle
 
 interface How {
   readonly now: Date;
-  readonly deps: LookDeps;
+  readonly deps: HeldDeps;
   readonly counts: (holding: Holding) => boolean;
   readonly bundleBelow?: bigint;
 }

@@ -11,19 +11,13 @@ import type { Agents } from '../agents/agents.ts';
 import { OWN_NODE } from '../agents/holders.ts';
 import { whenAcknowledged } from '../agents/progress.ts';
 import type { Authorities } from '../authority/authorities.ts';
-import { type AuthorityDeps, certify } from '../authority/certify.ts';
+import { type AuthorityDeps, certify, certifyStandby } from '../authority/certify.ts';
 import { freshIntermediate, rootOf } from '../authority/records.ts';
 import { makeIntermediate } from '../authority/settle.ts';
 import { vouch } from '../authority/vouch.ts';
-import type {
-  AgentStore,
-  AuthorityMove,
-  AuthorityRecord,
-  Numbered,
-  StoredAuthority,
-  Unused,
-} from '../store/store.ts';
-import { type LookDeps, look } from './look.ts';
+import { isStandby } from '../store/authority-states.ts';
+import type { AuthorityMove, AuthorityRecord, Numbered, StoredAuthority, Unused } from '../store/store.ts';
+import { heldUnder, type LookDeps, look } from './look.ts';
 import {
   activeMoves,
   intermediateMoves,
@@ -35,10 +29,13 @@ import {
   standingOf,
 } from './stage.ts';
 import { type RotationStatus, statusOf, totalOf, type Waiver } from './status.ts';
+import { type TaintDeps, type TaintOrder, taint } from './taint.ts';
+import { type ListedAuthority, listed } from './taint-plan.ts';
 
-export interface RotationDeps extends AuthorityDeps, Omit<LookDeps, 'store'> {
+export interface RotationDeps extends Omit<AuthorityDeps, 'store'>, Omit<LookDeps, 'store' | 'revocations'> {
   readonly agents: Pick<Agents, 'list' | 'has' | 'onProgress'>;
-  readonly store: AuthorityDeps['store'] & Pick<AgentStore, 'holdings'>;
+  readonly revocations: TaintDeps['revocations'];
+  readonly store: TaintDeps['store'];
   readonly authorities: Pick<Authorities, 'refresh'>;
   /** The CA's own certificate. */
   readonly own: {
@@ -81,6 +78,12 @@ export function openRotation(deps: RotationDeps) {
     next: (order: StepOrder, by: string) => inOrder(() => next(order, by, deps)),
     /** Takes the rotation back: the root that is new goes, or signs no longer. */
     rollback: (by: string, dryRun: boolean) => inOrder(() => rollback(by, dryRun, deps)),
+    /** Makes a standby root and puts it into the bundle. */
+    standBy: (by: string, dryRun: boolean) => inOrder(() => standBy(by, dryRun, deps)),
+    /** Takes an authority away whose key is stolen. */
+    taint: (order: TaintOrder, by: string) => inOrder(() => taint(order, by, deps)),
+    /** All that there ever were. */
+    authorities: () => listAll(deps),
     /** Another intermediate under the active root signs from now on. */
     renewIntermediate: (by: string, dryRun: boolean) => inOrder(() => renewIntermediate(by, dryRun, deps)),
   };
@@ -130,6 +133,29 @@ async function start(by: string, dryRun: boolean, deps: RotationDeps): Promise<R
   if (dryRun) return statusNow(deps);
   if (stage === 'idle') await certify({ kind: 'root', state: 'prepared' }, deps, undefined);
   return publish(by, deps);
+}
+
+async function listAll(deps: RotationDeps): Promise<readonly ListedAuthority[]> {
+  const records = await deps.store.authorities();
+  const found: ListedAuthority[] = [];
+  // One after the other: each reads pages of certificates.
+  for (const each of records) found.push(listed(each, await heldUnder(records, each, deps)));
+  return found;
+}
+
+async function standBy(by: string, dryRun: boolean, deps: RotationDeps): Promise<RotationStatus> {
+  const { records, standing } = await read(deps);
+  const says = `root ${standing.standby?.serial} stands by already`;
+  const advice = `if its key is lost, taint it: chancery-ca taint ${standing.standby?.serial}`;
+  ensure(standing.standby === undefined, 'rotation', `${says}; ${advice}`);
+  if (dryRun) return statusNow(deps);
+  const begun = records.find((each) => isStandby(each) && each.state === 'prepared');
+  const made = begun ?? (await certifyStandby(deps));
+  const voucher = await vouch(standing.active, made, deps);
+  const moves = publishMoves(await deps.store.authorities(), made);
+  const { sequence } = await move(moves, { by, voucher }, deps);
+  await whenAcknowledged(deps.agents, { bundle: sequence }, deps.clock);
+  return statusNow(deps);
 }
 
 async function publish(by: string, deps: RotationDeps): Promise<RotationStatus> {

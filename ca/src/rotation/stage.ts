@@ -6,9 +6,11 @@
  *   prepared   a new root has a key and a certificate, and nobody has heard of it
  *   published  the new root is in the bundle, and nothing signs with it
  *   retiring   the new root signs; the other one is in the bundle until nothing unexpired chains to it
+ *
+ * A standby root is in the bundle beside all that, and no step of a rotation moves it.
  */
 import { isUnder, rootOf } from '../authority/records.ts';
-import { keepsKey, maySign } from '../store/authority-states.ts';
+import { isStandby, keepsKey, maySign } from '../store/authority-states.ts';
 import type { AuthorityMove, AuthorityRecord, StoredAuthority } from '../store/store.ts';
 
 export type Stage = 'idle' | 'prepared' | 'published' | 'retiring';
@@ -19,6 +21,8 @@ export interface Standing {
   readonly active: StoredAuthority;
   /** The root that the next step moves; undefined if no rotation is under way. */
   readonly other: StoredAuthority | undefined;
+  /** The root that signs once the active one is tainted; undefined if none is in the bundle. */
+  readonly standby: StoredAuthority | undefined;
 }
 
 /** The last that was begun comes first: what retires is ended before anything new. */
@@ -27,11 +31,12 @@ const IN_ORDER = ['retiring', 'published', 'prepared'] as const;
 /** Throws store if there is no root. */
 export function standingOf(records: readonly StoredAuthority[]): Standing {
   const active = rootOf(records);
+  const standby = records.find((each) => isStandby(each) && each.state === 'published');
   for (const stage of IN_ORDER) {
-    const other = records.find((each) => each.kind === 'root' && each.state === stage);
-    if (other !== undefined) return { stage, active, other };
+    const other = records.find((each) => each.kind === 'root' && each.state === stage && !isStandby(each));
+    if (other !== undefined) return { stage, active, other, standby };
   }
-  return { stage: 'idle', active, other: undefined };
+  return { stage: 'idle', active, other: undefined, standby };
 }
 
 /** Puts the root into the bundle, and drops others that two commands at once have prepared. */
@@ -42,6 +47,7 @@ export const publishMoves = (
   { serial: root.serial, from: 'prepared', to: 'published' },
   ...records
     .filter((each) => each.kind === 'root' && each.state === 'prepared' && each.serial !== root.serial)
+    .filter((each) => isStandby(each) === isStandby(root))
     .map(({ serial }) => ({ serial, from: 'prepared', to: 'removed' }) as const),
 ];
 

@@ -134,6 +134,7 @@ describe('a TLS port', () => {
   /** Until when the store is silent, and how often it was asked. */
   let [asked, looks] = [Promise.resolve(), 0];
   const findPerson = async () => Promise.reject(new Error('nobody signs in here'));
+  const isTainted = () => false;
   const nodeOf = async () => {
     looks += 1;
     await asked;
@@ -147,7 +148,7 @@ describe('a TLS port', () => {
     const svid = new LiveValue<Svid>(() => new Error('none'), svidOf(root));
     const listener = kept(
       await listenTls(
-        { host: '127.0.0.1', port: 0, connections, slow, svid, bundle, nodeOf, findPerson },
+        { host: '127.0.0.1', port: 0, connections, slow, svid, bundle, nodeOf, isTainted, findPerson },
         around.deps,
       ),
     );
@@ -286,6 +287,7 @@ describe('a TLS port', () => {
         svid,
         bundle,
         nodeOf,
+        isTainted,
         findPerson,
       },
       deps,

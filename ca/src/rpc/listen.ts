@@ -32,9 +32,12 @@ export interface TlsListenOptions {
   readonly connections: Connections;
   readonly slow: SlowAddresses;
   readonly svid: Source<Svid>;
+  /** With what callers' paths are built: the bundle, and tainted roots. */
   readonly bundle: Source<Bundle>;
-  /** The node of the certificate with this serial; undefined if it is not on record. */
-  readonly nodeOf: (serial: string) => Promise<string | undefined>;
+  /** The node that this certificate was issued to; undefined if it is not on record with its key. */
+  readonly nodeOf: (svid: VerifiedSvid) => Promise<string | undefined>;
+  /** Whether a tainted authority is above it: then it counts only where it is on record. */
+  readonly isTainted: (svid: VerifiedSvid) => boolean;
   readonly findPerson: Parameters<typeof personOf>[2];
 }
 
@@ -77,7 +80,7 @@ export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Pr
 
 async function admit(
   socket: tls.TLSSocket,
-  { bundle, connections, nodeOf, findPerson, slow }: TlsListenOptions,
+  { bundle, connections, nodeOf, isTainted, findPerson, slow }: TlsListenOptions,
   { callers, inject, log, clock }: ListenDeps,
 ): Promise<void> {
   socket.on('error', (error) => log.debug({ err: error }, 'connection failed'));
@@ -94,7 +97,16 @@ async function admit(
     // Many nodes may have one SPIFFE ID, so places are counted by node. Until the store says which, the wait is ours.
     const answered = connection.answer();
     try {
-      const holder = (await nodeOf(svid.serial)) ?? svid.id;
+      const node = await nodeOf(svid);
+      if (node === undefined && isTainted(svid)) {
+        log.warn(
+          { id: svid.id, serial: svid.serial },
+          'a tainted authority has signed a certificate that is not on record',
+        );
+        socket.destroy();
+        return;
+      }
+      const holder = node ?? svid.id;
       if (socket.destroyed || !connection.certify({ serial: svid.serial, holder })) return;
     } finally {
       answered();

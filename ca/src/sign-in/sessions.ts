@@ -5,6 +5,7 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { OWN_NODE } from '../agents/holders.ts';
+import { isRecorded } from '../authority/recorded.ts';
 import type { SeenPerson } from '../operator/review.ts';
 import type { Person } from '../operator/roles.ts';
 import type { Revocations } from '../revocation/revocations.ts';
@@ -69,12 +70,12 @@ export async function peopleSeen(store: Pick<OperatorStore, 'nodeStates'>): Prom
 
 /** The person of a good certificate with the mark of an operator. Throws operator_role, revoked_peer. */
 export async function personOf(
-  svid: Pick<VerifiedSvid, 'id' | 'serial'>,
+  svid: Pick<VerifiedSvid, 'id' | 'serial' | 'certificate'>,
   { store, revocations }: SessionDeps,
 ): Promise<Person> {
   const { id, serial } = svid;
   const record = await store.issuance(serial);
-  ensure(record?.id === id, 'operator_role', `certificate ${serial} of ${id} is not on record`);
+  ensure(isRecorded(svid, record), 'operator_role', `certificate ${serial} of ${id} is not on record`);
   const state = await store.nodeState(record);
   const kept = state === undefined ? undefined : (JSON.parse(state) as Kept);
   const session = kept?.sessions.find(({ key }) => key === hex(record.keySha256));

@@ -19,7 +19,7 @@ const legal = (kind: AuthorityKind, other: AuthorityState): readonly string[] =>
   MOVES.flatMap(({ from, to }) => {
     try {
       const stored = [{ ...root, state: other }, of(kind, from)];
-      const after = afterMoves(stored, [{ serial: '40bb', from, to }], 3n);
+      const after = afterMoves(stored, [{ serial: '40bb', from, to }], { sequence: 3n });
       return after === undefined ? [] : [`${from} -> ${to}`];
     } catch {
       return [];
@@ -75,7 +75,7 @@ describe('a step of a rotation', () => {
   ];
 
   test('swaps who signs at once, and can be taken back', () => {
-    const swapped = afterMoves([root, next], swap, 9n) ?? [];
+    const swapped = afterMoves([root, next], swap, { sequence: 9n }) ?? [];
     expect(swapped).toEqual([
       { ...root, state: 'retiring', sequence: 9n },
       { ...next, state: 'active' },
@@ -84,7 +84,7 @@ describe('a step of a rotation', () => {
       { serial: '40bb', from: 'active', to: 'retiring' },
       { serial: '40aa', from: 'retiring', to: 'active' },
     ];
-    expect(afterMoves(swapped, back, 10n)).toEqual([
+    expect(afterMoves(swapped, back, { sequence: 10n })).toEqual([
       { ...root, sequence: 10n },
       { ...next, state: 'retiring', sequence: 10n },
     ]);
@@ -97,25 +97,25 @@ describe('a step of a rotation', () => {
       { serial: '40aa', from: 'active', to: 'retiring' },
     ];
     const stored = [root, of('root', 'prepared')];
-    expect(afterMoves(stored, hasty, 9n)).toEqual([
+    expect(afterMoves(stored, hasty, { sequence: 9n })).toEqual([
       { ...root, state: 'retiring', sequence: 9n },
       { ...next, state: 'active', sequence: 9n },
     ]);
     const leap: AuthorityMove = { serial: '40bb', from: 'prepared', to: 'active' };
-    expect(() => afterMoves(stored, [leap], 9n)).toThrow(
+    expect(() => afterMoves(stored, [leap], { sequence: 9n })).toThrow(
       refusal('store', /^root 40bb cannot go from prepared to active$/),
     );
   });
 
   test('removes a stolen root at once where another one is published, and not where it would be new to agents', () => {
     const removed: AuthorityMove = { serial: '40aa', from: 'active', to: 'removed' };
-    expect(afterMoves([root, next], [...swap.slice(1), removed], 9n)).toEqual([
+    expect(afterMoves([root, next], [...swap.slice(1), removed], { sequence: 9n })).toEqual([
       { ...root, state: 'removed', sequence: 9n },
       { ...next, state: 'active' },
     ]);
     const published: AuthorityMove = { serial: '40bb', from: 'prepared', to: 'published' };
     const both = [published, ...swap.slice(1), removed];
-    expect(() => afterMoves([root, of('root', 'prepared')], both, 9n)).toThrow(
+    expect(() => afterMoves([root, of('root', 'prepared')], both, { sequence: 9n })).toThrow(
       refusal('store', /^the bundle would gain a root and lose another: move one after the other$/),
     );
   });
@@ -123,7 +123,8 @@ describe('a step of a rotation', () => {
   test('numbers only what changes in the bundle, and leaves the rest as it is', () => {
     const other = { ...of('intermediate', 'active'), serial: '40cc' };
     const stored = [root, of('root', 'prepared'), other];
-    const after = afterMoves(stored, [{ serial: '40bb', from: 'prepared', to: 'published' }], 9n) ?? [];
+    const after =
+      afterMoves(stored, [{ serial: '40bb', from: 'prepared', to: 'published' }], { sequence: 9n }) ?? [];
     expect(after.map(({ sequence }) => sequence)).toEqual([1n, 9n, 2n]);
     expect([after[0], after[2]]).toEqual([stored[0], stored[2]]);
     expect(after[2]).toBe(other);
@@ -135,20 +136,22 @@ describe('a step of a rotation', () => {
     ['of which one part comes too late', [...swap, { serial: '40aa', from: 'active', to: 'removed' }]],
     ['after which two roots would sign', swap.slice(1)],
   ])('%s is not made', (_, moves) => {
-    expect(afterMoves([root, next], moves, 9n)).toBeUndefined();
+    expect(afterMoves([root, next], moves, { sequence: 9n })).toBeUndefined();
   });
 
   test('after which no root would sign is refused', () => {
     const says = refusal('store', /^no root would be active after this$/);
-    expect(() => afterMoves([root, next], swap.slice(0, 1), 9n)).toThrow(says);
+    expect(() => afterMoves([root, next], swap.slice(0, 1), { sequence: 9n })).toThrow(says);
   });
 });
 
 test('two intermediates do not sign at a time', () => {
   const stored = [root, of('intermediate', 'active'), { ...of('intermediate', 'prepared'), serial: '40cc' }];
   const second: AuthorityMove = { serial: '40cc', from: 'prepared', to: 'active' };
-  expect(afterMoves(stored, [second], 9n)).toBeUndefined();
-  expect(afterMoves(stored, [{ serial: '40bb', from: 'active', to: 'retiring' }, second], 9n)).toBeDefined();
+  expect(afterMoves(stored, [second], { sequence: 9n })).toBeUndefined();
+  expect(
+    afterMoves(stored, [{ serial: '40bb', from: 'active', to: 'retiring' }, second], { sequence: 9n }),
+  ).toBeDefined();
 });
 
 describe('a new authority', () => {

@@ -16,6 +16,8 @@ export interface Standing extends Numbered {
   readonly serial: string;
   readonly kind: AuthorityKind;
   readonly state: AuthorityState;
+  /** See `AuthorityMarks`. */
+  readonly standby?: boolean | undefined;
 }
 
 type Moves = Readonly<Record<AuthorityState, readonly AuthorityState[]>>;
@@ -56,6 +58,10 @@ export const isInBundle = ({ kind, state }: Pick<Standing, 'kind' | 'state'>): b
 export const isLeft = ({ kind, state }: Pick<Standing, 'kind' | 'state'>): boolean =>
   kind === 'root' && state === 'retiring';
 
+/** Whether it is in the bundle, or about to be, for the night in which the root that signs is stolen. */
+export const isStandby = ({ kind, state, standby }: Pick<Standing, 'kind' | 'state' | 'standby'>): boolean =>
+  kind === 'root' && standby === true && (state === 'prepared' || state === 'published');
+
 /** Whether anything new may be signed with it. */
 export const maySign = ({ state }: Pick<Standing, 'state'>): boolean => state === 'active';
 
@@ -79,19 +85,23 @@ export function ensureNew(
  * What is stored after the moves, in the same order; what did not move is the same value. What changes in the bundle
  * has `sequence`: it came in or left, or agents are told to leave it, or no longer. Undefined if an authority is not in
  * the state `from`, or if two of a kind would be active: then another process was faster. Throws store for a move that
- * does not exist, if no root would be active, and if the bundle would gain a root and lose another.
+ * does not exist, if no root would be active, if the bundle would gain a root and lose another, and where a standby
+ * root would sign though none is tainted.
  */
 export function afterMoves<T extends Standing>(
   stored: readonly T[],
   moves: readonly AuthorityMove[],
-  sequence: bigint,
+  { sequence, isTaint = false }: { readonly sequence: bigint; readonly isTaint?: boolean },
 ): readonly T[] | undefined {
   const states = new Map(stored.map(({ serial, state }) => [serial, state]));
-  const kinds = new Map(stored.map(({ serial, kind }) => [serial, kind]));
+  const known = new Map(stored.map((each) => [each.serial, each]));
   for (const { serial, from, to } of moves) {
-    const kind = kinds.get(serial);
-    if (kind === undefined || states.get(serial) !== from) return undefined;
+    const each = known.get(serial);
+    if (each === undefined || states.get(serial) !== from) return undefined;
+    const { kind } = each;
     ensure(MOVES[kind][from].includes(to), 'store', `${kind} ${serial} cannot go from ${from} to ${to}`);
+    const isCalled = to === 'active' && isStandby(each) && !isTaint;
+    ensure(!isCalled, 'store', `root ${serial} stands by: it signs once the root that signs now is tainted`);
     states.set(serial, to);
   }
   const after = stored.map((each) => moved(each, states.get(each.serial) ?? each.state, sequence));

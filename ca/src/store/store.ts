@@ -10,9 +10,14 @@ import type { KeyPlace } from '@chancery/shared/keys/home.ts';
 import type { KeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { AuthorityKind, AuthorityMove, AuthorityState } from './authority-move.ts';
 import type { FileStore } from './file-store.ts';
 import type { LogStore, ReportStore, StoredEvent } from './log-store.ts';
 import type { OperatorStore } from './operator-store.ts';
+import type { AuthorityMarks, RevocationDraft, TaintStore } from './taint-store.ts';
+
+export type { AuthorityKind, AuthorityMove, AuthorityState } from './authority-move.ts';
+export type { RevocationDraft } from './taint-store.ts';
 
 /** A certificate, recorded before it is signed. */
 export interface Issuance extends Node {
@@ -39,13 +44,7 @@ export interface RecordedIssuance extends Issuance {
   readonly recordedAt: Date;
 }
 
-/** What an authority signs: a root signs intermediates, an intermediate signs SVIDs. */
-export type AuthorityKind = 'root' | 'intermediate';
-
-/** Which moves there are between them, and what each means, is in authority-states.ts. */
-export type AuthorityState = 'prepared' | 'published' | 'active' | 'retiring' | 'removed';
-
-export interface AuthorityRecord {
+export interface AuthorityRecord extends AuthorityMarks {
   readonly serial: string;
   readonly kind: AuthorityKind;
   readonly state: AuthorityState;
@@ -58,17 +57,7 @@ export interface AuthorityRecord {
   readonly notAfter: Date;
 }
 
-/** One step of one authority. */
-export interface AuthorityMove {
-  readonly serial: string;
-  readonly from: AuthorityState;
-  readonly to: AuthorityState;
-}
-
-/**
- * A number of the store that grows with each change of the bundle, each of the registry and each of the revocations: it
- * orders the states of all three, across restarts.
- */
+/** A number of the store: it grows with each change of bundle, registry or revocations, and orders their states. */
 export interface Numbered {
   readonly sequence: bigint;
 }
@@ -102,9 +91,6 @@ export interface TokenName {
   readonly platform: string;
   readonly id: string;
 }
-
-/** A revocation that has no number yet. */
-export type RevocationDraft = Pick<MadeRevocation, 'target' | 'reason' | 'by' | 'until'>;
 
 /** The sequence is that of the last one that was made or lifted; 0 where none ever was. */
 export interface StoredRevocations extends Numbered {
@@ -279,6 +265,7 @@ export interface Store
   extends CertificateStore,
     AgentStore,
     AuthorityStore,
+    TaintStore,
     RegistryStore,
     RevocationStore,
     NodeStore,

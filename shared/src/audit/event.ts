@@ -111,6 +111,15 @@ export type AuditEvent =
       readonly voucher?: Voucher;
     }
   | {
+      /** The key of an authority counts as stolen from now on; `moves` as in authority.moved. */
+      readonly type: 'authority.tainted';
+      readonly serial: string;
+      readonly kind: 'root' | 'intermediate';
+      readonly moves: readonly { readonly serial: string; readonly from: string; readonly to: string }[];
+      readonly reason: string;
+      readonly by: string;
+    }
+  | {
       readonly type: 'revocation.made';
       readonly number: number;
       readonly target: Target;

@@ -36,6 +36,7 @@ const KINDS: Readonly<Record<AuditEvent['type'], Kind>> = {
   'authority.certifying': { is: 'entry' },
   'authority.certified': { is: 'entry' },
   'authority.moved': { is: 'entry' },
+  'authority.tainted': { is: 'entry' },
   'revocation.made': { is: 'entry' },
   'revocation.lifted': { is: 'entry' },
   'review.signedOff': { is: 'entry' },

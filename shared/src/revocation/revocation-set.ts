@@ -16,6 +16,8 @@ export interface RevocablePeer {
   readonly origin?: string | undefined;
   /** Undefined if only the certificate is known. */
   readonly node?: Node | undefined;
+  /** SHA-256 of the keys of the authorities above its certificate, hexadecimal, where they are known. */
+  readonly authorities?: readonly string[] | undefined;
 }
 
 /** Immutable, except for a memo of its own answers. */
@@ -55,8 +57,10 @@ export function revocationSet<R extends Revocation>(list: readonly R[], sequence
   return {
     sequence,
     list,
-    revoked: ({ id, serial, origin, node }, now) => {
+    revoked: ({ id, serial, origin, node, authorities = [] }, now) => {
       const found = [
+        // First: a holder that sees it renews, and under another authority that helps.
+        ...authorities.flatMap((key) => of('authority', key)),
         ...of('id', id),
         ...(serial === undefined ? [] : of('serial', serial)),
         ...(origin === undefined ? [] : of('serial', origin)),

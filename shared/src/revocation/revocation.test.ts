@@ -36,7 +36,9 @@ describe('a target', () => {
   });
 
   test.each([
-    ['authority', '40aa', /^nothing is revoked by authority$/],
+    ['country', '40aa', /^nothing is revoked by country$/],
+    ['authority', '40aa', /^"40aa" is not the SHA-256 of a key/],
+    ['authority', 'AA'.repeat(32), /is not the SHA-256 of a key/],
     ['', '40aa', /^nothing is revoked by nothing$/],
     ['toString', '40aa', /^nothing is revoked by toString$/],
     ['node', `a/${'b'.repeat(2047)}`, /^the node is 2049 long, at most 2048$/],

@@ -1,4 +1,7 @@
-/** What a revocation names, and why: one certificate, one SPIFFE ID, all that match a pattern, or a node. */
+/**
+ * What a revocation names, and why: one certificate, one SPIFFE ID, all that match a pattern, a node, or an authority
+ * by its key.
+ */
 import { ensure, IdentityError } from '../ground/errors.ts';
 import { compileSpiffePattern } from '../policy/spiffe-pattern.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from '../spiffe/id.ts';
@@ -13,9 +16,12 @@ export const REASONS = [
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
-const KINDS = ['serial', 'id', 'pattern', 'node'] as const;
+const KINDS = ['serial', 'id', 'pattern', 'node', 'authority'] as const;
 
-/** A serial in lower-case hexadecimal, a SPIFFE ID, a pattern of them, or a node as `platform/node`. */
+/**
+ * A serial in lower-case hexadecimal, a SPIFFE ID, a pattern of them, a node as `platform/node`, or an authority by the
+ * SHA-256 of its SubjectPublicKeyInfo: with a stolen key anybody makes another certificate of the authority.
+ */
 export interface Target {
   readonly kind: (typeof KINDS)[number];
   readonly value: string;
@@ -44,6 +50,7 @@ export interface MadeRevocation extends Revocation {
 /** RFC 5280 §4.1.2.2: at most 20 bytes. */
 const SERIAL = /^([0-9a-f]{2}){1,20}$/;
 const NODE = /^[^/\s]+\/\S.*$/;
+const KEY = /^[0-9a-f]{64}$/;
 const MAX_VALUE = 2048;
 
 /** Whether this release knows what such a target names. */
@@ -58,6 +65,8 @@ export function parseTarget(kind: string, text: string): Target {
   if (kind === 'serial')
     ensure(SERIAL.test(value), 'revocation', `"${text}" is not a serial in hexadecimal, of at most 20 bytes`);
   else if (kind === 'node') ensure(NODE.test(value), 'revocation', `"${text}" is not PLATFORM/NODE`);
+  else if (kind === 'authority')
+    ensure(KEY.test(value), 'revocation', `"${text}" is not the SHA-256 of a key, in hexadecimal`);
   else sampleOf(kind, value);
   return { kind, value };
 }

@@ -26,6 +26,8 @@ export interface Vouching {
   readonly trustDomain: string;
   /** Of the audit log. */
   readonly key: NoteKey;
+  /** False for a root that leads nowhere, though it was vouched for; without it there is none. */
+  readonly isTrusted?: (root: Uint8Array) => boolean;
 }
 
 /** Keeps this apart from what the key signs in certificates and lists, which begins with a SEQUENCE. */
@@ -66,6 +68,7 @@ export function vouchedRoots(
       waiting.delete(voucher);
       const next = Buffer.from(voucher.certificate, 'base64');
       if (trusted.has(nameOf(next)) || !isSigned(voucher, by, next, about)) continue;
+      if (about.isTrusted?.(next) === false) continue;
       trusted.set(nameOf(next), next);
       found.push(next);
       grows = true;

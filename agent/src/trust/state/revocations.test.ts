@@ -54,7 +54,7 @@ test('what the CA sent is read, and is the same after it was stored', () => {
 });
 
 test.each([
-  ['of a kind that is not known', { kind: 'authority' }, /^revocation 2 cannot be read .*by authority$/],
+  ['of a kind that is not known', { kind: 'country' }, /^revocation 2 cannot be read .*by country$/],
   ['for a reason that is not known', { reason: 'because' }, /"because" is not a reason/],
   ['of what is no SPIFFE ID', { value: 'web' }, /SPIFFE ID does not start/],
   ['with an invalid serial', { serials: ['x'] }, /"x" is not a serial/],
@@ -84,7 +84,7 @@ test('the last end that there can be is the same after it was stored', () => {
 test('one of a later release that was stored keeps no other from counting', () => {
   const { set } = readRevocations({ sequence: 7n, list: [byId, byNode] });
   const { sequence, list } = storeRevocations(set);
-  const later = list.map((each) => (each.number === 2 ? { ...each, kind: 'authority' } : each));
+  const later = list.map((each) => (each.number === 2 ? { ...each, kind: 'country' } : each));
   const loaded = loadRevocations({ sequence, list: later });
   expect(loaded.list).toHaveLength(1);
   expect(loaded.revoked(peer, NOW)).toMatchObject({ number: 1 });

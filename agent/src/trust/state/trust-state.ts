@@ -7,7 +7,7 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { endOf, hasEnded } from '@chancery/shared/policy/until.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-import { isSameBundle, newIn } from '../accept.ts';
+import { ensureUntainted, isSameBundle, isTainted, newIn } from '../accept.ts';
 import { Vouching } from '../vouching.ts';
 import type { KnownGood } from './last-known-good.ts';
 import { type Part, Reading } from './reading.ts';
@@ -48,7 +48,7 @@ export class TrustState {
   /** The parts of the last message that are in force and on disk. */
   taken: readonly Part[] = [];
   /** Which new authorities may be trusted. */
-  readonly vouching = new Vouching();
+  readonly vouching = new Vouching((der) => isTainted(der, this.revocations.current()));
   /** Whether the last message has an authority that nothing vouches for yet. */
   isUnvouched = false;
   readonly #save: (state: SavedTrust) => void;
@@ -93,7 +93,8 @@ export class TrustState {
       ensureSender();
       ensureForThisVersion(message);
     });
-    const bundle = usable ? reading.take('bundle', () => this.#bundleIn(message, before.bundle)) : undefined;
+    const untainted = () => ensureUntainted(this.#bundleIn(message, before.bundle), before.revocations);
+    const bundle = usable ? reading.take('bundle', untainted) : undefined;
     const policy = usable ? reading.take('policy', () => policyOf(message, this.#read)) : undefined;
     try {
       const { logKey } = this.vouching;

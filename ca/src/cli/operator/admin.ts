@@ -70,7 +70,7 @@ export const streamToOperator = <Req, Res>(
 
 const changesOf = (client: OperatorClient): readonly unknown[] => [
   ...[client.apply, client.revoke, client.liftRevocation],
-  ...[client.rotate, client.rotateNext, client.rotateRollback],
+  ...[client.rotate, client.rotateNext, client.rotateRollback, client.standBy, client.taint],
   ...[client.signOff, client.countersign],
 ];
 

@@ -21,14 +21,15 @@ const FORMS: Readonly<Record<string, readonly string[]>> = {
   status: ['watch'],
   next: ['without', 'yes-to-stragglers', 'reason', 'dry-run'],
   rollback: ['dry-run'],
+  standby: ['dry-run'],
 };
 const WORDS = Object.keys(FORMS).filter((each) => each !== '');
 
 export const rotate: Command = {
   says:
     'Makes a new root and puts it into the bundle. `status` says what the rotation waits for, `next` makes the next ' +
-    'step, `rollback` takes it back.',
-  positionals: '[status | next | rollback]',
+    'step, `rollback` takes it back. `standby` makes a root for the night in which the one that signs is stolen.',
+  positionals: '[status | next | rollback | standby]',
   words: WORDS,
   flags: {
     auto: {
@@ -57,6 +58,7 @@ export const rotate: Command = {
     if (form === 'status') return status(invocation, io);
     if (form === 'next') return next(invocation, io);
     if (form === 'rollback') return step(invocation, io, (client) => client.rotateRollback, {});
+    if (form === 'standby') return step(invocation, io, (client) => client.standBy, {});
     if (invocation.has('auto')) return auto(invocation, io);
     return step(invocation, io, (client) => client.rotate, { intermediate: invocation.has('intermediate') });
   },
@@ -68,7 +70,7 @@ function formOf(invocation: Invocation): string {
   const own = Object.hasOwn(FORMS, form) ? FORMS[form] : undefined;
   if (own === undefined || more.length > 0)
     throw new MisuseError(
-      `expected status, next or rollback; found "${invocation.positionals.join(' ')}"${meant(form, WORDS)}`,
+      `expected status, next, rollback or standby; found "${invocation.positionals.join(' ')}"${meant(form, WORDS)}`,
     );
   for (const [other, flags] of Object.entries(FORMS))
     for (const flag of flags)

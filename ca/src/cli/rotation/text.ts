@@ -17,6 +17,11 @@ const NEXT: Readonly<Record<string, string>> = {
   remove: '`chancery-ca rotate next` removes the retiring root and its key; this cannot be taken back',
 };
 
+/** Said where the night of a stolen root would be a long one. */
+const NO_STANDBY =
+  'no root stands by: if the key of the active root is stolen, agents that are away need the new bundle by hand; ' +
+  '`chancery-ca rotate standby` makes one';
+
 /** Rows of a table; `--json` has up to 1000. */
 const MAX_ROWS = 20;
 const BAR_COLUMNS = 20;
@@ -38,6 +43,7 @@ export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation:
   if (rotation.waits.length > 0) io.out(`waits:\n${rotation.waits.map((each) => `  ${each}\n`).join('')}`);
   printStragglers(io, rotation);
   printHeld(io, [...rotation.unheard, ...rotation.chained]);
+  if (rotation.roots.every(({ state }) => state !== 'standby')) io.out(`${NO_STANDBY}\n`);
   if (rotation.stage !== 'idle') io.out(`next:  ${NEXT[rotation.next] ?? rotation.next}\n`);
 }
 

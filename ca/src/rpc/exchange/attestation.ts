@@ -11,6 +11,7 @@ import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { issue } from '../../authority/issue.ts';
+import { ensureRecorded } from '../../authority/recorded.ts';
 import type { Limits, Share } from '../../door/limits.ts';
 import type { RecordedIssuance } from '../../store/store.ts';
 import { comesOf, predecessorOf } from '../../succession/successions.ts';
@@ -169,8 +170,7 @@ export async function certified(
   // Refuses the CA's own certificate, and one from before its name was reserved.
   ensure(!isReserved(svid.id), 'wrong_peer', `${svid.id} is reserved for the trust domain itself`);
   const record = await store.issuance(svid.serial);
-  ensure(record !== undefined, 'chain', `certificate ${svid.serial} is not on record`);
-  ensure(record.id === svid.id, 'chain', `certificate ${svid.serial} was recorded for ${record.id}`);
+  ensureRecorded(svid, record);
   revocations.ensureGood(certifiedPeer(record), 'revoked_peer');
   return { svid, record };
 }

@@ -262,7 +262,10 @@ describe('a renewal', () => {
       { type: 'registry.applied', version: 0, changes: [], by: 'the test' },
     );
     const { caller, issued } = await certifiedCaller(rpc);
-    const svid = (now: Date) => ({ ...caller.svid(now), serial: '40ff' });
+    const svid = (now: Date) => {
+      const shown = caller.svid(now);
+      return { ...shown, serial: '40ff', certificate: { ...shown.certificate, spki: key.spki } };
+    };
     const call = begin({ ...caller, svid });
     expect(issued.serial).not.toBe('40ff');
     call.say(hello());

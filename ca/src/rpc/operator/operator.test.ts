@@ -121,6 +121,9 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   signOff: { kind: 'Identity', name: 'w', digest: '', reason: 'still needed' },
   listRequests: {},
   countersign: { number: 1n },
+  standBy: { dryRun: false },
+  taint: { authority: '40aa', reason: 'a drill', dryRun: false },
+  listAuthorities: {},
 };
 const methods = Object.keys(requests) as Method[];
 const asked = {
@@ -155,7 +158,10 @@ describe('every call', () => {
       if (/^rotate[NR]/.test(method)) await call('rotate', requests.rotate);
       if (method === 'countersign') await rpc.store.request(asked, 1);
       if (method === 'signOff') await call('apply', requests.apply);
-      await call(method, method === 'signOff' ? await signedOff() : requests[method], by(uid));
+      const authority = rpc.authorities.issuer(rpc.clock.now()).serial;
+      const taint = { ...requests.taint, authority };
+      const known = method === 'taint' ? taint : requests[method];
+      await call(method, method === 'signOff' ? await signedOff() : known, by(uid));
     });
   });
 });

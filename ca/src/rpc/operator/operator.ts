@@ -26,6 +26,7 @@ import { backupMethods } from './backup.ts';
 import { reviewMethods } from './review.ts';
 import { revokeMethods, unacknowledgedMessage } from './revoke.ts';
 import { rotateMethods } from './rotate.ts';
+import { taintMethods } from './taint.ts';
 
 export interface OperatorDeps {
   readonly operator: Operator;
@@ -82,6 +83,7 @@ export function operatorMethods({ operator }: OperatorDeps) {
     ...backupMethods(operator),
     ...reviewMethods(operator),
     ...rotateMethods(operator),
+    ...taintMethods(operator),
   ] as const;
 }
 

@@ -1,8 +1,13 @@
 /** The operator's calls that rotate the root and the intermediate, over gRPC. */
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import type { HeldTotal, Rotation as RotationMessage } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+import type {
+  HeldTotal,
+  RotatingRoot,
+  Rotation as RotationMessage,
+} from '@chancery/proto/gen/chancery/v1/rotation.ts';
 import type { Operator } from '../../operator/operator.ts';
 import { type Held, type RotationStatus, totalOf } from '../../rotation/status.ts';
+import { isStandby } from '../../store/authority-states.ts';
 import type { StoredAuthority } from '../../store/store.ts';
 import { askerOf } from '../caller.ts';
 import { unary } from '../methods.ts';
@@ -21,18 +26,21 @@ export const rotateMethods = (operator: Operator) =>
     unary('RotateRollback', OperatorService.rotateRollback, async (request, caller) =>
       rotationMessage(await operator.rotateRollback(askerOf(caller))(request)),
     ),
+    unary('StandBy', OperatorService.standBy, async (request, caller) =>
+      rotationMessage(await operator.standBy(askerOf(caller))(request)),
+    ),
     unary('GetRotation', OperatorService.getRotation, async (_, caller) =>
       rotationMessage(await operator.rotationStatus(askerOf(caller))(undefined)),
     ),
   ] as const;
 
 function rotationMessage(status: RotationStatus): RotationMessage {
-  const { stage, next, waits, active, other, agents, stragglers, unheard, chained } = status;
+  const { stage, next, waits, active, other, standby, agents, stragglers, unheard, chained } = status;
   return {
     stage,
     next,
     waits: [...waits],
-    roots: [active, ...(other === undefined ? [] : [other])].map(rootMessage),
+    roots: [active, other, standby].flatMap((each) => (each === undefined ? [] : [rootMessage(each)])),
     agents: BigInt(agents),
     stragglers: stragglers
       .slice(0, MAX_LISTED)
@@ -45,21 +53,27 @@ function rotationMessage(status: RotationStatus): RotationMessage {
   };
 }
 
-const rootMessage = ({ serial, state, movedAt, notAfter, algorithm }: StoredAuthority) => ({
-  serial,
-  state,
-  movedAt: seconds(movedAt),
-  notAfter: seconds(notAfter),
-  algorithm,
+/** The state in which an operator sees it. */
+export const stateOf = (each: StoredAuthority): string => (isStandby(each) ? 'standby' : each.state);
+
+/** A root, as a rotation shows it. */
+export const rootMessage = (root: StoredAuthority): RotatingRoot => ({
+  serial: root.serial,
+  state: stateOf(root),
+  movedAt: seconds(root.movedAt),
+  notAfter: seconds(root.notAfter),
+  algorithm: root.algorithm,
 });
 
-const heldMessage = ({ id, certificates, until }: Held) => ({
+/** Certificates of one SPIFFE ID. */
+export const heldMessage = ({ id, certificates, until }: Held) => ({
   spiffeId: id,
   certificates: BigInt(certificates),
   until: seconds(until),
 });
 
-function totalMessage(held: readonly Held[]): HeldTotal {
+/** Of all of them. */
+export function totalMessage(held: readonly Held[]): HeldTotal {
   const { certificates, until } = totalOf(held);
   return {
     spiffeIds: BigInt(held.length),
@@ -68,4 +82,5 @@ function totalMessage(held: readonly Held[]): HeldTotal {
   };
 }
 
-const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
+/** Since 1970. */
+export const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));

@@ -37,6 +37,7 @@ export interface DatabaseAt {
 const MARKED: ReadonlySet<keyof Writes> = new Set([
   'saveAuthority',
   'moveAuthorities',
+  'taintAuthority',
   'saveRegistry',
   'revoke',
   'lift',

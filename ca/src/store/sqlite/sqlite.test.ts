@@ -124,6 +124,8 @@ describe('a full disk', () => {
   const large = { ...issuance, serial: '02', identity: 'x'.repeat(100_000) };
   beforeEach(async () => {
     await store.record(issuance, event);
+    // Migrations leave free pages.
+    engine.exec('VACUUM');
     const { page_count: pages } = engine.prepare('PRAGMA page_count').get() ?? {};
     engine.exec(`PRAGMA max_page_count = ${Number(pages)}`);
   });

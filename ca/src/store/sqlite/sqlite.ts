@@ -24,6 +24,7 @@ import type {
   UnexpiredQuery,
   Unused,
 } from '../store.ts';
+import type { Taint } from '../taint-store.ts';
 import type { Database, WriteCall } from './calls.ts';
 import { openHere } from './here.ts';
 import type { Reads } from './reads.ts';
@@ -147,6 +148,10 @@ class SqliteStore implements Store {
 
   moveAuthorities(moves: readonly AuthorityMove[], event: AuditEvent, unused?: Unused) {
     return this.#inOrder(() => this.#write('moveAuthorities', moves, textOfEvent(event), unused));
+  }
+
+  taintAuthority(taint: Taint, event: AuditEvent) {
+    return this.#inOrder(() => this.#write('taintAuthority', taint, textOfEvent(event)));
   }
 
   registry() {

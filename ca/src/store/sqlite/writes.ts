@@ -18,6 +18,7 @@ import type {
   TokenName,
   Unused,
 } from '../store.ts';
+import type { Taint } from '../taint-store.ts';
 import type { DerivedCertificates } from './holders/derived-certificates.ts';
 import type { KeyHolders } from './holders/key-holders.ts';
 import type { Undo } from './holders/undo.ts';
@@ -42,6 +43,8 @@ export interface Memory {
 
 /** Beyond its end a token is kept for a day: where the clock was ahead, it is good again once that is set right. */
 const TOKEN_KEPT_MS = 86_400_000;
+
+const TAINTED_STAYS = 'this revocation is of the key of a tainted authority, which stays revoked';
 
 /** Certificates in one transaction: tens of milliseconds. */
 const MAX_PRUNED = 1000;
@@ -100,6 +103,7 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
     },
     lift: (at: number, number: number, by: string): ChangedRevocation => {
       const revocation = revocations.standing(number, new Date(at));
+      ensure(revocation.target.kind !== 'authority', 'revocation', TAINTED_STAYS);
       const [sequence, { target }] = [numbers.next(), revocation];
       revocations.lift({ number, by, at, sequence });
       audit(at, textOfEvent({ type: 'revocation.lifted', number, target, by }));
@@ -128,7 +132,7 @@ function logWrites({ log, index, prune, spools }: Tables, audit: (at: number, ev
 }
 
 function authorityWrites(
-  { authorities, pages }: Tables,
+  { authorities, pages, revocations }: Tables,
   numbers: Numbers,
   audit: (at: number, event: string) => number,
 ) {
@@ -148,6 +152,18 @@ function authorityWrites(
       const moved = authorities.move(moves, at, numbers);
       if (moved !== undefined) authorities.published(moves, audit(at, event));
       return moved;
+    },
+    taintAuthority: (
+      at: number,
+      { draft, ...taint }: Taint,
+      event: string,
+    ): ChangedRevocation | undefined => {
+      if (!authorities.taint(taint, at, numbers)) return undefined;
+      const sequence = numbers.next();
+      const revocation = revocations.insert(draft, new Date(at), sequence);
+      audit(at, event);
+      audit(at, textOfEvent(eventOfRevocation(revocation)));
+      return { revocation, sequence };
     },
   };
 }

@@ -2,6 +2,7 @@
  * Verifies X.509-SVIDs (X509-SVID.md §5): a path to the bundle of the trust domain that the certificate names, then the
  * rules for leaves. Does not decide what the proven ID may do.
  */
+import { hash } from 'node:crypto';
 import { hex } from '../../ground/bytes.ts';
 import { ensure, IdentityError, isRefusal } from '../../ground/errors.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
@@ -33,6 +34,8 @@ export interface VerifiedSvid {
   readonly notAfter: Date;
   /** Lower-case hex of the INTEGER's content. */
   readonly serial: string;
+  /** SHA-256 of the keys of the authorities above it, the anchor last, hexadecimal. */
+  readonly authorities: readonly string[];
 }
 
 /** Our chains have two: leaf and issuing intermediate. */
@@ -54,9 +57,13 @@ export function verifySvid(chain: readonly Uint8Array[], bundle: Bundle, now: Da
   const domain = trustDomainOf(id);
   // SPIFFE Federation §4.2: a domain's authorities speak for that domain and for no other.
   ensure(domain === bundle.trustDomain, 'svid', `${id} is not of trust domain ${bundle.trustDomain}`);
-  verifyPath({ leaf, intermediates, anchors: anchorsOf(bundle), now });
-  return { id, certificate: leaf, notAfter: leaf.notAfter, serial: hex(leaf.serial) };
+  const [, ...issuers] = verifyPath({ leaf, intermediates, anchors: anchorsOf(bundle), now });
+  const authorities = issuers.map(keyNameOf);
+  return { id, certificate: leaf, notAfter: leaf.notAfter, serial: hex(leaf.serial), authorities };
 }
+
+/** SHA-256 of the certificate's SubjectPublicKeyInfo, hexadecimal: how revocations and pins name a key. */
+export const keyNameOf = ({ spki }: Pick<Certificate, 'spki'>): string => hash('sha256', spki, 'hex');
 
 /** The trust domain that an authority's certificate names (X509-SVID section 3.1). Throws svid, trust_domain. */
 export function trustDomainIn(authority: Certificate): TrustDomain {

@@ -213,4 +213,24 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   INSERT INTO audit_pruned VALUES (1, 0, 0, 0, 0);
   `,
+  // A root of before stands by for no other, and none is known to be stolen. SQLite changes a CHECK by a new table.
+  `
+  ALTER TABLE authorities ADD COLUMN standby INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE authorities ADD COLUMN tainted_at INTEGER;
+  ALTER TABLE revocations RENAME TO revocations_before;
+  CREATE TABLE revocations (
+    n INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('serial', 'id', 'pattern', 'node', 'authority')),
+    value TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    made_by TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    until INTEGER,
+    lifted_by TEXT,
+    lifted_at INTEGER,
+    sequence INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  INSERT INTO revocations SELECT * FROM revocations_before;
+  DROP TABLE revocations_before;
+  `,
 ];

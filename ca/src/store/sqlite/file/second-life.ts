@@ -8,7 +8,7 @@ import { entryText } from '@chancery/shared/audit/leaves.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { AuthorityTable } from '../tables/authority-table.ts';
 import { LogTable } from '../tables/log-table.ts';
-import { INSERT_ISSUANCE, insertIssuance, textOfEvent } from '../tables/rows.ts';
+import { fromHex, INSERT_ISSUANCE, insertIssuance, textOfEvent } from '../tables/rows.ts';
 import { SpoolTable } from '../tables/spool-table.ts';
 import { openDatabase, storeRefusal } from './open.ts';
 
@@ -125,6 +125,7 @@ function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): 
     } else if (event.type === 'svid.issuing') recordLost(sql, { event, at, issuer });
     else if (event.type === 'call.recorded' && 'spool' in event)
       spools.heard(at.getTime(), event, event.number);
+    else if (event.type === 'authority.tainted') taintAgain(sql, { event, at, sequence });
     else if (event.type === 'revocation.made') revokeAgain(sql, { event, at, sequence });
     else if (event.type === 'revocation.lifted') sql.lift.run(event.by, at.getTime(), sequence, event.number);
   }
@@ -153,6 +154,15 @@ function revokeAgain(
   sql.revoke.run(number, target.kind, target.value, reason, by, at.getTime(), end, sequence);
 }
 
+/** What was taken away stays away, and another root signs. Intermediates that were made since have no key here. */
+function taintAgain(
+  sql: Sql,
+  { event, at, sequence }: { event: Event<'authority.tainted'>; at: Date; sequence: number },
+): void {
+  sql.taint.run(at.getTime(), sequence, fromHex(event.serial));
+  for (const { serial, to } of event.moves) sql.move.run(to, sequence, at.getTime(), fromHex(serial));
+}
+
 function issuerOf(db: DatabaseSync): string {
   const active = new AuthorityTable(db)
     .all()
@@ -166,6 +176,8 @@ function statements(db: DatabaseSync) {
     revoke: db.prepare('INSERT INTO revocations VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)'),
     lift: db.prepare('UPDATE revocations SET lifted_by = ?, lifted_at = ?, sequence = ? WHERE n = ?'),
     certificate: db.prepare(INSERT_ISSUANCE),
+    taint: db.prepare('UPDATE authorities SET tainted_at = ?, sequence = ? WHERE serial = ?'),
+    move: db.prepare('UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
   };
 }
 

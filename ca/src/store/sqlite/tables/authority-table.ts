@@ -3,6 +3,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { afterMoves, ensureNew, isInBundle, type Standing } from '../../authority-states.ts';
 import type { AuthorityMove, Numbered, StoredAuthority } from '../../store.ts';
+import type { Taint } from '../../taint-store.ts';
 import { type AuthorityRow, authorityOf, fromHex, sequenceOf, standingOf } from './rows.ts';
 
 /** The number of the state as it is, and a new one. */
@@ -40,7 +41,8 @@ export class AuthorityTable {
     const sequence = isInBundle(record) ? next() : 0n;
     const { serial, kind, certificate, notAfter, state, algorithm, key } = record;
     const about = [kind, fromHex(certificate), notAfter.getTime()] as const;
-    this.#sql.insert.run(fromHex(serial), ...about, sequence, state, algorithm, at, key.home, key.reference);
+    const place = [key.home, key.reference, record.standby === true ? 1 : 0] as const;
+    this.#sql.insert.run(fromHex(serial), ...about, sequence, state, algorithm, at, ...place);
     return { sequence };
   }
 
@@ -54,12 +56,29 @@ export class AuthorityTable {
   /** Returns the number of the state after the moves; undefined if another process was faster. Throws store. */
   move(moves: readonly AuthorityMove[], at: number, { current, next }: Numbers): Numbered | undefined {
     const [before, last] = [this.#standings(), current()];
-    const after = afterMoves(before, moves, last + 1n);
+    const after = afterMoves(before, moves, { sequence: last + 1n });
     if (after === undefined) return undefined;
+    const changed = this.#write(before, after, at);
+    return { sequence: changed.some(({ sequence }) => sequence > last) ? next() : last };
+  }
+
+  /** Returns false, and writes nothing, if another process was faster or it is tainted already. Throws store. */
+  taint({ authority, moves }: Omit<Taint, 'draft'>, at: number, { current, next }: Numbers): boolean {
+    const before = this.#standings();
+    const after = afterMoves(before, moves, { sequence: current() + 1n, isTaint: true });
+    const row = this.#sql.state.get(fromHex(authority));
+    if (after === undefined || row?.['tainted_at'] !== null) return false;
+    this.#write(before, after, at);
+    // Also where no root moves: agents are told to leave it, with the bundle.
+    this.#sql.taint.run(at, next(), fromHex(authority));
+    return true;
+  }
+
+  #write(before: readonly Standing[], after: readonly Standing[], at: number): readonly Standing[] {
     const changed = after.filter((each, n) => each !== before[n]);
     for (const { serial, state, sequence } of changed)
       this.#sql.move.run(state, sequence, at, fromHex(serial));
-    return { sequence: changed.some(({ sequence }) => sequence > last) ? next() : last };
+    return changed;
   }
 
   /** Remembers the audit event of the moves for those that were published with it. */
@@ -77,13 +96,14 @@ function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
     all: sql('SELECT * FROM authorities ORDER BY not_after, serial'),
-    state: sql('SELECT state FROM authorities WHERE serial = ?'),
-    standings: sql('SELECT serial, kind, state, sequence FROM authorities'),
+    state: sql('SELECT state, tainted_at FROM authorities WHERE serial = ?'),
+    standings: sql('SELECT serial, kind, state, sequence, standby FROM authorities'),
     insert: sql(`
       INSERT INTO authorities (serial, kind, certificate, not_after, sequence, state, algorithm, moved_at,
-        key_home, key_reference)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+        key_home, key_reference, standby)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     published: sql('UPDATE authorities SET publication = ? WHERE serial = ?'),
     move: sql('UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
+    taint: sql('UPDATE authorities SET tainted_at = ?, sequence = ? WHERE serial = ?'),
   };
 }

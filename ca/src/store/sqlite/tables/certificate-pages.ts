@@ -100,9 +100,10 @@ export class CertificatePages {
 }
 
 /** An index finds few rows, so all are looked at. */
-const isIndexed = ({ kind }: Target): boolean => kind === 'serial' || kind === 'node';
+const isIndexed = ({ kind }: Target): boolean => kind !== 'id' && kind !== 'pattern';
 
 function filterOf({ kind, value }: Target): readonly Value[] {
+  if (kind === 'authority') return [];
   if (kind === 'id') return [value];
   if (kind === 'pattern') return [value.split('*', 1)[0] ?? ''];
   if (kind === 'serial') return [fromHex(value)];
@@ -152,6 +153,8 @@ function statements(db: DatabaseSync) {
       serial: among(`SELECT n FROM certificates WHERE serial = ?7
         UNION ALL SELECT n FROM certificates WHERE origin = ?7`),
       id: page('id = ?7'),
+      // A certificate names who signed it and not the key: `holdings` finds those.
+      authority: page('FALSE'),
       pattern: page('substr(id, 1, length(?7)) = ?7'),
       // Of several platforms behind one certificate any may be the node's.
       node: among(`SELECT n FROM certificates WHERE node = ?8 AND platform = ?7

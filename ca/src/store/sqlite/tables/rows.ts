@@ -77,6 +77,8 @@ export function authorityOf(row: Row): AuthorityRecord {
     key: { home: String(row['key_home']), reference: String(row['key_reference']) },
     certificate: bytes(row, 'certificate'),
     notAfter: new Date(Number(row['not_after'])),
+    ...(row['standby'] === 1 && { standby: true }),
+    ...(row['tainted_at'] !== null && { taintedAt: new Date(Number(row['tainted_at'])) }),
   };
 }
 
@@ -85,7 +87,7 @@ export function standingOf(row: Row): Standing {
   const [kind, state] = [String(row['kind']), String(row['state'])];
   if (!isKind(kind)) throw new IdentityError('store', `authority kind ${kind}`);
   if (!isAuthorityState(state)) throw new IdentityError('store', `authority state ${state}`);
-  return { serial: serialOf(row), kind, state, ...sequenceOf(row) };
+  return { serial: serialOf(row), kind, state, standby: row['standby'] === 1, ...sequenceOf(row) };
 }
 
 const isKind = (kind: string): kind is AuthorityKind => kind === 'root' || kind === 'intermediate';

@@ -20,7 +20,18 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { GetRotationRequest, RotateNextRequest, RotateRequest, RotateRollbackRequest, Rotation } from "./rotation.ts";
+import {
+  GetRotationRequest,
+  ListAuthoritiesRequest,
+  ListAuthoritiesResponse,
+  RotateNextRequest,
+  RotateRequest,
+  RotateRollbackRequest,
+  Rotation,
+  StandByRequest,
+  TaintRequest,
+  TaintResponse,
+} from "./rotation.ts";
 import { SnapshotParts } from "./trust.ts";
 
 export const protobufPackage = "chancery.v1";
@@ -3814,6 +3825,41 @@ export const OperatorService = {
     responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
     responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
   },
+  /** Role: operator, and a fresh sign-in. Makes a root that stands by and puts it into the bundle. */
+  standBy: {
+    path: "/chancery.v1.Operator/StandBy" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: StandByRequest): Buffer => Buffer.from(StandByRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StandByRequest => StandByRequest.decode(value),
+    responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
+  },
+  /**
+   * Role: operator, and a fresh sign-in. Takes away an authority whose key is stolen: what it signed is refused, another
+   * one signs, and everybody gets a new certificate. This cannot be taken back.
+   */
+  taint: {
+    path: "/chancery.v1.Operator/Taint" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TaintRequest): Buffer => Buffer.from(TaintRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TaintRequest => TaintRequest.decode(value),
+    responseSerialize: (value: TaintResponse): Buffer => Buffer.from(TaintResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TaintResponse => TaintResponse.decode(value),
+  },
+  /** Role: reader. All authorities, with the names by which they can be tainted. */
+  listAuthorities: {
+    path: "/chancery.v1.Operator/ListAuthorities" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListAuthoritiesRequest): Buffer =>
+      Buffer.from(ListAuthoritiesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListAuthoritiesRequest => ListAuthoritiesRequest.decode(value),
+    responseSerialize: (value: ListAuthoritiesResponse): Buffer =>
+      Buffer.from(ListAuthoritiesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListAuthoritiesResponse => ListAuthoritiesResponse.decode(value),
+  },
   /** Role: reader. Where the rotation stands, and what it waits for. */
   getRotation: {
     path: "/chancery.v1.Operator/GetRotation" as const,
@@ -3869,6 +3915,15 @@ export interface OperatorServer extends UntypedServiceImplementation {
   rotateNext: handleUnaryCall<RotateNextRequest, Rotation>;
   /** Role: operator, and a fresh sign-in. Takes the rotation back. */
   rotateRollback: handleUnaryCall<RotateRollbackRequest, Rotation>;
+  /** Role: operator, and a fresh sign-in. Makes a root that stands by and puts it into the bundle. */
+  standBy: handleUnaryCall<StandByRequest, Rotation>;
+  /**
+   * Role: operator, and a fresh sign-in. Takes away an authority whose key is stolen: what it signed is refused, another
+   * one signs, and everybody gets a new certificate. This cannot be taken back.
+   */
+  taint: handleUnaryCall<TaintRequest, TaintResponse>;
+  /** Role: reader. All authorities, with the names by which they can be tainted. */
+  listAuthorities: handleUnaryCall<ListAuthoritiesRequest, ListAuthoritiesResponse>;
   /** Role: reader. Where the rotation stands, and what it waits for. */
   getRotation: handleUnaryCall<GetRotationRequest, Rotation>;
 }
@@ -4140,6 +4195,54 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  /** Role: operator, and a fresh sign-in. Makes a root that stands by and puts it into the bundle. */
+  standBy(request: StandByRequest, callback: (error: ServiceError | null, response: Rotation) => void): ClientUnaryCall;
+  standBy(
+    request: StandByRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  standBy(
+    request: StandByRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  /**
+   * Role: operator, and a fresh sign-in. Takes away an authority whose key is stolen: what it signed is refused, another
+   * one signs, and everybody gets a new certificate. This cannot be taken back.
+   */
+  taint(
+    request: TaintRequest,
+    callback: (error: ServiceError | null, response: TaintResponse) => void,
+  ): ClientUnaryCall;
+  taint(
+    request: TaintRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: TaintResponse) => void,
+  ): ClientUnaryCall;
+  taint(
+    request: TaintRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TaintResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: reader. All authorities, with the names by which they can be tainted. */
+  listAuthorities(
+    request: ListAuthoritiesRequest,
+    callback: (error: ServiceError | null, response: ListAuthoritiesResponse) => void,
+  ): ClientUnaryCall;
+  listAuthorities(
+    request: ListAuthoritiesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListAuthoritiesResponse) => void,
+  ): ClientUnaryCall;
+  listAuthorities(
+    request: ListAuthoritiesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListAuthoritiesResponse) => void,
   ): ClientUnaryCall;
   /** Role: reader. Where the rotation stands, and what it waits for. */
   getRotation(

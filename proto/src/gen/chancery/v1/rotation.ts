@@ -31,6 +31,10 @@ export interface RotateRollbackRequest {
   dryRun: boolean;
 }
 
+export interface StandByRequest {
+  dryRun: boolean;
+}
+
 export interface GetRotationRequest {
 }
 
@@ -65,7 +69,7 @@ export interface Rotation {
 export interface RotatingRoot {
   /** Hexadecimal. */
   serial: string;
-  /** "prepared", "published", "active" or "retiring". */
+  /** "prepared", "published", "active" or "retiring"; "standby" for one that waits for the active root to be tainted. */
   state: string;
   /** Seconds since 1970: when it came into its state, and its end. */
   movedAt: bigint;
@@ -97,6 +101,68 @@ export interface HeldTotal {
   certificates: bigint;
   /** 0 where there are none. */
   until: bigint;
+}
+
+export interface ListAuthoritiesRequest {
+}
+
+export interface ListAuthoritiesResponse {
+  /** All that the CA ever had, the first to end first. */
+  authorities: Authority[];
+}
+
+export interface Authority {
+  /** Hexadecimal. */
+  serial: string;
+  /** "root" or "intermediate". */
+  kind: string;
+  /** As in RotatingRoot, or "removed"; "tainted" for one whose key counts as stolen. */
+  state: string;
+  /** Seconds since 1970: when it came into its state, and its end. */
+  movedAt: bigint;
+  notAfter: bigint;
+  algorithm: string;
+  /** Subject key identifier, and the SHA-256 of the SubjectPublicKeyInfo, hexadecimal. */
+  keyId: string;
+  keySha256: string;
+  /** Where the key is: the name of the home, and what it is called there. */
+  keyHome: string;
+  keyReference: string;
+  /** How many unexpired certificates it or an intermediate under it has signed. */
+  held: HeldTotal | undefined;
+}
+
+export interface TaintRequest {
+  /** A serial, a subject key identifier or the SHA-256 of the key, or at least 4 digits that only one of them begins with. */
+  authority: string;
+  /** Kept in the audit log. */
+  reason: string;
+  dryRun: boolean;
+}
+
+/** What a taint has done, or would do. */
+export interface TaintResponse {
+  authority:
+    | Authority
+    | undefined;
+  /** The root that signs after it; absent where a dry run would make one. */
+  root:
+    | RotatingRoot
+    | undefined;
+  /** Connected agents: they renew at once. */
+  agents: bigint;
+  /** Unexpired certificates under the authority: all of them are refused. The first 1000 SPIFFE IDs. */
+  refused: HeldCertificates[];
+  refusedTotal:
+    | HeldTotal
+    | undefined;
+  /** Holders that may not know the root that signs after it: they need the new bundle by hand. The first 1000. */
+  byHand: HeldCertificates[];
+  byHandTotal:
+    | HeldTotal
+    | undefined;
+  /** The number of the revocation of its key; 0 after a dry run. */
+  revocation: bigint;
 }
 
 function createBaseRotateRequest(): RotateRequest {
@@ -257,6 +323,52 @@ export const RotateRollbackRequest: MessageFns<RotateRollbackRequest> = {
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseRotateRollbackRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStandByRequest(): StandByRequest {
+  return { dryRun: false };
+}
+
+export const StandByRequest: MessageFns<StandByRequest> = {
+  encode(message: StandByRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dryRun !== false) {
+      writer.uint32(8).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StandByRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStandByRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -826,6 +938,467 @@ export const HeldTotal: MessageFns<HeldTotal> = {
             }
 
             message.until = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListAuthoritiesRequest(): ListAuthoritiesRequest {
+  return {};
+}
+
+export const ListAuthoritiesRequest: MessageFns<ListAuthoritiesRequest> = {
+  encode(_: ListAuthoritiesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListAuthoritiesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListAuthoritiesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListAuthoritiesResponse(): ListAuthoritiesResponse {
+  return { authorities: [] };
+}
+
+export const ListAuthoritiesResponse: MessageFns<ListAuthoritiesResponse> = {
+  encode(message: ListAuthoritiesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.authorities) {
+      Authority.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListAuthoritiesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListAuthoritiesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.authorities.push(Authority.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAuthority(): Authority {
+  return {
+    serial: "",
+    kind: "",
+    state: "",
+    movedAt: 0n,
+    notAfter: 0n,
+    algorithm: "",
+    keyId: "",
+    keySha256: "",
+    keyHome: "",
+    keyReference: "",
+    held: undefined,
+  };
+}
+
+export const Authority: MessageFns<Authority> = {
+  encode(message: Authority, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serial !== "") {
+      writer.uint32(10).string(message.serial);
+    }
+    if (message.kind !== "") {
+      writer.uint32(18).string(message.kind);
+    }
+    if (message.state !== "") {
+      writer.uint32(26).string(message.state);
+    }
+    if (message.movedAt !== 0n) {
+      if (BigInt.asIntN(64, message.movedAt) !== message.movedAt) {
+        throw new globalThis.Error("value provided for field message.movedAt of type int64 too large");
+      }
+      writer.uint32(32).int64(message.movedAt);
+    }
+    if (message.notAfter !== 0n) {
+      if (BigInt.asIntN(64, message.notAfter) !== message.notAfter) {
+        throw new globalThis.Error("value provided for field message.notAfter of type int64 too large");
+      }
+      writer.uint32(40).int64(message.notAfter);
+    }
+    if (message.algorithm !== "") {
+      writer.uint32(50).string(message.algorithm);
+    }
+    if (message.keyId !== "") {
+      writer.uint32(58).string(message.keyId);
+    }
+    if (message.keySha256 !== "") {
+      writer.uint32(66).string(message.keySha256);
+    }
+    if (message.keyHome !== "") {
+      writer.uint32(74).string(message.keyHome);
+    }
+    if (message.keyReference !== "") {
+      writer.uint32(82).string(message.keyReference);
+    }
+    if (message.held !== undefined) {
+      HeldTotal.encode(message.held, writer.uint32(90).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Authority {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuthority();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serial = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.movedAt = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.notAfter = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.algorithm = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.keyId = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.keySha256 = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.keyHome = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.keyReference = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.held = HeldTotal.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTaintRequest(): TaintRequest {
+  return { authority: "", reason: "", dryRun: false };
+}
+
+export const TaintRequest: MessageFns<TaintRequest> = {
+  encode(message: TaintRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.authority !== "") {
+      writer.uint32(10).string(message.authority);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(24).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TaintRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTaintRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.authority = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTaintResponse(): TaintResponse {
+  return {
+    authority: undefined,
+    root: undefined,
+    agents: 0n,
+    refused: [],
+    refusedTotal: undefined,
+    byHand: [],
+    byHandTotal: undefined,
+    revocation: 0n,
+  };
+}
+
+export const TaintResponse: MessageFns<TaintResponse> = {
+  encode(message: TaintResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.authority !== undefined) {
+      Authority.encode(message.authority, writer.uint32(10).fork()).join();
+    }
+    if (message.root !== undefined) {
+      RotatingRoot.encode(message.root, writer.uint32(18).fork()).join();
+    }
+    if (message.agents !== 0n) {
+      if (BigInt.asUintN(64, message.agents) !== message.agents) {
+        throw new globalThis.Error("value provided for field message.agents of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.agents);
+    }
+    for (const v of message.refused) {
+      HeldCertificates.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.refusedTotal !== undefined) {
+      HeldTotal.encode(message.refusedTotal, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.byHand) {
+      HeldCertificates.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.byHandTotal !== undefined) {
+      HeldTotal.encode(message.byHandTotal, writer.uint32(58).fork()).join();
+    }
+    if (message.revocation !== 0n) {
+      if (BigInt.asUintN(64, message.revocation) !== message.revocation) {
+        throw new globalThis.Error("value provided for field message.revocation of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.revocation);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TaintResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTaintResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.authority = Authority.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.root = RotatingRoot.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.agents = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.refused.push(HeldCertificates.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.refusedTotal = HeldTotal.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.byHand.push(HeldCertificates.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.byHandTotal = HeldTotal.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.revocation = reader.uint64() as bigint;
             continue;
           }
         }

@@ -133,9 +133,15 @@ export interface Revocations {
 
 export interface Revoked {
   number: bigint;
-  /** "serial", "id", "pattern" or "node". */
+  /**
+   * "serial", "id", "pattern", "node" or "authority". A reader that does not know a kind enforces the others, and does not
+   * acknowledge the revocations.
+   */
   kind: string;
-  /** A serial in hexadecimal, a SPIFFE ID, a pattern of SPIFFE IDs, or platform/node. */
+  /**
+   * A serial in hexadecimal, a SPIFFE ID, a pattern of SPIFFE IDs, platform/node, or the SHA-256 of the authority's
+   * SubjectPublicKeyInfo in hexadecimal: whatever has this key above it is refused.
+   */
   value: string;
   /** Certificates that are revoked with it, hexadecimal: a node's, and those that were asked for with a certificate. */
   serials: string[];

@@ -1,0 +1,95 @@
+/** `taint` and `authorities`: an authority whose key is stolen, and the names by which one is meant. */
+import type { Authority, TaintResponse } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+import { type Command, type Io, JSON_FLAG, MisuseError } from '@chancery/shared/cli/program.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { instant, OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
+import { callOperator } from '../operator/admin.ts';
+
+/** A root that has to be made is waited for: agents acknowledge it within 10 s or are left behind. */
+const SECONDS = 60;
+const MAX_ROWS = 20;
+
+export const taint: Command = {
+  says:
+    'The key of this authority is stolen: all that it signed is refused at once, another one signs, and agents get ' +
+    'new certificates. This cannot be taken back.',
+  positionals: 'AUTHORITY',
+  flags: {
+    reason: { type: 'string', value: 'TEXT', says: 'Why, for the audit log; required.' },
+    yes: { type: 'boolean', says: 'Do it. Without this flag the command says what it would do, and fails.' },
+    'dry-run': { type: 'boolean', says: 'Only say what it would do, and what that costs.' },
+    ...OPERATOR_FLAGS,
+    ...JSON_FLAG,
+  },
+  async run(invocation, io) {
+    const [authority, ...more] = invocation.positionals;
+    if (authority === undefined || more.length > 0)
+      throw new MisuseError('expected one authority, as chancery-ca authorities prints it');
+    const [reason = '', wantsDryRun] = [invocation.text('reason'), invocation.has('dry-run')];
+    if (reason.trim() === '') throw new MisuseError('--reason TEXT is required; the audit log keeps it');
+    const dryRun = wantsDryRun || !invocation.has('yes');
+    const request = { authority, reason, dryRun };
+    const report = await callOperator(invocation, (client) => client.taint, request, SECONDS);
+    if (invocation.has('json')) printJson(io, report);
+    else printReport(io, report, dryRun);
+    ensure(
+      wantsDryRun || !dryRun,
+      'rotation',
+      'nothing was changed: this cannot be taken back, so it needs --yes',
+    );
+    return 0;
+  },
+};
+
+export const authorities: Command = {
+  says: 'Lists the authorities of the CA: roots, intermediates, their states and keys.',
+  flags: { all: { type: 'boolean', says: 'Also those that ended.' }, ...OPERATOR_FLAGS, ...JSON_FLAG },
+  async run(invocation, io) {
+    const answer = await callOperator(invocation, (client) => client.listAuthorities, {});
+    const now = BigInt(Math.floor(Date.now() / 1000));
+    const shown = answer.authorities.filter((each) => invocation.has('all') || each.notAfter > now);
+    if (invocation.has('json')) printJson(io, { authorities: shown });
+    else
+      printTable(
+        io,
+        ['AUTHORITY', 'KIND', 'STATE', 'SINCE', 'UNTIL', 'KEY ID', 'KEY IN', 'CERTIFICATES'],
+        shown.map(rowOf),
+      );
+    return 0;
+  },
+};
+
+const rowOf = (each: Authority): readonly string[] => [
+  each.serial,
+  each.kind,
+  each.state,
+  instant(each.movedAt),
+  instant(each.notAfter),
+  each.keyId,
+  each.keyHome,
+  String(each.held?.certificates ?? 0n),
+];
+
+function printReport(io: Pick<Io, 'out' | 'columns'>, report: TaintResponse, dryRun: boolean): void {
+  const { authority, root, agents, refusedTotal, byHand, byHandTotal } = report;
+  const named = `${authority?.kind} ${authority?.serial}`;
+  const many = `${refusedTotal?.certificates ?? 0n} certificates of ${refusedTotal?.spiffeIds ?? 0n} SPIFFE IDs`;
+  if (dryRun) {
+    io.out(`would taint ${named}: ${many} are refused from then on, and ${agents} connected agents renew\n`);
+    io.out(`signs then: ${root === undefined ? 'a root that is still to be made' : `root ${root.serial}`}\n`);
+  } else {
+    io.out(`tainted ${named} (revocation ${report.revocation}): ${many} are refused\n`);
+    io.out(`root ${root?.serial} signs; ${agents} connected agents renew within seconds\n`);
+  }
+  if (byHand.length === 0) return;
+  const { certificates = 0n } = byHandTotal ?? {};
+  io.out(`by hand: the holders of ${certificates} certificates may not know that root, and nobody whom they trust can
+tell them. Give each the new bundle (chancery-ca bundle) in its config, remove its dataDir/state.json, and restart it:
+`);
+  printTable(
+    io,
+    ['SPIFFE ID', 'CERTIFICATES', 'LAST ENDS'],
+    byHand.slice(0, MAX_ROWS).map((each) => [each.spiffeId, String(each.certificates), instant(each.until)]),
+  );
+  if (byHand.length > MAX_ROWS) io.out(`and ${byHand.length - MAX_ROWS} more: --json\n`);
+}

@@ -1,0 +1,47 @@
+/** The operator's calls about authorities whose key is stolen, over gRPC. */
+import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import type { Authority, TaintResponse } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+import type { Operator } from '../../operator/operator.ts';
+import type { TaintReport } from '../../rotation/taint.ts';
+import { type ListedAuthority, listed } from '../../rotation/taint-plan.ts';
+import { askerOf } from '../caller.ts';
+import { unary } from '../methods.ts';
+import { heldMessage, rootMessage, seconds, stateOf, totalMessage } from './rotate.ts';
+
+const MAX_LISTED = 1000;
+
+/** Each method names one verb of the operator, which checks who asks. */
+export const taintMethods = (operator: Operator) =>
+  [
+    unary('Taint', OperatorService.taint, async (request, caller) =>
+      reportMessage(await operator.taint(askerOf(caller))(request)),
+    ),
+    unary('ListAuthorities', OperatorService.listAuthorities, async (_, caller) => ({
+      authorities: (await operator.authorities(askerOf(caller))(undefined)).map(authorityMessage),
+    })),
+  ] as const;
+
+const reportMessage = (report: TaintReport): TaintResponse => ({
+  authority: authorityMessage(listed(report.authority, report.refused)),
+  root: report.root && rootMessage(report.root),
+  agents: BigInt(report.agents),
+  refused: report.refused.slice(0, MAX_LISTED).map(heldMessage),
+  refusedTotal: totalMessage(report.refused),
+  byHand: report.byHand.slice(0, MAX_LISTED).map(heldMessage),
+  byHandTotal: totalMessage(report.byHand),
+  revocation: BigInt(report.revocation?.number ?? 0),
+});
+
+const authorityMessage = ({ authority, held, keyId, keySha256 }: ListedAuthority): Authority => ({
+  serial: authority.serial,
+  kind: authority.kind,
+  state: authority.taintedAt === undefined ? stateOf(authority) : 'tainted',
+  movedAt: seconds(authority.taintedAt ?? authority.movedAt),
+  notAfter: seconds(authority.notAfter),
+  algorithm: authority.algorithm,
+  keyId,
+  keySha256,
+  keyHome: authority.key.home,
+  keyReference: authority.key.reference,
+  held: totalMessage(held),
+});
