@@ -100,7 +100,7 @@ test('export prints the entries that query prints, or events of OCSF, of a range
       .slice(0, -1)
       .map((line) => JSON.parse(line)),
   ).toEqual(await lines('--all'));
-  const ocsf = await ca.cli('audit', 'export', '--format', 'ocsf', '--decision', 'allowed', '--until', '0m');
+  const ocsf = await ca.cli('audit', 'export', '--format', 'ocsf', '--decision', 'allowed', '--since', '1d');
   const events = ocsf.stdout
     .split('\n')
     .slice(0, -1)

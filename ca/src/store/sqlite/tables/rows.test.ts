@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { refusal } from '../../../../../test/kit/refusal.ts';
-import { authorityOf, issuanceOf } from './rows.ts';
+import { authorityOf, issuanceOf, textOfEvent } from './rows.ts';
 
 const row = {
   serial: Buffer.from([0x40]),
@@ -64,4 +64,13 @@ test.each([
   ],
 ] as const)('a damaged row is refused: %s', (_, read, code, message) => {
   expect(read).toThrow(refusal(code, message));
+});
+
+test('I144 a secret in the words of a peer is not stored, also where its text is cut', () => {
+  const key = `-----BEGIN PRIVATE KEY-----\n${'aB3\n'.repeat(2_000)}`;
+  const detail = `no such method ${key}`;
+  const text = textOfEvent({ type: 'request.refused', rpc: 'x', code: 'rate', detail, peer: 'y' });
+  expect(JSON.parse(text)).toMatchObject({
+    detail: expect.stringMatching(/^no such method \[masked: private key\]$/),
+  });
 });

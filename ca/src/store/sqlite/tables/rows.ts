@@ -2,6 +2,7 @@
 
 import type { StatementSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { masked } from '@chancery/shared/audit/masked.ts';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
@@ -153,10 +154,10 @@ export function serialsFrom(prefix: string): readonly [Uint8Array, Uint8Array] {
   return [fromHex(prefix.padEnd(even, '0')), fromHex(prefix.padEnd(42, 'f'))];
 }
 
-/** As it is stored: on one line, without control characters, each string bounded. */
+/** As it is stored: on one line, without control characters and known secrets, each string bounded. */
 export function textOfEvent(event: AuditEvent): string {
   const text = JSON.stringify(event);
-  return printable(text.length > MAX_TEXT ? JSON.stringify(event, boundedText) : text);
+  return masked(printable(text.length > MAX_TEXT ? JSON.stringify(event, boundedText) : text));
 }
 
 /** What a peer says, such as an attribute or a name, must not fill the disk by one event. */
