@@ -132,7 +132,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('agents registry config.ts open-log.ts cli cli/login'),
   ],
   'ca/src/cli/rotation': [...shared('ground cli'), PROTO, ...ca('cli cli/operator')],
-  'ca/src/cli/review': [...shared('ground cli'), PROTO, ...ca('cli cli/operator')],
+  'ca/src/cli/review': [...shared('text ground cli'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/backup': [
     ...shared('ground cli audit-verify'),
     ...ca('backup store/sqlite config.ts open-log.ts cli cli/operator'),

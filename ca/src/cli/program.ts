@@ -15,6 +15,7 @@ import { agents, exportSet, get, issued } from './operator/queries.ts';
 import { reach } from './operator/reach.ts';
 import { revocations, revoke, unrevoke } from './operator/revoke.ts';
 import { countersign } from './review/countersign.ts';
+import { release } from './review/release.ts';
 import { review } from './review/review.ts';
 import { rotate } from './rotation/rotate.ts';
 import { authorities, taint } from './rotation/taint.ts';
@@ -42,6 +43,7 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       unrevoke,
       review,
       countersign,
+      release,
       audit,
       authorities,
       rotate,

@@ -4,6 +4,7 @@ import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { certifiedCaller, makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
 import { Acknowledged } from '../agents/acknowledged.ts';
 import type { LiveAgent } from '../agents/agents.ts';
 import type { Unacknowledged } from '../agents/holders.ts';
@@ -20,6 +21,7 @@ const files = [
 /** Of the resource as the registry keeps it. */
 const kept = Resource.parse({ kind: 'Identity', name: 'w', platform: 'unix', id: ID });
 const DIGEST = hash('sha256', JSON.stringify(kept), 'hex');
+const pinned = { platform: 'azure', node: 'vm-1' };
 const asked = {
   ...{ verb: 'rotate', digest: 'd', about: 'root', by: 'ada', until: new Date('2100-01-01T00:00:00Z') },
   person: parseSpiffeId('spiffe://prod.example/chancery/operator/ada'),
@@ -55,6 +57,7 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
   review: { all: true },
   signOff: { kind: 'Identity', name: 'w', digest: DIGEST, reason: 'still needed' },
   requests: undefined,
+  releaseNode: { node: 'azure/vm-1', reason: 'made anew', dryRun: false },
   countersign: 1,
   standBy: { dryRun: false },
   taint: { authority: '40aa', reason: 'a drill', dryRun: false },
@@ -70,6 +73,7 @@ const WRITING: Readonly<Record<string, string>> = {
   rotateNext: 'root, without waiting for anybody, because: a drill',
   rotateRollback: 'root',
   signOff: 'Identity/w',
+  releaseNode: 'azure/vm-1, because: made anew',
   countersign: 'request 1',
   standBy: 'standby root',
   taint: 'authority 40aa, because: a drill',
@@ -96,6 +100,7 @@ describe.each(verbs)('%s', (verb) => {
   test(`leaves ${WRITING[verb] === undefined ? 'no' : 'an'} event`, async () => {
     if (verb === 'lift') await rpc.operator.revoke(root)(VERBS.revoke);
     if (verb === 'signOff') await run('apply');
+    if (verb === 'releaseNode') await rpc.store.swapNodeState(pinned, undefined, 'vm a');
     if (verb === 'countersign') await rpc.store.request(asked, 1);
     if (/^rotate[NR]/.test(verb)) await rpc.operator.rotate(root)(VERBS.rotate);
     const before = (await acts()).length;
@@ -174,6 +179,46 @@ test('apply warns of a resource that has ended', async () => {
   const { warnings } = await rpc.operator.apply(root)({ ...VERBS.apply, files: [{ name: 'w', text }] });
   expect(warnings).toEqual(['Identity/w is off: its until (2020-01-01T00:00:00Z) has passed']);
   expect(await rpc.operator.explain(root)(VERBS.explain)).toMatchObject({ allow: false });
+});
+
+describe('a machine that is released', () => {
+  const release = (more = {}) => rpc.operator.releaseNode(root)({ ...VERBS.releaseNode, ...more });
+
+  test('starts anew, and the log says who let it and why; a dry run only says what it would forget', async () => {
+    await rpc.store.swapNodeState(pinned, undefined, 'vm a');
+    expect(await release({ dryRun: true })).toBe('vm a');
+    expect(await rpc.store.nodeState(pinned)).toBe('vm a');
+    expect(await release()).toBe('vm a');
+    expect(await rpc.store.nodeState(pinned)).toBeUndefined();
+    expect((await rpc.store.events(0, 99)).at(-1)?.event).toMatchObject({
+      ...{ type: 'node.released', ...pinned, reason: 'made anew', by: 'uid 0 by the admin socket' },
+    });
+  });
+
+  test.each([
+    ['that is not remembered', {}, /^the CA remembers nothing of azure\/vm-1$/],
+    ['without a platform', { node: 'vm-1' }, /is not platform\/node of a machine$/],
+    ['that is an operator', { node: 'self/operator/ada' }, /is not platform\/node of a machine$/],
+    ['without a reason', { reason: ' ' }, /^a reason of 1 to 1000 characters is needed$/],
+  ])('I156 is none %s', async (_, more, says) => {
+    await rpc.store.swapNodeState({ platform: 'self', node: 'operator/ada' }, undefined, 'signed in');
+    await expect(release(more)).rejects.toThrow(refusal('node_state', says));
+    expect(await rpc.store.nodeState({ platform: 'self', node: 'operator/ada' })).toBe('signed in');
+  });
+
+  test('I156 is none that joins at that moment', async () => {
+    await rpc.store.swapNodeState(pinned, undefined, 'vm a');
+    const read = rpc.store.nodeState.bind(rpc.store);
+    vi.spyOn(rpc.store, 'nodeState').mockImplementationOnce(async (node) => {
+      const state = await read(node);
+      await rpc.store.swapNodeState(pinned, 'vm a', 'vm b');
+      return state;
+    });
+    await expect(release()).rejects.toThrow(
+      refusal('node_state', /^azure\/vm-1 has joined meanwhile: look again$/),
+    );
+    expect(await rpc.store.nodeState(pinned)).toBe('vm b');
+  });
 });
 
 test('an end that is too far away is refused', async () => {

@@ -33,6 +33,7 @@ export interface OperatorDeps
     AuditDeps['store'] &
     BackupDeps['store'] &
     ReviewDeps['store'] &
+    RevokeDeps['store'] &
     CountersignDeps['store'] &
     SecondDeps['store'];
   /** Whether what needs a fresh sign-in needs a second person, too. */

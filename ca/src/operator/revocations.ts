@@ -1,9 +1,9 @@
-/** The operator's verbs that revoke, and that lift revocations. */
+/** The operator's verbs that revoke, lift revocations, and release machines from what the CA holds them to. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
-import { ensure } from '@chancery/shared/ground/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { type MadeRevocation, parseReason } from '@chancery/shared/revocation/revocation.ts';
 import type { Agents, LiveAgent } from '../agents/agents.ts';
-import { type Holders, type Unacknowledged, unacknowledged } from '../agents/holders.ts';
+import { type Holders, OWN_NODE, type Unacknowledged, unacknowledged } from '../agents/holders.ts';
 import { whenAcknowledged } from '../agents/progress.ts';
 import {
   type Matched,
@@ -12,6 +12,8 @@ import {
   type RevocationOrder,
   type Revocations,
 } from '../revocation/revocations.ts';
+import type { OperatorStore } from '../store/operator-store.ts';
+import type { NodeStore } from '../store/store.ts';
 import { reading, type VerbDeps, writing } from './verb.ts';
 
 export interface RevokeDeps extends VerbDeps {
@@ -19,6 +21,14 @@ export interface RevokeDeps extends VerbDeps {
   readonly clock: Clock;
   readonly holders: Holders;
   readonly revocations: Revocations;
+  readonly store: Pick<NodeStore, 'nodeState'> & Pick<OperatorStore, 'releaseNode'>;
+}
+
+export interface ReleaseOrder {
+  /** platform/node. */
+  readonly node: string;
+  readonly reason: string;
+  readonly dryRun: boolean;
 }
 
 export interface RevokeOrder extends NamedTarget {
@@ -41,6 +51,7 @@ export interface RevokeReport extends Matched {
   readonly unacknowledged: Unacknowledged | undefined;
 }
 
+const MAX_REASON = 1000;
 /** A hundred years: more is a mistake, and much more is not a valid Date. */
 const MAX_SECONDS = 100 * 365 * 86_400;
 
@@ -66,9 +77,32 @@ export const revocationVerbs = (deps: RevokeDeps) => ({
     },
     deps,
   ),
+  /** Answers with what is forgotten. Throws node_state. */
+  releaseNode: writing<ReleaseOrder, string>(
+    {
+      name: 'releaseNode',
+      about: ({ node, reason, dryRun }) => (dryRun ? undefined : `${node}, because: ${reason}`),
+      run: (order, by) => release(order, by, deps),
+    },
+    deps,
+  ),
   /** Those in force, by their numbers. */
   revocations: reading('revocations', async (_: undefined) => deps.revocations.standing(), deps),
 });
+
+async function release({ node, reason, dryRun }: ReleaseOrder, by: string, { store }: RevokeDeps) {
+  const slash = node.indexOf('/');
+  const name = { platform: node.slice(0, slash), node: node.slice(slash + 1) };
+  // Sign-ins of operators are kept in the same place, and are not machines.
+  const isMachine = slash > 0 && name.platform !== OWN_NODE.platform;
+  ensure(isMachine, 'node_state', `${node} is not platform/node of a machine`);
+  const isReason = reason.trim() !== '' && reason.length <= MAX_REASON;
+  ensure(isReason, 'node_state', `a reason of 1 to ${MAX_REASON} characters is needed`);
+  const state = await store.nodeState(name);
+  ensure(state !== undefined, 'node_state', `the CA remembers nothing of ${node}`);
+  if (dryRun || (await store.releaseNode(name, state, { reason, by }))) return state;
+  throw new IdentityError('node_state', `${node} has joined meanwhile: look again`);
+}
 
 async function revoke(wanted: RevokeOrder, by: string, deps: RevokeDeps): Promise<RevokeReport> {
   const { reason, seconds, dryRun } = wanted;

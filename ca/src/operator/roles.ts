@@ -30,6 +30,7 @@ export const VERBS = {
   explain: { role: 'reader' },
   issued: { role: 'reader' },
   lift: { role: 'operator', fresh: 'always' },
+  releaseNode: { role: 'operator', fresh: 'always' },
   requests: { role: 'reader' },
   resources: { role: 'reader', owners: true },
   review: { role: 'reader' },

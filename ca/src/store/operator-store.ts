@@ -1,4 +1,5 @@
 /** What the store keeps of the work of operators: reviews that were signed off, and what waits for a second person. */
+import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 /** Somebody has looked at a resource as it is, and says that it may stay. */
@@ -52,6 +53,11 @@ export interface Countersigner {
 }
 
 export interface OperatorStore {
+  /**
+   * Forgets what is remembered of the node where that is `from`, with its audit entry, and nothing where it is another
+   * state by now: then false.
+   */
+  releaseNode(node: Node, from: string, why: Pick<SignOff, 'reason' | 'by'>): Promise<boolean>;
   /** What is remembered of the nodes of a platform whose name begins so: at most 10,000. */
   nodeStates(platform: string, prefix: string): Promise<readonly string[]>;
   /** A page: uses that are on record still, the newest first, and in the last page those whose records are gone. */

@@ -156,6 +156,16 @@ export type AuditEvent =
       readonly by: string;
     }
   | {
+      /** An operator lets a machine start anew: what the CA held it to is forgotten. */
+      readonly type: 'node.released';
+      readonly platform: string;
+      readonly node: string;
+      /** SHA-256 of what was remembered, hexadecimal. */
+      readonly was: string;
+      readonly reason: string;
+      readonly by: string;
+    }
+  | {
       /** The CA goes on from a backup, in another life. */
       readonly type: 'ca.restored';
       readonly life: number;

@@ -39,6 +39,7 @@ const KINDS: Readonly<Record<AuditEvent['type'], Kind>> = {
   'authority.tainted': { is: 'entry' },
   'revocation.made': { is: 'entry' },
   'revocation.lifted': { is: 'entry' },
+  'node.released': { is: 'entry' },
   'review.signedOff': { is: 'entry' },
   'countersign.requested': { is: 'entry' },
   'countersign.signed': { is: 'entry' },

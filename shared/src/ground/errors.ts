@@ -140,6 +140,7 @@ export const REFUSALS = {
     says: 'this needs a second operator: chancery-ca countersign',
   },
   countersign: { grpc: 'FAILED_PRECONDITION', says: 'this request cannot be countersigned' },
+  node_state: { grpc: 'FAILED_PRECONDITION', says: 'this machine cannot be released' },
   review: { grpc: 'FAILED_PRECONDITION', says: 'this resource cannot be signed off' },
   // MCP
   mcp_parse: { grpc: 'INVALID_ARGUMENT', says: MCP },

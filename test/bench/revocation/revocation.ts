@@ -1,8 +1,8 @@
 /**
  * From the operator's command to the cut: a revocation is asked for on the admin socket of a real CA process, written
  * to disk, pushed over real trust streams with mutual TLS, read and in force at each agent; and a stream that is open
- * at a gateway is cut. The agents are in eight processes, without their disks: on their own machines they would not wait
- * for each other. Each is a node of its own.
+ * at a gateway is cut. The agents are in eight processes, without their disks: on their own machines they would not
+ * wait for each other. Each is a node of its own.
  */
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';

@@ -120,6 +120,7 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   review: { all: true },
   signOff: { kind: 'Identity', name: 'w', digest: '', reason: 'still needed' },
   listRequests: {},
+  releaseNode: { node: 'azure/vm-1', reason: 'made anew', dryRun: false },
   countersign: { number: 1n },
   standBy: { dryRun: false },
   taint: { authority: '40aa', reason: 'a drill', dryRun: false },
@@ -157,6 +158,8 @@ describe('every call', () => {
       if (method === 'liftRevocation') await call('revoke', requests.revoke);
       if (/^rotate[NR]/.test(method)) await call('rotate', requests.rotate);
       if (method === 'countersign') await rpc.store.request(asked, 1);
+      if (method === 'releaseNode')
+        await rpc.store.swapNodeState({ platform: 'azure', node: 'vm-1' }, undefined, 'vm a');
       if (method === 'signOff') await call('apply', requests.apply);
       const authority = rpc.authorities.issuer(rpc.clock.now()).serial;
       const taint = { ...requests.taint, authority };

@@ -23,6 +23,9 @@ export const revokeMethods = (operator: Operator) =>
     unary('LiftRevocation', OperatorService.liftRevocation, async ({ number }, caller) => ({
       revocation: revocationMessage(await operator.lift(askerOf(caller))(Number(number))),
     })),
+    unary('ReleaseNode', OperatorService.releaseNode, async (request, caller) => ({
+      state: await operator.releaseNode(askerOf(caller))(request),
+    })),
     unary('ListRevocations', OperatorService.listRevocations, async (_, caller) => ({
       revocations: (await operator.revocations(askerOf(caller))(undefined)).map(revocationMessage),
     })),

@@ -10,6 +10,9 @@ interface Tables {
   readonly requests: RequestTable;
 }
 
+/** Why a node was released, and by whom. */
+export type Released = Pick<SignOff, 'reason' | 'by'>;
+
 /** As `writesOf`: each checks first and writes then, in the transaction of its batch. */
 export function operatorWrites({ reviews, requests }: Tables, audit: (at: number, event: string) => void) {
   const tell = (at: number, type: CountersignEvent, request: StoredRequest, by: string): void => {

@@ -62,8 +62,13 @@ class SqliteStore implements Store {
   #timer: NodeJS.Timeout | undefined;
   #tellLost: (error: unknown, events: number) => void = () => {};
 
+  readonly life = () => this.#read('life');
+  readonly registry = () => this.#read('registry');
+  readonly nodeState = (node: Node) => this.#read('nodeState', node);
   readonly nodeStates = (platform: string, prefix: string) => this.#read('nodeStates', platform, prefix);
   readonly identityUses = (below: number | undefined) => this.#read('identityUses', below);
+  readonly releaseNode = (node: Node, from: string, why: Pick<SignOff, 'reason' | 'by'>) =>
+    this.#write('releaseNode', node, from, why);
   readonly signOffs = () => this.#read('signOffs');
   readonly signOff = (made: SignOff) => this.#write('signOff', made);
   readonly requests = () => this.#read('requests', this.#now());
@@ -128,10 +133,6 @@ class SqliteStore implements Store {
     return this.#read('successions', this.#now(), limit);
   }
 
-  life(): Promise<number> {
-    return this.#read('life');
-  }
-
   copyTo(path: string): Promise<void> {
     return this.#database.copyTo(path);
   }
@@ -154,10 +155,6 @@ class SqliteStore implements Store {
     return this.#inOrder(() => this.#write('taintAuthority', taint, textOfEvent(event)));
   }
 
-  registry() {
-    return this.#read('registry');
-  }
-
   saveRegistry(record: RegistryRecord, event: AuditEvent): Promise<Numbered> {
     return this.#inOrder(() => this.#write('saveRegistry', record, textOfEvent(event)));
   }
@@ -172,10 +169,6 @@ class SqliteStore implements Store {
 
   lift(number: number, by: string): Promise<ChangedRevocation> {
     return this.#inOrder(() => this.#write('lift', number, by));
-  }
-
-  nodeState(node: Node) {
-    return this.#read('nodeState', node);
   }
 
   swapNodeState(node: Node, from: string | undefined, to: string): Promise<boolean> {

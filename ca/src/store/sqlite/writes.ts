@@ -2,6 +2,7 @@
  * What changes the database. Each is one transition: it checks first and writes then, within the transaction of its
  * batch, and throws a refusal before it has written anything.
  */
+import { hash } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { Node } from '@chancery/shared/evidence/node.ts';
@@ -22,7 +23,7 @@ import type { Taint } from '../taint-store.ts';
 import type { DerivedCertificates } from './holders/derived-certificates.ts';
 import type { KeyHolders } from './holders/key-holders.ts';
 import type { Undo } from './holders/undo.ts';
-import { operatorWrites } from './operator-writes.ts';
+import { operatorWrites, type Released } from './operator-writes.ts';
 import type { Tables } from './reads.ts';
 import type { Numbers } from './tables/authority-table.ts';
 import {
@@ -88,6 +89,14 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
     swapNodeState: (_: number, { platform, node }: Node, from: string | undefined, to: string): boolean =>
       (from === undefined ? sql.newNode.run(platform, node, to) : sql.swapNode.run(to, platform, node, from))
         .changes === 1,
+    releaseNode: (at: number, node: Node, from: string, { reason, by }: Released): boolean => {
+      if (sql.dropNode.run(node.platform, node.node, from).changes !== 1) return false;
+      audit(
+        at,
+        textOfEvent({ type: 'node.released', ...node, was: hash('sha256', from, 'hex'), reason, by }),
+      );
+      return true;
+    },
     bind: (_: number, { platform, id }: TokenName, keySha256: string, until: number): void => {
       const [key, bound] = [fromHex(keySha256), sql.token.get(platform, id)?.['key_sha256']];
       const same = bound === undefined || (bound instanceof Uint8Array && equal(bound, key));
@@ -195,6 +204,7 @@ function statements(db: DatabaseSync) {
     saveToken: sql('INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?)'),
     pruneTokens: sql('DELETE FROM tokens WHERE until < ?'),
     newNode: sql('INSERT INTO nodes VALUES (?, ?, ?) ON CONFLICT DO NOTHING'),
+    dropNode: sql('DELETE FROM nodes WHERE platform = ? AND node = ? AND state = ?'),
     swapNode: sql('UPDATE nodes SET state = ? WHERE platform = ? AND node = ? AND state = ?'),
   };
 }

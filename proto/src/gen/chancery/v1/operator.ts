@@ -416,6 +416,18 @@ export interface CountersignResponse {
   request: CountersignedUse | undefined;
 }
 
+export interface ReleaseNodeRequest {
+  /** platform/node */
+  node: string;
+  reason: string;
+  dryRun: boolean;
+}
+
+export interface ReleaseNodeResponse {
+  /** What was remembered, or would be forgotten: JSON of the platform's own. */
+  state: string;
+}
+
 function createBaseResourceFile(): ResourceFile {
   return { name: "", text: "", continues: false };
 }
@@ -3623,6 +3635,120 @@ export const CountersignResponse: MessageFns<CountersignResponse> = {
   },
 };
 
+function createBaseReleaseNodeRequest(): ReleaseNodeRequest {
+  return { node: "", reason: "", dryRun: false };
+}
+
+export const ReleaseNodeRequest: MessageFns<ReleaseNodeRequest> = {
+  encode(message: ReleaseNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(24).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReleaseNodeResponse(): ReleaseNodeResponse {
+  return { state: "" };
+}
+
+export const ReleaseNodeResponse: MessageFns<ReleaseNodeResponse> = {
+  encode(message: ReleaseNodeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== "") {
+      writer.uint32(10).string(message.state);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseNodeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseNodeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /**
  * The operator's hand on a running CA.
  * Caller of every RPC: root or the CA's own user, on the CA's admin socket, who have every role and need no sign-in; or
@@ -3719,6 +3845,16 @@ export const OperatorService = {
     responseSerialize: (value: LiftRevocationResponse): Buffer =>
       Buffer.from(LiftRevocationResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): LiftRevocationResponse => LiftRevocationResponse.decode(value),
+  },
+  /** Role: operator, and a fresh sign-in. Forgets what the CA holds a machine to, so that it may start anew. */
+  releaseNode: {
+    path: "/chancery.v1.Operator/ReleaseNode" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReleaseNodeRequest): Buffer => Buffer.from(ReleaseNodeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReleaseNodeRequest => ReleaseNodeRequest.decode(value),
+    responseSerialize: (value: ReleaseNodeResponse): Buffer => Buffer.from(ReleaseNodeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReleaseNodeResponse => ReleaseNodeResponse.decode(value),
   },
   /** Role: reader. Those in force, by their numbers. */
   listRevocations: {
@@ -3895,6 +4031,8 @@ export interface OperatorServer extends UntypedServiceImplementation {
   revoke: handleUnaryCall<RevokeRequest, RevokeResponse>;
   /** Role: operator, and a fresh sign-in. Ends a revocation before its time. */
   liftRevocation: handleUnaryCall<LiftRevocationRequest, LiftRevocationResponse>;
+  /** Role: operator, and a fresh sign-in. Forgets what the CA holds a machine to, so that it may start anew. */
+  releaseNode: handleUnaryCall<ReleaseNodeRequest, ReleaseNodeResponse>;
   /** Role: reader. Those in force, by their numbers. */
   listRevocations: handleUnaryCall<ListRevocationsRequest, ListRevocationsResponse>;
   /** Role: reader. Entries of the audit log that match: a page. */
@@ -4038,6 +4176,22 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: LiftRevocationResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: operator, and a fresh sign-in. Forgets what the CA holds a machine to, so that it may start anew. */
+  releaseNode(
+    request: ReleaseNodeRequest,
+    callback: (error: ServiceError | null, response: ReleaseNodeResponse) => void,
+  ): ClientUnaryCall;
+  releaseNode(
+    request: ReleaseNodeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReleaseNodeResponse) => void,
+  ): ClientUnaryCall;
+  releaseNode(
+    request: ReleaseNodeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReleaseNodeResponse) => void,
   ): ClientUnaryCall;
   /** Role: reader. Those in force, by their numbers. */
   listRevocations(
