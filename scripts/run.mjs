@@ -30,14 +30,14 @@ const MODULES = { 'libtss2-tcti-swtpm.so*': 'libtss2-tcti-swtpm0', 'tpm2.so': 't
 const [command = '', ...args] = process.argv.slice(2);
 const commands = {
   demo: () => [system(ORACLES, 'wanted'), run('test/demo/main.ts', args)],
-  test: () => [system(ORACLES, 'needed'), tool('vitest', ['run', ...args])],
+  test: () => [system(ORACLES, 'needed'), tokens(), tool('vitest', ['run', ...args])],
   check: () => check(),
   'test-busy': () => [system(ORACLES, 'needed'), keepBusy(), tool('vitest', ['run', ...args])],
   bench: () => [system(ORACLES, 'needed'), runBound('test/bench/main.ts', args)],
   mutate: () => [system(ORACLES, 'needed'), run('test/mutate/main.ts', args)],
   fuzz: () => run('test/fuzz/main.ts', args),
   generate: () => generate(),
-  pkcs11: () => compilePkcs11(),
+  pkcs11: () => compilePkcs11('needed'),
   format: () => tool('biome', ['check', '--write', '.']),
   ca: () => run('ca/src/main.ts', args),
   agent: () => run('agent/src/main.ts', args),
@@ -127,12 +127,18 @@ function generate() {
   if (existsSync(join(root, 'test/house/print-docs.ts'))) run('test/house/print-docs.ts', []);
 }
 
+/** Tests with a token are left out, with a line that says so, where one of these is missing. */
+function tokens() {
+  system({ 'softhsm2-util': 'softhsm2', 'pkcs11-tool': 'opensc' }, 'wanted');
+  compilePkcs11('wanted');
+}
+
 /** The native half of pkcs11js, for CAs with keys in a token; an install needs no compiler. */
-function compilePkcs11() {
+function compilePkcs11(how) {
   const folder = join(root, 'ca/node_modules/pkcs11js');
   const module = join(folder, 'build/Release/pkcs11.node');
   if (existsSync(module)) return;
-  if (!onPath('c++')) system({ 'c++': 'g++' }, 'needed');
+  if (!onPath('c++')) system({ 'c++': 'g++' }, how);
   const headers = join(root, 'node_modules/node-api-headers/include');
   const sources = ['dl', 'common', 'main'].map((name) => join(folder, 'src', `${name}.cpp`));
   const about = ['-DNAPI_DISABLE_CPP_EXCEPTIONS', '-DNODE_GYP_MODULE_NAME=pkcs11', `-I${headers}`];
@@ -140,8 +146,8 @@ function compilePkcs11() {
   // Under another name first: a test must not load half of it.
   const partial = `${module}.${process.pid}`;
   const flags = ['-shared', '-fPIC', '-O2', '-std=c++17', '-ldl', ...about, `-I${join(folder, 'includes')}`];
-  must('c++', [...sources, ...flags, '-o', partial], {});
-  renameSync(partial, module);
+  must('c++', [...sources, ...flags, '-o', partial], { soft: how === 'wanted' });
+  if (existsSync(partial)) renameSync(partial, module);
 }
 
 function tool(name, rest) {

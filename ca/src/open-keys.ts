@@ -1,5 +1,5 @@
 /** The homes of one CA's keys, opened by its config. */
-import { readKek } from '@chancery/shared/keys/file.ts';
+import { keksAt } from '@chancery/shared/keys/keks.ts';
 import { type CaSettings, paths } from './config.ts';
 import type { KeyHomes } from './keys/homes.ts';
 import { type OpenKeys, openKeys } from './keys/open-keys.ts';
@@ -8,9 +8,9 @@ type KeySettings = Pick<CaSettings, 'dataDir' | 'keyEncryptionKey' | 'keys'>;
 
 /** The homes of this CA's keys; the caller closes them. Throws file, file_mode, key_unreachable. */
 export async function keysOf(settings: KeySettings): Promise<OpenKeys> {
-  const keyEncryptionKey = readKek(settings.keyEncryptionKey);
+  const keks = keksAt(settings.keyEncryptionKey);
   const { keys: folder, standbyKeys: standbyFolder } = paths(settings.dataDir);
-  return openKeys(settings.keys, { folder, standbyFolder, keyEncryptionKey });
+  return openKeys(settings.keys, { folder, standbyFolder, keks });
 }
 
 /** Runs `work` with them, and closes them. Throws as `keysOf`, and what `work` throws. */

@@ -1,7 +1,7 @@
 /** The Merkle log of audit events of one data folder: its key, and its growth while the CA serves. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
-import { readKek } from '@chancery/shared/keys/file.ts';
+import { keksAt } from '@chancery/shared/keys/keks.ts';
 import { type CaSettings, paths } from './config.ts';
 import { Copies } from './log/copies.ts';
 import { startIndexer } from './log/indexer.ts';
@@ -23,11 +23,11 @@ export const ownLogKey = (settings: CaSettings): LogKey => readLogKey(logKeyAt(s
 export const logKeyIn = (
   path: string,
   { keyEncryptionKey, trustDomain }: Pick<CaSettings, 'keyEncryptionKey' | 'trustDomain'>,
-): LogKey => readLogKey({ path, keyEncryptionKey: readKek(keyEncryptionKey), trustDomain });
+): LogKey => readLogKey({ path, keyEncryptionKey: keksAt(keyEncryptionKey), trustDomain });
 
 const logKeyAt = ({ dataDir, keyEncryptionKey, trustDomain }: CaSettings): LogKeyAt => ({
   path: paths(dataDir).logKey,
-  keyEncryptionKey: readKek(keyEncryptionKey),
+  keyEncryptionKey: keksAt(keyEncryptionKey),
   trustDomain,
 });
 

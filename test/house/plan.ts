@@ -137,10 +137,11 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('ground cli audit-verify'),
     ...ca('backup store/sqlite config.ts open-log.ts cli cli/operator'),
   ],
+  'ca/src/cli/keys': [...shared('cli'), ...ca('keys config.ts cli')],
   'ca/src/cli/ceremony': [...shared('ground cli config der spiffe keys'), ...ca('ceremony')],
   'ca/src/cli/program.ts': [
     ...shared('ground cli'),
-    ...ca('cli cli/login cli/operator cli/rotation cli/review cli/backup cli/ceremony'),
+    ...ca('cli cli/login cli/operator cli/rotation cli/review cli/backup cli/keys cli/ceremony'),
   ],
   'ca/src/main.ts': [...shared('ground cli'), ...ca('cli/program.ts')],
 };

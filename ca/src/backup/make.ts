@@ -12,7 +12,16 @@ import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { type CaSettings, paths } from '../config.ts';
 import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
 import type { AuthorityRecord } from '../store/store.ts';
-import { type BackupFile, CONFIG, DATABASE, digestOf, KEYS, MANIFEST, type Manifest } from './manifest.ts';
+import {
+  type BackupFile,
+  CONFIG,
+  DATABASE,
+  digestOf,
+  KEYS,
+  type KeyElsewhere,
+  MANIFEST,
+  type Manifest,
+} from './manifest.ts';
 
 export interface BackupOrder {
   readonly settings: Pick<CaSettings, 'file' | 'dataDir' | 'trustDomain'>;
@@ -76,6 +85,7 @@ async function fill(folder: string, { settings, now }: BackupOrder): Promise<Man
     newestEvent,
     checkpoint: checkpoint === undefined ? null : { size: checkpoint.size, root: checkpoint.root },
     files,
+    keysElsewhere: [...keysElsewhere(seen.authorities)],
   };
   writeFileAtomic(join(folder, MANIFEST), utf8(`${JSON.stringify(manifest, null, 2)}\n`), OWNER_ONLY);
   for (const each of [join(folder, KEYS), folder]) syncFolder(each);
@@ -104,6 +114,12 @@ async function keysOf(
   }
   return files;
 }
+
+/** A token is backed up by its own means, and a key service by nobody: the backup names what it counts on. */
+const keysElsewhere = (authorities: readonly AuthorityRecord[]): readonly KeyElsewhere[] =>
+  authorities
+    .filter((each) => isNeeded(each) && each.key.home !== 'file')
+    .map(({ kind, serial, key: { home, reference } }) => ({ kind, serial, home, reference }));
 
 /** What signs, or may be made to sign: an intermediate that retires signs revocation lists at most. */
 const isNeeded = ({ kind, state }: AuthorityRecord): boolean =>

@@ -31,9 +31,31 @@ const Manifest = z.strictObject({
       sha256: z.string().regex(HEX_SHA256),
     }),
   ),
+  keysElsewhere: z
+    .array(
+      z.strictObject({
+        kind: z.enum(['root', 'intermediate']),
+        serial: z.string(),
+        home: z.string(),
+        reference: z.string(),
+      }),
+    )
+    .default([]),
 });
 
 export type Manifest = z.infer<typeof Manifest>;
+
+/** Of an authority whose key is in a home that no backup has. */
+export type KeyElsewhere = Manifest['keysElsewhere'][number];
+
+/** One line for each key that the backup lacks, and nothing if it has all. */
+export const saysElsewhere = (keys: readonly KeyElsewhere[]): string =>
+  keys
+    .map(
+      ({ kind, serial, home, reference }) =>
+        `not in it: the key of ${kind} ${serial}, in ${home}: ${reference}\n`,
+    )
+    .join('');
 
 /** Of one file of a backup: its path in the folder, its length and SHA-256. */
 export type BackupFile = Manifest['files'][number];

@@ -6,7 +6,8 @@ import fs from 'node:fs';
 import { dirname, join } from 'node:path';
 import { utf8Text } from '@chancery/shared/ground/bytes.ts';
 import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
-import { readKek, readKeyFile } from '@chancery/shared/keys/file.ts';
+import { readKeyFile } from '@chancery/shared/keys/file.ts';
+import { keksAt } from '@chancery/shared/keys/keks.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import type { NoteKey } from '@chancery/shared/tlog/note.ts';
@@ -81,8 +82,8 @@ function ensureEmpty(dataDir: string): void {
 
 /** Before anything is written: without its key-encryption key a backup cannot be used. */
 function ensureKeysOpen({ backup, settings }: RestoreOrder, { files }: Manifest): void {
-  const kek = readKek(settings.keyEncryptionKey);
-  for (const { name } of files) if (name.startsWith(`${KEYS}/`)) readKeyFile(join(backup, name), kek);
+  const keks = keksAt(settings.keyEncryptionKey);
+  for (const { name } of files) if (name.startsWith(`${KEYS}/`)) readKeyFile(join(backup, name), keks);
 }
 
 async function build(temporary: string, manifest: Manifest, order: RestoreOrder): Promise<Restored> {

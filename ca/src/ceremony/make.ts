@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import { createKek, readKek, writeKeyFile } from '@chancery/shared/keys/file.ts';
+import { writeKeyFile } from '@chancery/shared/keys/file.ts';
+import { createKek, readKek } from '@chancery/shared/keys/kek.ts';
 import { generateKey, type KeyAlgorithm, signerOf } from '@chancery/shared/keys/key.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';

@@ -4,7 +4,7 @@ import { type Command, JSON_FLAG } from '@chancery/shared/cli/program.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { type Log, silentLog } from '@chancery/shared/ground/log.ts';
-import { readKek } from '@chancery/shared/keys/file.ts';
+import { readKek } from '@chancery/shared/keys/kek.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts';
 import { ensureNothingElse } from '@chancery/shared/unix/private-socket.ts';

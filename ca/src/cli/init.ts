@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { type Command, JSON_FLAG, MisuseError } from '@chancery/shared/cli/program.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import { createKek } from '@chancery/shared/keys/file.ts';
+import { createKek } from '@chancery/shared/keys/kek.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { parseTrustDomain, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';

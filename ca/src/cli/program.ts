@@ -7,6 +7,7 @@ import { bundle } from './bundle.ts';
 import { ceremony } from './ceremony/ceremony.ts';
 import { check } from './check.ts';
 import { init } from './init.ts';
+import { keys } from './keys/keys.ts';
 import { login } from './login/login.ts';
 import { apply } from './operator/apply.ts';
 import { audit } from './operator/audit.ts';
@@ -51,6 +52,7 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       bundle,
       backup: backup(deps),
       restore: restore(deps),
+      keys,
       ceremony: ceremony(deps),
       check,
     },

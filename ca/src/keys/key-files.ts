@@ -2,7 +2,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
-import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
+import { type KeyEncryption, readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
 import type { KeyHome, KeyPlace } from '@chancery/shared/keys/home.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
@@ -15,7 +15,7 @@ export const STANDBY = 'standby';
 const REFERENCE = /^[0-9a-f]{2,40}$/;
 
 /** A reference is the serial of the certificate. The folder is made with the first key. Throws file, file_mode. */
-export function keyFiles(folder: string, keyEncryptionKey: Uint8Array, name = FILE): KeyHome {
+export function keyFiles(folder: string, keks: KeyEncryption, name = FILE): KeyHome {
   const pathOf = ({ home, reference }: KeyPlace): string => {
     ensure(home === name, 'key_wrong', `key ${reference} is in the home ${home}, and not in ${name}`);
     ensure(REFERENCE.test(reference), 'key_wrong', `key ${reference} is not named as a file of a key is`);
@@ -27,7 +27,7 @@ export function keyFiles(folder: string, keyEncryptionKey: Uint8Array, name = FI
       const path = pathOf(place);
       makeFolder(folder, 0o700);
       const key = generateKey(algorithm);
-      writeKeyFile(path, key, keyEncryptionKey);
+      writeKeyFile(path, key, keks);
       return { place, signer: signerOf(key) };
     },
     has: async (place) => existsSync(pathOf(place)),
@@ -35,7 +35,7 @@ export function keyFiles(folder: string, keyEncryptionKey: Uint8Array, name = FI
       const path = pathOf(place);
       const missing = `${path} could not be opened: it is missing; restore it from your backup`;
       ensure(existsSync(path), 'key_missing', missing);
-      return signerOf(readKeyFile(path, keyEncryptionKey));
+      return signerOf(readKeyFile(path, keks));
     },
     async remove(place) {
       const path = pathOf(place);

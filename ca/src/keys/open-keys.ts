@@ -1,5 +1,6 @@
 /** The homes of keys that the config names, opened. */
 import { join } from 'node:path';
+import type { Keks } from '@chancery/shared/keys/keks.ts';
 import type { KeysConfig } from './config.ts';
 import { homesBy, type KeyHomes } from './homes.ts';
 import { FILE, keyFiles, STANDBY } from './key-files.ts';
@@ -10,7 +11,7 @@ export interface KeysAt {
   readonly folder: string;
   /** The folder of the keys of standby roots. */
   readonly standbyFolder: string;
-  readonly keyEncryptionKey: Uint8Array;
+  readonly keks: Keks;
 }
 
 export interface OpenKeys {
@@ -19,12 +20,14 @@ export interface OpenKeys {
   close(): Promise<void>;
 }
 
-/** Asks no home for a key yet. Throws key_unreachable where a module cannot be used. */
+/** Asks no home for a key yet. Throws file, file_mode, and key_unreachable where a module cannot be used. */
 export async function openKeys(config: KeysConfig, at: KeysAt): Promise<OpenKeys> {
-  const { folder, standbyFolder, keyEncryptionKey } = at;
-  const spare = keyFiles(standbyFolder, keyEncryptionKey, STANDBY);
+  const { folder, standbyFolder, keks } = at;
+  // Now, so that a CA which could not open a key says so at its start.
+  const keyEncryptionKey = keks.newest();
+  const spare = keyFiles(standbyFolder, keks, STANDBY);
   const homes = new Map([
-    [FILE, keyFiles(folder, keyEncryptionKey)],
+    [FILE, keyFiles(folder, keks)],
     [STANDBY, spare],
   ]);
   const standby = { ...spare, create: (label: string) => spare.create(label, config.root.algorithm) };

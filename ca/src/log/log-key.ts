@@ -3,7 +3,7 @@ import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypt
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
+import { type KeyEncryption, readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { type NoteKey, noteKey } from '@chancery/shared/tlog/note.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
@@ -16,7 +16,7 @@ export interface LogKey {
 
 export interface LogKeyAt {
   readonly path: string;
-  readonly keyEncryptionKey: Uint8Array;
+  readonly keyEncryptionKey: KeyEncryption;
   readonly trustDomain: TrustDomain;
 }
 

@@ -16,10 +16,11 @@ import {
   type KeyObject,
   randomBytes,
 } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { readPem, writePem } from '../der/pem.ts';
-import { asBuffer, base64, concat, Reader, u8, utf8 } from '../ground/bytes.ts';
-import { ensure, refusalOf } from '../ground/errors.ts';
+import { asBuffer, concat, equal, Reader, u8, utf8 } from '../ground/bytes.ts';
+import { ensure, isRefusal, refusalOf } from '../ground/errors.ts';
+import { KEK_BYTES } from './kek.ts';
+import type { Keks } from './keks.ts';
 import { spkiOf } from './key.ts';
 import { readProtectedFile, writeFileAtomic } from './secret-file.ts';
 
@@ -27,13 +28,38 @@ const LABEL = 'CHANCERY ENCRYPTED KEY';
 const VERSION = 1;
 const INFO = utf8('chancery-key-file-v1');
 const CIPHER = 'aes-256-gcm';
-const [SALT, DIGEST, KEY, NONCE, AUTH_TAG] = [32, 32, 32, 12, 16] as const;
+const [SALT, DIGEST, NONCE, AUTH_TAG] = [32, 32, 12, 16] as const;
 const MAX_BYTES = 16 * 1024;
 const OWNER_ONLY = 0o600;
 
+/** One, or those of a path, which may be changing. */
+export type KeyEncryption = Uint8Array | Keks;
+
 /** Throws file_mode when others may read the file, and file. Blocks. */
-export function readKeyFile(path: string, kek: Uint8Array): KeyObject {
-  return openKey(blockOf(path), kek, path);
+export function readKeyFile(path: string, keks: KeyEncryption): KeyObject {
+  if (keks instanceof Uint8Array) return openKey(blockOf(path), keks, path);
+  try {
+    return openByAny(path, keks.all());
+  } catch (error) {
+    if (!isRefusal(error, 'file')) throw error;
+    // Both may have been replaced between the one look and the other.
+    return openByAny(path, keks.all());
+  }
+}
+
+function openByAny(path: string, [first, ...others]: readonly Uint8Array[]): KeyObject {
+  const block = blockOf(path);
+  try {
+    return openKey(block, first ?? new Uint8Array(), path);
+  } catch (error) {
+    for (const each of others)
+      try {
+        return openKey(block, each, path);
+      } catch {
+        // The first says why.
+      }
+    throw error;
+  }
 }
 
 function blockOf(path: string): Uint8Array {
@@ -49,28 +75,25 @@ export function ensureSealed(path: string): void {
 }
 
 /** Replaces the file in one step, with mode 0600. Blocks. */
-export function writeKeyFile(path: string, key: KeyObject, kek: Uint8Array): void {
+export function writeKeyFile(path: string, key: KeyObject, keks: KeyEncryption): void {
+  if (keks instanceof Uint8Array) {
+    writeSealed(path, key, keks);
+    return;
+  }
+  // Again if another became the newest meanwhile: who made it may have passed this file by.
+  for (let used: Uint8Array | undefined; used === undefined || !equal(used, keks.newest()); ) {
+    used = keks.newest();
+    writeSealed(path, key, used);
+  }
+}
+
+function writeSealed(path: string, key: KeyObject, kek: Uint8Array): void {
   const header = concat(u8(VERSION), randomBytes(SALT), hash('sha256', spkiOf(key), 'buffer'));
   const { secret, nonce } = derive(kek, header);
   const cipher = createCipheriv(CIPHER, secret, nonce).setAAD(header);
   const pkcs8 = key.export({ type: 'pkcs8', format: 'der' });
   const sealed = concat(header, cipher.update(pkcs8), cipher.final(), cipher.getAuthTag());
   writeFileAtomic(path, utf8(writePem(LABEL, sealed)), OWNER_ONLY);
-}
-
-/** The key-encryption key: 32 bytes in base64. Throws file_mode and file. Blocks. */
-export function readKek(path: string): Uint8Array {
-  const text = asBuffer(readProtectedFile(path, MAX_BYTES)).toString('latin1').trim();
-  const kek = Buffer.from(text, 'base64');
-  ensure(base64(kek) === text, 'file', `${path} is not base64`);
-  ensure(kek.length === KEY, 'file', `${path} has ${kek.length} bytes of key, not ${KEY}`);
-  return kek;
-}
-
-/** Makes a new one, with mode 0600; never over an old one, which keys may be encrypted under. Throws file. Blocks. */
-export function createKek(path: string): void {
-  ensure(!existsSync(path), 'file', `${path} is there already`);
-  writeFileAtomic(path, utf8(`${base64(randomBytes(KEY))}\n`), OWNER_ONLY);
 }
 
 function openKey(block: Uint8Array, kek: Uint8Array, path: string): KeyObject {
@@ -104,6 +127,6 @@ function decrypt({ header, ciphertext, tag }: Sealed, kek: Uint8Array, path: str
 
 function derive(kek: Uint8Array, header: Uint8Array): { secret: Uint8Array; nonce: Uint8Array } {
   const salt = header.subarray(1, 1 + SALT);
-  const derived = new Uint8Array(hkdfSync('sha256', kek, salt, INFO, KEY + NONCE));
-  return { secret: derived.subarray(0, KEY), nonce: derived.subarray(KEY) };
+  const derived = new Uint8Array(hkdfSync('sha256', kek, salt, INFO, KEK_BYTES + NONCE));
+  return { secret: derived.subarray(0, KEK_BYTES), nonce: derived.subarray(KEK_BYTES) };
 }

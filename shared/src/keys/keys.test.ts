@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { readPem, writePem } from '../der/pem.ts';
 import { utf8 } from '../ground/bytes.ts';
-import { createKek, readKek, readKeyFile, writeKeyFile } from './file.ts';
+import { readKeyFile, writeKeyFile } from './file.ts';
+import { createKek, readKek } from './kek.ts';
 import { generateKey, signerOf, spkiOf } from './key.ts';
 import { readProtectedFile, writeFileAtomic } from './secret-file.ts';
 

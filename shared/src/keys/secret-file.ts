@@ -79,7 +79,8 @@ function isTrusted(uid: number): boolean {
   return uid === 0 || uid === geteuid?.();
 }
 
-function syncFolder(path: string): void {
+/** So that a name in it survives a loss of power. Blocks. */
+export function syncFolder(path: string): void {
   const fd = fs.openSync(path, 'r');
   try {
     fs.fsyncSync(fd);

@@ -19,7 +19,8 @@ import {
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { runProgram } from '@chancery/shared/cli/program.ts';
 import { type Log, silentLog } from '@chancery/shared/ground/log.ts';
-import { readKek, readKeyFile } from '@chancery/shared/keys/file.ts';
+import { readKeyFile } from '@chancery/shared/keys/file.ts';
+import { readKek } from '@chancery/shared/keys/kek.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';

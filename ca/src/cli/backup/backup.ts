@@ -12,7 +12,7 @@ import {
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { ensureFree, makeBackup } from '../../backup/make.ts';
-import { DATABASE, type Manifest, readManifest, verifyFiles } from '../../backup/manifest.ts';
+import { DATABASE, type Manifest, readManifest, saysElsewhere, verifyFiles } from '../../backup/manifest.ts';
 import { type CaSettings, paths, readCaConfig } from '../../config.ts';
 import { copyClosedDatabase, ensureSound } from '../../store/sqlite/file/copy.ts';
 import { Bar } from '../bar.ts';
@@ -103,6 +103,7 @@ function say(manifest: Manifest, folder: string, invocation: Invocation, io: Io)
   const bytes = files.reduce((sum, each) => sum + each.bytes, 0);
   io.out(
     `${folder}: ${trustDomain} as of ${madeAt}, ${files.length} files, ${bytes} bytes, ${newestEvent} audit events\n` +
-      'not in it: the key-encryption key, the files that the config names, sockets\n',
+      'not in it: the key-encryption key, the files that the config names, sockets\n' +
+      saysElsewhere(manifest.keysElsewhere),
   );
 }

@@ -11,7 +11,7 @@ import {
   MisuseError,
 } from '@chancery/shared/cli/program.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
-import { CONFIG } from '../../backup/manifest.ts';
+import { CONFIG, saysElsewhere } from '../../backup/manifest.ts';
 import { type Restored, restore as restoreFrom } from '../../backup/restore.ts';
 import { type CaSettings, readCaConfig } from '../../config.ts';
 import { logKeyIn } from '../../open-log.ts';
@@ -114,6 +114,7 @@ function say({ restored, settings, isNew }: Done, invocation: Invocation, io: Io
       dataDir,
       backup: manifest.madeAt,
       life: life ?? null,
+      keysElsewhere: manifest.keysElsewhere,
       ...about,
       dryRun: life === undefined,
     });
@@ -127,4 +128,5 @@ function say({ restored, settings, isNew }: Done, invocation: Invocation, io: Io
     io.out(`from the log: ${entries} entries, ${revocations} revocations, ${certificates} certificates\n`);
   if (applied > 0)
     io.out(`resources were applied ${applied} times after the backup: apply the newest again\n`);
+  io.out(saysElsewhere(manifest.keysElsewhere));
 }

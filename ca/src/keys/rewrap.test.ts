@@ -1,0 +1,165 @@
+import { spawn } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
+import { createKek, readKek } from '@chancery/shared/keys/kek.ts';
+import { keksAt } from '@chancery/shared/keys/keks.ts';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { keyFiles } from './key-files.ts';
+import { rewrap } from './rewrap.ts';
+
+const FILES = 4;
+
+describe('another key-encryption key', () => {
+  let dir: string;
+  let kek: string;
+  let folder: string;
+  let standby: string;
+  beforeEach(() => {
+    dir = makeFolder();
+    [kek, folder, standby] = [join(dir, 'kek'), join(dir, 'keys'), join(dir, 'standby')];
+    createKek(kek);
+    fs.mkdirSync(folder, 0o700);
+    writeKeyFile(join(folder, 'log.key'), generateKeyPairSync('ed25519').privateKey, readKek(kek));
+    for (let n = 1; n < FILES; n += 1)
+      writeKeyFile(
+        join(folder, `a${n}.key`),
+        generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey,
+        readKek(kek),
+      );
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+    removeFolder(dir);
+  });
+
+  const order = (changes = {}) => ({
+    folder,
+    standbyFolder: standby,
+    kek,
+    dryRun: false,
+    onProgress: () => {},
+    ...changes,
+  });
+  const names = () => fs.readdirSync(folder).filter((name) => name.endsWith('.key'));
+  const opening = () =>
+    names().map((name) =>
+      readKeyFile(join(folder, name), keksAt(kek)).export({ type: 'pkcs8', format: 'pem' }),
+    );
+  const underAlone = (bytes: Uint8Array) => () =>
+    names().map((name) => readKeyFile(join(folder, name), bytes));
+
+  test('encrypts every key file, that of the audit log too, and keeps the old key beside', async () => {
+    const [old, keys] = [readKek(kek), opening()];
+    expect(await rewrap(order({ dryRun: true }))).toEqual({
+      files: FILES,
+      resumed: false,
+      before: `${kek}.before`,
+    });
+    expect(readKek(kek)).toEqual(old);
+    expect(await rewrap(order())).toEqual({ files: FILES, resumed: false, before: `${kek}.before` });
+    expect(readKek(kek)).not.toEqual(old);
+    expect(readKek(`${kek}.before`)).toEqual(old);
+    expect(fs.statSync(`${kek}.before`).mode & 0o777).toBe(0o600);
+    expect(fs.existsSync(`${kek}.next`)).toBe(false);
+    underAlone(readKek(kek))();
+    expect(underAlone(old)).toThrow(refusal('file', /does not open/));
+    expect(opening()).toEqual(keys);
+    await rewrap(order());
+    expect(opening()).toEqual(keys);
+  });
+
+  /** Each of these changes a file, and a process may be killed before any of them. */
+  const CALLS = ['renameSync', 'openSync', 'writeFileSync'] as const;
+
+  test('I136 killed before any step, leaves keys that the CA opens, and is finished by the next run', async () => {
+    const keys = opening();
+    let steps = 0;
+    for (let killedAt = 1; killedAt < 200; killedAt += 1) {
+      steps = 0;
+      const spies = CALLS.map((name) => {
+        const genuine = fs[name] as (...args: unknown[]) => unknown;
+        return vi.spyOn(fs, name).mockImplementation(((...args: unknown[]) => {
+          const writes = name !== 'openSync' || args[1] === 'wx';
+          if (writes && ++steps >= killedAt) throw new Error('killed');
+          return genuine.apply(fs, args);
+        }) as never);
+      });
+      const ended = await rewrap(order()).then(
+        () => 'ended',
+        () => 'killed',
+      );
+      for (const spy of spies) spy.mockRestore();
+      expect(opening()).toEqual(keys);
+      expect((await rewrap(order())).files).toBe(FILES);
+      expect(opening()).toEqual(keys);
+      underAlone(readKek(kek))();
+      if (ended === 'ended') break;
+    }
+    expect(steps).toBeGreaterThan(3 * FILES);
+  });
+
+  test('a CA opens and makes keys at every step of it', async () => {
+    const home = keyFiles(folder, keksAt(kek));
+    const made: string[] = [];
+    let n = 0;
+    await rewrap(
+      order({
+        onProgress: () => {
+          n += 1;
+          const reference = `b${n.toString(16).padStart(3, '0')}`;
+          made.push(reference);
+          void home.create(reference);
+          opening();
+        },
+      }),
+    );
+    for (const reference of made)
+      expect((await home.load({ home: 'file', reference })).algorithm).toBe('ecdsa-p256');
+    await rewrap(order());
+    underAlone(readKek(kek))();
+    expect(names()).toHaveLength(FILES + made.length);
+  });
+
+  test('encrypts the key of a standby root, too, where it is here', async () => {
+    fs.mkdirSync(standby, 0o700);
+    const path = join(standby, 'c1.key');
+    writeKeyFile(path, generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey, readKek(kek));
+    expect((await rewrap(order())).files).toBe(FILES + 1);
+    expect(readKeyFile(path, readKek(kek)).type).toBe('private');
+  });
+
+  test('a key that the CA removes meanwhile stays removed', async () => {
+    await rewrap(order({ onProgress: () => fs.rmSync(join(folder, 'a1.key'), { force: true }) }));
+    expect(names()).not.toContain('a1.key');
+    expect(fs.readdirSync(folder).filter((name) => name.includes('a1'))).toEqual([]);
+  });
+
+  test('I136 changes nothing if one key file does not open', async () => {
+    const old = readKek(kek);
+    writeKeyFile(join(folder, 'a9.key'), generateKeyPairSync('ed25519').privateKey, Buffer.alloc(32, 1));
+    await expect(rewrap(order())).rejects.toThrow(refusal('file', /a9\.key does not open/));
+    expect([readKek(kek), fs.existsSync(`${kek}.next`)]).toEqual([old, false]);
+  });
+
+  test('two runs at once: the second is refused', async () => {
+    const holder = spawn('flock', [folder, 'sleep', '60'], { stdio: 'ignore' });
+    try {
+      await expect
+        .poll(
+          () =>
+            rewrap(order()).then(
+              () => 'ran',
+              (error: Error) => error.message,
+            ),
+          { interval: 20 },
+        )
+        .toMatch(/another run of keys rewrap is on/);
+    } finally {
+      holder.kill('SIGKILL');
+    }
+  });
+});
