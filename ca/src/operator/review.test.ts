@@ -1,7 +1,8 @@
 /** Which resources a review lists, and why. */
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { beforeEach, expect, test, vi } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { applied, makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { issuance } from '../../../test/kit/store/records.ts';
@@ -68,29 +69,42 @@ test('servers and rules are unused only where gateways report calls, by calls at
   await applied(rpc, identity, server, access);
   await issued(1);
   expect(await why()).toEqual({});
-  const calls: { readonly server: string; readonly rule: string; readonly more?: object }[] = [];
-  vi.spyOn(rpc.store, 'search').mockImplementation(async () => ({
-    found: calls.map(({ more = {}, ...record }) => ({
-      index: undefined,
-      text: JSON.stringify({
-        at: rpc.clock.now(),
-        type: 'call.recorded',
-        record: { stage: 'decided', ...record },
-        ...more,
-      }),
-    })),
-    ...{ place: 0, newest: 0, more: false },
-  }));
-  calls.push({ server: 's', rule: 'other' });
+  await called({ rule: 'other' });
   expect(await why()).toEqual({ Access: ['unused'] });
-  calls.push({ server: 's', rule: 'a', more: { foreign: true } });
-  expect(await why()).toEqual({ Access: ['unused'] });
-  calls.push({ server: 's', rule: 'a' });
+  await called({ rule: 'a' });
   expect(await why()).toEqual({});
   expect((await list(true)).find(({ resource }) => resource.kind === 'Access')?.lastUse).toEqual(
     rpc.clock.now(),
   );
 });
+
+test.each<[string, object, object?]>([
+  ['of a server that was not the one of its reporter', {}, { foreign: true }],
+  ['that was not decided', { stage: 'answered' }],
+  ['by a rule of another server', { server: 'mine' }],
+  ['that only quotes one', { server: 'mine', detail: '"type":"call.recorded","server":"s","rule":"a"' }],
+])('I175 no call %s says that a server or a rule is in use', async (_, record, event = {}) => {
+  const mine = { ...server, name: 'mine', identity: `${ID}/mine` };
+  await applied(rpc, identity, { ...identity, name: 'x', id: mine.identity }, server, mine, access);
+  await called({ server: 'mine', rule: 'none' });
+  await called({ rule: 'a', ...record }, event);
+  const unused = (await list()).map(({ resource }) => resource.name);
+  expect(unused).toEqual(expect.arrayContaining(['s', 'a']));
+});
+
+test('I175 where gateways report calls of other servers alone, no use is known', async () => {
+  await applied(rpc, identity, server, access);
+  await issued(1);
+  await called({ rule: 'a' }, { foreign: true });
+  expect(await why()).toEqual({});
+});
+
+/** One call that a gateway reported, in the store. */
+async function called(record: object, event: object = {}): Promise<void> {
+  const about = { reporter: ID, serial: 'ab', spool: 'cd', number: 1, ...event };
+  const call = { stage: 'decided', id: '1', time: rpc.clock.now().toISOString(), server: 's', ...record };
+  await rpc.store.append({ type: 'call.recorded', ...about, record: call } as AuditEvent);
+}
 
 test('an owner who has not signed in for 90 days is named; a team is not known', async () => {
   await applied(rpc, { ...identity, owner: 'ada' });

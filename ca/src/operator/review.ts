@@ -4,8 +4,8 @@ import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { endOf } from '@chancery/shared/policy/until.ts';
 import type { Registry } from '../registry/registry.ts';
-import type { Resource } from '../registry/resources.ts';
-import type { LogStore, ReportedCall } from '../store/log-store.ts';
+import { keyOf, type Resource } from '../registry/resources.ts';
+import type { LogStore } from '../store/log-store.ts';
 import type { MadeSignOff, OperatorStore } from '../store/operator-store.ts';
 import { reading, type VerbDeps, writing } from './verb.ts';
 
@@ -142,42 +142,48 @@ interface Calls {
   readonly last: ReadonlyMap<string, Date>;
 }
 
-/** An entry of a reported call, as far as a review reads it. */
-interface CallEntry extends Pick<ReportedCall, 'foreign'> {
+/** An entry of a reported call, as far as a review reads it; one that was too long has no record. */
+interface CallEntry {
   readonly at: string;
-  readonly record: { readonly stage: string; readonly server: string; readonly rule?: string };
+  readonly record?: { readonly stage: string; readonly server: string; readonly rule?: string };
 }
 
 /** Goes back through the calls of 90 days, until every server and rule was found. */
 async function callsOf(resources: readonly Resource[], now: Date, { store }: ReviewDeps): Promise<Calls> {
   const last = new Map<string, Date>();
-  const wanted = new Set(
-    resources.filter(({ kind }) => kind !== 'Identity').map(({ kind, name }) => `${kind}/${name}`),
+  const wanted = new Map(
+    resources.flatMap((each) => (each.kind === 'Identity' ? [] : [[keyOf(each), each] as const])),
   );
   const since = addSeconds(now, -UNUSED_SECONDS).getTime();
-  const query = {
-    words: [],
-    text: '"type":"call.recorded"',
-    decision: undefined,
-    backwards: true,
-    limit: PAGE,
-  };
+  // Of another one's server a gateway could say anything.
+  const own = { type: 'call.recorded', withoutForeign: true } as const;
+  const query = { ...own, words: [], text: '', decision: undefined, backwards: true, limit: PAGE };
   let [isKnown, place]: [boolean, number | undefined] = [false, undefined];
   for (let pages = 0; pages < MAX_PAGES && wanted.size > 0; pages += 1) {
     const page = await store.search({ ...query, since, until: Number.MAX_SAFE_INTEGER, place });
     for (const { text } of page.found) {
       isKnown = true;
-      const { at, foreign, record } = JSON.parse(text) as CallEntry;
-      // Of another one's server a gateway could say anything.
-      if (foreign === true || record.stage !== 'decided') continue;
-      for (const key of [`McpServer/${record.server}`, `Access/${record.rule}`])
-        if (wanted.delete(key)) last.set(key, new Date(at));
+      const entry = JSON.parse(text) as CallEntry;
+      for (const key of usedBy(entry, wanted)) {
+        wanted.delete(key);
+        last.set(key, new Date(entry.at));
+      }
     }
     if (!page.more) return { isKnown, last };
     ({ place } = page);
   }
   // More calls than were looked at: what was not found may have been used.
   return { isKnown: isKnown && wanted.size === 0, last };
+}
+
+/** Which of those a call that was decided has used: its server, and its rule if that is one of this server. */
+function usedBy({ record }: CallEntry, wanted: ReadonlyMap<string, Resource>): readonly string[] {
+  if (record?.stage !== 'decided') return [];
+  const { server, rule = '' } = record;
+  return [`McpServer/${server}`, `Access/${rule}`].filter((key) => {
+    const found = wanted.get(key);
+    return found !== undefined && (found.kind !== 'Access' || found.servers.includes(server));
+  });
 }
 
 const newest = (times: readonly Date[]): Date | undefined =>

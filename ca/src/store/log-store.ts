@@ -36,6 +36,9 @@ export interface EntryQuery {
   /** Any part of the event's JSON; the case of ASCII letters does not count. Empty matches all. */
   readonly text: string;
   readonly decision: Decision | undefined;
+  readonly type?: AuditEvent['type'] | undefined;
+  /** Leaves out what gateways say about servers of others. */
+  readonly withoutForeign?: boolean;
   /** Milliseconds since 1970: from `since` on, before `until`. */
   readonly since: number;
   readonly until: number;

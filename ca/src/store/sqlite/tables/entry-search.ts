@@ -113,12 +113,14 @@ export class EntrySearch {
     return this.#count(sequence, sequence) === 1 ? this.#indexOf(sequence, undefined) : undefined;
   }
 
-  #rows({ words, text, since, until, backwards }: EntryQuery, from: number, to: number) {
+  #rows({ words, text, type, since, until, backwards }: EntryQuery, from: number, to: number) {
     const statement = backwards ? this.#sql.backwards : this.#sql.forwards;
     const like = `%${JSON.stringify(text)
       .slice(1, -1)
       .replace(/[\\%_]/g, '\\$&')}%`;
-    return statement.iterate(from, to, since, until, words[0] ?? '', like);
+    // Written by `append`: the type is the first field.
+    const head = type === undefined ? '' : `{"type":"${type}",`;
+    return statement.iterate(from, to, since, until, words[0] ?? '', like, head);
   }
 
   /** From the block of the index, the checkpoint that first has it, or a neighbour that was found before. */
@@ -141,11 +143,16 @@ export class EntrySearch {
   }
 }
 
-function matches({ words, decision }: EntryQuery, event: string): boolean {
+function matches({ words, decision, withoutForeign }: EntryQuery, event: string): boolean {
   if (!words.every((word) => hasWord(event, word))) return false;
+  if (withoutForeign === true && isForeign(event)) return false;
   // Written by `append` from this very type.
   return decision === undefined || decisionOf(JSON.parse(event) as AuditEvent) === decision;
 }
+
+/** No value can forge the field: its quotes would be escaped. */
+const isForeign = (event: string): boolean =>
+  event.startsWith('{"type":"call.recorded",') && event.includes('"foreign":true,');
 
 /** Where the search of a span ends. */
 const endOf = ({ first, last }: Span, { backwards }: EntryQuery): number => (backwards ? first : last);
@@ -154,7 +161,7 @@ function statements(db: DatabaseSync) {
   const rows = (order: string) =>
     db.prepare(`SELECT sequence, at, event FROM audit
       WHERE sequence BETWEEN ?1 AND ?2 AND leaf = 1 AND at >= ?3 AND at < ?4
-        AND instr(event, ?5) > 0 AND event LIKE ?6 ESCAPE '\\' ORDER BY sequence ${order}`);
+        AND substr(event, 1, length(?7)) = ?7 AND instr(event, ?5) > 0 AND event LIKE ?6 ESCAPE '\\' ORDER BY sequence ${order}`);
   return {
     oldest: db.prepare('SELECT min(sequence) AS oldest FROM audit'),
     newest: db.prepare('SELECT max(sequence) AS newest FROM audit'),
