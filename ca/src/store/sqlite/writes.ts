@@ -86,6 +86,28 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
       audit(at, event);
       return { sequence };
     },
+    ...nodeWrites(sql, audit),
+    revoke: (at: number, draft: RevocationDraft, max: number): ChangedRevocation => {
+      revocations.ensureRoom(new Date(at), max);
+      const sequence = numbers.next();
+      const revocation = revocations.insert(draft, new Date(at), sequence);
+      audit(at, textOfEvent(eventOfRevocation(revocation)));
+      return { revocation, sequence };
+    },
+    lift: (at: number, number: number, by: string): ChangedRevocation => {
+      const revocation = revocations.standing(number, new Date(at));
+      ensure(revocation.target.kind !== 'authority', 'revocation', TAINTED_STAYS);
+      const [sequence, { target }] = [numbers.next(), revocation];
+      revocations.lift({ number, by, at, sequence });
+      audit(at, textOfEvent({ type: 'revocation.lifted', number, target, by }));
+      return { revocation, sequence };
+    },
+  };
+}
+
+/** What is remembered of machines and of their tokens. */
+function nodeWrites(sql: ReturnType<typeof statements>, audit: (at: number, event: string) => void) {
+  return {
     swapNodeState: (_: number, { platform, node }: Node, from: string | undefined, to: string): boolean =>
       (from === undefined ? sql.newNode.run(platform, node, to) : sql.swapNode.run(to, platform, node, from))
         .changes === 1,
@@ -102,21 +124,6 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
       const same = bound === undefined || (bound instanceof Uint8Array && equal(bound, key));
       ensure(same, 'jti_replay', `token ${id} of ${platform} was used with another key`);
       sql.saveToken.run(platform, id, key, until);
-    },
-    revoke: (at: number, draft: RevocationDraft, max: number): ChangedRevocation => {
-      revocations.ensureRoom(new Date(at), max);
-      const sequence = numbers.next();
-      const revocation = revocations.insert(draft, new Date(at), sequence);
-      audit(at, textOfEvent(eventOfRevocation(revocation)));
-      return { revocation, sequence };
-    },
-    lift: (at: number, number: number, by: string): ChangedRevocation => {
-      const revocation = revocations.standing(number, new Date(at));
-      ensure(revocation.target.kind !== 'authority', 'revocation', TAINTED_STAYS);
-      const [sequence, { target }] = [numbers.next(), revocation];
-      revocations.lift({ number, by, at, sequence });
-      audit(at, textOfEvent({ type: 'revocation.lifted', number, target, by }));
-      return { revocation, sequence };
     },
   };
 }

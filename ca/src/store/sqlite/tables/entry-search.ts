@@ -161,7 +161,8 @@ function statements(db: DatabaseSync) {
   const rows = (order: string) =>
     db.prepare(`SELECT sequence, at, event FROM audit
       WHERE sequence BETWEEN ?1 AND ?2 AND leaf = 1 AND at >= ?3 AND at < ?4
-        AND substr(event, 1, length(?7)) = ?7 AND instr(event, ?5) > 0 AND event LIKE ?6 ESCAPE '\\' ORDER BY sequence ${order}`);
+        AND substr(event, 1, length(?7)) = ?7 AND instr(event, ?5) > 0
+        AND event LIKE ?6 ESCAPE '\\' ORDER BY sequence ${order}`);
   return {
     oldest: db.prepare('SELECT min(sequence) AS oldest FROM audit'),
     newest: db.prepare('SELECT max(sequence) AS newest FROM audit'),
