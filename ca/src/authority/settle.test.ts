@@ -9,6 +9,7 @@ import { refusal } from '../../../test/kit/refusal.ts';
 import type { AuthorityMove, AuthorityRecord, AuthorityState } from '../store/store.ts';
 import { Authorities } from './authorities.ts';
 import { certify } from './certify.ts';
+import { forgetKeys } from './settle.ts';
 
 const HALF = INTERMEDIATE_TTL / 2 - 5;
 
@@ -216,6 +217,35 @@ describe('two processes on one store', () => {
     );
     expect(await made.store.authorities()).toHaveLength(3);
   });
+});
+
+test('a home that does not answer for a key that nobody needs is asked once a look, and told of', async () => {
+  const { keys, authorities, store } = await makeAuthorities();
+  const [root, intermediate] = [await store.authorities()].flatMap((all) => [
+    all.find(({ kind }) => kind === 'root'),
+    all.find(({ kind }) => kind === 'intermediate'),
+  ]);
+  if (root === undefined || intermediate === undefined) throw new Error('no authorities');
+  expect(authorities.inUse()).toHaveLength(2);
+  const removed = (serial: string, home: string) => ({
+    ...intermediate,
+    serial,
+    state: 'removed' as const,
+    key: { home, reference: serial },
+  });
+  const has = vi.fn(async ({ home }: { home: string }) => {
+    if (home === 'away') throw new Error('no token');
+    return false;
+  });
+  const intermediates = { ...keys.intermediate, has };
+  const forgotten = new Set<string>();
+  const records = [root, removed('aa', 'away'), removed('ab', 'away'), removed('ac', 'memory')];
+  const homes = { ...keys, intermediate: intermediates };
+  expect(String(await forgetKeys(records, homes, forgotten))).toBe('Error: no token');
+  expect([[...forgotten], has.mock.calls.length]).toEqual([['ac'], 2]);
+  has.mockImplementation(async () => false);
+  expect(await forgetKeys(records, homes, forgotten)).toBeUndefined();
+  expect([...forgotten].toSorted()).toEqual(['aa', 'ab', 'ac']);
 });
 
 test('a CA that is ended between two transitions goes on from there', async () => {

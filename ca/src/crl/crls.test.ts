@@ -244,6 +244,18 @@ describe('a list that cannot be made', () => {
     error.mockRestore();
   });
 
+  test('since the home of its key does not answer, keeps no other from being made', async () => {
+    await crls.close();
+    const { has } = deps.keys.root;
+    vi.spyOn(deps.keys.root, 'has').mockImplementation(async (place) => {
+      if (place.reference === deps.root.key.reference) throw new Error('no token');
+      return has(place);
+    });
+    open();
+    await made();
+    expect(crls.lists.current().map(({ kind }) => kind)).toEqual(['intermediate']);
+  });
+
   test('is tried again within 15 seconds where the one before is still in force', async () => {
     await made();
     const load = vi.spyOn(deps.keys.intermediate, 'load').mockRejectedValue(new Error('too many open files'));

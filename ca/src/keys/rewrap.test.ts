@@ -124,6 +124,16 @@ describe('another key-encryption key', () => {
     expect(names()).toHaveLength(FILES + made.length);
   });
 
+  test('I136 that comes while a key file is being written is that of the file', () => {
+    const [old, fresh] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+    const answers = [old, fresh];
+    const keks = { newest: () => answers.shift() ?? fresh, all: () => [fresh, old] };
+    const path = join(folder, 'a9.key');
+    writeKeyFile(path, generateKeyPairSync('ed25519').privateKey, keks);
+    expect(readKeyFile(path, fresh).type).toBe('private');
+    fs.rmSync(path);
+  });
+
   test('encrypts the key of a standby root, too, where it is here', async () => {
     fs.mkdirSync(standby, 0o700);
     const path = join(standby, 'c1.key');
