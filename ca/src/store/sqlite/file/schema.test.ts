@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, expect, test } from 'vitest';
-import { NOW } from '../../../../../test/kit/certificates.ts';
+import { after, NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../../../test/kit/processes.ts';
-import { authority, draft, event } from '../../../../../test/kit/store/records.ts';
+import { refusal } from '../../../../../test/kit/refusal.ts';
+import { authority, draft, event, issuance } from '../../../../../test/kit/store/records.ts';
 import { openSqlite } from '../sqlite.ts';
 import { lookAt } from './look.ts';
 import { MIGRATIONS } from './schema.ts';
@@ -65,6 +66,39 @@ test('a database from before there were states has a root that signs, and the ne
   await store.saveAuthority({ ...authority, serial: '40ee', state: 'prepared' }, event);
   const published = { serial: '40ee', from: 'prepared', to: 'published' } as const;
   expect(await store.moveAuthorities([published], event)).toEqual({ sequence: 43n });
+  await store.close();
+});
+
+test('a database from before there was an index knows its successions and key holders, and indexes its events', async () => {
+  const path = join(folder, 'unindexed.db');
+  const step = MIGRATIONS.findIndex((sql) => sql.includes('CREATE TABLE audit_words'));
+  const old = new DatabaseSync(path);
+  for (const sql of MIGRATIONS.slice(0, step)) old.exec(sql);
+  const insert =
+    old.prepare(`INSERT INTO certificates (serial, id, platform, node, identity, key_sha256, issuer,
+    not_before, not_after, recorded_at, succeeds) VALUES (?, ?, 'tpm', 'a', 'web', ?, x'40bb', 0, ?, 0, ?)`);
+  insert.run(Buffer.from('01', 'hex'), issuance.id, Buffer.alloc(32, 9), after(30).getTime(), null);
+  insert.run(
+    Buffer.from('02', 'hex'),
+    issuance.id,
+    Buffer.alloc(32, 8),
+    after(60).getTime(),
+    Buffer.from('01', 'hex'),
+  );
+  const told = { type: 'request.refused', rpc: 'Renew', code: 'csr_pop', detail: 'x', peer: 'y' };
+  old.prepare('INSERT INTO audit (at, event, leaf) VALUES (1, ?, 1)').run(JSON.stringify(told));
+  old.exec(`PRAGMA user_version = ${step}`);
+  old.close();
+  const store = await openSqlite(path, new ManualClock(NOW));
+  const node = { platform: 'tpm', node: 'a' };
+  expect(await store.successions(9)).toEqual([{ old: '01', next: '02', until: after(30), node }]);
+  const taken = store.record({ ...issuance, serial: '03', node: 'b', keySha256: Buffer.alloc(32, 9) }, event);
+  await expect(taken).rejects.toThrow(refusal('csr_key', /another node/));
+  const query = { words: ['csr_pop'], text: '', decision: undefined, since: 0, until: 9e15 };
+  const find = () => store.search({ ...query, place: undefined, backwards: true, limit: 9 });
+  expect((await find()).found).toHaveLength(1);
+  expect(await store.indexEvents(10)).toBe(false);
+  expect((await find()).found).toHaveLength(1);
   await store.close();
 });
 
