@@ -110,6 +110,13 @@ test('export prints the entries that query prints, or events of OCSF, of a range
   expect(await ca.cli('audit', 'export', '--until', '2000-01-01')).toMatchObject({ status: 0, stdout: '' });
 });
 
+test('the certificates on record agree with issuers, resources and the log', async () => {
+  await integrated();
+  const good = await ca.cli('audit', 'certificates', '--json');
+  expect([good.status, JSON.parse(good.stdout).problems]).toEqual([0, []]);
+  expect(JSON.parse(good.stdout).checked).toBeGreaterThan(1);
+});
+
 test('--follow prints what is new', async () => {
   const following = execFile(execPath, [
     CA_MAIN,

@@ -49,6 +49,7 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
     backwards: false,
     limit: 1,
   },
+  checkCertificates: undefined,
   copyDatabase: undefined,
   rotate: { intermediate: false, dryRun: false },
   rotateNext: { without: [ID], everybody: true, reason: 'a drill', dryRun: false },

@@ -24,6 +24,7 @@ export const VERBS = {
   apply: { role: 'operator', owners: true, fresh: 'where it widens access' },
   audit: { role: 'reader' },
   authorities: { role: 'reader' },
+  checkCertificates: { role: 'reader' },
   copyDatabase: { role: 'operator' },
   countersign: { role: 'operator', fresh: 'always', alone: true },
   diff: { role: 'reader', owners: true },

@@ -19,6 +19,7 @@ import { readEntryProof } from '@chancery/shared/tlog/read-log.ts';
 import { paths, readCaConfig } from '../../config.ts';
 import { ownLogKey } from '../../open-log.ts';
 import { configFile, OPERATOR_FLAGS, printTable } from '../flags.ts';
+import { checkCertificates } from './audit-certificates.ts';
 import { exportEntries } from './audit-export.ts';
 import { askAudit, PAGE, queryOf } from './audit-query.ts';
 
@@ -26,8 +27,8 @@ const DEFAULT_LIMIT = 100;
 const FOLLOW_MS = 1_000;
 
 export const audit: Command = {
-  says: 'Looks into the audit log (query), exports it, proves that it has an entry (proof), or verifies all of it.',
-  positionals: 'query | export | proof ENTRY | verify',
+  says: 'Looks into the audit log (query), exports it, compares certificates with it, proves and verifies it.',
+  positionals: 'query | export | certificates | proof ENTRY | verify',
   flags: {
     identity: {
       type: 'string',
@@ -72,12 +73,13 @@ export const audit: Command = {
     if (verb === 'proof' && more.length === 1) return proof(more[0] ?? '', invocation, io);
     if (verb === 'query' && more.length === 0) return query(invocation, io);
     if (verb === 'export' && more.length === 0) return exportEntries(invocation, io);
+    if (verb === 'certificates' && more.length === 0) return checkCertificates(invocation, io);
     if (verb === 'verify' && more.length === 0) return verify(invocation, io);
-    throw new MisuseError(`give query, export, proof ENTRY or verify${meant(verb, VERBS)}`);
+    throw new MisuseError(`give query, export, certificates, proof ENTRY or verify${meant(verb, VERBS)}`);
   },
 };
 
-const VERBS = ['query', 'export', 'proof', 'verify'];
+const VERBS = ['query', 'export', 'certificates', 'proof', 'verify'];
 const FILTERS = ['identity', 'serial', 'code', 'server', 'tool', 'decision', 'text', 'since', 'until'];
 const PRINTING = ['limit', 'all', 'follow'];
 

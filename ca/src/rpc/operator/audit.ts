@@ -15,6 +15,13 @@ export const auditMethods = (operator: Operator) =>
       const audit = operator.audit(askerOf(caller));
       return message(await audit(queryOf(request)));
     }),
+    unary('CheckCertificates', OperatorService.checkCertificates, async ({ after }, caller) => {
+      const from = after && { notAfter: Number(after.notAfter), n: Number(after.n) };
+      const { next, ...page } = await operator.checkCertificates(askerOf(caller))(from);
+      const place = next && { notAfter: BigInt(next.notAfter), n: BigInt(next.n) };
+      const problems = page.problems.map(({ id: spiffeId, ...each }) => ({ ...each, spiffeId }));
+      return { checked: page.checked, problems, next: place };
+    }),
   ] as const;
 
 /** Throws message_parse. */

@@ -112,6 +112,7 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   liftRevocation: { number: 1n },
   listRevocations: {},
   queryAudit: { words: [], text: '', decision: '', since: 0n, until: 0n, backwards: false, limit: 1 },
+  checkCertificates: { after: undefined },
   copyDatabase: {},
   rotate: { intermediate: false, dryRun: false },
   rotateNext: { without: [], yesToStragglers: false, reason: '', dryRun: false },

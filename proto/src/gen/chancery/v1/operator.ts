@@ -335,6 +335,31 @@ export interface AuditEntry {
   text: string;
 }
 
+export interface CheckCertificatesRequest {
+  /** Of the page before; absent for the first page. */
+  after?: CertificatePlace | undefined;
+}
+
+export interface CertificatePlace {
+  /** Milliseconds since 1970. */
+  notAfter: bigint;
+  n: bigint;
+}
+
+export interface CheckCertificatesResponse {
+  checked: number;
+  problems: CertificateProblem[];
+  /** Absent on the last page. */
+  next?: CertificatePlace | undefined;
+}
+
+export interface CertificateProblem {
+  /** Hexadecimal. */
+  serial: string;
+  spiffeId: string;
+  problem: string;
+}
+
 export interface CopyDatabaseRequest {
 }
 
@@ -2819,6 +2844,251 @@ export const AuditEntry: MessageFns<AuditEntry> = {
   },
 };
 
+function createBaseCheckCertificatesRequest(): CheckCertificatesRequest {
+  return { after: undefined };
+}
+
+export const CheckCertificatesRequest: MessageFns<CheckCertificatesRequest> = {
+  encode(message: CheckCertificatesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.after !== undefined) {
+      CertificatePlace.encode(message.after, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckCertificatesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckCertificatesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.after = CertificatePlace.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCertificatePlace(): CertificatePlace {
+  return { notAfter: 0n, n: 0n };
+}
+
+export const CertificatePlace: MessageFns<CertificatePlace> = {
+  encode(message: CertificatePlace, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.notAfter !== 0n) {
+      if (BigInt.asUintN(64, message.notAfter) !== message.notAfter) {
+        throw new globalThis.Error("value provided for field message.notAfter of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.notAfter);
+    }
+    if (message.n !== 0n) {
+      if (BigInt.asUintN(64, message.n) !== message.n) {
+        throw new globalThis.Error("value provided for field message.n of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.n);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CertificatePlace {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCertificatePlace();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.notAfter = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.n = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCheckCertificatesResponse(): CheckCertificatesResponse {
+  return { checked: 0, problems: [], next: undefined };
+}
+
+export const CheckCertificatesResponse: MessageFns<CheckCertificatesResponse> = {
+  encode(message: CheckCertificatesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.checked !== 0) {
+      writer.uint32(8).uint32(message.checked);
+    }
+    for (const v of message.problems) {
+      CertificateProblem.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.next !== undefined) {
+      CertificatePlace.encode(message.next, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckCertificatesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckCertificatesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.checked = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.problems.push(CertificateProblem.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.next = CertificatePlace.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCertificateProblem(): CertificateProblem {
+  return { serial: "", spiffeId: "", problem: "" };
+}
+
+export const CertificateProblem: MessageFns<CertificateProblem> = {
+  encode(message: CertificateProblem, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serial !== "") {
+      writer.uint32(10).string(message.serial);
+    }
+    if (message.spiffeId !== "") {
+      writer.uint32(18).string(message.spiffeId);
+    }
+    if (message.problem !== "") {
+      writer.uint32(26).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CertificateProblem {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCertificateProblem();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serial = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.spiffeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseCopyDatabaseRequest(): CopyDatabaseRequest {
   return {};
 }
@@ -3878,6 +4148,18 @@ export const OperatorService = {
     responseSerialize: (value: QueryAuditResponse): Buffer => Buffer.from(QueryAuditResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): QueryAuditResponse => QueryAuditResponse.decode(value),
   },
+  /** Role: reader. Compares unexpired certificates on record with their issuers, the resources and the audit log: a page. */
+  checkCertificates: {
+    path: "/chancery.v1.Operator/CheckCertificates" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CheckCertificatesRequest): Buffer =>
+      Buffer.from(CheckCertificatesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CheckCertificatesRequest => CheckCertificatesRequest.decode(value),
+    responseSerialize: (value: CheckCertificatesResponse): Buffer =>
+      Buffer.from(CheckCertificatesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CheckCertificatesResponse => CheckCertificatesResponse.decode(value),
+  },
   /** Role: operator. Writes a copy of the database to a file beside it, for a backup, and answers when it is whole. */
   copyDatabase: {
     path: "/chancery.v1.Operator/CopyDatabase" as const,
@@ -4037,6 +4319,8 @@ export interface OperatorServer extends UntypedServiceImplementation {
   listRevocations: handleUnaryCall<ListRevocationsRequest, ListRevocationsResponse>;
   /** Role: reader. Entries of the audit log that match: a page. */
   queryAudit: handleUnaryCall<QueryAuditRequest, QueryAuditResponse>;
+  /** Role: reader. Compares unexpired certificates on record with their issuers, the resources and the audit log: a page. */
+  checkCertificates: handleUnaryCall<CheckCertificatesRequest, CheckCertificatesResponse>;
   /** Role: operator. Writes a copy of the database to a file beside it, for a backup, and answers when it is whole. */
   copyDatabase: handleUnaryCall<CopyDatabaseRequest, CopyDatabaseResponse>;
   /** Role: reader. Resources that somebody must look at again, and why. */
@@ -4224,6 +4508,22 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: QueryAuditResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: reader. Compares unexpired certificates on record with their issuers, the resources and the audit log: a page. */
+  checkCertificates(
+    request: CheckCertificatesRequest,
+    callback: (error: ServiceError | null, response: CheckCertificatesResponse) => void,
+  ): ClientUnaryCall;
+  checkCertificates(
+    request: CheckCertificatesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CheckCertificatesResponse) => void,
+  ): ClientUnaryCall;
+  checkCertificates(
+    request: CheckCertificatesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CheckCertificatesResponse) => void,
   ): ClientUnaryCall;
   /** Role: operator. Writes a copy of the database to a file beside it, for a backup, and answers when it is whole. */
   copyDatabase(

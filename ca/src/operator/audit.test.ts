@@ -1,0 +1,83 @@
+import { LiveValue } from '@chancery/shared/ground/source.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { after, NOW } from '../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../test/kit/manual-clock.ts';
+import { memoryStore } from '../../../test/kit/store/memory-store.ts';
+import { authority, issuance } from '../../../test/kit/store/records.ts';
+import type { Issuance, Store } from '../store/store.ts';
+import { type AuditDeps, auditVerbs } from './audit.ts';
+
+const SERIAL = '40231f0be537b1f565b7feff8280814c';
+const genuine: Issuance = { ...issuance, serial: SERIAL, issuer: '40bb' };
+let store: Store;
+let verbs: ReturnType<typeof auditVerbs>;
+beforeEach(async () => {
+  const clock = new ManualClock(NOW);
+  store = await memoryStore(clock);
+  const acting = { type: 'operator.acting', verb: 'init', about: 'root', by: 'x' } as const;
+  await store.saveAuthority({ ...authority, serial: '40ff' }, acting);
+  for (const [serial, to] of [
+    ['40bb', 'active'],
+    ['40cc', 'removed'],
+  ] as const) {
+    await store.saveAuthority({ ...authority, serial, kind: 'intermediate', state: 'prepared' }, acting);
+    await store.moveAuthorities([{ serial, from: 'prepared', to }], acting);
+  }
+  const identities = [{ name: 'web', canGive: (id: string) => id === issuance.id }];
+  const sets = new LiveValue<unknown>(() => new TypeError('none'), { identities });
+  verbs = auditVerbs({ store, clock, ownUid: 0, registry: { sets } } as unknown as AuditDeps);
+});
+afterEach(() => store.close());
+
+const record = (made: Issuance, told: object = {}) => {
+  const { id, serial, platform, node, identity } = made;
+  const about = { id, serial, platform, node, identity, notAfter: made.notAfter.toISOString(), tbs: 'ab' };
+  return store.record(made, { type: 'svid.issuing', ...about, ...told });
+};
+const problems = async () => {
+  const asker = { address: 'x', local: { uid: 0, ensureStillThere: () => {} } };
+  const { checked, problems: found, next } = await verbs.checkCertificates(asker)(undefined);
+  return [checked, next, ...found.map(({ problem }) => problem)];
+};
+
+test.each<[string, Partial<Issuance>, object, RegExp | undefined]>([
+  ['nothing', {}, {}, undefined],
+  ['an issuer that is not on record', { issuer: '40dd' }, {}, /issuer 40dd is not on record/],
+  ['a root as its issuer', { issuer: '40ff' }, {}, /is a root/],
+  ['an end after that of its issuer', { notAfter: after(7200) }, {}, /ends after its issuer/],
+  ['a beginning after its end', { notBefore: after(61) }, {}, /never valid/],
+  ['an Identity that is gone', { identity: 'old' }, {}, /Identity\/old is not there any more/],
+  [
+    'a SPIFFE ID of another Identity',
+    { id: parseSpiffeId('spiffe://prod.example/x') },
+    {},
+    /gives other SPIFFE IDs/,
+  ],
+  [
+    'another SPIFFE ID in the log',
+    {},
+    { id: 'spiffe://prod.example/x' },
+    /has another id: spiffe:\/\/prod.example\/x/,
+  ],
+  ['another node in the log', {}, { node: 'b' }, /has another node: b/],
+  ['another end in the log', {}, { notAfter: '2030-01-01T00:00:00.000Z' }, /has another notAfter: 2030/],
+  ['no entry in the log', {}, { serial: '40231f0be537b1f565b7feff8280814d' }, /has 0 entries of its issuing/],
+])('of a certificate with %s is said what is wrong', async (_, changes, told, says) => {
+  await record({ ...genuine, ...changes }, told);
+  for (const indexed of [false, true]) {
+    if (indexed) await store.indexEvents(100);
+    expect(await problems()).toEqual([
+      1,
+      undefined,
+      ...(says === undefined ? [] : [expect.stringMatching(says)]),
+    ]);
+  }
+});
+
+test('a certificate of the CA itself needs no Identity, and one that was not signed is named', async () => {
+  await record({ ...genuine, platform: 'self', identity: 'chancery-ca' });
+  expect(await problems()).toEqual([1, undefined]);
+  await store.append({ type: 'svid.failed', serial: SERIAL, detail: 'x' });
+  expect(await problems()).toEqual([1, undefined, 'the audit log says that it was not signed']);
+});
