@@ -12,7 +12,7 @@ export interface IndexerDeps {
   readonly log: Log;
 }
 
-/** Events of one step: about ten milliseconds of the database. */
+/** Events of one step: the store ends it earlier where they have many words or bytes. */
 const STEP = 500;
 /** Between two steps where there is more: at least half of the database's time is for others. */
 const BREATH_SECONDS = 0.01;

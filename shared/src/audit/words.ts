@@ -10,19 +10,52 @@ export function hasWord(text: string, word: string): boolean {
 
 const IN_WORD = /[\w./-]/;
 
+/** Words of one event that an index has. */
+const MAX_WORDS = 64;
+
 /**
- * Of the JSON of an event, all words that an index has: `hasWord` is true of no other word that `isIndexed`. A server
- * or a tool is one with its field, `"tool":"read"`.
+ * Of the JSON of an event, all words that an index has: `saysWord` is true of no other word that `isIndexed`. Undefined
+ * for an event with too many, which has to be read. A server or a tool is one with its field, `"tool":"read"`.
  */
-export function indexedWords(text: string): ReadonlySet<string> {
-  const found = new Set<string>(text.match(FIELDS));
-  for (const [run] of text.matchAll(RUNS)) if (isIndexed(run)) found.add(run);
+export function indexedWords(text: string): ReadonlySet<string> | undefined {
+  if (isCall(text)) return wordsOfCall(text);
+  const found = new Set<string>();
+  for (const words of [text.matchAll(FIELDS), text.matchAll(RUNS)])
+    for (const [word] of words) {
+      if (isIndexed(word)) found.add(word);
+      if (found.size > MAX_WORDS) return undefined;
+    }
   return found;
 }
 
+/** As `hasWord`; but of a reported call, what an index has is a word only where `indexedWords` names it. */
+export function saysWord(text: string, word: string): boolean {
+  if (!hasWord(text, word)) return false;
+  return !isIndexed(word) || !isCall(text) || wordsOfCall(text).has(word);
+}
+
+/** Written by the store: the type is in front. */
+const isCall = (text: string): boolean => text.startsWith('{"type":"call.recorded"');
+
+/** Who reported it and who called, by which certificates, and the code, server and tool: not what its texts mention. */
+function wordsOfCall(text: string): ReadonlySet<string> {
+  const { reporter, serial, record } = JSON.parse(text) as Partial<Called>;
+  const named = [reporter, serial, record?.['caller'], record?.['serial'], record?.['code']];
+  const names = named.filter((each): each is string => typeof each === 'string' && isName(each));
+  return new Set([...names, ...(text.match(FIELDS) ?? [])]);
+}
+
+interface Called {
+  readonly reporter: string;
+  readonly serial: string;
+  readonly record: Readonly<Record<string, unknown>>;
+}
+
 /** Whether `indexedWords` names it wherever it is. */
-export const isIndexed = (word: string): boolean =>
-  SPIFFE_ID.test(word) || SERIAL.test(word) || Object.hasOwn(REFUSALS, word) || FIELD.test(word);
+export const isIndexed = (word: string): boolean => isName(word) || FIELD.test(word);
+
+const isName = (word: string): boolean =>
+  SPIFFE_ID.test(word) || SERIAL.test(word) || Object.hasOwn(REFUSALS, word);
 
 const RUNS = /(?<![\w./-])(?:spiffe:\/\/)?[\w./-]+/g;
 const SPIFFE_ID = /^spiffe:\/\/[\w./-]+$/;

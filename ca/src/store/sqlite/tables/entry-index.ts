@@ -13,6 +13,10 @@ import { indexedWords } from '@chancery/shared/audit/words.ts';
 export const BLOCK = 256;
 export const SEGMENT = 65_536;
 
+/** One step ends with the event that reaches one of them: about twenty milliseconds of the database. */
+const STEP_WORDS = 2_000;
+const STEP_LENGTH = 512 * 1024;
+
 /** How far the index is: the last event, and how many entries there are up to it. */
 export interface Mark {
   readonly through: number;
@@ -55,25 +59,30 @@ export class EntryIndex {
     return { through: Number(row?.['through'] ?? 0), entries: Number(row?.['entries'] ?? 0) };
   }
 
-  /** Adds the next events, at most `limit`, in the caller's transaction; false if there were fewer. */
+  /** Adds the next events in the caller's transaction: at most `limit`, and bounded. False if there were no more. */
   fill(limit: number): boolean {
     let { through, entries } = this.mark();
-    const rows = this.#sql.rows.all(through, limit);
+    let [rows, words, length] = [0, 0, 0];
     const blocks = new Map<number, Block>();
-    for (const row of rows) {
+    for (const row of this.#sql.rows.iterate(through, limit)) {
       through = Number(row['sequence']);
+      rows += 1;
       if (row['leaf'] !== 1) continue;
-      const [block, at] = [blockOf(through), Number(row['at'])];
+      const [block, at, event] = [blockOf(through), Number(row['at']), String(row['event'])];
       const known = blocks.get(block) ?? { entries, from: at, to: at };
       blocks.set(block, { ...known, from: Math.min(known.from, at), to: Math.max(known.to, at) });
-      for (const word of wordsOf(String(row['event'])))
+      for (const word of wordsOf(event)) {
         this.#sql.insertWord.run(segmentOf(through), hashOf(word), through);
+        words += 1;
+      }
       entries += 1;
+      length += event.length;
+      if (words >= STEP_WORDS || length >= STEP_LENGTH) break;
     }
     for (const [block, { entries: before, from, to }] of blocks)
       this.#sql.insertBlock.run(block, before, from, to);
-    if (rows.length > 0) this.#sql.setMark.run(through, entries);
-    return rows.length === limit;
+    if (rows > 0) this.#sql.setMark.run(through, entries);
+    return rows === limit || words >= STEP_WORDS || length >= STEP_LENGTH;
   }
 
   /** The index in the log of an entry at or before the mark. */
@@ -88,7 +97,7 @@ export class EntryIndex {
   *candidates(word: string, span: Span, { backwards, ...times }: Ordered): Iterable<number> {
     const { first, last } = this.#within(span, times) ?? NONE;
     const statement = backwards ? this.#sql.wordBackwards : this.#sql.wordForwards;
-    for (const row of statement.iterate(segmentOf(first), hashOf(word), first, last))
+    for (const row of statement.iterate(segmentOf(first), hashOf(word), first, last, hashOf(TO_BE_READ)))
       yield Number(row['sequence']);
   }
 
@@ -105,7 +114,7 @@ export class EntryIndex {
   /** Whether the event may have all of these words. */
   mayHave(words: readonly string[], sequence: number): boolean {
     const has = (word: string) => this.#sql.hasWord.get(segmentOf(sequence), hashOf(word), sequence);
-    return words.every((word) => has(word) !== undefined);
+    return has(TO_BE_READ) !== undefined || words.every((word) => has(word) !== undefined);
   }
 
   /** The span without the blocks at its beginning or its end that have no event of these times. */
@@ -142,7 +151,7 @@ const hashOf = (word: string): number => hash('sha256', word, 'buffer').readUInt
 function wordsOf(text: string): Iterable<string> {
   // Written by `append` from this very type.
   const decision = decisionOf(JSON.parse(text) as AuditEvent);
-  const words = indexedWords(text);
+  const words = indexedWords(text) ?? [TO_BE_READ];
   return isRare(decision) ? [...words, wordOfDecision(decision)] : words;
 }
 
@@ -153,11 +162,13 @@ export const isRare = (decision: Decision | undefined): decision is Decision =>
 /** No event has it: a text has no space in a word. */
 export const wordOfDecision = (decision: Decision): string => `decision ${decision}`;
 
+/** In place of the words of an event that has too many: it may have every word. */
+const TO_BE_READ = 'to be read';
+
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
-  const words = (order: string) =>
-    sql(`SELECT sequence FROM audit_words WHERE segment = ? AND word = ? AND sequence BETWEEN ? AND ?
-      ORDER BY sequence ${order}`);
+  const word = 'SELECT sequence FROM audit_words WHERE segment = ?1 AND sequence BETWEEN ?3 AND ?4 AND word';
+  const words = (order: string) => sql(`${word} = ?2 UNION ${word} = ?5 ORDER BY sequence ${order}`);
   const ofTimes = 'block BETWEEN ?1 AND ?2 AND to_at >= ?3 AND from_at < ?4';
   const block = (order: string) =>
     sql(`SELECT block FROM audit_blocks WHERE ${ofTimes} ORDER BY block ${order} LIMIT 1`);

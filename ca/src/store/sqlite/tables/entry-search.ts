@@ -2,7 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { decisionOf, entryText } from '@chancery/shared/audit/leaves.ts';
-import { hasWord, isIndexed } from '@chancery/shared/audit/words.ts';
+import { isIndexed, saysWord } from '@chancery/shared/audit/words.ts';
 import type { EntryQuery, FoundEntries, FoundEntry } from '../../log-store.ts';
 import { type EntryIndex, isRare, type Span, segmentAt, wordOfDecision } from './entry-index.ts';
 
@@ -144,7 +144,7 @@ export class EntrySearch {
 }
 
 function matches({ words, decision, withoutForeign }: EntryQuery, event: string): boolean {
-  if (!words.every((word) => hasWord(event, word))) return false;
+  if (!words.every((word) => saysWord(event, word))) return false;
   if (withoutForeign === true && isForeign(event)) return false;
   // Written by `append` from this very type.
   return decision === undefined || decisionOf(JSON.parse(event) as AuditEvent) === decision;
