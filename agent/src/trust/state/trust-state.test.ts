@@ -3,6 +3,7 @@ import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeAuthority, NOW } from '../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../test/kit/manual-clock.ts';
@@ -334,5 +335,19 @@ describe("with the key of the CA's log", () => {
     const resumed = new TrustState((state) => save(state), clock);
     resumed.resume(trust.state());
     expect(() => resumed.accept(pushed([was, is], 2n))).toThrow(refusal('bundle', /are not vouched for/));
+  });
+
+  test('a tainted authority is not taken, and vouches for none (I103)', async () => {
+    const taintedBy = ({ certificate }: typeof old): State['revocations'] => {
+      const tainted = { ...revoked, kind: 'authority', value: keyNameOf(certificate) };
+      return { ...message.revocations, list: [tainted] };
+    };
+    expect(trust.vouching.take(await proofs(), trust.bundle.current())).toHaveLength(1);
+    const both = { ...pushed([was, is], 2n), revocations: taintedBy(next) };
+    expect(() => trust.accept(both)).toThrow(refusal('bundle', /has an authority whose key is revoked/));
+    expect([roots(), trust.taken.toSorted()]).toEqual([1, ['policy', 'revocations']]);
+    expect(trust.vouching.take(await proofs(), trust.bundle.current())).toEqual([]);
+    expect(() => trust.accept({ ...both, revocations: taintedBy(old) })).toThrow(/whose key is revoked/);
+    expect(trust.vouching.take(await proofs(), trust.bundle.current())).toEqual([]);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * The way back for an agent that slept through a rotation: the CA has none of the roots that it trusts, and vouchers
- * lead from them to one that the CA has.
+ * The way back for an agent that slept through a rotation: the CA has roots that it does not trust, beside the one that
+ * stands by, and vouchers lead from those that it trusts to them.
  */
 import { type Clock, isRecent } from '@chancery/shared/ground/clock.ts';
 import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -73,11 +73,12 @@ export class Recovery {
     const offered = await fetchBundle(unverifiedTarget(address));
     const known = state.bundle.current();
     const strange = newIn(known, { authorities: offered });
-    if (strange.length < offered.length) return false;
+    if (strange.length === 0) return false;
     const found = await followVouchers(state.bundle, state.vouching, address);
-    if (newIn(state.bundle.current(), { authorities: offered }).length === offered.length) {
-      const has = `the CA there says that it has ${offered.length} authorities, none of which this agent trusts`;
-      this.#says = `${has}, and no voucher leads to them: ${BRING}`;
+    if (newIn(state.bundle.current(), { authorities: offered }).length === strange.length) {
+      const trusted = offered.length - strange.length;
+      const has = `the CA there says that it has ${offered.length} authorities, and this agent trusts ${trusted}`;
+      this.#says = `${has} of them; no voucher leads to the others: ${BRING}`;
       return false;
     }
     log.warn({ authorities: found }, 'slept through a rotation; the roots of then vouch for those of now');
