@@ -14,7 +14,7 @@ import { accountFor, environmentFor } from './mcp/upstream/account.ts';
 import { allowedEnvironment } from './mcp/upstream/stdio/command.ts';
 import type { UpstreamTarget } from './mcp/upstream/upstream.ts';
 import { openCallRecords } from './outputs/call-records.ts';
-import { ensureNotRequired, openCallSpool, type SpoolReport } from './spool/call-spool.ts';
+import { type CallSpool, ensureNotRequired, openCallSpool } from './spool/call-spool.ts';
 import { ensureHeardWithin } from './trust/stream/heard.ts';
 import { heardRevocation } from './trust/stream/stream-state.ts';
 
@@ -38,8 +38,8 @@ export interface McpOpening {
   readonly parts: Closing[];
   /** Sees every record that is written. */
   readonly count?: ((event: CallEvent) => void) | undefined;
-  /** Called with what says how the spool is, if there is one. */
-  readonly onSpool?: ((report: () => SpoolReport) => unknown) | undefined;
+  /** Called with the spool, if there is one. */
+  readonly onSpool?: ((spool: CallSpool) => void) | undefined;
 }
 
 /** Resolves with the gateway's port, if there is a gateway. */
@@ -101,7 +101,7 @@ function openRecords(
   const spool = report && openCallSpool({ ...about, ...report, folder: paths(dataDir).spool });
   if (spool !== undefined) {
     parts.push(spool);
-    onSpool?.(() => spool.report());
+    onSpool?.(spool);
   }
   const file = records === false ? undefined : openCallRecords(records);
   if (file !== undefined) parts.push(file);

@@ -11,8 +11,8 @@ import { openCrls } from './open-crls.ts';
 import type { Closing, McpDeps, McpOpening } from './open-mcp.ts';
 import type { NotifyDeps } from './outputs/notify.ts';
 import { startOutputs } from './outputs/outputs.ts';
-import type { SpoolReport } from './spool/call-spool.ts';
-import { type Known, staleInSeconds, statusOf } from './status.ts';
+import type { CallSpool } from './spool/call-spool.ts';
+import { type Known, staleInSeconds, statusOf, whyNoCalls } from './status.ts';
 import { serveLocalApi } from './workload/local-api.ts';
 import type { StatusReport } from './workload/local-messages.ts';
 
@@ -57,9 +57,7 @@ export async function runAgent(
       log,
     };
     parts.push(await serveLocalApi(api));
-    const spool: { report?: () => SpoolReport } = {};
-    const sources = { status, staleIn: () => staleInSeconds(known), spool: () => spool.report?.() };
-    const metrics = await openHealth(settings, { deps, parts, ...sources });
+    const metrics = await openHealth(settings, { deps, parts, status, known });
     const patient = {
       ...deps,
       onFailure: (failure: Error) => {
@@ -74,7 +72,9 @@ export async function runAgent(
     parts.push(agent, { close: agent.svid.onChange(() => metrics?.rotated()) });
     if (agent.trust !== undefined) {
       joined.resolve(agent);
-      const onSpool = (report: () => SpoolReport) => Object.assign(spool, { report });
+      const onSpool = (spool: CallSpool): void => {
+        known.spool = spool;
+      };
       known.gatewayPort = await openMcpParts(settings, agent, { deps, parts, count: metrics?.call, onSpool });
     }
     const lists = openCrls(settings, agent, deps);
@@ -101,23 +101,23 @@ interface HealthParts {
   readonly deps: RunDeps;
   readonly parts: Closing[];
   readonly status: () => StatusReport;
-  readonly staleIn: () => number | undefined;
-  readonly spool: () => SpoolReport | undefined;
+  readonly known: Known;
 }
 
 /** Opened before the agent has joined, so that a probe sees why it has not. Loaded only if it is configured. */
 async function openHealth(
   { http }: AgentSettings,
-  { deps, parts, status, staleIn, spool }: HealthParts,
+  { deps, parts, status, known }: HealthParts,
 ): Promise<AgentMetrics | undefined> {
   if (http === undefined) return undefined;
   const { createAgentMetrics } = await import('./health/metrics.ts');
-  const metrics = createAgentMetrics(status, () => deps.clock.now(), staleIn, spool);
+  const sources = [() => staleInSeconds(known), () => known.spool?.report()] as const;
+  const metrics = createAgentMetrics(status, () => deps.clock.now(), ...sources);
   const unfit = (): string | undefined => {
     const { expired, revoked, spiffeId, problems } = status();
     if (spiffeId === null) return problems.join('; ');
     if (revoked !== null) return 'this identity is revoked';
-    return expired ? 'the certificate has expired' : undefined;
+    return expired ? 'the certificate has expired' : whyNoCalls(known);
   };
   const shown = http.healthOnly ? undefined : metrics;
   parts.push(await serveHealth({ ...hostAndPort(http.listen), metrics: shown, unfit }));

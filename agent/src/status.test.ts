@@ -82,10 +82,33 @@ test('a gateway that has not heard its CA for maxStaleness says that it takes no
   silent = 0;
 });
 
+test('a gateway whose server has audit: required says why it takes no new calls, or why its records wait', () => {
+  const required = [JSON.stringify({ ...JSON.parse(resource('github')), audit: 'required' })];
+  const problems = (report: object | undefined, spool?: Known['spool']) => {
+    const own = { ...gateway, ...(report && { report }) } as typeof gateway;
+    return statusAt(1, { gateway: own, connect: [] }, required, spool).problems;
+  };
+  const spool = (refuses?: string, undelivered?: string): Known['spool'] => ({
+    refuses: () => refuses,
+    undelivered: () => undelivered,
+    report: () => ({ depth: 0, bytes: 0, oldestSeconds: 0, acknowledged: 0, lost: 0 }),
+  });
+  expect(problems(undefined)).toEqual([
+    'gateway: new calls are refused, because the McpServer github has audit: required, ' +
+      'and this gateway has no `report` in its config',
+  ]);
+  expect(problems({}, spool())).toEqual([]);
+  expect(problems({}, spool('it is full', 'the CA is away'))).toEqual([
+    'gateway: new calls are refused, because it is full',
+    'gateway: its records do not reach the audit log: the CA is away',
+  ]);
+});
+
 function statusAt(
   seconds: number,
   settings: Known['settings'] = { gateway: undefined, connect: [] },
   resources: readonly string[] = [],
+  spool?: Known['spool'],
 ) {
   const agent: Agent = {
     svid: new LiveValue(missing, svid),
@@ -111,6 +134,7 @@ function statusAt(
   return statusOf({
     agent,
     settings,
+    ...(spool && { spool }),
     clock: new ManualClock(after(seconds)),
     version: '1',
     gatewayPort: undefined,

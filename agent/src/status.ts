@@ -9,6 +9,7 @@ import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import type { Agent } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import type { Outputs } from './outputs/outputs.ts';
+import { type CallSpool, notDelivered } from './spool/call-spool.ts';
 import { describeSkew, isSkewed } from './svid/skew.ts';
 import type { KeptCrls } from './trust/crl/crls.ts';
 import type { Trust } from './trust/stream/follow.ts';
@@ -29,6 +30,8 @@ export interface Known {
   joinFailure?: string;
   gatewayPort?: number | undefined;
   outputs?: Outputs;
+  /** Undefined if the gateway does not report its records. */
+  spool?: Pick<CallSpool, 'refuses' | 'undelivered' | 'report'>;
   /** Undefined if no output asks for revocation lists. */
   lists?: Pick<KeptCrls, 'failure'> | undefined;
 }
@@ -80,7 +83,8 @@ export function statusOf(known: Known): StatusReport {
     ...snapshotProblem(agent),
     ...listsProblem(lists?.failure()),
     ...gatewayProblem(gateway, svid.id, policy),
-    ...staleProblem(staleInSeconds(known)),
+    ...callsProblem(whyNoCalls(known)),
+    ...spoolProblem(known.spool?.undelivered()),
   ];
   return { ...report, revoked, problems };
 }
@@ -112,8 +116,23 @@ export function staleInSeconds({ settings, agent }: Pick<Known, 'settings' | 'ag
   return Math.max(0, max - agent.trust.silentSeconds());
 }
 
-const staleProblem = (left: number | undefined): readonly string[] =>
-  left === 0 ? ['gateway: new calls are refused, because the CA was not heard for maxStaleness'] : [];
+/** Why the gateway lets no new call in of any caller; undefined if it does, or there is no gateway. */
+export function whyNoCalls(known: Pick<Known, 'settings' | 'agent' | 'spool'>): string | undefined {
+  const { settings, agent, spool } = known;
+  const { gateway } = settings;
+  if (gateway === undefined || agent?.trust === undefined) return undefined;
+  if (staleInSeconds(known) === 0) return 'the CA was not heard for maxStaleness';
+  const { server, report } = gateway;
+  const isRequired = policyOf(agent.trust)?.servers.get(server)?.audit === 'required';
+  return report === undefined && isRequired ? notDelivered(server) : spool?.refuses();
+}
+
+const callsProblem = (why: string | undefined): readonly string[] =>
+  why === undefined ? [] : [`gateway: new calls are refused, because ${why}`];
+
+/** They are kept, and sent again. */
+const spoolProblem = (failure: string | undefined): readonly string[] =>
+  failure === undefined ? [] : [`gateway: its records do not reach the audit log: ${failure}`];
 
 /** The certificate files are up to date all the same. */
 const listsProblem = (failure: string | undefined): readonly string[] =>

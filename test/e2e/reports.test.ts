@@ -4,6 +4,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type FakeServer, startFakeServer } from '../kit/mcp/server.ts';
+import { readStatus } from '../kit/observe/status.ts';
 import {
   type AgentFolder,
   type CaFolder,
@@ -18,6 +19,8 @@ import {
 const TRUST_DOMAIN = 'reports.example';
 const id = (path: string): string => `spiffe://${TRUST_DOMAIN}/${path}`;
 const [CALLER, TOOLS] = [id('agents/triage'), id('tools/everything')];
+/** So small that a thousand calls fill it. */
+const SPOOL = 1.5 * 1024 * 1024;
 const PATIENCE = { timeout: 90_000, interval: 300 };
 
 let dir: string;
@@ -30,6 +33,7 @@ let gate: Running;
 let caller: Running;
 let port: number;
 let listen: string;
+let httpPort: number;
 
 interface Network {
   readonly port: number;
@@ -82,6 +86,7 @@ beforeAll(async () => {
   server = await startFakeServer();
   if (server.target.kind !== 'url') throw new Error('the server has no URL');
   listen = `127.0.0.1:${await freePort()}`;
+  httpPort = await freePort();
   ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, resources({ audit: 'required' })));
   network = await openNetwork(ca.port);
   const evidence = { unix: {} };
@@ -89,7 +94,13 @@ beforeAll(async () => {
     ca: { address: `127.0.0.1:${network.port}`, bundle: ca.bundle, socket: ca.joinSocket },
     evidence,
     id: TOOLS,
-    gateway: { server: 'everything', listen, upstream: { url: server.target.url.href }, report: {} },
+    gateway: {
+      server: 'everything',
+      listen,
+      upstream: { url: server.target.url.href },
+      report: { maxBytes: SPOOL },
+    },
+    http: `127.0.0.1:${httpPort}`,
   });
   gate = await gateway.run('gateway');
   port = await freePort();
@@ -105,9 +116,9 @@ afterAll(async () => {
 
 let calls = 0;
 /** True if the call was answered by the server. */
-async function call(): Promise<boolean> {
+async function call(name = 'get-sum'): Promise<boolean> {
   calls += 1;
-  const params = { name: 'get-sum', arguments: { a: calls, b: 1 } };
+  const params = { name, arguments: { a: calls, b: 1 } };
   const body = JSON.stringify({ jsonrpc: '2.0', id: calls, method: 'tools/call', params });
   const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
   const answer = await fetch(`http://127.0.0.1:${port}/mcp`, { method: 'POST', headers, body });
@@ -211,6 +222,62 @@ test('M88 the network between them is gone for a while: calls go on, their recor
   network.isUp = true;
   await allDelivered();
   expect((await inLog()).numbers.length).toBeGreaterThanOrEqual(before + 2 * passed);
+});
+
+const ready = async () => fetch(`http://127.0.0.1:${httpPort}/readyz`).then((answer) => answer.text());
+const metric = async (name: string): Promise<number> => {
+  const text = await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text();
+  return Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1]);
+};
+/** Calls until the spool is full, with the network gone. Returns how many passed. */
+async function fill(isFull: () => Promise<boolean>): Promise<number> {
+  network.isUp = false;
+  network.cut();
+  let passed = 0;
+  while (!(await isFull())) {
+    const answers = await Promise.all(Array.from({ length: 40 }, () => call('x'.repeat(120))));
+    passed += answers.filter(Boolean).length;
+  }
+  return passed;
+}
+
+test('M85 a spool that is full under audit: required: no call passes without a record', async () => {
+  expect(await ready()).toBe('ready\n');
+  const passed = await fill(async () => !(await call()));
+  expect(passed).toBeGreaterThan(100);
+  expect(await ready()).toMatch(/spool is full: \d+ records wait for the CA/);
+  const reached = server.seen.length;
+  expect(await call()).toBe(false);
+  expect(server.seen.length).toBe(reached);
+  expect([await metric('chancery_spool_lost_total'), await metric('chancery_spool_records')]).toEqual([
+    0,
+    expect.any(Number),
+  ]);
+  expect(await metric('chancery_spool_oldest_seconds')).toBeGreaterThan(0);
+  network.isUp = true;
+  await allDelivered();
+  await vi.waitFor(async () => expect(await ready()).toBe('ready\n'), PATIENCE);
+  expect(await call()).toBe(true);
+});
+
+test('M85 without it calls go on, and the log says how many records are missing', async () => {
+  const version = async () => (await readStatus(gateway.socket)).policyVersion;
+  const before = await version();
+  await ca.apply(resources({}));
+  await vi.waitFor(async () => expect(await version()).not.toBe(before), PATIENCE);
+  await fill(async () => (await metric('chancery_spool_lost_total')) > 0);
+  expect(await call()).toBe(true);
+  expect(await ready()).toBe('ready\n');
+  network.isUp = true;
+  await vi.waitFor(async () => expect(await metric('chancery_spool_records')).toBe(0), PATIENCE);
+  expect(await call()).toBe(true);
+  const lost = await metric('chancery_spool_lost_total');
+  await vi.waitFor(async () => {
+    const { stdout } = await ca.cli('audit', 'query', '--json', '--all', '--text', 'the spool was full');
+    const lines = stdout.split('\n').slice(0, -1);
+    const counts = lines.map((line) => (JSON.parse(line) as { record: Line }).record.count ?? 0);
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(lost);
+  }, PATIENCE);
 });
 
 test('the log with the calls verifies', async () => {

@@ -237,7 +237,7 @@ const AGENT: Readonly<Record<string, readonly string[]>> = {
   'agent/src/health': [...shared('health'), ...agent('spool workload mcp/call-event.ts')],
   'agent/src/status.ts': [
     ...shared('ground spiffe x509 policy revocation'),
-    ...agent('svid trust/crl trust/stream config.ts agent.ts outputs workload'),
+    ...agent('svid trust/crl trust/stream config.ts agent.ts spool outputs workload'),
   ],
   'agent/src/free-ports.ts': [...shared('text ground unix'), ...agent('config.ts')],
   'agent/src/run.ts': [

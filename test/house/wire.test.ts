@@ -17,6 +17,7 @@ import { describe, expect, test } from 'vitest';
 import { blocksOf, rowsUnder } from './markdown.ts';
 import { paths, textOf } from './repository.ts';
 
+const RECORD = 'shared/src/audit/call-record.ts';
 const page = textOf('docs/wire.md');
 
 const MESSAGES = [
@@ -117,6 +118,10 @@ const LIMITS = [
   ['`Watch` streams of one node', 'ca/src/door/limits.ts', 'TRUST_STREAMS', '', 1],
   ['the same with certificates of `IssueX509`, in addition', 'ca/src/door/limits.ts', 'TRUST_STREAMS', '', 1],
   ['the same of one such certificate', 'ca/src/door/limits.ts', 'DERIVED_STREAMS', '', 1],
+  ['`Report` streams of one node', 'ca/src/door/limits.ts', 'TRUST_STREAMS', '', 1],
+  ['records in one message of `Report`', RECORD, 'MAX_BATCH_RECORDS', '', 1],
+  ['bytes of the records in one message of `Report`', RECORD, 'MAX_BATCH_BYTES', ' bytes', 1],
+  ['a record', RECORD, 'MAX_RECORD_BYTES', ' bytes', 1],
   ['open streams on one connection', 'ca/src/rpc/server.ts', 'MAX_STREAMS_PER_CONNECTION', '', 1],
   ['the same without a good certificate', 'ca/src/door/streams.ts', 'STRANGER_STREAMS', '', 1],
   ['request headers of a call', 'shared/src/door/http2/headers.ts', 'MAX_HEADER_BYTES', ' bytes', 1],

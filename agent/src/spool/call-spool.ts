@@ -40,6 +40,10 @@ export interface SpoolReport {
 export interface CallSpool {
   /** Throws audit_spool where the events must not happen without a record. Blocks for the write. */
   record(...events: readonly SpooledEvent[]): void;
+  /** Why new calls are refused, because they could not be recorded; undefined if they are not. */
+  refuses(): string | undefined;
+  /** Why the CA does not get the records; undefined if it does. */
+  undelivered(): string | undefined;
   /** Reads a record from the disk. Blocks. */
   report(): SpoolReport;
   /** Ends the delivery. What is not delivered stays. */
@@ -48,6 +52,8 @@ export interface CallSpool {
 
 /** Of the spool, for the answers of calls that go on: a new call must leave it free. */
 const SPARE_PART = 1 / 8;
+/** What the record of a new call takes, about. */
+const ONE_RECORD = 4 * 1024;
 
 /** Opens the spool and begins to deliver it. Throws file. */
 export function openCallSpool(options: CallSpoolOptions): CallSpool {
@@ -69,7 +75,11 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
     lost += 1;
     return lostRecord({ count: 1, detail });
   };
-  const delivering = deliver({ ...options, spool, lost: spoiled }, stop.signal);
+  let failure: string | undefined;
+  const onState = (why: string | undefined): void => {
+    failure = why;
+  };
+  const delivering = deliver({ ...options, spool, lost: spoiled, onState }, stop.signal);
   const begun = spool.through;
   return {
     record(...events) {
@@ -86,6 +96,11 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
         if (isRequired()) throw error;
       }
     },
+    refuses: () =>
+      isRequired() && !spool.hasRoom(maxBytes * SPARE_PART + ONE_RECORD)
+        ? `${options.folder} is full: ${spool.depth} records wait for the CA`
+        : undefined,
+    undelivered: () => failure,
     report: () => ({
       depth: spool.depth,
       bytes: spool.bytes,
@@ -105,14 +120,17 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
 const letsIn = (events: readonly SpooledEvent[]): boolean =>
   events.some(({ stage, allow }) => stage === 'decided' && allow === true);
 
+/** Why a gateway without a spool takes no calls of this server. */
+export const notDelivered = (server: string): string =>
+  `the McpServer ${server} has audit: required, and this gateway has no \`report\` in its config`;
+
 /** For a gateway that does not deliver its records: a server that requires it gets no calls. Throws audit_spool. */
 export function ensureNotRequired(
   server: string,
   isRequired: boolean,
   events: readonly SpooledEvent[],
 ): void {
-  const says = `the McpServer ${server} has audit: required, and this gateway has no \`report\` in its config`;
-  ensure(!isRequired || !letsIn(events), 'audit_spool', says);
+  ensure(!isRequired || !letsIn(events), 'audit_spool', notDelivered(server));
 }
 
 /** Seconds since the time of a record. */

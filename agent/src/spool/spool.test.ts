@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -202,6 +203,46 @@ describe('M87 a disk that is full', () => {
     append(1, 1);
     expect(readAll()).toEqual(records(1, 1));
   });
+});
+
+/** Of a megabyte; undefined if this process may not mount one. */
+function mountDisk(at: string): { readonly unmount: () => void } | undefined {
+  fs.mkdirSync(at);
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', at], { stdio: 'ignore' });
+  } catch {
+    return undefined;
+  }
+  return { unmount: () => void execFileSync('umount', [at]) };
+}
+
+test('M87 a real disk that is full: every record that was taken is there, and there is room again after', ({
+  skip,
+}) => {
+  spool.close();
+  const disk = mountDisk(join(dir, 'disk'));
+  if (disk === undefined) return skip('a tmpfs cannot be mounted here');
+  try {
+    folder = join(dir, 'disk', 'spool');
+    spool = open(64 * 1024 * 1024);
+    let taken = 0;
+    const fill = (): void => {
+      for (;;) {
+        spool.append([record(taken + 1, 3_000)], NOW);
+        taken += 1;
+      }
+    };
+    expect(fill).toThrow(refusal('audit_spool', /no space left on its disk/));
+    expect(taken).toBeGreaterThan(200);
+    expect(readAll()).toEqual(records(1, taken, 3_000));
+    spool.close();
+    spool = open(64 * 1024 * 1024);
+    expect(readAll()).toEqual(records(1, taken, 3_000));
+    expect(fill).toThrow(/no space left/);
+  } finally {
+    spool.close();
+    disk.unmount();
+  }
 });
 
 test('M89 a folder that is older than what the CA has is another spool, and nothing is taken for old', () => {

@@ -48,6 +48,7 @@ export class Spool {
   readonly #maxBytes: number;
   readonly #segmentBytes: number;
   readonly #segments: Segment[];
+  #bytes: number;
   #id: string;
   #next: number;
   #through: number;
@@ -65,6 +66,7 @@ export class Spool {
     [this.#folder, this.#maxBytes, this.#id, this.#next, this.#fd] = [folder, maxBytes, id, next, fd];
     this.#segmentBytes = Math.min(MAX_SEGMENT_BYTES, Math.ceil(maxBytes / PARTS));
     this.#segments = [...segments];
+    this.#bytes = segments.reduce((sum, { bytes }) => sum + bytes, 0);
     this.#through = this.oldest - 1;
   }
 
@@ -90,19 +92,24 @@ export class Spool {
 
   /** Of all its segments on the disk. */
   get bytes(): number {
-    return this.#segments.reduce((sum, { bytes }) => sum + bytes, 0);
+    return this.#bytes;
   }
 
   get #active(): Segment {
     return this.#segments.at(-1) as Segment;
   }
 
+  /** Whether so many bytes have room. */
+  hasRoom(bytes: number): boolean {
+    return this.#bytes + bytes <= this.#maxBytes;
+  }
+
   /** Writes all of them or none, by one write. Throws audit_spool. Blocks. */
   append(records: readonly string[], { durable, spare }: Appending): void {
     const text = records.map((json, index) => writeLine(this.#next + index, json)).join('');
     const size = Buffer.byteLength(text);
-    const isFull = this.bytes + size + spare > this.#maxBytes;
-    ensure(!isFull, 'audit_spool', `${this.#folder} is full: the CA has not taken ${this.depth} records yet`);
+    const says = `${this.#folder} is full: the CA has not taken ${this.depth} records yet`;
+    ensure(this.hasRoom(size + spare), 'audit_spool', says);
     try {
       this.#takeBack();
       if (this.#active.bytes > 0 && this.#active.bytes + size > this.#segmentBytes) this.#rotate();
@@ -117,6 +124,7 @@ export class Spool {
     }
     this.#isDirty ||= !durable;
     this.#active.bytes += size;
+    this.#bytes += size;
     this.#next += records.length;
     this.#changed();
   }
@@ -172,7 +180,9 @@ export class Spool {
     this.#through = Math.max(this.#through, through);
     while (this.#segments.length > 1 && (this.#segments[1]?.first ?? 0) <= through + 1) {
       const gone = this.#segments.shift();
-      if (gone !== undefined) fs.rmSync(gone.path, { force: true });
+      if (gone === undefined) return;
+      fs.rmSync(gone.path, { force: true });
+      this.#bytes -= gone.bytes;
     }
   }
 

@@ -3,12 +3,13 @@ import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { CallEvent } from '@chancery/agent/mcp/call-event.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { rpc, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
 import { type FakeServer, politely, reply, stream } from '../../kit/mcp/server.ts';
 import { windowClock } from '../../kit/mcp/windows.ts';
-import { ask, revoked, STRANGER, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask, revoked, STRANGER, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
 
 let server: FakeServer;
 let world: World;
@@ -46,6 +47,20 @@ async function raw(text: string): Promise<string> {
   await once(socket, 'close');
   return answer;
 }
+
+test('M85 a call whose record the spool has no room for is refused, and not forwarded', async () => {
+  const record = (): never => {
+    throw new IdentityError('audit_spool', '/d/spool is full');
+  };
+  const full = await startWorld(server.target, { record });
+  const { status, json } = await ask(full, full.td.svid(TRIAGE), { body: call('echo') });
+  await full.close();
+  expect([status, json.error]).toEqual([
+    503,
+    { code: -31503, message: 'the gateway cannot record the call as its audit needs it' },
+  ]);
+  expect(server.seen).toEqual([]);
+});
 
 test('M40 of a caller that no rule lets in no body is read, whatever it holds', async () => {
   const other = world.td.svid(STRANGER);
