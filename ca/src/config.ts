@@ -271,6 +271,7 @@ export const paths = (dataDir: string) => ({
   generation: resolve(dataDir, 'keys', 'generation'),
   logKey: resolve(dataDir, 'keys', 'log.key'),
   log: resolve(dataDir, 'log'),
+  request: resolve(dataDir, 'intermediate-request.pem'),
   admin: resolve(dataDir, 'admin.sock'),
   join: resolve(dataDir, 'join.sock'),
 });

@@ -8,7 +8,7 @@ import type { Authorities } from './authority/authorities.ts';
 import type { Crls } from './crl/crls.ts';
 import type { Doors } from './door/doors.ts';
 import type { Limits } from './door/limits.ts';
-import { createMetrics, type Metrics } from './health/metrics.ts';
+import { createMetrics, type MetricSources, type Metrics } from './health/metrics.ts';
 import type { GrowingLog } from './log/sequencer.ts';
 import type { Registry } from './registry/registry.ts';
 import type { Revocations } from './revocation/revocations.ts';
@@ -21,6 +21,7 @@ export interface Measured {
   readonly registry: Registry;
   readonly revocations: Revocations;
   readonly rotation: Rotation;
+  readonly requests: { readonly known: MetricSources['request'] };
   readonly limits: Limits;
   readonly doors: Doors;
   readonly auditLog: Pick<GrowingLog, 'isFailing'>;
@@ -36,6 +37,7 @@ export function openMetrics(rooms: Measured): Metrics {
   const metrics = createMetrics({
     authorities: () => authorities.inUse(),
     rotation: () => rooms.rotation.glance(),
+    request: () => rooms.requests.known(),
     connectedAgents: () => agents.size,
     unacknowledgedAgents: () => behindByPart(agents, partsInForce(rooms)),
     openExchanges: () => limits.open,

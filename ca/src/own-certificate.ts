@@ -33,14 +33,15 @@ export class OwnCertificate {
   readonly #deps: OwnDeps;
   #last: Promise<unknown> = Promise.resolve();
 
-  private constructor(deps: OwnDeps, first: Svid) {
+  private constructor(deps: OwnDeps, first: Svid | undefined) {
     this.#deps = deps;
     this.svid = new LiveValue<Svid>(() => new TypeError('the CA has no certificate'), first);
   }
 
   /** Throws what `issue` throws. */
   static async issue(deps: OwnDeps): Promise<OwnCertificate> {
-    return new OwnCertificate(deps, await issueOwn(await issuerNow(deps), deps));
+    const first = deps.authorities.canSign ? await issueOwn(await issuerNow(deps), deps) : undefined;
+    return new OwnCertificate(deps, first);
   }
 
   /**
@@ -58,6 +59,7 @@ export class OwnCertificate {
 
   /** Undefined if peers whose clock is right accept it. */
   whyUnfit(now: Date): string | undefined {
+    if (!this.svid.has()) return 'the CA has no certificate yet';
     const { notBefore, notAfter } = certificateAt(this.svid.current(), 0);
     if (notBefore <= now && now <= notAfter) return undefined;
     const [from, to] = [notBefore.toISOString(), notAfter.toISOString()];
@@ -71,8 +73,14 @@ export class OwnCertificate {
   }
 
   async #settle(without: string | undefined): Promise<void> {
-    const svid = this.svid.current();
+    // It has none yet, or keeps the one that it has, until an answer of the offline root comes.
+    if (!this.#deps.authorities.canSign) return;
     const issuer = await issuerNow(this.#deps, without);
+    if (!this.svid.has()) {
+      this.svid.publish(await issueOwn(issuer, this.#deps));
+      return;
+    }
+    const svid = this.svid.current();
     const isRightRoot = equal(certificateAt(svid, 1).issuer, issuer.certificate.issuer);
     if (isRightRoot && this.#isGood(svid)) return;
     this.svid.publish(await issueOwn(issuer, this.#deps));

@@ -4,9 +4,9 @@ import type { Audit, AuditEvent } from '@chancery/shared/audit/event.ts';
 import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
-import { ensure, type IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
-import type { Source } from '@chancery/shared/ground/source.ts';
+import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import { serveHealth } from '@chancery/shared/health/server.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { Callers } from '@chancery/shared/rpc/callers.ts';
@@ -18,6 +18,7 @@ import { Agents } from './agents/agents.ts';
 import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
 import { recordedNodes } from './authority/recorded.ts';
+import { openRequests, type Requests } from './ceremony/requests.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
 import { type CrlDeps, type Crls, startCrls } from './crl/crls.ts';
 import { serveCrls } from './crl/server.ts';
@@ -47,7 +48,7 @@ import { openSqliteThread } from './store/sqlite/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { MAX_KEPT, Successions } from './succession/successions.ts';
 import { keySetFrom } from './tokens/jwks.ts';
-import { startUpkeep } from './upkeep.ts';
+import { startUpkeep, whyUnfit } from './upkeep.ts';
 
 export interface ServeDeps {
   readonly clock: Clock;
@@ -69,8 +70,6 @@ export interface RunningCa {
 }
 
 const CLOSE_GRACE_MS = 2_000;
-/** A database that owes an answer for so long has a disk that an operator must look at. */
-const STUCK_SECONDS = 10;
 
 /** Opens store, keys and sockets. Throws store, file, file_mode, config, authority_unfit, unavailable. */
 export async function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
@@ -159,7 +158,8 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const limits = new Limits(settings.limits, clock);
   const crls = await openCrls(settings, { ...deps, authorities, revocations });
   const rotation = rotationOf(settings, { ...deps, agents, revocations, authorities, own });
-  const measured = { agents, authorities, registry, revocations, rotation, limits, doors, auditLog };
+  const steps = { rotation, requests: await requestsOf(settings, { ...deps, authorities }) };
+  const measured = { agents, authorities, registry, revocations, ...steps, limits, doors, auditLog };
   const metrics = openMetrics({ ...deps, ...measured, lists: crls.lists });
   const successions = new Successions(clock, deps.random(32), await store.successions(MAX_KEPT));
   const callers = new Callers<Caller>();
@@ -175,7 +175,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const copyPath = paths(settings.dataDir).databaseCopy;
   const people = () => peopleSeen(store);
   const twoPeople = settings.operators?.twoPeople ?? false;
-  const operator = openOperator({ ...deps, ...watched, rotation, audit, copyPath, people, twoPeople });
+  const operator = openOperator({ ...deps, ...watched, ...steps, audit, copyPath, people, twoPeople });
   const signIn = openSignIn(settings, { ...deps, ...watched });
   const more = { operator, signIn, audit, fold, reports: store, crls: crls.lists };
   const server = grpcServer({ ...deps, ...rooms, ...known, ...more });
@@ -186,7 +186,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const { listen, healthOnly } = settings.http;
   const at = { ...hostAndPort(listen), metrics: healthOnly ? undefined : metrics };
   const http = await serveHealth({ ...at, unfit, log });
-  open.push(http, startUpkeep({ ...deps, authorities, revocations, own }));
+  open.push(http, startUpkeep({ ...deps, ...steps, authorities, revocations, own }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port, crlPort: crls.port };
 }
@@ -213,6 +213,17 @@ function rotationOf(
   deps: RotatingDeps & Pick<RotationDeps, 'own'> & { readonly authorities: Authorities },
 ): Rotation {
   return openRotation({ ...deps, ...authorityDeps(settings, deps) });
+}
+
+/** What an offline root is asked for; it is asked now if that is due. */
+async function requestsOf(
+  settings: CaSettings,
+  deps: OpenDeps & { readonly authorities: Authorities },
+): Promise<Requests> {
+  const { trustDomain, dataDir } = settings;
+  const requests = openRequests({ ...deps, trustDomain, file: paths(dataDir).request });
+  await requests.keepUp();
+  return requests;
 }
 
 /** Folds refusals on their way to the audit log. */
@@ -254,7 +265,7 @@ interface ListenAllDeps extends OpenDeps {
   readonly doors: Doors;
   readonly callers: Callers<Caller>;
   readonly inject: Parameters<typeof listenTls>[1]['inject'];
-  readonly svid: Source<Svid>;
+  readonly svid: LiveValue<Svid>;
   readonly authorities: Authorities;
   readonly revocations: SessionDeps['revocations'];
 }
@@ -279,18 +290,4 @@ async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<num
   if (settings.attestors.unix !== undefined)
     open.push(await listenLocally({ path: join, via: 'join', connections: doors.join }, deps));
   return over.port;
-}
-
-function whyUnfit({ clock, store }: OpenDeps, authorities: Authorities, own: OwnCertificate) {
-  try {
-    store.ensureOwnFiles();
-    const waited = store.waitedSeconds();
-    const stuck = `the database has not answered for ${Math.round(waited)} s: its disk is slow or stuck`;
-    ensure(waited < STUCK_SECONDS, 'store', stuck);
-    const { signer } = authorities.issuer(clock.now());
-    return signer.unable?.() ?? own.whyUnfit(clock.now());
-  } catch (error) {
-    if (!isRefusal(error)) throw error;
-    return error.message;
-  }
 }

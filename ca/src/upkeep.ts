@@ -1,10 +1,14 @@
-/** What the CA does for itself while it serves: its own certificate, its authorities, and records of long ago. */
+/**
+ * What the CA does for itself while it serves: its own certificate, its authorities, records of long ago; and why it
+ * cannot do its work now.
+ */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Authorities } from './authority/authorities.ts';
 import type { OwnCertificate } from './own-certificate.ts';
 import type { Revocations } from './revocation/revocations.ts';
-import type { AuditIntake, CertificateStore } from './store/store.ts';
+import type { AuditIntake, CertificateStore, Store } from './store/store.ts';
 
 /** How often the CA looks whether something of its own is due; everything it renews has hours left then. */
 const UPKEEP_SECONDS = 60;
@@ -18,6 +22,7 @@ export interface UpkeepDeps {
   readonly revocations: Revocations;
   readonly store: CertificateStore & Pick<AuditIntake, 'appendSoon'>;
   readonly own: OwnCertificate;
+  readonly requests: { keepUp(): Promise<void> };
 }
 
 /** Works until it is closed, logs what fails, and tries again. `close` waits for the work under way. */
@@ -32,14 +37,14 @@ export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
         deps.log.error({ err: error }, 'the certificate of the CA is revoked and could not be replaced yet'),
       );
   });
-  // At once: another process has removed the root that it is under.
-  const unfollow = deps.authorities.bundle.onChange(() => {
+  // At once: another process has removed the root that it is under, or the first intermediate has come.
+  const unfollow = deps.authorities.records.onChange(() => {
     deps.own
       .settle()
       .catch((error: unknown) =>
         deps.log.error(
           { err: error },
-          'the bundle changed, and the certificate of the CA could not be looked at yet',
+          'the authorities changed, and the certificate of the CA could not be looked at yet',
         ),
       );
   });
@@ -67,9 +72,37 @@ async function keepUp(deps: UpkeepDeps, signal: AbortSignal): Promise<void> {
       await clock.sleepUntil(new Date(clock.now().getTime() + UPKEEP_SECONDS * 1000), signal);
       await authorities.refresh();
       await own.settle();
+      await deps.requests.keepUp();
       await prune(deps, signal);
     } catch (error) {
       if (!signal.aborted) log.error({ err: error }, 'upkeep failed; it is tried again in a minute');
     }
+  }
+}
+
+/** A database that owes an answer for so long has a disk that an operator must look at. */
+const STUCK_SECONDS = 10;
+
+export interface UnfitDeps {
+  readonly clock: Clock;
+  readonly store: Pick<Store, 'ensureOwnFiles' | 'waitedSeconds'>;
+}
+
+/** A sentence for /readyz; undefined if the CA can issue and be reached. */
+export function whyUnfit(
+  { clock, store }: UnfitDeps,
+  authorities: Pick<Authorities, 'issuer'>,
+  own: Pick<OwnCertificate, 'whyUnfit'>,
+): string | undefined {
+  try {
+    store.ensureOwnFiles();
+    const waited = store.waitedSeconds();
+    const stuck = `the database has not answered for ${Math.round(waited)} s: its disk is slow or stuck`;
+    ensure(waited < STUCK_SECONDS, 'store', stuck);
+    const { signer } = authorities.issuer(clock.now());
+    return signer.unable?.() ?? own.whyUnfit(clock.now());
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return error.message;
   }
 }

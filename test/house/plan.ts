@@ -1,6 +1,5 @@
 /** The plan of the house: each room (a folder, or one file of it), and the rooms above it that it may import. */
 
-/** Rooms of one package: names with a space between them. */
 const roomsOf =
   (folder: string) =>
   (names: string): readonly string[] =>
@@ -61,7 +60,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/keys/pkcs11': shared('ground unix keys'),
   'ca/src/keys': [...shared('ground unix config keys'), ...ca('store keys/pkcs11')],
   'ca/src/authority': [...shared('ground spiffe evidence keys x509 voucher'), ...ca('store keys')],
-  'ca/src/ceremony': [...shared('ground unix der spiffe keys x509'), ...ca('store authority')],
+  'ca/src/ceremony': [...shared('ground unix der spiffe keys x509'), ...ca('store keys authority')],
   'ca/src/registry/identity': shared('ground config spiffe evidence policy'),
   'ca/src/registry': [...shared('ground config spiffe policy'), ...ca('store registry/identity')],
   'ca/src/impact': [...shared('ground spiffe'), ...ca('agents registry/identity registry')],
@@ -72,7 +71,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/door': shared('ground evidence door door/http2 health audit'),
   'ca/src/operator': [
     ...shared('ground unix spiffe policy revocation audit'),
-    ...ca('store agents authority registry/identity registry impact rotation revocation'),
+    ...ca('store agents authority registry/identity registry impact rotation revocation ceremony'),
   ],
   'ca/src/sign-in': [
     ...shared('text ground spiffe evidence x509 outbound policy'),
@@ -93,7 +92,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/rpc/operator': [
     ...shared('ground spiffe evidence revocation audit'),
     PROTO,
-    ...ca('store agents registry rotation door operator sign-in rpc'),
+    ...ca('store agents registry rotation ceremony door operator sign-in rpc'),
   ],
   'ca/src/rpc/server.ts': [
     ...shared('door door/http2 rpc audit'),
@@ -111,7 +110,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/open-log.ts': [...shared('ground keys'), ...ca('store log config.ts')],
   'ca/src/serve.ts': [
     ...shared('text ground unix spiffe door rpc health outbound audit'),
-    ...ca('store store/sqlite agents tokens attestors keys authority registry rotation revocation'),
+    ...ca('store store/sqlite agents tokens attestors keys authority registry rotation revocation ceremony'),
     ...ca('succession sign-in open-keys.ts open-log.ts crl door operator rpc rpc/exchange rpc/server.ts'),
     ...ca('config.ts own-certificate.ts upkeep.ts measure.ts'),
   ],
@@ -119,7 +118,8 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/cli': [
     ...shared('text ground unix cli der spiffe keys x509 outbound'),
     PROTO,
-    ...ca('store store/sqlite attestors authority registry config.ts open-keys.ts open-log.ts serve.ts'),
+    ...ca('store store/sqlite attestors keys authority ceremony registry config.ts'),
+    ...ca('open-keys.ts open-log.ts serve.ts'),
   ],
   'ca/src/cli/login': [
     ...shared('text ground unix cli der spiffe keys x509 tls outbound'),
@@ -131,7 +131,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
     PROTO,
     ...ca('agents registry config.ts open-log.ts cli cli/login'),
   ],
-  'ca/src/cli/rotation': [...shared('ground cli'), PROTO, ...ca('cli cli/operator')],
+  'ca/src/cli/rotation': [...shared('ground unix cli keys'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/review': [...shared('text ground cli'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/backup': [
     ...shared('ground cli audit-verify'),

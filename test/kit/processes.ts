@@ -113,9 +113,14 @@ export interface CaFolder {
   saveBundle(): Promise<void>;
 }
 
-/** Makes a CA by its own `init`, then gives it this test's ports and attestors. */
-export async function makeCa(dir: string, trustDomain: string, config: object): Promise<CaFolder> {
-  const made = await runProgram(CA_MAIN, ['init', '--trust-domain', trustDomain, '--dir', dir]);
+/** Makes a CA by its own `init`, which may have more flags, then gives it this test's ports and attestors. */
+export async function makeCa(
+  dir: string,
+  trustDomain: string,
+  config: object,
+  flags: readonly string[] = [],
+): Promise<CaFolder> {
+  const made = await runProgram(CA_MAIN, ['init', '--trust-domain', trustDomain, '--dir', dir, ...flags]);
   if (made.status !== 0) throw new Error(made.stderr);
   const [port, httpPort] = [await freePort(), await freePort()];
   const file = join(dir, 'ca.yaml');

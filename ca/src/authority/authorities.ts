@@ -4,11 +4,12 @@
  * from the records in the store; what is here is what they said last.
  */
 import { hex } from '@chancery/shared/ground/bytes.ts';
-import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
+import { isOffline } from '../keys/offline.ts';
 import { isInBundle, maySign } from '../store/authority-states.ts';
 import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
 import type { AuthorityDeps } from './certify.ts';
@@ -19,6 +20,7 @@ import {
   freshIntermediate,
   isTainted,
   keyNameOf,
+  lastIntermediate,
   longestTrusted,
   type PushedBundle,
 } from './records.ts';
@@ -87,7 +89,7 @@ export class Authorities {
   inUse(): readonly AuthorityInUse[] {
     const { records, issuer } = this.#settled;
     return records
-      .filter((each) => isInBundle(each) || each.serial === issuer.serial)
+      .filter((each) => isInBundle(each) || each.serial === issuer?.serial)
       .map(({ serial, kind, state, notAfter }) => ({ serial, kind, state, notAfter }));
   }
 
@@ -101,7 +103,10 @@ export class Authorities {
     const root = longestTrusted(this.#settled.records, { now, without });
     if (root === undefined || maySign(root)) return this.issuer(now);
     const keys = this.#deps.keys.intermediate;
-    const ready = await freshIntermediate(this.#settled.records, root, { now, keys });
+    const { records } = this.#settled;
+    const choice = { now, keys };
+    const last = isOffline(root) ? await lastIntermediate(records, root, choice) : undefined;
+    const ready = (await freshIntermediate(records, root, choice)) ?? last;
     const chosen = ready ?? (await makeIntermediate(root, this.#deps));
     if (ready === undefined) await this.refresh();
     this.#ownIssuer = await signing(chosen, this.#deps, this.#ownIssuer);
@@ -114,9 +119,15 @@ export class Authorities {
     return this.#keyNames.has(hex(keySha256));
   }
 
+  /** False while an offline root has signed no intermediate that is valid: the CA waits for its answer. */
+  get canSign(): boolean {
+    return this.#settled.issuer !== undefined;
+  }
+
   /** Throws authority_unfit: the CA does not sign when its own chain is not valid now. */
   issuer(now: Date): Issuer {
     const { issuer } = this.#settled;
+    ensure(issuer !== undefined, 'authority_unfit', WAITS);
     const second = Math.floor(now.getTime() / 1000);
     if (second !== this.#fitAt) this.#ensureFit(issuer, now);
     this.#fitAt = second;
@@ -145,7 +156,7 @@ export class Authorities {
    * Agents renew at once when they are told to leave a root, so who signs changes with the bundle and not after it. The
    * one before goes on where the key of the new one does not load; `settle` says why.
    */
-  async #successor(records: readonly AuthorityRecord[]): Promise<Issuer> {
+  async #successor(records: readonly AuthorityRecord[]): Promise<Issuer | undefined> {
     const { issuer } = this.#settled;
     const active = records.find((each) => each.kind === 'intermediate' && maySign(each));
     if (active === undefined) return issuer;
@@ -190,6 +201,10 @@ export class Authorities {
     }
   }
 }
+
+const WAITS =
+  'the root is offline and has signed no intermediate that is valid now: carry the request to it ' +
+  '(chancery-ca authorities request), and import the answer';
 
 /** Equal for records of which none is new or in another state. */
 const standingsOf = (records: readonly AuthorityRecord[]): string =>

@@ -115,6 +115,25 @@ export async function freshIntermediate<T extends AuthorityRecord>(
   return undefined;
 }
 
+/**
+ * The intermediate that goes on signing while its root cannot make another one: issued by this root, valid, with its
+ * key, whatever its age. The one that signs already comes before others, then the last to end. Undefined if there is
+ * none.
+ */
+export async function lastIntermediate<T extends AuthorityRecord>(
+  records: readonly T[],
+  root: AuthorityRecord,
+  { now, keys }: Choice,
+): Promise<T | undefined> {
+  const valid = records.filter((each) => keepsKey(each) && isUnder(each, root) && isValid(each, now));
+  const found = await Promise.all(valid.map(({ key }) => keys.has(key)));
+  const usable = valid.filter((_, n) => found[n] === true);
+  return usable.find(maySign) ?? usable.at(-1);
+}
+
+const isValid = ({ certificate, notAfter }: AuthorityRecord, now: Date): boolean =>
+  parseCertificate(certificate).notBefore <= now && now < notAfter;
+
 /** What makes `chosen` the one that signs, and removes what nothing can sign with any more. */
 export function movesFor(
   records: readonly AuthorityRecord[],

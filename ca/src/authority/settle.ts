@@ -5,16 +5,24 @@
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import type { KeyHomes } from '../keys/homes.ts';
+import { isOffline } from '../keys/offline.ts';
 import { keepsKey } from '../store/authority-states.ts';
 import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
 import { type AuthorityDeps, certify } from './certify.ts';
 import { type Issuer, issuerOf } from './issuer.ts';
-import { ensureInTime, ensureRootOf, freshIntermediate, movesFor, rootOf } from './records.ts';
+import {
+  ensureInTime,
+  ensureRootOf,
+  freshIntermediate,
+  lastIntermediate,
+  movesFor,
+  rootOf,
+} from './records.ts';
 
 export interface Settled {
   readonly records: readonly StoredAuthority[];
-  /** The active intermediate under the active root. */
-  readonly issuer: Issuer;
+  /** The active intermediate under the active root; undefined while an offline root has signed none that is valid. */
+  readonly issuer: Issuer | undefined;
 }
 
 /** Each step is one; without another process three are enough. */
@@ -32,9 +40,12 @@ export async function settle(deps: AuthorityDeps, known: Issuer | undefined): Pr
     const root = rootOf(records);
     ensureRootOf(root, deps.trustDomain);
     // Under a root that ends soon a new one is past half of its life at once, and yet the best that there is.
+    const choice = { now, keys: keys.intermediate };
     const chosen =
-      (await freshIntermediate(records, root, { now, keys: keys.intermediate })) ??
-      records.find(({ serial }) => serial === made?.serial);
+      (await freshIntermediate(records, root, choice)) ??
+      records.find(({ serial }) => serial === made?.serial) ??
+      (isOffline(root) ? await lastIntermediate(records, root, choice) : undefined);
+    if (chosen === undefined && isOffline(root)) return { records, issuer: undefined };
     const moves = chosen === undefined ? [] : movesFor(records, chosen, now);
     if (chosen === undefined) made = await makeIntermediate(root, deps);
     else if (moves.length > 0) await store.moveAuthorities(moves, { type: 'authority.moved', moves });

@@ -10,8 +10,16 @@ import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts'
 import { ensureNothingElse } from '@chancery/shared/unix/private-socket.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { attestorsFrom, platformsOf } from '../attestors/index.ts';
-import { ensureInTime, ensureRootOf, freshIntermediate, NO_ROOT, rootOf } from '../authority/records.ts';
+import {
+  ensureInTime,
+  ensureRootOf,
+  freshIntermediate,
+  lastIntermediate,
+  NO_ROOT,
+  rootOf,
+} from '../authority/records.ts';
 import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
+import { isOffline } from '../keys/offline.ts';
 import { withKeys } from '../open-keys.ts';
 import { type ApplyOptions, compileStored } from '../registry/registry.ts';
 import { type ResourceFile, readResources, refusedByNow } from '../registry/resources.ts';
@@ -105,8 +113,8 @@ function dataAttempts(settings: CaSettings, warn: (warning: string) => void): re
       if (clock !== undefined) warn(clock);
       const root = rootOf(found.authorities);
       ensureRootOf(root, trustDomain);
-      if (!found.authorities.some(isStandby)) warn(NO_STANDBY);
-      await ensureCanSign(settings, { root, records: found.authorities, now });
+      if (!isOffline(root) && !found.authorities.some(isStandby)) warn(NO_STANDBY);
+      await ensureCanSign(settings, { root, records: found.authorities, now }, warn);
       const platforms = new Set(platformsOf(attestors));
       const { resources } = compileStored(found.registry, { trustDomain, platforms });
       refusedByNow(resources).forEach(warn);
@@ -125,10 +133,24 @@ const NOTHING: Pick<Snapshot, 'newestRecordAt' | 'authorities' | 'registry'> = {
 };
 
 /** Throws unless an intermediate may sign now and has its key, or the root may make one. */
-async function ensureCanSign(settings: CaSettings, { root, records, now }: Authority): Promise<void> {
+async function ensureCanSign(
+  settings: CaSettings,
+  { root, records, now }: Authority,
+  warn: (warning: string) => void,
+): Promise<void> {
   await withKeys(settings, async (keys) => {
-    const fresh = await freshIntermediate(records, root, { now, keys: keys.intermediate });
+    const choice = { now, keys: keys.intermediate };
+    const fresh = await freshIntermediate(records, root, choice);
     ensureInTime(parseCertificate(root.certificate), now);
+    if (fresh === undefined && isOffline(root)) {
+      const last = await lastIntermediate(records, root, choice);
+      const end =
+        last === undefined ? 'nothing can be issued' : `it signs until ${last.notAfter.toISOString()}`;
+      warn(
+        `the root is offline and is asked for the next intermediate (chancery-ca authorities request); ${end}`,
+      );
+      return;
+    }
     const needed = fresh ?? root;
     await keys[needed.kind].load(needed.key);
   });

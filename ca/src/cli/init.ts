@@ -11,13 +11,25 @@ import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { type AuthorityDeps, certifyStandby, createRoot } from '../authority/certify.ts';
 import { ensureRootOf, findRoot, rootOf } from '../authority/records.ts';
 import { vouch } from '../authority/vouch.ts';
+import { adoptRoot } from '../ceremony/adopt.ts';
+import { readCarried } from '../ceremony/folder.ts';
+import { type RootFile, readRoot } from '../ceremony/root.ts';
 import { type CaSettings, parseCaConfig, paths, readCaConfig } from '../config.ts';
+import { isOffline } from '../keys/offline.ts';
 import { withKeys } from '../open-keys.ts';
 import { logKeyOf } from '../open-log.ts';
 import { openStore, type ServeDeps } from '../serve.ts';
 import { openSqlite } from '../store/sqlite/sqlite.ts';
-import type { Store } from '../store/store.ts';
+import type { AuthorityRecord, Store } from '../store/store.ts';
 import { printJson } from './flags.ts';
+
+interface InitDeps extends ServeDeps {
+  /** The root of --root. */
+  readonly offline: RootFile | undefined;
+}
+
+const firstRoot = ({ offline, ...deps }: InitDeps & AuthorityDeps): Promise<AuthorityRecord> =>
+  offline === undefined ? createRoot(deps) : adoptRoot(offline, deps);
 
 /** With --resume it completes an earlier run; without, it refuses to touch existing files. */
 export const init = (deps: ServeDeps): Command => ({
@@ -26,13 +38,18 @@ export const init = (deps: ServeDeps): Command => ({
     'trust-domain': {
       type: 'string',
       value: 'NAME',
-      says: 'The trust domain that the CA speaks for; required.',
+      says: 'The trust domain that the CA speaks for; required without --root.',
     },
     dir: {
       type: 'string',
       short: 'd',
       value: 'DIR',
       says: 'The folder, made if missing (default: the current one).',
+    },
+    root: {
+      type: 'string',
+      value: 'FILE',
+      says: 'The certificate of an offline root (chancery-ca ceremony export), instead of a root made here.',
     },
     resume: { type: 'boolean', says: 'Finish an init that was interrupted; keeps what is there.' },
     ...JSON_FLAG,
@@ -41,10 +58,13 @@ export const init = (deps: ServeDeps): Command => ({
     const dir = resolve(invocation.text('dir') ?? '.');
     const file = join(dir, 'ca.yaml');
     const resume = invocation.has('resume');
-    const trustDomain = trustDomainOf(invocation.text('trust-domain'), resume ? file : undefined);
+    const path = invocation.text('root');
+    const offline = path === undefined ? undefined : readRoot(readCarried(path));
+    const name = invocation.text('trust-domain') ?? offline?.trustDomain;
+    const trustDomain = trustDomainOf(name, resume ? file : undefined);
     if (!resume) ensureNothingThere(file, trustDomain);
-    const root = await (resume ? resumeCa : makeCa)(file, trustDomain, deps);
-    const standbyKey = paths(readCaConfig(file).dataDir).standbyKeys;
+    const root = await (resume ? resumeCa : makeCa)(file, trustDomain, { ...deps, offline });
+    const standbyKey = isOffline(root) ? undefined : paths(readCaConfig(file).dataDir).standbyKeys;
     const rootNotAfter = root.notAfter.toISOString();
     const about = { config: file, trustDomain, root: root.serial, rootNotAfter, standbyKey };
     if (invocation.has('json')) printJson(io, about);
@@ -79,7 +99,7 @@ const resumeCommand = (file: string, trustDomain: string): string =>
   `chancery-ca init --resume --trust-domain ${trustDomain} --dir ${dirname(file)}`;
 
 /** Makes what is missing, in the order of `makeCa`, and keeps everything that exists. */
-async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
+async function resumeCa(file: string, trustDomain: TrustDomain, deps: InitDeps) {
   const config = exampleConfig(trustDomain);
   const settings = existsSync(file) ? readCaConfig(file) : parseCaConfig(config, file);
   makeFolder(dirname(file), 0o755);
@@ -92,9 +112,9 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps)
       createKek(settings.keyEncryptionKey);
     }
     const made = await withKeys(settings, async (keys) => {
-      if (root === undefined) return createRoot({ ...deps, ...settings, keys, store });
+      if (root === undefined) return firstRoot({ ...deps, ...settings, keys, store });
       ensureRootOf(root, trustDomain);
-      await keys.root.load(root.key);
+      if (!isOffline(root)) await keys.root.load(root.key);
       return root;
     });
     await withKeys(settings, (keys) => standBy({ ...deps, ...settings, keys, store }));
@@ -111,7 +131,7 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps)
  * Holds the lock of the database all the time: of two at once one makes the CA, and the other touches nothing. The
  * config is written last: if it exists, the CA is complete.
  */
-async function makeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
+async function makeCa(file: string, trustDomain: TrustDomain, deps: InitDeps) {
   const config = exampleConfig(trustDomain);
   const settings = parseCaConfig(config, file);
   makeFolder(dirname(file), 0o755);
@@ -129,12 +149,12 @@ async function makeCa(file: string, trustDomain: TrustDomain, deps: ServeDeps) {
   }
 }
 
-async function makeRoot(settings: CaSettings, deps: ServeDeps & { readonly store: Store }) {
+async function makeRoot(settings: CaSettings, deps: InitDeps & { readonly store: Store }) {
   const { keyEncryptionKey } = settings;
   const known = (await deps.store.authorities()).length;
   createKek(keyEncryptionKey);
   try {
-    return await withKeys(settings, (keys) => createRoot({ ...deps, ...settings, keys }));
+    return await withKeys(settings, (keys) => firstRoot({ ...deps, ...settings, keys }));
   } catch (error) {
     const now = await deps.store.authorities().catch(() => undefined);
     // Nothing is encrypted under it, and another attempt needs its path.
@@ -146,6 +166,8 @@ async function makeRoot(settings: CaSettings, deps: ServeDeps & { readonly store
 /** Into the first bundle that anybody gets: it is there on the night in which the other one is stolen. */
 async function standBy(deps: AuthorityDeps): Promise<void> {
   const records = await deps.store.authorities();
+  // An offline root could not vouch for it.
+  if (isOffline(rootOf(records))) return;
   const root = records.find(({ standby }) => standby) ?? (await certifyStandby(deps));
   if (root.state !== 'prepared') return;
   const moves = [{ serial: root.serial, from: 'prepared', to: 'published' }] as const;
@@ -163,7 +185,7 @@ function writeExample(folder: string, trustDomain: string): void {
 const exampleConfig = (trustDomain: string): string => `# See docs/config.md for every key.
 trustDomain: ${trustDomain}
 dataDir: data
-keyEncryptionKey: key-encryption-key   # keep a copy elsewhere: without it the root's key is lost
+keyEncryptionKey: key-encryption-key   # keep a copy elsewhere: without it the authorities' keys are lost
 listen: 127.0.0.1:8443
 attestors:
   unix: {}                             # workloads on this machine, by peer credentials
@@ -178,20 +200,22 @@ platform: unix
 id: spiffe://${trustDomain}/local/uid/{uid}
 `;
 
-function nextSteps({
-  config,
-  root,
-  rootNotAfter,
-  standbyKey,
-}: {
-  config: string;
-  root: string;
-  rootNotAfter: string;
-  standbyKey: string;
-}): string {
+interface Made {
+  readonly config: string;
+  readonly root: string;
+  readonly rootNotAfter: string;
+  /** Undefined for an offline root, for which none stands by. */
+  readonly standbyKey: string | undefined;
+}
+
+function nextSteps({ config, root, rootNotAfter, standbyKey }: Made): string {
+  const last =
+    standbyKey === undefined
+      ? `chancery-ca authorities request --config ${config}, for the offline root`
+      : `move ${standbyKey} to a safe place offline: its root stands by for the day on which this one is stolen`;
   return `made ${config}, root ${root} (until ${rootNotAfter})
 next:  chancery-ca serve --config ${config}
        chancery-ca apply --config ${config} -f ${join(resolve(config, '..'), 'resources')}
-       move ${standbyKey} to a safe place offline: its root stands by for the day on which this one is stolen
+       ${last}
 `;
 }

@@ -18,8 +18,9 @@ import { revocations, revoke, unrevoke } from './operator/revoke.ts';
 import { countersign } from './review/countersign.ts';
 import { release } from './review/release.ts';
 import { review } from './review/review.ts';
+import { authorities } from './rotation/authorities.ts';
 import { rotate } from './rotation/rotate.ts';
-import { authorities, taint } from './rotation/taint.ts';
+import { taint } from './rotation/taint.ts';
 import { type ServeCommandDeps, serve } from './serve.ts';
 
 /** All commands by name; `runProgram` runs one of them. `version` is what --version prints. */

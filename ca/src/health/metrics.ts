@@ -14,6 +14,8 @@ export interface MetricSources {
   readonly authorities: () => readonly AuthorityInUse[];
   /** Rejects where the store does not answer: then these metrics are left out. */
   readonly rotation: () => Promise<RotationGlance>;
+  /** The open request to an offline root. */
+  readonly request: () => { readonly madeAt: Date; readonly until: Date | undefined } | undefined;
   readonly connectedAgents: () => number;
   /** Of those: how many have not acknowledged what is in force, by part. */
   readonly unacknowledgedAgents: () => Readonly<Record<string, number>>;
@@ -89,6 +91,7 @@ export function createMetrics(sources: MetricSources): Metrics {
     registers,
   });
   addGauges(sources, registers);
+  addRequestGauge(sources, registers);
   return {
     outcome: (platform, outcome) => issuances.inc({ platform, outcome }),
     observe: (rpc, seconds, outcome) => latency.observe({ rpc, outcome }, seconds),
@@ -98,6 +101,24 @@ export function createMetrics(sources: MetricSources): Metrics {
     contentType: registry.contentType,
     definitions: () => definitionsOf(registry.getMetricsAsArray()),
   };
+}
+
+function addRequestGauge({ request, now }: MetricSources, registers: Registry[]): void {
+  new Gauge({
+    name: 'chancery_authority_request_seconds',
+    help:
+      'Only while an offline root is asked for an intermediate: seconds since it was asked (age), and until nothing ' +
+      'can be issued without the answer (left).',
+    labelNames: ['what'],
+    registers,
+    collect() {
+      this.reset();
+      const [open, at] = [request(), now().getTime()];
+      if (open === undefined) return;
+      this.set({ what: 'age' }, (at - open.madeAt.getTime()) / 1000);
+      this.set({ what: 'left' }, ((open.until?.getTime() ?? at) - at) / 1000);
+    },
+  });
 }
 
 const STAGES = ['idle', 'prepared', 'published', 'retiring'];

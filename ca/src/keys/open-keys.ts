@@ -4,6 +4,7 @@ import type { Keks } from '@chancery/shared/keys/keks.ts';
 import type { KeysConfig } from './config.ts';
 import { homesBy, type KeyHomes } from './homes.ts';
 import { FILE, keyFiles, STANDBY } from './key-files.ts';
+import { OFFLINE, offlineKeys } from './offline.ts';
 import { openPkcs11, PKCS11 } from './pkcs11/pkcs11-home.ts';
 
 export interface KeysAt {
@@ -29,6 +30,7 @@ export async function openKeys(config: KeysConfig, at: KeysAt): Promise<OpenKeys
   const homes = new Map([
     [FILE, keyFiles(folder, keks)],
     [STANDBY, spare],
+    [OFFLINE, offlineKeys],
   ]);
   const standby = { ...spare, create: (label: string) => spare.create(label, config.root.algorithm) };
   const refusedFile = join(folder, 'refused-pin');

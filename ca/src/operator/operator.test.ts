@@ -63,6 +63,9 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
   standBy: { dryRun: false },
   taint: { authority: '40aa', reason: 'a drill', dryRun: false },
   authorities: undefined,
+  authorityRequest: undefined,
+  askForAuthority: undefined,
+  importAuthority: { answer: new Uint8Array(), dryRun: false },
 };
 const verbs = Object.keys(VERBS) as (keyof Operator)[];
 const WRITING: Readonly<Record<string, string>> = {
@@ -78,6 +81,8 @@ const WRITING: Readonly<Record<string, string>> = {
   countersign: 'request 1',
   standBy: 'standby root',
   taint: 'authority 40aa, because: a drill',
+  askForAuthority: 'an intermediate',
+  importAuthority: `the answer with SHA-256 ${hash('sha256', '')}`,
 };
 
 let rpc: Rpc;

@@ -17,7 +17,7 @@ import { type ResourceDeps, resourceVerbs } from './resources.ts';
 import { type ReviewDeps, reviewVerbs } from './review.ts';
 import { type RevokeDeps, revocationVerbs } from './revocations.ts';
 import type { VerbName } from './roles.ts';
-import { type RotateDeps, rotationVerbs } from './rotation.ts';
+import { offlineVerbs, type RotateDeps, rotationVerbs } from './rotation.ts';
 import { type SecondDeps, takeSecond } from './second.ts';
 import { reading, type Verb, type VerbDeps } from './verb.ts';
 
@@ -94,6 +94,7 @@ export function openOperator(given: OperatorDeps) {
     ...backupVerbs(deps),
     ...reviewVerbs(deps),
     ...countersignVerbs(deps),
+    ...offlineVerbs(deps),
     ...rotation,
     agents,
     issued,

@@ -1,6 +1,8 @@
-/** The operator's verbs that rotate the root and the intermediate. */
+/** The operator's verbs that rotate the root and the intermediate, and ask an offline root. */
+import { hash } from 'node:crypto';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Imported, OpenRequest, Requests } from '../ceremony/requests.ts';
 import type { Rotation, StepOrder } from '../rotation/rotation.ts';
 import type { RotationStatus } from '../rotation/status.ts';
 import type { TaintOrder, TaintReport } from '../rotation/taint.ts';
@@ -8,11 +10,18 @@ import { reading, type VerbDeps, writing } from './verb.ts';
 
 export interface RotateDeps extends VerbDeps {
   readonly rotation: Rotation;
+  readonly requests: Pick<Requests, 'open' | 'ask' | 'take'>;
 }
 
 export interface RotateOrder {
   /** True for the intermediate, false for the root. */
   readonly intermediate: boolean;
+  readonly dryRun: boolean;
+}
+
+export interface ImportOrder {
+  /** The file, whole. */
+  readonly answer: Uint8Array;
   readonly dryRun: boolean;
 }
 
@@ -99,3 +108,25 @@ function aboutOf({ without, everybody, reason }: StepOrder): string {
   const whom = everybody ? ['without waiting for anybody'] : without.map((each) => `without ${each}`);
   return ['root', ...whom, ...(reason === '' ? [] : [`because: ${reason}`])].join(', ');
 }
+
+/** Throws authority_answer, rotation, store, file. */
+export const offlineVerbs = (deps: Pick<RotateDeps, 'requests'> & VerbDeps) => ({
+  authorityRequest: reading<undefined, OpenRequest | undefined>(
+    'authorityRequest',
+    () => deps.requests.open(),
+    deps,
+  ),
+  askForAuthority: writing<undefined, OpenRequest>(
+    { name: 'askForAuthority', about: () => 'an intermediate', run: (_, by) => deps.requests.ask(by) },
+    deps,
+  ),
+  importAuthority: writing<ImportOrder, Imported>(
+    {
+      name: 'importAuthority',
+      about: ({ answer, dryRun }) =>
+        dryRun ? undefined : `the answer with SHA-256 ${hash('sha256', answer, 'hex')}`,
+      run: ({ answer, dryRun }, by) => deps.requests.take(answer, by, dryRun),
+    },
+    deps,
+  ),
+});

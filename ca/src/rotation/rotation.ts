@@ -14,7 +14,7 @@ import type { Authorities } from '../authority/authorities.ts';
 import { type AuthorityDeps, certify, certifyStandby } from '../authority/certify.ts';
 import { freshIntermediate, rootOf } from '../authority/records.ts';
 import { makeIntermediate } from '../authority/settle.ts';
-import { vouch } from '../authority/vouch.ts';
+import { ensureVouches, vouch } from '../authority/vouch.ts';
 import { isStandby } from '../store/authority-states.ts';
 import type { AuthorityMove, AuthorityRecord, Numbered, StoredAuthority, Unused } from '../store/store.ts';
 import { heldUnder, type LookDeps, look } from './look.ts';
@@ -127,7 +127,8 @@ async function read({ store }: RotationDeps) {
 }
 
 async function start(by: string, dryRun: boolean, deps: RotationDeps): Promise<RotationStatus> {
-  const { stage } = (await read(deps)).standing;
+  const { stage, active } = (await read(deps)).standing;
+  ensureVouches(active);
   const underWay = `a rotation is under way (${stage}): chancery-ca rotate status, then rotate next or rotate rollback`;
   ensure(stage === 'idle' || stage === 'prepared', 'rotation', underWay);
   if (dryRun) return statusNow(deps);
@@ -148,6 +149,7 @@ async function standBy(by: string, dryRun: boolean, deps: RotationDeps): Promise
   const says = `root ${standing.standby?.serial} stands by already`;
   const advice = `if its key is lost, taint it: chancery-ca taint ${standing.standby?.serial}`;
   ensure(standing.standby === undefined, 'rotation', `${says}; ${advice}`);
+  ensureVouches(standing.active);
   if (dryRun) return statusNow(deps);
   const begun = records.find((each) => isStandby(each) && each.state === 'prepared');
   const made = begun ?? (await certifyStandby(deps));

@@ -31,7 +31,8 @@ export interface TlsListenOptions {
   readonly port: number;
   readonly connections: Connections;
   readonly slow: SlowAddresses;
-  readonly svid: Source<Svid>;
+  /** It may come later: until then every handshake fails. */
+  readonly svid: Source<Svid> & { has(): boolean };
   /** With what callers' paths are built: the bundle, and tainted roots. */
   readonly bundle: Source<Bundle>;
   /** The node that this certificate was issued to; undefined if it is not on record with its key. */
@@ -51,7 +52,7 @@ export interface LocalListenOptions {
 export async function listenTls(options: TlsListenOptions, deps: ListenDeps): Promise<Listener> {
   const { svid } = options;
   const server = tls.createServer({
-    ...serverTls(svid.current()),
+    ...serverTls(svid.has() ? svid.current() : undefined),
     requestCert: true,
     // Our own path validation checks the peer on every call; joining needs no certificate.
     rejectUnauthorized: false,

@@ -14,6 +14,7 @@ import type { AuthorityKind, AuthorityMove, AuthorityState } from './authority-m
 import type { FileStore } from './file-store.ts';
 import type { LogStore, ReportStore, StoredEvent } from './log-store.ts';
 import type { OperatorStore } from './operator-store.ts';
+import type { AuthorityRequestStore } from './request-store.ts';
 import type { AuthorityMarks, RevocationDraft, TaintStore } from './taint-store.ts';
 
 export type { AuthorityKind, AuthorityMove, AuthorityState } from './authority-move.ts';
@@ -192,7 +193,16 @@ export interface AgentStore {
   successions(limit: number): Promise<readonly Succession[]>;
 }
 
-export interface AuthorityStore {
+export interface AuthorityStore extends AuthorityRequestStore {
+  /**
+   * Ends the open request and writes the authority, prepared, in one transaction with the audit entry; undefined, and
+   * nothing is written, if another one, or none, is open. Throws store.
+   */
+  answerAuthorityRequest(
+    label: string,
+    record: AuthorityRecord,
+    event: AuditEvent,
+  ): Promise<Numbered | undefined>;
   /** How often this CA was restored from a backup. It tells the serial numbers of each life apart. */
   life(): Promise<number>;
   /** All that there ever were, in one order for every reader: the first to end first. */

@@ -96,6 +96,37 @@ export type AuditEvent =
       readonly notAfter: string;
     }
   | {
+      /** A root whose key is elsewhere is asked for an intermediate, which the request's key is for. */
+      readonly type: 'authority.requested';
+      readonly label: string;
+      readonly root: string;
+      readonly keySha256: string;
+      /** The operator who asked for it; absent where the CA asks by itself. */
+      readonly by?: string;
+    }
+  | {
+      /** A request that nobody will answer any more: another root signs now. */
+      readonly type: 'authority.requestDropped';
+      readonly label: string;
+      readonly root: string;
+    }
+  | {
+      /** The answer of the root, signed elsewhere. */
+      readonly type: 'authority.imported';
+      readonly kind: 'intermediate';
+      readonly label: string;
+      readonly serial: string;
+      readonly notAfter: string;
+      readonly by: string;
+    }
+  | {
+      /** The certificate of a root whose key is elsewhere: the first of this CA. */
+      readonly type: 'authority.adopted';
+      readonly kind: 'root';
+      readonly serial: string;
+      readonly notAfter: string;
+    }
+  | {
       /** The states of authorities before and after, all changed at once. */
       readonly type: 'authority.moved';
       readonly moves: readonly { readonly serial: string; readonly from: string; readonly to: string }[];

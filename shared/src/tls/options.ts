@@ -18,9 +18,12 @@ const BASE = {
   secureOptions: constants.SSL_OP_NO_TICKET,
 } as const satisfies SecureContextOptions;
 
-/** Options for a server. They accept any client certificate: call `verifyPeer` on every connection. */
-export function serverTls(svid: Svid): SecureContextOptions {
-  return { ...BASE, ...identityOf(svid) };
+/**
+ * Options for a server. They accept any client certificate: call `verifyPeer` on every connection. Without an SVID
+ * every handshake fails.
+ */
+export function serverTls(svid: Svid | undefined): SecureContextOptions {
+  return { ...BASE, ...(svid === undefined ? {} : identityOf(svid)) };
 }
 
 /**

@@ -40,7 +40,7 @@ export function memoryKeys(algorithm?: KeyAlgorithm): MemoryKeys {
 }
 
 /** A home, or the one of all kinds. */
-type MemoryKeys = KeyHome & KeyHomes & { readonly signers: Map<string, Signer> };
+export type MemoryKeys = KeyHome & KeyHomes & { readonly signers: Map<string, Signer> };
 
 type Changes = Partial<Omit<AuthorityDeps, 'store' | 'keys'>> & { store?: Store; keys?: KeyHomes };
 

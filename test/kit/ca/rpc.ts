@@ -26,7 +26,18 @@ import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import * as grpc from '@grpc/grpc-js';
 import { expect, vi } from 'vitest';
 import { stringify } from 'yaml';
+import { NOW } from '../certificates.ts';
 import { makeAuthorities, proven } from './authority.ts';
+
+/** What an offline root is asked for is shown by tests of its room. */
+const requests = {
+  open: async () => undefined,
+  ask: async () => ({
+    ...{ label: 'ab', root: 'cd', pem: '', file: '', madeAt: NOW, until: undefined },
+    key: { home: 'file', reference: 'ab' },
+  }),
+  take: async () => ({ serial: 'ef', notBefore: NOW, notAfter: NOW }),
+};
 
 export type Rpc = Awaited<ReturnType<typeof makeRpc>>;
 
@@ -63,6 +74,7 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
     reports: store,
     log: silentLog,
     attestors: platforms,
+    requests,
     ...rooms,
     operator: openOperator({
       ...made,
@@ -71,6 +83,7 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
       audit,
       ownUid,
       copyPath: 'nowhere',
+      requests,
       people: async () => [],
       twoPeople: false,
     }),

@@ -12,6 +12,7 @@ import {
 } from '@chancery/shared/cli/program.ts';
 import { OPERATOR_FLAGS, printJson } from '../flags.ts';
 import { callOperator, type Unary } from '../operator/admin.ts';
+import { openRequestLine } from './offline.ts';
 import { printRotation } from './text.ts';
 import { rotateAll, watchRotation } from './watch.ts';
 
@@ -85,7 +86,14 @@ const isGiven = (invocation: Invocation, flag: string): boolean =>
 async function status(invocation: Invocation, io: Io): Promise<ExitStatus> {
   const read = () => callOperator(invocation, (client) => client.getRotation, {});
   if (invocation.has('watch')) return watchRotation(read, io, invocation.has('json'));
-  say(invocation, io, await read());
+  const rotation = await read();
+  const open = await callOperator(invocation, (client) => client.getAuthorityRequest, {});
+  const waits = open.label !== '';
+  if (invocation.has('json')) printJson(io, waits ? { ...rotation, request: open } : rotation);
+  else {
+    printRotation(io, rotation);
+    if (waits) io.out(`${openRequestLine(open)}\n`);
+  }
   return 0;
 }
 

@@ -1,5 +1,5 @@
-/** `taint` and `authorities`: an authority whose key is stolen, and the names by which one is meant. */
-import type { Authority, TaintResponse } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+/** `taint`: an authority whose key is stolen. */
+import type { TaintResponse } from '@chancery/proto/gen/chancery/v1/rotation.ts';
 import { type Command, type Io, JSON_FLAG, MisuseError } from '@chancery/shared/cli/program.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { instant, OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
@@ -40,35 +40,6 @@ export const taint: Command = {
     return 0;
   },
 };
-
-export const authorities: Command = {
-  says: 'Lists the authorities of the CA: roots, intermediates, their states and keys.',
-  flags: { all: { type: 'boolean', says: 'Also those that ended.' }, ...OPERATOR_FLAGS, ...JSON_FLAG },
-  async run(invocation, io) {
-    const answer = await callOperator(invocation, (client) => client.listAuthorities, {});
-    const now = BigInt(Math.floor(Date.now() / 1000));
-    const shown = answer.authorities.filter((each) => invocation.has('all') || each.notAfter > now);
-    if (invocation.has('json')) printJson(io, { authorities: shown });
-    else
-      printTable(
-        io,
-        ['AUTHORITY', 'KIND', 'STATE', 'SINCE', 'UNTIL', 'KEY ID', 'KEY IN', 'CERTIFICATES'],
-        shown.map(rowOf),
-      );
-    return 0;
-  },
-};
-
-const rowOf = (each: Authority): readonly string[] => [
-  each.serial,
-  each.kind,
-  each.state,
-  instant(each.movedAt),
-  instant(each.notAfter),
-  each.keyId,
-  each.keyHome,
-  String(each.held?.certificates ?? 0n),
-];
 
 function printReport(io: Pick<Io, 'out' | 'columns'>, report: TaintResponse, dryRun: boolean): void {
   const { authority, root, agents, refusedTotal, byHand, byHandTotal } = report;

@@ -126,6 +126,9 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   standBy: { dryRun: false },
   taint: { authority: '40aa', reason: 'a drill', dryRun: false },
   listAuthorities: {},
+  getAuthorityRequest: {},
+  askForAuthority: {},
+  importAuthority: { answer: Buffer.alloc(0), dryRun: false },
 };
 const methods = Object.keys(requests) as Method[];
 const asked = {

@@ -23,6 +23,7 @@ import { askerOf } from '../caller.ts';
 import { bidi, type Stream, unary } from '../methods.ts';
 import { auditMethods } from './audit.ts';
 import { backupMethods } from './backup.ts';
+import { offlineMethods } from './offline.ts';
 import { reviewMethods } from './review.ts';
 import { revokeMethods, unacknowledgedMessage } from './revoke.ts';
 import { rotateMethods } from './rotate.ts';
@@ -84,6 +85,7 @@ export function operatorMethods({ operator }: OperatorDeps) {
     ...reviewMethods(operator),
     ...rotateMethods(operator),
     ...taintMethods(operator),
+    ...offlineMethods(operator),
   ] as const;
 }
 

@@ -13,6 +13,7 @@ import { DerivedCertificates, type ReadEnds } from './holders/derived-certificat
 import { KeyHolders } from './holders/key-holders.ts';
 import { Undo } from './holders/undo.ts';
 import { type Reads, readsOf } from './reads.ts';
+import { AskedTable } from './tables/asked-table.ts';
 import { AuthorityTable } from './tables/authority-table.ts';
 import { CertificatePages } from './tables/certificate-pages.ts';
 import { EntryIndex } from './tables/entry-index.ts';
@@ -38,6 +39,7 @@ const MARKED: ReadonlySet<keyof Writes> = new Set([
   'saveAuthority',
   'moveAuthorities',
   'taintAuthority',
+  'answerAuthorityRequest',
   'saveRegistry',
   'revoke',
   'lift',
@@ -81,8 +83,8 @@ export class Engine {
     const revocations = new RevocationTable(db, pages);
     const [log, index] = [new LogTable(db), new EntryIndex(db)];
     const [reviews, requests] = [new ReviewTable(db), new RequestTable(db)];
-    const [prune, spools] = [new PruneTable(db), new SpoolTable(db)];
-    const own = { authorities: new AuthorityTable(db), spools, prune, reviews, requests };
+    const [prune, spools, asked] = [new PruneTable(db), new SpoolTable(db), new AskedTable(db)];
+    const own = { authorities: new AuthorityTable(db), asked, spools, prune, reviews, requests };
     const tables = { ...own, revocations, pages, log, index, entries: new EntrySearch(db, index) };
     this.#reads = readsOf(db, tables);
     const derived = new DerivedCertificates(this.#readsEnds(db));

@@ -4,6 +4,7 @@ import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import type { EntryQuery, Spool } from '../log-store.ts';
 import type { HoldingsQuery, UnexpiredPlace } from '../store.ts';
+import type { AskedTable } from './tables/asked-table.ts';
 import type { AuthorityTable } from './tables/authority-table.ts';
 import type { CertificatePages } from './tables/certificate-pages.ts';
 import type { EntryIndex } from './tables/entry-index.ts';
@@ -25,6 +26,7 @@ export interface Tables {
   readonly entries: EntrySearch;
   readonly prune: PruneTable;
   readonly authorities: AuthorityTable;
+  readonly asked: AskedTable;
   readonly revocations: RevocationTable;
   readonly pages: CertificatePages;
   readonly spools: SpoolTable;
@@ -68,6 +70,7 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
     requests: (now: number) => requests.open(now),
     life: () => Number(sql.life.get()?.['n'] ?? 0),
     authorities: () => authorities.all(),
+    authorityRequest: () => tables.asked.open(),
     registry: () => {
       const row = sql.registry.get();
       return (

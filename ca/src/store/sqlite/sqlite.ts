@@ -8,6 +8,7 @@ import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { EntryQuery, LogCheckpoint, Prunable, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
 import type { Countersigner, RequestDraft, SignOff } from '../operator-store.ts';
+import type { AuthorityRequest } from '../request-store.ts';
 import type {
   AuthorityMove,
   AuthorityRecord,
@@ -29,7 +30,7 @@ import type { Database, WriteCall } from './calls.ts';
 import { openHere } from './here.ts';
 import type { Reads } from './reads.ts';
 import { RecentIssuances } from './recent.ts';
-import { arrived, eventOf, textOfEvent } from './tables/rows.ts';
+import { arrived, eventOf, rowOf, textOfEvent } from './tables/rows.ts';
 import { openOnThread } from './thread/thread.ts';
 import type { Writes } from './writes.ts';
 
@@ -69,6 +70,15 @@ class SqliteStore implements Store {
   readonly identityUses = (below: number | undefined) => this.#read('identityUses', below);
   readonly releaseNode = (node: Node, from: string, why: Pick<SignOff, 'reason' | 'by'>) =>
     this.#write('releaseNode', node, from, why);
+  readonly authorityRequest = () => this.#read('authorityRequest');
+  readonly askForAuthority = (request: AuthorityRequest, event: AuditEvent) =>
+    this.#write('askForAuthority', request, textOfEvent(event));
+  readonly answerAuthorityRequest = (label: string, record: AuthorityRecord, event: AuditEvent) =>
+    this.#inOrder(() => this.#write('answerAuthorityRequest', label, rowOf(record), textOfEvent(event)));
+  readonly dropAuthorityRequest = (label: string, event: AuditEvent) =>
+    this.#write('dropAuthorityRequest', label, textOfEvent(event));
+  readonly indexOf = (sequence: number) => this.#read('indexOf', sequence);
+  readonly search = (query: EntryQuery) => this.#read('search', query);
   readonly signOffs = () => this.#read('signOffs');
   readonly signOff = (made: SignOff) => this.#write('signOff', made);
   readonly requests = () => this.#read('requests', this.#now());
@@ -142,9 +152,8 @@ class SqliteStore implements Store {
     return found.map((each) => ({ ...each, certificate: asBuffer(each.certificate) }));
   }
 
-  saveAuthority({ certificate, ...record }: AuthorityRecord, event: AuditEvent): Promise<Numbered> {
-    const row = { ...record, certificate: hex(certificate) };
-    return this.#inOrder(() => this.#write('saveAuthority', row, textOfEvent(event)));
+  saveAuthority(record: AuthorityRecord, event: AuditEvent): Promise<Numbered> {
+    return this.#inOrder(() => this.#write('saveAuthority', rowOf(record), textOfEvent(event)));
   }
 
   moveAuthorities(moves: readonly AuthorityMove[], event: AuditEvent, unused?: Unused) {
@@ -204,14 +213,6 @@ class SqliteStore implements Store {
 
   leaves(after: number, limit: number) {
     return this.#read('leaves', after, limit);
-  }
-
-  indexOf(sequence: number): Promise<number | undefined> {
-    return this.#read('indexOf', sequence);
-  }
-
-  search(query: EntryQuery) {
-    return this.#read('search', query);
   }
 
   checkpoint(size?: number) {

@@ -10,6 +10,7 @@ import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import type { LogCheckpoint, Prunable, ReportedCall, Spool } from '../log-store.ts';
+import type { AuthorityRequest } from '../request-store.ts';
 import type {
   AuthorityMove,
   ChangedRevocation,
@@ -148,13 +149,35 @@ function logWrites({ log, index, prune, spools }: Tables, audit: (at: number, ev
 }
 
 function authorityWrites(
-  { authorities, pages, revocations }: Tables,
+  { authorities, asked, pages, revocations }: Tables,
   numbers: Numbers,
   audit: (at: number, event: string) => number,
 ) {
   return {
     saveAuthority: (at: number, record: AuthorityRow, event: string): Numbered => {
       const saved = authorities.save(record, at, numbers);
+      audit(at, event);
+      return saved;
+    },
+    askForAuthority: (at: number, request: AuthorityRequest, event: string): boolean => {
+      const added = asked.add(request);
+      if (added) audit(at, event);
+      return added;
+    },
+    dropAuthorityRequest: (at: number, label: string, event: string): boolean => {
+      const ended = asked.end(label);
+      if (ended) audit(at, event);
+      return ended;
+    },
+    answerAuthorityRequest: (
+      at: number,
+      label: string,
+      record: AuthorityRow,
+      event: string,
+    ): Numbered | undefined => {
+      if (asked.open()?.label !== label) return undefined;
+      const saved = authorities.save(record, at, numbers);
+      asked.end(label);
       audit(at, event);
       return saved;
     },

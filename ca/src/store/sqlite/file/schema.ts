@@ -233,4 +233,16 @@ export const MIGRATIONS: readonly string[] = [
   INSERT INTO revocations SELECT * FROM revocations_before;
   DROP TABLE revocations_before;
   `,
+  // A root may be elsewhere: what it is asked for waits here.
+  `
+  CREATE TABLE authority_request (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    label TEXT NOT NULL,
+    root TEXT NOT NULL,
+    key_home TEXT NOT NULL,
+    key_reference TEXT NOT NULL,
+    pem TEXT NOT NULL,
+    made_at INTEGER NOT NULL
+  ) STRICT;
+  `,
 ];

@@ -26,6 +26,12 @@ import type {
 export type IssuanceRow = Omit<Issuance, 'keySha256'> & { readonly keySha256: string };
 export type AuthorityRow = Omit<AuthorityRecord, 'certificate'> & { readonly certificate: string };
 
+/** As it may cross to another thread. */
+export const rowOf = ({ certificate, ...record }: AuthorityRecord): AuthorityRow => ({
+  ...record,
+  certificate: hex(certificate),
+});
+
 type Row = Readonly<Record<string, unknown>>;
 
 /** Throws store for a column of another type. */

@@ -21,6 +21,13 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import {
+  AskForAuthorityRequest,
+  AuthorityRequest,
+  GetAuthorityRequestRequest,
+  ImportAuthorityRequest,
+  ImportedAuthority,
+} from "./offline.ts";
+import {
   GetRotationRequest,
   ListAuthoritiesRequest,
   ListAuthoritiesResponse,
@@ -4288,6 +4295,39 @@ export const OperatorService = {
     responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
     responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
   },
+  /** Role: reader. What an offline root is asked for. */
+  getAuthorityRequest: {
+    path: "/chancery.v1.Operator/GetAuthorityRequest" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetAuthorityRequestRequest): Buffer =>
+      Buffer.from(GetAuthorityRequestRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetAuthorityRequestRequest => GetAuthorityRequestRequest.decode(value),
+    responseSerialize: (value: AuthorityRequest): Buffer => Buffer.from(AuthorityRequest.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AuthorityRequest => AuthorityRequest.decode(value),
+  },
+  /** Role: operator. Asks an offline root for an intermediate now; returns what is asked for already. */
+  askForAuthority: {
+    path: "/chancery.v1.Operator/AskForAuthority" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AskForAuthorityRequest): Buffer =>
+      Buffer.from(AskForAuthorityRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AskForAuthorityRequest => AskForAuthorityRequest.decode(value),
+    responseSerialize: (value: AuthorityRequest): Buffer => Buffer.from(AuthorityRequest.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AuthorityRequest => AuthorityRequest.decode(value),
+  },
+  /** Role: operator, and a fresh sign-in. Takes the answer of an offline root, which signs from then on. */
+  importAuthority: {
+    path: "/chancery.v1.Operator/ImportAuthority" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ImportAuthorityRequest): Buffer =>
+      Buffer.from(ImportAuthorityRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ImportAuthorityRequest => ImportAuthorityRequest.decode(value),
+    responseSerialize: (value: ImportedAuthority): Buffer => Buffer.from(ImportedAuthority.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ImportedAuthority => ImportedAuthority.decode(value),
+  },
 } as const;
 
 export interface OperatorServer extends UntypedServiceImplementation {
@@ -4348,6 +4388,12 @@ export interface OperatorServer extends UntypedServiceImplementation {
   listAuthorities: handleUnaryCall<ListAuthoritiesRequest, ListAuthoritiesResponse>;
   /** Role: reader. Where the rotation stands, and what it waits for. */
   getRotation: handleUnaryCall<GetRotationRequest, Rotation>;
+  /** Role: reader. What an offline root is asked for. */
+  getAuthorityRequest: handleUnaryCall<GetAuthorityRequestRequest, AuthorityRequest>;
+  /** Role: operator. Asks an offline root for an intermediate now; returns what is asked for already. */
+  askForAuthority: handleUnaryCall<AskForAuthorityRequest, AuthorityRequest>;
+  /** Role: operator, and a fresh sign-in. Takes the answer of an offline root, which signs from then on. */
+  importAuthority: handleUnaryCall<ImportAuthorityRequest, ImportedAuthority>;
 }
 
 export interface OperatorClient extends Client {
@@ -4713,6 +4759,54 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  /** Role: reader. What an offline root is asked for. */
+  getAuthorityRequest(
+    request: GetAuthorityRequestRequest,
+    callback: (error: ServiceError | null, response: AuthorityRequest) => void,
+  ): ClientUnaryCall;
+  getAuthorityRequest(
+    request: GetAuthorityRequestRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AuthorityRequest) => void,
+  ): ClientUnaryCall;
+  getAuthorityRequest(
+    request: GetAuthorityRequestRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AuthorityRequest) => void,
+  ): ClientUnaryCall;
+  /** Role: operator. Asks an offline root for an intermediate now; returns what is asked for already. */
+  askForAuthority(
+    request: AskForAuthorityRequest,
+    callback: (error: ServiceError | null, response: AuthorityRequest) => void,
+  ): ClientUnaryCall;
+  askForAuthority(
+    request: AskForAuthorityRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AuthorityRequest) => void,
+  ): ClientUnaryCall;
+  askForAuthority(
+    request: AskForAuthorityRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AuthorityRequest) => void,
+  ): ClientUnaryCall;
+  /** Role: operator, and a fresh sign-in. Takes the answer of an offline root, which signs from then on. */
+  importAuthority(
+    request: ImportAuthorityRequest,
+    callback: (error: ServiceError | null, response: ImportedAuthority) => void,
+  ): ClientUnaryCall;
+  importAuthority(
+    request: ImportAuthorityRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ImportedAuthority) => void,
+  ): ClientUnaryCall;
+  importAuthority(
+    request: ImportAuthorityRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ImportedAuthority) => void,
   ): ClientUnaryCall;
 }
 

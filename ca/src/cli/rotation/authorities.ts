@@ -1,0 +1,71 @@
+/** `authorities`: what signs, the names by which one is meant, and what an offline root is asked for. */
+import type { Authority } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+import {
+  type Command,
+  type ExitStatus,
+  type Invocation,
+  type Io,
+  JSON_FLAG,
+  MisuseError,
+  meant,
+} from '@chancery/shared/cli/program.ts';
+import { instant, OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
+import { callOperator } from '../operator/admin.ts';
+import { importAuthority, openRequestLine, requestAuthority } from './offline.ts';
+
+const WORDS = ['request', 'import'];
+
+export const authorities: Command = {
+  says:
+    'Lists the authorities of the CA: roots, intermediates, their states and keys. `request` asks a root that is ' +
+    'offline for an intermediate, `import` takes its answer.',
+  positionals: '[request | import FILE]',
+  words: WORDS,
+  flags: {
+    all: { type: 'boolean', says: 'The list: also those that ended.' },
+    output: { type: 'string', short: 'o', value: 'FILE', says: 'request: also write it to this file.' },
+    'dry-run': { type: 'boolean', says: 'import: only say whether the answer would be taken.' },
+    ...OPERATOR_FLAGS,
+    ...JSON_FLAG,
+  },
+  run(invocation, io) {
+    const [form = '', file, ...more] = invocation.positionals;
+    const [output, dryRun] = [invocation.text('output'), invocation.has('dry-run')];
+    const all = invocation.has('all');
+    if (form === '' && output === undefined && !dryRun) return list(invocation, io);
+    if (form === 'request' && file === undefined && !dryRun && !all) return requestAuthority(invocation, io);
+    if (form === 'import' && file !== undefined && more.length === 0 && output === undefined && !all)
+      return importAuthority(file, invocation, io);
+    throw new MisuseError(`give request [-o FILE], import FILE [--dry-run] or nothing${meant(form, WORDS)}`);
+  },
+};
+
+async function list(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const answer = await callOperator(invocation, (client) => client.listAuthorities, {});
+  const open = await callOperator(invocation, (client) => client.getAuthorityRequest, {});
+  const now = BigInt(Math.floor(Date.now() / 1000));
+  const shown = answer.authorities.filter((each) => invocation.has('all') || each.notAfter > now);
+  const waits = open.label !== '';
+  if (invocation.has('json')) {
+    printJson(io, waits ? { authorities: shown, request: open } : { authorities: shown });
+    return 0;
+  }
+  printTable(
+    io,
+    ['AUTHORITY', 'KIND', 'STATE', 'SINCE', 'UNTIL', 'KEY ID', 'KEY IN', 'CERTIFICATES'],
+    shown.map(rowOf),
+  );
+  if (waits) io.out(`${openRequestLine(open)}\n`);
+  return 0;
+}
+
+const rowOf = (each: Authority): readonly string[] => [
+  each.serial,
+  each.kind,
+  each.state,
+  instant(each.movedAt),
+  instant(each.notAfter),
+  each.keyId,
+  each.keyHome,
+  String(each.held?.certificates ?? 0n),
+];

@@ -1,0 +1,116 @@
+/** A CA whose root is on another machine: real programs, from the first request to the next. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import tls from 'node:tls';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import {
+  type AgentFolder,
+  CA_MAIN,
+  type CaFolder,
+  makeAgent,
+  makeCa,
+  makeFolder,
+  type Ran,
+  type Running,
+  removeFolder,
+  runProgram,
+} from '../kit/processes.ts';
+
+const TRUST_DOMAIN = 'offline.example';
+const ID = `spiffe://${TRUST_DOMAIN}/w`;
+const PATIENCE = { timeout: 60_000, interval: 200 };
+const folder = makeFolder();
+const offline = join(folder, 'offline');
+const at = (name: string): string => join(folder, name);
+const ceremony = async (...args: string[]): Promise<Ran> => {
+  const ran = await runProgram(CA_MAIN, ['ceremony', ...args, '--dir', offline]);
+  expect(ran).toMatchObject({ status: 0 });
+  return ran;
+};
+
+let ca: CaFolder;
+let serving: Running;
+let agent: AgentFolder;
+let running: Running | undefined;
+beforeAll(async () => {
+  await ceremony('init', '--trust-domain', TRUST_DOMAIN);
+  await ceremony('export', '-o', at('root.pem'));
+  ca = await makeCa(at('ca'), TRUST_DOMAIN, { attestors: { unix: {} }, intermediateTtl: '90d' }, [
+    '--root',
+    at('root.pem'),
+  ]);
+  serving = await ca.serve();
+  await ca.saveBundle();
+  await ca.apply([{ kind: 'Identity', name: 'w', platform: 'unix', id: ID, x509: { ttl: '1h' } }]);
+  agent = makeAgent(ca, 'agent', { evidence: { unix: {} }, outputs: [{ dir: 'out' }] });
+});
+afterAll(async () => {
+  await running?.stop('SIGKILL');
+  await serving.stop('SIGKILL');
+  removeFolder(folder);
+});
+
+const get = async (path: string) => (await fetch(`http://127.0.0.1:${ca.httpPort}${path}`)).text();
+const statusOf = async () => JSON.parse((await ca.cli('rotate', 'status', '--json')).stdout);
+const handshake = () =>
+  new Promise<void>((resolve, reject) => {
+    const options = { port: ca.port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] };
+    const socket = tls.connect(options, () => resolve()).once('error', reject);
+    socket.once('close', () => socket.destroy());
+  });
+const request = () => join(ca.dir, 'data', 'intermediate-request.pem');
+
+test('I169 it waits, says so everywhere, and issues nothing, across a restart', async () => {
+  for (const restart of [false, true]) {
+    if (restart) {
+      await serving.stop('SIGKILL');
+      const checked = await ca.cli('check');
+      expect(checked).toMatchObject({ status: 0, stderr: expect.stringContaining('nothing can be issued') });
+      serving = await ca.serve();
+    }
+    expect(await get('/readyz')).toMatch(/the root is offline and has signed no intermediate/);
+    expect(await get('/metrics')).toMatch(/chancery_authority_request_seconds\{what="left"\} 0/);
+    expect((await statusOf()).request).toMatchObject({ until: null, pem: readFileSync(request(), 'utf8') });
+    await expect(handshake()).rejects.toThrow(/alert/);
+  }
+  expect(serving.log()).not.toContain('"level":"error"');
+});
+
+test('the signed answer is imported, and agents get certificates whose path is as openssl wants it', async () => {
+  await ceremony('sign', request(), '-o', at('answer.pem'), '--ttl', '90d', '--yes');
+  const imported = await ca.cli('authorities', 'import', at('answer.pem'));
+  expect(imported).toMatchObject({ status: 0, stdout: expect.stringContaining('signs from now on') });
+  await vi.waitFor(async () => expect(await get('/readyz')).toMatch(/^ready/), PATIENCE);
+  running = await agent.run();
+  const svid = join(agent.dir, 'out', 'svid.pem');
+  await vi.waitFor(() => expect(existsSync(svid)).toBe(true), PATIENCE);
+  const args = ['verify', '-x509_strict', '-purpose', 'sslclient', '-CAfile', at('root.pem')];
+  expect(String(execFileSync('openssl', [...args, '-untrusted', svid, svid]))).toMatch(/OK/);
+  const blocks = readFileSync(svid, 'utf8').split('BEGIN CERTIFICATE').length - 1;
+  // The leaf and its intermediate: peers have the root.
+  expect(blocks).toBe(2);
+  expect(existsSync(request())).toBe(false);
+  const again = await ca.cli('authorities', 'import', at('answer.pem'));
+  expect(again).toMatchObject({ status: 1, stderr: expect.stringContaining('imported before') });
+});
+
+test('another intermediate is asked for early, and signs as soon as it is imported', async () => {
+  const asked = await ca.cli('authorities', 'request', '-o', at('next.pem'));
+  expect(asked).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining('without it nothing is issued from'),
+  });
+  const serial = async () =>
+    JSON.parse((await ca.cli('issued', '--json', '--limit', '1')).stdout)[0]?.issuer as string | undefined;
+  await ceremony('sign', at('next.pem'), '-o', at('next-answer.pem'), '--yes');
+  expect((await ca.cli('authorities', 'import', at('next-answer.pem'), '--dry-run')).status).toBe(0);
+  expect(existsSync(request())).toBe(true);
+  expect((await ca.cli('authorities', 'import', at('next-answer.pem'))).status).toBe(0);
+  expect((await statusOf()).request).toBeUndefined();
+  expect(await serial()).not.toBe('');
+  const { stdout } = await ca.cli('audit', 'query', '--text', 'authority.imported', '--json');
+  expect(stdout.trim().split('\n').length).toBeGreaterThanOrEqual(2);
+  for (const verb of [['rotate'], ['rotate', '--intermediate']])
+    expect(await ca.cli(...verb)).toMatchObject({ status: 1, stderr: expect.stringContaining('offline') });
+});
