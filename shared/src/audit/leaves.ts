@@ -1,5 +1,6 @@
 /** Which audit events are entries of the Merkle log, and what an entry is. */
 import { hash } from 'node:crypto';
+import type { CallRecord } from './call-record.ts';
 import type { AuditEvent } from './event.ts';
 
 export const DECISIONS = ['allowed', 'denied', 'failed'] as const;
@@ -18,7 +19,8 @@ interface Kind {
 
 function decisionOfCall(event: AuditEvent): Decision | undefined {
   if (event.type !== 'call.recorded') return undefined;
-  const { allow, outcome } = event.record;
+  // A cut event has no record.
+  const { allow, outcome }: Partial<CallRecord> = event.record ?? {};
   if (outcome === 'error' || outcome === 'unknown') return 'failed';
   if (allow === undefined) return undefined;
   return allow === true ? 'allowed' : 'denied';
@@ -65,18 +67,31 @@ export function decisionOf(event: AuditEvent): Decision | undefined {
 }
 
 /** A bundle has two bytes for the length of an entry. */
-const MAX_BYTES = 0xffff;
+export const MAX_ENTRY_BYTES = 0xffff;
 
 /**
  * The entry of an event: its JSON with the time in front. `event` is the stored text, an object that begins with its
- * type. An event that is too long for an entry is one with its type, its length in bytes and its SHA-256.
+ * type. An event that is too long for an entry is cut: its type, its length in bytes and its SHA-256. A call keeps its
+ * place in its spool, so that a CA made from the log knows that it has come.
  */
 export function entryText(at: Date, event: string): string {
   const time = `{"at":"${at.toISOString()}",`;
   const entry = `${time}${event.slice(1)}`;
   // UTF-8 has at most three bytes for a unit of UTF-16.
-  if (entry.length * 3 <= MAX_BYTES || Buffer.byteLength(entry) <= MAX_BYTES) return entry;
-  const { type } = JSON.parse(event) as Pick<AuditEvent, 'type'>;
-  const about = { type, bytes: Buffer.byteLength(event), sha256: hash('sha256', event, 'hex') };
+  if (entry.length * 3 <= MAX_ENTRY_BYTES || Buffer.byteLength(entry) <= MAX_ENTRY_BYTES) return entry;
+  const about = {
+    ...placeOf(JSON.parse(event) as AuditEvent),
+    bytes: Buffer.byteLength(event),
+    sha256: hash('sha256', event, 'hex'),
+  };
   return `${time}${JSON.stringify(about).slice(1)}`;
 }
+
+function placeOf(event: AuditEvent): object {
+  if (event.type !== 'call.recorded') return { type: event.type };
+  const { type, reporter, serial, spool, number, foreign } = event;
+  return { type, reporter, serial, spool, number, ...(foreign && { foreign }) };
+}
+
+/** Whether it was read from an entry that was too long: it has little but its type, whatever that promises. */
+export const isCut = (event: AuditEvent): boolean => 'bytes' in event && 'sha256' in event;

@@ -1,15 +1,27 @@
 /** What a gateway reports is words of others: it must cost the CA little, and hide nothing. */
+import { join } from 'node:path';
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { NOW } from '../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../test/kit/manual-clock.ts';
+import { makeFolder, removeFolder } from '../../../../test/kit/processes.ts';
+import { refusal } from '../../../../test/kit/refusal.ts';
 import type { EntryQuery, ReportedCall } from '../log-store.ts';
 import type { Store } from '../store.ts';
+import { beginLife } from './file/second-life.ts';
 import { openSqlite } from './sqlite.ts';
 
 const ID = 'spiffe://prod.example';
 const spool = { reporter: parseSpiffeId(`${ID}/gateway`), spool: '07'.repeat(16) };
 const TEXTS = ['reason', 'detail', 'session', 'method', 'rule', 'approval', 'kind'];
+const MORE_TEXTS = [
+  ...['from', 'address', 'httpMethod', 'since', 'argumentsSha256', 'outcome', 'resultSha256'],
+  ...['requestId', 'code', 'traceparent', 'caller', 'serial'],
+];
+const folder = makeFolder();
+afterAll(() => removeFolder(folder));
+let databases = 0;
 let store: Store;
 let reported: number;
 
@@ -105,3 +117,71 @@ test('I170 an event with more words than the index takes is read, so every word 
   await indexAll();
   expect(await counts()).toEqual(read);
 });
+
+test.each([
+  ['DEL', '\u007f'.repeat(4000)],
+  ['zero width', '\u200b'.repeat(1300)],
+  ['letters', 'x'.repeat(4000)],
+  ['letters, and DEL', `${'x'.repeat(2000)}${'\u007f'.repeat(2000)}`],
+  ['quotes', '"'.repeat(2000)],
+])('I171 a record of %s is an entry with its fields, bounded as they are stored', async (_, text) => {
+  await report({
+    tool: text,
+    ...Object.fromEntries([...TEXTS, ...MORE_TEXTS].map((field) => [field, text])),
+  });
+  const { entries } = await store.leaves(0, 10);
+  const { record, number } = JSON.parse(entries[0] ?? '') as ReportedCall;
+  expect([number, record.server, String(record['reason']).slice(0, 80)]).toEqual([1, 's', text.slice(0, 80)]);
+  expect(Buffer.byteLength(entries[0] ?? '')).toBeLessThan(65_536);
+  await report({ reason: text });
+  expect((await store.leaves(1, 10)).entries[0]?.length).toBeLessThan(4096 + 500);
+});
+
+/** As the log has events that are too long; a call of an older CA without its place, too. */
+const CUT = { bytes: 70_000, sha256: 'ab'.repeat(32) };
+const HARMLESS: readonly object[] = [
+  ...['svid.issuing', 'svid.issued', 'svid.failed', 'node.attested', 'operator.signedIn', 'request.refused'],
+  ...['operator.acting', 'registry.applied', 'authority.certifying', 'authority.moved', 'review.signedOff'],
+  ...['countersign.requested', 'countersign.signed', 'ca.restored', 'log.pruned', 'call.recorded'],
+].map((type) => ({ type, ...CUT }));
+
+async function restored(events: readonly object[]): Promise<void> {
+  databases += 1;
+  const path = join(folder, `${databases}.db`);
+  const clock = new ManualClock(NOW);
+  await (await openSqlite(path, clock)).close();
+  const lost = events.map((event) => ({ at: NOW, event: JSON.stringify(event) }));
+  beginLife(path, { now: NOW, backupAt: NOW, lost, reason: 'x', by: 'uid 0' });
+  await store.close();
+  store = await openSqlite(path, clock);
+}
+
+test('I171 cut entries of every type are put in again, indexed and searched', async () => {
+  const place = { ...spool, serial: '40aa', number: 7 };
+  await restored([...HARMLESS, { type: 'call.recorded', ...place, ...CUT }]);
+  const counts = async () => {
+    const queries = [
+      {},
+      { decision: 'denied' },
+      { decision: 'allowed' },
+      { words: [spool.reporter] },
+    ] as const;
+    return Promise.all(queries.map(async (query) => (await found(query)).texts.length));
+  };
+  const read = await counts();
+  // One more says that it was restored.
+  expect(read).toEqual([HARMLESS.length + 2, 1, 3, 1]);
+  await indexAll();
+  expect(await counts()).toEqual(read);
+  // A record that has come does not come again.
+  expect(await store.reportedThrough(spool)).toBe(7);
+});
+
+test.each(['authority.certified', 'authority.tainted', 'revocation.made', 'revocation.lifted'] as const)(
+  'I171 a cut %s is not passed over in a restore',
+  async (type: AuditEvent['type']) => {
+    await expect(restored([{ type, ...CUT }])).rejects.toThrow(
+      refusal('store', /too long to say what it did/),
+    );
+  },
+);

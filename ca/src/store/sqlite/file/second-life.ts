@@ -4,7 +4,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import { entryText } from '@chancery/shared/audit/leaves.ts';
+import { entryText, isCut } from '@chancery/shared/audit/leaves.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { AuthorityTable } from '../tables/authority-table.ts';
 import { LogTable } from '../tables/log-table.ts';
@@ -118,7 +118,10 @@ function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): 
     sql.audit.run(at.getTime(), text);
     // Written by the CA of before from this very type.
     const event = JSON.parse(text) as AuditEvent;
-    if (event.type === 'authority.certified') {
+    if (isCut(event) && event.type !== 'call.recorded') {
+      const says = `the log has an entry ${event.type} after the backup that was too long to say what it did`;
+      ensure(!CHANGES.has(event.type), 'store', `${says}: use a newer backup`);
+    } else if (event.type === 'authority.certified') {
       const says = 'a root was made after the backup, and its key is not in it';
       ensure(event.kind !== 'root', 'store', `${says}: use a newer backup`);
       issuer = event.serial;
@@ -130,6 +133,14 @@ function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): 
     else if (event.type === 'revocation.lifted') sql.lift.run(event.by, at.getTime(), sequence, event.number);
   }
 }
+
+/** Without what they say, more would be trusted than before. A certificate without a record is refused. */
+const CHANGES: ReadonlySet<string> = new Set<AuditEvent['type']>([
+  'authority.certified',
+  'authority.tainted',
+  'revocation.made',
+  'revocation.lifted',
+]);
 
 type Sql = ReturnType<typeof statements>;
 

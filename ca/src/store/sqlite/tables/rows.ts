@@ -2,6 +2,7 @@
 
 import type { StatementSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { MAX_ENTRY_BYTES } from '@chancery/shared/audit/leaves.ts';
 import { masked } from '@chancery/shared/audit/masked.ts';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
@@ -160,16 +161,40 @@ export function serialsFrom(prefix: string): readonly [Uint8Array, Uint8Array] {
   return [fromHex(prefix.padEnd(even, '0')), fromHex(prefix.padEnd(42, 'f'))];
 }
 
-/** As it is stored: on one line, without control characters and known secrets, each string bounded. */
+/**
+ * As it is stored: on one line, without control characters and known secrets, each string bounded as it is written
+ * there. No words of a peer make it too long for an entry of the log; only many strings do.
+ */
 export function textOfEvent(event: AuditEvent): string {
-  const text = JSON.stringify(event);
-  return masked(printable(text.length > MAX_TEXT ? JSON.stringify(event, boundedText) : text));
+  const text = printable(JSON.stringify(event));
+  if (text.length <= MAX_TEXT) return masked(text);
+  const bounded = masked(boundedText(event, MAX_TEXT));
+  return Buffer.byteLength(bounded) <= LONG_BYTES ? bounded : masked(boundedText(event, SHORT_TEXT));
 }
 
 /** What a peer says, such as an attribute or a name, must not fill the disk by one event. */
 const MAX_TEXT = 4096;
-const boundedText = (_: string, value: unknown): unknown =>
-  typeof value === 'string' && value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}...` : value;
+const SHORT_TEXT = 512;
+/** The time and room for what is masked come to it. */
+const LONG_BYTES = MAX_ENTRY_BYTES - 4096;
+
+const boundedText = (event: AuditEvent, most: number): string =>
+  printable(
+    JSON.stringify(event, (_, value) =>
+      typeof value === 'string' && lengthOf(value) > most ? `${cut(value, most)}...` : value,
+    ),
+  );
+
+/** As it is stored. */
+const lengthOf = (value: string): number => printable(JSON.stringify(value)).length - 2;
+
+/** The beginning, which is at most so long as it is stored. */
+function cut(value: string, most: number): string {
+  let begin = value.slice(0, most);
+  for (let length = lengthOf(begin); length > most; length = lengthOf(begin))
+    begin = begin.slice(0, Math.floor((begin.length * most) / length));
+  return begin;
+}
 
 /** A Buffer that crosses a thread arrives without its methods. */
 export const arrived = (issuance: RecordedIssuance): RecordedIssuance => ({
