@@ -21,7 +21,7 @@ beforeEach(async () => {
   rpc = await makeRpc();
   own = await OwnCertificate.issue({ ...rpc, trustDomain, log: silentLog });
   const clock = { now: () => rpc.clock.now(), sleepUntil: async () => {} };
-  rotation = openRotation({ ...rpc, clock, own });
+  rotation = openRotation({ ...rpc, clock, own, ensureSteady: () => {} });
   // A root that begins later than the first one.
   rpc.clock.jump(after(60));
   await rotation.start(BY, false);

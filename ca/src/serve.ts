@@ -35,6 +35,7 @@ import { openRegistry } from './registry/registry.ts';
 import { refusedByNow } from './registry/resources.ts';
 import { openRevocations } from './revocation/revocations.ts';
 import { openRotation, type Rotation, type RotationDeps } from './rotation/rotation.ts';
+import { steadyClock } from './rotation/steady.ts';
 import type { Caller } from './rpc/caller.ts';
 import { Nonces } from './rpc/exchange/nonces.ts';
 import { listenLocally, listenTls } from './rpc/listen.ts';
@@ -212,7 +213,7 @@ function rotationOf(
   settings: CaSettings,
   deps: RotatingDeps & Pick<RotationDeps, 'own'> & { readonly authorities: Authorities },
 ): Rotation {
-  return openRotation({ ...deps, ...authorityDeps(settings, deps) });
+  return openRotation({ ...deps, ...authorityDeps(settings, deps), ensureSteady: steadyClock(deps.clock) });
 }
 
 /** What an offline root is asked for; it is asked now if that is due. */

@@ -13,6 +13,7 @@ import { OWN_NODE } from '../agents/holders.ts';
 import { Authorities } from '../authority/authorities.ts';
 import { issue } from '../authority/issue.ts';
 import { openRotation, type Rotation, type RotationDeps, type StepOrder } from './rotation.ts';
+import { steadyClock } from './steady.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');
 const BY = 'uid 0';
@@ -21,6 +22,7 @@ const PLAIN: StepOrder = { without: [], everybody: false, reason: '', dryRun: fa
 let rpc: Rpc;
 let rotation: Rotation;
 beforeEach(async () => {
+  steady = () => {};
   rpc = await makeRpc();
   rotation = openRotation(depsOf(rpc));
 });
@@ -31,7 +33,9 @@ const depsOf = (made: Rpc, authorities: Authorities = made.authorities): Rotatio
   // Nobody is waited for after a publication.
   clock: { now: () => made.clock.now(), sleepUntil: async () => {} },
   own: { leave: async () => {}, settle: async () => {} },
+  ensureSteady: () => steady(),
 });
+let steady = (): void => {};
 
 const next = (changes: Partial<StepOrder> = {}) => rotation.next({ ...PLAIN, ...changes }, BY);
 const certificate = async (ttlSeconds = 3600, node = 'n1') =>
@@ -412,4 +416,31 @@ test('a glance counts at most every 30 s', async () => {
   rpc.clock.jump(after(31));
   await rotation.glance();
   expect(reads).toHaveBeenCalledTimes(2);
+});
+
+test('after a leap of the clock nothing is removed, and all else goes on', async () => {
+  await rotation.start(BY, false);
+  let passed = 0;
+  steady = steadyClock(rpc.clock, () => passed);
+  rpc.clock.jump(after(86_400));
+  await expect(next()).resolves.toMatchObject({ stage: 'retiring' });
+  await expect(next()).rejects.toThrow(refusal('rotation', /clock went ahead by 86400 s more than has/));
+  await expect(next({ dryRun: true })).rejects.toThrow(refusal('rotation', /restart the CA/));
+  rpc.clock.jump(after(30));
+  passed = 30_000;
+  await expect(rotation.rollback(BY, true)).resolves.toMatchObject({ stage: 'retiring' });
+  rpc.clock.jump(after(90));
+  await expect(next()).resolves.toMatchObject({ stage: 'idle' });
+});
+
+test('a clock that goes as time does is steady, and one that is set back', () => {
+  let passed = 5;
+  const ensure = steadyClock(rpc.clock, () => passed);
+  rpc.clock.jump(after(86_400));
+  passed += 86_400_000 - 60_000;
+  expect(ensure).not.toThrow();
+  passed -= 1_000;
+  expect(ensure).toThrow(refusal('rotation', /ahead by 61 s/));
+  rpc.clock.jump(after(-86_400));
+  expect(ensure).not.toThrow();
 });

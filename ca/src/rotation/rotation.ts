@@ -37,6 +37,8 @@ export interface RotationDeps extends Omit<AuthorityDeps, 'store'>, Omit<LookDep
   readonly revocations: TaintDeps['revocations'];
   readonly store: TaintDeps['store'];
   readonly authorities: Pick<Authorities, 'refresh'>;
+  /** Throws rotation where the clock leapt ahead: what seems to have ended may be in use. */
+  readonly ensureSteady: () => void;
   /** The CA's own certificate. */
   readonly own: {
     /** Resolves when it is under another root than that of this serial. */
@@ -176,6 +178,8 @@ async function next(order: StepOrder, by: string, deps: RotationDeps): Promise<R
   const found = await look(records, standing, deps);
   const { waits } = statusOf(standing, found, order);
   ensure(waits.length === 0, 'rotation', `not yet: ${waits.join('; ')}`);
+  // This step cannot be taken back.
+  if (standing.stage === 'retiring') deps.ensureSteady();
   if (order.dryRun) return statusNow(deps, order);
   if (standing.stage === 'prepared') return publish(by, deps);
   if (standing.stage === 'published') await activate(root, waivedOf(order, by, found), deps);

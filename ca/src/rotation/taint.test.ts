@@ -29,6 +29,7 @@ beforeEach(async () => {
     // Nobody is waited for.
     clock: { now: () => rpc.clock.now(), sleepUntil: async () => {} },
     own: { leave: async () => {}, settle },
+    ensureSteady: () => {},
   });
 });
 

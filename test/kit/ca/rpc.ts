@@ -68,6 +68,7 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
     ...made,
     ...rooms,
     own: { leave: async () => {}, settle: async () => {} },
+    ensureSteady: () => {},
   });
   return {
     ...made,
