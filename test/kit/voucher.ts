@@ -1,5 +1,6 @@
 /** Vouchers in a log of their own, as a CA gives them. */
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { hex } from '@chancery/shared/ground/bytes.ts';
 import { signCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { type NoteKey, noteKey, writeVerifierKey } from '@chancery/shared/tlog/note.ts';
 import { writeProof } from '@chancery/shared/tlog/proof-text.ts';
@@ -29,6 +30,12 @@ export function vouchedFor(trustDomain: string, by: Made, next: Made, signer = b
 /** The entry of the log that publishes a root with this voucher. */
 export const publication = (voucher: unknown, type = 'authority.moved'): string =>
   JSON.stringify({ at: '2026-06-01T12:00:00.000Z', type, moves: [], voucher });
+
+/** The entry of the log by which this root signs from now on. */
+export const activation = (voucher: Voucher, { certificate }: Made): string => {
+  const moves = [{ serial: hex(certificate.serial), from: 'published', to: 'active' }];
+  return JSON.stringify({ at: '2026-06-01T12:00:00.000Z', type: 'authority.moved', moves, voucher });
+};
 
 /** A proof of each entry, in a log of these entries. */
 export async function proofsOf(

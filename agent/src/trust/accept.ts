@@ -24,8 +24,8 @@ export type IsVouched = (authority: Uint8Array) => boolean;
 const TAKES_ANY: IsVouched = () => true;
 
 /**
- * An update adds authorities or removes some, never both: a bundle that shares nothing with the last one is another
- * trust domain's, or an attack (architecture.md section 7). Throws bundle.
+ * An update adds authorities or removes some, and both only where each new one is vouched for: a bundle that shares
+ * nothing with the last one is another trust domain's, or an attack (architecture.md section 7). Throws bundle.
  */
 export function acceptBundle(known: Bundle, next: Bundle, isVouched = TAKES_ANY): Bundle {
   ensure(
@@ -37,9 +37,10 @@ export function acceptBundle(known: Bundle, next: Bundle, isVouched = TAKES_ANY)
   for (const der of next.authorities) parseCertificate(der);
   const superset = isWithin(known, next);
   const subset = isWithin(next, known);
-  ensure(superset || subset, 'bundle', 'bundle both adds and removes authorities');
   const bare = newIn(known, next).filter((der) => !isVouched(der)).length;
   ensure(bare === 0, 'bundle', `${bare} new authorities are not vouched for by one that is trusted`);
+  const isProven = isVouched !== TAKES_ANY;
+  ensure(superset || subset || isProven, 'bundle', 'bundle both adds and removes authorities');
   return next;
 }
 

@@ -1,4 +1,5 @@
 /** The authorities that the known ones vouch for, by what the CA shows of its audit log. */
+import { hash } from 'node:crypto';
 import { type GetVouchersResponse, TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
@@ -11,10 +12,16 @@ import { refusalFromCa, unverifiedTarget } from '../svid/channel.ts';
 import type { IsVouched } from './accept.ts';
 
 const CALL_MS = 10_000;
+/** Decades of rotations. */
+const MAX_LEFT = 64;
+
+/** As `Vouching.leave` takes it. */
+export const digestOf = (der: Uint8Array): string => hash('sha256', der, 'hex');
 
 /** What was proven so far, and the key that proves. */
 export class Vouching {
   readonly #vouched = new Set<string>();
+  readonly #left = new Set<string>();
   readonly #isTainted: (authority: Uint8Array) => boolean;
   #key: NoteKey | undefined;
   #keyText: string | undefined;
@@ -44,11 +51,31 @@ export class Vouching {
     return this.#key === undefined ? undefined : (der) => this.#vouched.has(hex(der));
   }
 
-  /** The authorities that these proofs lead to from those that are known; none without a key. */
-  take(proofs: readonly Uint8Array[], { trustDomain, authorities }: Bundle): readonly Uint8Array[] {
+  /** SHA-256 of the newest authorities that left the bundle, hexadecimal. */
+  get left(): readonly string[] {
+    return [...this.#left];
+  }
+
+  /** Remembers what left the bundle, from the saved state or by a new bundle. */
+  leave(digests: readonly string[]): void {
+    for (const digest of digests) this.#left.add(digest);
+    for (const digest of this.left.slice(0, -MAX_LEFT)) this.#left.delete(digest);
+  }
+
+  /**
+   * The authorities that these proofs lead to from those that are known; none without a key. `isPushed`: a CA that is
+   * verified has sent them. Without that nobody is there to say what has left the bundle since: only roots that became
+   * active are found then, and none that this agent has seen leave.
+   */
+  take(
+    proofs: readonly Uint8Array[],
+    { trustDomain, authorities }: Bundle,
+    isPushed: boolean,
+  ): readonly Uint8Array[] {
     if (this.#key === undefined) return [];
-    const isClean = (der: Uint8Array): boolean => !this.#isTainted(der);
-    const about = { trustDomain, key: this.#key, isTrusted: isClean };
+    const isClean = (der: Uint8Array): boolean =>
+      !this.#isTainted(der) && (isPushed || !this.#left.has(digestOf(der)));
+    const about = { trustDomain, key: this.#key, isTrusted: isClean, activeOnly: !isPushed };
     const found = vouchedRoots(authorities.filter(isClean), proofs, about);
     for (const der of found) this.#vouched.add(hex(der));
     return found;
@@ -78,7 +105,7 @@ export async function followVouchers(
   const client = new TrustClient(target.address, target.credentials, target.options);
   const proofs = await askVouchers(client).finally(() => client.close());
   const known = bundle.current();
-  const found = vouching.take(proofs, known);
+  const found = vouching.take(proofs, known, false);
   if (found.length > 0) bundle.publish({ ...known, authorities: [...known.authorities, ...found] });
   return found.length;
 }

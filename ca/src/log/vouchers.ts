@@ -1,7 +1,6 @@
 /** What agents ask for where the CA has a root that they do not know: entries of the log with a voucher, and proofs. */
 import { hash } from 'node:crypto';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
-import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { type NoteKey, writeVerifierKey } from '@chancery/shared/tlog/note.ts';
 import { writeProof } from '@chancery/shared/tlog/proof-text.ts';
@@ -73,8 +72,7 @@ export class Vouchers {
       this.#proofs.set(publication, proof);
       return proof;
     } catch (error) {
-      // The checkpoint in the folder may be older than that in the database, and may be being replaced.
-      if (!isRefusal(error)) throw error;
+      // The checkpoint in the folder may be older than that in the database, and a file may be out of reach.
       log.warn({ err: error, index }, 'a voucher cannot be proven yet');
       return undefined;
     }

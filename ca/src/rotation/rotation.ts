@@ -133,6 +133,8 @@ async function start(by: string, dryRun: boolean, deps: RotationDeps): Promise<R
   ensureVouches(active);
   const underWay = `a rotation is under way (${stage}): chancery-ca rotate status, then rotate next or rotate rollback`;
   ensure(stage === 'idle' || stage === 'prepared', 'rotation', underWay);
+  // Before there is a root: without a voucher agents would not take it.
+  await ensureVouches(deps);
   if (dryRun) return statusNow(deps);
   if (stage === 'idle') await certify({ kind: 'root', state: 'prepared' }, deps, undefined);
   return publish(by, deps);
@@ -198,6 +200,13 @@ function waivedOf(
   return { by, leftBehind, reason, without: without.slice(0, 100) };
 }
 
+/** Throws rotation where the root that signs cannot vouch for another one. */
+async function ensureVouches({ store, keys }: RotationDeps): Promise<void> {
+  const { serial, key } = rootOf(await store.authorities());
+  const says = `the key of root ${serial} is not at hand (${key.home}), and agents take no root without its voucher`;
+  ensure(await keys.root.has(key), 'rotation', `${says}: bring it back and try again`);
+}
+
 /** The intermediate is made before the moves: with them it signs at once. */
 async function activate(root: StoredAuthority, about: MovedEvent, deps: RotationDeps): Promise<void> {
   const { keys, clock, store } = deps;
@@ -205,7 +214,9 @@ async function activate(root: StoredAuthority, about: MovedEvent, deps: Rotation
   const ready = await freshIntermediate(records, root, { now: clock.now(), keys: keys.intermediate });
   const chosen = ready ?? (await makeIntermediate(root, deps));
   ensureChain(chosen, root, clock.now());
-  await move(activeMoves(records, root, chosen), about, deps);
+  // Who trusts the root of before alone learns from this entry that another one signs.
+  const voucher = root.state === 'published' ? { voucher: await vouch(rootOf(records), root, deps) } : {};
+  await move(activeMoves(records, root, chosen), { ...about, ...voucher }, deps);
 }
 
 /** Throws authority_unfit: what is not valid now must not be made the one that signs. */

@@ -67,7 +67,7 @@ export interface Numbered {
 export interface StoredAuthority extends AuthorityRecord, Numbered {
   /** When it came into its state, by the clock of then; 1970 for a move by an older release. */
   readonly movedAt: Date;
-  /** Sequence of the audit event that put it into the bundle, where there is one. */
+  /** Sequence of the newest audit event with a voucher for it, where there is one. */
   readonly publication: number | undefined;
 }
 

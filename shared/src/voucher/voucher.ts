@@ -3,7 +3,7 @@
  * thief needs the keys of both, of the root and of the log, to move who asks for a voucher.
  */
 import { hash } from 'node:crypto';
-import { base64, concat, lp, utf8 } from '../ground/bytes.ts';
+import { base64, concat, hex, lp, utf8 } from '../ground/bytes.ts';
 import { ensure, isRefusal } from '../ground/errors.ts';
 import { isJsonObject, type Json, parseJson } from '../ground/json.ts';
 import { algorithmOf } from '../keys/key.ts';
@@ -28,6 +28,11 @@ export interface Vouching {
   readonly key: NoteKey;
   /** False for a root that leads nowhere, though it was vouched for; without it there is none. */
   readonly isTrusted?: (root: Uint8Array) => boolean;
+  /**
+   * Only roots that became active. One that was published and taken back never signed, and an agent that was not there
+   * has not heard that it was taken back.
+   */
+  readonly activeOnly?: boolean;
 }
 
 /** Keeps this apart from what the key signs in certificates and lists, which begins with a SEQUENCE. */
@@ -68,6 +73,7 @@ export function vouchedRoots(
       waiting.delete(voucher);
       const next = Buffer.from(voucher.certificate, 'base64');
       if (trusted.has(nameOf(next)) || !isSigned(voucher, by, next, about)) continue;
+      if (about.activeOnly === true && !isActive(voucher, next)) continue;
       if (about.isTrusted?.(next) === false) continue;
       trusted.set(nameOf(next), next);
       found.push(next);
@@ -79,16 +85,22 @@ export function vouchedRoots(
 
 const nameOf = (der: Uint8Array): string => hash('sha256', der, 'hex');
 
+interface Found extends Voucher {
+  /** Serial numbers of what the entry makes active, hexadecimal. */
+  readonly active: readonly string[];
+}
+
 /** Undefined for a proof that does not hold, and for an entry without a voucher. */
-function voucherIn(bytes: Uint8Array, { key }: Vouching): Voucher | undefined {
+function voucherIn(bytes: Uint8Array, { key }: Vouching): Found | undefined {
   try {
     const proof = readProof(bytes);
     ensure(proof.extra.length > 0, 'tlog', 'the proof has no entry');
     verifyProof(proof, proof.extra, key);
     const limits = { code: 'tlog', maxBytes: MAX_ENTRY_BYTES, maxDepth: MAX_DEPTH } as const;
     const entry = parseJson(proof.extra, limits);
-    const voucher = isJsonObject(entry) && entry['type'] === 'authority.moved' ? entry['voucher'] : undefined;
-    return read(voucher);
+    if (!isJsonObject(entry) || entry['type'] !== 'authority.moved') return undefined;
+    const voucher = read(entry['voucher']);
+    return voucher && { ...voucher, active: madeActive(entry['moves']) };
   } catch (error) {
     if (isRefusal(error)) return undefined;
     throw error;
@@ -101,6 +113,18 @@ function read(voucher: Json | undefined): Voucher | undefined {
   const isText = typeof by === 'string' && typeof certificate === 'string' && typeof signature === 'string';
   return isText ? { by, certificate, signature } : undefined;
 }
+
+function madeActive(moves: Json | undefined): readonly string[] {
+  if (!Array.isArray(moves)) return [];
+  return (moves as readonly Json[]).flatMap((move) => {
+    if (!isJsonObject(move) || move['to'] !== 'active') return [];
+    return typeof move['serial'] === 'string' ? [move['serial']] : [];
+  });
+}
+
+/** Whether this entry makes it the root that signs. */
+const isActive = ({ active }: Found, next: Uint8Array): boolean =>
+  active.includes(hex(parseCertificate(next).serial));
 
 function isSigned({ signature }: Voucher, by: Uint8Array, next: Uint8Array, about: Vouching): boolean {
   try {

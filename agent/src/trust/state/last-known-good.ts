@@ -23,6 +23,8 @@ export interface KnownGood {
   readonly revocations: RevocationSet;
   /** Of the CA's audit log, as C2SP signed-note writes it; undefined if the CA named none. */
   readonly logKey?: string | undefined;
+  /** SHA-256 of authorities that left the bundle, hexadecimal. */
+  readonly left?: readonly string[];
 }
 
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -54,11 +56,15 @@ const Stored = z.object({
   policy: z.object({ version: whole, resources: z.array(z.string()) }),
   revocations: StoredRevocations.transform(loadRevocations),
   logKey: z.string().optional(),
+  left: z
+    .array(z.string().regex(/^[0-9a-f]{64}$/))
+    .max(64)
+    .optional(),
 });
 
 /** Throws file. */
 export function saveKnownGood(path: string, known: KnownGood): void {
-  const { svid, bundle, policy, revocations, logKey } = known;
+  const { svid, bundle, policy, revocations, logKey, left = [] } = known;
   const stored: z.input<typeof Stored> = {
     version: VERSION,
     id: svid.id,
@@ -73,6 +79,7 @@ export function saveKnownGood(path: string, known: KnownGood): void {
     policy: { version: String(policy.version), resources: [...policy.resources] },
     revocations: storeRevocations(revocations),
     ...(logKey !== undefined && { logKey }),
+    ...(left.length > 0 && { left: [...left] }),
   };
   writeFileAtomic(path, utf8(JSON.stringify(stored)), 0o600);
 }
@@ -117,12 +124,29 @@ function parse(text: string): KnownGood {
   const stored: unknown = JSON.parse(text);
   const version = z.looseObject({ version: z.unknown() }).safeParse(stored).data?.version;
   ensure(version === VERSION, 'file', `version ${VERSION} is expected, found ${JSON.stringify(version)}`);
-  const { id, chain, key: pkcs8, renewAfter, bundle, policy, revocations, logKey } = Stored.parse(stored);
+  const {
+    id,
+    chain,
+    key: pkcs8,
+    renewAfter,
+    bundle,
+    policy,
+    revocations,
+    logKey,
+    left = [],
+  } = Stored.parse(stored);
   if (logKey !== undefined) readVerifierKey(logKey);
   const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
   const { notBefore, notAfter, spki } = parseCertificate(chain[0] ?? new Uint8Array());
   ensure(equal(spki, spkiOf(key)), 'file', "the key is not the certificate's");
-  return { svid: { id, chain, key, notBefore, notAfter, renewAfter }, bundle, policy, revocations, logKey };
+  return {
+    svid: { id, chain, key, notBefore, notAfter, renewAfter },
+    bundle,
+    policy,
+    revocations,
+    logKey,
+    left,
+  };
 }
 
 /** Contains nothing of the file: a parser may quote what it could not read. */

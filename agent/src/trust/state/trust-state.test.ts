@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeAuthority, NOW } from '../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../test/kit/manual-clock.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
-import { newLogKey, proofsOf, publication, vouchedFor } from '../../../../test/kit/voucher.ts';
+import { activation, newLogKey, proofsOf, publication, vouchedFor } from '../../../../test/kit/voucher.ts';
 import { watchEnds } from './ends.ts';
 import type { Part } from './reading.ts';
 import type { State } from './snapshot.ts';
@@ -312,9 +312,11 @@ describe("with the key of the CA's log", () => {
     expect(() => trust.accept(pushed([was, is], 2n))).toThrow(refusal('bundle', /are not vouched for/));
     expect([trust.isUnvouched, roots()]).toEqual([true, 1]);
     expect(trust.taken.toSorted()).toEqual(['policy', 'revocations']);
-    expect(trust.vouching.take(await proofs(newLogKey(trustDomain)), trust.bundle.current())).toEqual([]);
+    expect(trust.vouching.take(await proofs(newLogKey(trustDomain)), trust.bundle.current(), true)).toEqual(
+      [],
+    );
     expect(() => trust.accept(pushed([was, is], 2n))).toThrow(refusal('bundle', /are not vouched for/));
-    expect(trust.vouching.take(await proofs(), trust.bundle.current())).toHaveLength(1);
+    expect(trust.vouching.take(await proofs(), trust.bundle.current(), true)).toHaveLength(1);
     trust.accept(pushed([was, is], 2n));
     expect([trust.isUnvouched, roots()]).toEqual([false, 2]);
     trust.accept(pushed([is], 3n));
@@ -329,6 +331,37 @@ describe("with the key of the CA's log", () => {
     fresh.bundle.publish({ trustDomain, authorities: [was], sequence: 1n });
     expect(() => fresh.accept(pushed([was], 1n, 'nonsense'))).toThrow(refusal('tlog', /verifier key/));
     expect(fresh.vouching.logKey).toBeUndefined();
+  });
+
+  test('a bundle that adds and removes is taken where all that is new is vouched for', async () => {
+    expect(() => trust.accept(pushed([is], 2n))).toThrow(refusal('bundle', /are not vouched for/));
+    trust.vouching.take(await proofs(), trust.bundle.current(), true);
+    trust.accept(pushed([is], 2n));
+    expect(trust.bundle.current().authorities).toEqual([is]);
+  });
+
+  test('I180 what left the bundle comes back by a verified CA alone, after a restart too', async () => {
+    trust.vouching.take(await proofs(), trust.bundle.current(), true);
+    trust.accept(pushed([was, is], 2n));
+    trust.accept(pushed([was], 3n));
+    expect(trust.vouching.left).toHaveLength(1);
+    expect(saved.at(-1)).toMatchObject({ left: trust.vouching.left });
+    const resumed = new TrustState((state) => save(state), clock);
+    resumed.resume(saved.at(-1) ?? trust.state());
+    const active = await proofsOf([activation(vouchedFor(trustDomain, old, next), next)], log);
+    for (const each of [trust, resumed]) {
+      expect(each.vouching.take(active, each.bundle.current(), false)).toEqual([]);
+      expect(each.vouching.take(active, each.bundle.current(), true)).toHaveLength(1);
+    }
+  });
+
+  test('I180 without a verified CA only a root that became active is found', async () => {
+    const known = trust.bundle.current();
+    expect(trust.vouching.take(await proofs(), known, false)).toEqual([]);
+    const voucher = vouchedFor(trustDomain, old, next);
+    const [other, active] = [old, next].map((each) => activation(voucher, each));
+    expect(trust.vouching.take(await proofsOf([other ?? ''], log), known, false)).toEqual([]);
+    expect(trust.vouching.take(await proofsOf([active ?? ''], log), known, false)).toHaveLength(1);
   });
 
   test('one that was saved counts from the start', () => {

@@ -8,7 +8,7 @@ import { endOf, hasEnded } from '@chancery/shared/policy/until.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { ensureUntainted, isSameBundle, isTainted, newIn } from '../accept.ts';
-import { Vouching } from '../vouching.ts';
+import { digestOf, Vouching } from '../vouching.ts';
 import type { KnownGood } from './last-known-good.ts';
 import { type Part, Reading } from './reading.ts';
 import { NO_REVOCATIONS, readRevocations } from './revocations.ts';
@@ -65,8 +65,9 @@ export class TrustState {
   }
 
   /** Takes a state from the disk, before anything is served. */
-  resume({ bundle, policy, revocations, logKey }: SavedTrust): void {
+  resume({ bundle, policy, revocations, logKey, left = [] }: SavedTrust): void {
     this.vouching.keep(logKey);
+    this.vouching.leave(left);
     this.revocations.publish(revocations);
     this.bundle.publish(bundle);
     this.#enforce(readPolicy({ version: policy.version, resources: [...policy.resources] }));
@@ -75,8 +76,8 @@ export class TrustState {
   /** All that is in force, as it is saved. Throws unavailable before the first snapshot. */
   state(): SavedTrust {
     const policy = { version: this.#policyVersion(), resources: this.resources };
-    const { logKey } = this.vouching;
-    return { bundle: this.bundle.current(), policy, revocations: this.revocations.current(), logKey };
+    const { logKey, left } = this.vouching;
+    return { bundle: this.bundle.current(), policy, revocations: this.revocations.current(), logKey, left };
   }
 
   /**
@@ -97,8 +98,14 @@ export class TrustState {
     const bundle = usable ? reading.take('bundle', untainted) : undefined;
     const policy = usable ? reading.take('policy', () => policyOf(message, this.#read)) : undefined;
     try {
-      const { logKey } = this.vouching;
-      this.#save({ ...before, logKey, ...(bundle && { bundle }), ...(policy && { policy: policy.message }) });
+      const { logKey, left } = this.vouching;
+      this.#save({
+        ...before,
+        logKey,
+        left,
+        ...(bundle && { bundle }),
+        ...(policy && { policy: policy.message }),
+      });
     } finally {
       // Also with a full disk: a new prohibition counts at once. Then the snapshot is only not acknowledged.
       this.#putInForce(bundle, policy);
@@ -115,6 +122,7 @@ export class TrustState {
     this.isUnvouched = isVouched !== undefined && fresh.some((der) => !isVouched(der));
     const bundle = bundleOf(message, known, isVouched);
     this.vouching.keep(message.bundle?.logKey);
+    this.vouching.leave(newIn(bundle, known).map(digestOf));
     return bundle;
   }
 

@@ -85,7 +85,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       taken: () => state.taken,
       vouching: {
         isWanted: () => state.isUnvouched,
-        take: (proofs) => state.vouching.take(proofs, state.bundle.current()).length > 0,
+        take: (proofs) => state.vouching.take(proofs, state.bundle.current(), true).length > 0,
       },
       accept,
       onState: (failure) => {

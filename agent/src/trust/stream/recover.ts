@@ -72,11 +72,11 @@ export class Recovery {
     this.#says = undefined;
     const offered = await fetchBundle(unverifiedTarget(address));
     const known = state.bundle.current();
-    const strange = newIn(known, { authorities: offered });
-    if (strange.length === 0) return false;
+    const strange = newIn(known, { authorities: offered }).length;
+    if (strange === 0) return false;
     const found = await followVouchers(state.bundle, state.vouching, address);
-    if (newIn(state.bundle.current(), { authorities: offered }).length === strange.length) {
-      const trusted = offered.length - strange.length;
+    if (found === 0) {
+      const trusted = offered.length - strange;
       const has = `the CA there says that it has ${offered.length} authorities, and this agent trusts ${trusted}`;
       this.#says = `${has} of them; no voucher leads to the others: ${BRING}`;
       return false;

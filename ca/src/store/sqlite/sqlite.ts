@@ -157,7 +157,9 @@ class SqliteStore implements Store {
   }
 
   moveAuthorities(moves: readonly AuthorityMove[], event: AuditEvent, unused?: Unused) {
-    return this.#inOrder(() => this.#write('moveAuthorities', moves, textOfEvent(event), unused));
+    const vouches = event.type === 'authority.moved' && event.voucher !== undefined;
+    const about = { vouches, unused };
+    return this.#inOrder(() => this.#write('moveAuthorities', moves, textOfEvent(event), about));
   }
 
   taintAuthority(taint: Taint, event: AuditEvent) {

@@ -185,11 +185,13 @@ function authorityWrites(
       at: number,
       moves: readonly AuthorityMove[],
       event: string,
-      unused?: Unused,
+      { vouches, unused }: { readonly vouches: boolean; readonly unused: Unused | undefined },
     ): Numbered | undefined => {
       if (unused !== undefined && pages.isUsed(unused)) return undefined;
       const moved = authorities.move(moves, at, numbers);
-      if (moved !== undefined) authorities.published(moves, audit(at, event));
+      if (moved === undefined) return undefined;
+      const entry = audit(at, event);
+      if (vouches) authorities.vouched(moves, entry);
       return moved;
     },
     taintAuthority: (

@@ -81,10 +81,10 @@ export class AuthorityTable {
     return changed;
   }
 
-  /** Remembers the audit event of the moves for those that were published with it. */
-  published(moves: readonly AuthorityMove[], event: number): void {
+  /** Remembers the audit event of the moves for the root that it vouches for. */
+  vouched(moves: readonly AuthorityMove[], event: number): void {
     for (const { serial, to } of moves)
-      if (to === 'published') this.#sql.published.run(event, fromHex(serial));
+      if (to === 'published' || to === 'active') this.#sql.vouched.run(event, fromHex(serial));
   }
 
   #standings(): readonly Standing[] {
@@ -102,7 +102,7 @@ function statements(db: DatabaseSync) {
       INSERT INTO authorities (serial, kind, certificate, not_after, sequence, state, algorithm, moved_at,
         key_home, key_reference, standby)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
-    published: sql('UPDATE authorities SET publication = ? WHERE serial = ?'),
+    vouched: sql(`UPDATE authorities SET publication = ? WHERE serial = ? AND kind = 'root'`),
     move: sql('UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
     taint: sql('UPDATE authorities SET tainted_at = ?, sequence = ? WHERE serial = ?'),
   };
