@@ -4,9 +4,8 @@
  */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { isRecent } from '@chancery/shared/ground/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import type { Agents } from '../agents/agents.ts';
 import { OWN_NODE } from '../agents/holders.ts';
 import { whenAcknowledged } from '../agents/progress.ts';
@@ -16,7 +15,8 @@ import { freshIntermediate, rootOf } from '../authority/records.ts';
 import { makeIntermediate } from '../authority/settle.ts';
 import { ensureVouches, vouch } from '../authority/vouch.ts';
 import { isStandby } from '../store/authority-states.ts';
-import type { AuthorityMove, AuthorityRecord, Numbered, StoredAuthority, Unused } from '../store/store.ts';
+import type { AuthorityMove, Numbered, StoredAuthority, Unused } from '../store/store.ts';
+import { ensureChain, ensureVouches } from './fit.ts';
 import { heldUnder, type LookDeps, look } from './look.ts';
 import {
   activeMoves,
@@ -200,13 +200,6 @@ function waivedOf(
   return { by, leftBehind, reason, without: without.slice(0, 100) };
 }
 
-/** Throws rotation where the root that signs cannot vouch for another one. */
-async function ensureVouches({ store, keys }: RotationDeps): Promise<void> {
-  const { serial, key } = rootOf(await store.authorities());
-  const says = `the key of root ${serial} is not at hand (${key.home}), and agents take no root without its voucher`;
-  ensure(await keys.root.has(key), 'rotation', `${says}: bring it back and try again`);
-}
-
 /** The intermediate is made before the moves: with them it signs at once. */
 async function activate(root: StoredAuthority, about: MovedEvent, deps: RotationDeps): Promise<void> {
   const { keys, clock, store } = deps;
@@ -217,20 +210,6 @@ async function activate(root: StoredAuthority, about: MovedEvent, deps: Rotation
   // Who trusts the root of before alone learns from this entry that another one signs.
   const voucher = root.state === 'published' ? { voucher: await vouch(rootOf(records), root, deps) } : {};
   await move(activeMoves(records, root, chosen), { ...about, ...voucher }, deps);
-}
-
-/** Throws authority_unfit: what is not valid now must not be made the one that signs. */
-function ensureChain(intermediate: AuthorityRecord, root: AuthorityRecord, now: Date): void {
-  const [leaf, anchor] = [intermediate, root].map(({ certificate }) => parseCertificate(certificate));
-  if (leaf === undefined || anchor === undefined) return;
-  try {
-    verifyPath({ leaf, intermediates: [], anchors: [anchor], now });
-  } catch (error) {
-    const says = error instanceof Error ? error.message : String(error);
-    throw new IdentityError('authority_unfit', `root ${root.serial} is not valid now: ${says}`, {
-      cause: error,
-    });
-  }
 }
 
 async function remove(

@@ -375,12 +375,12 @@ describe("with the key of the CA's log", () => {
       const tainted = { ...revoked, kind: 'authority', value: keyNameOf(certificate) };
       return { ...message.revocations, list: [tainted] };
     };
-    expect(trust.vouching.take(await proofs(), trust.bundle.current())).toHaveLength(1);
+    expect(trust.vouching.take(await proofs(), trust.bundle.current(), true)).toHaveLength(1);
     const both = { ...pushed([was, is], 2n), revocations: taintedBy(next) };
     expect(() => trust.accept(both)).toThrow(refusal('bundle', /has an authority whose key is revoked/));
     expect([roots(), trust.taken.toSorted()]).toEqual([1, ['policy', 'revocations']]);
-    expect(trust.vouching.take(await proofs(), trust.bundle.current())).toEqual([]);
+    expect(trust.vouching.take(await proofs(), trust.bundle.current(), true)).toEqual([]);
     expect(() => trust.accept({ ...both, revocations: taintedBy(old) })).toThrow(/whose key is revoked/);
-    expect(trust.vouching.take(await proofs(), trust.bundle.current())).toEqual([]);
+    expect(trust.vouching.take(await proofs(), trust.bundle.current(), true)).toEqual([]);
   });
 });
