@@ -257,8 +257,9 @@ describe('a CA that serves', () => {
     expect(execFileSync('openssl', ['x509', '-noout', '-subject'], { input: stdout }).toString()).toMatch(
       /Chancery root/,
     );
+    // The root that signs, and the one that stands by.
     expect(JSON.parse((await ca.cli('bundle', '--format', 'spiffe')).stdout)).toMatchObject({
-      keys: [{ use: 'x509-svid' }],
+      keys: [{ use: 'x509-svid' }, { use: 'x509-svid' }],
     });
   });
 

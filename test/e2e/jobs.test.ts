@@ -360,7 +360,7 @@ describe('doctor', () => {
     expect(told.stdout).toMatch(
       /^platforms\n( {2}(yes|no ) {2}[a-z-]+ +.+\n)+platform: auto would prove oidc\nCA\n/,
     );
-    expect(told.stdout).toMatch(/yes {2}127\.0\.0\.1:\d+ +answers and is verified \(1 in its bundle\)/);
+    expect(told.stdout).toMatch(/yes {2}127\.0\.0\.1:\d+ +answers and is verified \(2 in its bundle\)/);
     writeFileSync(config, readFileSync(config, 'utf8').replace(/127\.0\.0\.1:\d+/, '127.0.0.1:1'));
     const away = await agent(['doctor', '--config', config]);
     expect(away.status).toBe(1);
