@@ -3,6 +3,7 @@ import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
 import { memoryStore } from '../../../test/kit/store/memory-store.ts';
 import { authority, issuance } from '../../../test/kit/store/records.ts';
 import type { Issuance, Store } from '../store/store.ts';
@@ -80,4 +81,13 @@ test('a certificate of the CA itself needs no Identity, and one that was not sig
   expect(await problems()).toEqual([1, undefined]);
   await store.append({ type: 'svid.failed', serial: SERIAL, detail: 'x' });
   expect(await problems()).toEqual([1, undefined, 'the audit log says that it was not signed']);
+});
+
+test('I172 what is looked for byte by byte is short', async () => {
+  const asker = { address: 'x', local: { uid: 0, ensureStillThere: () => {} } };
+  const query = { decision: undefined, since: 0, until: 9e15, place: undefined, backwards: false, limit: 1 };
+  const ask = (words: readonly string[], text: string) => verbs.audit(asker)({ ...query, words, text });
+  await ask([`spiffe://prod.example/${'a'.repeat(2000)}`, 'a'.repeat(64)], 'a'.repeat(256));
+  await expect(ask(['a'.repeat(65)], '')).rejects.toThrow(refusal('message_parse', /^at most 8 words/));
+  await expect(ask([], 'a'.repeat(257))).rejects.toThrow(refusal('message_parse', /^text is at most 256/));
 });

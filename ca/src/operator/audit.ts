@@ -1,4 +1,5 @@
 /** The operator's verbs that look into the audit log, and compare the certificates on record with it. */
+import { isIndexed } from '@chancery/shared/audit/words.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { OWN_NODE } from '../agents/holders.ts';
@@ -26,6 +27,9 @@ export interface AuditDeps extends VerbDeps {
 const MAX_PAGE = 1000;
 const MAX_WORDS = 8;
 const MAX_LENGTH = 2048;
+/** Of what is looked for in a text byte by byte: a word of the index begins in few places. */
+const MAX_WORD = 64;
+const MAX_TEXT = 256;
 
 /** A page of entries that match. Throws message_parse. */
 export const auditVerbs = (deps: AuditDeps) => ({
@@ -35,8 +39,10 @@ export const auditVerbs = (deps: AuditDeps) => ({
       const { limit, words, text } = query;
       ensure(limit >= 1 && limit <= MAX_PAGE, 'message_parse', `limit is ${limit}, at most ${MAX_PAGE}`);
       const isShort =
-        words.length <= MAX_WORDS && [...words, text].every(({ length }) => length <= MAX_LENGTH);
+        words.length <= MAX_WORDS &&
+        words.every((word) => word.length <= (isIndexed(word) ? MAX_LENGTH : MAX_WORD));
       ensure(isShort, 'message_parse', `at most ${MAX_WORDS} words, of at most ${MAX_LENGTH} characters`);
+      ensure(text.length <= MAX_TEXT, 'message_parse', `text is at most ${MAX_TEXT} characters`);
       return deps.store.search(query);
     },
     deps,

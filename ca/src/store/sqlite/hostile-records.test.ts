@@ -185,3 +185,39 @@ test.each(['authority.certified', 'authority.tainted', 'revocation.made', 'revoc
     );
   },
 );
+
+test('I172 a page of a search is bounded by bytes, by the index and without, and pages have every entry once', async () => {
+  const run = 'a'.repeat(4000);
+  const texts = Object.fromEntries(TEXTS.map((field) => [field, run]));
+  // 160 records of 28 KB: a page ends with the rows that reach 2 MiB.
+  for (let n = 0; n < 20; n += 1) await report(...Array(8).fill({ ...texts, tool: 't' }));
+  const counts = async (query: Partial<EntryQuery>) => {
+    const { texts: entries, pages } = await found(query);
+    return [entries.length, new Set(entries).size, pages];
+  };
+  const tool = { words: ['"tool":"t"'] };
+  for (const backwards of [false, true]) {
+    expect(await counts({ backwards, text: `${'a'.repeat(250)}b` })).toEqual([0, 0, 2]);
+    expect(await counts({ backwards, text: 'AAAA' })).toEqual([160, 160, 2]);
+    expect(await counts({ backwards, ...tool })).toEqual([160, 160, 2]);
+  }
+  await indexAll();
+  for (const backwards of [false, true]) expect(await counts({ backwards, ...tool })).toEqual([160, 160, 3]);
+});
+
+test.each(['⚙️ settings', 'soft\u00adhyphen', '\u{1f468}\u200d\u{1f4bb}', 'a"b\\c', 'lone\ud800', 'NaïVE %_'])(
+  'I173 a tool that a hostile server names %j is found by its name and as text',
+  async (tool) => {
+    await report({ tool, reason: `because of ${tool}` });
+    const word = `"tool":${JSON.stringify(tool)}`;
+    const counts = async () =>
+      Promise.all(
+        [{ words: [word] }, { text: tool }, { text: `OF ${tool}` }].map(
+          async (query) => (await found(query)).texts.length,
+        ),
+      );
+    expect(await counts()).toEqual([1, 1, 1]);
+    await indexAll();
+    expect(await counts()).toEqual([1, 1, 1]);
+  },
+);

@@ -3,11 +3,15 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { decisionOf, entryText } from '@chancery/shared/audit/leaves.ts';
 import { isIndexed, saysWord } from '@chancery/shared/audit/words.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 import type { EntryQuery, FoundEntries, FoundEntry } from '../../log-store.ts';
 import { type EntryIndex, isRare, type Span, segmentAt, wordOfDecision } from './entry-index.ts';
 
-/** Rows that one page reads: about ten milliseconds. */
+/** Rows that one page reads, and bytes of them: about ten milliseconds. It ends with the rows that reach them. */
 const WINDOW = 10_000;
+const PAGE_BYTES = 2 * 1024 * 1024;
+/** Rows that are read together. */
+const TOGETHER = 32;
 /** Between two events that are nearer, entries are counted. */
 const NEAR = 128;
 /** Rows that one page finds by the index and looks at, which takes as long, and segments of the index. */
@@ -37,7 +41,9 @@ export class EntrySearch {
   }
 
   /** A page, and where the next one goes on. */
-  search(query: EntryQuery): FoundEntries {
+  search(asked: EntryQuery): FoundEntries {
+    // Events are stored so.
+    const query = { ...asked, words: asked.words.map(printable) };
     const newest = Number(this.#sql.newest.get()?.['newest'] ?? 0);
     const oldest = this.#oldest();
     const { backwards, place = backwards ? newest + 1 : 0 } = query;
@@ -67,14 +73,16 @@ export class EntrySearch {
   #byWords(words: readonly string[], query: EntryQuery, span: Span): Page {
     const { backwards, limit } = query;
     const found: Found[] = [];
-    let candidates = 0;
+    let [candidates, bytes] = [0, 0];
     let segment = segmentAt(backwards ? span.last : span.first, span);
     for (let segments = 1; ; segments += 1) {
       const [word = '', ...others] = this.#index.rarestFirst(words, segment);
       for (const sequence of this.#index.candidates(word, segment, query)) {
-        if (this.#index.mayHave(others, sequence)) this.#readOne(sequence, query, found);
+        if (this.#index.mayHave(others, sequence))
+          bytes += this.#readSome(query, { first: sequence, last: sequence }, found);
         candidates += 1;
-        if (found.length === limit || candidates === MAX_CANDIDATES) return { found, place: sequence };
+        if (found.length === limit || candidates === MAX_CANDIDATES || bytes >= PAGE_BYTES)
+          return { found, place: sequence };
       }
       const end = endOf(segment, query);
       if (end === endOf(span, query) || segments === MAX_SEGMENTS) return { found, place: end };
@@ -89,16 +97,25 @@ export class EntrySearch {
       ? { first: Math.max(first, last - WINDOW + 1), last }
       : { first, last: Math.min(last, first + WINDOW - 1) };
     const found: Found[] = [];
-    for (const row of this.#rows(query, window.first, window.last)) {
-      this.#keep(row, query, found);
-      if (found.length === limit) break;
+    let [rest, bytes] = [window, 0];
+    for (;;) {
+      const some = together(rest, query);
+      bytes += this.#readSome(query, some, found);
+      const last = found.at(-1)?.sequence;
+      if (found.length === limit && last !== undefined) return { found, place: last };
+      const place = endOf(some, query);
+      if (bytes >= PAGE_BYTES || place === endOf(window, query)) return { found, place };
+      rest = backwards ? { ...rest, last: place - 1 } : { ...rest, first: place + 1 };
     }
-    const place = found.length === limit ? found.at(-1)?.sequence : undefined;
-    return { found, place: place ?? endOf(window, query) };
   }
 
-  #readOne(sequence: number, query: EntryQuery, found: Found[]): void {
-    for (const row of this.#rows(query, sequence, sequence)) this.#keep(row, query, found);
+  /** Until there are as many as were asked for. Returns how many bytes the events of this span have. */
+  #readSome(query: EntryQuery, { first, last }: Span, found: Found[]): number {
+    for (const row of this.#rows(query, first, last)) {
+      this.#keep(row, query, found);
+      if (found.length === query.limit) break;
+    }
+    return Number(this.#sql.bytes.get(first, last)?.['bytes']);
   }
 
   #keep(row: Row, query: EntryQuery, found: Found[]): void {
@@ -115,12 +132,10 @@ export class EntrySearch {
 
   #rows({ words, text, type, since, until, backwards }: EntryQuery, from: number, to: number) {
     const statement = backwards ? this.#sql.backwards : this.#sql.forwards;
-    const like = `%${JSON.stringify(text)
-      .slice(1, -1)
-      .replace(/[\\%_]/g, '\\$&')}%`;
+    const part = lowerCase(printable(JSON.stringify(text)).slice(1, -1));
     // Written by `append`: the type is the first field.
     const head = type === undefined ? '' : `{"type":"${type}",`;
-    return statement.iterate(from, to, since, until, words[0] ?? '', like, head);
+    return statement.iterate(from, to, since, until, words[0] ?? '', part, head);
   }
 
   /** From the block of the index, the checkpoint that first has it, or a neighbour that was found before. */
@@ -154,6 +169,16 @@ function matches({ words, decision, withoutForeign }: EntryQuery, event: string)
 const isForeign = (event: string): boolean =>
   event.startsWith('{"type":"call.recorded",') && event.includes('"foreign":true,');
 
+/** As SQLite's lower(): letters of ASCII. */
+const lowerCase = (text: string): string => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+
+/** The first rows of a span, in the order of the query. */
+function together({ first, last }: Span, { backwards }: EntryQuery): Span {
+  return backwards
+    ? { first: Math.max(first, last - TOGETHER + 1), last }
+    : { first, last: Math.min(last, first + TOGETHER - 1) };
+}
+
 /** Where the search of a span ends. */
 const endOf = ({ first, last }: Span, { backwards }: EntryQuery): number => (backwards ? first : last);
 
@@ -162,7 +187,7 @@ function statements(db: DatabaseSync) {
     db.prepare(`SELECT sequence, at, event FROM audit
       WHERE sequence BETWEEN ?1 AND ?2 AND leaf = 1 AND at >= ?3 AND at < ?4
         AND substr(event, 1, length(?7)) = ?7 AND instr(event, ?5) > 0
-        AND event LIKE ?6 ESCAPE '\\' ORDER BY sequence ${order}`);
+        AND (?6 = '' OR instr(lower(event), ?6) > 0) ORDER BY sequence ${order}`);
   return {
     oldest: db.prepare('SELECT min(sequence) AS oldest FROM audit'),
     newest: db.prepare('SELECT max(sequence) AS newest FROM audit'),
@@ -171,6 +196,7 @@ function statements(db: DatabaseSync) {
     checkpoint: db.prepare(
       'SELECT size, through FROM checkpoints WHERE through >= ? ORDER BY through LIMIT 1',
     ),
+    bytes: db.prepare('SELECT total(octet_length(event)) AS bytes FROM audit WHERE sequence BETWEEN ? AND ?'),
     count: db.prepare('SELECT count(*) AS entries FROM audit WHERE sequence BETWEEN ? AND ? AND leaf = 1'),
   };
 }
