@@ -99,6 +99,18 @@ test('I175 where gateways report calls of other servers alone, no use is known',
   expect(await why()).toEqual({});
 });
 
+test('I175 a query leaves out what gateways say of servers of others, where it is asked to', async () => {
+  await called({}, { foreign: true });
+  await called({ detail: '"foreign":true,' });
+  const all = { words: ['"server":"s"'], text: '', decision: undefined, place: undefined, backwards: true };
+  const times = { since: 0, until: Number.MAX_SAFE_INTEGER };
+  const found = async (more: object) =>
+    (await operator.audit(root)({ ...all, ...times, limit: 9, ...more })).found.length;
+  expect(await found({})).toBe(2);
+  expect(await found({ withoutForeign: true })).toBe(1);
+  expect(await found({ type: 'operator.acting' })).toBe(0);
+});
+
 /** One call that a gateway reported, in the store. */
 async function called(record: object, event: object = {}): Promise<void> {
   const about = { reporter: ID, serial: 'ab', spool: 'cd', number: 1, ...event };

@@ -22,7 +22,11 @@ export function queryOf(invocation: Invocation, now: Date): QueryAuditRequest {
   if (until !== 0n && until <= since)
     throw new MisuseError('--until is not after --since: no time is between them');
   const text = invocation.text('text') ?? '';
-  return { words: wordsOf(invocation), decision, text, since, until, backwards: false, limit: 0 };
+  const words = wordsOf(invocation);
+  // A liar could fill any of these; without a filter, nothing of the log is left out.
+  const isFiltered = words.length > 0 || decision !== '' || text !== '';
+  const withoutForeign = isFiltered && !invocation.has('foreign');
+  return { words, decision, text, since, until, withoutForeign, backwards: false, limit: 0 };
 }
 
 /** As the log spells them: what matches nothing because it is misspelt must not look like "it did nothing". */

@@ -49,6 +49,10 @@ export const audit: Command = {
       value: 'TEXT',
       says: 'query, export: any part of an entry, in upper or lower case.',
     },
+    foreign: {
+      type: 'boolean',
+      says: 'query, export: also calls that a gateway reported of servers of others, which no other filter finds.',
+    },
     since: {
       type: 'string',
       value: 'TIME',
@@ -80,7 +84,18 @@ export const audit: Command = {
 };
 
 const VERBS = ['query', 'export', 'certificates', 'proof', 'verify'];
-const FILTERS = ['identity', 'serial', 'code', 'server', 'tool', 'decision', 'text', 'since', 'until'];
+const FILTERS = [
+  'identity',
+  'serial',
+  'code',
+  'server',
+  'tool',
+  'decision',
+  'text',
+  'foreign',
+  'since',
+  'until',
+];
 const PRINTING = ['limit', 'all', 'follow'];
 
 /** The verbs that take a flag; a flag that is not here is for all of them. */
@@ -118,7 +133,12 @@ async function query(invocation: Invocation, io: Io): Promise<ExitStatus> {
     ({ place } = newest);
     print(newest.entries);
   }
-  if (!found && !invocation.has('json')) io.err('no entry matches\n');
+  if (!found && !invocation.has('json')) {
+    const left = request.withoutForeign
+      ? ' (--foreign looks at what gateways say of servers of others, too)'
+      : '';
+    io.err(`no entry matches${left}\n`);
+  }
   while (invocation.has('follow') && !io.signal.aborted) {
     place = await forwards(request, place, { invocation, print });
     await pause(FOLLOW_MS, io.signal);

@@ -321,6 +321,8 @@ export interface QueryAuditRequest {
   backwards: boolean;
   /** From 1 to 1000. */
   limit: number;
+  /** Leaves out calls that a gateway reported of servers that were not its own: anything could be said there. */
+  withoutForeign: boolean;
 }
 
 export interface QueryAuditResponse {
@@ -2575,7 +2577,17 @@ export const ListRevocationsResponse: MessageFns<ListRevocationsResponse> = {
 };
 
 function createBaseQueryAuditRequest(): QueryAuditRequest {
-  return { words: [], text: "", decision: "", since: 0n, until: 0n, place: undefined, backwards: false, limit: 0 };
+  return {
+    words: [],
+    text: "",
+    decision: "",
+    since: 0n,
+    until: 0n,
+    place: undefined,
+    backwards: false,
+    limit: 0,
+    withoutForeign: false,
+  };
 }
 
 export const QueryAuditRequest: MessageFns<QueryAuditRequest> = {
@@ -2612,6 +2624,9 @@ export const QueryAuditRequest: MessageFns<QueryAuditRequest> = {
     }
     if (message.limit !== 0) {
       writer.uint32(64).uint32(message.limit);
+    }
+    if (message.withoutForeign !== false) {
+      writer.uint32(72).bool(message.withoutForeign);
     }
     return writer;
   },
@@ -2691,6 +2706,14 @@ export const QueryAuditRequest: MessageFns<QueryAuditRequest> = {
             }
 
             message.limit = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.withoutForeign = reader.bool();
             continue;
           }
         }
