@@ -76,15 +76,19 @@ test('I148 rotates once after the other person has countersigned it', async () =
     stderr: expect.stringContaining('request 1 is your own: another person is needed'),
   });
   await login('bob');
-  expect((await as('bob', 'countersign')).stdout).toMatch(/\n1 +rotate +intermediate +ada of http/);
+  expect((await as('bob', 'countersign')).stdout).toMatch(
+    /\n1 +rotate +intermediate, at stage idle .* ada of http/,
+  );
   expect(await as('bob', 'countersign', '1', '--dry-run')).toMatchObject({
     status: 0,
-    stdout: expect.stringMatching(/^would countersign request 1: rotate intermediate\n/),
+    stdout: expect.stringMatching(/^would countersign request 1: rotate intermediate, at stage idle .*\n/),
   });
   expect(await as('ada', ...rotate)).toMatchObject({ status: 1 });
   expect(await as('bob', 'countersign', '1')).toMatchObject({
     status: 0,
-    stdout: expect.stringMatching(/^countersigned request 1: rotate intermediate\nfor ada of /),
+    stdout: expect.stringMatching(
+      /^countersigned request 1: rotate intermediate, at stage idle .*\nfor ada of /,
+    ),
   });
   // Another form of the command is another use.
   expect(await as('ada', 'rotate')).toMatchObject({ status: 1 });

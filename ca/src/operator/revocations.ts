@@ -14,7 +14,7 @@ import {
 } from '../revocation/revocations.ts';
 import type { OperatorStore } from '../store/operator-store.ts';
 import type { NodeStore } from '../store/store.ts';
-import { reading, type VerbDeps, writing } from './verb.ts';
+import { type Acting, reading, type VerbDeps, writing } from './verb.ts';
 
 export interface RevokeDeps extends VerbDeps {
   readonly agents: Pick<Agents, 'list' | 'has' | 'onProgress'>;
@@ -82,7 +82,8 @@ export const revocationVerbs = (deps: RevokeDeps) => ({
     {
       name: 'releaseNode',
       about: ({ node, reason, dryRun }) => (dryRun ? undefined : `${node}, because: ${reason}`),
-      run: (order, by) => release(order, by, deps),
+      takesSecond: true,
+      run: (order, by, acting) => release(order, by, acting, deps),
     },
     deps,
   ),
@@ -90,7 +91,8 @@ export const revocationVerbs = (deps: RevokeDeps) => ({
   revocations: reading('revocations', async (_: undefined) => deps.revocations.standing(), deps),
 });
 
-async function release({ node, reason, dryRun }: ReleaseOrder, by: string, { store }: RevokeDeps) {
+async function release(order: ReleaseOrder, by: string, { takeSecond }: Acting, { store }: RevokeDeps) {
+  const { node, reason, dryRun } = order;
   const slash = node.indexOf('/');
   const name = { platform: node.slice(0, slash), node: node.slice(slash + 1) };
   // Sign-ins of operators are kept in the same place, and are not machines.
@@ -100,6 +102,8 @@ async function release({ node, reason, dryRun }: ReleaseOrder, by: string, { sto
   ensure(isReason, 'node_state', `a reason of 1 to ${MAX_REASON} characters is needed`);
   const state = await store.nodeState(name);
   ensure(state !== undefined, 'node_state', `the CA remembers nothing of ${node}`);
+  // What joined since it was asked for is another machine.
+  if (!dryRun) await takeSecond({ exact: { order, state }, about: `${node}, because: ${reason}` });
   if (dryRun || (await store.releaseNode(name, state, { reason, by }))) return state;
   throw new IdentityError('node_state', `${node} has joined meanwhile: look again`);
 }

@@ -3,10 +3,13 @@ import { hash } from 'node:crypto';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Imported, OpenRequest, Requests } from '../ceremony/requests.ts';
-import type { Rotation, StepOrder } from '../rotation/rotation.ts';
-import type { RotationStatus } from '../rotation/status.ts';
+import type { Agree, Rotation, StepOrder } from '../rotation/rotation.ts';
+import { standingOf } from '../rotation/stage.ts';
+import { NEXT, type RotationStatus } from '../rotation/status.ts';
 import type { TaintOrder, TaintReport } from '../rotation/taint.ts';
-import { reading, type VerbDeps, writing } from './verb.ts';
+import type { StoredAuthority } from '../store/store.ts';
+import type { VerbName } from './roles.ts';
+import { type Acting, reading, type Verb, type VerbDeps, writing } from './verb.ts';
 
 export interface RotateDeps extends VerbDeps {
   readonly rotation: Rotation;
@@ -33,51 +36,42 @@ const MAX_REASON = 500;
 
 /** Each resolves with the status after it, and agents are told by then. Throws rotation with what a step waits for. */
 export const rotationVerbs = (deps: RotateDeps) => ({
-  rotate: writing<RotateOrder, RotationStatus>(
-    {
-      name: 'rotate',
-      about: ({ intermediate, dryRun }) => (dryRun ? undefined : intermediate ? 'intermediate' : 'root'),
-      run: ({ intermediate, dryRun }, by) =>
-        intermediate ? deps.rotation.renewIntermediate(by, dryRun) : deps.rotation.start(by, dryRun),
+  rotate: stepping<RotateOrder, RotationStatus>(
+    'rotate',
+    ({ intermediate }) => (intermediate ? 'intermediate' : 'root'),
+    ({ intermediate, dryRun }, by, agree) =>
+      intermediate
+        ? deps.rotation.renewIntermediate(by, dryRun, agree)
+        : deps.rotation.start(by, dryRun, agree),
+    deps,
+  ),
+  rotateNext: stepping<StepOrder, RotationStatus>(
+    'rotateNext',
+    aboutOf,
+    (order, by, agree) => {
+      ensureMeant(order);
+      return deps.rotation.next(order, by, agree);
     },
     deps,
   ),
-  rotateNext: writing<StepOrder, RotationStatus>(
-    {
-      name: 'rotateNext',
-      about: (order) => (order.dryRun ? undefined : aboutOf(order)),
-      run: (order, by) => {
-        ensureMeant(order);
-        return deps.rotation.next(order, by);
-      },
-    },
+  rotateRollback: stepping<RollbackOrder, RotationStatus>(
+    'rotateRollback',
+    () => 'root',
+    ({ dryRun }, by, agree) => deps.rotation.rollback(by, dryRun, agree),
     deps,
   ),
-  rotateRollback: writing<RollbackOrder, RotationStatus>(
-    {
-      name: 'rotateRollback',
-      about: ({ dryRun }) => (dryRun ? undefined : 'root'),
-      run: ({ dryRun }, by) => deps.rotation.rollback(by, dryRun),
-    },
+  standBy: stepping<RollbackOrder, RotationStatus>(
+    'standBy',
+    () => 'standby root',
+    ({ dryRun }, by, agree) => deps.rotation.standBy(by, dryRun, agree),
     deps,
   ),
-  standBy: writing<RollbackOrder, RotationStatus>(
-    {
-      name: 'standBy',
-      about: ({ dryRun }) => (dryRun ? undefined : 'standby root'),
-      run: ({ dryRun }, by) => deps.rotation.standBy(by, dryRun),
-    },
-    deps,
-  ),
-  taint: writing<TaintOrder, TaintReport>(
-    {
-      name: 'taint',
-      about: ({ authority, reason, dryRun }) =>
-        dryRun ? undefined : `authority ${authority}, because: ${reason}`,
-      run: (order, by) => {
-        ensureReason(order.reason, 'taint');
-        return deps.rotation.taint(order, by);
-      },
+  taint: stepping<TaintOrder, TaintReport>(
+    'taint',
+    ({ authority, reason }) => `authority ${authority}, because: ${reason}`,
+    (order, by, agree) => {
+      ensureReason(order.reason, 'taint');
+      return deps.rotation.taint(order, by, agree);
     },
     deps,
   ),
@@ -85,6 +79,37 @@ export const rotationVerbs = (deps: RotateDeps) => ({
   authorities: reading('authorities', (_: undefined) => deps.rotation.authorities(), deps),
   rotationStatus: reading('rotationStatus', (_: undefined) => deps.rotation.status(), deps),
 });
+
+/** A countersignature is for the step from where the authorities are: once they have moved it would be another step. */
+function stepping<Order extends { readonly dryRun: boolean }, Answer>(
+  name: VerbName,
+  about: (order: Order) => string,
+  run: (order: Order, by: string, agree: Agree | undefined) => Promise<Answer>,
+  deps: RotateDeps,
+): Verb<Order, Answer> {
+  const agreeOf =
+    (order: Order, { takeSecond }: Acting): Agree =>
+    (records) => {
+      const authorities = records.map(({ serial, state }) => [serial, state]);
+      return takeSecond({ exact: { order, authorities }, about: `${about(order)}, ${placeOf(records)}` });
+    };
+  return writing<Order, Answer>(
+    {
+      name,
+      about: (order) => (order.dryRun ? undefined : about(order)),
+      takesSecond: true,
+      run: (order, by, acting) => run(order, by, order.dryRun ? undefined : agreeOf(order, acting)),
+    },
+    deps,
+  );
+}
+
+/** For the second person: the stage, the roots, and what `rotate next` does. */
+function placeOf(records: readonly StoredAuthority[]): string {
+  const { stage, active, other } = standingOf(records);
+  const others = other === undefined ? '' : `, root ${other.serial} is ${other.state}`;
+  return `at stage ${stage} (root ${active.serial} signs${others}; the next step is to ${NEXT[stage]})`;
+}
 
 /** Throws message_parse, spiffe_id. */
 function ensureMeant({ without, everybody, reason }: StepOrder): void {

@@ -3,6 +3,7 @@ import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
+import { openRotation } from '../rotation/rotation.ts';
 import { openOperator } from './operator.ts';
 import type { Person } from './roles.ts';
 import type { Asker } from './verb.ts';
@@ -19,7 +20,10 @@ let rpc: Rpc;
 let operator: ReturnType<typeof openOperator>;
 beforeEach(async () => {
   rpc = await makeRpc([{ type: 'unix', attest: () => Promise.reject(new Error('nobody joins here')) }]);
-  const doors = { copyPath: 'nowhere', twoPeople: true, rotation: undefined as never };
+  const own = { leave: async () => {}, settle: async () => {} };
+  const clock = { now: () => rpc.clock.now(), sleepUntil: async () => {} };
+  const rotation = openRotation({ ...rpc, clock, own });
+  const doors = { copyPath: 'nowhere', twoPeople: true, rotation };
   operator = openOperator({ ...rpc, ...doors, people: async () => [] });
   const revocation = { kind: 'id', value: ID, reason: 'keyCompromise', seconds: 0, force: false };
   for (let n = 0; n < 2; n += 1) await operator.revoke(root)({ ...revocation, dryRun: false });
@@ -113,5 +117,64 @@ describe('I148 an apply that widens access', () => {
     await expect(apply(ada, 'w')).rejects.toThrow(needed('apply'));
     await operator.countersign(bob)(1);
     expect(await apply(ada, 'w')).toMatchObject({ version: 1 });
+  });
+});
+
+describe('I176 a countersignature is for what was asked for, and not for what the same words do later', () => {
+  const once = { dryRun: false };
+  const step = { without: [], everybody: false, reason: '', ...once };
+  const roots = async () =>
+    (await rpc.store.authorities()).flatMap(({ kind, state }) => (kind === 'root' ? [state] : []));
+  const activeSerial = async () =>
+    (await rpc.store.authorities()).find(({ kind, state }) => kind === 'root' && state === 'active')
+      ?.serial ?? '';
+
+  test.each<[string, (asker: Asker) => Promise<unknown>, readonly string[]]>([
+    ['rotate', (asker) => operator.rotate(asker)({ intermediate: false, ...once }), []],
+    ['rotate', (asker) => operator.rotate(asker)({ intermediate: true, ...once }), []],
+    ['rotateNext', (asker) => operator.rotateNext(asker)(step), ['rotate']],
+    ['rotateRollback', (asker) => operator.rotateRollback(asker)(once), ['rotate']],
+    ['standBy', (asker) => operator.standBy(asker)(once), []],
+    [
+      'taint',
+      async (asker) => operator.taint(asker)({ authority: await activeSerial(), reason: 'x', ...once }),
+      ['rotate'],
+    ],
+  ])('%s %#', async (verb, ask, before) => {
+    if (before.length > 0) await operator.rotate(root)({ intermediate: false, ...once });
+    await expect(ask(ada)).rejects.toThrow(needed(verb));
+    const [request] = await operator.requests(bob)(undefined);
+    expect(request?.about).toMatch(
+      before.length > 0
+        ? /, at stage published \(root \w+ signs, root \w+ is published; the next step is to activate\)$/
+        : /, at stage idle \(root \w+ signs; the next step is to prepare\)$/,
+    );
+    await operator.countersign(bob)(1);
+    // Somebody else moves the authorities meanwhile.
+    if (before.length > 0) await operator.rotateNext(root)(step);
+    else await operator.rotate(root)({ intermediate: false, ...once });
+    const moved = await roots();
+    await expect(ask(ada)).rejects.toThrow(needed(verb));
+    expect(await roots()).toEqual(moved);
+  });
+
+  test('a step is made where nothing has moved, once', async () => {
+    await operator.rotate(root)({ intermediate: false, ...once });
+    await expect(operator.rotateNext(ada)(step)).rejects.toThrow(needed('rotateNext'));
+    await operator.countersign(bob)(1);
+    expect(await operator.rotateNext(ada)(step)).toMatchObject({ stage: 'retiring' });
+    await expect(operator.rotateNext(ada)(step)).rejects.toThrow(needed('rotateNext'));
+  });
+
+  test('a machine that has joined meanwhile is not released', async () => {
+    const node = { platform: 'azure', node: 'vm-1' };
+    await rpc.store.swapNodeState(node, undefined, 'first');
+    const release = () =>
+      operator.releaseNode(ada)({ node: 'azure/vm-1', reason: 'made anew', dryRun: false });
+    await expect(release()).rejects.toThrow(needed('releaseNode'));
+    await operator.countersign(bob)(1);
+    await rpc.store.swapNodeState(node, 'first', 'second');
+    await expect(release()).rejects.toThrow(needed('releaseNode'));
+    expect(await rpc.store.nodeState(node)).toBe('second');
   });
 });

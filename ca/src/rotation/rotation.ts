@@ -56,6 +56,9 @@ export interface StepOrder extends Waiver {
   readonly dryRun: boolean;
 }
 
+/** Called before a step, of what it will begin from; none comes between. What it throws ends the step. */
+export type Agree = (records: readonly StoredAuthority[]) => Promise<void>;
+
 export type Rotation = ReturnType<typeof openRotation>;
 
 type MovedEvent = Omit<Extract<AuditEvent, { type: 'authority.moved' }>, 'type' | 'moves'>;
@@ -66,8 +69,11 @@ type MovedEvent = Omit<Extract<AuditEvent, { type: 'authority.moved' }>, 'type' 
  */
 export function openRotation(deps: RotationDeps) {
   let last: Promise<unknown> = Promise.resolve();
-  const inOrder = <T>(step: () => Promise<T>): Promise<T> => {
-    const made = last.then(step);
+  const inOrder = <T>(step: () => Promise<T>, agree?: Agree): Promise<T> => {
+    const made = last.then(async () => {
+      await agree?.(await deps.store.authorities());
+      return step();
+    });
     last = made.catch(() => {});
     return made;
   };
@@ -75,19 +81,21 @@ export function openRotation(deps: RotationDeps) {
     status: () => statusNow(deps),
     glance: glanceOf(deps),
     /** Makes a new root and puts it into the bundle. */
-    start: (by: string, dryRun: boolean) => inOrder(() => start(by, dryRun, deps)),
+    start: (by: string, dryRun: boolean, agree?: Agree) => inOrder(() => start(by, dryRun, deps), agree),
     /** Goes on by one step. */
-    next: (order: StepOrder, by: string) => inOrder(() => next(order, by, deps)),
+    next: (order: StepOrder, by: string, agree?: Agree) => inOrder(() => next(order, by, deps), agree),
     /** Takes the rotation back: the root that is new goes, or signs no longer. */
-    rollback: (by: string, dryRun: boolean) => inOrder(() => rollback(by, dryRun, deps)),
+    rollback: (by: string, dryRun: boolean, agree?: Agree) =>
+      inOrder(() => rollback(by, dryRun, deps), agree),
     /** Makes a standby root and puts it into the bundle. */
-    standBy: (by: string, dryRun: boolean) => inOrder(() => standBy(by, dryRun, deps)),
+    standBy: (by: string, dryRun: boolean, agree?: Agree) => inOrder(() => standBy(by, dryRun, deps), agree),
     /** Takes an authority away whose key is stolen. */
-    taint: (order: TaintOrder, by: string) => inOrder(() => taint(order, by, deps)),
+    taint: (order: TaintOrder, by: string, agree?: Agree) => inOrder(() => taint(order, by, deps), agree),
     /** All that there ever were. */
     authorities: () => listAll(deps),
     /** Another intermediate under the active root signs from now on. */
-    renewIntermediate: (by: string, dryRun: boolean) => inOrder(() => renewIntermediate(by, dryRun, deps)),
+    renewIntermediate: (by: string, dryRun: boolean, agree?: Agree) =>
+      inOrder(() => renewIntermediate(by, dryRun, deps), agree),
   };
 }
 

@@ -53,7 +53,8 @@ export interface Waiver {
   readonly everybody: boolean;
 }
 
-const NEXT: Readonly<Record<Stage, NextStep>> = {
+/** By the stage. */
+export const NEXT: Readonly<Record<Stage, NextStep>> = {
   idle: 'prepare',
   prepared: 'publish',
   published: 'activate',
