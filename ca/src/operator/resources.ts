@@ -13,6 +13,7 @@ import type { Applied, ApplyOptions, Registry } from '../registry/registry.ts';
 import { type ResourceFile, warnEnded } from '../registry/resources.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import { ensureOwn, ofServers, widening, withRest } from './scope.ts';
+import { digestOf } from './second.ts';
 import { type Acting, reading, type VerbDeps, writing } from './verb.ts';
 
 export interface ResourceDeps extends VerbDeps {
@@ -42,6 +43,8 @@ export interface ChangeReport {
   readonly losses: readonly Loss[];
   /** Who has not acknowledged the change within a second. Undefined if nothing has changed. */
   readonly unacknowledged: Unacknowledged | undefined;
+  /** Of a dry run: that of the request of a second person for this very change; undefined if it needs none. */
+  readonly digest: string | undefined;
 }
 
 export type ExplainQuery =
@@ -93,25 +96,32 @@ async function applied(order: ApplyOrder, acting: Acting, deps: ResourceDeps): P
     ensureScope(found);
     if (widening(found).length === 0) return;
     acting.ensureFresh();
-    // The set that is applied, and the one that it replaces: a change in between needs another countersignature.
-    const exact = { resources: found.after.resources, version: found.version };
-    await acting.takeSecond({ exact, about: aboutChanges(found) });
+    await acting.takeSecond({ exact: exactOf(found), about: aboutChanges(found) });
   };
-  if (!dryRun) return reportOf(await registry.apply(files, by, { ...how, agree }), deps, order, servers);
+  if (!dryRun) {
+    const report = await reportOf(await registry.apply(files, by, { ...how, agree }), deps, order, servers);
+    return { ...report, digest: undefined };
+  }
   const found = await registry.diff(files, how);
   ensureScope(found);
-  return reportOf(found, deps, order, servers);
+  const digest = widening(found).length > 0 ? digestOf('apply', exactOf(found)) : undefined;
+  return { ...(await reportOf(found, deps, order, servers)), digest };
 }
 
-const aboutChanges = ({ changes, version }: Applied): string =>
-  [`of version ${version}`, ...changes.map(({ change, key }) => `${change} ${key}`)].join(', ');
+const aboutChanges = ({ changes, version }: Applied): readonly string[] => [
+  changes.length === 1 ? `of version ${version}` : `${changes.length} changes of version ${version}`,
+  ...changes.map(({ change, key }) => `${change} ${key}`),
+];
+
+/** The set that is applied, and the one that it replaces: a change in between needs another countersignature. */
+const exactOf = ({ after, version }: Applied) => ({ resources: after.resources, version });
 
 async function reportOf(
   applied: Applied,
   deps: ResourceDeps,
   { dryRun }: { readonly dryRun: boolean },
   servers: readonly string[] | undefined,
-): Promise<ChangeReport> {
+): Promise<Omit<ChangeReport, 'digest'>> {
   const { changes, version } = applied;
   const ended = warnEnded(ofServers({ ...applied.after, version }, servers), deps.clock.now());
   // Those of the set may name what an owner does not see.

@@ -103,7 +103,7 @@ async function release(order: ReleaseOrder, by: string, { takeSecond }: Acting, 
   const state = await store.nodeState(name);
   ensure(state !== undefined, 'node_state', `the CA remembers nothing of ${node}`);
   // What joined since it was asked for is another machine.
-  if (!dryRun) await takeSecond({ exact: { order, state }, about: `${node}, because: ${reason}` });
+  if (!dryRun) await takeSecond({ exact: { order, state }, about: [node, `because: ${reason}`] });
   if (dryRun || (await store.releaseNode(name, state, { reason, by }))) return state;
   throw new IdentityError('node_state', `${node} has joined meanwhile: look again`);
 }

@@ -91,7 +91,7 @@ function stepping<Order extends { readonly dryRun: boolean }, Answer>(
     (order: Order, { takeSecond }: Acting): Agree =>
     (records) => {
       const authorities = records.map(({ serial, state }) => [serial, state]);
-      return takeSecond({ exact: { order, authorities }, about: `${about(order)}, ${placeOf(records)}` });
+      return takeSecond({ exact: { order, authorities }, about: [placeOf(records), about(order)] });
     };
   return writing<Order, Answer>(
     {

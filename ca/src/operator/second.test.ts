@@ -125,9 +125,7 @@ describe('I176 a countersignature is for what was asked for, and not for what th
   const step = { without: [], everybody: false, reason: '', ...once };
   const roots = async () =>
     (await rpc.store.authorities()).flatMap(({ kind, state }) => (kind === 'root' ? [state] : []));
-  const activeSerial = async () =>
-    (await rpc.store.authorities()).find(({ kind, state }) => kind === 'root' && state === 'active')
-      ?.serial ?? '';
+  const first = async () => (await rpc.store.authorities()).find(({ kind }) => kind === 'root')?.serial ?? '';
 
   test.each<[string, (asker: Asker) => Promise<unknown>, readonly string[]]>([
     ['rotate', (asker) => operator.rotate(asker)({ intermediate: false, ...once }), []],
@@ -137,7 +135,7 @@ describe('I176 a countersignature is for what was asked for, and not for what th
     ['standBy', (asker) => operator.standBy(asker)(once), []],
     [
       'taint',
-      async (asker) => operator.taint(asker)({ authority: await activeSerial(), reason: 'x', ...once }),
+      async (asker) => operator.taint(asker)({ authority: await first(), reason: 'x', ...once }),
       ['rotate'],
     ],
   ])('%s %#', async (verb, ask, before) => {
@@ -146,8 +144,8 @@ describe('I176 a countersignature is for what was asked for, and not for what th
     const [request] = await operator.requests(bob)(undefined);
     expect(request?.about).toMatch(
       before.length > 0
-        ? /, at stage published \(root \w+ signs, root \w+ is published; the next step is to activate\)$/
-        : /, at stage idle \(root \w+ signs; the next step is to prepare\)$/,
+        ? /^at stage published \(root \w+ signs, root \w+ is published; the next step is to activate\), /
+        : /^at stage idle \(root \w+ signs; the next step is to prepare\), /,
     );
     await operator.countersign(bob)(1);
     // Somebody else moves the authorities meanwhile.
@@ -176,5 +174,42 @@ describe('I176 a countersignature is for what was asked for, and not for what th
     await rpc.store.swapNodeState(node, 'first', 'second');
     await expect(release()).rejects.toThrow(needed('releaseNode'));
     expect(await rpc.store.nodeState(node)).toBe('second');
+  });
+});
+
+describe('I177 what the second person sees', () => {
+  const set = (count: number, of: string) => {
+    const names = Array.from({ length: count }, (_, n) => `a${n}-${'n'.repeat(55)}`);
+    const resource = (name: string, id: string) => ({ kind: 'Identity', name, platform: 'unix', id });
+    const list = [...names.map((name, n) => resource(name, `${ID}/${n}`)), resource('zz', `${ID}/${of}`)];
+    return [{ name: 'f', text: list.map((each) => JSON.stringify(each)).join('\n---\n') }];
+  };
+  const apply = (asker: Asker, count: number, { of = 'zz', dryRun = false } = {}) =>
+    operator.apply(asker)({ files: set(count, of), how: {}, dryRun });
+  const request = async () => (await operator.requests(bob)(undefined))[0];
+
+  test('is how many changes there are, and how many are not named', async () => {
+    await expect(apply(ada, 99)).rejects.toThrow(needed('apply'));
+    const about = (await request())?.about ?? '';
+    const [, named = '', more] =
+      /^100 changes of version 0((?:, added \S+)+), \.\.\. and (\d+) more$/.exec(about) ?? [];
+    expect(named.split(', added ').length - 1 + Number(more)).toBe(100);
+  });
+
+  test('is the digest that a dry run of the same files has, and of no others', async () => {
+    await expect(apply(ada, 99)).rejects.toThrow(needed('apply'));
+    const { digest } = (await request()) ?? {};
+    expect((await apply(bob, 99, { dryRun: true })).digest).toBe(digest);
+    expect((await apply(bob, 99, { dryRun: true, of: 'payroll' })).digest).not.toBe(digest);
+    expect((await apply(root, 99)).digest).toBeUndefined();
+    expect((await apply(bob, 99, { dryRun: true })).digest).toBeUndefined();
+  });
+
+  test('is one line, whatever the reason says', async () => {
+    const order = { without: [], everybody: true, dryRun: false };
+    await operator.rotate(root)({ intermediate: false, dryRun: false });
+    const reason = 'x\ncountersigned request 9: nothing';
+    await expect(operator.rotateNext(ada)({ ...order, reason })).rejects.toThrow(needed('rotateNext'));
+    expect((await request())?.about).toMatch(/because: x\\ncountersigned|because: x\\u000acountersigned/);
   });
 });

@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 import type { OperatorStore } from '../store/operator-store.ts';
 import type { Person, VerbName } from './roles.ts';
 
@@ -9,8 +10,8 @@ import type { Person, VerbName } from './roles.ts';
 export interface Use {
   /** All that the verb is given, and what else decides its effect: plain values and bigints. */
   readonly exact: unknown;
-  /** For the second person. */
-  readonly about: string;
+  /** For the second person, part by part: what is first is there, also of a use with many parts. */
+  readonly about: readonly string[];
 }
 
 export interface SecondDeps {
@@ -36,15 +37,29 @@ export async function takeSecond(
   const digest = digestOf(verb, exact);
   if ((await store.useRequest(digest, id)) !== undefined) return;
   const until = addSeconds(clock.now(), REQUEST_SECONDS);
-  const draft = { verb, digest, about: about.slice(0, MAX_ABOUT), person: id, by, until };
+  const draft = { verb, digest, about: bounded(about), person: id, by, until };
   const request = await store.request(draft, MAX_OPEN);
   const waits = `request ${request.number} waits for another operator until ${request.until.toISOString()}`;
   const next = `after \`chancery-ca countersign ${request.number}\` by that one, run this command again`;
   throw new IdentityError('operator_second', `${verb} needs two people: ${waits}; ${next}`);
 }
 
-/** Of equal values the same, whatever the order of their keys. */
-const digestOf = (verb: VerbName, exact: unknown): string =>
+/** On one line. Says what it leaves out: nobody may agree to what they cannot see, and take it for all. */
+function bounded(parts: readonly string[]): string {
+  let text = '';
+  for (const [index, part] of parts.map(printable).entries()) {
+    const next = index === 0 ? part : `, ${part}`;
+    const left = text.length + next.length - MAX_ABOUT;
+    const more = parts.length - index;
+    if (left > 0 && index > 0) return `${text}, ... and ${more} more`;
+    if (left > 0) text = `${next.slice(0, MAX_ABOUT)}... and ${left} more characters`;
+    else text += next;
+  }
+  return text;
+}
+
+/** What a request has. Of equal values the same, whatever the order of their keys. */
+export const digestOf = (verb: VerbName, exact: unknown): string =>
   hash('sha256', JSON.stringify([verb, exact], sorted), 'hex');
 
 function sorted(_: string, value: unknown): unknown {

@@ -74,7 +74,7 @@ export interface Writing<Value, Answer> {
   readonly name: VerbName;
   /** What will be changed, for the audit log; undefined if nothing will be, as in a dry run. */
   readonly about: (value: Value) => string | undefined;
-  /** True where `run` takes the countersignature, because more than the value decides what is done. */
+  /** Set if `run` itself takes the countersignature, because more than the value decides what is done. */
   readonly takesSecond?: true;
   /** `by` is the operator. */
   readonly run: (value: Value, by: string, acting: Acting) => Promise<Answer>;
@@ -98,7 +98,7 @@ export function writing<Value, Answer>(
       if (what !== undefined) {
         if (fresh === 'always') {
           acting.ensureFresh();
-          if (takesSecond !== true) await acting.takeSecond({ exact: value, about: what });
+          if (takesSecond !== true) await acting.takeSecond({ exact: value, about: [what] });
         }
         await deps.audit({ type: 'operator.acting', verb: name, about: what.slice(0, 2000), by });
       }

@@ -40,6 +40,7 @@ export const apply: Command = {
       warnings: answers.flatMap(({ warnings }) => warnings),
       losses: answers.flatMap(({ losses }) => losses),
       unacknowledged: answers.at(-1)?.unacknowledged,
+      digest: answers.at(-1)?.digest ?? '',
     };
     printWarnings(io, [...answer.warnings, ...answer.losses.map(lossSentence)]);
     if (invocation.has('json')) printJson(io, answer);
@@ -103,7 +104,8 @@ function holdersOf({ agents, connected }: AgentLoss): string {
     : `${some(agents)}, ${agents - connected} of them ${away}`;
 }
 
-function printChanges(io: Io, { changes, version, unacknowledged }: ApplyResponse, dryRun: boolean): void {
+function printChanges(io: Io, answer: ApplyResponse, dryRun: boolean): void {
+  const { changes, version, unacknowledged, digest } = answer;
   for (const { change, kind, name, diff } of changes) {
     io.out(`${change} ${kind}/${name}\n`);
     io.out(`${diff.replaceAll(/^/gm, '  ')}\n`);
@@ -117,5 +119,7 @@ function printChanges(io: Io, { changes, version, unacknowledged }: ApplyRespons
       ? `${what}; version ${version} stays in force (dry run)\n`
       : `${what}; version ${version} is in force\n`,
   );
+  if (digest !== '')
+    io.out(`where two people are needed, the request for exactly this has sha256 ${digest}\n`);
   if (!dryRun && changes.length > 0) printUnacknowledged(io, unacknowledged);
 }

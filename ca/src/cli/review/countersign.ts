@@ -9,6 +9,7 @@ import {
   MisuseError,
 } from '@chancery/shared/cli/program.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 import { instant, OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
 import { callOperator } from '../operator/admin.ts';
 
@@ -72,8 +73,8 @@ async function agree(
   if (invocation.has('json')) printJson(io, made);
   else
     io.out(
-      `${isDry ? 'would countersign' : 'countersigned'} request ${number}: ${verb} ${about}\n` +
-        `for ${by}, once, until ${instant(until)} (sha256 ${digest})\n`,
+      `${isDry ? 'would countersign' : 'countersigned'} request ${number}: ${verb} ${printable(about)}\n` +
+        `for ${printable(by)}, once, until ${instant(until)} (sha256 ${digest})\n`,
     );
   return 0;
 }

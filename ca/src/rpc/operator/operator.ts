@@ -110,9 +110,9 @@ async function readSet(stream: ApplyStream): Promise<ApplyOrder> {
 }
 
 async function tell(stream: ApplyStream, report: ChangeReport): Promise<void> {
-  const { changes, warnings, version, losses, unacknowledged } = report;
+  const { changes, warnings, version, losses, unacknowledged, digest = '' } = report;
   const told = changes.map(changeMessage);
-  const more = { version: 0n, warnings: [], losses: [], unacknowledged: undefined };
+  const more = { version: 0n, warnings: [], losses: [], unacknowledged: undefined, digest: '' };
   while (told.length > MAX_TOLD) await stream.send({ changes: told.splice(0, MAX_TOLD), ...more });
   await stream.send({
     changes: told,
@@ -120,6 +120,7 @@ async function tell(stream: ApplyStream, report: ChangeReport): Promise<void> {
     warnings: warnings.slice(0, MAX_WARNINGS),
     losses: losses.slice(0, MAX_WARNINGS).map(lossMessage),
     unacknowledged: unacknowledged && unacknowledgedMessage(unacknowledged),
+    digest,
   });
 }
 

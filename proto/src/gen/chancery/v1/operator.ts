@@ -78,7 +78,11 @@ export interface ApplyResponse {
   /** In the last message: what the change takes from connected agents: at most 100. */
   losses: AgentLoss[];
   /** In the last message, where something has changed. */
-  unacknowledged: Unacknowledged | undefined;
+  unacknowledged:
+    | Unacknowledged
+    | undefined;
+  /** In the last message of a dry run whose change could need a second person: the digest of the request for it. */
+  digest: string;
 }
 
 /**
@@ -610,7 +614,7 @@ export const ApplyRequest: MessageFns<ApplyRequest> = {
 };
 
 function createBaseApplyResponse(): ApplyResponse {
-  return { changes: [], version: 0n, warnings: [], losses: [], unacknowledged: undefined };
+  return { changes: [], version: 0n, warnings: [], losses: [], unacknowledged: undefined, digest: "" };
 }
 
 export const ApplyResponse: MessageFns<ApplyResponse> = {
@@ -632,6 +636,9 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
     }
     if (message.unacknowledged !== undefined) {
       Unacknowledged.encode(message.unacknowledged, writer.uint32(42).fork()).join();
+    }
+    if (message.digest !== "") {
+      writer.uint32(50).string(message.digest);
     }
     return writer;
   },
@@ -687,6 +694,14 @@ export const ApplyResponse: MessageFns<ApplyResponse> = {
             }
 
             message.unacknowledged = Unacknowledged.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.digest = reader.string();
             continue;
           }
         }
