@@ -22,7 +22,7 @@ beforeEach(async () => {
   rpc = await makeRpc([{ type: 'unix', attest: () => Promise.reject(new Error('nobody joins here')) }]);
   const own = { leave: async () => {}, settle: async () => {} };
   const clock = { now: () => rpc.clock.now(), sleepUntil: async () => {} };
-  const rotation = openRotation({ ...rpc, clock, own });
+  const rotation = openRotation({ ...rpc, clock, own, ensureSteady: () => {} });
   const doors = { copyPath: 'nowhere', twoPeople: true, rotation };
   operator = openOperator({ ...rpc, ...doors, people: async () => [] });
   const revocation = { kind: 'id', value: ID, reason: 'keyCompromise', seconds: 0, force: false };

@@ -7,7 +7,7 @@ import { rootOf } from '../authority/records.ts';
 import type { AuthorityRecord } from '../store/store.ts';
 
 /** Throws rotation where the root that signs cannot vouch for another one. */
-export async function ensureVouches({ store, keys }: Pick<AuthorityDeps, 'store' | 'keys'>): Promise<void> {
+export async function ensureKeyOfRoot({ store, keys }: Pick<AuthorityDeps, 'store' | 'keys'>): Promise<void> {
   const { serial, key } = rootOf(await store.authorities());
   const says = `the key of root ${serial} is not at hand (${key.home}), and agents take no root without its voucher`;
   ensure(await keys.root.has(key), 'rotation', `${says}: bring it back and try again`);

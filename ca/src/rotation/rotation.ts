@@ -16,7 +16,7 @@ import { makeIntermediate } from '../authority/settle.ts';
 import { ensureVouches, vouch } from '../authority/vouch.ts';
 import { isStandby } from '../store/authority-states.ts';
 import type { AuthorityMove, Numbered, StoredAuthority, Unused } from '../store/store.ts';
-import { ensureChain, ensureVouches } from './fit.ts';
+import { ensureChain, ensureKeyOfRoot } from './fit.ts';
 import { heldUnder, type LookDeps, look } from './look.ts';
 import {
   activeMoves,
@@ -142,7 +142,7 @@ async function start(by: string, dryRun: boolean, deps: RotationDeps): Promise<R
   const underWay = `a rotation is under way (${stage}): chancery-ca rotate status, then rotate next or rotate rollback`;
   ensure(stage === 'idle' || stage === 'prepared', 'rotation', underWay);
   // Before there is a root: without a voucher agents would not take it.
-  await ensureVouches(deps);
+  await ensureKeyOfRoot(deps);
   if (dryRun) return statusNow(deps);
   if (stage === 'idle') await certify({ kind: 'root', state: 'prepared' }, deps, undefined);
   return publish(by, deps);
