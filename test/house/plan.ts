@@ -70,7 +70,7 @@ const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
   'ca/src/door': shared('ground evidence door door/http2 health audit'),
   'ca/src/operator': [
-    ...shared('ground unix spiffe policy revocation audit'),
+    ...shared('text ground unix spiffe policy revocation audit'),
     ...ca('store agents authority registry/identity registry impact rotation revocation ceremony'),
   ],
   'ca/src/sign-in': [

@@ -77,6 +77,8 @@ class SqliteStore implements Store {
     this.#inOrder(() => this.#write('answerAuthorityRequest', label, rowOf(record), textOfEvent(event)));
   readonly dropAuthorityRequest = (label: string, event: AuditEvent) =>
     this.#write('dropAuthorityRequest', label, textOfEvent(event));
+  readonly holdings = (query: HoldingsQuery) => this.#read('holdings', query);
+  readonly successions = (limit: number) => this.#read('successions', this.#now(), limit);
   readonly indexOf = (sequence: number) => this.#read('indexOf', sequence);
   readonly search = (query: EntryQuery) => this.#read('search', query);
   readonly signOffs = () => this.#read('signOffs');
@@ -133,14 +135,6 @@ class SqliteStore implements Store {
 
   certified({ now, target, after }: UnexpiredQuery) {
     return this.#read('certified', now.getTime(), target, after);
-  }
-
-  holdings(query: HoldingsQuery) {
-    return this.#read('holdings', query);
-  }
-
-  successions(limit: number) {
-    return this.#read('successions', this.#now(), limit);
   }
 
   copyTo(path: string): Promise<void> {
