@@ -1,6 +1,7 @@
 /**
- * The files of a spool: segments of lines, each named by the spool and the number of its first record. The last one is
- * written to. What a kill or a full disk has left of a line at its end is cut off.
+ * The files of spools: segments of lines, each named by its spool and the number of its first record. Each start begins
+ * another spool, since nothing proves that the files are the newest ones, and nobody's else: what is in the segments of
+ * before stays under its names, and the numbers go on.
  */
 import fs from 'node:fs';
 import { join } from 'node:path';
@@ -9,15 +10,16 @@ import { inFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { readLines } from './line.ts';
 
 export interface Segment {
+  /** Of its spool: 16 bytes, hexadecimal. */
+  id: string;
   /** The number of its first record. */
   readonly first: number;
   path: string;
   bytes: number;
 }
 
-/** The segments of one spool, by their numbers; there is one at least. */
+/** Segments by their numbers; the last one is empty, and of a new spool. */
 export interface Found {
-  readonly id: string;
   readonly segments: readonly Segment[];
   /** The number of the next record. */
   readonly next: number;
@@ -30,49 +32,34 @@ const NAME = /^([0-9a-f]{32})-(\d{16})\.spool$/;
 const segmentPath = (folder: string, id: string, first: number): string =>
   join(folder, `${id}-${String(first).padStart(16, '0')}.spool`);
 
-/** Finds the segments in the folder, 0700, or makes a first one. `newId` names a spool. Throws file. Blocks. */
-export function findSegments(folder: string, newId: () => string): Found {
+/** Finds the segments in the folder, 0700, and begins the spool with this ID. Throws file. Blocks. */
+export function findSegments(folder: string, newId: string): Found {
   return inFile(folder, 'file', () => {
     fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
     fs.chmodSync(folder, 0o700);
-    const found = listed(folder);
-    const ids = new Set(found.map(({ id }) => id));
-    // Two if it was killed while it was being renamed.
-    const id = ids.size === 1 ? (found[0]?.id ?? newId()) : newId();
-    const segments = found.map(({ id, first }) => {
-      const path = segmentPath(folder, id, first);
-      return { first, path, bytes: fs.statSync(path).size };
-    });
-    dropEmpty(segments);
-    renameSegments(folder, segments, id);
-    const last = segments.at(-1);
-    if (last !== undefined)
-      return { id, segments, next: repaired(last), fd: openPrivateFile(last.path, 'file') };
-    const { segment, fd } = makeSegment(folder, id, 1);
-    return { id, segments: [segment], next: 1, fd };
+    const segments = listed(folder);
+    const next = repaired(segments);
+    const { segment, fd } = makeSegment(folder, newId, next);
+    return { segments: [...segments, segment], next, fd };
   });
 }
 
-const listed = (folder: string): readonly { readonly id: string; readonly first: number }[] =>
+const listed = (folder: string): Segment[] =>
   fs
     .readdirSync(folder)
     .flatMap((name) => {
       const [, id = '', first] = NAME.exec(name) ?? [];
-      return first === undefined ? [] : [{ id, first: Number(first) }];
+      const path = join(folder, name);
+      return first === undefined ? [] : [{ id, first: Number(first), path, bytes: fs.statSync(path).size }];
     })
     .toSorted((a, b) => a.first - b.first);
 
-/** What a process that was killed has begun: the segment before says which number is the next. */
-function dropEmpty(segments: Segment[]): void {
-  while (segments.length > 1 && segments.at(-1)?.bytes === 0) fs.rmSync(segments.pop()?.path ?? '');
-}
-
-/** Gives all segments the name of another spool. Throws what the file system throws. Blocks. */
+/** Gives these segments the name of another spool. Throws what the file system throws. Blocks. */
 export function renameSegments(folder: string, segments: readonly Segment[], id: string): void {
   for (const segment of segments) {
     const path = segmentPath(folder, id, segment.first);
     if (path !== segment.path) fs.renameSync(segment.path, path);
-    segment.path = path;
+    [segment.id, segment.path] = [id, path];
   }
   syncFolder(folder);
 }
@@ -88,7 +75,7 @@ export function makeSegment(folder: string, id: string, first: number): { segmen
     fs.rmSync(path, { force: true });
     throw error;
   }
-  return { segment: { first, path, bytes: 0 }, fd };
+  return { segment: { id, first, path, bytes: 0 }, fd };
 }
 
 function syncFolder(folder: string): void {
@@ -100,13 +87,31 @@ function syncFolder(folder: string): void {
   }
 }
 
-/** Cuts off what comes after the last whole record. Returns the number of the next one. */
-function repaired(segment: Segment): number {
-  const bytes = fs.readFileSync(segment.path);
-  let [end, next] = [0, segment.first];
-  for (const line of readLines(bytes))
-    if (line.record !== undefined) [end, next] = [line.end, line.record.number + 1];
-  if (end < bytes.length) fs.truncateSync(segment.path, end);
-  segment.bytes = end;
+/** Removes segments at the end without a whole record. Returns the number of the next one. */
+function repaired(segments: Segment[]): number {
+  let next = 1;
+  for (let last = segments.at(-1); last !== undefined; last = segments.at(-1)) {
+    next = cutOff(last);
+    if (last.bytes > 0) break;
+    segments.pop();
+    fs.rmSync(last.path);
+  }
   return next;
+}
+
+/** Cuts off what comes after the last whole record; the rest is on the disk then. Returns the next number. */
+function cutOff(segment: Segment): number {
+  const fd = fs.openSync(segment.path, 'r+');
+  try {
+    const bytes = fs.readFileSync(fd);
+    let [end, next] = [0, segment.first];
+    for (const line of readLines(bytes))
+      if (line.record !== undefined) [end, next] = [line.end, line.record.number + 1];
+    if (end < bytes.length) fs.ftruncateSync(fd, end);
+    fs.fdatasyncSync(fd);
+    segment.bytes = end;
+    return next;
+  } finally {
+    fs.closeSync(fd);
+  }
 }

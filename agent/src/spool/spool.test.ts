@@ -27,16 +27,22 @@ const record = (n: number, length = 10): string => JSON.stringify({ id: `${n}`, 
 const append = (from: number, to: number, length?: number): void => {
   for (let n = from; n <= to; n += 1) spool.append([record(n, length)], NOW);
 };
-/** What comes after a number, message by message. */
+/** What comes after a number, message by message; the CA has the spools of before, then. */
 function readAll(after = 0): (string | undefined)[] {
   const all: (string | undefined)[] = [];
-  for (let batch = spool.read(after); batch !== undefined; batch = spool.read(after)) {
-    expect(batch.first).toBe(after + 1);
-    all.push(...batch.records);
-    after += batch.records.length;
+  for (let { id } = spool; ; id = spool.id) {
+    for (let batch = spool.read(after); batch !== undefined; batch = spool.read(after)) {
+      expect(batch.first).toBe(after + 1);
+      all.push(...batch.records);
+      after += batch.records.length;
+    }
+    if (id === begun()) return all;
+    spool.acknowledge(after);
   }
-  return all;
 }
+/** The spool that this process writes to. */
+const begun = () => fs.readdirSync(folder).toSorted(byNumber).at(-1)?.slice(0, 32);
+const byNumber = (a: string, b: string) => a.slice(33).localeCompare(b.slice(33));
 const records = (from: number, to: number, length?: number) =>
   Array.from({ length: to - from + 1 }, (_, index) => record(from + index, length));
 const files = () => fs.readdirSync(folder).map((name) => join(folder, name));
@@ -67,13 +73,30 @@ test('files are for the owner alone', () => {
   for (const file of files()) expect(fs.statSync(file).mode & 0o777).toBe(0o600);
 });
 
-test('another process goes on with the numbers of the one before', () => {
+test('another process goes on with the numbers of the one before, in another spool', () => {
   append(1, 300);
   const { id } = spool;
   again();
   append(301, 600);
-  expect([spool.id, spool.depth]).toEqual([id, 600]);
-  expect(readAll()).toEqual(records(1, 600));
+  expect([spool.id, spool.oldest, spool.depth]).toEqual([id, 1, 600]);
+  spool.acknowledge(299);
+  expect([spool.id, spool.read(299)?.records]).toEqual([id, [record(300)]]);
+  spool.acknowledge(300);
+  expect([spool.id, spool.oldest, spool.depth]).toEqual([begun(), 301, 300]);
+  expect(spool.id).not.toBe(id);
+  // What the CA says of a spool that it does not know.
+  spool.acknowledge(0);
+  expect(spool.depth).toBe(300);
+  expect(readAll(300)).toEqual(records(301, 600));
+});
+
+test('what was never written to leaves no file', () => {
+  for (let starts = 0; starts < 3; starts += 1) again();
+  expect(files()).toHaveLength(1);
+  append(1, 1);
+  again();
+  again();
+  expect(files()).toHaveLength(2);
 });
 
 test('segments whose records the CA has are removed, and the numbers go on', () => {
@@ -255,6 +278,76 @@ test('M89 a folder that is older than what the CA has is another spool, and noth
   const renamed = spool.id;
   again();
   expect([spool.id, spool.depth]).toEqual([renamed, 12]);
+  append(13, 14);
+  // Of what was there at the start, the CA has more than this folder.
+  spool.acknowledge(13);
+  expect([spool.id === renamed, spool.oldest, spool.depth]).toEqual([false, 1, 14]);
+  expect(readAll()).toEqual(records(1, 14));
+});
+
+describe('M100 a folder of which somebody has a copy', () => {
+  /** What the CA keeps, by the numbers of each spool. */
+  const has = new Map<string, Map<number, string | undefined>>();
+  const take = (from: Spool): void => {
+    while (from.depth > 0) {
+      const { id } = from;
+      const known = has.get(id) ?? new Map<number, string | undefined>();
+      has.set(id, known);
+      const through = () => Math.max(0, ...known.keys());
+      from.acknowledge(through());
+      if (from.id !== id) continue;
+      const { first, records } = from.read(through()) ?? { first: 0, records: [] };
+      for (const [index, json] of records.entries())
+        known.set(first + index, known.get(first + index) ?? json);
+      from.acknowledge(through());
+    }
+  };
+  const kept = () => [...has.values()].flatMap((each) => [...each.values()]);
+  beforeEach(() => has.clear());
+
+  test('two gateways that go on from it lose nothing', () => {
+    append(1, 2);
+    spool.acknowledge(1);
+    has.set(spool.id, new Map([[1, record(1)]]));
+    spool.close();
+    fs.cpSync(folder, join(dir, 'clone'), { recursive: true });
+    spool = open();
+    const clone = new Spool({ folder: join(dir, 'clone'), maxBytes: MAX_BYTES });
+    append(3, 5);
+    take(spool);
+    clone.append(records(103, 107), NOW);
+    take(clone);
+    clone.close();
+    expect(kept()).toEqual([...records(1, 5), ...records(103, 107)]);
+  });
+
+  test('an older copy that is put back, and has more before the CA is reached, loses nothing', () => {
+    append(1, 2);
+    take(spool);
+    fs.cpSync(folder, join(dir, 'copy'), { recursive: true });
+    append(3, 5);
+    take(spool);
+    spool.close();
+    fs.rmSync(folder, { recursive: true });
+    fs.renameSync(join(dir, 'copy'), folder);
+    spool = open();
+    append(103, 109);
+    take(spool);
+    expect(kept()).toEqual(expect.arrayContaining([...records(1, 5), ...records(103, 109)]));
+  });
+});
+
+test('M101 a sync that cannot begin is asked for again: nothing is sent that is not on the disk', async () => {
+  append(1, 1);
+  const noFile = Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
+  const opening = vi.spyOn(fs, 'openSync').mockImplementationOnce(() => {
+    throw noFile;
+  });
+  await expect(spool.sync()).rejects.toBe(noFile);
+  await spool.sync();
+  expect(opening).toHaveBeenCalledTimes(2);
+  await spool.sync();
+  expect(opening).toHaveBeenCalledTimes(2);
 });
 
 test('the oldest record that the CA does not have', () => {

@@ -1,7 +1,7 @@
 /**
  * Records of calls on their way to the CA: on disk until the CA has them. Each has a number. A write returns when the
  * kernel has the records, so that they outlast this process; `durable` waits for the disk. What is read for sending is
- * on the disk first, so no number is ever used for two records.
+ * on the disk first, and each start names a new spool, so no number of a spool is ever used for two records.
  */
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
@@ -49,12 +49,11 @@ export class Spool {
   readonly #segmentBytes: number;
   readonly #segments: Segment[];
   #bytes: number;
-  #id: string;
   #next: number;
   #through: number;
   #fd: number;
-  /** Whether something was written since the last sync: by the process before, too. */
-  #isDirty = true;
+  /** Whether something was written since the last sync. */
+  #isDirty = false;
   /** Where a write that failed could not be taken back. */
   #isTorn = false;
   #place: { readonly number: number; readonly from: Place } | undefined;
@@ -62,17 +61,17 @@ export class Spool {
 
   /** Opens the spool, or makes it. Throws file. Blocks. */
   constructor({ folder, maxBytes }: SpoolOptions) {
-    const { id, segments, next, fd } = findSegments(folder, newId);
-    [this.#folder, this.#maxBytes, this.#id, this.#next, this.#fd] = [folder, maxBytes, id, next, fd];
+    const { segments, next, fd } = findSegments(folder, newId());
+    [this.#folder, this.#maxBytes, this.#next, this.#fd] = [folder, maxBytes, next, fd];
     this.#segmentBytes = Math.min(MAX_SEGMENT_BYTES, Math.ceil(maxBytes / PARTS));
     this.#segments = [...segments];
     this.#bytes = segments.reduce((sum, { bytes }) => sum + bytes, 0);
     this.#through = this.oldest - 1;
   }
 
-  /** 16 bytes, hexadecimal. */
+  /** Names the spool of the oldest record, 16 bytes, hexadecimal: another one once the CA has all of that spool. */
   get id(): string {
-    return this.#id;
+    return (this.#segments[0] ?? this.#active).id;
   }
 
   /** The number of the oldest record that is still here, or of the next one. */
@@ -97,6 +96,17 @@ export class Spool {
 
   get #active(): Segment {
     return this.#segments.at(-1) as Segment;
+  }
+
+  /** Those of the spool of the oldest record. */
+  get #sent(): readonly Segment[] {
+    const others = this.#segments.findIndex(({ id }) => id !== this.id);
+    return others === -1 ? this.#segments : this.#segments.slice(0, others);
+  }
+
+  /** The number after the last one of that spool, so far. */
+  get #end(): number {
+    return this.#segments[this.#sent.length]?.first ?? this.#next;
   }
 
   /** Whether so many bytes have room. */
@@ -133,26 +143,27 @@ export class Spool {
   async sync(): Promise<void> {
     if (!this.#isDirty) return;
     this.#isDirty = false;
-    // A copy: this segment may be closed meanwhile.
-    const fd = fs.openSync(this.#active.path, 'r');
+    let fd: number | undefined;
     try {
+      // A copy: this segment may be closed meanwhile.
+      fd = fs.openSync(this.#active.path, 'r');
       await sync(fd);
     } catch (error) {
       this.#isDirty = true;
       throw error;
     } finally {
-      fs.closeSync(fd);
+      if (fd !== undefined) fs.closeSync(fd);
     }
   }
 
-  /** The records after this number, as many as one message may have; undefined if there are none. Blocks. */
+  /** The records of its spool after this number, as many as a message may have; undefined for none. Blocks. */
   read(after: number): Batch | undefined {
     const first = Math.max(after + 1, this.oldest);
-    if (first >= this.#next) return undefined;
+    if (first >= this.#end) return undefined;
     const from = this.#place?.number === first ? this.#place.from : undefined;
     const records: (string | undefined)[] = [];
     let bytes = 0;
-    for (const { json, after: place } of itemsFrom(this.#segments, this.#next, { number: first, from })) {
+    for (const { json, after: place } of itemsFrom(this.#sent, this.#end, { number: first, from })) {
       bytes += json === undefined ? LOST_BYTES : Buffer.byteLength(json);
       if (records.length > 0 && bytes > MAX_BATCH_BYTES) break;
       records.push(json);
@@ -170,10 +181,10 @@ export class Spool {
     return json;
   }
 
-  /** The CA has all records up to this number: segments that have no others are removed. Blocks. */
+  /** The CA has all records of the spool up to this number: segments that have no others are removed. Blocks. */
   acknowledge(through: number): void {
     // It has come further than this: an older copy of the folder was put back.
-    if (through >= this.#next) {
+    if (through >= this.#end) {
       this.#begin();
       return;
     }
@@ -201,15 +212,14 @@ export class Spool {
 
   /** As another spool: the CA takes these numbers for records that it has. Some of them may come to it twice. */
   #begin(): void {
-    this.#id = newId();
-    renameSegments(this.#folder, this.#segments, this.#id);
+    renameSegments(this.#folder, this.#sent, newId());
     this.#through = this.oldest - 1;
     this.#place = undefined;
   }
 
   #rotate(): void {
     fs.fdatasyncSync(this.#fd);
-    const { segment, fd } = makeSegment(this.#folder, this.#id, this.#next);
+    const { segment, fd } = makeSegment(this.#folder, this.#active.id, this.#next);
     fs.closeSync(this.#fd);
     this.#fd = fd;
     this.#segments.push(segment);
