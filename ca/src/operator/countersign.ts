@@ -3,10 +3,10 @@ import type { OperatorStore, StoredRequest } from '../store/operator-store.ts';
 import { reading, type VerbDeps, writing } from './verb.ts';
 
 export interface CountersignDeps extends VerbDeps {
-  readonly store: Pick<OperatorStore, 'requests' | 'countersign'>;
+  readonly store: Pick<OperatorStore, 'requests' | 'countersign' | 'withdraw'>;
 }
 
-/** `countersign` takes the number of a request. Throws countersign. */
+/** `countersign` and `withdraw` take the number of a request. Throws countersign. */
 export const countersignVerbs = (deps: CountersignDeps) => ({
   requests: reading('requests', async (_: undefined) => deps.store.requests(), deps),
   countersign: writing<number, StoredRequest>(
@@ -14,6 +14,14 @@ export const countersignVerbs = (deps: CountersignDeps) => ({
       name: 'countersign',
       about: (number) => `request ${number}`,
       run: (number, by, { person }) => deps.store.countersign(number, { person: person?.id, by }),
+    },
+    deps,
+  ),
+  withdraw: writing<number, StoredRequest>(
+    {
+      name: 'withdraw',
+      about: (number) => `request ${number}`,
+      run: (number, by, { person }) => deps.store.withdraw(number, { person: person?.id, by }),
     },
     deps,
   ),

@@ -60,6 +60,7 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
   requests: undefined,
   releaseNode: { node: 'azure/vm-1', reason: 'made anew', dryRun: false },
   countersign: 1,
+  withdraw: 1,
   standBy: { dryRun: false },
   taint: { authority: '40aa', reason: 'a drill', dryRun: false },
   authorities: undefined,
@@ -79,6 +80,7 @@ const WRITING: Readonly<Record<string, string>> = {
   signOff: 'Identity/w',
   releaseNode: 'azure/vm-1, because: made anew',
   countersign: 'request 1',
+  withdraw: 'request 1',
   standBy: 'standby root',
   taint: 'authority 40aa, because: a drill',
   askForAuthority: 'an intermediate',
@@ -107,7 +109,7 @@ describe.each(verbs)('%s', (verb) => {
     if (verb === 'lift') await rpc.operator.revoke(root)(VERBS.revoke);
     if (verb === 'signOff') await run('apply');
     if (verb === 'releaseNode') await rpc.store.swapNodeState(pinned, undefined, 'vm a');
-    if (verb === 'countersign') await rpc.store.request(asked, 1);
+    if (/^countersign|withdraw/.test(verb)) await rpc.store.request(asked, { all: 1, each: 1 });
     if (/^rotate[NR]/.test(verb)) await rpc.operator.rotate(root)(VERBS.rotate);
     const before = (await acts()).length;
     // No authority has this name, which is found out after the event.

@@ -47,6 +47,7 @@ export const VERBS = {
   signOff: { role: 'operator' },
   standBy: { role: 'operator', fresh: 'always' },
   taint: { role: 'operator', fresh: 'always' },
+  withdraw: { role: 'operator', owners: true },
 } as const satisfies Readonly<Record<string, Need>>;
 
 export type VerbName = keyof typeof VERBS;

@@ -213,3 +213,38 @@ describe('I177 what the second person sees', () => {
     expect((await request())?.about).toMatch(/because: x\\ncountersigned|because: x\\u000acountersigned/);
   });
 });
+
+describe('I178 one person who asks for much', () => {
+  const more = (asker: Asker, n: number) =>
+    operator.releaseNode(asker)({ node: 'azure/vm-1', reason: `because ${n}`, dryRun: false });
+  beforeEach(async () => {
+    await rpc.store.swapNodeState({ platform: 'azure', node: 'vm-1' }, undefined, 'kept');
+    for (let n = 1; n <= 10; n += 1) await expect(more(ada, n)).rejects.toThrow(needed('releaseNode'));
+  });
+
+  test('keeps nobody else from asking', async () => {
+    const says =
+      /^10 requests of yours wait, and at most 10 may; withdraw one: chancery-ca countersign 1 --withdraw$/;
+    await expect(more(ada, 11)).rejects.toThrow(refusal('countersign', says));
+    await expect(more(bob, 1)).rejects.toThrow(needed('releaseNode'));
+  });
+
+  test('can withdraw what is their own, also what was countersigned; root can withdraw all', async () => {
+    await expect(operator.withdraw(bob)(1)).rejects.toThrow(
+      refusal('countersign', /^request 1 is of ada, who/),
+    );
+    await operator.countersign(bob)(1);
+    await operator.withdraw(ada)(1);
+    await operator.withdraw(root)(2);
+    const gone = refusal('countersign', /^there is no request 1 that waits$/);
+    await expect(operator.withdraw(ada)(1)).rejects.toThrow(gone);
+    expect((await rpc.store.events(0, 999)).slice(-3).map(({ event }) => event)).toMatchObject([
+      { type: 'operator.acting', verb: 'withdraw' },
+      { type: 'countersign.withdrawn', number: 2, by: 'uid 0 by the admin socket' },
+      { type: 'operator.acting', verb: 'withdraw', by: 'ada' },
+    ]);
+    await expect(more(ada, 1)).rejects.toThrow(needed('releaseNode'));
+    expect(await rpc.store.nodeState({ platform: 'azure', node: 'vm-1' })).toBe('kept');
+    expect(await operator.requests(bob)(undefined)).toHaveLength(9);
+  });
+});

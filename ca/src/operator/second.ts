@@ -21,7 +21,7 @@ export interface SecondDeps {
 
 /** From the request to the use: a countersignature that nobody needed any more must not lie about. */
 const REQUEST_SECONDS = 3600;
-const MAX_OPEN = 100;
+const MAX_OPEN = { all: 100, each: 10 };
 const MAX_ABOUT = 4000;
 
 /**

@@ -46,7 +46,13 @@ export interface StoredRequest extends RequestDraft {
   readonly countersignedBy: string | undefined;
 }
 
-/** Who countersigns; `person` is undefined for root on the admin socket. */
+/** How many requests may be open: of everybody, and of one person, who cannot keep all others out. */
+export interface OpenRequests {
+  readonly all: number;
+  readonly each: number;
+}
+
+/** Who countersigns, or withdraws; `person` is undefined for root on the admin socket. */
 export interface Countersigner {
   readonly person: SpiffeId | undefined;
   readonly by: string;
@@ -69,10 +75,12 @@ export interface OperatorStore {
   /** Those that have not ended and were not used, by their numbers. */
   requests(): Promise<readonly StoredRequest[]>;
   /**
-   * The open one of this person with this digest, or else a new one, with its audit entry. Throws countersign if `max`
-   * are open.
+   * The open one of this person with this digest, or else a new one, with its audit entry. Throws countersign if as
+   * many are open as may be.
    */
-  request(draft: RequestDraft, max: number): Promise<StoredRequest>;
+  request(draft: RequestDraft, max: OpenRequests): Promise<StoredRequest>;
+  /** Ends an open one, with its audit entry. Throws countersign for another person's; root may withdraw any. */
+  withdraw(number: number, by: Countersigner): Promise<StoredRequest>;
   /** With its audit entry. Throws countersign unless it is open, not countersigned, and another person's. */
   countersign(number: number, by: Countersigner): Promise<StoredRequest>;
   /**

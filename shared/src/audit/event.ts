@@ -177,8 +177,8 @@ export type AuditEvent =
       readonly by: string;
     }
   | {
-      /** One use of a verb was asked for, countersigned by a second person, and taken: of each number in this order. */
-      readonly type: 'countersign.requested' | 'countersign.signed' | 'countersign.used';
+      /** One use of a verb was asked for, countersigned by a second person, and taken or withdrawn, in this order. */
+      readonly type: `countersign.${'requested' | 'signed' | 'used' | 'withdrawn'}`;
       readonly number: number;
       readonly verb: string;
       /** SHA-256 of the verb and all that it is given, hexadecimal. */

@@ -50,6 +50,7 @@ const KINDS: Readonly<Record<AuditEvent['type'], Kind>> = {
   'countersign.requested': { is: 'entry' },
   'countersign.signed': { is: 'entry' },
   'countersign.used': { is: 'entry' },
+  'countersign.withdrawn': { is: 'entry' },
   'ca.restored': { is: 'entry' },
   'log.pruned': { is: 'entry' },
   'call.recorded': { is: 'entry', decision: decisionOfCall },

@@ -14,19 +14,22 @@ import { instant, OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
 import { callOperator } from '../operator/admin.ts';
 
 export const countersign: Command = {
-  says: 'Lists what waits for a second operator; with a number, agrees to that one use.',
+  says: 'Lists what waits for a second operator; with a number, agrees to that one use, or withdraws it.',
   positionals: '[NUMBER]',
   flags: {
     'dry-run': { type: 'boolean', says: 'Only show what would be countersigned.' },
+    withdraw: { type: 'boolean', says: 'End a request of your own, instead.' },
     ...OPERATOR_FLAGS,
     ...JSON_FLAG,
   },
   async run(invocation, io) {
     const [number, ...more] = invocation.positionals;
     if (more.length > 0) throw new MisuseError('one number is expected');
+    if (number !== undefined && !/^[1-9]\d{0,14}$/.test(number))
+      throw new MisuseError(`"${number}" is not the number of a request`);
+    if (invocation.has('withdraw')) return withdraw(number, invocation, io);
     const { requests } = await callOperator(invocation, (client) => client.listRequests, {});
     if (number === undefined) return list(requests, invocation, io);
-    if (!/^[1-9]\d{0,14}$/.test(number)) throw new MisuseError(`"${number}" is not the number of a request`);
     return agree(
       requests.find((each) => String(each.number) === number),
       invocation,
@@ -52,6 +55,15 @@ function list(requests: readonly CountersignedUse[], invocation: Invocation, io:
         each.countersignedBy || '-',
       ]),
     );
+  return 0;
+}
+
+async function withdraw(text: string | undefined, invocation: Invocation, io: Io): Promise<ExitStatus> {
+  if (text === undefined || invocation.has('dry-run'))
+    throw new MisuseError('--withdraw needs the number of a request, and has no --dry-run');
+  const { request } = await callOperator(invocation, (client) => client.withdraw, { number: BigInt(text) });
+  if (invocation.has('json')) printJson(io, request);
+  else io.out(`withdrew request ${text}: ${request?.verb} ${printable(request?.about ?? '')}\n`);
   return 0;
 }
 

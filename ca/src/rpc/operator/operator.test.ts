@@ -132,6 +132,7 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   listRequests: {},
   releaseNode: { node: 'azure/vm-1', reason: 'made anew', dryRun: false },
   countersign: { number: 1n },
+  withdraw: { number: 1n },
   standBy: { dryRun: false },
   taint: { authority: '40aa', reason: 'a drill', dryRun: false },
   listAuthorities: {},
@@ -170,7 +171,7 @@ describe('every call', () => {
     test.each([0, 1000])('is answered for uid %i', async (uid) => {
       if (method === 'liftRevocation') await call('revoke', requests.revoke);
       if (/^rotate[NR]/.test(method)) await call('rotate', requests.rotate);
-      if (method === 'countersign') await rpc.store.request(asked, 1);
+      if (/^countersign|withdraw/.test(method)) await rpc.store.request(asked, { all: 1, each: 1 });
       if (method === 'releaseNode')
         await rpc.store.swapNodeState({ platform: 'azure', node: 'vm-1' }, undefined, 'vm a');
       if (method === 'signOff') await call('apply', requests.apply);

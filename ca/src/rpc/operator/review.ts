@@ -23,6 +23,9 @@ export const reviewMethods = (operator: Operator) =>
     unary('Countersign', OperatorService.countersign, async ({ number }, caller) => ({
       request: requestMessage(await operator.countersign(askerOf(caller))(Number(number))),
     })),
+    unary('Withdraw', OperatorService.withdraw, async ({ number }, caller) => ({
+      request: requestMessage(await operator.withdraw(askerOf(caller))(Number(number))),
+    })),
   ] as const;
 
 /** 0 for none. */

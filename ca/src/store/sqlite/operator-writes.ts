@@ -1,6 +1,13 @@
 /** Writes of the work of operators: reviews, and what waits for a second person. Each has its event. */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
-import type { Countersigner, MadeSignOff, RequestDraft, SignOff, StoredRequest } from '../operator-store.ts';
+import type {
+  Countersigner,
+  MadeSignOff,
+  OpenRequests,
+  RequestDraft,
+  SignOff,
+  StoredRequest,
+} from '../operator-store.ts';
 import type { RequestTable } from './tables/request-table.ts';
 import type { ReviewTable } from './tables/review-table.ts';
 import { textOfEvent } from './tables/rows.ts';
@@ -27,7 +34,7 @@ export function operatorWrites({ reviews, requests }: Tables, audit: (at: number
       audit(at, textOfEvent(reviewBy === undefined ? event : { ...event, reviewBy }));
       return { ...made, at: new Date(at) };
     },
-    request: (at: number, draft: RequestDraft, max: number): StoredRequest => {
+    request: (at: number, draft: RequestDraft, max: OpenRequests): StoredRequest => {
       const same = requests.same(draft.digest, draft.person, at);
       if (same !== undefined) return same;
       const made = requests.add(draft, at, max);
@@ -38,6 +45,11 @@ export function operatorWrites({ reviews, requests }: Tables, audit: (at: number
       const made = requests.countersign(number, by, at);
       tell(at, 'countersign.signed', made, by.by);
       return made;
+    },
+    withdraw: (at: number, number: number, by: Countersigner): StoredRequest => {
+      const ended = requests.withdraw(number, by, at);
+      tell(at, 'countersign.withdrawn', ended, by.by);
+      return ended;
     },
     useRequest: (at: number, digest: string, person: string): StoredRequest | undefined => {
       const found = requests.same(digest, person, at);

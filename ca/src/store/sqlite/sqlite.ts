@@ -7,7 +7,7 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { EntryQuery, LogCheckpoint, Prunable, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
-import type { Countersigner, RequestDraft, SignOff } from '../operator-store.ts';
+import type { Countersigner, OpenRequests, RequestDraft, SignOff } from '../operator-store.ts';
 import type { AuthorityRequest } from '../request-store.ts';
 import type {
   AuthorityMove,
@@ -84,8 +84,9 @@ class SqliteStore implements Store {
   readonly signOffs = () => this.#read('signOffs');
   readonly signOff = (made: SignOff) => this.#write('signOff', made);
   readonly requests = () => this.#read('requests', this.#now());
-  readonly request = (draft: RequestDraft, max: number) => this.#write('request', draft, max);
+  readonly request = (draft: RequestDraft, max: OpenRequests) => this.#write('request', draft, max);
   readonly countersign = (number: number, by: Countersigner) => this.#write('countersign', number, by);
+  readonly withdraw = (number: number, by: Countersigner) => this.#write('withdraw', number, by);
   readonly useRequest = (digest: string, person: SpiffeId) => this.#write('useRequest', digest, person);
 
   constructor(database: Database, clock: Clock) {

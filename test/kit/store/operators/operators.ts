@@ -67,9 +67,11 @@ function reviewTests(subject: Subject): void {
   });
 }
 
+const MAX = { all: 9, each: 9 };
+
 function requestTests(subject: Subject): void {
   test('I148 a countersigned use is taken once, of sixteen at the same moment and across a restart', async () => {
-    const made = await subject.store.request(asked, 9);
+    const made = await subject.store.request(asked, MAX);
     expect(await subject.store.useRequest('d1', ada)).toBeUndefined();
     await subject.store.countersign(made.number, second);
     await subject.restart();
@@ -83,7 +85,7 @@ function requestTests(subject: Subject): void {
 
   test('I148 it is of one person, one digest and one hour', async () => {
     const { store, clock } = subject;
-    await store.countersign((await store.request(asked, 9)).number, second);
+    await store.countersign((await store.request(asked, MAX)).number, second);
     expect(await store.useRequest('d1', bob)).toBeUndefined();
     expect(await store.useRequest('d2', ada)).toBeUndefined();
     clock.advanceTo(after(3600));
@@ -95,7 +97,7 @@ function requestTests(subject: Subject): void {
     ['their own', ada, /^request 1 is your own: another person is needed$/],
     ['one that is not there', undefined, /^there is no request 2 that waits$/],
   ])('I148 nobody countersigns %s', async (_, person, says) => {
-    await subject.store.request(asked, 9);
+    await subject.store.request(asked, MAX);
     const by = { person: person === undefined ? undefined : ada, by: 'ada' };
     const number = person === undefined ? 2 : 1;
     await expect(subject.store.countersign(number, by)).rejects.toThrow(refusal('countersign', says));
@@ -104,9 +106,10 @@ function requestTests(subject: Subject): void {
 
   test('a request is made once, countersigned once, and at most so many wait', async () => {
     const { store, clock } = subject;
-    const made = await store.request(asked, 1);
-    expect(await store.request(asked, 1)).toEqual(made);
-    await expect(store.request({ ...asked, digest: 'd2' }, 1)).rejects.toThrow(
+    const one = { all: 1, each: 1 };
+    const made = await store.request(asked, one);
+    expect(await store.request(asked, one)).toEqual(made);
+    await expect(store.request({ ...asked, digest: 'd2', person: bob }, one)).rejects.toThrow(
       refusal('countersign', /^1 requests wait for a second person, and at most 1 may$/),
     );
     await store.countersign(made.number, second);
@@ -117,6 +120,6 @@ function requestTests(subject: Subject): void {
     await expect(store.countersign(made.number, second)).rejects.toThrow(
       refusal('countersign', /no request/),
     );
-    expect((await store.request({ ...asked, until: after(9000) }, 1)).number).toBe(2);
+    expect((await store.request({ ...asked, until: after(9000) }, one)).number).toBe(2);
   });
 }

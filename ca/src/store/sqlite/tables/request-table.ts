@@ -2,7 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Countersigner, RequestDraft, StoredRequest } from '../../operator-store.ts';
+import type { Countersigner, OpenRequests, RequestDraft, StoredRequest } from '../../operator-store.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -25,10 +25,21 @@ export class RequestTable {
     return row && requestOf(row);
   }
 
-  /** Throws countersign if `max` are open. */
-  add(draft: RequestDraft, at: number, max: number): StoredRequest {
-    const open = Number(this.#sql.count.get(at)?.['open']);
-    ensure(open < max, 'countersign', `${open} requests wait for a second person, and at most ${max} may`);
+  /** Throws countersign if as many are open as may be. */
+  add(draft: RequestDraft, at: number, { all, each }: OpenRequests): StoredRequest {
+    const open = this.open(at);
+    const own = open.filter(({ person }) => person === draft.person);
+    const advice = `withdraw one: chancery-ca countersign ${own[0]?.number} --withdraw`;
+    ensure(
+      own.length < each,
+      'countersign',
+      `${own.length} requests of yours wait, and at most ${each} may; ${advice}`,
+    );
+    ensure(
+      open.length < all,
+      'countersign',
+      `${open.length} requests wait for a second person, and at most ${all} may`,
+    );
     const { verb, digest, about, person, by, until } = draft;
     const { lastInsertRowid } = this.#sql.add.run(verb, digest, about, person, by, at, until.getTime());
     return { ...draft, number: Number(lastInsertRowid), at: new Date(at), countersignedBy: undefined };
@@ -36,13 +47,28 @@ export class RequestTable {
 
   /** Throws countersign unless it is open, not countersigned, and another person's. */
   countersign(number: number, { person, by }: Countersigner, at: number): StoredRequest {
-    const found = this.open(at).find((each) => each.number === number);
-    ensure(found !== undefined, 'countersign', `there is no request ${number} that waits`);
+    const found = this.#one(number, at);
     ensure(found.person !== person, 'countersign', `request ${number} is your own: another person is needed`);
     const { countersignedBy } = found;
     ensure(countersignedBy === undefined, 'countersign', `${countersignedBy} has countersigned it already`);
     this.#sql.countersign.run(by, at, number);
     return { ...found, countersignedBy: by };
+  }
+
+  /** Throws countersign unless it is open, and this person's own. */
+  withdraw(number: number, { person }: Countersigner, at: number): StoredRequest {
+    const found = this.#one(number, at);
+    const isOwn = person === undefined || found.person === person;
+    ensure(isOwn, 'countersign', `request ${number} is of ${found.by}, who alone may withdraw it`);
+    this.#sql.end.run(at, number);
+    return found;
+  }
+
+  /** Throws countersign. */
+  #one(number: number, at: number): StoredRequest {
+    const found = this.open(at).find((each) => each.number === number);
+    ensure(found !== undefined, 'countersign', `there is no request ${number} that waits`);
+    return found;
   }
 
   /** False if it was used by then. */
@@ -68,11 +94,11 @@ function statements(db: DatabaseSync) {
   const open = 'FROM requests WHERE used_at IS NULL AND until > ?1';
   return {
     open: sql(`SELECT * ${open} ORDER BY n`),
-    count: sql(`SELECT count(*) AS open ${open}`),
     same: sql(`SELECT * ${open} AND digest = ?2 AND person = ?3 ORDER BY n LIMIT 1`),
     add: sql(`INSERT INTO requests (verb, digest, about, person, requested_by, requested_at, until)
       VALUES (?, ?, ?, ?, ?, ?, ?)`),
     countersign: sql('UPDATE requests SET countersigned_by = ?, countersigned_at = ? WHERE n = ?'),
+    end: sql('UPDATE requests SET until = ? WHERE n = ?'),
     use: sql('UPDATE requests SET used_at = ? WHERE n = ? AND used_at IS NULL'),
   };
 }

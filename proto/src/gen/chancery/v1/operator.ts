@@ -446,6 +446,14 @@ export interface CountersignedUse {
   countersignedBy: string;
 }
 
+export interface WithdrawRequest {
+  number: bigint;
+}
+
+export interface WithdrawResponse {
+  request: CountersignedUse | undefined;
+}
+
 export interface CountersignRequest {
   number: bigint;
 }
@@ -3855,6 +3863,101 @@ export const CountersignedUse: MessageFns<CountersignedUse> = {
   },
 };
 
+function createBaseWithdrawRequest(): WithdrawRequest {
+  return { number: 0n };
+}
+
+export const WithdrawRequest: MessageFns<WithdrawRequest> = {
+  encode(message: WithdrawRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0n) {
+      if (BigInt.asUintN(64, message.number) !== message.number) {
+        throw new globalThis.Error("value provided for field message.number of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.number);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WithdrawRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWithdrawRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWithdrawResponse(): WithdrawResponse {
+  return { request: undefined };
+}
+
+export const WithdrawResponse: MessageFns<WithdrawResponse> = {
+  encode(message: WithdrawResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.request !== undefined) {
+      CountersignedUse.encode(message.request, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WithdrawResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWithdrawResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.request = CountersignedUse.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseCountersignRequest(): CountersignRequest {
   return { number: 0n };
 }
@@ -4257,6 +4360,16 @@ export const OperatorService = {
     responseSerialize: (value: CountersignResponse): Buffer => Buffer.from(CountersignResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CountersignResponse => CountersignResponse.decode(value),
   },
+  /** Role: operator; owners of servers for their part. Ends a request of their own. */
+  withdraw: {
+    path: "/chancery.v1.Operator/Withdraw" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: WithdrawRequest): Buffer => Buffer.from(WithdrawRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WithdrawRequest => WithdrawRequest.decode(value),
+    responseSerialize: (value: WithdrawResponse): Buffer => Buffer.from(WithdrawResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WithdrawResponse => WithdrawResponse.decode(value),
+  },
   /** Role: operator, and a fresh sign-in. Makes a new root and puts it into the bundle, or replaces the intermediate. */
   rotate: {
     path: "/chancery.v1.Operator/Rotate" as const,
@@ -4409,6 +4522,8 @@ export interface OperatorServer extends UntypedServiceImplementation {
   listRequests: handleUnaryCall<ListRequestsRequest, ListRequestsResponse>;
   /** Role: operator, and a fresh sign-in. The second person agrees to one use of a verb, which another asked for. */
   countersign: handleUnaryCall<CountersignRequest, CountersignResponse>;
+  /** Role: operator; owners of servers for their part. Ends a request of their own. */
+  withdraw: handleUnaryCall<WithdrawRequest, WithdrawResponse>;
   /** Role: operator, and a fresh sign-in. Makes a new root and puts it into the bundle, or replaces the intermediate. */
   rotate: handleUnaryCall<RotateRequest, Rotation>;
   /** Role: operator, and a fresh sign-in. The next step of the rotation; refused while it waits for something. */
@@ -4688,6 +4803,22 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CountersignResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: operator; owners of servers for their part. Ends a request of their own. */
+  withdraw(
+    request: WithdrawRequest,
+    callback: (error: ServiceError | null, response: WithdrawResponse) => void,
+  ): ClientUnaryCall;
+  withdraw(
+    request: WithdrawRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: WithdrawResponse) => void,
+  ): ClientUnaryCall;
+  withdraw(
+    request: WithdrawRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: WithdrawResponse) => void,
   ): ClientUnaryCall;
   /** Role: operator, and a fresh sign-in. Makes a new root and puts it into the bundle, or replaces the intermediate. */
   rotate(request: RotateRequest, callback: (error: ServiceError | null, response: Rotation) => void): ClientUnaryCall;
