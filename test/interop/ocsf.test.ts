@@ -148,6 +148,54 @@ describe.each([1_234, undefined])('with index %s', (index) => {
   });
 });
 
+const victim = parseSpiffeId('spiffe://prod.example/victim');
+const at = '2026-05-01T00:00:00.000Z';
+const told = { ...record, caller: victim, time: at, serial, stage: 'decided', allow: true } as const;
+test.each<[string, AuditEvent, object, object]>([
+  [
+    'its own call',
+    { ...call, record: { ...told, since: at, count: 3 } },
+    { reporter: { name: id }, original_time: at, logged_time: NOW.getTime(), correlation_uid: '5c1f' },
+    {
+      status_id: 1,
+      actor: { user: { uid: victim } },
+      src_endpoint: { name: victim },
+      start_time: Date.parse(at),
+    },
+  ],
+  [
+    'a call of a server of another',
+    { ...call, foreign: true, record: told },
+    { reporter: { name: id }, labels: ['foreign'] },
+    { status_id: 0, actor: { app_name: id }, src_endpoint: { name: id } },
+  ],
+  [
+    'a refusal of a stranger',
+    {
+      ...call,
+      record: { ...record, time: at, caller: '', stage: 'refused', address: '192.0.2.7', code: 'mcp_parse' },
+    },
+    { reporter: { name: id } },
+    { actor: { app_name: id }, src_endpoint: { ip: '192.0.2.7' } },
+  ],
+  [
+    'what no honest gateway says',
+    { ...call, record: { ...told, since: 'x', count: -5, latencyMs: 1e300, time: 'x' } },
+    { reporter: { name: id } },
+    { time: NOW.getTime() },
+  ],
+])('I174 a gateway reports %s', (_, event, metadata, has) => {
+  const made = ocsfOf(entryText(NOW, JSON.stringify(event)), 1);
+  expect(made).toMatchObject({ time: Date.parse(at), ...('time' in has ? has : {}) });
+  expect(made).toMatchObject({ metadata, ...has });
+  // A call is not a certificate, and has nothing that its reporter made up as a number.
+  expect(made['resources']).toBeUndefined();
+  expect(Object.values(made).filter((value) => typeof value === 'number' && value < 0)).toEqual([]);
+  const validate = validators[6003];
+  validate(JSON.parse(JSON.stringify(made)));
+  expect(validate.errors ?? []).toEqual([]);
+});
+
 test('an event that was cut because it is too long is one as well', () => {
   const long = { type: 'registry.applied', version: 2, changes: ['x'.repeat(70_000)], by: 'a' };
   const made = ocsfOf(entryText(NOW, JSON.stringify(long)), 1);

@@ -35,6 +35,23 @@ test.each<[string, unknown, RegExp]>([
   expect(() => read(spoiled)).toThrow(refusal('message_parse', says));
 });
 
+test.each<[string, object]>([
+  ['a count below one', { count: -5 }],
+  ['a count that is not whole', { count: 1.5 }],
+  ['a latency below zero', { latencyMs: -1 }],
+  ['a latency without end', { latencyMs: 1e300 }],
+  ['a code beyond 32 bits', { rpcCode: 2 ** 31 }],
+  ['an id that is not whole', { requestId: 7.5 }],
+  ['bytes beyond what a number counts', { bytes: 2 ** 60 }],
+  ['a policy below zero', { policyVersion: -1 }],
+  ['a beginning that is not a time', { since: 'x' }],
+  ['an hour that no day has', { time: '2026-06-01T29:00:00.000Z' }],
+])('I174 %s', (_name, spoiled) => {
+  const genuineToo = { count: 1, rpcCode: -31403, bytes: 0, policyVersion: 0, since: genuine.time };
+  expect(read({ ...genuine, ...genuineToo })).toMatchObject(genuineToo);
+  expect(() => read({ ...genuine, ...spoiled })).toThrow(refusal('message_parse', /of a record is not/));
+});
+
 test.each([
   ['the same field twice', `{"id":"a",${JSON.stringify(genuine).slice(1)}`],
   ['a cut', JSON.stringify(genuine).slice(0, -2)],

@@ -45,6 +45,16 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
   boolean: ['allow'],
 };
 
+/** From and to. They are whole, but milliseconds need not be. */
+const NUMBERS: Readonly<Record<string, readonly [number, number]>> = {
+  count: [1, Number.MAX_SAFE_INTEGER],
+  requestId: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
+  policyVersion: [0, Number.MAX_SAFE_INTEGER],
+  rpcCode: [-(2 ** 31), 2 ** 31 - 1],
+  latencyMs: [0, Number.MAX_SAFE_INTEGER],
+  bytes: [0, Number.MAX_SAFE_INTEGER],
+};
+
 const LIMITS = {
   code: 'message_parse',
   maxBytes: MAX_RECORD_BYTES,
@@ -63,7 +73,15 @@ export function readCallRecord(bytes: Uint8Array): CallRecord {
   const { id, stage, time, server } = record;
   const named = [id, time, server].every((each) => typeof each === 'string' && each !== '');
   ensure(named, 'message_parse', 'a record needs its id, time and server');
-  ensure(TIME.test(String(time)), 'message_parse', 'the time of a record is not RFC 3339 in UTC');
+  for (const each of [time, record['since'] ?? time])
+    ensure(isTime(each), 'message_parse', 'a time of a record is not RFC 3339 in UTC');
+  for (const [field, [least, most]] of Object.entries(NUMBERS)) {
+    const found = record[field];
+    if (typeof found !== 'number') continue;
+    const isWhole = Number.isSafeInteger(found) || field === 'latencyMs';
+    const fits = isWhole && found >= least && found <= most;
+    ensure(fits, 'message_parse', `${field} of a record is not from ${least} to ${most}`);
+  }
   ensure(
     STAGES.some((each) => each === stage),
     'message_parse',
@@ -71,5 +89,8 @@ export function readCallRecord(bytes: Uint8Array): CallRecord {
   );
   return record as unknown as CallRecord;
 }
+
+const isTime = (value: unknown): boolean =>
+  TIME.test(String(value)) && !Number.isNaN(Date.parse(String(value)));
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;

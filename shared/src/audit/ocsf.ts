@@ -41,8 +41,8 @@ const INTENTS = new Set(['svid.issuing', 'authority.certifying', 'operator.actin
 /** `entry` is its text; `index` is its place in the log, undefined if it is not integrated yet. */
 export function ocsfOf(entry: string, index: number | undefined): Fields {
   const fields = JSON.parse(entry) as Fields;
-  const about = isFields(fields['record']) ? { ...fields, ...fields['record'] } : fields;
   const type = String(fields['type']);
+  const about = type === 'call.recorded' ? aboutCall(fields) : fields;
   const base = { ...common(fields, about), ...statusOf(fields, about), raw_data: entry };
   const metadata = metadataOf(fields, about, index);
   if (isAuthentication(type, about)) {
@@ -58,10 +58,23 @@ export function ocsfOf(entry: string, index: number | undefined): Fields {
     type_uid: API_ACTIVITY.class_uid * 100 + id,
     ...base,
     metadata,
-    actor: user === undefined ? { app_name: CA } : { user },
+    actor: user === undefined ? { app_name: text(about, 'reporter') ?? CA } : { user },
     api: { operation: operationOf(type, about), service: { name: text(about, 'server') ?? CA } },
     ...resourcesOf(about),
   };
+}
+
+/**
+ * The fields of a reported call as those of other entries. It is about no certificate, and the call's ID is what its
+ * records have in common. Of a server that is not the reporter's own, it says nothing of who did what.
+ */
+function aboutCall(fields: Fields): Fields {
+  const record = isFields(fields['record']) ? fields['record'] : {};
+  const { id: reference, serial: _, caller, ...rest } = record;
+  const reporter = fields['reporter'];
+  const isForeign = fields['foreign'] === true;
+  const address = text(rest, 'address') ?? (isForeign ? reporter : (caller ?? reporter));
+  return { ...rest, reporter, reference, address, foreign: isForeign, ...(isForeign ? {} : { caller }) };
 }
 
 const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null;
@@ -79,7 +92,14 @@ function text(about: Fields, field: string): string | undefined {
 
 function number(about: Fields, field: string): number | undefined {
   const value = about[field];
-  return typeof value === 'number' ? Math.round(value) : undefined;
+  const whole = typeof value === 'number' ? Math.round(value) : -1;
+  return whole >= 0 && Number.isSafeInteger(whole) ? whole : undefined;
+}
+
+/** Milliseconds since 1970. */
+function time(about: Fields, field: string): number | undefined {
+  const ms = Date.parse(text(about, field) ?? '');
+  return Number.isNaN(ms) ? undefined : ms;
 }
 
 /** Without the fields that have no value. */
@@ -87,12 +107,12 @@ const known = (fields: Fields): Fields =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 
 function common(fields: Fields, about: Fields): Fields {
-  const since = text(about, 'since');
   return known({
-    time: Date.parse(String(fields['at'])),
+    // When it happened, as the reporter says.
+    time: time(about, 'time') ?? time(fields, 'at'),
     src_endpoint: endpointOf(text(about, 'peer') ?? text(about, 'address')),
     count: number(about, 'count'),
-    start_time: since === undefined ? undefined : Date.parse(since),
+    start_time: time(about, 'since'),
     duration: number(about, 'latencyMs'),
   });
 }
@@ -105,11 +125,12 @@ function endpointOf(peer: string | undefined): Fields {
 }
 
 function statusOf(fields: Fields, about: Fields): Fields {
-  // Written by the CA from this very type; a cut entry has its type alone.
-  const event = { record: {}, ...fields } as unknown as AuditEvent;
-  const decision = decisionOf(event);
+  // Written by the CA from this very type.
+  const event = fields as unknown as AuditEvent;
+  const isForeign = about['foreign'] === true;
+  const decision = isForeign ? undefined : decisionOf(event);
   const failed = decision === 'denied' || decision === 'failed';
-  const done = INTENTS.has(event.type) ? UNKNOWN : SUCCESS;
+  const done = isForeign || INTENTS.has(event.type) ? UNKNOWN : SUCCESS;
   return known({
     status_id: failed ? FAILURE : done,
     severity_id: failed ? MEDIUM : INFORMATIONAL,
@@ -119,12 +140,16 @@ function statusOf(fields: Fields, about: Fields): Fields {
 }
 
 function metadataOf(fields: Fields, about: Fields, index: number | undefined): Fields {
+  const reporter = text(about, 'reporter');
   return known({
     version: VERSION,
     product: { name: 'Chancery', vendor_name: 'Chancery' },
     log_name: 'audit',
     event_code: String(fields['type']),
-    original_time: String(fields['at']),
+    original_time: text(about, 'time') ?? String(fields['at']),
+    logged_time: time(fields, 'at'),
+    reporter: reporter === undefined ? undefined : { name: reporter },
+    labels: about['foreign'] === true ? ['foreign'] : undefined,
     uid: index === undefined ? undefined : `${index}`,
     correlation_uid: text(about, 'reference'),
   });
