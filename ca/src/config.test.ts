@@ -47,6 +47,7 @@ test('defaults are those of docs/config.md; paths are relative to the file', () 
       connections: 10_000,
       strangerConnections: 1024,
       connectionsPerCaller: 64,
+      reportedBytesPerDay: 17_179_869_184,
     },
     audit: { checkpointCopies: undefined, copyEvery: 3600 },
     logLevel: 'info',

@@ -66,6 +66,7 @@ const CrlConfig = z
   });
 
 const DAY = 86_400;
+const MIN_REPORTED = 16_777_216;
 
 export const CaConfig = z.strictObject({
   trustDomain: z
@@ -166,6 +167,12 @@ export const CaConfig = z.strictObject({
         .describe(
           'Open connections of one certificate, uid, IPv4 address or IPv6 /64; four times for a /48.',
         ),
+      reportedBytesPerDay: z
+        .int()
+        .min(MIN_REPORTED)
+        .max(Number.MAX_SAFE_INTEGER)
+        .default(17_179_869_184)
+        .describe('Call records that the gateways of one SPIFFE ID report in a day; then they wait.'),
     })
     .prefault({})
     .describe('What one client, and all together, may ask of the CA.'),

@@ -8,6 +8,7 @@ import type { Authorities } from './authority/authorities.ts';
 import type { Crls } from './crl/crls.ts';
 import type { Doors } from './door/doors.ts';
 import type { Limits } from './door/limits.ts';
+import type { ReportRoom } from './door/report-room.ts';
 import { createMetrics, type MetricSources, type Metrics } from './health/metrics.ts';
 import type { GrowingLog } from './log/sequencer.ts';
 import type { Registry } from './registry/registry.ts';
@@ -23,6 +24,7 @@ export interface Measured {
   readonly rotation: Rotation;
   readonly requests: { readonly known: MetricSources['request'] };
   readonly limits: Limits;
+  readonly reportRoom: ReportRoom;
   readonly doors: Doors;
   readonly auditLog: Pick<GrowingLog, 'isFailing'>;
   readonly lists: Crls['lists'];
@@ -40,6 +42,8 @@ export function openMetrics(rooms: Measured): Metrics {
     request: () => rooms.requests.known(),
     connectedAgents: () => agents.size,
     unacknowledgedAgents: () => behindByPart(agents, partsInForce(rooms)),
+    freeBytes: () => rooms.reportRoom.free(),
+    heldReports: () => rooms.reportRoom.held,
     openExchanges: () => limits.open,
     storeWaitSeconds: () => store.waitedSeconds(),
     openConnections: () => ({ ...doors.tls.open, local: doors.join.open.strangers }),

@@ -20,6 +20,10 @@ export interface MetricSources {
   /** Of those: how many have not acknowledged what is in force, by part. */
   readonly unacknowledgedAgents: () => Readonly<Record<string, number>>;
   readonly openExchanges: () => number;
+  /** Of the disk of the database. Rejects where the file system does not say. */
+  readonly freeBytes: () => Promise<number>;
+  /** Batches of call records that had to wait, by what there was too little of. */
+  readonly heldReports: () => Readonly<Record<string, number>>;
   /** For how many seconds the database has owed an answer. */
   readonly storeWaitSeconds: () => number;
   /** Connections by share. */
@@ -92,6 +96,7 @@ export function createMetrics(sources: MetricSources): Metrics {
   });
   addGauges(sources, registers);
   addRequestGauge(sources, registers);
+  addReportMetrics(sources, registers);
   return {
     outcome: (platform, outcome) => issuances.inc({ platform, outcome }),
     observe: (rpc, seconds, outcome) => latency.observe({ rpc, outcome }, seconds),
@@ -239,6 +244,29 @@ function addLogGauge(sources: MetricSources, registers: Registry[]): void {
     registers,
     collect() {
       this.set(sources.isLogFailing() ? 1 : 0);
+    },
+  });
+}
+
+function addReportMetrics({ freeBytes, heldReports }: MetricSources, registers: Registry[]): void {
+  new Gauge({
+    name: 'chancery_disk_free_bytes',
+    help: 'Bytes that are left for the CA on the disk of its database.',
+    registers,
+    async collect() {
+      this.set(await freeBytes().catch(() => 0));
+    },
+  });
+  new Counter({
+    name: 'chancery_reports_held_total',
+    help:
+      'Messages of call records that had to wait: the disk is nearly full (disk), or their reporter has had ' +
+      'limits.reportedBytesPerDay (share).',
+    labelNames: ['why'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [why, count] of Object.entries(heldReports())) this.inc({ why }, count);
     },
   });
 }

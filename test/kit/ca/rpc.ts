@@ -6,6 +6,7 @@ import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { type IssuedSvid, issue } from '@chancery/ca/authority/issue.ts';
 import type { MadeCrl } from '@chancery/ca/crl/sign.ts';
 import { Limits } from '@chancery/ca/door/limits.ts';
+import { ReportRoom } from '@chancery/ca/door/report-room.ts';
 import { openOperator } from '@chancery/ca/operator/operator.ts';
 import { openRegistry } from '@chancery/ca/registry/registry.ts';
 import { openRevocations } from '@chancery/ca/revocation/revocations.ts';
@@ -40,6 +41,8 @@ const requests = {
 };
 
 export type Rpc = Awaited<ReturnType<typeof makeRpc>>;
+
+const REPORTED_PER_DAY = 1024 ** 3;
 
 /** All that the handlers need, whose audit log and outcomes a test can read. */
 export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store) {
@@ -92,6 +95,7 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
     // What they are like is shown with a log.
     vouchers: { logKey: '', list: async () => [] },
     limits: new Limits(limits, clock),
+    reportRoom: new ReportRoom({ folder: '.', bytesPerDay: REPORTED_PER_DAY, clock }),
     callers: new Callers<Caller>(),
     nonces: new Nonces(clock, (size) => randomBytes(size)),
     ownUid,

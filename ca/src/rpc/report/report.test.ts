@@ -1,6 +1,8 @@
+import type { StatsFs } from 'node:fs';
+import fs from 'node:fs';
 import { AuditService, type ReportRequest } from '@chancery/proto/gen/chancery/v1/audit.ts';
 import { IdentityError, type Refusal } from '@chancery/shared/ground/errors.ts';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   applied,
   certifiedCaller,
@@ -175,4 +177,24 @@ test('I128 a gateway that reports faster than its share waits, and costs no othe
   expect(call.written).toEqual([]);
   rpc.clock.advanceTo(after(1));
   expect(await call.next()).toEqual({ through: BigInt(32 * 512) });
+});
+
+describe('M102 a gateway that reports for ever', () => {
+  const GIB = 1024 ** 3;
+  /** A disk of 100 GiB with so much left. */
+  const disk = (free: number): void => {
+    const about = { bavail: free / 4096, blocks: (100 * GIB) / 4096, bsize: 4096 };
+    vi.spyOn(fs.promises, 'statfs').mockImplementation(async () => about as StatsFs);
+  };
+  afterEach(() => vi.restoreAllMocks());
+  test('waits while the disk is nearly full, and goes on when there is room', async () => {
+    const { call } = await begun();
+    disk(GIB - 4096);
+    call.say(batch(1n, record()));
+    await vi.waitFor(() => expect(rpc.reportRoom.held).toEqual({ disk: 1, share: 0 }));
+    expect(await recorded()).toEqual([]);
+    disk(GIB);
+    rpc.clock.advanceTo(after(1));
+    expect(await call.next()).toEqual({ through: 1n });
+  });
 });

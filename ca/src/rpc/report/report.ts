@@ -12,7 +12,7 @@ import {
   MAX_RECORD_BYTES,
   readCallRecord,
 } from '@chancery/shared/audit/call-record.ts';
-import { nodeName } from '@chancery/shared/evidence/node.ts';
+import { type Node, nodeName } from '@chancery/shared/evidence/node.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -26,6 +26,7 @@ import { Turns } from './turns.ts';
 export interface ReportDeps extends Pick<AttestationDeps, 'store' | 'revocations' | 'limits' | 'clock'> {
   readonly reports: ReportStore;
   readonly registry: Registry;
+  readonly reportRoom: { take(reporter: string, bytes: number, signal: AbortSignal): Promise<void> };
 }
 
 type ReportStream = Stream<ReportRequest, ReportResponse>;
@@ -69,7 +70,7 @@ async function reported(stream: ReportStream, deps: ReportDeps, turns: Turns): P
     // The certificate may be revoked, or the server no longer registered, since the batch before.
     const now = await gateway(stream.caller, deps);
     const { value: batch } = message;
-    await paced(`${now.id} on ${nodeName(now.record)}`, batch, stream, deps);
+    await paced(now, batch, stream, deps);
     const events = eventsOf(batch, { ...spool, serial: now.record.serial }, deps);
     const through = await turns.run(() => deps.reports.report(spool, hello.oldest, events));
     await stream.send({ through: BigInt(through) });
@@ -113,20 +114,24 @@ async function nextOf(stream: ReportStream, deps: ReportDeps): Promise<ReportReq
   }
 }
 
-/** Waits while the gateway is faster than its share: it costs nobody else anything. Throws message_parse. */
+/**
+ * Waits while there is no room, or the gateway is faster than its share: it costs nobody else anything. Throws
+ * message_parse, and as the room does.
+ */
 async function paced(
-  gateway: string,
+  { id, record }: { readonly id: string; readonly record: Node },
   { records }: ReportBatch,
   { signal }: ReportStream,
-  { limits, clock }: ReportDeps,
+  { limits, clock, reportRoom }: ReportDeps,
 ): Promise<void> {
   const bytes = records.reduce((sum, { length }) => sum + length, 0);
   const isSmall = records.length >= 1 && records.length <= MAX_BATCH_RECORDS && bytes <= MAX_BATCH_BYTES;
   const says = `a batch of ${records.length} records and ${bytes} bytes`;
   ensure(isSmall, 'message_parse', `${says}, at most ${MAX_BATCH_RECORDS} and ${MAX_BATCH_BYTES} are read`);
+  await reportRoom.take(id, bytes, signal);
   for (;;) {
     try {
-      return limits.records(gateway, records.length, bytes);
+      return limits.records(`${id} on ${nodeName(record)}`, records.length, bytes);
     } catch (error) {
       if (!isRefusal(error, 'rate')) throw error;
     }
