@@ -47,7 +47,7 @@ export const audit: Command = {
     text: {
       type: 'string',
       value: 'TEXT',
-      says: 'query, export: any part of an entry, in upper or lower case.',
+      says: 'query, export: any part of an entry, at most 256 characters in any case.',
     },
     foreign: {
       type: 'boolean',
