@@ -13,7 +13,8 @@ export const countersignVerbs = (deps: CountersignDeps) => ({
     {
       name: 'countersign',
       about: (number) => `request ${number}`,
-      run: (number, by, { person }) => deps.store.countersign(number, { person: person?.id, by }),
+      run: (number, by, { person }) =>
+        deps.store.countersign(number, { person: person?.id, peer: person?.peer, by }),
     },
     deps,
   ),

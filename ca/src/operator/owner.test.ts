@@ -32,6 +32,7 @@ const owner = (secondsAgo = 0): Asker => ({
   address: '10.0.0.2',
   person: async () => ({
     ...{ id: parseSpiffeId(id('chancery/operator/kay')), by: 'kay', role: 'owner', servers: ['payments'] },
+    peer: { id: parseSpiffeId(id('chancery/operator/kay')) },
     authTime: new Date(rpc.clock.now().getTime() - secondsAgo * 1000),
   }),
 });

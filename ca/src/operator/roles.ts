@@ -1,6 +1,7 @@
 /** What each verb of the operator needs: who may use it, and how fresh the sign-in must be. */
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 /** An operator may do all that a reader may; an owner may do what concerns the servers that it is an owner of. */
@@ -59,6 +60,8 @@ const FRESH_SECONDS = 300;
 export interface Person {
   /** That of their certificate: one for each person, whatever they are called. */
   readonly id: SpiffeId;
+  /** What of them can be revoked: their certificate, and the sign-in that it came by. */
+  readonly peer: RevocablePeer;
   /** How the audit log names them: by subject and issuer. */
   readonly by: string;
   readonly role: Role;

@@ -3,6 +3,7 @@ import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
+import type { NamedTarget } from '../revocation/revocations.ts';
 import { openRotation } from '../rotation/rotation.ts';
 import { openOperator } from './operator.ts';
 import type { Person } from './roles.ts';
@@ -13,6 +14,7 @@ const ID = 'spiffe://prod.example/w';
 const files = (name: string) => [
   { name, text: JSON.stringify({ kind: 'Identity', name, platform: 'unix', id: ID }) },
 ];
+const BOBS = 'ab'.repeat(16);
 const needed = (verb: string) =>
   refusal('operator_second', new RegExp(`^${verb} needs two people: request \\d`));
 
@@ -34,6 +36,7 @@ const signedIn = (name: string, more: Partial<Person> & { readonly called?: stri
   address: '10.0.0.2',
   person: async () => ({
     id: parseSpiffeId(`spiffe://prod.example/chancery/operator/${name}`),
+    peer: { id: parseSpiffeId(`spiffe://prod.example/chancery/operator/${name}`), serial: BOBS },
     by: more.called ?? name,
     role: 'operator',
     servers: [],
@@ -246,5 +249,29 @@ describe('I178 one person who asks for much', () => {
     await expect(more(ada, 1)).rejects.toThrow(needed('releaseNode'));
     expect(await rpc.store.nodeState({ platform: 'azure', node: 'vm-1' })).toBe('kept');
     expect(await operator.requests(bob)(undefined)).toHaveLength(9);
+  });
+});
+
+describe('I179 the countersignature of who is revoked before it is used', () => {
+  test.each<[string, NamedTarget]>([
+    ['by name', { kind: 'id', value: 'spiffe://prod.example/chancery/operator/bob', force: true }],
+    ['by certificate', { kind: 'serial', value: BOBS, force: true }],
+  ])('%s does not count', async (_, target) => {
+    await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
+    await operator.countersign(bob)(1);
+    await operator.revoke(root)({ ...target, reason: 'keyCompromise', seconds: 0, dryRun: false });
+    const says =
+      /^bob, who countersigned request 1, was revoked since: withdraw it \(chancery-ca countersign 1 --withdraw\)/;
+    await expect(operator.lift(ada)(1)).rejects.toThrow(refusal('countersign', says));
+    expect(standing()).toEqual([1, 2, 3]);
+    await operator.withdraw(ada)(1);
+    await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
+  });
+
+  test('counts where root gave it', async () => {
+    await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
+    await operator.countersign(root)(1);
+    await operator.lift(ada)(1);
+    expect(standing()).toEqual([2]);
   });
 });

@@ -3,7 +3,8 @@ import { hash } from 'node:crypto';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
-import type { OperatorStore } from '../store/operator-store.ts';
+import type { Revocations } from '../revocation/revocations.ts';
+import type { OperatorStore, StoredRequest } from '../store/operator-store.ts';
 import type { Person, VerbName } from './roles.ts';
 
 /** One use of a verb. */
@@ -15,7 +16,8 @@ export interface Use {
 }
 
 export interface SecondDeps {
-  readonly store: Pick<OperatorStore, 'useRequest' | 'request'>;
+  readonly store: Pick<OperatorStore, 'useRequest' | 'request' | 'requests'>;
+  readonly revocations: Pick<Revocations, 'ensureGood'>;
   readonly clock: Clock;
 }
 
@@ -26,15 +28,17 @@ const MAX_ABOUT = 4000;
 
 /**
  * Takes the countersignature of this use, which is then gone. Where there is none it stores a request, and throws
- * operator_second, which names it. Throws countersign if too many wait.
+ * operator_second, which names it. Throws countersign if too many wait, or if who countersigned it was revoked since.
  */
 export async function takeSecond(
   verb: VerbName,
   { by, id }: Person,
   { exact, about }: Use,
-  { store, clock }: SecondDeps,
+  { store, clock, revocations }: SecondDeps,
 ): Promise<void> {
   const digest = digestOf(verb, exact);
+  const asked = (await store.requests()).find((each) => each.digest === digest && each.person === id);
+  if (asked !== undefined) ensureGood(asked, revocations);
   if ((await store.useRequest(digest, id)) !== undefined) return;
   const until = addSeconds(clock.now(), REQUEST_SECONDS);
   const draft = { verb, digest, about: bounded(about), person: id, by, until };
@@ -42,6 +46,21 @@ export async function takeSecond(
   const waits = `request ${request.number} waits for another operator until ${request.until.toISOString()}`;
   const next = `after \`chancery-ca countersign ${request.number}\` by that one, run this command again`;
   throw new IdentityError('operator_second', `${verb} needs two people: ${waits}; ${next}`);
+}
+
+/** Throws countersign. */
+function ensureGood(
+  { number, countersignedBy, countersigner }: StoredRequest,
+  revocations: SecondDeps['revocations'],
+): void {
+  if (countersigner === undefined) return;
+  try {
+    revocations.ensureGood(countersigner, 'revoked_peer');
+  } catch (cause) {
+    const says = `${countersignedBy}, who countersigned request ${number}, was revoked since`;
+    const next = `withdraw it (chancery-ca countersign ${number} --withdraw) and ask again`;
+    throw new IdentityError('countersign', `${says}: ${next}`, { cause });
+  }
 }
 
 /** On one line. Says what it leaves out: nobody may agree to what they cannot see, and take it for all. */

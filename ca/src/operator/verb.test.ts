@@ -28,6 +28,7 @@ const signedIn = (role: Person['role'], secondsAgo = 0): Asker => ({
   address: '10.0.0.2',
   person: async () => ({
     id: parseSpiffeId('spiffe://prod.example/chancery/operator/ada'),
+    peer: { id: parseSpiffeId('spiffe://prod.example/chancery/operator/ada') },
     by: 'ada',
     role,
     servers: ['payments'],

@@ -86,7 +86,8 @@ export async function personOf(
   );
   // Last, since a revocation may come while the store is asked.
   const { platform, node } = record;
-  revocations.ensureGood({ id, serial, node: { platform, node } }, 'revoked_peer');
+  const peer = { id, serial, node: { platform, node } };
+  revocations.ensureGood(peer, 'revoked_peer');
   const { role, servers, called, authTime } = session;
-  return { id, by: byOf({ ...kept, called }), role, servers, authTime: new Date(authTime * 1000) };
+  return { id, peer, by: byOf({ ...kept, called }), role, servers, authTime: new Date(authTime * 1000) };
 }

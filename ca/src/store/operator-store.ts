@@ -1,5 +1,6 @@
 /** What the store keeps of the work of operators: reviews that were signed off, and what waits for a second person. */
 import type { Node } from '@chancery/shared/evidence/node.ts';
+import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 /** Somebody has looked at a resource as it is, and says that it may stay. */
@@ -44,6 +45,8 @@ export interface StoredRequest extends RequestDraft {
   readonly at: Date;
   /** The second person. */
   readonly countersignedBy: string | undefined;
+  /** What can be revoked of the second person; undefined for root, and where nobody has countersigned it. */
+  readonly countersigner: RevocablePeer | undefined;
 }
 
 /** How many requests may be open: of everybody, and of one person, who cannot keep all others out. */
@@ -55,6 +58,7 @@ export interface OpenRequests {
 /** Who countersigns, or withdraws; `person` is undefined for root on the admin socket. */
 export interface Countersigner {
   readonly person: SpiffeId | undefined;
+  readonly peer?: RevocablePeer | undefined;
   readonly by: string;
 }
 

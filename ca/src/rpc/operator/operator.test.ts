@@ -264,6 +264,7 @@ describe('a set in several messages', () => {
 
 test('I149 apply does not read the set of who has not the role', async () => {
   const person = async () => ({
+    peer: { id: asked.person },
     ...{ id: asked.person, by: 'grace', role: 'reader' as const, servers: [], authTime: new Date(0) },
   });
   const handled = operatorMethods(rpc)

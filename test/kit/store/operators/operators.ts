@@ -17,7 +17,7 @@ const asked: RequestDraft = {
   by: 'ada',
   until: after(3600),
 };
-const second = { person: bob, by: 'bob' };
+const second = { person: bob, peer: { id: bob, serial: 'ab' }, by: 'bob' };
 
 export function operatorTests(subject: Subject): void {
   reviewTests(subject);
@@ -76,6 +76,7 @@ function requestTests(subject: Subject): void {
     await subject.store.countersign(made.number, second);
     await subject.restart();
     const { store } = subject;
+    expect((await store.requests())[0]?.countersigner).toEqual(second.peer);
     const taken = await Promise.all(Array.from({ length: 16 }, () => store.useRequest('d1', ada)));
     expect(taken.filter((each) => each !== undefined)).toMatchObject([{ number: 1, countersignedBy: 'bob' }]);
     expect(await store.requests()).toEqual([]);

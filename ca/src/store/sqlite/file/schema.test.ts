@@ -69,6 +69,21 @@ test('a database from before there were states has a root that signs, and the ne
   await store.close();
 });
 
+test('I179 a countersignature from before its giver was kept does not count', async () => {
+  const path = join(folder, 'countersigned.db');
+  const step = MIGRATIONS.findIndex((sql) => sql.includes('COLUMN countersigner'));
+  const old = new DatabaseSync(path);
+  for (const sql of MIGRATIONS.slice(0, step)) old.exec(sql);
+  old.exec(`INSERT INTO requests (verb, digest, about, person, requested_by, requested_at, until, countersigned_by)
+    VALUES ('lift', 'd', 'revocation 1', '${issuance.id}', 'ada', 0, ${after(60).getTime()}, 'bob');
+    PRAGMA user_version = ${step}`);
+  old.close();
+  const store = await openSqlite(path, new ManualClock(NOW));
+  expect(await store.useRequest('d', issuance.id)).toBeUndefined();
+  expect(await store.requests()).toMatchObject([{ countersignedBy: undefined }]);
+  await store.close();
+});
+
 test('a database from before there was an index knows its successions and key holders, and indexes its events', async () => {
   const path = join(folder, 'unindexed.db');
   const step = MIGRATIONS.findIndex((sql) => sql.includes('CREATE TABLE audit_words'));

@@ -1,6 +1,7 @@
 /** What waits for a second person: part of the SQLite store. */
 import type { DatabaseSync } from 'node:sqlite';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Countersigner, OpenRequests, RequestDraft, StoredRequest } from '../../operator-store.ts';
 
@@ -42,17 +43,17 @@ export class RequestTable {
     );
     const { verb, digest, about, person, by, until } = draft;
     const { lastInsertRowid } = this.#sql.add.run(verb, digest, about, person, by, at, until.getTime());
-    return { ...draft, number: Number(lastInsertRowid), at: new Date(at), countersignedBy: undefined };
+    return { ...draft, number: Number(lastInsertRowid), at: new Date(at), ...NOBODY };
   }
 
   /** Throws countersign unless it is open, not countersigned, and another person's. */
-  countersign(number: number, { person, by }: Countersigner, at: number): StoredRequest {
+  countersign(number: number, { person, peer, by }: Countersigner, at: number): StoredRequest {
     const found = this.#one(number, at);
     ensure(found.person !== person, 'countersign', `request ${number} is your own: another person is needed`);
     const { countersignedBy } = found;
     ensure(countersignedBy === undefined, 'countersign', `${countersignedBy} has countersigned it already`);
-    this.#sql.countersign.run(by, at, number);
-    return { ...found, countersignedBy: by };
+    this.#sql.countersign.run(by, JSON.stringify(peer ?? null), at, number);
+    return { ...found, countersignedBy: by, countersigner: peer };
   }
 
   /** Throws countersign unless it is open, and this person's own. */
@@ -86,8 +87,16 @@ const requestOf = (row: Row): StoredRequest => ({
   by: String(row['requested_by']),
   at: new Date(Number(row['requested_at'])),
   until: new Date(Number(row['until'])),
-  countersignedBy: row['countersigned_by'] === null ? undefined : String(row['countersigned_by']),
+  ...(row['countersigner'] === null ? NOBODY : countersignerOf(row)),
 });
+
+const NOBODY = { countersignedBy: undefined, countersigner: undefined };
+
+function countersignerOf(row: Row): Pick<StoredRequest, 'countersignedBy' | 'countersigner'> {
+  // Written by `countersign` from this very type.
+  const peer = JSON.parse(String(row['countersigner'])) as RevocablePeer | null;
+  return { countersignedBy: String(row['countersigned_by']), countersigner: peer ?? undefined };
+}
 
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
@@ -97,7 +106,9 @@ function statements(db: DatabaseSync) {
     same: sql(`SELECT * ${open} AND digest = ?2 AND person = ?3 ORDER BY n LIMIT 1`),
     add: sql(`INSERT INTO requests (verb, digest, about, person, requested_by, requested_at, until)
       VALUES (?, ?, ?, ?, ?, ?, ?)`),
-    countersign: sql('UPDATE requests SET countersigned_by = ?, countersigned_at = ? WHERE n = ?'),
+    countersign: sql(
+      'UPDATE requests SET countersigned_by = ?, countersigner = ?, countersigned_at = ? WHERE n = ?',
+    ),
     end: sql('UPDATE requests SET until = ? WHERE n = ?'),
     use: sql('UPDATE requests SET used_at = ? WHERE n = ? AND used_at IS NULL'),
   };
