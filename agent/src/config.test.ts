@@ -124,6 +124,11 @@ describe('refused configs', () => {
       /gateway\.upstream\.user: a name or a number is expected, found true$/,
     ],
     [
+      'a gateway whose calls leave no record',
+      { ...least, gateway: { ...gateway, records: false } },
+      /gateway\.records: set gateway\.report, too: calls would leave no record anywhere/,
+    ],
+    [
       'a gateway of a server that no McpServer can be',
       { ...least, gateway: { ...gateway, server: 'Everything_' } },
       /gateway\.server: a name is lower-case letters, digits and inner hyphens/,

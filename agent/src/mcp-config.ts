@@ -44,55 +44,65 @@ const UpstreamConfig = z
 const MIN_STALENESS_SECONDS = 60;
 
 /** `gateway` of the config. */
-export const GatewayConfig = z.strictObject({
-  server: ResourceName.describe('The McpServer resource of this gateway.'),
-  listen: hostPort.describe('Where callers reach it: MCP over mutual TLS.'),
-  upstream: UpstreamConfig,
-  sessions: z
-    .strictObject({
-      max: z.int().min(1).max(100_000).optional().describe('At most (default: 64 of a command, else 5000).'),
-      perCaller: z.int().min(1).max(100_000).optional().describe('Of one caller (default: half of max).'),
-      idle: duration.prefault('1h').describe('An unused session ends after this time.'),
-    })
-    .optional()
-    .describe('Sessions of legacy clients. If all are in use, a new one is refused.'),
-  maxCallDuration: duration
-    .prefault('24h')
-    .describe('How long a call may last if it continues under a renewed certificate of its caller.'),
-  maxStaleness: duration
-    .refine(
-      (seconds) => seconds >= MIN_STALENESS_SECONDS,
-      'at least 1m is expected: a restart of the CA takes less',
-    )
-    .optional()
-    .describe(
-      'After so long without its CA the gateway takes no new calls, at least 1m (default: it goes on).',
-    ),
-  freeText: z
-    .strictObject({
-      instructions: z.boolean().default(true).describe('Its instructions to clients.'),
-      logs: z.boolean().default(true).describe('Its log messages.'),
-    })
-    .prefault({})
-    .describe('Free text of the server, which may name tools that a caller may not call.'),
-  records: z
-    .union([file, z.literal(false)], { error: forms('a file, or false') })
-    .default('calls.jsonl')
-    .describe(
-      'One JSON line for each decision and each answer, 0600. In dataDir unless absolute. false: no file.',
-    ),
-  report: z
-    .strictObject({
-      maxBytes: z
-        .int()
-        .min(1024 * 1024)
-        .max(1024 ** 4)
-        .default(256 * 1024 * 1024)
-        .describe('Of records that the CA does not have yet, in dataDir/spool.'),
-    })
-    .optional()
-    .describe('Delivers the same records to the audit log of the CA (default: it does not).'),
-});
+export const GatewayConfig = z
+  .strictObject({
+    server: ResourceName.describe('The McpServer resource of this gateway.'),
+    listen: hostPort.describe('Where callers reach it: MCP over mutual TLS.'),
+    upstream: UpstreamConfig,
+    sessions: z
+      .strictObject({
+        max: z
+          .int()
+          .min(1)
+          .max(100_000)
+          .optional()
+          .describe('At most (default: 64 of a command, else 5000).'),
+        perCaller: z.int().min(1).max(100_000).optional().describe('Of one caller (default: half of max).'),
+        idle: duration.prefault('1h').describe('An unused session ends after this time.'),
+      })
+      .optional()
+      .describe('Sessions of legacy clients. If all are in use, a new one is refused.'),
+    maxCallDuration: duration
+      .prefault('24h')
+      .describe('How long a call may last if it continues under a renewed certificate of its caller.'),
+    maxStaleness: duration
+      .refine(
+        (seconds) => seconds >= MIN_STALENESS_SECONDS,
+        'at least 1m is expected: a restart of the CA takes less',
+      )
+      .optional()
+      .describe(
+        'After so long without its CA the gateway takes no new calls, at least 1m (default: it goes on).',
+      ),
+    freeText: z
+      .strictObject({
+        instructions: z.boolean().default(true).describe('Its instructions to clients.'),
+        logs: z.boolean().default(true).describe('Its log messages.'),
+      })
+      .prefault({})
+      .describe('Free text of the server, which may name tools that a caller may not call.'),
+    records: z
+      .union([file, z.literal(false)], { error: forms('a file, or false') })
+      .default('calls.jsonl')
+      .describe(
+        'One JSON line for each decision and each answer, 0600. In dataDir unless absolute. false: no file.',
+      ),
+    report: z
+      .strictObject({
+        maxBytes: z
+          .int()
+          .min(1024 * 1024)
+          .max(1024 ** 4)
+          .default(256 * 1024 * 1024)
+          .describe('Of records that the CA does not have yet, in dataDir/spool.'),
+      })
+      .optional()
+      .describe('Delivers the same records to the audit log of the CA (default: it does not).'),
+  })
+  .refine(({ records, report }) => records !== false || report !== undefined, {
+    path: ['records'],
+    error: 'set gateway.report, too: calls would leave no record anywhere',
+  });
 
 /** An entry of `connect` of the config. */
 export const ConnectConfig = z.strictObject({
