@@ -104,7 +104,8 @@ async function applied(order: ApplyOrder, acting: Acting, deps: ResourceDeps): P
   }
   const found = await registry.diff(files, how);
   ensureScope(found);
-  const digest = widening(found).length > 0 ? digestOf('apply', exactOf(found)) : undefined;
+  const needsSecond = deps.second !== undefined && widening(found).length > 0;
+  const digest = needsSecond ? digestOf('apply', exactOf(found)) : undefined;
   return { ...(await reportOf(found, deps, order, servers)), digest };
 }
 
