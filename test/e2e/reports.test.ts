@@ -184,7 +184,7 @@ test('calls are entries of the log, found by caller, server, tool and decision',
     reporter: TOOLS,
     record: { stage: 'decided', caller: CALLER, tool: 'get-sum', allow: true },
   });
-  expect((await ca.cli('audit', 'query', '--server', 'everythin')).stderr).toBe('no entry matches\n');
+  expect((await ca.cli('audit', 'query', '--server', 'everythin')).stderr).toMatch(/^no entry matches/);
 });
 
 test('M88 the CA is killed under calls: no record is lost, none is there twice', async () => {
