@@ -1,0 +1,110 @@
+/** The plan's rooms of the CA. */
+import { ca, PROTO, shared } from './rooms.ts';
+
+/** The CA's rooms. Siblings that are not named here get values from serve.ts. */
+export const CA: Readonly<Record<string, readonly string[]>> = {
+  'ca/src/store/sqlite/holders': shared('ground evidence'),
+  'ca/src/store': shared('ground spiffe evidence keys revocation audit'),
+  'ca/src/store/sqlite/tables': [
+    ...shared('text ground spiffe evidence keys revocation audit'),
+    ...ca('store'),
+  ],
+  'ca/src/store/sqlite': [
+    ...shared('ground unix spiffe evidence keys revocation audit'),
+    ...ca('store store/sqlite/holders store/sqlite/tables'),
+  ],
+  'ca/src/log': [...shared('ground unix tlog audit-verify spiffe keys'), ...ca('store')],
+  'ca/src/agents': [...shared('ground spiffe evidence revocation'), ...ca('store')],
+  'ca/src/tokens': shared('ground outbound'),
+  'ca/src/attestors': [
+    ...shared('text ground unix config der spiffe evidence aws x509 tpm outbound'),
+    ...ca('tokens'),
+  ],
+  'ca/src/keys/pkcs11': shared('ground unix keys'),
+  'ca/src/keys': [...shared('ground unix config keys'), ...ca('store keys/pkcs11')],
+  'ca/src/authority': [...shared('ground spiffe evidence keys x509 voucher'), ...ca('store keys')],
+  'ca/src/ceremony': [...shared('ground unix der spiffe keys x509'), ...ca('store keys authority')],
+  'ca/src/registry/identity': shared('ground config spiffe evidence policy'),
+  'ca/src/registry': [...shared('ground config spiffe policy'), ...ca('store registry/identity')],
+  'ca/src/impact': [...shared('ground spiffe'), ...ca('agents registry/identity registry')],
+  'ca/src/rotation': [...shared('ground spiffe x509 revocation audit'), ...ca('store agents authority')],
+  'ca/src/revocation': [...shared('ground spiffe evidence revocation'), ...ca('store agents')],
+  'ca/src/crl': [...shared('ground health keys x509 revocation'), ...ca('store keys authority')],
+  'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
+  'ca/src/door': shared('ground evidence door door/http2 health audit'),
+  'ca/src/operator': [
+    ...shared('text ground unix spiffe policy revocation audit'),
+    ...ca('store agents authority registry/identity registry impact rotation revocation ceremony'),
+  ],
+  'ca/src/sign-in': [
+    ...shared('text ground spiffe evidence x509 outbound policy'),
+    ...ca('store agents tokens authority revocation operator'),
+  ],
+  'ca/src/rpc': [...shared('text ground unix spiffe door rpc x509 tls audit'), ...ca('door operator')],
+  'ca/src/rpc/exchange': [
+    ...shared('ground spiffe evidence door x509 revocation'),
+    PROTO,
+    ...ca('store agents attestors authority registry/identity registry revocation succession door rpc'),
+  ],
+  'ca/src/rpc/trust': [
+    ...shared('ground spiffe evidence revocation'),
+    PROTO,
+    ...ca('log agents authority registry crl succession door rpc rpc/exchange'),
+  ],
+  'ca/src/rpc/report': [...shared('ground evidence audit'), PROTO, ...ca('store registry rpc rpc/exchange')],
+  'ca/src/rpc/operator': [
+    ...shared('ground spiffe evidence revocation audit'),
+    PROTO,
+    ...ca('store agents registry rotation ceremony door operator sign-in rpc'),
+  ],
+  'ca/src/rpc/server.ts': [
+    ...shared('door door/http2 rpc audit'),
+    ...ca('door rpc rpc/exchange rpc/trust rpc/report rpc/operator'),
+  ],
+  'ca/src/health': [...shared('health'), ...ca('authority')],
+  'ca/src/config.ts': [...shared('text ground unix config spiffe health'), ...ca('attestors keys sign-in')],
+  'ca/src/own-certificate.ts': [...shared('ground spiffe keys x509'), ...ca('agents authority revocation')],
+  'ca/src/upkeep.ts': [...shared('ground'), ...ca('store authority revocation own-certificate.ts')],
+  'ca/src/measure.ts': [
+    ...shared('ground'),
+    ...ca('store log agents authority registry rotation revocation crl door health'),
+  ],
+  'ca/src/open-keys.ts': [...shared('keys'), ...ca('keys config.ts')],
+  'ca/src/open-log.ts': [...shared('ground keys'), ...ca('store log config.ts')],
+  'ca/src/serve.ts': [
+    ...shared('text ground unix spiffe door rpc health outbound audit'),
+    ...ca('store store/sqlite agents tokens attestors keys authority registry rotation revocation ceremony'),
+    ...ca('succession sign-in open-keys.ts open-log.ts crl door operator rpc rpc/exchange rpc/server.ts'),
+    ...ca('config.ts own-certificate.ts upkeep.ts measure.ts'),
+  ],
+  'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store store/sqlite config.ts')],
+  'ca/src/cli': [
+    ...shared('text ground unix cli der spiffe keys x509 outbound'),
+    PROTO,
+    ...ca('store store/sqlite attestors keys authority ceremony registry config.ts'),
+    ...ca('open-keys.ts open-log.ts serve.ts'),
+  ],
+  'ca/src/cli/login': [
+    ...shared('text ground unix cli der spiffe keys x509 tls outbound'),
+    PROTO,
+    ...ca('sign-in cli'),
+  ],
+  'ca/src/cli/operator': [
+    ...shared('ground unix cli tlog audit-verify config spiffe evidence revocation audit'),
+    PROTO,
+    ...ca('agents registry config.ts open-log.ts cli cli/login'),
+  ],
+  'ca/src/cli/rotation': [...shared('ground unix cli keys'), PROTO, ...ca('cli cli/operator')],
+  'ca/src/cli/review': [...shared('text ground cli'), PROTO, ...ca('cli cli/operator')],
+  'ca/src/cli/backup': [
+    ...shared('ground cli audit-verify'),
+    ...ca('backup store/sqlite config.ts open-log.ts cli cli/operator'),
+  ],
+  'ca/src/cli/keys': [...shared('cli'), ...ca('keys config.ts cli')],
+  'ca/src/cli/ceremony': [...shared('ground cli config der spiffe keys'), ...ca('ceremony')],
+  'ca/src/cli/program.ts': [
+    ...shared('ground cli'),
+    ...ca('cli cli/login cli/operator cli/rotation cli/review cli/backup cli/keys cli/ceremony'),
+  ],
+  'ca/src/main.ts': [...shared('ground cli'), ...ca('cli/program.ts')],
+};
