@@ -8,26 +8,27 @@ test('seconds are added to an instant, which stays', () => {
   expect(time).toEqual(new Date('2026-06-01T12:00:00Z'));
 });
 
-/** What node:timers/promises is asked to sleep, during which the faked time passes. */
-const slept = vi.hoisted((): number[] => []);
-vi.mock('node:timers/promises', () => ({
-  setTimeout: async (ms: number, _: unknown, { signal }: { signal?: AbortSignal }) => {
-    signal?.throwIfAborted();
-    slept.push(ms);
-    vi.setSystemTime(Date.now() + ms);
-  },
-}));
-
 describe('the system’s clock', () => {
+  const slept: number[] = [];
   beforeEach(() => {
     slept.length = 0;
-    vi.useFakeTimers({ toFake: ['Date'] });
+    vi.useFakeTimers({ toFake: ['Date', 'performance', 'setTimeout', 'clearTimeout'] });
     vi.setSystemTime('2026-06-01T12:00:00Z');
+    const faked = globalThis.setTimeout;
+    vi.spyOn(globalThis, 'setTimeout').mockImplementation(((done: () => void, ms: number) => {
+      slept.push(ms);
+      return faked(done, ms);
+    }) as typeof setTimeout);
   });
-  afterEach(() => vi.useRealTimers());
+  afterEach(() => {
+    vi.restoreAllMocks();
+    vi.useRealTimers();
+  });
 
   test('sleeps until the time, and not at all where that is past', async () => {
-    await systemClock.sleepUntil(addSeconds(systemClock.now(), 2));
+    const woken = systemClock.sleepUntil(addSeconds(systemClock.now(), 2));
+    await vi.runAllTimersAsync();
+    await woken;
     expect(systemClock.now()).toEqual(new Date('2026-06-01T12:00:02Z'));
     await systemClock.sleepUntil(systemClock.now());
     await systemClock.sleepUntil(new Date(0));
@@ -35,16 +36,28 @@ describe('the system’s clock', () => {
   });
 
   test('looks at the time every 15 s', async () => {
-    await systemClock.sleepUntil(addSeconds(systemClock.now(), 40));
+    const woken = systemClock.sleepUntil(addSeconds(systemClock.now(), 40));
+    await vi.runAllTimersAsync();
+    await woken;
     expect(slept).toEqual([15_000, 15_000, 10_000]);
   });
 
   test.each([1, -1])('does not go on where it is told to stop (%i s)', async (seconds) => {
     const signal = AbortSignal.abort(new Error('stopped'));
-    await expect(systemClock.sleepUntil(addSeconds(systemClock.now(), seconds), signal)).rejects.toThrow(
-      'stopped',
-    );
-    expect(slept).toEqual([]);
+    const sleeping = systemClock.sleepUntil(addSeconds(systemClock.now(), seconds), signal);
+    await expect(sleeping).rejects.toThrow('stopped');
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('stops in the middle of a sleep, with the reason, and leaves no timer', async () => {
+    const stop = new AbortController();
+    const sleeping = systemClock.sleepUntil(addSeconds(systemClock.now(), 40), stop.signal);
+    sleeping.catch(() => {});
+    await vi.advanceTimersByTimeAsync(20_000);
+    const why = new Error('stopped');
+    stop.abort(why);
+    await expect(sleeping).rejects.toBe(why);
+    expect(vi.getTimerCount()).toBe(0);
   });
 });
 

@@ -1,5 +1,4 @@
 /** Time comes in by argument. The one real clock is here; tests bring their own. */
-import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Clock {
   /** The time by the wall clock, which may jump. */
@@ -52,8 +51,25 @@ export function clockOf({ wall, monotonic, sleep: pause }: ClockParts): Clock {
 export const systemClock: Clock = clockOf({
   wall: () => Date.now(),
   monotonic: () => performance.now(),
-  sleep: (ms, signal, { ref }) => sleep(ms, undefined, signal === undefined ? { ref } : { signal, ref }),
+  sleep,
 });
+
+/** As that of node:timers/promises, which makes an error with a stack for each sleep that is ended early. */
+function sleep(ms: number, signal: AbortSignal | undefined, { ref }: SleepOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', wake);
+      resolve();
+    }, ms);
+    const wake = (): void => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    signal?.addEventListener('abort', wake, { once: true });
+    if (!ref) timer.unref();
+  });
+}
 
 /** Less than this is the slewing of a wall clock, and not a step that makes certificates invalid. */
 const STEP_BACK_MS = 60_000;

@@ -49,11 +49,11 @@ export function streamOf<M extends Method, C>(
   { caller, clock }: { readonly caller: C; readonly clock: Clock },
 ): Stream<RequestOf<M>, ResponseOf<M>, C> {
   const answers = answersOf(call, caller);
-  const incoming = new Incoming(call);
+  const incoming = new Incoming(call, answers.signal);
   return {
     ...answers,
     read: async (seconds) => {
-      const bytes = await incoming.next(clock, seconds, answers.signal);
+      const bytes = await incoming.next(clock, seconds);
       return bytes && readRequest(method, bytes);
     },
   };
@@ -62,12 +62,14 @@ export function streamOf<M extends Method, C>(
 /** Messages in order, one ahead at most: a caller that floods waits for its own transport window. */
 class Incoming {
   readonly #call: grpc.ServerDuplexStream<Buffer, unknown>;
+  readonly #gone: AbortSignal;
   readonly #queue: Buffer[] = [];
   #ended = false;
   #wake: () => void = () => {};
 
-  constructor(call: grpc.ServerDuplexStream<Buffer, unknown>) {
+  constructor(call: grpc.ServerDuplexStream<Buffer, unknown>, gone: AbortSignal) {
     this.#call = call;
+    this.#gone = gone;
     call.on('data', (bytes: Buffer) => {
       this.#queue.push(bytes);
       call.pause();
@@ -77,34 +79,34 @@ class Incoming {
       this.#ended = true;
       this.#wake();
     });
+    // Once for the whole stream: listeners and signals of each message cost more than reading it.
+    gone.addEventListener('abort', () => this.#wake(), { once: true });
   }
 
-  async next(clock: Clock, seconds: number, gone: AbortSignal): Promise<Buffer | undefined> {
-    gone.throwIfAborted();
-    if (this.#queue.length === 0 && !this.#ended) await this.#arrival(clock, seconds, gone);
-    gone.throwIfAborted();
+  async next(clock: Clock, seconds: number): Promise<Buffer | undefined> {
+    this.#gone.throwIfAborted();
+    if (this.#queue.length === 0 && !this.#ended) await this.#arrival(clock, seconds);
+    this.#gone.throwIfAborted();
     const message = this.#queue.shift();
     this.#call.resume();
     return message;
   }
 
-  async #arrival(clock: Clock, seconds: number, gone: AbortSignal): Promise<void> {
+  async #arrival(clock: Clock, seconds: number): Promise<void> {
     const done = new AbortController();
     const arrived = new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
-    const signal = AbortSignal.any([done.signal, gone]);
-    const late = timeout(clock, seconds, signal);
-    const left = new Promise<void>((_, reject) =>
-      gone.addEventListener('abort', () => reject(gone.reason), { once: true, signal: done.signal }),
-    );
     try {
-      await Promise.race([arrived, late, left]);
+      await Promise.race([arrived, timeout(clock, seconds, done.signal)]);
     } finally {
-      done.abort();
+      done.abort(NO_LONGER);
     }
   }
 }
+
+/** Why a wait for a message ends with the message. One for all: an error has a stack, which costs. */
+const NO_LONGER = new Error('no longer waited for');
 
 async function timeout(clock: Clock, seconds: number, signal: AbortSignal): Promise<void> {
   try {

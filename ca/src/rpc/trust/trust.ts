@@ -126,7 +126,8 @@ async function readAcks({ stream, agent }: Watching, { agents, clock, store }: T
     if (message === undefined) return;
     ensure(message.message?.$case === 'ack', 'out_of_order', 'expected an acknowledgement');
     agents.acknowledge(agent, message.message.value);
-    await store.append({ type: 'agent.acknowledged', id: agent.id, ...agent.acknowledged.numbers() });
+    // A change is acknowledged by thousands at once: writing that must not delay those who have not heard of it.
+    store.appendSoon({ type: 'agent.acknowledged', id: agent.id, ...agent.acknowledged.numbers() });
   }
 }
 
