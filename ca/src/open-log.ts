@@ -35,6 +35,7 @@ export interface OpenLogDeps {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
+  readonly cautious: () => Date;
 }
 
 export interface OpenLog extends GrowingLog {

@@ -3,7 +3,7 @@
 import type { Audit, AuditEvent } from '@chancery/shared/audit/event.ts';
 import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
-import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { type Clock, cautiousTime } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
@@ -117,10 +117,10 @@ export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store)
     await store.close();
   };
   try {
-    const keys = await keysOf(settings);
+    const [keys, cautious] = [await keysOf(settings), cautiousTime(deps.clock)];
     closeKeys = () => keys.close();
     return {
-      ...(await openAll(settings, { ...deps, store, keys: keys.homes, open })),
+      ...(await openAll(settings, { ...deps, store, keys: keys.homes, cautious, open })),
       lost: store.lost,
       close,
     };
@@ -133,6 +133,7 @@ export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store)
 type Ports = Pick<RunningCa, 'port' | 'httpPort' | 'crlPort'>;
 
 interface OpenDeps extends ServeDeps {
+  readonly cautious: () => Date;
   readonly store: Store;
   readonly keys: KeyHomes;
   /** Everything that has been opened and must be closed. */
@@ -152,7 +153,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const platforms = await openPlatforms(settings, deps);
   const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
   for (const warning of refusedByNow(registry.sets.current().resources)) log.warn({}, warning);
-  const revocations = await openRevocations({ store, clock, trustDomain });
+  const revocations = await openRevocations({ ...deps, trustDomain });
   const own = await OwnCertificate.issue({ ...deps, authorities, revocations, trustDomain });
   const { svid } = own;
   const agents = new Agents(clock);

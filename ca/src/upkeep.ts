@@ -8,15 +8,16 @@ import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Authorities } from './authority/authorities.ts';
 import type { OwnCertificate } from './own-certificate.ts';
 import type { Revocations } from './revocation/revocations.ts';
+import { KEPT_EXPIRED_MS } from './store/kept.ts';
 import type { AuditIntake, CertificateStore, Store } from './store/store.ts';
 
 /** How often the CA looks whether something of its own is due; everything it renews has hours left then. */
 const UPKEEP_SECONDS = 60;
-/** How long a certificate's record outlives it. */
-const KEEP_EXPIRED_DAYS = 30;
 
 export interface UpkeepDeps {
   readonly clock: Clock;
+  /** The time that decides what is old: a clock that leaps ahead must not remove what is not. */
+  readonly cautious: () => Date;
   readonly log: Log;
   readonly authorities: Authorities;
   readonly revocations: Revocations;
@@ -59,8 +60,8 @@ export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
 }
 
 /** Some at a time: what asks the store meanwhile is answered in between. */
-async function prune({ clock, store }: UpkeepDeps, signal: AbortSignal): Promise<void> {
-  const before = new Date(clock.now().getTime() - KEEP_EXPIRED_DAYS * 86_400_000);
+async function prune({ cautious, store }: UpkeepDeps, signal: AbortSignal): Promise<void> {
+  const before = new Date(cautious().getTime() - KEPT_EXPIRED_MS);
   while (!signal.aborted && (await store.prune(before)) > 0);
 }
 

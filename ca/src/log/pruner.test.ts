@@ -2,6 +2,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
+import { cautiousTime } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { signCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { noteKey } from '@chancery/shared/tlog/note.ts';
@@ -47,7 +48,15 @@ const integrate = async () => {
 beforeAll(async () => {
   folder = makeFolder();
   store = await memoryStore(clock);
-  deps = { store, files: logFiles(folder), key, clock, log: silentLog, keepSeconds: DAY };
+  deps = {
+    store,
+    files: logFiles(folder),
+    key,
+    clock,
+    log: silentLog,
+    cautious: () => clock.now(),
+    keepSeconds: DAY,
+  };
   sequencer = new Sequencer(deps);
   await append(PRUNED_TOGETHER + 500);
   await integrate();
@@ -74,6 +83,13 @@ const first = PRUNED_TOGETHER + 500;
 
 test('what is not old enough stays', async () => {
   expect(await prune(deps, signal)).toBe(0);
+  expect(await store.pruning()).toMatchObject({ entries: 0 });
+});
+
+test('I207 what seems old to a clock that leapt ahead stays', async () => {
+  const leapt = cautiousTime(clock, () => 0);
+  clock.jump(after(DAY + 10));
+  expect(await prune({ ...deps, cautious: leapt }, signal)).toBe(0);
   expect(await store.pruning()).toMatchObject({ entries: 0 });
 });
 

@@ -15,6 +15,8 @@ export interface PrunerDeps {
   readonly files: Pick<LogFiles, 'remove'>;
   readonly clock: Clock;
   readonly log: Log;
+  /** The time that decides what is old: a clock that leaps ahead must not remove what is not. */
+  readonly cautious: () => Date;
   readonly keepSeconds: number;
 }
 
@@ -24,8 +26,8 @@ const STEP = 1_000;
 
 /** One pass: resolves with how many entries the log is pruned of. Throws store, and what the file system refuses. */
 export async function prune(deps: PrunerDeps, signal: AbortSignal): Promise<number> {
-  const { store, files, clock, log, keepSeconds } = deps;
-  const before = addSeconds(clock.now(), -keepSeconds);
+  const { store, files, cautious, log, keepSeconds } = deps;
+  const before = addSeconds(cautious(), -keepSeconds);
   const { due, ...known } = await store.pruning(before, PRUNED_TOGETHER);
   if (known.done === known.entries && due !== undefined)
     await store.announcePruning(known.entries, due, {

@@ -55,6 +55,8 @@ export type VerbName = keyof typeof VERBS;
 
 /** From `auth_time` (OpenID Connect Core, section 2) to the use of a verb that needs a fresh sign-in. */
 const FRESH_SECONDS = 300;
+/** How far the issuer's clock may be ahead, as at the sign-in. */
+const SKEW_SECONDS = 30;
 
 /** Somebody who has signed in, as the store has it. */
 export interface Person {
@@ -81,6 +83,7 @@ export function ensureRole(verb: VerbName, { by, role }: Person): void {
 /** Throws operator_fresh. */
 export function ensureFresh(verb: VerbName, { by, authTime }: Person, now: Date): void {
   const says = `${by} signed in at ${authTime.toISOString()}; ${verb} needs a sign-in of the last 5 minutes`;
-  const isFresh = addSeconds(authTime, FRESH_SECONDS) >= now;
+  // What is to come was before now until this machine's clock was set back: that is no fresh sign-in.
+  const isFresh = addSeconds(authTime, FRESH_SECONDS) >= now && authTime <= addSeconds(now, SKEW_SECONDS);
   ensure(isFresh, 'operator_fresh', `${says}: chancery-ca login --again`);
 }

@@ -167,6 +167,16 @@ describe('an operator who has signed in', () => {
     expect(steps).toContain('ran x by ada');
   });
 
+  test('I208 is refused what needs a fresh sign-in, where the clock was set back to before it', async () => {
+    await change('lift')(signedIn('operator', -30))('x');
+    await expect(change('lift')(signedIn('operator', -31))('x')).rejects.toThrow(
+      refusal(
+        'operator_fresh',
+        /^ada signed in at 2026-01-01T12:00:31.000Z; lift needs a sign-in of the last/,
+      ),
+    );
+  });
+
   test('is refused where the sign-in is no longer good', async () => {
     const revoked = async () => Promise.reject(new IdentityError('revoked_peer', 'it is revoked'));
     await expect(change()({ address: 'a', person: revoked })('x')).rejects.toThrow(

@@ -8,6 +8,7 @@ import type { Issuance } from '../store/store.ts';
 import { openRevocations, type RevocationOrder, type Revocations } from './revocations.ts';
 
 const ID = parseSpiffeId('spiffe://prod.example/web');
+const OTHER = parseSpiffeId('spiffe://prod.example/other');
 const fence = { type: 'agent.acknowledged', id: ID, sequence: 1 } as const;
 const issuance: Issuance = {
   serial: '40aa',
@@ -103,6 +104,22 @@ describe('a revocation', () => {
     );
     expect((await openRevocations(deps)).sets.current()).toMatchObject({ list: [], sequence: 2n });
   });
+
+  test.each(['revoked', 'lifted'])(
+    'I207 counts again where a clock that was a year ahead is set right, though another was %s meanwhile',
+    async (change) => {
+      revocations = await openRevocations({ ...deps, cautious: () => NOW });
+      await revocations.revoke(order('id', ID, { seconds: 30 }));
+      const forEver = await revocations.revoke(order('id', OTHER));
+      deps.clock.jump(after(365 * 86_400));
+      ensureGood();
+      await (change === 'lifted'
+        ? revocations.lift(forEver.number, 'uid 0')
+        : revocations.revoke(order('node', 'fake/n2')));
+      deps.clock.jump(after(10));
+      expect(() => ensureGood()).toThrow(revoked);
+    },
+  );
 
   test.each([
     [0, 60],

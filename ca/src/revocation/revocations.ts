@@ -87,6 +87,8 @@ export interface Revocations {
 export interface RevocationDeps {
   readonly store: RevocationStore & AgentStore & Pick<CertificateStore, 'issuance' | 'issuedFrom'>;
   readonly clock: Clock;
+  /** The time that decides what is forgotten: a revocation counts again where a clock that was ahead is set back. */
+  readonly cautious: () => Date;
   readonly trustDomain: TrustDomain;
 }
 
@@ -156,7 +158,7 @@ class LiveRevocations implements Revocations {
   lift(number: number, by: string): Promise<MadeRevocation> {
     return this.#inTurn(async () => {
       const { revocation, sequence } = await this.#deps.store.lift(number, by);
-      const left = this.standing().filter((each) => each.number !== number);
+      const left = this.#kept().filter((each) => each.number !== number);
       this.#sets.publish(revocationSet(left, sequence));
       return revocation;
     });
@@ -164,7 +166,7 @@ class LiveRevocations implements Revocations {
 
   keep({ revocation, sequence }: ChangedRevocation): Promise<void> {
     return this.#inTurn(async () =>
-      this.#sets.publish(revocationSet([...this.standing(), revocation], sequence)),
+      this.#sets.publish(revocationSet([...this.#kept(), revocation], sequence)),
     );
   }
 
@@ -174,11 +176,17 @@ class LiveRevocations implements Revocations {
     this.#coming.add(early);
     try {
       const { revocation, sequence } = await this.#deps.store.revoke(draft, MAX_IN_FORCE);
-      this.#sets.publish(revocationSet([...this.standing(), revocation], sequence));
+      this.#sets.publish(revocationSet([...this.#kept(), revocation], sequence));
       return revocation;
     } finally {
       this.#coming.delete(early);
     }
+  }
+
+  /** Those that are in force, or may be again. */
+  #kept(): readonly MadeRevocation[] {
+    const time = this.#deps.cautious();
+    return this.#sets.current().list.filter((each) => inForce(each, time));
   }
 
   /** Changes are made one at a time: each set builds on the one before. */

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { addSeconds, clockOf, earlier, isRecent, systemClock, whenSetBack } from './clock.ts';
+import { addSeconds, cautiousTime, clockOf, earlier, isRecent, systemClock, whenSetBack } from './clock.ts';
 
 test('seconds are added to an instant, which stays', () => {
   const time = new Date('2026-06-01T12:00:00Z');
@@ -86,6 +86,19 @@ test.each([
 ])('an instant is recent for a minute: %s', (_, secondsAgo, expected) => {
   const now = new Date('2026-06-01T12:00:00Z');
   expect(isRecent(addSeconds(now, -secondsAgo), 60, now)).toBe(expected);
+});
+
+test('what cannot be taken back goes by the wall clock, but not by its leaps ahead', () => {
+  const NOON = Date.parse('2026-06-01T12:00:00Z');
+  let [wall, passed] = [NOON, 0];
+  const time = cautiousTime({ now: () => new Date(wall) }, () => passed);
+  const after = (ms: number) => new Date(NOON + ms);
+  [wall, passed] = [NOON + 5_000, 5_000];
+  expect(time()).toEqual(after(5_000));
+  wall = NOON + 365 * 86_400_000;
+  expect(time()).toEqual(after(5_000));
+  wall = NOON - 3_600_000;
+  expect(time()).toEqual(after(-3_600_000));
 });
 
 test('the earlier of what was noted and now', () => {

@@ -83,6 +83,16 @@ export async function whenSetBack(clock: Clock, signal: AbortSignal): Promise<vo
   }
 }
 
+/**
+ * The time for what cannot be taken back: that of the wall clock, except for what it leapt ahead since this was called.
+ * After a machine was suspended it is behind, until the process starts again. `monotonic` gives milliseconds that only
+ * grow.
+ */
+export function cautiousTime(clock: Pick<Clock, 'now'>, monotonic = () => performance.now()): () => Date {
+  const [wall, passed] = [clock.now().getTime(), monotonic()];
+  return () => earlier(clock.now(), new Date(Math.round(wall + monotonic() - passed)));
+}
+
 /** Whether `at` is less than `seconds` ago. An instant to come is not: the clock was set back since it was noted. */
 export function isRecent(at: Date, seconds: number, now: Date): boolean {
   const agoMs = now.getTime() - at.getTime();

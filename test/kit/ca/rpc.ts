@@ -61,7 +61,7 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
   const ownUid = 1000;
   const rooms = {
     registry: await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) }),
-    revocations: await openRevocations({ store, clock, trustDomain }),
+    revocations: await openRevocations(made),
     agents: new Agents(clock),
     crls: new LiveValue<readonly MadeCrl[]>(() => new IdentityError('unavailable', 'no lists')),
   };

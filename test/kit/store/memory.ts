@@ -85,4 +85,11 @@ function tokenTests(subject: Subject): void {
     await subject.store.prune(after(60));
     await subject.store.bind(token, other, after(86_500));
   });
+
+  test('I207 a token is not forgotten to a clock that leapt ahead', async () => {
+    await subject.store.bind(token, key, after(60));
+    subject.clock.jump(after(365 * 86_400));
+    await subject.store.prune(after(-30 * 86_400));
+    await expect(subject.store.bind(token, other, after(60))).rejects.toThrow(replayed);
+  });
 }

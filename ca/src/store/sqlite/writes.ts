@@ -9,6 +9,7 @@ import type { Node } from '@chancery/shared/evidence/node.ts';
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import { KEPT_EXPIRED_MS } from '../kept.ts';
 import type { LogCheckpoint, Prunable, ReportedCall, Spool } from '../log-store.ts';
 import type { AuthorityRequest } from '../request-store.ts';
 import type {
@@ -73,7 +74,8 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
       audit(at, event);
     },
     prune: (at: number, before: number): number => {
-      sql.pruneTokens.run(at - TOKEN_KEPT_MS);
+      // The clock may have leapt ahead, and `before` does not go by it.
+      sql.pruneTokens.run(Math.min(at, before + KEPT_EXPIRED_MS) - TOKEN_KEPT_MS);
       tables.reviews.keepUses(before, MAX_PRUNED);
       return Number(sql.prune.run(before, MAX_PRUNED).changes);
     },
