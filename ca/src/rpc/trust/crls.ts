@@ -63,8 +63,11 @@ function* partsOf(lists: readonly MadeCrl[]): Iterable<CrlPart> {
     }
 }
 
-/** Tells a trust stream that there are other lists than before. */
-export const listsMessage = (lists: readonly MadeCrl[]): WatchResponse => ({
-  ...NO_STATE,
-  crls: asBuffer(stateOf(lists)),
-});
+const messages = new WeakMap<readonly MadeCrl[], WatchResponse>();
+
+/** Tells a trust stream that there are other lists than before. One message for all streams, so it is encoded once. */
+export function listsMessage(lists: readonly MadeCrl[]): WatchResponse {
+  const message = messages.get(lists) ?? { ...NO_STATE, crls: asBuffer(stateOf(lists)) };
+  messages.set(lists, message);
+  return message;
+}

@@ -14,6 +14,7 @@ import type { PushedBundle } from '../../authority/records.ts';
 import type { Vouchers } from '../../log/vouchers.ts';
 import { policyViewOf } from '../../registry/policy-view.ts';
 import type { VersionedSet } from '../../registry/registry.ts';
+import { NO_STATE } from '../../succession/pushed.ts';
 import type { AttestationDeps } from '../exchange/attestation.ts';
 
 export interface SnapshotDeps extends Pick<AttestationDeps, 'authorities' | 'registry' | 'revocations'> {
@@ -22,7 +23,6 @@ export interface SnapshotDeps extends Pick<AttestationDeps, 'authorities' | 'reg
 
 /** A message that names no reader is of version 1, the oldest (docs/versions.md). */
 const ANY_READER = 0;
-const NO_LISTS = Buffer.alloc(0);
 
 /** What was last sent on a stream. */
 export interface Sent {
@@ -43,20 +43,45 @@ export function snapshot(id: SpiffeId, before: Sent | undefined, deps: SnapshotD
   const revoked = deps.revocations.sets.current();
   const parts = { bundle: bundle.sequence, policy: BigInt(set.version), revocations: revoked.sequence };
   const sequence = [bundle, set, revoked].map((part) => part.sequence).reduce(larger);
-  return [
-    { sequence, parts, policy: set.version, revocations: revoked },
-    {
-      sequence,
-      bundle: bundleMessage(bundle, deps.vouchers),
-      policy: before?.policy === set.version ? undefined : policyMessage(set, id),
-      revocations:
-        before?.revocations === revoked ? undefined : revocationsMessage(revoked, before?.revocations),
-      successions: [],
-      crls: NO_LISTS,
-      readerVersion: ANY_READER,
-      takesParts: true,
-    },
-  ];
+  const sent = { sequence, parts, policy: set.version, revocations: revoked };
+  const revocations =
+    before?.revocations === revoked ? undefined : revocationsMessage(revoked, before?.revocations);
+  const state = { sequence, revocations };
+  if (before?.policy === set.version) return [sent, shared(bundle, state, deps)];
+  return [sent, stateMessage(bundle, { ...state, policy: policyMessage(set, id) }, deps)];
+}
+
+/** What a message has besides the bundle. */
+interface State {
+  readonly sequence: bigint;
+  readonly policy?: PolicyMessage;
+  readonly revocations: RevocationsMessage | undefined;
+}
+
+function stateMessage(
+  bundle: PushedBundle,
+  { sequence, policy, revocations }: State,
+  { vouchers }: Pick<SnapshotDeps, 'vouchers'>,
+): WatchResponse {
+  return {
+    ...NO_STATE,
+    sequence,
+    bundle: bundleMessage(bundle, vouchers),
+    policy,
+    revocations,
+    takesParts: true,
+  };
+}
+
+/** The last message without a policy that was made with each bundle: one for all agents, so it is encoded once. */
+const messages = new WeakMap<PushedBundle, WatchResponse>();
+
+function shared(bundle: PushedBundle, state: State, deps: Pick<SnapshotDeps, 'vouchers'>): WatchResponse {
+  const known = messages.get(bundle);
+  if (known?.sequence === state.sequence && known.revocations === state.revocations) return known;
+  const message = stateMessage(bundle, state, deps);
+  messages.set(bundle, message);
+  return message;
 }
 
 function policyMessage(set: VersionedSet, id: SpiffeId): PolicyMessage {

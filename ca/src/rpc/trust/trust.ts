@@ -41,9 +41,20 @@ export const getVouchers = (deps: TrustDeps) =>
     return { proofs: proofs.map((proof) => asBuffer(proof)) };
   });
 
+/** A change is one message for thousands of agents. */
+const encoded = new WeakMap<WatchResponse, Buffer>();
+const WATCH = {
+  ...TrustService.watch,
+  responseSerialize: (message: WatchResponse): Buffer => {
+    const bytes = encoded.get(message) ?? TrustService.watch.responseSerialize(message);
+    encoded.set(message, bytes);
+    return bytes;
+  },
+};
+
 /** Agents with a good SVID may call it, within the places of their node. */
 export const watch = (deps: TrustDeps) =>
-  bidi('Watch', TrustService.watch, async (stream: Stream<WatchRequest, WatchResponse>) => {
+  bidi('Watch', WATCH, async (stream: Stream<WatchRequest, WatchResponse>) => {
     const { svid, record } = await certified(stream.caller, deps);
     deps.limits.call('Watch', nodeName(record));
     const place = deps.limits.follow(record);
