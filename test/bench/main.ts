@@ -14,7 +14,7 @@ import { gateway } from './mcp/gateway.ts';
 import { parallel } from './mcp/parallel.ts';
 import { restart } from './restart.ts';
 import { revocation } from './revocation/revocation.ts';
-import { rotate } from './rotate.ts';
+import { rotate } from './rotate/rotate.ts';
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   issuance,

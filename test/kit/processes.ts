@@ -113,6 +113,9 @@ export interface CaFolder {
   saveBundle(): Promise<void>;
 }
 
+/** What an agent needs to know of a CA. */
+export type CaAddress = Pick<CaFolder, 'dir' | 'port' | 'trustDomain' | 'bundle' | 'joinSocket'>;
+
 /** Makes a CA by its own `init`, which may have more flags, then gives it this test's ports and attestors. */
 export async function makeCa(
   dir: string,
@@ -184,7 +187,7 @@ export interface AgentFolder {
 }
 
 /** `config` is everything but trust domain, CA and dataDir. */
-export function makeAgent(ca: CaFolder, name: string, config: object): AgentFolder {
+export function makeAgent(ca: CaAddress, name: string, config: object): AgentFolder {
   const dir = join(ca.dir, name);
   mkdirSync(dir, { recursive: true });
   chmodSync(dir, 0o700);

@@ -1,30 +1,33 @@
 /**
- * A whole rotation of the root, by `rotate --auto`, with a fleet of whole agents and calls that never pause between a
- * `connect` and a gateway. The fleet is in this process, the CA, `connect` and the gateway are processes of their own.
+ * A whole rotation of the root, by `rotate --auto`, with a fleet of whole agents in eight processes and calls that never
+ * pause between a `connect` and a gateway. The CA, `connect` and the gateway are processes of their own. The part `10k`
+ * does the same with ten thousand agents: half an hour, and about 12 GB of memory.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { politely, startFakeServer } from '../kit/mcp/server.ts';
-import { type Fleet, fleetAttestor, fleetIdentity, startFleet } from '../kit/observe/fleet.ts';
-import { startIssuer } from '../kit/oidc/issuer.ts';
-import { type CaFolder, freePort, makeAgent, makeCa, makeFolder, removeFolder } from '../kit/processes.ts';
-import type { Bench, Outcome, Progress } from './bench.ts';
-import { cpuMicrosOf, rssMbOf } from './measure.ts';
+import { politely, startFakeServer } from '../../kit/mcp/server.ts';
+import { type CaFolder, freePort, makeAgent, makeCa, makeFolder, removeFolder } from '../../kit/processes.ts';
+import type { Bench, Outcome, Progress } from '../bench.ts';
+import { cpuMicrosOf, rssMbOf } from '../measure.ts';
+import { Members } from './members.ts';
 
 const TRUST_DOMAIN = 'bench.example';
 const [CALLER, TOOLS] = [`spiffe://${TRUST_DOMAIN}/caller`, `spiffe://${TRUST_DOMAIN}/tools`];
-const AGENTS = 200;
+const PROCESSES = 8;
 /** A rotation waits for the end of the last certificate under the old root. */
-const TTL = '60s';
+const SMALL = { agents: 200, ttl: '60s' };
+const LARGE = { agents: 10_000, ttl: '10m' };
 const UNBOUND = { attestationsPerSecond: 100_000, attestationBurst: 100_000 };
 
+type Size = typeof SMALL;
 type Parts = (() => unknown)[];
 
 export const rotate: Bench = {
-  says: `a rotation of the root under ${AGENTS} agents and calls that never pause`,
-  async run(progress) {
+  says: 'a rotation of the root under agents and calls that never pause',
+  parts: ['10k'],
+  async run(progress, only) {
     const parts: Parts = [];
     try {
-      return await measure(parts, progress);
+      return await measure(only.includes('10k') ? LARGE : SMALL, parts, progress);
     } finally {
       for (const part of parts.toReversed()) await part();
     }
@@ -35,7 +38,7 @@ interface World {
   readonly ca: CaFolder;
   /** The CA's process. */
   readonly pid: number;
-  readonly fleet: Fleet;
+  readonly members: Members;
   readonly calls: Calls;
 }
 
@@ -44,12 +47,12 @@ interface Calls {
   failed: number;
 }
 
-async function startWorld(parts: Parts, progress: Progress): Promise<World> {
+async function startWorld({ agents, ttl }: Size, parts: Parts, progress: Progress): Promise<World> {
   const dir = makeFolder();
   parts.push(() => removeFolder(dir));
-  const hub = await startIssuer({ now: () => new Date() });
-  parts.push(() => hub.close());
-  const attestors = { unix: {}, oidc: fleetAttestor(hub, TRUST_DOMAIN) };
+  const members = await Members.start(PROCESSES);
+  parts.push(() => members.close());
+  const attestors = { unix: {}, oidc: members.attestors(TRUST_DOMAIN) };
   const ca = await makeCa(dir, TRUST_DOMAIN, { attestors, limits: UNBOUND });
   const serving = await ca.serve();
   parts.push(() => serving.stop());
@@ -60,10 +63,10 @@ async function startWorld(parts: Parts, progress: Progress): Promise<World> {
     name,
     platform: 'unix',
     id,
-    x509: { ttl: TTL },
+    x509: { ttl },
   });
   await ca.apply([
-    fleetIdentity(TRUST_DOMAIN, TTL),
+    ...members.identities(TRUST_DOMAIN, ttl),
     own('caller', CALLER),
     own('tools', TOOLS),
     { kind: 'McpServer', name: 'echo', identity: TOOLS, address: `127.0.0.1:${port}` },
@@ -85,13 +88,12 @@ async function startWorld(parts: Parts, progress: Progress): Promise<World> {
     () => serves.stop(),
     () => calls.stop(),
   );
-  progress(`${AGENTS} agents join`);
-  const fleet = await startFleet({ ca, hub, count: AGENTS });
-  parts.push(() => fleet.close());
+  progress(`${agents} agents join`);
+  await members.join(ca, agents);
   return {
     ca,
     pid: serving.child.pid ?? 0,
-    fleet,
+    members,
     calls: await callOn(`http://127.0.0.1:${local}/mcp`, parts),
   };
 }
@@ -122,9 +124,11 @@ async function isAnswered(url: string): Promise<boolean> {
   return (await answer?.text())?.includes('"result"') ?? false;
 }
 
-async function measure(parts: Parts, progress: Progress): Promise<Outcome> {
-  const { ca, pid, fleet, calls } = await startWorld(parts, progress);
-  while (Number(await connected(ca)) < AGENTS + 2) await sleep(100);
+async function measure(size: Size, parts: Parts, progress: Progress): Promise<Outcome> {
+  const { agents, ttl } = size;
+  const { ca, pid, members, calls } = await startWorld(size, parts, progress);
+  progress(`${agents} agents connect`);
+  while ((await connected(ca)) < agents + 2) await sleep(agents / 2);
   const before = { ...calls, cpu: cpuMicrosOf(pid), at: performance.now() };
   progress('rotating');
   const done = await ca.cli('rotate', '--auto');
@@ -132,19 +136,19 @@ async function measure(parts: Parts, progress: Progress): Promise<Outcome> {
   const seconds = (performance.now() - before.at) / 1000;
   const answered = calls.answered - before.answered;
   const failedCalls = calls.failed - before.failed;
-  const failedRenewals = fleet.failures.length;
+  const failedRenewals = (await members.failures()).length;
   const cpuSeconds = (cpuMicrosOf(pid) - before.cpu) / 1e6;
   const rssMb = rssMbOf(pid);
   const round = (value: number): number => Math.round(value * 10) / 10;
   return {
     table: [
-      [`from root to root with ${AGENTS} agents, certificates of ${TTL}`, `${seconds.toFixed(0)} s`],
+      [`from root to root with ${agents} agents, certificates of ${ttl}`, `${seconds.toFixed(0)} s`],
       ['calls meanwhile, and how many failed', `${answered} and ${failedCalls}`],
       ['renewals that failed, and bundles that were refused', `${failedRenewals}`],
       ['the CA: processor time, and memory at the end', `${cpuSeconds.toFixed(1)} s, ${rssMb.toFixed(0)} MB`],
     ],
     json: {
-      ...{ agents: AGENTS, seconds: round(seconds), calls: answered, failedCalls, failedRenewals },
+      ...{ agents, seconds: round(seconds), calls: answered, failedCalls, failedRenewals },
       ...{ cpuSeconds: round(cpuSeconds), rssMb: round(rssMb) },
     },
   };
@@ -152,7 +156,5 @@ async function measure(parts: Parts, progress: Progress): Promise<Outcome> {
 
 async function connected(ca: CaFolder): Promise<number> {
   const { stdout } = await ca.cli('agents', '--json');
-  return (
-    (JSON.parse(stdout) as { agents?: unknown[] }).agents?.length ?? (JSON.parse(stdout) as unknown[]).length
-  );
+  return (JSON.parse(stdout) as unknown[]).length;
 }

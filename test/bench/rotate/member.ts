@@ -1,0 +1,24 @@
+/** A part of the fleet of bench `rotate`, in a process of its own, as `members.ts` tells it by messages. */
+import { startIssuer } from '../../kit/oidc/issuer.ts';
+import { type Fleet, startFleet } from './fleet.ts';
+import type { FromMember, ToMember } from './members.ts';
+
+const hub = await startIssuer({ now: () => new Date() });
+let fleet: Fleet | undefined;
+const say = (message: FromMember): void => void process.send?.(message);
+const fail = (error: unknown): void => say({ kind: 'failed', why: String(error) });
+
+process.on('message', (message: ToMember) => void answer(message).catch(fail));
+say({ kind: 'issuer', url: hub.url });
+
+async function answer(message: ToMember): Promise<void> {
+  if (message.kind === 'join') {
+    fleet = await startFleet({ ...message, hub });
+    say({ kind: 'joined' });
+  } else if (message.kind === 'count') say({ kind: 'counted', failures: fleet?.failures ?? [] });
+  else {
+    await fleet?.close();
+    await hub.close();
+    process.exit(0);
+  }
+}
