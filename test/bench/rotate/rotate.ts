@@ -1,7 +1,7 @@
 /**
- * A whole rotation of the root, by `rotate --auto`, with a fleet of whole agents in eight processes and calls that never
- * pause between a `connect` and a gateway. The CA, `connect` and the gateway are processes of their own. The part `10k`
- * does the same with ten thousand agents: half an hour, and about 12 GB of memory.
+ * A whole rotation of the root, by `rotate --auto`, with a fleet of whole agents in eight processes and calls that
+ * never pause between a `connect` and a gateway. The CA, `connect` and the gateway are processes of their own. The
+ * part `10k` does the same with ten thousand agents: half an hour, and about 12 GB of memory.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { politely, startFakeServer } from '../../kit/mcp/server.ts';
