@@ -19,6 +19,7 @@ import { type AttestationDeps, certified, certifiedPeer } from '../exchange/atte
 import { readHello } from '../exchange/hello.ts';
 import { bidi, type Stream, unary } from '../methods.ts';
 import { type CrlsDeps, listsMessage } from './crls.ts';
+import { inSlices } from './slices.ts';
 import { bundleMessage, type Sent, type SnapshotDeps, snapshot } from './snapshot.ts';
 
 /** What the trust stream needs of the CA. */
@@ -164,6 +165,9 @@ async function nextOrExpired(
   }
 }
 
+/** News of lists must not delay a state: the lists of a revocation are made just when the next revocation comes. */
+const unhurried = inSlices();
+
 /** Sends the state now and after every change; a slow reader gets the newest state, not a queue of old ones. */
 function push(stream: Watching['stream'], { id, acknowledged }: LiveAgent, deps: TrustDeps): Pushing {
   let sent: Sent | undefined;
@@ -213,7 +217,7 @@ function push(stream: Watching['stream'], { id, acknowledged }: LiveAgent, deps:
   const stops = [
     registry.sets.onChange(hear),
     ...[registry.sets, authorities.bundle, revocations.sets].map((source) => source.onChange(changed)),
-    deps.crls.onChange(() => sendOrEnd('crls')),
+    deps.crls.onChange(() => unhurried(() => sendOrEnd('crls'))),
     () => deaf(),
   ];
   hear();
