@@ -160,7 +160,8 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
   const { ca, id } = settings;
   const { state } = paths(dataDir);
   const save = (known: KnownGood): void => saveKnownGood(state, known);
-  const trust = new TrustState((saved) => save({ svid: life.svid.current(), ...saved }), deps.clock);
+  const subject = (): string => life.svid.current().id;
+  const trust = new TrustState((saved) => save({ svid: life.svid.current(), ...saved }), deps.clock, subject);
   const { clock } = deps;
   const asking = { evidence, instance, clock, revocations: trust.revocations, skew, signal };
   const retirement = new Retirement({ ...deps, ...asking, retiring: trust.retiring, bundle: trust.bundle });

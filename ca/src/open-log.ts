@@ -9,6 +9,7 @@ import { logFiles } from './log/log-files.ts';
 import { type LogKey, type LogKeyAt, openLogKey, readLogKey } from './log/log-key.ts';
 import { startPruner } from './log/pruner.ts';
 import { type GrowingLog, startSequencer } from './log/sequencer.ts';
+import { StateNotes } from './log/state-notes.ts';
 import { Vouchers } from './log/vouchers.ts';
 import type { Store } from './store/store.ts';
 
@@ -40,6 +41,7 @@ export interface OpenLogDeps {
 
 export interface OpenLog extends GrowingLog {
   readonly vouchers: Vouchers;
+  readonly notes: StateNotes;
 }
 
 /** The log grows until it is closed. Throws file, file_mode, store. */
@@ -55,5 +57,5 @@ export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<
   const { keep: keepSeconds } = settings.audit;
   const pruner = keepSeconds === undefined ? undefined : startPruner({ ...deps, files, keepSeconds });
   const close = async () => void (await Promise.all([growing.close(), index.close(), pruner?.close()]));
-  return { isFailing: growing.isFailing, close, vouchers };
+  return { isFailing: growing.isFailing, close, vouchers, notes: new StateNotes(key) };
 }

@@ -167,8 +167,8 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const callers = new Callers<Caller>();
   const nonces = new Nonces(clock, deps.random);
   const { outcome, observe } = metrics;
-  const { vouchers } = auditLog;
-  const watched = { registry, revocations, successions, authorities, agents, vouchers };
+  const { vouchers, notes } = auditLog;
+  const watched = { registry, revocations, successions, authorities, agents, vouchers, notes };
   const rooms = { ...watched, ...rates, callers, nonces, slow: doors.slow, outcome, observe, turnedAway };
   const audit = (event: AuditEvent) => store.append(event);
   const fold = openRefusals(settings, { ...deps, audit });

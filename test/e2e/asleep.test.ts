@@ -74,6 +74,9 @@ const anyLogKey = expect.stringMatching(/^asleep\.example\/chancery\/log\+/);
 const env = () => ({ ...process.env, GITHUB_ACTIONS: 'true', ...hub.env });
 const folderOf = (name: string) => agents[name as keyof typeof agents];
 const fileOf = (name: string, file: string) => join(folderOf(name).dir, 'out', file);
+const served = (name: string) => ({
+  ...{ kind: 'McpServer', name, identity: `spiffe://${TRUST_DOMAIN}/local`, address: '127.0.0.1:1' },
+});
 const stateOf = ({ dir: at }: AgentFolder): { bundle: { authorities: string[] } } =>
   JSON.parse(readFileSync(join(at, 'data', 'state.json'), 'utf8'));
 const rootsIn = (file: string) => readPem(readFileSync(file, 'latin1'), 'CERTIFICATE', 'bundle').length;
@@ -156,6 +159,15 @@ test('I88 a thief who has the root alone moves no agent: one that is awake, and 
         expect(running.get(name)?.log()).toMatch(/are not vouched for by one that is trusted/);
     }, 60_000);
     await ca.cli('rotate', 'next', '--yes-to-stragglers', '--reason', 'theft');
+    // I199: it also revokes, and widens what may be called.
+    await ca.cli('revoke', '--id', `spiffe://${TRUST_DOMAIN}/api`, '--reason', 'keyCompromise', '--yes');
+    await ca.apply([identity('local', 'unix'), identity('frozen', 'unix'), served('stolen')]);
+    await vi.waitFor(() => {
+      for (const name of ['local', 'frozen'])
+        expect(running.get(name)?.log()).toMatch(/the note is not signed by asleep\.example/);
+    }, 60_000);
+    for (const name of ['local', 'frozen'])
+      expect(stateOf(folderOf(name))).toMatchObject({ policy: { resources: [] }, revocations: { list: [] } });
     stir('far');
     await vi.waitFor(async () => {
       if ((await stageOf()) === 'retiring') await ca.cli('rotate', 'next');

@@ -158,6 +158,7 @@ describe('a pin', () => {
           readerVersion: 0,
           retiringX509: [],
           logKey: '',
+          note: '',
         }),
       watch: () => {},
     });

@@ -36,6 +36,11 @@ export class Vouching {
     return this.#keyText;
   }
 
+  /** As it verifies. */
+  get key(): NoteKey | undefined {
+    return this.#key;
+  }
+
   /** Keeps the first key for ever. Throws bundle for another one, tlog for what is none. */
   keep(text: string | undefined): void {
     if (text === undefined || text === '') return;

@@ -62,7 +62,7 @@ export interface ServerDeps
     CrlsDeps,
     SignInMethodDeps,
     ReportDeps,
-    Pick<SnapshotDeps, 'vouchers'> {
+    Pick<SnapshotDeps, 'vouchers' | 'notes'> {
   readonly callers: Callers<Caller>;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: HandlerDeps<Caller>['observe'];

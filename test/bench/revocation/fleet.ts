@@ -120,7 +120,11 @@ export function connect(
 }
 
 function follow({ ca, bundle }: Reached, { svid, instance }: Agent, signal: AbortSignal) {
-  const told = new TrustState(() => {}, systemClock);
+  const told = new TrustState(
+    () => {},
+    systemClock,
+    () => svid.id,
+  );
   told.bundle.publish(bundle);
   const { promise: heard, resolve, reject } = Promise.withResolvers<void>();
   told.policy.onChange(() => resolve());

@@ -158,12 +158,14 @@ const snapshots = (): readonly Uint8Array[] => {
       readerVersion: 0,
       retiringX509: [],
       logKey: '',
+      note: '',
     },
-    policy: { version: 3n, resources: RESOURCES },
+    policy: { version: 3n, resources: RESOURCES, note: '' },
     revocations: {
       sequence: 9n,
       since: 0n,
       gone: [],
+      note: '',
       list: [
         {
           number: 1n,
@@ -207,7 +209,7 @@ const revocation: Target = {
     run: (input) => {
       const one = decoded(() => Revoked.decode(input));
       const { unreadable } = readRevocations({ sequence: 1n, list: [one] });
-      keepRevocations({ sequence: 1n, list: [one], since: 0n, gone: [] });
+      keepRevocations({ sequence: 1n, list: [one], since: 0n, gone: [], note: '' });
       if (unreadable !== undefined) throw unreadable;
       return undefined;
     },

@@ -15,7 +15,7 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...agent('svid'),
   ],
   'agent/src/trust/state': [
-    ...shared('text ground tlog config spiffe keys x509 policy revocation'),
+    ...shared('text ground tlog config spiffe keys x509 voucher policy revocation'),
     PROTO,
     ...agent('trust'),
   ],

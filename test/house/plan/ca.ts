@@ -13,7 +13,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('ground unix spiffe evidence keys revocation audit'),
     ...ca('store store/sqlite/holders store/sqlite/tables'),
   ],
-  'ca/src/log': [...shared('ground unix tlog audit-verify spiffe keys'), ...ca('store')],
+  'ca/src/log': [...shared('ground unix tlog audit-verify spiffe keys voucher'), ...ca('store')],
   'ca/src/agents': [...shared('ground spiffe evidence revocation'), ...ca('store')],
   'ca/src/tokens': shared('ground outbound'),
   'ca/src/attestors': [
@@ -47,7 +47,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('store agents attestors authority registry/identity registry revocation succession door rpc'),
   ],
   'ca/src/rpc/trust': [
-    ...shared('ground spiffe evidence revocation'),
+    ...shared('ground spiffe evidence voucher revocation'),
     PROTO,
     ...ca('log agents authority registry crl succession door rpc rpc/exchange'),
   ],

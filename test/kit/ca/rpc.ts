@@ -94,6 +94,7 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
     successions: new Successions(clock, new Uint8Array(32)),
     // What they are like is shown with a log.
     vouchers: { logKey: '', list: async () => [] },
+    notes: { of: () => '' },
     limits: new Limits(limits, clock),
     reportRoom: new ReportRoom({ folder: '.', bytesPerDay: REPORTED_PER_DAY, clock }),
     callers: new Callers<Caller>(),

@@ -14,6 +14,7 @@ import { readVerifierKey } from '@chancery/shared/tlog/note.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { z } from 'zod';
 import { loadRevocations, StoredRevocations, storeRevocations } from './revocations.ts';
+import type { SignedNumbers } from './signed.ts';
 
 export interface KnownGood {
   readonly svid: Svid;
@@ -25,6 +26,8 @@ export interface KnownGood {
   readonly logKey?: string | undefined;
   /** SHA-256 of authorities that left the bundle, hexadecimal. */
   readonly left?: readonly string[];
+  /** The parts that the key of the log has signed, and their numbers; none from a CA that signs no states. */
+  readonly signed?: SignedNumbers;
 }
 
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -60,11 +63,13 @@ const Stored = z.object({
     .array(z.string().regex(/^[0-9a-f]{64}$/))
     .max(64)
     .optional(),
+  signed: z.partialRecord(z.enum(['bundle', 'policy', 'revocations']), whole).optional(),
 });
 
 /** Throws file. */
 export function saveKnownGood(path: string, known: KnownGood): void {
-  const { svid, bundle, policy, revocations, logKey, left = [] } = known;
+  const { svid, bundle, policy, revocations, logKey, left = [], signed = {} } = known;
+  const numbers = Object.entries(signed).map(([part, number]) => [part, String(number)]);
   const stored: z.input<typeof Stored> = {
     version: VERSION,
     id: svid.id,
@@ -80,6 +85,7 @@ export function saveKnownGood(path: string, known: KnownGood): void {
     revocations: storeRevocations(revocations),
     ...(logKey !== undefined && { logKey }),
     ...(left.length > 0 && { left: [...left] }),
+    ...(numbers.length > 0 && { signed: Object.fromEntries(numbers) }),
   };
   writeFileAtomic(path, utf8(JSON.stringify(stored)), 0o600);
 }
@@ -134,6 +140,7 @@ function parse(text: string): KnownGood {
     revocations,
     logKey,
     left = [],
+    signed = {},
   } = Stored.parse(stored);
   if (logKey !== undefined) readVerifierKey(logKey);
   const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
@@ -146,6 +153,7 @@ function parse(text: string): KnownGood {
     revocations,
     logKey,
     left,
+    signed,
   };
 }
 

@@ -58,9 +58,10 @@ describe('a snapshot', () => {
     readerVersion: 0,
     retiringX509: [],
     logKey: '',
+    note: '',
   };
-  const policy = { version: 7n, resources: text(server, access) };
-  const revocations = { sequence: 0n, list: [], since: 0n, gone: [] };
+  const policy = { version: 7n, resources: text(server, access), note: '' };
+  const revocations = { sequence: 0n, list: [], since: 0n, gone: [], note: '' };
   const genuine = { sequence: 9n, bundle, policy, revocations, readerVersion: 0 };
 
   test('is read whole', () => {
@@ -106,12 +107,18 @@ describe('a snapshot', () => {
     const two = { ...genuine, revocations: { ...revocations, sequence: 2n, list: [1n, 2n].map(revoked) } };
 
     test('that is a change means the ones before with it', () => {
-      const change = { sequence: 4n, list: [revoked(3n)], since: 2n, gone: [1n] };
+      const change = { sequence: 4n, list: [revoked(3n)], since: 2n, gone: [1n], note: 'of all' };
       const { revocations: whole } = completed(completed(undefined, two), {
         ...genuine,
         revocations: change,
       });
-      expect(whole).toEqual({ sequence: 4n, list: [revoked(2n), revoked(3n)], since: 0n, gone: [] });
+      expect(whole).toEqual({
+        sequence: 4n,
+        list: [revoked(2n), revoked(3n)],
+        since: 0n,
+        gone: [],
+        note: 'of all',
+      });
     });
 
     test('that is whole means no others', () => {
@@ -167,7 +174,7 @@ describe('a snapshot', () => {
     },
     {
       name: 'a policy that cannot be read',
-      message: { ...genuine, policy: { version: 7n, resources: ['{}'] } },
+      message: { ...genuine, policy: { version: 7n, resources: ['{}'], note: '' } },
       code: 'policy',
       says: 'cannot be read by this version',
     },

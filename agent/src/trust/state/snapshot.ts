@@ -22,8 +22,11 @@ const AnyResource = z.discriminatedUnion('kind', [McpServer, Access]);
 type Resource = McpServer | Access;
 
 /** A policy as it was sent and as it was read. It remembers its decisions, which reading it again would lose. */
+/** What is saved of it, too. */
+type SentPolicy = Omit<PolicyMessage, 'note'>;
+
 export interface ReadPolicy {
-  readonly message: PolicyMessage;
+  readonly message: SentPolicy;
   readonly resources: readonly Resource[];
   /** Of all resources, whether they have ended or not. */
   readonly policy: Policy;
@@ -73,7 +76,7 @@ export function policyOf({ policy, revocations }: State, before?: ReadPolicy): R
 }
 
 /** Throws policy: a resource that this agent cannot read may be the one that forbids something. */
-export function readPolicy(message: PolicyMessage): ReadPolicy {
+export function readPolicy(message: SentPolicy): ReadPolicy {
   const resources = message.resources.map(read);
   return { message, resources, policy: compilePolicy(resources, message.version) };
 }

@@ -35,9 +35,10 @@ const message = {
     readerVersion: 0,
     retiringX509: [],
     logKey: '',
+    note: '',
   },
-  policy: { version: 1n, resources: [] },
-  revocations: { sequence: 1n, list: [revoked], since: 0n, gone: [] },
+  policy: { version: 1n, resources: [], note: '' },
+  revocations: { sequence: 1n, list: [revoked], since: 0n, gone: [], note: '' },
   readerVersion: 0,
 } satisfies State;
 
@@ -48,7 +49,11 @@ let trust: TrustState;
 beforeEach(() => {
   saved = [];
   save = (state) => void saved.push(state);
-  trust = new TrustState((state) => save(state), clock);
+  trust = new TrustState(
+    (state) => save(state),
+    clock,
+    () => peer.id,
+  );
   trust.bundle.publish({ trustDomain, authorities: [root], sequence: 1n });
 });
 const isRevoked = (): boolean => trust.revocations.current().revoked(peer, NOW) !== undefined;
@@ -134,7 +139,7 @@ test('a new root is in force though the policy beside it cannot be read, and the
   const policy = trust.policy.current();
   const x509Authorities = [root, asBuffer(makeAuthority('next').certificate.der)];
   const bundle = { ...message.bundle, x509Authorities, sequence: 2n };
-  const changed = { ...message, bundle, policy: { version: 2n, resources: ['{}'] } };
+  const changed = { ...message, bundle, policy: { version: 2n, resources: ['{}'], note: '' } };
   expect(() => trust.accept(changed)).toThrow(refusal('policy', /cannot be read/));
   expect(trust.bundle.current()).toEqual({ trustDomain, authorities: x509Authorities, sequence: 2n });
   expect(trust.policy.current()).toBe(policy);
@@ -145,7 +150,7 @@ test('a new root is in force though the policy beside it cannot be read, and the
 test('a new policy is in force though the bundle beside it cannot be read, and the old bundle stays', () => {
   trust.accept(message);
   const bundle = { ...message.bundle, x509Authorities: [], sequence: 2n };
-  const changed = { ...message, bundle, policy: { version: 2n, resources: [] } };
+  const changed = { ...message, bundle, policy: { version: 2n, resources: [], note: '' } };
   expect(() => trust.accept(changed)).toThrow(refusal('bundle', /has no authorities/));
   expect(saved.at(-1)).toMatchObject({ bundle: { sequence: 1n }, policy: { version: 2n } });
   expect(saved.at(-1)).toEqual(trust.state());
@@ -192,7 +197,7 @@ test('a policy that comes without revocations is not put in force', () => {
 
 test('what was on disk is in force again', () => {
   trust.accept(message);
-  const again = new TrustState(save, clock);
+  const again = new TrustState(save, clock, () => peer.id);
   again.resume(trust.state());
   expect(again.state()).toEqual(trust.state());
 });
@@ -228,7 +233,7 @@ describe('a resource with an end', () => {
     address: 'github.internal:8443',
     until: addSeconds(NOW, 60).toISOString(),
   };
-  const policy = { version: 2n, resources: [JSON.stringify(server)] };
+  const policy = { version: 2n, resources: [JSON.stringify(server)], note: '' };
   const served = (): boolean => trust.policy.current().servers.has('github');
   const log = { ...silentLog, error: vi.fn() };
   let stop: AbortController;
@@ -278,14 +283,14 @@ describe('a resource with an end', () => {
     const later = { ...server, until: addSeconds(NOW, 30).toISOString() };
     trust.accept(message);
     await new Promise(setImmediate);
-    trust.accept({ ...message, policy: { version: 3n, resources: [JSON.stringify(later)] } });
+    trust.accept({ ...message, policy: { version: 3n, resources: [JSON.stringify(later)], note: '' } });
     await vi.waitFor(() => expect(clock.sleeping).toBeGreaterThan(0));
     clock.advanceTo(addSeconds(NOW, 30));
     await vi.waitFor(() => expect(served()).toBe(false));
   });
 
   test('that has ended before the agent starts is off', () => {
-    const again = new TrustState(save, clock);
+    const again = new TrustState(save, clock, () => peer.id);
     clock.jump(addSeconds(NOW, 61));
     again.resume(trust.state());
     expect(again.policy.current().servers.size).toBe(0);
@@ -327,7 +332,11 @@ describe("with the key of the CA's log", () => {
     const other = newLogKey(trustDomain).text;
     expect(() => trust.accept(pushed([was], 2n, other))).toThrow(refusal('bundle', /with another key/));
     trust.accept(pushed([was], 2n, ''));
-    const fresh = new TrustState((state) => save(state), clock);
+    const fresh = new TrustState(
+      (state) => save(state),
+      clock,
+      () => peer.id,
+    );
     fresh.bundle.publish({ trustDomain, authorities: [was], sequence: 1n });
     expect(() => fresh.accept(pushed([was], 1n, 'nonsense'))).toThrow(refusal('tlog', /verifier key/));
     expect(fresh.vouching.logKey).toBeUndefined();
@@ -346,7 +355,11 @@ describe("with the key of the CA's log", () => {
     trust.accept(pushed([was], 3n));
     expect(trust.vouching.left).toHaveLength(1);
     expect(saved.at(-1)).toMatchObject({ left: trust.vouching.left });
-    const resumed = new TrustState((state) => save(state), clock);
+    const resumed = new TrustState(
+      (state) => save(state),
+      clock,
+      () => peer.id,
+    );
     resumed.resume(saved.at(-1) ?? trust.state());
     const active = await proofsOf([activation(vouchedFor(trustDomain, old, next), next)], log);
     for (const each of [trust, resumed]) {
@@ -365,7 +378,11 @@ describe("with the key of the CA's log", () => {
   });
 
   test('one that was saved counts from the start', () => {
-    const resumed = new TrustState((state) => save(state), clock);
+    const resumed = new TrustState(
+      (state) => save(state),
+      clock,
+      () => peer.id,
+    );
     resumed.resume(trust.state());
     expect(() => resumed.accept(pushed([was, is], 2n))).toThrow(refusal('bundle', /are not vouched for/));
   });

@@ -12,6 +12,7 @@ import { digestOf, Vouching } from '../vouching.ts';
 import type { KnownGood } from './last-known-good.ts';
 import { type Part, Reading } from './reading.ts';
 import { NO_REVOCATIONS, readRevocations } from './revocations.ts';
+import { Signed } from './signed.ts';
 import {
   bundleOf,
   ensureForThisVersion,
@@ -52,21 +53,24 @@ export class TrustState {
   /** Whether the last message has an authority that nothing vouches for yet. */
   isUnvouched = false;
   readonly #save: (state: SavedTrust) => void;
+  readonly #signed: Signed;
   readonly #clock: Pick<Clock, 'now'>;
   #read: ReadPolicy | undefined;
   /** How many resources of it have ended. */
   #ended = 0;
   #revoked: RevocationsMessage | undefined;
 
-  /** `save` throws if the state cannot be written. */
-  constructor(save: (state: SavedTrust) => void, clock: Pick<Clock, 'now'>) {
+  /** `save` throws if the state cannot be written. `subject` is the SPIFFE ID that the CA sends policies for. */
+  constructor(save: (state: SavedTrust) => void, clock: Pick<Clock, 'now'>, subject: () => string) {
     this.#save = save;
     this.#clock = clock;
+    this.#signed = new Signed(subject);
   }
 
   /** Takes a state from the disk, before anything is served. */
-  resume({ bundle, policy, revocations, logKey, left = [] }: SavedTrust): void {
+  resume({ bundle, policy, revocations, logKey, left = [], signed = {} }: SavedTrust): void {
     this.vouching.keep(logKey);
+    this.#signed.resume(signed);
     this.vouching.leave(left);
     this.revocations.publish(revocations);
     this.bundle.publish(bundle);
@@ -77,7 +81,15 @@ export class TrustState {
   state(): SavedTrust {
     const policy = { version: this.#policyVersion(), resources: this.resources };
     const { logKey, left } = this.vouching;
-    return { bundle: this.bundle.current(), policy, revocations: this.revocations.current(), logKey, left };
+    const signed = this.#signed.numbers;
+    return {
+      bundle: this.bundle.current(),
+      policy,
+      revocations: this.revocations.current(),
+      logKey,
+      left,
+      signed,
+    };
   }
 
   /**
@@ -96,15 +108,19 @@ export class TrustState {
     });
     const untainted = () => ensureUntainted(this.#bundleIn(message, before.bundle), before.revocations);
     const bundle = usable ? reading.take('bundle', untainted) : undefined;
-    const policy = usable ? reading.take('policy', () => policyOf(message, this.#read)) : undefined;
+    // The first bundle names the key.
+    if (before.logKey === undefined && bundle !== undefined)
+      reading.mayRead(['revocations'], () => this.#signed.ensure('revocations', message, this.vouching.key));
+    const policy = usable ? reading.take('policy', () => this.#policyIn(message)) : undefined;
     try {
       const { logKey, left } = this.vouching;
       this.#save({
         ...before,
         logKey,
         left,
+        signed: this.#signed.numbers,
         ...(bundle && { bundle }),
-        ...(policy && { policy: policy.message }),
+        ...(policy && { policy: savedPolicy(policy.message) }),
       });
     } finally {
       // Also with a full disk: a new prohibition counts at once. Then the snapshot is only not acknowledged.
@@ -121,13 +137,21 @@ export class TrustState {
     const fresh = newIn(known, { authorities: message.bundle?.x509Authorities ?? [] });
     this.isUnvouched = isVouched !== undefined && fresh.some((der) => !isVouched(der));
     const bundle = bundleOf(message, known, isVouched);
+    this.#signed.ensure('bundle', message, this.vouching.key);
     this.vouching.keep(message.bundle?.logKey);
     this.vouching.leave(newIn(bundle, known).map(digestOf));
     return bundle;
   }
 
-  #revoke({ revocations: message }: State): true {
+  #policyIn(message: State): ReadPolicy {
+    this.#signed.ensure('policy', message, this.vouching.key);
+    return policyOf(message, this.#read);
+  }
+
+  #revoke(state: State): true {
+    const { revocations: message } = state;
     ensure(message !== undefined, 'message_parse', 'a snapshot is without its revocations');
+    this.#signed.ensure('revocations', state, this.vouching.key);
     const { set, unreadable } = readRevocations(message);
     if (message !== this.#revoked) this.revocations.publish(set);
     this.#revoked = message;
@@ -165,6 +189,8 @@ export class TrustState {
     }
   }
 }
+
+const savedPolicy = ({ version, resources }: SavedTrust['policy']) => ({ version, resources });
 
 const endedIn = ({ resources }: ReadPolicy, now: Date): number =>
   resources.filter((each) => hasEnded(each, now)).length;

@@ -16,9 +16,10 @@ function stateOf(sequence: bigint, [bundle, policy, revocations]: readonly bigin
       readerVersion: 0,
       retiringX509: [],
       logKey: '',
+      note: '',
     },
-    policy: { version: policy ?? 0n, resources: [] },
-    revocations: { sequence: revocations ?? 0n, list: [], since: 0n, gone: [] },
+    policy: { version: policy ?? 0n, resources: [], note: '' },
+    revocations: { sequence: revocations ?? 0n, list: [], since: 0n, gone: [], note: '' },
     readerVersion: 0,
   };
 }

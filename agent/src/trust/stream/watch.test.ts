@@ -184,7 +184,7 @@ test('a snapshot that is refused is not acknowledged, and the stream goes on', a
 });
 
 test('a CA that takes parts hears of revocations from a snapshot that is refused', async () => {
-  const [policy, takesParts] = [{ version: 1n, resources: [] }, true];
+  const [policy, takesParts] = [{ version: 1n, resources: [], note: '' }, true];
   onOpen = (stream) => {
     stream.write({ ...snapshot(4n), policy, revocations: revocations(1n, 0n), takesParts });
     stream.write({ ...snapshot(5n), policy, revocations: revocations(2n, 0n), takesParts });
@@ -201,7 +201,7 @@ test('a CA that takes parts hears of revocations from a snapshot that is refused
   expect(events).toContain('ack 1 4 of 0 1 1');
 });
 
-const revocations = (sequence: bigint, since: bigint) => ({ sequence, list: [], since, gone: [] });
+const revocations = (sequence: bigint, since: bigint) => ({ sequence, list: [], since, gone: [], note: '' });
 
 test.each<readonly [string, Partial<WatchResponse>, WatchDeps['accept']]>([
   ['changes another state', { revocations: revocations(2n, 1n) }, () => {}],
@@ -221,7 +221,7 @@ test.each<readonly [string, Partial<WatchResponse>, WatchDeps['accept']]>([
 });
 
 test('what a snapshot leaves out is what the one before on this stream had', async () => {
-  const policy = { version: 1n, resources: [] };
+  const policy = { version: 1n, resources: [], note: '' };
   onOpen = (stream) => {
     stream.write({ ...snapshot(4n), policy, revocations: revocations(1n, 0n) });
     stream.write({ ...snapshot(5n), revocations: revocations(2n, 1n) });

@@ -3,14 +3,17 @@ import type {
   Bundle as BundleMessage,
   Policy as PolicyMessage,
   Revocations as RevocationsMessage,
+  Revoked,
   WatchResponse,
 } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { bundleDigest, policyDigest, revocationsDigest } from '@chancery/shared/voucher/state-digest.ts';
 import { larger, type Parts } from '../../agents/acknowledged.ts';
 import type { PushedBundle } from '../../authority/records.ts';
+import type { StateNotes } from '../../log/state-notes.ts';
 import type { Vouchers } from '../../log/vouchers.ts';
 import { policyViewOf } from '../../registry/policy-view.ts';
 import type { VersionedSet } from '../../registry/registry.ts';
@@ -19,10 +22,13 @@ import type { AttestationDeps } from '../exchange/attestation.ts';
 
 export interface SnapshotDeps extends Pick<AttestationDeps, 'authorities' | 'registry' | 'revocations'> {
   readonly vouchers: Pick<Vouchers, 'logKey' | 'list'>;
+  readonly notes: Pick<StateNotes, 'of'>;
 }
 
 /** A message that names no reader is of version 1, the oldest (docs/versions.md). */
 const ANY_READER = 0;
+
+type Noting = Pick<SnapshotDeps, 'notes'>;
 
 /** What was last sent on a stream. */
 export interface Sent {
@@ -45,10 +51,10 @@ export function snapshot(id: SpiffeId, before: Sent | undefined, deps: SnapshotD
   const sequence = [bundle, set, revoked].map((part) => part.sequence).reduce(larger);
   const sent = { sequence, parts, policy: set.version, revocations: revoked };
   const revocations =
-    before?.revocations === revoked ? undefined : revocationsMessage(revoked, before?.revocations);
+    before?.revocations === revoked ? undefined : revocationsMessage(revoked, before?.revocations, deps);
   const state = { sequence, revocations };
   if (before?.policy === set.version) return [sent, shared(bundle, state, deps)];
-  return [sent, stateMessage(bundle, { ...state, policy: policyMessage(set, id) }, deps)];
+  return [sent, stateMessage(bundle, { ...state, policy: policyMessage(set, id, deps) }, deps)];
 }
 
 /** What a message has besides the bundle. */
@@ -61,12 +67,12 @@ interface State {
 function stateMessage(
   bundle: PushedBundle,
   { sequence, policy, revocations }: State,
-  { vouchers }: Pick<SnapshotDeps, 'vouchers'>,
+  deps: Pick<SnapshotDeps, 'vouchers' | 'notes'>,
 ): WatchResponse {
   return {
     ...NO_STATE,
     sequence,
-    bundle: bundleMessage(bundle, vouchers),
+    bundle: bundleMessage(bundle, deps),
     policy,
     revocations,
     takesParts: true,
@@ -76,7 +82,11 @@ function stateMessage(
 /** The last message without a policy that was made with each bundle: one for all agents, so it is encoded once. */
 const messages = new WeakMap<PushedBundle, WatchResponse>();
 
-function shared(bundle: PushedBundle, state: State, deps: Pick<SnapshotDeps, 'vouchers'>): WatchResponse {
+function shared(
+  bundle: PushedBundle,
+  state: State,
+  deps: Pick<SnapshotDeps, 'vouchers' | 'notes'>,
+): WatchResponse {
   const known = messages.get(bundle);
   if (known?.sequence === state.sequence && known.revocations === state.revocations) return known;
   const message = stateMessage(bundle, state, deps);
@@ -84,9 +94,12 @@ function shared(bundle: PushedBundle, state: State, deps: Pick<SnapshotDeps, 'vo
   return message;
 }
 
-function policyMessage(set: VersionedSet, id: SpiffeId): PolicyMessage {
+function policyMessage(set: VersionedSet, id: SpiffeId, { notes }: Noting): PolicyMessage {
   const resources = policyViewOf(set, id).map((resource) => JSON.stringify(resource));
-  return { version: BigInt(set.version), resources };
+  const version = BigInt(set.version);
+  const digest = () => policyDigest(resources);
+  const note = notes.of(set, id, () => ({ part: 'policy', number: version, digest: digest() }));
+  return { version, resources, note };
 }
 
 /** The last message made of each set, for all agents: it is pushed to thousands in one turn. */
@@ -95,15 +108,28 @@ const changes = new WeakMap<
   { before: RevocationSet | undefined; message: RevocationsMessage }
 >();
 
-function revocationsMessage(set: RevocationSet, before: RevocationSet | undefined): RevocationsMessage {
+function revocationsMessage(
+  set: RevocationSet,
+  before: RevocationSet | undefined,
+  { notes }: Noting,
+): RevocationsMessage {
   const known = changes.get(set);
   if (known !== undefined && known.before === before) return known.message;
-  const message = changeOf(set, before);
+  const digest = () => revocationsDigest(set.list.map(revokedMessage));
+  const note = notes.of(set, undefined, () => ({
+    part: 'revocations',
+    number: set.sequence,
+    digest: digest(),
+  }));
+  const message = { ...changeOf(set, before), note };
   changes.set(set, { before, message });
   return message;
 }
 
-function changeOf({ sequence, list }: RevocationSet, before: RevocationSet | undefined): RevocationsMessage {
+function changeOf(
+  { sequence, list }: RevocationSet,
+  before: RevocationSet | undefined,
+): Omit<RevocationsMessage, 'note'> {
   if (before === undefined || before.sequence === 0n)
     return { sequence, list: list.map(revokedMessage), since: 0n, gone: [] };
   const [old, standing] = [numbersOf(before), numbersOf({ list })];
@@ -117,22 +143,41 @@ function changeOf({ sequence, list }: RevocationSet, before: RevocationSet | und
 
 const numbersOf = ({ list }: Pick<RevocationSet, 'list'>) => new Set(list.map(({ number }) => number));
 
-const revokedMessage = ({ number, target, serials, reason, until }: Revocation) => ({
-  number: BigInt(number),
-  ...target,
-  serials: [...serials],
-  reason,
-  // Up to the next second: late rather than early.
-  until: until === undefined ? 0n : BigInt(Math.ceil(until.getTime() / 1000)),
-});
+/** Each is made once: all of them are digested at each change. */
+const revokedMessages = new WeakMap<Revocation, Revoked>();
+
+function revokedMessage(revocation: Revocation): Revoked {
+  const known = revokedMessages.get(revocation);
+  if (known !== undefined) return known;
+  const { number, target, serials, reason, until } = revocation;
+  const message = {
+    number: BigInt(number),
+    ...target,
+    serials: [...serials],
+    reason,
+    // Up to the next second: late rather than early.
+    until: until === undefined ? 0n : BigInt(Math.ceil(until.getTime() / 1000)),
+  };
+  revokedMessages.set(revocation, message);
+  return message;
+}
 
 /** The only kind of authorities so far. */
 const ONLY_X509 = { jwtAuthorities: [], readerVersion: ANY_READER };
 
 /** The message of a bundle. */
-export function bundleMessage(bundle: PushedBundle, { logKey }: Pick<Vouchers, 'logKey'>): BundleMessage {
+export function bundleMessage(
+  bundle: PushedBundle,
+  { vouchers, notes }: Pick<SnapshotDeps, 'vouchers' | 'notes'>,
+): BundleMessage {
   const { trustDomain, sequence } = bundle;
   const x509Authorities = bundle.authorities.map((der) => asBuffer(der));
   const retiringX509 = bundle.retiring.map((keyId) => asBuffer(keyId));
-  return { ...ONLY_X509, trustDomain, x509Authorities, sequence, retiringX509, logKey };
+  const said = { ...ONLY_X509, trustDomain, x509Authorities, retiringX509 };
+  const note = notes.of(bundle, undefined, () => ({
+    part: 'bundle',
+    number: sequence,
+    digest: bundleDigest(said),
+  }));
+  return { ...said, sequence, logKey: vouchers.logKey, note };
 }

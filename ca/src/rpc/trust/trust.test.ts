@@ -60,7 +60,7 @@ const refused = async (call: Awaited<ReturnType<typeof watching>>['call'], code:
 
 test('a bundle says which authorities retire', () => {
   const retiring = [Uint8Array.of(1, 2), Uint8Array.of(3)];
-  const { retiringX509 } = bundleMessage({ ...rpc.authorities.bundle.current(), retiring }, rpc.vouchers);
+  const { retiringX509 } = bundleMessage({ ...rpc.authorities.bundle.current(), retiring }, rpc);
   expect(retiringX509).toEqual(retiring.map((keyId) => Buffer.from(keyId)));
 });
 
@@ -171,7 +171,7 @@ describe('a watcher', () => {
       reason: 'superseded',
       until: 0n,
     };
-    const whole = { sequence: 3n, list: [revoked], since: 0n, gone: [] };
+    const whole = { sequence: 3n, list: [revoked], since: 0n, gone: [], note: '' };
     expect(await call.next()).toMatchObject({ sequence: 3n, policy: undefined, revocations: whole });
     await applied(rpc, server('two'));
     expect(await call.next()).toMatchObject({
@@ -182,12 +182,12 @@ describe('a watcher', () => {
     await rpc.revocations.revoke({ ...order, reason: 'superseded', seconds: 60 });
     const until = BigInt(rpc.clock.now().getTime() / 1000 + 60);
     const second = { ...revoked, number: 2n, until };
-    const added = { sequence: 5n, list: [second], since: 3n, gone: [] };
+    const added = { sequence: 5n, list: [second], since: 3n, gone: [], note: '' };
     expect(await call.next()).toMatchObject({ sequence: 5n, policy: undefined, revocations: added });
     await rpc.revocations.lift(1, 'the test');
-    const lifted = { sequence: 6n, list: [], since: 5n, gone: [1n] };
+    const lifted = { sequence: 6n, list: [], since: 5n, gone: [1n], note: '' };
     expect(await call.next()).toMatchObject({ sequence: 6n, revocations: lifted });
-    const all = { sequence: 6n, list: [second], since: 0n, gone: [] };
+    const all = { sequence: 6n, list: [second], since: 0n, gone: [], note: '' };
     expect((await followed()).first).toMatchObject({
       sequence: 6n,
       policy: { version: 2n },

@@ -31,7 +31,7 @@ type TrustDeps = SnapshotDeps &
 export const getBundle = (deps: TrustDeps) =>
   unary('GetBundle', TrustService.getBundle, async (_, caller) => {
     deps.limits.call('GetBundle', callerKey(caller, deps.clock.now()));
-    return bundleMessage(deps.authorities.bundle.current(), deps.vouchers);
+    return bundleMessage(deps.authorities.bundle.current(), deps);
   });
 
 /** Anyone may call it: what it gives proves itself. Throws rate, store. */

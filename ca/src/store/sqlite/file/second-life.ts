@@ -12,7 +12,10 @@ import { fromHex, INSERT_ISSUANCE, insertIssuance, textOfEvent } from '../tables
 import { SpoolTable } from '../tables/spool-table.ts';
 import { openDatabase, storeRefusal } from './open.ts';
 
-/** More changes than any CA makes between two backups. All numbers together stay far below 2^53. */
+/**
+ * More changes than any CA makes between two backups. Numbers begin at the time in seconds where that is further: of
+ * two restores of one backup the second begins above the first. All of them stay far below 2^53.
+ */
 const JUMP = 1_000_000;
 
 /** An entry of the log, as the store keeps it. */
@@ -91,16 +94,17 @@ function withDatabase<T>(path: string, run: (db: DatabaseSync) => T): T {
 
 /** Returns the number of the state after it, which is that of the bundle, the policy and the revocations. */
 function jump(db: DatabaseSync, now: Date): number {
-  db.exec(`UPDATE state SET sequence = sequence + ${JUMP}`);
+  const seconds = Math.floor(now.getTime() / 1000);
+  db.prepare('UPDATE state SET sequence = max(sequence + ?, ?)').run(JUMP, seconds);
   const sequence = Number(db.prepare('SELECT sequence FROM state').get()?.['sequence']);
   db.prepare("UPDATE authorities SET sequence = ? WHERE kind = 'root' AND state = 'active'").run(sequence);
   // Agents compare versions of the policy, too.
   const newest = db.prepare('SELECT max(version) AS version FROM registry').get()?.['version'];
   if (newest === null || newest === undefined)
-    db.prepare("INSERT INTO registry VALUES (?, '[]', ?, ?)").run(JUMP, now.getTime(), sequence);
+    db.prepare("INSERT INTO registry VALUES (?, '[]', ?, ?)").run(sequence, now.getTime(), sequence);
   else
-    db.prepare('UPDATE registry SET version = version + ?, sequence = ? WHERE version = ?').run(
-      JUMP,
+    db.prepare('UPDATE registry SET version = ?, sequence = ? WHERE version = ?').run(
+      Math.max(sequence, Number(newest) + JUMP),
       sequence,
       Number(newest),
     );

@@ -101,7 +101,10 @@ function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   const inForce = 'lifted_at IS NULL AND (until IS NULL OR until > ?)';
   return {
-    insert: sql('INSERT INTO revocations VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)'),
+    // The life before may have given numbers that are not on record.
+    insert: sql(`INSERT INTO revocations VALUES ((SELECT max(n) + 1 FROM
+      (SELECT 0 AS n UNION ALL SELECT n FROM revocations UNION ALL SELECT sequence FROM lives)),
+      ?, ?, ?, ?, ?, ?, NULL, NULL, ?)`),
     one: sql(`SELECT * FROM revocations WHERE n = ? AND ${inForce}`),
     lift: sql('UPDATE revocations SET lifted_by = ?, lifted_at = ?, sequence = ? WHERE n = ?'),
     inForce: sql(`SELECT * FROM revocations WHERE ${inForce} ORDER BY n`),

@@ -103,6 +103,12 @@ export interface Bundle {
    * trusts, proven to be in that log (GetVouchers). Empty from a CA that gives no vouchers.
    */
   logKey: string;
+  /**
+   * Signs this state, by the key of the CA's audit log: a C2SP signed-note with the part, its number, for whom it is and
+   * the SHA-256 of what it says. A reader that keeps the log's key and has had a note takes nothing without one, and
+   * nothing with a smaller number. Empty from a CA that signs no states.
+   */
+  note: string;
 }
 
 export interface JwtAuthority {
@@ -118,6 +124,8 @@ export interface Policy {
   version: bigint;
   /** The registry's McpServer and Access resources that concern this caller, as JSON objects. */
   resources: string[];
+  /** As in Bundle; it names the caller's SPIFFE ID, and is good for no other. */
+  note: string;
 }
 
 /** All that are in force, whomever they concern: any of them may be shown to any gateway. */
@@ -129,6 +137,8 @@ export interface Revocations {
   since: bigint;
   /** The numbers of those that are no longer in force, where since is not 0. */
   gone: bigint[];
+  /** As in Bundle, over all that are in force after this message, also where since is not 0. */
+  note: string;
 }
 
 export interface Revoked {
@@ -587,6 +597,7 @@ function createBaseBundle(): Bundle {
     readerVersion: 0,
     retiringX509: [],
     logKey: "",
+    note: "",
   };
 }
 
@@ -615,6 +626,9 @@ export const Bundle: MessageFns<Bundle> = {
     }
     if (message.logKey !== "") {
       writer.uint32(58).string(message.logKey);
+    }
+    if (message.note !== "") {
+      writer.uint32(66).string(message.note);
     }
     return writer;
   },
@@ -686,6 +700,14 @@ export const Bundle: MessageFns<Bundle> = {
             }
 
             message.logKey = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.note = reader.string();
             continue;
           }
         }
@@ -773,7 +795,7 @@ export const JwtAuthority: MessageFns<JwtAuthority> = {
 };
 
 function createBasePolicy(): Policy {
-  return { version: 0n, resources: [] };
+  return { version: 0n, resources: [], note: "" };
 }
 
 export const Policy: MessageFns<Policy> = {
@@ -786,6 +808,9 @@ export const Policy: MessageFns<Policy> = {
     }
     for (const v of message.resources) {
       writer.uint32(18).string(v!);
+    }
+    if (message.note !== "") {
+      writer.uint32(26).string(message.note);
     }
     return writer;
   },
@@ -819,6 +844,14 @@ export const Policy: MessageFns<Policy> = {
             message.resources.push(reader.string());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -833,7 +866,7 @@ export const Policy: MessageFns<Policy> = {
 };
 
 function createBaseRevocations(): Revocations {
-  return { sequence: 0n, list: [], since: 0n, gone: [] };
+  return { sequence: 0n, list: [], since: 0n, gone: [], note: "" };
 }
 
 export const Revocations: MessageFns<Revocations> = {
@@ -862,6 +895,9 @@ export const Revocations: MessageFns<Revocations> = {
         writer.uint64(v);
       }
       writer.join();
+    }
+    if (message.note !== "") {
+      writer.uint32(42).string(message.note);
     }
     return writer;
   },
@@ -920,6 +956,14 @@ export const Revocations: MessageFns<Revocations> = {
             }
 
             break;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {

@@ -1,0 +1,26 @@
+/** Signs the states that agents are sent, with the key of the audit log: each once, for however many agents. */
+import { type StateClaim, signState } from '@chancery/shared/voucher/state-note.ts';
+import type { LogKey } from './log-key.ts';
+
+/** One for each process. */
+export class StateNotes {
+  readonly #key: LogKey;
+  /** By the state, and in it by the subject. */
+  readonly #made = new WeakMap<object, Map<string, string>>();
+
+  constructor(key: LogKey) {
+    this.#key = key;
+  }
+
+  /** The note of a state that never changes; `claim` is asked the first time. */
+  of(state: object, subject: string | undefined, claim: () => Omit<StateClaim, 'subject'>): string {
+    const made = this.#made.get(state) ?? new Map<string, string>();
+    this.#made.set(state, made);
+    const known = made.get(subject ?? '');
+    if (known !== undefined) return known;
+    const { verifier, privateKey } = this.#key;
+    const note = signState({ ...claim(), subject }, verifier, privateKey);
+    made.set(subject ?? '', note);
+    return note;
+  }
+}
