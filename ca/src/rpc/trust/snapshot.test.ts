@@ -2,6 +2,8 @@ import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
+import { newLogKey } from '../../../../test/kit/voucher.ts';
+import { StateNotes } from '../../log/state-notes.ts';
 import { snapshot } from './snapshot.ts';
 
 const WEB = parseSpiffeId('spiffe://example.org/web');
@@ -26,6 +28,7 @@ function world() {
     registry: { sets },
     revocations: { sets: revoked },
     vouchers: { logKey: 'log' },
+    notes: new StateNotes(newLogKey('example.org')),
   } as never;
   return { deps, publishBundle, publishPolicy, publishRevocations };
 }
