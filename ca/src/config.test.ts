@@ -65,6 +65,28 @@ test('keys may be in a token, whose PIN is in a file beside the config', () => {
   });
 });
 
+test('keys may be in AWS KMS, whose credentials are not in the file', () => {
+  const { keys } = read(
+    `${GENUINE}keys:\n  root: { home: aws-kms }\n  aws-kms: { region: eu-west-1, rootKey: alias/root }\n`,
+  );
+  expect(keys).toEqual({
+    root: { home: 'aws-kms', algorithm: 'ecdsa-p256' },
+    intermediate: { home: 'file', algorithm: 'ecdsa-p256' },
+    'aws-kms': { region: 'eu-west-1', rootKey: 'alias/root' },
+  });
+});
+
+test.each([
+  ['keys: { root: { home: aws-kms } }', /keys\.root\.home: set keys\.aws-kms, too/],
+  ['keys: { aws-kms: { region: moon } }', /a region such as eu-west-1 is expected/],
+  ['keys: { aws-kms: { region: eu-west-1, endpoint: http://kms.example } }', /http is for loopback only/],
+  ['keys: { aws-kms: { region: eu-west-1, endpoint: https://a:b@kms.example } }', /without a user name/],
+  ['keys: { aws-kms: { region: eu-west-1, rootKey: a b } }', /an ARN, an id or alias\/NAME is expected/],
+  ['keys: { aws-kms: { region: eu-west-1, secretAccessKey: x } }', /secretAccessKey/],
+])('I108 %s is refused', (text, message) => {
+  expect(() => read(`${GENUINE}${text}\n`)).toThrow(refusal('config', message));
+});
+
 test.each([
   ['keys: { root: { home: pkcs11 } }', /keys\.root\.home: set keys\.pkcs11, too/],
   ['keys: { root: { home: memory } }', /keys\.root\.home/],

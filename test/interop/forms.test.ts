@@ -6,6 +6,7 @@ import { request as httpsRequest } from 'node:https';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Directory } from '../kit/aws/directory.ts';
 import { startImds } from '../kit/aws/imds.ts';
+import { startKms } from '../kit/aws/kms.ts';
 import { startOrganizations } from '../kit/aws/organizations.ts';
 import { serveIssuers, startSts } from '../kit/aws/sts.ts';
 import { type AzureWorld, startAzureWorld } from '../kit/azure/world.ts';
@@ -41,6 +42,7 @@ beforeAll(async () => {
   served.set('aws issuer', issuers);
   served.set('sts', await startSts({ directory }));
   served.set('organizations', await startOrganizations({ directory, management: '123456789012' }));
+  served.set('kms', await startKms({ directory }));
   served.set('imds', await startImds({ role: 'web', credentials: () => key }));
   const gcp = { instance, email: 'a@b', token: () => 'token', now: () => clock.now() };
   served.set('metadata', await startMetadata(gcp));
@@ -91,6 +93,9 @@ test.each<[string, string, string, RequestInit, number, RegExp]>([
   ['sts', 'JSON for a form', '/', post({ 'content-type': 'application/json' }), 400, /urlencoded is what/],
   ['organizations', 'GET', '/', {}, 400, /UnknownOperation/],
   ['organizations', 'another JSON', '/', post({ 'content-type': 'application/json' }), 400, /UnknownOp/],
+  ['kms', 'GET', '/', {}, 400, /UnknownOperation/],
+  ['kms', 'another JSON', '/', post({ 'content-type': 'application/json' }), 400, /UnknownOp/],
+  ['kms', 'no signature', '/', post({ 'content-type': 'application/x-amz-json-1.1' }), 403, /MissingAuth/],
 ])('%s refuses %s', async (name, _, path, init, status, says) => {
   const reply = await fetch(`${served.get(name)?.url}${path}`, init);
   expect([reply.status, await reply.text()]).toEqual([status, expect.stringMatching(says)]);

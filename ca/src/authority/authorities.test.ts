@@ -16,7 +16,7 @@ import { after, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { memoryStore } from '../../../test/kit/store/memory-store.ts';
 import { Authorities } from './authorities.ts';
-import { createRoot } from './certify.ts';
+import { certify, createRoot } from './certify.ts';
 
 /** Counts the path checks. */
 vi.mock(import('@chancery/shared/x509/verify/path.ts'), async (original) => {
@@ -83,6 +83,20 @@ describe('the root', () => {
     expect(keys.signers.size).toBe(1);
   });
 
+  test('I109 does not get the key of an authority that there was', async () => {
+    const made = await makeAuthorities();
+    const [place] = (await made.store.authorities())
+      .filter(({ kind }) => kind === 'root')
+      .map(({ key }) => key);
+    if (place === undefined) throw new Error('no root');
+    const used = { place, signer: await made.keys.root.load(place) };
+    const named = { ...made.keys.root, create: async () => used, remove: async () => {} };
+    const keys = { ...made.keys, root: named };
+    await expect(certify({ kind: 'root', state: 'prepared' }, { ...made, keys }, undefined)).rejects.toThrow(
+      refusal('key_wrong', /is that of authority \w+ already: each authority has its own/),
+    );
+  });
+
   test('is missed where there is none', async () => {
     const made = await makeRoot();
     await expect(Authorities.open({ ...made, store: await memoryStore(made.clock) })).rejects.toThrow(
@@ -113,6 +127,19 @@ describe('the root', () => {
       refusal('authority_unfit', /^the root is valid from 2026-06-01.* to 2027-06-01.*; now is /),
     );
     expect((made.keys as ReturnType<typeof memoryKeys>).signers.size).toBe(2);
+  });
+
+  test('that does not sign an intermediate leaves no key of it behind', async () => {
+    const made = await makeRoot();
+    const keys = memoryKeys();
+    const mute = {
+      spki: new Uint8Array(),
+      algorithm: 'ecdsa-p256',
+      sign: () => Promise.reject(new Error('mute')),
+    };
+    const root = { ...keys.root, load: async () => mute as never };
+    await expect(Authorities.open({ ...made, keys: { ...keys, root } })).rejects.toThrow(/mute/);
+    expect(keys.signers.size).toBe(0);
   });
 });
 

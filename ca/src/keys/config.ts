@@ -1,9 +1,11 @@
 /** `keys` of the CA's config. */
+import { partitionOf } from '@chancery/shared/aws/hosts.ts';
 import { text } from '@chancery/shared/config/schema.ts';
 import { KEY_ALGORITHMS } from '@chancery/shared/keys/key.ts';
+import { address } from '@chancery/shared/outbound/address.ts';
 import { z } from 'zod';
 
-const HOMES = ['file', 'pkcs11'] as const;
+const HOMES = ['file', 'pkcs11', 'aws-kms'] as const;
 
 const newKeys = (whose: string) =>
   z
@@ -35,12 +37,35 @@ const Pkcs11Config = z.strictObject({
     .describe('File, 0600, with the PIN of the token in one line. Relative to this file.'),
 });
 
+/** "KeyId" in the KMS API Reference: an id, an ARN, an alias or the ARN of one. */
+const KEY_NAME = /^(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:)?(key\/|alias\/)?[A-Za-z0-9/_-]{1,256}$/;
+
+const AwsKmsConfig = z.strictObject({
+  region: text('a region such as eu-west-1')
+    .refine((region) => partitionOf(region) !== undefined, 'a region such as eu-west-1 is expected')
+    .describe('The AWS region in which the keys are.'),
+  endpoint: address
+    .optional()
+    .describe(
+      "Where to connect instead of the region's host, such as a VPC endpoint; https, or http on loopback.",
+    ),
+  rootKey: text('an ARN, an id or alias/NAME')
+    .regex(KEY_NAME, 'an ARN, an id or alias/NAME is expected')
+    .optional()
+    .describe(
+      'A key that exists, for the next root, where keys.root.home is aws-kms (default: one is made).',
+    ),
+});
+
 export const KeysConfig = z
   .strictObject({
     root: newKeys('roots'),
     intermediate: newKeys('issuing certificates'),
     pkcs11: Pkcs11Config.optional().describe(
       'A token that is reached by PKCS #11; needs `npm run pkcs11` once.',
+    ),
+    'aws-kms': AwsKmsConfig.optional().describe(
+      "AWS KMS. Credentials are those that AWS's own search finds, and never in this file.",
     ),
   })
   .superRefine((keys, context) => {

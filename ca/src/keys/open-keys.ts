@@ -1,6 +1,8 @@
 /** The homes of keys that the config names, opened. */
 import { join } from 'node:path';
+import type { KeyHome } from '@chancery/shared/keys/home.ts';
 import type { Keks } from '@chancery/shared/keys/keks.ts';
+import { AWS_KMS, type KmsHome, openKmsHome } from './aws-kms/kms-home.ts';
 import type { KeysConfig } from './config.ts';
 import { homesBy, type KeyHomes } from './homes.ts';
 import { FILE, keyFiles, STANDBY } from './key-files.ts';
@@ -13,11 +15,12 @@ export interface KeysAt {
   /** The folder of the keys of standby roots. */
   readonly standbyFolder: string;
   readonly keks: Keks;
+  readonly trustDomain: string;
 }
 
 export interface OpenKeys {
   readonly homes: KeyHomes;
-  /** Ends sessions with tokens. */
+  /** Ends sessions with tokens, and connections. */
   close(): Promise<void>;
 }
 
@@ -34,8 +37,23 @@ export async function openKeys(config: KeysConfig, at: KeysAt): Promise<OpenKeys
   ]);
   const standby = { ...spare, create: (label: string) => spare.create(label, config.root.algorithm) };
   const refusedFile = join(folder, 'refused-pin');
-  const { pkcs11 } = config;
+  const { pkcs11, 'aws-kms': aws } = config;
   const token = pkcs11 && (await openPkcs11({ ...pkcs11, refusedFile, keyEncryptionKey }));
   if (token !== undefined) homes.set(PKCS11, token);
-  return { homes: { ...homesBy(homes, config), standby }, close: async () => token?.close() };
+  const kms = aws && (await openKmsHome({ ...aws, trustDomain: at.trustDomain }));
+  if (kms !== undefined) homes.set(AWS_KMS, kms);
+  const { root, intermediate } = homesBy(homes, config);
+  return {
+    homes: { root: kms === undefined ? root : withNamedKey(root, kms, config), intermediate, standby },
+    async close() {
+      token?.close();
+      kms?.close();
+    },
+  };
+}
+
+/** A root's key that an operator has made is used where new roots' keys are in AWS KMS. */
+function withNamedKey(root: KeyHome, kms: KmsHome, { root: wanted, 'aws-kms': aws }: KeysConfig): KeyHome {
+  const name = wanted.home === AWS_KMS ? aws?.rootKey : undefined;
+  return name === undefined ? root : { ...root, create: async () => kms.adopt(name, wanted.algorithm) };
 }

@@ -1,7 +1,7 @@
 /** Waiting for AWS's SDK, which may wait for ever: for a metadata answer that is cut short, for one. */
 import type { AwsCredentials } from './sign.ts';
 
-type Provider = () => Promise<AwsCredentials>;
+type Provider<C> = () => Promise<C>;
 
 const LIMIT_MS = 10_000;
 
@@ -10,10 +10,10 @@ const LIMIT_MS = 10_000;
  * SDK's provider would share an answer that never comes with later callers. Throws what the SDK throws, the signal's
  * reason or a TimeoutError.
  */
-export function boundedProvider(
-  make: () => Promise<Provider>,
-): (signal?: AbortSignal) => Promise<AwsCredentials> {
-  let provider: Promise<Provider> | undefined;
+export function boundedProvider<C extends AwsCredentials>(
+  make: () => Promise<Provider<C>>,
+): (signal?: AbortSignal) => Promise<C> {
+  let provider: Promise<Provider<C>> | undefined;
   return async (signal) => {
     const limit = AbortSignal.timeout(LIMIT_MS);
     const end = signal === undefined ? limit : AbortSignal.any([signal, limit]);
@@ -32,7 +32,7 @@ export function boundedProvider(
 }
 
 /** Asks only if the caller still waits after the SDK was loaded. */
-function askUnless(end: AbortSignal, ask: Provider): Promise<AwsCredentials> {
+function askUnless<C>(end: AbortSignal, ask: Provider<C>): Promise<C> {
   end.throwIfAborted();
   return ask();
 }

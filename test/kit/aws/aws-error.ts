@@ -67,3 +67,16 @@ function reply(status: number, requestId: string, body: { json: object } | { xml
     'xml' in body ? ['text/xml', body.xml] : ['application/json', JSON.stringify(body.json)];
   return { status, headers: { 'content-type': type, 'x-amzn-requestid': requestId }, body: text };
 }
+
+/** The names under which the JSON protocol refuses what the query protocol refuses. */
+const JSON_NAMES: Readonly<Record<string, string>> = {
+  SignatureDoesNotMatch: 'InvalidSignatureException',
+  InvalidClientTokenId: 'UnrecognizedClientException',
+  ExpiredToken: 'ExpiredTokenException',
+  IncompleteSignature: 'IncompleteSignatureException',
+  MissingAuthenticationToken: 'MissingAuthenticationTokenException',
+  AccessDenied: 'AccessDeniedException',
+};
+
+/** As AWS JSON 1.1 names them. */
+export const jsonName = (code: string): string => JSON_NAMES[code] ?? code;

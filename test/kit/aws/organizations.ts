@@ -2,7 +2,7 @@
 
 import { faultOf } from '../http/form.ts';
 import { type Answer, type Received, type Served, serve } from '../http/served.ts';
-import { AwsError } from './aws-error.ts';
+import { AwsError, jsonName } from './aws-error.ts';
 import type { Account, Directory, Principal } from './directory.ts';
 import { authenticate } from './sigv4.ts';
 
@@ -14,16 +14,6 @@ export interface OrganizationsOptions {
   readonly states?: Readonly<Record<string, string>>;
   readonly now?: () => Date;
 }
-
-/** The names under which this protocol refuses what the others refuse. */
-const NAMES: Readonly<Record<string, string>> = {
-  SignatureDoesNotMatch: 'InvalidSignatureException',
-  InvalidClientTokenId: 'UnrecognizedClientException',
-  ExpiredToken: 'ExpiredTokenException',
-  IncompleteSignature: 'IncompleteSignatureException',
-  MissingAuthenticationToken: 'MissingAuthenticationTokenException',
-  AccessDenied: 'AccessDeniedException',
-};
 
 const FORM = { methods: ['POST'], consumes: 'application/x-amz-json-1.1' };
 /** By operation; a member of another name is a misspelt one. */
@@ -43,7 +33,7 @@ export function startOrganizations(options: OrganizationsOptions): Promise<Serve
         return answer(200, run(received, principal, options));
       } catch (error) {
         if (!(error instanceof AwsError)) throw error;
-        return answer(400, { __type: NAMES[error.code] ?? error.code, Message: error.message });
+        return answer(400, { __type: jsonName(error.code), Message: error.message });
       }
     },
     { now },

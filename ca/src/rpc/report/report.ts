@@ -16,12 +16,12 @@ import { type Node, nodeName } from '@chancery/shared/evidence/node.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import { Turns } from '@chancery/shared/ground/turns.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { ReportedCall, ReportStore, Spool } from '../../store/log-store.ts';
 import type { Caller } from '../caller.ts';
 import { type AttestationDeps, certified } from '../exchange/attestation.ts';
 import { bidi, type Stream } from '../methods.ts';
-import { Turns } from './turns.ts';
 
 export interface ReportDeps extends Pick<AttestationDeps, 'store' | 'revocations' | 'limits' | 'clock'> {
   readonly reports: ReportStore;
