@@ -200,8 +200,16 @@ test('a copy that was changed, and one that was cut, are bad by the program of t
   });
 });
 
-test('a log whose files are gone is written again from the database', async () => {
+test('I209 a log whose files are spoiled is bad, and where they are gone they are written again', async () => {
+  await integrated();
   await serving.stop();
+  const size = readFileSync(join(log(), 'checkpoint'), 'utf8').split('\n')[1];
+  const bundle = join(log(), `tile/entries/000.p/${size}`);
+  writeFileSync(bundle, readFileSync(bundle, 'latin1').replace('"type"', '"typo"'), 'latin1');
+  expect(await ca.cli('audit', 'verify')).toMatchObject({
+    status: 1,
+    stdout: expect.stringMatching(/^BAD {2}entry 0: tile\/entries\/000\.p\/\d+ does not have the entry/),
+  });
   rmSync(join(log(), 'tile'), { recursive: true });
   serving = await ca.serve();
   await vi.waitFor(async () => expect((await ca.cli('audit', 'verify')).status).toBe(0), PATIENCE);

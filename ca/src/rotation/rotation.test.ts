@@ -96,6 +96,8 @@ describe('a whole rotation', () => {
     expect(sizes).toEqual([1, 2, 2, 1]);
     expect(await states()).toEqual(['removed', 'active']);
     expect(bundle().retiring).toEqual([]);
+    const untrusted = refusal('chain', /does not end at a trusted root \(1 trusted\)$/);
+    expect(() => verifySvid(early.chain, bundle(), after(2)), 'I15').toThrow(untrusted);
     // Two keys are left: of the new root and of the intermediate under it.
     expect((rpc.keys as ReturnType<typeof memoryKeys>).signers.size).toBe(2);
   });

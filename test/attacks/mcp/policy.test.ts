@@ -42,6 +42,7 @@ test.each([
   ['spiffe://*/app', 'policy'],
   ['spiffe://prod.example*/app', 'spiffe_id'],
   ['spiffe://prod.example/app*', 'spiffe_id'],
+  ['spiffe://prod.example/**/app', 'policy'],
 ])('I31 %s is no pattern', (who, code) => {
   expect(() => compileSpiffePattern(who)).toThrow(expect.objectContaining({ code }));
   expect(() => policy({ allow: ['*'] }, [who])).toThrow(expect.objectContaining({ name: 'ZodError' }));

@@ -28,7 +28,7 @@ const { post } = callerOf(() => world);
 const call = (id: number) =>
   post(callOf(id, 'echo', { _meta: MODERN_META }), modernHeaders('tools/call', 'echo'));
 
-test('I126 new calls are refused and on record while the CA is silent for too long, and pass again after that', async () => {
+test('I126, M24 new calls are refused and on record while the CA is silent for too long, and pass again after that', async () => {
   expect(await call(1)).toMatchObject({ status: 200 });
   silent = true;
   const refused = await call(2);

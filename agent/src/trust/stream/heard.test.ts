@@ -38,7 +38,7 @@ test('I126 a wall clock that is set back does not make the silence shorter, and 
   expect(heard.silentSeconds()).toBe(7200);
 });
 
-test('I126 a gateway takes new calls until maxStaleness, and again once the CA is heard', () => {
+test('I126, M24 a gateway takes new calls until maxStaleness, and again once the CA is heard', () => {
   const ensureHeard = ensureHeardWithin(300, heard);
   pass(299);
   ensureHeard?.();
