@@ -174,10 +174,10 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const fold = openRefusals(settings, { ...deps, audit });
   const { connections } = settings.limits;
   const known = { connections, trustDomain, attestors: platforms };
-  const copyPath = paths(settings.dataDir).databaseCopy;
-  const people = () => peopleSeen(store);
+  const [copyPath, people] = [paths(settings.dataDir).databaseCopy, () => peopleSeen(store)];
   const twoPeople = settings.operators?.twoPeople ?? false;
-  const operator = openOperator({ ...deps, ...watched, ...steps, audit, copyPath, people, twoPeople });
+  const operating = { ...steps, ...rates, audit, copyPath, people, twoPeople };
+  const operator = openOperator({ ...deps, ...watched, ...operating });
   const signIn = openSignIn(settings, { ...deps, ...watched });
   const more = { operator, signIn, audit, fold, reports: store, crls: crls.lists };
   const server = grpcServer({ ...deps, ...rooms, ...known, ...more });

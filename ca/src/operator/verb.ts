@@ -2,6 +2,7 @@
 import type { Audit } from '@chancery/shared/audit/event.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { LivePeer } from '@chancery/shared/unix/peer-credentials.ts';
 import { ensureFresh, ensureRole, type Need, type Person, VERBS, type VerbName } from './roles.ts';
 import type { Use } from './second.ts';
@@ -14,9 +15,9 @@ export interface Asker {
   readonly local?: Pick<LivePeer, 'uid' | 'ensureStillThere'> | undefined;
   /**
    * Who shows a good certificate of an operator; undefined for everybody else. Asks the store: throws operator_role,
-   * revoked_peer, expired_peer.
+   * revoked_peer, expired_peer. `id` is that of the certificate.
    */
-  readonly person?: (() => Promise<Person>) | undefined;
+  readonly person?: ((() => Promise<Person>) & { readonly id?: SpiffeId }) | undefined;
 }
 
 /**
@@ -28,8 +29,8 @@ export type Verb<Value, Answer> = (asker: Asker) => Run<Value, Answer>;
 
 export interface Run<Value, Answer> {
   (value: Value): Promise<Answer>;
-  /** For a door whose request is large: checks the role before any of it is read. Throws operator_role. */
-  admit(): Promise<void>;
+  /** For a door whose request is large: checks the role before any of it is read. Throws what `read` throws. */
+  of(read: () => Promise<Value>): Promise<Answer>;
 }
 
 export interface VerbDeps {
@@ -40,6 +41,10 @@ export interface VerbDeps {
    * operator_second, countersign. Undefined if one person suffices.
    */
   readonly second: ((verb: VerbName, person: Person, use: Use) => Promise<void>) | undefined;
+  /** Does a person's work within that person's share. Throws rate. */
+  readonly shares: {
+    run<T>(work: 'asks' | 'changes', person: SpiffeId, run: () => Promise<T>): Promise<T>;
+  };
   /** The user that runs the CA; root is always an operator. */
   readonly ownUid: number;
 }
@@ -66,7 +71,7 @@ export function reading<Value, Answer>(
 ): Verb<Value, Answer> {
   return (asker) => {
     const admitted = admit(name, asker, deps);
-    return runOf(admitted, async (value: Value) => run(value, await admitted()));
+    return runOf(admitted, run, sharing('asks', asker, deps));
   };
 }
 
@@ -91,8 +96,7 @@ export function writing<Value, Answer>(
   const { fresh }: Need = VERBS[name];
   return (asker) => {
     const admitted = admit(name, asker, deps);
-    return runOf(admitted, async (value: Value) => {
-      const acting = await admitted();
+    const act = async (value: Value, acting: Acting): Promise<Answer> => {
       const { by } = acting;
       const what = about(value);
       if (what !== undefined) {
@@ -103,14 +107,32 @@ export function writing<Value, Answer>(
         await deps.audit({ type: 'operator.acting', verb: name, about: what.slice(0, 2000), by });
       }
       return run(value, by, acting);
-    });
+    };
+    return runOf(admitted, act, sharing('changes', asker, deps));
   };
 }
 
+type InShare = <T>(run: () => Promise<T>) => Promise<T>;
+
+/** Root on the admin socket, and a caller that is refused, has no share. */
+const sharing =
+  (work: 'asks' | 'changes', { person }: Asker, { shares }: VerbDeps): InShare =>
+  (run) =>
+    person?.id === undefined ? run() : shares.run(work, person.id, run);
+
+/** The share is taken before the store is asked who it is, and before anything is read. */
 const runOf = <Value, Answer>(
   admitted: () => Promise<Acting>,
-  run: (value: Value) => Promise<Answer>,
-): Run<Value, Answer> => Object.assign(run, { admit: async () => void (await admitted()) });
+  act: (value: Value, acting: Acting) => Promise<Answer>,
+  inShare: InShare,
+): Run<Value, Answer> =>
+  Object.assign((value: Value) => inShare(async () => act(value, await admitted())), {
+    of: (read: () => Promise<Value>) =>
+      inShare(async () => {
+        const acting = await admitted();
+        return act(await read(), acting);
+      }),
+  });
 
 /** Refuses at once a caller that is no operator; the returned function says who it is, and refuses by role. */
 function admit(name: VerbName, { address, local, person }: Asker, deps: VerbDeps): () => Promise<Acting> {

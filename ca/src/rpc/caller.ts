@@ -44,7 +44,8 @@ export function personOf(
   find: (svid: VerifiedSvid) => Promise<Person>,
 ): Asker['person'] {
   const { kind, svid } = standingOf(caller, now);
-  return kind === 'operator' && svid !== undefined ? () => find(svid) : undefined;
+  if (kind !== 'operator' || svid === undefined) return undefined;
+  return Object.assign(() => find(svid), { id: svid.id });
 }
 
 /** The keys that limits count by: a user of this machine, or an address and its network. */

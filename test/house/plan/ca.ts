@@ -32,7 +32,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/revocation': [...shared('ground spiffe evidence revocation'), ...ca('store agents')],
   'ca/src/crl': [...shared('ground health keys x509 revocation'), ...ca('store keys authority')],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
-  'ca/src/door': shared('ground evidence door door/http2 health audit'),
+  'ca/src/door': shared('ground spiffe evidence door door/http2 health audit'),
   'ca/src/operator': [
     ...shared('text ground unix spiffe policy revocation audit'),
     ...ca('store agents authority registry/identity registry impact rotation revocation ceremony'),

@@ -6,6 +6,7 @@ import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { type IssuedSvid, issue } from '@chancery/ca/authority/issue.ts';
 import type { MadeCrl } from '@chancery/ca/crl/sign.ts';
 import { Limits } from '@chancery/ca/door/limits.ts';
+import { PersonShares } from '@chancery/ca/door/person-shares.ts';
 import { ReportRoom } from '@chancery/ca/door/report-room.ts';
 import { openOperator } from '@chancery/ca/operator/operator.ts';
 import { openRegistry } from '@chancery/ca/registry/registry.ts';
@@ -63,6 +64,7 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
     registry: await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) }),
     revocations: await openRevocations(made),
     agents: new Agents(clock),
+    shares: new PersonShares(),
     crls: new LiveValue<readonly MadeCrl[]>(() => new IdentityError('unavailable', 'no lists')),
   };
   // What a copy is like is shown with files.

@@ -47,13 +47,11 @@ export function operatorMethods({ operator }: OperatorDeps) {
   return [
     bidi('Apply', OperatorService.apply, async (stream) => {
       const apply = operator.apply(askerOf(stream.caller));
-      await apply.admit();
-      await tell(stream, await apply(await readSet(stream)));
+      await tell(stream, await apply.of(() => readSet(stream)));
     }),
     bidi('Diff', OperatorService.diff, async (stream) => {
       const diff = operator.diff(askerOf(stream.caller));
-      await diff.admit();
-      await tell(stream, await diff(await readSet(stream)));
+      await tell(stream, await diff.of(() => readSet(stream)));
     }),
     unary('Explain', OperatorService.explain, async (request, caller) => {
       const explain = operator.explain(askerOf(caller));
