@@ -269,7 +269,7 @@ function intermediateTtlOf(
   return intermediateTtl;
 }
 
-/** Absolute paths of the CA's own files and sockets; `keys` and `standbyKeys` are folders. */
+/** Absolute paths of the CA's own files and sockets; `keys`, `standbyKeys`, `log` and `requests` are folders. */
 export const paths = (dataDir: string) => ({
   database: resolve(dataDir, 'ca.db'),
   databaseCopy: resolve(dataDir, 'ca.db.copy'),
@@ -278,7 +278,7 @@ export const paths = (dataDir: string) => ({
   generation: resolve(dataDir, 'keys', 'generation'),
   logKey: resolve(dataDir, 'keys', 'log.key'),
   log: resolve(dataDir, 'log'),
-  request: resolve(dataDir, 'intermediate-request.pem'),
+  requests: resolve(dataDir, 'requests'),
   admin: resolve(dataDir, 'admin.sock'),
   join: resolve(dataDir, 'join.sock'),
 });

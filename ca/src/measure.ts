@@ -22,7 +22,7 @@ export interface Measured {
   readonly registry: Registry;
   readonly revocations: Revocations;
   readonly rotation: Rotation;
-  readonly requests: { readonly known: MetricSources['request'] };
+  readonly requests: { readonly known: MetricSources['requests'] };
   readonly limits: Limits;
   readonly reportRoom: ReportRoom;
   readonly doors: Doors;
@@ -39,7 +39,7 @@ export function openMetrics(rooms: Measured): Metrics {
   const metrics = createMetrics({
     authorities: () => authorities.inUse(),
     rotation: () => rooms.rotation.glance(),
-    request: () => rooms.requests.known(),
+    requests: () => rooms.requests.known(),
     connectedAgents: () => agents.size,
     unacknowledgedAgents: () => behindByPart(agents, partsInForce(rooms)),
     freeBytes: () => rooms.reportRoom.free(),

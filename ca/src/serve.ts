@@ -18,7 +18,6 @@ import { Agents } from './agents/agents.ts';
 import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
 import { recordedNodes } from './authority/recorded.ts';
-import { openRequests, type Requests } from './ceremony/requests.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
 import { type CrlDeps, type Crls, startCrls } from './crl/crls.ts';
 import { serveCrls } from './crl/server.ts';
@@ -27,6 +26,7 @@ import { openRates } from './door/rates.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
 import type { KeyHomes } from './keys/homes.ts';
 import { openMetrics } from './measure.ts';
+import { openRequests, type Requests } from './offline/requests.ts';
 import { keysOf } from './open-keys.ts';
 import { openLog } from './open-log.ts';
 import { openOperator } from './operator/operator.ts';
@@ -34,8 +34,9 @@ import { OwnCertificate } from './own-certificate.ts';
 import { openRegistry } from './registry/registry.ts';
 import { refusedByNow } from './registry/resources.ts';
 import { openRevocations } from './revocation/revocations.ts';
-import { openRotation, type Rotation, type RotationDeps } from './rotation/rotation.ts';
+import { openRotation, type Rotation } from './rotation/rotation.ts';
 import { steadyClock } from './rotation/steady.ts';
+import type { RotationDeps } from './rotation/step.ts';
 import type { Caller } from './rpc/caller.ts';
 import { Nonces } from './rpc/exchange/nonces.ts';
 import { listenLocally, listenTls } from './rpc/listen.ts';
@@ -223,7 +224,7 @@ async function requestsOf(
   deps: OpenDeps & { readonly authorities: Authorities },
 ): Promise<Requests> {
   const { trustDomain, dataDir } = settings;
-  const requests = openRequests({ ...deps, trustDomain, file: paths(dataDir).request });
+  const requests = openRequests({ ...deps, trustDomain, folder: paths(dataDir).requests });
   await requests.keepUp();
   return requests;
 }

@@ -13,7 +13,7 @@ const NAMED: Readonly<Record<string, VerbName>> = {
   QueryAudit: 'audit',
   ListAuthorities: 'authorities',
   GetRotation: 'rotationStatus',
-  GetAuthorityRequest: 'authorityRequest',
+  ListAuthorityRequests: 'authorityRequests',
   ListRequests: 'requests',
 };
 

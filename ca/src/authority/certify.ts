@@ -24,7 +24,7 @@ export interface AuthorityDeps {
   readonly keys: KeyHomes;
   /** Where the CRLs of this CA are, without the name of the list; certificates name none if it is undefined. */
   readonly crlBase?: string | undefined;
-  readonly store: AuthorityStore & Pick<AuditIntake, 'append'>;
+  readonly store: AuthorityStore & Pick<AuditIntake, 'append' | 'events'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly random: (size: number) => Uint8Array;

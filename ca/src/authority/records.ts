@@ -28,18 +28,17 @@ export function rootOf<T extends AuthorityRecord>(records: readonly T[]): T {
 }
 
 /**
- * Of the roots that sign or retire and are valid now, the first that was made: in the bundle of every agent, file and
- * image that has any of them. Undefined if none is valid.
+ * Of the roots that sign or retire and are valid now, the first that this CA had: in the bundle of every agent, file
+ * and image that has any of them. Undefined if none is valid.
  */
-export function longestTrusted<T extends AuthorityRecord>(
-  records: readonly T[],
+export function longestTrusted(
+  records: readonly StoredAuthority[],
   { now, without }: { readonly now: Date; readonly without?: string | undefined },
-): T | undefined {
-  const begin = ({ certificate }: T): number => parseCertificate(certificate).notBefore.getTime();
+): StoredAuthority | undefined {
   return records
     .filter((each) => each.kind === 'root' && (maySign(each) || isLeft(each)) && each.serial !== without)
-    .filter((each) => begin(each) <= now.getTime() && now < each.notAfter)
-    .toSorted((a, b) => begin(a) - begin(b))[0];
+    .filter((each) => isValid(each, now))
+    .toSorted((a, b) => a.ordinal - b.ordinal)[0];
 }
 
 /** What agents trust, and what of it they must not rely on for long. */

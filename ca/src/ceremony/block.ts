@@ -24,3 +24,9 @@ export function oneBlock(bytes: Uint8Array, label: string, code: Refusal): Uint8
   const [block = new Uint8Array()] = blocksOf(bytes, label, 1, code);
   return block;
 }
+
+/** The label of the first block, by which one kind of file is told from another; empty if there is none. */
+export function labelOf(bytes: Uint8Array): string {
+  const text = Buffer.from(bytes.subarray(0, MAX_FILE_BYTES)).toString('latin1');
+  return /^-----BEGIN ([A-Z0-9 #]+)-----/.exec(text)?.[1] ?? '';
+}

@@ -113,7 +113,7 @@ function dataAttempts(settings: CaSettings, warn: (warning: string) => void): re
       if (clock !== undefined) warn(clock);
       const root = rootOf(found.authorities);
       ensureRootOf(root, trustDomain);
-      if (!isOffline(root) && !found.authorities.some(isStandby)) warn(NO_STANDBY);
+      if (!found.authorities.some(isStandby)) warn(NO_STANDBY);
       await ensureCanSign(settings, { root, records: found.authorities, now }, warn);
       const platforms = new Set(platformsOf(attestors));
       const { resources } = compileStored(found.registry, { trustDomain, platforms });

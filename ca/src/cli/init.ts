@@ -11,11 +11,11 @@ import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { type AuthorityDeps, certifyStandby, createRoot } from '../authority/certify.ts';
 import { ensureRootOf, findRoot, rootOf } from '../authority/records.ts';
 import { vouch } from '../authority/vouch.ts';
-import { adoptRoot } from '../ceremony/adopt.ts';
 import { readCarried } from '../ceremony/folder.ts';
 import { type RootFile, readRoot } from '../ceremony/root.ts';
 import { type CaSettings, parseCaConfig, paths, readCaConfig } from '../config.ts';
 import { isOffline } from '../keys/offline.ts';
+import { adoptRoot } from '../offline/adopt.ts';
 import { withKeys } from '../open-keys.ts';
 import { logKeyOf } from '../open-log.ts';
 import { openStore, type ServeDeps } from '../serve.ts';
@@ -64,11 +64,11 @@ export const init = (deps: ServeDeps): Command => ({
     const trustDomain = trustDomainOf(name, resume ? file : undefined);
     if (!resume) ensureNothingThere(file, trustDomain);
     const root = await (resume ? resumeCa : makeCa)(file, trustDomain, { ...deps, offline });
-    const standbyKey = isOffline(root) ? undefined : paths(readCaConfig(file).dataDir).standbyKeys;
+    const standbyKey = paths(readCaConfig(file).dataDir).standbyKeys;
     const rootNotAfter = root.notAfter.toISOString();
     const about = { config: file, trustDomain, root: root.serial, rootNotAfter, standbyKey };
     if (invocation.has('json')) printJson(io, about);
-    else io.out(nextSteps(about));
+    else io.out(nextSteps({ ...about, isElsewhere: isOffline(root) }));
     return 0;
   },
 });
@@ -164,15 +164,17 @@ async function makeRoot(settings: CaSettings, deps: InitDeps & { readonly store:
 }
 
 /** Into the first bundle that anybody gets: it is there on the night in which the other one is stolen. */
-async function standBy(deps: AuthorityDeps): Promise<void> {
+async function standBy(deps: AuthorityDeps & { readonly store: Store }): Promise<void> {
   const records = await deps.store.authorities();
-  // An offline root could not vouch for it.
-  if (isOffline(rootOf(records))) return;
+  const active = rootOf(records);
+  // An offline root vouches by a ceremony. Nobody needs its word before anybody has a bundle, and everybody after that.
+  const isFirst = (await deps.store.issued({ limit: 1 })).length === 0;
+  if (isOffline(active) && !isFirst) return;
   const root = records.find(({ standby }) => standby) ?? (await certifyStandby(deps));
   if (root.state !== 'prepared') return;
   const moves = [{ serial: root.serial, from: 'prepared', to: 'published' }] as const;
-  const voucher = await vouch(rootOf(records), root, deps);
-  await deps.store.moveAuthorities(moves, { type: 'authority.moved', moves, voucher });
+  const voucher = isOffline(active) ? {} : { voucher: await vouch(active, root, deps) };
+  await deps.store.moveAuthorities(moves, { type: 'authority.moved', moves, ...voucher });
 }
 
 function writeExample(folder: string, trustDomain: string): void {
@@ -204,15 +206,16 @@ interface Made {
   readonly config: string;
   readonly root: string;
   readonly rootNotAfter: string;
-  /** Undefined for an offline root, for which none stands by. */
-  readonly standbyKey: string | undefined;
+  readonly standbyKey: string;
+  /** Whether the root is offline. */
+  readonly isElsewhere: boolean;
 }
 
-function nextSteps({ config, root, rootNotAfter, standbyKey }: Made): string {
-  const last =
-    standbyKey === undefined
-      ? `chancery-ca authorities request --config ${config}, for the offline root`
-      : `move ${standbyKey} to a safe place offline: its root stands by for the day on which this one is stolen`;
+function nextSteps({ config, root, rootNotAfter, standbyKey, isElsewhere }: Made): string {
+  const move = `move ${standbyKey} to a safe place offline: its root stands by for the day on which this one is stolen`;
+  const last = isElsewhere
+    ? `chancery-ca authorities request --config ${config}, for the offline root\n       ${move}`
+    : move;
   return `made ${config}, root ${root} (until ${rootNotAfter})
 next:  chancery-ca serve --config ${config}
        chancery-ca apply --config ${config} -f ${join(resolve(config, '..'), 'resources')}

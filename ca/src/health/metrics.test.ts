@@ -5,7 +5,7 @@ import { createMetrics } from './metrics.ts';
 test('metrics are counted by short lists of labels, and measured when they are asked for', async () => {
   const metrics = createMetrics({
     authorities: () => [{ state: 'active', kind: 'root', serial: '40aa', notAfter: after(60) }],
-    request: () => undefined,
+    requests: () => [],
     rotation: async () => ({ stage: 'published', stragglers: 4, certificates: 6 }),
     connectedAgents: () => 7,
     unacknowledgedAgents: () => ({ policy: 2 }),

@@ -2,6 +2,7 @@
 import { definitionsOf, type MetricDefinition } from '@chancery/shared/health/definition.ts';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { AuthorityInUse } from '../authority/authorities.ts';
+import { addRequestGauge, type OpenRequest } from './requests.ts';
 
 /** How a rotation of the root stands. */
 export interface RotationGlance {
@@ -14,8 +15,8 @@ export interface MetricSources {
   readonly authorities: () => readonly AuthorityInUse[];
   /** Rejects where the store does not answer: then these metrics are left out. */
   readonly rotation: () => Promise<RotationGlance>;
-  /** The open request to an offline root. */
-  readonly request: () => { readonly madeAt: Date; readonly until: Date | undefined } | undefined;
+  /** What offline roots are asked for. */
+  readonly requests: () => readonly OpenRequest[];
   readonly connectedAgents: () => number;
   /** Of those: how many have not acknowledged what is in force, by part. */
   readonly unacknowledgedAgents: () => Readonly<Record<string, number>>;
@@ -106,24 +107,6 @@ export function createMetrics(sources: MetricSources): Metrics {
     contentType: registry.contentType,
     definitions: () => definitionsOf(registry.getMetricsAsArray()),
   };
-}
-
-function addRequestGauge({ request, now }: MetricSources, registers: Registry[]): void {
-  new Gauge({
-    name: 'chancery_authority_request_seconds',
-    help:
-      'Only while an offline root is asked for an intermediate: seconds since it was asked (age), and until nothing ' +
-      'can be issued without the answer (left).',
-    labelNames: ['what'],
-    registers,
-    collect() {
-      this.reset();
-      const [open, at] = [request(), now().getTime()];
-      if (open === undefined) return;
-      this.set({ what: 'age' }, (at - open.madeAt.getTime()) / 1000);
-      this.set({ what: 'left' }, ((open.until?.getTime() ?? at) - at) / 1000);
-    },
-  });
 }
 
 const STAGES = ['idle', 'prepared', 'published', 'retiring'];

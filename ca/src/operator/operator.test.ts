@@ -64,7 +64,7 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
   standBy: { dryRun: false },
   taint: { authority: '40aa', reason: 'a drill', dryRun: false },
   authorities: undefined,
-  authorityRequest: undefined,
+  authorityRequests: undefined,
   askForAuthority: undefined,
   importAuthority: { answer: new Uint8Array(), dryRun: false },
 };

@@ -26,7 +26,7 @@ export const VERBS = {
   askForAuthority: { role: 'operator' },
   audit: { role: 'reader' },
   authorities: { role: 'reader' },
-  authorityRequest: { role: 'reader' },
+  authorityRequests: { role: 'reader' },
   checkCertificates: { role: 'reader' },
   copyDatabase: { role: 'operator' },
   countersign: { role: 'operator', fresh: 'always', alone: true },

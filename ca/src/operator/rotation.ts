@@ -2,7 +2,13 @@
 import { hash } from 'node:crypto';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Imported, OpenRequest, Requests } from '../ceremony/requests.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { labelOf } from '../ceremony/block.ts';
+import { type RootFile, readRoot } from '../ceremony/root.ts';
+import { VOUCHER_LABEL } from '../ceremony/voucher.ts';
+import type { Imported } from '../offline/intermediates.ts';
+import type { OpenRequest } from '../offline/open.ts';
+import type { Requests } from '../offline/requests.ts';
 import type { Agree, Rotation, StepOrder } from '../rotation/rotation.ts';
 import { standingOf } from '../rotation/stage.ts';
 import { NEXT, type RotationStatus } from '../rotation/status.ts';
@@ -13,13 +19,15 @@ import { type Acting, reading, type Verb, type VerbDeps, writing } from './verb.
 
 export interface RotateDeps extends VerbDeps {
   readonly rotation: Rotation;
-  readonly requests: Pick<Requests, 'open' | 'ask' | 'take'>;
+  readonly requests: Pick<Requests, 'open' | 'ask' | 'take' | 'keepUp'>;
 }
 
 export interface RotateOrder {
   /** True for the intermediate, false for the root. */
   readonly intermediate: boolean;
   readonly dryRun: boolean;
+  /** The file with the certificate of an offline root to rotate to; empty for a root that the CA makes. */
+  readonly root?: Uint8Array;
 }
 
 export interface ImportOrder {
@@ -38,11 +46,12 @@ const MAX_REASON = 500;
 export const rotationVerbs = (deps: RotateDeps) => ({
   rotate: stepping<RotateOrder, RotationStatus>(
     'rotate',
-    ({ intermediate }) => (intermediate ? 'intermediate' : 'root'),
-    ({ intermediate, dryRun }, by, agree) =>
+    ({ intermediate, root = NO_ROOT_FILE }) =>
+      intermediate ? 'intermediate' : root.length === 0 ? 'root' : `to the root with SHA-256 ${sumOf(root)}`,
+    ({ intermediate, dryRun, root = NO_ROOT_FILE }, by, agree) =>
       intermediate
         ? deps.rotation.renewIntermediate(by, dryRun, agree)
-        : deps.rotation.start(by, dryRun, agree),
+        : deps.rotation.start(by, dryRun, agree, rootIn(root)),
     deps,
   ),
   rotateNext: stepping<StepOrder, RotationStatus>(
@@ -98,7 +107,13 @@ function stepping<Order extends { readonly dryRun: boolean }, Answer>(
       name,
       about: (order) => (order.dryRun ? undefined : about(order)),
       takesSecond: true,
-      run: (order, by, acting) => run(order, by, order.dryRun ? undefined : agreeOf(order, acting)),
+      run: async (order, by, acting) => {
+        if (order.dryRun) return run(order, by, undefined);
+        const answer = await run(order, by, agreeOf(order, acting));
+        // What the step has to ask an offline root for, it asks now.
+        await deps.requests.keepUp();
+        return answer;
+      },
     },
     deps,
   );
@@ -134,24 +149,47 @@ function aboutOf({ without, everybody, reason }: StepOrder): string {
   return ['root', ...whom, ...(reason === '' ? [] : [`because: ${reason}`])].join(', ');
 }
 
+const NO_ROOT_FILE = new Uint8Array();
+
+/** Of the whole file, hexadecimal. */
+const sumOf = (bytes: Uint8Array): string => hash('sha256', bytes, 'hex');
+
+/** Undefined for none. Throws authority_answer, certificate_parse, lint. */
+const rootIn = (bytes: Uint8Array): RootFile | undefined =>
+  bytes.length === 0 ? undefined : readRoot(bytes);
+
 /** Throws authority_answer, rotation, store, file. */
-export const offlineVerbs = (deps: Pick<RotateDeps, 'requests'> & VerbDeps) => ({
-  authorityRequest: reading<undefined, OpenRequest | undefined>(
-    'authorityRequest',
+export const offlineVerbs = (deps: Pick<RotateDeps, 'requests' | 'rotation'> & VerbDeps) => ({
+  authorityRequests: reading<undefined, readonly OpenRequest[]>(
+    'authorityRequests',
     () => deps.requests.open(),
     deps,
   ),
-  askForAuthority: writing<undefined, OpenRequest>(
+  askForAuthority: writing<undefined, readonly OpenRequest[]>(
     { name: 'askForAuthority', about: () => 'an intermediate', run: (_, by) => deps.requests.ask(by) },
     deps,
   ),
   importAuthority: writing<ImportOrder, Imported>(
     {
       name: 'importAuthority',
-      about: ({ answer, dryRun }) =>
-        dryRun ? undefined : `the answer with SHA-256 ${hash('sha256', answer, 'hex')}`,
-      run: ({ answer, dryRun }, by) => deps.requests.take(answer, by, dryRun),
+      about: ({ answer, dryRun }) => (dryRun ? undefined : `the answer with SHA-256 ${sumOf(answer)}`),
+      run: ({ answer, dryRun }, by) =>
+        labelOf(answer) === VOUCHER_LABEL
+          ? takeVoucher(answer, by, dryRun, deps)
+          : deps.requests.take(answer, by, dryRun),
     },
     deps,
   ),
 });
+
+async function takeVoucher(
+  answer: Uint8Array,
+  by: string,
+  dryRun: boolean,
+  { rotation, requests }: Pick<RotateDeps, 'requests' | 'rotation'>,
+): Promise<Imported> {
+  const { serial, certificate, notAfter } = await rotation.takeVoucher(answer, by, dryRun);
+  if (!dryRun) await requests.keepUp();
+  const { notBefore } = parseCertificate(certificate);
+  return { kind: 'voucher', serial, notBefore, notAfter, signs: false };
+}

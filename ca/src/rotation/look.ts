@@ -5,11 +5,13 @@ import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.t
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Agents, LiveAgent } from '../agents/agents.ts';
 import { keyOf, OWN_NODE } from '../agents/holders.ts';
+import type { AuthorityDeps } from '../authority/certify.ts';
 import type { AgentStore, Holding, HoldingsPage, StoredAuthority } from '../store/store.ts';
+import { missing } from './offline.ts';
 import { issuersUnder, type Standing } from './stage.ts';
 import { type Found, type Held, later, type Straggler } from './status.ts';
 
-export interface LookDeps {
+export interface LookDeps extends Pick<AuthorityDeps, 'keys'> {
   readonly agents: Pick<Agents, 'list'>;
   readonly store: Pick<AgentStore, 'holdings'>;
   readonly revocations: { readonly sets: Source<RevocationSet> };
@@ -19,9 +21,10 @@ export interface LookDeps {
 /** All of it is read, page by page, and other calls of the store are answered in between. Throws store. */
 export async function look(
   records: readonly StoredAuthority[],
-  { stage, other }: Standing,
+  standing: Standing,
   deps: LookDeps,
 ): Promise<Found> {
+  const { stage, other } = standing;
   const now = deps.clock.now();
   const revoked = deps.revocations.sets.current();
   const connected = deps.agents
@@ -33,6 +36,7 @@ export async function look(
     return found !== undefined && (found.until === undefined || found.until >= until);
   };
   const found = {
+    missing: await missing(records, standing, deps),
     agents: connected.length,
     stragglers: [],
     unheard: [],

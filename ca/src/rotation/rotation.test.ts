@@ -12,8 +12,9 @@ import { Acknowledged } from '../agents/acknowledged.ts';
 import { OWN_NODE } from '../agents/holders.ts';
 import { Authorities } from '../authority/authorities.ts';
 import { issue } from '../authority/issue.ts';
-import { openRotation, type Rotation, type RotationDeps, type StepOrder } from './rotation.ts';
+import { openRotation, type Rotation, type StepOrder } from './rotation.ts';
 import { steadyClock } from './steady.ts';
+import type { RotationDeps } from './step.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');
 const BY = 'uid 0';

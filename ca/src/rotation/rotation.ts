@@ -2,51 +2,23 @@
  * Rotates the root: prepare, publish, activate, remove, and back. Each step reads the records, decides, and moves
  * them by compare-and-swap. Nothing is kept in memory: after a crash at any point the same command goes on.
  */
-import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { isRecent } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import type { Agents } from '../agents/agents.ts';
 import { OWN_NODE } from '../agents/holders.ts';
-import { whenAcknowledged } from '../agents/progress.ts';
-import type { Authorities } from '../authority/authorities.ts';
-import { type AuthorityDeps, certify, certifyStandby } from '../authority/certify.ts';
-import { freshIntermediate, rootOf } from '../authority/records.ts';
+import { rootOf } from '../authority/records.ts';
 import { makeIntermediate } from '../authority/settle.ts';
-import { ensureVouches, vouch } from '../authority/vouch.ts';
-import { isStandby } from '../store/authority-states.ts';
-import type { AuthorityMove, Numbered, StoredAuthority, Unused } from '../store/store.ts';
-import { ensureChain, ensureKeyOfRoot } from './fit.ts';
-import { heldUnder, type LookDeps, look } from './look.ts';
-import {
-  activeMoves,
-  intermediateMoves,
-  issuersUnder,
-  publishMoves,
-  removeMoves,
-  type Stage,
-  type Standing,
-  standingOf,
-} from './stage.ts';
+import { vouch } from '../authority/vouch.ts';
+import type { RootFile } from '../ceremony/root.ts';
+import type { StoredAuthority } from '../store/store.ts';
+import { publish, standBy, start, takeAnswer } from './begin.ts';
+import { ensureChain } from './fit.ts';
+import { heldUnder, look } from './look.ts';
+import { intermediateUnder } from './offline.ts';
+import { activeMoves, intermediateMoves, issuersUnder, removeMoves, type Stage } from './stage.ts';
 import { type RotationStatus, statusOf, totalOf, type Waiver } from './status.ts';
-import { type TaintDeps, type TaintOrder, taint } from './taint.ts';
+import { type MovedEvent, move, otherOf, type RotationDeps, read, statusNow } from './step.ts';
+import { type TaintOrder, taint } from './taint.ts';
 import { type ListedAuthority, listed } from './taint-plan.ts';
-
-export interface RotationDeps extends Omit<AuthorityDeps, 'store'>, Omit<LookDeps, 'store' | 'revocations'> {
-  readonly agents: Pick<Agents, 'list' | 'has' | 'onProgress'>;
-  readonly revocations: TaintDeps['revocations'];
-  readonly store: TaintDeps['store'];
-  readonly authorities: Pick<Authorities, 'refresh'>;
-  /** Throws rotation where the clock leapt ahead: what seems to have ended may be in use. */
-  readonly ensureSteady: () => void;
-  /** The CA's own certificate. */
-  readonly own: {
-    /** Resolves when it is under another root than that of this serial. */
-    leave(root: string): Promise<void>;
-    /** Resolves when it is under the root that peers have had longest. */
-    settle(): Promise<void>;
-  };
-}
 
 /** How an operator asks for a step. */
 export interface StepOrder extends Waiver {
@@ -60,8 +32,6 @@ export interface StepOrder extends Waiver {
 export type Agree = (records: readonly StoredAuthority[]) => Promise<void>;
 
 export type Rotation = ReturnType<typeof openRotation>;
-
-type MovedEvent = Omit<Extract<AuditEvent, { type: 'authority.moved' }>, 'type' | 'moves'>;
 
 /**
  * The steps of one CA, one after the other in this process. Each resolves with the status after it. Throws rotation
@@ -80,8 +50,12 @@ export function openRotation(deps: RotationDeps) {
   return {
     status: () => statusNow(deps),
     glance: glanceOf(deps),
-    /** Makes a new root and puts it into the bundle. */
-    start: (by: string, dryRun: boolean, agree?: Agree) => inOrder(() => start(by, dryRun, deps), agree),
+    /** Makes a new root, or takes one that is offline, and puts it into the bundle. */
+    start: (by: string, dryRun: boolean, agree?: Agree, root?: RootFile) =>
+      inOrder(() => start({ root, dryRun }, by, deps), agree),
+    /** Takes the word of an offline root for another one. Throws authority_answer. */
+    takeVoucher: (bytes: Uint8Array, by: string, dryRun: boolean) =>
+      inOrder(() => takeAnswer(bytes, by, dryRun, deps)),
     /** Goes on by one step. */
     next: (order: StepOrder, by: string, agree?: Agree) => inOrder(() => next(order, by, deps), agree),
     /** Takes the rotation back: the root that is new goes, or signs no longer. */
@@ -126,60 +100,12 @@ function glanceOf(deps: RotationDeps): () => Promise<Glance> {
   };
 }
 
-async function statusNow(deps: RotationDeps, waiver?: Waiver): Promise<RotationStatus> {
-  const { records, standing } = await read(deps);
-  return statusOf(standing, await look(records, standing, deps), waiver);
-}
-
-async function read({ store }: RotationDeps) {
-  const records = await store.authorities();
-  return { records, standing: standingOf(records) };
-}
-
-async function start(by: string, dryRun: boolean, deps: RotationDeps): Promise<RotationStatus> {
-  const { stage, active } = (await read(deps)).standing;
-  ensureVouches(active);
-  const underWay = `a rotation is under way (${stage}): chancery-ca rotate status, then rotate next or rotate rollback`;
-  ensure(stage === 'idle' || stage === 'prepared', 'rotation', underWay);
-  // Before there is a root: without a voucher agents would not take it.
-  await ensureKeyOfRoot(deps);
-  if (dryRun) return statusNow(deps);
-  if (stage === 'idle') await certify({ kind: 'root', state: 'prepared' }, deps, undefined);
-  return publish(by, deps);
-}
-
 async function listAll(deps: RotationDeps): Promise<readonly ListedAuthority[]> {
   const records = await deps.store.authorities();
   const found: ListedAuthority[] = [];
   // One after the other: each reads pages of certificates.
   for (const each of records) found.push(listed(each, await heldUnder(records, each, deps)));
   return found;
-}
-
-async function standBy(by: string, dryRun: boolean, deps: RotationDeps): Promise<RotationStatus> {
-  const { records, standing } = await read(deps);
-  const says = `root ${standing.standby?.serial} stands by already`;
-  const advice = `if its key is lost, taint it: chancery-ca taint ${standing.standby?.serial}`;
-  ensure(standing.standby === undefined, 'rotation', `${says}; ${advice}`);
-  ensureVouches(standing.active);
-  if (dryRun) return statusNow(deps);
-  const begun = records.find((each) => isStandby(each) && each.state === 'prepared');
-  const made = begun ?? (await certifyStandby(deps));
-  const voucher = await vouch(standing.active, made, deps);
-  const moves = publishMoves(await deps.store.authorities(), made);
-  const { sequence } = await move(moves, { by, voucher }, deps);
-  await whenAcknowledged(deps.agents, { bundle: sequence }, deps.clock);
-  return statusNow(deps);
-}
-
-async function publish(by: string, deps: RotationDeps): Promise<RotationStatus> {
-  const { records, standing } = await read(deps);
-  const root = otherOf(standing);
-  ensure(root.state === 'prepared', 'rotation', FASTER);
-  const voucher = await vouch(standing.active, root, deps);
-  const { sequence } = await move(publishMoves(records, root), { by, voucher }, deps);
-  await whenAcknowledged(deps.agents, { bundle: sequence }, deps.clock);
-  return statusNow(deps);
 }
 
 async function next(order: StepOrder, by: string, deps: RotationDeps): Promise<RotationStatus> {
@@ -210,10 +136,9 @@ function waivedOf(
 
 /** The intermediate is made before the moves: with them it signs at once. */
 async function activate(root: StoredAuthority, about: MovedEvent, deps: RotationDeps): Promise<void> {
-  const { keys, clock, store } = deps;
+  const { clock, store } = deps;
   const records = await store.authorities();
-  const ready = await freshIntermediate(records, root, { now: clock.now(), keys: keys.intermediate });
-  const chosen = ready ?? (await makeIntermediate(root, deps));
+  const chosen = await intermediateUnder(records, root, deps);
   ensureChain(chosen, root, clock.now());
   // Who trusts the root of before alone learns from this entry that another one signs.
   const voucher = root.state === 'published' ? { voucher: await vouch(rootOf(records), root, deps) } : {};
@@ -243,10 +168,7 @@ async function rollback(by: string, dryRun: boolean, deps: RotationDeps): Promis
   const { records, standing } = await read(deps);
   const root = otherOf(standing);
   // Typed twice, a rollback must not bring back what it has just taken away.
-  const [made, signs] = [root, standing.active].map(
-    ({ certificate }) => parseCertificate(certificate).notBefore,
-  );
-  const isBack = standing.stage === 'retiring' && made !== undefined && signs !== undefined && made > signs;
+  const isBack = standing.stage === 'retiring' && root.ordinal > standing.active.ordinal;
   const advice = `chancery-ca rotate next removes root ${root.serial}`;
   ensure(
     !isBack,
@@ -268,26 +190,4 @@ async function renewIntermediate(by: string, dryRun: boolean, deps: RotationDeps
   ensureChain(made, root, deps.clock.now());
   await move(intermediateMoves(records, made), { by }, deps);
   return statusNow(deps);
-}
-
-const FASTER =
-  'the authorities or their certificates changed meanwhile: chancery-ca rotate status, then try again';
-
-/** Throws rotation if no rotation is under way. */
-function otherOf({ other }: Standing): StoredAuthority {
-  ensure(other !== undefined, 'rotation', 'no rotation is under way: chancery-ca rotate begins one');
-  return other;
-}
-
-/** Agents hear of it when this resolves. Throws rotation if another process was faster. */
-async function move(
-  moves: readonly AuthorityMove[],
-  about: MovedEvent,
-  { store, authorities }: RotationDeps,
-  unused?: Unused,
-): Promise<Numbered> {
-  const moved = await store.moveAuthorities(moves, { type: 'authority.moved', moves, ...about }, unused);
-  ensure(moved !== undefined, 'rotation', FASTER);
-  await authorities.refresh();
-  return moved;
 }

@@ -17,7 +17,7 @@ const record: StoredAuthority = {
     key: { home: 'memory', reference: '40aa' },
     certificate: new Uint8Array(),
   },
-  ...{ notAfter: after(9), sequence: 1n, movedAt: NOW, publication: undefined },
+  ...{ notAfter: after(9), sequence: 1n, movedAt: NOW, ordinal: 1, publication: undefined },
 };
 const standing = (stage: Stage): Standing => ({
   stage,
@@ -29,7 +29,7 @@ const straggler = (id: typeof web) => ({
   ...{ id, platform: 'unix', node: 'uid/1', address: '10.0.0.1:1', version: '1' },
   since: NOW,
 });
-const nothing: Found = { agents: 3, stragglers: [], unheard: [], chained: [] };
+const nothing: Found = { missing: [], agents: 3, stragglers: [], unheard: [], chained: [] };
 const silent = { id: job, certificates: 2, until: after(50) };
 
 describe('a step waits', () => {

@@ -23,6 +23,8 @@ export interface Held {
 
 /** What the store and the streams say. */
 export interface Found {
+  /** Of roots that are offline: a sentence for each signature that the next step needs and that has not come. */
+  readonly missing: readonly string[];
   /** Connected agents, without those that are revoked. */
   readonly agents: number;
   /** While a root is published. */
@@ -63,13 +65,12 @@ export const NEXT: Readonly<Record<Stage, NextStep>> = {
 
 const NOBODY: Waiver = { without: [], everybody: false };
 
-/** The waiver counts for `activate` only: what a root still carries is not an operator's opinion. */
+/** The waiver counts for agents and holders only: what a root still carries or signs is not an operator's opinion. */
 export function statusOf(standing: Standing, found: Found, waiver: Waiver = NOBODY): RotationStatus {
   const next = NEXT[standing.stage];
-  const waits = { prepare: [], publish: [], activate: unheardOf(found, waiver), remove: carriedBy(found) }[
-    next
-  ];
-  return { ...standing, ...found, next, waits };
+  const heard = unheardOf(found, waiver);
+  const waits = { prepare: [], publish: [], activate: heard, remove: carriedBy(found) }[next];
+  return { ...standing, ...found, next, waits: [...found.missing, ...waits] };
 }
 
 function unheardOf(

@@ -12,10 +12,12 @@ import { type AuthorityDeps, certify } from '../authority/certify.ts';
 import { keyNameOf, rootOf } from '../authority/records.ts';
 import { makeIntermediate } from '../authority/settle.ts';
 import { vouch } from '../authority/vouch.ts';
+import { isOffline } from '../keys/offline.ts';
 import { isStandby } from '../store/authority-states.ts';
-import type { AgentStore, ChangedRevocation, StoredAuthority } from '../store/store.ts';
+import type { AgentStore, AuthorityRecord, ChangedRevocation, StoredAuthority } from '../store/store.ts';
 import type { TaintStore } from '../store/taint-store.ts';
 import { heldUnder, type LookDeps, look } from './look.ts';
+import { readyUnder } from './offline.ts';
 import { publishMoves, standingOf } from './stage.ts';
 import type { Held } from './status.ts';
 import { namedAuthority, planOf, type TaintPlan, taintMoves } from './taint-plan.ts';
@@ -68,7 +70,7 @@ const AFTER_END_SECONDS = 86_400;
 export async function taint(order: TaintOrder, by: string, deps: TaintDeps): Promise<TaintReport> {
   const first = await planned(order, deps);
   const authority = first.plan.authority;
-  await ensureKeyAtHand(first.plan, deps);
+  await ensureKeyAtHand(first, deps);
   const refused = await heldUnder(first.records, authority, deps);
   if (order.dryRun) return { ...(await reportOf(first, deps)), refused, revocation: undefined };
   if (first.plan.root === undefined) await publishAnother(by, deps);
@@ -88,9 +90,13 @@ async function planned({ authority }: TaintOrder, { store, clock }: TaintDeps): 
   return { records, plan: planOf(records, namedAuthority(records, authority), clock.now()) };
 }
 
-/** Before anything is changed. Throws rotation: the key of a standby root may be far away. */
-async function ensureKeyAtHand({ root, needsIntermediate }: TaintPlan, { keys }: TaintDeps): Promise<void> {
-  if (root === undefined || !needsIntermediate || (await keys.root.has(root.key))) return;
+/** Before anything is changed. Throws rotation with what to bring: the key of a root may be far away. */
+async function ensureKeyAtHand({ records, plan }: Planned, deps: TaintDeps): Promise<void> {
+  const { root, needsIntermediate } = plan;
+  if (root === undefined) return ensureCanVouch(rootOf(records));
+  if (!needsIntermediate) return;
+  if (isOffline(root)) return ensureSuccessor(plan, await successorUnder(records, plan, deps));
+  if (await deps.keys.root.has(root.key)) return;
   const { home, reference } = root.key;
   const says = `the key of root ${root.serial}, which signs after this, is not at hand (${home}/${reference}.key)`;
   const lost = `if it is lost, taint ${root.serial} first`;
@@ -98,6 +104,35 @@ async function ensureKeyAtHand({ root, needsIntermediate }: TaintPlan, { keys }:
   const next = isStandby(root) ? advice : 'bring it back and try again';
   throw new IdentityError('rotation', `${says}: ${next}`);
 }
+
+/** Agents take a new root by the word of the one that signs, and by nothing else. Throws rotation. */
+function ensureCanVouch(root: StoredAuthority): void {
+  const says = `no other root is in the bundle, and root ${root.serial} is offline: it cannot vouch for one here`;
+  const first = 'chancery-ca rotate, carry the voucher request to it, import the answer, then taint again';
+  const lost = 'if its key is lost, make a new CA and give every agent its bundle by hand';
+  ensure(!isOffline(root), 'rotation', `${says}. Bring a root into the bundle first: ${first}; ${lost}`);
+}
+
+/** Throws rotation where an offline root has signed nothing that could take its place. */
+function ensureSuccessor({ authority, root }: TaintPlan, found: AuthorityRecord | undefined): void {
+  const says = `root ${root?.serial} is offline, and has signed no intermediate but the one that goes`;
+  const first = 'chancery-ca authorities request, ceremony sign where the root is, authorities import';
+  const then = `then taint ${authority.serial}: until then what it signed counts`;
+  ensure(found !== undefined, 'rotation', `${says}. Bring another one first: ${first}; ${then}`);
+}
+
+/** What signs without the root's key, and does not go with what is stolen. */
+const successorUnder = (
+  records: readonly StoredAuthority[],
+  { authority, root }: TaintPlan,
+  deps: TaintDeps,
+): Promise<StoredAuthority | undefined> | undefined =>
+  root &&
+  readyUnder(
+    records.filter((each) => each.serial !== authority.serial),
+    root,
+    deps,
+  );
 
 /** Agents that are connected get it over their streams, as long as they still believe the CA by the stolen key. */
 async function publishAnother(by: string, deps: TaintDeps): Promise<void> {
@@ -139,7 +174,9 @@ async function transit(
 ): Promise<ChangedRevocation> {
   const { store, authorities, revocations, own } = deps;
   const { authority, root } = plan;
-  const made = plan.needsIntermediate && root !== undefined ? await makeIntermediate(root, deps) : undefined;
+  const records = await store.authorities();
+  const made =
+    plan.needsIntermediate && root !== undefined ? await signsThen(records, plan, deps) : undefined;
   const moves = taintMoves(await store.authorities(), plan, made);
   const { serial, kind, notAfter } = authority;
   const target = { kind: 'authority', value: keyNameOf(authority) } as const;
@@ -157,6 +194,17 @@ async function transit(
   await own.settle();
   await revocations.keep(changed);
   return changed;
+}
+
+/** Always a new one where the root can make it: an older one's key was beside the stolen one. */
+async function signsThen(
+  records: readonly StoredAuthority[],
+  plan: TaintPlan,
+  deps: TaintDeps,
+): Promise<AuthorityRecord | undefined> {
+  const { root } = plan;
+  if (root === undefined || !isOffline(root)) return root && makeIntermediate(root, deps);
+  return successorUnder(records, plan, deps);
 }
 
 const FASTER = 'the authorities changed meanwhile: chancery-ca authorities, then try again';

@@ -14,12 +14,12 @@ export interface AuthorityRequest {
   readonly madeAt: Date;
 }
 
-/** At most one is open. */
+/** At most one is open for each root. */
 export interface AuthorityRequestStore {
-  /** The open one; undefined if there is none. */
-  authorityRequest(): Promise<AuthorityRequest | undefined>;
-  /** Writes it with its audit entry; false, and nothing is written, if another one is open. */
+  /** Those that are open, the first that was made first. */
+  authorityRequests(): Promise<readonly AuthorityRequest[]>;
+  /** Writes it with its audit entry; false, and nothing is written, if another one for its root is open. */
   askForAuthority(request: AuthorityRequest, event: AuditEvent): Promise<boolean>;
-  /** Ends it without an answer, with its audit entry; false if it is not the open one. */
+  /** Ends it without an answer, with its audit entry; false if it is not open. */
   dropAuthorityRequest(label: string, event: AuditEvent): Promise<boolean>;
 }

@@ -67,6 +67,8 @@ export interface Numbered {
 export interface StoredAuthority extends AuthorityRecord, Numbered {
   /** When it came into its state, by the clock of then; 1970 for a move by an older release. */
   readonly movedAt: Date;
+  /** Greater than that of all that were recorded before it, whenever their certificates were made. */
+  readonly ordinal: number;
   /** Sequence of the newest audit event with a voucher for it, where there is one. */
   readonly publication: number | undefined;
 }
@@ -195,8 +197,8 @@ export interface AgentStore {
 
 export interface AuthorityStore extends AuthorityRequestStore {
   /**
-   * Ends the open request and writes the authority, prepared, in one transaction with the audit entry; undefined, and
-   * nothing is written, if another one, or none, is open. Throws store.
+   * Ends the request and writes the authority, prepared, in one transaction with the audit entry; undefined, and
+   * nothing is written, if it is not open. Throws store.
    */
   answerAuthorityRequest(
     label: string,

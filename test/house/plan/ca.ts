@@ -24,18 +24,22 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/keys/aws-kms': shared('text ground aws keys'),
   'ca/src/keys': [...shared('ground unix config aws keys outbound'), ...ca('store keys/pkcs11 keys/aws-kms')],
   'ca/src/authority': [...shared('ground spiffe evidence keys x509 voucher'), ...ca('store keys')],
-  'ca/src/ceremony': [...shared('ground unix der spiffe keys x509'), ...ca('store keys authority')],
+  'ca/src/ceremony': [...shared('ground unix der spiffe keys x509 voucher'), ...ca('store authority')],
+  'ca/src/offline': [...shared('ground unix spiffe keys x509'), ...ca('store keys authority ceremony')],
   'ca/src/registry/identity': shared('ground config spiffe evidence policy'),
   'ca/src/registry': [...shared('ground config spiffe policy'), ...ca('store registry/identity')],
   'ca/src/impact': [...shared('ground spiffe'), ...ca('agents registry/identity registry')],
-  'ca/src/rotation': [...shared('ground spiffe x509 revocation audit'), ...ca('store agents authority')],
+  'ca/src/rotation': [
+    ...shared('ground spiffe x509 voucher revocation audit'),
+    ...ca('store agents keys authority ceremony offline'),
+  ],
   'ca/src/revocation': [...shared('ground spiffe evidence revocation'), ...ca('store agents')],
   'ca/src/crl': [...shared('ground health keys x509 revocation'), ...ca('store keys authority')],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
   'ca/src/door': shared('ground spiffe evidence door door/http2 health audit'),
   'ca/src/operator': [
-    ...shared('text ground unix spiffe policy revocation audit'),
-    ...ca('store agents authority registry/identity registry impact rotation revocation ceremony'),
+    ...shared('text ground unix spiffe x509 policy revocation audit'),
+    ...ca('store agents authority registry/identity registry impact rotation revocation ceremony offline'),
   ],
   'ca/src/sign-in': [
     ...shared('text ground spiffe evidence x509 outbound policy'),
@@ -56,7 +60,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/rpc/operator': [
     ...shared('ground spiffe evidence revocation audit'),
     PROTO,
-    ...ca('store agents registry rotation ceremony door operator sign-in rpc'),
+    ...ca('store agents registry rotation offline door operator sign-in rpc'),
   ],
   'ca/src/rpc/server.ts': [
     ...shared('door door/http2 rpc audit'),
@@ -74,7 +78,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/open-log.ts': [...shared('ground keys'), ...ca('store log config.ts')],
   'ca/src/serve.ts': [
     ...shared('text ground unix spiffe door rpc health outbound audit'),
-    ...ca('store store/sqlite agents tokens attestors keys authority registry rotation revocation ceremony'),
+    ...ca('store store/sqlite agents tokens attestors keys authority registry rotation revocation offline'),
     ...ca('succession sign-in open-keys.ts open-log.ts crl door operator rpc rpc/exchange rpc/server.ts'),
     ...ca('config.ts own-certificate.ts upkeep.ts measure.ts'),
   ],
@@ -82,7 +86,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/cli': [
     ...shared('text ground unix cli der spiffe keys x509 outbound'),
     PROTO,
-    ...ca('store store/sqlite attestors keys authority ceremony registry config.ts'),
+    ...ca('store store/sqlite attestors keys authority ceremony offline registry config.ts'),
     ...ca('open-keys.ts open-log.ts serve.ts'),
   ],
   'ca/src/cli/login': [

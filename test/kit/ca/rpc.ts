@@ -33,12 +33,11 @@ import { makeAuthorities, proven } from './authority.ts';
 
 /** What an offline root is asked for is shown by tests of its room. */
 const requests = {
-  open: async () => undefined,
-  ask: async () => ({
-    ...{ label: 'ab', root: 'cd', pem: '', file: '', madeAt: NOW, until: undefined },
-    key: { home: 'file', reference: 'ab' },
-  }),
-  take: async () => ({ serial: 'ef', notBefore: NOW, notAfter: NOW }),
+  open: async () => [],
+  ask: async () => [],
+  take: async () =>
+    ({ kind: 'intermediate', serial: 'ef', notBefore: NOW, notAfter: NOW, signs: true }) as const,
+  keepUp: async () => {},
 };
 
 export type Rpc = Awaited<ReturnType<typeof makeRpc>>;

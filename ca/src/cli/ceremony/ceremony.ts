@@ -17,9 +17,9 @@ import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { readCarried, rootIn, signerIn, writeNew } from '../../ceremony/folder.ts';
 import { ensureNoRoot, makeOfflineRoot } from '../../ceremony/make.ts';
 import { writeCertificate } from '../../ceremony/root.ts';
-import { planSigning, signPlan } from '../../ceremony/sign.ts';
 import { type Facts, keepTranscript, transcriptOf } from '../../ceremony/transcript.ts';
-import { answerFacts, exportFacts, initFacts, planFacts } from './facts.ts';
+import { answerFacts, exportFacts, initFacts } from './facts.ts';
+import { signingOf } from './signing.ts';
 
 export interface CeremonyDeps {
   readonly clock: Clock;
@@ -40,7 +40,7 @@ const MIN_TTL_SECONDS = 3600;
 /** Each form leaves a transcript in the folder. */
 export const ceremony = (deps: CeremonyDeps): Command => ({
   says:
-    'An offline root, on a machine without a network: `init` makes it, `sign` signs the request of a CA, `export` ' +
+    'An offline root, on a machine without a network: `init` makes it, `sign` signs what a CA asks for, `export` ' +
     'prints the certificate. Each writes a transcript to print.',
   positionals: 'init | sign REQUEST | export',
   words: WORDS,
@@ -145,8 +145,8 @@ async function sign(
   if (output === undefined) throw new MisuseError('-o FILE is required: the answer is written to it');
   const [at, ttlSeconds, now] = [atOf(invocation), ttlOf(invocation, INTERMEDIATE_TTL), clock.now()];
   const [root, request] = [rootIn(at.dir), readCarried(path)];
-  const plan = planSigning({ ...at, root, request, ttlSeconds, now, random });
-  const asked = planFacts(plan, { path, bytes: request, root, now });
+  const signing = signingOf({ ...at, root, request, ttlSeconds, now, random }, path);
+  const asked = signing.facts;
   const wantsDryRun = invocation.has('dry-run');
   if (wantsDryRun || !invocation.has('yes')) {
     const ending = wantsDryRun ? 'nothing was changed (dry run)' : '';
@@ -155,9 +155,9 @@ async function sign(
     ensure(wantsDryRun, 'authority_request', says);
     return 0;
   }
-  const answer = await signPlan(plan, signerIn(at, root));
+  const answer = await signing.sign(signerIn(at, root));
   const facts = [...asked, ...answerFacts(answer, output)];
-  const name = `sign-${plan.serial}`;
+  const { name } = signing;
   const transcript = keepTranscript(at.dir, { name, now }, transcriptOf('sign', facts));
   writeNew(resolve(output), answer);
   const ending = `transcript: ${transcript}\nnext:  on the CA, chancery-ca authorities import ${output}`;

@@ -2,10 +2,12 @@
 import { hash } from 'node:crypto';
 import { readPemOnly } from '@chancery/shared/der/pem.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { labelOf } from '../../ceremony/block.ts';
 import { fingerprintOf } from '../../ceremony/request.ts';
 import type { RootFile } from '../../ceremony/root.ts';
 import type { SigningPlan } from '../../ceremony/sign.ts';
 import type { Facts } from '../../ceremony/transcript.ts';
+import type { VouchPlan } from '../../ceremony/voucher.ts';
 
 const sha256 = (bytes: Uint8Array): Uint8Array => hash('sha256', bytes, 'buffer');
 /** Of a whole file, as `sha256sum` prints it. */
@@ -71,9 +73,22 @@ export const planFacts = ({ request, serial, validity }: SigningPlan, asked: Ask
   ['lifetime', lifetimeOf(asked.now, validity.notAfter)],
 ];
 
-/** `answer` is one certificate in PEM. */
+/** Of another root, and of the word that would be given for it. */
+export const voucherFacts = ({ next }: VouchPlan, asked: Asked): Facts => [
+  ...rootFacts(asked.root, asked.now),
+  ['request file', asked.path],
+  ['request file SHA-256', sumOf(asked.bytes)],
+  ['request asks for', `a voucher: all who trust this root then trust another one of ${next.trustDomain}`],
+  ['other root serial', next.serial],
+  ['other root algorithm', next.algorithm],
+  ['other root not before', next.certificate.notBefore.toISOString()],
+  ['other root not after', next.certificate.notAfter.toISOString()],
+  ['other root SHA-256', fingerprintOf(sha256(next.certificate.der))],
+];
+
+/** `answer` is one block of PEM. */
 export function answerFacts(answer: string, path: string): Facts {
-  const [der = new Uint8Array()] = readPemOnly(answer, 'CERTIFICATE', 'internal');
+  const [der = new Uint8Array()] = readPemOnly(answer, labelOf(utf8(answer)), 'internal');
   return [
     ['answer file', path],
     ['answer file SHA-256', sumOf(utf8(answer))],

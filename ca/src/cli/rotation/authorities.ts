@@ -11,19 +11,24 @@ import {
 } from '@chancery/shared/cli/program.ts';
 import { instant, OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
 import { callOperator } from '../operator/admin.ts';
-import { importAuthority, openRequestLine, requestAuthority } from './offline.ts';
+import { importAuthority, requestAuthority, requestLine } from './offline.ts';
 
 const WORDS = ['request', 'import'];
 
 export const authorities: Command = {
   says:
-    'Lists the authorities of the CA: roots, intermediates, their states and keys. `request` asks a root that is ' +
-    'offline for an intermediate, `import` takes its answer.',
+    'Lists the authorities of the CA: roots, intermediates, their states and keys. `request` shows what roots ' +
+    'that are offline are asked for, or asks for an intermediate; `import` takes an answer.',
   positionals: '[request | import FILE]',
   words: WORDS,
   flags: {
     all: { type: 'boolean', says: 'The list: also those that ended.' },
-    output: { type: 'string', short: 'o', value: 'FILE', says: 'request: also write it to this file.' },
+    output: {
+      type: 'string',
+      short: 'o',
+      value: 'FILE',
+      says: 'request: also write it to this file; several to a folder of this name.',
+    },
     'dry-run': { type: 'boolean', says: 'import: only say whether the answer would be taken.' },
     ...OPERATOR_FLAGS,
     ...JSON_FLAG,
@@ -42,12 +47,11 @@ export const authorities: Command = {
 
 async function list(invocation: Invocation, io: Io): Promise<ExitStatus> {
   const answer = await callOperator(invocation, (client) => client.listAuthorities, {});
-  const open = await callOperator(invocation, (client) => client.getAuthorityRequest, {});
+  const { requests } = await callOperator(invocation, (client) => client.listAuthorityRequests, {});
   const now = BigInt(Math.floor(Date.now() / 1000));
   const shown = answer.authorities.filter((each) => invocation.has('all') || each.notAfter > now);
-  const waits = open.label !== '';
   if (invocation.has('json')) {
-    printJson(io, waits ? { authorities: shown, request: open } : { authorities: shown });
+    printJson(io, { authorities: shown, requests });
     return 0;
   }
   printTable(
@@ -55,7 +59,7 @@ async function list(invocation: Invocation, io: Io): Promise<ExitStatus> {
     ['AUTHORITY', 'KIND', 'STATE', 'SINCE', 'UNTIL', 'KEY ID', 'KEY IN', 'CERTIFICATES'],
     shown.map(rowOf),
   );
-  if (waits) io.out(`${openRequestLine(open)}\n`);
+  for (const each of requests) io.out(`${requestLine(each)}\n`);
   return 0;
 }
 

@@ -1,11 +1,12 @@
 /** `authorities request` and `authorities import`: what an offline root is asked for, and its answer. */
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
-import type { AuthorityRequest } from '@chancery/proto/gen/chancery/v1/offline.ts';
+import { basename, join, resolve } from 'node:path';
+import type { AuthorityRequest, ImportedAuthority } from '@chancery/proto/gen/chancery/v1/offline.ts';
 import type { ExitStatus, Invocation, Io } from '@chancery/shared/cli/program.ts';
-import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { asBuffer, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
+import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { instant, printJson } from '../flags.ts';
 import { callOperator } from '../operator/admin.ts';
@@ -16,39 +17,72 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 /** Asks the offline root now, if nothing is open, and prints what to do. */
 export async function requestAuthority(invocation: Invocation, io: Io): Promise<ExitStatus> {
   const output = invocation.text('output');
-  const open = await callOperator(invocation, (client) => client.askForAuthority, {});
-  if (output !== undefined) {
-    ensure(!existsSync(output), 'file', `${output} is there already: name another file`);
-    writeFileAtomic(resolve(output), utf8(open.pem), 0o644);
-  }
-  if (invocation.has('json')) printJson(io, open);
+  const { requests } = await callOperator(invocation, (client) => client.askForAuthority, {});
+  const copies = output === undefined ? undefined : copy(requests, resolve(output));
+  if (invocation.has('json')) printJson(io, requests);
   else {
-    io.out(`${openRequestLine(open)}\nrequest: ${output ?? open.file}\n`);
+    for (const [n, each] of requests.entries())
+      io.out(`${requestLine(each)}\nrequest: ${copies?.[n] ?? each.file}\n`);
     io.out('next:  chancery-ca ceremony sign REQUEST -o ANSWER --yes, where the root is\n');
     io.out('       chancery-ca authorities import ANSWER\n');
   }
   return 0;
 }
 
-/** One line of status. */
-export function openRequestLine({ root, since, until }: AuthorityRequest): string {
-  const end =
-    until === 0n ? 'nothing is issued without it' : `without it nothing is issued from ${instant(until)} on`;
-  return `waits for root ${root}, which is offline, since ${instant(since)}: ${end}`;
+/** One request to this file, several to a folder of this name. Throws file. */
+function copy(requests: readonly AuthorityRequest[], output: string): readonly string[] {
+  ensure(!existsSync(output), 'file', `${output} is there already: name another one`);
+  if (requests.length > 1) makeFolder(output, 0o755);
+  return requests.map(({ file, pem }) => {
+    const path = requests.length > 1 ? join(output, basename(file)) : output;
+    writeFileAtomic(path, utf8(pem), 0o644);
+    return path;
+  });
 }
 
-/** Takes the answer of the offline root. */
+const WHAT: Readonly<Record<string, string>> = {
+  intermediate: 'an intermediate',
+  voucher: 'its word for the new root',
+  crl: 'its revocation list',
+};
+
+/** One line of status. */
+export function requestLine({ kind, holds, root, since, until }: AuthorityRequest): string {
+  const asked = `root ${root}, which is offline, is asked for ${WHAT[kind] ?? kind} since ${instant(since)}`;
+  if (holds === 'rotation') return `${asked}: the rotation waits for it`;
+  if (holds === 'list')
+    return `${asked}: ${until === 0n ? 'there is none that is valid' : `the one in force ends at ${instant(until)}`}`;
+  const end =
+    until === 0n ? 'nothing is issued without it' : `without it nothing is issued from ${instant(until)} on`;
+  return `${asked}: ${end}`;
+}
+
+/** Takes what an offline root has signed. */
 export async function importAuthority(file: string, invocation: Invocation, io: Io): Promise<ExitStatus> {
-  const reading = { maxBytes: MAX_ANSWER_BYTES, code: 'file' } as const;
-  const answer = inFile(file, 'file', () => readWholeFile(file, reading));
+  const answer = readCarried(file);
   const dryRun = invocation.has('dry-run');
   const imported = await callOperator(invocation, (client) => client.importAuthority, { answer, dryRun });
   if (invocation.has('json')) printJson(io, imported);
   else {
-    const did = dryRun ? 'would sign' : 'signs';
-    const { serial, notAfter } = imported;
-    io.out(`intermediate ${serial} ${did} from now on, until ${instant(notAfter)}\n`);
+    io.out(`${importedLine(imported, dryRun)}\n`);
     if (dryRun) io.out('nothing was changed (dry run)\n');
   }
   return 0;
+}
+
+/** The file, whole. Throws file. */
+export function readCarried(file: string): Buffer {
+  const reading = { maxBytes: MAX_ANSWER_BYTES, code: 'file' } as const;
+  return asBuffer(inFile(file, 'file', () => readWholeFile(file, reading)));
+}
+
+function importedLine({ kind, serial, notAfter, signs }: ImportedAuthority, dryRun: boolean): string {
+  const [would, until] = [dryRun ? 'would ' : '', instant(notAfter)];
+  const it = (verb: string): string => (dryRun ? `${would}${verb}` : `${verb}s`);
+  if (kind === 'voucher')
+    return `root ${serial} ${dryRun ? 'would be' : 'is'} in the bundle: chancery-ca rotate status`;
+  if (kind === 'crl')
+    return `the revocation list of root ${serial} ${dryRun ? 'would be' : 'is'} in force, until ${until}`;
+  if (signs) return `intermediate ${serial} ${it('sign')} from now on, until ${until}`;
+  return `intermediate ${serial} ${it('sign')} once its root does, until ${until}: chancery-ca rotate status`;
 }

@@ -12,13 +12,13 @@ import {
 } from '@chancery/shared/cli/program.ts';
 import { OPERATOR_FLAGS, printJson } from '../flags.ts';
 import { callOperator, type Unary } from '../operator/admin.ts';
-import { openRequestLine } from './offline.ts';
+import { readCarried, requestLine } from './offline.ts';
 import { printRotation } from './text.ts';
 import { rotateAll, watchRotation } from './watch.ts';
 
 /** The flags of each form besides --config and --json; '' is `rotate` alone. */
 const FORMS: Readonly<Record<string, readonly string[]>> = {
-  '': ['auto', 'intermediate', 'dry-run'],
+  '': ['auto', 'intermediate', 'root', 'dry-run'],
   status: ['watch'],
   next: ['without', 'yes-to-stragglers', 'reason', 'dry-run'],
   rollback: ['dry-run'],
@@ -38,6 +38,11 @@ export const rotate: Command = {
       says: 'Make all steps, each as soon as it may be made; goes on where it was ended.',
     },
     intermediate: { type: 'boolean', says: 'Replace the intermediate under the root, and not the root.' },
+    root: {
+      type: 'string',
+      value: 'FILE',
+      says: 'Rotate to this offline root (chancery-ca ceremony export), instead of one that the CA makes.',
+    },
     watch: { type: 'boolean', says: 'With `status`: print it again whenever it changes.' },
     without: {
       type: 'string',
@@ -61,7 +66,7 @@ export const rotate: Command = {
     if (form === 'rollback') return step(invocation, io, (client) => client.rotateRollback, {});
     if (form === 'standby') return step(invocation, io, (client) => client.standBy, {});
     if (invocation.has('auto')) return auto(invocation, io);
-    return step(invocation, io, (client) => client.rotate, { intermediate: invocation.has('intermediate') });
+    return begin(invocation, io);
   },
 };
 
@@ -87,14 +92,20 @@ async function status(invocation: Invocation, io: Io): Promise<ExitStatus> {
   const read = () => callOperator(invocation, (client) => client.getRotation, {});
   if (invocation.has('watch')) return watchRotation(read, io, invocation.has('json'));
   const rotation = await read();
-  const open = await callOperator(invocation, (client) => client.getAuthorityRequest, {});
-  const waits = open.label !== '';
-  if (invocation.has('json')) printJson(io, waits ? { ...rotation, request: open } : rotation);
-  else {
-    printRotation(io, rotation);
-    if (waits) io.out(`${openRequestLine(open)}\n`);
-  }
+  await say(invocation, io, rotation);
   return 0;
+}
+
+function begin(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const [intermediate, root] = [invocation.has('intermediate'), rootOf(invocation)];
+  if (intermediate && root.length > 0) throw new MisuseError('give --intermediate or --root, not both');
+  return step(invocation, io, (client) => client.rotate, { intermediate, root });
+}
+
+/** The file of --root; empty without one. Throws file. */
+function rootOf(invocation: Invocation): Buffer {
+  const file = invocation.text('root');
+  return file === undefined ? Buffer.alloc(0) : readCarried(file);
 }
 
 function next(invocation: Invocation, io: Io): Promise<ExitStatus> {
@@ -112,7 +123,7 @@ type Step<Req> = (client: OperatorClient) => Unary<Req & { dryRun: boolean }, Ro
 
 async function step<Req>(invocation: Invocation, io: Io, call: Step<Req>, request: Req): Promise<ExitStatus> {
   const dryRun = invocation.has('dry-run');
-  say(invocation, io, await callOperator(invocation, call, { ...request, dryRun }));
+  await say(invocation, io, await callOperator(invocation, call, { ...request, dryRun }));
   if (dryRun && !invocation.has('json')) io.out('nothing was changed (dry run)\n');
   return 0;
 }
@@ -120,12 +131,12 @@ async function step<Req>(invocation: Invocation, io: Io, call: Step<Req>, reques
 function auto(invocation: Invocation, io: Io): Promise<ExitStatus> {
   if (invocation.has('intermediate') || invocation.has('dry-run'))
     throw new MisuseError('--auto makes all steps of a root: leave --intermediate and --dry-run out');
-  const dryRun = false;
+  const [dryRun, root] = [false, rootOf(invocation)];
   const plain = { without: [], yesToStragglers: false, reason: '', dryRun };
   return rotateAll(
     {
       status: () => callOperator(invocation, (client) => client.getRotation, {}),
-      begin: () => callOperator(invocation, (client) => client.rotate, { intermediate: false, dryRun }),
+      begin: () => callOperator(invocation, (client) => client.rotate, { intermediate: false, dryRun, root }),
       next: () => callOperator(invocation, (client) => client.rotateNext, plain),
     },
     io,
@@ -133,7 +144,11 @@ function auto(invocation: Invocation, io: Io): Promise<ExitStatus> {
   );
 }
 
-function say(invocation: Invocation, io: Io, rotation: Rotation): void {
-  if (invocation.has('json')) printJson(io, rotation);
-  else printRotation(io, rotation);
+async function say(invocation: Invocation, io: Io, rotation: Rotation): Promise<void> {
+  const { requests } = await callOperator(invocation, (client) => client.listAuthorityRequests, {});
+  if (invocation.has('json')) printJson(io, { ...rotation, requests });
+  else {
+    printRotation(io, rotation);
+    for (const each of requests) io.out(`${requestLine(each)}\n`);
+  }
 }

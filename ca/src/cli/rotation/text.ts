@@ -31,13 +31,14 @@ export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation:
   io.out(`${sentenceOf(rotation)}\n`);
   printTable(
     io,
-    ['ROOT', 'STATE', 'SINCE', 'UNTIL', 'ALGORITHM'],
+    ['ROOT', 'STATE', 'SINCE', 'UNTIL', 'ALGORITHM', 'KEY IN'],
     rotation.roots.map((each) => [
       each.serial,
       each.state,
       instant(each.movedAt),
       instant(each.notAfter),
       each.algorithm,
+      each.keyHome,
     ]),
   );
   if (rotation.waits.length > 0) io.out(`waits:\n${rotation.waits.map((each) => `  ${each}\n`).join('')}`);

@@ -1,7 +1,7 @@
 /** The operator's calls about an offline root, over gRPC. */
 import type { AuthorityRequest } from '@chancery/proto/gen/chancery/v1/offline.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import type { OpenRequest } from '../../ceremony/requests.ts';
+import type { OpenRequest } from '../../offline/open.ts';
 import type { Operator } from '../../operator/operator.ts';
 import { askerOf } from '../caller.ts';
 import { unary } from '../methods.ts';
@@ -9,31 +9,22 @@ import { unary } from '../methods.ts';
 /** Each method names one verb of the operator, which checks who asks. */
 export const offlineMethods = (operator: Operator) =>
   [
-    unary('GetAuthorityRequest', OperatorService.getAuthorityRequest, async (_, caller) =>
-      requestMessage(await operator.authorityRequest(askerOf(caller))(undefined)),
-    ),
-    unary('AskForAuthority', OperatorService.askForAuthority, async (_, caller) =>
-      requestMessage(await operator.askForAuthority(askerOf(caller))(undefined)),
-    ),
+    unary('ListAuthorityRequests', OperatorService.listAuthorityRequests, async (_, caller) => ({
+      requests: (await operator.authorityRequests(askerOf(caller))(undefined)).map(requestMessage),
+    })),
+    unary('AskForAuthority', OperatorService.askForAuthority, async (_, caller) => ({
+      requests: (await operator.askForAuthority(askerOf(caller))(undefined)).map(requestMessage),
+    })),
     unary('ImportAuthority', OperatorService.importAuthority, async (request, caller) => {
-      const imported = await operator.importAuthority(askerOf(caller))(request);
-      const { serial, notBefore, notAfter } = imported;
-      return { serial, notBefore: seconds(notBefore), notAfter: seconds(notAfter) };
+      const { notBefore, notAfter, ...imported } = await operator.importAuthority(askerOf(caller))(request);
+      return { ...imported, notBefore: seconds(notBefore), notAfter: seconds(notAfter) };
     }),
   ] as const;
 
-const NONE: AuthorityRequest = { label: '', root: '', since: 0n, until: 0n, pem: '', file: '' };
-
-const requestMessage = (open: OpenRequest | undefined): AuthorityRequest =>
-  open === undefined
-    ? NONE
-    : {
-        label: open.label,
-        root: open.root,
-        since: seconds(open.madeAt),
-        until: open.until === undefined ? 0n : seconds(open.until),
-        pem: open.pem,
-        file: open.file,
-      };
+const requestMessage = ({ madeAt, until, ...open }: OpenRequest): AuthorityRequest => ({
+  ...open,
+  since: seconds(madeAt),
+  until: until === undefined ? 0n : seconds(until),
+});
 
 const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));

@@ -123,7 +123,7 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   },
   checkCertificates: { after: undefined },
   copyDatabase: {},
-  rotate: { intermediate: false, dryRun: false },
+  rotate: { intermediate: false, dryRun: false, root: Buffer.alloc(0) },
   rotateNext: { without: [], yesToStragglers: false, reason: '', dryRun: false },
   rotateRollback: { dryRun: false },
   getRotation: {},
@@ -136,7 +136,7 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   standBy: { dryRun: false },
   taint: { authority: '40aa', reason: 'a drill', dryRun: false },
   listAuthorities: {},
-  getAuthorityRequest: {},
+  listAuthorityRequests: {},
   askForAuthority: {},
   importAuthority: { answer: Buffer.alloc(0), dryRun: false },
 };

@@ -63,6 +63,7 @@ export const rootMessage = (root: StoredAuthority): RotatingRoot => ({
   movedAt: seconds(root.movedAt),
   notAfter: seconds(root.notAfter),
   algorithm: root.algorithm,
+  keyHome: root.key.home,
 });
 
 /** Certificates of one SPIFFE ID. */

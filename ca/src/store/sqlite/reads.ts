@@ -70,7 +70,7 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
     requests: (now: number) => requests.open(now),
     life: () => Number(sql.life.get()?.['n'] ?? 0),
     authorities: () => authorities.all(),
-    authorityRequest: () => tables.asked.open(),
+    authorityRequests: () => tables.asked.open(),
     registry: () => {
       const row = sql.registry.get();
       return (

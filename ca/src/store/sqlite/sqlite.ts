@@ -70,7 +70,7 @@ class SqliteStore implements Store {
   readonly identityUses = (below: number | undefined) => this.#read('identityUses', below);
   readonly releaseNode = (node: Node, from: string, why: Pick<SignOff, 'reason' | 'by'>) =>
     this.#write('releaseNode', node, from, why);
-  readonly authorityRequest = () => this.#read('authorityRequest');
+  readonly authorityRequests = () => this.#read('authorityRequests');
   readonly askForAuthority = (request: AuthorityRequest, event: AuditEvent) =>
     this.#write('askForAuthority', request, textOfEvent(event));
   readonly answerAuthorityRequest = (label: string, record: AuthorityRecord, event: AuditEvent) =>

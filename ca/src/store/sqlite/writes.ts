@@ -177,9 +177,8 @@ function authorityWrites(
       record: AuthorityRow,
       event: string,
     ): Numbered | undefined => {
-      if (asked.open()?.label !== label) return undefined;
+      if (!asked.end(label)) return undefined;
       const saved = authorities.save(record, at, numbers);
-      asked.end(label);
       audit(at, event);
       return saved;
     },

@@ -247,4 +247,25 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // As JSON; null for root. Of one from before nobody knows whether it is good still, so it does not count.
   'ALTER TABLE requests ADD COLUMN countersigner TEXT;',
+  // During a rotation two roots may be elsewhere, where some were made long before they came. The list of revocations
+  // that such a root has signed is kept.
+  `
+  ALTER TABLE authorities ADD COLUMN ordinal INTEGER NOT NULL DEFAULT 0;
+  UPDATE authorities SET ordinal = rowid;
+  CREATE TABLE authority_requests (
+    root TEXT PRIMARY KEY,
+    label TEXT NOT NULL,
+    key_home TEXT NOT NULL,
+    key_reference TEXT NOT NULL,
+    pem TEXT NOT NULL,
+    made_at INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO authority_requests SELECT root, label, key_home, key_reference, pem, made_at FROM authority_request;
+  DROP TABLE authority_request;
+  CREATE TABLE root_crls (
+    root TEXT PRIMARY KEY,
+    number TEXT NOT NULL,
+    der BLOB NOT NULL
+  ) STRICT;
+  `,
 ];

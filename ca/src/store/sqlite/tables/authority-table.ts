@@ -31,6 +31,7 @@ export class AuthorityTable {
       ...authorityOf(row),
       ...sequenceOf(row),
       movedAt: new Date(Number(row['moved_at'])),
+      ordinal: Number(row['ordinal']),
       publication: row['publication'] === null ? undefined : Number(row['publication']),
     }));
   }
@@ -100,8 +101,8 @@ function statements(db: DatabaseSync) {
     standings: sql('SELECT serial, kind, state, sequence, standby FROM authorities'),
     insert: sql(`
       INSERT INTO authorities (serial, kind, certificate, not_after, sequence, state, algorithm, moved_at,
-        key_home, key_reference, standby)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+        key_home, key_reference, standby, ordinal)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(ordinal), 0) + 1 FROM authorities))`),
     vouched: sql(`UPDATE authorities SET publication = ? WHERE serial = ? AND kind = 'root'`),
     move: sql('UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
     taint: sql('UPDATE authorities SET tainted_at = ?, sequence = ? WHERE serial = ?'),

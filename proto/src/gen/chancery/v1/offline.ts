@@ -11,52 +11,66 @@ export const protobufPackage = "chancery.v1";
 
 export const protobufFileName = "chancery/v1/offline.proto";
 
-export interface GetAuthorityRequestRequest {
+export interface ListAuthorityRequestsRequest {
 }
 
 export interface AskForAuthorityRequest {
 }
 
-/** What an offline root is asked for. */
+/** What offline roots are asked for. */
+export interface AuthorityRequests {
+  /** Requests for intermediates first. */
+  requests: AuthorityRequest[];
+}
+
+/** A file that waits for its answer. */
 export interface AuthorityRequest {
-  /** Hexadecimal. Empty if nothing is asked for. */
+  /** Tells it from others of its kind: hexadecimal. */
   label: string;
-  /** Serial of the root, hexadecimal. */
+  /** Serial of the root that is asked, hexadecimal. */
   root: string;
   /** Seconds since 1970: when it was asked. */
   since: bigint;
-  /** Seconds since 1970: from then on nothing is issued without the answer. 0 if nothing is issued now. */
+  /** Seconds since 1970: the end of what is in force instead. 0 if nothing is. */
   until: bigint;
-  /** The request, PKCS #10 in PEM. */
+  /** The file: PEM. */
   pem: string;
   /** Where the CA has written it, on its own machine. */
   file: string;
+  /** "intermediate"; "voucher", of a new root; "crl", the revocation list of the root. */
+  kind: string;
+  /** What waits for the answer: "issuing", "rotation" or "list". */
+  holds: string;
 }
 
 export interface ImportAuthorityRequest {
-  /** The answer, a certificate in PEM. */
+  /** The answer: PEM. */
   answer: Buffer;
   dryRun: boolean;
 }
 
 export interface ImportedAuthority {
-  /** Hexadecimal. */
+  /** Of the intermediate, of the root that was vouched for, or of the root whose list it is: hexadecimal. */
   serial: string;
-  /** Seconds since 1970. */
+  /** Seconds since 1970; of a list thisUpdate and nextUpdate. */
   notBefore: bigint;
   notAfter: bigint;
+  /** As in AuthorityRequest. */
+  kind: string;
+  /** Whether it signs from now on: false for an intermediate of a root that is yet to sign. */
+  signs: boolean;
 }
 
-function createBaseGetAuthorityRequestRequest(): GetAuthorityRequestRequest {
+function createBaseListAuthorityRequestsRequest(): ListAuthorityRequestsRequest {
   return {};
 }
 
-export const GetAuthorityRequestRequest: MessageFns<GetAuthorityRequestRequest> = {
-  encode(_: GetAuthorityRequestRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const ListAuthorityRequestsRequest: MessageFns<ListAuthorityRequestsRequest> = {
+  encode(_: ListAuthorityRequestsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): GetAuthorityRequestRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): ListAuthorityRequestsRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -65,7 +79,7 @@ export const GetAuthorityRequestRequest: MessageFns<GetAuthorityRequestRequest> 
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGetAuthorityRequestRequest();
+      const message = createBaseListAuthorityRequestsRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -117,8 +131,54 @@ export const AskForAuthorityRequest: MessageFns<AskForAuthorityRequest> = {
   },
 };
 
+function createBaseAuthorityRequests(): AuthorityRequests {
+  return { requests: [] };
+}
+
+export const AuthorityRequests: MessageFns<AuthorityRequests> = {
+  encode(message: AuthorityRequests, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.requests) {
+      AuthorityRequest.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuthorityRequests {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuthorityRequests();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requests.push(AuthorityRequest.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseAuthorityRequest(): AuthorityRequest {
-  return { label: "", root: "", since: 0n, until: 0n, pem: "", file: "" };
+  return { label: "", root: "", since: 0n, until: 0n, pem: "", file: "", kind: "", holds: "" };
 }
 
 export const AuthorityRequest: MessageFns<AuthorityRequest> = {
@@ -146,6 +206,12 @@ export const AuthorityRequest: MessageFns<AuthorityRequest> = {
     }
     if (message.file !== "") {
       writer.uint32(50).string(message.file);
+    }
+    if (message.kind !== "") {
+      writer.uint32(58).string(message.kind);
+    }
+    if (message.holds !== "") {
+      writer.uint32(66).string(message.holds);
     }
     return writer;
   },
@@ -209,6 +275,22 @@ export const AuthorityRequest: MessageFns<AuthorityRequest> = {
             }
 
             message.file = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.holds = reader.string();
             continue;
           }
         }
@@ -282,7 +364,7 @@ export const ImportAuthorityRequest: MessageFns<ImportAuthorityRequest> = {
 };
 
 function createBaseImportedAuthority(): ImportedAuthority {
-  return { serial: "", notBefore: 0n, notAfter: 0n };
+  return { serial: "", notBefore: 0n, notAfter: 0n, kind: "", signs: false };
 }
 
 export const ImportedAuthority: MessageFns<ImportedAuthority> = {
@@ -301,6 +383,12 @@ export const ImportedAuthority: MessageFns<ImportedAuthority> = {
         throw new globalThis.Error("value provided for field message.notAfter of type int64 too large");
       }
       writer.uint32(24).int64(message.notAfter);
+    }
+    if (message.kind !== "") {
+      writer.uint32(34).string(message.kind);
+    }
+    if (message.signs !== false) {
+      writer.uint32(40).bool(message.signs);
     }
     return writer;
   },
@@ -340,6 +428,22 @@ export const ImportedAuthority: MessageFns<ImportedAuthority> = {
             }
 
             message.notAfter = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.signs = reader.bool();
             continue;
           }
         }

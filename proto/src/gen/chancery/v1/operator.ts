@@ -22,10 +22,10 @@ import {
 } from "@grpc/grpc-js";
 import {
   AskForAuthorityRequest,
-  AuthorityRequest,
-  GetAuthorityRequestRequest,
+  AuthorityRequests,
   ImportAuthorityRequest,
   ImportedAuthority,
+  ListAuthorityRequestsRequest,
 } from "./offline.ts";
 import {
   GetRotationRequest,
@@ -4446,18 +4446,18 @@ export const OperatorService = {
     responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
     responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
   },
-  /** Role: reader. What an offline root is asked for. */
-  getAuthorityRequest: {
-    path: "/chancery.v1.Operator/GetAuthorityRequest" as const,
+  /** Role: reader. What offline roots are asked for. */
+  listAuthorityRequests: {
+    path: "/chancery.v1.Operator/ListAuthorityRequests" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetAuthorityRequestRequest): Buffer =>
-      Buffer.from(GetAuthorityRequestRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): GetAuthorityRequestRequest => GetAuthorityRequestRequest.decode(value),
-    responseSerialize: (value: AuthorityRequest): Buffer => Buffer.from(AuthorityRequest.encode(value).finish()),
-    responseDeserialize: (value: Buffer): AuthorityRequest => AuthorityRequest.decode(value),
+    requestSerialize: (value: ListAuthorityRequestsRequest): Buffer =>
+      Buffer.from(ListAuthorityRequestsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListAuthorityRequestsRequest => ListAuthorityRequestsRequest.decode(value),
+    responseSerialize: (value: AuthorityRequests): Buffer => Buffer.from(AuthorityRequests.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AuthorityRequests => AuthorityRequests.decode(value),
   },
-  /** Role: operator. Asks an offline root for an intermediate now; returns what is asked for already. */
+  /** Role: operator. Asks an offline root for an intermediate now, if nothing is open; returns what is open. */
   askForAuthority: {
     path: "/chancery.v1.Operator/AskForAuthority" as const,
     requestStream: false as const,
@@ -4465,10 +4465,10 @@ export const OperatorService = {
     requestSerialize: (value: AskForAuthorityRequest): Buffer =>
       Buffer.from(AskForAuthorityRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): AskForAuthorityRequest => AskForAuthorityRequest.decode(value),
-    responseSerialize: (value: AuthorityRequest): Buffer => Buffer.from(AuthorityRequest.encode(value).finish()),
-    responseDeserialize: (value: Buffer): AuthorityRequest => AuthorityRequest.decode(value),
+    responseSerialize: (value: AuthorityRequests): Buffer => Buffer.from(AuthorityRequests.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AuthorityRequests => AuthorityRequests.decode(value),
   },
-  /** Role: operator, and a fresh sign-in. Takes the answer of an offline root, which signs from then on. */
+  /** Role: operator, and a fresh sign-in. Takes the answer of an offline root, which is in force from then on. */
   importAuthority: {
     path: "/chancery.v1.Operator/ImportAuthority" as const,
     requestStream: false as const,
@@ -4541,11 +4541,11 @@ export interface OperatorServer extends UntypedServiceImplementation {
   listAuthorities: handleUnaryCall<ListAuthoritiesRequest, ListAuthoritiesResponse>;
   /** Role: reader. Where the rotation stands, and what it waits for. */
   getRotation: handleUnaryCall<GetRotationRequest, Rotation>;
-  /** Role: reader. What an offline root is asked for. */
-  getAuthorityRequest: handleUnaryCall<GetAuthorityRequestRequest, AuthorityRequest>;
-  /** Role: operator. Asks an offline root for an intermediate now; returns what is asked for already. */
-  askForAuthority: handleUnaryCall<AskForAuthorityRequest, AuthorityRequest>;
-  /** Role: operator, and a fresh sign-in. Takes the answer of an offline root, which signs from then on. */
+  /** Role: reader. What offline roots are asked for. */
+  listAuthorityRequests: handleUnaryCall<ListAuthorityRequestsRequest, AuthorityRequests>;
+  /** Role: operator. Asks an offline root for an intermediate now, if nothing is open; returns what is open. */
+  askForAuthority: handleUnaryCall<AskForAuthorityRequest, AuthorityRequests>;
+  /** Role: operator, and a fresh sign-in. Takes the answer of an offline root, which is in force from then on. */
   importAuthority: handleUnaryCall<ImportAuthorityRequest, ImportedAuthority>;
 }
 
@@ -4929,39 +4929,39 @@ export interface OperatorClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Rotation) => void,
   ): ClientUnaryCall;
-  /** Role: reader. What an offline root is asked for. */
-  getAuthorityRequest(
-    request: GetAuthorityRequestRequest,
-    callback: (error: ServiceError | null, response: AuthorityRequest) => void,
+  /** Role: reader. What offline roots are asked for. */
+  listAuthorityRequests(
+    request: ListAuthorityRequestsRequest,
+    callback: (error: ServiceError | null, response: AuthorityRequests) => void,
   ): ClientUnaryCall;
-  getAuthorityRequest(
-    request: GetAuthorityRequestRequest,
+  listAuthorityRequests(
+    request: ListAuthorityRequestsRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: AuthorityRequest) => void,
+    callback: (error: ServiceError | null, response: AuthorityRequests) => void,
   ): ClientUnaryCall;
-  getAuthorityRequest(
-    request: GetAuthorityRequestRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: AuthorityRequest) => void,
-  ): ClientUnaryCall;
-  /** Role: operator. Asks an offline root for an intermediate now; returns what is asked for already. */
-  askForAuthority(
-    request: AskForAuthorityRequest,
-    callback: (error: ServiceError | null, response: AuthorityRequest) => void,
-  ): ClientUnaryCall;
-  askForAuthority(
-    request: AskForAuthorityRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: AuthorityRequest) => void,
-  ): ClientUnaryCall;
-  askForAuthority(
-    request: AskForAuthorityRequest,
+  listAuthorityRequests(
+    request: ListAuthorityRequestsRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: AuthorityRequest) => void,
+    callback: (error: ServiceError | null, response: AuthorityRequests) => void,
   ): ClientUnaryCall;
-  /** Role: operator, and a fresh sign-in. Takes the answer of an offline root, which signs from then on. */
+  /** Role: operator. Asks an offline root for an intermediate now, if nothing is open; returns what is open. */
+  askForAuthority(
+    request: AskForAuthorityRequest,
+    callback: (error: ServiceError | null, response: AuthorityRequests) => void,
+  ): ClientUnaryCall;
+  askForAuthority(
+    request: AskForAuthorityRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AuthorityRequests) => void,
+  ): ClientUnaryCall;
+  askForAuthority(
+    request: AskForAuthorityRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AuthorityRequests) => void,
+  ): ClientUnaryCall;
+  /** Role: operator, and a fresh sign-in. Takes the answer of an offline root, which is in force from then on. */
   importAuthority(
     request: ImportAuthorityRequest,
     callback: (error: ServiceError | null, response: ImportedAuthority) => void,

@@ -15,6 +15,8 @@ export interface RotateRequest {
   /** Replaces the intermediate under the active root, instead of the root. */
   intermediate: boolean;
   dryRun: boolean;
+  /** The certificate of an offline root to rotate to, in PEM; empty for a root that the CA makes. */
+  root: Buffer;
 }
 
 export interface RotateNextRequest {
@@ -76,6 +78,8 @@ export interface RotatingRoot {
   notAfter: bigint;
   /** The key algorithm, for instance "ecdsa-p256". */
   algorithm: string;
+  /** The name of the home of its key; "offline" for one on another machine. */
+  keyHome: string;
 }
 
 export interface Straggler {
@@ -166,7 +170,7 @@ export interface TaintResponse {
 }
 
 function createBaseRotateRequest(): RotateRequest {
-  return { intermediate: false, dryRun: false };
+  return { intermediate: false, dryRun: false, root: Buffer.alloc(0) };
 }
 
 export const RotateRequest: MessageFns<RotateRequest> = {
@@ -176,6 +180,9 @@ export const RotateRequest: MessageFns<RotateRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(16).bool(message.dryRun);
+    }
+    if (message.root.length !== 0) {
+      writer.uint32(26).bytes(message.root);
     }
     return writer;
   },
@@ -207,6 +214,14 @@ export const RotateRequest: MessageFns<RotateRequest> = {
             }
 
             message.dryRun = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.root = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -603,7 +618,7 @@ export const Rotation: MessageFns<Rotation> = {
 };
 
 function createBaseRotatingRoot(): RotatingRoot {
-  return { serial: "", state: "", movedAt: 0n, notAfter: 0n, algorithm: "" };
+  return { serial: "", state: "", movedAt: 0n, notAfter: 0n, algorithm: "", keyHome: "" };
 }
 
 export const RotatingRoot: MessageFns<RotatingRoot> = {
@@ -628,6 +643,9 @@ export const RotatingRoot: MessageFns<RotatingRoot> = {
     }
     if (message.algorithm !== "") {
       writer.uint32(42).string(message.algorithm);
+    }
+    if (message.keyHome !== "") {
+      writer.uint32(50).string(message.keyHome);
     }
     return writer;
   },
@@ -683,6 +701,14 @@ export const RotatingRoot: MessageFns<RotatingRoot> = {
             }
 
             message.algorithm = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.keyHome = reader.string();
             continue;
           }
         }

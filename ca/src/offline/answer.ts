@@ -6,7 +6,7 @@ import { isSignedBy } from '@chancery/shared/x509/algorithm.ts';
 import { type Certificate, parseCertificate, publicKeyOf } from '@chancery/shared/x509/certificate.ts';
 import { lintAuthority } from '@chancery/shared/x509/compose/lint.ts';
 import { PATH_LENGTH } from '../authority/profile.ts';
-import { oneBlock } from './block.ts';
+import { oneBlock } from '../ceremony/block.ts';
 
 const CODE = 'authority_answer';
 
@@ -15,17 +15,21 @@ export interface Asked {
   /** The root that was asked. */
   readonly root: Certificate;
   readonly trustDomain: TrustDomain;
-  /** SubjectPublicKeyInfo of the open request; undefined if none is open. */
+  /** SubjectPublicKeyInfo of the request; undefined if none is open. */
   readonly spki: Uint8Array | undefined;
   /** Serials of all authorities that there ever were. */
   readonly known: ReadonlySet<string>;
   readonly now: Date;
 }
 
+/** Not verified. Throws authority_answer, certificate_parse. */
+export const certificateIn = (bytes: Uint8Array): Certificate =>
+  parseCertificate(oneBlock(bytes, 'CERTIFICATE', CODE));
+
 /** Throws authority_answer, and certificate_parse for a block that is damaged. */
 export function readAnswer(bytes: Uint8Array, asked: Asked): Certificate {
   const { root, spki, known, now } = asked;
-  const found = parseCertificate(oneBlock(bytes, 'CERTIFICATE', CODE));
+  const found = certificateIn(bytes);
   const serial = hex(found.serial);
   ensure(!known.has(serial), CODE, `certificate ${serial} was imported before`);
   ensure(spki !== undefined, CODE, 'no request is open: nothing waits for an answer');
@@ -34,7 +38,11 @@ export function readAnswer(bytes: Uint8Array, asked: Asked): Certificate {
     CODE,
     'the answer is for another request: its key is not that of the open one',
   );
-  ensure(equal(found.issuer, root.subject), CODE, 'the answer is signed by another root than the active one');
+  ensure(
+    equal(found.issuer, root.subject),
+    CODE,
+    'the answer is signed by another root than the one that was asked',
+  );
   const { tbs, signature, signatureAlgorithm: algorithm } = found;
   const signed = isSignedBy({ algorithm, data: tbs, signature }, publicKeyOf(root));
   ensure(signed, CODE, 'the signature of the answer is not that of the root');
