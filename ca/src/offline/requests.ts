@@ -45,7 +45,7 @@ export function openRequests(deps: RequestDeps) {
         for (const root of await dueRoots(deps)) await ask(root, undefined, deps);
         keepFiles(deps.folder, await look());
       }),
-    /** Asks the root that signs for an intermediate, unless more than a list is open. Throws rotation if it is online. */
+    /** Asks the root that signs for an intermediate, unless more than a list is open. Throws rotation. */
     ask: (by: string) =>
       inOrder(async (): Promise<readonly OpenRequest[]> => {
         await dropStale(deps);
