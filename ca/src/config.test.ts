@@ -113,7 +113,7 @@ test('its folder holds the database, the keys and the sockets', () => {
     generation: '/var/lib/chancery/keys/generation',
     admin: '/var/lib/chancery/admin.sock',
     join: '/var/lib/chancery/join.sock',
-    request: '/var/lib/chancery/intermediate-request.pem',
+    requests: '/var/lib/chancery/requests',
     standbyKeys: '/var/lib/chancery/standby',
   });
 });
