@@ -37,7 +37,7 @@ interface Follower extends Node {
   readonly origin?: string | undefined;
 }
 
-/** Records of one gateway: as many as a call each way at the rate that a gateway can decide. */
+/** Records of one gateway: two for each call, at the fastest rate of a gateway. */
 const RECORDS = { perSecond: 4_000, burst: 16_000 };
 const RECORD_BYTES = { perSecond: 4 * 1024 * 1024, burst: 16 * 1024 * 1024 };
 

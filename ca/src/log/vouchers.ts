@@ -21,7 +21,7 @@ export interface VoucherDeps {
 
 const nameOf = ({ certificate }: StoredAuthority): string => hash('sha256', certificate, 'hex');
 
-/** A bundle has had no more roots since an agent slept: years of rotations. */
+/** An agent that slept through more rotations cannot catch up. */
 const MAX_LISTED = 32;
 
 /** One for each process. A proof holds for ever, so each is made once. */

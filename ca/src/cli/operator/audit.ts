@@ -51,7 +51,7 @@ export const audit: Command = {
     },
     foreign: {
       type: 'boolean',
-      says: 'query, export: also calls that a gateway reported of servers of others, which no other filter finds.',
+      says: 'query, export: also calls that a gateway reported for servers that are not its own.',
     },
     since: {
       type: 'string',

@@ -29,7 +29,7 @@ const WORDS = Object.keys(FORMS).filter((each) => each !== '');
 export const rotate: Command = {
   says:
     'Makes a new root and puts it into the bundle. `status` says what the rotation waits for, `next` makes the next ' +
-    'step, `rollback` takes it back. `standby` makes a root for the night in which the one that signs is stolen.',
+    'step, `rollback` takes it back. `standby` makes a root that replaces the active one if that is tainted.',
   positionals: '[status | next | rollback | standby]',
   words: WORDS,
   flags: {

@@ -11,8 +11,8 @@ const MAX_ROWS = 20;
 
 export const taint: Command = {
   says:
-    'The key of this authority is stolen: all that it signed is refused at once, another one signs, and agents get ' +
-    'new certificates. This cannot be taken back.',
+    'Revokes an authority whose key was stolen: everything that it signed is refused at once, another one signs, and ' +
+    'agents get new certificates. This cannot be taken back.',
   positionals: 'AUTHORITY',
   flags: {
     reason: { type: 'string', value: 'TEXT', says: 'Why, for the audit log; required.' },
