@@ -5,38 +5,60 @@
 
 const BEGIN = '-----BEGIN [A-Z ]*PRIVATE KEY-----';
 
-/** By name. None matches across the end of a JSON string, and each is a whole word. */
+/** Behind a letter it is a part of a longer word, unless that letter ends an escape: `%2F`, or `\n` in quoted JSON. */
+const BEGINS = String.raw`(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2}|\\[nrtbf]|\\u[0-9A-Fa-f]{4}))`;
+
+/**
+ * By name. Each is looked for at every place of a string, and takes time in proportion to its length. A JSON Web Token
+ * is looked for once in a run of its characters, and takes what is before it in the run along.
+ */
 const SHAPES: Readonly<Record<string, string>> = {
-  'private key': String.raw`${BEGIN}(?:[^"\\]|\\.)*?(?:-----END [A-Z ]*PRIVATE KEY-----|(?="))`,
-  'JSON Web Token': String.raw`eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*`,
+  'private key': String.raw`${BEGIN}[^]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`,
+  'JSON Web Token': String.raw`(?<![\w-])(?=[\w-]+\.[\w-]{4,}\.)[\w-]*?eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*`,
   'bearer token': String.raw`(?:[Bb]earer|BEARER|[Bb]asic|BASIC) [\w.~+/=-]{20,}`,
   'AWS access key': '(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])',
-  'AWS secret key': String.raw`aws_secret_access_key\W{1,4}[\w+/=]{40}`,
+  'AWS secret key': String.raw`(?:aws_secret_access_key|AWS_SECRET_ACCESS_KEY)\W{1,8}[\w+/=]{40}`,
   'GitHub token': String.raw`(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,})`,
   'GitLab token': String.raw`gl(?:pat|ptt|rt|ft|soat)-[\w-]{20,}`,
   'Slack token': String.raw`xox[abeprs]-[\w-]{10,}`,
   'Google API key': String.raw`AIza[\w-]{35}`,
-  'API key': String.raw`sk-[\w-]{32,}`,
+  'API key': String.raw`${BEGINS}sk-[\w-]{32,}`,
   'npm token': 'npm_[A-Za-z0-9]{36}',
 };
 
+/** A name that the CA gave, whatever it looks like: the log must say whose certificate it means. */
+const SPIFFE_ID = String.raw`spiffe:\/\/[\w./-]+`;
+
 const NAMES = Object.keys(SHAPES);
 const ANY = new RegExp(
-  `(?<![\\w./-])(?:${Object.values(SHAPES)
+  `${SPIFFE_ID}|${Object.values(SHAPES)
     .map((shape) => `(${shape})`)
-    .join('|')})`,
+    .join('|')}`,
   'g',
 );
 
-/** Most texts have none of these: a cheap look first. */
+/** Most texts have none of these: a cheap look first. JSON writes all of them as they are. */
 const HINT =
   /eyJ|-----BEGIN|bearer |basic |AKIA|ASIA|aws_secret|gh[pousr]_|github_pat_|gl[a-z]+-|xox|AIza|sk-|npm_/i;
 
-/** JSON text without these secrets: `[masked: NAME]` stands in their place. It is JSON of the same shape. */
-export function masked(text: string): string {
-  if (!HINT.test(text)) return text;
-  return text.replace(ANY, (_, ...found: unknown[]) => {
-    const at = found.slice(0, NAMES.length).findIndex((group) => group !== undefined);
-    return `[masked: ${NAMES[at]}]`;
-  });
+/** Whether the JSON of a value may have such secrets; if not, it surely has none. */
+export const mayHaveSecrets = (json: string): boolean => HINT.test(json);
+
+/**
+ * The value without these secrets, as JSON reads and writes it: `[masked: NAME]` stands in their place in each string
+ * and each name of a field. It is masked before it is written as JSON, where a line feed ends with a letter.
+ */
+export function masked<T>(value: T): T {
+  if (typeof value === 'string') return maskedText(value) as T;
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(masked) as T;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, each]) => [maskedText(name), masked(each)]),
+  ) as T;
 }
+
+const maskedText = (text: string): string =>
+  text.replace(ANY, (all: string, ...found: unknown[]) => {
+    const at = found.slice(0, NAMES.length).findIndex((group) => group !== undefined);
+    return at < 0 ? all : `[masked: ${NAMES[at]}]`;
+  });

@@ -74,3 +74,21 @@ test('I144 a secret in the words of a peer is not stored, also where its text is
     detail: expect.stringMatching(/^no such method \[masked: private key\]$/),
   });
 });
+
+const token = `ghp_${'a1B2'.repeat(9)}`;
+
+test.each([
+  ['after a line feed', `the token is\n${token}`, 'the token is\n[masked: GitHub token]'],
+  ['after a tab', `a\t${token}\r\n`, 'a\t[masked: GitHub token]\r\n'],
+  ['in a URL', `https://${token}@github.com/x.git`, 'https://[masked: GitHub token]@github.com/x.git'],
+])('I144 a secret %s is not stored', (_, detail, stored) => {
+  const event = { type: 'request.refused', rpc: 'x', code: 'rate', peer: 'y' } as const;
+  expect(JSON.parse(textOfEvent({ ...event, detail }))).toEqual({ ...event, detail: stored });
+});
+
+test('I144 no part of a secret is stored where a text is cut', () => {
+  const detail = `${'a '.repeat(2_030)}${token} ${'b'.repeat(500)}`;
+  const text = textOfEvent({ type: 'request.refused', rpc: 'x', code: 'rate', detail, peer: 'y' });
+  expect(text).toContain('[masked: GitHub token]');
+  expect(text).not.toContain('ghp_');
+});

@@ -3,7 +3,7 @@
 import type { StatementSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { MAX_ENTRY_BYTES } from '@chancery/shared/audit/leaves.ts';
-import { masked } from '@chancery/shared/audit/masked.ts';
+import { masked, mayHaveSecrets } from '@chancery/shared/audit/masked.ts';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
@@ -166,16 +166,20 @@ export function serialsFrom(prefix: string): readonly [Uint8Array, Uint8Array] {
  * there. No words of a peer make it too long for an entry of the log; only many strings do.
  */
 export function textOfEvent(event: AuditEvent): string {
-  const text = printable(JSON.stringify(event));
-  if (text.length <= MAX_TEXT) return masked(text);
-  const bounded = masked(boundedText(event, MAX_TEXT));
-  return Buffer.byteLength(bounded) <= LONG_BYTES ? bounded : masked(boundedText(event, SHORT_TEXT));
+  const json = JSON.stringify(event);
+  const hasSecrets = mayHaveSecrets(json);
+  // Before it is cut: the beginning of a secret may have another shape.
+  const kept = hasSecrets ? masked(event) : event;
+  const text = printable(hasSecrets ? JSON.stringify(kept) : json);
+  if (text.length <= MAX_TEXT) return text;
+  const bounded = boundedText(kept, MAX_TEXT);
+  return Buffer.byteLength(bounded) <= LONG_BYTES ? bounded : boundedText(kept, SHORT_TEXT);
 }
 
 /** What a peer says, such as an attribute or a name, must not fill the disk by one event. */
 const MAX_TEXT = 4096;
 const SHORT_TEXT = 512;
-/** The time and room for what is masked come to it. */
+/** The time comes to it. */
 const LONG_BYTES = MAX_ENTRY_BYTES - 4096;
 
 const boundedText = (event: AuditEvent, most: number): string =>
