@@ -74,10 +74,13 @@ describe('of the data folder', () => {
     expect(await ca.cli('check')).toMatchObject({ status: 0 });
     expect(listing()).toEqual(before);
     const running = await ca.serve();
-    expect(await ca.cli('check')).toMatchObject({ status: 0 });
+    const says = /is good: .*\na CA serves with this dataDir, so its data was not looked at: .*rotate status/;
+    expect(await ca.cli('check')).toMatchObject({ status: 0, stdout: expect.stringMatching(says) });
+    const { stdout } = await ca.cli('check', '--json');
+    expect(JSON.parse(stdout)).toMatchObject({ isServing: true });
     await running.stop('SIGKILL');
     const killed = listing();
-    expect(await ca.cli('check')).toMatchObject({ status: 0 });
+    expect((await ca.cli('check')).stdout).toMatch(/is good: [^\n]*\n$/);
     expect(listing()).toEqual(killed);
   });
 

@@ -41,20 +41,24 @@ export const check: Command = {
     const settings = readCaConfig(configFile(invocation));
     const files = await readFiles(invocation, io);
     const allowSharedServerIds = invocation.has('allow-shared-server-ids');
-    const { resources, warnings } = await checked(settings, files, { allowSharedServerIds });
+    const { resources, warnings, isServing } = await checked(settings, files, { allowSharedServerIds });
     if (invocation.has('strict') && warnings.length > 0)
       throw new IdentityError('config', warnings.join('\n'));
     printWarnings(io, warnings);
     const { file, trustDomain } = settings;
     const platforms = platformsOf(settings.attestors);
-    if (invocation.has('json')) printJson(io, { config: file, trustDomain, platforms, resources });
+    if (invocation.has('json')) printJson(io, { config: file, trustDomain, platforms, resources, isServing });
     else {
       const read = files.length === 0 ? '' : `, ${resources} ${resources === 1 ? 'resource' : 'resources'}`;
       io.out(`${file} is good: ${trustDomain}, ${platforms.join(' and ')}${read}\n`);
+      if (isServing) io.out(`${SERVING}\n`);
     }
     return 0;
   },
 };
+
+const SERVING =
+  'a CA serves with this dataDir, so its data was not looked at: chancery-ca rotate status shows its authorities';
 
 /** Returns the number of resources, and warnings. Throws every problem at once, one per line. */
 async function checked(settings: CaSettings, files: readonly ResourceFile[], how: ApplyOptions) {
@@ -64,6 +68,10 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
   const nothing = { advance: async () => {}, bind: async () => {} };
   const outbound = openOutbound();
   const warnings: string[] = [];
+  let isServing = false;
+  const onServing = (): void => {
+    isServing = true;
+  };
   const deps = {
     trustDomain,
     memory: nothing,
@@ -75,7 +83,7 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
   const attempts = [
     () => readKek(settings.keyEncryptionKey),
     () => attestorsFrom(settings.attestors, deps),
-    ...dataAttempts(settings, (warning) => warnings.push(warning)),
+    ...dataAttempts(settings, (warning) => warnings.push(warning), onServing),
     () => readResources(files, context),
   ];
   const refusals = (await Promise.all(attempts.map(refusalFrom))).flat();
@@ -84,7 +92,7 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
   if (first !== undefined)
     throw new IdentityError(first.code, refusals.map(({ message }) => message).join('\n'));
   const read = await readResources(files, context);
-  return { resources: read.resources.length, warnings: [...warnings, ...read.warnings] };
+  return { resources: read.resources.length, warnings: [...warnings, ...read.warnings], isServing };
 }
 
 async function refusalFrom(attempt: () => unknown): Promise<readonly IdentityError[]> {
@@ -98,7 +106,11 @@ async function refusalFrom(attempt: () => unknown): Promise<readonly IdentityErr
 }
 
 /** The checks of `serve` on dataDir, one by one. */
-function dataAttempts(settings: CaSettings, warn: (warning: string) => void): readonly (() => unknown)[] {
+function dataAttempts(
+  settings: CaSettings,
+  warn: (warning: string) => void,
+  onServing: () => void,
+): readonly (() => unknown)[] {
   const { dataDir, trustDomain, attestors } = settings;
   const at = paths(dataDir);
   return [
@@ -107,7 +119,7 @@ function dataAttempts(settings: CaSettings, warn: (warning: string) => void): re
     async () => {
       if (!isFolder(dataDir)) return;
       const found = existsSync(at.database) ? lookAt(at.database, at.generation) : NOTHING;
-      if (found === undefined) return;
+      if (found === undefined) return onServing();
       const now = systemClock.now();
       const clock = clockWarning(found.newestRecordAt, now);
       if (clock !== undefined) warn(clock);
