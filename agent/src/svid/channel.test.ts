@@ -23,6 +23,20 @@ test.each([
 });
 
 test.each([
+  'unable to get local issuer certificate',
+  'unable to get issuer certificate',
+  'unable to verify the first certificate',
+  'self-signed certificate',
+  'self-signed certificate in certificate chain',
+])('a CA whose chain ends at no root of the bundle (%s): the error says what to bring', (details) => {
+  const { code, message } = refusalFromCa(
+    failure(UNAVAILABLE, `No connection established. Last error: ${details}`),
+  );
+  expect([code, message]).toEqual(['unavailable', expect.stringContaining(`(${details}); unless that ends`)]);
+  expect(message).toMatch(/put what chancery-ca bundle prints .* remove its dataDir\/state\.json/);
+});
+
+test.each([
   ['expired certificates and a reference', UNAUTHENTICATED, `${expired} (reference 1234)`, true],
   ['expired certificates, with another status', PERMISSION_DENIED, expired, false],
   ['expired certificates, while it is away', UNAVAILABLE, expired, false],

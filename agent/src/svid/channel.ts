@@ -96,6 +96,12 @@ export function ensureCa(peer: VerifiedSvid, { now, revocations }: Judge): void 
 const NOTES = /^No connection established\. Last error: (Error: )?|\. Resolution note:\s*$/g;
 /** The details of grpc-js for a call that we ended because our own time was up. */
 const CANCELLED_HERE = 'Cancelled on client';
+/** What OpenSSL says of a chain that ends at no root of the bundle. */
+const STRANGE_ROOT =
+  /unable to (?:get (?:local )?issuer|verify the first) certificate|self-signed certificate/;
+const BRING =
+  "unless that ends by itself, put what chancery-ca bundle prints into this agent's ca.bundle, remove its " +
+  'dataDir/state.json and restart it';
 
 /** The CA's refusal, by its public sentence, or unavailable. */
 export function refusalFromCa(error: grpc.ServiceError): IdentityError {
@@ -109,6 +115,10 @@ export function refusalFromCa(error: grpc.ServiceError): IdentityError {
   const details = plainNetwork(error.details.replace(NOTES, ''));
   if (away.includes(error.code) && isSaidByCa(error))
     return new IdentityError('unavailable', `the CA cannot do this now: ${details}`, { cause: error });
+  if (away.includes(error.code) && STRANGE_ROOT.test(details)) {
+    const says = `what answers at the CA's address is under no root that this agent trusts (${details}); ${BRING}`;
+    return new IdentityError('unavailable', says, { cause: error });
+  }
   if (away.includes(error.code))
     return new IdentityError('unavailable', `the CA does not answer: ${details}`, { cause: error });
   const status = grpc.status[error.code] ?? String(error.code);

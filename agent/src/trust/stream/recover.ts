@@ -21,8 +21,6 @@ export interface RecoverDeps {
 
 /** Between two looks. */
 const PAUSE_SECONDS = 30;
-const BRING =
-  "put what chancery-ca bundle prints into this agent's ca.bundle, remove its dataDir/state.json and restart it";
 
 /** One for each agent: its trust stream and its renewals share it. */
 export class Recovery {
@@ -36,7 +34,7 @@ export class Recovery {
 
   /**
    * Runs `call`, and once more where it could not reach the CA and vouchers lead to a root that the CA has. Throws what
-   * `call` throws; where the CA has other roots and nothing leads to them, unavailable with what to do.
+   * `call` throws; where the CA has other roots and nothing leads to them, unavailable with that.
    */
   async around<T>(call: () => Promise<T>): Promise<T> {
     try {
@@ -78,7 +76,7 @@ export class Recovery {
     if (found === 0) {
       const trusted = offered.length - strange;
       const has = `the CA there says that it has ${offered.length} authorities, and this agent trusts ${trusted}`;
-      this.#says = `${has} of them; no voucher leads to the others: ${BRING}`;
+      this.#says = `${has} of them; no voucher leads to the others`;
       return false;
     }
     log.warn({ authorities: found }, 'slept through a rotation; the roots of then vouch for those of now');
