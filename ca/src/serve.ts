@@ -1,10 +1,11 @@
 /** Puts the rooms together and runs the CA until it is told to stop. */
 
+import { existsSync } from 'node:fs';
 import type { Audit, AuditEvent } from '@chancery/shared/audit/event.ts';
 import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import { openFilesLimit } from '@chancery/shared/door/descriptors.ts';
 import { type Clock, cautiousTime } from '@chancery/shared/ground/clock.ts';
-import type { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import { serveHealth } from '@chancery/shared/health/server.ts';
@@ -18,6 +19,7 @@ import { Agents } from './agents/agents.ts';
 import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
 import { recordedNodes } from './authority/recorded.ts';
+import { NO_ROOT } from './authority/records.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
 import { type CrlDeps, type Crls, startCrls } from './crl/crls.ts';
 import { serveCrls } from './crl/server.ts';
@@ -73,8 +75,9 @@ export interface RunningCa {
 
 const CLOSE_GRACE_MS = 2_000;
 
-/** Opens store, keys and sockets. Throws store, file, file_mode, config, authority_unfit, unavailable. */
+/** Makes no database where there is none. Throws store, file, file_mode, config, authority_unfit, unavailable. */
 export async function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
+  ensure(existsSync(paths(settings.dataDir).database), 'store', NO_ROOT);
   return runCa(settings, deps, await openStore(settings, deps.clock, openSqliteThread));
 }
 
