@@ -1,5 +1,5 @@
-/** What `audit query` and `audit export` ask for, from their flags. */
-import type { QueryAuditRequest } from '@chancery/proto/gen/chancery/v1/operator.ts';
+/** What `audit query` and `audit export` ask for, from their flags, and the rows of the table. */
+import type { AuditEntry, QueryAuditRequest } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { DECISIONS } from '@chancery/shared/audit/leaves.ts';
 import { type Invocation, MisuseError, meant } from '@chancery/shared/cli/program.ts';
 import { parseDuration } from '@chancery/shared/config/duration.ts';
@@ -71,3 +71,39 @@ function agoOf(text: string): number {
     );
   }
 }
+
+/** One line for a person; `--json` has all of the entry. */
+export function rowOf({ index, text }: AuditEntry): readonly string[] {
+  const { at, type, ...about } = JSON.parse(text) as Fields;
+  const says = isCall(about) ? aboutCall(about) : Object.entries(about).map(field);
+  return [index === undefined ? '-' : `${index}`, String(at), String(type), says.join(' ')];
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+/** Of a `call.recorded` whose record was not too long for an entry. */
+type Call = Fields & { readonly record: Fields };
+
+const isCall = (about: Fields): about is Call =>
+  typeof about['record'] === 'object' && about['record'] !== null;
+
+/** What was called and what became of it comes first. Words of the gateway that could look like two have quotes. */
+function aboutCall({ record, reporter, foreign }: Call): readonly string[] {
+  const { allow, tool, method } = record;
+  const said = {
+    time: record['time'],
+    server: record['server'],
+    ...(tool === undefined ? { method } : { tool }),
+    stage: record['stage'],
+    decision: allow === undefined ? undefined : allow === true ? 'allowed' : 'denied',
+    ...Object.fromEntries(['rule', 'outcome', 'code', 'count', 'caller'].map((name) => [name, record[name]])),
+    ...{ reporter, foreign },
+  };
+  return Object.entries(said)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => field([name, isOneWord(value) ? value : JSON.stringify(value)]));
+}
+
+const isOneWord = (value: unknown): boolean => typeof value !== 'string' || /^[^\s"=]+$/.test(value);
+
+const field = ([name, value]: readonly [string, unknown]): string =>
+  `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`;

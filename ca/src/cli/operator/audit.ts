@@ -21,7 +21,7 @@ import { ownLogKey } from '../../open-log.ts';
 import { configFile, OPERATOR_FLAGS, printTable } from '../flags.ts';
 import { checkCertificates } from './audit-certificates.ts';
 import { exportEntries } from './audit-export.ts';
-import { askAudit, PAGE, queryOf } from './audit-query.ts';
+import { askAudit, PAGE, queryOf, rowOf } from './audit-query.ts';
 
 const DEFAULT_LIMIT = 100;
 const FOLLOW_MS = 1_000;
@@ -214,18 +214,10 @@ function printerOf(invocation: Invocation, io: Io): Output['print'] {
       return;
     }
     if (entries.length === 0 && !isFirst) return;
-    printTable(io, isFirst ? ['ENTRY', 'TIME', 'EVENT', 'ABOUT'] : ['', '', '', ''], entries.map(row));
+    printTable(io, isFirst ? ['ENTRY', 'TIME', 'EVENT', 'ABOUT'] : ['', '', '', ''], entries.map(rowOf));
     isFirst = false;
   };
 }
-
-function row({ index, text }: AuditEntry): readonly string[] {
-  const { at, type, ...about } = JSON.parse(text) as Record<string, unknown>;
-  const fields = Object.entries(about).map(([name, value]) => `${name}=${plain(value)}`);
-  return [index === undefined ? '-' : `${index}`, String(at), String(type), fields.join(' ')];
-}
-
-const plain = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
 /** Offline: by the files and the key. */
 async function proof(text: string, invocation: Invocation, io: Io): Promise<ExitStatus> {
