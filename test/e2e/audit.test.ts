@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execPath } from 'node:process';
+import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { readVerifierKey } from '@chancery/shared/tlog/note.ts';
 import { readProof, verifyProof } from '@chancery/shared/tlog/proof-text.ts';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
@@ -154,6 +155,28 @@ test('an entry is proved to somebody who has the key and a checkpoint', async ()
     status: 1,
     stderr: expect.stringMatching(/no entry 100000: the log has \d+, from 0 on/),
   });
+});
+
+test('a cron job can keep the newest checkpoint elsewhere', async () => {
+  const printed = await ca.cli('audit', 'checkpoint');
+  expect(printed).toMatchObject({ status: 0, stderr: '' });
+  expect(openCheckpoint(Buffer.from(printed.stdout), key()).size).toBeGreaterThan(0);
+  const kept = join(dir, 'by-cron');
+  writeFileSync(kept, printed.stdout);
+  const { stdout, status } = await ca.cli('audit', 'verify', '--from', kept);
+  expect({ stdout, status }).toMatchObject({ status: 0, stdout: expect.stringContaining('kept checkpoint') });
+  const { note, size } = JSON.parse((await ca.cli('audit', 'checkpoint', '--json')).stdout);
+  expect(note.split('\n')[1]).toBe(String(size));
+});
+
+test('a checkpoint that another key has signed is not printed', async () => {
+  const [file, own] = [join(log(), 'checkpoint'), join(dir, 'own-checkpoint')];
+  cpSync(file, own);
+  writeFileSync(file, readFileSync(own, 'utf8').replace(/.{8}\n$/, 'AAAAAAA=\n'));
+  const { stdout, status, stderr } = await ca.cli('audit', 'checkpoint');
+  cpSync(own, file);
+  expect({ stdout, status }).toEqual({ stdout: '', status: 1 });
+  expect(stderr).toMatch(/^chancery-ca: the signature of log\.example/);
 });
 
 test('killed again and again, the CA has one history, of which every kept checkpoint is a part', async () => {

@@ -112,7 +112,6 @@ export interface Single extends Pick<Program, 'name' | 'version'> {
 /** As `runProgram`, for a program that is one command. */
 export async function runSingle(program: Single, argv: readonly string[], io: Io): Promise<ExitStatus> {
   const { name, version, command } = program;
-  if (argv.length === 0) return runCommand(name, { called: '', command }, ['--help'], io);
   if (argv[0] === '--version' || argv[0] === '-v') return say(io, `${name} ${version}\n`);
   return runCommand(name, { called: '', command }, argv, io);
 }

@@ -13,6 +13,7 @@ import {
   meant,
 } from '@chancery/shared/cli/program.ts';
 import { asBuffer, base64, utf8 } from '@chancery/shared/ground/bytes.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { writeProof } from '@chancery/shared/tlog/proof-text.ts';
 import { readEntryProof } from '@chancery/shared/tlog/read-log.ts';
@@ -27,8 +28,8 @@ const DEFAULT_LIMIT = 100;
 const FOLLOW_MS = 1_000;
 
 export const audit: Command = {
-  says: 'Looks into the audit log (query), exports it, compares certificates with it, proves and verifies it.',
-  positionals: 'query | export | certificates | proof ENTRY | verify',
+  says: 'Looks into the audit log (query), exports it, compares certificates with it, proves and verifies it, and prints its newest checkpoint.',
+  positionals: 'query | export | certificates | proof ENTRY | checkpoint | verify',
   flags: {
     identity: {
       type: 'string',
@@ -77,13 +78,16 @@ export const audit: Command = {
     if (verb === 'proof' && more.length === 1) return proof(more[0] ?? '', invocation, io);
     if (verb === 'query' && more.length === 0) return query(invocation, io);
     if (verb === 'export' && more.length === 0) return exportEntries(invocation, io);
+    if (verb === 'checkpoint' && more.length === 0) return checkpoint(invocation, io);
     if (verb === 'certificates' && more.length === 0) return checkCertificates(invocation, io);
     if (verb === 'verify' && more.length === 0) return verify(invocation, io);
-    throw new MisuseError(`give query, export, certificates, proof ENTRY or verify${meant(verb, VERBS)}`);
+    throw new MisuseError(
+      `give query, export, certificates, proof ENTRY, checkpoint or verify${meant(verb, VERBS)}`,
+    );
   },
 };
 
-const VERBS = ['query', 'export', 'certificates', 'proof', 'verify'];
+const VERBS = ['query', 'export', 'certificates', 'proof', 'checkpoint', 'verify'];
 const FILTERS = [
   'identity',
   'serial',
@@ -232,6 +236,18 @@ async function proof(text: string, invocation: Invocation, io: Io): Promise<Exit
     const [hashes, { index, checkpoint }] = [made.hashes.map(base64), made];
     io.out(`${JSON.stringify({ index, entry, size, root: base64(root), hashes, checkpoint }, null, 2)}\n`);
   }
+  return 0;
+}
+
+/** Offline: the newest checkpoint as it was signed, so that a cron job or a webhook can keep it elsewhere. */
+async function checkpoint(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const settings = readCaConfig(configFile(invocation));
+  const { verifier } = ownLogKey(settings);
+  const bytes = await readIn(paths(settings.dataDir).log)('checkpoint');
+  ensure(bytes !== undefined, 'tlog', 'the log has no checkpoint yet: it has no entries');
+  const { size, root } = openCheckpoint(bytes, verifier);
+  const note = asBuffer(bytes).toString('utf8');
+  io.out(invocation.has('json') ? `${JSON.stringify({ size, root: base64(root), note })}\n` : note);
   return 0;
 }
 

@@ -22,6 +22,13 @@ test.each<[string, status, string, boolean, string]>([
     'no CA is serving at /d/admin.sock: run chancery-ca serve',
   ],
   [
+    'another user asks',
+    status.UNAVAILABLE,
+    NOBODY.replace('ECONNREFUSED', 'EACCES'),
+    true,
+    'this user may not use /d/admin.sock: run it as root or as the user of the CA',
+  ],
+  [
     'a stopped CA is asked',
     status.DEADLINE_EXCEEDED,
     LATE,

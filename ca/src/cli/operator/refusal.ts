@@ -13,6 +13,8 @@ export interface FailedCall {
 
 /** What grpc-js says of a connection that could not be made: nothing has been asked then. */
 const NOT_CONNECTED = /^No connection established|\bconnect E[A-Z]+\b/;
+/** A CA may well be serving there. */
+const NOT_ALLOWED = /\bconnect E(ACCES|PERM)\b/;
 /** What grpc-js says of a connection that ends under a call. */
 const DROPPED = /^(Connection dropped|Stream removed|Received RST_STREAM|read E[A-Z]+)/;
 
@@ -33,6 +35,8 @@ function meaningOf({ code, details }: grpc.ServiceError, call: FailedCall): Mean
     const says = `the CA at ${socket} has not answered in ${seconds} s: it is stopped or busy`;
     return ['unavailable', `${says}. ${nextStep(call)}`];
   }
+  if (code === UNAVAILABLE && NOT_ALLOWED.test(details))
+    return ['unavailable', `this user may not use ${socket}: run it as root or as the user of the CA`];
   if (code === UNAVAILABLE && NOT_CONNECTED.test(details))
     return [
       'unavailable',
