@@ -16,7 +16,7 @@ import { after, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { memoryStore } from '../../../test/kit/store/memory-store.ts';
 import { Authorities } from './authorities.ts';
-import { certify, createRoot } from './certify.ts';
+import { certify, certifyStandby, createRoot } from './certify.ts';
 
 /** Counts the path checks. */
 vi.mock(import('@chancery/shared/x509/verify/path.ts'), async (original) => {
@@ -57,6 +57,14 @@ describe('the root', () => {
     const made = await makeAuthorities({ keys });
     await expect(createRoot(made)).rejects.toThrow(refusal('store', /has a root already/));
     expect(keys.signers.size).toBe(2);
+  });
+
+  test('that stands by is on record with the place of its key, which no backup has', async () => {
+    const made = await makeRoot();
+    const { serial, key, algorithm } = await certifyStandby(made);
+    expect((await made.store.events(0, 10)).map(({ event }) => event)).toContainEqual(
+      expect.objectContaining({ type: 'authority.certified', serial, standby: { ...key, algorithm } }),
+    );
   });
 
   test('is made once by two at the same time, and the other leaves no key behind', async () => {

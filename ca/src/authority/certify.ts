@@ -62,12 +62,13 @@ export async function certify(
     throw error;
   }
   try {
-    const { kind, serial: name, notAfter } = record;
+    const { kind, serial: name, notAfter, standby, key, algorithm } = record;
     const event = {
       type: 'authority.certified',
       kind,
       serial: name,
       notAfter: notAfter.toISOString(),
+      ...(standby && { standby: { ...key, algorithm } }),
     } as const;
     return { ...record, ...(await deps.store.saveAuthority(record, event)) };
   } catch (error) {

@@ -94,6 +94,8 @@ export type AuditEvent =
       readonly kind: 'root' | 'intermediate';
       readonly serial: string;
       readonly notAfter: string;
+      /** Set for a root that stands by: its key, which no backup has, as the record of the authority names it. */
+      readonly standby?: { readonly home: string; readonly reference: string; readonly algorithm: string };
     }
   | {
       /** A root whose key is elsewhere is asked for an intermediate, which the request's key is for. */

@@ -1,9 +1,11 @@
 import { join } from 'node:path';
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../../../test/kit/processes.ts';
+import { refusal } from '../../../../../test/kit/refusal.ts';
 import { openSqlite } from '../sqlite.ts';
 import { beginLife } from './second-life.ts';
 
@@ -34,4 +36,87 @@ test('I118 records that a copy of the log has are not taken again in the life af
     1, 2, 3, 4,
   ]);
   await store.close();
+});
+
+describe('a root that was made after the backup', () => {
+  const [FIRST, SECOND] = ['40aa', '40bb'];
+  const notAfter = NOW.toISOString();
+  const key = { home: 'standby', reference: SECOND };
+  const certified = (standby: object): AuditEvent => ({
+    type: 'authority.certified',
+    kind: 'root',
+    serial: SECOND,
+    notAfter,
+    ...standby,
+  });
+  const standby = { standby: { ...key, algorithm: 'ecdsa-p256' } };
+  const published: AuditEvent = {
+    type: 'authority.moved',
+    moves: [{ serial: SECOND, from: 'prepared', to: 'published' }],
+    voucher: { by: 'ab', certificate: Buffer.from('second').toString('base64'), signature: '' },
+  };
+  const tainted: AuditEvent = {
+    type: 'authority.tainted',
+    kind: 'root',
+    serial: FIRST,
+    moves: [
+      { serial: SECOND, from: 'published', to: 'active' },
+      { serial: FIRST, from: 'active', to: 'removed' },
+    ],
+    reason: 'stolen',
+    by: 'the test',
+  };
+  const root = {
+    ...({ serial: FIRST, kind: 'root', state: 'active', algorithm: 'ecdsa-p256' } as const),
+    ...{ key: { home: 'file', reference: FIRST }, certificate: Buffer.from('first'), notAfter: NOW },
+  };
+  const after = async (...events: readonly AuditEvent[]) => {
+    const path = join(folder, 'ca.db');
+    const before = await openSqlite(path, new ManualClock(NOW));
+    await before.saveAuthority(root, certified({}));
+    await before.close();
+    const lost = events.map((event) => ({ at: NOW, event: JSON.stringify(event) }));
+    beginLife(path, { now: NOW, backupAt: NOW, lost, reason: undefined, by: 'the test' });
+    const store = await openSqlite(path, new ManualClock(NOW));
+    try {
+      const authorities = await store.authorities();
+      const { publication = 0 } = authorities.find(({ serial }) => serial === SECOND) ?? {};
+      const [voucher] = publication === 0 ? [] : await store.events(publication - 1, 1);
+      return { authorities, voucher };
+    } finally {
+      await store.close();
+    }
+  };
+
+  test('and stands by is on record again, with its key where it was carried, and its voucher', async () => {
+    const { authorities, voucher } = await after(certified(standby), published);
+    expect(authorities).toContainEqual(
+      expect.objectContaining({
+        ...{ serial: SECOND, kind: 'root', state: 'published', standby: true, key, notAfter: NOW },
+        certificate: Buffer.from('second'),
+      }),
+    );
+    expect(voucher?.event).toEqual(published);
+    const [first, second] = authorities.map(({ sequence }) => sequence);
+    expect(first).toBe(second);
+  });
+
+  test('and signs since the other one was tainted signs here, too', async () => {
+    const { authorities } = await after(certified(standby), published, tainted);
+    expect(authorities.map(({ serial, state }) => [serial, state])).toEqual([
+      [FIRST, 'removed'],
+      [SECOND, 'active'],
+    ]);
+  });
+
+  test('and stands by, but was not in the bundle, is known to nobody', async () => {
+    const { authorities } = await after(certified(standby));
+    expect(authorities.map(({ serial }) => serial)).toEqual([FIRST]);
+  });
+
+  test('and does not stand by is refused: its key is lost', async () => {
+    await expect(after(certified({}), published)).rejects.toThrow(
+      refusal('store', /its key is not in it: use a newer backup/),
+    );
+  });
 });

@@ -6,6 +6,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { entryText, isCut } from '@chancery/shared/audit/leaves.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import { AuthorityTable } from '../tables/authority-table.ts';
 import { LogTable } from '../tables/log-table.ts';
 import { fromHex, INSERT_ISSUANCE, insertIssuance, textOfEvent } from '../tables/rows.ts';
@@ -117,9 +118,10 @@ type Event<Type extends AuditEvent['type']> = Extract<AuditEvent, { readonly typ
 function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): void {
   const sql = statements(db);
   const spools = new SpoolTable(db);
+  const standbys: Standbys = new Map();
   let issuer = issuerOf(db);
   for (const { at, event: text } of lost) {
-    sql.audit.run(at.getTime(), text);
+    const { lastInsertRowid } = sql.audit.run(at.getTime(), text);
     // Written by the CA of before from this very type.
     const event = JSON.parse(text) as AuditEvent;
     if (isCut(event) && event.type !== 'call.recorded') {
@@ -127,9 +129,13 @@ function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): 
       ensure(!CHANGES.has(event.type), 'store', `${says}: use a newer backup`);
     } else if (event.type === 'authority.certified') {
       const says = 'a root was made after the backup, and its key is not in it';
-      ensure(event.kind !== 'root', 'store', `${says}: use a newer backup`);
-      issuer = event.serial;
-    } else if (event.type === 'svid.issuing') recordLost(sql, { event, at, issuer });
+      const isElsewhere = event.standby !== undefined;
+      ensure(event.kind !== 'root' || isElsewhere, 'store', `${says}: use a newer backup`);
+      if (isElsewhere) standbys.set(event.serial, event);
+      else issuer = event.serial;
+    } else if (event.type === 'authority.moved')
+      standAgain(db, standbys, { event, at, sequence, publication: Number(lastInsertRowid) });
+    else if (event.type === 'svid.issuing') recordLost(sql, { event, at, issuer });
     else if (event.type === 'call.recorded' && 'spool' in event)
       spools.heard(at.getTime(), event, event.number);
     else if (event.type === 'authority.tainted') taintAgain(sql, { event, at, sequence });
@@ -147,6 +153,40 @@ const CHANGES: ReadonlySet<string> = new Set<AuditEvent['type']>([
 ]);
 
 type Sql = ReturnType<typeof statements>;
+
+/** Standby roots that the database does not have, by their serial numbers. */
+type Standbys = Map<string, Event<'authority.certified'>>;
+
+interface Moved {
+  readonly event: Event<'authority.moved'>;
+  readonly at: Date;
+  readonly sequence: number;
+  /** The number of this event. */
+  readonly publication: number;
+}
+
+/**
+ * Puts a root that stands by on record where it came into the bundle: its certificate is in the word of the root that
+ * vouches for it. One that did not come into it is known to nobody.
+ */
+function standAgain(db: DatabaseSync, standbys: Standbys, { event, at, sequence, publication }: Moved): void {
+  const table = new AuthorityTable(db);
+  const numbers = { current: () => BigInt(sequence - 1), next: () => BigInt(sequence) };
+  for (const move of event.moves) {
+    const made = standbys.get(move.serial);
+    if (made?.standby === undefined || event.voucher === undefined) continue;
+    const { algorithm, ...key } = made.standby;
+    ensure(isKeyAlgorithm(algorithm), 'store', `the log has a root of the algorithm ${algorithm}`);
+    const certificate = Buffer.from(event.voucher.certificate, 'base64').toString('hex');
+    const about = { serial: made.serial, kind: 'root', notAfter: new Date(made.notAfter) } as const;
+    const record = { ...about, state: 'prepared', standby: true, algorithm, key, certificate } as const;
+    table.save(record, at.getTime(), numbers);
+    const moves = [{ serial: made.serial, from: 'prepared', to: 'published' }] as const;
+    table.move(moves, at.getTime(), numbers);
+    table.vouched(moves, publication);
+    standbys.delete(made.serial);
+  }
+}
 
 /** Its key is not in the log: the record says which node has a certificate until when, under which SPIFFE ID. */
 function recordLost(
