@@ -1,5 +1,5 @@
 /** Authorities whose key is stolen, with real processes: under calls that never pause, and with agents asleep. */
-import { cpSync, readFileSync, renameSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
@@ -181,5 +181,30 @@ test('a stolen root with a standby root, half of the agents offline: all come ba
   await wake('away');
   await wake('later');
   await expectRenewed(before);
-  expect((await ca.cli('rotate', 'standby')).status).toBe(0);
 }, 300_000);
+
+test('the folder of the next standby root is carried away, and the root that signs goes on', async () => {
+  const [data, signs] = [join(dir, 'data'), await authorityOf('root', 'active')];
+  expect((await ca.cli('rotate', 'standby')).status).toBe(0);
+  const spare = await authorityOf('root', 'standby');
+  expect(readdirSync(join(data, 'standby'))).toEqual([`${spare}.key`]);
+  renameSync(join(data, 'standby'), join(dir, 'next'));
+  expect(await ca.cli('rotate', '--intermediate')).toMatchObject({ status: 0 });
+  expect(await ca.cli('check')).toMatchObject({ status: 0, stderr: '' });
+  const { stdout } = await ca.cli('backup', join(dir, 'backup'));
+  expect(stdout).toMatch(`not in it: the key of root ${spare}, in standby`);
+  expect(stdout).not.toContain(signs);
+  expect(readdirSync(join(dir, 'backup', 'keys'))).toContain(`${signs}.key`);
+});
+
+test('a root that signs and whose key is away is what check warns of', async () => {
+  const signs = await authorityOf('root', 'active');
+  const [here, away] = ['data/keys', '.'].map((each) => join(dir, each, `${signs}.key`)) as [string, string];
+  renameSync(here, away);
+  const { status, stderr } = await ca.cli('check');
+  expect({ status, stderr }).toMatchObject({
+    status: 0,
+    stderr: expect.stringMatching(/is not at hand \(standby\)/),
+  });
+  renameSync(away, here);
+});

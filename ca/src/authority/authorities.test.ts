@@ -152,7 +152,7 @@ describe('the root', () => {
 });
 
 test('each kind’s keys are in the home of their own, and sign by their own algorithm', async () => {
-  const homes = { root: memoryKeys('ecdsa-p384'), intermediate: memoryKeys(), standby: memoryKeys() };
+  const homes = { root: memoryKeys('ecdsa-p384'), intermediate: memoryKeys(), standby: memoryKeys().standby };
   const { authorities, root } = await makeAuthorities({ keys: homes });
   expect([homes.root.signers.size, homes.intermediate.signers.size]).toEqual([1, 1]);
   const { certificate, signer } = authorities.issuer(NOW);

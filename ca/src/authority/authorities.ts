@@ -24,7 +24,7 @@ import {
   longestTrusted,
   type PushedBundle,
 } from './records.ts';
-import { forgetKeys, makeIntermediate, type Settled, settle, signing } from './settle.ts';
+import { forgetKeys, keepKeys, makeIntermediate, type Settled, settle, signing } from './settle.ts';
 
 export type AuthorityInUse = Pick<AuthorityRecord, 'serial' | 'kind' | 'state' | 'notAfter'>;
 
@@ -42,7 +42,8 @@ export class Authorities {
   #ownIssuer: Issuer | undefined;
   /** Those that were removed and have no key any more, by serial. */
   readonly #forgotten = new Set<string>();
-  #unforgotten: string | undefined;
+  /** What was told last of keys that could not be removed or moved. */
+  readonly #told = new Map<string, string>();
   #refreshing: Promise<unknown> = Promise.resolve();
   /** The instant of the last path check that the issuer passed: the check costs two signatures, so once a second. */
   #fitAt = Number.NaN;
@@ -60,7 +61,7 @@ export class Authorities {
   /** Loads the authorities; makes an intermediate if none is fresh. Throws store, file, file_mode, authority_unfit. */
   static async open(deps: AuthorityDeps): Promise<Authorities> {
     const opened = new Authorities(deps, await settle(deps, undefined), await deps.store.life());
-    await opened.#forgetKeys();
+    await opened.#tidyKeys();
     return opened;
   }
 
@@ -149,7 +150,7 @@ export class Authorities {
     const records = await this.#deps.store.authorities();
     this.#take({ records, issuer: await this.#successor(records) });
     this.#take(await settle(this.#deps, this.#settled.issuer));
-    await this.#forgetKeys();
+    await this.#tidyKeys();
   }
 
   /**
@@ -180,14 +181,19 @@ export class Authorities {
       this.#records.publish(records);
   }
 
-  /** What could not be removed is tried again with each refresh, and told once. */
-  async #forgetKeys(): Promise<void> {
-    const { keys, log } = this.#deps;
-    const failure = await forgetKeys(this.#settled.records, keys, this.#forgotten);
+  /** What could not be done is tried again with each refresh, and told once. */
+  async #tidyKeys(): Promise<void> {
+    const { keys } = this.#deps;
+    const { records } = this.#settled;
+    this.#tell(UNMOVED, await keepKeys(records, keys));
+    this.#tell(UNFORGOTTEN, await forgetKeys(records, keys, this.#forgotten));
+  }
+
+  #tell(what: string, failure: unknown): void {
     const says = failure === undefined ? undefined : String(failure);
-    if (says !== undefined && says !== this.#unforgotten)
-      log.warn({ err: failure }, 'the key of an authority that was removed could not be removed yet');
-    this.#unforgotten = says;
+    if (says !== undefined && says !== this.#told.get(what)) this.#deps.log.warn({ err: failure }, what);
+    if (says === undefined) this.#told.delete(what);
+    else this.#told.set(what, says);
   }
 
   #ensureFit(issuer: Issuer, now: Date): void {
@@ -205,6 +211,10 @@ export class Authorities {
 const WAITS =
   'the root is offline and has signed no intermediate that is valid now: carry the request to it ' +
   '(chancery-ca authorities request), and import the answer';
+
+const UNFORGOTTEN = 'the key of an authority that was removed could not be removed yet';
+const UNMOVED =
+  'the key of a root that stood by and signs now could not be moved to dataDir/keys yet: leave dataDir/standby there';
 
 /** Equal for records of which none is new or in another state. */
 const standingsOf = (records: readonly AuthorityRecord[]): string =>

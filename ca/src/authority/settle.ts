@@ -6,6 +6,7 @@ import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import type { KeyHomes } from '../keys/homes.ts';
 import { isOffline } from '../keys/offline.ts';
+import { hasStoodBy } from '../keys/standby-keys.ts';
 import { keepsKey } from '../store/authority-states.ts';
 import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
 import { type AuthorityDeps, certify } from './certify.ts';
@@ -94,4 +95,20 @@ export async function forgetKeys(
     }
   }
   return failures.values().next().value;
+}
+
+/**
+ * Brings the keys of roots that stand by no longer to where they stay: the folder of standby keys may be carried away
+ * again. Returns the first failure, after which it is tried again with the next look.
+ */
+export async function keepKeys(records: readonly AuthorityRecord[], keys: KeyHomes): Promise<unknown> {
+  let failure: unknown;
+  for (const { key } of records.filter(hasStoodBy)) {
+    try {
+      await keys.standby.keep(key);
+    } catch (error) {
+      failure ??= error;
+    }
+  }
+  return failure;
 }

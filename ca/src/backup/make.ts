@@ -3,13 +3,14 @@
  * all. Not in it: the key-encryption key, without which nobody can use the keys, and the files that the config names.
  */
 import fs from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { ensureSealed } from '@chancery/shared/keys/file.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { type CaSettings, paths } from '../config.ts';
+import { hasStoodBy } from '../keys/standby-keys.ts';
 import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
 import type { AuthorityRecord } from '../store/store.ts';
 import {
@@ -71,10 +72,11 @@ async function fill(folder: string, { settings, now }: BackupOrder): Promise<Man
   const at = paths(settings.dataDir);
   const seen = lookAt(at.databaseCopy, undefined);
   ensure(seen !== undefined, 'backup', `${at.databaseCopy} is in use`);
+  const keys = await keysOf(seen, folder, at);
   const files = [
     await copied(at.databaseCopy, folder, DATABASE),
     await copied(settings.file, folder, CONFIG),
-    ...(await keysOf(seen, folder, at)),
+    ...keys,
   ];
   const { schema, newestEvent, checkpoint } = seen;
   const manifest: Manifest = {
@@ -85,7 +87,7 @@ async function fill(folder: string, { settings, now }: BackupOrder): Promise<Man
     newestEvent,
     checkpoint: checkpoint === undefined ? null : { size: checkpoint.size, root: checkpoint.root },
     files,
-    keysElsewhere: [...keysElsewhere(seen.authorities)],
+    keysElsewhere: [...keysElsewhere(seen.authorities, keys)],
   };
   writeFileAtomic(join(folder, MANIFEST), utf8(`${JSON.stringify(manifest, null, 2)}\n`), OWNER_ONLY);
   for (const each of [join(folder, KEYS), folder]) syncFolder(each);
@@ -101,24 +103,36 @@ async function keysOf(
   const inFiles = authorities.filter((each) => isNeeded(each) && each.key.home === 'file');
   const needed = inFiles.map(({ key }) => join(at.keys, `${key.reference}.key`));
   const found = fs.readdirSync(at.keys).filter((name) => name.endsWith('.key'));
-  const all = found.map((name) => join(at.keys, name));
+  // The CA moves it to the others when it looks next.
+  const unmoved = authorities
+    .filter(hasStoodBy)
+    .map(({ key }) => `${key.reference}.key`)
+    .filter((name) => !found.includes(name) && fs.existsSync(join(at.standbyKeys, name)));
+  const all = [
+    ...found.map((name) => join(at.keys, name)),
+    ...unmoved.map((name) => join(at.standbyKeys, name)),
+  ];
   const missing = [...needed, ...(checkpoint === undefined ? [] : [at.logKey])].find(
     (key) => !all.includes(key),
   );
   ensure(missing === undefined, 'backup', `${missing} is missing: nobody could restore the backup`);
   const files: BackupFile[] = [];
-  for (const name of found) {
-    const key = join(at.keys, name);
+  for (const key of all) {
     ensureSealed(key);
-    files.push(await copied(key, folder, `${KEYS}/${name}`));
+    files.push(await copied(key, folder, `${KEYS}/${basename(key)}`));
   }
   return files;
 }
 
 /** A token is backed up by its own means, and a key service by nobody: the backup names what it counts on. */
-const keysElsewhere = (authorities: readonly AuthorityRecord[]): readonly KeyElsewhere[] =>
+const keysElsewhere = (
+  authorities: readonly AuthorityRecord[],
+  files: readonly BackupFile[],
+): readonly KeyElsewhere[] =>
   authorities
     .filter((each) => isNeeded(each) && each.key.home !== 'file')
+    // That of a root that stood by until it signed.
+    .filter((each) => files.every(({ name }) => name !== `${KEYS}/${each.key.reference}.key`))
     .map(({ kind, serial, key: { home, reference } }) => ({ kind, serial, home, reference }));
 
 /** What signs, or may be made to sign: an intermediate that retires signs revocation lists at most. */

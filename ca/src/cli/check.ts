@@ -1,5 +1,6 @@
 /** `check`: finds everything that `serve` would refuse, without a running CA and without any change. */
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Command, JSON_FLAG } from '@chancery/shared/cli/program.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -19,7 +20,9 @@ import {
   rootOf,
 } from '../authority/records.ts';
 import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
+import type { KeyHomes } from '../keys/homes.ts';
 import { isOffline } from '../keys/offline.ts';
+import { hasStoodBy } from '../keys/standby-keys.ts';
 import { withKeys } from '../open-keys.ts';
 import { type ApplyOptions, compileStored } from '../registry/registry.ts';
 import { type ResourceFile, readResources, refusedByNow } from '../registry/resources.ts';
@@ -165,8 +168,35 @@ async function ensureCanSign(
     }
     const needed = fresh ?? root;
     await keys[needed.kind].load(needed.key);
+    if (fresh !== undefined) await warnOfRootKey({ root, fresh, keys }, warn);
+    if (
+      hasStoodBy(root) &&
+      existsSync(join(paths(settings.dataDir).standbyKeys, `${root.key.reference}.key`))
+    )
+      warn(`${unmoved(root)}: serve moves it; leave that folder in place until then`);
   });
 }
+
+interface Signing {
+  readonly root: AuthorityRecord;
+  readonly fresh: AuthorityRecord;
+  readonly keys: KeyHomes;
+}
+
+/** All goes well without it until the intermediate is renewed, and then nothing is issued any more. */
+async function warnOfRootKey({ root, fresh, keys }: Signing, warn: (warning: string) => void): Promise<void> {
+  if (isOffline(root)) return;
+  const why = await keys.root.has(root.key).then(
+    (isThere) => (isThere ? undefined : 'it is missing'),
+    (error: unknown) => (error instanceof Error ? error.message : String(error)),
+  );
+  const named = `the key of root ${root.serial}, which signs, is not at hand (${root.key.home}): ${why}`;
+  const end = `without it nothing is issued from ${fresh.notAfter.toISOString()} on`;
+  if (why !== undefined) warn(`${named}; ${end}: bring it back, or restore it from a backup`);
+}
+
+const unmoved = ({ serial }: AuthorityRecord): string =>
+  `the key of root ${serial}, which stood by and signs now, is still in dataDir/standby, and belongs in dataDir/keys`;
 
 interface Authority {
   readonly root: AuthorityRecord;

@@ -8,10 +8,19 @@ import type { AuthorityKind } from '../store/store.ts';
  * The root's key may be kept where the CA rarely or never reaches it, and the intermediates' beside the CA. In
  * `standby` keys of standby roots are made; `root` finds them by their place.
  */
-export type KeyHomes = Readonly<Record<AuthorityKind | 'standby', KeyHome>>;
+export type KeyHomes = Readonly<Record<AuthorityKind, KeyHome>> & { readonly standby: StandbyHome };
+
+export interface StandbyHome extends KeyHome {
+  /** Brings the key of a root that stands by no longer to where it stays. Does nothing if it is there, or elsewhere. */
+  keep(place: KeyPlace): Promise<void>;
+}
 
 /** All in one place. */
-export const oneHome = (keys: KeyHome): KeyHomes => ({ root: keys, intermediate: keys, standby: keys });
+export const oneHome = (keys: KeyHome): KeyHomes => ({
+  root: keys,
+  intermediate: keys,
+  standby: { ...keys, keep: async () => {} },
+});
 
 /** Where new keys of one kind are made, and of which algorithm. */
 export interface NewKeys {

@@ -9,8 +9,6 @@ import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 
 /** As records and the config name it. */
 export const FILE = 'file';
-/** The home of standby roots: a folder that an operator carries elsewhere, and brings back in an emergency. */
-export const STANDBY = 'standby';
 /** A reference becomes the name of a file: nothing in the database may lead out of the folder. */
 const REFERENCE = /^[0-9a-f]{2,40}$/;
 

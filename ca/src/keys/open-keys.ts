@@ -5,9 +5,10 @@ import type { Keks } from '@chancery/shared/keys/keks.ts';
 import { AWS_KMS, type KmsHome, openKmsHome } from './aws-kms/kms-home.ts';
 import type { KeysConfig } from './config.ts';
 import { homesBy, type KeyHomes } from './homes.ts';
-import { FILE, keyFiles, STANDBY } from './key-files.ts';
+import { FILE, keyFiles } from './key-files.ts';
 import { OFFLINE, offlineKeys } from './offline.ts';
 import { openPkcs11, PKCS11 } from './pkcs11/pkcs11-home.ts';
+import { STANDBY, standbyKeys } from './standby-keys.ts';
 
 export interface KeysAt {
   /** The folder of the home `file`, and of what homes remember. */
@@ -29,8 +30,8 @@ export async function openKeys(config: KeysConfig, at: KeysAt): Promise<OpenKeys
   const { folder, standbyFolder, keks } = at;
   // Now, so that a CA which could not open a key says so at its start.
   const keyEncryptionKey = keks.newest();
-  const spare = keyFiles(standbyFolder, keks, STANDBY);
-  const homes = new Map([
+  const spare = standbyKeys({ folder, standbyFolder, keks });
+  const homes = new Map<string, KeyHome>([
     [FILE, keyFiles(folder, keks)],
     [STANDBY, spare],
     [OFFLINE, offlineKeys],

@@ -13,6 +13,7 @@ import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { memoryStore } from '../../../test/kit/store/memory-store.ts';
 import { Authorities } from '../authority/authorities.ts';
+import { oneHome } from '../keys/homes.ts';
 import { offlineKeys } from '../keys/offline.ts';
 import { adoptRoot } from './adopt.ts';
 import { openRequests, type Requests } from './requests.ts';
@@ -36,7 +37,7 @@ async function makeCa() {
   const file = join(folder, 'requests', `intermediate-${ceremony.root.serial}.pem`);
   rmSync(file, { force: true });
   const at = { file, folder: join(folder, 'requests') };
-  const all = { ...deps, ...at, keys: { root: offlineKeys, intermediate: keys, standby: offlineKeys } };
+  const all = { ...deps, ...at, keys: { ...oneHome(offlineKeys), intermediate: keys } };
   const authorities = await Authorities.open(all);
   return { ...all, authorities, requests: openRequests({ ...all, authorities }) };
 }

@@ -82,7 +82,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('succession sign-in open-keys.ts open-log.ts crl door operator rpc rpc/exchange rpc/server.ts'),
     ...ca('config.ts own-certificate.ts upkeep.ts measure.ts'),
   ],
-  'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store store/sqlite config.ts')],
+  'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store keys store/sqlite config.ts')],
   'ca/src/cli': [
     ...shared('text ground unix cli der spiffe keys x509 outbound'),
     PROTO,

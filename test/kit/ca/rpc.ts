@@ -8,6 +8,7 @@ import type { MadeCrl } from '@chancery/ca/crl/sign.ts';
 import { Limits } from '@chancery/ca/door/limits.ts';
 import { PersonShares } from '@chancery/ca/door/person-shares.ts';
 import { ReportRoom } from '@chancery/ca/door/report-room.ts';
+import type { KeyHomes } from '@chancery/ca/keys/homes.ts';
 import { openOperator } from '@chancery/ca/operator/operator.ts';
 import { openRegistry } from '@chancery/ca/registry/registry.ts';
 import { openRevocations } from '@chancery/ca/revocation/revocations.ts';
@@ -45,8 +46,8 @@ export type Rpc = Awaited<ReturnType<typeof makeRpc>>;
 const REPORTED_PER_DAY = 1024 ** 3;
 
 /** All that the handlers need, whose audit log and outcomes a test can read. */
-export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store) {
-  const made = await makeAuthorities(given === undefined ? {} : { store: given });
+export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store, keys?: KeyHomes) {
+  const made = await makeAuthorities({ ...(given && { store: given }), ...(keys && { keys }) });
   const { store, clock, trustDomain } = made;
   const platforms = new Map(attestors.map((attestor) => [attestor.type, attestor]));
   const many = 1000;

@@ -8,6 +8,9 @@ import { callOperator } from '../operator/admin.ts';
 /** A root that has to be made is waited for: agents acknowledge it within 10 s or are left behind. */
 const SECONDS = 60;
 const MAX_ROWS = 20;
+const NEXT =
+  'next: `chancery-ca backup`, since backups of before may lack the key of that root; ' +
+  'then, if no root stands by, `chancery-ca rotate standby`\n';
 
 export const taint: Command = {
   says:
@@ -51,6 +54,7 @@ function printReport(io: Pick<Io, 'out' | 'columns'>, report: TaintResponse, dry
   } else {
     io.out(`tainted ${named} (revocation ${report.revocation}): ${many} are refused\n`);
     io.out(`root ${root?.serial} signs; ${agents} connected agents renew within seconds\n`);
+    if (authority?.kind === 'root') io.out(NEXT);
   }
   if (byHand.length === 0) return;
   const { certificates = 0n } = byHandTotal ?? {};
