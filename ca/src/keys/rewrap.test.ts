@@ -44,6 +44,8 @@ describe('another key-encryption key', () => {
     onProgress: () => {},
     ...changes,
   });
+  /** As an operator does it with the old key. */
+  const moveAway = (name: string) => fs.renameSync(`${kek}.before`, join(dir, name));
   const names = () => fs.readdirSync(folder).filter((name) => name.endsWith('.key'));
   const opening = () =>
     names().map((name) =>
@@ -68,8 +70,34 @@ describe('another key-encryption key', () => {
     underAlone(readKek(kek))();
     expect(underAlone(old)).toThrow(refusal('file', /does not open/));
     expect(opening()).toEqual(keys);
+    moveAway('moved');
     await rewrap(order());
     expect(opening()).toEqual(keys);
+  });
+
+  test('I216 never writes over the key before the last one, which a standby key elsewhere may need', async () => {
+    fs.mkdirSync(standby, 0o700);
+    writeKeyFile(join(standby, 'c1.key'), generateKeyPairSync('ed25519').privateKey, readKek(kek));
+    fs.renameSync(standby, join(dir, 'elsewhere'));
+    const first = readKek(kek);
+    await rewrap(order());
+    const second = readKek(kek);
+    const inTheWay = refusal(
+      'file',
+      /kek\.before is the key before this one, .*: keep it elsewhere, under another/,
+    );
+    for (const dryRun of [true, false]) await expect(rewrap(order({ dryRun }))).rejects.toThrow(inTheWay);
+    expect([readKek(`${kek}.before`), readKek(kek), fs.existsSync(`${kek}.next`)]).toEqual([
+      first,
+      second,
+      false,
+    ]);
+    fs.renameSync(join(dir, 'elsewhere'), standby);
+    expect(readKeyFile(join(standby, 'c1.key'), keksAt(kek)).type).toBe('private');
+    // The key that was brought back is under the one before: this run is for it.
+    expect(await rewrap(order())).toMatchObject({ files: FILES + 1, resumed: true });
+    expect(readKeyFile(join(standby, 'c1.key'), second).type).toBe('private');
+    expect(readKek(kek)).toEqual(second);
   });
 
   /** Each of these changes a file, and a process may be killed before any of them. */
@@ -94,9 +122,15 @@ describe('another key-encryption key', () => {
       );
       for (const spy of spies) spy.mockRestore();
       expect(opening()).toEqual(keys);
-      expect((await rewrap(order())).files).toBe(FILES);
+      // Killed at its very end, it has nothing left to do, and the next run says so.
+      const done = await rewrap(order()).then(
+        ({ files }) => files,
+        (error: Error) => error.message,
+      );
+      expect([FILES, expect.stringMatching(/kek\.before is the key before this one/)]).toContainEqual(done);
       expect(opening()).toEqual(keys);
       underAlone(readKek(kek))();
+      moveAway(`moved-${killedAt}`);
       if (ended === 'ended') break;
     }
     expect(steps).toBeGreaterThan(3 * FILES);
@@ -119,6 +153,7 @@ describe('another key-encryption key', () => {
     );
     for (const reference of made)
       expect((await home.load({ home: 'file', reference })).algorithm).toBe('ecdsa-p256');
+    moveAway('moved');
     await rewrap(order());
     underAlone(readKek(kek))();
     expect(names()).toHaveLength(FILES + made.length);

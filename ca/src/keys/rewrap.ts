@@ -5,7 +5,7 @@
  */
 import fs from 'node:fs';
 import { dirname, join } from 'node:path';
-import { base64, utf8 } from '@chancery/shared/ground/bytes.ts';
+import { base64, equal, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
 import { createKek, readKek } from '@chancery/shared/keys/kek.ts';
@@ -38,18 +38,26 @@ export interface Rewrapped {
 
 const OWNER_ONLY = 0o600;
 
-/** Throws file, file_mode if a key file does not open, before anything is changed; unavailable if another run is on. */
+/**
+ * Throws file, file_mode if a key file does not open or an older key is still in the way, before anything is changed;
+ * unavailable if another run is on.
+ */
 export async function rewrap(order: RewrapOrder): Promise<Rewrapped> {
   const { folder, kek, dryRun } = order;
   const { next, before } = keksBeside(kek);
   const lock = dryRun ? undefined : lockFolder(folder, 'another run of keys rewrap is on: let it end');
   try {
-    const resumed = fs.existsSync(next);
+    const isBegun = fs.existsSync(next);
     const files = keyFilesIn(order);
     for (const each of files) readKeyFile(each, keksAt(kek));
+    // A run that was killed after it had replaced the key.
+    const isLate = !isBegun && files.some((each) => !opensUnder(each, readKek(kek)));
+    if (!isLate) ensureNoOther(before, kek);
+    const resumed = isBegun || isLate;
     if (dryRun) return { files: files.length, resumed, before };
     if (!resumed) createKek(next);
     rewrapAll(order);
+    if (isLate) return { files: files.length, resumed, before };
     writeFileAtomic(before, utf8(`${base64(readKek(kek))}\n`), OWNER_ONLY);
     replace(next, kek);
     // What the CA made between the last look and now is under the key before.
@@ -58,6 +66,13 @@ export async function rewrap(order: RewrapOrder): Promise<Rewrapped> {
   } finally {
     await lock?.close();
   }
+}
+
+/** The key before this one may be all that opens a backup, or a standby key that is elsewhere. Throws file. */
+function ensureNoOther(before: string, kek: string): void {
+  const isFree = !fs.existsSync(before) || equal(readKek(before), readKek(kek));
+  const says = `${before} is the key before this one, and backups and standby keys of its time need it`;
+  ensure(isFree, 'file', `${says}: keep it elsewhere, under another name, and move it away first`);
 }
 
 function rewrapAll(order: RewrapOrder): void {
