@@ -214,7 +214,7 @@ const WAITS =
 
 const UNFORGOTTEN = 'the key of an authority that was removed could not be removed yet';
 const UNMOVED =
-  'the key of a root that stood by and signs now could not be moved to dataDir/keys yet: leave dataDir/standby there';
+  'the key of a root that stood by and signs now is not in dataDir/keys yet: dataDir/standby is needed';
 
 /** Equal for records of which none is new or in another state. */
 const standingsOf = (records: readonly AuthorityRecord[]): string =>

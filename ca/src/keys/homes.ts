@@ -11,7 +11,10 @@ import type { AuthorityKind } from '../store/store.ts';
 export type KeyHomes = Readonly<Record<AuthorityKind, KeyHome>> & { readonly standby: StandbyHome };
 
 export interface StandbyHome extends KeyHome {
-  /** Brings the key of a root that stands by no longer to where it stays. Does nothing if it is there, or elsewhere. */
+  /**
+   * Brings the key of a root that stands by no longer to where it stays. Does nothing if it is there, or in
+   * another home. Throws key_missing if it is nowhere, file.
+   */
   keep(place: KeyPlace): Promise<void>;
 }
 

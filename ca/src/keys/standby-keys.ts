@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
+import type { KeyPlace } from '@chancery/shared/keys/home.ts';
 import type { Keks } from '@chancery/shared/keys/keks.ts';
 import { spkiOf } from '@chancery/shared/keys/key.ts';
 import { syncFolder } from '@chancery/shared/keys/secret-file.ts';
@@ -34,13 +35,14 @@ export const hasStoodBy = (each: AuthorityRecord): boolean =>
 export function standbyKeys({ folder, standbyFolder, keks }: StandbyFolders): StandbyHome {
   const away = keyFiles(standbyFolder, keks, STANDBY);
   const beside = keyFiles(folder, keks, STANDBY);
+  const nowhere = ({ reference }: KeyPlace): string =>
+    `${standbyFolder} does not have ${reference}.key: bring the folder of the standby key back`;
   return {
     create: away.create,
     has: async (place) => (await beside.has(place)) || (await away.has(place)),
     async load(place) {
       if (await beside.has(place)) return beside.load(place);
-      const says = `${standbyFolder} does not have ${place.reference}.key: bring the folder of the standby key back`;
-      ensure(await away.has(place), 'key_missing', says);
+      ensure(await away.has(place), 'key_missing', nowhere(place));
       return away.load(place);
     },
     async remove(place) {
@@ -48,7 +50,9 @@ export function standbyKeys({ folder, standbyFolder, keks }: StandbyFolders): St
       await beside.remove(place);
     },
     async keep(place) {
-      if (place.home !== STANDBY || !(await away.has(place))) return;
+      if (place.home !== STANDBY) return;
+      ensure((await away.has(place)) || (await beside.has(place)), 'key_missing', nowhere(place));
+      if (!(await away.has(place))) return;
       const [from, to] = [standbyFolder, folder].map((each) => join(each, `${place.reference}.key`));
       if (from !== undefined && to !== undefined) moveKey(from, to, keks);
     },

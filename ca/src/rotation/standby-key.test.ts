@@ -80,7 +80,6 @@ test('that is nowhere is asked for by its folder', async () => {
   const spare = await standBy();
   carryAway();
   const place = { home: 'standby', reference: spare };
-  await expect(keys.root.load(place)).rejects.toThrow(
-    refusal('key_missing', /does not have \w+\.key: bring the folder of the standby key back$/),
-  );
+  const missing = refusal('key_missing', /does not have \w+\.key: bring the folder of the standby key back$/);
+  for (const use of [keys.root.load, keys.standby.keep]) await expect(use(place)).rejects.toThrow(missing);
 });
