@@ -11,6 +11,7 @@ import type { Limits } from './door/limits.ts';
 import type { ReportRoom } from './door/report-room.ts';
 import { createMetrics, type MetricSources, type Metrics } from './health/metrics.ts';
 import type { GrowingLog } from './log/sequencer.ts';
+import type { Recovery } from './recovery/recovery.ts';
 import type { Registry } from './registry/registry.ts';
 import type { Revocations } from './revocation/revocations.ts';
 import type { Rotation } from './rotation/rotation.ts';
@@ -21,6 +22,7 @@ export interface Measured {
   readonly authorities: Authorities;
   readonly registry: Registry;
   readonly revocations: Revocations;
+  readonly recovery: Pick<Recovery, 'whyHeld'>;
   readonly rotation: Rotation;
   readonly requests: { readonly known: MetricSources['requests'] };
   readonly limits: Limits;
@@ -50,6 +52,7 @@ export function openMetrics(rooms: Measured): Metrics {
     revocations: () => revocations.standing().length,
     revocationLists: () => (lists.has() ? lists.current() : []),
     isLogFailing: () => rooms.auditLog.isFailing(),
+    isHeld: () => rooms.recovery.whyHeld() !== undefined,
     now: () => clock.now(),
   });
   store.onEventsLost((error, events) => {

@@ -2,6 +2,7 @@
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { keksAt } from '@chancery/shared/keys/keks.ts';
+import type { NoteKey } from '@chancery/shared/tlog/note.ts';
 import { type CaSettings, paths } from './config.ts';
 import { Copies } from './log/copies.ts';
 import { startIndexer } from './log/indexer.ts';
@@ -42,6 +43,7 @@ export interface OpenLogDeps {
 export interface OpenLog extends GrowingLog {
   readonly vouchers: Vouchers;
   readonly notes: StateNotes;
+  readonly verifier: NoteKey;
 }
 
 /** The log grows until it is closed. Throws file, file_mode, store. */
@@ -57,5 +59,6 @@ export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<
   const { keep: keepSeconds } = settings.audit;
   const pruner = keepSeconds === undefined ? undefined : startPruner({ ...deps, files, keepSeconds });
   const close = async () => void (await Promise.all([growing.close(), index.close(), pruner?.close()]));
-  return { isFailing: growing.isFailing, close, vouchers, notes: new StateNotes(key) };
+  const { isFailing, checkpoint } = growing;
+  return { isFailing, checkpoint, close, vouchers, verifier, notes: new StateNotes(key) };
 }

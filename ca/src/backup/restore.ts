@@ -1,6 +1,6 @@
 /**
  * Makes the data folder of a CA from a backup. It appears whole or not at all. What was revoked after the backup must
- * not come back: a copy of the audit log says it, or the operator accepts the loss.
+ * not come back: a copy of the audit log says it, or gateways hand it back, or the operator accepts the loss.
  */
 import fs from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -47,6 +47,8 @@ export interface Restored {
   readonly lost: readonly LostEntry[];
   /** Undefined for a dry run. */
   readonly life: number | undefined;
+  /** It issues nothing before gateways have handed back what they know. */
+  readonly holds: boolean;
 }
 
 /** Throws backup, file, file_mode, store, tlog. */
@@ -98,11 +100,13 @@ async function build(temporary: string, manifest: Manifest, order: RestoreOrder)
   const backupAt = new Date(manifest.madeAt);
   const end = logEndOf(at.database);
   const lost = log === undefined ? [] : await lostEntries(end, at.logKey, { ...order, log });
-  if (order.dryRun) return { manifest, lost, life: undefined };
-  const life = beginLife(at.database, { now, backupAt, lost, reason, by });
+  const holds = log === undefined && reason === undefined;
+  if (order.dryRun) return { manifest, lost, life: undefined, holds };
+  const entries = end.size + end.entries.length + lost.length;
+  const life = beginLife(at.database, { now, backupAt, lost, reason, by, entries, holds });
   if (fs.existsSync(settings.dataDir)) fs.rmdirSync(settings.dataDir);
   fs.renameSync(temporary, settings.dataDir);
-  return { manifest, lost, life };
+  return { manifest, lost, life, holds };
 }
 
 /** Throws tlog, store. */

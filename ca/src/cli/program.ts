@@ -1,6 +1,7 @@
 /** The command line of chancery-ca. */
 import type { Program } from '@chancery/shared/cli/program.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
+import { acceptLoss } from './backup/accept-loss.ts';
 import { backup } from './backup/backup.ts';
 import { restore } from './backup/restore.ts';
 import { bundle } from './bundle.ts';
@@ -45,6 +46,7 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       unrevoke,
       review,
       countersign,
+      'accept-loss': acceptLoss,
       release,
       audit,
       authorities,

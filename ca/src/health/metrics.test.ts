@@ -17,6 +17,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     revocations: () => 5,
     revocationLists: () => [{ kind: 'root', serial: '40aa', nextUpdate: after(30), entries: { count: 4 } }],
     isLogFailing: () => true,
+    isHeld: () => true,
     now: () => NOW,
   });
   metrics.outcome('tpm', 'issued');
@@ -50,6 +51,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_crl_entries{kind="root",serial="40aa"} 4',
     'chancery_audit_events_lost_total 3',
     'chancery_audit_log_failing 1',
+    'chancery_issuing_held 1',
     'chancery_turned_away_total{what="calls",whose="strangers"} 1',
   ])
     expect(lines).toContain(line);

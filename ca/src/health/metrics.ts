@@ -34,6 +34,8 @@ export interface MetricSources {
   readonly revocationLists: () => readonly RevocationList[];
   /** True while the Merkle log of audit events does not grow. */
   readonly isLogFailing: () => boolean;
+  /** A restored CA issues nothing yet. */
+  readonly isHeld: () => boolean;
   readonly now: () => Date;
 }
 
@@ -220,15 +222,27 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
   addListGauges(sources, registers);
 }
 
-function addLogGauge(sources: MetricSources, registers: Registry[]): void {
-  new Gauge({
-    name: 'chancery_audit_log_failing',
-    help: '1 while the signed audit log does not grow; the log of the CA says why.',
-    registers,
-    collect() {
-      this.set(sources.isLogFailing() ? 1 : 0);
-    },
-  });
+function addLogGauge({ isLogFailing, isHeld }: MetricSources, registers: Registry[]): void {
+  for (const [name, help, is] of [
+    [
+      'chancery_audit_log_failing',
+      '1 while the signed audit log does not grow; the log of the CA says why.',
+      isLogFailing,
+    ],
+    [
+      'chancery_issuing_held',
+      '1 while a restored CA issues nothing and waits for what gateways hand back; /readyz says for whom.',
+      isHeld,
+    ],
+  ] as const)
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(is() ? 1 : 0);
+      },
+    });
 }
 
 function addReportMetrics({ freeBytes, heldReports }: MetricSources, registers: Registry[]): void {

@@ -42,9 +42,15 @@ export class Sequencer {
   /** Undefined before the first step, and after a failed one. */
   #place: Place | undefined;
   #isFailing = false;
+  #newest = '';
 
   constructor(deps: SequencerDeps) {
     this.#deps = deps;
+  }
+
+  /** The note of the newest checkpoint; empty before the first. */
+  get checkpoint(): string {
+    return this.#newest;
   }
 
   /** True while the log does not grow: the newest step failed. */
@@ -67,6 +73,7 @@ export class Sequencer {
     // Another process was faster: the next step begins from its checkpoint.
     if (!(await this.#deps.store.saveCheckpoint(before, checkpoint))) return 0;
     await this.#deps.files.write('checkpoint', utf8(checkpoint.note));
+    this.#newest = checkpoint.note;
     for (const folder of outgrown(before, checkpoint.size)) await this.#deps.files.remove(folder);
     this.#place = { checkpoint, branch, through };
     return entries.length;
@@ -117,6 +124,7 @@ export class Sequencer {
     const branch = await loadBranch(checkpoint, { ...this.#deps, signal: this.#stop.signal });
     await files.write('verifier-key', utf8(`${writeVerifierKey(key.verifier)}\n`));
     if (checkpoint !== undefined) await files.write('checkpoint', utf8(checkpoint.note));
+    this.#newest = checkpoint?.note ?? '';
     return { checkpoint, branch, through: checkpoint?.through ?? 0 };
   }
 
@@ -140,6 +148,8 @@ export class Sequencer {
 }
 
 export interface GrowingLog {
+  /** The note of its newest checkpoint; empty before the first. */
+  checkpoint(): string;
   /** True while it does not grow. */
   isFailing(): boolean;
   /** Waits for the step under way. */
@@ -151,6 +161,7 @@ export function startSequencer(deps: SequencerDeps): GrowingLog {
   const sequencer = new Sequencer(deps);
   const running = sequencer.run();
   return {
+    checkpoint: () => sequencer.checkpoint,
     isFailing: () => sequencer.isFailing,
     close: () => {
       sequencer.stop();

@@ -30,6 +30,7 @@ const revocation = { kind: 'id', value: ID, reason: 'keyCompromise', seconds: 0,
 
 /** Every verb with a value. */
 const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]>>[0] } = {
+  acceptLoss: { reason: 'a drill', dryRun: false },
   apply: { files, how: {}, dryRun: false },
   diff: { files, how: {} },
   explain: { kind: 'facts', facts: { platform: 'unix', attributes: {} } },
@@ -70,6 +71,7 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
 };
 const verbs = Object.keys(VERBS) as (keyof Operator)[];
 const WRITING: Readonly<Record<string, string>> = {
+  acceptLoss: 'after a restore, because: a drill',
   apply: '1 file',
   revoke: `id ${ID}`,
   lift: 'revocation 1',

@@ -21,6 +21,7 @@ export interface Need {
 
 /** Every verb by its name: a verb without a line does not compile. */
 export const VERBS = {
+  acceptLoss: { role: 'operator', fresh: 'always' },
   agents: { role: 'reader' },
   apply: { role: 'operator', owners: true, fresh: 'where it widens access' },
   askForAuthority: { role: 'operator' },

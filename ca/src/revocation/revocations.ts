@@ -78,6 +78,8 @@ export interface Revocations {
   matched(order: RevocationOrder): Promise<Matched>;
   /** Throws revocation, store. */
   revoke(order: RevocationOrder): Promise<MadeRevocation>;
+  /** Puts in force what the store has. Throws store. */
+  reload(): Promise<void>;
   /** Puts a revocation in force that is in the store already. */
   keep(changed: ChangedRevocation): Promise<void>;
   /** Throws revocation, store. */
@@ -161,6 +163,13 @@ class LiveRevocations implements Revocations {
       const left = this.#kept().filter((each) => each.number !== number);
       this.#sets.publish(revocationSet(left, sequence));
       return revocation;
+    });
+  }
+
+  reload(): Promise<void> {
+    return this.#inTurn(async () => {
+      const { list, sequence } = await this.#deps.store.revocations();
+      this.#sets.publish(revocationSet(list, sequence));
     });
   }
 

@@ -16,6 +16,7 @@ import { type SignInMethodDeps, signInMethods } from './operator/sign-in.ts';
 import { type RefusalDeps, refuserOf, tellRefusal } from './refuse.ts';
 import { type ReportDeps, report } from './report/report.ts';
 import { type CrlsDeps, getCrls } from './trust/crls.ts';
+import { type HandBackDeps, handBack } from './trust/hand-back.ts';
 import type { SnapshotDeps } from './trust/snapshot.ts';
 import { getBundle, getVouchers, watch } from './trust/trust.ts';
 
@@ -35,6 +36,7 @@ const BOUNDS: Readonly<Record<string, Partial<Record<Standing['kind'], number>>>
   Renew: { known: MAX_MESSAGE_BYTES },
   IssueX509: { known: CSRS_BYTES },
   Report: { known: BATCH_BYTES },
+  HandBack: { known: MAX_MESSAGE_BYTES },
   Apply: { operator: MAX_MESSAGE_BYTES },
   Diff: { operator: MAX_MESSAGE_BYTES },
   Explain: { operator: MAX_MESSAGE_BYTES },
@@ -62,7 +64,8 @@ export interface ServerDeps
     CrlsDeps,
     SignInMethodDeps,
     ReportDeps,
-    Pick<SnapshotDeps, 'vouchers' | 'notes'> {
+    HandBackDeps,
+    Pick<SnapshotDeps, 'vouchers' | 'notes' | 'checkpoint'> {
   readonly callers: Callers<Caller>;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: HandlerDeps<Caller>['observe'];
@@ -84,6 +87,7 @@ export function grpcServer(deps: ServerDeps): RpcServer {
     getBundle(deps),
     getVouchers(deps),
     getCrls(deps),
+    handBack(deps),
     report(deps),
     ...operatorMethods(deps),
     ...signInMethods(deps),

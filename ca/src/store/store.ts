@@ -14,6 +14,7 @@ import type { AuthorityKind, AuthorityMove, AuthorityState } from './authority-m
 import type { FileStore } from './file-store.ts';
 import type { LogStore, ReportStore, StoredEvent } from './log-store.ts';
 import type { OperatorStore } from './operator-store.ts';
+import type { RecoveryStore } from './recovery-store.ts';
 import type { AuthorityRequestStore } from './request-store.ts';
 import type { AuthorityMarks, RevocationDraft, TaintStore } from './taint-store.ts';
 
@@ -286,6 +287,7 @@ export interface Store
     LogStore,
     ReportStore,
     OperatorStore,
+    RecoveryStore,
     FileStore {
   /** Resolves where nothing can be recorded any more in this process, and says why; never for a close. */
   readonly lost: Promise<IdentityError>;

@@ -32,6 +32,7 @@ export const NO_STATE = {
   takesParts: false,
   readerVersion: 0,
   successions: [],
+  checkpoint: '',
   crls: Buffer.alloc(0),
 };
 

@@ -208,6 +208,36 @@ export type AuditEvent =
       readonly entries: number;
       /** Why the operator accepts the loss of what came after the backup. */
       readonly reason?: string;
+      /** Nothing is issued yet: see `ca.issuesAgain`. */
+      readonly holds?: true;
+      readonly by: string;
+    }
+  | {
+      /** An agent handed back revocations of the life before, newer than all that a restored CA knew of it. */
+      readonly type: 'ca.handedBack';
+      /** Of the state that was handed back. */
+      readonly number: number;
+      /** How many revocations it put in force, and how many that were handed back before it took away. */
+      readonly made: number;
+      readonly lifted: number;
+      /** In force here and not in that state: an operator may have lifted them after the backup; at most 100. */
+      readonly kept: readonly number[];
+      /** SHA-256 of keys of authorities that were tainted after the backup. */
+      readonly tainted: readonly string[];
+      readonly by: string;
+    }
+  | {
+      /** A checkpoint was handed back to a restored CA: its log has lost so many entries. */
+      readonly type: 'ca.entriesLost';
+      readonly entries: number;
+      /** Of the checkpoint. */
+      readonly size: number;
+      readonly by: string;
+    }
+  | {
+      /** A restored CA issues from now on. */
+      readonly type: 'ca.issuesAgain';
+      readonly reason: string;
       readonly by: string;
     }
   | {

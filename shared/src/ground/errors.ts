@@ -177,6 +177,7 @@ export const REFUSALS = {
   store: { grpc: 'UNAVAILABLE', says: 'the store is not available' },
   file_mode: { grpc: 'FAILED_PRECONDITION', says: 'a file is not protected' },
   file: { grpc: 'FAILED_PRECONDITION', says: 'a file could not be used' },
+  recovering: { grpc: 'UNAVAILABLE', says: 'the CA was restored and issues nothing yet' },
   refused_by_ca: { grpc: 'PERMISSION_DENIED', says: 'the CA refused' },
   unavailable: { grpc: 'UNAVAILABLE', says: 'the service could not be reached' },
   internal: { grpc: 'INTERNAL', says: 'something went wrong here' },

@@ -38,7 +38,7 @@ export function signState(
 }
 
 /** Verifies the signature, then reads. Throws tlog. */
-function openState(note: string, key: NoteKey): StateClaim {
+export function openState(note: string, key: NoteKey): StateClaim {
   const lines = openNote(utf8(note), key).split('\n');
   const [origin, part = '', number = '', subject = '', encoded = '', ...rest] = lines;
   ensure(origin === originOf(key), 'tlog', `the note is not of a state: it begins with ${origin}`);

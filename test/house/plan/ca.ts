@@ -34,12 +34,14 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('store agents keys authority ceremony offline'),
   ],
   'ca/src/revocation': [...shared('ground spiffe evidence revocation'), ...ca('store agents')],
+  'ca/src/recovery': [...shared('ground spiffe tlog voucher revocation'), ...ca('store revocation')],
   'ca/src/crl': [...shared('ground health keys x509 revocation'), ...ca('store keys authority')],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
   'ca/src/door': shared('ground spiffe evidence door door/http2 health audit'),
   'ca/src/operator': [
     ...shared('text ground unix spiffe x509 policy revocation audit'),
     ...ca('store agents authority registry/identity registry impact rotation revocation ceremony offline'),
+    ...ca('recovery'),
   ],
   'ca/src/sign-in': [
     ...shared('text ground spiffe evidence x509 outbound policy'),
@@ -54,7 +56,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/rpc/trust': [
     ...shared('ground spiffe evidence voucher revocation'),
     PROTO,
-    ...ca('log agents authority registry crl succession door rpc rpc/exchange'),
+    ...ca('log agents authority registry recovery crl succession door rpc rpc/exchange'),
   ],
   'ca/src/rpc/report': [...shared('ground evidence audit'), PROTO, ...ca('store registry rpc rpc/exchange')],
   'ca/src/rpc/operator': [
@@ -72,15 +74,19 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/upkeep.ts': [...shared('ground'), ...ca('store authority revocation own-certificate.ts')],
   'ca/src/measure.ts': [
     ...shared('ground'),
-    ...ca('store log agents authority registry rotation revocation crl door health'),
+    ...ca('store log agents authority registry rotation revocation recovery crl door health'),
   ],
   'ca/src/open-keys.ts': [...shared('keys'), ...ca('keys config.ts')],
-  'ca/src/open-log.ts': [...shared('ground keys'), ...ca('store log config.ts')],
+  'ca/src/open-log.ts': [...shared('ground tlog keys'), ...ca('store log config.ts')],
+  'ca/src/open-recovery.ts': [
+    ...shared('ground'),
+    ...ca('store registry revocation recovery config.ts open-log.ts'),
+  ],
   'ca/src/serve.ts': [
     ...shared('text ground unix spiffe door rpc health outbound audit'),
     ...ca('store store/sqlite agents tokens attestors keys authority registry rotation revocation offline'),
     ...ca('succession sign-in open-keys.ts open-log.ts crl door operator rpc rpc/exchange rpc/server.ts'),
-    ...ca('config.ts own-certificate.ts upkeep.ts measure.ts'),
+    ...ca('config.ts own-certificate.ts upkeep.ts measure.ts open-recovery.ts'),
   ],
   'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store keys store/sqlite config.ts')],
   'ca/src/cli': [
@@ -102,7 +108,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/cli/rotation': [...shared('ground unix cli keys'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/review': [...shared('text ground cli'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/backup': [
-    ...shared('ground cli audit-verify'),
+    ...shared('text ground cli audit-verify'),
     ...ca('backup store/sqlite config.ts open-log.ts cli cli/operator'),
   ],
   'ca/src/cli/keys': [...shared('cli'), ...ca('keys config.ts cli')],

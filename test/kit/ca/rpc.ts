@@ -69,6 +69,7 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
   };
   // What a copy is like is shown with files.
   vi.spyOn(made.store, 'copyTo').mockResolvedValue();
+  const recovery = { take: async () => false, acceptLoss: async () => false, whyHeld: () => 'a test' };
   const rotation = openRotation({
     ...made,
     ...rooms,
@@ -89,6 +90,7 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
       audit,
       ownUid,
       copyPath: 'nowhere',
+      recovery,
       requests,
       people: async () => [],
       twoPeople: false,
@@ -97,6 +99,8 @@ export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store
     // What they are like is shown with a log.
     vouchers: { logKey: '', list: async () => [] },
     notes: { of: () => '' },
+    checkpoint: () => '',
+    recovery,
     limits: new Limits(limits, clock),
     reportRoom: new ReportRoom({ folder: '.', bytesPerDay: REPORTED_PER_DAY, clock }),
     callers: new Callers<Caller>(),

@@ -14,7 +14,7 @@ import { readVerifierKey } from '@chancery/shared/tlog/note.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { z } from 'zod';
 import { loadRevocations, StoredRevocations, storeRevocations } from './revocations.ts';
-import type { SignedNumbers } from './signed.ts';
+import type { Kept, SignedNumbers } from './signed.ts';
 
 export interface KnownGood {
   readonly svid: Svid;
@@ -28,9 +28,13 @@ export interface KnownGood {
   readonly left?: readonly string[];
   /** The parts that the key of the log has signed, and their numbers; none from a CA that signs no states. */
   readonly signed?: SignedNumbers;
+  /** What the agent can prove of the CA's state. */
+  readonly kept?: Kept | undefined;
 }
 
 const MAX_BYTES = 16 * 1024 * 1024;
+/** A checkpoint may have signatures of witnesses. */
+const MAX_NOTE = 16 * 1024;
 /**
  * Older and newer agents read each other's file by this rule. A key may be added under the same version if an agent
  * that does not know it stays right without it: an agent ignores the keys that it does not know, and drops them when
@@ -64,11 +68,12 @@ const Stored = z.object({
     .max(64)
     .optional(),
   signed: z.partialRecord(z.enum(['bundle', 'policy', 'revocations']), whole).optional(),
+  kept: z.object({ note: z.string().max(MAX_NOTE), checkpoint: z.string().max(MAX_NOTE) }).optional(),
 });
 
 /** Throws file. */
 export function saveKnownGood(path: string, known: KnownGood): void {
-  const { svid, bundle, policy, revocations, logKey, left = [], signed = {} } = known;
+  const { svid, bundle, policy, revocations, logKey, left = [], signed = {}, kept } = known;
   const numbers = Object.entries(signed).map(([part, number]) => [part, String(number)]);
   const stored: z.input<typeof Stored> = {
     version: VERSION,
@@ -86,6 +91,7 @@ export function saveKnownGood(path: string, known: KnownGood): void {
     ...(logKey !== undefined && { logKey }),
     ...(left.length > 0 && { left: [...left] }),
     ...(numbers.length > 0 && { signed: Object.fromEntries(numbers) }),
+    ...(kept !== undefined && { kept }),
   };
   writeFileAtomic(path, utf8(JSON.stringify(stored)), 0o600);
 }
@@ -141,6 +147,7 @@ function parse(text: string): KnownGood {
     logKey,
     left = [],
     signed = {},
+    kept,
   } = Stored.parse(stored);
   if (logKey !== undefined) readVerifierKey(logKey);
   const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
@@ -154,6 +161,7 @@ function parse(text: string): KnownGood {
     logKey,
     left,
     signed,
+    kept,
   };
 }
 

@@ -1,5 +1,5 @@
 /** The forms of revocations in an agent: from the CA, on disk, and for programs beside it. */
-import type { Revocations as RevocationsMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import type { Revocations as RevocationsMessage, Revoked } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import {
   isTargetKind,
@@ -65,6 +65,16 @@ export const StoredRevocations = z.strictObject({
   ),
 });
 export type StoredRevocations = z.infer<typeof StoredRevocations>;
+
+/** As the CA sent them. */
+export const revokedMessages = ({ list }: RevocationSet): readonly Revoked[] =>
+  list.map(({ number, target, serials, reason, until }) => ({
+    number: BigInt(number),
+    ...target,
+    serials: [...serials],
+    reason,
+    until: until === undefined ? 0n : BigInt(until.getTime() / 1000),
+  }));
 
 /** The form for JSON that `loadRevocations` reads. */
 export function storeRevocations({ sequence: last, list }: RevocationSet): StoredRevocations {

@@ -1,6 +1,8 @@
 /** Whether a part of a snapshot is signed by the key of the CA's audit log, and no older than the one before it. */
 import type { Bundle, Policy, Revocations } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import { ensure } from '@chancery/shared/ground/errors.ts';
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
+import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { type NoteKey, readVerifierKey } from '@chancery/shared/tlog/note.ts';
 import { bundleDigest, policyDigest, revocationsDigest } from '@chancery/shared/voucher/state-digest.ts';
 import { type StateClaim, verifyState } from '@chancery/shared/voucher/state-note.ts';
@@ -10,6 +12,14 @@ import type { State } from './snapshot.ts';
 /** The numbers of the parts that came with a signature. */
 export type SignedNumbers = Partial<Readonly<Record<Part, bigint>>>;
 
+/** Signed notes of the CA, to be handed back to it. */
+export interface Kept {
+  /** Of the revocations in force. */
+  readonly note: string;
+  /** Of the audit log: the newest, or empty. */
+  readonly checkpoint: string;
+}
+
 type Message = Bundle | Policy | Revocations;
 
 /** One for each agent. */
@@ -17,6 +27,7 @@ export class Signed {
   #numbers: SignedNumbers = {};
   /** Of the last bundle: it comes with each snapshot. */
   #bundle: { readonly note: string; readonly digest: string } | undefined;
+  #checkpoint = { text: '', size: 0 };
   readonly #verified = new WeakSet<Message>();
   readonly #subject: () => string;
 
@@ -30,9 +41,26 @@ export class Signed {
     return this.#numbers;
   }
 
+  /** The newest checkpoint of the audit log that the CA has sent, or empty. */
+  get checkpoint(): string {
+    return this.#checkpoint.text;
+  }
+
   /** As they were saved. */
-  resume(numbers: SignedNumbers): void {
+  resume(numbers: SignedNumbers, checkpoint: string, key: NoteKey | undefined): void {
     this.#numbers = numbers;
+    this.see(checkpoint, key);
+  }
+
+  /** Keeps a checkpoint that the key has signed and that is newer. Does not throw. */
+  see(checkpoint: string, key: NoteKey | undefined): void {
+    if (key === undefined || checkpoint === '' || checkpoint === this.#checkpoint.text) return;
+    try {
+      const { size } = openCheckpoint(utf8(checkpoint), key);
+      if (size > this.#checkpoint.size) this.#checkpoint = { text: checkpoint, size };
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+    }
   }
 
   /**

@@ -15,7 +15,8 @@ import { z } from 'zod';
 import { acceptBundle, ensureReadable, type IsVouched } from '../accept.ts';
 
 /** The state in a message of the trust stream. */
-export type State = Omit<WatchResponse, 'successions' | 'takesParts' | 'crls'>;
+export type State = Omit<WatchResponse, 'successions' | 'takesParts' | 'crls' | 'checkpoint'> &
+  Partial<Pick<WatchResponse, 'checkpoint'>>;
 
 const AnyResource = z.discriminatedUnion('kind', [McpServer, Access]);
 

@@ -11,8 +11,8 @@ import { ensureUntainted, isSameBundle, isTainted, newIn } from '../accept.ts';
 import { digestOf, Vouching } from '../vouching.ts';
 import type { KnownGood } from './last-known-good.ts';
 import { type Part, Reading } from './reading.ts';
-import { NO_REVOCATIONS, readRevocations } from './revocations.ts';
-import { Signed } from './signed.ts';
+import { NO_REVOCATIONS, readRevocations, revokedMessages } from './revocations.ts';
+import { type Kept, Signed } from './signed.ts';
 import {
   bundleOf,
   ensureForThisVersion,
@@ -59,6 +59,8 @@ export class TrustState {
   /** How many resources of it have ended. */
   #ended = 0;
   #revoked: RevocationsMessage | undefined;
+  /** Of the revocations in force, if all of them could be read. */
+  #note = '';
 
   /** `save` throws if the state cannot be written. `subject` is the SPIFFE ID that the CA sends policies for. */
   constructor(save: (state: SavedTrust) => void, clock: Pick<Clock, 'now'>, subject: () => string) {
@@ -68,9 +70,10 @@ export class TrustState {
   }
 
   /** Takes a state from the disk, before anything is served. */
-  resume({ bundle, policy, revocations, logKey, left = [], signed = {} }: SavedTrust): void {
+  resume({ bundle, policy, revocations, logKey, left = [], signed = {}, kept }: SavedTrust): void {
     this.vouching.keep(logKey);
-    this.#signed.resume(signed);
+    this.#signed.resume(signed, kept?.checkpoint ?? '', this.vouching.key);
+    this.#note = kept?.note ?? '';
     this.vouching.leave(left);
     this.revocations.publish(revocations);
     this.bundle.publish(bundle);
@@ -81,7 +84,7 @@ export class TrustState {
   state(): SavedTrust {
     const policy = { version: this.#policyVersion(), resources: this.resources };
     const { logKey, left } = this.vouching;
-    const signed = this.#signed.numbers;
+    const [signed, kept] = [this.#signed.numbers, this.#kept()];
     return {
       bundle: this.bundle.current(),
       policy,
@@ -89,6 +92,7 @@ export class TrustState {
       logKey,
       left,
       signed,
+      kept,
     };
   }
 
@@ -112,6 +116,7 @@ export class TrustState {
     if (before.logKey === undefined && bundle !== undefined)
       reading.mayRead(['revocations'], () => this.#signed.ensure('revocations', message, this.vouching.key));
     const policy = usable ? reading.take('policy', () => this.#policyIn(message)) : undefined;
+    this.#signed.see(message.checkpoint ?? '', this.vouching.key);
     try {
       const { logKey, left } = this.vouching;
       this.#save({
@@ -119,6 +124,7 @@ export class TrustState {
         logKey,
         left,
         signed: this.#signed.numbers,
+        kept: this.#kept(),
         ...(bundle && { bundle }),
         ...(policy && { policy: savedPolicy(policy.message) }),
       });
@@ -155,8 +161,20 @@ export class TrustState {
     const { set, unreadable } = readRevocations(message);
     if (message !== this.#revoked) this.revocations.publish(set);
     this.#revoked = message;
+    this.#note = unreadable === undefined ? message.note : '';
     if (unreadable !== undefined) throw unreadable;
     return true;
+  }
+
+  #kept(): Kept | undefined {
+    return this.#note === '' ? undefined : { note: this.#note, checkpoint: this.#signed.checkpoint };
+  }
+
+  /** What the CA gets back before it is followed; undefined if it has signed no revocations. */
+  held() {
+    const kept = this.#kept();
+    const { sequence } = this.revocations.current();
+    return kept && { ...kept, sequence, list: revokedMessages(this.revocations.current()) };
   }
 
   #putInForce(bundle: Bundle | undefined, policy: ReadPolicy | undefined): void {

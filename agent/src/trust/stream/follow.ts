@@ -94,6 +94,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       },
       onSuccessions: (list) => successions.add(list),
       onCrls: (state) => crls.publish(state),
+      held: () => state.held(),
     },
     signal,
   );

@@ -66,6 +66,7 @@ const snapshot = (sequence: bigint): WatchResponse => ({
   revocations: undefined,
   successions: [],
   crls: Buffer.alloc(0),
+  checkpoint: '',
   readerVersion: 0,
   takesParts: false,
 });
@@ -124,6 +125,7 @@ function start(changes: Partial<WatchDeps> = {}, pauses: 'jump' | 'wait' = 'wait
     svid,
     onSuccessions: () => {},
     onCrls: () => {},
+    held: () => undefined,
     targetFor: (current) => ({
       address: `127.0.0.1:${port}`,
       credentials: grpc.credentials.createInsecure(),

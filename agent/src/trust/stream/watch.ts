@@ -14,6 +14,7 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
 import { refusalFromCa, type Target } from '../../svid/channel.ts';
 import { askVouchers } from '../vouching.ts';
+import { type Held, handBack } from './hand-back.ts';
 import { type SnapshotDeps, Snapshots } from './snapshots.ts';
 
 export interface WatchDeps extends SnapshotDeps {
@@ -21,6 +22,8 @@ export interface WatchDeps extends SnapshotDeps {
   readonly targetFor: (svid: Svid) => Target;
   /** Looks whether the agent slept through a rotation, where the CA could not be reached. Does not throw. */
   readonly recovers: (error: unknown) => Promise<boolean>;
+  /** What the CA gets back before the first stream is open. */
+  readonly held: () => Held | undefined;
   /** Called with certificates that replaced others, at gateways. */
   readonly onSuccessions: (list: readonly Succession[]) => void;
   /** Called with the name of the CA's revocation lists, which differs when one of them does. */
@@ -74,7 +77,11 @@ async function watchOn(deps: WatchDeps, signal: AbortSignal, onSnapshot: () => v
     for (const stream of open) stream.close();
   };
   const next = async (): Promise<TrustStream> => {
-    const stream = openStream(deps, onSnapshot);
+    const reached = reach(deps);
+    if (open.size === 0) await handBack(reached.client, deps.held(), deps.log).catch(closing(reached.client));
+    const stream = openStream(deps, reached, onSnapshot);
+    // The signal may have come meanwhile.
+    if (signal.aborted) stream.close();
     open.add(stream);
     await untilHeard(stream, deps.clock);
     deps.onState?.(undefined);
@@ -133,10 +140,25 @@ interface TrustStream {
   close(): void;
 }
 
-function openStream(deps: WatchDeps, onSnapshot: () => void): TrustStream {
-  const svid = deps.svid.current();
-  const target = deps.targetFor(svid);
-  const client = new TrustClient(target.address, target.credentials, target.options);
+/** The CA, by the certificate of now. */
+function reach({ svid: live, targetFor }: WatchDeps) {
+  const svid = live.current();
+  const target = targetFor(svid);
+  return { svid, target, client: new TrustClient(target.address, target.credentials, target.options) };
+}
+
+const closing =
+  (client: TrustClient) =>
+  (error: unknown): never => {
+    client.close();
+    throw error;
+  };
+
+function openStream(
+  deps: WatchDeps,
+  { svid, target, client }: ReturnType<typeof reach>,
+  onSnapshot: () => void,
+): TrustStream {
   const call: grpc.ClientDuplexStream<WatchRequest, WatchResponse> = client.watch();
   const first = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();

@@ -22,7 +22,8 @@ import { CONFIG_FLAG, configFile, printJson } from '../flags.ts';
 export const restore = ({ clock }: { readonly clock: Clock }): Command => ({
   says:
     'Makes the data folder of the config from a backup. What was revoked after the backup is taken from a copy of ' +
-    'the audit log (--log), or its loss is accepted (--accept-loss).',
+    'the audit log (--log), or gateways hand it back before anything is issued, or its loss is accepted ' +
+    '(--accept-loss).',
   positionals: 'DIR',
   flags: {
     log: {
@@ -32,7 +33,7 @@ export const restore = ({ clock }: { readonly clock: Clock }): Command => ({
     },
     'accept-loss': {
       type: 'boolean',
-      says: 'There is no such copy: what was revoked after the backup is forgotten. Needs --reason.',
+      says: 'Issue at once: what was revoked after the backup counts when an agent hands it back. Needs --reason.',
     },
     reason: { type: 'string', value: 'TEXT', says: 'Why the loss is accepted, for the audit log.' },
     'dry-run': { type: 'boolean', says: 'Verify everything, and say what would be restored.' },
@@ -65,14 +66,12 @@ export const restore = ({ clock }: { readonly clock: Clock }): Command => ({
   },
 });
 
-/** Undefined with --log. */
+/** Undefined if no loss is accepted. */
 function reasonOf(invocation: Invocation): string | undefined {
   const [accepts, log] = [invocation.has('accept-loss'), invocation.text('log')];
   const reason = invocation.text('reason');
-  if (accepts === (log !== undefined))
-    throw new MisuseError(
-      'give --log DIR, a copy of the audit log that is newer than the backup, or else --accept-loss with --reason TEXT',
-    );
+  if (accepts && log !== undefined)
+    throw new MisuseError('give --log DIR or --accept-loss: what the log says is not lost');
   if (accepts && (reason === undefined || reason.trim() === ''))
     throw new MisuseError('--accept-loss needs --reason TEXT, which the audit log keeps');
   if (!accepts && reason !== undefined) throw new MisuseError('--reason goes with --accept-loss');
@@ -99,7 +98,7 @@ interface Done {
 }
 
 function say({ restored, settings, isNew }: Done, invocation: Invocation, io: Io): void {
-  const { manifest, lost, life } = restored;
+  const { manifest, lost, life, holds } = restored;
   const { dataDir, file } = settings;
   const events = lost.map(({ event }) => JSON.parse(event) as { readonly type: string });
   const of = (type: string): number => events.filter((each) => each.type === type).length;
@@ -116,6 +115,7 @@ function say({ restored, settings, isNew }: Done, invocation: Invocation, io: Io
       life: life ?? null,
       keysElsewhere: manifest.keysElsewhere,
       ...about,
+      holds,
       dryRun: life === undefined,
     });
     return;
@@ -128,5 +128,9 @@ function say({ restored, settings, isNew }: Done, invocation: Invocation, io: Io
     io.out(`from the log: ${entries} entries, ${revocations} revocations, ${certificates} certificates\n`);
   if (applied > 0)
     io.out(`resources were applied ${applied} times after the backup: apply the newest again\n`);
+  if (holds)
+    io.out(
+      'it issues nothing until each gateway has handed back what it knows: see `chancery-ca accept-loss`\n',
+    );
   io.out(saysElsewhere(manifest.keysElsewhere));
 }

@@ -1,14 +1,17 @@
-/** The operator's call that copies the database, over gRPC. */
+/** The operator's calls about backups, over gRPC. */
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { Operator } from '../../operator/operator.ts';
 import { askerOf } from '../caller.ts';
 import { unary } from '../methods.ts';
 
-/** The method names the verb of the operator, which checks who asks. */
+/** Each method names one verb of the operator, which checks who asks. */
 export const backupMethods = (operator: Operator) =>
   [
     unary('CopyDatabase', OperatorService.copyDatabase, async (_, caller) => {
       await operator.copyDatabase(askerOf(caller))(undefined);
       return {};
     }),
+    unary('AcceptLoss', OperatorService.acceptLoss, async (request, caller) => ({
+      waited: await operator.acceptLoss(askerOf(caller))(request),
+    })),
   ] as const;

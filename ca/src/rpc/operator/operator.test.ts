@@ -102,6 +102,7 @@ const setOf = (...resources: readonly object[]): ApplyRequest => ({
   pruneAll: false,
 });
 const requests: { readonly [M in Method]: RequestOf<M> } = {
+  acceptLoss: { reason: 'a test', dryRun: true },
   apply: setOf(identity),
   diff: setOf(identity),
   explain: { about: { $case: 'call', value: { caller: ID, server: 's', tool: 't' } } },

@@ -28,6 +28,7 @@ function world() {
     registry: { sets },
     revocations: { sets: revoked },
     vouchers: { logKey: 'log' },
+    checkpoint: () => '',
     notes: new StateNotes(newLogKey('example.org')),
   } as never;
   return { deps, publishBundle, publishPolicy, publishRevocations };

@@ -23,12 +23,15 @@ import type { AttestationDeps } from '../exchange/attestation.ts';
 export interface SnapshotDeps extends Pick<AttestationDeps, 'authorities' | 'registry' | 'revocations'> {
   readonly vouchers: Pick<Vouchers, 'logKey' | 'list'>;
   readonly notes: Pick<StateNotes, 'of'>;
+  /** The newest of the audit log; empty before the first. */
+  readonly checkpoint: () => string;
 }
 
 /** A message that names no reader is of version 1, the oldest (docs/versions.md). */
 const ANY_READER = 0;
 
 type Noting = Pick<SnapshotDeps, 'notes'>;
+type Signing = Pick<SnapshotDeps, 'vouchers' | 'notes' | 'checkpoint'>;
 
 /** What was last sent on a stream. */
 export interface Sent {
@@ -67,7 +70,7 @@ interface State {
 function stateMessage(
   bundle: PushedBundle,
   { sequence, policy, revocations }: State,
-  deps: Pick<SnapshotDeps, 'vouchers' | 'notes'>,
+  deps: Signing,
 ): WatchResponse {
   return {
     ...NO_STATE,
@@ -75,6 +78,7 @@ function stateMessage(
     bundle: bundleMessage(bundle, deps),
     policy,
     revocations,
+    checkpoint: deps.checkpoint(),
     takesParts: true,
   };
 }
@@ -82,11 +86,7 @@ function stateMessage(
 /** The last message without a policy that was made with each bundle: one for all agents, so it is encoded once. */
 const messages = new WeakMap<PushedBundle, WatchResponse>();
 
-function shared(
-  bundle: PushedBundle,
-  state: State,
-  deps: Pick<SnapshotDeps, 'vouchers' | 'notes'>,
-): WatchResponse {
+function shared(bundle: PushedBundle, state: State, deps: Signing): WatchResponse {
   const known = messages.get(bundle);
   if (known?.sequence === state.sequence && known.revocations === state.revocations) return known;
   const message = stateMessage(bundle, state, deps);

@@ -13,6 +13,7 @@ import { DerivedCertificates, type ReadEnds } from './holders/derived-certificat
 import { KeyHolders } from './holders/key-holders.ts';
 import { Undo } from './holders/undo.ts';
 import { type Reads, readsOf } from './reads.ts';
+import { RecoveryTable } from './recovery-table.ts';
 import { AskedTable } from './tables/asked-table.ts';
 import { AuthorityTable } from './tables/authority-table.ts';
 import { CertificatePages } from './tables/certificate-pages.ts';
@@ -43,6 +44,7 @@ const MARKED: ReadonlySet<keyof Writes> = new Set([
   'saveRegistry',
   'revoke',
   'lift',
+  'handBack',
 ]);
 
 /** A clock that is corrected by less has nothing read again. */
@@ -84,7 +86,8 @@ export class Engine {
     const [log, index] = [new LogTable(db), new EntryIndex(db)];
     const [reviews, requests] = [new ReviewTable(db), new RequestTable(db)];
     const [prune, spools, asked] = [new PruneTable(db), new SpoolTable(db), new AskedTable(db)];
-    const own = { authorities: new AuthorityTable(db), asked, spools, prune, reviews, requests };
+    const recovery = new RecoveryTable(db);
+    const own = { authorities: new AuthorityTable(db), asked, spools, prune, reviews, requests, recovery };
     const tables = { ...own, revocations, pages, log, index, entries: new EntrySearch(db, index) };
     this.#reads = readsOf(db, tables);
     const derived = new DerivedCertificates(this.#readsEnds(db));

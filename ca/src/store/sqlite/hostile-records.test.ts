@@ -151,7 +151,7 @@ async function restored(events: readonly object[]): Promise<void> {
   const clock = new ManualClock(NOW);
   await (await openSqlite(path, clock)).close();
   const lost = events.map((event) => ({ at: NOW, event: JSON.stringify(event) }));
-  beginLife(path, { now: NOW, backupAt: NOW, lost, reason: 'x', by: 'uid 0' });
+  beginLife(path, { now: NOW, backupAt: NOW, lost, entries: 0, holds: false, reason: 'x', by: 'uid 0' });
   await store.close();
   store = await openSqlite(path, clock);
 }

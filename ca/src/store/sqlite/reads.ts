@@ -3,7 +3,9 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import type { EntryQuery, Spool } from '../log-store.ts';
+import type { Recovery } from '../recovery-store.ts';
 import type { HoldingsQuery, UnexpiredPlace } from '../store.ts';
+import type { RecoveryTable } from './recovery-table.ts';
 import type { AskedTable } from './tables/asked-table.ts';
 import type { AuthorityTable } from './tables/authority-table.ts';
 import type { CertificatePages } from './tables/certificate-pages.ts';
@@ -32,6 +34,7 @@ export interface Tables {
   readonly spools: SpoolTable;
   readonly reviews: ReviewTable;
   readonly requests: RequestTable;
+  readonly recovery: RecoveryTable;
 }
 
 /** Times are milliseconds. */
@@ -68,6 +71,7 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
     identityUses: (below: number | undefined) => reviews.uses(below),
     signOffs: () => reviews.signOffs(),
     requests: (now: number) => requests.open(now),
+    recovery: (): Recovery | undefined => tables.recovery.current(),
     life: () => Number(sql.life.get()?.['n'] ?? 0),
     authorities: () => authorities.all(),
     authorityRequests: () => tables.asked.open(),

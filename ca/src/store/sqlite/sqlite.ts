@@ -8,6 +8,7 @@ import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { EntryQuery, LogCheckpoint, Prunable, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
 import type { Countersigner, OpenRequests, RequestDraft, SignOff } from '../operator-store.ts';
+import type { HandedBack } from '../recovery-store.ts';
 import type { AuthorityRequest } from '../request-store.ts';
 import type {
   AuthorityMove,
@@ -64,6 +65,9 @@ class SqliteStore implements Store {
   #tellLost: (error: unknown, events: number) => void = () => {};
 
   readonly life = () => this.#read('life');
+  readonly recovery = () => this.#read('recovery');
+  readonly handBack = (handed: HandedBack) => this.#inOrder(() => this.#write('handBack', handed));
+  readonly endHold = (reason: string, by: string) => this.#write('endHold', reason, by);
   readonly registry = () => this.#read('registry');
   readonly nodeState = (node: Node) => this.#read('nodeState', node);
   readonly nodeStates = (platform: string, prefix: string) => this.#read('nodeStates', platform, prefix);

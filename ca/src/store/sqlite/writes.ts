@@ -11,6 +11,7 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import { KEPT_EXPIRED_MS } from '../kept.ts';
 import type { LogCheckpoint, Prunable, ReportedCall, Spool } from '../log-store.ts';
+import type { HandedBack, Merged } from '../recovery-store.ts';
 import type { AuthorityRequest } from '../request-store.ts';
 import type {
   AuthorityMove,
@@ -65,9 +66,11 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
   return {
     append: (at: number, event: string, leaf: boolean): void => void audit(at, event, leaf),
     ...logWrites(tables, audit),
+    ...recoveryWrites(tables, numbers, audit),
     record: (at: number, issuance: IssuanceRow, event: string): void => {
       authorities.ensureKept(issuance.issuer);
       const { platform, node } = issuance;
+      tables.recovery.ensureMayIssue(platform);
       keys.ensureFree({ key: fromHex(issuance.keySha256), platform, node, now: at });
       undo.add(derived.add(issuance, new Date(at)));
       insertIssuance(sql.certificate, issuance, at);
@@ -105,6 +108,15 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
       audit(at, textOfEvent({ type: 'revocation.lifted', number, target, by }));
       return { revocation, sequence };
     },
+  };
+}
+
+/** What a restored CA hears of the life before. */
+function recoveryWrites({ recovery }: Tables, { next }: Numbers, audit: (at: number, event: string) => void) {
+  const writing = (at: number) => ({ at, next, tell: (event: AuditEvent) => audit(at, textOfEvent(event)) });
+  return {
+    handBack: (at: number, handed: HandedBack): Merged | undefined => recovery.take(handed, writing(at)),
+    endHold: (at: number, reason: string, by: string): boolean => recovery.endByHand(reason, by, writing(at)),
   };
 }
 

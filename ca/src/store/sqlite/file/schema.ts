@@ -268,4 +268,20 @@ export const MIGRATIONS: readonly string[] = [
     der BLOB NOT NULL
   ) STRICT;
   `,
+  // What a restored CA has heard of the life before. A CA that was restored by an older release holds nothing back.
+  `
+  CREATE TABLE recovery (
+    life INTEGER PRIMARY KEY,
+    merged INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    lost INTEGER NOT NULL,
+    tainted INTEGER NOT NULL,
+    holds INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE handed_back (
+    life INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (life, name)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

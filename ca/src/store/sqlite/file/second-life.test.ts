@@ -23,7 +23,15 @@ test('I118 records that a copy of the log has are not taken again in the life af
   const event = (number: number) =>
     ({ type: 'call.recorded', ...spool, serial: '40aa', number, record }) as const;
   const lost = [1, 2, 3].map((number) => ({ at: NOW, event: JSON.stringify(event(number)) }));
-  beginLife(path, { now: NOW, backupAt: NOW, lost, reason: undefined, by: 'the test' });
+  beginLife(path, {
+    now: NOW,
+    backupAt: NOW,
+    lost,
+    reason: undefined,
+    by: 'the test',
+    entries: 3,
+    holds: false,
+  });
   const store = await openSqlite(path, new ManualClock(NOW));
   expect(await store.reportedThrough(spool)).toBe(3);
   const more = [3, 4].map((number) => ({

@@ -33,6 +33,10 @@ export interface SecondLife {
   readonly lost: readonly LostEntry[];
   readonly reason: string | undefined;
   readonly by: string;
+  /** Entries of the log before this life, with those that were lost. */
+  readonly entries: number;
+  /** Nothing is issued before gateways have handed back what they know, or an operator says so. */
+  readonly holds: boolean;
 }
 
 /** What the database has that its newest checkpoint does not cover. */
@@ -63,16 +67,21 @@ export function logEndOf(path: string): LogEnd {
 export function beginLife(path: string, life: SecondLife): number {
   return withDatabase(path, (db) => {
     db.exec('BEGIN IMMEDIATE');
+    const merged = Number(db.prepare('SELECT sequence FROM state').get()?.['sequence']);
     const sequence = jump(db, life.now);
     const n = Number(db.prepare('SELECT coalesce(max(n), 0) + 1 AS n FROM lives').get()?.['n']);
-    const { now, backupAt, lost, reason, by } = life;
+    const { now, backupAt, lost, reason, by, entries, holds } = life;
     db.prepare('INSERT INTO lives VALUES (?, ?, ?, ?)').run(n, now.getTime(), backupAt.getTime(), sequence);
+    db.prepare('UPDATE recovery SET holds = 0').run();
+    const recovery = db.prepare('INSERT INTO recovery VALUES (?, ?, ?, 0, 0, ?)');
+    recovery.run(n, merged, entries, holds ? 1 : 0);
     putIn(db, lost, sequence);
     const about = { life: n, backup: backupAt.toISOString(), entries: lost.length };
     const event: AuditEvent = {
       type: 'ca.restored',
       ...about,
       ...(reason === undefined ? {} : { reason }),
+      ...(holds && { holds: true as const }),
       by,
     };
     const audit = db.prepare('INSERT INTO audit (at, event, leaf) VALUES (?, ?, 1)');

@@ -474,6 +474,17 @@ export interface ReleaseNodeResponse {
   state: string;
 }
 
+export interface AcceptLossRequest {
+  /** Why what came after the backup need not be known, for the audit log. */
+  reason: string;
+  dryRun: boolean;
+}
+
+export interface AcceptLossResponse {
+  /** What the CA waited for, or waits for: a sentence. */
+  waited: string;
+}
+
 function createBaseResourceFile(): ResourceFile {
   return { name: "", text: "", continues: false };
 }
@@ -4167,6 +4178,109 @@ export const ReleaseNodeResponse: MessageFns<ReleaseNodeResponse> = {
   },
 };
 
+function createBaseAcceptLossRequest(): AcceptLossRequest {
+  return { reason: "", dryRun: false };
+}
+
+export const AcceptLossRequest: MessageFns<AcceptLossRequest> = {
+  encode(message: AcceptLossRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reason !== "") {
+      writer.uint32(10).string(message.reason);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(16).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AcceptLossRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcceptLossRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAcceptLossResponse(): AcceptLossResponse {
+  return { waited: "" };
+}
+
+export const AcceptLossResponse: MessageFns<AcceptLossResponse> = {
+  encode(message: AcceptLossResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.waited !== "") {
+      writer.uint32(10).string(message.waited);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AcceptLossResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcceptLossResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.waited = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /**
  * The operator's hand on a running CA.
  * Caller of every RPC: root or the CA's own user, on the CA's admin socket, who have every role and need no sign-in; or
@@ -4318,6 +4432,16 @@ export const OperatorService = {
     responseSerialize: (value: CopyDatabaseResponse): Buffer =>
       Buffer.from(CopyDatabaseResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CopyDatabaseResponse => CopyDatabaseResponse.decode(value),
+  },
+  /** Role: operator, and a fresh sign-in. A restored CA waits no longer for what agents hand back, and issues. */
+  acceptLoss: {
+    path: "/chancery.v1.Operator/AcceptLoss" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AcceptLossRequest): Buffer => Buffer.from(AcceptLossRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AcceptLossRequest => AcceptLossRequest.decode(value),
+    responseSerialize: (value: AcceptLossResponse): Buffer => Buffer.from(AcceptLossResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AcceptLossResponse => AcceptLossResponse.decode(value),
   },
   /** Role: reader. Resources that somebody must look at again, and why. */
   review: {
@@ -4514,6 +4638,8 @@ export interface OperatorServer extends UntypedServiceImplementation {
   checkCertificates: handleUnaryCall<CheckCertificatesRequest, CheckCertificatesResponse>;
   /** Role: operator. Writes a copy of the database to a file beside it, for a backup, and answers when it is whole. */
   copyDatabase: handleUnaryCall<CopyDatabaseRequest, CopyDatabaseResponse>;
+  /** Role: operator, and a fresh sign-in. A restored CA waits no longer for what agents hand back, and issues. */
+  acceptLoss: handleUnaryCall<AcceptLossRequest, AcceptLossResponse>;
   /** Role: reader. Resources that somebody must look at again, and why. */
   review: handleUnaryCall<ReviewRequest, ReviewResponse>;
   /** Role: operator. Records that somebody has looked at a resource as it is; changes nothing. */
@@ -4739,6 +4865,22 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CopyDatabaseResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: operator, and a fresh sign-in. A restored CA waits no longer for what agents hand back, and issues. */
+  acceptLoss(
+    request: AcceptLossRequest,
+    callback: (error: ServiceError | null, response: AcceptLossResponse) => void,
+  ): ClientUnaryCall;
+  acceptLoss(
+    request: AcceptLossRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AcceptLossResponse) => void,
+  ): ClientUnaryCall;
+  acceptLoss(
+    request: AcceptLossRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AcceptLossResponse) => void,
   ): ClientUnaryCall;
   /** Role: reader. Resources that somebody must look at again, and why. */
   review(

@@ -79,6 +79,11 @@ export interface WatchResponse {
   readerVersion: number;
   /** In messages of their own, with sequence 0: GetCrls has other lists than before, and CrlPart.state names them so. */
   crls: Buffer;
+  /**
+   * The newest checkpoint of the audit log, C2SP tlog-checkpoint, for agents to keep and to hand back. Empty before the
+   * first.
+   */
+  checkpoint: string;
 }
 
 /** Authorities of each kind. A reader ignores kinds that it does not know: it verifies nothing with them. */
@@ -186,6 +191,23 @@ export interface GetVouchersResponse {
    * "authority.moved" with a voucher. Unordered; at most 32.
    */
   proofs: Buffer[];
+}
+
+export interface HandBackRequest {
+  /**
+   * The newest signed revocations that the agent has, all that were in force: sequence and note; list where the answer
+   * before wanted them.
+   */
+  revocations:
+    | Revocations
+    | undefined;
+  /** The newest checkpoint of the audit log that the agent has; may be empty. */
+  checkpoint: string;
+}
+
+export interface HandBackResponse {
+  /** The revocations are newer than what the CA knows: hand them back again with their list. */
+  wantsRevocations: boolean;
 }
 
 export interface GetCrlsRequest {
@@ -463,6 +485,7 @@ function createBaseWatchResponse(): WatchResponse {
     takesParts: false,
     readerVersion: 0,
     crls: Buffer.alloc(0),
+    checkpoint: "",
   };
 }
 
@@ -494,6 +517,9 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     }
     if (message.crls.length !== 0) {
       writer.uint32(66).bytes(message.crls);
+    }
+    if (message.checkpoint !== "") {
+      writer.uint32(74).string(message.checkpoint);
     }
     return writer;
   },
@@ -573,6 +599,14 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             }
 
             message.crls = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.checkpoint = reader.string();
             continue;
           }
         }
@@ -1283,6 +1317,109 @@ export const GetVouchersResponse: MessageFns<GetVouchersResponse> = {
   },
 };
 
+function createBaseHandBackRequest(): HandBackRequest {
+  return { revocations: undefined, checkpoint: "" };
+}
+
+export const HandBackRequest: MessageFns<HandBackRequest> = {
+  encode(message: HandBackRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revocations !== undefined) {
+      Revocations.encode(message.revocations, writer.uint32(10).fork()).join();
+    }
+    if (message.checkpoint !== "") {
+      writer.uint32(18).string(message.checkpoint);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HandBackRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHandBackRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.revocations = Revocations.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.checkpoint = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHandBackResponse(): HandBackResponse {
+  return { wantsRevocations: false };
+}
+
+export const HandBackResponse: MessageFns<HandBackResponse> = {
+  encode(message: HandBackResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.wantsRevocations !== false) {
+      writer.uint32(8).bool(message.wantsRevocations);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HandBackResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHandBackResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.wantsRevocations = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseGetCrlsRequest(): GetCrlsRequest {
   return {};
 }
@@ -1432,6 +1569,19 @@ export const TrustService = {
     responseSerialize: (value: CrlPart): Buffer => Buffer.from(CrlPart.encode(value).finish()),
     responseDeserialize: (value: Buffer): CrlPart => CrlPart.decode(value),
   },
+  /**
+   * Caller: anyone; what is handed back proves itself. An agent calls it before its first Watch on a connection: where
+   * the CA was restored from a backup, it learns what it has said since.
+   */
+  handBack: {
+    path: "/chancery.v1.Trust/HandBack" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HandBackRequest): Buffer => Buffer.from(HandBackRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HandBackRequest => HandBackRequest.decode(value),
+    responseSerialize: (value: HandBackResponse): Buffer => Buffer.from(HandBackResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HandBackResponse => HandBackResponse.decode(value),
+  },
 } as const;
 
 export interface TrustServer extends UntypedServiceImplementation {
@@ -1446,6 +1596,11 @@ export interface TrustServer extends UntypedServiceImplementation {
   getVouchers: handleUnaryCall<GetVouchersRequest, GetVouchersResponse>;
   /** Caller: anyone. The revocation lists (CRL, RFC 5280 section 5) of the issuers of the trust domain, in parts. */
   getCrls: handleServerStreamingCall<GetCrlsRequest, CrlPart>;
+  /**
+   * Caller: anyone; what is handed back proves itself. An agent calls it before its first Watch on a connection: where
+   * the CA was restored from a backup, it learns what it has said since.
+   */
+  handBack: handleUnaryCall<HandBackRequest, HandBackResponse>;
 }
 
 export interface TrustClient extends Client {
@@ -1491,6 +1646,25 @@ export interface TrustClient extends Client {
   /** Caller: anyone. The revocation lists (CRL, RFC 5280 section 5) of the issuers of the trust domain, in parts. */
   getCrls(request: GetCrlsRequest, options?: Partial<CallOptions>): ClientReadableStream<CrlPart>;
   getCrls(request: GetCrlsRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<CrlPart>;
+  /**
+   * Caller: anyone; what is handed back proves itself. An agent calls it before its first Watch on a connection: where
+   * the CA was restored from a backup, it learns what it has said since.
+   */
+  handBack(
+    request: HandBackRequest,
+    callback: (error: ServiceError | null, response: HandBackResponse) => void,
+  ): ClientUnaryCall;
+  handBack(
+    request: HandBackRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HandBackResponse) => void,
+  ): ClientUnaryCall;
+  handBack(
+    request: HandBackRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HandBackResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const TrustClient = makeGenericClientConstructor(TrustService, "chancery.v1.Trust") as unknown as {

@@ -1,0 +1,246 @@
+/** I201 to I204: what peers hand back to a CA that was restored, and when it issues again. */
+import { join } from 'node:path';
+import { silentLog } from '@chancery/shared/ground/log.ts';
+import { parseTarget } from '@chancery/shared/revocation/revocation.ts';
+import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { signCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
+import { revocationsDigest } from '@chancery/shared/voucher/state-digest.ts';
+import { signState } from '@chancery/shared/voucher/state-note.ts';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { NOW } from '../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../test/kit/manual-clock.ts';
+import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { newLogKey } from '../../../test/kit/voucher.ts';
+import { openRevocations, type Revocations } from '../revocation/revocations.ts';
+import { beginLife } from '../store/sqlite/file/second-life.ts';
+import { openSqlite } from '../store/sqlite/sqlite.ts';
+import type { Store } from '../store/store.ts';
+import { Recovery } from './recovery.ts';
+
+const trustDomain = parseTrustDomain('prod.example');
+const [gateway, second, web] = ['gateway', 'second', 'web'].map((name) =>
+  parseSpiffeId(`spiffe://prod.example/${name}`),
+) as [ReturnType<typeof parseSpiffeId>, ReturnType<typeof parseSpiffeId>, ReturnType<typeof parseSpiffeId>];
+const log = newLogKey(trustDomain);
+const clock = new ManualClock(NOW);
+const from = { by: gateway, id: gateway };
+type Revoked = Parameters<typeof revocationsDigest>[0][number];
+
+const revoked = (number: number, changes: Partial<Revoked> = {}): Revoked => ({
+  number: BigInt(number),
+  kind: 'id',
+  value: `spiffe://prod.example/gone${number}`,
+  serials: [],
+  reason: 'keyCompromise',
+  until: 0n,
+  ...changes,
+});
+
+function handed(number: number, list: readonly Revoked[], { key = log, size = 0 } = {}) {
+  const claim = { part: 'revocations', number: BigInt(number), digest: revocationsDigest(list) } as const;
+  const root = new Uint8Array(32);
+  return {
+    note: signState(claim, key.verifier, key.privateKey),
+    list,
+    checkpoint: size === 0 ? '' : signCheckpoint({ size, root }, key.verifier, key.privateKey),
+  };
+}
+
+let folder: string;
+let store: Store;
+let revocations: Revocations;
+let recovery: Recovery;
+let awaited: readonly string[];
+const path = () => join(folder, 'ca.db');
+
+async function open(): Promise<void> {
+  store = await openSqlite(path(), clock);
+  revocations = await openRevocations({ store, clock, trustDomain, cautious: () => clock.now() } as never);
+  const gateways = () => new Set(awaited);
+  const rooms = { store, revocations, gateways, clock, log: silentLog, verifier: log.verifier };
+  recovery = await Recovery.open({ ...rooms, longestSeconds: 3600 });
+}
+
+/** Two revocations are in the backup, so its number is 2. */
+beforeEach(async () => {
+  folder = makeFolder();
+  awaited = [gateway];
+  await open();
+  for (const n of [1, 2]) {
+    const target = parseTarget('id', `spiffe://prod.example/gone${n}`);
+    await revocations.revoke({ target, reason: 'keyCompromise', seconds: 0, by: 'uid 0' });
+  }
+  await restore();
+});
+afterEach(async () => {
+  await store.close();
+  removeFolder(folder);
+});
+
+async function restore(holds = true): Promise<void> {
+  await store.close();
+  const about = { now: clock.now(), backupAt: clock.now(), lost: [], reason: undefined, by: 'uid 0' };
+  beginLife(path(), { ...about, entries: 2, holds });
+  await open();
+}
+
+const numbers = () => revocations.standing().map(({ number }) => number);
+const events = async () => (await store.events(0, 1000)).map(({ event }) => event.type);
+const issuance = { serial: '40aa', id: web, identity: 'web', platform: 'unix', node: 'n1' };
+const record = () =>
+  store.record(
+    {
+      ...issuance,
+      ...{ notBefore: NOW, notAfter: new Date(NOW.getTime() + 60_000), issuer: '00' },
+      keySha256: new Uint8Array(32),
+    } as never,
+    { type: 'operator.acting', verb: 'test', about: '', by: 'x' },
+  );
+const known = [revoked(1), revoked(2)];
+
+describe('a CA that was restored', () => {
+  test('issues nothing until each gateway has handed back what it has, and says so', async () => {
+    awaited = [gateway, second];
+    await expect(record()).rejects.toThrow(refusal('recovering', /restored from a backup/));
+    expect(recovery.whyHeld()).toMatch(
+      /issues nothing yet.*gateway, spiffe:.*second; chancery-ca accept-loss/,
+    );
+    await recovery.take(handed(2, known), from);
+    expect(recovery.whyHeld()).toMatch(/hand back: spiffe:\/\/prod\.example\/second;/);
+    await expect(record()).rejects.toThrow(refusal('recovering', /restored/));
+    await recovery.take(handed(2, known), { by: second, id: second });
+    expect(recovery.whyHeld()).toBeUndefined();
+    await record();
+    expect(await events()).toContain('ca.issuesAgain');
+  });
+
+  test('holds still after a restart, and knows who was heard', async () => {
+    awaited = [gateway, second];
+    await recovery.take(handed(2, known), from);
+    await store.close();
+    await open();
+    expect(recovery.whyHeld()).toMatch(/hand back: spiffe:\/\/prod\.example\/second;/);
+  });
+
+  test('waits for an operator where there is no gateway', async () => {
+    awaited = [];
+    expect(recovery.whyHeld()).toMatch(/waits for an operator/);
+    await recovery.take(handed(2, known), from);
+    expect(recovery.whyHeld()).toBeDefined();
+    expect(await recovery.acceptLoss('a drill', 'uid 0')).toBe(true);
+    expect(await recovery.acceptLoss('a drill', 'uid 0')).toBe(false);
+    expect(recovery.whyHeld()).toBeUndefined();
+    expect(await events()).toContain('ca.issuesAgain');
+  });
+
+  test('I201 asks for revocations that are newer, and puts them in force', async () => {
+    const newer = handed(4, [
+      ...known,
+      revoked(3),
+      revoked(4, { kind: 'node', value: 'unix/n1', serials: ['40bb'] }),
+    ]);
+    expect(await recovery.take({ ...newer, list: [] }, from)).toBe(true);
+    expect(recovery.whyHeld()).toBeDefined();
+    expect(await recovery.take(newer, from)).toBe(false);
+    expect(numbers().slice(0, 4)).toEqual([1, 2, 3, 4]);
+    // The certificate of the node is on no record: it is revoked by itself.
+    expect(revocations.standing().at(-1)).toMatchObject({ target: { kind: 'serial', value: '40bb' } });
+    expect(numbers().at(-1)).toBeGreaterThan(1_000_000);
+    expect(revocations.sets.current().sequence).toBeGreaterThan(1_000_000n);
+    expect(await recovery.take(newer, from)).toBe(false);
+    expect(numbers()).toHaveLength(5);
+    expect((await events()).filter((type) => type === 'ca.handedBack')).toHaveLength(1);
+  });
+
+  test('I202 a state from before the newest one changes nothing', async () => {
+    await recovery.take(handed(5, known), from);
+    for (const old of [handed(4, [...known, revoked(3)]), handed(5, [...known, revoked(3)]), handed(1, [])])
+      expect(await recovery.take(old, from)).toBe(false);
+    expect(numbers()).toEqual([1, 2]);
+  });
+
+  test('I202 what a newer state of the life before has no more is lifted if it was handed back, else named', async () => {
+    await recovery.take(handed(3, [...known, revoked(3)]), from);
+    expect(numbers()).toEqual([1, 2, 3]);
+    await recovery.take(handed(5, [revoked(1), revoked(4)]), from);
+    // 2 is of the backup: an operator looks.
+    expect(numbers()).toEqual([1, 2, 4]);
+    const told = (await store.events(0, 1000)).flatMap(({ event }) =>
+      event.type === 'ca.handedBack' ? [event.kept] : [],
+    );
+    expect(told).toEqual([[], [2]]);
+  });
+
+  test('I202 a revocation that an operator has lifted since does not come back', async () => {
+    await revocations.lift(2, 'uid 0');
+    await recovery.take(handed(3, [...known, revoked(3)]), from);
+    expect(numbers()).toEqual([1, 3]);
+  });
+
+  test.each<[string, () => ReturnType<typeof handed>, RegExp]>([
+    ['another key', () => handed(4, [revoked(3)], { key: newLogKey(trustDomain) }), /not signed by/],
+    ['another list', () => ({ ...handed(4, [revoked(3)]), list: [revoked(9)] }), /is another one/],
+    ['nothing', () => ({ ...handed(4, []), note: '' }), /not a signed note|no empty line|not/],
+    [
+      'another checkpoint',
+      () => ({ ...handed(4, known), checkpoint: 'x' }),
+      /not a signed note|no empty line/,
+    ],
+    [
+      'a policy',
+      () => ({
+        ...handed(4, []),
+        note: signState(
+          { part: 'policy', number: 4n, subject: web, digest: new Uint8Array(32) },
+          log.verifier,
+          log.privateKey,
+        ),
+      }),
+      /note is of policy/,
+    ],
+  ])('I203 refuses what the key of the log has not signed: %s', async (_, spoiled, says) => {
+    await expect(recovery.take(spoiled(), from)).rejects.toThrow(refusal('tlog', says));
+    expect([numbers(), recovery.whyHeld()]).toEqual([[1, 2], expect.any(String)]);
+  });
+
+  test('I204 a peer that is no gateway, or shows no certificate, ends no wait', async () => {
+    await recovery.take(handed(2, known), { by: web, id: web });
+    await recovery.take(handed(2, known), { by: '10.0.0.1', id: undefined });
+    expect(recovery.whyHeld()).toBeDefined();
+    expect((await store.recovery())?.heard).toEqual([]);
+  });
+
+  test('a taint after the backup is named, and only an operator ends the wait', async () => {
+    const tainted = revoked(3, { kind: 'authority', value: 'ab'.repeat(32) });
+    await recovery.take(handed(3, [...known, tainted]), from);
+    expect(numbers()).toEqual([1, 2]);
+    expect(recovery.whyHeld()).toBeDefined();
+    await recovery.acceptLoss('tainted again', 'uid 0');
+    expect(recovery.whyHeld()).toBeUndefined();
+  });
+
+  test('says how many entries of its log are lost, by a checkpoint of the life before', async () => {
+    await recovery.take(handed(2, known, { size: 12 }), from);
+    await recovery.take(handed(2, known, { size: 11 }), from);
+    const lost = (await store.events(0, 1000)).flatMap(({ event }) =>
+      event.type === 'ca.entriesLost' ? [event.entries] : [],
+    );
+    expect(lost).toEqual([10]);
+    expect((await store.recovery())?.lost).toBe(10);
+  });
+
+  test('a second restore of one backup begins above the first', async () => {
+    const first = (await store.recovery())?.start ?? 0;
+    clock.jump(new Date(clock.now().getTime() + 60_000));
+    await restore(false);
+    expect((await store.recovery())?.start).toBeGreaterThan(first);
+    expect(recovery.whyHeld()).toBeUndefined();
+    clock.jump(NOW);
+  });
+});
+
+test('what is of this life is not asked for', async () => {
+  const start = (await store.recovery())?.start ?? 0;
+  expect(await recovery.take({ ...handed(start, [revoked(3)]), list: [] }, from)).toBe(false);
+});

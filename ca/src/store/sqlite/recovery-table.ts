@@ -1,0 +1,181 @@
+/** The table of what a restored CA has heard of the life before: part of the SQLite store. */
+import type { DatabaseSync } from 'node:sqlite';
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import type { HandedBack, Merged, Recovery } from '../recovery-store.ts';
+import { fromHex } from './tables/rows.ts';
+
+interface Held extends Recovery {
+  readonly life: number;
+  readonly entries: number;
+}
+
+/** How a write of the store tells an event and takes the next number. */
+interface Writing {
+  readonly at: number;
+  readonly next: () => bigint;
+  readonly tell: (event: AuditEvent) => void;
+}
+
+type Row = Readonly<Record<string, unknown>>;
+
+const NOTHING: Merged = { made: [], lifted: [], kept: [], tainted: [] };
+
+/** Prepares its statements once; every method blocks, and the caller holds the transaction. */
+export class RecoveryTable {
+  readonly #sql: ReturnType<typeof statements>;
+
+  constructor(db: DatabaseSync) {
+    this.#sql = statements(db);
+  }
+
+  /** Of the newest life; undefined for a CA that was never restored. */
+  current(): Held | undefined {
+    const row = this.#sql.current.get();
+    if (row === undefined) return undefined;
+    const heard = this.#sql.heard.all(Number(row['life'])).map((each) => String(each['name']));
+    const number = (name: string): number => Number(row[name]);
+    const [life, start, merged, entries, lost] = ['life', 'start', 'merged', 'entries', 'lost'].map(number);
+    return {
+      ...{ life: life ?? 0, start: start ?? 0, merged: merged ?? 0, entries: entries ?? 0, lost: lost ?? 0 },
+      holds: row['holds'] === 1,
+      heard,
+    };
+  }
+
+  /** The CA's own certificate is issued all the same: agents hand back over TLS. Throws recovering. */
+  ensureMayIssue(platform: string): void {
+    const says = 'the CA was restored from a backup, and waits for what gateways know of the time after it';
+    ensure(platform === 'self' || this.#sql.holds.get() === undefined, 'recovering', says);
+  }
+
+  /** As `RecoveryStore.handBack`. */
+  take(handed: HandedBack, writing: Writing): Merged | undefined {
+    const held = this.current();
+    if (held === undefined || handed.number >= held.start) return undefined;
+    const { list, number } = handed;
+    const isNewer = list !== undefined && number > held.merged;
+    const merged = isNewer ? this.#merge(held, { ...handed, list }, writing) : NOTHING;
+    this.#countEntries(held, handed, writing);
+    if (handed.gateway !== undefined) this.#sql.hear.run(held.life, handed.gateway);
+    this.#endHold(handed, writing);
+    return merged.made.length + merged.lifted.length > 0 ? merged : undefined;
+  }
+
+  /** As `RecoveryStore.endHold`. */
+  endByHand(reason: string, by: string, { tell }: Writing): boolean {
+    if (this.#sql.end.run().changes === 0) return false;
+    tell({ type: 'ca.issuesAgain', reason, by });
+    return true;
+  }
+
+  #merge(held: Held, handed: Newer, writing: Writing): Merged {
+    const { by, number, list } = handed;
+    const { at, next, tell } = writing;
+    const inForce = this.#sql.inForce.all(at);
+    const [standing, before] = [new Set(list.map((each) => each.number)), Number(held.start)];
+    const gone = inForce.filter((row) => Number(row['n']) < before && !standing.has(Number(row['n'])));
+    const isHandedBack = (row: Row): boolean => Number(row['sequence']) > before;
+    const fresh = list.filter((each) => this.#sql.known.get(each.number) === undefined);
+    const isTaint = ({ target }: (typeof list)[number]): boolean => target.kind === 'authority';
+    const tainted = fresh.filter(isTaint).map(({ target }) => target.value);
+    const sequence = next();
+    const from = `${by}, who handed it back`;
+    const made = fresh
+      .filter((each) => !isTaint(each))
+      .map((each): MadeRevocation => ({ ...each, by: from, at: new Date(at) }));
+    for (const each of made) this.#insert(each, sequence);
+    this.#revokeSerials(handed, { at, sequence, from });
+    const lifted = gone.filter((row) => isHandedBack(row) && row['kind'] !== 'authority');
+    for (const row of lifted) this.#sql.lift.run(from, at, sequence, Number(row['n']));
+    this.#sql.merged.run(number, tainted.length > 0 ? 1 : 0, held.life);
+    const numbers = (rows: readonly Row[]): readonly number[] => rows.map((row) => Number(row['n']));
+    const kept = numbers(gone.filter((row) => !isHandedBack(row)));
+    for (const { number: n, target, reason, until } of made)
+      tell({
+        type: 'revocation.made',
+        number: n,
+        target,
+        reason,
+        by: from,
+        ...(until && { until: until.toISOString() }),
+      });
+    for (const row of lifted) tell({ type: 'revocation.lifted', ...targetOf(row), by: from });
+    tell({
+      type: 'ca.handedBack',
+      number,
+      made: made.length,
+      lifted: lifted.length,
+      kept: kept.slice(0, 100),
+      tainted,
+      by,
+    });
+    return { made, lifted: numbers(lifted), kept, tainted };
+  }
+
+  #insert({ number, target, reason, by, at, until }: MadeRevocation, sequence: bigint): void {
+    const end = until === undefined ? null : until.getTime();
+    this.#sql.insert.run(number, target.kind, target.value, reason, by, at.getTime(), end, sequence);
+  }
+
+  /** Certificates of a node or another certificate that are not on record, so nothing else leads to them. */
+  #revokeSerials({ list, until }: Newer, about: { at: number; sequence: bigint; from: string }): void {
+    const { at, sequence, from } = about;
+    for (const { serials, reason } of list)
+      for (const serial of serials)
+        if (
+          this.#sql.serial.get(fromHex(serial)) === undefined &&
+          this.#sql.revoked.get(serial) === undefined
+        )
+          this.#sql.add.run('serial', serial, reason, from, at, until.getTime(), sequence);
+  }
+
+  #countEntries(held: Held, { entries, by }: HandedBack, { tell }: Writing): void {
+    const lost = entries - held.entries;
+    if (lost <= held.lost) return;
+    this.#sql.lost.run(lost, held.life);
+    tell({ type: 'ca.entriesLost', entries: lost, size: entries, by });
+  }
+
+  #endHold({ awaited, by }: HandedBack, { tell }: Writing): void {
+    const held = this.current();
+    const isHeard = awaited.length > 0 && awaited.every((each) => held?.heard.includes(each));
+    if (held?.holds !== true || !isHeard || this.#sql.endAlone.run().changes === 0) return;
+    tell({ type: 'ca.issuesAgain', reason: 'every gateway has handed back what it has', by });
+  }
+}
+
+type Newer = HandedBack & { readonly list: NonNullable<HandedBack['list']> };
+
+/** For the event of a revocation that is lifted. */
+function targetOf(row: Row) {
+  const kind = String(row['kind']) as MadeRevocation['target']['kind'];
+  return {
+    number: Number(row['n']),
+    target: { kind, value: String(row['value']) } as MadeRevocation['target'],
+  };
+}
+
+function statements(db: DatabaseSync) {
+  const sql = (text: string) => db.prepare(text);
+  return {
+    current: sql(`SELECT r.*, l.sequence AS start FROM recovery r JOIN lives l ON l.n = r.life
+      ORDER BY r.life DESC LIMIT 1`),
+    heard: sql('SELECT name FROM handed_back WHERE life = ? ORDER BY name'),
+    hear: sql('INSERT OR IGNORE INTO handed_back VALUES (?, ?)'),
+    holds: sql('SELECT 1 FROM recovery WHERE holds = 1'),
+    end: sql('UPDATE recovery SET holds = 0 WHERE holds = 1'),
+    endAlone: sql('UPDATE recovery SET holds = 0 WHERE holds = 1 AND tainted = 0'),
+    merged: sql('UPDATE recovery SET merged = ?, tainted = max(tainted, ?) WHERE life = ?'),
+    lost: sql('UPDATE recovery SET lost = ? WHERE life = ?'),
+    inForce: sql('SELECT * FROM revocations WHERE lifted_at IS NULL AND (until IS NULL OR until > ?)'),
+    known: sql('SELECT 1 FROM revocations WHERE n = ?'),
+    insert: sql('INSERT INTO revocations VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)'),
+    add: sql(`INSERT INTO revocations VALUES ((SELECT max(n) + 1 FROM
+      (SELECT n FROM revocations UNION ALL SELECT sequence FROM lives)), ?, ?, ?, ?, ?, ?, NULL, NULL, ?)`),
+    lift: sql('UPDATE revocations SET lifted_by = ?, lifted_at = ?, sequence = ? WHERE n = ?'),
+    serial: sql('SELECT 1 FROM certificates WHERE serial = ?'),
+    revoked: sql("SELECT 1 FROM revocations WHERE kind = 'serial' AND value = ? AND lifted_at IS NULL"),
+  };
+}
