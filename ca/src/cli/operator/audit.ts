@@ -28,7 +28,7 @@ const DEFAULT_LIMIT = 100;
 const FOLLOW_MS = 1_000;
 
 export const audit: Command = {
-  says: 'Looks into the audit log (query), exports it, compares certificates with it, proves and verifies it, and prints its newest checkpoint.',
+  says: 'Looks into the audit log (query), exports it, compares certificates with it, proves it and verifies it.',
   positionals: 'query | export | certificates | proof ENTRY | checkpoint | verify',
   flags: {
     identity: {
