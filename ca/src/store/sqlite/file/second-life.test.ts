@@ -84,7 +84,15 @@ describe('a root that was made after the backup', () => {
     await before.saveAuthority(root, certified({}));
     await before.close();
     const lost = events.map((event) => ({ at: NOW, event: JSON.stringify(event) }));
-    beginLife(path, { now: NOW, backupAt: NOW, lost, reason: undefined, by: 'the test' });
+    beginLife(path, {
+      now: NOW,
+      backupAt: NOW,
+      lost,
+      reason: undefined,
+      by: 'the test',
+      entries: 0,
+      holds: false,
+    });
     const store = await openSqlite(path, new ManualClock(NOW));
     try {
       const authorities = await store.authorities();
