@@ -175,12 +175,12 @@ test('values in, values out: what a console would show', async () => {
   expect((await operator.revoke(root)({ ...VERBS.revoke, value: `${ID}2` })).unacknowledged).toMatchObject({
     away: 0,
   });
-  expect(await operator.lift(root)(2)).toMatchObject({ number: 2 });
+  expect(await operator.lift(root)(2)).toMatchObject({ revocation: { number: 2 }, still: [] });
   expect(await operator.agents(root)(undefined)).toMatchObject({
     away: [{ node: 'n1', revoked: true }],
     awayCount: 0,
   });
-  expect(await operator.lift(root)(1)).toMatchObject({ number: 1 });
+  expect(await operator.lift(root)(1)).toMatchObject({ revocation: { number: 1 } });
   expect(await operator.revocations(root)(undefined)).toEqual([]);
 });
 

@@ -51,6 +51,12 @@ export interface RevokeReport extends Matched {
   readonly unacknowledged: Unacknowledged | undefined;
 }
 
+/** A revocation that is over, and others in force that cut off all of what it did. */
+export interface Lifted {
+  readonly revocation: MadeRevocation;
+  readonly still: readonly MadeRevocation[];
+}
+
 const MAX_REASON = 1000;
 /** A hundred years: more is a mistake, and much more is not a valid Date. */
 const MAX_SECONDS = 100 * 365 * 86_400;
@@ -69,11 +75,14 @@ export const revocationVerbs = (deps: RevokeDeps) => ({
     deps,
   ),
   /** By its number. */
-  lift: writing<number, MadeRevocation>(
+  lift: writing<number, Lifted>(
     {
       name: 'lift',
       about: (number) => `revocation ${number}`,
-      run: (number, by) => deps.revocations.lift(number, by),
+      run: async (number, by) => {
+        const revocation = await deps.revocations.lift(number, by);
+        return { revocation, still: await deps.revocations.alsoCutOff(revocation.target) };
+      },
     },
     deps,
   ),

@@ -85,6 +85,23 @@ describe('a revocation', () => {
     expect(revocations.sets.current().sequence).toBe(4n);
   });
 
+  test.each<[string, string, readonly string[]]>([
+    ['id', ID, ['id', 'id', 'pattern']],
+    ['serial', '40aa', ['id', 'serial', 'id', 'node', 'pattern']],
+    ['node', 'fake/n1', ['node']],
+    ['pattern', 'spiffe://prod.example/**', ['pattern']],
+    ['pattern', 'spiffe://prod.example/other/*', []],
+  ])('others that cut off all of %s %s are told, and no more', async (kind, value, kinds) => {
+    const all = [
+      ...[order('id', ID), order('serial', '40aa'), order('id', ID), order('id', `${ID}2`)],
+      ...[order('node', 'fake/n1'), order('node', 'fake/n2')],
+      ...[order('pattern', 'spiffe://prod.example/**'), order('pattern', 'spiffe://prod.example/api/*')],
+    ];
+    for (const each of all) await revocations.revoke(each);
+    const also = await revocations.alsoCutOff(parseTarget(kind, value));
+    expect(also.map(({ target }) => target.kind)).toEqual(kinds);
+  });
+
   test.each([0, 2])('%i is not there to be lifted', async (number) => {
     await revocations.revoke(order('id', ID));
     await expect(revocations.lift(number, 'uid 0')).rejects.toThrow(

@@ -84,6 +84,8 @@ export interface Revocations {
   keep(changed: ChangedRevocation): Promise<void>;
   /** Throws revocation, store. */
   lift(number: number, by: string): Promise<MadeRevocation>;
+  /** Those in force, by their numbers, of which each cuts off all that `target` does; of patterns equal ones alone. */
+  alsoCutOff(target: Target): Promise<readonly MadeRevocation[]>;
 }
 
 export interface RevocationDeps {
@@ -171,6 +173,24 @@ class LiveRevocations implements Revocations {
       const { list, sequence } = await this.#deps.store.revocations();
       this.#sets.publish(revocationSet(list, sequence));
     });
+  }
+
+  async alsoCutOff(target: Target): Promise<readonly MadeRevocation[]> {
+    const peer = await this.#peerOf(target);
+    return this.standing().filter((each) =>
+      peer === undefined
+        ? each.target.kind === target.kind && each.target.value === target.value
+        : matcherOf(each.target)(peer),
+    );
+  }
+
+  /** Undefined for a target that is not one peer, or not on record. */
+  async #peerOf({ kind, value }: Target): Promise<RevocablePeer | undefined> {
+    if (kind === 'id') return { id: parseSpiffeId(value) };
+    const issued = kind === 'serial' ? await this.#deps.store.issuance(value) : undefined;
+    if (issued === undefined) return undefined;
+    const { id, serial, origin, platform, node } = issued;
+    return { id, serial, origin, node: { platform, node } };
   }
 
   keep({ revocation, sequence }: ChangedRevocation): Promise<void> {

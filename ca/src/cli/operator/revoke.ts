@@ -56,11 +56,15 @@ export const unrevoke: Command = {
     const [text = '', ...more] = invocation.positionals;
     if (!/^[1-9][0-9]{0,14}$/.test(text) || more.length > 0)
       throw new MisuseError('give the NUMBER of one revocation, as `revocations` lists them');
-    const { revocation } = await callOperator(invocation, (client) => client.liftRevocation, {
-      number: BigInt(text),
-    });
-    if (invocation.has('json')) printJson(io, revocation);
-    else io.out(`lifted revocation ${text}: ${revocation?.kind} ${revocation?.value}\n`);
+    const request = { number: BigInt(text) };
+    const answer = await callOperator(invocation, (client) => client.liftRevocation, request);
+    const { revocation, still } = answer;
+    if (invocation.has('json')) printJson(io, { ...revocation, still });
+    else {
+      io.out(`lifted revocation ${text}: ${revocation?.kind} ${revocation?.value}\n`);
+      for (const { number, kind, value } of still)
+        io.out(`it is still cut off by revocation ${number}: ${kind} ${value}\n`);
+    }
     return 0;
   },
 };

@@ -20,9 +20,10 @@ export const revokeMethods = (operator: Operator) =>
     unary('Revoke', OperatorService.revoke, async ({ seconds, ...request }, caller) =>
       reportMessage(await operator.revoke(askerOf(caller))({ ...request, seconds: Number(seconds) })),
     ),
-    unary('LiftRevocation', OperatorService.liftRevocation, async ({ number }, caller) => ({
-      revocation: revocationMessage(await operator.lift(askerOf(caller))(Number(number))),
-    })),
+    unary('LiftRevocation', OperatorService.liftRevocation, async ({ number }, caller) => {
+      const { revocation, still } = await operator.lift(askerOf(caller))(Number(number));
+      return { revocation: revocationMessage(revocation), still: still.map(revocationMessage) };
+    }),
     unary('ReleaseNode', OperatorService.releaseNode, async (request, caller) => ({
       state: await operator.releaseNode(askerOf(caller))(request),
     })),

@@ -296,7 +296,11 @@ export interface LiftRevocationRequest {
 }
 
 export interface LiftRevocationResponse {
-  revocation: Revocation | undefined;
+  revocation:
+    | Revocation
+    | undefined;
+  /** Others in force that cut off all of what it did. */
+  still: Revocation[];
 }
 
 export interface ListRevocationsRequest {
@@ -2484,13 +2488,16 @@ export const LiftRevocationRequest: MessageFns<LiftRevocationRequest> = {
 };
 
 function createBaseLiftRevocationResponse(): LiftRevocationResponse {
-  return { revocation: undefined };
+  return { revocation: undefined, still: [] };
 }
 
 export const LiftRevocationResponse: MessageFns<LiftRevocationResponse> = {
   encode(message: LiftRevocationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.revocation !== undefined) {
       Revocation.encode(message.revocation, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.still) {
+      Revocation.encode(v!, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -2514,6 +2521,14 @@ export const LiftRevocationResponse: MessageFns<LiftRevocationResponse> = {
             }
 
             message.revocation = Revocation.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.still.push(Revocation.decode(reader, reader.uint32()));
             continue;
           }
         }
