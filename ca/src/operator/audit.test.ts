@@ -1,6 +1,7 @@
 import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { makeAuthorities } from '../../../test/kit/ca/authority.ts';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
@@ -81,6 +82,45 @@ test('a certificate of the CA itself needs no Identity, and one that was not sig
   expect(await problems()).toEqual([1, undefined]);
   await store.append({ type: 'svid.failed', serial: SERIAL, detail: 'x' });
   expect(await problems()).toEqual([1, undefined, 'the audit log says that it was not signed']);
+});
+
+describe('of a certificate whose issuer was removed', () => {
+  const acting = { type: 'operator.acting', verb: 'x', about: 'x', by: 'x' } as const;
+  const removed = { serial: '40bb', from: 'active', to: 'removed' } as const;
+  const key = { kind: 'authority', value: 'ab'.repeat(32) } as const;
+  const draft = { target: key, reason: 'keyCompromise', by: 'x', until: undefined } as const;
+
+  test('is said that it was', async () => {
+    await record(genuine);
+    await store.moveAuthorities([removed], acting);
+    expect(await problems()).toEqual([1, undefined, 'its issuer 40bb was removed']);
+  });
+
+  test("is said nothing if it is the CA's own, for which no removal waits", async () => {
+    await record({ ...genuine, platform: 'self', identity: 'chancery-ca' });
+    await store.moveAuthorities([removed], acting);
+    expect(await problems()).toEqual([1, undefined]);
+  });
+
+  test('is said nothing if that was tainted: the certificate is refused', async () => {
+    await record(genuine);
+    await store.taintAuthority({ authority: '40bb', moves: [removed], draft }, acting);
+    expect(await problems()).toEqual([1, undefined]);
+  });
+
+  test('is said nothing if the root above was tainted', async () => {
+    const { store: real, authorities } = await makeAuthorities();
+    const { serial } = authorities.issuer(NOW);
+    const records = (await real.authorities()).map((each) => ({
+      ...each,
+      ...({ state: 'removed', taintedAt: each.kind === 'root' ? NOW : undefined } as const),
+    }));
+    await record(genuine);
+    const issued = await store.issuance(SERIAL);
+    vi.spyOn(store, 'issuance').mockResolvedValue(issued && { ...issued, issuer: serial });
+    vi.spyOn(store, 'authorities').mockResolvedValue(records);
+    expect(await problems()).toEqual([1, undefined]);
+  });
 });
 
 test('I172 what is looked for byte by byte is short', async () => {

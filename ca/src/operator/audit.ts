@@ -3,15 +3,16 @@ import { isIndexed } from '@chancery/shared/audit/words.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { OWN_NODE } from '../agents/holders.ts';
+import { isTainted, isUnder } from '../authority/records.ts';
 import type { Identity } from '../registry/identity/identity.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { EntryQuery, LogStore } from '../store/log-store.ts';
 import type {
   AgentStore,
-  AuthorityRecord,
   AuthorityStore,
   CertificateStore,
   RecordedIssuance,
+  StoredAuthority,
   UnexpiredPlace,
 } from '../store/store.ts';
 import { reading, type VerbDeps } from './verb.ts';
@@ -71,14 +72,14 @@ async function check(after: UnexpiredPlace | undefined, deps: AuditDeps): Promis
   const { store, clock } = deps;
   const target = { kind: 'pattern', value: '*' } as const;
   const { list, next } = await store.certified({ now: clock.now(), target, after });
-  const authorities = new Map((await store.authorities()).map((each) => [each.serial, each]));
+  const authorities = await store.authorities();
   const keptSince = await oldestKept(store);
   const problems: CertificateProblem[] = [];
   for (const { serial, id } of list) {
     const record = await store.issuance(serial);
     if (record === undefined) continue;
     const found = [
-      ...byIssuer(record, authorities.get(record.issuer)),
+      ...byIssuer(record, authorities),
       ...byRegistry(record, deps.registry.sets.current().identities),
       ...(await byLog(record, keptSince, store)),
     ];
@@ -87,14 +88,28 @@ async function check(after: UnexpiredPlace | undefined, deps: AuditDeps): Promis
   return { checked: list.length, problems, next };
 }
 
-function* byIssuer(record: RecordedIssuance, issuer: AuthorityRecord | undefined): Iterable<string> {
+function* byIssuer(record: RecordedIssuance, authorities: readonly StoredAuthority[]): Iterable<string> {
   const { notBefore, notAfter } = record;
+  const issuer = authorities.find(({ serial }) => serial === record.issuer);
   if (notBefore >= notAfter) yield 'it is never valid';
   if (issuer === undefined) yield `its issuer ${record.issuer} is not on record`;
   else if (issuer.kind !== 'intermediate') yield `its issuer ${record.issuer} is a root`;
-  else if (issuer.state === 'removed') yield `its issuer ${record.issuer} was removed`;
+  else if (issuer.state === 'removed' && !isOver(record, issuer, authorities))
+    yield `its issuer ${record.issuer} was removed`;
   else if (notAfter > issuer.notAfter) yield `it ends after its issuer ${record.issuer}`;
 }
+
+/**
+ * Whether it is as it must be that the issuer was removed: a taint has refused the certificate, or it is the CA's own
+ * or an operator's, which a removal does not wait for.
+ */
+const isOver = (
+  { platform }: RecordedIssuance,
+  issuer: StoredAuthority,
+  authorities: readonly StoredAuthority[],
+): boolean =>
+  platform === OWN_NODE.platform ||
+  authorities.some((each) => isTainted(each) && (each === issuer || isUnder(issuer, each)));
 
 /** The CA's own certificates, and those of operators, are not for a resource. */
 function* byRegistry(record: RecordedIssuance, identities: readonly Identity[]): Iterable<string> {
