@@ -63,13 +63,18 @@ async function list(invocation: Invocation, io: Io): Promise<ExitStatus> {
   return 0;
 }
 
-const rowOf = (each: Authority): readonly string[] => [
+/** Its key was a file here, and was removed. A token or a key service may have one of a removed authority. */
+const isForgotten = ({ state, keyHome }: Authority): boolean =>
+  ['removed', 'tainted'].includes(state) && ['file', 'standby'].includes(keyHome);
+
+/** As the table has it. */
+export const rowOf = (each: Authority): readonly string[] => [
   each.serial,
   each.kind,
   each.state,
   instant(each.movedAt),
   instant(each.notAfter),
   each.keyId,
-  each.keyHome,
+  isForgotten(each) ? '-' : each.keyHome,
   String(each.held?.certificates ?? 0n),
 ];
