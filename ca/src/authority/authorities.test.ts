@@ -59,9 +59,15 @@ describe('the root', () => {
     expect(keys.signers.size).toBe(2);
   });
 
-  test('that stands by is on record with the place of its key, which no backup has', async () => {
+  test('that stands by is on record with the place of its key, and is told from one of a rotation', async () => {
     const made = await makeRoot();
     const { serial, key, algorithm } = await certifyStandby(made);
+    await made.store.moveAuthorities([{ serial, from: 'prepared', to: 'published' }], {
+      type: 'authority.moved',
+      moves: [],
+    });
+    const inUse = (await Authorities.open(made)).inUse();
+    expect(inUse).toContainEqual(expect.objectContaining({ serial, state: 'standby' }));
     expect((await made.store.events(0, 10)).map(({ event }) => event)).toContainEqual(
       expect.objectContaining({ type: 'authority.certified', serial, standby: { ...key, algorithm } }),
     );

@@ -10,7 +10,7 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import { isOffline } from '../keys/offline.ts';
-import { isInBundle, maySign } from '../store/authority-states.ts';
+import { isInBundle, isStandby, maySign } from '../store/authority-states.ts';
 import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
 import type { AuthorityDeps } from './certify.ts';
 import type { Issuer } from './issuer.ts';
@@ -26,7 +26,10 @@ import {
 } from './records.ts';
 import { forgetKeys, keepKeys, makeIntermediate, type Settled, settle, signing } from './settle.ts';
 
-export type AuthorityInUse = Pick<AuthorityRecord, 'serial' | 'kind' | 'state' | 'notAfter'>;
+export interface AuthorityInUse extends Pick<AuthorityRecord, 'serial' | 'kind' | 'notAfter'> {
+  /** `standby` for a root that stands by: it is published, and no rotation is under way for it. */
+  readonly state: AuthorityRecord['state'] | 'standby';
+}
 
 /** Signs for one trust domain. Made by `open`, which loads or makes the keys; needs no closing. */
 export class Authorities {
@@ -91,7 +94,10 @@ export class Authorities {
     const { records, issuer } = this.#settled;
     return records
       .filter((each) => isInBundle(each) || each.serial === issuer?.serial)
-      .map(({ serial, kind, state, notAfter }) => ({ serial, kind, state, notAfter }));
+      .map((each) => {
+        const { serial, kind, state, notAfter } = each;
+        return { serial, kind, state: isStandby(each) ? 'standby' : state, notAfter };
+      });
   }
 
   /**

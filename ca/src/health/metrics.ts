@@ -117,7 +117,7 @@ function addRotationGauges({ authorities, rotation }: MetricSources, registers: 
   const glance = (): Promise<RotationGlance | undefined> => rotation().catch(() => undefined);
   new Gauge({
     name: 'chancery_root_state',
-    help: '1 for the state of each root in the bundle.',
+    help: '1 for the state of each root in the bundle; that of one that stands by is standby.',
     labelNames: ['serial', 'state'],
     registers,
     collect() {
