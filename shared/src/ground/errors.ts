@@ -131,6 +131,10 @@ export const REFUSALS = {
   rate: { grpc: 'RESOURCE_EXHAUSTED', says: BUSY },
   deadline: { grpc: 'DEADLINE_EXCEEDED', says: 'the time for this ran out' },
   operator_role: { grpc: 'PERMISSION_DENIED', says: 'the caller may not do this' },
+  no_sign_in: {
+    grpc: 'FAILED_PRECONDITION',
+    says: 'this CA signs nobody in: its config has no `operators`',
+  },
   operator_fresh: {
     grpc: 'PERMISSION_DENIED',
     says: 'this needs a fresh sign-in: chancery-ca login --again',

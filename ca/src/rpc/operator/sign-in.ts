@@ -24,7 +24,7 @@ const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000)
 /** Anyone may call them. A sign-in takes a place and a token of the caller's rate, as an attestation does. */
 export const signInMethods = ({ limits, signIn }: SignInMethodDeps) => {
   const given = () => {
-    ensure(signIn !== undefined, 'operator_role', 'the config of this CA has no `operators`');
+    ensure(signIn !== undefined, 'no_sign_in', 'the config of this CA has no `operators`');
     return signIn;
   };
   return [
