@@ -36,13 +36,20 @@ export async function loadBranch(checkpoint: LogCheckpoint | undefined, deps: Me
   const found = await readBranch(checkpoint, deps.files);
   if (typeof found !== 'string') return found;
   const { log } = deps;
-  log.warn(
-    { entries: checkpoint.size, problem: found },
-    'the files of the audit log are spoiled; they are written again',
-  );
+  const entries = checkpoint.size;
+  if (await isNew(checkpoint, deps.files))
+    log.info({ entries }, 'the files of the audit log are not there; they are written from the database');
+  else
+    log.warn({ entries, problem: found }, 'the files of the audit log are spoiled; they are written again');
   const mended = (await mendEnd(checkpoint, deps)) ?? (await rebuild(checkpoint, deps));
   log.info({ entries: checkpoint.size }, 'the files of the audit log are whole again');
   return mended;
+}
+
+/** Whether nothing of the log is in its folder, as after a restore. */
+async function isNew({ size }: LogCheckpoint, files: LogFiles): Promise<boolean> {
+  const first = ['checkpoint', tilePath(tileOf(0, 0, size))];
+  return (await Promise.all(first.map((path) => files.read(path)))).every((found) => found === undefined);
 }
 
 /** The sentence says what is wrong with the files. */

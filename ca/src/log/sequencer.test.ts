@@ -198,6 +198,22 @@ test('I110 of two processes at once only one makes a checkpoint, and the other g
   }
 });
 
+test.each<[string, readonly string[], string[]]>([
+  ['all are gone, as after a restore', ['checkpoint', 'tile'], ['info not there', 'info whole']],
+  ['the tiles are gone', ['tile'], ['warn spoiled', 'info whole']],
+  ['one is gone, and the checkpoint', ['checkpoint', 'tile/0/001.p'], ['warn spoiled', 'info whole']],
+])('of the files of the log %s: that is what is said', async (_, gone, says) => {
+  await append(300);
+  await new Sequencer(deps).step();
+  for (const path of gone) fs.rmSync(join(folder, path), { recursive: true });
+  const lines: string[] = [];
+  const kept = (level: string) => (_fields: object, text: string) =>
+    void lines.push(`${level} ${/not there|spoiled|whole/.exec(text)}`);
+  await new Sequencer({ ...deps, log: { ...silentLog, info: kept('info'), warn: kept('warn') } }).step();
+  expect(lines).toEqual(says);
+  await expectWhole(300);
+});
+
 describe('spoiled files are written again from the database at the next start:', () => {
   const spoil = (path: string, change: (bytes: Buffer) => Buffer | undefined) => {
     const bytes = change(fs.readFileSync(join(folder, path)));
