@@ -78,6 +78,13 @@ describe('a backup', () => {
     expect(existsSync(other)).toBe(false);
   });
 
+  test('is not made in dataDir, with which it would be lost', async () => {
+    for (const inside of ['data/copy', 'data/keys/copy', 'data/../data/copy'])
+      expect((await ca.cli('backup', `${ca.dir}/${inside}`)).stderr).toMatch(/is in \S+data: what is lost/);
+    expect(existsSync(join(ca.dir, 'data/copy'))).toBe(false);
+    expect(await ca.cli('backup', join(ca.dir, 'data-copy'), '--dry-run')).toMatchObject({ status: 0 });
+  });
+
   test.each<[string, RegExp, (folder: string) => void]>([
     [
       'a changed byte of the database',
@@ -152,6 +159,8 @@ describe('restoring', () => {
       status: 1,
       stderr: expect.stringMatching(/copy of the log is not that of/),
     });
+    const above = await restored('--log', join(ca.dir, 'lost'));
+    expect(above.stderr).toMatch(/the folder of --log has no checkpoint: give dataDir\/log/);
     const dry = await restored('--log', log, '--dry-run');
     expect(dry.stdout).toMatch(/would be restored \(dry run\)[\s\S]*1 revocations/);
     expect(existsSync(join(ca.dir, 'data'))).toBe(false);

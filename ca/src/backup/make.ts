@@ -3,7 +3,7 @@
  * all. Not in it: the key-encryption key, without which nobody can use the keys, and the files that the config names.
  */
 import fs from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { ensureSealed } from '@chancery/shared/keys/file.ts';
@@ -38,7 +38,7 @@ const OWNER_ONLY = 0o600;
 /** Throws backup if the folder is there or a key is missing or not encrypted; file, file_mode, store. */
 export async function makeBackup(order: BackupOrder): Promise<Manifest> {
   const { folder } = order;
-  ensureFree(folder);
+  ensureFree(folder, order.settings);
   const temporary = `${folder}.tmp`;
   const at = paths(order.settings.dataDir);
   try {
@@ -63,9 +63,13 @@ export async function makeBackup(order: BackupOrder): Promise<Manifest> {
 }
 
 /** Throws backup. */
-export function ensureFree(folder: string): void {
+export function ensureFree(folder: string, { dataDir }: Pick<CaSettings, 'dataDir'>): void {
   ensure(!fs.existsSync(folder), 'backup', `${folder} is there already: a backup never writes over one`);
   ensure(fs.existsSync(dirname(folder)), 'backup', `${dirname(folder)} is missing: make it first`);
+  ensure(fs.existsSync(dataDir), 'backup', `${dataDir} is missing: there is no CA to back up`);
+  const way = relative(fs.realpathSync(dataDir), fs.realpathSync(dirname(folder)));
+  const isInside = way !== '..' && !way.startsWith('../');
+  ensure(!isInside, 'backup', `${folder} is in ${dataDir}: what is lost with that is no backup`);
 }
 
 async function fill(folder: string, { settings, now }: BackupOrder): Promise<Manifest> {

@@ -115,6 +115,8 @@ async function lostEntries(
   keyFile: string,
   { log, onProgress }: RestoreOrder & { readonly log: NonNullable<RestoreOrder['log']> },
 ): Promise<readonly LostEntry[]> {
+  const isThere = (await log.read('checkpoint')) !== undefined;
+  ensure(isThere, 'tlog', 'the folder of --log has no checkpoint: give dataDir/log, or a copy of it');
   const key = log.key(keyFile);
   const kept = end.note === undefined ? [] : [{ name: 'the backup', note: Buffer.from(end.note) }];
   const report = await verifyLog({

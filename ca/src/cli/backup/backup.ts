@@ -47,7 +47,7 @@ export const backup = ({ clock }: { readonly clock: Clock }): Command => ({
 
 async function make(folder: string, clock: Clock, invocation: Invocation, io: Io): Promise<ExitStatus> {
   const settings = readCaConfig(configFile(invocation));
-  ensureFree(folder);
+  ensureFree(folder, settings);
   if (invocation.has('dry-run')) {
     if (invocation.has('json')) printJson(io, { folder, dryRun: true });
     else io.out(`${folder} can be made; nothing was written (dry run)\n`);
