@@ -7,7 +7,7 @@ import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { healthAddress } from '@chancery/shared/health/address.ts';
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
-import { hostAndPort } from '@chancery/shared/text/address.ts';
+import { overlap } from '@chancery/shared/text/address.ts';
 import { socketPathProblem } from '@chancery/shared/text/socket-path.ts';
 import { z } from 'zod';
 import { EvidenceConfig } from './evidence/index.ts';
@@ -222,21 +222,13 @@ function twice({
 
 const repeated = (places: readonly Place[]): readonly (readonly [Place, Place])[] =>
   places.flatMap((place, index) => {
-    const twin = places.slice(0, index).find(({ value }) => overlap(value, place.value));
+    const twin = places.slice(0, index).find(({ value }) => areOne(value, place.value));
     return twin === undefined ? [] : [[place, twin] as const];
   });
 
-/** Whether two folders, sockets or addresses are one. An address of all interfaces has the others of its port. */
-function overlap(a: string, b: string): boolean {
-  if (a === b) return true;
-  if ([a, b].some((each) => each.startsWith('/') || each.startsWith('unix:'))) return false;
-  const [one, other] = [hostAndPort(a), hostAndPort(b)];
-  return one.port === other.port && (hasAll(one.host, other.host) || hasAll(other.host, one.host));
-}
-
-/** `::` has the IPv4 addresses, too (Linux, ipv6(7): bindv6only is 0). */
-const hasAll = (wide: string, host: string): boolean =>
-  wide === '::' || (wide === '0.0.0.0' && (host === '::' || !host.includes(':')));
+/** Whether two folders, sockets or addresses are one. */
+const areOne = (a: string, b: string): boolean =>
+  a === b || (![a, b].some((each) => /^(unix:|\/)/.test(each)) && overlap(a, b));
 
 /** Node's TLS cannot use a key in a TPM; other programs can, by its file. */
 function beyondFiles({ gateway, connect, outputs }: Pick<AgentSettings, 'gateway' | 'connect' | 'outputs'>) {

@@ -338,6 +338,26 @@ test('the URL of revocation lists has no slash at its end', () => {
   expect(read(`${GENUINE}${crl}\n`).crl.url).toBe('http://crl.prod.example:8880/lists');
 });
 
+test.each([
+  ['127.0.0.1:9000', '127.0.0.1:9000'],
+  ['localhost:9000', '127.0.0.1:9000'],
+  ['localhost:9000', '[::1]:9000'],
+  ['0.0.0.0:9000', 'localhost:9000'],
+  ['[::]:9000', '127.0.0.1:9000'],
+])('the CA cannot listen on %s and serve health on %s', (listen, http) => {
+  expect(() => read(`${GENUINE}listen: '${listen}'\nhttp: '${http}'\n`)).toThrow(
+    refusal('config', /:7: http: listen is \S+:9000, too \(\S+:9000 here\); each needs its own$/),
+  );
+});
+
+test.each([
+  ['127.0.0.1:9000', '[::1]:9000'],
+  ['127.0.0.1:9000', '127.0.0.1:9001'],
+  ['127.0.0.1:0', '127.0.0.1:0'],
+])('the CA can listen on %s and serve health on %s', (listen, http) => {
+  expect(read(`${GENUINE}listen: '${listen}'\nhttp: '${http}'\n`).listen).toBe(listen);
+});
+
 test.each(['[::1]:8443', '0.0.0.0:0', 'ca.example:65535'])('%s is an address', (listen) => {
   expect(read(`${GENUINE}listen: '${listen}'\n`).listen).toBe(listen);
 });

@@ -12,6 +12,7 @@ import { readTrustedFile } from '@chancery/shared/unix/files/trusted-file.ts';
 import { z } from 'zod';
 import { AttestorsConfig } from './attestors/index.ts';
 import { KeysConfig } from './keys/config.ts';
+import { ownAddressesTwice } from './own-addresses.ts';
 import { OperatorsConfig } from './sign-in/config.ts';
 
 /**
@@ -210,8 +211,9 @@ export interface CaSettings extends Omit<z.infer<typeof CaConfig>, 'trustDomain'
   readonly file: string;
 }
 
-/** Throws config with every problem at once. */
-export const readCaConfig = (file: string): CaSettings => parseCaConfig(readConfigFile(file, ''), file);
+/** `as` is where it is going to be: its paths are relative to that. Throws config with every problem at once. */
+export const readCaConfig = (file: string, as = file): CaSettings =>
+  parseCaConfig(readConfigFile(file, ''), as);
 
 /** `text` is the content of `file`, also before it is written. Throws config with every problem at once. */
 export function parseCaConfig(text: string, file: string): CaSettings {
@@ -230,6 +232,7 @@ export function parseCaConfig(text: string, file: string): CaSettings {
     const says = socketPathProblem(socket);
     if (says !== undefined) problems.add(file, read.lineOf(['dataDir']), `dataDir: ${says}`);
   }
+  for (const [key, says] of ownAddressesTwice(value)) problems.add(file, read.lineOf([key]), says);
   const intermediateTtl = intermediateTtlOf(read, (line, says) => problems.add(file, line, says));
   problems.throwIfAny('config');
   return {

@@ -74,6 +74,9 @@ test('what happened is found by identity, certificate, code, decision, time and 
   expect(await lines('--limit', '2')).toEqual(all.slice(-2));
   const nothing = /^no entry matches \(--foreign looks at what gateways say of servers of others, too\)\n$/;
   expect((await ca.cli('audit', 'query', '--code', 'csr_pop')).stderr).toMatch(nothing);
+  expect((await ca.cli('audit', 'query', '--server', 'gti')).stderr).toMatch(
+    /^no entry matches, and there is no McpServer\/gti now/,
+  );
   const { stdout } = await ca.cli('audit', 'query', '--limit', '1', '--serial', issuing.serial);
   expect(stdout).toMatch(/^ENTRY +TIME +EVENT +ABOUT\n\d+ .*svid\.issued +serial=\w+ sha256=\w+\n$/);
 });

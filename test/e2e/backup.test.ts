@@ -1,5 +1,6 @@
 /** A CA that is lost and restored: real programs, an agent that lives through it, a backup made while it serves. */
 import {
+  appendFileSync,
   chmodSync,
   cpSync,
   existsSync,
@@ -13,11 +14,13 @@ import {
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import {
+  CA_MAIN,
   type CaFolder,
   makeAgent,
   makeFolder,
   type Running,
   removeFolder,
+  runProgram,
   serveUnixCa,
 } from '../kit/processes.ts';
 
@@ -215,5 +218,17 @@ describe('restoring', () => {
     expect(told.stderr).toMatch(/does not open with this key-encryption key/);
     expect(existsSync(join(ca.dir, 'data'))).toBe(false);
     writeFileSync(kek, kept);
+  });
+
+  test('I211 that is refused leaves no config, and one that succeeds writes that of the backup', async () => {
+    const [backup, config] = [join(dir, 'spoiled'), join(ca.dir, 'new.yaml')];
+    cpSync(copy, backup, { recursive: true });
+    appendFileSync(join(backup, 'ca.db'), 'x');
+    const restore = (from: string) =>
+      runProgram(CA_MAIN, ['restore', from, '--config', config, '--accept-loss', '--reason', 'x']);
+    expect(await restore(backup)).toMatchObject({ status: 1 });
+    expect(existsSync(config)).toBe(false);
+    expect(await restore(copy)).toMatchObject({ status: 0 });
+    expect(readFileSync(config)).toEqual(readFileSync(join(copy, 'ca.yaml')));
   });
 });

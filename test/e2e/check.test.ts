@@ -163,6 +163,23 @@ describe('of the data folder', () => {
     expect(warnings).toContainEqual(expect.stringMatching(says));
   });
 
+  test('what is past its until, and a folder for copies that is missing, are warnings', async () => {
+    const text = readFileSync(ca.config, 'utf8');
+    const file = at('ended.yaml');
+    const ended = { kind: 'Identity', name: 'old', platform: 'unix', id: `spiffe://${TRUST_DOMAIN}/old` };
+    writeFileSync(file, JSON.stringify({ ...ended, until: '2020-01-01T00:00:00Z' }));
+    writeFileSync(ca.config, `${text}audit: { checkpointCopies: ./no-mount }\n`);
+    const checked = await ca.cli('check', '-f', file, '--json');
+    writeFileSync(ca.config, text);
+    expect(checked).toMatchObject({ status: 0 });
+    expect(JSON.parse(checked.stdout)).toMatchObject({ resources: 1 });
+    expect(checked.stderr).toMatch(
+      /^warning: audit\.checkpointCopies: \S+no-mount is no folder: while it is/m,
+    );
+    expect(checked.stderr).toMatch(/^warning: Identity\/old is off: its until \(2020-01-01T00:00:00Z\) has/m);
+    expect(JSON.parse((await ca.cli('check', '--json')).stdout)).not.toHaveProperty('resources');
+  });
+
   test('a newest record in the future is a warning, and an error with --strict', async () => {
     edit((db) => db.prepare('UPDATE audit SET at = ?').run(Date.now() + 3_600_000));
     expect(await ca.cli('check')).toMatchObject({

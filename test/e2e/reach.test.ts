@@ -84,6 +84,15 @@ test('says that the identity is revoked, until that is lifted', async () => {
   expect(await ca.cli('reach', TRIAGE)).toMatchObject({ stderr: '' });
 });
 
+test('says that an identity is unknown, and what may be meant', async () => {
+  const misspelt = await ca.cli('reach', TRIAGE.replace('triage', 'triaje'), '--server', 'git');
+  expect(misspelt).toMatchObject({ status: 0, stderr: '' });
+  const other = await ca.cli('reach', `${TRIAGE.replace('/agents/', '/agent/')}`);
+  expect(other.stderr).toMatch(/^no Identity can give spiffe:\S+, and no McpServer and no Access names it/);
+  const both = await ca.cli('reach', TRIAGE, '--graph', 'dot', '--json');
+  expect(both).toMatchObject({ status: 2, stderr: expect.stringMatching(/^--graph prints no JSON/) });
+});
+
 test('reads files without the CA', async () => {
   const file = join(dir, 'other.yaml');
   writeFileSync(

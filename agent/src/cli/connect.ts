@@ -57,19 +57,62 @@ export const connect = (deps: ConnectCommandDeps): Command => ({
     const client = local.kind === 'stdio' ? heldInput(local.input) : undefined;
     const signals = client === undefined ? [io.signal] : [io.signal, client.left];
     const until = { ...io, signal: AbortSignal.any(signals) };
-    const sources = await sourcesFor(settings, deps, until);
-    try {
-      await ensureRegistered(server, sources.policy, until.signal);
-    } catch (error) {
-      await sources.close();
-      throw error;
-    }
+    const sources = await sayingWhy(waitingFor(settings), io, () =>
+      registered(server, settings, deps, until),
+    );
     client?.ready();
     const held = client === undefined || local.kind !== 'stdio' ? local : { ...local, input: client.input };
     const { maxRequestBytes } = settings;
     return relay({ server, local: held, sources, maxRequestBytes }, deps, io);
   },
 });
+
+/** A person who starts connect must not look at nothing for longer. */
+const SILENT_MS = 1_500;
+
+/** Says what it waits for if the work takes its time; the work goes on by itself. */
+export async function sayingWhy<T>(
+  what: string,
+  { err }: Pick<Io, 'err'>,
+  work: () => Promise<T>,
+  silentMs = SILENT_MS,
+): Promise<T> {
+  let isTold = false;
+  const timer = setTimeout(() => {
+    isTold = true;
+    err(`waiting for ${what}; it is tried again until it answers\n`);
+  }, silentMs);
+  try {
+    const made = await work();
+    if (isTold) err('it answered\n');
+    return made;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function waitingFor({ dataDir, ca }: AgentSettings): string {
+  const { socket } = paths(dataDir);
+  if (existsSync(socket)) return `the agent at ${socket}, which has no certificate or policy of its CA yet`;
+  return `the CA at ${ca.address ?? ca.socket ?? 'an unknown address'}`;
+}
+
+/** What connect needs, once the server is known to be one of this identity's. */
+async function registered(
+  server: string,
+  settings: AgentSettings,
+  deps: ConnectCommandDeps,
+  until: Io,
+): Promise<Sources> {
+  const sources = await sourcesFor(settings, deps, until);
+  try {
+    await ensureRegistered(server, sources.policy, until.signal);
+    return sources;
+  } catch (error) {
+    await sources.close();
+    throw error;
+  }
+}
 
 /** Reads the client's input before there is an agent, to notice its end: if the client has left, the command ends. */
 function heldInput(input: Readable): HeldInput {

@@ -25,7 +25,7 @@ import { isOffline } from '../keys/offline.ts';
 import { hasStoodBy } from '../keys/standby-keys.ts';
 import { withKeys } from '../open-keys.ts';
 import { type ApplyOptions, compileStored } from '../registry/registry.ts';
-import { type ResourceFile, readResources, refusedByNow } from '../registry/resources.ts';
+import { type ResourceFile, readResources, refusedByNow, warnEnded } from '../registry/resources.ts';
 import { isStandby } from '../store/authority-states.ts';
 import { clockWarning } from '../store/clock-warning.ts';
 import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
@@ -50,7 +50,9 @@ export const check: Command = {
     printWarnings(io, warnings);
     const { file, trustDomain } = settings;
     const platforms = platformsOf(settings.attestors);
-    if (invocation.has('json')) printJson(io, { config: file, trustDomain, platforms, resources, isServing });
+    const counted = files.length === 0 ? {} : { resources };
+    if (invocation.has('json'))
+      printJson(io, { config: file, trustDomain, platforms, ...counted, isServing });
     else {
       const read = files.length === 0 ? '' : `, ${resources} ${resources === 1 ? 'resource' : 'resources'}`;
       io.out(`${file} is good: ${trustDomain}, ${platforms.join(' and ')}${read}\n`);
@@ -95,7 +97,9 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
   if (first !== undefined)
     throw new IdentityError(first.code, refusals.map(({ message }) => message).join('\n'));
   const read = await readResources(files, context);
-  return { resources: read.resources.length, warnings: [...warnings, ...read.warnings], isServing };
+  const ended = warnEnded(read, systemClock.now());
+  const all = [...warnings, ...read.warnings, ...ended];
+  return { resources: read.resources.length, warnings: all, isServing };
 }
 
 async function refusalFrom(attempt: () => unknown): Promise<readonly IdentityError[]> {
@@ -114,10 +118,14 @@ function dataAttempts(
   warn: (warning: string) => void,
   onServing: () => void,
 ): readonly (() => unknown)[] {
-  const { dataDir, trustDomain, attestors } = settings;
+  const { dataDir, trustDomain, attestors, audit } = settings;
+  const { checkpointCopies: copies } = audit;
   const at = paths(dataDir);
   return [
     () => ensureUsableFolder(dataDir),
+    () => {
+      if (copies !== undefined && !isFolder(copies)) warn(`audit.checkpointCopies: ${copies} ${NO_COPIES}`);
+    },
     () => (isFolder(dataDir) ? [at.admin, at.join] : []).forEach(ensureNothingElse),
     async () => {
       if (!isFolder(dataDir)) return;
@@ -136,6 +144,10 @@ function dataAttempts(
     },
   ];
 }
+
+const NO_COPIES =
+  'is no folder: while it is missing no checkpoint is copied, and a rewritten log cannot be told from this one. ' +
+  'Mount it, or make it';
 
 const NO_STANDBY =
   "no root stands by: if the root's key is stolen, each agent and job that is not connected at that moment needs " +

@@ -69,7 +69,11 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('door rpc rpc/exchange rpc/trust rpc/report rpc/operator'),
   ],
   'ca/src/health': [...shared('health'), ...ca('authority')],
-  'ca/src/config.ts': [...shared('text ground unix config spiffe health'), ...ca('attestors keys sign-in')],
+  'ca/src/own-addresses.ts': shared('text'),
+  'ca/src/config.ts': [
+    ...shared('text ground unix config spiffe health'),
+    ...ca('attestors keys sign-in own-addresses.ts'),
+  ],
   'ca/src/own-certificate.ts': [...shared('ground spiffe keys x509'), ...ca('agents authority revocation')],
   'ca/src/upkeep.ts': [...shared('ground'), ...ca('store authority revocation own-certificate.ts')],
   'ca/src/measure.ts': [

@@ -1,5 +1,5 @@
 /** `restore`: makes the data folder of a CA from a backup. */
-import { copyFileSync, existsSync } from 'node:fs';
+import { constants, copyFileSync, existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { geteuid } from 'node:process';
 import { readIn } from '@chancery/shared/audit-verify/folder.ts';
@@ -61,6 +61,9 @@ export const restore = ({ clock }: { readonly clock: Clock }): Command => ({
       onProgress: (what, done, of) => bar.show(what, done, of),
     });
     bar.clear();
+    // Last: a config without the folder that it names is in the way of the next try.
+    if (isNew && restored.life !== undefined)
+      copyFileSync(join(backup, CONFIG), settings.file, constants.COPYFILE_EXCL);
     say({ restored, settings, isNew }, invocation, io);
     return 0;
   },
@@ -78,7 +81,7 @@ function reasonOf(invocation: Invocation): string | undefined {
   return reason;
 }
 
-/** The config that is named, or that of the backup, written where it is named. */
+/** The config that is named, or that of the backup, as it will be where it is named. */
 function settingsOf(backup: string, invocation: Invocation): { settings: CaSettings; isNew: boolean } {
   const named = invocation.text('config');
   if (named === undefined || existsSync(named))
@@ -86,9 +89,8 @@ function settingsOf(backup: string, invocation: Invocation): { settings: CaSetti
       settings: readCaConfig(configFile(invocation, ', which is made from the backup')),
       isNew: false,
     };
-  if (!invocation.has('dry-run')) copyFileSync(join(backup, CONFIG), named);
-  const file = invocation.has('dry-run') ? join(backup, CONFIG) : named;
-  return { settings: readCaConfig(file), isNew: true };
+  // Its paths are relative to where it is going to be.
+  return { settings: readCaConfig(join(backup, CONFIG), named), isNew: true };
 }
 
 interface Done {

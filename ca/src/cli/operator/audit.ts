@@ -23,6 +23,7 @@ import { configFile, OPERATOR_FLAGS, printTable } from '../flags.ts';
 import { checkCertificates } from './audit-certificates.ts';
 import { exportEntries } from './audit-export.ts';
 import { askAudit, PAGE, queryOf, rowOf } from './audit-query.ts';
+import { inForce } from './in-force.ts';
 
 const DEFAULT_LIMIT = 100;
 const FOLLOW_MS = 1_000;
@@ -137,17 +138,27 @@ async function query(invocation: Invocation, io: Io): Promise<ExitStatus> {
     ({ place } = newest);
     print(newest.entries);
   }
-  if (!found && !invocation.has('json')) {
-    const left = request.withoutForeign
-      ? ' (--foreign looks at what gateways say of servers of others, too)'
-      : '';
-    io.err(`no entry matches${left}\n`);
-  }
+  if (!found && !invocation.has('json')) io.err(`${await saysNothing(request, invocation)}\n`);
   while (invocation.has('follow') && !io.signal.aborted) {
     place = await forwards(request, place, { invocation, print });
     await pause(FOLLOW_MS, io.signal);
   }
   return 0;
+}
+
+/** Why nothing may match: the server is misspelt, or only others speak of it. */
+async function saysNothing(request: QueryAuditRequest, invocation: Invocation): Promise<string> {
+  const server = invocation.text('server');
+  if (server !== undefined) {
+    const { resources } = await inForce(invocation);
+    const names = resources.flatMap(({ kind, name }) => (kind === 'McpServer' ? [name] : []));
+    if (!names.includes(server))
+      return `no entry matches, and there is no McpServer/${server} now${meant(server, names)}`;
+  }
+  const left = request.withoutForeign
+    ? ' (--foreign looks at what gateways say of servers of others, too)'
+    : '';
+  return `no entry matches${left}`;
 }
 
 interface Output {

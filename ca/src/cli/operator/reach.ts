@@ -5,11 +5,14 @@ import {
   type Io,
   JSON_FLAG,
   MisuseError,
+  meant,
 } from '@chancery/shared/cli/program.ts';
 import { inForce as isInForce } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { isSpokenOf, namesIn } from '../../registry/named.ts';
 import { type Grant, type Reach, type ReachQuery, reachOf, revokesIdentity } from '../../registry/reach.ts';
 import { GRAPHS, type GraphFormat, graphOf } from '../../registry/reach-graph.ts';
+import type { Resource } from '../../registry/resources.ts';
 import { FILE_FLAG, setInFiles } from '../files.ts';
 import { OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
 import { callOperator } from './admin.ts';
@@ -41,10 +44,18 @@ export const reach: Command = {
     if (graph !== undefined) io.out(graphOf([...found.calls, ...found.callers], graph));
     else if (invocation.has('json')) printJson(io, { ...found, revoked });
     else print(io, query, found);
+    const unknown = query.id === undefined ? undefined : unknownTo(resources, query.id);
+    if (unknown !== undefined) io.err(`${unknown}\n`);
     for (const each of revoked) io.err(`${query.id} is revoked, so that every gateway refuses it: ${each}\n`);
     return 0;
   },
 };
+
+/** A sentence about an identity that no resource speaks of: it may be misspelt. */
+function unknownTo(resources: readonly Resource[], id: SpiffeId): string | undefined {
+  if (isSpokenOf(resources, id)) return undefined;
+  return `no Identity can give ${id}, and no McpServer and no Access names it${meant(id, namesIn(resources))}`;
+}
 
 /** Throws MisuseError, spiffe_id. */
 function queryOf(invocation: Invocation): ReachQuery {
@@ -61,6 +72,8 @@ function formatOf(invocation: Invocation): GraphFormat | undefined {
   const format = GRAPHS.find((each) => each === given);
   if (given !== undefined && format === undefined)
     throw new MisuseError(`--graph is ${GRAPHS.join(' or ')}, found "${given}"`);
+  if (given !== undefined && invocation.has('json'))
+    throw new MisuseError('--graph prints no JSON: leave --graph or --json out');
   return format;
 }
 

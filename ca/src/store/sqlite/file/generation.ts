@@ -15,7 +15,8 @@ export function ensureNotOlder(path: string, sequence: number): void {
   const what = 'the database is older than the CA that last ran here';
   const says = `${what}: its newest record is ${sequence}, ${path} says ${known}`;
   const why = 'its -wal was lost or an older copy was put back, and revocations since then may be missing';
-  const advice = `Put the newest copy in place. To go on without what is missing, remove ${path}`;
+  const newest = 'Put the newest copy in place, or make the folder from a backup with chancery-ca restore';
+  const advice = `${newest}. To go on without what is missing, remove ${path}`;
   ensure(lost <= 0, 'store', `${says}: ${why}. ${advice}; docs/operations.md says what to look at first`);
 }
 
