@@ -165,12 +165,12 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const rates = openRates(settings, clock);
   const crls = await openCrls(settings, { ...deps, authorities, revocations });
   const rotation = rotationOf(settings, { ...deps, agents, revocations, authorities, own });
-  const steps = { rotation, requests: await requestsOf(settings, { ...deps, authorities }) };
+  const requests = await requestsOf(settings, { ...deps, authorities, onList: crls.wake });
+  const steps = { rotation, requests };
   const measured = { agents, authorities, registry, revocations, ...steps, ...rates, doors, auditLog };
   const metrics = openMetrics({ ...deps, ...measured, recovery, lists: crls.lists });
   const successions = new Successions(clock, deps.random(32), await store.successions(MAX_KEPT));
-  const callers = new Callers<Caller>();
-  const nonces = new Nonces(clock, deps.random);
+  const [callers, nonces] = [new Callers<Caller>(), new Nonces(clock, deps.random)];
   const { outcome, observe } = metrics;
   const { vouchers, notes, checkpoint } = auditLog;
   const told = { vouchers, notes, checkpoint, recovery };
@@ -201,15 +201,15 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
 async function openCrls(
   settings: CaSettings,
   deps: OpenDeps & Pick<CrlDeps, 'authorities' | 'revocations'>,
-): Promise<{ readonly lists: Crls['lists']; readonly port: number | undefined }> {
+): Promise<Pick<Crls, 'lists' | 'wake'> & { readonly port: number | undefined }> {
   const { listen, ttl } = settings.crl;
   const crls = startCrls({ ...deps, ttl });
   deps.open.push(crls);
-  const { lists } = crls;
-  if (listen === undefined) return { lists, port: undefined };
+  const { lists, wake } = crls;
+  if (listen === undefined) return { lists, wake, port: undefined };
   const server = await serveCrls({ ...hostAndPort(listen), lists, clock: deps.clock });
   deps.open.push(server);
-  return { lists, port: server.port };
+  return { lists, wake, port: server.port };
 }
 
 type RotatingDeps = OpenDeps & Pick<RotationDeps, 'agents' | 'revocations'>;
@@ -224,7 +224,7 @@ function rotationOf(
 /** What an offline root is asked for; it is asked now if that is due. */
 async function requestsOf(
   settings: CaSettings,
-  deps: OpenDeps & { readonly authorities: Authorities },
+  deps: OpenDeps & { readonly authorities: Authorities; readonly onList: () => void },
 ): Promise<Requests> {
   const { trustDomain, dataDir } = settings;
   const requests = openRequests({ ...deps, trustDomain, folder: paths(dataDir).requests });

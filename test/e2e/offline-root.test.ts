@@ -80,7 +80,10 @@ test('I169 it waits, says so everywhere, and issues nothing, across a restart', 
       /chancery_authority_request_seconds\{request="intermediate",root="[0-9a-f]+",what="left"\} 0/,
     );
     const pem = readFileSync(request(), 'utf8');
-    expect((await statusOf()).requests).toMatchObject([{ kind: 'intermediate', until: null, pem }]);
+    expect((await statusOf()).requests).toMatchObject([
+      { kind: 'intermediate', holds: 'issuing', until: null, pem },
+      { kind: 'crl', holds: 'list', until: null },
+    ]);
     await expect(handshake()).rejects.toThrow(/alert/);
   }
   expect(serving.log()).not.toContain('"level":"error"');
@@ -116,10 +119,32 @@ test('another intermediate is asked for early, and signs as soon as it is import
   expect((await ca.cli('authorities', 'import', at('next-answer.pem'), '--dry-run')).status).toBe(0);
   expect(existsSync(request())).toBe(true);
   expect((await ca.cli('authorities', 'import', at('next-answer.pem'))).status).toBe(0);
-  expect((await statusOf()).requests).toEqual([]);
+  expect((await statusOf()).requests).toMatchObject([{ kind: 'crl' }]);
   expect(await serial()).not.toBe('');
   const { stdout } = await ca.cli('audit', 'query', '--text', 'authority.imported', '--json');
   expect(stdout.trim().split('\n').length).toBeGreaterThanOrEqual(2);
   const again = await ca.cli('rotate', '--intermediate');
   expect(again).toMatchObject({ status: 1, stderr: expect.stringContaining('offline') });
+});
+
+test('its revocation list is signed there, imported, and enforced by openssl with that of its intermediate', async () => {
+  const [file] = (await statusOf()).requests.map((each: { file: string }) => each.file);
+  const signed = await ceremony('sign', file, '-o', at('list.pem'), '--yes');
+  expect(signed.stdout).toMatch(/the revocation list of this root, with 0 certificates/);
+  const dry = await ca.cli('authorities', 'import', at('list.pem'), '--dry-run');
+  expect(dry).toMatchObject({ status: 0, stdout: expect.stringMatching(/would be in force, until/) });
+  expect((await ca.cli('authorities', 'import', at('list.pem'))).status).toBe(0);
+  expect((await statusOf()).requests).toEqual([]);
+  const [svid, crl] = ['svid.pem', 'crl.pem'].map((name) => join(agent.dir, 'out', name));
+  const args = ['verify', '-x509_strict', '-crl_check_all', '-CAfile', at('root.pem'), '-CRLfile', crl ?? ''];
+  const verify = () => String(execFileSync('openssl', [...args, '-untrusted', svid ?? '', svid ?? '']));
+  await vi.waitFor(() => expect(verify()).toMatch(/OK/), PATIENCE);
+  const again = await ca.cli('authorities', 'import', at('list.pem'));
+  expect(again).toMatchObject({ status: 1, stderr: expect.stringContaining('imported before') });
+  await serving.stop('SIGKILL');
+  serving = await ca.serve();
+  await vi.waitFor(
+    async () => expect(await get('/metrics')).toMatch(/crl_expiry_seconds\{kind="root"/),
+    PATIENCE,
+  );
 });

@@ -73,6 +73,24 @@ const ROWS: Readonly<Record<string, Row>> = {
   ChanceryDiskNearlyFull: always('chancery_disk_free_bytes', 4_294_967_295, 4_294_967_296, 10),
   ChanceryReportsHeld: growing('chancery_reports_held_total{why="disk"}', 1, 0, 10),
   ChanceryAuditEventsLost: growing('chancery_audit_events_lost_total', 1, 0, 10),
+  ChanceryCeremonyDue: {
+    fires: { 'chancery_authority_request_seconds{request="crl",root="a",what="left"}': `1814399x${DAY}` },
+    silent: {
+      'chancery_authority_request_seconds{request="crl",root="a",what="left"}': `1814400x${DAY}`,
+      'chancery_authority_request_seconds{request="voucher",root="a",what="age"}': `0x${DAY}`,
+    },
+    after: 90,
+  },
+  ChanceryCeremonyLate: {
+    fires: {
+      'chancery_authority_request_seconds{request="intermediate",root="a",what="left"}': `259199x${DAY}`,
+    },
+    silent: {
+      'chancery_authority_request_seconds{request="intermediate",root="a",what="left"}': `259200x${DAY}`,
+      'chancery_authority_request_seconds{request="crl",root="a",what="left"}': `0x${DAY}`,
+    },
+    after: 10,
+  },
   ChanceryCrlStale: {
     fires: {
       'chancery_crl_expiry_seconds{kind="intermediate",serial="a"}': '1199x60',

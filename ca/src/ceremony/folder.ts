@@ -27,6 +27,7 @@ export const filesOf = (dir: string) => ({
   root: join(dir, 'root.pem'),
   key: join(dir, 'root.key'),
   issued: join(dir, 'issued'),
+  lists: join(dir, 'lists'),
   transcripts: join(dir, 'transcripts'),
 });
 

@@ -11,8 +11,10 @@ import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { BACKDATE_SECONDS } from '../authority/profile.ts';
 import type { KeyHomes } from '../keys/homes.ts';
-import type { AgentStore, StoredAuthority } from '../store/store.ts';
+import { isOffline } from '../keys/offline.ts';
+import type { AgentStore, AuthorityStore, StoredAuthority } from '../store/store.ts';
 import { type EntriesOf, nextEnd, RevokedEntries } from './entries.ts';
+import { importedList } from './imported.ts';
 import { type CrlIssuer, type Entries, issuersOf, revokedIntermediates } from './issuers.ts';
 import { type CrlDraft, type MadeCrl, signCrl } from './sign.ts';
 
@@ -20,7 +22,7 @@ export interface CrlDeps {
   readonly authorities: { readonly records: Source<readonly StoredAuthority[]> };
   readonly revocations: { readonly sets: Source<RevocationSet<MadeRevocation>> };
   readonly keys: KeyHomes;
-  readonly store: Pick<AgentStore, 'certified'>;
+  readonly store: Pick<AgentStore, 'certified'> & Pick<AuthorityStore, 'rootCrls'>;
   /** Seconds from one list to its nextUpdate. */
   readonly ttl: number;
   readonly clock: Clock;
@@ -30,6 +32,8 @@ export interface CrlDeps {
 export interface Crls {
   /** Those in force. Throws unavailable before the first were made. */
   readonly lists: LiveValue<readonly MadeCrl[]>;
+  /** Looks at once whether another list of an offline root has come. */
+  wake(): void;
   /** Resolves when the work under way has ended. */
   close(): Promise<void>;
 }
@@ -54,6 +58,7 @@ export function startCrls(deps: CrlDeps): Crls {
   const running = keeper.run(stop.signal);
   return {
     lists: keeper.lists,
+    wake: () => keeper.wake(),
     close: async () => {
       for (const each of stops) each();
       stop.abort();
@@ -146,6 +151,7 @@ class CrlKeeper {
     const before = this.lists.has()
       ? this.lists.current().find(({ serial }) => serial === issuer.serial)
       : undefined;
+    if (isOffline(issuer)) return importedList(issuer, await this.#deps.store.rootCrls(), now);
     const isRoot = issuer.kind === 'root';
     if (isRoot && before !== undefined && isFresh(before, entries, now)) return before;
     const life = isRoot ? Math.max(ttl, ROOT_TTL_SECONDS) : ttl;

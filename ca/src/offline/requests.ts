@@ -4,6 +4,8 @@
  */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { rootOf } from '../authority/records.ts';
+import { labelOf } from '../ceremony/block.ts';
+import { CRL_LABEL } from '../ceremony/list.ts';
 import { isOffline } from '../keys/offline.ts';
 import { keepFiles } from './files.ts';
 import {
@@ -14,9 +16,10 @@ import {
   type IntermediateDeps,
   takeIntermediate,
 } from './intermediates.ts';
+import { type ListDeps, listRequests, takeList } from './lists.ts';
 import { type OpenRequest, openNow } from './open.ts';
 
-export type RequestDeps = IntermediateDeps;
+export type RequestDeps = IntermediateDeps & ListDeps;
 
 export type Requests = ReturnType<typeof openRequests>;
 
@@ -25,7 +28,7 @@ export function openRequests(deps: RequestDeps) {
   let last: Promise<unknown> = Promise.resolve();
   let open: readonly OpenRequest[] = [];
   const look = async (): Promise<readonly OpenRequest[]> => {
-    open = await openNow(deps);
+    open = [...(await openNow(deps)), ...(await listRequests(deps))];
     return open;
   };
   const inOrder = <T>(step: () => Promise<T>): Promise<T> => {
@@ -55,10 +58,11 @@ export function openRequests(deps: RequestDeps) {
         keepFiles(deps.folder, asked);
         return asked;
       }),
-    /** Takes the certificate of an intermediate. Throws authority_answer, certificate_parse, key_wrong, store. */
+    /** Takes an intermediate or a list. Throws authority_answer, crl, certificate_parse, key_wrong, store. */
     take: (bytes: Uint8Array, by: string, dryRun: boolean) =>
       inOrder(async (): Promise<Imported> => {
-        const imported = await takeIntermediate(bytes, by, dryRun, deps);
+        const isList = labelOf(bytes) === CRL_LABEL;
+        const imported = await (isList ? takeList : takeIntermediate)(bytes, by, dryRun, deps);
         if (!dryRun) keepFiles(deps.folder, await look());
         return imported;
       }),

@@ -116,7 +116,7 @@ describe('away from an offline root', () => {
   test('to another offline one, and on to a third by its word', async () => {
     await ca.to(second);
     await ca.requests.keepUp();
-    expect(ca.requests.known().map(({ kind }) => kind)).toEqual(['intermediate', 'voucher']);
+    expect(ca.requests.known().map(({ kind }) => kind)).toEqual(['intermediate', 'voucher', 'crl']);
     // Both are carried on one way.
     await ca.take(await ca.signed(second));
     await ca.takeVoucher(await ca.vouched(first));

@@ -1,4 +1,4 @@
-/** Requests for intermediates that a root must sign whose key is not here. */
+/** What roots are asked for whose keys are not here, and the lists of revocations that they have signed. */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { KeyPlace } from '@chancery/shared/keys/home.ts';
 
@@ -14,7 +14,15 @@ export interface AuthorityRequest {
   readonly madeAt: Date;
 }
 
-/** At most one is open for each root. */
+/** The revocation list of a root. */
+export interface RootCrl {
+  /** Serial of the root. */
+  readonly root: string;
+  readonly number: bigint;
+  readonly der: Uint8Array;
+}
+
+/** At most one request is open for each root. */
 export interface AuthorityRequestStore {
   /** Those that are open, the first that was made first. */
   authorityRequests(): Promise<readonly AuthorityRequest[]>;
@@ -22,4 +30,8 @@ export interface AuthorityRequestStore {
   askForAuthority(request: AuthorityRequest, event: AuditEvent): Promise<boolean>;
   /** Ends it without an answer, with its audit entry; false if it is not open. */
   dropAuthorityRequest(label: string, event: AuditEvent): Promise<boolean>;
+  /** The newest of each root. */
+  rootCrls(): Promise<readonly RootCrl[]>;
+  /** Writes it with its audit entry; false, and nothing is written, unless its number is greater than before. */
+  saveRootCrl(crl: RootCrl, event: AuditEvent): Promise<boolean>;
 }

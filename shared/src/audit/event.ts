@@ -122,7 +122,17 @@ export type AuditEvent =
       readonly by: string;
     }
   | {
-      /** The certificate of a root whose key is elsewhere: the first of this CA. */
+      /** The revocation list of a root, signed elsewhere. */
+      readonly type: 'authority.listed';
+      readonly root: string;
+      /** Of the list, hexadecimal. */
+      readonly number: string;
+      readonly entries: number;
+      readonly nextUpdate: string;
+      readonly by: string;
+    }
+  | {
+      /** The certificate of a root whose key is elsewhere: the first of this CA, or one to rotate to. */
       readonly type: 'authority.adopted';
       readonly kind: 'root';
       readonly serial: string;

@@ -42,6 +42,7 @@ const KINDS: Readonly<Record<AuditEvent['type'], Kind>> = {
   'authority.requested': { is: 'entry' },
   'authority.requestDropped': { is: 'entry' },
   'authority.imported': { is: 'entry', decision: 'allowed' },
+  'authority.listed': { is: 'entry', decision: 'allowed' },
   'authority.adopted': { is: 'entry' },
   'revocation.made': { is: 'entry' },
   'revocation.lifted': { is: 'entry' },

@@ -25,7 +25,11 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/keys': [...shared('ground unix config aws keys outbound'), ...ca('store keys/pkcs11 keys/aws-kms')],
   'ca/src/authority': [...shared('ground spiffe evidence keys x509 voucher'), ...ca('store keys')],
   'ca/src/ceremony': [...shared('ground unix der spiffe keys x509 voucher'), ...ca('store authority')],
-  'ca/src/offline': [...shared('ground unix spiffe keys x509'), ...ca('store keys authority ceremony')],
+  'ca/src/crl': [...shared('ground health keys x509 revocation'), ...ca('store keys authority')],
+  'ca/src/offline': [
+    ...shared('ground unix der spiffe keys x509'),
+    ...ca('store keys authority ceremony crl'),
+  ],
   'ca/src/registry/identity': shared('ground config spiffe evidence policy'),
   'ca/src/registry': [...shared('ground config spiffe policy'), ...ca('store registry/identity')],
   'ca/src/impact': [...shared('ground spiffe'), ...ca('agents registry/identity registry')],
@@ -35,7 +39,6 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/revocation': [...shared('ground spiffe evidence revocation'), ...ca('store agents')],
   'ca/src/recovery': [...shared('ground spiffe tlog voucher revocation'), ...ca('store revocation')],
-  'ca/src/crl': [...shared('ground health keys x509 revocation'), ...ca('store keys authority')],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
   'ca/src/door': shared('ground spiffe evidence door door/http2 health audit'),
   'ca/src/operator': [
@@ -116,7 +119,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('backup store/sqlite config.ts open-log.ts cli cli/operator'),
   ],
   'ca/src/cli/keys': [...shared('cli'), ...ca('keys config.ts cli')],
-  'ca/src/cli/ceremony': [...shared('ground cli config der spiffe keys'), ...ca('ceremony')],
+  'ca/src/cli/ceremony': [...shared('ground cli config der spiffe keys x509'), ...ca('ceremony')],
   'ca/src/cli/program.ts': [
     ...shared('ground cli'),
     ...ca('cli cli/login cli/operator cli/rotation cli/review cli/backup cli/keys cli/ceremony'),

@@ -31,7 +31,7 @@ export async function makeOfflineCa(folder: string) {
   };
   const [rotation, requests] = [
     openRotation(deps),
-    openRequests({ ...rpc, folder: `${folder}/requests-${rooms}` }),
+    openRequests({ ...rpc, onList: () => {}, folder: `${folder}/requests-${rooms}` }),
   ];
   const [first, second] = [
     await offlineRoot(folder, rpc.trustDomain),

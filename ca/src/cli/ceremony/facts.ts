@@ -2,7 +2,9 @@
 import { hash } from 'node:crypto';
 import { readPemOnly } from '@chancery/shared/der/pem.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { CRL_REASON } from '@chancery/shared/x509/compose/crl.ts';
 import { labelOf } from '../../ceremony/block.ts';
+import type { ListPlan } from '../../ceremony/list.ts';
 import { fingerprintOf } from '../../ceremony/request.ts';
 import type { RootFile } from '../../ceremony/root.ts';
 import type { SigningPlan } from '../../ceremony/sign.ts';
@@ -84,6 +86,21 @@ export const voucherFacts = ({ next }: VouchPlan, asked: Asked): Facts => [
   ['other root not before', next.certificate.notBefore.toISOString()],
   ['other root not after', next.certificate.notAfter.toISOString()],
   ['other root SHA-256', fingerprintOf(sha256(next.certificate.der))],
+];
+
+/** Of a revocation list: each certificate that it names. */
+export const listFacts = ({ list, entries }: ListPlan, asked: Asked): Facts => [
+  ...rootFacts(asked.root, asked.now),
+  ['request file', asked.path],
+  ['request file SHA-256', sumOf(asked.bytes)],
+  ['request asks for', `the revocation list of this root, with ${entries.length} certificates`],
+  ['list number', list.number.toString(16)],
+  ['list thisUpdate', list.thisUpdate.toISOString()],
+  ['list nextUpdate', list.nextUpdate.toISOString()],
+  ...entries.map(({ serial, revokedAt, reason }, n): Facts[number] => [
+    `revoked ${n + 1}`,
+    `${serial} since ${revokedAt.toISOString()}, ${reason === CRL_REASON.keyCompromise ? 'key stolen' : 'out of use'}`,
+  ]),
 ];
 
 /** `answer` is one block of PEM. */

@@ -1,9 +1,10 @@
 /** What `ceremony sign` signs: the label of the file says which of these it is. */
 import { labelOf } from '../../ceremony/block.ts';
+import { LIST_REQUEST_LABEL, planListing, signList } from '../../ceremony/list.ts';
 import { planSigning, type SignOrder, signPlan } from '../../ceremony/sign.ts';
 import type { Facts } from '../../ceremony/transcript.ts';
 import { planVouching, signVoucher } from '../../ceremony/voucher.ts';
-import { planFacts, voucherFacts } from './facts.ts';
+import { listFacts, planFacts, voucherFacts } from './facts.ts';
 
 type Signer = Parameters<typeof signPlan>[1];
 
@@ -16,13 +17,18 @@ export interface Signing {
   sign(signer: Signer): Promise<string>;
 }
 
-/** Throws as `planSigning`, and as `planVouching` for the certificate of another root. */
+/** Throws as `planSigning`, as `planVouching` for the certificate of another root, and as `planListing`. */
 export function signingOf(order: SignOrder, path: string): Signing {
   const about = { path, bytes: order.request, root: order.root, now: order.now };
   if (labelOf(order.request) === 'CERTIFICATE') {
     const plan = planVouching(order);
     const name = `vouch-${plan.next.serial}`;
     return { name, facts: voucherFacts(plan, about), sign: (signer) => signVoucher(plan, signer) };
+  }
+  if (labelOf(order.request) === LIST_REQUEST_LABEL) {
+    const plan = planListing(order);
+    const name = `list-${plan.list.number.toString(16)}`;
+    return { name, facts: listFacts(plan, about), sign: (signer) => signList(plan, signer) };
   }
   const plan = planSigning(order);
   return {

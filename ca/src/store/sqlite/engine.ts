@@ -41,6 +41,7 @@ const MARKED: ReadonlySet<keyof Writes> = new Set([
   'moveAuthorities',
   'taintAuthority',
   'answerAuthorityRequest',
+  'saveRootCrl',
   'saveRegistry',
   'revoke',
   'lift',

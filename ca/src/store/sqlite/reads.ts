@@ -75,6 +75,7 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
     life: () => Number(sql.life.get()?.['n'] ?? 0),
     authorities: () => authorities.all(),
     authorityRequests: () => tables.asked.open(),
+    rootCrls: () => tables.asked.crls(),
     registry: () => {
       const row = sql.registry.get();
       return (

@@ -9,7 +9,7 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { EntryQuery, LogCheckpoint, Prunable, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
 import type { Countersigner, OpenRequests, RequestDraft, SignOff } from '../operator-store.ts';
 import type { HandedBack } from '../recovery-store.ts';
-import type { AuthorityRequest } from '../request-store.ts';
+import type { AuthorityRequest, RootCrl } from '../request-store.ts';
 import type {
   AuthorityMove,
   AuthorityRecord,
@@ -31,6 +31,7 @@ import type { Database, WriteCall } from './calls.ts';
 import { openHere } from './here.ts';
 import type { Reads } from './reads.ts';
 import { RecentIssuances } from './recent.ts';
+import { crlRowOf, rootCrlOf } from './tables/asked-table.ts';
 import { arrived, eventOf, rowOf, textOfEvent } from './tables/rows.ts';
 import { openOnThread } from './thread/thread.ts';
 import type { Writes } from './writes.ts';
@@ -81,6 +82,9 @@ class SqliteStore implements Store {
     this.#inOrder(() => this.#write('answerAuthorityRequest', label, rowOf(record), textOfEvent(event)));
   readonly dropAuthorityRequest = (label: string, event: AuditEvent) =>
     this.#write('dropAuthorityRequest', label, textOfEvent(event));
+  readonly rootCrls = async () => (await this.#read('rootCrls')).map(rootCrlOf);
+  readonly saveRootCrl = (crl: RootCrl, event: AuditEvent) =>
+    this.#write('saveRootCrl', crlRowOf(crl), textOfEvent(event));
   readonly holdings = (query: HoldingsQuery) => this.#read('holdings', query);
   readonly successions = (limit: number) => this.#read('successions', this.#now(), limit);
   readonly indexOf = (sequence: number) => this.#read('indexOf', sequence);

@@ -28,6 +28,7 @@ import type { KeyHolders } from './holders/key-holders.ts';
 import type { Undo } from './holders/undo.ts';
 import { operatorWrites, type Released } from './operator-writes.ts';
 import type { Tables } from './reads.ts';
+import type { RootCrlRow } from './tables/asked-table.ts';
 import type { Numbers } from './tables/authority-table.ts';
 import {
   type AuthorityRow,
@@ -177,6 +178,11 @@ function authorityWrites(
       const added = asked.add(request);
       if (added) audit(at, event);
       return added;
+    },
+    saveRootCrl: (at: number, crl: RootCrlRow, event: string): boolean => {
+      const saved = asked.saveCrl(crl);
+      if (saved) audit(at, event);
+      return saved;
     },
     dropAuthorityRequest: (at: number, label: string, event: string): boolean => {
       const ended = asked.end(label);
