@@ -17,6 +17,7 @@ export const UNIT_TESTS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> 
   'ca/src/rotation': shared('keys'),
   'ca/src/log': shared('audit'),
   'ca/src/crl': [...shared('spiffe'), ...ca('revocation')],
+  'ca/src/offline': shared('der'),
   'ca/src/recovery': ca('store/sqlite'),
   'ca/src/sign-in': shared('keys'),
   'ca/src/own-certificate.ts': ca('rotation'),

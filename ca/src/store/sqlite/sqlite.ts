@@ -89,6 +89,14 @@ class SqliteStore implements Store {
   readonly successions = (limit: number) => this.#read('successions', this.#now(), limit);
   readonly indexOf = (sequence: number) => this.#read('indexOf', sequence);
   readonly search = (query: EntryQuery) => this.#read('search', query);
+  readonly leaves = (after: number, limit: number) => this.#read('leaves', after, limit);
+  readonly checkpoint = (size?: number) => this.#read('checkpoint', size);
+  readonly saveCheckpoint = (from: number, made: LogCheckpoint) => this.#write('saveCheckpoint', from, made);
+  readonly reportedThrough = (spool: Spool) => this.#read('reportedThrough', spool);
+  readonly report = (spool: Spool, oldest: number, events: readonly ReportedCall[]) =>
+    this.#write('report', spool, oldest, events);
+  readonly pruneEvents = (limit: number) => this.#write('pruneEvents', limit);
+  readonly indexEvents = (limit: number) => this.#write('indexEvents', limit);
   readonly signOffs = () => this.#read('signOffs');
   readonly signOff = (made: SignOff) => this.#write('signOff', made);
   readonly requests = () => this.#read('requests', this.#now());
@@ -216,40 +224,12 @@ class SqliteStore implements Store {
     return (await this.#read('events', after, limit)).map(eventOf);
   }
 
-  leaves(after: number, limit: number) {
-    return this.#read('leaves', after, limit);
-  }
-
-  checkpoint(size?: number) {
-    return this.#read('checkpoint', size);
-  }
-
-  saveCheckpoint(from: number, checkpoint: LogCheckpoint): Promise<boolean> {
-    return this.#write('saveCheckpoint', from, checkpoint);
-  }
-
-  reportedThrough(spool: Spool): Promise<number> {
-    return this.#read('reportedThrough', spool);
-  }
-
-  report(spool: Spool, oldest: number, events: readonly ReportedCall[]): Promise<number> {
-    return this.#write('report', spool, oldest, events);
-  }
-
   pruning(before = new Date(0), unit = 1) {
     return this.#read('pruning', before.getTime(), unit);
   }
 
   announcePruning(from: number, to: Prunable, event: AuditEvent): Promise<boolean> {
     return this.#write('announcePruning', from, to, textOfEvent(event));
-  }
-
-  pruneEvents(limit: number): Promise<boolean> {
-    return this.#write('pruneEvents', limit);
-  }
-
-  indexEvents(limit: number): Promise<boolean> {
-    return this.#write('indexEvents', limit);
   }
 
   async newestRecordAt(): Promise<Date | undefined> {
