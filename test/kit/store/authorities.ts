@@ -36,9 +36,9 @@ function recordTests(subject: Subject): void {
     await subject.store.saveAuthority(intermediate, event);
     await subject.restart();
     expect(await subject.store.authorities()).toEqual([
-      { ...intermediate, sequence: 0n, movedAt: NOW },
-      { ...authority, sequence: 1n, movedAt: NOW },
-      { ...large, sequence: 0n, movedAt: NOW },
+      { ...intermediate, sequence: 0n, movedAt: NOW, ordinal: 3 },
+      { ...authority, sequence: 1n, movedAt: NOW, ordinal: 1 },
+      { ...large, sequence: 0n, movedAt: NOW, ordinal: 2 },
     ]);
     expect(await subject.store.events(0, 10)).toHaveLength(3);
   });
