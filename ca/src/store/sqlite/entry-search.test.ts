@@ -40,8 +40,9 @@ const QUERIES: readonly (readonly [string, Partial<EntryQuery>])[] = [
   ['text in a time', { text: ':699', since: 69_000_000, until: 71_000_000 }],
 ];
 
-function all(query: Partial<EntryQuery>, backwards: boolean) {
-  const search = new EntrySearch(db, index);
+/** Time stands still, so that the bounds on rows decide alone. */
+function all(query: Partial<EntryQuery>, backwards: boolean, monotonic = () => 0) {
+  const search = new EntrySearch(db, index, monotonic);
   const found: unknown[] = [];
   let [place, more, pages]: [number | undefined, boolean, number] = [undefined, true, 0];
   for (; more; pages += 1) {
@@ -80,4 +81,18 @@ test('the index finds what reading finds, in the same order, and looks at less',
     // A page is what one visit of the database looks at: 15 were needed to read all.
     expect([name, (indexed[n]?.pages ?? 99) <= 6]).toEqual([name, true]);
   }
+});
+
+test('I213 a page ends after its time, and the next one goes on from there', () => {
+  while (index.fill(10_000));
+  for (const [name, query] of QUERIES)
+    for (const backwards of [false, true]) {
+      let now = 0;
+      // Each look at the clock takes a fifth of a page.
+      const slow = all(query, backwards, () => (now += 10));
+      const whole = all(query, backwards);
+      expect([name, slow.found]).toEqual([name, whole.found]);
+      if (name.includes('frequent') || name === 'what is denied')
+        expect([name, slow.pages > whole.pages]).toEqual([name, true]);
+    }
 });

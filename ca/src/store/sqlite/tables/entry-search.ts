@@ -17,6 +17,8 @@ const NEAR = 128;
 /** Rows that one page finds by the index and looks at, which takes as long, and segments of the index. */
 const MAX_CANDIDATES = 1_000;
 const MAX_SEGMENTS = 256;
+/** Whatever its rows and words are like, a page ends after so long: writes wait for it. */
+const PAGE_MS = 50;
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -34,14 +36,20 @@ interface Page {
 export class EntrySearch {
   readonly #sql: ReturnType<typeof statements>;
   readonly #index: EntryIndex;
+  readonly #monotonic: () => number;
+  /** When the page ends, by the monotonic clock. */
+  #end = 0;
 
-  constructor(db: DatabaseSync, index: EntryIndex) {
+  /** `monotonic` gives milliseconds that only grow. */
+  constructor(db: DatabaseSync, index: EntryIndex, monotonic: () => number = () => performance.now()) {
     this.#sql = statements(db);
     this.#index = index;
+    this.#monotonic = monotonic;
   }
 
   /** A page, and where the next one goes on. */
   search(asked: EntryQuery): FoundEntries {
+    this.#end = this.#monotonic() + PAGE_MS;
     // Events are stored so.
     const query = { ...asked, words: asked.words.map(printable) };
     const newest = Number(this.#sql.newest.get()?.['newest'] ?? 0);
@@ -81,11 +89,12 @@ export class EntrySearch {
         if (this.#index.mayHave(others, sequence))
           bytes += this.#readSome(query, { first: sequence, last: sequence }, found);
         candidates += 1;
-        if (found.length === limit || candidates === MAX_CANDIDATES || bytes >= PAGE_BYTES)
+        if (found.length === limit || candidates === MAX_CANDIDATES || bytes >= PAGE_BYTES || this.#isLate())
           return { found, place: sequence };
       }
       const end = endOf(segment, query);
-      if (end === endOf(span, query) || segments === MAX_SEGMENTS) return { found, place: end };
+      if (end === endOf(span, query) || segments === MAX_SEGMENTS || this.#isLate())
+        return { found, place: end };
       segment = segmentAt(backwards ? end - 1 : end + 1, span);
     }
   }
@@ -104,9 +113,13 @@ export class EntrySearch {
       const last = found.at(-1)?.sequence;
       if (found.length === limit && last !== undefined) return { found, place: last };
       const place = endOf(some, query);
-      if (bytes >= PAGE_BYTES || place === endOf(window, query)) return { found, place };
+      if (bytes >= PAGE_BYTES || place === endOf(window, query) || this.#isLate()) return { found, place };
       rest = backwards ? { ...rest, last: place - 1 } : { ...rest, first: place + 1 };
     }
+  }
+
+  #isLate(): boolean {
+    return this.#monotonic() >= this.#end;
   }
 
   /** Until there are as many as were asked for. Returns how many bytes the events of this span have. */

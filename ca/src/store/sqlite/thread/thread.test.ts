@@ -55,6 +55,41 @@ describe('a copy', () => {
   });
 });
 
+describe('I213 searches', () => {
+  const asked = {
+    ...{ words: [], text: 'nothing has this', decision: undefined, since: 0, place: undefined },
+    ...{ until: Number.MAX_SAFE_INTEGER, backwards: true, limit: 9 },
+  };
+
+  test('are answered one by one, after all else that has arrived', async () => {
+    const store = await openSqliteThread(freshPath(), clock);
+    await Promise.all(Array.from({ length: 4_000 }, () => store.append(event)));
+    const order: string[] = [];
+    const searches = Array.from({ length: 200 }, () => store.search(asked).then(() => order.push('search')));
+    const write = store.append(event).then(() => order.push('write'));
+    const read = store.authorities().then(() => order.push('read'));
+    await Promise.all([write, read]);
+    // In one message with the searches, and before them.
+    expect(order.indexOf('write')).toBe(order.filter((each) => each === 'read').length);
+    const late = store.append(event).then(() => order.push('late write'));
+    await late;
+    const before = order.indexOf('late write');
+    await Promise.all(searches);
+    // It waited for those that were answered while its message came, and not for 200.
+    expect(before).toBeLessThan(100);
+    expect(order.filter((each) => each === 'search')).toHaveLength(200);
+    await store.close();
+  });
+
+  test('that wait are answered before the database is closed', async () => {
+    const store = await openSqliteThread(freshPath(), clock);
+    await store.append(event);
+    const searches = Promise.all(Array.from({ length: 20 }, () => store.search({ ...asked, text: '' })));
+    await store.close();
+    expect((await searches).map(({ more }) => more)).toEqual(Array(20).fill(false));
+  });
+});
+
 describe('opening', () => {
   test('is refused with the code and the sentence of the thread, and lets the file go', async () => {
     const [path, generation] = [freshPath(), join(folder, 'generation')];

@@ -1,9 +1,10 @@
 /**
  * The thread of the database: only `thread.ts` starts it. It answers what has arrived, then waits for more, so what
- * arrives while the disk is syncing shares the next transaction, and a lone write waits for nobody.
+ * arrives while the disk is syncing shares the next transaction, and a lone write waits for nothing but a page of a
+ * search.
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import type { WriteCall } from '../calls.ts';
+import type { ReadCall, WriteCall } from '../calls.ts';
 import { type DatabaseAt, Engine } from '../engine.ts';
 import {
   crossing,
@@ -13,6 +14,9 @@ import {
   type ToThread,
 } from './messages.ts';
 
+/** Reads that look through much, a page at a time. */
+const SLOW: ReadonlySet<string> = new Set(['search'] satisfies readonly ReadCall['name'][]);
+
 /** Bounds one transaction. */
 const MAX_WRITES = 512;
 
@@ -21,20 +25,60 @@ function open(at: DatabaseAt, port: MessagePort): void {
   try {
     const engine = Engine.open(at);
     say({ kind: 'opened', files: engine.files });
+    const reply = (answers: readonly NumberedAnswer[]): void => say({ kind: 'answers', answers });
+    const searches = new Searches(({ number, call }) => {
+      if (call.kind === 'read') reply([readOf(number, () => engine.read(call))]);
+    });
     port.on('message', (first: ToThread) => {
       const { calls, copies, close } = gather(first, port);
-      answer(engine, calls, (answers) => say({ kind: 'answers', answers }));
+      const isSlow = ({ call }: NumberedCall): boolean => call.kind === 'read' && SLOW.has(call.name);
+      answer(
+        engine,
+        calls.filter((each) => !isSlow(each)),
+        reply,
+      );
+      searches.add(calls.filter(isSlow));
       for (const path of copies)
         engine.copyTo(path).then(
           () => say({ kind: 'copied' }),
           (error) => say({ kind: 'copied', error: crossing(error) }),
         );
       if (!close) return;
+      searches.finish();
       engine.close();
       port.close();
     });
   } catch (error) {
     say({ kind: 'refused', error: crossing(error) });
+  }
+}
+
+/** Searches wait for all else: one is answered, then what has arrived meanwhile, then the next one. */
+class Searches {
+  readonly #answer: (search: NumberedCall) => void;
+  readonly #waiting: NumberedCall[] = [];
+  #next: NodeJS.Immediate | undefined;
+
+  constructor(answer: (search: NumberedCall) => void) {
+    this.#answer = answer;
+  }
+
+  add(searches: readonly NumberedCall[]): void {
+    this.#waiting.push(...searches);
+    if (this.#waiting.length > 0) this.#next ??= setImmediate(() => this.#one());
+  }
+
+  /** Answers all of them. */
+  finish(): void {
+    clearImmediate(this.#next);
+    for (const each of this.#waiting.splice(0)) this.#answer(each);
+  }
+
+  #one(): void {
+    this.#next = undefined;
+    const [first] = this.#waiting.splice(0, 1);
+    if (first !== undefined) this.#answer(first);
+    this.add([]);
   }
 }
 
