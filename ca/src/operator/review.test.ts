@@ -2,7 +2,7 @@
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test, vi } from 'vitest';
 import { applied, makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { issuance } from '../../../test/kit/store/records.ts';
@@ -65,17 +65,46 @@ test('an Identity without any certificate on record is unused, and one that ends
   expect(await list(true)).toHaveLength(1);
 });
 
-test('servers and rules are unused only where gateways report calls, by calls at their own servers', async () => {
+test('a server or rule is unused only where its own gateway has reported calls for 90 days', async () => {
+  const quiet = { ...server, name: 'quiet', identity: `${ID}/quiet` };
+  const both = { ...access, name: 'both', servers: ['s', 'quiet'] };
+  await applied(rpc, identity, { ...identity, name: 'x', id: quiet.identity }, server, quiet, access, both);
+  const unused = async () =>
+    (await list()).map(({ resource }) => resource.name).filter((name) => name !== 'x');
+  await issued(1);
+  expect(await unused()).toEqual([]);
+  await called({ rule: 'other' });
+  expect(await unused()).toEqual([]);
+  await called({ rule: 'other', stage: 'answered' }, {}, 89);
+  expect(await unused()).toEqual([]);
+  await called({ rule: 'other', stage: 'answered' }, {}, 91);
+  expect(await unused()).toEqual(['a']);
+  const known = (await list(true))
+    .filter(({ isUseKnown }) => isUseKnown)
+    .map(({ resource }) => resource.name);
+  expect(known).toEqual(expect.not.arrayContaining(['quiet', 'both']));
+  await called({ rule: 'a' }, {}, 1);
+  expect(await unused()).toEqual([]);
+  const found = (await list(true)).find(({ resource }) => resource.name === 'a');
+  expect(found).toMatchObject({ isUseKnown: true, lastUse: ago(1) });
+});
+
+test('a server and a rule that were last called more than 90 days ago are unused', async () => {
   await applied(rpc, identity, server, access);
   await issued(1);
-  expect(await why()).toEqual({});
-  await called({ rule: 'other' });
-  expect(await why()).toEqual({ Access: ['unused'] });
+  await called({ rule: 'a' }, {}, 91);
+  expect(await why()).toEqual({ McpServer: ['unused'], Access: ['unused'] });
+});
+
+test('the last call of a server and a rule is found by the index, and none that came after it is read', async () => {
+  await applied(rpc, identity, server, access, { ...access, name: 'b' });
   await called({ rule: 'a' });
-  expect(await why()).toEqual({});
-  expect((await list(true)).find(({ resource }) => resource.kind === 'Access')?.lastUse).toEqual(
-    rpc.clock.now(),
-  );
+  for (let more = 0; more < 1_500; more += 1) await called({ rule: 'b' });
+  while (await rpc.store.indexEvents(10_000));
+  const search = vi.spyOn(rpc.store, 'search');
+  expect((await list(true)).every(({ isUseKnown }) => isUseKnown)).toBe(true);
+  const pages = await Promise.all(search.mock.results.map(({ value }) => value));
+  expect(pages.map(({ found }) => found.length)).toEqual([0, 1, 1, 1]);
 });
 
 test.each<[string, object, object?]>([
@@ -86,7 +115,8 @@ test.each<[string, object, object?]>([
 ])('I175 no call %s says that a server or a rule is in use', async (_, record, event = {}) => {
   const mine = { ...server, name: 'mine', identity: `${ID}/mine` };
   await applied(rpc, identity, { ...identity, name: 'x', id: mine.identity }, server, mine, access);
-  await called({ server: 'mine', rule: 'none' });
+  await called({ stage: 'answered' }, {}, 91);
+  await called({ server: 'mine', stage: 'answered' }, { reporter: mine.identity }, 91);
   await called({ rule: 'a', ...record }, event);
   const unused = (await list()).map(({ resource }) => resource.name);
   expect(unused).toEqual(expect.arrayContaining(['s', 'a']));
@@ -111,11 +141,14 @@ test('I175 a query leaves out what gateways say of servers of others, where it i
   expect(await found({ type: 'operator.acting' })).toBe(0);
 });
 
-/** One call that a gateway reported, in the store. */
-async function called(record: object, event: object = {}): Promise<void> {
+/** One call that a gateway reported so many days ago, in the store. */
+async function called(record: object, event: object = {}, days = 0): Promise<void> {
+  const now = rpc.clock.now();
+  rpc.clock.jump(ago(days));
   const about = { reporter: ID, serial: 'ab', spool: 'cd', number: 1, ...event };
   const call = { stage: 'decided', id: '1', time: rpc.clock.now().toISOString(), server: 's', ...record };
   await rpc.store.append({ type: 'call.recorded', ...about, record: call } as AuditEvent);
+  rpc.clock.jump(now);
 }
 
 test('an owner who has not signed in for 90 days is named; a team is not known', async () => {

@@ -4,7 +4,7 @@ import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { endOf } from '@chancery/shared/policy/until.ts';
 import type { Registry } from '../registry/registry.ts';
-import { keyOf, type Resource } from '../registry/resources.ts';
+import type { Resource } from '../registry/resources.ts';
 import type { LogStore } from '../store/log-store.ts';
 import type { MadeSignOff, OperatorStore } from '../store/operator-store.ts';
 import { reading, type VerbDeps, writing } from './verb.ts';
@@ -56,9 +56,9 @@ const DAY = 86_400;
 const UNUSED_SECONDS = 90 * DAY;
 const ENDING_SECONDS = 30 * DAY;
 const MAX_REASON = 1000;
-/** Entries of the audit log in one page, and pages: a million events. */
+/** The most pages of one question to the audit log, and entries of all but the first, which is enough as a rule. */
+const MAX_PAGES = 10;
 const PAGE = 1000;
-const MAX_PAGES = 100;
 
 /** `review` with `all` lists what nobody must look at, too. Throws review for a resource that is not as it was seen. */
 export const reviewVerbs = (deps: ReviewDeps) => ({
@@ -90,14 +90,16 @@ async function review(all: boolean, deps: ReviewDeps): Promise<readonly Reviewed
   const now = deps.clock.now();
   const [signOffs, people] = [await deps.store.signOffs(), await deps.people()];
   const identities = await identityUses(deps);
-  const calls = await callsOf(resources, now, deps);
+  const calls = await callUses(resources, now, deps);
   const listed = resources.map((resource): Reviewed => {
     const digest = digestOf(resource);
     const { kind, name, owner, reviewBy } = resource;
     const isSame = (each: MadeSignOff) =>
       each.kind === kind && each.name === name && each.digest === digest && each.reviewBy === reviewBy;
-    const isUseKnown = kind === 'Identity' || calls.isKnown;
-    const lastUse = kind === 'Identity' ? identities.get(name) : calls.last.get(`${kind}/${name}`);
+    const { isUseKnown, lastUse } = calls.get(resource) ?? {
+      isUseKnown: true,
+      lastUse: identities.get(name),
+    };
     const seen = owner === undefined ? [] : people.filter(({ names }) => names.includes(owner));
     const ownerSeen = newest(seen.map(({ lastSignIn }) => lastSignIn));
     const found = { resource, digest, isUseKnown, lastUse, signedOff: signOffs.find(isSame), ownerSeen };
@@ -135,55 +137,69 @@ async function identityUses({ store }: ReviewDeps): Promise<ReadonlyMap<string, 
   return last;
 }
 
-interface Calls {
-  /** False if no gateway reports its calls to this CA. */
-  readonly isKnown: boolean;
-  /** Of each McpServer and Access, by kind and name. */
-  readonly last: ReadonlyMap<string, Date>;
-}
+type Use = Pick<Reviewed, 'isUseKnown' | 'lastUse'>;
 
 /** An entry of a reported call, as far as a review reads it; one that was too long has no record. */
 interface CallEntry {
   readonly at: string;
-  readonly record?: { readonly stage: string; readonly server: string; readonly rule?: string };
+  readonly record?: { readonly server: string };
 }
 
-/** Goes back through the calls of 90 days, until every server and rule was found. */
-async function callsOf(resources: readonly Resource[], now: Date, { store }: ReviewDeps): Promise<Calls> {
-  const last = new Map<string, Date>();
-  const wanted = new Map(
-    resources.flatMap((each) => (each.kind === 'Identity' ? [] : [[keyOf(each), each] as const])),
-  );
-  const since = addSeconds(now, -UNUSED_SECONDS).getTime();
+/**
+ * Of each McpServer and Access. Without a call on record it is known of servers whose gateways have reported some for
+ * 90 days, and of rules of such servers alone.
+ */
+async function callUses(
+  resources: readonly Resource[],
+  now: Date,
+  { store }: ReviewDeps,
+): Promise<ReadonlyMap<Resource, Use>> {
+  const uses = new Map<Resource, Use>();
+  const reported = new Set<string>();
+  const before = addSeconds(now, -UNUSED_SECONDS).getTime();
+  for (const each of resources.filter((other) => other.kind === 'McpServer')) {
+    const reporter = [each.identity, word('reporter', each.identity)];
+    const first = await lastCall(store, reporter, () => true, before);
+    if (first.lastUse !== undefined) reported.add(each.name);
+    const use = await lastCall(store, [word('server', each.name), DECIDED], () => true);
+    uses.set(each, knownBy(use, [each.name], reported));
+  }
+  for (const each of resources.filter((other) => other.kind === 'Access')) {
+    const isOf = ({ record }: CallEntry) => each.servers.includes(record?.server ?? '');
+    const use = await lastCall(store, [word('rule', each.name), DECIDED], isOf);
+    uses.set(each, knownBy(use, each.servers, reported));
+  }
+  return uses;
+}
+
+function knownBy(use: Use, servers: readonly string[], reported: ReadonlySet<string>): Use {
+  const isKnown = use.lastUse !== undefined || servers.every((server) => reported.has(server));
+  return { ...use, isUseKnown: use.isUseKnown && isKnown };
+}
+
+/** As the index has it. */
+const word = (field: string, value: string): string => `"${field}":${JSON.stringify(value)}`;
+const DECIDED = word('stage', 'decided');
+
+/** The newest call with these words before that time. `isUseKnown` is false if too many others were in front of it. */
+async function lastCall(
+  store: ReadsCalls,
+  words: readonly string[],
+  isOne: (entry: CallEntry) => boolean,
+  until = Number.MAX_SAFE_INTEGER,
+): Promise<Use> {
   // Of another one's server a gateway could say anything.
   const own = { type: 'call.recorded', withoutForeign: true } as const;
-  const query = { ...own, words: [], text: '', decision: undefined, backwards: true, limit: PAGE };
-  let [isKnown, place]: [boolean, number | undefined] = [false, undefined];
-  for (let pages = 0; pages < MAX_PAGES && wanted.size > 0; pages += 1) {
-    const page = await store.search({ ...query, since, until: Number.MAX_SAFE_INTEGER, place });
-    for (const { text } of page.found) {
-      isKnown = true;
-      const entry = JSON.parse(text) as CallEntry;
-      for (const key of usedBy(entry, wanted)) {
-        wanted.delete(key);
-        last.set(key, new Date(entry.at));
-      }
-    }
-    if (!page.more) return { isKnown, last };
+  const query = { ...own, words, text: '', decision: undefined, backwards: true, since: 0, until };
+  let place: number | undefined;
+  for (let pages = 0; pages < MAX_PAGES; pages += 1) {
+    const page = await store.search({ ...query, limit: pages === 0 ? 1 : PAGE, place });
+    const found = page.found.map(({ text }) => JSON.parse(text) as CallEntry).find(isOne);
+    if (found !== undefined) return { isUseKnown: true, lastUse: new Date(found.at) };
+    if (!page.more) return { isUseKnown: true, lastUse: undefined };
     ({ place } = page);
   }
-  // More calls than were looked at: what was not found may have been used.
-  return { isKnown: isKnown && wanted.size === 0, last };
-}
-
-/** Which of those a call that was decided has used: its server, and its rule if that is one of this server. */
-function usedBy({ record }: CallEntry, wanted: ReadonlyMap<string, Resource>): readonly string[] {
-  if (record?.stage !== 'decided') return [];
-  const { server, rule = '' } = record;
-  return [`McpServer/${server}`, `Access/${rule}`].filter((key) => {
-    const found = wanted.get(key);
-    return found !== undefined && (found.kind !== 'Access' || found.servers.includes(server));
-  });
+  return { isUseKnown: false, lastUse: undefined };
 }
 
 const newest = (times: readonly Date[]): Date | undefined =>

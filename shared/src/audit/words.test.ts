@@ -13,6 +13,7 @@ test.each<[string, string, readonly string[]]>([
   ['no part of a longer name', `{"node":"x-${SERIAL}"}`, []],
   ['a code', '{"type":"request.refused","code":"csr_pop"}', ['csr_pop']],
   ['server and tool', '{"server":"git","tool":"a \\"b\\""}', ['"server":"git"', '"tool":"a \\"b\\""']],
+  ['a rule', '{"rule":"readers","text":"\\"rule\\":\\"x\\""}', ['"rule":"readers"']],
 ])('words: %s', (_, text, words) => {
   expect([...(indexedWords(text) ?? [])].sort()).toEqual([...words].sort());
   for (const word of words) expect([isIndexed(word), hasWord(text, word)]).toEqual([true, true]);

@@ -1,4 +1,4 @@
-/** The words by which an event is found: whole SPIFFE IDs, serial numbers, codes, and servers and tools by field. */
+/** Words by which an event is found: whole SPIFFE IDs, serial numbers, codes, and servers, tools and rules by field. */
 import { REFUSALS } from '../ground/errors.ts';
 
 /** Not as a part of a longer SPIFFE ID, number or code. */
@@ -15,7 +15,7 @@ const MAX_WORDS = 64;
 
 /**
  * Of the JSON of an event, all words that an index has: `saysWord` is true of no other word that `isIndexed`. Undefined
- * for an event with too many, which has to be read. A server or a tool is one with its field, `"tool":"read"`.
+ * for an event with too many, which has to be read. A server, a tool or a rule is one with its field, `"tool":"read"`.
  */
 export function indexedWords(text: string): ReadonlySet<string> | undefined {
   if (isCall(text)) return wordsOfCall(text);
@@ -37,7 +37,7 @@ export function saysWord(text: string, word: string): boolean {
 /** Written by the store: the type is in front. */
 const isCall = (text: string): boolean => text.startsWith('{"type":"call.recorded"');
 
-/** Who reported it and who called, by which certificates, and the code, server and tool: not what its texts mention. */
+/** Who reported it and who called, by which certificates, code, server, tool and rule: not what its texts mention. */
 function wordsOfCall(text: string): ReadonlySet<string> {
   const { reporter, serial, record } = JSON.parse(text) as Partial<Called>;
   const named = [reporter, serial, record?.['caller'], record?.['serial'], record?.['code']];
@@ -60,5 +60,5 @@ const isName = (word: string): boolean =>
 const RUNS = /(?<![\w./-])(?:spiffe:\/\/)?[\w./-]+/g;
 const SPIFFE_ID = /^spiffe:\/\/[\w./-]+$/;
 const SERIAL = /^[0-9a-f]{16,40}$/;
-const FIELDS = /"(?:server|tool)":"(?:[^"\\]|\\.)*"/g;
-const FIELD = /^"(?:server|tool)":"(?:[^"\\]|\\.)*"$/;
+const FIELDS = /"(?:server|tool|rule)":"(?:[^"\\]|\\.)*"/g;
+const FIELD = /^"(?:server|tool|rule)":"(?:[^"\\]|\\.)*"$/;

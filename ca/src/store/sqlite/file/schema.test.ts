@@ -117,6 +117,31 @@ test('a database from before there was an index knows its successions and key ho
   await store.close();
 });
 
+test('where calls were reported before rules were words, a pruned log is indexed anew', async () => {
+  const path = join(folder, 'ruleless.db');
+  const step = MIGRATIONS.findIndex((sql) => sql.includes('DELETE FROM audit_words'));
+  const old = new DatabaseSync(path);
+  for (const sql of MIGRATIONS.slice(0, step)) old.exec(sql);
+  const call = { type: 'call.recorded', reporter: issuance.id, record: { server: 's', rule: 'a' } };
+  const insert = old.prepare('INSERT INTO audit (sequence, at, event, leaf) VALUES (?, 1, ?, 1)');
+  for (const sequence of [256, 257]) insert.run(sequence, JSON.stringify(call));
+  old.exec(`INSERT INTO audit_blocks VALUES (1, 200, 1, 1); UPDATE audit_mark SET through = 257, entries = 202;
+    INSERT INTO checkpoints VALUES (202, '', 257, '', 0);
+    INSERT INTO spools VALUES ('${issuance.id}', x'01', 2, 0);
+    PRAGMA user_version = ${step}`);
+  old.close();
+  const store = await openSqlite(path, new ManualClock(NOW));
+  const query = { words: ['"rule":"a"'], text: '', decision: undefined, since: 0, until: 9e15 };
+  const find = async () =>
+    (await store.search({ ...query, place: undefined, backwards: false, limit: 9 })).found.map(
+      ({ index }) => index,
+    );
+  expect(await find()).toEqual([200, 201]);
+  await store.indexEvents(10);
+  expect(await find()).toEqual([200, 201]);
+  await store.close();
+});
+
 test('a new database begins at 1', async () => {
   const store = await openSqlite(':memory:', new ManualClock(NOW));
   expect(await store.registry()).toBeUndefined();

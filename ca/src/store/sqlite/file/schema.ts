@@ -284,4 +284,13 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (life, name)
   ) STRICT, WITHOUT ROWID;
   `,
+  // The rule of a reported call is a word of the index: where calls were reported before, it is made anew by steps.
+  `
+  UPDATE audit_mark SET
+    through = (SELECT max(coalesce(min(block), 0) * 256 - 1, 0) FROM audit_blocks),
+    entries = coalesce((SELECT entries FROM audit_blocks ORDER BY block LIMIT 1), 0)
+    WHERE EXISTS (SELECT 1 FROM spools);
+  DELETE FROM audit_words WHERE EXISTS (SELECT 1 FROM spools);
+  DELETE FROM audit_blocks WHERE EXISTS (SELECT 1 FROM spools);
+  `,
 ];

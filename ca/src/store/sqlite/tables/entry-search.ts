@@ -56,7 +56,7 @@ export class EntrySearch {
     const oldest = this.#oldest();
     const { backwards, place = backwards ? newest + 1 : 0 } = query;
     const { through } = this.#index.mark();
-    const isIndexed = backwards ? place <= through + 1 : place < through;
+    const isIndexed = oldest <= through && (backwards ? place <= through + 1 : place < through);
     const [first, last] = isIndexed ? [oldest, through] : [Math.max(through + 1, oldest), newest];
     const span = backwards ? { first, last: place - 1 } : { first: Math.max(place + 1, first), last };
     if (span.first > span.last) return { found: [], place: backwards ? oldest : last, newest, more: false };
