@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { vouchedRoots } from '@chancery/shared/voucher/voucher.ts';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { makeAuthorities, publishRoot } from '../../../test/kit/ca/authority.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { newLogKey } from '../../../test/kit/voucher.ts';
@@ -53,4 +53,19 @@ test('a root that was published has a proof once the log has it, also when it wa
     { ...about, reason: 'stolen', by: 'uid 0' },
   );
   expect(await vouchers.list()).toEqual([]);
+});
+
+test('of many rotations only the newest 32 publications are looked for', async () => {
+  const { store, trustDomain } = await makeAuthorities();
+  const [some] = await store.authorities();
+  if (some === undefined) throw new Error('no authority');
+  const indexOf = vi.fn<(publication: number) => Promise<undefined>>(async () => undefined);
+  const authorities = async () => Array.from({ length: 40 }, (_, n) => ({ ...some, publication: n + 1 }));
+  const { verifier } = newLogKey(trustDomain);
+  const files = logFiles(join(folder, 'log'));
+  const asked = { authorities, indexOf, events: async () => [] };
+  expect(await new Vouchers({ store: asked, files, verifier, log: silentLog }).list()).toEqual([]);
+  expect(indexOf.mock.calls.map(([publication]) => publication)).toEqual(
+    Array.from({ length: 32 }, (_, n) => 40 - n),
+  );
 });

@@ -1,6 +1,7 @@
 /** The verbs by their values, through no door. */
 import { hash } from 'node:crypto';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import type { Refusal } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { certifiedCaller, makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
@@ -311,4 +312,45 @@ test('a holder whose later certificate is revoked is listed once, by the one tha
   });
   const { away } = (await run('agents')) as { readonly away: readonly unknown[] };
   expect(away).toHaveLength(1);
+});
+
+describe('I221 an order of a rotation', () => {
+  const step = { without: [], everybody: false, reason: '', dryRun: false };
+  const long = 'x'.repeat(501);
+  test.each<[string, 'rotateNext' | 'taint', object, Refusal, RegExp]>([
+    [
+      'a step with a long reason',
+      'rotateNext',
+      { ...step, reason: long },
+      'message_parse',
+      /more than 500 char/,
+    ],
+    [
+      'a step without one that is no SPIFFE ID',
+      'rotateNext',
+      { ...step, without: ['prod.example/w'] },
+      'spiffe_id',
+      /./,
+    ],
+    [
+      'a step without anybody and a reason',
+      'rotateNext',
+      { ...step, everybody: true },
+      'message_parse',
+      /needs a reason/,
+    ],
+    [
+      'a theft with a long reason',
+      'taint',
+      { ...VERBS.taint, reason: long },
+      'message_parse',
+      /more than 500 char/,
+    ],
+    ['a theft without a reason', 'taint', { ...VERBS.taint, reason: ' ' }, 'message_parse', /needs a reason/],
+  ])('%s', async (_, verb, order, code, says) => {
+    await rpc.operator.rotate(root)(VERBS.rotate);
+    const before = await rpc.store.authorities();
+    await expect(run(verb, order)).rejects.toThrow(refusal(code, says));
+    expect(await rpc.store.authorities()).toEqual(before);
+  });
 });

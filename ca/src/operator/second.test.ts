@@ -268,6 +268,18 @@ describe('I179 the countersignature of who is revoked before it is used', () => 
     await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
   });
 
+  test('takes nothing from another person who asks for the same', async () => {
+    const carl = signedIn('carl');
+    await expect(operator.lift(carl)(1)).rejects.toThrow(needed('lift'));
+    await operator.countersign(bob)(1);
+    await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
+    await operator.countersign(root)(2);
+    const target = { kind: 'serial', value: BOBS, force: true } as const;
+    await operator.revoke(root)({ ...target, reason: 'keyCompromise', seconds: 0, dryRun: false });
+    await operator.lift(ada)(1);
+    expect(standing()).toEqual([2, 3]);
+  });
+
   test('counts where root gave it', async () => {
     await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
     await operator.countersign(root)(1);

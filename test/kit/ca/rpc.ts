@@ -46,14 +46,19 @@ export type Rpc = Awaited<ReturnType<typeof makeRpc>>;
 const REPORTED_PER_DAY = 1024 ** 3;
 
 /** All that the handlers need, whose audit log and outcomes a test can read. */
-export async function makeRpc(attestors: readonly Attestor[] = [], given?: Store, keys?: KeyHomes) {
+export async function makeRpc(
+  attestors: readonly Attestor[] = [],
+  given?: Store,
+  keys?: KeyHomes,
+  burst = 1000,
+) {
   const made = await makeAuthorities({ ...(given && { store: given }), ...(keys && { keys }) });
   const { store, clock, trustDomain } = made;
   const platforms = new Map(attestors.map((attestor) => [attestor.type, attestor]));
   const many = 1000;
   const limits = {
     attestationsPerSecond: many,
-    attestationBurst: many,
+    attestationBurst: burst,
     openAttestations: many,
     openAttestationsPerAddress: many,
   };

@@ -2,6 +2,7 @@ import type { StatsFs } from 'node:fs';
 import fs from 'node:fs';
 import { AuditService, type ReportRequest } from '@chancery/proto/gen/chancery/v1/audit.ts';
 import { IdentityError, type Refusal } from '@chancery/shared/ground/errors.ts';
+import { status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   applied,
@@ -177,6 +178,54 @@ test('I128 a gateway that reports faster than its share waits, and costs no othe
   expect(call.written).toEqual([]);
   rpc.clock.advanceTo(after(1));
   expect(await call.next()).toEqual({ through: BigInt(32 * 512) });
+});
+
+describe('I220 the gateways of one node', () => {
+  /** Streams that say hello, by one certificate and one handler. */
+  async function opened(count: number) {
+    const { caller } = await certifiedCaller(rpc, 60);
+    const handler = report(rpc)(rpc);
+    return Array.from({ length: count }, () => {
+      const call = new FakeCall(AuditService.report, peerOf(rpc, caller));
+      call.run(handler);
+      call.say(hello());
+      return call;
+    });
+  }
+
+  const turnedAway = async (call: { failed: Promise<object> } | undefined) =>
+    expect(await call?.failed).toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+
+  test('have 64 streams', async () => {
+    const calls = await opened(65);
+    await turnedAway(calls[64]);
+    for (const call of calls.slice(0, 64)) expect(await call.next()).toEqual({ through: 0n });
+  });
+
+  test('start no more streams than their rate', async () => {
+    rpc = await makeRpc([], undefined, undefined, 5);
+    await applied(rpc, server);
+    const calls = await opened(6);
+    await turnedAway(calls[5]);
+    for (const call of calls.slice(0, 5)) expect(await call.next()).toEqual({ through: 0n });
+  });
+
+  test('have four batches at the database at a time, with those of all others', async () => {
+    const { promise: written, resolve: write } = Promise.withResolvers<number>();
+    const writing = vi.fn(() => written);
+    vi.spyOn(rpc.reports, 'report').mockImplementation(writing);
+    const calls = await opened(6);
+    for (const call of calls) {
+      await call.next();
+      call.say(batch(1n, record()));
+    }
+    await vi.waitFor(() => expect(writing).toHaveBeenCalledTimes(4));
+    await new Promise(setImmediate);
+    expect(writing).toHaveBeenCalledTimes(4);
+    write(1);
+    for (const call of calls) expect(await call.next()).toEqual({ through: 1n });
+    expect(writing).toHaveBeenCalledTimes(6);
+  });
 });
 
 describe('M102 a gateway that reports for ever', () => {

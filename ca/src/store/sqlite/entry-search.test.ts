@@ -96,3 +96,20 @@ test('I213 a page ends after its time, and the next one goes on from there', () 
         expect([name, slow.pages > whole.pages]).toEqual([name, true]);
     }
 });
+
+test('one page looks at 1,000 events that the index finds, and the next one goes on', () => {
+  while (index.fill(10_000));
+  const query = { words: [`${ID}/often`], text: 'no event has it', decision: undefined };
+  const search = new EntrySearch(db, index, () => 0);
+  const page = search.search({
+    ...query,
+    since: 0,
+    until: Number.MAX_SAFE_INTEGER,
+    place: undefined,
+    backwards: true,
+    limit: 37,
+  });
+  expect(page).toMatchObject({ found: [], more: true });
+  expect(EVENTS - page.place).toBeGreaterThan(999);
+  expect(EVENTS - page.place).toBeLessThan(1_300);
+});
