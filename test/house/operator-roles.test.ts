@@ -1,6 +1,8 @@
 /** Each call of the Operator service says in its .proto the role and the sign-in that the table of verbs has. */
 import { type Need, VERBS, type VerbName } from '@chancery/ca/operator/roles.ts';
+import { commandUsage } from '@chancery/shared/cli/program.ts';
 import { expect, test } from 'vitest';
+import { programs } from './reference.ts';
 import { textOf } from './repository.ts';
 
 /** Calls whose verb has another name. */
@@ -41,8 +43,18 @@ test('every verb has a call', () => {
   expect(calls.map(({ verb }) => verb).toSorted()).toEqual(Object.keys(VERBS).toSorted());
 });
 
+/** As a person types it: a command, with a word or a flag of its own. */
+test.each(Object.entries<Need>(VERBS))('the command of %s is one', (_, { command }) => {
+  const [name = '', more] = command.split(' ');
+  const [ca] = programs();
+  const found = ca?.commands[name];
+  expect(found).toBeDefined();
+  const usage = ca === undefined || found === undefined ? '' : commandUsage(ca, name, found);
+  expect(usage).toContain(more ?? name);
+});
+
 test.each(calls)('$name says what $verb needs', ({ verb, says }) => {
   const need = Object.entries(VERBS).find(([name]) => name === verb)?.[1];
   expect(need).toBeDefined();
-  expect(says.startsWith(saying(need ?? { role: 'reader' }))).toBe(true);
+  expect(says.startsWith(saying(need ?? { command: '', role: 'reader' }))).toBe(true);
 });

@@ -5,6 +5,7 @@ import { createAgentMetrics } from '@chancery/agent/health/metrics.ts';
 import { caProgram } from '@chancery/ca/cli/program.ts';
 import { CaConfig } from '@chancery/ca/config.ts';
 import { createMetrics, type MetricSources } from '@chancery/ca/health/metrics.ts';
+import { type Need, VERBS } from '@chancery/ca/operator/roles.ts';
 import { Resource } from '@chancery/ca/registry/resources.ts';
 import { commandUsage, type Program, usageOf } from '@chancery/shared/cli/program.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
@@ -22,6 +23,7 @@ export const pages = (): Readonly<Record<string, string>> => ({
   'docs/errors.md': errorsPage(),
   'docs/cli.md': cliPage(),
   'docs/metrics.md': metricsPage(),
+  'docs/operators.md': operatorsPage(),
 });
 
 const PRINTED = '<!-- Printed by `npm run generate`; what to change is named in test/house/reference.ts. -->';
@@ -106,6 +108,22 @@ const cliPage = (): string =>
       ]),
     ]),
   );
+
+/** The table of commands; the rest is written by hand. */
+function operatorsPage(): string {
+  const [begin, end] = [PRINTED, '<!-- /printed -->'];
+  const [before = '', rest = ''] = textOf('docs/operators.md').split(begin);
+  const commands = Object.values<Need>(VERBS).toSorted((a, b) => (a.command < b.command ? -1 : 1));
+  const rows = commands.map((need) => [
+    `\`${need.command}\``,
+    [need.role, ...(need.owners === true ? ['owners for their part'] : [])].join(', '),
+    need.fresh ?? '-',
+    need.alone === true ? '-' : (need.fresh ?? '-'),
+  ]);
+  const each = [...new Map(rows.map((row) => [row.join(), row])).values()];
+  const head = ['command', 'role', 'sign-in of the last 5 minutes', 'a second person, with `twoPeople`'];
+  return `${before}${begin}\n\n${table(head, each)}\n\n${end}${rest.slice(rest.indexOf(end) + end.length)}`;
+}
 
 /** One alert of deploy/prometheus/rules.yaml. */
 interface Alert {

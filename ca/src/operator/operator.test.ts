@@ -75,7 +75,7 @@ const WRITING: Readonly<Record<string, string>> = {
   acceptLoss: 'after a restore, because: a drill',
   apply: '1 file',
   revoke: `id ${ID}`,
-  lift: 'revocation 1',
+  lift: `revocation 1 of id ${ID}`,
   copyDatabase: 'for a backup',
   rotate: 'root',
   rotateNext: 'root, without waiting for anybody, because: a drill',

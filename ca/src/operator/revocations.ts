@@ -1,7 +1,7 @@
 /** The operator's verbs that revoke, lift revocations, and release machines from what the CA holds them to. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
-import { type MadeRevocation, parseReason } from '@chancery/shared/revocation/revocation.ts';
+import { type MadeRevocation, parseReason, type Target } from '@chancery/shared/revocation/revocation.ts';
 import type { Agents, LiveAgent } from '../agents/agents.ts';
 import { type Holders, OWN_NODE, type Unacknowledged, unacknowledged } from '../agents/holders.ts';
 import { whenAcknowledged } from '../agents/progress.ts';
@@ -78,7 +78,11 @@ export const revocationVerbs = (deps: RevokeDeps) => ({
   lift: writing<number, Lifted>(
     {
       name: 'lift',
-      about: (number) => `revocation ${number}`,
+      about: (number) => {
+        const target = targetOf(number, deps);
+        return `revocation ${number}${target === undefined ? '' : ` of ${target.kind} ${target.value}`}`;
+      },
+      state: (number) => targetOf(number, deps),
       run: async (number, by) => {
         const revocation = await deps.revocations.lift(number, by);
         return { revocation, still: await deps.revocations.alsoCutOff(revocation.target) };
@@ -99,6 +103,10 @@ export const revocationVerbs = (deps: RevokeDeps) => ({
   /** Those in force, by their numbers. */
   revocations: reading('revocations', async (_: undefined) => deps.revocations.standing(), deps),
 });
+
+/** Undefined for a revocation that is not in force. */
+const targetOf = (wanted: number, { revocations }: RevokeDeps): Target | undefined =>
+  revocations.standing().find(({ number }) => number === wanted)?.target;
 
 async function release(order: ReleaseOrder, by: string, { takeSecond }: Acting, { store }: RevokeDeps) {
   const { node, reason, dryRun } = order;

@@ -10,6 +10,8 @@ export type Role = (typeof ROLES)[number];
 
 /** One line of the table. */
 export interface Need {
+  /** What a person types for it, after `chancery-ca`. */
+  readonly command: string;
   readonly role: Exclude<Role, 'owner'>;
   /** Owners may use it as well; the verb itself keeps to their servers. */
   readonly owners?: true;
@@ -21,38 +23,42 @@ export interface Need {
 
 /** Every verb by its name: a verb without a line does not compile. */
 export const VERBS = {
-  acceptLoss: { role: 'operator', fresh: 'always' },
-  agents: { role: 'reader' },
-  apply: { role: 'operator', owners: true, fresh: 'where it widens access' },
-  askForAuthority: { role: 'operator' },
-  audit: { role: 'reader' },
-  authorities: { role: 'reader' },
-  authorityRequests: { role: 'reader' },
-  checkCertificates: { role: 'reader' },
-  copyDatabase: { role: 'operator' },
-  countersign: { role: 'operator', fresh: 'always', alone: true },
-  diff: { role: 'reader', owners: true },
-  explain: { role: 'reader' },
-  importAuthority: { role: 'operator', fresh: 'always' },
-  issued: { role: 'reader' },
-  lift: { role: 'operator', fresh: 'always' },
-  releaseNode: { role: 'operator', fresh: 'always' },
-  requests: { role: 'reader' },
-  resources: { role: 'reader', owners: true },
-  review: { role: 'reader' },
-  revocations: { role: 'reader' },
-  revoke: { role: 'operator' },
-  rotate: { role: 'operator', fresh: 'always' },
-  rotateNext: { role: 'operator', fresh: 'always' },
-  rotateRollback: { role: 'operator', fresh: 'always' },
-  rotationStatus: { role: 'reader' },
-  signOff: { role: 'operator' },
-  standBy: { role: 'operator', fresh: 'always' },
-  taint: { role: 'operator', fresh: 'always' },
-  withdraw: { role: 'operator', owners: true },
+  acceptLoss: { command: 'accept-loss', role: 'operator', fresh: 'always' },
+  agents: { command: 'agents', role: 'reader' },
+  apply: { command: 'apply', role: 'operator', owners: true, fresh: 'where it widens access' },
+  askForAuthority: { command: 'authorities request', role: 'operator' },
+  audit: { command: 'audit query', role: 'reader' },
+  authorities: { command: 'authorities', role: 'reader' },
+  authorityRequests: { command: 'authorities', role: 'reader' },
+  checkCertificates: { command: 'audit certificates', role: 'reader' },
+  copyDatabase: { command: 'backup', role: 'operator' },
+  countersign: { command: 'countersign NUMBER', role: 'operator', fresh: 'always', alone: true },
+  diff: { command: 'apply --dry-run', role: 'reader', owners: true },
+  explain: { command: 'explain', role: 'reader' },
+  importAuthority: { command: 'authorities import', role: 'operator', fresh: 'always' },
+  issued: { command: 'issued', role: 'reader' },
+  lift: { command: 'unrevoke', role: 'operator', fresh: 'always' },
+  releaseNode: { command: 'release', role: 'operator', fresh: 'always' },
+  requests: { command: 'countersign', role: 'reader' },
+  resources: { command: 'get', role: 'reader', owners: true },
+  review: { command: 'review', role: 'reader' },
+  revocations: { command: 'revocations', role: 'reader' },
+  revoke: { command: 'revoke', role: 'operator' },
+  rotate: { command: 'rotate', role: 'operator', fresh: 'always' },
+  rotateNext: { command: 'rotate next', role: 'operator', fresh: 'always' },
+  rotateRollback: { command: 'rotate rollback', role: 'operator', fresh: 'always' },
+  rotationStatus: { command: 'rotate status', role: 'reader' },
+  signOff: { command: 'review sign-off', role: 'operator' },
+  standBy: { command: 'rotate standby', role: 'operator', fresh: 'always' },
+  taint: { command: 'taint', role: 'operator', fresh: 'always' },
+  withdraw: { command: 'countersign --withdraw', role: 'operator', owners: true },
 } as const satisfies Readonly<Record<string, Need>>;
 
 export type VerbName = keyof typeof VERBS;
+
+/** What a person types for a verb; its own name for one of another release. */
+export const commandOf = (verb: string): string =>
+  Object.entries(VERBS).find(([name]) => name === verb)?.[1].command ?? verb;
 
 /** From `auth_time` (OpenID Connect Core, section 2) to the use of a verb that needs a fresh sign-in. */
 const FRESH_SECONDS = 300;
@@ -78,12 +84,12 @@ export interface Person {
 export function ensureRole(verb: VerbName, { by, role }: Person): void {
   const need: Need = VERBS[verb];
   const may = role === 'operator' || (role === 'owner' ? need.owners === true : role === need.role);
-  ensure(may, 'operator_role', `${by} has the role ${role}, and ${verb} needs ${need.role}`);
+  ensure(may, 'operator_role', `${by} has the role ${role}, and ${need.command} needs ${need.role}`);
 }
 
 /** Throws operator_fresh. */
 export function ensureFresh(verb: VerbName, { by, authTime }: Person, now: Date): void {
-  const says = `${by} signed in at ${authTime.toISOString()}; ${verb} needs a sign-in of the last 5 minutes`;
+  const says = `${by} signed in at ${authTime.toISOString()}; ${commandOf(verb)} needs a sign-in of the last 5 minutes`;
   // What is to come was before now until this machine's clock was set back: that is no fresh sign-in.
   const isFresh = addSeconds(authTime, FRESH_SECONDS) >= now && authTime <= addSeconds(now, SKEW_SECONDS);
   ensure(isFresh, 'operator_fresh', `${says}: chancery-ca login --again`);

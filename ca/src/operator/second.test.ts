@@ -1,12 +1,12 @@
 /** What needs two people, by the verbs. */
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import type { NamedTarget } from '../revocation/revocations.ts';
 import { openRotation } from '../rotation/rotation.ts';
 import { openOperator } from './operator.ts';
-import type { Person } from './roles.ts';
+import { commandOf, type Person } from './roles.ts';
 import type { Asker } from './verb.ts';
 
 const root: Asker = { address: 'pid 1 uid 0', local: { uid: 0, ensureStillThere: () => {} } };
@@ -16,7 +16,7 @@ const files = (name: string) => [
 ];
 const BOBS = 'ab'.repeat(16);
 const needed = (verb: string) =>
-  refusal('operator_second', new RegExp(`^${verb} needs two people: request \\d`));
+  refusal('operator_second', new RegExp(`^${commandOf(verb)} needs two people: request \\d`));
 
 let rpc: Rpc;
 let operator: ReturnType<typeof openOperator>;
@@ -52,7 +52,7 @@ describe('I148 a destructive verb with two people', () => {
     await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
     expect(standing()).toEqual([1, 2]);
     expect(await operator.requests(bob)(undefined)).toMatchObject([
-      { number: 1, verb: 'lift', about: 'revocation 1', by: 'ada' },
+      { number: 1, verb: 'lift', about: `revocation 1 of id ${ID}`, by: 'ada' },
     ]);
     await operator.countersign(bob)(1);
     await operator.lift(ada)(1);
@@ -165,6 +165,16 @@ describe('I176 a countersignature is for what was asked for, and not for what th
     await operator.countersign(bob)(1);
     expect(await operator.rotateNext(ada)(step)).toMatchObject({ stage: 'retiring' });
     await expect(operator.rotateNext(ada)(step)).rejects.toThrow(needed('rotateNext'));
+  });
+
+  test('a revocation of this number that is another one is not lifted', async () => {
+    await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
+    await operator.countersign(bob)(1);
+    const [one, ...more] = rpc.revocations.standing();
+    if (one === undefined) throw new Error('none is in force');
+    const other = { ...one, target: { kind: 'id', value: `${ID}/other` } as typeof one.target };
+    vi.spyOn(rpc.revocations, 'standing').mockReturnValue([other, ...more]);
+    await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
   });
 
   test('a machine that has joined meanwhile is not released', async () => {

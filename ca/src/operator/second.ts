@@ -5,7 +5,7 @@ import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import type { OperatorStore, StoredRequest } from '../store/operator-store.ts';
-import type { Person, VerbName } from './roles.ts';
+import { commandOf, type Person, type VerbName } from './roles.ts';
 
 /** One use of a verb. */
 export interface Use {
@@ -45,7 +45,7 @@ export async function takeSecond(
   const request = await store.request(draft, MAX_OPEN);
   const waits = `request ${request.number} waits for another operator until ${request.until.toISOString()}`;
   const next = `after \`chancery-ca countersign ${request.number}\` by that one, run this command again`;
-  throw new IdentityError('operator_second', `${verb} needs two people: ${waits}; ${next}`);
+  throw new IdentityError('operator_second', `${commandOf(verb)} needs two people: ${waits}; ${next}`);
 }
 
 /** Throws countersign. */

@@ -160,7 +160,8 @@ describe('an operator who has signed in', () => {
   });
 
   test('I151 needs a sign-in of the last 5 minutes for what is destructive, and none for a dry run', async () => {
-    const message = /^ada signed in at 2026-01-01T11:54:59.000Z; lift needs .*: chancery-ca login --again$/;
+    const message =
+      /^ada signed in at 2026-01-01T11:54:59.000Z; unrevoke needs .*: chancery-ca login --again$/;
     await expect(change('lift')(signedIn('operator', 301))('x')).rejects.toThrow(
       refusal('operator_fresh', message),
     );
@@ -175,7 +176,7 @@ describe('an operator who has signed in', () => {
     await expect(change('lift')(signedIn('operator', -31))('x')).rejects.toThrow(
       refusal(
         'operator_fresh',
-        /^ada signed in at 2026-01-01T12:00:31.000Z; lift needs a sign-in of the last/,
+        /^ada signed in at 2026-01-01T12:00:31.000Z; unrevoke needs a sign-in of the last/,
       ),
     );
   });

@@ -79,6 +79,8 @@ export interface Writing<Value, Answer> {
   readonly name: VerbName;
   /** What will be changed, for the audit log; undefined if nothing will be, as in a dry run. */
   readonly about: (value: Value) => string | undefined;
+  /** What a countersignature is for, besides the value: what `about` shows of the state. */
+  readonly state?: (value: Value) => unknown;
   /** Set if `run` itself takes the countersignature, because more than the value decides what is done. */
   readonly takesSecond?: true;
   /** `by` is the operator. */
@@ -90,7 +92,7 @@ export interface Writing<Value, Answer> {
  * transaction.
  */
 export function writing<Value, Answer>(
-  { name, about, takesSecond, run }: Writing<Value, Answer>,
+  { name, about, state, takesSecond, run }: Writing<Value, Answer>,
   deps: VerbDeps,
 ): Verb<Value, Answer> {
   const { fresh }: Need = VERBS[name];
@@ -102,7 +104,8 @@ export function writing<Value, Answer>(
       if (what !== undefined) {
         if (fresh === 'always') {
           acting.ensureFresh();
-          if (takesSecond !== true) await acting.takeSecond({ exact: value, about: [what] });
+          const exact = state === undefined ? value : [value, state(value)];
+          if (takesSecond !== true) await acting.takeSecond({ exact, about: [what] });
         }
         await deps.audit({ type: 'operator.acting', verb: name, about: what.slice(0, 2000), by });
       }

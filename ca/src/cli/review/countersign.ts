@@ -45,7 +45,7 @@ function list(requests: readonly CountersignedUse[], invocation: Invocation, io:
   else
     printTable(
       io,
-      ['NUMBER', 'VERB', 'WHAT', 'BY', 'UNTIL', 'COUNTERSIGNED BY'],
+      ['NUMBER', 'COMMAND', 'WHAT', 'BY', 'UNTIL', 'COUNTERSIGNED BY'],
       requests.map((each) => [
         String(each.number),
         each.verb,

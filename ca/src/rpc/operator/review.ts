@@ -3,6 +3,7 @@ import type { CountersignedUse, ReviewedResource } from '@chancery/proto/gen/cha
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { Operator } from '../../operator/operator.ts';
 import type { Reviewed } from '../../operator/review.ts';
+import { commandOf } from '../../operator/roles.ts';
 import type { StoredRequest } from '../../store/operator-store.ts';
 import { askerOf } from '../caller.ts';
 import { unary } from '../methods.ts';
@@ -56,7 +57,7 @@ function reviewedMessage({ resource, signedOff, ...rest }: Reviewed): ReviewedRe
 
 const requestMessage = (request: StoredRequest): CountersignedUse => ({
   number: BigInt(request.number),
-  verb: request.verb,
+  verb: commandOf(request.verb),
   about: request.about,
   digest: request.digest,
   by: request.by,
