@@ -104,7 +104,7 @@ test('the last call of a server and a rule is found by the index, and none that 
   const search = vi.spyOn(rpc.store, 'search');
   expect((await list(true)).every(({ isUseKnown }) => isUseKnown)).toBe(true);
   const pages = await Promise.all(search.mock.results.map(({ value }) => value));
-  expect(pages.map(({ found }) => found.length)).toEqual([0, 1, 1, 1]);
+  expect(pages.reduce((sum, { found }) => sum + found.length, 0)).toBe(3);
 });
 
 test.each<[string, object, object?]>([

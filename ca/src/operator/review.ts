@@ -56,7 +56,7 @@ const DAY = 86_400;
 const UNUSED_SECONDS = 90 * DAY;
 const ENDING_SECONDS = 30 * DAY;
 const MAX_REASON = 1000;
-/** The most pages of one question to the audit log, and entries of all but the first, which is enough as a rule. */
+/** The most pages of one question to the audit log, and entries of each, where the newest is not the one. */
 const MAX_PAGES = 10;
 const PAGE = 1000;
 
@@ -191,13 +191,14 @@ async function lastCall(
   // Of another one's server a gateway could say anything.
   const own = { type: 'call.recorded', withoutForeign: true } as const;
   const query = { ...own, words, text: '', decision: undefined, backwards: true, since: 0, until };
-  let place: number | undefined;
+  let [place, limit]: [number | undefined, number] = [undefined, 1];
   for (let pages = 0; pages < MAX_PAGES; pages += 1) {
-    const page = await store.search({ ...query, limit: pages === 0 ? 1 : PAGE, place });
+    const page = await store.search({ ...query, limit, place });
     const found = page.found.map(({ text }) => JSON.parse(text) as CallEntry).find(isOne);
     if (found !== undefined) return { isUseKnown: true, lastUse: new Date(found.at) };
     if (!page.more) return { isUseKnown: true, lastUse: undefined };
     ({ place } = page);
+    if (page.found.length > 0) limit = PAGE;
   }
   return { isUseKnown: false, lastUse: undefined };
 }
