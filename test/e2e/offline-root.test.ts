@@ -1,6 +1,6 @@
 /** A CA whose root is on another machine: real programs, from the first request to the next. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
@@ -147,4 +147,34 @@ test('its revocation list is signed there, imported, and enforced by openssl wit
     async () => expect(await get('/metrics')).toMatch(/crl_expiry_seconds\{kind="root"/),
     PATIENCE,
   );
+});
+
+test('a restored CA has what it asked for before the backup, and takes the answer that comes after it', async () => {
+  await ca.cli('authorities', 'request', '-o', at('third.pem'));
+  const copy = at('copy');
+  expect((await ca.cli('backup', copy)).status).toBe(0);
+  await ceremony('sign', at('third.pem'), '-o', at('third-answer.pem'), '--yes');
+  await serving.stop('SIGKILL');
+  renameSync(join(ca.dir, 'data'), join(ca.dir, 'lost'));
+  const loss = ['--accept-loss', '--reason', 'the disk is gone'];
+  expect(await ca.cli('restore', copy, ...loss)).toMatchObject({ status: 0 });
+  serving = await ca.serve();
+  expect((await statusOf()).requests).toMatchObject([
+    { kind: 'intermediate', pem: readFileSync(at('third.pem'), 'utf8') },
+  ]);
+  const imported = await ca.cli('authorities', 'import', at('third-answer.pem'));
+  expect(imported).toMatchObject({ status: 0, stdout: expect.stringContaining('signs from now on') });
+  await vi.waitFor(async () => expect(await get('/readyz')).toMatch(/^ready/), PATIENCE);
+  expect(await get('/metrics')).toMatch(/crl_expiry_seconds\{kind="root"/);
+});
+
+test('init is for a folder without a CA: another run with the same root changes nothing', async () => {
+  const again = await runProgram(CA_MAIN, ['init', '--root', at('root.pem'), '--dir', ca.dir]);
+  expect(again).toMatchObject({ status: 1, stderr: expect.stringContaining('exists already') });
+  await serving.stop();
+  const resumed = await runProgram(CA_MAIN, ['init', '--root', at('root.pem'), '--dir', ca.dir, '--resume']);
+  expect(resumed).toMatchObject({ status: 0 });
+  serving = await ca.serve();
+  const { roots } = await statusOf();
+  expect(roots.map(({ state }: { state: string }) => state)).toEqual(['active', 'standby']);
 });

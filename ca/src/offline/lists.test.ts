@@ -15,6 +15,7 @@ import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { CRL_LABEL, planListing, signList } from '../ceremony/list.ts';
 import { startCrls } from '../crl/crls.ts';
+import { importedList } from '../crl/imported.ts';
 
 const DAY = 86_400;
 const folder = makeFolder();
@@ -111,6 +112,11 @@ describe('a list', () => {
       expect(own()?.der).toEqual(read(answer).der);
     });
     await crls.close();
+    const [held, issuer] = [await rpc.store.rootCrls(), own()];
+    if (issuer === undefined) throw new Error('no list');
+    expect(importedList(issuer, held, now())).toBeDefined();
+    expect(importedList(issuer, held, issuer.nextUpdate)).toBeUndefined();
+    expect(importedList(issuer, held, new Date(issuer.thisUpdate.getTime() - 1))).toBeUndefined();
     const [list, root] = [join(folder, 'list.pem'), join(ca.first.dir, 'root.pem')];
     writeFileSync(list, answer);
     const says = execFileSync('openssl', ['crl', '-in', list, '-CAfile', root, '-verify', '-noout'], {
@@ -136,6 +142,9 @@ describe('I189 what comes back in place of the list', () => {
     bent[bent.length - 1] = (bent.at(-1) ?? 0) ^ 1;
     await expect(take(writePem(CRL_LABEL, bent))).rejects.toThrow(refusal('crl', /signature/));
     const foreign = refusal('authority_answer', /no offline root in the bundle/);
+    await expect(take(await listOf({}, ca.second))).rejects.toThrow(foreign);
+    await ca.to(ca.second);
+    await ca.back();
     await expect(take(await listOf({}, ca.second))).rejects.toThrow(foreign);
     const early = { thisUpdate: new Date(now().getTime() + 60_000) };
     await expect(take(await listOf(early))).rejects.toThrow(refusal('crl', /yet to come/));
