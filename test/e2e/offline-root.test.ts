@@ -67,6 +67,12 @@ const request = () => {
   return join(requests, name);
 };
 
+/** The request for an intermediate among those in this folder. */
+const within = (name: string): string => {
+  const [found = 'none'] = readdirSync(at(name)).filter((each) => each.startsWith('intermediate-'));
+  return join(at(name), found);
+};
+
 test('I169 it waits, says so everywhere, and issues nothing, across a restart', async () => {
   for (const restart of [false, true]) {
     if (restart) {
@@ -108,14 +114,14 @@ test('the signed answer is imported, and agents get certificates whose path is a
 });
 
 test('another intermediate is asked for early, and signs as soon as it is imported', async () => {
-  const asked = await ca.cli('authorities', 'request', '-o', at('next.pem'));
+  const asked = await ca.cli('authorities', 'request', '-o', at('next'));
   expect(asked).toMatchObject({
     status: 0,
     stdout: expect.stringContaining('without it nothing is issued from'),
   });
   const serial = async () =>
     JSON.parse((await ca.cli('issued', '--json', '--limit', '1')).stdout)[0]?.issuer as string | undefined;
-  await ceremony('sign', at('next.pem'), '-o', at('next-answer.pem'), '--yes');
+  await ceremony('sign', within('next'), '-o', at('next-answer.pem'), '--yes');
   expect((await ca.cli('authorities', 'import', at('next-answer.pem'), '--dry-run')).status).toBe(0);
   expect(existsSync(request())).toBe(true);
   expect((await ca.cli('authorities', 'import', at('next-answer.pem'))).status).toBe(0);
@@ -150,17 +156,17 @@ test('its revocation list is signed there, imported, and enforced by openssl wit
 });
 
 test('a restored CA has what it asked for before the backup, and takes the answer that comes after it', async () => {
-  await ca.cli('authorities', 'request', '-o', at('third.pem'));
+  await ca.cli('authorities', 'request', '-o', at('third'));
   const copy = at('copy');
   expect((await ca.cli('backup', copy)).status).toBe(0);
-  await ceremony('sign', at('third.pem'), '-o', at('third-answer.pem'), '--yes');
+  await ceremony('sign', within('third'), '-o', at('third-answer.pem'), '--yes');
   await serving.stop('SIGKILL');
   renameSync(join(ca.dir, 'data'), join(ca.dir, 'lost'));
   const loss = ['--accept-loss', '--reason', 'the disk is gone'];
   expect(await ca.cli('restore', copy, ...loss)).toMatchObject({ status: 0 });
   serving = await ca.serve();
   expect((await statusOf()).requests).toMatchObject([
-    { kind: 'intermediate', pem: readFileSync(at('third.pem'), 'utf8') },
+    { kind: 'intermediate', pem: readFileSync(within('third'), 'utf8') },
   ]);
   const imported = await ca.cli('authorities', 'import', at('third-answer.pem'));
   expect(imported).toMatchObject({ status: 0, stdout: expect.stringContaining('signs from now on') });

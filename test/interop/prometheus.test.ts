@@ -58,21 +58,6 @@ const ROWS: Readonly<Record<string, Row>> = {
     },
     after: 10,
   },
-  ChanceryRotationStands: { fires: stages('retiring', 0), silent: stages('idle', 0), after: 4380, step: 60 },
-  ChanceryRotationStraggles: { fires: stages('published', 1), silent: stages('published', 0), after: 70 },
-  // The first one, of which there was no series before.
-  ChanceryCannotIssue: {
-    fires: { 'chancery_rpc_duration_seconds_count{rpc="Attest",outcome="store"}': '_x8 1x60' },
-    silent: { 'chancery_rpc_duration_seconds_count{rpc="Attest",outcome="store"}': '1x60' },
-    after: 10,
-  },
-  ChanceryRefusals: growing('chancery_issuances_total{platform="tpm",outcome="refused"}', 12, 5, 40),
-  ChanceryStoreSlow: always('chancery_store_wait_seconds', 1.5, 1, 3),
-  ChanceryIssuingHeld: always('chancery_issuing_held', 1, 0, 3),
-  ChanceryAuditLogFailing: always('chancery_audit_log_failing', 1, 0, 3),
-  ChanceryDiskNearlyFull: always('chancery_disk_free_bytes', 4_294_967_295, 4_294_967_296, 10),
-  ChanceryReportsHeld: growing('chancery_reports_held_total{why="disk"}', 1, 0, 10),
-  ChanceryAuditEventsLost: growing('chancery_audit_events_lost_total', 1, 0, 10),
   ChanceryCeremonyDue: {
     fires: { 'chancery_authority_request_seconds{request="crl",root="a",what="left"}': `1814399x${DAY}` },
     silent: {
@@ -91,6 +76,21 @@ const ROWS: Readonly<Record<string, Row>> = {
     },
     after: 10,
   },
+  ChanceryRotationStands: { fires: stages('retiring', 0), silent: stages('idle', 0), after: 4380, step: 60 },
+  ChanceryRotationStraggles: { fires: stages('published', 1), silent: stages('published', 0), after: 70 },
+  // The first one, of which there was no series before.
+  ChanceryCannotIssue: {
+    fires: { 'chancery_rpc_duration_seconds_count{rpc="Attest",outcome="store"}': '_x8 1x60' },
+    silent: { 'chancery_rpc_duration_seconds_count{rpc="Attest",outcome="store"}': '1x60' },
+    after: 10,
+  },
+  ChanceryRefusals: growing('chancery_issuances_total{platform="tpm",outcome="refused"}', 12, 5, 40),
+  ChanceryStoreSlow: always('chancery_store_wait_seconds', 1.5, 1, 3),
+  ChanceryAuditLogFailing: always('chancery_audit_log_failing', 1, 0, 3),
+  ChanceryIssuingHeld: always('chancery_issuing_held', 1, 0, 3),
+  ChanceryDiskNearlyFull: always('chancery_disk_free_bytes', 4_294_967_295, 4_294_967_296, 10),
+  ChanceryReportsHeld: growing('chancery_reports_held_total{why="disk"}', 1, 0, 10),
+  ChanceryAuditEventsLost: growing('chancery_audit_events_lost_total', 1, 0, 10),
   ChanceryCrlStale: {
     fires: {
       'chancery_crl_expiry_seconds{kind="intermediate",serial="a"}': '1199x60',

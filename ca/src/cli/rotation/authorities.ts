@@ -26,8 +26,8 @@ export const authorities: Command = {
     output: {
       type: 'string',
       short: 'o',
-      value: 'FILE',
-      says: 'request: also write it to this file; several to a folder of this name.',
+      value: 'DIR',
+      says: 'request: also write what is asked for to this new folder.',
     },
     'dry-run': { type: 'boolean', says: 'import: only say whether the answer would be taken.' },
     ...OPERATOR_FLAGS,
@@ -41,7 +41,7 @@ export const authorities: Command = {
     if (form === 'request' && file === undefined && !dryRun && !all) return requestAuthority(invocation, io);
     if (form === 'import' && file !== undefined && more.length === 0 && output === undefined && !all)
       return importAuthority(file, invocation, io);
-    throw new MisuseError(`give request [-o FILE], import FILE [--dry-run] or nothing${meant(form, WORDS)}`);
+    throw new MisuseError(`give request [-o DIR], import FILE [--dry-run] or nothing${meant(form, WORDS)}`);
   },
 };
 

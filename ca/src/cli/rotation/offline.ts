@@ -29,12 +29,12 @@ export async function requestAuthority(invocation: Invocation, io: Io): Promise<
   return 0;
 }
 
-/** One request to this file, several to a folder of this name. Throws file. */
-function copy(requests: readonly AuthorityRequest[], output: string): readonly string[] {
-  ensure(!existsSync(output), 'file', `${output} is there already: name another one`);
-  if (requests.length > 1) makeFolder(output, 0o755);
+/** To a new folder. Throws file. */
+function copy(requests: readonly AuthorityRequest[], folder: string): readonly string[] {
+  ensure(!existsSync(folder), 'file', `${folder} is there already: name another folder`);
+  makeFolder(folder, 0o755);
   return requests.map(({ file, pem }) => {
-    const path = requests.length > 1 ? join(output, basename(file)) : output;
+    const path = join(folder, basename(file));
     writeFileAtomic(path, utf8(pem), 0o644);
     return path;
   });

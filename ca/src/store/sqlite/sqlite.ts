@@ -71,6 +71,9 @@ class SqliteStore implements Store {
   readonly endHold = (reason: string, by: string) => this.#write('endHold', reason, by);
   readonly registry = () => this.#read('registry');
   readonly nodeState = (node: Node) => this.#read('nodeState', node);
+  readonly swapNodeState = (node: Node, from: string | undefined, to: string) =>
+    this.#write('swapNodeState', node, from, to);
+  readonly revocations = () => this.#read('revocations', this.#now());
   readonly nodeStates = (platform: string, prefix: string) => this.#read('nodeStates', platform, prefix);
   readonly identityUses = (below: number | undefined) => this.#read('identityUses', below);
   readonly releaseNode = (node: Node, from: string, why: Pick<SignOff, 'reason' | 'by'>) =>
@@ -181,20 +184,12 @@ class SqliteStore implements Store {
     return this.#inOrder(() => this.#write('saveRegistry', record, textOfEvent(event)));
   }
 
-  revocations() {
-    return this.#read('revocations', this.#now());
-  }
-
   revoke(draft: RevocationDraft, max: number): Promise<ChangedRevocation> {
     return this.#inOrder(() => this.#write('revoke', draft, max));
   }
 
   lift(number: number, by: string): Promise<ChangedRevocation> {
     return this.#inOrder(() => this.#write('lift', number, by));
-  }
-
-  swapNodeState(node: Node, from: string | undefined, to: string): Promise<boolean> {
-    return this.#write('swapNodeState', node, from, to);
   }
 
   bind(token: TokenName, keySha256: Uint8Array, until: Date): Promise<void> {
