@@ -19,7 +19,6 @@ export const UNIT_TESTS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> 
   'ca/src/crl': [...shared('spiffe'), ...ca('revocation')],
   'ca/src/offline': shared('der'),
   'ca/src/recovery': ca('store/sqlite'),
-  'ca/src/offline': shared('der'),
   'ca/src/sign-in': shared('keys'),
   'ca/src/own-certificate.ts': ca('rotation'),
   'ca/src/rpc/exchange': shared('keys'),
