@@ -18,6 +18,7 @@ import {
 import type { LogCheckpoint, LogStore } from '../store/log-store.ts';
 import { type Branch, EMPTY, grow, writeEnd } from './branch.ts';
 import type { LogFiles } from './log-files.ts';
+import { tailOfText } from './pruned-tail.ts';
 
 export interface MendDeps {
   readonly store: LogStore;
@@ -134,15 +135,14 @@ async function newestEntries(from: number, to: number, { store }: MendDeps): Pro
   return found.map(utf8);
 }
 
-/** Writes all tiles and bundles up to the checkpoint again. */
+/** Writes all tiles and bundles up to the checkpoint again, from what is kept on. */
 async function rebuild({ size, root }: LogCheckpoint, { store, files, signal }: MendDeps): Promise<Branch> {
-  const { entries: pruned } = await store.pruning();
-  const gone = `the database was pruned of the entries before ${pruned}, so it cannot give the files again`;
-  ensure(pruned === 0, 'tlog', `${gone}: put a copy of dataDir/log in place`);
-  let branch = EMPTY;
+  let { branch, passed } = await keptPart(store);
   for (let after = 0; branch.tail.size < size; ) {
     signal.throwIfAborted();
-    const { entries, through } = await store.leaves(after, PAGE);
+    const { entries: page, through } = await store.leaves(after, PAGE);
+    const entries = page.slice(passed);
+    passed = Math.max(0, passed - page.length);
     ensure(
       through > after,
       'tlog',
@@ -157,6 +157,33 @@ async function rebuild({ size, root }: LogCheckpoint, { store, files, signal }: 
   // The last page writes the partial tiles that are new since the page before, and no other.
   await writeEnd(branch, files);
   return branch;
+}
+
+interface KeptPart {
+  readonly branch: Branch;
+  /** How many of the first entries of the database are in that tree. */
+  readonly passed: number;
+}
+
+/** The tree with which the files begin: of nothing, or of what was pruned. Throws tlog. */
+async function keptPart(store: LogStore): Promise<KeptPart> {
+  const { entries: pruned, tail } = await store.pruning();
+  const first = pruned === 0 ? 0 : await firstEntry(store);
+  if (first === 0) return { branch: EMPTY, passed: 0 };
+  const gone = `the database was pruned of the entries before ${pruned}, so it cannot give the files again`;
+  const isKnown = first !== undefined && first <= pruned && tail !== undefined;
+  ensure(isKnown, 'tlog', `${gone}: put a copy of dataDir/log in place, without its file named checkpoint`);
+  return { branch: { tail: tailOfText(pruned, tail), last: [] }, passed: pruned - first };
+}
+
+/** The index of the first entry that the database has. */
+async function firstEntry(store: LogStore): Promise<number | undefined> {
+  for (let after = 0, more = true; more; ) {
+    const page = await store.leaves(after, 1);
+    if (page.entries.length > 0) return store.indexOf(page.through);
+    ({ through: after, more } = page);
+  }
+  return undefined;
 }
 
 /** On the way to a checkpoint, partial tiles are not its own. */

@@ -9,7 +9,7 @@ import { noteKey } from '@chancery/shared/tlog/note.ts';
 import { type ReadFile, readEntryProof } from '@chancery/shared/tlog/read-log.ts';
 import { PRUNED_TOGETHER } from '@chancery/shared/tlog/tile.ts';
 import { verifyLog } from '@chancery/shared/tlog/verify-log.ts';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
@@ -181,13 +181,44 @@ test('however old all of it is, as many entries as are pruned together stay', as
   expect((await store.pruning(after(30 * DAY), PRUNED_TOGETHER)).due).toBeUndefined();
 });
 
-test('the log goes on after a restart, with its growing end written again, and says what it cannot give', async () => {
+const stepAgain = async (more: Partial<SequencerDeps> = {}) => {
   await append(10);
-  await new Sequencer(deps).step();
+  const again = new Sequencer({ ...deps, ...more });
+  while ((await again.step()) > 0);
+};
+
+test('the log goes on after a restart, with its growing end written again', async () => {
+  await stepAgain();
   fs.rmSync(join(folder, 'tile/entries/513.p'), { recursive: true, force: true });
-  fs.rmSync(join(folder, 'tile/0'), { recursive: true, force: true });
-  await append(1);
-  await expect(new Sequencer(deps).step()).rejects.toThrow(
-    refusal('tlog', /pruned of the entries before 65536, .* put a copy of dataDir\/log in place$/),
-  );
+  await stepAgain();
+  expect(await verify(reading)).toEqual([PRUNED_TOGETHER]);
+});
+
+test('I217 without its files the log goes on from the database, which has the tree of what was pruned', async () => {
+  const restored = join(folder, 'restored');
+  await stepAgain({ files: logFiles(restored) });
+  const readRestored: ReadFile = (path) => reading(join('restored', path));
+  expect(await verify(readRestored, first)).toEqual([PRUNED_TOGETHER]);
+  const proof = await readEntryProof(PRUNED_TOGETHER + 7, readRestored, key.verifier);
+  expect(proof.index).toBe(PRUNED_TOGETHER + 7);
+});
+
+test.each([
+  [
+    'an older release kept no such tree',
+    undefined,
+    /^the database was pruned .* put a copy .* without its file/,
+  ],
+  [
+    'that tree is another',
+    `\n\n${'07'.repeat(32)}\n`,
+    /^the events in the database are not those of the signed/,
+  ],
+  ['that tree is damaged', '\n\n07\n', /^a level of the pruned entries is damaged$/],
+])('I217 without its files it does not where %s', async (_, tail, says) => {
+  const known = await store.pruning();
+  const spy = vi.spyOn(store, 'pruning').mockResolvedValue({ ...known, tail });
+  onTestFinished(() => spy.mockRestore());
+  const gone = stepAgain({ files: logFiles(join(folder, `none-${tail?.length}`)) });
+  await expect(gone).rejects.toThrow(refusal('tlog', says));
 });

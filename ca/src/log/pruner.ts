@@ -1,18 +1,22 @@
 /**
  * Prunes the audit log of what is older than the config keeps, by whole tiles: first an entry says what is going to be
- * pruned, and once a checkpoint covers that entry, bundles and tiles of level 0 are removed, and the events of the
+ * pruned, and keeps the tree of that
+ * in the database; once a checkpoint covers that entry, bundles and tiles of level 0 are removed, and the events of the
  * database. Tiles above level 0 stay, so that everything after can be proved. It can end at any point, and the next
  * run goes on.
  */
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
+import { tailOfPruned } from '@chancery/shared/tlog/read-log.ts';
 import { PRUNED_TOGETHER, TILE_WIDTH, tilePath } from '@chancery/shared/tlog/tile.ts';
 import type { LogStore } from '../store/log-store.ts';
 import type { LogFiles } from './log-files.ts';
+import { textOfTail } from './pruned-tail.ts';
 
 export interface PrunerDeps {
   readonly store: Pick<LogStore, 'pruning' | 'announcePruning' | 'pruneEvents' | 'checkpoint'>;
-  readonly files: Pick<LogFiles, 'remove'>;
+  readonly files: Pick<LogFiles, 'read' | 'remove'>;
   readonly clock: Clock;
   readonly log: Log;
   /** The time that decides what is old: a clock that leaps ahead must not remove what is not. */
@@ -29,12 +33,10 @@ export async function prune(deps: PrunerDeps, signal: AbortSignal): Promise<numb
   const { store, files, cautious, log, keepSeconds } = deps;
   const before = addSeconds(cautious(), -keepSeconds);
   const { due, ...known } = await store.pruning(before, PRUNED_TOGETHER);
-  if (known.done === known.entries && due !== undefined)
-    await store.announcePruning(known.entries, due, {
-      type: 'log.pruned',
-      entries: due.entries,
-      before: before.toISOString(),
-    });
+  if (known.done === known.entries && due !== undefined) {
+    const event = { type: 'log.pruned', entries: due.entries, before: before.toISOString() } as const;
+    await store.announcePruning(known.entries, { ...due, tail: await tailOf(due.entries, deps) }, event);
+  }
   const state = await store.pruning(before, PRUNED_TOGETHER);
   const covered = (await store.checkpoint())?.through ?? 0;
   if (state.done === state.entries || covered < state.announced) return state.done;
@@ -46,6 +48,18 @@ export async function prune(deps: PrunerDeps, signal: AbortSignal): Promise<numb
   while (await store.pruneEvents(STEP)) signal.throwIfAborted();
   log.info({ entries: state.entries, before: before.toISOString() }, 'the audit log was pruned');
   return state.entries;
+}
+
+/** While its files are there. Throws tlog. */
+async function tailOf(entries: number, { store, files }: PrunerDeps): Promise<string> {
+  const size = (await store.checkpoint())?.size ?? 0;
+  const tail = await tailOfPruned(entries, size, files.read);
+  ensure(
+    tail !== undefined,
+    'tlog',
+    `the files of the audit log lack a tile above its first ${entries} entries`,
+  );
+  return textOfTail(tail);
 }
 
 /** Works until it is closed, logs what fails, and tries again. `close` waits for the work under way. */

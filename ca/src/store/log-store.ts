@@ -72,19 +72,29 @@ export interface Prunable {
   readonly first: number;
 }
 
+/** With the tree of those entries, as text. */
+export interface Pruned extends Prunable {
+  readonly tail: string;
+}
+
 /** How far the log is pruned. */
 export interface Pruning extends Prunable {
   /** The sequence of the event that says so. */
   readonly announced: number;
   /** How many entries are gone. It is less than `entries` while they are being removed. */
   readonly done: number;
+  /** The tree of `entries`, as it was announced; undefined if nothing was, or an older release did it. */
+  readonly tail: string | undefined;
 }
 
 export interface LogStore {
   /** With what else is due: entries of before that time, by multiples of `unit`. */
   pruning(before?: Date, unit?: number): Promise<Pruning & { readonly due: Prunable | undefined }>;
-  /** Writes that it will be pruned, with its event. False if that changed meanwhile: `from` is what was known. */
-  announcePruning(from: number, to: Prunable, event: AuditEvent): Promise<boolean>;
+  /**
+   * Writes that it will be pruned, with its event and the tree of what goes. False if that changed meanwhile: `from` is
+   * what was known.
+   */
+  announcePruning(from: number, to: Pruned, event: AuditEvent): Promise<boolean>;
   /** Removes events, at most `limit`, and what leads to them. Resolves with false if nothing was left. */
   pruneEvents(limit: number): Promise<boolean>;
   /** Looks at a bounded number of events. */

@@ -6,7 +6,7 @@ import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { EntryQuery, LogCheckpoint, Prunable, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
+import type { EntryQuery, LogCheckpoint, Pruned, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
 import type { Countersigner, OpenRequests, RequestDraft, SignOff } from '../operator-store.ts';
 import type { HandedBack } from '../recovery-store.ts';
 import type { AuthorityRequest, RootCrl } from '../request-store.ts';
@@ -223,7 +223,7 @@ class SqliteStore implements Store {
     return this.#read('pruning', before.getTime(), unit);
   }
 
-  announcePruning(from: number, to: Prunable, event: AuditEvent): Promise<boolean> {
+  announcePruning(from: number, to: Pruned, event: AuditEvent): Promise<boolean> {
     return this.#write('announcePruning', from, to, textOfEvent(event));
   }
 

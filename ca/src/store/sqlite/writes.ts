@@ -10,7 +10,7 @@ import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import { KEPT_EXPIRED_MS } from '../kept.ts';
-import type { LogCheckpoint, Prunable, ReportedCall, Spool } from '../log-store.ts';
+import type { LogCheckpoint, Pruned, ReportedCall, Spool } from '../log-store.ts';
 import type { HandedBack, Merged } from '../recovery-store.ts';
 import type { AuthorityRequest } from '../request-store.ts';
 import type {
@@ -148,7 +148,7 @@ function logWrites({ log, index, prune, spools }: Tables, audit: (at: number, ev
   return {
     saveCheckpoint: (at: number, from: number, checkpoint: LogCheckpoint): boolean =>
       log.save(at, from, checkpoint),
-    announcePruning: (at: number, from: number, to: Prunable, event: string): boolean => {
+    announcePruning: (at: number, from: number, to: Pruned, event: string): boolean => {
       if (prune.state().entries !== from) return false;
       audit(at, event);
       prune.announce(to);

@@ -293,4 +293,6 @@ export const MIGRATIONS: readonly string[] = [
   DELETE FROM audit_words WHERE EXISTS (SELECT 1 FROM spools);
   DELETE FROM audit_blocks WHERE EXISTS (SELECT 1 FROM spools);
   `,
+  // The tree of the entries that the log was pruned of: the files of the log are made anew with it.
+  'ALTER TABLE audit_pruned ADD COLUMN tail TEXT;',
 ];

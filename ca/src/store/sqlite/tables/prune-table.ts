@@ -1,6 +1,6 @@
 /** How far the audit log is pruned: part of the SQLite store. Events go by whole blocks of the index. */
 import type { DatabaseSync } from 'node:sqlite';
-import type { Prunable, Pruning } from '../../log-store.ts';
+import type { Prunable, Pruned, Pruning } from '../../log-store.ts';
 import { BLOCK, SEGMENT } from './entry-index.ts';
 
 /** Times are milliseconds. Every method blocks. */
@@ -15,7 +15,14 @@ export class PruneTable {
   state(): Pruning {
     const row = this.#sql.state.get();
     const of = (column: string): number => Number(row?.[column] ?? 0);
-    return { entries: of('entries'), first: of('first'), announced: of('announced'), done: of('done') };
+    const numbers = {
+      entries: of('entries'),
+      first: of('first'),
+      announced: of('announced'),
+      done: of('done'),
+    };
+    const tail = row?.['tail'];
+    return { ...numbers, tail: typeof tail === 'string' ? tail : undefined };
   }
 
   /** The most entries that may go: a multiple of `unit`, and as many are kept under the newest checkpoint. */
@@ -28,8 +35,8 @@ export class PruneTable {
   }
 
   /** Notes what is going to be pruned, after its event was written. */
-  announce({ entries, first }: Prunable): void {
-    this.#sql.announce.run(entries, first);
+  announce({ entries, first, tail }: Pruned): void {
+    this.#sql.announce.run(entries, first, tail);
   }
 
   /** Forgets some rows that the log is pruned of; false once none is left, which is noted. */
@@ -57,7 +64,7 @@ function statements(db: DatabaseSync) {
     indexed: sql('SELECT entries FROM audit_mark'),
     signed: sql('SELECT max(size) AS size FROM checkpoints'),
     blockOf: sql('SELECT block FROM audit_blocks WHERE entries <= ? ORDER BY block DESC LIMIT 1'),
-    announce: sql(`UPDATE audit_pruned SET entries = ?, first = ?,
+    announce: sql(`UPDATE audit_pruned SET entries = ?, first = ?, tail = ?,
       announced = (SELECT max(sequence) FROM audit)`),
     done: sql('UPDATE audit_pruned SET done = entries'),
     events: sql(`DELETE FROM audit WHERE sequence IN
