@@ -14,6 +14,7 @@ import { accountFor, environmentFor } from './mcp/upstream/account.ts';
 import { allowedEnvironment } from './mcp/upstream/stdio/command.ts';
 import type { UpstreamTarget } from './mcp/upstream/upstream.ts';
 import { openCallRecords } from './outputs/call-records.ts';
+import { recordBeside } from './spool/beside.ts';
 import { type CallSpool, ensureNotRequired, openCallSpool } from './spool/call-spool.ts';
 import { ensureHeardWithin } from './trust/stream/heard.ts';
 import { heardRevocation } from './trust/stream/stream-state.ts';
@@ -89,7 +90,7 @@ async function openGateway(
   return gateway;
 }
 
-/** Where records go: first to the spool, which may refuse, then to the file. */
+/** Where records go: to the spool and to the file. */
 function openRecords(
   { server, records, report, dataDir }: BoundedGateway,
   agent: MemoryKeyAgent,
@@ -106,9 +107,10 @@ function openRecords(
   const file = records === false ? undefined : openCallRecords(records);
   if (file !== undefined) parts.push(file);
   return (...events) => {
-    if (spool === undefined) ensureNotRequired(server, isRequired(), events);
-    else spool.record(...events);
-    file?.record(...events);
+    if (spool === undefined) {
+      ensureNotRequired(server, isRequired(), events);
+      file?.record(...events);
+    } else recordBeside({ spool, file: file?.record }, events);
     for (const event of events) count?.(event);
   };
 }

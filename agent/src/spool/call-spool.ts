@@ -4,10 +4,12 @@
  * is room again.
  */
 import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
 import { MAX_RECORD_BYTES } from '@chancery/shared/audit/call-record.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
+import { openPrivateFile } from '@chancery/shared/unix/files/append-file.ts';
 import { type DeliverDeps, deliver } from './deliver.ts';
 import { Spool, type SpoolOptions } from './spool.ts';
 
@@ -40,6 +42,8 @@ export interface SpoolReport {
 export interface CallSpool {
   /** Throws audit_spool where the events must not happen without a record. Blocks for the write. */
   record(...events: readonly SpooledEvent[]): void;
+  /** Throws audit_spool if the events let a call in that could not be recorded. */
+  ensureRoom(events: readonly SpooledEvent[]): void;
   /** Why new calls are refused, because they could not be recorded; undefined if they are not. */
   refuses(): string | undefined;
   /** Why the CA does not get the records; undefined if it does. */
@@ -79,9 +83,14 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
   const onState = (why: string | undefined): void => {
     failure = why;
   };
-  const delivering = deliver({ ...options, spool, lost: spoiled, onState }, stop.signal);
+  const delivering = deliver(
+    { ...options, spool, lost: spoiled, setAside: intoFile(options), onState },
+    stop.signal,
+  );
   const begun = spool.through;
+  const refuses = () => (isRequired() ? whyFull(spool, options) : undefined);
   return {
+    ensureRoom: (events) => ensureNo(letsIn(events) ? refuses() : undefined),
     record(...events) {
       const isNew = isRequired() && letsIn(events);
       const records = events.map(recordOf);
@@ -96,10 +105,7 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
         if (isRequired()) throw error;
       }
     },
-    refuses: () =>
-      isRequired() && !spool.hasRoom(maxBytes * SPARE_PART + ONE_RECORD)
-        ? `${options.folder} is full: ${spool.depth} records wait for the CA`
-        : undefined,
+    refuses,
     undelivered: () => failure,
     report: () => ({
       depth: spool.depth,
@@ -116,8 +122,15 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
   };
 }
 
+function whyFull(spool: Spool, { maxBytes, folder }: SpoolOptions): string | undefined {
+  if (spool.hasRoom(maxBytes * SPARE_PART + ONE_RECORD)) return undefined;
+  return `${folder} is full: ${spool.depth} records wait for the CA`;
+}
+
+const ensureNo = (why: string | undefined): void => ensure(why === undefined, 'audit_spool', why ?? '');
+
 /** Whether these records let a call in. */
-const letsIn = (events: readonly SpooledEvent[]): boolean =>
+export const letsIn = (events: readonly SpooledEvent[]): boolean =>
   events.some(({ stage, allow }) => stage === 'decided' && allow === true);
 
 /** Why a gateway without a spool takes no calls of this server. */
@@ -131,6 +144,34 @@ export function ensureNotRequired(
   events: readonly SpooledEvent[],
 ): void {
   ensure(!isRequired || !letsIn(events), 'audit_spool', notDelivered(server));
+}
+
+/** Records that the CA cannot read, for an operator; more are only counted. */
+const MAX_ASIDE_BYTES = 4 * 1024 * 1024;
+
+const intoFile =
+  ({ folder, log }: Pick<CallSpoolOptions, 'folder' | 'log'>) =>
+  (number: number, json: string): void => {
+    const path = `${folder}-unread.jsonl`;
+    putAside(path, json);
+    log.error(
+      { number, path },
+      'the CA cannot read this record: it is put aside, and the ones behind it go on',
+    );
+  };
+
+function putAside(path: string, json: string): void {
+  try {
+    const fd = openPrivateFile(path, 'file');
+    try {
+      if (fs.fstatSync(fd).size + Buffer.byteLength(json) < MAX_ASIDE_BYTES)
+        fs.writeFileSync(fd, `${json}\n`);
+    } finally {
+      fs.closeSync(fd);
+    }
+  } catch {
+    // It is counted as lost all the same.
+  }
 }
 
 /** Seconds since the time of a record. */

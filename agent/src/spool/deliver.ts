@@ -23,6 +23,8 @@ export interface DeliverDeps {
   readonly target: () => Target;
   /** JSON of a record that stands for one that cannot be sent. */
   readonly lost: (detail: string) => string;
+  /** Puts a record aside that the CA refuses to read. */
+  readonly setAside: (number: number, json: string) => void;
   /** Called with undefined when the CA answers, and with the reason when it does not. */
   readonly onState?: (failure: string | undefined) => void;
   readonly clock: Clock;
@@ -41,16 +43,15 @@ const GATHER_SECONDS = 0.1;
 export async function deliver(deps: DeliverDeps, signal: AbortSignal): Promise<void> {
   const { clock, log, random } = deps;
   let failures = 0;
-  let isChecked = false;
+  const care: Care = { checks: false, single: false, sent: 0, bad: new Set() };
   while (!signal.aborted) {
     try {
-      await deliverOn(deps, { signal, isChecked, onAnswer: () => (failures = 0) });
-      isChecked = false;
+      await deliverOn(deps, { signal, care, onAnswer: () => (failures = 0) });
     } catch (error) {
       if (signal.aborted) return;
       failures += 1;
       // A record that the CA cannot read would be in the way of all that follow.
-      isChecked = isUnreadable(error);
+      if (isUnreadable(error)) takeMoreCare(care);
       deps.onState?.(error instanceof Error ? error.message : String(error));
       log.warn({ err: error, failures }, 'records of calls are not delivered; they are kept and sent again');
       await pause(backoffSeconds(RETRY, failures, random()), clock, signal);
@@ -62,15 +63,38 @@ export async function deliver(deps: DeliverDeps, signal: AbortSignal): Promise<v
 const pause = (seconds: number, clock: Clock, signal: AbortSignal): Promise<void> =>
   clock.sleepUntil(addSeconds(clock.now(), seconds), signal).catch(() => {});
 
+/** How records are sent after the CA could not read one of them. */
+interface Care {
+  /** Each is read here first, as the CA does. */
+  checks: boolean;
+  /** One in a message, so that a refusal is of that one: an older CA does not know what a newer gateway writes. */
+  single: boolean;
+  /** The first of the last message. */
+  sent: number;
+  /** Numbers of those that the CA refuses. */
+  readonly bad: Set<number>;
+}
+
+function takeMoreCare(care: Care): void {
+  if (!care.checks) care.checks = true;
+  else if (!care.single) care.single = true;
+  else care.bad.add(care.sent);
+}
+
+/** All is well from here on. */
+function takeLessCare(care: Care): void {
+  if (!care.bad.delete(care.sent) && care.single) return;
+  [care.checks, care.single] = [false, false];
+}
+
 interface Delivering {
   readonly signal: AbortSignal;
-  /** Reads each record as the CA does. */
-  readonly isChecked: boolean;
+  readonly care: Care;
   readonly onAnswer: () => void;
 }
 
 /** Resolves when there is another SVID. Throws why the stream ended. */
-async function deliverOn(deps: DeliverDeps, { signal, isChecked, onAnswer }: Delivering): Promise<void> {
+async function deliverOn(deps: DeliverDeps, { signal, care, onAnswer }: Delivering): Promise<void> {
   const { spool, svid, clock } = deps;
   const shown = svid.current();
   const stream = openStream(deps, signal);
@@ -82,14 +106,16 @@ async function deliverOn(deps: DeliverDeps, { signal, isChecked, onAnswer }: Del
     onAnswer();
     deps.onState?.(undefined);
     while (svid.current() === shown && spool.id === id && !signal.aborted) {
-      const batch = spool.read(through);
+      const batch = spool.read(through, care.single ? 1 : undefined);
       if (batch === undefined) {
         await news(deps, stream);
         continue;
       }
       await spool.sync();
       const sent = batch.first + batch.records.length - 1;
-      through = await stream.ask(messageOf(batch, isChecked, deps));
+      care.sent = batch.first;
+      through = await stream.ask(messageOf(batch, care, deps));
+      takeLessCare(care);
       ensure(through === sent, 'out_of_order', `the CA has ${through} records where it was sent ${sent}`);
       spool.acknowledge(through);
       if (!batch.more) await pause(GATHER_SECONDS, clock, stream.ended);
@@ -109,10 +135,14 @@ async function news({ spool, svid }: DeliverDeps, { ended }: ReportStream): Prom
   ended.throwIfAborted();
 }
 
-function messageOf({ first, records }: Batch, isChecked: boolean, { lost }: DeliverDeps): ReportRequest {
-  const bytes = records.map((json) => {
+function messageOf({ first, records }: Batch, care: Care, { lost, setAside }: DeliverDeps): ReportRequest {
+  const bytes = records.map((json, index) => {
     if (json === undefined) return Buffer.from(lost('the record was spoiled on the disk'));
-    return Buffer.from(isChecked && !isReadable(json) ? lost('the record cannot be read') : json);
+    if (care.bad.has(first + index)) {
+      setAside(first + index, json);
+      return Buffer.from(lost('the CA cannot read the record: it is put aside at the gateway'));
+    }
+    return Buffer.from(care.checks && !isReadable(json) ? lost('the record cannot be read') : json);
   });
   return { message: { $case: 'batch', value: { first: BigInt(first), records: bytes } } };
 }

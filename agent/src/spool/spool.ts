@@ -156,8 +156,8 @@ export class Spool {
     }
   }
 
-  /** The records of its spool after this number, as many as a message may have; undefined for none. Blocks. */
-  read(after: number): Batch | undefined {
+  /** The records of its spool after this number, at most so many; undefined for none. Blocks. */
+  read(after: number, most = MAX_BATCH_RECORDS): Batch | undefined {
     const first = Math.max(after + 1, this.oldest);
     if (first >= this.#end) return undefined;
     const from = this.#place?.number === first ? this.#place.from : undefined;
@@ -168,7 +168,7 @@ export class Spool {
       if (records.length > 0 && bytes > MAX_BATCH_BYTES) break;
       records.push(json);
       this.#place = { number: first + records.length, from: place };
-      if (records.length === MAX_BATCH_RECORDS) break;
+      if (records.length === most) break;
     }
     return { first, records, more: first + records.length < this.#next };
   }
