@@ -70,7 +70,8 @@ describe('a backup', () => {
     expect(made).toMatchObject({ status: 0, stderr: '' });
     expect(made.stdout).toMatch(/backup\.example as of .* audit events\nnot in it: the key-encryption key/);
     expect(readdirSync(join(ca.dir, 'data')).filter((name) => /copy/.test(name))).toEqual([]);
-    expect(await ca.cli('backup', 'verify', copy)).toMatchObject({ status: 0 });
+    const good = await ca.cli('backup', 'verify', copy);
+    expect(good).toMatchObject({ status: 0, stdout: expect.stringMatching(/\nits keys open with the key-/) });
     expect((await ca.cli('audit', 'query', '--text', 'copyDatabase')).stdout).toMatch(/operator\.acting/);
   });
 
@@ -216,6 +217,13 @@ describe('restoring', () => {
     chmodSync(kek, 0o600);
     const told = await restored('--accept-loss', '--reason', 'x');
     expect(told.stderr).toMatch(/does not open with this key-encryption key/);
+    expect(await ca.cli('backup', 'verify', copy)).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(
+        /its keys do not open here: .* does not open with this key-encryption key/,
+      ),
+    });
+    expect(await json('backup', 'verify', copy)).toMatchObject({ keysOpen: false });
     expect(existsSync(join(ca.dir, 'data'))).toBe(false);
     writeFileSync(kek, kept);
   });

@@ -60,7 +60,7 @@ export async function restore(order: RestoreOrder): Promise<Restored> {
   ensure(manifest.trustDomain === trustDomain, 'backup', says);
   ensureEmpty(settings.dataDir);
   await verifyFiles(backup, manifest, (done, of) => order.onProgress('the backup', done, of));
-  ensureKeysOpen(order, manifest);
+  ensureKeysOpen(backup, manifest, settings);
   const temporary = `${settings.dataDir}.restoring`;
   try {
     fs.rmSync(temporary, { recursive: true, force: true });
@@ -82,8 +82,12 @@ function ensureEmpty(dataDir: string): void {
   ensure(isEmpty, 'backup', `${dataDir} is not empty: ${advice}`);
 }
 
-/** Before anything is written: without its key-encryption key a backup cannot be used. */
-function ensureKeysOpen({ backup, settings }: RestoreOrder, { files }: Manifest): void {
+/** Without its key-encryption key a backup cannot be used. Throws what the first key that does not open throws. */
+export function ensureKeysOpen(
+  backup: string,
+  { files }: Manifest,
+  settings: Pick<CaSettings, 'keyEncryptionKey'>,
+): void {
   const keks = keksAt(settings.keyEncryptionKey);
   for (const { name } of files) if (name.startsWith(`${KEYS}/`)) readKeyFile(join(backup, name), keks);
 }

@@ -13,6 +13,7 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { ensureFree, makeBackup } from '../../backup/make.ts';
 import { DATABASE, type Manifest, readManifest, saysElsewhere, verifyFiles } from '../../backup/manifest.ts';
+import { ensureKeysOpen } from '../../backup/restore.ts';
 import { type CaSettings, paths, readCaConfig } from '../../config.ts';
 import { copyClosedDatabase, ensureSound } from '../../store/sqlite/file/copy.ts';
 import { Bar } from '../bar.ts';
@@ -57,7 +58,7 @@ async function make(folder: string, clock: Clock, invocation: Invocation, io: Io
   const copyDatabase = () => copying(settings, bar, () => copyNow(settings, invocation));
   const manifest = await makeBackup({ settings, folder, now: clock.now(), copyDatabase });
   bar.clear();
-  say(manifest, folder, invocation, io);
+  say({ manifest, folder }, invocation, io);
   return 0;
 }
 
@@ -90,13 +91,36 @@ async function verify(folder: string, invocation: Invocation, io: Io): Promise<E
   await verifyFiles(folder, manifest, (done, of) => bar.show('the backup', done, of));
   ensureSound(`${folder}/${DATABASE}`);
   bar.clear();
-  say(manifest, folder, invocation, io);
+  const closed = whyClosed(folder, manifest, invocation);
+  say({ manifest, folder, keysOpen: closed === undefined }, invocation, io);
+  if (invocation.has('json')) return 0;
+  io.out(closed === undefined ? OPEN : `its keys do not open here: ${closed}\n`);
   return 0;
 }
 
-function say(manifest: Manifest, folder: string, invocation: Invocation, io: Io): void {
+const OPEN = 'its keys open with the key-encryption key of the config here\n';
+
+/** Undefined if each key of the backup opens with the key-encryption key of the config here. */
+function whyClosed(folder: string, manifest: Manifest, invocation: Invocation): string | undefined {
+  try {
+    ensureKeysOpen(folder, manifest, readCaConfig(configFile(invocation)));
+    return undefined;
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return error.message;
+  }
+}
+
+interface Said {
+  readonly manifest: Manifest;
+  readonly folder: string;
+  /** Whether its keys open with the key-encryption key here; undefined if that was not looked at. */
+  readonly keysOpen?: boolean;
+}
+
+function say({ manifest, folder, ...more }: Said, invocation: Invocation, io: Io): void {
   if (invocation.has('json')) {
-    printJson(io, { folder, ...manifest });
+    printJson(io, { folder, ...manifest, ...more });
     return;
   }
   const { trustDomain, madeAt, files, newestEvent } = manifest;
