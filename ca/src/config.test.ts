@@ -33,10 +33,12 @@ test('defaults are those of docs/config.md; paths are relative to the file', () 
     keys: {
       root: { home: 'file', algorithm: 'ecdsa-p256' },
       intermediate: { home: 'file', algorithm: 'ecdsa-p256' },
+      jwt: { home: 'file', algorithm: 'ecdsa-p256' },
     },
     rootTtl: 3650 * 86_400,
     intermediateTtl: 2 * 86_400,
     crl: { ttl: 3600 },
+    jwt: undefined,
     attestors: { unix: {} },
     limits: {
       refusalsInFull: 1,
@@ -61,6 +63,7 @@ test('keys may be in a token, whose PIN is in a file beside the config', () => {
   expect(keys).toEqual({
     root: { home: 'pkcs11', algorithm: 'ecdsa-p384' },
     intermediate: { home: 'file', algorithm: 'ecdsa-p256' },
+    jwt: { home: 'file', algorithm: 'ecdsa-p256' },
     pkcs11: { module: '/m.so', token: 'a b', pinFile: join(folder, 'pin') },
   });
 });
@@ -72,6 +75,7 @@ test('keys may be in AWS KMS, whose credentials are not in the file', () => {
   expect(keys).toEqual({
     root: { home: 'aws-kms', algorithm: 'ecdsa-p256' },
     intermediate: { home: 'file', algorithm: 'ecdsa-p256' },
+    jwt: { home: 'file', algorithm: 'ecdsa-p256' },
     'aws-kms': { region: 'eu-west-1', rootKey: 'alias/root' },
   });
 });
@@ -96,6 +100,31 @@ test.each([
   ['keys: { pkcs11: { module: /m.so, token: a, pin: 1234 } }', /pin/],
 ])('%s is refused', (text, message) => {
   expect(() => read(`${GENUINE}${text}\n`)).toThrow(refusal('config', message));
+});
+
+const JWT = 'listen: 127.0.0.1:8444, certificate: jwt.pem, key: jwt.key';
+test('where keys of tokens are served is as it is written, and the paths are relative to the file', () => {
+  const { jwt } = read(`${GENUINE}jwt: { issuer: https://id.prod.example/ca, ${JWT} }\n`);
+  expect(jwt).toEqual({
+    issuer: 'https://id.prod.example/ca',
+    listen: '127.0.0.1:8444',
+    certificate: 'jwt.pem',
+    key: join(folder, 'jwt.key'),
+  });
+});
+
+test.each([
+  'http://a',
+  'https://A',
+  'https://a/',
+  'https://a?b',
+  'https://u@a',
+  'https://a#b',
+  'https://a//b',
+])('an issuer %s is refused (I195)', (issuer) => {
+  expect(() => read(`${GENUINE}jwt: { issuer: "${issuer}", ${JWT} }\n`)).toThrow(
+    refusal('config', /jwt\.issuer: expected https:\/\/HOST in lower case/),
+  );
 });
 
 test('copies of checkpoints go to a folder that is relative to the file', () => {

@@ -11,6 +11,7 @@ import { socketPathProblem } from '@chancery/shared/text/socket-path.ts';
 import { readTrustedFile } from '@chancery/shared/unix/files/trusted-file.ts';
 import { z } from 'zod';
 import { AttestorsConfig } from './attestors/index.ts';
+import { JwtConfig } from './jwt/config.ts';
 import { KeysConfig } from './keys/config.ts';
 import { ownAddressesTwice } from './own-addresses.ts';
 import { OperatorsConfig } from './sign-in/config.ts';
@@ -103,6 +104,7 @@ export const CaConfig = z.strictObject({
         'An SVID ends no later than this certificate. (Default: 2d, or rootTtl if that is shorter.)',
     ),
   crl: CrlConfig.prefault({}).describe('Revocation lists (CRL) for TLS software that asks nobody else.'),
+  jwt: JwtConfig.optional().describe('Where others find the keys of tokens (default: nowhere).'),
   attestors: AttestorsConfig.refine(
     (attestors) => Object.values(attestors).some((each) => each !== undefined),
     'configure at least one attestor, for instance "unix: {}"',
@@ -241,6 +243,7 @@ export function parseCaConfig(text: string, file: string): CaSettings {
     dataDir,
     keyEncryptionKey: resolve(here, value.keyEncryptionKey),
     keys: withPaths(value.keys, here),
+    jwt: value.jwt && { ...value.jwt, key: resolve(here, value.jwt.key) },
     audit: {
       ...value.audit,
       checkpointCopies:

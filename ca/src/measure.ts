@@ -10,11 +10,11 @@ import type { Doors } from './door/doors.ts';
 import type { Limits } from './door/limits.ts';
 import type { ReportRoom } from './door/report-room.ts';
 import { createMetrics, type MetricSources, type Metrics } from './health/metrics.ts';
+import type { Rotations } from './jwt/rotations.ts';
 import type { GrowingLog } from './log/sequencer.ts';
 import type { Recovery } from './recovery/recovery.ts';
 import type { Registry } from './registry/registry.ts';
 import type { Revocations } from './revocation/revocations.ts';
-import type { Rotation } from './rotation/rotation.ts';
 import type { Store } from './store/store.ts';
 
 export interface Measured {
@@ -23,7 +23,7 @@ export interface Measured {
   readonly registry: Registry;
   readonly revocations: Revocations;
   readonly recovery: Pick<Recovery, 'whyHeld'>;
-  readonly rotation: Rotation;
+  readonly rotation: Pick<Rotations, 'glance' | 'jwt'>;
   readonly requests: { readonly known: MetricSources['requests'] };
   readonly limits: Limits;
   readonly reportRoom: ReportRoom;
@@ -41,6 +41,7 @@ export function openMetrics(rooms: Measured): Metrics {
   const metrics = createMetrics({
     authorities: () => authorities.inUse(),
     rotation: () => rooms.rotation.glance(),
+    jwtRotation: () => rooms.rotation.jwt.glance(),
     requests: () => rooms.requests.known(),
     connectedAgents: () => agents.size,
     unacknowledgedAgents: () => behindByPart(agents, partsInForce(rooms)),

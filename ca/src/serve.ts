@@ -21,23 +21,23 @@ import { Authorities } from './authority/authorities.ts';
 import { recordedNodes } from './authority/recorded.ts';
 import { NO_ROOT } from './authority/records.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
-import { type CrlDeps, type Crls, startCrls } from './crl/crls.ts';
-import { serveCrls } from './crl/server.ts';
 import { type Doors, openDoors } from './door/doors.ts';
 import { openRates } from './door/rates.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
+import { settleJwtKey } from './jwt/keys.ts';
+import { openRotations, type Rotations } from './jwt/rotations.ts';
 import type { KeyHomes } from './keys/homes.ts';
 import { openMetrics } from './measure.ts';
 import { openRequests, type Requests } from './offline/requests.ts';
 import { keysOf } from './open-keys.ts';
 import { openLog } from './open-log.ts';
+import { openPublic } from './open-public.ts';
 import { openRecovery } from './open-recovery.ts';
 import { openOperator } from './operator/operator.ts';
 import { OwnCertificate } from './own-certificate.ts';
 import { openRegistry } from './registry/registry.ts';
 import { refusedByNow } from './registry/resources.ts';
 import { openRevocations } from './revocation/revocations.ts';
-import { openRotation, type Rotation } from './rotation/rotation.ts';
 import { steadyClock } from './rotation/steady.ts';
 import type { RotationDeps } from './rotation/step.ts';
 import type { Caller } from './rpc/caller.ts';
@@ -68,6 +68,8 @@ export interface RunningCa {
   readonly httpPort: number;
   /** Of the revocation lists; undefined if the config has no `crl.listen`. */
   readonly crlPort: number | undefined;
+  /** Of the keys of tokens; undefined if the config has no `jwt`. */
+  readonly jwtPort: number | undefined;
   /** Resolves where nothing can be signed any more in this process, and says why: close it, and let it start again. */
   readonly lost: Promise<IdentityError>;
   /** Lets calls end for 2 s, then cuts them. The store is closed last. */
@@ -135,7 +137,7 @@ export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store)
   }
 }
 
-type Ports = Pick<RunningCa, 'port' | 'httpPort' | 'crlPort'>;
+type Ports = Pick<RunningCa, 'port' | 'httpPort' | 'crlPort' | 'jwtPort'>;
 
 interface OpenDeps extends ServeDeps {
   readonly cautious: () => Date;
@@ -151,6 +153,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   open.push({ close: async () => turnedAway.close() });
   const doors = openDoors(settings.limits, openFilesLimit(), { clock, log, turnedAway });
   await tellOfClock(deps);
+  await settleJwtKey(deps);
   const authorities = await openAuthorities(settings, deps);
   const auditLog = await openLog(settings, deps);
   open.push(auditLog);
@@ -163,12 +166,12 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const own = await OwnCertificate.issue({ ...deps, authorities, revocations, trustDomain });
   const agents = new Agents(clock);
   const rates = openRates(settings, clock);
-  const crls = await openCrls(settings, { ...deps, authorities, revocations });
+  const { lists, wake, ...ports } = await openPublic(settings, { ...deps, authorities, revocations });
   const rotation = rotationOf(settings, { ...deps, agents, revocations, authorities, own });
-  const requests = await requestsOf(settings, { ...deps, authorities, onList: crls.wake });
+  const requests = await requestsOf(settings, { ...deps, authorities, onList: wake });
   const steps = { rotation, requests };
   const measured = { agents, authorities, registry, revocations, ...steps, ...rates, doors, auditLog };
-  const metrics = openMetrics({ ...deps, ...measured, recovery, lists: crls.lists });
+  const metrics = openMetrics({ ...deps, ...measured, recovery, lists });
   const successions = new Successions(clock, deps.random(32), await store.successions(MAX_KEPT));
   const [callers, nonces] = [new Callers<Caller>(), new Nonces(clock, deps.random)];
   const { outcome, observe } = metrics;
@@ -184,7 +187,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const operating = { ...steps, ...rates, audit, copyPath, people, twoPeople };
   const operator = openOperator({ ...deps, ...watched, ...operating });
   const signIn = openSignIn(settings, { ...deps, ...watched });
-  const more = { operator, signIn, audit, fold, reports: store, crls: crls.lists };
+  const more = { operator, signIn, audit, fold, reports: store, crls: lists };
   const server = grpcServer({ ...deps, ...rooms, ...known, ...more });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const port = await listenAll(settings, { ...deps, ...rooms, doors, inject: server.inject, svid: own.svid });
@@ -194,22 +197,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const http = await serveHealth({ ...at, unfit, log });
   open.push(http, startUpkeep({ ...deps, ...steps, authorities, revocations, own }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
-  return { port, httpPort: http.port, crlPort: crls.port };
-}
-
-/** Makes the revocation lists, and serves them where the config says. */
-async function openCrls(
-  settings: CaSettings,
-  deps: OpenDeps & Pick<CrlDeps, 'authorities' | 'revocations'>,
-): Promise<Pick<Crls, 'lists' | 'wake'> & { readonly port: number | undefined }> {
-  const { listen, ttl } = settings.crl;
-  const crls = startCrls({ ...deps, ttl });
-  deps.open.push(crls);
-  const { lists, wake } = crls;
-  if (listen === undefined) return { lists, wake, port: undefined };
-  const server = await serveCrls({ ...hostAndPort(listen), lists, clock: deps.clock });
-  deps.open.push(server);
-  return { lists, wake, port: server.port };
+  return { port, httpPort: http.port, ...ports };
 }
 
 type RotatingDeps = OpenDeps & Pick<RotationDeps, 'agents' | 'revocations'>;
@@ -217,8 +205,8 @@ type RotatingDeps = OpenDeps & Pick<RotationDeps, 'agents' | 'revocations'>;
 function rotationOf(
   settings: CaSettings,
   deps: RotatingDeps & Pick<RotationDeps, 'own'> & { readonly authorities: Authorities },
-): Rotation {
-  return openRotation({ ...deps, ...authorityDeps(settings, deps), ensureSteady: steadyClock(deps.clock) });
+): Rotations {
+  return openRotations({ ...deps, ...authorityDeps(settings, deps), ensureSteady: steadyClock(deps.clock) });
 }
 
 /** What an offline root is asked for; it is asked now if that is due. */

@@ -6,6 +6,7 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Authorities } from './authority/authorities.ts';
+import { type JwtKeyDeps, settleJwtKey } from './jwt/keys.ts';
 import type { OwnCertificate } from './own-certificate.ts';
 import type { Revocations } from './revocation/revocations.ts';
 import { KEPT_EXPIRED_MS } from './store/kept.ts';
@@ -14,14 +15,14 @@ import type { AuditIntake, CertificateStore, Store } from './store/store.ts';
 /** How often the CA looks whether something of its own is due; everything it renews has hours left then. */
 const UPKEEP_SECONDS = 60;
 
-export interface UpkeepDeps {
+export interface UpkeepDeps extends JwtKeyDeps {
   readonly clock: Clock;
   /** The time that decides what is old: a clock that leaps ahead must not remove what is not. */
   readonly cautious: () => Date;
   readonly log: Log;
   readonly authorities: Authorities;
   readonly revocations: Revocations;
-  readonly store: CertificateStore & Pick<AuditIntake, 'appendSoon'>;
+  readonly store: JwtKeyDeps['store'] & CertificateStore & Pick<AuditIntake, 'appendSoon'>;
   readonly own: OwnCertificate;
   readonly requests: { keepUp(): Promise<void> };
 }
@@ -71,6 +72,7 @@ async function keepUp(deps: UpkeepDeps, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     try {
       await clock.sleepUntil(new Date(clock.now().getTime() + UPKEEP_SECONDS * 1000), signal);
+      await settleJwtKey(deps);
       await authorities.refresh();
       await own.settle();
       await deps.requests.keepUp();

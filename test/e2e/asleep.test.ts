@@ -106,6 +106,7 @@ async function sleep(name: string): Promise<void> {
 
 /** A whole rotation. */
 async function rotated(): Promise<void> {
+  expect(await ca.cli('rotate')).toMatchObject({ status: 0 });
   expect(await ca.cli('rotate', '--auto')).toMatchObject({ status: 0 });
   expect(await stageOf()).toBe('idle');
 }

@@ -78,8 +78,8 @@ test('a second init says how to finish the first, and its command works', async 
 const ensureOneCa = async (dir: string): Promise<void> => {
   expect(await ca('check', '--config', join(dir, 'ca.yaml'))).toMatchObject({ status: 0, stderr: '' });
   const keys = readdirSync(join(dir, 'data', 'keys')).filter((name) => name.endsWith('.key'));
-  // That of the root, and that of the audit log.
-  expect(keys.filter((name) => name !== 'log.key')).toHaveLength(1);
+  // That of the root, that of tokens, and that of the audit log.
+  expect(keys.filter((name) => name !== 'log.key')).toHaveLength(2);
   expect(keys).toContain('log.key');
 };
 

@@ -53,25 +53,26 @@ describe.skipIf(missing !== undefined)('keys in a token', () => {
   const openssl = (...args: readonly string[]) => execFileSync('openssl', args, { encoding: 'utf8' });
   const serialOfOutput = () => openssl('x509', '-in', join(dir, 'out', 'svid.pem'), '-noout', '-serial');
 
-  test('root and issuing key move from files to the token in one rotation', async () => {
-    expect(keyFiles()).toHaveLength(2);
+  test('root and issuing key move from files to the token in one rotation, and the JWT key in its own', async () => {
+    expect(keyFiles()).toHaveLength(3);
     await serving.stop();
     const config = parse(fs.readFileSync(ca.config, 'utf8')) as object;
     const keys = {
       root: { home: 'pkcs11', algorithm: 'ecdsa-p384' },
       intermediate: { home: 'pkcs11' },
+      jwt: { home: 'pkcs11', algorithm: 'ecdsa-p384' },
       pkcs11: { module: MODULE, token: 'chancery', pinFile: hsm.pinFile },
     };
     fs.writeFileSync(ca.config, stringify({ ...config, keys }));
     expect(await ca.cli('check')).toMatchObject({ status: 0 });
     serving = await ca.serve();
     // What exists stays where it is.
-    expect([keyFiles().length, hsm.tool('--list-objects', '--type', 'privkey')]).toEqual([2, '']);
+    expect([keyFiles().length, hsm.tool('--list-objects', '--type', 'privkey')]).toEqual([3, '']);
     expect(await ca.cli('rotate', '--auto')).toMatchObject({ status: 0 });
     const found = hsm.tool('--list-objects', '--type', 'privkey').split('Private Key Object').slice(1);
     expect(found).toHaveLength(2);
     for (const each of found) expect(each).toContain('sensitive, always sensitive, never extractable, local');
-    await expect.poll(keyFiles).toEqual([]);
+    await expect.poll(keyFiles).toHaveLength(1);
     await ca.saveBundle();
     // A root that stands by is in the bundle, too, with its key in a file of its own.
     const roots = readPem(fs.readFileSync(ca.bundle, 'utf8'), 'CERTIFICATE', 'bundle').map(
@@ -97,6 +98,13 @@ describe.skipIf(missing !== undefined)('keys in a token', () => {
       .toContain('OK');
     expect(agent.log()).not.toContain('could not be renewed');
     expect(await ca.cli('check')).toMatchObject({ status: 0 });
+    const [old = ''] = keyFiles().map((name) => name.replace('.key', ''));
+    expect(await ca.cli('rotate', 'jwt')).toMatchObject({ status: 0 });
+    const waiver = ['--yes-to-stragglers', '--reason', 'no token is anywhere yet'];
+    expect(await ca.cli('rotate', 'jwt', 'next', ...waiver)).toMatchObject({ status: 0 });
+    expect(await ca.cli('taint', old, '--reason', 'a drill', '--yes')).toMatchObject({ status: 0 });
+    await expect.poll(keyFiles).toEqual([]);
+    expect(hsm.tool('--list-objects', '--type', 'privkey').split('Private Key Object')).toHaveLength(4);
   });
 
   test('a backup says which keys are not in it', async () => {

@@ -15,6 +15,7 @@ const NAMED: Readonly<Record<string, VerbName>> = {
   QueryAudit: 'audit',
   ListAuthorities: 'authorities',
   GetRotation: 'rotationStatus',
+  GetJwtRotation: 'jwtRotationStatus',
   ListAuthorityRequests: 'authorityRequests',
   ListRequests: 'requests',
 };

@@ -36,11 +36,7 @@ const signedWith = (path: string): string | undefined =>
 
 test.each(CHAINS)('a root on %s, an intermediate on %s and a leaf on %s verify', async (...algorithms) => {
   const [root, intermediate, leaf] = algorithms;
-  const keys = {
-    root: memoryKeys(root),
-    intermediate: memoryKeys(intermediate),
-    standby: memoryKeys().standby,
-  };
+  const keys = { ...memoryKeys(), root: memoryKeys(root), intermediate: memoryKeys(intermediate) };
   const made = await makeAuthorities({ keys });
   const id = parseSpiffeId('spiffe://prod.example/web');
   const key = await proven(signerOf(generateKey(leaf)));

@@ -30,8 +30,8 @@ const always = (metric: string, fires: number, silent: number, after: number): R
   after,
 });
 const stages = (stage: string, agents: number): Series => ({
-  [`chancery_rotation_stage{stage="${stage}"}`]: '1x80',
-  'chancery_rotation_waits_for{what="agents"}': `${agents}x80`,
+  [`chancery_rotation_stage{kind="root", stage="${stage}"}`]: '1x80',
+  'chancery_rotation_waits_for{kind="root", what="agents"}': `${agents}x80`,
 });
 const root_ = (state: string): Series => ({
   'chancery_authority_expiry_seconds{kind="root",serial="a"}': `86400x${DAY}`,

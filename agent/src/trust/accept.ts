@@ -1,10 +1,12 @@
 /** Decides whether a new bundle may replace an old one. */
+import { hash } from 'node:crypto';
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { isSameJwt, type JwtAuthority } from '@chancery/shared/spiffe/jwt-authority.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
 
@@ -56,7 +58,12 @@ export function isTainted(der: Uint8Array, { list }: RevocationSet): boolean {
 
 /** Throws bundle if the key of an authority in it is revoked: the CA took it away, and nobody may bring it back. */
 export function ensureUntainted(bundle: Bundle, set: RevocationSet): Bundle {
-  const isClean = !bundle.authorities.some((der) => isTainted(der, set));
+  const names = new Set(
+    set.list.flatMap(({ target: { kind, value } }) => (kind === 'authority' ? [value] : [])),
+  );
+  const { authorities, jwtAuthorities = [] } = bundle;
+  const isStolen = ({ spki }: JwtAuthority): boolean => names.has(hash('sha256', spki, 'hex'));
+  const isClean = !authorities.some((der) => isTainted(der, set)) && !jwtAuthorities.some(isStolen);
   ensure(isClean, 'bundle', 'bundle has an authority whose key is revoked');
   return bundle;
 }
@@ -76,7 +83,8 @@ export function followBundle(live: LiveValue<Bundle>, next: Bundle, log: Log): s
 
 /** Whether both have the same sequence and the same authorities, in whatever order. */
 export function isSameBundle(a: Bundle, b: Bundle): boolean {
-  return a.sequence === b.sequence && isWithin(a, b) && isWithin(b, a);
+  const isSameX509 = isWithin(a, b) && isWithin(b, a);
+  return a.sequence === b.sequence && isSameX509 && isSameJwt(a.jwtAuthorities, b.jwtAuthorities);
 }
 
 function isWithin(inner: Bundle, outer: Bundle): boolean {

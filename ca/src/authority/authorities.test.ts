@@ -41,9 +41,10 @@ describe('the path of the issuing certificate', () => {
     const { authorities, store } = await makeAuthorities();
     expect(authorities.issuer(NOW)).toBeDefined();
     const records = await store.authorities();
-    vi.spyOn(store, 'authorities').mockResolvedValue(
-      records.map((each) => (each.kind === 'root' ? { ...each, state: 'removed', sequence: 99n } : each)),
+    const without = records.map((each) =>
+      each.kind === 'root' ? { ...each, state: 'removed' as const, sequence: 99n } : each,
     );
+    vi.spyOn(store, 'allAuthorities').mockResolvedValue({ authorities: without, jwtKeys: [] });
     await expect(authorities.refresh()).rejects.toThrow();
     expect(() => authorities.issuer(NOW)).toThrow(
       refusal('authority_unfit', /^the issuing authority is not valid now/),
@@ -125,6 +126,7 @@ describe('the root', () => {
     const { authorities, root, trustDomain } = await makeAuthorities();
     expect(authorities.bundle.current()).toEqual({
       trustDomain,
+      jwtAuthorities: [],
       authorities: [root.certificate],
       retiring: [],
       sequence: 1n,
@@ -158,7 +160,8 @@ describe('the root', () => {
 });
 
 test('each kind’s keys are in the home of their own, and sign by their own algorithm', async () => {
-  const homes = { root: memoryKeys('ecdsa-p384'), intermediate: memoryKeys(), standby: memoryKeys().standby };
+  const other = memoryKeys();
+  const homes = { ...other, root: memoryKeys('ecdsa-p384'), intermediate: memoryKeys() };
   const { authorities, root } = await makeAuthorities({ keys: homes });
   expect([homes.root.signers.size, homes.intermediate.signers.size]).toEqual([1, 1]);
   const { certificate, signer } = authorities.issuer(NOW);

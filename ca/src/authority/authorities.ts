@@ -153,8 +153,8 @@ export class Authorities {
 
   async #refresh(): Promise<void> {
     // First of all: a root that left the bundle must not wait for an intermediate that cannot be made.
-    const records = await this.#deps.store.authorities();
-    this.#take({ records, issuer: await this.#successor(records) });
+    const { authorities: records, jwtKeys } = await this.#deps.store.allAuthorities();
+    this.#take({ records, jwtKeys, issuer: await this.#successor(records) });
     this.#take(await settle(this.#deps, this.#settled.issuer));
     await this.#tidyKeys();
   }
@@ -176,7 +176,8 @@ export class Authorities {
     this.#fitAt = Number.NaN;
     const named = new Set(this.#keyNames.values());
     for (const each of records) if (!named.has(each.serial)) this.#keyNames.set(keyNameOf(each), each.serial);
-    const bundle = bundleOf(records, this.#deps.trustDomain);
+    const { jwtKeys } = settled;
+    const bundle = bundleOf({ authorities: records, jwtKeys }, this.#deps.trustDomain);
     const isNews = !this.#bundle.has() || bundle.sequence > this.#bundle.current().sequence;
     if (isNews) {
       this.#anchors = bundle.authorities.map((der) => parseCertificate(der));
@@ -190,9 +191,9 @@ export class Authorities {
   /** What could not be done is tried again with each refresh, and told once. */
   async #tidyKeys(): Promise<void> {
     const { keys } = this.#deps;
-    const { records } = this.#settled;
+    const { records, jwtKeys } = this.#settled;
     this.#tell(UNMOVED, await keepKeys(records, keys));
-    this.#tell(UNFORGOTTEN, await forgetKeys(records, keys, this.#forgotten));
+    this.#tell(UNFORGOTTEN, await forgetKeys([...records, ...jwtKeys], keys, this.#forgotten));
   }
 
   #tell(what: string, failure: unknown): void {

@@ -10,6 +10,7 @@ import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { Certificate } from '@chancery/shared/x509/certificate.ts';
 import { assembleCertificate } from '@chancery/shared/x509/compose/tbs.ts';
 import type { KeyHomes } from '../keys/homes.ts';
+import type { JwtStore } from '../store/jwt-store.ts';
 import type { AuditIntake, AuthorityRecord, AuthorityStore, Numbered } from '../store/store.ts';
 import { draftAuthority, validityWithin } from './draft.ts';
 import { BACKDATE_SECONDS, crlUrlOf } from './profile.ts';
@@ -24,7 +25,7 @@ export interface AuthorityDeps {
   readonly keys: KeyHomes;
   /** Where the CRLs of this CA are, without the name of the list; certificates name none if it is undefined. */
   readonly crlBase?: string | undefined;
-  readonly store: AuthorityStore & Pick<AuditIntake, 'append' | 'events'>;
+  readonly store: AuthorityStore & JwtStore & Pick<AuditIntake, 'append' | 'events'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly random: (size: number) => Uint8Array;

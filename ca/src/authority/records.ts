@@ -6,10 +6,12 @@ import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { KeyHome } from '@chancery/shared/keys/home.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { type TrustDomain, trustDomainId } from '@chancery/shared/spiffe/id.ts';
+import type { JwtAuthority } from '@chancery/shared/spiffe/jwt-authority.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { readSubjectAltName, readSubjectKeyIdentifier } from '@chancery/shared/x509/extensions.ts';
 import { text } from '@chancery/shared/x509/names.ts';
 import { isInBundle, isLeft, keepsKey, maySign } from '../store/authority-states.ts';
+import type { AllAuthorities } from '../store/jwt-store.ts';
 import type { AuthorityMove, AuthorityRecord, StoredAuthority } from '../store/store.ts';
 
 /** Why a CA without a root does not start, and what to do. */
@@ -43,6 +45,7 @@ export function longestTrusted(
 
 /** What agents trust, and what of it they must not rely on for long. */
 export interface PushedBundle extends Bundle {
+  readonly jwtAuthorities: readonly JwtAuthority[];
   /** SubjectKeyIdentifiers: who holds a certificate under one of these authorities renews at once. */
   readonly retiring: readonly Uint8Array[];
 }
@@ -51,12 +54,17 @@ export interface PushedBundle extends Bundle {
  * What agents trust, in the order of the records. Its number is that of the newest change of it, which may be that
  * something left it, so it never goes back.
  */
-export function bundleOf(records: readonly StoredAuthority[], trustDomain: TrustDomain): PushedBundle {
+export function bundleOf(
+  { authorities: records, jwtKeys }: AllAuthorities,
+  trustDomain: TrustDomain,
+): PushedBundle {
   const authorities = records.filter(isInBundle).map(({ certificate }) => certificate);
   const isToLeave = (each: StoredAuthority): boolean => isLeft(each) || isTainted(each);
   const retiring = records.filter(isToLeave).map(({ certificate }) => keyIdOf(certificate));
-  const [sequence = 0n] = records.map((each) => each.sequence).toSorted((a, b) => Number(b - a));
-  return { trustDomain, authorities, retiring, sequence };
+  const jwtAuthorities = jwtKeys.filter(isInBundle).map(({ serial, spki }) => ({ keyId: serial, spki }));
+  const numbers = [...records, ...jwtKeys].map((each) => each.sequence);
+  const [sequence = 0n] = numbers.toSorted((a, b) => Number(b - a));
+  return { trustDomain, authorities, jwtAuthorities, retiring, sequence };
 }
 
 /** Whether its key counts as stolen. */

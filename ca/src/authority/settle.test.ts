@@ -264,9 +264,8 @@ test('a CA that is ended between two transitions goes on from there', async () =
 test('a record whose algorithm is not that of the key is refused', async () => {
   const made = await makeAuthorities();
   const stored = await made.store.authorities();
-  vi.spyOn(made.store, 'authorities').mockResolvedValue(
-    stored.map((each) => ({ ...each, algorithm: 'ecdsa-p384' as const })),
-  );
+  const authorities = stored.map((each) => ({ ...each, algorithm: 'ecdsa-p384' as const }));
+  vi.spyOn(made.store, 'allAuthorities').mockResolvedValue({ authorities, jwtKeys: [] });
   await expect(Authorities.open(made)).rejects.toThrow(
     refusal('key_wrong', /^the key of authority \w+ is another one$/),
   );

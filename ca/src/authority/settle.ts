@@ -8,7 +8,7 @@ import type { KeyHomes } from '../keys/homes.ts';
 import { isOffline } from '../keys/offline.ts';
 import { hasStoodBy } from '../keys/standby-keys.ts';
 import { keepsKey } from '../store/authority-states.ts';
-import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
+import type { AuthorityRecord, StoredAuthority, StoredJwtKey } from '../store/store.ts';
 import { type AuthorityDeps, certify } from './certify.ts';
 import { type Issuer, issuerOf } from './issuer.ts';
 import {
@@ -22,6 +22,8 @@ import {
 
 export interface Settled {
   readonly records: readonly StoredAuthority[];
+  /** As they were at the same moment. */
+  readonly jwtKeys: readonly StoredJwtKey[];
   /** The active intermediate under the active root; undefined while an offline root has signed none that is valid. */
   readonly issuer: Issuer | undefined;
 }
@@ -37,7 +39,8 @@ export async function settle(deps: AuthorityDeps, known: Issuer | undefined): Pr
   const { store, keys, clock } = deps;
   let made: AuthorityRecord | undefined;
   for (let step = 0; step < MAX_STEPS; step += 1) {
-    const [records, now] = [await store.authorities(), clock.now()];
+    const { authorities: records, jwtKeys } = await store.allAuthorities();
+    const now = clock.now();
     const root = rootOf(records);
     ensureRootOf(root, deps.trustDomain);
     // Under a root that ends soon a new one is past half of its life at once, and yet the best that there is.
@@ -46,11 +49,11 @@ export async function settle(deps: AuthorityDeps, known: Issuer | undefined): Pr
       (await freshIntermediate(records, root, choice)) ??
       records.find(({ serial }) => serial === made?.serial) ??
       (isOffline(root) ? await lastIntermediate(records, root, choice) : undefined);
-    if (chosen === undefined && isOffline(root)) return { records, issuer: undefined };
+    if (chosen === undefined && isOffline(root)) return { records, jwtKeys, issuer: undefined };
     const moves = chosen === undefined ? [] : movesFor(records, chosen, now);
     if (chosen === undefined) made = await makeIntermediate(root, deps);
     else if (moves.length > 0) await store.moveAuthorities(moves, { type: 'authority.moved', moves });
-    else return { records, issuer: await signing(chosen, deps, known) };
+    else return { records, jwtKeys, issuer: await signing(chosen, deps, known) };
   }
   throw new IdentityError('store', 'other processes changed the authorities at the same time; try again');
 }
@@ -74,13 +77,16 @@ export async function makeIntermediate(root: AuthorityRecord, deps: AuthorityDep
   return certify({ kind: 'intermediate', state: 'prepared' }, deps, { certificate, signer });
 }
 
+/** An authority of any kind, as far as its key goes. */
+type Keyed = Pick<AuthorityRecord | StoredJwtKey, 'serial' | 'kind' | 'state' | 'key'>;
+
 /**
  * Removes the keys that nothing will sign with again, of the authorities that are not in `forgotten`; does nothing if
  * they are gone. Returns the first failure: a home that does not answer, or that the config has no more, must not stop
  * a CA that signs with others. Adds to `forgotten`.
  */
 export async function forgetKeys(
-  records: readonly AuthorityRecord[],
+  records: readonly Keyed[],
   keys: KeyHomes,
   forgotten: Set<string>,
 ): Promise<unknown> {

@@ -6,6 +6,7 @@ import { type Command, MisuseError } from '@chancery/shared/cli/program.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { writeBundle } from '@chancery/shared/spiffe/bundle.ts';
+import { readJwtAuthorities } from '@chancery/shared/spiffe/jwt-authority.ts';
 import * as grpc from '@grpc/grpc-js';
 import { paths, readCaConfig } from '../config.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
@@ -25,9 +26,13 @@ export const bundle: Command = {
     if (format !== 'pem' && format !== 'spiffe') throw new MisuseError('--format is pem or spiffe');
     const settings = readCaConfig(configFile(invocation));
     const message = await getBundle(paths(settings.dataDir).admin);
-    const { x509Authorities: authorities, sequence } = message;
+    const { x509Authorities: authorities, jwtAuthorities: offered, sequence } = message;
     if (format === 'pem') io.out(authorities.map((der) => writePem('CERTIFICATE', der)).join(''));
-    else io.out(`${writeBundle({ trustDomain: settings.trustDomain, authorities, sequence })}\n`);
+    else {
+      const jwtAuthorities = readJwtAuthorities(offered);
+      const { trustDomain } = settings;
+      io.out(`${writeBundle({ trustDomain, authorities, jwtAuthorities, sequence })}\n`);
+    }
     return 0;
   },
 };

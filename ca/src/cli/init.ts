@@ -14,6 +14,7 @@ import { vouch } from '../authority/vouch.ts';
 import { readCarried } from '../ceremony/folder.ts';
 import { type RootFile, readRoot } from '../ceremony/root.ts';
 import { type CaSettings, parseCaConfig, paths, readCaConfig } from '../config.ts';
+import { ensureJwtKey } from '../jwt/keys.ts';
 import { isOffline } from '../keys/offline.ts';
 import { adoptRoot } from '../offline/adopt.ts';
 import { withKeys } from '../open-keys.ts';
@@ -117,7 +118,7 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: InitDeps) 
       if (!isOffline(root)) await keys.root.load(root.key);
       return root;
     });
-    await withKeys(settings, (keys) => standBy({ ...deps, ...settings, keys, store }));
+    await withKeys(settings, (keys) => completeKeys({ ...deps, ...settings, keys, store }));
     await logKeyOf(settings, store);
     writeExample(join(dirname(file), 'resources'), trustDomain);
     if (!existsSync(file)) writeFileAtomic(file, utf8(config), 0o644);
@@ -139,7 +140,7 @@ async function makeCa(file: string, trustDomain: TrustDomain, deps: InitDeps) {
   try {
     ensureNothingThere(file, trustDomain);
     const root = await makeRoot(settings, { ...deps, store });
-    await withKeys(settings, (keys) => standBy({ ...deps, ...settings, keys, store }));
+    await withKeys(settings, (keys) => completeKeys({ ...deps, ...settings, keys, store }));
     await logKeyOf(settings, store);
     writeExample(join(dirname(file), 'resources'), trustDomain);
     writeFileAtomic(file, utf8(config), 0o644);
@@ -161,6 +162,12 @@ async function makeRoot(settings: CaSettings, deps: InitDeps & { readonly store:
     if (now?.length === known) rmSync(keyEncryptionKey);
     throw error;
   }
+}
+
+/** What is in the first bundle beside the root. */
+async function completeKeys(deps: AuthorityDeps & { readonly store: Store }): Promise<void> {
+  await standBy(deps);
+  await ensureJwtKey(deps);
 }
 
 /** Into the first bundle that anybody gets: it is there on the night in which the other one is stolen. */

@@ -1,20 +1,10 @@
 /** Prometheus metrics. Names end in their unit; labels take values from short lists only. */
 import { definitionsOf, type MetricDefinition } from '@chancery/shared/health/definition.ts';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { AuthorityInUse } from '../authority/authorities.ts';
 import { addRequestGauge, type OpenRequest } from './requests.ts';
+import { addRotationGauges, type RotationSources } from './rotation-gauges.ts';
 
-/** How a rotation of the root stands. */
-export interface RotationGlance {
-  readonly stage: string;
-  readonly stragglers: number;
-  readonly certificates: number;
-}
-
-export interface MetricSources {
-  readonly authorities: () => readonly AuthorityInUse[];
-  /** Rejects where the store does not answer: then these metrics are left out. */
-  readonly rotation: () => Promise<RotationGlance>;
+export interface MetricSources extends RotationSources {
   /** What offline roots are asked for. */
   readonly requests: () => readonly OpenRequest[];
   readonly connectedAgents: () => number;
@@ -109,50 +99,6 @@ export function createMetrics(sources: MetricSources): Metrics {
     contentType: registry.contentType,
     definitions: () => definitionsOf(registry.getMetricsAsArray()),
   };
-}
-
-const STAGES = ['idle', 'prepared', 'published', 'retiring'];
-
-function addRotationGauges({ authorities, rotation }: MetricSources, registers: Registry[]): void {
-  const glance = (): Promise<RotationGlance | undefined> => rotation().catch(() => undefined);
-  new Gauge({
-    name: 'chancery_root_state',
-    help: '1 for the state of each root in the bundle; that of one that stands by is standby.',
-    labelNames: ['serial', 'state'],
-    registers,
-    collect() {
-      this.reset();
-      for (const { kind, serial, state } of authorities())
-        if (kind === 'root') this.set({ serial, state }, 1);
-    },
-  });
-  new Gauge({
-    name: 'chancery_rotation_stage',
-    help: '1 for the stage of the rotation of the root (idle, prepared, published or retiring), 0 for the others.',
-    labelNames: ['stage'],
-    registers,
-    async collect() {
-      const seen = await glance();
-      this.reset();
-      for (const stage of seen === undefined ? [] : STAGES)
-        this.set({ stage }, stage === seen?.stage ? 1 : 0);
-    },
-  });
-  new Gauge({
-    name: 'chancery_rotation_waits_for',
-    help:
-      'What the next step of the rotation waits for: connected agents, and unexpired certificates; ' +
-      'counted at most every 30 s.',
-    labelNames: ['what'],
-    registers,
-    async collect() {
-      const seen = await glance();
-      this.reset();
-      if (seen === undefined) return;
-      this.set({ what: 'agents' }, seen.stragglers);
-      this.set({ what: 'certificates' }, seen.certificates);
-    },
-  });
 }
 
 function addGauges(sources: MetricSources, registers: Registry[]): void {

@@ -61,6 +61,7 @@ export const KeysConfig = z
   .strictObject({
     root: newKeys('roots'),
     intermediate: newKeys('issuing certificates'),
+    jwt: newKeys('tokens (JWT)'),
     pkcs11: Pkcs11Config.optional().describe(
       'A token that is reached by PKCS #11; needs `npm run pkcs11` once.',
     ),
@@ -69,7 +70,7 @@ export const KeysConfig = z
     ),
   })
   .superRefine((keys, context) => {
-    for (const kind of ['root', 'intermediate'] as const) {
+    for (const kind of ['root', 'intermediate', 'jwt'] as const) {
       const { home } = keys[kind];
       if (home === 'file' || keys[home] !== undefined) continue;
       context.addIssue({

@@ -21,11 +21,13 @@ test('new keys are made where the config says, and old ones are found where they
   const before = homesBy(both, {
     root: { home: 'file', algorithm: P256 },
     intermediate: { home: 'file', algorithm: P256 },
+    jwt: { home: 'file', algorithm: P256 },
   });
   const old = await before.root.create('aa');
   const after = homesBy(both, {
     root: { home: 'token', algorithm: P256 },
     intermediate: { home: 'file', algorithm: P256 },
+    jwt: { home: 'file', algorithm: P256 },
   });
   const made = await after.root.create('bb');
   expect([old.place.home, made.place.home]).toEqual(['file', 'token']);
@@ -36,6 +38,7 @@ test('new keys are made where the config says, and old ones are found where they
   const only = homesBy(new Map([['file', file]]), {
     root: { home: 'file', algorithm: P256 },
     intermediate: { home: 'file', algorithm: P256 },
+    jwt: { home: 'file', algorithm: P256 },
   });
   for (const use of [only.root.has, only.root.load, only.root.remove])
     await expect(use(made.place)).rejects.toThrow(

@@ -2,13 +2,13 @@
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { KeyHome, KeyPlace } from '@chancery/shared/keys/home.ts';
 import type { KeyAlgorithm } from '@chancery/shared/keys/key.ts';
-import type { AuthorityKind } from '../store/store.ts';
+import type { MovedKind } from '../store/authority-record.ts';
 
 /**
  * The root's key may be kept where the CA rarely or never reaches it, and the intermediates' beside the CA. In
  * `standby` keys of standby roots are made; `root` finds them by their place.
  */
-export type KeyHomes = Readonly<Record<AuthorityKind, KeyHome>> & { readonly standby: StandbyHome };
+export type KeyHomes = Readonly<Record<MovedKind, KeyHome>> & { readonly standby: StandbyHome };
 
 export interface StandbyHome extends KeyHome {
   /**
@@ -22,6 +22,7 @@ export interface StandbyHome extends KeyHome {
 export const oneHome = (keys: KeyHome): KeyHomes => ({
   root: keys,
   intermediate: keys,
+  jwt: keys,
   standby: { ...keys, keep: async () => {} },
 });
 
@@ -37,7 +38,7 @@ export interface NewKeys {
  */
 export function homesBy(
   open: ReadonlyMap<string, KeyHome>,
-  wanted: Readonly<Record<AuthorityKind, NewKeys>>,
+  wanted: Readonly<Record<MovedKind, NewKeys>>,
 ): Omit<KeyHomes, 'standby'> {
   const homeOf = ({ home, reference }: KeyPlace): KeyHome => {
     const found = open.get(home);
@@ -51,5 +52,5 @@ export function homesBy(
     load: async (place) => homeOf(place).load(place),
     remove: async (place) => homeOf(place).remove(place),
   });
-  return { root: of(wanted.root), intermediate: of(wanted.intermediate) };
+  return { root: of(wanted.root), intermediate: of(wanted.intermediate), jwt: of(wanted.jwt) };
 }

@@ -43,9 +43,9 @@ export async function openKeys(config: KeysConfig, at: KeysAt): Promise<OpenKeys
   if (token !== undefined) homes.set(PKCS11, token);
   const kms = aws && (await openKmsHome({ ...aws, trustDomain: at.trustDomain }));
   if (kms !== undefined) homes.set(AWS_KMS, kms);
-  const { root, intermediate } = homesBy(homes, config);
+  const { root, ...others } = homesBy(homes, config);
   return {
-    homes: { root: kms === undefined ? root : withNamedKey(root, kms, config), intermediate, standby },
+    homes: { root: kms === undefined ? root : withNamedKey(root, kms, config), ...others, standby },
     async close() {
       token?.close();
       kms?.close();

@@ -2,7 +2,7 @@
 
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Recovery } from '../recovery/recovery.ts';
-import type { FileStore } from '../store/file-store.ts';
+import type { FileStore } from '../store/store.ts';
 import { type VerbDeps, writing } from './verb.ts';
 
 export interface BackupDeps extends VerbDeps {

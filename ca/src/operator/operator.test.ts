@@ -9,6 +9,7 @@ import { refusal } from '../../../test/kit/refusal.ts';
 import { Acknowledged } from '../agents/acknowledged.ts';
 import type { LiveAgent } from '../agents/agents.ts';
 import type { Unacknowledged } from '../agents/holders.ts';
+import { ensureJwtKey } from '../jwt/keys.ts';
 import { Resource } from '../registry/resources.ts';
 import type { Operator } from './operator.ts';
 import type { Asker } from './verb.ts';
@@ -56,6 +57,8 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
   rotate: { intermediate: false, dryRun: false },
   rotateNext: { without: [ID], everybody: true, reason: 'a drill', dryRun: false },
   rotateRollback: { dryRun: false },
+  rotateJwt: { step: 'begin', without: [], everybody: false, reason: '', dryRun: false },
+  jwtRotationStatus: undefined,
   rotationStatus: undefined,
   review: { all: true },
   signOff: { kind: 'Identity', name: 'w', digest: DIGEST, reason: 'still needed' },
@@ -80,6 +83,7 @@ const WRITING: Readonly<Record<string, string>> = {
   rotate: 'root',
   rotateNext: 'root, without waiting for anybody, because: a drill',
   rotateRollback: 'root',
+  rotateJwt: 'JWT key, begin',
   signOff: 'Identity/w',
   releaseNode: 'azure/vm-1, because: made anew',
   countersign: 'request 1',
@@ -93,6 +97,7 @@ const WRITING: Readonly<Record<string, string>> = {
 let rpc: Rpc;
 beforeEach(async () => {
   rpc = await makeRpc([{ type: 'unix', attest: () => Promise.reject(new Error('nobody joins here')) }]);
+  await ensureJwtKey(rpc);
 });
 const run = async (verb: keyof Operator, value: unknown = VERBS[verb]) => {
   const open = rpc.operator[verb] as unknown as (asker: Asker) => (value: unknown) => Promise<unknown>;

@@ -6,19 +6,20 @@ import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { labelOf } from '../ceremony/block.ts';
 import { type RootFile, readRoot } from '../ceremony/root.ts';
 import { VOUCHER_LABEL } from '../ceremony/voucher.ts';
+import type { Rotations } from '../jwt/rotations.ts';
+import { type JwtStatus, jwtStandingOf } from '../jwt/stage.ts';
 import type { Imported } from '../offline/intermediates.ts';
 import type { OpenRequest } from '../offline/open.ts';
 import type { Requests } from '../offline/requests.ts';
-import type { Agree, Rotation, StepOrder } from '../rotation/rotation.ts';
 import { standingOf } from '../rotation/stage.ts';
-import { NEXT, type RotationStatus } from '../rotation/status.ts';
+import { type Agree, NEXT, type RotationStatus, type StepOrder } from '../rotation/status.ts';
 import type { TaintOrder, TaintReport } from '../rotation/taint.ts';
-import type { StoredAuthority } from '../store/store.ts';
+import type { AllAuthorities } from '../store/jwt-store.ts';
 import type { VerbName } from './roles.ts';
 import { type Acting, reading, type Verb, type VerbDeps, writing } from './verb.ts';
 
 export interface RotateDeps extends VerbDeps {
-  readonly rotation: Rotation;
+  readonly rotation: Rotations;
   readonly requests: Pick<Requests, 'open' | 'ask' | 'take' | 'keepUp'>;
 }
 
@@ -40,10 +41,31 @@ export interface RollbackOrder {
   readonly dryRun: boolean;
 }
 
+/** A step of the rotation of the JWT key. */
+export interface JwtOrder extends StepOrder {
+  readonly step: 'begin' | 'next' | 'rollback';
+}
+
 const MAX_REASON = 500;
+
+const jwtVerbs = (deps: RotateDeps) => ({
+  rotateJwt: stepping<JwtOrder, JwtStatus>(
+    'rotateJwt',
+    ({ step, ...order }) => `JWT key, ${step}${aboutOf(order)}`,
+    ({ step, ...order }, by, agree) => {
+      ensureMeant(order);
+      if (step === 'next') return deps.rotation.jwt.next(order, by, agree);
+      if (step === 'begin') return deps.rotation.jwt.start(by, order.dryRun, agree);
+      return deps.rotation.jwt.rollback(by, order.dryRun, agree);
+    },
+    deps,
+  ),
+  jwtRotationStatus: reading('jwtRotationStatus', (_: undefined) => deps.rotation.jwt.status(), deps),
+});
 
 /** Each resolves with the status after it, and agents are told by then. Throws rotation with what a step waits for. */
 export const rotationVerbs = (deps: RotateDeps) => ({
+  ...jwtVerbs(deps),
   rotate: stepping<RotateOrder, RotationStatus>(
     'rotate',
     ({ intermediate, root = NO_ROOT_FILE }) =>
@@ -56,7 +78,7 @@ export const rotationVerbs = (deps: RotateDeps) => ({
   ),
   rotateNext: stepping<StepOrder, RotationStatus>(
     'rotateNext',
-    aboutOf,
+    (order) => `root${aboutOf(order)}`,
     (order, by, agree) => {
       ensureMeant(order);
       return deps.rotation.next(order, by, agree);
@@ -98,9 +120,11 @@ function stepping<Order extends { readonly dryRun: boolean }, Answer>(
 ): Verb<Order, Answer> {
   const agreeOf =
     (order: Order, { takeSecond }: Acting): Agree =>
-    (records) => {
+    (all) => {
+      const records = [...all.authorities, ...all.jwtKeys];
       const authorities = records.map(({ serial, state }) => [serial, state]);
-      return takeSecond({ exact: { order, authorities }, about: [placeOf(records), about(order)] });
+      const place = name === 'rotateJwt' ? jwtPlaceOf(all) : placeOf(all);
+      return takeSecond({ exact: { order, authorities }, about: [place, about(order)] });
     };
   return writing<Order, Answer>(
     {
@@ -120,10 +144,17 @@ function stepping<Order extends { readonly dryRun: boolean }, Answer>(
 }
 
 /** For the second person: the stage, the roots, and what `rotate next` does. */
-function placeOf(records: readonly StoredAuthority[]): string {
-  const { stage, active, other } = standingOf(records);
+function placeOf({ authorities }: AllAuthorities): string {
+  const { stage, active, other } = standingOf(authorities);
   const others = other === undefined ? '' : `, root ${other.serial} is ${other.state}`;
   return `at stage ${stage} (root ${active.serial} signs${others}; the next step is to ${NEXT[stage]})`;
+}
+
+/** As `placeOf`, of the JWT key. */
+function jwtPlaceOf({ jwtKeys }: AllAuthorities): string {
+  const { stage, active, other } = jwtStandingOf(jwtKeys);
+  const others = other === undefined ? '' : `, key ${other.serial} is ${other.state}`;
+  return `at stage ${stage} of the JWT key (${active.serial} signs${others}; the next step is to ${NEXT[stage]})`;
 }
 
 /** Throws message_parse, spiffe_id. */
@@ -146,7 +177,7 @@ function ensureShort(reason: string): void {
 
 function aboutOf({ without, everybody, reason }: StepOrder): string {
   const whom = everybody ? ['without waiting for anybody'] : without.map((each) => `without ${each}`);
-  return ['root', ...whom, ...(reason === '' ? [] : [`because: ${reason}`])].join(', ');
+  return ['', ...whom, ...(reason === '' ? [] : [`because: ${reason}`])].join(', ');
 }
 
 const NO_ROOT_FILE = new Uint8Array();

@@ -3,8 +3,8 @@ import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
+import { openRotations } from '../jwt/rotations.ts';
 import type { NamedTarget } from '../revocation/revocations.ts';
-import { openRotation } from '../rotation/rotation.ts';
 import { openOperator } from './operator.ts';
 import { commandOf, type Person } from './roles.ts';
 import type { Asker } from './verb.ts';
@@ -24,7 +24,7 @@ beforeEach(async () => {
   rpc = await makeRpc([{ type: 'unix', attest: () => Promise.reject(new Error('nobody joins here')) }]);
   const own = { leave: async () => {}, settle: async () => {} };
   const clock = { now: () => rpc.clock.now(), sleepUntil: async () => {} };
-  const rotation = openRotation({ ...rpc, clock, own, ensureSteady: () => {} });
+  const rotation = openRotations({ ...rpc, clock, own, ensureSteady: () => {} });
   const doors = { copyPath: 'nowhere', twoPeople: true, rotation };
   operator = openOperator({ ...rpc, ...doors, people: async () => [] });
   const revocation = { kind: 'id', value: ID, reason: 'keyCompromise', seconds: 0, force: false };

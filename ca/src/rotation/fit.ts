@@ -1,5 +1,7 @@
 /** What must hold of the authorities before a step of a rotation. */
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { nearest } from '@chancery/shared/text/nearest.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import type { AuthorityDeps } from '../authority/certify.ts';
@@ -14,6 +16,22 @@ export async function ensureKeyOfRoot({ store, keys }: Pick<AuthorityDeps, 'stor
   const says = `the key of root ${serial} is not at hand (${key.home}), and agents take no root without its voucher`;
   const canVouch = isOffline(root) || (await keys.root.has(key));
   ensure(canVouch, 'rotation', `${says}: bring it back and try again`);
+}
+
+/** Who is waited for, and who has a stream. */
+interface Known {
+  readonly waited: readonly { readonly id: SpiffeId }[];
+  readonly connected: readonly { readonly id: SpiffeId }[];
+}
+
+/** Throws rotation for a SPIFFE ID that nobody has: the operator means somebody. */
+export function ensureKnown(without: readonly string[], { waited, connected }: Known): void {
+  const ids = [...new Set([...waited, ...connected].map(({ id }) => String(id)))];
+  for (const id of without) {
+    const near = nearest(id, ids);
+    const hint = near === undefined ? 'chancery-ca rotate status lists who is' : `did you mean ${near}?`;
+    ensure(ids.includes(id), 'rotation', `--without ${id}: nobody of this SPIFFE ID is waited for; ${hint}`);
+  }
 }
 
 /** Throws authority_unfit: what is not valid now must not be made the one that signs. */

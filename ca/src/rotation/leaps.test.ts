@@ -7,7 +7,8 @@ import { makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
 import { after } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { issue } from '../authority/issue.ts';
-import { openRotation, type Rotation, type StepOrder } from './rotation.ts';
+import { openRotation, type Rotation } from './rotation.ts';
+import type { StepOrder } from './status.ts';
 import { steadyClock } from './steady.ts';
 
 const ID = parseSpiffeId('spiffe://prod.example/web');

@@ -18,6 +18,28 @@ export interface LookDeps extends Pick<AuthorityDeps, 'keys'> {
   readonly clock: Clock;
 }
 
+/** What agents acknowledge with the bundle, by the number that it changed it with. */
+type Published = Pick<StoredAuthority, 'sequence' | 'movedAt'>;
+
+/** Connected agents that are not revoked, and those of them that have not acknowledged it. */
+export function behind(
+  published: Published,
+  deps: Pick<LookDeps, 'agents' | 'revocations' | 'clock'>,
+): Pick<Found, 'agents' | 'stragglers'> {
+  const connected = connectedAgents(deps);
+  return {
+    agents: connected.length,
+    stragglers: connected.flatMap((each) => stragglerOf(each, published)),
+  };
+}
+
+function connectedAgents({ agents, revocations, clock }: Pick<LookDeps, 'agents' | 'revocations' | 'clock'>) {
+  const [now, revoked] = [clock.now(), revocations.sets.current()];
+  return agents
+    .list()
+    .filter(({ id, serial, ...node }) => revoked.revoked({ id, serial, node }, now) === undefined);
+}
+
 /** All of it is read, page by page, and other calls of the store are answered in between. Throws store. */
 export async function look(
   records: readonly StoredAuthority[],
@@ -27,9 +49,7 @@ export async function look(
   const { stage, other } = standing;
   const now = deps.clock.now();
   const revoked = deps.revocations.sets.current();
-  const connected = deps.agents
-    .list()
-    .filter(({ id, serial, ...node }) => revoked.revoked({ id, serial, node }, now) === undefined);
+  const connected = connectedAgents(deps);
   // One that comes back before its certificate ends is waited for.
   const isRevoked = ({ id, node, until }: Holding): boolean => {
     const found = revoked.revoked({ id, serial: '', node }, now);
@@ -73,10 +93,10 @@ type HeldDeps = Pick<LookDeps, 'store' | 'clock'>;
 /** The CA replaces its own certificate by itself, right before the root that it is under is removed. */
 const isOthers = ({ node }: Holding): boolean => node.platform !== OWN_NODE.platform;
 
-function stragglerOf(agent: LiveAgent, root: StoredAuthority): readonly Straggler[] {
-  if (agent.acknowledged.has({ bundle: root.sequence })) return [];
+function stragglerOf(agent: LiveAgent, { sequence, movedAt }: Published): readonly Straggler[] {
+  if (agent.acknowledged.has({ bundle: sequence })) return [];
   const { id, platform, node, address, version, connectedAt } = agent;
-  const since = later(connectedAt, root.movedAt);
+  const since = later(connectedAt, movedAt);
   return [{ id, platform, node, address, version, since }];
 }
 

@@ -12,7 +12,8 @@ import { Acknowledged } from '../agents/acknowledged.ts';
 import { OWN_NODE } from '../agents/holders.ts';
 import { Authorities } from '../authority/authorities.ts';
 import { issue } from '../authority/issue.ts';
-import { openRotation, type Rotation, type StepOrder } from './rotation.ts';
+import { openRotation, type Rotation } from './rotation.ts';
+import type { StepOrder } from './status.ts';
 import { steadyClock } from './steady.ts';
 import type { RotationDeps } from './step.ts';
 

@@ -2,7 +2,6 @@
  * Rotates the root: prepare, publish, activate, remove, and back. Each step reads the records, decides, and moves
  * them by compare-and-swap. Nothing is kept in memory: after a crash at any point the same command goes on.
  */
-import { isRecent } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { OWN_NODE } from '../agents/holders.ts';
 import { rootOf } from '../authority/records.ts';
@@ -11,25 +10,15 @@ import { vouch } from '../authority/vouch.ts';
 import type { RootFile } from '../ceremony/root.ts';
 import type { StoredAuthority } from '../store/store.ts';
 import { publish, standBy, start, takeAnswer } from './begin.ts';
-import { ensureChain } from './fit.ts';
+import { ensureChain, ensureKnown } from './fit.ts';
+import { glanceOf } from './glance.ts';
 import { heldUnder, look } from './look.ts';
 import { intermediateUnder } from './offline.ts';
-import { activeMoves, intermediateMoves, issuersUnder, removeMoves, type Stage } from './stage.ts';
-import { type RotationStatus, statusOf, totalOf, type Waiver } from './status.ts';
+import { activeMoves, intermediateMoves, issuersUnder, removeMoves } from './stage.ts';
+import { type Agree, NEXT, type RotationStatus, type StepOrder, statusOf, totalOf } from './status.ts';
 import { type MovedEvent, move, otherOf, type RotationDeps, read, statusNow } from './step.ts';
 import { type TaintOrder, taint } from './taint.ts';
 import { type ListedAuthority, listed } from './taint-plan.ts';
-
-/** How an operator asks for a step. */
-export interface StepOrder extends Waiver {
-  /** Why the operator does not wait; may be empty. */
-  readonly reason: string;
-  /** Looks whether the step may be made, and does not make it. */
-  readonly dryRun: boolean;
-}
-
-/** Called before a step, of what it will begin from; none comes between. What it throws ends the step. */
-export type Agree = (records: readonly StoredAuthority[]) => Promise<void>;
 
 export type Rotation = ReturnType<typeof openRotation>;
 
@@ -41,7 +30,7 @@ export function openRotation(deps: RotationDeps) {
   let last: Promise<unknown> = Promise.resolve();
   const inOrder = <T>(step: () => Promise<T>, agree?: Agree): Promise<T> => {
     const made = last.then(async () => {
-      await agree?.(await deps.store.authorities());
+      await agree?.(await deps.store.allAuthorities());
       return step();
     });
     last = made.catch(() => {});
@@ -49,7 +38,7 @@ export function openRotation(deps: RotationDeps) {
   };
   return {
     status: () => statusNow(deps),
-    glance: glanceOf(deps),
+    glance: glanceOf(deps.clock, () => statusNow(deps)),
     /** Makes a new root, or takes one that is offline, and puts it into the bundle. */
     start: (by: string, dryRun: boolean, agree?: Agree, root?: RootFile) =>
       inOrder(() => start({ root, dryRun }, by, deps), agree),
@@ -73,33 +62,6 @@ export function openRotation(deps: RotationDeps) {
   };
 }
 
-/** What the metrics show. */
-export interface Glance {
-  readonly stage: Stage;
-  /** How many connected agents have not acknowledged the published root. */
-  readonly stragglers: number;
-  /** Unexpired certificates that the next step waits for. */
-  readonly certificates: number;
-}
-
-const GLANCE_SECONDS = 30;
-
-/** Counts at most every 30 s: a scrape must not cost the store a look at all certificates. Throws store. */
-function glanceOf(deps: RotationDeps): () => Promise<Glance> {
-  let known: { readonly at: Date; readonly glance: Promise<Glance> } | undefined;
-  return () => {
-    const at = deps.clock.now();
-    if (known !== undefined && isRecent(known.at, GLANCE_SECONDS, at)) return known.glance;
-    const glance = statusNow(deps).then(({ stage, stragglers, unheard, chained }) => ({
-      stage,
-      stragglers: stragglers.length,
-      certificates: totalOf([...unheard, ...chained]).certificates,
-    }));
-    known = { at, glance };
-    return glance;
-  };
-}
-
 async function listAll(deps: RotationDeps): Promise<readonly ListedAuthority[]> {
   const records = await deps.store.authorities();
   const found: ListedAuthority[] = [];
@@ -113,14 +75,17 @@ async function next(order: StepOrder, by: string, deps: RotationDeps): Promise<R
   const root = otherOf(standing);
   const found = await look(records, standing, deps);
   const { waits } = statusOf(standing, found, order);
+  const waited = [...found.stragglers, ...found.unheard];
+  if (!order.everybody) ensureKnown(order.without, { waited, connected: deps.agents.list() });
   ensure(waits.length === 0, 'rotation', `not yet: ${waits.join('; ')}`);
   // This step cannot be taken back.
   if (standing.stage === 'retiring') deps.ensureSteady();
   if (order.dryRun) return statusNow(deps, order);
-  if (standing.stage === 'prepared') return publish(by, deps);
+  const made = NEXT[standing.stage];
+  if (standing.stage === 'prepared') return { ...(await publish(by, deps)), made };
   if (standing.stage === 'published') await activate(root, waivedOf(order, by, found), deps);
   else await remove(records, root, by, deps);
-  return statusNow(deps);
+  return { ...(await statusNow(deps)), made };
 }
 
 /** What the audit log keeps of an operator who did not wait. */

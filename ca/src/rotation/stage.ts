@@ -23,6 +23,8 @@ export interface Standing {
   readonly other: StoredAuthority | undefined;
   /** The root that signs once the active one is tainted; undefined if none is in the bundle. */
   readonly standby: StoredAuthority | undefined;
+  /** When a root was removed last, which ends a rotation; undefined before the first. */
+  readonly endedAt: Date | undefined;
 }
 
 /** The last that was begun comes first: what retires is ended before anything new. */
@@ -32,11 +34,21 @@ const IN_ORDER = ['retiring', 'published', 'prepared'] as const;
 export function standingOf(records: readonly StoredAuthority[]): Standing {
   const active = rootOf(records);
   const standby = records.find((each) => isStandby(each) && each.state === 'published');
+  const endedAt = lastRemoved(records.filter(({ kind }) => kind === 'root'));
   for (const stage of IN_ORDER) {
     const other = records.find((each) => each.kind === 'root' && each.state === stage && !isStandby(each));
-    if (other !== undefined) return { stage, active, other, standby };
+    if (other !== undefined) return { stage, active, other, standby, endedAt };
   }
-  return { stage: 'idle', active, other: undefined, standby };
+  return { stage: 'idle', active, other: undefined, standby, endedAt };
+}
+
+/** When one of them was removed last; undefined if all are there. A taint ends no rotation. */
+export function lastRemoved(
+  records: readonly Pick<StoredAuthority, 'state' | 'movedAt' | 'taintedAt'>[],
+): Date | undefined {
+  const gone = records.filter((each) => !keepsKey(each) && each.taintedAt === undefined);
+  const times = gone.map(({ movedAt }) => movedAt.getTime());
+  return times.length === 0 ? undefined : new Date(Math.max(...times));
 }
 
 /** Puts the root into the bundle, and drops others that two commands at once have prepared. */

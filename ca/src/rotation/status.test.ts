@@ -24,6 +24,7 @@ const standing = (stage: Stage): Standing => ({
   active: record,
   other: stage === 'idle' ? undefined : record,
   standby: undefined,
+  endedAt: undefined,
 });
 const straggler = (id: typeof web) => ({
   ...{ id, platform: 'unix', node: 'uid/1', address: '10.0.0.1:1', version: '1' },

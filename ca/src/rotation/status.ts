@@ -1,5 +1,6 @@
 /** What a rotation waits for, and whether its next step may be made: a verdict about what was found, and pure. */
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { AllAuthorities } from '../store/jwt-store.ts';
 import type { Stage, Standing } from './stage.ts';
 
 /** A connected agent that has not acknowledged the bundle with the new root. */
@@ -45,6 +46,8 @@ export interface RotationStatus extends Standing, Found {
   readonly next: NextStep;
   /** A sentence for each thing that the next step waits for. Empty if it may be made. */
   readonly waits: readonly string[];
+  /** The step that was made, of an answer to `next`. */
+  readonly made?: NextStep;
 }
 
 /** Whom an operator does not wait for. */
@@ -54,6 +57,17 @@ export interface Waiver {
   /** Nobody at all. */
   readonly everybody: boolean;
 }
+
+/** How an operator asks for a step. */
+export interface StepOrder extends Waiver {
+  /** Why the operator does not wait; may be empty. */
+  readonly reason: string;
+  /** Looks whether the step may be made, and does not make it. */
+  readonly dryRun: boolean;
+}
+
+/** Called before a step, of what it will begin from; none comes between. What it throws ends the step. */
+export type Agree = (all: AllAuthorities) => Promise<void>;
 
 /** By the stage. */
 export const NEXT: Readonly<Record<Stage, NextStep>> = {

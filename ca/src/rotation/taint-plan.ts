@@ -1,28 +1,29 @@
 /** What happens when the key of an authority is stolen: a verdict about the records, and pure. */
+import { hash } from 'node:crypto';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { isTainted, isUnder, keyIdOf, keyNameOf, rootOf } from '../authority/records.ts';
 import { isStandby, keepsKey, maySign } from '../store/authority-states.ts';
-import type { AuthorityMove, AuthorityRecord, StoredAuthority } from '../store/store.ts';
+import type { AuthorityMove, AuthorityRecord, StoredAuthority, StoredJwtKey } from '../store/store.ts';
 import { removeMoves } from './stage.ts';
 import type { Held } from './status.ts';
 
 /** An authority with its names, and the unexpired certificates under it. */
 export interface ListedAuthority {
-  readonly authority: StoredAuthority;
+  readonly authority: StoredAuthority | StoredJwtKey;
   readonly held: readonly Held[];
-  /** Subject key identifier, and the SHA-256 of the key, hexadecimal. */
+  /** Subject key identifier, or the `kid` of a JWT key; and the SHA-256 of the key, hexadecimal. */
   readonly keyId: string;
   readonly keySha256: string;
 }
 
 /** With its names. */
-export const listed = (authority: StoredAuthority, held: readonly Held[]): ListedAuthority => ({
-  authority,
-  held,
-  keyId: hex(keyIdOf(authority.certificate)),
-  keySha256: keyNameOf(authority),
-});
+export const listed = (authority: Named, held: readonly Held[]): ListedAuthority =>
+  authority.kind === 'jwt'
+    ? { authority, held, keyId: authority.serial, keySha256: hash('sha256', authority.spki, 'hex') }
+    : { authority, held, keyId: hex(keyIdOf(authority.certificate)), keySha256: keyNameOf(authority) };
+
+type Named = StoredAuthority | StoredJwtKey;
 
 export interface TaintPlan {
   readonly authority: StoredAuthority;
@@ -38,7 +39,7 @@ const DIGITS = /^[0-9a-f]{4,64}$/;
  * The only authority that the operator can mean: by its serial, its subject key identifier or the SHA-256 of its key,
  * or by 4 digits or more that one of these begins with. Throws rotation.
  */
-export function namedAuthority(records: readonly StoredAuthority[], text: string): StoredAuthority {
+export function namedAuthority<T extends Named>(records: readonly T[], text: string): T {
   const digits = text.replaceAll(':', '').toLowerCase();
   const says = `"${text}" is not a serial, a key identifier or the SHA-256 of a key, nor 4 or more digits of one`;
   ensure(DIGITS.test(digits), 'rotation', `${says}: chancery-ca authorities`);
@@ -54,11 +55,10 @@ export function namedAuthority(records: readonly StoredAuthority[], text: string
   return only;
 }
 
-const namesOf = (each: StoredAuthority): readonly string[] => [
-  each.serial,
-  hex(keyIdOf(each.certificate)),
-  keyNameOf(each),
-];
+function namesOf(each: Named): readonly string[] {
+  const { keyId, keySha256 } = listed(each, []);
+  return [each.serial, keyId, keySha256];
+}
 
 /** Throws rotation where it is tainted already. */
 export function planOf(

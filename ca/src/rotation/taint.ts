@@ -14,7 +14,13 @@ import { makeIntermediate } from '../authority/settle.ts';
 import { vouch } from '../authority/vouch.ts';
 import { isOffline } from '../keys/offline.ts';
 import { isStandby } from '../store/authority-states.ts';
-import type { AgentStore, AuthorityRecord, ChangedRevocation, StoredAuthority } from '../store/store.ts';
+import type {
+  AgentStore,
+  AuthorityRecord,
+  ChangedRevocation,
+  StoredAuthority,
+  StoredJwtKey,
+} from '../store/store.ts';
 import type { TaintStore } from '../store/taint-store.ts';
 import { heldUnder, type LookDeps, look } from './look.ts';
 import { readyUnder } from './offline.ts';
@@ -43,7 +49,9 @@ export interface TaintOrder {
 }
 
 export interface TaintReport {
-  readonly authority: StoredAuthority;
+  readonly authority: StoredAuthority | StoredJwtKey;
+  /** Of a JWT key: the one that signs after it; undefined if a dry run would have to make one. */
+  readonly jwtKey?: StoredJwtKey | undefined;
   /** The root that signs after it; undefined if a dry run would have to make one. */
   readonly root: StoredAuthority | undefined;
   /** Agents that are connected: they get new certificates by themselves. */

@@ -1,13 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { refusal } from '../../../test/kit/refusal.ts';
+import type { MovedKind } from './authority-record.ts';
 import { afterMoves, ensureNew, isInBundle, keepsKey, maySign, type Standing } from './authority-states.ts';
-import type { AuthorityKind, AuthorityMove, AuthorityState } from './store.ts';
+import type { AuthorityMove, AuthorityState } from './store.ts';
 
 const STATES = ['prepared', 'published', 'active', 'retiring', 'removed'] as const;
 const MOVES = STATES.flatMap((from) => STATES.map((to) => ({ from, to })));
 
 const root = { serial: '40aa', kind: 'root', state: 'active', sequence: 1n } as const;
-const of = (kind: AuthorityKind, state: AuthorityState): Standing => ({
+const of = (kind: MovedKind, state: AuthorityState): Standing => ({
   serial: '40bb',
   kind,
   state,
@@ -15,7 +16,7 @@ const of = (kind: AuthorityKind, state: AuthorityState): Standing => ({
 });
 
 /** The moves that exist for a kind, beside a root that is `other`. */
-const legal = (kind: AuthorityKind, other: AuthorityState): readonly string[] =>
+const legal = (kind: MovedKind, other: AuthorityState): readonly string[] =>
   MOVES.flatMap(({ from, to }) => {
     try {
       const stored = [{ ...root, state: other }, of(kind, from)];
@@ -25,6 +26,66 @@ const legal = (kind: AuthorityKind, other: AuthorityState): readonly string[] =>
       return [];
     }
   });
+
+describe('JWT keys', () => {
+  const key = (serial: string, state: AuthorityState): Standing => ({ ...of('jwt', state), serial });
+  const moved = (stored: readonly Standing[], moves: readonly AuthorityMove[]) =>
+    afterMoves(stored, moves, { sequence: 9n })?.map(({ state, sequence }) => `${state} ${sequence}`);
+
+  test('take the way of roots: one signs, and the bundle changes by one step at a time', () => {
+    const both = [key('40aa', 'active'), key('40bb', 'published')];
+    const turn: readonly AuthorityMove[] = [
+      { serial: '40aa', from: 'active', to: 'retiring' },
+      { serial: '40bb', from: 'published', to: 'active' },
+    ];
+    // Who signs is not in the bundle.
+    expect(moved(both, turn)).toEqual(['retiring 2', 'active 2']);
+    expect(
+      moved(
+        [key('40aa', 'prepared'), key('40bb', 'active')],
+        [{ serial: '40aa', from: 'prepared', to: 'published' }],
+      ),
+    ).toEqual(['published 9', 'active 2']);
+    expect(moved(both, turn.slice(1))).toBeUndefined();
+  });
+
+  test.each<[string, readonly Standing[], readonly AuthorityMove[], RegExp]>([
+    [
+      'cannot leave none that signs',
+      [key('40aa', 'active')],
+      [{ serial: '40aa', from: 'active', to: 'removed' }],
+      /^no JWT key would be active after this$/,
+    ],
+    [
+      'cannot come and go in one bundle',
+      [key('40aa', 'retiring'), key('40bb', 'active'), key('40cc', 'prepared')],
+      [
+        { serial: '40aa', from: 'retiring', to: 'removed' },
+        { serial: '40cc', from: 'prepared', to: 'published' },
+      ],
+      /^the bundle would gain a JWT key and lose another/,
+    ],
+    [
+      'do not sign before they are published',
+      [key('40aa', 'active'), key('40bb', 'prepared')],
+      [
+        { serial: '40aa', from: 'active', to: 'retiring' },
+        { serial: '40bb', from: 'prepared', to: 'active' },
+      ],
+      /^jwt 40bb cannot go from prepared to active$/,
+    ],
+  ])('%s', (_, stored, moves, says) => {
+    expect(() => afterMoves(stored, moves, { sequence: 9n })).toThrow(refusal('store', says));
+  });
+
+  test('sign from the start where none does', () => {
+    expect(() => ensureNew([key('40aa', 'removed')], key('40bb', 'active'))).not.toThrow();
+    expect(() => ensureNew([key('40aa', 'active')], key('40bb', 'active'))).toThrow(
+      refusal('store', /has a JWT key that signs already$/),
+    );
+    expect(() => ensureNew([], key('40bb', 'published'))).toThrow(/is published; it must be prepared/);
+  });
+});
 
 describe('the moves that exist', () => {
   test('of an intermediate lead past the bundle', () => {
@@ -161,7 +222,7 @@ describe('a new authority', () => {
     expect(() => ensureNew([root], { kind: 'intermediate', state: 'prepared' })).not.toThrow();
   });
 
-  test.each<[string, readonly Standing[], AuthorityKind, AuthorityState, RegExp]>([
+  test.each<[string, readonly Standing[], MovedKind, AuthorityState, RegExp]>([
     ['a second first root', [root], 'root', 'active', /^this CA has a root already$/],
     ['the first root after one that was removed', [of('root', 'removed')], 'root', 'active', /already$/],
     ['a root in the bundle', [root], 'root', 'published', /^a new root is published; it must be prepared$/],

@@ -9,12 +9,12 @@
  *   removed     not trusted, and its key is gone
  */
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import type { AuthorityKind, AuthorityMove, AuthorityState, Numbered } from './store.ts';
+import type { AuthorityMove, AuthorityState, MovedKind, Numbered } from './authority-record.ts';
 
 /** What of a record decides about its moves. */
 export interface Standing extends Numbered {
   readonly serial: string;
-  readonly kind: AuthorityKind;
+  readonly kind: MovedKind;
   readonly state: AuthorityState;
   /** See `AuthorityMarks`. */
   readonly standby?: boolean | undefined;
@@ -22,18 +22,21 @@ export interface Standing extends Numbered {
 
 type Moves = Readonly<Record<AuthorityState, readonly AuthorityState[]>>;
 
+const PUBLISHED_FIRST: Moves = {
+  prepared: ['published', 'removed'],
+  published: ['active', 'prepared', 'removed'],
+  active: ['retiring', 'removed'],
+  retiring: ['active', 'removed'],
+  removed: [],
+};
+
 /**
  * Every move but that to removed can be taken back. Every state may go to removed: a stolen key must not wait. A root
- * is published before it signs. An intermediate comes with each certificate under it and is not published.
+ * or a JWT key is published before it signs. An intermediate comes with each certificate under it and is not published.
  */
-const MOVES: Readonly<Record<AuthorityKind, Moves>> = {
-  root: {
-    prepared: ['published', 'removed'],
-    published: ['active', 'prepared', 'removed'],
-    active: ['retiring', 'removed'],
-    retiring: ['active', 'removed'],
-    removed: [],
-  },
+const MOVES: Readonly<Record<MovedKind, Moves>> = {
+  root: PUBLISHED_FIRST,
+  jwt: PUBLISHED_FIRST,
   intermediate: {
     prepared: ['active', 'removed'],
     published: [],
@@ -50,7 +53,7 @@ export const isAuthorityState = (name: string): name is AuthorityState => Object
 
 /** Whether peers trust it by itself. */
 export const isInBundle = ({ kind, state }: Pick<Standing, 'kind' | 'state'>): boolean =>
-  kind === 'root' && IN_BUNDLE.includes(state);
+  kind !== 'intermediate' && IN_BUNDLE.includes(state);
 
 /**
  * Whether agents are told, with the bundle, to leave it: it is still trusted and will be removed.
@@ -70,7 +73,7 @@ export const keepsKey = ({ state }: Pick<Standing, 'state'>): boolean => state !
 
 /**
  * Whether `added` may be written beside what is stored. The first root is active from the start: nobody has a bundle
- * without it. Throws store.
+ * without it. So is a JWT key where none signs: nothing can be waited for. Throws store.
  */
 export function ensureNew(
   stored: readonly Standing[],
@@ -78,6 +81,8 @@ export function ensureNew(
 ): void {
   if (kind === 'root' && state === 'active')
     ensure(stored.length === 0, 'store', 'this CA has a root already');
+  else if (kind === 'jwt' && state === 'active')
+    ensure(!stored.some(maySign), 'store', 'this CA has a JWT key that signs already');
   else ensure(state === 'prepared', 'store', `a new ${kind} is ${state}; it must be prepared`);
 }
 
@@ -85,8 +90,8 @@ export function ensureNew(
  * What is stored after the moves, in the same order; what did not move is the same value. What changes in the bundle
  * has `sequence`: it came in or left, or agents are told to leave it, or no longer. Undefined if an authority is not in
  * the state `from`, or if two of a kind would be active: then another process was faster. Throws store for a move that
- * does not exist, if no root would be active, if the bundle would gain a root and lose another, and where a standby
- * root would sign though none is tainted.
+ * does not exist, if no root or no JWT key would be active, if the bundle would gain one of a kind and lose another,
+ * and where a standby root would sign though none is tainted.
  */
 export function afterMoves<T extends Standing>(
   stored: readonly T[],
@@ -105,25 +110,28 @@ export function afterMoves<T extends Standing>(
     states.set(serial, to);
   }
   const after = stored.map((each) => moved(each, states.get(each.serial) ?? each.state, sequence));
-  const active = (kind: AuthorityKind) => after.filter((each) => each.kind === kind && maySign(each)).length;
-  if (active('root') > 1 || active('intermediate') > 1) return undefined;
-  ensureRoots(stored, after);
+  const active = (kind: MovedKind) => after.filter((each) => each.kind === kind && maySign(each)).length;
+  if (active('root') > 1 || active('intermediate') > 1 || active('jwt') > 1) return undefined;
+  for (const kind of ['root', 'jwt'] as const) ensureTrusted(kind, stored, after);
   return after;
 }
 
-/** What must hold of the roots after every step. Throws store. */
-function ensureRoots(before: readonly Standing[], after: readonly Standing[]): void {
-  const isMoved = (each: Standing, n: number): boolean => each.kind === 'root' && each !== before[n];
-  const signs = after.some((each) => each.kind === 'root' && maySign(each));
-  ensure(signs || !after.some(isMoved), 'store', 'no root would be active after this');
+/** What must hold after every step of the authorities that are in the bundle. Throws store. */
+function ensureTrusted(kind: 'root' | 'jwt', before: readonly Standing[], after: readonly Standing[]): void {
+  const what = kind === 'root' ? 'root' : 'JWT key';
+  const isMoved = (each: Standing, n: number): boolean => each.kind === kind && each !== before[n];
+  const signs = after.some((each) => each.kind === kind && maySign(each));
+  ensure(signs || !after.some(isMoved), 'store', `no ${what} would be active after this`);
   // Agents refuse a bundle that neither contains the one before nor is contained in it.
-  const [was, is] = [before, after].map((all) => all.filter(isInBundle).map(({ serial }) => serial));
+  const [was, is] = [before, after].map((all) =>
+    all.filter((each) => each.kind === kind && isInBundle(each)).map(({ serial }) => serial),
+  );
   const gains = is?.some((serial) => !was?.includes(serial));
   const loses = was?.some((serial) => !is?.includes(serial));
   ensure(
     !gains || !loses,
     'store',
-    'the bundle would gain a root and lose another: move one after the other',
+    `the bundle would gain a ${what} and lose another: move one after the other`,
   );
 }
 

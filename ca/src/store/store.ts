@@ -6,19 +6,25 @@
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { Node } from '@chancery/shared/evidence/node.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
-import type { KeyPlace } from '@chancery/shared/keys/home.ts';
-import type { KeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { AuthorityKind, AuthorityMove, AuthorityState } from './authority-move.ts';
-import type { FileStore } from './file-store.ts';
+import type { AuthorityMove, AuthorityRecord, Numbered, StoredAuthority } from './authority-record.ts';
+import type { JwtStore } from './jwt-store.ts';
 import type { LogStore, ReportStore, StoredEvent } from './log-store.ts';
 import type { OperatorStore } from './operator-store.ts';
 import type { RecoveryStore } from './recovery-store.ts';
 import type { AuthorityRequestStore } from './request-store.ts';
-import type { AuthorityMarks, RevocationDraft, TaintStore } from './taint-store.ts';
+import type { RevocationDraft, TaintStore } from './taint-store.ts';
 
-export type { AuthorityKind, AuthorityMove, AuthorityState } from './authority-move.ts';
+export type {
+  AuthorityKind,
+  AuthorityMove,
+  AuthorityRecord,
+  AuthorityState,
+  Numbered,
+  StoredAuthority,
+} from './authority-record.ts';
+export type { JwtKeyRecord, StoredJwtKey } from './jwt-store.ts';
 export type { RevocationDraft } from './taint-store.ts';
 
 /** A certificate, recorded before it is signed. */
@@ -44,34 +50,6 @@ export interface Issuance extends Node {
 
 export interface RecordedIssuance extends Issuance {
   readonly recordedAt: Date;
-}
-
-export interface AuthorityRecord extends AuthorityMarks {
-  readonly serial: string;
-  readonly kind: AuthorityKind;
-  readonly state: AuthorityState;
-  /** Of its own key; its certificate is signed by the algorithm of its issuer. */
-  readonly algorithm: KeyAlgorithm;
-  /** Where the key is, and what it is called there. */
-  readonly key: KeyPlace;
-  /** X.509 DER. */
-  readonly certificate: Uint8Array;
-  readonly notAfter: Date;
-}
-
-/** A number of the store: it grows with each change of bundle, registry or revocations, and orders their states. */
-export interface Numbered {
-  readonly sequence: bigint;
-}
-
-/** Its number is that of the newest change of the bundle that it was part of, or 0. */
-export interface StoredAuthority extends AuthorityRecord, Numbered {
-  /** When it came into its state, by the clock of then; 1970 for a move by an older release. */
-  readonly movedAt: Date;
-  /** Greater than that of all that were recorded before it, whenever their certificates were made. */
-  readonly ordinal: number;
-  /** Sequence of the newest audit event with a voucher for it, where there is one. */
-  readonly publication: number | undefined;
 }
 
 /** A condition of moves. */
@@ -273,11 +251,18 @@ export interface AuditIntake {
   newestRecordAt(): Promise<Date | undefined>;
 }
 
+/** A file that can be copied while it is in use: only a store can be that is a file of this machine. */
+export interface FileStore {
+  /** Writes a copy to `path`, with all that was durable before; the store is used meanwhile. One at a time. */
+  copyTo(path: string): Promise<void>;
+}
+
 /** Changes of authorities, registry and revocations are made and answered one by one, in the order of their numbers. */
 export interface Store
   extends CertificateStore,
     AgentStore,
     AuthorityStore,
+    JwtStore,
     TaintStore,
     RegistryStore,
     RevocationStore,

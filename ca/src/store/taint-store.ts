@@ -1,21 +1,10 @@
 /** Authorities whose key is stolen, and the root that stands by for that night: part of the store. */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
-import type { AuthorityMove } from './authority-move.ts';
+import type { AuthorityMove } from './authority-record.ts';
 
 /** A revocation that has no number yet. */
 export type RevocationDraft = Pick<MadeRevocation, 'target' | 'reason' | 'by' | 'until'>;
-
-/** What an authority is besides its state. */
-export interface AuthorityMarks {
-  /**
-   * Made as a standby root: it is in the bundle and signs nothing until the root that signs is tainted. Without a
-   * meaning once it has become active.
-   */
-  readonly standby?: boolean | undefined;
-  /** Since when its key counts as stolen; undefined for every other. */
-  readonly taintedAt?: Date | undefined;
-}
 
 export interface Taint {
   /** The serial of the authority. */
@@ -27,7 +16,7 @@ export interface Taint {
 }
 
 /** As `ChangedRevocation`. */
-interface TaintedKey {
+export interface TaintedKey {
   readonly sequence: bigint;
   readonly revocation: MadeRevocation;
 }

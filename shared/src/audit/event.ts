@@ -1,9 +1,11 @@
 /** What an auditor will ask about. Past tense for facts, `-ing` for intent that is written before the act. */
+
 import type { Refusal } from '../ground/errors.ts';
 import type { Reason, Target } from '../revocation/revocation.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { Voucher } from '../voucher/voucher.ts';
 import type { CallRecord } from './call-record.ts';
+import type { JwtKeyEvent } from './jwt-event.ts';
 
 export type AuditEvent =
   | {
@@ -162,6 +164,7 @@ export type AuditEvent =
       readonly reason: string;
       readonly by: string;
     }
+  | JwtKeyEvent
   | {
       readonly type: 'revocation.made';
       readonly number: number;

@@ -29,6 +29,8 @@ const ACTIVITIES: Readonly<Record<string, number>> = {
   'authority.certifying': CREATE,
   'authority.certified': CREATE,
   'authority.moved': UPDATE,
+  'jwtKey.made': CREATE,
+  'jwtKey.moved': UPDATE,
   'registry.applied': UPDATE,
   'revocation.made': CREATE,
   'revocation.lifted': DELETE,

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { makeAuthority } from '../../../test/kit/certificates.ts';
 import { base64, utf8 } from '../ground/bytes.ts';
@@ -39,12 +40,60 @@ test('an empty bundle trusts nothing, and a sequence that is not there is 0', ()
 });
 
 test.each([
-  ['of another use', { ...key, use: 'jwt-svid' }],
+  ['of another use', { ...key, use: 'wit-svid' }],
   ['without a use', { kty: 'EC', x5c: key.x5c }],
   ['without a kty', { use: key.use, x5c: key.x5c }],
   ['without x5c', { kty: 'EC', use: key.use }],
 ])('a key %s is ignored', (_, other) => {
   expect(authoritiesOf(other, key)).toEqual([der]);
+});
+
+const jwtOf = (keyId: string, curve = 'P-256') => {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: curve });
+  return { keyId, spki: publicKey.export({ format: 'der', type: 'spki' }) };
+};
+
+test('keys of tokens are read as they were written, and have no private member', () => {
+  const jwtAuthorities = [jwtOf('40aa'), jwtOf('40bb', 'P-384')];
+  const text = writeBundle({ trustDomain, authorities: [der], jwtAuthorities, sequence: 7n });
+  expect(read(text)).toEqual({ trustDomain, authorities: [der], jwtAuthorities, sequence: 7n });
+  const members = {
+    kid: '40aa',
+    use: 'jwt-svid',
+    crv: 'P-256',
+    x: expect.any(String),
+    y: expect.any(String),
+  };
+  expect(JSON.parse(text).keys[1]).toEqual({ kty: 'EC', ...members });
+});
+
+test('keys of tokens on another curve, of another kind or without a kid are ignored', () => {
+  const { keys } = JSON.parse(
+    writeBundle({ trustDomain, authorities: [], jwtAuthorities: [jwtOf('40aa')], sequence: 1n }),
+  );
+  const others = [
+    { kty: 'RSA', n: 'AQ', e: 'AQAB', kid: 'rsa', use: 'jwt-svid' },
+    { ...keys[0], kid: undefined },
+    { ...generateKeyPairSync('ec', { namedCurve: 'P-521' }).publicKey.export({ format: 'jwk' }), kid: '521' },
+  ].map((each) => ({ ...each, use: 'jwt-svid' }));
+  const { jwtAuthorities } = read(JSON.stringify({ keys: [...others, ...keys] }));
+  expect(jwtAuthorities?.map(({ keyId }) => keyId)).toEqual(['40aa']);
+});
+
+describe('refuses keys of tokens', () => {
+  const [good] = JSON.parse(
+    writeBundle({ trustDomain, authorities: [], jwtAuthorities: [jwtOf('40aa')], sequence: 1n }),
+  ).keys;
+  test.each([
+    ['with a kid of a blank', [{ ...good, kid: 'a b' }], /no kid of 1 to 64 printable characters$/],
+    ['with one kid twice', [good, good], /^bundle has two JWT keys with the kid 40aa$/],
+    ['off the curve', [{ ...good, x: good.y, y: good.x }], /^the JWT key 40aa is not a public key/],
+    ['beyond number', Array.from({ length: 17 }, (_, n) => ({ ...good, kid: `${n}` })), /^bundle has 17 JWT/],
+  ])('%s', (_, keys, message) => {
+    expect(() => read(JSON.stringify({ keys }))).toThrow(
+      expect.objectContaining({ code: 'bundle', message: expect.stringMatching(message) }),
+    );
+  });
 });
 
 describe('refuses', () => {

@@ -9,9 +9,10 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('text ground spiffe evidence keys revocation audit'),
     ...ca('store'),
   ],
+  'ca/src/store/sqlite/jwt': [...shared('ground keys revocation audit'), ...ca('store store/sqlite/tables')],
   'ca/src/store/sqlite': [
     ...shared('ground unix spiffe evidence keys revocation audit'),
-    ...ca('store store/sqlite/holders store/sqlite/tables'),
+    ...ca('store store/sqlite/holders store/sqlite/tables store/sqlite/jwt'),
   ],
   'ca/src/log': [...shared('ground unix tlog audit-verify spiffe keys voucher'), ...ca('store')],
   'ca/src/agents': [...shared('ground spiffe evidence revocation'), ...ca('store')],
@@ -32,16 +33,20 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/registry': [...shared('ground config spiffe policy'), ...ca('store registry/identity')],
   'ca/src/impact': [...shared('ground spiffe'), ...ca('agents registry/identity registry')],
   'ca/src/rotation': [
-    ...shared('ground spiffe x509 voucher revocation audit'),
+    ...shared('text ground spiffe x509 voucher revocation audit'),
     ...ca('store agents keys authority ceremony offline'),
+  ],
+  'ca/src/jwt': [
+    ...shared('ground config spiffe health audit'),
+    ...ca('store agents keys authority rotation'),
   ],
   'ca/src/recovery': [...shared('ground spiffe tlog voucher revocation'), ...ca('store revocation')],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
   'ca/src/door': shared('ground spiffe evidence door door/http2 health audit'),
   'ca/src/operator': [
     ...shared('text ground unix spiffe x509 policy revocation audit'),
-    ...ca('store agents authority registry/identity registry impact rotation revocation ceremony offline'),
-    ...ca('recovery'),
+    ...ca('store agents authority jwt registry/identity registry impact rotation revocation ceremony'),
+    ...ca('offline recovery'),
   ],
   'ca/src/sign-in': [
     ...shared('text ground spiffe evidence x509 outbound policy'),
@@ -62,7 +67,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/rpc/operator': [
     ...shared('ground spiffe evidence revocation audit'),
     PROTO,
-    ...ca('store agents registry rotation offline door operator sign-in rpc'),
+    ...ca('store agents jwt registry rotation offline door operator sign-in rpc'),
   ],
   'ca/src/rpc/server.ts': [
     ...shared('door door/http2 rpc audit'),
@@ -72,15 +77,16 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/own-addresses.ts': shared('text'),
   'ca/src/config.ts': [
     ...shared('text ground unix config spiffe health'),
-    ...ca('attestors keys sign-in own-addresses.ts'),
+    ...ca('attestors keys jwt sign-in own-addresses.ts'),
   ],
   'ca/src/own-certificate.ts': [...shared('ground spiffe keys x509'), ...ca('agents authority revocation')],
-  'ca/src/upkeep.ts': [...shared('ground'), ...ca('store authority revocation own-certificate.ts')],
+  'ca/src/upkeep.ts': [...shared('ground'), ...ca('store authority jwt revocation own-certificate.ts')],
   'ca/src/measure.ts': [
     ...shared('ground'),
-    ...ca('store log agents authority registry rotation revocation recovery crl door health'),
+    ...ca('store log agents authority jwt registry revocation recovery crl door health'),
   ],
   'ca/src/open-keys.ts': [...shared('keys'), ...ca('keys config.ts')],
+  'ca/src/open-public.ts': [...shared('text ground keys'), ...ca('authority crl jwt config.ts')],
   'ca/src/open-log.ts': [...shared('ground tlog keys'), ...ca('store log config.ts')],
   'ca/src/open-recovery.ts': [
     ...shared('ground'),
@@ -88,15 +94,17 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/serve.ts': [
     ...shared('text ground unix spiffe door rpc health outbound audit'),
-    ...ca('store store/sqlite agents tokens attestors keys authority registry rotation revocation offline'),
-    ...ca('succession sign-in open-keys.ts open-log.ts crl door operator rpc rpc/exchange rpc/server.ts'),
-    ...ca('config.ts own-certificate.ts upkeep.ts measure.ts open-recovery.ts'),
+    ...ca('store store/sqlite agents tokens attestors keys authority jwt registry rotation revocation'),
+    ...ca(
+      'offline succession sign-in open-keys.ts open-log.ts open-public.ts door operator rpc rpc/exchange',
+    ),
+    ...ca('rpc/server.ts config.ts own-certificate.ts upkeep.ts measure.ts open-recovery.ts'),
   ],
   'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store keys store/sqlite config.ts')],
   'ca/src/cli': [
     ...shared('text ground unix cli der spiffe keys x509 outbound'),
     PROTO,
-    ...ca('store store/sqlite attestors keys authority ceremony offline registry config.ts'),
+    ...ca('store store/sqlite attestors keys authority ceremony offline jwt registry config.ts'),
     ...ca('open-keys.ts open-log.ts serve.ts'),
   ],
   'ca/src/cli/login': [
@@ -109,7 +117,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     PROTO,
     ...ca('agents registry config.ts open-log.ts cli cli/login'),
   ],
-  'ca/src/cli/rotation': [...shared('ground unix cli keys'), PROTO, ...ca('cli cli/operator')],
+  'ca/src/cli/rotation': [...shared('ground unix cli config keys'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/review': [...shared('text ground cli'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/backup': [
     ...shared('text ground cli audit-verify'),

@@ -2,7 +2,8 @@
 import { issue } from '@chancery/ca/authority/issue.ts';
 import { planVouching, signVoucher } from '@chancery/ca/ceremony/voucher.ts';
 import { openRequests } from '@chancery/ca/offline/requests.ts';
-import { openRotation, type StepOrder } from '@chancery/ca/rotation/rotation.ts';
+import { openRotation } from '@chancery/ca/rotation/rotation.ts';
+import type { StepOrder } from '@chancery/ca/rotation/status.ts';
 import type { RotationDeps } from '@chancery/ca/rotation/step.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';

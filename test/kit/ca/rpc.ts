@@ -8,11 +8,11 @@ import type { MadeCrl } from '@chancery/ca/crl/sign.ts';
 import { Limits } from '@chancery/ca/door/limits.ts';
 import { PersonShares } from '@chancery/ca/door/person-shares.ts';
 import { ReportRoom } from '@chancery/ca/door/report-room.ts';
+import { openRotations } from '@chancery/ca/jwt/rotations.ts';
 import type { KeyHomes } from '@chancery/ca/keys/homes.ts';
 import { openOperator } from '@chancery/ca/operator/operator.ts';
 import { openRegistry } from '@chancery/ca/registry/registry.ts';
 import { openRevocations } from '@chancery/ca/revocation/revocations.ts';
-import { openRotation } from '@chancery/ca/rotation/rotation.ts';
 import type { Caller, TlsCaller } from '@chancery/ca/rpc/caller.ts';
 import { Nonces } from '@chancery/ca/rpc/exchange/nonces.ts';
 import { refuserOf } from '@chancery/ca/rpc/refuse.ts';
@@ -75,7 +75,7 @@ export async function makeRpc(
   // What a copy is like is shown with files.
   vi.spyOn(made.store, 'copyTo').mockResolvedValue();
   const recovery = { take: async () => false, acceptLoss: async () => false, whyHeld: () => 'a test' };
-  const rotation = openRotation({
+  const rotation = openRotations({
     ...made,
     ...rooms,
     own: { leave: async () => {}, settle: async () => {} },

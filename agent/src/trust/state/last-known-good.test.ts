@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import {
   chmodSync,
   existsSync,
@@ -56,6 +57,15 @@ function loaded(): KnownGood {
   const known = loadKnownGood(path);
   return known === undefined || 'unusable' in known ? expect.fail('it was not loaded') : known;
 }
+
+test('keys of tokens are saved with the bundle, and a file from before has none', () => {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const spki = publicKey.export({ format: 'der', type: 'spki' });
+  expect(loaded().bundle.jwtAuthorities).toBeUndefined();
+  const jwtAuthorities = [{ keyId: '40aa', spki }];
+  saveKnownGood(path, { ...good, bundle: { ...good.bundle, jwtAuthorities } });
+  expect(loaded().bundle.jwtAuthorities).toEqual(jwtAuthorities);
+});
 
 test('what was saved is loaded, the big numbers whole', () => {
   const { svid, bundle, policy, revocations } = loaded();

@@ -8,6 +8,7 @@ import { readProtectedFile, writeFileAtomic } from '@chancery/shared/keys/secret
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { readJwtAuthorities } from '@chancery/shared/spiffe/jwt-authority.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { readVerifierKey } from '@chancery/shared/tlog/note.ts';
@@ -58,6 +59,7 @@ const Stored = z.object({
   bundle: z.object({
     trustDomain: z.string().transform(parseTrustDomain),
     authorities: z.array(bytes).min(1),
+    jwtAuthorities: z.array(z.object({ keyId: z.string(), publicKey: bytes })).optional(),
     sequence: whole,
   }),
   policy: z.object({ version: whole, resources: z.array(z.string()) }),
@@ -84,6 +86,9 @@ export function saveKnownGood(path: string, known: KnownGood): void {
     bundle: {
       trustDomain: bundle.trustDomain,
       authorities: bundle.authorities.map(base64),
+      ...(bundle.jwtAuthorities !== undefined && {
+        jwtAuthorities: bundle.jwtAuthorities.map(({ keyId, spki }) => ({ keyId, publicKey: base64(spki) })),
+      }),
       sequence: String(bundle.sequence),
     },
     policy: { version: String(policy.version), resources: [...policy.resources] },
@@ -155,7 +160,7 @@ function parse(text: string): KnownGood {
   ensure(equal(spki, spkiOf(key)), 'file', "the key is not the certificate's");
   return {
     svid: { id, chain, key, notBefore, notAfter, renewAfter },
-    bundle,
+    bundle: jwtIn(bundle),
     policy,
     revocations,
     logKey,
@@ -163,6 +168,13 @@ function parse(text: string): KnownGood {
     signed,
     kept,
   };
+}
+
+/** Throws bundle. */
+function jwtIn({ jwtAuthorities, ...bundle }: z.infer<typeof Stored>['bundle']): Bundle {
+  return jwtAuthorities === undefined
+    ? bundle
+    : { ...bundle, jwtAuthorities: readJwtAuthorities(jwtAuthorities) };
 }
 
 /** Contains nothing of the file: a parser may quote what it could not read. */

@@ -11,6 +11,7 @@ import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
 import { hasEnded } from '@chancery/shared/policy/until.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { readJwtAuthorities } from '@chancery/shared/spiffe/jwt-authority.ts';
 import { z } from 'zod';
 import { acceptBundle, ensureReadable, type IsVouched } from '../accept.ts';
 
@@ -64,7 +65,10 @@ export function ensureForThisVersion({ bundle, readerVersion }: State): void {
 export function bundleOf({ bundle }: State, known: Bundle, isVouched?: IsVouched): Bundle {
   ensure(bundle !== undefined, 'message_parse', 'a snapshot is without its bundle');
   const { trustDomain, x509Authorities: authorities, sequence } = bundle;
-  const next = { trustDomain: parseTrustDomain(trustDomain), authorities, sequence };
+  // The sender is the CA by its certificate. Nothing vouches for one of them, and after a month all may be new.
+  const jwtAuthorities = readJwtAuthorities(bundle.jwtAuthorities);
+  const jwt = jwtAuthorities.length > 0 && { jwtAuthorities };
+  const next = { trustDomain: parseTrustDomain(trustDomain), authorities, sequence, ...jwt };
   return acceptBundle(known, next, isVouched);
 }
 

@@ -17,8 +17,8 @@ const WORDS = ['request', 'import'];
 
 export const authorities: Command = {
   says:
-    'Lists the authorities of the CA: roots, intermediates, their states and keys. `request` shows what roots ' +
-    'that are offline are asked for, or asks for an intermediate; `import` takes an answer.',
+    'Lists the authorities of the CA: roots, intermediates, JWT keys, their states. `request` shows what roots that ' +
+    'are offline are asked for, or asks for an intermediate; `import` takes an answer.',
   positionals: '[request | import FILE]',
   words: WORDS,
   flags: {
@@ -49,7 +49,10 @@ async function list(invocation: Invocation, io: Io): Promise<ExitStatus> {
   const answer = await callOperator(invocation, (client) => client.listAuthorities, {});
   const { requests } = await callOperator(invocation, (client) => client.listAuthorityRequests, {});
   const now = BigInt(Math.floor(Date.now() / 1000));
-  const shown = answer.authorities.filter((each) => invocation.has('all') || each.notAfter > now);
+  // A JWT key has no end; it is over when it was removed.
+  const isOver = ({ kind, state, notAfter }: Authority): boolean =>
+    kind === 'jwt' ? state === 'removed' || state === 'tainted' : notAfter <= now;
+  const shown = answer.authorities.filter((each) => invocation.has('all') || !isOver(each));
   if (invocation.has('json')) {
     printJson(io, { authorities: shown, requests });
     return 0;
@@ -73,7 +76,7 @@ export const rowOf = (each: Authority): readonly string[] => [
   each.kind,
   each.state,
   instant(each.movedAt),
-  instant(each.notAfter),
+  each.notAfter === 0n ? '-' : instant(each.notAfter),
   each.keyId,
   isForgotten(each) ? '-' : each.keyHome,
   String(each.held?.certificates ?? 0n),

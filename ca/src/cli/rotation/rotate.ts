@@ -1,6 +1,6 @@
-/** `rotate`: replaces the root of the CA step by step, or the intermediate at once. */
+/** `rotate`: replaces the root of the CA or its JWT key step by step, or the intermediate at once. */
 import type { OperatorClient } from '@chancery/proto/gen/chancery/v1/operator.ts';
-import type { Rotation } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+import type { RotateJwtRequest, Rotation } from '@chancery/proto/gen/chancery/v1/rotation.ts';
 import {
   type Command,
   type ExitStatus,
@@ -10,6 +10,7 @@ import {
   MisuseError,
   meant,
 } from '@chancery/shared/cli/program.ts';
+import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { OPERATOR_FLAGS, printJson } from '../flags.ts';
 import { callOperator, type Unary } from '../operator/admin.ts';
 import { readCarried, requestLine } from './offline.ts';
@@ -18,24 +19,34 @@ import { rotateAll, watchRotation } from './watch.ts';
 
 /** The flags of each form besides --config and --json; '' is `rotate` alone. */
 const FORMS: Readonly<Record<string, readonly string[]>> = {
-  '': ['auto', 'intermediate', 'root', 'dry-run'],
+  '': ['auto', 'older-than', 'intermediate', 'root', 'dry-run'],
   status: ['watch'],
   next: ['without', 'yes-to-stragglers', 'reason', 'dry-run'],
   rollback: ['dry-run'],
   standby: ['dry-run'],
+  jwt: ['auto', 'older-than', 'dry-run'],
+  'jwt status': ['watch'],
+  'jwt next': ['without', 'yes-to-stragglers', 'reason', 'dry-run'],
+  'jwt rollback': ['dry-run'],
 };
-const WORDS = Object.keys(FORMS).filter((each) => each !== '');
+const WORDS = Object.keys(FORMS).filter((each) => each !== '' && !each.includes(' '));
 
 export const rotate: Command = {
   says:
     'Makes a new root and puts it into the bundle. `status` says what the rotation waits for, `next` makes the next ' +
-    'step, `rollback` takes it back. `standby` makes a root that replaces the active one if that is tainted.',
-  positionals: '[status | next | rollback | standby]',
+    'step, `rollback` takes it back. `standby` makes a root that replaces the active one if that is tainted. `jwt` ' +
+    'does the same for the key that signs tokens.',
+  positionals: '[jwt] [status | next | rollback | standby]',
   words: WORDS,
   flags: {
     auto: {
       type: 'boolean',
       says: 'Make all steps, each as soon as it may be made; goes on where it was ended.',
+    },
+    'older-than': {
+      type: 'string',
+      value: 'TIME',
+      says: 'With --auto: begin only where the one that signs has done so for longer, such as 300d; else end well.',
     },
     intermediate: { type: 'boolean', says: 'Replace the intermediate under the root, and not the root.' },
     root: {
@@ -61,23 +72,26 @@ export const rotate: Command = {
   },
   run(invocation, io) {
     const form = formOf(invocation);
+    if (form.startsWith('jwt')) return jwtForm(form, invocation, io);
     if (form === 'status') return status(invocation, io);
     if (form === 'next') return next(invocation, io);
     if (form === 'rollback') return step(invocation, io, (client) => client.rotateRollback, {});
     if (form === 'standby') return step(invocation, io, (client) => client.standBy, {});
     if (invocation.has('auto')) return auto(invocation, io);
+    ensureAuto(invocation);
     return begin(invocation, io);
   },
 };
 
 /** Throws MisuseError for a word that is none, and for a flag of another form. */
 function formOf(invocation: Invocation): string {
-  const [form = '', ...more] = invocation.positionals;
+  const { positionals } = invocation;
+  const form = positionals.join(' ');
   const own = Object.hasOwn(FORMS, form) ? FORMS[form] : undefined;
-  if (own === undefined || more.length > 0)
-    throw new MisuseError(
-      `expected status, next, rollback or standby; found "${invocation.positionals.join(' ')}"${meant(form, WORDS)}`,
-    );
+  if (own === undefined) {
+    const hint = meant(positionals.at(-1) ?? '', WORDS);
+    throw new MisuseError(`expected status, next, rollback, standby or jwt; found "${form}"${hint}`);
+  }
   for (const [other, flags] of Object.entries(FORMS))
     for (const flag of flags)
       if (!own.includes(flag) && isGiven(invocation, flag))
@@ -109,6 +123,11 @@ function rootOf(invocation: Invocation): Buffer {
 }
 
 function next(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  return step(invocation, io, (client) => client.rotateNext, waiverOf(invocation));
+}
+
+/** Throws MisuseError. */
+function waiverOf(invocation: Invocation) {
   const reason = invocation.text('reason') ?? '';
   const yesToStragglers = invocation.has('yes-to-stragglers');
   const without = [...invocation.texts('without')];
@@ -116,7 +135,48 @@ function next(invocation: Invocation, io: Io): Promise<ExitStatus> {
     throw new MisuseError('--yes-to-stragglers needs --reason TEXT, which the audit log keeps');
   if (reason !== '' && !yesToStragglers && without.length === 0)
     throw new MisuseError('--reason goes with --without or --yes-to-stragglers');
-  return step(invocation, io, (client) => client.rotateNext, { without, yesToStragglers, reason });
+  return { without, yesToStragglers, reason };
+}
+
+const PLAIN = { without: [], yesToStragglers: false, reason: '', dryRun: false };
+
+/** The forms that begin with `jwt`. */
+async function jwtForm(form: string, invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const json = invocation.has('json');
+  const read = () => callOperator(invocation, (client) => client.getJwtRotation, {});
+  const make = (name: string) =>
+    callOperator(invocation, (client) => client.rotateJwt, { ...PLAIN, step: name });
+  const jwtStep: Step<Omit<RotateJwtRequest, 'dryRun'>> = (client) => client.rotateJwt;
+  if (form === 'jwt status') {
+    if (invocation.has('watch')) return watchRotation(read, io, json);
+    say(invocation, io, await read());
+    return 0;
+  }
+  if (form === 'jwt next') return step(invocation, io, jwtStep, { ...waiverOf(invocation), step: 'next' });
+  if (form === 'jwt rollback') return step(invocation, io, jwtStep, { ...PLAIN, step: 'rollback' });
+  if (!invocation.has('auto')) {
+    ensureAuto(invocation);
+    return step(invocation, io, jwtStep, { ...PLAIN, step: 'begin' });
+  }
+  if (invocation.has('dry-run')) throw new MisuseError('--auto makes all steps: leave --dry-run out');
+  const calls = { status: read, begin: () => make('begin'), next: () => make('next') };
+  return rotateAll(calls, io, { json, olderThan: olderThanOf(invocation) });
+}
+
+/** Throws MisuseError. */
+function ensureAuto(invocation: Invocation): void {
+  if (invocation.text('older-than') !== undefined) throw new MisuseError('--older-than goes with --auto');
+}
+
+/** Seconds. Throws MisuseError. */
+function olderThanOf(invocation: Invocation): number | undefined {
+  const text = invocation.text('older-than');
+  if (text === undefined) return undefined;
+  try {
+    return parseDuration(text);
+  } catch (error) {
+    throw new MisuseError(`--older-than: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 type Step<Req> = (client: OperatorClient) => Unary<Req & { dryRun: boolean }, Rotation>;
@@ -132,15 +192,14 @@ function auto(invocation: Invocation, io: Io): Promise<ExitStatus> {
   if (invocation.has('intermediate') || invocation.has('dry-run'))
     throw new MisuseError('--auto makes all steps of a root: leave --intermediate and --dry-run out');
   const [dryRun, root] = [false, rootOf(invocation)];
-  const plain = { without: [], yesToStragglers: false, reason: '', dryRun };
   return rotateAll(
     {
       status: () => callOperator(invocation, (client) => client.getRotation, {}),
       begin: () => callOperator(invocation, (client) => client.rotate, { intermediate: false, dryRun, root }),
-      next: () => callOperator(invocation, (client) => client.rotateNext, plain),
+      next: () => callOperator(invocation, (client) => client.rotateNext, PLAIN),
     },
     io,
-    invocation.has('json'),
+    { json: invocation.has('json'), olderThan: olderThanOf(invocation) },
   );
 }
 

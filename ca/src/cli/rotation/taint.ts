@@ -46,6 +46,10 @@ export const taint: Command = {
 
 function printReport(io: Pick<Io, 'out' | 'columns'>, report: TaintResponse, dryRun: boolean): void {
   const { authority, root, agents, refusedTotal, byHand, byHandTotal } = report;
+  if (authority?.kind === 'jwt') {
+    io.out(jwtText(report, dryRun));
+    return;
+  }
   const named = `${authority?.kind} ${authority?.serial}`;
   const many = `${refusedTotal?.certificates ?? 0n} certificates of ${refusedTotal?.spiffeIds ?? 0n} SPIFFE IDs`;
   if (dryRun) {
@@ -67,4 +71,14 @@ tell them. Give each the new bundle (chancery-ca bundle) in its config, remove i
     byHand.slice(0, MAX_ROWS).map((each) => [each.spiffeId, String(each.certificates), instant(each.until)]),
   );
   if (byHand.length > MAX_ROWS) io.out(`and ${byHand.length - MAX_ROWS} more: --json\n`);
+}
+
+/** Of a JWT key: no certificate is under it. */
+function jwtText({ authority, jwtKey, revocation, agents }: TaintResponse, dryRun: boolean): string {
+  const key = `JWT key ${authority?.serial}`;
+  if (!dryRun)
+    return `tainted ${key} (revocation ${revocation}): no token of it is good, in key set and bundle from now on
+JWT key ${jwtKey?.serial} signs; ${agents} connected agents are told\n`;
+  const signs = jwtKey === undefined ? 'a JWT key that is still to be made' : `JWT key ${jwtKey.serial}`;
+  return `would taint ${key}: every token that it has signed is refused from then on\nsigns then: ${signs}\n`;
 }

@@ -3,19 +3,47 @@ import type { HeldCertificates, Rotation } from '@chancery/proto/gen/chancery/v1
 import type { Io } from '@chancery/shared/cli/program.ts';
 import { instant, printTable } from '../flags.ts';
 
-const STAGES: Readonly<Record<string, string>> = {
-  idle: 'no rotation is under way',
-  prepared: 'a new root is prepared, and nobody has heard of it',
-  published: 'the new root is in the bundle, and nothing signs with it yet',
-  retiring: 'one root signs, and the other one is in the bundle until nothing chains to it',
+interface Words {
+  readonly stages: Readonly<Record<string, string>>;
+  /** By the step: what it does. */
+  readonly steps: Readonly<Record<string, string>>;
+  readonly command: string;
+  readonly noun: string;
+}
+
+const ROOT: Words = {
+  stages: {
+    idle: 'no rotation is under way',
+    prepared: 'a new root is prepared, and nobody has heard of it',
+    published: 'the new root is in the bundle, and nothing signs with it yet',
+    retiring: 'one root signs, and the other one is in the bundle until nothing chains to it',
+  },
+  steps: {
+    publish: 'puts the new root into the bundle',
+    activate: 'lets the new root sign',
+    remove: 'removes the retiring root and its key; this cannot be taken back',
+  },
+  command: 'chancery-ca rotate',
+  noun: 'root',
 };
 
-const NEXT: Readonly<Record<string, string>> = {
-  prepare: '`chancery-ca rotate` makes a new root and puts it into the bundle',
-  publish: '`chancery-ca rotate next` puts the new root into the bundle',
-  activate: '`chancery-ca rotate next` lets the new root sign',
-  remove: '`chancery-ca rotate next` removes the retiring root and its key; this cannot be taken back',
+const JWT: Words = {
+  stages: {
+    idle: 'no rotation of the JWT key is under way',
+    prepared: 'a new JWT key is prepared, and nobody has heard of it',
+    published: 'the new JWT key is in bundle and key set, and signs nothing yet',
+    retiring: 'one JWT key signs, and the other one verifies until no token of it can live',
+  },
+  steps: {
+    publish: 'puts the new JWT key into bundle and key set',
+    activate: 'lets the new JWT key sign',
+    remove: 'removes the retiring JWT key; this cannot be taken back',
+  },
+  command: 'chancery-ca rotate jwt',
+  noun: 'JWT key',
 };
+
+const wordsOf = ({ kind }: Pick<Rotation, 'kind'>): Words => (kind === 'jwt' ? JWT : ROOT);
 
 /** Said where the night of a stolen root would be a long one. */
 const NO_STANDBY =
@@ -28,33 +56,43 @@ const BAR_COLUMNS = 20;
 
 /** Prints where the rotation stands, what it waits for, and the next step. */
 export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation: Rotation): void {
+  const { steps, command, noun } = wordsOf(rotation);
+  const { made, next, waits, endedAt } = rotation;
+  if (made !== '') io.out(`made:  the step that ${steps[made] ?? made}\n`);
   io.out(`${sentenceOf(rotation)}\n`);
+  if (rotation.stage === 'idle' && endedAt !== 0n) io.out(`the last rotation ended at ${instant(endedAt)}\n`);
   printTable(
     io,
-    ['ROOT', 'STATE', 'SINCE', 'UNTIL', 'ALGORITHM', 'KEY IN'],
+    [noun.toUpperCase(), 'STATE', 'SINCE', 'UNTIL', 'ALGORITHM', 'KEY IN'],
     rotation.roots.map((each) => [
       each.serial,
       each.state,
       instant(each.movedAt),
-      instant(each.notAfter),
+      each.notAfter === 0n ? '-' : instant(each.notAfter),
       each.algorithm,
       each.keyHome,
     ]),
   );
-  if (rotation.waits.length > 0) io.out(`waits:\n${rotation.waits.map((each) => `  ${each}\n`).join('')}`);
+  const held = `waits, before the step that ${steps[next] ?? next}:\n`;
+  if (waits.length > 0) io.out(`${held}${waits.map((each) => `  ${each}\n`).join('')}`);
   printStragglers(io, rotation);
   printHeld(io, [...rotation.unheard, ...rotation.chained]);
-  if (rotation.roots.every(({ state }) => state !== 'standby')) io.out(`${NO_STANDBY}\n`);
-  if (rotation.stage !== 'idle') io.out(`next:  ${NEXT[rotation.next] ?? rotation.next}\n`);
+  const isBare = rotation.kind === '' && rotation.roots.every(({ state }) => state !== 'standby');
+  const isOffline = rotation.roots.some(({ state, keyHome }) => state === 'active' && keyHome === 'offline');
+  if (isBare && !isOffline) io.out(`${NO_STANDBY}\n`);
+  // What would be refused now is no hint.
+  if (rotation.stage !== 'idle' && waits.length === 0)
+    io.out(`next:  \`${command} next\` ${steps[next] ?? next}\n`);
 }
 
-function sentenceOf({ stage, roots }: Rotation): string {
+function sentenceOf({ stage, roots, kind }: Rotation): string {
+  const { stages } = wordsOf({ kind });
   const [signs, retires] = ['active', 'retiring'].map(
     (state) => roots.find((each) => each.state === state)?.serial,
   );
-  if (stage === 'retiring' && signs !== undefined && retires !== undefined)
+  if (kind === '' && stage === 'retiring' && signs !== undefined && retires !== undefined)
     return `retiring: root ${signs} signs; root ${retires} is in the bundle until nothing chains to it`;
-  return `${stage}: ${STAGES[stage] ?? 'upgrade this chancery-ca'}`;
+  return `${stage}: ${stages[stage] ?? 'upgrade this chancery-ca'}`;
 }
 
 function printStragglers(io: Pick<Io, 'out' | 'columns'>, { stragglers, stragglerCount }: Rotation): void {
@@ -96,15 +134,18 @@ function more(io: Pick<Io, 'out'>, count: number): void {
  * seen.
  */
 export function progressOf(rotation: Rotation, most: number): string {
-  const { stage, agents, stragglerCount, unheardTotal, chainedTotal, waits } = rotation;
+  const { stage, agents, stragglerCount, unheardTotal, chainedTotal, waits, kind } = rotation;
   if (stage === 'published') {
     const have = Number(agents - stragglerCount);
     const silent = unheardTotal?.certificates ?? 0n;
     const also =
       silent === 0n ? '' : `, ${silent} certificates without a stream ${lastOf(unheardTotal?.until)}`;
-    return `published ${bar(have, Number(agents))} ${have} of ${agents} agents have the new root${also}`;
+    const timed = kind === 'jwt' ? waits.filter((each) => each.startsWith('caches')) : [];
+    const what = wordsOf(rotation).noun;
+    const all = [`${have} of ${agents} agents have the new ${what}${also}`, ...timed].join('; ');
+    return `published ${bar(have, Number(agents))} ${all}`;
   }
-  if (stage === 'retiring') {
+  if (stage === 'retiring' && kind === '') {
     const left = Number(chainedTotal?.certificates ?? 0n);
     const also = left === 0 ? '' : `, ${lastOf(chainedTotal?.until)}`;
     return `retiring ${bar(most - left, most)} ${left} certificates chain to the retiring root${also}`;

@@ -17,10 +17,11 @@ const at = (stage: string, states: Readonly<Record<string, string>>): Rotation =
       chained: [],
       agents: 0n,
       stragglerCount: 0n,
+      ...{ kind: '', made: '', endedAt: 0n },
     },
     roots: Object.entries(states).map(([serial, state]) => ({
       ...{ serial, state, algorithm: 'ecdsa-p256' },
-      ...{ movedAt: 0n, notAfter: 0n },
+      ...{ movedAt: 0n, notAfter: 0n, keyHome: 'file' },
     })),
   }) as unknown as Rotation;
 const IDLE = at('idle', { [OLD]: 'active' });
@@ -36,7 +37,8 @@ async function auto(...states: readonly Rotation[]) {
   const io: Io = { out: () => {}, err: () => {}, columns: 80, signal: new AbortController().signal } as never;
   const first = await next();
   next.mockClear();
-  const status = rotateAll({ status: async () => first, begin: next, next }, io, false);
+  const how = { json: false, olderThan: undefined };
+  const status = rotateAll({ status: async () => first, begin: next, next }, io, how);
   return { ended: await status.catch((error: unknown) => error), next };
 }
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Rotation } from '@chancery/proto/gen/chancery/v1/rotation.ts';
 import type { ExitStatus, Io } from '@chancery/shared/cli/program.ts';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
-import { printJson } from '../flags.ts';
+import { instant, printJson } from '../flags.ts';
 import { printRotation, progressOf } from './text.ts';
 
 /** The calls of the running CA that the loop makes. */
@@ -42,16 +42,29 @@ export async function watchRotation(
   }
 }
 
+export interface AutoOrder {
+  readonly json: boolean;
+  /** Seconds. Where none is under way, one is begun only if what signs has signed for longer. */
+  readonly olderThan: number | undefined;
+}
+
 /**
  * Makes each step as soon as it may be made, from wherever the rotation stands, and resolves when none is under way any
  * more. What is interrupted goes on when the command is run again. Throws what the CA refuses for good.
  */
-export async function rotateAll(calls: RotationCalls, io: Io, json: boolean): Promise<ExitStatus> {
+export async function rotateAll(
+  calls: RotationCalls,
+  io: Io,
+  { json, olderThan }: AutoOrder,
+): Promise<ExitStatus> {
   const told = progressTo(io, json);
   try {
     let rotation = await calls.status();
     told(rotation);
-    if (rotation.stage === 'idle') rotation = await calls.begin();
+    if (rotation.stage === 'idle') {
+      if (!isDue(rotation, olderThan)) return done(rotation, io, json);
+      rotation = await calls.begin();
+    }
     told(rotation);
     const patience = { away: 0, refused: 0 };
     const target = targetOf(rotation);
@@ -63,15 +76,33 @@ export async function rotateAll(calls: RotationCalls, io: Io, json: boolean): Pr
       told(rotation);
     }
     ensureReached(target, rotation);
-    io.progress?.('');
-    if (json) printJson(io, rotation);
-    else printRotation(io, rotation);
-    return 0;
+    return done(rotation, io, json);
   } catch (error) {
     if (io.progress !== undefined) io.progress('');
-    if (io.signal.aborted) io.err('the rotation stays where it is; `chancery-ca rotate --auto` goes on\n');
+    if (io.signal.aborted) io.err('the rotation stays where it is; the same command goes on\n');
     throw error;
   }
+}
+
+function done(rotation: Rotation, io: Io, json: boolean): ExitStatus {
+  io.progress?.('');
+  if (json) printJson(io, rotation);
+  else printRotation(io, rotation);
+  return 0;
+}
+
+/**
+ * Whether one is to be begun. Without an age only the first is: an operator who runs the command again after the end
+ * has not asked for another. Throws rotation.
+ */
+function isDue({ roots, endedAt, kind }: Rotation, olderThan: number | undefined): boolean {
+  const active = roots.find(({ state }) => state === 'active');
+  if (olderThan !== undefined) return Date.now() / 1000 - Number(active?.movedAt ?? 0n) > olderThan;
+  const command = kind === 'jwt' ? 'chancery-ca rotate jwt' : 'chancery-ca rotate';
+  const says = `no rotation is under way, and the last one ended at ${instant(endedAt)}`;
+  const advice = `\`${command}\` begins another one and --auto goes on; for a timer there is --older-than`;
+  ensure(endedAt === 0n, 'rotation', `${says}: ${advice}`);
+  return true;
 }
 
 /** The root that is to sign at the end. */
@@ -79,10 +110,11 @@ const targetOf = ({ stage, roots }: Rotation): string | undefined =>
   roots.find(({ state }) => (state === 'active') === (stage === 'retiring' || stage === 'idle'))?.serial;
 
 /** Throws rotation if somebody has taken the rotation back: then nothing may be removed in their name. */
-function ensureReached(target: string | undefined, { roots }: Rotation): void {
+function ensureReached(target: string | undefined, { roots, kind }: Rotation): void {
   const active = roots.find(({ state }) => state === 'active')?.serial;
-  const says = `the rotation was taken back: root ${active} signs, not root ${target}`;
-  ensure(active === target, 'rotation', `${says}; chancery-ca rotate status says where it stands`);
+  const [noun, command] = kind === 'jwt' ? ['JWT key', 'rotate jwt'] : ['root', 'rotate'];
+  const says = `the rotation was taken back: ${noun} ${active} signs, not ${noun} ${target}`;
+  ensure(active === target, 'rotation', `${says}; chancery-ca ${command} status says where it stands`);
 }
 
 interface Patience {

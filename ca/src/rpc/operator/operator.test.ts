@@ -16,6 +16,7 @@ import {
 import { Acknowledged } from '../../agents/acknowledged.ts';
 import { unixAttestor } from '../../attestors/unix.ts';
 import { issue } from '../../authority/issue.ts';
+import { ensureJwtKey } from '../../jwt/keys.ts';
 import type { Caller, UnixCaller } from '../caller.ts';
 import { operatorMethods } from './operator.ts';
 
@@ -48,6 +49,7 @@ const gone: UnixCaller = {
 let rpc: Rpc;
 beforeEach(async () => {
   rpc = await makeRpc([unixAttestor()]);
+  await ensureJwtKey(rpc);
 });
 
 type Method = keyof typeof OperatorService;
@@ -127,6 +129,8 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   rotate: { intermediate: false, dryRun: false, root: Buffer.alloc(0) },
   rotateNext: { without: [], yesToStragglers: false, reason: '', dryRun: false },
   rotateRollback: { dryRun: false },
+  rotateJwt: { step: 'begin', without: [], yesToStragglers: false, reason: '', dryRun: false },
+  getJwtRotation: {},
   getRotation: {},
   review: { all: true },
   signOff: { kind: 'Identity', name: 'w', digest: '', reason: 'still needed' },

@@ -5,10 +5,13 @@ import type {
   RotatingRoot,
   Rotation as RotationMessage,
 } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { JwtStatus } from '../../jwt/stage.ts';
 import type { Operator } from '../../operator/operator.ts';
+import type { JwtOrder } from '../../operator/rotation.ts';
 import { type Held, type RotationStatus, totalOf } from '../../rotation/status.ts';
 import { isStandby } from '../../store/authority-states.ts';
-import type { StoredAuthority } from '../../store/store.ts';
+import type { StoredAuthority, StoredJwtKey } from '../../store/store.ts';
 import { askerOf } from '../caller.ts';
 import { unary } from '../methods.ts';
 
@@ -29,18 +32,64 @@ export const rotateMethods = (operator: Operator) =>
     unary('StandBy', OperatorService.standBy, async (request, caller) =>
       rotationMessage(await operator.standBy(askerOf(caller))(request)),
     ),
+    unary('RotateJwt', OperatorService.rotateJwt, async ({ yesToStragglers, ...request }, caller) => {
+      const run = operator.rotateJwt(askerOf(caller));
+      return jwtRotationMessage(
+        await run({ ...request, step: stepOf(request.step), everybody: yesToStragglers }),
+      );
+    }),
+    unary('GetJwtRotation', OperatorService.getJwtRotation, async (_, caller) =>
+      jwtRotationMessage(await operator.jwtRotationStatus(askerOf(caller))(undefined)),
+    ),
     unary('GetRotation', OperatorService.getRotation, async (_, caller) =>
       rotationMessage(await operator.rotationStatus(askerOf(caller))(undefined)),
     ),
   ] as const;
 
+/** Throws message_parse. */
+function stepOf(step: string): JwtOrder['step'] {
+  ensure(step === 'begin' || step === 'next' || step === 'rollback', 'message_parse', `step "${step}"`);
+  return step;
+}
+
+function jwtRotationMessage(status: JwtStatus): RotationMessage {
+  const { active, other } = status;
+  return {
+    ...progressMessage({ ...status, unheard: [], chained: [] }),
+    roots: [active, other].flatMap((each) => (each === undefined ? [] : [jwtKeyMessage(each)])),
+    kind: 'jwt',
+  };
+}
+
+/** A JWT key, as a rotation shows it. */
+export const jwtKeyMessage = ({ serial, state, movedAt, algorithm, key }: StoredJwtKey): RotatingRoot => ({
+  serial,
+  state,
+  movedAt: seconds(movedAt),
+  notAfter: 0n,
+  algorithm,
+  keyHome: key.home,
+});
+
 function rotationMessage(status: RotationStatus): RotationMessage {
-  const { stage, next, waits, active, other, standby, agents, stragglers, unheard, chained } = status;
+  const { active, other, standby } = status;
+  return {
+    ...progressMessage(status),
+    roots: [active, other, standby].flatMap((each) => (each === undefined ? [] : [rootMessage(each)])),
+    kind: '',
+  };
+}
+
+type Progress = Omit<RotationStatus, 'active' | 'other' | 'standby' | 'missing'>;
+
+function progressMessage(status: Progress): Omit<RotationMessage, 'roots' | 'kind'> {
+  const { stage, next, waits, made, endedAt, agents, stragglers, unheard, chained } = status;
   return {
     stage,
     next,
     waits: [...waits],
-    roots: [active, other, standby].flatMap((each) => (each === undefined ? [] : [rootMessage(each)])),
+    made: made ?? '',
+    endedAt: endedAt === undefined ? 0n : seconds(endedAt),
     agents: BigInt(agents),
     stragglers: stragglers
       .slice(0, MAX_LISTED)

@@ -6,7 +6,7 @@ import type { TaintReport } from '../../rotation/taint.ts';
 import { type ListedAuthority, listed } from '../../rotation/taint-plan.ts';
 import { askerOf } from '../caller.ts';
 import { unary } from '../methods.ts';
-import { heldMessage, rootMessage, seconds, stateOf, totalMessage } from './rotate.ts';
+import { heldMessage, jwtKeyMessage, rootMessage, seconds, stateOf, totalMessage } from './rotate.ts';
 
 const MAX_LISTED = 1000;
 
@@ -30,14 +30,18 @@ const reportMessage = (report: TaintReport): TaintResponse => ({
   byHand: report.byHand.slice(0, MAX_LISTED).map(heldMessage),
   byHandTotal: totalMessage(report.byHand),
   revocation: BigInt(report.revocation?.number ?? 0),
+  jwtKey: report.jwtKey && jwtKeyMessage(report.jwtKey),
 });
+
+const stateIn = (each: ListedAuthority['authority']): string =>
+  each.kind === 'jwt' ? each.state : stateOf(each);
 
 const authorityMessage = ({ authority, held, keyId, keySha256 }: ListedAuthority): Authority => ({
   serial: authority.serial,
   kind: authority.kind,
-  state: authority.taintedAt === undefined ? stateOf(authority) : 'tainted',
+  state: authority.taintedAt === undefined ? stateIn(authority) : 'tainted',
   movedAt: seconds(authority.taintedAt ?? authority.movedAt),
-  notAfter: seconds(authority.notAfter),
+  notAfter: authority.kind === 'jwt' ? 0n : seconds(authority.notAfter),
   algorithm: authority.algorithm,
   keyId,
   keySha256,

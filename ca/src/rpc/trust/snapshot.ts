@@ -29,6 +29,8 @@ export interface SnapshotDeps extends Pick<AttestationDeps, 'authorities' | 'reg
 
 /** A message that names no reader is of version 1, the oldest (docs/versions.md). */
 const ANY_READER = 0;
+/** Of a JWT key: it counts until it leaves the bundle. */
+const NO_END = 0n;
 
 type Noting = Pick<SnapshotDeps, 'notes'>;
 type Signing = Pick<SnapshotDeps, 'vouchers' | 'notes' | 'checkpoint'>;
@@ -162,9 +164,6 @@ function revokedMessage(revocation: Revocation): Revoked {
   return message;
 }
 
-/** The only kind of authorities so far. */
-const ONLY_X509 = { jwtAuthorities: [], readerVersion: ANY_READER };
-
 /** The message of a bundle. */
 export function bundleMessage(
   bundle: PushedBundle,
@@ -173,7 +172,13 @@ export function bundleMessage(
   const { trustDomain, sequence } = bundle;
   const x509Authorities = bundle.authorities.map((der) => asBuffer(der));
   const retiringX509 = bundle.retiring.map((keyId) => asBuffer(keyId));
-  const said = { ...ONLY_X509, trustDomain, x509Authorities, retiringX509 };
+  const jwtAuthorities = bundle.jwtAuthorities.map(({ keyId, spki }) => ({
+    keyId,
+    publicKey: asBuffer(spki),
+    expiresAt: NO_END,
+  }));
+  const all = { x509Authorities, jwtAuthorities, retiringX509 };
+  const said = { ...all, trustDomain, readerVersion: ANY_READER };
   const note = notes.of(bundle, undefined, () => ({
     part: 'bundle',
     number: sequence,

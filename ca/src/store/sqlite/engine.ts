@@ -12,6 +12,7 @@ import { ensureSameFiles, type OwnFile, ownFiles } from './file/same-files.ts';
 import { DerivedCertificates, type ReadEnds } from './holders/derived-certificates.ts';
 import { KeyHolders } from './holders/key-holders.ts';
 import { Undo } from './holders/undo.ts';
+import { JwtTable } from './jwt/jwt-table.ts';
 import { type Reads, readsOf } from './reads.ts';
 import { RecoveryTable } from './recovery-table.ts';
 import { AskedTable } from './tables/asked-table.ts';
@@ -42,6 +43,9 @@ const MARKED: ReadonlySet<keyof Writes> = new Set([
   'taintAuthority',
   'answerAuthorityRequest',
   'saveRootCrl',
+  'saveJwtKey',
+  'moveJwtKeys',
+  'taintJwtKey',
   'saveRegistry',
   'revoke',
   'lift',
@@ -87,8 +91,12 @@ export class Engine {
     const [log, index] = [new LogTable(db), new EntryIndex(db)];
     const [reviews, requests] = [new ReviewTable(db), new RequestTable(db)];
     const [prune, spools, asked] = [new PruneTable(db), new SpoolTable(db), new AskedTable(db)];
-    const recovery = new RecoveryTable(db);
-    const own = { authorities: new AuthorityTable(db), asked, spools, prune, reviews, requests, recovery };
+    const own = {
+      authorities: new AuthorityTable(db),
+      jwtKeys: new JwtTable(db),
+      recovery: new RecoveryTable(db),
+      ...{ asked, spools, prune, reviews, requests },
+    };
     const tables = { ...own, revocations, pages, log, index, entries: new EntrySearch(db, index) };
     this.#reads = readsOf(db, tables);
     const derived = new DerivedCertificates(this.#readsEnds(db));

@@ -5,6 +5,7 @@ import type { Target } from '@chancery/shared/revocation/revocation.ts';
 import type { EntryQuery, Spool } from '../log-store.ts';
 import type { Recovery } from '../recovery-store.ts';
 import type { HoldingsQuery, UnexpiredPlace } from '../store.ts';
+import type { JwtTable } from './jwt/jwt-table.ts';
 import type { RecoveryTable } from './recovery-table.ts';
 import type { AskedTable } from './tables/asked-table.ts';
 import type { AuthorityTable } from './tables/authority-table.ts';
@@ -28,6 +29,7 @@ export interface Tables {
   readonly entries: EntrySearch;
   readonly prune: PruneTable;
   readonly authorities: AuthorityTable;
+  readonly jwtKeys: JwtTable;
   readonly asked: AskedTable;
   readonly revocations: RevocationTable;
   readonly pages: CertificatePages;
@@ -74,6 +76,7 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
     recovery: (): Recovery | undefined => tables.recovery.current(),
     life: () => Number(sql.life.get()?.['n'] ?? 0),
     authorities: () => authorities.all(),
+    allAuthorities: () => ({ authorities: authorities.all(), jwtKeys: tables.jwtKeys.all() }),
     authorityRequests: () => tables.asked.open(),
     rootCrls: () => tables.asked.crls(),
     registry: () => {

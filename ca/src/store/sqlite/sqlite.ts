@@ -2,10 +2,11 @@
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { isLeaf } from '@chancery/shared/audit/leaves.ts';
 import type { Node } from '@chancery/shared/evidence/node.ts';
-import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
+import { hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { AllAuthorities, JwtKeyRecord } from '../jwt-store.ts';
 import type { EntryQuery, LogCheckpoint, Pruned, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
 import type { Countersigner, OpenRequests, RequestDraft, SignOff } from '../operator-store.ts';
 import type { HandedBack } from '../recovery-store.ts';
@@ -27,12 +28,14 @@ import type {
   Unused,
 } from '../store.ts';
 import type { Taint } from '../taint-store.ts';
-import type { Database, WriteCall } from './calls.ts';
+import type { Database } from './calls.ts';
 import { openHere } from './here.ts';
+import { arrivedJwtKey, jwtRowOf } from './jwt/jwt-table.ts';
+import { LateEvents } from './late-events.ts';
 import type { Reads } from './reads.ts';
 import { RecentIssuances } from './recent.ts';
 import { crlRowOf, rootCrlOf } from './tables/asked-table.ts';
-import { arrived, eventOf, rowOf, textOfEvent } from './tables/rows.ts';
+import { arrived, arrivedAuthority, eventOf, rowOf, textOfEvent } from './tables/rows.ts';
 import { openOnThread } from './thread/thread.ts';
 import type { Writes } from './writes.ts';
 
@@ -49,9 +52,6 @@ export async function openSqliteThread(path: string, clock: Clock, generation?: 
   return new SqliteStore(await openOnThread({ path, generation, now: clock.now().getTime() }), clock);
 }
 
-const LATER_MS = 1_000;
-const MAX_LATER = 1_024;
-
 type Rest<F> = F extends (at: number, ...rest: infer R) => unknown ? R : never;
 
 class SqliteStore implements Store {
@@ -60,10 +60,7 @@ class SqliteStore implements Store {
   readonly #clock: Clock;
   readonly #recent = new RecentIssuances();
   #changes: Promise<unknown> = Promise.resolve();
-  /** Events that go along with the next write: a sync of their own would keep that one waiting. */
-  readonly #later: WriteCall[] = [];
-  #timer: NodeJS.Timeout | undefined;
-  #tellLost: (error: unknown, events: number) => void = () => {};
+  readonly #later: LateEvents;
 
   readonly life = () => this.#read('life');
   readonly recovery = () => this.#read('recovery');
@@ -88,6 +85,12 @@ class SqliteStore implements Store {
   readonly rootCrls = async () => (await this.#read('rootCrls')).map(rootCrlOf);
   readonly saveRootCrl = (crl: RootCrl, event: AuditEvent) =>
     this.#write('saveRootCrl', crlRowOf(crl), textOfEvent(event));
+  readonly saveJwtKey = (record: JwtKeyRecord, event: AuditEvent) =>
+    this.#inOrder(() => this.#write('saveJwtKey', jwtRowOf(record), textOfEvent(event)));
+  readonly moveJwtKeys = (moves: readonly AuthorityMove[], event: AuditEvent) =>
+    this.#inOrder(() => this.#write('moveJwtKeys', moves, textOfEvent(event)));
+  readonly taintJwtKey = (taint: Taint, event: AuditEvent) =>
+    this.#inOrder(() => this.#write('taintJwtKey', taint, textOfEvent(event)));
   readonly holdings = (query: HoldingsQuery) => this.#read('holdings', query);
   readonly successions = (limit: number) => this.#read('successions', this.#now(), limit);
   readonly indexOf = (sequence: number) => this.#read('indexOf', sequence);
@@ -112,6 +115,7 @@ class SqliteStore implements Store {
     this.#database = database;
     this.lost = database.lost;
     this.#clock = clock;
+    this.#later = new LateEvents(database);
   }
 
   async record(issuance: Issuance, event: AuditEvent): Promise<void> {
@@ -162,8 +166,12 @@ class SqliteStore implements Store {
   }
 
   async authorities(): Promise<readonly StoredAuthority[]> {
-    const found = await this.#read('authorities');
-    return found.map((each) => ({ ...each, certificate: asBuffer(each.certificate) }));
+    return (await this.#read('authorities')).map(arrivedAuthority);
+  }
+
+  async allAuthorities(): Promise<AllAuthorities> {
+    const { authorities, jwtKeys } = await this.#read('allAuthorities');
+    return { authorities: authorities.map(arrivedAuthority), jwtKeys: jwtKeys.map(arrivedJwtKey) };
   }
 
   saveAuthority(record: AuthorityRecord, event: AuditEvent): Promise<Numbered> {
@@ -201,18 +209,16 @@ class SqliteStore implements Store {
   }
 
   appendSoon(event: AuditEvent): void {
-    this.#later.push({
+    this.#later.add({
       kind: 'write',
       name: 'append',
       at: this.#now(),
       args: [textOfEvent(event), isLeaf(event)],
     });
-    if (this.#later.length >= MAX_LATER) void this.#writeLater();
-    else this.#timer ??= setTimeout(() => void this.#writeLater(), LATER_MS).unref();
   }
 
   onEventsLost(tell: (error: unknown, events: number) => void): void {
-    this.#tellLost = tell;
+    this.#later.onLost(tell);
   }
 
   async events(after: number, limit: number): Promise<readonly StoredEvent[]> {
@@ -241,7 +247,7 @@ class SqliteStore implements Store {
   }
 
   async close(): Promise<void> {
-    const written = this.#writeLater();
+    const written = this.#later.write();
     await this.#database.close();
     await written;
   }
@@ -258,19 +264,10 @@ class SqliteStore implements Store {
   }
 
   #write<K extends keyof Writes>(name: K, ...args: Rest<Writes[K]>): Promise<ReturnType<Writes[K]>> {
-    void this.#writeLater();
+    void this.#later.write();
     return this.#database.call({ kind: 'write', name, at: this.#now(), args }) as Promise<
       ReturnType<Writes[K]>
     >;
-  }
-
-  /** Resolves when each of the late events is written, or counted as lost. Does not throw. */
-  async #writeLater(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    const writes = this.#later.splice(0).map((call) => this.#database.call(call));
-    const lost = (await Promise.allSettled(writes)).filter((end) => end.status === 'rejected');
-    if (lost[0] !== undefined) this.#tellLost(lost[0].reason, lost.length);
   }
 
   #now(): number {

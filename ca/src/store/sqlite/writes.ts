@@ -26,6 +26,7 @@ import type { Taint } from '../taint-store.ts';
 import type { DerivedCertificates } from './holders/derived-certificates.ts';
 import type { KeyHolders } from './holders/key-holders.ts';
 import type { Undo } from './holders/undo.ts';
+import { jwtWrites } from './jwt/jwt-writes.ts';
 import { operatorWrites, type Released } from './operator-writes.ts';
 import type { Tables } from './reads.ts';
 import type { RootCrlRow } from './tables/asked-table.ts';
@@ -84,6 +85,7 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
       return Number(sql.prune.run(before, MAX_PRUNED).changes);
     },
     ...authorityWrites(tables, numbers, audit),
+    ...jwtWrites(tables, { numbers, audit, eventOf: eventOfRevocation }),
     ...operatorWrites(tables, audit),
     saveRegistry: (at: number, { version, resources }: RegistryRecord, event: string): Numbered => {
       const last = Number(sql.registryVersion.get()?.['version'] ?? 0);

@@ -1,4 +1,7 @@
-/** The schema, one step a version. A step is never edited once it has been released; a new one is appended. */
+/** The schema, step by step. */
+import { JWT_KEYS } from './jwt-step.ts';
+
+/** One step a version. A step is never edited once it has been released; a new one is appended. */
 export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE certificates (
@@ -272,10 +275,8 @@ export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE recovery (
     life INTEGER PRIMARY KEY,
-    merged INTEGER NOT NULL,
-    entries INTEGER NOT NULL,
-    lost INTEGER NOT NULL,
-    tainted INTEGER NOT NULL,
+    merged INTEGER NOT NULL, entries INTEGER NOT NULL,
+    lost INTEGER NOT NULL, tainted INTEGER NOT NULL,
     holds INTEGER NOT NULL
   ) STRICT;
   CREATE TABLE handed_back (
@@ -295,4 +296,5 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // The tree of the entries that the log was pruned of: the files of the log are made anew with it.
   'ALTER TABLE audit_pruned ADD COLUMN tail TEXT;',
+  JWT_KEYS,
 ];

@@ -148,6 +148,7 @@ function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): 
     else if (event.type === 'call.recorded' && 'spool' in event)
       spools.heard(at.getTime(), event, event.number);
     else if (event.type === 'authority.tainted') taintAgain(sql, { event, at, sequence });
+    else if (event.type === 'jwtKey.tainted') taintJwtAgain(sql, { event, at, sequence });
     else if (event.type === 'revocation.made') revokeAgain(sql, { event, at, sequence });
     else if (event.type === 'revocation.lifted') sql.lift.run(event.by, at.getTime(), sequence, event.number);
   }
@@ -157,6 +158,7 @@ function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): 
 const CHANGES: ReadonlySet<string> = new Set<AuditEvent['type']>([
   'authority.certified',
   'authority.tainted',
+  'jwtKey.tainted',
   'revocation.made',
   'revocation.lifted',
 ]);
@@ -227,6 +229,15 @@ function taintAgain(
   for (const { serial, to } of event.moves) sql.move.run(to, sequence, at.getTime(), fromHex(serial));
 }
 
+/** As `taintAgain`. If the key that signs after it is not in the backup, the CA makes another at its start. */
+function taintJwtAgain(
+  sql: Sql,
+  { event, at, sequence }: { event: Event<'jwtKey.tainted'>; at: Date; sequence: number },
+): void {
+  sql.taintJwt.run(at.getTime(), sequence, fromHex(event.serial));
+  for (const { serial, to } of event.moves) sql.moveJwt.run(to, sequence, at.getTime(), fromHex(serial));
+}
+
 function issuerOf(db: DatabaseSync): string {
   const active = new AuthorityTable(db)
     .all()
@@ -241,6 +252,8 @@ function statements(db: DatabaseSync) {
     lift: db.prepare('UPDATE revocations SET lifted_by = ?, lifted_at = ?, sequence = ? WHERE n = ?'),
     certificate: db.prepare(INSERT_ISSUANCE),
     taint: db.prepare('UPDATE authorities SET tainted_at = ?, sequence = ? WHERE serial = ?'),
+    taintJwt: db.prepare('UPDATE jwt_keys SET tainted_at = ?, sequence = ? WHERE serial = ?'),
+    moveJwt: db.prepare('UPDATE jwt_keys SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
     move: db.prepare('UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
   };
 }

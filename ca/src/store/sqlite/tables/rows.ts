@@ -17,6 +17,7 @@ import type {
   Issuance,
   Numbered,
   RecordedIssuance,
+  StoredAuthority,
   Succession,
 } from '../../store.ts';
 
@@ -91,7 +92,7 @@ export function authorityOf(row: Row): AuthorityRecord {
 }
 
 /** Throws store for an unknown kind or state. */
-export function standingOf(row: Row): Standing {
+export function standingOf(row: Row): Standing & Pick<AuthorityRecord, 'kind'> {
   const [kind, state] = [String(row['kind']), String(row['state'])];
   if (!isKind(kind)) throw new IdentityError('store', `authority kind ${kind}`);
   if (!isAuthorityState(state)) throw new IdentityError('store', `authority state ${state}`);
@@ -204,4 +205,10 @@ function cut(value: string, most: number): string {
 export const arrived = (issuance: RecordedIssuance): RecordedIssuance => ({
   ...issuance,
   keySha256: asBuffer(issuance.keySha256),
+});
+
+/** As `arrived`. */
+export const arrivedAuthority = (each: StoredAuthority): StoredAuthority => ({
+  ...each,
+  certificate: asBuffer(each.certificate),
 });

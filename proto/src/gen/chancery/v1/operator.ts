@@ -28,9 +28,11 @@ import {
   ListAuthorityRequestsRequest,
 } from "./offline.ts";
 import {
+  GetJwtRotationRequest,
   GetRotationRequest,
   ListAuthoritiesRequest,
   ListAuthoritiesResponse,
+  RotateJwtRequest,
   RotateNextRequest,
   RotateRequest,
   RotateRollbackRequest,
@@ -4585,6 +4587,27 @@ export const OperatorService = {
     responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
     responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
   },
+  /** Role: operator, and a fresh sign-in. A step of the rotation of the JWT signing key. */
+  rotateJwt: {
+    path: "/chancery.v1.Operator/RotateJwt" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RotateJwtRequest): Buffer => Buffer.from(RotateJwtRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RotateJwtRequest => RotateJwtRequest.decode(value),
+    responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
+  },
+  /** Role: reader. Where the rotation of the JWT signing key stands, and what it waits for. */
+  getJwtRotation: {
+    path: "/chancery.v1.Operator/GetJwtRotation" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetJwtRotationRequest): Buffer =>
+      Buffer.from(GetJwtRotationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetJwtRotationRequest => GetJwtRotationRequest.decode(value),
+    responseSerialize: (value: Rotation): Buffer => Buffer.from(Rotation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Rotation => Rotation.decode(value),
+  },
   /** Role: reader. What offline roots are asked for. */
   listAuthorityRequests: {
     path: "/chancery.v1.Operator/ListAuthorityRequests" as const,
@@ -4682,6 +4705,10 @@ export interface OperatorServer extends UntypedServiceImplementation {
   listAuthorities: handleUnaryCall<ListAuthoritiesRequest, ListAuthoritiesResponse>;
   /** Role: reader. Where the rotation stands, and what it waits for. */
   getRotation: handleUnaryCall<GetRotationRequest, Rotation>;
+  /** Role: operator, and a fresh sign-in. A step of the rotation of the JWT signing key. */
+  rotateJwt: handleUnaryCall<RotateJwtRequest, Rotation>;
+  /** Role: reader. Where the rotation of the JWT signing key stands, and what it waits for. */
+  getJwtRotation: handleUnaryCall<GetJwtRotationRequest, Rotation>;
   /** Role: reader. What offline roots are asked for. */
   listAuthorityRequests: handleUnaryCall<ListAuthorityRequestsRequest, AuthorityRequests>;
   /** Role: operator. Asks an offline root for an intermediate now, if nothing is open; returns what is open. */
@@ -5082,6 +5109,38 @@ export interface OperatorClient extends Client {
   ): ClientUnaryCall;
   getRotation(
     request: GetRotationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  /** Role: operator, and a fresh sign-in. A step of the rotation of the JWT signing key. */
+  rotateJwt(
+    request: RotateJwtRequest,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  rotateJwt(
+    request: RotateJwtRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  rotateJwt(
+    request: RotateJwtRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  /** Role: reader. Where the rotation of the JWT signing key stands, and what it waits for. */
+  getJwtRotation(
+    request: GetJwtRotationRequest,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  getJwtRotation(
+    request: GetJwtRotationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Rotation) => void,
+  ): ClientUnaryCall;
+  getJwtRotation(
+    request: GetJwtRotationRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Rotation) => void,

@@ -40,7 +40,21 @@ export interface StandByRequest {
 export interface GetRotationRequest {
 }
 
-/** Where a rotation of the root stands, after the call. */
+/** Of the JWT signing key, in its own call: a CA that does not know it must not take it for one of the root. */
+export interface RotateJwtRequest {
+  /** "begin", "next" or "rollback", which do what Rotate, RotateNext and RotateRollback do. */
+  step: string;
+  /** As in RotateNextRequest, for "next". */
+  without: string[];
+  yesToStragglers: boolean;
+  reason: string;
+  dryRun: boolean;
+}
+
+export interface GetJwtRotationRequest {
+}
+
+/** Where a rotation stands, after the call: of the root, or of the JWT signing key. */
 export interface Rotation {
   /** "idle", "prepared", "published" or "retiring". */
   stage: string;
@@ -48,7 +62,7 @@ export interface Rotation {
   next: string;
   /** A sentence for each thing that the next step waits for. Empty if it may be made. */
   waits: string[];
-  /** The roots that were not removed. */
+  /** The roots, or the JWT keys, that were not removed. */
   roots: RotatingRoot[];
   /** How many agents are connected, without those that are revoked. */
   agents: bigint;
@@ -65,15 +79,26 @@ export interface Rotation {
     | undefined;
   /** While a root retires: unexpired certificates that chain to it, in the same way. */
   chained: HeldCertificates[];
-  chainedTotal: HeldTotal | undefined;
+  chainedTotal:
+    | HeldTotal
+    | undefined;
+  /** "jwt" for a rotation of the JWT signing key; empty for one of the root. */
+  kind: string;
+  /** The step that RotateNext, or "next" of RotateJwt, has made; empty if none was. */
+  made: string;
+  /** When the last rotation ended, seconds since 1970; 0 before the first. */
+  endedAt: bigint;
 }
 
 export interface RotatingRoot {
-  /** Hexadecimal. */
+  /** Hexadecimal; the `kid` of a JWT key. */
   serial: string;
   /** "prepared", "published", "active" or "retiring"; "standby" for one that waits for the active root to be tainted. */
   state: string;
-  /** Seconds since 1970: when it came into its state, and its end. */
+  /**
+   * Seconds since 1970: when it came into its state, and its end.
+   * A JWT key has no end: 0.
+   */
   movedAt: bigint;
   notAfter: bigint;
   /** The key algorithm, for instance "ecdsa-p256". */
@@ -116,9 +141,9 @@ export interface ListAuthoritiesResponse {
 }
 
 export interface Authority {
-  /** Hexadecimal. */
+  /** Hexadecimal; the `kid` of a JWT key. */
   serial: string;
-  /** "root" or "intermediate". */
+  /** "root", "intermediate" or "jwt". */
   kind: string;
   /** As in RotatingRoot, or "removed"; "tainted" for one whose key counts as stolen. */
   state: string;
@@ -167,6 +192,8 @@ export interface TaintResponse {
     | undefined;
   /** The number of the revocation of its key; 0 after a dry run. */
   revocation: bigint;
+  /** Of a JWT key: the one that signs after it; absent where a dry run would make one. */
+  jwtKey: RotatingRoot | undefined;
 }
 
 function createBaseRotateRequest(): RotateRequest {
@@ -443,6 +470,131 @@ export const GetRotationRequest: MessageFns<GetRotationRequest> = {
   },
 };
 
+function createBaseRotateJwtRequest(): RotateJwtRequest {
+  return { step: "", without: [], yesToStragglers: false, reason: "", dryRun: false };
+}
+
+export const RotateJwtRequest: MessageFns<RotateJwtRequest> = {
+  encode(message: RotateJwtRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== "") {
+      writer.uint32(10).string(message.step);
+    }
+    for (const v of message.without) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.yesToStragglers !== false) {
+      writer.uint32(24).bool(message.yesToStragglers);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(40).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotateJwtRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotateJwtRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.without.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.yesToStragglers = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetJwtRotationRequest(): GetJwtRotationRequest {
+  return {};
+}
+
+export const GetJwtRotationRequest: MessageFns<GetJwtRotationRequest> = {
+  encode(_: GetJwtRotationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetJwtRotationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetJwtRotationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseRotation(): Rotation {
   return {
     stage: "",
@@ -456,6 +608,9 @@ function createBaseRotation(): Rotation {
     unheardTotal: undefined,
     chained: [],
     chainedTotal: undefined,
+    kind: "",
+    made: "",
+    endedAt: 0n,
   };
 }
 
@@ -499,6 +654,18 @@ export const Rotation: MessageFns<Rotation> = {
     }
     if (message.chainedTotal !== undefined) {
       HeldTotal.encode(message.chainedTotal, writer.uint32(90).fork()).join();
+    }
+    if (message.kind !== "") {
+      writer.uint32(98).string(message.kind);
+    }
+    if (message.made !== "") {
+      writer.uint32(106).string(message.made);
+    }
+    if (message.endedAt !== 0n) {
+      if (BigInt.asIntN(64, message.endedAt) !== message.endedAt) {
+        throw new globalThis.Error("value provided for field message.endedAt of type int64 too large");
+      }
+      writer.uint32(112).int64(message.endedAt);
     }
     return writer;
   },
@@ -602,6 +769,30 @@ export const Rotation: MessageFns<Rotation> = {
             }
 
             message.chainedTotal = HeldTotal.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.made = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.endedAt = reader.int64() as bigint;
             continue;
           }
         }
@@ -1312,6 +1503,7 @@ function createBaseTaintResponse(): TaintResponse {
     byHand: [],
     byHandTotal: undefined,
     revocation: 0n,
+    jwtKey: undefined,
   };
 }
 
@@ -1346,6 +1538,9 @@ export const TaintResponse: MessageFns<TaintResponse> = {
         throw new globalThis.Error("value provided for field message.revocation of type uint64 too large");
       }
       writer.uint32(64).uint64(message.revocation);
+    }
+    if (message.jwtKey !== undefined) {
+      RotatingRoot.encode(message.jwtKey, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -1425,6 +1620,14 @@ export const TaintResponse: MessageFns<TaintResponse> = {
             }
 
             message.revocation = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.jwtKey = RotatingRoot.decode(reader, reader.uint32());
             continue;
           }
         }
