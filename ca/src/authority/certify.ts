@@ -31,7 +31,8 @@ export interface AuthorityDeps {
   readonly random: (size: number) => Uint8Array;
 }
 
-interface Parent {
+/** Who signs an intermediate. */
+export interface Parent {
   readonly certificate: Certificate;
   readonly signer: Signer;
 }

@@ -9,7 +9,7 @@ import { isOffline } from '../keys/offline.ts';
 import { hasStoodBy } from '../keys/standby-keys.ts';
 import { keepsKey } from '../store/authority-states.ts';
 import type { AuthorityRecord, StoredAuthority, StoredJwtKey } from '../store/store.ts';
-import { type AuthorityDeps, certify } from './certify.ts';
+import { type AuthorityDeps, certify, type Parent } from './certify.ts';
 import { type Issuer, issuerOf } from './issuer.ts';
 import {
   ensureInTime,
@@ -70,11 +70,15 @@ export async function signing(
 
 /** Makes an intermediate under this root, prepared. Throws authority_unfit, store, file, file_mode, lint. */
 export async function makeIntermediate(root: AuthorityRecord, deps: AuthorityDeps): Promise<AuthorityRecord> {
-  const certificate = parseCertificate(root.certificate);
   // Before there is a key: one that nothing can certify would be left behind at each try.
-  ensureInTime(certificate, deps.clock.now());
-  const signer = await deps.keys.root.load(root.key);
-  return certify({ kind: 'intermediate', state: 'prepared' }, deps, { certificate, signer });
+  return certify({ kind: 'intermediate', state: 'prepared' }, deps, await parentOf(root, deps));
+}
+
+/** What an intermediate is made with. Throws authority_unfit, key_missing, file, file_mode. */
+export async function parentOf(root: AuthorityRecord, { keys, clock }: AuthorityDeps): Promise<Parent> {
+  const certificate = parseCertificate(root.certificate);
+  ensureInTime(certificate, clock.now());
+  return { certificate, signer: await keys.root.load(root.key) };
 }
 
 /** An authority of any kind, as far as its key goes. */

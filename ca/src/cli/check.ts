@@ -136,7 +136,7 @@ function dataAttempts(
       if (clock !== undefined) warn(clock);
       const root = rootOf(found.authorities);
       ensureRootOf(root, trustDomain);
-      if (!found.authorities.some(isStandby)) warn(NO_STANDBY);
+      if (!found.authorities.some((each) => isStandby(each) && each.state === 'published')) warn(NO_STANDBY);
       await ensureCanSign(settings, { root, records: found.authorities, now }, warn);
       const platforms = new Set(platformsOf(attestors));
       const { resources } = compileStored(found.registry, { trustDomain, platforms });

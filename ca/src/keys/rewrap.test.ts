@@ -159,6 +159,17 @@ describe('another key-encryption key', () => {
     expect(names()).toHaveLength(FILES + made.length);
   });
 
+  test('encrypts what a CA writes under the old key while that is replaced', async () => {
+    const [old, path] = [readKek(kek), join(folder, 'a9.key')];
+    const genuine = fs.renameSync;
+    vi.spyOn(fs, 'renameSync').mockImplementation((from, to) => {
+      if (to === kek) writeKeyFile(path, generateKeyPairSync('ed25519').privateKey, old);
+      genuine(from, to);
+    });
+    await rewrap(order());
+    expect(readKeyFile(path, readKek(kek)).type).toBe('private');
+  });
+
   test('I136 that comes while a key file is being written is that of the file', () => {
     const [old, fresh] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
     const answers = [old, fresh];

@@ -5,7 +5,7 @@
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { OWN_NODE } from '../agents/holders.ts';
 import { rootOf } from '../authority/records.ts';
-import { makeIntermediate } from '../authority/settle.ts';
+import { makeIntermediate, parentOf } from '../authority/settle.ts';
 import { vouch } from '../authority/vouch.ts';
 import type { RootFile } from '../ceremony/root.ts';
 import type { StoredAuthority } from '../store/store.ts';
@@ -148,9 +148,12 @@ async function rollback(by: string, dryRun: boolean, deps: RotationDeps): Promis
 }
 
 async function renewIntermediate(by: string, dryRun: boolean, deps: RotationDeps): Promise<RotationStatus> {
-  if (dryRun) return statusNow(deps);
   const records = await deps.store.authorities();
   const root = rootOf(records);
+  if (dryRun) {
+    await parentOf(root, deps);
+    return statusNow(deps);
+  }
   const made = await makeIntermediate(root, deps);
   ensureChain(made, root, deps.clock.now());
   await move(intermediateMoves(records, made), { by }, deps);

@@ -103,7 +103,8 @@ function progressMessage(status: Progress): Omit<RotationMessage, 'roots' | 'kin
 }
 
 /** The state in which an operator sees it. */
-export const stateOf = (each: StoredAuthority): string => (isStandby(each) ? 'standby' : each.state);
+export const stateOf = (each: StoredAuthority): string =>
+  isStandby(each) && each.state === 'published' ? 'standby' : each.state;
 
 /** A root, as a rotation shows it. */
 export const rootMessage = (root: StoredAuthority): RotatingRoot => ({
