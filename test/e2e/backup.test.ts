@@ -203,7 +203,8 @@ describe('restoring', () => {
     lose('lost-again');
     expect(await restored('--accept-loss', '--reason', 'the disk burned')).toMatchObject({ status: 0 });
     serving = await ca.serve();
-    expect(await revoked()).toEqual([BEFORE]);
+    // The agent hands back what the backup lacks.
+    await vi.waitFor(async () => expect(await revoked()).toEqual([BEFORE, AFTER]), PATIENCE);
     const { stdout } = await ca.cli('audit', 'query', '--json', '--text', 'ca.restored');
     expect(JSON.parse(stdout)).toMatchObject({ life: 1, entries: 0, reason: 'the disk burned' });
   });
