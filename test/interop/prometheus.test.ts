@@ -76,6 +76,17 @@ const ROWS: Readonly<Record<string, Row>> = {
     },
     after: 10,
   },
+  ChanceryNoStandbyRoot: {
+    fires: {
+      'chancery_root_state{serial="a",state="active"}': '1x90',
+      'chancery_root_state{serial="b",state="published"}': '1x90',
+    },
+    silent: {
+      'chancery_root_state{serial="a",state="active"}': '1x90',
+      'chancery_root_state{serial="b",state="standby"}': '1x90',
+    },
+    after: 70,
+  },
   ChanceryRotationStands: { fires: stages('retiring', 0), silent: stages('idle', 0), after: 4380, step: 60 },
   ChanceryRotationStraggles: { fires: stages('published', 1), silent: stages('published', 0), after: 70 },
   // The first one, of which there was no series before.

@@ -75,8 +75,10 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
     waiting.count += count;
   };
   const stop = new AbortController();
-  const spoiled = (detail: string): string => {
-    lost += 1;
+  /** Numbers of records that cannot be sent, until the CA has what stands for them. */
+  const spoiled = new Set<number>();
+  const insteadOf = (number: number, detail: string): string => {
+    spoiled.add(number);
     return lostRecord({ count: 1, detail });
   };
   let failure: string | undefined;
@@ -84,7 +86,7 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
     failure = why;
   };
   const delivering = deliver(
-    { ...options, spool, lost: spoiled, setAside: intoFile(options), onState },
+    { ...options, spool, lost: insteadOf, setAside: intoFile(options), onState },
     stop.signal,
   );
   const begun = spool.through;
@@ -107,19 +109,25 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
     },
     refuses,
     undelivered: () => failure,
-    report: () => ({
-      depth: spool.depth,
-      bytes: spool.bytes,
-      oldestSeconds: ageOf(spool.oldestUnsent(), clock),
-      acknowledged: Math.max(0, spool.through - begun),
-      lost,
-    }),
+    report() {
+      lost += passed(spoiled, spool.through);
+      const { depth, bytes } = spool;
+      const oldestSeconds = ageOf(spool.oldestUnsent(), clock);
+      return { depth, bytes, oldestSeconds, acknowledged: Math.max(0, spool.through - begun), lost };
+    },
     close: async () => {
       stop.abort();
       await delivering;
       spool.close();
     },
   };
+}
+
+/** How many of these numbers the CA has by now; they are forgotten. */
+function passed(numbers: Set<number>, through: number): number {
+  const had = [...numbers].filter((number) => number <= through);
+  for (const number of had) numbers.delete(number);
+  return had.length;
 }
 
 function whyFull(spool: Spool, { maxBytes, folder }: SpoolOptions): string | undefined {

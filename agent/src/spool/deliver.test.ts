@@ -65,7 +65,7 @@ test('M104 a record that the CA alone cannot read is put aside, and those behind
         credentials: grpc.credentials.createInsecure(),
         options: { 'grpc.use_local_subchannel_pool': 1 },
       }),
-      lost: (detail) => JSON.stringify({ stage: 'lost', detail }),
+      lost: (_, detail) => JSON.stringify({ stage: 'lost', detail }),
       setAside: (number, json) => void aside.push([number, json]),
       clock: systemClock,
       random: () => 0,

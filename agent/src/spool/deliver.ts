@@ -21,8 +21,8 @@ export interface DeliverDeps {
   readonly svid: Source<Svid>;
   /** The CA, by the current SVID. */
   readonly target: () => Target;
-  /** JSON of a record that stands for one that cannot be sent. */
-  readonly lost: (detail: string) => string;
+  /** JSON of a record that stands for the one of this number, which cannot be sent: each time that it is sent. */
+  readonly lost: (number: number, detail: string) => string;
   /** Puts a record aside that the CA refuses to read. */
   readonly setAside: (number: number, json: string) => void;
   /** Called with undefined when the CA answers, and with the reason when it does not. */
@@ -137,12 +137,13 @@ async function news({ spool, svid }: DeliverDeps, { ended }: ReportStream): Prom
 
 function messageOf({ first, records }: Batch, care: Care, { lost, setAside }: DeliverDeps): ReportRequest {
   const bytes = records.map((json, index) => {
-    if (json === undefined) return Buffer.from(lost('the record was spoiled on the disk'));
-    if (care.bad.has(first + index)) {
-      setAside(first + index, json);
-      return Buffer.from(lost('the CA cannot read the record: it is put aside at the gateway'));
+    const number = first + index;
+    if (json === undefined) return Buffer.from(lost(number, 'the record was spoiled on the disk'));
+    if (care.bad.has(number)) {
+      setAside(number, json);
+      return Buffer.from(lost(number, 'the CA cannot read the record: it is put aside at the gateway'));
     }
-    return Buffer.from(care.checks && !isReadable(json) ? lost('the record cannot be read') : json);
+    return Buffer.from(care.checks && !isReadable(json) ? lost(number, 'the record cannot be read') : json);
   });
   return { message: { $case: 'batch', value: { first: BigInt(first), records: bytes } } };
 }

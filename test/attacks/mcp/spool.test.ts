@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { type CallSpool, openCallSpool } from '@chancery/agent/spool/call-spool.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
@@ -149,6 +150,22 @@ test('M86 a record that was spoiled on the disk is a record of its loss, and tho
   const { report } = open();
   await vi.waitFor(async () => expect(await reported()).toHaveLength(3), PATIENCE);
   expect((await reported()).map(({ record }) => record.stage)).toEqual(['decided', 'lost', 'decided']);
+  expect(report()).toMatchObject({ lost: 1 });
+});
+
+test('M86 a record that was spoiled is counted once, also where the CA was busy and it is sent again', async () => {
+  const away = open(() => undefined);
+  away.record(event(1), event(2), event(3));
+  await away.close();
+  const [name = ''] = fs.readdirSync(folder());
+  const path = join(folder(), name);
+  fs.writeFileSync(path, fs.readFileSync(path, 'utf8').replace('"id":"2"', '"id":"7"'));
+  const busy = vi.spyOn(ca.store, 'report').mockRejectedValueOnce(new IdentityError('unavailable', 'busy'));
+  const { report } = open();
+  await vi.waitFor(() => expect(busy).toHaveBeenCalledTimes(1), PATIENCE);
+  expect(report()).toMatchObject({ lost: 0 });
+  await vi.waitFor(async () => expect(await reported()).toHaveLength(3), PATIENCE);
+  await vi.waitFor(() => expect(report()).toMatchObject({ depth: 0, lost: 1 }), PATIENCE);
   expect(report()).toMatchObject({ lost: 1 });
 });
 

@@ -2,6 +2,7 @@
 import type { Revocation, RevokeResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import {
   type Command,
+  type ExitStatus,
   type Invocation,
   type Io,
   JSON_FLAG,
@@ -9,6 +10,7 @@ import {
   meant,
 } from '@chancery/shared/cli/program.ts';
 import { parseDuration } from '@chancery/shared/config/duration.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { REASONS, type Target } from '@chancery/shared/revocation/revocation.ts';
 import { instant, OPERATOR_FLAGS, printJson, printTable, printUnacknowledged } from '../flags.ts';
 import { callOperator } from './admin.ts';
@@ -51,11 +53,16 @@ export const revoke: Command = {
 export const unrevoke: Command = {
   says: 'Ends a revocation.',
   positionals: 'NUMBER',
-  flags: { ...OPERATOR_FLAGS, ...JSON_FLAG },
+  flags: {
+    'dry-run': { type: 'boolean', says: 'Only say what would not be cut off any more.' },
+    ...OPERATOR_FLAGS,
+    ...JSON_FLAG,
+  },
   async run(invocation, io) {
     const [text = '', ...more] = invocation.positionals;
     if (!/^[1-9][0-9]{0,14}$/.test(text) || more.length > 0)
       throw new MisuseError('give the NUMBER of one revocation, as `revocations` lists them');
+    if (invocation.has('dry-run')) return wouldLift(BigInt(text), invocation, io);
     const request = { number: BigInt(text) };
     const answer = await callOperator(invocation, (client) => client.liftRevocation, request);
     const { revocation, still } = answer;
@@ -68,6 +75,15 @@ export const unrevoke: Command = {
     return 0;
   },
 };
+
+async function wouldLift(wanted: bigint, invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const { revocations: list } = await callOperator(invocation, (client) => client.listRevocations, {});
+  const found = list.find(({ number }) => number === wanted);
+  if (found === undefined) throw new IdentityError('revocation', `there is no revocation ${wanted} in force`);
+  if (invocation.has('json')) printJson(io, found);
+  else io.out(`would lift revocation ${wanted}: ${found.kind} ${found.value}\n`);
+  return 0;
+}
 
 export const revocations: Command = {
   says: 'Lists the revocations in force.',

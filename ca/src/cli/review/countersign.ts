@@ -17,7 +17,7 @@ export const countersign: Command = {
   says: 'Lists what waits for a second operator; with a number, agrees to that one use, or withdraws it.',
   positionals: '[NUMBER]',
   flags: {
-    'dry-run': { type: 'boolean', says: 'Only show what would be countersigned.' },
+    'dry-run': { type: 'boolean', says: 'Only show what would be countersigned, or withdrawn.' },
     withdraw: { type: 'boolean', says: 'End a request of your own, instead.' },
     ...OPERATOR_FLAGS,
     ...JSON_FLAG,
@@ -27,7 +27,7 @@ export const countersign: Command = {
     if (more.length > 0) throw new MisuseError('one number is expected');
     if (number !== undefined && !/^[1-9]\d{0,14}$/.test(number))
       throw new MisuseError(`"${number}" is not the number of a request`);
-    if (invocation.has('withdraw')) return withdraw(number, invocation, io);
+    if (invocation.has('withdraw') && !invocation.has('dry-run')) return withdraw(number, invocation, io);
     const { requests } = await callOperator(invocation, (client) => client.listRequests, {});
     if (number === undefined) return list(requests, invocation, io);
     return agree(
@@ -59,8 +59,7 @@ function list(requests: readonly CountersignedUse[], invocation: Invocation, io:
 }
 
 async function withdraw(text: string | undefined, invocation: Invocation, io: Io): Promise<ExitStatus> {
-  if (text === undefined || invocation.has('dry-run'))
-    throw new MisuseError('--withdraw needs the number of a request, and has no --dry-run');
+  if (text === undefined) throw new MisuseError('--withdraw needs the number of a request');
   const { request } = await callOperator(invocation, (client) => client.withdraw, { number: BigInt(text) });
   if (invocation.has('json')) printJson(io, request);
   else io.out(`withdrew request ${text}: ${request?.verb} ${printable(request?.about ?? '')}\n`);
@@ -79,13 +78,14 @@ async function agree(
     );
   const { number, verb, about, digest, by, until } = found;
   const isDry = invocation.has('dry-run');
+  const would = invocation.has('withdraw') ? 'would withdraw' : 'would countersign';
   const made = isDry
     ? found
     : (await callOperator(invocation, (client) => client.countersign, { number })).request;
   if (invocation.has('json')) printJson(io, made);
   else
     io.out(
-      `${isDry ? 'would countersign' : 'countersigned'} request ${number}: ${verb} ${printable(about)}\n` +
+      `${isDry ? would : 'countersigned'} request ${number}: ${verb} ${printable(about)}\n` +
         `for ${printable(by)}, once, until ${instant(until)} (sha256 ${digest})\n`,
     );
   return 0;

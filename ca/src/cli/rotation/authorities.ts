@@ -29,7 +29,10 @@ export const authorities: Command = {
       value: 'DIR',
       says: 'request: also write what is asked for to this new folder.',
     },
-    'dry-run': { type: 'boolean', says: 'import: only say whether the answer would be taken.' },
+    'dry-run': {
+      type: 'boolean',
+      says: 'import: only say whether the answer would be taken. request: ask for nothing.',
+    },
     ...OPERATOR_FLAGS,
     ...JSON_FLAG,
   },
@@ -38,10 +41,12 @@ export const authorities: Command = {
     const [output, dryRun] = [invocation.text('output'), invocation.has('dry-run')];
     const all = invocation.has('all');
     if (form === '' && output === undefined && !dryRun) return list(invocation, io);
-    if (form === 'request' && file === undefined && !dryRun && !all) return requestAuthority(invocation, io);
+    if (form === 'request' && file === undefined && !all) return requestAuthority(invocation, io);
     if (form === 'import' && file !== undefined && more.length === 0 && output === undefined && !all)
       return importAuthority(file, invocation, io);
-    throw new MisuseError(`give request [-o DIR], import FILE [--dry-run] or nothing${meant(form, WORDS)}`);
+    throw new MisuseError(
+      `give request [-o DIR | --dry-run], import FILE [--dry-run] or nothing${meant(form, WORDS)}`,
+    );
   },
 };
 

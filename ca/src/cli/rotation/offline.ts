@@ -17,6 +17,8 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 /** Asks the offline root now, if nothing is open, and prints what to do. */
 export async function requestAuthority(invocation: Invocation, io: Io): Promise<ExitStatus> {
   const output = invocation.text('output');
+  if (output !== undefined) ensureFree(resolve(output));
+  if (invocation.has('dry-run')) return wouldAsk(invocation, io);
   const { requests } = await callOperator(invocation, (client) => client.askForAuthority, {});
   const copies = output === undefined ? undefined : copy(requests, resolve(output));
   if (invocation.has('json')) printJson(io, requests);
@@ -29,9 +31,24 @@ export async function requestAuthority(invocation: Invocation, io: Io): Promise<
   return 0;
 }
 
+/** Throws file. */
+const ensureFree = (folder: string): void =>
+  ensure(!existsSync(folder), 'file', `${folder} is there already: name another folder`);
+
+async function wouldAsk(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const { requests } = await callOperator(invocation, (client) => client.listAuthorityRequests, {});
+  if (invocation.has('json')) printJson(io, requests);
+  else {
+    for (const each of requests) io.out(`${requestLine(each)}\n`);
+    if (requests.length === 0) io.out('nothing is open: would ask the offline root for an intermediate\n');
+    io.out('nothing was changed (dry run)\n');
+  }
+  return 0;
+}
+
 /** To a new folder. Throws file. */
 function copy(requests: readonly AuthorityRequest[], folder: string): readonly string[] {
-  ensure(!existsSync(folder), 'file', `${folder} is there already: name another folder`);
+  ensureFree(folder);
   makeFolder(folder, 0o755);
   return requests.map(({ file, pem }) => {
     const path = join(folder, basename(file));
