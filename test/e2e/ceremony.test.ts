@@ -46,6 +46,14 @@ test('a request is shown, signed with --yes and once, and openssl verifies the a
   expect(asked.stdout).toMatch(/lifetime +90 days/);
   expect(await ceremony('sign', request, '-o', answer, '--dry-run')).toMatchObject({ status: 0 });
   expect([existsSync(answer), readdirSync(dir).includes('issued')]).toEqual([false, false]);
+  // A file that is there: nothing is signed, so that the next try signs.
+  for (const flag of ['--dry-run', '--yes'])
+    expect(await ceremony('sign', request, '-o', request, flag)).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('request.pem is there already'),
+    });
+  expect(readdirSync(dir).includes('issued')).toBe(false);
+  expect(readdirSync(join(dir, 'transcripts')).filter((name) => name.includes('-sign-'))).toEqual([]);
   const signed = await ceremony('sign', request, '-o', answer, '--ttl', '60d', '--yes');
   expect(signed).toMatchObject({ status: 0, stderr: '' });
   expect(openssl('verify', '-x509_strict', '-CAfile', join(dir, 'root.pem'), answer)).toMatch(/OK/);

@@ -35,9 +35,13 @@ export const filesOf = (dir: string) => ({
 export const readCarried = (path: string): Uint8Array =>
   inFile(path, 'file', () => readWholeFile(path, { maxBytes: MAX_FILE_BYTES, code: 'file' }));
 
+/** Before anything is signed that is to be written there. Throws file. Blocks. */
+export const ensureFree = (path: string): void =>
+  ensure(!existsSync(path), 'file', `${path} is there already: name another file, or move it away`);
+
 /** Never over another file. Throws file. Blocks. */
 export function writeNew(path: string, text: string): void {
-  ensure(!existsSync(path), 'file', `${path} is there already: name another file, or move it away`);
+  ensureFree(path);
   makeFolder(dirname(path), 0o755);
   writeFileAtomic(path, utf8(text), 0o644);
 }

@@ -14,7 +14,7 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
-import { readCarried, rootIn, signerIn, writeNew } from '../../ceremony/folder.ts';
+import { ensureFree, readCarried, rootIn, signerIn, writeNew } from '../../ceremony/folder.ts';
 import { ensureNoRoot, makeOfflineRoot } from '../../ceremony/make.ts';
 import { writeCertificate } from '../../ceremony/root.ts';
 import { type Facts, keepTranscript, transcriptOf } from '../../ceremony/transcript.ts';
@@ -143,6 +143,7 @@ async function sign(
 ): Promise<ExitStatus> {
   const output = invocation.text('output');
   if (output === undefined) throw new MisuseError('-o FILE is required: the answer is written to it');
+  ensureFree(resolve(output));
   const [at, ttlSeconds, now] = [atOf(invocation), ttlOf(invocation, INTERMEDIATE_TTL), clock.now()];
   const [root, request] = [rootIn(at.dir), readCarried(path)];
   const signing = signingOf({ ...at, root, request, ttlSeconds, now, random }, path);
@@ -158,8 +159,8 @@ async function sign(
   const answer = await signing.sign(signerIn(at, root));
   const facts = [...asked, ...answerFacts(answer, output)];
   const { name } = signing;
-  const transcript = keepTranscript(at.dir, { name, now }, transcriptOf('sign', facts));
   writeNew(resolve(output), answer);
+  const transcript = keepTranscript(at.dir, { name, now }, transcriptOf('sign', facts));
   const ending = `transcript: ${transcript}\nnext:  on the CA, chancery-ca authorities import ${output}`;
   return say({ title: 'sign', facts, transcript, ending }, invocation, io);
 }
@@ -167,6 +168,7 @@ async function sign(
 async function exported(invocation: Invocation, io: Io, { clock }: CeremonyDeps): Promise<ExitStatus> {
   const { dir } = atOf(invocation);
   const [root, now, output] = [rootIn(dir), clock.now(), invocation.text('output')];
+  if (output !== undefined) ensureFree(resolve(output));
   const pem = writeCertificate(root.certificate.der);
   const facts = exportFacts(root, { pem, output, now });
   const transcript = keepTranscript(dir, { name: 'export', now }, transcriptOf('export', facts));

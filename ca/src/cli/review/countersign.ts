@@ -74,7 +74,7 @@ async function agree(
   if (found === undefined)
     throw new IdentityError(
       'countersign',
-      'no request of this number waits; chancery-ca countersign lists them',
+      'no request of this number waits: chancery-ca countersign lists them, and none ever waits without twoPeople',
     );
   const { number, verb, about, digest, by, until } = found;
   const isDry = invocation.has('dry-run');

@@ -77,6 +77,8 @@ export function requestLine({ kind, holds, root, since, until }: AuthorityReques
 /** Takes what an offline root has signed. */
 export async function importAuthority(file: string, invocation: Invocation, io: Io): Promise<ExitStatus> {
   const answer = readCarried(file);
+  const says = `${file} is no answer: a file with a PEM block is expected, as ceremony sign writes it`;
+  ensure(answer.includes('-----BEGIN '), 'authority_answer', says);
   const dryRun = invocation.has('dry-run');
   const imported = await callOperator(invocation, (client) => client.importAuthority, { answer, dryRun });
   if (invocation.has('json')) printJson(io, imported);
