@@ -70,29 +70,28 @@ const CrlConfig = z
 const DAY = 86_400;
 const MIN_REPORTED = 16_777_216;
 
+const path = z.string().min(1);
+
 export const CaConfig = z.strictObject({
   trustDomain: z
     .string()
     .transform(by(parseTrustDomain))
     .describe('The trust domain that this CA speaks for.'),
-  dataDir: z
-    .string()
-    .min(1)
-    .describe(
-      'Database, keys and sockets; 0711, for join.sock is for other users too. Relative to this file.',
-    ),
+  dataDir: path.describe(
+    'Database, keys and sockets; 0711, for join.sock is for other users too. Relative to this file.',
+  ),
   listen: hostPort.default('127.0.0.1:8443').describe('Where agents reach the CA: gRPC over TLS 1.3.'),
   http: healthAddress
     .prefault('127.0.0.1:9464')
     .describe(
       'Health and Prometheus metrics: plain HTTP, host:port on loopback; any address with healthOnly.',
     ),
-  keyEncryptionKey: z
-    .string()
-    .min(1)
-    .describe(
-      "File, 0600, with the 32-byte key in base64 that encrypts the authorities' keys. Relative to this file.",
-    ),
+  keyEncryptionKey: path.describe(
+    "File, 0600, with the 32-byte key in base64 that encrypts the authorities' keys. Relative to this file.",
+  ),
+  passphrase: path
+    .optional()
+    .describe('File, 0600, with a passphrase for key-encryption keys that are made. Relative to this file.'),
   keys: KeysConfig,
   rootTtl: authorityTtl
     .prefault(ROOT_TTL)
@@ -242,6 +241,7 @@ export function parseCaConfig(text: string, file: string): CaSettings {
     trustDomain: parseTrustDomain(value.trustDomain),
     dataDir,
     keyEncryptionKey: resolve(here, value.keyEncryptionKey),
+    passphrase: value.passphrase === undefined ? undefined : resolve(here, value.passphrase),
     keys: withPaths(value.keys, here),
     jwt: value.jwt && { ...value.jwt, key: resolve(here, value.jwt.key) },
     audit: {

@@ -1,6 +1,7 @@
 /** The Merkle log of audit events of one data folder: its key, and its growth while the CA serves. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
+import type { KeyEncryption } from '@chancery/shared/keys/file.ts';
 import { keksAt } from '@chancery/shared/keys/keks.ts';
 import type { NoteKey } from '@chancery/shared/tlog/note.ts';
 import { type CaSettings, paths } from './config.ts';
@@ -21,11 +22,12 @@ export const logKeyOf = (settings: CaSettings, store: Store): Promise<LogKey> =>
 /** The key of the audit log as it is. Throws file, file_mode. */
 export const ownLogKey = (settings: CaSettings): LogKey => readLogKey(logKeyAt(settings));
 
-/** The key of an audit log in this file, which the config's key-encryption key opens. Throws file, file_mode. */
+/** The key of an audit log in this file. Throws file, file_mode. */
 export const logKeyIn = (
   path: string,
-  { keyEncryptionKey, trustDomain }: Pick<CaSettings, 'keyEncryptionKey' | 'trustDomain'>,
-): LogKey => readLogKey({ path, keyEncryptionKey: keksAt(keyEncryptionKey), trustDomain });
+  keyEncryptionKey: KeyEncryption,
+  { trustDomain }: Pick<CaSettings, 'trustDomain'>,
+): LogKey => readLogKey({ path, keyEncryptionKey, trustDomain });
 
 const logKeyAt = ({ dataDir, keyEncryptionKey, trustDomain }: CaSettings): LogKeyAt => ({
   path: paths(dataDir).logKey,

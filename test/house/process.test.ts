@@ -27,8 +27,9 @@ const MAY_USE: Readonly<Record<string, readonly string[]>> = {
   'agent/src/mcp/wire/http-body.ts': ['nextTick'],
   // A pod finds its API server by KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT.
   'ca/src/attestors/kubernetes/credentials.ts': ['env'],
-  // The audit log names who restored a CA.
+  // The audit log names who restored a CA, and who replaced its key-encryption key while it did not run.
   'ca/src/cli/backup/restore.ts': ['geteuid'],
+  'ca/src/cli/keys/keys.ts': ['geteuid'],
   // The longest path of a socket, and how a peer is found, depend on the system.
   'agent/src/mcp/connect/local-peer.ts': ['platform'],
   'shared/src/text/socket-path.ts': ['platform'],

@@ -1,12 +1,14 @@
 /**
  * Makes a backup: a folder with the database, the encrypted keys, the config and a manifest. It appears whole or not at
- * all. Not in it: the key-encryption key, without which nobody can use the keys, and the files that the config names.
+ * all. Not in it: the key-encryption key or the passphrase that it comes from, without which nobody can use the keys,
+ * and the files that the config names.
  */
 import fs from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { ensureSealed } from '@chancery/shared/keys/file.ts';
+import { passphraseFileOf } from '@chancery/shared/keys/kek.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { type CaSettings, paths } from '../config.ts';
@@ -17,6 +19,7 @@ import {
   type BackupFile,
   CONFIG,
   DATABASE,
+  DERIVATION,
   digestOf,
   KEYS,
   type KeyElsewhere,
@@ -25,7 +28,7 @@ import {
 } from './manifest.ts';
 
 export interface BackupOrder {
-  readonly settings: Pick<CaSettings, 'file' | 'dataDir' | 'trustDomain'>;
+  readonly settings: Pick<CaSettings, 'file' | 'dataDir' | 'trustDomain' | 'keyEncryptionKey'>;
   /** The folder to make. */
   readonly folder: string;
   readonly now: Date;
@@ -80,6 +83,9 @@ async function fill(folder: string, { settings, now }: BackupOrder): Promise<Man
   const files = [
     await copied(at.databaseCopy, folder, DATABASE),
     await copied(settings.file, folder, CONFIG),
+    ...(isDerived(settings.keyEncryptionKey)
+      ? [await copied(settings.keyEncryptionKey, folder, DERIVATION)]
+      : []),
     ...keys,
   ];
   const { schema, newestEvent, checkpoint } = seen;
@@ -97,6 +103,9 @@ async function fill(folder: string, { settings, now }: BackupOrder): Promise<Man
   for (const each of [join(folder, KEYS), folder]) syncFolder(each);
   return manifest;
 }
+
+/** A backup is made without the key-encryption key, too. */
+const isDerived = (path: string): boolean => fs.existsSync(path) && passphraseFileOf(path) !== undefined;
 
 /** The copy is older than the folder of keys, which may have lost the key of an intermediate that ended meanwhile. */
 async function keysOf(

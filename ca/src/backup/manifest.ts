@@ -11,6 +11,8 @@ export const MANIFEST = 'manifest.json';
 export const DATABASE = 'ca.db';
 export const CONFIG = 'ca.yaml';
 export const KEYS = 'keys';
+/** Only where it comes from a passphrase: salt and costs, without which the passphrase is worth nothing. */
+export const DERIVATION = 'key-encryption-key';
 
 const MAX_BYTES = 1024 * 1024;
 const HEX_SHA256 = /^[0-9a-f]{64}$/;
@@ -26,7 +28,7 @@ const Manifest = z.strictObject({
   files: z.array(
     z.strictObject({
       // Only names that a backup has, so that none leads out of its folder.
-      name: z.string().regex(/^(ca\.db|ca\.yaml|keys\/[0-9a-z]{1,64}\.key)$/),
+      name: z.string().regex(/^(ca\.db|ca\.yaml|key-encryption-key|keys\/[0-9a-z]{1,64}\.key)$/),
       bytes: count,
       sha256: z.string().regex(HEX_SHA256),
     }),

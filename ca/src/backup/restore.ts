@@ -4,10 +4,17 @@
  */
 import fs from 'node:fs';
 import { dirname, join } from 'node:path';
-import { utf8Text } from '@chancery/shared/ground/bytes.ts';
+import { utf8, utf8Text } from '@chancery/shared/ground/bytes.ts';
 import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
-import { readKeyFile } from '@chancery/shared/keys/file.ts';
+import { type KeyEncryption, readKeyFile } from '@chancery/shared/keys/file.ts';
 import { keksAt } from '@chancery/shared/keys/keks.ts';
+import {
+  type Derivation,
+  derivationText,
+  deriveKek,
+  readDerivation,
+} from '@chancery/shared/keys/passphrase.ts';
+import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import type { NoteKey } from '@chancery/shared/tlog/note.ts';
@@ -24,13 +31,15 @@ import {
   logEndOf,
   lostEntryOf,
 } from '../store/sqlite/file/second-life.ts';
-import { CONFIG, KEYS, type Manifest, readManifest, verifyFiles } from './manifest.ts';
+import { CONFIG, DERIVATION, KEYS, type Manifest, readManifest, verifyFiles } from './manifest.ts';
 
 export interface RestoreOrder {
   readonly backup: string;
-  readonly settings: Pick<CaSettings, 'dataDir' | 'trustDomain' | 'keyEncryptionKey'>;
+  readonly settings: Pick<CaSettings, 'dataDir' | 'trustDomain' | 'keyEncryptionKey' | 'passphrase'>;
   /** A copy of the folder with the audit log, newer than the backup. */
-  readonly log: { readonly read: ReadFile; readonly key: (keyFile: string) => NoteKey } | undefined;
+  readonly log:
+    | { readonly read: ReadFile; readonly key: (keyFile: string, keks: KeyEncryption) => NoteKey }
+    | undefined;
   /** Why the loss of what came after the backup is accepted. */
   readonly reason: string | undefined;
   readonly by: string;
@@ -85,11 +94,31 @@ function ensureEmpty(dataDir: string): void {
 /** Without its key-encryption key a backup cannot be used. Throws what the first key that does not open throws. */
 export function ensureKeysOpen(
   backup: string,
-  { files }: Manifest,
-  settings: Pick<CaSettings, 'keyEncryptionKey'>,
+  manifest: Manifest,
+  settings: Pick<CaSettings, 'keyEncryptionKey' | 'passphrase'>,
 ): void {
-  const keks = keksAt(settings.keyEncryptionKey);
+  const { files } = manifest;
+  const keks = keksOf({ backup, settings }, manifest);
   for (const { name } of files) if (name.startsWith(`${KEYS}/`)) readKeyFile(join(backup, name), keks);
+}
+
+interface WithKek {
+  readonly backup: string;
+  readonly settings: Pick<CaSettings, 'keyEncryptionKey' | 'passphrase'>;
+}
+
+function keksOf(order: WithKek, manifest: Manifest): KeyEncryption {
+  const derivation = derivationOf(order, manifest);
+  return derivation === undefined ? keksAt(order.settings.keyEncryptionKey) : deriveKek(derivation);
+}
+
+/** What the backup has in place of a key-encryption key that is missing here; undefined if it has nothing. */
+function derivationOf({ backup, settings }: WithKek, { files }: Manifest): Derivation | undefined {
+  const isThere = files.some(({ name }) => name === DERIVATION);
+  if (!isThere || fs.existsSync(settings.keyEncryptionKey)) return undefined;
+  const found = readDerivation(fs.readFileSync(join(backup, DERIVATION), 'utf8').trim());
+  ensure(found !== undefined, 'backup', `${join(backup, DERIVATION)} is not the salt of a passphrase`);
+  return { ...found, passphraseFile: settings.passphrase ?? found.passphraseFile };
 }
 
 async function build(temporary: string, manifest: Manifest, order: RestoreOrder): Promise<Restored> {
@@ -99,13 +128,19 @@ async function build(temporary: string, manifest: Manifest, order: RestoreOrder)
   const at = paths(temporary);
   fs.mkdirSync(at.keys, 0o700);
   for (const { name } of manifest.files)
-    if (name !== CONFIG) copySynced(join(backup, name), join(temporary, name));
+    if (name !== CONFIG && name !== DERIVATION) copySynced(join(backup, name), join(temporary, name));
   ensureSound(at.database);
   const backupAt = new Date(manifest.madeAt);
   const end = logEndOf(at.database);
-  const lost = log === undefined ? [] : await lostEntries(end, at.logKey, { ...order, log });
+  const lost =
+    log === undefined
+      ? []
+      : await lostEntries(end, log.key(at.logKey, keksOf(order, manifest)), { ...order, log });
   const holds = log === undefined && reason === undefined;
   if (order.dryRun) return { manifest, lost, life: undefined, holds };
+  const derivation = derivationOf(order, manifest);
+  if (derivation !== undefined)
+    writeFileAtomic(settings.keyEncryptionKey, utf8(`${derivationText(derivation)}\n`), 0o600);
   const entries = end.size + end.entries.length + lost.length;
   const life = beginLife(at.database, { now, backupAt, lost, reason, by, entries, holds });
   if (fs.existsSync(settings.dataDir)) fs.rmdirSync(settings.dataDir);
@@ -116,12 +151,11 @@ async function build(temporary: string, manifest: Manifest, order: RestoreOrder)
 /** Throws tlog, store. */
 async function lostEntries(
   end: LogEnd,
-  keyFile: string,
+  key: NoteKey,
   { log, onProgress }: RestoreOrder & { readonly log: NonNullable<RestoreOrder['log']> },
 ): Promise<readonly LostEntry[]> {
   const isThere = (await log.read('checkpoint')) !== undefined;
   ensure(isThere, 'tlog', 'the folder of --log has no checkpoint: give dataDir/log, or a copy of it');
-  const key = log.key(keyFile);
   const kept = end.note === undefined ? [] : [{ name: 'the backup', note: Buffer.from(end.note) }];
   const report = await verifyLog({
     read: log.read,

@@ -5,7 +5,7 @@ import { type Command, JSON_FLAG } from '@chancery/shared/cli/program.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { type Log, silentLog } from '@chancery/shared/ground/log.ts';
-import { readKek } from '@chancery/shared/keys/kek.ts';
+import { passphraseFileOf, readKek } from '@chancery/shared/keys/kek.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts';
 import { ensureNothingElse } from '@chancery/shared/unix/private-socket.ts';
@@ -86,7 +86,7 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
     log: { ...silentLog, warn: (_, message) => void warnings.push(message) } satisfies Log,
   };
   const attempts = [
-    () => readKek(settings.keyEncryptionKey),
+    () => checkKek(settings, (warning) => warnings.push(warning)),
     () => attestorsFrom(settings.attestors, deps),
     ...dataAttempts(settings, (warning) => warnings.push(warning), onServing),
     () => readResources(files, context),
@@ -100,6 +100,17 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
   const ended = warnEnded(read, systemClock.now());
   const all = [...warnings, ...read.warnings, ...ended];
   return { resources: read.resources.length, warnings: all, isServing };
+}
+
+/** `passphrase` of the config is for keys that are made; the file says where the one in force comes from. */
+function checkKek({ keyEncryptionKey: path, passphrase }: CaSettings, warn: (warning: string) => void): void {
+  readKek(path);
+  const from = passphraseFileOf(path);
+  if (from !== passphrase)
+    warn(
+      `${path} comes from ${from ?? 'no passphrase'}, and the config has ${passphrase ?? 'no passphrase'}: ` +
+        'chancery-ca keys rewrap replaces it',
+    );
 }
 
 async function refusalFrom(attempt: () => unknown): Promise<readonly IdentityError[]> {

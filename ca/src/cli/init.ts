@@ -110,7 +110,7 @@ async function resumeCa(file: string, trustDomain: TrustDomain, deps: InitDeps) 
     if (!existsSync(settings.keyEncryptionKey)) {
       const lost = `${settings.keyEncryptionKey} is missing, and the root's key is encrypted under it: restore it`;
       ensure(root === undefined, 'file', lost);
-      createKek(settings.keyEncryptionKey);
+      createKek(settings.keyEncryptionKey, settings.passphrase);
     }
     const made = await withKeys(settings, async (keys) => {
       if (root === undefined) return firstRoot({ ...deps, ...settings, keys, store });

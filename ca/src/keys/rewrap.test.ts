@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
-import { createKek, readKek } from '@chancery/shared/keys/kek.ts';
+import { createKek, passphraseFileOf, readKek } from '@chancery/shared/keys/kek.ts';
 import { keksAt } from '@chancery/shared/keys/keks.ts';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
@@ -40,6 +40,7 @@ describe('another key-encryption key', () => {
     folder,
     standbyFolder: standby,
     kek,
+    passphrase: undefined,
     dryRun: false,
     onProgress: () => {},
     ...changes,
@@ -98,6 +99,41 @@ describe('another key-encryption key', () => {
     expect(await rewrap(order())).toMatchObject({ files: FILES + 1, resumed: true });
     expect(readKeyFile(join(standby, 'c1.key'), second).type).toBe('private');
     expect(readKek(kek)).toEqual(second);
+  });
+
+  test('may come from a passphrase, and from another, and from none again', async () => {
+    const [keys, words] = [opening(), join(dir, 'passphrase')];
+    const others = `${words}.2`;
+    fs.writeFileSync(words, 'correct horse battery staple\n', { mode: 0o600 });
+    fs.writeFileSync(others, 'a passphrase of another year\n', { mode: 0o600 });
+    for (const passphrase of [words, others, undefined]) {
+      const old = readKek(kek);
+      fs.rmSync(`${kek}.before`, { force: true });
+      await rewrap(order({ passphrase }));
+      expect(passphraseFileOf(kek)).toBe(passphrase);
+      expect(readKek(`${kek}.before`)).toEqual(old);
+      underAlone(readKek(kek))();
+      expect(opening()).toEqual(keys);
+    }
+  });
+
+  test('I181 changes nothing if the passphrase is too short', async () => {
+    const [old, words] = [readKek(kek), join(dir, 'passphrase')];
+    fs.writeFileSync(words, 'fifteen letters', { mode: 0o600 });
+    await expect(rewrap(order({ passphrase: words }))).rejects.toThrow(
+      refusal('file', /a passphrase of at least 16 characters is expected, found 15/),
+    );
+    expect([readKek(kek), fs.existsSync(`${kek}.next`)]).toEqual([old, false]);
+    underAlone(old)();
+  });
+
+  test('I182 removes copies of keys that a killed run has left', async () => {
+    const left = ['a1.key.rewrapped', 'gone.key.rewrapped', 'a1.key.rewrapped.0123456789ab.tmp'];
+    for (const name of left) fs.copyFileSync(join(folder, 'a1.key'), join(folder, name));
+    await rewrap(order({ dryRun: true }));
+    expect(fs.readdirSync(folder)).toEqual(expect.arrayContaining(left));
+    await rewrap(order());
+    expect(fs.readdirSync(folder).toSorted()).toEqual(names().toSorted());
   });
 
   /** Each of these changes a file, and a process may be killed before any of them. */

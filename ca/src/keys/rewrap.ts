@@ -5,13 +5,12 @@
  */
 import fs from 'node:fs';
 import { dirname, join } from 'node:path';
-import { base64, equal, utf8 } from '@chancery/shared/ground/bytes.ts';
+import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
 import { createKek, readKek } from '@chancery/shared/keys/kek.ts';
 import { keksAt, keksBeside } from '@chancery/shared/keys/keks.ts';
-import { syncFolder, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
-
+import { readProtectedFile, syncFolder, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { lockFolder } from '@chancery/shared/unix/folder-lock.ts';
 
 export interface RewrapOrder {
@@ -21,6 +20,8 @@ export interface RewrapOrder {
   readonly standbyFolder: string;
   /** The path of the key-encryption key. */
   readonly kek: string;
+  /** The file of the passphrase that the new key is to come from; none for a random one. */
+  readonly passphrase: string | undefined;
   /** Only looks whether each file opens. */
   readonly dryRun: boolean;
   /** Called before each file, with how many are done. */
@@ -37,6 +38,8 @@ export interface Rewrapped {
 }
 
 const OWNER_ONLY = 0o600;
+/** Of a key-encryption key's file. */
+const MAX_BYTES = 16 * 1024;
 
 /**
  * Throws file, file_mode if a key file does not open or an older key is still in the way, before anything is changed;
@@ -48,6 +51,7 @@ export async function rewrap(order: RewrapOrder): Promise<Rewrapped> {
   const lock = dryRun ? undefined : lockFolder(folder, 'another run of keys rewrap is on: let it end');
   try {
     const isBegun = fs.existsSync(next);
+    if (!dryRun) removeLeftovers(order);
     const files = keyFilesIn(order);
     for (const each of files) readKeyFile(each, keksAt(kek));
     // A run that was killed after it had replaced the key.
@@ -55,10 +59,10 @@ export async function rewrap(order: RewrapOrder): Promise<Rewrapped> {
     if (!isLate) ensureNoOther(before, kek);
     const resumed = isBegun || isLate;
     if (dryRun) return { files: files.length, resumed, before };
-    if (!resumed) createKek(next);
+    if (!resumed) createKek(next, order.passphrase);
     rewrapAll(order);
     if (isLate) return { files: files.length, resumed, before };
-    writeFileAtomic(before, utf8(`${base64(readKek(kek))}\n`), OWNER_ONLY);
+    writeFileAtomic(before, readProtectedFile(kek, MAX_BYTES), OWNER_ONLY);
     replace(next, kek);
     // What the CA made between the last look and now is under the key before.
     rewrapAll(order);
@@ -117,6 +121,13 @@ function replace(from: string, to: string): void {
   } catch (error) {
     throw refusalOf(error, 'file', `${from} could not take the place of ${to}: ${String(error)}`);
   }
+}
+
+/** Of runs that were killed: copies of keys, which would outlive their authorities. */
+function removeLeftovers({ folder, standbyFolder }: RewrapOrder): void {
+  for (const each of [folder, standbyFolder].filter((path) => fs.existsSync(path)))
+    for (const name of fs.readdirSync(each))
+      if (name.includes('.key.rewrapped')) fs.rmSync(join(each, name), { force: true });
 }
 
 function keyFilesIn({ folder, standbyFolder }: RewrapOrder): readonly string[] {

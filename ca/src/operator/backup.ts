@@ -1,6 +1,7 @@
-/** The operator's verbs about backups: a copy of the database, and the end of the wait after a restore. */
-
+/** The operator's verbs that go with commands on files: backups, restores, another key-encryption key. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Authorities } from '../authority/authorities.ts';
+import { ensureStandbyHere } from '../keys/standby-here.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { FileStore } from '../store/store.ts';
 import { type VerbDeps, writing } from './verb.ts';
@@ -10,6 +11,8 @@ export interface BackupDeps extends VerbDeps {
   /** Where copies are written. Who asks for one is on this machine, and removes it. */
   readonly copyPath: string;
   readonly recovery: Pick<Recovery, 'acceptLoss' | 'whyHeld'>;
+  readonly authorities: Pick<Authorities, 'records'>;
+  readonly keys: Parameters<typeof ensureStandbyHere>[1];
 }
 
 export interface AcceptOrder {
@@ -20,8 +23,23 @@ export interface AcceptOrder {
 /** As in events of the operator. */
 const MAX_REASON = 1000;
 
-/** A copy resolves when it is whole. One at a time. Throw store. */
+/** What `keys rewrap` is about to do. */
+export interface RewrapUse {
+  /** Whether the new key-encryption key comes from a passphrase. */
+  readonly fromPassphrase: boolean;
+  /** Whether the keys of standby roots may be away: they stay under the old one. */
+  readonly withoutStandby: boolean;
+  readonly dryRun: boolean;
+}
+
+/** For the audit log, also of a run without the CA. */
+export const aboutRewrap = ({ fromPassphrase, withoutStandby }: RewrapUse): string =>
+  `another key-encryption key${fromPassphrase ? ', from a passphrase' : ''}` +
+  (withoutStandby ? ', without the keys of standby roots' : '');
+
+/** What a command on the CA's machine needs of the CA that serves. */
 export const backupVerbs = (deps: BackupDeps) => ({
+  /** Resolves when the copy is whole. One at a time. Throws store. */
   copyDatabase: writing<undefined, void>(
     {
       name: 'copyDatabase',
@@ -36,6 +54,17 @@ export const backupVerbs = (deps: BackupDeps) => ({
       name: 'acceptLoss',
       about: ({ reason, dryRun }) => (dryRun ? undefined : `after a restore, because: ${reason}`),
       run: (order, by) => acceptLoss(order, by, deps),
+    },
+    deps,
+  ),
+  /** Before the command changes the files. Throws file. */
+  rewrapKeys: writing<RewrapUse, void>(
+    {
+      name: 'rewrapKeys',
+      about: (use) => (use.dryRun ? undefined : aboutRewrap(use)),
+      async run({ withoutStandby }) {
+        if (!withoutStandby) await ensureStandbyHere(deps.authorities.records.current(), deps.keys);
+      },
     },
     deps,
   ),

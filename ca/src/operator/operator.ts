@@ -38,7 +38,7 @@ export interface OperatorDeps
     SecondDeps['store'];
   /** Whether what needs a fresh sign-in needs a second person, too. */
   readonly twoPeople: boolean;
-  readonly authorities: Pick<Authorities, 'bundle'>;
+  readonly authorities: Pick<Authorities, 'bundle' | 'records'>;
 }
 
 export interface AgentReport {

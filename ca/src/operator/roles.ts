@@ -45,6 +45,7 @@ export const VERBS = {
   review: { command: 'review', role: 'reader' },
   revocations: { command: 'revocations', role: 'reader' },
   revoke: { command: 'revoke', role: 'operator' },
+  rewrapKeys: { command: 'keys rewrap', role: 'operator', fresh: 'always' },
   rotate: { command: 'rotate', role: 'operator', fresh: 'always' },
   rotateJwt: { command: 'rotate jwt', role: 'operator', fresh: 'always' },
   rotateNext: { command: 'rotate next', role: 'operator', fresh: 'always' },

@@ -45,8 +45,8 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/door': shared('ground spiffe evidence door door/http2 health audit'),
   'ca/src/operator': [
     ...shared('text ground unix spiffe x509 policy revocation audit'),
-    ...ca('store agents authority jwt registry/identity registry impact rotation revocation ceremony'),
-    ...ca('offline recovery'),
+    ...ca('store keys agents authority jwt registry/identity registry impact rotation revocation'),
+    ...ca('ceremony offline recovery'),
   ],
   'ca/src/sign-in': [
     ...shared('text ground spiffe evidence x509 outbound policy'),
@@ -123,7 +123,10 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('text ground cli audit-verify'),
     ...ca('backup store/sqlite config.ts open-log.ts cli cli/operator'),
   ],
-  'ca/src/cli/keys': [...shared('cli'), ...ca('keys config.ts cli')],
+  'ca/src/cli/keys': [
+    ...shared('ground cli'),
+    ...ca('store/sqlite keys operator config.ts open-keys.ts serve.ts cli cli/operator'),
+  ],
   'ca/src/cli/ceremony': [...shared('ground cli config der spiffe keys x509'), ...ca('ceremony')],
   'ca/src/cli/program.ts': [
     ...shared('ground cli'),

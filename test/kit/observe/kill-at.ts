@@ -1,4 +1,7 @@
-/** Preloaded into a process: ends it as a power cut would, after as many changes of the disk as KILL_AT says. */
+/**
+ * Preloaded into a process: ends it as a power cut would, after as many changes of the disk as KILL_AT says. KILL_ON
+ * has the functions of node:fs that count, instead of the usual ones and changes of a database.
+ */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { DatabaseSync } from 'node:sqlite';
@@ -15,9 +18,8 @@ function counted<Args extends unknown[], Result>(run: (this: unknown, ...args: A
   };
 }
 
-Object.assign(fs, {
-  mkdirSync: counted(fs.mkdirSync),
-  renameSync: counted(fs.renameSync),
-});
+const given = process.env['KILL_ON'];
+const names = (given ?? 'mkdirSync,renameSync').split(',') as ('mkdirSync' | 'renameSync')[];
+for (const name of names) Object.assign(fs, { [name]: counted(fs[name] as (...args: unknown[]) => unknown) });
 syncBuiltinESMExports();
-DatabaseSync.prototype.exec = counted(DatabaseSync.prototype.exec);
+if (given === undefined) DatabaseSync.prototype.exec = counted(DatabaseSync.prototype.exec);

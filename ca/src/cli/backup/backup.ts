@@ -12,7 +12,14 @@ import {
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { ensureFree, makeBackup } from '../../backup/make.ts';
-import { DATABASE, type Manifest, readManifest, saysElsewhere, verifyFiles } from '../../backup/manifest.ts';
+import {
+  DATABASE,
+  DERIVATION,
+  type Manifest,
+  readManifest,
+  saysElsewhere,
+  verifyFiles,
+} from '../../backup/manifest.ts';
 import { ensureKeysOpen } from '../../backup/restore.ts';
 import { type CaSettings, paths, readCaConfig } from '../../config.ts';
 import { copyClosedDatabase, ensureSound } from '../../store/sqlite/file/copy.ts';
@@ -124,10 +131,12 @@ function say({ manifest, folder, ...more }: Said, invocation: Invocation, io: Io
     return;
   }
   const { trustDomain, madeAt, files, newestEvent } = manifest;
+  const derived = files.some(({ name }) => name === DERIVATION);
+  const kek = derived ? 'the passphrase that the key-encryption key comes from' : 'the key-encryption key';
   const bytes = files.reduce((sum, each) => sum + each.bytes, 0);
   io.out(
     `${folder}: ${trustDomain} as of ${madeAt}, ${files.length} files, ${bytes} bytes, ${newestEvent} audit events\n` +
-      'not in it: the key-encryption key, the files that the config names, sockets\n' +
+      `not in it: ${kek}, the files that the config names, sockets\n` +
       saysElsewhere(manifest.keysElsewhere),
   );
 }

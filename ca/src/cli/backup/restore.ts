@@ -53,7 +53,7 @@ export const restore = ({ clock }: { readonly clock: Clock }): Command => ({
       log:
         folder === undefined
           ? undefined
-          : { read: readIn(resolve(folder)), key: (path) => logKeyIn(path, settings).verifier },
+          : { read: readIn(resolve(folder)), key: (path, keks) => logKeyIn(path, keks, settings).verifier },
       reason,
       by: `uid ${geteuid?.() ?? 'unknown'}`,
       now: clock.now(),

@@ -71,7 +71,7 @@ export const streamToOperator = <Req, Res>(
 const changesOf = (client: OperatorClient): readonly unknown[] => [
   ...[client.apply, client.revoke, client.liftRevocation],
   ...[client.rotate, client.rotateNext, client.rotateRollback, client.standBy, client.taint],
-  ...[client.signOff, client.countersign, client.withdraw, client.releaseNode],
+  ...[client.signOff, client.countersign, client.withdraw, client.releaseNode, client.rewrapKeys],
 ];
 
 /** A CA where the operator is signed in, if --ca names one or no config is here; else the admin socket. */

@@ -1,4 +1,4 @@
-/** The operator's calls about backups, over gRPC. */
+/** The operator's calls that go with commands on the files of the CA's machine, over gRPC. */
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { Operator } from '../../operator/operator.ts';
 import { askerOf } from '../caller.ts';
@@ -14,4 +14,8 @@ export const backupMethods = (operator: Operator) =>
     unary('AcceptLoss', OperatorService.acceptLoss, async (request, caller) => ({
       waited: await operator.acceptLoss(askerOf(caller))(request),
     })),
+    unary('RewrapKeys', OperatorService.rewrapKeys, async (request, caller) => {
+      await operator.rewrapKeys(askerOf(caller))(request);
+      return {};
+    }),
   ] as const;

@@ -126,6 +126,7 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   },
   checkCertificates: { after: undefined },
   copyDatabase: {},
+  rewrapKeys: { fromPassphrase: false, withoutStandby: true, dryRun: false },
   rotate: { intermediate: false, dryRun: false, root: Buffer.alloc(0) },
   rotateNext: { without: [], yesToStragglers: false, reason: '', dryRun: false },
   rotateRollback: { dryRun: false },

@@ -385,6 +385,18 @@ export interface CopyDatabaseRequest {
 export interface CopyDatabaseResponse {
 }
 
+export interface RewrapKeysRequest {
+  /** Whether the new key-encryption key comes from a passphrase. */
+  fromPassphrase: boolean;
+  /** Whether keys of standby roots may be away: they stay under the old one. */
+  withoutStandby: boolean;
+  /** Only says whether the keys of standby roots are there. */
+  dryRun: boolean;
+}
+
+export interface RewrapKeysResponse {
+}
+
 export interface ReviewRequest {
   /** Also resources that nobody must look at. */
   all: boolean;
@@ -3240,6 +3252,109 @@ export const CopyDatabaseResponse: MessageFns<CopyDatabaseResponse> = {
   },
 };
 
+function createBaseRewrapKeysRequest(): RewrapKeysRequest {
+  return { fromPassphrase: false, withoutStandby: false, dryRun: false };
+}
+
+export const RewrapKeysRequest: MessageFns<RewrapKeysRequest> = {
+  encode(message: RewrapKeysRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fromPassphrase !== false) {
+      writer.uint32(8).bool(message.fromPassphrase);
+    }
+    if (message.withoutStandby !== false) {
+      writer.uint32(16).bool(message.withoutStandby);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(24).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RewrapKeysRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRewrapKeysRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.fromPassphrase = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.withoutStandby = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRewrapKeysResponse(): RewrapKeysResponse {
+  return {};
+}
+
+export const RewrapKeysResponse: MessageFns<RewrapKeysResponse> = {
+  encode(_: RewrapKeysResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RewrapKeysResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRewrapKeysResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseReviewRequest(): ReviewRequest {
   return { all: false };
 }
@@ -4460,6 +4575,16 @@ export const OperatorService = {
     responseSerialize: (value: AcceptLossResponse): Buffer => Buffer.from(AcceptLossResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AcceptLossResponse => AcceptLossResponse.decode(value),
   },
+  /** Role: operator, and a fresh sign-in. Records that the key files get another key-encryption key, which the command does. */
+  rewrapKeys: {
+    path: "/chancery.v1.Operator/RewrapKeys" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RewrapKeysRequest): Buffer => Buffer.from(RewrapKeysRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RewrapKeysRequest => RewrapKeysRequest.decode(value),
+    responseSerialize: (value: RewrapKeysResponse): Buffer => Buffer.from(RewrapKeysResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RewrapKeysResponse => RewrapKeysResponse.decode(value),
+  },
   /** Role: reader. Resources that somebody must look at again, and why. */
   review: {
     path: "/chancery.v1.Operator/Review" as const,
@@ -4678,6 +4803,8 @@ export interface OperatorServer extends UntypedServiceImplementation {
   copyDatabase: handleUnaryCall<CopyDatabaseRequest, CopyDatabaseResponse>;
   /** Role: operator, and a fresh sign-in. A restored CA waits no longer for what agents hand back, and issues. */
   acceptLoss: handleUnaryCall<AcceptLossRequest, AcceptLossResponse>;
+  /** Role: operator, and a fresh sign-in. Records that the key files get another key-encryption key, which the command does. */
+  rewrapKeys: handleUnaryCall<RewrapKeysRequest, RewrapKeysResponse>;
   /** Role: reader. Resources that somebody must look at again, and why. */
   review: handleUnaryCall<ReviewRequest, ReviewResponse>;
   /** Role: operator. Records that somebody has looked at a resource as it is; changes nothing. */
@@ -4923,6 +5050,22 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AcceptLossResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: operator, and a fresh sign-in. Records that the key files get another key-encryption key, which the command does. */
+  rewrapKeys(
+    request: RewrapKeysRequest,
+    callback: (error: ServiceError | null, response: RewrapKeysResponse) => void,
+  ): ClientUnaryCall;
+  rewrapKeys(
+    request: RewrapKeysRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RewrapKeysResponse) => void,
+  ): ClientUnaryCall;
+  rewrapKeys(
+    request: RewrapKeysRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RewrapKeysResponse) => void,
   ): ClientUnaryCall;
   /** Role: reader. Resources that somebody must look at again, and why. */
   review(
