@@ -50,6 +50,21 @@ const keyFiles = () =>
 /** The CA signs with the root and makes a key: it opens files that are under either key. */
 const rotated = async () => expect(await ca.cli('rotate', '--intermediate')).toMatchObject({ status: 0 });
 const readyz = async () => (await fetch(`http://127.0.0.1:${ca.httpPort}/readyz`)).status;
+const isDone = () => {
+  try {
+    for (const each of keyFiles()) readKeyFile(each, readKek(kek()));
+    return !fs.existsSync(`${kek()}.next`);
+  } catch {
+    return false;
+  }
+};
+/** Who runs it again keeps the key before elsewhere. */
+const rewrapped = async (...flags: readonly string[]) => {
+  fs.rmSync(`${kek()}.before`, { force: true });
+  const ran = await ca.cli('keys', 'rewrap', ...flags);
+  expect(ran).toMatchObject({ status: 0 });
+  return ran;
+};
 const acts = async () =>
   (await ca.cli('audit', 'query', '--text', 'rewrapKeys', '--json')).stdout.split('\n').filter(Boolean);
 const configure = (change: object) => {
@@ -76,9 +91,10 @@ test('I182 killed by SIGKILL after each step on the disk, it leaves keys that op
     for (const each of keyFiles()) expect(readKeyFile(each, keksAt(kek())).type).toBe('private');
     if (step === 8) await rotated();
     // In this process: each of the program would take as long as the one that was killed.
-    await rewrap({ ...about, dryRun: false, onProgress: () => {} });
+    if (!isDone()) await rewrap({ ...about, dryRun: false, onProgress: () => {} });
     for (const each of keyFiles()) expect(readKeyFile(each, readKek(kek())).type).toBe('private');
     expect(await readyz()).toBe(200);
+    fs.rmSync(`${kek()}.before`, { force: true });
   }
   // Of four files at least: written, synced, renamed, and the folder synced, and renamed and synced again.
   expect(step).toBeGreaterThan(24);
@@ -91,11 +107,11 @@ test('I182 killed by SIGKILL after each step on the disk, it leaves keys that op
 
 test('each run is in the audit log before it changes a file, also where the CA does not run', async () => {
   const before = (await acts()).length;
-  expect(await ca.cli('keys', 'rewrap', '--dry-run')).toMatchObject({ status: 0 });
+  await rewrapped('--dry-run');
   expect(await acts()).toHaveLength(before);
   await serving.stop();
-  expect(await ca.cli('keys', 'rewrap', '--dry-run')).toMatchObject({ status: 0 });
-  expect(await ca.cli('keys', 'rewrap')).toMatchObject({ status: 0 });
+  await rewrapped('--dry-run');
+  await rewrapped();
   serving = await ca.serve();
   const now = await acts();
   expect(now).toHaveLength(before + 1);
@@ -117,14 +133,14 @@ test('I182 it is refused while the key of the standby root is away, unless that 
   expect(await ca.cli('keys', 'rewrap')).toMatchObject({ status: 1, stderr: expect.stringMatching(says) });
   serving = await ca.serve();
   expect(fs.readFileSync(kek(), 'utf8')).toBe(bytes);
-  expect(await ca.cli('keys', 'rewrap', '--without-standby')).toMatchObject({
-    status: 0,
-    stdout: expect.stringContaining('keys of standby roots that are away need it, too'),
-  });
+  expect((await rewrapped('--without-standby')).stdout).toContain(
+    'keys of standby roots that are away need it, too',
+  );
   fs.cpSync(away, at('standby'), { recursive: true });
   removeFolder(away);
   // The key before opens it.
   for (const each of keyFiles()) readKeyFile(each, keksAt(kek()));
+  // The key that came back is under the one before: this run is for it.
   expect(await ca.cli('keys', 'rewrap')).toMatchObject({ status: 0 });
   fs.rmSync(`${kek()}.before`);
   for (const each of keyFiles()) readKeyFile(each, keksAt(kek()));
@@ -138,7 +154,7 @@ test('from a file to a passphrase while the CA serves, a backup, and a restore b
     status: 0,
     stderr: expect.stringMatching(/comes from no passphrase, and the config has .*: chancery-ca keys rewrap/),
   });
-  expect(await ca.cli('keys', 'rewrap')).toMatchObject({ status: 0 });
+  await rewrapped();
   fs.rmSync(`${kek()}.before`);
   await rotated();
   expect(fs.readFileSync(kek(), 'utf8')).toMatch(/^scrypt-17-8-1 .* \/.*passphrase\n$/);
@@ -172,7 +188,7 @@ test('from a file to a passphrase while the CA serves, a backup, and a restore b
 
 test('from a passphrase to a file again', async () => {
   configure({ passphrase: undefined });
-  expect(await ca.cli('keys', 'rewrap')).toMatchObject({ status: 0 });
+  await rewrapped();
   fs.rmSync(join(dir, 'elsewhere'));
   fs.rmSync(`${kek()}.before`);
   await rotated();
@@ -184,7 +200,7 @@ test('the key of a passphrase that is wrong at the start of the CA is said', asy
   const words = join(dir, 'passphrase');
   fs.writeFileSync(words, 'correct horse battery staple\n', { mode: 0o600 });
   configure({ passphrase: 'passphrase' });
-  expect(await ca.cli('keys', 'rewrap')).toMatchObject({ status: 0 });
+  await rewrapped();
   fs.writeFileSync(words, 'correct horse battery stable\n', { mode: 0o600 });
   expect(await ca.cli('serve')).toMatchObject({
     status: 1,
