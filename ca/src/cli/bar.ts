@@ -27,3 +27,22 @@ export class Bar {
     if (this.#shown !== '') this.#io?.progress?.('');
   }
 }
+
+/** Runs one call that says nothing on its way; from its second second on, a terminal shows how long it has taken. */
+export async function waitedFor<T>(
+  io: Pick<Io, 'progress'>,
+  what: string,
+  call: () => Promise<T>,
+): Promise<T> {
+  let seconds = 0;
+  const timer = setInterval(() => {
+    seconds += 1;
+    io.progress?.(`${what}: ${seconds} s`);
+  }, 1_000);
+  try {
+    return await call();
+  } finally {
+    clearInterval(timer);
+    if (seconds > 0) io.progress?.('');
+  }
+}

@@ -10,6 +10,7 @@ import {
   meant,
 } from '@chancery/shared/cli/program.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { waitedFor } from '../bar.ts';
 import { instant, OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
 import { callOperator } from '../operator/admin.ts';
 
@@ -38,7 +39,7 @@ export const review: Command = {
 async function list(invocation: Invocation, io: Io): Promise<ExitStatus> {
   if (invocation.text('reason') !== undefined || invocation.has('dry-run'))
     throw new MisuseError('--reason and --dry-run are flags of `review sign-off KIND/NAME`');
-  const found = await reviewed(invocation, invocation.has('all'));
+  const found = await reviewed(invocation, io, invocation.has('all'));
   if (invocation.has('json')) printJson(io, found);
   else if (found.length === 0) io.out('no resource needs a review\n');
   else
@@ -62,7 +63,7 @@ async function signOff(named: string, invocation: Invocation, io: Io): Promise<E
   if (invocation.has('all')) throw new MisuseError('--all is a flag of `review` alone');
   const reason = invocation.text('reason') ?? '';
   if (reason.trim() === '') throw new MisuseError('--reason is required: why it may stay');
-  const found = (await reviewed(invocation, true)).find(({ kind, name }) => `${kind}/${name}` === named);
+  const found = (await reviewed(invocation, io, true)).find(({ kind, name }) => `${kind}/${name}` === named);
   if (found === undefined)
     throw new IdentityError('review', `no resource ${named} is in force; chancery-ca get lists them`);
   const { kind, name, digest } = found;
@@ -77,8 +78,10 @@ async function signOff(named: string, invocation: Invocation, io: Io): Promise<E
   return 0;
 }
 
-const reviewed = async (invocation: Invocation, all: boolean): Promise<readonly ReviewedResource[]> =>
-  (await callOperator(invocation, (client) => client.review, { all }, SECONDS)).resources;
+async function reviewed(invocation: Invocation, io: Io, all: boolean): Promise<readonly ReviewedResource[]> {
+  const call = () => callOperator(invocation, (client) => client.review, { all }, SECONDS);
+  return (await waitedFor(io, 'the CA goes through its records', call)).resources;
+}
 
 const timeOr = (time: bigint, none: string): string => (time === 0n ? none : instant(time));
 
