@@ -249,7 +249,9 @@ describe('a CA that serves', () => {
     expectRan(await ca.cli('agents'), 0, {
       out: /^SPIFFE ID +ADDRESS +VERSION +CONNECTED +CERTIFICATE UNTIL +NOT ACKNOWLEDGED\n$/,
     });
-    expectRan(await ca.cli('check'), 0, { out: /ca\.yaml is good: cli\.example, unix\n$/ });
+    expectRan(await ca.cli('check'), 0, {
+      out: /ca\.yaml is good: cli\.example, unix\na CA serves with this dataDir, .*rotate status shows its authorities\n$/,
+    });
   });
 
   test('prints its bundle for every reader', async () => {
@@ -257,9 +259,9 @@ describe('a CA that serves', () => {
     expect(execFileSync('openssl', ['x509', '-noout', '-subject'], { input: stdout }).toString()).toMatch(
       /Chancery root/,
     );
-    // The root that signs, and the one that stands by.
+    // The root that signs, the one that stands by, and the key of tokens.
     expect(JSON.parse((await ca.cli('bundle', '--format', 'spiffe')).stdout)).toMatchObject({
-      keys: [{ use: 'x509-svid' }, { use: 'x509-svid' }],
+      keys: [{ use: 'x509-svid' }, { use: 'x509-svid' }, { use: 'jwt-svid' }],
     });
   });
 
@@ -361,7 +363,7 @@ describe('a CA does not serve', () => {
     chmodSync(at('key-encryption-key'), 0o640);
     const file = written(at('bad.yaml'), `${stringify({ ...identity, platform: 'aws' })}none: 1\n`);
     expectRan(await ca.cli('check', '-f', file), 1, {
-      err: /^chancery-ca: \/.*key-encryption-key is open to others: mode 640; chmod go-rwx \S+\nthere is no root yet: .*\n\/.*bad\.yaml:5: unknown key none\n$/,
+      err: /^chancery-ca: \/.*key-encryption-key is open to others: mode 640; chmod go-rwx \S+\n\/.*data is missing: there is no root yet: .*\n\/.*bad\.yaml:5: unknown key none\n$/,
     });
     const tpm = { tpm: { roots: ['none.pem'] } };
     writeFileSync(
@@ -374,7 +376,7 @@ describe('a CA does not serve', () => {
       }),
     );
     expectRan(await ca.cli('check', '-f', file), 1, {
-      err: /mode 640; chmod go-rwx \S+\nattestors\.tpm: none\.pem: no such file or folder\nthere is no root yet: .*\n\/.*bad\.yaml:5: /,
+      err: /mode 640; chmod go-rwx \S+\nattestors\.tpm: none\.pem: no such file or folder\n\/.*data is missing: there is no root yet: .*\n\/.*bad\.yaml:5: /,
     });
   });
 });
