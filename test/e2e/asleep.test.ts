@@ -171,7 +171,7 @@ test('I88 a thief who has the root alone moves no agent: one that is awake, and 
       expect(stateOf(folderOf(name))).toMatchObject({ policy: { resources: [] }, revocations: { list: [] } });
     stir('far');
     await vi.waitFor(async () => {
-      if ((await stageOf()) === 'retiring') await ca.cli('rotate', 'next');
+      if ((await stageOf()) === 'retiring') await ca.cli('rotate', 'next', '--yes');
       expect(await stageOf()).toBe('idle');
     }, 60_000);
     await vi.waitFor(

@@ -43,7 +43,7 @@ beforeAll(async () => {
   serving = await ca.serve();
   await ca.saveBundle();
   await ca.apply([{ kind: 'Identity', name: 'w', platform: 'unix', id: ID, x509: { ttl: '1h' } }]);
-  agent = makeAgent(ca, 'agent', { evidence: { unix: {} }, outputs: [{ dir: 'out' }] });
+  agent = makeAgent(ca, 'agent', { evidence: { unix: {} }, outputs: [{ dir: 'out', crl: true }] });
 });
 afterAll(async () => {
   await running?.stop('SIGKILL');

@@ -83,7 +83,7 @@ test('I99 with a bundle file, a pin, or as a job: all join while it retires, and
   // A certificate that was issued from now on counts as one with both roots, so its holder must have them.
   const published = await job('published', ['--bundle', oldBundle]);
   expect(rootsIn(published.bundle)).toBe(2);
-  await vi.waitFor(async () => expect((await ca.cli('rotate', 'next')).status).toBe(0), 60_000);
+  await vi.waitFor(async () => expect((await ca.cli('rotate', 'next', '--yes')).status).toBe(0), 60_000);
   expect((await statusOf()).stage).toBe('retiring');
   // A CA that starts now has the same certificate as one that runs on.
   await serving.stop();
@@ -110,7 +110,7 @@ test('I99 with a bundle file, a pin, or as a job: all join while it retires, and
   for (const folder of folders) running.push(await folder.run());
 
   await vi.waitFor(async () => {
-    if ((await statusOf()).stage === 'retiring') await ca.cli('rotate', 'next');
+    if ((await statusOf()).stage === 'retiring') await ca.cli('rotate', 'next', '--yes');
     expect((await statusOf()).stage).toBe('idle');
   }, 120_000);
   await expect(job('late', ['--bundle', oldBundle])).rejects.toThrow();

@@ -99,7 +99,7 @@ const failedRenewals = () =>
 async function untilIdle(): Promise<void> {
   await vi.waitFor(async () => {
     const { stage, waits } = await statusOf();
-    if (stage !== 'idle' && waits.length === 0) await rotate('next');
+    if (stage !== 'idle' && waits.length === 0) await rotate('next', '--yes');
     expect((await statusOf()).stage).toBe('idle');
   }, 120_000);
 }
@@ -110,7 +110,7 @@ test('a whole rotation by one command: no call fails, no renewal fails', async (
   const done = await rotate('--auto');
   expect(done).toMatchObject({
     status: 0,
-    stdout: expect.stringMatching(/^idle: no rotation is under way\n/),
+    stdout: expect.stringMatching(/^made: .*removes the retiring root.*\nidle: no rotation is under way\n/),
   });
   expect(done.stderr).toMatch(/^published \[.*\nretiring \[\.*\] \d+ certificates .*/m);
   const { roots } = await statusOf();
@@ -144,7 +144,13 @@ test('a second one in which the CA is killed in each step: it goes on, and no ca
     if ((await statusOf()).stage !== 'retiring') await rotate('next');
     expect((await statusOf()).waits).toEqual([]);
   });
-  await killed(1, 'next');
+  const unasked = await rotate('next');
+  expect(unasked).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/cannot be taken back.*--yes\n$/),
+  });
+  expect((await statusOf()).stage).toBe('retiring');
+  await killed(1, 'next', '--yes');
   await untilIdle();
   const { roots } = await statusOf();
   expect(roots.map(({ serial }) => serial)).not.toEqual(begun.roots.map(({ serial }) => serial));

@@ -11,6 +11,7 @@ import {
   meant,
 } from '@chancery/shared/cli/program.ts';
 import { parseDuration } from '@chancery/shared/config/duration.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { OPERATOR_FLAGS, printJson } from '../flags.ts';
 import { callOperator, type Unary } from '../operator/admin.ts';
 import { readCarried, requestLine } from './offline.ts';
@@ -21,7 +22,7 @@ import { rotateAll, watchRotation } from './watch.ts';
 const FORMS: Readonly<Record<string, readonly string[]>> = {
   '': ['auto', 'older-than', 'intermediate', 'root', 'dry-run'],
   status: ['watch'],
-  next: ['without', 'yes-to-stragglers', 'reason', 'dry-run'],
+  next: ['without', 'yes-to-stragglers', 'reason', 'yes', 'dry-run'],
   rollback: ['dry-run'],
   standby: ['dry-run'],
   jwt: ['auto', 'older-than', 'dry-run'],
@@ -63,6 +64,10 @@ export const rotate: Command = {
     },
     'yes-to-stragglers': { type: 'boolean', says: 'With `next` and --reason: wait for nobody.' },
     reason: { type: 'string', value: 'TEXT', says: 'Why, for the audit log.' },
+    yes: {
+      type: 'boolean',
+      says: 'With `next`: also remove a root that retires, which cannot be taken back.',
+    },
     'dry-run': {
       type: 'boolean',
       says: 'Only say where the rotation stands, or why the step may not be made.',
@@ -122,9 +127,19 @@ function rootOf(invocation: Invocation): Buffer {
   return file === undefined ? Buffer.alloc(0) : readCarried(file);
 }
 
-function next(invocation: Invocation, io: Io): Promise<ExitStatus> {
-  return step(invocation, io, (client) => client.rotateNext, waiverOf(invocation));
+async function next(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const waiver = waiverOf(invocation);
+  const { stage } = await callOperator(invocation, (client) => client.getRotation, {});
+  const isAsked = stage !== 'retiring' || invocation.has('yes') || invocation.has('dry-run');
+  if (isAsked) return step(invocation, io, (client) => client.rotateNext, waiver);
+  await callOperator(invocation, (client) => client.rotateNext, { ...waiver, dryRun: true });
+  throw new IdentityError('rotation', FOR_GOOD);
 }
+
+/** Two words that are typed once too often must not take the root away that bundle files still have. */
+const FOR_GOOD =
+  'nothing was changed: this step removes the root that retires, and cannot be taken back. Replace the bundles that ' +
+  'agents and jobs start from (chancery-ca bundle), then give --yes';
 
 /** Throws MisuseError. */
 function waiverOf(invocation: Invocation) {

@@ -81,8 +81,9 @@ export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation:
   const isOffline = rotation.roots.some(({ state, keyHome }) => state === 'active' && keyHome === 'offline');
   if (isBare && !isOffline) io.out(`${NO_STANDBY}\n`);
   // What would be refused now is no hint.
+  const yes = rotation.kind === '' && rotation.stage === 'retiring' ? ' --yes' : '';
   if (rotation.stage !== 'idle' && waits.length === 0)
-    io.out(`next:  \`${command} next\` ${steps[next] ?? next}\n`);
+    io.out(`next:  \`${command} next${yes}\` ${steps[next] ?? next}\n`);
 }
 
 function sentenceOf({ stage, roots, kind }: Rotation): string {
