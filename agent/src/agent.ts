@@ -244,8 +244,7 @@ function lastKnownGood(
   trust.revocations.publish(known.revocations);
   if (known.logKey !== undefined && isOfOnePiece(known)) {
     // Newer than the config's: what was removed since must not be trusted again, and vouchers lead on from it.
-    trust.vouching.keep(known.logKey);
-    trust.vouching.leave(known.left ?? []);
+    trust.remember(known);
     trust.bundle.publish(known.bundle);
   }
   try {

@@ -15,7 +15,7 @@ import { readVerifierKey } from '@chancery/shared/tlog/note.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { z } from 'zod';
 import { loadRevocations, StoredRevocations, storeRevocations } from './revocations.ts';
-import type { Kept, SignedNumbers } from './signed.ts';
+import { type Kept, MAX_NOTE, type SignedNumbers } from './signed.ts';
 
 export interface KnownGood {
   readonly svid: Svid;
@@ -34,8 +34,6 @@ export interface KnownGood {
 }
 
 const MAX_BYTES = 16 * 1024 * 1024;
-/** A checkpoint may have signatures of witnesses. */
-const MAX_NOTE = 16 * 1024;
 /**
  * Older and newer agents read each other's file by this rule. A key may be added under the same version if an agent
  * that does not know it stays right without it: an agent ignores the keys that it does not know, and drops them when

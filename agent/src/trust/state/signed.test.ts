@@ -1,6 +1,7 @@
 /** I199, I200: what a thief of a root's key can make an agent take that keeps the key of the CA's audit log. */
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { signCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { makeAuthority, NOW } from '../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../test/kit/manual-clock.ts';
@@ -75,6 +76,33 @@ describe('an agent that has had signatures', () => {
     trust.accept(genuine(6n));
     expect(numbers()).toEqual([6n, 6n, 6n]);
     expect(saved.at(-1)?.signed).toEqual({ bundle: 6n, policy: 6n, revocations: 6n });
+  });
+
+  test('and whose certificate has ended meanwhile takes nothing unsigned when it joins anew', () => {
+    const last = saved.at(-1);
+    trust = fresh();
+    if (last !== undefined) trust.remember(last);
+    if (last !== undefined) trust.bundle.publish(last.bundle);
+    expect(() => trust.accept(plain(6n))).toThrow(/are not signed/);
+    expect(trust.revocations.current().sequence).toBe(0n);
+  });
+
+  test.each(['bundle', 'policy', 'revocations'] as const)(
+    'takes no %s with signatures without end',
+    (part) => {
+      const six = genuine(6n);
+      const note = `${six[part]?.note ?? ''}\u2014 nobody ${'A'.repeat(20_000)}\n`;
+      expect(() => trust.accept({ ...six, [part]: { ...six[part], note } })).toThrow(/at most 16384/);
+    },
+  );
+
+  test('keeps no checkpoint with signatures without end: its own file must stay readable', () => {
+    const checkpoint = signCheckpoint({ size: 7, root: Buffer.alloc(32) }, log.verifier, log.privateKey);
+    trust.accept({ ...genuine(6n), checkpoint });
+    expect(saved.at(-1)?.kept?.checkpoint).toBe(checkpoint);
+    const next = signCheckpoint({ size: 8, root: Buffer.alloc(32) }, log.verifier, log.privateKey);
+    trust.accept({ ...genuine(7n), checkpoint: `${next}\u2014 nobody ${'A'.repeat(20_000)}\n` });
+    expect(saved.at(-1)?.kept?.checkpoint).toBe(checkpoint);
   });
 
   const six = genuine(6n);

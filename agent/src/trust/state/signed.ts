@@ -22,6 +22,9 @@ export interface Kept {
 
 type Message = Bundle | Policy | Revocations;
 
+/** Characters of a note. One may have signatures of witnesses, and must not fill the agent's disk with them. */
+export const MAX_NOTE = 16 * 1024;
+
 /** One for each agent. */
 export class Signed {
   #numbers: SignedNumbers = {};
@@ -55,6 +58,7 @@ export class Signed {
   /** Keeps a checkpoint that the key has signed and that is newer. Does not throw. */
   see(checkpoint: string, key: NoteKey | undefined): void {
     if (key === undefined || checkpoint === '' || checkpoint === this.#checkpoint.text) return;
+    if (checkpoint.length > MAX_NOTE) return;
     try {
       const { size } = openCheckpoint(utf8(checkpoint), key);
       if (size > this.#checkpoint.size) this.#checkpoint = { text: checkpoint, size };
@@ -82,6 +86,11 @@ export class Signed {
       );
       return;
     }
+    ensure(
+      note.length <= MAX_NOTE,
+      'tlog',
+      `the note of the ${part} has ${note.length} characters, at most ${MAX_NOTE}`,
+    );
     const claim = claimOf(part, state, this.#subject);
     const known = this.#numbers[part] ?? 0n;
     const says = `the ${part} ${are(part)} number ${claim.number}, and ${known} was taken before`;

@@ -70,14 +70,27 @@ export class TrustState {
   }
 
   /** Takes a state from the disk, before anything is served. */
-  resume({ bundle, policy, revocations, logKey, left = [], signed = {}, kept }: SavedTrust): void {
-    this.vouching.keep(logKey);
-    this.#signed.resume(signed, kept?.checkpoint ?? '', this.vouching.key);
-    this.#note = kept?.note ?? '';
-    this.vouching.leave(left);
+  resume({ bundle, policy, revocations, ...signed }: SavedTrust): void {
+    this.remember(signed);
     this.revocations.publish(revocations);
     this.bundle.publish(bundle);
     this.#enforce(readPolicy({ version: policy.version, resources: [...policy.resources] }));
+  }
+
+  /**
+   * Takes from the disk what the key of the log has signed. An agent whose certificate has ended joins anew, and must
+   * not take unsigned states then.
+   */
+  remember({
+    logKey,
+    left = [],
+    signed = {},
+    kept,
+  }: Pick<SavedTrust, 'logKey' | 'left' | 'signed' | 'kept'>): void {
+    this.vouching.keep(logKey);
+    this.vouching.leave(left);
+    this.#signed.resume(signed, kept?.checkpoint ?? '', this.vouching.key);
+    this.#note = kept?.note ?? '';
   }
 
   /** All that is in force, as it is saved. Throws unavailable before the first snapshot. */
