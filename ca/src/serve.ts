@@ -80,6 +80,8 @@ const CLOSE_GRACE_MS = 2_000;
 
 /** Makes no database where there is none. Throws store, file, file_mode, config, authority_unfit, unavailable. */
 export async function startCa(settings: CaSettings, deps: ServeDeps): Promise<RunningCa> {
+  // Says what is wrong with a file in its place.
+  if (existsSync(settings.dataDir)) makeFolder(settings.dataDir, 0o711);
   ensure(existsSync(paths(settings.dataDir).database), 'store', NO_ROOT);
   return runCa(settings, deps, await openStore(settings, deps.clock, openSqliteThread));
 }
