@@ -43,11 +43,13 @@ export async function taintJwtKey(
     until: undefined,
   } as const;
   const event = { type: 'jwtKey.tainted', serial, moves, reason, by } as const;
-  const changed = await deps.store.taintJwtKey({ authority: serial, moves, draft }, event);
-  ensure(changed !== undefined, 'rotation', FASTER);
-  await deps.authorities.refresh();
-  await deps.revocations.keep(changed);
-  return { ...report, jwtKey: signs, revocation: changed.revocation };
+  const { revocation } = await deps.revocations.change(async () => {
+    const changed = await deps.store.taintJwtKey({ authority: serial, moves, draft }, event);
+    ensure(changed !== undefined, 'rotation', FASTER);
+    await deps.authorities.refresh();
+    return changed;
+  });
+  return { ...report, jwtKey: signs, revocation };
 }
 
 /** What signs after it: the key that signs, or one that is in the bundle already; undefined if one has to be made. */

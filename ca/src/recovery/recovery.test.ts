@@ -52,13 +52,15 @@ let store: Store;
 let revocations: Revocations;
 let recovery: Recovery;
 let awaited: readonly string[];
+let said: string[];
 const path = () => join(folder, 'ca.db');
 
 async function open(): Promise<void> {
   store = await openSqlite(path(), clock);
   revocations = await openRevocations({ store, clock, trustDomain, cautious: () => clock.now() } as never);
   const gateways = () => new Set(awaited);
-  const rooms = { store, revocations, gateways, clock, log: silentLog, verifier: log.verifier };
+  const own = { ...silentLog, error: (_: object, message: string) => void said.push(message) };
+  const rooms = { store, revocations, gateways, clock, log: own, verifier: log.verifier };
   recovery = await Recovery.open({ ...rooms, longestSeconds: 3600 });
 }
 
@@ -66,6 +68,7 @@ async function open(): Promise<void> {
 beforeEach(async () => {
   folder = makeFolder();
   awaited = [gateway];
+  said = [];
   await open();
   for (const n of [1, 2]) {
     const target = parseTarget('id', `spiffe://prod.example/gone${n}`);
@@ -151,6 +154,21 @@ describe('a CA that was restored', () => {
     expect(await recovery.take(newer, from)).toBe(false);
     expect(numbers()).toHaveLength(5);
     expect((await events()).filter((type) => type === 'ca.handedBack')).toHaveLength(1);
+  });
+
+  test('I203 says that an authority was tainted after the backup, also where nothing else is newer', async () => {
+    const key = revoked(3, { kind: 'authority', value: 'ab'.repeat(32) });
+    await recovery.take(handed(4, [...known, key]), from);
+    for (const restart of [false, true]) {
+      if (restart) {
+        await store.close();
+        await open();
+      }
+      expect(recovery.whyHeld()).toMatch(/an authority was tainted after the backup.*taint it again first/);
+    }
+    expect(said).toContain(
+      'authorities were tainted after the backup: taint them again with chancery-ca taint',
+    );
   });
 
   test('I202 a state from before the newest one changes nothing', async () => {

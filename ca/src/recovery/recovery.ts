@@ -36,7 +36,7 @@ export interface Bringer {
 
 export interface RecoveryDeps {
   readonly store: RecoveryStore;
-  readonly revocations: Pick<Revocations, 'reload'>;
+  readonly revocations: Pick<Revocations, 'change'>;
   /** Of the audit log. */
   readonly verifier: NoteKey;
   /** SPIFFE IDs of the gateways in the registry. */
@@ -47,6 +47,8 @@ export interface RecoveryDeps {
   readonly log: Log;
 }
 
+const TAINT_FIRST =
+  'an authority was tainted after the backup (chancery-ca audit query --text ca.handedBack): taint it again first; ';
 const ADVICE = 'chancery-ca accept-loss --reason TEXT ends the wait';
 
 /** One for each process; what it knows is in the store. */
@@ -73,7 +75,8 @@ export class Recovery {
     const missing = this.#missing();
     const names = missing.length > 3 ? [...missing.slice(0, 3), `${missing.length - 3} more`] : missing;
     const waits = missing.length === 0 ? 'an operator' : `what gateways hand back: ${names.join(', ')}`;
-    return `the CA was restored from a backup and issues nothing yet: it waits for ${waits}; ${ADVICE}`;
+    const first = this.#known.isTainted ? TAINT_FIRST : '';
+    return `the CA was restored from a backup and issues nothing yet: it waits for ${waits}; ${first}${ADVICE}`;
   };
 
   /**
@@ -83,7 +86,7 @@ export class Recovery {
   async take({ note, list, checkpoint }: Handed, bringer: Bringer): Promise<boolean> {
     const known = this.#known;
     if (known === undefined) return false;
-    const { verifier, store, gateways, clock, longestSeconds } = this.#deps;
+    const { verifier, store, revocations, gateways, clock, longestSeconds } = this.#deps;
     const { part, number, subject } = openState(note, verifier);
     ensure(part === 'revocations', 'tlog', `the note is of ${part}, and revocations are handed back`);
     if (number >= BigInt(known.start)) return false;
@@ -93,11 +96,13 @@ export class Recovery {
     const entries = checkpoint === '' ? 0 : openCheckpoint(utf8(checkpoint), verifier).size;
     const awaited = [...gateways()];
     const { by, id } = bringer;
-    const merged = await store.handBack({
+    const handed = {
       ...{ number: Number(number), list: isNewer ? list.map(read) : undefined, entries, by, awaited },
       gateway: id !== undefined && gateways().has(id) ? id : undefined,
       until: addSeconds(clock.now(), longestSeconds),
-    });
+    };
+    // Also where it is known already: what was read last may have failed.
+    const merged = await revocations.change(() => store.handBack(handed));
     await this.#heard(merged, by);
     return false;
   }
@@ -121,12 +126,11 @@ export class Recovery {
   }
 
   async #heard(merged: Merged | undefined, by: string): Promise<void> {
-    const { store, revocations, log } = this.#deps;
+    const { store, log } = this.#deps;
     const before = this.#known;
     this.#known = await store.recovery();
     if (merged !== undefined) {
       const { made, lifted, kept, tainted } = merged;
-      await revocations.reload();
       log.warn(
         { by, made: made.length, lifted: lifted.length },
         'revocations of before the restore were handed back',

@@ -122,7 +122,7 @@ describe('a revocation', () => {
     expect((await openRevocations(deps)).sets.current()).toMatchObject({ list: [], sequence: 2n });
   });
 
-  test.each(['revoked', 'lifted'])(
+  test.each(['revoked', 'lifted', 'made by another room'])(
     'I207 counts again where a clock that was a year ahead is set right, though another was %s meanwhile',
     async (change) => {
       revocations = await openRevocations({ ...deps, cautious: () => NOW });
@@ -130,9 +130,10 @@ describe('a revocation', () => {
       const forEver = await revocations.revoke(order('id', OTHER));
       deps.clock.jump(after(365 * 86_400));
       ensureGood();
-      await (change === 'lifted'
-        ? revocations.lift(forEver.number, 'uid 0')
-        : revocations.revoke(order('node', 'fake/n2')));
+      const node = order('node', 'fake/n2');
+      if (change === 'lifted') await revocations.lift(forEver.number, 'uid 0');
+      else if (change === 'revoked') await revocations.revoke(node);
+      else await revocations.change(() => deps.store.revoke({ ...node, until: undefined }, 10));
       deps.clock.jump(after(10));
       expect(() => ensureGood()).toThrow(revoked);
     },
@@ -268,6 +269,48 @@ describe('listeners', () => {
     await expect(revocations.revoke(order('id', ID))).rejects.toThrow('the disk is full');
     ensureGood();
     expect(revocations.sets.current().sequence).toBe(0n);
+  });
+});
+
+describe('a change of the store by another room', () => {
+  const elsewhere = () => deps.store.revoke({ ...order('id', OTHER), until: undefined }, 10);
+
+  test('I205 beside a revocation: each set has all that is on record, and a number of its own', async () => {
+    const seen: [bigint, number][] = [];
+    revocations.sets.onChange(({ sequence, list }) => seen.push([sequence, list.length]));
+    await Promise.all([
+      revocations.change(async () => {
+        await elsewhere();
+        for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
+      }),
+      revocations.revoke(order('id', ID)),
+    ]);
+    await revocations.change(async () => {});
+    expect(seen).toEqual([
+      [2n, 1],
+      [3n, 2],
+    ]);
+  });
+
+  test('is put in force also where what follows it fails', async () => {
+    const failing = revocations.change(async () => {
+      await elsewhere();
+      throw new Error('the bundle could not be read');
+    });
+    await expect(failing).rejects.toThrow('the bundle could not be read');
+    expect(() => ensureGood({ id: OTHER, serial: undefined })).toThrow(
+      refusal('revoked_peer', /revocation 1/),
+    );
+  });
+
+  test('I205 that cannot be read: everybody is refused until it can', async () => {
+    vi.spyOn(deps.store, 'revocations').mockRejectedValueOnce(new Error('busy'));
+    await expect(revocations.change(elsewhere)).rejects.toThrow('busy');
+    expect(() => ensureGood()).toThrow(refusal('store', /could not be read/));
+    await vi.waitFor(() => ensureGood());
+    expect(() => ensureGood({ id: OTHER, serial: undefined })).toThrow(
+      refusal('revoked_peer', /revocation 1/),
+    );
   });
 });
 

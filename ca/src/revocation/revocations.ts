@@ -23,7 +23,6 @@ import { OWN_NODE } from '../agents/holders.ts';
 import type {
   AgentStore,
   CertificateStore,
-  ChangedRevocation,
   RevocationDraft,
   RevocationStore,
   UnexpiredPage,
@@ -64,7 +63,10 @@ export interface Revocations {
   readonly sets: Source<RevocationSet<MadeRevocation>>;
   /** Those in force now, by their numbers. */
   standing(): readonly MadeRevocation[];
-  /** Throws `code` if the peer is revoked, also by a revocation that is still being written. */
+  /**
+   * Throws `code` if the peer is revoked, also by a revocation that is still being written; store while revocations
+   * that are on record could not be read.
+   */
   ensureGood(peer: RevocablePeer, code: 'revoked_peer' | 'revoked_identity'): void;
   /**
    * The target that an operator names. A serial must be on record, in full or by its first digits. Throws revocation,
@@ -78,10 +80,11 @@ export interface Revocations {
   matched(order: RevocationOrder): Promise<Matched>;
   /** Throws revocation, store. */
   revoke(order: RevocationOrder): Promise<MadeRevocation>;
-  /** Puts in force what the store has. Throws store. */
-  reload(): Promise<void>;
-  /** Puts a revocation in force that is in the store already. */
-  keep(changed: ChangedRevocation): Promise<void>;
+  /**
+   * Makes a change of the store among all others of revocations, and puts in force what the store has then. If that
+   * cannot be read, `ensureGood` refuses everybody until it can. Throws what `write` throws, and store.
+   */
+  change<T>(write: () => Promise<T>): Promise<T>;
   /** Throws revocation, store. */
   lift(number: number, by: string): Promise<MadeRevocation>;
   /** Those in force, by their numbers, of which each cuts off all that `target` does; of patterns equal ones alone. */
@@ -111,6 +114,9 @@ class LiveRevocations implements Revocations {
   /** Revocations that are being written. They count already, so that nothing is issued meanwhile. */
   readonly #coming = new Set<RevocationSet<MadeRevocation>>();
   #last: Promise<unknown> = Promise.resolve();
+  /** True while the store has revocations that are not in the set. */
+  #isBehind = false;
+  #isCatchingUp = false;
 
   constructor(deps: RevocationDeps, first: RevocationSet<MadeRevocation>) {
     this.#deps = deps;
@@ -127,6 +133,13 @@ class LiveRevocations implements Revocations {
   }
 
   ensureGood(peer: RevocablePeer, code: 'revoked_peer' | 'revoked_identity'): void {
+    if (this.#isBehind) {
+      void this.#catchUp();
+      throw new IdentityError(
+        'store',
+        'revocations that are on record could not be read; they are read again',
+      );
+    }
     const now = this.#deps.clock.now();
     for (const set of [this.#sets.current(), ...this.#coming]) {
       const revoked = set.revoked(peer, now);
@@ -168,11 +181,39 @@ class LiveRevocations implements Revocations {
     });
   }
 
-  reload(): Promise<void> {
+  change<T>(write: () => Promise<T>): Promise<T> {
     return this.#inTurn(async () => {
-      const { list, sequence } = await this.#deps.store.revocations();
-      this.#sets.publish(revocationSet(list, sequence));
+      try {
+        return await write();
+      } finally {
+        // Also where it failed: it may have come as far as the store.
+        await this.#load();
+      }
     });
+  }
+
+  /** Publishes nothing where nothing has changed: no two sets have one number. */
+  async #load(): Promise<void> {
+    try {
+      const { list, sequence } = await this.#deps.store.revocations();
+      const [now, numbers] = [this.#deps.clock.now(), new Set(list.map(({ number }) => number))];
+      // The store leaves out what has ended by a clock that may be ahead.
+      const ended = this.#kept().filter((each) => !inForce(each, now) && !numbers.has(each.number));
+      if (sequence !== this.#sets.current().sequence)
+        this.#sets.publish(revocationSet([...list, ...ended], sequence));
+      this.#isBehind = false;
+    } catch (error) {
+      this.#isBehind = true;
+      throw error;
+    }
+  }
+
+  /** Tries once at a time, however many ask. */
+  async #catchUp(): Promise<void> {
+    if (this.#isCatchingUp) return;
+    this.#isCatchingUp = true;
+    await this.#inTurn(async () => {}).catch(() => {});
+    this.#isCatchingUp = false;
   }
 
   async alsoCutOff(target: Target): Promise<readonly MadeRevocation[]> {
@@ -191,12 +232,6 @@ class LiveRevocations implements Revocations {
     if (issued === undefined) return undefined;
     const { id, serial, origin, platform, node } = issued;
     return { id, serial, origin, node: { platform, node } };
-  }
-
-  keep({ revocation, sequence }: ChangedRevocation): Promise<void> {
-    return this.#inTurn(async () =>
-      this.#sets.publish(revocationSet([...this.#kept(), revocation], sequence)),
-    );
   }
 
   async #revoke(order: RevocationOrder): Promise<MadeRevocation> {
@@ -220,7 +255,10 @@ class LiveRevocations implements Revocations {
 
   /** Changes are made one at a time: each set builds on the one before. */
   #inTurn<T>(change: () => Promise<T>): Promise<T> {
-    const changed = this.#last.then(change);
+    const changed = this.#last.then(async () => {
+      if (this.#isBehind) await this.#load();
+      return change();
+    });
     this.#last = changed.catch(() => {});
     return changed;
   }

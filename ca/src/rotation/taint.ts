@@ -33,7 +33,7 @@ export interface TaintDeps extends Omit<AuthorityDeps, 'store'>, Omit<LookDeps, 
   readonly store: AuthorityDeps['store'] & TaintStore & Pick<AgentStore, 'holdings'>;
   readonly authorities: Pick<Authorities, 'refresh'>;
   /** `keep` publishes a revocation that is in the store. */
-  readonly revocations: LookDeps['revocations'] & { keep(changed: ChangedRevocation): Promise<void> };
+  readonly revocations: LookDeps['revocations'] & { change<T>(write: () => Promise<T>): Promise<T> };
   /** The CA's own certificate. */
   readonly own: { settle(): Promise<void> };
 }
@@ -195,13 +195,14 @@ async function transit(
     until: addSeconds(notAfter, AFTER_END_SECONDS),
   } as const;
   const event = { type: 'authority.tainted', serial, kind, moves, reason, by } as const;
-  const changed = await store.taintAuthority({ authority: serial, moves, draft }, event);
-  ensure(changed !== undefined, 'rotation', FASTER);
-  await authorities.refresh();
-  // Agents that hear of it next dial again.
-  await own.settle();
-  await revocations.keep(changed);
-  return changed;
+  return revocations.change(async () => {
+    const changed = await store.taintAuthority({ authority: serial, moves, draft }, event);
+    ensure(changed !== undefined, 'rotation', FASTER);
+    await authorities.refresh();
+    // Agents that hear of it next dial again.
+    await own.settle();
+    return changed;
+  });
 }
 
 /** Always a new one where the root can make it: an older one's key was beside the stolen one. */

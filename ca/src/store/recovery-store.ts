@@ -12,6 +12,8 @@ export interface Recovery {
   readonly lost: number;
   /** Nothing is issued yet. */
   readonly holds: boolean;
+  /** An authority was tainted after the backup, and is not tainted here. */
+  readonly isTainted: boolean;
   /** SPIFFE IDs of gateways that have handed back what they have. */
   readonly heard: readonly string[];
 }
@@ -49,7 +51,7 @@ export interface RecoveryStore {
   recovery(): Promise<Recovery | undefined>;
   /**
    * Puts in what is newer than all that was handed back before, counts the gateway, and ends the hold if it was the
-   * last that is waited for, all with their audit entries. Undefined if no revocation changes.
+   * last that is waited for, all with their audit entries. Undefined if no revocation changes, and no taint is missed.
    */
   handBack(handed: HandedBack): Promise<Merged | undefined>;
   /** Ends the hold by hand, with its audit entry; false if there was none. */

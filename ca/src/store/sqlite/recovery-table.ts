@@ -40,6 +40,7 @@ export class RecoveryTable {
     return {
       ...{ life: life ?? 0, start: start ?? 0, merged: merged ?? 0, entries: entries ?? 0, lost: lost ?? 0 },
       holds: row['holds'] === 1,
+      isTainted: row['tainted'] === 1,
       heard,
     };
   }
@@ -60,7 +61,7 @@ export class RecoveryTable {
     this.#countEntries(held, handed, writing);
     if (handed.gateway !== undefined) this.#sql.hear.run(held.life, handed.gateway);
     this.#endHold(handed, writing);
-    return merged.made.length + merged.lifted.length > 0 ? merged : undefined;
+    return merged.made.length + merged.lifted.length + merged.tainted.length > 0 ? merged : undefined;
   }
 
   /** As `RecoveryStore.endHold`. */
