@@ -79,6 +79,9 @@ export class Recovery {
     return `the CA was restored from a backup and issues nothing yet: it waits for ${waits}; ${first}${ADVICE}`;
   };
 
+  /** Whether there was a life before, of which peers may know more. */
+  readonly isListening = (): boolean => this.#known !== undefined;
+
   /**
    * Takes what a peer hands back. True if its revocations are newer than all that is known, and their list is not
    * there: then it is to be handed back as well. Throws tlog for what the log's key has not signed, revocation, store.

@@ -9,6 +9,7 @@ import * as grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeRpc, type Rpc, stranger } from '../../../test/kit/ca/rpc.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
+import type { Caller } from './caller.ts';
 import { grpcServer } from './server.ts';
 
 const folder = makeFolder();
@@ -16,12 +17,13 @@ let rpc: Rpc;
 let server: RpcServer;
 let listening: net.Server;
 let client: grpc.Client;
+let caller: Caller = stranger;
 beforeAll(async () => {
   rpc = await makeRpc();
   server = grpcServer({ ...rpc, signIn: undefined, connections: 100 });
   const path = join(folder, 'a.sock');
   listening = net.createServer((socket) => {
-    rpc.callers.add(socket, stranger);
+    rpc.callers.add(socket, caller);
     server.inject(socket);
   });
   await once(listening.listen(path), 'listening');
@@ -38,7 +40,7 @@ const bytes = (value: Buffer): Buffer => value;
 const services = [AttestationService, IdentityService, TrustService, OperatorService];
 
 /** The status of a call that says as little as there is. */
-const statusOf = (path: string) =>
+const statusOf = (path: string, message = Buffer.alloc(0)) =>
   new Promise<grpc.StatusObject>((resolve) => {
     // Every call here fails, and a caller may fail twice a second.
     rpc.clock.jump(new Date(rpc.clock.now().getTime() + 1000));
@@ -47,7 +49,7 @@ const statusOf = (path: string) =>
       .on('status', resolve)
       .on('error', () => {})
       .resume();
-    call.write(Buffer.alloc(0));
+    call.write(message);
     call.end();
   });
 
@@ -69,3 +71,30 @@ test('no two methods are taken for one another', async () => {
   await statusOf('/chancery.v1.Identity/Renew');
   expect(rpc.observed.at(-1)).toMatch(/^Renew /);
 });
+
+test.each([
+  [false, grpc.status.RESOURCE_EXHAUSTED],
+  [true, grpc.status.INVALID_ARGUMENT],
+])(
+  'I206 a CA reads large lists that are handed back only after a restore (%s)',
+  async (wasRestored, code) => {
+    caller = { via: 'join', address: 'uid 4242', peer: { uid: 4242 } } as never;
+    const path = join(folder, 'a.sock');
+    const local = new grpc.Client(`unix:${path}`, grpc.credentials.createInsecure(), {
+      'grpc.use_local_subchannel_pool': 1,
+    });
+    const [before, isListening] = [client, rpc.recovery.isListening];
+    client = local;
+    rpc.recovery.isListening = () => wasRestored;
+    try {
+      // Bytes of no message, which are refused by what reads them.
+      const { path: method } = TrustService.handBack;
+      expect(await statusOf(method, Buffer.alloc(20 * 1024, 0xff))).toMatchObject({ code });
+    } finally {
+      rpc.recovery.isListening = isListening;
+      client = before;
+      caller = stranger;
+      local.close();
+    }
+  },
+);

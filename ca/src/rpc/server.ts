@@ -105,7 +105,9 @@ function guard(server: Http2Server, handled: readonly Handled[], deps: ServerDep
   const byPath = new Map(handled.map((each) => [each.method.path, each]));
   const boundsOf = (path: string, { kind }: Peer): MethodBounds => {
     const found = byPath.get(path);
-    const maxBytes = BOUNDS[found?.name ?? '']?.[kind] ?? OTHER_BYTES;
+    // A CA that was never restored takes nothing back, and reads no lists of it.
+    const isDeaf = found?.name === 'HandBack' && !deps.recovery.isListening();
+    const maxBytes = isDeaf ? OTHER_BYTES : (BOUNDS[found?.name ?? '']?.[kind] ?? OTHER_BYTES);
     return { maxBytes, unary: found?.method.requestStream !== true };
   };
   guardStreams<Peer>(server, {

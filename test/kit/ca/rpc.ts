@@ -74,7 +74,12 @@ export async function makeRpc(
   };
   // What a copy is like is shown with files.
   vi.spyOn(made.store, 'copyTo').mockResolvedValue();
-  const recovery = { take: async () => false, acceptLoss: async () => false, whyHeld: () => 'a test' };
+  const recovery = {
+    take: async () => false,
+    isListening: () => false,
+    acceptLoss: async () => false,
+    whyHeld: () => 'a test',
+  };
   const rotation = openRotations({
     ...made,
     ...rooms,

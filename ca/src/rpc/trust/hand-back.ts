@@ -7,7 +7,7 @@ import { callerKey, limitKeys, standingOf } from '../caller.ts';
 import { unary } from '../methods.ts';
 
 export interface HandBackDeps {
-  readonly recovery: Pick<Recovery, 'take'>;
+  readonly recovery: Pick<Recovery, 'take' | 'isListening'>;
   readonly limits: Limits;
   readonly clock: Clock;
 }
