@@ -122,8 +122,14 @@ interface Known {
 }
 
 /** RFC 5280 section 5.2.3 and 3.3: the number grows, and an entry stays until its certificate has ended. */
-function ensureAfter({ number }: ListTbs, entries: readonly ReadCrlEntry[], known: Known): void {
+function ensureAfter(list: ListTbs, entries: readonly ReadCrlEntry[], known: Known): void {
+  const { number, thisUpdate } = list;
   const { before, issued, now } = known;
+  // A CA takes the seconds, or one more than before. After a greater number no list of a CA would be signed any more.
+  const [seconds, next] = [BigInt(thisUpdate.getTime() / 1000), (before?.number ?? 0n) + 1n];
+  const most = seconds > next ? seconds : next;
+  const ahead = `the list has number ${numberText(number)}, and a CA takes at most ${numberText(most)} now`;
+  ensure(number <= most, CODE, ahead);
   if (before === undefined) return;
   const older = `the list has number ${numberText(number)}, and ${numberText(before.number)} was signed before`;
   ensure(number > before.number, CODE, older);

@@ -70,6 +70,7 @@ describe('I188 a request for the list of an offline root', () => {
     ],
     ['from tomorrow', () => ({ thisUpdate: after(DAY) }), /on this machine/],
     ['that has ended', () => ({ thisUpdate: after(-2), nextUpdate: after(-1) }), /on this machine/],
+    ['with a number after which none is left', () => ({ number: 2n ** 159n - 1n }), /a CA takes at most/],
     ['for two years', () => ({ nextUpdate: after(730 * DAY) }), /longer than 400 days/],
   ])('%s is refused', (_, changes, says) => {
     expect(planned).not.toThrow();
