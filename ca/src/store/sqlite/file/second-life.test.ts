@@ -130,6 +130,31 @@ describe('a root that was made after the backup', () => {
     expect(authorities.map(({ serial }) => serial)).toEqual([FIRST]);
   });
 
+  test('what a rotation did after the backup is done again, as far as the backup has the authorities', async () => {
+    const [rotated, removed] = [
+      [
+        ['active', 'retiring'],
+        ['published', 'active'],
+      ],
+      [['retiring', 'removed']],
+    ].map(
+      (moves): AuditEvent =>
+        ({
+          type: 'authority.moved',
+          moves: moves.map(([from, to], n) => ({ serial: [FIRST, SECOND][n], from, to })),
+        }) as AuditEvent,
+    ) as [AuditEvent, AuditEvent];
+    const { authorities } = await after(certified(standby), published, rotated, removed);
+    expect(authorities.map(({ serial, state }) => [serial, state])).toEqual([
+      [FIRST, 'removed'],
+      [SECOND, 'active'],
+    ]);
+  });
+
+  test('and would leave no root that signs is refused: a CA without one does not start', async () => {
+    await expect(after(tainted)).rejects.toThrow(refusal('store', /none of the backup: use a newer backup/));
+  });
+
   test('and does not stand by is refused: its key is lost', async () => {
     await expect(after(certified({}), published)).rejects.toThrow(
       refusal('store', /its key is not in it: use a newer backup/),

@@ -75,7 +75,10 @@ export function beginLife(path: string, life: SecondLife): number {
     db.prepare('UPDATE recovery SET holds = 0').run();
     const recovery = db.prepare('INSERT INTO recovery VALUES (?, ?, ?, 0, 0, ?)');
     recovery.run(n, merged, entries, holds ? 1 : 0);
+    const signed = rootThatSigns(db);
     putIn(db, lost, sequence);
+    const says = 'by the log the root that signs is none of the backup';
+    ensure(signed === undefined || rootThatSigns(db) !== undefined, 'store', `${says}: use a newer backup`);
     const about = { life: n, backup: backupAt.toISOString(), entries: lost.length };
     const event: AuditEvent = {
       type: 'ca.restored',
@@ -142,9 +145,11 @@ function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): 
       ensure(event.kind !== 'root' || isElsewhere, 'store', `${says}: use a newer backup`);
       if (isElsewhere) standbys.set(event.serial, event);
       else issuer = event.serial;
-    } else if (event.type === 'authority.moved')
-      standAgain(db, standbys, { event, at, sequence, publication: Number(lastInsertRowid) });
-    else if (event.type === 'svid.issuing') recordLost(sql, { event, at, issuer });
+    } else if (event.type === 'authority.moved') {
+      const moved = { event, at, sequence, publication: Number(lastInsertRowid) };
+      standAgain(db, standbys, moved);
+      moveAgain(db, sql, moved);
+    } else if (event.type === 'svid.issuing') recordLost(sql, { event, at, issuer });
     else if (event.type === 'call.recorded' && 'spool' in event)
       spools.heard(at.getTime(), event, event.number);
     else if (event.type === 'authority.tainted') taintAgain(sql, { event, at, sequence });
@@ -199,6 +204,15 @@ function standAgain(db: DatabaseSync, standbys: Standbys, { event, at, sequence,
   }
 }
 
+/** Agents are as far as the log: a root that they had seen go must not sign. Those made since have no key here. */
+function moveAgain(db: DatabaseSync, sql: Sql, { event, at, sequence, publication }: Moved): void {
+  for (const { serial, to } of event.moves) sql.move.run(to, sequence, at.getTime(), fromHex(serial));
+  if (event.voucher === undefined) return;
+  const published = event.moves.filter(({ to }) => to === 'published' || to === 'active');
+  const moves = published.map(({ serial }) => ({ serial, from: 'prepared', to: 'published' }) as const);
+  new AuthorityTable(db).vouched(moves, publication);
+}
+
 /** Its key is not in the log: the record says which node has a certificate until when, under which SPIFFE ID. */
 function recordLost(
   sql: Sql,
@@ -238,12 +252,11 @@ function taintJwtAgain(
   for (const { serial, to } of event.moves) sql.moveJwt.run(to, sequence, at.getTime(), fromHex(serial));
 }
 
-function issuerOf(db: DatabaseSync): string {
-  const active = new AuthorityTable(db)
-    .all()
-    .find((each) => each.kind === 'intermediate' && each.state === 'active');
-  return active?.serial ?? '';
-}
+const signing = (db: DatabaseSync, kind: 'root' | 'intermediate') =>
+  new AuthorityTable(db).all().find((each) => each.kind === kind && each.state === 'active')?.serial;
+
+const rootThatSigns = (db: DatabaseSync) => signing(db, 'root');
+const issuerOf = (db: DatabaseSync) => signing(db, 'intermediate') ?? '';
 
 function statements(db: DatabaseSync) {
   return {
