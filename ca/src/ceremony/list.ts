@@ -126,8 +126,9 @@ function ensureAfter(list: ListTbs, entries: readonly ReadCrlEntry[], known: Kno
   const { number, thisUpdate } = list;
   const { before, issued, now } = known;
   // A CA takes the seconds, or one more than before. After a greater number no list of a CA would be signed any more.
-  const [seconds, next] = [BigInt(thisUpdate.getTime() / 1000), (before?.number ?? 0n) + 1n];
-  const most = seconds > next ? seconds : next;
+  const next = (before?.number ?? 0n) + 1n;
+  let most = BigInt(thisUpdate.getTime() / 1000);
+  if (next > most) most = next;
   const ahead = `the list has number ${numberText(number)}, and a CA takes at most ${numberText(most)} now`;
   ensure(number <= most, CODE, ahead);
   if (before === undefined) return;
