@@ -231,7 +231,7 @@ describe('the last known good', () => {
     const authorities = [root.certificate.der];
     const bundle = { trustDomain: parseTrustDomain('other.example'), authorities, sequence: 1n };
     const policy = { version: 1n, resources: [] };
-    saveKnownGood(statePath(), { svid, bundle, policy, revocations: NO_REVOCATIONS });
+    await saveKnownGood(statePath(), { svid, bundle, policy, revocations: NO_REVOCATIONS });
     await restarted();
     expect(agents.at(-1)?.svid.current().id).toBe(ID);
   });

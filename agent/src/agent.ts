@@ -21,8 +21,9 @@ import { SkewWarning } from './svid/skew.ts';
 import { followBundle } from './trust/accept.ts';
 import { bootstrapBundle, bootstrapOf } from './trust/bootstrap.ts';
 import { learnBundle } from './trust/learn.ts';
-import { type KnownGood, loadKnownGood, saveKnownGood, setAside } from './trust/state/last-known-good.ts';
+import { type KnownGood, loadKnownGood, setAside } from './trust/state/last-known-good.ts';
 import { compileSnapshot } from './trust/state/snapshot.ts';
+import { StateFile } from './trust/state/state-file.ts';
 import { TrustState } from './trust/state/trust-state.ts';
 import { followTrust, type Trust } from './trust/stream/follow.ts';
 import { Recovery } from './trust/stream/recover.ts';
@@ -159,9 +160,13 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
   const { settings, deps, signal, evidence, instance, skew } = start;
   const { ca, id } = settings;
   const { state } = paths(dataDir);
-  const save = (known: KnownGood): void => saveKnownGood(state, known);
+  const file = new StateFile(state);
   const subject = (): string => life.svid.current().id;
-  const trust = new TrustState((saved) => save({ svid: life.svid.current(), ...saved }), deps.clock, subject);
+  const trust = new TrustState(
+    (saved) => file.save({ svid: life.svid.current(), ...saved }),
+    deps.clock,
+    subject,
+  );
   const { clock } = deps;
   const asking = { evidence, instance, clock, revocations: trust.revocations, skew, signal };
   const retirement = new Retirement({ ...deps, ...asking, retiring: trust.retiring, bundle: trust.bundle });
@@ -182,7 +187,7 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
         return askCa({ ...asking, ...known, learn: current ? undefined : learn }, ca, current);
       }),
     early: ({ chain }, until) => retirement.due(chain, until),
-    save: (svid) => save({ svid, ...trust.state() }),
+    save: async (svid) => file.save({ svid, ...trust.state() }),
   });
   const known = lastKnownGood(state, start, trust);
   if (known === undefined) {
@@ -197,6 +202,7 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
   const following = followTrust(trust, { ...deps, ...about }, signal);
   const ended = life.keep(signal).finally(async () => {
     if (signal.aborted) await following.ended;
+    await file.idle();
   });
   const { svid, renewalFailure } = life;
   const { trust: followed, snapshotFailure } = following;

@@ -60,7 +60,10 @@ describe('the first SVID', () => {
 
   test('is saved before it is published', async () => {
     const steps: string[] = [];
-    const save = ({ key }: Named): void => void steps.push(`save ${key}`);
+    const save = async ({ key }: Named): Promise<void> => {
+      await Promise.resolve();
+      steps.push(`save ${key}`);
+    };
     const life = lifeOf({ obtain: async () => svidAt('web', 'k1'), save });
     life.svid.onChange(({ key }) => steps.push(`publish ${key}`));
     expect(await life.join(stop.signal)).toBe(life.svid.current());
@@ -69,7 +72,7 @@ describe('the first SVID', () => {
   });
 
   test('is published although it cannot be saved', async () => {
-    const save = (): void => {
+    const save = async (): Promise<void> => {
       throw new IdentityError('file', 'disk full');
     };
     const life = lifeOf({ obtain: async () => svidAt('web', 'k1'), save });
@@ -142,7 +145,7 @@ describe('a life that is kept', () => {
   test('saves and publishes each new SVID', async () => {
     const saved: string[] = [];
     const obtain = async (current: Named | undefined) => svidAt('web', `${current?.key}+`);
-    const life = lifeOf({ obtain, save: ({ key }) => void saved.push(key) });
+    const life = lifeOf({ obtain, save: async ({ key }) => void saved.push(key) });
     life.resume(svidAt('web', 'k'));
     keep(life);
     await moveTo(TTL_SECONDS / 2, 2);

@@ -19,7 +19,7 @@ export interface LifeDeps<S extends KeylessSvid> extends RetryDeps {
   /** Resolves when the SVID should be renewed before its time, and rejects at the signal. */
   readonly early?: (svid: S, signal: AbortSignal) => Promise<void>;
   /** Saves an SVID for a restart; missing if it cannot be saved. */
-  readonly save?: (svid: S) => void;
+  readonly save?: (svid: S) => Promise<void>;
 }
 
 /** Obtains, saves, publishes and renews one SVID. Ends with the signals that `join` and `keep` get. */
@@ -56,7 +56,8 @@ export class SvidLife<S extends KeylessSvid> {
   async join(signal: AbortSignal): Promise<S> {
     const svid = await untilItWorks(() => this.#deps.obtain(undefined), this.#deps, signal);
     this.#deps.log.info({ id: svid.id, notAfter: svid.notAfter }, 'joined');
-    this.#publish(svid);
+    await this.#save(svid);
+    this.#svid.publish(svid);
     return svid;
   }
 
@@ -74,7 +75,8 @@ export class SvidLife<S extends KeylessSvid> {
         publish: (svid) => {
           log.info({ id: svid.id, notAfter: svid.notAfter }, 'rotated');
           this.#failure = undefined;
-          this.#publish(svid);
+          this.#svid.publish(svid);
+          void this.#save(svid);
         },
         onExpired: (svid) => {
           this.#failure = expiredUnnoticed({ clock, log, svid });
@@ -88,13 +90,12 @@ export class SvidLife<S extends KeylessSvid> {
   }
 
   /** A full disk must not take away a good certificate: only a restart needs the saved one. */
-  #publish(svid: S): void {
+  async #save(svid: S): Promise<void> {
     try {
-      this.#deps.save?.(svid);
+      await this.#deps.save?.(svid);
     } catch (error) {
       const says = 'the SVID could not be saved; after a restart the agent must join again';
       this.#deps.log.error({ err: error }, says);
     }
-    this.#svid.publish(svid);
   }
 }

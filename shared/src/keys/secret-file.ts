@@ -46,7 +46,7 @@ export interface FileOwner {
  * folder is synced last. Throws file. Blocks.
  */
 export function writeFileAtomic(path: string, bytes: Uint8Array, fileMode: number, owner?: FileOwner): void {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  const temporary = temporaryOf(path);
   try {
     const fd = fs.openSync(temporary, 'wx', 0o600);
     try {
@@ -61,10 +61,35 @@ export function writeFileAtomic(path: string, bytes: Uint8Array, fileMode: numbe
     syncFolder(dirname(path));
   } catch (error) {
     fs.rmSync(temporary, { force: true });
-    const says = systemSentence(error) ?? String(error);
-    throw refusalOf(error, 'file', `${path} could not be written: ${says}`);
+    throw notWritten(path, error);
   }
 }
+
+/** As `writeFileAtomic`, beside the event loop. Rejects with file. */
+export async function replaceFile(path: string, bytes: Uint8Array, fileMode: number): Promise<void> {
+  const temporary = temporaryOf(path);
+  try {
+    const file = await fs.promises.open(temporary, 'wx', 0o600);
+    try {
+      await file.writeFile(bytes);
+      await file.chmod(fileMode);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await fs.promises.rename(temporary, path);
+    const folder = await fs.promises.open(dirname(path), 'r');
+    await folder.sync().finally(() => folder.close());
+  } catch (error) {
+    await fs.promises.rm(temporary, { force: true });
+    throw notWritten(path, error);
+  }
+}
+
+const temporaryOf = (path: string): string => `${path}.${randomBytes(6).toString('hex')}.tmp`;
+
+const notWritten = (path: string, error: unknown): IdentityError =>
+  refusalOf(error, 'file', `${path} could not be written: ${systemSentence(error) ?? String(error)}`);
 
 function open(path: string): number {
   try {

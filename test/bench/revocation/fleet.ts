@@ -121,7 +121,7 @@ export function connect(
 
 function follow({ ca, bundle }: Reached, { svid, instance }: Agent, signal: AbortSignal) {
   const told = new TrustState(
-    () => {},
+    async () => {},
     systemClock,
     () => svid.id,
   );
@@ -133,6 +133,7 @@ function follow({ ca, bundle }: Reached, { svid, instance }: Agent, signal: Abor
     targetFor: (by: Svid) => tlsTarget(`127.0.0.1:${ca.port}`, bundle, by, systemClock),
     accept: (snapshot: State) => told.accept(snapshot),
     taken: () => ['bundle', 'policy', 'revocations'] as const,
+    saved: async () => {},
     vouching: { isWanted: () => false, take: () => false },
     recovers: async () => false,
     onCrls: () => {},

@@ -26,7 +26,7 @@ let sequence: bigint;
 beforeEach(() => {
   [saved, sequence] = [[], 1n];
   trust = new TrustState(
-    (state) => void saved.push(state),
+    async (state) => void saved.push(state),
     new ManualClock(NOW),
     () => 'spiffe://prod.example/web',
   );

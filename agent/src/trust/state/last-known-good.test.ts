@@ -58,12 +58,12 @@ function loaded(): KnownGood {
   return known === undefined || 'unusable' in known ? expect.fail('it was not loaded') : known;
 }
 
-test('keys of tokens are saved with the bundle, and a file from before has none', () => {
+test('keys of tokens are saved with the bundle, and a file from before has none', async () => {
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const spki = publicKey.export({ format: 'der', type: 'spki' });
   expect(loaded().bundle.jwtAuthorities).toBeUndefined();
   const jwtAuthorities = [{ keyId: '40aa', spki }];
-  saveKnownGood(path, { ...good, bundle: { ...good.bundle, jwtAuthorities } });
+  await saveKnownGood(path, { ...good, bundle: { ...good.bundle, jwtAuthorities } });
   expect(loaded().bundle.jwtAuthorities).toEqual(jwtAuthorities);
 });
 

@@ -4,7 +4,7 @@ import { existsSync, renameSync } from 'node:fs';
 import { base64, equal, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { spkiOf } from '@chancery/shared/keys/key.ts';
-import { readProtectedFile, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
+import { readProtectedFile, replaceFile } from '@chancery/shared/keys/secret-file.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
@@ -71,8 +71,8 @@ const Stored = z.object({
   kept: z.object({ note: z.string().max(MAX_NOTE), checkpoint: z.string().max(MAX_NOTE) }).optional(),
 });
 
-/** Throws file. */
-export function saveKnownGood(path: string, known: KnownGood): void {
+/** Resolves when it is on disk. Rejects with file. */
+export async function saveKnownGood(path: string, known: KnownGood): Promise<void> {
   const { svid, bundle, policy, revocations, logKey, left = [], signed = {}, kept } = known;
   const numbers = Object.entries(signed).map(([part, number]) => [part, String(number)]);
   const stored: z.input<typeof Stored> = {
@@ -96,7 +96,7 @@ export function saveKnownGood(path: string, known: KnownGood): void {
     ...(numbers.length > 0 && { signed: Object.fromEntries(numbers) }),
     ...(kept !== undefined && { kept }),
   };
-  writeFileAtomic(path, utf8(JSON.stringify(stored)), 0o600);
+  await replaceFile(path, utf8(JSON.stringify(stored)), 0o600);
 }
 
 /** Why a file cannot be used: it is damaged, or another version of the agent wrote it. */

@@ -50,7 +50,7 @@ let saved: SavedTrust[];
 let trust: TrustState;
 const fresh = (): TrustState => {
   const made = new TrustState(
-    (state) => void saved.push(state),
+    async (state) => void saved.push(state),
     new ManualClock(NOW),
     () => id,
   );

@@ -25,10 +25,7 @@ import {
 
 export type SavedTrust = Omit<KnownGood, 'svid'>;
 
-/**
- * The state in force. `bundle` and `policy` throw unavailable until there is one. `accept` blocks until the state is
- * on disk.
- */
+/** The state in force. `bundle` and `policy` throw unavailable until there is one. */
 export class TrustState {
   readonly bundle = new LiveValue<Bundle>(() => new IdentityError('unavailable', 'there is no bundle yet'));
   readonly policy = new LiveValue<Policy>(
@@ -46,13 +43,15 @@ export class TrustState {
   );
   /** The resources of `policy`, as the CA sent them. */
   resources: readonly string[] = [];
-  /** The parts of the last message that are in force and on disk. */
+  /** The parts of the last message that are in force. */
   taken: readonly Part[] = [];
+  /** Resolves when they are on disk, and rejects if they cannot be. */
+  saved: Promise<void> = Promise.resolve();
   /** Which new authorities may be trusted. */
   readonly vouching = new Vouching((der) => isTainted(der, this.revocations.current()));
   /** Whether the last message has an authority that nothing vouches for yet. */
   isUnvouched = false;
-  readonly #save: (state: SavedTrust) => void;
+  readonly #save: (state: SavedTrust) => Promise<void>;
   readonly #signed: Signed;
   readonly #clock: Pick<Clock, 'now'>;
   #read: ReadPolicy | undefined;
@@ -62,8 +61,8 @@ export class TrustState {
   /** Of the revocations in force, if all of them could be read. */
   #note = '';
 
-  /** `save` throws if the state cannot be written. `subject` is the SPIFFE ID that the CA sends policies for. */
-  constructor(save: (state: SavedTrust) => void, clock: Pick<Clock, 'now'>, subject: () => string) {
+  /** `save` rejects if the state cannot be written. `subject` is the SPIFFE ID that the CA sends policies for. */
+  constructor(save: (state: SavedTrust) => Promise<void>, clock: Pick<Clock, 'now'>, subject: () => string) {
     this.#save = save;
     this.#clock = clock;
     this.#signed = new Signed(subject);
@@ -110,9 +109,9 @@ export class TrustState {
   }
 
   /**
-   * Puts a snapshot on disk, then in force, each part by its own rules: a part that is refused keeps no other one out.
-   * Throws if any part must not be acknowledged. Revocations come first: they only take away. `ensureSender` throws if
-   * one of them revokes the sender.
+   * Puts a snapshot in force, each part by its own rules: a part that is refused keeps no other one out. Throws if any
+   * part must not be acknowledged; the others may be when `saved` resolves. With a full disk all are in force, too.
+   * Revocations come first: they only take away. `ensureSender` throws if one of them revokes the sender.
    */
   accept(message: State, ensureSender: () => void = () => {}): void {
     this.taken = [];
@@ -130,22 +129,20 @@ export class TrustState {
       reading.mayRead(['revocations'], () => this.#signed.ensure('revocations', message, this.vouching.key));
     const policy = usable ? reading.take('policy', () => this.#policyIn(message)) : undefined;
     this.#signed.see(message.checkpoint ?? '', this.vouching.key);
-    try {
-      const { logKey, left } = this.vouching;
-      this.#save({
-        ...before,
-        logKey,
-        left,
-        signed: this.#signed.numbers,
-        kept: this.#kept(),
-        ...(bundle && { bundle }),
-        ...(policy && { policy: savedPolicy(policy.message) }),
-      });
-    } finally {
-      // Also with a full disk: a new prohibition counts at once. Then the snapshot is only not acknowledged.
-      this.#putInForce(bundle, policy);
-      if (bundle !== undefined) this.retiring.publish(message.bundle?.retiringX509 ?? []);
-    }
+    this.#putInForce(bundle, policy);
+    if (bundle !== undefined) this.retiring.publish(message.bundle?.retiringX509 ?? []);
+    const { logKey, left } = this.vouching;
+    this.saved = this.#save({
+      ...before,
+      logKey,
+      left,
+      signed: this.#signed.numbers,
+      kept: this.#kept(),
+      ...(bundle && { bundle }),
+      ...(policy && { policy: savedPolicy(policy.message) }),
+    });
+    // Without a waiter, a rejection must not end the process.
+    this.saved.catch(() => {});
     this.taken = reading.taken;
     reading.ensureWhole();
   }

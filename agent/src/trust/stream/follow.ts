@@ -67,14 +67,18 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
   const crls = new LiveValue<Uint8Array>(() => new IdentityError('unavailable', 'the CA was not heard yet'));
   let stream: StreamState = { failure: 'the CA was not heard yet', since: clock.now() };
   let snapshotFailure: string | undefined;
+  const failed = (error: unknown): void => {
+    snapshotFailure = error instanceof Error ? error.message : String(error);
+  };
   const accept = (snapshot: State, ca: VerifiedSvid | undefined): void => {
     try {
       state.accept(snapshot, () => ca && ensureCa(ca, judge));
-      snapshotFailure = undefined;
+      state.saved.then(() => {
+        snapshotFailure = undefined;
+      }, failed);
     } catch (error) {
       // The stream ends for this one, and says so itself.
-      if (!isRefusal(error, 'revoked_peer'))
-        snapshotFailure = error instanceof Error ? error.message : String(error);
+      if (!isRefusal(error, 'revoked_peer')) failed(error);
       throw error;
     }
   };
@@ -83,6 +87,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       ...options,
       targetFor,
       taken: () => state.taken,
+      saved: () => state.saved,
       vouching: {
         isWanted: () => state.isUnvouched,
         take: (proofs) => state.vouching.take(proofs, state.bundle.current(), true).length > 0,

@@ -1,4 +1,4 @@
-/** The snapshots of one trust stream: put in force and on disk, then acknowledged, wholly or in part. */
+/** The snapshots of one trust stream: put in force, and acknowledged when on disk, wholly or in part. */
 import type { WatchAck, WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -6,14 +6,16 @@ import type { Log } from '@chancery/shared/ground/log.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type { Part } from '../state/reading.ts';
 import { completed, type State } from '../state/snapshot.ts';
-import { Acknowledging } from './acknowledging.ts';
+import { Acknowledging, type Followed } from './acknowledging.ts';
 import { Unvouched, type UnvouchedDeps } from './unvouched.ts';
 
 export interface SnapshotDeps {
-  /** Puts the whole state in force and on disk; `ca` is the sender. Throws if it must not be acknowledged. */
+  /** Puts the whole state in force; `ca` is the sender. Throws if it must not be acknowledged. */
   readonly accept: (snapshot: State, ca: VerifiedSvid | undefined) => void;
-  /** The parts of the last snapshot that are in force and on disk, also if `accept` threw. */
+  /** The parts of the last snapshot that are in force, also if `accept` threw. */
   readonly taken: () => readonly Part[];
+  /** Resolves when they are on disk. */
+  readonly saved: () => Promise<void>;
   /** How authorities that are new become trusted. */
   readonly vouching: Pick<UnvouchedDeps, 'isWanted' | 'take'>;
   readonly clock: Clock;
@@ -41,6 +43,7 @@ export class Snapshots {
   readonly #unvouched: Unvouched;
   #state: State | undefined;
   #takesParts = false;
+  #isClosed = false;
 
   constructor(deps: SnapshotDeps, stream: SnapshotStream) {
     this.#deps = deps;
@@ -64,8 +67,9 @@ export class Snapshots {
     this.#follow(this.#state);
   }
 
-  /** Asks for no more vouchers. */
+  /** Asks for no more vouchers, and acknowledges nothing more. */
   close(): void {
+    this.#isClosed = true;
     this.#unvouched.close();
   }
 
@@ -74,9 +78,7 @@ export class Snapshots {
     try {
       this.#deps.accept(state, this.#stream.ca());
     } catch (error) {
-      // The operator sees that this agent has not acknowledged it.
-      const sequence = Number(state.sequence);
-      this.#deps.log.error({ err: error, sequence }, 'a snapshot from the CA is not acknowledged');
+      this.#notAcknowledged(error, state);
       // The CA has another certificate by now, so a peer with this one is not trusted.
       if (isRefusal(error, 'revoked_peer')) {
         this.#stream.onSpoiled(error);
@@ -85,9 +87,22 @@ export class Snapshots {
       isWhole = false;
     }
     const followed = { taken: this.#deps.taken(), isWhole, takesParts: this.#takesParts };
-    const ack = this.#acknowledging.after(state, followed);
-    if (ack !== undefined) this.#stream.acknowledge(ack);
+    this.#deps.saved().then(
+      () => this.#acknowledge(state, followed),
+      (error: unknown) => this.#notAcknowledged(error, state),
+    );
     this.#stream.onTaken(isWhole);
     this.#unvouched.look();
+  }
+
+  #acknowledge(state: State, followed: Followed): void {
+    const ack = this.#acknowledging.after(state, followed);
+    if (ack !== undefined && !this.#isClosed) this.#stream.acknowledge(ack);
+  }
+
+  /** The operator sees that this agent has not acknowledged it. */
+  #notAcknowledged(err: unknown, { sequence }: State): void {
+    const says = 'a snapshot from the CA is not acknowledged';
+    this.#deps.log.error({ err, sequence: Number(sequence) }, says);
   }
 }

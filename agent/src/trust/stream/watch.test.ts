@@ -144,6 +144,7 @@ function start(changes: Partial<WatchDeps> = {}, pauses: 'jump' | 'wait' = 'wait
     }),
     accept: ({ sequence }) => void accepted.push(sequence),
     taken: () => ['bundle', 'policy', 'revocations'],
+    saved: async () => {},
     vouching: { isWanted: () => false, take: () => false },
     recovers: async () => false,
     instance: Buffer.alloc(16),
@@ -183,6 +184,23 @@ test('a snapshot that is refused is not acknowledged, and the stream goes on', a
   await seen('ack 1 5');
   expect(events).not.toContain('ack 1 4');
   expect(logged).toEqual([{ err: expect.objectContaining({ code: 'bundle' }), sequence: 4 }]);
+});
+
+test('nothing is acknowledged before it is on disk, or where the disk is full, and what comes later is', async () => {
+  const [first, full] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const writes = [first.promise, full.promise, Promise.resolve()];
+  full.promise.catch(() => {});
+  onOpen = (stream) => {
+    for (const sequence of [4n, 5n, 6n]) stream.write(snapshot(sequence));
+  };
+  const { accepted } = start({ saved: () => writes.shift() ?? Promise.resolve() });
+  await until(() => accepted.length === 3);
+  await seen('ack 1 6');
+  expect(events).not.toContain('ack 1 4');
+  full.reject(new IdentityError('file', 'the disk is full'));
+  first.resolve();
+  await seen('ack 1 4');
+  expect(events).not.toContain('ack 1 5');
 });
 
 test('a CA that takes parts hears of revocations from a snapshot that is refused', async () => {
