@@ -21,6 +21,7 @@ import { Authorities } from './authority/authorities.ts';
 import { recordedNodes } from './authority/recorded.ts';
 import { NO_ROOT } from './authority/records.ts';
 import { type CaSettings, paths, readBeside } from './config.ts';
+import { type Cross, openCross } from './cross/cross.ts';
 import { type Doors, openDoors } from './door/doors.ts';
 import { openRates } from './door/rates.ts';
 import { turnedAwayLog } from './door/turned-away.ts';
@@ -35,7 +36,8 @@ import { openPublic } from './open-public.ts';
 import { openRecovery } from './open-recovery.ts';
 import { openOperator } from './operator/operator.ts';
 import { OwnCertificate } from './own-certificate.ts';
-import { openRegistry } from './registry/registry.ts';
+import { dnsNamesOf } from './registry/dns-names.ts';
+import { openRegistry, type Registry } from './registry/registry.ts';
 import { refusedByNow } from './registry/resources.ts';
 import { openRevocations } from './revocation/revocations.ts';
 import { steadyClock } from './rotation/steady.ts';
@@ -171,7 +173,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const { lists, wake, ...ports } = await openPublic(settings, { ...deps, authorities, revocations });
   const rotation = rotationOf(settings, { ...deps, agents, revocations, authorities, own });
   const requests = await requestsOf(settings, { ...deps, authorities, onList: wake });
-  const steps = { rotation, requests };
+  const steps = { rotation, requests, cross: crossOf(settings, { ...deps, authorities, registry }) };
   const measured = { agents, authorities, registry, revocations, ...steps, ...rates, doors, auditLog };
   const metrics = openMetrics({ ...deps, ...measured, recovery, lists });
   const successions = new Successions(clock, deps.random(32), await store.successions(MAX_KEPT));
@@ -209,6 +211,14 @@ function rotationOf(
   deps: RotatingDeps & Pick<RotationDeps, 'own'> & { readonly authorities: Authorities },
 ): Rotations {
   return openRotations({ ...deps, ...authorityDeps(settings, deps), ensureSteady: steadyClock(deps.clock) });
+}
+
+function crossOf(
+  { trustDomain, intermediateTtl }: CaSettings,
+  deps: OpenDeps & { readonly authorities: Authorities; readonly registry: Registry },
+): Cross {
+  const dnsNames = () => dnsNamesOf(deps.registry.sets.current());
+  return openCross({ ...deps, trustDomain, intermediateTtl, dnsNames });
 }
 
 /** What an offline root is asked for; it is asked now if that is due. */

@@ -157,6 +157,7 @@ describe('a pin', () => {
           jwtAuthorities: [],
           readerVersion: 0,
           retiringX509: [],
+          crossChains: [],
           logKey: '',
           note: '',
         }),

@@ -129,6 +129,7 @@ describe('the root', () => {
       jwtAuthorities: [],
       authorities: [root.certificate],
       retiring: [],
+      crossChains: [],
       sequence: 1n,
     });
   });

@@ -48,6 +48,8 @@ export interface PushedBundle extends Bundle {
   readonly jwtAuthorities: readonly JwtAuthority[];
   /** SubjectKeyIdentifiers: who holds a certificate under one of these authorities renews at once. */
   readonly retiring: readonly Uint8Array[];
+  /** Of the roots that a CA above has certified: by these its peers get to them. Nobody here trusts them. */
+  readonly crossChains: readonly (readonly Uint8Array[])[];
 }
 
 /**
@@ -62,9 +64,13 @@ export function bundleOf(
   const isToLeave = (each: StoredAuthority): boolean => isLeft(each) || isTainted(each);
   const retiring = records.filter(isToLeave).map(({ certificate }) => keyIdOf(certificate));
   const jwtAuthorities = jwtKeys.filter(isInBundle).map(({ serial, spki }) => ({ keyId: serial, spki }));
-  const numbers = [...records, ...jwtKeys].map((each) => each.sequence);
+  const crossChains = records
+    .filter(isInBundle)
+    .flatMap(({ cross }) => (cross === undefined ? [] : [cross.chain]));
+  const crossed = records.flatMap(({ cross }) => cross ?? []);
+  const numbers = [...records, ...jwtKeys, ...crossed].map((each) => each.sequence);
   const [sequence = 0n] = numbers.toSorted((a, b) => Number(b - a));
-  return { trustDomain, authorities, jwtAuthorities, retiring, sequence };
+  return { trustDomain, authorities, jwtAuthorities, retiring, crossChains, sequence };
 }
 
 /** Whether its key counts as stolen. */

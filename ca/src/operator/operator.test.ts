@@ -72,7 +72,8 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
   authorities: undefined,
   authorityRequests: undefined,
   askForAuthority: undefined,
-  importAuthority: { answer: new Uint8Array(), dryRun: false },
+  askAbove: { root: '', dryRun: false },
+  importAuthority: { answer: new Uint8Array(), rootAbove: new Uint8Array(), dryRun: false },
 };
 const verbs = Object.keys(VERBS) as (keyof Operator)[];
 const WRITING: Readonly<Record<string, string>> = {
@@ -92,6 +93,7 @@ const WRITING: Readonly<Record<string, string>> = {
   withdraw: 'request 1',
   standBy: 'standby root',
   taint: 'authority 40aa, because: a drill',
+  askAbove: 'a request for root that signs',
   askForAuthority: 'an intermediate',
   importAuthority: `the answer with SHA-256 ${hash('sha256', '')}`,
 };

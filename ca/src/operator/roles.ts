@@ -26,6 +26,7 @@ export const VERBS = {
   acceptLoss: { command: 'accept-loss', role: 'operator', fresh: 'always' },
   agents: { command: 'agents', role: 'reader' },
   apply: { command: 'apply', role: 'operator', owners: true, fresh: 'where it widens access' },
+  askAbove: { command: 'authorities request --above', role: 'operator' },
   askForAuthority: { command: 'authorities request', role: 'operator' },
   audit: { command: 'audit query', role: 'reader' },
   authorities: { command: 'authorities', role: 'reader' },

@@ -6,6 +6,7 @@ import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { labelOf } from '../ceremony/block.ts';
 import { type RootFile, readRoot } from '../ceremony/root.ts';
 import { VOUCHER_LABEL } from '../ceremony/voucher.ts';
+import type { AskedAbove, AskOrder, Cross, ImportedCross, TakeOrder } from '../cross/cross.ts';
 import type { Rotations } from '../jwt/rotations.ts';
 import { type JwtStatus, jwtStandingOf } from '../jwt/stage.ts';
 import type { Imported } from '../offline/intermediates.ts';
@@ -21,6 +22,7 @@ import { type Acting, reading, type Verb, type VerbDeps, writing } from './verb.
 export interface RotateDeps extends VerbDeps {
   readonly rotation: Rotations;
   readonly requests: Pick<Requests, 'open' | 'ask' | 'take' | 'keepUp'>;
+  readonly cross: Cross;
 }
 
 export interface RotateOrder {
@@ -31,11 +33,8 @@ export interface RotateOrder {
   readonly root?: Uint8Array;
 }
 
-export interface ImportOrder {
-  /** The file, whole. */
-  readonly answer: Uint8Array;
-  readonly dryRun: boolean;
-}
+/** The file, whole; for a chain of a CA above its root may come along. */
+export type ImportOrder = TakeOrder;
 
 export interface RollbackOrder {
   readonly dryRun: boolean;
@@ -190,7 +189,15 @@ const rootIn = (bytes: Uint8Array): RootFile | undefined =>
   bytes.length === 0 ? undefined : readRoot(bytes);
 
 /** Throws authority_answer, rotation, store, file. */
-export const offlineVerbs = (deps: Pick<RotateDeps, 'requests' | 'rotation'> & VerbDeps) => ({
+export const offlineVerbs = (deps: Pick<RotateDeps, 'requests' | 'rotation' | 'cross'> & VerbDeps) => ({
+  askAbove: writing<AskOrder, AskedAbove>(
+    {
+      name: 'askAbove',
+      about: ({ root, dryRun }) => (dryRun ? undefined : `a request for root ${root || 'that signs'}`),
+      run: (order, by) => deps.cross.ask(order, by),
+    },
+    deps,
+  ),
   authorityRequests: reading<undefined, readonly OpenRequest[]>(
     'authorityRequests',
     () => deps.requests.open(),
@@ -200,14 +207,16 @@ export const offlineVerbs = (deps: Pick<RotateDeps, 'requests' | 'rotation'> & V
     { name: 'askForAuthority', about: () => 'an intermediate', run: (_, by) => deps.requests.ask(by) },
     deps,
   ),
-  importAuthority: writing<ImportOrder, Imported>(
+  importAuthority: writing<ImportOrder, Imported | ImportedCross>(
     {
       name: 'importAuthority',
       about: ({ answer, dryRun }) => (dryRun ? undefined : `the answer with SHA-256 ${sumOf(answer)}`),
-      run: ({ answer, dryRun }, by) =>
-        labelOf(answer) === VOUCHER_LABEL
-          ? takeVoucher(answer, by, dryRun, deps)
-          : deps.requests.take(answer, by, dryRun),
+      run: async (order, by) => {
+        const { answer, rootAbove, dryRun } = order;
+        if (labelOf(answer) === VOUCHER_LABEL) return takeVoucher(answer, by, dryRun, deps);
+        if (rootAbove.length > 0 || (await deps.cross.isFor(answer))) return deps.cross.take(order, by);
+        return deps.requests.take(answer, by, dryRun);
+      },
     },
     deps,
   ),

@@ -48,8 +48,16 @@ export interface Numbered {
   readonly sequence: bigint;
 }
 
+/** What a CA above has certified of a root, by which peers of that CA get to it (RFC 5280 section 3.2). */
+export interface StoredCross extends Numbered {
+  /** X.509 DER: the cross-certificate, then those above it, each the issuer of the one before. */
+  readonly chain: readonly Uint8Array[];
+}
+
 /** Its number is that of the newest change of the bundle that it was part of, or 0. */
 export interface StoredAuthority extends AuthorityRecord, Numbered {
+  /** Of a root, until it is removed. */
+  readonly cross?: StoredCross | undefined;
   /** When it came into its state, by the clock of then; 1970 for a move by an older release. */
   readonly movedAt: Date;
   /** Greater than that of all that were recorded before it, whenever their certificates were made. */

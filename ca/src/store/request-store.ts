@@ -1,6 +1,10 @@
-/** What roots are asked for whose keys are not here, and the lists of revocations that they have signed. */
+/**
+ * What roots are asked for whose keys are not here, and the lists of revocations that they have signed; and what CAs
+ * above have certified of roots.
+ */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { KeyPlace } from '@chancery/shared/keys/home.ts';
+import type { Numbered, StoredCross } from './authority-record.ts';
 
 /** It waits for its answer; its key exists. */
 export interface AuthorityRequest {
@@ -34,4 +38,20 @@ export interface AuthorityRequestStore {
   rootCrls(): Promise<readonly RootCrl[]>;
   /** Writes it with its audit entry; false, and nothing is written, unless its number is greater than before. */
   saveRootCrl(crl: RootCrl, event: AuditEvent): Promise<boolean>;
+}
+
+/** What a CA above has certified of a root. */
+export interface CrossDraft extends Pick<StoredCross, 'chain'> {
+  /** Serial of the root. */
+  readonly root: string;
+  /** The number of the one that it replaces; 0 where there is none. */
+  readonly after: bigint;
+}
+
+export interface CrossStore {
+  /**
+   * Writes it with its audit entry; resolves with its number, which is that of a change of the bundle. Undefined, and
+   * nothing is written, if the root has another one by now, or neither signs nor may come to sign.
+   */
+  saveCross(draft: CrossDraft, event: AuditEvent): Promise<Numbered | undefined>;
 }

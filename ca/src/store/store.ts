@@ -13,7 +13,7 @@ import type { JwtStore } from './jwt-store.ts';
 import type { LogStore, ReportStore, StoredEvent } from './log-store.ts';
 import type { OperatorStore } from './operator-store.ts';
 import type { RecoveryStore } from './recovery-store.ts';
-import type { AuthorityRequestStore } from './request-store.ts';
+import type { AuthorityRequestStore, CrossStore } from './request-store.ts';
 import type { RevocationDraft, TaintStore } from './taint-store.ts';
 
 export type {
@@ -263,6 +263,7 @@ export interface Store
     AgentStore,
     AuthorityStore,
     JwtStore,
+    CrossStore,
     TaintStore,
     RegistryStore,
     RevocationStore,

@@ -5,6 +5,7 @@ import type { Reason, Target } from '../revocation/revocation.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { Voucher } from '../voucher/voucher.ts';
 import type { CallRecord } from './call-record.ts';
+import type { CarriedEvent } from './carried-event.ts';
 import type { JwtKeyEvent } from './jwt-event.ts';
 
 export type AuditEvent =
@@ -99,47 +100,7 @@ export type AuditEvent =
       /** Set for a root that stands by: its key, which no backup has, as the record of the authority names it. */
       readonly standby?: { readonly home: string; readonly reference: string; readonly algorithm: string };
     }
-  | {
-      /** A root whose key is elsewhere is asked for an intermediate, which the request's key is for. */
-      readonly type: 'authority.requested';
-      readonly label: string;
-      readonly root: string;
-      readonly keySha256: string;
-      /** The operator who asked for it; absent where the CA asks by itself. */
-      readonly by?: string;
-    }
-  | {
-      /** A request that nobody will answer any more: another root signs now. */
-      readonly type: 'authority.requestDropped';
-      readonly label: string;
-      readonly root: string;
-    }
-  | {
-      /** The answer of the root, signed elsewhere. */
-      readonly type: 'authority.imported';
-      readonly kind: 'intermediate';
-      readonly label: string;
-      readonly serial: string;
-      readonly notAfter: string;
-      readonly by: string;
-    }
-  | {
-      /** The revocation list of a root, signed elsewhere. */
-      readonly type: 'authority.listed';
-      readonly root: string;
-      /** Of the list, hexadecimal. */
-      readonly number: string;
-      readonly entries: number;
-      readonly nextUpdate: string;
-      readonly by: string;
-    }
-  | {
-      /** The certificate of a root whose key is elsewhere: the first of this CA, or one to rotate to. */
-      readonly type: 'authority.adopted';
-      readonly kind: 'root';
-      readonly serial: string;
-      readonly notAfter: string;
-    }
+  | CarriedEvent
   | {
       /** The states of authorities before and after, all changed at once. */
       readonly type: 'authority.moved';

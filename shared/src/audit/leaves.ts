@@ -45,6 +45,8 @@ const KINDS: Readonly<Record<AuditEvent['type'], Kind>> = {
   'authority.requested': { is: 'entry' },
   'authority.requestDropped': { is: 'entry' },
   'authority.imported': { is: 'entry', decision: 'allowed' },
+  'authority.crossRequested': { is: 'entry' },
+  'authority.crossCertified': { is: 'entry', decision: 'allowed' },
   'authority.listed': { is: 'entry', decision: 'allowed' },
   'authority.adopted': { is: 'entry' },
   'revocation.made': { is: 'entry' },

@@ -125,7 +125,7 @@ async function impostor(
       trustDomain: TRUST_DOMAIN,
       x509Authorities: ca.bundle.authorities.map((der) => asBuffer(der)),
       sequence: 1n,
-      ...{ jwtAuthorities: [], readerVersion: 0, retiringX509: [], logKey: '', note: '' },
+      ...{ jwtAuthorities: [], readerVersion: 0, retiringX509: [], crossChains: [], logKey: '', note: '' },
     }).finish();
     stream.on('error', () => {});
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });

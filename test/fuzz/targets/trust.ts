@@ -158,6 +158,7 @@ const snapshots = (): readonly Uint8Array[] => {
       jwtAuthorities: [],
       readerVersion: 0,
       retiringX509: [],
+      crossChains: [],
       logKey: '',
       note: '',
     },

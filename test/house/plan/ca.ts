@@ -29,6 +29,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/revocation': [...shared('ground spiffe evidence revocation'), ...ca('store agents')],
   'ca/src/crl': [...shared('ground health keys x509 revocation'), ...ca('store keys authority')],
   'ca/src/offline': [...shared('ground unix spiffe keys x509'), ...ca('store keys authority ceremony crl')],
+  'ca/src/cross': [...shared('ground spiffe x509'), ...ca('store keys authority ceremony')],
   'ca/src/registry/identity': shared('ground config spiffe evidence policy'),
   'ca/src/registry': [...shared('ground config spiffe policy'), ...ca('store registry/identity')],
   'ca/src/impact': [...shared('ground spiffe'), ...ca('agents registry/identity registry')],
@@ -46,7 +47,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/operator': [
     ...shared('text ground unix spiffe x509 policy revocation audit'),
     ...ca('store keys agents authority jwt registry/identity registry impact rotation revocation'),
-    ...ca('ceremony offline recovery'),
+    ...ca('ceremony offline cross recovery'),
   ],
   'ca/src/sign-in': [
     ...shared('text ground spiffe evidence x509 outbound policy'),
@@ -65,9 +66,9 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/rpc/report': [...shared('ground evidence audit'), PROTO, ...ca('store registry rpc rpc/exchange')],
   'ca/src/rpc/operator': [
-    ...shared('ground spiffe evidence revocation audit'),
+    ...shared('ground spiffe evidence x509 revocation audit'),
     PROTO,
-    ...ca('store agents jwt registry rotation offline door operator sign-in rpc'),
+    ...ca('store agents jwt registry rotation offline cross door operator sign-in rpc'),
   ],
   'ca/src/rpc/server.ts': [
     ...shared('door door/http2 rpc audit'),
@@ -96,7 +97,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('text ground unix spiffe door rpc health outbound audit'),
     ...ca('store store/sqlite agents tokens attestors keys authority jwt registry rotation revocation'),
     ...ca(
-      'offline succession sign-in open-keys.ts open-log.ts open-public.ts door operator rpc rpc/exchange',
+      'offline cross succession sign-in open-keys.ts open-log.ts open-public.ts door operator rpc rpc/exchange',
     ),
     ...ca('rpc/server.ts config.ts own-certificate.ts upkeep.ts measure.ts open-recovery.ts'),
   ],

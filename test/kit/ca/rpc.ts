@@ -5,12 +5,14 @@ import { Agents } from '@chancery/ca/agents/agents.ts';
 import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { type IssuedSvid, issue } from '@chancery/ca/authority/issue.ts';
 import type { MadeCrl } from '@chancery/ca/crl/sign.ts';
+import { openCross } from '@chancery/ca/cross/cross.ts';
 import { Limits } from '@chancery/ca/door/limits.ts';
 import { PersonShares } from '@chancery/ca/door/person-shares.ts';
 import { ReportRoom } from '@chancery/ca/door/report-room.ts';
 import { openRotations } from '@chancery/ca/jwt/rotations.ts';
 import type { KeyHomes } from '@chancery/ca/keys/homes.ts';
 import { openOperator } from '@chancery/ca/operator/operator.ts';
+import { dnsNamesOf } from '@chancery/ca/registry/dns-names.ts';
 import { openRegistry } from '@chancery/ca/registry/registry.ts';
 import { openRevocations } from '@chancery/ca/revocation/revocations.ts';
 import type { Caller, TlsCaller } from '@chancery/ca/rpc/caller.ts';
@@ -86,8 +88,10 @@ export async function makeRpc(
     own: { leave: async () => {}, settle: async () => {} },
     ensureSteady: () => {},
   });
+  const cross = openCross({ ...made, dnsNames: () => dnsNamesOf(rooms.registry.sets.current()) });
   return {
     ...made,
+    cross,
     reports: store,
     log: silentLog,
     attestors: platforms,
@@ -97,6 +101,7 @@ export async function makeRpc(
       ...made,
       ...rooms,
       rotation,
+      cross,
       audit,
       ownUid,
       copyPath: 'nowhere',

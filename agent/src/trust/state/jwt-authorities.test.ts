@@ -42,7 +42,7 @@ function push(
     sequence,
     bundle: {
       ...{ trustDomain, x509Authorities: [root], sequence, jwtAuthorities: [...jwtAuthorities] },
-      ...{ readerVersion: 0, retiringX509: [], logKey: '', note: '' },
+      ...{ readerVersion: 0, retiringX509: [], crossChains: [], logKey: '', note: '' },
     },
     policy: { version: 1n, resources: [], note: '' },
     revocations: { sequence, list: [...list], since: 0n, gone: [], note: '' },

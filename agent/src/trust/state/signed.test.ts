@@ -35,6 +35,7 @@ const stateOf = (number: bigint, changes: object = {}) => ({
     jwtAuthorities: [],
     readerVersion: 0,
     retiringX509: [],
+    crossChains: [],
     logKey: log.text,
     note: '',
   },

@@ -57,6 +57,7 @@ describe('a snapshot', () => {
     jwtAuthorities: [],
     readerVersion: 0,
     retiringX509: [],
+    crossChains: [],
     logKey: '',
     note: '',
   };

@@ -34,6 +34,7 @@ const message = {
     jwtAuthorities: [],
     readerVersion: 0,
     retiringX509: [],
+    crossChains: [],
     logKey: '',
     note: '',
   },

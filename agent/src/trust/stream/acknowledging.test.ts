@@ -15,6 +15,7 @@ function stateOf(sequence: bigint, [bundle, policy, revocations]: readonly bigin
       jwtAuthorities: [],
       readerVersion: 0,
       retiringX509: [],
+      crossChains: [],
       logKey: '',
       note: '',
     },

@@ -11,7 +11,15 @@ const authority: Authority = {
     keySha256: 'cd',
     keyReference: '40aa',
   },
-  ...{ state: 'active', keyHome: 'file', movedAt: 0n, notAfter: 0n, held: undefined },
+  ...{
+    state: 'active',
+    keyHome: 'file',
+    movedAt: 0n,
+    notAfter: 0n,
+    held: undefined,
+    crossUntil: 0n,
+    crossIssuer: '',
+  },
 };
 
 test.each([

@@ -11,15 +11,16 @@ import {
 } from '@chancery/shared/cli/program.ts';
 import { instant, OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
 import { callOperator } from '../operator/admin.ts';
-import { importAuthority, requestAuthority, requestLine } from './offline.ts';
+import { importAuthority, requestAbove, requestAuthority, requestLine } from './offline.ts';
 
 const WORDS = ['request', 'import'];
 
 export const authorities: Command = {
   says:
     'Lists the authorities of the CA: roots, intermediates, JWT keys, their states. `request` shows what roots that ' +
-    'are offline are asked for, or asks for an intermediate; `import` takes an answer.',
-  positionals: '[request | import FILE]',
+    'are offline are asked for, or asks for an intermediate; with --above it makes the request of a root to a CA ' +
+    'above this one. `import` takes an answer, of either.',
+  positionals: '[request [--above [ROOT]] | import FILE]',
   words: WORDS,
   flags: {
     all: { type: 'boolean', says: 'The list: also those that ended.' },
@@ -28,6 +29,15 @@ export const authorities: Command = {
       short: 'o',
       value: 'DIR',
       says: 'request: also write what is asked for to this new folder.',
+    },
+    above: {
+      type: 'boolean',
+      says: 'request: of the root that signs, or of ROOT, to a CA above, which certifies its key and its name.',
+    },
+    root: {
+      type: 'string',
+      value: 'FILE',
+      says: 'import: the root of the CA above (PEM), so that its signature is verified as well.',
     },
     'dry-run': {
       type: 'boolean',
@@ -39,13 +49,25 @@ export const authorities: Command = {
   run(invocation, io) {
     const [form = '', file, ...more] = invocation.positionals;
     const [output, dryRun] = [invocation.text('output'), invocation.has('dry-run')];
-    const all = invocation.has('all');
-    if (form === '' && output === undefined && !dryRun) return list(invocation, io);
-    if (form === 'request' && file === undefined && !all) return requestAuthority(invocation, io);
-    if (form === 'import' && file !== undefined && more.length === 0 && output === undefined && !all)
+    const [all, above, root] = [invocation.has('all'), invocation.has('above'), invocation.text('root')];
+    const isBare = !above && root === undefined;
+    if (form === '' && output === undefined && !dryRun && isBare) return list(invocation, io);
+    if (form === 'request' && !all && root === undefined && more.length === 0) {
+      if (above) return requestAbove(file, invocation, io);
+      if (file === undefined) return requestAuthority(invocation, io);
+    }
+    if (
+      form === 'import' &&
+      file !== undefined &&
+      more.length === 0 &&
+      output === undefined &&
+      !all &&
+      !above
+    )
       return importAuthority(file, invocation, io);
     throw new MisuseError(
-      `give request [-o DIR | --dry-run], import FILE [--dry-run] or nothing${meant(form, WORDS)}`,
+      'give request [--above [ROOT]] [-o DIR | --dry-run], import FILE [--root FILE] [--dry-run] or nothing' +
+        meant(form, WORDS),
     );
   },
 };
@@ -67,8 +89,17 @@ async function list(invocation: Invocation, io: Io): Promise<ExitStatus> {
     ['AUTHORITY', 'KIND', 'STATE', 'SINCE', 'UNTIL', 'KEY ID', 'KEY IN', 'CERTIFICATES'],
     shown.map(rowOf),
   );
+  for (const each of shown) if (each.crossUntil > 0n) io.out(`${crossLine(each, now)}\n`);
   for (const each of requests) io.out(`${requestLine(each)}\n`);
   return 0;
+}
+
+/** Of a root that a CA above has certified. */
+function crossLine({ serial, crossUntil, crossIssuer }: Authority, now: bigint): string {
+  const until = instant(crossUntil);
+  const ends =
+    crossUntil > now ? `until ${until}` : `which ended at ${until}: peers that trust only that refuse all`;
+  return `root ${serial} is certified from above, by ${crossIssuer}, ${ends}`;
 }
 
 /** Its key was a file here, and was removed. A token or a key service may have one of a removed authority. */

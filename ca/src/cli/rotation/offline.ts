@@ -1,14 +1,18 @@
-/** `authorities request` and `authorities import`: what an offline root is asked for, and its answer. */
+/** `authorities request` and `authorities import`: what an offline root or a CA above is asked for, and its answer. */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import type { AuthorityRequest, ImportedAuthority } from '@chancery/proto/gen/chancery/v1/offline.ts';
+import type {
+  AuthorityRequest,
+  ImportedAuthority,
+  RequestAbove,
+} from '@chancery/proto/gen/chancery/v1/offline.ts';
 import type { ExitStatus, Invocation, Io } from '@chancery/shared/cli/program.ts';
 import { asBuffer, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
-import { instant, printJson } from '../flags.ts';
+import { instant, printJson, printWarnings } from '../flags.ts';
 import { callOperator } from '../operator/admin.ts';
 
 /** As the ceremony reads: more is no answer. */
@@ -74,16 +78,61 @@ export function requestLine({ kind, holds, root, since, until }: AuthorityReques
   return `${asked}: ${end}`;
 }
 
-/** Takes what an offline root has signed. */
+/** Prints the request of a root to a CA above, or writes it to a new folder. */
+export async function requestAbove(
+  root: string | undefined,
+  invocation: Invocation,
+  io: Io,
+): Promise<ExitStatus> {
+  const output = invocation.text('output');
+  if (output !== undefined) ensureFree(resolve(output));
+  const [dryRun, json] = [invocation.has('dry-run'), invocation.has('json')];
+  const asked = await callOperator(invocation, (client) => client.askAbove, { root: root ?? '', dryRun });
+  const file = output === undefined || dryRun ? undefined : write(asked, resolve(output));
+  if (json) printJson(io, { ...asked, file: file ?? null });
+  else if (dryRun)
+    io.out(`would ask for a certificate of root ${asked.root}\nnothing was changed (dry run)\n`);
+  else if (file === undefined) io.out(asked.pem);
+  else {
+    io.out(`request of root ${asked.root}: ${file}\n`);
+    io.out('next:  the CA above signs it, and keeps its subject and its extensions\n');
+    io.out('       chancery-ca authorities import CHAIN --root ROOT --dry-run\n');
+  }
+  return 0;
+}
+
+/** To a new folder. Throws file. */
+function write({ root, pem }: RequestAbove, folder: string): string {
+  makeFolder(folder, 0o755);
+  const path = join(folder, `above-${root}.pem`);
+  writeFileAtomic(path, utf8(pem), 0o644);
+  return path;
+}
+
+/** Takes what an offline root or a CA above has signed. */
 export async function importAuthority(file: string, invocation: Invocation, io: Io): Promise<ExitStatus> {
   const answer = readCarried(file);
-  const says = `${file} is no answer: a file with a PEM block is expected, as ceremony sign writes it`;
+  const says = `${file} is no answer: a file with a PEM block is expected, as ceremony sign or a CA above writes it`;
   ensure(answer.includes('-----BEGIN '), 'authority_answer', says);
+  const root = invocation.text('root');
+  const rootAbove = root === undefined ? Buffer.alloc(0) : readCarried(root);
+  ensure(
+    root === undefined || rootAbove.length > 0,
+    'file',
+    `${root} is empty: the root of the CA above is expected`,
+  );
   const dryRun = invocation.has('dry-run');
-  const imported = await callOperator(invocation, (client) => client.importAuthority, { answer, dryRun });
+  const imported = await callOperator(invocation, (client) => client.importAuthority, {
+    answer,
+    rootAbove,
+    dryRun,
+  });
   if (invocation.has('json')) printJson(io, imported);
   else {
     io.out(`${importedLine(imported, dryRun)}\n`);
+    for (const [n, each] of imported.chain.entries())
+      io.out(`  ${n + 1}  ${each.subject}, issued by ${each.issuer}, until ${instant(each.notAfter)}\n`);
+    printWarnings(io, imported.warnings);
     if (dryRun) io.out('nothing was changed (dry run)\n');
   }
   return 0;
@@ -102,6 +151,8 @@ function importedLine({ kind, serial, notAfter, signs }: ImportedAuthority, dryR
     return `root ${serial} ${dryRun ? 'would be' : 'is'} in the bundle: chancery-ca rotate status`;
   if (kind === 'crl')
     return `the revocation list of root ${serial} ${dryRun ? 'would be' : 'is'} in force, until ${until}`;
+  if (kind === 'cross')
+    return `the chain from a CA above to root ${serial} ${dryRun ? 'would be' : 'is'} handed to agents, until ${until}`;
   if (signs) return `intermediate ${serial} ${it('sign')} from now on, until ${until}`;
   return `intermediate ${serial} ${it('sign')} once its root does, until ${until}: chancery-ca rotate status`;
 }

@@ -144,7 +144,8 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   listAuthorities: {},
   listAuthorityRequests: {},
   askForAuthority: {},
-  importAuthority: { answer: Buffer.alloc(0), dryRun: false },
+  askAbove: { root: '', dryRun: false },
+  importAuthority: { answer: Buffer.alloc(0), rootAbove: Buffer.alloc(0), dryRun: false },
 };
 const methods = Object.keys(requests) as Method[];
 const asked = {

@@ -6,6 +6,7 @@ import type {
   Rotation as RotationMessage,
 } from '@chancery/proto/gen/chancery/v1/rotation.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { endOfChain } from '@chancery/shared/x509/verify/cross.ts';
 import type { JwtStatus } from '../../jwt/stage.ts';
 import type { Operator } from '../../operator/operator.ts';
 import type { JwtOrder } from '../../operator/rotation.ts';
@@ -69,6 +70,7 @@ export const jwtKeyMessage = ({ serial, state, movedAt, algorithm, key }: Stored
   notAfter: 0n,
   algorithm,
   keyHome: key.home,
+  crossUntil: 0n,
 });
 
 function rotationMessage(status: RotationStatus): RotationMessage {
@@ -114,7 +116,12 @@ export const rootMessage = (root: StoredAuthority): RotatingRoot => ({
   notAfter: seconds(root.notAfter),
   algorithm: root.algorithm,
   keyHome: root.key.home,
+  crossUntil: crossUntilOf(root),
 });
+
+/** The end of what a CA above has certified of it; 0 without that. */
+export const crossUntilOf = ({ cross }: StoredAuthority): bigint =>
+  cross === undefined ? 0n : seconds(endOfChain(cross.chain));
 
 /** Certificates of one SPIFFE ID. */
 export const heldMessage = ({ id, certificates, until }: Held) => ({

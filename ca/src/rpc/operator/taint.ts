@@ -1,12 +1,21 @@
 /** The operator's calls about authorities whose key is stolen, over gRPC. */
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { Authority, TaintResponse } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+import { nameTextOf } from '@chancery/shared/x509/name-text.ts';
 import type { Operator } from '../../operator/operator.ts';
 import type { TaintReport } from '../../rotation/taint.ts';
 import { type ListedAuthority, listed } from '../../rotation/taint-plan.ts';
 import { askerOf } from '../caller.ts';
 import { unary } from '../methods.ts';
-import { heldMessage, jwtKeyMessage, rootMessage, seconds, stateOf, totalMessage } from './rotate.ts';
+import {
+  crossUntilOf,
+  heldMessage,
+  jwtKeyMessage,
+  rootMessage,
+  seconds,
+  stateOf,
+  totalMessage,
+} from './rotate.ts';
 
 const MAX_LISTED = 1000;
 
@@ -48,4 +57,13 @@ const authorityMessage = ({ authority, held, keyId, keySha256 }: ListedAuthority
   keyHome: authority.key.home,
   keyReference: authority.key.reference,
   held: totalMessage(held),
+  ...crossMessage(authority),
 });
+
+function crossMessage(
+  authority: ListedAuthority['authority'],
+): Pick<Authority, 'crossUntil' | 'crossIssuer'> {
+  const top = authority.kind === 'jwt' ? undefined : authority.cross?.chain.at(-1);
+  if (authority.kind === 'jwt' || top === undefined) return { crossUntil: 0n, crossIssuer: '' };
+  return { crossUntil: crossUntilOf(authority), crossIssuer: nameTextOf({ der: top }).issuer };
+}

@@ -16,7 +16,7 @@ function world() {
   const revoked = new LiveValue<never>(none);
   const trustDomain = parseTrustDomain('example.org');
   const publishBundle = (sequence: bigint) =>
-    bundle.publish({ trustDomain, sequence, authorities: [], jwtAuthorities: [], retiring: [] } as never);
+    bundle.publish({ trustDomain, sequence, ...NO_AUTHORITIES } as never);
   const publishPolicy = (version: number) =>
     sets.publish({ version, sequence: BigInt(version), resources: [] } as never);
   const publishRevocations = (sequence: bigint) => revoked.publish(revocationSet([], sequence) as never);
@@ -33,6 +33,8 @@ function world() {
   } as never;
   return { deps, publishBundle, publishPolicy, publishRevocations };
 }
+
+const NO_AUTHORITIES = { authorities: [], jwtAuthorities: [], retiring: [], crossChains: [] };
 
 describe('agents that have the same state', () => {
   test.each([

@@ -184,5 +184,8 @@ export function bundleMessage(
     number: sequence,
     digest: bundleDigest(said),
   }));
-  return { ...said, sequence, logKey: vouchers.logKey, note };
+  const crossChains = bundle.crossChains.map((chain) => ({
+    certificates: chain.map((der) => asBuffer(der)),
+  }));
+  return { ...said, sequence, logKey: vouchers.logKey, note, crossChains };
 }

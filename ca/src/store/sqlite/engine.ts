@@ -43,6 +43,7 @@ const MARKED: ReadonlySet<keyof Writes> = new Set([
   'taintAuthority',
   'answerAuthorityRequest',
   'saveRootCrl',
+  'saveCross',
   'saveJwtKey',
   'moveJwtKeys',
   'taintJwtKey',

@@ -10,7 +10,7 @@ import type { AllAuthorities, JwtKeyRecord } from '../jwt-store.ts';
 import type { EntryQuery, LogCheckpoint, Pruned, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
 import type { Countersigner, OpenRequests, RequestDraft, SignOff } from '../operator-store.ts';
 import type { HandedBack } from '../recovery-store.ts';
-import type { AuthorityRequest, RootCrl } from '../request-store.ts';
+import type { AuthorityRequest, CrossDraft, RootCrl } from '../request-store.ts';
 import type {
   AuthorityMove,
   AuthorityRecord,
@@ -35,7 +35,7 @@ import { LateEvents } from './late-events.ts';
 import type { Reads } from './reads.ts';
 import { RecentIssuances } from './recent.ts';
 import { crlRowOf, rootCrlOf } from './tables/asked-table.ts';
-import { arrived, arrivedAuthority, eventOf, rowOf, textOfEvent } from './tables/rows.ts';
+import { arrived, arrivedAuthority, crossText, eventOf, rowOf, textOfEvent } from './tables/rows.ts';
 import { openOnThread } from './thread/thread.ts';
 import type { Writes } from './writes.ts';
 
@@ -85,6 +85,8 @@ class SqliteStore implements Store {
   readonly rootCrls = async () => (await this.#read('rootCrls')).map(rootCrlOf);
   readonly saveRootCrl = (crl: RootCrl, event: AuditEvent) =>
     this.#write('saveRootCrl', crlRowOf(crl), textOfEvent(event));
+  readonly saveCross = ({ chain, ...draft }: CrossDraft, event: AuditEvent) =>
+    this.#inOrder(() => this.#write('saveCross', { ...draft, chain: crossText(chain) }, textOfEvent(event)));
   readonly saveJwtKey = (record: JwtKeyRecord, event: AuditEvent) =>
     this.#inOrder(() => this.#write('saveJwtKey', jwtRowOf(record), textOfEvent(event)));
   readonly moveJwtKeys = (moves: readonly AuthorityMove[], event: AuditEvent) =>

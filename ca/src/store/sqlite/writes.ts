@@ -30,7 +30,7 @@ import { jwtWrites } from './jwt/jwt-writes.ts';
 import { operatorWrites, type Released } from './operator-writes.ts';
 import type { Tables } from './reads.ts';
 import type { RootCrlRow } from './tables/asked-table.ts';
-import type { Numbers } from './tables/authority-table.ts';
+import type { CrossRow, Numbers } from './tables/authority-table.ts';
 import {
   type AuthorityRow,
   fromHex,
@@ -85,6 +85,7 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
       return Number(sql.prune.run(before, MAX_PRUNED).changes);
     },
     ...authorityWrites(tables, numbers, audit),
+    ...crossWrites(tables, numbers, audit),
     ...jwtWrites(tables, { numbers, audit, eventOf: eventOfRevocation }),
     ...operatorWrites(tables, audit),
     saveRegistry: (at: number, { version, resources }: RegistryRecord, event: string): Numbered => {
@@ -226,6 +227,16 @@ function authorityWrites(
       audit(at, event);
       audit(at, textOfEvent(eventOfRevocation(revocation)));
       return { revocation, sequence };
+    },
+  };
+}
+
+function crossWrites({ authorities }: Tables, numbers: Numbers, audit: (at: number, event: string) => void) {
+  return {
+    saveCross: (at: number, cross: CrossRow, event: string): Numbered | undefined => {
+      const saved = authorities.saveCross(cross, numbers);
+      if (saved !== undefined) audit(at, event);
+      return saved;
     },
   };
 }

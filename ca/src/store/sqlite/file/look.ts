@@ -3,9 +3,9 @@ import { existsSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import type { LogCheckpoint } from '../../log-store.ts';
-import type { AuthorityRecord, RegistryRecord } from '../../store.ts';
+import type { AuthorityRecord, RegistryRecord, StoredAuthority } from '../../store.ts';
 import { LogTable } from '../tables/log-table.ts';
-import { authorityOf, serialOf } from '../tables/rows.ts';
+import { authorityOf, crossOf, serialOf } from '../tables/rows.ts';
 import { ensureNotOlder } from './generation.ts';
 import { ensureKnownSchema, storeRefusal } from './open.ts';
 
@@ -17,7 +17,7 @@ export interface Snapshot {
   /** The newest checkpoint of the audit log. */
   readonly checkpoint: Pick<LogCheckpoint, 'size' | 'root'> | undefined;
   readonly newestRecordAt: Date | undefined;
-  readonly authorities: readonly AuthorityRecord[];
+  readonly authorities: readonly (AuthorityRecord & Pick<StoredAuthority, 'cross'>)[];
   readonly registry: RegistryRecord | undefined;
 }
 
@@ -72,7 +72,10 @@ function snapshotOf(db: DatabaseSync, generation: string | undefined): Snapshot 
     authorities: db
       .prepare('SELECT * FROM authorities ORDER BY not_after, serial')
       .all()
-      .map((row) => authorityOf({ ...BEFORE_STATES, key_reference: serialOf(row), ...row })),
+      .map((row) => ({
+        ...authorityOf({ ...BEFORE_STATES, key_reference: serialOf(row), ...row }),
+        ...crossOf(row),
+      })),
     registry: registry && { version: Number(registry['version']), resources: String(registry['resources']) },
   };
 }

@@ -1,5 +1,5 @@
 /** The schema, step by step. */
-import { JWT_KEYS } from './jwt-step.ts';
+import { LATE_STEPS } from './late-steps.ts';
 
 /** One step a version. A step is never edited once it has been released; a new one is appended. */
 export const MIGRATIONS: readonly string[] = [
@@ -296,5 +296,5 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // The tree of the entries that the log was pruned of: the files of the log are made anew with it.
   'ALTER TABLE audit_pruned ADD COLUMN tail TEXT;',
-  JWT_KEYS,
+  ...LATE_STEPS,
 ];

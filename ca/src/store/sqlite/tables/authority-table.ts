@@ -2,9 +2,10 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { afterMoves, ensureNew, isInBundle, type Standing } from '../../authority-states.ts';
+import type { CrossDraft } from '../../request-store.ts';
 import type { AuthorityMove, Numbered, StoredAuthority } from '../../store.ts';
 import type { Taint } from '../../taint-store.ts';
-import { type AuthorityRow, authorityOf, fromHex, sequenceOf, standingOf } from './rows.ts';
+import { type AuthorityRow, authorityOf, crossOf, fromHex, sequenceOf, standingOf } from './rows.ts';
 
 /** The number of the state as it is, and a new one. */
 export interface Numbers {
@@ -12,6 +13,12 @@ export interface Numbers {
   current(): bigint;
   /** A new number, greater than all before. */
   next(): bigint;
+}
+
+/** As it may cross to another thread. */
+export interface CrossRow extends Omit<CrossDraft, 'chain'> {
+  /** By `crossText`. */
+  readonly chain: string;
 }
 
 /**
@@ -33,6 +40,7 @@ export class AuthorityTable {
       movedAt: new Date(Number(row['moved_at'])),
       ordinal: Number(row['ordinal']),
       publication: row['publication'] === null ? undefined : Number(row['publication']),
+      ...crossOf(row),
     }));
   }
 
@@ -82,6 +90,13 @@ export class AuthorityTable {
     return changed;
   }
 
+  /** Undefined, and nothing is written, unless the root may sign and has the one that this replaces. */
+  saveCross({ root, chain, after }: CrossRow, { current, next }: Numbers): Numbered | undefined {
+    const sequence = current() + 1n;
+    if (this.#sql.cross.run(chain, sequence, fromHex(root), after).changes !== 1) return undefined;
+    return { sequence: next() };
+  }
+
   /** Remembers the audit event of the moves for the root that it vouches for. */
   vouched(moves: readonly AuthorityMove[], event: number): void {
     for (const { serial, to } of moves)
@@ -104,7 +119,11 @@ function statements(db: DatabaseSync) {
         key_home, key_reference, standby, ordinal)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(ordinal), 0) + 1 FROM authorities))`),
     vouched: sql(`UPDATE authorities SET publication = ? WHERE serial = ? AND kind = 'root'`),
-    move: sql('UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
+    // What a CA above has certified goes with the root.
+    move: sql(`UPDATE authorities SET state = ?1, sequence = ?2, moved_at = ?3,
+      cross_chain = iif(?1 = 'removed', NULL, cross_chain) WHERE serial = ?4`),
+    cross: sql(`UPDATE authorities SET cross_chain = ?, cross_sequence = ? WHERE serial = ? AND kind = 'root'
+      AND state IN ('prepared', 'published', 'active') AND cross_sequence = ?`),
     taint: sql('UPDATE authorities SET tainted_at = ?, sequence = ? WHERE serial = ?'),
   };
 }

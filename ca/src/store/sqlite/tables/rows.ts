@@ -4,7 +4,7 @@ import type { StatementSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { MAX_ENTRY_BYTES } from '@chancery/shared/audit/leaves.ts';
 import { masked, mayHaveSecrets } from '@chancery/shared/audit/masked.ts';
-import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
+import { asBuffer, base64, hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -90,6 +90,20 @@ export function authorityOf(row: Row): AuthorityRecord {
     ...(row['tainted_at'] !== null && { taintedAt: new Date(Number(row['tainted_at'])) }),
   };
 }
+
+/** Of a row of an authority, also of a schema that knew none. */
+export function crossOf(row: Row): Pick<StoredAuthority, 'cross'> {
+  const text = row['cross_chain'];
+  if (typeof text !== 'string') return {};
+  // Written by `crossText`. Memory of its own: it may cross to another thread.
+  const chain = (JSON.parse(text) as readonly string[]).map(
+    (each) => new Uint8Array(Buffer.from(each, 'base64')),
+  );
+  return { cross: { chain, sequence: BigInt(Number(row['cross_sequence'])) } };
+}
+
+/** As `crossOf` reads it. */
+export const crossText = (chain: readonly Uint8Array[]): string => JSON.stringify(chain.map(base64));
 
 /** Throws store for an unknown kind or state. */
 export function standingOf(row: Row): Standing & Pick<AuthorityRecord, 'kind'> {

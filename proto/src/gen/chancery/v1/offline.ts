@@ -47,18 +47,59 @@ export interface ImportAuthorityRequest {
   /** The answer: PEM. */
   answer: Buffer;
   dryRun: boolean;
+  /** For a cross-certificate, if the whole way is to be verified: the root of the CA above, PEM. Empty otherwise. */
+  rootAbove: Buffer;
+}
+
+export interface AskAboveRequest {
+  /** The serial of a root, or at least 4 digits that only one begins with; empty for the root that signs. */
+  root: string;
+  /** Only says for which root it would be. */
+  dryRun: boolean;
+}
+
+/** What a CA above certifies. */
+export interface RequestAbove {
+  /** Serial of the root, hexadecimal. */
+  root: string;
+  /** PKCS #10 in PEM; empty after a dry run. */
+  pem: string;
+  /** Of the root's SubjectPublicKeyInfo, hexadecimal. */
+  keySha256: string;
 }
 
 export interface ImportedAuthority {
-  /** Of the intermediate, of the root that was vouched for, or of the root whose list it is: hexadecimal. */
+  /**
+   * Of the intermediate, of the root that was vouched for or is certified from above, or of the root whose list it is:
+   * hexadecimal.
+   */
   serial: string;
-  /** Seconds since 1970; of a list thisUpdate and nextUpdate. */
+  /**
+   * Seconds since 1970; of a list thisUpdate and nextUpdate, of a cross-certificate the time in which all of its chain is
+   * valid.
+   */
   notBefore: bigint;
   notAfter: bigint;
-  /** As in AuthorityRequest. */
+  /** As in AuthorityRequest; "cross" for a cross-certificate. */
   kind: string;
   /** Whether it signs from now on: false for an intermediate of a root that is yet to sign. */
   signs: boolean;
+  /** Of a cross-certificate: it, and the certificates above it. */
+  chain: ChainLink[];
+  /** Of a cross-certificate: a sentence for each thing that is accepted and may not be meant. */
+  warnings: string[];
+}
+
+/** One certificate of a chain. */
+export interface ChainLink {
+  /** As text, for a person. */
+  subject: string;
+  issuer: string;
+  /** Hexadecimal. */
+  serial: string;
+  /** Seconds since 1970. */
+  notBefore: bigint;
+  notAfter: bigint;
 }
 
 function createBaseListAuthorityRequestsRequest(): ListAuthorityRequestsRequest {
@@ -307,7 +348,7 @@ export const AuthorityRequest: MessageFns<AuthorityRequest> = {
 };
 
 function createBaseImportAuthorityRequest(): ImportAuthorityRequest {
-  return { answer: Buffer.alloc(0), dryRun: false };
+  return { answer: Buffer.alloc(0), dryRun: false, rootAbove: Buffer.alloc(0) };
 }
 
 export const ImportAuthorityRequest: MessageFns<ImportAuthorityRequest> = {
@@ -317,6 +358,9 @@ export const ImportAuthorityRequest: MessageFns<ImportAuthorityRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(16).bool(message.dryRun);
+    }
+    if (message.rootAbove.length !== 0) {
+      writer.uint32(26).bytes(message.rootAbove);
     }
     return writer;
   },
@@ -350,6 +394,139 @@ export const ImportAuthorityRequest: MessageFns<ImportAuthorityRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.rootAbove = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAskAboveRequest(): AskAboveRequest {
+  return { root: "", dryRun: false };
+}
+
+export const AskAboveRequest: MessageFns<AskAboveRequest> = {
+  encode(message: AskAboveRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.root !== "") {
+      writer.uint32(10).string(message.root);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(16).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AskAboveRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAskAboveRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.root = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRequestAbove(): RequestAbove {
+  return { root: "", pem: "", keySha256: "" };
+}
+
+export const RequestAbove: MessageFns<RequestAbove> = {
+  encode(message: RequestAbove, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.root !== "") {
+      writer.uint32(10).string(message.root);
+    }
+    if (message.pem !== "") {
+      writer.uint32(18).string(message.pem);
+    }
+    if (message.keySha256 !== "") {
+      writer.uint32(26).string(message.keySha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestAbove {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestAbove();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.root = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pem = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.keySha256 = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -364,7 +541,7 @@ export const ImportAuthorityRequest: MessageFns<ImportAuthorityRequest> = {
 };
 
 function createBaseImportedAuthority(): ImportedAuthority {
-  return { serial: "", notBefore: 0n, notAfter: 0n, kind: "", signs: false };
+  return { serial: "", notBefore: 0n, notAfter: 0n, kind: "", signs: false, chain: [], warnings: [] };
 }
 
 export const ImportedAuthority: MessageFns<ImportedAuthority> = {
@@ -389,6 +566,12 @@ export const ImportedAuthority: MessageFns<ImportedAuthority> = {
     }
     if (message.signs !== false) {
       writer.uint32(40).bool(message.signs);
+    }
+    for (const v of message.chain) {
+      ChainLink.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.warnings) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -444,6 +627,118 @@ export const ImportedAuthority: MessageFns<ImportedAuthority> = {
             }
 
             message.signs = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.chain.push(ChainLink.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseChainLink(): ChainLink {
+  return { subject: "", issuer: "", serial: "", notBefore: 0n, notAfter: 0n };
+}
+
+export const ChainLink: MessageFns<ChainLink> = {
+  encode(message: ChainLink, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.subject !== "") {
+      writer.uint32(10).string(message.subject);
+    }
+    if (message.issuer !== "") {
+      writer.uint32(18).string(message.issuer);
+    }
+    if (message.serial !== "") {
+      writer.uint32(26).string(message.serial);
+    }
+    if (message.notBefore !== 0n) {
+      if (BigInt.asIntN(64, message.notBefore) !== message.notBefore) {
+        throw new globalThis.Error("value provided for field message.notBefore of type int64 too large");
+      }
+      writer.uint32(32).int64(message.notBefore);
+    }
+    if (message.notAfter !== 0n) {
+      if (BigInt.asIntN(64, message.notAfter) !== message.notAfter) {
+        throw new globalThis.Error("value provided for field message.notAfter of type int64 too large");
+      }
+      writer.uint32(40).int64(message.notAfter);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChainLink {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChainLink();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.subject = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.issuer = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.serial = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.notBefore = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.notAfter = reader.int64() as bigint;
             continue;
           }
         }

@@ -21,11 +21,13 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import {
+  AskAboveRequest,
   AskForAuthorityRequest,
   AuthorityRequests,
   ImportAuthorityRequest,
   ImportedAuthority,
   ListAuthorityRequestsRequest,
+  RequestAbove,
 } from "./offline.ts";
 import {
   GetJwtRotationRequest,
@@ -4755,7 +4757,20 @@ export const OperatorService = {
     responseSerialize: (value: AuthorityRequests): Buffer => Buffer.from(AuthorityRequests.encode(value).finish()),
     responseDeserialize: (value: Buffer): AuthorityRequests => AuthorityRequests.decode(value),
   },
-  /** Role: operator, and a fresh sign-in. Takes the answer of an offline root, which is in force from then on. */
+  /** Role: operator. A request with the key and the name of a root, for a CA above this one to certify. */
+  askAbove: {
+    path: "/chancery.v1.Operator/AskAbove" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AskAboveRequest): Buffer => Buffer.from(AskAboveRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AskAboveRequest => AskAboveRequest.decode(value),
+    responseSerialize: (value: RequestAbove): Buffer => Buffer.from(RequestAbove.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RequestAbove => RequestAbove.decode(value),
+  },
+  /**
+   * Role: operator, and a fresh sign-in. Takes the answer of an offline root or of a CA above, which is in force from then
+   * on.
+   */
   importAuthority: {
     path: "/chancery.v1.Operator/ImportAuthority" as const,
     requestStream: false as const,
@@ -4840,7 +4855,12 @@ export interface OperatorServer extends UntypedServiceImplementation {
   listAuthorityRequests: handleUnaryCall<ListAuthorityRequestsRequest, AuthorityRequests>;
   /** Role: operator. Asks an offline root for an intermediate now, if nothing is open; returns what is open. */
   askForAuthority: handleUnaryCall<AskForAuthorityRequest, AuthorityRequests>;
-  /** Role: operator, and a fresh sign-in. Takes the answer of an offline root, which is in force from then on. */
+  /** Role: operator. A request with the key and the name of a root, for a CA above this one to certify. */
+  askAbove: handleUnaryCall<AskAboveRequest, RequestAbove>;
+  /**
+   * Role: operator, and a fresh sign-in. Takes the answer of an offline root or of a CA above, which is in force from then
+   * on.
+   */
   importAuthority: handleUnaryCall<ImportAuthorityRequest, ImportedAuthority>;
 }
 
@@ -5320,7 +5340,26 @@ export interface OperatorClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AuthorityRequests) => void,
   ): ClientUnaryCall;
-  /** Role: operator, and a fresh sign-in. Takes the answer of an offline root, which is in force from then on. */
+  /** Role: operator. A request with the key and the name of a root, for a CA above this one to certify. */
+  askAbove(
+    request: AskAboveRequest,
+    callback: (error: ServiceError | null, response: RequestAbove) => void,
+  ): ClientUnaryCall;
+  askAbove(
+    request: AskAboveRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RequestAbove) => void,
+  ): ClientUnaryCall;
+  askAbove(
+    request: AskAboveRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RequestAbove) => void,
+  ): ClientUnaryCall;
+  /**
+   * Role: operator, and a fresh sign-in. Takes the answer of an offline root or of a CA above, which is in force from then
+   * on.
+   */
   importAuthority(
     request: ImportAuthorityRequest,
     callback: (error: ServiceError | null, response: ImportedAuthority) => void,

@@ -105,6 +105,8 @@ export interface RotatingRoot {
   algorithm: string;
   /** The name of the home of its key; "offline" for one on another machine. */
   keyHome: string;
+  /** Of a root that a CA above has certified: the end of the first to end of that chain, seconds since 1970. 0 without one. */
+  crossUntil: bigint;
 }
 
 export interface Straggler {
@@ -158,7 +160,13 @@ export interface Authority {
   keyHome: string;
   keyReference: string;
   /** How many unexpired certificates it or an intermediate under it has signed. */
-  held: HeldTotal | undefined;
+  held:
+    | HeldTotal
+    | undefined;
+  /** As in RotatingRoot. */
+  crossUntil: bigint;
+  /** Who issued the uppermost certificate of that chain, as text: in general the root of the CA above. Empty without one. */
+  crossIssuer: string;
 }
 
 export interface TaintRequest {
@@ -809,7 +817,7 @@ export const Rotation: MessageFns<Rotation> = {
 };
 
 function createBaseRotatingRoot(): RotatingRoot {
-  return { serial: "", state: "", movedAt: 0n, notAfter: 0n, algorithm: "", keyHome: "" };
+  return { serial: "", state: "", movedAt: 0n, notAfter: 0n, algorithm: "", keyHome: "", crossUntil: 0n };
 }
 
 export const RotatingRoot: MessageFns<RotatingRoot> = {
@@ -837,6 +845,12 @@ export const RotatingRoot: MessageFns<RotatingRoot> = {
     }
     if (message.keyHome !== "") {
       writer.uint32(50).string(message.keyHome);
+    }
+    if (message.crossUntil !== 0n) {
+      if (BigInt.asIntN(64, message.crossUntil) !== message.crossUntil) {
+        throw new globalThis.Error("value provided for field message.crossUntil of type int64 too large");
+      }
+      writer.uint32(56).int64(message.crossUntil);
     }
     return writer;
   },
@@ -900,6 +914,14 @@ export const RotatingRoot: MessageFns<RotatingRoot> = {
             }
 
             message.keyHome = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.crossUntil = reader.int64() as bigint;
             continue;
           }
         }
@@ -1264,6 +1286,8 @@ function createBaseAuthority(): Authority {
     keyHome: "",
     keyReference: "",
     held: undefined,
+    crossUntil: 0n,
+    crossIssuer: "",
   };
 }
 
@@ -1307,6 +1331,15 @@ export const Authority: MessageFns<Authority> = {
     }
     if (message.held !== undefined) {
       HeldTotal.encode(message.held, writer.uint32(90).fork()).join();
+    }
+    if (message.crossUntil !== 0n) {
+      if (BigInt.asIntN(64, message.crossUntil) !== message.crossUntil) {
+        throw new globalThis.Error("value provided for field message.crossUntil of type int64 too large");
+      }
+      writer.uint32(96).int64(message.crossUntil);
+    }
+    if (message.crossIssuer !== "") {
+      writer.uint32(106).string(message.crossIssuer);
     }
     return writer;
   },
@@ -1410,6 +1443,22 @@ export const Authority: MessageFns<Authority> = {
             }
 
             message.held = HeldTotal.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.crossUntil = reader.int64() as bigint;
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.crossIssuer = reader.string();
             continue;
           }
         }

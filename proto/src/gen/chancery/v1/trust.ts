@@ -114,6 +114,20 @@ export interface Bundle {
    * nothing with a smaller number. Empty from a CA that signs no states.
    */
   note: string;
+  /**
+   * How peers that trust a CA above this one get to its authorities. No trust follows from them, and the note does not
+   * cover them: a reader verifies each by the authority that it is for, and only hands them on.
+   */
+  crossChains: CrossChain[];
+}
+
+/**
+ * RFC 5280 section 3.2: a certificate of another CA for the name and the key of one of x509_authorities, then those above
+ * it, each the issuer of the one before, without the other CA's root.
+ */
+export interface CrossChain {
+  /** X.509 DER; at most 6. */
+  certificates: Buffer[];
 }
 
 export interface JwtAuthority {
@@ -632,6 +646,7 @@ function createBaseBundle(): Bundle {
     retiringX509: [],
     logKey: "",
     note: "",
+    crossChains: [],
   };
 }
 
@@ -663,6 +678,9 @@ export const Bundle: MessageFns<Bundle> = {
     }
     if (message.note !== "") {
       writer.uint32(66).string(message.note);
+    }
+    for (const v of message.crossChains) {
+      CrossChain.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -742,6 +760,60 @@ export const Bundle: MessageFns<Bundle> = {
             }
 
             message.note = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.crossChains.push(CrossChain.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCrossChain(): CrossChain {
+  return { certificates: [] };
+}
+
+export const CrossChain: MessageFns<CrossChain> = {
+  encode(message: CrossChain, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.certificates) {
+      writer.uint32(10).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CrossChain {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCrossChain();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certificates.push(Buffer.from(reader.bytes()));
             continue;
           }
         }

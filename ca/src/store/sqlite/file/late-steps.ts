@@ -1,0 +1,23 @@
+/** The later steps of the schema. */
+
+/** JWT signing keys. The first key is made at the next start. */
+const JWT_KEYS = `
+  CREATE TABLE jwt_keys (
+    n INTEGER PRIMARY KEY,
+    serial BLOB NOT NULL UNIQUE,
+    state TEXT NOT NULL CHECK (state IN ('prepared', 'published', 'active', 'retiring', 'removed')),
+    algorithm TEXT NOT NULL,
+    spki BLOB NOT NULL,
+    key_home TEXT NOT NULL, key_reference TEXT NOT NULL,
+    sequence INTEGER NOT NULL, moved_at INTEGER NOT NULL, tainted_at INTEGER
+  ) STRICT;
+  `;
+
+/** What a CA above has certified of a root: a JSON array of certificates, base64. */
+const CROSS_CHAINS = `
+  ALTER TABLE authorities ADD COLUMN cross_chain TEXT;
+  ALTER TABLE authorities ADD COLUMN cross_sequence INTEGER NOT NULL DEFAULT 0;
+  `;
+
+/** As in MIGRATIONS, after all that are written out there. */
+export const LATE_STEPS: readonly string[] = [JWT_KEYS, CROSS_CHAINS];
