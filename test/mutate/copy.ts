@@ -23,6 +23,8 @@ export function copyOf(checkout: string): Copy {
     .split('\0')
     .filter((path) => path !== '' && existsSync(join(checkout, path)));
   for (const path of files) cpSync(join(checkout, path), join(root, path), { recursive: true });
+  // Tests that ask git for the files of the checkout get an answer.
+  execFileSync('git', ['init', '--quiet'], { cwd: root });
   symlinkSync(join(checkout, 'node_modules'), join(root, 'node_modules'));
   for (const folder of new Set(files.filter((path) => path.endsWith('/package.json')).map(dirname))) {
     const packages = join(checkout, folder, 'node_modules');

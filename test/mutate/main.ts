@@ -1,10 +1,13 @@
 /**
  * Takes every check away, one at a time, and asks the tests whether they notice: `npm run mutate -- PATH...`. Works on
  * a copy of the checkout. Prints a line a mutant; exits 1 where one survives, 2 where the tests fail without any.
+ * `--minutes M` tries as many as it can in that time, in an order that `--seed N` chooses.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { root } from '../kit/processes.ts';
+import { seeded } from '../kit/random.ts';
 import { type Copy, copyOf } from './copy.ts';
 import { type Mutant, mutantsOf } from './mutants.ts';
 import { testsBySource } from './related.ts';
@@ -15,6 +18,7 @@ const ROOMS = [
   'ca/src/attestors',
   'ca/src/authority',
   'ca/src/door',
+  'ca/src/jwt',
   'ca/src/operator',
   'ca/src/rotation',
   'ca/src/rpc',
@@ -29,6 +33,15 @@ const ROOMS = [
   'agent/src/trust',
 ];
 
+/** Nothing hangs without a mutant, however busy the machine is. */
+const UNHURRIED_MS = 180_000;
+/** The machine may become busier than it was without a mutant. */
+const TIMES_SLOWER = 3;
+/** What is quick without a mutant has this long. */
+const SHORTEST_LIMIT_MS = 15_000;
+
+const limitOf = (slowest: number): number => Math.max(SHORTEST_LIMIT_MS, Math.ceil(TIMES_SLOWER * slowest));
+
 interface Work {
   readonly copy: Copy;
   readonly tests: Tests;
@@ -36,17 +49,33 @@ interface Work {
   readonly testsOf: (file: string) => readonly (readonly string[])[];
 }
 
-async function main(paths: readonly string[]): Promise<number> {
+interface Order {
+  readonly paths: readonly string[];
+  /** After which no other mutant is begun; undefined for all of them, in the order of their files. */
+  readonly minutes: number | undefined;
+  /** Of the order in which they are tried while the minutes last. */
+  readonly seed: number;
+}
+
+function orderOf(args: readonly string[]): Order {
+  const options = { minutes: { type: 'string' }, seed: { type: 'string' } } as const;
+  const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
+  const { minutes, seed = '1' } = values;
+  return {
+    paths: (positionals.length === 0 ? ROOMS : positionals).map((path) => path.replace(/\/$/, '')),
+    minutes: minutes === undefined ? undefined : Number(minutes),
+    seed: Number(seed),
+  };
+}
+
+async function main(order: Order): Promise<number> {
   const copy = copyOf(root);
   // Tests that a mutant cuts short leave their folders behind; they go with the copy.
   process.env['TMPDIR'] = join(copy.root, 'tmp');
   mkdirSync(join(copy.root, 'tmp'));
-  const tests = await startTests(copy.root);
   try {
-    const testsOf = testsBySource(textsOf(copy, tests.files));
-    return await mutate(paths.length === 0 ? ROOMS : paths, { copy, tests, testsOf });
+    return await mutate(order, copy);
   } finally {
-    await tests.close();
     copy.remove();
   }
 }
@@ -60,41 +89,77 @@ function textsOf({ root: at, files }: Copy, tests: readonly string[]): ReadonlyM
   return new Map(wanted.map((file) => [file, readFileSync(join(at, file), 'utf8')]));
 }
 
-async function mutate(paths: readonly string[], work: Work): Promise<number> {
-  const wanted = paths.map((path) => path.replace(/\/$/, ''));
-  const sources = work.copy.files.filter(
+async function mutate(order: Order, copy: Copy): Promise<number> {
+  const sources = copy.files.filter(
     (file) =>
       /(?<!\.test|\.d)\.ts$/.test(file) &&
-      wanted.some((path) => file === path || file.startsWith(`${path}/`)),
+      order.paths.some((path) => file === path || file.startsWith(`${path}/`)),
   );
-  const all = sources.map((file) => ({
-    file,
-    mutants: mutantsOf(readFileSync(join(work.copy.root, file), 'utf8')),
-  }));
-  const count = all.reduce((sum, { mutants }) => sum + mutants.length, 0);
-  console.log(`${count} checks in ${sources.length} files`);
-  const needed = [...new Set(sources.flatMap((file) => work.testsOf(file).flat()))];
-  if (needed.length === 0 || !(await work.tests.pass(needed))) {
-    console.error('the tests fail, or there are none, without any mutant: run them first');
-    return 2;
-  }
-  const survivors: string[] = [];
-  let number = 0;
-  for (const { file, mutants } of all)
-    for (const mutant of mutants) {
-      number += 1;
-      const where = `${file}:${mutant.line}: ${mutant.check}`;
-      const killed = await isKilled(file, mutant, work);
-      if (!killed) survivors.push(where);
-      console.log(`${number}/${count} ${killed ? 'killed' : 'SURVIVED'} ${where}`);
+  const all = sources.flatMap((file) =>
+    mutantsOf(readFileSync(join(copy.root, file), 'utf8')).map((mutant) => ({ file, mutant })),
+  );
+  console.log(`${all.length} checks in ${sources.length} files`);
+  const unhurried = await startTests(copy.root, { test: UNHURRIED_MS, hook: UNHURRIED_MS });
+  const testsOf = testsBySource(textsOf(copy, unhurried.files));
+  const needed = [...new Set(sources.flatMap((file) => testsOf(file).flat()))];
+  try {
+    if (needed.length === 0 || !(await unhurried.pass(needed))) {
+      console.error('the tests fail, or there are none, without any mutant: run them first');
+      for (const failure of unhurried.failures()) console.error(`  ${failure}`);
+      return 2;
     }
-  if (!(await work.tests.pass(needed))) {
+  } finally {
+    await unhurried.close();
+  }
+  const { test, hook } = unhurried.slowest();
+  const limit = { test: limitOf(test), hook: limitOf(hook) };
+  console.log(`a test has ${limit.test / 1000} s and a hook ${limit.hook / 1000} s: what hangs is killed`);
+  const tests = await startTests(copy.root, limit);
+  try {
+    const survivors = await survivorsOf(all, order, { copy, tests, testsOf });
+    if (await tests.pass(needed)) return survivors === 0 ? 0 : 1;
     console.error('the tests fail without any mutant now: the result means nothing');
     return 2;
+  } finally {
+    await tests.close();
   }
-  console.log(`${count - survivors.length} killed, ${survivors.length} survived`);
+}
+
+interface Placed {
+  readonly file: string;
+  readonly mutant: Mutant;
+}
+
+/** Resolves with their number. */
+async function survivorsOf(all: readonly Placed[], order: Order, work: Work): Promise<number> {
+  const { minutes = Number.POSITIVE_INFINITY, seed } = order;
+  const chosen = order.minutes === undefined ? all : shuffled(all, seed);
+  const until = performance.now() + minutes * 60_000;
+  const survivors: string[] = [];
+  let tried = 0;
+  for (const { file, mutant } of chosen) {
+    if (performance.now() > until) break;
+    tried += 1;
+    const where = `${file}:${mutant.line}: ${mutant.check}`;
+    const killed = await isKilled(file, mutant, work);
+    if (!killed) survivors.push(where);
+    console.log(`${tried}/${all.length} ${killed ? 'killed' : 'SURVIVED'} ${where}`);
+  }
+  const left =
+    tried === all.length ? '' : `; ${all.length - tried} not tried (seed ${seed}, ${minutes} minutes)`;
+  console.log(`${tried - survivors.length} killed, ${survivors.length} survived${left}`);
   for (const survivor of survivors) console.log(`  ${survivor}`);
-  return survivors.length === 0 ? 0 : 1;
+  return survivors.length;
+}
+
+/** Fisher and Yates. */
+function shuffled<T>(items: readonly T[], seed: number): readonly T[] {
+  const [random, mixed] = [seeded(seed), [...items]];
+  for (let last = mixed.length - 1; last > 0; last -= 1) {
+    const other = random.int(last + 1);
+    [mixed[last], mixed[other]] = [mixed[other] as T, mixed[last] as T];
+  }
+  return mixed;
 }
 
 async function isKilled(file: string, { text }: Mutant, { copy, tests, testsOf }: Work): Promise<boolean> {
@@ -113,4 +178,4 @@ async function isKilled(file: string, { text }: Mutant, { copy, tests, testsOf }
   }
 }
 
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main(orderOf(process.argv.slice(2)));
