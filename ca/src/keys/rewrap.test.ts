@@ -76,6 +76,20 @@ describe('another key-encryption key', () => {
     expect(opening()).toEqual(keys);
   });
 
+  test('I246 opens every file where the old passphrase was destroyed; one that was passed by says what it needs', async () => {
+    const [p1, p2] = [join(dir, 'p1'), join(dir, 'p2')];
+    for (const path of [p1, p2]) fs.writeFileSync(path, `a passphrase that is in ${path}\n`, { mode: 0o600 });
+    await rewrap(order({ passphrase: p1 }));
+    moveAway('of random bytes');
+    const passedBy = fs.readFileSync(join(folder, 'a1.key'));
+    const keys = opening();
+    await rewrap(order({ passphrase: p2 }));
+    fs.rmSync(p1);
+    expect(opening()).toEqual(keys);
+    fs.writeFileSync(join(folder, 'a1.key'), passedBy);
+    expect(opening).toThrow(refusal('file', /kek\.before: .*p1 could not be opened/));
+  });
+
   test('I216 never writes over the key before the last one, which a standby key elsewhere may need', async () => {
     fs.mkdirSync(standby, 0o700);
     writeKeyFile(join(standby, 'c1.key'), generateKeyPairSync('ed25519').privateKey, readKek(kek));

@@ -47,19 +47,17 @@ export function readKeyFile(path: string, keks: KeyEncryption): KeyObject {
   }
 }
 
-function openByAny(path: string, [first, ...others]: readonly Uint8Array[]): KeyObject {
+function openByAny(path: string, keks: Iterable<Uint8Array>): KeyObject {
   const block = blockOf(path);
-  try {
-    return openKey(block, first ?? new Uint8Array(), path);
-  } catch (error) {
-    for (const each of others)
-      try {
-        return openKey(block, each, path);
-      } catch {
-        // The first says why.
-      }
-    throw error;
-  }
+  let newest: unknown;
+  for (const each of keks)
+    try {
+      return openKey(block, each, path);
+    } catch (error) {
+      // That of the newest is told.
+      newest ??= error;
+    }
+  throw newest;
 }
 
 function blockOf(path: string): Uint8Array {
