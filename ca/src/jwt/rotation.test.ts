@@ -266,6 +266,75 @@ describe('the step that lets the new key sign', () => {
   });
 });
 
+describe('a step (I247)', () => {
+  const moved = async () =>
+    (await rpc.store.events(0, 1000))
+      .map(({ event }) => event)
+      .findLast(({ type }) => type === 'jwtKey.moved');
+  const untouched = async (step: () => Promise<unknown>) => {
+    const [before, events] = [await keys(), await rpc.store.events(0, 1000)];
+    await step();
+    expect([await keys(), await rpc.store.events(0, 1000)]).toEqual([before, events]);
+  };
+
+  test('is none where no rotation is under way, and no rotation begins in another one', async () => {
+    const none = refusal(
+      'rotation',
+      /^no rotation of the JWT key is under way: chancery-ca rotate jwt begins/,
+    );
+    await expect(next()).rejects.toThrow(none);
+    await expect(rotation.jwt.rollback(BY, false)).rejects.toThrow(none);
+    await rotation.jwt.start(BY, false);
+    const again = () => rotation.jwt.start(BY, false);
+    await expect(again()).rejects.toThrow(refusal('rotation', /is under way \(published\): chancery-ca/));
+    later(CACHE);
+    await next();
+    await expect(again()).rejects.toThrow(refusal('rotation', /is under way \(retiring\): chancery-ca/));
+    expect(await states()).toEqual(['retiring', 'active']);
+  });
+
+  test('is none where no key signs yet', async () => {
+    rpc = await makeRpc();
+    await expect(open().jwt.status()).rejects.toThrow(refusal('rotation', /^no JWT key signs yet: the CA/));
+  });
+
+  test('that is only tried changes nothing', async () => {
+    await untouched(() => rotation.jwt.start(BY, true));
+    await rotation.jwt.start(BY, false);
+    await untouched(() => rotation.jwt.rollback(BY, true));
+    later(CACHE);
+    await untouched(() => next({ dryRun: true }));
+  });
+
+  test('for which nobody had to be left behind says so by leaving it out', async () => {
+    await rotation.jwt.start(BY, false);
+    later(CACHE);
+    await next({ reason: 'not asked for' });
+    expect(await moved()).toEqual({
+      ...{ type: 'jwtKey.moved', by: BY },
+      moves: [expect.objectContaining({ to: 'retiring' }), expect.objectContaining({ to: 'active' })],
+    });
+  });
+
+  test.each(['prepared', 'published', 'retiring'])(
+    'is not made on what another process has changed (%s)',
+    async (stage) => {
+      if (stage !== 'prepared') await rotation.jwt.start(BY, false);
+      later(CACHE);
+      if (stage === 'retiring') await next();
+      later(TOKENS);
+      const stale = await rpc.store.allAuthorities();
+      const step = () => (stage === 'prepared' ? rotation.jwt.start(BY, false) : next());
+      await step();
+      const after = await states();
+      const { allAuthorities } = rpc.store;
+      vi.spyOn(rpc.store, 'allAuthorities').mockResolvedValueOnce(stale).mockImplementation(allAuthorities);
+      await expect(open().jwt.rollback(BY, false)).rejects.toThrow(/changed meanwhile|is under way/);
+      expect(await states()).toEqual(after);
+    },
+  );
+});
+
 describe('a stolen key (I193)', () => {
   const stolen = async (name: string) =>
     rotation.taint({ authority: name, reason: 'a drill', dryRun: false }, BY);
@@ -300,6 +369,27 @@ describe('a stolen key (I193)', () => {
     await stolen(first?.serial ?? '');
     expect([await verifies(old), (await signing()).serial, inBundle()]).toEqual([false, serial, [serial]]);
   });
+
+  test.each(['before the look', 'before another one is published', 'before the change'])(
+    'is not taken away on what another process has changed %s',
+    async (when) => {
+      const key = await signing();
+      if (when === 'before the look') {
+        await rotation.jwt.start(BY, false);
+        const all = await rpc.store.allAuthorities();
+        vi.spyOn(rpc.store, 'allAuthorities')
+          .mockResolvedValueOnce(all)
+          .mockResolvedValueOnce(all)
+          .mockResolvedValueOnce({ ...all, jwtKeys: [] });
+      }
+      if (when === 'before another one is published')
+        vi.spyOn(rpc.store, 'moveJwtKeys').mockResolvedValueOnce(undefined);
+      if (when === 'before the change') vi.spyOn(rpc.store, 'taintJwtKey').mockResolvedValueOnce(undefined);
+      const says = refusal('rotation', /^the JWT keys changed meanwhile: chancery-ca authorities/);
+      await expect(stolen(key.serial)).rejects.toThrow(says);
+      expect([rpc.revocations.standing(), (await signing()).serial]).toEqual([[], key.serial]);
+    },
+  );
 
   test('is told in a dry run, and nothing is done', async () => {
     const key = await signing();

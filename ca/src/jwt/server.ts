@@ -77,7 +77,7 @@ async function renew(
   signal: AbortSignal,
 ): Promise<void> {
   let [known, told] = [nameOf(first), ''];
-  while (!signal.aborted) {
+  for (;;) {
     await clock.sleepUntil(new Date(clock.now().getTime() + LOOK_SECONDS * 1000), signal).catch(() => {});
     if (signal.aborted) return;
     try {
