@@ -193,8 +193,11 @@ describe('I220 the gateways of one node', () => {
     });
   }
 
-  const turnedAway = async (call: { failed: Promise<object> } | undefined) =>
-    expect(await call?.failed).toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+  /** One that is not turned away has an answer instead. */
+  const turnedAway = async (call: FakeCall<typeof AuditService.report> | undefined) =>
+    expect(await Promise.race([call?.failed, call?.next()])).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+    });
 
   test('have 64 streams', async () => {
     const calls = await opened(65);
