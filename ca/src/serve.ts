@@ -47,7 +47,7 @@ import { Nonces } from './rpc/exchange/nonces.ts';
 import { listenLocally, listenTls } from './rpc/listen.ts';
 import { recordRefusal } from './rpc/refuse.ts';
 import { grpcServer } from './rpc/server.ts';
-import { peopleSeen, personOf, type SessionDeps } from './sign-in/sessions.ts';
+import { findPerson, peopleSeen, type SessionDeps } from './sign-in/sessions.ts';
 import { type SignInDeps, signIn } from './sign-in/sign-in.ts';
 import { tellOfClock } from './store/clock-warning.ts';
 import { nodeMemory } from './store/node-memory.ts';
@@ -288,7 +288,7 @@ async function listenAll(settings: CaSettings, deps: ListenAllDeps): Promise<num
     bundle: authorities.callers,
     nodeOf: recordedNodes(store),
     isTainted: authorities.isTainted,
-    findPerson: (svid: Parameters<typeof personOf>[0]) => personOf(svid, deps),
+    findPerson: (svid: Parameters<typeof findPerson>[0]) => findPerson(svid, deps),
   };
   const over = await listenTls(options, deps);
   open.push(over);

@@ -18,7 +18,7 @@ export interface TlsCaller extends Answered {
   /** Verified against the current bundle. Throws no_peer, expired_peer, chain, svid. */
   svid(now: Date): VerifiedSvid;
   readonly shownCertificate: boolean;
-  /** Looks now. Undefined, or returns it, unless an operator's certificate was shown that is good. */
+  /** Looks now. Undefined, or returns it, unless an operator's certificate was shown that is good. Throws revoked_peer. */
   readonly person?: () => Asker['person'];
 }
 
@@ -37,15 +37,18 @@ export const askerOf = (caller: Caller): Asker => ({
   person: caller.via === 'tls' ? caller.person?.() : undefined,
 });
 
-/** How to find the person of a caller; undefined unless it shows an operator's certificate that is good now. */
+/**
+ * How to find the person of a caller; undefined unless it shows an operator's certificate that is good now. Throws what
+ * `find` knows at once.
+ */
 export function personOf(
   caller: TlsCaller,
   now: Date,
-  find: (svid: VerifiedSvid) => Promise<Person>,
+  find: (svid: VerifiedSvid) => () => Promise<Person>,
 ): Asker['person'] {
   const { kind, svid } = standingOf(caller, now);
   if (kind !== 'operator' || svid === undefined) return undefined;
-  return Object.assign(() => find(svid), { id: svid.id });
+  return Object.assign(find(svid), { id: svid.id });
 }
 
 /** The keys that limits count by: a user of this machine, or an address and its network. */

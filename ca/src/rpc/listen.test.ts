@@ -133,7 +133,7 @@ describe('a TLS port', () => {
   let node = 'n1';
   /** Until when the store is silent, and how often it was asked. */
   let [asked, looks] = [Promise.resolve(), 0];
-  const findPerson = async () => Promise.reject(new Error('nobody signs in here'));
+  const findPerson = () => async () => Promise.reject(new Error('nobody signs in here'));
   const isTainted = () => false;
   const nodeOf = async () => {
     looks += 1;

@@ -68,6 +68,17 @@ export async function peopleSeen(store: Pick<OperatorStore, 'nodeStates'>): Prom
   });
 }
 
+/**
+ * As `personOf`. What needs no store is looked at now: throws revoked_peer before a call takes from the share of its
+ * person, who may have signed in anew.
+ */
+export function findPerson(svid: Parameters<typeof personOf>[0], deps: SessionDeps): () => Promise<Person> {
+  const { id, serial } = svid;
+  const node = nodeOf(id.slice(id.lastIndexOf('/') + 1));
+  deps.revocations.ensureGood({ id, serial, node }, 'revoked_peer');
+  return () => personOf(svid, deps);
+}
+
 /** The person of a good certificate with the mark of an operator. Throws operator_role, revoked_peer. */
 export async function personOf(
   svid: Pick<VerifiedSvid, 'id' | 'serial' | 'certificate'>,

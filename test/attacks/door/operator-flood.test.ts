@@ -1,4 +1,5 @@
 /** I210: an operator who floods the CA. What others wait for is counted in calls, not in time. */
+import { hash } from 'node:crypto';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { OWN_NODE } from '@chancery/ca/agents/holders.ts';
@@ -6,7 +7,8 @@ import { issue } from '@chancery/ca/authority/issue.ts';
 import { PersonShares } from '@chancery/ca/door/person-shares.ts';
 import type { Person } from '@chancery/ca/operator/roles.ts';
 import type { Asker } from '@chancery/ca/operator/verb.ts';
-import { personOf } from '@chancery/ca/rpc/caller.ts';
+import { askerOf, personOf } from '@chancery/ca/rpc/caller.ts';
+import { findPerson, remember } from '@chancery/ca/sign-in/sessions.ts';
 import { openSqliteThread } from '@chancery/ca/store/sqlite/sqlite.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
@@ -156,13 +158,41 @@ test('I210 a share is given on when a call fails, and forgotten with the last on
   expect(shares.size).toBe(0);
 });
 
-test('I210 the door gives the name of the certificate, by which shares are counted', async () => {
-  const { caller } = await certifiedCaller(rpc);
-  expect(personOf(caller, rpc.clock.now(), () => Promise.reject(new Error('no')))).toBeUndefined();
+/** A certificate as a sign-in gives it. */
+async function operatorChain(): Promise<readonly Uint8Array[]> {
   const order = { platform: OWN_NODE.platform, node: 'operator/ada', identity: 'operators', ttlSeconds: 60 };
   const key = await proven();
   const { chain } = await issue({ ...order, id: ADA, key, dnsNames: [], role: 'operator' }, rpc);
+  const about = { called: 'ada', role: 'operator', servers: [], authTime: 0, until: 9e9 } as const;
+  const session = { ...about, key: hash('sha256', key.spki, 'hex') };
+  await remember({ iss: 'https://id.example', sub: 'ada', name: 'ada' }, session, rpc);
+  return chain;
+}
+
+test('I248 a stolen certificate that is revoked takes nothing from the share of its person', async () => {
+  const { caller } = await certifiedCaller(rpc);
+  const askers = [await operatorChain(), await operatorChain()].map((chain) => {
+    const svid = (now: Date) => verifySvid(chain, rpc.authorities.bundle.current(), now);
+    const person = () => personOf({ ...caller, svid }, rpc.clock.now(), (shown) => findPerson(shown, rpc));
+    return { serial: svid(rpc.clock.now()).serial, asker: () => askerOf({ ...caller, svid, person }) };
+  });
+  const [stolen, own] = askers;
+  if (stolen === undefined || own === undefined) throw new Error('no certificates');
+  await revoke(own.asker());
+  const target = { kind: 'serial', value: stolen.serial } as const;
+  await rpc.revocations.revoke({ target, reason: 'keyCompromise', seconds: 0, by: 'the test' });
+  const flood = Array.from({ length: 500 }, async () => revoke(stolen.asker()));
+  const settled = Promise.allSettled(flood);
+  await revoke(own.asker(), true);
+  await settled;
+  await expect(flood.at(-1)).rejects.toThrow(refusal('revoked_peer', /./));
+});
+
+test('I210 the door gives the name of the certificate, by which shares are counted', async () => {
+  const { caller } = await certifiedCaller(rpc);
+  expect(personOf(caller, rpc.clock.now(), () => () => Promise.reject(new Error('no')))).toBeUndefined();
+  const chain = await operatorChain();
   const svid = (now: Date) => verifySvid(chain, rpc.authorities.bundle.current(), now);
-  const person = personOf({ ...caller, svid }, rpc.clock.now(), () => Promise.reject(new Error('no')));
+  const person = personOf({ ...caller, svid }, rpc.clock.now(), () => () => Promise.reject(new Error('no')));
   expect(person?.id).toBe(ADA);
 });
