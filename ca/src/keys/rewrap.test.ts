@@ -76,7 +76,7 @@ describe('another key-encryption key', () => {
     expect(opening()).toEqual(keys);
   });
 
-  test('I246 opens every file where the old passphrase was destroyed; one that was passed by says what it needs', async () => {
+  test('I246 opens every file where the old passphrase was destroyed; one passed by says what it needs', async () => {
     const [p1, p2] = [join(dir, 'p1'), join(dir, 'p2')];
     for (const path of [p1, p2]) fs.writeFileSync(path, `a passphrase that is in ${path}\n`, { mode: 0o600 });
     await rewrap(order({ passphrase: p1 }));

@@ -18,7 +18,9 @@ export interface TlsCaller extends Answered {
   /** Verified against the current bundle. Throws no_peer, expired_peer, chain, svid. */
   svid(now: Date): VerifiedSvid;
   readonly shownCertificate: boolean;
-  /** Looks now. Undefined, or returns it, unless an operator's certificate was shown that is good. Throws revoked_peer. */
+  /**
+   * Looks now. Undefined, or returns it, unless an operator's certificate was shown that is good. Throws revoked_peer.
+   */
   readonly person?: () => Asker['person'];
 }
 
