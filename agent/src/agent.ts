@@ -178,7 +178,8 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
     revocations,
     vouching,
   });
-  const recovery = new Recovery({ ...deps, address: ca.address, state: trust });
+  const shown = () => (life.svid.has() ? life.svid.current() : undefined);
+  const recovery = new Recovery({ ...deps, address: ca.address, state: trust, svid: shown });
   const life = new SvidLife<Svid>({
     ...deps,
     obtain: (current) =>

@@ -166,12 +166,12 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
   for (const warning of refusedByNow(registry.sets.current().resources)) log.warn({}, warning);
   const revocations = await openRevocations({ ...deps, trustDomain });
-  const recovery = await openRecovery(settings, { ...deps, auditLog, registry, revocations });
   const own = await OwnCertificate.issue({ ...deps, authorities, revocations, trustDomain });
-  const agents = new Agents(clock);
-  const rates = openRates(settings, clock);
+  const signing = { authorities, revocations, own };
+  const recovery = await openRecovery(settings, { ...deps, ...signing, auditLog, registry });
+  const [agents, rates] = [new Agents(clock), openRates(settings, clock)];
   const { lists, wake, ...ports } = await openPublic(settings, { ...deps, authorities, revocations });
-  const rotation = rotationOf(settings, { ...deps, agents, revocations, authorities, own });
+  const rotation = rotationOf(settings, { ...deps, ...signing, agents });
   const requests = await requestsOf(settings, { ...deps, authorities, onList: wake });
   const steps = { rotation, requests, cross: crossOf(settings, { ...deps, authorities, registry }) };
   const measured = { agents, authorities, registry, revocations, ...steps, ...rates, doors, auditLog };

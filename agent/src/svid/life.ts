@@ -33,7 +33,7 @@ export class SvidLife<S extends KeylessSvid> {
   }
 
   /** The newest SVID; it stays there after it has expired. */
-  get svid(): Source<S> {
+  get svid(): Source<S> & Pick<LiveValue<S>, 'has'> {
     return this.#svid;
   }
 

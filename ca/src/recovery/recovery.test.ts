@@ -1,5 +1,7 @@
 /** I201 to I204: what peers hand back to a CA that was restored, and when it issues again. */
+import { hash } from 'node:crypto';
 import { join } from 'node:path';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseTarget } from '@chancery/shared/revocation/revocation.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
@@ -7,15 +9,16 @@ import { signCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { revocationsDigest } from '@chancery/shared/voucher/state-digest.ts';
 import { signState } from '@chancery/shared/voucher/state-note.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { NOW } from '../../../test/kit/certificates.ts';
+import { after, makeAuthority, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
+import { authority, event } from '../../../test/kit/store/records.ts';
 import { newLogKey } from '../../../test/kit/voucher.ts';
 import { openRevocations, type Revocations } from '../revocation/revocations.ts';
 import { beginLife } from '../store/sqlite/file/second-life.ts';
 import { openSqlite } from '../store/sqlite/sqlite.ts';
-import type { Store } from '../store/store.ts';
+import type { AuthorityState, Store, StoredAuthority } from '../store/store.ts';
 import { Recovery } from './recovery.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
@@ -37,6 +40,8 @@ const revoked = (number: number, changes: Partial<Revoked> = {}): Revoked => ({
   ...changes,
 });
 
+const stolen = (number: number, value: string): Revoked => revoked(number, { kind: 'authority', value });
+
 function handed(number: number, list: readonly Revoked[], { key = log, size = 0 } = {}) {
   const claim = { part: 'revocations', number: BigInt(number), digest: revocationsDigest(list) } as const;
   const root = new Uint8Array(32);
@@ -53,6 +58,9 @@ let revocations: Revocations;
 let recovery: Recovery;
 let awaited: readonly string[];
 let said: string[];
+let settled: number;
+let fails: boolean;
+let records: readonly StoredAuthority[];
 const path = () => join(folder, 'ca.db');
 
 async function open(): Promise<void> {
@@ -61,7 +69,12 @@ async function open(): Promise<void> {
   const gateways = () => new Set(awaited);
   const own = { ...silentLog, error: (_: object, message: string) => void said.push(message) };
   const rooms = { store, revocations, gateways, clock, log: own, verifier: log.verifier };
-  recovery = await Recovery.open({ ...rooms, longestSeconds: 3600 });
+  const authorities = { current: () => records, onChange: () => () => {} };
+  const settle = async (): Promise<void> => {
+    settled += 1;
+    if (fails) throw new IdentityError('store', 'busy');
+  };
+  recovery = await Recovery.open({ ...rooms, authorities, settle, longestSeconds: 3600 });
 }
 
 /** Two revocations are in the backup, so its number is 2. */
@@ -69,6 +82,8 @@ beforeEach(async () => {
   folder = makeFolder();
   awaited = [gateway];
   said = [];
+  [settled, fails] = [0, false];
+  records = [];
   await open();
   for (const n of [1, 2]) {
     const target = parseTarget('id', `spiffe://prod.example/gone${n}`);
@@ -91,11 +106,12 @@ async function restore(holds = true): Promise<void> {
 const numbers = () => revocations.standing().map(({ number }) => number);
 const events = async () => (await store.events(0, 1000)).map(({ event }) => event.type);
 const issuance = { serial: '40aa', id: web, identity: 'web', platform: 'unix', node: 'n1' };
-const record = () =>
+const record = () => issue('00');
+const issue = (issuer: string) =>
   store.record(
     {
       ...issuance,
-      ...{ notBefore: NOW, notAfter: new Date(NOW.getTime() + 60_000), issuer: '00' },
+      ...{ notBefore: NOW, notAfter: new Date(NOW.getTime() + 60_000), issuer },
       keySha256: new Uint8Array(32),
     } as never,
     { type: 'operator.acting', verb: 'test', about: '', by: 'x' },
@@ -156,21 +172,6 @@ describe('a CA that was restored', () => {
     expect((await events()).filter((type) => type === 'ca.handedBack')).toHaveLength(1);
   });
 
-  test('I203 says that an authority was tainted after the backup, also where nothing else is newer', async () => {
-    const key = revoked(3, { kind: 'authority', value: 'ab'.repeat(32) });
-    await recovery.take(handed(4, [...known, key]), from);
-    for (const restart of [false, true]) {
-      if (restart) {
-        await store.close();
-        await open();
-      }
-      expect(recovery.whyHeld()).toMatch(/an authority was tainted after the backup.*taint it again first/);
-    }
-    expect(said).toContain(
-      'authorities were tainted after the backup: taint them again with chancery-ca taint',
-    );
-  });
-
   test('I202 a state from before the newest one changes nothing', async () => {
     await recovery.take(handed(5, known), from);
     for (const old of [handed(4, [...known, revoked(3)]), handed(5, [...known, revoked(3)]), handed(1, [])])
@@ -229,13 +230,9 @@ describe('a CA that was restored', () => {
     expect((await store.recovery())?.heard).toEqual([]);
   });
 
-  test('a taint after the backup is named, and only an operator ends the wait', async () => {
-    const tainted = revoked(3, { kind: 'authority', value: 'ab'.repeat(32) });
-    await recovery.take(handed(3, [...known, tainted]), from);
-    expect(numbers()).toEqual([1, 2]);
-    expect(recovery.whyHeld()).toBeDefined();
-    await recovery.acceptLoss('tainted again', 'uid 0');
-    expect(recovery.whyHeld()).toBeUndefined();
+  test('a taint of what is not in the backup is in force as any revocation', async () => {
+    await recovery.take(handed(3, [...known, stolen(3, 'ab'.repeat(32))]), from);
+    expect([numbers(), settled, recovery.whyHeld()]).toEqual([[1, 2, 3], 1, undefined]);
   });
 
   test('says how many entries of its log are lost, by a checkpoint of the life before', async () => {
@@ -255,6 +252,111 @@ describe('a CA that was restored', () => {
     expect((await store.recovery())?.start).toBeGreaterThan(first);
     expect(recovery.whyHeld()).toBeUndefined();
     clock.jump(NOW);
+  });
+});
+
+/** The backup has a root, an intermediate under it, a root that stands by, and two JWT keys. */
+describe('an authority that was tainted after the backup', () => {
+  const root = makeAuthority('root');
+  const made = { root, other: makeAuthority('other'), intermediate: makeAuthority('i', root) };
+  const serials = { root: '40aa', other: '40bb', intermediate: '40cc', first: '40dd', second: '40ee' };
+  const first = makeAuthority('first').certificate.spki;
+  const second = makeAuthority('second').certificate.spki;
+  const record = (name: keyof typeof made) => ({
+    ...({ ...authority, state: 'prepared' } as const),
+    ...{ serial: serials[name], certificate: made[name].certificate.der, notAfter: after(3600) },
+  });
+  const move = (name: keyof typeof serials, from: AuthorityState, to: AuthorityState) =>
+    [{ serial: serials[name], from, to }] as const;
+  const states = async () => {
+    const { authorities, jwtKeys } = await store.allAuthorities();
+    return Object.fromEntries(
+      [...authorities, ...jwtKeys].map(({ serial, state, taintedAt }) => [
+        Object.entries(serials).find(([, each]) => each === serial)?.[0],
+        taintedAt === undefined ? state : `tainted, ${state}`,
+      ]),
+    );
+  };
+  const reopen = async () => {
+    await store.close();
+    await open();
+    records = await store.authorities();
+  };
+  beforeEach(async () => {
+    await store.saveAuthority({ ...record('root'), state: 'active' }, event);
+    await store.saveAuthority({ ...record('other'), standby: true }, event);
+    await store.moveAuthorities(move('other', 'prepared', 'published'), event);
+    await store.saveAuthority({ ...record('intermediate'), kind: 'intermediate' }, event);
+    await store.moveAuthorities(move('intermediate', 'prepared', 'active'), event);
+    const jwt = { kind: 'jwt', algorithm: 'ecdsa-p256', key: authority.key } as const;
+    await store.saveJwtKey({ ...jwt, serial: serials.first, state: 'active', spki: first }, event);
+    await store.saveJwtKey({ ...jwt, serial: serials.second, state: 'prepared', spki: second }, event);
+    await reopen();
+  });
+  const all = {
+    ...{ root: 'active', other: 'published', intermediate: 'active', first: 'active', second: 'prepared' },
+  };
+  const nameOf = (name: keyof typeof made) => hash('sha256', made[name].certificate.spki, 'hex');
+
+  test.each<[string, () => string, object]>([
+    ['I222 an intermediate', () => nameOf('intermediate'), { ...all, intermediate: 'tainted, removed' }],
+    ['I222 a root that stands by', () => nameOf('other'), { ...all, other: 'tainted, removed' }],
+    [
+      'I223 the JWT key that signs',
+      () => hash('sha256', first, 'hex'),
+      { ...all, first: 'tainted, removed' },
+    ],
+  ])('%s is taken away as it is handed back, and the CA settles what signs then', async (_, name, then) => {
+    const { sequence: before = 0n } = (await store.authorities()).at(0) ?? {};
+    await recovery.take(handed(3, [...known, stolen(3, name())]), from);
+    expect(await states()).toEqual(then);
+    expect([settled, recovery.whyHeld(), numbers()]).toEqual([1, undefined, [1, 2, 3]]);
+    expect(said).toEqual([expect.stringMatching(/tainted after the backup: they are taken away/)]);
+    const tainted = (await events()).filter((type) => type.endsWith('.tainted'));
+    expect(tainted).toHaveLength(1);
+    const { authorities, jwtKeys } = await store.allAuthorities();
+    const newest = [...authorities, ...jwtKeys]
+      .map(({ sequence }) => sequence)
+      .toSorted((a, b) => Number(b - a));
+    expect(newest[0]).toBeGreaterThan(before);
+  });
+
+  test('I222 nothing is recorded under an intermediate that was taken away', async () => {
+    await recovery.take(handed(3, [...known, stolen(3, nameOf('intermediate'))]), from);
+    await expect(issue(serials.intermediate)).rejects.toThrow(refusal('authority_unfit', /was removed/));
+  });
+
+  test('I224 under the root that signs nothing is issued until it is tainted again, also after a restart', async () => {
+    await recovery.take(handed(3, [...known, stolen(3, nameOf('root'))]), from);
+    expect(await states()).toEqual(all);
+    for (const restart of [false, true]) {
+      if (restart) await reopen();
+      expect(recovery.whyHeld()).toMatch(/^root 40aa, which signs, was tainted.*chancery-ca taint 40aa/);
+      await expect(issue(serials.intermediate)).rejects.toThrow(refusal('recovering', /40aa/));
+      await expect(recovery.acceptLoss('a drill', 'uid 0')).rejects.toThrow(refusal('recovering', /40aa/));
+    }
+    await restore(false);
+    records = await store.authorities();
+    expect(recovery.whyHeld()).toMatch(/^root 40aa/);
+    const moves = [
+      ...move('root', 'active', 'removed'),
+      ...move('intermediate', 'active', 'removed'),
+      ...move('other', 'published', 'active'),
+    ];
+    const target = { kind: 'authority', value: nameOf('root') } as const;
+    const draft = { target, reason: 'keyCompromise', by: 'x', until: undefined } as const;
+    await store.taintAuthority({ authority: serials.root, moves, draft }, event);
+    records = await store.authorities();
+    expect(recovery.whyHeld()).toBeUndefined();
+    await store.saveAuthority({ ...record('intermediate'), serial: '40ff', kind: 'intermediate' }, event);
+    await issue('40ff');
+  });
+
+  test('what cannot be settled now is told, and takes nothing back', async () => {
+    fails = true;
+    await recovery.take(handed(3, [...known, stolen(3, nameOf('intermediate'))]), from);
+    expect(await states()).toMatchObject({ intermediate: 'tainted, removed' });
+    expect(said).toContain('nothing signs yet instead of an authority that was tainted');
   });
 });
 

@@ -6,6 +6,7 @@ import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import { parseReason, parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
@@ -13,7 +14,9 @@ import type { NoteKey } from '@chancery/shared/tlog/note.ts';
 import { revocationsDigest } from '@chancery/shared/voucher/state-digest.ts';
 import { openState, verifyState } from '@chancery/shared/voucher/state-note.ts';
 import type { Revocations } from '../revocation/revocations.ts';
+import { maySign } from '../store/authority-states.ts';
 import type { Recovery as Known, Merged, RecoveryStore } from '../store/recovery-store.ts';
+import type { StoredAuthority } from '../store/store.ts';
 
 type Revoked = Parameters<typeof revocationsDigest>[0][number];
 
@@ -37,18 +40,20 @@ export interface Bringer {
 export interface RecoveryDeps {
   readonly store: RecoveryStore;
   readonly revocations: Pick<Revocations, 'change'>;
+  /** All that there are, as the store had them last. */
+  readonly authorities: Source<readonly StoredAuthority[]>;
   /** Of the audit log. */
   readonly verifier: NoteKey;
   /** SPIFFE IDs of the gateways in the registry. */
   readonly gateways: () => ReadonlySet<string>;
   /** No certificate that was issued after the backup lives longer. */
   readonly longestSeconds: number;
+  /** Makes what signs instead of authorities that were taken away, and shows peers another certificate. */
+  readonly settle: () => Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-const TAINT_FIRST =
-  'an authority was tainted after the backup (chancery-ca audit query --text ca.handedBack): taint it again first; ';
 const ADVICE = 'chancery-ca accept-loss --reason TEXT ends the wait';
 
 /** One for each process; what it knows is in the store. */
@@ -71,13 +76,22 @@ export class Recovery {
 
   /** Why nothing is issued; undefined if nothing is held back. */
   readonly whyHeld = (): string | undefined => {
-    if (this.#known?.holds !== true) return undefined;
+    const stolen = this.#whyStolen();
+    if (stolen !== undefined || this.#known?.holds !== true) return stolen;
     const missing = this.#missing();
     const names = missing.length > 3 ? [...missing.slice(0, 3), `${missing.length - 3} more`] : missing;
     const waits = missing.length === 0 ? 'an operator' : `what gateways hand back: ${names.join(', ')}`;
-    const first = this.#known.isTainted ? TAINT_FIRST : '';
-    return `the CA was restored from a backup and issues nothing yet: it waits for ${waits}; ${first}${ADVICE}`;
+    return `the CA was restored from a backup and issues nothing yet: it waits for ${waits}; ${ADVICE}`;
   };
+
+  /** By name; undefined if the root that signs is not stolen, or was tainted again since. */
+  #whyStolen(): string | undefined {
+    const root = this.#known?.stolenRoot;
+    const signs = this.#deps.authorities.current().some((each) => each.serial === root && maySign(each));
+    if (!signs) return undefined;
+    const says = `root ${root}, which signs, was tainted after the backup that the CA was restored from`;
+    return `${says}: nothing is issued under it; take it away with chancery-ca taint ${root} --reason TEXT`;
+  }
 
   /** Whether there was a life before, of which peers may know more. */
   readonly isListening = (): boolean => this.#known !== undefined;
@@ -105,13 +119,29 @@ export class Recovery {
       until: addSeconds(clock.now(), longestSeconds),
     };
     // Also where it is known already: what was read last may have failed.
-    const merged = await revocations.change(() => store.handBack(handed));
+    const merged = await revocations.change(async () => {
+      const changed = await store.handBack(handed);
+      // First: peers that hear of it dial again.
+      if (changed !== undefined && changed.tainted.length > 0) await this.#settle();
+      return changed;
+    });
     await this.#heard(merged, by);
     return false;
   }
 
-  /** Ends the wait by hand; false if there is none. Throws store. */
+  /** What fails is tried again with the next upkeep; nothing is signed with what was taken away meanwhile. */
+  async #settle(): Promise<void> {
+    try {
+      await this.#deps.settle();
+    } catch (error) {
+      this.#deps.log.error({ err: error }, 'nothing signs yet instead of an authority that was tainted');
+    }
+  }
+
+  /** Ends the wait by hand; false if there is none. Throws recovering while the root that signs is stolen, store. */
   async acceptLoss(reason: string, by: string): Promise<boolean> {
+    const stolen = this.#whyStolen();
+    ensure(stolen === undefined, 'recovering', `${stolen}, and then accept the loss`);
     const ended = await this.#deps.store.endHold(reason, by);
     await this.#heard(undefined, by);
     return ended;
@@ -146,8 +176,10 @@ export class Recovery {
       if (tainted.length > 0)
         log.error(
           { keys: tainted },
-          'authorities were tainted after the backup: taint them again with chancery-ca taint',
+          'authorities were tainted after the backup: they are taken away, and others sign',
         );
+      const stolen = this.#whyStolen();
+      if (stolen !== undefined) log.error({}, stolen);
     }
     const lost = this.#known?.lost ?? 0;
     if (lost > (before?.lost ?? 0))

@@ -12,8 +12,8 @@ export interface Recovery {
   readonly lost: number;
   /** Nothing is issued yet. */
   readonly holds: boolean;
-  /** An authority was tainted after the backup, and is not tainted here. */
-  readonly isTainted: boolean;
+  /** The root that signs, by its serial, if its key was handed back as stolen: nothing is issued before its taint. */
+  readonly stolenRoot: string | undefined;
   /** SPIFFE IDs of gateways that have handed back what they have. */
   readonly heard: readonly string[];
 }
@@ -42,7 +42,10 @@ export interface Merged {
   readonly lifted: readonly number[];
   /** In force here and not in the newer state: an operator may have lifted them after the backup. */
   readonly kept: readonly number[];
-  /** SHA-256 of keys of authorities that were tainted, and are not tainted here. */
+  /**
+   * SHA-256 of keys of authorities that were tainted after the backup. They are taken away here, except a root that
+   * signs: see `Recovery.stolenRoot`.
+   */
   readonly tainted: readonly string[];
 }
 
@@ -51,7 +54,8 @@ export interface RecoveryStore {
   recovery(): Promise<Recovery | undefined>;
   /**
    * Puts in what is newer than all that was handed back before, counts the gateway, and ends the hold if it was the
-   * last that is waited for, all with their audit entries. Undefined if no revocation changes, and no taint is missed.
+   * last that is waited for, all with their audit entries. An authority whose key is stolen goes in the same
+   * transaction, whether or not another one can sign. Undefined if no revocation changes.
    */
   handBack(handed: HandedBack): Promise<Merged | undefined>;
   /** Ends the hold by hand, with its audit entry; false if there was none. */

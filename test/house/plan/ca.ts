@@ -11,7 +11,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/store/sqlite/jwt': [...shared('ground keys revocation audit'), ...ca('store store/sqlite/tables')],
   'ca/src/store/sqlite': [
-    ...shared('ground unix spiffe evidence keys revocation audit'),
+    ...shared('ground unix spiffe evidence keys x509 revocation audit'),
     ...ca('store store/sqlite/holders store/sqlite/tables store/sqlite/jwt'),
   ],
   'ca/src/log': [...shared('ground unix tlog audit-verify spiffe keys voucher'), ...ca('store')],
@@ -91,7 +91,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/open-log.ts': [...shared('ground tlog keys'), ...ca('store log config.ts')],
   'ca/src/open-recovery.ts': [
     ...shared('ground'),
-    ...ca('store registry revocation recovery config.ts open-log.ts'),
+    ...ca('store authority jwt registry revocation recovery config.ts own-certificate.ts open-log.ts'),
   ],
   'ca/src/serve.ts': [
     ...shared('text ground unix spiffe door rpc health outbound audit'),

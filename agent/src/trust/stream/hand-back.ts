@@ -24,20 +24,21 @@ const CALL_MS = 10_000;
 /**
  * Call it before the CA's state is taken: that of a restored CA takes the place of what this agent has. Throws
  * unavailable, refused_by_ca where the CA could not take it for now. What it refuses is logged, and so is what is too
- * large; an older CA takes nothing back.
+ * large; an older CA takes nothing back. Whether the CA wanted and took it.
  */
 export async function handBack(
   client: Pick<TrustClient, 'handBack'>,
   held: Held | undefined,
   log: Log,
-): Promise<void> {
-  if (held === undefined) return;
+): Promise<boolean> {
+  if (held === undefined) return false;
   const { sequence, note, list, checkpoint } = held;
   const bare = { sequence, note, list: [], since: 0n, gone: [] };
   const first = await call(client, { revocations: bare, checkpoint }, log);
-  if (first?.wantsRevocations !== true) return;
+  if (first?.wantsRevocations !== true) return false;
   log.info({ sequence: Number(sequence) }, 'the CA was restored, and gets its newer revocations back');
-  await call(client, { revocations: { ...bare, list: [...list] }, checkpoint }, log);
+  const taken = await call(client, { revocations: { ...bare, list: [...list] }, checkpoint }, log);
+  return taken !== undefined;
 }
 
 /** May be true again in a moment. */

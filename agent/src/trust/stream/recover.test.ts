@@ -5,6 +5,7 @@ import { after, NOW } from '../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../test/kit/manual-clock.ts';
 import { newLogKey } from '../../../../test/kit/voucher.ts';
 import { fetchBundle } from '../bootstrap.ts';
+import { NO_REVOCATIONS } from '../state/revocations.ts';
 import { Vouching } from '../vouching.ts';
 import { Recovery } from './recover.ts';
 
@@ -12,6 +13,8 @@ vi.mock(import('../bootstrap.ts'), async (original) => ({ ...(await original()),
 const looks = vi.mocked(fetchBundle);
 const away = new IdentityError('unavailable', 'away');
 const known = Buffer.from('a root');
+
+const svid = () => undefined;
 
 let clock: ManualClock;
 let vouching: Vouching;
@@ -22,8 +25,9 @@ beforeEach(() => {
   vouching = new Vouching(() => false);
   vouching.keep(newLogKey('prod.example').text);
   const bundle = { trustDomain: 'prod.example', authorities: [known], sequence: 0n };
-  const state = { bundle: { current: () => bundle }, vouching } as never;
-  recovery = new Recovery({ address: '127.0.0.1:1', state, clock, log: silentLog });
+  const around = { bundle: { current: () => bundle }, revocations: { current: () => NO_REVOCATIONS } };
+  const state = { ...around, vouching, held: () => undefined } as never;
+  recovery = new Recovery({ address: '127.0.0.1:1', state, svid, clock, log: silentLog });
 });
 
 test('the CA is looked at once in 30 seconds, also where that failed', async () => {
@@ -41,7 +45,7 @@ test('the CA is looked at once in 30 seconds, also where that failed', async () 
 test('the CA is looked at only where it could not be reached, and by an agent that has the key of its log', async () => {
   expect(await recovery.recovers(new IdentityError('revoked_peer', 'no'))).toBe(false);
   const state = { vouching: new Vouching(() => false) } as never;
-  const without = new Recovery({ address: '127.0.0.1:1', state, clock, log: silentLog });
+  const without = new Recovery({ address: '127.0.0.1:1', state, svid, clock, log: silentLog });
   expect(await without.recovers(away)).toBe(false);
   expect(looks).not.toHaveBeenCalled();
 });

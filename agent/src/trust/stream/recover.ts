@@ -1,20 +1,26 @@
 /**
- * The way back for an agent that slept through a rotation: the CA has roots that it does not trust, beside the one that
- * stands by, and vouchers lead from those that it trusts to them.
+ * The ways back to a CA that this agent refuses. After a rotation that it slept through the CA has roots that it does
+ * not trust, and vouchers lead to them. After a restore the CA may not know that an authority above it was tainted, and
+ * the agent tells it.
  */
+import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { type Clock, isRecent } from '@chancery/shared/ground/clock.ts';
 import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
-import { unverifiedTarget } from '../../svid/channel.ts';
-import { newIn } from '../accept.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import { tlsTarget, unverifiedTarget } from '../../svid/channel.ts';
+import { isTainted, newIn } from '../accept.ts';
 import { fetchBundle } from '../bootstrap.ts';
 import type { TrustState } from '../state/trust-state.ts';
 import { followVouchers } from '../vouching.ts';
+import { handBack } from './hand-back.ts';
 
 export interface RecoverDeps {
   /** host:port of the CA. */
   readonly address: string;
-  readonly state: Pick<TrustState, 'bundle' | 'vouching'>;
+  readonly state: Pick<TrustState, 'bundle' | 'vouching' | 'revocations' | 'held'>;
+  /** Shown to a CA that does not know of a taint; undefined before the first. */
+  readonly svid: () => Svid | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -33,8 +39,8 @@ export class Recovery {
   }
 
   /**
-   * Runs `call`, and once more where it could not reach the CA and vouchers lead to a root that the CA has. Throws what
-   * `call` throws; where the CA has other roots and nothing leads to them, unavailable with that.
+   * Runs `call`, and once more where it could not reach the CA and there is a way back. Throws what `call` throws;
+   * where the CA has other roots and nothing leads to them, unavailable with that.
    */
   async around<T>(call: () => Promise<T>): Promise<T> {
     try {
@@ -45,7 +51,7 @@ export class Recovery {
     }
   }
 
-  /** Whether there are more authorities in the bundle than when `error` was thrown. Does not throw. */
+  /** Whether what failed with `error` may succeed now: this agent or the CA has learned something. Does not throw. */
   async recovers(error: unknown): Promise<boolean> {
     const { clock, log, state } = this.#deps;
     if (!isRefusal(error, 'unavailable') || state.vouching.logKey === undefined) return false;
@@ -69,6 +75,7 @@ export class Recovery {
     const { address, state, log } = this.#deps;
     this.#says = undefined;
     const offered = await fetchBundle(unverifiedTarget(address));
+    if (await this.#tellsOfTaint(offered)) return true;
     const known = state.bundle.current();
     const strange = newIn(known, { authorities: offered }).length;
     if (strange === 0) return false;
@@ -81,5 +88,26 @@ export class Recovery {
     }
     log.warn({ authorities: found }, 'slept through a rotation; the roots of then vouch for those of now');
     return true;
+  }
+
+  /**
+   * Hands back to a CA that is refused for nothing but a taint: its certificate is verified as if there were none.
+   * Nothing else is asked there, and nothing is taken. Whether the CA wanted it.
+   */
+  async #tellsOfTaint(offered: readonly Uint8Array[]): Promise<boolean> {
+    const { address, state, svid, clock, log } = this.#deps;
+    const [held, revoked] = [state.held(), state.revocations.current()];
+    if (held === undefined || !revoked.list.some(({ target }) => target.kind === 'authority')) return false;
+    try {
+      const bundle = state.bundle.current();
+      const stolen = newIn(bundle, { authorities: offered }).filter((der) => isTainted(der, revoked));
+      const before = { ...bundle, authorities: [...bundle.authorities, ...stolen] };
+      const target = tlsTarget(address, before, svid(), clock);
+      const client = new TrustClient(target.address, target.credentials, target.options);
+      return await handBack(client, held, log).finally(() => client.close());
+    } catch (error) {
+      log.debug({ err: error }, 'the CA was not told of a taint');
+      return false;
+    }
   }
 }

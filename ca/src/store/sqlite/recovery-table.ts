@@ -4,7 +4,9 @@ import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import type { HandedBack, Merged, Recovery } from '../recovery-store.ts';
+import type { Numbers } from './tables/authority-table.ts';
 import { fromHex } from './tables/rows.ts';
+import { TakenAway } from './taken-away.ts';
 
 interface Held extends Recovery {
   readonly life: number;
@@ -14,7 +16,7 @@ interface Held extends Recovery {
 /** How a write of the store tells an event and takes the next number. */
 interface Writing {
   readonly at: number;
-  readonly next: () => bigint;
+  readonly numbers: Numbers;
   readonly tell: (event: AuditEvent) => void;
 }
 
@@ -25,9 +27,11 @@ const NOTHING: Merged = { made: [], lifted: [], kept: [], tainted: [] };
 /** Prepares its statements once; every method blocks, and the caller holds the transaction. */
 export class RecoveryTable {
   readonly #sql: ReturnType<typeof statements>;
+  readonly #takenAway: TakenAway;
 
   constructor(db: DatabaseSync) {
     this.#sql = statements(db);
+    this.#takenAway = new TakenAway(db);
   }
 
   /** Of the newest life; undefined for a CA that was never restored. */
@@ -40,15 +44,24 @@ export class RecoveryTable {
     return {
       ...{ life: life ?? 0, start: start ?? 0, merged: merged ?? 0, entries: entries ?? 0, lost: lost ?? 0 },
       holds: row['holds'] === 1,
-      isTainted: row['tainted'] === 1,
+      stolenRoot: this.#stolenRoot(),
       heard,
     };
+  }
+
+  /** Looks only where a taint was ever handed back. */
+  #stolenRoot(): string | undefined {
+    return this.#sql.tainted.get() === undefined ? undefined : this.#takenAway.stolenRoot();
   }
 
   /** The CA's own certificate is issued all the same: agents hand back over TLS. Throws recovering. */
   ensureMayIssue(platform: string): void {
     const says = 'the CA was restored from a backup, and waits for what gateways know of the time after it';
-    ensure(platform === 'self' || this.#sql.holds.get() === undefined, 'recovering', says);
+    if (platform === 'self') return;
+    const root = this.#stolenRoot();
+    const stolen = `root ${root}, which signs, was tainted after the backup: taint it again`;
+    ensure(root === undefined, 'recovering', stolen);
+    ensure(this.#sql.holds.get() === undefined, 'recovering', says);
   }
 
   /** As `RecoveryStore.handBack`. */
@@ -61,7 +74,7 @@ export class RecoveryTable {
     this.#countEntries(held, handed, writing);
     if (handed.gateway !== undefined) this.#sql.hear.run(held.life, handed.gateway);
     this.#endHold(handed, writing);
-    return merged.made.length + merged.lifted.length + merged.tainted.length > 0 ? merged : undefined;
+    return merged.made.length + merged.lifted.length > 0 ? merged : undefined;
   }
 
   /** As `RecoveryStore.endHold`. */
@@ -73,21 +86,20 @@ export class RecoveryTable {
 
   #merge(held: Held, handed: Newer, writing: Writing): Merged {
     const { by, number, list } = handed;
-    const { at, next, tell } = writing;
+    const { at, numbers: taken, tell } = writing;
     const inForce = this.#sql.inForce.all(at);
     const [standing, before] = [new Set(list.map((each) => each.number)), Number(held.start)];
     const gone = inForce.filter((row) => Number(row['n']) < before && !standing.has(Number(row['n'])));
     const isHandedBack = (row: Row): boolean => Number(row['sequence']) > before;
     const fresh = list.filter((each) => this.#sql.known.get(each.number) === undefined);
-    const isTaint = ({ target }: (typeof list)[number]): boolean => target.kind === 'authority';
-    const tainted = fresh.filter(isTaint).map(({ target }) => target.value);
-    const sequence = next();
+    const tainted = fresh.flatMap(({ target }) => (target.kind === 'authority' ? [target.value] : []));
+    const sequence = taken.next();
     const from = `${by}, who handed it back`;
-    const made = fresh
-      .filter((each) => !isTaint(each))
-      .map((each): MadeRevocation => ({ ...each, by: from, at: new Date(at) }));
+    const made = fresh.map((each): MadeRevocation => ({ ...each, by: from, at: new Date(at) }));
     for (const each of made) this.#insert(each, sequence);
     this.#revokeSerials(handed, { at, sequence, from });
+    for (const each of tainted)
+      this.#takenAway.take(each, { ...writing, reason: 'handed back after a restore', by: from });
     const lifted = gone.filter((row) => isHandedBack(row) && row['kind'] !== 'authority');
     for (const row of lifted) this.#sql.lift.run(from, at, sequence, Number(row['n']));
     this.#sql.merged.run(number, tainted.length > 0 ? 1 : 0, held.life);
@@ -142,7 +154,8 @@ export class RecoveryTable {
   #endHold({ awaited, by }: HandedBack, { tell }: Writing): void {
     const held = this.current();
     const isHeard = awaited.length > 0 && awaited.every((each) => held?.heard.includes(each));
-    if (held?.holds !== true || !isHeard || this.#sql.endAlone.run().changes === 0) return;
+    if (held?.holds !== true || !isHeard || held.stolenRoot !== undefined) return;
+    this.#sql.end.run();
     tell({ type: 'ca.issuesAgain', reason: 'every gateway has handed back what it has', by });
   }
 }
@@ -167,7 +180,7 @@ function statements(db: DatabaseSync) {
     hear: sql('INSERT OR IGNORE INTO handed_back VALUES (?, ?)'),
     holds: sql('SELECT 1 FROM recovery WHERE holds = 1'),
     end: sql('UPDATE recovery SET holds = 0 WHERE holds = 1'),
-    endAlone: sql('UPDATE recovery SET holds = 0 WHERE holds = 1 AND tainted = 0'),
+    tainted: sql('SELECT 1 FROM recovery WHERE tainted = 1'),
     merged: sql('UPDATE recovery SET merged = ?, tainted = max(tainted, ?) WHERE life = ?'),
     lost: sql('UPDATE recovery SET lost = ? WHERE life = ?'),
     inForce: sql('SELECT * FROM revocations WHERE lifted_at IS NULL AND (until IS NULL OR until > ?)'),

@@ -116,8 +116,10 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
 }
 
 /** What a restored CA hears of the life before. */
-function recoveryWrites({ recovery }: Tables, { next }: Numbers, audit: (at: number, event: string) => void) {
-  const writing = (at: number) => ({ at, next, tell: (event: AuditEvent) => audit(at, textOfEvent(event)) });
+function recoveryWrites({ recovery }: Tables, numbers: Numbers, audit: (at: number, event: string) => void) {
+  const writing = (at: number) => ({
+    ...{ at, numbers, tell: (event: AuditEvent) => audit(at, textOfEvent(event)) },
+  });
   return {
     handBack: (at: number, handed: HandedBack): Merged | undefined => recovery.take(handed, writing(at)),
     endHold: (at: number, reason: string, by: string): boolean => recovery.endByHand(reason, by, writing(at)),

@@ -161,3 +161,44 @@ describe('a root that was made after the backup', () => {
     );
   });
 });
+
+test('I225 what a rotation of JWT keys did after the backup is done again, and a key that left stays away', async () => {
+  const path = join(folder, 'ca.db');
+  const before = await openSqlite(path, new ManualClock(NOW));
+  const event = { type: 'jwtKey.made', serial: '40aa', algorithm: 'ecdsa-p256', keySha256: '' } as const;
+  const key = { home: 'file', reference: 'x' };
+  for (const [serial, state] of [
+    ['40aa', 'active'],
+    ['40bb', 'prepared'],
+  ] as const)
+    await before.saveJwtKey(
+      { kind: 'jwt', serial, state, algorithm: 'ecdsa-p256', key, spki: Buffer.from(serial) },
+      event,
+    );
+  await before.close();
+  const steps = [
+    [['40bb', 'prepared', 'published']],
+    [
+      ['40aa', 'active', 'retiring'],
+      ['40bb', 'published', 'active'],
+    ],
+    [['40aa', 'retiring', 'removed']],
+    [['40cc', 'prepared', 'published']],
+  ];
+  const lost = steps.map((moves) => ({
+    at: NOW,
+    event: JSON.stringify({
+      type: 'jwtKey.moved',
+      moves: moves.map(([serial, from, to]) => ({ serial, from, to })),
+    }),
+  }));
+  const about = { now: NOW, backupAt: NOW, reason: undefined, by: 'the test', entries: 0, holds: false };
+  beginLife(path, { ...about, lost });
+  const store = await openSqlite(path, new ManualClock(NOW));
+  const { jwtKeys } = await store.allAuthorities();
+  expect(jwtKeys.map(({ serial, state }) => [serial, state])).toEqual([
+    ['40aa', 'removed'],
+    ['40bb', 'active'],
+  ]);
+  await store.close();
+});

@@ -73,7 +73,8 @@ export function beginLife(path: string, life: SecondLife): number {
     const { now, backupAt, lost, reason, by, entries, holds } = life;
     db.prepare('INSERT INTO lives VALUES (?, ?, ?, ?)').run(n, now.getTime(), backupAt.getTime(), sequence);
     db.prepare('UPDATE recovery SET holds = 0').run();
-    const recovery = db.prepare('INSERT INTO recovery VALUES (?, ?, ?, 0, 0, ?)');
+    const recovery = db.prepare(`INSERT INTO recovery
+      VALUES (?, ?, ?, 0, (SELECT coalesce(max(tainted), 0) FROM recovery), ?)`);
     recovery.run(n, merged, entries, holds ? 1 : 0);
     const signed = rootThatSigns(db);
     putIn(db, lost, sequence);
@@ -153,8 +154,11 @@ function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): 
     else if (event.type === 'call.recorded' && 'spool' in event)
       spools.heard(at.getTime(), event, event.number);
     else if (event.type === 'authority.tainted') taintAgain(sql, { event, at, sequence });
-    else if (event.type === 'jwtKey.tainted') taintJwtAgain(sql, { event, at, sequence });
-    else if (event.type === 'revocation.made') revokeAgain(sql, { event, at, sequence });
+    else if (event.type === 'jwtKey.moved') moveJwtAgain(sql, { event, at, sequence });
+    else if (event.type === 'jwtKey.tainted') {
+      sql.taintJwt.run(at.getTime(), sequence, fromHex(event.serial));
+      moveJwtAgain(sql, { event, at, sequence });
+    } else if (event.type === 'revocation.made') revokeAgain(sql, { event, at, sequence });
     else if (event.type === 'revocation.lifted') sql.lift.run(event.by, at.getTime(), sequence, event.number);
   }
 }
@@ -243,12 +247,11 @@ function taintAgain(
   for (const { serial, to } of event.moves) sql.move.run(to, sequence, at.getTime(), fromHex(serial));
 }
 
-/** As `taintAgain`. If the key that signs after it is not in the backup, the CA makes another at its start. */
-function taintJwtAgain(
+/** If the key that signs after it is not in the backup, the CA makes another at its start. */
+function moveJwtAgain(
   sql: Sql,
-  { event, at, sequence }: { event: Event<'jwtKey.tainted'>; at: Date; sequence: number },
+  { event, at, sequence }: { event: Event<'jwtKey.moved' | 'jwtKey.tainted'>; at: Date; sequence: number },
 ): void {
-  sql.taintJwt.run(at.getTime(), sequence, fromHex(event.serial));
   for (const { serial, to } of event.moves) sql.moveJwt.run(to, sequence, at.getTime(), fromHex(serial));
 }
 

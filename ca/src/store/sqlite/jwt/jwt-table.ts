@@ -68,6 +68,13 @@ export class JwtTable {
     return true;
   }
 
+  /** Whether or not another one signs then. */
+  takeAway(serial: string, at: number, { next }: Numbers): void {
+    const [sequence, bytes] = [next(), fromHex(serial)];
+    this.#sql.move.run('removed', sequence, at, bytes);
+    this.#sql.taint.run(at, sequence, bytes);
+  }
+
   #write(before: readonly Standing[], after: readonly Standing[], at: number): readonly Standing[] {
     const changed = after.filter((each, n) => each !== before[n]);
     for (const { serial, state, sequence } of changed)

@@ -1,0 +1,85 @@
+/** Authorities whose keys a peer proves to be stolen: part of the SQLite store. */
+import { hash } from 'node:crypto';
+import type { DatabaseSync } from 'node:sqlite';
+import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { equal } from '@chancery/shared/ground/bytes.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
+import { keepsKey, maySign } from '../authority-states.ts';
+import type { AuthorityMove, StoredAuthority } from '../store.ts';
+import { JwtTable } from './jwt/jwt-table.ts';
+import { AuthorityTable, type Numbers } from './tables/authority-table.ts';
+
+/** Why and how it is written. */
+export interface Taking {
+  readonly at: number;
+  readonly numbers: Numbers;
+  readonly tell: (event: AuditEvent) => void;
+  readonly reason: string;
+  readonly by: string;
+}
+
+/** Every method blocks, and the caller holds the transaction. */
+export class TakenAway {
+  readonly #authorities: AuthorityTable;
+  readonly #jwtKeys: JwtTable;
+  readonly #revoked: ReturnType<DatabaseSync['prepare']>;
+
+  constructor(db: DatabaseSync) {
+    this.#authorities = new AuthorityTable(db);
+    this.#jwtKeys = new JwtTable(db);
+    this.#revoked = db.prepare(
+      "SELECT 1 FROM revocations WHERE kind = 'authority' AND value = ? AND lifted_at IS NULL",
+    );
+  }
+
+  /**
+   * As a taint, without what signs instead: the CA makes that next, and issues nothing until it can. Does nothing where
+   * there is no such key, and for the root that signs: without one there is no CA (`stolenRoot`).
+   */
+  take(keySha256: string, taking: Taking): void {
+    const records = this.#authorities.all();
+    const found = records.find((each) => each.taintedAt === undefined && nameOf(each) === keySha256);
+    if (found !== undefined && !(found.kind === 'root' && maySign(found)))
+      this.#takeAuthority(records, found, taking);
+    this.#takeJwtKey(keySha256, taking);
+  }
+
+  /** The serial of the root that signs though its key is revoked; undefined if it is not. */
+  stolenRoot(): string | undefined {
+    const root = this.#authorities.all().find((each) => each.kind === 'root' && maySign(each));
+    return root !== undefined && this.#revoked.get(nameOf(root)) !== undefined ? root.serial : undefined;
+  }
+
+  #takeAuthority(records: readonly StoredAuthority[], found: StoredAuthority, taking: Taking): void {
+    const { serial, kind } = found;
+    const moves = [found, ...records.filter((each) => isUnder(each, found))].filter(keepsKey).map(toRemoved);
+    const { at, numbers, tell, reason, by } = taking;
+    if (this.#authorities.taint({ authority: serial, moves }, at, numbers))
+      tell({ type: 'authority.tainted', serial, kind, moves, reason, by });
+  }
+
+  #takeJwtKey(keySha256: string, { at, numbers, tell, reason, by }: Taking): void {
+    const isIt = ({ spki }: { readonly spki: Uint8Array }) => hash('sha256', spki, 'hex') === keySha256;
+    const found = this.#jwtKeys.all().find((each) => each.taintedAt === undefined && isIt(each));
+    if (found === undefined) return;
+    const { serial } = found;
+    this.#jwtKeys.takeAway(serial, at, numbers);
+    tell({ type: 'jwtKey.tainted', serial, moves: keepsKey(found) ? [toRemoved(found)] : [], reason, by });
+  }
+}
+
+const nameOf = ({ certificate }: StoredAuthority): string => keyNameOf(parseCertificate(certificate));
+
+function isUnder({ kind, certificate }: StoredAuthority, root: StoredAuthority): boolean {
+  const { subject } = parseCertificate(root.certificate);
+  return (
+    kind === 'intermediate' && root.kind === 'root' && equal(parseCertificate(certificate).issuer, subject)
+  );
+}
+
+const toRemoved = ({ serial, state }: Pick<StoredAuthority, 'serial' | 'state'>): AuthorityMove => ({
+  serial,
+  from: state,
+  to: 'removed',
+});
