@@ -73,8 +73,7 @@ export function beginLife(path: string, life: SecondLife): number {
     const { now, backupAt, lost, reason, by, entries, holds } = life;
     db.prepare('INSERT INTO lives VALUES (?, ?, ?, ?)').run(n, now.getTime(), backupAt.getTime(), sequence);
     db.prepare('UPDATE recovery SET holds = 0').run();
-    const recovery = db.prepare(`INSERT INTO recovery
-      VALUES (?, ?, ?, 0, (SELECT coalesce(max(tainted), 0) FROM recovery), ?)`);
+    const recovery = db.prepare('INSERT INTO recovery VALUES (?, ?, ?, 0, 0, ?)');
     recovery.run(n, merged, entries, holds ? 1 : 0);
     const signed = rootThatSigns(db);
     putIn(db, lost, sequence);
