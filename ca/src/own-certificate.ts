@@ -5,6 +5,7 @@
 import { equal, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { LiveValue } from '@chancery/shared/ground/source.ts';
+import { Turns } from '@chancery/shared/ground/turns.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { caId } from '@chancery/shared/spiffe/reserved.ts';
@@ -31,7 +32,7 @@ export interface OwnDeps extends Omit<IssueDeps, 'authorities'> {
 export class OwnCertificate {
   readonly svid: LiveValue<Svid>;
   readonly #deps: OwnDeps;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns(1);
 
   private constructor(deps: OwnDeps, first: Svid | undefined) {
     this.#deps = deps;
@@ -49,12 +50,12 @@ export class OwnCertificate {
    * it is under another root than the one that peers have had longest. Throws what `issue` throws.
    */
   settle(): Promise<void> {
-    return this.#inOrder(() => this.#settle(undefined));
+    return this.#turns.run(() => this.#settle(undefined));
   }
 
   /** As `settle`, under another root than that of this serial. */
   leave(root: string): Promise<void> {
-    return this.#inOrder(() => this.#settle(root));
+    return this.#turns.run(() => this.#settle(root));
   }
 
   /** Undefined if peers whose clock is right accept it. */
@@ -64,12 +65,6 @@ export class OwnCertificate {
     if (notBefore <= now && now <= notAfter) return undefined;
     const [from, to] = [notBefore.toISOString(), notAfter.toISOString()];
     return `the certificate of the CA is valid from ${from} to ${to}, and it is ${now.toISOString()} now`;
-  }
-
-  #inOrder(work: () => Promise<void>): Promise<void> {
-    const done = this.#last.then(work);
-    this.#last = done.catch(() => {});
-    return done;
   }
 
   async #settle(without: string | undefined): Promise<void> {

@@ -1,5 +1,4 @@
 /** Puts the rooms together and runs the CA until it is told to stop. */
-
 import { existsSync } from 'node:fs';
 import type { Audit, AuditEvent } from '@chancery/shared/audit/event.ts';
 import { type RefusalEvent, Refusals, type RefusedPeer } from '@chancery/shared/audit/refusals.ts';
@@ -210,7 +209,8 @@ function rotationOf(
   settings: CaSettings,
   deps: RotatingDeps & Pick<RotationDeps, 'own'> & { readonly authorities: Authorities },
 ): Rotations {
-  return openRotations({ ...deps, ...authorityDeps(settings, deps), ensureSteady: steadyClock(deps.clock) });
+  const ensureSteady = steadyClock(deps.clock, deps.cautious);
+  return openRotations({ ...deps, ...authorityDeps(settings, deps), ensureSteady });
 }
 
 function crossOf(

@@ -6,6 +6,7 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { openPrivateFile } from '@chancery/shared/unix/files/append-file.ts';
+import { syncFolder } from '@chancery/shared/unix/files/sync-folder.ts';
 import { inFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { readLines } from './line.ts';
 
@@ -76,15 +77,6 @@ export function makeSegment(folder: string, id: string, first: number): { segmen
     throw error;
   }
   return { segment: { id, first, path, bytes: 0 }, fd };
-}
-
-function syncFolder(folder: string): void {
-  const fd = fs.openSync(folder, fs.constants.O_RDONLY);
-  try {
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
 }
 
 /** Removes segments at the end without a whole record. Returns the number of the next one. */

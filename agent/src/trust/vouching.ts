@@ -1,12 +1,11 @@
 /** The authorities that the known ones vouch for, by what the CA shows of its audit log. */
-import { hash } from 'node:crypto';
 import { type GetVouchersResponse, TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { type NoteKey, readVerifierKey } from '@chancery/shared/tlog/note.ts';
-import { vouchedRoots } from '@chancery/shared/voucher/voucher.ts';
+import { rootName, vouchedRoots } from '@chancery/shared/voucher/voucher.ts';
 import * as grpc from '@grpc/grpc-js';
 import { refusalFromCa, unverifiedTarget } from '../svid/channel.ts';
 import type { IsVouched } from './accept.ts';
@@ -14,9 +13,6 @@ import type { IsVouched } from './accept.ts';
 const CALL_MS = 10_000;
 /** Decades of rotations. */
 const MAX_LEFT = 64;
-
-/** As `Vouching.leave` takes it. */
-export const digestOf = (der: Uint8Array): string => hash('sha256', der, 'hex');
 
 /** What was proven so far, and the key that proves. */
 export class Vouching {
@@ -79,7 +75,7 @@ export class Vouching {
   ): readonly Uint8Array[] {
     if (this.#key === undefined) return [];
     const isClean = (der: Uint8Array): boolean =>
-      !this.#isTainted(der) && (isPushed || !this.#left.has(digestOf(der)));
+      !this.#isTainted(der) && (isPushed || !this.#left.has(rootName(der)));
     const about = { trustDomain, key: this.#key, isTrusted: isClean, activeOnly: !isPushed };
     const found = vouchedRoots(authorities.filter(isClean), proofs, about);
     for (const der of found) this.#vouched.add(hex(der));

@@ -11,6 +11,7 @@ import { ensureSealed } from '@chancery/shared/keys/file.ts';
 import { passphraseFileOf } from '@chancery/shared/keys/kek.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
+import { syncFolder } from '@chancery/shared/unix/files/sync-folder.ts';
 import { type CaSettings, paths } from '../config.ts';
 import { hasStoodBy } from '../keys/standby-keys.ts';
 import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
@@ -164,13 +165,4 @@ async function copied(from: string, folder: string, name: string): Promise<Backu
     fs.closeSync(fd);
   }
   return { name, ...(await digestOf(to, () => {})) };
-}
-
-function syncFolder(path: string): void {
-  const fd = fs.openSync(path, 'r');
-  try {
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
 }

@@ -1,6 +1,7 @@
 /** Which authorities have a CRL, and what its number is: what the records of the store say. Pure. */
 import { hash } from 'node:crypto';
 import { equal } from '@chancery/shared/ground/bytes.ts';
+import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import type { KeyPlace } from '@chancery/shared/keys/home.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { crlEntryEnd, writeCrlEntry } from '@chancery/shared/x509/compose/crl.ts';
@@ -77,6 +78,6 @@ const SECONDS_BITS = 40n;
  * this process: the clock may have been set back since, and two lists may be of one second. 12 octets at most.
  */
 export function crlNumber(sequence: bigint, thisUpdate: Date, before: bigint | undefined): bigint {
-  const number = (sequence << SECONDS_BITS) + BigInt(Math.floor(thisUpdate.getTime() / 1000));
+  const number = (sequence << SECONDS_BITS) + unixSeconds(thisUpdate);
   return before === undefined || before < number ? number : before + 1n;
 }

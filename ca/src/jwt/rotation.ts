@@ -4,6 +4,7 @@
  */
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { Turns } from '@chancery/shared/ground/turns.ts';
 import type { Agents } from '../agents/agents.ts';
 import { whenAcknowledged } from '../agents/progress.ts';
 import type { Authorities } from '../authority/authorities.ts';
@@ -39,15 +40,12 @@ const NOBODY: Waiver = { without: [], everybody: false };
 
 /** As `openRotation`. Throws rotation, store, and what the home of JWT keys throws. */
 export function openJwtRotation(deps: JwtRotationDeps) {
-  let last: Promise<unknown> = Promise.resolve();
-  const inOrder = <T>(step: () => Promise<T>, agree?: Agree): Promise<T> => {
-    const made = last.then(async () => {
+  const turns = new Turns(1);
+  const inOrder = <T>(step: () => Promise<T>, agree?: Agree): Promise<T> =>
+    turns.run(async () => {
       await agree?.(await deps.store.allAuthorities());
       return step();
     });
-    last = made.catch(() => {});
-    return made;
-  };
   const none = { unheard: [], chained: [] };
   return {
     status: () => statusNow(deps),

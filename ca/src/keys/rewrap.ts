@@ -10,7 +10,8 @@ import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
 import { createKek, readKek } from '@chancery/shared/keys/kek.ts';
 import { keksAt, keksBeside } from '@chancery/shared/keys/keks.ts';
-import { readProtectedFile, syncFolder, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
+import { readProtectedFile, writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
+import { syncFolder } from '@chancery/shared/unix/files/sync-folder.ts';
 import { lockFolder } from '@chancery/shared/unix/folder-lock.ts';
 
 export interface RewrapOrder {

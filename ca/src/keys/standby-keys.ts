@@ -10,7 +10,7 @@ import { readKeyFile, writeKeyFile } from '@chancery/shared/keys/file.ts';
 import type { KeyPlace } from '@chancery/shared/keys/home.ts';
 import type { Keks } from '@chancery/shared/keys/keks.ts';
 import { spkiOf } from '@chancery/shared/keys/key.ts';
-import { syncFolder } from '@chancery/shared/keys/secret-file.ts';
+import { syncFolder } from '@chancery/shared/unix/files/sync-folder.ts';
 import { isStandby, keepsKey } from '../store/authority-states.ts';
 import type { AuthorityRecord } from '../store/store.ts';
 import type { StandbyHome } from './homes.ts';

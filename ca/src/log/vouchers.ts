@@ -1,10 +1,10 @@
 /** What agents ask for where the CA has a root that they do not know: entries of the log with a voucher, and proofs. */
-import { hash } from 'node:crypto';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { type NoteKey, writeVerifierKey } from '@chancery/shared/tlog/note.ts';
 import { writeProof } from '@chancery/shared/tlog/proof-text.ts';
 import { readEntryProof } from '@chancery/shared/tlog/read-log.ts';
+import { rootName } from '@chancery/shared/voucher/voucher.ts';
 import type { LogStore } from '../store/log-store.ts';
 import type { AuditIntake, AuthorityStore, StoredAuthority } from '../store/store.ts';
 import type { LogFiles } from './log-files.ts';
@@ -19,7 +19,7 @@ export interface VoucherDeps {
   readonly log: Log;
 }
 
-const nameOf = ({ certificate }: StoredAuthority): string => hash('sha256', certificate, 'hex');
+const nameOf = ({ certificate }: StoredAuthority): string => rootName(certificate);
 
 /** An agent that slept through more rotations cannot catch up. */
 const MAX_LISTED = 32;

@@ -3,6 +3,7 @@
  * what a rotation needs of them, and their revocation lists. The truth is in the store.
  */
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { Turns } from '@chancery/shared/ground/turns.ts';
 import { rootOf } from '../authority/records.ts';
 import { labelOf } from '../ceremony/block.ts';
 import { CRL_LABEL } from '../ceremony/list.ts';
@@ -25,16 +26,11 @@ export type Requests = ReturnType<typeof openRequests>;
 
 /** Steps are made one after the other in this process. Needs no closing. */
 export function openRequests(deps: RequestDeps) {
-  let last: Promise<unknown> = Promise.resolve();
+  const turns = new Turns(1);
   let open: readonly OpenRequest[] = [];
   const look = async (): Promise<readonly OpenRequest[]> => {
     open = [...(await openNow(deps)), ...(await listRequests(deps))];
     return open;
-  };
-  const inOrder = <T>(step: () => Promise<T>): Promise<T> => {
-    const made = last.then(step);
-    last = made.catch(() => {});
-    return made;
   };
   return {
     /** What was open when it was looked at last, for metrics. */
@@ -43,14 +39,14 @@ export function openRequests(deps: RequestDeps) {
     open: look,
     /** Asks for what is due, and writes the files of what is open. Throws store, file, key_unreachable. */
     keepUp: () =>
-      inOrder(async () => {
+      turns.run(async () => {
         await dropStale(deps);
         for (const root of await dueRoots(deps)) await ask(root, undefined, deps);
         keepFiles(deps.folder, await look());
       }),
     /** Asks the root that signs for an intermediate, unless more than a list is open. Throws rotation. */
     ask: (by: string) =>
-      inOrder(async (): Promise<readonly OpenRequest[]> => {
+      turns.run(async (): Promise<readonly OpenRequest[]> => {
         await dropStale(deps);
         if ((await look()).every(({ kind }) => kind === 'crl')) await askActive(by, deps);
         const asked = await look();
@@ -60,7 +56,7 @@ export function openRequests(deps: RequestDeps) {
       }),
     /** Takes an intermediate or a list. Throws authority_answer, crl, certificate_parse, key_wrong, store. */
     take: (bytes: Uint8Array, by: string, dryRun: boolean) =>
-      inOrder(async (): Promise<Imported> => {
+      turns.run(async (): Promise<Imported> => {
         const isList = labelOf(bytes) === CRL_LABEL;
         const imported = await (isList ? takeList : takeIntermediate)(bytes, by, dryRun, deps);
         if (!dryRun) keepFiles(deps.folder, await look());

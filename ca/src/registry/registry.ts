@@ -1,6 +1,7 @@
 /** The resources in force. Facts come in, SPIFFE IDs go out. Each new version is stored before it is used. */
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
+import { Turns } from '@chancery/shared/ground/turns.ts';
 import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { RegistryRecord, RegistryStore } from '../store/store.ts';
 import { type Change, diffOf } from './diff.ts';
@@ -85,17 +86,13 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
     const changes = await diffOf(before.resources, set.resources);
     return { before, after: set, warnings, changes, version: before.version };
   };
-  let last: Promise<unknown> = Promise.resolve();
+  // Changes are made one at a time: each builds on the one before.
+  const turns = new Turns(1);
   return {
     sets,
     choose: (facts, wanted, now) => choose(earn(sets.current(), facts, now), wanted),
     diff: read,
-    apply: (files, by, how) => {
-      const applied = last.then(async () => apply(await read(files, how), by, how));
-      // Changes are made one at a time: each builds on the one before.
-      last = applied.catch(() => {});
-      return applied;
-    },
+    apply: (files, by, how) => turns.run(async () => apply(await read(files, how), by, how)),
   };
 
   async function apply(read: Applied, by: string, how: ApplyOptions = {}): Promise<Applied> {

@@ -3,6 +3,7 @@ import { nodeName } from '@chancery/shared/evidence/node.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
+import { Turns } from '@chancery/shared/ground/turns.ts';
 import {
   describeRevocation,
   ensureOfDomain,
@@ -113,7 +114,7 @@ class LiveRevocations implements Revocations {
   readonly #sets: LiveValue<RevocationSet<MadeRevocation>>;
   /** Revocations that are being written. They count already, so that nothing is issued meanwhile. */
   readonly #coming = new Set<RevocationSet<MadeRevocation>>();
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns(1);
   /** True while the store has revocations that are not in the set. */
   #isBehind = false;
   #isCatchingUp = false;
@@ -255,12 +256,10 @@ class LiveRevocations implements Revocations {
 
   /** Changes are made one at a time: each set builds on the one before. */
   #inTurn<T>(change: () => Promise<T>): Promise<T> {
-    const changed = this.#last.then(async () => {
+    return this.#turns.run(async () => {
       if (this.#isBehind) await this.#load();
       return change();
     });
-    this.#last = changed.catch(() => {});
-    return changed;
   }
 }
 

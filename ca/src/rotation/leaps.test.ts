@@ -1,4 +1,5 @@
 /** A clock that leaps in the middle of a rotation, at each of its stages: and is set right, or was right all along. */
+import { cautiousTime } from '@chancery/shared/ground/clock.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
@@ -31,7 +32,10 @@ beforeEach(async () => {
     ...rpc,
     clock: { now: () => rpc.clock.now(), sleepUntil: async () => {} },
     own: { leave: async () => {}, settle: async () => {} },
-    ensureSteady: steadyClock(rpc.clock, () => passed * 1000),
+    ensureSteady: steadyClock(
+      rpc.clock,
+      cautiousTime(rpc.clock, () => passed * 1000),
+    ),
   });
 });
 

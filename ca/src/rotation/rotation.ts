@@ -3,6 +3,7 @@
  * them by compare-and-swap. Nothing is kept in memory: after a crash at any point the same command goes on.
  */
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { Turns } from '@chancery/shared/ground/turns.ts';
 import { OWN_NODE } from '../agents/holders.ts';
 import { rootOf } from '../authority/records.ts';
 import { makeIntermediate, parentOf } from '../authority/settle.ts';
@@ -27,15 +28,12 @@ export type Rotation = ReturnType<typeof openRotation>;
  * where a step may not be made, with what it waits for; authority_unfit, store, file, file_mode, lint.
  */
 export function openRotation(deps: RotationDeps) {
-  let last: Promise<unknown> = Promise.resolve();
-  const inOrder = <T>(step: () => Promise<T>, agree?: Agree): Promise<T> => {
-    const made = last.then(async () => {
+  const turns = new Turns(1);
+  const inOrder = <T>(step: () => Promise<T>, agree?: Agree): Promise<T> =>
+    turns.run(async () => {
       await agree?.(await deps.store.allAuthorities());
       return step();
     });
-    last = made.catch(() => {});
-    return made;
-  };
   return {
     status: () => statusNow(deps),
     glance: glanceOf(deps.clock, () => statusNow(deps)),

@@ -5,20 +5,13 @@
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 
-/** Milliseconds that only grow; they may stand still while the machine is suspended. */
-type Monotonic = () => number;
-
 /** Time services correct a clock by less than this, and certificates renew long before their last minute. */
 const MAX_LEAP_SECONDS = 60;
 
-/** Begins when it is made; the function throws rotation where the clock leapt ahead since. */
-export function steadyClock(
-  clock: Pick<Clock, 'now'>,
-  monotonic: Monotonic = () => performance.now(),
-): () => void {
-  const [wall, passed] = [clock.now().getTime(), monotonic()];
+/** `cautious` is that of the CA since it started. The function throws rotation where the clock leapt ahead of it. */
+export function steadyClock(clock: Pick<Clock, 'now'>, cautious: () => Date): () => void {
   return () => {
-    const ahead = Math.round((clock.now().getTime() - wall - (monotonic() - passed)) / 1000);
+    const ahead = Math.round((clock.now().getTime() - cautious().getTime()) / 1000);
     const says = `this machine's clock went ahead by ${ahead} s more than has passed since the CA started`;
     const next = 'if it is right now, restart the CA and try again; if not, set it right first';
     ensure(ahead <= MAX_LEAP_SECONDS, 'rotation', `${says}, so certificates may seem to have ended: ${next}`);

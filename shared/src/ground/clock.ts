@@ -102,5 +102,8 @@ export function isRecent(at: Date, seconds: number, now: Date): boolean {
 /** The earlier of a noted instant and now: a noted instant may be in the future if the clock was set back. */
 export const earlier = (noted: Date, now: Date): Date => (noted < now ? noted : now);
 
+/** Whole seconds since 1970, as messages have them. */
+export const unixSeconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
+
 /** A new instant; `seconds` may be negative or a fraction. */
 export const addSeconds = (time: Date, seconds: number): Date => new Date(time.getTime() + seconds * 1000);

@@ -9,6 +9,7 @@ import { geteuid } from 'node:process';
 import { ensure, IdentityError, refusalOf } from '../ground/errors.ts';
 import { systemSentence } from '../text/system-sentence.ts';
 import { ensureLinks, ownOwners } from '../unix/files/links.ts';
+import { syncFolder } from '../unix/files/sync-folder.ts';
 import { readOpenFile } from '../unix/files/whole-file.ts';
 
 const OTHERS = 0o077;
@@ -102,16 +103,6 @@ function open(path: string): number {
 /** Root could read everything anyway. */
 function isTrusted(uid: number): boolean {
   return uid === 0 || uid === geteuid?.();
-}
-
-/** So that a name in it survives a loss of power. Blocks. */
-export function syncFolder(path: string): void {
-  const fd = fs.openSync(path, 'r');
-  try {
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
 }
 
 const mode = (found: fs.Stats): string => (found.mode & 0o777).toString(8);

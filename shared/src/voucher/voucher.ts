@@ -62,7 +62,7 @@ export function vouchedRoots(
   proofs: readonly Uint8Array[],
   about: Vouching,
 ): readonly Uint8Array[] {
-  const trusted = new Map(known.map((der) => [nameOf(der), der]));
+  const trusted = new Map(known.map((der) => [rootName(der), der]));
   const waiting = new Set(proofs.slice(0, MAX_PROOFS).flatMap((proof) => voucherIn(proof, about) ?? []));
   const found: Uint8Array[] = [];
   for (let grows = true; grows; ) {
@@ -72,10 +72,10 @@ export function vouchedRoots(
       if (by === undefined) continue;
       waiting.delete(voucher);
       const next = Buffer.from(voucher.certificate, 'base64');
-      if (trusted.has(nameOf(next)) || !isSigned(voucher, by, next, about)) continue;
+      if (trusted.has(rootName(next)) || !isSigned(voucher, by, next, about)) continue;
       if (about.activeOnly === true && !isActive(voucher, next)) continue;
       if (about.isTrusted?.(next) === false) continue;
-      trusted.set(nameOf(next), next);
+      trusted.set(rootName(next), next);
       found.push(next);
       grows = true;
     }
@@ -83,7 +83,8 @@ export function vouchedRoots(
   return found;
 }
 
-const nameOf = (der: Uint8Array): string => hash('sha256', der, 'hex');
+/** By which a root is known to those that trust it: SHA-256 of its certificate, hexadecimal. */
+export const rootName = (der: Uint8Array): string => hash('sha256', der, 'hex');
 
 interface Found extends Voucher {
   /** Serial numbers of what the entry makes active, hexadecimal. */
@@ -146,7 +147,7 @@ function isSigned({ signature }: Voucher, by: Uint8Array, next: Uint8Array, abou
 
 /** As the audit log keeps it. `signature` is over `voucherStatement`. */
 export const voucherOf = (by: Uint8Array, next: Uint8Array, signature: Uint8Array): Voucher => ({
-  by: nameOf(by),
+  by: rootName(by),
   certificate: base64(next),
   signature: base64(signature),
 });

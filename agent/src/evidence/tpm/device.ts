@@ -5,6 +5,7 @@
 import { setTimeout as sleepFor } from 'node:timers/promises';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { Turns } from '@chancery/shared/ground/turns.ts';
 import { openTpmFile } from './device-file.ts';
 import { openTpmSocket } from './device-socket.ts';
 import type { TpmTransport } from './transport.ts';
@@ -39,7 +40,7 @@ export async function openTpm(device: string, timing: DeviceTiming = DEVICE_TIMI
 
 /** A device over a transport that is already open; closing the device destroys the transport. */
 export function tpmOver(transport: TpmTransport, timing: DeviceTiming): TpmDevice {
-  let last: Promise<unknown> = Promise.resolve();
+  const turns = new Turns(1);
   let broken: unknown;
   const attempt = async (command: Uint8Array): Promise<Uint8Array> => {
     if (broken !== undefined) throw broken;
@@ -52,11 +53,7 @@ export function tpmOver(transport: TpmTransport, timing: DeviceTiming): TpmDevic
     }
   };
   return {
-    transmit(command) {
-      const answer = last.then(() => untilAnswered(() => attempt(command), timing.sleep));
-      last = answer.catch(() => {});
-      return answer;
-    },
+    transmit: (command) => turns.run(() => untilAnswered(() => attempt(command), timing.sleep)),
     close() {
       broken ??= new IdentityError('tpm_device', 'the TPM is closed');
       transport.destroy();

@@ -7,8 +7,9 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { endOf, hasEnded } from '@chancery/shared/policy/until.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { rootName } from '@chancery/shared/voucher/voucher.ts';
 import { ensureUntainted, isSameBundle, isTainted, newIn } from '../accept.ts';
-import { digestOf, Vouching } from '../vouching.ts';
+import { Vouching } from '../vouching.ts';
 import type { KnownGood } from './last-known-good.ts';
 import { type Part, Reading } from './reading.ts';
 import { NO_REVOCATIONS, readRevocations, revokedMessages } from './revocations.ts';
@@ -155,7 +156,7 @@ export class TrustState {
     const bundle = bundleOf(message, known, isVouched);
     this.#signed.ensure('bundle', message, this.vouching.key);
     this.vouching.keep(message.bundle?.logKey);
-    this.vouching.leave(newIn(bundle, known).map(digestOf));
+    this.vouching.leave(newIn(bundle, known).map(rootName));
     return bundle;
   }
 

@@ -15,6 +15,7 @@ import { MAX_EVIDENCE_BYTES } from '@chancery/shared/evidence/pieces.ts';
 import { splitPlatforms } from '@chancery/shared/evidence/platform.ts';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
@@ -205,8 +206,8 @@ export function issuedMessage(issued: IssuedSvid, id: SpiffeId, { authorities, c
     chain: issued.chain.map((der) => asBuffer(der)),
     bundle: authorities.bundle.current().authorities.map((der) => asBuffer(der)),
     notAfter: BigInt(issued.notAfter.getTime() / 1000),
-    renewAfter: BigInt(Math.floor(issued.renewAfter.getTime() / 1000)),
+    renewAfter: unixSeconds(issued.renewAfter),
     spiffeId: id,
-    now: BigInt(Math.floor(clock.now().getTime() / 1000)),
+    now: unixSeconds(clock.now()),
   };
 }

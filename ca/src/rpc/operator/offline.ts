@@ -6,6 +6,7 @@ import type {
 } from '@chancery/proto/gen/chancery/v1/offline.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
+import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import type { Certificate } from '@chancery/shared/x509/certificate.ts';
 import { nameTextOf } from '@chancery/shared/x509/name-text.ts';
 import type { ImportedCross } from '../../cross/cross.ts';
@@ -34,7 +35,7 @@ export const offlineMethods = (operator: Operator) =>
 
 function importedMessage(imported: Imported | ImportedCross): ImportedAuthority {
   const { kind, serial, notBefore, notAfter, signs } = imported;
-  const about = { kind, serial, notBefore: seconds(notBefore), notAfter: seconds(notAfter), signs };
+  const about = { kind, serial, notBefore: unixSeconds(notBefore), notAfter: unixSeconds(notAfter), signs };
   if (imported.kind !== 'cross') return { ...about, chain: [], warnings: [] };
   return { ...about, chain: imported.chain.map(linkMessage), warnings: [...imported.warnings] };
 }
@@ -42,14 +43,12 @@ function importedMessage(imported: Imported | ImportedCross): ImportedAuthority 
 const linkMessage = (each: Certificate): ChainLink => ({
   ...nameTextOf(each),
   serial: hex(each.serial),
-  notBefore: seconds(each.notBefore),
-  notAfter: seconds(each.notAfter),
+  notBefore: unixSeconds(each.notBefore),
+  notAfter: unixSeconds(each.notAfter),
 });
 
 const requestMessage = ({ madeAt, until, ...open }: OpenRequest): AuthorityRequest => ({
   ...open,
-  since: seconds(madeAt),
-  until: until === undefined ? 0n : seconds(until),
+  since: unixSeconds(madeAt),
+  until: until === undefined ? 0n : unixSeconds(until),
 });
-
-const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));

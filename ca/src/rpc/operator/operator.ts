@@ -9,6 +9,7 @@ import type {
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { nodeName } from '@chancery/shared/evidence/node.ts';
+import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { LiveAgent } from '../../agents/agents.ts';
@@ -168,15 +169,13 @@ const message = ({ spiffeIds, lines, ...rest }: Explanation): ExplainResponse =>
   lines: [...lines],
 });
 
-const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
-
 function agentMessage(agent: LiveAgent) {
   return {
     spiffeId: agent.id,
     address: agent.address,
     version: agent.version,
-    connectedAt: seconds(agent.connectedAt),
-    certificateNotAfter: seconds(agent.certificateNotAfter),
+    connectedAt: unixSeconds(agent.connectedAt),
+    certificateNotAfter: unixSeconds(agent.certificateNotAfter),
     acknowledgedSequence: agent.acknowledged.sequence,
     acknowledged: agent.acknowledged.parts,
     serial: agent.serial,
@@ -191,8 +190,8 @@ function issuedMessage(issued: RecordedIssuance) {
     platform,
     node,
     identity,
-    notBefore: seconds(issued.notBefore),
-    notAfter: seconds(issued.notAfter),
-    recordedAt: seconds(issued.recordedAt),
+    notBefore: unixSeconds(issued.notBefore),
+    notAfter: unixSeconds(issued.notAfter),
+    recordedAt: unixSeconds(issued.recordedAt),
   };
 }

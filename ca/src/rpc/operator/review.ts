@@ -1,6 +1,7 @@
 /** The operator's calls for reviews and for second people, over gRPC. */
 import type { CountersignedUse, ReviewedResource } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import type { Operator } from '../../operator/operator.ts';
 import type { Reviewed } from '../../operator/review.ts';
 import { commandOf } from '../../operator/roles.ts';
@@ -30,8 +31,7 @@ export const reviewMethods = (operator: Operator) =>
   ] as const;
 
 /** 0 for none. */
-const seconds = (time: Date | undefined): bigint =>
-  time === undefined ? 0n : BigInt(Math.floor(time.getTime() / 1000));
+const seconds = (time: Date | undefined): bigint => (time === undefined ? 0n : unixSeconds(time));
 
 const written = (text: string | undefined): bigint =>
   seconds(text === undefined ? undefined : new Date(text));

@@ -5,6 +5,7 @@ import type {
   Unacknowledged as UnacknowledgedMessage,
 } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import type { Unacknowledged } from '../../agents/holders.ts';
 import type { Operator } from '../../operator/operator.ts';
@@ -55,15 +56,13 @@ export const unacknowledgedMessage = ({
   awayAtLeast: atLeast,
 });
 
-const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
-
 function revocationMessage({ number, target, reason, by, at, until }: MadeRevocation): RevocationMessage {
   return {
     number: BigInt(number),
     ...target,
     reason,
     by,
-    at: seconds(at),
-    until: until === undefined ? 0n : seconds(until),
+    at: unixSeconds(at),
+    until: until === undefined ? 0n : unixSeconds(until),
   };
 }

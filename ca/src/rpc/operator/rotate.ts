@@ -5,6 +5,7 @@ import type {
   RotatingRoot,
   Rotation as RotationMessage,
 } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { endOfChain } from '@chancery/shared/x509/verify/cross.ts';
 import type { JwtStatus } from '../../jwt/stage.ts';
@@ -66,7 +67,7 @@ function jwtRotationMessage(status: JwtStatus): RotationMessage {
 export const jwtKeyMessage = ({ serial, state, movedAt, algorithm, key }: StoredJwtKey): RotatingRoot => ({
   serial,
   state,
-  movedAt: seconds(movedAt),
+  movedAt: unixSeconds(movedAt),
   notAfter: 0n,
   algorithm,
   keyHome: key.home,
@@ -91,11 +92,11 @@ function progressMessage(status: Progress): Omit<RotationMessage, 'roots' | 'kin
     next,
     waits: [...waits],
     made: made ?? '',
-    endedAt: endedAt === undefined ? 0n : seconds(endedAt),
+    endedAt: endedAt === undefined ? 0n : unixSeconds(endedAt),
     agents: BigInt(agents),
     stragglers: stragglers
       .slice(0, MAX_LISTED)
-      .map(({ id, since, ...each }) => ({ ...each, spiffeId: id, since: seconds(since) })),
+      .map(({ id, since, ...each }) => ({ ...each, spiffeId: id, since: unixSeconds(since) })),
     stragglerCount: BigInt(stragglers.length),
     unheard: unheard.slice(0, MAX_LISTED).map(heldMessage),
     unheardTotal: totalMessage(unheard),
@@ -112,8 +113,8 @@ export const stateOf = (each: StoredAuthority): string =>
 export const rootMessage = (root: StoredAuthority): RotatingRoot => ({
   serial: root.serial,
   state: stateOf(root),
-  movedAt: seconds(root.movedAt),
-  notAfter: seconds(root.notAfter),
+  movedAt: unixSeconds(root.movedAt),
+  notAfter: unixSeconds(root.notAfter),
   algorithm: root.algorithm,
   keyHome: root.key.home,
   crossUntil: crossUntilOf(root),
@@ -121,13 +122,13 @@ export const rootMessage = (root: StoredAuthority): RotatingRoot => ({
 
 /** The end of what a CA above has certified of it; 0 without that. */
 export const crossUntilOf = ({ cross }: StoredAuthority): bigint =>
-  cross === undefined ? 0n : seconds(endOfChain(cross.chain));
+  cross === undefined ? 0n : unixSeconds(endOfChain(cross.chain));
 
 /** Certificates of one SPIFFE ID. */
 export const heldMessage = ({ id, certificates, until }: Held) => ({
   spiffeId: id,
   certificates: BigInt(certificates),
-  until: seconds(until),
+  until: unixSeconds(until),
 });
 
 /** Of all of them. */
@@ -136,9 +137,6 @@ export function totalMessage(held: readonly Held[]): HeldTotal {
   return {
     spiffeIds: BigInt(held.length),
     certificates: BigInt(certificates),
-    until: until === undefined ? 0n : seconds(until),
+    until: until === undefined ? 0n : unixSeconds(until),
   };
 }
-
-/** Since 1970. */
-export const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));

@@ -1,6 +1,7 @@
 /** SignIn.GetIssuer and SignIn.SignIn: how a person becomes an operator, over gRPC. */
 import { SignInService } from '@chancery/proto/gen/chancery/v1/sign_in.ts';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Limits } from '../../door/limits.ts';
 import type { OperatorsConfig } from '../../sign-in/config.ts';
@@ -18,8 +19,6 @@ export interface SignInMethodDeps {
       }
     | undefined;
 }
-
-const seconds = (time: Date): bigint => BigInt(Math.floor(time.getTime() / 1000));
 
 /** Anyone may call them. A sign-in takes a place and a token of the caller's rate, as an attestation does. */
 export const signInMethods = ({ limits, signIn }: SignInMethodDeps) => {
@@ -41,11 +40,11 @@ export const signInMethods = ({ limits, signIn }: SignInMethodDeps) => {
         return {
           chain: chain.map(asBuffer),
           bundle: bundle.map(asBuffer),
-          notAfter: seconds(notAfter),
+          notAfter: unixSeconds(notAfter),
           spiffeId: id,
           role,
           servers: [...servers],
-          authTime: seconds(authTime),
+          authTime: unixSeconds(authTime),
         };
       } finally {
         place.leave();

@@ -1,21 +1,14 @@
 /** The operator's calls about authorities whose key is stolen, over gRPC. */
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { Authority, TaintResponse } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { nameTextOf } from '@chancery/shared/x509/name-text.ts';
 import type { Operator } from '../../operator/operator.ts';
 import type { TaintReport } from '../../rotation/taint.ts';
 import { type ListedAuthority, listed } from '../../rotation/taint-plan.ts';
 import { askerOf } from '../caller.ts';
 import { unary } from '../methods.ts';
-import {
-  crossUntilOf,
-  heldMessage,
-  jwtKeyMessage,
-  rootMessage,
-  seconds,
-  stateOf,
-  totalMessage,
-} from './rotate.ts';
+import { crossUntilOf, heldMessage, jwtKeyMessage, rootMessage, stateOf, totalMessage } from './rotate.ts';
 
 const MAX_LISTED = 1000;
 
@@ -49,8 +42,8 @@ const authorityMessage = ({ authority, held, keyId, keySha256 }: ListedAuthority
   serial: authority.serial,
   kind: authority.kind,
   state: authority.taintedAt === undefined ? stateIn(authority) : 'tainted',
-  movedAt: seconds(authority.taintedAt ?? authority.movedAt),
-  notAfter: authority.kind === 'jwt' ? 0n : seconds(authority.notAfter),
+  movedAt: unixSeconds(authority.taintedAt ?? authority.movedAt),
+  notAfter: authority.kind === 'jwt' ? 0n : unixSeconds(authority.notAfter),
   algorithm: authority.algorithm,
   keyId,
   keySha256,
