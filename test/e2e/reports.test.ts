@@ -87,7 +87,11 @@ beforeAll(async () => {
   if (server.target.kind !== 'url') throw new Error('the server has no URL');
   listen = `127.0.0.1:${await freePort()}`;
   httpPort = await freePort();
-  ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, resources({ audit: 'required' })));
+  ({ ca, serving } = await serveUnixCa(
+    dir,
+    TRUST_DOMAIN,
+    resources({ audit: 'required', clear: [{ tools: ['get-*'], fields: ['/a', '/b/c'] }] }),
+  ));
   network = await openNetwork(ca.port);
   const evidence = { unix: {} };
   gateway = makeAgent(ca, 'gateway', {
@@ -182,8 +186,23 @@ test('calls are entries of the log, found by caller, server, tool and decision',
   expect(JSON.parse(line)).toMatchObject({
     type: 'call.recorded',
     reporter: TOOLS,
-    record: { stage: 'decided', caller: CALLER, tool: 'get-sum', allow: true },
+    record: { stage: 'decided', caller: CALLER, tool: 'get-sum', allow: true, arguments: { '/a': '1' } },
   });
+  const asOcsf = await ca.cli(
+    'audit',
+    'export',
+    '--format',
+    'ocsf',
+    '--tool',
+    'get-sum',
+    '--decision',
+    'allowed',
+  );
+  expect(JSON.parse(asOcsf.stdout.split('\n')[0] ?? '')).toMatchObject({
+    api: { operation: 'get-sum', request: { data: { '/a': '1' } } },
+  });
+  expect((await ca.cli('audit', 'query', '--tool', 'get-sum')).stdout).toContain('arguments="{');
+  expect((await ca.cli('reach', '--tool', 'get-sum')).stdout).toMatch(/^everything +get-\* +\/a, \/b\/c$/m);
   expect((await ca.cli('audit', 'query', '--server', 'everythin')).stderr).toMatch(/^no entry matches/);
 });
 

@@ -113,14 +113,18 @@ const ROWS: readonly Row[] = [
   ],
   [{ type: 'ca.restored', life: 2, backup: notAfter, entries: 0, by }, 6003, 99, { status_id: 1 }],
   [
-    { ...call, record: { ...record, stage: 'decided', allow: true } },
+    { ...call, record: { ...record, stage: 'decided', allow: true, arguments: { '/repo': 'acme/x' } } },
     6003,
     99,
     {
       status_id: 1,
       duration: 2,
       actor: { user: { uid: id } },
-      api: { operation: 'read', service: { name: 'git' } },
+      api: {
+        operation: 'read',
+        service: { name: 'git' },
+        request: { uid: '5c1f', data: { '/repo': 'acme/x' } },
+      },
     },
   ],
   [

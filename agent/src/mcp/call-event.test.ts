@@ -26,3 +26,17 @@ test('a character is not cut in half', () => {
 test('a digest is of the UTF-8 of a text', () => {
   expect(sha256('é')).toBe('4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c');
 });
+
+test('I242 a secret is masked before text is cut, and what the gateway found out stays', () => {
+  const token = `ghp_${'a1B2'.repeat(9)}`;
+  // So that the cut would leave all but its last characters.
+  const detail = `${'x '.repeat(109)}${token}${' y'.repeat(2_000)}`;
+  const caller = `spiffe://prod.example/${token}` as CallEvent['caller'];
+  const kept = bounded(event({ detail, reason: `Bearer  ${token}`, caller }));
+  expect(kept.detail).not.toContain('ghp_');
+  expect(kept).toMatchObject({
+    detail: expect.stringMatching(/ characters\)$/),
+    reason: '[masked: bearer token]',
+  });
+  expect(kept.caller).toBe(caller);
+});

@@ -1,5 +1,6 @@
 /** What the gateway records: one event when something is decided, one when it is answered. */
 import { hash } from 'node:crypto';
+import { masked } from '@chancery/shared/audit/masked.ts';
 import type { Refusal } from '@chancery/shared/ground/errors.ts';
 import type { Id } from '@chancery/shared/mcp/message.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -39,6 +40,8 @@ export interface CallEvent {
   /** `nobody`: a rule asks for an approval, and nobody can give one. */
   readonly approval?: 'nobody' | undefined;
   readonly policyVersion?: number | undefined;
+  /** Arguments in clear, by JSON Pointer: those that the McpServer names, with text as they were written. */
+  readonly arguments?: Readonly<Record<string, string>> | undefined;
   /** SHA-256 of the arguments, as the JSON that is forwarded. */
   readonly argumentsSha256?: string | undefined;
   readonly outcome?: 'result' | 'error' | 'abandoned' | 'unknown' | undefined;
@@ -70,15 +73,23 @@ export function sha256(json: string): string {
 /** Longer text is cut in a record. No SPIFFE ID, session or tool name that a rule can allow is longer. */
 const MAX_TEXT = 2_048;
 
-/** The event, with text cut to what a record holds. */
+/** What the gateway itself found out: never masked, whatever it looks like. */
+const OWN: ReadonlySet<string> = new Set(['id', 'stage', 'caller', 'serial', 'server']);
+
+/** The event without known secrets, and its text cut after that: a part of a secret has no known shape. */
 export function bounded(event: CallEvent): CallEvent {
-  const long = Object.entries(event).filter(
-    ([, value]) => typeof value === 'string' && value.length > MAX_TEXT,
-  );
-  if (long.length === 0) return event;
-  return { ...event, ...Object.fromEntries(long.map(([key, value]) => [key, cut(String(value))])) };
+  const changed = Object.entries(event).flatMap(([key, value]): [string, string][] => {
+    if (typeof value !== 'string' || OWN.has(key)) return [];
+    const safe = masked(value);
+    const kept = safe.length > MAX_TEXT ? cut(safe, SHORT_TEXT) : safe;
+    return kept === value ? [] : [[key, kept]];
+  });
+  return changed.length === 0 ? event : { ...event, ...Object.fromEntries(changed) };
 }
 
-function cut(text: string): string {
-  return `${text.slice(0, 256).toWellFormed()}... (${text.length} characters)`;
+const SHORT_TEXT = 256;
+
+/** The beginning of a text, and how long it was. */
+export function cut(text: string, most: number): string {
+  return `${text.slice(0, most).toWellFormed()}... (${text.length} characters)`;
 }

@@ -22,8 +22,13 @@ export function policyViewOf(
       if (each.kind === 'McpServer') return reachable(each);
       return each.kind === 'Access' && each.servers.some((name) => own.has(name));
     })
-    .map(({ reviewBy: _, ...each }) => each);
+    .map(({ reviewBy: _, ...each }) =>
+      each.kind === 'McpServer' && !own.has(each.name) ? asSeen(each) : each,
+    );
 }
+
+/** Of what is recorded about them, callers learn nothing. */
+const asSeen = ({ clear: _, ...server }: McpServer): McpServer => server;
 
 /** Computed once for each version of the resources, for all streams. */
 const gateways = new WeakMap<ResourceSet, ReadonlySet<string>>();

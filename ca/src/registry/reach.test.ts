@@ -24,6 +24,20 @@ const SET = [
   access('night-stop', ['agents/night/*'], { deny: ['get-log'] }),
 ];
 
+test('the arguments that records have in clear are those of the servers that are looked at', () => {
+  const clear = [
+    { tools: ['get-*', 'put'], fields: ['/repo'] },
+    { tools: ['drop'], fields: ['/id'] },
+  ];
+  const set = [...SET.filter(({ name }) => name !== 'git'), { ...server('git'), clear }];
+  const of = (query: Parameters<typeof reachOf>[1]) => reachOf(set, query, NOW).clear;
+  expect(of({ server: 'git' })).toEqual(clear.map((rule) => ({ server: 'git', ...rule })));
+  expect(of({ tool: 'get-x' })).toEqual([{ server: 'git', tools: ['get-*'], fields: ['/repo'] }]);
+  expect(of({ server: 'mail' })).toEqual([]);
+  expect(of({ id: id('agents/triage') })).toEqual([]);
+  expect(of({ id: id('tools/git') })).toHaveLength(2);
+});
+
 describe('an identity', () => {
   test('may call what all of its rules allow together, server by server', () => {
     const { calls, callers } = reachOf(SET, { id: id('agents/triage') }, NOW);

@@ -33,11 +33,22 @@ export interface Grant {
   readonly rules: readonly string[];
 }
 
+/** Arguments that records of calls have in clear, at one server: one rule of it. */
+export interface InClear {
+  readonly server: string;
+  /** Patterns of tools. */
+  readonly tools: readonly string[];
+  /** JSON Pointers. */
+  readonly fields: readonly string[];
+}
+
 export interface Reach {
   /** What the identity may call; empty if the query names none. */
   readonly calls: readonly Grant[];
   /** Who may call the servers: those of the identity, or those that the query names. */
   readonly callers: readonly Grant[];
+  /** Of the same servers as `callers`. */
+  readonly clear: readonly InClear[];
 }
 
 /** What counts at `now`. Throws resource if no McpServer has the name, and if no rule can allow the tool. */
@@ -51,8 +62,11 @@ export function reachOf(all: readonly Resource[], { id, server, tool }: ReachQue
   const rules = resources.filter((each) => each.kind === 'Access').map(ruleOf);
   const servers = named.filter(({ name }) => server === undefined || name === server);
   const serving = servers.filter(({ identity }) => id === undefined || identity === id);
-  const narrow = narrowTo(tool);
+  const matches = matcherOf(tool);
+  const narrow = narrowTo(matches);
+  const clear = serving.flatMap((each) => inClearAt(each)).flatMap(narrowClearTo(matches));
   return {
+    clear,
     calls:
       id === undefined
         ? []
@@ -115,19 +129,38 @@ function grantOf(who: string, server: string, about: readonly Rule[]): readonly 
   return [{ who, server, tools, except, exceptForSome, rules: names }];
 }
 
-/** Keeps only the patterns that match the tool, and nothing of a caller that may not call it. */
-function narrowTo(tool: string | undefined): (grant: Grant) => readonly Grant[] {
-  if (tool === undefined) return (grant) => [grant];
+const inClearAt = ({ name, clear = [] }: McpServer): readonly InClear[] =>
+  clear.map((rule) => ({ server: name, ...rule }));
+
+type Matcher = (pattern: string) => boolean;
+
+/** Whether a pattern matches the tool; undefined for all tools. Remembered: servers share patterns. */
+function matcherOf(tool: string | undefined): Matcher | undefined {
+  if (tool === undefined) return undefined;
   const known = new Map<string, boolean>();
-  const matches = (text: string): boolean => {
+  return (text) => {
     const found = known.get(text) ?? compileToolPattern(text).matches(tool);
     known.set(text, found);
     return found;
   };
+}
+
+/** Keeps only the patterns that match the tool, and nothing of a caller that may not call it. */
+function narrowTo(matches: Matcher | undefined): (grant: Grant) => readonly Grant[] {
+  if (matches === undefined) return (grant) => [grant];
   return (grant) => {
     const tools = grant.tools.filter(matches);
     if (tools.length === 0 || grant.except.some(matches)) return [];
     return [{ ...grant, tools, except: [], exceptForSome: grant.exceptForSome.filter(matches) }];
+  };
+}
+
+/** Keeps only the patterns that match the tool. */
+function narrowClearTo(matches: Matcher | undefined): (rule: InClear) => readonly InClear[] {
+  if (matches === undefined) return (rule) => [rule];
+  return (rule) => {
+    const tools = rule.tools.filter(matches);
+    return tools.length === 0 ? [] : [{ ...rule, tools }];
   };
 }
 

@@ -175,4 +175,13 @@ describe('what concerns an SVID', async () => {
     expect(JSON.stringify(view)).not.toContain('reviewBy');
     expect(JSON.stringify(due.resources)).toContain('reviewBy');
   });
+
+  test('M105 what is recorded in clear, only a gateway learns of its own server', async () => {
+    const clear = "\nclear:\n  - {tools: ['*'], fields: [/repo]}\n";
+    const told = await read(IDENTITY, `${SERVER}${clear}`, ACCESS);
+    const seen = (path: string) =>
+      policyViewOf(told, parseSpiffeId(`spiffe://prod.example/${path}`)).filter((each) => 'clear' in each);
+    expect(seen('github')).toHaveLength(1);
+    expect(seen('agents/a')).toEqual([]);
+  });
 });

@@ -23,7 +23,7 @@ test('a record is read as it is', () => {
 test.each<[string, unknown, RegExp]>([
   ['a field that no record has', { ...genuine, operator: 'root' }, /no field operator/],
   ['a field of another type', { ...genuine, allow: 'yes' }, /no field allow/],
-  ['a field that is an object', { ...genuine, reason: {} }, /more than 1 deep/],
+  ['a field that is an object', { ...genuine, reason: {} }, /no field reason/],
   ['a field that is null', { ...genuine, reason: null }, /no field reason/],
   ['no id', { ...genuine, id: undefined }, /needs its id/],
   ['an empty server', { ...genuine, server: '' }, /needs its id, time and server/],
@@ -33,6 +33,29 @@ test.each<[string, unknown, RegExp]>([
   ['too many bytes', { ...genuine, reason: 'x'.repeat(MAX_RECORD_BYTES) }, /at most 32768/],
 ])('I119 %s', (_name, spoiled, says) => {
   expect(() => read(spoiled)).toThrow(refusal('message_parse', says));
+});
+
+const inClear = { '/repo': 'acme/x', '/n': '3' };
+
+test('arguments in clear are texts by JSON Pointer', () => {
+  expect(read({ ...genuine, arguments: inClear })).toEqual({ ...genuine, arguments: inClear });
+});
+
+test.each<[string, unknown, RegExp]>([
+  ['a list', ['acme/x'], /a few texts/],
+  ['null', null, /a few texts/],
+  ['a text', 'acme/x', /no field arguments/],
+  ['a number in it', { ...inClear, '/n': 3 }, /a few texts/],
+  ['an object in it', { ...inClear, '/n': {} }, /more than 2 deep/],
+  ['a name that is no pointer', { ...inClear, repo: 'x' }, /a few texts/],
+  ['an empty name', { ...inClear, '': 'x' }, /a few texts/],
+  [
+    'more than a gateway writes',
+    Object.fromEntries(Array.from({ length: 17 }, (_, n) => [`/${n}`, ''])),
+    /a few/,
+  ],
+])('I240 arguments that are %s', (_name, spoiled, says) => {
+  expect(() => read({ ...genuine, arguments: spoiled })).toThrow(refusal('message_parse', says));
 });
 
 test.each<[string, object]>([

@@ -1,6 +1,6 @@
 /** One record of a gateway as the audit log has it: the codec of what gateways report, which the CA reads strictly. */
 import { ensure } from '../ground/errors.ts';
-import { isJsonObject, parseJson } from '../ground/json.ts';
+import { isJsonObject, type Json, parseJson } from '../ground/json.ts';
 
 /** The fields of a record (docs/mcp.md, "Records"); times are RFC 3339. */
 export interface CallRecord {
@@ -8,7 +8,9 @@ export interface CallRecord {
   readonly stage: CallStage;
   readonly time: string;
   readonly server: string;
-  readonly [field: string]: string | number | boolean;
+  /** Arguments in clear, by JSON Pointer. */
+  readonly arguments?: Readonly<Record<string, string>>;
+  readonly [field: string]: string | number | boolean | Readonly<Record<string, string>> | undefined;
 }
 
 /** `lost` stands for records that a gateway could not keep; the others are stages of calls. */
@@ -43,7 +45,11 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
   ],
   number: ['count', 'requestId', 'policyVersion', 'rpcCode', 'latencyMs', 'bytes'],
   boolean: ['allow'],
+  object: ['arguments'],
 };
+
+/** Of `arguments`; a gateway writes no more. */
+const MAX_ARGUMENTS = 16;
 
 /** From and to. They are whole, but milliseconds need not be. */
 const NUMBERS: Readonly<Record<string, readonly [number, number]>> = {
@@ -58,7 +64,7 @@ const NUMBERS: Readonly<Record<string, readonly [number, number]>> = {
 const LIMITS = {
   code: 'message_parse',
   maxBytes: MAX_RECORD_BYTES,
-  maxDepth: 1,
+  maxDepth: 2,
   oddStrings: 'values',
 } as const;
 
@@ -70,6 +76,7 @@ export function readCallRecord(bytes: Uint8Array): CallRecord {
     const isKnown = KINDS[typeof found]?.includes(field) === true;
     ensure(isKnown, 'message_parse', `a record has no field ${field.slice(0, 40)} of this type`);
   }
+  ensureArguments(record['arguments']);
   const { id, stage, time, server } = record;
   const named = [id, time, server].every((each) => typeof each === 'string' && each !== '');
   ensure(named, 'message_parse', 'a record needs its id, time and server');
@@ -88,6 +95,16 @@ export function readCallRecord(bytes: Uint8Array): CallRecord {
     'the stage of a record is not known',
   );
   return record as unknown as CallRecord;
+}
+
+/** Texts by JSON Pointer: nothing else that a gateway could put in. */
+function ensureArguments(found: Json | undefined): void {
+  if (found === undefined) return;
+  const isMap = isJsonObject(found);
+  const all = isMap ? Object.entries(found) : [];
+  const fits =
+    all.length <= MAX_ARGUMENTS && all.every(([at, text]) => at[0] === '/' && typeof text === 'string');
+  ensure(isMap && fits, 'message_parse', 'the arguments of a record are not a few texts by JSON Pointer');
 }
 
 const isTime = (value: unknown): boolean =>

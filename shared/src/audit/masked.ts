@@ -3,6 +3,9 @@
  * name. They are known by their shapes, so a secret of no known shape is not found.
  */
 
+import type { CallRecord } from './call-record.ts';
+import type { AuditEvent } from './event.ts';
+
 const BEGIN = '-----BEGIN [A-Z ]*PRIVATE KEY-----';
 
 /** Behind a letter it is a part of a longer word, unless that letter ends an escape: `%2F`, or `\n` in quoted JSON. */
@@ -10,12 +13,13 @@ const BEGINS = String.raw`(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2}|\\[nrtbf]|\\u[
 
 /**
  * By name. Each is looked for at every place of a string, and takes time in proportion to its length. A JSON Web Token
- * is looked for once in a run of its characters, and takes what is before it in the run along.
+ * is looked for once in a run of its characters, and takes what is before it in the run along. It has three parts
+ * (RFC 7515, section 7.1) or five (RFC 7516, section 7.1), and the second may be empty.
  */
 const SHAPES: Readonly<Record<string, string>> = {
   'private key': String.raw`${BEGIN}[^]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`,
-  'JSON Web Token': String.raw`(?<![\w-])(?=[\w-]+\.[\w-]{4,}\.)[\w-]*?eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*`,
-  'bearer token': String.raw`(?:[Bb]earer|BEARER|[Bb]asic|BASIC) [\w.~+/=-]{20,}`,
+  'JSON Web Token': String.raw`(?<![\w-])(?=[\w-]+\.[\w-]*\.)[\w-]*?eyJ[\w-]{8,}\.[\w-]*\.[\w-]*(?:\.[\w-]*){0,2}`,
+  'bearer token': String.raw`(?i:bearer|basic)(?:\s|%20)+[\w.~+/=-]{20,}`,
   'AWS access key': '(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])',
   'AWS secret key': String.raw`(?:aws_secret_access_key|AWS_SECRET_ACCESS_KEY)\W{1,8}[\w+/=]{40}`,
   'GitHub token': String.raw`(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,})`,
@@ -26,23 +30,52 @@ const SHAPES: Readonly<Record<string, string>> = {
   'npm token': 'npm_[A-Za-z0-9]{36}',
 };
 
-/** A name that the CA gave, whatever it looks like: the log must say whose certificate it means. */
-const SPIFFE_ID = String.raw`spiffe:\/\/[\w./-]+`;
-
 const NAMES = Object.keys(SHAPES);
 const ANY = new RegExp(
-  `${SPIFFE_ID}|${Object.values(SHAPES)
+  Object.values(SHAPES)
     .map((shape) => `(${shape})`)
-    .join('|')}`,
+    .join('|'),
   'g',
 );
 
 /** Most texts have none of these: a cheap look first. JSON writes all of them as they are. */
 const HINT =
-  /eyJ|-----BEGIN|bearer |basic |AKIA|ASIA|aws_secret|gh[pousr]_|github_pat_|gl[a-z]+-|xox|AIza|sk-|npm_/i;
+  /eyJ|-----BEGIN|bearer|basic|AKIA|ASIA|aws_secret|gh[pousr]_|github_pat_|gl[a-z]+-|xox|AIza|sk-|npm_/i;
 
-/** Whether the JSON of a value may have such secrets; if not, it surely has none. */
-export const mayHaveSecrets = (json: string): boolean => HINT.test(json);
+/**
+ * What the CA itself has made, found or verified. Some of it is read again, such as by a restore with the log: another
+ * value would be another certificate, or the revocation of another node. The rest says whom an event is about.
+ */
+const OWN = {
+  type: true,
+  id: true,
+  serial: true,
+  reporter: true,
+  spool: true,
+  target: true,
+  moves: true,
+  voucher: true,
+  standby: true,
+} as const;
+
+/** A caller is who its certificate said, to the gateway; what is no SPIFFE ID is none. */
+const SPIFFE_ID = /^spiffe:\/\/[a-z0-9._-]+(?:\/[\w.-]+)*$/;
+
+/** An event, whose JSON is `json`, without these secrets. What the CA itself wrote stays, whatever it looks like. */
+export function maskedEvent(event: AuditEvent, json: string): AuditEvent {
+  if (!HINT.test(json)) return event;
+  const kept = Object.entries(event).map(([name, value]) => {
+    if (Object.hasOwn(OWN, name)) return [name, value];
+    return [name, name === 'record' ? maskedRecord(value) : masked(value)];
+  });
+  return Object.fromEntries(kept) as AuditEvent;
+}
+
+function maskedRecord(record: CallRecord): CallRecord {
+  const caller = record['caller'];
+  const isOwn = typeof caller === 'string' && SPIFFE_ID.test(caller);
+  return { ...masked(record), ...(isOwn && { caller }) };
+}
 
 /**
  * The value without these secrets, as JSON reads and writes it: `[masked: NAME]` stands in their place in each string
@@ -57,8 +90,10 @@ export function masked<T>(value: T): T {
   ) as T;
 }
 
-const maskedText = (text: string): string =>
-  text.replace(ANY, (all: string, ...found: unknown[]) => {
+function maskedText(text: string): string {
+  if (!HINT.test(text)) return text;
+  return text.replace(ANY, (all: string, ...found: unknown[]) => {
     const at = found.slice(0, NAMES.length).findIndex((group) => group !== undefined);
     return at < 0 ? all : `[masked: ${NAMES[at]}]`;
   });
+}

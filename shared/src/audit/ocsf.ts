@@ -61,7 +61,11 @@ export function ocsfOf(entry: string, index: number | undefined): Fields {
     ...base,
     metadata,
     actor: user === undefined ? { app_name: text(about, 'reporter') ?? CA } : { user },
-    api: { operation: operationOf(type, about), service: { name: text(about, 'server') ?? CA } },
+    api: {
+      operation: operationOf(type, about),
+      service: { name: text(about, 'server') ?? CA },
+      ...requestOf(about),
+    },
     ...resourcesOf(about),
   };
 }
@@ -164,6 +168,12 @@ function userOf(about: Fields): Fields | undefined {
   if (by !== undefined) return known({ name: by, uid: text(about, 'authTime') && text(about, 'id') });
   if (node !== undefined) return { name: node, uid: `${text(about, 'platform') ?? ''}/${node}` };
   return peer === undefined ? undefined : { name: peer };
+}
+
+/** Arguments in clear. */
+function requestOf(about: Fields): Fields {
+  const data = about['arguments'];
+  return isFields(data) ? { request: { uid: text(about, 'reference') ?? '', data } } : {};
 }
 
 const operationOf = (type: string, about: Fields): string =>

@@ -8,9 +8,7 @@ import type { ToolCall } from './call.ts';
 import type { Allowed, Decision, Denied } from './decision.ts';
 import type { Policy } from './policy.ts';
 import type { Line, Lines } from './rules.ts';
-
-/** MCP 2025-11-25, server/tools: a name has 1 to 128 characters. It also bounds the work of a pattern. */
-const MAX_TOOL_NAME = 128;
+import { MAX_TOOL_NAME } from './tool-pattern.ts';
 
 /** Tier 1: the caller may reach a registered server if any rule may allow it any tool there. */
 export function decideServer(policy: Policy, caller: SpiffeId, server: string): Allowed | Denied {

@@ -1,11 +1,12 @@
 /** Resources, compiled once a version into what a decision needs. */
 import { ensure } from '../ground/errors.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
+import { type ClearRule, clearFieldsOf } from './clear.ts';
 import { Memo } from './memo.ts';
 import type { Access, McpServer } from './resources.ts';
 import { type Line, Rules } from './rules.ts';
 import { compileSpiffePattern } from './spiffe-pattern.ts';
-import { compileToolPattern } from './tool-pattern.ts';
+import { compileToolPattern, MAX_TOOL_NAME } from './tool-pattern.ts';
 
 /** Immutable, except for a memo of its own answers. A new version is a new Policy, so no answer outlives its rules. */
 export interface Policy {
@@ -13,6 +14,8 @@ export interface Policy {
   readonly servers: ReadonlyMap<string, McpServer>;
   /** What the rules say about this caller at this server. */
   rulesFor(caller: SpiffeId, server: string): Rules;
+  /** JSON Pointers to the arguments that a record of a call of this tool has in clear. */
+  clearFor(server: string, tool: string): readonly string[];
 }
 
 interface CompiledAccess {
@@ -23,7 +26,7 @@ interface CompiledAccess {
   readonly deny: readonly Line[];
 }
 
-/** So many pairs of caller and server are remembered; what is forgotten is computed again. */
+/** So many pairs of caller and server, or of server and tool, are remembered; what is forgotten is computed again. */
 const PAIRS = 10_000;
 
 /**
@@ -36,6 +39,8 @@ export function compilePolicy(resources: readonly (McpServer | Access)[], versio
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .map(compileAccess);
   const remembered = new Memo<string, Rules>(PAIRS);
+  const clear = new Map([...servers.values()].map((each) => [each.name, clearRulesOf(each)]));
+  const rememberedClear = new Memo<string, readonly string[]>(PAIRS);
   return {
     version,
     servers,
@@ -43,8 +48,16 @@ export function compilePolicy(resources: readonly (McpServer | Access)[], versio
       remembered.get(`${caller} ${server}`, () =>
         rulesOf(rules.filter((rule) => speaksOf(rule, caller, server))),
       ),
+    clearFor(server, tool) {
+      const about = clear.get(server) ?? [];
+      if (about.length === 0 || tool.length > MAX_TOOL_NAME) return [];
+      return rememberedClear.get(`${server} ${tool}`, () => clearFieldsOf(about, tool));
+    },
   };
 }
+
+const clearRulesOf = ({ clear = [] }: McpServer): readonly ClearRule[] =>
+  clear.map(({ tools, fields }) => ({ tools: tools.map(compileToolPattern), fields }));
 
 function byName<T extends McpServer | Access>(resources: readonly T[]): Map<string, T> {
   const named = new Map<string, T>();

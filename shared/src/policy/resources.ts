@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { isRefusal } from '../ground/errors.ts';
 import { parseSpiffeId } from '../spiffe/id.ts';
 import { hostAndPort, MAX_PORT } from '../text/address.ts';
+import { ClearField, MAX_CLEAR_FIELDS } from './clear.ts';
 import { compileSpiffePattern } from './spiffe-pattern.ts';
 import { compileToolPattern } from './tool-pattern.ts';
 import { ReviewBy, Until } from './until.ts';
@@ -36,6 +37,10 @@ export const Owner = z
   .optional()
   .describe('Descriptive: the person or team to ask. No rule uses it.');
 
+const SpiffePattern = z.string().superRefine(compiles(compileSpiffePattern));
+const ToolPattern = z.string().superRefine(compiles(compileToolPattern));
+const ToolPatterns = z.array(ToolPattern).max(500);
+
 export const McpServer = z
   .strictObject({
     kind: z.literal('McpServer'),
@@ -57,6 +62,24 @@ export const McpServer = z
       .describe(
         'Without a record on its way to the audit log of the CA its gateway lets no call in (default: it does).',
       ),
+    clear: z
+      .array(
+        z.strictObject({
+          tools: z
+            .array(ToolPattern)
+            .min(1)
+            .max(32)
+            .describe('Names, globs with * or /RE2 regex/, each matching a whole name.'),
+          fields: z
+            .array(ClearField)
+            .min(1)
+            .max(MAX_CLEAR_FIELDS)
+            .describe('JSON Pointers (RFC 6901) into the arguments, such as /repo or /labels/0.'),
+        }),
+      )
+      .max(32)
+      .optional()
+      .describe('Arguments that records of calls have in clear (default: none, only their SHA-256).'),
     reviewBy: ReviewBy,
     class: z
       .enum(['tool-endpoint', 'delegated-auth', 'mixed'])
@@ -76,9 +99,6 @@ export const McpServer = z
   })
   .describe('An MCP server behind a gateway.');
 export type McpServer = z.infer<typeof McpServer>;
-
-const SpiffePattern = z.string().superRefine(compiles(compileSpiffePattern));
-const ToolPatterns = z.array(z.string().superRefine(compiles(compileToolPattern))).max(500);
 
 export const Access = z
   .strictObject({

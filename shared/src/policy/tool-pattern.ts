@@ -8,6 +8,9 @@ import type { RE2JS } from '@bufbuild/re2';
 import { ensure, refusalOf } from '../ground/errors.ts';
 import { matchGlob } from '../text/glob.ts';
 
+/** MCP 2025-11-25, server/tools: a name has 1 to 128 characters. It also bounds the work of a pattern. */
+export const MAX_TOOL_NAME = 128;
+
 export interface ToolPattern {
   readonly text: string;
   /** Whether the pattern covers the whole name of the tool. */

@@ -40,7 +40,7 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     PROTO,
     ...agent('svid trust/state agent.ts'),
   ],
-  'agent/src/mcp/call-event.ts': shared('ground spiffe mcp'),
+  'agent/src/mcp/call-event.ts': shared('ground spiffe mcp audit'),
   'agent/src/mcp/wire/answer': shared('text ground policy mcp'),
   'agent/src/mcp/wire': shared('ground unix door mcp'),
   'agent/src/mcp/upstream': [...shared('ground spiffe mcp'), ...agent('mcp/wire/answer')],

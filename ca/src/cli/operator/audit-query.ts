@@ -95,7 +95,9 @@ function aboutCall({ record, reporter, foreign }: Call): readonly string[] {
     ...(tool === undefined ? { method } : { tool }),
     stage: record['stage'],
     decision: allow === undefined ? undefined : allow === true ? 'allowed' : 'denied',
-    ...Object.fromEntries(['rule', 'outcome', 'code', 'count', 'caller'].map((name) => [name, record[name]])),
+    ...Object.fromEntries(
+      ['rule', 'outcome', 'code', 'count', 'caller', 'arguments'].map((name) => [name, record[name]]),
+    ),
     ...{ reporter, foreign },
   };
   return Object.entries(said)

@@ -10,7 +10,14 @@ import {
 import { inForce as isInForce } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { isSpokenOf, namesIn } from '../../registry/named.ts';
-import { type Grant, type Reach, type ReachQuery, reachOf, revokesIdentity } from '../../registry/reach.ts';
+import {
+  type Grant,
+  type InClear,
+  type Reach,
+  type ReachQuery,
+  reachOf,
+  revokesIdentity,
+} from '../../registry/reach.ts';
 import { GRAPHS, type GraphFormat, graphOf } from '../../registry/reach-graph.ts';
 import type { Resource } from '../../registry/resources.ts';
 import { FILE_FLAG, setInFiles } from '../files.ts';
@@ -89,7 +96,7 @@ async function revocationsOf(invocation: Invocation, id: SpiffeId): Promise<read
     .map(({ number, kind, value, reason }) => `revocation ${number} of ${kind} ${value} (${reason})`);
 }
 
-function print(io: Io, { id, server, tool }: ReachQuery, { calls, callers }: Reach): void {
+function print(io: Io, { id, server, tool }: ReachQuery, { calls, callers, clear }: Reach): void {
   const what = tool === undefined ? '' : ` ${tool}`;
   if (id !== undefined && calls.length === 0)
     io.out(tool === undefined ? `${id} may call nothing\n` : `${id} may not call ${tool}\n`);
@@ -104,6 +111,16 @@ function print(io: Io, { id, server, tool }: ReachQuery, { calls, callers }: Rea
     callers.length === 0 ? `nobody may call${what} at ${served}\n` : `who may call${what} at ${served}:\n`,
   );
   if (callers.length > 0) printGrants(io, callers);
+  if (clear.length > 0) printClear(io, clear);
+}
+
+function printClear(io: Io, clear: readonly InClear[]): void {
+  io.out('\nrecords have these arguments in clear, and the SHA-256 of all:\n');
+  printTable(
+    io,
+    ['SERVER', 'TOOLS', 'ARGUMENTS'],
+    clear.map(({ server, tools, fields }) => [server, tools.join(', '), fields.join(', ')]),
+  );
 }
 
 function printGrants(io: Io, grants: readonly Grant[]): void {

@@ -7,7 +7,8 @@ import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
 import { policyFor, TRIAGE, TrustDomainInMemory } from '../../../../../test/kit/mcp/world.ts';
 import { type CallEvent, sha256 } from '../../call-event.ts';
-import { CallRecorder, type Ruling } from './record.ts';
+import type { Ruling } from './fields.ts';
+import { CallRecorder } from './record.ts';
 
 let written: (readonly CallEvent[])[];
 let recorder: CallRecorder;

@@ -3,16 +3,14 @@ import { randomUUID } from 'node:crypto';
 import { type Folded, Folder } from '@chancery/shared/audit/folder.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
-import { isJsonObject } from '@chancery/shared/ground/json.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Message, Response } from '@chancery/shared/mcp/message.ts';
-import type { ToolUse } from '@chancery/shared/mcp/tools.ts';
 import type { Allowed, Denied } from '@chancery/shared/policy/decision.ts';
-import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { bounded, type CallEvent, type RecordCall, sha256 } from '../../call-event.ts';
 import type { PendingRequest, Session } from '../sessions.ts';
 import { RecordBatch } from './batch.ts';
+import { type DecidedByHead, decidedFields, describe, type Fields, type Ruling, said } from './fields.ts';
 
 export interface RecorderOptions {
   readonly server: string;
@@ -66,7 +64,10 @@ export class CallRecorder {
     return this.#batch.decide(() => {
       const recordId = randomUUID();
       const ruling = rule(recordId);
-      const event = { ...this.#eventOf(peer, 'decided', decidedFields(message, ruling)), id: recordId };
+      const event = {
+        ...this.#eventOf(peer, 'decided', decidedFields(message, this.#server, ruling)),
+        id: recordId,
+      };
       if (ruling.decision.allow) return { event, value: { recordId, ruling } };
       const folded = this.#fold(`denied ${event.method} ${event.tool}`, event);
       return { event: undefined, value: { recordId: folded, ruling } };
@@ -233,57 +234,10 @@ export type Who = VerifiedSvid | { readonly address: string };
 
 const isPeer = (who: Who): who is VerifiedSvid => 'id' in who;
 
-/** A decision, as it is carried out. */
-export interface Ruling extends DecidedByHead {
-  readonly decision: Allowed | Denied;
-  readonly use: ToolUse | undefined;
-  /** Whether the caller may reach the server at all. */
-  readonly reaches: boolean;
-  readonly bytes: number;
-}
-
 interface Recorded {
   readonly recordId: string;
   readonly ruling: Ruling;
 }
-
-function said(decision: Allowed | Denied): Pick<CallEvent, 'allow' | 'rule' | 'reason' | 'approval'> {
-  const { allow, rule, reason } = decision;
-  return allow ? { allow, rule, reason } : { allow, rule, reason, approval: decision.approval };
-}
-
-type Fields = Omit<CallEvent, 'id' | 'stage' | 'time' | 'caller' | 'serial' | 'server'>;
-
-export interface DecidedByHead {
-  readonly policy: Policy;
-  readonly session: string | undefined;
-}
-
-function decidedFields(message: Message, { decision, use, policy, session, bytes }: Ruling): Fields {
-  return {
-    from: 'client',
-    ...describe(message),
-    tool: use?.tool,
-    argumentsSha256: use === undefined ? undefined : sha256(JSON.stringify(use.arguments)),
-    ...said(decision),
-    policyVersion: Number(policy.version),
-    session,
-    bytes,
-  };
-}
-
-function describe(message: Message): Pick<CallEvent, 'kind' | 'method' | 'requestId' | 'traceparent'> {
-  const { kind } = message;
-  if (kind === 'response') return { kind, requestId: message.id };
-  const requestId = kind === 'request' ? message.id : undefined;
-  const meta = message.params?.['_meta'];
-  const trace = isJsonObject(meta) ? meta['traceparent'] : undefined;
-  const traceparent = typeof trace === 'string' && TRACEPARENT.test(trace) ? trace : undefined;
-  return { kind, method: message.method, requestId, traceparent };
-}
-
-/** W3C Trace Context section 3.2.2. */
-const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** `writeMessage` puts the result last. The mark cannot occur in a string, where its quotes would be escaped. */
 function resultText(text: string): string {

@@ -13,7 +13,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { denial, writeJson } from '../../wire/answer/reply.ts';
 import type { Gate } from '../exchange/gate.ts';
 import { judge } from '../judge.ts';
-import type { Ruling } from '../records/record.ts';
+import type { Ruling } from '../records/fields.ts';
 import { addPending, ensureNew, type Pending, type PendingRequest, type Session } from '../sessions.ts';
 import type { Begun, Seen } from './inbound.ts';
 

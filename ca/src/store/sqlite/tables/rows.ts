@@ -3,7 +3,7 @@
 import type { StatementSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { MAX_ENTRY_BYTES } from '@chancery/shared/audit/leaves.ts';
-import { masked, mayHaveSecrets } from '@chancery/shared/audit/masked.ts';
+import { maskedEvent } from '@chancery/shared/audit/masked.ts';
 import { asBuffer, base64, hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
@@ -181,11 +181,10 @@ export function serialsFrom(prefix: string): readonly [Uint8Array, Uint8Array] {
  * there. No words of a peer make it too long for an entry of the log; only many strings do.
  */
 export function textOfEvent(event: AuditEvent): string {
-  const json = JSON.stringify(event);
-  const hasSecrets = mayHaveSecrets(json);
   // Before it is cut: the beginning of a secret may have another shape.
-  const kept = hasSecrets ? masked(event) : event;
-  const text = printable(hasSecrets ? JSON.stringify(kept) : json);
+  const json = JSON.stringify(event);
+  const kept = maskedEvent(event, json);
+  const text = printable(kept === event ? json : JSON.stringify(kept));
   if (text.length <= MAX_TEXT) return text;
   const bounded = boundedText(kept, MAX_TEXT);
   return Buffer.byteLength(bounded) <= LONG_BYTES ? bounded : boundedText(kept, SHORT_TEXT);

@@ -1,0 +1,64 @@
+/** What an event says of one message: what it was, and how it was decided. */
+import { isJsonObject } from '@chancery/shared/ground/json.ts';
+import type { Message } from '@chancery/shared/mcp/message.ts';
+import type { ToolUse } from '@chancery/shared/mcp/tools.ts';
+import type { Allowed, Denied } from '@chancery/shared/policy/decision.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import { type CallEvent, sha256 } from '../../call-event.ts';
+import { argumentsInClear } from './clear.ts';
+
+/** Of an event, without what the recorder itself knows. */
+export type Fields = Omit<CallEvent, 'id' | 'stage' | 'time' | 'caller' | 'serial' | 'server'>;
+
+export interface DecidedByHead {
+  readonly policy: Policy;
+  readonly session: string | undefined;
+}
+
+/** A decision, as it is carried out. */
+export interface Ruling extends DecidedByHead {
+  readonly decision: Allowed | Denied;
+  readonly use: ToolUse | undefined;
+  /** Whether the caller may reach the server at all. */
+  readonly reaches: boolean;
+  readonly bytes: number;
+}
+
+/** How a message was decided. */
+export function said(decision: Allowed | Denied): Pick<CallEvent, 'allow' | 'rule' | 'reason' | 'approval'> {
+  const { allow, rule, reason } = decision;
+  return allow ? { allow, rule, reason } : { allow, rule, reason, approval: decision.approval };
+}
+
+/** A decided message, at this McpServer. */
+export function decidedFields(
+  message: Message,
+  server: string,
+  { decision, use, policy, session, bytes }: Ruling,
+): Fields {
+  return {
+    from: 'client',
+    ...describe(message),
+    tool: use?.tool,
+    arguments: use && argumentsInClear(policy, server, use),
+    argumentsSha256: use === undefined ? undefined : sha256(JSON.stringify(use.arguments)),
+    ...said(decision),
+    policyVersion: Number(policy.version),
+    session,
+    bytes,
+  };
+}
+
+/** What the message is. */
+export function describe(message: Message): Pick<CallEvent, 'kind' | 'method' | 'requestId' | 'traceparent'> {
+  const { kind } = message;
+  if (kind === 'response') return { kind, requestId: message.id };
+  const requestId = kind === 'request' ? message.id : undefined;
+  const meta = message.params?.['_meta'];
+  const trace = isJsonObject(meta) ? meta['traceparent'] : undefined;
+  const traceparent = typeof trace === 'string' && TRACEPARENT.test(trace) ? trace : undefined;
+  return { kind, method: message.method, requestId, traceparent };
+}
+
+/** W3C Trace Context section 3.2.2. */
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
