@@ -125,8 +125,8 @@ describe('refused configs', () => {
     ],
     [
       'a gateway whose calls leave no record',
-      { ...least, gateway: { ...gateway, records: false } },
-      /gateway\.records: set gateway\.report, too: calls would leave no record anywhere/,
+      { ...least, gateway: { ...gateway, records: false, report: false } },
+      /gateway\.records: records and report are both false: calls would leave no record anywhere/,
     ],
     [
       'a gateway of a server that no McpServer can be',

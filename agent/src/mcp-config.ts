@@ -43,6 +43,15 @@ const UpstreamConfig = z
 
 const MIN_STALENESS_SECONDS = 60;
 
+const ReportConfig = form({
+  maxBytes: z
+    .int()
+    .min(1024 * 1024)
+    .max(1024 ** 4)
+    .default(256 * 1024 * 1024)
+    .describe('Of records that the CA does not have yet, in dataDir/spool.'),
+});
+
 /** `gateway` of the config. */
 export const GatewayConfig = z
   .strictObject({
@@ -88,20 +97,13 @@ export const GatewayConfig = z
         'One JSON line for each decision and each answer, 0600. In dataDir unless absolute. false: no file.',
       ),
     report: z
-      .strictObject({
-        maxBytes: z
-          .int()
-          .min(1024 * 1024)
-          .max(1024 ** 4)
-          .default(256 * 1024 * 1024)
-          .describe('Of records that the CA does not have yet, in dataDir/spool.'),
-      })
-      .optional()
-      .describe('Delivers the same records to the audit log of the CA (default: it does not).'),
+      .union([ReportConfig, z.literal(false)], { error: forms('a map with maxBytes, or false') })
+      .prefault({})
+      .describe('Delivers the same records to the audit log of the CA. false: it does not.'),
   })
-  .refine(({ records, report }) => records !== false || report !== undefined, {
+  .refine(({ records, report }) => records !== false || report !== false, {
     path: ['records'],
-    error: 'set gateway.report, too: calls would leave no record anywhere',
+    error: 'records and report are both false: calls would leave no record anywhere',
   });
 
 /** An entry of `connect` of the config. */

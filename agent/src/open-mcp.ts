@@ -99,7 +99,8 @@ function openRecords(
   const { policy, caTarget: target } = agent.trust;
   const isRequired = () => policy.current().servers.get(server)?.audit === 'required';
   const about = { ...deps, svid: agent.svid, target, server, isRequired };
-  const spool = report && openCallSpool({ ...about, ...report, folder: paths(dataDir).spool });
+  const spool =
+    report === false ? undefined : openCallSpool({ ...about, ...report, folder: paths(dataDir).spool });
   if (spool !== undefined) {
     parts.push(spool);
     onSpool?.(spool);

@@ -84,8 +84,8 @@ test('a gateway that has not heard its CA for maxStaleness says that it takes no
 
 test('a gateway whose server has audit: required says why it takes no new calls, or why its records wait', () => {
   const required = [JSON.stringify({ ...JSON.parse(resource('github')), audit: 'required' })];
-  const problems = (report: object | undefined, spool?: Known['spool']) => {
-    const own = { ...gateway, ...(report && { report }) } as typeof gateway;
+  const problems = (report: object | false, spool?: Known['spool']) => {
+    const own = { ...gateway, report } as typeof gateway;
     return statusAt(1, { gateway: own, connect: [] }, required, spool).problems;
   };
   const spool = (refuses?: string, undelivered?: string): Known['spool'] => ({
@@ -93,9 +93,9 @@ test('a gateway whose server has audit: required says why it takes no new calls,
     undelivered: () => undelivered,
     report: () => ({ depth: 0, bytes: 0, oldestSeconds: 0, acknowledged: 0, lost: 0 }),
   });
-  expect(problems(undefined)).toEqual([
+  expect(problems(false)).toEqual([
     'gateway: new calls are refused, because the McpServer github has audit: required, ' +
-      'and this gateway has no `report` in its config',
+      'and the config of this gateway has gateway.report: false',
   ]);
   expect(problems({}, spool())).toEqual([]);
   expect(problems({}, spool('it is full', 'the CA is away'))).toEqual([

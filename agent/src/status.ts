@@ -124,7 +124,7 @@ export function whyNoCalls(known: Pick<Known, 'settings' | 'agent' | 'spool'>): 
   if (staleInSeconds(known) === 0) return 'the CA was not heard for maxStaleness';
   const { server, report } = gateway;
   const isRequired = policyOf(agent.trust)?.servers.get(server)?.audit === 'required';
-  return report === undefined && isRequired ? notDelivered(server) : spool?.refuses();
+  return report === false && isRequired ? notDelivered(server) : spool?.refuses();
 }
 
 const callsProblem = (why: string | undefined): readonly string[] =>

@@ -64,6 +64,7 @@ test('answers by tool and by server, as JSON and as a graph', async () => {
         rules: ['readers'],
       },
     ],
+    clear: [],
     revoked: [],
   });
   const graph = await ca.cli('reach', '--server', 'git', '--graph', 'mermaid');

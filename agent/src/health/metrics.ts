@@ -100,7 +100,7 @@ function addStaleGauge(staleIn: () => number | undefined, registers: Registry[])
   });
 }
 
-/** NaN for a gateway without `report`; the totals are 0 there. */
+/** NaN for a gateway with `report: false`; the totals are 0 there. */
 function addSpoolMetrics(spool: () => SpoolReport | undefined, registers: Registry[]): void {
   const gauge = (name: string, help: string, value: (report: SpoolReport) => number): void => {
     new Gauge({

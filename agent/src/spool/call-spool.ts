@@ -143,7 +143,7 @@ export const letsIn = (events: readonly SpooledEvent[]): boolean =>
 
 /** Why a gateway without a spool takes no calls of this server. */
 export const notDelivered = (server: string): string =>
-  `the McpServer ${server} has audit: required, and this gateway has no \`report\` in its config`;
+  `the McpServer ${server} has audit: required, and the config of this gateway has gateway.report: false`;
 
 /** For a gateway that does not deliver its records: a server that requires it gets no calls. Throws audit_spool. */
 export function ensureNotRequired(

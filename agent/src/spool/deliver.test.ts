@@ -44,7 +44,7 @@ function report(call: grpc.ServerDuplexStream<ReportRequest, ReportResponse>): v
       }
       taken.push(...records);
     }
-    call.write({ through: BigInt(taken.length) });
+    call.write({ through: BigInt(taken.length), last: Buffer.alloc(0) });
   });
 }
 

@@ -1,12 +1,14 @@
 /** Delivers a spool to the CA over a stream of its own: one message at a time, each until the CA has it on its disk. */
+import { hash } from 'node:crypto';
 import {
   AuditClient,
+  type ReportBatch,
   type ReportRequest,
   type ReportResponse,
 } from '@chancery/proto/gen/chancery/v1/audit.ts';
 import { readCallRecord } from '@chancery/shared/audit/call-record.ts';
 import { backoffSeconds } from '@chancery/shared/ground/backoff.ts';
-import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { hex, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
@@ -34,6 +36,8 @@ export interface DeliverDeps {
 }
 
 const RETRY = { firstSeconds: 0.5, lastSeconds: 30, spread: 0.2 };
+/** Until a CA that knows no records is asked again: it may have been upgraded. */
+const OLDER_CA_SECONDS = 600;
 /** A CA that is busy lets gateways wait. */
 const ANSWER_SECONDS = 60;
 /** What comes meanwhile shares a message. */
@@ -43,7 +47,7 @@ const GATHER_SECONDS = 0.1;
 export async function deliver(deps: DeliverDeps, signal: AbortSignal): Promise<void> {
   const { clock, log, random } = deps;
   let failures = 0;
-  const care: Care = { checks: false, single: false, sent: 0, bad: new Set() };
+  const care: Care = { checks: false, single: false, sent: 0, bad: new Set(), instead: new Set() };
   while (!signal.aborted) {
     try {
       await deliverOn(deps, { signal, care, onAnswer: () => (failures = 0) });
@@ -52,9 +56,11 @@ export async function deliver(deps: DeliverDeps, signal: AbortSignal): Promise<v
       failures += 1;
       // A record that the CA cannot read would be in the way of all that follow.
       if (isUnreadable(error)) takeMoreCare(care);
-      deps.onState?.(error instanceof Error ? error.message : String(error));
+      const says = error instanceof Error ? error.message : String(error);
+      deps.onState?.(isOlder(error) ? `${says}: this CA is of a release that takes no records` : says);
       log.warn({ err: error, failures }, 'records of calls are not delivered; they are kept and sent again');
-      await pause(backoffSeconds(RETRY, failures, random()), clock, signal);
+      const seconds = isOlder(error) ? OLDER_CA_SECONDS : backoffSeconds(RETRY, failures, random());
+      await pause(seconds, clock, signal);
     }
   }
 }
@@ -73,6 +79,8 @@ interface Care {
   sent: number;
   /** Numbers of those that the CA refuses. */
   readonly bad: Set<number>;
+  /** Numbers under which something else was sent, each time with another text. */
+  readonly instead: Set<number>;
 }
 
 function takeMoreCare(care: Care): void {
@@ -100,13 +108,14 @@ async function deliverOn(deps: DeliverDeps, { signal, care, onAnswer }: Deliveri
   const stream = openStream(deps, signal);
   try {
     const hello = { spool: Buffer.from(spool.id, 'hex'), oldest: BigInt(spool.oldest) };
-    let through = await stream.ask({ message: { $case: 'hello', value: hello } });
+    let come = await stream.ask({ message: { $case: 'hello', value: hello } });
     const { id } = spool;
-    spool.acknowledge(through);
+    if (!isOurs(come, care, spool)) beginAnew(deps);
+    else spool.acknowledge(come.through);
     onAnswer();
     deps.onState?.(undefined);
     while (svid.current() === shown && spool.id === id && !signal.aborted) {
-      const batch = spool.read(through, care.single ? 1 : undefined);
+      const batch = spool.read(come.through, care.single ? 1 : undefined);
       if (batch === undefined) {
         await news(deps, stream);
         continue;
@@ -114,8 +123,14 @@ async function deliverOn(deps: DeliverDeps, { signal, care, onAnswer }: Deliveri
       await spool.sync();
       const sent = batch.first + batch.records.length - 1;
       care.sent = batch.first;
-      through = await stream.ask(messageOf(batch, care, deps));
+      const value = batchOf(batch, care, deps);
+      come = await stream.ask({ message: { $case: 'batch', value } });
+      if (!isLast(come, value)) {
+        beginAnew(deps);
+        continue;
+      }
       takeLessCare(care);
+      const { through } = come;
       ensure(through === sent, 'out_of_order', `the CA has ${through} records where it was sent ${sent}`);
       spool.acknowledge(through);
       if (!batch.more) await pause(GATHER_SECONDS, clock, stream.ended);
@@ -123,6 +138,34 @@ async function deliverOn(deps: DeliverDeps, { signal, care, onAnswer }: Deliveri
   } finally {
     stream.close();
   }
+}
+
+/** How far the CA has come. An older one does not say what the last record was. */
+interface Come {
+  readonly through: number;
+  /** Hexadecimal; empty if it is not said. */
+  readonly last: string;
+}
+
+/** Whether the CA has the record of this spool under that number, as far as one can tell. Blocks. */
+function isOurs({ through, last }: Come, { instead }: Care, spool: Spool): boolean {
+  if (last === '' || instead.has(through)) return true;
+  return (spool.digestOf(through) ?? last) === last;
+}
+
+/** The same, for a number of the batch that was just sent. */
+function isLast({ through, last }: Come, { first, records }: ReportBatch): boolean {
+  const sent = records[through - Number(first)];
+  return last === '' || sent === undefined || hash('sha256', sent, 'hex') === last;
+}
+
+function beginAnew({ spool, log }: DeliverDeps): void {
+  log.warn(
+    { spool: spool.id },
+    'the CA has other records under the name of this spool: a second gateway runs from a copy of it. ' +
+      'Its records are sent under a new name; some may be in the log twice',
+  );
+  spool.beginAnew();
 }
 
 /** Resolves when there may be something to do. Throws why the stream ended. */
@@ -135,17 +178,22 @@ async function news({ spool, svid }: DeliverDeps, { ended }: ReportStream): Prom
   ended.throwIfAborted();
 }
 
-function messageOf({ first, records }: Batch, care: Care, { lost, setAside }: DeliverDeps): ReportRequest {
+function batchOf({ first, records }: Batch, care: Care, { lost, setAside }: DeliverDeps): ReportBatch {
+  const insteadOf = (number: number, why: string): Buffer => {
+    care.instead.add(number);
+    return Buffer.from(lost(number, why));
+  };
   const bytes = records.map((json, index) => {
     const number = first + index;
-    if (json === undefined) return Buffer.from(lost(number, 'the record was spoiled on the disk'));
+    if (json === undefined) return insteadOf(number, 'the record was spoiled on the disk');
     if (care.bad.has(number)) {
       setAside(number, json);
-      return Buffer.from(lost(number, 'the CA cannot read the record: it is put aside at the gateway'));
+      return insteadOf(number, 'the CA cannot read the record: it is put aside at the gateway');
     }
-    return Buffer.from(care.checks && !isReadable(json) ? lost(number, 'the record cannot be read') : json);
+    const isSent = !care.checks || isReadable(json);
+    return isSent ? Buffer.from(json) : insteadOf(number, 'the record cannot be read');
   });
-  return { message: { $case: 'batch', value: { first: BigInt(first), records: bytes } } };
+  return { first: BigInt(first), records: bytes };
 }
 
 function isReadable(json: string): boolean {
@@ -157,14 +205,15 @@ function isReadable(json: string): boolean {
   }
 }
 
-function isUnreadable(error: unknown): boolean {
-  if (!isRefusal(error, 'refused_by_ca')) return false;
-  return (error.cause as grpc.ServiceError | undefined)?.code === grpc.status.INVALID_ARGUMENT;
-}
+const isUnreadable = (error: unknown): boolean => hasStatus(error, grpc.status.INVALID_ARGUMENT);
+const isOlder = (error: unknown): boolean => hasStatus(error, grpc.status.UNIMPLEMENTED);
+
+const hasStatus = (error: unknown, status: grpc.status): boolean =>
+  isRefusal(error, 'refused_by_ca') && (error.cause as grpc.ServiceError | undefined)?.code === status;
 
 interface ReportStream {
   /** Resolves with what the CA has after this message. Throws why the stream ended, or unavailable. */
-  ask(message: ReportRequest): Promise<number>;
+  ask(message: ReportRequest): Promise<Come>;
   /** Aborts when the stream ends, with the reason. */
   readonly ended: AbortSignal;
   close(): void;
@@ -187,7 +236,8 @@ function openStream({ target, clock }: DeliverDeps, signal: AbortSignal): Report
       const { promise, resolve } = Promise.withResolvers<ReportResponse>();
       answered = resolve;
       call.write(message);
-      return Number((await withinTime(promise, clock, ended)).through);
+      const { through, last } = await withinTime(promise, clock, ended);
+      return { through: Number(through), last: hex(last) };
     },
     close: () => {
       call.cancel();

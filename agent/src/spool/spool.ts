@@ -3,7 +3,7 @@
  * kernel has the records, so that they outlast this process; `durable` waits for the disk. What is read for sending is
  * on the disk first, and each start names a new spool, so no number of a spool is ever used for two records.
  */
-import { randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { MAX_BATCH_BYTES, MAX_BATCH_RECORDS } from '@chancery/shared/audit/call-record.ts';
@@ -185,7 +185,7 @@ export class Spool {
   acknowledge(through: number): void {
     // It has come further than this: an older copy of the folder was put back.
     if (through >= this.#end) {
-      this.#begin();
+      this.beginAnew();
       return;
     }
     this.#through = Math.max(this.#through, through);
@@ -205,13 +205,24 @@ export class Spool {
     });
   }
 
+  /** SHA-256 of the record with this number, hexadecimal; undefined if it is not here any more, or spoiled. Blocks. */
+  digestOf(number: number): string | undefined {
+    const place = this.#place;
+    const json = number < this.oldest ? undefined : this.read(number - 1, 1)?.records[0];
+    this.#place = place;
+    return json === undefined ? undefined : hash('sha256', json, 'hex');
+  }
+
   /** Closes the file. What is in the spool stays. */
   close(): void {
     fs.closeSync(this.#fd);
   }
 
-  /** As another spool: the CA takes these numbers for records that it has. Some of them may come to it twice. */
-  #begin(): void {
+  /**
+   * As another spool: the CA takes these numbers for records that it has, and they are not the ones that are here. Some
+   * of them may come to it twice. Blocks.
+   */
+  beginAnew(): void {
     renameSegments(this.#folder, this.#sent, newId());
     this.#through = this.oldest - 1;
     this.#place = undefined;

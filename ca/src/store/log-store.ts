@@ -126,18 +126,34 @@ export interface Spool {
   readonly reporter: SpiffeId;
   /** Hexadecimal. */
   readonly spool: string;
+  /** The machine that reports now. Empty: not known. */
+  readonly node?: string;
+}
+
+/** How far a spool has come. */
+export interface Reported {
+  /** The number of the newest record that is here; 0 for none. */
+  readonly through: number;
+  /** SHA-256 of that record as it was sent, hexadecimal; empty: not known. */
+  readonly last: string;
 }
 
 export type ReportedCall = Extract<AuditEvent, { readonly type: 'call.recorded' }>;
 
 export interface ReportStore {
-  /** The number of the newest record of this spool that is here; 0 for none. */
-  reportedThrough(spool: Spool): Promise<number>;
+  /** How far a spool has come; nothing of one that is not known. */
+  reportedThrough(spool: Spool): Promise<Reported>;
   /**
    * Writes the events, whose numbers follow each other, in one transaction with how far the spool has come; resolves
-   * with that number when all is durable. Those that are here already are skipped: of two that report the same
-   * records, each record is written once. Throws out_of_order if numbers are missing before the first, unless the spool
-   * itself begins with it (`oldest`).
+   * with that when all is durable. Those that are here already are skipped: of two that report the same
+   * records, each record is written once. `digests` are those of the records, as `Reported` has them: if the newest
+   * record that is here has another one, two gateways write under the name of one spool, and nothing is written.
+   * Throws out_of_order if numbers are missing before the first, unless the spool itself begins with it (`oldest`).
    */
-  report(spool: Spool, oldest: number, events: readonly ReportedCall[]): Promise<number>;
+  report(
+    spool: Spool,
+    oldest: number,
+    events: readonly ReportedCall[],
+    digests?: readonly string[],
+  ): Promise<Reported>;
 }

@@ -95,15 +95,16 @@ function aboutCall({ record, reporter, foreign }: Call): readonly string[] {
     ...(tool === undefined ? { method } : { tool }),
     stage: record['stage'],
     decision: allow === undefined ? undefined : allow === true ? 'allowed' : 'denied',
-    ...Object.fromEntries(
-      ['rule', 'outcome', 'code', 'count', 'caller', 'arguments'].map((name) => [name, record[name]]),
-    ),
+    ...Object.fromEntries(['rule', 'outcome', 'code', 'count', 'caller'].map((name) => [name, record[name]])),
     ...{ reporter, foreign },
   };
-  return Object.entries(said)
+  const inClear = Object.entries((record['arguments'] ?? {}) as Fields);
+  return [...Object.entries(said), ...inClear]
     .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => field([name, isOneWord(value) ? value : JSON.stringify(value)]));
+    .map(([name, value]) => field([quoted(name), quoted(value)] as [string, unknown]));
 }
+
+const quoted = (value: unknown): unknown => (isOneWord(value) ? value : JSON.stringify(value));
 
 const isOneWord = (value: unknown): boolean => typeof value !== 'string' || /^[^\s"=]+$/.test(value);
 

@@ -1,4 +1,5 @@
 /** Audit.Report: the records of gateways become entries of the audit log. */
+import { hash } from 'node:crypto';
 import {
   AuditService,
   type ReportBatch,
@@ -18,7 +19,7 @@ import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { Turns } from '@chancery/shared/ground/turns.ts';
 import type { Registry } from '../../registry/registry.ts';
-import type { ReportedCall, ReportStore, Spool } from '../../store/log-store.ts';
+import type { Reported, ReportedCall, ReportStore, Spool } from '../../store/log-store.ts';
 import type { Caller } from '../caller.ts';
 import { type AttestationDeps, certified } from '../exchange/attestation.ts';
 import { bidi, type Stream } from '../methods.ts';
@@ -62,7 +63,7 @@ async function reported(stream: ReportStream, deps: ReportDeps, turns: Turns): P
   const hello = readHello(first.value);
   const { id: reporter } = await gateway(stream.caller, deps);
   const spool: Spool = { reporter, spool: hello.spool };
-  await stream.send({ through: BigInt(await deps.reports.reportedThrough(spool)) });
+  await stream.send(answerOf(await deps.reports.reportedThrough(spool)));
   for (;;) {
     const message = (await nextOf(stream, deps))?.message;
     if (message === undefined) return;
@@ -72,10 +73,17 @@ async function reported(stream: ReportStream, deps: ReportDeps, turns: Turns): P
     const { value: batch } = message;
     await paced(now, batch, stream, deps);
     const events = eventsOf(batch, { ...spool, serial: now.record.serial }, deps);
-    const through = await turns.run(() => deps.reports.report(spool, hello.oldest, events));
-    await stream.send({ through: BigInt(through) });
+    const digests = batch.records.map((bytes) => hash('sha256', bytes, 'hex'));
+    const from = { ...spool, node: nodeName(now.record) };
+    const come = await turns.run(() => deps.reports.report(from, hello.oldest, events, digests));
+    await stream.send(answerOf(come));
   }
 }
+
+const answerOf = ({ through, last }: Reported): ReportResponse => ({
+  through: BigInt(through),
+  last: Buffer.from(last, 'hex'),
+});
 
 /** The caller's certificate, which is good now and of a registered server. Throws as `certified`, and not_gateway. */
 async function gateway(caller: Caller, deps: ReportDeps) {

@@ -101,8 +101,12 @@ class SqliteStore implements Store {
   readonly checkpoint = (size?: number) => this.#read('checkpoint', size);
   readonly saveCheckpoint = (from: number, made: LogCheckpoint) => this.#write('saveCheckpoint', from, made);
   readonly reportedThrough = (spool: Spool) => this.#read('reportedThrough', spool);
-  readonly report = (spool: Spool, oldest: number, events: readonly ReportedCall[]) =>
-    this.#write('report', spool, oldest, events);
+  readonly report = (
+    spool: Spool,
+    oldest: number,
+    events: readonly ReportedCall[],
+    digests: readonly string[] = [],
+  ) => this.#write('report', spool, oldest, { events, digests });
   readonly pruneEvents = (limit: number) => this.#write('pruneEvents', limit);
   readonly indexEvents = (limit: number) => this.#write('indexEvents', limit);
   readonly signOffs = () => this.#read('signOffs');

@@ -10,7 +10,7 @@ import { equal } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import { KEPT_EXPIRED_MS } from '../kept.ts';
-import type { LogCheckpoint, Pruned, ReportedCall, Spool } from '../log-store.ts';
+import type { LogCheckpoint, Pruned, Reported, Spool } from '../log-store.ts';
 import type { HandedBack, Merged } from '../recovery-store.ts';
 import type { AuthorityRequest } from '../request-store.ts';
 import type {
@@ -39,6 +39,7 @@ import {
   insertIssuance,
   textOfEvent,
 } from './tables/rows.ts';
+import type { Given } from './tables/spool-table.ts';
 
 /** What the database knows in memory besides, changed and taken back with its transactions. */
 export interface Memory {
@@ -161,8 +162,8 @@ function logWrites({ log, index, prune, spools }: Tables, audit: (at: number, ev
     },
     pruneEvents: (_: number, limit: number): boolean => prune.prune(limit),
     indexEvents: (_: number, limit: number): boolean => index.fill(limit),
-    report: (at: number, spool: Spool, oldest: number, events: readonly ReportedCall[]): number => {
-      for (const event of spools.take(at, spool, oldest, events)) audit(at, textOfEvent(event));
+    report: (at: number, spool: Spool, oldest: number, given: Given): Reported => {
+      for (const event of spools.take(at, spool, oldest, given)) audit(at, textOfEvent(event));
       return spools.through(spool);
     },
   };

@@ -19,5 +19,11 @@ const CROSS_CHAINS = `
   ALTER TABLE authorities ADD COLUMN cross_sequence INTEGER NOT NULL DEFAULT 0;
   `;
 
+/** The node of each spool, and the SHA-256 of its newest record, which older ones do not have. */
+const SPOOLS_BY_NODE = `
+  ALTER TABLE spools ADD COLUMN node TEXT NOT NULL DEFAULT '';
+  ALTER TABLE spools ADD COLUMN last BLOB;
+  `;
+
 /** As in MIGRATIONS, after all that are written out there. */
-export const LATE_STEPS: readonly string[] = [JWT_KEYS, CROSS_CHAINS];
+export const LATE_STEPS: readonly string[] = [JWT_KEYS, CROSS_CHAINS, SPOOLS_BY_NODE];

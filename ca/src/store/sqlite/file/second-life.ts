@@ -151,7 +151,7 @@ function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): 
       moveAgain(db, sql, moved);
     } else if (event.type === 'svid.issuing') recordLost(sql, { event, at, issuer });
     else if (event.type === 'call.recorded' && 'spool' in event)
-      spools.heard(at.getTime(), event, event.number);
+      spools.heard(at.getTime(), event, { through: event.number, last: '' });
     else if (event.type === 'authority.tainted') taintAgain(sql, { event, at, sequence });
     else if (event.type === 'jwtKey.moved') moveJwtAgain(sql, { event, at, sequence });
     else if (event.type === 'jwtKey.tainted') {

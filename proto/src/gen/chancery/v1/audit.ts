@@ -44,6 +44,11 @@ export interface ReportBatch {
 export interface ReportResponse {
   /** The number of the last record of this spool that is durable; 0 for none. */
   through: bigint;
+  /**
+   * SHA-256 of that record as it was sent; empty if the CA does not know it. A gateway that has sent another one under
+   * this number is not the only one with this spool: it begins another, and sends again what it still has.
+   */
+  last: Buffer;
 }
 
 function createBaseReportRequest(): ReportRequest {
@@ -226,7 +231,7 @@ export const ReportBatch: MessageFns<ReportBatch> = {
 };
 
 function createBaseReportResponse(): ReportResponse {
-  return { through: 0n };
+  return { through: 0n, last: Buffer.alloc(0) };
 }
 
 export const ReportResponse: MessageFns<ReportResponse> = {
@@ -236,6 +241,9 @@ export const ReportResponse: MessageFns<ReportResponse> = {
         throw new globalThis.Error("value provided for field message.through of type uint64 too large");
       }
       writer.uint32(8).uint64(message.through);
+    }
+    if (message.last.length !== 0) {
+      writer.uint32(18).bytes(message.last);
     }
     return writer;
   },
@@ -259,6 +267,14 @@ export const ReportResponse: MessageFns<ReportResponse> = {
             }
 
             message.through = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.last = Buffer.from(reader.bytes());
             continue;
           }
         }
