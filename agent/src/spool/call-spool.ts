@@ -90,9 +90,9 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
     stop.signal,
   );
   const begun = spool.through;
-  const refuses = () => (isRequired() ? whyFull(spool, options) : undefined);
+  const refuses = (bytes = ONE_RECORD) => (isRequired() ? whyFull(spool, options, bytes) : undefined);
   return {
-    ensureRoom: (events) => ensureNo(letsIn(events) ? refuses() : undefined),
+    ensureRoom: (events) => ensureNo(letsIn(events) ? refuses(ONE_RECORD + bytesOf(events)) : undefined),
     record(...events) {
       const isNew = isRequired() && letsIn(events);
       const records = events.map(recordOf);
@@ -107,7 +107,7 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
         if (isRequired()) throw error;
       }
     },
-    refuses,
+    refuses: () => refuses(),
     undelivered: () => failure,
     report() {
       lost += passed(spoiled, spool.through);
@@ -130,8 +130,8 @@ function passed(numbers: Set<number>, through: number): number {
   return had.length;
 }
 
-function whyFull(spool: Spool, { maxBytes, folder }: SpoolOptions): string | undefined {
-  if (spool.hasRoom(maxBytes * SPARE_PART + ONE_RECORD)) return undefined;
+function whyFull(spool: Spool, { maxBytes, folder }: SpoolOptions, bytes: number): string | undefined {
+  if (spool.hasRoom(maxBytes * SPARE_PART + bytes)) return undefined;
   return `${folder} is full: ${spool.depth} records wait for the CA`;
 }
 
@@ -188,6 +188,12 @@ function ageOf(json: string | undefined, clock: Clock): number {
   const [, time = ''] = /"time":"([^"]+)"/.exec(json) ?? [];
   return Math.max(0, (clock.now().getTime() - Date.parse(time)) / 1000) || 0;
 }
+
+/** Of their lines, at most. */
+const bytesOf = (events: readonly SpooledEvent[]): number =>
+  events.reduce((sum, event) => sum + Buffer.byteLength(recordOf(event)) + BESIDES, 0);
+/** A line has a sum and a number besides its record. */
+const BESIDES = 32;
 
 /** Text that makes it too long is cut. */
 function recordOf(event: SpooledEvent): string {

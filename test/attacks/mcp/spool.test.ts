@@ -121,6 +121,24 @@ describe('M85 a spool that is full', () => {
     await vi.waitFor(async () => expect(await ids()).toHaveLength(kept + ANSWERS), PATIENCE);
   });
 
+  test('M107 has room for all calls of one moment, or says so before any of them is written elsewhere', async () => {
+    required = true;
+    const { ensureRoom, record } = open(() => undefined);
+    const many = Array.from({ length: 40 }, (_, id) => event(id, { reason: long.slice(0, 700) }));
+    const fits = (): boolean => {
+      try {
+        ensureRoom(many);
+        return true;
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'audit_spool' });
+        return false;
+      }
+    };
+    let batches = 0;
+    for (; fits(); batches += 1) record(...many);
+    expect(batches).toBeGreaterThan(10);
+  });
+
   test('of another server lets calls go on, counts what is lost, and says so once there is room', async () => {
     let reach: TestCa | undefined;
     const { record, report } = open(() => reach);
