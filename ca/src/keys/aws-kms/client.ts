@@ -19,6 +19,7 @@ const TRIES = 4;
 const ANSWER_MS = 10_000;
 const TRY_MS = 4000;
 const CONNECT_MS = 2000;
+const LATE_MS = 120_000;
 /** KMS takes about 10 ms: more at once would only use up the quota of requests sooner. */
 const AT_ONCE = 16;
 
@@ -27,8 +28,11 @@ export interface Question<T> {
   readonly action: string;
   /** The key's ARN, id or alias. */
   readonly key?: string;
-  /** Not tried again, since that could make a second key. */
-  readonly once?: boolean;
+  /**
+   * For what makes something: it is not tried again, since that could make a second one, and is not given up with its
+   * answer, which this takes if it comes within two minutes.
+   */
+  readonly late?: (made: T) => void;
   /** Sends one command. */
   ask(client: sdk.KMSClient, api: typeof sdk, options: { readonly abortSignal: AbortSignal }): Promise<T>;
 }
@@ -46,16 +50,16 @@ export async function openKms({ region, endpoint, answerMs = ANSWER_MS }: KmsAt)
   const api = await import('@aws-sdk/client-kms');
   const { KMSClient } = api;
   const credentials = ownCredentials();
-  const clientOf = (maxAttempts: number): sdk.KMSClient =>
+  const clientOf = (maxAttempts: number, requestTimeout: number): sdk.KMSClient =>
     new KMSClient({
       region,
       credentials: () => credentials(),
       maxAttempts,
       retryMode: 'standard',
-      requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: TRY_MS, throwOnRequestTimeout: true },
+      requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout, throwOnRequestTimeout: true },
       ...(endpoint === undefined ? {} : { endpoint }),
     });
-  const [client, once] = [clientOf(TRIES), clientOf(1)];
+  const [client, once] = [clientOf(TRIES, TRY_MS), clientOf(1, LATE_MS)];
   const turns = new Turns(AT_ONCE);
   return {
     region,
@@ -64,7 +68,15 @@ export async function openKms({ region, endpoint, answerMs = ANSWER_MS }: KmsAt)
       const end = AbortSignal.timeout(answerMs);
       try {
         // Those before end in their own time, so a turn comes before it is too late.
-        return await turns.run(() => question.ask(question.once ? once : client, api, { abortSignal: end }));
+        return await turns.run(() =>
+          question.late === undefined
+            ? question.ask(client, api, { abortSignal: end })
+            : answeredBy(
+                end,
+                question.ask(once, api, { abortSignal: AbortSignal.timeout(LATE_MS) }),
+                question.late,
+              ),
+        );
       } catch (error) {
         const says = `AWS KMS in ${region} has not answered ${action} for ${answerMs / 1000} s: try again`;
         if (end.aborted) throw new IdentityError('key_unreachable', says, { cause: error });
@@ -75,6 +87,21 @@ export async function openKms({ region, endpoint, answerMs = ANSWER_MS }: KmsAt)
       for (const each of [client, once]) each.destroy();
     },
   };
+}
+
+/** Resolves as `asked`. Rejects with the reason of `end`; what comes after that is given to `late`. */
+async function answeredBy<T>(end: AbortSignal, asked: Promise<T>, late: (made: T) => void): Promise<T> {
+  const ended = Promise.withResolvers<never>();
+  const giveUp = (): void => ended.reject(end.reason);
+  end.addEventListener('abort', giveUp, { once: true });
+  try {
+    return await Promise.race([asked, ended.promise]);
+  } catch (error) {
+    asked.then(late, () => {});
+    throw error;
+  } finally {
+    end.removeEventListener('abort', giveUp);
+  }
 }
 
 /** The client would search by itself, and share an answer that never comes with later requests. */

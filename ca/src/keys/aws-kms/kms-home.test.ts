@@ -76,6 +76,20 @@ test.each([
   expect(again.spki).toEqual(signer.spki);
 });
 
+test('I249 a key that KMS makes after its answer was given up is scheduled for deletion', async () => {
+  const before = new Set(kms.keys.keys());
+  const hurried = await openHome({ answerMs: 300 });
+  kms.trouble.slowMs = 1000;
+  await expect(hurried.create('late')).rejects.toThrow(
+    refusal('key_unreachable', /has not answered kms:CreateKey for 0.3 s/),
+  );
+  kms.trouble.slowMs = 0;
+  await expect
+    .poll(() => [...kms.keys].flatMap(([arn, { state }]) => (before.has(arn) ? [] : [state])))
+    .toEqual(['PendingDeletion']);
+  hurried.close();
+});
+
 test('a key that is not seen at once after it was made is waited for', async () => {
   kms.trouble.unseen = 2;
   expect((await home.create('ab')).signer.algorithm).toBe('ecdsa-p256');

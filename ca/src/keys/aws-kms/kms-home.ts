@@ -1,5 +1,5 @@
 /** The home `aws-kms`: keys that are made in AWS KMS, sign there, and never leave it. */
-import type { GetPublicKeyResponse, KeyMetadata } from '@aws-sdk/client-kms';
+import type { CreateKeyResponse, GetPublicKeyResponse, KeyMetadata } from '@aws-sdk/client-kms';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { distantSigner, Troubles } from '@chancery/shared/keys/distant.ts';
 import type { HomeKey, KeyHome, KeyPlace } from '@chancery/shared/keys/home.ts';
@@ -89,9 +89,10 @@ interface NewKey {
 }
 
 async function createKey(kms: Kms, { label, algorithm, trustDomain }: NewKey): Promise<KeyMetadata> {
-  const { KeyMetadata: made } = await kms.ask({
+  const { KeyMetadata: made } = await kms.ask<CreateKeyResponse>({
     action: 'kms:CreateKey',
-    once: true,
+    // Nobody would know of it, and the next try makes another one.
+    late: ({ KeyMetadata: unheard }) => void scheduleDeletion(kms, unheard?.Arn ?? '').catch(() => {}),
     ask: (client, { CreateKeyCommand }, options) =>
       client.send(
         new CreateKeyCommand({
