@@ -3,7 +3,7 @@
  * a copy of the checkout. Prints a line a mutant; exits 1 where one survives, 2 where the tests fail without any.
  * `--minutes M` tries as many as it can in that time, in an order that `--seed N` chooses.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from '../kit/processes.ts';
@@ -73,6 +73,8 @@ async function main(order: Order): Promise<number> {
   // Tests that a mutant cuts short leave their folders behind; they go with the copy.
   process.env['TMPDIR'] = join(copy.root, 'tmp');
   mkdirSync(join(copy.root, 'tmp'));
+  // Some tests are another user for a moment, who has to get as far as the file that is closed to that user.
+  chmodSync(copy.root, 0o755);
   try {
     return await mutate(order, copy);
   } finally {
