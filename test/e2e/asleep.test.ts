@@ -111,6 +111,9 @@ async function rotated(): Promise<void> {
   expect(await stageOf()).toBe('idle');
 }
 
+const certificates = () =>
+  new Map(Object.keys(agents).map((name) => [name, readFileSync(fileOf(name, 'svid.pem'), 'latin1')]));
+
 /** The agent has a certificate of now, under the roots of now and no others. */
 async function expectBack(name: string, before: string): Promise<void> {
   const [svid, bundle] = [fileOf(name, 'svid.pem'), fileOf(name, 'bundle.pem')];
@@ -124,9 +127,7 @@ async function expectBack(name: string, before: string): Promise<void> {
 }
 
 test('two rotations later: one that was stopped, one that stood still, one that has TLS alone', async () => {
-  const before = new Map(
-    Object.keys(agents).map((name) => [name, readFileSync(fileOf(name, 'svid.pem'), 'latin1')]),
-  );
+  const before = certificates();
   await sleep('local');
   await sleep('far');
   running.get('frozen')?.child.kill('SIGSTOP');
@@ -184,9 +185,45 @@ test('I88 a thief who has the root alone moves no agent: one that is awake, and 
     renameSync(`${data}.kept`, data);
   }
   for (const name of Object.keys(agents)) expect(stateOf(folderOf(name)).bundle.authorities).toEqual(known);
-  const before = new Map(
-    Object.keys(agents).map((name) => [name, readFileSync(fileOf(name, 'svid.pem'), 'latin1')]),
-  );
+  const before = certificates();
+  serving = await ca.serve();
+  for (const [name, was] of before) await expectBack(name, was);
+}, 300_000);
+
+test('I102 a thief who has all that the CA had until a taint moves no agent that has heard of it', async () => {
+  const data = join(dir, 'data');
+  await serving.stop();
+  cpSync(data, `${data}.stolen`, { recursive: true });
+  serving = await ca.serve();
+  const [signs] = JSON.parse((await ca.cli('rotate', 'status', '--json')).stdout).roots;
+  expect(await ca.cli('taint', signs.serial, '--reason', 'theft', '--yes')).toMatchObject({ status: 0 });
+  expect(await ca.cli('rotate', 'standby')).toMatchObject({ status: 0 });
+  for (const [name, was] of certificates()) await expectBack(name, was);
+  const known = new Map(Object.keys(agents).map((name) => [name, stateOf(folderOf(name))]));
+  const from = new Map([...running].map(([name, { log }]) => [name, name === 'far' ? 0 : log().length]));
+  // One that starts anew has heard it before: what it keeps on its disk says so.
+  await sleep('far');
+  await serving.stop();
+  renameSync(data, `${data}.kept`);
+  renameSync(`${data}.stolen`, data);
+  const thief = await ca.serve();
+  try {
+    await ca.apply([identity('local', 'unix'), identity('frozen', 'unix'), served('stolen')]);
+    stir('far');
+    await vi.waitFor(() => {
+      for (const name of Object.keys(agents))
+        expect(running.get(name)?.log().slice(from.get(name))).toMatch(
+          /is under no root that this agent trusts/,
+        );
+    }, 90_000);
+    for (const [name, { bundle }] of known)
+      expect(stateOf(folderOf(name))).toMatchObject({ bundle, policy: { resources: [] } });
+  } finally {
+    await thief.stop();
+    rmSync(data, { recursive: true });
+    renameSync(`${data}.kept`, data);
+  }
+  const before = certificates();
   serving = await ca.serve();
   for (const [name, was] of before) await expectBack(name, was);
 }, 300_000);
