@@ -16,6 +16,7 @@ import { generateKey } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { after, makeAuthority, makeLeaf } from '../../../../test/kit/certificates.ts';
+import { refusal } from '../../../../test/kit/refusal.ts';
 import { type KnownGood, loadKnownGood, saveKnownGood, setAside } from './last-known-good.ts';
 import { loadRevocations } from './revocations.ts';
 
@@ -172,4 +173,9 @@ test('what is set aside later keeps the first, and five are kept', () => {
   expect(names).toEqual(['', '.2', '.3', '.4', '.5', '.5'].map((end) => `.unusable${end}`));
   expect(readFileSync(`${path}.unusable`, 'utf8')).toBe('{1');
   for (const name of new Set(names)) rmSync(path + name);
+});
+
+test('a file that cannot be set aside is named, with where to', () => {
+  const path = join(dir, 'no', 'folder', 'state.json');
+  expect(() => setAside(path)).toThrow(refusal('file', /state\.json could not be renamed to .*\.unusable: /));
 });

@@ -8,6 +8,7 @@ import { ManualClock } from '../../../../test/kit/manual-clock.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
 import { signedState } from '../../../../test/kit/state-notes.ts';
 import { newLogKey } from '../../../../test/kit/voucher.ts';
+import { Signed } from './signed.ts';
 import { type SavedTrust, TrustState } from './trust-state.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
@@ -194,3 +195,9 @@ test('the order of revocations makes no difference to their signature', () => {
 function jwt() {
   return { keyId: 'a', publicKey: root, expiresAt: 0n };
 }
+
+test('a checkpoint is kept by no agent that has no key to verify it with', () => {
+  const signed = new Signed(() => id);
+  signed.see('of whomever', undefined);
+  expect(signed.checkpoint).toBe('');
+});

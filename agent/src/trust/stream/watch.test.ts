@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import {
+  type HandBackResponse,
   TrustService,
   type WatchRequest,
   type WatchResponse,
@@ -18,6 +19,7 @@ type Stream = grpc.ServerDuplexStream<WatchRequest, WatchResponse>;
 /** What happened at the CA, in order, and the streams by the number of their SVID. */
 let events: string[];
 let onOpen: (stream: Stream, name: string) => void;
+let onHandBack: (answer: grpc.sendUnaryData<HandBackResponse>) => void;
 let changed = Promise.withResolvers<void>();
 function tell(event: string): void {
   events.push(event);
@@ -34,6 +36,10 @@ let port: number;
 beforeAll(async () => {
   server.addService(TrustService, {
     getBundle: () => {},
+    handBack: ({ metadata }: { metadata: grpc.Metadata }, answer: grpc.sendUnaryData<HandBackResponse>) => {
+      if (String(metadata.get('svid')[0]).startsWith(`${runs}.`)) tell('handed back');
+      onHandBack(answer);
+    },
     watch: (stream: Stream) => {
       const [run, name = ''] = String(stream.metadata.get('svid')[0]).split('.');
       const note = (event: string) => run === String(runs) && tell(event);
@@ -263,6 +269,20 @@ test('a change of what was not said ends the stream, and the next one begins wit
   await seen('ack 1 4');
   expect(accepted).toEqual([4n]);
   expect(events.filter((event) => event === 'open 1')).toHaveLength(2);
+});
+
+test('what it has is handed back before the state of the CA is taken, and again if that cannot be for now', async () => {
+  let busy = 2;
+  onHandBack = (answer) => {
+    busy -= 1;
+    if (busy >= 0) answer({ code: grpc.status.UNAVAILABLE, details: 'busy' });
+    else answer(null, { wantsRevocations: false });
+  };
+  start({ held: () => ({ sequence: 1n, note: 'signed', list: [], checkpoint: '' }) }, 'jump');
+  await seen('open 1');
+  expect(events.filter((each) => !each.startsWith('pause'))).toEqual([
+    ...['handed back', 'handed back', 'handed back', 'open 1'],
+  ]);
 });
 
 test('on rotation the new stream is heard before the old one is closed', async () => {
