@@ -2,7 +2,7 @@
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { TaintDeps, TaintOrder, TaintReport } from '../rotation/taint.ts';
 import { maySign } from '../store/authority-states.ts';
-import type { AuthorityMove, StoredJwtKey } from '../store/store.ts';
+import type { AuthorityMove, ChangedRevocation, StoredJwtKey } from '../store/store.ts';
 import { type JwtKeyDeps, jwtKeyName, makeJwtKey } from './keys.ts';
 import { jwtPublishMoves } from './stage.ts';
 
@@ -43,12 +43,12 @@ export async function taintJwtKey(
     until: undefined,
   } as const;
   const event = { type: 'jwtKey.tainted', serial, moves, reason, by } as const;
-  const { revocation } = await deps.revocations.change(async () => {
+  const write = async (): Promise<ChangedRevocation> => {
     const changed = await deps.store.taintJwtKey({ authority: serial, moves, draft }, event);
     ensure(changed !== undefined, 'rotation', FASTER);
-    await deps.authorities.refresh();
     return changed;
-  });
+  };
+  const { revocation } = await deps.revocations.change(write, () => deps.authorities.refresh());
   return { ...report, jwtKey: signs, revocation };
 }
 

@@ -5,13 +5,8 @@ import { type MadeRevocation, parseReason, type Target } from '@chancery/shared/
 import type { Agents, LiveAgent } from '../agents/agents.ts';
 import { type Holders, OWN_NODE, type Unacknowledged, unacknowledged } from '../agents/holders.ts';
 import { whenAcknowledged } from '../agents/progress.ts';
-import {
-  type Matched,
-  matcherOf,
-  type NamedTarget,
-  type RevocationOrder,
-  type Revocations,
-} from '../revocation/revocations.ts';
+import type { RevocationOrder } from '../revocation/draft.ts';
+import { type Matched, matcherOf, type NamedTarget, type Revocations } from '../revocation/revocations.ts';
 import type { OperatorStore } from '../store/operator-store.ts';
 import type { NodeStore } from '../store/store.ts';
 import { type Acting, reading, type VerbDeps, writing } from './verb.ts';

@@ -278,6 +278,14 @@ describe('I179 the countersignature of who is revoked before it is used', () => 
     await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
   });
 
+  test('is not called revoked while what is on record cannot be read', async () => {
+    await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
+    await operator.countersign(bob)(1);
+    vi.spyOn(rpc.store, 'revocations').mockRejectedValue(new Error('busy'));
+    await expect(rpc.revocations.change(async () => {})).rejects.toThrow('busy');
+    await expect(operator.lift(ada)(1)).rejects.toThrow(refusal('store', /could not be read/));
+  });
+
   test('takes nothing from another person who asks for the same', async () => {
     const carl = signedIn('carl');
     await expect(operator.lift(carl)(1)).rejects.toThrow(needed('lift'));

@@ -1,7 +1,7 @@
 /** Two people for one use of a verb: the one who asks, and another who countersigns exactly that. */
 import { hash } from 'node:crypto';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
-import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import type { OperatorStore, StoredRequest } from '../store/operator-store.ts';
@@ -57,6 +57,7 @@ function ensureGood(
   try {
     revocations.ensureGood(countersigner, 'revoked_peer');
   } catch (cause) {
+    if (!isRefusal(cause, 'revoked_peer')) throw cause;
     const says = `${countersignedBy}, who countersigned request ${number}, was revoked since`;
     const next = `withdraw it (chancery-ca countersign ${number} --withdraw) and ask again`;
     throw new IdentityError('countersign', `${says}: ${next}`, { cause });

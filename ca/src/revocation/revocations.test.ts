@@ -5,7 +5,8 @@ import { makeAuthorities } from '../../../test/kit/ca/authority.ts';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import type { Issuance } from '../store/store.ts';
-import { openRevocations, type RevocationOrder, type Revocations } from './revocations.ts';
+import type { RevocationOrder } from './draft.ts';
+import { openRevocations, type Revocations } from './revocations.ts';
 
 const ID = parseSpiffeId('spiffe://prod.example/web');
 const OTHER = parseSpiffeId('spiffe://prod.example/other');
@@ -286,10 +287,26 @@ describe('a change of the store by another room', () => {
       revocations.revoke(order('id', ID)),
     ]);
     await revocations.change(async () => {});
-    expect(seen).toEqual([
-      [2n, 1],
-      [3n, 2],
-    ]);
+    expect(seen).toEqual([[3n, 2]]);
+  });
+
+  test('I205 that takes long after its write holds up no revocation, and is in force with the next one', async () => {
+    const slow = Promise.withResolvers<void>();
+    const changing = revocations.change(elsewhere, () => slow.promise);
+    await revocations.revoke(order('id', ID));
+    for (const id of [ID, OTHER]) expect(() => ensureGood({ id, serial: undefined })).toThrow(/revocation/);
+    slow.resolve();
+    await changing;
+    expect(revocations.sets.current().list).toHaveLength(2);
+  });
+
+  test('I205 while it is being written, what is asked for behind it counts already', async () => {
+    const slow = Promise.withResolvers<void>();
+    const changing = revocations.change(() => slow.promise);
+    const revoked = revocations.revoke(order('id', ID));
+    await vi.waitFor(() => expect(() => ensureGood()).toThrow(refusal('revoked_peer', /revocation/)));
+    slow.resolve();
+    await Promise.all([changing, revoked]);
   });
 
   test('is put in force also where what follows it fails', async () => {
@@ -307,7 +324,17 @@ describe('a change of the store by another room', () => {
     vi.spyOn(deps.store, 'revocations').mockRejectedValueOnce(new Error('busy'));
     await expect(revocations.change(elsewhere)).rejects.toThrow('busy');
     expect(() => ensureGood()).toThrow(refusal('store', /could not be read/));
+    // Open streams ask as they hear of it, and those of good peers go on.
+    const cut: unknown[] = [];
+    revocations.sets.onChange(() => {
+      try {
+        ensureGood();
+      } catch (error) {
+        cut.push(error);
+      }
+    });
     await vi.waitFor(() => ensureGood());
+    expect(cut).toEqual([]);
     expect(() => ensureGood({ id: OTHER, serial: undefined })).toThrow(
       refusal('revoked_peer', /revocation 1/),
     );

@@ -1,15 +1,12 @@
 /** Revocations: kept in the store, loaded before the CA serves, asked at each call, and pushed to open streams. */
-import { nodeName } from '@chancery/shared/evidence/node.ts';
-import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import { Turns } from '@chancery/shared/ground/turns.ts';
 import {
   describeRevocation,
-  ensureOfDomain,
   type MadeRevocation,
   parseTarget,
-  type Reason,
   type Target,
 } from '@chancery/shared/revocation/revocation.ts';
 import {
@@ -19,8 +16,6 @@ import {
   revocationSet,
 } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
-import { isReserved, roleNamedBy } from '@chancery/shared/spiffe/reserved.ts';
-import { OWN_NODE } from '../agents/holders.ts';
 import type {
   AgentStore,
   CertificateStore,
@@ -29,15 +24,8 @@ import type {
   UnexpiredPage,
   UnexpiredPlace,
 } from '../store/store.ts';
+import { draftOf, type RevocationOrder } from './draft.ts';
 import { issuedSerial } from './serials.ts';
-
-export interface RevocationOrder {
-  readonly target: Target;
-  readonly reason: Reason;
-  /** 0 for no end. */
-  readonly seconds: number;
-  readonly by: string;
-}
 
 /** A target as an operator gives it. */
 export interface NamedTarget {
@@ -83,9 +71,11 @@ export interface Revocations {
   revoke(order: RevocationOrder): Promise<MadeRevocation>;
   /**
    * Makes a change of the store among all others of revocations, and puts in force what the store has then. If that
-   * cannot be read, `ensureGood` refuses everybody until it can. Throws what `write` throws, and store.
+   * cannot be read, `ensureGood` refuses everybody until it can. `settle` runs between the two, with what `write`
+   * resolved with; other changes do not wait for it, and put in force what `write` has made. Throws what `write` and
+   * `settle` throw, and store.
    */
-  change<T>(write: () => Promise<T>): Promise<T>;
+  change<T>(write: () => Promise<T>, settle?: (written: T) => Promise<void>): Promise<T>;
   /** Throws revocation, store. */
   lift(number: number, by: string): Promise<MadeRevocation>;
   /** Those in force, by their numbers, of which each cuts off all that `target` does; of patterns equal ones alone. */
@@ -118,6 +108,8 @@ class LiveRevocations implements Revocations {
   /** True while the store has revocations that are not in the set. */
   #isBehind = false;
   #isCatchingUp = false;
+  /** How many changes are in the store and not yet in the set, or may be. */
+  #settling = 0;
 
   constructor(deps: RevocationDeps, first: RevocationSet<MadeRevocation>) {
     this.#deps = deps;
@@ -169,28 +161,53 @@ class LiveRevocations implements Revocations {
     return { certificates, ids: [...ids].toSorted(), more: after !== undefined };
   }
 
-  revoke(order: RevocationOrder): Promise<MadeRevocation> {
-    return this.#inTurn(() => this.#revoke(order));
+  async revoke(order: RevocationOrder): Promise<MadeRevocation> {
+    const draft = await draftOf(order, this.#deps);
+    // It counts before its turn, too: the change before it may take long.
+    const early = alone(draft, this.#deps.clock);
+    this.#coming.add(early);
+    try {
+      return await this.#inTurn(async () => {
+        const { revocation, sequence } = await this.#deps.store.revoke(draft, MAX_IN_FORCE);
+        await this.#follow([...this.#kept(), revocation], sequence);
+        return revocation;
+      });
+    } finally {
+      this.#coming.delete(early);
+    }
   }
 
   lift(number: number, by: string): Promise<MadeRevocation> {
     return this.#inTurn(async () => {
       const { revocation, sequence } = await this.#deps.store.lift(number, by);
       const left = this.#kept().filter((each) => each.number !== number);
-      this.#sets.publish(revocationSet(left, sequence));
+      await this.#follow(left, sequence);
       return revocation;
     });
   }
 
-  change<T>(write: () => Promise<T>): Promise<T> {
-    return this.#inTurn(async () => {
-      try {
-        return await write();
-      } finally {
-        // Also where it failed: it may have come as far as the store.
+  async change<T>(
+    write: () => Promise<T>,
+    settle: (written: T) => Promise<void> = async () => {},
+  ): Promise<T> {
+    this.#settling += 1;
+    try {
+      const written = await this.#inTurn(write);
+      await settle(written);
+      return written;
+    } finally {
+      // Also where it failed: it may have come as far as the store.
+      await this.#turns.run(async () => {
+        this.#settling -= 1;
         await this.#load();
-      }
-    });
+      });
+    }
+  }
+
+  /** Behind a change that settles, the set before has not all that is on record. */
+  async #follow(list: readonly MadeRevocation[], sequence: bigint): Promise<void> {
+    if (this.#settling > 0) await this.#load();
+    else this.#sets.publish(revocationSet(list, sequence));
   }
 
   /** Publishes nothing where nothing has changed: no two sets have one number. */
@@ -200,9 +217,10 @@ class LiveRevocations implements Revocations {
       const [now, numbers] = [this.#deps.clock.now(), new Set(list.map(({ number }) => number))];
       // The store leaves out what has ended by a clock that may be ahead.
       const ended = this.#kept().filter((each) => !inForce(each, now) && !numbers.has(each.number));
+      // Before it is published: open streams ask at once.
+      this.#isBehind = false;
       if (sequence !== this.#sets.current().sequence)
         this.#sets.publish(revocationSet([...list, ...ended], sequence));
-      this.#isBehind = false;
     } catch (error) {
       this.#isBehind = true;
       throw error;
@@ -235,19 +253,6 @@ class LiveRevocations implements Revocations {
     return { id, serial, origin, node: { platform, node } };
   }
 
-  async #revoke(order: RevocationOrder): Promise<MadeRevocation> {
-    const draft = await draftOf(order, this.#deps);
-    const early = alone(draft, this.#deps.clock);
-    this.#coming.add(early);
-    try {
-      const { revocation, sequence } = await this.#deps.store.revoke(draft, MAX_IN_FORCE);
-      this.#sets.publish(revocationSet([...this.#kept(), revocation], sequence));
-      return revocation;
-    } finally {
-      this.#coming.delete(early);
-    }
-  }
-
   /** Those that are in force, or may be again. */
   #kept(): readonly MadeRevocation[] {
     const time = this.#deps.cautious();
@@ -261,27 +266,6 @@ class LiveRevocations implements Revocations {
       return change();
     });
   }
-}
-
-/** A revocation of a certificate ends with that certificate. Throws revocation. */
-async function draftOf(order: RevocationOrder, deps: RevocationDeps): Promise<RevocationDraft> {
-  const { target, reason, seconds, by } = order;
-  const taint = 'an authority is not revoked by itself, since another one must sign: chancery-ca taint';
-  ensure(target.kind !== 'authority', 'revocation', taint);
-  ensureOfDomain(target, deps.trustDomain);
-  const now = deps.clock.now();
-  const asked = seconds === 0 ? undefined : addSeconds(now, seconds);
-  const issued = target.kind === 'serial' ? await deps.store.issuance(target.value) : undefined;
-  const isOperator = target.kind === 'id' && roleNamedBy(parseSpiffeId(target.value)) === 'operator';
-  const reserved =
-    target.kind === 'node' ? target.value === nodeName(OWN_NODE) : isReserved(target.value) && !isOperator;
-  const how = 'the names of the CA are not revoked; revoke its certificate by serial, and it makes another';
-  ensure(!reserved, 'revocation', how);
-  if (issued === undefined) return { target, reason, by, until: asked };
-  const { notAfter, id } = issued;
-  const ended = `certificate ${target.value} of ${id} ended at ${notAfter.toISOString()} by itself`;
-  ensure(notAfter > now, 'revocation', ended);
-  return { target, reason, by, until: asked !== undefined && asked < notAfter ? asked : notAfter };
 }
 
 /** A set of this one revocation, which has no number yet. */

@@ -13,6 +13,7 @@ import { keyNameOf, rootOf } from '../authority/records.ts';
 import { makeIntermediate } from '../authority/settle.ts';
 import { vouch } from '../authority/vouch.ts';
 import { isOffline } from '../keys/offline.ts';
+import type { Revocations } from '../revocation/revocations.ts';
 import { isStandby } from '../store/authority-states.ts';
 import type {
   AgentStore,
@@ -32,8 +33,8 @@ export interface TaintDeps extends Omit<AuthorityDeps, 'store'>, Omit<LookDeps, 
   readonly agents: Pick<Agents, 'list' | 'has' | 'onProgress'>;
   readonly store: AuthorityDeps['store'] & TaintStore & Pick<AgentStore, 'holdings'>;
   readonly authorities: Pick<Authorities, 'refresh'>;
-  /** `keep` publishes a revocation that is in the store. */
-  readonly revocations: LookDeps['revocations'] & { change<T>(write: () => Promise<T>): Promise<T> };
+  /** `change` puts in force what the store has after `write`. */
+  readonly revocations: LookDeps['revocations'] & Pick<Revocations, 'change'>;
   /** The CA's own certificate. */
   readonly own: { settle(): Promise<void> };
 }
@@ -195,13 +196,15 @@ async function transit(
     until: addSeconds(notAfter, AFTER_END_SECONDS),
   } as const;
   const event = { type: 'authority.tainted', serial, kind, moves, reason, by } as const;
-  return revocations.change(async () => {
+  const write = async (): Promise<ChangedRevocation> => {
     const changed = await store.taintAuthority({ authority: serial, moves, draft }, event);
     ensure(changed !== undefined, 'rotation', FASTER);
+    return changed;
+  };
+  return revocations.change(write, async () => {
     await authorities.refresh();
     // Agents that hear of it next dial again.
     await own.settle();
-    return changed;
   });
 }
 

@@ -9,7 +9,7 @@ import { type Node, nodeName } from '@chancery/shared/evidence/node.ts';
 import { successionStatement } from '@chancery/shared/evidence/succession.ts';
 import { asBuffer, equal, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
-import { ensure } from '@chancery/shared/ground/errors.ts';
+import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { ProvenKey } from '@chancery/shared/x509/csr.ts';
@@ -202,7 +202,8 @@ function isGood(peer: Parameters<Revocations['ensureGood']>[0], revocations: Rev
   try {
     revocations.ensureGood(peer, 'revoked_peer');
     return true;
-  } catch {
+  } catch (error) {
+    if (!isRefusal(error, 'revoked_peer')) throw error;
     return false;
   }
 }

@@ -66,19 +66,15 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
   const heard = new Heard(clock);
   const crls = new LiveValue<Uint8Array>(() => new IdentityError('unavailable', 'the CA was not heard yet'));
   let stream: StreamState = { failure: 'the CA was not heard yet', since: clock.now() };
-  let snapshotFailure: string | undefined;
-  const failed = (error: unknown): void => {
-    snapshotFailure = error instanceof Error ? error.message : String(error);
-  };
+  const outcome = new Outcome();
   const accept = (snapshot: State, ca: VerifiedSvid | undefined): void => {
+    const end = outcome.begin();
     try {
       state.accept(snapshot, () => ca && ensureCa(ca, judge));
-      state.saved.then(() => {
-        snapshotFailure = undefined;
-      }, failed);
+      state.saved.then(() => end(undefined), end);
     } catch (error) {
       // The stream ends for this one, and says so itself.
-      if (!isRefusal(error, 'revoked_peer')) failed(error);
+      if (!isRefusal(error, 'revoked_peer')) end(error);
       throw error;
     }
   };
@@ -114,7 +110,24 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       silentSeconds: () => heard.silentSeconds(),
       caTarget: () => targetFor(svid.current()),
     },
-    snapshotFailure: () => snapshotFailure,
+    snapshotFailure: () => outcome.failure,
     ended: Promise.all([watching, watchEnds(state, options, signal)]).then(() => {}),
   };
+}
+
+/** What became of the latest snapshot. A slow disk hides nothing: the end of an earlier one counts no longer. */
+class Outcome {
+  failure: string | undefined;
+  #latest = 0;
+
+  /** Returns what is called once, with an error or undefined, when it is known. */
+  begin(): (error: unknown) => void {
+    this.#latest += 1;
+    const number = this.#latest;
+    return (error) => {
+      if (number !== this.#latest) return;
+      if (error === undefined) this.failure = undefined;
+      else this.failure = error instanceof Error ? error.message : String(error);
+    };
+  }
 }
