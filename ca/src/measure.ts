@@ -28,7 +28,9 @@ export interface Measured {
   readonly limits: Limits;
   readonly reportRoom: ReportRoom;
   readonly doors: Doors;
-  readonly auditLog: Pick<GrowingLog, 'isFailing'>;
+  readonly auditLog: Pick<GrowingLog, 'isFailing'> & {
+    readonly uncopiedSeconds: MetricSources['uncopiedSeconds'];
+  };
   readonly lists: Crls['lists'];
   readonly clock: Clock;
   readonly store: Store;
@@ -53,6 +55,7 @@ export function openMetrics(rooms: Measured): Metrics {
     revocations: () => revocations.standing().length,
     revocationLists: () => (lists.has() ? lists.current() : []),
     isLogFailing: () => rooms.auditLog.isFailing(),
+    uncopiedSeconds: () => rooms.auditLog.uncopiedSeconds(),
     isHeld: () => rooms.recovery.whyHeld() !== undefined,
     now: () => clock.now(),
   });

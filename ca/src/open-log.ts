@@ -46,6 +46,8 @@ export interface OpenLog extends GrowingLog {
   readonly vouchers: Vouchers;
   readonly notes: StateNotes;
   readonly verifier: NoteKey;
+  /** For how many seconds a checkpoint has waited to be copied elsewhere; undefined if none are copied. */
+  readonly uncopiedSeconds: () => number | undefined;
 }
 
 /** The log grows until it is closed. Throws file, file_mode, store. */
@@ -62,5 +64,6 @@ export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<
   const pruner = keepSeconds === undefined ? undefined : startPruner({ ...deps, files, keepSeconds });
   const close = async () => void (await Promise.all([growing.close(), index.close(), pruner?.close()]));
   const { isFailing, checkpoint } = growing;
-  return { isFailing, checkpoint, close, vouchers, verifier, notes: new StateNotes(key) };
+  const uncopiedSeconds = () => copies?.uncopiedSeconds();
+  return { isFailing, checkpoint, close, vouchers, verifier, notes: new StateNotes(key), uncopiedSeconds };
 }

@@ -48,6 +48,24 @@ async function runBy(clock: Clock, ...args: readonly string[]): Promise<Ran> {
 const resume = (dir: string): Promise<Ran> =>
   ca('init', '--resume', '--trust-domain', TRUST_DOMAIN, '--dir', dir);
 
+test('init --dry-run says which files it would make, and makes none', async () => {
+  const dir = join(folder, 'dry');
+  const args = ['init', '--trust-domain', TRUST_DOMAIN, '--dir', dir];
+  const dry = await ca(...args, '--dry-run');
+  expect(dry).toMatchObject({ status: 0, stderr: '' });
+  expect(dry.stdout).toContain(join(dir, 'key-encryption-key'));
+  expect(existsSync(dir)).toBe(false);
+  const { makes } = JSON.parse((await ca(...args, '--dry-run', '--json')).stdout) as { makes: string[] };
+  expect((await ca(...args)).status).toBe(0);
+  expect(makes.filter((path) => !existsSync(path))).toEqual([]);
+  expect(await ca(...args, '--dry-run')).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/exists already/),
+  });
+  const resumed = await ca('init', '--resume', '--dir', dir, '--dry-run', '--json');
+  expect(JSON.parse(resumed.stdout)).toMatchObject({ makes: [] });
+});
+
 test('init is interrupted after each change of the disk, and init --resume finishes it', async () => {
   let changes = 1;
   for (; ; changes += 1) {

@@ -20,6 +20,7 @@ import {
   rootOf,
 } from '../authority/records.ts';
 import { type CaSettings, paths, readBeside, readCaConfig } from '../config.ts';
+
 import type { KeyHomes } from '../keys/homes.ts';
 import { isOffline } from '../keys/offline.ts';
 import { hasStoodBy } from '../keys/standby-keys.ts';
@@ -31,7 +32,9 @@ import { clockWarning } from '../store/clock-warning.ts';
 import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
 import type { AuthorityRecord } from '../store/store.ts';
 import { FILE_FLAG, readFiles } from './files.ts';
+
 import { CONFIG_FLAG, configFile, printJson, printWarnings, SHARED_IDS_FLAG } from './flags.ts';
+import { staleListWarning } from './stale-lists.ts';
 
 const STRICT_FLAG = {
   strict: { type: 'boolean', says: 'Treat warnings as errors.' },
@@ -98,7 +101,8 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
     throw new IdentityError(first.code, refusals.map(({ message }) => message).join('\n'));
   const read = await readResources(files, context);
   const ended = warnEnded(read, systemClock.now());
-  const all = [...warnings, ...read.warnings, ...ended];
+  const stale = staleListWarning(settings.crl, read.resources) ?? [];
+  const all = [...new Set([...warnings, ...read.warnings, ...ended, ...[stale].flat()])];
   return { resources: read.resources.length, warnings: all, isServing };
 }
 
@@ -152,6 +156,8 @@ function dataAttempts(
       const platforms = new Set(platformsOf(attestors));
       const { resources } = compileStored(found.registry, { trustDomain, platforms });
       refusedByNow(resources).forEach(warn);
+      const stale = staleListWarning(settings.crl, resources);
+      if (stale !== undefined) warn(stale);
     },
   ];
 }

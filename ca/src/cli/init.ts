@@ -1,7 +1,14 @@
 /** `init`: a config, a key-encryption key, a root, and a folder for resources. Refuses to touch what is there. */
 import { existsSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { type Command, JSON_FLAG, MisuseError } from '@chancery/shared/cli/program.ts';
+import {
+  type Command,
+  type ExitStatus,
+  type Invocation,
+  type Io,
+  JSON_FLAG,
+  MisuseError,
+} from '@chancery/shared/cli/program.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { createKek } from '@chancery/shared/keys/kek.ts';
@@ -53,6 +60,7 @@ export const init = (deps: ServeDeps): Command => ({
       says: 'The certificate of an offline root (chancery-ca ceremony export), instead of a root made here.',
     },
     resume: { type: 'boolean', says: 'Finish an init that was interrupted; keeps what is there.' },
+    'dry-run': { type: 'boolean', says: 'Only say which files it would make.' },
     ...JSON_FLAG,
   },
   async run(invocation, io) {
@@ -64,6 +72,7 @@ export const init = (deps: ServeDeps): Command => ({
     const name = invocation.text('trust-domain') ?? offline?.trustDomain;
     const trustDomain = trustDomainOf(name, resume ? file : undefined);
     if (!resume) ensureNothingThere(file, trustDomain);
+    if (invocation.has('dry-run')) return wouldMake(invocation, io, { file, trustDomain });
     const root = await (resume ? resumeCa : makeCa)(file, trustDomain, { ...deps, offline });
     const standbyKey = paths(readCaConfig(file).dataDir).standbyKeys;
     const rootNotAfter = root.notAfter.toISOString();
@@ -73,6 +82,27 @@ export const init = (deps: ServeDeps): Command => ({
     return 0;
   },
 });
+
+/** Prints what is not there yet. Changes nothing. */
+function wouldMake(
+  invocation: Invocation,
+  io: Io,
+  { file, trustDomain }: { readonly file: string; readonly trustDomain: TrustDomain },
+): ExitStatus {
+  const settings = existsSync(file) ? readCaConfig(file) : parseCaConfig(exampleConfig(trustDomain), file);
+  const at = paths(settings.dataDir);
+  const all = [file, settings.keyEncryptionKey, at.database, at.logKey, at.standbyKeys, exampleFile(file)];
+  const makes = all.filter((path) => !existsSync(path));
+  if (invocation.has('json')) printJson(io, { config: file, trustDomain, makes });
+  else
+    io.out(
+      `would make a CA for ${trustDomain}, with\n${makes.map((path) => `  ${path}\n`).join('')}` +
+        'nothing was made (dry run)\n',
+    );
+  return 0;
+}
+
+const exampleFile = (config: string): string => join(dirname(config), 'resources', 'unix.yaml');
 
 /** From the flag, or from the config if there is one. Throws config. */
 function trustDomainOf(name: string | undefined, file: string | undefined): TrustDomain {

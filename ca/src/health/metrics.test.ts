@@ -18,6 +18,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     revocations: () => 5,
     revocationLists: () => [{ kind: 'root', serial: '40aa', nextUpdate: after(30), entries: { count: 4 } }],
     isLogFailing: () => true,
+    uncopiedSeconds: () => 90,
     isHeld: () => true,
     now: () => NOW,
   });
@@ -54,6 +55,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_crl_entries{kind="root",serial="40aa"} 4',
     'chancery_audit_events_lost_total 3',
     'chancery_audit_log_failing 1',
+    'chancery_checkpoint_uncopied_seconds 90',
     'chancery_issuing_held 1',
     'chancery_turned_away_total{what="calls",whose="strangers"} 1',
   ])

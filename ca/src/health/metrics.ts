@@ -24,6 +24,8 @@ export interface MetricSources extends RotationSources {
   readonly revocationLists: () => readonly RevocationList[];
   /** True while the Merkle log of audit events does not grow. */
   readonly isLogFailing: () => boolean;
+  /** For how many seconds a checkpoint has waited to be copied elsewhere; undefined if none are copied. */
+  readonly uncopiedSeconds: () => number | undefined;
   /** A restored CA issues nothing yet. */
   readonly isHeld: () => boolean;
   readonly now: () => Date;
@@ -168,7 +170,19 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
   addListGauges(sources, registers);
 }
 
-function addLogGauge({ isLogFailing, isHeld }: MetricSources, registers: Registry[]): void {
+function addLogGauge({ isLogFailing, isHeld, uncopiedSeconds }: MetricSources, registers: Registry[]): void {
+  new Gauge({
+    name: 'chancery_checkpoint_uncopied_seconds',
+    help:
+      'For how long a signed checkpoint of the audit log has waited for its copy in audit.checkpointCopies; 0 if ' +
+      'the newest one is there. Only where copies are made.',
+    registers,
+    collect() {
+      const seconds = uncopiedSeconds();
+      if (seconds === undefined) this.reset();
+      else this.set(seconds);
+    },
+  });
   for (const [name, help, is] of [
     [
       'chancery_audit_log_failing',

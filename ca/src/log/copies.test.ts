@@ -178,3 +178,22 @@ test.each([
   await one.append(1);
   expect(await one.sequencer.step()).toBe(1);
 });
+
+test('how long a checkpoint waits for its copy is counted from the first that is not copied', async () => {
+  const { copies, grow } = await aLife('one');
+  await grow(1);
+  expect(copies.uncopiedSeconds()).toBe(0);
+  clock.advanceTo(after(30));
+  expect(copies.uncopiedSeconds()).toBe(0);
+  await grow(1);
+  clock.advanceTo(after(50));
+  await grow(1);
+  expect(copies.uncopiedSeconds()).toBe(20);
+  clock.advanceTo(after(60));
+  fs.rmSync(elsewhere, { recursive: true });
+  await grow(1);
+  expect(copies.uncopiedSeconds()).toBe(30);
+  fs.mkdirSync(elsewhere);
+  await grow(1);
+  expect(copies.uncopiedSeconds()).toBe(0);
+});

@@ -28,6 +28,8 @@ export interface CopiesDeps {
 export class Copies {
   readonly #deps: CopiesDeps;
   #copied: { readonly size: number; readonly at: Date } | undefined;
+  /** Since when there has been a checkpoint that is not copied. */
+  #uncopiedSince: Date | undefined;
   #failing: string | undefined;
   /** False until the copies were compared with the database: their folder may be missing for a while. */
   #compared = false;
@@ -54,6 +56,7 @@ export class Copies {
     const { everySeconds, clock } = this.#deps;
     const now = clock.now();
     if (this.#copied?.size === size) return;
+    this.#uncopiedSince ??= now;
     if (this.#copied !== undefined && isRecent(this.#copied.at, everySeconds, now)) return;
     await this.#trying(async () => {
       if (!this.#compared) await this.#compareAll();
@@ -61,8 +64,15 @@ export class Copies {
       if (this.#failing !== undefined)
         this.#deps.log.info({ path: this.#at(size) }, 'checkpoints are copied again');
       this.#copied = { size, at: now };
+      this.#uncopiedSince = undefined;
       this.#failing = undefined;
     });
+  }
+
+  /** For how many seconds a checkpoint has waited to be copied; 0 if none waits. */
+  uncopiedSeconds(): number {
+    const since = this.#uncopiedSince;
+    return since === undefined ? 0 : Math.max(0, (this.#deps.clock.now().getTime() - since.getTime()) / 1000);
   }
 
   async #trying(work: () => Promise<void>): Promise<void> {

@@ -19,6 +19,7 @@ import { writeProof } from '@chancery/shared/tlog/proof-text.ts';
 import { readEntryProof } from '@chancery/shared/tlog/read-log.ts';
 import { paths, readCaConfig } from '../../config.ts';
 import { ownLogKey } from '../../open-log.ts';
+import { waitedFor } from '../bar.ts';
 import { configFile, OPERATOR_FLAGS, printTable } from '../flags.ts';
 import { checkCertificates } from './audit-certificates.ts';
 import { exportEntries } from './audit-export.ts';
@@ -134,7 +135,9 @@ async function query(invocation: Invocation, io: Io): Promise<ExitStatus> {
   let place: bigint | undefined;
   if (isAll) place = await forwards(request, undefined, { invocation, print });
   else {
-    const newest = await backwards({ ...request, limit: Math.min(limit, PAGE) }, limit, invocation);
+    const asked = { ...request, limit: Math.min(limit, PAGE) };
+    const search = () => backwards(asked, limit, invocation);
+    const newest = await waitedFor(io, 'the CA searches its log', search);
     ({ place } = newest);
     print(newest.entries);
   }

@@ -12,6 +12,7 @@ import {
 } from '@chancery/shared/cli/program.ts';
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { waitedFor } from '../bar.ts';
 import { OPERATOR_FLAGS, printJson } from '../flags.ts';
 import { callOperator, type Unary } from '../operator/admin.ts';
 import { readCarried, requestLine } from './offline.ts';
@@ -198,7 +199,8 @@ type Step<Req> = (client: OperatorClient) => Unary<Req & { dryRun: boolean }, Ro
 
 async function step<Req>(invocation: Invocation, io: Io, call: Step<Req>, request: Req): Promise<ExitStatus> {
   const dryRun = invocation.has('dry-run');
-  await say(invocation, io, await callOperator(invocation, call, { ...request, dryRun }));
+  const asked = () => callOperator(invocation, call, { ...request, dryRun });
+  await say(invocation, io, await waitedFor(io, 'the CA makes the step', asked));
   if (dryRun && !invocation.has('json')) io.out('nothing was changed (dry run)\n');
   return 0;
 }

@@ -2,6 +2,7 @@
 import type { TaintResponse } from '@chancery/proto/gen/chancery/v1/rotation.ts';
 import { type Command, type Io, JSON_FLAG, MisuseError } from '@chancery/shared/cli/program.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { waitedFor } from '../bar.ts';
 import { instant, OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
 import { callOperator } from '../operator/admin.ts';
 
@@ -32,7 +33,8 @@ export const taint: Command = {
     if (reason.trim() === '') throw new MisuseError('--reason TEXT is required; the audit log keeps it');
     const dryRun = wantsDryRun || !invocation.has('yes');
     const request = { authority, reason, dryRun };
-    const report = await callOperator(invocation, (client) => client.taint, request, SECONDS);
+    const call = () => callOperator(invocation, (client) => client.taint, request, SECONDS);
+    const report = await waitedFor(io, 'the CA takes the authority away', call);
     if (invocation.has('json')) printJson(io, report);
     else printReport(io, report, dryRun);
     ensure(
