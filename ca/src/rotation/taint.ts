@@ -13,7 +13,6 @@ import { keyNameOf, rootOf } from '../authority/records.ts';
 import { makeIntermediate } from '../authority/settle.ts';
 import { vouch } from '../authority/vouch.ts';
 import { isOffline } from '../keys/offline.ts';
-import type { Revocations } from '../revocation/revocations.ts';
 import { isStandby } from '../store/authority-states.ts';
 import type {
   AgentStore,
@@ -33,8 +32,10 @@ export interface TaintDeps extends Omit<AuthorityDeps, 'store'>, Omit<LookDeps, 
   readonly agents: Pick<Agents, 'list' | 'has' | 'onProgress'>;
   readonly store: AuthorityDeps['store'] & TaintStore & Pick<AgentStore, 'holdings'>;
   readonly authorities: Pick<Authorities, 'refresh'>;
-  /** `change` puts in force what the store has after `write`. */
-  readonly revocations: LookDeps['revocations'] & Pick<Revocations, 'change'>;
+  readonly revocations: LookDeps['revocations'] & {
+    /** Puts in force what the store has after `write`, when `settle` has ended. */
+    change<T>(write: () => Promise<T>, settle?: (written: T) => Promise<void>): Promise<T>;
+  };
   /** The CA's own certificate. */
   readonly own: { settle(): Promise<void> };
 }
