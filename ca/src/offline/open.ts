@@ -7,7 +7,7 @@ import { lastIntermediate, rootOf } from '../authority/records.ts';
 import { writeCertificate } from '../ceremony/root.ts';
 import type { KeyHomes } from '../keys/homes.ts';
 import { isOffline } from '../keys/offline.ts';
-import type { AuthorityRequest } from '../store/request-store.ts';
+import type { AskedIntermediate } from '../store/request-store.ts';
 import type { AuthorityStore, StoredAuthority } from '../store/store.ts';
 
 /** One file that waits for its answer. */
@@ -51,7 +51,7 @@ export const isAsked = (root: StoredAuthority): boolean =>
   isOffline(root) && ['prepared', 'published', 'active'].includes(root.state);
 
 async function intermediateRequest(
-  { label, root: serial, madeAt, pem }: AuthorityRequest,
+  { label, root: serial, madeAt, pem }: AskedIntermediate,
   root: StoredAuthority,
   records: readonly StoredAuthority[],
   { keys, clock, folder }: OpenDeps,

@@ -50,7 +50,7 @@ export interface StoredRequest extends RequestDraft {
 }
 
 /** How many requests may be open: of everybody, and of one person, who cannot keep all others out. */
-export interface OpenRequests {
+export interface RequestBounds {
   readonly all: number;
   readonly each: number;
 }
@@ -82,7 +82,7 @@ export interface OperatorStore {
    * The open one of this person with this digest, or else a new one, with its audit entry. Throws countersign if as
    * many are open as may be.
    */
-  request(draft: RequestDraft, max: OpenRequests): Promise<StoredRequest>;
+  request(draft: RequestDraft, max: RequestBounds): Promise<StoredRequest>;
   /** Ends an open one, with its audit entry. Throws countersign for another person's; root may withdraw any. */
   withdraw(number: number, by: Countersigner): Promise<StoredRequest>;
   /** With its audit entry. Throws countersign unless it is open, not countersigned, and another person's. */

@@ -6,8 +6,8 @@ import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type { KeyPlace } from '@chancery/shared/keys/home.ts';
 import type { Numbered, StoredCross } from './authority-record.ts';
 
-/** It waits for its answer; its key exists. */
-export interface AuthorityRequest {
+/** An intermediate that a root is asked for: it waits for its answer; its key exists. */
+export interface AskedIntermediate {
   /** Hexadecimal; what the key was called when it was made. */
   readonly label: string;
   /** Serial of the root that is asked. */
@@ -29,9 +29,9 @@ export interface RootCrl {
 /** At most one request is open for each root. */
 export interface AuthorityRequestStore {
   /** Those that are open, the first that was made first. */
-  authorityRequests(): Promise<readonly AuthorityRequest[]>;
+  authorityRequests(): Promise<readonly AskedIntermediate[]>;
   /** Writes it with its audit entry; false, and nothing is written, if another one for its root is open. */
-  askForAuthority(request: AuthorityRequest, event: AuditEvent): Promise<boolean>;
+  askForAuthority(request: AskedIntermediate, event: AuditEvent): Promise<boolean>;
   /** Ends it without an answer, with its audit entry; false if it is not open. */
   dropAuthorityRequest(label: string, event: AuditEvent): Promise<boolean>;
   /** The newest of each root. */

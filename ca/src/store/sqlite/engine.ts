@@ -18,11 +18,11 @@ import { RecoveryTable } from './recovery-table.ts';
 import { AskedTable } from './tables/asked-table.ts';
 import { AuthorityTable } from './tables/authority-table.ts';
 import { CertificatePages } from './tables/certificate-pages.ts';
+import { CountersignTable } from './tables/countersign-table.ts';
 import { EntryIndex } from './tables/entry-index.ts';
 import { EntrySearch } from './tables/entry-search.ts';
 import { LogTable } from './tables/log-table.ts';
 import { PruneTable } from './tables/prune-table.ts';
-import { RequestTable } from './tables/request-table.ts';
 import { ReviewTable } from './tables/review-table.ts';
 import { RevocationTable } from './tables/revocation-table.ts';
 import { SpoolTable } from './tables/spool-table.ts';
@@ -90,7 +90,7 @@ export class Engine {
     const pages = new CertificatePages(db);
     const revocations = new RevocationTable(db, pages);
     const [log, index] = [new LogTable(db), new EntryIndex(db)];
-    const [reviews, requests] = [new ReviewTable(db), new RequestTable(db)];
+    const [reviews, requests] = [new ReviewTable(db), new CountersignTable(db)];
     const [prune, spools, asked] = [new PruneTable(db), new SpoolTable(db), new AskedTable(db)];
     const own = {
       authorities: new AuthorityTable(db),

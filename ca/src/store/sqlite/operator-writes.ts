@@ -3,18 +3,18 @@ import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import type {
   Countersigner,
   MadeSignOff,
-  OpenRequests,
+  RequestBounds,
   RequestDraft,
   SignOff,
   StoredRequest,
 } from '../operator-store.ts';
-import type { RequestTable } from './tables/request-table.ts';
+import type { CountersignTable } from './tables/countersign-table.ts';
 import type { ReviewTable } from './tables/review-table.ts';
 import { textOfEvent } from './tables/rows.ts';
 
 interface Tables {
   readonly reviews: ReviewTable;
-  readonly requests: RequestTable;
+  readonly requests: CountersignTable;
 }
 
 /** Why a node was released, and by whom. */
@@ -34,7 +34,7 @@ export function operatorWrites({ reviews, requests }: Tables, audit: (at: number
       audit(at, textOfEvent(reviewBy === undefined ? event : { ...event, reviewBy }));
       return { ...made, at: new Date(at) };
     },
-    request: (at: number, draft: RequestDraft, max: OpenRequests): StoredRequest => {
+    request: (at: number, draft: RequestDraft, max: RequestBounds): StoredRequest => {
       const same = requests.same(draft.digest, draft.person, at);
       if (same !== undefined) return same;
       const made = requests.add(draft, at, max);

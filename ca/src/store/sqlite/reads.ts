@@ -10,11 +10,11 @@ import type { RecoveryTable } from './recovery-table.ts';
 import type { AskedTable } from './tables/asked-table.ts';
 import type { AuthorityTable } from './tables/authority-table.ts';
 import type { CertificatePages } from './tables/certificate-pages.ts';
+import type { CountersignTable } from './tables/countersign-table.ts';
 import type { EntryIndex } from './tables/entry-index.ts';
 import type { EntrySearch } from './tables/entry-search.ts';
 import type { LogTable } from './tables/log-table.ts';
 import type { PruneTable } from './tables/prune-table.ts';
-import type { RequestTable } from './tables/request-table.ts';
 import type { ReviewTable } from './tables/review-table.ts';
 import type { RevocationTable } from './tables/revocation-table.ts';
 import { fromHex, issuanceOf, SUCCESSIONS, sequenceOf, serialsFrom, successionOf } from './tables/rows.ts';
@@ -35,7 +35,7 @@ export interface Tables {
   readonly pages: CertificatePages;
   readonly spools: SpoolTable;
   readonly reviews: ReviewTable;
-  readonly requests: RequestTable;
+  readonly requests: CountersignTable;
   readonly recovery: RecoveryTable;
 }
 

@@ -8,9 +8,9 @@ import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { AllAuthorities, JwtKeyRecord } from '../jwt-store.ts';
 import type { EntryQuery, LogCheckpoint, Pruned, ReportedCall, Spool, StoredEvent } from '../log-store.ts';
-import type { Countersigner, OpenRequests, RequestDraft, SignOff } from '../operator-store.ts';
+import type { Countersigner, RequestBounds, RequestDraft, SignOff } from '../operator-store.ts';
 import type { HandedBack } from '../recovery-store.ts';
-import type { AuthorityRequest, CrossDraft, RootCrl } from '../request-store.ts';
+import type { AskedIntermediate, CrossDraft, RootCrl } from '../request-store.ts';
 import type {
   AuthorityMove,
   AuthorityRecord,
@@ -76,7 +76,7 @@ class SqliteStore implements Store {
   readonly releaseNode = (node: Node, from: string, why: Pick<SignOff, 'reason' | 'by'>) =>
     this.#write('releaseNode', node, from, why);
   readonly authorityRequests = () => this.#read('authorityRequests');
-  readonly askForAuthority = (request: AuthorityRequest, event: AuditEvent) =>
+  readonly askForAuthority = (request: AskedIntermediate, event: AuditEvent) =>
     this.#write('askForAuthority', request, textOfEvent(event));
   readonly answerAuthorityRequest = (label: string, record: AuthorityRecord, event: AuditEvent) =>
     this.#inOrder(() => this.#write('answerAuthorityRequest', label, rowOf(record), textOfEvent(event)));
@@ -112,7 +112,7 @@ class SqliteStore implements Store {
   readonly signOffs = () => this.#read('signOffs');
   readonly signOff = (made: SignOff) => this.#write('signOff', made);
   readonly requests = () => this.#read('requests', this.#now());
-  readonly request = (draft: RequestDraft, max: OpenRequests) => this.#write('request', draft, max);
+  readonly request = (draft: RequestDraft, max: RequestBounds) => this.#write('request', draft, max);
   readonly countersign = (number: number, by: Countersigner) => this.#write('countersign', number, by);
   readonly withdraw = (number: number, by: Countersigner) => this.#write('withdraw', number, by);
   readonly useRequest = (digest: string, person: SpiffeId) => this.#write('useRequest', digest, person);

@@ -12,7 +12,7 @@ import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import { KEPT_EXPIRED_MS } from '../kept.ts';
 import type { LogCheckpoint, Pruned, Reported, Spool } from '../log-store.ts';
 import type { HandedBack, Merged } from '../recovery-store.ts';
-import type { AuthorityRequest } from '../request-store.ts';
+import type { AskedIntermediate } from '../request-store.ts';
 import type {
   AuthorityMove,
   ChangedRevocation,
@@ -180,7 +180,7 @@ function authorityWrites(
       audit(at, event);
       return saved;
     },
-    askForAuthority: (at: number, request: AuthorityRequest, event: string): boolean => {
+    askForAuthority: (at: number, request: AskedIntermediate, event: string): boolean => {
       const added = asked.add(request);
       if (added) audit(at, event);
       return added;

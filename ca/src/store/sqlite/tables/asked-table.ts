@@ -1,7 +1,7 @@
 /** What roots are asked for that are elsewhere, and their lists: part of the SQLite store. */
 import type { DatabaseSync } from 'node:sqlite';
 import { hex } from '@chancery/shared/ground/bytes.ts';
-import type { AuthorityRequest, RootCrl } from '../../request-store.ts';
+import type { AskedIntermediate, RootCrl } from '../../request-store.ts';
 import { fromHex } from './rows.ts';
 
 /** As it may cross to another thread. */
@@ -29,7 +29,7 @@ export class AskedTable {
   }
 
   /** The first that was made first. */
-  open(): readonly AuthorityRequest[] {
+  open(): readonly AskedIntermediate[] {
     return this.#sql.open.all().map((row) => ({
       label: String(row['label']),
       root: String(row['root']),
@@ -40,7 +40,7 @@ export class AskedTable {
   }
 
   /** False if one for its root is open. */
-  add({ label, root, key, pem, madeAt }: AuthorityRequest): boolean {
+  add({ label, root, key, pem, madeAt }: AskedIntermediate): boolean {
     return this.#sql.add.run(root, label, key.home, key.reference, pem, madeAt.getTime()).changes === 1;
   }
 

@@ -3,12 +3,12 @@ import type { DatabaseSync } from 'node:sqlite';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Countersigner, OpenRequests, RequestDraft, StoredRequest } from '../../operator-store.ts';
+import type { Countersigner, RequestBounds, RequestDraft, StoredRequest } from '../../operator-store.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 
 /** Prepares its statements once, on a connection that the caller owns. Every method blocks; times are milliseconds. */
-export class RequestTable {
+export class CountersignTable {
   readonly #sql: ReturnType<typeof statements>;
 
   constructor(db: DatabaseSync) {
@@ -27,7 +27,7 @@ export class RequestTable {
   }
 
   /** Throws countersign if as many are open as may be. */
-  add(draft: RequestDraft, at: number, { all, each }: OpenRequests): StoredRequest {
+  add(draft: RequestDraft, at: number, { all, each }: RequestBounds): StoredRequest {
     const open = this.open(at);
     const own = open.filter(({ person }) => person === draft.person);
     const advice = `withdraw one: chancery-ca countersign ${own[0]?.number} --withdraw`;
