@@ -44,6 +44,15 @@ describe('accepted configs', () => {
     });
   });
 
+  test('a gateway reports its records to the CA, unless it is told not to', () => {
+    const gateway = { server: 'github', listen: '0.0.0.0:8443', upstream: { url: 'http://x/mcp' } };
+    const reportOf = (more: object) => read({ ...least, gateway: { ...gateway, ...more } }).gateway?.report;
+    const byDefault = { maxBytes: 256 * 1024 * 1024 };
+    expect([reportOf({}), reportOf({ records: false })]).toEqual([byDefault, byDefault]);
+    expect(reportOf({ report: { maxBytes: 2 ** 20 } })).toEqual({ maxBytes: 2 ** 20 });
+    expect(reportOf({ report: false })).toBe(false);
+  });
+
   test('everything', () => {
     const settings = read({
       ...least,

@@ -30,6 +30,7 @@ export interface Measured {
   readonly doors: Doors;
   readonly auditLog: Pick<GrowingLog, 'isFailing'> & {
     readonly uncopiedSeconds: MetricSources['uncopiedSeconds'];
+    readonly pruned: MetricSources['prunedEntries'];
   };
   readonly lists: Crls['lists'];
   readonly clock: Clock;
@@ -56,6 +57,7 @@ export function openMetrics(rooms: Measured): Metrics {
     revocationLists: () => (lists.has() ? lists.current() : []),
     isLogFailing: () => rooms.auditLog.isFailing(),
     uncopiedSeconds: () => rooms.auditLog.uncopiedSeconds(),
+    prunedEntries: () => rooms.auditLog.pruned(),
     isHeld: () => rooms.recovery.whyHeld() !== undefined,
     now: () => clock.now(),
   });

@@ -48,6 +48,8 @@ export interface OpenLog extends GrowingLog {
   readonly verifier: NoteKey;
   /** For how many seconds a checkpoint has waited to be copied elsewhere; undefined if none are copied. */
   readonly uncopiedSeconds: () => number | undefined;
+  /** How many entries the log is pruned of; undefined if none are, and before the first pass. */
+  readonly pruned: () => number | undefined;
 }
 
 /** The log grows until it is closed. Throws file, file_mode, store. */
@@ -65,5 +67,7 @@ export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<
   const close = async () => void (await Promise.all([growing.close(), index.close(), pruner?.close()]));
   const { isFailing, checkpoint } = growing;
   const uncopiedSeconds = () => copies?.uncopiedSeconds();
-  return { isFailing, checkpoint, close, vouchers, verifier, notes: new StateNotes(key), uncopiedSeconds };
+  const pruned = () => pruner?.pruned();
+  const notes = new StateNotes(key);
+  return { isFailing, checkpoint, close, vouchers, verifier, notes, uncopiedSeconds, pruned };
 }

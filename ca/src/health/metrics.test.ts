@@ -19,6 +19,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     revocationLists: () => [{ kind: 'root', serial: '40aa', nextUpdate: after(30), entries: { count: 4 } }],
     isLogFailing: () => true,
     uncopiedSeconds: () => 90,
+    prunedEntries: () => undefined,
     isHeld: () => true,
     now: () => NOW,
   });
@@ -60,5 +61,6 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_turned_away_total{what="calls",whose="strangers"} 1',
   ])
     expect(lines).toContain(line);
+  expect(lines.filter((line) => line.startsWith('chancery_audit_pruned_entries'))).toEqual([]);
   expect(body).toMatch(/^process_resident_memory_bytes \d+/m);
 });

@@ -26,6 +26,8 @@ export interface MetricSources extends RotationSources {
   readonly isLogFailing: () => boolean;
   /** For how many seconds a checkpoint has waited to be copied elsewhere; undefined if none are copied. */
   readonly uncopiedSeconds: () => number | undefined;
+  /** How many entries the audit log is pruned of; undefined if it is not. */
+  readonly prunedEntries: () => number | undefined;
   /** A restored CA issues nothing yet. */
   readonly isHeld: () => boolean;
   readonly now: () => Date;
@@ -170,19 +172,33 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
   addListGauges(sources, registers);
 }
 
-function addLogGauge({ isLogFailing, isHeld, uncopiedSeconds }: MetricSources, registers: Registry[]): void {
-  new Gauge({
-    name: 'chancery_checkpoint_uncopied_seconds',
-    help:
+function addLogGauge(
+  { isLogFailing, isHeld, uncopiedSeconds, prunedEntries }: MetricSources,
+  registers: Registry[],
+): void {
+  for (const [name, help, value] of [
+    [
+      'chancery_checkpoint_uncopied_seconds',
       'For how long a signed checkpoint of the audit log has waited for its copy in audit.checkpointCopies; 0 if ' +
-      'the newest one is there. Only where copies are made.',
-    registers,
-    collect() {
-      const seconds = uncopiedSeconds();
-      if (seconds === undefined) this.reset();
-      else this.set(seconds);
-    },
-  });
+        'the newest one is there. Only where copies are made.',
+      uncopiedSeconds,
+    ],
+    [
+      'chancery_audit_pruned_entries',
+      'Entries that the audit log is pruned of. Only with audit.keep, which is looked at once a minute.',
+      prunedEntries,
+    ],
+  ] as const)
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        const found = value();
+        if (found === undefined) this.remove();
+        else this.set(found);
+      },
+    });
   for (const [name, help, is] of [
     [
       'chancery_audit_log_failing',

@@ -62,22 +62,33 @@ async function tailOf(entries: number, { store, files }: PrunerDeps): Promise<st
   return textOfTail(tail);
 }
 
+export interface Pruner {
+  /** How many entries the log is pruned of; undefined before the first pass. */
+  pruned(): number | undefined;
+  /** Waits for the work under way. */
+  close(): Promise<void>;
+}
+
 /** Works until it is closed, logs what fails, and tries again. `close` waits for the work under way. */
-export function startPruner(deps: PrunerDeps): { close(): Promise<void> } {
+export function startPruner(deps: PrunerDeps): Pruner {
   const { clock, log } = deps;
   const stop = new AbortController();
+  let pruned: number | undefined;
   const work = async (): Promise<void> => {
     while (!stop.signal.aborted) {
       await clock.sleepUntil(addSeconds(clock.now(), EVERY_SECONDS), stop.signal).catch(() => {});
       if (stop.signal.aborted) return;
-      await prune(deps, stop.signal).catch((error: unknown) => {
+      try {
+        pruned = await prune(deps, stop.signal);
+      } catch (error) {
         if (!stop.signal.aborted)
           log.error({ err: error }, 'the audit log could not be pruned; it is tried again');
-      });
+      }
     }
   };
   const working = work();
   return {
+    pruned: () => pruned,
     close: () => {
       stop.abort();
       return working;
